@@ -1,0 +1,73 @@
+//! Setting a condition in a status list: the transition time moves only when the status does.
+
+use k8s_openapi::api::apps::v1::{DeploymentCondition, ReplicaSetCondition};
+use k8s_openapi::api::core::v1::{NamespaceCondition, NodeCondition, PodCondition, ReplicationControllerCondition};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// What all condition types share.
+pub trait Condition {
+    fn kind(&self) -> &str;
+    fn status(&self) -> &str;
+    fn transition_mut(&mut self) -> &mut Option<Time>;
+}
+
+macro_rules! conditions {
+    ($($ty:ty),*) => {$(
+        impl Condition for $ty {
+            fn kind(&self) -> &str { &self.type_ }
+            fn status(&self) -> &str { &self.status }
+            fn transition_mut(&mut self) -> &mut Option<Time> { &mut self.last_transition_time }
+        }
+    )*};
+}
+conditions!(
+    PodCondition,
+    NodeCondition,
+    NamespaceCondition,
+    ReplicaSetCondition,
+    DeploymentCondition,
+    ReplicationControllerCondition
+);
+
+/// Puts `new` in its place in the list; keeps the old transition time if the status is the same.
+pub fn set<C: Condition>(list: &mut Vec<C>, mut new: C, now: &Time) {
+    let place = list.iter_mut().find(|c| c.kind() == new.kind());
+    let unchanged = place.as_ref().is_some_and(|old| old.status() == new.status());
+    match place {
+        Some(old) => {
+            *new.transition_mut() = if unchanged { old.transition_mut().take() } else { Some(now.clone()) };
+            *old = new;
+        }
+        None => {
+            *new.transition_mut() = Some(now.clone());
+            list.push(new);
+        }
+    }
+}
+
+pub fn find<'a, C: Condition>(list: Option<&'a Vec<C>>, kind: &str) -> Option<&'a C> {
+    list?.iter().find(|c| c.kind() == kind)
+}
+
+/// True only for a condition that is there and `True`.
+pub fn is_true<C: Condition>(list: Option<&Vec<C>>, kind: &str) -> bool {
+    find(list, kind).is_some_and(|c| c.status() == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transition_time_moves_only_with_the_status() {
+        let at = |s: &str| Time(s.parse().unwrap());
+        let ready = |status: &str| PodCondition { type_: "Ready".into(), status: status.into(), ..Default::default() };
+        let mut list = vec![];
+        set(&mut list, ready("False"), &at("2026-01-01T00:00:00Z"));
+        set(&mut list, ready("False"), &at("2026-01-01T00:00:09Z"));
+        assert_eq!(list[0].last_transition_time, Some(at("2026-01-01T00:00:00Z")));
+        set(&mut list, ready("True"), &at("2026-01-01T00:00:10Z"));
+        assert_eq!(list[0].last_transition_time, Some(at("2026-01-01T00:00:10Z")));
+        assert!(is_true(Some(&list), "Ready") && list.len() == 1);
+    }
+}

@@ -1,0 +1,289 @@
+//! Errors as the Kubernetes API words them: a `Status` with a reason, a message and the fields at fault.
+//!
+//! Follows <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#response-status-kind>.
+
+use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusCause, StatusDetails};
+
+/// Why a request failed; each has one HTTP code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    BadRequest,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    NotAcceptable,
+    AlreadyExists,
+    Conflict,
+    Expired,
+    RequestEntityTooLarge,
+    UnsupportedMediaType,
+    Invalid,
+    TooManyRequests,
+    InternalError,
+    ServiceUnavailable,
+    Timeout,
+}
+
+use Reason as R;
+const REASONS: &[(Reason, &str, u16)] = &[
+    (R::BadRequest, "BadRequest", 400),
+    (R::Unauthorized, "Unauthorized", 401),
+    (R::Forbidden, "Forbidden", 403),
+    (R::NotFound, "NotFound", 404),
+    (R::MethodNotAllowed, "MethodNotAllowed", 405),
+    (R::NotAcceptable, "NotAcceptable", 406),
+    (R::AlreadyExists, "AlreadyExists", 409),
+    (R::Conflict, "Conflict", 409),
+    (R::Expired, "Expired", 410),
+    (R::RequestEntityTooLarge, "RequestEntityTooLarge", 413),
+    (R::UnsupportedMediaType, "UnsupportedMediaType", 415),
+    (R::Invalid, "Invalid", 422),
+    (R::TooManyRequests, "TooManyRequests", 429),
+    (R::InternalError, "InternalError", 500),
+    (R::ServiceUnavailable, "ServiceUnavailable", 503),
+    (R::Timeout, "Timeout", 504),
+];
+
+impl Reason {
+    fn row(self) -> &'static (Reason, &'static str, u16) {
+        REASONS.iter().find(|(r, ..)| *r == self).unwrap_or(&REASONS[13])
+    }
+    pub fn as_str(self) -> &'static str {
+        self.row().1
+    }
+    pub fn code(self) -> u16 {
+        self.row().2
+    }
+    /// The reason a Status names; one that we do not know counts by its HTTP code.
+    pub fn of(status: &Status) -> Self {
+        let named = REASONS.iter().find(|(_, name, _)| Some(*name) == status.reason.as_deref());
+        let coded = || REASONS.iter().find(|(_, _, code)| Some(i32::from(*code)) == status.code);
+        named.or_else(coded).map_or(Self::InternalError, |(r, ..)| *r)
+    }
+}
+
+/// A failed request: what the caller is told, whole. Boxed so that `Result`s stay small.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApiError(Box<Status>);
+
+impl ApiError {
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self(Box::new(Status {
+            code: Some(i32::from(reason.code())),
+            reason: Some(reason.as_str().into()),
+            status: Some("Failure".into()),
+            message: Some(message.into()),
+            ..Status::default()
+        }))
+    }
+    pub fn from_status(status: Status) -> Self {
+        Self(Box::new(status))
+    }
+    pub fn status(&self) -> &Status {
+        &self.0
+    }
+    pub fn reason(&self) -> Reason {
+        Reason::of(&self.0)
+    }
+    pub fn code(&self) -> u16 {
+        self.0.code.and_then(|c| u16::try_from(c).ok()).unwrap_or(500)
+    }
+    pub fn message(&self) -> &str {
+        self.0.message.as_deref().unwrap_or_default()
+    }
+    pub fn is(&self, reason: Reason) -> bool {
+        self.reason() == reason
+    }
+
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(R::BadRequest, message)
+    }
+    pub fn internal(message: impl fmt::Display) -> Self {
+        Self::new(R::InternalError, format!("Internal error occurred: {message}"))
+    }
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(R::ServiceUnavailable, message)
+    }
+    /// `pods "web" not found`.
+    pub fn not_found(group: &str, plural: &str, name: &str) -> Self {
+        Self::new(R::NotFound, format!("{} {name:?} not found", qualified(plural, group))).about(group, plural, name)
+    }
+    /// `pods "web" already exists`.
+    pub fn already_exists(group: &str, plural: &str, name: &str) -> Self {
+        Self::new(R::AlreadyExists, format!("{} {name:?} already exists", qualified(plural, group)))
+            .about(group, plural, name)
+    }
+    /// `Operation cannot be fulfilled on pods "web": …`.
+    pub fn conflict(group: &str, plural: &str, name: &str, why: &str) -> Self {
+        let what = qualified(plural, group);
+        Self::new(R::Conflict, format!("Operation cannot be fulfilled on {what} {name:?}: {why}"))
+            .about(group, plural, name)
+    }
+    /// The message of every lost compare-and-swap.
+    pub fn stale(group: &str, plural: &str, name: &str) -> Self {
+        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        Self::conflict(group, plural, name, why)
+    }
+    pub fn forbidden(group: &str, plural: &str, name: &str, why: impl fmt::Display) -> Self {
+        let what = qualified(plural, group);
+        let message = if name.is_empty() {
+            format!("{what} is forbidden: {why}")
+        } else {
+            format!("{what} {name:?} is forbidden: {why}")
+        };
+        Self::new(R::Forbidden, message).about(group, plural, name)
+    }
+    pub fn expired(message: impl Into<String>) -> Self {
+        Self::new(R::Expired, message)
+    }
+    pub fn too_many_requests(message: impl Into<String>, retry_after_secs: i32) -> Self {
+        let mut err = Self::new(R::TooManyRequests, message);
+        err.details().retry_after_seconds = Some(retry_after_secs);
+        err
+    }
+    /// `Pod "web" is invalid: spec.containers: Required value`, with one cause for each field.
+    pub fn invalid(group: &str, kind: &str, name: &str, problems: Problems) -> Self {
+        let causes = problems.0;
+        let texts: Vec<String> = causes.iter().map(Cause::to_string).collect();
+        let text = if texts.len() == 1 { texts[0].clone() } else { format!("[{}]", texts.join(", ")) };
+        let mut err = Self::new(R::Invalid, format!("{} {name:?} is invalid: {text}", qualified(kind, group)))
+            .about(group, kind, name);
+        err.details().causes = Some(causes.into_iter().map(Cause::into_status_cause).collect());
+        err
+    }
+    fn about(mut self, group: &str, kind: &str, name: &str) -> Self {
+        let full = |s: &str| (!s.is_empty()).then(|| s.to_owned());
+        let details = self.details();
+        (details.group, details.kind, details.name) = (full(group), full(kind), full(name));
+        self
+    }
+    pub fn details(&mut self) -> &mut StatusDetails {
+        self.0.details.get_or_insert_with(StatusDetails::default)
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+impl std::error::Error for ApiError {}
+
+/// `deployments.apps`, or `pods` in the core group.
+pub fn qualified(plural_or_kind: &str, group: &str) -> String {
+    if group.is_empty() { plural_or_kind.to_owned() } else { format!("{plural_or_kind}.{group}") }
+}
+
+/// One field's fault, in the words of upstream's `field.Error`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cause {
+    /// `FieldValueRequired`, `FieldValueInvalid`, …
+    reason: &'static str,
+    field: String,
+    /// Everything after `field: `.
+    body: String,
+}
+
+impl Cause {
+    fn into_status_cause(self) -> StatusCause {
+        StatusCause { field: Some(self.field), message: Some(self.body), reason: Some(self.reason.into()) }
+    }
+    pub fn field(&self) -> &str {
+        &self.field
+    }
+}
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.body)
+    }
+}
+
+/// What validation found, in the order it was found. Empty means valid.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Problems(Vec<Cause>);
+
+impl Problems {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+    pub fn causes(&self) -> &[Cause] {
+        &self.0
+    }
+    fn push(&mut self, reason: &'static str, field: impl Into<String>, body: String) {
+        self.0.push(Cause { reason, field: field.into(), body });
+    }
+    /// `spec.containers: Required value`, with `: why` if there is more to say.
+    pub fn required(&mut self, field: impl Into<String>, why: &str) {
+        self.push("FieldValueRequired", field, with_detail("Required value".into(), why));
+    }
+    /// `metadata.name: Invalid value: "A": why`. The value prints as JSON, as upstream's do.
+    pub fn invalid(&mut self, field: impl Into<String>, value: impl serde::Serialize, why: &str) {
+        self.push("FieldValueInvalid", field, with_detail(format!("Invalid value: {}", shown(&value)), why));
+    }
+    /// `spec.type: Unsupported value: "X": supported values: "A", "B"`.
+    pub fn unsupported(&mut self, field: impl Into<String>, value: impl serde::Serialize, supported: &[&str]) {
+        let list: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
+        let why = format!("supported values: {}", list.join(", "));
+        self.push("FieldValueNotSupported", field, with_detail(format!("Unsupported value: {}", shown(&value)), &why));
+    }
+    pub fn duplicate(&mut self, field: impl Into<String>, value: impl serde::Serialize) {
+        self.push("FieldValueDuplicate", field, format!("Duplicate value: {}", shown(&value)));
+    }
+    pub fn forbidden(&mut self, field: impl Into<String>, why: &str) {
+        self.push("FieldValueForbidden", field, with_detail("Forbidden".into(), why));
+    }
+    pub fn not_found(&mut self, field: impl Into<String>, value: impl serde::Serialize) {
+        self.push("FieldValueNotFound", field, format!("Not found: {}", shown(&value)));
+    }
+    pub fn too_long(&mut self, field: impl Into<String>, max_bytes: usize) {
+        let body = format!("Too long: may not be more than {max_bytes} bytes");
+        self.push("FieldValueTooLong", field, body);
+    }
+    pub fn too_many(&mut self, field: impl Into<String>, have: usize, max_items: usize) {
+        self.push("FieldValueTooMany", field, format!("Too many: {have}: must have at most {max_items} items"));
+    }
+}
+
+fn with_detail(head: String, why: &str) -> String {
+    if why.is_empty() { head } else { format!("{head}: {why}") }
+}
+
+fn shown(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|err| format!("<unprintable: {err}>"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invalid_reads_as_users_know_it() {
+        let mut one = Problems::default();
+        one.required("spec.containers", "");
+        let err = ApiError::invalid("", "Pod", "web", one.clone());
+        assert_eq!(err.message(), r#"Pod "web" is invalid: spec.containers: Required value"#);
+        assert_eq!(err.code(), 422);
+
+        one.invalid("metadata.name", "A_b", "must be lower case");
+        let err = ApiError::invalid("apps", "Deployment", "web", one);
+        assert_eq!(
+            err.message(),
+            r#"Deployment.apps "web" is invalid: [spec.containers: Required value, metadata.name: Invalid value: "A_b": must be lower case]"#
+        );
+    }
+
+    #[test]
+    fn messages_name_the_resource() {
+        assert_eq!(ApiError::not_found("apps", "deployments", "x").message(), r#"deployments.apps "x" not found"#);
+        assert_eq!(ApiError::stale("", "pods", "x").reason(), Reason::Conflict);
+    }
+
+    #[test]
+    fn an_unknown_reason_counts_by_its_code() {
+        let status = Status { code: Some(404), reason: Some("Odd".into()), ..Status::default() };
+        assert_eq!(Reason::of(&status), Reason::NotFound);
+    }
+}

@@ -1,0 +1,15 @@
+//! The object model both sides of the wire share: names, selectors, quantities, errors. Pure: no I/O, no async.
+
+pub mod conditions;
+pub mod error;
+pub mod names;
+pub mod node;
+pub mod object;
+pub mod pod;
+pub mod quantity;
+pub mod rollout;
+pub mod selector;
+
+pub use error::{ApiError, Cause, Problems, Reason};
+pub use k8s_openapi;
+pub use object::{Key, Object, Scope};

@@ -1,0 +1,138 @@
+//! What may be a name, a label, a port name; and how new names are made.
+//!
+//! Rules: <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>.
+
+use rand::seq::IndexedRandom;
+
+/// Letters and digits of generated suffixes: no vowels (no words), nothing that looks like another.
+const SUFFIX_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+const SUFFIX_LEN: usize = 5;
+/// The longest base that `generateName` keeps before it adds its suffix.
+const GENERATED_BASE_MAX: usize = 63 - SUFFIX_LEN;
+
+pub const DNS1123_LABEL_WHY: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+pub const DNS1123_SUBDOMAIN_WHY: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+pub const DNS1035_LABEL_WHY: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+pub const LABEL_VALUE_WHY: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+pub const QUALIFIED_NAME_WHY: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+
+fn framed(s: &str, edge: impl Fn(u8) -> bool, inner: impl Fn(u8) -> bool) -> bool {
+    let b = s.as_bytes();
+    match (b.first(), b.last()) {
+        (Some(&first), Some(&last)) => edge(first) && edge(last) && b.iter().all(|&c| inner(c)),
+        _ => false,
+    }
+}
+fn lower_alnum(c: u8) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit()
+}
+
+/// RFC 1123 label: at most 63 of `[a-z0-9-]`, alphanumeric at both ends.
+pub fn is_dns1123_label(s: &str) -> bool {
+    s.len() <= 63 && framed(s, lower_alnum, |c| lower_alnum(c) || c == b'-')
+}
+/// RFC 1123 subdomain: dot-separated labels, at most 253 bytes.
+pub fn is_dns1123_subdomain(s: &str) -> bool {
+    s.len() <= 253 && s.split('.').all(|part| framed(part, lower_alnum, |c| lower_alnum(c) || c == b'-'))
+}
+/// RFC 1035 label: as RFC 1123, but starts with a letter. Services are named so.
+pub fn is_dns1035_label(s: &str) -> bool {
+    is_dns1123_label(s) && s.as_bytes()[0].is_ascii_lowercase()
+}
+/// IANA_SVC_NAME: at most 15 of `[a-z0-9-]` with a letter, no `--`, no `-` at an end. Port names are so.
+pub fn is_port_name(s: &str) -> bool {
+    s.len() <= 15
+        && framed(s, lower_alnum, |c| lower_alnum(c) || c == b'-')
+        && s.bytes().any(|c| c.is_ascii_lowercase())
+        && !s.contains("--")
+}
+pub fn is_label_value(s: &str) -> bool {
+    s.is_empty() || is_name_part(s)
+}
+fn is_name_part(s: &str) -> bool {
+    s.len() <= 63 && framed(s, |c| c.is_ascii_alphanumeric(), |c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
+}
+/// `[prefix/]name`: label keys, annotation keys, finalizers, taint keys, resource names.
+pub fn is_qualified_name(s: &str) -> bool {
+    match s.split_once('/') {
+        Some((prefix, name)) => is_dns1123_subdomain(prefix) && is_name_part(name),
+        None => is_name_part(s),
+    }
+}
+/// Environment variable names: any printable ASCII but `=`.
+pub fn is_env_var_name(s: &str) -> bool {
+    !s.is_empty() && s.bytes().all(|c| (b' '..=b'~').contains(&c) && c != b'=')
+}
+/// Keys of ConfigMaps and Secrets: file names, at most 253 of `[-._a-zA-Z0-9]`.
+pub fn is_config_key(s: &str) -> bool {
+    !s.is_empty()
+        && s.len() <= 253
+        && s.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
+        && s != "."
+        && !s.starts_with("..")
+}
+
+/// A random suffix such as `x7k2p`.
+pub fn suffix() -> String {
+    let mut rng = rand::rng();
+    (0..SUFFIX_LEN).map(|_| char::from(*SUFFIX_ALPHABET.choose(&mut rng).unwrap_or(&b'x'))).collect()
+}
+/// A name for `generateName: base`.
+pub fn generate(base: &str) -> String {
+    let end = base.floor_char_boundary(GENERATED_BASE_MAX);
+    format!("{}{}", &base[..end], suffix())
+}
+/// A hash printed in the suffix alphabet, so that it can stand in names and labels without making words.
+pub fn safe_encode(hash: u32) -> String {
+    hash.to_string().bytes().map(|c| char::from(SUFFIX_ALPHABET[usize::from(c) % SUFFIX_ALPHABET.len()])).collect()
+}
+/// FNV-1a, 32 bits: stable between releases and machines, which is all that name hashes need.
+pub fn fnv32a(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |h, b| (h ^ u32::from(*b)).wrapping_mul(0x0100_0193))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_table() {
+        let long = "a".repeat(64);
+        let cases: &[(&str, bool, bool, bool)] = &[
+            // name, label, subdomain, 1035 label
+            ("web", true, true, true),
+            ("1web", true, true, false),
+            ("web.example", false, true, false),
+            ("Web", false, false, false),
+            ("-web", false, false, false),
+            ("web-", false, false, false),
+            ("a..b", false, false, false),
+            ("", false, false, false),
+            (&long, false, true, false),
+        ];
+        for (s, label, subdomain, rfc1035) in cases {
+            assert_eq!(
+                (is_dns1123_label(s), is_dns1123_subdomain(s), is_dns1035_label(s)),
+                (*label, *subdomain, *rfc1035),
+                "{s:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn keys_and_ports() {
+        assert!(is_qualified_name("app.kubernetes.io/name") && is_qualified_name("app") && !is_qualified_name("a/b/c"));
+        assert!(is_label_value("") && is_label_value("v1.2_x") && !is_label_value("-x"));
+        assert!(
+            is_port_name("http") && !is_port_name("8080") && !is_port_name("a--b") && !is_port_name("sixteen-letters-")
+        );
+        assert!(is_config_key("nginx.conf") && !is_config_key("..") && !is_config_key("a/b"));
+    }
+
+    #[test]
+    fn generated_names_fit_a_label() {
+        let name = generate(&"x".repeat(100));
+        assert_eq!(name.len(), 63);
+        assert!(is_dns1123_label(&generate("web-")));
+    }
+}

@@ -1,0 +1,183 @@
+//! What can be read from a Pod: phase, readiness, what it asks of a node, its quality of service.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
+
+use crate::conditions;
+use crate::quantity::Quantity;
+
+/// Annotation with the uid-like hash of a static pod's mirror on the API.
+pub const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
+/// Annotation that says where the kubelet got a pod from: `api` or `file`.
+pub const CONFIG_SOURCE_ANNOTATION: &str = "kubernetes.io/config.source";
+
+pub fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Pending")
+}
+/// Succeeded or Failed: no container will ever run again.
+pub fn is_terminal(pod: &Pod) -> bool {
+    matches!(phase(pod), "Succeeded" | "Failed")
+}
+pub fn is_ready(pod: &Pod) -> bool {
+    conditions::is_true(pod.status.as_ref().and_then(|s| s.conditions.as_ref()), "Ready")
+}
+/// Ready for at least `min_ready_secs`, at the time `now_secs` (Unix).
+pub fn is_available(pod: &Pod, min_ready_secs: i32, now_secs: i64) -> bool {
+    let list = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
+    let Some(ready) = conditions::find(list, "Ready").filter(|c| c.status == "True") else { return false };
+    let since = ready.last_transition_time.as_ref().map(|t| t.0.as_second());
+    min_ready_secs <= 0 || since.is_some_and(|since| since + i64::from(min_ready_secs) <= now_secs)
+}
+pub fn node_name(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref().filter(|n| !n.is_empty())
+}
+pub fn is_mirror(pod: &Pod) -> bool {
+    pod.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(MIRROR_ANNOTATION))
+}
+/// An init container that keeps running beside the main ones.
+pub fn is_sidecar(init: &Container) -> bool {
+    init.restart_policy.as_deref() == Some("Always")
+}
+
+/// Amounts by resource name. cpu is in thousandths, all else in whole units (bytes, pods, devices).
+pub type Amounts = BTreeMap<String, i64>;
+
+/// What a pod asks of its node: the larger of what its containers take together and what any init
+/// container takes on top of the sidecars started before it, plus overhead.
+/// <https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers>
+pub fn requests(spec: &PodSpec) -> Amounts {
+    let of = |c: &Container| amounts(c.resources.as_ref().and_then(|r| r.requests.as_ref()));
+    let mut running = Amounts::new();
+    spec.containers.iter().for_each(|c| add(&mut running, &of(c)));
+    let mut sidecars = Amounts::new();
+    let mut peak = Amounts::new();
+    for init in spec.init_containers.iter().flatten() {
+        let mut at_this_point = sidecars.clone();
+        add(&mut at_this_point, &of(init));
+        raise(&mut peak, &at_this_point);
+        if is_sidecar(init) {
+            sidecars = at_this_point;
+        }
+    }
+    add(&mut running, &sidecars);
+    raise(&mut running, &peak);
+    // Pod-level requests, where given, stand for the sum of the containers'.
+    for (name, amount) in amounts(spec.resources.as_ref().and_then(|r| r.requests.as_ref())) {
+        running.insert(name, amount);
+    }
+    add(&mut running, &amounts(spec.overhead.as_ref()));
+    running
+}
+
+/// A resource list in plain numbers. Amounts that do not parse are left out: validation refuses them.
+pub fn amounts(list: Option<&BTreeMap<String, Wire>>) -> Amounts {
+    let parsed = list.into_iter().flatten().filter_map(|(name, q)| {
+        let q = Quantity::from_wire(q).ok()?;
+        Some((name.clone(), if name == "cpu" { q.millis() } else { q.units() }))
+    });
+    parsed.collect()
+}
+fn add(into: &mut Amounts, more: &Amounts) {
+    for (name, n) in more {
+        let sum = into.entry(name.clone()).or_default();
+        *sum = sum.saturating_add(*n);
+    }
+}
+fn raise(into: &mut Amounts, floor: &Amounts) {
+    for (name, n) in floor {
+        let have = into.entry(name.clone()).or_default();
+        *have = (*have).max(*n);
+    }
+}
+
+/// <https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Qos {
+    Guaranteed,
+    Burstable,
+    BestEffort,
+}
+
+impl Qos {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Guaranteed => "Guaranteed",
+            Self::Burstable => "Burstable",
+            Self::BestEffort => "BestEffort",
+        }
+    }
+    pub fn of(spec: &PodSpec) -> Self {
+        let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        let mut guaranteed = true;
+        let mut any = false;
+        for resources in containers.map(|c| c.resources.as_ref()) {
+            let (requests, limits) = compute_amounts(resources);
+            any |= !requests.is_empty() || !limits.is_empty();
+            // A missing request counts as its limit.
+            guaranteed &= ["cpu", "memory"]
+                .iter()
+                .all(|r| limits.get(*r).is_some_and(|limit| requests.get(*r).is_none_or(|request| request == limit)));
+        }
+        match (any, guaranteed) {
+            (false, _) => Self::BestEffort,
+            (true, true) => Self::Guaranteed,
+            (true, false) => Self::Burstable,
+        }
+    }
+}
+
+/// cpu and memory of (requests, limits) that are more than nothing.
+fn compute_amounts(resources: Option<&ResourceRequirements>) -> (Amounts, Amounts) {
+    let positive = |list: Option<&BTreeMap<String, Wire>>| {
+        let mut found = amounts(list);
+        found.retain(|name, n| *n > 0 && (name == "cpu" || name == "memory"));
+        found
+    };
+    let requests = positive(resources.and_then(|r| r.requests.as_ref()));
+    let limits = positive(resources.and_then(|r| r.limits.as_ref()));
+    (requests, limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(cpu_request: &str, cpu_limit: &str, memory_limit: &str) -> Container {
+        let list = |pairs: &[(&str, &str)]| {
+            Some(pairs.iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| ((*k).into(), Wire((*v).into()))).collect())
+        };
+        let resources = ResourceRequirements {
+            requests: list(&[("cpu", cpu_request)]),
+            limits: list(&[("cpu", cpu_limit), ("memory", memory_limit)]),
+            ..Default::default()
+        };
+        Container { resources: Some(resources), ..Default::default() }
+    }
+
+    #[test]
+    fn qos_table() {
+        let cases = [
+            ("nothing asked", vec![container("", "", "")], Qos::BestEffort),
+            ("limits only", vec![container("", "1", "1Gi")], Qos::Guaranteed),
+            ("request below limit", vec![container("500m", "1", "1Gi")], Qos::Burstable),
+            ("one of two without", vec![container("", "1", "1Gi"), container("", "", "")], Qos::Burstable),
+        ];
+        for (why, containers, expected) in cases {
+            assert_eq!(Qos::of(&PodSpec { containers, ..Default::default() }), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn requests_take_the_peak_of_init_and_running() {
+        let mut sidecar = container("200m", "", "");
+        sidecar.restart_policy = Some("Always".into());
+        let spec = PodSpec {
+            containers: vec![container("100m", "", "")],
+            init_containers: Some(vec![sidecar, container("1", "", "")]),
+            ..Default::default()
+        };
+        assert_eq!(requests(&spec)["cpu"], 1200, "the second init container runs beside the sidecar");
+    }
+}
