@@ -1,2 +1,3 @@
-//! TBD
+//! The apiserver's process: arguments in, a running server out.
+
 fn main() {}

@@ -1,0 +1,10 @@
+//! The apiserver: the one front door, the one client of etcd.
+//!
+//! A request passes through `request` (what is asked), `authn` and `authz` (by whom, may they), `decode` (is it well
+//! formed), and ends in `resources`, the one read and write path of all kinds, for REST and gRPC alike. Kinds are
+//! entries of `registry`. State is behind the `storage` port; reads are served by `cache`.
+
+pub mod registry;
+pub mod request;
+pub mod resources;
+pub mod storage;
