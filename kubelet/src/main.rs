@@ -1,2 +1,6 @@
-//! TBD
+//! corten-kubelet: starts the node agent.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {}

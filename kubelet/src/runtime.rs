@@ -1,0 +1,125 @@
+//! The runtime port: all the kubelet wants from a container runtime. containerd's types stop at `runtime/containerd`.
+
+mod types;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+pub use types::*;
+
+/// Sandboxes and containers of pods.
+///
+/// Every call may be repeated: stopping what is stopped and removing what is gone succeed. No call outlives the runtime's
+/// answer: while the runtime is away calls fail with [`RuntimeError::Unavailable`], and what runs keeps running.
+#[async_trait]
+pub trait Runtime: Send + Sync {
+    /// Makes and starts a sandbox and returns its id. A dead one of the same id is replaced; a running one is kept.
+    async fn create_sandbox(&self, spec: &SandboxSpec) -> Result<String, RuntimeError>;
+
+    /// Kills what runs in the sandbox, containers too. Their exits are reported as events. The sandbox stays listed.
+    async fn stop_sandbox(&self, sandbox_id: &str) -> Result<(), RuntimeError>;
+
+    /// Stops the sandbox if it runs and forgets it and its containers. Its network namespace is left to
+    /// [`crate::network::PodNetwork::detach`], its logs to the caller.
+    async fn remove_sandbox(&self, sandbox_id: &str) -> Result<(), RuntimeError>;
+
+    /// Makes a container, its root filesystem and its process (not yet running), and returns its id. A dead or
+    /// half-made one of the same id is replaced.
+    async fn create_container(&self, sandbox_id: &str, spec: &ContainerSpec) -> Result<String, RuntimeError>;
+
+    /// Runs a made container. When this fails the container is left as exited with code 128 and can be removed.
+    async fn start_container(&self, container_id: &str) -> Result<(), RuntimeError>;
+
+    /// Sends a signal to the container's first process; `SIGKILL` (9) goes to all of its processes. To a container
+    /// that does not run this is a success.
+    async fn signal(&self, container_id: &str, signal: u32) -> Result<(), RuntimeError>;
+
+    /// Forgets a container, killing it first if it runs. Its log stays.
+    async fn remove_container(&self, container_id: &str) -> Result<(), RuntimeError>;
+
+    /// Everything that exists, for a comparison with what should.
+    async fn list(&self) -> Result<Inventory, RuntimeError>;
+
+    /// Starts a command in a running container and talks to it.
+    async fn exec(&self, container_id: &str, spec: &ExecSpec) -> Result<Session, RuntimeError>;
+
+    /// Talks to the container's own process. Output begins with what is written from now on; standard input reaches
+    /// the process only if the container was made with `stdin`.
+    async fn attach(&self, container_id: &str) -> Result<Session, RuntimeError>;
+
+    /// What each running container has used.
+    async fn stats(&self) -> Result<Vec<Stats>, RuntimeError>;
+
+    async fn version(&self) -> Result<Version, RuntimeError>;
+
+    /// What happens from now on. Any number of readers; a reader that falls behind gets [`Event::Resync`]. Every stream
+    /// begins with `Resync`: list after that, and nothing is missed.
+    fn events(&self) -> BoxStream<'static, Event>;
+
+    /// Runs a command to its end, for probes and hooks. The process is killed at the timeout
+    /// ([`RuntimeError::Timeout`]).
+    async fn exec_sync(
+        &self,
+        container_id: &str,
+        command: &[String],
+        timeout: Duration,
+    ) -> Result<ExecResult, RuntimeError> {
+        let spec = ExecSpec { command: command.to_vec(), stdout: true, stderr: true, ..ExecSpec::default() };
+        let whole = async {
+            let mut session = self.exec(container_id, &spec).await?;
+            let mut output = Vec::new();
+            while let Some(message) = session.output.recv().await {
+                match message {
+                    SessionOutput::Stdout(bytes) | SessionOutput::Stderr(bytes) => {
+                        let room = EXEC_OUTPUT_MAX_BYTES - output.len();
+                        output.extend_from_slice(&bytes[..bytes.len().min(room)]);
+                    }
+                    SessionOutput::Exited(exit_code) => return Ok(ExecResult { exit_code, output }),
+                }
+            }
+            Err(RuntimeError::SessionLost { id: container_id.into() })
+        };
+        tokio::time::timeout(timeout, whole).await.unwrap_or(Err(RuntimeError::Timeout { after: timeout }))
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    #[error("no container runtime answers on {address}: start containerd, or set --containerd")]
+    Unavailable {
+        address: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("there is no container or sandbox {id}")]
+    NotFound { id: String },
+    #[error("container {id} is not running")]
+    NotRunning { id: String },
+    /// The spec cannot be run, whoever tries: wording for `CreateContainerConfigError`.
+    #[error("{0}")]
+    BadSpec(String),
+    /// The runtime refused: wording for `CreateContainerError`, `RunContainerError` or `FailedCreatePodSandBox`.
+    #[error("{doing}: {message}")]
+    Refused { doing: &'static str, message: String },
+    #[error("command timed out after {}s", after.as_secs_f64())]
+    Timeout { after: Duration },
+    #[error("the runtime closed the session with {id} before the process ended")]
+    SessionLost { id: String },
+    #[error("{doing} {path}")]
+    Io {
+        doing: &'static str,
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl RuntimeError {
+    /// The command of an exec does not exist or may not be run: what a shell calls 126 and 127.
+    pub fn is_bad_command(&self) -> bool {
+        matches!(self, Self::Refused { message, .. }
+            if message.contains("executable file not found") || message.contains("no such file or directory") || message.contains("permission denied"))
+    }
+}
