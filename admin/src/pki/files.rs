@@ -1,0 +1,67 @@
+//! Reads and writes PEM files. A file is either the old one or the new one, never half; keys are for the owner alone.
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::PkiError;
+use super::issue::PemPair;
+
+const PRIVATE_MODE: u32 = 0o600;
+const PUBLIC_MODE: u32 = 0o644;
+/// How deep certificates are looked for (`nodes/<name>/kubelet.crt`).
+const DEPTH_MAX: usize = 3;
+
+pub(super) fn read(path: &Path) -> Result<String, PkiError> {
+    fs::read_to_string(path).map_err(|source| PkiError::File { doing: "read", path: path.into(), source })
+}
+
+/// The key first: a certificate without its key is the one state that cannot be mended.
+pub(super) fn write_pair(cert: &Path, key: &Path, pair: &PemPair) -> Result<(), PkiError> {
+    write_private(key, &pair.key)?;
+    write_public(cert, &pair.cert)
+}
+
+pub(super) fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
+    write(path, text, PRIVATE_MODE)
+}
+
+pub(super) fn write_public(path: &Path, text: &str) -> Result<(), PkiError> {
+    write(path, text, PUBLIC_MODE)
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
+    let failed = |doing| move |source| PkiError::File { doing, path: path.into(), source };
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(failed("make the directory of"))?;
+    }
+    let new = path.with_extension("new");
+    // One that a crash left behind may have wider permissions than `mode`, which only applies to a new file.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("replace")(error)),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new).map_err(failed("create"))?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed("write"))?;
+    fs::rename(&new, path).map_err(failed("rename into"))
+}
+
+pub(super) fn certificates_under(dir: &Path) -> Result<Vec<PathBuf>, PkiError> {
+    let mut found = Vec::new();
+    collect(dir, DEPTH_MAX, &mut found)?;
+    found.sort();
+    Ok(found)
+}
+
+fn collect(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), PkiError> {
+    let failed = |source| PkiError::File { doing: "list", path: dir.into(), source };
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.is_dir() && depth > 1 {
+            collect(&path, depth - 1, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "crt") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! The PKI on disk: made once, kept, made anew where it no longer fits, and accepted by rustls.
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::{env, fs, process};
+
+use jiff::{Timestamp, ToSpan};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::*;
+
+struct TempDir(PathBuf);
+
+impl TempDir {
+    fn new(name: &str) -> Self {
+        let dir = env::temp_dir().join(format!("cortenadm-{name}-{}", process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        Self(dir)
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+fn plan(san: &str) -> ClusterPlan {
+    ClusterPlan {
+        apiserver_sans: vec![san.into()],
+        etcd_sans: vec![san.into()],
+        service_ip: Some([10, 96, 0, 1].into()),
+    }
+}
+
+fn outcome(done: &[(String, Outcome)], stem: &str) -> Outcome {
+    done.iter().find(|(name, _)| name == stem).unwrap().1
+}
+
+#[test]
+fn a_second_init_keeps_everything() {
+    let dir = TempDir::new("keeps");
+    let pki = Pki::new(&dir.0, Timestamp::now());
+    assert!(pki.init(&plan("172.30.0.11")).unwrap().iter().all(|(_, outcome)| *outcome == Outcome::Issued));
+    assert!(pki.init(&plan("172.30.0.11")).unwrap().iter().all(|(_, outcome)| *outcome == Outcome::Kept));
+}
+
+#[test]
+fn what_no_longer_fits_is_made_anew_and_the_rest_is_kept() {
+    let dir = TempDir::new("renews");
+    let now = Timestamp::now();
+    Pki::new(&dir.0, now).init(&plan("172.30.0.11")).unwrap();
+    let later = Pki::new(&dir.0, now + (340 * 24).hours());
+    let cases = [
+        ("a new master's address", Pki::new(&dir.0, now), plan("172.30.0.12"), "apiserver", Verdict::NamesMissing),
+        ("eleven months later", later, plan("172.30.0.12"), "scheduler", Verdict::NearItsEnd),
+    ];
+    for (why, pki, plan, stem, verdict) in cases {
+        let done = pki.init(&plan).unwrap();
+        assert_eq!(outcome(&done, stem), Outcome::Renewed(verdict), "{why}");
+        assert_eq!(outcome(&done, "ca"), Outcome::Kept, "{why}");
+    }
+    fs::remove_file(dir.0.join("ca.crt")).unwrap();
+    let done = Pki::new(&dir.0, now).init(&plan("172.30.0.12")).unwrap();
+    assert_eq!(outcome(&done, "admin"), Outcome::Renewed(Verdict::OtherAuthority));
+}
+
+#[test]
+fn an_expired_authority_is_an_error_that_says_what_to_do() {
+    let dir = TempDir::new("expired");
+    let now = Timestamp::now();
+    Pki::new(&dir.0, now).init(&plan("a")).unwrap();
+    let error = Pki::new(&dir.0, now + (3651 * 24).hours()).init(&plan("a")).unwrap_err();
+    assert!(error.to_string().contains("pki init"), "{error}");
+    fs::remove_file(dir.0.join("ca.key")).unwrap();
+    let error = Pki::new(&dir.0, now).init(&plan("a")).unwrap_err();
+    assert!(matches!(error, PkiError::KeyMissing { .. }), "{error}");
+}
+
+#[test]
+fn keys_are_for_their_owner_alone() {
+    let dir = TempDir::new("modes");
+    let pki = Pki::new(&dir.0, Timestamp::now());
+    pki.init(&plan("a")).unwrap();
+    pki.issue_all(&kubelet_plan("worker1", &["172.30.0.21".into()])).unwrap();
+    for stem in ["ca", "sa", "admin", "etcd/ca", "nodes/worker1/kubelet"] {
+        let mode = fs::metadata(pki.key(stem)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{stem}");
+    }
+}
+
+#[test]
+fn certificates_say_who_and_where() {
+    let dir = TempDir::new("facts");
+    let pki = Pki::new(&dir.0, Timestamp::now());
+    pki.init(&plan("172.30.0.11")).unwrap();
+    pki.issue_all(&kubelet_plan("worker1", &["172.30.0.21".into()])).unwrap();
+    let cases = [
+        ("admin", "kubernetes-admin", Some("system:masters"), "corten-ca", vec![]),
+        ("scheduler", "system:kube-scheduler", None, "corten-ca", vec![]),
+        ("apiserver-etcd-client", "kube-apiserver-etcd-client", None, "corten-etcd-ca", vec![]),
+        ("apiserver", "kube-apiserver", None, "corten-ca", vec!["10.96.0.1", "172.30.0.11", "kubernetes.default.svc"]),
+        ("nodes/worker1/kubelet", "system:node:worker1", Some("system:nodes"), "corten-ca", vec![]),
+        ("nodes/worker1/kubelet-server", "system:node:worker1", Some("system:nodes"), "corten-ca", vec!["172.30.0.21"]),
+    ];
+    for (stem, user, group, issuer, sans) in cases {
+        let facts = facts(&fs::read_to_string(pki.cert(stem)).unwrap()).unwrap();
+        assert_eq!((facts.common_name.as_str(), facts.organization.as_deref()), (user, group), "{stem}");
+        assert_eq!(facts.issuer, issuer, "{stem}");
+        assert!(sans.iter().all(|san| facts.sans.contains(*san)), "{stem}: {:?}", facts.sans);
+    }
+    assert_eq!(pki.list().unwrap().len(), 2 + 9 + 2);
+}
+
+#[test]
+fn rustls_believes_the_chain_for_its_names_only() {
+    let dir = TempDir::new("chain");
+    let pki = Pki::new(&dir.0, Timestamp::now());
+    pki.init(&plan("172.30.0.11")).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(pki.cert("ca")).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = rustls::client::WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build().unwrap();
+    let server = CertificateDer::from_pem_file(pki.cert("apiserver")).unwrap();
+    let etcd = CertificateDer::from_pem_file(pki.cert("etcd/server")).unwrap();
+    let cases = [
+        ("its address", &server, "172.30.0.11", true),
+        ("its Service", &server, "kubernetes.default.svc", true),
+        ("another address", &server, "172.30.0.99", false),
+        ("of the other authority", &etcd, "localhost", false),
+    ];
+    for (why, cert, name, believed) in cases {
+        use rustls::client::danger::ServerCertVerifier;
+        let name = ServerName::try_from(name).unwrap();
+        let result = verifier.verify_server_cert(cert, &[], &name, &[], UnixTime::now());
+        assert_eq!(result.is_ok(), believed, "{why}: {result:?}");
+    }
+}
