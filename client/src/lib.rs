@@ -1,1 +1,27 @@
-//! TBD
+//! How a component talks to the apiservers: endpoints and calls, watch-fed caches, work queues, leases, events.
+//!
+//! A component is: [`process::run`] → [`Args::connect`] → some [`Watch`]es that keep [`Cache`]s and fill a
+//! [`WorkQueue`] → [`run_workers`], whose workers read the caches, decide, and write through the [`Client`].
+
+pub mod args;
+pub mod bind;
+pub mod cache;
+pub mod client;
+pub mod endpoints;
+pub mod events;
+pub mod health;
+pub mod lease;
+pub mod process;
+pub mod queue;
+pub mod runner;
+pub mod watch;
+
+pub use args::{Args, ConnectError};
+pub use bind::Binder;
+pub use cache::{Cache, Change};
+pub use client::{Client, Patch};
+pub use events::{EventType, Recorder};
+pub use queue::WorkQueue;
+pub use runner::{Next, run_workers};
+pub use tokio_util::sync::CancellationToken;
+pub use watch::Watch;

@@ -1,0 +1,132 @@
+//! The scheduler's placements over one stream, many in flight.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use corten_api::ApiError;
+use corten_proto::api::{BindReply, BindRequest};
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use crate::client::Client;
+use crate::endpoints::Connection;
+
+/// Placements that wait to be sent; a scheduler that is further ahead than this waits.
+const QUEUE_MAX: usize = 1024;
+
+/// Sends placements. Cheap to clone. A stream that breaks fails what was in flight (the scheduler looks at the pod
+/// again) and is opened anew for what comes next.
+#[derive(Clone, Debug)]
+pub struct Binder {
+    sender: mpsc::Sender<Ask>,
+}
+
+struct Ask {
+    request: BindRequest,
+    reply: oneshot::Sender<Result<(), ApiError>>,
+}
+
+type Waiting = HashMap<u64, oneshot::Sender<Result<(), ApiError>>>;
+
+impl Binder {
+    pub(crate) fn start(client: Client) -> Self {
+        let (sender, asks) = mpsc::channel(QUEUE_MAX);
+        tokio::spawn(serve(client, asks));
+        Self { sender }
+    }
+
+    /// Binds the pod with this `uid` to `node`. Conflict: it is bound already; NotFound: it is gone.
+    pub async fn bind(&self, namespace: &str, pod: &str, uid: &str, node: &str) -> Result<(), ApiError> {
+        let request =
+            BindRequest { id: 0, namespace: namespace.into(), pod: pod.into(), uid: uid.into(), node: node.into() };
+        let (reply, answer) = oneshot::channel();
+        let closed = |_| ApiError::unavailable("the bind stream is closed");
+        self.sender
+            .send(Ask { request, reply })
+            .await
+            .map_err(|_| ApiError::unavailable("the bind stream is closed"))?;
+        answer.await.map_err(closed)?
+    }
+}
+
+/// Owns the stream: opens it for the first placement, and again after every break. Ends with the last [`Binder`].
+async fn serve(client: Client, mut asks: mpsc::Receiver<Ask>) {
+    while let Some(first) = asks.recv().await {
+        let (requests, outgoing) = mpsc::channel(QUEUE_MAX);
+        match open(&client, outgoing).await {
+            Ok((replies, connection)) => {
+                let mut waiting = Waiting::new();
+                let broken = exchange(first, &mut asks, &requests, replies, &mut waiting).await;
+                let err = broken.map_or_else(
+                    || ApiError::unavailable("the apiserver closed the bind stream"),
+                    |status| client.explain(&connection, status),
+                );
+                for reply in waiting.into_values() {
+                    // A scheduler that no longer waits has decided for itself.
+                    let _ = reply.send(Err(err.clone()));
+                }
+            }
+            Err(err) => {
+                let _ = first.reply.send(Err(err));
+            }
+        }
+    }
+}
+
+async fn open(
+    client: &Client,
+    outgoing: mpsc::Receiver<BindRequest>,
+) -> Result<(Streaming<BindReply>, Arc<Connection>), ApiError> {
+    let (mut stub, connection) = client.stub().await?;
+    match stub.bind(ReceiverStream::new(outgoing)).await {
+        Ok(replies) => Ok((replies.into_inner(), connection)),
+        Err(status) => Err(client.explain(&connection, status)),
+    }
+}
+
+/// Sends and receives until the stream ends; returns why it did.
+async fn exchange(
+    first: Ask,
+    asks: &mut mpsc::Receiver<Ask>,
+    requests: &mpsc::Sender<BindRequest>,
+    mut replies: Streaming<BindReply>,
+    waiting: &mut Waiting,
+) -> Option<tonic::Status> {
+    let mut next_id = 0;
+    let mut to_send = Some(first);
+    loop {
+        if let Some(Ask { mut request, reply }) = to_send.take() {
+            next_id += 1;
+            request.id = next_id;
+            waiting.insert(next_id, reply);
+            if requests.send(request).await.is_err() {
+                return None;
+            }
+        }
+        tokio::select! {
+            ask = asks.recv(), if waiting.len() < QUEUE_MAX => match ask {
+                Some(ask) => to_send = Some(ask),
+                None => return None,
+            },
+            reply = replies.message() => match reply {
+                Ok(Some(reply)) => settle(waiting, &reply),
+                Ok(None) => return None,
+                Err(status) => return Some(status),
+            },
+        }
+    }
+}
+
+fn settle(waiting: &mut Waiting, reply: &BindReply) {
+    let Some(waiter) = waiting.remove(&reply.id) else { return };
+    let outcome = if reply.error_status_json.is_empty() {
+        Ok(())
+    } else {
+        Err(match serde_json::from_slice(&reply.error_status_json) {
+            Ok(status) => ApiError::from_status(status),
+            Err(err) => ApiError::internal(format!("cannot read the apiserver's refusal: {err}")),
+        })
+    };
+    let _ = waiter.send(outcome);
+}

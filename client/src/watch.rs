@@ -1,0 +1,172 @@
+//! Keeps a [`Cache`] true to the cluster: the state, then every change, over breaks and failovers.
+//!
+//! Guarantees: every object ends as the newest state seen; changes of one object come in order; intermediate states
+//! may be skipped when a watch has to begin again. The callback is called from one task, never in parallel.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use corten_api::{ApiError, Key, Object, Reason};
+use corten_proto::api::{WatchBatch, WatchRequest, watch_event};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info};
+
+use crate::cache::{Cache, Change, Writer};
+use crate::client::{Client, decode, resource};
+
+const RETRY_FIRST: Duration = Duration::from_millis(20);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// What to watch. `start` begins.
+#[derive(Debug)]
+pub struct Watch<K> {
+    client: Client,
+    namespace: String,
+    labels: String,
+    fields: String,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K: Object> Watch<K> {
+    pub fn all(client: &Client) -> Self {
+        Self {
+            client: client.clone(),
+            namespace: String::new(),
+            labels: String::new(),
+            fields: String::new(),
+            kind: PhantomData,
+        }
+    }
+    #[must_use]
+    pub fn namespace(mut self, namespace: &str) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+    /// A label selector in its query form.
+    #[must_use]
+    pub fn labels(mut self, selector: &str) -> Self {
+        self.labels = selector.into();
+        self
+    }
+    /// A field selector in its query form.
+    #[must_use]
+    pub fn fields(mut self, selector: &str) -> Self {
+        self.fields = selector.into();
+        self
+    }
+
+    /// Watches until `stop`. `on_change` must be quick: it enqueues, it does not work.
+    pub fn start(self, stop: &CancellationToken, on_change: impl FnMut(Change<'_, K>) + Send + 'static) -> Cache<K> {
+        self.start_reduced(stop, |object| object, on_change)
+    }
+
+    /// As `start`, but keeps only what `reduce` makes of each object.
+    pub fn start_reduced<T: Send + Sync + 'static>(
+        self,
+        stop: &CancellationToken,
+        reduce: impl Fn(K) -> T + Send + 'static,
+        on_change: impl FnMut(Change<'_, T>) + Send + 'static,
+    ) -> Cache<T> {
+        let (writer, cache) = Writer::new();
+        let task = Task { watch: self, writer, reduce, on_change, seen: 0, pending: None };
+        let stop = stop.clone();
+        tokio::spawn(async move { stop.run_until_cancelled_owned(task.run()).await });
+        cache
+    }
+}
+
+struct Task<K, T, R, C> {
+    watch: Watch<K>,
+    writer: Writer<T>,
+    reduce: R,
+    on_change: C,
+    /// How far we have seen; 0: begin with the state.
+    seen: i64,
+    /// A state that is not complete yet.
+    pending: Option<BTreeMap<Key, (i64, T)>>,
+}
+
+impl<K, T, R, C> Task<K, T, R, C>
+where
+    K: Object,
+    R: Fn(K) -> T,
+    C: FnMut(Change<'_, T>),
+{
+    async fn run(mut self) {
+        let mut wait = RETRY_FIRST;
+        loop {
+            let seen_before = self.seen;
+            let err = self.follow().await;
+            if err.is(Reason::Expired) {
+                info!(kind = K::KIND, "the watch fell too far behind; beginning with the state again");
+                self.seen = 0;
+                wait = RETRY_FIRST;
+                continue;
+            }
+            wait = if self.seen > seen_before { RETRY_FIRST } else { (wait * 2).min(RETRY_MAX) };
+            debug!(kind = K::KIND, %err, "watch interrupted; resuming");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// One stream, until it ends; returns why it did.
+    async fn follow(&mut self) -> ApiError {
+        let (mut stub, connection) = match self.watch.client.stub().await {
+            Ok(open) => open,
+            Err(err) => return err,
+        };
+        let request = WatchRequest {
+            resource: Some(resource::<K>(&self.watch.namespace, "", "")),
+            label_selector: self.watch.labels.clone(),
+            field_selector: self.watch.fields.clone(),
+            resume_after: self.seen,
+        };
+        self.pending = (self.seen == 0).then(BTreeMap::new);
+        let mut batches = match stub.watch(request).await {
+            Ok(batches) => batches.into_inner(),
+            Err(status) => return self.watch.client.explain(&connection, status),
+        };
+        loop {
+            match batches.message().await {
+                Ok(Some(batch)) => self.take(batch),
+                Ok(None) => return ApiError::unavailable("the apiserver ended the watch"),
+                Err(status) => return self.watch.client.explain(&connection, status),
+            }
+        }
+    }
+
+    fn take(&mut self, batch: WatchBatch) {
+        for event in &batch.events {
+            let Some(object) = &event.object else { continue };
+            let key = Key::new(object.namespace.as_str(), object.name.as_str());
+            if event.kind() == watch_event::Kind::Deleted {
+                self.writer.remove(&key, &mut self.on_change);
+                continue;
+            }
+            match decode::<K>(object) {
+                Ok(decoded) => {
+                    let kept = (self.reduce)(decoded);
+                    match &mut self.pending {
+                        Some(state) => drop(state.insert(key, (object.revision, kept))),
+                        None => self.writer.set(key, object.revision, kept, &mut self.on_change),
+                    }
+                }
+                // One object that we cannot read must not stop the rest.
+                Err(err) => error!(%err, "skipping an object"),
+            }
+        }
+        if batch.state_complete
+            && let Some(state) = self.pending.take()
+        {
+            self.writer.replace(state, &mut self.on_change);
+        }
+        // Within the state nothing counts as seen: a break there begins it again.
+        if self.pending.is_none() {
+            self.seen = batch.revision;
+            if self.writer.advance(batch.revision) {
+                (self.on_change)(Change::Synced);
+            }
+        }
+    }
+}
