@@ -4,6 +4,8 @@
 //! formed), and ends in `resources`, the one read and write path of all kinds, for REST and gRPC alike. Kinds are
 //! entries of `registry`. State is behind the `storage` port; reads are served by `cache`.
 
+pub mod authn;
+pub mod authz;
 pub mod registry;
 pub mod request;
 pub mod resources;

@@ -2,6 +2,11 @@
 //!
 //! Shape: <https://kubernetes.io/docs/reference/access-authn-authz/authorization/#request-attributes>.
 
+use std::borrow::Cow;
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
 /// Who asks, once authenticated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct User {
@@ -41,6 +46,10 @@ impl Verb {
             Self::DeleteCollection => "deletecollection",
         }
     }
+    /// Whether the request can change state.
+    pub fn is_write(self) -> bool {
+        !matches!(self, Self::Get | Self::List | Self::Watch)
+    }
 }
 
 /// What a resource request is about. Empty strings where a part is absent.
@@ -53,4 +62,166 @@ pub struct Target {
     pub subresource: String,
     pub namespace: String,
     pub name: String,
+}
+
+/// A method and a path, understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    Resource {
+        verb: Verb,
+        target: Target,
+    },
+    /// Discovery, health, metrics, OpenAPI: anything that is not below a group and version. The path is decoded and
+    /// has no trailing slash, except for `/` itself.
+    Path(String),
+}
+
+/// Why a request line makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    #[error("the path is not UTF-8 once its escapes are decoded")]
+    NotUtf8,
+    #[error("the server does not allow this method on the requested resource")]
+    Method,
+    #[error("the server could not find the requested resource")]
+    NoSuchPath,
+}
+
+/// Below a name, at most this: `pods/web/log`.
+const SUBRESOURCE_DEPTH: usize = 1;
+
+/// Reads method, path and the two query options that choose the verb. `watch` is the query option of that name.
+pub fn parse(method: &Method, path: &str, watch: bool) -> Result<Asked, RequestError> {
+    let path = if path.contains('%') {
+        percent_decode_str(path).decode_utf8().map_err(|_| RequestError::NotUtf8)?
+    } else {
+        Cow::Borrowed(path)
+    };
+    let mut parts = path.trim_matches('/').split('/');
+    let (group, version) = match (parts.next(), parts.next()) {
+        (Some("api"), Some(version)) => ("", version),
+        (Some("apis"), Some(group)) => match parts.next() {
+            Some(version) => (group, version),
+            None => return Ok(plain(&path)),
+        },
+        _ => return Ok(plain(&path)),
+    };
+    let rest: Vec<&str> = parts.collect();
+    if rest.is_empty() {
+        return Ok(plain(&path));
+    }
+    if rest.iter().any(|part| part.is_empty()) {
+        return Err(RequestError::NoSuchPath);
+    }
+    // The old way to ask for a watch: /api/v1/watch/pods.
+    let (rest, watch) = match rest.as_slice() {
+        ["watch", rest @ ..] if !rest.is_empty() => (rest, true),
+        rest => (rest, watch),
+    };
+    let target = target_of(group, version, rest)?;
+    let verb = verb_of(method, !target.name.is_empty(), watch)?;
+    Ok(Asked::Resource { verb, target })
+}
+
+fn plain(path: &str) -> Asked {
+    let trimmed = path.trim_end_matches('/');
+    Asked::Path(if trimmed.is_empty() { "/".to_owned() } else { trimmed.to_owned() })
+}
+
+fn target_of(group: &str, version: &str, rest: &[&str]) -> Result<Target, RequestError> {
+    let (namespace, rest) = match rest {
+        // A Namespace and its own subresources, and what is inside a namespace, share a prefix.
+        ["namespaces", _] | ["namespaces", _, "status" | "finalize"] => ("", rest),
+        ["namespaces", namespace, inside @ ..] if !inside.is_empty() => (*namespace, inside),
+        _ => ("", rest),
+    };
+    let (resource, rest) = rest.split_first().ok_or(RequestError::NoSuchPath)?;
+    let (name, below) = rest.split_first().map_or(("", rest), |(name, below)| (*name, below));
+    if below.len() > SUBRESOURCE_DEPTH {
+        return Err(RequestError::NoSuchPath);
+    }
+    Ok(Target {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        resource: (*resource).to_owned(),
+        subresource: below.first().copied().unwrap_or_default().to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    })
+}
+
+fn verb_of(method: &Method, named: bool, watch: bool) -> Result<Verb, RequestError> {
+    Ok(match (method.as_str(), named) {
+        ("GET" | "HEAD", true) => Verb::Get,
+        ("GET" | "HEAD", false) if watch => Verb::Watch,
+        ("GET" | "HEAD", false) => Verb::List,
+        ("POST", _) => Verb::Create,
+        ("PUT", true) => Verb::Update,
+        ("PATCH", true) => Verb::Patch,
+        ("DELETE", true) => Verb::Delete,
+        ("DELETE", false) => Verb::DeleteCollection,
+        _ => return Err(RequestError::Method),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `verb group/version/resource/subresource ns=… name=…`, or the plain path, or the error.
+    fn read(line: &str) -> String {
+        let (method, path) = line.split_once(' ').unwrap();
+        let (path, watch) = path.strip_suffix("?watch=1").map_or((path, false), |p| (p, true));
+        match parse(&method.parse().unwrap(), path, watch) {
+            Ok(Asked::Resource { verb, target: t }) => format!(
+                "{} {}/{}/{}/{} ns={} name={}",
+                verb.as_str(),
+                t.group,
+                t.version,
+                t.resource,
+                t.subresource,
+                t.namespace,
+                t.name
+            ),
+            Ok(Asked::Path(path)) => path,
+            Err(err) => format!("{err:?}"),
+        }
+    }
+
+    #[test]
+    fn request_lines() {
+        let cases = [
+            ("GET /api/v1/pods", "list /v1/pods/ ns= name="),
+            ("GET /api/v1/pods?watch=1", "watch /v1/pods/ ns= name="),
+            ("GET /api/v1/watch/namespaces/x/pods", "watch /v1/pods/ ns=x name="),
+            ("GET /api/v1/namespaces/x/pods/web", "get /v1/pods/ ns=x name=web"),
+            ("GET /api/v1/namespaces/x/pods/web?watch=1", "get /v1/pods/ ns=x name=web"),
+            ("GET /api/v1/namespaces/x/pods/web/log", "get /v1/pods/log ns=x name=web"),
+            ("POST /api/v1/namespaces/x/pods/web/exec", "create /v1/pods/exec ns=x name=web"),
+            ("POST /api/v1/namespaces/x/pods/", "create /v1/pods/ ns=x name="),
+            ("GET /api/v1/namespaces/x", "get /v1/namespaces/ ns= name=x"),
+            ("PUT /api/v1/namespaces/x/finalize", "update /v1/namespaces/finalize ns= name=x"),
+            ("PATCH /api/v1/namespaces/x/status", "patch /v1/namespaces/status ns= name=x"),
+            ("DELETE /apis/apps/v1/namespaces/x/deployments", "deletecollection apps/v1/deployments/ ns=x name="),
+            ("DELETE /apis/apps/v1/namespaces/x/deployments/d", "delete apps/v1/deployments/ ns=x name=d"),
+            ("GET /api/v1/namespaces/x/pods/a%20b", "get /v1/pods/ ns=x name=a b"),
+            ("GET /api/v1/namespaces/x/pods/a%2Flog", "get /v1/pods/log ns=x name=a"),
+            ("GET /api/v1/namespaces/x/pods/%FF", "NotUtf8"),
+            ("GET /api/v1/namespaces//pods", "NoSuchPath"),
+            ("GET /api/v1/namespaces/x/pods/a/b/c/d", "NoSuchPath"),
+            ("PUT /api/v1/namespaces/x/pods", "Method"),
+            ("OPTIONS /api/v1/pods", "Method"),
+            ("GET /", "/"),
+            ("GET /api", "/api"),
+            ("GET /api/v1/", "/api/v1"),
+            ("GET /apis/apps", "/apis/apps"),
+            ("GET /apis/apps/v1", "/apis/apps/v1"),
+            ("GET /healthz", "/healthz"),
+            ("GET /healthz/etcd/", "/healthz/etcd"),
+            ("GET /../etc/passwd", "/../etc/passwd"),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(read(line), expected, "{line}");
+        }
+    }
 }

@@ -1,0 +1,118 @@
+//! Who is it? A client certificate's CN and O, or nobody in particular.
+//!
+//! <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#x509-client-certificates>.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use corten_api::{ApiError, Reason};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::request::User;
+
+pub const ANONYMOUS: &str = "system:anonymous";
+pub const AUTHENTICATED_GROUP: &str = "system:authenticated";
+pub const UNAUTHENTICATED_GROUP: &str = "system:unauthenticated";
+pub const MASTERS_GROUP: &str = "system:masters";
+pub const NODES_GROUP: &str = "system:nodes";
+pub const NODE_PREFIX: &str = "system:node:";
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthnError {
+    #[error("the client certificate cannot be read: {0}")]
+    Malformed(String),
+    #[error("the client certificate has no CN to take the user's name from: issue one with CN=<user>")]
+    NoCommonName,
+    #[error("the client certificate is not accepted: {0}")]
+    Refused(String),
+}
+
+/// What a connection has shown of its owner. Made once for each connection.
+#[derive(Clone, Debug)]
+pub enum Identity {
+    Anonymous(Arc<User>),
+    /// `until_secs`: Unix time at which the certificate ends; connections live longer than certificates.
+    Known {
+        user: Arc<User>,
+        until_secs: i64,
+    },
+    /// A certificate that is no good. Upstream answers such requests with 401, it does not cut the connection.
+    Refused(AuthnError),
+}
+
+impl Identity {
+    pub fn anonymous() -> Self {
+        let groups = vec![UNAUTHENTICATED_GROUP.to_owned()];
+        Self::Anonymous(Arc::new(User { name: ANONYMOUS.to_owned(), uid: String::new(), groups }))
+    }
+
+    /// From the DER of a certificate whose chain has been verified.
+    pub fn of_certificate(der: &[u8]) -> Self {
+        match read_certificate(der) {
+            Ok((user, until_secs)) => Self::Known { user: Arc::new(user), until_secs },
+            Err(err) => Self::Refused(err),
+        }
+    }
+
+    /// The user of a request that arrives now. `has_token`: it carries an Authorization header, which no method here
+    /// can verify; like upstream, a certificate wins over it, and without one it is a failed attempt to log in.
+    pub fn user(&self, now: SystemTime, has_token: bool) -> Result<&Arc<User>, ApiError> {
+        match self {
+            Self::Known { user, until_secs } if unix_secs(now) <= *until_secs => Ok(user),
+            Self::Anonymous(user) if !has_token => Ok(user),
+            Self::Known { .. } | Self::Anonymous(_) | Self::Refused(_) => {
+                Err(ApiError::new(Reason::Unauthorized, "Unauthorized"))
+            }
+        }
+    }
+}
+
+fn unix_secs(now: SystemTime) -> i64 {
+    now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
+}
+
+fn read_certificate(der: &[u8]) -> Result<(User, i64), AuthnError> {
+    let (_, cert) = X509Certificate::from_der(der).map_err(|err| AuthnError::Malformed(err.to_string()))?;
+    let text = |value: Result<&str, x509_parser::error::X509Error>| {
+        value.map(str::to_owned).map_err(|err| AuthnError::Malformed(err.to_string()))
+    };
+    let name = cert.subject().iter_common_name().next().ok_or(AuthnError::NoCommonName)?;
+    let name = text(name.as_str())?;
+    if name.is_empty() {
+        return Err(AuthnError::NoCommonName);
+    }
+    let mut groups =
+        cert.subject().iter_organization().map(|o| text(o.as_str())).collect::<Result<Vec<_>, AuthnError>>()?;
+    groups.push(AUTHENTICATED_GROUP.to_owned());
+    Ok((User { name, uid: String::new(), groups }, cert.validity().not_after.timestamp()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn who_a_request_counts_as() {
+        let user = Arc::new(User { name: "jane".into(), uid: String::new(), groups: vec!["dev".into()] });
+        let known = Identity::Known { user, until_secs: 100 };
+        let at = |secs| SystemTime::UNIX_EPOCH + Duration::from_secs(secs);
+        let cases = [
+            ("a valid certificate", &known, at(100), false, Some("jane")),
+            ("a certificate wins over a token", &known, at(100), true, Some("jane")),
+            ("an ended certificate", &known, at(101), false, None),
+            ("nothing shown", &Identity::anonymous(), at(0), false, Some(ANONYMOUS)),
+            ("a token nobody can verify", &Identity::anonymous(), at(0), true, None),
+            ("a foreign certificate", &Identity::Refused(AuthnError::NoCommonName), at(0), false, None),
+        ];
+        for (why, identity, now, has_token, expected) in cases {
+            assert_eq!(identity.user(now, has_token).ok().map(|u| u.name.as_str()), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn garbage_is_refused_not_trusted() {
+        assert!(matches!(Identity::of_certificate(b"no certificate"), Identity::Refused(_)));
+    }
+}
