@@ -1,5 +1,8 @@
 //! The image port: makes sure an image is on the node, and says what is in it.
 
+pub mod fake;
+pub mod reference;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

@@ -1,5 +1,8 @@
 //! The pod network port: a network namespace with an address for every pod that has its own.
 
+pub mod address;
+pub mod fake;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 

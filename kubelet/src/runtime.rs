@@ -1,5 +1,7 @@
 //! The runtime port: all the kubelet wants from a container runtime. containerd's types stop at `runtime/containerd`.
 
+pub mod containerd;
+pub mod fake;
 mod types;
 
 use std::time::Duration;
@@ -122,4 +124,32 @@ impl RuntimeError {
         matches!(self, Self::Refused { message, .. }
             if message.contains("executable file not found") || message.contains("no such file or directory") || message.contains("permission denied"))
     }
+}
+
+/// The id of a pod's sandbox: the same for the same attempt, so that a repeated create cannot make two.
+pub fn sandbox_id(pod_uid: &str, attempt: u32) -> String {
+    id_of(&["sandbox", pod_uid, &attempt.to_string()])
+}
+
+/// The id of a container.
+pub fn container_id(pod_uid: &str, name: &str, attempt: u32) -> String {
+    id_of(&["container", pod_uid, name, &attempt.to_string()])
+}
+
+fn id_of(parts: &[&str]) -> String {
+    use sha2::Digest;
+    let mut hash = sha2::Sha256::new();
+    for part in parts {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A reader's stream over a bounded broadcast: it begins with `Resync`, and what it missed becomes one.
+fn events_of(receiver: tokio::sync::broadcast::Receiver<Event>) -> impl futures::Stream<Item = Event> {
+    use futures::StreamExt;
+    let missed_to_resync = |next: Result<Event, _>| next.unwrap_or(Event::Resync);
+    let live = tokio_stream::wrappers::BroadcastStream::new(receiver).map(missed_to_resync);
+    futures::stream::once(async { Event::Resync }).chain(live)
 }

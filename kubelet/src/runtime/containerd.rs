@@ -1,0 +1,1 @@
+//! containerd behind the runtime port, over its own gRPC services.
