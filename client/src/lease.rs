@@ -63,26 +63,11 @@ impl Candidate {
         let leading = stop.child_token();
         let working = work(leading.clone());
         tokio::pin!(working);
-        let mut renewed = Instant::now();
-        let mut finished = false;
-        while !finished && !leading.is_cancelled() {
-            tokio::select! {
-                () = &mut working => finished = true,
-                () = leading.cancelled() => {}
-                () = tokio::time::sleep(RENEW_EVERY) => {
-                    let deadline = renewed + GIVE_UP_AFTER;
-                    match tokio::time::timeout_at(deadline, self.try_hold()).await {
-                        Ok(Ok(true)) => renewed = Instant::now(),
-                        Ok(Ok(false)) => leading.cancel(),
-                        Ok(Err(err)) => warn!(lease = %self.key, %err, "cannot renew the lease"),
-                        Err(_) => {}
-                    }
-                    if renewed.elapsed() >= GIVE_UP_AFTER {
-                        leading.cancel();
-                    }
-                }
-            }
-        }
+        // Side by side: slow work must not delay a renewal, nor a slow apiserver the work.
+        let finished = tokio::select! {
+            () = &mut working => true,
+            () = self.keep(&leading) => false,
+        };
         leading.cancel();
         if !finished {
             working.await;
@@ -91,6 +76,22 @@ impl Candidate {
             && let Err(err) = self.release().await
         {
             warn!(lease = %self.key, %err, "cannot give the lease up; it will expire");
+        }
+    }
+
+    /// Renews until the lease is lost, could be lost, or `leading` is cancelled.
+    async fn keep(&mut self, leading: &CancellationToken) {
+        let mut renewed = Instant::now();
+        while leading.run_until_cancelled(tokio::time::sleep(RENEW_EVERY)).await.is_some() {
+            match tokio::time::timeout_at(renewed + GIVE_UP_AFTER, self.try_hold()).await {
+                Ok(Ok(true)) => renewed = Instant::now(),
+                Ok(Ok(false)) => return,
+                Ok(Err(err)) => warn!(lease = %self.key, %err, "cannot renew the lease"),
+                Err(_) => return,
+            }
+            if renewed.elapsed() >= GIVE_UP_AFTER {
+                return;
+            }
         }
     }
 
