@@ -6,6 +6,7 @@
 
 pub mod authn;
 pub mod authz;
+pub mod patch;
 pub mod registry;
 pub mod request;
 pub mod resources;

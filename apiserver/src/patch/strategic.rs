@@ -1,0 +1,320 @@
+//! Strategic merge patch: a merge patch that knows which lists merge, by which key, and what order they keep.
+//!
+//! Directives: `$patch: replace|delete|merge`, `$retainKeys`, `$setElementOrder/<list>`,
+//! `$deleteFromPrimitiveList/<list>`.
+//! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md>
+
+use serde_json::{Map, Value};
+
+use super::lists::{self, ListRule};
+
+const PATCH: &str = "$patch";
+const RETAIN_KEYS: &str = "$retainKeys";
+const SET_ORDER: &str = "$setElementOrder/";
+const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum StrategicError {
+    #[error("unable to apply the patch: an item of {field:?} does not contain the declared merge key: {key}")]
+    NoMergeKey { field: String, key: &'static str },
+    #[error("unable to apply the patch: {field:?} must be a {wanted}")]
+    WrongShape { field: String, wanted: &'static str },
+    #[error("unknown patch directive {0:?}: use replace, merge or delete")]
+    Directive(String),
+}
+
+/// Merges `patch` into `object`, which is of the type `kind`.
+pub(super) fn merge(kind: &str, object: &mut Value, patch: Value) -> Result<(), StrategicError> {
+    let patch = as_map("", patch)?;
+    let current = std::mem::take(object);
+    let current = if let Value::Object(map) = current { map } else { Map::new() };
+    *object = Value::Object(merge_map(kind, current, patch)?);
+    Ok(())
+}
+
+fn merge_map(
+    of: &str,
+    mut current: Map<String, Value>,
+    mut patch: Map<String, Value>,
+) -> Result<Map<String, Value>, StrategicError> {
+    match take_directive(&mut patch)?.as_deref() {
+        Some("replace") => return Ok(without_directives(patch)),
+        Some("delete") => return Ok(Map::new()),
+        _ => {}
+    }
+    retain_keys(&mut current, &mut patch)?;
+    let orders = take_prefixed(&mut patch, SET_ORDER);
+    for (field, gone) in take_prefixed(&mut patch, DELETE_FROM) {
+        let gone = as_list(&field, gone)?;
+        if let Some(Value::Array(items)) = current.get_mut(&field) {
+            items.retain(|item| !gone.contains(item));
+        }
+    }
+    for (field, value) in patch {
+        merge_field(of, &mut current, &orders, field, value)?;
+    }
+    // An order alone, without a change of the list, still reorders.
+    for (field, order) in &orders {
+        let rule = lists::list_rule(of, field);
+        if let (Some(rule), Some(Value::Array(items))) = (rule, current.get_mut(field)) {
+            let order = as_list(field, order.clone())?;
+            let server = items.clone();
+            *items = ordered(std::mem::take(items), &server, &order, rule);
+        }
+    }
+    Ok(current)
+}
+
+fn merge_field(
+    of: &str,
+    current: &mut Map<String, Value>,
+    orders: &Map<String, Value>,
+    field: String,
+    value: Value,
+) -> Result<(), StrategicError> {
+    let child = lists::child_type(of, &field);
+    match value {
+        Value::Null => {
+            current.remove(&field);
+        }
+        Value::Object(patch) => {
+            let have = match current.remove(&field) {
+                Some(Value::Object(map)) => map,
+                _ => Map::new(),
+            };
+            // `$patch: delete` takes the field away; all else leaves an object, be it empty.
+            let deleted = patch.get(PATCH).and_then(Value::as_str) == Some("delete");
+            let merged = merge_map(child, have, patch)?;
+            if !deleted {
+                current.insert(field, Value::Object(merged));
+            }
+        }
+        Value::Array(patch) => {
+            let merged = match (lists::list_rule(of, &field), current.remove(&field)) {
+                (Some(rule), Some(Value::Array(have))) => {
+                    let server = have.clone();
+                    let merged = merge_list(&field, child, rule, have, patch)?;
+                    match orders.get(&field) {
+                        Some(order) => ordered(merged, &server, &as_list(&field, order.clone())?, rule),
+                        None => merged,
+                    }
+                }
+                (Some(rule), _) => merge_list(&field, child, rule, Vec::new(), patch)?,
+                (None, _) => patch,
+            };
+            current.insert(field, Value::Array(merged));
+        }
+        plain => {
+            current.insert(field, plain);
+        }
+    }
+    Ok(())
+}
+
+fn merge_list(
+    field: &str,
+    child: &str,
+    rule: ListRule,
+    mut have: Vec<Value>,
+    patch: Vec<Value>,
+) -> Result<Vec<Value>, StrategicError> {
+    let Some(key) = rule.merge_key else {
+        for value in patch {
+            if !have.contains(&value) {
+                have.push(value);
+            }
+        }
+        return Ok(have);
+    };
+    // One item `{"$patch": "replace"}` makes the others the whole list.
+    if patch.iter().any(|item| item.get(PATCH).and_then(Value::as_str) == Some("replace")) {
+        have.clear();
+    }
+    for item in patch {
+        let mut item = as_map(field, item)?;
+        let directive = take_directive(&mut item)?;
+        if directive.as_deref() == Some("replace") && item.is_empty() {
+            continue;
+        }
+        let id = item.get(key).cloned().ok_or_else(|| StrategicError::NoMergeKey { field: field.into(), key })?;
+        let place = have.iter().position(|h| h.get(key) == Some(&id));
+        match (directive.as_deref(), place) {
+            (Some("delete"), _) => have.retain(|h| h.get(key) != Some(&id)),
+            (Some("replace"), Some(at)) => have[at] = Value::Object(without_directives(item)),
+            (_, Some(at)) => {
+                let current = if let Value::Object(map) = have[at].take() { map } else { Map::new() };
+                have[at] = Value::Object(merge_map(child, current, item)?);
+            }
+            (_, None) => have.push(Value::Object(merge_map(child, Map::new(), item)?)),
+        }
+    }
+    Ok(have)
+}
+
+/// Items that `order` names come in its order; those it does not know keep their place among them as the server had it.
+fn ordered(items: Vec<Value>, server: &[Value], order: &[Value], rule: ListRule) -> Vec<Value> {
+    let id =
+        |item: &Value| rule.merge_key.map_or_else(|| item.clone(), |key| item.get(key).cloned().unwrap_or_default());
+    let named: Vec<Value> = order.iter().map(id).collect();
+    let rank = |item: &Value| named.iter().position(|n| *n == id(item));
+    let (mut known, others): (Vec<Value>, Vec<Value>) = items.into_iter().partition(|item| rank(item).is_some());
+    known.sort_by_key(rank);
+    let on_server = |item: &Value| server.iter().position(|s| id(s) == id(item));
+    let mut others = others.into_iter().peekable();
+    let mut result = Vec::with_capacity(known.len() + others.len());
+    for item in known {
+        // Only two items that the server both had can say which of them was first.
+        while others.peek().is_some_and(|o| matches!((on_server(o), on_server(&item)), (Some(a), Some(b)) if a < b)) {
+            result.extend(others.next());
+        }
+        result.push(item);
+    }
+    result.extend(others);
+    result
+}
+
+fn retain_keys(current: &mut Map<String, Value>, patch: &mut Map<String, Value>) -> Result<(), StrategicError> {
+    if let Some(keys) = patch.remove(RETAIN_KEYS) {
+        let keys = as_list(RETAIN_KEYS, keys)?;
+        current.retain(|name, _| keys.iter().any(|k| k.as_str() == Some(name)));
+    }
+    Ok(())
+}
+
+fn take_directive(patch: &mut Map<String, Value>) -> Result<Option<String>, StrategicError> {
+    match patch.remove(PATCH) {
+        None => Ok(None),
+        Some(Value::String(word)) if matches!(word.as_str(), "replace" | "delete" | "merge") => Ok(Some(word)),
+        Some(other) => Err(StrategicError::Directive(other.to_string())),
+    }
+}
+
+fn take_prefixed(patch: &mut Map<String, Value>, prefix: &str) -> Map<String, Value> {
+    let names: Vec<String> = patch.keys().filter(|k| k.starts_with(prefix)).cloned().collect();
+    names.into_iter().filter_map(|k| Some((k[prefix.len()..].to_owned(), patch.remove(&k)?))).collect()
+}
+
+/// What a replacement keeps: directives are never stored.
+fn without_directives(mut map: Map<String, Value>) -> Map<String, Value> {
+    map.retain(|name, _| name != RETAIN_KEYS && !name.starts_with(SET_ORDER) && !name.starts_with(DELETE_FROM));
+    map
+}
+
+fn as_map(field: &str, value: Value) -> Result<Map<String, Value>, StrategicError> {
+    if let Value::Object(map) = value {
+        Ok(map)
+    } else {
+        Err(StrategicError::WrongShape { field: field.into(), wanted: "map" })
+    }
+}
+fn as_list(field: &str, value: Value) -> Result<Vec<Value>, StrategicError> {
+    if let Value::Array(list) = value {
+        Ok(list)
+    } else {
+        Err(StrategicError::WrongShape { field: field.into(), wanted: "list" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod_spec(containers: Value) -> Value {
+        json!({"spec": {"containers": containers}})
+    }
+
+    #[test]
+    fn merge_table() {
+        let cases = [
+            (
+                "containers merge by name",
+                pod_spec(json!([{"name": "a", "image": "1"}, {"name": "b", "image": "1"}])),
+                pod_spec(json!([{"name": "b", "image": "2"}])),
+                pod_spec(json!([{"name": "a", "image": "1"}, {"name": "b", "image": "2"}])),
+            ),
+            (
+                "a new one is appended",
+                pod_spec(json!([{"name": "a"}])),
+                pod_spec(json!([{"name": "b"}])),
+                pod_spec(json!([{"name": "a"}, {"name": "b"}])),
+            ),
+            (
+                "one is deleted by its key",
+                pod_spec(json!([{"name": "a"}, {"name": "b"}])),
+                pod_spec(json!([{"$patch": "delete", "name": "a"}])),
+                pod_spec(json!([{"name": "b"}])),
+            ),
+            (
+                "the list is replaced",
+                pod_spec(json!([{"name": "a"}, {"name": "b"}])),
+                pod_spec(json!([{"$patch": "replace"}, {"name": "c"}])),
+                pod_spec(json!([{"name": "c"}])),
+            ),
+            (
+                "nested lists merge by their own keys",
+                pod_spec(json!([{"name": "a", "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "1"}]}])),
+                pod_spec(json!([{"name": "a", "env": [{"name": "Y", "value": null, "valueFrom": {}}]}])),
+                pod_spec(json!([{"name": "a", "env": [{"name": "X", "value": "1"}, {"name": "Y", "valueFrom": {}}]}])),
+            ),
+            (
+                "a list without a rule is replaced",
+                pod_spec(json!([{"name": "a", "args": ["1", "2"]}])),
+                pod_spec(json!([{"name": "a", "args": ["3"]}])),
+                pod_spec(json!([{"name": "a", "args": ["3"]}])),
+            ),
+            (
+                "null deletes, finalizers are a set",
+                json!({"metadata": {"labels": {"a": "1", "b": "2"}, "finalizers": ["x"]}}),
+                json!({"metadata": {"labels": {"a": null}, "finalizers": ["y", "x"]}}),
+                json!({"metadata": {"labels": {"b": "2"}, "finalizers": ["x", "y"]}}),
+            ),
+            (
+                "values leave a set",
+                json!({"metadata": {"finalizers": ["x", "y"]}}),
+                json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["x"]}}),
+                json!({"metadata": {"finalizers": ["y"]}}),
+            ),
+            (
+                "retainKeys drops what it does not name",
+                json!({"spec": {"volumes": [{"name": "v", "emptyDir": {}}]}}),
+                json!({"spec": {"volumes": [{"name": "v", "$retainKeys": ["name", "hostPath"], "hostPath": {"path": "/x"}}]}}),
+                json!({"spec": {"volumes": [{"name": "v", "hostPath": {"path": "/x"}}]}}),
+            ),
+            (
+                "a map is replaced whole",
+                json!({"spec": {"nodeSelector": {"a": "1"}}}),
+                json!({"spec": {"nodeSelector": {"$patch": "replace", "b": "2"}}}),
+                json!({"spec": {"nodeSelector": {"b": "2"}}}),
+            ),
+            (
+                "the order is as asked; what it does not know stays after what it followed",
+                pod_spec(json!([{"name": "a"}, {"name": "mine"}, {"name": "b"}])),
+                json!({"spec": {"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}, {"name": "c"}],
+                    "containers": [{"name": "c"}]}}),
+                pod_spec(json!([{"name": "mine"}, {"name": "b"}, {"name": "a"}, {"name": "c"}])),
+            ),
+        ];
+        for (why, mut object, patch, expected) in cases {
+            merge("Pod", &mut object, patch).unwrap();
+            assert_eq!(object, expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn strategy_of_a_deployment_retains_keys() {
+        let mut object = json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}});
+        let patch = json!({"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}});
+        merge("Deployment", &mut object, patch).unwrap();
+        assert_eq!(object, json!({"spec": {"strategy": {"type": "Recreate"}}}));
+    }
+
+    #[test]
+    fn bad_patches_are_refused_in_words() {
+        let mut object = pod_spec(json!([{"name": "a"}]));
+        let no_key = merge("Pod", &mut object.clone(), pod_spec(json!([{"image": "x"}]))).unwrap_err();
+        assert!(no_key.to_string().contains("does not contain the declared merge key: name"));
+        assert!(merge("Pod", &mut object.clone(), json!({"spec": {"$patch": "explode"}})).is_err());
+        assert!(merge("Pod", &mut object, pod_spec(json!(["a"]))).is_err());
+    }
+}
