@@ -6,6 +6,7 @@
 
 pub mod authn;
 pub mod authz;
+pub mod cache;
 pub mod patch;
 pub mod registry;
 pub mod request;

@@ -1,105 +1,118 @@
 //! The one read and write path of all kinds: REST handlers and gRPC services both end here.
 
+mod event;
+mod options;
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
 use bytes::Bytes;
-use corten_api::selector::{FieldSelector, Selector};
+use corten_api::ApiError;
+pub use event::{Event, EventKind};
+use futures::stream::BoxStream;
+use ipnet::IpNet;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
+pub use options::{
+    Deleted, FieldValidation, ListOptions, Page, ReadAt, WatchFrom, WatchOptions, WriteOptions, Written,
+};
 
-/// How strictly a body's unknown and duplicate fields are taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FieldValidation {
-    Ignore,
-    #[default]
-    Warn,
-    Strict,
-}
+use crate::registry::Registry;
+use crate::request::{Target, User};
+use crate::storage::Storage;
 
-/// Options common to all writes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WriteOptions {
-    pub dry_run: bool,
-    pub field_validation: FieldValidation,
-    pub field_manager: String,
-}
+/// Batches of events that came together. Ends after its first error; a watcher that falls too far behind gets `Expired`.
+pub type WatchStream = BoxStream<'static, Result<Vec<Event>, ApiError>>;
 
-/// `resourceVersionMatch` and `resourceVersion` of a read, already checked against each other.
-/// <https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ReadAt {
-    /// No resourceVersion: as new as the store is.
-    #[default]
-    Newest,
-    /// `0`: whatever the cache has.
-    Any,
-    NotOlderThan(i64),
-    Exact(i64),
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct ListOptions {
-    pub labels: Selector,
-    pub fields: FieldSelector,
-    pub at: ReadAt,
-    /// 0: no limit.
-    pub limit: usize,
-    /// Opaque, from the page before.
-    pub continue_token: Option<String>,
-}
-
-/// One page: the objects' JSON, ready to be joined with commas.
+/// What the paths must know about the cluster.
 #[derive(Clone, Debug)]
-pub struct Page {
-    pub items: Vec<Bytes>,
-    pub revision: i64,
-    pub continue_token: Option<String>,
-    pub remaining: Option<i64>,
+pub struct Settings {
+    pub service_cidr: IpNet,
+    pub node_ports: RangeInclusive<u16>,
+    /// Where clients reach this server: an endpoint of the `kubernetes` Service. `None`: it is not one (tests).
+    pub advertise: Option<SocketAddr>,
 }
 
-#[derive(Clone, Debug, Default)]
-pub struct WatchOptions {
-    pub labels: Selector,
-    pub fields: FieldSelector,
-    pub from: WatchFrom,
-    pub bookmarks: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WatchFrom {
-    /// The state first (as ADDED), then changes. With `initial_events_end`, a bookmark annotated
-    /// `k8s.io/initial-events-end` stands between (`sendInitialEvents=true`).
-    State { initial_events_end: bool },
-    /// The changes after this revision.
-    After(i64),
-    /// Changes from now on.
-    #[default]
-    Now,
-}
-
-/// One watch event. The object's JSON is encoded once and shared by all watchers.
+/// Reads and writes of all kinds. Cheap to clone.
 #[derive(Clone, Debug)]
-pub enum Event {
-    Added {
-        revision: i64,
-        object: Bytes,
-    },
-    Modified {
-        revision: i64,
-        object: Bytes,
-    },
-    /// The last state, at the revision of the deletion.
-    Deleted {
-        revision: i64,
-        object: Bytes,
-    },
-    Bookmark {
-        revision: i64,
-        initial_events_end: bool,
-    },
+pub struct Resources {
+    inner: Arc<Inner>,
 }
 
-/// A written or read object, with the warnings for the caller (`Warning:` headers).
-#[derive(Clone, Debug)]
-pub struct Written {
-    pub object: Bytes,
-    /// False when an update or apply made the object.
-    pub existed: bool,
-    pub warnings: Vec<String>,
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+}
+
+impl Resources {
+    /// Fills the cache and starts what runs beside it. Returns once reads can be served.
+    pub async fn start(storage: Arc<dyn Storage>, registry: Registry, settings: Settings) -> Result<Self, ApiError> {
+        drop((storage, settings));
+        Ok(Self { inner: Arc::new(Inner { registry }) })
+    }
+    /// The kinds that are served.
+    pub fn entries(&self) -> &Registry {
+        &self.inner.registry
+    }
+    /// The revision the cache has reached.
+    pub fn revision(&self) -> i64 {
+        0
+    }
+    /// Gives every watcher that takes them a last bookmark, and ends all watches. Reads and writes go on.
+    pub fn drain(&self) {}
+
+    /// One object; with subresource `scale`, its Scale.
+    pub async fn get(&self, target: &Target, _at: ReadAt) -> Result<Bytes, ApiError> {
+        Err(not_yet(target))
+    }
+    pub async fn list(&self, target: &Target, _options: ListOptions) -> Result<Page, ApiError> {
+        Err(not_yet(target))
+    }
+    pub async fn watch(&self, target: &Target, _options: WatchOptions) -> Result<WatchStream, ApiError> {
+        Err(not_yet(target))
+    }
+    /// `target.name` is empty, or names the object whose subresource is created (binding, eviction).
+    pub async fn create(
+        &self,
+        _user: &User,
+        target: &Target,
+        _json: Bytes,
+        _options: WriteOptions,
+    ) -> Result<Written, ApiError> {
+        Err(not_yet(target))
+    }
+    /// Also `status`, `scale`, `finalize`, `ephemeralcontainers`.
+    pub async fn update(
+        &self,
+        _user: &User,
+        target: &Target,
+        _json: Bytes,
+        _options: WriteOptions,
+    ) -> Result<Written, ApiError> {
+        Err(not_yet(target))
+    }
+    pub async fn delete(
+        &self,
+        _user: &User,
+        target: &Target,
+        _how: DeleteOptions,
+        _options: WriteOptions,
+    ) -> Result<Deleted, ApiError> {
+        Err(not_yet(target))
+    }
+    /// The deleted objects, as they were.
+    pub async fn delete_collection(
+        &self,
+        _user: &User,
+        target: &Target,
+        _which: ListOptions,
+        _how: DeleteOptions,
+        _options: WriteOptions,
+    ) -> Result<Page, ApiError> {
+        Err(not_yet(target))
+    }
+}
+
+fn not_yet(target: &Target) -> ApiError {
+    ApiError::unavailable(format!("{} are not served yet", target.resource))
 }

@@ -1,0 +1,240 @@
+//! One object as the cache holds it: its bytes as they go over the wire, and what selectors ask about.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use corten_api::selector::{FieldSelector, Selector};
+
+use super::scan::{Scanned, scan};
+use crate::registry::Field;
+use crate::resources::EventKind;
+
+const FRAME_END: &[u8] = b"}\n";
+
+/// An object at one revision. Its bytes stand in the frame of the watch event that brought it, so that the object and
+/// the event that most watchers get are one allocation.
+pub struct Item {
+    /// `namespace/name`, or the name alone.
+    key: Box<str>,
+    pub revision: i64,
+    kind: EventKind,
+    frame: Bytes,
+    labels: Box<[(Box<str>, Box<str>)]>,
+    fields: Box<[Box<str>]>,
+}
+
+impl Item {
+    /// From what is stored. `key` is the store's, without the prefix of its kind.
+    pub(crate) fn new(
+        key: &str,
+        json: &[u8],
+        revision: i64,
+        kind: EventKind,
+        fields: &[Field],
+    ) -> Result<Self, serde_json::Error> {
+        let scanned = scan(json, fields)?;
+        let frame = framed(kind, json, Some((&scanned, revision)));
+        let (labels, fields) = (scanned.labels.into(), scanned.fields.into());
+        Ok(Self { key: key.into(), revision, kind, frame, labels, fields })
+    }
+    /// The same object at the revision of its deletion.
+    pub(crate) fn deleted(&self, revision: i64, fields: &[Field]) -> Result<Self, serde_json::Error> {
+        Self::new(&self.key, &self.object(), revision, EventKind::Deleted, fields)
+    }
+    /// The same object with other bytes (another version of its kind).
+    pub(crate) fn with_object(&self, json: &[u8]) -> Self {
+        let (labels, fields) = (self.labels.clone(), self.fields.clone());
+        let frame = framed(self.kind, json, None);
+        Self { key: self.key.clone(), revision: self.revision, kind: self.kind, frame, labels, fields }
+    }
+    /// An object with nothing but what a bookmark has.
+    pub(crate) fn bookmark(json: &[u8], revision: i64, initial_events_end: bool) -> Self {
+        let kind = EventKind::Bookmark { initial_events_end };
+        let frame = framed(kind, json, None);
+        Self { key: "".into(), revision, kind, frame, labels: Box::default(), fields: Box::default() }
+    }
+
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+    pub fn namespace(&self) -> &str {
+        self.key.split_once('/').map_or("", |(namespace, _)| namespace)
+    }
+    pub fn name(&self) -> &str {
+        self.key.split_once('/').map_or(&self.key, |(_, name)| name)
+    }
+    /// The object's JSON, with its resourceVersion.
+    pub fn object(&self) -> Bytes {
+        self.frame.slice(frame_start(self.kind).len()..self.frame.len() - FRAME_END.len())
+    }
+    /// How many bytes this item holds, about.
+    pub fn weight(&self) -> usize {
+        self.frame.len() + size_of::<Self>()
+    }
+    pub(crate) fn frame(&self, kind: EventKind) -> Bytes {
+        if kind == self.kind {
+            return self.frame.clone();
+        }
+        framed(kind, &self.object(), None)
+    }
+    pub(crate) fn matches(&self, labels: &Selector, selectable: &FieldTerms) -> bool {
+        (labels.is_everything() || labels.matches_by(|key| self.label(key))) && selectable.match_item(self)
+    }
+    fn label(&self, key: &str) -> Option<&str> {
+        self.labels.iter().find(|(k, _)| **k == *key).map(|(_, v)| &**v)
+    }
+}
+
+impl fmt::Debug for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.key, self.revision)
+    }
+}
+
+fn frame_start(kind: EventKind) -> &'static [u8] {
+    match kind {
+        EventKind::Added => br#"{"type":"ADDED","object":"#,
+        EventKind::Modified => br#"{"type":"MODIFIED","object":"#,
+        EventKind::Deleted => br#"{"type":"DELETED","object":"#,
+        EventKind::Bookmark { .. } => br#"{"type":"BOOKMARK","object":"#,
+    }
+}
+
+/// `json` in the frame of an event; with `version`, the resourceVersion in its metadata is set to that revision.
+fn framed(kind: EventKind, json: &[u8], version: Option<(&Scanned, i64)>) -> Bytes {
+    const VERSION_ROOM: usize = 48;
+    let start = frame_start(kind);
+    let mut out = BytesMut::with_capacity(start.len() + json.len() + VERSION_ROOM + FRAME_END.len());
+    out.put_slice(start);
+    match version {
+        None => out.put_slice(json),
+        Some((scanned, revision)) => put_versioned(&mut out, json, scanned, revision),
+    }
+    out.put_slice(FRAME_END);
+    out.freeze()
+}
+
+fn put_versioned(out: &mut BytesMut, json: &[u8], scanned: &Scanned, revision: i64) {
+    if let Some(at) = &scanned.resource_version {
+        out.put_slice(&json[..at.start]);
+        out.put_slice(format!("\"{revision}\"").as_bytes());
+        out.put_slice(&json[at.end..]);
+    } else {
+        let comma = if scanned.metadata_empty { "" } else { "," };
+        out.put_slice(&json[..scanned.metadata_at]);
+        out.put_slice(format!("\"resourceVersion\":\"{revision}\"{comma}").as_bytes());
+        out.put_slice(&json[scanned.metadata_at..]);
+    }
+}
+
+/// Stored JSON with its resourceVersion.
+pub(crate) fn with_revision(json: &[u8], revision: i64) -> Result<Bytes, serde_json::Error> {
+    let scanned = scan(json, &[])?;
+    let mut out = BytesMut::with_capacity(json.len() + 48);
+    put_versioned(&mut out, json, &scanned, revision);
+    Ok(out.freeze())
+}
+
+/// A field selector, made ready for the items of one kind.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FieldTerms(Vec<Term>);
+
+#[derive(Clone, Debug)]
+struct Term {
+    of: Part,
+    value: Box<str>,
+    negated: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Name,
+    Namespace,
+    /// An index into the kind's selectable fields.
+    Field(usize),
+}
+
+impl FieldTerms {
+    /// Fails with the name of a field that the kind cannot be selected by.
+    pub(crate) fn new(selector: &FieldSelector, fields: &[Field]) -> Result<Self, String> {
+        let term = |t: &corten_api::selector::FieldTerm| {
+            let of = match t.field.as_str() {
+                "metadata.name" => Part::Name,
+                "metadata.namespace" => Part::Namespace,
+                other => Part::Field(fields.iter().position(|f| f.name == other).ok_or_else(|| t.field.clone())?),
+            };
+            Ok(Term { of, value: t.value.as_str().into(), negated: t.negated })
+        };
+        selector.0.iter().map(term).collect::<Result<_, _>>().map(Self)
+    }
+    pub(crate) fn is_everything(&self) -> bool {
+        self.0.is_empty()
+    }
+    fn match_item(&self, item: &Item) -> bool {
+        self.0.iter().all(|t| {
+            let value = match t.of {
+                Part::Name => item.name(),
+                Part::Namespace => item.namespace(),
+                Part::Field(i) => item.fields.get(i).map_or("", |f| f),
+            };
+            (value == &*t.value) != t.negated
+        })
+    }
+}
+
+/// An item in the ordered set of its kind: ordered, and found, by key.
+#[derive(Clone, Debug)]
+pub(crate) struct ByKey(pub(crate) std::sync::Arc<Item>);
+
+impl PartialEq for ByKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key == other.0.key
+    }
+}
+impl Eq for ByKey {}
+impl PartialOrd for ByKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for ByKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.key.cmp(&other.0.key)
+    }
+}
+impl std::borrow::Borrow<str> for ByKey {
+    fn borrow(&self) -> &str {
+        &self.0.key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_revision_is_spliced_into_any_object() {
+        let cases = [
+            (r#"{"metadata":{"name":"a"}}"#, r#"{"metadata":{"resourceVersion":"5","name":"a"}}"#),
+            (r#"{"metadata": { } }"#, r#"{"metadata": {"resourceVersion":"5" } }"#),
+            (
+                r#"{"data":{},"metadata":{"resourceVersion" : "12","name":"a"}}"#,
+                r#"{"data":{},"metadata":{"resourceVersion" : "5","name":"a"}}"#,
+            ),
+        ];
+        for (stored, served) in cases {
+            let item = Item::new("a", stored.as_bytes(), 5, EventKind::Added, &[]).unwrap();
+            assert_eq!(item.object(), served, "{stored}");
+            assert_eq!(item.frame(EventKind::Added), format!("{{\"type\":\"ADDED\",\"object\":{served}}}\n"));
+            assert_eq!(item.frame(EventKind::Deleted), format!("{{\"type\":\"DELETED\",\"object\":{served}}}\n"));
+            assert_eq!(item.deleted(9, &[]).unwrap().object(), served.replace("\"5\"", "\"9\""));
+        }
+    }
+
+    #[test]
+    fn one_event_is_one_allocation() {
+        let item = Item::new("a", br#"{"metadata":{}}"#, 5, EventKind::Added, &[]).unwrap();
+        assert_eq!(item.frame(EventKind::Added).as_ptr(), item.frame(EventKind::Added).as_ptr());
+    }
+}

@@ -1,0 +1,274 @@
+//! Reads from an object's JSON, in one pass and without building it, what the cache must know of it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::registry::Field;
+
+/// What the cache keeps beside the bytes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Scanned {
+    /// Where the members of `metadata` begin: just behind its brace.
+    pub(super) metadata_at: usize,
+    pub(super) metadata_empty: bool,
+    /// Where the value of an existing `metadata.resourceVersion` stands.
+    pub(super) resource_version: Option<Range<usize>>,
+    pub(super) labels: Vec<(Box<str>, Box<str>)>,
+    /// One for each selectable field of the kind.
+    pub(super) fields: Vec<Box<str>>,
+}
+
+/// Fails for what is not a JSON object with a `metadata` object.
+pub(super) fn scan(json: &[u8], fields: &[Field]) -> Result<Scanned, serde_json::Error> {
+    let wanted: Vec<Wanted<'_>> = fields.iter().enumerate().map(|(i, f)| Wanted { index: i, path: f.path }).collect();
+    let mut found: Vec<Option<Box<str>>> = vec![None; fields.len()];
+    let mut de = serde_json::Deserializer::from_slice(json);
+    let metadata = Top { wanted: &wanted, found: &mut found }.deserialize(&mut de)?;
+    let metadata = metadata.ok_or_else(|| serde::de::Error::missing_field("metadata"))?;
+    let text = metadata.get();
+    // `text` is borrowed from `json`, so the difference is its offset.
+    let at = text.as_ptr() as usize - json.as_ptr() as usize;
+    let meta: Meta<'_> = serde_json::from_str(text)?;
+    let values = found.into_iter().zip(fields).map(|(value, f)| value.unwrap_or_else(|| f.absent.into()));
+    Ok(Scanned {
+        metadata_at: at + 1,
+        metadata_empty: meta.empty,
+        resource_version: meta.resource_version.map(|raw| {
+            let start = raw.get().as_ptr() as usize - json.as_ptr() as usize;
+            start..start + raw.get().len()
+        }),
+        labels: meta.labels,
+        fields: values.collect(),
+    })
+}
+
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    index: usize,
+    /// What is left of the dotted path.
+    path: &'a str,
+}
+
+/// The object: hands its metadata back raw, and looks for fields in all else.
+struct Top<'w, 'f> {
+    wanted: &'w [Wanted<'w>],
+    found: &'f mut [Option<Box<str>>],
+}
+
+impl<'de> DeserializeSeed<'de> for Top<'_, '_> {
+    type Value = Option<&'de RawValue>;
+    fn deserialize<D: Deserializer<'de>>(self, de: D) -> Result<Self::Value, D::Error> {
+        de.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Top<'_, '_> {
+    type Value = Option<&'de RawValue>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an API object")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut metadata = None;
+        while let Some(Word(key)) = map.next_key()? {
+            if key == "metadata" {
+                metadata = Some(map.next_value()?);
+            } else {
+                step(&key, self.wanted, self.found, &mut map)?;
+            }
+        }
+        Ok(metadata)
+    }
+}
+
+/// Takes the value of `key`: down into it where wanted fields lie, past it where none do.
+fn step<'de, A: MapAccess<'de>>(
+    key: &str,
+    wanted: &[Wanted<'_>],
+    found: &mut [Option<Box<str>>],
+    map: &mut A,
+) -> Result<(), A::Error> {
+    let below = |w: &Wanted<'_>| w.path.split('.').next() == Some(key);
+    if !wanted.iter().any(below) {
+        return map.next_value::<IgnoredAny>().map(drop);
+    }
+    // The slice is of the path itself, so its lifetime is longer than this frame.
+    let deeper: Vec<Wanted<'_>> = wanted
+        .iter()
+        .filter(|w| below(w))
+        .map(|w| Wanted { index: w.index, path: w.path.split_once('.').map_or("", |(_, rest)| rest) })
+        .collect();
+    map.next_value_seed(Below { wanted: &deeper, found })
+}
+
+/// A value with wanted fields in it, or a wanted value itself.
+struct Below<'w, 'f> {
+    wanted: &'w [Wanted<'w>],
+    found: &'f mut [Option<Box<str>>],
+}
+
+impl Below<'_, '_> {
+    fn take(self, value: &str) {
+        for w in self.wanted.iter().filter(|w| w.path.is_empty()) {
+            self.found[w.index] = Some(value.into());
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Below<'_, '_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, de: D) -> Result<(), D::Error> {
+        de.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Below<'_, '_> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Word(key)) = map.next_key()? {
+            step(&key, self.wanted, self.found, &mut map)?;
+        }
+        Ok(())
+    }
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+    fn visit_str<E>(self, v: &str) -> Result<(), E> {
+        self.take(v);
+        Ok(())
+    }
+    fn visit_bool<E>(self, v: bool) -> Result<(), E> {
+        self.take(if v { "true" } else { "false" });
+        Ok(())
+    }
+    fn visit_i64<E>(self, v: i64) -> Result<(), E> {
+        self.take(&v.to_string());
+        Ok(())
+    }
+    fn visit_u64<E>(self, v: u64) -> Result<(), E> {
+        self.take(&v.to_string());
+        Ok(())
+    }
+    fn visit_f64<E>(self, v: f64) -> Result<(), E> {
+        self.take(&v.to_string());
+        Ok(())
+    }
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Meta<'a> {
+    empty: bool,
+    resource_version: Option<&'a RawValue>,
+    labels: Vec<(Box<str>, Box<str>)>,
+}
+
+impl<'de: 'a, 'a> serde::Deserialize<'de> for Meta<'a> {
+    fn deserialize<D: Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
+        struct MetaVisitor;
+        impl<'de> Visitor<'de> for MetaVisitor {
+            type Value = Meta<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("ObjectMeta")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Meta<'de>, A::Error> {
+                let mut meta = Meta { empty: true, ..Meta::default() };
+                while let Some(Word(key)) = map.next_key()? {
+                    meta.empty = false;
+                    match &*key {
+                        "resourceVersion" => meta.resource_version = Some(map.next_value()?),
+                        "labels" => meta.labels = map.next_value::<Option<LabelList>>()?.unwrap_or_default().0,
+                        _ => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(meta)
+            }
+        }
+        de.deserialize_map(MetaVisitor)
+    }
+}
+
+#[derive(Default)]
+struct LabelList(Vec<(Box<str>, Box<str>)>);
+
+impl<'de> serde::Deserialize<'de> for LabelList {
+    fn deserialize<D: Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
+        struct Labels;
+        impl<'de> Visitor<'de> for Labels {
+            type Value = LabelList;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("labels")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LabelList, A::Error> {
+                let mut list = Vec::with_capacity(map.size_hint().unwrap_or(0));
+                while let Some((Word(key), Word(value))) = map.next_entry()? {
+                    list.push((key.into(), value.into()));
+                }
+                Ok(LabelList(list))
+            }
+        }
+        de.deserialize_map(Labels)
+    }
+}
+
+/// A string, borrowed where it has no escapes.
+struct Word<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> serde::Deserialize<'de> for Word<'a> {
+    fn deserialize<D: Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
+        struct WordVisitor;
+        impl<'de> Visitor<'de> for WordVisitor {
+            type Value = Word<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Word<'de>, E> {
+                Ok(Word(Cow::Borrowed(v)))
+            }
+            fn visit_str<E>(self, v: &str) -> Result<Word<'de>, E> {
+                Ok(Word(Cow::Owned(v.to_owned())))
+            }
+        }
+        de.deserialize_str(WordVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIELDS: &[Field] = &[
+        Field { name: "spec.nodeName", path: "spec.nodeName", absent: "" },
+        Field { name: "status.phase", path: "status.phase", absent: "Unknown" },
+        Field { name: "spec.hostNetwork", path: "spec.hostNetwork", absent: "false" },
+        Field { name: "type", path: "type", absent: "" },
+    ];
+
+    #[test]
+    fn finds_fields_labels_and_where_metadata_begins() {
+        let json = r#"{"kind":"Pod","data":{"a":"\"metadata\":{"},"type":"T","metadata":{"name":"x","labels":{"a":"1","b\u0041":"2"},"resourceVersion":"7"},"spec":{"containers":[{"nodeName":"no"}],"nodeName":"n1","hostNetwork":true},"status":null}"#;
+        let got = scan(json.as_bytes(), FIELDS).unwrap();
+        assert!(json[..got.metadata_at].ends_with(r#""type":"T","metadata":{"#));
+        assert_eq!(&json[got.resource_version.unwrap()], r#""7""#);
+        assert_eq!(got.labels, [("a".into(), "1".into()), ("bA".into(), "2".into())]);
+        let fields: Vec<&str> = got.fields.iter().map(|f| &**f).collect();
+        assert_eq!(fields, ["n1", "Unknown", "true", "T"]);
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for bad in ["", "[]", "{}", r#"{"metadata":1}"#, r#"{"metadata":{"#, "null"] {
+            assert!(scan(bad.as_bytes(), FIELDS).is_err(), "{bad}");
+        }
+        assert!(scan(br#"{"metadata":{}}"#, FIELDS).unwrap().metadata_empty);
+    }
+}
