@@ -17,6 +17,7 @@ pub use options::{
     Deleted, FieldValidation, ListOptions, Page, ReadAt, WatchFrom, WatchOptions, WriteOptions, Written,
 };
 
+use crate::patch;
 use crate::registry::Registry;
 use crate::request::{Target, User};
 use crate::storage::Storage;
@@ -87,6 +88,16 @@ impl Resources {
         _user: &User,
         target: &Target,
         _json: Bytes,
+        _options: WriteOptions,
+    ) -> Result<Written, ApiError> {
+        Err(not_yet(target))
+    }
+    pub async fn patch(
+        &self,
+        _user: &User,
+        target: &Target,
+        _kind: patch::Kind,
+        _body: Bytes,
         _options: WriteOptions,
     ) -> Result<Written, ApiError> {
         Err(not_yet(target))
