@@ -8,6 +8,7 @@ pub mod authn;
 pub mod authz;
 pub mod cache;
 pub mod patch;
+pub mod decode;
 pub mod registry;
 pub mod request;
 pub mod resources;
