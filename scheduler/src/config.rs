@@ -1,0 +1,28 @@
+//! The scheduler's arguments.
+
+use clap::Parser;
+use corten_client::Args;
+
+/// Places pods on nodes.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "corten-scheduler", version)]
+pub struct Config {
+    #[command(flatten)]
+    pub client: Args,
+    /// Our name in the leader lease. Default: the host name and a number of this process.
+    #[arg(long)]
+    pub identity: Option<String>,
+    /// Pods that name this scheduler are ours.
+    #[arg(long, default_value = "default-scheduler")]
+    pub scheduler_name: String,
+}
+
+impl Config {
+    /// Unique among the instances that compete for the lease.
+    pub fn identity(&self) -> String {
+        self.identity.clone().unwrap_or_else(|| {
+            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "localhost".into());
+            format!("{}_{}", host.trim(), corten_api::names::suffix())
+        })
+    }
+}

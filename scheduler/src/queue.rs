@@ -1,0 +1,242 @@
+//! Pods without a node: which one is next, which wait for a change that could help, which back off. Pure: time is an
+//! argument.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use corten_api::Key;
+
+use crate::pod::PodInfo;
+use crate::snapshot::Helps;
+
+const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// A pod that waited this long is tried again whatever happened: the safety net.
+const WAIT_MAX: Duration = Duration::from_mins(5);
+
+/// Higher priority first, then older first.
+type Rank = (Reverse<i32>, i64, Key);
+
+#[derive(Debug, Default)]
+pub struct Queue {
+    pods: HashMap<Key, Pending>,
+    ready: BTreeSet<Rank>,
+    /// When each backed-off or waiting pod is tried again.
+    timers: BTreeSet<(Instant, Key)>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    rank: Rank,
+    /// What the pod asks; a change of it is worth a new try.
+    ask: PodInfo,
+    tries: u32,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Ready,
+    /// Being decided or bound.
+    Taken,
+    /// Tried again at this time.
+    BackingOff(Instant),
+    /// Tried again when one of these happens, but not before `not_before`; at the latest at `until`.
+    Waiting {
+        retry_on: Helps,
+        not_before: Instant,
+        until: Instant,
+    },
+}
+
+impl Queue {
+    /// Takes in a pod that wants a node, as it is now.
+    pub fn set(&mut self, pod: &PodInfo, now: Instant) {
+        let wants = pod.wants.as_deref();
+        let rank = (Reverse(wants.map_or(0, |w| w.priority)), wants.map_or(0, |w| w.created_secs), pod.key.clone());
+        let ask = asked(pod);
+        match self.pods.get_mut(&pod.key) {
+            Some(known) if known.ask == ask => return,
+            Some(known) if known.ask.uid == ask.uid => {
+                known.ask = ask;
+                if matches!(known.state, State::Ready | State::Taken) {
+                    return;
+                }
+            }
+            _ => {
+                self.remove(&pod.key);
+                self.pods.insert(pod.key.clone(), Pending { rank, ask, tries: 0, state: State::Taken });
+            }
+        }
+        self.enter(&pod.key, State::Ready, now);
+    }
+
+    pub fn remove(&mut self, key: &Key) {
+        if let Some(pending) = self.pods.remove(key) {
+            self.leave(key, &pending);
+        }
+    }
+
+    /// The next pod to decide on. Until `refused`, `failed` or `remove` says what came of it, it is nobody else's.
+    pub fn pop(&mut self, now: Instant) -> Option<Key> {
+        while let Some((_, key)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() {
+            self.enter(&key, State::Ready, now);
+        }
+        let (.., key) = self.ready.first()?.clone();
+        self.enter(&key, State::Taken, now);
+        let pending = self.pods.get_mut(&key)?;
+        pending.tries += 1;
+        Some(key)
+    }
+
+    /// No node would do.
+    pub fn refused(&mut self, key: &Key, retry_on: Helps, now: Instant) {
+        let not_before = now + self.backoff(key);
+        self.enter(key, State::Waiting { retry_on, not_before, until: now + WAIT_MAX }, now);
+    }
+
+    /// The placement did not come about for a reason that is not the pod's.
+    pub fn failed(&mut self, key: &Key, now: Instant) {
+        let at = now + self.backoff(key);
+        self.enter(key, State::BackingOff(at), now);
+    }
+
+    /// Something happened: pods that it could help come again, those that failed just now after their backoff.
+    pub fn helped(&mut self, by: Helps, now: Instant) {
+        if by == Helps::NOTHING {
+            return;
+        }
+        let helped: Vec<(Key, Instant)> = self
+            .pods
+            .iter()
+            .filter_map(|(key, p)| match p.state {
+                State::Waiting { retry_on, not_before, .. } if retry_on.meets(by) => Some((key.clone(), not_before)),
+                _ => None,
+            })
+            .collect();
+        for (key, not_before) in helped {
+            let state = if not_before <= now { State::Ready } else { State::BackingOff(not_before) };
+            self.enter(&key, state, now);
+        }
+    }
+
+    /// When to call `pop` again though nothing happened.
+    pub fn next_timer(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+    pub fn len(&self) -> usize {
+        self.pods.len()
+    }
+    pub fn is_empty(&self) -> bool {
+        self.pods.is_empty()
+    }
+
+    fn backoff(&self, key: &Key) -> Duration {
+        let tries = self.pods.get(key).map_or(1, |p| p.tries.max(1));
+        BACKOFF_FIRST.saturating_mul(1 << (tries - 1).min(10)).min(BACKOFF_MAX)
+    }
+
+    fn enter(&mut self, key: &Key, state: State, now: Instant) {
+        let Some(mut pending) = self.pods.remove(key) else { return };
+        self.leave(key, &pending);
+        pending.state = state;
+        match state {
+            State::Ready => drop(self.ready.insert(pending.rank.clone())),
+            State::Taken => {}
+            State::BackingOff(at) => drop(self.timers.insert((at.max(now), key.clone()))),
+            State::Waiting { until, .. } => drop(self.timers.insert((until, key.clone()))),
+        }
+        self.pods.insert(key.clone(), pending);
+    }
+
+    fn leave(&mut self, key: &Key, pending: &Pending) {
+        match pending.state {
+            State::Ready => drop(self.ready.remove(&pending.rank)),
+            State::Taken => {}
+            State::BackingOff(at) => drop(self.timers.remove(&(at, key.clone()))),
+            State::Waiting { until, .. } => drop(self.timers.remove(&(until, key.clone()))),
+        }
+    }
+}
+
+/// The pod without what we write on it ourselves.
+fn asked(pod: &PodInfo) -> PodInfo {
+    let mut ask = pod.clone();
+    if let Some(wants) = &mut ask.wants {
+        wants.told = None;
+        wants.reference.resource_version = None;
+    }
+    ask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pod::Wants;
+
+    fn pod(name: &str, priority: i32, created_secs: i64) -> PodInfo {
+        let wants = Wants { priority, created_secs, ..Wants::default() };
+        PodInfo { key: Key::new("default", name), uid: name.into(), wants: Some(Box::new(wants)), ..PodInfo::default() }
+    }
+    fn popped(queue: &mut Queue, now: Instant) -> Option<String> {
+        queue.pop(now).map(|k| k.name)
+    }
+
+    #[test]
+    fn by_priority_then_by_age() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        for p in [pod("young", 0, 20), pod("old", 0, 10), pod("urgent", 100, 30)] {
+            queue.set(&p, now);
+        }
+        let order: Vec<_> = std::iter::from_fn(|| popped(&mut queue, now)).collect();
+        assert_eq!(order, ["urgent", "old", "young"]);
+    }
+
+    #[test]
+    fn a_refused_pod_waits_for_what_could_help_it() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let secs = |n| now + Duration::from_secs(n);
+        queue.set(&pod("a", 0, 0), now);
+        let key = queue.pop(now).unwrap();
+        queue.refused(&key, Helps::POD_GONE, now);
+        queue.helped(Helps::NODE_LABELLED, secs(30));
+        assert_eq!(popped(&mut queue, secs(30)), None, "a label does not help");
+        queue.helped(Helps::POD_GONE, secs(31));
+        assert_eq!(popped(&mut queue, secs(31)), Some("a".into()));
+        queue.refused(&key, Helps::POD_GONE, secs(31));
+        queue.helped(Helps::POD_GONE, secs(31));
+        assert_eq!(popped(&mut queue, secs(32)), None, "not before its backoff, 2 s by now");
+        assert_eq!(queue.next_timer(), Some(secs(33)));
+        assert_eq!(popped(&mut queue, secs(33)), Some("a".into()));
+        queue.refused(&key, Helps::NOTHING, secs(33));
+        assert_eq!(popped(&mut queue, secs(33) + WAIT_MAX), Some("a".into()), "the safety net");
+    }
+
+    #[test]
+    fn what_we_write_on_a_pod_does_not_bring_it_back_but_its_owner_does() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let mut a = pod("a", 0, 0);
+        queue.set(&a, now);
+        let key = queue.pop(now).unwrap();
+        queue.refused(&key, Helps::NODE_ADDED, now);
+        a.wants.as_mut().unwrap().told = Some("0/1 nodes are available".into());
+        queue.set(&a, now);
+        assert_eq!(popped(&mut queue, now), None);
+        a.wants.as_mut().unwrap().node_selector.clear();
+        a.takes.requests.insert("cpu".into(), 1);
+        queue.set(&a, now);
+        assert_eq!(popped(&mut queue, now), Some("a".into()));
+    }
+
+    #[test]
+    fn a_pod_of_the_same_name_begins_anew() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.set(&pod("a", 0, 0), now);
+        let key = queue.pop(now).unwrap();
+        queue.failed(&key, now);
+        queue.set(&PodInfo { uid: "other".into(), ..pod("a", 0, 5) }, now);
+        assert_eq!(popped(&mut queue, now), Some("a".into()));
+        assert_eq!((queue.len(), queue.next_timer()), (1, None));
+    }
+}

@@ -1,0 +1,242 @@
+//! Turns changes of the cluster into cycles. One task owns the snapshot and the queue.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use corten_api::{Key, Reason};
+use corten_client::health::Health;
+use corten_client::{Cache, CancellationToken, Client, Recorder, Watch, args::ConnectError, lease};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+use tracing::{debug, info};
+
+use crate::bind::{Outcome, Writer};
+use crate::config::Config;
+use crate::cycle::{self, Decision, Profile};
+use crate::pod::PodInfo;
+use crate::queue::Queue;
+use crate::snapshot::{Helps, Snapshot};
+
+#[derive(Debug, thiserror::Error)]
+pub enum SchedulerError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("cannot listen on --metrics-address: choose another, or end what holds it")]
+    Health(#[source] std::io::Error),
+}
+
+/// Runs until `stop`: watches always, schedules while it leads.
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), SchedulerError> {
+    let client = config.client.connect()?;
+    let cluster = Arc::new(Cluster::watch(&client, &stop));
+    let health = Health::new();
+    let seen = Arc::clone(&cluster);
+    health.ready_when("caches", move || if seen.is_synced() { Ok(()) } else { Err("not yet synced".into()) });
+    if let Some(address) = config.client.metrics_address {
+        health.serve(address, &stop).await.map_err(SchedulerError::Health)?;
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let lease = Key::new("kube-system", "kube-scheduler");
+    lease::lead(&client, &lease, &config.identity(), &stop, |leading| {
+        let scheduler = Scheduler::new(&client, &cluster, &config.scheduler_name);
+        async move { scheduler.run(leading).await }
+    })
+    .await;
+    Ok(())
+}
+
+/// What is watched, and which of it changed since the scheduler looked last. Bounded by what exists.
+#[derive(Debug)]
+struct Cluster {
+    pods: Cache<PodInfo>,
+    nodes: Cache<Node>,
+    changes: Arc<Changes>,
+}
+
+#[derive(Debug, Default)]
+struct Changes {
+    dirty: Mutex<Dirty>,
+    notify: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Dirty {
+    pods: HashSet<Key>,
+    nodes: HashSet<Key>,
+}
+
+impl Changes {
+    fn mark(&self, change: impl FnOnce(&mut Dirty)) {
+        change(&mut self.dirty.lock());
+        self.notify.notify_one();
+    }
+}
+
+impl Cluster {
+    fn watch(client: &Client, stop: &CancellationToken) -> Self {
+        let changes = Arc::new(Changes::default());
+        let (of_pods, of_nodes) = (Arc::clone(&changes), Arc::clone(&changes));
+        let pods = Watch::<Pod>::all(client).start_reduced(stop, PodInfo::of, move |change| {
+            of_pods.mark(|dirty| dirty.pods.extend(change.key().cloned()));
+        });
+        let nodes = Watch::<Node>::all(client).start_reduced(stop, without_bulk, move |change| {
+            of_nodes.mark(|dirty| dirty.nodes.extend(change.key().cloned()));
+        });
+        Self { pods, nodes, changes }
+    }
+    fn is_synced(&self) -> bool {
+        self.pods.is_synced() && self.nodes.is_synced()
+    }
+    /// Everything counts as changed: for a scheduler that begins.
+    fn mark_all(&self) {
+        self.changes.mark(|dirty| {
+            dirty.pods.extend(self.pods.entries().into_iter().map(|(key, _)| key));
+            dirty.nodes.extend(self.nodes.entries().into_iter().map(|(key, _)| key));
+        });
+    }
+}
+
+/// A Node without what no filter looks at: it is kept for as long as the node lives.
+fn without_bulk(mut node: Node) -> Node {
+    node.metadata.managed_fields = None;
+    node.metadata.annotations = None;
+    if let Some(status) = &mut node.status {
+        status.images = None;
+        status.conditions = None;
+        status.node_info = None;
+    }
+    node
+}
+
+struct Scheduler {
+    name: String,
+    cluster: Arc<Cluster>,
+    writer: Writer,
+    outcomes: mpsc::Receiver<Outcome>,
+    profile: Profile,
+    snapshot: Snapshot,
+    queue: Queue,
+    /// Counts decisions, so that equally good nodes take turns.
+    decided: usize,
+}
+
+impl Scheduler {
+    fn new(client: &Client, cluster: &Arc<Cluster>, name: &str) -> Self {
+        let (writer, outcomes) = Writer::new(client, Recorder::new(client, name, ""));
+        Self {
+            name: name.into(),
+            cluster: Arc::clone(cluster),
+            writer,
+            outcomes,
+            profile: Profile::default(),
+            snapshot: Snapshot::new(),
+            queue: Queue::default(),
+            decided: 0,
+        }
+    }
+
+    async fn run(mut self, leading: CancellationToken) {
+        let synced = async { tokio::join!(self.cluster.pods.synced(), self.cluster.nodes.synced()) };
+        if leading.run_until_cancelled(synced).await.is_none() {
+            return;
+        }
+        self.cluster.mark_all();
+        while !leading.is_cancelled() {
+            self.take_changes();
+            while let Ok(outcome) = self.outcomes.try_recv() {
+                self.settle(outcome);
+            }
+            match self.queue.pop(Instant::now()) {
+                Some(key) => self.schedule(&key).await,
+                None => self.wait(&leading).await,
+            }
+        }
+    }
+
+    async fn wait(&mut self, leading: &CancellationToken) {
+        let timer = self.queue.next_timer();
+        let tick = async {
+            match timer {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = leading.cancelled() => {}
+            () = self.cluster.changes.notify.notified() => {}
+            Some(outcome) = self.outcomes.recv() => self.settle(outcome),
+            () = tick => {}
+        }
+    }
+
+    fn take_changes(&mut self) {
+        let dirty = std::mem::take(&mut *self.cluster.changes.dirty.lock());
+        let now = Instant::now();
+        let mut helps = Helps::NOTHING;
+        for key in dirty.nodes {
+            match self.cluster.nodes.get(&key) {
+                Some(node) => helps = helps.and(self.snapshot.set_node(&node)),
+                None => self.snapshot.remove_node(&key.name),
+            }
+        }
+        for key in dirty.pods {
+            helps = helps.and(self.take_pod(&key, now));
+        }
+        self.queue.helped(helps, now);
+    }
+
+    fn take_pod(&mut self, key: &Key, now: Instant) -> Helps {
+        let Some(pod) = self.cluster.pods.get(key) else {
+            self.queue.remove(key);
+            return self.snapshot.remove_pod(key);
+        };
+        let helps = self.snapshot.set_pod(&pod);
+        if !pod.is_pending_for(&self.name) {
+            self.queue.remove(key);
+        } else if !self.snapshot.is_assumed(key, &pod.uid) {
+            self.queue.set(&pod, now);
+        }
+        helps
+    }
+
+    async fn schedule(&mut self, key: &Key) {
+        let Some(pod) = self.cluster.pods.get(key).filter(|pod| pod.is_pending_for(&self.name)) else {
+            // It changed since the queue heard of it; its change is on the way to us.
+            self.queue.remove(key);
+            return;
+        };
+        let Some(place) = self.writer.place().await else { return };
+        self.decided = self.decided.wrapping_add(1);
+        match cycle::decide(&self.profile, &mut self.snapshot, &pod, self.decided) {
+            Decision::Place { node } => {
+                self.snapshot.assume(&pod, &node);
+                self.writer.bind(place, &pod, node);
+            }
+            Decision::Refuse { why, retry_on } => {
+                debug!(pod = %key, why, "no node will do");
+                self.writer.refuse(place, &pod, &why);
+                self.queue.refused(key, retry_on, Instant::now());
+            }
+        }
+    }
+
+    fn settle(&mut self, outcome: Outcome) {
+        let now = Instant::now();
+        match outcome.result {
+            // The assumption stands until the watch shows the pod bound.
+            Ok(()) => self.queue.remove(&outcome.key),
+            Err(err) => {
+                let helps = self.snapshot.forget(&outcome.key, &outcome.uid);
+                if err.is(Reason::NotFound) {
+                    self.queue.remove(&outcome.key);
+                } else {
+                    info!(pod = %outcome.key, %err, "the placement failed; will try again");
+                    self.queue.failed(&outcome.key, now);
+                }
+                self.queue.helped(helps, now);
+            }
+        }
+    }
+}
