@@ -1,0 +1,232 @@
+//! Which programs run on a node, with their command lines and settings files, as data.
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::{API_PORT, DNS_IP, NodePlan, POD_CIDR, Plan, Role, SERVICE_CIDR};
+use super::state::Lab;
+
+/// Plain-HTTP /healthz and /metrics of each daemon, on every address of its node.
+const KUBELET_METRICS: &str = "0.0.0.0:10248";
+const PROXY_METRICS: &str = "0.0.0.0:10249";
+const SCHEDULER_METRICS: &str = "0.0.0.0:10251";
+const CONTROLLERS_METRICS: &str = "0.0.0.0:10252";
+
+/// A program that a node keeps running.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Daemon {
+    /// What people call it: `kubelet`, `apiserver`, …
+    pub(crate) name: String,
+    /// Path, or a name on PATH.
+    pub(crate) program: String,
+    pub(crate) args: Vec<String>,
+}
+
+/// Everything `node` runs, in the order of starting.
+pub(crate) fn of_node(lab: &Lab, plan: &Plan, node: &NodePlan) -> Vec<Daemon> {
+    let files = Files { lab, plan, node };
+    let mut daemons = Vec::new();
+    if node.role == Role::Master {
+        daemons.extend([files.etcd(), files.apiserver(), files.scheduler(), files.controllers()]);
+    }
+    daemons.extend([files.containerd(), files.kubelet(), files.proxy()]);
+    daemons
+}
+
+/// The program's name of a daemon, as it shows in /proc.
+pub(crate) fn program_of(daemon: &str) -> Option<&'static str> {
+    Some(match daemon {
+        "etcd" => "etcd",
+        "containerd" => "containerd",
+        "apiserver" => "corten-apiserver",
+        "scheduler" => "corten-scheduler",
+        "controllers" => "corten-controllers",
+        "kubelet" => "corten-kubelet",
+        "proxy" => "corten-proxy",
+        _ => return None,
+    })
+}
+
+/// containerd without CRI: the kubelet speaks to its native services.
+pub(crate) fn containerd_toml() -> String {
+    "version = 2\n\
+     root = \"/var/lib/containerd\"\n\
+     state = \"/run/containerd\"\n\
+     disabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.snapshotter.v1.aufs\", \
+     \"io.containerd.snapshotter.v1.btrfs\", \"io.containerd.snapshotter.v1.devmapper\", \
+     \"io.containerd.snapshotter.v1.zfs\", \"io.containerd.internal.v1.opt\"]\n\
+     [grpc]\n\
+     address = \"/run/containerd/containerd.sock\"\n"
+        .to_owned()
+}
+
+struct Files<'a> {
+    lab: &'a Lab,
+    plan: &'a Plan,
+    node: &'a NodePlan,
+}
+
+impl Files<'_> {
+    fn ours(&self, name: &str, args: Vec<String>) -> Daemon {
+        let program = self.lab.bin_dir().join(format!("corten-{name}"));
+        Daemon { name: name.to_owned(), program: text(&program), args }
+    }
+
+    fn pki(&self, file: &str) -> String {
+        text(&self.lab.pki_dir().join(file))
+    }
+
+    /// `--ca-file … --cert-file … --key-file …` and all apiservers.
+    fn client(&self, stem: &str, metrics: &str) -> Vec<String> {
+        let mut args = vec![flag("apiserver", self.plan.api_urls().join(",")), flag("ca-file", self.pki("ca.crt"))];
+        args.push(flag("cert-file", self.pki(&format!("{stem}.crt"))));
+        args.push(flag("key-file", self.pki(&format!("{stem}.key"))));
+        args.push(flag("metrics-address", metrics));
+        args
+    }
+
+    fn etcd(&self) -> Daemon {
+        let (name, ip) = (&self.node.name, self.node.ip);
+        let members: Vec<String> =
+            self.plan.masters().map(|master| format!("{}=https://{}:2380", master.name, master.ip)).collect();
+        let args = vec![
+            flag("name", name),
+            flag("data-dir", "/var/lib/etcd"),
+            flag("listen-client-urls", format!("https://127.0.0.1:2379,https://{ip}:2379")),
+            flag("advertise-client-urls", format!("https://{ip}:2379")),
+            flag("listen-peer-urls", format!("https://{ip}:2380")),
+            flag("initial-advertise-peer-urls", format!("https://{ip}:2380")),
+            flag("initial-cluster", members.join(",")),
+            flag("initial-cluster-token", &self.plan.lab),
+            flag("client-cert-auth", "true"),
+            flag("trusted-ca-file", self.pki("etcd/ca.crt")),
+            flag("cert-file", self.pki("etcd/server.crt")),
+            flag("key-file", self.pki("etcd/server.key")),
+            flag("peer-client-cert-auth", "true"),
+            flag("peer-trusted-ca-file", self.pki("etcd/ca.crt")),
+            flag("peer-cert-file", self.pki("etcd/peer.crt")),
+            flag("peer-key-file", self.pki("etcd/peer.key")),
+            flag("logger", "zap"),
+        ];
+        Daemon { name: "etcd".into(), program: "etcd".into(), args }
+    }
+
+    fn apiserver(&self) -> Daemon {
+        // Its own member first: the shortest way, and the one that fails together with it.
+        let mut members: Vec<&NodePlan> = self.plan.masters().collect();
+        members.sort_by_key(|member| member.name != self.node.name);
+        let mut args = vec![
+            flag("listen", format!("0.0.0.0:{API_PORT}")),
+            flag("advertise-address", self.node.ip),
+            flag("etcd-ca-file", self.pki("etcd/ca.crt")),
+            flag("etcd-cert-file", self.pki("apiserver-etcd-client.crt")),
+            flag("etcd-key-file", self.pki("apiserver-etcd-client.key")),
+            flag("tls-cert-file", self.pki("apiserver.crt")),
+            flag("tls-key-file", self.pki("apiserver.key")),
+            flag("client-ca-file", self.pki("ca.crt")),
+            flag("kubelet-client-cert-file", self.pki("apiserver-kubelet-client.crt")),
+            flag("kubelet-client-key-file", self.pki("apiserver-kubelet-client.key")),
+            flag("service-cidr", SERVICE_CIDR),
+            flag("node-port-range", "30000-32767"),
+            flag("service-account-key-file", self.pki("sa.key")),
+        ];
+        args.extend(members.iter().map(|member| flag("etcd", format!("https://{}:2379", member.ip))));
+        self.ours("apiserver", args)
+    }
+
+    fn scheduler(&self) -> Daemon {
+        let mut args = self.client("scheduler", SCHEDULER_METRICS);
+        args.push(flag("identity", &self.node.name));
+        self.ours("scheduler", args)
+    }
+
+    fn controllers(&self) -> Daemon {
+        let mut args = self.client("controller-manager", CONTROLLERS_METRICS);
+        args.push(flag("identity", &self.node.name));
+        args.push(flag("cluster-cidr", POD_CIDR));
+        args.push(flag("node-cidr-mask-size", "24"));
+        args.push(flag("root-ca-file", self.pki("ca.crt")));
+        self.ours("controllers", args)
+    }
+
+    fn containerd(&self) -> Daemon {
+        let config = text(&self.lab.node_dir(&self.node.name).join("containerd.toml"));
+        Daemon { name: "containerd".into(), program: "containerd".into(), args: vec![flag("config", config)] }
+    }
+
+    fn kubelet(&self) -> Daemon {
+        let stem = format!("nodes/{}/kubelet", self.node.name);
+        let mut args = self.client(&stem, KUBELET_METRICS);
+        args.extend([
+            flag("node-name", &self.node.name),
+            flag("node-ip", self.node.ip),
+            flag("listen", "0.0.0.0:10250"),
+            flag("server-cert-file", self.pki(&format!("{stem}-server.crt"))),
+            flag("server-key-file", self.pki(&format!("{stem}-server.key"))),
+            flag("client-ca-file", self.pki("ca.crt")),
+            flag("root-dir", "/var/lib/corten/kubelet"),
+            flag("log-dir", "/var/log/pods"),
+            flag("static-pod-dir", "/etc/corten/manifests"),
+            flag("containerd", "/run/containerd/containerd.sock"),
+            flag("cluster-dns", DNS_IP),
+            flag("cluster-domain", "cluster.local"),
+            flag("registry-mirror", format!("docker.io=http://{}", self.plan.registry())),
+        ]);
+        if self.node.role == Role::Master {
+            args.push(flag("register-with-taint", "node-role.kubernetes.io/control-plane:NoSchedule"));
+        }
+        self.ours("kubelet", args)
+    }
+
+    fn proxy(&self) -> Daemon {
+        let mut args = self.client("proxy", PROXY_METRICS);
+        args.extend([
+            flag("node-name", &self.node.name),
+            flag("cluster-cidr", POD_CIDR),
+            flag("cluster-dns", DNS_IP),
+            flag("cluster-domain", "cluster.local"),
+        ]);
+        self.ours("proxy", args)
+    }
+}
+
+fn flag(name: &str, value: impl std::fmt::Display) -> String {
+    format!("--{name}={value}")
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::Size;
+    use super::*;
+
+    #[test]
+    fn masters_run_the_control_plane_and_all_nodes_the_rest() {
+        let lab = Lab { name: "corten".into(), dir: "/lab".into() };
+        let plan = Plan::new("corten", Size { masters: 2, workers: 1 }, 0);
+        let names = |node: &str| -> Vec<String> {
+            of_node(&lab, &plan, plan.node(node).unwrap()).into_iter().map(|daemon| daemon.name).collect()
+        };
+        assert_eq!(names("worker1"), ["containerd", "kubelet", "proxy"]);
+        let master = ["etcd", "apiserver", "scheduler", "controllers", "containerd", "kubelet", "proxy"];
+        assert_eq!(names("master1"), master);
+        assert!(master.iter().all(|name| program_of(name).is_some()));
+    }
+
+    #[test]
+    fn clients_know_every_apiserver_and_an_apiserver_its_own_etcd_first() {
+        let lab = Lab { name: "corten".into(), dir: "/lab".into() };
+        let plan = Plan::new("corten", Size { masters: 2, workers: 0 }, 0);
+        let daemons = of_node(&lab, &plan, plan.node("master2").unwrap());
+        let args = |name: &str| daemons.iter().find(|daemon| daemon.name == name).unwrap().args.clone();
+        let all = "--apiserver=https://172.30.0.11:6443,https://172.30.0.12:6443".to_owned();
+        for client in ["scheduler", "controllers", "kubelet", "proxy"] {
+            assert!(args(client).contains(&all), "{client}");
+        }
+        let etcd: Vec<String> = args("apiserver").into_iter().filter(|arg| arg.starts_with("--etcd=")).collect();
+        assert_eq!(etcd, ["--etcd=https://172.30.0.12:2379", "--etcd=https://172.30.0.11:2379"]);
+    }
+}

@@ -1,0 +1,130 @@
+//! Where a lab's files are, and the file that says what was made.
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
+use serde::{Deserialize, Serialize};
+
+use super::plan::{NodePlan, Plan, bad_name};
+
+/// Where labs live unless CORTEN_LAB_ROOT says otherwise.
+const ROOT: &str = "/var/lib/corten-lab";
+const STATE_FILE: &str = "state.json";
+
+/// One lab, whether it runs or not.
+pub(crate) struct Lab {
+    pub(crate) name: String,
+    pub(crate) dir: PathBuf,
+}
+
+/// What `up` set out to make. Names of namespaces, links and cgroups follow from the plan.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) plan: Plan,
+    /// Fingerprint of the programs that run in it.
+    pub(crate) programs: String,
+    /// Everything was started once.
+    pub(crate) complete: bool,
+}
+
+/// The directory that holds all labs.
+pub(crate) fn lab_root() -> PathBuf {
+    std::env::var_os("CORTEN_LAB_ROOT").map_or_else(|| ROOT.into(), PathBuf::from)
+}
+
+impl Lab {
+    /// The lab that CORTEN_LAB names; `corten` if it is not set.
+    pub(crate) fn from_env() -> anyhow::Result<Self> {
+        Self::named(&std::env::var("CORTEN_LAB").unwrap_or_else(|_| "corten".to_owned()))
+    }
+
+    pub(crate) fn named(name: &str) -> anyhow::Result<Self> {
+        if let Some(problem) = bad_name(name) {
+            bail!(problem);
+        }
+        Ok(Self { name: name.to_owned(), dir: lab_root().join(name) })
+    }
+
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.dir.join("admin.kubeconfig")
+    }
+
+    pub(crate) fn pki_dir(&self) -> PathBuf {
+        self.dir.join("pki")
+    }
+
+    pub(crate) fn bin_dir(&self) -> PathBuf {
+        self.dir.join("bin")
+    }
+
+    /// A node's disk, logs and settings.
+    pub(crate) fn node_dir(&self, node: &str) -> PathBuf {
+        self.dir.join("nodes").join(node)
+    }
+
+    pub(crate) fn log(&self, node: &str, daemon: &str) -> PathBuf {
+        self.node_dir(node).join("logs").join(format!("{daemon}.log"))
+    }
+
+    /// Logs of the lab before this one, kept by `down`.
+    pub(crate) fn last_logs_dir(&self) -> PathBuf {
+        lab_root().join(format!("{}-last-logs", self.name))
+    }
+
+    /// What is on record, or nothing if no lab of this name was made.
+    pub(crate) fn state(&self) -> anyhow::Result<Option<State>> {
+        let path = self.dir.join(STATE_FILE);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(serde_json::from_str(&text).with_context(|| {
+                format!("{} is not what `up` wrote: remove it by hand after you have looked at it", path.display())
+            })?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// Whole or not at all, so that a killed `up` leaves a file that can be read.
+    pub(crate) fn save(&self, state: &State) -> anyhow::Result<()> {
+        fs::create_dir_all(&self.dir).with_context(|| format!("cannot make {}", self.dir.display()))?;
+        let path = self.dir.join(STATE_FILE);
+        let new = path.with_extension("new");
+        fs::write(&new, serde_json::to_vec_pretty(state)?)
+            .and_then(|()| fs::rename(&new, &path))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The state of a lab that should be there.
+    pub(crate) fn running(&self) -> anyhow::Result<State> {
+        self.state()?.with_context(|| format!("lab {} does not run: start it with hack/up", self.name))
+    }
+
+    /// The state together with one of its nodes.
+    pub(crate) fn running_node(&self, name: &str) -> anyhow::Result<(State, NodePlan)> {
+        let state = self.running()?;
+        let Some(node) = state.plan.node(name).cloned() else {
+            let names: Vec<&str> = state.plan.nodes.iter().map(|node| node.name.as_str()).collect();
+            bail!("lab {} has no node {name}: it has {}", self.name, names.join(", "));
+        };
+        Ok((state, node))
+    }
+}
+
+/// Makes the lab root. containerd's snapshots cannot lie on an overlay file system.
+pub(crate) fn prepare_root() -> anyhow::Result<()> {
+    let root = lab_root();
+    fs::create_dir_all(&root).with_context(|| format!("cannot make {}: are you root?", root.display()))?;
+    if is_overlay(&root)? {
+        bail!(
+            "{} lies on an overlay file system (a container's root?), where containerd cannot work: set \
+             CORTEN_LAB_ROOT to a directory on a disk or tmpfs, such as /dev/shm/corten-lab",
+            root.display()
+        );
+    }
+    Ok(())
+}
+
+fn is_overlay(path: &Path) -> anyhow::Result<bool> {
+    let stat = statfs(path).with_context(|| format!("cannot look at the file system of {}", path.display()))?;
+    Ok(stat.filesystem_type() == OVERLAYFS_SUPER_MAGIC)
+}
