@@ -1,0 +1,75 @@
+//! The edits that lead from one set of elements to another, and the flows that a change leaves stale. Pure.
+
+use std::collections::BTreeSet;
+
+use super::elements::{self, Chain, Elements, Slot, Value};
+use super::ledger::Change;
+use super::{End, Fate, Front, FrontRules};
+use crate::view::Protocol;
+
+/// One edit of the kernel's maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edit {
+    Add(Slot, Value),
+    /// The slot holds `old` now; the kernel does not overwrite, so this is a removal and an addition.
+    Replace(Slot, Value),
+    Remove(Slot),
+}
+
+impl Edit {
+    /// The chain that has to be there first.
+    pub fn needs(&self) -> Option<Chain> {
+        match self {
+            Self::Add(_, Value::Goto(chain)) | Self::Replace(_, Value::Goto(chain)) => Some(*chain),
+            Self::Add(..) | Self::Replace(..) | Self::Remove(_) => None,
+        }
+    }
+}
+
+/// Ordered so that nothing ever points at a missing thing: ends come before the verdicts that
+/// count them (slots sort that way), and leave after.
+pub fn diff(have: &Elements, want: &Elements) -> Vec<Edit> {
+    let put = want.iter().filter_map(|(slot, value)| match have.get(slot) {
+        None => Some(Edit::Add(*slot, *value)),
+        Some(old) if old != value => Some(Edit::Replace(*slot, *value)),
+        Some(_) => None,
+    });
+    let gone = have.keys().rev().filter(|slot| !want.contains_key(slot)).map(|slot| Edit::Remove(*slot));
+    put.chain(gone).collect()
+}
+
+/// The edits for changed fronts.
+pub fn edits(changes: &[Change]) -> Vec<Edit> {
+    let of = |front: &Front, rules: &Option<FrontRules>| {
+        rules.as_ref().map(|r| elements::of_front(front, r)).unwrap_or_default()
+    };
+    changes.iter().flat_map(|c| diff(&of(&c.front, &c.before), &of(&c.front, &c.after))).collect()
+}
+
+/// UDP flows that the kernel would keep sending where nothing listens any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StaleFlow {
+    pub front: Front,
+    /// Flows that were sent to this end; `None` for those that were sent on untranslated.
+    pub end: Option<End>,
+}
+
+/// A UDP flow has no end that a client notices, so its translation must be forgotten for it: when its
+/// end leaves, and when the first end comes to a front that had none.
+pub fn stale_flows(changes: &[Change]) -> Vec<StaleFlow> {
+    let mut stale = Vec::new();
+    for change in changes.iter().filter(|c| c.front.protocol == Protocol::Udp) {
+        let (before, after) = (ends(&change.before), ends(&change.after));
+        if before.is_empty() && !after.is_empty() {
+            stale.push(StaleFlow { front: change.front, end: None });
+        }
+        stale.extend(before.difference(&after).map(|end| StaleFlow { front: change.front, end: Some(*end) }));
+    }
+    stale
+}
+
+/// All ends that a front may send to.
+pub fn ends(rules: &Option<FrontRules>) -> BTreeSet<End> {
+    let fates = rules.iter().flat_map(|r| [Some(&r.inside), r.outside.as_ref()]).flatten();
+    fates.flat_map(|fate| if let Fate::Balance(ends) = fate { ends.to_vec() } else { Vec::new() }).collect()
+}

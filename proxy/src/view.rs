@@ -1,0 +1,262 @@
+//! What the proxy keeps of the objects it watches: only the fields that rules, routes and names are made of.
+
+use std::net::Ipv4Addr;
+
+use corten_api::{Key, Object};
+use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1 as discovery;
+
+/// Names the Service an EndpointSlice belongs to.
+pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+/// A Service with this label is some other proxy's business.
+pub const OTHER_PROXY_LABEL: &str = "service.kubernetes.io/service-proxy-name";
+/// What upstream gives a ClientIP affinity that names no timeout.
+pub const DEFAULT_AFFINITY_SECS: u32 = 10_800;
+
+/// A transport that Services can be addressed with. The number is the IP protocol's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Protocol {
+    Tcp = 6,
+    Udp = 17,
+    Sctp = 132,
+}
+
+impl Protocol {
+    /// From the API's word; `None` means TCP, as everywhere in Kubernetes.
+    pub fn parse(word: Option<&str>) -> Option<Self> {
+        match word.unwrap_or("TCP") {
+            "TCP" => Some(Self::Tcp),
+            "UDP" => Some(Self::Udp),
+            "SCTP" => Some(Self::Sctp),
+            _ => None,
+        }
+    }
+    /// As SRV names spell it.
+    pub fn lower(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    /// "" for the one port of a Service that names none.
+    pub name: String,
+    pub protocol: Protocol,
+    pub port: u16,
+    pub node_port: Option<u16>,
+}
+
+/// A Service, as rules and names need it.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Service {
+    pub key: Key,
+    /// IPv4 cluster addresses; none for headless and ExternalName Services.
+    pub cluster_ips: Vec<Ipv4Addr>,
+    pub headless: bool,
+    /// `spec.externalName` of an ExternalName Service.
+    pub external_name: Option<String>,
+    /// `spec.externalIPs` and the load balancer's VIPs.
+    pub external_ips: Vec<Ipv4Addr>,
+    pub ports: Vec<ServicePort>,
+    /// ClientIP session affinity and how long it lasts after the last connection.
+    pub affinity_secs: Option<u32>,
+    pub external_policy_local: bool,
+    pub internal_policy_local: bool,
+    pub other_proxy: bool,
+}
+
+impl Service {
+    pub fn from_api(service: &core::Service) -> Self {
+        let Some(spec) = &service.spec else { return Self { key: service.key(), ..Self::default() } };
+        let external_name = (spec.type_.as_deref() == Some("ExternalName")).then(|| spec.external_name.clone());
+        let headless = spec.cluster_ip.as_deref() == Some("None");
+        let cluster_ips = match &spec.cluster_ips {
+            Some(list) if !list.is_empty() => addresses(list),
+            _ => addresses(spec.cluster_ip.as_slice()),
+        };
+        let mut external_ips = addresses(spec.external_ips.as_deref().unwrap_or_default());
+        external_ips.extend(load_balancer_ips(service));
+        Self {
+            key: service.key(),
+            cluster_ips: if external_name.is_some() { Vec::new() } else { cluster_ips },
+            headless,
+            external_name: external_name.flatten(),
+            external_ips,
+            ports: spec.ports.iter().flatten().filter_map(service_port).collect(),
+            affinity_secs: affinity_secs(spec),
+            external_policy_local: spec.external_traffic_policy.as_deref() == Some("Local"),
+            internal_policy_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
+            other_proxy: service.label(OTHER_PROXY_LABEL).is_some(),
+        }
+    }
+}
+
+fn affinity_secs(spec: &core::ServiceSpec) -> Option<u32> {
+    if spec.session_affinity.as_deref() != Some("ClientIP") {
+        return None;
+    }
+    let client_ip = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref());
+    let secs = client_ip.and_then(|c| c.timeout_seconds).and_then(|s| u32::try_from(s).ok());
+    Some(secs.filter(|s| *s > 0).unwrap_or(DEFAULT_AFFINITY_SECS))
+}
+
+/// Addresses of a load balancer that delivers packets still addressed to itself. Where the Service
+/// limits who may come in (`loadBalancerSourceRanges`), none: that firewall is not ours to skip.
+fn load_balancer_ips(service: &core::Service) -> Vec<Ipv4Addr> {
+    let limited = service.spec.as_ref().and_then(|s| s.load_balancer_source_ranges.as_ref());
+    if limited.is_some_and(|ranges| !ranges.is_empty()) {
+        return Vec::new();
+    }
+    let status = service.status.as_ref().and_then(|s| s.load_balancer.as_ref());
+    let ingress = status.and_then(|s| s.ingress.as_deref()).unwrap_or_default();
+    let vip = ingress.iter().filter(|i| i.ip_mode.as_deref() != Some("Proxy"));
+    vip.filter_map(|i| i.ip.as_deref()?.parse().ok()).collect()
+}
+
+fn service_port(port: &core::ServicePort) -> Option<ServicePort> {
+    Some(ServicePort {
+        name: port.name.clone().unwrap_or_default(),
+        protocol: Protocol::parse(port.protocol.as_deref())?,
+        port: port_number(port.port)?,
+        node_port: port.node_port.and_then(port_number),
+    })
+}
+
+fn port_number(port: i32) -> Option<u16> {
+    u16::try_from(port).ok().filter(|p| *p > 0)
+}
+
+/// The IPv4 ones of a list: other families have no table yet.
+fn addresses(list: &[String]) -> Vec<Ipv4Addr> {
+    list.iter().filter_map(|a| a.parse().ok()).collect()
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlicePort {
+    pub name: String,
+    pub protocol: Protocol,
+    pub port: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    pub address: Ipv4Addr,
+    pub ready: bool,
+    /// Passes its readiness probe, though it may be terminating.
+    pub serving: bool,
+    pub terminating: bool,
+    /// Runs on this node.
+    pub local: bool,
+    pub hostname: Option<String>,
+}
+
+/// An IPv4 EndpointSlice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slice {
+    pub key: Key,
+    pub service: Key,
+    pub ports: Vec<SlicePort>,
+    pub endpoints: Vec<Endpoint>,
+}
+
+impl Slice {
+    /// `None` for slices of other address families, and for those that belong to no Service.
+    pub fn from_api(slice: &discovery::EndpointSlice, node_name: &str) -> Option<Self> {
+        let service = Key::new(slice.namespace(), slice.label(SERVICE_NAME_LABEL)?);
+        if slice.address_type != "IPv4" {
+            return None;
+        }
+        let ports = slice.ports.iter().flatten().filter_map(|p| {
+            Some(SlicePort {
+                name: p.name.clone().unwrap_or_default(),
+                protocol: Protocol::parse(p.protocol.as_deref())?,
+                port: port_number(p.port?)?,
+            })
+        });
+        let endpoints = slice.endpoints.iter().flatten().filter_map(|e| endpoint(e, node_name));
+        Some(Self { key: slice.key(), service, ports: ports.collect(), endpoints: endpoints.collect() })
+    }
+}
+
+/// Only the first address counts; the API calls the others interchangeable.
+fn endpoint(endpoint: &discovery::Endpoint, node_name: &str) -> Option<Endpoint> {
+    let conditions = endpoint.conditions.as_ref();
+    // "nil should be interpreted as true" for ready; serving follows ready where it is not given.
+    let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
+    Some(Endpoint {
+        address: endpoint.addresses.first()?.parse().ok()?,
+        ready,
+        serving: conditions.and_then(|c| c.serving).unwrap_or(ready),
+        terminating: conditions.and_then(|c| c.terminating).unwrap_or(false),
+        local: endpoint.node_name.as_deref() == Some(node_name),
+        hostname: endpoint.hostname.clone(),
+    })
+}
+
+/// A Node: where it is and which pods are behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Node {
+    pub name: String,
+    /// InternalIP first, then ExternalIP.
+    pub addresses: Vec<Ipv4Addr>,
+    pub pod_cidr: Option<Ipv4Net>,
+}
+
+impl Node {
+    pub fn from_api(node: &core::Node) -> Self {
+        let listed = node.status.as_ref().and_then(|s| s.addresses.as_deref()).unwrap_or_default();
+        let of = |kind: &'static str| listed.iter().filter(move |a| a.type_ == kind);
+        let addresses = of("InternalIP").chain(of("ExternalIP")).filter_map(|a| a.address.parse().ok());
+        let spec = node.spec.as_ref();
+        let cidrs = spec.and_then(|s| s.pod_cidrs.as_deref()).unwrap_or_default();
+        let cidr = cidrs.iter().chain(spec.and_then(|s| s.pod_cidr.as_ref())).find_map(|c| c.parse::<Ipv4Net>().ok());
+        Self { name: node.name().into(), addresses: addresses.collect(), pod_cidr: cidr.map(|c| c.trunc()) }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// `None`: on every address of the node.
+    pub host_ip: Option<Ipv4Addr>,
+    pub protocol: Protocol,
+    pub host_port: u16,
+    pub container_port: u16,
+}
+
+/// The host ports of a pod on this node that has an address of its own and still runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodPorts {
+    pub key: Key,
+    pub address: Ipv4Addr,
+    pub ports: Vec<HostPort>,
+}
+
+impl PodPorts {
+    pub fn from_api(pod: &core::Pod) -> Option<Self> {
+        let spec = pod.spec.as_ref()?;
+        let address = pod.status.as_ref()?.pod_ip.as_deref()?.parse().ok()?;
+        // A pod on the host's network listens on the host port itself.
+        if spec.host_network == Some(true) || corten_api::pod::is_terminal(pod) {
+            return None;
+        }
+        let sidecars = spec.init_containers.iter().flatten().filter(|c| corten_api::pod::is_sidecar(c));
+        let declared = spec.containers.iter().chain(sidecars).flat_map(|c| c.ports.iter().flatten());
+        let ports: Vec<HostPort> = declared.filter_map(host_port).collect();
+        (!ports.is_empty()).then(|| Self { key: pod.key(), address, ports })
+    }
+}
+
+fn host_port(port: &core::ContainerPort) -> Option<HostPort> {
+    Some(HostPort {
+        host_ip: port.host_ip.as_deref().and_then(|ip| ip.parse().ok()).filter(|ip: &Ipv4Addr| !ip.is_unspecified()),
+        protocol: Protocol::parse(port.protocol.as_deref())?,
+        host_port: port.host_port.and_then(port_number)?,
+        container_port: port_number(port.container_port)?,
+    })
+}
