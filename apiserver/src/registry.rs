@@ -2,15 +2,98 @@
 //!
 //! [`Kind`] is what one file in `registry/` says of its kind. [`Entry`] is the same with the type erased: the read and
 //! write paths handle `&dyn Entry` and `Box<dyn AnyObject>`, so they are written once, and kinds made at run time
-//! (custom resources) can be entries too. The list of all entries is `registry::all()`.
+//! (custom resources) can be entries too. The list of all entries is [`all`]; [`Registry`] looks them up.
 
 pub mod entry;
+
+pub mod cells;
+pub mod check;
+pub mod path;
+pub mod workload;
+
+pub mod configmap;
+pub mod controllerrevision;
+pub mod deployment;
+pub mod endpoints;
+pub mod endpointslice;
+pub mod event;
+pub mod ipaddress;
+pub mod lease;
+pub mod namespace;
+pub mod node;
+pub mod pod;
+pub mod podtemplate;
+pub mod replicaset;
+pub mod replicationcontroller;
+pub mod secret;
+pub mod service;
+pub mod serviceaccount;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use corten_api::{Object, Problems};
 pub use entry::{AnyObject, Entry};
+use k8s_openapi::api::{apps::v1 as apps, coordination::v1 as coordination, core::v1 as core};
+use k8s_openapi::api::{discovery::v1 as discovery, events::v1 as events, networking::v1 as networking};
+
+/// Every kind the server serves: the table of contents. Discovery shows them in this order.
+pub fn all() -> Vec<Box<dyn Entry>> {
+    vec![
+        entry::of::<core::ConfigMap>(),
+        entry::of::<core::Endpoints>(),
+        entry::of::<core::Event>(),
+        entry::of::<core::Namespace>(),
+        entry::of::<core::Node>(),
+        entry::of::<core::Pod>(),
+        entry::of::<core::PodTemplate>(),
+        entry::of::<core::ReplicationController>(),
+        entry::of::<core::Secret>(),
+        entry::of::<core::ServiceAccount>(),
+        entry::of::<core::Service>(),
+        entry::of::<apps::ControllerRevision>(),
+        entry::of::<apps::Deployment>(),
+        entry::of::<apps::ReplicaSet>(),
+        entry::of::<coordination::Lease>(),
+        entry::of::<discovery::EndpointSlice>(),
+        entry::of::<events::Event>(),
+        entry::of::<networking::IPAddress>(),
+    ]
+}
+
+/// The kinds, found by name. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry(Arc<[Box<dyn Entry>]>);
+
+impl Registry {
+    pub fn new(entries: Vec<Box<dyn Entry>>) -> Self {
+        Self(entries.into())
+    }
+    /// By the names in a request's path.
+    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&dyn Entry> {
+        self.iter().find(|e| e.plural() == plural && e.group() == group && e.version() == version)
+    }
+    /// By the names in an object's `apiVersion` and `kind`.
+    pub fn find_kind(&self, group: &str, version: &str, kind: &str) -> Option<&dyn Entry> {
+        self.iter().find(|e| e.kind() == kind && e.group() == group && e.version() == version)
+    }
+    pub fn iter(&self) -> impl Iterator<Item = &dyn Entry> {
+        self.0.iter().map(Box::as_ref)
+    }
+}
+
+impl Default for Registry {
+    /// All built-in kinds.
+    fn default() -> Self {
+        Self::new(all())
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter().map(|e| (e.group(), e.version(), e.plural()))).finish()
+    }
+}
 
 /// The kinds, found by name. Cheap to clone.
 #[derive(Clone)]
@@ -61,7 +144,7 @@ pub struct Column {
     pub priority: i32,
 }
 
-/// A selectable field: its name in a field selector, and where its value stands in the object's JSON
+/// A selectable field: its name in a field selector, where its value stands in the object's JSON *as stored*
 /// (a dotted path), and the value of an object that lacks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
@@ -115,6 +198,15 @@ pub trait Kind: Object + Default + schemars::JsonSchema {
     fn deletion_grace_secs(&self, _asked: Option<i64>) -> Option<i64> {
         None
     }
+    /// Whether the kind's own finalizers (a Namespace's `spec.finalizers`) still hold back a delete, as
+    /// `metadata.finalizers` do for every kind.
+    fn holds_deletion(&self) -> bool {
+        false
+    }
+    /// What a delete that has to wait writes into the object besides `metadata.deletionTimestamp`.
+    fn mark_deleting(&mut self) {}
+    /// Keeps all but what the `finalize` subresource may write.
+    fn prepare_finalize(&mut self, _old: &Self) {}
     fn columns() -> &'static [Column];
     /// One cell for each column. `now_secs`: Unix time, for ages.
     fn row(&self, now_secs: i64) -> Vec<Cell>;

@@ -85,6 +85,9 @@ pub trait Entry: Send + Sync + 'static {
     fn validate_update(&self, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems);
     fn validate_status(&self, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems);
     fn deletion_grace_secs(&self, object: &dyn AnyObject, asked: Option<i64>) -> Option<i64>;
+    fn holds_deletion(&self, object: &dyn AnyObject) -> bool;
+    fn mark_deleting(&self, object: &mut dyn AnyObject);
+    fn prepare_finalize(&self, object: &mut dyn AnyObject, old: &dyn AnyObject);
     fn row(&self, object: &dyn AnyObject, now_secs: i64) -> Vec<Cell>;
     fn scale(&self, object: &dyn AnyObject) -> Option<ScaleView>;
     fn set_replicas(&self, object: &mut dyn AnyObject, replicas: i32);
@@ -207,6 +210,19 @@ impl<K: Kind> Entry for Typed<K> {
     }
     fn deletion_grace_secs(&self, object: &dyn AnyObject, asked: Option<i64>) -> Option<i64> {
         typed::<K>(object)?.deletion_grace_secs(asked)
+    }
+    fn holds_deletion(&self, object: &dyn AnyObject) -> bool {
+        typed::<K>(object).is_some_and(Kind::holds_deletion)
+    }
+    fn mark_deleting(&self, object: &mut dyn AnyObject) {
+        if let Some(object) = typed_mut::<K>(object) {
+            object.mark_deleting();
+        }
+    }
+    fn prepare_finalize(&self, object: &mut dyn AnyObject, old: &dyn AnyObject) {
+        if let (Some(object), Some(old)) = (typed_mut::<K>(object), typed(old)) {
+            object.prepare_finalize(old);
+        }
     }
     fn row(&self, object: &dyn AnyObject, now_secs: i64) -> Vec<Cell> {
         typed::<K>(object).map(|o| o.row(now_secs)).unwrap_or_default()

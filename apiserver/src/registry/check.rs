@@ -1,0 +1,265 @@
+//! Checks of single fields that many kinds share, in upstream's words. Each reports under the path it is given.
+//!
+//! Words: <https://pkg.go.dev/k8s.io/apimachinery/pkg/util/validation>.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use corten_api::{Problems, names};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+use super::path::Path;
+
+pub const NEGATIVE: &str = "must be greater than or equal to 0";
+pub const NOT_POSITIVE: &str = "must be greater than 0";
+pub const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
+pub const IMMUTABLE: &str = "field is immutable";
+pub const NOT_AN_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+const CONFIG_KEY_WHY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
+const ENV_VAR_NAME_WHY: &str =
+    "a valid environment variable name must consist only of printable ASCII characters other than '='";
+/// All annotations of an object together, keys and values.
+const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
+const LABEL_BYTES_MAX: usize = 63;
+const SUBDOMAIN_BYTES_MAX: usize = 253;
+const PORT_NAME_BYTES_MAX: usize = 15;
+
+pub const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
+
+/// The text of an optional field, "" where it is absent.
+pub fn text(value: Option<&String>) -> &str {
+    value.map_or("", String::as_str)
+}
+
+fn shape(problems: &mut Problems, path: &Path<'_>, value: &str, good: bool, bytes_max: usize, why: &str) {
+    if good {
+    } else if value.len() > bytes_max {
+        problems.invalid(path, value, &format!("must be no more than {bytes_max} bytes"));
+    } else {
+        problems.invalid(path, value, why);
+    }
+}
+pub fn dns_label(problems: &mut Problems, path: &Path<'_>, value: &str) {
+    let good = names::is_dns1123_label(value);
+    shape(problems, path, value, good, LABEL_BYTES_MAX, names::DNS1123_LABEL_WHY);
+}
+pub fn dns_subdomain(problems: &mut Problems, path: &Path<'_>, value: &str) {
+    let good = names::is_dns1123_subdomain(value);
+    shape(problems, path, value, good, SUBDOMAIN_BYTES_MAX, names::DNS1123_SUBDOMAIN_WHY);
+}
+pub fn qualified_name(problems: &mut Problems, path: &Path<'_>, value: &str) {
+    if !names::is_qualified_name(value) {
+        problems.invalid(path, value, names::QUALIFIED_NAME_WHY);
+    }
+}
+pub fn label_value(problems: &mut Problems, path: &Path<'_>, value: &str) {
+    let good = names::is_label_value(value);
+    shape(problems, path, value, good, LABEL_BYTES_MAX, names::LABEL_VALUE_WHY);
+}
+pub fn env_var_name(problems: &mut Problems, path: &Path<'_>, value: &str) {
+    if !names::is_env_var_name(value) {
+        problems.invalid(path, value, ENV_VAR_NAME_WHY);
+    }
+}
+pub fn config_key(problems: &mut Problems, path: &Path<'_>, value: &str) {
+    let why = match value {
+        _ if names::is_config_key(value) => return,
+        "." => "must not be '.'",
+        ".." => "must not be '..'",
+        _ if value.starts_with("..") => "must not start with '..'",
+        _ => CONFIG_KEY_WHY,
+    };
+    shape(problems, path, value, false, SUBDOMAIN_BYTES_MAX, why);
+}
+/// IANA_SVC_NAME. Every rule that is broken is named.
+pub fn port_name(problems: &mut Problems, path: &Path<'_>, value: &str) {
+    if names::is_port_name(value) {
+        return;
+    }
+    let hyphen_or_alnum = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    if value.len() > PORT_NAME_BYTES_MAX {
+        problems.invalid(path, value, &format!("must be no more than {PORT_NAME_BYTES_MAX} bytes"));
+    }
+    if !value.bytes().all(hyphen_or_alnum) {
+        problems.invalid(path, value, "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)");
+    }
+    if !value.bytes().any(|c| c.is_ascii_lowercase()) {
+        problems.invalid(path, value, "must contain at least one letter (a-z)");
+    }
+    if value.contains("--") {
+        problems.invalid(path, value, "must not contain consecutive hyphens");
+    }
+    if value.starts_with('-') || value.ends_with('-') {
+        problems.invalid(path, value, "must not begin or end with a hyphen");
+    }
+}
+pub fn port_number(problems: &mut Problems, path: &Path<'_>, value: i32) {
+    if !(1..=65_535).contains(&value) {
+        problems.invalid(path, value, PORT_RANGE);
+    }
+}
+pub fn not_negative(problems: &mut Problems, path: &Path<'_>, value: Option<impl Into<i64>>) {
+    if let Some(value) = value.map(Into::into).filter(|v| *v < 0) {
+        problems.invalid(path, value, NEGATIVE);
+    }
+}
+pub fn ip(problems: &mut Problems, path: &Path<'_>, value: &str) -> Option<IpAddr> {
+    let parsed = value.parse().ok();
+    if parsed.is_none() {
+        problems.invalid(path, value, NOT_AN_IP);
+    }
+    parsed
+}
+/// One of the known words; an absent or empty one is required.
+pub fn word(problems: &mut Problems, path: &Path<'_>, value: Option<&String>, known: &[&str]) {
+    match text(value) {
+        "" => problems.required(path, ""),
+        other => known_word(problems, path, other, known),
+    }
+}
+/// One of the known words, or nothing.
+pub fn optional_word(problems: &mut Problems, path: &Path<'_>, value: Option<&String>, known: &[&str]) {
+    if let Some(value) = value {
+        known_word(problems, path, value, known);
+    }
+}
+fn known_word(problems: &mut Problems, path: &Path<'_>, value: &str, known: &[&str]) {
+    if !known.contains(&value) {
+        problems.unsupported(path, value, known);
+    }
+}
+pub fn immutable<T: PartialEq + serde::Serialize>(problems: &mut Problems, path: &Path<'_>, new: &T, old: &T) {
+    if new != old {
+        problems.invalid(path, new, IMMUTABLE);
+    }
+}
+
+pub fn labels(problems: &mut Problems, path: &Path<'_>, labels: Option<&BTreeMap<String, String>>) {
+    for (key, value) in labels.into_iter().flatten() {
+        qualified_name(problems, path, key);
+        label_value(problems, path, value);
+    }
+}
+pub fn annotations(problems: &mut Problems, path: &Path<'_>, annotations: Option<&BTreeMap<String, String>>) {
+    let mut bytes = 0;
+    for (key, value) in annotations.into_iter().flatten() {
+        // Keys are compared as lower case here, and only here.
+        if !names::is_qualified_name(&key.to_ascii_lowercase()) {
+            problems.invalid(path, key, names::QUALIFIED_NAME_WHY);
+        }
+        bytes += key.len() + value.len();
+    }
+    if bytes > ANNOTATIONS_BYTES_MAX {
+        problems.too_long(path, ANNOTATIONS_BYTES_MAX);
+    }
+}
+
+pub fn label_selector(problems: &mut Problems, path: &Path<'_>, selector: &LabelSelector) {
+    labels(problems, &path.field("matchLabels"), selector.match_labels.as_ref());
+    let list = path.field("matchExpressions");
+    for (i, expr) in selector.match_expressions.iter().flatten().enumerate() {
+        let at = list.index(i);
+        let values = expr.values.as_deref().unwrap_or_default();
+        match (expr.operator.as_str(), values.is_empty()) {
+            ("In" | "NotIn", true) => {
+                problems.required(at.field("values"), "must be specified when `operator` is 'In' or 'NotIn'");
+            }
+            ("Exists" | "DoesNotExist", false) => {
+                problems.forbidden(
+                    at.field("values"),
+                    "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+                );
+            }
+            ("In" | "NotIn" | "Exists" | "DoesNotExist", _) => {}
+            (other, _) => problems.invalid(at.field("operator"), other, "not a valid selector operator"),
+        }
+        qualified_name(problems, &at.field("key"), &expr.key);
+        for (j, value) in values.iter().enumerate() {
+            label_value(problems, &at.field("values").index(j), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(check: impl Fn(&mut Problems, &Path<'_>)) -> Vec<String> {
+        let mut problems = Problems::default();
+        check(&mut problems, &Path::root("f"));
+        problems.causes().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn port_names_say_all_that_is_wrong() {
+        assert!(found(|p, at| port_name(p, at, "http")).is_empty());
+        let bad = found(|p, at| port_name(p, at, "-80--80-is-too-Long"));
+        assert_eq!(bad.len(), 4, "{bad:?}");
+        assert_eq!(
+            found(|p, at| port_name(p, at, "80"))[0],
+            r#"f: Invalid value: "80": must contain at least one letter (a-z)"#
+        );
+    }
+
+    #[test]
+    fn words_are_listed() {
+        assert_eq!(found(|p, at| word(p, at, None, PROTOCOLS)), ["f: Required value"]);
+        assert_eq!(
+            found(|p, at| word(p, at, Some(&"tcp".into()), PROTOCOLS)),
+            [r#"f: Unsupported value: "tcp": supported values: "SCTP", "TCP", "UDP""#]
+        );
+    }
+
+    #[test]
+    fn long_values_say_how_long_they_may_be() {
+        assert_eq!(
+            found(|p, at| dns_label(p, at, &"a".repeat(64)))[0].rsplit(": ").next(),
+            Some("must be no more than 63 bytes")
+        );
+    }
+}
+
+/// What the kinds' tests share: objects from JSON, problems as text.
+#[cfg(test)]
+pub mod testing {
+    use corten_api::Problems;
+
+    use crate::registry::{Cell, Kind};
+
+    pub fn object<K: Kind>(json: &str) -> K {
+        serde_json::from_str(json).unwrap_or_else(|err| panic!("{err}: {json}"))
+    }
+    pub fn defaulted<K: Kind>(json: &str) -> K {
+        let mut object: K = object(json);
+        object.fill_defaults();
+        object
+    }
+    pub fn texts(problems: &Problems) -> Vec<String> {
+        problems.causes().iter().map(ToString::to_string).collect()
+    }
+    /// What validation says of a new object, defaults filled in.
+    pub fn found<K: Kind>(json: &str) -> Vec<String> {
+        let mut problems = Problems::default();
+        defaulted::<K>(json).validate(&mut problems);
+        texts(&problems)
+    }
+    /// What validation says of an update alone.
+    pub fn found_on_update<K: Kind>(old: &str, new: &str) -> Vec<String> {
+        let (old, mut new) = (defaulted::<K>(old), defaulted::<K>(new));
+        new.prepare_update(&old);
+        let mut problems = Problems::default();
+        new.validate_update(&old, &mut problems);
+        texts(&problems)
+    }
+    /// A row as kubectl prints it, cells joined by `|`.
+    pub fn row<K: Kind>(json: &str, now_secs: i64) -> String {
+        let row = object::<K>(json).row(now_secs);
+        assert_eq!(row.len(), K::columns().len());
+        let text = |cell: &Cell| match cell {
+            Cell::Text(text) => text.to_string(),
+            Cell::Int(n) => n.to_string(),
+            Cell::Null => "null".into(),
+        };
+        row.iter().map(text).collect::<Vec<_>>().join("|")
+    }
+}

@@ -1,0 +1,106 @@
+//! Deployments: defaults, validation, updates, status, columns.
+
+use super::*;
+use crate::registry::check::testing::{defaulted, found, found_on_update, object, row, texts};
+
+/// A good Deployment with `extra` put into its spec.
+fn with(extra: &str) -> String {
+    format!(
+        r#"{{"spec":{{{extra}"selector":{{"matchLabels":{{"app":"web"}}}},"template":{{"metadata":{{"labels":{{"app":"web"}}}},
+        "spec":{{"containers":[{{"name":"web","image":"nginx:latest"}}]}}}}}}}}"#
+    )
+}
+
+#[test]
+fn defaults() {
+    let deployment: Deployment = defaulted(&with(""));
+    let spec = deployment.spec.unwrap();
+    assert_eq!(
+        (spec.replicas, spec.revision_history_limit, spec.progress_deadline_seconds),
+        (Some(1), Some(10), Some(600))
+    );
+    let rolling = spec.strategy.unwrap().rolling_update.unwrap();
+    assert_eq!(rolling.max_surge, Some(IntOrString::String("25%".into())));
+    assert_eq!(spec.template.spec.unwrap().restart_policy.as_deref(), Some("Always"));
+
+    let recreate: Deployment = defaulted(&with(r#""strategy":{"type":"Recreate"},"#));
+    assert_eq!(recreate.spec.unwrap().strategy.unwrap().rolling_update, None);
+}
+
+#[test]
+fn bad_deployments() {
+    let rolling = |unavailable: &str, surge: &str| {
+        with(&format!(r#""strategy":{{"rollingUpdate":{{"maxUnavailable":{unavailable},"maxSurge":{surge}}}}},"#))
+    };
+    let cases = [
+        (with(""), vec![]),
+        (
+            with("").replacen("\"web\"", "\"other\"", 1),
+            vec![
+                r#"spec.template.metadata.labels: Invalid value: {"app":"web"}: `selector` does not match template `labels`"#,
+            ],
+        ),
+        (with(r#""replicas":-1,"#), vec!["spec.replicas: Invalid value: -1: must be greater than or equal to 0"]),
+        (
+            with(r#""strategy":{"type":"Odd"},"#),
+            vec![r#"spec.strategy.type: Unsupported value: "Odd": supported values: "Recreate", "RollingUpdate""#],
+        ),
+        (
+            with(r#""strategy":{"type":"Recreate","rollingUpdate":{}},"#),
+            vec!["spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'"],
+        ),
+        (
+            rolling("0", "\"0%\""),
+            vec!["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0"],
+        ),
+        (
+            rolling("\"101%\"", "1"),
+            vec![r#"spec.strategy.rollingUpdate.maxUnavailable: Invalid value: "101%": must not be greater than 100%"#],
+        ),
+        (
+            with(r#""minReadySeconds":700,"#),
+            vec!["spec.progressDeadlineSeconds: Invalid value: 600: must be greater than minReadySeconds"],
+        ),
+        (
+            with("").replace(r#""containers""#, r#""restartPolicy":"Never","activeDeadlineSeconds":5,"containers""#),
+            vec![
+                r#"spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always""#,
+                "spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in ReplicaSet is not Supported",
+            ],
+        ),
+    ];
+    for (json, expected) in cases {
+        assert_eq!(found::<Deployment>(&json), expected, "{json}");
+    }
+    let required = found::<Deployment>("{}");
+    assert!(required.contains(&"spec.selector: Required value".to_owned()), "{required:?}");
+}
+
+#[test]
+fn the_selector_stays() {
+    let other = with("").replace("\"web\"", "\"other\"");
+    let expected = r#"spec.selector: Invalid value: {"matchLabels":{"app":"other"}}: field is immutable"#;
+    assert_eq!(found_on_update::<Deployment>(&with(""), &other), [expected]);
+}
+
+#[test]
+fn status_counts_must_fit() {
+    let status = |json: &str| {
+        let deployment: Deployment = object(&format!(r#"{{"status":{json}}}"#));
+        let mut problems = Problems::default();
+        deployment.validate_status(&Deployment::default(), &mut problems);
+        texts(&problems)
+    };
+    assert!(status(r#"{"replicas":2,"readyReplicas":2,"availableReplicas":1}"#).is_empty());
+    assert_eq!(
+        status(r#"{"replicas":1,"readyReplicas":2}"#),
+        ["status.readyReplicas: Invalid value: 2: cannot be greater than status.replicas"]
+    );
+}
+
+#[test]
+fn columns() {
+    let json = with(r#""replicas":3,"#)
+        .replacen('{', r#"{"metadata":{"name":"d","creationTimestamp":"1970-01-01T00:00:00Z"},"status":{"readyReplicas":2,"updatedReplicas":3,"availableReplicas":2},"#, 1);
+    assert_eq!(row::<Deployment>(&json, 60), "d|2/3|3|2|60s|web|nginx:latest|app=web");
+}

@@ -1,0 +1,206 @@
+//! Event, in both its versions: core v1, which is what is stored, and events.k8s.io/v1, which is its newer face.
+
+mod conversion;
+
+use corten_api::Problems;
+use k8s_openapi::api::core::v1::{Event, EventSource};
+use k8s_openapi::api::events::v1::Event as NewEvent;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+use super::path::Path;
+use super::{Cell, Column, Conversion, Field, Kind, NameRule, cells, check};
+
+/// How long the store keeps an event that nothing repeats.
+const KEPT_SECS: u32 = 3600;
+const WORD_BYTES_MAX: usize = 128;
+const MESSAGE_BYTES_MAX: usize = 1024;
+
+const COLUMNS: &[Column] = &[
+    cells::text("Last Seen", "Time since it happened last"),
+    cells::text("Type", "Normal or Warning"),
+    cells::text("Reason", "One word for programs"),
+    cells::text("Object", "What it is about"),
+    cells::wide("Subobject", "Which part of the object"),
+    cells::wide("Source", "Who reports it"),
+    cells::text("Message", "A sentence for people"),
+    cells::wide("First Seen", "Time since it happened first"),
+    cells::wide("Count", "How often it happened"),
+    Column { name: "Name", kind: "string", format: "name", description: "The event's own name", priority: 1 },
+];
+
+impl Kind for Event {
+    const SINGULAR: &'static str = "event";
+    const SHORT_NAMES: &'static [&'static str] = &["ev"];
+    const STORE_PREFIX: &'static str = "events";
+    const FIELDS: &'static [Field] = &[
+        Field { name: "involvedObject.kind", path: "involvedObject.kind", absent: "" },
+        Field { name: "involvedObject.namespace", path: "involvedObject.namespace", absent: "" },
+        Field { name: "involvedObject.name", path: "involvedObject.name", absent: "" },
+        Field { name: "involvedObject.uid", path: "involvedObject.uid", absent: "" },
+        Field { name: "involvedObject.apiVersion", path: "involvedObject.apiVersion", absent: "" },
+        Field { name: "involvedObject.resourceVersion", path: "involvedObject.resourceVersion", absent: "" },
+        Field { name: "involvedObject.fieldPath", path: "involvedObject.fieldPath", absent: "" },
+        Field { name: "reason", path: "reason", absent: "" },
+        Field { name: "reportingComponent", path: "reportingComponent", absent: "" },
+        Field { name: "source", path: "source.component", absent: "" },
+        Field { name: "type", path: "type", absent: "" },
+    ];
+    const TTL_SECS: Option<u32> = Some(KEPT_SECS);
+    const CREATE_ON_UPDATE: bool = true;
+    const NAME_RULE: NameRule = NameRule::PathSegment;
+
+    fn validate(&self, problems: &mut Problems) {
+        let involved = check::text(self.involved_object.namespace.as_ref());
+        let own = check::text(self.metadata.namespace.as_ref());
+        // Events about cluster-scoped objects live in "default".
+        if involved != own && !(involved.is_empty() && own == "default") {
+            problems.invalid("involvedObject.namespace", involved, "does not match event.namespace");
+        }
+        if self.event_time.is_some() {
+            let message = check::text(self.message.as_ref());
+            let controller = (self.reporting_component.as_ref(), "reportingComponent", "message", message);
+            validate_report(controller, self.reporting_instance.as_ref(), self.action.as_ref(), problems);
+            bounded("reason", self.reason.as_ref(), problems);
+        }
+    }
+    fn columns() -> &'static [Column] {
+        COLUMNS
+    }
+    fn row(&self, now_secs: i64) -> Vec<Cell> {
+        let micro = |time: Option<&MicroTime>| time.map(|t| t.0.as_second());
+        let first = self.first_timestamp.as_ref().map(|t| t.0.as_second()).or(micro(self.event_time.as_ref()));
+        let mut last = self.last_timestamp.as_ref().map(|t| t.0.as_second()).or(first);
+        let mut count = self.count.filter(|n| *n != 0).unwrap_or(1);
+        if let Some(series) = &self.series {
+            last = micro(series.last_observed_time.as_ref());
+            count = series.count.unwrap_or(0);
+        }
+        let about = &self.involved_object;
+        let mut object = check::text(about.kind.as_ref()).to_lowercase();
+        if let Some(name) = about.name.as_ref().filter(|n| !n.is_empty()) {
+            object = format!("{object}/{name}");
+        }
+        vec![
+            Cell::text(cells::age_of(last, now_secs)),
+            Cell::text_or(self.type_.as_deref(), ""),
+            Cell::text_or(self.reason.as_deref(), ""),
+            Cell::text(object),
+            Cell::text_or(about.field_path.as_deref(), ""),
+            Cell::text(source_text(self)),
+            Cell::text(check::text(self.message.as_ref()).trim().to_owned()),
+            Cell::text(cells::age_of(first, now_secs)),
+            Cell::Int(count.into()),
+            cells::name(&self.metadata),
+        ]
+    }
+}
+
+fn source_text(event: &Event) -> String {
+    let none = EventSource::default();
+    let source = event.source.as_ref().unwrap_or(&none);
+    let or = |old: Option<&String>, new: Option<&String>| match check::text(old) {
+        "" => check::text(new).to_owned(),
+        old => old.to_owned(),
+    };
+    let component = or(source.component.as_ref(), event.reporting_component.as_ref());
+    match or(source.host.as_ref(), event.reporting_instance.as_ref()) {
+        host if host.is_empty() => component,
+        host => format!("{component}, {host}"),
+    }
+}
+
+/// What an event of the newer making must say of who reports it.
+fn validate_report(
+    (controller, controller_field, message_field, message): (Option<&String>, &str, &str, &str),
+    instance: Option<&String>,
+    action: Option<&String>,
+    problems: &mut Problems,
+) {
+    match check::text(controller) {
+        "" => problems.required(controller_field, ""),
+        name => check::qualified_name(problems, &Path::root(controller_field), name),
+    }
+    bounded("reportingInstance", instance, problems);
+    bounded("action", action, problems);
+    if message.len() > MESSAGE_BYTES_MAX {
+        problems.invalid(message_field, "", &format!("can have at most {MESSAGE_BYTES_MAX} characters"));
+    }
+}
+
+fn bounded(field: &str, value: Option<&String>, problems: &mut Problems) {
+    match check::text(value) {
+        "" => problems.required(field, ""),
+        value if value.len() > WORD_BYTES_MAX => {
+            problems.invalid(field, "", &format!("can have at most {WORD_BYTES_MAX} characters"));
+        }
+        _ => {}
+    }
+}
+
+impl Kind for NewEvent {
+    const SINGULAR: &'static str = "event";
+    const SHORT_NAMES: &'static [&'static str] = &["ev"];
+    const STORE_PREFIX: &'static str = "events";
+    const FIELDS: &'static [Field] = &[
+        Field { name: "regarding.kind", path: "involvedObject.kind", absent: "" },
+        Field { name: "regarding.namespace", path: "involvedObject.namespace", absent: "" },
+        Field { name: "regarding.name", path: "involvedObject.name", absent: "" },
+        Field { name: "regarding.uid", path: "involvedObject.uid", absent: "" },
+        Field { name: "regarding.apiVersion", path: "involvedObject.apiVersion", absent: "" },
+        Field { name: "regarding.resourceVersion", path: "involvedObject.resourceVersion", absent: "" },
+        Field { name: "regarding.fieldPath", path: "involvedObject.fieldPath", absent: "" },
+        Field { name: "reason", path: "reason", absent: "" },
+        Field { name: "reportingController", path: "reportingComponent", absent: "" },
+        Field { name: "type", path: "type", absent: "" },
+    ];
+    const TTL_SECS: Option<u32> = Some(KEPT_SECS);
+    const CREATE_ON_UPDATE: bool = true;
+
+    fn validate(&self, problems: &mut Problems) {
+        let involved = self.regarding.as_ref().map_or("", |r| check::text(r.namespace.as_ref()));
+        let own = check::text(self.metadata.namespace.as_ref());
+        if involved != own && !(involved.is_empty() && own == "default") {
+            problems.invalid("regarding.namespace", involved, "does not match event.namespace");
+        }
+        let note = check::text(self.note.as_ref());
+        let controller = (self.reporting_controller.as_ref(), "reportingController", "note", note);
+        validate_report(controller, self.reporting_instance.as_ref(), self.action.as_ref(), problems);
+        bounded("reason", self.reason.as_ref(), problems);
+        if self.event_time.is_none() {
+            problems.required("eventTime", "");
+        }
+        check::word(problems, &Path::root("type"), self.type_.as_ref(), &["Normal", "Warning"]);
+        if let Some(series) = self.series.as_ref().filter(|s| s.count < 2) {
+            problems.invalid("series.count", series.count, "should be at least 2");
+        }
+    }
+    fn validate_update(&self, old: &Self, problems: &mut Problems) {
+        for (field, same) in [
+            ("eventTime", self.event_time == old.event_time),
+            ("reportingController", self.reporting_controller == old.reporting_controller),
+            ("reportingInstance", self.reporting_instance == old.reporting_instance),
+            ("action", self.action == old.action),
+            ("reason", self.reason == old.reason),
+            ("regarding", self.regarding == old.regarding),
+            ("related", self.related == old.related),
+            ("note", self.note == old.note),
+            ("type", self.type_ == old.type_),
+        ] {
+            if !same {
+                problems.invalid(field, "", check::IMMUTABLE);
+            }
+        }
+    }
+    fn columns() -> &'static [Column] {
+        COLUMNS
+    }
+    fn row(&self, now_secs: i64) -> Vec<Cell> {
+        conversion::to_core(self).row(now_secs)
+    }
+    fn conversion() -> Option<Conversion> {
+        Some(Conversion { from_stored: conversion::from_stored, to_stored: conversion::to_stored })
+    }
+}
+
+#[cfg(test)]
+mod tests;

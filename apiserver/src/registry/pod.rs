@@ -1,0 +1,140 @@
+//! Pod: containers that share a node, an address and volumes.
+
+pub mod columns;
+pub mod defaults;
+pub mod update;
+pub mod validate;
+
+use corten_api::{Problems, conditions, pod};
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodIP, PodStatus};
+
+use super::path::Path;
+use super::{Cell, Column, Field, Kind};
+
+impl Kind for Pod {
+    const SINGULAR: &'static str = "pod";
+    const SHORT_NAMES: &'static [&'static str] = &["po"];
+    const CATEGORIES: &'static [&'static str] = &["all"];
+    const STORE_PREFIX: &'static str = "pods";
+    const SUBRESOURCES: &'static [&'static str] =
+        &["attach", "binding", "eviction", "exec", "log", "portforward", "status"];
+    const FIELDS: &'static [Field] = &[
+        Field { name: "spec.nodeName", path: "spec.nodeName", absent: "" },
+        Field { name: "spec.restartPolicy", path: "spec.restartPolicy", absent: "" },
+        Field { name: "spec.schedulerName", path: "spec.schedulerName", absent: "" },
+        Field { name: "spec.serviceAccountName", path: "spec.serviceAccountName", absent: "" },
+        Field { name: "spec.hostNetwork", path: "spec.hostNetwork", absent: "false" },
+        Field { name: "status.phase", path: "status.phase", absent: "" },
+        Field { name: "status.podIP", path: "status.podIP", absent: "" },
+        Field { name: "status.nominatedNodeName", path: "status.nominatedNodeName", absent: "" },
+    ];
+    const HAS_GENERATION: bool = true;
+
+    fn fill_defaults(&mut self) {
+        defaults::pod(self);
+    }
+    fn prepare_create(&mut self) {
+        let spec = self.spec.get_or_insert_default();
+        let mut status = PodStatus {
+            phase: Some("Pending".into()),
+            qos_class: Some(pod::Qos::of(spec).as_str().into()),
+            ..PodStatus::default()
+        };
+        if spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()) {
+            // No transition time: the apiserver's rules have no clock, and nothing has changed yet.
+            status.conditions = Some(vec![PodCondition {
+                type_: "PodScheduled".into(),
+                status: "False".into(),
+                reason: Some("SchedulingGated".into()),
+                message: Some("Scheduling is blocked due to non-empty scheduling gates".into()),
+                ..PodCondition::default()
+            }]);
+        }
+        self.status = Some(status);
+    }
+    fn prepare_update(&mut self, old: &Self) {
+        self.status = old.status.clone();
+        update::open_gates(self, old);
+    }
+    fn prepare_status(&mut self, old: &Self) {
+        self.spec = old.spec.clone();
+        self.metadata.owner_references = old.metadata.owner_references.clone();
+        let status = self.status.get_or_insert_default();
+        status.qos_class = old.status.as_ref().and_then(|s| s.qos_class.clone());
+        match (&status.pod_ip, &status.pod_ips) {
+            (Some(ip), None) => status.pod_ips = Some(vec![PodIP { ip: ip.clone() }]),
+            (None, Some(ips)) => status.pod_ip = ips.first().map(|p| p.ip.clone()),
+            _ => {}
+        }
+    }
+    fn spec_changed(&self, old: &Self) -> bool {
+        self.spec != old.spec
+    }
+    fn validate(&self, problems: &mut Problems) {
+        let at = Path::root("spec");
+        match &self.spec {
+            Some(spec) => validate::pod_spec(spec, validate::Of::Pod(&self.metadata), &at, problems),
+            None => problems.required(at, ""),
+        }
+    }
+    fn validate_update(&self, old: &Self, problems: &mut Problems) {
+        update::validate(self, old, problems);
+    }
+    fn validate_status(&self, old: &Self, problems: &mut Problems) {
+        update::validate_status(self, old, problems);
+    }
+    /// Nothing waits for a pod that no node runs.
+    fn deletion_grace_secs(&self, asked: Option<i64>) -> Option<i64> {
+        let own = self.spec.as_ref().and_then(|s| s.termination_grace_period_seconds);
+        let secs = match asked.or(own).unwrap_or(0) {
+            _ if pod::node_name(self).is_none() || pod::is_terminal(self) => 0,
+            secs if secs < 0 => 1,
+            secs => secs,
+        };
+        Some(secs)
+    }
+    fn columns() -> &'static [Column] {
+        columns::COLUMNS
+    }
+    fn row(&self, now_secs: i64) -> Vec<Cell> {
+        columns::row(self, now_secs)
+    }
+}
+
+/// Whether a condition holds in a pod's status.
+pub fn has_condition(this: &Pod, kind: &str) -> bool {
+    conditions::is_true(this.status.as_ref().and_then(|s| s.conditions.as_ref()), kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::check::testing::defaulted;
+
+    #[test]
+    fn a_new_pod_is_pending() {
+        let json =
+            r#"{"spec":{"containers":[{"name":"a"}],"schedulingGates":[{"name":"g"}]},"status":{"phase":"Running"}}"#;
+        let mut pod: Pod = defaulted(json);
+        pod.prepare_create();
+        let status = pod.status.unwrap();
+        assert_eq!((status.phase.as_deref(), status.qos_class.as_deref()), (Some("Pending"), Some("BestEffort")));
+        assert_eq!(status.conditions.unwrap()[0].reason.as_deref(), Some("SchedulingGated"));
+    }
+
+    #[test]
+    fn grace_of_a_deletion() {
+        let running = r#"{"spec":{"nodeName":"n"},"status":{"phase":"Running"}}"#;
+        let cases = [
+            ("the pod's own", running, None, 30),
+            ("as asked", running, Some(5), 5),
+            ("at once", running, Some(0), 0),
+            ("negative means the shortest", running, Some(-1), 1),
+            ("no node", r#"{"status":{"phase":"Pending"}}"#, Some(5), 0),
+            ("over already", r#"{"spec":{"nodeName":"n"},"status":{"phase":"Failed"}}"#, None, 0),
+        ];
+        for (why, json, asked, expected) in cases {
+            assert_eq!(defaulted::<Pod>(json).deletion_grace_secs(asked), Some(expected), "{why}");
+        }
+    }
+}

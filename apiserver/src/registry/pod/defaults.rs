@@ -1,0 +1,241 @@
+//! What a pod gets where its author said nothing.
+//!
+//! Values: <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/>.
+
+mod volumes;
+
+use std::collections::BTreeMap;
+
+use corten_api::quantity::Quantity;
+use k8s_openapi::api::core::v1::{Container, EnvVar, EphemeralContainer, Lifecycle, Pod, PodSpec, Probe};
+use k8s_openapi::api::core::v1::{ContainerPort, HTTPGetAction, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
+
+const GRACE_SECS: i64 = 30;
+
+/// A pod's own, beyond what templates get.
+pub fn pod(pod: &mut Pod) {
+    let spec = pod.spec.get_or_insert_default();
+    pod_spec(spec);
+    spec.enable_service_links.get_or_insert(true);
+    let host_network = spec.host_network == Some(true);
+    let inits = spec.init_containers.iter_mut().flatten();
+    for container in spec.containers.iter_mut().chain(inits) {
+        if let Some(resources) = &mut container.resources {
+            request_what_is_limited(resources);
+        }
+        if host_network {
+            for port in container.ports.iter_mut().flatten() {
+                if port.host_port.unwrap_or(0) == 0 {
+                    port.host_port = Some(port.container_port);
+                }
+            }
+        }
+    }
+    pod_level_requests(spec);
+}
+
+/// What pods and pod templates get alike.
+pub fn pod_spec(spec: &mut PodSpec) {
+    let set = |field: &mut Option<String>, value: &str| {
+        if field.as_ref().is_none_or(String::is_empty) {
+            *field = Some(value.to_owned());
+        }
+    };
+    set(&mut spec.dns_policy, "ClusterFirst");
+    set(&mut spec.restart_policy, "Always");
+    set(&mut spec.scheduler_name, "default-scheduler");
+    spec.security_context.get_or_insert_default();
+    spec.termination_grace_period_seconds.get_or_insert(GRACE_SECS);
+    service_account(spec);
+    for volume in spec.volumes.iter_mut().flatten() {
+        volumes::volume(volume);
+    }
+    for init in spec.init_containers.iter_mut().flatten() {
+        container(init);
+    }
+    spec.containers.iter_mut().for_each(container);
+    for debug in spec.ephemeral_containers.iter_mut().flatten() {
+        ephemeral(debug);
+    }
+    if let Some(resources) = &mut spec.resources {
+        canonical_resources(resources);
+    }
+    canonical(spec.overhead.as_mut());
+    for constraint in spec.topology_spread_constraints.iter_mut().flatten() {
+        set(&mut constraint.node_affinity_policy, "Honor");
+        set(&mut constraint.node_taints_policy, "Ignore");
+    }
+}
+
+/// The account has two names, the older of which old clients still read.
+pub fn service_account(spec: &mut PodSpec) {
+    if spec.service_account_name.as_ref().is_none_or(String::is_empty) {
+        spec.service_account_name = spec.service_account.take().filter(|name| !name.is_empty());
+    }
+    spec.service_account.clone_from(&spec.service_account_name);
+}
+
+fn container(container: &mut Container) {
+    in_any_container(Parts {
+        image: container.image.as_deref(),
+        pull_policy: &mut container.image_pull_policy,
+        message_path: &mut container.termination_message_path,
+        message_policy: &mut container.termination_message_policy,
+        ports: &mut container.ports,
+        env: &mut container.env,
+        resources: &mut container.resources,
+        probes: [&mut container.liveness_probe, &mut container.readiness_probe, &mut container.startup_probe],
+        lifecycle: &mut container.lifecycle,
+    });
+}
+fn ephemeral(container: &mut EphemeralContainer) {
+    in_any_container(Parts {
+        image: container.image.as_deref(),
+        pull_policy: &mut container.image_pull_policy,
+        message_path: &mut container.termination_message_path,
+        message_policy: &mut container.termination_message_policy,
+        ports: &mut container.ports,
+        env: &mut container.env,
+        resources: &mut container.resources,
+        probes: [&mut container.liveness_probe, &mut container.readiness_probe, &mut container.startup_probe],
+        lifecycle: &mut container.lifecycle,
+    });
+}
+
+/// What Container and EphemeralContainer have in common, to be filled in.
+struct Parts<'a> {
+    image: Option<&'a str>,
+    pull_policy: &'a mut Option<String>,
+    message_path: &'a mut Option<String>,
+    message_policy: &'a mut Option<String>,
+    ports: &'a mut Option<Vec<ContainerPort>>,
+    env: &'a mut Option<Vec<EnvVar>>,
+    resources: &'a mut Option<ResourceRequirements>,
+    probes: [&'a mut Option<Probe>; 3],
+    lifecycle: &'a mut Option<Lifecycle>,
+}
+
+fn in_any_container(parts: Parts<'_>) {
+    parts.pull_policy.get_or_insert_with(|| pull_policy(parts.image.unwrap_or_default()).into());
+    parts.message_path.get_or_insert_with(|| "/dev/termination-log".into());
+    parts.message_policy.get_or_insert_with(|| "File".into());
+    for port in parts.ports.iter_mut().flatten() {
+        port.protocol.get_or_insert_with(|| "TCP".into());
+    }
+    for source in parts.env.iter_mut().flatten().filter_map(|e| e.value_from.as_mut()) {
+        if let Some(field) = &mut source.field_ref {
+            field.api_version.get_or_insert_with(|| "v1".into());
+        }
+        if let Some(resource) = &mut source.resource_field_ref {
+            // Upstream writes the zero it computes with.
+            resource.divisor.get_or_insert_with(|| Wire("0".into()));
+        }
+        if let Some(file) = &mut source.file_key_ref {
+            file.optional.get_or_insert(false);
+        }
+    }
+    match parts.resources {
+        Some(resources) => canonical_resources(resources),
+        None => *parts.resources = Some(ResourceRequirements::default()),
+    }
+    for probe in parts.probes.into_iter().flatten() {
+        default_probe(probe);
+    }
+    if let Some(lifecycle) = parts.lifecycle {
+        for handler in [&mut lifecycle.post_start, &mut lifecycle.pre_stop].into_iter().flatten() {
+            if let Some(get) = &mut handler.http_get {
+                http_get(get);
+            }
+        }
+    }
+}
+
+/// `:latest`, said or meant, is pulled again each time.
+pub fn pull_policy(image: &str) -> &'static str {
+    let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let tag = last.split_once(':').map(|(_, tag)| tag);
+    match (tag, digest) {
+        (Some("latest"), _) | (None, None) => "Always",
+        _ => "IfNotPresent",
+    }
+}
+
+fn default_probe(probe: &mut Probe) {
+    let set = |field: &mut Option<i32>, value| {
+        if field.unwrap_or(0) == 0 {
+            *field = Some(value);
+        }
+    };
+    set(&mut probe.timeout_seconds, 1);
+    set(&mut probe.period_seconds, 10);
+    set(&mut probe.success_threshold, 1);
+    set(&mut probe.failure_threshold, 3);
+    if let Some(get) = &mut probe.http_get {
+        http_get(get);
+    }
+    if let Some(grpc) = &mut probe.grpc {
+        grpc.service.get_or_insert_default();
+    }
+}
+fn http_get(get: &mut HTTPGetAction) {
+    if get.path.as_ref().is_none_or(String::is_empty) {
+        get.path = Some("/".into());
+    }
+    if get.scheme.as_ref().is_none_or(String::is_empty) {
+        get.scheme = Some("HTTP".into());
+    }
+}
+
+fn request_what_is_limited(resources: &mut ResourceRequirements) {
+    let Some(limits) = resources.limits.as_ref().filter(|l| !l.is_empty()) else { return };
+    let requests = resources.requests.get_or_insert_default();
+    for (name, limit) in limits {
+        requests.entry(name.clone()).or_insert_with(|| limit.clone());
+    }
+}
+
+/// A pod that limits itself as a whole requests what its containers do, or else its limit.
+fn pod_level_requests(spec: &mut PodSpec) {
+    let Some(mut own) = spec.resources.take() else { return };
+    let of_containers = {
+        let mut alone = PodSpec { containers: std::mem::take(&mut spec.containers), ..PodSpec::default() };
+        alone.init_containers = spec.init_containers.take();
+        let sum = corten_api::pod::requests(&alone);
+        spec.containers = alone.containers;
+        spec.init_containers = alone.init_containers;
+        sum
+    };
+    let at_pod_level = |name: &str| name == "cpu" || name == "memory" || name.starts_with("hugepages-");
+    let mut requests = own.requests.take().unwrap_or_default();
+    for (name, amount) in of_containers.into_iter().filter(|(name, _)| at_pod_level(name)) {
+        let quantity = if name == "cpu" {
+            Quantity::from_millis(amount)
+        } else {
+            Quantity::from_units(amount, corten_api::quantity::Format::BinarySi)
+        };
+        requests.entry(name).or_insert_with(|| quantity.to_wire());
+    }
+    for (name, limit) in own.limits.iter().flatten().filter(|(name, _)| at_pod_level(name)) {
+        requests.entry(name.clone()).or_insert_with(|| limit.clone());
+    }
+    own.requests = (!requests.is_empty()).then_some(requests);
+    spec.resources = Some(own);
+}
+
+fn canonical_resources(resources: &mut ResourceRequirements) {
+    canonical(resources.limits.as_mut());
+    canonical(resources.requests.as_mut());
+}
+/// Quantities are stored as they print: `0.5` as `500m`. What does not parse is left for validation to refuse.
+pub fn canonical(list: Option<&mut BTreeMap<String, Wire>>) {
+    for quantity in list.into_iter().flat_map(BTreeMap::values_mut) {
+        if let Ok(parsed) = Quantity::from_wire(quantity) {
+            *quantity = parsed.to_wire();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

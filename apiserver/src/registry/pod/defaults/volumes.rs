@@ -1,0 +1,66 @@
+//! Defaults of a pod's volumes: file modes, and an empty directory where no source is given.
+
+use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, ProjectedVolumeSource, Volume};
+
+/// 0644, which JSON can only say in decimal.
+const FILE_MODE: i32 = 0o644;
+const TOKEN_SECS: i64 = 3600;
+
+pub(super) fn volume(volume: &mut Volume) {
+    let nameless = Volume { name: volume.name.clone(), ..Volume::default() };
+    if *volume == nameless {
+        volume.empty_dir = Some(Default::default());
+    }
+    if let Some(secret) = &mut volume.secret {
+        secret.default_mode.get_or_insert(FILE_MODE);
+    }
+    if let Some(map) = &mut volume.config_map {
+        map.default_mode.get_or_insert(FILE_MODE);
+    }
+    if let Some(downward) = &mut volume.downward_api {
+        downward.default_mode.get_or_insert(FILE_MODE);
+        downward.items.iter_mut().flatten().for_each(downward_file);
+    }
+    if let Some(projected) = &mut volume.projected {
+        default_projected(projected);
+    }
+    if let Some(host) = &mut volume.host_path {
+        host.type_.get_or_insert_default();
+    }
+    if let Some(image) = &mut volume.image {
+        let reference = image.reference.as_deref().unwrap_or_default();
+        image.pull_policy.get_or_insert_with(|| super::pull_policy(reference).into());
+    }
+    if let Some(template) = volume.ephemeral.as_mut().and_then(|e| e.volume_claim_template.as_mut()) {
+        template.spec.volume_mode.get_or_insert_with(|| "Filesystem".into());
+    }
+    if let Some(iscsi) = &mut volume.iscsi {
+        iscsi.iscsi_interface.get_or_insert_with(|| "default".into());
+    }
+    if let Some(size) = volume.empty_dir.as_mut().and_then(|e| e.size_limit.as_mut())
+        && let Ok(parsed) = corten_api::quantity::Quantity::from_wire(size)
+    {
+        *size = parsed.to_wire();
+    }
+}
+
+fn default_projected(projected: &mut ProjectedVolumeSource) {
+    projected.default_mode.get_or_insert(FILE_MODE);
+    for source in projected.sources.iter_mut().flatten() {
+        if let Some(token) = &mut source.service_account_token {
+            token.expiration_seconds.get_or_insert(TOKEN_SECS);
+        }
+        for file in source.downward_api.iter_mut().filter_map(|d| d.items.as_mut()).flatten() {
+            downward_file(file);
+        }
+    }
+}
+
+fn downward_file(file: &mut DownwardAPIVolumeFile) {
+    if let Some(field) = &mut file.field_ref {
+        field.api_version.get_or_insert_with(|| "v1".into());
+    }
+    if let Some(resource) = &mut file.resource_field_ref {
+        resource.divisor.get_or_insert_with(|| k8s_openapi::apimachinery::pkg::api::resource::Quantity("0".into()));
+    }
+}

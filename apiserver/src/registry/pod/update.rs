@@ -1,0 +1,235 @@
+//! What may change in a pod once it is there: very little.
+
+use corten_api::Problems;
+use k8s_openapi::api::core::v1::{Pod, PodSpec, Toleration};
+
+use crate::registry::check;
+
+const ALLOWED: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+
+/// The last scheduling gate is gone: the condition that told of it goes too.
+pub fn open_gates(new: &mut Pod, old: &Pod) {
+    let gated = |pod: &Pod| pod.spec.as_ref().and_then(|s| s.scheduling_gates.as_ref()).is_some_and(|g| !g.is_empty());
+    if gated(old)
+        && !gated(new)
+        && let Some(list) = new.status.as_mut().and_then(|s| s.conditions.as_mut())
+    {
+        list.retain(|c| !(c.type_ == "PodScheduled" && c.reason.as_deref() == Some("SchedulingGated")));
+    }
+}
+
+pub fn validate(new: &Pod, old: &Pod, problems: &mut Problems) {
+    let none = PodSpec::default();
+    let (new_spec, old_spec) = (new.spec.as_ref().unwrap_or(&none), old.spec.as_ref().unwrap_or(&none));
+    if new_spec == old_spec {
+        return;
+    }
+    if new_spec.containers.len() != old_spec.containers.len() {
+        return problems.forbidden("spec.containers", "pod updates may not add or remove containers");
+    }
+    let inits = |spec: &PodSpec| spec.init_containers.as_ref().map_or(0, Vec::len);
+    if inits(new_spec) != inits(old_spec) {
+        return problems.forbidden("spec.initContainers", "pod updates may not add or remove containers");
+    }
+    validate_deadline(new_spec, old_spec, problems);
+    let kept = kept_tolerations(new_spec, old_spec);
+    if !kept {
+        problems.forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds");
+    }
+    validate_gates(new_spec, old_spec, problems);
+    // What is left once the changeable fields are equal must be equal too.
+    let mut masked = new_spec.clone();
+    mask(&mut masked, old_spec);
+    if masked != *old_spec {
+        problems.forbidden("spec", &format!("{ALLOWED}\n{}", difference(&masked, old_spec)));
+    }
+}
+
+fn validate_deadline(new: &PodSpec, old: &PodSpec, problems: &mut Problems) {
+    let at = "spec.activeDeadlineSeconds";
+    match (new.active_deadline_seconds, old.active_deadline_seconds) {
+        (Some(new), _) if !(1..=i64::from(i32::MAX)).contains(&new) => {
+            problems.invalid(at, new, "must be between 1 and 2147483647, inclusive");
+        }
+        (Some(new), Some(old)) if new > old => {
+            problems.invalid(at, new, "must be less than or equal to previous value");
+        }
+        (None, Some(_)) => problems.invalid(at, None::<i64>, "must not update from a positive integer to nil value"),
+        _ => {}
+    }
+}
+
+/// Every old toleration is still there; only its tolerationSeconds may differ.
+fn kept_tolerations(new: &PodSpec, old: &PodSpec) -> bool {
+    let timeless = |t: &Toleration| Toleration { toleration_seconds: None, ..t.clone() };
+    let new: Vec<Toleration> = new.tolerations.iter().flatten().map(timeless).collect();
+    old.tolerations.iter().flatten().all(|old| new.contains(&timeless(old)))
+}
+
+fn validate_gates(new: &PodSpec, old: &PodSpec, problems: &mut Problems) {
+    let old_gates = old.scheduling_gates.as_deref().unwrap_or_default();
+    let added = new.scheduling_gates.iter().flatten().find(|g| !old_gates.contains(g));
+    if let Some(gate) = added {
+        problems.forbidden(
+            "spec.schedulingGates",
+            &format!("only deletion is allowed, but found new scheduling gate '{}'", gate.name),
+        );
+    }
+}
+
+/// Sets what may change to what it was.
+fn mask(new: &mut PodSpec, old: &PodSpec) {
+    let pairs = new.containers.iter_mut().zip(&old.containers);
+    let inits = new.init_containers.iter_mut().flatten().zip(old.init_containers.iter().flatten());
+    for (new, old) in pairs.chain(inits) {
+        new.image.clone_from(&old.image);
+    }
+    new.active_deadline_seconds = old.active_deadline_seconds;
+    new.tolerations.clone_from(&old.tolerations);
+    if old.termination_grace_period_seconds.is_some_and(|s| s < 0) && new.termination_grace_period_seconds == Some(1) {
+        new.termination_grace_period_seconds = old.termination_grace_period_seconds;
+    }
+    let gated = old.scheduling_gates.as_ref().is_some_and(|g| !g.is_empty());
+    new.scheduling_gates.clone_from(&old.scheduling_gates);
+    if gated {
+        // Until a pod may be scheduled, where it may run can still be narrowed.
+        let narrowed = old
+            .node_selector
+            .iter()
+            .flatten()
+            .all(|(key, value)| new.node_selector.as_ref().and_then(|s| s.get(key)) == Some(value));
+        if narrowed {
+            new.node_selector.clone_from(&old.node_selector);
+        }
+    }
+}
+
+/// The fields of the spec that differ, so that its author finds them.
+fn difference(new: &PodSpec, old: &PodSpec) -> String {
+    let json = |spec: &PodSpec| serde_json::to_value(spec).unwrap_or_default();
+    let (new, old) = (json(new), json(old));
+    let mut lines = Vec::new();
+    let names: std::collections::BTreeSet<&String> =
+        [&new, &old].into_iter().filter_map(|v| v.as_object()).flat_map(|o| o.keys()).collect();
+    for name in names {
+        let (new, old) = (new.get(name), old.get(name));
+        if new != old {
+            let shown = |v: Option<&serde_json::Value>| v.map_or("nothing".into(), ToString::to_string);
+            lines.push(format!("  {name}: {} → {}", shown(old), shown(new)));
+        }
+    }
+    lines.join("\n")
+}
+
+/// A status write: the node that runs the pod stays, and a container that ended for good does not run again.
+pub fn validate_status(new: &Pod, old: &Pod, problems: &mut Problems) {
+    let Some(status) = &new.status else { return };
+    if let Some(name) = status.nominated_node_name.as_ref().filter(|n| !n.is_empty()) {
+        check::dns_subdomain(problems, &super::Path::root("status.nominatedNodeName"), name);
+    }
+    for (i, ip) in status.pod_ips.iter().flatten().enumerate() {
+        check::ip(problems, &super::Path::root("status.podIPs").index(i), &ip.ip);
+    }
+    if old.spec.as_ref().and_then(|s| s.restart_policy.as_deref()) == Some("Never") {
+        validate_no_rebirth(new, old, problems);
+    }
+}
+
+fn validate_no_rebirth(new: &Pod, old: &Pod, problems: &mut Problems) {
+    let statuses = |pod: &Pod| pod.status.as_ref().and_then(|s| s.container_statuses.clone()).unwrap_or_default();
+    let new = statuses(new);
+    for old in statuses(old) {
+        let ended = old.state.as_ref().is_some_and(|s| s.terminated.is_some());
+        let place = new.iter().position(|c| c.name == old.name);
+        let Some(index) = place.filter(|_| ended) else { continue };
+        if new[index].state.as_ref().is_some_and(|s| s.terminated.is_none()) {
+            let at = format!("status.containerStatuses[{index}].state");
+            problems.forbidden(at, "may not be transitioned to non-terminated state");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::registry::check::testing::found_on_update;
+
+    fn found(old: Value, new: Value) -> Vec<String> {
+        let pod = |mut spec: Value| {
+            spec["containers"] = spec.get("containers").cloned().unwrap_or(json!([{"name": "a", "image": "x"}]));
+            json!({"spec": spec}).to_string()
+        };
+        found_on_update::<Pod>(&pod(old), &pod(new))
+    }
+
+    #[test]
+    fn what_may_change() {
+        let key = |k: &str, secs: i64| json!({"key": k, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": secs});
+        let cases = [
+            ("an image", json!({}), json!({"containers": [{"name": "a", "image": "y", "imagePullPolicy": "Always"}]})),
+            ("a deadline appears", json!({}), json!({"activeDeadlineSeconds": 5})),
+            ("a deadline nears", json!({"activeDeadlineSeconds": 9}), json!({"activeDeadlineSeconds": 5})),
+            (
+                "a toleration more",
+                json!({"tolerations": [key("a", 1)]}),
+                json!({"tolerations": [key("a", 2), key("b", 1)]}),
+            ),
+            (
+                "negative grace",
+                json!({"terminationGracePeriodSeconds": -3}),
+                json!({"terminationGracePeriodSeconds": 1}),
+            ),
+            ("a gate opens", json!({"schedulingGates": [{"name": "a"}]}), json!({})),
+            (
+                "a gated pod is narrowed",
+                json!({"schedulingGates": [{"name": "a"}]}),
+                json!({"schedulingGates": [{"name": "a"}], "nodeSelector": {"a": "b"}}),
+            ),
+        ];
+        for (why, old, new) in cases {
+            assert_eq!(found(old, new), Vec::<String>::new(), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_may_not() {
+        let cases = [
+            (
+                "a name",
+                json!({}),
+                json!({"nodeName": "n"}),
+                "spec: Forbidden: pod updates may not change fields other than",
+            ),
+            (
+                "one more container",
+                json!({}),
+                json!({"containers": [{"name": "a"}, {"name": "b"}]}),
+                "spec.containers: Forbidden: pod updates may not add or remove containers",
+            ),
+            (
+                "a later deadline",
+                json!({"activeDeadlineSeconds": 5}),
+                json!({"activeDeadlineSeconds": 9}),
+                "spec.activeDeadlineSeconds: Invalid value: 9: must be less than or equal to previous value",
+            ),
+            (
+                "a toleration less",
+                json!({"tolerations": [{"key": "a"}]}),
+                json!({}),
+                "spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds",
+            ),
+            (
+                "a new gate",
+                json!({}),
+                json!({"schedulingGates": [{"name": "g"}]}),
+                "spec.schedulingGates: Forbidden: only deletion is allowed, but found new scheduling gate 'g'",
+            ),
+        ];
+        for (why, old, new, expected) in cases {
+            let found = found(old, new);
+            assert!(found.len() == 1 && found[0].starts_with(expected), "{why}: {found:?}");
+        }
+    }
+}

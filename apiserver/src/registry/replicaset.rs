@@ -1,0 +1,157 @@
+//! ReplicaSet: so many pods of one template.
+
+use corten_api::Problems;
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetSpec, ReplicaSetStatus};
+
+use super::path::Path;
+use super::{Cell, Column, Field, Kind, ScaleAccess, cells, check, workload};
+
+pub const COLUMNS: &[Column] = &[
+    cells::NAME,
+    cells::integer("Desired", "How many pods are wanted"),
+    cells::integer("Current", "How many pods there are"),
+    cells::integer("Ready", "How many of them are ready"),
+    cells::AGE,
+    cells::CONTAINERS,
+    cells::IMAGES,
+    cells::SELECTOR,
+];
+
+impl Kind for ReplicaSet {
+    const SINGULAR: &'static str = "replicaset";
+    const SHORT_NAMES: &'static [&'static str] = &["rs"];
+    const CATEGORIES: &'static [&'static str] = &["all"];
+    const STORE_PREFIX: &'static str = "replicasets";
+    const SUBRESOURCES: &'static [&'static str] = &["scale", "status"];
+    const FIELDS: &'static [Field] = &[Field { name: "status.replicas", path: "status.replicas", absent: "0" }];
+    const HAS_GENERATION: bool = true;
+
+    fn fill_defaults(&mut self) {
+        let spec = self.spec.get_or_insert_default();
+        spec.replicas.get_or_insert(1);
+        if let Some(template) = &mut spec.template {
+            workload::default_template(template);
+        }
+    }
+    fn prepare_create(&mut self) {
+        self.status = Some(ReplicaSetStatus::default());
+    }
+    fn prepare_update(&mut self, old: &Self) {
+        self.status = old.status.clone();
+    }
+    fn prepare_status(&mut self, old: &Self) {
+        self.spec = old.spec.clone();
+    }
+    fn spec_changed(&self, old: &Self) -> bool {
+        self.spec != old.spec
+    }
+    fn validate(&self, problems: &mut Problems) {
+        let at = Path::root("spec");
+        let Some(spec) = &self.spec else { return problems.required(at, "") };
+        check::not_negative(problems, &at.field("replicas"), spec.replicas);
+        check::not_negative(problems, &at.field("minReadySeconds"), spec.min_ready_seconds);
+        workload::validate_selector(&spec.selector, &at.field("selector"), problems);
+        let template_at = at.field("template");
+        match (&spec.template, workload::parsed(&spec.selector)) {
+            (None, _) => problems.required(template_at, ""),
+            (Some(template), Some(selector)) => {
+                workload::validate_template(template, &selector, "ReplicaSet", &template_at, problems);
+            }
+            (Some(_), None) => {}
+        }
+    }
+    fn validate_update(&self, old: &Self, problems: &mut Problems) {
+        if let (Some(new), Some(old)) = (&self.spec, &old.spec) {
+            check::immutable(problems, &Path::root("spec.selector"), &new.selector, &old.selector);
+        }
+    }
+    fn validate_status(&self, _old: &Self, problems: &mut Problems) {
+        let Some(status) = &self.status else { return };
+        let counts = [
+            ("fullyLabeledReplicas", status.fully_labeled_replicas),
+            ("readyReplicas", status.ready_replicas),
+            ("availableReplicas", status.available_replicas),
+        ];
+        workload::validate_counts(&counts, status.replicas, problems);
+        if let Some(count) = status.available_replicas.filter(|n| *n > status.ready_replicas.unwrap_or(0)) {
+            problems.invalid("status.availableReplicas", count, "cannot be greater than readyReplicas");
+        }
+    }
+    fn columns() -> &'static [Column] {
+        COLUMNS
+    }
+    fn row(&self, now_secs: i64) -> Vec<Cell> {
+        let (no_spec, no_status) = (ReplicaSetSpec::default(), ReplicaSetStatus::default());
+        let (spec, status) = (self.spec.as_ref().unwrap_or(&no_spec), self.status.as_ref().unwrap_or(&no_status));
+        let [containers, images] = cells::containers_and_images(spec.template.as_ref().and_then(|t| t.spec.as_ref()));
+        vec![
+            cells::name(&self.metadata),
+            Cell::Int(spec.replicas.unwrap_or(0).into()),
+            Cell::Int(status.replicas.into()),
+            Cell::Int(status.ready_replicas.unwrap_or(0).into()),
+            cells::age(&self.metadata, now_secs),
+            containers,
+            images,
+            Cell::text_or(Some(&workload::query(&spec.selector)), cells::NONE),
+        ]
+    }
+    fn scale() -> Option<ScaleAccess<Self>> {
+        Some(ScaleAccess {
+            spec_replicas: |rs| rs.spec.as_ref().and_then(|s| s.replicas).unwrap_or(0),
+            set_spec_replicas: |rs, n| rs.spec.get_or_insert_default().replicas = Some(n),
+            status_replicas: |rs| rs.status.as_ref().map_or(0, |s| s.replicas),
+            selector: |rs| rs.spec.as_ref().map(|s| workload::query(&s.selector)).unwrap_or_default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::check::testing::{defaulted, found, found_on_update, row};
+
+    fn spec(selector: &str, labels: &str) -> String {
+        format!(
+            r#"{{"spec":{{"selector":{selector},"template":{{"metadata":{{"labels":{labels}}},
+            "spec":{{"containers":[{{"name":"c","image":"i"}}]}}}}}}}}"#
+        )
+    }
+
+    #[test]
+    fn bad_replica_sets() {
+        let a = r#"{"matchLabels":{"a":"1"}}"#;
+        let cases = [
+            (spec(a, r#"{"a":"1"}"#), vec![]),
+            (
+                spec(a, r#"{"a":"2"}"#),
+                vec![
+                    r#"spec.template.metadata.labels: Invalid value: {"a":"2"}: `selector` does not match template `labels`"#,
+                ],
+            ),
+            (r#"{"spec":{"selector":{"matchLabels":{"a":"1"}}}}"#.into(), vec!["spec.template: Required value"]),
+        ];
+        for (json, expected) in cases {
+            assert_eq!(found::<ReplicaSet>(&json), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn the_selector_stays() {
+        let with = |v: &str| spec(&format!(r#"{{"matchLabels":{{"a":"{v}"}}}}"#), &format!(r#"{{"a":"{v}"}}"#));
+        assert_eq!(
+            found_on_update::<ReplicaSet>(&with("1"), &with("2")),
+            [r#"spec.selector: Invalid value: {"matchLabels":{"a":"2"}}: field is immutable"#]
+        );
+    }
+
+    #[test]
+    fn columns_and_scale() {
+        let json =
+            spec(r#"{"matchLabels":{"a":"1"}}"#, r#"{"a":"1"}"#).replace("\"selector\"", "\"replicas\":2,\"selector\"");
+        assert_eq!(row::<ReplicaSet>(&json, 0), "|2|0|0|<unknown>|c|i|a=1");
+        let mut rs: ReplicaSet = defaulted(&json);
+        let scale = ReplicaSet::scale().unwrap();
+        (scale.set_spec_replicas)(&mut rs, 5);
+        assert_eq!(((scale.spec_replicas)(&rs), (scale.selector)(&rs).as_str()), (5, "a=1"));
+    }
+}

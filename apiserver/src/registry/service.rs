@@ -1,0 +1,52 @@
+//! Service: one name and address for many pods. Addresses and node ports are the allocator's business.
+
+pub mod columns;
+pub mod defaults;
+pub mod validate;
+
+use corten_api::Problems;
+use k8s_openapi::api::core::v1::{Service, ServiceStatus};
+
+use super::{Cell, Column, Field, Kind, NameRule};
+
+impl Kind for Service {
+    const SINGULAR: &'static str = "service";
+    const SHORT_NAMES: &'static [&'static str] = &["svc"];
+    const CATEGORIES: &'static [&'static str] = &["all"];
+    const STORE_PREFIX: &'static str = "services/specs";
+    const SUBRESOURCES: &'static [&'static str] = &["status"];
+    const FIELDS: &'static [Field] = &[
+        Field { name: "spec.clusterIP", path: "spec.clusterIP", absent: "" },
+        Field { name: "spec.type", path: "spec.type", absent: "" },
+    ];
+    const CREATE_ON_UPDATE: bool = true;
+    const NAME_RULE: NameRule = NameRule::Dns1035Label;
+
+    fn fill_defaults(&mut self) {
+        defaults::service(self.spec.get_or_insert_default());
+    }
+    fn prepare_create(&mut self) {
+        self.status = Some(ServiceStatus { load_balancer: Some(Default::default()), conditions: None });
+    }
+    fn prepare_update(&mut self, old: &Self) {
+        self.status = old.status.clone();
+        if let (Some(new), Some(old)) = (&mut self.spec, &old.spec) {
+            defaults::carry_over(new, old);
+        }
+    }
+    fn prepare_status(&mut self, old: &Self) {
+        self.spec = old.spec.clone();
+    }
+    fn validate(&self, problems: &mut Problems) {
+        validate::service(self, problems);
+    }
+    fn validate_update(&self, old: &Self, problems: &mut Problems) {
+        validate::update(self, old, problems);
+    }
+    fn columns() -> &'static [Column] {
+        columns::COLUMNS
+    }
+    fn row(&self, now_secs: i64) -> Vec<Cell> {
+        columns::row(self, now_secs)
+    }
+}

@@ -1,0 +1,215 @@
+//! What a Service gets where its author said nothing, and what an update keeps of the old one.
+
+use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use crate::registry::check;
+
+pub const HEADLESS: &str = "None";
+const AFFINITY_SECS: i32 = 10_800;
+
+/// What follows from a Service's type.
+pub fn needs_cluster_ip(spec: &ServiceSpec) -> bool {
+    spec.type_.as_deref() != Some("ExternalName")
+}
+pub fn needs_node_ports(spec: &ServiceSpec) -> bool {
+    match spec.type_.as_deref() {
+        Some("NodePort") => true,
+        Some("LoadBalancer") => spec.allocate_load_balancer_node_ports != Some(false),
+        _ => false,
+    }
+}
+pub fn is_headless(spec: &ServiceSpec) -> bool {
+    needs_cluster_ip(spec) && spec.cluster_ip.as_deref() == Some(HEADLESS)
+}
+pub fn externally_accessible(spec: &ServiceSpec) -> bool {
+    match spec.type_.as_deref() {
+        Some("NodePort" | "LoadBalancer") => true,
+        Some("ClusterIP") => spec.external_ips.as_ref().is_some_and(|ips| !ips.is_empty()),
+        _ => false,
+    }
+}
+
+pub fn service(spec: &mut ServiceSpec) {
+    let set = |field: &mut Option<String>, value: &str| {
+        if check::text(field.as_ref()).is_empty() {
+            *field = Some(value.to_owned());
+        }
+    };
+    set(&mut spec.type_, "ClusterIP");
+    set(&mut spec.session_affinity, "None");
+    match spec.session_affinity.as_deref() {
+        Some("None") => spec.session_affinity_config = None,
+        Some("ClientIP") => {
+            let config = spec.session_affinity_config.get_or_insert_default().client_ip.get_or_insert_default();
+            config.timeout_seconds.get_or_insert(AFFINITY_SECS);
+        }
+        _ => {}
+    }
+    for port in spec.ports.iter_mut().flatten() {
+        default_port(port);
+    }
+    if externally_accessible(spec) {
+        set(&mut spec.external_traffic_policy, "Cluster");
+    }
+    if needs_cluster_ip(spec) {
+        set(&mut spec.internal_traffic_policy, "Cluster");
+        default_addresses(spec);
+    }
+    if spec.type_.as_deref() == Some("LoadBalancer") {
+        spec.allocate_load_balancer_node_ports.get_or_insert(true);
+    }
+}
+
+fn default_port(port: &mut ServicePort) {
+    if check::text(port.protocol.as_ref()).is_empty() {
+        port.protocol = Some("TCP".into());
+    }
+    let unset = match &port.target_port {
+        None | Some(IntOrString::Int(0)) => true,
+        Some(IntOrString::String(name)) => name.is_empty(),
+        Some(IntOrString::Int(_)) => false,
+    };
+    if unset {
+        port.target_port = Some(IntOrString::Int(port.port));
+    }
+}
+
+/// The cluster has IPv4 addresses; an IPv6 address that is asked for says its own family.
+fn default_addresses(spec: &mut ServiceSpec) {
+    if spec.cluster_ips.as_ref().is_none_or(Vec::is_empty)
+        && let Some(ip) = spec.cluster_ip.clone().filter(|ip| !ip.is_empty())
+    {
+        spec.cluster_ips = Some(vec![ip]);
+    }
+    let selects = spec.selector.as_ref().is_some_and(|s| !s.is_empty());
+    // Nobody but its author knows which families the endpoints of such a Service have.
+    let any_family = is_headless(spec) && !selects && spec.ip_families.is_none();
+    if spec.ip_family_policy.is_none() {
+        spec.ip_family_policy = Some(if any_family { "RequireDualStack" } else { "SingleStack" }.into());
+    }
+    if spec.ip_families.as_ref().is_none_or(Vec::is_empty) {
+        let first = spec.cluster_ips.as_ref().and_then(|ips| ips.first());
+        let v6 = first.is_some_and(|ip| ip.contains(':'));
+        let families = match (any_family, v6) {
+            (true, _) => vec!["IPv4".into(), "IPv6".into()],
+            (_, true) => vec!["IPv6".into()],
+            _ => vec!["IPv4".into()],
+        };
+        spec.ip_families = Some(families);
+    }
+}
+
+/// An update that leaves out what was allocated keeps it; one that changes the type drops what the old type needed,
+/// unless the author changed it himself.
+pub fn carry_over(new: &mut ServiceSpec, old: &ServiceSpec) {
+    if needs_cluster_ip(new) && needs_cluster_ip(old) {
+        keep_cluster_ip(new, old);
+    }
+    if needs_cluster_ip(old) && !needs_cluster_ip(new) {
+        if new.cluster_ip == old.cluster_ip && new.cluster_ips == old.cluster_ips {
+            (new.cluster_ip, new.cluster_ips) = (None, None);
+        }
+        if new.ip_families == old.ip_families {
+            (new.ip_families, new.ip_family_policy) = (None, None);
+        }
+        new.internal_traffic_policy = None;
+    }
+    if needs_node_ports(new) && needs_node_ports(old) {
+        keep_node_ports(new, old);
+    }
+    let node_ports = |spec: &ServiceSpec| -> Vec<Option<i32>> {
+        spec.ports.iter().flatten().filter(|p| p.node_port.is_some_and(|n| n > 0)).map(|p| p.node_port).collect()
+    };
+    if needs_node_ports(old) && !needs_node_ports(new) && node_ports(new) == node_ports(old) {
+        new.ports.iter_mut().flatten().for_each(|p| p.node_port = None);
+    }
+    if externally_accessible(old)
+        && !externally_accessible(new)
+        && new.external_traffic_policy == old.external_traffic_policy
+    {
+        new.external_traffic_policy = None;
+    }
+    if old.type_.as_deref() == Some("LoadBalancer") && new.type_.as_deref() != Some("LoadBalancer") {
+        new.allocate_load_balancer_node_ports = None;
+        new.load_balancer_class = None;
+    }
+}
+
+fn keep_cluster_ip(new: &mut ServiceSpec, old: &ServiceSpec) {
+    let changed = new.cluster_ip != old.cluster_ip;
+    if check::text(new.cluster_ip.as_ref()).is_empty() {
+        new.cluster_ip.clone_from(&old.cluster_ip);
+        new.cluster_ips.clone_from(&old.cluster_ips);
+    } else if changed && new.cluster_ips == old.cluster_ips {
+        // Only the singular field was edited: the list follows it.
+        new.cluster_ips = new.cluster_ip.clone().map(|ip| vec![ip]);
+    }
+}
+
+fn keep_node_ports(new: &mut ServiceSpec, old: &ServiceSpec) {
+    let taken: Vec<i32> = new.ports.iter().flatten().filter_map(|p| p.node_port).collect();
+    let old_ports = old.ports.as_deref().unwrap_or_default();
+    for port in new.ports.iter_mut().flatten().filter(|p| p.node_port.unwrap_or(0) == 0) {
+        let same = old_ports.iter().find(|o| o.port == port.port && o.protocol == port.protocol);
+        port.node_port = same.and_then(|o| o.node_port).filter(|n| !taken.contains(n));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Service;
+    use serde_json::{Value, json};
+
+    use crate::registry::Kind;
+    use crate::registry::check::testing::defaulted;
+
+    #[test]
+    fn defaults() {
+        let spec = |spec: Value| {
+            let service: Service = defaulted(&json!({"spec": spec}).to_string());
+            serde_json::to_value(service.spec).unwrap()
+        };
+        assert_eq!(
+            spec(json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 31080}]})),
+            json!({"type": "NodePort", "sessionAffinity": "None", "externalTrafficPolicy": "Cluster",
+                "internalTrafficPolicy": "Cluster", "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
+                "ports": [{"port": 80, "nodePort": 31080, "protocol": "TCP", "targetPort": 80}]})
+        );
+        assert_eq!(
+            spec(json!({"type": "ExternalName", "externalName": "a.b"})),
+            json!({"type": "ExternalName", "externalName": "a.b", "sessionAffinity": "None"})
+        );
+        let headless = spec(json!({"clusterIP": "None", "sessionAffinity": "ClientIP"}));
+        assert_eq!(
+            (&headless["clusterIPs"], &headless["ipFamilyPolicy"]),
+            (&json!(["None"]), &json!("RequireDualStack"))
+        );
+        assert_eq!(headless["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"], 10800);
+    }
+
+    #[test]
+    fn updates_keep_what_was_allocated() {
+        let old = json!({"type": "NodePort", "clusterIP": "10.96.0.9", "ports": [{"port": 80, "nodePort": 31080}]});
+        let update = |new: Value| {
+            let of = |spec: &Value| defaulted::<Service>(&json!({"spec": spec}).to_string());
+            let (old, mut new) = (of(&old), of(&new));
+            new.prepare_update(&old);
+            serde_json::to_value(new.spec).unwrap()
+        };
+        let same = update(json!({"type": "NodePort", "ports": [{"port": 80}, {"port": 81, "name": "b"}]}));
+        assert_eq!((&same["clusterIP"], &same["clusterIPs"]), (&json!("10.96.0.9"), &json!(["10.96.0.9"])));
+        assert_eq!((&same["ports"][0]["nodePort"], &same["ports"][1]["nodePort"]), (&json!(31080), &Value::Null));
+
+        let inside = update(json!({"type": "ClusterIP", "externalTrafficPolicy": "Cluster",
+            "clusterIP": "10.96.0.9", "ports": [{"port": 80, "nodePort": 31080}]}));
+        assert_eq!((&inside["ports"][0]["nodePort"], &inside["externalTrafficPolicy"]), (&Value::Null, &Value::Null));
+
+        let name = update(json!({"type": "ExternalName", "externalName": "a.b", "clusterIP": "10.96.0.9",
+            "clusterIPs": ["10.96.0.9"], "ipFamilies": ["IPv4"]}));
+        assert_eq!(
+            (&name["clusterIP"], &name["clusterIPs"], &name["ipFamilies"]),
+            (&Value::Null, &Value::Null, &Value::Null)
+        );
+    }
+}

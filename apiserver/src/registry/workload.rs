@@ -1,0 +1,93 @@
+//! What Deployment, ReplicaSet and ReplicationController share: a selector, a pod template that it must match.
+
+use std::collections::BTreeMap;
+
+use corten_api::{Problems, selector::Selector};
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+use super::path::Path;
+use super::{check, pod};
+
+const MISMATCH: &str = "`selector` does not match template `labels`";
+
+/// The defaults of a pod template: all that a pod gets, but for what depends on the pod alone.
+pub fn default_template(template: &mut PodTemplateSpec) {
+    template.metadata.get_or_insert_default();
+    pod::defaults::pod_spec(template.spec.get_or_insert_default());
+}
+
+/// A `LabelSelector` that must select something.
+pub fn validate_selector(selector: &LabelSelector, at: &Path<'_>, problems: &mut Problems) {
+    let empty = |n: Option<usize>| n.unwrap_or(0) == 0;
+    let labels = selector.match_labels.as_ref().map(BTreeMap::len);
+    let expressions = selector.match_expressions.as_ref().map(Vec::len);
+    if *selector == LabelSelector::default() {
+        problems.required(at, "");
+    } else if empty(labels) && empty(expressions) {
+        problems.invalid(at, selector, "empty selector is invalid for deployment");
+    } else {
+        check::label_selector(problems, at, selector);
+    }
+}
+
+/// A template whose pods the selector must find. `kind` names the owner in messages.
+pub fn validate_template(
+    template: &PodTemplateSpec,
+    selector: &Selector,
+    kind: &str,
+    at: &Path<'_>,
+    problems: &mut Problems,
+) {
+    let none = BTreeMap::new();
+    let meta = at.field("metadata");
+    let labels = template.metadata.as_ref().and_then(|m| m.labels.as_ref()).unwrap_or(&none);
+    if !selector.matches(labels) {
+        problems.invalid(meta.field("labels"), labels, MISMATCH);
+    }
+    validate_pod_template(template, at, problems);
+    let Some(spec) = &template.spec else { return };
+    let spec_at = at.field("spec");
+    let policy = check::text(spec.restart_policy.as_ref());
+    if policy != "Always" {
+        problems.unsupported(spec_at.field("restartPolicy"), policy, &["Always"]);
+    }
+    if spec.active_deadline_seconds.is_some() {
+        let why = format!("activeDeadlineSeconds in {kind} is not Supported");
+        problems.forbidden(spec_at.field("activeDeadlineSeconds"), &why);
+    }
+}
+
+/// A template on its own.
+pub fn validate_pod_template(template: &PodTemplateSpec, at: &Path<'_>, problems: &mut Problems) {
+    if let Some(meta) = &template.metadata {
+        let meta_at = at.field("metadata");
+        check::labels(problems, &meta_at.field("labels"), meta.labels.as_ref());
+        check::annotations(problems, &meta_at.field("annotations"), meta.annotations.as_ref());
+    }
+    let none = k8s_openapi::api::core::v1::PodSpec::default();
+    let spec = template.spec.as_ref().unwrap_or(&none);
+    pod::validate::pod_spec(spec, pod::validate::Of::Template, &at.field("spec"), problems);
+}
+
+/// The selector; nothing, if it is malformed (which is reported by [`validate_selector`]).
+pub fn parsed(selector: &LabelSelector) -> Option<Selector> {
+    Selector::from_label_selector(Some(selector)).ok()
+}
+
+/// In its query form, for `status.selector` of a Scale.
+pub fn query(selector: &LabelSelector) -> String {
+    parsed(selector).map(|s| s.to_string()).unwrap_or_default()
+}
+
+/// A status's counts: none negative, and no part larger than the whole.
+pub fn validate_counts(counts: &[(&str, Option<i32>)], replicas: i32, problems: &mut Problems) {
+    let at = Path::root("status");
+    check::not_negative(problems, &at.field("replicas"), Some(replicas));
+    for (field, count) in counts {
+        check::not_negative(problems, &at.field(field), *count);
+        if let Some(count) = count.filter(|n| *n > replicas) {
+            problems.invalid(at.field(field), count, "cannot be greater than status.replicas");
+        }
+    }
+}
