@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::lab::{Lab, Size};
-use crate::{images, lab};
+use crate::{images, lab, tidy};
 
 /// Labs, images, benchmarks and checks for developers of Corten.
 #[derive(Parser)]
@@ -25,6 +25,12 @@ enum Command {
     Status,
     /// Makes the demo's images from Debian packages and pushes them into the lab's registry storage.
     Images,
+    /// Checks the sources against the project's rules.
+    Tidy {
+        /// The root of the sources.
+        #[arg(default_value = ".")]
+        root: PathBuf,
+    },
     /// Drives single nodes and daemons of a running lab.
     #[command(subcommand)]
     Lab(LabCommand),
@@ -95,6 +101,7 @@ impl Cli {
             Command::Down => lab::down(&Lab::from_env()?)?,
             Command::Status => lab::status(&Lab::from_env()?)?,
             Command::Images => images::make_all()?,
+            Command::Tidy { root } => return tidy::run(&root),
             Command::Lab(command) => return command.run(&Lab::from_env()?),
             Command::NodeInit { spec } => lab::node_init(&spec)?,
         }

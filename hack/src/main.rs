@@ -5,6 +5,7 @@ mod lab;
 mod rest;
 mod run;
 mod step;
+mod tidy;
 
 use std::process::ExitCode;
 

@@ -1,0 +1,177 @@
+//! The walls of the house: who may depend on whom, who may name an outside world, and what may lie in the root.
+use super::Finding;
+use super::lexer::blank_out;
+
+/// Who may use whom of our own crates. Read this before you add a line to a Cargo.toml; change ARCHITECTURE.md with it.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("proto", &[]),
+    ("api", &[]),
+    ("client", &["api", "proto"]),
+    ("apiserver", &["api", "proto"]),
+    ("scheduler", &["client", "api", "proto"]),
+    ("controllers", &["client", "api", "proto"]),
+    ("kubelet", &["client", "api", "proto"]),
+    ("proxy", &["client", "api", "proto"]),
+    ("admin", &[]),
+    // These two see the outside of everything; the lab makes its certificates as an administrator does.
+    ("hack", &["admin"]),
+    ("e2e", &[]),
+];
+
+/// Crates that speak to an outside world: (crate, room, the only place that names it).
+const PORTS: &[(&str, &str, &str)] =
+    &[("etcd-client", "apiserver", "apiserver/src/storage"), ("containerd-client", "kubelet", "kubelet/src/runtime")];
+
+/// The only place of a daemon that runs nft.
+const NFT_HOME: &str = "proxy/src/nft";
+
+/// Everything that may lie in the root, besides names that start with a dot.
+const ROOT_NAMES: [&str; 8] =
+    ["Cargo.toml", "Cargo.lock", "clippy.toml", "rustfmt.toml", "deny.toml", "README.md", "ARCHITECTURE.md", "LICENSE"];
+
+/// `files` are paths from the root.
+pub(super) fn check_root(files: &[&str]) -> Vec<Finding> {
+    let mut names: Vec<&str> = files.iter().filter_map(|file| file.split('/').next()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let known = |name: &str| {
+        name.starts_with('.') || ROOT_NAMES.contains(&name) || MAY_USE.iter().any(|(room, _)| *room == name)
+    };
+    let unknown = names.into_iter().filter(|name| !known(name));
+    unknown
+        .map(|name| {
+            Finding::error(format!("{name}: the names in the root are agreed with the user: put it into a room"))
+        })
+        .collect()
+}
+
+/// A room's Cargo.toml: its dependencies on our crates, on guarded ones, and no versions.
+pub(super) fn check_manifest(path: &str, text: &str) -> Vec<Finding> {
+    let Some((room, "Cargo.toml")) = path.split_once('/') else { return Vec::new() };
+    let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == room) else { return Vec::new() };
+    let mut found = Vec::new();
+    for (number, name, value) in dependencies(text) {
+        let at = format!("{path}:{number}");
+        if let Some(used) = room_of(name)
+            && !allowed.contains(&used)
+        {
+            found.push(Finding::error(format!(
+                "{at}: {room} must not use {used}; if it has to, change MAY_USE in hack/src/tidy/house.rs and ARCHITECTURE.md in the same commit"
+            )));
+        }
+        if let Some((_, home, place)) = PORTS.iter().find(|(port, home, _)| *port == name && *home != room) {
+            found.push(Finding::error(format!("{at}: only {home} uses {name} (in {place})")));
+        }
+        if value.starts_with('"') || value.contains("version") {
+            found.push(Finding::error(format!(
+                "{at}: {name}: versions are named in the workspace's table and nowhere else"
+            )));
+        }
+    }
+    found
+}
+
+/// The room of one of our packages.
+fn room_of(package: &str) -> Option<&str> {
+    if package == "cortenadm" { Some("admin") } else { package.strip_prefix("corten-") }
+}
+
+/// (line number, package, the rest of the line) of each dependency.
+fn dependencies(text: &str) -> Vec<(usize, &str, &str)> {
+    let mut found = Vec::new();
+    let mut inside = false;
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.starts_with('[') {
+            inside = line.ends_with("dependencies]");
+        } else if inside
+            && !line.starts_with('#')
+            && let Some((name, value)) = line.split_once('=')
+        {
+            let name = name.trim().trim_end_matches(".workspace");
+            found.push((number + 1, name, value.trim()));
+        }
+    }
+    found
+}
+
+/// A source file: outside worlds are named in their own place only.
+pub(super) fn check_names(path: &str, text: &str) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let code = blank_out(text);
+    for (package, _, place) in PORTS {
+        let name = package.replace('-', "_");
+        if !path.starts_with(place)
+            && let Some(number) = code.lines().position(|line| line.contains(&name))
+        {
+            found.push(Finding::error(format!("{path}:{}: only {place} names {name}: use its port", number + 1)));
+        }
+    }
+    let is_daemon = !path.starts_with("hack/") && !path.starts_with("e2e/");
+    if is_daemon
+        && !path.starts_with(NFT_HOME)
+        && let Some(number) = text.lines().position(|line| line.contains("Command::new(\"nft\""))
+    {
+        found.push(Finding::error(format!("{path}:{}: only {NFT_HOME} runs nft", number + 1)));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(found: Vec<Finding>) -> Vec<String> {
+        found.into_iter().map(|finding| finding.text).collect()
+    }
+
+    #[test]
+    fn manifests_are_judged() {
+        let cases = [
+            ("as agreed", "scheduler", "corten-client.workspace = true\ntokio.workspace = true", None),
+            ("the apiserver is no client", "apiserver", "corten-client.workspace = true", Some("must not use client")),
+            (
+                "siblings do not meet",
+                "scheduler",
+                "corten-kubelet = { path = \"../kubelet\" }",
+                Some("must not use kubelet"),
+            ),
+            ("the lab makes certificates", "hack", "cortenadm = { path = \"../admin\" }", None),
+            ("etcd has one client", "controllers", "etcd-client.workspace = true", Some("only apiserver uses")),
+            ("a version", "api", "serde = \"1\"", Some("versions are named")),
+            ("a version in a table", "api", "serde = { version = \"1\" }", Some("versions are named")),
+            ("features are fine", "api", "serde = { workspace = true, features = [\"derive\"] }", None),
+        ];
+        for (why, room, line, expected) in cases {
+            let text = format!("[package]\nname = \"x\"\nversion.workspace = true\n\n[dependencies]\n{line}\n");
+            let found = texts(check_manifest(&format!("{room}/Cargo.toml"), &text));
+            match expected {
+                None => assert!(found.is_empty(), "{why}: {found:?}"),
+                Some(part) => assert!(found.len() == 1 && found[0].contains(part), "{why}: {found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn outside_worlds_are_named_in_one_place() {
+        let cases = [
+            ("apiserver/src/storage/etcd.rs", "use etcd_client::Client;", true),
+            ("apiserver/src/cache.rs", "use etcd_client::Client;", false),
+            ("apiserver/src/cache.rs", "// etcd_client is elsewhere", true),
+            ("kubelet/src/runtime.rs", "use containerd_client::x;", true),
+            ("kubelet/src/pod.rs", "containerd_client::x()", false),
+            ("proxy/src/nft/load.rs", "Command::new(\"nft\")", true),
+            ("kubelet/src/net.rs", "Command::new(\"nft\")", false),
+            ("e2e/tests/faults.rs", "Command::new(\"nft\")", true),
+        ];
+        for (path, text, fine) in cases {
+            assert_eq!(check_names(path, text).is_empty(), fine, "{path}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_root_holds_what_was_agreed() {
+        let found = texts(check_root(&["api/src/lib.rs", "Cargo.toml", ".gitignore", "docs/x.md"]));
+        assert!(found.len() == 1 && found[0].starts_with("docs"), "{found:?}");
+    }
+}
