@@ -53,7 +53,12 @@ impl Client {
 
     pub async fn get<K: Object>(&self, key: &Key) -> Result<K, ApiError> {
         let request = api::GetRequest { resource: Some(named::<K>(key, "")) };
-        let object = self.read(async |mut stub: Stub| Ok(stub.get(timed(request.clone())).await?.into_inner())).await?;
+        let object = self
+            .read(|mut stub: Stub| {
+                let request = timed(request.clone());
+                async move { Ok(stub.get(request).await?.into_inner()) }
+            })
+            .await?;
         decode(&object)
     }
 
@@ -74,16 +79,19 @@ impl Client {
             label_selector: label_selector.into(),
             field_selector: field_selector.into(),
         };
-        self.read(async |mut stub: Stub| {
-            let mut chunks = stub.list(timed(request.clone())).await?.into_inner();
-            let mut listed = Listed { items: Vec::new(), revision: 0 };
-            while let Some(chunk) = chunks.message().await? {
-                listed.revision = chunk.revision;
-                for item in &chunk.items {
-                    listed.items.push(decode(item).map_err(Failure::Told)?);
+        self.read(|mut stub: Stub| {
+            let request = timed(request.clone());
+            async move {
+                let mut chunks = stub.list(request).await?.into_inner();
+                let mut listed = Listed { items: Vec::new(), revision: 0 };
+                while let Some(chunk) = chunks.message().await? {
+                    listed.revision = chunk.revision;
+                    for item in &chunk.items {
+                        listed.items.push(decode(item).map_err(Failure::Told)?);
+                    }
                 }
+                Ok(listed)
             }
-            Ok(listed)
         })
         .await
     }
@@ -95,7 +103,8 @@ impl Client {
     /// Posts `body` to a subresource such as `binding`, or (with an empty one) to the collection.
     pub async fn create_subresource<K: Object>(&self, body: &K, of: &Key, subresource: &str) -> Result<K, ApiError> {
         let request = api::WriteRequest { resource: Some(named::<K>(of, subresource)), json: encode(body)? };
-        let object = self.write(async |mut stub: Stub| Ok(stub.create(timed(request)).await?.into_inner())).await?;
+        let object =
+            self.write(|mut stub: Stub| async move { Ok(stub.create(timed(request)).await?.into_inner()) }).await?;
         decode(&object)
     }
 
@@ -112,7 +121,8 @@ impl Client {
     pub async fn update_subresource<K: Object>(&self, object: &K, subresource: &str) -> Result<K, ApiError> {
         let target = named::<K>(&object.key(), subresource);
         let request = api::WriteRequest { resource: Some(target), json: encode(object)? };
-        let object = self.write(async |mut stub: Stub| Ok(stub.update(timed(request)).await?.into_inner())).await?;
+        let object =
+            self.write(|mut stub: Stub| async move { Ok(stub.update(timed(request)).await?.into_inner()) }).await?;
         decode(&object)
     }
 
@@ -125,14 +135,15 @@ impl Client {
         };
         let request =
             api::PatchRequest { resource: Some(named::<K>(key, subresource)), kind: kind.into(), json: encode(&body)? };
-        let object = self.write(async |mut stub: Stub| Ok(stub.patch(timed(request)).await?.into_inner())).await?;
+        let object =
+            self.write(|mut stub: Stub| async move { Ok(stub.patch(timed(request)).await?.into_inner()) }).await?;
         decode(&object)
     }
 
     /// Deletes, or begins to: an object with finalizers or a grace period stays for a while.
     pub async fn delete<K: Object>(&self, key: &Key, options: &DeleteOptions) -> Result<(), ApiError> {
         let request = api::DeleteRequest { resource: Some(named::<K>(key, "")), options_json: encode(options)? };
-        self.write(async |mut stub: Stub| Ok(stub.delete(timed(request)).await?.into_inner())).await?;
+        self.write(|mut stub: Stub| async move { Ok(stub.delete(timed(request)).await?.into_inner()) }).await?;
         Ok(())
     }
 
@@ -161,7 +172,11 @@ impl Client {
         }
     }
 
-    async fn read<T>(&self, call: impl AsyncFn(Stub) -> Result<T, Failure>) -> Result<T, ApiError> {
+    /// Not an `AsyncFn`: the futures of those are not `Send` for callers that are spawned.
+    async fn read<T, F>(&self, call: impl Fn(Stub) -> F) -> Result<T, ApiError>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
         let mut last = None;
         for _ in 0..READ_TRIES {
             let (stub, connection) = self.stub().await?;
@@ -177,7 +192,10 @@ impl Client {
         Err(last.unwrap_or_else(|| ApiError::unavailable("no apiserver answers")))
     }
 
-    async fn write<T>(&self, call: impl AsyncFnOnce(Stub) -> Result<T, Failure>) -> Result<T, ApiError> {
+    async fn write<T, F>(&self, call: impl FnOnce(Stub) -> F) -> Result<T, ApiError>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
         let (stub, connection) = self.stub().await?;
         call(stub).await.map_err(|failure| match failure {
             Failure::Told(err) => err,
