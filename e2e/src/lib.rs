@@ -1,1 +1,14 @@
-//! TBD
+//! What stories need: a running cluster, kubectl, the lab's verbs, and waiting for conditions instead of sleeping.
+//!
+//! A story's name is a claim. Stories that touch only their own namespace run side by side; stories that break nodes
+//! or daemons stand in `tests/faults.rs`, which runs alone.
+
+mod cluster;
+mod kubectl;
+mod namespace;
+mod wait;
+
+pub use cluster::{Cluster, Node, http_get};
+pub use kubectl::{Background, Kubectl, Output};
+pub use namespace::Namespace;
+pub use wait::{SOON, eventually};
