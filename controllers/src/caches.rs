@@ -1,0 +1,145 @@
+//! What all controllers watch, kept once, with as many listeners as there are controllers.
+
+use std::fmt;
+use std::sync::Arc;
+
+use corten_api::k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use corten_api::k8s_openapi::api::core::v1::{
+    Endpoints, Namespace, Node, Pod, ReplicationController, Service, ServiceAccount,
+};
+use corten_api::k8s_openapi::api::discovery::v1::EndpointSlice;
+use corten_api::{Key, Object};
+use corten_client::{Cache, CancellationToken, Change, Client, Watch};
+use parking_lot::Mutex;
+
+use crate::pods::SeenPod;
+
+type Listener<T> = Box<dyn FnMut(&Change<'_, T>) + Send>;
+
+/// A cache that tells several listeners of its changes.
+pub struct Shared<T> {
+    cache: Cache<T>,
+    listeners: Arc<Mutex<Vec<Listener<T>>>>,
+}
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self { cache: self.cache.clone(), listeners: Arc::clone(&self.listeners) }
+    }
+}
+
+impl<T> fmt::Debug for Shared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shared({} objects)", self.cache.len())
+    }
+}
+
+impl<T: Send + Sync + 'static> Shared<T> {
+    /// Starts the watch with `reduce` making what is kept of each object.
+    pub fn watch<K: Object>(
+        watch: Watch<K>,
+        stop: &CancellationToken,
+        reduce: impl Fn(K) -> T + Send + 'static,
+    ) -> Self {
+        let listeners: Arc<Mutex<Vec<Listener<T>>>> = Arc::default();
+        let told = Arc::clone(&listeners);
+        let cache = watch.start_reduced(stop, reduce, move |change| {
+            for listener in told.lock().iter_mut() {
+                listener(&change);
+            }
+        });
+        Self { cache, listeners }
+    }
+
+    /// Tells `listener` of what is here, then of every change. It must be quick, and may hear of an object twice.
+    pub fn subscribe(&self, mut listener: impl FnMut(&Change<'_, T>) + Send + 'static) {
+        // No change gets past while the lock is held, so none falls between the two.
+        let mut listeners = self.listeners.lock();
+        for (key, new) in self.cache.entries() {
+            listener(&Change::Set { key: &key, old: None, new: &new });
+        }
+        listeners.push(Box::new(listener));
+    }
+}
+
+impl<T> std::ops::Deref for Shared<T> {
+    type Target = Cache<T>;
+    fn deref(&self) -> &Cache<T> {
+        &self.cache
+    }
+}
+
+/// The caches that more than one controller reads.
+#[derive(Clone, Debug)]
+pub struct Caches {
+    pub pods: Shared<SeenPod>,
+    pub replica_sets: Shared<ReplicaSet>,
+    pub replication_controllers: Shared<ReplicationController>,
+    pub deployments: Shared<Deployment>,
+    pub services: Shared<Service>,
+    pub endpoints: Shared<Endpoints>,
+    pub endpoint_slices: Shared<EndpointSlice>,
+    pub namespaces: Shared<Namespace>,
+    pub service_accounts: Shared<ServiceAccount>,
+    pub nodes: Shared<Node>,
+}
+
+impl Caches {
+    pub fn start(client: &Client, stop: &CancellationToken) -> Self {
+        fn whole<K: Object>(client: &Client, stop: &CancellationToken) -> Shared<K> {
+            Shared::watch(Watch::<K>::all(client), stop, slim)
+        }
+        Self {
+            pods: Shared::watch(Watch::<Pod>::all(client), stop, SeenPod::of),
+            replica_sets: whole(client, stop),
+            replication_controllers: whole(client, stop),
+            deployments: whole(client, stop),
+            services: whole(client, stop),
+            endpoints: whole(client, stop),
+            endpoint_slices: whole(client, stop),
+            namespaces: whole(client, stop),
+            service_accounts: whole(client, stop),
+            nodes: Shared::watch(Watch::<Node>::all(client), stop, |node| slim(without_images(node))),
+        }
+    }
+
+    /// Returns once all are complete: a controller that decides earlier would miss what is there.
+    pub async fn synced(&self) {
+        tokio::join!(
+            self.pods.synced(),
+            self.replica_sets.synced(),
+            self.replication_controllers.synced(),
+            self.deployments.synced(),
+            self.services.synced(),
+            self.endpoints.synced(),
+            self.endpoint_slices.synced(),
+            self.namespaces.synced(),
+            self.service_accounts.synced(),
+            self.nodes.synced(),
+        );
+    }
+}
+
+/// Without managed fields, which no controller reads and which are often the larger half of an object.
+/// Never write such a copy back whole with `update` where others' managed fields matter: patch.
+pub fn slim<K: Object>(mut object: K) -> K {
+    object.metadata_mut().managed_fields = None;
+    object
+}
+
+/// A node lists up to 50 images that only the scheduler is interested in.
+fn without_images(mut node: Node) -> Node {
+    if let Some(status) = &mut node.status {
+        status.images = None;
+    }
+    node
+}
+
+/// The owner's key, if the controller of an object with these owners is a `K`.
+pub fn owner_key<K: Object>(
+    namespace: &str,
+    controller: Option<&corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference>,
+) -> Option<Key> {
+    let owner = controller.filter(|o| o.kind == K::KIND && o.api_version == K::API_VERSION)?;
+    Some(Key::new(namespace, owner.name.as_str()))
+}

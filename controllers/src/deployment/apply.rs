@@ -1,0 +1,158 @@
+//! Writes what was decided for a Deployment, and waits until the caches show it.
+
+use std::sync::Arc;
+
+use corten_api::k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
+use corten_api::{ApiError, Object, Reason};
+use corten_client::{EventType, Next, Patch};
+use serde_json::json;
+use tracing::info;
+
+use super::decide::{self, Action, Decision, Observed, size};
+use super::{Controller, revision, status};
+
+impl Controller {
+    pub(crate) async fn apply(&self, seen: &Observed, decision: Decision) -> Result<Next, ApiError> {
+        for action in decision.actions {
+            let done = match action {
+                Action::Create(set) => self.create(seen, set).await,
+                Action::Refresh(set) => self.refresh(&set).await,
+                Action::Scale { set, to } => self.scale(seen, &set, to).await,
+                Action::NoteSize(set) => self.note_size(seen, &set).await,
+                Action::Delete(set) => self.delete(&set).await,
+                Action::Revise(revision) => self.revise(&seen.deployment, &revision).await,
+                Action::WriteStatus(status) => self.write_status(&seen.deployment, status).await,
+            };
+            match done {
+                Ok(()) => {}
+                // Decided on what is no longer so: the newer state comes by watch and asks for the next look.
+                Err(err) if err.is(Reason::Conflict) || err.is(Reason::NotFound) => {
+                    info!(deployment = %seen.deployment.key(), %err, "overtaken; looking again");
+                    return Err(err);
+                }
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(decision.wake_after.map_or(Next::Done, Next::After))
+    }
+
+    async fn create(&self, seen: &Observed, set: ReplicaSet) -> Result<(), ApiError> {
+        let (name, to) = (set.name().to_owned(), size(&set));
+        match self.context.client.create(&set).await {
+            Ok(made) => {
+                if to > 0 {
+                    self.say_scaled(&seen.deployment, "up", &name, 0, to);
+                }
+                self.saw_set(made.revision()).await;
+                Ok(())
+            }
+            Err(err) if err.is(Reason::AlreadyExists) => self.resolve_collision(seen, &set).await,
+            Err(err) => {
+                let message = format!("Failed to create new replica set {name:?}: {err}");
+                let about = seen.deployment.reference();
+                self.context.recorder.event(&about, EventType::Warning, "ReplicaSetCreateError", message);
+                if let Some(facts) = decide::facts(seen) {
+                    let report = status::create_failed(facts, &name, &err.to_string());
+                    self.write_status(&seen.deployment, report).await?;
+                }
+                Err(err)
+            }
+        }
+    }
+
+    /// The name is taken: by our own ReplicaSet that a lost answer hid from us, or by one of another template, which
+    /// the collision count then leads past.
+    async fn resolve_collision(&self, seen: &Observed, wanted: &ReplicaSet) -> Result<(), ApiError> {
+        let there: ReplicaSet = self.context.client.get(&wanted.key()).await?;
+        let template = |set: &ReplicaSet| set.spec.as_ref().and_then(|s| s.template.clone()).unwrap_or_default();
+        let ours = there.is_controlled_by(seen.deployment.uid());
+        if ours && revision::same_template(&template(&there), &template(wanted)) {
+            self.saw_set(there.revision()).await;
+            return Ok(());
+        }
+        let mut status = seen.deployment.status.clone().unwrap_or_default();
+        status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
+        info!(deployment = %seen.deployment.key(), taken = wanted.name(), "the name of its ReplicaSet is taken");
+        self.write_status(&seen.deployment, status).await
+    }
+
+    async fn refresh(&self, set: &ReplicaSet) -> Result<(), ApiError> {
+        let body = json!({
+            "metadata": {"resourceVersion": set.metadata.resource_version, "annotations": set.metadata.annotations},
+            "spec": {"minReadySeconds": set.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0)},
+        });
+        self.patch_set(set, body).await
+    }
+
+    async fn scale(&self, seen: &Observed, set: &ReplicaSet, to: i32) -> Result<(), ApiError> {
+        let from = size(set);
+        let body = json!({
+            "metadata": {
+                "resourceVersion": set.metadata.resource_version,
+                "annotations": size_annotations(&seen.deployment),
+            },
+            "spec": {"replicas": to},
+        });
+        self.patch_set(set, body).await?;
+        let direction = if to > from { "up" } else { "down" };
+        self.say_scaled(&seen.deployment, direction, set.name(), from, to);
+        Ok(())
+    }
+
+    async fn note_size(&self, seen: &Observed, set: &ReplicaSet) -> Result<(), ApiError> {
+        let body = json!({"metadata": {
+            "resourceVersion": set.metadata.resource_version,
+            "annotations": size_annotations(&seen.deployment),
+        }});
+        self.patch_set(set, body).await
+    }
+
+    async fn patch_set(&self, set: &ReplicaSet, body: serde_json::Value) -> Result<(), ApiError> {
+        let written = self.context.client.patch::<ReplicaSet>(&set.key(), "", Patch::Merge(body)).await?;
+        self.saw_set(written.revision()).await;
+        Ok(())
+    }
+
+    async fn delete(&self, set: &Arc<ReplicaSet>) -> Result<(), ApiError> {
+        self.context.delete::<ReplicaSet>(&set.key(), set.uid()).await?;
+        let gone = |s: &ReplicaSet| s.uid() != set.uid() || s.is_deleting();
+        self.context.seen_gone(&self.context.caches.replica_sets, &set.key(), gone).await;
+        Ok(())
+    }
+
+    async fn revise(&self, deployment: &Deployment, revision: &str) -> Result<(), ApiError> {
+        let body = json!({"metadata": {"uid": deployment.uid(), "annotations": {revision::REVISION: revision}}});
+        let written = self.context.client.patch::<Deployment>(&deployment.key(), "", Patch::Merge(body)).await?;
+        self.context.caught_up(&self.context.caches.deployments, written.revision()).await;
+        Ok(())
+    }
+
+    async fn write_status(&self, deployment: &Deployment, status: DeploymentStatus) -> Result<(), ApiError> {
+        let cache = &self.context.caches.deployments;
+        let mut changed = match cache.get(&deployment.key()) {
+            // Our own write of the revision may have made it newer. What others wrote meanwhile may not be what the
+            // status is about, which observedGeneration says.
+            Some(newest) if newest.uid() == deployment.uid() => Deployment::clone(&newest),
+            _ => return Ok(()),
+        };
+        changed.status = Some(status);
+        let written = self.context.client.update_status(&changed).await?;
+        self.context.caught_up(cache, written.revision()).await;
+        Ok(())
+    }
+
+    async fn saw_set(&self, revision: i64) {
+        self.context.caught_up(&self.context.caches.replica_sets, revision).await;
+    }
+
+    fn say_scaled(&self, deployment: &Deployment, direction: &str, set: &str, from: i32, to: i32) {
+        let message = format!("Scaled {direction} replica set {set} from {from} to {to}");
+        self.context.recorder.event(&deployment.reference(), EventType::Normal, "ScalingReplicaSet", message);
+    }
+}
+
+fn size_annotations(deployment: &Deployment) -> serde_json::Value {
+    let wanted = deployment.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1);
+    let pairs = revision::scale_annotations(wanted, decide::bounds(deployment).surge);
+    pairs.into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect::<serde_json::Map<_, _>>().into()
+}

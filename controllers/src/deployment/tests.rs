@@ -1,0 +1,297 @@
+//! Rollouts as stories: decisions are applied to a small make-believe cluster until nothing is left to do.
+
+use corten_api::k8s_openapi::api::apps::v1::{DeploymentStrategy, ReplicaSetStatus, RollingUpdateDeployment};
+use corten_api::k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
+use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, Time};
+use corten_api::k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use jiff::SignedDuration;
+
+use super::*;
+
+const ROUNDS_MAX: usize = 100;
+
+/// ReplicaSets have their pods at once; whether those serve depends on their image.
+struct World {
+    seen: Observed,
+    broken_image: Option<&'static str>,
+    slow: bool,
+    log: Vec<String>,
+}
+
+fn template(image: &str) -> PodTemplateSpec {
+    let container = Container { name: "web".into(), image: Some(image.into()), ..Container::default() };
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta { labels: Some([("app".into(), "web".into())].into()), ..Default::default() }),
+        spec: Some(PodSpec { containers: vec![container], ..PodSpec::default() }),
+    }
+}
+
+impl World {
+    fn new(replicas: i32, surge: i32, unavailable: i32) -> Self {
+        let rolling = RollingUpdateDeployment {
+            max_surge: Some(IntOrString::Int(surge)),
+            max_unavailable: Some(IntOrString::Int(unavailable)),
+        };
+        let deployment = Deployment {
+            metadata: ObjectMeta {
+                name: Some("web".into()),
+                namespace: Some("default".into()),
+                uid: Some("d".into()),
+                generation: Some(1),
+                ..ObjectMeta::default()
+            },
+            spec: Some(DeploymentSpec {
+                replicas: Some(replicas),
+                selector: LabelSelector {
+                    match_labels: Some([("app".into(), "web".into())].into()),
+                    ..Default::default()
+                },
+                template: template("one"),
+                strategy: Some(DeploymentStrategy {
+                    type_: Some("RollingUpdate".into()),
+                    rolling_update: Some(rolling),
+                }),
+                progress_deadline_seconds: Some(600),
+                revision_history_limit: Some(10),
+                ..DeploymentSpec::default()
+            }),
+            status: None,
+        };
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let seen = Observed { now, deployment: Arc::new(deployment), sets: vec![], running_pods: BTreeMap::new() };
+        Self { seen, broken_image: None, slow: false, log: vec![] }
+    }
+
+    fn edit(&mut self, change: impl FnOnce(&mut DeploymentSpec)) {
+        let deployment = Arc::make_mut(&mut self.seen.deployment);
+        change(deployment.spec.as_mut().unwrap());
+        *deployment.metadata.generation.as_mut().unwrap() += 1;
+    }
+    fn image(&mut self, image: &str) {
+        self.edit(|spec| spec.template = template(image));
+    }
+    fn set_status(&mut self, index: usize) {
+        let (broken, slow) = (self.broken_image, self.slow);
+        let set = Arc::make_mut(&mut self.seen.sets[index]);
+        let (n, generation) = (size(set), set.metadata.generation);
+        let image =
+            set.spec.as_ref().unwrap().template.as_ref().unwrap().spec.as_ref().unwrap().containers[0].image.clone();
+        let serves = image.as_deref() != broken && !slow;
+        let ready = if serves { n } else { available(set).min(n) };
+        set.status = Some(ReplicaSetStatus {
+            replicas: n,
+            ready_replicas: Some(ready),
+            available_replicas: Some(ready),
+            observed_generation: generation,
+            ..ReplicaSetStatus::default()
+        });
+    }
+
+    fn apply(&mut self, action: Action) {
+        let wanted = self.seen.deployment.spec.as_ref().unwrap().replicas.unwrap();
+        let surge = bounds(&self.seen.deployment).surge;
+        let sized = |set: &mut ReplicaSet| {
+            let notes = set.metadata.annotations.get_or_insert_default();
+            notes.extend(revision::scale_annotations(wanted, surge).map(|(k, v)| (k.to_owned(), v)));
+        };
+        let index = |sets: &[Arc<ReplicaSet>], name: &str| sets.iter().position(|s| s.name() == name).unwrap();
+        let label = |set: &ReplicaSet| {
+            set.spec.as_ref().unwrap().template.as_ref().unwrap().spec.as_ref().unwrap().containers[0]
+                .image
+                .clone()
+                .unwrap()
+        };
+        match action {
+            Action::Create(mut set) => {
+                self.log.push(format!("create {} {}", label(&set), size(&set)));
+                set.metadata.uid = set.metadata.name.clone();
+                set.metadata.creation_timestamp = Some(Time(self.seen.now));
+                self.seen.sets.push(Arc::new(set));
+            }
+            Action::Refresh(set) => {
+                let at = index(&self.seen.sets, set.name());
+                self.seen.sets[at] = Arc::new(set);
+            }
+            Action::Scale { set, to } => {
+                self.log.push(format!("{} {}→{to}", label(&set), size(&set)));
+                let at = index(&self.seen.sets, set.name());
+                let set = Arc::make_mut(&mut self.seen.sets[at]);
+                set.spec.as_mut().unwrap().replicas = Some(to);
+                sized(set);
+            }
+            Action::NoteSize(set) => {
+                let at = index(&self.seen.sets, set.name());
+                sized(Arc::make_mut(&mut self.seen.sets[at]));
+            }
+            Action::Delete(set) => {
+                self.log.push(format!("drop {}", label(&set)));
+                self.seen.sets.retain(|s| s.name() != set.name());
+            }
+            Action::Revise(revision) => {
+                let deployment = Arc::make_mut(&mut self.seen.deployment);
+                deployment.metadata.annotations.get_or_insert_default().insert(revision::REVISION.into(), revision);
+            }
+            Action::WriteStatus(status) => Arc::make_mut(&mut self.seen.deployment).status = Some(status),
+        }
+    }
+
+    /// Rounds until a decision has no actions; returns what was done to ReplicaSets.
+    fn settle(&mut self) -> String {
+        self.log.clear();
+        for _ in 0..ROUNDS_MAX {
+            let actions = decide(&self.seen).actions;
+            if actions.is_empty() {
+                return self.log.join(", ");
+            }
+            for action in actions {
+                self.apply(action);
+            }
+            for index in 0..self.seen.sets.len() {
+                self.set_status(index);
+            }
+            self.check_bounds();
+        }
+        panic!("still busy after {ROUNDS_MAX} rounds: {:?}", self.log);
+    }
+
+    /// What no step may break, whatever the story.
+    fn check_bounds(&self) {
+        let wanted = self.seen.deployment.spec.as_ref().unwrap().replicas.unwrap();
+        let total: i32 = self.seen.sets.iter().map(|s| size(s)).sum();
+        assert!(total <= wanted.max(10) + bounds(&self.seen.deployment).surge, "{:?}", self.log);
+    }
+
+    fn progressing(&self) -> (String, String) {
+        let conditions = self.seen.deployment.status.as_ref().unwrap().conditions.as_ref();
+        let c = conditions::find(conditions, "Progressing").unwrap();
+        (c.status.clone(), c.reason.clone().unwrap())
+    }
+    fn revision(&self) -> &str {
+        self.seen.deployment.annotation(revision::REVISION).unwrap()
+    }
+    fn later(&mut self, secs: i64) {
+        self.seen.now = self.seen.now.checked_add(SignedDuration::from_secs(secs)).unwrap();
+    }
+}
+
+#[test]
+fn a_first_rollout_ends_available() {
+    let mut world = World::new(3, 1, 0);
+    assert_eq!(world.settle(), "create one 3");
+    assert_eq!(world.progressing(), ("True".into(), "NewReplicaSetAvailable".into()));
+    assert_eq!(world.revision(), "1");
+    let status = world.seen.deployment.status.as_ref().unwrap();
+    assert_eq!(
+        (status.available_replicas, status.unavailable_replicas, status.updated_replicas),
+        (Some(3), None, Some(3))
+    );
+}
+
+#[test]
+fn a_new_image_moves_pod_by_pod() {
+    let mut world = World::new(3, 1, 0);
+    world.settle();
+    world.later(10);
+    world.image("two");
+    assert_eq!(world.settle(), "create two 1, one 3→2, two 1→2, one 2→1, two 2→3, one 1→0");
+    assert_eq!((world.revision(), world.progressing().1.as_str()), ("2", "NewReplicaSetAvailable"));
+}
+
+#[test]
+fn a_bad_image_never_takes_the_old_pods_down() {
+    let mut world = World::new(3, 1, 0);
+    world.settle();
+    world.broken_image = Some("bad");
+    world.later(10);
+    world.image("bad");
+    assert_eq!(world.settle(), "create bad 1");
+    world.later(700);
+    world.settle();
+    assert_eq!(world.progressing(), ("False".into(), "ProgressDeadlineExceeded".into()));
+    world.later(10);
+    world.image("good");
+    assert_eq!(world.settle(), "create good 0, bad 1→0, good 0→1, one 3→2, good 1→2, one 2→1, good 2→3, one 1→0");
+}
+
+#[test]
+fn a_rollback_finds_the_old_set_and_gets_a_new_revision() {
+    let mut world = World::new(2, 1, 0);
+    world.settle();
+    world.later(10);
+    world.image("two");
+    world.settle();
+    world.later(10);
+    world.image("one");
+    assert_eq!(world.settle(), "one 0→1, two 2→1, one 1→2, two 1→0");
+    assert_eq!(world.revision(), "3");
+    assert_eq!(world.seen.sets.len(), 2, "no third ReplicaSet");
+    assert_eq!(world.seen.sets[0].annotation(revision::REVISION_HISTORY), Some("1"));
+    assert_eq!(world.progressing().1, "NewReplicaSetAvailable");
+}
+
+#[test]
+fn scaling_is_not_a_rollout() {
+    let mut world = World::new(3, 1, 0);
+    world.settle();
+    world.edit(|spec| spec.replicas = Some(5));
+    assert_eq!(world.settle(), "one 3→5");
+    world.edit(|spec| spec.replicas = Some(0));
+    assert_eq!(world.settle(), "one 5→0");
+    assert_eq!(world.revision(), "1");
+}
+
+#[test]
+fn scaling_within_a_rollout_keeps_proportions() {
+    let mut world = World::new(10, 3, 2);
+    world.settle();
+    world.slow = true;
+    world.later(10);
+    world.image("two");
+    assert_eq!(world.settle(), "create two 3, one 10→8, two 3→5");
+    world.edit(|spec| spec.replicas = Some(15));
+    assert_eq!(world.settle(), "one 8→11, two 5→7");
+}
+
+#[test]
+fn a_paused_deployment_scales_but_does_not_roll() {
+    let mut world = World::new(2, 1, 0);
+    world.settle();
+    world.edit(|spec| spec.paused = Some(true));
+    world.image("two");
+    assert_eq!(world.settle(), "");
+    assert_eq!(world.progressing().1, "DeploymentPaused");
+    world.edit(|spec| spec.replicas = Some(3));
+    assert_eq!(world.settle(), "one 2→3");
+    world.edit(|spec| spec.paused = Some(false));
+    world.later(10);
+    assert!(world.settle().starts_with("create two 1"), "{:?}", world.log);
+    assert_eq!(world.progressing().1, "NewReplicaSetAvailable");
+}
+
+#[test]
+fn recreate_waits_until_the_old_pods_have_ended() {
+    let mut world = World::new(2, 0, 0);
+    world
+        .edit(|spec| spec.strategy = Some(DeploymentStrategy { type_: Some("Recreate".into()), rolling_update: None }));
+    assert_eq!(world.settle(), "create one 2");
+    let uid = world.seen.sets[0].uid().to_owned();
+    world.seen.running_pods = [(uid, 2)].into();
+    world.later(10);
+    world.image("two");
+    assert_eq!(world.settle(), "one 2→0", "its pods still terminate");
+    world.seen.running_pods.clear();
+    assert_eq!(world.settle(), "create two 2");
+}
+
+#[test]
+fn history_is_kept_to_its_limit() {
+    let mut world = World::new(1, 1, 0);
+    world.edit(|spec| spec.revision_history_limit = Some(1));
+    for image in ["one", "two", "three", "four"] {
+        world.later(10);
+        world.image(image);
+        world.settle();
+    }
+    let left: Vec<_> = world.seen.sets.iter().map(|s| revision::revision_of(s.as_ref())).collect();
+    assert_eq!(left, [3, 4]);
+}

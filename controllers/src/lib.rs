@@ -1,0 +1,11 @@
+//! The controllers: each watches, decides purely (`<name>/decide.rs`), and writes what makes the cluster as its objects say.
+
+pub mod adopt;
+pub mod caches;
+pub mod context;
+pub mod deployment;
+pub mod pods;
+pub mod replicas;
+pub mod replicaset;
+pub mod replicationcontroller;
+pub mod run;

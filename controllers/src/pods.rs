@@ -1,0 +1,167 @@
+//! What the controllers remember of a Pod: one small record, kept once for all of them.
+
+use std::collections::BTreeMap;
+
+use corten_api::k8s_openapi::api::core::v1::{Pod, PodStatus, Toleration};
+use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use corten_api::{Key, Object, conditions, pod};
+use jiff::Timestamp;
+
+pub type Labels = BTreeMap<String, String>;
+
+const DELETION_COST_ANNOTATION: &str = "controller.kubernetes.io/pod-deletion-cost";
+const DEFAULT_PROTOCOL: &str = "TCP";
+
+/// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase>, in the order in which a scale-down
+/// takes pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    #[default]
+    Pending,
+    Unknown,
+    Running,
+    Succeeded,
+    Failed,
+}
+
+/// A container port that a Service may name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedPort {
+    pub name: String,
+    pub protocol: String,
+    pub port: i32,
+}
+
+/// A Pod without all that no controller reads (most of its spec, its volumes, its managed fields).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SeenPod {
+    pub key: Key,
+    pub uid: String,
+    pub revision: i64,
+    pub created: Option<Timestamp>,
+    pub deleting: Option<Timestamp>,
+    pub deletion_grace_secs: Option<i64>,
+    pub labels: Labels,
+    pub owners: Vec<OwnerReference>,
+    pub finalizers: Vec<String>,
+    /// `controller.kubernetes.io/pod-deletion-cost`; cheaper pods are deleted first.
+    pub deletion_cost: i32,
+    pub phase: Phase,
+    pub node: Option<String>,
+    /// Since when the pod has been Ready; `None` while it is not.
+    pub ready_since: Option<Timestamp>,
+    pub restarts: i32,
+    pub started: Option<Timestamp>,
+    pub ips: Vec<String>,
+    pub hostname: String,
+    pub subdomain: String,
+    pub ports: Vec<NamedPort>,
+    pub tolerations: Vec<Toleration>,
+    /// The kubelet's copy of a file on the node; deleting it deletes nothing.
+    pub mirror: bool,
+}
+
+impl SeenPod {
+    /// Takes the parts that are kept out of `pod`.
+    pub fn of(mut pod: Pod) -> Self {
+        let key = pod.key();
+        let revision = pod.revision();
+        let mirror = pod::is_mirror(&pod);
+        let phase = phase(&pod);
+        let node = pod::node_name(&pod).map(str::to_owned);
+        let deletion_cost = pod.annotation(DELETION_COST_ANNOTATION).and_then(|c| c.parse().ok()).unwrap_or(0);
+        let status = pod.status.take().unwrap_or_default();
+        let spec = pod.spec.take().unwrap_or_default();
+        let meta = pod.metadata;
+        let ports = spec.containers.iter().chain(spec.init_containers.iter().flatten().filter(|c| pod::is_sidecar(c)));
+        let ports = ports.flat_map(|c| c.ports.iter().flatten()).filter_map(|p| {
+            let protocol = p.protocol.clone().unwrap_or_else(|| DEFAULT_PROTOCOL.into());
+            Some(NamedPort { name: p.name.clone()?, protocol, port: p.container_port })
+        });
+        Self {
+            key,
+            revision,
+            mirror,
+            phase,
+            node,
+            deletion_cost,
+            ports: ports.collect(),
+            ready_since: ready_since(&status, meta.creation_timestamp.as_ref().map(|t| t.0)),
+            restarts: restarts(&status),
+            started: status.start_time.as_ref().map(|t| t.0),
+            ips: ips(status),
+            uid: meta.uid.unwrap_or_default(),
+            created: meta.creation_timestamp.map(|t| t.0),
+            deleting: meta.deletion_timestamp.map(|t| t.0),
+            deletion_grace_secs: meta.deletion_grace_period_seconds,
+            labels: meta.labels.unwrap_or_default(),
+            owners: meta.owner_references.unwrap_or_default(),
+            finalizers: meta.finalizers.unwrap_or_default(),
+            hostname: spec.hostname.unwrap_or_default(),
+            subdomain: spec.subdomain.unwrap_or_default(),
+            tolerations: spec.tolerations.unwrap_or_default(),
+        }
+    }
+
+    /// The one owner that manages this pod.
+    pub fn controller(&self) -> Option<&OwnerReference> {
+        self.owners.iter().find(|o| o.controller == Some(true))
+    }
+    pub fn is_controlled_by(&self, uid: &str) -> bool {
+        self.controller().is_some_and(|o| o.uid == uid)
+    }
+    /// Succeeded or Failed: no container will ever run again.
+    pub fn is_terminal(&self) -> bool {
+        matches!(self.phase, Phase::Succeeded | Phase::Failed)
+    }
+    /// Neither ended nor on its way out: counts as one of its owner's replicas.
+    pub fn is_active(&self) -> bool {
+        !self.is_terminal() && self.deleting.is_none()
+    }
+    pub fn is_ready(&self) -> bool {
+        self.ready_since.is_some()
+    }
+    /// When the pod has been ready for long enough to count as available; `None` while it is not ready.
+    pub fn available_at(&self, min_ready_secs: i32) -> Option<Timestamp> {
+        let wait = jiff::SignedDuration::from_secs(i64::from(min_ready_secs.max(0)));
+        self.ready_since.map(|since| since.checked_add(wait).unwrap_or(Timestamp::MAX))
+    }
+    pub fn is_available(&self, min_ready_secs: i32, now: Timestamp) -> bool {
+        self.available_at(min_ready_secs).is_some_and(|at| at <= now)
+    }
+    /// When the pod is due to be gone, if it is being deleted.
+    pub fn deletion_due(&self) -> Option<Timestamp> {
+        // deletionTimestamp already has the grace period in it.
+        self.deleting
+    }
+}
+
+fn phase(pod: &Pod) -> Phase {
+    match pod::phase(pod) {
+        "Running" => Phase::Running,
+        "Succeeded" => Phase::Succeeded,
+        "Failed" => Phase::Failed,
+        "Unknown" => Phase::Unknown,
+        _ => Phase::Pending,
+    }
+}
+
+fn ready_since(status: &PodStatus, created: Option<Timestamp>) -> Option<Timestamp> {
+    let ready = conditions::find(status.conditions.as_ref(), "Ready").filter(|c| c.status == "True")?;
+    // A condition without a time was written by someone careless; the pod is not ready for longer than it exists.
+    ready.last_transition_time.as_ref().map(|t| t.0).or(created).or(Some(Timestamp::UNIX_EPOCH))
+}
+
+/// The most restarts of any one container.
+fn restarts(status: &PodStatus) -> i32 {
+    let all = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
+    all.map(|c| c.restart_count).max().unwrap_or(0)
+}
+
+fn ips(status: PodStatus) -> Vec<String> {
+    let mut ips: Vec<String> = status.pod_ips.into_iter().flatten().map(|ip| ip.ip).collect();
+    if let Some(first) = status.pod_ip.filter(|ip| !ip.is_empty() && !ips.contains(ip)) {
+        ips.insert(0, first);
+    }
+    ips
+}

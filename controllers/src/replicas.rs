@@ -1,0 +1,163 @@
+//! The core that ReplicaSets and ReplicationControllers share: as many pods as are wanted.
+
+pub mod apply;
+pub mod decide;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use corten_api::k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use corten_api::selector::{Selector, SelectorError};
+use corten_api::{ApiError, Key, Object};
+use corten_client::{Change, Next, WorkQueue, run_workers};
+use jiff::Timestamp;
+use tracing::warn;
+
+use crate::adopt::{self, Target, decide::Candidate};
+use crate::caches::{Shared, owner_key};
+use crate::context::{Context, Doubts};
+use crate::pods::{Labels, SeenPod};
+use decide::{Counts, Observed};
+
+const WORKERS: usize = 5;
+
+/// Why pods could not be made or deleted: the ReplicaFailure condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub reason: &'static str,
+    pub message: String,
+}
+
+/// The two kinds that keep a count of pods.
+pub trait ReplicaOwner: Object {
+    /// Whether the kind's status has a field for terminating pods.
+    const COUNTS_TERMINATING: bool = true;
+    fn wanted(&self) -> i32;
+    fn min_ready_secs(&self) -> i32;
+    fn selector(&self) -> Result<Selector, SelectorError>;
+    fn template(&self) -> Option<&PodTemplateSpec>;
+    fn counts(&self) -> Counts;
+    /// The message of the ReplicaFailure condition, if it is there.
+    fn failure(&self) -> Option<&str>;
+    fn set_status(&mut self, counts: Counts, failure: Option<&Failure>, now: &Time);
+}
+
+/// Keeps all objects of one kind in shape while this instance leads.
+pub struct Controller<K> {
+    pub context: Context,
+    pub owners: Shared<K>,
+    pub doubts: Doubts,
+    /// Pods on each node that a pod of this owner would double up with.
+    pub neighbours: fn(&Context, &K) -> BTreeMap<String, usize>,
+}
+
+impl<K: ReplicaOwner> Controller<K> {
+    pub async fn run(self, name: &'static str) {
+        let queue = WorkQueue::new();
+        let own = queue.clone();
+        self.owners.subscribe(move |change| own.extend_from(change));
+        let (pods_queue, owners) = (queue.clone(), self.owners.clone());
+        self.context.caches.pods.subscribe(move |change| {
+            for owner in concerned(change, &owners) {
+                pods_queue.add(owner);
+            }
+        });
+        let stop = self.context.stop.clone();
+        let this = Arc::new(self);
+        run_workers(name, &queue, WORKERS, &stop, move |key| {
+            let this = Arc::clone(&this);
+            async move { this.sync(&key).await }
+        })
+        .await;
+    }
+
+    async fn sync(&self, key: &Key) -> Result<Next, ApiError> {
+        let pods = &self.context.caches.pods;
+        self.doubts.settle(&self.context, key, pods).await?;
+        let Some(owner) = self.owners.get(key) else { return Ok(Next::Done) };
+        let selector = match owner.selector() {
+            Ok(selector) => selector,
+            Err(err) => {
+                // The next edit of the object brings us back; trying again would not help.
+                warn!(kind = K::KIND, %key, %err, "its selector cannot be used");
+                return Ok(Next::Done);
+            }
+        };
+        let nearby = pods.in_namespace(&key.namespace);
+        let claim = adopt::decide::claim(owner.uid(), owner.is_deleting(), &selector, nearby.iter().map(candidate));
+        if !claim.is_settled() {
+            let claim = claim.map(|pod| Target { key: pod.key.clone(), uid: pod.uid.clone() });
+            let revision = adopt::apply::<K, Pod>(&self.context.client, &owner, &claim).await?;
+            // What changed comes back as pod events, which ask for the next look.
+            self.context.caught_up(pods, revision).await;
+            return Ok(Next::Done);
+        }
+        let empty = Labels::new();
+        let labels = owner.template().and_then(|t| t.metadata.as_ref()?.labels.as_ref()).unwrap_or(&empty);
+        let decision = decide::decide(&Observed {
+            now: Timestamp::now(),
+            wanted: owner.wanted(),
+            generation: owner.metadata().generation.unwrap_or(0),
+            deleting: owner.is_deleting(),
+            min_ready_secs: owner.min_ready_secs(),
+            template_labels: labels,
+            pods: &claim.owned,
+            neighbours: &(self.neighbours)(&self.context, &owner),
+        });
+        self.apply(&owner, decision).await
+    }
+}
+
+fn candidate(pod: &Arc<SeenPod>) -> Candidate<'_, Arc<SeenPod>> {
+    Candidate {
+        target: Arc::clone(pod),
+        labels: &pod.labels,
+        controller: pod.controller().map(|o| o.uid.as_str()),
+        deleting: pod.deleting.is_some(),
+        terminal: pod.is_terminal(),
+    }
+}
+
+/// Active pods by node, of the owners with these uids.
+pub fn pods_by_node(context: &Context, namespace: &str, owner_uids: &[String]) -> BTreeMap<String, usize> {
+    let mut nodes = BTreeMap::new();
+    for pod in context.caches.pods.in_namespace(namespace).iter().filter(|p| p.is_active()) {
+        let ours = pod.controller().is_some_and(|o| owner_uids.contains(&o.uid));
+        if let Some(node) = pod.node.as_ref().filter(|_| ours) {
+            *nodes.entry(node.clone()).or_default() += 1;
+        }
+    }
+    nodes
+}
+
+/// Owners that a pod's change may concern: the one it has, the one it had, and for an orphan those that select it.
+fn concerned<K: ReplicaOwner>(change: &Change<'_, SeenPod>, owners: &Shared<K>) -> Vec<Key> {
+    let (old, new) = match change {
+        Change::Set { old, new, .. } => (*old, Some(*new)),
+        Change::Removed { old, .. } => (Some(*old), None),
+        Change::Synced => (None, None),
+    };
+    let owner = |pod: &Arc<SeenPod>| owner_key::<K>(&pod.key.namespace, pod.controller());
+    let mut found: Vec<Key> = [old, new].into_iter().flatten().filter_map(owner).collect();
+    if let Some(orphan) = new.filter(|pod| pod.controller().is_none()) {
+        let selecting = owners.in_namespace(&orphan.key.namespace).into_iter();
+        let selecting = selecting.filter(|o| o.selector().is_ok_and(|s| s.matches(&orphan.labels)));
+        found.extend(selecting.map(|o| o.key()));
+    }
+    found.dedup();
+    found
+}
+
+/// Queues the object that a change is about.
+pub trait QueueChanges<T> {
+    fn extend_from(&self, change: &Change<'_, T>);
+}
+
+impl<T> QueueChanges<T> for WorkQueue<Key> {
+    fn extend_from(&self, change: &Change<'_, T>) {
+        if let Some(key) = change.key() {
+            self.add(key.clone());
+        }
+    }
+}

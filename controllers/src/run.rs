@@ -1,0 +1,134 @@
+//! Flags, leadership, and the list of controllers that a leader runs.
+
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+
+use corten_api::Key;
+use corten_client::{Args, CancellationToken, Client, ConnectError, Recorder, health::Health, lease};
+use ipnet::IpNet;
+use tokio::task::JoinSet;
+use tracing::{error, info};
+
+use crate::caches::Caches;
+use crate::context::Context;
+
+/// Upstream's name, so that tools that look for the leader find it.
+const LEASE_NAMESPACE: &str = "kube-system";
+const LEASE_NAME: &str = "kube-controller-manager";
+const EVENT_SOURCE: &str = "kube-controller-manager";
+
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "corten-controllers", version, about = "Keeps the cluster as its objects say")]
+pub struct Flags {
+    #[command(flatten)]
+    pub client: Args,
+    /// Who we are in the leader lease. Default: the host's name.
+    #[arg(long)]
+    pub identity: Option<String>,
+    /// Nodes get their podCIDRs out of this network.
+    #[arg(long, default_value = "10.244.0.0/16")]
+    pub cluster_cidr: IpNet,
+    /// The prefix length of each node's podCIDR.
+    #[arg(long, default_value_t = 24)]
+    pub node_cidr_mask_size: u8,
+    /// The CA that pods find in the ConfigMap kube-root-ca.crt of their namespace (PEM).
+    #[arg(long)]
+    pub root_ca_file: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("cannot connect to the cluster")]
+    Connect(#[from] ConnectError),
+    #[error("cannot read --root-ca-file {}: check the path and that we may read it", path.display())]
+    RootCa {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot listen on --metrics-address {address}: is it taken?")]
+    Metrics {
+        address: std::net::SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    #[error("--node-cidr-mask-size {size} does not fit --cluster-cidr {cluster}: choose one from {} to {}", cluster.prefix_len(), cluster.max_prefix_len())]
+    MaskSize { size: u8, cluster: IpNet },
+    #[error("cannot find the host's name: give --identity")]
+    NoIdentity(#[source] io::Error),
+}
+
+/// What the flags come to, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub cluster_cidr: IpNet,
+    pub node_mask: u8,
+    pub root_ca: String,
+}
+
+/// Competes for the lease until `stop`, and runs all controllers while it leads.
+pub async fn run(flags: Flags, stop: CancellationToken) -> Result<(), RunError> {
+    let client = flags.client.connect()?;
+    let settings = settings(&flags)?;
+    let identity = match &flags.identity {
+        Some(given) => given.clone(),
+        None => std::fs::read_to_string("/proc/sys/kernel/hostname").map_err(RunError::NoIdentity)?.trim().to_owned(),
+    };
+    if let Some(address) = flags.client.metrics_address {
+        let served = Health::new().serve(address, &stop).await;
+        served.map_err(|source| RunError::Metrics { address, source })?;
+    }
+    let lease = Key::new(LEASE_NAMESPACE, LEASE_NAME);
+    let recorder = Recorder::new(&client, EVENT_SOURCE, "");
+    lease::lead(&client, &lease, &identity, &stop, |leading| {
+        let (client, recorder, settings) = (client.clone(), recorder.clone(), settings.clone());
+        async move { lead(client, recorder, settings, leading).await }
+    })
+    .await;
+    Ok(())
+}
+
+fn settings(flags: &Flags) -> Result<Settings, RunError> {
+    let (cluster, size) = (flags.cluster_cidr, flags.node_cidr_mask_size);
+    if size < cluster.prefix_len() || size > cluster.max_prefix_len() {
+        return Err(RunError::MaskSize { size, cluster });
+    }
+    let path = flags.root_ca_file.clone();
+    let root_ca = std::fs::read_to_string(&path).map_err(|source| RunError::RootCa { path, source })?;
+    Ok(Settings { cluster_cidr: cluster.trunc(), node_mask: size, root_ca })
+}
+
+/// One term of leadership. Caches live no longer than that: one who waits costs next to nothing.
+async fn lead(client: Client, recorder: Recorder, settings: Settings, leading: CancellationToken) {
+    let stop = leading.child_token();
+    let caches = Caches::start(&client, &stop);
+    if stop.run_until_cancelled(caches.synced()).await.is_none() {
+        return;
+    }
+    info!(pods = caches.pods.len(), nodes = caches.nodes.len(), "caches are complete; controllers start");
+    let context = Context { client, recorder, caches, stop: stop.clone() };
+    let mut running = JoinSet::new();
+    for controller in controllers(&context, &settings) {
+        running.spawn(controller);
+    }
+    while let Some(ended) = running.join_next().await {
+        if let Err(err) = ended {
+            // Half a set of controllers is worse than another leader: end the term, and begin anew.
+            error!(%err, "a controller ended by itself");
+            stop.cancel();
+        }
+    }
+}
+
+type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The table of contents.
+fn controllers(context: &Context, _settings: &Settings) -> Vec<Running> {
+    vec![
+        Box::pin(crate::replicaset::run(context.clone())),
+        Box::pin(crate::replicationcontroller::run(context.clone())),
+        Box::pin(crate::deployment::run(context.clone())),
+    ]
+}
