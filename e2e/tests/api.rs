@@ -9,6 +9,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchE
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Config};
+use rand::RngExt;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -109,7 +110,7 @@ async fn kube_rs_keeps_a_store_true() {
     let api: Api<ConfigMap> = Api::namespaced(client(&cluster).await, &ns.name);
     for config in [watcher::Config::default(), watcher::Config::default().streaming_lists()] {
         let mut objects = watcher(api.clone(), config.labels("story=api")).applied_objects().boxed();
-        let name = format!("y{}", corten_random());
+        let name = format!("y{}", random());
         api.create(&PostParams::default(), &settings(&name, "1")).await.unwrap();
         let found =
             async { while objects.try_next().await.unwrap().unwrap().metadata.name.as_deref() != Some(&name) {} };
@@ -117,8 +118,7 @@ async fn kube_rs_keeps_a_store_true() {
     }
 }
 
-fn corten_random() -> u32 {
-    use rand::RngExt;
+fn random() -> u32 {
     rand::rng().random_range(0..1_000_000)
 }
 
@@ -147,8 +147,8 @@ async fn generated_names_do_not_collide_and_dry_runs_leave_nothing() {
     let mut nameless = settings("", "1");
     nameless.metadata.name = None;
     nameless.metadata.generate_name = Some("gen-".into());
-    let (a, b) =
-        tokio::join!(api.create(&PostParams::default(), &nameless), api.create(&PostParams::default(), &nameless));
+    let params = PostParams::default();
+    let (a, b) = tokio::join!(api.create(&params, &nameless), api.create(&params, &nameless));
     let (a, b) = (a.unwrap().metadata.name.unwrap(), b.unwrap().metadata.name.unwrap());
     assert!(a != b && a.starts_with("gen-"), "{a} {b}");
     let dry = PostParams { dry_run: true, ..PostParams::default() };
