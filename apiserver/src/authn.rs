@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use corten_api::{ApiError, Reason};
+use http::HeaderMap;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::request::User;
+use crate::authz;
+use crate::request::{Target, User};
 
 pub const ANONYMOUS: &str = "system:anonymous";
 pub const AUTHENTICATED_GROUP: &str = "system:authenticated";
@@ -65,6 +67,33 @@ impl Identity {
             }
         }
     }
+}
+
+/// `kubectl --as`: whom the request is to count as. Who may be others is decided by the verb `impersonate`; only
+/// system:masters have it. <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation>.
+pub fn impersonated(user: &Arc<User>, headers: &HeaderMap) -> Result<Arc<User>, ApiError> {
+    let text = |v: &http::HeaderValue| {
+        v.to_str().map(str::to_owned).map_err(|_| ApiError::bad_request("an Impersonate- header is not text"))
+    };
+    let groups = headers.get_all("impersonate-group").iter().map(text).collect::<Result<Vec<_>, ApiError>>()?;
+    let Some(name) = headers.get("impersonate-user").map(text).transpose()? else {
+        let strays = !groups.is_empty() || headers.contains_key("impersonate-uid");
+        let err = || ApiError::bad_request("requested impersonation without impersonating a user");
+        return if strays { Err(err()) } else { Ok(user.clone()) };
+    };
+    let may = |resource: &str, name: &str| {
+        let target = Target { resource: resource.into(), name: name.into(), version: "v1".into(), ..Target::default() };
+        authz::authorize_resource(user, "impersonate", &target)
+    };
+    may("users", &name)?;
+    groups.iter().try_for_each(|group| may("groups", group))?;
+    let uid = headers.get("impersonate-uid").map(text).transpose()?.unwrap_or_default();
+    let everybody = if name == ANONYMOUS { UNAUTHENTICATED_GROUP } else { AUTHENTICATED_GROUP };
+    let mut groups = groups;
+    if !groups.iter().any(|g| g == everybody) {
+        groups.push(everybody.to_owned());
+    }
+    Ok(Arc::new(User { name, uid, groups }))
 }
 
 fn unix_secs(now: SystemTime) -> i64 {

@@ -1,0 +1,41 @@
+//! What is served by a pod's own node: its logs, and connections into its containers.
+
+pub mod kubelets;
+pub mod log;
+pub mod pod;
+pub mod websocket;
+
+use std::sync::Arc;
+
+use corten_api::ApiError;
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use crate::metrics::LongRunning;
+use crate::request::Target;
+use crate::rest::body::Body;
+use crate::rest::query::Query;
+use crate::rest::{Front, respond};
+pub use kubelets::{KubeletTls, Kubelets};
+
+/// Whether the request is for a node to answer, and lasts.
+pub fn is_connect(target: &Target) -> bool {
+    target.resource == "pods"
+        && target.group.is_empty()
+        && matches!(target.subresource.as_str(), "log" | "exec" | "attach" | "portforward")
+}
+
+/// Answers a request for which [`is_connect`] holds and that is authorized.
+pub async fn serve(
+    front: &Arc<Front>,
+    target: &Target,
+    query: &Query<'_>,
+    request: Request<Incoming>,
+    counted: LongRunning,
+) -> Result<Response<Body>, ApiError> {
+    drop(request);
+    match target.subresource.as_str() {
+        "log" => log::serve(front, target, query, counted).await,
+        _ => Err(respond::no_such_path()),
+    }
+}

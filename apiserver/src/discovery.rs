@@ -1,0 +1,211 @@
+//! What is served, told to clients: API groups, versions, resources; in the old form and in the aggregated one.
+//!
+//! <https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api>. Made once, from the registry.
+
+pub mod groups;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::header::{ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::registry::Registry;
+use crate::rest::accept;
+use crate::rest::body::Body;
+use crate::rest::respond;
+use groups::{Group, Resource};
+
+/// The aggregated form's versions; both have the same shape. kubectl before 1.30 knows only the second.
+const AGGREGATED: [&str; 2] = ["v2", "v2beta1"];
+
+/// All discovery documents.
+#[derive(Debug)]
+pub struct Discovery {
+    /// By path: `/api`, `/apis`, `/apis/apps`, `/apis/apps/v1`, …
+    documents: BTreeMap<String, Bytes>,
+    /// By (path, version): `/api` and `/apis`.
+    aggregated: BTreeMap<(&'static str, &'static str), Aggregated>,
+}
+
+#[derive(Debug)]
+struct Aggregated {
+    body: Bytes,
+    etag: HeaderValue,
+    content_type: HeaderValue,
+}
+
+impl Discovery {
+    /// `server`: the address that `/api` tells clients, `host:port`.
+    pub fn new(registry: &Registry, server: &str) -> Self {
+        let groups = groups::of(registry);
+        let mut documents = BTreeMap::new();
+        let mut put = |path: String, doc: Value| documents.insert(path, Bytes::from(doc.to_string()));
+        put(
+            "/api".into(),
+            json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs":
+                [{"clientCIDR": "0.0.0.0/0", "serverAddress": server}]}),
+        );
+        let named: Vec<Value> = groups.iter().filter(|g| !g.name.is_empty()).map(group_document).collect();
+        put("/apis".into(), json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": named}));
+        for group in &groups {
+            if !group.name.is_empty() {
+                let mut doc = group_document(group);
+                doc["kind"] = "APIGroup".into();
+                doc["apiVersion"] = "v1".into();
+                put(format!("/apis/{}", group.name), doc);
+            }
+            for (version, resources) in &group.versions {
+                let root = if group.name.is_empty() { "/api".to_owned() } else { format!("/apis/{}", group.name) };
+                let list: Vec<Value> = resources.iter().flat_map(resource_documents).collect();
+                let doc = json!({"kind": "APIResourceList", "apiVersion": "v1",
+                    "groupVersion": group.group_version(version), "resources": list});
+                put(format!("{root}/{version}"), doc);
+            }
+        }
+        Self { documents, aggregated: aggregated(&groups) }
+    }
+
+    pub fn serve(&self, path: &str, headers: &HeaderMap) -> Option<Response<Body>> {
+        if matches!(path, "/api" | "/apis")
+            && let Some(document) = self.wanted_aggregate(path, headers)
+        {
+            return Some(document.serve(headers));
+        }
+        self.documents.get(path).map(|doc| respond::json(StatusCode::OK, doc.clone()))
+    }
+    fn wanted_aggregate(&self, path: &str, headers: &HeaderMap) -> Option<&Aggregated> {
+        for range in accept::ranges(headers) {
+            let version =
+                AGGREGATED.into_iter().find(|v| range.asks_for("APIGroupDiscoveryList", "apidiscovery.k8s.io", v));
+            if let Some(version) = version {
+                return self.aggregated.iter().find(|((p, v), _)| *p == path && *v == version).map(|(_, doc)| doc);
+            }
+            if matches!(range.media, "application/json" | "*/*" | "application/*") && range.param("as").is_none() {
+                return None;
+            }
+        }
+        None
+    }
+    /// Paths of all documents, for `/`.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.documents.keys().map(String::as_str)
+    }
+}
+
+impl Aggregated {
+    fn serve(&self, headers: &HeaderMap) -> Response<Body> {
+        let unchanged = headers.get(IF_NONE_MATCH).is_some_and(|have| *have == self.etag);
+        let (code, body) = if unchanged {
+            (StatusCode::NOT_MODIFIED, Body::empty())
+        } else {
+            (StatusCode::OK, Body::whole(self.body.clone()))
+        };
+        let mut response = respond::with_type(code, self.content_type.clone(), body);
+        response.headers_mut().insert(ETAG, self.etag.clone());
+        response
+    }
+}
+
+fn group_document(group: &Group) -> Value {
+    let versions: Vec<Value> =
+        group.versions.iter().map(|(v, _)| json!({"groupVersion": group.group_version(v), "version": v})).collect();
+    json!({"name": group.name, "versions": versions, "preferredVersion": versions[0]})
+}
+
+/// A resource and its subresources, each a row of the old form.
+fn resource_documents(resource: &Resource) -> Vec<Value> {
+    let mut own = json!({
+        "name": resource.plural,
+        "singularName": resource.singular,
+        "namespaced": resource.namespaced,
+        "kind": resource.kind,
+        "verbs": resource.verbs,
+    });
+    if !resource.short_names.is_empty() {
+        own["shortNames"] = json!(resource.short_names);
+    }
+    if !resource.categories.is_empty() {
+        own["categories"] = json!(resource.categories);
+    }
+    let mut rows = vec![own];
+    for sub in &resource.subresources {
+        let mut row = json!({
+            "name": format!("{}/{}", resource.plural, sub.name),
+            "singularName": "",
+            "namespaced": resource.namespaced,
+            "kind": sub.kind.2,
+            "verbs": sub.verbs,
+        });
+        if sub.foreign {
+            row["group"] = sub.kind.0.into();
+            row["version"] = sub.kind.1.into();
+        }
+        rows.push(row);
+    }
+    rows
+}
+
+fn aggregated(groups: &[Group]) -> BTreeMap<(&'static str, &'static str), Aggregated> {
+    let mut out = BTreeMap::new();
+    for version in AGGREGATED {
+        for (path, core) in [("/api", true), ("/apis", false)] {
+            let items: Vec<Value> = groups.iter().filter(|g| g.name.is_empty() == core).map(aggregated_group).collect();
+            let doc = json!({"kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"),
+                "metadata": {}, "items": items});
+            let body = Bytes::from(doc.to_string());
+            let digest: String = Sha256::digest(&body).iter().take(16).map(|b| format!("{b:02X}")).collect();
+            let header = |text: String| HeaderValue::try_from(text).unwrap_or(respond::JSON);
+            out.insert(
+                (path, version),
+                Aggregated {
+                    etag: header(format!("\"{digest}\"")),
+                    content_type: header(format!(
+                        "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+                    )),
+                    body,
+                },
+            );
+        }
+    }
+    out
+}
+
+fn aggregated_group(group: &Group) -> Value {
+    let versions: Vec<Value> = group
+        .versions
+        .iter()
+        .map(|(version, resources)| {
+            let list: Vec<Value> = resources.iter().map(|r| aggregated_resource(group, version, r)).collect();
+            json!({"version": version, "resources": list, "freshness": "Current"})
+        })
+        .collect();
+    let metadata = if group.name.is_empty() { json!({}) } else { json!({"name": group.name}) };
+    json!({"metadata": metadata, "versions": versions})
+}
+
+fn aggregated_resource(group: &Group, version: &str, resource: &Resource) -> Value {
+    let kind = |(group, version, kind): (&str, &str, &str)| json!({"group": group, "version": version, "kind": kind});
+    let mut doc = json!({
+        "resource": resource.plural,
+        "responseKind": kind((group.name, version, resource.kind)),
+        "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
+        "singularResource": resource.singular,
+        "verbs": resource.verbs,
+    });
+    if !resource.short_names.is_empty() {
+        doc["shortNames"] = json!(resource.short_names);
+    }
+    if !resource.categories.is_empty() {
+        doc["categories"] = json!(resource.categories);
+    }
+    if !resource.subresources.is_empty() {
+        let subs = resource.subresources.iter();
+        let subs: Vec<Value> =
+            subs.map(|s| json!({"subresource": s.name, "responseKind": kind(s.kind), "verbs": s.verbs})).collect();
+        doc["subresources"] = json!(subs);
+    }
+    doc
+}

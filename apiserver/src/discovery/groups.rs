@@ -1,0 +1,144 @@
+//! The registry's entries, grouped and ordered as discovery tells them.
+
+use corten_api::Scope;
+
+use crate::registry::{Entry, Registry};
+use crate::rest::review;
+
+/// Groups that clients should look in first: a short name that two groups share means the earlier one's.
+const ORDER: &[&str] = &[
+    "",
+    "apps",
+    "events.k8s.io",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "networking.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "storage.k8s.io",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "scheduling.k8s.io",
+    "coordination.k8s.io",
+    "node.k8s.io",
+    "discovery.k8s.io",
+];
+
+const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const CHANGE: &[&str] = &["get", "patch", "update"];
+const CREATE: &[&str] = &["create"];
+const CONNECT: &[&str] = &["create", "get"];
+const GET: &[&str] = &["get"];
+const UPDATE: &[&str] = &["update"];
+
+pub(super) struct Group {
+    pub name: &'static str,
+    pub versions: Vec<(&'static str, Vec<Resource>)>,
+}
+
+impl Group {
+    pub(super) fn group_version(&self, version: &str) -> String {
+        if self.name.is_empty() { version.to_owned() } else { format!("{}/{version}", self.name) }
+    }
+}
+
+pub(super) struct Resource {
+    pub plural: &'static str,
+    pub singular: &'static str,
+    pub kind: &'static str,
+    pub namespaced: bool,
+    pub short_names: &'static [&'static str],
+    pub categories: &'static [&'static str],
+    pub verbs: &'static [&'static str],
+    pub subresources: Vec<Sub>,
+}
+
+pub(super) struct Sub {
+    pub name: &'static str,
+    /// group, version, kind of what it takes and gives
+    pub kind: (&'static str, &'static str, &'static str),
+    /// The kind is another than the resource's own.
+    pub foreign: bool,
+    pub verbs: &'static [&'static str],
+}
+
+/// What may be done with a subresource, and of which kind (group, version, kind) its body is; `None`: the parent's own.
+type Rule = (&'static [&'static str], Option<(&'static str, &'static str, &'static str)>);
+
+fn rule(name: &str) -> Rule {
+    match name {
+        "scale" => (CHANGE, Some(("autoscaling", "v1", "Scale"))),
+        "binding" => (CREATE, Some(("", "v1", "Binding"))),
+        "eviction" => (CREATE, Some(("policy", "v1", "Eviction"))),
+        "token" => (CREATE, Some(("authentication.k8s.io", "v1", "TokenRequest"))),
+        "exec" => (CONNECT, Some(("", "v1", "PodExecOptions"))),
+        "attach" => (CONNECT, Some(("", "v1", "PodAttachOptions"))),
+        "portforward" => (CONNECT, Some(("", "v1", "PodPortForwardOptions"))),
+        "log" => (GET, None),
+        "finalize" => (UPDATE, None),
+        _ => (CHANGE, None),
+    }
+}
+
+/// The verbs of a subresource, for routing too.
+pub fn subresource_verbs(name: &str) -> &'static [&'static str] {
+    rule(name).0
+}
+
+fn resource_of(entry: &dyn Entry) -> Resource {
+    let own = (entry.group(), entry.version(), entry.kind());
+    let sub = |name: &&'static str| {
+        let (verbs, other) = rule(name);
+        Sub { name, kind: other.unwrap_or(own), foreign: other.is_some(), verbs }
+    };
+    Resource {
+        plural: entry.plural(),
+        singular: entry.singular(),
+        kind: entry.kind(),
+        namespaced: entry.scope() == Scope::Namespaced,
+        short_names: entry.short_names(),
+        categories: entry.categories(),
+        verbs: VERBS,
+        subresources: entry.subresources().iter().map(sub).collect(),
+    }
+}
+
+/// All groups in the order that clients should prefer them.
+pub(super) fn of(registry: &Registry) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut add = |name: &'static str, version: &'static str, resource: Resource| {
+        let at = groups.iter().position(|g| g.name == name).unwrap_or_else(|| {
+            groups.push(Group { name, versions: Vec::new() });
+            groups.len() - 1
+        });
+        let versions = &mut groups[at].versions;
+        match versions.iter_mut().find(|(v, _)| *v == version) {
+            Some((_, list)) => list.push(resource),
+            None => versions.push((version, vec![resource])),
+        }
+    };
+    for entry in registry.iter() {
+        add(entry.group(), entry.version(), resource_of(entry));
+    }
+    for q in review::QUESTIONS {
+        let resource = Resource {
+            plural: q.plural,
+            singular: "",
+            kind: q.kind,
+            namespaced: false,
+            short_names: &[],
+            categories: &[],
+            verbs: CREATE,
+            subresources: Vec::new(),
+        };
+        add(q.group, "v1", resource);
+    }
+    for (_, resources) in groups.iter_mut().flat_map(|g| &mut g.versions) {
+        resources.sort_by_key(|r| r.plural);
+    }
+    groups.sort_by_key(|g| (ORDER.iter().position(|o| *o == g.name).unwrap_or(ORDER.len()), g.name));
+    groups
+}

@@ -1,0 +1,128 @@
+//! What the server counts of itself, for Prometheus, under upstream's names where upstream has one.
+//!
+//! <https://kubernetes.io/docs/reference/instrumentation/metrics/>.
+
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::overload::InFlight;
+
+/// What is counted apart. Only names of kinds that are served stand here, so that no client can make new series.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    pub verb: &'static str,
+    pub group: &'static str,
+    pub resource: &'static str,
+    pub code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LatencyLabels {
+    verb: &'static str,
+    group: &'static str,
+    resource: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    request_kind: &'static str,
+}
+
+/// Seconds; upstream's SLO buckets, fewer.
+const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    latency: Family<LatencyLabels, Histogram>,
+    in_flight: Family<KindLabels, Gauge<i64, AtomicI64>>,
+    pub watches: Gauge,
+    pub connections: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::default();
+        let requests = Family::default();
+        let latency = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
+        let in_flight = Family::default();
+        let (watches, connections) = (Gauge::default(), Gauge::default());
+        registry.register("apiserver_request", "Requests answered", requests.clone());
+        let help = "Time from a request's arrival to its response's head, without watches";
+        registry.register("apiserver_request_duration_seconds", help, latency.clone());
+        registry.register("apiserver_current_inflight_requests", "Requests at work", in_flight.clone());
+        registry.register(
+            "apiserver_longrunning_requests",
+            "Watches, logs, execs and the like at work",
+            watches.clone(),
+        );
+        registry.register("apiserver_connections", "Open client connections", connections.clone());
+        Self { registry, requests, latency, in_flight, watches, connections }
+    }
+}
+
+impl Metrics {
+    /// `took`: `None` for long-running requests.
+    pub fn answered(&self, labels: RequestLabels, took: Option<Duration>) {
+        if let Some(took) = took {
+            let labels = LatencyLabels { verb: labels.verb, group: labels.group, resource: labels.resource };
+            self.latency.get_or_create(&labels).observe(took.as_secs_f64());
+        }
+        self.requests.get_or_create(&labels).inc();
+    }
+
+    /// The text form of OpenMetrics.
+    pub fn render(&self, in_flight: &InFlight) -> Result<String, std::fmt::Error> {
+        let (mutating, read_only) = in_flight.counts();
+        for (request_kind, count) in [("mutating", mutating), ("readOnly", read_only)] {
+            self.in_flight.get_or_create(&KindLabels { request_kind }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// Counts one long-running request while it lives.
+#[derive(Debug)]
+pub struct LongRunning(Gauge);
+
+impl LongRunning {
+    pub fn begin(metrics: &Metrics) -> Self {
+        metrics.watches.inc();
+        Self(metrics.watches.clone())
+    }
+}
+impl Drop for LongRunning {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rendered_names() {
+        let metrics = Metrics::default();
+        let labels = RequestLabels { verb: "list", group: "", resource: "pods", code: 200 };
+        metrics.answered(labels, Some(Duration::from_millis(3)));
+        let text = metrics.render(&InFlight::default()).unwrap();
+        for line in [
+            r#"apiserver_request_total{verb="list",group="",resource="pods",code="200"} 1"#,
+            r#"apiserver_request_duration_seconds_bucket{le="0.005",verb="list",group="",resource="pods"} 1"#,
+            r#"apiserver_current_inflight_requests{request_kind="mutating"} 0"#,
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
+    }
+}

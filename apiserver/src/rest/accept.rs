@@ -1,0 +1,115 @@
+//! What a client wants a response to look like: `Accept`, understood.
+//!
+//! <https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables>.
+
+use corten_api::{ApiError, Reason};
+use http::header::{ACCEPT, HeaderMap};
+
+/// How an object or list is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Object,
+    Table,
+    /// `PartialObjectMetadata`, or a list of them.
+    Metadata,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub form: Form,
+    pub yaml: bool,
+}
+
+impl Wanted {
+    /// Stored bytes can be sent as they are.
+    pub fn is_plain(self) -> bool {
+        self.form == Form::Object && !self.yaml
+    }
+}
+
+/// One media range of an Accept header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range<'a> {
+    pub media: &'a str,
+    params: &'a str,
+}
+
+impl<'a> Range<'a> {
+    pub fn param(&self, name: &str) -> Option<&'a str> {
+        let pairs = self.params.split(';').filter_map(|p| p.trim().split_once('='));
+        pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+    /// Of the form that is called for with `as`, `g` and `v`.
+    pub fn asks_for(&self, kind: &str, group: &str, version: &str) -> bool {
+        self.param("as") == Some(kind) && self.param("g") == Some(group) && self.param("v") == Some(version)
+    }
+}
+
+/// The media ranges in the order given. Quality values are not weighed: clients of this API list what they prefer first.
+pub fn ranges(headers: &HeaderMap) -> impl Iterator<Item = Range<'_>> {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok());
+    values.flat_map(|v| v.split(',')).map(|range| {
+        let (media, params) = range.split_once(';').unwrap_or((range, ""));
+        Range { media: media.trim(), params }
+    })
+}
+
+/// The first range that we can serve. No header at all asks for JSON.
+pub fn wanted(headers: &HeaderMap) -> Result<Wanted, ApiError> {
+    let mut any = false;
+    for range in ranges(headers).filter(|r| !r.media.is_empty()) {
+        any = true;
+        let yaml = match range.media {
+            "application/json" | "application/*" | "*/*" => false,
+            "application/yaml" => true,
+            _ => continue,
+        };
+        let form = match (range.param("as"), range.param("g"), range.param("v")) {
+            (None, ..) => Form::Object,
+            (Some("Table"), Some("meta.k8s.io"), Some("v1")) => Form::Table,
+            (Some("PartialObjectMetadata" | "PartialObjectMetadataList"), Some("meta.k8s.io"), Some("v1")) => {
+                Form::Metadata
+            }
+            _ => continue,
+        };
+        return Ok(Wanted { form, yaml });
+    }
+    if any { Err(not_acceptable()) } else { Ok(Wanted { form: Form::Object, yaml: false }) }
+}
+
+fn not_acceptable() -> ApiError {
+    ApiError::new(
+        Reason::NotAcceptable,
+        "only the following media types are accepted: application/json, application/yaml, \
+         application/json;as=Table;v=v1;g=meta.k8s.io, application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accept_headers() {
+        let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+        let cases = [
+            (None, Some((Form::Object, false))),
+            (Some("*/*"), Some((Form::Object, false))),
+            (Some("application/json;stream=watch"), Some((Form::Object, false))),
+            (Some("application/vnd.kubernetes.protobuf, application/json"), Some((Form::Object, false))),
+            (Some(kubectl), Some((Form::Table, false))),
+            (Some("application/json;as=Table;v=v2;g=meta.k8s.io, application/json"), Some((Form::Object, false))),
+            (Some("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"), Some((Form::Metadata, false))),
+            (Some("application/yaml"), Some((Form::Object, true))),
+            (Some("application/vnd.kubernetes.protobuf"), None),
+            (Some("text/html"), None),
+        ];
+        for (header, expected) in cases {
+            let mut headers = HeaderMap::new();
+            if let Some(header) = header {
+                headers.insert(ACCEPT, header.parse().unwrap());
+            }
+            assert_eq!(wanted(&headers).ok().map(|w| (w.form, w.yaml)), expected, "{header:?}");
+        }
+    }
+}

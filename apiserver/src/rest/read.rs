@@ -1,0 +1,115 @@
+//! GET of one object and of lists.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use corten_api::{ApiError, Scope};
+use http::{Response, StatusCode};
+
+use super::accept::{Form, Wanted};
+use super::body::Body;
+use super::query::{self, Query};
+use super::{gzip, respond};
+use crate::registry::Entry;
+use crate::request::Target;
+use crate::resources::{Page, Resources};
+use crate::table::{self, Include, Tables};
+
+/// A request for reading, with what its headers and query say.
+pub struct Read<'a> {
+    pub resources: &'a Resources,
+    pub entry: &'a dyn Entry,
+    pub target: &'a Target,
+    pub query: &'a Query<'a>,
+    pub headers: &'a http::HeaderMap,
+    pub wanted: Wanted,
+}
+
+pub async fn get(read: Read<'_>) -> Result<Response<Body>, ApiError> {
+    let object = read.resources.get(read.target, query::get_at(read.query)?).await?;
+    let presented = present(read.wanted, read.entry, read.query, object)?;
+    Ok(gzip::compress(read.headers, presented.into_response(StatusCode::OK)))
+}
+
+pub async fn list(read: Read<'_>) -> Result<Response<Body>, ApiError> {
+    let options = query::list_options(read.query, read.entry)?;
+    let page = read.resources.list(read.target, options).await?;
+    let response = show_page(&read, page)?;
+    Ok(gzip::compress(read.headers, response))
+}
+
+fn show_page(read: &Read<'_>, page: Page) -> Result<Response<Body>, ApiError> {
+    let meta = table::list_meta(&page.revision.to_string(), page.continue_token.as_deref(), page.remaining);
+    let body = match read.wanted.form {
+        Form::Object => Body::joined(list_head(read.entry, &meta), page.items, Bytes::from_static(b"]}")),
+        Form::Metadata => {
+            let head = format!(
+                r#"{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{meta},"items":["#
+            );
+            let items = page.items.iter().map(|i| table::metadata_only(i)).collect::<Result<_, _>>()?;
+            Body::joined(head.into(), items, Bytes::from_static(b"]}"))
+        }
+        Form::Table => {
+            let tables = tables(read.entry, read.query)?;
+            let rows = page.items.iter().map(|i| tables.row(i)).collect::<Result<_, _>>()?;
+            Body::joined(tables.head(&meta, true)?.into(), rows, Bytes::from_static(Tables::TAIL))
+        }
+    };
+    if !read.wanted.yaml {
+        return Ok(respond::with_type(StatusCode::OK, respond::JSON, body));
+    }
+    let Body::Joined(joined) = body else { return Err(ApiError::internal("a list that is not joined")) };
+    let whole: Vec<u8> = joined.flatten().collect();
+    Ok(respond::with_type(StatusCode::OK, respond::YAML, Body::whole(to_yaml(&whole)?)))
+}
+
+/// `{"kind":"PodList","apiVersion":"v1","metadata":{…},"items":[`
+pub fn list_head(entry: &dyn Entry, meta: &str) -> Bytes {
+    let (group, version) = (entry.group(), entry.version());
+    let slash = if group.is_empty() { "" } else { "/" };
+    let kind = entry.kind();
+    format!(r#"{{"kind":"{kind}List","apiVersion":"{group}{slash}{version}","metadata":{meta},"items":["#).into()
+}
+
+/// One object in the form that its reader asked for.
+pub struct Presented {
+    bytes: Bytes,
+    yaml: bool,
+}
+
+impl Presented {
+    pub fn into_response(self, code: StatusCode) -> Response<Body> {
+        let content_type = if self.yaml { respond::YAML } else { respond::JSON };
+        respond::with_type(code, content_type, Body::whole(self.bytes))
+    }
+}
+
+pub fn present(wanted: Wanted, entry: &dyn Entry, query: &Query<'_>, object: Bytes) -> Result<Presented, ApiError> {
+    let bytes = match wanted.form {
+        Form::Object => object,
+        Form::Metadata => table::metadata_only(&object)?,
+        Form::Table => tables(entry, query)?.single(&object, true)?,
+    };
+    let bytes = if wanted.yaml { to_yaml(&bytes)? } else { bytes };
+    Ok(Presented { bytes, yaml: wanted.yaml })
+}
+
+pub fn tables<'a>(entry: &'a dyn Entry, query: &Query<'_>) -> Result<Tables<'a>, ApiError> {
+    let include = Include::parse(query.get("includeObject"))?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_err(ApiError::internal)?;
+    Ok(Tables { entry, include, now_secs: i64::try_from(now.as_secs()).map_err(ApiError::internal)? })
+}
+
+pub fn to_yaml(json: &[u8]) -> Result<Bytes, ApiError> {
+    let value: serde_json::Value = serde_json::from_slice(json).map_err(ApiError::internal)?;
+    serde_saphyr::to_string(&value).map(Bytes::from).map_err(ApiError::internal)
+}
+
+/// Whether the path gives a namespace where the kind wants one, and none where it does not.
+pub fn check_scope(entry: &dyn Entry, target: &Target) -> Result<(), ApiError> {
+    match entry.scope() {
+        Scope::Cluster if !target.namespace.is_empty() => Err(respond::no_such_path()),
+        Scope::Namespaced if target.namespace.is_empty() && !target.name.is_empty() => Err(respond::no_such_path()),
+        Scope::Cluster | Scope::Namespaced => Ok(()),
+    }
+}

@@ -1,0 +1,193 @@
+//! Questions about rights that are asked by POSTing them: may I, may they, what may I, who am I.
+//!
+//! <https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access>. Nothing is stored.
+
+use bytes::Bytes;
+use corten_api::{ApiError, Problems};
+use http::{Response, StatusCode};
+use k8s_openapi::api::authentication::v1::{SelfSubjectReview, SelfSubjectReviewStatus, UserInfo};
+use k8s_openapi::api::authorization::v1::{
+    NonResourceAttributes, NonResourceRule, ResourceAttributes, ResourceRule, SelfSubjectAccessReview,
+    SelfSubjectRulesReview, SubjectAccessReview, SubjectAccessReviewStatus, SubjectRulesReviewStatus,
+};
+use serde::de::DeserializeOwned;
+
+use super::body::Body;
+use super::respond;
+use crate::authz::{self, Attributes};
+use crate::decode;
+use crate::request::{Target, User, Verb};
+
+/// A resource that is only ever created, never kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    pub group: &'static str,
+    pub plural: &'static str,
+    pub kind: &'static str,
+}
+
+const fn question(group: &'static str, plural: &'static str, kind: &'static str) -> Question {
+    Question { group, plural, kind }
+}
+
+/// All of them, in version v1, cluster-scoped: for routing and discovery.
+pub const QUESTIONS: &[Question] = &[
+    question("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
+    question("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
+    question("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
+    question("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),
+];
+
+pub fn find(target: &Target) -> Option<&'static Question> {
+    QUESTIONS.iter().find(|q| target.version == "v1" && q.group == target.group && q.plural == target.resource)
+}
+
+pub fn answer(
+    question: &Question,
+    verb: Verb,
+    user: &User,
+    content_type: Option<&str>,
+    body: Bytes,
+) -> Result<Response<Body>, ApiError> {
+    if verb != Verb::Create {
+        return Err(respond::method_not_allowed());
+    }
+    let body = decode::decode(decode::format_of(content_type)?, body)?;
+    decode::check_kind(&body, question.group, "v1", question.kind)?;
+    let json = &body.json;
+    match question.plural {
+        "selfsubjectreviews" => {
+            let mut review: SelfSubjectReview = read(question, json)?;
+            review.status = Some(SelfSubjectReviewStatus { user_info: Some(info_of(user)) });
+            Ok(respond::value(StatusCode::CREATED, &review))
+        }
+        "selfsubjectaccessreviews" => {
+            let mut review: SelfSubjectAccessReview = read(question, json)?;
+            let spec = &review.spec;
+            let status =
+                decide(question, user, spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref())?;
+            review.status = Some(status);
+            Ok(respond::value(StatusCode::CREATED, &review))
+        }
+        "selfsubjectrulesreviews" => {
+            let mut review: SelfSubjectRulesReview = read(question, json)?;
+            review.status = Some(rules(user));
+            Ok(respond::value(StatusCode::CREATED, &review))
+        }
+        _ => {
+            let mut review: SubjectAccessReview = read(question, json)?;
+            let spec = &review.spec;
+            let about = User {
+                name: spec.user.clone().unwrap_or_default(),
+                uid: spec.uid.clone().unwrap_or_default(),
+                groups: spec.groups.clone().unwrap_or_default(),
+            };
+            if about.name.is_empty() && about.groups.is_empty() {
+                let mut problems = Problems::default();
+                problems.invalid("spec.user", "", "at least one of user or group must be specified");
+                return Err(ApiError::invalid(question.group, question.kind, "", problems));
+            }
+            let status =
+                decide(question, &about, spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref())?;
+            review.status = Some(status);
+            Ok(respond::value(StatusCode::CREATED, &review))
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(question: &Question, json: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(json).map_err(|err| {
+        let kind = question.kind;
+        ApiError::bad_request(format!("{kind} in version \"v1\" cannot be handled as a {kind}: {err}"))
+    })
+}
+
+fn info_of(user: &User) -> UserInfo {
+    let some = |s: &str| (!s.is_empty()).then(|| s.to_owned());
+    UserInfo { username: some(&user.name), uid: some(&user.uid), groups: Some(user.groups.clone()), extra: None }
+}
+
+fn decide(
+    question: &Question,
+    user: &User,
+    resource: Option<&ResourceAttributes>,
+    path: Option<&NonResourceAttributes>,
+) -> Result<SubjectAccessReviewStatus, ApiError> {
+    let allowed = match (resource, path) {
+        (Some(asked), None) => {
+            let text = |field: &Option<String>| field.clone().unwrap_or_default();
+            let target = Target {
+                group: text(&asked.group),
+                version: text(&asked.version),
+                resource: text(&asked.resource),
+                subresource: text(&asked.subresource),
+                namespace: text(&asked.namespace),
+                name: text(&asked.name),
+            };
+            let verb = asked.verb.as_deref().unwrap_or_default();
+            authz::is_allowed(user, Attributes::Resource { verb, target: &target })
+        }
+        (None, Some(asked)) => {
+            let (verb, path) = (asked.verb.as_deref().unwrap_or_default(), asked.path.as_deref().unwrap_or_default());
+            authz::is_allowed(user, Attributes::Path { verb, path })
+        }
+        _ => {
+            let mut problems = Problems::default();
+            let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+            problems.invalid("spec.resourceAttributes", serde_json::Value::Null, why);
+            return Err(ApiError::invalid(question.group, question.kind, "", problems));
+        }
+    };
+    Ok(SubjectAccessReviewStatus { allowed, ..SubjectAccessReviewStatus::default() })
+}
+
+fn rules(user: &User) -> SubjectRulesReviewStatus {
+    let owned = |list: &[&str]| -> Vec<String> { list.iter().map(|s| (*s).to_owned()).collect() };
+    let mut status = SubjectRulesReviewStatus { incomplete: false, ..SubjectRulesReviewStatus::default() };
+    for rule in authz::rules_of(user) {
+        if rule.resources.is_empty() {
+            status
+                .non_resource_rules
+                .push(NonResourceRule { verbs: owned(rule.verbs), non_resource_urls: Some(owned(rule.paths)) });
+        } else {
+            status.resource_rules.push(ResourceRule {
+                verbs: owned(rule.verbs),
+                api_groups: Some(owned(rule.groups)),
+                resources: Some(owned(rule.resources)),
+                resource_names: None,
+            });
+        }
+    }
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(plural: &str, user: &User, body: &str) -> Result<u16, u16> {
+        let question = QUESTIONS.iter().find(|q| q.plural == plural).unwrap();
+        let answer = answer(question, Verb::Create, user, None, Bytes::copy_from_slice(body.as_bytes()));
+        answer.map(|r| r.status().as_u16()).map_err(|e| e.code())
+    }
+
+    #[test]
+    fn malformed_questions_are_refused() {
+        let jane = User { name: "jane".into(), ..User::default() };
+        for (plural, body, expected) in [
+            ("selfsubjectreviews", "{}", Ok(201)),
+            (
+                "selfsubjectaccessreviews",
+                r#"{"spec":{"resourceAttributes":{"verb":"get","resource":"pods"}}}"#,
+                Ok(201),
+            ),
+            ("selfsubjectaccessreviews", r#"{"spec":{}}"#, Err(422)),
+            ("selfsubjectaccessreviews", r#"{"kind":"Pod"}"#, Err(400)),
+            ("selfsubjectaccessreviews", "{", Err(400)),
+            ("subjectaccessreviews", r#"{"spec":{"resourceAttributes":{"verb":"get"}}}"#, Err(422)),
+            ("selfsubjectrulesreviews", r#"{"spec":{"namespace":"x"}}"#, Ok(201)),
+        ] {
+            assert_eq!(ask(plural, &jane, body), expected, "{plural} {body}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! POST, PUT, PATCH, DELETE: body and options read, the write path asked, its answer shown.
+
+use bytes::Bytes;
+use corten_api::{ApiError, Reason};
+use http::header::{CONTENT_TYPE, HeaderMap, USER_AGENT};
+use http::{Response, StatusCode};
+
+use super::accept::{Form, Wanted};
+use super::body::Body;
+use super::query::{self, Query};
+use super::{read, respond};
+use crate::decode;
+use crate::patch;
+use crate::registry::Entry;
+use crate::request::{Target, User};
+use crate::resources::{Resources, WriteOptions, Written};
+
+/// A request for writing, its body read.
+pub struct Write<'a> {
+    pub resources: &'a Resources,
+    pub user: &'a User,
+    pub entry: &'a dyn Entry,
+    pub target: &'a Target,
+    pub query: &'a Query<'a>,
+    pub headers: &'a HeaderMap,
+    pub wanted: Wanted,
+    pub body: Bytes,
+}
+
+impl Write<'_> {
+    fn options(&self, kind: &str) -> Result<WriteOptions, ApiError> {
+        query::write_options(self.query, kind, header(self.headers, USER_AGENT).unwrap_or_default())
+    }
+
+    /// The body as JSON of the kind that the path asks for.
+    fn object(&mut self, options: &mut WriteOptions) -> Result<Bytes, ApiError> {
+        let format = decode::format_of(header(self.headers, CONTENT_TYPE))?;
+        let body = decode::decode(format, std::mem::take(&mut self.body))?;
+        if matches!(self.target.subresource.as_str(), "" | "status" | "finalize") {
+            decode::check_kind(&body, self.entry.group(), self.entry.version(), self.entry.kind())?;
+        }
+        options.duplicates = body.duplicates;
+        Ok(body.json)
+    }
+
+    fn show(&self, written: Written, code: StatusCode) -> Result<Response<Body>, ApiError> {
+        // What a subresource answers with (a Scale, a Status) is no row of this kind's table.
+        let form = if self.target.subresource.is_empty() { self.wanted.form } else { Form::Object };
+        let wanted = Wanted { form, ..self.wanted };
+        let mut response = read::present(wanted, self.entry, self.query, written.object)?.into_response(code);
+        respond::add_warnings(&mut response, &written.warnings);
+        Ok(response)
+    }
+}
+
+pub async fn create(mut write: Write<'_>) -> Result<Response<Body>, ApiError> {
+    let mut options = write.options("CreateOptions")?;
+    let json = write.object(&mut options)?;
+    let written = write.resources.create(write.user, write.target, json, options).await?;
+    write.show(written, StatusCode::CREATED)
+}
+
+pub async fn update(mut write: Write<'_>) -> Result<Response<Body>, ApiError> {
+    let mut options = write.options("UpdateOptions")?;
+    let json = write.object(&mut options)?;
+    let written = write.resources.update(write.user, write.target, json, options).await?;
+    let code = if written.existed { StatusCode::OK } else { StatusCode::CREATED };
+    write.show(written, code)
+}
+
+pub async fn patch(mut write: Write<'_>) -> Result<Response<Body>, ApiError> {
+    let kind = patch_kind(header(write.headers, CONTENT_TYPE))?;
+    let mut options = write.options("PatchOptions")?;
+    let body = decode::decode(decode::Format::Json, std::mem::take(&mut write.body))?;
+    options.duplicates = body.duplicates;
+    let written = write.resources.patch(write.user, write.target, kind, body.json, options).await?;
+    let code = if written.existed { StatusCode::OK } else { StatusCode::CREATED };
+    write.show(written, code)
+}
+
+fn patch_kind(content_type: Option<&str>) -> Result<patch::Kind, ApiError> {
+    let unsupported = |text: String| Err(ApiError::new(Reason::UnsupportedMediaType, text));
+    match content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim() {
+        "application/json-patch+json" => Ok(patch::Kind::Json),
+        "application/merge-patch+json" => Ok(patch::Kind::Merge),
+        "application/strategic-merge-patch+json" => Ok(patch::Kind::Strategic),
+        media @ ("application/apply-patch+yaml" | "application/apply-patch+cbor") => unsupported(format!(
+            "server-side apply ({media}) is not served yet: use kubectl apply without --server-side, or send a \
+             strategic merge patch"
+        )),
+        _ => unsupported(
+            "the body of the request was in an unknown format - accepted media types include: \
+             application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"
+                .to_owned(),
+        ),
+    }
+}
+
+pub async fn delete(write: Write<'_>) -> Result<Response<Body>, ApiError> {
+    let (how, options) = deletion(&write)?;
+    let deleted = write.resources.delete(write.user, write.target, how, options).await?;
+    let code = StatusCode::from_u16(deleted.code).map_err(ApiError::internal)?;
+    let mut response = respond::json(code, deleted.body);
+    respond::add_warnings(&mut response, &deleted.warnings);
+    Ok(response)
+}
+
+pub async fn delete_collection(write: Write<'_>) -> Result<Response<Body>, ApiError> {
+    let (how, options) = deletion(&write)?;
+    let which = query::list_options(write.query, write.entry)?;
+    let page = write.resources.delete_collection(write.user, write.target, which, how, options).await?;
+    let meta = crate::table::list_meta(&page.revision.to_string(), page.continue_token.as_deref(), page.remaining);
+    let body = Body::joined(read::list_head(write.entry, &meta), page.items, Bytes::from_static(b"]}"));
+    Ok(respond::with_type(StatusCode::OK, respond::JSON, body))
+}
+
+type DeleteOptions = k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
+
+fn deletion(write: &Write<'_>) -> Result<(DeleteOptions, WriteOptions), ApiError> {
+    let body = if write.body.is_empty() {
+        Bytes::new()
+    } else {
+        decode::decode(decode::format_of(header(write.headers, CONTENT_TYPE))?, write.body.clone())?.json
+    };
+    let how = query::delete_options(write.query, &body)?;
+    let mut options = write.options("DeleteOptions")?;
+    options.dry_run = how.dry_run.as_ref().is_some_and(|d| !d.is_empty());
+    Ok((how, options))
+}
+
+fn header(headers: &HeaderMap, name: http::header::HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|v| v.to_str().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patch_media_types() {
+        for (given, code) in [
+            (Some("application/json-patch+json"), None),
+            (Some("application/merge-patch+json; charset=utf-8"), None),
+            (Some("application/strategic-merge-patch+json"), None),
+            (Some("application/apply-patch+yaml"), Some(415)),
+            (Some("application/json"), Some(415)),
+            (None, Some(415)),
+        ] {
+            assert_eq!(patch_kind(given).err().map(|e| e.code()), code, "{given:?}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! One port for everything: TLS, then REST or gRPC, on HTTP/1.1 or HTTP/2; bounds on connections; a graceful end.
+
+pub mod tls;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use corten_proto::status;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tonic::service::Routes;
+use tower::ServiceExt;
+
+use crate::authn::{Identity, impersonated};
+use crate::overload::Place;
+use crate::rest::body::Body;
+use crate::rest::{Front, respond};
+pub use tls::{TlsError, TlsFiles, TlsKeeper};
+
+/// Open connections; more are closed as they come.
+const MAX_CONNECTIONS: usize = 8192;
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+/// From a connection's (or the last response's) end to a request's complete head.
+const HEADER_DEADLINE: Duration = Duration::from_secs(32);
+const MAX_HTTP1_BUFFER_BYTES: usize = 64 * 1024;
+const MAX_HEADER_BYTES: u32 = 64 * 1024;
+/// Streams of one HTTP/2 connection; a kubelet has a watch for each Secret and ConfigMap that its pods use.
+const MAX_STREAMS: u32 = 1000;
+/// Received on one HTTP/2 stream before its handler reads. Bodies are small; the memory is ours.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_DEADLINE: Duration = Duration::from_secs(15);
+/// After an accept that failed (no file handles left), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Between /readyz failing and watches ending: time for clients that look at it to go elsewhere.
+const DRAIN_NOTICE: Duration = Duration::from_millis(300);
+/// For requests at work, from the end of the watches on; what is left then is cut off.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Everything a connection's task needs.
+#[derive(Clone)]
+pub struct Server {
+    pub front: Arc<Front>,
+    /// Our gRPC services. They find the caller in the request's extensions, as `Arc<User>`, and ask `authz` themselves:
+    /// what a call is about stands in its message.
+    pub grpc: Routes,
+    pub tls: Arc<TlsKeeper>,
+}
+
+impl Server {
+    /// Serves until `stop` is done, then drains.
+    pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) {
+        let graceful = GracefulShutdown::new();
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => self.accepted(accepted, &places, graceful.watcher()).await,
+                () = &mut stop => break,
+            }
+        }
+        tracing::info!("draining: /readyz fails, watches end next");
+        self.front.health.begin_draining();
+        let notice = tokio::time::sleep(DRAIN_NOTICE);
+        let mut notice = std::pin::pin!(notice);
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => self.accepted(accepted, &places, graceful.watcher()).await,
+                () = &mut notice => break,
+            }
+        }
+        self.front.resources.drain();
+        drop(listener);
+        if tokio::time::timeout(DRAIN_DEADLINE, graceful.shutdown()).await.is_err() {
+            tracing::warn!("some requests were not done within {DRAIN_DEADLINE:?} and are cut off");
+        }
+    }
+
+    async fn accepted(&self, accepted: io::Result<(TcpStream, SocketAddr)>, places: &Arc<Semaphore>, watcher: Watcher) {
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(err) => {
+                tracing::warn!("accepting a connection failed: {err}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                return;
+            }
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            tracing::warn!(%peer, "closed at once: {MAX_CONNECTIONS} connections are open");
+            return;
+        };
+        let server = self.clone();
+        tokio::spawn(async move {
+            let counted = server.front.metrics.connections.clone();
+            counted.inc();
+            server.connection(stream, peer, watcher).await;
+            counted.dec();
+            drop(place);
+        });
+    }
+
+    async fn connection(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
+        if let Err(err) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, "TCP_NODELAY: {err}");
+        }
+        let current = self.tls.current();
+        let handshake = tokio_rustls::TlsAcceptor::from(current.config.clone()).accept(stream);
+        let stream = match tokio::time::timeout(HANDSHAKE_DEADLINE, handshake).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(err)) => return tracing::debug!(%peer, "TLS handshake failed: {err}"),
+            Err(_) => return tracing::debug!(%peer, "TLS handshake took too long"),
+        };
+        let identity = Arc::new(current.identify(stream.get_ref().1.peer_certificates().unwrap_or_default()));
+        if let Identity::Refused(why) = identity.as_ref() {
+            tracing::info!(%peer, "{why}");
+        }
+        let service = service_fn(move |request| {
+            let (server, identity) = (self.clone(), identity.clone());
+            async move { Ok::<_, Infallible>(server.answer(&identity, request).await) }
+        });
+        let connection = builder().serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        if let Err(err) = watcher.watch(connection).await {
+            tracing::debug!(%peer, "connection ended: {err}");
+        }
+    }
+
+    async fn answer(&self, identity: &Identity, request: Request<Incoming>) -> Response<Body> {
+        let is_grpc =
+            request.headers().get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
+        if is_grpc { self.answer_grpc(identity, request).await } else { self.front.answer(identity, request).await }
+    }
+
+    async fn answer_grpc(&self, identity: &Identity, mut request: Request<Incoming>) -> Response<Body> {
+        let refuse = |err: &corten_api::ApiError| {
+            status::to_grpc(err.code(), err.message(), respond::status_json(err))
+                .into_http::<tonic::body::Body>()
+                .map(Body::Grpc)
+        };
+        let headers = request.headers();
+        let user = identity.user(SystemTime::now(), headers.contains_key(AUTHORIZATION));
+        let user = match user.and_then(|user| impersonated(user, headers)) {
+            Ok(user) => user,
+            Err(err) => return refuse(&err),
+        };
+        let _place = match self.enter_grpc(request.uri().path()) {
+            Ok(place) => place,
+            Err(err) => return refuse(&err),
+        };
+        request.extensions_mut().insert(user);
+        match self.grpc.clone().oneshot(request).await {
+            Ok(response) => response.map(Body::Grpc),
+            Err(never) => match never {},
+        }
+    }
+
+    /// Unary calls are counted as REST's requests are; streams last, and are not.
+    fn enter_grpc(&self, path: &str) -> Result<Option<Place>, corten_api::ApiError> {
+        match path.rsplit_once('/').map_or("", |(_, method)| method) {
+            "Get" | "List" => self.front.in_flight.enter(false).map(Some),
+            "Create" | "Update" | "Patch" | "Delete" => self.front.in_flight.enter(true).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_DEADLINE)
+        .max_buf_size(MAX_HTTP1_BUFFER_BYTES)
+        .pipeline_flush(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_DEADLINE);
+    builder
+}

@@ -1,0 +1,182 @@
+//! The server's certificates: read from files, read again when the files change; and whose the clients' are.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
+
+use crate::authn::{AuthnError, Identity};
+
+/// How often the files are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    pub client_ca: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("cannot read {} for {flag}: give a PEM file", path.display())]
+    Read {
+        flag: &'static str,
+        path: PathBuf,
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    #[error("{} has no certificate: give --client-ca-file the CA that signs client certificates", path.display())]
+    NoCa { path: PathBuf },
+    #[error("the certificate in --tls-cert-file and the key in --tls-key-file cannot be used together")]
+    Pair(#[source] rustls::Error),
+    #[error("the CA in --client-ca-file cannot be used")]
+    Ca(#[source] rustls::Error),
+    #[error("client certificates cannot be verified with --client-ca-file")]
+    Verifier(#[from] rustls::server::VerifierBuilderError),
+}
+
+/// What new connections are made with.
+#[derive(Debug)]
+pub struct Current {
+    pub config: Arc<ServerConfig>,
+    verifier: Arc<dyn ClientCertVerifier>,
+}
+
+impl Current {
+    fn load(files: &TlsFiles) -> Result<Self, TlsError> {
+        let read = |flag, path: &PathBuf| {
+            let path = path.clone();
+            move |source| TlsError::Read { flag, path, source }
+        };
+        let certs = |flag, path: &PathBuf| {
+            CertificateDer::pem_file_iter(path)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .map_err(read(flag, path))
+        };
+        let chain = certs("--tls-cert-file", &files.cert)?;
+        let key = PrivateKeyDer::from_pem_file(&files.key).map_err(read("--tls-key-file", &files.key))?;
+        let mut roots = RootCertStore::empty();
+        for ca in certs("--client-ca-file", &files.client_ca)? {
+            roots.add(ca).map_err(TlsError::Ca)?;
+        }
+        if roots.is_empty() {
+            return Err(TlsError::NoCa { path: files.client_ca.clone() });
+        }
+        let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build()?;
+        let mut config = ServerConfig::builder()
+            .with_client_cert_verifier(Arc::new(Later(verifier.clone())))
+            .with_single_cert(chain, key)
+            .map_err(TlsError::Pair)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self { config: Arc::new(config), verifier })
+    }
+
+    /// Whose connection it is, by the chain it has shown.
+    pub fn identify(&self, chain: &[CertificateDer<'_>]) -> Identity {
+        let Some((own, intermediates)) = chain.split_first() else { return Identity::anonymous() };
+        match self.verifier.verify_client_cert(own, intermediates, UnixTime::now()) {
+            Ok(_) => Identity::of_certificate(own),
+            Err(err) => Identity::Refused(AuthnError::Refused(err.to_string())),
+        }
+    }
+}
+
+/// Keeps the newest good certificates.
+#[derive(Debug)]
+pub struct TlsKeeper {
+    files: TlsFiles,
+    current: ArcSwap<Current>,
+}
+
+impl TlsKeeper {
+    pub fn open(files: TlsFiles) -> Result<Self, TlsError> {
+        let current = ArcSwap::from_pointee(Current::load(&files)?);
+        Ok(Self { files, current })
+    }
+    pub fn current(&self) -> Arc<Current> {
+        self.current.load_full()
+    }
+    /// Looks at the files now and then, for ever. Files that are no good change nothing: a renewal may be half written.
+    pub async fn keep(&self) {
+        let mut seen = self.changed_at();
+        loop {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            let now = self.changed_at();
+            if now == seen {
+                continue;
+            }
+            match Current::load(&self.files) {
+                Ok(current) => {
+                    self.current.store(Arc::new(current));
+                    tracing::info!("the serving certificate and client CA are read again");
+                    seen = now;
+                }
+                Err(err) => tracing::warn!("changed certificate files are not used: {}", chain(&err)),
+            }
+        }
+    }
+    fn changed_at(&self) -> Vec<Option<SystemTime>> {
+        let files = [&self.files.cert, &self.files.key, &self.files.client_ca];
+        files.into_iter().map(|f| f.metadata().and_then(|m| m.modified()).ok()).collect()
+    }
+}
+
+/// An error with its causes, for a log line.
+pub fn chain(err: &dyn std::error::Error) -> String {
+    let mut text = err.to_string();
+    let mut cause = err.source();
+    while let Some(err) = cause {
+        text += &format!(": {err}");
+        cause = err.source();
+    }
+    text
+}
+
+/// Lets any client certificate through the handshake, once it is proved that the client has its key. Whether it is
+/// good is asked afterwards, so that a bad one gets a 401 that can be read and not a broken connection.
+#[derive(Debug)]
+struct Later(Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for Later {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+    fn verify_client_cert(
+        &self,
+        _own: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, cert, signed)
+    }
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, cert, signed)
+    }
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}

@@ -1,0 +1,180 @@
+//! Objects as tables and as bare metadata, for clients that ask for those instead.
+//!
+//! <https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables>.
+
+use bytes::Bytes;
+use corten_api::{ApiError, Problems};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::registry::{Cell, Column, Entry};
+
+/// What stands in a row beside its cells: `includeObject` of the query.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Include {
+    None,
+    #[default]
+    Metadata,
+    Object,
+}
+
+impl Include {
+    pub fn parse(text: Option<&str>) -> Result<Self, ApiError> {
+        match text {
+            None | Some("Metadata") => Ok(Self::Metadata),
+            Some("None") => Ok(Self::None),
+            Some("Object") => Ok(Self::Object),
+            Some(other) => {
+                let mut problems = Problems::default();
+                problems.unsupported("includeObject", other, &["", "Metadata", "None", "Object"]);
+                Err(ApiError::invalid("meta.k8s.io", "TableOptions", "", problems))
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ColumnDefinition {
+    name: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    format: &'static str,
+    description: &'static str,
+    priority: i32,
+}
+
+impl From<&Column> for ColumnDefinition {
+    fn from(c: &Column) -> Self {
+        Self { name: c.name, kind: c.kind, format: c.format, description: c.description, priority: c.priority }
+    }
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    cells: Vec<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object: Option<&'a RawValue>,
+}
+
+/// Renders objects of one kind at one moment.
+pub struct Tables<'a> {
+    pub entry: &'a dyn Entry,
+    pub include: Include,
+    /// Unix time, for ages.
+    pub now_secs: i64,
+}
+
+impl Tables<'_> {
+    /// `{"kind":"Table",…,"columnDefinitions":[…],"rows":[` — what stands before the rows. `columns` is false in all
+    /// but the first event of a watch.
+    pub fn head(&self, list_meta: &str, columns: bool) -> Result<Vec<u8>, ApiError> {
+        let mut out =
+            format!(r#"{{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{list_meta},"columnDefinitions":"#)
+                .into_bytes();
+        if columns {
+            let definitions: Vec<ColumnDefinition> = self.entry.columns().iter().map(Into::into).collect();
+            serde_json::to_writer(&mut out, &definitions).map_err(ApiError::internal)?;
+        } else {
+            out.extend_from_slice(b"null");
+        }
+        out.extend_from_slice(br#","rows":["#);
+        Ok(out)
+    }
+    pub const TAIL: &'static [u8] = b"]}";
+
+    pub fn row(&self, object: &[u8]) -> Result<Bytes, ApiError> {
+        let decoded = self.entry.decode(object, &mut |_| {}).map_err(ApiError::internal)?;
+        let cells = self.entry.row(decoded.as_ref(), self.now_secs).into_iter().map(value_of).collect();
+        let shown = match self.include {
+            Include::None => None,
+            Include::Metadata => Some(metadata_only(object)?),
+            Include::Object => Some(Bytes::copy_from_slice(object)),
+        };
+        let raw = shown.as_deref().map(serde_json::from_slice::<&RawValue>).transpose().map_err(ApiError::internal)?;
+        serde_json::to_vec(&Row { cells, object: raw }).map(Bytes::from).map_err(ApiError::internal)
+    }
+
+    /// A table of one object.
+    pub fn single(&self, object: &[u8], columns: bool) -> Result<Bytes, ApiError> {
+        let version = head_of(object)?.metadata.resource_version.unwrap_or_default();
+        let mut out = self.head(&list_meta(&version, None, None), columns)?;
+        out.extend_from_slice(&self.row(object)?);
+        out.extend_from_slice(Self::TAIL);
+        Ok(out.into())
+    }
+}
+
+fn value_of(cell: Cell) -> serde_json::Value {
+    match cell {
+        Cell::Text(text) => text.into_owned().into(),
+        Cell::Int(n) => n.into(),
+        Cell::Null => serde_json::Value::Null,
+    }
+}
+
+/// The `metadata` of a list.
+pub fn list_meta(resource_version: &str, continue_token: Option<&str>, remaining: Option<i64>) -> String {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct ListMeta<'a> {
+        resource_version: &'a str,
+        #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
+        continue_token: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        remaining_item_count: Option<i64>,
+    }
+    let meta = ListMeta { resource_version, continue_token, remaining_item_count: remaining };
+    serde_json::to_string(&meta).unwrap_or_else(|_| "{}".to_owned())
+}
+
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(borrow)]
+    metadata: HeadMeta<'a>,
+}
+#[derive(Deserialize)]
+struct HeadMeta<'a> {
+    #[serde(rename = "resourceVersion", borrow)]
+    resource_version: Option<std::borrow::Cow<'a, str>>,
+}
+#[derive(Deserialize)]
+struct RawHead<'a> {
+    #[serde(borrow)]
+    metadata: &'a RawValue,
+}
+
+fn head_of(object: &[u8]) -> Result<Head<'_>, ApiError> {
+    serde_json::from_slice(object).map_err(ApiError::internal)
+}
+
+/// The object as a `PartialObjectMetadata`. A `Status` or anything else without metadata is refused.
+pub fn metadata_only(object: &[u8]) -> Result<Bytes, ApiError> {
+    let head: RawHead<'_> = serde_json::from_slice(object).map_err(ApiError::internal)?;
+    let out = format!(
+        r#"{{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{}}}"#,
+        head.metadata.get()
+    );
+    Ok(out.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_cut_out_untouched() {
+        let object = br#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web", "odd":1},"spec":{"metadata":2}}"#;
+        let out = metadata_only(object).unwrap();
+        assert_eq!(
+            out,
+            r#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{"name":"web", "odd":1}}"#
+        );
+    }
+
+    #[test]
+    fn list_metadata() {
+        assert_eq!(list_meta("7", None, None), r#"{"resourceVersion":"7"}"#);
+        let full = list_meta("7", Some("t"), Some(3));
+        assert_eq!(full, r#"{"resourceVersion":"7","continue":"t","remainingItemCount":3}"#);
+    }
+}
