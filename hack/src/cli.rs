@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::lab::{Lab, Size};
-use crate::{images, lab, tidy};
+use crate::{bench, images, lab, tidy};
 
 /// Labs, images, benchmarks and checks for developers of Corten.
 #[derive(Parser)]
@@ -34,6 +34,9 @@ enum Command {
     /// Drives single nodes and daemons of a running lab.
     #[command(subcommand)]
     Lab(LabCommand),
+    /// Measures.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// The first process of a lab node (started by `up`).
     #[command(hide = true)]
     NodeInit { spec: PathBuf },
@@ -103,6 +106,7 @@ impl Cli {
             Command::Images => images::make_all()?,
             Command::Tidy { root } => return tidy::run(&root),
             Command::Lab(command) => return command.run(&Lab::from_env()?),
+            Command::Bench(command) => bench::run(command)?,
             Command::NodeInit { spec } => lab::node_init(&spec)?,
         }
         Ok(ExitCode::SUCCESS)

@@ -29,9 +29,12 @@ mod verbs;
 
 pub(crate) use down::down;
 pub(crate) use init::node_init;
-pub(crate) use plan::{MASTERS_MAX, Size, WORKERS_MAX};
+pub(crate) use node::tail;
+pub(crate) use plan::{MASTERS_MAX, Plan, Size, WORKERS_MAX};
+pub(crate) use process::{of_node as lab_processes, program_of as program_of_pid};
+pub(crate) use ready::{Api, api_client, wait_until};
 pub(crate) use registry::{Registry, storage_dir};
-pub(crate) use state::Lab;
+pub(crate) use state::{Lab, lab_root};
 pub(crate) use status::status;
-pub(crate) use up::{UpOptions, up};
+pub(crate) use up::{UpOptions, program_dir, up};
 pub(crate) use verbs::{exec, kill, log_path, pid, print_nodes, start, start_node, stop_node};

@@ -1,4 +1,5 @@
 //! `corten-hack`: everything a developer does with a Corten cluster on one machine. Called by the scripts in `hack/`.
+mod bench;
 mod cli;
 mod images;
 mod lab;

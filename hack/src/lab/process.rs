@@ -36,6 +36,11 @@ pub(crate) fn daemon(lab: &str, node: &str, program: &str) -> anyhow::Result<Opt
     Ok(pids.into_iter().find(|pid| parent(*pid) == Some(init) && program_of(*pid).as_deref() == Some(program)))
 }
 
+/// Everything that runs in a node's cgroups.
+pub(crate) fn of_node(lab: &str, node: &str) -> anyhow::Result<BTreeSet<i32>> {
+    cgroups::processes(lab, Some(node))
+}
+
 /// The base name of what a process was started as.
 pub(crate) fn program_of(pid: i32) -> Option<String> {
     let cmdline = fs::read(format!("/proc/{pid}/cmdline")).ok()?;

@@ -53,9 +53,7 @@ pub(crate) struct Api {
 impl Api {
     /// To the first master of the lab.
     pub(crate) fn of(lab: &Lab, plan: &Plan) -> anyhow::Result<Self> {
-        let master = plan.masters().next().context("a lab without masters has no apiserver")?;
-        let address = SocketAddr::from((master.ip, API_PORT));
-        Self::new(rest::Client::new(address, &lab.pki_dir(), "admin")?)
+        Self::new(api_client(lab, plan)?)
     }
 
     pub(crate) fn new(client: rest::Client) -> anyhow::Result<Self> {
@@ -87,15 +85,21 @@ impl Api {
         Ok(Some(()))
     }
 
-    pub(crate) fn wait_ready(&self, within: Duration) -> anyhow::Result<()> {
-        wait_until("the apiserver's /readyz says yes", within, ASK_EVERY, || self.is_ready())
+    pub(crate) fn wait_ready_every(&self, within: Duration, every: Duration) -> anyhow::Result<()> {
+        wait_until("the apiserver's /readyz says yes", within, every, || self.is_ready())
     }
+}
+
+/// To the first master of the lab, as its administrator.
+pub(crate) fn api_client(lab: &Lab, plan: &Plan) -> anyhow::Result<rest::Client> {
+    let master = plan.masters().next().context("a lab without masters has no apiserver")?;
+    rest::Client::new(SocketAddr::from((master.ip, API_PORT)), &lab.pki_dir(), "admin")
 }
 
 /// Waits for the apiserver; on failure the error shows what the control plane's daemons say.
 pub(crate) fn wait_api(lab: &Lab, plan: &Plan) -> anyhow::Result<Api> {
     let api = Api::of(lab, plan)?;
-    match api.wait_ready(API_READY_WITHIN) {
+    match api.wait_ready_every(API_READY_WITHIN, ASK_EVERY) {
         Ok(()) => Ok(api),
         Err(error) => bail!("{error}\n{}", diagnosis(lab, plan)),
     }

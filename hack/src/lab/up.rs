@@ -159,6 +159,12 @@ fn preflight() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where our daemons were built: CORTEN_BIN_DIR, or beside this program.
+pub(crate) fn program_dir() -> anyhow::Result<PathBuf> {
+    let beside = std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default();
+    Ok(std::env::var_os("CORTEN_BIN_DIR").map_or(beside, PathBuf::from))
+}
+
 /// Our daemons, as built.
 struct Programs {
     dir: PathBuf,
@@ -167,10 +173,8 @@ struct Programs {
 }
 
 impl Programs {
-    /// In CORTEN_BIN_DIR, or beside this program.
     fn find() -> anyhow::Result<Self> {
-        let beside = std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default();
-        let dir = std::env::var_os("CORTEN_BIN_DIR").map_or(beside, PathBuf::from);
+        let dir = program_dir()?;
         let mut fingerprint = String::new();
         for program in PROGRAMS {
             let path = dir.join(program);

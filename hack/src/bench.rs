@@ -1,0 +1,57 @@
+//! `hack/bench`: how fast and how small, beside what Kubernetes in Go does on such a machine.
+//!
+//! - `start`, `pods`, `memory`: on a lab
+//! - `api`: an apiserver and an etcd alone, under `load`
+//! - `control_plane` starts those two; `cpu`, `samples` and `table` measure, sum up and show
+mod api;
+mod control_plane;
+mod cpu;
+mod load;
+mod memory;
+mod pods;
+mod samples;
+mod start;
+mod table;
+mod watch;
+
+use clap::Subcommand;
+
+use crate::lab::{Lab, Size, UpOptions, up};
+
+#[derive(Subcommand)]
+pub(crate) enum BenchCommand {
+    /// From `hack/up` to Ready nodes, and from the apiserver's exec to its first yes on /readyz.
+    Start,
+    /// From creating pods to Running: one by one, 30 on a node, a Deployment of 100.
+    Pods,
+    /// Proportional memory of each daemon after a quiet minute with the demo.
+    Memory {
+        /// How long the lab is left alone first.
+        #[arg(long, default_value_t = 60)]
+        idle_secs: u64,
+    },
+    /// Operations per second, latency and CPU of apiserver and etcd under 16 clients.
+    Api {
+        /// Pods to create; the other phases work on them.
+        #[arg(long, default_value_t = 10_000)]
+        pods: usize,
+        /// Watchers of the one-event-to-many phase.
+        #[arg(long, default_value_t = 500)]
+        watchers: usize,
+    },
+}
+
+pub(crate) fn run(command: BenchCommand) -> anyhow::Result<()> {
+    match command {
+        BenchCommand::Start => start::run(),
+        BenchCommand::Pods => pods::run(&Lab::from_env()?),
+        BenchCommand::Memory { idle_secs } => memory::run(&Lab::from_env()?, idle_secs),
+        BenchCommand::Api { pods, watchers } => api::run(pods, watchers),
+    }
+}
+
+/// The lab as it runs, or one master and two workers.
+fn lab_with(lab: &Lab, demo: bool) -> anyhow::Result<()> {
+    let size = lab.state()?.map_or(Size { masters: 1, workers: 2 }, |state| state.plan.size);
+    up(lab, &UpOptions { size, demo, wait: true, fresh: false })
+}
