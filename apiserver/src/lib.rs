@@ -2,8 +2,9 @@
 //!
 //! A request passes through `request` (what is asked), `authn` and `authz` (by whom, may they), `decode` (is it well
 //! formed), and ends in `resources`, the one read and write path of all kinds, for REST and gRPC alike. Kinds are
-//! entries of `registry`. State is behind the `storage` port; reads are served by `cache`.
+//! entries of `registry`; `admission` says what the cluster's state forbids or fills in. State is behind the `storage` port; reads are served by `cache`.
 
+pub mod admission;
 pub mod authn;
 pub mod authz;
 pub mod cache;
@@ -14,6 +15,7 @@ pub mod discovery;
 pub mod health;
 pub mod metrics;
 pub mod overload;
+pub mod decode;
 pub mod patch;
 pub mod registry;
 pub mod request;

@@ -95,33 +95,6 @@ impl std::fmt::Debug for Registry {
     }
 }
 
-/// The kinds, found by name. Cheap to clone.
-#[derive(Clone)]
-pub struct Registry(Arc<[Box<dyn Entry>]>);
-
-impl Registry {
-    pub fn new(entries: Vec<Box<dyn Entry>>) -> Self {
-        Self(entries.into())
-    }
-    /// By the names in a request's path.
-    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&dyn Entry> {
-        self.iter().find(|e| e.plural() == plural && e.group() == group && e.version() == version)
-    }
-    /// By the names in an object's `apiVersion` and `kind`.
-    pub fn find_kind(&self, group: &str, version: &str, kind: &str) -> Option<&dyn Entry> {
-        self.iter().find(|e| e.kind() == kind && e.group() == group && e.version() == version)
-    }
-    pub fn iter(&self) -> impl Iterator<Item = &dyn Entry> {
-        self.0.iter().map(Box::as_ref)
-    }
-}
-
-impl std::fmt::Debug for Registry {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.iter().map(|e| (e.group(), e.version(), e.plural()))).finish()
-    }
-}
-
 /// A cell of `kubectl get`'s table.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {

@@ -1,0 +1,119 @@
+//! Admission: what an object may be in the light of who writes it and what else is in the cluster.
+//!
+//! Each plugin is a pure function over the request and a view of the cluster; [`PLUGINS`] is their order. A plugin may
+//! fill in the object, and doing so twice changes nothing, so a refused request may be asked again with a newer view.
+//! Words and order: <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/>.
+
+mod namespace_lifecycle;
+mod node_restriction;
+mod node_taint;
+mod pod_priority;
+mod pod_tolerations;
+mod service_account;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use corten_api::ApiError;
+use serde::de::DeserializeOwned;
+
+use crate::registry::{AnyObject, Entry};
+use crate::request::{Target, User, Verb};
+
+/// What admission may ask of the cluster: the newest that this server knows, its own writes included.
+pub trait ClusterView: Sync {
+    /// The stored JSON of one object; `namespace` is "" for cluster-scoped kinds.
+    fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Bytes>;
+}
+
+/// A write on its way. `verb` is Create, Update (patches too) or Delete.
+pub struct AdmissionRequest<'a> {
+    pub user: &'a User,
+    pub verb: Verb,
+    pub target: &'a Target,
+    pub entry: &'a dyn Entry,
+    /// What is to be stored, defaults filled in; `None` for deletes, and for subresources that are not objects of
+    /// the kind (binding, eviction).
+    pub object: Option<&'a mut dyn AnyObject>,
+    /// What is stored now; `None` for creates.
+    pub old: Option<&'a dyn AnyObject>,
+    pub view: &'a dyn ClusterView,
+}
+
+impl AdmissionRequest<'_> {
+    fn is(&self, group: &str, plural: &str) -> bool {
+        self.target.resource == plural && self.target.group == group
+    }
+    /// A write to the object itself, not to one of its subresources.
+    fn is_plain(&self) -> bool {
+        self.target.subresource.is_empty()
+    }
+    /// The name in the path, or for creates the object's.
+    fn name(&self) -> &str {
+        match &self.object {
+            Some(object) if self.target.name.is_empty() => object.meta().name.as_deref().unwrap_or_default(),
+            _ => &self.target.name,
+        }
+    }
+    /// The object as its type; `None` if it is of another.
+    fn object_mut<K: 'static>(&mut self) -> Option<&mut K> {
+        self.object.as_mut()?.as_any_mut().downcast_mut()
+    }
+    fn object<K: 'static>(&self) -> Option<&K> {
+        self.object.as_ref()?.as_any().downcast_ref()
+    }
+    fn old<K: 'static>(&self) -> Option<&K> {
+        self.old?.as_any().downcast_ref()
+    }
+    fn forbidden(&self, why: impl std::fmt::Display) -> Refusal {
+        Refusal::Final(ApiError::forbidden(&self.target.group, &self.target.resource, self.name(), why))
+    }
+    /// An object of the cluster.
+    fn find<K: DeserializeOwned>(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<K> {
+        // What the store holds passed validation when it was written; what no longer parses is as good as not there.
+        serde_json::from_slice(&self.view.get(group, plural, namespace, name)?).ok()
+    }
+}
+
+/// Why a write is not admitted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Refusal {
+    Final(ApiError),
+    /// Something is missing that may be on its way (a new namespace's account): a caller that waits should look again
+    /// whenever the cluster changes, for at most `patience`, before it gives the error.
+    NotYet {
+        error: ApiError,
+        patience: Duration,
+    },
+}
+
+impl Refusal {
+    pub fn into_error(self) -> ApiError {
+        match self {
+            Self::Final(error) | Self::NotYet { error, .. } => error,
+        }
+    }
+}
+
+type Plugin = fn(&mut AdmissionRequest<'_>) -> Result<(), Refusal>;
+
+/// In upstream's order: whoever fills in stands before whoever judges the result.
+const PLUGINS: &[(&str, Plugin)] = &[
+    ("NamespaceLifecycle", namespace_lifecycle::admit),
+    ("ServiceAccount", service_account::admit),
+    ("NodeRestriction", node_restriction::admit),
+    ("TaintNodesByCondition", node_taint::admit),
+    ("Priority", pod_priority::admit),
+    ("DefaultTolerationSeconds", pod_tolerations::admit),
+];
+
+/// Runs all plugins. Gives the warnings for the caller.
+pub fn admit(request: &mut AdmissionRequest<'_>) -> Result<Vec<String>, Refusal> {
+    for (name, plugin) in PLUGINS {
+        plugin(request).inspect_err(|refusal| tracing::debug!(plugin = name, ?refusal, "not admitted"))?;
+    }
+    Ok(Vec::new())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! Every pod acts as a ServiceAccount, which must be there. Its token is not mounted: the server makes none yet.
+
+use std::time::Duration;
+
+use corten_api::{ApiError, pod};
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+
+use super::{AdmissionRequest, Refusal};
+use crate::registry::pod::defaults;
+use crate::request::Verb;
+
+const DEFAULT: &str = "default";
+/// How long a new namespace may be without its default account, which a controller makes.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub(super) fn admit(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
+    if request.verb != Verb::Create || !request.is("", "pods") || !request.is_plain() {
+        return Ok(());
+    }
+    let Some(pod) = request.object_mut::<Pod>() else { return Ok(()) };
+    let is_mirror = pod::is_mirror(pod);
+    let spec = pod.spec.get_or_insert_default();
+    if is_mirror {
+        // It runs already, whatever its account may be.
+        let named = spec.service_account_name.as_ref().is_some_and(|name| !name.is_empty());
+        return if named { Err(request.forbidden("a mirror pod may not reference service accounts")) } else { Ok(()) };
+    }
+    if spec.service_account_name.as_ref().is_none_or(String::is_empty) {
+        spec.service_account_name = Some(DEFAULT.into());
+    }
+    defaults::service_account(spec);
+    let name = spec.service_account_name.clone().unwrap_or_default();
+    let namespace = &request.target.namespace;
+    let Some(account) = request.find::<ServiceAccount>("", "serviceaccounts", namespace, &name) else {
+        return Err(missing(request, &name));
+    };
+    let Some(spec) = request.object_mut::<Pod>().and_then(|pod| pod.spec.as_mut()) else { return Ok(()) };
+    if spec.image_pull_secrets.as_ref().is_none_or(Vec::is_empty) {
+        spec.image_pull_secrets = account.image_pull_secrets.filter(|secrets| !secrets.is_empty());
+    }
+    Ok(())
+}
+
+fn missing(request: &AdmissionRequest<'_>, name: &str) -> Refusal {
+    let why = ApiError::not_found("", "serviceaccount", name);
+    let account = format!("{}/{name}", request.target.namespace);
+    let error = request.forbidden(format!("error looking up service account {account}: {why}")).into_error();
+    if name == DEFAULT { Refusal::NotYet { error, patience: PATIENCE } } else { Refusal::Final(error) }
+}

@@ -1,0 +1,199 @@
+//! Admission as a table: who writes what, into which cluster, and what becomes of it.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::registry::Registry;
+
+/// A cluster of a few objects, by `plural/namespace/name`.
+struct Cluster(BTreeMap<String, Bytes>);
+
+impl Cluster {
+    fn usual() -> Self {
+        let objects = [
+            ("namespaces//default", json!({"metadata": {"name": "default"}, "status": {"phase": "Active"}})),
+            ("namespaces//going", json!({"metadata": {"name": "going"}, "status": {"phase": "Terminating"}})),
+            ("namespaces//bare", json!({"metadata": {"name": "bare"}, "status": {"phase": "Active"}})),
+            (
+                "serviceaccounts/default/default",
+                json!({"metadata": {"name": "default"}, "imagePullSecrets": [{"name": "pull"}]}),
+            ),
+        ];
+        Self(objects.into_iter().map(|(key, value)| (key.to_owned(), value.to_string().into())).collect())
+    }
+}
+impl ClusterView for Cluster {
+    fn get(&self, _group: &str, plural: &str, namespace: &str, name: &str) -> Option<Bytes> {
+        self.0.get(&format!("{plural}/{namespace}/{name}")).cloned()
+    }
+}
+
+struct Case<'a> {
+    user: &'a str,
+    verb: Verb,
+    /// `plural[/subresource] [namespace/]name`
+    target: &'a str,
+    object: Value,
+    old: Value,
+}
+const NO_CASE: Case<'_> = Case { user: "admin", verb: Verb::Create, target: "", object: Value::Null, old: Value::Null };
+
+/// What is stored in the end, or the refusal.
+fn admitted(case: Case<'_>) -> Result<Value, Refusal> {
+    let groups = if case.user.starts_with("system:node:") { vec!["system:nodes".into()] } else { vec![] };
+    let user = User { name: case.user.into(), uid: String::new(), groups };
+    let (what, which) = case.target.split_once(' ').unwrap();
+    let (resource, subresource) = what.split_once('/').unwrap_or((what, ""));
+    let (namespace, name) = which.split_once('/').unwrap_or(("", which));
+    let target = Target {
+        version: "v1".into(),
+        resource: resource.into(),
+        subresource: subresource.into(),
+        namespace: namespace.into(),
+        name: name.into(),
+        ..Target::default()
+    };
+    let registry = Registry::default();
+    let entry = registry.find("", "v1", resource).unwrap();
+    let object = |value: &Value| {
+        let mut object = entry.decode(value.to_string().as_bytes(), &mut |_| {}).unwrap();
+        entry.fill_defaults(object.as_mut());
+        object
+    };
+    let mut new = (!case.object.is_null()).then(|| object(&case.object));
+    let old = (!case.old.is_null()).then(|| object(&case.old));
+    let view = Cluster::usual();
+    let mut request = AdmissionRequest {
+        user: &user,
+        verb: case.verb,
+        target: &target,
+        entry,
+        object: new.as_deref_mut(),
+        old: old.as_deref(),
+        view: &view,
+    };
+    admit(&mut request)?;
+    Ok(new.map_or(Value::Null, |object| serde_json::from_slice(&object.to_json().unwrap()).unwrap()))
+}
+fn message(case: Case<'_>) -> String {
+    admitted(case).unwrap_err().into_error().message().to_owned()
+}
+fn pod(spec: Value) -> Value {
+    json!({"metadata": {"name": "p"}, "spec": spec})
+}
+
+#[test]
+fn a_pod_gets_account_priority_and_tolerations() {
+    let object = pod(
+        json!({"containers": [], "tolerations": [{"key": "node.kubernetes.io/unreachable", "operator": "Exists"}]}),
+    );
+    let stored = admitted(Case { target: "pods default/", object, ..NO_CASE }).unwrap();
+    let spec = &stored["spec"];
+    assert_eq!((&spec["serviceAccountName"], &spec["serviceAccount"]), (&json!("default"), &json!("default")));
+    assert_eq!(spec["imagePullSecrets"], json!([{"name": "pull"}]));
+    assert_eq!((&spec["priority"], &spec["preemptionPolicy"]), (&json!(0), &json!("PreemptLowerPriority")));
+    let added = json!({"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
+    assert_eq!((&spec["tolerations"][1], spec["tolerations"].as_array().unwrap().len()), (&added, 2));
+}
+
+#[test]
+fn namespaces_begin_and_end() {
+    let in_namespace = |target: &'static str| Case { target, object: pod(json!({"containers": []})), ..NO_CASE };
+    assert_eq!(message(in_namespace("pods nowhere/")), r#"namespaces "nowhere" not found"#);
+    assert_eq!(
+        message(in_namespace("pods going/")),
+        r#"pods "p" is forbidden: unable to create new content in namespace going because it is being terminated"#
+    );
+    let missing = admitted(in_namespace("pods bare/")).unwrap_err();
+    assert!(matches!(&missing, Refusal::NotYet { patience, .. } if patience.as_secs() == 1));
+    assert_eq!(
+        missing.into_error().message(),
+        r#"pods "p" is forbidden: error looking up service account bare/default: serviceaccount "default" not found"#
+    );
+    let delete = |target: &'static str| Case { verb: Verb::Delete, target, ..NO_CASE };
+    assert_eq!(
+        message(delete("namespaces kube-system")),
+        r#"namespaces "kube-system" is forbidden: this namespace may not be deleted"#
+    );
+    assert!(admitted(delete("namespaces mine")).is_ok());
+    assert!(admitted(delete("pods going/p")).is_ok());
+}
+
+#[test]
+fn priorities_have_names() {
+    let with = |spec: Value| Case { target: "pods default/", object: pod(spec), ..NO_CASE };
+    let critical = admitted(with(json!({"containers": [], "priorityClassName": "system-node-critical"}))).unwrap();
+    assert_eq!(critical["spec"]["priority"], 2_000_001_000);
+    assert!(
+        message(with(json!({"containers": [], "priorityClassName": "x"})))
+            .ends_with("no PriorityClass with name x was found")
+    );
+    assert!(message(with(json!({"containers": [], "priority": 5}))).contains("(5) must not be provided"));
+    let update = Case {
+        verb: Verb::Update,
+        target: "pods default/p",
+        object: pod(json!({"containers": []})),
+        old: pod(json!({"containers": [], "priority": 7})),
+        ..NO_CASE
+    };
+    assert_eq!(admitted(update).unwrap()["spec"]["priority"], 7);
+}
+
+#[test]
+fn a_new_node_takes_nothing_yet() {
+    let node = admitted(Case { target: "nodes n1", object: json!({"metadata": {"name": "n1"}}), ..NO_CASE }).unwrap();
+    let taint = json!([{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]);
+    assert_eq!(node["spec"]["taints"], taint);
+    assert!(serde_json::from_value::<Node>(node).is_ok());
+}
+
+#[test]
+fn a_kubelet_writes_what_is_its_own() {
+    const N1: &str = "system:node:n1";
+    let mirror = |node: &str| json!({"metadata": {"name": "p", "annotations": {"kubernetes.io/config.mirror": "x"}}, "spec": {"containers": [], "nodeName": node}});
+    let on = |node: &str| pod(json!({"containers": [], "nodeName": node}));
+    let node = |labels: Value| json!({"metadata": {"name": "n1", "labels": labels}});
+    let case = |verb, target, object, old| Case { user: N1, verb, target, object, old };
+    let good = [
+        case(Verb::Create, "pods default/", mirror("n1"), Value::Null),
+        case(Verb::Delete, "pods default/p", Value::Null, on("n1")),
+        case(Verb::Update, "pods/status default/p", on("n1"), on("n1")),
+        case(Verb::Create, "nodes ", node(json!({"kubernetes.io/hostname": "n1", "mine": "x"})), Value::Null),
+        case(Verb::Update, "nodes/status n1", node(json!({})), node(json!({}))),
+    ];
+    for case in good {
+        let target = case.target;
+        assert!(admitted(case).is_ok(), "{target}");
+    }
+    let bad = [
+        (case(Verb::Create, "pods default/", on("n1"), Value::Null), "can only create mirror pods"),
+        (
+            case(Verb::Create, "pods default/", mirror("n2"), Value::Null),
+            "can only create pods with spec.nodeName set to itself",
+        ),
+        (case(Verb::Delete, "pods default/p", Value::Null, on("n2")), "can only delete pods with spec.nodeName"),
+        (case(Verb::Update, "pods default/p", on("n1"), on("n1")), "can only create and delete mirror pods"),
+        (case(Verb::Update, "pods/status default/p", on("n2"), on("n2")), "can only update pod status for pods"),
+        (
+            case(Verb::Create, "nodes ", node(json!({"node-role.kubernetes.io/control-plane": ""})), Value::Null),
+            "is not allowed to set labels: node-role.kubernetes.io/control-plane",
+        ),
+        (
+            case(
+                Verb::Update,
+                "nodes n1",
+                json!({"metadata": {"name": "n1"}, "spec": {"taints": []}}),
+                json!({"metadata": {"name": "n1"}, "spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}}),
+            ),
+            "is not allowed to modify taints",
+        ),
+    ];
+    for (case, expected) in bad {
+        let text = message(case);
+        assert!(text.contains(expected), "{text}");
+    }
+    assert!(serde_json::from_value::<Pod>(mirror("n1")).is_ok());
+}
