@@ -15,7 +15,6 @@ pub mod discovery;
 pub mod health;
 pub mod metrics;
 pub mod overload;
-pub mod decode;
 pub mod patch;
 pub mod registry;
 pub mod request;
