@@ -2,7 +2,8 @@
 //!
 //! A request passes through `request` (what is asked), `authn` and `authz` (by whom, may they), `decode` (is it well
 //! formed), and ends in `resources`, the one read and write path of all kinds, for REST and gRPC alike. Kinds are
-//! entries of `registry`; `admission` says what the cluster's state forbids or fills in. State is behind the `storage` port; reads are served by `cache`.
+//! entries of `registry`; `admission` says what the cluster's state forbids or fills in. State is behind the
+//! `storage` port; reads are served by `cache`.
 
 pub mod admission;
 pub mod authn;
