@@ -1,0 +1,136 @@
+//! Forgets UDP flows whose translation no longer holds, over netlink. TCP needs none of this: its clients notice.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::Ipv4Addr;
+
+use crate::nft::NftError;
+use crate::nft::socket::NetfilterSocket;
+use crate::nft::wire::{self, Attributes, Writer};
+use crate::ruleset::diff::StaleFlow;
+use crate::ruleset::{End, Front};
+use crate::view::Protocol;
+
+const GET: u16 = (1 << 8) | 1;
+const DELETE: u16 = (1 << 8) | 2;
+// Attributes of `linux/netfilter/nfnetlink_conntrack.h`.
+const TUPLE_ORIGINAL: u16 = 1;
+const TUPLE_REPLY: u16 = 2;
+const ID: u16 = 12;
+const ZONE: u16 = 18;
+const TUPLE_IP: u16 = 1;
+const TUPLE_PROTO: u16 = 2;
+const IP_V4_SOURCE: u16 = 1;
+const IP_V4_DESTINATION: u16 = 2;
+const PROTO_NUMBER: u16 = 1;
+const PROTO_SOURCE_PORT: u16 = 2;
+const PROTO_DESTINATION_PORT: u16 = 3;
+const NESTED: u16 = 0x8000;
+
+/// A UDP flow: what the client addressed, and who answers.
+struct Flow<'a> {
+    front: Front,
+    answering: End,
+    attributes: Attributes<'a>,
+}
+
+fn tuple(attributes: Attributes<'_>, ip: u16, port: u16) -> Option<(Ipv4Addr, u16)> {
+    let address: [u8; 4] = attributes.nested(TUPLE_IP)?.find(ip)?.try_into().ok()?;
+    let port: [u8; 2] = attributes.nested(TUPLE_PROTO)?.find(port)?.try_into().ok()?;
+    Some((address.into(), u16::from_be_bytes(port)))
+}
+
+fn udp_flow(attributes: Attributes<'_>) -> Option<Flow<'_>> {
+    let (original, reply) = (attributes.nested(TUPLE_ORIGINAL)?, attributes.nested(TUPLE_REPLY)?);
+    if original.nested(TUPLE_PROTO)?.find(PROTO_NUMBER)? != [Protocol::Udp as u8] {
+        return None;
+    }
+    let (address, port) = tuple(original, IP_V4_DESTINATION, PROTO_DESTINATION_PORT)?;
+    let front = Front { address, protocol: Protocol::Udp, port };
+    let (address, port) = tuple(reply, IP_V4_SOURCE, PROTO_SOURCE_PORT)?;
+    Some(Flow { front, answering: End { address, port }, attributes })
+}
+
+/// Removes the flows that `stale` names. Returns how many. Blocks.
+pub fn forget(socket: &mut NetfilterSocket, stale: &[StaleFlow]) -> Result<usize, NftError> {
+    let stale: BTreeSet<StaleFlow> = stale.iter().copied().collect();
+    let mut doomed: Vec<Vec<u8>> = Vec::new();
+    let mut writer = Writer::default();
+    let sequence = socket.next_sequence();
+    writer.begin(GET, wire::F_REQUEST | wire::F_DUMP, sequence, wire::FAMILY_IPV4, 0);
+    writer.end();
+    send(socket, &writer)?;
+    // A flow that changes meanwhile may be listed twice or not at all; neither harms: new ones follow the new rules.
+    'dump: loop {
+        for message in receive(socket)?.iter().filter(|m| m.sequence == sequence) {
+            match message.kind {
+                wire::NLMSG_DONE => break 'dump,
+                wire::NLMSG_ERROR => return Err(refused("listing flows", message.errno)),
+                _ => doomed.extend(deletion(&stale, Attributes(&message.attributes))),
+            }
+        }
+    }
+    let mut removed = 0;
+    for attributes in doomed {
+        let mut writer = Writer::default();
+        let sequence = socket.next_sequence();
+        writer.begin(DELETE, wire::F_REQUEST | wire::F_ACK, sequence, wire::FAMILY_IPV4, 0);
+        writer.bytes.extend(attributes);
+        writer.end();
+        send(socket, &writer)?;
+        let answer = loop {
+            if let Some(answer) = receive(socket)?.into_iter().find(|m| m.sequence == sequence) {
+                break answer;
+            }
+        };
+        match answer.errno {
+            0 => removed += 1,
+            // It ended by itself.
+            nix::libc::ENOENT => {}
+            errno => return Err(refused("removing a flow", errno)),
+        }
+    }
+    Ok(removed)
+}
+
+/// The attributes of a request to delete the flow, if it is stale.
+fn deletion(stale: &BTreeSet<StaleFlow>, attributes: Attributes<'_>) -> Option<Vec<u8>> {
+    let flow = udp_flow(attributes)?;
+    let untranslated = flow.answering.address == flow.front.address && flow.answering.port == flow.front.port;
+    let end = (!untranslated).then_some(flow.answering);
+    if !stale.contains(&StaleFlow { front: flow.front, end }) {
+        return None;
+    }
+    let mut writer = Writer::default();
+    for (kind, nested) in [(TUPLE_ORIGINAL, NESTED), (ID, 0), (ZONE, 0)] {
+        if let Some(value) = flow.attributes.find(kind) {
+            writer.attribute(kind | nested, value);
+        }
+    }
+    Some(writer.bytes)
+}
+
+/// A received message, kept.
+struct Received {
+    kind: u16,
+    sequence: u32,
+    errno: i32,
+    attributes: Vec<u8>,
+}
+
+fn receive(socket: &mut NetfilterSocket) -> Result<Vec<Received>, NftError> {
+    let bytes = socket.receive().map_err(|source| NftError::Netlink { doing: "reading flows", source })?;
+    let keep = |m: wire::Message<'_>| Received {
+        kind: m.kind,
+        sequence: m.sequence,
+        errno: m.error_number().unwrap_or_default(),
+        attributes: m.attributes().0.to_vec(),
+    };
+    Ok(wire::messages(bytes)?.into_iter().map(keep).collect())
+}
+fn send(socket: &NetfilterSocket, writer: &Writer) -> Result<(), NftError> {
+    socket.send(&writer.bytes).map_err(|source| NftError::Netlink { doing: "asking for flows", source })
+}
+fn refused(doing: &'static str, errno: i32) -> NftError {
+    NftError::Netlink { doing, source: io::Error::from_raw_os_error(errno) }
+}

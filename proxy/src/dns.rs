@@ -1,0 +1,10 @@
+//! Cluster DNS on the node itself: names of Services and pods from what the proxy watches, all else from upstream.
+//!
+//! Follows the Kubernetes DNS-based service discovery specification 1.1.0,
+//! <https://github.com/kubernetes/dns/blob/master/docs/specification.md>. `zone` answers, pure; `forward` asks the
+//! resolvers of the machine; `server` listens on the cluster's DNS address, which `link` puts on a dummy link.
+
+pub mod forward;
+pub mod link;
+pub mod server;
+pub mod zone;

@@ -1,0 +1,181 @@
+//! Asks the machine's own resolvers what is not the cluster's to answer.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::Message;
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::Semaphore;
+
+/// As the C library's resolver: more are not read.
+const RESOLVERS_MAX: usize = 3;
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(1500);
+/// A resolver that did not answer is not asked for so long, unless no other is left.
+const REST_AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// Questions on their way at once; more are refused.
+const IN_FLIGHT_MAX: usize = 256;
+const UDP_ANSWER_MAX: usize = 4096;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardError {
+    #[error("no resolver is configured: /etc/resolv.conf names none but ourselves")]
+    NoResolver,
+    #[error("too many questions are on their way")]
+    Busy,
+    #[error("no resolver answers; the last said")]
+    Unanswered(#[source] io::Error),
+    #[error("all resolvers failed a moment ago")]
+    Resting,
+}
+
+#[derive(Debug)]
+pub struct Forwarder {
+    resolvers: Vec<Resolver>,
+    places: Semaphore,
+}
+
+#[derive(Debug)]
+struct Resolver {
+    address: SocketAddr,
+    resting_until: Mutex<Option<Instant>>,
+}
+
+/// The resolvers that a resolv.conf names, without `own`, which would be ourselves.
+pub fn resolvers(text: &str, own: Ipv4Addr) -> Vec<IpAddr> {
+    let named = text.lines().filter_map(|line| line.trim_start().strip_prefix("nameserver"));
+    let addresses = named.filter_map(|rest| rest.split_whitespace().next()?.parse::<IpAddr>().ok());
+    addresses.filter(|ip| *ip != IpAddr::V4(own)).take(RESOLVERS_MAX).collect()
+}
+
+impl Forwarder {
+    /// Reads `path`; a file that is not there names no resolver.
+    pub fn from_file(path: &Path, own: Ipv4Addr) -> io::Result<Self> {
+        let text = match std::fs::read_to_string(path) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => String::new(),
+            other => other?,
+        };
+        Ok(Self::new(resolvers(&text, own).into_iter().map(|ip| SocketAddr::new(ip, 53)).collect()))
+    }
+    pub fn new(resolvers: Vec<SocketAddr>) -> Self {
+        let resolver = |address| Resolver { address, resting_until: Mutex::new(None) };
+        Self { resolvers: resolvers.into_iter().map(resolver).collect(), places: Semaphore::new(IN_FLIGHT_MAX) }
+    }
+
+    /// Passes a question on, as it came, over the transport it came by, and returns the answer under the same id.
+    pub async fn ask(&self, question: &[u8], tcp: bool) -> Result<Message, ForwardError> {
+        if self.resolvers.is_empty() {
+            return Err(ForwardError::NoResolver);
+        }
+        let _place = self.places.try_acquire().map_err(|_| ForwardError::Busy)?;
+        let mut last = ForwardError::Resting;
+        for resolver in &self.resolvers {
+            let now = Instant::now();
+            if resolver.resting_until.lock().is_some_and(|until| now < until) {
+                continue;
+            }
+            let asked = async {
+                if tcp { ask_tcp(resolver.address, question).await } else { ask_udp(resolver.address, question).await }
+            };
+            let timed_out = |_| Err(io::Error::from(io::ErrorKind::TimedOut));
+            match tokio::time::timeout(ANSWER_TIMEOUT, asked).await.unwrap_or_else(timed_out) {
+                Ok(answer) => {
+                    *resolver.resting_until.lock() = None;
+                    return Ok(answer);
+                }
+                Err(err) => {
+                    *resolver.resting_until.lock() = Some(Instant::now() + REST_AFTER_FAILURE);
+                    last = ForwardError::Unanswered(err);
+                }
+            }
+        }
+        Err(last)
+    }
+}
+
+/// A socket of its own for each question: its random port and a random id are what a forger has to guess.
+async fn ask_udp(resolver: SocketAddr, question: &[u8]) -> io::Result<Message> {
+    let any = if resolver.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(resolver).await?;
+    let (question, id) = with_random_id(question)?;
+    socket.send(&question).await?;
+    let mut buffer = vec![0; UDP_ANSWER_MAX];
+    loop {
+        let len = socket.recv(&mut buffer).await?;
+        // What does not answer this question is not for us.
+        if let Ok(answer) = accept(&buffer[..len], id, &question) {
+            return Ok(answer);
+        }
+    }
+}
+
+async fn ask_tcp(resolver: SocketAddr, question: &[u8]) -> io::Result<Message> {
+    let mut stream = TcpStream::connect(resolver).await?;
+    let (question, id) = with_random_id(question)?;
+    let len = u16::try_from(question.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    stream.write_all(&[&len.to_be_bytes()[..], &question].concat()).await?;
+    let len = stream.read_u16().await?;
+    let mut buffer = vec![0; usize::from(len)];
+    stream.read_exact(&mut buffer).await?;
+    accept(&buffer, id, &question)
+}
+
+fn with_random_id(question: &[u8]) -> io::Result<(Vec<u8>, u16)> {
+    let id: u16 = rand::random();
+    let mut question = question.to_vec();
+    let place = question.get_mut(..2).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    place.copy_from_slice(&id.to_be_bytes());
+    Ok((question, id))
+}
+
+fn accept(bytes: &[u8], id: u16, question: &[u8]) -> io::Result<Message> {
+    let invalid = |err| io::Error::new(io::ErrorKind::InvalidData, err);
+    let answer = Message::from_vec(bytes).map_err(|err| invalid(err.to_string()))?;
+    let asked = Message::from_vec(question).map_err(|err| invalid(err.to_string()))?;
+    if answer.metadata.id != id || answer.queries != asked.queries {
+        return Err(invalid("an answer to another question".into()));
+    }
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolv_conf_table() {
+        let own = Ipv4Addr::new(10, 96, 0, 10);
+        let cases = [
+            (
+                "comments and options are passed over",
+                "# nameserver 9.9.9.9\noptions ndots:5\nnameserver 1.1.1.1\n",
+                "1.1.1.1",
+            ),
+            ("never ourselves", "nameserver 10.96.0.10\nnameserver 8.8.8.8", "8.8.8.8"),
+            (
+                "three at most",
+                "nameserver 1.0.0.1\nnameserver 1.0.0.2\nnameserver 1.0.0.3\nnameserver 1.0.0.4",
+                "1.0.0.1 1.0.0.2 1.0.0.3",
+            ),
+            ("nonsense", "nameserver here\nnameserver\n", ""),
+        ];
+        for (why, text, expected) in cases {
+            let found: Vec<String> = resolvers(text, own).iter().map(ToString::to_string).collect();
+            assert_eq!(found.join(" "), expected, "{why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_an_answer_the_next_question_fails_at_once() {
+        let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let forwarder = Forwarder::new(vec![silent.local_addr().unwrap()]);
+        let question = Message::query().to_vec().unwrap();
+        assert!(matches!(forwarder.ask(&question, false).await, Err(ForwardError::Unanswered(_))));
+        assert!(matches!(forwarder.ask(&question, false).await, Err(ForwardError::Resting)));
+        assert!(matches!(Forwarder::new(vec![]).ask(&question, false).await, Err(ForwardError::NoResolver)));
+    }
+}

@@ -1,0 +1,156 @@
+//! Listens on the cluster's DNS address, UDP and TCP, and answers from the zone or from upstream.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_proto::op::{Edns, MessageType, Metadata, OpCode, ResponseCode};
+use hickory_proto::rr::{DNSClass, Record};
+use hickory_server::Server;
+use hickory_server::net::NetError;
+use hickory_server::net::runtime::Time;
+use hickory_server::net::xfer::Protocol as Transport;
+use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
+use hickory_server::zone_handler::MessageResponseBuilder;
+use parking_lot::RwLock;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio_util::sync::CancellationToken;
+
+use super::forward::Forwarder;
+use super::zone::{Answer, Zone};
+use crate::directory::Directory;
+use crate::ruleset::desired::DNS_PORT;
+
+const TCP_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Answers that one TCP connection may leave unread.
+const TCP_ANSWERS_MAX: usize = 32;
+/// What fits any path without fragments, <https://dnsflagday.net/2020/>.
+const UDP_PAYLOAD_BYTES: u16 = 1232;
+
+pub struct Handler {
+    pub zone: Zone,
+    pub directory: Arc<RwLock<Directory>>,
+    pub forwarder: Forwarder,
+}
+
+/// A reply before it is written.
+struct Reply {
+    answer: Answer,
+    authoritative: bool,
+    truncated: bool,
+    authorities: Vec<Record>,
+}
+
+impl Reply {
+    fn failure(code: ResponseCode) -> Self {
+        let answer = Answer { code, answers: Vec::new(), additionals: Vec::new(), soa: None };
+        Self { answer, authoritative: false, truncated: false, authorities: Vec::new() }
+    }
+}
+
+impl Handler {
+    async fn reply(&self, request: &Request) -> Reply {
+        if request.metadata.message_type != MessageType::Query || request.metadata.op_code != OpCode::Query {
+            return Reply::failure(ResponseCode::NotImp);
+        }
+        let Ok(info) = request.request_info() else { return Reply::failure(ResponseCode::FormErr) };
+        if info.query.query_class() != DNSClass::IN {
+            return Reply::failure(ResponseCode::Refused);
+        }
+        let question = info.query.original();
+        let ours = self.zone.answer(&self.directory.read(), question.name(), question.query_type());
+        if let Some(answer) = ours {
+            return Reply { answer, authoritative: true, truncated: false, authorities: Vec::new() };
+        }
+        match self.forwarder.ask(request.as_slice(), request.protocol() == Transport::Tcp).await {
+            Ok(message) => Reply {
+                answer: Answer {
+                    code: message.metadata.response_code,
+                    answers: message.answers,
+                    additionals: message.additionals,
+                    soa: None,
+                },
+                authoritative: false,
+                truncated: message.metadata.truncation,
+                authorities: message.authorities,
+            },
+            Err(err) => {
+                tracing::debug!(name = %question.name(), %err, "not answered");
+                Reply::failure(ResponseCode::ServFail)
+            }
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl RequestHandler for Handler {
+    async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, mut out: R) -> ResponseInfo {
+        let reply = self.reply(request).await;
+        let mut metadata = Metadata::response_from_request(&request.metadata);
+        metadata.response_code = reply.answer.code;
+        metadata.authoritative = reply.authoritative;
+        metadata.recursion_available = true;
+        metadata.truncation = reply.truncated;
+        let mut builder = MessageResponseBuilder::from_message_request(request);
+        let mut edns = Edns::new();
+        if request.edns.is_some() {
+            edns.set_max_payload(request.max_payload().min(UDP_PAYLOAD_BYTES));
+            builder.edns(&edns);
+        }
+        let Answer { answers, additionals, soa, .. } = &reply.answer;
+        let response = builder.build(metadata, answers, &reply.authorities, soa, additionals);
+        match out.send_response(response).await {
+            Ok(info) => info,
+            Err(err) => {
+                tracing::debug!(%err, client = %request.src(), "an answer could not be sent");
+                failed(metadata)
+            }
+        }
+    }
+}
+
+fn failed(mut metadata: Metadata) -> ResponseInfo {
+    metadata.response_code = ResponseCode::ServFail;
+    hickory_proto::op::Header { metadata, counts: Default::default() }.into()
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DnsError {
+    #[error("cannot listen on {address}: is another DNS server on this address?")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("the DNS server stopped")]
+    Stopped(#[source] NetError),
+}
+
+/// Takes the address; [`Listening::serve`] answers on it.
+pub async fn listen(address: Ipv4Addr, port: Option<u16>) -> Result<Listening, DnsError> {
+    let address = SocketAddr::from((address, port.unwrap_or(DNS_PORT)));
+    let failed = |source| DnsError::Listen { address, source };
+    let udp = UdpSocket::bind(address).await.map_err(failed)?;
+    let tcp = TcpListener::bind(udp.local_addr().map_err(failed)?).await.map_err(failed)?;
+    Ok(Listening { udp, tcp })
+}
+
+#[derive(Debug)]
+pub struct Listening {
+    udp: UdpSocket,
+    tcp: TcpListener,
+}
+
+impl Listening {
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.udp.local_addr()
+    }
+    /// Answers until `stop`.
+    pub async fn serve(self, handler: Handler, stop: &CancellationToken) -> Result<(), DnsError> {
+        let mut server = Server::new(handler);
+        server.register_socket(self.udp);
+        server.register_listener(self.tcp, TCP_IDLE_TIMEOUT, TCP_ANSWERS_MAX);
+        tokio::select! {
+            ended = server.block_until_done() => return ended.map_err(DnsError::Stopped),
+            () = stop.cancelled() => {}
+        }
+        server.shutdown_gracefully().await.map_err(DnsError::Stopped)
+    }
+}
