@@ -6,7 +6,10 @@
 pub mod conntrack;
 pub mod directory;
 pub mod dns;
+pub mod metrics;
 pub mod nft;
 pub mod routes;
 pub mod ruleset;
+pub mod run;
 pub mod view;
+pub mod worker;

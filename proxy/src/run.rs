@@ -1,0 +1,238 @@
+//! The proxy put together: flags, watches, the worker, cluster DNS.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::Arc;
+
+use corten_client::health::Health;
+use corten_client::{CancellationToken, Change, Client, ConnectError, Watch, WorkQueue};
+use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use parking_lot::RwLock;
+use tracing::{info, warn};
+
+use crate::directory::Directory;
+use crate::dns::forward::Forwarder;
+use crate::dns::server::{self, DnsError, Handler};
+use crate::dns::{link, zone::Zone};
+use crate::metrics::Metrics;
+use crate::nft::NftError;
+use crate::routes::apply::NetError;
+use crate::routes::switches::{self, SwitchError};
+use crate::view::{Node, PodPorts, Service, Slice};
+use crate::worker::{CHECK_EVERY, Settings, Work, Worker};
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// corten-proxy: Services, routes between nodes, and cluster DNS, on one node.
+#[derive(Debug, clap::Parser)]
+#[command(name = "corten-proxy", version)]
+pub struct ProxyArgs {
+    #[command(flatten)]
+    pub client: corten_client::Args,
+    /// The name this node is registered under.
+    #[arg(long)]
+    pub node_name: String,
+    /// The addresses of all pods of the cluster.
+    #[arg(long, default_value = "10.244.0.0/16")]
+    pub cluster_cidr: Ipv4Net,
+    /// The address that pods ask for names; answered on every node by its proxy.
+    #[arg(long, default_value = "10.96.0.10")]
+    pub cluster_dns: Ipv4Addr,
+    /// The domain that the cluster's names are in.
+    #[arg(long, default_value = "cluster.local")]
+    pub cluster_domain: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    #[error("the flags do not fit together")]
+    Connect(#[from] ConnectError),
+    #[error("--cluster-domain is no domain name")]
+    Domain(#[source] hickory_proto::ProtoError),
+    #[error(transparent)]
+    Switch(#[from] SwitchError),
+    #[error("rtnetlink cannot be opened")]
+    Netlink(#[source] io::Error),
+    #[error("{0}")]
+    Network(#[from] NetError),
+    #[error("the Service rules cannot be set up")]
+    Rules(#[from] NftError),
+    #[error("cluster DNS cannot be served")]
+    Dns(#[from] DnsError),
+    #[error("{path} cannot be read")]
+    File { path: &'static str, source: io::Error },
+    #[error("--metrics-address cannot be listened on")]
+    Metrics(#[source] io::Error),
+}
+
+/// Runs until `stop`. What was written to the kernel stays there, so that traffic goes on while the proxy restarts.
+pub async fn run(args: ProxyArgs, stop: CancellationToken) -> Result<(), ProxyError> {
+    let client = args.client.connect()?;
+    let cidr = args.cluster_cidr.trunc();
+    let zone = Zone::new(&args.cluster_domain, cidr).map_err(ProxyError::Domain)?;
+    let forwarder = Forwarder::from_file(Path::new(RESOLV_CONF), args.cluster_dns)
+        .map_err(|source| ProxyError::File { path: RESOLV_CONF, source })?;
+    let bridge_sees_ip = switches::set()?;
+    if !bridge_sees_ip {
+        warn!("br_netfilter is not loaded: pods of one node see the node's address on Service traffic among them");
+    }
+    let (connection, network, _) = rtnetlink::new_connection().map_err(ProxyError::Netlink)?;
+    tokio::spawn(connection);
+    link::ensure(&network, args.cluster_dns).await?;
+
+    let health = Health::new();
+    let metrics = Metrics::default();
+    health.metrics(|registry| metrics.register(registry));
+    let directory = Arc::new(RwLock::new(Directory::default()));
+    let queue = WorkQueue::new();
+    let watched = Watched::start(&client, &args.node_name, &directory, &queue, &stop);
+    {
+        let watched = watched.clone();
+        health.ready_when("watches", move || watched.check());
+    }
+    if let Some(address) = args.client.metrics_address {
+        health.serve(address, &stop).await.map_err(ProxyError::Metrics)?;
+    }
+    // Until all is known, rules and names of an earlier run are better than those of half a cluster.
+    if stop.run_until_cancelled(watched.synced()).await.is_none() {
+        return Ok(());
+    }
+    let settings =
+        Settings { node_name: args.node_name, cluster_cidr: cidr, cluster_dns: args.cluster_dns, bridge_sees_ip };
+    let worker = Worker::new(settings, Arc::clone(&directory), network, metrics)?;
+    queue.add(Work::Everything);
+    tokio::spawn(check_now_and_then(queue.clone(), stop.clone()));
+    let working = tokio::spawn(worker.run(queue, stop.clone()));
+    let listening = server::listen(args.cluster_dns, None).await?;
+    if let Err(err) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        warn!(%err, "systemd could not be told that we are ready");
+    }
+    info!(dns = %args.cluster_dns, "serving");
+    listening.serve(Handler { zone, directory, forwarder }, &stop).await?;
+    if let Err(err) = working.await {
+        warn!(%err, "the worker ended badly");
+    }
+    Ok(())
+}
+
+async fn check_now_and_then(queue: WorkQueue<Work>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(CHECK_EVERY)).await.is_some() {
+        queue.add(Work::Everything);
+    }
+}
+
+/// The watches that keep the directory.
+#[derive(Clone)]
+struct Watched {
+    services: corten_client::Cache<Service>,
+    slices: corten_client::Cache<Option<Slice>>,
+    nodes: corten_client::Cache<Node>,
+    pods: corten_client::Cache<Option<PodPorts>>,
+}
+
+impl Watched {
+    fn start(
+        client: &Client,
+        node: &str,
+        directory: &Arc<RwLock<Directory>>,
+        queue: &WorkQueue<Work>,
+        stop: &CancellationToken,
+    ) -> Self {
+        let parts = || (Arc::clone(directory), queue.clone());
+        let (d, q) = parts();
+        let services = Watch::<core::Service>::all(client).start_reduced(
+            stop,
+            |object| Service::from_api(&object),
+            move |change| service_changed(&d, &q, change),
+        );
+        let (d, q) = parts();
+        let name = node.to_owned();
+        let slices = Watch::<EndpointSlice>::all(client).start_reduced(
+            stop,
+            move |object| Slice::from_api(&object, &name),
+            move |change| slice_changed(&d, &q, change),
+        );
+        let (d, q) = parts();
+        let nodes = Watch::<core::Node>::all(client).start_reduced(
+            stop,
+            |object| Node::from_api(&object),
+            move |change| node_changed(&d, &q, change),
+        );
+        let (d, q) = parts();
+        let pods = Watch::<core::Pod>::all(client).fields(&format!("spec.nodeName={node}")).start_reduced(
+            stop,
+            |object| PodPorts::from_api(&object),
+            move |change| pod_changed(&d, &q, change),
+        );
+        Self { services, slices, nodes, pods }
+    }
+    async fn synced(&self) {
+        tokio::join!(self.services.synced(), self.slices.synced(), self.nodes.synced(), self.pods.synced());
+    }
+    fn check(&self) -> Result<(), String> {
+        let kinds = [
+            ("Services", self.services.is_synced()),
+            ("EndpointSlices", self.slices.is_synced()),
+            ("Nodes", self.nodes.is_synced()),
+            ("Pods", self.pods.is_synced()),
+        ];
+        match kinds.iter().find(|(_, synced)| !synced) {
+            Some((kind, _)) => Err(format!("not all {kind} are known yet")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn service_changed(directory: &RwLock<Directory>, queue: &WorkQueue<Work>, change: Change<'_, Service>) {
+    match change {
+        Change::Set { old: Some(old), new, .. } if old == new => {}
+        Change::Set { key, new, .. } => {
+            directory.write().set_service(Arc::clone(new));
+            queue.add(Work::service(key));
+        }
+        Change::Removed { key, .. } => {
+            directory.write().remove_service(key);
+            queue.add(Work::service(key));
+        }
+        Change::Synced => {}
+    }
+}
+
+fn slice_changed(directory: &RwLock<Directory>, queue: &WorkQueue<Work>, change: Change<'_, Option<Slice>>) {
+    let concerned = match change {
+        Change::Set { old: Some(old), new, .. } if old == new => return,
+        Change::Set { key, new, .. } => directory.write().set_slice(key, new.as_ref().clone().map(Arc::new)),
+        Change::Removed { key, .. } => directory.write().set_slice(key, None),
+        Change::Synced => return,
+    };
+    concerned.iter().for_each(|service| queue.add(Work::service(service)));
+}
+
+fn node_changed(directory: &RwLock<Directory>, queue: &WorkQueue<Work>, change: Change<'_, Node>) {
+    match change {
+        // Heartbeats and conditions are nothing to us.
+        Change::Set { old: Some(old), new, .. } if old == new => return,
+        Change::Set { new, .. } => directory.write().set_node(Arc::clone(new)),
+        Change::Removed { key, .. } => directory.write().remove_node(&key.name),
+        Change::Synced => return,
+    }
+    queue.add(Work::Everything);
+}
+
+fn pod_changed(directory: &RwLock<Directory>, queue: &WorkQueue<Work>, change: Change<'_, Option<PodPorts>>) {
+    match change {
+        Change::Set { old, new, .. } if old.map_or(new.is_none(), |old| old == new) => {}
+        Change::Set { key, new, .. } => {
+            directory.write().set_pod(key, new.as_ref().clone().map(Arc::new));
+            queue.add(Work::pod(key));
+        }
+        Change::Removed { key, .. } => {
+            directory.write().set_pod(key, None);
+            queue.add(Work::pod(key));
+        }
+        Change::Synced => {}
+    }
+}
