@@ -1,8 +1,12 @@
 //! The node's cgroup tree: `kubepods`, its QoS levels, and a cgroup with limits for every pod. v1 and v2.
 
+mod hierarchy;
+
 use std::path::PathBuf;
 
 use corten_api::pod::Qos;
+
+pub use hierarchy::{Hierarchy, Usage};
 
 /// The cgroup of a pod from the hierarchy's root: what [`crate::runtime::SandboxSpec::cgroup_parent`] takes.
 /// `root` is `--cgroup-root`: `/` or `/some/parent`.

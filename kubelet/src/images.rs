@@ -1,6 +1,10 @@
 //! The image port: makes sure an image is on the node, and says what is in it.
 
+pub mod auth;
+pub mod containerd;
+mod documents;
 pub mod fake;
+mod pull;
 pub mod reference;
 
 use std::time::Duration;
@@ -16,7 +20,7 @@ pub enum PullPolicy {
 }
 
 /// Who to be at one registry, from a pull secret.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RegistryAuth {
     /// Host with port if any, and a path prefix if the secret has one: `docker.io`, `reg.example:5000/team`.
     pub registry: String,
@@ -122,4 +126,18 @@ pub enum ImageError {
     BadImage { image: String, why: String },
     #[error("the runtime's image store failed while {doing}: {why}")]
     Store { doing: &'static str, why: String },
+}
+
+/// An error with its causes, in one line: these errors are shared between callers, and sources cannot be cloned.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let next_text = next.to_string();
+        if !text.contains(&next_text) {
+            text = format!("{text}: {next_text}");
+        }
+        cause = next.source();
+    }
+    text
 }

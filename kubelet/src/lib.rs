@@ -2,6 +2,7 @@
 
 pub mod cgroup;
 pub mod images;
+pub mod logs;
 pub mod network;
 pub mod runtime;
 pub mod server;

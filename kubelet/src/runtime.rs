@@ -107,6 +107,8 @@ pub enum RuntimeError {
     Refused { doing: &'static str, message: String },
     #[error("command timed out after {}s", after.as_secs_f64())]
     Timeout { after: Duration },
+    #[error("{id} exists already")]
+    Exists { id: String },
     #[error("the runtime closed the session with {id} before the process ended")]
     SessionLost { id: String },
     #[error("{doing} {path}")]

@@ -1,0 +1,245 @@
+//! Manifests, indexes and image configs: taken apart, and what of them is written on containerd's records. Pure.
+//!
+//! <https://github.com/opencontainers/image-spec>
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use sha2::Digest;
+
+use super::{ImageConfig, ImageHandle, ImageInfo};
+use crate::runtime::containerd::store::{Blob, ImageRecord};
+
+const ID_LABEL: &str = "corten.io/image.id";
+const SIZE_LABEL: &str = "corten.io/image.size";
+/// More layers than the kernel's overlay can stack.
+const LAYERS_MAX: usize = 500;
+
+/// A manifest or index with its digest.
+#[derive(Clone, Debug)]
+pub(super) struct Document {
+    pub(super) bytes: Bytes,
+    pub(super) digest: String,
+    media_type: String,
+}
+
+impl Document {
+    pub(super) fn of(bytes: Bytes) -> Self {
+        let digest = digest_of(&bytes);
+        let media_type = serde_json::from_slice::<AnyManifest>(&bytes).map(|m| m.kind()).unwrap_or_default();
+        Self { bytes, digest, media_type }
+    }
+    pub(super) fn blob(&self) -> Blob {
+        Blob { media_type: self.media_type.clone(), digest: self.digest.clone(), size_bytes: self.bytes.len() as u64 }
+    }
+}
+
+pub(super) fn digest_of(bytes: &[u8]) -> String {
+    let hex: String = sha2::Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+#[derive(Debug)]
+pub(super) enum Parsed {
+    Manifest(Manifest),
+    /// The digest of the manifest for this machine.
+    Index {
+        chosen: String,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Manifest {
+    pub(super) config: Blob,
+    pub(super) layers: Vec<Blob>,
+}
+
+#[derive(Debug)]
+pub(super) struct Config {
+    pub(super) image: ImageConfig,
+    pub(super) diff_ids: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AnyManifest {
+    #[serde(default)]
+    media_type: String,
+    #[serde(default)]
+    schema_version: u32,
+    config: Option<Descriptor>,
+    #[serde(default)]
+    layers: Vec<Descriptor>,
+    manifests: Option<Vec<Descriptor>>,
+}
+
+impl AnyManifest {
+    /// The media type may be left out of OCI documents.
+    fn kind(&self) -> String {
+        match (self.media_type.as_str(), &self.manifests) {
+            ("", Some(_)) => "application/vnd.oci.image.index.v1+json".into(),
+            ("", None) => "application/vnd.oci.image.manifest.v1+json".into(),
+            (given, _) => given.into(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    media_type: String,
+    digest: String,
+    size: u64,
+    platform: Option<Platform>,
+}
+
+#[derive(Deserialize)]
+struct Platform {
+    os: String,
+    architecture: String,
+}
+
+impl From<Descriptor> for Blob {
+    fn from(d: Descriptor) -> Self {
+        Self { media_type: d.media_type, digest: d.digest, size_bytes: d.size }
+    }
+}
+
+pub(super) fn parse(document: &Document) -> Result<Parsed, String> {
+    let any: AnyManifest =
+        serde_json::from_slice(&document.bytes).map_err(|e| format!("its manifest cannot be read: {e}"))?;
+    if any.schema_version != 2 {
+        return Err(format!("manifests of schema version {} are not supported", any.schema_version));
+    }
+    if let Some(manifests) = any.manifests {
+        let fits = |d: &&Descriptor| d.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == "amd64");
+        let chosen = manifests.iter().find(fits).ok_or("no matching manifest for linux/amd64 in its index")?;
+        return Ok(Parsed::Index { chosen: chosen.digest.clone() });
+    }
+    let config = any.config.ok_or("its manifest names no config")?.into();
+    let layers: Vec<Blob> = any.layers.into_iter().map(Blob::from).collect();
+    if layers.is_empty() || layers.len() > LAYERS_MAX {
+        return Err(format!("it has {} layers: it is no container image", layers.len()));
+    }
+    Ok(Parsed::Manifest(Manifest { config, layers }))
+}
+
+pub(super) fn config(bytes: &[u8]) -> Result<Config, String> {
+    #[derive(Deserialize)]
+    struct Whole {
+        #[serde(default)]
+        config: Option<Inner>,
+        rootfs: RootFs,
+    }
+    #[derive(Deserialize)]
+    struct RootFs {
+        diff_ids: Vec<String>,
+    }
+    // Docker writes null for what is empty.
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Inner {
+        user: Option<String>,
+        env: Option<Vec<String>>,
+        entrypoint: Option<Vec<String>>,
+        cmd: Option<Vec<String>>,
+        working_dir: Option<String>,
+        volumes: Option<std::collections::BTreeMap<String, serde_json::Value>>,
+        stop_signal: Option<String>,
+    }
+    let whole: Whole = serde_json::from_slice(bytes).map_err(|e| format!("its config cannot be read: {e}"))?;
+    let inner = whole.config.unwrap_or_default();
+    let image = ImageConfig {
+        entrypoint: inner.entrypoint.unwrap_or_default(),
+        cmd: inner.cmd.unwrap_or_default(),
+        env: inner.env.unwrap_or_default(),
+        working_dir: inner.working_dir.filter(|d| !d.is_empty()),
+        user: inner.user.unwrap_or_default(),
+        volumes: inner.volumes.unwrap_or_default().into_keys().collect(),
+        stop_signal: inner.stop_signal.unwrap_or_default(),
+    };
+    Ok(Config { image, diff_ids: whole.rootfs.diff_ids })
+}
+
+/// The name of each layer's snapshot: it says what all layers up to it are.
+/// <https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid>
+pub(super) fn chain_ids(diff_ids: &[String]) -> Vec<String> {
+    let chained = diff_ids.iter().scan(String::new(), |parent, diff_id| {
+        *parent = if parent.is_empty() { diff_id.clone() } else { digest_of(format!("{parent} {diff_id}").as_bytes()) };
+        Some(parent.clone())
+    });
+    chained.collect()
+}
+
+/// What a manifest holds on to, in the words of containerd's garbage collector.
+pub(super) fn manifest_labels(manifest: &Manifest) -> HashMap<String, String> {
+    let config = [("containerd.io/gc.ref.content.config".to_owned(), manifest.config.digest.clone())];
+    // Layers are unpacked; their blobs may go. So only the config is held.
+    config.into()
+}
+
+pub(super) fn record_labels(handle: &ImageHandle) -> HashMap<String, String> {
+    [(ID_LABEL.to_owned(), handle.id.clone()), (SIZE_LABEL.to_owned(), handle.size_bytes.to_string())].into()
+}
+
+/// The image a record belongs to, if it is one of ours.
+pub(super) fn record_id(record: &ImageRecord) -> Option<&str> {
+    record.labels.get(ID_LABEL).map(String::as_str)
+}
+
+/// Records that name the same image become one entry.
+pub(super) fn summarise(records: &[ImageRecord]) -> Vec<ImageInfo> {
+    let mut by_id: std::collections::BTreeMap<&str, ImageInfo> = std::collections::BTreeMap::new();
+    for record in records {
+        let Some(id) = record_id(record) else { continue };
+        let size_bytes = record.labels.get(SIZE_LABEL).and_then(|s| s.parse().ok()).unwrap_or(0);
+        let entry = by_id.entry(id).or_insert_with(|| ImageInfo { id: id.into(), names: Vec::new(), size_bytes });
+        entry.names.push(record.name.clone());
+    }
+    by_id.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chain_ids_follow_the_specification() {
+        let diff_ids: Vec<String> = ["sha256:a", "sha256:b", "sha256:c"].map(str::to_owned).into();
+        let second = digest_of(b"sha256:a sha256:b");
+        let third = digest_of(format!("{second} sha256:c").as_bytes());
+        assert_eq!(chain_ids(&diff_ids), ["sha256:a".to_owned(), second, third]);
+    }
+
+    #[test]
+    fn bad_manifests_are_refused_with_a_reason() {
+        let parse = |text: &'static str| parse(&Document::of(Bytes::from_static(text.as_bytes())));
+        let cases = [
+            ("not json", "{", "cannot be read"),
+            ("schema 1", r#"{"schemaVersion":1}"#, "schema version 1"),
+            ("no platform", r#"{"schemaVersion":2,"manifests":[]}"#, "linux/amd64"),
+            ("no config", r#"{"schemaVersion":2,"layers":[]}"#, "names no config"),
+            (
+                "no layers",
+                r#"{"schemaVersion":2,"config":{"mediaType":"c","digest":"d","size":1},"layers":[]}"#,
+                "no container image",
+            ),
+        ];
+        for (why, text, expected) in cases {
+            assert!(parse(text).unwrap_err().contains(expected), "{why}");
+        }
+        let index = r#"{"schemaVersion":2,"manifests":[
+            {"mediaType":"m","digest":"sha256:arm","size":1,"platform":{"os":"linux","architecture":"arm64"}},
+            {"mediaType":"m","digest":"sha256:amd","size":1,"platform":{"os":"linux","architecture":"amd64"}}]}"#;
+        assert!(matches!(parse(index), Ok(Parsed::Index { chosen }) if chosen == "sha256:amd"));
+    }
+
+    #[test]
+    fn nulls_in_a_config_are_nothing() {
+        let text = br#"{"config":{"Cmd":null,"Env":null,"Entrypoint":["/x"],"Volumes":{"/data":{}}},"rootfs":{"diff_ids":["sha256:a"]}}"#;
+        let config = config(text).unwrap();
+        assert_eq!((config.image.entrypoint, config.image.volumes), (vec!["/x".to_owned()], vec!["/data".to_owned()]));
+        assert!(super::config(b"{}").is_err());
+    }
+}

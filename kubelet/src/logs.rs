@@ -1,0 +1,12 @@
+//! Containers' logs in CRI format: the process that writes them, and how they are read and followed.
+//!
+//! A line is `<RFC 3339 time with nanoseconds> <stdout|stderr> <F|P> <content>`; `P` says that the content goes on in the
+//! next line of its stream.
+//! <https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md>
+
+mod line;
+pub mod logger;
+mod reader;
+
+pub use line::{Line, Stream};
+pub use reader::{LogError, LogOptions, read};

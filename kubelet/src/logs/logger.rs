@@ -1,0 +1,255 @@
+//! The logger: one small process per container that copies its output into its log. It outlives the kubelet and containerd.
+//!
+//! containerd's shim starts it as `corten-kubelet log /path` with the container's stdout as descriptor 3, its stderr as 4, and 5
+//! to close when ready. One thread, no runtime, no allocation that grows: there is one of these for every container.
+#![allow(unsafe_code, reason = "descriptors that the shim passes by number, and a signal to be ignored")]
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, FromRawFd, RawFd};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigHandler, Signal, signal};
+
+use super::line::{self, CONTENT_MAX_BYTES, Stream};
+
+/// The one query key of the logger's `binary://` address: containerd passes it as the first argument.
+pub const QUERY_KEY: &str = "log";
+/// `containerLogMaxSize`: a log that is larger makes room for a new one.
+const FILE_MAX_BYTES: u64 = 10 * 1024 * 1024;
+/// `containerLogMaxFiles` without the one that is written.
+const OLD_FILES_MAX: usize = 4;
+/// Output without a newline (a prompt) is written as a part when nothing follows for this long.
+const PART_AFTER_MS: u16 = 20;
+
+const STDOUT: RawFd = 3;
+const STDERR: RawFd = 4;
+const READY: RawFd = 5;
+
+/// The log's path if this process was started as a logger. To be asked before anything else is done.
+pub fn log_path_from_args() -> Option<PathBuf> {
+    let mut args = std::env::args_os().skip(1);
+    let is_logger = args.next().is_some_and(|key| key == QUERY_KEY);
+    let path = args.next()?;
+    (is_logger && args.next().is_none()).then(|| path.into())
+}
+
+/// Copies until both streams are at their end. Trouble with the log loses output; it never blocks the container.
+pub fn run(path: &Path) {
+    for ignored in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE] {
+        // SAFETY: ignoring a signal installs no handler. The shim sends SIGTERM before the last output is read.
+        let _ = unsafe { signal(ignored, SigHandler::SigIgn) };
+    }
+    // SAFETY: the shim made these three for us and nobody else in this process knows them.
+    let (stdout, stderr, ready) =
+        unsafe { (File::from_raw_fd(STDOUT), File::from_raw_fd(STDERR), File::from_raw_fd(READY)) };
+    let mut log = Log::new(path.into());
+    log.open();
+    drop(ready);
+    copy(stdout, stderr, &mut log);
+}
+
+struct Source {
+    pipe: Option<File>,
+    stream: Stream,
+    /// An unfinished line, at most `CONTENT_MAX_BYTES`.
+    pending: Vec<u8>,
+}
+
+impl Source {
+    fn new(pipe: File, stream: Stream) -> Self {
+        Self { pipe: Some(pipe), stream, pending: Vec::new() }
+    }
+
+    /// Takes what is there and writes all whole lines of it.
+    fn take(&mut self, log: &mut Log) {
+        let Some(pipe) = &mut self.pipe else { return };
+        let mut chunk = [0; CONTENT_MAX_BYTES];
+        let room = CONTENT_MAX_BYTES - self.pending.len();
+        let count = match pipe.read(&mut chunk[..room]) {
+            Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => return,
+            // A terminal's other side shows as EIO when it is closed.
+            Ok(0) | Err(_) => {
+                self.pipe = None;
+                return self.flush_part(log);
+            }
+            Ok(count) => count,
+        };
+        let mut rest = &chunk[..count];
+        let mut out = Vec::new();
+        let now = Timestamp::now();
+        while let Some(end) = rest.iter().position(|b| *b == b'\n') {
+            self.pending.extend_from_slice(&rest[..end]);
+            line::write(&mut out, now, self.stream, false, &self.pending);
+            self.pending.clear();
+            rest = &rest[end + 1..];
+        }
+        self.pending.extend_from_slice(rest);
+        log.append(&out);
+        if self.pending.len() == CONTENT_MAX_BYTES {
+            self.flush_part(log);
+        }
+    }
+
+    fn flush_part(&mut self, log: &mut Log) {
+        if !self.pending.is_empty() {
+            let mut out = Vec::new();
+            line::write(&mut out, Timestamp::now(), self.stream, true, &self.pending);
+            self.pending.clear();
+            log.append(&out);
+        }
+    }
+}
+
+fn copy(stdout: File, stderr: File, log: &mut Log) {
+    let mut sources = [Source::new(stdout, Stream::Stdout), Source::new(stderr, Stream::Stderr)];
+    loop {
+        let mut waiting = Vec::new();
+        let mut of = Vec::new();
+        for (at, source) in sources.iter().enumerate() {
+            if let Some(pipe) = &source.pipe {
+                waiting.push(PollFd::new(pipe.as_fd(), PollFlags::POLLIN));
+                of.push(at);
+            }
+        }
+        if waiting.is_empty() {
+            return;
+        }
+        let unfinished = sources.iter().any(|s| !s.pending.is_empty());
+        let timeout = if unfinished { PollTimeout::from(PART_AFTER_MS) } else { PollTimeout::NONE };
+        let count = poll(&mut waiting, timeout);
+        let ready: Vec<usize> =
+            waiting.iter().zip(of).filter(|(fd, _)| fd.any().unwrap_or(true)).map(|(_, at)| at).collect();
+        match count {
+            Ok(0) => sources.iter_mut().for_each(|s| s.flush_part(log)),
+            Ok(_) => ready.into_iter().for_each(|at| sources[at].take(log)),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// The file that is written, and its size.
+struct Log {
+    path: PathBuf,
+    file: Option<File>,
+    bytes: u64,
+}
+
+impl Log {
+    fn new(path: PathBuf) -> Self {
+        Self { path, file: None, bytes: 0 }
+    }
+
+    fn open(&mut self) {
+        self.file = OpenOptions::new().create(true).append(true).open(&self.path).ok();
+        self.bytes = self.file.as_ref().and_then(|f| f.metadata().ok()).map_or(0, |m| m.len());
+    }
+
+    /// One write per call, so that a reader never sees half of it.
+    fn append(&mut self, lines: &[u8]) {
+        if lines.is_empty() {
+            return;
+        }
+        if self.file.is_none() {
+            self.open();
+        }
+        let Some(file) = &mut self.file else { return };
+        // A full disk: these lines are lost, the container goes on, the next ones are tried again.
+        if file.write_all(lines).is_ok() {
+            self.bytes += lines.len() as u64;
+        }
+        if self.bytes > FILE_MAX_BYTES {
+            self.rotate();
+        }
+    }
+
+    fn rotate(&mut self) {
+        let stamp = format!("{:.9}", Timestamp::now()).replace([':', '-'], "");
+        let mut old_path = self.path.clone().into_os_string();
+        old_path.push(format!(".{stamp}"));
+        if std::fs::rename(&self.path, old_path).is_ok() {
+            self.file = None;
+            self.open();
+            remove_oldest(&self.path);
+        } else {
+            // Not now; do not try again at every line.
+            self.bytes = 0;
+        }
+    }
+}
+
+/// The rotated files of a log, oldest first.
+pub fn rotated(path: &Path) -> Vec<PathBuf> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else { return Vec::new() };
+    let prefix = format!("{name}.");
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let ours = entries.filter(|e| e.file_name().to_str().is_some_and(|n| n.starts_with(&prefix)));
+    let mut all: Vec<PathBuf> = ours.map(|e| e.path()).collect();
+    all.sort();
+    all
+}
+
+fn remove_oldest(path: &Path) {
+    let all = rotated(path);
+    let surplus = all.len().saturating_sub(OLD_FILES_MAX);
+    for old in &all[..surplus] {
+        // Somebody else was quicker, or it will be tried at the next rotation.
+        let _ = std::fs::remove_file(old);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logs::Line;
+
+    fn pipe() -> (File, File) {
+        let (read, write) = nix::unistd::pipe().unwrap();
+        (read.into(), write.into())
+    }
+
+    #[test]
+    fn output_becomes_lines_and_long_ones_parts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let ((out_r, mut out_w), (err_r, mut err_w)) = (pipe(), pipe());
+        let writer = std::thread::spawn(move || {
+            out_w.write_all(b"one\ntwo\n").unwrap();
+            err_w.write_all(b"oops\n").unwrap();
+            out_w.write_all(&[b'x'; CONTENT_MAX_BYTES + 10]).unwrap();
+            out_w.write_all(b"\nlast without newline").unwrap();
+        });
+        copy(out_r, err_r, &mut Log::new(path.clone()));
+        writer.join().unwrap();
+        let text = std::fs::read(&path).unwrap();
+        let lines: Vec<Line<'_>> =
+            text.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| Line::parse(l).unwrap()).collect();
+        let stderr: Vec<_> = lines.iter().filter(|l| l.stream == Stream::Stderr).map(|l| l.content).collect();
+        assert_eq!(stderr, [b"oops"]);
+        let stdout = lines.iter().filter(|l| l.stream == Stream::Stdout);
+        let whole: Vec<u8> =
+            stdout.flat_map(|l| l.content.iter().copied().chain((!l.partial).then_some(b'\n'))).collect();
+        let mut expected = b"one\ntwo\n".to_vec();
+        expected.extend([b'x'; CONTENT_MAX_BYTES + 10]);
+        expected.extend(b"\nlast without newline");
+        assert_eq!(whole, expected, "joined by their tags the lines are what was written");
+        assert!(lines.iter().all(|l| l.content.len() <= CONTENT_MAX_BYTES));
+    }
+
+    #[test]
+    fn a_large_log_makes_room_and_old_ones_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let mut log = Log::new(path.clone());
+        for _ in 0..OLD_FILES_MAX + 2 {
+            log.open();
+            log.bytes = FILE_MAX_BYTES;
+            log.append(b"line\n");
+        }
+        assert_eq!(rotated(&path).len(), OLD_FILES_MAX);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0, "a new file takes what comes next");
+    }
+}

@@ -1,0 +1,277 @@
+//! Reads a log: its tail, from a time on, one stream, up to a size, and what is still to come.
+
+use std::io::{self, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::sync::mpsc;
+
+use super::line::{Line, Stream};
+
+/// How a reader waits for more: as long as nothing comes, this long between looks.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+const CHUNK_BYTES: usize = 64 * 1024;
+/// A line is at most 16 KiB and its head; what is longer is no line.
+const LINE_MAX_BYTES: usize = 64 * 1024;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogOptions {
+    /// Only the last so many lines.
+    pub tail_lines: Option<u64>,
+    pub since: Option<Timestamp>,
+    pub timestamps: bool,
+    /// Output ends after so many bytes.
+    pub limit_bytes: Option<u64>,
+    /// Only this stream.
+    pub stream: Option<Stream>,
+    /// Wait for more while the container runs.
+    pub follow: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    #[error("the container has no log yet: it has not started")]
+    Missing,
+    #[error("reading the log {}", path.display())]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Sends the log's content with its stream to `out` until its end, or, when following, until `is_running` says no and all
+/// is read. Ends early when nobody receives.
+pub async fn read(
+    path: &Path,
+    options: &LogOptions,
+    is_running: impl Fn() -> bool,
+    out: &mpsc::Sender<(Stream, Bytes)>,
+) -> Result<(), LogError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => LogError::Missing,
+        _ => LogError::Io { path: path.into(), source },
+    };
+    let mut file = File::open(path).await.map_err(failed)?;
+    let start = match options.tail_lines {
+        Some(lines) => tail_offset(&mut file, lines).await.map_err(failed)?,
+        None => 0,
+    };
+    file.seek(SeekFrom::Start(start)).await.map_err(failed)?;
+    let mut printer = Printer { options, sent_bytes: 0, at_line_start: [true; 2], pending: Vec::new() };
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        // Asked before the read: what was written before the container ended is then surely read.
+        let more_to_come = options.follow && is_running();
+        let count = file.read(&mut chunk).await.map_err(failed)?;
+        if count > 0 {
+            if printer.print(&chunk[..count], out).await.is_break() {
+                return Ok(());
+            }
+        } else if let Some(next) = rotated_away(path, &file).await {
+            file = next;
+        } else if !more_to_come {
+            return Ok(());
+        } else {
+            tokio::select! {
+                () = out.closed() => return Ok(()),
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+}
+
+/// The new file, if the one that is read was moved away.
+async fn rotated_away(path: &Path, open: &File) -> Option<File> {
+    let (now, ours) = (tokio::fs::metadata(path).await.ok()?, open.metadata().await.ok()?);
+    if now.ino() == ours.ino() {
+        return None;
+    }
+    File::open(path).await.ok()
+}
+
+/// Where the last `lines` lines begin.
+async fn tail_offset(file: &mut File, lines: u64) -> io::Result<u64> {
+    let end = file.metadata().await?.len();
+    if lines == 0 {
+        return Ok(end);
+    }
+    let mut found = 0;
+    let mut at = end;
+    let mut chunk = vec![0; CHUNK_BYTES];
+    while at > 0 {
+        let from = at.saturating_sub(CHUNK_BYTES as u64);
+        let part = &mut chunk[..usize::try_from(at - from).unwrap_or(CHUNK_BYTES)];
+        file.seek(SeekFrom::Start(from)).await?;
+        file.read_exact(part).await?;
+        for (offset, _) in part.iter().enumerate().rev().filter(|(_, b)| **b == b'\n') {
+            let after = from + offset as u64 + 1;
+            // The newline at the very end closes the last line; it does not begin one.
+            if after < end {
+                found += 1;
+                if found == lines {
+                    return Ok(after);
+                }
+            }
+        }
+        at = from;
+    }
+    Ok(0)
+}
+
+struct Printer<'a> {
+    options: &'a LogOptions,
+    sent_bytes: u64,
+    /// By stream: a time stamp goes only before the first part of a line.
+    at_line_start: [bool; 2],
+    pending: Vec<u8>,
+}
+
+impl Printer<'_> {
+    async fn print(&mut self, chunk: &[u8], out: &mpsc::Sender<(Stream, Bytes)>) -> std::ops::ControlFlow<()> {
+        use std::ops::ControlFlow::{Break, Continue};
+        self.pending.extend_from_slice(chunk);
+        let mut text = std::mem::take(&mut self.pending);
+        let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |last| last + 1);
+        let mut batch: Option<(Stream, Vec<u8>)> = None;
+        for line in text[..whole].split(|b| *b == b'\n').filter_map(Line::parse) {
+            let Some(piece) = self.render(&line) else { continue };
+            match &mut batch {
+                Some((stream, bytes)) if *stream == line.stream => bytes.extend_from_slice(&piece),
+                _ => {
+                    if let Some((stream, bytes)) = batch.replace((line.stream, piece))
+                        && self.send(stream, bytes, out).await.is_break()
+                    {
+                        return Break(());
+                    }
+                }
+            }
+        }
+        if let Some((stream, bytes)) = batch
+            && self.send(stream, bytes, out).await.is_break()
+        {
+            return Break(());
+        }
+        text.drain(..whole);
+        if text.len() <= LINE_MAX_BYTES {
+            self.pending = text;
+        }
+        Continue(())
+    }
+
+    fn render(&mut self, line: &Line<'_>) -> Option<Vec<u8>> {
+        if self.options.stream.is_some_and(|only| only != line.stream)
+            || self.options.since.is_some_and(|s| line.at < s)
+        {
+            return None;
+        }
+        let at_start = &mut self.at_line_start[line.stream as usize];
+        let mut piece = Vec::with_capacity(line.content.len() + 1);
+        if self.options.timestamps && *at_start {
+            piece.extend_from_slice(line.at_text.as_bytes());
+            piece.push(b' ');
+        }
+        piece.extend_from_slice(line.content);
+        if !line.partial {
+            piece.push(b'\n');
+        }
+        *at_start = !line.partial;
+        Some(piece)
+    }
+
+    async fn send(
+        &mut self,
+        stream: Stream,
+        mut bytes: Vec<u8>,
+        out: &mpsc::Sender<(Stream, Bytes)>,
+    ) -> std::ops::ControlFlow<()> {
+        use std::ops::ControlFlow::{Break, Continue};
+        let left = self.options.limit_bytes.map_or(u64::MAX, |limit| limit - self.sent_bytes);
+        bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        self.sent_bytes += bytes.len() as u64;
+        let full = self.options.limit_bytes == Some(self.sent_bytes);
+        if out.send((stream, bytes.into())).await.is_err() || full { Break(()) } else { Continue(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str = "2023-11-14T22:13:20.000000001Z stdout F one\n\
+        2023-11-14T22:13:21.000000000Z stderr F err\n\
+        torn li\n\
+        2023-11-14T22:13:22.000000000Z stdout P tw\n\
+        2023-11-14T22:13:22.500000000Z stdout F o\n\
+        2023-11-14T22:13:23.000000000Z stdout P end";
+
+    async fn all(options: LogOptions) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        std::fs::write(&path, format!("{LOG}\n")).unwrap();
+        let (tx, mut rx) = mpsc::channel(100);
+        read(&path, &options, || false, &tx).await.unwrap();
+        drop(tx);
+        let mut text = Vec::new();
+        while let Some((_, bytes)) = rx.recv().await {
+            text.extend_from_slice(&bytes);
+        }
+        String::from_utf8(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn options_table() {
+        let none = LogOptions::default();
+        let cases = [
+            ("all, parts joined", none.clone(), "one\nerr\ntwo\nend"),
+            ("one stream", LogOptions { stream: Some(Stream::Stderr), ..none.clone() }, "err\n"),
+            ("tail counts lines of the file", LogOptions { tail_lines: Some(3), ..none.clone() }, "two\nend"),
+            ("tail of nothing", LogOptions { tail_lines: Some(0), ..none.clone() }, ""),
+            ("tail of more than there is", LogOptions { tail_lines: Some(99), ..none.clone() }, "one\nerr\ntwo\nend"),
+            ("since", LogOptions { since: Some("2023-11-14T22:13:22.1Z".parse().unwrap()), ..none.clone() }, "o\nend"),
+            ("limit", LogOptions { limit_bytes: Some(6), ..none.clone() }, "one\ner"),
+            ("limit of nothing", LogOptions { limit_bytes: Some(0), ..none.clone() }, ""),
+            (
+                "time stamps once a line",
+                LogOptions { timestamps: true, tail_lines: Some(3), ..none },
+                "2023-11-14T22:13:22.000000000Z two\n2023-11-14T22:13:23.000000000Z end",
+            ),
+        ];
+        for (why, options, expected) in cases {
+            assert_eq!(all(options).await, expected, "{why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn following_goes_on_in_the_new_file_after_a_rotation() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        std::fs::write(&path, "2023-11-14T22:13:20Z stdout F one\n").unwrap();
+        let (tx, mut rx) = mpsc::channel(10);
+        let running = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let (follow_path, is_running) = (path.clone(), running.clone());
+        let follower = tokio::spawn(async move {
+            let options = LogOptions { follow: true, ..LogOptions::default() };
+            read(&follow_path, &options, || is_running.load(std::sync::atomic::Ordering::SeqCst), &tx).await
+        });
+        assert_eq!(rx.recv().await.unwrap().1, "one\n");
+        std::fs::rename(&path, dir.path().join("0.log.old")).unwrap();
+        std::fs::write(&path, "2023-11-14T22:13:21Z stdout F two\n").unwrap();
+        assert_eq!(rx.recv().await.unwrap().1, "two\n");
+        running.store(false, std::sync::atomic::Ordering::SeqCst);
+        follower.await.unwrap().unwrap();
+        assert!(rx.recv().await.is_none(), "it ends with the container");
+    }
+
+    #[tokio::test]
+    async fn a_log_that_is_not_there_is_said_to_be_missing() {
+        let (tx, _rx) = mpsc::channel(1);
+        let result = read(Path::new("/nowhere/0.log"), &LogOptions::default(), || false, &tx).await;
+        assert!(matches!(result, Err(LogError::Missing)));
+    }
+}

@@ -1,0 +1,114 @@
+//! containerd's event stream, turned into the port's events; it comes back by itself after containerd was away.
+
+use std::sync::Weak;
+use std::time::Duration;
+
+use containerd_client::events::{TaskExit, TaskStart};
+use containerd_client::services::v1::{PublishRequest, SubscribeRequest};
+use containerd_client::tonic::{Status, Streaming};
+use containerd_client::types::Envelope;
+use prost::Message;
+
+use super::record::Record;
+use super::rpc::{NAMESPACE, Rpc, timestamp};
+use super::{Containerd, Inner};
+use crate::runtime::{Event, Exit};
+
+/// Between attempts to reach containerd again.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// Between marker events, until one comes back.
+const MARKER_EVERY: Duration = Duration::from_millis(50);
+const MARKER_TOPIC: &str = "/corten/subscribed";
+const EXIT_TOPIC: &str = "/tasks/exit";
+
+/// Runs until the last [`Containerd`] is dropped.
+pub(super) async fn watch(inner: Weak<Inner>) {
+    let mut was_told = false;
+    loop {
+        let Some(runtime) = inner.upgrade().map(|inner| Containerd { inner }) else { return };
+        let rpc = runtime.rpc().clone();
+        drop(runtime);
+        match follow(&rpc, &inner).await {
+            Ok(()) => return,
+            Err(why) if !was_told => tracing::warn!(why = why.message(), "containerd's events ended; trying again"),
+            Err(_) => {}
+        }
+        was_told = true;
+        tokio::time::sleep(RETRY_AFTER).await;
+    }
+}
+
+/// Ends with `Ok` when nobody wants events any more.
+async fn follow(rpc: &Rpc, inner: &Weak<Inner>) -> Result<(), Status> {
+    let filters = [EXIT_TOPIC, MARKER_TOPIC].map(|topic| format!("namespace=={NAMESPACE},topic==\"{topic}\"")).to_vec();
+    let mut client = rpc.client().events();
+    // No answer comes, not even headers, before the first event: so one is sent until it arrives.
+    let subscribed =
+        async { Ok::<_, Status>(client.subscribe(Rpc::request(SubscribeRequest { filters })).await?.into_inner()) };
+    let markers = send_markers(rpc);
+    let mut stream: Streaming<Envelope> = tokio::select! {
+        subscribed = subscribed => subscribed?,
+        failed = markers => return Err(failed),
+    };
+    tracing::info!("following containerd's events");
+    let mut subscribed = false;
+    while let Some(envelope) = stream.message().await? {
+        let Some(inner) = inner.upgrade() else { return Ok(()) };
+        let runtime = Containerd { inner };
+        if !subscribed {
+            subscribed = true;
+            runtime.send(Event::Resync);
+        }
+        if envelope.topic == EXIT_TOPIC
+            && let Some(event) = runtime.exit_event(envelope).await
+        {
+            runtime.send(event);
+        }
+    }
+    Err(Status::unavailable("the stream ended"))
+}
+
+/// Returns only with an error.
+async fn send_markers(rpc: &Rpc) -> Status {
+    loop {
+        // containerd decodes what it is given: an event it knows, about a container there is not.
+        let marker = TaskStart { container_id: "corten-marker".into(), pid: 0 };
+        let event = prost_types::Any { type_url: "containerd.events.TaskStart".into(), value: marker.encode_to_vec() };
+        let request = PublishRequest { topic: MARKER_TOPIC.into(), event: Some(event) };
+        if let Err(status) = rpc.client().events().publish(Rpc::request(request)).await {
+            return status;
+        }
+        tokio::time::sleep(MARKER_EVERY).await;
+    }
+}
+
+impl Containerd {
+    fn send(&self, event: Event) {
+        // Without readers there is nobody to tell; they begin with a list.
+        let _ = self.inner.events.send(event);
+    }
+
+    /// `None`: the end of an exec, or of something that is not ours.
+    async fn exit_event(&self, envelope: Envelope) -> Option<Event> {
+        let exit = TaskExit::decode(envelope.event?.value.as_slice()).ok()?;
+        if exit.id != exit.container_id {
+            return None;
+        }
+        let known = self.inner.known.lock().get(&exit.container_id).cloned();
+        let known = match known {
+            Some(known) => known,
+            None => {
+                let object = self.object(&exit.container_id).await.ok()?;
+                self.know(&exit.container_id, &Record::from_labels(&object.labels)?)
+            }
+        };
+        let (exit_code, at) = (exit.exit_status.cast_signed(), timestamp(exit.exited_at.as_ref()));
+        if known.is_sandbox {
+            return Some(Event::SandboxExited { pod_uid: known.pod_uid, sandbox_id: exit.container_id, exit_code, at });
+        }
+        let oom_killed = self.oom_killed(&known, exit_code);
+        let started_at = known.started_at.unwrap_or(at);
+        let exit_seen = Exit { exit_code, started_at, finished_at: at, oom_killed };
+        Some(Event::ContainerExited { pod_uid: known.pod_uid, container_id: exit.container_id, exit: exit_seen })
+    }
+}

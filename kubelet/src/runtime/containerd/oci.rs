@@ -1,0 +1,294 @@
+//! The OCI runtime specs of sandboxes and containers, from the port's specs. Pure.
+//!
+//! <https://github.com/opencontainers/runtime-spec/blob/main/config.md>
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{
+    Linux, LinuxCapabilities, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxNamespace, LinuxNamespaceType as Ns,
+    LinuxPids, LinuxResources, Mount as OciMount, Process, Root, Spec, User as OciUser,
+};
+
+use super::capabilities;
+use super::record::SandboxRecord;
+use super::user::Identity;
+use crate::runtime::{ContainerSpec, Network, Propagation, Resources, SandboxSpec};
+
+/// containerd's runc shim runs all containers that name the same group in one process.
+const SHIM_GROUP: &str = "io.containerd.runc.v2.group";
+const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Least likely of a pod's processes to be chosen when memory runs out: without it the pod is nothing.
+const SANDBOX_OOM_SCORE_ADJ: i32 = -998;
+const CPU_SHARES_MIN: u64 = 2;
+
+/// What the host lets us do.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Host {
+    /// `oom_score_adj` may not be set below this (see [`crate::runtime::Resources`]).
+    pub(super) oom_score_adj_min: i32,
+    /// Capabilities there are to give, as `CHOWN`.
+    pub(super) capabilities: BTreeSet<String>,
+}
+
+/// What a container's spec needs to know besides its own wishes.
+pub(super) struct Surroundings<'a> {
+    pub(super) host: &'a Host,
+    pub(super) sandbox_id: &'a str,
+    pub(super) sandbox: &'a SandboxRecord,
+    pub(super) sandbox_pid: u32,
+    /// The pod's shared `/dev/shm`.
+    pub(super) shm: &'a Path,
+    pub(super) identity: Identity,
+    pub(super) cgroup: &'a str,
+    /// Device nodes with their numbers: those asked for and, for a privileged container, all of the host's.
+    pub(super) devices: Vec<oci_spec::runtime::LinuxDevice>,
+}
+
+pub(super) fn sandbox(spec: &SandboxSpec, id: &str, host: &Host) -> Spec {
+    let mut process = Process::default();
+    process.set_args(Some(vec!["/pause".into()])).set_env(None).set_rlimits(None).set_no_new_privileges(Some(true));
+    process
+        .set_capabilities(Some(capabilities::none()))
+        .set_oom_score_adj(Some(SANDBOX_OOM_SCORE_ADJ.max(host.oom_score_adj_min)));
+
+    let mut namespaces = vec![namespace(Ns::Mount, None)];
+    match &spec.network {
+        Network::Host => {}
+        Network::Pod { netns } => {
+            namespaces.push(namespace(Ns::Network, Some(netns.clone())));
+            namespaces.push(namespace(Ns::Uts, None));
+        }
+    }
+    if !spec.host_ipc {
+        namespaces.push(namespace(Ns::Ipc, None));
+    }
+    if !spec.host_pid {
+        namespaces.push(namespace(Ns::Pid, None));
+    }
+    let mut cpu = LinuxCpu::default();
+    cpu.set_shares(Some(CPU_SHARES_MIN));
+    let mut resources = LinuxResources::default();
+    resources.set_devices(Some(vec![deny_all()])).set_cpu(Some(cpu));
+    let mut linux = Linux::default();
+    linux.set_namespaces(Some(namespaces)).set_resources(Some(resources)).set_devices(None);
+    linux.set_cgroups_path(Some(format!("{}/{id}", spec.cgroup_parent).into())).set_sysctl(Some(sysctls(spec)));
+
+    let mut whole = Spec::default();
+    let hostname = (spec.network != Network::Host).then(|| spec.hostname.clone());
+    whole.set_process(Some(process)).set_root(Some(root(true))).set_hostname(hostname).set_linux(Some(linux));
+    whole.set_mounts(Some(vec![
+        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=64k"]),
+    ]));
+    whole.set_annotations(Some(HashMap::from([(SHIM_GROUP.into(), id.into())])));
+    whole
+}
+
+/// The pod's sysctls, and two that spare containers a capability: low ports and ping are open to every user inside.
+fn sysctls(spec: &SandboxSpec) -> HashMap<String, String> {
+    let mut all = HashMap::new();
+    if spec.network != Network::Host {
+        all.insert("net.ipv4.ip_unprivileged_port_start".into(), "0".into());
+        all.insert("net.ipv4.ping_group_range".into(), "0 2147483647".into());
+    }
+    all.extend(spec.sysctls.iter().map(|(name, value)| (name.replace('/', "."), value.clone())));
+    all
+}
+
+pub(super) fn container(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<Spec, String> {
+    let mut linux = Linux::default();
+    linux.set_namespaces(Some(container_namespaces(around)));
+    linux.set_cgroups_path(Some(around.cgroup.into())).set_devices(Some(around.devices.clone()));
+    linux.set_resources(Some(resources(spec, &around.devices)));
+    linux.set_rootfs_propagation(rootfs_propagation(spec));
+    if spec.security.privileged || spec.security.unmasked_proc {
+        linux.set_masked_paths(None).set_readonly_paths(None);
+    }
+    let mut whole = Spec::default();
+    whole.set_process(Some(process(spec, around)?)).set_root(Some(root(spec.security.read_only_root)));
+    // The name belongs to the sandbox's UTS namespace, which is joined.
+    whole.set_hostname(None).set_linux(Some(linux)).set_mounts(Some(mounts(spec, around)));
+    whole.set_annotations(Some(HashMap::from([(SHIM_GROUP.into(), around.sandbox_id.into())])));
+    Ok(whole)
+}
+
+/// What runs: the pod's command and args, or the image's, by Kubernetes' rules.
+pub(super) fn arguments(spec: &ContainerSpec) -> Result<Vec<String>, String> {
+    let image = &spec.image.config;
+    let (head, tail) = match (spec.command.is_empty(), spec.args.is_empty()) {
+        (true, true) => (&image.entrypoint, &image.cmd),
+        (true, false) => (&image.entrypoint, &spec.args),
+        (false, _) => (&spec.command, &spec.args),
+    };
+    let all: Vec<String> = head.iter().chain(tail).cloned().collect();
+    if all.is_empty() {
+        return Err("no command specified: neither the pod nor the image names one".into());
+    }
+    Ok(all)
+}
+
+fn process(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<Process, String> {
+    let mut user = OciUser::default();
+    user.set_uid(around.identity.uid).set_gid(around.identity.gid);
+    user.set_additional_gids(Some(around.identity.additional_gids.clone()));
+    let caps: LinuxCapabilities = capabilities::of(&spec.security, &around.host.capabilities)?;
+    let image_dir = spec.image.config.working_dir.clone().filter(|d| !d.is_empty());
+    let cwd = spec.working_dir.clone().filter(|d| !d.is_empty()).or(image_dir).unwrap_or_else(|| "/".into());
+    let mut process = Process::default();
+    process.set_args(Some(arguments(spec)?)).set_env(Some(environment(spec, around))).set_cwd(cwd.into());
+    process.set_user(user).set_capabilities(Some(caps)).set_rlimits(None).set_terminal(Some(spec.tty));
+    process.set_no_new_privileges(Some(spec.security.no_new_privileges));
+    let oom_score_adj = spec.resources.oom_score_adj.map(|adj| adj.max(around.host.oom_score_adj_min));
+    process.set_oom_score_adj(oom_score_adj);
+    Ok(process)
+}
+
+/// The image's variables, then ours, then the pod's: the last of a name wins, in the place of the first.
+fn environment(spec: &ContainerSpec, around: &Surroundings<'_>) -> Vec<String> {
+    let mut all: Vec<String> = vec![DEFAULT_PATH.into()];
+    let tty = spec.tty.then(|| "TERM=xterm".to_owned());
+    let hostname = Some(&around.sandbox.hostname).filter(|h| !h.is_empty()).map(|h| format!("HOSTNAME={h}"));
+    let pods = spec.env.iter().map(|(name, value)| format!("{name}={value}"));
+    for entry in tty.into_iter().chain(hostname).chain(spec.image.config.env.iter().cloned()).chain(pods) {
+        let name = entry.split('=').next().unwrap_or_default();
+        match all.iter_mut().find(|have| have.split('=').next() == Some(name)) {
+            Some(have) => *have = entry,
+            None => all.push(entry),
+        }
+    }
+    all
+}
+
+fn container_namespaces(around: &Surroundings<'_>) -> Vec<LinuxNamespace> {
+    let of_sandbox = |name: &str| Some(PathBuf::from(format!("/proc/{}/ns/{name}", around.sandbox_pid)));
+    let mut all = vec![namespace(Ns::Mount, None)];
+    if let Network::Pod { netns } = &around.sandbox.network {
+        all.push(namespace(Ns::Network, Some(netns.clone())));
+        all.push(namespace(Ns::Uts, of_sandbox("uts")));
+    }
+    if !around.sandbox.host_ipc {
+        all.push(namespace(Ns::Ipc, of_sandbox("ipc")));
+    }
+    match (around.sandbox.host_pid, around.sandbox.share_process_namespace) {
+        (true, _) => {}
+        (false, true) => all.push(namespace(Ns::Pid, of_sandbox("pid"))),
+        (false, false) => all.push(namespace(Ns::Pid, None)),
+    }
+    all
+}
+
+fn resources(spec: &ContainerSpec, devices: &[oci_spec::runtime::LinuxDevice]) -> LinuxResources {
+    let Resources { cpu_shares, cpu_quota_us, cpu_period_us, memory_limit_bytes, pids_limit, oom_score_adj: _ } =
+        spec.resources;
+    let mut cpu = LinuxCpu::default();
+    cpu.set_shares(cpu_shares).set_quota(cpu_quota_us).set_period(cpu_period_us);
+    let mut all = LinuxResources::default();
+    all.set_cpu(Some(cpu));
+    if let Some(limit) = memory_limit_bytes {
+        let mut memory = LinuxMemory::default();
+        memory.set_limit(Some(limit));
+        all.set_memory(Some(memory));
+    }
+    if let Some(limit) = pids_limit {
+        let mut pids = LinuxPids::default();
+        pids.set_limit(limit);
+        all.set_pids(Some(pids));
+    }
+    let mut rules = vec![deny_all()];
+    if spec.security.privileged {
+        rules = vec![device_rule(true, None, None, None, "rwm")];
+    } else {
+        let asked = devices.iter().zip(&spec.devices);
+        rules
+            .extend(asked.map(|(d, want)| {
+                device_rule(true, Some(d.typ()), Some(d.major()), Some(d.minor()), &want.permissions)
+            }));
+    }
+    all.set_devices(Some(rules));
+    all
+}
+
+fn deny_all() -> LinuxDeviceCgroup {
+    device_rule(false, None, None, None, "rwm")
+}
+fn device_rule(
+    allow: bool,
+    kind: Option<oci_spec::runtime::LinuxDeviceType>,
+    major: Option<i64>,
+    minor: Option<i64>,
+    access: &str,
+) -> LinuxDeviceCgroup {
+    let mut rule = LinuxDeviceCgroup::default();
+    rule.set_allow(allow).set_typ(kind).set_major(major).set_minor(minor).set_access(Some(access.into()));
+    rule
+}
+
+/// Mounts of a pod can only propagate as far as its root does.
+fn rootfs_propagation(spec: &ContainerSpec) -> Option<String> {
+    let has = |wanted| spec.mounts.iter().any(|m| m.propagation == wanted);
+    if has(Propagation::Bidirectional) {
+        Some("rshared".into())
+    } else {
+        has(Propagation::HostToContainer).then(|| "rslave".into())
+    }
+}
+
+/// The usual ones, then the pod's; a pod's mount on a usual place replaces it. Outer ones come before inner ones.
+fn mounts(spec: &ContainerSpec, around: &Surroundings<'_>) -> Vec<OciMount> {
+    let rw = if spec.security.privileged { "rw" } else { "ro" };
+    let shm = around.shm.display().to_string();
+    let usual = vec![
+        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
+        mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", rw]),
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", rw]),
+        mount("/dev/shm", "bind", if around.sandbox.host_ipc { "/dev/shm" } else { &shm }, &["rbind", "rw"]),
+    ];
+    let mut of_pod: Vec<OciMount> = spec.mounts.iter().map(bind).collect();
+    of_pod.sort_by_key(|m| m.destination().components().count());
+    let replaced = |m: &OciMount| of_pod.iter().any(|p| p.destination() == m.destination());
+    usual.into_iter().filter(|m| !replaced(m)).chain(of_pod.clone()).collect()
+}
+
+fn bind(m: &crate::runtime::Mount) -> OciMount {
+    let propagation = match m.propagation {
+        Propagation::None => "rprivate",
+        Propagation::HostToContainer => "rslave",
+        Propagation::Bidirectional => "rshared",
+    };
+    let access = if m.read_only { "ro" } else { "rw" };
+    mount(
+        &m.container_path.display().to_string(),
+        "bind",
+        &m.host_path.display().to_string(),
+        &["rbind", propagation, access],
+    )
+}
+
+fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> OciMount {
+    let mut mount = OciMount::default();
+    mount.set_destination(destination.into()).set_typ(Some(kind.into())).set_source(Some(source.into()));
+    mount.set_options(Some(options.iter().map(|o| (*o).to_owned()).collect()));
+    mount
+}
+fn namespace(kind: Ns, path: Option<PathBuf>) -> LinuxNamespace {
+    let mut namespace = LinuxNamespace::default();
+    namespace.set_typ(kind).set_path(path);
+    namespace
+}
+fn root(read_only: bool) -> Root {
+    let mut root = Root::default();
+    root.set_path("rootfs".into()).set_readonly(Some(read_only));
+    root
+}
+
+#[cfg(test)]
+mod tests;

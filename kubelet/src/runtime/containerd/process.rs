@@ -1,0 +1,107 @@
+//! containerd's tasks: starting, killing, waiting for and deleting the processes of sandboxes and containers.
+
+use std::time::Duration;
+
+use containerd_client::services::v1::{
+    CreateTaskRequest, DeleteContainerRequest, DeleteProcessRequest, DeleteTaskRequest, GetRequest, KillRequest,
+    StartRequest, WaitRequest,
+};
+use containerd_client::types::v1::{Process, Status};
+
+use super::rpc::{Rpc, gone_is_fine};
+use super::{Containerd, RuntimeError};
+
+const SIGKILL: u32 = 9;
+/// The kernel needs no longer to end a killed process, unless it hangs in a device or a file server.
+const END_AFTER_KILL_MAX: Duration = Duration::from_secs(30);
+
+impl Containerd {
+    pub(super) async fn create_task(&self, request: CreateTaskRequest) -> Result<u32, RuntimeError> {
+        let id = request.container_id.clone();
+        let mut client = self.rpc().client().tasks();
+        Ok(self.rpc().ask("making the process", &id, client.create(Rpc::request(request))).await?.pid)
+    }
+
+    /// `exec_id` is empty for the container's own process, as everywhere below.
+    pub(super) async fn start_process(&self, id: &str, exec_id: &str) -> Result<u32, RuntimeError> {
+        let request = StartRequest { container_id: id.into(), exec_id: exec_id.into() };
+        let mut client = self.rpc().client().tasks();
+        Ok(self.rpc().ask("starting the process", id, client.start(Rpc::request(request))).await?.pid)
+    }
+
+    /// `None`: there is no process.
+    pub(super) async fn task(&self, id: &str) -> Result<Option<Process>, RuntimeError> {
+        let request = GetRequest { container_id: id.into(), exec_id: String::new() };
+        let mut client = self.rpc().client().tasks();
+        match self.rpc().ask("asking for the process", id, client.get(Rpc::request(request))).await {
+            Ok(found) => Ok(found.process),
+            Err(RuntimeError::NotFound { .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The pid, if it runs.
+    pub(super) async fn running_pid(&self, id: &str) -> Result<Option<u32>, RuntimeError> {
+        let found = self.task(id).await?;
+        Ok(found.filter(|p| p.status == Status::Running as i32 || p.status == Status::Created as i32).map(|p| p.pid))
+    }
+
+    pub(super) async fn kill(&self, id: &str, exec_id: &str, signal: u32) -> Result<(), RuntimeError> {
+        let all = signal == SIGKILL && exec_id.is_empty();
+        let request = KillRequest { container_id: id.into(), exec_id: exec_id.into(), signal, all };
+        let mut client = self.rpc().client().tasks();
+        match self.rpc().ask("signalling", id, client.kill(Rpc::request(request))).await {
+            Ok(()) | Err(RuntimeError::NotFound { .. }) => Ok(()),
+            Err(RuntimeError::Refused { message, .. }) if is_over(&message) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Waits for the end and returns the exit code.
+    pub(super) async fn wait(&self, id: &str, exec_id: &str) -> Result<u32, RuntimeError> {
+        let request = WaitRequest { container_id: id.into(), exec_id: exec_id.into() };
+        let mut client = self.rpc().client().tasks();
+        // No bound here: a process may run for months.
+        let answer = client.wait(Rpc::request(request)).await;
+        answer.map(|r| r.into_inner().exit_status).map_err(|status| self.rpc().error("waiting for the end", id, status))
+    }
+
+    pub(super) async fn delete_process(&self, id: &str, exec_id: &str) -> Result<(), RuntimeError> {
+        let request = DeleteProcessRequest { container_id: id.into(), exec_id: exec_id.into() };
+        let mut client = self.rpc().client().tasks();
+        gone_is_fine(
+            self.rpc().ask("deleting the process", id, client.delete_process(Rpc::request(request))).await.map(drop),
+        )
+    }
+
+    /// Kills the container's process if it runs, and takes it away.
+    pub(super) async fn end_task(&self, id: &str) -> Result<(), RuntimeError> {
+        match self.delete_task(id).await {
+            Err(RuntimeError::Refused { .. }) => {}
+            other => return other,
+        }
+        self.kill(id, "", SIGKILL).await?;
+        let ended = tokio::time::timeout(END_AFTER_KILL_MAX, self.wait(id, "")).await;
+        gone_is_fine(ended.unwrap_or(Err(RuntimeError::Timeout { after: END_AFTER_KILL_MAX })).map(drop))?;
+        self.delete_task(id).await
+    }
+
+    async fn delete_task(&self, id: &str) -> Result<(), RuntimeError> {
+        let mut client = self.rpc().client().tasks();
+        let request = Rpc::request(DeleteTaskRequest { container_id: id.into() });
+        gone_is_fine(self.rpc().ask("deleting the process", id, client.delete(request)).await.map(drop))
+    }
+
+    pub(super) async fn delete_object(&self, id: &str) -> Result<(), RuntimeError> {
+        let mut client = self.rpc().client().containers();
+        let request = Rpc::request(DeleteContainerRequest { id: id.into() });
+        gone_is_fine(self.rpc().ask("deleting the container", id, client.delete(request)).await)
+    }
+}
+
+/// runc's and the shim's ways to say that a process has ended.
+fn is_over(message: &str) -> bool {
+    ["process already finished", "no such process", "not running", "already stopped", "cannot kill a stopped"]
+        .iter()
+        .any(|known| message.contains(known))
+}

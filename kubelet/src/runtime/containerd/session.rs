@@ -1,0 +1,385 @@
+//! Sessions: processes run inside a container, and the container's own, talked to over FIFOs.
+#![allow(unsafe_code, reason = "a logger of ours gets its pipes under the numbers that the shim would use")]
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use containerd_client::services::v1::{CloseIoRequest, ExecProcessRequest, ResizePtyRequest};
+use nix::sys::stat::Mode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
+
+use super::record::Record;
+use super::rpc::Rpc;
+use super::{Containerd, RuntimeError};
+use crate::logs::{self, LogOptions, Stream, logger};
+use crate::runtime::{ExecSpec, SESSION_QUEUE, Session, SessionInput, SessionOutput, State};
+
+const PROCESS_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
+const SIGKILL: u32 = 9;
+const CHUNK_BYTES: usize = 32 * 1024;
+/// A process left in the background may hold the output open; its parent's exit is reported after this all the same.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
+/// While containerd is away a process runs on; its end is asked for again.
+const WAIT_RETRY: Duration = Duration::from_millis(200);
+const WAIT_RETRIES_MAX: usize = 50;
+
+/// The three FIFOs of a process, in a directory of their own.
+pub(super) struct Fifos {
+    dir: PathBuf,
+    pub(super) stdin: PathBuf,
+    pub(super) stdout: PathBuf,
+    pub(super) stderr: PathBuf,
+}
+
+impl Fifos {
+    pub(super) fn make(dir: &Path) -> Result<Self, RuntimeError> {
+        let fifos =
+            Self { dir: dir.into(), stdin: dir.join("stdin"), stdout: dir.join("stdout"), stderr: dir.join("stderr") };
+        let failed = |source| RuntimeError::Io { doing: "making FIFOs in", path: dir.display().to_string(), source };
+        std::fs::create_dir_all(dir).map_err(failed)?;
+        for path in [&fifos.stdin, &fifos.stdout, &fifos.stderr] {
+            match nix::unistd::mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR) {
+                Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
+                Err(e) => return Err(failed(e.into())),
+            }
+        }
+        Ok(fifos)
+    }
+
+    /// Readers that need no writer yet. They see an end until the shim has opened its side, so they are read later.
+    pub(super) fn open_outputs(&self) -> Result<[File; 2], RuntimeError> {
+        let open = |path: &PathBuf| {
+            let opened = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
+            opened.map_err(|source| RuntimeError::Io { doing: "opening", path: path.display().to_string(), source })
+        };
+        Ok([open(&self.stdout)?, open(&self.stderr)?])
+    }
+}
+
+/// Starts the logger as the shim would, for a container whose output cannot go to it directly.
+pub(super) fn spawn_logger(program: &Path, log: &Path, outputs: [File; 2]) -> Result<(), RuntimeError> {
+    use std::os::unix::process::CommandExt;
+    let failed =
+        |source| RuntimeError::Io { doing: "starting the logger", path: program.display().to_string(), source };
+    for output in &outputs {
+        let flags = nix::fcntl::OFlag::empty();
+        nix::fcntl::fcntl(output.as_fd(), nix::fcntl::FcntlArg::F_SETFL(flags)).map_err(|e| failed(e.into()))?;
+    }
+    // Above the numbers they go to, so that moving one does not overwrite the other.
+    const ABOVE: i32 = 10;
+    let up = |fd: &File| nix::fcntl::fcntl(fd.as_fd(), nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(ABOVE));
+    let stdout = up(&outputs[0]).map_err(|e| failed(e.into()))?;
+    let stderr = up(&outputs[1]).map_err(|e| failed(e.into()))?;
+    let null = File::open("/dev/null").map_err(failed)?;
+    let ready = up(&null).map_err(|e| failed(e.into()))?;
+    let mut command = std::process::Command::new(program);
+    command.arg(logger::QUERY_KEY).arg(log).stdin(std::process::Stdio::null());
+    // SAFETY: dup2 and setsid are async-signal-safe, and nothing is allocated between fork and exec. The descriptors are
+    // closed in this process after the spawn.
+    unsafe {
+        command.pre_exec(move || {
+            for (from, to) in [(stdout, 3), (stderr, 4), (ready, 5)] {
+                if nix::libc::dup2(from, to) < 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+            }
+            nix::unistd::setsid()?;
+            Ok(())
+        });
+    }
+    let child = command.spawn().map_err(failed);
+    for fd in [stdout, stderr, ready] {
+        // SAFETY: made above by F_DUPFD and known to nobody else.
+        drop(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) });
+    }
+    let mut child = child?;
+    // Reaped when it ends, which is when the container does.
+    std::thread::Builder::new().name("logger-reaper".into()).spawn(move || child.wait()).map_err(failed)?;
+    debug_assert!(outputs[0].as_raw_fd() >= 0);
+    Ok(())
+}
+
+impl Containerd {
+    pub(super) async fn exec_session(&self, id: &str, spec: &ExecSpec) -> Result<Session, RuntimeError> {
+        if spec.command.is_empty() {
+            return Err(RuntimeError::BadSpec("you must specify at least one command for the container".into()));
+        }
+        let process = self.exec_process(id, spec).await?;
+        let exec_id = uuid::Uuid::new_v4().simple().to_string();
+        let fifos = Fifos::make(&self.fifo_dir(&exec_id))?;
+        let started = self.start_exec(id, &exec_id, spec, process, &fifos).await;
+        let (stdout, stderr) = match started {
+            Ok(outputs) => outputs,
+            Err(why) => {
+                // A start that failed leaves a process object behind.
+                self.delete_process(id, &exec_id).await?;
+                let _ = std::fs::remove_dir_all(&fifos.dir);
+                return Err(why);
+            }
+        };
+        let (input, input_rx) = mpsc::channel(SESSION_QUEUE);
+        let (output_tx, output) = mpsc::channel(SESSION_QUEUE);
+        let exec = Exec { runtime: self.clone(), id: id.into(), exec_id, fifos, stdin: spec.stdin };
+        tokio::spawn(exec.run(stdout, stderr, input_rx, output_tx));
+        Ok(Session { input, output })
+    }
+
+    async fn start_exec(
+        &self,
+        id: &str,
+        exec_id: &str,
+        spec: &ExecSpec,
+        process: prost_types::Any,
+        fifos: &Fifos,
+    ) -> Result<(pipe::Receiver, Option<pipe::Receiver>), RuntimeError> {
+        let text = |path: &PathBuf, wanted: bool| if wanted { path.display().to_string() } else { String::new() };
+        let request = ExecProcessRequest {
+            container_id: id.into(),
+            stdin: text(&fifos.stdin, spec.stdin),
+            stdout: text(&fifos.stdout, true),
+            stderr: text(&fifos.stderr, !spec.tty),
+            terminal: spec.tty,
+            spec: Some(process),
+            exec_id: exec_id.into(),
+        };
+        let [stdout, stderr] = fifos.open_outputs()?;
+        let mut client = self.rpc().client().tasks();
+        self.rpc().ask("making the process", id, client.exec(Rpc::request(request))).await?;
+        self.start_process(id, exec_id).await?;
+        let receiver = |file: File| {
+            let opened = pipe::Receiver::from_file(file);
+            opened.map_err(|source| RuntimeError::Io {
+                doing: "reading",
+                path: fifos.dir.display().to_string(),
+                source,
+            })
+        };
+        Ok((receiver(stdout)?, if spec.tty { None } else { Some(receiver(stderr)?) }))
+    }
+
+    /// The container's own process with another command.
+    async fn exec_process(&self, id: &str, spec: &ExecSpec) -> Result<prost_types::Any, RuntimeError> {
+        let (object, pid) = tokio::try_join!(self.object(id), self.running_pid(id))?;
+        if pid.is_none() {
+            return Err(RuntimeError::NotRunning { id: id.into() });
+        }
+        let unreadable = |e: serde_json::Error| RuntimeError::BadSpec(format!("the spec of {id} cannot be read: {e}"));
+        let whole: oci_spec::runtime::Spec =
+            serde_json::from_slice(&object.spec.unwrap_or_default().value).map_err(unreadable)?;
+        let mut process = whole.process().clone().unwrap_or_default();
+        process.set_args(Some(spec.command.clone())).set_terminal(Some(spec.tty));
+        if spec.tty
+            && let Some(env) = process.env_mut()
+            && !env.iter().any(|e| e.starts_with("TERM="))
+        {
+            env.push("TERM=xterm".into());
+        }
+        let value = serde_json::to_vec(&process).map_err(unreadable)?;
+        Ok(prost_types::Any { type_url: PROCESS_TYPE.into(), value })
+    }
+
+    pub(super) async fn attach_session(&self, id: &str) -> Result<Session, RuntimeError> {
+        let object = self.object(id).await?;
+        let Some(Record::Container(record)) = Record::from_labels(&object.labels) else {
+            return Err(RuntimeError::NotFound { id: id.into() });
+        };
+        if self.running_pid(id).await?.is_none() {
+            return Err(RuntimeError::NotRunning { id: id.into() });
+        }
+        let (input, input_rx) = mpsc::channel(SESSION_QUEUE);
+        let (output_tx, output) = mpsc::channel(SESSION_QUEUE);
+        let stdin = record.stdin.then(|| self.fifo_dir(id).join("stdin"));
+        tokio::spawn(self.clone().attach_input(id.to_owned(), stdin, record.stdin_once, input_rx));
+        tokio::spawn(self.clone().attach_output(id.to_owned(), record.log_path, record.tty, output_tx));
+        Ok(Session { input, output })
+    }
+
+    async fn attach_input(
+        self,
+        id: String,
+        stdin: Option<PathBuf>,
+        once: bool,
+        mut input: mpsc::Receiver<SessionInput>,
+    ) {
+        let mut pipe =
+            stdin.as_deref().and_then(|path| pipe::OpenOptions::new().read_write(true).open_sender(path).ok());
+        while let Some(message) = input.recv().await {
+            match (message, &mut pipe) {
+                (SessionInput::Stdin(bytes), Some(stdin)) => {
+                    if stdin.write_all(&bytes).await.is_err() {
+                        pipe = None;
+                    }
+                }
+                // A container without standard input reads nothing.
+                (SessionInput::Stdin(_), None) => {}
+                (SessionInput::CloseStdin, _) => break,
+                (SessionInput::Resize { width, height }, _) => self.resize(&id, "", width, height).await,
+            }
+        }
+        if once && pipe.take().is_some() {
+            self.close_stdin(&id, "").await;
+        }
+    }
+
+    /// What the container writes from now on, as its log gets it.
+    async fn attach_output(self, id: String, log: PathBuf, tty: bool, output: mpsc::Sender<SessionOutput>) {
+        let (lines_tx, mut lines) = mpsc::channel(SESSION_QUEUE);
+        let running = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let (is_running, watched) = (running.clone(), id.clone());
+        let runtime = self.clone();
+        let end = tokio::spawn(async move {
+            let code = runtime.wait_to_the_end(&watched, "").await;
+            running.store(false, std::sync::atomic::Ordering::SeqCst);
+            code
+        });
+        let reader = tokio::spawn(async move {
+            let options = LogOptions { tail_lines: Some(0), follow: true, ..LogOptions::default() };
+            logs::read(&log, &options, || is_running.load(std::sync::atomic::Ordering::SeqCst), &lines_tx).await
+        });
+        while let Some((stream, bytes)) = lines.recv().await {
+            let message = match stream {
+                Stream::Stderr if !tty => SessionOutput::Stderr(bytes),
+                _ => SessionOutput::Stdout(bytes),
+            };
+            if output.send(message).await.is_err() {
+                reader.abort();
+                end.abort();
+                return;
+            }
+        }
+        if let Ok(Some(code)) = end.await {
+            // The client is gone: nobody asks how it ended.
+            let _ = output.send(SessionOutput::Exited(code)).await;
+        }
+    }
+
+    /// `None`: nobody knows how it ended.
+    async fn wait_to_the_end(&self, id: &str, exec_id: &str) -> Option<i32> {
+        for _ in 0..WAIT_RETRIES_MAX {
+            match self.wait(id, exec_id).await {
+                Ok(code) => return Some(code.cast_signed()),
+                Err(RuntimeError::NotFound { .. }) => return self.listed_exit(id).await,
+                Err(_) => tokio::time::sleep(WAIT_RETRY).await,
+            }
+        }
+        None
+    }
+
+    async fn listed_exit(&self, id: &str) -> Option<i32> {
+        let containers = self.inventory().await.ok()?.containers;
+        containers.into_iter().find(|c| c.id == id).and_then(|c| match c.state {
+            State::Exited(exit) => Some(exit.exit_code),
+            State::Created | State::Running { .. } => None,
+        })
+    }
+
+    async fn resize(&self, id: &str, exec_id: &str, width: u32, height: u32) {
+        let request = ResizePtyRequest { container_id: id.into(), exec_id: exec_id.into(), width, height };
+        // A terminal that is gone, or none at all, has no size.
+        let _ = self.rpc().client().tasks().resize_pty(Rpc::request(request)).await;
+    }
+
+    async fn close_stdin(&self, id: &str, exec_id: &str) {
+        let request = CloseIoRequest { container_id: id.into(), exec_id: exec_id.into(), stdin: true };
+        // A process that has ended has no input to close.
+        let _ = self.rpc().client().tasks().close_io(Rpc::request(request)).await;
+    }
+}
+
+/// A started exec.
+struct Exec {
+    runtime: Containerd,
+    id: String,
+    exec_id: String,
+    fifos: Fifos,
+    stdin: bool,
+}
+
+impl Exec {
+    async fn run(
+        self,
+        stdout: pipe::Receiver,
+        stderr: Option<pipe::Receiver>,
+        input: mpsc::Receiver<SessionInput>,
+        output: mpsc::Sender<SessionOutput>,
+    ) {
+        let out = tokio::spawn(copy(stdout, output.clone(), SessionOutput::Stdout));
+        let err = stderr.map(|pipe| tokio::spawn(copy(pipe, output.clone(), SessionOutput::Stderr)));
+        let feed = self.feed(input);
+        let end = self.runtime.wait_to_the_end(&self.id, &self.exec_id);
+        tokio::pin!(feed, end);
+        let mut fed = false;
+        let mut killed = false;
+        let code = loop {
+            tokio::select! {
+                code = &mut end => break code,
+                () = &mut feed, if !fed => fed = true,
+                () = output.closed(), if !killed => {
+                    killed = true;
+                    if let Err(why) = self.runtime.kill(&self.id, &self.exec_id, SIGKILL).await {
+                        tracing::warn!(container = self.id, %why, "an abandoned command could not be killed");
+                    }
+                }
+            }
+        };
+        let drained = async {
+            for task in [Some(out), err].into_iter().flatten() {
+                // A reader that failed has nothing more to give.
+                let _ = task.await;
+            }
+        };
+        // Past the bound only a background process still writes.
+        let _ = tokio::time::timeout(DRAIN_MAX, drained).await;
+        if let Err(why) = self.runtime.delete_process(&self.id, &self.exec_id).await {
+            tracing::debug!(container = self.id, %why, "the process of a finished command stays until the container goes");
+        }
+        let _ = std::fs::remove_dir_all(&self.fifos.dir);
+        if let Some(code) = code {
+            // The client is gone: nobody asks.
+            let _ = output.send(SessionOutput::Exited(code)).await;
+        }
+    }
+
+    async fn feed(&self, mut input: mpsc::Receiver<SessionInput>) {
+        // Read-write, so that it opens at once, whether or not the shim has opened its side.
+        let open = || pipe::OpenOptions::new().read_write(true).open_sender(&self.fifos.stdin).ok();
+        let mut stdin = self.stdin.then(open).flatten();
+        while let Some(message) = input.recv().await {
+            match message {
+                SessionInput::Stdin(bytes) => {
+                    if let Some(pipe) = &mut stdin
+                        && pipe.write_all(&bytes).await.is_err()
+                    {
+                        stdin = None;
+                    }
+                }
+                SessionInput::CloseStdin => self.close(&mut stdin).await,
+                SessionInput::Resize { width, height } => {
+                    self.runtime.resize(&self.id, &self.exec_id, width, height).await
+                }
+            }
+        }
+        self.close(&mut stdin).await;
+    }
+
+    async fn close(&self, stdin: &mut Option<pipe::Sender>) {
+        if stdin.take().is_some() {
+            self.runtime.close_stdin(&self.id, &self.exec_id).await;
+        }
+    }
+}
+
+async fn copy(mut pipe: pipe::Receiver, output: mpsc::Sender<SessionOutput>, wrap: fn(Bytes) -> SessionOutput) {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    while let Ok(count @ 1..) = pipe.read(&mut chunk).await {
+        if output.send(wrap(Bytes::copy_from_slice(&chunk[..count]))).await.is_err() {
+            return;
+        }
+    }
+}
