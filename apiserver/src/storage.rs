@@ -3,6 +3,11 @@
 //! Every write has one revision, larger than all before it. A commit is atomic: all of its writes happen at one
 //! revision or none does. Implementations: `etcd`, `memory`; both pass `contract`.
 
+#[cfg(test)]
+mod contract;
+pub mod etcd;
+pub mod memory;
+
 use std::fmt;
 
 use async_trait::async_trait;
