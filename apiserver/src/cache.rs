@@ -1,6 +1,141 @@
 //! Every object the store has, in memory: what reads are served from.
+//!
+//! One watch on the whole store feeds all [`Shelf`]s in revision order, so "has the cache reached revision R" is one
+//! number for all kinds. A read that must be as new as the store asks for the store's revision ([`newest`], one request
+//! for all who wait), waits until the cache is there, and reads the shelf. Watchers read the shelf's ring of recent
+//! changes, each at its own pace; who falls off the ring's end must list again.
 
+mod feed;
 mod item;
+mod newest;
 mod scan;
+mod shelf;
+mod watcher;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use corten_api::{ApiError, Reason};
 pub use item::Item;
+pub(crate) use item::{ByKey, FieldTerms, with_revision};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
+use newest::Newest;
+pub(crate) use shelf::{Shelf, Snapshot};
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+pub(crate) use watcher::{Filter, Watcher, WatcherOptions};
+
+use crate::registry::Registry;
+use crate::storage::{Storage, StorageError};
+
+/// All keys of the API stand under this.
+pub(crate) const ROOT: &str = "/registry/";
+/// How long a read waits for a revision that the cache has not reached; upstream waits as long.
+const CATCH_UP_DEADLINE: Duration = Duration::from_secs(3);
+
+/// The shelves, and how far they are.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    /// By prefix, in order.
+    shelves: Vec<Arc<Shelf>>,
+    revision: watch::Sender<i64>,
+    newest: Newest,
+    storage: Arc<dyn Storage>,
+    /// Ends the feed with the cache.
+    _stop: DropGuard,
+}
+
+impl Cache {
+    /// Returns once it holds the store's state.
+    pub(crate) async fn start(storage: Arc<dyn Storage>, registry: &Registry) -> Result<Arc<Self>, StorageError> {
+        let stop = CancellationToken::new();
+        let shelves = shelf::of(registry);
+        let newest = Newest::start(storage.clone(), &stop);
+        let revision = watch::Sender::new(0);
+        let feed = feed::Feed::new(storage.clone(), shelves.clone(), revision.clone());
+        let after = feed.fill().await?;
+        let running = stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = feed.run(after) => {}
+                () = running.cancelled() => {}
+            }
+        });
+        let cache = Self { shelves, revision, newest, storage, _stop: stop.drop_guard() };
+        // What was replayed from history must be there before the first reader is.
+        let newest = cache.storage.current_revision().await?;
+        let mut reached = cache.revision.subscribe();
+        let caught_up = tokio::time::timeout(feed::FILL_DEADLINE, reached.wait_for(|r| *r >= newest)).await;
+        match caught_up {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) | Err(_) => {
+                let what = format!("filling the cache up to revision {newest}");
+                return Err(StorageError::Unavailable { what, source: None });
+            }
+        }
+        Ok(Arc::new(cache))
+    }
+    /// By the part of the key behind [`ROOT`]: `pods`, `services/specs`.
+    pub(crate) fn shelf(&self, store_prefix: &str) -> Option<&Arc<Shelf>> {
+        self.shelves
+            .iter()
+            .find(|s| s.prefix().get(ROOT.len()..).and_then(|p| p.strip_suffix('/')) == Some(store_prefix))
+    }
+    /// The revision that all shelves have reached.
+    pub(crate) fn revision(&self) -> i64 {
+        *self.revision.borrow()
+    }
+    pub(crate) fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+    /// Waits until the cache is as new as the store was when this was called.
+    pub(crate) async fn catch_up(&self) -> Result<i64, ApiError> {
+        let revision = self.newest.ask().await?;
+        self.wait_for(revision).await?;
+        Ok(revision)
+    }
+    /// Waits until the cache has reached `revision`; not for long, as nobody may ever have made it.
+    pub(crate) async fn wait_for(&self, revision: i64) -> Result<(), ApiError> {
+        if self.revision() >= revision {
+            return Ok(());
+        }
+        let mut reached = self.revision.subscribe();
+        match tokio::time::timeout(CATCH_UP_DEADLINE, reached.wait_for(|r| *r >= revision)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(too_large(revision, self.revision())),
+        }
+    }
+}
+
+fn too_large(wanted: i64, current: i64) -> ApiError {
+    let mut err = ApiError::new(Reason::Timeout, format!("Too large resource version: {wanted}, current: {current}"));
+    let details = err.details();
+    details.retry_after_seconds = Some(1);
+    details.causes = Some(vec![StatusCause {
+        message: Some("Too large resource version".into()),
+        reason: Some("ResourceVersionTooLarge".into()),
+        field: None,
+    }]);
+    err
+}
+
+/// The watch cannot begin, or go on, as what comes next is forgotten.
+pub(crate) fn too_old(wanted: i64, oldest: i64) -> ApiError {
+    ApiError::expired(format!("too old resource version: {wanted} ({oldest})"))
+}
+
+/// How the API tells of a store that fails.
+pub(crate) fn api_error(err: &StorageError) -> ApiError {
+    match err {
+        StorageError::Compacted { wanted, oldest } => too_old(*wanted, *oldest),
+        StorageError::TooLarge { what, bytes } => ApiError::new(
+            Reason::RequestEntityTooLarge,
+            format!("etcdserver: request is too large: {what} has {bytes} bytes"),
+        ),
+        StorageError::Unavailable { what, source } => {
+            let cause = source.as_ref().map_or(String::new(), |s| format!(": {s}"));
+            tracing::warn!(what, cause, "the store does not answer");
+            ApiError::unavailable(format!("the store does not answer: {what}{cause}"))
+        }
+    }
+}

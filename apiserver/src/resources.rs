@@ -1,25 +1,37 @@
 //! The one read and write path of all kinds: REST handlers and gRPC services both end here.
 
+mod admit;
+mod allocations;
+mod body;
+mod create;
+mod delete;
 mod event;
+mod meta;
 mod options;
+mod place;
+mod pods;
+mod read;
+mod revise;
+mod scale;
+mod token;
+mod update;
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use corten_api::ApiError;
 pub use event::{Event, EventKind};
 use futures::stream::BoxStream;
 use ipnet::IpNet;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 pub use options::{
     Deleted, FieldValidation, ListOptions, Page, ReadAt, WatchFrom, WatchOptions, WriteOptions, Written,
 };
 
-use crate::patch;
+use tokio_util::sync::CancellationToken;
+
+use crate::cache::{Cache, api_error};
 use crate::registry::Registry;
-use crate::request::{Target, User};
 use crate::storage::Storage;
 
 /// Batches of events that came together. Ends after its first error; a watcher that falls too far behind gets `Expired`.
@@ -43,13 +55,17 @@ pub struct Resources {
 #[derive(Debug)]
 struct Inner {
     registry: Registry,
+    cache: Arc<Cache>,
+    settings: Settings,
+    drain: CancellationToken,
 }
 
 impl Resources {
     /// Fills the cache and starts what runs beside it. Returns once reads can be served.
     pub async fn start(storage: Arc<dyn Storage>, registry: Registry, settings: Settings) -> Result<Self, ApiError> {
-        drop((storage, settings));
-        Ok(Self { inner: Arc::new(Inner { registry }) })
+        let cache = Cache::start(storage, &registry).await.map_err(|err| api_error(&err))?;
+        let drain = CancellationToken::new();
+        Ok(Self { inner: Arc::new(Inner { registry, cache, settings, drain }) })
     }
     /// The kinds that are served.
     pub fn entries(&self) -> &Registry {
@@ -57,73 +73,10 @@ impl Resources {
     }
     /// The revision the cache has reached.
     pub fn revision(&self) -> i64 {
-        0
+        self.inner.cache.revision()
     }
     /// Gives every watcher that takes them a last bookmark, and ends all watches. Reads and writes go on.
-    pub fn drain(&self) {}
-
-    /// One object; with subresource `scale`, its Scale.
-    pub async fn get(&self, target: &Target, _at: ReadAt) -> Result<Bytes, ApiError> {
-        Err(not_yet(target))
+    pub fn drain(&self) {
+        self.inner.drain.cancel();
     }
-    pub async fn list(&self, target: &Target, _options: ListOptions) -> Result<Page, ApiError> {
-        Err(not_yet(target))
-    }
-    pub async fn watch(&self, target: &Target, _options: WatchOptions) -> Result<WatchStream, ApiError> {
-        Err(not_yet(target))
-    }
-    /// `target.name` is empty, or names the object whose subresource is created (binding, eviction).
-    pub async fn create(
-        &self,
-        _user: &User,
-        target: &Target,
-        _json: Bytes,
-        _options: WriteOptions,
-    ) -> Result<Written, ApiError> {
-        Err(not_yet(target))
-    }
-    /// Also `status`, `scale`, `finalize`, `ephemeralcontainers`.
-    pub async fn update(
-        &self,
-        _user: &User,
-        target: &Target,
-        _json: Bytes,
-        _options: WriteOptions,
-    ) -> Result<Written, ApiError> {
-        Err(not_yet(target))
-    }
-    pub async fn patch(
-        &self,
-        _user: &User,
-        target: &Target,
-        _kind: patch::Kind,
-        _body: Bytes,
-        _options: WriteOptions,
-    ) -> Result<Written, ApiError> {
-        Err(not_yet(target))
-    }
-    pub async fn delete(
-        &self,
-        _user: &User,
-        target: &Target,
-        _how: DeleteOptions,
-        _options: WriteOptions,
-    ) -> Result<Deleted, ApiError> {
-        Err(not_yet(target))
-    }
-    /// The deleted objects, as they were.
-    pub async fn delete_collection(
-        &self,
-        _user: &User,
-        target: &Target,
-        _which: ListOptions,
-        _how: DeleteOptions,
-        _options: WriteOptions,
-    ) -> Result<Page, ApiError> {
-        Err(not_yet(target))
-    }
-}
-
-fn not_yet(target: &Target) -> ApiError {
-    ApiError::unavailable(format!("{} are not served yet", target.resource))
 }

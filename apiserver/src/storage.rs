@@ -58,6 +58,11 @@ pub enum Change {
 }
 
 impl Change {
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put { key, .. } | Self::Deleted { key, .. } => key,
+        }
+    }
     pub fn revision(&self) -> i64 {
         match self {
             Self::Put { revision, .. } | Self::Deleted { revision, .. } => *revision,

@@ -116,7 +116,7 @@ impl Storage for Etcd {
     async fn list(&self, prefix: &str, revision: Option<i64>) -> Result<Listed, StorageError> {
         let end = end_of(prefix);
         let mut items = Vec::new();
-        let mut from = prefix.to_owned();
+        let mut from = start_of(prefix).to_owned();
         // The first page settles the revision of all.
         let mut revision = revision.unwrap_or(0);
         loop {
@@ -157,7 +157,7 @@ impl Storage for Etcd {
     }
 
     async fn watch(&self, prefix: &str, after: i64) -> Result<ChangeStream, StorageError> {
-        watch::start(self.client.watch_client(), prefix, end_of(prefix), after).await
+        watch::start(self.client.watch_client(), start_of(prefix), end_of(prefix), after).await
     }
 
     async fn compact(&self, revision: i64) -> Result<(), StorageError> {
@@ -268,7 +268,12 @@ pub(super) fn key_of(key: Vec<u8>) -> Result<String, StorageError> {
     String::from_utf8(key).map_err(|err| unavailable("reading: a key is not UTF-8", Box::new(err)))
 }
 
-/// The first key behind all that begin with `prefix`. Prefixes here end in `/`.
+/// Where a range of all keys with `prefix` begins; etcd takes no empty key.
+fn start_of(prefix: &str) -> &str {
+    if prefix.is_empty() { "\0" } else { prefix }
+}
+
+/// The first key behind all that begin with `prefix`.
 fn end_of(prefix: &str) -> Vec<u8> {
     let mut end = prefix.as_bytes().to_vec();
     while let Some(last) = end.pop() {

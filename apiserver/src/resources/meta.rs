@@ -1,0 +1,300 @@
+//! ObjectMeta's rules, the same for all kinds: what the server sets, what an update may change, what is valid. Pure.
+//!
+//! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#metadata>
+
+use std::collections::BTreeMap;
+
+use corten_api::{ApiError, Problems, Scope, names};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use k8s_openapi::jiff::Timestamp;
+
+use crate::registry::NameRule;
+
+const ANNOTATIONS_BYTES_MAX: usize = 256 << 10;
+/// Finalizers without a domain.
+const STANDARD_FINALIZERS: &[&str] = &[FINALIZER_ORPHAN, FINALIZER_FOREGROUND, "kubernetes"];
+pub(super) const FINALIZER_ORPHAN: &str = "orphan";
+pub(super) const FINALIZER_FOREGROUND: &str = "foregroundDeletion";
+
+/// What the rules must know of a kind.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub(super) scope: Scope,
+    pub(super) name: NameRule,
+    pub(super) has_generation: bool,
+}
+
+/// Now, in the whole seconds that the API has.
+pub(super) fn now() -> Time {
+    let now = Timestamp::now();
+    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+}
+
+/// The namespace of the request's path is the object's.
+pub(super) fn settle_namespace(meta: &mut ObjectMeta, namespace: &str, scope: Scope) -> Result<(), ApiError> {
+    let given = meta.namespace.as_deref().unwrap_or_default();
+    if scope == Scope::Namespaced && !given.is_empty() && given != namespace {
+        return Err(ApiError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    meta.namespace = (scope == Scope::Namespaced).then(|| namespace.to_owned());
+    Ok(())
+}
+
+/// The name of the request's path is the object's.
+pub(super) fn settle_name(meta: &mut ObjectMeta, name: &str) -> Result<(), ApiError> {
+    let given = meta.name.as_deref().unwrap_or_default();
+    if !given.is_empty() && given != name {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({name})"
+        )));
+    }
+    meta.name = Some(name.to_owned());
+    Ok(())
+}
+
+/// What a new object gets, whatever its maker said.
+pub(super) fn begin(meta: &mut ObjectMeta, rules: Rules, uid: String, now: Time) {
+    meta.uid = Some(uid);
+    meta.creation_timestamp = Some(now);
+    meta.generation = rules.has_generation.then_some(1);
+    meta.deletion_timestamp = None;
+    meta.deletion_grace_period_seconds = None;
+    forget_foreign(meta);
+}
+
+/// Server-side apply's bookkeeping is not kept by this server, and selfLink is history.
+fn forget_foreign(meta: &mut ObjectMeta) {
+    meta.managed_fields = None;
+    meta.self_link = None;
+}
+
+/// What an update keeps of the object as it was, where the new one says nothing. Generation is counted elsewhere.
+pub(super) fn carry_over(new: &mut ObjectMeta, old: &ObjectMeta) {
+    forget_foreign(new);
+    new.generation = old.generation;
+    if new.uid.as_deref().unwrap_or_default().is_empty() {
+        new.uid.clone_from(&old.uid);
+    }
+    if new.creation_timestamp.is_none() {
+        new.creation_timestamp.clone_from(&old.creation_timestamp);
+    }
+    if new.generate_name.is_none() {
+        new.generate_name.clone_from(&old.generate_name);
+    }
+    // A deletion is never taken back, nor begun, by an update.
+    new.deletion_timestamp.clone_from(&old.deletion_timestamp);
+    new.deletion_grace_period_seconds = old.deletion_grace_period_seconds;
+    // JSON has no difference between none and empty.
+    drop_empty(&mut new.labels);
+    drop_empty(&mut new.annotations);
+    new.finalizers.take_if(|f| f.is_empty());
+    new.owner_references.take_if(|o| o.is_empty());
+}
+
+fn drop_empty(map: &mut Option<BTreeMap<String, String>>) {
+    map.take_if(|m| m.is_empty());
+}
+
+pub(super) fn validate(meta: &ObjectMeta, rules: Rules, problems: &mut Problems) {
+    if let Some(base) = meta.generate_name.as_deref().filter(|b| !b.is_empty()) {
+        // What is generated from it ends in letters.
+        if let Err(why) = name_problem(rules.name, &format!("{}x", base.trim_end_matches('-'))) {
+            problems.invalid("metadata.generateName", base, why);
+        }
+    }
+    match meta.name.as_deref().unwrap_or_default() {
+        "" => problems.required("metadata.name", "name or generateName is required"),
+        name => {
+            if let Err(why) = name_problem(rules.name, name) {
+                problems.invalid("metadata.name", name, why);
+            }
+        }
+    }
+    if let (Scope::Namespaced, Some(namespace)) = (rules.scope, meta.namespace.as_deref())
+        && !names::is_dns1123_label(namespace)
+    {
+        problems.invalid("metadata.namespace", namespace, names::DNS1123_LABEL_WHY);
+    }
+    for (key, value) in meta.labels.iter().flatten() {
+        if !names::is_qualified_name(key) {
+            problems.invalid("metadata.labels", key, names::QUALIFIED_NAME_WHY);
+        }
+        if !names::is_label_value(value) {
+            problems.invalid("metadata.labels", value, names::LABEL_VALUE_WHY);
+        }
+    }
+    validate_annotations(meta, problems);
+    validate_owners(meta.owner_references.as_deref().unwrap_or_default(), problems);
+    validate_finalizers(meta.finalizers.as_deref().unwrap_or_default(), problems);
+}
+
+fn name_problem(rule: NameRule, name: &str) -> Result<(), &'static str> {
+    let (good, why) = match rule {
+        NameRule::Dns1123Subdomain => (names::is_dns1123_subdomain(name), names::DNS1123_SUBDOMAIN_WHY),
+        NameRule::Dns1123Label => (names::is_dns1123_label(name), names::DNS1123_LABEL_WHY),
+        NameRule::Dns1035Label => (names::is_dns1035_label(name), names::DNS1035_LABEL_WHY),
+        NameRule::PathSegment if matches!(name, "." | "..") => (false, "may not be '.' or '..'"),
+        NameRule::PathSegment => (!name.contains(['/', '%']), "may not contain '/' or '%'"),
+    };
+    if good { Ok(()) } else { Err(why) }
+}
+
+fn validate_annotations(meta: &ObjectMeta, problems: &mut Problems) {
+    let mut bytes = 0;
+    for (key, value) in meta.annotations.iter().flatten() {
+        if !names::is_qualified_name(&key.to_ascii_lowercase()) {
+            problems.invalid("metadata.annotations", key, names::QUALIFIED_NAME_WHY);
+        }
+        bytes += key.len() + value.len();
+    }
+    if bytes > ANNOTATIONS_BYTES_MAX {
+        problems.too_long("metadata.annotations", ANNOTATIONS_BYTES_MAX);
+    }
+}
+
+fn validate_owners(owners: &[OwnerReference], problems: &mut Problems) {
+    let mut controller: Option<&OwnerReference> = None;
+    for (i, owner) in owners.iter().enumerate() {
+        let at = |field: &str| format!("metadata.ownerReferences[{i}].{field}");
+        let version = owner.api_version.rsplit('/').next().unwrap_or_default();
+        if version.is_empty() {
+            problems.invalid(at("apiVersion"), &owner.api_version, "version must not be empty");
+        }
+        for (field, value) in [("kind", &owner.kind), ("name", &owner.name), ("uid", &owner.uid)] {
+            if value.is_empty() {
+                problems.invalid(at(field), "", &format!("{field} must not be empty"));
+            }
+        }
+        if owner.controller == Some(true) {
+            if let Some(first) = controller {
+                let why = format!(
+                    "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
+                    first.name, owner.name
+                );
+                problems.invalid("metadata.ownerReferences", "[]", &why);
+            }
+            controller = Some(owner);
+        }
+    }
+}
+
+fn validate_finalizers(finalizers: &[String], problems: &mut Problems) {
+    for finalizer in finalizers {
+        if !names::is_qualified_name(finalizer) {
+            problems.invalid("metadata.finalizers", finalizer, names::QUALIFIED_NAME_WHY);
+        } else if !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer.as_str()) {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            problems.invalid("metadata.finalizers", finalizer, why);
+        }
+    }
+    let has = |name: &str| finalizers.iter().any(|f| f == name);
+    if has(FINALIZER_ORPHAN) && has(FINALIZER_FOREGROUND) {
+        let why = format!("finalizer {FINALIZER_ORPHAN} and {FINALIZER_FOREGROUND} cannot be both set");
+        problems.invalid("metadata.finalizers", finalizers, &why);
+    }
+}
+
+/// What an update changed that it may not.
+pub(super) fn validate_update(new: &ObjectMeta, old: &ObjectMeta, problems: &mut Problems) {
+    const IMMUTABLE: &str = "field is immutable";
+    for (field, is, was) in [
+        ("metadata.name", &new.name, &old.name),
+        ("metadata.namespace", &new.namespace, &old.namespace),
+        ("metadata.uid", &new.uid, &old.uid),
+    ] {
+        if is != was {
+            problems.invalid(field, is, IMMUTABLE);
+        }
+    }
+    if new.creation_timestamp != old.creation_timestamp {
+        problems.invalid("metadata.creationTimestamp", &new.creation_timestamp, IMMUTABLE);
+    }
+    if old.deletion_timestamp.is_some() {
+        let had = old.finalizers.as_deref().unwrap_or_default();
+        let added: Vec<&String> = new.finalizers.iter().flatten().filter(|f| !had.contains(f)).collect();
+        if !added.is_empty() {
+            let why = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers {added:?}"
+            );
+            problems.forbidden("metadata.finalizers", &why);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: Rules = Rules { scope: Scope::Namespaced, name: NameRule::Dns1123Subdomain, has_generation: true };
+
+    fn meta(json: &str) -> ObjectMeta {
+        serde_json::from_str(json).unwrap()
+    }
+    fn fields(problems: &Problems) -> Vec<&str> {
+        problems.causes().iter().map(corten_api::Cause::field).collect()
+    }
+
+    #[test]
+    fn validation_table() {
+        let big = format!(r#"{{"name":"a","annotations":{{"k":"{}"}}}}"#, "x".repeat(ANNOTATIONS_BYTES_MAX));
+        let owner = r#"{"apiVersion":"v1","kind":"Pod","name":"o","uid":"1","controller":true}"#;
+        let two = format!(r#"{{"name":"a","ownerReferences":[{owner},{owner}]}}"#);
+        let cases: &[(&str, &str, &[&str])] = &[
+            ("good", r#"{"name":"a.b","labels":{"x/y":"1"},"finalizers":["a.b/c","orphan"]}"#, &[]),
+            ("no name", "{}", &["metadata.name"]),
+            ("bad name", r#"{"name":"A_b"}"#, &["metadata.name"]),
+            ("bad base", r#"{"name":"ok","generateName":"A_"}"#, &["metadata.generateName"]),
+            ("bad namespace", r#"{"name":"a","namespace":"a.b"}"#, &["metadata.namespace"]),
+            ("bad label", r#"{"name":"a","labels":{"-":"-"}}"#, &["metadata.labels", "metadata.labels"]),
+            ("bad annotation key", r#"{"name":"a","annotations":{"a b":""}}"#, &["metadata.annotations"]),
+            ("too much annotation", &big, &["metadata.annotations"]),
+            ("a finalizer of nobody", r#"{"name":"a","finalizers":["mine"]}"#, &["metadata.finalizers"]),
+            (
+                "two ways to delete",
+                r#"{"name":"a","finalizers":["orphan","foregroundDeletion"]}"#,
+                &["metadata.finalizers"],
+            ),
+            ("two controllers", &two, &["metadata.ownerReferences"]),
+            (
+                "an owner without uid",
+                r#"{"name":"a","ownerReferences":[{"apiVersion":"v1","kind":"P","name":"p","uid":""}]}"#,
+                &["metadata.ownerReferences[0].uid"],
+            ),
+        ];
+        for (why, json, expected) in cases {
+            let mut problems = Problems::default();
+            validate(&meta(json), RULES, &mut problems);
+            assert_eq!(fields(&problems), *expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn an_update_keeps_what_is_not_its_to_say() {
+        let old = meta(
+            r#"{"name":"a","namespace":"n","uid":"1","generation":3,"creationTimestamp":"2026-01-01T00:00:00Z","deletionTimestamp":"2026-01-02T00:00:00Z","deletionGracePeriodSeconds":30,"finalizers":["a.b/c"]}"#,
+        );
+        let mut new = meta(r#"{"name":"a","namespace":"n","generation":99,"labels":{},"finalizers":["x.y/z"]}"#);
+        carry_over(&mut new, &old);
+        assert_eq!((new.generation, &new.deletion_timestamp, &new.uid), (Some(3), &old.deletion_timestamp, &old.uid));
+        assert_eq!(new.labels, None);
+        let mut problems = Problems::default();
+        validate_update(&new, &old, &mut problems);
+        assert_eq!(fields(&problems), ["metadata.finalizers"]);
+        new.uid = Some("2".into());
+        new.creation_timestamp = None;
+        let mut problems = Problems::default();
+        validate_update(&new, &old, &mut problems);
+        assert_eq!(fields(&problems), ["metadata.uid", "metadata.creationTimestamp", "metadata.finalizers"]);
+    }
+
+    #[test]
+    fn path_and_body_must_agree() {
+        let mut m = meta(r#"{"namespace":"x","name":"y"}"#);
+        assert_eq!(settle_namespace(&mut m, "z", Scope::Namespaced).unwrap_err().code(), 400);
+        assert_eq!(settle_name(&mut m, "z").unwrap_err().code(), 400);
+        settle_namespace(&mut m, "", Scope::Cluster).unwrap();
+        assert_eq!(m.namespace, None);
+    }
+}

@@ -1,0 +1,98 @@
+//! Where a request's objects are: the kind's entry, its shelf in the cache, its keys in the store.
+
+use std::sync::Arc;
+
+use corten_api::{ApiError, Problems, Reason, Scope};
+
+use super::Resources;
+use crate::cache::{FieldTerms, ROOT, Shelf};
+use crate::registry::Entry;
+use crate::request::Target;
+use corten_api::selector::FieldSelector;
+
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) entry: &'a dyn Entry,
+    pub(super) shelf: &'a Arc<Shelf>,
+}
+
+impl Resources {
+    pub(super) fn place(&self, target: &Target) -> Result<Place<'_>, ApiError> {
+        let entry = self.inner.registry.find(&target.group, &target.version, &target.resource);
+        let entry = entry.ok_or_else(no_such_path)?;
+        if !target.subresource.is_empty() && !entry.subresources().contains(&&*target.subresource) {
+            return Err(no_such_path());
+        }
+        self.place_of(entry)
+    }
+    pub(super) fn place_of<'a>(&'a self, entry: &'a dyn Entry) -> Result<Place<'a>, ApiError> {
+        let shelf = self.inner.cache.shelf(entry.store_prefix());
+        let shelf = shelf.ok_or_else(|| ApiError::internal(format!("{} have no shelf", entry.plural())))?;
+        Ok(Place { entry, shelf })
+    }
+    /// A kind that must be there for this server to work.
+    pub(super) fn builtin(&self, group: &str, version: &str, plural: &str) -> Result<Place<'_>, ApiError> {
+        let entry = self.inner.registry.find(group, version, plural);
+        self.place_of(entry.ok_or_else(|| ApiError::internal(format!("{plural} are not served")))?)
+    }
+}
+
+impl Place<'_> {
+    /// The key on the shelf: `namespace/name`, or the name alone.
+    pub(super) fn short_key(&self, namespace: &str, name: &str) -> String {
+        match self.entry.scope() {
+            Scope::Namespaced => format!("{namespace}/{name}"),
+            Scope::Cluster => name.to_owned(),
+        }
+    }
+    /// The key in the store.
+    pub(super) fn store_key(&self, short: &str) -> String {
+        format!("{ROOT}{}/{short}", self.entry.store_prefix())
+    }
+    /// `v1`, `apps/v1`.
+    pub(super) fn api_version(&self) -> String {
+        match self.entry.group() {
+            "" => self.entry.version().to_owned(),
+            group => format!("{group}/{}", self.entry.version()),
+        }
+    }
+    pub(super) fn field_terms(&self, selector: &FieldSelector) -> Result<FieldTerms, ApiError> {
+        let unsupported = |field: String| ApiError::bad_request(format!("field label not supported: {field}"));
+        let known = |field: &str| {
+            matches!(field, "metadata.name" | "metadata.namespace")
+                || self.entry.fields().iter().any(|f| f.name == field)
+        };
+        if let Some(term) = selector.0.iter().find(|t| !known(&t.field)) {
+            return Err(unsupported(term.field.clone()));
+        }
+        FieldTerms::new(selector, self.shelf.fields()).map_err(unsupported)
+    }
+
+    pub(super) fn not_found(&self, name: &str) -> ApiError {
+        ApiError::not_found(self.entry.group(), self.entry.plural(), name)
+    }
+    pub(super) fn already_exists(&self, name: &str) -> ApiError {
+        ApiError::already_exists(self.entry.group(), self.entry.plural(), name)
+    }
+    pub(super) fn stale(&self, name: &str) -> ApiError {
+        ApiError::stale(self.entry.group(), self.entry.plural(), name)
+    }
+    pub(super) fn conflict(&self, name: &str, why: &str) -> ApiError {
+        ApiError::conflict(self.entry.group(), self.entry.plural(), name, why)
+    }
+    pub(super) fn valid(&self, name: &str, problems: Problems) -> Result<(), ApiError> {
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(ApiError::invalid(self.entry.group(), self.entry.kind(), name, problems))
+    }
+}
+
+/// A path that leads nowhere.
+pub(super) fn no_such_path() -> ApiError {
+    ApiError::new(Reason::NotFound, "the server could not find the requested resource")
+}
+
+pub(super) fn no_such_method() -> ApiError {
+    ApiError::new(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource")
+}

@@ -1,0 +1,156 @@
+//! What only pods have: binding to a node, eviction, ephemeral containers.
+
+use corten_api::{ApiError, Problems};
+use k8s_openapi::api::core::v1::{Binding, Pod, PodCondition};
+use k8s_openapi::api::policy::v1::Eviction;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+
+use super::place::{Place, no_such_method};
+use super::revise::{Current, Decision};
+use super::{Resources, WriteOptions, Written, meta};
+use crate::registry::AnyObject;
+use crate::request::{Target, User};
+
+fn decode<T: serde::de::DeserializeOwned>(kind: &str, json: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(json)
+        .map_err(|err| ApiError::bad_request(format!("{kind} in version \"v1\" cannot be handled as a {kind}: {err}")))
+}
+
+fn done() -> Result<Written, ApiError> {
+    let status = Status { status: Some("Success".into()), code: Some(201), ..Status::default() };
+    let object = serde_json::to_vec(&status).map_err(ApiError::internal)?.into();
+    Ok(Written { object, existed: false, warnings: Vec::new() })
+}
+
+/// `pods/binding`, from a Binding's JSON.
+pub(super) async fn bind(
+    resources: &Resources,
+    place: Place<'_>,
+    target: &Target,
+    json: &[u8],
+    dry_run: bool,
+) -> Result<Written, ApiError> {
+    let binding: Binding = decode("Binding", json)?;
+    let name = match binding.metadata.name.as_deref() {
+        Some(name) if !target.name.is_empty() && name != target.name => {
+            return Err(ApiError::bad_request("name in URL does not match name in Binding object"));
+        }
+        Some(name) if !name.is_empty() => name,
+        _ => &target.name,
+    };
+    let mut problems = Problems::default();
+    if !matches!(binding.target.kind.as_deref(), None | Some("" | "Node")) {
+        problems.unsupported("target.kind", &binding.target.kind, &["Node", "<empty>"]);
+    }
+    let node = binding.target.name.as_deref().unwrap_or_default();
+    if node.is_empty() {
+        problems.required("target.name", "");
+    }
+    if !problems.is_empty() {
+        return Err(ApiError::invalid("", "Binding", name, problems));
+    }
+    let uid = binding.metadata.uid.as_deref().unwrap_or_default();
+    let assignment = Assignment { uid, node, annotations: binding.metadata.annotations.as_ref() };
+    assign(resources, place, &target.namespace, name, &assignment, dry_run).await?;
+    done()
+}
+
+/// A scheduler's decision.
+pub(super) struct Assignment<'a> {
+    /// Empty: whichever pod has the name.
+    pub(super) uid: &'a str,
+    pub(super) node: &'a str,
+    pub(super) annotations: Option<&'a std::collections::BTreeMap<String, String>>,
+}
+
+/// Gives a pod its node: once.
+pub(super) async fn assign(
+    resources: &Resources,
+    place: Place<'_>,
+    namespace: &str,
+    name: &str,
+    assignment: &Assignment<'_>,
+    dry_run: bool,
+) -> Result<(), ApiError> {
+    let short = place.short_key(namespace, name);
+    let revised = resources.revise(place, &short, dry_run, |current, _| assigned(place, name, assignment, current));
+    revised.await?.map(drop).ok_or_else(|| place.not_found(name))
+}
+
+fn assigned(
+    place: Place<'_>,
+    name: &str,
+    assignment: &Assignment<'_>,
+    current: &Current,
+) -> Result<Decision, ApiError> {
+    let mut object = current.object.boxed_clone();
+    let pod = object.as_any_mut().downcast_mut::<Pod>().ok_or_else(no_such_method)?;
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    if !assignment.uid.is_empty() && assignment.uid != uid {
+        let why = format!("Precondition failed: UID in precondition: {}, UID in object meta: {uid}", assignment.uid);
+        return Err(place.conflict(name, &why));
+    }
+    if pod.metadata.deletion_timestamp.is_some() {
+        return Err(place.conflict(name, &format!("pod {name} is being deleted, cannot be assigned to a host")));
+    }
+    let spec = pod.spec.get_or_insert_default();
+    if let Some(taken) = spec.node_name.as_deref().filter(|n| !n.is_empty()) {
+        return Err(place.conflict(name, &format!("pod {name} is already assigned to node {taken:?}")));
+    }
+    if spec.scheduling_gates.as_ref().is_some_and(|g| !g.is_empty()) {
+        return Err(place.conflict(name, &format!("pod {name} has non-empty .spec.schedulingGates")));
+    }
+    spec.node_name = Some(assignment.node.to_owned());
+    if let Some(more) = assignment.annotations {
+        pod.metadata.annotations.get_or_insert_default().extend(more.clone());
+    }
+    set_scheduled(pod);
+    Ok(Decision::Store { object, also: Vec::new() })
+}
+
+fn set_scheduled(pod: &mut Pod) {
+    let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
+    conditions.retain(|c| c.type_ != "PodScheduled");
+    conditions.push(PodCondition {
+        type_: "PodScheduled".into(),
+        status: "True".into(),
+        last_transition_time: Some(meta::now()),
+        ..PodCondition::default()
+    });
+}
+
+/// `pods/eviction`: a delete that may be refused. Nothing refuses yet: there are no PodDisruptionBudgets.
+pub(super) async fn evict(
+    resources: &Resources,
+    user: &User,
+    place: Place<'_>,
+    target: &Target,
+    json: &[u8],
+    mut options: WriteOptions,
+) -> Result<Written, ApiError> {
+    let eviction: Eviction = decode("Eviction", json)?;
+    if eviction.metadata.name.as_deref().is_some_and(|name| !name.is_empty() && name != target.name) {
+        return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
+    }
+    debug_assert_eq!(place.entry.plural(), "pods");
+    let how = eviction.delete_options.unwrap_or_default();
+    options.dry_run |= how.dry_run.as_ref().is_some_and(|d| !d.is_empty());
+    let pod = Target { subresource: String::new(), ..target.clone() };
+    resources.delete(user, &pod, how, options).await?;
+    done()
+}
+
+/// `pods/ephemeralcontainers` writes those and nothing else.
+pub(super) fn with_ephemeral_containers_of(
+    new: &dyn AnyObject,
+    old: &dyn AnyObject,
+) -> Result<Box<dyn AnyObject>, ApiError> {
+    let mut object = old.boxed_clone();
+    let wanted = new.as_any().downcast_ref::<Pod>();
+    let (Some(wanted), Some(pod)) = (wanted, object.as_any_mut().downcast_mut::<Pod>()) else {
+        return Err(no_such_method());
+    };
+    let containers = wanted.spec.as_ref().and_then(|s| s.ephemeral_containers.clone());
+    pod.spec.get_or_insert_default().ephemeral_containers = containers;
+    Ok(object)
+}

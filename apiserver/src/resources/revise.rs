@@ -1,0 +1,162 @@
+//! The one compare-and-swap loop: read from the cache, decide, write if nobody was faster, else again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use corten_api::ApiError;
+
+use super::place::Place;
+use super::{Resources, read};
+use crate::cache::{Item, api_error, with_revision};
+use crate::registry::AnyObject;
+use crate::resources::EventKind;
+use crate::storage::{Outcome, Stored, Write};
+
+/// Writers that collide again and again give up here.
+const TRIES_MAX: u32 = 50;
+
+/// The object that a decision is about.
+pub(super) struct Current {
+    /// With its resourceVersion.
+    pub(super) object: Box<dyn AnyObject>,
+    pub(super) json: Bytes,
+    pub(super) revision: i64,
+}
+
+/// What to do with it.
+pub(super) enum Decision {
+    Keep,
+    /// `also`: what must be written with it or not at all.
+    Store {
+        object: Box<dyn AnyObject>,
+        also: Vec<Write>,
+    },
+    Remove {
+        also: Vec<Write>,
+    },
+}
+
+/// What was done.
+pub(super) struct Revised {
+    pub(super) json: Bytes,
+    pub(super) gone: bool,
+}
+
+/// What a decision may not count on: keys of `also` whose condition did not hold.
+pub(super) type Taken = BTreeSet<String>;
+
+impl Resources {
+    /// `decide` is asked again whenever what it saw was old. `None`: there is no such object.
+    pub(super) async fn revise(
+        &self,
+        place: Place<'_>,
+        short: &str,
+        dry_run: bool,
+        mut decide: impl FnMut(&Current, &Taken) -> Result<Decision, ApiError>,
+    ) -> Result<Option<Revised>, ApiError> {
+        let mut taken = Taken::new();
+        let mut current = place.shelf.get(short);
+        let mut fresh = false;
+        for _ in 0..TRIES_MAX {
+            let Some(item) = current.clone().or_else(|| place.shelf.get(short)) else {
+                if fresh {
+                    return Ok(None);
+                }
+                fresh = true;
+                self.inner.cache.catch_up().await?;
+                current = place.shelf.get(short);
+                continue;
+            };
+            let seen = decoded(place, &item)?;
+            let writes = match decide(&seen, &taken) {
+                // What the cache had may be old: nothing is refused, or left undone, for that.
+                Err(_) | Ok(Decision::Keep) if !fresh => {
+                    fresh = true;
+                    self.inner.cache.catch_up().await?;
+                    current = newer(place.shelf.get(short), item);
+                    continue;
+                }
+                Err(err) => return Err(err),
+                Ok(Decision::Keep) => return Ok(Some(Revised { json: seen.json, gone: false })),
+                Ok(decision) => Planned::new(place, short, &seen, decision)?,
+            };
+            if dry_run {
+                return Ok(Some(Revised { json: writes.json, gone: writes.gone }));
+            }
+            match self.inner.cache.storage().commit(writes.writes).await.map_err(|err| api_error(&err))? {
+                Outcome::Committed { revision } => {
+                    let json = with_revision(&writes.json, revision).map_err(ApiError::internal)?;
+                    return Ok(Some(Revised { json, gone: writes.gone }));
+                }
+                Outcome::Refused { index: 0, current: None } => return Ok(None),
+                Outcome::Refused { index: 0, current: Some(stored) } => {
+                    current = Some(item_of(place, short, &stored)?);
+                    fresh = true;
+                }
+                Outcome::Refused { index, .. } => {
+                    drop(taken.insert(writes.keys.into_iter().nth(index).unwrap_or_default()))
+                }
+            }
+        }
+        Err(place.conflict(short.rsplit('/').next().unwrap_or(short), "too many writers; please try again"))
+    }
+}
+
+/// The newer of what the cache has by now and what we hold; gone from the cache means gone.
+fn newer(cached: Option<Arc<Item>>, held: Arc<Item>) -> Option<Arc<Item>> {
+    cached.map(|c| if c.revision >= held.revision { c } else { held })
+}
+
+fn item_of(place: Place<'_>, short: &str, stored: &Stored) -> Result<Arc<Item>, ApiError> {
+    let item = Item::new(short, &stored.value, stored.revision, EventKind::Modified, place.shelf.fields());
+    item.map(Arc::new).map_err(ApiError::internal)
+}
+
+fn decoded(place: Place<'_>, item: &Item) -> Result<Current, ApiError> {
+    let json = read::served(place, item)?;
+    let object = place.entry.decode(&json, &mut |_| {}).map_err(|err| {
+        ApiError::internal(format!("{} {:?} cannot be read from the store: {err}", place.entry.plural(), item.key()))
+    })?;
+    Ok(Current { object, json, revision: item.revision })
+}
+
+/// A decision as the store takes it.
+struct Planned {
+    writes: Vec<Write>,
+    keys: Vec<String>,
+    json: Bytes,
+    gone: bool,
+}
+
+impl Planned {
+    fn new(place: Place<'_>, short: &str, seen: &Current, decision: Decision) -> Result<Self, ApiError> {
+        let (key, expected) = (place.store_key(short), seen.revision);
+        let (write, also, json, gone) = match decision {
+            Decision::Store { mut object, also } => {
+                let (json, value) = encoded(place, &mut *object)?;
+                let ttl_secs = place.entry.ttl_secs();
+                (Write::Update { key, value, expected, ttl_secs }, also, json, false)
+            }
+            // Nothing to keep is kept out of the loop.
+            Decision::Remove { also } => (Write::Delete { key, expected }, also, seen.json.clone(), true),
+            Decision::Keep => return Err(ApiError::internal("a kept object has nothing to write")),
+        };
+        let mut writes = vec![write];
+        writes.extend(also);
+        let keys = writes.iter().map(|w| w.key().to_owned()).collect();
+        Ok(Self { writes, keys, json, gone })
+    }
+}
+
+/// An object's JSON as it is served (but for the revision), and as it is stored.
+pub(super) fn encoded(place: Place<'_>, object: &mut dyn AnyObject) -> Result<(Bytes, Bytes), ApiError> {
+    // The store's revision is the object's version: it does not stand in the value.
+    object.meta_mut().resource_version = None;
+    let json: Bytes = object.to_json().map_err(ApiError::internal)?.into();
+    let value = match place.entry.conversion() {
+        None => json.clone(),
+        Some(conversion) => (conversion.to_stored)(&json).map_err(ApiError::internal)?.into(),
+    };
+    Ok((json, value))
+}

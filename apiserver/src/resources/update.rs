@@ -1,0 +1,228 @@
+//! The write path of objects that are there: update and patch, of the object and of its subresources.
+
+use bytes::Bytes;
+use corten_api::{ApiError, Problems};
+
+use super::create::rules;
+use super::place::{Place, no_such_method};
+use super::revise::{Current, Decision, Taken};
+use super::{Resources, WriteOptions, Written, body, meta, scale};
+use crate::patch;
+use crate::registry::AnyObject;
+use crate::request::{Target, User, Verb};
+
+/// What a caller wants the object to be.
+enum Wanted<'a> {
+    /// The whole object.
+    Object(&'a dyn AnyObject),
+    Patch(patch::Kind, &'a [u8]),
+}
+
+impl Resources {
+    /// Also `status`, `scale`, `finalize`, `ephemeralcontainers`.
+    pub async fn update(
+        &self,
+        user: &User,
+        target: &Target,
+        json: Bytes,
+        options: WriteOptions,
+    ) -> Result<Written, ApiError> {
+        let place = self.place(target)?;
+        if target.subresource == "scale" {
+            return scale::update(self, user, place, target, &json, options).await;
+        }
+        let mut warnings = Vec::new();
+        let mut object = body::decode(place.entry, &json, &options, &mut warnings)?;
+        meta::settle_namespace(object.meta_mut(), &target.namespace, place.entry.scope())?;
+        meta::settle_name(object.meta_mut(), &target.name)?;
+        let mut written = match self.change(user, place, target, &Wanted::Object(&*object), &options).await? {
+            Some(written) => written,
+            None if place.entry.create_on_update() && target.subresource.is_empty() => {
+                self.create_by_update(user, place, target, object, &options).await?
+            }
+            None => return Err(place.not_found(&target.name)),
+        };
+        written.warnings.splice(0..0, warnings);
+        Ok(written)
+    }
+
+    async fn create_by_update(
+        &self,
+        user: &User,
+        place: Place<'_>,
+        target: &Target,
+        mut object: Box<dyn AnyObject>,
+        options: &WriteOptions,
+    ) -> Result<Written, ApiError> {
+        // Who names a revision, or a uid, means an object that was there.
+        let meta = object.meta_mut();
+        if meta.uid.as_deref().is_some_and(|uid| !uid.is_empty()) {
+            return Err(place.conflict(&target.name, "Precondition failed: there is no object of this UID"));
+        }
+        if meta.resource_version.as_deref().is_some_and(|v| !v.is_empty() && v != "0") {
+            return Err(place.not_found(&target.name));
+        }
+        let target = Target { name: String::new(), ..target.clone() };
+        self.create_object(user, place, &target, object, options).await
+    }
+
+    pub async fn patch(
+        &self,
+        user: &User,
+        target: &Target,
+        kind: patch::Kind,
+        body: Bytes,
+        options: WriteOptions,
+    ) -> Result<Written, ApiError> {
+        let place = self.place(target)?;
+        if target.subresource == "scale" {
+            return scale::patch(self, user, place, target, kind, &body, options).await;
+        }
+        let written = self.change(user, place, target, &Wanted::Patch(kind, &body), &options).await?;
+        written.ok_or_else(|| place.not_found(&target.name))
+    }
+
+    /// `None`: there is no such object.
+    async fn change(
+        &self,
+        user: &User,
+        place: Place<'_>,
+        target: &Target,
+        wanted: &Wanted<'_>,
+        options: &WriteOptions,
+    ) -> Result<Option<Written>, ApiError> {
+        let short = place.short_key(&target.namespace, &target.name);
+        let mut warnings = Vec::new();
+        let revised = self
+            .revise(place, &short, options.dry_run, |current, taken| {
+                warnings.clear();
+                let object = wanted_object(place, target, wanted, current, options, &mut warnings)?;
+                self.decide_update(user, place, target, object, current, taken, &mut warnings)
+            })
+            .await?;
+        Ok(revised.map(|r| Written { object: r.json, existed: true, warnings }))
+    }
+
+    /// The rules of an update, from the object as it is and as it should be.
+    #[expect(clippy::too_many_arguments, reason = "one decision, and all that it depends on")]
+    pub(super) fn decide_update(
+        &self,
+        user: &User,
+        place: Place<'_>,
+        target: &Target,
+        mut object: Box<dyn AnyObject>,
+        current: &Current,
+        taken: &Taken,
+        warnings: &mut Vec<String>,
+    ) -> Result<Decision, ApiError> {
+        let (entry, old) = (place.entry, &*current.object);
+        check_version(place, target, object.meta_mut(), current)?;
+        check_uid(place, target, &*object, old)?;
+        meta::carry_over(object.meta_mut(), old.meta());
+        entry.fill_defaults(&mut *object);
+        let mut problems = Problems::default();
+        match target.subresource.as_str() {
+            "" => entry.prepare_update(&mut *object, old),
+            "status" => entry.prepare_status(&mut *object, old),
+            "finalize" => object = with_finalizers_of(&*object, old)?,
+            "ephemeralcontainers" => object = super::pods::with_ephemeral_containers_of(&*object, old)?,
+            _ => return Err(no_such_method()),
+        }
+        if entry.has_generation() && entry.spec_changed(&*object, old) {
+            object.meta_mut().generation = Some(old.meta().generation.unwrap_or(0) + 1);
+        }
+        object.meta_mut().resource_version.clone_from(&old.meta().resource_version);
+        if object.same_as(old) {
+            return Ok(Decision::Keep);
+        }
+        warnings.extend(self.admit_update(user, place, target, Verb::Update, &mut *object, old)?);
+        meta::validate(object.meta(), rules(entry), &mut problems);
+        meta::validate_update(object.meta(), old.meta(), &mut problems);
+        match target.subresource.as_str() {
+            "status" => entry.validate_status(&*object, old, &mut problems),
+            "finalize" => {}
+            _ => {
+                entry.validate(&*object, &mut problems);
+                entry.validate_update(&*object, old, &mut problems);
+            }
+        }
+        place.valid(&target.name, problems)?;
+        if super::delete::is_finished(&*object) {
+            return Ok(Decision::Remove { also: self.release_for_delete(place, old) });
+        }
+        let also = self.allocate_for_update(place, &mut *object, old, taken)?;
+        Ok(Decision::Store { object, also })
+    }
+}
+
+fn wanted_object(
+    place: Place<'_>,
+    target: &Target,
+    wanted: &Wanted<'_>,
+    current: &Current,
+    options: &WriteOptions,
+    warnings: &mut Vec<String>,
+) -> Result<Box<dyn AnyObject>, ApiError> {
+    match wanted {
+        Wanted::Object(object) => Ok(object.boxed_clone()),
+        Wanted::Patch(kind, body) => {
+            let old: serde_json::Value = serde_json::from_slice(&current.json).map_err(ApiError::internal)?;
+            let new = patch::apply(*kind, place.entry, &old, body)?;
+            let json = serde_json::to_vec(&new).map_err(ApiError::internal)?;
+            let mut object = body::decode(place.entry, &json, options, warnings)?;
+            meta::settle_namespace(object.meta_mut(), &target.namespace, place.entry.scope())?;
+            meta::settle_name(object.meta_mut(), &target.name)?;
+            Ok(object)
+        }
+    }
+}
+
+/// Who names a resourceVersion means that one.
+fn check_version(
+    place: Place<'_>,
+    target: &Target,
+    meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    current: &Current,
+) -> Result<(), ApiError> {
+    match meta.resource_version.as_deref().unwrap_or_default() {
+        "" | "0" if place.entry.unconditional_update() => Ok(()),
+        "" | "0" => {
+            let mut problems = Problems::default();
+            problems.invalid("metadata.resourceVersion", 0, "must be specified for an update");
+            place.valid(&target.name, problems)
+        }
+        given => match given.parse::<i64>() {
+            Ok(revision) if revision == current.revision => Ok(()),
+            Ok(_) => Err(place.stale(&target.name)),
+            Err(_) => {
+                let mut problems = Problems::default();
+                problems.invalid("metadata.resourceVersion", given, "must be an unsigned integer");
+                place.valid(&target.name, problems)
+            }
+        },
+    }
+}
+
+/// Who names a uid means that object, not another of its name.
+fn check_uid(place: Place<'_>, target: &Target, new: &dyn AnyObject, old: &dyn AnyObject) -> Result<(), ApiError> {
+    let given = new.meta().uid.as_deref().unwrap_or_default();
+    let is = old.meta().uid.as_deref().unwrap_or_default();
+    if given.is_empty() || given == is {
+        return Ok(());
+    }
+    let why = format!("Precondition failed: UID in precondition: {given}, UID in object meta: {is}");
+    Err(place.conflict(&target.name, &why))
+}
+
+/// A namespace's `finalize` writes its `spec.finalizers` and nothing else.
+fn with_finalizers_of(new: &dyn AnyObject, old: &dyn AnyObject) -> Result<Box<dyn AnyObject>, ApiError> {
+    use k8s_openapi::api::core::v1::Namespace;
+    let mut object = old.boxed_clone();
+    let wanted = new.as_any().downcast_ref::<Namespace>();
+    let (Some(wanted), Some(namespace)) = (wanted, object.as_any_mut().downcast_mut::<Namespace>()) else {
+        return Err(no_such_method());
+    };
+    let finalizers = wanted.spec.as_ref().and_then(|s| s.finalizers.clone());
+    namespace.spec.get_or_insert_default().finalizers = finalizers;
+    Ok(object)
+}
