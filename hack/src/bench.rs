@@ -53,5 +53,5 @@ pub(crate) fn run(command: BenchCommand) -> anyhow::Result<()> {
 /// The lab as it runs, or one master and two workers.
 fn lab_with(lab: &Lab, demo: bool) -> anyhow::Result<()> {
     let size = lab.state()?.map_or(Size { masters: 1, workers: 2 }, |state| state.plan.size);
-    up(lab, &UpOptions { size, demo, wait: true, fresh: false })
+    up(lab, &UpOptions { size, demo, wait: true, fresh: false }).map(drop)
 }

@@ -99,7 +99,7 @@ impl Cli {
             Command::Up(args) => {
                 let size = Size { masters: args.masters, workers: args.workers };
                 let options = lab::UpOptions { size, demo: !args.no_demo, wait: !args.no_wait, fresh: args.fresh };
-                lab::up(&Lab::from_env()?, &options)?;
+                lab::up(&Lab::from_env()?, &options).map(drop)?;
             }
             Command::Down => lab::down(&Lab::from_env()?)?,
             Command::Status => lab::status(&Lab::from_env()?)?,

@@ -1,6 +1,4 @@
 //! `bench start`: how long a cluster and an apiserver take to come up.
-use std::time::Instant;
-
 use super::control_plane::ControlPlane;
 use super::samples::Samples;
 use super::table::{self, Row};
@@ -24,12 +22,10 @@ pub(super) fn run() -> anyhow::Result<()> {
     })?;
     drop(plane);
     let lab = Lab::named(LAB)?;
-    let started = Instant::now();
     let options = UpOptions { size: Size { masters: 1, workers: 2 }, demo: false, wait: true, fresh: true };
     let result = up(&lab, &options);
-    let took = started.elapsed();
     down(&lab)?;
-    result?;
+    let took = result?;
     let rows = [
         Row::new("hack/up until 3 nodes are Ready", format!("{:.2} s", took.as_secs_f64()), "10 s", ""),
         Row::new(

@@ -10,6 +10,8 @@ use anyhow::Context;
 const PARENT: &str = "corten-lab";
 /// The cgroup of what runs for the lab on the host: its registry.
 pub(crate) const HOST: &str = "host";
+/// v2: where a node keeps its daemons, as a cgroup that hands controllers down may have no processes itself.
+pub(crate) const DAEMONS: &str = "daemons";
 const CPUSET_FILES: [&str; 2] = ["cpuset.mems", "cpuset.cpus"];
 
 /// One mounted hierarchy.
@@ -43,9 +45,18 @@ fn parse(mountinfo: &str) -> Vec<Hierarchy> {
     mountinfo.lines().filter_map(line).collect()
 }
 
-/// Makes `corten-lab/<lab>/<node>` everywhere; the paths that a process writes itself into to be in it.
-pub(crate) fn make(lab: &str, node: &str) -> anyhow::Result<Vec<PathBuf>> {
-    let mut made = Vec::new();
+/// The `cgroup.procs` files that a process writes itself into.
+#[derive(Debug, Default)]
+pub(crate) struct Entrances {
+    /// To be in the cgroup.
+    pub(crate) procs: Vec<PathBuf>,
+    /// v2: to move on to the leaf for daemons, once the cgroup is the root of a namespace.
+    pub(crate) leaves: Vec<PathBuf>,
+}
+
+/// Makes `corten-lab/<lab>/<node>` everywhere.
+pub(crate) fn make(lab: &str, node: &str) -> anyhow::Result<Entrances> {
+    let mut made = Entrances::default();
     for hierarchy in hierarchies()? {
         let mut dir = hierarchy.mount_point.clone();
         for part in [PARENT, lab, node] {
@@ -54,16 +65,26 @@ pub(crate) fn make(lab: &str, node: &str) -> anyhow::Result<Vec<PathBuf>> {
             }
             let parent = dir.clone();
             dir.push(part);
-            match fs::create_dir(&dir) {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                    return Err(error).with_context(|| format!("cannot make the cgroup {}", dir.display()));
-                }
-                _ => inherit_cpuset(&parent, &dir)?,
-            }
+            make_dir(&dir)?;
+            inherit_cpuset(&parent, &dir)?;
         }
-        made.push(dir.join("cgroup.procs"));
+        made.procs.push(dir.join("cgroup.procs"));
+        if hierarchy.v1_options.is_none() && node != HOST {
+            let leaf = dir.join(DAEMONS);
+            make_dir(&leaf)?;
+            made.leaves.push(leaf.join("cgroup.procs"));
+        }
     }
     Ok(made)
+}
+
+fn make_dir(dir: &Path) -> anyhow::Result<()> {
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("cannot make the cgroup {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// v2: children may only use controllers that the parent hands down.

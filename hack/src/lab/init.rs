@@ -69,10 +69,15 @@ struct Kept {
 async fn keep_running(spec: &NodeSpec) -> anyhow::Result<()> {
     let mut child_ended = signal(SignalKind::child())?;
     let mut look_again = signal(SignalKind::hangup())?;
+    let booted = booted_marker(&spec.node_dir);
     let mut kept: Vec<Kept> = spec.daemons.iter().cloned().map(Kept::new).collect();
     loop {
         for each in &mut kept {
             each.start_if_due(spec);
+        }
+        // `node::start` waits for this: before, a command sent into the node would find the host's files.
+        if !booted.exists() {
+            fs::write(&booted, "").with_context(|| format!("cannot write {}", booted.display()))?;
         }
         let next = kept.iter().filter_map(|each| each.due).min();
         tokio::select! {
@@ -155,6 +160,11 @@ impl Kept {
             (self.due, self.pause) = (Some(Instant::now()), RESTART_FIRST);
         }
     }
+}
+
+/// The file that says that a node's mounts are made and its daemons started.
+pub(crate) fn booted_marker(node_dir: &Path) -> PathBuf {
+    node_dir.join("booted")
 }
 
 /// The file that keeps a daemon down.

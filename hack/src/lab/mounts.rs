@@ -12,8 +12,6 @@ use super::init::NodeSpec;
 
 const ROOT_FS: &str = "/";
 const CGROUPS: &str = "/sys/fs/cgroup";
-/// Where a v2 node keeps its daemons: a cgroup that hands controllers down may have no processes itself.
-const DAEMONS_CGROUP: &str = "daemons";
 /// Directories that the daemons expect, made in the node's own copies.
 const WANTED: [&str; 8] = [
     "/var/lib/containerd",
@@ -85,11 +83,11 @@ fn own_cgroups(spec: &NodeSpec) -> anyhow::Result<()> {
                 mount_fs("cgroup", at, Some(controllers))?;
                 link_each_controller(at, controllers);
             }
-            None => mount_fs("cgroup2", at, None)?,
+            None => {
+                mount_fs("cgroup2", at, None)?;
+                super::cgroups::delegate(at)?;
+            }
         }
-    }
-    if unified_only && let Some((root, _)) = spec.cgroups.first() {
-        move_to_leaf(root)?;
     }
     Ok(())
 }
@@ -102,13 +100,6 @@ fn link_each_controller(at: &Path, controllers: &str) {
             symlink(name, parent.join(controller)).ok();
         }
     }
-}
-
-fn move_to_leaf(root: &Path) -> anyhow::Result<()> {
-    let leaf = root.join(DAEMONS_CGROUP);
-    fs::create_dir_all(&leaf)?;
-    fs::write(leaf.join("cgroup.procs"), "0").context("cannot move into the node's cgroup for daemons")?;
-    super::cgroups::delegate(root)
 }
 
 /// What an administrator sets in sysctl.d on a node. br_netfilter may be absent: hack/setup loads it where it is a module.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::init::NodeSpec;
+use super::init::{NodeSpec, booted_marker};
 use super::plan::{NodePlan, Plan};
 use super::ready::wait_until;
 use super::state::Lab;
@@ -16,11 +16,15 @@ const STARTED_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const LOG_TAIL_LINES: usize = 15;
 
-/// Puts the shell into the cgroups, then becomes the node's first process. `$1` is the network namespace, `$2`
-/// this program, `$3` the spec, the rest are cgroup.procs files. The cgroup namespace must be made last.
-const ENTER: &str = "netns=$1 program=$2 spec=$3; shift 3; \
-    for procs in \"$@\"; do echo $$ > \"$procs\" || exit 1; done; \
-    exec nsenter --net=\"$netns\" unshare -m -u -i -p -C -f --mount-proc \"$program\" node-init \"$spec\"";
+/// Puts the shell into the node's cgroups, makes them the roots of a cgroup namespace, moves on to the leaf (v2), then
+/// becomes the parent of the node's first process. `$1` is the network namespace, `$2` this program, `$3` the spec,
+/// `$4` how many cgroup.procs files follow, and after them come those of the leaf.
+const ENTER: &str = "netns=$1 program=$2 spec=$3 count=$4; shift 4; \
+    while [ $count -gt 0 ]; do echo $$ > \"$1\" || exit 1; shift; count=$((count - 1)); done; \
+    exec unshare -C sh -c 'netns=$1 program=$2 spec=$3; shift 3; \
+    for leaf in \"$@\"; do echo $$ > \"$leaf\" || exit 1; done; \
+    exec nsenter --net=\"$netns\" unshare -m -u -i -p -f --mount-proc \"$program\" node-init \"$spec\"' \
+    sh \"$netns\" \"$program\" \"$spec\" \"$@\"";
 
 /// Starts the node's first process; the network must be there.
 pub(crate) fn start(lab: &Lab, plan: &Plan, node: &NodePlan) -> anyhow::Result<()> {
@@ -31,14 +35,20 @@ pub(crate) fn start(lab: &Lab, plan: &Plan, node: &NodePlan) -> anyhow::Result<(
     fs::write(dir.join("containerd.toml"), daemons::containerd_toml())?;
     let spec_file = dir.join("node.json");
     fs::write(&spec_file, serde_json::to_vec_pretty(&spec(lab, plan, node)?)?)?;
-    let procs = cgroups::make(&plan.lab, &node.name)?;
+    let booted = booted_marker(&dir);
+    if booted.exists() {
+        fs::remove_file(&booted).with_context(|| format!("cannot remove {}", booted.display()))?;
+    }
+    let entrances = cgroups::make(&plan.lab, &node.name)?;
     let log = OpenOptions::new().create(true).append(true).open(dir.join("logs").join("init.log"))?;
     Command::new("sh")
         .args(["-c", ENTER, "sh"])
         .arg(PathBuf::from("/run/netns").join(&node.netns))
         .arg(std::env::current_exe()?)
         .arg(&spec_file)
-        .args(&procs)
+        .arg(entrances.procs.len().to_string())
+        .args(&entrances.procs)
+        .args(&entrances.leaves)
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
@@ -46,8 +56,8 @@ pub(crate) fn start(lab: &Lab, plan: &Plan, node: &NodePlan) -> anyhow::Result<(
         .process_group_of_its_own()
         .spawn()
         .context("cannot run sh")?;
-    let what = format!("the first process of {} runs", node.name);
-    let found = wait_until(&what, STARTED_WITHIN, LOOK_EVERY, || process::node_init(&plan.lab, &node.name));
+    let what = format!("{} has made its mounts and started its daemons", node.name);
+    let found = wait_until(&what, STARTED_WITHIN, LOOK_EVERY, || Ok(booted.exists().then_some(())));
     if let Err(error) = found {
         bail!("{error}; its log says:\n{}", tail(&lab.log(&node.name, "init"), LOG_TAIL_LINES));
     }

@@ -3,13 +3,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
+use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, statfs};
 use serde::{Deserialize, Serialize};
 
 use super::plan::{NodePlan, Plan, bad_name};
 
 /// Where labs live unless CORTEN_LAB_ROOT says otherwise.
 const ROOT: &str = "/var/lib/corten-lab";
+const SHM_ROOT: &str = "/dev/shm/corten-lab";
+/// Three nodes with the demo's images take half of this.
+const TMPFS_BYTES_MIN: u64 = 2 * 1024 * 1024 * 1024;
 const STATE_FILE: &str = "state.json";
 
 /// One lab, whether it runs or not.
@@ -28,9 +31,13 @@ pub(crate) struct State {
     pub(crate) complete: bool,
 }
 
-/// The directory that holds all labs.
+/// The directory that holds all labs. In a container, whose root is an overlay, it is on a tmpfs if there is a large one.
 pub(crate) fn lab_root() -> PathBuf {
-    std::env::var_os("CORTEN_LAB_ROOT").map_or_else(|| ROOT.into(), PathBuf::from)
+    if let Some(root) = std::env::var_os("CORTEN_LAB_ROOT") {
+        return root.into();
+    }
+    let overlaid = is_overlay(Path::new("/var/lib")).unwrap_or(false);
+    if overlaid && is_large_tmpfs(Path::new("/dev/shm")) { SHM_ROOT.into() } else { ROOT.into() }
 }
 
 impl Lab {
@@ -122,6 +129,13 @@ pub(crate) fn prepare_root() -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+fn is_large_tmpfs(path: &Path) -> bool {
+    statfs(path).is_ok_and(|stat| {
+        let free = stat.blocks_available() * u64::try_from(stat.block_size()).unwrap_or_default();
+        stat.filesystem_type() == TMPFS_MAGIC && free >= TMPFS_BYTES_MIN
+    })
 }
 
 fn is_overlay(path: &Path) -> anyhow::Result<bool> {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use cortenadm::kubeconfig::{self, Access};
@@ -28,7 +28,8 @@ pub(crate) struct UpOptions {
     pub(crate) fresh: bool,
 }
 
-pub(crate) fn up(lab: &Lab, options: &UpOptions) -> anyhow::Result<()> {
+/// The time from the call until all nodes were Ready (or were started, without `wait`).
+pub(crate) fn up(lab: &Lab, options: &UpOptions) -> anyhow::Result<Duration> {
     let started = Instant::now();
     preflight()?;
     let programs = Programs::find()?;
@@ -39,17 +40,20 @@ pub(crate) fn up(lab: &Lab, options: &UpOptions) -> anyhow::Result<()> {
         }
         None => build(lab, options, &programs)?,
     };
-    if options.wait {
-        let api = step("apiserver is ready", |_| ready::wait_api(lab, &plan))?;
-        step("all nodes are Ready", |progress| ready::wait_nodes(lab, &plan, &api, progress))?;
-        println!("        {:.2} s from the start to Ready", started.elapsed().as_secs_f64());
+    if !options.wait {
+        print_what_next(lab, &plan, false);
+        return Ok(started.elapsed());
     }
+    let api = step("apiserver is ready", |_| ready::wait_api(lab, &plan))?;
+    step("all nodes are Ready", |progress| ready::wait_nodes(lab, &plan, &api, progress))?;
+    let took = started.elapsed();
+    println!("        {:.2} s from the start to Ready", took.as_secs_f64());
     step("images are in the registry", |progress| images::ensure(&registry_address(&plan), progress))?;
-    if options.demo && options.wait {
+    if options.demo {
         step("demo is applied", |_| apply_demo(lab))?;
     }
-    print_what_next(lab, &plan, options.demo && options.wait);
-    Ok(())
+    print_what_next(lab, &plan, options.demo);
+    Ok(took)
 }
 
 /// The plan of a lab that runs whole, is of the wanted size and of the same programs.
@@ -115,7 +119,7 @@ fn start_all(lab: &Lab, plan: &Plan, progress: &crate::step::Progress) -> anyhow
 }
 
 fn start_registry(lab: &Lab, plan: &Plan) -> anyhow::Result<()> {
-    let procs = cgroups::make(&plan.lab, cgroups::HOST)?;
+    let procs = cgroups::make(&plan.lab, cgroups::HOST)?.procs;
     Registry::start(&lab.dir.join("registry"), registry_address(plan), &procs)?.wait_ready()
 }
 

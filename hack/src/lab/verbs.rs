@@ -48,7 +48,7 @@ fn cgroups_of(init: i32, state: &State, node: &NodePlan) -> anyhow::Result<Vec<P
         let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
         procs.lines().any(|line| line.parse() == Ok(init))
     };
-    let place = |dir: PathBuf| if holds(&dir) { dir } else { dir.join("daemons") };
+    let place = |dir: PathBuf| if holds(&dir) { dir } else { dir.join(cgroups::DAEMONS) };
     Ok(dirs.into_iter().map(|dir| place(dir).join("cgroup.procs")).filter(|procs| procs.exists()).collect())
 }
 
