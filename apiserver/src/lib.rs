@@ -15,6 +15,7 @@ pub mod decode;
 pub mod discovery;
 pub mod health;
 pub mod metrics;
+pub mod openapi;
 pub mod overload;
 pub mod patch;
 pub mod registry;

@@ -1,0 +1,101 @@
+//! OpenAPI v2 and v3: what the server serves, described for clients. `kubectl explain`, `apply` and validation read it.
+//!
+//! Made from the registry, the types' own schemas ([`schemas`]) and the table of list rules, when first asked for; what
+//! is kept is the packed text. Shape: <https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition>.
+
+pub mod operations;
+pub mod schemas;
+pub mod v2;
+pub mod v3;
+
+use std::io::{Read, Write};
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::registry::Registry;
+
+pub use v2::document as v2;
+pub use v3::document as v3_document;
+
+/// Every `group/version` of the registry as its path below the root: `api/v1`, `apis/apps/v1`. Sorted.
+pub fn paths(registry: &Registry) -> Vec<String> {
+    let mut paths: Vec<String> = registry.iter().map(|e| path_of(e.group(), e.version())).collect();
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
+/// `api/v1` or `apis/apps/v1`.
+pub fn path_of(group: &str, version: &str) -> String {
+    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
+}
+
+/// One document, packed.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Of the plain text, in hex: the `hash` of its URL, and its ETag.
+    pub hash: String,
+    pub gzipped: Bytes,
+}
+
+impl Document {
+    fn pack(plain: &[u8]) -> std::io::Result<Self> {
+        let digest = Sha256::digest(plain);
+        let hash = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(plain)?;
+        Ok(Self { hash, gzipped: encoder.finish()?.into() })
+    }
+    pub fn plain(&self) -> std::io::Result<Vec<u8>> {
+        let mut plain = Vec::new();
+        GzDecoder::new(&self.gzipped[..]).read_to_end(&mut plain)?;
+        Ok(plain)
+    }
+}
+
+/// The documents of one registry, each made at most once: one for each group and version, the index, and v2.
+#[derive(Debug)]
+pub struct Documents {
+    registry: Registry,
+    v3: OnceLock<Vec<(String, Document)>>,
+    v2: OnceLock<Option<Document>>,
+}
+
+impl Documents {
+    pub fn new(registry: Registry) -> Self {
+        Self { registry, v3: OnceLock::new(), v2: OnceLock::new() }
+    }
+    /// `/openapi/v2`, as JSON. `None` only if it could not be packed.
+    pub fn v2(&self) -> Option<&Document> {
+        self.v2.get_or_init(|| Document::pack(&v2::document(&self.registry)).ok()).as_ref()
+    }
+    /// `/openapi/v3/{path}`; `None` if nothing is served there.
+    pub fn v3(&self, path: &str) -> Option<&Document> {
+        self.all_v3().iter().find(|(p, _)| p == path).map(|(_, document)| document)
+    }
+    /// `/openapi/v3`: where each group and version is described. The hash lets clients keep what they have read.
+    pub fn v3_index(&self) -> Vec<u8> {
+        let entry = |(path, document): &(String, Document)| {
+            let url = format!("/openapi/v3/{path}?hash={}", document.hash);
+            (path.clone(), json!({ "serverRelativeURL": url }))
+        };
+        let paths: serde_json::Map<_, _> = self.all_v3().iter().map(entry).collect();
+        json!({ "paths": paths }).to_string().into_bytes()
+    }
+    fn all_v3(&self) -> &[(String, Document)] {
+        self.v3.get_or_init(|| {
+            let pack = |path: String| {
+                let plain = v3::document(&self.registry, &path)?;
+                Some((path, Document::pack(&plain).ok()?))
+            };
+            paths(&self.registry).into_iter().filter_map(pack).collect()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! Every request that the server takes, as data: what the v2 and v3 documents say in their own ways.
+
+use corten_api::Scope;
+
+use crate::openapi::schemas::{self, META};
+use crate::registry::Entry;
+
+/// A parameter of the query.
+#[derive(Clone, Copy, Debug)]
+pub struct Param {
+    pub name: &'static str,
+    /// `string`, `integer`, `boolean`.
+    pub kind: &'static str,
+    pub about: &'static str,
+}
+
+const fn param(name: &'static str, kind: &'static str, about: &'static str) -> Param {
+    Param { name, kind, about }
+}
+
+const DRY_RUN: Param = param("dryRun", "string", "All: the request is checked in full and nothing is stored.");
+const MANAGER: Param = param("fieldManager", "string", "Who makes the change.");
+const VALIDATION: Param = param(
+    "fieldValidation",
+    "string",
+    "What becomes of unknown and duplicate fields: Ignore drops them, Warn drops and names them, Strict refuses.",
+);
+pub const WRITE: &[Param] = &[DRY_RUN, MANAGER, VALIDATION];
+pub const PATCH: &[Param] =
+    &[DRY_RUN, MANAGER, VALIDATION, param("force", "boolean", "Apply takes fields from other managers.")];
+pub const LIST: &[Param] = &[
+    param("allowWatchBookmarks", "boolean", "The watch may send bookmarks."),
+    param("continue", "string", "Where the page before ended."),
+    param("fieldSelector", "string", "Which objects, by fields."),
+    param("labelSelector", "string", "Which objects, by labels."),
+    param("limit", "integer", "How many objects a page has at most."),
+    param("resourceVersion", "string", "How new the answer must be."),
+    param("resourceVersionMatch", "string", "How resourceVersion is meant: Exact or NotOlderThan."),
+    param("sendInitialEvents", "boolean", "The watch begins with the state."),
+    param("timeoutSeconds", "integer", "How long the watch lasts."),
+    param("watch", "boolean", "Changes instead of a list."),
+];
+pub const DELETE: &[Param] = &[
+    DRY_RUN,
+    param("gracePeriodSeconds", "integer", "How long the object has to end."),
+    param("orphanDependents", "boolean", "Older form of propagationPolicy."),
+    param("propagationPolicy", "string", "What becomes of dependents: Orphan, Background or Foreground."),
+];
+pub const LOG: &[Param] = &[
+    param("container", "string", "Which container; may be left out where there is one."),
+    param("follow", "boolean", "The log goes on as it is written."),
+    param("limitBytes", "integer", "How much of it at most."),
+    param("previous", "boolean", "Of the container's run before this one."),
+    param("sinceSeconds", "integer", "How far back."),
+    param("sinceTime", "string", "From when, RFC 3339."),
+    param("tailLines", "integer", "How many lines from the end."),
+    param("timestamps", "boolean", "Each line begins with its time."),
+];
+pub const STREAM: &[Param] = &[
+    param("command", "string", "What to run; once for each argument."),
+    param("container", "string", "Which container; may be left out where there is one."),
+    param("stderr", "boolean", "Standard error is wanted."),
+    param("stdin", "boolean", "Standard input is given."),
+    param("stdout", "boolean", "Standard output is wanted."),
+    param("tty", "boolean", "The streams are a terminal's."),
+];
+pub const FORWARD: &[Param] = &[param("ports", "integer", "Which ports.")];
+
+/// Group, version and kind of what an operation is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gvk(pub String, pub String, pub String);
+
+/// What an operation's body is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    None,
+    /// Of this schema.
+    Object(String),
+    Patch,
+    /// DeleteOptions, which may be left out.
+    DeleteOptions,
+}
+
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// `get`, `post`, …
+    pub method: &'static str,
+    /// `list`, `connect`, …, as authorization names it.
+    pub action: &'static str,
+    pub id: String,
+    pub about: String,
+    pub gvk: Gvk,
+    pub query: &'static [Param],
+    pub body: Body,
+    /// Schema of the answer; `None` for text and streams.
+    pub answer: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Path {
+    pub path: String,
+    pub operations: Vec<Operation>,
+}
+
+/// All paths of one kind. `schema` is the name of the kind's schema.
+pub fn of(entry: &dyn Entry, schema: &str) -> Vec<Path> {
+    let kind = Described { entry, schema };
+    let root = match entry.group() {
+        "" => format!("/api/{}", entry.version()),
+        group => format!("/apis/{group}/{}", entry.version()),
+    };
+    let plural = entry.plural();
+    let namespaced = entry.scope() == Scope::Namespaced;
+    let collection =
+        if namespaced { format!("{root}/namespaces/{{namespace}}/{plural}") } else { format!("{root}/{plural}") };
+    let mut paths = vec![
+        Path { path: collection.clone(), operations: vec![kind.list(""), kind.create(), kind.delete_collection()] },
+        Path {
+            path: format!("{collection}/{{name}}"),
+            operations: vec![kind.read(""), kind.replace(""), kind.patch(""), kind.delete()],
+        },
+    ];
+    if namespaced {
+        paths.push(Path { path: format!("{root}/{plural}"), operations: vec![kind.list("ForAllNamespaces")] });
+    }
+    for sub in entry.subresources() {
+        let operations = kind.subresource(sub);
+        paths.push(Path { path: format!("{collection}/{{name}}/{sub}"), operations });
+    }
+    paths
+}
+
+struct Described<'a> {
+    entry: &'a dyn Entry,
+    schema: &'a str,
+}
+
+impl Described<'_> {
+    /// `readCoreV1NamespacedPodStatus`
+    fn id(&self, verb: &str, sub: &str) -> String {
+        let group = self.entry.group().split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
+        let namespaced = if self.entry.scope() == Scope::Namespaced { "Namespaced" } else { "" };
+        let version = capital(self.entry.version());
+        format!("{verb}{}{version}{namespaced}{}{}", capital(group), self.entry.kind(), capital(sub))
+    }
+    fn gvk(&self) -> Gvk {
+        Gvk(self.entry.group().into(), self.entry.version().into(), self.entry.kind().into())
+    }
+    fn operation(&self, method: &'static str, action: &'static str, verb: &str, sub: &str) -> Operation {
+        let of = if sub.is_empty() { String::new() } else { format!("{sub} of ") };
+        Operation {
+            method,
+            action,
+            id: self.id(verb, sub),
+            about: format!("{verb} {of}{}", self.entry.kind()),
+            gvk: self.gvk(),
+            query: &[],
+            body: Body::None,
+            answer: Some(self.schema.to_owned()),
+        }
+    }
+    fn list(&self, suffix: &str) -> Operation {
+        let answer = Some(format!("{}List", self.schema));
+        let mut list = Operation { query: LIST, answer, ..self.operation("get", "list", "list", "") };
+        list.id.push_str(suffix);
+        list
+    }
+    fn create(&self) -> Operation {
+        let body = Body::Object(self.schema.to_owned());
+        Operation { query: WRITE, body, ..self.operation("post", "post", "create", "") }
+    }
+    fn delete_collection(&self) -> Operation {
+        let answer = Some(format!("{META}.Status"));
+        let id = self.id("deleteCollection", "");
+        let body = Body::DeleteOptions;
+        Operation { id, query: DELETE, body, answer, ..self.operation("delete", "deletecollection", "delete", "") }
+    }
+    fn read(&self, sub: &str) -> Operation {
+        self.operation("get", "get", "read", sub)
+    }
+    fn replace(&self, sub: &str) -> Operation {
+        let body = Body::Object(self.schema.to_owned());
+        Operation { query: WRITE, body, ..self.operation("put", "put", "replace", sub) }
+    }
+    fn patch(&self, sub: &str) -> Operation {
+        Operation { query: PATCH, body: Body::Patch, ..self.operation("patch", "patch", "patch", sub) }
+    }
+    fn delete(&self) -> Operation {
+        Operation { query: DELETE, body: Body::DeleteOptions, ..self.operation("delete", "delete", "delete", "") }
+    }
+    fn subresource(&self, sub: &str) -> Vec<Operation> {
+        match sub {
+            "status" => vec![self.read(sub), self.replace(sub), self.patch(sub)],
+            "finalize" => vec![self.replace(sub)],
+            "scale" => {
+                let mut all = vec![self.read(sub), self.replace(sub), self.patch(sub)];
+                for operation in &mut all {
+                    about_other(operation, ("autoscaling", "v1", "Scale"), schemas::SCALE);
+                }
+                all
+            }
+            "binding" => vec![self.create_other(sub, ("", "v1", "Binding"), schemas::BINDING)],
+            "eviction" => vec![self.create_other(sub, ("policy", "v1", "Eviction"), schemas::EVICTION)],
+            "log" => vec![Operation { query: LOG, answer: None, ..self.read(sub) }],
+            "portforward" => self.connect(sub, FORWARD),
+            _ => self.connect(sub, STREAM),
+        }
+    }
+    fn create_other(&self, sub: &str, gvk: (&str, &str, &str), schema: &str) -> Operation {
+        let body = Body::Object(schema.to_owned());
+        let mut create = Operation { query: WRITE, body, ..self.operation("post", "post", "create", sub) };
+        about_other(&mut create, gvk, schema);
+        create
+    }
+    fn connect(&self, sub: &str, query: &'static [Param]) -> Vec<Operation> {
+        let connect =
+            |method, verb: &str| Operation { query, answer: None, ..self.operation(method, "connect", verb, sub) };
+        vec![connect("get", "connectGet"), connect("post", "connectPost")]
+    }
+}
+
+fn about_other(operation: &mut Operation, (group, version, kind): (&str, &str, &str), schema: &str) {
+    operation.gvk = Gvk(group.into(), version.into(), kind.into());
+    operation.answer = Some(schema.to_owned());
+    if let Body::Object(body) = &mut operation.body {
+        schema.clone_into(body);
+    }
+}
+
+fn capital(word: &str) -> String {
+    let mut chars = word.chars();
+    chars.next().map(|first| first.to_ascii_uppercase().to_string() + chars.as_str()).unwrap_or_default()
+}

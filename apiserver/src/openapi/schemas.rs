@@ -1,0 +1,185 @@
+//! The types' schemas, as `k8s-openapi` describes them, made to look as Kubernetes' own documents do.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::autoscaling::v1::Scale;
+use k8s_openapi::api::core::v1::Binding;
+use k8s_openapi::api::policy::v1::Eviction;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use crate::patch::lists;
+use crate::registry::Entry;
+
+pub const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
+pub const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";
+pub const BINDING: &str = "io.k8s.api.core.v1.Binding";
+pub const EVICTION: &str = "io.k8s.api.policy.v1.Eviction";
+const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
+const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
+
+/// Which document the schemas are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    V2,
+    V3,
+}
+
+impl Version {
+    /// Where schemas stand in the document, as a JSON pointer.
+    fn home(self) -> &'static str {
+        match self {
+            Self::V2 => "/definitions",
+            Self::V3 => "/components/schemas",
+        }
+    }
+    pub fn reference(self, schema: &str) -> Value {
+        json!({ "$ref": format!("#{}/{schema}", self.home()) })
+    }
+}
+
+/// The schemas of some kinds, and all that those refer to.
+pub struct Schemas {
+    /// The name of each kind's schema, in the order of the kinds.
+    pub names: Vec<String>,
+    pub by_name: BTreeMap<String, Value>,
+}
+
+pub fn of(entries: &[&dyn Entry], version: Version) -> Schemas {
+    let mut generator = SchemaSettings::draft2020_12()
+        .with(|settings| {
+            settings.definitions_path = version.home().into();
+            settings.meta_schema = None;
+        })
+        .into_generator();
+    let names: Vec<String> = entries.iter().map(|e| name_in(&e.schema(&mut generator))).collect();
+    let subresources: Vec<&str> = entries.iter().flat_map(|e| e.subresources()).copied().collect();
+    add_common(&mut generator, &subresources);
+    let mut by_name: BTreeMap<String, Value> = generator.take_definitions(false).into_iter().collect();
+    for (name, schema) in &mut by_name {
+        refine(name, schema, version);
+    }
+    for (entry, name) in entries.iter().zip(&names) {
+        let gvk = |kind: String| json!([{"group": entry.group(), "version": entry.version(), "kind": kind}]);
+        if let Some(schema) = by_name.get_mut(name) {
+            schema["x-kubernetes-group-version-kind"] = gvk(entry.kind().into());
+        }
+        let mut list = list_of(name, version);
+        list["x-kubernetes-group-version-kind"] = gvk(format!("{}List", entry.kind()));
+        by_name.insert(format!("{name}List"), list);
+    }
+    by_name.insert(format!("{META}.Patch"), patch_schema());
+    Schemas { names, by_name }
+}
+
+/// What the server speaks besides its kinds.
+fn add_common(generator: &mut SchemaGenerator, subresources: &[&str]) {
+    fn add<T: JsonSchema>(generator: &mut SchemaGenerator) {
+        generator.subschema_for::<T>();
+    }
+    add::<meta::ListMeta>(generator);
+    add::<meta::Status>(generator);
+    add::<meta::DeleteOptions>(generator);
+    for (subresource, add) in [
+        ("scale", add::<Scale> as fn(&mut SchemaGenerator)),
+        ("binding", add::<Binding>),
+        ("eviction", add::<Eviction>),
+    ] {
+        if subresources.contains(&subresource) {
+            add(generator);
+        }
+    }
+}
+
+/// The name at the end of a `$ref`.
+fn name_in(schema: &schemars::Schema) -> String {
+    let reference = schema.get("$ref").and_then(Value::as_str).unwrap_or_default();
+    reference.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+fn refine(name: &str, schema: &mut Value, version: Version) {
+    let typed = |schema: &mut Value, fields: Value| {
+        if let (Some(schema), Value::Object(fields)) = (schema.as_object_mut(), fields) {
+            schema.remove("x-kubernetes-int-or-string");
+            schema.extend(fields);
+        }
+    };
+    match (name, version) {
+        (INT_OR_STRING, Version::V2) => typed(schema, json!({"type": "string", "format": "int-or-string"})),
+        (INT_OR_STRING, Version::V3) => {
+            typed(schema, json!({"oneOf": [{"type": "integer"}, {"type": "string"}], "format": "int-or-string"}));
+        }
+        (QUANTITY, Version::V2) => typed(schema, json!({"type": "string"})),
+        (QUANTITY, Version::V3) => typed(schema, json!({"oneOf": [{"type": "string"}, {"type": "number"}]})),
+        _ => {}
+    }
+    if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+        // A type's crate cannot do without metadata; a request's body can.
+        required.retain(|field| field != "metadata");
+        if required.is_empty()
+            && let Some(schema) = schema.as_object_mut()
+        {
+            schema.remove("required");
+        }
+    }
+    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    for (field, property) in properties {
+        if let Some(property) = property.as_object_mut() {
+            add_list_rule(name, field, property);
+            if version == Version::V3 {
+                wrap_reference(property);
+            }
+        }
+    }
+}
+
+/// Version 3 takes no siblings of `$ref`, so that descriptions need a wrapper.
+fn wrap_reference(property: &mut Map<String, Value>) {
+    if let Some(reference) = property.remove("$ref") {
+        property.insert("allOf".into(), json!([{ "$ref": reference }]));
+    }
+}
+
+fn add_list_rule(schema: &str, field: &str, property: &mut Map<String, Value>) {
+    let Some(rule) = lists::list_rule(schema, field) else { return };
+    property.insert("x-kubernetes-patch-strategy".into(), rule.strategy.into());
+    if let Some(key) = rule.merge_key {
+        property.insert("x-kubernetes-patch-merge-key".into(), key.into());
+    }
+    if property.get("type").and_then(Value::as_str) != Some("array") {
+        return;
+    }
+    if !rule.map_keys.is_empty() {
+        property.insert("x-kubernetes-list-type".into(), "map".into());
+        property.insert("x-kubernetes-list-map-keys".into(), rule.map_keys.into());
+    } else if rule.merge_key.is_none() {
+        property.insert("x-kubernetes-list-type".into(), "set".into());
+    }
+}
+
+fn list_of(name: &str, version: Version) -> Value {
+    let kind = name.rsplit('.').next().unwrap_or(name);
+    let mut metadata = version.reference(&format!("{META}.ListMeta"));
+    if version == Version::V3
+        && let Some(metadata) = metadata.as_object_mut()
+    {
+        wrap_reference(metadata);
+    }
+    json!({
+        "description": format!("{kind}List is a list of {kind} objects."),
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "apiVersion": {"type": "string", "description": "The version of the API that the list is in."},
+            "kind": {"type": "string", "description": format!("{kind}List")},
+            "metadata": metadata,
+            "items": {"type": "array", "items": version.reference(name), "description": "The objects."},
+        },
+    })
+}
+
+fn patch_schema() -> Value {
+    json!({"type": "object", "description": "A patch: its content type says in which form."})
+}

@@ -1,0 +1,80 @@
+//! `/openapi/v2`: one Swagger 2.0 document for everything.
+
+use serde_json::{Map, Value, json};
+
+use super::operations::{self, Body, Operation};
+use super::schemas::{self, META, Version};
+use crate::registry::{Entry, Registry};
+
+const PATCHES: &[&str] = &[
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+];
+const OBJECTS: &[&str] = &["application/json", "application/yaml"];
+
+/// The document, as JSON.
+pub fn document(registry: &Registry) -> Vec<u8> {
+    let entries: Vec<&dyn Entry> = registry.iter().collect();
+    let schemas = schemas::of(&entries, Version::V2);
+    let mut paths = Map::new();
+    for (entry, name) in entries.iter().zip(&schemas.names) {
+        for path in operations::of(*entry, name) {
+            let mut item = Map::new();
+            for operation in &path.operations {
+                item.insert(operation.method.into(), shown(operation));
+            }
+            item.insert("parameters".into(), path_parameters(&path.path));
+            paths.insert(path.path, Value::Object(item));
+        }
+    }
+    let document = json!({
+        "swagger": "2.0",
+        "info": {"title": "Kubernetes", "version": super::v3::API_VERSION},
+        "paths": paths,
+        "definitions": schemas.by_name,
+    });
+    document.to_string().into_bytes()
+}
+
+fn path_parameters(path: &str) -> Value {
+    let named = ["name", "namespace"].into_iter().filter(|name| path.contains(&format!("{{{name}}}")));
+    named
+        .map(|name| json!({"name": name, "in": "path", "required": true, "type": "string", "uniqueItems": true}))
+        .collect()
+}
+
+fn shown(operation: &Operation) -> Value {
+    let mut parameters: Vec<Value> = operation
+        .query
+        .iter()
+        .map(|p| json!({"name": p.name, "in": "query", "type": p.kind, "description": p.about, "uniqueItems": true}))
+        .collect();
+    let body = match &operation.body {
+        Body::None => None,
+        Body::Object(schema) => Some((schema.clone(), true)),
+        Body::Patch => Some((format!("{META}.Patch"), true)),
+        Body::DeleteOptions => Some((format!("{META}.DeleteOptions"), false)),
+    };
+    if let Some((schema, required)) = body {
+        let schema = Version::V2.reference(&schema);
+        parameters.insert(0, json!({"name": "body", "in": "body", "required": required, "schema": schema}));
+    }
+    let mut answer = json!({"description": "OK"});
+    if let Some(schema) = &operation.answer {
+        answer["schema"] = Version::V2.reference(schema);
+    }
+    let (group, version, kind) = (&operation.gvk.0, &operation.gvk.1, &operation.gvk.2);
+    json!({
+        "operationId": operation.id,
+        "description": operation.about,
+        "consumes": if operation.body == Body::Patch { PATCHES } else { &["*/*"] },
+        "produces": OBJECTS,
+        "schemes": ["https"],
+        "parameters": parameters,
+        "responses": {"200": answer, "401": {"description": "Unauthorized"}},
+        "x-kubernetes-action": operation.action,
+        "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": kind},
+    })
+}

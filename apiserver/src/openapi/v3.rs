@@ -1,0 +1,86 @@
+//! `/openapi/v3/…`: one OpenAPI 3.0 document for each group and version.
+
+use serde_json::{Map, Value, json};
+
+use super::operations::{self, Body, Operation};
+use super::schemas::{self, META, Version};
+use crate::registry::{Entry, Registry};
+
+/// The version of the API that is served.
+pub const API_VERSION: &str = "v1.36.0";
+const PATCHES: &[&str] = &[
+    "application/apply-patch+yaml",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+];
+const OBJECTS: &[&str] = &["application/json", "application/yaml"];
+
+/// The document of `api/v1`, `apis/apps/v1`, …, as JSON; `None` if the registry has nothing there.
+pub fn document(registry: &Registry, path: &str) -> Option<Vec<u8>> {
+    let entries: Vec<&dyn Entry> = registry.iter().filter(|e| super::path_of(e.group(), e.version()) == path).collect();
+    if entries.is_empty() {
+        return None;
+    }
+    let schemas = schemas::of(&entries, Version::V3);
+    let mut paths = Map::new();
+    for (entry, name) in entries.iter().zip(&schemas.names) {
+        for path in operations::of(*entry, name) {
+            let mut item = Map::new();
+            for operation in &path.operations {
+                item.insert(operation.method.into(), shown(operation));
+            }
+            item.insert("parameters".into(), path_parameters(&path.path));
+            paths.insert(path.path, Value::Object(item));
+        }
+    }
+    let document = json!({
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": API_VERSION},
+        "paths": paths,
+        "components": {"schemas": schemas.by_name},
+    });
+    Some(document.to_string().into_bytes())
+}
+
+fn path_parameters(path: &str) -> Value {
+    let named = ["name", "namespace"].into_iter().filter(|name| path.contains(&format!("{{{name}}}")));
+    named.map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})).collect()
+}
+
+fn shown(operation: &Operation) -> Value {
+    let parameters: Vec<Value> = operation
+        .query
+        .iter()
+        .map(|p| json!({"name": p.name, "in": "query", "schema": {"type": p.kind}, "description": p.about}))
+        .collect();
+    let (group, version, kind) = (&operation.gvk.0, &operation.gvk.1, &operation.gvk.2);
+    let mut answer = json!({"description": "OK"});
+    if let Some(schema) = &operation.answer {
+        answer["content"] = content(OBJECTS, schema);
+    }
+    let mut shown = json!({
+        "operationId": operation.id,
+        "description": operation.about,
+        "parameters": parameters,
+        "responses": {"200": answer, "401": {"description": "Unauthorized"}},
+        "x-kubernetes-action": operation.action,
+        "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": kind},
+    });
+    match &operation.body {
+        Body::None => {}
+        Body::Object(schema) => shown["requestBody"] = json!({"content": content(&["*/*"], schema), "required": true}),
+        Body::Patch => {
+            shown["requestBody"] = json!({"content": content(PATCHES, &format!("{META}.Patch")), "required": true});
+        }
+        Body::DeleteOptions => {
+            shown["requestBody"] = json!({ "content": content(&["*/*"], &format!("{META}.DeleteOptions")) });
+        }
+    }
+    shown
+}
+
+fn content(types: &[&str], schema: &str) -> Value {
+    let each = |media: &&str| ((*media).to_owned(), json!({"schema": Version::V3.reference(schema)}));
+    Value::Object(types.iter().map(each).collect())
+}
