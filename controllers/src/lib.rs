@@ -1,11 +1,17 @@
 //! The controllers: each watches, decides purely (`<name>/decide.rs`), and writes what makes the cluster as its objects say.
 
 pub mod adopt;
+pub mod backends;
 pub mod caches;
 pub mod context;
 pub mod deployment;
+pub mod endpoints;
+pub mod endpointslice;
+pub mod nodeipam;
 pub mod pods;
 pub mod replicas;
 pub mod replicaset;
 pub mod replicationcontroller;
+pub mod rootca;
 pub mod run;
+pub mod serviceaccount;

@@ -125,10 +125,15 @@ async fn lead(client: Client, recorder: Recorder, settings: Settings, leading: C
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The table of contents.
-fn controllers(context: &Context, _settings: &Settings) -> Vec<Running> {
+fn controllers(context: &Context, settings: &Settings) -> Vec<Running> {
     vec![
         Box::pin(crate::replicaset::run(context.clone())),
         Box::pin(crate::replicationcontroller::run(context.clone())),
         Box::pin(crate::deployment::run(context.clone())),
+        Box::pin(crate::endpointslice::run(context.clone())),
+        Box::pin(crate::endpoints::run(context.clone())),
+        Box::pin(crate::serviceaccount::run(context.clone())),
+        Box::pin(crate::rootca::run(context.clone(), settings.root_ca.clone())),
+        Box::pin(crate::nodeipam::run(context.clone(), settings.cluster_cidr, settings.node_mask)),
     ]
 }

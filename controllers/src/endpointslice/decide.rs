@@ -1,0 +1,239 @@
+//! Which EndpointSlices a Service should have, with as few writes as may be to those it has.
+//!
+//! <https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/>
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use corten_api::k8s_openapi::api::core::v1::{Service, ServiceSpec};
+use corten_api::k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
+use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use corten_api::{Key, Object};
+
+use crate::backends::{self, Backend, Family, HEADLESS_LABEL, Port};
+use crate::pods::{Labels, SeenPod};
+
+pub const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+pub const MANAGED_BY_LABEL: &str = "endpointslice.kubernetes.io/managed-by";
+pub const MANAGER: &str = "endpointslice-controller.k8s.io";
+/// Endpoints in one slice; more go into another.
+pub const ENDPOINTS_MAX: usize = 100;
+
+/// Everything the decision may look at.
+pub struct Observed<'a> {
+    pub service: &'a Service,
+    /// The pods that it selects.
+    pub pods: &'a [Arc<SeenPod>],
+    /// The slices that we made for it.
+    pub slices: &'a [Arc<EndpointSlice>],
+    /// Zones by node.
+    pub zones: &'a BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    Create(EndpointSlice),
+    Update(EndpointSlice),
+    Delete { key: Key, uid: String },
+}
+
+pub fn decide(seen: &Observed<'_>) -> Vec<Action> {
+    let Some(spec) = &seen.service.spec else { return Vec::new() };
+    let mut spare: Vec<&Arc<EndpointSlice>> = seen.slices.iter().collect();
+    let mut plan = Plan::default();
+    for family in backends::families(spec) {
+        for (ports, endpoints) in groups(seen, spec, family) {
+            let fits = |s: &&Arc<EndpointSlice>| s.address_type == family.address_type() && ports_of(s) == ports;
+            let (mine, rest) = spare.into_iter().partition::<Vec<_>, _>(fits);
+            spare = rest;
+            plan.place(seen.service, family, &ports, endpoints, mine);
+        }
+    }
+    plan.finish(seen.service, spare)
+}
+
+type Groups = BTreeMap<Vec<Port>, Vec<Endpoint>>;
+
+/// Endpoints by the ports they have. Pods differ in these only where a targetPort is a name.
+fn groups(seen: &Observed<'_>, spec: &ServiceSpec, family: Family) -> Groups {
+    let mut groups = Groups::new();
+    let publish_not_ready = spec.publish_not_ready_addresses == Some(true);
+    for mut backend in backends::backends(seen.service, family, seen.pods) {
+        let ports = std::mem::take(&mut backend.ports);
+        groups.entry(ports).or_default().push(endpoint(&backend, publish_not_ready, seen.zones));
+    }
+    if groups.is_empty() {
+        // An empty slice says: seen, and nobody there.
+        groups.insert(Vec::new(), Vec::new());
+    }
+    groups
+}
+
+fn endpoint(backend: &Backend<'_>, publish_not_ready: bool, zones: &BTreeMap<String, String>) -> Endpoint {
+    let (serving, terminating) = (backend.serving(), backend.terminating());
+    Endpoint {
+        addresses: vec![backend.ip.to_owned()],
+        conditions: Some(EndpointConditions {
+            ready: Some(publish_not_ready || serving && !terminating),
+            serving: Some(serving),
+            terminating: Some(terminating),
+        }),
+        hostname: backend.hostname.map(str::to_owned),
+        node_name: backend.pod.node.clone(),
+        target_ref: Some(backend.target()),
+        zone: backend.pod.node.as_ref().and_then(|node| zones.get(node)).cloned(),
+        ..Endpoint::default()
+    }
+}
+
+fn ports_of(slice: &EndpointSlice) -> Vec<Port> {
+    let port = |p: &EndpointPort| Port {
+        name: p.name.clone().unwrap_or_default(),
+        protocol: p.protocol.clone().unwrap_or_else(|| "TCP".into()),
+        number: p.port.unwrap_or(0),
+        app_protocol: p.app_protocol.clone(),
+    };
+    let mut ports: Vec<Port> = slice.ports.iter().flatten().map(port).collect();
+    ports.sort();
+    ports
+}
+
+fn wire_ports(ports: &[Port]) -> Vec<EndpointPort> {
+    let wire = |p: &Port| EndpointPort {
+        name: Some(p.name.clone()),
+        port: Some(p.number),
+        protocol: Some(p.protocol.clone()),
+        app_protocol: p.app_protocol.clone(),
+    };
+    ports.iter().map(wire).collect()
+}
+
+/// A slice that is there, with the endpoints it is to have.
+struct Draft {
+    slice: Arc<EndpointSlice>,
+    endpoints: Vec<Endpoint>,
+    changed: bool,
+}
+
+#[derive(Default)]
+struct Plan {
+    create: Vec<EndpointSlice>,
+    update: Vec<EndpointSlice>,
+    /// Nothing is left in these.
+    empty: Vec<Arc<EndpointSlice>>,
+}
+
+impl Plan {
+    /// Finds a place for `endpoints` (all with `ports`): where they are, else where there is room, else in new slices.
+    fn place(
+        &mut self,
+        service: &Service,
+        family: Family,
+        ports: &[Port],
+        endpoints: Vec<Endpoint>,
+        mine: Vec<&Arc<EndpointSlice>>,
+    ) {
+        let nobody = endpoints.is_empty();
+        let mut left: BTreeMap<String, Endpoint> = endpoints.into_iter().map(|e| (pod_uid(&e), e)).collect();
+        let mut drafts: Vec<Draft> = mine.into_iter().map(|slice| keep(service, slice, &mut left)).collect();
+        // Those that are written anyhow come first, then the fullest.
+        drafts.sort_by_key(|d| (!d.changed, Reverse(d.endpoints.len())));
+        let mut left = left.into_values();
+        for draft in &mut drafts {
+            let before = draft.endpoints.len();
+            draft.endpoints.extend(left.by_ref().take(ENDPOINTS_MAX.saturating_sub(before)));
+            draft.changed |= draft.endpoints.len() > before;
+        }
+        let mut kept = 0;
+        for draft in drafts {
+            if draft.endpoints.is_empty() && !(nobody && kept == 0) {
+                self.empty.push(draft.slice);
+                continue;
+            }
+            kept += 1;
+            if draft.changed {
+                self.update.push(rewritten(service, &draft.slice, ports, draft.endpoints));
+            }
+        }
+        if nobody && kept == 0 {
+            self.create.push(new_slice(service, family, ports, Vec::new()));
+        }
+        let left: Vec<Endpoint> = left.collect();
+        self.create.extend(left.chunks(ENDPOINTS_MAX).map(|chunk| new_slice(service, family, ports, chunk.to_vec())));
+    }
+
+    /// Slices that are not needed any more take in what needs a new one; the rest go.
+    fn finish(mut self, service: &Service, spare: Vec<&Arc<EndpointSlice>>) -> Vec<Action> {
+        self.empty.extend(spare.into_iter().cloned());
+        let mut actions = Vec::new();
+        for new in self.create {
+            let same_type = |s: &Arc<EndpointSlice>| s.address_type == new.address_type;
+            let Some(at) = self.empty.iter().position(same_type) else {
+                actions.push(Action::Create(new));
+                continue;
+            };
+            let old = self.empty.swap_remove(at);
+            let ports = ports_of(&new);
+            actions.push(Action::Update(rewritten(service, &old, &ports, new.endpoints.unwrap_or_default())));
+        }
+        actions.extend(self.update.into_iter().map(Action::Update));
+        let delete = |s: Arc<EndpointSlice>| Action::Delete { key: s.key(), uid: s.uid().to_owned() };
+        actions.extend(self.empty.into_iter().map(delete));
+        actions
+    }
+}
+
+/// What stays in a slice: endpoints that are still wanted, as they are now.
+fn keep(service: &Service, slice: &Arc<EndpointSlice>, wanted: &mut BTreeMap<String, Endpoint>) -> Draft {
+    let before = slice.endpoints.as_deref().unwrap_or_default();
+    let endpoints: Vec<Endpoint> = before.iter().filter_map(|e| wanted.remove(&pod_uid(e))).collect();
+    let same_owner = slice.is_controlled_by(service.uid());
+    let same_labels = slice.metadata.labels.as_ref() == Some(&labels(service));
+    let changed = endpoints != before || !same_labels || !same_owner;
+    Draft { slice: Arc::clone(slice), endpoints, changed }
+}
+
+fn pod_uid(endpoint: &Endpoint) -> String {
+    endpoint.target_ref.as_ref().and_then(|t| t.uid.clone()).unwrap_or_default()
+}
+
+fn rewritten(service: &Service, old: &EndpointSlice, ports: &[Port], endpoints: Vec<Endpoint>) -> EndpointSlice {
+    let mut slice = old.clone();
+    slice.metadata.labels = Some(labels(service));
+    slice.metadata.owner_references = Some(vec![service.controller_reference()]);
+    slice.ports = Some(wire_ports(ports));
+    slice.endpoints = Some(endpoints);
+    slice
+}
+
+fn new_slice(service: &Service, family: Family, ports: &[Port], endpoints: Vec<Endpoint>) -> EndpointSlice {
+    EndpointSlice {
+        metadata: ObjectMeta {
+            generate_name: Some(format!("{}-", service.name())),
+            namespace: service.metadata.namespace.clone(),
+            labels: Some(labels(service)),
+            owner_references: Some(vec![service.controller_reference()]),
+            ..ObjectMeta::default()
+        },
+        address_type: family.address_type().into(),
+        ports: Some(wire_ports(ports)),
+        endpoints: Some(endpoints),
+    }
+}
+
+/// The Service's own labels, and ours.
+fn labels(service: &Service) -> Labels {
+    let mut labels = service.metadata.labels.clone().unwrap_or_default();
+    labels.remove(HEADLESS_LABEL);
+    if service.spec.as_ref().is_some_and(backends::is_headless) {
+        labels.insert(HEADLESS_LABEL.into(), String::new());
+    }
+    labels.insert(SERVICE_LABEL.into(), service.name().into());
+    labels.insert(MANAGED_BY_LABEL.into(), MANAGER.into());
+    labels
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
