@@ -89,6 +89,8 @@ enum LabCommand {
     StartNode { node: String },
     /// Prints the nodes with addresses, one per line.
     Nodes,
+    /// Prints the path of the administrator's kubeconfig.
+    Kubeconfig,
     /// Prints the path of a daemon's log.
     Log { node: String, daemon: String },
 }
@@ -123,6 +125,7 @@ impl LabCommand {
             Self::StopNode { node } => lab::stop_node(lab, &node)?,
             Self::StartNode { node } => lab::start_node(lab, &node)?,
             Self::Nodes => lab::print_nodes(lab)?,
+            Self::Kubeconfig => println!("{}", lab.kubeconfig().display()),
             Self::Log { node, daemon } => println!("{}", lab::log_path(lab, &node, &daemon)?.display()),
         }
         Ok(ExitCode::SUCCESS)
