@@ -12,6 +12,8 @@ mod pods;
 mod samples;
 mod start;
 mod table;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use clap::Subcommand;
