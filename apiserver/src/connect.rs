@@ -3,6 +3,7 @@
 pub mod kubelets;
 pub mod log;
 pub mod pod;
+pub mod spdy;
 pub mod websocket;
 
 use std::sync::Arc;

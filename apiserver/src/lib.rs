@@ -23,5 +23,6 @@ pub mod request;
 pub mod resources;
 pub mod rest;
 pub mod serve;
+pub mod start;
 pub mod storage;
 pub mod table;

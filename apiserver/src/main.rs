@@ -1,3 +1,89 @@
 //! The apiserver's process: arguments in, a running server out.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use corten_apiserver::config::{Config, LogFormat};
+use corten_apiserver::serve::tls::chain;
+use corten_apiserver::start::{self, Started};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The machine is shared with etcd and more; two threads serve what one node's etcd can give.
+const WORKER_THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let config = Config::parse();
+    init_logging(config.log_format);
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::error!("another TLS provider is installed in this process");
+        return ExitCode::FAILURE;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(err) => {
+            tracing::error!("no threads to run on: {err}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(run(config));
+    // Connections into containers that outlive the drain are not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(config: Config) -> ExitCode {
+    let stop = async {
+        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+            tracing::error!("signals cannot be listened for: stop this process with SIGKILL");
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = term.recv() => tracing::info!("SIGTERM: going down"),
+            _ = int.recv() => tracing::info!("SIGINT: going down"),
+        }
+        notify(NotifyState::Stopping);
+    };
+    let mut stop = std::pin::pin!(stop);
+    let started = tokio::select! {
+        started = start::start(&config) => started,
+        () = &mut stop => return ExitCode::SUCCESS,
+    };
+    let Started { server, listener } = match started {
+        Ok(started) => started,
+        Err(err) => {
+            tracing::error!("{}", chain(&err));
+            return ExitCode::FAILURE;
+        }
+    };
+    tracing::info!(listen = %config.listen, etcd = config.etcd.join(","), "serving");
+    notify(NotifyState::Ready);
+    let tls = server.tls.clone();
+    tokio::select! {
+        () = server.run(listener, stop) => {}
+        () = tls.keep() => {}
+    }
+    ExitCode::SUCCESS
+}
+
+/// Tells systemd, where it is there.
+fn notify(state: NotifyState<'_>) {
+    if let Err(err) = sd_notify::notify(&[state]) {
+        tracing::warn!("systemd cannot be told: {err}");
+    }
+}
+
+fn init_logging(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}

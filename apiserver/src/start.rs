@@ -1,0 +1,122 @@
+//! Puts the server together: what must be there first, and what each failure tells the one who started it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use corten_api::ApiError;
+use tokio::net::TcpListener;
+
+use crate::config::Config;
+use crate::connect::{KubeletTls, Kubelets};
+use crate::discovery::Discovery;
+use crate::health::Health;
+use crate::registry::{self, Registry};
+use crate::resources::{Resources, Settings};
+use crate::rest::Front;
+use crate::serve::{Server, TlsError, TlsFiles, TlsKeeper};
+use crate::storage::etcd::{self, Etcd};
+use crate::storage::{Storage, StorageError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on {address}: stop what serves there, or choose another --listen")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("cannot read {} for {flag}: give a PEM file", path.display())]
+    File {
+        flag: &'static str,
+        path: std::path::PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error(
+        "etcd does not answer at {urls}: start it, or change --etcd (and --etcd-ca-file, --etcd-cert-file, --etcd-key-file)"
+    )]
+    Etcd {
+        urls: String,
+        #[source]
+        source: StorageError,
+    },
+    #[error("the state in etcd cannot be read")]
+    State(#[source] ApiError),
+}
+
+/// A server that is about to serve, and its port.
+pub struct Started {
+    pub server: Server,
+    pub listener: TcpListener,
+}
+
+/// The port first: it is what most often fails, and a second server must not touch etcd. Then files, then etcd.
+pub async fn start(config: &Config) -> Result<Started, StartError> {
+    let listener = listen(config.listen).await?;
+    check_readable("--kubelet-client-cert-file", &config.kubelet_client_cert_file)?;
+    check_readable("--kubelet-client-key-file", &config.kubelet_client_key_file)?;
+    check_readable("--kubelet-ca-file", config.kubelet_ca())?;
+    let tls = TlsKeeper::open(TlsFiles {
+        cert: config.tls_cert_file.clone(),
+        key: config.tls_key_file.clone(),
+        client_ca: config.client_ca_file.clone(),
+    })?;
+    let endpoints = etcd::Endpoints { urls: config.etcd.clone(), tls: etcd_tls(config) };
+    let refused = |source| StartError::Etcd { urls: config.etcd.join(", "), source };
+    let storage: Arc<dyn Storage> = Arc::new(Etcd::connect(&endpoints).await.map_err(refused)?);
+    let settings = Settings {
+        service_cidr: config.service_cidr,
+        node_ports: config.node_port_range.clone(),
+        advertise: config.advertised(),
+    };
+    let kubelets = KubeletTls {
+        cert: config.kubelet_client_cert_file.clone(),
+        key: config.kubelet_client_key_file.clone(),
+        ca: config.kubelet_ca().clone(),
+    };
+    let server = assemble(storage, settings, kubelets, tls).await.map_err(StartError::State)?;
+    Ok(Started { server, listener })
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+}
+
+fn check_readable(flag: &'static str, path: &std::path::Path) -> Result<(), StartError> {
+    let unreadable = |source| StartError::File { flag, path: path.to_owned(), source };
+    std::fs::File::open(path).map(drop).map_err(unreadable)
+}
+
+fn etcd_tls(config: &Config) -> Option<etcd::TlsFiles> {
+    Some(etcd::TlsFiles {
+        ca: config.etcd_ca_file.clone()?,
+        cert: config.etcd_cert_file.clone()?,
+        key: config.etcd_key_file.clone()?,
+    })
+}
+
+/// The server over any storage: tests put it together over memory.
+pub async fn assemble(
+    storage: Arc<dyn Storage>,
+    settings: Settings,
+    kubelets: KubeletTls,
+    tls: TlsKeeper,
+) -> Result<Server, ApiError> {
+    let registry = Registry::new(registry::all());
+    let address = settings.advertise.map(|a| a.to_string()).unwrap_or_default();
+    let discovery = Discovery::new(&registry, &address);
+    let resources = Resources::start(storage.clone(), registry, settings).await?;
+    let grpc = tonic::service::Routes::default();
+    let front = Front {
+        resources,
+        discovery,
+        kubelets: Kubelets::new(kubelets),
+        health: Health::new(storage),
+        metrics: crate::metrics::Metrics::default(),
+        in_flight: crate::overload::InFlight::default(),
+    };
+    Ok(Server { front: Arc::new(front), grpc, tls: Arc::new(tls) })
+}
