@@ -3,6 +3,7 @@
 //! Made from the registry, the types' own schemas ([`schemas`]) and the table of list rules, when first asked for; what
 //! is kept is the packed text. Shape: <https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition>.
 
+mod facts;
 pub mod operations;
 pub mod schemas;
 pub mod v2;

@@ -151,6 +151,8 @@ pub trait Kind: Object + Default + schemars::JsonSchema {
     /// Whether an update must carry a resourceVersion.
     const UNCONDITIONAL_UPDATE: bool = true;
     const NAME_RULE: NameRule = NameRule::Dns1123Subdomain;
+    /// Whether all objects of a namespace, or of a selector, can be deleted with one request.
+    const DELETE_COLLECTION: bool = true;
 
     fn fill_defaults(&mut self) {}
     /// Clears what the server owns (status), sets what it makes.

@@ -114,14 +114,14 @@ pub fn of(entry: &dyn Entry, schema: &str) -> Vec<Path> {
     let collection =
         if namespaced { format!("{root}/namespaces/{{namespace}}/{plural}") } else { format!("{root}/{plural}") };
     let mut paths = vec![
-        Path { path: collection.clone(), operations: vec![kind.list(""), kind.create(), kind.delete_collection()] },
+        Path { path: collection.clone(), operations: kind.of_collection() },
         Path {
             path: format!("{collection}/{{name}}"),
             operations: vec![kind.read(""), kind.replace(""), kind.patch(""), kind.delete()],
         },
     ];
     if namespaced {
-        paths.push(Path { path: format!("{root}/{plural}"), operations: vec![kind.list("ForAllNamespaces")] });
+        paths.push(Path { path: format!("{root}/{plural}"), operations: vec![kind.list_in_all_namespaces()] });
     }
     for sub in entry.subresources() {
         let operations = kind.subresource(sub);
@@ -138,10 +138,13 @@ struct Described<'a> {
 impl Described<'_> {
     /// `readCoreV1NamespacedPodStatus`
     fn id(&self, verb: &str, sub: &str) -> String {
-        let group = self.entry.group().split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
         let namespaced = if self.entry.scope() == Scope::Namespaced { "Namespaced" } else { "" };
-        let version = capital(self.entry.version());
-        format!("{verb}{}{version}{namespaced}{}{}", capital(group), self.entry.kind(), capital(sub))
+        format!("{}{namespaced}{}{}", self.id_start(verb), self.entry.kind(), capital(sub))
+    }
+    /// `readCoreV1`
+    fn id_start(&self, verb: &str) -> String {
+        let group = self.entry.group().split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
+        format!("{verb}{}{}", capital(group), capital(self.entry.version()))
     }
     fn gvk(&self) -> Gvk {
         Gvk(self.entry.group().into(), self.entry.version().into(), self.entry.kind().into())
@@ -159,11 +162,19 @@ impl Described<'_> {
             answer: Some(self.schema.to_owned()),
         }
     }
-    fn list(&self, suffix: &str) -> Operation {
+    fn list(&self) -> Operation {
         let answer = Some(format!("{}List", self.schema));
-        let mut list = Operation { query: LIST, answer, ..self.operation("get", "list", "list", "") };
-        list.id.push_str(suffix);
-        list
+        Operation { query: LIST, answer, ..self.operation("get", "list", "list", "") }
+    }
+    fn list_in_all_namespaces(&self) -> Operation {
+        Operation { id: format!("{}{}ForAllNamespaces", self.id_start("list"), self.entry.kind()), ..self.list() }
+    }
+    fn of_collection(&self) -> Vec<Operation> {
+        let mut operations = vec![self.list(), self.create()];
+        if self.entry.has_delete_collection() {
+            operations.push(self.delete_collection());
+        }
+        operations
     }
     fn create(&self) -> Operation {
         let body = Body::Object(self.schema.to_owned());
@@ -171,7 +182,8 @@ impl Described<'_> {
     }
     fn delete_collection(&self) -> Operation {
         let answer = Some(format!("{META}.Status"));
-        let id = self.id("deleteCollection", "");
+        let start = self.id_start("delete");
+        let id = self.id("delete", "").replacen(&start, &format!("{start}Collection"), 1);
         let body = Body::DeleteOptions;
         Operation { id, query: DELETE, body, answer, ..self.operation("delete", "deletecollection", "delete", "") }
     }
@@ -213,9 +225,19 @@ impl Described<'_> {
         create
     }
     fn connect(&self, sub: &str, query: &'static [Param]) -> Vec<Operation> {
-        let connect =
-            |method, verb: &str| Operation { query, answer: None, ..self.operation(method, "connect", verb, sub) };
-        vec![connect("get", "connectGet"), connect("post", "connectPost")]
+        let options = match sub {
+            "attach" => "PodAttachOptions",
+            "exec" => "PodExecOptions",
+            "portforward" => "PodPortForwardOptions",
+            _ => self.entry.kind(),
+        };
+        let start = self.id_start("connect");
+        let with = |method, method_in_id: &str| {
+            let id = self.id("connect", sub).replacen(&start, &format!("{start}{method_in_id}"), 1);
+            let gvk = Gvk(String::new(), "v1".into(), options.into());
+            Operation { query, answer: None, id, gvk, ..self.operation(method, "connect", "connect to", sub) }
+        };
+        vec![with("get", "Get"), with("post", "Post")]
     }
 }
 

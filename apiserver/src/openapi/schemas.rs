@@ -10,6 +10,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
+use super::facts;
 use crate::patch::lists;
 use crate::registry::Entry;
 
@@ -100,38 +101,53 @@ fn name_in(schema: &schemars::Schema) -> String {
 }
 
 fn refine(name: &str, schema: &mut Value, version: Version) {
-    let typed = |schema: &mut Value, fields: Value| {
-        if let (Some(schema), Value::Object(fields)) = (schema.as_object_mut(), fields) {
-            schema.remove("x-kubernetes-int-or-string");
-            schema.extend(fields);
-        }
-    };
-    match (name, version) {
-        (INT_OR_STRING, Version::V2) => typed(schema, json!({"type": "string", "format": "int-or-string"})),
+    let Some(schema) = schema.as_object_mut() else { return };
+    let short = name.rsplit('.').next().unwrap_or(name);
+    let shape = match (name, version) {
+        (INT_OR_STRING, Version::V2) => Some(json!({"type": "string", "format": "int-or-string"})),
         (INT_OR_STRING, Version::V3) => {
-            typed(schema, json!({"oneOf": [{"type": "integer"}, {"type": "string"}], "format": "int-or-string"}));
+            Some(json!({"oneOf": [{"type": "integer"}, {"type": "string"}], "format": "int-or-string"}))
         }
-        (QUANTITY, Version::V2) => typed(schema, json!({"type": "string"})),
-        (QUANTITY, Version::V3) => typed(schema, json!({"oneOf": [{"type": "string"}, {"type": "number"}]})),
-        _ => {}
+        (QUANTITY, Version::V2) => Some(json!({"type": "string"})),
+        (QUANTITY, Version::V3) => Some(json!({"oneOf": [{"type": "string"}, {"type": "number"}]})),
+        _ => None,
+    };
+    if let Some(Value::Object(shape)) = shape {
+        schema.remove("x-kubernetes-int-or-string");
+        schema.extend(shape);
     }
-    if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
-        // A type's crate cannot do without metadata; a request's body can.
-        required.retain(|field| field != "metadata");
-        if required.is_empty()
-            && let Some(schema) = schema.as_object_mut()
-        {
-            schema.remove("required");
-        }
+    if facts::ATOMIC_MAPS.contains(&short) {
+        schema.insert("x-kubernetes-map-type".into(), "atomic".into());
     }
+    if let Some((_, [group, version, kind])) = facts::OTHER_KINDS.iter().find(|(of, _)| *of == name) {
+        let gvk = json!([{"group": group, "version": version, "kind": kind}]);
+        schema.insert("x-kubernetes-group-version-kind".into(), gvk);
+    }
+    loosen_required(name, short, schema);
     let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
     for (field, property) in properties {
         if let Some(property) = property.as_object_mut() {
-            add_list_rule(name, field, property);
+            if facts::ATOMIC_MAPS.contains(&format!("{short}.{field}").as_str()) {
+                property.insert("x-kubernetes-map-type".into(), "atomic".into());
+            }
+            add_list_rule(short, field, property);
             if version == Version::V3 {
                 wrap_reference(property);
             }
         }
+    }
+}
+
+/// The crate's types cannot be without some fields that a request's body can.
+fn loosen_required(name: &str, short: &str, schema: &mut Map<String, Value>) {
+    let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) else { return };
+    let core_event = name == "io.k8s.api.core.v1.Event";
+    required.retain(|field| {
+        let field = field.as_str().unwrap_or_default();
+        !(field == "metadata" && !core_event || facts::NOT_REQUIRED.contains(&(short, field)))
+    });
+    if required.is_empty() {
+        schema.remove("required");
     }
 }
 
@@ -143,19 +159,26 @@ fn wrap_reference(property: &mut Map<String, Value>) {
 }
 
 fn add_list_rule(schema: &str, field: &str, property: &mut Map<String, Value>) {
-    let Some(rule) = lists::list_rule(schema, field) else { return };
-    property.insert("x-kubernetes-patch-strategy".into(), rule.strategy.into());
-    if let Some(key) = rule.merge_key {
-        property.insert("x-kubernetes-patch-merge-key".into(), key.into());
+    let rule = lists::list_rule(schema, field);
+    if let Some(rule) = rule {
+        property.insert("x-kubernetes-patch-strategy".into(), rule.strategy.into());
+        if let Some(key) = rule.merge_key {
+            property.insert("x-kubernetes-patch-merge-key".into(), key.into());
+        }
     }
     if property.get("type").and_then(Value::as_str) != Some("array") {
         return;
     }
-    if !rule.map_keys.is_empty() {
-        property.insert("x-kubernetes-list-type".into(), "map".into());
-        property.insert("x-kubernetes-list-map-keys".into(), rule.map_keys.into());
-    } else if rule.merge_key.is_none() {
-        property.insert("x-kubernetes-list-type".into(), "set".into());
+    let known = facts::LISTS.iter().find(|(of, f, ..)| *of == schema && *f == field);
+    let (kind, keys) = match (rule, known) {
+        (_, Some((_, _, kind, keys))) => (*kind, *keys),
+        (Some(rule), None) if !rule.map_keys.is_empty() => ("map", rule.map_keys),
+        (Some(rule), None) if rule.merge_key.is_none() => ("set", rule.map_keys),
+        _ => ("atomic", [].as_slice()),
+    };
+    property.insert("x-kubernetes-list-type".into(), kind.into());
+    if !keys.is_empty() {
+        property.insert("x-kubernetes-list-map-keys".into(), keys.into());
     }
 }
 

@@ -71,6 +71,7 @@ pub trait Entry: Send + Sync + 'static {
     fn create_on_update(&self) -> bool;
     fn unconditional_update(&self) -> bool;
     fn name_rule(&self) -> NameRule;
+    fn has_delete_collection(&self) -> bool;
     fn columns(&self) -> &'static [Column];
     fn conversion(&self) -> Option<Conversion>;
 
@@ -157,6 +158,9 @@ impl<K: Kind> Entry for Typed<K> {
     }
     fn name_rule(&self) -> NameRule {
         K::NAME_RULE
+    }
+    fn has_delete_collection(&self) -> bool {
+        K::DELETE_COLLECTION
     }
     fn columns(&self) -> &'static [Column] {
         K::columns()

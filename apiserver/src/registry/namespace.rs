@@ -23,6 +23,7 @@ impl Kind for Namespace {
         Field { name: "name", path: "metadata.name", absent: "" },
     ];
     const NAME_RULE: NameRule = NameRule::Dns1123Label;
+    const DELETE_COLLECTION: bool = false;
 
     fn fill_defaults(&mut self) {
         if let Some(name) = self.metadata.name.clone().filter(|n| !n.is_empty()) {
