@@ -1,4 +1,5 @@
 //! Shows the steps of a long command: what is done, how long it took, and a bar while it lasts.
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,6 +19,11 @@ pub(crate) fn step<T>(title: &str, work: impl FnOnce(&Progress) -> anyhow::Resul
         Err(_) => println!("  FAIL  {title:<46} {secs:>6.2} s"),
     }
     result
+}
+
+/// Prints a text. A reader that has seen enough (`| head`) is no failure.
+pub(crate) fn show(text: &str) {
+    std::io::stdout().write_all(text.as_bytes()).ok();
 }
 
 /// The bar of one step. On anything but a terminal it draws nothing.

@@ -4,6 +4,7 @@ use std::fs;
 use super::daemons;
 use super::process;
 use super::state::Lab;
+use crate::step::show;
 
 pub(crate) fn status(lab: &Lab) -> anyhow::Result<()> {
     let Some(state) = lab.state()? else {
@@ -11,13 +12,22 @@ pub(crate) fn status(lab: &Lab) -> anyhow::Result<()> {
         return Ok(());
     };
     let plan = &state.plan;
-    println!("Lab {} ({})", lab.name, if state.complete { "complete" } else { "half made: run hack/up or hack/down" });
-    println!("{:<10} {:<14} {:<12} {:>8} {:>9}", "NODE", "ADDRESS", "DAEMON", "PID", "RSS");
+    let mut text = String::new();
+    text.push_str(
+        &(format!(
+            "Lab {} ({})",
+            lab.name,
+            if state.complete { "complete" } else { "half made: run hack/up or hack/down" }
+        ) + "\n"),
+    );
+    text.push_str(&(format!("{:<10} {:<14} {:<12} {:>8} {:>9}", "NODE", "ADDRESS", "DAEMON", "PID", "RSS") + "\n"));
     for node in &plan.nodes {
         if process::node_init(&lab.name, &node.name)?.is_none() {
-            println!(
-                "{:<10} {:<14} (crashed or stopped: corten-hack lab start-node {})",
-                node.name, node.ip, node.name
+            text.push_str(
+                &(format!(
+                    "{:<10} {:<14} (crashed or stopped: corten-hack lab start-node {})",
+                    node.name, node.ip, node.name
+                ) + "\n"),
             );
             continue;
         }
@@ -27,12 +37,15 @@ pub(crate) fn status(lab: &Lab) -> anyhow::Result<()> {
                 Some(pid) => (pid.to_string(), rss_mb(pid)),
                 None => ("down".to_owned(), String::new()),
             };
-            println!("{:<10} {:<14} {:<12} {pid:>8} {memory:>9}", node.name, node.ip, daemon.name);
+            text.push_str(
+                &(format!("{:<10} {:<14} {:<12} {pid:>8} {memory:>9}", node.name, node.ip, daemon.name) + "\n"),
+            );
         }
     }
-    println!("\nkubeconfig  {}", lab.kubeconfig().display());
-    println!("registry    http://{}", plan.registry());
-    println!("logs        {}/nodes/*/logs/*.log", lab.dir.display());
+    text.push_str(&(format!("\nkubeconfig  {}", lab.kubeconfig().display()) + "\n"));
+    text.push_str(&(format!("registry    http://{}", plan.registry()) + "\n"));
+    text.push_str(&(format!("logs        {}/nodes/*/logs/*.log", lab.dir.display()) + "\n"));
+    show(&text);
     Ok(())
 }
 
