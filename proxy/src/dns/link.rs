@@ -1,10 +1,11 @@
-//! The dummy link that carries the cluster's DNS address on this node, so that pods reach the proxy itself by it.
+//! The link that carries the cluster's DNS address on this node, so that pods reach the proxy itself by it. It leads
+//! nowhere: a dummy, or a bridge without ports where the kernel has no dummies.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use futures::TryStreamExt as _;
 use netlink_packet_route::address::AddressAttribute;
-use rtnetlink::{Handle, LinkDummy, LinkUnspec};
+use rtnetlink::{Handle, LinkBridge, LinkDummy, LinkUnspec};
 
 use crate::routes::apply::{NetError, index_of, is_errno};
 
@@ -14,7 +15,10 @@ pub const LINK: &str = "corten-dns";
 pub async fn ensure(handle: &Handle, address: Ipv4Addr) -> Result<(), NetError> {
     let failed = |source| NetError { doing: "making the link corten-dns", source };
     if index_of(handle, LINK).await?.is_none() {
-        let made = handle.link().add(LinkDummy::new(LINK).build()).execute().await;
+        let mut made = handle.link().add(LinkDummy::new(LINK).build()).execute().await;
+        if made.as_ref().is_err_and(|err| is_errno(err, nix::libc::EOPNOTSUPP)) {
+            made = handle.link().add(LinkBridge::new(LINK).build()).execute().await;
+        }
         made.or_else(|err| if is_errno(&err, nix::libc::EEXIST) { Ok(()) } else { Err(err) }).map_err(failed)?;
     }
     let missing = || rtnetlink::Error::NamespaceError("the link that was just made is not there".into());

@@ -12,7 +12,7 @@ use rtnetlink::{Handle, RouteMessageBuilder};
 use super::desired::{Edit, Routes};
 
 /// Marks our routes: a protocol number that `/etc/iproute2/rt_protos` leaves free.
-pub const OUR_PROTOCOL: RouteProtocol = RouteProtocol::Other(0xC0);
+pub const OUR_PROTOCOL: RouteProtocol = RouteProtocol::Other(206);
 /// The link that the kubelet puts pods on.
 pub const POD_BRIDGE: &str = "corten-br";
 

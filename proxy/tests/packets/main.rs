@@ -41,6 +41,7 @@ fn real_packets_end_where_traced_ones_do() {
         }
         if setting == Setting::BridgeSeesIp {
             world.clients_stick_to_their_end();
+            world.a_stale_udp_flow_is_forgotten();
             world.an_altered_table_is_mended();
         }
     }

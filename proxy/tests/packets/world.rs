@@ -5,9 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
+use corten_proxy::conntrack;
 use corten_proxy::nft::kernel::Kernel;
+use corten_proxy::nft::socket::NetfilterSocket;
+use corten_proxy::ruleset::diff::StaleFlow;
 use corten_proxy::ruleset::elements::Map;
 use corten_proxy::ruleset::trace::{Arrival, Outcome};
+use corten_proxy::ruleset::{End, Front};
 use corten_proxy::view::Protocol;
 use nix::sched::{CloneFlags, setns};
 
@@ -228,6 +232,21 @@ impl World {
             met.push(meet());
         }
         assert!(met.iter().all(|name| *name == met[0]), "{met:?}");
+    }
+
+    /// A client that keeps its port goes on to an end that has left until its flow is forgotten.
+    pub(crate) fn a_stale_udp_flow_is_forgotten(&self) {
+        let front = Front { protocol: Protocol::Udp, ..crate::cases::front(8, 80) };
+        let seen = self.inside("a1", move || ask_udp((front.address, front.port).into(), CONNECT_TIMEOUT));
+        let Seen::Answer(name, _) = seen else { panic!("no UDP answer: {seen:?}") };
+        let end = EVERYBODY.into_iter().find(|w| w.name() == name).unwrap().address();
+        let forget = |address: Ipv4Addr| {
+            let stale = [StaleFlow { front, end: Some(End { address, port: SERVER_PORT }) }];
+            self.inside("A", move || conntrack::forget(&mut NetfilterSocket::open().unwrap(), &stale).unwrap())
+        };
+        assert_eq!(forget(Who::Client.address()), 0, "no flow of this front went there");
+        assert!(forget(end) > 0, "the flow to {name}");
+        assert_eq!(forget(end), 0, "all are gone");
     }
 
     /// Rules and elements that somebody changed are put right, and the rest stays.

@@ -1,0 +1,135 @@
+//! The DNS server over real sockets on the loopback: UDP, TCP, truncation, and questions passed on.
+#![expect(clippy::unwrap_used, reason = "a test: what fails here fails the test")]
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use corten_api::Key;
+use corten_proxy::directory::Directory;
+use corten_proxy::dns::forward::Forwarder;
+use corten_proxy::dns::server::{Handler, listen};
+use corten_proxy::dns::zone::Zone;
+use corten_proxy::view::{Endpoint, Service, Slice};
+use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
+use hickory_proto::rr::rdata::A;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use parking_lot::RwLock;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio_util::sync::CancellationToken;
+
+/// More addresses than 512 bytes hold.
+const MANY: u8 = 60;
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A server with one Service `web` of one address and one headless `many`.
+async fn serve(upstream: Vec<SocketAddr>) -> SocketAddr {
+    let mut directory = Directory::default();
+    let key = |name| Key::new("default", name);
+    let address = Ipv4Addr::new(10, 96, 1, 1);
+    directory.set_service(Arc::new(Service { key: key("web"), cluster_ips: vec![address], ..Service::default() }));
+    directory.set_service(Arc::new(Service { key: key("many"), headless: true, ..Service::default() }));
+    let end = |last| Endpoint {
+        address: Ipv4Addr::new(10, 244, 1, last),
+        ready: true,
+        serving: true,
+        terminating: false,
+        local: false,
+        hostname: None,
+    };
+    let slice =
+        Slice { key: key("many"), service: key("many"), ports: vec![], endpoints: (1..=MANY).map(end).collect() };
+    directory.set_slice(&key("many"), Some(Arc::new(slice)));
+    let handler = Handler {
+        zone: Zone::new("cluster.local", "10.244.0.0/16".parse().unwrap()).unwrap(),
+        directory: Arc::new(RwLock::new(directory)),
+        forwarder: Forwarder::new(upstream),
+    };
+    let listening = listen(Ipv4Addr::LOCALHOST, Some(0)).await.unwrap();
+    let address = listening.address().unwrap();
+    tokio::spawn(async move { listening.serve(handler, &CancellationToken::new()).await });
+    address
+}
+
+fn question(name: &str) -> Message {
+    let mut message = Message::query();
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
+    message.metadata.recursion_desired = true;
+    message
+}
+
+async fn ask_udp(server: SocketAddr, question: &Message) -> Message {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.send_to(&question.to_vec().unwrap(), server).await.unwrap();
+    let mut buffer = [0; 4096];
+    let len = tokio::time::timeout(ANSWER_TIMEOUT, socket.recv(&mut buffer)).await.unwrap().unwrap();
+    Message::from_vec(&buffer[..len]).unwrap()
+}
+
+async fn ask_tcp(server: SocketAddr, question: &Message) -> Message {
+    let bytes = question.to_vec().unwrap();
+    let mut stream = TcpStream::connect(server).await.unwrap();
+    stream.write_u16(bytes.len().try_into().unwrap()).await.unwrap();
+    stream.write_all(&bytes).await.unwrap();
+    let mut buffer = vec![0; stream.read_u16().await.unwrap().into()];
+    stream.read_exact(&mut buffer).await.unwrap();
+    Message::from_vec(&buffer).unwrap()
+}
+
+#[tokio::test]
+async fn answers_are_authoritative_and_truncated_over_udp_only() {
+    let server = serve(vec![]).await;
+    let asked = question("web.default.svc.cluster.local.");
+    let answer = ask_udp(server, &asked).await;
+    assert_eq!(answer.metadata.id, asked.metadata.id);
+    assert!(answer.metadata.authoritative && answer.metadata.recursion_available);
+    assert_eq!(answer.answers[0].data, RData::A(A::new(10, 96, 1, 1)));
+    let many = question("many.default.svc.cluster.local.");
+    assert!(ask_udp(server, &many).await.metadata.truncation, "512 bytes do not hold it");
+    let whole = ask_tcp(server, &many).await;
+    assert_eq!((whole.metadata.truncation, whole.answers.len()), (false, usize::from(MANY)));
+}
+
+#[tokio::test]
+async fn other_names_go_upstream_under_another_id() {
+    let upstream = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = upstream.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut buffer = [0; 4096];
+        while let Ok((len, from)) = upstream.recv_from(&mut buffer).await {
+            let mut answer = Message::from_vec(&buffer[..len]).unwrap();
+            answer.metadata.message_type = MessageType::Response;
+            let name = answer.queries[0].name().clone();
+            answer.add_answer(Record::from_rdata(name, 60, RData::A(A::new(198, 51, 100, 1))));
+            upstream.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+        }
+    });
+    let server = serve(vec![address]).await;
+    let asked = question("example.org.");
+    let answer = ask_udp(server, &asked).await;
+    assert_eq!((answer.metadata.id, answer.metadata.authoritative), (asked.metadata.id, false));
+    assert_eq!(answer.answers[0].data, RData::A(A::new(198, 51, 100, 1)));
+    let ours = ask_udp(server, &question("nothing.default.svc.cluster.local.")).await;
+    assert_eq!(ours.metadata.response_code, ResponseCode::NXDomain, "our own names never go upstream");
+}
+
+#[tokio::test]
+async fn without_a_resolver_other_names_fail_at_once() {
+    let server = serve(vec![]).await;
+    let started = Instant::now();
+    let answer = ask_udp(server, &question("example.org.")).await;
+    assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
+    assert!(started.elapsed() < Duration::from_secs(1), "took {:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn nonsense_does_not_stop_the_server() {
+    let server = serve(vec![]).await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    for bytes in [&b""[..], b"\0", &[0xff; 512], &[0; 12]] {
+        socket.send_to(bytes, server).await.unwrap();
+    }
+    let answer = ask_udp(server, &question("web.default.svc.cluster.local.")).await;
+    assert_eq!(answer.answers.len(), 1);
+}
