@@ -85,6 +85,10 @@ impl Cache {
     pub(crate) fn revision(&self) -> i64 {
         *self.revision.borrow()
     }
+    /// Tells of every change of [`revision`](Self::revision) after this call.
+    pub(crate) fn changes(&self) -> watch::Receiver<i64> {
+        self.revision.subscribe()
+    }
     pub(crate) fn storage(&self) -> &Arc<dyn Storage> {
         &self.storage
     }

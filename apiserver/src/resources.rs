@@ -13,6 +13,8 @@ mod pods;
 mod read;
 mod revise;
 mod scale;
+#[cfg(test)]
+mod tests;
 mod token;
 mod update;
 

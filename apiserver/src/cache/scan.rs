@@ -32,6 +32,10 @@ pub(super) fn scan(json: &[u8], fields: &[Field]) -> Result<Scanned, serde_json:
     let text = metadata.get();
     // `text` is borrowed from `json`, so the difference is its offset.
     let at = text.as_ptr() as usize - json.as_ptr() as usize;
+    let inside: Vec<Wanted<'_>> = wanted.iter().filter_map(|w| w.below("metadata")).collect();
+    if !inside.is_empty() {
+        Below { wanted: &inside, found: &mut found }.deserialize(&mut serde_json::Deserializer::from_str(text))?;
+    }
     let meta: Meta<'_> = serde_json::from_str(text)?;
     let values = found.into_iter().zip(fields).map(|(value, f)| value.unwrap_or_else(|| f.absent.into()));
     Ok(Scanned {
@@ -51,6 +55,15 @@ struct Wanted<'a> {
     index: usize,
     /// What is left of the dotted path.
     path: &'a str,
+}
+
+impl<'a> Wanted<'a> {
+    /// What is left of the path below `key`; `None` if it does not lead there.
+    fn below(&self, key: &str) -> Option<Self> {
+        let rest = self.path.strip_prefix(key)?;
+        let path = if rest.is_empty() { rest } else { rest.strip_prefix('.')? };
+        Some(Self { index: self.index, path })
+    }
 }
 
 /// The object: hands its metadata back raw, and looks for fields in all else.
@@ -91,16 +104,10 @@ fn step<'de, A: MapAccess<'de>>(
     found: &mut [Option<Box<str>>],
     map: &mut A,
 ) -> Result<(), A::Error> {
-    let below = |w: &Wanted<'_>| w.path.split('.').next() == Some(key);
-    if !wanted.iter().any(below) {
+    let deeper: Vec<Wanted<'_>> = wanted.iter().filter_map(|w| w.below(key)).collect();
+    if deeper.is_empty() {
         return map.next_value::<IgnoredAny>().map(drop);
     }
-    // The slice is of the path itself, so its lifetime is longer than this frame.
-    let deeper: Vec<Wanted<'_>> = wanted
-        .iter()
-        .filter(|w| below(w))
-        .map(|w| Wanted { index: w.index, path: w.path.split_once('.').map_or("", |(_, rest)| rest) })
-        .collect();
     map.next_value_seed(Below { wanted: &deeper, found })
 }
 
@@ -251,6 +258,7 @@ mod tests {
         Field { name: "status.phase", path: "status.phase", absent: "Unknown" },
         Field { name: "spec.hostNetwork", path: "spec.hostNetwork", absent: "false" },
         Field { name: "type", path: "type", absent: "" },
+        Field { name: "name", path: "metadata.name", absent: "" },
     ];
 
     #[test]
@@ -261,7 +269,7 @@ mod tests {
         assert_eq!(&json[got.resource_version.unwrap()], r#""7""#);
         assert_eq!(got.labels, [("a".into(), "1".into()), ("bA".into(), "2".into())]);
         let fields: Vec<&str> = got.fields.iter().map(|f| &**f).collect();
-        assert_eq!(fields, ["n1", "Unknown", "true", "T"]);
+        assert_eq!(fields, ["n1", "Unknown", "true", "T", "x"]);
     }
 
     #[test]

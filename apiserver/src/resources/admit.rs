@@ -1,40 +1,79 @@
-//! Where admission is asked.
+//! Where admission is asked, and how long it may wait for what it misses.
 
+use bytes::Bytes;
 use corten_api::ApiError;
+use tokio::time::{Instant, timeout_at};
 
 use super::Resources;
 use super::place::Place;
+use crate::admission::{AdmissionRequest, ClusterView, Refusal, admit};
 use crate::registry::AnyObject;
 use crate::request::{Target, User, Verb};
 
-impl Resources {
-    pub(super) fn admit_create(
-        &self,
-        _user: &User,
-        _place: Place<'_>,
-        _target: &Target,
-        _object: &mut dyn AnyObject,
-    ) -> Result<Vec<String>, ApiError> {
-        Ok(Vec::new())
+impl ClusterView for Resources {
+    fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Bytes> {
+        let entry = self.inner.registry.iter().find(|e| e.plural() == plural && e.group() == group)?;
+        let place = self.place_of(entry).ok()?;
+        Some(place.shelf.get(&place.short_key(namespace, name))?.object())
     }
+}
+
+impl Resources {
+    /// Asks again with a newer view of the cluster before it gives a refusal.
+    pub(super) async fn admit_create(
+        &self,
+        user: &User,
+        place: Place<'_>,
+        target: &Target,
+        mut object: Option<&mut dyn AnyObject>,
+    ) -> Result<Vec<String>, ApiError> {
+        let mut ask = || {
+            // Reborrowed, as every question takes the object.
+            let object = object.as_mut().map(|o| &mut **o as &mut dyn AnyObject);
+            let verb = Verb::Create;
+            admit(&mut AdmissionRequest { user, verb, target, entry: place.entry, object, old: None, view: self })
+        };
+        if let Ok(warnings) = ask() {
+            return Ok(warnings);
+        }
+        let begun = Instant::now();
+        self.inner.cache.catch_up().await?;
+        loop {
+            let mut changed = self.inner.cache.changes();
+            let (error, patience) = match ask() {
+                Ok(warnings) => return Ok(warnings),
+                Err(Refusal::Final(error)) => return Err(error),
+                Err(Refusal::NotYet { error, patience }) => (error, patience),
+            };
+            match timeout_at(begun + patience, changed.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return Err(error),
+            }
+        }
+    }
+
     pub(super) fn admit_update(
         &self,
-        _user: &User,
-        _place: Place<'_>,
-        _target: &Target,
-        _verb: Verb,
-        _object: &mut dyn AnyObject,
-        _old: &dyn AnyObject,
+        user: &User,
+        place: Place<'_>,
+        target: &Target,
+        object: &mut dyn AnyObject,
+        old: &dyn AnyObject,
     ) -> Result<Vec<String>, ApiError> {
-        Ok(Vec::new())
+        let (verb, object, old) = (Verb::Update, Some(object), Some(old));
+        admit(&mut AdmissionRequest { user, verb, target, entry: place.entry, object, old, view: self })
+            .map_err(Refusal::into_error)
     }
+
     pub(super) fn admit_delete(
         &self,
-        _user: &User,
-        _place: Place<'_>,
-        _target: &Target,
-        _old: &dyn AnyObject,
+        user: &User,
+        place: Place<'_>,
+        target: &Target,
+        old: &dyn AnyObject,
     ) -> Result<Vec<String>, ApiError> {
-        Ok(Vec::new())
+        let (verb, old) = (Verb::Delete, Some(old));
+        admit(&mut AdmissionRequest { user, verb, target, entry: place.entry, object: None, old, view: self })
+            .map_err(Refusal::into_error)
     }
 }

@@ -35,7 +35,10 @@ impl Resources {
                 written.warnings.splice(0..0, warnings);
                 Ok(written)
             }
-            "binding" => pods::bind(self, place, target, &json, options.dry_run).await,
+            "binding" => {
+                self.admit_create(user, place, target, None).await?;
+                pods::bind(self, place, target, &json, options.dry_run).await
+            }
             "eviction" => pods::evict(self, user, place, target, &json, options).await,
             _ => Err(no_such_method()),
         }
@@ -98,7 +101,7 @@ impl Resources {
         if problems.causes().iter().any(|c| c.field() == "metadata.name") {
             return Err(place.valid(&name, problems).err().unwrap_or_else(|| ApiError::internal("a problem was lost")));
         }
-        let warnings = self.admit_create(user, place, target, &mut *object)?;
+        let warnings = self.admit_create(user, place, target, Some(&mut *object)).await?;
         entry.validate(&*object, &mut problems);
         place.valid(&name, problems)?;
 
@@ -121,7 +124,7 @@ impl Resources {
                     return Ok(Some(Written { object, existed: false, warnings }));
                 }
                 Outcome::Refused { index: 0, .. } => return Ok(None),
-                Outcome::Refused { index, .. } => drop(taken.insert(keys.into_iter().nth(index).unwrap_or_default())),
+                Outcome::Refused { index, .. } => taken.extend(keys.into_iter().nth(index)),
             }
         }
         Err(place.conflict(&name, "others took what was allocated for it; please try again"))

@@ -4,7 +4,6 @@
 
 use corten_api::{ApiError, Problems};
 use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Status, StatusDetails, Time};
 use k8s_openapi::jiff::SignedDuration;
 
@@ -121,17 +120,14 @@ fn check_preconditions(place: Place<'_>, name: &str, how: &DeleteOptions, curren
 }
 
 /// Whether an object that is being deleted has nothing left to wait for.
-pub(super) fn is_finished(object: &dyn AnyObject) -> bool {
+pub(super) fn is_finished(entry: &dyn Entry, object: &dyn AnyObject) -> bool {
     let meta = object.meta();
     let no_grace = meta.deletion_grace_period_seconds.unwrap_or(0) == 0;
-    meta.deletion_timestamp.is_some() && no_grace && !is_held(object)
+    meta.deletion_timestamp.is_some() && no_grace && !is_held(entry, object)
 }
 
-/// Finalizers: of its metadata, and a namespace's of its spec.
-fn is_held(object: &dyn AnyObject) -> bool {
-    let namespace = object.as_any().downcast_ref::<Namespace>();
-    let of_spec = namespace.and_then(|n| n.spec.as_ref()).and_then(|s| s.finalizers.as_ref());
-    [object.meta().finalizers.as_ref(), of_spec].into_iter().flatten().any(|f| !f.is_empty())
+fn is_held(entry: &dyn Entry, object: &dyn AnyObject) -> bool {
+    object.meta().finalizers.as_ref().is_some_and(|f| !f.is_empty()) || entry.holds_deletion(object)
 }
 
 enum Step {
@@ -148,13 +144,11 @@ fn step(entry: &dyn Entry, old: &dyn AnyObject, how: &DeleteOptions, now: Time) 
     // A second delete without a wish of its own leaves the first one's grace as it is.
     let asked = asked.or(old.meta().deletion_grace_period_seconds);
     let grace = entry.deletion_grace_secs(old, asked).unwrap_or(0).max(0);
-    if grace == 0 && !is_held(&*object) {
+    if grace == 0 && !is_held(entry, &*object) {
         return Step::Remove;
     }
     mark(object.meta_mut(), grace, now);
-    if let Some(namespace) = object.as_any_mut().downcast_mut::<Namespace>() {
-        namespace.status.get_or_insert_default().phase = Some("Terminating".into());
-    }
+    entry.mark_deleting(&mut *object);
     if object.same_as(old) { Step::Keep } else { Step::Mark(object) }
 }
 

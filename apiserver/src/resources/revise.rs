@@ -94,9 +94,7 @@ impl Resources {
                     current = Some(item_of(place, short, &stored)?);
                     fresh = true;
                 }
-                Outcome::Refused { index, .. } => {
-                    drop(taken.insert(writes.keys.into_iter().nth(index).unwrap_or_default()))
-                }
+                Outcome::Refused { index, .. } => taken.extend(writes.keys.into_iter().nth(index)),
             }
         }
         Err(place.conflict(short.rsplit('/').next().unwrap_or(short), "too many writers; please try again"))

@@ -9,7 +9,7 @@ use super::revise::{Current, Decision, Taken};
 use super::{Resources, WriteOptions, Written, body, meta, scale};
 use crate::patch;
 use crate::registry::AnyObject;
-use crate::request::{Target, User, Verb};
+use crate::request::{Target, User};
 
 /// What a caller wants the object to be.
 enum Wanted<'a> {
@@ -124,7 +124,7 @@ impl Resources {
         match target.subresource.as_str() {
             "" => entry.prepare_update(&mut *object, old),
             "status" => entry.prepare_status(&mut *object, old),
-            "finalize" => object = with_finalizers_of(&*object, old)?,
+            "finalize" => entry.prepare_finalize(&mut *object, old),
             "ephemeralcontainers" => object = super::pods::with_ephemeral_containers_of(&*object, old)?,
             _ => return Err(no_such_method()),
         }
@@ -135,7 +135,7 @@ impl Resources {
         if object.same_as(old) {
             return Ok(Decision::Keep);
         }
-        warnings.extend(self.admit_update(user, place, target, Verb::Update, &mut *object, old)?);
+        warnings.extend(self.admit_update(user, place, target, &mut *object, old)?);
         meta::validate(object.meta(), rules(entry), &mut problems);
         meta::validate_update(object.meta(), old.meta(), &mut problems);
         match target.subresource.as_str() {
@@ -147,7 +147,7 @@ impl Resources {
             }
         }
         place.valid(&target.name, problems)?;
-        if super::delete::is_finished(&*object) {
+        if super::delete::is_finished(entry, &*object) {
             return Ok(Decision::Remove { also: self.release_for_delete(place, old) });
         }
         let also = self.allocate_for_update(place, &mut *object, old, taken)?;
@@ -212,17 +212,4 @@ fn check_uid(place: Place<'_>, target: &Target, new: &dyn AnyObject, old: &dyn A
     }
     let why = format!("Precondition failed: UID in precondition: {given}, UID in object meta: {is}");
     Err(place.conflict(&target.name, &why))
-}
-
-/// A namespace's `finalize` writes its `spec.finalizers` and nothing else.
-fn with_finalizers_of(new: &dyn AnyObject, old: &dyn AnyObject) -> Result<Box<dyn AnyObject>, ApiError> {
-    use k8s_openapi::api::core::v1::Namespace;
-    let mut object = old.boxed_clone();
-    let wanted = new.as_any().downcast_ref::<Namespace>();
-    let (Some(wanted), Some(namespace)) = (wanted, object.as_any_mut().downcast_mut::<Namespace>()) else {
-        return Err(no_such_method());
-    };
-    let finalizers = wanted.spec.as_ref().and_then(|s| s.finalizers.clone());
-    namespace.spec.get_or_insert_default().finalizers = finalizers;
-    Ok(object)
 }
