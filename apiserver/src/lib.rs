@@ -13,6 +13,7 @@ pub mod config;
 pub mod connect;
 pub mod decode;
 pub mod discovery;
+pub mod grpc;
 pub mod health;
 pub mod metrics;
 pub mod openapi;

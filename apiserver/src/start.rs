@@ -109,7 +109,7 @@ pub async fn assemble(
     let address = settings.advertise.map(|a| a.to_string()).unwrap_or_default();
     let discovery = Discovery::new(&registry, &address);
     let resources = Resources::start(storage.clone(), registry, settings).await?;
-    let grpc = tonic::service::Routes::default();
+    let grpc = tonic::service::Routes::new(crate::grpc::service(resources.clone()));
     let front = Front {
         resources,
         discovery,

@@ -55,6 +55,16 @@ pub(super) async fn bind(
     done()
 }
 
+impl Resources {
+    /// Gives a pod its node. `uid`: the pod that was scheduled, or empty for whichever has the name.
+    pub async fn bind(&self, user: &User, target: &Target, uid: &str, node: &str) -> Result<(), ApiError> {
+        let place = self.place(target)?;
+        self.admit_create(user, place, target, None).await?;
+        let assignment = Assignment { uid, node, annotations: None };
+        assign(self, place, &target.namespace, &target.name, &assignment, false).await
+    }
+}
+
 /// A scheduler's decision.
 pub(super) struct Assignment<'a> {
     /// Empty: whichever pod has the name.

@@ -1,0 +1,292 @@
+//! `corten.api.v1.Resources`: what our own programs call. The same paths as REST's, in another envelope.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use corten_api::selector::{FieldSelector, FieldTerm, Selector};
+use corten_api::{ApiError, Reason};
+use corten_proto::api::resources_server::{self, ResourcesServer};
+use corten_proto::api::{
+    BindReply, BindRequest, DeleteRequest, GetRequest, ListChunk, ListRequest, Object, PatchRequest, Resource,
+    WatchBatch, WatchEvent, WatchRequest, WriteRequest, patch_request, watch_event,
+};
+use corten_proto::status;
+use futures::{Stream, StreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::authz::authorize_resource;
+use crate::cache::Item;
+use crate::decode::MAX_BODY_BYTES;
+use crate::patch;
+use crate::request::{Target, User, Verb};
+use crate::resources::{
+    Event, EventKind, FieldValidation, ListOptions, ReadAt, Resources, WatchFrom, WatchOptions, WriteOptions,
+};
+
+/// A message with the largest body, and its envelope.
+const MESSAGE_BYTES_MAX: usize = MAX_BODY_BYTES + 64 * 1024;
+/// Objects and bytes in one message of a stream; one object may be larger alone.
+const CHUNK_OBJECTS: usize = 500;
+const CHUNK_BYTES: usize = 1 << 20;
+/// Binds of one stream that are under way at a time.
+const BINDS_MAX: usize = 128;
+
+type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
+
+/// The service, to be routed to. It finds its caller in the request's extensions.
+pub fn service(resources: Resources) -> ResourcesServer<Service> {
+    ResourcesServer::new(Service { resources }).max_decoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+#[derive(Clone, Debug)]
+pub struct Service {
+    resources: Resources,
+}
+
+/// A call that may go on: who asks for what.
+struct Call {
+    user: Arc<User>,
+    target: Target,
+}
+
+fn refused(err: &ApiError) -> Status {
+    match serde_json::to_vec(err.status()) {
+        Ok(json) => status::to_grpc(err.code(), err.message(), json),
+        Err(unprintable) => Status::internal(unprintable.to_string()),
+    }
+}
+
+fn caller<T>(request: &Request<T>) -> Result<Arc<User>, Status> {
+    let user = request.extensions().get::<Arc<User>>().cloned();
+    user.ok_or_else(|| refused(&ApiError::new(Reason::Unauthorized, "Unauthorized")))
+}
+
+fn allowed(user: Arc<User>, verb: Verb, resource: Option<Resource>) -> Result<Call, Status> {
+    let r = resource.ok_or_else(|| refused(&ApiError::bad_request("the request names no resource")))?;
+    let target = Target {
+        group: r.group,
+        version: r.version,
+        resource: r.plural,
+        subresource: r.subresource,
+        namespace: r.namespace,
+        name: r.name,
+    };
+    authorize_resource(&user, verb.as_str(), &target).map_err(|err| refused(&err))?;
+    Ok(Call { user, target })
+}
+
+fn selectors(labels: &str, fields: &str, name: &str) -> Result<(Selector, FieldSelector), Status> {
+    let bad = |err: corten_api::selector::SelectorError| refused(&ApiError::bad_request(err.to_string()));
+    let (labels, mut fields) = (Selector::parse(labels).map_err(bad)?, FieldSelector::parse(fields).map_err(bad)?);
+    if !name.is_empty() {
+        fields.0.push(FieldTerm { field: "metadata.name".into(), value: name.into(), negated: false });
+    }
+    Ok((labels, fields))
+}
+
+fn write_options() -> WriteOptions {
+    // Our programs are built with the same schema: a field that one does not know is a newer one's.
+    WriteOptions { field_validation: FieldValidation::Ignore, ..WriteOptions::default() }
+}
+
+fn object_of(item: &Item) -> Object {
+    Object {
+        namespace: item.namespace().into(),
+        name: item.name().into(),
+        revision: item.revision,
+        json: item.object(),
+    }
+}
+
+/// The envelope of an object that a write gave.
+fn written(json: Bytes) -> Result<Object, Status> {
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Meta {
+        namespace: String,
+        name: String,
+        resource_version: String,
+    }
+    #[derive(serde::Deserialize)]
+    struct Named {
+        #[serde(default)]
+        metadata: Meta,
+    }
+    let named: Named = serde_json::from_slice(&json).map_err(|err| refused(&ApiError::internal(err)))?;
+    let Meta { namespace, name, resource_version } = named.metadata;
+    Ok(Object { namespace, name, revision: resource_version.parse().unwrap_or(0), json })
+}
+
+#[tonic::async_trait]
+impl resources_server::Resources for Service {
+    type ListStream = BoxStream<ListChunk>;
+    type WatchStream = BoxStream<WatchBatch>;
+    type BindStream = BoxStream<BindReply>;
+
+    async fn get(&self, request: Request<GetRequest>) -> Result<Response<Object>, Status> {
+        let user = caller(&request)?;
+        let call = allowed(user, Verb::Get, request.into_inner().resource)?;
+        if call.target.subresource == "scale" {
+            let json = self.resources.get(&call.target, ReadAt::Newest).await.map_err(|err| refused(&err))?;
+            return written(json).map(Response::new);
+        }
+        let item = self.resources.get_item(&call.target).await.map_err(|err| refused(&err))?;
+        Ok(Response::new(object_of(&item)))
+    }
+
+    async fn list(&self, request: Request<ListRequest>) -> Result<Response<Self::ListStream>, Status> {
+        let user = caller(&request)?;
+        let asked = request.into_inner();
+        let call = allowed(user, Verb::List, asked.resource)?;
+        let (labels, fields) = selectors(&asked.label_selector, &asked.field_selector, &call.target.name)?;
+        let options = ListOptions { labels, fields, ..ListOptions::default() };
+        let rows = self.resources.list_items(&call.target, options).await.map_err(|err| refused(&err))?;
+        let revision = rows.revision;
+        let mut items = rows.items.into_iter().peekable();
+        let mut first = true;
+        let chunks = std::iter::from_fn(move || {
+            let chunk = next_chunk(&mut items);
+            // An empty list is one chunk: it tells the revision.
+            (std::mem::take(&mut first) || !chunk.is_empty()).then_some(Ok(ListChunk { revision, items: chunk }))
+        });
+        Ok(Response::new(futures::stream::iter(chunks).boxed()))
+    }
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let user = caller(&request)?;
+        let asked = request.into_inner();
+        let call = allowed(user, Verb::Watch, asked.resource)?;
+        let (labels, fields) = selectors(&asked.label_selector, &asked.field_selector, &call.target.name)?;
+        let from = match asked.resume_after {
+            0 => WatchFrom::State { at: ReadAt::Newest, initial_events_end: true },
+            revision => WatchFrom::After(revision),
+        };
+        let options = WatchOptions { labels, fields, from, bookmarks: true };
+        let events = self.resources.watch(&call.target, options).await.map_err(|err| refused(&err))?;
+        let batches = events.flat_map(|batch| {
+            let batches = match batch {
+                Ok(events) => batches(events).into_iter().map(Ok).collect(),
+                Err(err) => vec![Err(refused(&err))],
+            };
+            futures::stream::iter(batches)
+        });
+        Ok(Response::new(batches.boxed()))
+    }
+
+    async fn create(&self, request: Request<WriteRequest>) -> Result<Response<Object>, Status> {
+        let user = caller(&request)?;
+        let asked = request.into_inner();
+        let Call { user, target } = allowed(user, Verb::Create, asked.resource)?;
+        let done = self.resources.create(&user, &target, asked.json, write_options()).await;
+        written(done.map_err(|err| refused(&err))?.object).map(Response::new)
+    }
+
+    async fn update(&self, request: Request<WriteRequest>) -> Result<Response<Object>, Status> {
+        let user = caller(&request)?;
+        let asked = request.into_inner();
+        let Call { user, target } = allowed(user, Verb::Update, asked.resource)?;
+        let done = self.resources.update(&user, &target, asked.json, write_options()).await;
+        written(done.map_err(|err| refused(&err))?.object).map(Response::new)
+    }
+
+    async fn patch(&self, request: Request<PatchRequest>) -> Result<Response<Object>, Status> {
+        let user = caller(&request)?;
+        let asked = request.into_inner();
+        let kind = match asked.kind() {
+            patch_request::Kind::Merge => patch::Kind::Merge,
+            patch_request::Kind::Strategic => patch::Kind::Strategic,
+            patch_request::Kind::Json => patch::Kind::Json,
+        };
+        let Call { user, target } = allowed(user, Verb::Patch, asked.resource)?;
+        let done = self.resources.patch(&user, &target, kind, asked.json, write_options()).await;
+        written(done.map_err(|err| refused(&err))?.object).map(Response::new)
+    }
+
+    async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<Object>, Status> {
+        let user = caller(&request)?;
+        let asked = request.into_inner();
+        let Call { user, target } = allowed(user, Verb::Delete, asked.resource)?;
+        let how: DeleteOptions = match &*asked.options_json {
+            b"" => DeleteOptions::default(),
+            json => serde_json::from_slice(json)
+                .map_err(|err| refused(&ApiError::bad_request(format!("DeleteOptions cannot be read: {err}"))))?,
+        };
+        let done = self.resources.delete(&user, &target, how, write_options()).await;
+        written(done.map_err(|err| refused(&err))?.object).map(Response::new)
+    }
+
+    async fn bind(&self, request: Request<Streaming<BindRequest>>) -> Result<Response<Self::BindStream>, Status> {
+        let user = caller(&request)?;
+        let resources = self.resources.clone();
+        let replies = request.into_inner().map(move |asked| {
+            let (resources, user) = (resources.clone(), user.clone());
+            async move { Ok(bind_one(&resources, &user, asked?).await) }
+        });
+        Ok(Response::new(replies.buffer_unordered(BINDS_MAX).boxed()))
+    }
+}
+
+async fn bind_one(resources: &Resources, user: &User, asked: BindRequest) -> BindReply {
+    let target = Target {
+        version: "v1".into(),
+        resource: "pods".into(),
+        subresource: "binding".into(),
+        namespace: asked.namespace,
+        name: asked.pod,
+        ..Target::default()
+    };
+    let bound = match authorize_resource(user, Verb::Create.as_str(), &target) {
+        Ok(()) => resources.bind(user, &target, &asked.uid, &asked.node).await,
+        Err(err) => Err(err),
+    };
+    let error_status_json = match bound {
+        Ok(()) => Bytes::new(),
+        Err(err) => serde_json::to_vec(err.status()).unwrap_or_else(|_| b"{}".to_vec()).into(),
+    };
+    BindReply { id: asked.id, error_status_json }
+}
+
+fn next_chunk(items: &mut std::iter::Peekable<std::vec::IntoIter<Arc<Item>>>) -> Vec<Object> {
+    let mut chunk = Vec::new();
+    let mut bytes = 0;
+    while let Some(item) = items.next_if(|i| chunk.is_empty() || bytes + i.weight() <= CHUNK_BYTES) {
+        bytes += item.weight();
+        chunk.push(object_of(&item));
+        if chunk.len() == CHUNK_OBJECTS {
+            break;
+        }
+    }
+    chunk
+}
+
+/// Messages of bounded size. A bookmark is a message without events.
+fn batches(events: Vec<Event>) -> Vec<WatchBatch> {
+    let mut done = Vec::new();
+    let mut open = WatchBatch::default();
+    let mut bytes = 0;
+    for event in events {
+        open.revision = open.revision.max(event.revision());
+        let kind = match event.kind {
+            EventKind::Added => watch_event::Kind::Added,
+            EventKind::Modified => watch_event::Kind::Modified,
+            EventKind::Deleted => watch_event::Kind::Deleted,
+            EventKind::Bookmark { initial_events_end } => {
+                open.state_complete |= initial_events_end;
+                continue;
+            }
+        };
+        let object = event.object();
+        if bytes + object.len() > CHUNK_BYTES && !open.events.is_empty() {
+            done.push(std::mem::take(&mut open));
+            (open.revision, bytes) = (event.revision(), 0);
+        }
+        bytes += object.len();
+        let (namespace, name) = (event.namespace().into(), event.name().into());
+        let object = Object { namespace, name, revision: event.revision(), json: object };
+        open.events.push(WatchEvent { kind: kind.into(), object: Some(object) });
+    }
+    done.push(open);
+    done
+}
