@@ -1,9 +1,12 @@
 //! What is served by a pod's own node: its logs, and connections into its containers.
 
+pub mod exec;
 pub mod kubelets;
 pub mod log;
 pub mod pod;
+pub mod portforward;
 pub mod spdy;
+pub mod upgrade;
 pub mod websocket;
 
 use std::sync::Arc;
@@ -34,9 +37,10 @@ pub async fn serve(
     request: Request<Incoming>,
     counted: LongRunning,
 ) -> Result<Response<Body>, ApiError> {
-    drop(request);
     match target.subresource.as_str() {
         "log" => log::serve(front, target, query, counted).await,
+        "exec" | "attach" => exec::serve(front, target, query, request, counted).await,
+        "portforward" => portforward::serve(front, target, query, request, counted).await,
         _ => Err(respond::no_such_path()),
     }
 }

@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod body;
 pub mod gzip;
+pub mod openapi;
 pub mod paths;
 pub mod query;
 pub mod read;
@@ -29,6 +30,7 @@ use crate::connect::{self, Kubelets};
 use crate::discovery::{Discovery, groups};
 use crate::health::Health;
 use crate::metrics::{LongRunning, Metrics, RequestLabels};
+use crate::openapi::Documents;
 use crate::overload::InFlight;
 use crate::registry::Entry;
 use crate::request::{self, Asked, RequestError, Target, User, Verb};
@@ -42,6 +44,7 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Front {
     pub resources: Resources,
     pub discovery: Discovery,
+    pub openapi: Arc<Documents>,
     pub kubelets: Kubelets,
     pub health: Health,
     pub metrics: Metrics,

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::connect::{KubeletTls, Kubelets};
 use crate::discovery::Discovery;
 use crate::health::Health;
+use crate::openapi::Documents;
 use crate::registry::{self, Registry};
 use crate::resources::{Resources, Settings};
 use crate::rest::Front;
@@ -108,11 +109,13 @@ pub async fn assemble(
     let registry = Registry::new(registry::all());
     let address = settings.advertise.map(|a| a.to_string()).unwrap_or_default();
     let discovery = Discovery::new(&registry, &address);
+    let openapi = Arc::new(Documents::new(registry.clone()));
     let resources = Resources::start(storage.clone(), registry, settings).await?;
     let grpc = tonic::service::Routes::new(crate::grpc::service(resources.clone()));
     let front = Front {
         resources,
         discovery,
+        openapi,
         kubelets: Kubelets::new(kubelets),
         health: Health::new(storage),
         metrics: crate::metrics::Metrics::default(),

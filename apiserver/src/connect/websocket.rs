@@ -1,7 +1,9 @@
 //! The server's side of WebSockets on hyper's connections. RFC 6455.
 
+use std::time::Duration;
+
 use corten_api::ApiError;
-use futures::SinkExt;
+use futures::{SinkExt, Stream, StreamExt};
 use http::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -13,13 +15,15 @@ use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode};
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::rest::body::Body;
 use crate::rest::watch::Watch;
 
 /// One message. kubectl sends at most 32 KiB at a time.
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+/// For a client's answer to our close.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 /// Written before the socket is waited for.
 const MAX_WRITE_BUFFER_BYTES: usize = 2 * MAX_MESSAGE_BYTES;
 
@@ -73,11 +77,16 @@ pub async fn open(upgrade: OnUpgrade) -> Result<Socket, hyper::Error> {
     Ok(WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await)
 }
 
-/// Closes with code 1000: kubectl reports any other as an error.
-pub async fn close(mut socket: Socket) {
-    let frame = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() };
-    // The client may be gone already, and then there is nobody to tell.
-    let _told = socket.close(Some(frame)).await;
+/// The close that says all is well, code 1000: kubectl reports any other as an error.
+pub fn normal_close() -> CloseFrame {
+    CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() }
+}
+
+/// After our close: reads on until the client's, so that what was sent last is not lost to a reset.
+pub async fn wait_for_close(mut messages: impl Stream<Item = Result<Message, Error>> + Unpin) {
+    let ended = async { while let Some(Ok(_)) = messages.next().await {} };
+    // One that does not answer is cut off.
+    let _in_time = tokio::time::timeout(CLOSE_DEADLINE, ended).await;
 }
 
 /// A watch, one message for each event.
@@ -92,13 +101,16 @@ pub fn serve_watch(request: Request<Incoming>, mut watch: Watch) -> Result<Respo
             let text = Utf8Bytes::try_from(line.slice(..line.len().saturating_sub(1)));
             let sent = match text {
                 Ok(text) => socket.send(Message::Text(text)).await,
-                Err(err) => Err(tokio_tungstenite::tungstenite::Error::Utf8(err.to_string())),
+                Err(err) => Err(Error::Utf8(err.to_string())),
             };
             if let Err(err) = sent {
                 return tracing::debug!("a WebSocket watch ended: {err}");
             }
         }
-        close(socket).await;
+        // The client may be gone already, and then there is nobody to tell.
+        if socket.send(Message::Close(Some(normal_close()))).await.is_ok() {
+            wait_for_close(socket).await;
+        }
     });
     Ok(response)
 }

@@ -30,7 +30,7 @@ pub fn compress(asked: &HeaderMap, mut response: http::Response<Body>) -> http::
     })
 }
 
-fn accepts_gzip(headers: &HeaderMap) -> bool {
+pub fn accepts_gzip(headers: &HeaderMap) -> bool {
     let listed = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
     listed.map(str::trim).any(|coding| {
         let (name, params) = coding.split_once(';').unwrap_or((coding, ""));

@@ -25,6 +25,9 @@ impl Front {
         if let Some(response) = self.discovery.serve(path, headers) {
             return Ok(gzip::compress(headers, response));
         }
+        if let Some(result) = super::openapi::serve(&self.openapi, path, headers).await {
+            return result;
+        }
         match path {
             "/" => {
                 let mut paths: Vec<&str> = self.discovery.paths().chain(MORE_PATHS.iter().copied()).collect();

@@ -60,9 +60,7 @@ pub(super) fn run(pods: usize, watchers: usize) -> anyhow::Result<()> {
     rows.extend(update.rows("update", ["", ""], ["", ""]));
     let list = bench.phase("list", || load::list_pages(client, LIST_ROUNDS, PAGE))?;
     rows.extend(list.rows("list, pages of 500", ["300/s", ""], ["46/s", ""]));
-    // Opened before the CPU time is taken: handshakes are not deliveries.
-    let counter = step("watchers are connected", |_| bench.runtime.block_on(open_watchers(client, watchers)))?;
-    let watch = bench.phase("watch", || deliver(client, watchers, &counter))?;
+    let watch = bench.phase("watch", || deliver(client, watchers))?;
     rows.extend(watch.delivery_rows(watchers));
     table::print(&format!("16 clients over TLS, {pods} pods of 1.5 KB"), &rows);
     Ok(())
@@ -88,21 +86,16 @@ async fn prepare(client: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Watchers of the first pod, each with a connection of its own, that have seen it as it is.
-async fn open_watchers(client: &Client, watchers: usize) -> anyhow::Result<Arc<Counter>> {
+/// Each event goes to all watchers before the next is made; a sample is the time until the last one has it.
+async fn deliver(client: &Client, watchers: usize) -> anyhow::Result<Done> {
     let counter = Arc::new(Counter::default());
-    let path = format!("{}?watch=1&fieldSelector=metadata.name%3D{}", pods_path(), pod_name(0));
+    let object = pod_name(0);
+    let path = format!("{}?watch=1&fieldSelector=metadata.name%3D{object}", pods_path());
     for _ in 0..watchers {
-        // Without a resourceVersion a watch begins with the object as it is: one event each.
+        // Without a resourceVersion a watch begins with the object as it is: one event each, before we count.
         tokio::spawn(Arc::clone(&counter).count(Watch::open(client, &path).await?));
     }
     counter.reaches(watchers, DELIVERED_WITHIN).await?;
-    Ok(counter)
-}
-
-/// Each event goes to all watchers before the next is made; a sample is the time until the last one has it.
-async fn deliver(client: &Client, watchers: usize, counter: &Counter) -> anyhow::Result<Done> {
-    let object = pod_name(0);
     let mut sender = client.connect().await?;
     let mut samples = Samples::default();
     let started = Instant::now();

@@ -12,15 +12,23 @@ pub(crate) fn status(lab: &Lab) -> anyhow::Result<()> {
         return Ok(());
     };
     let plan = &state.plan;
-    let whole = if state.complete { "complete" } else { "half made: run hack/up or hack/down" };
-    let mut lines = vec![
-        format!("Lab {} ({whole})", lab.name),
-        format!("{:<10} {:<14} {:<12} {:>8} {:>9}", "NODE", "ADDRESS", "DAEMON", "PID", "RSS"),
-    ];
+    let mut text = String::new();
+    text.push_str(
+        &(format!(
+            "Lab {} ({})",
+            lab.name,
+            if state.complete { "complete" } else { "half made: run hack/up or hack/down" }
+        ) + "\n"),
+    );
+    text.push_str(&(format!("{:<10} {:<14} {:<12} {:>8} {:>9}", "NODE", "ADDRESS", "DAEMON", "PID", "RSS") + "\n"));
     for node in &plan.nodes {
-        let start = format!("{:<10} {:<14}", node.name, node.ip);
         if process::node_init(&lab.name, &node.name)?.is_none() {
-            lines.push(format!("{start} (crashed or stopped: hack/lab start-node {})", node.name));
+            text.push_str(
+                &(format!(
+                    "{:<10} {:<14} (crashed or stopped: corten-hack lab start-node {})",
+                    node.name, node.ip, node.name
+                ) + "\n"),
+            );
             continue;
         }
         for daemon in daemons::of_node(lab, plan, node) {
@@ -29,13 +37,15 @@ pub(crate) fn status(lab: &Lab) -> anyhow::Result<()> {
                 Some(pid) => (pid.to_string(), rss_mb(pid)),
                 None => ("down".to_owned(), String::new()),
             };
-            lines.push(format!("{start} {:<12} {pid:>8} {memory:>9}", daemon.name));
+            text.push_str(
+                &(format!("{:<10} {:<14} {:<12} {pid:>8} {memory:>9}", node.name, node.ip, daemon.name) + "\n"),
+            );
         }
     }
-    lines.push(format!("\nkubeconfig  {}", lab.kubeconfig().display()));
-    lines.push(format!("registry    http://{}", plan.registry()));
-    lines.push(format!("logs        {}/nodes/*/logs/*.log\n", lab.dir.display()));
-    show(&lines.join("\n"));
+    text.push_str(&(format!("\nkubeconfig  {}", lab.kubeconfig().display()) + "\n"));
+    text.push_str(&(format!("registry    http://{}", plan.registry()) + "\n"));
+    text.push_str(&(format!("logs        {}/nodes/*/logs/*.log", lab.dir.display()) + "\n"));
+    show(&text);
     Ok(())
 }
 

@@ -11,7 +11,6 @@ use cortenadm::kubeconfig::{self, Access};
 use cortenadm::pki::{ClusterPlan, Pki, kubelet_plan};
 
 use super::plan::{Plan, REGISTRY_PORT, SERVICE_IP, Size, first_subnet};
-use super::ready::wait_until;
 use super::state::{Lab, State, prepare_root};
 use super::{Registry, cgroups, down, network, node, process, ready};
 use crate::step::step;
@@ -21,9 +20,6 @@ const TOOLS: [&str; 9] =
     ["etcd", "containerd", "runc", "nft", "docker-registry", "ip", "nsenter", "unshare", "kubectl"];
 pub(crate) const PROGRAMS: [&str; 5] =
     ["corten-apiserver", "corten-scheduler", "corten-controllers", "corten-kubelet", "corten-proxy"];
-
-const DEMO_WITHIN: Duration = Duration::from_secs(20);
-const DEMO_EVERY: Duration = Duration::from_millis(250);
 
 pub(crate) struct UpOptions {
     pub(crate) size: Size,
@@ -208,12 +204,7 @@ impl Programs {
 fn apply_demo(lab: &Lab) -> anyhow::Result<()> {
     let demo = demo_dir()?;
     let kubeconfig = format!("--kubeconfig={}", lab.kubeconfig().display());
-    let demo = demo.display().to_string();
-    // A namespace takes pods once the controllers have given it its service account.
-    wait_until("kubectl apply takes the demo", DEMO_WITHIN, DEMO_EVERY, || {
-        run::output("kubectl", &[kubeconfig.as_str(), "apply", "-f", &demo]).map(Some)
-    })
-    .map(drop)
+    run::output("kubectl", &[kubeconfig.as_str(), "apply", "-f", &demo.display().to_string()]).map(drop)
 }
 
 /// `hack/demo` of the sources this program was built from, or of the directory it is called in.
