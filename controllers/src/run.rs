@@ -13,6 +13,7 @@ use tracing::{error, info};
 
 use crate::caches::Caches;
 use crate::context::Context;
+use crate::monitors::Monitors;
 
 /// Upstream's name, so that tools that look for the leader find it.
 const LEASE_NAMESPACE: &str = "kube-system";
@@ -104,13 +105,14 @@ fn settings(flags: &Flags) -> Result<Settings, RunError> {
 async fn lead(client: Client, recorder: Recorder, settings: Settings, leading: CancellationToken) {
     let stop = leading.child_token();
     let caches = Caches::start(&client, &stop);
+    let monitors = Monitors::start(&client, &stop, &caches);
     if stop.run_until_cancelled(caches.synced()).await.is_none() {
         return;
     }
     info!(pods = caches.pods.len(), nodes = caches.nodes.len(), "caches are complete; controllers start");
     let context = Context { client, recorder, caches, stop: stop.clone() };
     let mut running = JoinSet::new();
-    for controller in controllers(&context, &settings) {
+    for controller in controllers(&context, &settings, &monitors) {
         running.spawn(controller);
     }
     while let Some(ended) = running.join_next().await {
@@ -125,7 +127,7 @@ async fn lead(client: Client, recorder: Recorder, settings: Settings, leading: C
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The table of contents.
-fn controllers(context: &Context, settings: &Settings) -> Vec<Running> {
+fn controllers(context: &Context, settings: &Settings, monitors: &Monitors) -> Vec<Running> {
     vec![
         Box::pin(crate::replicaset::run(context.clone())),
         Box::pin(crate::replicationcontroller::run(context.clone())),
@@ -135,5 +137,9 @@ fn controllers(context: &Context, settings: &Settings) -> Vec<Running> {
         Box::pin(crate::serviceaccount::run(context.clone())),
         Box::pin(crate::rootca::run(context.clone(), settings.root_ca.clone())),
         Box::pin(crate::nodeipam::run(context.clone(), settings.cluster_cidr, settings.node_mask)),
+        Box::pin(crate::nodelifecycle::run(context.clone())),
+        Box::pin(crate::namespace::run(context.clone(), monitors.clone())),
+        Box::pin(crate::garbagecollector::run(context.clone(), monitors.clone())),
+        Box::pin(crate::podgc::run(context.clone())),
     ]
 }

@@ -1,0 +1,134 @@
+//! Garbage collection: what nobody owns any more goes; what goes waits for, takes along or lets go what it owns.
+
+pub mod apply;
+pub mod decide;
+pub mod index;
+
+use std::sync::Arc;
+
+use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use corten_api::{ApiError, Reason, Scope};
+use corten_client::{Next, WorkQueue, run_workers};
+use parking_lot::Mutex;
+
+use crate::context::Context;
+use crate::kinds::SeenMeta;
+use crate::monitors::{MetaChange, Monitors, ObjectId};
+use decide::{Dependent, FOREGROUND, Observed, OwnerState};
+use index::{Absent, Dependents};
+
+const WORKERS: usize = 5;
+
+pub(crate) struct Controller {
+    context: Context,
+    monitors: Monitors,
+    queue: WorkQueue<ObjectId>,
+    dependents: Arc<Mutex<Dependents>>,
+    absent: Mutex<Absent>,
+}
+
+pub async fn run(context: Context, monitors: Monitors) {
+    let queue = WorkQueue::new();
+    let dependents: Arc<Mutex<Dependents>> = Arc::default();
+    let (own, index, reader) = (queue.clone(), Arc::clone(&dependents), monitors.clone());
+    monitors.subscribe(move |change| on_change(&reader, &own, &index, &change));
+    let stop = context.stop.clone();
+    let absent = Mutex::default();
+    let controller = Arc::new(Controller { context, monitors, queue: queue.clone(), dependents, absent });
+    run_workers("garbagecollector", &queue, WORKERS, &stop, move |id| {
+        let controller = Arc::clone(&controller);
+        async move { controller.sync(&id).await }
+    })
+    .await;
+}
+
+/// Keeps the index, and queues whom the change may concern: the object, its owners, its dependents.
+fn on_change(monitors: &Monitors, queue: &WorkQueue<ObjectId>, index: &Mutex<Dependents>, change: &MetaChange) {
+    let (old, new) = (change.old.as_ref(), change.new.as_ref());
+    let mut index = index.lock();
+    index.update(&change.id, old, new);
+    let owners = |meta: Option<&SeenMeta>| meta.map(|m| m.owners.clone()).unwrap_or_default();
+    let same = match (old, new) {
+        (Some(old), Some(new)) => {
+            old.owners == new.owners
+                && old.finalizers == new.finalizers
+                && old.deleting == new.deleting
+                && old.uid == new.uid
+        }
+        _ => false,
+    };
+    if same {
+        return;
+    }
+    let has_work = |m: &&SeenMeta| !m.owners.is_empty() || m.deleting && !m.finalizers.is_empty();
+    if new.filter(has_work).is_some() {
+        queue.add(change.id.clone());
+    }
+    let is_gone = |old: &&SeenMeta| new.is_none_or(|new| new.uid != old.uid);
+    if let Some(old) = old.filter(is_gone) {
+        index.of(&old.uid).into_iter().for_each(|dependent| queue.add(dependent));
+    }
+    drop(index);
+    // An owner may wait for just this one to go, or to be let go.
+    if old.is_some() && owners(old) != owners(new) {
+        let waiting =
+            owners(old).iter().filter_map(|o| monitors.resolve(&change.id.key.namespace, o)).collect::<Vec<_>>();
+        waiting.into_iter().for_each(|owner| queue.add(owner));
+    }
+}
+
+impl Controller {
+    async fn sync(&self, id: &ObjectId) -> Result<Next, ApiError> {
+        let Some(object) = self.monitors.get(id) else { return Ok(Next::Done) };
+        let dependents = self.dependents_of(&object);
+        let mut owners = Vec::new();
+        // A deleting object's owners make no difference any more.
+        if !object.deleting {
+            for owner in &object.owners {
+                owners.push((owner.clone(), self.state(&object, id, owner).await?));
+            }
+        }
+        let action = decide::decide(&Observed { object: &object, owners, dependents });
+        self.apply(id, &object, action).await
+    }
+
+    fn dependents_of(&self, object: &SeenMeta) -> Vec<Dependent> {
+        let ids = self.dependents.lock().of(&object.uid);
+        let named = ids.into_iter().filter_map(|id| {
+            let meta = self.monitors.get(&id)?;
+            let reference = meta.owners.iter().find(|o| o.uid == object.uid)?;
+            let blocks = reference.block_owner_deletion == Some(true);
+            Some(Dependent { id, uid: meta.uid, blocks })
+        });
+        named.collect()
+    }
+
+    /// Looks in the caches first; only the apiserver may say that an owner is not there.
+    async fn state(&self, object: &SeenMeta, id: &ObjectId, owner: &OwnerReference) -> Result<OwnerState, ApiError> {
+        let Some(at) = self.monitors.resolve(&object.key.namespace, owner) else { return Ok(OwnerState::Solid) };
+        let scope = |id: &ObjectId| self.monitors.kind(id.kind).scope();
+        if scope(&at) == Scope::Namespaced && scope(id) == Scope::Cluster {
+            // Invalid: such an owner cannot be looked up. Nothing is deleted for a mistake.
+            return Ok(OwnerState::Solid);
+        }
+        let state_of = |seen: &SeenMeta| {
+            let waits = seen.deleting && seen.has_finalizer(FOREGROUND);
+            if waits { OwnerState::WaitsForDependents } else { OwnerState::Solid }
+        };
+        if let Some(seen) = self.monitors.get(&at).filter(|seen| seen.uid == owner.uid) {
+            return Ok(state_of(&seen));
+        }
+        if self.absent.lock().contains(&object.key.namespace, &owner.uid) {
+            return Ok(OwnerState::Absent);
+        }
+        match self.monitors.kind(at.kind).get(&self.context.client, &at.key).await {
+            Ok(live) if live.uid == owner.uid => Ok(state_of(&live)),
+            Err(err) if !err.is(Reason::NotFound) => Err(err),
+            // Gone, or there is another of its name.
+            _ => {
+                self.absent.lock().add(&object.key.namespace, &owner.uid);
+                Ok(OwnerState::Absent)
+            }
+        }
+    }
+}

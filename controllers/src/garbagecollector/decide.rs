@@ -1,0 +1,107 @@
+//! What happens to an object because of its owners, or to its dependents because it goes.
+//!
+//! <https://kubernetes.io/docs/concepts/architecture/garbage-collection/>
+
+use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+use crate::kinds::SeenMeta;
+use crate::monitors::ObjectId;
+
+pub const FOREGROUND: &str = "foregroundDeletion";
+pub const ORPHAN: &str = "orphan";
+
+/// What is known of an owner that an object names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnerState {
+    /// It is there, or it is of a kind that we know nothing of.
+    Solid,
+    /// It is there, and waits for its dependents to go first.
+    WaitsForDependents,
+    /// It is not there: the apiserver said so, not only a cache.
+    Absent,
+}
+
+/// An object that names the observed one as an owner.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dependent {
+    pub id: ObjectId,
+    pub uid: String,
+    /// Its owner reference has `blockOwnerDeletion`.
+    pub blocks: bool,
+}
+
+/// Everything the decision may look at.
+#[derive(Clone, Debug)]
+pub struct Observed<'a> {
+    pub object: &'a SeenMeta,
+    pub owners: Vec<(OwnerReference, OwnerState)>,
+    pub dependents: Vec<Dependent>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    Background,
+    Foreground,
+    Orphan,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    Keep,
+    /// Deletes the object.
+    Delete(Policy),
+    /// Takes these owners (by uid) from the object: it has others that stay.
+    Disown(Vec<String>),
+    /// Takes the object from its dependents' owners, then the finalizer from the object.
+    OrphanDependents(Vec<Dependent>),
+    /// Looks at these dependents, which have to go first.
+    Await(Vec<ObjectId>),
+    RemoveFinalizer(&'static str),
+}
+
+pub fn decide(seen: &Observed<'_>) -> Action {
+    if seen.object.deleting { for_deleting(seen) } else { for_living(seen) }
+}
+
+fn for_deleting(seen: &Observed<'_>) -> Action {
+    if seen.object.has_finalizer(ORPHAN) {
+        return if seen.dependents.is_empty() {
+            Action::RemoveFinalizer(ORPHAN)
+        } else {
+            Action::OrphanDependents(seen.dependents.clone())
+        };
+    }
+    if !seen.object.has_finalizer(FOREGROUND) {
+        return Action::Keep;
+    }
+    let blocking: Vec<ObjectId> = seen.dependents.iter().filter(|d| d.blocks).map(|d| d.id.clone()).collect();
+    if blocking.is_empty() { Action::RemoveFinalizer(FOREGROUND) } else { Action::Await(blocking) }
+}
+
+fn for_living(seen: &Observed<'_>) -> Action {
+    let uids = |keep: &dyn Fn(OwnerState) -> bool| -> Vec<String> {
+        seen.owners.iter().filter(|(_, state)| keep(*state)).map(|(owner, _)| owner.uid.clone()).collect()
+    };
+    let leaving = uids(&|state| state != OwnerState::Solid);
+    if leaving.is_empty() {
+        return Action::Keep;
+    }
+    if leaving.len() < seen.owners.len() {
+        return Action::Disown(leaving);
+    }
+    let awaited = seen.owners.iter().any(|(_, state)| *state == OwnerState::WaitsForDependents);
+    if awaited && !seen.dependents.is_empty() {
+        // Its own dependents go first too, or the owner would be gone before them.
+        return Action::Delete(Policy::Foreground);
+    }
+    // A policy that somebody wished for before stands.
+    match (seen.object.has_finalizer(ORPHAN), seen.object.has_finalizer(FOREGROUND)) {
+        (true, _) => Action::Delete(Policy::Orphan),
+        (_, true) => Action::Delete(Policy::Foreground),
+        _ => Action::Delete(Policy::Background),
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,186 @@
+//! Namespaces: deleting one empties it, then lets it go.
+
+pub mod decide;
+
+use std::collections::BTreeMap;
+
+use corten_api::k8s_openapi::api::core::v1::Namespace;
+use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
+use corten_api::{ApiError, Key, Object, Reason, Scope};
+use corten_client::{Next, WorkQueue, run_workers};
+use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
+use tracing::info;
+
+use crate::context::{Context, same_uid};
+use crate::kinds::{self, Kind, SeenMeta};
+use crate::monitors::{MetaChange, Monitors};
+use crate::replicas::QueueChanges;
+use decide::{Decision, FINALIZER, Observed};
+
+const WORKERS: usize = 2;
+/// Deletions under way at a time, for each namespace.
+const DELETIONS_MAX: usize = 20;
+
+struct Controller {
+    context: Context,
+    monitors: Monitors,
+}
+
+/// Its queue holds namespaces.
+pub async fn run(context: Context, monitors: Monitors) {
+    let queue = WorkQueue::new();
+    let own = queue.clone();
+    context.caches.namespaces.subscribe(move |change| own.extend_from(change));
+    let (own, namespaces) = (queue.clone(), context.caches.namespaces.clone());
+    monitors.subscribe(move |change: MetaChange| {
+        // What comes to or goes from a namespace that is being emptied.
+        let namespace = Key::cluster(change.id.key.namespace.as_str());
+        let counts = change.old.is_none() || change.new.is_none();
+        if counts && !namespace.name.is_empty() && namespaces.get(&namespace).is_some_and(|n| n.is_deleting()) {
+            own.add(namespace);
+        }
+    });
+    let stop = context.stop.clone();
+    let controller = std::sync::Arc::new(Controller { context, monitors });
+    run_workers("namespace", &queue, WORKERS, &stop, move |key| {
+        let controller = std::sync::Arc::clone(&controller);
+        async move { controller.sync(&key).await }
+    })
+    .await;
+}
+
+type Content = BTreeMap<String, Vec<SeenMeta>>;
+
+impl Controller {
+    async fn sync(&self, key: &Key) -> Result<Next, ApiError> {
+        let Some(namespace) = self.context.caches.namespaces.get(key) else { return Ok(Next::Done) };
+        if !namespace.is_deleting() || !decide::has_finalizer(&namespace) {
+            return Ok(Next::Done);
+        }
+        let content = self.cached(&key.name);
+        let seen = |content, failures| Observed { now: Timestamp::now(), namespace: &namespace, content, failures };
+        let first = decide::decide(&seen(content.clone(), Vec::new()));
+        let failures = self.delete(&first).await;
+        if !failures.is_empty() {
+            self.write_status(&namespace, &decide::decide(&seen(content, failures.clone()))).await?;
+            return Err(ApiError::unavailable(failures.join(", ")));
+        }
+        if !first.is_empty {
+            self.write_status(&namespace, &first).await?;
+            return Ok(Next::Done);
+        }
+        // The caches say that it is empty. They may be behind, and know nothing of Events: ask.
+        let live = self.live(&key.name).await?;
+        let last = decide::decide(&seen(live, Vec::new()));
+        let failures = self.delete(&last).await;
+        self.write_status(&namespace, &last).await?;
+        match (last.is_empty, failures.is_empty()) {
+            (true, _) => self.finalize(&namespace).await,
+            (false, true) => Err(ApiError::unavailable("something was made meanwhile; looking again")),
+            (false, false) => Err(ApiError::unavailable(failures.join(", "))),
+        }
+    }
+
+    /// What the caches say is in a namespace.
+    fn cached(&self, namespace: &str) -> Content {
+        let namespaced = self.monitors.ids().filter(|id| self.monitors.kind(*id).scope() == Scope::Namespaced);
+        let found = namespaced.map(|id| (self.monitors.kind(id).resource(), self.monitors.in_namespace(id, namespace)));
+        found.collect()
+    }
+
+    /// What the apiserver says is in it. Its Events are deleted on the way: they are the last to go.
+    async fn live(&self, namespace: &str) -> Result<Content, ApiError> {
+        let mut content = Content::new();
+        for id in self.monitors.ids().filter(|id| self.monitors.kind(*id).scope() == Scope::Namespaced) {
+            let kind = self.monitors.kind(id);
+            match kind.list(&self.context.client, namespace).await {
+                Ok(objects) => drop(content.insert(kind.resource(), objects)),
+                // A kind that this apiserver does not serve has no objects.
+                Err(err) if err.is(Reason::NotFound) => {}
+                Err(err) => return Err(err),
+            }
+        }
+        if content.values().all(Vec::is_empty) {
+            let events = kinds::events();
+            let listed = events.list(&self.context.client, namespace).await?;
+            let wanted = listed.iter().map(|e| (events.as_ref(), e.key.clone(), e.uid.clone())).collect();
+            let failures = self.delete_all(wanted).await;
+            if !failures.is_empty() {
+                return Err(ApiError::unavailable(failures.join(", ")));
+            }
+        }
+        Ok(content)
+    }
+
+    /// Deletes what was decided on; returns what failed, in words.
+    async fn delete(&self, decision: &Decision) -> Vec<String> {
+        let kind_of = |resource: &str| {
+            self.monitors.ids().map(|id| self.monitors.kind(id)).find(|kind| kind.resource() == resource)
+        };
+        let wanted = decision.delete.iter().filter_map(|(r, key, uid)| Some((kind_of(r)?, key.clone(), uid.clone())));
+        self.delete_all(wanted.collect()).await
+    }
+
+    async fn delete_all(&self, wanted: Vec<(&dyn Kind, Key, String)>) -> Vec<String> {
+        let mut deletions = Vec::new();
+        for (kind, key, uid) in wanted {
+            deletions.push(self.delete_one(kind, key, uid));
+        }
+        let mut failures = Vec::new();
+        let mut ended = stream::iter(deletions).buffer_unordered(DELETIONS_MAX);
+        while let Some(failed) = ended.next().await {
+            failures.extend(failed);
+        }
+        failures
+    }
+
+    async fn delete_one(&self, kind: &dyn Kind, key: Key, uid: String) -> Option<String> {
+        let options = DeleteOptions {
+            preconditions: same_uid(&uid),
+            propagation_policy: Some("Background".into()),
+            ..DeleteOptions::default()
+        };
+        match kind.delete(&self.context.client, &key, &options).await {
+            Err(err) if !err.is(Reason::NotFound) && !err.is(Reason::Conflict) => {
+                Some(format!("{} {}: {err}", kind.resource(), key.name))
+            }
+            _ => None,
+        }
+    }
+
+    async fn write_status(&self, namespace: &Namespace, decision: &Decision) -> Result<(), ApiError> {
+        let Some(status) = &decision.status else { return Ok(()) };
+        let mut changed = namespace.clone();
+        changed.status = Some(status.clone());
+        match self.context.client.update_status(&changed).await {
+            Ok(written) => self.context.caught_up(&self.context.caches.namespaces, written.revision()).await,
+            // Its newer form comes by watch.
+            Err(err) if err.is(Reason::NotFound) || err.is(Reason::Conflict) => {}
+            Err(err) => return Err(err),
+        }
+        Ok(())
+    }
+
+    /// Takes our finalizer away; with the last one the apiserver lets the namespace go.
+    async fn finalize(&self, namespace: &Namespace) -> Result<Next, ApiError> {
+        let newest: Namespace = match self.context.client.get(&namespace.key()).await {
+            Ok(newest) => newest,
+            Err(err) if err.is(Reason::NotFound) => return Ok(Next::Done),
+            Err(err) => return Err(err),
+        };
+        if newest.uid() != namespace.uid() {
+            return Ok(Next::Done);
+        }
+        let mut changed = newest;
+        if let Some(finalizers) = changed.spec.as_mut().and_then(|s| s.finalizers.as_mut()) {
+            finalizers.retain(|f| f != FINALIZER);
+        }
+        match self.context.client.update_subresource(&changed, "finalize").await {
+            Ok(_) => info!(namespace = namespace.name(), "is empty and goes"),
+            Err(err) if err.is(Reason::NotFound) => {}
+            Err(err) => return Err(err),
+        }
+        Ok(Next::Done)
+    }
+}

@@ -1,0 +1,153 @@
+//! Writes a node's conditions and taints, and what follows from them for its pods.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use corten_api::k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint};
+use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use corten_api::{ApiError, Object, Reason, conditions, node};
+use corten_client::{EventType, Next, Patch};
+use jiff::Timestamp;
+use serde_json::json;
+use tracing::info;
+
+use super::decide::Decision;
+use super::{Controller, EVICTION_EVERY, evict};
+use crate::pods::SeenPod;
+
+/// Pods that leave a node in one go; the rest follow a second later.
+const EVICTED_AT_ONCE_MAX: usize = 50;
+const EVICTION_PAUSE: Duration = Duration::from_secs(1);
+
+impl Controller {
+    pub(super) async fn apply(
+        &self,
+        node: &Arc<Node>,
+        decision: Decision,
+        was_ready: Option<bool>,
+    ) -> Result<Next, ApiError> {
+        if let Some(list) = &decision.conditions {
+            info!(node = node.name(), "has fallen silent");
+            self.write(node, "status", json!({"status": {"conditions": list}})).await?;
+            // The rest follows from what the watch brings back.
+            return Ok(Next::Done);
+        }
+        let is_ready = node::is_ready(node);
+        if let Some(taints) = &decision.taints {
+            // The list is replaced whole, so it must still be the one that was decided on.
+            let metadata = json!({"resourceVersion": node.metadata.resource_version});
+            self.write(node, "", json!({"metadata": metadata, "spec": {"taints": taints}})).await?;
+            if decision.begins_eviction {
+                let mut next = self.next_eviction.lock();
+                *next = Timestamp::now().saturating_add(EVICTION_EVERY).unwrap_or(Timestamp::MAX);
+            }
+        }
+        self.tell(node, was_ready, is_ready);
+        if !is_ready {
+            self.mark_pods_not_ready(node).await?;
+        }
+        let taints = decision.taints.as_deref().unwrap_or(node::taints(node));
+        let again = self.evict(node, taints).await?;
+        let wake = [decision.wake_after, again].into_iter().flatten().min();
+        Ok(wake.map_or(Next::Done, Next::After))
+    }
+
+    async fn write(&self, node: &Node, subresource: &str, body: serde_json::Value) -> Result<(), ApiError> {
+        let patch = if subresource.is_empty() { Patch::Merge(body) } else { Patch::Strategic(body) };
+        match self.context.client.patch::<Node>(&node.key(), subresource, patch).await {
+            Ok(written) => self.context.caught_up(&self.context.caches.nodes, written.revision()).await,
+            Err(err) if err.is(Reason::NotFound) => {}
+            Err(err) => return Err(err),
+        }
+        Ok(())
+    }
+
+    fn tell(&self, node: &Node, was_ready: Option<bool>, is_ready: bool) {
+        if let Some(heard) = self.heard.lock().get_mut(node.name()) {
+            heard.was_ready = Some(is_ready);
+        }
+        if was_ready == Some(true) && !is_ready {
+            let message = format!("Node {} status is now: NodeNotReady", node.name());
+            self.context.recorder.event(&node.reference(), EventType::Normal, "NodeNotReady", message);
+        }
+    }
+
+    fn pods_on(&self, node: &Node) -> Vec<Arc<SeenPod>> {
+        let mut pods = self.context.caches.pods.list();
+        pods.retain(|pod| pod.node.as_deref() == Some(node.name()));
+        pods
+    }
+
+    /// Nobody vouches for pods of a node that is not ready, so they must get no traffic. Only those are marked that
+    /// have not said since that they are ready: a kubelet that lives knows better.
+    async fn mark_pods_not_ready(&self, node: &Node) -> Result<(), ApiError> {
+        let list = node.status.as_ref().and_then(|s| s.conditions.as_ref());
+        let Some(ready) = conditions::find(list, "Ready").filter(|c| c.status != "True") else { return Ok(()) };
+        let since = ready.last_transition_time.as_ref().map_or(Timestamp::MAX, |t| t.0);
+        for pod in self.pods_on(node).iter().filter(|p| p.ready_since.is_some_and(|ready| ready <= since)) {
+            let condition = PodCondition {
+                type_: "Ready".into(),
+                status: "False".into(),
+                last_transition_time: Some(Time(Timestamp::now())),
+                ..PodCondition::default()
+            };
+            let body = json!({"metadata": {"uid": pod.uid}, "status": {"conditions": [condition]}});
+            match self.context.client.patch::<Pod>(&pod.key, "status", Patch::Strategic(body)).await {
+                Ok(written) => {
+                    let about = written.reference();
+                    self.context.recorder.event(&about, EventType::Warning, "NodeNotReady", "Node is not ready");
+                }
+                Err(err) if err.is(Reason::NotFound) || err.is(Reason::Conflict) => {}
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the pods whose time on this node is over; returns when the next one's is.
+    async fn evict(&self, node: &Node, taints: &[Taint]) -> Result<Option<Duration>, ApiError> {
+        if !taints.iter().any(|t| t.effect == "NoExecute") {
+            return Ok(None);
+        }
+        let now = Timestamp::now();
+        let mut wake: Option<Duration> = None;
+        let mut evicted = 0;
+        for pod in self.pods_on(node).iter().filter(|p| p.is_active() && !p.mirror) {
+            let Some(until) = evict::may_stay_until(taints, &pod.tolerations, now) else { continue };
+            let left = if until > now {
+                Duration::try_from(until.duration_since(now)).unwrap_or(Duration::MAX)
+            } else if evicted < EVICTED_AT_ONCE_MAX {
+                evicted += 1;
+                self.evict_pod(pod).await?;
+                continue;
+            } else {
+                EVICTION_PAUSE
+            };
+            wake = Some(wake.map_or(left, |wake| wake.min(left)));
+        }
+        Ok(wake)
+    }
+
+    async fn evict_pod(&self, pod: &SeenPod) -> Result<(), ApiError> {
+        let condition = PodCondition {
+            type_: "DisruptionTarget".into(),
+            status: "True".into(),
+            reason: Some("DeletionByTaintManager".into()),
+            message: Some("Taint manager: deleting due to NoExecute taint".into()),
+            last_transition_time: Some(Time(Timestamp::now())),
+            ..PodCondition::default()
+        };
+        let body = json!({"metadata": {"uid": pod.uid}, "status": {"conditions": [condition]}});
+        match self.context.client.patch::<Pod>(&pod.key, "status", Patch::Strategic(body)).await {
+            Ok(written) => {
+                let message = format!("Marking for deletion Pod {}", pod.key);
+                let about = written.reference();
+                self.context.recorder.event(&about, EventType::Normal, "TaintManagerEviction", message);
+            }
+            Err(err) if err.is(Reason::NotFound) || err.is(Reason::Conflict) => return Ok(()),
+            Err(err) => return Err(err),
+        }
+        self.context.delete::<Pod>(&pod.key, &pod.uid).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,109 @@
+//! Which pods nobody else will ever clean up.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::pods::SeenPod;
+
+/// Ended pods that are kept for their logs and exit codes; the oldest beyond go.
+pub const TERMINATED_MAX: usize = 12_500;
+/// A node that is gone may come back under its name within this time.
+pub const QUARANTINE: SignedDuration = SignedDuration::from_secs(40);
+
+/// Everything the decision may look at.
+#[derive(Clone, Debug)]
+pub struct Observed<'a> {
+    pub pods: &'a [Arc<SeenPod>],
+    pub terminated_max: usize,
+    /// Nodes that pods name, but that have not been there for the whole quarantine.
+    pub gone_nodes: &'a BTreeSet<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Its node is gone: no kubelet will ever report that it has ended.
+    Orphaned,
+    /// It is being deleted and never had a node: no kubelet will ever confirm it.
+    Unscheduled,
+    /// There are too many ended ones.
+    Terminated,
+}
+
+pub fn decide(seen: &Observed<'_>) -> Vec<(Arc<SeenPod>, Why)> {
+    let mut doomed: Vec<(Arc<SeenPod>, Why)> = Vec::new();
+    let mut ended: Vec<&Arc<SeenPod>> = Vec::new();
+    for pod in seen.pods {
+        match &pod.node {
+            Some(node) if seen.gone_nodes.contains(node) => doomed.push((Arc::clone(pod), Why::Orphaned)),
+            None if pod.deleting.is_some() => doomed.push((Arc::clone(pod), Why::Unscheduled)),
+            _ if pod.is_terminal() && pod.deleting.is_none() => ended.push(pod),
+            _ => {}
+        }
+    }
+    ended.sort_by_key(|pod| (pod.created, pod.key.clone()));
+    let surplus = ended.len().saturating_sub(seen.terminated_max);
+    doomed.extend(ended.into_iter().take(surplus).map(|pod| (Arc::clone(pod), Why::Terminated)));
+    doomed
+}
+
+/// The nodes that have been gone for the whole quarantine, and when the next one will have been.
+pub fn settled(
+    gone_since: impl Iterator<Item = (String, Timestamp)>,
+    now: Timestamp,
+) -> (BTreeSet<String>, Option<Timestamp>) {
+    let mut settled = BTreeSet::new();
+    let mut next: Option<Timestamp> = None;
+    for (node, since) in gone_since {
+        let due = since.saturating_add(QUARANTINE).unwrap_or(Timestamp::MAX);
+        if due <= now {
+            settled.insert(node);
+        } else {
+            next = Some(next.map_or(due, |next| next.min(due)));
+        }
+    }
+    (settled, next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pods::Phase;
+    use corten_api::Key;
+
+    #[test]
+    fn doom_table() {
+        let pod = |name: &str| SeenPod { key: Key::new("ns", name), node: Some("n1".into()), ..SeenPod::default() };
+        let at = |secs| Timestamp::from_second(secs).ok();
+        let ended = |name: &str, created| SeenPod { phase: Phase::Succeeded, created: at(created), ..pod(name) };
+        let cases = [
+            ("running on a node that is there", vec![pod("a")], ""),
+            ("its node is gone", vec![SeenPod { node: Some("gone".into()), ..pod("a") }], "a Orphaned"),
+            (
+                "deleted before it got a node",
+                vec![SeenPod { node: None, deleting: at(1), ..pod("a") }],
+                "a Unscheduled",
+            ),
+            ("waits for a node", vec![SeenPod { node: None, ..pod("a") }], ""),
+            ("its kubelet will end it", vec![SeenPod { deleting: at(1), ..pod("a") }], ""),
+            ("ended, few enough", vec![ended("a", 1), ended("b", 2)], ""),
+            ("too many ended: the oldest goes", vec![ended("c", 3), ended("a", 1), ended("b", 2)], "a Terminated"),
+        ];
+        let gone_nodes = ["gone".to_owned()].into();
+        for (why, pods, expected) in cases {
+            let pods: Vec<_> = pods.into_iter().map(Arc::new).collect();
+            let got = decide(&Observed { pods: &pods, terminated_max: 2, gone_nodes: &gone_nodes });
+            let lines: Vec<String> = got.iter().map(|(pod, why)| format!("{} {why:?}", pod.key.name)).collect();
+            assert_eq!(lines.join(", "), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_node_is_gone_only_after_its_quarantine() {
+        let at = |secs| Timestamp::from_second(secs).unwrap();
+        let gone = [("a".to_owned(), at(100)), ("b".to_owned(), at(130))];
+        let (settled, next) = settled(gone.into_iter(), at(140));
+        assert_eq!((settled.into_iter().collect::<Vec<_>>(), next), (vec!["a".to_owned()], Some(at(170))));
+    }
+}
