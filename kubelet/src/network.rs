@@ -1,7 +1,13 @@
 //! The pod network port: a network namespace with an address for every pod that has its own.
 
 pub mod address;
+pub mod bridge;
 pub mod fake;
+mod links;
+pub mod netns;
+
+#[cfg(test)]
+mod contract;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

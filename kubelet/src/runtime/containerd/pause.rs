@@ -22,7 +22,6 @@ const CODE: &[u8] = &[
     0xb8, 0x22, 0x00, 0x00, 0x00, // mov eax, 34 (pause)
     0x0f, 0x05, // syscall
     0xeb, 0xf7, // jmp to the mov before
-    0x90, 0x90, // so that the struct begins where lea says
     1, 0, 0, 0, 0, 0, 0, 0, // sa_handler = SIG_IGN
     0, 0, 0, 0, 0, 0, 0, 0, // sa_flags
     0, 0, 0, 0, 0, 0, 0, 0, // sa_restorer
@@ -81,16 +80,17 @@ mod tests {
         while !paused() && child.try_wait().unwrap().is_none() && std::time::Instant::now() < deadline {
             std::thread::yield_now();
         }
-        assert!(paused(), "the process sleeps in pause(2)");
-        let ignored = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let (alive, status) = (paused(), std::fs::read_to_string(format!("/proc/{}/status", child.id())));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(alive, "the process sleeps in pause(2)");
+        let ignored = status.unwrap();
         let mask = ignored.lines().find_map(|l| l.strip_prefix("SigIgn:")).unwrap().trim().to_owned();
         assert_eq!(
             u64::from_str_radix(&mask, 16).unwrap() & (1 << 16),
             1 << 16,
             "SIGCHLD is ignored: children are reaped"
         );
-        child.kill().unwrap();
-        child.wait().unwrap();
         assert!(super::install(dir.path()).is_ok(), "a second install finds it in place");
     }
 }

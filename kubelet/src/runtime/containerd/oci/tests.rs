@@ -131,7 +131,7 @@ fn a_pods_mount_replaces_the_usual_one_and_outer_ones_come_first() {
     let whole = build(&spec, &sandbox_record(false, false, pod_network()));
     let mounts = whole.mounts().clone().unwrap();
     let places: Vec<_> = mounts.iter().map(|m| m.destination().display().to_string()).collect();
-    assert_eq!(places[places.len() - 3..], ["/data", "/dev/shm", "/data/inner"]);
+    assert_eq!(places[places.len() - 3..], ["/data", "/data/inner", "/dev/shm"]);
     assert_eq!(places.iter().filter(|p| *p == "/dev/shm").count(), 1);
     assert_eq!(whole.linux().as_ref().unwrap().rootfs_propagation().as_deref(), Some("rshared"));
 }

@@ -1,0 +1,322 @@
+//! The runtime and images ports on a real containerd, private to the test, and the runtime port's fake beside it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests")]
+
+#[path = "containerd/image.rs"]
+mod image;
+#[path = "containerd/node.rs"]
+mod node;
+#[path = "containerd/pods.rs"]
+mod pods;
+#[path = "containerd/registry.rs"]
+mod registry;
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use corten_kubelet::images::fake::FakeImages;
+use corten_kubelet::images::{ImageError, ImageRequest, Images, PullPolicy, RegistryAuth};
+use corten_kubelet::runtime::fake::FakeRuntime;
+use corten_kubelet::runtime::{
+    Event, ExecSpec, Resources, Runtime, RuntimeError, Security, SessionInput, SessionOutput, State, User,
+};
+use futures::StreamExt;
+use node::Node;
+use pods::{Pods, SIGKILL, SIGTERM, Specs, shell};
+
+/// What every runtime must do.
+async fn keeps_the_contract(runtime: &dyn Runtime, pods: &Specs) {
+    let mut events = runtime.events();
+    assert_eq!(events.next().await, Some(Event::Resync), "a stream begins with a resync");
+    let sandbox = runtime.create_sandbox(&pods.sandbox("u1")).await.unwrap();
+    assert_eq!(runtime.create_sandbox(&pods.sandbox("u1")).await.unwrap(), sandbox, "making it twice makes one");
+    let spec = pods.container("web", &[]);
+    let id = runtime.create_container(&sandbox, &spec).await.unwrap();
+    assert_eq!(pods::state(runtime, &id).await, Some(State::Created));
+    runtime.start_container(&id).await.unwrap();
+    assert!(matches!(pods::state(runtime, &id).await, Some(State::Running { .. })));
+    assert!(runtime.create_container(&sandbox, &spec).await.is_err(), "a running container is never replaced");
+
+    let listed = runtime.list().await.unwrap();
+    assert_eq!((listed.sandboxes.len(), listed.containers.len()), (1, 1));
+    let container = &listed.containers[0];
+    assert_eq!((container.pod_uid.as_str(), container.name.as_str(), &container.sandbox_id), ("u1", "web", &sandbox));
+    assert_eq!(container.labels, spec.labels, "labels come back as they were given");
+    assert_eq!(runtime.stats().await.unwrap().len(), 1);
+
+    runtime.signal(&id, SIGKILL).await.unwrap();
+    let exit = pods::exit_of(&mut events, &id).await;
+    assert_eq!((exit.exit_code, exit.oom_killed), (137, false));
+    assert!(matches!(pods::state(runtime, &id).await, Some(State::Exited(listed)) if listed.exit_code == 137));
+    runtime.signal(&id, SIGTERM).await.expect("to what has ended a signal is a success");
+    let exec = ExecSpec { command: vec!["true".into()], ..ExecSpec::default() };
+    assert!(matches!(runtime.exec(&id, &exec).await, Err(RuntimeError::NotRunning { .. })));
+
+    runtime.remove_container(&id).await.unwrap();
+    runtime.remove_container(&id).await.expect("removing twice is fine");
+    runtime.remove_sandbox(&sandbox).await.unwrap();
+    runtime.remove_sandbox(&sandbox).await.expect("removing twice is fine");
+    assert_eq!(runtime.list().await.unwrap(), Default::default());
+    assert!(matches!(runtime.start_container(&id).await, Err(RuntimeError::NotFound { .. })));
+    assert!(matches!(runtime.create_container(&sandbox, &spec).await, Err(RuntimeError::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn the_fake_runtime_keeps_the_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    keeps_the_contract(&FakeRuntime::default(), &Specs::of_fake(dir.path())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containerd_keeps_the_contract() {
+    let Some(node) = Node::start().await else { return };
+    let pods = Pods::of(&node).await;
+    keeps_the_contract(&pods.runtime, &pods).await;
+    pods.clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_has_its_pods_surroundings_and_its_log() {
+    let Some(node) = Node::start().await else { return };
+    let pods = Pods::of(&node).await;
+    let runtime = &pods.runtime;
+    let sandbox = runtime.create_sandbox(&pods.sandbox("u1")).await.unwrap();
+    let script = "echo $FROM_IMAGE $FROM_POD $HOSTNAME; id -u; id -G; echo oops >&2; cat /data/file; exit 3";
+    let data = node.path("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("file"), "from the volume\n").unwrap();
+    let mut spec = pods.container("web", &["sh", "-c", script]);
+    spec.env = vec![("FROM_POD".into(), "too".into())];
+    spec.user = User { uid: Some(33), gid: None, additional_gids: vec![55] };
+    spec.mounts = vec![pods::mount(&data, "/data")];
+    spec.security = Security { read_only_root: true, no_new_privileges: true, ..Security::default() };
+    let mut events = runtime.events();
+    let id = pods.run(&sandbox, &spec).await;
+    let exit = pods::exit_of(&mut events, &id).await;
+    assert_eq!(exit.exit_code, 3);
+    // Its logger writes the last of it after the end is known.
+    let expected = "yes too web-0\n33\n33 44 55\nfrom the volume\n";
+    pods::until("its whole log", async || pods::log(&spec).await.stdout == expected).await;
+    assert_eq!(pods::log(&spec).await.stderr, "oops\n");
+
+    let missing = pods.container("missing", &["/no/such/program"]);
+    let id = runtime.create_container(&sandbox, &missing).await;
+    let why = match id {
+        Ok(id) => runtime.start_container(&id).await.unwrap_err(),
+        Err(why) => why,
+    };
+    assert!(why.to_string().contains("no such file") || why.is_bad_command(), "{why}");
+    pods.clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_run_in_a_container_and_end_with_their_code() {
+    let Some(node) = Node::start().await else { return };
+    let pods = Pods::of(&node).await;
+    let runtime = &pods.runtime;
+    let sandbox = runtime.create_sandbox(&pods.sandbox("u1")).await.unwrap();
+    let id = pods.run(&sandbox, &pods.container("web", &[])).await;
+
+    let result =
+        runtime.exec_sync(&id, &shell("echo out; echo err >&2; exit 7"), Duration::from_secs(10)).await.unwrap();
+    assert_eq!(result.exit_code, 7);
+    let text = String::from_utf8(result.output).unwrap();
+    assert!(text.contains("out\n") && text.contains("err\n"), "{text}");
+    let slow = runtime.exec_sync(&id, &shell("sleep 100"), Duration::from_millis(300)).await;
+    assert!(matches!(slow, Err(RuntimeError::Timeout { .. })), "{slow:?}");
+    let missing = runtime.exec_sync(&id, &["/no/such/program".into()], Duration::from_secs(10)).await.unwrap_err();
+    assert!(missing.is_bad_command(), "{missing}");
+
+    let cat = ExecSpec { command: vec!["cat".into()], stdin: true, stdout: true, stderr: true, tty: false };
+    let mut session = runtime.exec(&id, &cat).await.unwrap();
+    session.input.send(SessionInput::Stdin(Bytes::from_static(b"hello"))).await.unwrap();
+    assert_eq!(session.output.recv().await, Some(SessionOutput::Stdout(Bytes::from_static(b"hello"))));
+    session.input.send(SessionInput::CloseStdin).await.unwrap();
+    assert_eq!(session.output.recv().await, Some(SessionOutput::Exited(0)));
+
+    let tty = ExecSpec { command: shell("read line; stty size"), stdin: true, stdout: true, stderr: false, tty: true };
+    let mut session = runtime.exec(&id, &tty).await.unwrap();
+    session.input.send(SessionInput::Resize { width: 91, height: 33 }).await.unwrap();
+    session.input.send(SessionInput::Stdin(Bytes::from_static(b"\n"))).await.unwrap();
+    let mut seen = String::new();
+    loop {
+        match session.output.recv().await.expect("ends with an exit code") {
+            SessionOutput::Stdout(bytes) => seen.push_str(std::str::from_utf8(&bytes).unwrap()),
+            SessionOutput::Stderr(_) => panic!("a terminal has one output"),
+            SessionOutput::Exited(code) => break assert_eq!(code, 0),
+        }
+    }
+    assert!(seen.contains("33 91"), "{seen:?}");
+    pods.clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_can_attach_to_a_container_that_reads_its_input() {
+    let Some(node) = Node::start().await else { return };
+    let pods = Pods::of(&node).await;
+    let sandbox = pods.runtime.create_sandbox(&pods.sandbox("u1")).await.unwrap();
+    for (name, tty) in [("plain", false), ("terminal", true)] {
+        let mut spec = pods.container(name, &["sh", "-c", "read line; echo got $line; read line; exit 5"]);
+        (spec.stdin, spec.tty) = (true, tty);
+        let id = pods.run(&sandbox, &spec).await;
+        let mut session = pods.runtime.attach(&id).await.unwrap();
+        session.input.send(SessionInput::Stdin(Bytes::from_static(b"one\n"))).await.unwrap();
+        let mut seen = String::new();
+        while !seen.contains("got one") {
+            match tokio::time::timeout(Duration::from_secs(20), session.output.recv())
+                .await
+                .expect("an answer")
+                .unwrap()
+            {
+                SessionOutput::Stdout(bytes) => seen.push_str(std::str::from_utf8(&bytes).unwrap()),
+                other => panic!("{name}: {other:?} after {seen:?}"),
+            }
+        }
+        session.input.send(SessionInput::Stdin(Bytes::from_static(b"two\n"))).await.unwrap();
+        while let Some(message) = session.output.recv().await {
+            if let SessionOutput::Exited(code) = message {
+                assert_eq!(code, 5, "{name}");
+            }
+        }
+    }
+    pods.clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_of_containerd_leaves_containers_running_and_known() {
+    let Some(mut node) = Node::start().await else { return };
+    let pods = Pods::of(&node).await;
+    let sandbox = pods.runtime.create_sandbox(&pods.sandbox("u1")).await.unwrap();
+    let spec = pods.container("web", &["sh", "-c", "echo before; read x < /data/go; echo after; sleep 1000"]);
+    let data = node.path("data");
+    std::fs::create_dir(&data).unwrap();
+    nix::unistd::mkfifo(&data.join("go"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let spec = corten_kubelet::runtime::ContainerSpec { mounts: vec![pods::mount(&data, "/data")], ..spec };
+    let id = pods.run(&sandbox, &spec).await;
+    let Some(State::Running { pid, .. }) = pods::state(&pods.runtime, &id).await else { panic!("it runs") };
+
+    let mut events = pods.runtime.events();
+    assert_eq!(events.next().await, Some(Event::Resync));
+    node.crash_containerd();
+    assert!(matches!(pods.runtime.list().await, Err(RuntimeError::Unavailable { .. })));
+    std::fs::write(data.join("go"), "\n").unwrap();
+    node.start_containerd();
+    let back = tokio::time::timeout(Duration::from_secs(20), events.next()).await;
+    assert_eq!(back.expect("the connection comes back"), Some(Event::Resync));
+
+    // As another kubelet would see it.
+    let again = Pods::again(&node, &pods);
+    let listed = again.runtime.list().await.unwrap();
+    assert_eq!(listed.sandboxes.len(), 1);
+    assert!(matches!(listed.containers[0].state, State::Running { pid: now, .. } if now == pid), "{listed:?}");
+    pods::until("the log goes on", async || pods::log(&spec).await.stdout == "before\nafter\n").await;
+    let mut events = again.runtime.events();
+    again.runtime.signal(&id, SIGKILL).await.unwrap();
+    assert_eq!(pods::exit_of(&mut events, &id).await.exit_code, 137);
+    again.clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_over_its_memory_limit_is_said_to_be_oom_killed() {
+    let Some(node) = Node::start().await else { return };
+    let pods = Pods::of(&node).await;
+    let sandbox = pods.runtime.create_sandbox(&pods.sandbox("u1")).await.unwrap();
+    // `tail` of an endless line keeps all of it.
+    let mut spec = pods.container("hungry", &["tail", "/dev/zero"]);
+    spec.resources = Resources { memory_limit_bytes: Some(32 << 20), ..Resources::default() };
+    let mut events = pods.runtime.events();
+    let id = pods.run(&sandbox, &spec).await;
+    let exit = pods::exit_of(&mut events, &id).await;
+    assert_eq!((exit.exit_code, exit.oom_killed), (137, true));
+    assert!(
+        matches!(pods::state(&pods.runtime, &id).await, Some(State::Exited(e)) if e.oom_killed),
+        "also when listed"
+    );
+    pods.clean().await;
+}
+
+#[tokio::test]
+async fn the_fake_images_keep_the_contract() {
+    let images = FakeImages::default();
+    images.publish("corten-test");
+    images_keep_the_contract(&images).await;
+}
+
+async fn images_keep_the_contract(images: &dyn Images) {
+    let ask = |image: &str, policy| ImageRequest { image: image.into(), policy, auth: Vec::new() };
+    let never = images.ensure(&ask("corten-test", PullPolicy::Never)).await;
+    assert!(matches!(never, Err(ImageError::NeverPull { .. })), "{never:?}");
+    assert_eq!(images.find("corten-test").await.unwrap(), None);
+    let pulled = images.ensure(&ask("corten-test", PullPolicy::IfNotPresent)).await.unwrap();
+    assert!(pulled.pulled_in.is_some());
+    assert_eq!(pulled.handle.name, "docker.io/library/corten-test:latest");
+    let present = images.ensure(&ask("docker.io/library/corten-test:latest", PullPolicy::Never)).await.unwrap();
+    assert_eq!(present.pulled_in, None);
+    assert_eq!(present.handle, pulled.handle, "found as it was pulled");
+    assert!(images.ensure(&ask("corten-test", PullPolicy::Always)).await.unwrap().pulled_in.is_some());
+    let listed = images.list().await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].id, pulled.handle.id);
+    let bad = images.ensure(&ask("No Such", PullPolicy::Always)).await;
+    assert!(matches!(bad, Err(ImageError::InvalidName { .. })), "{bad:?}");
+    let missing = images.ensure(&ask("missing", PullPolicy::IfNotPresent)).await;
+    assert!(matches!(missing, Err(ImageError::NotFound { .. })), "{missing:?}");
+    images.remove(&pulled.handle.id).await.unwrap();
+    images.remove(&pulled.handle.id).await.expect("removing twice is fine");
+    assert_eq!(images.find("corten-test").await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_in_containerd_keep_the_contract() {
+    let Some(node) = Node::start().await else { return };
+    let pods = Pods::without_image(&node);
+    images_keep_the_contract(&pods.images).await;
+
+    // Two ask at once, by one name: one pull serves both.
+    let request = ImageRequest { image: "corten-test:v2".into(), policy: PullPolicy::IfNotPresent, auth: Vec::new() };
+    let (a, b) = tokio::join!(pods.images.ensure(&request), pods.images.ensure(&request));
+    assert_eq!(a.unwrap().handle, b.unwrap().handle);
+
+    let private = format!("{}/library/private", node.registry);
+    let mut request = ImageRequest { image: private, policy: PullPolicy::Always, auth: Vec::new() };
+    let refused = pods.images.ensure(&request).await;
+    assert!(matches!(refused, Err(ImageError::Auth { .. })), "{refused:?}");
+    request.auth = vec![RegistryAuth {
+        registry: node.registry.to_string(),
+        username: "user".into(),
+        password: "password".into(),
+    }];
+    pods.images.ensure(&request).await.expect("the secret opens it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_do_not_match_their_digest_are_never_used() {
+    let Some(node) = Node::start().await else { return };
+    let pods = Pods::without_image(&node);
+    let image = format!("{}/library/forged", node.registry);
+    let request = ImageRequest { image: image.clone(), policy: PullPolicy::Always, auth: Vec::new() };
+    pods.images.ensure(&request).await.expect_err("the layer was forged");
+    assert_eq!(pods.images.find(&image).await.unwrap(), None);
+}
+
+/// Prints how long pods take; fails only far beyond what is wanted, as machines differ.
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_start_quickly() {
+    let Some(node) = Node::start().await else { return };
+    let pods = Pods::of(&node).await;
+    let mut took = Vec::new();
+    for at in 0..20 {
+        let begun = Instant::now();
+        pods.run_pod(&format!("one-{at}")).await;
+        took.push(begun.elapsed());
+    }
+    took.sort();
+    let begun = Instant::now();
+    let names: Vec<String> = (0..30).map(|at| format!("many-{at}")).collect();
+    futures::future::join_all(names.iter().map(|uid| pods.run_pod(uid))).await;
+    let thirty = begun.elapsed();
+    eprintln!("two-container pod: median {:?}, slowest {:?}; thirty at once: {thirty:?}", took[10], took[19]);
+    let begun = Instant::now();
+    pods.clean().await;
+    eprintln!("fifty pods removed in {:?}", begun.elapsed());
+    assert!(took[10] < Duration::from_secs(2) && thirty < Duration::from_secs(60));
+}

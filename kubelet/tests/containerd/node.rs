@@ -1,0 +1,105 @@
+//! A containerd of the test's own, a registry with one image, and where things lie.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// containerd's root must not lie on overlayfs, as a container's own root often does.
+const NOT_OVERLAY: &[&str] = &["/var/tmp", "/tmp", "/dev/shm"];
+const READY_MAX: Duration = Duration::from_secs(20);
+
+pub struct Node {
+    pub dir: TempDir,
+    containerd: Option<Child>,
+    pub registry: SocketAddr,
+}
+
+impl Node {
+    /// `None`, with a word on stderr, where this cannot be: not root, no containerd.
+    pub async fn start() -> Option<Self> {
+        if !nix::unistd::geteuid().is_root() || Command::new("containerd").arg("--version").output().is_err() {
+            eprintln!("skipped: needs root and containerd");
+            return None;
+        }
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let dir = tempfile::Builder::new().prefix("corten-kubelet-test-").tempdir_in(place()).unwrap();
+        let registry = super::registry::serve(super::image::build()).await;
+        let mut node = Self { dir, containerd: None, registry };
+        node.start_containerd();
+        Some(node)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn start_containerd(&mut self) {
+        let config = self.path("containerd.toml");
+        std::fs::write(
+            &config,
+            format!(
+                "version = 2\nroot = \"{0}/root\"\nstate = \"{0}/state\"\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = \"{0}/containerd.sock\"\n",
+                self.dir.path().display()
+            ),
+        )
+        .unwrap();
+        let log = std::fs::File::options().create(true).append(true).open(self.path("containerd.log")).unwrap();
+        let child = Command::new("containerd")
+            .args(["--config", config.to_str().unwrap()])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn();
+        self.containerd = Some(child.unwrap());
+        let deadline = Instant::now() + READY_MAX;
+        while std::os::unix::net::UnixStream::connect(self.path("containerd.sock")).is_err() {
+            assert!(
+                Instant::now() < deadline,
+                "containerd does not listen; see {}",
+                self.path("containerd.log").display()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// As `kill -9`.
+    pub fn crash_containerd(&mut self) {
+        let mut child = self.containerd.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.containerd.take() {
+            // Asked first, so that it unmounts what is its own.
+            nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(child.id().cast_signed()),
+                nix::sys::signal::Signal::SIGTERM,
+            )
+            .ok();
+            child.wait().ok();
+        }
+        unmount_below(self.dir.path());
+    }
+}
+
+fn place() -> &'static Path {
+    let overlay = |path: &&str| {
+        let found = nix::sys::statfs::statfs(*path).map(|s| s.filesystem_type());
+        found.is_ok_and(|kind| kind != nix::sys::statfs::OVERLAYFS_SUPER_MAGIC)
+    };
+    Path::new(NOT_OVERLAY.iter().copied().find(overlay).unwrap_or("/tmp"))
+}
+
+fn unmount_below(dir: &Path) {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let ours = mounts.lines().filter_map(|l| l.split(' ').nth(1)).filter(|p| Path::new(p).starts_with(dir));
+    for path in ours.collect::<Vec<_>>().into_iter().rev() {
+        nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH).ok();
+    }
+}
