@@ -1,0 +1,210 @@
+//! Where a pod may run: affinities, tolerations, spread, gates.
+
+use std::collections::HashSet;
+
+use corten_api::Problems;
+use k8s_openapi::api::core::v1::{
+    Affinity, NodeSelectorTerm, PodAffinityTerm, PodSpec, Toleration, TopologySpreadConstraint, WeightedPodAffinityTerm,
+};
+
+use crate::registry::path::Path;
+use crate::registry::{check, node};
+
+const WEIGHTS: &str = "must be in the range 1-100";
+
+pub(super) fn validate(spec: &PodSpec, at: &Path<'_>, problems: &mut Problems) {
+    if let Some(all) = &spec.affinity {
+        affinity(all, &at.field("affinity"), problems);
+    }
+    for (i, gate) in spec.readiness_gates.iter().flatten().enumerate() {
+        let at = at.field("readinessGates");
+        check::qualified_name(problems, &at.index(i).field("conditionType"), &gate.condition_type);
+    }
+    spread(spec.topology_spread_constraints.as_deref().unwrap_or_default(), at, problems);
+    let list = at.field("schedulingGates");
+    let mut seen = HashSet::new();
+    for (i, gate) in spec.scheduling_gates.iter().flatten().enumerate() {
+        check::qualified_name(problems, &list.index(i), &gate.name);
+        if !seen.insert(&gate.name) {
+            problems.duplicate(list.index(i), &gate.name);
+        }
+    }
+    let gated = spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty());
+    if gated && spec.node_name.as_ref().is_some_and(|name| !name.is_empty()) {
+        problems.forbidden(at.field("nodeName"), "cannot be set until all schedulingGates have been cleared");
+    }
+    let list = at.field("tolerations");
+    for (i, one) in spec.tolerations.iter().flatten().enumerate() {
+        toleration(one, &list.index(i), problems);
+    }
+}
+
+fn toleration(one: &Toleration, at: &Path<'_>, problems: &mut Problems) {
+    let key = check::text(one.key.as_ref());
+    let operator = check::text(one.operator.as_ref());
+    let effect = check::text(one.effect.as_ref());
+    if !key.is_empty() {
+        check::qualified_name(problems, &at.field("key"), key);
+    } else if operator != "Exists" {
+        let why = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+        problems.invalid(at.field("operator"), operator, why);
+    }
+    if one.toleration_seconds.is_some() && effect != "NoExecute" {
+        problems.invalid(at.field("effect"), effect, "effect must be 'NoExecute' when `tolerationSeconds` is set");
+    }
+    let value = check::text(one.value.as_ref());
+    match operator {
+        "" | "Equal" => check::label_value(problems, &at.field("value"), value),
+        "Exists" if !value.is_empty() => {
+            problems.invalid(at.field("operator"), one, "value must be empty when `operator` is 'Exists'");
+        }
+        "Exists" => {}
+        other => problems.unsupported(at.field("operator"), other, &["Equal", "Exists"]),
+    }
+    if !effect.is_empty() {
+        check::word(problems, &at.field("effect"), one.effect.as_ref(), node::TAINT_EFFECTS);
+    }
+}
+
+fn spread(constraints: &[TopologySpreadConstraint], at: &Path<'_>, problems: &mut Problems) {
+    let list = at.field("topologySpreadConstraints");
+    for (i, one) in constraints.iter().enumerate() {
+        let at = list.index(i);
+        if one.max_skew <= 0 {
+            problems.invalid(at.field("maxSkew"), one.max_skew, "must be greater than zero");
+        }
+        if one.topology_key.is_empty() {
+            problems.required(at.field("topologyKey"), "can not be empty");
+        } else {
+            check::qualified_name(problems, &at.field("topologyKey"), &one.topology_key);
+        }
+        let known = ["DoNotSchedule", "ScheduleAnyway"];
+        check::word(problems, &at.field("whenUnsatisfiable"), Some(&one.when_unsatisfiable), &known);
+        let twin = |other: &TopologySpreadConstraint| {
+            other.topology_key == one.topology_key && other.when_unsatisfiable == one.when_unsatisfiable
+        };
+        if constraints[..i].iter().any(twin) {
+            let pair = format!("{{{}, {}}}", one.topology_key, one.when_unsatisfiable);
+            problems.duplicate(at.field("{topologyKey, whenUnsatisfiable}"), pair);
+        }
+        if let Some(n) = one.min_domains {
+            if n <= 0 {
+                problems.invalid(at.field("minDomains"), n, "must be greater than zero");
+            }
+            if one.when_unsatisfiable != "DoNotSchedule" {
+                let why = "can only use minDomains if whenUnsatisfiable=DoNotSchedule";
+                problems.invalid(at.field("minDomains"), n, why);
+            }
+        }
+        for (field, policy) in
+            [("nodeAffinityPolicy", &one.node_affinity_policy), ("nodeTaintsPolicy", &one.node_taints_policy)]
+        {
+            check::optional_word(problems, &at.field(field), policy.as_ref(), &["Honor", "Ignore"]);
+        }
+        if let Some(selector) = &one.label_selector {
+            check::label_selector(problems, &at.field("labelSelector"), selector);
+        }
+    }
+}
+
+fn affinity(all: &Affinity, at: &Path<'_>, problems: &mut Problems) {
+    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+    const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
+    if let Some(nodes) = &all.node_affinity {
+        let at = at.field("nodeAffinity");
+        if let Some(required) = &nodes.required_during_scheduling_ignored_during_execution {
+            let at = at.field(REQUIRED);
+            let list = at.field("nodeSelectorTerms");
+            if required.node_selector_terms.is_empty() {
+                problems.required(list, "must have at least one node selector term");
+            }
+            for (i, term) in required.node_selector_terms.iter().enumerate() {
+                node_term(term, &list.index(i), problems);
+            }
+        }
+        let list = at.field(PREFERRED);
+        for (i, term) in nodes.preferred_during_scheduling_ignored_during_execution.iter().flatten().enumerate() {
+            let at = list.index(i);
+            weight(term.weight, &at, problems);
+            node_term(&term.preference, &at.field("preference"), problems);
+        }
+    }
+    let pods = all.pod_affinity.as_ref().map(|a| {
+        let required = &a.required_during_scheduling_ignored_during_execution;
+        ("podAffinity", required, &a.preferred_during_scheduling_ignored_during_execution)
+    });
+    let anti = all.pod_anti_affinity.as_ref().map(|a| {
+        let required = &a.required_during_scheduling_ignored_during_execution;
+        ("podAntiAffinity", required, &a.preferred_during_scheduling_ignored_during_execution)
+    });
+    for (field, required, preferred) in [pods, anti].into_iter().flatten() {
+        let at = at.field(field);
+        for (i, term) in required.iter().flatten().enumerate() {
+            pod_term(term, &at.field(REQUIRED).index(i), problems);
+        }
+        for (i, WeightedPodAffinityTerm { weight: w, pod_affinity_term }) in preferred.iter().flatten().enumerate() {
+            let list = at.field(PREFERRED);
+            let at = list.index(i);
+            weight(*w, &at, problems);
+            pod_term(pod_affinity_term, &at.field("podAffinityTerm"), problems);
+        }
+    }
+}
+
+fn weight(weight: i32, at: &Path<'_>, problems: &mut Problems) {
+    if !(1..=100).contains(&weight) {
+        problems.invalid(at.field("weight"), weight, WEIGHTS);
+    }
+}
+
+fn node_term(term: &NodeSelectorTerm, at: &Path<'_>, problems: &mut Problems) {
+    let list = at.field("matchExpressions");
+    for (i, expr) in term.match_expressions.iter().flatten().enumerate() {
+        let at = list.index(i);
+        let values = expr.values.as_deref().unwrap_or_default();
+        match (expr.operator.as_str(), values.len()) {
+            ("In" | "NotIn", 0) => {
+                problems.required(at.field("values"), "must be specified when `operator` is 'In' or 'NotIn'");
+            }
+            ("Exists" | "DoesNotExist", n) if n > 0 => {
+                let why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+                problems.forbidden(at.field("values"), why);
+            }
+            ("Gt" | "Lt", n) if n != 1 => {
+                problems.required(at.field("values"), "must be specified single value when `operator` is 'Lt' or 'Gt'");
+            }
+            ("In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt", _) => {}
+            (other, _) => problems.invalid(at.field("operator"), other, "not a valid selector operator"),
+        }
+        check::qualified_name(problems, &at.field("key"), &expr.key);
+    }
+    let list = at.field("matchFields");
+    for (i, expr) in term.match_fields.iter().flatten().enumerate() {
+        let at = list.index(i);
+        if !matches!(expr.operator.as_str(), "In" | "NotIn") {
+            problems.invalid(at.field("operator"), &expr.operator, "not a valid selector operator");
+        } else if expr.values.as_ref().map_or(0, Vec::len) != 1 {
+            let why = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector";
+            problems.required(at.field("values"), why);
+        }
+        if expr.key != "metadata.name" {
+            problems.invalid(at.field("key"), &expr.key, "not a valid field selector key");
+        }
+    }
+}
+
+fn pod_term(term: &PodAffinityTerm, at: &Path<'_>, problems: &mut Problems) {
+    if let Some(selector) = &term.label_selector {
+        check::label_selector(problems, &at.field("labelSelector"), selector);
+    }
+    if let Some(selector) = &term.namespace_selector {
+        check::label_selector(problems, &at.field("namespaceSelector"), selector);
+    }
+    for (i, namespace) in term.namespaces.iter().flatten().enumerate() {
+        check::dns_label(problems, &at.field("namespaces").index(i), namespace);
+    }
+    match term.topology_key.as_str() {
+        "" => problems.required(at.field("topologyKey"), "can not be empty"),
+        key => check::qualified_name(problems, &at.field("topologyKey"), key),
+    }
+}

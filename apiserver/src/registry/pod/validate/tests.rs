@@ -1,0 +1,279 @@
+//! Bad pods and what is said of them.
+
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+
+use crate::registry::check::testing;
+
+fn found(spec: Value) -> Vec<String> {
+    testing::found::<Pod>(&json!({ "spec": spec }).to_string())
+}
+/// A pod whose one container has these fields too.
+fn container(more: Value) -> Value {
+    let mut container = json!({"name": "a", "image": "x"});
+    for (field, value) in more.as_object().unwrap() {
+        container[field] = value.clone();
+    }
+    json!({ "containers": [container] })
+}
+/// A good pod with these fields too.
+fn pod(more: Value) -> Value {
+    let mut spec = container(json!({}));
+    for (field, value) in more.as_object().unwrap() {
+        spec[field] = value.clone();
+    }
+    spec
+}
+fn check(cases: Vec<(Value, &str)>) {
+    for (spec, expected) in cases {
+        let found = found(spec.clone());
+        let expected: &[&str] = if expected.is_empty() { &[] } else { &[expected] };
+        assert_eq!(found, expected, "{spec}");
+    }
+}
+
+#[test]
+fn containers() {
+    check(vec![
+        (container(json!({})), ""),
+        (json!({}), "spec.containers: Required value"),
+        (json!({"containers": [{"name": "a"}]}), "spec.containers[0].image: Required value"),
+        (
+            container(json!({"image": " x"})),
+            r#"spec.containers[0].image: Invalid value: " x": must not have leading or trailing whitespace"#,
+        ),
+        (container(json!({"name": ""})), "spec.containers[0].name: Required value"),
+        (
+            json!({"containers": [{"name": "a", "image": "x"}], "initContainers": [{"name": "a", "image": "x"}]}),
+            r#"spec.initContainers[0].name: Duplicate value: "a""#,
+        ),
+        (
+            container(json!({"imagePullPolicy": "Sometimes"})),
+            r#"spec.containers[0].imagePullPolicy: Unsupported value: "Sometimes": supported values: "Always", "IfNotPresent", "Never""#,
+        ),
+        (
+            pod(
+                json!({"initContainers": [{"name": "i", "image": "x", "livenessProbe": {"exec": {"command": ["a"]}}}]}),
+            ),
+            "spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always",
+        ),
+        (
+            pod(json!({"initContainers": [{"name": "i", "image": "x", "restartPolicy": "Always",
+                "livenessProbe": {"exec": {"command": ["a"]}}}]})),
+            "",
+        ),
+        (
+            pod(json!({"ephemeralContainers": [{"name": "e", "image": "x"}]})),
+            "spec.ephemeralContainers: Forbidden: cannot be set on create",
+        ),
+    ]);
+    let bad_name = found(container(json!({"name": "A_b"})));
+    assert!(bad_name[0].starts_with(r#"spec.containers[0].name: Invalid value: "A_b": a lowercase RFC 1123 label"#));
+}
+
+#[test]
+fn ports() {
+    let ports = |list: Value| container(json!({ "ports": list }));
+    check(vec![
+        (ports(json!([{"containerPort": 80, "name": "http"}])), ""),
+        (ports(json!([{"containerPort": 0}])), "spec.containers[0].ports[0].containerPort: Required value"),
+        (
+            ports(json!([{"containerPort": 70000}])),
+            "spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive",
+        ),
+        (
+            ports(json!([{"containerPort": 1, "name": "a"}, {"containerPort": 2, "name": "a"}])),
+            r#"spec.containers[0].ports[1].name: Duplicate value: "a""#,
+        ),
+        (
+            ports(json!([{"containerPort": 1, "hostPort": 9}, {"containerPort": 2, "hostPort": 9}])),
+            r#"spec.containers[0].ports[1].hostPort: Duplicate value: "TCP//9""#,
+        ),
+        (
+            json!({"hostNetwork": true, "containers": [{"name": "a", "image": "x", "ports": [{"containerPort": 1, "hostPort": 9}]}]}),
+            "spec.containers[0].ports[0].containerPort: Invalid value: 1: must match `hostPort` when `hostNetwork` is true",
+        ),
+    ]);
+}
+
+#[test]
+fn environment() {
+    let env = |var: Value| container(json!({ "env": [var] }));
+    check(vec![
+        (env(json!({"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}})), ""),
+        (env(json!({"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}})), ""),
+        (env(json!({"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1m"}}})), ""),
+        (env(json!({"name": ""})), "spec.containers[0].env[0].name: Required value"),
+        (
+            env(json!({"name": "A=B"})),
+            r#"spec.containers[0].env[0].name: Invalid value: "A=B": a valid environment variable name must consist only of printable ASCII characters other than '='"#,
+        ),
+        (
+            env(json!({"name": "A", "value": "x", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}})),
+            r#"spec.containers[0].env[0].valueFrom: Invalid value: "": may not be specified when `value` is not empty"#,
+        ),
+        (
+            env(json!({"name": "A", "valueFrom": {"configMapKeyRef": {"name": "", "key": "k"}}})),
+            "spec.containers[0].env[0].valueFrom.configMapKeyRef.name: Required value",
+        ),
+        (
+            container(json!({"envFrom": [{}]})),
+            r#"spec.containers[0].envFrom[0]: Invalid value: "": must specify one of: `configMapRef` or `secretRef`"#,
+        ),
+    ]);
+    let unknown = found(env(json!({"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.x"}}})));
+    assert!(
+        unknown[0].contains(r#"fieldPath: Unsupported value: "spec.x": supported values: "metadata.name""#),
+        "{unknown:?}"
+    );
+}
+
+#[test]
+fn probes() {
+    let probe = |probe: Value| container(json!({ "livenessProbe": probe }));
+    check(vec![
+        (probe(json!({"httpGet": {"port": "http"}})), ""),
+        (probe(json!({})), "spec.containers[0].livenessProbe: Required value: must specify a handler type"),
+        (
+            probe(json!({"exec": {"command": ["a"]}, "tcpSocket": {"port": 1}})),
+            "spec.containers[0].livenessProbe.tcpSocket: Forbidden: may not specify more than 1 handler type",
+        ),
+        (probe(json!({"exec": {}})), "spec.containers[0].livenessProbe.exec.command: Required value"),
+        (
+            probe(json!({"tcpSocket": {"port": 0}})),
+            "spec.containers[0].livenessProbe.tcpSocket.port: Invalid value: 0: must be between 1 and 65535, inclusive",
+        ),
+        (
+            probe(json!({"tcpSocket": {"port": 1}, "periodSeconds": -1})),
+            "spec.containers[0].livenessProbe.periodSeconds: Invalid value: -1: must be greater than or equal to 0",
+        ),
+        (
+            probe(json!({"tcpSocket": {"port": 1}, "successThreshold": 2})),
+            "spec.containers[0].livenessProbe.successThreshold: Invalid value: 2: must be 1",
+        ),
+        (
+            container(json!({"lifecycle": {"preStop": {}}})),
+            "spec.containers[0].lifecycle.preStop: Required value: must specify a handler type",
+        ),
+    ]);
+}
+
+#[test]
+fn resources() {
+    let resources = |r: Value| container(json!({ "resources": r }));
+    check(vec![
+        (resources(json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1000m"}})), ""),
+        (
+            resources(json!({"requests": {"cpu": "2"}, "limits": {"cpu": "1"}})),
+            r#"spec.containers[0].resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1"#,
+        ),
+        (
+            resources(json!({"requests": {"memory": "-1"}})),
+            r#"spec.containers[0].resources.requests[memory]: Invalid value: "-1": must be greater than or equal to 0"#,
+        ),
+        (
+            resources(json!({"requests": {"gpu": "1"}})),
+            r#"spec.containers[0].resources.requests[gpu]: Invalid value: "gpu": must be a standard resource type or fully qualified"#,
+        ),
+        (
+            resources(json!({"requests": {"x.com/gpu": "1"}})),
+            "spec.containers[0].resources.limits: Required value: Limit must be set for non overcommitable resources",
+        ),
+        (
+            resources(json!({"requests": {"cpu": "lots"}})),
+            r#"spec.containers[0].resources.requests[cpu]: Invalid value: "lots": quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"#,
+        ),
+    ]);
+}
+
+#[test]
+fn volumes_and_mounts() {
+    let mount = |mount: Value| json!({"volumes": [{"name": "v"}], "containers": [{"name": "a", "image": "x", "volumeMounts": [mount]}]});
+    check(vec![
+        (mount(json!({"name": "v", "mountPath": "/a", "subPath": "b/c"})), ""),
+        (mount(json!({"name": "w", "mountPath": "/a"})), r#"spec.containers[0].volumeMounts[0].name: Not found: "w""#),
+        (mount(json!({"name": "v", "mountPath": ""})), "spec.containers[0].volumeMounts[0].mountPath: Required value"),
+        (
+            mount(json!({"name": "v", "mountPath": "/a", "subPath": "../b"})),
+            r#"spec.containers[0].volumeMounts[0].subPath: Invalid value: "../b": must not contain '..'"#,
+        ),
+        (
+            mount(json!({"name": "v", "mountPath": "/a", "mountPropagation": "Bidirectional"})),
+            "spec.containers[0].volumeMounts[0].mountPropagation: Forbidden: Bidirectional mount propagation is available only to privileged containers",
+        ),
+        (pod(json!({"volumes": [{"name": "v"}, {"name": "v"}]})), r#"spec.volumes[1].name: Duplicate value: "v""#),
+        (
+            pod(json!({"volumes": [{"name": "v", "emptyDir": {}, "hostPath": {"path": "/"}}]})),
+            "spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type",
+        ),
+        (pod(json!({"volumes": [{"name": "v", "configMap": {}}]})), "spec.volumes[0].configMap.name: Required value"),
+        (pod(json!({"volumes": [{"name": "v", "secret": {}}]})), "spec.volumes[0].secret.secretName: Required value"),
+        (
+            pod(
+                json!({"volumes": [{"name": "v", "secret": {"secretName": "s", "items": [{"key": "k", "path": "/p"}]}}]}),
+            ),
+            r#"spec.volumes[0].secret.items[0].path: Invalid value: "/p": must be a relative path"#,
+        ),
+        (
+            pod(json!({"volumes": [{"name": "v", "secret": {"secretName": "s", "defaultMode": 512}}]})),
+            "spec.volumes[0].secret.defaultMode: Invalid value: 512: must be a number between 0 and 0777 (octal), both inclusive",
+        ),
+        (
+            pod(json!({"volumes": [{"name": "v", "projected": {"sources": [
+                {"configMap": {"name": "a", "items": [{"key": "k", "path": "p"}]}},
+                {"secret": {"name": "a", "items": [{"key": "k", "path": "p"}]}}]}}]})),
+            r#"spec.volumes[0].projected.sources[1]: Invalid value: "p": conflicting duplicate paths"#,
+        ),
+    ]);
+}
+
+#[test]
+fn placement_and_setting() {
+    check(vec![
+        (pod(json!({"tolerations": [{"operator": "Exists"}], "nodeSelector": {"a/b": "c"}})), ""),
+        (
+            pod(json!({"restartPolicy": "Maybe"})),
+            r#"spec.restartPolicy: Unsupported value: "Maybe": supported values: "Always", "Never", "OnFailure""#,
+        ),
+        (
+            pod(json!({"dnsPolicy": "None"})),
+            "spec.dnsConfig.nameservers: Required value: must provide at least one DNS nameserver when `dnsPolicy` is None",
+        ),
+        (
+            pod(json!({"tolerations": [{"operator": "Equal", "value": "x"}]})),
+            r#"spec.tolerations[0].operator: Invalid value: "Equal": operator must be Exists when `key` is empty, which means "match all values and all keys""#,
+        ),
+        (
+            pod(json!({"tolerations": [{"key": "a", "tolerationSeconds": 5, "effect": "NoSchedule"}]})),
+            r#"spec.tolerations[0].effect: Invalid value: "NoSchedule": effect must be 'NoExecute' when `tolerationSeconds` is set"#,
+        ),
+        (
+            pod(
+                json!({"topologySpreadConstraints": [{"maxSkew": 0, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule"}]}),
+            ),
+            "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero",
+        ),
+        (
+            pod(
+                json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": ""}]}}}),
+            ),
+            "spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Required value: can not be empty",
+        ),
+        (
+            pod(json!({"activeDeadlineSeconds": 0})),
+            "spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive",
+        ),
+        (
+            pod(json!({"securityContext": {"runAsUser": -1}})),
+            "spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive",
+        ),
+        (
+            pod(json!({"hostAliases": [{"ip": "x"}]})),
+            r#"spec.hostAliases[0].ip: Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"#,
+        ),
+        (
+            pod(json!({"nodeName": "n", "schedulingGates": [{"name": "g"}]})),
+            "spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared",
+        ),
+    ]);
+}
