@@ -4,7 +4,7 @@
 //! revision or none does. Implementations: `etcd`, `memory`; both pass `contract`.
 
 #[cfg(test)]
-pub(crate) mod contract;
+mod contract;
 pub mod etcd;
 pub mod memory;
 

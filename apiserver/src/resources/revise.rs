@@ -94,11 +94,7 @@ impl Resources {
                     current = Some(item_of(place, short, &stored)?);
                     fresh = true;
                 }
-                Outcome::Refused { index, .. } => {
-                    taken.extend(writes.keys.into_iter().nth(index));
-                    // The reservation that the cache showed is an old one.
-                    self.inner.cache.catch_up().await?;
-                }
+                Outcome::Refused { index, .. } => taken.extend(writes.keys.into_iter().nth(index)),
             }
         }
         Err(place.conflict(short.rsplit('/').next().unwrap_or(short), "too many writers; please try again"))

@@ -17,39 +17,33 @@ use futures::stream::BoxStream;
 
 use super::node::Node;
 
-pub(crate) const SIGKILL: u32 = 9;
-pub(crate) const SIGTERM: u32 = 15;
+pub const SIGKILL: u32 = 9;
+pub const SIGTERM: u32 = 15;
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-pub(crate) struct Pods {
-    pub(crate) runtime: Containerd,
-    pub(crate) images: ContainerdImages,
+pub struct Pods {
+    pub runtime: Containerd,
+    pub images: ContainerdImages,
     specs: Specs,
 }
 
 /// What every pod of one test has in common.
 #[derive(Clone)]
-pub(crate) struct Specs {
+pub struct Specs {
     image: ImageHandle,
     dir: PathBuf,
     cgroup: String,
 }
 
 impl Specs {
-    pub(crate) fn of_fake(dir: &Path) -> Self {
+    pub fn of_fake(dir: &Path) -> Self {
         Self { image: ImageHandle::default(), dir: dir.into(), cgroup: "/fake".into() }
     }
 
-    /// runc knows containers by their ids alone, whichever containerd made them: so no two tests share a uid.
-    pub(crate) fn uid(&self, uid: &str) -> String {
-        let cgroup = self.cgroup.trim_start_matches('/').to_ascii_lowercase();
-        format!("{uid}-{cgroup}")
-    }
-
     /// The host's network: pods of the runtime's tests have no address.
-    pub(crate) fn sandbox(&self, uid: &str) -> SandboxSpec {
+    pub fn sandbox(&self, uid: &str) -> SandboxSpec {
         SandboxSpec {
-            pod_uid: self.uid(uid),
+            pod_uid: uid.into(),
             namespace: "default".into(),
             name: "web".into(),
             attempt: 0,
@@ -64,7 +58,7 @@ impl Specs {
         }
     }
 
-    pub(crate) fn container(&self, name: &str, command: &[&str]) -> ContainerSpec {
+    pub fn container(&self, name: &str, command: &[&str]) -> ContainerSpec {
         ContainerSpec {
             name: name.into(),
             attempt: 0,
@@ -95,7 +89,7 @@ impl std::ops::Deref for Pods {
 }
 
 impl Pods {
-    pub(crate) fn without_image(node: &Node) -> Self {
+    pub fn without_image(node: &Node) -> Self {
         let config = Config {
             socket: node.path("containerd.sock"),
             state_dir: node.path("runtime"),
@@ -109,7 +103,7 @@ impl Pods {
         Self { runtime, images, specs }
     }
 
-    pub(crate) async fn of(node: &Node) -> Self {
+    pub async fn of(node: &Node) -> Self {
         let mut pods = Self::without_image(node);
         let request = ImageRequest { image: "corten-test".into(), policy: PullPolicy::IfNotPresent, auth: Vec::new() };
         pods.specs.image = pods.images.ensure(&request).await.unwrap().handle;
@@ -117,18 +111,18 @@ impl Pods {
     }
 
     /// As a kubelet that was started again.
-    pub(crate) fn again(node: &Node, before: &Pods) -> Self {
+    pub fn again(node: &Node, before: &Pods) -> Self {
         Self { specs: before.specs.clone(), ..Self::without_image(node) }
     }
 
-    pub(crate) async fn run(&self, sandbox: &str, spec: &ContainerSpec) -> String {
+    pub async fn run(&self, sandbox: &str, spec: &ContainerSpec) -> String {
         let id = self.runtime.create_container(sandbox, spec).await.unwrap();
         self.runtime.start_container(&id).await.unwrap();
         id
     }
 
     /// Two containers in a network namespace of their own.
-    pub(crate) async fn run_pod(&self, uid: &str) {
+    pub async fn run_pod(&self, uid: &str) {
         let path = self.specs.dir.join("netns").join(uid);
         let mut sandbox = self.sandbox(uid);
         sandbox.network = Network::Pod { netns: path.clone() };
@@ -142,7 +136,7 @@ impl Pods {
     }
 
     /// Leaves nothing behind.
-    pub(crate) async fn clean(&self) {
+    pub async fn clean(&self) {
         let all = self.runtime.list().await.unwrap();
         futures::future::join_all(all.sandboxes.iter().map(|s| self.runtime.remove_sandbox(&s.id))).await;
         let left = self.runtime.list().await.unwrap();
@@ -156,11 +150,11 @@ impl Pods {
     }
 }
 
-pub(crate) fn shell(script: &str) -> Vec<String> {
+pub fn shell(script: &str) -> Vec<String> {
     ["sh", "-c", script].map(str::to_owned).into()
 }
 
-pub(crate) fn mount(host_path: &Path, container_path: &str) -> Mount {
+pub fn mount(host_path: &Path, container_path: &str) -> Mount {
     Mount {
         host_path: host_path.into(),
         container_path: container_path.into(),
@@ -169,13 +163,13 @@ pub(crate) fn mount(host_path: &Path, container_path: &str) -> Mount {
     }
 }
 
-pub(crate) async fn state(runtime: &dyn Runtime, id: &str) -> Option<State> {
+pub async fn state(runtime: &dyn Runtime, id: &str) -> Option<State> {
     let listed = runtime.list().await.unwrap().containers;
     listed.into_iter().find(|c| c.id == id).map(|c| c.state)
 }
 
 /// Waits for the end of one container.
-pub(crate) async fn exit_of(events: &mut BoxStream<'static, Event>, id: &str) -> Exit {
+pub async fn exit_of(events: &mut BoxStream<'static, Event>, id: &str) -> Exit {
     let mut seen = Vec::new();
     let wait = async {
         while let Some(event) = events.next().await {
@@ -194,7 +188,7 @@ pub(crate) async fn exit_of(events: &mut BoxStream<'static, Event>, id: &str) ->
     }
 }
 
-pub(crate) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let deadline = Instant::now() + WAIT_MAX;
     while !holds().await {
         assert!(Instant::now() < deadline, "waited for: {what}");
@@ -203,13 +197,13 @@ pub(crate) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
 }
 
 #[derive(Default)]
-pub(crate) struct Log {
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
+pub struct Log {
+    pub stdout: String,
+    pub stderr: String,
 }
 
 /// The log once its logger has seen the end of an ended container's output, or as far as it is.
-pub(crate) async fn log(spec: &ContainerSpec) -> Log {
+pub async fn log(spec: &ContainerSpec) -> Log {
     let (tx, mut rx) = tokio::sync::mpsc::channel(16);
     let path = spec.log_path.clone();
     let reader = tokio::spawn(async move { logs::read(&path, &LogOptions::default(), || false, &tx).await });

@@ -1,0 +1,32 @@
+//! The cluster port: what pod workers want from the apiservers. The client's types stop at `cluster/api`.
+
+pub mod api;
+#[cfg(test)]
+pub mod fake;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use corten_api::{ApiError, Key};
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Pod, Secret};
+
+/// The API as the workers of pods use it. All calls but `event` and `service_variables` go over the network.
+#[async_trait]
+pub trait Cluster: Send + Sync {
+    /// `Ok(None)`: it does not exist.
+    async fn config_map(&self, key: &Key) -> Result<Option<Arc<ConfigMap>>, ApiError>;
+    async fn secret(&self, key: &Key) -> Result<Option<Arc<Secret>>, ApiError>;
+
+    async fn pod(&self, key: &Key) -> Result<Pod, ApiError>;
+    /// Replaces the status if the pod is still at this resourceVersion.
+    async fn write_status(&self, pod: &Pod) -> Result<Pod, ApiError>;
+    /// Removes the pod for good if it is still the one with this uid.
+    async fn remove_pod(&self, key: &Key, uid: &str) -> Result<(), ApiError>;
+    async fn create_pod(&self, pod: &Pod) -> Result<Pod, ApiError>;
+
+    /// The variables for Services that a pod of this namespace gets; see [`crate::env::services`].
+    fn service_variables(&self, namespace: &str, links: bool) -> BTreeMap<String, String>;
+    /// Tells the user. Never waits.
+    fn event(&self, about: &ObjectReference, warning: bool, reason: &str, message: &str);
+}

@@ -1,0 +1,74 @@
+//! The cluster port over our own client.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use corten_api::{ApiError, Key, Reason};
+use corten_client::{Cache, CancellationToken, Client, EventType, Recorder, Watch};
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Pod, Secret, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
+
+use super::Cluster;
+use crate::env::services::{self, ServiceAddress};
+
+pub struct ApiCluster {
+    client: Client,
+    recorder: Recorder,
+    /// All Services with an address, reduced to what variables are made of.
+    services: Cache<Option<ServiceAddress>>,
+}
+
+impl ApiCluster {
+    pub fn new(client: &Client, node_name: &str, stop: &CancellationToken) -> Self {
+        let services = Watch::<Service>::all(client).start_reduced(stop, |s| ServiceAddress::of(&s), |_| {});
+        Self { client: client.clone(), recorder: Recorder::new(client, "kubelet", node_name), services }
+    }
+    /// Returns once the Services are known.
+    pub async fn synced(&self) {
+        self.services.synced().await;
+    }
+}
+
+fn optional<T>(got: Result<T, ApiError>) -> Result<Option<Arc<T>>, ApiError> {
+    match got {
+        Ok(object) => Ok(Some(Arc::new(object))),
+        Err(err) if err.is(Reason::NotFound) => Ok(None),
+        Err(err) => Err(err),
+    }
+}
+
+#[async_trait]
+impl Cluster for ApiCluster {
+    async fn config_map(&self, key: &Key) -> Result<Option<Arc<ConfigMap>>, ApiError> {
+        optional(self.client.get(key).await)
+    }
+    async fn secret(&self, key: &Key) -> Result<Option<Arc<Secret>>, ApiError> {
+        optional(self.client.get(key).await)
+    }
+    async fn pod(&self, key: &Key) -> Result<Pod, ApiError> {
+        self.client.get(key).await
+    }
+    async fn write_status(&self, pod: &Pod) -> Result<Pod, ApiError> {
+        self.client.update_status(pod).await
+    }
+    async fn remove_pod(&self, key: &Key, uid: &str) -> Result<(), ApiError> {
+        let options = DeleteOptions {
+            grace_period_seconds: Some(0),
+            preconditions: Some(Preconditions { uid: Some(uid.into()), resource_version: None }),
+            ..Default::default()
+        };
+        self.client.delete::<Pod>(key, &options).await
+    }
+    async fn create_pod(&self, pod: &Pod) -> Result<Pod, ApiError> {
+        self.client.create(pod).await
+    }
+    fn service_variables(&self, namespace: &str, links: bool) -> BTreeMap<String, String> {
+        let list = self.services.list();
+        services::variables(list.iter().filter_map(|s| s.as_ref().as_ref()), namespace, links)
+    }
+    fn event(&self, about: &ObjectReference, warning: bool, reason: &str, message: &str) {
+        let kind = if warning { EventType::Warning } else { EventType::Normal };
+        self.recorder.event(about, kind, reason, message);
+    }
+}

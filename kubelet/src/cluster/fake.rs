@@ -1,0 +1,104 @@
+//! A cluster in memory for tests of pod workers: it keeps pods, takes statuses and remembers events.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use corten_api::{ApiError, Key, Object as _};
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Pod, Secret};
+use parking_lot::Mutex;
+
+use super::Cluster;
+
+#[derive(Clone, Default)]
+pub struct FakeCluster {
+    pub shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Default)]
+pub struct Shared {
+    pub pods: BTreeMap<Key, Pod>,
+    pub config_maps: BTreeMap<Key, ConfigMap>,
+    pub secrets: BTreeMap<Key, Secret>,
+    /// `Reason: message`.
+    pub events: Vec<String>,
+    /// Every phase that was reported, in order, without repeats.
+    pub phases: Vec<String>,
+    pub away: bool,
+    revision: i64,
+}
+
+impl FakeCluster {
+    pub fn put(&self, mut pod: Pod) -> Pod {
+        let mut shared = self.shared.lock();
+        shared.revision += 1;
+        pod.metadata.resource_version = Some(shared.revision.to_string());
+        shared.pods.insert(pod.key(), pod.clone());
+        pod
+    }
+    pub fn get(&self, key: &Key) -> Option<Pod> {
+        self.shared.lock().pods.get(key).cloned()
+    }
+    pub fn events(&self) -> Vec<String> {
+        self.shared.lock().events.clone()
+    }
+    fn here(&self) -> Result<parking_lot::MutexGuard<'_, Shared>, ApiError> {
+        let shared = self.shared.lock();
+        if shared.away { Err(ApiError::unavailable("away")) } else { Ok(shared) }
+    }
+}
+
+#[async_trait]
+impl Cluster for FakeCluster {
+    async fn config_map(&self, key: &Key) -> Result<Option<Arc<ConfigMap>>, ApiError> {
+        Ok(self.here()?.config_maps.get(key).cloned().map(Arc::new))
+    }
+    async fn secret(&self, key: &Key) -> Result<Option<Arc<Secret>>, ApiError> {
+        Ok(self.here()?.secrets.get(key).cloned().map(Arc::new))
+    }
+    async fn pod(&self, key: &Key) -> Result<Pod, ApiError> {
+        self.here()?.pods.get(key).cloned().ok_or_else(|| ApiError::not_found("", "pods", &key.name))
+    }
+    async fn write_status(&self, pod: &Pod) -> Result<Pod, ApiError> {
+        let mut shared = self.here()?;
+        shared.revision += 1;
+        let revision = shared.revision.to_string();
+        let key = pod.key();
+        let stored = shared.pods.get_mut(&key).ok_or_else(|| ApiError::not_found("", "pods", &key.name))?;
+        if stored.metadata.resource_version != pod.metadata.resource_version {
+            return Err(ApiError::stale("", "pods", &key.name));
+        }
+        stored.status.clone_from(&pod.status);
+        stored.metadata.resource_version = Some(revision);
+        let stored = stored.clone();
+        let phase = corten_api::pod::phase(&stored).to_owned();
+        if shared.phases.last() != Some(&phase) {
+            shared.phases.push(phase);
+        }
+        Ok(stored)
+    }
+    async fn remove_pod(&self, key: &Key, uid: &str) -> Result<(), ApiError> {
+        let mut shared = self.here()?;
+        match shared.pods.get(key) {
+            Some(pod) if pod.uid() == uid => {
+                shared.pods.remove(key);
+                Ok(())
+            }
+            _ => Err(ApiError::not_found("", "pods", &key.name)),
+        }
+    }
+    async fn create_pod(&self, pod: &Pod) -> Result<Pod, ApiError> {
+        let mut pod = pod.clone();
+        pod.metadata.uid = Some(format!("mirror-{}", pod.name()));
+        Ok(self.put(pod))
+    }
+    fn service_variables(&self, _: &str, _: bool) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+    fn event(&self, about: &ObjectReference, _: bool, reason: &str, message: &str) {
+        let path = about.field_path.as_deref().unwrap_or_default();
+        let place = path.split_once('{').map(|(_, name)| name.trim_end_matches('}')).unwrap_or_default();
+        let place = if place.is_empty() { String::new() } else { format!("{place}: ") };
+        self.shared.lock().events.push(format!("{place}{reason}: {message}"));
+    }
+}

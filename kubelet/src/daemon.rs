@@ -1,0 +1,162 @@
+//! Where the parts are put together: ports, node, pods, server. Read this to see who knows whom.
+
+use std::sync::Arc;
+
+use corten_client::{CancellationToken, Change, Watch};
+use k8s_openapi::api::core::v1::Pod;
+use tokio::sync::{Semaphore, mpsc};
+use tracing::info;
+
+use crate::cgroup::{CgroupError, Hierarchy};
+use crate::cluster::Cluster;
+use crate::cluster::api::ApiCluster;
+use crate::config::Config;
+use crate::files::ClusterDns;
+use crate::images::Images;
+use crate::images::containerd::ContainerdImages;
+use crate::network::bridge::BridgeNetwork;
+use crate::network::{NetworkError, PodNetwork};
+use crate::node::{Identity, Machine, NodeAgent};
+use crate::place::{Facts, Place, STARTS_AT_ONCE};
+use crate::pods::{self, News, Table};
+use crate::runtime::containerd::{Config as RuntimeConfig, Containerd};
+use crate::runtime::{Runtime, RuntimeError};
+use crate::status_writer::StatusWriter;
+use crate::{node, static_pods};
+
+/// Changes of pods that wait for the manager; then the watch waits.
+const POD_CHANGES: usize = 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Connect(#[from] corten_client::ConnectError),
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    #[error("the pod network cannot be used")]
+    Network(#[from] NetworkError),
+    #[error("cannot make {path}")]
+    Directory {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot find our own program, which writes the containers' logs")]
+    OwnProgram(#[source] std::io::Error),
+}
+
+/// Runs the node agent until `stop`. What runs in containers goes on running after it.
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartError> {
+    let client = config.client.connect()?;
+    for dir in [&config.root_dir, &config.log_dir] {
+        std::fs::create_dir_all(dir)
+            .map_err(|source| StartError::Directory { path: dir.display().to_string(), source })?;
+    }
+    let containerd = Containerd::new(RuntimeConfig {
+        socket: config.containerd.clone(),
+        state_dir: config.root_dir.join("runtime"),
+        logger: std::env::current_exe().map_err(StartError::OwnProgram)?,
+    })?;
+    let images: Arc<dyn Images> = Arc::new(ContainerdImages::new(&containerd, config.registry_mirror.clone()));
+    let runtime: Arc<dyn Runtime> = Arc::new(containerd);
+    let network: Arc<dyn PodNetwork> = Arc::new(BridgeNetwork::new("/run/corten/netns".as_ref())?);
+    let machine = Machine::read(&config.root_dir);
+    let api = ApiCluster::new(&client, &config.node_name, &stop);
+    let cluster: Arc<dyn Cluster> = Arc::new(api);
+    let statuses = StatusWriter::new();
+    statuses.start(&cluster, &stop);
+    let place = Arc::new(Place {
+        facts: facts(&config, &machine),
+        runtime: Arc::clone(&runtime),
+        images: Arc::clone(&images),
+        network: Arc::clone(&network),
+        cgroups: Some(Arc::new(Hierarchy::detect()?)),
+        cluster,
+        statuses,
+        starts: Semaphore::new(STARTS_AT_ONCE),
+    });
+    let table = Table::default();
+    let agent = NodeAgent {
+        client: client.clone(),
+        identity: identity(&config),
+        machine,
+        runtime,
+        images,
+        network,
+        root_dir: config.root_dir.clone(),
+    };
+    let node_cache = node::start(agent, &stop);
+    let (name, allocatable) = (config.node_name.clone(), place.facts.allocatable.clone());
+    let own_node = move || {
+        let node = node_cache.list().into_iter().next();
+        node::facts_of(node.as_deref(), &name, &allocatable)
+    };
+    let news = pods::start(&place, &table, own_node, &stop);
+    if let Some(dir) = &config.static_pod_dir {
+        static_pods::start(dir.clone(), config.node_name.clone(), news.clone(), &stop);
+    }
+    watch_pods(&client, &config.node_name, news, &stop);
+    info!(node = config.node_name, "the kubelet has started");
+    stop.cancelled().await;
+    Ok(())
+}
+
+fn facts(config: &Config, machine: &Machine) -> Facts {
+    Facts {
+        node_name: config.node_name.clone(),
+        addresses: vec![config.node_ip],
+        root_dir: config.root_dir.clone(),
+        log_dir: config.log_dir.clone(),
+        cgroup_root: config.cgroup_root.clone(),
+        dns: ClusterDns { server: config.cluster_dns, domain: config.cluster_domain.clone() },
+        allocatable: machine.capacity.clone(),
+    }
+}
+
+fn identity(config: &Config) -> Identity {
+    Identity {
+        name: config.node_name.clone(),
+        addresses: vec![config.node_ip],
+        labels: config.labels(),
+        taints: config.register_with_taint.clone(),
+        port: config.listen.port(),
+    }
+}
+
+/// The pods of this node, from the API to the manager. The callback only enqueues; a task does the waiting.
+fn watch_pods(client: &corten_client::Client, node_name: &str, news: mpsc::Sender<News>, stop: &CancellationToken) {
+    let (tx, mut rx) = mpsc::channel::<News>(POD_CHANGES);
+    let resync = Arc::new(tokio::sync::Notify::new());
+    let overflow = Arc::clone(&resync);
+    let cache = Watch::<Pod>::all(client).fields(&format!("spec.nodeName={node_name}")).start(stop, move |change| {
+        let told = match change {
+            Change::Set { key, new, .. } => News::Api { key: key.clone(), pod: Some(Arc::clone(new)) },
+            Change::Removed { key, .. } => News::Api { key: key.clone(), pod: None },
+            Change::Synced => News::ApiSynced,
+        };
+        if tx.try_send(told).is_err() {
+            // Rather than wait here: the manager is told of all of them, from the cache.
+            overflow.notify_one();
+        }
+    });
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        let forward = async {
+            loop {
+                tokio::select! {
+                    Some(told) = rx.recv() => if news.send(told).await.is_err() { return },
+                    () = resync.notified() => {
+                        for (key, pod) in cache.entries() {
+                            if news.send(News::Api { key, pod: Some(pod) }).await.is_err() {
+                                return;
+                            }
+                        }
+                    }
+                }
+            }
+        };
+        stop.run_until_cancelled(forward).await;
+    });
+}

@@ -1,0 +1,75 @@
+//! What all pod workers of a node share: the ports, the node's names and places, and how much may go on at a time.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use corten_api::Object as _;
+use k8s_openapi::api::core::v1::Pod;
+use tokio::sync::Semaphore;
+
+use crate::cgroup::{CgroupError, Hierarchy, PodLimits};
+use crate::cluster::Cluster;
+use crate::files::ClusterDns;
+use crate::images::Images;
+use crate::network::PodNetwork;
+use crate::runtime::Runtime;
+use crate::status_writer::StatusWriter;
+
+/// Sandboxes and containers being made at a time. More only makes each of them slower.
+pub const STARTS_AT_ONCE: usize = 8;
+
+/// The cgroups of pods; absent in tests.
+pub trait PodCgroups: Send + Sync {
+    /// Makes the pod's cgroup with its limits, or sets them anew.
+    fn ensure(&self, path: &str, limits: &PodLimits) -> Result<(), CgroupError>;
+    fn remove(&self, path: &str) -> Result<(), CgroupError>;
+}
+
+impl PodCgroups for Hierarchy {
+    fn ensure(&self, path: &str, limits: &PodLimits) -> Result<(), CgroupError> {
+        Self::ensure(self, path)?;
+        self.set_limits(path, limits)
+    }
+    fn remove(&self, path: &str) -> Result<(), CgroupError> {
+        Self::remove(self, path)
+    }
+}
+
+/// The node as its pods see it.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub node_name: String,
+    pub addresses: Vec<IpAddr>,
+    pub root_dir: PathBuf,
+    pub log_dir: PathBuf,
+    pub cgroup_root: String,
+    pub dns: ClusterDns,
+    /// cpu in thousandths, all else in whole units.
+    pub allocatable: BTreeMap<String, i64>,
+}
+
+pub struct Place {
+    pub facts: Facts,
+    pub runtime: Arc<dyn Runtime>,
+    pub images: Arc<dyn Images>,
+    pub network: Arc<dyn PodNetwork>,
+    pub cgroups: Option<Arc<dyn PodCgroups>>,
+    pub cluster: Arc<dyn Cluster>,
+    pub statuses: StatusWriter,
+    pub starts: Semaphore,
+}
+
+impl Place {
+    pub fn pod_dir(&self, uid: &str) -> PathBuf {
+        self.facts.root_dir.join("pods").join(uid)
+    }
+    /// `<log-dir>/<namespace>_<name>_<uid>`.
+    pub fn pod_log_dir(&self, pod: &Pod) -> PathBuf {
+        self.facts.log_dir.join(format!("{}_{}_{}", pod.namespace(), pod.name(), pod.uid()))
+    }
+    pub fn memory_bytes(&self) -> i64 {
+        self.facts.allocatable.get("memory").copied().unwrap_or(0)
+    }
+}

@@ -1,0 +1,11 @@
+//! Pods on this node: the pure state machine of one, its status, and the worker that makes it real.
+
+pub mod backoff;
+pub mod conditions;
+pub mod container;
+pub mod model;
+pub mod phase;
+pub mod plan;
+pub mod status;
+pub mod step;
+pub mod worker;

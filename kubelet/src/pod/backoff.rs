@@ -1,0 +1,109 @@
+//! How long to wait before something that failed is tried again: doubles each time, and forgets after a good while.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// First wait after a second crash or a failed pull.
+pub const BACKOFF_FIRST: Duration = Duration::from_secs(10);
+/// The longest wait: <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy>.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(300);
+/// A container that ran this long starts with a clean slate.
+pub const BACKOFF_RESET_AFTER: Duration = Duration::from_secs(600);
+
+/// First wait after the pod could not be set up (volumes, sandbox, configuration).
+pub const SETUP_RETRY_FIRST: Duration = Duration::from_secs(1);
+pub const SETUP_RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// A wait that doubles from `first` to `max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    pub failures: u32,
+    first: Duration,
+    max: Duration,
+}
+
+impl Backoff {
+    pub fn new(first: Duration, max: Duration) -> Self {
+        Self { failures: 0, first, max }
+    }
+    /// Counts one more failure and says how long to wait for the next try.
+    pub fn fail(&mut self) -> Duration {
+        let doublings = self.failures.min(16);
+        self.failures = self.failures.saturating_add(1);
+        self.first.saturating_mul(1 << doublings).min(self.max)
+    }
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+/// Back-off of a container's restarts. The first restart is free of charge, as upstream's is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CrashBackoff {
+    exits: u32,
+}
+
+impl CrashBackoff {
+    pub fn new() -> Self {
+        Self { exits: 0 }
+    }
+    /// After a restart of the kubelet: what the count of restarts tells us.
+    pub fn after(restarts: u32) -> Self {
+        Self { exits: restarts }
+    }
+    /// The wait after an exit of a container that ran for `ran`.
+    pub fn exited(&mut self, ran: Duration) -> Duration {
+        if ran >= BACKOFF_RESET_AFTER {
+            self.exits = 0;
+        }
+        let exits = self.exits;
+        self.exits = exits.saturating_add(1);
+        match exits {
+            0 => Duration::ZERO,
+            n => BACKOFF_FIRST.saturating_mul(1 << (n - 1).min(16)).min(BACKOFF_MAX),
+        }
+    }
+}
+
+/// `now + wait`, without overflow.
+pub fn later(now: Timestamp, wait: Duration) -> Timestamp {
+    now.saturating_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+/// How long from `start` to `end`; zero if the clock went back.
+pub fn between(start: Timestamp, end: Timestamp) -> Duration {
+    Duration::try_from(end.duration_since(start)).unwrap_or(Duration::ZERO)
+}
+
+/// As Go prints a duration of whole seconds: `10s`, `2m40s`, `5m0s`.
+pub fn go_duration(wait: Duration) -> String {
+    let secs = wait.as_secs();
+    match (secs / 3600, secs / 60 % 60, secs % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m{s}s"),
+        (h, m, s) => format!("{h}h{m}m{s}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crashes_wait_longer_and_longer_until_one_runs_well() {
+        let mut b = CrashBackoff::new();
+        let short = Duration::from_secs(1);
+        let waits: Vec<u64> = (0..8).map(|_| b.exited(short).as_secs()).collect();
+        assert_eq!(waits, [0, 10, 20, 40, 80, 160, 300, 300]);
+        assert_eq!(b.exited(BACKOFF_RESET_AFTER), Duration::ZERO, "it ran ten minutes: forgiven");
+    }
+
+    #[test]
+    fn durations_read_as_go_writes_them() {
+        let cases = [(10, "10s"), (160, "2m40s"), (300, "5m0s"), (3661, "1h1m1s")];
+        for (secs, expected) in cases {
+            assert_eq!(go_duration(Duration::from_secs(secs)), expected);
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! One container of a pod as the runtime should make it. Pure.
+
+use std::path::PathBuf;
+
+use corten_api::pod::{Qos, amounts};
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSecurityContext, SecurityContext};
+
+use crate::cgroup::{CPU_PERIOD_US, PodLimits, cpu_quota_us, cpu_shares};
+use crate::env::expand;
+use crate::images::ImageHandle;
+use crate::runtime::{ContainerSpec, Device, Mount, Resources, Security, User};
+
+/// The image as the spec named it: tells after a restart whether the spec changed meanwhile.
+pub const IMAGE_LABEL: &str = "corten/image";
+/// Number of the signal that asks the container to end.
+pub const STOP_SIGNAL_LABEL: &str = "corten/stop-signal";
+/// The pod's grace period, for a pod that was deleted while no kubelet ran.
+pub const GRACE_LABEL: &str = "corten/grace-secs";
+
+pub const TERMINATION_LOG_DEFAULT: &str = "/dev/termination-log";
+
+const OOM_GUARANTEED: i32 = -997;
+const OOM_BEST_EFFORT: i32 = 1000;
+const PRIORITY_CRITICAL: i32 = 2_000_000_000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    #[error("container has runAsNonRoot and image will run as root (container: {container})")]
+    RunsAsRoot { container: String },
+    #[error(
+        "container has runAsNonRoot and image has non-numeric user ({user}), cannot verify user is non-root (container: {container})"
+    )]
+    UnknownUser { container: String, user: String },
+    #[error("{field} is {given}, which is not an id")]
+    BadId { field: &'static str, given: i64 },
+}
+
+/// What was found out about a container on the way.
+pub struct Parts {
+    pub attempt: u32,
+    pub image: ImageHandle,
+    pub env: Vec<(String, String)>,
+    pub mounts: Vec<Mount>,
+    pub log_path: PathBuf,
+    pub node_memory_bytes: i64,
+    pub additional_gids: Vec<u32>,
+}
+
+pub fn spec(pod: &Pod, container: &Container, parts: Parts) -> Result<ContainerSpec, SpecError> {
+    let lookup = |name: &str| parts.env.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
+    let expanded = |list: &Option<Vec<String>>| list.iter().flatten().map(|s| expand(s, lookup)).collect();
+    let pod_context = pod.spec.as_ref().and_then(|s| s.security_context.as_ref());
+    let context = container.security_context.as_ref();
+    let user = user(container, pod_context, context, &parts)?;
+    let grace = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds).unwrap_or(30);
+    let signal = stop_signal(container, &parts.image);
+    Ok(ContainerSpec {
+        name: container.name.clone(),
+        attempt: parts.attempt,
+        command: expanded(&container.command),
+        args: expanded(&container.args),
+        working_dir: container.working_dir.clone().filter(|d| !d.is_empty()),
+        devices: Vec::<Device>::new(),
+        user,
+        security: security(context),
+        resources: resources(pod, container, parts.node_memory_bytes),
+        tty: container.tty == Some(true),
+        stdin: container.stdin == Some(true),
+        stdin_once: container.stdin_once == Some(true),
+        labels: [
+            (IMAGE_LABEL.to_owned(), container.image.clone().unwrap_or_default()),
+            (STOP_SIGNAL_LABEL.to_owned(), signal.to_string()),
+            (GRACE_LABEL.to_owned(), grace.to_string()),
+        ]
+        .into(),
+        env: parts.env,
+        mounts: parts.mounts,
+        image: parts.image,
+        log_path: parts.log_path,
+    })
+}
+
+/// An ephemeral container in the shape of all others.
+pub fn of_ephemeral(c: &EphemeralContainer) -> Container {
+    Container {
+        name: c.name.clone(),
+        image: c.image.clone(),
+        image_pull_policy: c.image_pull_policy.clone(),
+        command: c.command.clone(),
+        args: c.args.clone(),
+        env: c.env.clone(),
+        env_from: c.env_from.clone(),
+        working_dir: c.working_dir.clone(),
+        security_context: c.security_context.clone(),
+        stdin: c.stdin,
+        stdin_once: c.stdin_once,
+        tty: c.tty,
+        termination_message_path: c.termination_message_path.clone(),
+        termination_message_policy: c.termination_message_policy.clone(),
+        volume_mounts: c.volume_mounts.clone(),
+        ..Default::default()
+    }
+}
+
+/// A container of any kind by its name.
+pub fn find(pod: &Pod, name: &str) -> Option<Container> {
+    let spec = pod.spec.as_ref()?;
+    let usual = spec.containers.iter().chain(spec.init_containers.iter().flatten()).find(|c| c.name == name);
+    let ephemeral = || spec.ephemeral_containers.iter().flatten().find(|c| c.name == name).map(of_ephemeral);
+    usual.cloned().or_else(ephemeral)
+}
+
+/// `spec.containers{web}`: what an event about a container points at.
+pub fn field_path(pod: &Pod, name: &str) -> String {
+    let in_list = |list: Option<&Vec<Container>>| list.is_some_and(|l| l.iter().any(|c| c.name == name));
+    let spec = pod.spec.as_ref();
+    let list = if in_list(spec.map(|s| &s.containers)) {
+        "containers"
+    } else if in_list(spec.and_then(|s| s.init_containers.as_ref())) {
+        "initContainers"
+    } else {
+        "ephemeralContainers"
+    };
+    format!("spec.{list}{{{name}}}")
+}
+
+fn id(field: &'static str, given: Option<i64>) -> Result<Option<u32>, SpecError> {
+    given.map(|given| u32::try_from(given).map_err(|_| SpecError::BadId { field, given })).transpose()
+}
+
+fn user(
+    container: &Container,
+    pod: Option<&PodSecurityContext>,
+    own: Option<&SecurityContext>,
+    parts: &Parts,
+) -> Result<User, SpecError> {
+    let uid = id("runAsUser", own.and_then(|c| c.run_as_user).or(pod.and_then(|p| p.run_as_user)))?;
+    let gid = id("runAsGroup", own.and_then(|c| c.run_as_group).or(pod.and_then(|p| p.run_as_group)))?;
+    let non_root = own.and_then(|c| c.run_as_non_root).or(pod.and_then(|p| p.run_as_non_root)) == Some(true);
+    if non_root {
+        let image_user = parts.image.config.user.split(':').next().unwrap_or_default();
+        let as_root = match uid {
+            Some(uid) => uid == 0,
+            None if image_user.is_empty() => true,
+            None => image_user
+                .parse::<u32>()
+                .map(|u| u == 0)
+                .map_err(|_| SpecError::UnknownUser { container: container.name.clone(), user: image_user.into() })?,
+        };
+        if as_root {
+            return Err(SpecError::RunsAsRoot { container: container.name.clone() });
+        }
+    }
+    let mut additional_gids = parts.additional_gids.clone();
+    for gid in pod.iter().flat_map(|p| p.supplemental_groups.iter().flatten()) {
+        additional_gids.extend(id("supplementalGroups", Some(*gid))?);
+    }
+    additional_gids.extend(id("fsGroup", pod.and_then(|p| p.fs_group))?);
+    Ok(User { uid, gid, additional_gids })
+}
+
+fn security(context: Option<&SecurityContext>) -> Security {
+    let Some(c) = context else { return Security::default() };
+    let capabilities = c.capabilities.as_ref();
+    Security {
+        privileged: c.privileged == Some(true),
+        capabilities_add: capabilities.and_then(|c| c.add.clone()).unwrap_or_default(),
+        capabilities_drop: capabilities.and_then(|c| c.drop.clone()).unwrap_or_default(),
+        read_only_root: c.read_only_root_filesystem == Some(true),
+        no_new_privileges: c.allow_privilege_escalation == Some(false),
+        unmasked_proc: c.proc_mount.as_deref() == Some("Unmasked"),
+    }
+}
+
+fn resources(pod: &Pod, container: &Container, node_memory_bytes: i64) -> Resources {
+    let r = container.resources.as_ref();
+    let requests = amounts(r.and_then(|r| r.requests.as_ref()));
+    let limits = amounts(r.and_then(|r| r.limits.as_ref()));
+    let cpu_limit = limits.get("cpu").copied().filter(|n| *n > 0);
+    let cpu_request = requests.get("cpu").copied().or(cpu_limit).unwrap_or(0);
+    Resources {
+        cpu_shares: Some(cpu_shares(cpu_request)),
+        cpu_quota_us: cpu_limit.map(cpu_quota_us),
+        cpu_period_us: cpu_limit.map(|_| CPU_PERIOD_US.unsigned_abs()),
+        memory_limit_bytes: limits.get("memory").copied().filter(|n| *n > 0),
+        pids_limit: None,
+        oom_score_adj: Some(oom_score_adj(pod, requests.get("memory").copied().unwrap_or(0), node_memory_bytes)),
+    }
+}
+
+/// <https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/#node-out-of-memory-behavior>
+fn oom_score_adj(pod: &Pod, memory_request: i64, node_memory_bytes: i64) -> i32 {
+    let Some(spec) = &pod.spec else { return OOM_BEST_EFFORT };
+    if spec.priority.is_some_and(|p| p >= PRIORITY_CRITICAL) {
+        return OOM_GUARANTEED;
+    }
+    match Qos::of(spec) {
+        Qos::Guaranteed => OOM_GUARANTEED,
+        Qos::BestEffort => OOM_BEST_EFFORT,
+        Qos::Burstable => {
+            let share = memory_request.saturating_mul(1000) / node_memory_bytes.max(1);
+            i32::try_from(1000 - share).unwrap_or(3).clamp(3, 999)
+        }
+    }
+}
+
+/// The limits of the pod's own cgroup: all its containers together.
+pub fn pod_limits(pod: &Pod) -> PodLimits {
+    let Some(spec) = &pod.spec else { return PodLimits::default() };
+    let requests = corten_api::pod::requests(spec);
+    let mut limits =
+        PodLimits { cpu_shares: Some(cpu_shares(*requests.get("cpu").unwrap_or(&0))), ..PodLimits::default() };
+    let all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let of: Vec<_> = all.map(|c| amounts(c.resources.as_ref().and_then(|r| r.limits.as_ref()))).collect();
+    // One container without a limit leaves the pod without one.
+    let total = |name: &str| of.iter().map(|l| l.get(name).copied().filter(|n| *n > 0)).sum::<Option<i64>>();
+    limits.cpu_limit_millis = total("cpu");
+    limits.memory_limit_bytes = total("memory");
+    limits
+}
+
+pub fn stop_signal(container: &Container, image: &ImageHandle) -> u32 {
+    let asked = container.lifecycle.as_ref().and_then(|l| l.stop_signal.as_deref());
+    asked.and_then(signal_number).or_else(|| signal_number(&image.config.stop_signal)).unwrap_or(SIGTERM)
+}
+
+pub const SIGTERM: u32 = 15;
+pub const SIGKILL: u32 = 9;
+
+/// `SIGQUIT`, `QUIT`, `3`, `SIGRTMIN+3`.
+pub fn signal_number(text: &str) -> Option<u32> {
+    const RTMIN: u32 = 34;
+    const RTMAX: u32 = 64;
+    if let Ok(number) = text.parse::<u32>() {
+        return (1..=RTMAX).contains(&number).then_some(number);
+    }
+    let name = text.strip_prefix("SIG").unwrap_or(text);
+    if let Some(more) = name.strip_prefix("RTMIN") {
+        return if more.is_empty() {
+            Some(RTMIN)
+        } else {
+            more.strip_prefix('+')?.parse::<u32>().ok().map(|n| RTMIN + n)
+        };
+    }
+    if let Some(less) = name.strip_prefix("RTMAX") {
+        return if less.is_empty() {
+            Some(RTMAX)
+        } else {
+            less.strip_prefix('-')?.parse::<u32>().ok().map(|n| RTMAX - n)
+        };
+    }
+    let signal: nix::sys::signal::Signal = format!("SIG{name}").parse().ok()?;
+    u32::try_from(signal as i32).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::images::ImageConfig;
+
+    #[test]
+    fn signals() {
+        let cases = [
+            ("SIGQUIT", Some(3)),
+            ("TERM", Some(15)),
+            ("9", Some(9)),
+            ("SIGRTMIN+3", Some(37)),
+            ("nope", None),
+            ("0", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(signal_number(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn run_as_non_root() {
+        let parts = |user: &str| Parts {
+            attempt: 0,
+            image: ImageHandle {
+                config: ImageConfig { user: user.into(), ..Default::default() },
+                ..Default::default()
+            },
+            env: vec![],
+            mounts: vec![],
+            log_path: PathBuf::new(),
+            node_memory_bytes: 1 << 30,
+            additional_gids: vec![],
+        };
+        let with = |uid: Option<i64>| Container {
+            security_context: Some(SecurityContext {
+                run_as_non_root: Some(true),
+                run_as_user: uid,
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let cases = [
+            ("image says nothing: root", None, "", false),
+            ("image says a number", None, "1000:0", true),
+            ("image says a name: nobody can tell", None, "nginx", false),
+            ("the spec says a number", Some(5), "", true),
+            ("the spec says root", Some(0), "1000", false),
+        ];
+        for (why, uid, image_user, fine) in cases {
+            assert_eq!(spec(&Pod::default(), &with(uid), parts(image_user)).is_ok(), fine, "{why}");
+        }
+    }
+}

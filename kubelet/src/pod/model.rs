@@ -1,0 +1,340 @@
+//! The words of the pod state machine: what it remembers, what may happen to it, what it may order.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::backoff::{BACKOFF_FIRST, BACKOFF_MAX, Backoff, CrashBackoff, SETUP_RETRY_FIRST, SETUP_RETRY_MAX};
+use super::plan::Want;
+
+/// How a container ended, as the API shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The runtime's id; empty when no process was ever made.
+    pub id: String,
+    pub exit_code: i32,
+    /// `Completed`, `Error`, `OOMKilled`, `ContainerCannotRun`, …
+    pub reason: String,
+    /// The termination message.
+    pub message: String,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+}
+
+/// Why a container waits: `reason` and `message` of its waiting state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Why {
+    pub reason: String,
+    pub message: String,
+}
+
+impl Why {
+    pub fn new(reason: &str, message: impl Into<String>) -> Self {
+        Self { reason: reason.into(), message: message.into() }
+    }
+}
+
+/// How far the ending of a running container is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EndStep {
+    PreStop,
+    Termed,
+    Killed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    pub deadline: Timestamp,
+    pub step: EndStep,
+}
+
+/// What a container does now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Now {
+    /// It has no process and none is under way; `retry_at` says when something that failed is tried again.
+    Idle {
+        retry_at: Option<Timestamp>,
+    },
+    /// Its image is being looked for.
+    Pulling,
+    /// Its image is there; it waits for the sandbox.
+    ImageReady,
+    /// Its process is being made. `id` is known once the runtime named it.
+    Starting {
+        id: Option<String>,
+    },
+    Running {
+        id: String,
+        started_at: Timestamp,
+    },
+    /// It ended. `restart_at` is set when it will run again.
+    Exited {
+        ended: Ended,
+        restart_at: Option<Timestamp>,
+    },
+}
+
+/// A container and its history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ctr {
+    pub want: Want,
+    pub now: Now,
+    pub why: Option<Why>,
+    /// The end before the present state: `lastState`.
+    pub last: Option<Ended>,
+    pub restarts: u32,
+    /// Whether any process of it was ever made in this pod.
+    pub made_before: bool,
+    pub crash: CrashBackoff,
+    pub pull: Backoff,
+    pub setup: Backoff,
+    /// When the last pull failed.
+    pub pull_failed_at: Option<Timestamp>,
+    pub ending: Option<Ending>,
+    pub pre_stop_ordered: bool,
+    /// The postStart hook is done (or there is none).
+    pub hooked: bool,
+    /// The startup probe succeeded (or there is none).
+    pub started: bool,
+    pub ready: bool,
+    /// The image the running process was made from, as the spec named it.
+    pub image_in_use: String,
+    /// `status.image` and `status.imageID`.
+    pub image_name: String,
+    pub image_id: String,
+}
+
+impl Ctr {
+    pub fn new(want: Want) -> Self {
+        Self {
+            now: Now::Idle { retry_at: None },
+            why: None,
+            last: None,
+            restarts: 0,
+            made_before: false,
+            crash: CrashBackoff::new(),
+            pull: Backoff::new(BACKOFF_FIRST, BACKOFF_MAX),
+            setup: Backoff::new(SETUP_RETRY_FIRST, SETUP_RETRY_MAX),
+            pull_failed_at: None,
+            ending: None,
+            pre_stop_ordered: false,
+            hooked: false,
+            started: false,
+            ready: false,
+            image_in_use: String::new(),
+            image_name: want.image.clone(),
+            image_id: String::new(),
+            want,
+        }
+    }
+    pub fn running_id(&self) -> Option<&str> {
+        match &self.now {
+            Now::Running { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+    pub fn is_running(&self) -> bool {
+        matches!(self.now, Now::Running { .. })
+    }
+    /// A process exists or is about to.
+    pub fn is_alive(&self) -> bool {
+        matches!(self.now, Now::Running { .. } | Now::Starting { .. })
+    }
+    /// The newest end, whether or not it is shown as the present state.
+    pub fn ended(&self) -> Option<&Ended> {
+        match &self.now {
+            Now::Exited { ended, .. } => Some(ended),
+            _ => self.last.as_ref(),
+        }
+    }
+}
+
+/// A piece of setting up that is done once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setup<T> {
+    Todo { retry_at: Option<Timestamp> },
+    Doing,
+    Done(T),
+}
+
+impl<T> Setup<T> {
+    pub fn done(&self) -> Option<&T> {
+        match self {
+            Self::Done(t) => Some(t),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SandboxUp {
+    pub id: String,
+    /// The pod's addresses; those of the node for the host network.
+    pub addresses: Vec<IpAddr>,
+    /// `None`: the host network.
+    pub netns: Option<PathBuf>,
+}
+
+/// The pod's life. It only ever moves down this list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// What should run is made to run.
+    Live,
+    /// Everything that runs is being ended, at the latest at `deadline`.
+    Stopping {
+        deadline: Timestamp,
+    },
+    /// Nothing runs; network and sandbox are being taken down.
+    Quiet,
+    /// Nothing runs and nothing is held but what `kubectl logs` reads. The status is final.
+    Stopped,
+    /// Deleted: the last remains are being removed.
+    Clearing,
+    Gone,
+}
+
+/// Reason and message of the pod itself: why it was ended from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fate {
+    pub reason: String,
+    pub message: String,
+}
+
+/// Which probe spoke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProbeKind {
+    Startup,
+    Liveness,
+    Readiness,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Time passed, or the spec changed.
+    Looked,
+    Planned(Box<super::plan::Plan>),
+    Prepared,
+    PrepareFailed,
+    SandboxUp(SandboxUp),
+    SandboxFailed {
+        message: String,
+    },
+    SandboxExited {
+        id: String,
+    },
+    Pulling {
+        container: String,
+    },
+    ImageReady {
+        container: String,
+        image: String,
+        image_id: String,
+        message: String,
+    },
+    ImageFailed {
+        container: String,
+        reason: &'static str,
+        message: String,
+    },
+    /// The runtime made the container; its process does not run yet.
+    Created {
+        container: String,
+        id: String,
+    },
+    Started {
+        container: String,
+        id: String,
+        at: Timestamp,
+    },
+    /// Nothing came of it: `CreateContainerConfigError`, `CreateContainerError`.
+    CreateFailed {
+        container: String,
+        reason: &'static str,
+        message: String,
+    },
+    /// The runtime made the container, but its process could not be run.
+    StartFailed {
+        container: String,
+        id: String,
+        message: String,
+    },
+    PostStart {
+        container: String,
+        id: String,
+        failure: Option<String>,
+    },
+    PreStopDone {
+        container: String,
+        id: String,
+        failure: Option<String>,
+    },
+    Exited {
+        id: String,
+        ended: Ended,
+    },
+    Probe {
+        container: String,
+        id: String,
+        probe: ProbeKind,
+        healthy: bool,
+    },
+    DeleteRequested {
+        grace: Duration,
+    },
+    /// The node wants the pod away (eviction, failed admission).
+    Evicted {
+        fate: Fate,
+        grace: Duration,
+    },
+    Quieted,
+    Cleared,
+}
+
+/// What shall be done. Every order but `Tell` is answered by an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Directories, cgroup, volumes.
+    Prepare,
+    MakeSandbox {
+        attempt: u32,
+    },
+    EnsureImage {
+        container: String,
+    },
+    Start {
+        container: String,
+        attempt: u32,
+    },
+    PreStop {
+        container: String,
+        id: String,
+        within: Duration,
+    },
+    Terminate {
+        container: String,
+        id: String,
+    },
+    Kill {
+        id: String,
+    },
+    /// Stop the sandbox, detach the network, unmount volumes.
+    Quiet,
+    /// Remove containers, sandbox, directories, cgroup.
+    Clear,
+    /// Delete the API object; the last order of a deleted pod.
+    Finalize,
+    /// An event for the user.
+    Tell(Tell),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tell {
+    /// The container it is about; `None` for the pod.
+    pub container: Option<String>,
+    pub warning: bool,
+    pub reason: &'static str,
+    pub message: String,
+}

@@ -1,0 +1,178 @@
+//! The machine of a pod that was here before this kubelet: what the runtime holds and what the API was told last.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, PodStatus};
+
+use super::super::backoff::CrashBackoff;
+use super::super::model::*;
+use super::super::plan::{Kind, Plan};
+use super::Machine;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FoundState {
+    /// Made, never started: as good as nothing.
+    Created,
+    Running {
+        since: Timestamp,
+    },
+    Exited(Ended),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundContainer {
+    pub id: String,
+    pub name: String,
+    pub attempt: u32,
+    /// The image as the spec named it, and its `imageID`.
+    pub image: String,
+    pub image_id: String,
+    /// Number of the signal that asks it to end.
+    pub stop_signal: u32,
+    pub state: FoundState,
+}
+
+/// What the runtime holds of one pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoundPod {
+    /// The newest sandbox, if it runs.
+    pub sandbox: Option<SandboxUp>,
+    /// How many sandboxes there were: one more than the highest attempt.
+    pub sandboxes: u32,
+    pub containers: Vec<FoundContainer>,
+}
+
+impl Machine {
+    /// Takes over what runs as it runs. `reported` is the status on the API; it knows what the runtime forgot.
+    pub fn recover(plan: Plan, found: &FoundPod, reported: Option<&PodStatus>, now: Timestamp) -> Self {
+        let mut machine = Self::new(plan, now);
+        let statuses = statuses_by_name(reported);
+        if let Some(start) = reported.and_then(|s| s.start_time.as_ref()) {
+            machine.started_at = start.0;
+        }
+        machine.sandboxes = found.sandboxes;
+        if let Some(up) = &found.sandbox {
+            machine.sandbox = Setup::Done(up.clone());
+        }
+        for c in &mut machine.containers {
+            let of_name = found.containers.iter().filter(|f| f.name == c.want.name);
+            recover_container(c, of_name.collect(), statuses.get(c.want.name.as_str()).copied(), now);
+        }
+        let phase = reported.and_then(|s| s.phase.as_deref());
+        let mut mains = machine.containers.iter().filter(|c| c.want.kind == Kind::Main);
+        machine.initialized |= mains.any(|c| c.made_before && found.sandbox.is_some());
+        if matches!(phase, Some("Succeeded" | "Failed")) {
+            let text = |s: Option<&String>| s.cloned().unwrap_or_default();
+            let reason = text(reported.and_then(|s| s.reason.as_ref()));
+            if !reason.is_empty() {
+                machine.fate = Some(Fate { reason, message: text(reported.and_then(|s| s.message.as_ref())) });
+            }
+            machine.begin_stopping(machine.plan.grace, now);
+        }
+        machine
+    }
+}
+
+fn statuses_by_name(reported: Option<&PodStatus>) -> BTreeMap<&str, &ContainerStatus> {
+    let Some(status) = reported else { return BTreeMap::new() };
+    let lists = [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
+    lists.into_iter().flatten().flatten().map(|s| (s.name.as_str(), s)).collect()
+}
+
+fn recover_container(c: &mut Ctr, mut found: Vec<&FoundContainer>, reported: Option<&ContainerStatus>, now: Timestamp) {
+    found.sort_by_key(|f| f.attempt);
+    if let Some(status) = reported {
+        c.restarts = u32::try_from(status.restart_count).unwrap_or(0);
+        c.last = status.last_state.as_ref().and_then(|s| s.terminated.as_ref()).map(ended_of);
+        if !status.image_id.is_empty() {
+            c.image_name.clone_from(&status.image);
+            c.image_id.clone_from(&status.image_id);
+        }
+        c.made_before = status.container_id.is_some() || c.last.is_some();
+    }
+    let newest = found.iter().rev().find(|f| f.state != FoundState::Created);
+    match newest {
+        Some(newest) => adopt(c, newest, &found, reported, now),
+        None => remember(c, reported, now),
+    }
+    c.crash = CrashBackoff::after(c.restarts);
+}
+
+fn adopt(
+    c: &mut Ctr,
+    newest: &FoundContainer,
+    all: &[&FoundContainer],
+    reported: Option<&ContainerStatus>,
+    now: Timestamp,
+) {
+    c.made_before = true;
+    c.restarts = c.restarts.max(newest.attempt);
+    // A container of before we noted it: taken to be what the spec says.
+    let image = if newest.image.is_empty() { &c.want.image } else { &newest.image };
+    c.image_in_use.clone_from(image);
+    if !newest.image_id.is_empty() {
+        c.image_id.clone_from(&newest.image_id);
+    }
+    let before = all.iter().rev().filter(|f| f.attempt < newest.attempt).find_map(|f| match &f.state {
+        FoundState::Exited(ended) => Some(ended.clone()),
+        _ => None,
+    });
+    // The API's copy has the termination message too, where it is about the same container.
+    if c.last.as_ref().is_none_or(|last| before.as_ref().is_some_and(|b| b.id != last.id)) {
+        c.last = before;
+    }
+    match &newest.state {
+        FoundState::Running { since } => {
+            c.now = Now::Running { id: newest.id.clone(), started_at: *since };
+            let same = reported.and_then(|s| s.container_id.as_deref()).is_some_and(|id| id.ends_with(&newest.id));
+            let was = |flag: bool| same && flag;
+            c.hooked = true;
+            c.started = !c.want.startup_probe || was(reported.is_some_and(|s| s.started == Some(true)));
+            c.ready = c.started && (!c.want.readiness_probe || was(reported.is_some_and(|s| s.ready)));
+        }
+        FoundState::Exited(ended) => {
+            let restarts = c.want.restart.restarts(ended.exit_code);
+            c.now = Now::Exited { ended: ended.clone(), restart_at: restarts.then_some(now) };
+        }
+        FoundState::Created => {}
+    }
+}
+
+/// The runtime knows nothing of it; what the API was told stands.
+fn remember(c: &mut Ctr, reported: Option<&ContainerStatus>, now: Timestamp) {
+    let Some(status) = reported else { return };
+    let state = status.state.as_ref();
+    let ended = if let Some(t) = state.and_then(|s| s.terminated.as_ref()) {
+        ended_of(t)
+    } else if let Some(running) = state.and_then(|s| s.running.as_ref()) {
+        Ended {
+            id: status.container_id.as_deref().map(bare_id).unwrap_or_default(),
+            exit_code: 137,
+            reason: "ContainerStatusUnknown".into(),
+            message: "The container could not be located when the pod was terminated".into(),
+            started_at: running.started_at.as_ref().map(|t| t.0),
+            finished_at: None,
+        }
+    } else {
+        return;
+    };
+    let restarts = c.want.restart.restarts(ended.exit_code);
+    c.now = Now::Exited { ended, restart_at: restarts.then_some(now) };
+}
+
+fn ended_of(t: &ContainerStateTerminated) -> Ended {
+    Ended {
+        id: t.container_id.as_deref().map(bare_id).unwrap_or_default(),
+        exit_code: t.exit_code,
+        reason: t.reason.clone().unwrap_or_default(),
+        message: t.message.clone().unwrap_or_default(),
+        started_at: t.started_at.as_ref().map(|t| t.0),
+        finished_at: t.finished_at.as_ref().map(|t| t.0),
+    }
+}
+
+/// `containerd://<id>` without its scheme.
+fn bare_id(id: &str) -> String {
+    id.rsplit("://").next().unwrap_or(id).to_owned()
+}

@@ -1,0 +1,354 @@
+//! Stories of one pod: what happens, and what the machine orders.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::pod::plan::{RestartPolicy, Want};
+
+const START: i64 = 1_800_000_000;
+
+fn at(secs: u64) -> Timestamp {
+    later(Timestamp::from_second(START).unwrap(), Duration::from_secs(secs))
+}
+
+fn want(name: &str, kind: Kind, restart: RestartPolicy) -> Want {
+    Want {
+        name: name.into(),
+        kind,
+        image: "img".into(),
+        restart,
+        startup_probe: false,
+        readiness_probe: false,
+        probe_grace: None,
+        pre_stop: false,
+        post_start: false,
+    }
+}
+
+fn plan(containers: Vec<Want>) -> Plan {
+    Plan {
+        full_name: "web_default(u)".into(),
+        restart: RestartPolicy::Always,
+        grace: Duration::from_secs(30),
+        active_deadline: None,
+        containers,
+    }
+}
+
+/// A machine and a world that does at once whatever is ordered, but for what the story does itself.
+struct Story {
+    machine: Machine,
+    /// Orders, in short, since they were last read.
+    log: Vec<String>,
+    /// Orders that the world leaves undone.
+    undone: Vec<&'static str>,
+}
+
+impl Story {
+    fn new(containers: Vec<Want>) -> Self {
+        Self { machine: Machine::new(plan(containers), at(0)), log: vec![], undone: vec![] }
+    }
+    fn happens(&mut self, secs: u64, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            for order in self.machine.on(event, at(secs)) {
+                self.log.push(short(&order));
+                if !self.undone.iter().any(|u| short(&order).starts_with(u)) {
+                    events.splice(0..0, answers(&order, secs));
+                }
+            }
+        }
+    }
+    fn exit(&mut self, secs: u64, id: &str, code: i32) {
+        let ended = Ended {
+            id: id.into(),
+            exit_code: code,
+            reason: if code == 0 { "Completed" } else { "Error" }.into(),
+            message: String::new(),
+            started_at: Some(at(secs.saturating_sub(1))),
+            finished_at: Some(at(secs)),
+        };
+        self.happens(secs, Event::Exited { id: id.into(), ended });
+    }
+    fn told(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.log)
+    }
+    fn state(&self, name: &str) -> &Now {
+        &self.machine.container(name).unwrap().now
+    }
+}
+
+/// What a world that works says to an order.
+fn answers(order: &Order, secs: u64) -> Vec<Event> {
+    match order.clone() {
+        Order::Prepare => vec![Event::Prepared],
+        Order::MakeSandbox { attempt } => {
+            vec![Event::SandboxUp(SandboxUp { id: format!("s{attempt}"), addresses: vec![], netns: None })]
+        }
+        Order::EnsureImage { container } => vec![Event::ImageReady {
+            container,
+            image: "img".into(),
+            image_id: "img@sha".into(),
+            message: "present".into(),
+        }],
+        Order::Start { container, attempt } => {
+            let id = format!("{container}{attempt}");
+            // Popped from the end: the first to happen stands last.
+            vec![
+                Event::Started { container: container.clone(), id: id.clone(), at: at(secs) },
+                Event::Created { container, id },
+            ]
+        }
+        Order::PreStop { container, id, .. } => vec![Event::PreStopDone { container, id, failure: None }],
+        Order::Quiet => vec![Event::Quieted],
+        Order::Clear => vec![Event::Cleared],
+        Order::Terminate { .. } | Order::Kill { .. } | Order::Finalize | Order::Tell(_) => vec![],
+    }
+}
+
+fn short(order: &Order) -> String {
+    match order {
+        Order::Prepare => "prepare".into(),
+        Order::MakeSandbox { attempt } => format!("sandbox {attempt}"),
+        Order::EnsureImage { container } => format!("image {container}"),
+        Order::Start { container, attempt } => format!("start {container}{attempt}"),
+        Order::PreStop { container, .. } => format!("prestop {container}"),
+        Order::Terminate { id, .. } => format!("term {id}"),
+        Order::Kill { id } => format!("kill {id}"),
+        Order::Quiet => "quiet".into(),
+        Order::Clear => "clear".into(),
+        Order::Finalize => "finalize".into(),
+        Order::Tell(tell) => format!("{}", tell.reason),
+    }
+}
+
+fn orders(log: Vec<String>) -> Vec<String> {
+    log.into_iter().filter(|l| l.chars().next().is_some_and(char::is_lowercase)).collect()
+}
+
+#[test]
+fn a_pod_is_set_up_while_its_image_is_pulled() {
+    let mut s = Story::new(vec![want("a", Kind::Main, RestartPolicy::Always)]);
+    s.happens(0, Event::Looked);
+    assert_eq!(s.told(), ["prepare", "image a", "sandbox 0", "Pulled", "start a0", "Created", "Started"]);
+    assert!(matches!(s.state("a"), Now::Running { .. }));
+}
+
+#[test]
+fn init_containers_run_one_after_the_other_before_the_main_one() {
+    let mut s = Story::new(vec![
+        want("i", Kind::Init, RestartPolicy::OnFailure),
+        want("side", Kind::Sidecar, RestartPolicy::Always),
+        want("a", Kind::Main, RestartPolicy::Always),
+    ]);
+    s.happens(0, Event::Looked);
+    assert_eq!(orders(s.told()), ["prepare", "image i", "sandbox 0", "start i0"]);
+    s.exit(1, "i0", 1);
+    assert_eq!(orders(s.told()), ["image i", "start i1"], "the first restart is at once");
+    s.exit(2, "i1", 0);
+    assert_eq!(orders(s.told()), ["image side", "start side0", "image a", "start a0"]);
+}
+
+#[test]
+fn a_failed_init_container_that_may_not_restart_ends_the_pod() {
+    let mut s =
+        Story::new(vec![want("i", Kind::Init, RestartPolicy::Never), want("a", Kind::Main, RestartPolicy::Never)]);
+    s.happens(0, Event::Looked);
+    s.exit(1, "i0", 7);
+    assert_eq!(s.machine.stage, Stage::Stopped);
+    assert_eq!(s.state("a"), &Now::Idle { retry_at: None });
+}
+
+#[test]
+fn a_crashing_container_restarts_with_backoff() {
+    let mut s = Story::new(vec![want("a", Kind::Main, RestartPolicy::Always)]);
+    s.happens(0, Event::Looked);
+    s.exit(1, "a0", 1);
+    assert!(matches!(s.state("a"), Now::Running { id, .. } if id == "a1"), "the first time at once");
+    s.told();
+    s.exit(5, "a1", 1);
+    assert_eq!(s.told(), ["BackOff"]);
+    let why = s.machine.container("a").unwrap().why.clone().unwrap();
+    assert_eq!(why.reason, "CrashLoopBackOff");
+    assert_eq!(why.message, "back-off 10s restarting failed container=a pod=web_default(u)");
+    assert_eq!(s.machine.wake_at(at(5)), Some(at(15)));
+    s.happens(14, Event::Looked);
+    assert_eq!(s.told(), Vec::<String>::new(), "not before its time");
+    s.happens(15, Event::Looked);
+    assert_eq!(orders(s.told()), ["image a", "start a2"]);
+    s.exit(16, "a2", 1);
+    assert_eq!(s.machine.wake_at(at(16)), Some(at(36)), "twice as long");
+}
+
+#[test]
+fn a_container_that_may_not_restart_ends_the_pod_when_all_have() {
+    let mut s = Story::new(vec![
+        want("side", Kind::Sidecar, RestartPolicy::Always),
+        want("a", Kind::Main, RestartPolicy::Never),
+        want("b", Kind::Main, RestartPolicy::Never),
+    ]);
+    s.happens(0, Event::Looked);
+    s.told();
+    s.exit(1, "a0", 0);
+    assert_eq!(orders(s.told()), Vec::<String>::new());
+    s.exit(2, "b0", 0);
+    assert_eq!(orders(s.told()), ["term side0"], "only now the sidecar is not needed any more");
+    s.exit(3, "side0", 143);
+    assert_eq!(orders(s.told()), ["quiet"]);
+    assert_eq!(s.machine.stage, Stage::Stopped);
+    s.happens(4, Event::DeleteRequested { grace: Duration::from_secs(30) });
+    assert_eq!(orders(s.told()), ["clear", "finalize"]);
+}
+
+#[test]
+fn a_deleted_pod_gets_its_hook_then_the_signal_then_the_kill() {
+    let mut a = want("a", Kind::Main, RestartPolicy::Always);
+    a.pre_stop = true;
+    let mut s = Story::new(vec![a]);
+    s.undone = vec!["prestop"];
+    s.happens(0, Event::Looked);
+    s.told();
+    s.happens(10, Event::DeleteRequested { grace: Duration::from_secs(30) });
+    assert_eq!(s.told(), ["Killing", "prestop a"]);
+    s.happens(12, Event::PreStopDone { container: "a".into(), id: "a0".into(), failure: None });
+    assert_eq!(s.told(), ["term a0"]);
+    assert_eq!(s.machine.wake_at(at(12)), Some(at(40)));
+    s.happens(40, Event::Looked);
+    assert_eq!(s.told(), ["kill a0"]);
+    s.happens(41, Event::Looked);
+    assert_eq!(s.told(), Vec::<String>::new(), "once is enough");
+    s.exit(41, "a0", 137);
+    assert_eq!(orders(s.told()), ["quiet", "clear", "finalize"]);
+    assert_eq!(s.machine.stage, Stage::Gone);
+}
+
+#[test]
+fn a_second_delete_only_shortens_the_grace() {
+    let mut s = Story::new(vec![want("a", Kind::Main, RestartPolicy::Always)]);
+    s.happens(0, Event::Looked);
+    s.happens(0, Event::DeleteRequested { grace: Duration::from_secs(30) });
+    s.happens(1, Event::DeleteRequested { grace: Duration::from_secs(300) });
+    assert_eq!(s.machine.wake_at(at(1)), Some(at(30)));
+    s.happens(2, Event::DeleteRequested { grace: Duration::from_secs(5) });
+    assert_eq!(s.machine.wake_at(at(2)), Some(at(7)));
+}
+
+#[test]
+fn nothing_starts_in_a_pod_that_is_ending() {
+    let mut s = Story::new(vec![want("a", Kind::Main, RestartPolicy::Always)]);
+    s.undone = vec!["image"];
+    s.happens(0, Event::Looked);
+    s.happens(1, Event::DeleteRequested { grace: Duration::from_secs(30) });
+    assert_eq!(s.machine.stage, Stage::Gone, "nothing ran: it is gone at once");
+    s.told();
+    let ready = Event::ImageReady {
+        container: "a".into(),
+        image: "img".into(),
+        image_id: String::new(),
+        message: String::new(),
+    };
+    s.happens(2, ready);
+    assert_eq!(orders(s.told()), Vec::<String>::new());
+}
+
+#[test]
+fn a_delete_while_a_container_is_being_made_waits_for_it_and_ends_it() {
+    let mut s = Story::new(vec![want("a", Kind::Main, RestartPolicy::Always)]);
+    s.undone = vec!["start"];
+    s.happens(0, Event::Looked);
+    s.told();
+    s.happens(1, Event::DeleteRequested { grace: Duration::from_secs(30) });
+    assert_eq!(orders(s.told()), Vec::<String>::new());
+    s.happens(2, Event::Started { container: "a".into(), id: "a0".into(), at: at(2) });
+    assert_eq!(orders(s.told()), ["term a0"]);
+}
+
+#[test]
+fn an_exit_seen_before_the_start_was_answered_counts() {
+    let mut s = Story::new(vec![want("a", Kind::Main, RestartPolicy::Never)]);
+    s.undone = vec!["start"];
+    s.happens(0, Event::Looked);
+    s.happens(1, Event::Created { container: "a".into(), id: "a0".into() });
+    s.exit(1, "a0", 0);
+    s.happens(1, Event::Started { container: "a".into(), id: "a0".into(), at: at(1) });
+    assert_eq!(s.machine.stage, Stage::Stopped);
+    assert!(s.told().contains(&"Started".to_owned()));
+}
+
+#[test]
+fn a_failed_liveness_probe_restarts_the_container_and_readiness_only_marks_it() {
+    let mut a = want("a", Kind::Main, RestartPolicy::Always);
+    a.readiness_probe = true;
+    let mut s = Story::new(vec![a]);
+    s.happens(0, Event::Looked);
+    s.told();
+    let probe = |probe, healthy| Event::Probe { container: "a".into(), id: "a0".into(), probe, healthy };
+    assert!(!s.machine.container("a").unwrap().ready);
+    s.happens(1, probe(ProbeKind::Readiness, true));
+    assert!(s.machine.container("a").unwrap().ready);
+    s.happens(2, probe(ProbeKind::Readiness, false));
+    assert!(!s.machine.container("a").unwrap().ready);
+    assert_eq!(s.told(), Vec::<String>::new());
+    s.happens(3, probe(ProbeKind::Liveness, false));
+    assert_eq!(s.told(), ["Killing", "term a0"]);
+    s.exit(4, "a0", 143);
+    assert!(matches!(s.state("a"), Now::Running { id, .. } if id == "a1"));
+}
+
+#[test]
+fn a_pod_past_its_deadline_fails() {
+    let mut s = Story::new(vec![want("a", Kind::Main, RestartPolicy::Always)]);
+    s.machine.plan.active_deadline = Some(Duration::from_secs(60));
+    s.happens(0, Event::Looked);
+    assert_eq!(s.machine.wake_at(at(0)), Some(at(60)));
+    s.told();
+    s.happens(60, Event::Looked);
+    assert_eq!(s.told(), ["DeadlineExceeded", "Killing", "term a0"]);
+    s.exit(61, "a0", 143);
+    assert_eq!(s.machine.fate.as_ref().unwrap().reason, "DeadlineExceeded");
+    assert_eq!(crate::pod::phase::phase(&s.machine, None), crate::pod::phase::Phase::Failed);
+}
+
+#[test]
+fn a_lost_sandbox_is_replaced_and_everything_in_it() {
+    let mut s =
+        Story::new(vec![want("i", Kind::Init, RestartPolicy::OnFailure), want("a", Kind::Main, RestartPolicy::Always)]);
+    s.happens(0, Event::Looked);
+    s.exit(1, "i0", 0);
+    s.told();
+    s.happens(2, Event::SandboxExited { id: "s0".into() });
+    assert_eq!(s.told(), ["SandboxChanged", "Killing", "term a0", "image i", "Pulled"]);
+    s.exit(3, "a0", 143);
+    assert_eq!(orders(s.told()), ["sandbox 1", "start i1"]);
+    s.exit(4, "i1", 0);
+    assert_eq!(orders(s.told()), ["image a", "start a1"]);
+}
+
+#[test]
+fn another_image_in_the_spec_replaces_the_container_without_backoff() {
+    let mut s = Story::new(vec![want("a", Kind::Main, RestartPolicy::Always)]);
+    s.happens(0, Event::Looked);
+    s.exit(1, "a0", 1);
+    s.told();
+    let mut changed = plan(vec![want("a", Kind::Main, RestartPolicy::Always)]);
+    changed.containers[0].image = "img2".into();
+    s.happens(2, Event::Planned(Box::new(changed)));
+    assert_eq!(s.told(), ["Killing", "term a1"]);
+    s.exit(3, "a1", 143);
+    assert_eq!(orders(s.told()), ["image a", "start a2"]);
+}
+
+#[test]
+fn a_failed_start_does_not_use_up_the_number_of_a_container_that_was_never_made() {
+    let mut s = Story::new(vec![want("a", Kind::Main, RestartPolicy::Always)]);
+    s.undone = vec!["start"];
+    s.happens(0, Event::Looked);
+    let failed =
+        Event::CreateFailed { container: "a".into(), reason: "CreateContainerConfigError", message: "m".into() };
+    s.happens(1, failed);
+    s.told();
+    s.happens(10, Event::Looked);
+    assert_eq!(orders(s.told()), ["image a", "start a0"]);
+}

@@ -1,0 +1,343 @@
+//! One worker per pod: feeds the state machine with what happens, and carries out what it orders.
+//!
+//! The worker never waits for an order: each runs in a task of its own and answers with a message. So a delete is seen
+//! at once, whatever is under way.
+
+mod finish;
+mod launch;
+mod prepare;
+mod probing;
+mod view;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corten_api::Object as _;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use parking_lot::RwLock;
+use tokio::sync::mpsc;
+use tracing::{debug, info};
+
+use super::backoff::between;
+use super::container;
+use super::model::*;
+use super::plan::Plan;
+use super::status::status_of;
+use super::step::{FoundPod, FoundState, Machine};
+use crate::images::ImageHandle;
+use crate::place::Place;
+use crate::runtime;
+use crate::server::PodView;
+use crate::volumes::Paths;
+
+pub use finish::ended;
+
+/// Messages that wait for one worker.
+pub const WORKER_QUEUE: usize = 64;
+/// How often volumes are brought up to date when nothing says they changed.
+const REFRESH: Duration = Duration::from_secs(60);
+
+/// What a worker is told.
+pub enum Msg {
+    /// The pod changed on the API, or its file did.
+    Pod(Arc<Pod>),
+    /// It is gone from the API, or its file is.
+    Removed {
+        grace: Option<Duration>,
+    },
+    Runtime(runtime::Event),
+    /// What the runtime really holds, for a comparison.
+    Found(FoundPod),
+    /// The API's copy may say something else than we do.
+    Republish,
+    /// A ConfigMap or Secret that the pod refers to may have changed.
+    SourcesChanged,
+    Evict {
+        fate: Fate,
+        grace: Duration,
+    },
+    Answer(Answer),
+}
+
+/// What came of an order.
+pub enum Answer {
+    Event(Event),
+    Prepared(Paths),
+    Image { container: String, handle: ImageHandle, message: String },
+    Refreshed,
+}
+
+/// A running worker, as the others see it.
+#[derive(Clone)]
+pub struct Handle {
+    pub tx: mpsc::Sender<Msg>,
+    pub shared: Arc<Shared>,
+}
+
+/// What a worker lets others read.
+pub struct Shared {
+    /// The pod as last told, with its status as last worked out.
+    pub pod: RwLock<Arc<Pod>>,
+    pub view: RwLock<PodView>,
+    /// Nothing of it will run again: it takes no more resources of the node.
+    pub over: std::sync::atomic::AtomicBool,
+}
+
+/// What was found of the pod when the worker started.
+pub enum Beginning {
+    New,
+    Found(FoundPod),
+}
+
+pub struct Worker {
+    place: Arc<Place>,
+    pod: Arc<Pod>,
+    machine: Machine,
+    tx: mpsc::Sender<Msg>,
+    rx: mpsc::Receiver<Msg>,
+    shared: Arc<Shared>,
+    paths: Paths,
+    images: BTreeMap<String, ImageHandle>,
+    /// Signals that ask running containers to end, by container.
+    stop_signals: BTreeMap<String, u32>,
+    probes: probing::Probes,
+    refreshing: bool,
+    next_refresh: tokio::time::Instant,
+}
+
+/// Starts a worker; `gone` is told the pod's uid when it has ended.
+pub fn start(place: &Arc<Place>, pod: Arc<Pod>, beginning: Beginning, gone: mpsc::UnboundedSender<String>) -> Handle {
+    let (tx, rx) = mpsc::channel(WORKER_QUEUE);
+    let now = Timestamp::now();
+    let plan = Plan::of(&pod);
+    let found = match beginning {
+        Beginning::New => FoundPod::default(),
+        Beginning::Found(found) => found,
+    };
+    let machine = Machine::recover(plan, &found, pod.status.as_ref(), now);
+    let shared = Arc::new(Shared {
+        pod: RwLock::new(Arc::clone(&pod)),
+        view: RwLock::new(view::empty(&pod)),
+        over: std::sync::atomic::AtomicBool::new(false),
+    });
+    let handle = Handle { tx: tx.clone(), shared: Arc::clone(&shared) };
+    let stop_signals = found.containers.iter().map(|c| (c.name.clone(), c.stop_signal)).collect();
+    let worker = Worker {
+        place: Arc::clone(place),
+        pod,
+        machine,
+        tx,
+        rx,
+        shared,
+        paths: Paths::new(),
+        images: BTreeMap::new(),
+        stop_signals,
+        probes: probing::Probes::default(),
+        refreshing: false,
+        next_refresh: tokio::time::Instant::now() + REFRESH,
+    };
+    tokio::spawn(async move {
+        let uid = worker.pod.uid().to_owned();
+        worker.run().await;
+        // The manager is gone: nobody keeps count any more.
+        let _ = gone.send(uid);
+    });
+    handle
+}
+
+impl Worker {
+    async fn run(mut self) {
+        self.look(Event::Looked);
+        if self.pod.is_deleting() {
+            self.look(Event::DeleteRequested { grace: deletion_grace(&self.pod, &self.machine.plan) });
+        }
+        while self.machine.stage != Stage::Gone {
+            let now = Timestamp::now();
+            let timer = self.machine.wake_at(now).map_or(REFRESH, |at| between(now, at));
+            let refresh = self.next_refresh;
+            tokio::select! {
+                message = self.rx.recv() => match message {
+                    Some(message) => self.take(message).await,
+                    None => return,
+                },
+                () = tokio::time::sleep(timer) => self.look(Event::Looked),
+                () = tokio::time::sleep_until(refresh), if !self.refreshing => self.refresh(),
+            }
+        }
+        debug!(pod = %self.pod.key(), "the pod is gone");
+    }
+
+    /// One event through the machine, and all that follows from it.
+    fn look(&mut self, event: Event) {
+        let orders = self.machine.on(event, Timestamp::now());
+        for order in orders {
+            self.carry_out(order);
+        }
+        self.watch_probes();
+        self.publish();
+    }
+
+    async fn take(&mut self, message: Msg) {
+        match message {
+            Msg::Pod(pod) => self.pod_changed(pod),
+            Msg::Removed { grace } => {
+                let grace = grace.unwrap_or(self.machine.plan.grace);
+                self.look(Event::DeleteRequested { grace });
+            }
+            Msg::Runtime(event) => self.runtime_event(event).await,
+            Msg::Found(found) => self.compare(found).await,
+            Msg::Republish => self.publish(),
+            Msg::SourcesChanged => self.refresh(),
+            Msg::Evict { fate, grace } => self.look(Event::Evicted { fate, grace }),
+            Msg::Answer(Answer::Event(event)) => {
+                if let Event::SandboxUp(up) = &event {
+                    debug!(pod = %self.pod.key(), id = up.id, "sandbox is up");
+                }
+                self.look(event);
+            }
+            Msg::Answer(Answer::Prepared(paths)) => {
+                self.paths = paths;
+                self.look(Event::Prepared);
+            }
+            Msg::Answer(Answer::Image { container, handle, message }) => {
+                let (image, image_id) = (handle.name.clone(), handle.repo_digest.clone());
+                self.images.insert(container.clone(), handle);
+                self.look(Event::ImageReady { container, image, image_id, message });
+            }
+            Msg::Answer(Answer::Refreshed) => self.refreshing = false,
+        }
+    }
+
+    fn pod_changed(&mut self, pod: Arc<Pod>) {
+        let spec_changed = self.pod.spec != pod.spec;
+        let meta_changed = self.pod.metadata.labels != pod.metadata.labels
+            || self.pod.metadata.annotations != pod.metadata.annotations;
+        self.pod = pod;
+        if spec_changed {
+            self.look(Event::Planned(Box::new(Plan::of(&self.pod))));
+        }
+        if self.pod.is_deleting() {
+            let grace = deletion_grace(&self.pod, &self.machine.plan);
+            self.look(Event::DeleteRequested { grace });
+        } else {
+            self.publish();
+        }
+        if meta_changed {
+            self.refresh();
+        }
+    }
+
+    async fn runtime_event(&mut self, event: runtime::Event) {
+        match event {
+            runtime::Event::ContainerExited { container_id, exit, .. } => {
+                let mut ended = finish::ended(&container_id, &exit);
+                if let Some((name, attempt)) = self.known_as(&container_id) {
+                    ended.message = finish::message(&self.place, &self.pod, &name, attempt, exit.exit_code).await;
+                }
+                self.look(Event::Exited { id: container_id, ended });
+            }
+            runtime::Event::SandboxExited { sandbox_id, .. } => self.look(Event::SandboxExited { id: sandbox_id }),
+            runtime::Event::Resync => {}
+        }
+    }
+
+    /// The safety net: what the runtime holds against what the machine believes.
+    async fn compare(&mut self, found: FoundPod) {
+        let running: Vec<(String, String, u32)> = self
+            .machine
+            .containers
+            .iter()
+            .filter_map(|c| c.running_id().map(|id| (c.want.name.clone(), id.to_owned(), c.restarts)))
+            .collect();
+        for (name, id, attempt) in running {
+            match found.containers.iter().find(|f| f.id == id).map(|f| &f.state) {
+                Some(FoundState::Running { .. }) => {}
+                Some(FoundState::Exited(ended)) => {
+                    let mut ended = ended.clone();
+                    ended.message = finish::message(&self.place, &self.pod, &name, attempt, ended.exit_code).await;
+                    self.look(Event::Exited { id, ended });
+                }
+                Some(FoundState::Created) | None => {
+                    info!(pod = %self.pod.key(), container = name, "the runtime has lost a container that ran");
+                    let ended = finish::lost(&id);
+                    self.look(Event::Exited { id, ended });
+                }
+            }
+        }
+        if let Some(up) = self.machine.sandbox.done()
+            && found.sandbox.as_ref().is_none_or(|s| s.id != up.id)
+        {
+            let id = up.id.clone();
+            self.look(Event::SandboxExited { id });
+        }
+    }
+
+    /// The name and attempt of a container that runs or is being started.
+    fn known_as(&self, id: &str) -> Option<(String, u32)> {
+        let is_it = |c: &&Ctr| match &c.now {
+            Now::Running { id: have, .. } | Now::Starting { id: Some(have) } => have == id,
+            _ => false,
+        };
+        self.machine.containers.iter().find(is_it).map(|c| (c.want.name.clone(), c.restarts))
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        debug!(pod = %self.pod.key(), ?order, "order");
+        match order {
+            Order::Prepare => self.prepare(),
+            Order::MakeSandbox { attempt } => self.make_sandbox(attempt),
+            Order::EnsureImage { container } => self.ensure_image(container),
+            Order::Start { container, attempt } => self.launch(container, attempt),
+            Order::PreStop { container, id, within } => self.pre_stop(container, id, within),
+            Order::Terminate { container, id } => {
+                let signal = self.stop_signals.get(&container).copied().unwrap_or(container::SIGTERM);
+                self.signal(id, signal);
+            }
+            Order::Kill { id } => self.signal(id, container::SIGKILL),
+            Order::Quiet => self.quiet(),
+            Order::Clear => self.clear(),
+            Order::Finalize => self.place.statuses.finalize(self.pod.uid()),
+            Order::Tell(tell) => self.tell(&tell),
+        }
+    }
+
+    pub(super) fn tell(&self, tell: &Tell) {
+        let mut about = self.pod.reference();
+        about.field_path = tell.container.as_ref().map(|name| container::field_path(&self.pod, name));
+        self.place.cluster.event(&about, tell.warning, tell.reason, &tell.message);
+    }
+
+    /// Says what the pod is now: to the API, and to whoever looks at the view.
+    fn publish(&mut self) {
+        let known = self.place.statuses.known(self.pod.uid());
+        let base = known.as_ref().unwrap_or(&self.pod);
+        let status = status_of(&self.machine, base, &self.place.facts.addresses, Timestamp::now());
+        *self.shared.view.write() = view::of(&self.machine, &self.pod, &self.place);
+        self.shared.over.store(self.machine.is_over(), std::sync::atomic::Ordering::Relaxed);
+        let before = self.shared.pod.read().status.clone();
+        if before.as_ref() == Some(&status) && base.status.as_ref() == Some(&status) {
+            return;
+        }
+        let mut pod = Pod::clone(&self.pod);
+        pod.status = Some(status.clone());
+        *self.shared.pod.write() = Arc::new(pod);
+        self.place.statuses.report(self.pod.uid(), status);
+    }
+
+    /// Runs an order in a task of its own; its answer comes back as a message.
+    fn spawn(&self, work: impl Future<Output = Answer> + Send + 'static) {
+        let tx = self.tx.clone();
+        tokio::spawn(async move {
+            let answer = work.await;
+            // The worker ended meanwhile: nobody needs the answer.
+            let _ = tx.send(Msg::Answer(answer)).await;
+        });
+    }
+}
+
+/// How long a deleted pod may take.
+fn deletion_grace(pod: &Pod, plan: &Plan) -> Duration {
+    pod.metadata.deletion_grace_period_seconds.map_or(plan.grace, super::plan::seconds)
+}

@@ -1,0 +1,196 @@
+//! How containers ended, with their last words; and the orders that take a pod down.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use corten_api::Object as _;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use tracing::warn;
+
+use super::prepare::{cgroup_path, chain};
+use super::{Answer, Worker};
+use crate::place::Place;
+use crate::pod::container;
+use crate::pod::model::{Ended, Event};
+use crate::pod::status::TERMINATION_MESSAGE_MAX_BYTES;
+use crate::runtime::Exit;
+use crate::volumes;
+
+/// What of the log stands in for a missing termination message.
+const LOG_LINES_MAX: usize = 80;
+const LOG_BYTES_MAX: usize = 2048;
+/// How much of the log's end is read for that.
+const LOG_READ_MAX: u64 = 16 * 1024;
+/// Tries to take a pod down, each after a wait that doubles from here to there.
+const RETRY_FIRST: std::time::Duration = std::time::Duration::from_millis(200);
+const RETRY_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// An exit in the API's terms, without its message.
+pub fn ended(id: &str, exit: &Exit) -> Ended {
+    Ended {
+        id: id.into(),
+        exit_code: exit.exit_code,
+        reason: reason(exit.exit_code, exit.oom_killed).into(),
+        message: String::new(),
+        started_at: Some(exit.started_at),
+        finished_at: Some(exit.finished_at),
+    }
+}
+
+fn reason(exit_code: i32, oom_killed: bool) -> &'static str {
+    match (oom_killed, exit_code) {
+        (true, _) => "OOMKilled",
+        (false, 0) => "Completed",
+        (false, _) => "Error",
+    }
+}
+
+/// A container that the runtime knows nothing of any more.
+pub(super) fn lost(id: &str) -> Ended {
+    Ended {
+        id: id.into(),
+        exit_code: 137,
+        reason: "ContainerStatusUnknown".into(),
+        message: "The container could not be located when the pod was terminated".into(),
+        started_at: None,
+        finished_at: Some(Timestamp::now()),
+    }
+}
+
+/// The termination message of a container, by its policy.
+pub(super) async fn message(place: &Place, pod: &Pod, name: &str, attempt: u32, exit_code: i32) -> String {
+    let file = super::launch::termination_log(place, pod, name, attempt);
+    let written = read_end(file, TERMINATION_MESSAGE_MAX_BYTES as u64).await;
+    if !written.is_empty() {
+        return written;
+    }
+    let spec = container::find(pod, name);
+    let policy = spec.and_then(|c| c.termination_message_policy);
+    if policy.as_deref() != Some("FallbackToLogsOnError") || exit_code == 0 {
+        return String::new();
+    }
+    let log = place.pod_log_dir(pod).join(name).join(format!("{attempt}.log"));
+    last_lines(&read_end(log, LOG_READ_MAX).await)
+}
+
+/// At most the last `max` bytes of a file; nothing if it cannot be read.
+async fn read_end(path: PathBuf, max: u64) -> String {
+    let read = move || -> std::io::Result<Vec<u8>> {
+        use std::io::{Read as _, Seek as _, SeekFrom};
+        let mut file = std::fs::File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(max)))?;
+        let mut bytes = Vec::new();
+        file.take(max).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    match tokio::task::spawn_blocking(read).await {
+        Ok(Ok(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
+        // A container that ended without its file has no last words.
+        Ok(Err(_)) | Err(_) => String::new(),
+    }
+}
+
+/// The texts of the last lines of a log in CRI format.
+fn last_lines(log: &str) -> String {
+    let texts: Vec<&str> = log.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
+    let from = texts.len().saturating_sub(LOG_LINES_MAX);
+    let mut text = texts[from..].join("\n");
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    if text.len() > LOG_BYTES_MAX {
+        let mut cut = text.len() - LOG_BYTES_MAX;
+        while !text.is_char_boundary(cut) {
+            cut += 1;
+        }
+        text.drain(..cut);
+    }
+    text
+}
+
+impl Worker {
+    /// Takes down what a pod that is over need not hold: its sandbox's process, its network, its volumes.
+    pub(super) fn quiet(&mut self) {
+        let (place, pod) = (Arc::clone(&self.place), Arc::clone(&self.pod));
+        self.spawn(async move {
+            until_done(&pod, || stop_everything(&place, &pod)).await;
+            Answer::Event(Event::Quieted)
+        });
+    }
+
+    /// Removes what is left of a deleted pod.
+    pub(super) fn clear(&mut self) {
+        let (place, pod) = (Arc::clone(&self.place), Arc::clone(&self.pod));
+        self.spawn(async move {
+            until_done(&pod, || remove_everything(&place, &pod)).await;
+            Answer::Event(Event::Cleared)
+        });
+    }
+}
+
+/// Tries until it works: a pod that cannot be taken down now must not be forgotten.
+async fn until_done<F: Future<Output = Result<(), String>>>(pod: &Pod, mut work: impl FnMut() -> F) {
+    let mut wait = RETRY_FIRST;
+    while let Err(why) = work().await {
+        warn!(pod = %pod.key(), why, "could not take the pod down; trying again");
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(RETRY_MAX);
+    }
+}
+
+async fn stop_everything(place: &Arc<Place>, pod: &Arc<Pod>) -> Result<(), String> {
+    for id in sandboxes_of(place, pod.uid()).await? {
+        place.runtime.stop_sandbox(&id).await.map_err(|err| chain(&err))?;
+    }
+    place.network.detach(pod.uid()).await.map_err(|err| chain(&err))?;
+    let dir = place.pod_dir(pod.uid());
+    blocking(move || volumes::tear_down(&dir).map_err(|err| chain(&err))).await
+}
+
+async fn remove_everything(place: &Arc<Place>, pod: &Arc<Pod>) -> Result<(), String> {
+    for id in sandboxes_of(place, pod.uid()).await? {
+        place.runtime.remove_sandbox(&id).await.map_err(|err| chain(&err))?;
+    }
+    let (place, pod) = (Arc::clone(place), Arc::clone(pod));
+    blocking(move || {
+        volumes::remove_pod_dir(&place.pod_dir(pod.uid())).map_err(|err| chain(&err))?;
+        remove_dir(&place.pod_log_dir(&pod)).map_err(|err| format!("cannot remove the pod's logs: {err}"))?;
+        match &place.cgroups {
+            Some(cgroups) => cgroups.remove(&cgroup_path(&place, &pod)).map_err(|err| chain(&err)),
+            None => Ok(()),
+        }
+    })
+    .await
+}
+
+async fn sandboxes_of(place: &Place, uid: &str) -> Result<Vec<String>, String> {
+    let all = place.runtime.list().await.map_err(|err| chain(&err))?;
+    Ok(all.sandboxes.into_iter().filter(|s| s.pod_uid == uid).map(|s| s.id).collect())
+}
+
+fn remove_dir(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+async fn blocking(work: impl FnOnce() -> Result<(), String> + Send + 'static) -> Result<(), String> {
+    tokio::task::spawn_blocking(work).await.map_err(|err| format!("interrupted: {err}"))?
+}
+
+/// Removes a container that is older than the previous one, and its log: nobody can ask for it any more.
+pub(super) async fn forget_old(place: &Place, pod: &Pod, name: &str, attempt: u32) {
+    let id = crate::runtime::container_id(pod.uid(), name, attempt);
+    if let Err(err) = place.runtime.remove_container(&id).await {
+        warn!(container = id, err = chain(&err), "could not remove an old container");
+    }
+    let log = place.pod_log_dir(pod).join(name).join(format!("{attempt}.log"));
+    if let Err(err) = tokio::fs::remove_file(&log).await
+        && err.kind() != std::io::ErrorKind::NotFound
+    {
+        warn!(log = %log.display(), %err, "could not remove an old log");
+    }
+}

@@ -1,0 +1,246 @@
+//! Orders about one container: making and starting it, its hooks, its signals.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corten_api::Object as _;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::prepare::{chain, sources};
+use super::{Answer, Msg, Worker};
+use crate::downward::Downward;
+use crate::env::{self, EnvInput};
+use crate::images::ImageHandle;
+use crate::place::Place;
+use crate::pod::container::{self, Parts};
+use crate::pod::model::Event;
+use crate::probes::run::{Target, http_get};
+use crate::runtime::{ContainerSpec, Mount, Propagation};
+use crate::volumes::{self, Paths};
+
+/// A hook that hangs must not hold its container up for ever.
+const POST_START_MAX: Duration = Duration::from_secs(600);
+const CONFIG_ERROR: &str = "CreateContainerConfigError";
+const CREATE_ERROR: &str = "CreateContainerError";
+
+/// Everything a launch needs, so that it can run beside the worker.
+struct Launch {
+    place: Arc<Place>,
+    pod: Arc<Pod>,
+    container: Container,
+    image: ImageHandle,
+    attempt: u32,
+    sandbox: String,
+    addresses: Vec<std::net::IpAddr>,
+    paths: Paths,
+}
+
+impl Worker {
+    pub(super) fn launch(&mut self, name: String, attempt: u32) {
+        let found = container::find(&self.pod, &name).zip(self.images.get(&name).cloned());
+        let (Some((spec, image)), Some(up)) = (found, self.machine.sandbox.done()) else {
+            let message = format!("container {name} is not in the pod's spec any more");
+            self.spawn(
+                async move { Answer::Event(Event::CreateFailed { container: name, reason: CONFIG_ERROR, message }) },
+            );
+            return;
+        };
+        let signal = container::stop_signal(&spec, &image);
+        self.stop_signals.insert(name, signal);
+        let launch = Launch {
+            place: Arc::clone(&self.place),
+            pod: Arc::clone(&self.pod),
+            container: spec,
+            image,
+            attempt,
+            sandbox: up.id.clone(),
+            addresses: up.addresses.clone(),
+            paths: self.paths.clone(),
+        };
+        let tx = self.tx.clone();
+        self.spawn(async move { launch.run(tx).await });
+    }
+
+    pub(super) fn pre_stop(&mut self, name: String, id: String, within: Duration) {
+        let hook = container::find(&self.pod, &name).and_then(|c| {
+            let handler = c.lifecycle.as_ref()?.pre_stop.clone()?;
+            Some((c, handler))
+        });
+        let place = Arc::clone(&self.place);
+        let addresses = self.addresses();
+        self.spawn(async move {
+            let failure = match hook {
+                None => None,
+                Some((c, handler)) => run_hook(&place, &c, &handler, &id, &addresses, within).await.err(),
+            };
+            Answer::Event(Event::PreStopDone { container: name, id, failure })
+        });
+    }
+
+    pub(super) fn signal(&self, id: String, signal: u32) {
+        let place = Arc::clone(&self.place);
+        tokio::spawn(async move {
+            // The exit comes as an event; a signal that failed is sent again at the deadline, as a kill.
+            if let Err(err) = place.runtime.signal(&id, signal).await {
+                warn!(container = id, signal, err = chain(&err), "could not signal");
+            }
+        });
+    }
+}
+
+impl Launch {
+    async fn run(self, tx: mpsc::Sender<Msg>) -> Answer {
+        let name = self.container.name.clone();
+        let failed = |reason, message| Answer::Event(Event::CreateFailed { container: name.clone(), reason, message });
+        let spec = match self.spec().await {
+            Ok(spec) => spec,
+            Err(message) => return failed(CONFIG_ERROR, message),
+        };
+        let id = {
+            let _turn = match self.place.starts.acquire().await {
+                Ok(turn) => turn,
+                Err(err) => return failed(CREATE_ERROR, err.to_string()),
+            };
+            let id = match self.place.runtime.create_container(&self.sandbox, &spec).await {
+                Ok(id) => id,
+                Err(err) => return failed(CREATE_ERROR, chain(&err)),
+            };
+            let created = Event::Created { container: name.clone(), id: id.clone() };
+            // The worker is gone: the recovery of the next one will find the container.
+            let _ = tx.send(Msg::Answer(Answer::Event(created))).await;
+            if let Err(err) = self.place.runtime.start_container(&id).await {
+                return Answer::Event(Event::StartFailed { container: name, id, message: chain(&err) });
+            }
+            id
+        };
+        let at = Timestamp::now();
+        if let Some(old) = self.attempt.checked_sub(2) {
+            let (place, pod, name) = (Arc::clone(&self.place), Arc::clone(&self.pod), name.clone());
+            tokio::spawn(async move { super::finish::forget_old(&place, &pod, &name, old).await });
+        }
+        let started = Event::Started { container: name.clone(), id: id.clone(), at };
+        let hook = self.container.lifecycle.as_ref().and_then(|l| l.post_start.clone());
+        let Some(hook) = hook else { return Answer::Event(started) };
+        let _ = tx.send(Msg::Answer(Answer::Event(started))).await;
+        let ran = run_hook(&self.place, &self.container, &hook, &id, &self.addresses, POST_START_MAX).await;
+        Answer::Event(Event::PostStart { container: name, id, failure: ran.err() })
+    }
+
+    /// The error is the message of `CreateContainerConfigError`.
+    async fn spec(&self) -> Result<ContainerSpec, String> {
+        let sources = sources(&self.place, &self.pod).await;
+        let facts = &self.place.facts;
+        let pod_spec = self.pod.spec.as_ref();
+        let links = pod_spec.and_then(|s| s.enable_service_links) != Some(false);
+        let downward = Downward {
+            pod: &self.pod,
+            pod_addresses: &self.addresses,
+            node_addresses: &facts.addresses,
+            node_allocatable: &facts.allocatable,
+        };
+        let input = EnvInput {
+            sources: &sources,
+            downward: &downward,
+            service_variables: self.place.cluster.service_variables(self.pod.namespace(), links),
+        };
+        let environment = env::environment(&self.container, &input).map_err(|err| err.to_string())?;
+        let mut variables = environment.variables;
+        if !variables.iter().any(|(name, _)| name == "HOSTNAME") {
+            let (hostname, _) = crate::files::hostname(&self.pod, &facts.dns);
+            variables.push(("HOSTNAME".into(), hostname));
+        }
+        let mounts = self.mounts(&variables).await?;
+        let log_path =
+            self.place.pod_log_dir(&self.pod).join(&self.container.name).join(format!("{}.log", self.attempt));
+        let parts = Parts {
+            attempt: self.attempt,
+            image: self.image.clone(),
+            env: variables,
+            mounts,
+            log_path,
+            node_memory_bytes: self.place.memory_bytes(),
+            additional_gids: Vec::new(),
+        };
+        container::spec(&self.pod, &self.container, parts).map_err(|err| err.to_string())
+    }
+
+    async fn mounts(&self, variables: &[(String, String)]) -> Result<Vec<Mount>, String> {
+        let dir = self.place.pod_dir(self.pod.uid());
+        let termination = termination_log(&self.place, &self.pod, &self.container.name, self.attempt);
+        let (container, paths, variables) = (self.container.clone(), self.paths.clone(), variables.to_vec());
+        let work = move || {
+            let lookup = |name: &str| variables.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
+            let expand = |text: &str| env::expand(text, lookup);
+            let mut mounts =
+                volumes::container_mounts(&container, &paths, &dir, expand).map_err(|err| err.to_string())?;
+            let taken = |path: &str| mounts.iter().any(|m| m.container_path == std::path::Path::new(path));
+            let mut ours = Vec::new();
+            for (file, path) in
+                [("etc-hosts", "/etc/hosts"), ("hostname", "/etc/hostname"), ("resolv.conf", "/etc/resolv.conf")]
+            {
+                if !taken(path) {
+                    ours.push(file_mount(dir.join(file), path));
+                }
+            }
+            make_termination_log(&termination)
+                .map_err(|err| format!("cannot make the termination message file: {err}"))?;
+            let path = container.termination_message_path.as_deref().unwrap_or(container::TERMINATION_LOG_DEFAULT);
+            ours.push(file_mount(termination, path));
+            mounts.extend(ours);
+            Ok(mounts)
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|err| format!("mounting was interrupted: {err}"))?
+    }
+}
+
+fn file_mount(host_path: PathBuf, path: &str) -> Mount {
+    Mount { host_path, container_path: path.into(), read_only: false, propagation: Propagation::None }
+}
+
+/// Where a container's termination message is on the node.
+pub(super) fn termination_log(place: &Place, pod: &Pod, container: &str, attempt: u32) -> PathBuf {
+    place.pod_dir(pod.uid()).join("containers").join(container).join(attempt.to_string())
+}
+
+/// Any user of the container may write it.
+fn make_termination_log(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    std::fs::write(path, b"")?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
+}
+
+/// Runs a postStart or preStop hook. The error is for the log and the event.
+async fn run_hook(
+    place: &Place,
+    container: &Container,
+    hook: &LifecycleHandler,
+    id: &str,
+    addresses: &[std::net::IpAddr],
+    within: Duration,
+) -> Result<(), String> {
+    if let Some(exec) = &hook.exec {
+        let command = exec.command.clone().unwrap_or_default();
+        let done = place.runtime.exec_sync(id, &command, within).await.map_err(|err| chain(&err))?;
+        return match done.exit_code {
+            0 => Ok(()),
+            code => Err(format!("command ended with {code}: {}", String::from_utf8_lossy(&done.output))),
+        };
+    }
+    if let Some(get) = &hook.http_get {
+        let ip = addresses.first().ok_or("the pod has no address")?;
+        let target = Target::http(get, container, *ip).ok_or("the hook's port is not known")?;
+        return http_get(&target, within).await.map(drop);
+    }
+    if let Some(sleep) = &hook.sleep {
+        tokio::time::sleep(crate::pod::plan::seconds(sleep.seconds).min(within)).await;
+        return Ok(());
+    }
+    Err("the hook names nothing to do".into())
+}

@@ -1,0 +1,272 @@
+//! Orders that set a pod up: directories, cgroup, volumes, network, sandbox, images.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use corten_api::pod::Qos;
+use corten_api::{Key, Object as _};
+use k8s_openapi::api::core::v1::Pod;
+
+use super::{Answer, REFRESH, Worker};
+use crate::cgroup;
+use crate::downward::Downward;
+use crate::files;
+use crate::images::{Ensured, ImageError, ImageRequest, PullPolicy};
+use crate::network::PodRef;
+use crate::place::Place;
+use crate::pod::container;
+use crate::pod::model::{Event, SandboxUp};
+use crate::pull_secrets;
+use crate::runtime::{Network, SandboxSpec};
+use crate::sources::{SourceKind, Sources, references};
+use crate::volumes::{self, Paths};
+
+impl Worker {
+    pub(super) fn prepare(&mut self) {
+        let (place, pod) = (Arc::clone(&self.place), Arc::clone(&self.pod));
+        let addresses = self.addresses();
+        self.spawn(async move {
+            match set_up(&place, &pod, addresses).await {
+                Ok(paths) => Answer::Prepared(paths),
+                Err(why) => {
+                    place.cluster.event(&pod.reference(), true, "FailedMount", &why);
+                    Answer::Event(Event::PrepareFailed)
+                }
+            }
+        });
+    }
+
+    /// Brings the volumes up to date with what they are made from.
+    pub(super) fn refresh(&mut self) {
+        self.next_refresh = tokio::time::Instant::now() + REFRESH;
+        let live = self.machine.stage == crate::pod::model::Stage::Live;
+        if self.refreshing || !live || self.machine.prepared.done().is_none() || !has_live_volumes(&self.pod) {
+            return;
+        }
+        self.refreshing = true;
+        let (place, pod) = (Arc::clone(&self.place), Arc::clone(&self.pod));
+        let addresses = self.addresses();
+        self.spawn(async move {
+            // A volume that cannot be brought up to date keeps what it has.
+            if let Err(why) = set_up(&place, &pod, addresses).await {
+                place.cluster.event(&pod.reference(), true, "FailedMount", &why);
+            }
+            Answer::Refreshed
+        });
+    }
+
+    pub(super) fn addresses(&self) -> Vec<std::net::IpAddr> {
+        self.machine.sandbox.done().map(|up| up.addresses.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn make_sandbox(&mut self, attempt: u32) {
+        let (place, pod) = (Arc::clone(&self.place), Arc::clone(&self.pod));
+        self.spawn(async move {
+            match sandbox(&place, &pod, attempt).await {
+                Ok(up) => Answer::Event(Event::SandboxUp(up)),
+                Err(message) => Answer::Event(Event::SandboxFailed { message }),
+            }
+        });
+    }
+
+    pub(super) fn ensure_image(&mut self, name: String) {
+        let (place, pod, tx) = (Arc::clone(&self.place), Arc::clone(&self.pod), self.tx.clone());
+        self.spawn(async move {
+            let Some(spec) = container::find(&pod, &name) else {
+                let message = format!("the pod has no container {name} any more");
+                return Answer::Event(Event::ImageFailed { container: name, reason: "ErrImagePull", message });
+            };
+            let image = spec.image.clone().unwrap_or_default();
+            let policy = pull_policy(spec.image_pull_policy.as_deref(), &image);
+            let present = match policy {
+                PullPolicy::Always => None,
+                PullPolicy::IfNotPresent | PullPolicy::Never => place.images.find(&image).await.ok().flatten(),
+            };
+            if let Some(handle) = present {
+                return Answer::Image { container: name, handle, message: present_message(&image) };
+            }
+            if policy != PullPolicy::Never {
+                let pulling = Answer::Event(Event::Pulling { container: name.clone() });
+                // The worker ended meanwhile: the answer below will not be heard either.
+                let _ = tx.send(super::Msg::Answer(pulling)).await;
+            }
+            let auth = pull_secrets::of(place.cluster.as_ref(), &pod).await;
+            let begun = std::time::Instant::now();
+            match place.images.ensure(&ImageRequest { image: image.clone(), policy, auth }).await {
+                Ok(ensured) => {
+                    let message = pulled_message(&image, &ensured, begun.elapsed());
+                    Answer::Image { container: name, handle: ensured.handle, message }
+                }
+                Err(err) => {
+                    let reason = image_reason(&err);
+                    Answer::Event(Event::ImageFailed { container: name, reason, message: err.to_string() })
+                }
+            }
+        });
+    }
+}
+
+fn image_reason(err: &ImageError) -> &'static str {
+    match err {
+        ImageError::InvalidName { .. } => "InvalidImageName",
+        ImageError::NeverPull { .. } => "ErrImageNeverPull",
+        ImageError::NotFound { .. }
+        | ImageError::Auth { .. }
+        | ImageError::Network { .. }
+        | ImageError::BadImage { .. }
+        | ImageError::Store { .. } => "ErrImagePull",
+    }
+}
+
+/// The apiserver fills the policy in; static pods come without it.
+fn pull_policy(given: Option<&str>, image: &str) -> PullPolicy {
+    match given {
+        Some("Always") => PullPolicy::Always,
+        Some("Never") => PullPolicy::Never,
+        Some("IfNotPresent") => PullPolicy::IfNotPresent,
+        _ => {
+            let last = image.rsplit('/').next().unwrap_or(image);
+            let tag = last.split_once(':').map(|(_, tag)| tag);
+            let latest = !last.contains('@') && tag.is_none_or(|t| t == "latest");
+            if latest { PullPolicy::Always } else { PullPolicy::IfNotPresent }
+        }
+    }
+}
+
+fn present_message(image: &str) -> String {
+    format!("Container image \"{image}\" already present on machine and can be accessed by the pod")
+}
+
+fn pulled_message(image: &str, ensured: &Ensured, waited: std::time::Duration) -> String {
+    let Some(took) = ensured.pulled_in else { return present_message(image) };
+    let secs = |d: std::time::Duration| {
+        if d.as_secs() > 0 { format!("{:.3}s", d.as_secs_f64()) } else { format!("{}ms", d.as_millis()) }
+    };
+    format!(
+        "Successfully pulled image \"{image}\" in {} ({} including waiting). Image size: {} bytes.",
+        secs(took),
+        secs(waited),
+        ensured.handle.size_bytes
+    )
+}
+
+fn has_live_volumes(pod: &Pod) -> bool {
+    let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
+    volumes
+        .into_iter()
+        .any(|v| v.config_map.is_some() || v.secret.is_some() || v.projected.is_some() || v.downward_api.is_some())
+}
+
+/// A snapshot of everything the pod refers to.
+pub(super) async fn sources(place: &Place, pod: &Pod) -> Sources {
+    let mut found = Sources { namespace: pod.namespace().to_owned(), ..Sources::default() };
+    for reference in references(pod) {
+        let key = Key::new(pod.namespace(), reference.name.as_str());
+        match reference.kind {
+            SourceKind::ConfigMap => {
+                let looked = place.cluster.config_map(&key).await.map_err(|err| err.to_string());
+                found.config_maps.insert(reference.name, looked);
+            }
+            SourceKind::Secret => {
+                let looked = place.cluster.secret(&key).await.map_err(|err| err.to_string());
+                found.secrets.insert(reference.name, looked);
+            }
+        }
+    }
+    found
+}
+
+/// Everything below the pod's directory, and its cgroup. The error is for the user.
+async fn set_up(place: &Arc<Place>, pod: &Arc<Pod>, addresses: Vec<std::net::IpAddr>) -> Result<Paths, String> {
+    let sources = sources(place, pod).await;
+    let (place, pod) = (Arc::clone(place), Arc::clone(pod));
+    let work = move || {
+        let dir = place.pod_dir(pod.uid());
+        std::fs::create_dir_all(&dir).map_err(|err| format!("cannot make {}: {err}", dir.display()))?;
+        let logs = place.pod_log_dir(&pod);
+        std::fs::create_dir_all(&logs).map_err(|err| format!("cannot make {}: {err}", logs.display()))?;
+        if let Some(cgroups) = &place.cgroups {
+            let path = cgroup_path(&place, &pod);
+            cgroups.ensure(&path, &container::pod_limits(&pod)).map_err(|err| chain(&err))?;
+        }
+        let downward = Downward {
+            pod: &pod,
+            pod_addresses: &addresses,
+            node_addresses: &place.facts.addresses,
+            node_allocatable: &place.facts.allocatable,
+        };
+        volumes::set_up(&pod, &dir, &sources, &downward).map_err(|err| err.to_string())
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|err| format!("setting up was interrupted: {err}"))?
+}
+
+pub(super) fn cgroup_path(place: &Place, pod: &Pod) -> String {
+    let qos = pod.spec.as_ref().map_or(Qos::BestEffort, Qos::of);
+    cgroup::pod_path(&place.facts.cgroup_root, qos, pod.uid())
+}
+
+/// An error with its causes, for a message to the user.
+pub(super) fn chain(err: &dyn std::error::Error) -> String {
+    let mut text = err.to_string();
+    let mut source = err.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+async fn sandbox(place: &Place, pod: &Pod, attempt: u32) -> Result<SandboxUp, String> {
+    let spec = pod.spec.as_ref();
+    let host_network = spec.and_then(|s| s.host_network) == Some(true);
+    let _turn = place.starts.acquire().await.map_err(|err| err.to_string())?;
+    let (network, addresses, netns) = if host_network {
+        (Network::Host, place.facts.addresses.clone(), None)
+    } else {
+        let who = PodRef { uid: pod.uid().into(), namespace: pod.namespace().into(), name: pod.name().into() };
+        let attached = place.network.attach(&who).await.map_err(|err| chain(&err))?;
+        (Network::Pod { netns: attached.netns.clone() }, attached.addresses, Some(attached.netns))
+    };
+    write_etc_files(&place.pod_dir(pod.uid()), pod, &addresses, place, host_network)
+        .map_err(|err| format!("cannot write the pod's /etc files: {err}"))?;
+    let (hostname, full) = files::hostname(pod, &place.facts.dns);
+    let as_fqdn = spec.and_then(|s| s.set_hostname_as_fqdn) == Some(true);
+    let sysctls = spec.and_then(|s| s.security_context.as_ref()).and_then(|c| c.sysctls.clone());
+    let sandbox = SandboxSpec {
+        pod_uid: pod.uid().into(),
+        namespace: pod.namespace().into(),
+        name: pod.name().into(),
+        attempt,
+        hostname: full.filter(|_| as_fqdn).unwrap_or(hostname),
+        network,
+        host_pid: spec.and_then(|s| s.host_pid) == Some(true),
+        host_ipc: spec.and_then(|s| s.host_ipc) == Some(true),
+        share_process_namespace: spec.and_then(|s| s.share_process_namespace) == Some(true),
+        cgroup_parent: cgroup_path(place, pod),
+        sysctls: sysctls.into_iter().flatten().map(|s| (s.name, s.value)).collect(),
+        labels: std::collections::BTreeMap::new(),
+    };
+    let id = place.runtime.create_sandbox(&sandbox).await.map_err(|err| chain(&err))?;
+    Ok(SandboxUp { id, addresses, netns })
+}
+
+/// hosts, hostname and resolv.conf, which all containers of the pod mount.
+fn write_etc_files(
+    dir: &Path,
+    pod: &Pod,
+    addresses: &[std::net::IpAddr],
+    place: &Place,
+    host_network: bool,
+) -> std::io::Result<()> {
+    let of_node = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let dns = &place.facts.dns;
+    let hosts = if host_network {
+        files::host_network_hosts(pod, &of_node("/etc/hosts"))
+    } else {
+        files::hosts(pod, addresses, dns)
+    };
+    let (hostname, _) = files::hostname(pod, dns);
+    std::fs::write(dir.join("etc-hosts"), hosts)?;
+    std::fs::write(dir.join("hostname"), format!("{hostname}\n"))?;
+    std::fs::write(dir.join("resolv.conf"), files::resolv_conf(pod, &of_node("/etc/resolv.conf"), dns))
+}

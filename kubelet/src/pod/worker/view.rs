@@ -1,0 +1,39 @@
+//! A pod as the kubelet's server needs it: which container is which to the runtime, and where its log is.
+
+use corten_api::Object as _;
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::place::Place;
+use crate::pod::model::{Ctr, Now};
+use crate::pod::step::Machine;
+use crate::runtime::container_id;
+use crate::server::{ContainerView, Instance, PodView};
+
+pub(super) fn empty(pod: &Pod) -> PodView {
+    let spec = pod.spec.as_ref();
+    PodView {
+        namespace: pod.namespace().into(),
+        name: pod.name().into(),
+        uid: pod.uid().into(),
+        netns: None,
+        containers: Vec::new(),
+        default_container: spec.and_then(|s| s.containers.first()).map(|c| c.name.clone()).unwrap_or_default(),
+    }
+}
+
+pub(super) fn of(machine: &Machine, pod: &Pod, place: &Place) -> PodView {
+    let containers = machine.containers.iter().map(|c| container(c, pod, place)).collect();
+    let netns = machine.sandbox.done().and_then(|up| up.netns.clone());
+    PodView { containers, netns, ..empty(pod) }
+}
+
+fn container(c: &Ctr, pod: &Pod, place: &Place) -> ContainerView {
+    let instance = |attempt: u32, running: bool| Instance {
+        id: container_id(pod.uid(), &c.want.name, attempt),
+        running,
+        log_path: place.pod_log_dir(pod).join(&c.want.name).join(format!("{attempt}.log")),
+    };
+    let current = c.made_before.then(|| instance(c.restarts, matches!(c.now, Now::Running { .. })));
+    let previous = c.restarts.checked_sub(1).map(|attempt| instance(attempt, false));
+    ContainerView { name: c.want.name.clone(), current, previous }
+}

@@ -1,0 +1,392 @@
+//! The pods of this node: which workers there are, what each is told, and what is taken over at the start.
+
+mod admit;
+mod inventory;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use corten_api::{Key, Object as _};
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use parking_lot::RwLock;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::place::Place;
+use crate::pod::step::FoundPod;
+use crate::pod::worker::{self, Beginning, Handle, Msg};
+use crate::pod::{container, status};
+use crate::runtime::{Event, Inventory};
+use crate::server::{PodView, Pods};
+
+pub use admit::NodeFacts;
+
+/// How often everything is compared with the runtime, in case an event was missed.
+const COMPARE_EVERY: Duration = Duration::from_secs(60);
+/// Between tries to list what the runtime holds, at the start.
+const RUNTIME_RETRY: Duration = Duration::from_millis(100);
+/// Orders to the manager that wait.
+const INBOX: usize = 1024;
+
+/// What the manager is told.
+pub enum News {
+    /// The pod of the API as it is now, `None` if it is gone.
+    Api { key: Key, pod: Option<Arc<Pod>> },
+    /// All pods that the API has for this node are known now.
+    ApiSynced,
+    /// The pods of the static pod directory, all of them.
+    Static(Vec<Pod>),
+    /// A ConfigMap or Secret changed.
+    SourceChanged { namespace: String, reference: crate::sources::SourceRef },
+}
+
+/// Read access for the server, write access for the manager.
+#[derive(Clone, Default)]
+pub struct Table {
+    /// By uid.
+    workers: Arc<RwLock<HashMap<String, Handle>>>,
+}
+
+impl Table {
+    fn get(&self, uid: &str) -> Option<Handle> {
+        self.workers.read().get(uid).cloned()
+    }
+    fn handles(&self) -> Vec<Handle> {
+        self.workers.read().values().cloned().collect()
+    }
+    /// Pods that hold a share of the node.
+    pub fn active(&self) -> Vec<Arc<Pod>> {
+        let active = |h: &&Handle| !h.shared.over.load(std::sync::atomic::Ordering::Relaxed);
+        self.workers.read().values().filter(active).map(|h| Arc::clone(&h.shared.pod.read())).collect()
+    }
+}
+
+impl Pods for Table {
+    fn find(&self, namespace: &str, name: &str, uid: &str) -> Option<PodView> {
+        let views = self.workers.read();
+        let matches =
+            views.values().map(|h| h.shared.view.read()).filter(|v| v.namespace == namespace && v.name == name);
+        // Of two by one name the newer is the one that is meant; a uid says which.
+        let mut found: Vec<PodView> = matches.filter(|v| uid.is_empty() || v.uid == uid).map(|v| v.clone()).collect();
+        found.sort_by_key(|v| v.containers.iter().any(|c| c.current.as_ref().is_some_and(|i| i.running)));
+        found.pop()
+    }
+    fn all(&self) -> Vec<PodView> {
+        self.workers.read().values().map(|h| h.shared.view.read().clone()).collect()
+    }
+    fn pod_list_json(&self) -> Vec<u8> {
+        let pods: Vec<Arc<Pod>> = self.workers.read().values().map(|h| Arc::clone(&h.shared.pod.read())).collect();
+        let items: Vec<&Pod> = pods.iter().map(Arc::as_ref).collect();
+        let list = serde_json::json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items});
+        list.to_string().into_bytes()
+    }
+}
+
+/// Starts the manager. `node` gives the newest Node for admission.
+pub fn start(
+    place: &Arc<Place>,
+    table: &Table,
+    node: impl Fn() -> NodeFacts + Send + Sync + 'static,
+    stop: &CancellationToken,
+) -> mpsc::Sender<News> {
+    let (tx, rx) = mpsc::channel(INBOX);
+    let (gone_tx, gone_rx) = mpsc::unbounded_channel();
+    let manager = Manager {
+        place: Arc::clone(place),
+        table: table.clone(),
+        node: Box::new(node),
+        found: BTreeMap::new(),
+        api: HashMap::new(),
+        statics: HashMap::new(),
+        gone: gone_tx,
+    };
+    let stop = stop.clone();
+    tokio::spawn(async move { stop.run_until_cancelled_owned(manager.run(rx, gone_rx)).await });
+    tx
+}
+
+struct Manager {
+    place: Arc<Place>,
+    table: Table,
+    node: Box<dyn Fn() -> NodeFacts + Send + Sync>,
+    /// What the runtime held at the start and nobody has claimed yet, by uid.
+    found: BTreeMap<String, inventory::Found>,
+    /// The pods of the API, mirrors too.
+    api: HashMap<Key, Arc<Pod>>,
+    /// Static pods, by the key of their mirrors.
+    statics: HashMap<Key, Arc<Pod>>,
+    gone: mpsc::UnboundedSender<String>,
+}
+
+impl Manager {
+    async fn run(mut self, mut news: mpsc::Receiver<News>, mut gone: mpsc::UnboundedReceiver<String>) {
+        // First the events, then the list: nothing is missed between them.
+        let mut events = self.place.runtime.events();
+        self.found = inventory::by_pod(&self.list_patiently().await);
+        self.fill_addresses().await;
+        let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + COMPARE_EVERY, COMPARE_EVERY);
+        loop {
+            tokio::select! {
+                Some(event) = events.next() => self.runtime_event(event).await,
+                told = news.recv() => match told {
+                    Some(told) => self.take(told).await,
+                    None => return,
+                },
+                Some(uid) = gone.recv() => self.worker_ended(&uid),
+                _ = beat.tick() => self.compare().await,
+            }
+        }
+    }
+
+    async fn list_patiently(&self) -> Inventory {
+        let mut said = false;
+        loop {
+            match self.place.runtime.list().await {
+                Ok(inventory) => return inventory,
+                Err(err) => {
+                    if !said {
+                        warn!(%err, "waiting for the runtime");
+                        said = true;
+                    }
+                    tokio::time::sleep(RUNTIME_RETRY).await;
+                }
+            }
+        }
+    }
+
+    /// The runtime does not know the addresses of what it holds; the network does.
+    async fn fill_addresses(&mut self) {
+        let attached = match self.place.network.list().await {
+            Ok(list) => list,
+            Err(err) => {
+                warn!(%err, "cannot list the addresses of pods");
+                Vec::new()
+            }
+        };
+        for (uid, found) in &mut self.found {
+            let Some(up) = &mut found.pod.sandbox else { continue };
+            up.addresses = match (&up.netns, attached.iter().find(|a| a.pod_uid == *uid)) {
+                (None, _) => self.place.facts.addresses.clone(),
+                (Some(_), Some(attachment)) => attachment.addresses.clone(),
+                (Some(_), None) => Vec::new(),
+            };
+        }
+    }
+
+    async fn take(&mut self, told: News) {
+        match told {
+            News::Api { key, pod } => self.api_pod(key, pod).await,
+            News::ApiSynced => self.stop_orphans(),
+            News::Static(pods) => self.static_pods(pods).await,
+            News::SourceChanged { namespace, reference } => {
+                for handle in self.table.handles() {
+                    let pod = Arc::clone(&handle.shared.pod.read());
+                    if pod.namespace() == namespace && crate::sources::references(&pod).contains(&reference) {
+                        tell(&handle, Msg::SourcesChanged).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn api_pod(&mut self, key: Key, pod: Option<Arc<Pod>>) {
+        let before = match &pod {
+            Some(pod) => self.api.insert(key.clone(), Arc::clone(pod)),
+            None => self.api.remove(&key),
+        };
+        // Another pod by that name: the one before is gone, even if nobody said so.
+        if let Some(old) = before
+            && pod.as_ref().is_none_or(|new| new.uid() != old.uid())
+        {
+            if corten_api::pod::is_mirror(&old) {
+                self.mirror_gone(&key).await;
+            } else if let Some(handle) = self.table.get(old.uid()) {
+                tell(&handle, Msg::Removed { grace: None }).await;
+            }
+        }
+        let Some(pod) = pod else { return };
+        if corten_api::pod::is_mirror(&pod) {
+            self.mirror_seen(&key, &pod).await;
+            return;
+        }
+        self.place.statuses.saw(pod.uid(), &pod);
+        match self.table.get(pod.uid()) {
+            Some(handle) => tell(&handle, Msg::Pod(pod)).await,
+            None => self.begin(pod),
+        }
+    }
+
+    /// A pod that has no worker: admit it, or take over what runs.
+    fn begin(&mut self, pod: Arc<Pod>) {
+        let beginning = match self.found.remove(pod.uid()) {
+            Some(found) => Beginning::Found(found.pod),
+            None => Beginning::New,
+        };
+        let fresh = matches!(beginning, Beginning::New) && pod.status.as_ref().is_none_or(|s| s.start_time.is_none());
+        if fresh && !pod.is_deleting() && !corten_api::pod::is_terminal(&pod) {
+            let refusal = admit::refusal(&pod, &self.table.active(), &(self.node)());
+            if let Some((reason, message)) = refusal {
+                info!(pod = %pod.key(), reason, "the pod is not admitted");
+                self.place.cluster.event(&pod.reference(), true, &reason, &message);
+                self.place.statuses.report(pod.uid(), status::rejected(&pod, &reason, &message, Timestamp::now()));
+                return;
+            }
+        }
+        self.start_worker(pod, beginning);
+    }
+
+    fn start_worker(&mut self, pod: Arc<Pod>, beginning: Beginning) {
+        let uid = pod.uid().to_owned();
+        let handle = worker::start(&self.place, pod, beginning, self.gone.clone());
+        self.table.workers.write().insert(uid, handle);
+    }
+
+    fn worker_ended(&mut self, uid: &str) {
+        self.table.workers.write().remove(uid);
+        // A static pod whose file was written anew while the old one was ending.
+        let waiting: Vec<_> = self.statics.values().filter(|p| self.table.get(p.uid()).is_none()).cloned().collect();
+        for pod in waiting {
+            self.begin_static(pod);
+        }
+    }
+
+    /// What runs and belongs to no pod of the API or of a file: it was deleted while we were away.
+    fn stop_orphans(&mut self) {
+        for (uid, found) in std::mem::take(&mut self.found) {
+            info!(uid, pod = found.name, "stopping a pod that was deleted while no kubelet ran");
+            let grace = i64::try_from(found.grace.as_secs()).unwrap_or(i64::MAX);
+            let metadata = ObjectMeta {
+                name: Some(found.name.clone()),
+                namespace: Some(found.namespace.clone()),
+                uid: Some(uid),
+                deletion_timestamp: Some(status::whole_second(Timestamp::now())),
+                deletion_grace_period_seconds: Some(grace),
+                ..Default::default()
+            };
+            let pod = Pod { metadata, spec: Some(found.spec(grace)), status: None };
+            self.start_worker(Arc::new(pod), Beginning::Found(found.pod));
+        }
+    }
+
+    async fn static_pods(&mut self, pods: Vec<Pod>) {
+        let wanted: HashMap<Key, Arc<Pod>> = pods.into_iter().map(|p| (p.key(), Arc::new(p))).collect();
+        let before = std::mem::replace(&mut self.statics, wanted);
+        for (key, old) in before {
+            if self.statics.get(&key).is_none_or(|new| new.uid() != old.uid()) {
+                if let Some(handle) = self.table.get(old.uid()) {
+                    tell(&handle, Msg::Removed { grace: None }).await;
+                }
+                if let Some(mirror) = self.api.get(&key) {
+                    self.place.statuses.saw(old.uid(), mirror);
+                }
+            }
+        }
+        let all: Vec<_> = self.statics.values().cloned().collect();
+        for pod in all {
+            // One that replaces a pod which still ends waits for it: they share names and ports.
+            let same_name = |h: &Handle| {
+                let have = h.shared.pod.read();
+                have.key() == pod.key() && have.uid() != pod.uid()
+            };
+            if self.table.get(pod.uid()).is_none() && !self.table.handles().iter().any(same_name) {
+                self.begin_static(pod);
+            }
+        }
+    }
+
+    fn begin_static(&mut self, pod: Arc<Pod>) {
+        let found = self.found.remove(pod.uid());
+        let key = pod.key();
+        match self.api.get(&key) {
+            Some(mirror) => self.place.statuses.saw(pod.uid(), mirror),
+            None => self.make_mirror(&pod),
+        }
+        let beginning = found.map_or(Beginning::New, |f| Beginning::Found(f.pod));
+        self.start_worker(pod, beginning);
+    }
+
+    fn make_mirror(&self, pod: &Arc<Pod>) {
+        let (place, pod) = (Arc::clone(&self.place), Arc::clone(pod));
+        tokio::spawn(async move { crate::static_pods::make_mirror(&place, &pod).await });
+    }
+
+    async fn mirror_seen(&mut self, key: &Key, mirror: &Arc<Pod>) {
+        let Some(pod) = self.statics.get(key).cloned() else {
+            // Its file is gone: so is the mirror.
+            self.place.statuses.saw(mirror.uid(), mirror);
+            self.place.statuses.finalize(mirror.uid());
+            return;
+        };
+        let hash = mirror.annotation(corten_api::pod::MIRROR_ANNOTATION);
+        if hash != pod.annotation(crate::static_pods::HASH_ANNOTATION) || mirror.is_deleting() {
+            self.place.statuses.saw(mirror.uid(), mirror);
+            self.place.statuses.finalize(mirror.uid());
+            return;
+        }
+        self.place.statuses.saw(pod.uid(), mirror);
+        if let Some(handle) = self.table.get(pod.uid()) {
+            tell(&handle, Msg::Republish).await;
+        }
+    }
+
+    /// Somebody deleted the mirror; the static pod does not care, and gets a new one.
+    async fn mirror_gone(&mut self, key: &Key) {
+        if let Some(pod) = self.statics.get(key).cloned() {
+            self.place.statuses.forget(pod.uid());
+            self.make_mirror(&pod);
+        }
+    }
+
+    async fn runtime_event(&mut self, event: Event) {
+        let uid = match &event {
+            Event::ContainerExited { pod_uid, .. } | Event::SandboxExited { pod_uid, .. } => pod_uid.clone(),
+            Event::Resync => {
+                self.compare().await;
+                return;
+            }
+        };
+        match self.table.get(&uid) {
+            Some(handle) => tell(&handle, Msg::Runtime(event)).await,
+            // Not claimed yet: the next look at the runtime finds it as it is.
+            None => {
+                if self.found.contains_key(&uid)
+                    && let Ok(now) = self.place.runtime.list().await
+                    && let Some(found) = inventory::by_pod(&now).remove(&uid)
+                {
+                    self.found.insert(uid, found);
+                    self.fill_addresses().await;
+                }
+            }
+        }
+    }
+
+    async fn compare(&mut self) {
+        // The runtime is away: nothing can be said about what runs.
+        let Ok(inventory) = self.place.runtime.list().await else { return };
+        let mut by_pod = inventory::by_pod(&inventory);
+        let workers: Vec<(String, Handle)> =
+            self.table.workers.read().iter().map(|(uid, h)| (uid.clone(), h.clone())).collect();
+        for (uid, handle) in workers {
+            let found = by_pod.remove(&uid).map_or_else(FoundPod::default, |f| f.pod);
+            tell(&handle, Msg::Found(found)).await;
+        }
+    }
+}
+
+async fn tell(handle: &Handle, message: Msg) {
+    // A worker that has ended needs no news; it is about to be taken out of the table.
+    let _ = handle.tx.send(message).await;
+}
+
+/// The label with the pod's grace period, for a pod whose spec is gone.
+fn grace_of(labels: &BTreeMap<String, String>) -> Option<Duration> {
+    labels.get(container::GRACE_LABEL)?.parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! Whether this node takes a pod: the last check, where the scheduler was passed over or the node changed. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use corten_api::node::{HOSTNAME_LABEL, untolerated};
+use corten_api::pod::{is_mirror, requests};
+use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, Pod, Taint};
+
+/// The node as admission sees it.
+#[derive(Clone, Debug, Default)]
+pub struct NodeFacts {
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    pub taints: Vec<Taint>,
+    /// cpu in thousandths, all else in whole units.
+    pub allocatable: BTreeMap<String, i64>,
+}
+
+/// Reason and message, if the pod cannot be here.
+pub(super) fn refusal(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts) -> Option<(String, String)> {
+    let spec = pod.spec.as_ref()?;
+    if let Some(os) = &spec.os
+        && os.name != "linux"
+    {
+        return Some(("PodOSNotSupported".into(), "Failed to admit pod as the OS field doesn't match node OS".into()));
+    }
+    if !matches_node(pod, node) {
+        let message = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
+        return Some(("NodeAffinity".into(), message.into()));
+    }
+    let tolerations = spec.tolerations.as_deref().unwrap_or_default();
+    if !is_mirror(pod) && untolerated(&node.taints, tolerations, &["NoExecute"]).is_some() {
+        return Some(("TaintToleration".into(), "Predicate TaintToleration failed".into()));
+    }
+    if others.iter().any(|other| shares_host_port(pod, other)) {
+        let message = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
+        return Some(("NodePorts".into(), message.into()));
+    }
+    too_big(pod, others, node)
+}
+
+fn too_big(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts) -> Option<(String, String)> {
+    let refuse = |resource: &str, requested: i64, used: i64, capacity: i64| {
+        let message = format!(
+            "Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
+        );
+        Some((format!("OutOf{resource}"), message))
+    };
+    if let Some(capacity) = node.allocatable.get("pods") {
+        let used = i64::try_from(others.len()).unwrap_or(i64::MAX);
+        if used + 1 > *capacity {
+            return refuse("pods", 1, used, *capacity);
+        }
+    }
+    let wanted = requests(pod.spec.as_ref()?);
+    let used = others.iter().filter_map(|p| p.spec.as_ref()).map(requests).fold(BTreeMap::new(), |mut sum, of| {
+        of.into_iter().for_each(|(name, n)| *sum.entry(name).or_insert(0) += n);
+        sum
+    });
+    for (resource, requested) in wanted.iter().filter(|(_, n)| **n > 0) {
+        let used = used.get(resource).copied().unwrap_or(0);
+        let capacity = node.allocatable.get(resource).copied().unwrap_or(0);
+        if requested + used > capacity {
+            return refuse(resource, *requested, used, capacity);
+        }
+    }
+    None
+}
+
+fn shares_host_port(pod: &Pod, other: &Pod) -> bool {
+    let ports = |pod: &Pod| -> Vec<(String, i32, String)> {
+        let containers = pod.spec.iter().flat_map(|s| s.containers.iter());
+        let all = containers.flat_map(|c| c.ports.iter().flatten());
+        all.filter_map(|p| {
+            let port = p.host_port.filter(|p| *p > 0)?;
+            let protocol = p.protocol.clone().unwrap_or_else(|| "TCP".into());
+            Some((protocol, port, p.host_ip.clone().unwrap_or_default()))
+        })
+        .collect()
+    };
+    let everywhere = |ip: &str| ip.is_empty() || ip == "0.0.0.0" || ip == "::";
+    let taken = ports(other);
+    ports(pod).iter().any(|(protocol, port, ip)| {
+        taken
+            .iter()
+            .any(|(p, n, have)| p == protocol && n == port && (ip == have || everywhere(ip) || everywhere(have)))
+    })
+}
+
+/// nodeSelector and the required node affinity.
+fn matches_node(pod: &Pod, node: &NodeFacts) -> bool {
+    let Some(spec) = &pod.spec else { return true };
+    let label = |key: &str| {
+        node.labels.get(key).map(String::as_str).or_else(|| (key == HOSTNAME_LABEL).then_some(node.name.as_str()))
+    };
+    let selected = spec.node_selector.iter().flatten().all(|(k, v)| label(k) == Some(v.as_str()));
+    let affinity = spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
+    let required = affinity.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
+    let terms = required.is_none_or(|r| r.node_selector_terms.iter().any(|t| term_matches(t, node, &label)));
+    selected && terms
+}
+
+fn term_matches<'a>(term: &NodeSelectorTerm, node: &'a NodeFacts, label: &impl Fn(&str) -> Option<&'a str>) -> bool {
+    let expressions = term.match_expressions.as_deref().unwrap_or_default();
+    let fields = term.match_fields.as_deref().unwrap_or_default();
+    // An empty term matches nothing.
+    if expressions.is_empty() && fields.is_empty() {
+        return false;
+    }
+    let field = |key: &str| (key == "metadata.name").then_some(node.name.as_str());
+    expressions.iter().all(|e| requirement(e, label(&e.key))) && fields.iter().all(|f| requirement(f, field(&f.key)))
+}
+
+fn requirement(r: &NodeSelectorRequirement, have: Option<&str>) -> bool {
+    let values = r.values.as_deref().unwrap_or_default();
+    let is_in = || have.is_some_and(|have| values.iter().any(|v| v == have));
+    let compare = |test: fn(i64, i64) -> bool| {
+        let have = have.and_then(|h| h.parse().ok());
+        let limit = values.first().and_then(|v| v.parse().ok());
+        have.zip(limit).is_some_and(|(have, limit)| test(have, limit))
+    };
+    match r.operator.as_str() {
+        "In" => is_in(),
+        "NotIn" => !is_in(),
+        "Exists" => have.is_some(),
+        "DoesNotExist" => have.is_none(),
+        "Gt" => compare(|a, b| a > b),
+        "Lt" => compare(|a, b| a < b),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::{Container, ContainerPort, PodSpec, ResourceRequirements};
+    use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+    use super::*;
+
+    fn pod(cpu: &str, host_port: Option<i32>, selector: &[(&str, &str)]) -> Pod {
+        let requests = [("cpu".to_owned(), Quantity(cpu.into()))].into();
+        let container = Container {
+            resources: Some(ResourceRequirements { requests: Some(requests), ..Default::default() }),
+            ports: Some(vec![ContainerPort { host_port, container_port: 80, ..Default::default() }]),
+            ..Default::default()
+        };
+        let node_selector = selector.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Pod {
+            spec: Some(PodSpec {
+                containers: vec![container],
+                node_selector: Some(node_selector),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn admission_table() {
+        let node = NodeFacts {
+            name: "n1".into(),
+            labels: [("disk".to_owned(), "ssd".to_owned())].into(),
+            allocatable: [("cpu".to_owned(), 1000), ("pods".to_owned(), 2)].into(),
+            ..Default::default()
+        };
+        let there = [Arc::new(pod("600m", Some(8080), &[]))];
+        let two = [Arc::clone(&there[0]), Arc::new(pod("0", None, &[]))];
+        let cases = [
+            ("it fits", pod("400m", None, &[]), &there[..], None),
+            ("no cpu left", pod("500m", None, &[]), &there[..], Some("OutOfcpu")),
+            ("no place left", pod("0", None, &[]), &two[..], Some("OutOfpods")),
+            ("the port is taken", pod("0", Some(8080), &[]), &there[..], Some("NodePorts")),
+            ("another port", pod("0", Some(8081), &[]), &there[..], None),
+            ("it wants this node", pod("0", None, &[("disk", "ssd")]), &there[..], None),
+            ("it wants another", pod("0", None, &[("disk", "hdd")]), &there[..], Some("NodeAffinity")),
+        ];
+        for (why, pod, others, expected) in cases {
+            let got = refusal(&pod, others, &node).map(|(reason, _)| reason);
+            assert_eq!(got.as_deref(), expected, "{why}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What the runtime holds, sorted by pod. Pure.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Container as SpecContainer, PodSpec};
+
+use super::grace_of;
+use crate::pod::container::{IMAGE_LABEL, SIGTERM, STOP_SIGNAL_LABEL};
+use crate::pod::model::SandboxUp;
+use crate::pod::plan::GRACE_DEFAULT;
+use crate::pod::step::{FoundContainer, FoundPod, FoundState};
+use crate::pod::worker::ended;
+use crate::runtime::{Container, Inventory, Network, Sandbox, State};
+
+/// A pod as the runtime knows it.
+pub(super) struct Found {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) grace: Duration,
+    pub(super) pod: FoundPod,
+}
+
+impl Found {
+    /// A spec good enough to end the pod by.
+    pub(super) fn spec(&self, grace_secs: i64) -> PodSpec {
+        let mut names: Vec<&str> = self.pod.containers.iter().map(|c| c.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let container = |name: &str| {
+            let image = self.pod.containers.iter().find(|c| c.name == name).map(|c| c.image.clone());
+            SpecContainer { name: name.into(), image, ..Default::default() }
+        };
+        PodSpec {
+            containers: names.into_iter().map(container).collect(),
+            restart_policy: Some("Never".into()),
+            termination_grace_period_seconds: Some(grace_secs),
+            ..Default::default()
+        }
+    }
+}
+
+pub(super) fn by_pod(inventory: &Inventory) -> BTreeMap<String, Found> {
+    let mut found: BTreeMap<String, Found> = BTreeMap::new();
+    for sandbox in &inventory.sandboxes {
+        let pod = found.entry(sandbox.pod_uid.clone()).or_insert_with(|| empty(&sandbox.namespace, &sandbox.name));
+        add_sandbox(&mut pod.pod, sandbox);
+    }
+    for container in &inventory.containers {
+        let pod =
+            found.entry(container.pod_uid.clone()).or_insert_with(|| empty(&container.namespace, &container.pod_name));
+        pod.grace = grace_of(&container.labels).unwrap_or(pod.grace);
+        pod.pod.containers.push(one(container));
+    }
+    found
+}
+
+fn empty(namespace: &str, name: &str) -> Found {
+    Found { namespace: namespace.into(), name: name.into(), grace: GRACE_DEFAULT, pod: FoundPod::default() }
+}
+
+fn add_sandbox(pod: &mut FoundPod, sandbox: &Sandbox) {
+    let newest = sandbox.attempt >= pod.sandboxes;
+    pod.sandboxes = pod.sandboxes.max(sandbox.attempt + 1);
+    if !newest {
+        return;
+    }
+    let netns = match &sandbox.network {
+        Network::Host => None,
+        Network::Pod { netns } => Some(netns.clone()),
+    };
+    let up = SandboxUp { id: sandbox.id.clone(), addresses: Vec::new(), netns };
+    pod.sandbox = matches!(sandbox.state, State::Running { .. }).then_some(up);
+}
+
+fn one(c: &Container) -> FoundContainer {
+    FoundContainer {
+        id: c.id.clone(),
+        name: c.name.clone(),
+        attempt: c.attempt,
+        image: c.labels.get(IMAGE_LABEL).cloned().unwrap_or_default(),
+        image_id: c.image_id.clone(),
+        stop_signal: c.labels.get(STOP_SIGNAL_LABEL).and_then(|s| s.parse().ok()).unwrap_or(SIGTERM),
+        state: match &c.state {
+            State::Created => FoundState::Created,
+            State::Running { started_at, .. } => FoundState::Running { since: *started_at },
+            State::Exited(exit) => FoundState::Exited(ended(&c.id, exit)),
+        },
+    }
+}

@@ -1,0 +1,111 @@
+//! The ConfigMaps and Secrets a pod refers to: which they are, and a snapshot of them for one look at the pod.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Secret, Volume};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SourceKind {
+    ConfigMap,
+    Secret,
+}
+
+/// A ConfigMap or Secret of the pod's own namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceRef {
+    pub kind: SourceKind,
+    pub name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Missing {
+    #[error("configmap {name:?} not found")]
+    ConfigMap { name: String },
+    #[error("secret {name:?} not found")]
+    Secret { name: String },
+    /// It may exist, but could not be asked for.
+    #[error("failed to fetch {kind} {name:?}: {why}")]
+    Unknown { kind: &'static str, name: String, why: String },
+}
+
+/// What looking one up led to. `Err` is why nobody knows.
+type Looked<T> = Result<Option<Arc<T>>, String>;
+
+/// What a pod's references led to.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    pub namespace: String,
+    pub config_maps: BTreeMap<String, Looked<ConfigMap>>,
+    pub secrets: BTreeMap<String, Looked<Secret>>,
+}
+
+impl Sources {
+    /// `Ok(None)` only if it is optional and not there.
+    pub fn config_map(&self, name: &str, optional: bool) -> Result<Option<&Arc<ConfigMap>>, Missing> {
+        let missing = || Missing::ConfigMap { name: name.into() };
+        found(self.config_maps.get(name), "configmap", name, optional, missing)
+    }
+    pub fn secret(&self, name: &str, optional: bool) -> Result<Option<&Arc<Secret>>, Missing> {
+        let missing = || Missing::Secret { name: name.into() };
+        found(self.secrets.get(name), "secret", name, optional, missing)
+    }
+}
+
+fn found<'a, T>(
+    looked: Option<&'a Looked<T>>,
+    kind: &'static str,
+    name: &str,
+    optional: bool,
+    missing: impl FnOnce() -> Missing,
+) -> Result<Option<&'a Arc<T>>, Missing> {
+    match looked {
+        Some(Ok(Some(object))) => Ok(Some(object)),
+        Some(Err(why)) => Err(Missing::Unknown { kind, name: name.into(), why: why.clone() }),
+        Some(Ok(None)) | None if optional => Ok(None),
+        Some(Ok(None)) | None => Err(missing()),
+    }
+}
+
+/// Everything the pod refers to, for its environment, its volumes and its image pulls.
+pub fn references(pod: &Pod) -> BTreeSet<SourceRef> {
+    let mut found = BTreeSet::new();
+    let Some(spec) = &pod.spec else { return found };
+    for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
+        of_container(container, &mut found);
+    }
+    for volume in spec.volumes.iter().flatten() {
+        of_volume(volume, &mut found);
+    }
+    for secret in spec.image_pull_secrets.iter().flatten() {
+        add(&mut found, SourceKind::Secret, &secret.name);
+    }
+    found
+}
+
+fn add(found: &mut BTreeSet<SourceRef>, kind: SourceKind, name: &str) {
+    if !name.is_empty() {
+        found.insert(SourceRef { kind, name: name.into() });
+    }
+}
+
+fn of_container(container: &Container, found: &mut BTreeSet<SourceRef>) {
+    for from in container.env_from.iter().flatten() {
+        from.config_map_ref.iter().for_each(|r| add(found, SourceKind::ConfigMap, &r.name));
+        from.secret_ref.iter().for_each(|r| add(found, SourceKind::Secret, &r.name));
+    }
+    for from in container.env.iter().flatten().filter_map(|v| v.value_from.as_ref()) {
+        from.config_map_key_ref.iter().for_each(|r| add(found, SourceKind::ConfigMap, &r.name));
+        from.secret_key_ref.iter().for_each(|r| add(found, SourceKind::Secret, &r.name));
+    }
+}
+
+fn of_volume(volume: &Volume, found: &mut BTreeSet<SourceRef>) {
+    volume.config_map.iter().for_each(|v| add(found, SourceKind::ConfigMap, &v.name));
+    let secret = volume.secret.iter().filter_map(|v| v.secret_name.as_ref());
+    secret.for_each(|name| add(found, SourceKind::Secret, name));
+    for part in volume.projected.iter().flat_map(|p| p.sources.iter().flatten()) {
+        part.config_map.iter().for_each(|v| add(found, SourceKind::ConfigMap, &v.name));
+        part.secret.iter().for_each(|v| add(found, SourceKind::Secret, &v.name));
+    }
+}

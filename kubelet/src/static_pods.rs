@@ -1,0 +1,204 @@
+//! Static pods: manifests in a directory of the node, run without asking the API, and mirrored there to be seen.
+//!
+//! <https://kubernetes.io/docs/tasks/configure-pod-container/static-pod/>
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use corten_api::pod::{CONFIG_SOURCE_ANNOTATION, MIRROR_ANNOTATION};
+use corten_api::{Object as _, Reason};
+use k8s_openapi::api::core::v1::{Pod, Toleration};
+use notify::Watcher as _;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use crate::place::Place;
+use crate::pods::News;
+
+pub const HASH_ANNOTATION: &str = "kubernetes.io/config.hash";
+const SEEN_ANNOTATION: &str = "kubernetes.io/config.seen";
+/// Larger files are not manifests.
+const FILE_MAX_BYTES: u64 = 1 << 20;
+/// Editors write in several steps; what is read too early is read again.
+const SETTLE: Duration = Duration::from_millis(100);
+/// The directory is read again this often, in case the kernel told us nothing.
+const REREAD: Duration = Duration::from_secs(20);
+const MIRROR_RETRY_FIRST: Duration = Duration::from_millis(500);
+const MIRROR_RETRY_MAX: Duration = Duration::from_secs(30);
+/// Tries to make one mirror; the pod runs all the same.
+const MIRROR_TRIES: u32 = 100;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    #[error("cannot read {}", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{} is larger than {FILE_MAX_BYTES} bytes", path.display())]
+    TooLarge { path: PathBuf },
+    #[error("{} is not a Pod: {why}", path.display())]
+    Parse { path: PathBuf, why: String },
+}
+
+/// Tells the manager of the directory's pods, now and whenever they change.
+pub fn start(dir: PathBuf, node_name: String, news: mpsc::Sender<News>, stop: &CancellationToken) {
+    let stop = stop.clone();
+    tokio::spawn(async move { stop.run_until_cancelled_owned(watch(dir, node_name, news)).await });
+}
+
+async fn watch(dir: PathBuf, node_name: String, news: mpsc::Sender<News>) {
+    if let Err(err) = std::fs::create_dir_all(&dir) {
+        error!(%err, dir = %dir.display(), "cannot make the directory for static pods");
+    }
+    let (tx, mut changed) = mpsc::channel::<()>(1);
+    let watcher = notify::recommended_watcher(move |_| {
+        // One is enough: everything is read again.
+        let _ = tx.try_send(());
+    });
+    let mut watcher = match watcher {
+        Ok(watcher) => Some(watcher),
+        Err(err) => {
+            warn!(%err, "static pods are looked for only now and then");
+            None
+        }
+    };
+    if let Some(watcher) = &mut watcher
+        && let Err(err) = watcher.watch(&dir, notify::RecursiveMode::NonRecursive)
+    {
+        warn!(%err, dir = %dir.display(), "static pods are looked for only now and then");
+    }
+    let mut before = None;
+    loop {
+        let (dir, name) = (dir.clone(), node_name.clone());
+        let pods = tokio::task::spawn_blocking(move || read_dir(&dir, &name)).await.unwrap_or_default();
+        let uids: Vec<String> = pods.iter().map(|p| p.uid().to_owned()).collect();
+        if before.as_ref() != Some(&uids) {
+            before = Some(uids);
+            if news.send(News::Static(pods)).await.is_err() {
+                return;
+            }
+        }
+        tokio::select! {
+            told = changed.recv(), if watcher.is_some() => if told.is_some() { tokio::time::sleep(SETTLE).await },
+            () = tokio::time::sleep(REREAD) => {}
+        }
+    }
+}
+
+/// Manifests that cannot be used are said and left out; the others run.
+fn read_dir(dir: &Path, node_name: &str) -> Vec<Pod> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
+    paths.sort();
+    let is_manifest = |path: &PathBuf| {
+        let hidden = path.file_name().and_then(|n| n.to_str()).is_none_or(|n| n.starts_with('.'));
+        let known = matches!(path.extension().and_then(|e| e.to_str()), Some("yaml" | "yml" | "json"));
+        !hidden && known
+    };
+    let read = |path: PathBuf| {
+        read_file(&path, node_name).inspect_err(|err| error!(err = chain(err), "a static pod is left out")).ok()
+    };
+    paths.into_iter().filter(is_manifest).filter_map(read).collect()
+}
+
+fn chain(err: &dyn std::error::Error) -> String {
+    err.source().map_or_else(|| err.to_string(), |cause| format!("{err}: {cause}"))
+}
+
+fn read_file(path: &Path, node_name: &str) -> Result<Pod, ManifestError> {
+    let fail = |source| ManifestError::Read { path: path.to_owned(), source };
+    if std::fs::metadata(path).map_err(fail)?.len() > FILE_MAX_BYTES {
+        return Err(ManifestError::TooLarge { path: path.to_owned() });
+    }
+    let text = std::fs::read_to_string(path).map_err(fail)?;
+    parse(&text, node_name).map_err(|why| ManifestError::Parse { path: path.to_owned(), why })
+}
+
+/// The pod of a manifest, with the name, uid and annotations that it has on this node.
+pub fn parse(text: &str, node_name: &str) -> Result<Pod, String> {
+    // YAML is a superset of JSON.
+    let mut pod: Pod = serde_saphyr::from_str(text).map_err(|err| err.to_string())?;
+    let name = pod.metadata.name.clone().filter(|n| !n.is_empty()).ok_or("metadata.name is missing")?;
+    let spec = pod.spec.as_mut().ok_or("spec is missing")?;
+    if spec.containers.is_empty() {
+        return Err("spec.containers is empty".into());
+    }
+    // The same text on another node is another pod.
+    let digest = Sha256::digest(format!("{node_name}\n{text}").as_bytes());
+    let hash: String = digest.iter().take(16).map(|b| format!("{b:02x}")).collect();
+    spec.node_name = Some(node_name.into());
+    // It was put here by hand; taints are not for it.
+    let toleration =
+        Toleration { operator: Some("Exists".into()), effect: Some("NoExecute".into()), ..Default::default() };
+    spec.tolerations.get_or_insert_default().push(toleration);
+    let meta = &mut pod.metadata;
+    meta.name = Some(format!("{name}-{}", node_name.to_lowercase()));
+    meta.namespace.get_or_insert_with(|| "default".into());
+    meta.uid = Some(hash.clone());
+    meta.deletion_timestamp = None;
+    let annotations = meta.annotations.get_or_insert_default();
+    annotations.insert(HASH_ANNOTATION.into(), hash);
+    annotations.insert(CONFIG_SOURCE_ANNOTATION.into(), "file".into());
+    pod.status = None;
+    Ok(pod)
+}
+
+/// The pod as the API shows it.
+fn mirror(pod: &Pod) -> Pod {
+    let mut mirror = pod.clone();
+    mirror.metadata.uid = None;
+    mirror.metadata.resource_version = None;
+    let annotations = mirror.metadata.annotations.get_or_insert_default();
+    let hash = annotations.get(HASH_ANNOTATION).cloned().unwrap_or_default();
+    annotations.insert(MIRROR_ANNOTATION.into(), hash);
+    annotations.insert(SEEN_ANNOTATION.into(), jiff::Timestamp::now().to_string());
+    mirror
+}
+
+/// Makes the mirror; the API's watch then brings it back to us.
+pub async fn make_mirror(place: &Place, pod: &Pod) {
+    let mut wait = MIRROR_RETRY_FIRST;
+    for _ in 0..MIRROR_TRIES {
+        match place.cluster.create_pod(&mirror(pod)).await {
+            Ok(_) => return,
+            // Whether it is the right one is seen when the watch brings it.
+            Err(err) if err.is(Reason::AlreadyExists) => return,
+            Err(err) if err.is(Reason::Invalid) || err.is(Reason::Forbidden) => {
+                error!(%err, pod = %pod.key(), "the static pod cannot be shown on the API; it runs all the same");
+                return;
+            }
+            Err(err) => debug!(%err, pod = %pod.key(), "the mirror waits"),
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(MIRROR_RETRY_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WEB: &str =
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: c, image: nginx}]}\n";
+
+    #[test]
+    fn manifests() {
+        let pod = parse(WEB, "Node-1").unwrap();
+        assert_eq!(pod.key().to_string(), "default/web-node-1");
+        assert_eq!(pod.annotation(HASH_ANNOTATION), Some(pod.uid()));
+        let other_text = parse(&WEB.replace("nginx", "nginx:2"), "Node-1").unwrap();
+        assert_ne!(other_text.uid(), pod.uid(), "another text is another pod");
+        assert_ne!(parse(WEB, "node-2").unwrap().uid(), pod.uid(), "another node too");
+        for (why, bad) in [
+            ("no name", "spec: {containers: [{name: c}]}"),
+            ("no containers", "metadata: {name: a}\nspec: {containers: []}"),
+            ("not YAML", "{"),
+        ] {
+            assert!(parse(bad, "n").is_err(), "{why}");
+        }
+    }
+}

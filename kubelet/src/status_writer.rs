@@ -1,0 +1,209 @@
+//! Brings pod statuses to the API: one writer for all pods, the latest status wins, equal ones are not written.
+//!
+//! A write that finds the pod changed reads it again and keeps what others put into its status. While the apiservers are
+//! away everything waits here, one status per pod.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use corten_api::{ApiError, Key, Object as _, Reason};
+use corten_client::WorkQueue;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::cluster::Cluster;
+
+/// Writes in flight at a time.
+const WRITERS: usize = 4;
+/// Reads-and-writes of one pod before it goes to the back of the queue.
+const CONFLICTS_MAX: usize = 5;
+
+/// Cheap to clone; clones share the statuses.
+#[derive(Clone)]
+pub struct StatusWriter {
+    slots: Arc<Mutex<HashMap<String, Slot>>>,
+    queue: WorkQueue<String>,
+}
+
+/// What is known and wanted of one pod.
+struct Slot {
+    /// The newest version we have seen.
+    pod: Arc<Pod>,
+    wanted: Option<PodStatus>,
+    /// The pod is to be removed once its last status is written.
+    finalize: bool,
+}
+
+impl Default for StatusWriter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl StatusWriter {
+    pub fn new() -> Self {
+        Self { slots: Arc::default(), queue: WorkQueue::new() }
+    }
+
+    /// Starts the writers.
+    pub fn start(&self, cluster: &Arc<dyn Cluster>, stop: &CancellationToken) {
+        for _ in 0..WRITERS {
+            let (this, cluster, stop) = (self.clone(), Arc::clone(cluster), stop.clone());
+            tokio::spawn(async move { stop.run_until_cancelled_owned(this.write_all(cluster)).await });
+        }
+    }
+
+    /// The API object that statuses under `uid` (the pod's own) go to. For a static pod this is its mirror.
+    pub fn saw(&self, uid: &str, pod: &Arc<Pod>) {
+        let mut slots = self.slots.lock();
+        match slots.get_mut(uid) {
+            Some(slot) if pod.revision() >= slot.pod.revision() || pod.uid() != slot.pod.uid() => {
+                slot.pod = Arc::clone(pod);
+                if slot.wanted.is_some() {
+                    self.queue.add(uid.to_owned());
+                }
+            }
+            Some(_) => {}
+            None => {
+                slots.insert(uid.to_owned(), Slot { pod: Arc::clone(pod), wanted: None, finalize: false });
+            }
+        }
+    }
+
+    /// The newest version of the pod that is known here, with its status as last written.
+    pub fn known(&self, uid: &str) -> Option<Arc<Pod>> {
+        self.slots.lock().get(uid).map(|slot| Arc::clone(&slot.pod))
+    }
+
+    pub fn report(&self, uid: &str, status: PodStatus) {
+        if let Some(slot) = self.slots.lock().get_mut(uid) {
+            slot.wanted = Some(status);
+            self.queue.add(uid.to_owned());
+        }
+    }
+
+    /// Removes the pod from the API after its last status is there.
+    pub fn finalize(&self, uid: &str) {
+        if let Some(slot) = self.slots.lock().get_mut(uid) {
+            slot.finalize = true;
+            self.queue.add(uid.to_owned());
+        }
+    }
+
+    /// The pod is gone; what was not written is of no use.
+    pub fn forget(&self, uid: &str) {
+        self.slots.lock().remove(uid);
+    }
+
+    async fn write_all(self, cluster: Arc<dyn Cluster>) {
+        loop {
+            let uid = self.queue.next().await;
+            match self.write(&uid, cluster.as_ref()).await {
+                Ok(()) => self.queue.forget(&uid),
+                Err(err) => {
+                    debug!(%err, uid, "a status waits to be written");
+                    self.queue.add_failed(uid.clone());
+                }
+            }
+            self.queue.done(&uid);
+        }
+    }
+
+    async fn write(&self, uid: &str, cluster: &dyn Cluster) -> Result<(), ApiError> {
+        let (mut pod, wanted, finalize) = {
+            let slots = self.slots.lock();
+            let Some(slot) = slots.get(uid) else { return Ok(()) };
+            (Arc::clone(&slot.pod), slot.wanted.clone(), slot.finalize)
+        };
+        if let Some(wanted) = wanted {
+            match self.write_status(&pod, &wanted, cluster).await? {
+                Some(written) => pod = Arc::new(written),
+                // The API has another pod by that name, or none.
+                None => {
+                    self.forget(uid);
+                    return Ok(());
+                }
+            }
+            let mut slots = self.slots.lock();
+            if let Some(slot) = slots.get_mut(uid) {
+                if slot.wanted.as_ref() == Some(&wanted) {
+                    slot.wanted = None;
+                }
+                if pod.revision() >= slot.pod.revision() {
+                    slot.pod = Arc::clone(&pod);
+                }
+            }
+        }
+        if finalize {
+            self.remove(&pod.key(), pod.uid(), cluster).await?;
+            self.forget(uid);
+        }
+        Ok(())
+    }
+
+    /// `None`: the pod is not there any more.
+    async fn write_status(
+        &self,
+        pod: &Arc<Pod>,
+        wanted: &PodStatus,
+        cluster: &dyn Cluster,
+    ) -> Result<Option<Pod>, ApiError> {
+        let mut base = Pod::clone(pod);
+        let mut last = None;
+        for _ in 0..CONFLICTS_MAX {
+            let merged = merge(wanted, base.status.as_ref());
+            if base.status.as_ref() == Some(&merged) {
+                return Ok(Some(base));
+            }
+            let mut next = base.clone();
+            next.status = Some(merged);
+            match cluster.write_status(&next).await {
+                Ok(written) => return Ok(Some(written)),
+                Err(err) if err.is(Reason::NotFound) => return Ok(None),
+                Err(err) if err.is(Reason::Conflict) => {
+                    last = Some(err);
+                    match cluster.pod(&base.key()).await {
+                        Ok(fresh) if fresh.uid() == base.uid() => base = fresh,
+                        Ok(_) => return Ok(None),
+                        Err(err) if err.is(Reason::NotFound) => return Ok(None),
+                        Err(err) => return Err(err),
+                    }
+                }
+                Err(err) if err.is(Reason::Invalid) => {
+                    // Written again it would be refused again.
+                    warn!(%err, pod = %base.key(), "the apiserver refuses this status");
+                    return Ok(Some(base));
+                }
+                Err(err) => return Err(err),
+            }
+        }
+        Err(last.unwrap_or_else(|| ApiError::stale("", "pods", pod.name())))
+    }
+
+    async fn remove(&self, key: &Key, uid: &str, cluster: &dyn Cluster) -> Result<(), ApiError> {
+        match cluster.remove_pod(key, uid).await {
+            Err(err) if !err.is(Reason::NotFound) && !err.is(Reason::Conflict) => Err(err),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The wanted status with the conditions that others own as they are now.
+fn merge(wanted: &PodStatus, have: Option<&PodStatus>) -> PodStatus {
+    let mut merged = wanted.clone();
+    let theirs = have.and_then(|s| s.conditions.as_ref()).into_iter().flatten();
+    let conditions = merged.conditions.get_or_insert_default();
+    for condition in theirs {
+        match conditions.iter_mut().find(|c| c.type_ == condition.type_) {
+            Some(ours) if !OWN_CONDITIONS.contains(&condition.type_.as_str()) => *ours = condition.clone(),
+            Some(_) => {}
+            None => conditions.push(condition.clone()),
+        }
+    }
+    merged
+}
+
+const OWN_CONDITIONS: &[&str] =
+    &["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];

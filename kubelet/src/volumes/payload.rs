@@ -1,0 +1,225 @@
+//! What files a configMap, secret, downwardAPI or projected volume holds. Pure.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ConfigMap, DownwardAPIVolumeFile, KeyToPath, Secret, Volume, VolumeProjection};
+
+use super::Cause;
+use crate::downward::Downward;
+use crate::sources::Sources;
+
+const MODE_DEFAULT: i32 = 0o644;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    pub bytes: Vec<u8>,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// Files by their path in the volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Payload {
+    pub files: BTreeMap<String, File>,
+    /// It must not reach a disk.
+    pub secret: bool,
+}
+
+/// What the volume should hold now.
+pub fn of(volume: &Volume, sources: &Sources, downward: &Downward<'_>) -> Result<Payload, Cause> {
+    let mut payload = Payload::default();
+    if let Some(v) = &volume.config_map {
+        let mode = v.default_mode.unwrap_or(MODE_DEFAULT);
+        let optional = v.optional == Some(true);
+        if let Some(map) = sources.config_map(&v.name, optional)? {
+            add_keys(&mut payload, config_data(map), v.items.as_deref(), mode, optional, "config")?;
+        }
+    } else if let Some(v) = &volume.secret {
+        payload.secret = true;
+        let mode = v.default_mode.unwrap_or(MODE_DEFAULT);
+        let optional = v.optional == Some(true);
+        if let Some(secret) = sources.secret(v.secret_name.as_deref().unwrap_or_default(), optional)? {
+            add_keys(&mut payload, secret_data(secret), v.items.as_deref(), mode, optional, "secret")?;
+        }
+    } else if let Some(v) = &volume.downward_api {
+        let mode = v.default_mode.unwrap_or(MODE_DEFAULT);
+        add_fields(&mut payload, v.items.iter().flatten(), downward, mode)?;
+    } else if let Some(v) = &volume.projected {
+        let mode = v.default_mode.unwrap_or(MODE_DEFAULT);
+        for part in v.sources.iter().flatten() {
+            add_projection(&mut payload, part, sources, downward, mode)?;
+        }
+    } else {
+        return Err(Cause::Unsupported { kind: kind_of(volume) });
+    }
+    Ok(payload)
+}
+
+fn add_projection(
+    payload: &mut Payload,
+    part: &VolumeProjection,
+    sources: &Sources,
+    downward: &Downward<'_>,
+    mode: i32,
+) -> Result<(), Cause> {
+    if let Some(p) = &part.config_map {
+        let optional = p.optional == Some(true);
+        if let Some(map) = sources.config_map(&p.name, optional)? {
+            add_keys(payload, config_data(map), p.items.as_deref(), mode, optional, "config")?;
+        }
+    }
+    if let Some(p) = &part.secret {
+        payload.secret = true;
+        let optional = p.optional == Some(true);
+        if let Some(secret) = sources.secret(&p.name, optional)? {
+            add_keys(payload, secret_data(secret), p.items.as_deref(), mode, optional, "secret")?;
+        }
+    }
+    if let Some(p) = &part.downward_api {
+        add_fields(payload, p.items.iter().flatten(), downward, mode)?;
+    }
+    if part.service_account_token.is_some() {
+        return Err(Cause::Unsupported { kind: "projected serviceAccountToken (this cluster issues no tokens yet)" });
+    }
+    if part.cluster_trust_bundle.is_some() {
+        return Err(Cause::Unsupported { kind: "projected clusterTrustBundle" });
+    }
+    if part.pod_certificate.is_some() {
+        return Err(Cause::Unsupported { kind: "projected podCertificate" });
+    }
+    Ok(())
+}
+
+fn config_data(map: &ConfigMap) -> BTreeMap<String, Vec<u8>> {
+    let text = map.data.iter().flatten().map(|(k, v)| (k.clone(), v.clone().into_bytes()));
+    let binary = map.binary_data.iter().flatten().map(|(k, v)| (k.clone(), v.0.clone()));
+    text.chain(binary).collect()
+}
+
+fn secret_data(secret: &Secret) -> BTreeMap<String, Vec<u8>> {
+    secret.data.iter().flatten().map(|(k, v)| (k.clone(), v.0.clone())).collect()
+}
+
+/// All keys under their own names, or the chosen ones where they are wanted.
+fn add_keys(
+    payload: &mut Payload,
+    mut data: BTreeMap<String, Vec<u8>>,
+    items: Option<&[KeyToPath]>,
+    mode: i32,
+    optional: bool,
+    kind: &'static str,
+) -> Result<(), Cause> {
+    let Some(items) = items.filter(|items| !items.is_empty()) else {
+        let mode = permission_bits(mode);
+        payload.files.extend(data.into_iter().map(|(key, bytes)| (key, File { bytes, mode })));
+        return Ok(());
+    };
+    for item in items {
+        let Some(bytes) = data.get_mut(&item.key) else {
+            if optional {
+                continue;
+            }
+            return Err(Cause::NoKey { kind, key: item.key.clone() });
+        };
+        check_path(&item.path)?;
+        let mode = permission_bits(item.mode.unwrap_or(mode));
+        payload.files.insert(item.path.clone(), File { bytes: bytes.clone(), mode });
+    }
+    Ok(())
+}
+
+fn add_fields<'a>(
+    payload: &mut Payload,
+    items: impl Iterator<Item = &'a DownwardAPIVolumeFile>,
+    downward: &Downward<'_>,
+    mode: i32,
+) -> Result<(), Cause> {
+    for item in items {
+        check_path(&item.path)?;
+        let text = match (&item.field_ref, &item.resource_field_ref) {
+            (Some(field), _) => downward.file(&field.field_path)?,
+            (None, Some(resource)) => downward.resource(resource, None)?,
+            (None, None) => String::new(),
+        };
+        let mode = permission_bits(item.mode.unwrap_or(mode));
+        payload.files.insert(item.path.clone(), File { bytes: text.into_bytes(), mode });
+    }
+    Ok(())
+}
+
+fn permission_bits(mode: i32) -> u32 {
+    u32::try_from(mode).unwrap_or(0) & 0o777
+}
+
+/// Validation refuses these; a file of the node is not to depend on that.
+fn check_path(path: &str) -> Result<(), Cause> {
+    let bad = path.is_empty() || path.starts_with('/') || path.split('/').any(|part| part == ".." || part == "..data");
+    if bad { Err(Cause::BadPath { path: path.into() }) } else { Ok(()) }
+}
+
+/// The type of a volume that we do not make, for the message.
+fn kind_of(volume: &Volume) -> &'static str {
+    let kinds = [
+        (volume.persistent_volume_claim.is_some(), "persistentVolumeClaim"),
+        (volume.csi.is_some(), "csi"),
+        (volume.nfs.is_some(), "nfs"),
+        (volume.iscsi.is_some(), "iscsi"),
+        (volume.ephemeral.is_some(), "ephemeral"),
+        (volume.image.is_some(), "image"),
+        (volume.fc.is_some(), "fc"),
+        (volume.flex_volume.is_some(), "flexVolume"),
+    ];
+    kinds.iter().find(|(is, _)| *is).map_or("unknown", |(_, kind)| kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, Pod};
+
+    use super::*;
+
+    #[test]
+    fn config_map_volumes() {
+        let map = ConfigMap {
+            data: Some([("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())].into()),
+            ..Default::default()
+        };
+        let sources = Sources {
+            namespace: "default".into(),
+            config_maps: [("cfg".to_owned(), Ok(Some(Arc::new(map)))), ("gone".to_owned(), Ok(None))].into(),
+            ..Default::default()
+        };
+        let pod = Pod::default();
+        let down = Downward { pod: &pod, pod_addresses: &[], node_addresses: &[], node_allocatable: &BTreeMap::new() };
+        let item = |key: &str, path: &str| KeyToPath { key: key.into(), path: path.into(), mode: Some(0o400) };
+        let look = |name: &str, items: Option<Vec<KeyToPath>>, optional: bool| {
+            let source =
+                ConfigMapVolumeSource { name: name.into(), items, optional: Some(optional), ..Default::default() };
+            let volume = Volume { config_map: Some(source), ..Default::default() };
+            of(&volume, &sources, &down).map(|p| p.files.keys().cloned().collect::<Vec<_>>()).map_err(|e| e.to_string())
+        };
+        let cases = [
+            ("all keys", look("cfg", None, false), Ok(vec!["a", "b"])),
+            ("one, elsewhere", look("cfg", Some(vec![item("a", "x/y")]), false), Ok(vec!["x/y"])),
+            (
+                "a key that is not there",
+                look("cfg", Some(vec![item("z", "z")]), false),
+                Err("references non-existent config key: z"),
+            ),
+            ("the same, optional", look("cfg", Some(vec![item("z", "z")]), true), Ok(vec![])),
+            ("a map that is not there", look("gone", None, false), Err("configmap \"gone\" not found")),
+            ("the same, optional", look("gone", None, true), Ok(vec![])),
+            (
+                "out of the volume",
+                look("cfg", Some(vec![item("a", "../x")]), false),
+                Err("path \"../x\" in the volume must be relative and must not contain \"..\""),
+            ),
+        ];
+        for (why, got, expected) in cases {
+            let expected = expected.map(|l: Vec<&str>| l.into_iter().map(String::from).collect()).map_err(String::from);
+            assert_eq!(got, expected, "{why}");
+        }
+    }
+}
