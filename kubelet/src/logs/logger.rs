@@ -38,6 +38,7 @@ pub fn log_path_from_args() -> Option<PathBuf> {
 
 /// Copies until both streams are at their end. Trouble with the log loses output; it never blocks the container.
 pub fn run(path: &Path) {
+    without_huge_pages();
     for ignored in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE] {
         // SAFETY: ignoring a signal installs no handler. The shim sends SIGTERM before the last output is read.
         let _ = unsafe { signal(ignored, SigHandler::SigIgn) };
@@ -49,6 +50,16 @@ pub fn run(path: &Path) {
     log.open();
     drop(ready);
     copy(stdout, stderr, &mut log);
+}
+
+/// Where the kernel gives huge pages to all, the allocator's first touch costs 4 MiB for each logger. The wish to have none
+/// holds from the next program on, so this one starts itself again, once.
+fn without_huge_pages() {
+    use std::os::unix::process::CommandExt;
+    if nix::sys::prctl::get_thp_disable() == Ok(false) && nix::sys::prctl::set_thp_disable(true).is_ok() {
+        // Returns only if it failed: then this program goes on, larger than it need be.
+        let _ = std::process::Command::new("/proc/self/exe").args(std::env::args_os().skip(1)).exec();
+    }
 }
 
 struct Source {
