@@ -30,6 +30,8 @@ use crate::storage::{Storage, StorageError};
 
 /// All keys of the API stand under this.
 pub(crate) const ROOT: &str = "/registry/";
+/// Reserved node ports stand here: not a kind of the API, yet on a shelf.
+pub(crate) const NODE_PORTS: &str = "corten/nodeports";
 /// How long a read waits for a revision that the cache has not reached; upstream waits as long.
 const CATCH_UP_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -91,6 +93,10 @@ impl Cache {
     }
     pub(crate) fn storage(&self) -> &Arc<dyn Storage> {
         &self.storage
+    }
+    /// Drops snapshots that nobody continued for long.
+    pub(crate) fn release(&self) {
+        self.shelves.iter().for_each(|s| s.release());
     }
     /// Waits until the cache is as new as the store was when this was called.
     pub(crate) async fn catch_up(&self) -> Result<i64, ApiError> {

@@ -6,6 +6,7 @@
 //! `storage` port; reads are served by `cache`.
 
 pub mod admission;
+pub(crate) mod allocate;
 pub mod authn;
 pub mod authz;
 pub mod cache;

@@ -9,6 +9,7 @@ pub mod entry;
 pub mod cells;
 pub mod check;
 pub mod path;
+mod quantities;
 pub mod workload;
 
 pub mod configmap;

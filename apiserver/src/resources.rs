@@ -1,8 +1,10 @@
 //! The one read and write path of all kinds: REST handlers and gRPC services both end here.
 
 mod admit;
+mod advertise;
 mod allocations;
 mod body;
+mod compaction;
 mod create;
 mod delete;
 mod event;
@@ -13,6 +15,7 @@ mod pods;
 mod read;
 mod revise;
 mod scale;
+mod system;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -30,7 +33,7 @@ pub use options::{
     Deleted, FieldValidation, ListOptions, Page, ReadAt, WatchFrom, WatchOptions, WriteOptions, Written,
 };
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::cache::{Cache, api_error};
 use crate::registry::Registry;
@@ -60,14 +63,33 @@ struct Inner {
     cache: Arc<Cache>,
     settings: Settings,
     drain: CancellationToken,
+    /// Ends what runs beside requests.
+    _stop: DropGuard,
+}
+
+#[derive(Clone, Debug)]
+struct Weak(std::sync::Weak<Inner>);
+
+impl Weak {
+    fn upgrade(&self) -> Option<Resources> {
+        Some(Resources { inner: self.0.upgrade()? })
+    }
 }
 
 impl Resources {
     /// Fills the cache and starts what runs beside it. Returns once reads can be served.
     pub async fn start(storage: Arc<dyn Storage>, registry: Registry, settings: Settings) -> Result<Self, ApiError> {
         let cache = Cache::start(storage, &registry).await.map_err(|err| api_error(&err))?;
-        let drain = CancellationToken::new();
-        Ok(Self { inner: Arc::new(Inner { registry, cache, settings, drain }) })
+        let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+        let inner = Inner { registry, cache, settings, drain, _stop: stop.clone().drop_guard() };
+        let resources = Self { inner: Arc::new(inner) };
+        resources.prepare().await?;
+        resources.run_beside(&stop);
+        Ok(resources)
+    }
+    /// For tasks that must not keep the server alive.
+    fn weak(&self) -> Weak {
+        Weak(Arc::downgrade(&self.inner))
     }
     /// The kinds that are served.
     pub fn entries(&self) -> &Registry {

@@ -4,7 +4,7 @@
 //! revision or none does. Implementations: `etcd`, `memory`; both pass `contract`.
 
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 pub mod etcd;
 pub mod memory;
 

@@ -27,7 +27,7 @@ const STAMP: &str = "images.stamp";
 
 /// Makes what is missing through a registry of our own that lives for this command only.
 pub(crate) fn make_all() -> anyhow::Result<()> {
-    if is_made()? {
+    if is_made() {
         println!("  All images are in {} already.", storage_dir().display());
     } else {
         let address = free_loopback_address()?;
@@ -52,7 +52,7 @@ pub(crate) fn ensure(address: &SocketAddr, progress: &Progress) -> anyhow::Resul
     let lock = File::create(storage_dir().join("images.lock"))?;
     let _lock =
         Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| anyhow!("cannot lock the images: {error}"))?;
-    if is_made()? {
+    if is_made() {
         return Ok(());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -70,12 +70,12 @@ pub(crate) fn ensure(address: &SocketAddr, progress: &Progress) -> anyhow::Resul
         progress.done(done as u64 + 1);
     }
     fs::remove_dir_all(storage_dir().join("work")).context("cannot remove the images' working directory")?;
-    fs::write(storage_dir().join(STAMP), catalog::recipe()?).context("cannot write the images' stamp")
+    fs::write(storage_dir().join(STAMP), catalog::recipe()).context("cannot write the images' stamp")
 }
 
-fn is_made() -> anyhow::Result<bool> {
+fn is_made() -> bool {
     let stamp = fs::read_to_string(storage_dir().join(STAMP)).unwrap_or_default();
-    Ok(storage_dir().join("registry").is_dir() && stamp == catalog::recipe()?)
+    storage_dir().join("registry").is_dir() && stamp == catalog::recipe()
 }
 
 async fn push(address: &SocketAddr, image: &Image, tag: &str, layer: &layer::Layer) -> anyhow::Result<()> {

@@ -88,7 +88,11 @@ impl TestLab {
 
 impl Drop for TestLab {
     fn drop(&mut self) {
-        self.run(&["down"]);
+        let down = String::from_utf8_lossy(&self.run(&["down"]).stdout).into_owned();
+        // `down` says where it keeps the last logs; nobody reads those of sleepers.
+        if let Some((_, logs)) = down.trim_end().rsplit_once("the last logs are in ") {
+            fs::remove_dir_all(logs).ok();
+        }
         fs::remove_dir_all(&self.bin).ok();
     }
 }

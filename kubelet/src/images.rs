@@ -129,7 +129,7 @@ pub enum ImageError {
 }
 
 /// An error with its causes, in one line: these errors are shared between callers, and sources cannot be cloned.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {

@@ -1,6 +1,19 @@
 //! The kubelet's own server on 10250: gRPC for the apiserver, plain HTTPS for those who watch the node.
 
+mod forward;
+mod listen;
+mod node;
+mod stats;
+mod tls;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::cgroup::Hierarchy;
+use crate::runtime::Runtime;
+
+pub use listen::serve;
 
 /// A container of a pod as the server needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,4 +56,42 @@ pub trait Pods: Send + Sync {
 
     /// A v1 PodList as JSON, for `/pods`.
     fn pod_list_json(&self) -> Vec<u8>;
+}
+
+/// What the server listens on and answers from.
+#[derive(Clone)]
+pub struct Server {
+    pub node_name: String,
+    pub listen: SocketAddr,
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+    /// Who clients' certificates must be signed by.
+    pub client_ca_file: PathBuf,
+    pub pods: Arc<dyn Pods>,
+    pub runtime: Arc<dyn Runtime>,
+    pub hierarchy: Hierarchy,
+    /// `--cgroup-root`: what the node as a whole has used.
+    pub cgroup_root: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    #[error("reading {}: give a readable PEM file", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{} holds no usable {what}", path.display())]
+    Pem { path: PathBuf, what: &'static str },
+    #[error("the server's certificate, key and client CA do not go together")]
+    Tls(#[from] rustls::Error),
+    #[error("the client CA cannot be used")]
+    Verifier(#[from] rustls::server::VerifierBuilderError),
+    #[error("listening on {address}: is another kubelet running?")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
 }

@@ -39,7 +39,10 @@ async fn keeps_the_contract(runtime: &dyn Runtime, pods: &Specs) {
     let listed = runtime.list().await.unwrap();
     assert_eq!((listed.sandboxes.len(), listed.containers.len()), (1, 1));
     let container = &listed.containers[0];
-    assert_eq!((container.pod_uid.as_str(), container.name.as_str(), &container.sandbox_id), ("u1", "web", &sandbox));
+    assert_eq!(
+        (container.pod_uid.as_str(), container.name.as_str(), &container.sandbox_id),
+        (pods.uid("u1").as_str(), "web", &sandbox)
+    );
     assert_eq!(container.labels, spec.labels, "labels come back as they were given");
     assert_eq!(runtime.stats().await.unwrap().len(), 1);
 

@@ -8,7 +8,7 @@ use imbl::OrdSet;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use super::{ByKey, Item, ROOT, too_old};
+use super::{ByKey, Item, NODE_PORTS, ROOT, too_old};
 use crate::registry::{Field, Registry};
 use crate::resources::EventKind;
 use crate::storage::{Change, Listed};
@@ -62,7 +62,7 @@ struct State {
 
 /// One shelf for each prefix in the store, in order of the prefix. Kinds that are stored as another share its shelf.
 pub(super) fn of(registry: &Registry) -> Vec<Arc<Shelf>> {
-    let mut prefixes: Vec<&str> = registry.iter().map(|e| e.store_prefix()).collect();
+    let mut prefixes: Vec<&str> = registry.iter().map(|e| e.store_prefix()).chain([NODE_PORTS]).collect();
     prefixes.sort_unstable();
     prefixes.dedup();
     let shelf = |prefix: &str| {

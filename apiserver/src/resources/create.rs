@@ -109,7 +109,7 @@ impl Resources {
         let mut taken = Taken::new();
         for _ in 0..ALLOCATE_TRIES {
             let mut object = object.boxed_clone();
-            let also = self.allocate_for_create(place, &mut *object, &taken)?;
+            let also = self.allocate_for_create(place, &mut *object, &taken).await?;
             let (json, value) = encoded(place, &mut *object)?;
             if options.dry_run {
                 let exists = place.shelf.get(&place.short_key(&target.namespace, &name)).is_some();

@@ -40,7 +40,7 @@ impl Resources {
                 warnings = self.admit_delete(user, place, target, &*current.object)?;
                 let step = step(place.entry, &*current.object, &how, now());
                 Ok(match step {
-                    Step::Remove => Decision::Remove { also: self.release_for_delete(place, &*current.object) },
+                    Step::Remove => Decision::Remove { also: self.release_for_delete(&*current.object) },
                     Step::Keep => Decision::Keep,
                     Step::Mark(object) => Decision::Store { object, also: Vec::new() },
                 })

@@ -94,7 +94,11 @@ impl Resources {
                     current = Some(item_of(place, short, &stored)?);
                     fresh = true;
                 }
-                Outcome::Refused { index, .. } => taken.extend(writes.keys.into_iter().nth(index)),
+                Outcome::Refused { index, .. } => {
+                    taken.extend(writes.keys.into_iter().nth(index));
+                    // The reservation that the cache showed is an old one.
+                    self.inner.cache.catch_up().await?;
+                }
             }
         }
         Err(place.conflict(short.rsplit('/').next().unwrap_or(short), "too many writers; please try again"))

@@ -148,7 +148,7 @@ impl Resources {
         }
         place.valid(&target.name, problems)?;
         if super::delete::is_finished(entry, &*object) {
-            return Ok(Decision::Remove { also: self.release_for_delete(place, old) });
+            return Ok(Decision::Remove { also: self.release_for_delete(old) });
         }
         let also = self.allocate_for_update(place, &mut *object, old, taken)?;
         Ok(Decision::Store { object, also })

@@ -60,7 +60,7 @@ pub fn decide(seen: &Observed<'_>) -> Decision {
     let after = if is_lost { unknown(seen, &before) } else { before.clone() };
     let (wanted, postponed) = wanted_taints(seen, &after);
     let had = taints(seen.node);
-    let leaves = |list: &[Taint]| list.iter().any(|t| is_eviction(t));
+    let leaves = |list: &[Taint]| list.iter().any(is_eviction);
     let wake_at = [(!is_lost).then_some(lost_at), postponed].into_iter().flatten().min();
     Decision {
         begins_eviction: leaves(&wanted) && !leaves(had),

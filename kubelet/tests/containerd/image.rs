@@ -9,20 +9,20 @@ use sha2::Digest;
 
 const PROGRAMS: &[&str] = &["sh", "cat", "sleep", "echo", "id", "head", "env", "ls", "tail", "stty"];
 
-pub struct Image {
-    pub manifest: Vec<u8>,
-    pub index: Vec<u8>,
+pub(crate) struct Image {
+    pub(crate) manifest: Vec<u8>,
+    pub(crate) index: Vec<u8>,
     /// Config and layers.
-    pub blobs: Vec<Vec<u8>>,
+    pub(crate) blobs: Vec<Vec<u8>>,
 }
 
-pub fn digest(bytes: &[u8]) -> String {
+pub(crate) fn digest(bytes: &[u8]) -> String {
     let hex: String = sha2::Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
     format!("sha256:{hex}")
 }
 
 /// Two layers: the programs, and `/etc`.
-pub fn build() -> Image {
+pub(crate) fn build() -> Image {
     let mut programs = tar::Builder::new(Vec::new());
     for (from, to) in files() {
         programs.append_path_with_name(from, to.strip_prefix("/").unwrap()).unwrap();

@@ -11,15 +11,15 @@ use tempfile::TempDir;
 const NOT_OVERLAY: &[&str] = &["/var/tmp", "/tmp", "/dev/shm"];
 const READY_MAX: Duration = Duration::from_secs(20);
 
-pub struct Node {
-    pub dir: TempDir,
+pub(crate) struct Node {
+    pub(crate) dir: TempDir,
     containerd: Option<Child>,
-    pub registry: SocketAddr,
+    pub(crate) registry: SocketAddr,
 }
 
 impl Node {
     /// `None`, with a word on stderr, where this cannot be: not root, no containerd.
-    pub async fn start() -> Option<Self> {
+    pub(crate) async fn start() -> Option<Self> {
         if !nix::unistd::geteuid().is_root() || Command::new("containerd").arg("--version").output().is_err() {
             eprintln!("skipped: needs root and containerd");
             return None;
@@ -32,11 +32,11 @@ impl Node {
         Some(node)
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn start_containerd(&mut self) {
+    pub(crate) fn start_containerd(&mut self) {
         let config = self.path("containerd.toml");
         std::fs::write(
             &config,
@@ -66,7 +66,7 @@ impl Node {
     }
 
     /// As `kill -9`.
-    pub fn crash_containerd(&mut self) {
+    pub(crate) fn crash_containerd(&mut self) {
         let mut child = self.containerd.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();

@@ -17,33 +17,39 @@ use futures::stream::BoxStream;
 
 use super::node::Node;
 
-pub const SIGKILL: u32 = 9;
-pub const SIGTERM: u32 = 15;
+pub(crate) const SIGKILL: u32 = 9;
+pub(crate) const SIGTERM: u32 = 15;
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-pub struct Pods {
-    pub runtime: Containerd,
-    pub images: ContainerdImages,
+pub(crate) struct Pods {
+    pub(crate) runtime: Containerd,
+    pub(crate) images: ContainerdImages,
     specs: Specs,
 }
 
 /// What every pod of one test has in common.
 #[derive(Clone)]
-pub struct Specs {
+pub(crate) struct Specs {
     image: ImageHandle,
     dir: PathBuf,
     cgroup: String,
 }
 
 impl Specs {
-    pub fn of_fake(dir: &Path) -> Self {
+    pub(crate) fn of_fake(dir: &Path) -> Self {
         Self { image: ImageHandle::default(), dir: dir.into(), cgroup: "/fake".into() }
     }
 
+    /// runc knows containers by their ids alone, whichever containerd made them: so no two tests share a uid.
+    pub(crate) fn uid(&self, uid: &str) -> String {
+        let cgroup = self.cgroup.trim_start_matches('/').to_ascii_lowercase();
+        format!("{uid}-{cgroup}")
+    }
+
     /// The host's network: pods of the runtime's tests have no address.
-    pub fn sandbox(&self, uid: &str) -> SandboxSpec {
+    pub(crate) fn sandbox(&self, uid: &str) -> SandboxSpec {
         SandboxSpec {
-            pod_uid: uid.into(),
+            pod_uid: self.uid(uid),
             namespace: "default".into(),
             name: "web".into(),
             attempt: 0,
@@ -58,7 +64,7 @@ impl Specs {
         }
     }
 
-    pub fn container(&self, name: &str, command: &[&str]) -> ContainerSpec {
+    pub(crate) fn container(&self, name: &str, command: &[&str]) -> ContainerSpec {
         ContainerSpec {
             name: name.into(),
             attempt: 0,
@@ -89,7 +95,7 @@ impl std::ops::Deref for Pods {
 }
 
 impl Pods {
-    pub fn without_image(node: &Node) -> Self {
+    pub(crate) fn without_image(node: &Node) -> Self {
         let config = Config {
             socket: node.path("containerd.sock"),
             state_dir: node.path("runtime"),
@@ -103,7 +109,7 @@ impl Pods {
         Self { runtime, images, specs }
     }
 
-    pub async fn of(node: &Node) -> Self {
+    pub(crate) async fn of(node: &Node) -> Self {
         let mut pods = Self::without_image(node);
         let request = ImageRequest { image: "corten-test".into(), policy: PullPolicy::IfNotPresent, auth: Vec::new() };
         pods.specs.image = pods.images.ensure(&request).await.unwrap().handle;
@@ -111,18 +117,18 @@ impl Pods {
     }
 
     /// As a kubelet that was started again.
-    pub fn again(node: &Node, before: &Pods) -> Self {
+    pub(crate) fn again(node: &Node, before: &Pods) -> Self {
         Self { specs: before.specs.clone(), ..Self::without_image(node) }
     }
 
-    pub async fn run(&self, sandbox: &str, spec: &ContainerSpec) -> String {
+    pub(crate) async fn run(&self, sandbox: &str, spec: &ContainerSpec) -> String {
         let id = self.runtime.create_container(sandbox, spec).await.unwrap();
         self.runtime.start_container(&id).await.unwrap();
         id
     }
 
     /// Two containers in a network namespace of their own.
-    pub async fn run_pod(&self, uid: &str) {
+    pub(crate) async fn run_pod(&self, uid: &str) {
         let path = self.specs.dir.join("netns").join(uid);
         let mut sandbox = self.sandbox(uid);
         sandbox.network = Network::Pod { netns: path.clone() };
@@ -136,7 +142,7 @@ impl Pods {
     }
 
     /// Leaves nothing behind.
-    pub async fn clean(&self) {
+    pub(crate) async fn clean(&self) {
         let all = self.runtime.list().await.unwrap();
         futures::future::join_all(all.sandboxes.iter().map(|s| self.runtime.remove_sandbox(&s.id))).await;
         let left = self.runtime.list().await.unwrap();
@@ -150,11 +156,11 @@ impl Pods {
     }
 }
 
-pub fn shell(script: &str) -> Vec<String> {
+pub(crate) fn shell(script: &str) -> Vec<String> {
     ["sh", "-c", script].map(str::to_owned).into()
 }
 
-pub fn mount(host_path: &Path, container_path: &str) -> Mount {
+pub(crate) fn mount(host_path: &Path, container_path: &str) -> Mount {
     Mount {
         host_path: host_path.into(),
         container_path: container_path.into(),
@@ -163,13 +169,13 @@ pub fn mount(host_path: &Path, container_path: &str) -> Mount {
     }
 }
 
-pub async fn state(runtime: &dyn Runtime, id: &str) -> Option<State> {
+pub(crate) async fn state(runtime: &dyn Runtime, id: &str) -> Option<State> {
     let listed = runtime.list().await.unwrap().containers;
     listed.into_iter().find(|c| c.id == id).map(|c| c.state)
 }
 
 /// Waits for the end of one container.
-pub async fn exit_of(events: &mut BoxStream<'static, Event>, id: &str) -> Exit {
+pub(crate) async fn exit_of(events: &mut BoxStream<'static, Event>, id: &str) -> Exit {
     let mut seen = Vec::new();
     let wait = async {
         while let Some(event) = events.next().await {
@@ -188,7 +194,7 @@ pub async fn exit_of(events: &mut BoxStream<'static, Event>, id: &str) -> Exit {
     }
 }
 
-pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+pub(crate) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let deadline = Instant::now() + WAIT_MAX;
     while !holds().await {
         assert!(Instant::now() < deadline, "waited for: {what}");
@@ -197,13 +203,13 @@ pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
 }
 
 #[derive(Default)]
-pub struct Log {
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Log {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// The log once its logger has seen the end of an ended container's output, or as far as it is.
-pub async fn log(spec: &ContainerSpec) -> Log {
+pub(crate) async fn log(spec: &ContainerSpec) -> Log {
     let (tx, mut rx) = tokio::sync::mpsc::channel(16);
     let path = spec.log_path.clone();
     let reader = tokio::spawn(async move { logs::read(&path, &LogOptions::default(), || false, &tx).await });

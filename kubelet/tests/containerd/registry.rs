@@ -14,13 +14,19 @@ use super::image::{Image, digest};
 /// `user:password`.
 const SECRET: &str = "Basic dXNlcjpwYXNzd29yZA==";
 
-pub async fn serve(image: Image) -> SocketAddr {
-    let app =
-        Router::new().route("/v2/", axum::routing::get(|| async { "" })).fallback(any).with_state(Arc::new(image));
+pub(crate) async fn serve(image: Image) -> SocketAddr {
+    let app = Router::new().route("/v2/", axum::routing::get(ping)).fallback(any).with_state(Arc::new(image));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
     address
+}
+
+/// As real registries do: here a client learns how it could say who it is.
+async fn ping(headers: HeaderMap) -> Response {
+    let status = if headers.contains_key("authorization") { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+    let challenge = "Basic realm=\"test\"";
+    Response::builder().status(status).header("www-authenticate", challenge).body(Body::empty()).unwrap()
 }
 
 async fn any(State(image): State<Arc<Image>>, headers: HeaderMap, uri: http::Uri) -> Response {

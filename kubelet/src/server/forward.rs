@@ -1,0 +1,77 @@
+//! Port-forward: a TCP connection to a port of the pod, opened from inside its network namespace.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use corten_proto::node::{PortForwardInput, PortForwardOutput, port_forward_input};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+
+use crate::network::netns;
+
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+const CHUNK_BYTES: usize = 32 * 1024;
+
+/// To the pod's own loopback, as its containers see it. `netns: None` is the node's.
+pub(super) async fn connect(netns: Option<PathBuf>, port: u16) -> io::Result<TcpStream> {
+    let open = move || {
+        let connect = || {
+            let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            std::net::TcpStream::connect_timeout(&v4, CONNECT_MAX).or_else(|why| {
+                std::net::TcpStream::connect_timeout(&(Ipv6Addr::LOCALHOST, port).into(), CONNECT_MAX).map_err(|_| why)
+            })
+        };
+        match netns {
+            Some(path) => netns::inside(&path, connect),
+            None => connect(),
+        }
+    };
+    let socket = tokio::task::spawn_blocking(open).await.map_err(io::Error::from)??;
+    socket.set_nonblocking(true)?;
+    let socket = TcpStream::from_std(socket)?;
+    socket.set_nodelay(true)?;
+    Ok(socket)
+}
+
+/// Both ways until both sides have closed, or the client is gone.
+pub(super) async fn copy(
+    socket: TcpStream,
+    mut requests: Streaming<PortForwardInput>,
+    replies: mpsc::Sender<Result<PortForwardOutput, Status>>,
+) {
+    let (mut from_pod, mut to_pod) = socket.into_split();
+    let up = async {
+        while let Ok(Some(message)) = requests.message().await {
+            match message.input {
+                Some(port_forward_input::Input::Data(data)) => to_pod.write_all(&data).await?,
+                Some(port_forward_input::Input::Close(true)) => break,
+                Some(port_forward_input::Input::Start(_) | port_forward_input::Input::Close(false)) | None => {}
+            }
+        }
+        to_pod.shutdown().await
+    };
+    let down = async {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            let count = from_pod.read(&mut chunk).await?;
+            if count == 0 {
+                return Ok::<_, io::Error>(());
+            }
+            let data = Bytes::copy_from_slice(&chunk[..count]);
+            if replies.send(Ok(PortForwardOutput { data })).await.is_err() {
+                return Ok(());
+            }
+        }
+    };
+    let gone = replies.closed();
+    tokio::select! {
+        // Either side failing ends the connection; the client sees the stream end.
+        _ = async { tokio::try_join!(up, down) } => {}
+        () = gone => {}
+    }
+}

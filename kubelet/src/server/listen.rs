@@ -1,0 +1,121 @@
+//! Accepts connections: TLS, who it is, then gRPC or plain HTTPS by what the request is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use corten_proto::node::node_server::NodeServer;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::node::NodeService;
+use super::{Server, ServerError, stats, tls};
+
+/// More at once are left waiting in the kernel's queue.
+const CONNECTIONS_MAX: usize = 256;
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Serves until `stop` is cancelled. Returns early only when it cannot listen at all.
+pub async fn serve(server: Server, stop: CancellationToken) -> Result<(), ServerError> {
+    // Bad files are an error now, not at the first connection.
+    tls::config(&server)?;
+    let address = server.listen;
+    let listener = TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })?;
+    tracing::info!(%address, "serving logs, exec, attach, port-forward and statistics");
+    let server = Arc::new(server);
+    let router = router(&server);
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return Ok(()),
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (server, router, stop) = (server.clone(), router.clone(), stop.clone());
+                tokio::spawn(async move {
+                    connection(stream, &server, router, stop).await;
+                    drop(place);
+                });
+            }
+            // Out of descriptors, or the client went away before we came.
+            Err(why) => {
+                tracing::warn!(%why, "a connection was not accepted");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, server: &Server, router: Router, stop: CancellationToken) {
+    let config = match tls::config(server) {
+        Ok(config) => config,
+        Err(why) => return tracing::error!(%why, "the server's files cannot be used any more"),
+    };
+    // Terminals are typed at: small packets go at once.
+    let _ = stream.set_nodelay(true);
+    let stream = match tokio::time::timeout(HANDSHAKE_MAX, TlsAcceptor::from(config).accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(why)) => return tracing::debug!(%why, "a client without a certificate of ours"),
+        Err(_) => return,
+    };
+    let certificates = stream.get_ref().1.peer_certificates();
+    let allowed = certificates.and_then(|all| all.first()).is_some_and(tls::may_call);
+    let router = if allowed { router } else { Router::new().fallback(forbidden) };
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_MAX);
+    builder.http2().timer(TokioTimer::new());
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::select! {
+        served = serving => if let Err(why) = served {
+            tracing::debug!(why = %why, "a connection ended badly");
+        },
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn forbidden() -> Response {
+    (StatusCode::FORBIDDEN, "Forbidden: only the apiserver and system:masters may ask a kubelet\n").into_response()
+}
+
+fn router(server: &Arc<Server>) -> Router {
+    let plain = Router::new()
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/pods", get(pods))
+        .route("/stats/summary", get(summary))
+        .route("/metrics/resource", get(metrics))
+        .with_state(server.clone());
+    tonic::service::Routes::from(plain)
+        .add_service(NodeServer::new(NodeService::new(server.clone())))
+        .into_axum_router()
+}
+
+async fn pods(State(server): State<Arc<Server>>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], server.pods.pod_list_json()).into_response()
+}
+
+async fn summary(State(server): State<Arc<Server>>) -> Response {
+    match stats::summary(&server).await {
+        Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
+        Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")).into_response(),
+    }
+}
+
+async fn metrics(State(server): State<Arc<Server>>) -> Response {
+    match stats::resource_metrics(&server).await {
+        Ok(text) => ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+        Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")).into_response(),
+    }
+}
