@@ -14,6 +14,8 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::patch;
+
 use super::system::{itself, target};
 use super::{ListOptions, ReadAt, Resources, Weak, WriteOptions};
 
@@ -132,7 +134,8 @@ async fn put(
     resources.make(&collection, object.clone()).await?;
     let json = Bytes::from(object.to_string());
     let one = target(group, plural, namespace, name);
-    resources.update(&itself(), &one, json, WriteOptions::default()).await.map(drop)
+    let done = resources.patch(&itself(), &one, patch::Kind::Merge, json, WriteOptions::default()).await;
+    done.map(drop)
 }
 
 fn endpoints(alive: &BTreeSet<SocketAddr>) -> Value {

@@ -78,6 +78,11 @@ fn reservation(claim: Claim, namespace: &str, name: &str) -> Result<Bytes, ApiEr
     Ok(json.map_err(ApiError::internal)?.into())
 }
 
+/// Whether anything is ever reserved for an object of this kind.
+pub(super) fn concerns(object: &dyn AnyObject) -> bool {
+    object.as_any().is::<Service>()
+}
+
 impl Resources {
     fn ranges(&self) -> Ranges {
         Ranges { cidr: self.inner.settings.service_cidr, ports: self.inner.settings.node_ports.clone() }
@@ -93,7 +98,7 @@ impl Resources {
         object: &mut dyn AnyObject,
         taken: &Taken,
     ) -> Result<Vec<Write>, ApiError> {
-        if !object.as_any().is::<Service>() {
+        if !concerns(object) {
             return Ok(Vec::new());
         }
         let mut first = object.boxed_clone();

@@ -1,12 +1,12 @@
 //! The write path of new objects.
 
 use bytes::Bytes;
-use corten_api::{ApiError, Problems, Reason, names};
+use corten_api::{ApiError, Problems, Reason, Scope, names};
 
 use super::meta::{self, Rules};
 use super::place::{Place, no_such_method};
 use super::revise::{Taken, encoded};
-use super::{Resources, WriteOptions, Written, body, pods};
+use super::{Resources, WriteOptions, Written, allocations, body, pods};
 use crate::cache::{api_error, with_revision};
 use crate::registry::{AnyObject, Entry};
 use crate::request::{Target, User};
@@ -57,29 +57,28 @@ impl Resources {
         if meta.resource_version.as_deref().is_some_and(|v| !v.is_empty() && v != "0") {
             return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
         }
+        if entry.scope() == Scope::Namespaced && target.namespace.is_empty() {
+            return Err(ApiError::bad_request("an empty namespace may not be set during creation"));
+        }
         meta::settle_namespace(meta, &target.namespace, entry.scope())?;
         meta::begin(meta, rules(entry), uuid::Uuid::new_v4().to_string(), meta::now());
-        let base =
-            meta.generate_name.clone().filter(|b| !b.is_empty() && meta.name.as_deref().unwrap_or_default().is_empty());
-        for _ in 0..if base.is_some() { GENERATE_TRIES } else { 1 } {
+        let unnamed = meta.name.as_deref().unwrap_or_default().is_empty();
+        let Some(base) = meta.generate_name.clone().filter(|base| unnamed && !base.is_empty()) else {
+            let name = meta.name.clone().unwrap_or_default();
+            let written = self.try_create(user, place, target, object, options).await?;
+            return written.ok_or_else(|| place.already_exists(&name));
+        };
+        for _ in 0..GENERATE_TRIES {
             let mut object = object.boxed_clone();
-            if let Some(base) = &base {
-                object.meta_mut().name = Some(names::generate(base));
-            }
+            object.meta_mut().name = Some(names::generate(&base));
             if let Some(written) = self.try_create(user, place, target, object, options).await? {
                 return Ok(written);
             }
         }
-        match base {
-            None => Err(place.already_exists(object.meta().name.as_deref().unwrap_or_default())),
-            Some(base) => {
-                let why = format!(
-                    "{} {base:?} already exists, the server was not able to generate a unique name for the object",
-                    corten_api::error::qualified(entry.plural(), entry.group())
-                );
-                Err(ApiError::new(Reason::AlreadyExists, why))
-            }
-        }
+        let what = corten_api::error::qualified(entry.plural(), entry.group());
+        let why =
+            format!("{what} {base:?} already exists, the server was not able to generate a unique name for the object");
+        Err(ApiError::new(Reason::AlreadyExists, why))
     }
 
     /// `None`: the name is taken.
@@ -105,26 +104,42 @@ impl Resources {
         entry.validate(&*object, &mut problems);
         place.valid(&name, problems)?;
 
-        let key = place.store_key(&place.short_key(&target.namespace, &name));
+        let object = self.store_new(place, target, object, options.dry_run).await?;
+        Ok(object.map(|object| Written { object, existed: false, warnings }))
+    }
+
+    /// Writes a finished object, with what is allocated for it. `None`: the name is taken.
+    async fn store_new(
+        &self,
+        place: Place<'_>,
+        target: &Target,
+        mut object: Box<dyn AnyObject>,
+        dry_run: bool,
+    ) -> Result<Option<Bytes>, ApiError> {
+        let name = object.meta().name.clone().unwrap_or_default();
+        let short = place.short_key(&target.namespace, &name);
+        // As its author wants it: for another try, when others were faster with what was allocated.
+        let wanted = allocations::concerns(&*object).then(|| object.boxed_clone());
         let mut taken = Taken::new();
         for _ in 0..ALLOCATE_TRIES {
-            let mut object = object.boxed_clone();
             let also = self.allocate_for_create(place, &mut *object, &taken).await?;
             let (json, value) = encoded(place, &mut *object)?;
-            if options.dry_run {
-                let exists = place.shelf.get(&place.short_key(&target.namespace, &name)).is_some();
-                return Ok((!exists).then_some(Written { object: json, existed: false, warnings }));
+            if dry_run {
+                return Ok(place.shelf.get(&short).is_none().then_some(json));
             }
-            let mut writes = vec![Write::Create { key: key.clone(), value, ttl_secs: entry.ttl_secs() }];
+            let (key, ttl_secs) = (place.store_key(&short), place.entry.ttl_secs());
+            let mut writes = vec![Write::Create { key, value, ttl_secs }];
+            let reserved: Vec<String> = also.iter().map(|w| w.key().to_owned()).collect();
             writes.extend(also);
-            let keys: Vec<String> = writes.iter().map(|w| w.key().to_owned()).collect();
             match self.inner.cache.storage().commit(writes).await.map_err(|err| api_error(&err))? {
                 Outcome::Committed { revision } => {
-                    let object = with_revision(&json, revision).map_err(ApiError::internal)?;
-                    return Ok(Some(Written { object, existed: false, warnings }));
+                    return with_revision(&json, revision).map(Some).map_err(ApiError::internal);
                 }
                 Outcome::Refused { index: 0, .. } => return Ok(None),
-                Outcome::Refused { index, .. } => taken.extend(keys.into_iter().nth(index)),
+                Outcome::Refused { index, .. } => taken.extend(reserved.into_iter().nth(index - 1)),
+            }
+            if let Some(wanted) = &wanted {
+                object = wanted.boxed_clone();
             }
         }
         Err(place.conflict(&name, "others took what was allocated for it; please try again"))

@@ -23,6 +23,9 @@ impl Resources {
         if !target.subresource.is_empty() && !entry.subresources().contains(&&*target.subresource) {
             return Err(no_such_path());
         }
+        if entry.scope() == Scope::Namespaced && target.namespace.is_empty() && !target.name.is_empty() {
+            return Err(ApiError::bad_request("an empty namespace may not be set when a resource name is provided"));
+        }
         self.place_of(entry)
     }
     pub(super) fn place_of<'a>(&'a self, entry: &'a dyn Entry) -> Result<Place<'a>, ApiError> {
