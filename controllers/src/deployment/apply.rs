@@ -23,15 +23,8 @@ impl Controller {
                 Action::Revise(revision) => self.revise(&seen.deployment, &revision).await,
                 Action::WriteStatus(status) => self.write_status(&seen.deployment, status).await,
             };
-            match done {
-                Ok(()) => {}
-                // Decided on what is no longer so: the newer state comes by watch and asks for the next look.
-                Err(err) if err.is(Reason::Conflict) || err.is(Reason::NotFound) => {
-                    info!(deployment = %seen.deployment.key(), %err, "overtaken; looking again");
-                    return Err(err);
-                }
-                Err(err) => return Err(err),
-            }
+            // A Conflict or NotFound, too: it was decided on what is no longer so, and has to be again.
+            done?;
         }
         Ok(decision.wake_after.map_or(Next::Done, Next::After))
     }
@@ -78,7 +71,7 @@ impl Controller {
 
     async fn refresh(&self, set: &ReplicaSet) -> Result<(), ApiError> {
         let body = json!({
-            "metadata": {"resourceVersion": set.metadata.resource_version, "annotations": set.metadata.annotations},
+            "metadata": {"uid": set.uid(), "annotations": set.metadata.annotations},
             "spec": {"minReadySeconds": set.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0)},
         });
         self.patch_set(set, body).await
@@ -87,10 +80,7 @@ impl Controller {
     async fn scale(&self, seen: &Observed, set: &ReplicaSet, to: i32) -> Result<(), ApiError> {
         let from = size(set);
         let body = json!({
-            "metadata": {
-                "resourceVersion": set.metadata.resource_version,
-                "annotations": size_annotations(&seen.deployment),
-            },
+            "metadata": {"uid": set.uid(), "annotations": size_annotations(&seen.deployment)},
             "spec": {"replicas": to},
         });
         self.patch_set(set, body).await?;
@@ -100,13 +90,11 @@ impl Controller {
     }
 
     async fn note_size(&self, seen: &Observed, set: &ReplicaSet) -> Result<(), ApiError> {
-        let body = json!({"metadata": {
-            "resourceVersion": set.metadata.resource_version,
-            "annotations": size_annotations(&seen.deployment),
-        }});
+        let body = json!({"metadata": {"uid": set.uid(), "annotations": size_annotations(&seen.deployment)}});
         self.patch_set(set, body).await
     }
 
+    /// By uid and not by resourceVersion: the ReplicaSet's status changes all the time, and has no part in this.
     async fn patch_set(&self, set: &ReplicaSet, body: serde_json::Value) -> Result<(), ApiError> {
         let written = self.context.client.patch::<ReplicaSet>(&set.key(), "", Patch::Merge(body)).await?;
         self.saw_set(written.revision()).await;

@@ -4,7 +4,6 @@ use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, 
 use corten_api::{ApiError, Reason};
 use corten_client::{Next, Patch};
 use serde_json::json;
-use tracing::info;
 
 use super::Controller;
 use super::decide::{Action, Dependent, ORPHAN, Policy};
@@ -18,7 +17,7 @@ impl Controller {
         let done = match action {
             Action::Keep => Ok(()),
             Action::Delete(policy) => {
-                info!(kind = kind.kind(), object = %id.key, ?policy, "its owners are gone");
+                tracing::debug!(kind = kind.kind(), object = %id.key, ?policy, "its owners are gone: it goes too");
                 kind.delete(client, &id.key, &options(object, policy)).await
             }
             Action::Disown(uids) => self.disown(id, &object.uid, &uids).await,
