@@ -21,6 +21,7 @@ use crate::place::{Facts, Place, STARTS_AT_ONCE};
 use crate::pods::{self, News, Table};
 use crate::runtime::containerd::{Config as RuntimeConfig, Containerd};
 use crate::runtime::{Runtime, RuntimeError};
+use crate::server::{self, Server, ServerError};
 use crate::status_writer::StatusWriter;
 use crate::{node, static_pods};
 
@@ -43,6 +44,10 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    #[error("the kubelet's server cannot start")]
+    Server(#[from] ServerError),
+    #[error("cannot serve on --metrics-address")]
+    Metrics(#[source] std::io::Error),
     #[error("cannot find our own program, which writes the containers' logs")]
     OwnProgram(#[source] std::io::Error),
 }
@@ -65,6 +70,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
     let machine = Machine::read(&config.root_dir);
     let api = ApiCluster::new(&client, &config.node_name, &stop);
     let cluster: Arc<dyn Cluster> = Arc::new(api);
+    let hierarchy = Hierarchy::detect()?;
     let statuses = StatusWriter::new();
     statuses.start(&cluster, &stop);
     let place = Arc::new(Place {
@@ -72,12 +78,16 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
         runtime: Arc::clone(&runtime),
         images: Arc::clone(&images),
         network: Arc::clone(&network),
-        cgroups: Some(Arc::new(Hierarchy::detect()?)),
+        cgroups: Some(Arc::new(hierarchy.clone())),
         cluster,
         statuses,
         starts: Semaphore::new(STARTS_AT_ONCE),
     });
     let table = Table::default();
+    let server = tokio::spawn(server::serve(server_of(&config, &place, &table, hierarchy), stop.clone()));
+    if let Some(address) = config.client.metrics_address {
+        corten_client::health::Health::new().serve(address, &stop).await.map_err(StartError::Metrics)?;
+    }
     let agent = NodeAgent {
         client: client.clone(),
         identity: identity(&config),
@@ -99,8 +109,25 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
     }
     watch_pods(&client, &config.node_name, news, &stop);
     info!(node = config.node_name, "the kubelet has started");
-    stop.cancelled().await;
-    Ok(())
+    // The server ends before `stop` only when it could not begin.
+    match server.await {
+        Ok(ended) => ended.map_err(StartError::from),
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+fn server_of(config: &Config, place: &Place, table: &Table, hierarchy: Hierarchy) -> Server {
+    Server {
+        node_name: config.node_name.clone(),
+        listen: config.listen,
+        cert_file: config.server_cert_file.clone(),
+        key_file: config.server_key_file.clone(),
+        client_ca_file: config.client_ca_file.clone(),
+        pods: Arc::new(table.clone()),
+        runtime: Arc::clone(&place.runtime),
+        hierarchy,
+        cgroup_root: config.cgroup_root.clone(),
+    }
 }
 
 fn facts(config: &Config, machine: &Machine) -> Facts {
