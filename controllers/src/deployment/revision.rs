@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use corten_api::Object;
 use corten_api::k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use corten_api::k8s_openapi::api::core::v1::PodTemplateSpec;
+use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use corten_api::names::{fnv32a, safe_encode};
-use corten_api::{Object, k8s_openapi};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
 pub const HASH_LABEL: &str = "pod-template-hash";
 pub const REVISION: &str = "deployment.kubernetes.io/revision";
