@@ -10,6 +10,8 @@ mod item;
 mod newest;
 mod scan;
 mod shelf;
+#[cfg(test)]
+mod tests;
 mod watcher;
 
 use std::sync::Arc;

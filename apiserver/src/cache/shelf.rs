@@ -222,8 +222,8 @@ impl Shelf {
     /// Up to `max` steps from number `from` on; `None` if some of them are gone.
     pub(super) fn steps(&self, from: u64, max: usize) -> Option<Vec<Step>> {
         let state = self.state.read();
-        let skip = usize::try_from(from.checked_sub(state.first)?).ok()?;
-        Some(state.ring.iter().skip(skip).take(max).cloned().collect())
+        let skip = usize::try_from(from.checked_sub(state.first)?).ok()?.min(state.ring.len());
+        Some(state.ring.range(skip..).take(max).cloned().collect())
     }
     pub(super) fn floor(&self) -> i64 {
         self.state.read().floor

@@ -61,10 +61,12 @@ impl Filter {
     }
 }
 
+type Convert = fn(&[u8]) -> Result<Vec<u8>, serde_json::Error>;
+
 pub(crate) struct WatcherOptions {
     pub(crate) filter: Filter,
     /// Turns the stored JSON into that of the version asked for.
-    pub(crate) convert: Option<fn(&[u8]) -> Result<Vec<u8>, serde_json::Error>>,
+    pub(crate) convert: Option<Convert>,
     pub(crate) api_version: String,
     pub(crate) kind: &'static str,
     pub(crate) bookmarks: bool,

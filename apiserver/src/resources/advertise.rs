@@ -14,10 +14,9 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::patch;
-
 use super::system::{itself, target};
 use super::{ListOptions, ReadAt, Resources, Weak, WriteOptions};
+use crate::patch;
 
 /// A Lease that has not changed for so long is that of a dead server.
 const ALIVE_FOR: Duration = Duration::from_secs(15);
