@@ -2,6 +2,7 @@
 //!
 //! The typed decoding is the write path's (`registry::Entry::decode`); [`wrong_type`] words its errors.
 
+pub mod protobuf;
 pub mod scan;
 pub mod wrong_type;
 
@@ -34,6 +35,7 @@ pub struct Body {
 pub enum Format {
     Json,
     Yaml,
+    Protobuf,
 }
 
 /// From `Content-Type`; none means JSON.
@@ -42,10 +44,11 @@ pub fn format_of(content_type: Option<&str>) -> Result<Format, ApiError> {
     match media.to_ascii_lowercase().as_str() {
         "" | "*/*" | "application/json" => Ok(Format::Json),
         "application/yaml" => Ok(Format::Yaml),
+        protobuf::MEDIA => Ok(Format::Protobuf),
         _ => Err(ApiError::new(
             Reason::UnsupportedMediaType,
             "the body of the request was in an unknown format - accepted media types include: application/json, \
-             application/yaml",
+             application/yaml, application/vnd.kubernetes.protobuf",
         )),
     }
 }
@@ -62,6 +65,11 @@ pub fn decode(format: Format, bytes: Bytes) -> Result<Body, ApiError> {
             let found = scan::scan(&json).map_err(|err| ApiError::bad_request(err.to_string()))?;
             let duplicates = duplicate.into_iter().collect();
             Ok(Body { json: json.into(), duplicates, api_version: found.api_version, kind: found.kind })
+        }
+        Format::Protobuf => {
+            let found = protobuf::decode(&bytes)?;
+            let (api_version, kind) = (found.api_version, found.kind);
+            Ok(Body { json: found.json.into(), duplicates: Vec::new(), api_version, kind })
         }
     }
 }
@@ -118,7 +126,8 @@ mod tests {
             (None, Some(Format::Json)),
             (Some("application/json; charset=utf-8"), Some(Format::Json)),
             (Some("application/YAML"), Some(Format::Yaml)),
-            (Some("application/vnd.kubernetes.protobuf"), None),
+            (Some("application/vnd.kubernetes.protobuf"), Some(Format::Protobuf)),
+            (Some("application/cbor"), None),
             (Some("text/plain"), None),
         ] {
             assert_eq!(format_of(given).ok(), expected, "{given:?}");

@@ -13,6 +13,7 @@ use corten_proto::node::exec_input::Input;
 use corten_proto::node::{ExecInput, ExecOutput, ExecStart, TerminalSize};
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -79,21 +80,22 @@ pub async fn serve(
     let (response, switched) = upgrade::accept(request, protocol)?;
     tokio::spawn(async move {
         let _counted = counted;
-        let outcome = match protocol {
-            Protocol::WebSocket(version) => match websocket::open(switched).await {
-                Ok(socket) => Ok(over_websocket::run(socket, process, version == Some(V5)).await),
-                Err(err) => Err(err),
-            },
-            Protocol::Spdy(_) => match upgrade::spdy(switched).await {
-                Ok(session) => Ok(over_spdy::run(session, process).await),
-                Err(err) => Err(err),
-            },
-        };
-        if let Err(err) = outcome {
+        if let Err(err) = join(switched, protocol, process).await {
             tracing::debug!("a client did not take up its connection: {err}");
         }
     });
     Ok(response)
+}
+
+async fn join(switched: OnUpgrade, protocol: Protocol, process: Process) -> Result<(), hyper::Error> {
+    match protocol {
+        Protocol::WebSocket(version) => {
+            let socket = websocket::open(switched).await?;
+            over_websocket::run(socket, process, version == Some(V5)).await;
+        }
+        Protocol::Spdy(_) => over_spdy::run(upgrade::spdy(switched).await?, process).await,
+    }
+    Ok(())
 }
 
 fn missing_command() -> ApiError {

@@ -12,6 +12,7 @@ use corten_proto::node::port_forward_input::Input;
 use corten_proto::node::{PortForwardInput, PortForwardOutput, PortForwardStart, Target as NodeTarget};
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -60,31 +61,26 @@ pub async fn serve(
     let (response, switched) = upgrade::accept(request, protocol)?;
     tokio::spawn(async move {
         let _counted = counted;
-        let outcome = match protocol {
-            Protocol::WebSocket(version) => match websocket::open(switched).await {
-                Ok(socket) if version == Some(TUNNELLED) => {
-                    over_spdy::run(upgrade::spdy_inside(socket), pod).await;
-                    Ok(())
-                }
-                Ok(socket) => {
-                    channels::run(socket, pod, ports).await;
-                    Ok(())
-                }
-                Err(err) => Err(err),
-            },
-            Protocol::Spdy(_) => match upgrade::spdy(switched).await {
-                Ok(session) => {
-                    over_spdy::run(session, pod).await;
-                    Ok(())
-                }
-                Err(err) => Err(err),
-            },
-        };
-        if let Err(err) = outcome {
+        if let Err(err) = join(switched, protocol, pod, ports).await {
             tracing::debug!("a client did not take up its connection: {err}");
         }
     });
     Ok(response)
+}
+
+async fn join(switched: OnUpgrade, protocol: Protocol, pod: Pod, ports: Vec<u16>) -> Result<(), hyper::Error> {
+    match protocol {
+        Protocol::Spdy(_) => over_spdy::run(upgrade::spdy(switched).await?, pod).await,
+        Protocol::WebSocket(version) => {
+            let socket = websocket::open(switched).await?;
+            if version == Some(TUNNELLED) {
+                over_spdy::run(upgrade::spdy_inside(socket), pod).await;
+            } else {
+                channels::run(socket, pod, ports).await;
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Pod {

@@ -33,7 +33,7 @@ impl Body {
         Self::Joined(Joined { head: Some(head), items: items.into_iter(), comma: false, tail: Some(tail), left })
     }
     /// How many bytes it will be, if that is known.
-    pub fn len(&self) -> Option<usize> {
+    pub fn known_len(&self) -> Option<usize> {
         match self {
             Self::Whole(bytes) => Some(bytes.as_ref().map_or(0, Bytes::len)),
             Self::Joined(joined) => Some(joined.left),
@@ -101,7 +101,7 @@ impl http_body::Body for Body {
         }
     }
     fn size_hint(&self) -> SizeHint {
-        match (self.len(), self) {
+        match (self.known_len(), self) {
             (Some(len), _) => SizeHint::with_exact(len as u64),
             (None, Self::Grpc(body)) => http_body::Body::size_hint(body),
             (None, _) => SizeHint::default(),
@@ -120,7 +120,7 @@ mod tests {
             let expected = format!("[{}]", items.join(","));
             let bytes = items.iter().map(|i| Bytes::copy_from_slice(i.as_bytes())).collect();
             let body = Body::joined("[".into(), bytes, "]".into());
-            assert_eq!(body.len(), Some(expected.len()));
+            assert_eq!(body.known_len(), Some(expected.len()));
             let Body::Joined(joined) = body else { unreachable!("joined makes Joined") };
             let sent: Vec<u8> = joined.flatten().collect();
             assert_eq!(String::from_utf8(sent).unwrap(), expected);

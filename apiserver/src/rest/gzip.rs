@@ -17,7 +17,7 @@ const STEP_BYTES: usize = 64 * 1024;
 
 /// Compresses the body of `response` if it is worth it and `asked` (the request's headers) accepts it.
 pub fn compress(asked: &HeaderMap, mut response: http::Response<Body>) -> http::Response<Body> {
-    if response.body().len().is_none_or(|len| len < MIN_BYTES) || !accepts_gzip(asked) {
+    if response.body().known_len().is_none_or(|len| len < MIN_BYTES) || !accepts_gzip(asked) {
         return response;
     }
     let headers = response.headers_mut();

@@ -1,0 +1,133 @@
+//! A real server with real certificates over the store in memory, and a plain HTTP client for it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use corten_apiserver::connect::KubeletTls;
+use corten_apiserver::resources::Settings;
+use corten_apiserver::serve::{TlsFiles, TlsKeeper};
+use corten_apiserver::start;
+use corten_apiserver::storage::memory::Memory;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+pub(crate) struct TestServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) dir: TempDir,
+    _stop: oneshot::Sender<()>,
+}
+
+/// Writes `name.crt` and `name.key`, signed by the CA, for a client (CN, O) and a server on loopback alike.
+fn issue(dir: &TempDir, ca: &Issuer<'_, &KeyPair>, name: &str, cn: &str, o: &str) {
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, cn);
+    params.distinguished_name.push(DnType::OrganizationName, o);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let key = KeyPair::generate().unwrap();
+    let cert = params.signed_by(&key, ca).unwrap();
+    std::fs::write(dir.path().join(format!("{name}.crt")), cert.pem()).unwrap();
+    std::fs::write(dir.path().join(format!("{name}.key")), key.serialize_pem()).unwrap();
+}
+
+fn make_pki(dir: &TempDir) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "test-ca");
+    let key = KeyPair::generate().unwrap();
+    std::fs::write(dir.path().join("ca.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
+    let ca = Issuer::from_params(&params, &key);
+    issue(dir, &ca, "server", "kube-apiserver", "corten");
+    issue(dir, &ca, "admin", "kubernetes-admin", "system:masters");
+    issue(dir, &ca, "jane", "jane", "dev");
+}
+
+impl TestServer {
+    pub(crate) async fn start() -> Self {
+        // The second server of one test process finds it installed.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let dir = TempDir::new().unwrap();
+        make_pki(&dir);
+        let path = |name: &str| dir.path().join(name);
+        let files = TlsFiles { cert: path("server.crt"), key: path("server.key"), client_ca: path("ca.crt") };
+        let tls = TlsKeeper::open(files).unwrap();
+        let settings =
+            Settings { service_cidr: "10.96.0.0/16".parse().unwrap(), node_ports: 30000..=32767, advertise: None };
+        let kubelets = KubeletTls { cert: path("admin.crt"), key: path("admin.key"), ca: path("ca.crt") };
+        let server = start::assemble(Arc::new(Memory::default()), settings, kubelets, tls).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        tokio::spawn(server.run(listener, async move {
+            // Dropped or sent: both mean the test is over.
+            let _over = stopped.await;
+        }));
+        let server = Self { address, dir, _stop: stop };
+        for path in ["/api/v1/namespaces", "/api/v1/namespaces/default/serviceaccounts"] {
+            let object = r#"{"metadata":{"name":"default"}}"#;
+            let (code, answer) = server.send("POST", path, "application/json", object.into()).await;
+            // The server itself may have been quicker.
+            assert!(matches!(code, 201 | 409), "{answer}");
+        }
+        server
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A request as the administrator, on a connection of its own.
+    pub(crate) async fn send(&self, method: &str, path: &str, content_type: &str, body: Bytes) -> (u16, Value) {
+        self.send_as(Some("admin"), method, path, content_type, body).await
+    }
+
+    /// `who`: whose certificate is shown, if any. The answer's JSON, or its text as a JSON string.
+    pub(crate) async fn send_as(
+        &self,
+        who: Option<&str>,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: Bytes,
+    ) -> (u16, Value) {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(self.path("ca.crt")).unwrap()).unwrap();
+        let config = rustls::ClientConfig::builder().with_root_certificates(roots);
+        let config = match who {
+            None => config.with_no_client_auth(),
+            Some(who) => {
+                let cert = CertificateDer::from_pem_file(self.path(&format!("{who}.crt"))).unwrap();
+                let key = PrivateKeyDer::from_pem_file(self.path(&format!("{who}.key"))).unwrap();
+                config.with_client_auth_cert(vec![cert], key).unwrap()
+            }
+        };
+        let tcp = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost")
+            .header("content-type", content_type)
+            .body(Full::new(body))
+            .unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        let code: StatusCode = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        connection.abort();
+        let value = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+        (code.as_u16(), value)
+    }
+}
