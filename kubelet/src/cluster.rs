@@ -9,9 +9,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use corten_api::{ApiError, Key};
+use corten_client::CancellationToken;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Pod, Secret};
 
-/// The API as the workers of pods use it. All calls but `event` and `service_variables` go over the network.
+use crate::sources::SourceRef;
+
+/// Must be quick: it enqueues.
+pub type OnChange = Box<dyn Fn() + Send>;
+
+/// The API as the workers of pods use it. All async calls may go over the network.
 #[async_trait]
 pub trait Cluster: Send + Sync {
     /// `Ok(None)`: it does not exist.
@@ -26,7 +32,10 @@ pub trait Cluster: Send + Sync {
     async fn create_pod(&self, pod: &Pod) -> Result<Pod, ApiError>;
 
     /// The variables for Services that a pod of this namespace gets; see [`crate::env::services`].
-    fn service_variables(&self, namespace: &str, links: bool) -> BTreeMap<String, String>;
+    /// Waits a while for the Services to be known; without any apiserver a container must restart all the same.
+    async fn service_variables(&self, namespace: &str, links: bool) -> BTreeMap<String, String>;
+    /// Calls `changed` whenever the ConfigMap or Secret changes, until `stop`.
+    fn watch_source(&self, namespace: &str, source: &SourceRef, stop: &CancellationToken, changed: OnChange);
     /// Tells the user. Never waits.
     fn event(&self, about: &ObjectReference, warning: bool, reason: &str, message: &str);
 }

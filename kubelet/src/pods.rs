@@ -2,6 +2,7 @@
 
 mod admit;
 mod inventory;
+mod watched;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -104,6 +105,7 @@ pub fn start(
         api: HashMap::new(),
         statics: HashMap::new(),
         gone: gone_tx,
+        watched: watched::Watched::new(&tx),
     };
     let stop = stop.clone();
     tokio::spawn(async move { stop.run_until_cancelled_owned(manager.run(rx, gone_rx)).await });
@@ -121,6 +123,7 @@ struct Manager {
     /// Static pods, by the key of their mirrors.
     statics: HashMap<Key, Arc<Pod>>,
     gone: mpsc::UnboundedSender<String>,
+    watched: watched::Watched,
 }
 
 impl Manager {
@@ -186,7 +189,7 @@ impl Manager {
             News::SourceChanged { namespace, reference } => {
                 for handle in self.table.handles() {
                     let pod = Arc::clone(&handle.shared.pod.read());
-                    if pod.namespace() == namespace && crate::sources::references(&pod).contains(&reference) {
+                    if pod.namespace() == namespace && crate::sources::in_volumes(&pod).contains(&reference) {
                         tell(&handle, Msg::SourcesChanged).await;
                     }
                 }
@@ -244,10 +247,12 @@ impl Manager {
         let uid = pod.uid().to_owned();
         let handle = worker::start(&self.place, pod, beginning, self.gone.clone());
         self.table.workers.write().insert(uid, handle);
+        self.watched.follow(&self.table.active(), self.place.cluster.as_ref());
     }
 
     fn worker_ended(&mut self, uid: &str) {
         self.table.workers.write().remove(uid);
+        self.watched.follow(&self.table.active(), self.place.cluster.as_ref());
         // A static pod whose file was written anew while the old one was ending.
         let waiting: Vec<_> = self.statics.values().filter(|p| self.table.get(p.uid()).is_none()).cloned().collect();
         for pod in waiting {

@@ -83,6 +83,13 @@ pub fn references(pod: &Pod) -> BTreeSet<SourceRef> {
     found
 }
 
+/// What of it is in volumes, which follow changes while the pod runs.
+pub fn in_volumes(pod: &Pod) -> BTreeSet<SourceRef> {
+    let mut found = BTreeSet::new();
+    pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()).for_each(|v| of_volume(v, &mut found));
+    found
+}
+
 fn add(found: &mut BTreeSet<SourceRef>, kind: SourceKind, name: &str) {
     if !name.is_empty() {
         found.insert(SourceRef { kind, name: name.into() });

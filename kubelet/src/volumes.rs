@@ -5,6 +5,7 @@
 
 pub mod atomic;
 mod host_path;
+pub mod limits;
 mod mounts;
 mod ownership;
 pub mod payload;

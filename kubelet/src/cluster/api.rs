@@ -2,15 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use corten_api::{ApiError, Key, Reason};
 use corten_client::{Cache, CancellationToken, Client, EventType, Recorder, Watch};
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Pod, Secret, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
+use tracing::warn;
 
-use super::Cluster;
+use super::{Cluster, OnChange};
 use crate::env::services::{self, ServiceAddress};
+use crate::sources::{SourceKind, SourceRef};
+
+/// How long a container's start waits for the Services to be known.
+const SERVICES_WAIT_MAX: Duration = Duration::from_secs(5);
 
 pub struct ApiCluster {
     client: Client,
@@ -23,10 +29,6 @@ impl ApiCluster {
     pub fn new(client: &Client, node_name: &str, stop: &CancellationToken) -> Self {
         let services = Watch::<Service>::all(client).start_reduced(stop, |s| ServiceAddress::of(&s), |_| {});
         Self { client: client.clone(), recorder: Recorder::new(client, "kubelet", node_name), services }
-    }
-    /// Returns once the Services are known.
-    pub async fn synced(&self) {
-        self.services.synced().await;
     }
 }
 
@@ -63,9 +65,26 @@ impl Cluster for ApiCluster {
     async fn create_pod(&self, pod: &Pod) -> Result<Pod, ApiError> {
         self.client.create(pod).await
     }
-    fn service_variables(&self, namespace: &str, links: bool) -> BTreeMap<String, String> {
+    async fn service_variables(&self, namespace: &str, links: bool) -> BTreeMap<String, String> {
+        if tokio::time::timeout(SERVICES_WAIT_MAX, self.services.synced()).await.is_err() {
+            warn!(namespace, "no Services are known yet; a container starts without their variables");
+        }
         let list = self.services.list();
         services::variables(list.iter().filter_map(|s| s.as_ref().as_ref()), namespace, links)
+    }
+    fn watch_source(&self, namespace: &str, source: &SourceRef, stop: &CancellationToken, changed: OnChange) {
+        let name = format!("metadata.name={}", source.name);
+        // Only that there was a change is of interest: nothing of the object is kept.
+        match source.kind {
+            SourceKind::ConfigMap => {
+                let watch = Watch::<ConfigMap>::all(&self.client).namespace(namespace).fields(&name);
+                drop(watch.start_reduced(stop, drop, move |_| changed()));
+            }
+            SourceKind::Secret => {
+                let watch = Watch::<Secret>::all(&self.client).namespace(namespace).fields(&name);
+                drop(watch.start_reduced(stop, drop, move |_| changed()));
+            }
+        }
     }
     fn event(&self, about: &ObjectReference, warning: bool, reason: &str, message: &str) {
         let kind = if warning { EventType::Warning } else { EventType::Normal };

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use corten_api::{ApiError, Key, Object as _};
+use corten_client::CancellationToken;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Pod, Secret};
 use parking_lot::Mutex;
 
-use super::Cluster;
+use super::{Cluster, OnChange};
+use crate::sources::SourceRef;
 
 #[derive(Clone, Default)]
 pub struct FakeCluster {
@@ -24,6 +26,7 @@ pub struct Shared {
     pub events: Vec<String>,
     /// Every phase that was reported, in order, without repeats.
     pub phases: Vec<String>,
+    pub watches: Vec<(SourceRef, OnChange)>,
     pub away: bool,
     revision: i64,
 }
@@ -92,8 +95,11 @@ impl Cluster for FakeCluster {
         pod.metadata.uid = Some(format!("mirror-{}", pod.name()));
         Ok(self.put(pod))
     }
-    fn service_variables(&self, _: &str, _: bool) -> BTreeMap<String, String> {
+    async fn service_variables(&self, _: &str, _: bool) -> BTreeMap<String, String> {
         BTreeMap::new()
+    }
+    fn watch_source(&self, _: &str, source: &SourceRef, _: &CancellationToken, changed: OnChange) {
+        self.shared.lock().watches.push((source.clone(), changed));
     }
     fn event(&self, about: &ObjectReference, _: bool, reason: &str, message: &str) {
         let path = about.field_path.as_deref().unwrap_or_default();

@@ -54,10 +54,6 @@ pub enum Msg {
     Republish,
     /// A ConfigMap or Secret that the pod refers to may have changed.
     SourcesChanged,
-    Evict {
-        fate: Fate,
-        grace: Duration,
-    },
     Answer(Answer),
 }
 
@@ -65,8 +61,15 @@ pub enum Msg {
 pub enum Answer {
     Event(Event),
     Prepared(Paths),
-    Image { container: String, handle: ImageHandle, message: String },
-    Refreshed,
+    Image {
+        container: String,
+        handle: ImageHandle,
+        message: String,
+    },
+    /// What is wrong with what the pod keeps, if anything: it is then evicted.
+    Refreshed {
+        too_much: Option<String>,
+    },
 }
 
 /// A running worker, as the others see it.
@@ -190,7 +193,6 @@ impl Worker {
             Msg::Found(found) => self.compare(found).await,
             Msg::Republish => self.publish(),
             Msg::SourcesChanged => self.refresh(),
-            Msg::Evict { fate, grace } => self.look(Event::Evicted { fate, grace }),
             Msg::Answer(Answer::Event(event)) => {
                 if let Event::SandboxUp(up) = &event {
                     debug!(pod = %self.pod.key(), id = up.id, "sandbox is up");
@@ -206,7 +208,13 @@ impl Worker {
                 self.images.insert(container.clone(), handle);
                 self.look(Event::ImageReady { container, image, image_id, message });
             }
-            Msg::Answer(Answer::Refreshed) => self.refreshing = false,
+            Msg::Answer(Answer::Refreshed { too_much }) => {
+                self.refreshing = false;
+                if let Some(message) = too_much {
+                    let fate = Fate { reason: "Evicted".into(), message };
+                    self.look(Event::Evicted { fate, grace: Duration::ZERO });
+                }
+            }
         }
     }
 

@@ -89,7 +89,8 @@ impl World {
         pod
     }
     async fn retell(&self) {
-        for (key, pod) in self.cluster.shared.lock().pods.clone() {
+        let pods = self.cluster.shared.lock().pods.clone();
+        for (key, pod) in pods {
             self.news.send(News::Api { key, pod: Some(Arc::new(pod)) }).await.unwrap();
         }
         self.news.send(News::ApiSynced).await.unwrap();
@@ -343,4 +344,26 @@ async fn a_static_pod_runs_has_a_mirror_and_ends_with_its_file() {
     world.news.send(News::Static(vec![])).await.unwrap();
     world.until("it was asked to end", |w| w.runtime.calls().iter().any(|c| c.starts_with("signal"))).await;
     world.until("the mirror is gone", |w| w.pod("web-n1").is_none()).await;
+}
+
+#[tokio::test]
+async fn a_volume_follows_its_config_map() {
+    let world = World::new().await;
+    let set = |value: &str| {
+        let map = ConfigMap { data: Some([("k".to_owned(), value.to_owned())].into()), ..Default::default() };
+        world.cluster.shared.lock().config_maps.insert(Key::new("default", "cfg"), map);
+    };
+    set("old");
+    let mut with_volume = pod("web", vec![container("c")]);
+    let source = k8s_openapi::api::core::v1::ConfigMapVolumeSource { name: "cfg".into(), ..Default::default() };
+    let volume =
+        k8s_openapi::api::core::v1::Volume { name: "v".into(), config_map: Some(source), ..Default::default() };
+    with_volume.spec.as_mut().unwrap().volumes = Some(vec![volume]);
+    world.tell(with_volume).await;
+    world.until("it runs", |w| w.running_id("web").is_some()).await;
+    let file = world.dir.path().join("root/pods/uid-web/volumes/v/k");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "old");
+    set("new");
+    world.cluster.shared.lock().watches.iter().for_each(|(_, changed)| changed());
+    world.until("the file says so", |_| std::fs::read_to_string(&file).is_ok_and(|text| text == "new")).await;
 }

@@ -1,1 +1,146 @@
 //! What users see of a pod in each state.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Container, PodCondition, PodSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::*;
+use crate::pod::plan::Plan;
+
+fn now() -> Timestamp {
+    "2026-01-01T00:00:00Z".parse().unwrap()
+}
+
+fn pod(init: bool) -> Pod {
+    let container = |name: &str| Container { name: name.into(), image: Some("img".into()), ..Default::default() };
+    Pod {
+        metadata: ObjectMeta { name: Some("web".into()), generation: Some(3), ..Default::default() },
+        spec: Some(PodSpec {
+            containers: vec![container("a"), container("b")],
+            init_containers: init.then(|| vec![container("i")]),
+            ..Default::default()
+        }),
+        status: None,
+    }
+}
+
+fn up() -> Event {
+    Event::SandboxUp(SandboxUp { id: "s".into(), addresses: vec!["10.244.1.2".parse().unwrap()], netns: None })
+}
+
+/// A machine to which all this happened.
+fn after(pod: &Pod, events: Vec<Event>) -> Machine {
+    let mut machine = Machine::new(Plan::of(pod), now());
+    machine.on(Event::Looked, now());
+    for event in events {
+        machine.on(event, now());
+    }
+    machine
+}
+
+fn runs(name: &str) -> Vec<Event> {
+    let ready = Event::ImageReady {
+        container: name.into(),
+        image: "docker.io/library/img:latest".into(),
+        image_id: "img@sha256:1".into(),
+        message: String::new(),
+    };
+    let created = Event::Created { container: name.into(), id: format!("{name}0") };
+    vec![ready, created, Event::Started { container: name.into(), id: format!("{name}0"), at: now() }]
+}
+
+fn condition(status: &PodStatus, kind: &str) -> PodCondition {
+    corten_api::conditions::find(status.conditions.as_ref(), kind).unwrap().clone()
+}
+
+#[test]
+fn a_new_pod_is_pending() {
+    for (init, reason) in [(false, "ContainerCreating"), (true, "PodInitializing")] {
+        let pod = pod(init);
+        let status = status_of(&after(&pod, vec![]), &pod, &["10.0.0.1".parse().unwrap()], now());
+        assert_eq!(status.phase.as_deref(), Some("Pending"));
+        assert_eq!(status.host_ip.as_deref(), Some("10.0.0.1"));
+        assert_eq!(status.qos_class.as_deref(), Some("BestEffort"));
+        assert_eq!(status.observed_generation, Some(3));
+        let first = &status.container_statuses.as_ref().unwrap()[0];
+        let waiting = first.state.as_ref().unwrap().waiting.as_ref().unwrap();
+        assert_eq!(waiting.reason.as_deref(), Some(reason));
+        assert_eq!((first.ready, first.started, first.restart_count), (false, Some(false), 0));
+        let ready = condition(&status, "Ready");
+        assert_eq!((ready.status.as_str(), ready.reason.as_deref()), ("False", Some("ContainersNotReady")));
+        assert_eq!(ready.message.as_deref(), Some("containers with unready status: [a b]"));
+        assert_eq!(condition(&status, "Initialized").status, if init { "False" } else { "True" });
+        assert_eq!(condition(&status, "PodReadyToStartContainers").status, "False");
+    }
+}
+
+#[test]
+fn one_of_two_running_is_still_pending_and_both_are_running() {
+    let pod = pod(false);
+    let mut events = vec![Event::Prepared, up()];
+    events.extend(runs("a"));
+    let status = status_of(&after(&pod, events.clone()), &pod, &[], now());
+    assert_eq!(status.phase.as_deref(), Some("Pending"));
+    assert_eq!(condition(&status, "Ready").message.as_deref(), Some("containers with unready status: [b]"));
+    events.extend(runs("b"));
+    let status = status_of(&after(&pod, events), &pod, &[], now());
+    assert_eq!(status.phase.as_deref(), Some("Running"));
+    assert_eq!(status.pod_ip.as_deref(), Some("10.244.1.2"));
+    for kind in ["Ready", "ContainersReady", "Initialized", "PodReadyToStartContainers", "PodScheduled"] {
+        assert_eq!(condition(&status, kind).status, "True", "{kind}");
+    }
+    let first = &status.container_statuses.unwrap()[0];
+    assert_eq!(first.container_id.as_deref(), Some("containerd://a0"));
+    assert_eq!((first.image.as_str(), first.image_id.as_str()), ("docker.io/library/img:latest", "img@sha256:1"));
+}
+
+#[test]
+fn a_final_phase_never_changes_and_the_address_stays() {
+    let mut pod = pod(false);
+    let mut events = vec![Event::Prepared, up()];
+    events.extend(runs("a").into_iter().chain(runs("b")));
+    let machine = after(&pod, events);
+    let running = status_of(&machine, &pod, &[], now());
+    pod.status = Some(PodStatus { phase: Some("Succeeded".into()), ..running });
+    let status = status_of(&machine, &pod, &[], now());
+    assert_eq!(status.phase.as_deref(), Some("Succeeded"));
+    assert_eq!(condition(&status, "Ready").reason.as_deref(), Some("PodCompleted"));
+    assert_eq!(status.pod_ip.as_deref(), Some("10.244.1.2"));
+}
+
+#[test]
+fn an_oom_kill_is_seen_in_last_state_while_the_next_try_waits() {
+    let pod = pod(false);
+    let mut events = vec![Event::Prepared, up()];
+    events.extend(runs("a").into_iter().chain(runs("b")));
+    let mut machine = after(&pod, events);
+    let ended = |id: &str| Ended {
+        id: id.into(),
+        exit_code: 137,
+        reason: "OOMKilled".into(),
+        message: "last words".into(),
+        started_at: Some(now()),
+        finished_at: Some(now()),
+    };
+    machine.on(Event::Exited { id: "a0".into(), ended: ended("a0") }, now());
+    // Its first restart is at once, the second waits.
+    let again = Event::ImageReady {
+        container: "a".into(),
+        image: "img".into(),
+        image_id: String::new(),
+        message: String::new(),
+    };
+    machine.on(again, now());
+    machine.on(Event::Created { container: "a".into(), id: "a1".into() }, now());
+    machine.on(Event::Started { container: "a".into(), id: "a1".into(), at: now() }, now());
+    machine.on(Event::Exited { id: "a1".into(), ended: ended("a1") }, now() + Duration::from_secs(1));
+    let status = status_of(&machine, &pod, &[], now());
+    assert_eq!(status.phase.as_deref(), Some("Running"));
+    let first = &status.container_statuses.unwrap()[0];
+    assert_eq!(first.restart_count, 1);
+    let waiting = first.state.as_ref().unwrap().waiting.as_ref().unwrap();
+    assert_eq!(waiting.reason.as_deref(), Some("CrashLoopBackOff"));
+    let last = first.last_state.as_ref().unwrap().terminated.as_ref().unwrap();
+    assert_eq!((last.reason.as_deref(), last.message.as_deref()), (Some("OOMKilled"), Some("last words")));
+}

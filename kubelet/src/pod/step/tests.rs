@@ -120,7 +120,7 @@ fn short(order: &Order) -> String {
         Order::Quiet => "quiet".into(),
         Order::Clear => "clear".into(),
         Order::Finalize => "finalize".into(),
-        Order::Tell(tell) => format!("{}", tell.reason),
+        Order::Tell(tell) => tell.reason.to_string(),
     }
 }
 

@@ -145,7 +145,7 @@ impl Launch {
         let input = EnvInput {
             sources: &sources,
             downward: &downward,
-            service_variables: self.place.cluster.service_variables(self.pod.namespace(), links),
+            service_variables: self.place.cluster.service_variables(self.pod.namespace(), links).await,
         };
         let environment = env::environment(&self.container, &input).map_err(|err| err.to_string())?;
         let mut variables = environment.variables;

@@ -51,7 +51,9 @@ impl Worker {
             if let Err(why) = set_up(&place, &pod, addresses).await {
                 place.cluster.event(&pod.reference(), true, "FailedMount", &why);
             }
-            Answer::Refreshed
+            let dir = place.pod_dir(pod.uid());
+            let looked = tokio::task::spawn_blocking(move || volumes::limits::exceeded(&pod, &dir)).await;
+            Answer::Refreshed { too_much: looked.unwrap_or_default() }
         });
     }
 
@@ -150,11 +152,14 @@ fn pulled_message(image: &str, ensured: &Ensured, waited: std::time::Duration) -
     )
 }
 
+/// Something in it may change, or grow, while the pod runs.
 fn has_live_volumes(pod: &Pod) -> bool {
-    let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
-    volumes
-        .into_iter()
-        .any(|v| v.config_map.is_some() || v.secret.is_some() || v.projected.is_some() || v.downward_api.is_some())
+    let mut volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
+    volumes.any(|v| {
+        let limited = v.empty_dir.as_ref().is_some_and(|e| e.size_limit.is_some());
+        let made = v.config_map.is_some() || v.secret.is_some() || v.projected.is_some() || v.downward_api.is_some();
+        limited || made
+    })
 }
 
 /// A snapshot of everything the pod refers to.
