@@ -367,3 +367,15 @@ async fn a_volume_follows_its_config_map() {
     world.cluster.shared.lock().watches.iter().for_each(|(_, changed)| changed());
     world.until("the file says so", |_| std::fs::read_to_string(&file).is_ok_and(|text| text == "new")).await;
 }
+
+#[tokio::test]
+async fn a_command_that_does_not_exist_counts_as_a_crash() {
+    let world = World::new().await;
+    world.runtime.refuse_next("create_container", "exec: \"/nope\": stat /nope: no such file or directory");
+    world.runtime.refuse_next("create_container", "exec: \"/nope\": stat /nope: no such file or directory");
+    world.tell(pod("web", vec![container("c")])).await;
+    world.until("it waits", |w| w.waiting("web").as_deref() == Some("CrashLoopBackOff")).await;
+    let status = world.pod("web").unwrap().status.unwrap().container_statuses.unwrap().remove(0);
+    let last = status.last_state.unwrap().terminated.unwrap();
+    assert_eq!((last.exit_code, last.reason.as_deref(), status.restart_count), (128, Some("StartError"), 1));
+}

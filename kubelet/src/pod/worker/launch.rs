@@ -19,7 +19,7 @@ use crate::place::Place;
 use crate::pod::container::{self, Parts};
 use crate::pod::model::Event;
 use crate::probes::run::{Target, http_get};
-use crate::runtime::{ContainerSpec, Mount, Propagation};
+use crate::runtime::{ContainerSpec, Mount, Propagation, RuntimeError, container_id};
 use crate::volumes::{self, Paths};
 
 /// A hook that hangs must not hold its container up for ever.
@@ -107,6 +107,14 @@ impl Launch {
             };
             let id = match self.place.runtime.create_container(&self.sandbox, &spec).await {
                 Ok(id) => id,
+                // Upstream's runtimes find this out only when they start: a container that cannot run, not one that
+                // cannot be made. It counts as a try, and waits as a crash does.
+                Err(err) if is_bad_process(&err) => {
+                    let id = container_id(self.pod.uid(), &name, self.attempt);
+                    let created = Event::Created { container: name.clone(), id: id.clone() };
+                    let _ = tx.send(Msg::Answer(Answer::Event(created))).await;
+                    return Answer::Event(Event::StartFailed { container: name, id, message: chain(&err) });
+                }
                 Err(err) => return failed(CREATE_ERROR, chain(&err)),
             };
             let created = Event::Created { container: name.clone(), id: id.clone() };
@@ -214,6 +222,11 @@ fn make_termination_log(path: &std::path::Path) -> std::io::Result<()> {
     }
     std::fs::write(path, b"")?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
+}
+
+/// The runtime made the container, but there is nothing in it that can run.
+fn is_bad_process(err: &RuntimeError) -> bool {
+    err.is_bad_command() || matches!(err, RuntimeError::Refused { message, .. } if message.contains("exec:"))
 }
 
 /// Runs a postStart or preStop hook. The error is for the log and the event.
