@@ -5,7 +5,7 @@ pub mod defaults;
 pub mod update;
 pub mod validate;
 
-use corten_api::{Problems, conditions, pod};
+use corten_api::{Problems, pod};
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodIP, PodStatus};
 
 use super::path::Path;
@@ -99,11 +99,6 @@ impl Kind for Pod {
     fn row(&self, now_secs: i64) -> Vec<Cell> {
         columns::row(self, now_secs)
     }
-}
-
-/// Whether a condition holds in a pod's status.
-pub fn has_condition(this: &Pod, kind: &str) -> bool {
-    conditions::is_true(this.status.as_ref().and_then(|s| s.conditions.as_ref()), kind)
 }
 
 #[cfg(test)]
