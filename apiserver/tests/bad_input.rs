@@ -1,4 +1,5 @@
 //! What a user gets wrong, over REST: each mistake gets the Kubernetes error for it, and nothing is half-written.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test cannot do without fails it")]
 
 #[path = "support/server.rs"]
 mod server;

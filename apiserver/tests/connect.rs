@@ -1,5 +1,6 @@
 //! Logs, exec, attach and port-forward with the real kubectl, every version that is installed: between them they speak
 //! WebSocket and SPDY. The node is made up; all between is real.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test cannot do without fails it")]
 
 #[path = "support/node.rs"]
 mod node;
