@@ -27,8 +27,8 @@ fn read(bytes: &[u8]) -> Result<Value, String> {
 #[test]
 fn every_type_in_the_table_is_there() {
     let own = ["s", "i", "b", "y", "f", "@time", "@microtime", "@quantity", "@intorstring", "@raw", "@items"];
+    assert_eq!(MESSAGES["apps.v1.DeploymentSpec"].len(), 8);
     for (name, fields) in MESSAGES.iter() {
-        assert!(!fields.is_empty(), "{name}");
         for field in fields {
             assert!(own.contains(&field.kind) || MESSAGES.contains_key(field.kind), "{name}: {field:?}");
         }
