@@ -290,3 +290,6 @@ fn batches(events: Vec<Event>) -> Vec<WatchBatch> {
     done.push(open);
     done
 }
+
+#[cfg(test)]
+mod tests;

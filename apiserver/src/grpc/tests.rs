@@ -1,0 +1,105 @@
+//! The gRPC service, called as tonic calls it.
+
+use corten_proto::api::resources_server::Resources as _;
+use serde_json::{Value, json};
+use tonic::Code;
+
+use super::*;
+use crate::registry::Registry;
+use crate::resources::Settings;
+use crate::storage::memory::Memory;
+
+async fn service() -> Service {
+    let settings =
+        Settings { service_cidr: "10.96.0.0/24".parse().unwrap(), node_ports: 31000..=31009, advertise: None };
+    let storage = Arc::new(Memory::default());
+    Service { resources: Resources::start(storage, Registry::default(), settings).await.unwrap() }
+}
+
+fn by<T>(user: &str, groups: &[&str], message: T) -> Request<T> {
+    let groups = groups.iter().map(ToString::to_string).collect();
+    let mut request = Request::new(message);
+    request.extensions_mut().insert(Arc::new(User { name: user.into(), groups, ..User::default() }));
+    request
+}
+fn by_admin<T>(message: T) -> Request<T> {
+    by("admin", &["system:masters"], message)
+}
+fn resource(plural: &str, namespace: &str, name: &str) -> Option<Resource> {
+    let (version, plural) = ("v1".into(), plural.into());
+    Some(Resource { version, plural, namespace: namespace.into(), name: name.into(), ..Resource::default() })
+}
+fn json_of(object: &Value) -> Bytes {
+    object.to_string().into()
+}
+
+#[tokio::test]
+async fn objects_travel_with_their_names_and_revision_outside() {
+    let s = service().await;
+    let object = json_of(&json!({"metadata": {"name": "a"}, "data": {"k": "v"}}));
+    let create = WriteRequest { resource: resource("configmaps", "default", ""), json: object };
+    let made = s.create(by_admin(create.clone())).await.unwrap().into_inner();
+    assert_eq!((&*made.namespace, &*made.name, made.revision > 0), ("default", "a", true));
+    let get = GetRequest { resource: resource("configmaps", "default", "a") };
+    assert_eq!(s.get(by_admin(get.clone())).await.unwrap().into_inner(), made);
+
+    let again = s.create(by_admin(create)).await.unwrap_err();
+    let status: Value = serde_json::from_slice(status::of_grpc(&again)).unwrap();
+    assert_eq!((again.code(), &status["reason"]), (Code::Aborted, &json!("AlreadyExists")));
+    assert_eq!(s.get(Request::new(get.clone())).await.unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(s.get(by("nobody", &[], get)).await.unwrap_err().code(), Code::PermissionDenied);
+
+    let list = ListRequest { resource: resource("configmaps", "default", ""), ..ListRequest::default() };
+    let chunks: Vec<ListChunk> = s.list(by_admin(list)).await.unwrap().into_inner().map(Result::unwrap).collect().await;
+    assert_eq!((chunks.len(), &chunks[0].items[..]), (1, &[made.clone()][..]));
+    let none = ListRequest { resource: resource("configmaps", "kube-system", ""), ..ListRequest::default() };
+    let chunks: Vec<_> = s.list(by_admin(none)).await.unwrap().into_inner().collect().await;
+    assert!(chunks.len() == 1 && chunks[0].as_ref().unwrap().revision >= made.revision, "empty, and of a revision");
+}
+
+#[tokio::test]
+async fn a_watch_begins_with_the_state_and_resumes_behind_it() {
+    let s = service().await;
+    let watch = |resume_after| {
+        let resource = resource("namespaces", "", "");
+        by_admin(WatchRequest { resource, resume_after, ..WatchRequest::default() })
+    };
+    let mut events = s.watch(watch(0)).await.unwrap().into_inner();
+    let state = events.next().await.unwrap().unwrap();
+    assert_eq!((state.events.len(), state.state_complete), (4, true));
+    let json = json_of(&json!({"metadata": {"name": "n"}}));
+    s.create(by_admin(WriteRequest { resource: resource("namespaces", "", ""), json })).await.unwrap();
+    let mut resumed = s.watch(watch(state.revision)).await.unwrap().into_inner();
+    for stream in [&mut events, &mut resumed] {
+        let batch = stream.next().await.unwrap().unwrap();
+        let object = batch.events[0].object.as_ref().unwrap();
+        assert_eq!((&*object.name, object.revision, batch.state_complete), ("n", batch.revision, false));
+    }
+}
+
+#[tokio::test]
+async fn binds_answer_each_for_itself() {
+    let s = service().await;
+    let create = |plural: &str, object: Value| {
+        let resource = resource(plural, "default", "");
+        s.create(by_admin(WriteRequest { resource, json: json_of(&object) }))
+    };
+    create("serviceaccounts", json!({"metadata": {"name": "default"}})).await.unwrap();
+    let spec = json!({"containers": [{"name": "c", "image": "i"}]});
+    create("pods", json!({"metadata": {"name": "web"}, "spec": spec})).await.unwrap();
+    let scheduler = User { name: "system:kube-scheduler".into(), ..User::default() };
+    let bind = |id, pod: &str, user: User| {
+        let asked =
+            BindRequest { id, namespace: "default".into(), pod: pod.into(), uid: String::new(), node: "n1".into() };
+        let resources = s.resources.clone();
+        async move { bind_one(&resources, &user, asked).await }
+    };
+    let done = bind(7, "web", scheduler.clone()).await;
+    assert_eq!((done.id, &*done.error_status_json), (7, &b""[..]));
+    for (pod, user, reason) in
+        [("web", scheduler.clone(), "Conflict"), ("none", scheduler, "NotFound"), ("web", User::default(), "Forbidden")]
+    {
+        let refused: Value = serde_json::from_slice(&bind(8, pod, user).await.error_status_json).unwrap();
+        assert_eq!(refused["reason"], reason, "{pod}");
+    }
+}
