@@ -145,6 +145,8 @@ pub(super) fn pod_body(name: &str, version: usize) -> Bytes {
                 "annotations": {"bench/version": version.to_string(), "bench/filler": filler},
             },
             "spec": {
+                "serviceAccountName": "default",
+                "serviceAccount": "default",
                 // No kubelet is there to run it, and no scheduler to place it.
                 "schedulerName": "nobody",
                 "automountServiceAccountToken": false,
