@@ -13,7 +13,6 @@ use corten_proto::node::exec_input::Input;
 use corten_proto::node::{ExecInput, ExecOutput, ExecStart, TerminalSize};
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -76,26 +75,40 @@ pub async fn serve(
     tracing::debug!(pod = pod.name(), ?command, "a process is started");
     let Wanted { stdin, stdout, stderr, tty } = wanted;
     let start = ExecStart { target: Some(target), command, stdin, stdout, stderr, tty };
-    let process = begin(front, &address, start, attaches).await?;
-    let (response, switched) = upgrade::accept(request, protocol)?;
-    tokio::spawn(async move {
-        let _counted = counted;
-        if let Err(err) = join(switched, protocol, process).await {
-            tracing::debug!("a client did not take up its connection: {err}");
+    let begin = Begin { front: front.clone(), address, start, attaches };
+    match protocol {
+        // SPDY clients read no stream before they have opened all: what fails can be told as an HTTP error.
+        Protocol::Spdy(_) => {
+            let process = begin.run().await?;
+            let (response, switched) = upgrade::accept(request, protocol)?;
+            tokio::spawn(taken_up(counted, async move {
+                over_spdy::run(upgrade::spdy(switched).await?, process).await;
+                Ok(())
+            }));
+            Ok(response)
         }
-    });
-    Ok(response)
+        // kubectl up to 1.32 loses messages that come before it has made its streams, which it does after the
+        // upgrade: so the process starts then, and what fails is told on the error channel, as upstream does.
+        Protocol::WebSocket(version) => {
+            let (response, switched) = upgrade::accept(request, protocol)?;
+            tokio::spawn(taken_up(counted, async move {
+                let socket = websocket::open(switched).await?;
+                match begin.run().await {
+                    Ok(process) => over_websocket::run(socket, process, version == Some(V5)).await,
+                    Err(err) => over_websocket::refuse(socket, err).await,
+                }
+                Ok(())
+            }));
+            Ok(response)
+        }
+    }
 }
 
-async fn join(switched: OnUpgrade, protocol: Protocol, process: Process) -> Result<(), hyper::Error> {
-    match protocol {
-        Protocol::WebSocket(version) => {
-            let socket = websocket::open(switched).await?;
-            over_websocket::run(socket, process, version == Some(V5)).await;
-        }
-        Protocol::Spdy(_) => over_spdy::run(upgrade::spdy(switched).await?, process).await,
+async fn taken_up(counted: LongRunning, session: impl Future<Output = Result<(), hyper::Error>>) {
+    if let Err(err) = session.await {
+        tracing::debug!("a client did not take up its connection: {err}");
     }
-    Ok(())
+    drop(counted);
 }
 
 fn missing_command() -> ApiError {
@@ -119,32 +132,38 @@ fn wanted(query: &Query<'_>, kind: &str) -> Result<Wanted, ApiError> {
     Ok(wanted)
 }
 
-async fn begin(
-    front: &Front,
-    address: &kubelets::KubeletAddress,
+/// All that is needed to start the process on its node.
+struct Begin {
+    front: Arc<Front>,
+    address: kubelets::KubeletAddress,
     start: ExecStart,
     attaches: bool,
-) -> Result<Process, ApiError> {
-    let (input, queue) = mpsc::channel(INPUT_QUEUE);
-    let first = ExecInput { input: Some(Input::Start(start.clone())) };
-    input.try_send(first).map_err(ApiError::internal)?;
-    let mut client = front.kubelets.client(address)?;
-    let call = async {
-        let queue = ReceiverStream::new(queue);
-        if attaches { client.attach(queue).await } else { client.exec(queue).await }
-    };
-    let lost = |status: tonic::Status| {
-        if status.code() == tonic::Code::Unavailable {
-            front.kubelets.forget(address);
-        }
-        kubelets::error_of(&address.node, &status)
-    };
-    let output = tokio::time::timeout(START_DEADLINE, call)
-        .await
-        .map_err(|_| lost(tonic::Status::unavailable("the kubelet does not answer")))?
-        .map_err(lost)?
-        .into_inner();
-    Ok(Process { input, output, start })
+}
+
+impl Begin {
+    async fn run(self) -> Result<Process, ApiError> {
+        let Self { front, address, start, attaches } = self;
+        let (input, queue) = mpsc::channel(INPUT_QUEUE);
+        let first = ExecInput { input: Some(Input::Start(start.clone())) };
+        input.try_send(first).map_err(ApiError::internal)?;
+        let mut client = front.kubelets.client(&address)?;
+        let call = async {
+            let queue = ReceiverStream::new(queue);
+            if attaches { client.attach(queue).await } else { client.exec(queue).await }
+        };
+        let lost = |status: tonic::Status| {
+            if status.code() == tonic::Code::Unavailable {
+                front.kubelets.forget(&address);
+            }
+            kubelets::error_of(&address.node, &status)
+        };
+        let output = tokio::time::timeout(START_DEADLINE, call)
+            .await
+            .map_err(|_| lost(tonic::Status::unavailable("the kubelet does not answer")))?
+            .map_err(lost)?
+            .into_inner();
+        Ok(Process { input, output, start })
+    }
 }
 
 /// A terminal's size, as clients send it.

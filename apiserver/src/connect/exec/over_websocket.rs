@@ -4,6 +4,7 @@
 //! closes the channel whose number follows.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use corten_api::ApiError;
 use corten_proto::node::ExecInput;
 use corten_proto::node::exec_input::Input;
 use corten_proto::node::exec_output::Output;
@@ -65,6 +66,15 @@ pub(super) async fn run(socket: Socket, process: Process, closes_channels: bool)
         },
     }
     finish(sink, stream).await;
+}
+
+/// Tells a client whose connection stands already that nothing was started.
+pub(super) async fn refuse(socket: Socket, err: ApiError) {
+    let (mut sink, stream) = socket.split();
+    match sink.send(channel(ERROR, &Ending::Failed(err).status_json())).await {
+        Ok(()) => finish(sink, stream).await,
+        Err(err) => tracing::debug!("a client of an exec is gone: {err}"),
+    }
 }
 
 async fn finish(mut sink: SplitSink<Socket, Message>, stream: futures::stream::SplitStream<Socket>) {
