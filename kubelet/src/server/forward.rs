@@ -38,7 +38,7 @@ pub(super) async fn connect(netns: Option<PathBuf>, port: u16) -> io::Result<Tcp
     Ok(socket)
 }
 
-/// Both ways until both sides have closed, or the client is gone.
+/// Both ways until the pod has closed its side, or the client is gone.
 pub(super) async fn copy(
     socket: TcpStream,
     mut requests: Streaming<PortForwardInput>,
@@ -68,10 +68,16 @@ pub(super) async fn copy(
             }
         }
     };
-    let gone = replies.closed();
+    // A client that has said all may still listen: the pod's end is the end, or a failure either way.
+    let up_fails = async {
+        match up.await {
+            Ok(()) => std::future::pending().await,
+            Err(err) => Err::<(), io::Error>(err),
+        }
+    };
     tokio::select! {
-        // Either side failing ends the connection; the client sees the stream end.
-        _ = async { tokio::try_join!(up, down) } => {}
-        () = gone => {}
+        _ = down => {}
+        _ = up_fails => {}
+        () = replies.closed() => {}
     }
 }
