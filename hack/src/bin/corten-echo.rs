@@ -1,15 +1,25 @@
 //! A server for tests: answers on TCP and UDP with the host's name, the client's address, and what it was sent.
+//! And the client that BusyBox lacks: `corten-echo ask-udp HOST:PORT MESSAGE` prints the answer to a datagram.
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use std::{env, fs, io, thread};
 
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 const CONNECTIONS_MAX: usize = 256;
 
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
 fn main() -> io::Result<()> {
-    let port: u16 = env::args()
-        .nth(1)
+    let args: Vec<String> = env::args().collect();
+    if let [_, verb, to, message] = args.as_slice()
+        && verb == "ask-udp"
+    {
+        return ask_udp(to, message);
+    }
+    let port: u16 = args
+        .get(1)
         .and_then(|port| port.parse().ok())
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "usage: corten-echo PORT"))?;
     let host = fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned();
@@ -36,6 +46,16 @@ fn main() -> io::Result<()> {
         });
     }
     Ok(())
+}
+
+fn ask_udp(to: &str, message: &str) -> io::Result<()> {
+    let udp = UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))?;
+    udp.set_read_timeout(Some(ANSWER_WITHIN))?;
+    udp.connect(to)?;
+    udp.send(message.as_bytes())?;
+    let mut buffer = vec![0; MESSAGE_BYTES_MAX];
+    let length = udp.recv(&mut buffer)?;
+    io::stdout().write_all(&buffer[..length])
 }
 
 fn answer_udp(udp: &UdpSocket, host: &str) {
