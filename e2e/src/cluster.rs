@@ -33,10 +33,9 @@ impl Cluster {
         let kubeconfig = std::env::var_os("KUBECONFIG")
             .map(PathBuf::from)
             .unwrap_or_else(|| panic!("KUBECONFIG is not set: run hack/test, or hack/up and the export it prints"));
-        // The tests stand in <target>/<profile>/deps, the programs one above.
-        let test = std::env::current_exe().unwrap_or_else(|err| panic!("where are we? {err}"));
-        let hack = test.ancestors().nth(2).map(|dir| dir.join("corten-hack")).unwrap_or_default();
-        assert!(hack.exists(), "{} is missing: build the workspace in the same profile", hack.display());
+        let programs = std::env::var_os("CORTEN_BIN_DIR").map_or_else(beside_the_test, PathBuf::from);
+        let hack = programs.join("corten-hack");
+        assert!(hack.exists(), "{} is missing: run hack/test, or set CORTEN_BIN_DIR", hack.display());
         Self { kubeconfig, hack }
     }
 
@@ -93,6 +92,12 @@ impl Cluster {
     pub fn workers(&self) -> Vec<Node> {
         self.nodes().into_iter().filter(|n| n.name.starts_with("worker")).collect()
     }
+}
+
+/// Tests stand in `<target>/<profile>/deps`, the programs of the same profile one above.
+fn beside_the_test() -> PathBuf {
+    let test = std::env::current_exe().unwrap_or_else(|err| panic!("where are we? {err}"));
+    test.ancestors().nth(2).map(PathBuf::from).unwrap_or_default()
 }
 
 /// GET over plain HTTP from this machine, outside the nodes: the body of a 200.
