@@ -21,7 +21,7 @@ impl Namespace {
     pub(crate) fn new(cluster: &Cluster, story: &str) -> Self {
         let name = format!("{story}-{:05x}", rand::rng().random_range(0..0x10_0000));
         let cluster_wide = cluster.kubectl();
-        cluster_wide.run(&["create", "namespace", &name]).text();
+        cluster_wide.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n"));
         let kubectl = cluster_wide.in_namespace(&name);
         // Pods are refused until their service account is there.
         eventually("the default service account", SOON, || {

@@ -1,4 +1,5 @@
 //! The API as a program sees it, through kube-rs: watches, pages, conflicts, deletes, patches.
+#![allow(clippy::unwrap_used, reason = "a story that cannot go on fails")]
 
 use std::time::Duration;
 

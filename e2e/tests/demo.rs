@@ -22,7 +22,7 @@ fn a_node_port_answers_on_every_node_from_outside_and_from_pods() {
         let address = format!("{}:31080", node.ip);
         let page = eventually(&format!("{address} from outside"), SOON, || http_get(&address, "/"));
         assert!(page.contains("nginx"), "{page}");
-        ns.sh_until("client", &format!("wget -q -T 5 -O - http://{address}/"), |page| page.contains("nginx"));
+        ns.sh_until("client", &format!("timeout 5 wget -q -O - http://{address}/"), |page| page.contains("nginx"));
     }
 }
 
@@ -60,7 +60,7 @@ fn a_port_and_its_target_port_may_differ() {
     let ns = cluster.namespace("twoports");
     ns.run_pod("client", "busybox:latest", "sleep 3600");
     let ip = cluster.kubectl().field(&["service", "service-33306", "-n", "default"], "/spec/clusterIP");
-    ns.sh_until("client", &format!("wget -q -T 5 -O - http://{ip}:33306/"), |page| page.contains("3306 answers"));
+    ns.sh_until("client", &format!("timeout 5 wget -q -O - http://{ip}:33306/"), |page| page.contains("3306 answers"));
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn two_containers_share_a_volume_and_talk_over_localhost() {
     let cluster = demo();
     let kubectl = cluster.kubectl().in_namespace("default");
     let get =
-        ["exec", "two-containers", "-c", "sidecar", "--", "wget", "-q", "-T", "5", "-O", "-", "http://localhost/"];
+        ["exec", "two-containers", "-c", "sidecar", "--", "timeout", "5", "wget", "-q", "-O", "-", "http://localhost/"];
     eventually("the sidecar's page through the web server", SOON, || {
         let output = kubectl.run(&get);
         let the_sidecars = output.ok && output.stdout.contains("UTC") && !output.stdout.contains("nginx");

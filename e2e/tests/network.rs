@@ -23,8 +23,8 @@ fn pods_on_different_nodes_reach_each_other_by_address() {
     };
     let (first, second) = (server("first", &nodes[0].name), server("second", &nodes[1].name));
     assert_ne!(first, second);
-    ns.sh_until("first", &format!("wget -q -T 5 -O - http://{second}/"), |page| page == "second\n");
-    ns.sh_until("second", &format!("wget -q -T 5 -O - http://{first}/"), |page| page == "first\n");
+    ns.sh_until("first", &format!("timeout 5 wget -q -O - http://{second}/"), |page| page == "second\n");
+    ns.sh_until("second", &format!("timeout 5 wget -q -O - http://{first}/"), |page| page == "first\n");
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn services_have_names_and_a_pod_reaches_itself_through_its_own() {
     ns.run(&["expose", "pod", "web", "--port=80", "--target-port=8080"]).text();
     for name in ["web".to_owned(), format!("web.{}", ns.name), format!("web.{}.svc.cluster.local", ns.name)] {
         // From the pod itself: the connection comes back to where it started.
-        ns.sh_until("web", &format!("wget -q -T 5 -O - http://{name}/"), |page| page == "hello\n");
+        ns.sh_until("web", &format!("timeout 5 wget -q -O - http://{name}/"), |page| page == "hello\n");
     }
     let unknown = ns.sh("web", "nslookup no-such-name.default.svc.cluster.local");
     assert!(!unknown.ok, "{unknown:?}");
@@ -45,14 +45,14 @@ fn services_have_names_and_a_pod_reaches_itself_through_its_own() {
 fn udp_services_answer() {
     let cluster = Cluster::running();
     let ns = cluster.namespace("udp");
-    ns.run_pod("echo", "corten-echo:latest", "exec corten-echo 7");
-    ns.run_pod("client", "busybox:latest", "sleep 3600");
+    ns.run_pod("echo", "corten/echo:latest", "exec corten-echo 7");
+    ns.run_pod("client", "corten/echo:latest", "sleep 3600");
     ns.apply(
         &json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "echo"},
             "spec": {"selector": {"app": "echo"}, "ports": [{"port": 7, "protocol": "UDP"}]}})
         .to_string(),
     );
-    ns.sh_until("client", "echo ping | nc -u -w 2 echo 7", |answer| answer.contains("ping"));
+    ns.sh_until("client", "corten-echo ask-udp echo:7 ping", |answer| answer.contains("ping"));
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_service_without_endpoints_refuses_at_once() {
     ns.run_pod("client", "busybox:latest", "sleep 3600");
     ns.run(&["create", "service", "clusterip", "nobody", "--tcp=80:80"]).text();
     eventually("a quick refusal", SOON, || {
-        let output = ns.sh("client", "time wget -q -T 20 -O - http://nobody/ 2>&1; true").text();
+        let output = ns.sh("client", "timeout 20 wget -q -O - http://nobody/ 2>&1; true").text();
         if output.contains("refused") { Ok(()) } else { Err(output) }
     });
 }
