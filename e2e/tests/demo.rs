@@ -78,8 +78,10 @@ fn two_containers_share_a_volume_and_talk_over_localhost() {
 
 #[test]
 fn a_replication_controller_scales_to_four_and_back() {
-    let cluster = demo();
-    let kubectl = cluster.kubectl().in_namespace("default");
+    // In a namespace of its own: the other stories put the demo's back to two.
+    let cluster = Cluster::running();
+    let kubectl = cluster.namespace("rc");
+    kubectl.run(&["apply", "-f", &format!("{DEMO}/5-replication-controller.yaml")]).text();
     let rc = ["rc", "nginx-rc"];
     kubectl.wait_field(&rc, "/status/readyReplicas", "2", SOON);
     kubectl.run(&["scale", "rc", "nginx-rc", "--replicas=4"]).text();

@@ -32,8 +32,9 @@ fn services_have_names_and_a_pod_reaches_itself_through_its_own() {
     let cluster = Cluster::running();
     let ns = cluster.namespace("dns");
     ns.run_pod("web", "busybox:latest", "mkdir /www; echo hello > /www/index.html; exec httpd -f -p 8080 -h /www");
-    ns.run(&["expose", "pod", "web", "--port=80", "--target-port=8080"]).text();
-    for name in ["web".to_owned(), format!("web.{}", ns.name), format!("web.{}.svc.cluster.local", ns.name)] {
+    // Another name than the pod's, which its own /etc/hosts knows.
+    ns.run(&["expose", "pod", "web", "--name=site", "--port=80", "--target-port=8080"]).text();
+    for name in ["site".to_owned(), format!("site.{}", ns.name), format!("site.{}.svc.cluster.local", ns.name)] {
         // From the pod itself: the connection comes back to where it started.
         ns.sh_until("web", &format!("timeout 5 wget -q -O - http://{name}/"), |page| page == "hello\n");
     }
