@@ -19,23 +19,16 @@ impl Machine {
                 self.prepared = Setup::Done(());
                 self.setup.reset();
             }
-            Event::PrepareFailed => {
-                let wait = self.setup.fail();
-                self.prepared = Setup::Todo { retry_at: Some(later(now, wait)) };
-            }
+            Event::PrepareFailed => self.prepared = self.setup_failed(now),
             Event::SandboxUp(up) => {
                 self.sandbox = Setup::Done(up);
                 self.sandboxes += 1;
                 self.setup.reset();
             }
             Event::SandboxFailed { message } => {
-                let wait = self.setup.fail();
-                self.sandbox = Setup::Todo { retry_at: Some(later(now, wait)) };
-                orders.push(tell_pod(
-                    true,
-                    "FailedCreatePodSandBox",
-                    format!("Failed to create pod sandbox: {message}"),
-                ));
+                self.sandbox = self.setup_failed(now);
+                let message = format!("Failed to create pod sandbox: {message}");
+                orders.push(tell_pod(true, "FailedCreatePodSandBox", message));
             }
             Event::SandboxExited { id } => self.lost_sandbox(&id, orders),
             Event::Pulling { container } => {
@@ -76,18 +69,27 @@ impl Machine {
                 }
                 self.begin_stopping(grace, now);
             }
-            Event::Quieted => {
-                if self.stage == Stage::Quiet {
-                    self.under_way = false;
-                    self.stage = Stage::Stopped;
-                }
-            }
-            Event::Cleared => {
-                if self.stage == Stage::Clearing {
-                    self.stage = Stage::Gone;
-                    orders.push(Order::Finalize);
-                }
-            }
+            Event::Quieted => self.quieted(),
+            Event::Cleared => self.cleared(orders),
+        }
+    }
+
+    fn setup_failed<T>(&mut self, now: Timestamp) -> Setup<T> {
+        let wait = self.setup.fail();
+        Setup::Todo { retry_at: Some(later(now, wait)) }
+    }
+
+    fn quieted(&mut self) {
+        if self.stage == Stage::Quiet {
+            self.under_way = false;
+            self.stage = Stage::Stopped;
+        }
+    }
+
+    fn cleared(&mut self, orders: &mut Vec<Order>) {
+        if self.stage == Stage::Clearing {
+            self.stage = Stage::Gone;
+            orders.push(Order::Finalize);
         }
     }
 
