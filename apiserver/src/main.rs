@@ -19,6 +19,10 @@ const WORKER_THREADS: usize = 2;
 fn main() -> ExitCode {
     let config = Config::parse();
     init_logging(config.log_format);
+    // The allocator asks for huge pages, which a small heap fills only in part.
+    if let Err(err) = nix::sys::prctl::set_thp_disable(true) {
+        tracing::debug!("huge pages cannot be turned off: {err}");
+    }
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::error!("another TLS provider is installed in this process");
         return ExitCode::FAILURE;

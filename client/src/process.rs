@@ -9,6 +9,8 @@ use tracing_subscriber::EnvFilter;
 
 /// Daemons share small machines with what they run for others.
 const WORKER_THREADS: usize = 2;
+/// Every thread has a heap of its own: many of them, each for a moment, would leave much memory behind.
+const BLOCKING_THREADS_MAX: usize = 32;
 const STACK_BYTES: usize = 2 << 20;
 
 #[global_allocator]
@@ -47,11 +49,13 @@ where
     E: Error + 'static,
 {
     log.init();
+    take_small_pages();
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was installed before");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .thread_stack_size(STACK_BYTES)
         .enable_all()
         .build();
@@ -75,6 +79,13 @@ where
             tracing::error!("{why}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The allocator asks for huge pages, which a daemon's small heap fills only in part: half of its memory would be air.
+fn take_small_pages() {
+    if let Err(err) = nix::sys::prctl::set_thp_disable(true) {
+        tracing::debug!(%err, "huge pages cannot be turned off");
     }
 }
 
