@@ -4,9 +4,10 @@
 //! next line of its stream.
 //! <https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md>
 
+mod changes;
 mod line;
 pub mod logger;
 mod reader;
 
 pub use line::{Line, Stream};
-pub use reader::{LogError, LogOptions, read};
+pub use reader::{LogError, LogOptions, Reader, read};

@@ -111,6 +111,8 @@ pub enum RuntimeError {
     Exists { id: String },
     #[error("the runtime closed the session with {id} before the process ended")]
     SessionLost { id: String },
+    #[error("its output cannot be followed")]
+    Log(#[source] crate::logs::LogError),
     #[error("{doing} {path}")]
     Io {
         doing: &'static str,

@@ -17,7 +17,7 @@ use corten_kubelet::images::fake::FakeImages;
 use corten_kubelet::images::{ImageError, ImageRequest, Images, PullPolicy, RegistryAuth};
 use corten_kubelet::runtime::fake::FakeRuntime;
 use corten_kubelet::runtime::{
-    Event, ExecSpec, Resources, Runtime, RuntimeError, Security, SessionInput, SessionOutput, State, User,
+    Event, ExecSpec, Resources, Runtime, RuntimeError, Security, Session, SessionInput, SessionOutput, State, User,
 };
 use futures::StreamExt;
 use node::Node;
@@ -152,35 +152,65 @@ async fn commands_run_in_a_container_and_end_with_their_code() {
     pods.clean().await;
 }
 
+/// Reads a session's output until `wanted` is in it.
+async fn until(session: &mut Session, wanted: &str) {
+    let mut seen = String::new();
+    while !seen.contains(wanted) {
+        let next = tokio::time::timeout(Duration::from_secs(20), session.output.recv()).await;
+        match next {
+            Ok(Some(SessionOutput::Stdout(bytes))) => seen.push_str(std::str::from_utf8(&bytes).unwrap()),
+            other => panic!("{other:?} instead of {wanted:?} after {seen:?}"),
+        }
+    }
+}
+
+async fn type_in(session: &Session, text: &'static str) {
+    session.input.send(SessionInput::Stdin(Bytes::from_static(text.as_bytes()))).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn one_can_attach_to_a_container_that_reads_its_input() {
+async fn one_can_attach_again_and_again_to_a_container_that_reads_its_input() {
     let Some(node) = Node::start().await else { return };
     let pods = Pods::of(&node).await;
     let sandbox = pods.runtime.create_sandbox(&pods.sandbox("u1")).await.unwrap();
     for (name, tty) in [("plain", false), ("terminal", true)] {
-        let mut spec = pods.container(name, &["sh", "-c", "read line; echo got $line; read line; exit 5"]);
-        (spec.stdin, spec.tty) = (true, tty);
+        let command = ["sh", "-c", "while read line; do echo got $line; [ $line = end ] && exit 5; done"];
+        let spec = corten_kubelet::runtime::ContainerSpec { stdin: true, tty, ..pods.container(name, &command) };
         let id = pods.run(&sandbox, &spec).await;
+        // As often as it takes for an answer that comes before the log is looked at to show.
+        for _ in 0..10 {
+            let mut session = pods.runtime.attach(&id).await.unwrap();
+            type_in(&session, "one\n").await;
+            until(&mut session, "got one").await;
+        }
         let mut session = pods.runtime.attach(&id).await.unwrap();
-        session.input.send(SessionInput::Stdin(Bytes::from_static(b"one\n"))).await.unwrap();
-        let mut seen = String::new();
-        while !seen.contains("got one") {
-            match tokio::time::timeout(Duration::from_secs(20), session.output.recv())
-                .await
-                .expect("an answer")
-                .unwrap()
-            {
-                SessionOutput::Stdout(bytes) => seen.push_str(std::str::from_utf8(&bytes).unwrap()),
-                other => panic!("{name}: {other:?} after {seen:?}"),
-            }
-        }
-        session.input.send(SessionInput::Stdin(Bytes::from_static(b"two\n"))).await.unwrap();
+        type_in(&session, "end\n").await;
+        until(&mut session, "got end").await;
+        let mut last = None;
         while let Some(message) = session.output.recv().await {
-            if let SessionOutput::Exited(code) = message {
-                assert_eq!(code, 5, "{name}");
-            }
+            last = Some(message);
         }
+        assert_eq!(last, Some(SessionOutput::Exited(5)), "{name}");
     }
+    pods.clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn input_given_once_ends_with_its_client() {
+    let Some(node) = Node::start().await else { return };
+    let pods = Pods::of(&node).await;
+    let sandbox = pods.runtime.create_sandbox(&pods.sandbox("u1")).await.unwrap();
+    let spec = corten_kubelet::runtime::ContainerSpec {
+        stdin: true,
+        stdin_once: true,
+        ..pods.container("cat", &["sh", "-c", "cat; echo; echo the end"])
+    };
+    let id = pods.run(&sandbox, &spec).await;
+    let mut session = pods.runtime.attach(&id).await.unwrap();
+    type_in(&session, "some input").await;
+    session.input.send(SessionInput::CloseStdin).await.unwrap();
+    until(&mut session, "some input\nthe end").await;
+    assert_eq!(session.output.recv().await, Some(SessionOutput::Exited(0)));
     pods.clean().await;
 }
 

@@ -1,7 +1,7 @@
 //! The logger: one small process per container that copies its output into its log. It outlives the kubelet and containerd.
 //!
 //! containerd's shim starts it as `corten-kubelet log /path` with the container's stdout as descriptor 3, its stderr as 4, and 5
-//! to close when ready. One thread, no runtime, no allocation that grows: there is one of these for every container.
+//! to close when ready. While it may still write, it holds a lock on the log. One thread, no runtime, no allocation that grows: there is one of these for every container.
 #![allow(unsafe_code, reason = "descriptors that the shim passes by number, and a signal to be ignored")]
 
 use std::fs::{File, OpenOptions};
@@ -156,6 +156,11 @@ impl Log {
 
     fn open(&mut self) {
         self.file = OpenOptions::new().create(true).append(true).open(&self.path).ok();
+        if let Some(file) = &self.file {
+            // Tells readers that somebody still writes. Nobody else locks it; a file system without locks has readers
+            // that stop a little early.
+            let _ = file.try_lock();
+        }
         self.bytes = self.file.as_ref().and_then(|f| f.metadata().ok()).map_or(0, |m| m.len());
     }
 

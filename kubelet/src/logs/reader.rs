@@ -1,9 +1,10 @@
 //! Reads a log: its tail, from a time on, one stream, up to a size, and what is still to come.
 
+use std::fs::TryLockError;
 use std::io::{self, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -11,10 +12,13 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::sync::mpsc;
 
+use super::changes::Changes;
 use super::line::{Line, Stream};
 
-/// How a reader waits for more: as long as nothing comes, this long between looks.
+/// A follower that is told of no change looks all the same: the container may have ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// A process left in the background may hold a container's output open; after this a reader waits for it no longer.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 const CHUNK_BYTES: usize = 64 * 1024;
 /// A line is at most 16 KiB and its head; what is longer is no line.
 const LINE_MAX_BYTES: usize = 64 * 1024;
@@ -45,44 +49,95 @@ pub enum LogError {
     },
 }
 
-/// Sends the log's content with its stream to `out` until its end, or, when following, until `is_running` says no and all
-/// is read. Ends early when nobody receives.
+impl LogError {
+    fn of(path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::Missing,
+            _ => Self::Io { path: path.into(), source },
+        }
+    }
+}
+
+/// A log opened at the place from which it is read: what is written after the opening is surely seen.
+pub struct Reader {
+    path: PathBuf,
+    file: File,
+    options: LogOptions,
+}
+
+impl Reader {
+    pub async fn open(path: &Path, options: LogOptions) -> Result<Self, LogError> {
+        let mut file = File::open(path).await.map_err(|e| LogError::of(path, e))?;
+        if let Some(lines) = options.tail_lines {
+            let start = tail_offset(&mut file, lines).await.map_err(|e| LogError::of(path, e))?;
+            file.seek(SeekFrom::Start(start)).await.map_err(|e| LogError::of(path, e))?;
+        }
+        Ok(Self { path: path.into(), file, options })
+    }
+
+    /// Sends the log's content with its stream to `out` until its end, or, when following, until `is_running` says no, the
+    /// logger has written the last of it, and all is read. Ends early when nobody receives.
+    pub async fn run(
+        mut self,
+        is_running: impl Fn() -> bool,
+        out: &mpsc::Sender<(Stream, Bytes)>,
+    ) -> Result<(), LogError> {
+        let mut printer =
+            Printer { options: &self.options, sent_bytes: 0, at_line_start: [true; 2], pending: Vec::new() };
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let mut ended_at = None;
+        let mut changes = self.options.follow.then(|| Changes::of(&self.path)).flatten();
+        loop {
+            // Asked before the read: what was written before the container ended is then surely read.
+            let more_to_come = self.options.follow
+                && (is_running()
+                    || ended_at.get_or_insert_with(Instant::now).elapsed() < LAST_WORDS_MAX
+                        && is_written(&self.file).await.map_err(|e| LogError::of(&self.path, e))?);
+            let count = self.file.read(&mut chunk).await.map_err(|e| LogError::of(&self.path, e))?;
+            if count > 0 {
+                if printer.print(&chunk[..count], out).await.is_break() {
+                    return Ok(());
+                }
+            } else if let Some(next) = rotated_away(&self.path, &self.file).await {
+                self.file = next;
+                changes = Changes::of(&self.path);
+            } else if !more_to_come {
+                return Ok(());
+            } else {
+                tokio::select! {
+                    () = out.closed() => return Ok(()),
+                    () = changed(changes.as_ref()) => {}
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Opens a log and sends what it holds: [`Reader::open`] and [`Reader::run`] in one.
 pub async fn read(
     path: &Path,
-    options: &LogOptions,
+    options: LogOptions,
     is_running: impl Fn() -> bool,
     out: &mpsc::Sender<(Stream, Bytes)>,
 ) -> Result<(), LogError> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => LogError::Missing,
-        _ => LogError::Io { path: path.into(), source },
-    };
-    let mut file = File::open(path).await.map_err(failed)?;
-    let start = match options.tail_lines {
-        Some(lines) => tail_offset(&mut file, lines).await.map_err(failed)?,
-        None => 0,
-    };
-    file.seek(SeekFrom::Start(start)).await.map_err(failed)?;
-    let mut printer = Printer { options, sent_bytes: 0, at_line_start: [true; 2], pending: Vec::new() };
-    let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        // Asked before the read: what was written before the container ended is then surely read.
-        let more_to_come = options.follow && is_running();
-        let count = file.read(&mut chunk).await.map_err(failed)?;
-        if count > 0 {
-            if printer.print(&chunk[..count], out).await.is_break() {
-                return Ok(());
-            }
-        } else if let Some(next) = rotated_away(path, &file).await {
-            file = next;
-        } else if !more_to_come {
-            return Ok(());
-        } else {
-            tokio::select! {
-                () = out.closed() => return Ok(()),
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
-        }
+    Reader::open(path, options).await?.run(is_running, out).await
+}
+
+async fn changed(changes: Option<&Changes>) {
+    match changes {
+        Some(changes) => changes.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether the logger, which holds a lock, is still there.
+async fn is_written(log: &File) -> io::Result<bool> {
+    let log = log.try_clone().await?.into_std().await;
+    match log.try_lock_shared() {
+        Ok(()) => log.unlock().map(|()| false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(e)) => Err(e),
     }
 }
 
@@ -215,7 +270,7 @@ mod tests {
         let path = dir.path().join("0.log");
         std::fs::write(&path, format!("{LOG}\n")).unwrap();
         let (tx, mut rx) = mpsc::channel(100);
-        read(&path, &options, || false, &tx).await.unwrap();
+        read(&path, options, || false, &tx).await.unwrap();
         drop(tx);
         let mut text = Vec::new();
         while let Some((_, bytes)) = rx.recv().await {
@@ -257,7 +312,7 @@ mod tests {
         let (follow_path, is_running) = (path.clone(), running.clone());
         let follower = tokio::spawn(async move {
             let options = LogOptions { follow: true, ..LogOptions::default() };
-            read(&follow_path, &options, || is_running.load(std::sync::atomic::Ordering::SeqCst), &tx).await
+            read(&follow_path, options, || is_running.load(std::sync::atomic::Ordering::SeqCst), &tx).await
         });
         assert_eq!(rx.recv().await.unwrap().1, "one\n");
         std::fs::rename(&path, dir.path().join("0.log.old")).unwrap();
@@ -269,9 +324,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn last_words_are_waited_for_while_the_logger_holds_the_log() {
+        use std::io::Write as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let mut log = std::fs::File::create(&path).unwrap();
+        log.lock().unwrap();
+        let (tx, mut rx) = mpsc::channel(10);
+        let options = LogOptions { follow: true, ..LogOptions::default() };
+        let reader = Reader::open(&path, options).await.unwrap();
+        let reading = tokio::spawn(async move { reader.run(|| false, &tx).await });
+        log.write_all(b"2023-11-14T22:13:20Z stdout F last\n").unwrap();
+        assert_eq!(rx.recv().await.unwrap().1, "last\n");
+        drop(log);
+        reading.await.unwrap().unwrap();
+        assert!(rx.recv().await.is_none());
+    }
+
+    #[tokio::test]
     async fn a_log_that_is_not_there_is_said_to_be_missing() {
         let (tx, _rx) = mpsc::channel(1);
-        let result = read(Path::new("/nowhere/0.log"), &LogOptions::default(), || false, &tx).await;
+        let result = read(Path::new("/nowhere/0.log"), LogOptions::default(), || false, &tx).await;
         assert!(matches!(result, Err(LogError::Missing)));
     }
 }

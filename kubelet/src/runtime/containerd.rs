@@ -1,5 +1,6 @@
 //! containerd behind the runtime port, over its own gRPC services. Nothing outside this module names `containerd-client`.
 
+mod attach;
 mod capabilities;
 mod container;
 mod events;
@@ -12,6 +13,7 @@ mod record;
 pub(crate) mod rpc;
 mod sandbox;
 mod session;
+mod stdio;
 pub(crate) mod store;
 mod user;
 

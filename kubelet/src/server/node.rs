@@ -179,7 +179,7 @@ impl Node for NodeService {
                     now.and_then(|p| p.containers.into_iter().find(|c| c.name == name)).and_then(|c| c.current);
                 current.is_some_and(|c| c.id == instance.id && c.running)
             };
-            if let Err(why) = logs::read(&instance.log_path, &options, is_running, &lines_tx).await {
+            if let Err(why) = logs::read(&instance.log_path, options, is_running, &lines_tx).await {
                 let status = match why {
                     LogError::Missing => Status::failed_precondition(why.to_string()),
                     LogError::Io { .. } => Status::internal(crate::images::chain(&why)),

@@ -212,7 +212,7 @@ pub(crate) struct Log {
 pub(crate) async fn log(spec: &ContainerSpec) -> Log {
     let (tx, mut rx) = tokio::sync::mpsc::channel(16);
     let path = spec.log_path.clone();
-    let reader = tokio::spawn(async move { logs::read(&path, &LogOptions::default(), || false, &tx).await });
+    let reader = tokio::spawn(async move { logs::read(&path, LogOptions::default(), || false, &tx).await });
     let mut log = Log::default();
     while let Some((stream, bytes)) = rx.recv().await {
         let text = String::from_utf8(bytes.to_vec()).unwrap();

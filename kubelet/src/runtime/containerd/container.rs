@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::record::ContainerRecord;
 use super::rpc::{Rpc, gone_is_fine};
 use super::sandbox::{RUNTIME, spec_any};
-use super::session::Fifos;
+use super::stdio::{self, Fifos};
 use super::{Containerd, Known, RuntimeError, host, oci, user};
 use crate::logs::logger::QUERY_KEY;
 use crate::runtime::{ContainerSpec, container_id};
@@ -108,7 +108,7 @@ impl Containerd {
         request.stderr = fifos.stderr.display().to_string();
         let outputs = fifos.open_outputs()?;
         self.create_task(request).await?;
-        super::session::spawn_logger(&self.inner.config.logger, &record.log_path, outputs)
+        stdio::start_logger(&self.inner.config.logger, &record.log_path, outputs).await
     }
 
     pub(super) async fn run_container(&self, id: &str) -> Result<(), RuntimeError> {

@@ -1,23 +1,18 @@
-//! Sessions: processes run inside a container, and the container's own, talked to over FIFOs.
-#![allow(unsafe_code, reason = "a logger of ours gets its pipes under the numbers that the shim would use")]
+//! Sessions of exec: a process run inside a container and talked to over FIFOs, to its end.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use containerd_client::services::v1::{CloseIoRequest, ExecProcessRequest, ResizePtyRequest};
-use nix::sys::stat::Mode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 
-use super::record::Record;
 use super::rpc::Rpc;
+use super::stdio::Fifos;
 use super::{Containerd, RuntimeError};
-use crate::logs::{self, LogOptions, Stream, logger};
 use crate::runtime::{ExecSpec, SESSION_QUEUE, Session, SessionInput, SessionOutput, State};
 
 const PROCESS_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
@@ -28,82 +23,6 @@ const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// While containerd is away a process runs on; its end is asked for again.
 const WAIT_RETRY: Duration = Duration::from_millis(200);
 const WAIT_RETRIES_MAX: usize = 50;
-
-/// The three FIFOs of a process, in a directory of their own.
-pub(super) struct Fifos {
-    dir: PathBuf,
-    pub(super) stdin: PathBuf,
-    pub(super) stdout: PathBuf,
-    pub(super) stderr: PathBuf,
-}
-
-impl Fifos {
-    pub(super) fn make(dir: &Path) -> Result<Self, RuntimeError> {
-        let fifos =
-            Self { dir: dir.into(), stdin: dir.join("stdin"), stdout: dir.join("stdout"), stderr: dir.join("stderr") };
-        let failed = |source| RuntimeError::Io { doing: "making FIFOs in", path: dir.display().to_string(), source };
-        std::fs::create_dir_all(dir).map_err(failed)?;
-        for path in [&fifos.stdin, &fifos.stdout, &fifos.stderr] {
-            match nix::unistd::mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR) {
-                Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
-                Err(e) => return Err(failed(e.into())),
-            }
-        }
-        Ok(fifos)
-    }
-
-    /// Readers that need no writer yet. They see an end until the shim has opened its side, so they are read later.
-    pub(super) fn open_outputs(&self) -> Result<[File; 2], RuntimeError> {
-        let open = |path: &PathBuf| {
-            let opened = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
-            opened.map_err(|source| RuntimeError::Io { doing: "opening", path: path.display().to_string(), source })
-        };
-        Ok([open(&self.stdout)?, open(&self.stderr)?])
-    }
-}
-
-/// Starts the logger as the shim would, for a container whose output cannot go to it directly.
-pub(super) fn spawn_logger(program: &Path, log: &Path, outputs: [File; 2]) -> Result<(), RuntimeError> {
-    use std::os::unix::process::CommandExt;
-    let failed =
-        |source| RuntimeError::Io { doing: "starting the logger", path: program.display().to_string(), source };
-    for output in &outputs {
-        let flags = nix::fcntl::OFlag::empty();
-        nix::fcntl::fcntl(output.as_fd(), nix::fcntl::FcntlArg::F_SETFL(flags)).map_err(|e| failed(e.into()))?;
-    }
-    // Above the numbers they go to, so that moving one does not overwrite the other.
-    const ABOVE: i32 = 10;
-    let up = |fd: &File| nix::fcntl::fcntl(fd.as_fd(), nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(ABOVE));
-    let stdout = up(&outputs[0]).map_err(|e| failed(e.into()))?;
-    let stderr = up(&outputs[1]).map_err(|e| failed(e.into()))?;
-    let null = File::open("/dev/null").map_err(failed)?;
-    let ready = up(&null).map_err(|e| failed(e.into()))?;
-    let mut command = std::process::Command::new(program);
-    command.arg(logger::QUERY_KEY).arg(log).stdin(std::process::Stdio::null());
-    // SAFETY: dup2 and setsid are async-signal-safe, and nothing is allocated between fork and exec. The descriptors are
-    // closed in this process after the spawn.
-    unsafe {
-        command.pre_exec(move || {
-            for (from, to) in [(stdout, 3), (stderr, 4), (ready, 5)] {
-                if nix::libc::dup2(from, to) < 0 {
-                    return Err(std::io::Error::last_os_error());
-                }
-            }
-            nix::unistd::setsid()?;
-            Ok(())
-        });
-    }
-    let child = command.spawn().map_err(failed);
-    for fd in [stdout, stderr, ready] {
-        // SAFETY: made above by F_DUPFD and known to nobody else.
-        drop(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) });
-    }
-    let mut child = child?;
-    // Reaped when it ends, which is when the container does.
-    std::thread::Builder::new().name("logger-reaper".into()).spawn(move || child.wait()).map_err(failed)?;
-    debug_assert!(outputs[0].as_raw_fd() >= 0);
-    Ok(())
-}
 
 impl Containerd {
     pub(super) async fn exec_session(&self, id: &str, spec: &ExecSpec) -> Result<Session, RuntimeError> {
@@ -184,83 +103,8 @@ impl Containerd {
         Ok(prost_types::Any { type_url: PROCESS_TYPE.into(), value })
     }
 
-    pub(super) async fn attach_session(&self, id: &str) -> Result<Session, RuntimeError> {
-        let object = self.object(id).await?;
-        let Some(Record::Container(record)) = Record::from_labels(&object.labels) else {
-            return Err(RuntimeError::NotFound { id: id.into() });
-        };
-        if self.running_pid(id).await?.is_none() {
-            return Err(RuntimeError::NotRunning { id: id.into() });
-        }
-        let (input, input_rx) = mpsc::channel(SESSION_QUEUE);
-        let (output_tx, output) = mpsc::channel(SESSION_QUEUE);
-        let stdin = record.stdin.then(|| self.fifo_dir(id).join("stdin"));
-        tokio::spawn(self.clone().attach_input(id.to_owned(), stdin, record.stdin_once, input_rx));
-        tokio::spawn(self.clone().attach_output(id.to_owned(), record.log_path, record.tty, output_tx));
-        Ok(Session { input, output })
-    }
-
-    async fn attach_input(
-        self,
-        id: String,
-        stdin: Option<PathBuf>,
-        once: bool,
-        mut input: mpsc::Receiver<SessionInput>,
-    ) {
-        let mut pipe =
-            stdin.as_deref().and_then(|path| pipe::OpenOptions::new().read_write(true).open_sender(path).ok());
-        while let Some(message) = input.recv().await {
-            match (message, &mut pipe) {
-                (SessionInput::Stdin(bytes), Some(stdin)) => {
-                    if stdin.write_all(&bytes).await.is_err() {
-                        pipe = None;
-                    }
-                }
-                // A container without standard input reads nothing.
-                (SessionInput::Stdin(_), None) => {}
-                (SessionInput::CloseStdin, _) => break,
-                (SessionInput::Resize { width, height }, _) => self.resize(&id, "", width, height).await,
-            }
-        }
-        if once && pipe.take().is_some() {
-            self.close_stdin(&id, "").await;
-        }
-    }
-
-    /// What the container writes from now on, as its log gets it.
-    async fn attach_output(self, id: String, log: PathBuf, tty: bool, output: mpsc::Sender<SessionOutput>) {
-        let (lines_tx, mut lines) = mpsc::channel(SESSION_QUEUE);
-        let running = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
-        let (is_running, watched) = (running.clone(), id.clone());
-        let runtime = self.clone();
-        let end = tokio::spawn(async move {
-            let code = runtime.wait_to_the_end(&watched, "").await;
-            running.store(false, std::sync::atomic::Ordering::SeqCst);
-            code
-        });
-        let reader = tokio::spawn(async move {
-            let options = LogOptions { tail_lines: Some(0), follow: true, ..LogOptions::default() };
-            logs::read(&log, &options, || is_running.load(std::sync::atomic::Ordering::SeqCst), &lines_tx).await
-        });
-        while let Some((stream, bytes)) = lines.recv().await {
-            let message = match stream {
-                Stream::Stderr if !tty => SessionOutput::Stderr(bytes),
-                _ => SessionOutput::Stdout(bytes),
-            };
-            if output.send(message).await.is_err() {
-                reader.abort();
-                end.abort();
-                return;
-            }
-        }
-        if let Ok(Some(code)) = end.await {
-            // The client is gone: nobody asks how it ended.
-            let _ = output.send(SessionOutput::Exited(code)).await;
-        }
-    }
-
     /// `None`: nobody knows how it ended.
-    async fn wait_to_the_end(&self, id: &str, exec_id: &str) -> Option<i32> {
+    pub(super) async fn wait_to_the_end(&self, id: &str, exec_id: &str) -> Option<i32> {
         for _ in 0..WAIT_RETRIES_MAX {
             match self.wait(id, exec_id).await {
                 Ok(code) => return Some(code.cast_signed()),
@@ -279,13 +123,13 @@ impl Containerd {
         })
     }
 
-    async fn resize(&self, id: &str, exec_id: &str, width: u32, height: u32) {
+    pub(super) async fn resize(&self, id: &str, exec_id: &str, width: u32, height: u32) {
         let request = ResizePtyRequest { container_id: id.into(), exec_id: exec_id.into(), width, height };
         // A terminal that is gone, or none at all, has no size.
         let _ = self.rpc().client().tasks().resize_pty(Rpc::request(request)).await;
     }
 
-    async fn close_stdin(&self, id: &str, exec_id: &str) {
+    pub(super) async fn close_stdin(&self, id: &str, exec_id: &str) {
         let request = CloseIoRequest { container_id: id.into(), exec_id: exec_id.into(), stdin: true };
         // A process that has ended has no input to close.
         let _ = self.rpc().client().tasks().close_io(Rpc::request(request)).await;
