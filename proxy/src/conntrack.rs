@@ -1,13 +1,13 @@
 //! Forgets UDP flows whose translation no longer holds, over netlink. TCP needs none of this: its clients notice.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::Ipv4Addr;
 
 use crate::nft::NftError;
+use crate::nft::base::BALANCED_MARK;
 use crate::nft::socket::NetfilterSocket;
 use crate::nft::wire::{self, Attributes, Writer};
-use crate::ruleset::diff::StaleFlow;
+use crate::ruleset::diff::Flow;
 use crate::ruleset::{End, Front};
 use crate::view::Protocol;
 
@@ -16,6 +16,7 @@ const DELETE: u16 = (1 << 8) | 2;
 // Attributes of `linux/netfilter/nfnetlink_conntrack.h`.
 const TUPLE_ORIGINAL: u16 = 1;
 const TUPLE_REPLY: u16 = 2;
+const MARK: u16 = 8;
 const ID: u16 = 12;
 const ZONE: u16 = 18;
 const TUPLE_IP: u16 = 1;
@@ -27,20 +28,13 @@ const PROTO_SOURCE_PORT: u16 = 2;
 const PROTO_DESTINATION_PORT: u16 = 3;
 const NESTED: u16 = 0x8000;
 
-/// A UDP flow: what the client addressed, and who answers.
-struct Flow<'a> {
-    front: Front,
-    answering: End,
-    attributes: Attributes<'a>,
-}
-
 fn tuple(attributes: Attributes<'_>, ip: u16, port: u16) -> Option<(Ipv4Addr, u16)> {
     let address: [u8; 4] = attributes.nested(TUPLE_IP)?.find(ip)?.try_into().ok()?;
     let port: [u8; 2] = attributes.nested(TUPLE_PROTO)?.find(port)?.try_into().ok()?;
     Some((address.into(), u16::from_be_bytes(port)))
 }
 
-fn udp_flow(attributes: Attributes<'_>) -> Option<Flow<'_>> {
+fn udp_flow(attributes: Attributes<'_>) -> Option<Flow> {
     let (original, reply) = (attributes.nested(TUPLE_ORIGINAL)?, attributes.nested(TUPLE_REPLY)?);
     if original.nested(TUPLE_PROTO)?.find(PROTO_NUMBER)? != [Protocol::Udp as u8] {
         return None;
@@ -48,12 +42,15 @@ fn udp_flow(attributes: Attributes<'_>) -> Option<Flow<'_>> {
     let (address, port) = tuple(original, IP_V4_DESTINATION, PROTO_DESTINATION_PORT)?;
     let front = Front { address, protocol: Protocol::Udp, port };
     let (address, port) = tuple(reply, IP_V4_SOURCE, PROTO_SOURCE_PORT)?;
-    Some(Flow { front, answering: End { address, port }, attributes })
+    let untranslated = address == front.address && port == front.port;
+    // In network order, unlike the mark in a rule.
+    let mark = attributes.find(MARK).and_then(|mark| mark.try_into().ok()).map_or(0, u32::from_be_bytes);
+    let end = (!untranslated).then_some(End { address, port });
+    Some(Flow { front, end, balanced: mark & BALANCED_MARK != 0 })
 }
 
-/// Removes the flows that `stale` names. Returns how many. Blocks.
-pub fn forget(socket: &mut NetfilterSocket, stale: &[StaleFlow]) -> Result<usize, NftError> {
-    let stale: BTreeSet<StaleFlow> = stale.iter().copied().collect();
+/// Removes the UDP flows that are stale. Returns how many. Blocks.
+pub fn forget(socket: &mut NetfilterSocket, is_stale: impl Fn(&Flow) -> bool) -> Result<usize, NftError> {
     let mut doomed: Vec<Vec<u8>> = Vec::new();
     let mut writer = Writer::default();
     let sequence = socket.next_sequence();
@@ -66,7 +63,7 @@ pub fn forget(socket: &mut NetfilterSocket, stale: &[StaleFlow]) -> Result<usize
             match message.kind {
                 wire::NLMSG_DONE => break 'dump,
                 wire::NLMSG_ERROR => return Err(refused("listing flows", message.errno)),
-                _ => doomed.extend(deletion(&stale, Attributes(&message.attributes))),
+                _ => doomed.extend(deletion(&is_stale, Attributes(&message.attributes))),
             }
         }
     }
@@ -94,16 +91,13 @@ pub fn forget(socket: &mut NetfilterSocket, stale: &[StaleFlow]) -> Result<usize
 }
 
 /// The attributes of a request to delete the flow, if it is stale.
-fn deletion(stale: &BTreeSet<StaleFlow>, attributes: Attributes<'_>) -> Option<Vec<u8>> {
-    let flow = udp_flow(attributes)?;
-    let untranslated = flow.answering.address == flow.front.address && flow.answering.port == flow.front.port;
-    let end = (!untranslated).then_some(flow.answering);
-    if !stale.contains(&StaleFlow { front: flow.front, end }) {
+fn deletion(is_stale: impl Fn(&Flow) -> bool, attributes: Attributes<'_>) -> Option<Vec<u8>> {
+    if !is_stale(&udp_flow(attributes)?) {
         return None;
     }
     let mut writer = Writer::default();
     for (kind, nested) in [(TUPLE_ORIGINAL, NESTED), (ID, 0), (ZONE, 0)] {
-        if let Some(value) = flow.attributes.find(kind) {
+        if let Some(value) = attributes.find(kind) {
             writer.attribute(kind | nested, value);
         }
     }

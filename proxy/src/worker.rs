@@ -1,6 +1,6 @@
 //! Turns what changed into edits of the kernel: the one task that owns the ledger, the rules and the routes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +22,7 @@ use crate::nft::kernel::Kernel;
 use crate::nft::socket::NetfilterSocket;
 use crate::routes::apply::{self as network, NetError};
 use crate::routes::desired as routes;
+use crate::ruleset::diff::{Flow, StaleFlow};
 use crate::ruleset::elements::{self, Elements, KeyBytes, Map, Slot};
 use crate::ruleset::ledger::{Change, Ledger};
 use crate::ruleset::{End, Owner, Place, desired, diff};
@@ -161,7 +162,7 @@ impl Worker {
             let known = known.chain(directory.pods().map(|p| Owner::Pod(p.key.clone())));
             known.chain(self.ledger.owners().cloned()).collect()
         };
-        let changes = self.learn(owners.iter());
+        self.learn(owners.iter());
         let mended = block_in_place(|| self.reconcile())?;
         self.metrics.checked(mended, self.ledger.len(), started.elapsed());
         let took = started.elapsed();
@@ -173,7 +174,9 @@ impl Worker {
             ?took,
             "rules compared"
         );
-        block_in_place(|| self.forget(&changes))?;
+        // Whatever changed while nobody looked: flows may be older than this run.
+        let ledger = &self.ledger;
+        block_in_place(|| conntrack::forget(&mut self.flows, |flow| diff::is_stale(flow, ledger.get(&flow.front))))?;
         self.lead_routes(&networks).await
     }
 
@@ -198,7 +201,7 @@ impl Worker {
         for (front, rules) in self.ledger.iter() {
             want.extend(elements::of_front(front, rules));
             if rules.affinity_secs.is_some() {
-                let ends = diff::ends(&Some(rules.clone())).into_iter().collect();
+                let ends = diff::ends(Some(rules)).into_iter().collect();
                 sticky.insert(Slot::front(Map::Remember, front).key, ends);
             }
         }
@@ -217,13 +220,14 @@ impl Worker {
 
     /// What was noted about ends that are no longer there: UDP flows, and clients of sticky fronts.
     fn forget(&mut self, changes: &[Change]) -> Result<(), NftError> {
-        let flows = diff::stale_flows(changes);
-        if !flows.is_empty() {
-            let forgotten = conntrack::forget(&mut self.flows, &flows)?;
+        let stale: BTreeSet<StaleFlow> = diff::stale_flows(changes).into_iter().collect();
+        if !stale.is_empty() {
+            let is_stale = |flow: &Flow| stale.contains(&StaleFlow { front: flow.front, end: flow.end });
+            let forgotten = conntrack::forget(&mut self.flows, is_stale)?;
             debug!(forgotten, "UDP flows forgotten");
         }
         let was_sticky = |c: &&Change| c.before.as_ref().is_some_and(|r| r.affinity_secs.is_some());
-        let of = |c: &Change| (Slot::front(Map::Remember, &c.front).key, diff::ends(&c.after));
+        let of = |c: &Change| (Slot::front(Map::Remember, &c.front).key, diff::ends(c.after.as_ref()));
         let sticky: BTreeMap<KeyBytes, _> = changes.iter().filter(was_sticky).map(of).collect();
         if !sticky.is_empty() {
             self.kernel.forget_clients(|client| {

@@ -54,12 +54,34 @@ pub struct StaleFlow {
     pub end: Option<End>,
 }
 
+/// A UDP flow that the kernel tracks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// What the client addressed.
+    pub front: Front,
+    /// Where it is sent; `None`: on untranslated.
+    pub end: Option<End>,
+    /// A front of ours sent it there.
+    pub balanced: bool,
+}
+
+/// Whether a flow no longer goes where its front, with these rules in force, would send it: for a start that does not
+/// know what changed since an earlier run.
+pub fn is_stale(flow: &Flow, rules: Option<&FrontRules>) -> bool {
+    let Some(rules) = rules else {
+        // Not ours any more. Others may translate what they like.
+        return flow.balanced && flow.end.is_some();
+    };
+    let ends = ends(Some(rules));
+    flow.end.map_or(!ends.is_empty(), |end| !ends.contains(&end))
+}
+
 /// A UDP flow has no end that a client notices, so its translation must be forgotten for it: when its
 /// end leaves, and when the first end comes to a front that had none.
 pub fn stale_flows(changes: &[Change]) -> Vec<StaleFlow> {
     let mut stale = Vec::new();
     for change in changes.iter().filter(|c| c.front.protocol == Protocol::Udp) {
-        let (before, after) = (ends(&change.before), ends(&change.after));
+        let (before, after) = (ends(change.before.as_ref()), ends(change.after.as_ref()));
         if before.is_empty() && !after.is_empty() {
             stale.push(StaleFlow { front: change.front, end: None });
         }
@@ -69,7 +91,36 @@ pub fn stale_flows(changes: &[Change]) -> Vec<StaleFlow> {
 }
 
 /// All ends that a front may send to.
-pub fn ends(rules: &Option<FrontRules>) -> BTreeSet<End> {
-    let fates = rules.iter().flat_map(|r| [Some(&r.inside), r.outside.as_ref()]).flatten();
+pub fn ends(rules: Option<&FrontRules>) -> BTreeSet<End> {
+    let fates = rules.into_iter().flat_map(|r| [Some(&r.inside), r.outside.as_ref()]).flatten();
     fates.flat_map(|fate| if let Fate::Balance(ends) = fate { ends.to_vec() } else { Vec::new() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn flows_of_an_earlier_run_table() {
+        let front = Front { address: [10, 96, 0, 9].into(), protocol: Protocol::Udp, port: 53 };
+        let end = |last| End { address: [10, 244, 1, last].into(), port: 5353 };
+        let rules = |inside| FrontRules { inside, outside: None, affinity_secs: None };
+        let serving = rules(Fate::Balance(Arc::new([end(1), end(2)])));
+        let nobody = rules(Fate::Refuse);
+        let cases = [
+            ("sent where it would be sent now", Some(&serving), Some(end(1)), true, false),
+            ("sent to a pod that is gone", Some(&serving), Some(end(9)), true, true),
+            ("began before there was a Service", Some(&serving), None, false, true),
+            ("there is nobody any more", Some(&nobody), Some(end(1)), true, true),
+            ("there was nobody ever", Some(&nobody), None, false, false),
+            ("the Service is gone", None, Some(end(1)), true, true),
+            ("others' translation", None, Some(end(1)), false, false),
+            ("nothing of ours at all", None, None, false, false),
+        ];
+        for (why, rules, end, balanced, expected) in cases {
+            assert_eq!(is_stale(&Flow { front, end, balanced }, rules), expected, "{why}");
+        }
+    }
 }

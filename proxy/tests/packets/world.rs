@@ -8,7 +8,7 @@ use std::time::Duration;
 use corten_proxy::conntrack;
 use corten_proxy::nft::kernel::Kernel;
 use corten_proxy::nft::socket::NetfilterSocket;
-use corten_proxy::ruleset::diff::StaleFlow;
+use corten_proxy::ruleset::diff::Flow;
 use corten_proxy::ruleset::elements::Map;
 use corten_proxy::ruleset::trace::{Arrival, Outcome};
 use corten_proxy::ruleset::{End, Front};
@@ -241,8 +241,9 @@ impl World {
         let Seen::Answer(name, _) = seen else { panic!("no UDP answer: {seen:?}") };
         let end = EVERYBODY.into_iter().find(|w| w.name() == name).unwrap().address();
         let forget = |address: Ipv4Addr| {
-            let stale = [StaleFlow { front, end: Some(End { address, port: SERVER_PORT }) }];
-            self.inside("A", move || conntrack::forget(&mut NetfilterSocket::open().unwrap(), &stale).unwrap())
+            let end = Some(End { address, port: SERVER_PORT });
+            let is_stale = move |flow: &Flow| flow.front == front && flow.end == end && flow.balanced;
+            self.inside("A", move || conntrack::forget(&mut NetfilterSocket::open().unwrap(), is_stale).unwrap())
         };
         assert_eq!(forget(Who::Client.address()), 0, "no flow of this front went there");
         assert!(forget(end) > 0, "the flow to {name}");
