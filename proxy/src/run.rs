@@ -11,6 +11,7 @@ use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use parking_lot::RwLock;
+use tokio::task::{JoinError, JoinHandle};
 use tracing::{info, warn};
 
 use crate::directory::Directory;
@@ -64,6 +65,8 @@ pub enum ProxyError {
     Dns(#[from] DnsError),
     #[error("{path} cannot be read")]
     File { path: &'static str, source: io::Error },
+    #[error("the worker that writes rules and routes ended by itself")]
+    Worker(#[source] JoinError),
     #[error("--metrics-address cannot be listened on")]
     Metrics(#[source] io::Error),
 }
@@ -111,11 +114,25 @@ pub async fn run(args: ProxyArgs, stop: CancellationToken) -> Result<(), ProxyEr
         warn!(%err, "systemd could not be told that we are ready");
     }
     info!(dns = %args.cluster_dns, "serving");
-    listening.serve(Handler { zone, directory, forwarder }, &stop).await?;
-    if let Err(err) = working.await {
-        warn!(%err, "the worker ended badly");
+    both(working, listening.serve(Handler { zone, directory, forwarder }, &stop)).await
+}
+
+/// Runs until both have ended, or one of them failed: names without rules are no service, nor are rules that stand still.
+async fn both(
+    mut working: JoinHandle<()>,
+    serving: impl Future<Output = Result<(), DnsError>>,
+) -> Result<(), ProxyError> {
+    tokio::pin!(serving);
+    tokio::select! {
+        served = &mut serving => {
+            served?;
+            working.await.map_err(ProxyError::Worker)
+        }
+        worked = &mut working => {
+            worked.map_err(ProxyError::Worker)?;
+            Ok(serving.await?)
+        }
     }
-    Ok(())
 }
 
 async fn check_now_and_then(queue: WorkQueue<Work>, stop: CancellationToken) {
@@ -234,5 +251,18 @@ fn pod_changed(directory: &RwLock<Directory>, queue: &WorkQueue<Work>, change: C
             queue.add(Work::pod(key));
         }
         Change::Synced => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_that_fails_ends_the_proxy() {
+        let working = tokio::spawn(async { panic!("a bug") });
+        let ended =
+            tokio::time::timeout(std::time::Duration::from_secs(5), both(working, std::future::pending())).await;
+        assert!(matches!(ended, Ok(Err(ProxyError::Worker(_)))));
     }
 }
