@@ -30,6 +30,10 @@ async fn serve(upstream: Vec<SocketAddr>) -> SocketAddr {
     let address = Ipv4Addr::new(10, 96, 1, 1);
     directory.set_service(Arc::new(Service { key: key("web"), cluster_ips: vec![address], ..Service::default() }));
     directory.set_service(Arc::new(Service { key: key("many"), headless: true, ..Service::default() }));
+    for (name, target) in [("away", "example.org"), ("round", "web.default.svc.cluster.local")] {
+        let external_name = Some(target.to_owned());
+        directory.set_service(Arc::new(Service { key: key(name), external_name, ..Service::default() }));
+    }
     let end = |last| Endpoint {
         address: Ipv4Addr::new(10, 244, 1, last),
         ready: true,
@@ -91,8 +95,8 @@ async fn answers_are_authoritative_and_truncated_over_udp_only() {
     assert_eq!((whole.metadata.truncation, whole.answers.len()), (false, usize::from(MANY)));
 }
 
-#[tokio::test]
-async fn other_names_go_upstream_under_another_id() {
+/// A resolver that knows one address for all names.
+async fn upstream() -> SocketAddr {
     let upstream = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = upstream.local_addr().unwrap();
     tokio::spawn(async move {
@@ -105,7 +109,25 @@ async fn other_names_go_upstream_under_another_id() {
             upstream.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
         }
     });
-    let server = serve(vec![address]).await;
+    address
+}
+
+#[tokio::test]
+async fn an_alias_comes_with_what_it_stands_for() {
+    let server = serve(vec![upstream().await]).await;
+    for (alias, address) in [("away", A::new(198, 51, 100, 1)), ("round", A::new(10, 96, 1, 1))] {
+        let answer = ask_udp(server, &question(&format!("{alias}.default.svc.cluster.local."))).await;
+        let kinds: Vec<RecordType> = answer.answers.iter().map(Record::record_type).collect();
+        assert_eq!((kinds, &answer.answers[1].data), (vec![RecordType::CNAME, RecordType::A], &RData::A(address)));
+    }
+    let alone = serve(vec![]).await;
+    let answer = ask_udp(alone, &question("away.default.svc.cluster.local.")).await;
+    assert_eq!((answer.metadata.response_code, answer.answers.len()), (ResponseCode::NoError, 1), "nobody to ask");
+}
+
+#[tokio::test]
+async fn other_names_go_upstream_under_another_id() {
+    let server = serve(vec![upstream().await]).await;
     let asked = question("example.org.");
     let answer = ask_udp(server, &asked).await;
     assert_eq!((answer.metadata.id, answer.metadata.authoritative), (asked.metadata.id, false));

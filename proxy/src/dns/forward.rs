@@ -14,8 +14,9 @@ use tokio::sync::Semaphore;
 /// As the C library's resolver: more are not read.
 const RESOLVERS_MAX: usize = 3;
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(1500);
-/// A resolver that did not answer is not asked for so long, unless no other is left.
-const REST_AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// A resolver that failed so often in a row is not asked for a while; one packet that got lost proves nothing.
+const FAILURES_BEFORE_REST: u32 = 3;
+const REST: Duration = Duration::from_secs(5);
 /// Questions on their way at once; more are refused.
 const IN_FLIGHT_MAX: usize = 256;
 const UDP_ANSWER_MAX: usize = 4096;
@@ -30,6 +31,8 @@ pub enum ForwardError {
     Unanswered(#[source] io::Error),
     #[error("all resolvers failed a moment ago")]
     Resting,
+    #[error("the question cannot be written")]
+    Question(#[source] hickory_proto::ProtoError),
 }
 
 #[derive(Debug)]
@@ -41,7 +44,30 @@ pub struct Forwarder {
 #[derive(Debug)]
 struct Resolver {
     address: SocketAddr,
-    resting_until: Mutex<Option<Instant>>,
+    trouble: Mutex<Trouble>,
+}
+
+#[derive(Debug, Default)]
+struct Trouble {
+    /// In a row.
+    failures: u32,
+    resting_until: Option<Instant>,
+}
+
+impl Resolver {
+    fn rests(&self) -> bool {
+        self.trouble.lock().resting_until.is_some_and(|until| Instant::now() < until)
+    }
+    fn failed(&self) {
+        let mut trouble = self.trouble.lock();
+        trouble.failures = trouble.failures.saturating_add(1);
+        if trouble.failures >= FAILURES_BEFORE_REST {
+            trouble.resting_until = Some(Instant::now() + REST);
+        }
+    }
+    fn answered(&self) {
+        *self.trouble.lock() = Trouble::default();
+    }
 }
 
 /// The resolvers that a resolv.conf names, without `own`, which would be ourselves.
@@ -61,7 +87,7 @@ impl Forwarder {
         Ok(Self::new(resolvers(&text, own).into_iter().map(|ip| SocketAddr::new(ip, 53)).collect()))
     }
     pub fn new(resolvers: Vec<SocketAddr>) -> Self {
-        let resolver = |address| Resolver { address, resting_until: Mutex::new(None) };
+        let resolver = |address| Resolver { address, trouble: Mutex::default() };
         Self { resolvers: resolvers.into_iter().map(resolver).collect(), places: Semaphore::new(IN_FLIGHT_MAX) }
     }
 
@@ -73,8 +99,7 @@ impl Forwarder {
         let _place = self.places.try_acquire().map_err(|_| ForwardError::Busy)?;
         let mut last = ForwardError::Resting;
         for resolver in &self.resolvers {
-            let now = Instant::now();
-            if resolver.resting_until.lock().is_some_and(|until| now < until) {
+            if resolver.rests() {
                 continue;
             }
             let asked = async {
@@ -83,11 +108,11 @@ impl Forwarder {
             let timed_out = |_| Err(io::Error::from(io::ErrorKind::TimedOut));
             match tokio::time::timeout(ANSWER_TIMEOUT, asked).await.unwrap_or_else(timed_out) {
                 Ok(answer) => {
-                    *resolver.resting_until.lock() = None;
+                    resolver.answered();
                     return Ok(answer);
                 }
                 Err(err) => {
-                    *resolver.resting_until.lock() = Some(Instant::now() + REST_AFTER_FAILURE);
+                    resolver.failed();
                     last = ForwardError::Unanswered(err);
                 }
             }
@@ -170,11 +195,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_an_answer_the_next_question_fails_at_once() {
-        let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let forwarder = Forwarder::new(vec![silent.local_addr().unwrap()]);
+    async fn a_resolver_rests_only_when_it_failed_several_times() {
+        // Nobody listens there any more: the kernel says so at once.
+        let closed = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let forwarder = Forwarder::new(vec![closed]);
         let question = Message::query().to_vec().unwrap();
-        assert!(matches!(forwarder.ask(&question, false).await, Err(ForwardError::Unanswered(_))));
+        for _ in 0..FAILURES_BEFORE_REST {
+            assert!(matches!(forwarder.ask(&question, false).await, Err(ForwardError::Unanswered(_))));
+        }
         assert!(matches!(forwarder.ask(&question, false).await, Err(ForwardError::Resting)));
         assert!(matches!(Forwarder::new(vec![]).ask(&question, false).await, Err(ForwardError::NoResolver)));
     }

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_proto::op::{Edns, MessageType, Metadata, OpCode, ResponseCode};
-use hickory_proto::rr::{DNSClass, Record};
+use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_server::Server;
 use hickory_server::net::NetError;
 use hickory_server::net::runtime::Time;
@@ -17,7 +17,7 @@ use parking_lot::RwLock;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
 
-use super::forward::Forwarder;
+use super::forward::{ForwardError, Forwarder};
 use super::zone::{Answer, Zone};
 use crate::directory::Directory;
 use crate::ruleset::desired::DNS_PORT;
@@ -25,6 +25,8 @@ use crate::ruleset::desired::DNS_PORT;
 const TCP_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Answers that one TCP connection may leave unread.
 const TCP_ANSWERS_MAX: usize = 32;
+/// Aliases of aliases that are followed; more are a circle.
+const ALIASES_MAX: usize = 8;
 /// What fits any path without fragments, <https://dnsflagday.net/2020/>.
 const UDP_PAYLOAD_BYTES: u16 = 1232;
 
@@ -50,6 +52,45 @@ impl Reply {
 }
 
 impl Handler {
+    /// Adds what an alias stands for: the resolvers in C libraries do not ask again for it.
+    async fn follow(&self, mut reply: Reply, kind: RecordType, tcp: bool) -> Reply {
+        for _ in 0..ALIASES_MAX {
+            let Some(RData::CNAME(alias)) = reply.answer.answers.last().map(|record| &record.data) else { break };
+            if matches!(kind, RecordType::CNAME | RecordType::ANY) {
+                break;
+            }
+            let target = alias.0.clone();
+            let ours = self.zone.answer(&self.directory.read(), &target, kind);
+            let (code, more) = match ours {
+                Some(answer) => (answer.code, answer.answers),
+                None => match self.ask_for(&target, kind, tcp).await {
+                    Ok(message) => {
+                        reply.truncated |= message.metadata.truncation;
+                        (message.metadata.response_code, message.answers)
+                    }
+                    Err(err) => {
+                        tracing::debug!(name = %target, %err, "an alias leads nowhere");
+                        break;
+                    }
+                },
+            };
+            reply.answer.code = code;
+            if more.is_empty() {
+                break;
+            }
+            reply.answer.answers.extend(more);
+        }
+        reply
+    }
+
+    async fn ask_for(&self, name: &Name, kind: RecordType, tcp: bool) -> Result<Message, ForwardError> {
+        let mut question = Message::query();
+        question.add_query(Query::query(name.clone(), kind));
+        question.metadata.recursion_desired = true;
+        let bytes = question.to_vec().map_err(ForwardError::Question)?;
+        self.forwarder.ask(&bytes, tcp).await
+    }
+
     async fn reply(&self, request: &Request) -> Reply {
         if request.metadata.message_type != MessageType::Query || request.metadata.op_code != OpCode::Query {
             return Reply::failure(ResponseCode::NotImp);
@@ -61,7 +102,8 @@ impl Handler {
         let question = info.query.original();
         let ours = self.zone.answer(&self.directory.read(), question.name(), question.query_type());
         if let Some(answer) = ours {
-            return Reply { answer, authoritative: true, truncated: false, authorities: Vec::new() };
+            let reply = Reply { answer, authoritative: true, truncated: false, authorities: Vec::new() };
+            return self.follow(reply, question.query_type(), request.protocol() == Transport::Tcp).await;
         }
         match self.forwarder.ask(request.as_slice(), request.protocol() == Transport::Tcp).await {
             Ok(message) => Reply {
