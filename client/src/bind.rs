@@ -53,6 +53,9 @@ impl Binder {
 /// Owns the stream: opens it for the first placement, and again after every break. Ends with the last [`Binder`].
 async fn serve(client: Client, mut asks: mpsc::Receiver<Ask>) {
     while let Some(first) = asks.recv().await {
+        if first.reply.is_closed() {
+            continue;
+        }
         let (requests, outgoing) = mpsc::channel(QUEUE_MAX);
         match open(&client, outgoing).await {
             Ok((replies, connection)) => {
@@ -96,7 +99,8 @@ async fn exchange(
     let mut next_id = 0;
     let mut to_send = Some(first);
     loop {
-        if let Some(Ask { mut request, reply }) = to_send.take() {
+        // Who asked and no longer waits has lost its lease: another scheduler decides now.
+        if let Some(Ask { mut request, reply }) = to_send.take().filter(|ask| !ask.reply.is_closed()) {
             next_id += 1;
             request.id = next_id;
             waiting.insert(next_id, reply);

@@ -22,8 +22,9 @@ const RENEW_EVERY: Duration = Duration::from_secs(2);
 const GIVE_UP_AFTER: Duration = Duration::from_secs(4);
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
-/// Competes for the lease `key` until `stop`, and runs `work` whenever it leads. `work` gets a token that is
-/// cancelled when leadership ends, and must then return soon. On `stop` the lease is given up.
+/// Competes for the lease `key` until `stop`, and runs `work` whenever it leads. `work` gets a token that is cancelled
+/// when leadership ends. On `stop` it may finish what it has begun, then the lease is given up. When the lease is lost
+/// it is dropped where it stands, as another may lead already: what must not outlive it belongs to its future.
 pub async fn lead<F: Future<Output = ()> + Send>(
     client: &Client,
     key: &Key,
@@ -33,16 +34,73 @@ pub async fn lead<F: Future<Output = ()> + Send>(
 ) {
     let mut candidate = Candidate { client: client.clone(), key: key.clone(), identity: identity.into(), seen: None };
     while !stop.is_cancelled() {
-        match candidate.try_hold().await {
-            Ok(true) => {
+        let asked = Instant::now();
+        match tokio::time::timeout(GIVE_UP_AFTER, candidate.try_hold()).await {
+            Ok(Ok(true)) => {
                 info!(lease = %key, identity, "leading");
-                candidate.lead_once(stop, &mut work).await;
+                lead_once(&mut candidate, asked, stop, &mut work).await;
                 info!(lease = %key, identity, "no longer leading");
+                if stop.is_cancelled()
+                    && let Err(err) = candidate.release().await
+                {
+                    warn!(lease = %key, %err, "cannot give the lease up; it will expire");
+                }
             }
-            Ok(false) => {}
-            Err(err) => warn!(lease = %key, %err, "cannot compete for the lease"),
+            Ok(Ok(false)) => {}
+            Ok(Err(err)) => warn!(lease = %key, %err, "cannot compete for the lease"),
+            Err(_) => warn!(lease = %key, "no answer in time to who holds the lease"),
         }
         stop.run_until_cancelled(tokio::time::sleep(RETRY_EVERY)).await;
+    }
+}
+
+/// What can be held by one at a time.
+trait Hold: Send {
+    /// Takes or renews it; false while another holds it.
+    fn try_hold(&mut self) -> impl Future<Output = Result<bool, ApiError>> + Send;
+}
+
+/// One term: runs `work` until it ends by itself, `stop`, or the loss of the lease. `renewed` is the time before the
+/// request that took the lease: what the others see can only be later.
+async fn lead_once<F: Future<Output = ()> + Send>(
+    lease: &mut impl Hold,
+    mut renewed: Instant,
+    stop: &CancellationToken,
+    work: &mut (impl FnMut(CancellationToken) -> F + Send),
+) {
+    let leading = stop.child_token();
+    let working = work(leading.clone());
+    tokio::pin!(working);
+    // Side by side: slow work must not delay a renewal, nor a slow apiserver the work.
+    let finished = tokio::select! {
+        () = &mut working => true,
+        () = keep(lease, &mut renewed, &leading) => false,
+    };
+    leading.cancel();
+    if !finished && stop.is_cancelled() && tokio::time::timeout_at(renewed + GIVE_UP_AFTER, working).await.is_err() {
+        warn!("what was under way did not end in time and is dropped");
+    }
+}
+
+/// Renews until the lease is lost, could be lost, or `leading` is cancelled.
+async fn keep(lease: &mut impl Hold, renewed: &mut Instant, leading: &CancellationToken) {
+    let mut next = *renewed + RENEW_EVERY;
+    while leading.run_until_cancelled(tokio::time::sleep_until(next)).await.is_some() {
+        let (asked, give_up) = (Instant::now(), *renewed + GIVE_UP_AFTER);
+        if asked >= give_up {
+            return;
+        }
+        match tokio::time::timeout_at(give_up, lease.try_hold()).await {
+            Ok(Ok(true)) => {
+                *renewed = asked;
+                next = asked + RENEW_EVERY;
+            }
+            Ok(Ok(false)) | Err(_) => return,
+            Ok(Err(err)) => {
+                warn!(%err, "cannot renew the lease");
+                next = (asked + RETRY_EVERY).min(give_up);
+            }
+        }
     }
 }
 
@@ -54,48 +112,7 @@ struct Candidate {
     seen: Option<(i64, Instant)>,
 }
 
-impl Candidate {
-    async fn lead_once<F: Future<Output = ()> + Send>(
-        &mut self,
-        stop: &CancellationToken,
-        work: &mut (impl FnMut(CancellationToken) -> F + Send),
-    ) {
-        let leading = stop.child_token();
-        let working = work(leading.clone());
-        tokio::pin!(working);
-        // Side by side: slow work must not delay a renewal, nor a slow apiserver the work.
-        let finished = tokio::select! {
-            () = &mut working => true,
-            () = self.keep(&leading) => false,
-        };
-        leading.cancel();
-        if !finished {
-            working.await;
-        }
-        if stop.is_cancelled()
-            && let Err(err) = self.release().await
-        {
-            warn!(lease = %self.key, %err, "cannot give the lease up; it will expire");
-        }
-    }
-
-    /// Renews until the lease is lost, could be lost, or `leading` is cancelled.
-    async fn keep(&mut self, leading: &CancellationToken) {
-        let mut renewed = Instant::now();
-        while leading.run_until_cancelled(tokio::time::sleep(RENEW_EVERY)).await.is_some() {
-            match tokio::time::timeout_at(renewed + GIVE_UP_AFTER, self.try_hold()).await {
-                Ok(Ok(true)) => renewed = Instant::now(),
-                Ok(Ok(false)) => return,
-                Ok(Err(err)) => warn!(lease = %self.key, %err, "cannot renew the lease"),
-                Err(_) => return,
-            }
-            if renewed.elapsed() >= GIVE_UP_AFTER {
-                return;
-            }
-        }
-    }
-
-    /// Takes or renews the lease; false while another holds it.
+impl Hold for Candidate {
     async fn try_hold(&mut self) -> Result<bool, ApiError> {
         let lease: Lease = match self.client.get(&self.key).await {
             Ok(lease) => lease,
@@ -124,7 +141,9 @@ impl Candidate {
             Err(err) => Err(err),
         }
     }
+}
 
+impl Candidate {
     fn held(&self, before: &LeaseSpec, taken_over: bool) -> LeaseSpec {
         let now = Some(MicroTime(Timestamp::now()));
         LeaseSpec {
@@ -163,5 +182,83 @@ impl Candidate {
             self.client.update(&lease).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// Answers as the script says, each after so many milliseconds; then never again.
+    struct Script(VecDeque<(u64, Result<bool, ApiError>)>);
+
+    impl Hold for Script {
+        async fn try_hold(&mut self) -> Result<bool, ApiError> {
+            let Some((millis, answer)) = self.0.pop_front() else { return std::future::pending().await };
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            answer
+        }
+    }
+
+    /// Seconds that a term lasts whose renewals are answered so.
+    async fn term(script: Vec<(u64, Result<bool, ApiError>)>) -> f32 {
+        let started = Instant::now();
+        let work = |_: CancellationToken| std::future::pending::<()>();
+        lead_once(&mut Script(script.into()), started, &CancellationToken::new(), &mut work.clone()).await;
+        started.elapsed().as_secs_f32()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn terms_table() {
+        let fails = || (0, Err(ApiError::unavailable("no answer")));
+        let cases = [
+            ("nobody answers: over before another may lead", vec![], 4.0),
+            ("another has it", vec![(0, Ok(false))], 2.0),
+            ("an answer that took long counts from the question", vec![(1500, Ok(true))], 6.0),
+            ("failures do not prolong it", vec![fails(), fails(), fails()], 4.0),
+            ("one failure between", vec![fails(), (0, Ok(true))], 7.0),
+        ];
+        for (why, script, secs) in cases {
+            let lasted = term(script).await;
+            assert!((lasted - secs).abs() < 0.05, "{why}: {lasted} s instead of {secs}");
+        }
+    }
+
+    type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// Work that takes so long to end, and says if it did.
+    fn slow(secs: u64, done: &Arc<AtomicBool>) -> impl FnMut(CancellationToken) -> Work + Send {
+        let done = Arc::clone(done);
+        move |leading| {
+            let done = Arc::clone(&done);
+            Box::pin(async move {
+                leading.cancelled().await;
+                tokio::time::sleep(Duration::from_secs(secs)).await;
+                done.store(true, Ordering::SeqCst);
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_ends_in_order_at_a_stop_and_at_once_at_a_loss() {
+        let cases = [
+            ("a stop: it may finish", true, 1, true),
+            ("a stop: but not for longer than the lease is ours", true, 60, false),
+            ("a loss: it is dropped", false, 1, false),
+        ];
+        for (why, stops, secs, finishes) in cases {
+            let (done, stop) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+            if stops {
+                stop.cancel();
+            }
+            let mut lease = Script([(0, Ok(false))].into());
+            lead_once(&mut lease, Instant::now(), &stop, &mut slow(secs, &done)).await;
+            assert_eq!(done.load(Ordering::SeqCst), finishes, "{why}");
+        }
     }
 }

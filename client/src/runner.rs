@@ -20,7 +20,7 @@ pub enum Next {
 }
 
 /// Runs `workers` tasks until `stop`; returns when the last has finished its item. A failed item is logged and comes
-/// again with backoff.
+/// again with backoff. Returns before `stop` only if a worker panicked.
 pub async fn run_workers<Q, F, E>(
     name: &'static str,
     queue: &WorkQueue<Q>,
@@ -55,8 +55,26 @@ pub async fn run_workers<Q, F, E>(
     }
     while let Some(ended) = tasks.join_next().await {
         if let Err(err) = ended {
-            // A panic is a bug of the worker; the rest go on, and the item comes again with its next change.
+            // A bug, and its item would stay with a worker that is no more: all end, and our caller sees it.
             tracing::error!(controller = name, %err, "a worker ended by itself");
+            return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_the_whole_and_not_one_worker() {
+        let (queue, stop) = (WorkQueue::new(), CancellationToken::new());
+        queue.add("bad");
+        let work = |item: &'static str| async move {
+            assert_ne!(item, "bad");
+            Ok::<_, std::convert::Infallible>(Next::Done)
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(5), run_workers("test", &queue, 3, &stop, work)).await;
+        assert!(ended.is_ok() && !stop.is_cancelled());
     }
 }
