@@ -97,6 +97,10 @@ impl ApiError {
     pub fn is(&self, reason: Reason) -> bool {
         self.reason() == reason
     }
+    /// Nobody knows whether a write that failed so was done.
+    pub fn is_doubtful(&self) -> bool {
+        matches!(self.reason(), Reason::ServiceUnavailable | Reason::Timeout | Reason::InternalError)
+    }
 
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(R::BadRequest, message)

@@ -1,20 +1,24 @@
 //! Carries decisions out: placements to the apiserver, refusals to the pod's condition, both to its events.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use corten_api::{ApiError, Key, Reason};
+use corten_api::{ApiError, Key, Object, Reason, pod};
 use corten_client::{Binder, Client, EventType, Patch, Recorder};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tracing::{debug, warn};
+use tokio::task::JoinSet;
+use tracing::{debug, error, warn};
 
 use crate::pod::PodInfo;
 
 /// Writes on their way; the scheduler waits while there are more.
 const IN_FLIGHT_MAX: usize = 256;
+/// Between two questions whether a placement was done.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What came of a placement.
 #[derive(Debug)]
@@ -24,6 +28,7 @@ pub struct Outcome {
     pub result: Result<(), ApiError>,
 }
 
+/// Its writes end with it: a scheduler that has lost its lease must not place another pod.
 #[derive(Debug)]
 pub struct Writer {
     client: Client,
@@ -31,6 +36,7 @@ pub struct Writer {
     recorder: Recorder,
     places: Arc<Semaphore>,
     outcomes: mpsc::Sender<Outcome>,
+    under_way: JoinSet<()>,
 }
 
 impl Writer {
@@ -38,7 +44,8 @@ impl Writer {
     pub fn new(client: &Client, recorder: Recorder) -> (Self, mpsc::Receiver<Outcome>) {
         let (outcomes, receiver) = mpsc::channel(IN_FLIGHT_MAX);
         let places = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
-        (Self { client: client.clone(), binder: client.binder(), recorder, places, outcomes }, receiver)
+        let (client, binder, under_way) = (client.clone(), client.binder(), JoinSet::new());
+        (Self { client, binder, recorder, places, outcomes, under_way }, receiver)
     }
 
     /// A place among the writes in flight; wait for it before deciding.
@@ -47,13 +54,39 @@ impl Writer {
         Arc::clone(&self.places).acquire_owned().await.ok()
     }
 
+    /// Returns once nothing is under way any more.
+    pub async fn finish(&mut self) {
+        while let Some(ended) = self.under_way.join_next().await {
+            report(ended);
+        }
+    }
+
+    fn spawn(&mut self, write: impl Future<Output = ()> + Send + 'static) {
+        while let Some(ended) = self.under_way.try_join_next() {
+            report(ended);
+        }
+        self.under_way.spawn(write);
+    }
+
     /// Sends a placement; its outcome comes later.
-    pub fn bind(&self, place: OwnedSemaphorePermit, pod: &PodInfo, node: String) {
+    pub fn bind(&mut self, place: OwnedSemaphorePermit, pod: &PodInfo, node: String) {
         let (binder, recorder, outcomes) = (self.binder.clone(), self.recorder.clone(), self.outcomes.clone());
-        let (key, uid) = (pod.key.clone(), pod.uid.clone());
+        let (key, uid, client) = (pod.key.clone(), pod.uid.clone(), self.client.clone());
         let about = reference(pod);
-        tokio::spawn(async move {
-            let result = binder.bind(&key.namespace, &key.name, &uid, &node).await;
+        self.spawn(async move {
+            let mut result = binder.bind(&key.namespace, &key.name, &uid, &node).await;
+            // What it takes stays taken until somebody knows: given free too early, the node would get too much.
+            while let Err(err) = result.as_ref()
+                && err.is_doubtful()
+            {
+                match settled(client.get::<Pod>(&key).await, err, &uid, &node) {
+                    Some(known) => {
+                        result = known;
+                        break;
+                    }
+                    None => tokio::time::sleep(ASK_AGAIN_AFTER).await,
+                }
+            }
             match &result {
                 Ok(()) => {
                     let message = format!("Successfully assigned {key} to {node}");
@@ -68,7 +101,7 @@ impl Writer {
     }
 
     /// Says on the pod why it has no node, once for each reason.
-    pub fn refuse(&self, place: OwnedSemaphorePermit, pod: &PodInfo, why: &str) {
+    pub fn refuse(&mut self, place: OwnedSemaphorePermit, pod: &PodInfo, why: &str) {
         self.recorder.event(&reference(pod), EventType::Warning, "FailedScheduling", why);
         let told = pod.wants.as_deref().and_then(|w| w.told.as_deref());
         if told == Some(why) {
@@ -82,7 +115,7 @@ impl Writer {
         }
         let patch = Patch::Strategic(json!({"metadata": {"uid": pod.uid}, "status": {"conditions": [condition]}}));
         let (client, key) = (self.client.clone(), pod.key.clone());
-        tokio::spawn(async move {
+        self.spawn(async move {
             match client.patch::<Pod>(&key, "status", patch).await {
                 // Gone, or another of its name: nobody to tell.
                 Err(err) if !err.is(Reason::NotFound) && !err.is(Reason::Conflict) => {
@@ -95,6 +128,58 @@ impl Writer {
     }
 }
 
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(err) = ended {
+        error!(%err, "a write ended by itself");
+    }
+}
+
+/// What became of a placement that failed with `err`, by what the apiserver shows of the pod now; `None`: it shows
+/// nothing yet.
+fn settled(shown: Result<Pod, ApiError>, err: &ApiError, uid: &str, node: &str) -> Option<Result<(), ApiError>> {
+    match shown {
+        Ok(pod) if pod.uid() != uid => Some(Err(ApiError::not_found("", "pods", pod.name()))),
+        Ok(pod) => Some(if pod::node_name(&pod) == Some(node) { Ok(()) } else { Err(err.clone()) }),
+        Err(unknown) if unknown.is_doubtful() => None,
+        Err(known) => Some(Err(known)),
+    }
+}
+
 fn reference(pod: &PodInfo) -> ObjectReference {
     pod.wants.as_deref().map(|w| w.reference.clone()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::PodSpec;
+
+    #[test]
+    fn doubtful_placements_table() {
+        let pod = |uid: &str, node: Option<&str>| {
+            let mut pod = Pod { spec: Some(PodSpec::default()), ..Pod::default() };
+            (pod.metadata.name, pod.metadata.uid) = (Some("a".into()), Some(uid.into()));
+            pod.spec.get_or_insert_default().node_name = node.map(str::to_owned);
+            Ok(pod)
+        };
+        let broken = ApiError::unavailable("the stream broke");
+        let gone = || Err(ApiError::not_found("", "pods", "a"));
+        let cases = [
+            ("it was done", pod("u", Some("n1")), "done"),
+            ("it was not done", pod("u", None), "failed"),
+            ("another was faster", pod("u", Some("n2")), "failed"),
+            ("the pod is another by now", pod("v", Some("n1")), "gone"),
+            ("the pod is gone", gone(), "gone"),
+            ("nobody answers", Err(broken.clone()), "unknown"),
+        ];
+        for (why, shown, expected) in cases {
+            let got = match settled(shown, &broken, "u", "n1") {
+                None => "unknown",
+                Some(Ok(())) => "done",
+                Some(Err(err)) if err.is(Reason::NotFound) => "gone",
+                Some(Err(_)) => "failed",
+            };
+            assert_eq!(got, expected, "{why}");
+        }
+    }
 }

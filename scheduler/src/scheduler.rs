@@ -10,7 +10,7 @@ use corten_client::{Cache, CancellationToken, Client, Recorder, Watch, args::Con
 use k8s_openapi::api::core::v1::{Node, Pod};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::bind::{Outcome, Writer};
 use crate::config::Config;
@@ -27,21 +27,32 @@ pub enum SchedulerError {
     Health(#[source] std::io::Error),
 }
 
-/// Runs until `stop`: watches always, schedules while it leads.
+/// Runs until `stop`: watches and schedules while it leads. A term begins with a state read anew, which has all that
+/// the leader before us placed: a watch of before may be behind, and a node would get too much.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), SchedulerError> {
     let client = config.client.connect()?;
-    let cluster = Arc::new(Cluster::watch(&client, &stop));
+    let term: Arc<Mutex<Option<Arc<Cluster>>>> = Arc::default();
     let health = Health::new();
-    let seen = Arc::clone(&cluster);
-    health.ready_when("caches", move || if seen.is_synced() { Ok(()) } else { Err("not yet synced".into()) });
+    let seen = Arc::clone(&term);
+    health.ready_when("caches", move || match seen.lock().as_ref() {
+        Some(cluster) if !cluster.is_synced() => Err("we lead, and do not know the cluster yet".into()),
+        _ => Ok(()),
+    });
     if let Some(address) = config.client.metrics_address {
         health.serve(address, &stop).await.map_err(SchedulerError::Health)?;
     }
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    if let Err(err) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        warn!(%err, "systemd could not be told that we are ready");
+    }
     let lease = Key::new("kube-system", "kube-scheduler");
     lease::lead(&client, &lease, &config.identity(), &stop, |leading| {
-        let scheduler = Scheduler::new(&client, &cluster, &config.scheduler_name);
-        async move { scheduler.run(leading).await }
+        let cluster = Arc::new(Cluster::watch(&client, &leading));
+        *term.lock() = Some(Arc::clone(&cluster));
+        let (scheduler, term) = (Scheduler::new(&client, &cluster, &config.scheduler_name), Arc::clone(&term));
+        async move {
+            scheduler.run(leading).await;
+            term.lock().take();
+        }
     })
     .await;
     Ok(())
@@ -89,13 +100,6 @@ impl Cluster {
     fn is_synced(&self) -> bool {
         self.pods.is_synced() && self.nodes.is_synced()
     }
-    /// Everything counts as changed: for a scheduler that begins.
-    fn mark_all(&self) {
-        self.changes.mark(|dirty| {
-            dirty.pods.extend(self.pods.entries().into_iter().map(|(key, _)| key));
-            dirty.nodes.extend(self.nodes.entries().into_iter().map(|(key, _)| key));
-        });
-    }
 }
 
 /// A Node without what no filter looks at: it is kept for as long as the node lives.
@@ -142,7 +146,6 @@ impl Scheduler {
         if leading.run_until_cancelled(synced).await.is_none() {
             return;
         }
-        self.cluster.mark_all();
         while !leading.is_cancelled() {
             self.take_changes();
             while let Ok(outcome) = self.outcomes.try_recv() {
@@ -153,6 +156,7 @@ impl Scheduler {
                 None => self.wait(&leading).await,
             }
         }
+        self.writer.finish().await;
     }
 
     async fn wait(&mut self, leading: &CancellationToken) {
