@@ -2,6 +2,7 @@
 
 pub mod conditions;
 pub mod error;
+pub mod kinds;
 pub mod names;
 pub mod node;
 pub mod object;

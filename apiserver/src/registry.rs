@@ -222,3 +222,13 @@ pub struct ScaleAccess<K: ?Sized> {
     /// The selector in its query form.
     pub selector: fn(&K) -> String,
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_kind_is_in_the_list_that_all_programs_follow() {
+        let entries = super::all();
+        let here: Vec<_> = entries.iter().map(|e| (e.group(), e.plural())).collect();
+        assert_eq!(here, corten_api::kinds::SERVED);
+    }
+}

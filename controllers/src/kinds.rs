@@ -1,7 +1,6 @@
 //! The kinds that are looked after whatever they are: what a namespace holds, what can own and be owned.
 //!
-//! Discovery is not offered over gRPC, so this is a table. A kind that the apiserver learns must be added here, or
-//! its objects outlive their namespace and their owners.
+//! Discovery is not offered over gRPC, so this is a table, which follows [`corten_api::kinds::SERVED`].
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,6 +13,7 @@ use corten_api::k8s_openapi::api::core::v1::{
     ServiceAccount,
 };
 use corten_api::k8s_openapi::api::discovery::v1::EndpointSlice;
+use corten_api::k8s_openapi::api::networking::v1::IPAddress;
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, OwnerReference};
 use corten_api::k8s_openapi::{Metadata, Resource};
 use corten_api::{ApiError, Key, Object, Scope};
@@ -40,6 +40,7 @@ pub fn all() -> Vec<Box<dyn Kind>> {
         of::<ControllerRevision>(),
         of::<PodTemplate>(),
         of::<Lease>(),
+        of::<IPAddress>(),
     ]
 }
 
@@ -191,6 +192,8 @@ impl<'de, K> Deserialize<'de> for MetaOnly<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use corten_api::error::qualified;
+    use corten_api::kinds::SERVED;
 
     #[test]
     fn only_the_metadata_is_read() {
@@ -202,11 +205,14 @@ mod tests {
     }
 
     #[test]
-    fn no_kind_is_there_twice() {
-        let mut names: Vec<String> = all().iter().map(|k| k.resource()).collect();
-        let count = names.len();
-        names.sort();
-        names.dedup();
-        assert_eq!(names.len(), count);
+    fn every_kind_that_is_served_is_looked_after() {
+        let mut known: Vec<String> = all().iter().map(|k| k.resource()).collect();
+        known.push(events().resource());
+        known.sort();
+        // Events have two names and are one kind of object.
+        let served = SERVED.iter().filter(|(group, _)| *group != "events.k8s.io");
+        let mut served: Vec<String> = served.map(|(group, plural)| qualified(plural, group)).collect();
+        served.sort();
+        assert_eq!(known, served);
     }
 }
