@@ -14,6 +14,7 @@ use crate::kinds::SeenMeta;
 
 /// The finalizer that stands for "not empty yet".
 pub const FINALIZER: &str = "kubernetes";
+const PODS: &str = "pods";
 
 /// Everything the decision may look at.
 #[derive(Clone, Debug)]
@@ -44,9 +45,12 @@ pub fn decide(seen: &Observed<'_>) -> Decision {
         let fresh = objects.iter().filter(|o| !o.deleting);
         fresh.map(|o| (resource.clone(), o.key.clone(), o.uid.clone())).collect()
     };
+    // What pods need, and what guards them, must not go before them.
+    let has_pods = seen.content.get(PODS).is_some_and(|pods| !pods.is_empty());
+    let now = seen.content.iter().filter(|(resource, _)| !has_pods || *resource == PODS);
     let status = status(seen);
     Decision {
-        delete: seen.content.iter().flat_map(of_kind).collect(),
+        delete: now.flat_map(of_kind).collect(),
         status: (seen.namespace.status.as_ref() != Some(&status)).then_some(status),
         is_empty: seen.failures.is_empty() && seen.content.values().all(Vec::is_empty),
     }
@@ -154,6 +158,19 @@ mod tests {
             let got = decide(&Observed { now: Timestamp::UNIX_EPOCH, namespace: &namespace, content, failures });
             assert_eq!((got.delete.len(), got.is_empty), expected, "{why}");
         }
+    }
+
+    #[test]
+    fn pods_go_before_all_else() {
+        let namespace = namespace(true, true);
+        let names = |content: BTreeMap<String, Vec<SeenMeta>>| -> Vec<String> {
+            let seen = Observed { now: Timestamp::UNIX_EPOCH, namespace: &namespace, content, failures: vec![] };
+            decide(&seen).delete.into_iter().map(|(resource, ..)| resource).collect()
+        };
+        let of = |resource: &str, deleting| (resource.to_owned(), vec![pod("a", deleting, &[])]);
+        assert_eq!(names([of("configmaps", false), of("pods", false)].into()), ["pods"]);
+        assert_eq!(names([of("configmaps", false), of("pods", true)].into()), [""; 0], "until they are gone");
+        assert_eq!(names([of("configmaps", false), ("pods".into(), vec![])].into()), ["configmaps"]);
     }
 
     #[test]
