@@ -6,6 +6,7 @@ pub mod evict;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use corten_api::k8s_openapi::api::coordination::v1::Lease;
 use corten_api::k8s_openapi::api::core::v1::Node;
@@ -21,7 +22,7 @@ use decide::Observed;
 
 const WORKERS: usize = 5;
 /// Lost nodes whose pods begin to leave, one after the other: a fault of the network shows itself in between.
-const EVICTION_EVERY: SignedDuration = SignedDuration::from_secs(10);
+const EVICTION_EVERY: Duration = Duration::from_secs(10);
 
 /// What is remembered of a node between looks.
 #[derive(Clone, Debug)]
@@ -29,15 +30,15 @@ struct Heard {
     /// The newest heartbeats that we know of, to see when they change.
     lease: Option<Timestamp>,
     status: Option<Timestamp>,
-    /// When one of them last changed, by our clock.
-    at: Timestamp,
+    /// When one of them last changed. Not a time of day: a clock that is set anew must not lose all nodes.
+    at: Instant,
     /// Whether it was ready at our last look.
     was_ready: Option<bool>,
 }
 
 impl Heard {
-    fn first(now: Timestamp) -> Self {
-        Self { lease: None, status: None, at: now, was_ready: None }
+    fn first() -> Self {
+        Self { lease: None, status: None, at: Instant::now(), was_ready: None }
     }
 }
 
@@ -46,7 +47,7 @@ struct Controller {
     queue: WorkQueue<Key>,
     heard: Arc<Mutex<HashMap<String, Heard>>>,
     /// When the next lost node's pods may begin to leave.
-    next_eviction: Mutex<Timestamp>,
+    next_eviction: Mutex<Instant>,
 }
 
 /// Its queue holds nodes.
@@ -61,7 +62,7 @@ pub async fn run(context: Context) {
         context: context.clone(),
         queue: queue.clone(),
         heard,
-        next_eviction: Mutex::new(Timestamp::now()),
+        next_eviction: Mutex::new(Instant::now()),
     });
     let told = Arc::clone(&controller);
     context.caches.nodes.subscribe(move |change| told.on_node(change));
@@ -79,11 +80,10 @@ fn watch_leases(context: &Context, heard: &Arc<Mutex<HashMap<String, Heard>>>) -
     let heard = Arc::clone(heard);
     let note = move |lease: Lease| {
         let renewed = lease.spec.as_ref().and_then(|s| s.renew_time.as_ref()).map(|t| t.0);
-        let now = Timestamp::now();
         let mut heard = heard.lock();
-        let entry = heard.entry(lease.name().to_owned()).or_insert_with(|| Heard::first(now));
+        let entry = heard.entry(lease.name().to_owned()).or_insert_with(Heard::first);
         if entry.lease != renewed {
-            (entry.lease, entry.at) = (renewed, now);
+            (entry.lease, entry.at) = (renewed, Instant::now());
         }
     };
     Watch::<Lease>::all(&context.client).namespace(LEASE_NAMESPACE).start_reduced(&context.stop, note, |_| {})
@@ -116,11 +116,10 @@ impl Controller {
     fn note_status(&self, node: &Node) {
         let list = node.status.as_ref().and_then(|s| s.conditions.as_ref());
         let beat = conditions::find(list, "Ready").and_then(|c| c.last_heartbeat_time.as_ref()).map(|t| t.0);
-        let now = Timestamp::now();
         let mut heard = self.heard.lock();
-        let entry = heard.entry(node.name().to_owned()).or_insert_with(|| Heard::first(now));
+        let entry = heard.entry(node.name().to_owned()).or_insert_with(Heard::first);
         if entry.status != beat {
-            (entry.status, entry.at) = (beat, now);
+            (entry.status, entry.at) = (beat, Instant::now());
         }
     }
 
@@ -136,15 +135,36 @@ impl Controller {
     async fn sync(&self, key: &Key) -> Result<Next, ApiError> {
         let Some(node) = self.context.caches.nodes.get(key) else { return Ok(Next::Done) };
         let now = Timestamp::now();
-        let heard = self.heard.lock().entry(key.name.clone()).or_insert_with(|| Heard::first(now)).clone();
-        let seen = Observed { now, node: &node, heard: heard.at, evict_from: self.evict_from() };
+        let heard = self.heard.lock().entry(key.name.clone()).or_insert_with(Heard::first).clone();
+        let evict_from = self.next_eviction().map(|at| time_of(at, now));
+        let seen = Observed { now, node: &node, heard: time_of(heard.at, now), evict_from };
         let decision = decide::decide(&seen);
         self.apply(&node, decision, heard.was_ready).await
     }
 
-    fn evict_from(&self) -> Option<Timestamp> {
+    fn next_eviction(&self) -> Option<Instant> {
         let nodes = self.context.caches.nodes.list();
         let ready = nodes.iter().filter(|n| node::is_ready(n)).count();
         (!decide::is_disrupted(ready, nodes.len() - ready)).then(|| *self.next_eviction.lock())
+    }
+}
+
+/// The time of day that `at` was or will be, if the clock has shown the right time ever since: it is `now`.
+fn time_of(at: Instant, now: Timestamp) -> Timestamp {
+    let (ahead, ago) = (at.saturating_duration_since(Instant::now()), at.elapsed());
+    let signed = |d: Duration| SignedDuration::try_from(d).unwrap_or(SignedDuration::MAX);
+    now.saturating_add(signed(ahead).saturating_sub(signed(ago))).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_heard_does_not_age_with_the_clock_of_the_day() {
+        let heard = Instant::now() - Duration::from_secs(5);
+        for now in [Timestamp::UNIX_EPOCH, Timestamp::from_second(2_000_000_000).unwrap()] {
+            assert_eq!(now.duration_since(time_of(heard, now)).as_secs(), 5);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Writes a node's conditions and taints, and what follows from them for its pods.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corten_api::k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint};
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -38,8 +38,7 @@ impl Controller {
             let metadata = json!({"resourceVersion": node.metadata.resource_version});
             self.write(node, "", json!({"metadata": metadata, "spec": {"taints": taints}})).await?;
             if decision.begins_eviction {
-                let mut next = self.next_eviction.lock();
-                *next = Timestamp::now().saturating_add(EVICTION_EVERY).unwrap_or(Timestamp::MAX);
+                *self.next_eviction.lock() = Instant::now() + EVICTION_EVERY;
             }
         }
         self.tell(node, was_ready, is_ready);
