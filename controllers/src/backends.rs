@@ -24,6 +24,9 @@ impl Family {
     pub fn of(ip: &str) -> Self {
         if ip.contains(':') { Self::V6 } else { Self::V4 }
     }
+    pub fn of_type(address_type: &str) -> Self {
+        if address_type == "IPv6" { Self::V6 } else { Self::V4 }
+    }
     /// The `addressType` of an EndpointSlice.
     pub fn address_type(self) -> &'static str {
         match self {

@@ -5,7 +5,6 @@ pub mod decide;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use corten_api::k8s_openapi::api::core::v1::Service;
 use corten_api::k8s_openapi::api::discovery::v1::EndpointSlice;
 use corten_api::{ApiError, Key, Object, Reason};
 use corten_client::{Change, Next, WorkQueue, run_workers};
@@ -31,7 +30,7 @@ pub async fn run(context: Context) {
     });
     let slices_queue = queue.clone();
     context.caches.endpoint_slices.subscribe(move |change| {
-        if let Some(key) = service_of(change) {
+        if let Some(key) = service_of(change, MANAGER) {
             slices_queue.add(key);
         }
     });
@@ -43,13 +42,14 @@ pub async fn run(context: Context) {
     .await;
 }
 
-fn service_of(change: &Change<'_, EndpointSlice>) -> Option<Key> {
+/// The Service that a slice by this manager belongs to.
+pub(crate) fn service_of(change: &Change<'_, EndpointSlice>, manager: &str) -> Option<Key> {
     let slice = match change {
         Change::Set { new, .. } => new,
         Change::Removed { old, .. } => old,
         Change::Synced => return None,
     };
-    let ours = slice.label(MANAGED_BY_LABEL) == Some(MANAGER);
+    let ours = slice.label(MANAGED_BY_LABEL) == Some(manager);
     slice.label(SERVICE_LABEL).filter(|_| ours).map(|name| Key::new(slice.namespace(), name))
 }
 
@@ -65,7 +65,7 @@ async fn sync(context: &Context, key: &Key) -> Result<Next, ApiError> {
     });
     let zones = zones(context, &pods);
     let actions = decide::decide(&Observed { service: &service, pods: &pods, slices: &slices, zones: &zones });
-    apply(context, &service, actions).await
+    apply(context, key, actions).await
 }
 
 /// The zones of the nodes that these pods are on.
@@ -78,7 +78,8 @@ fn zones(context: &Context, pods: &[Arc<SeenPod>]) -> BTreeMap<String, String> {
     nodes.into_iter().filter_map(zone).collect()
 }
 
-async fn apply(context: &Context, service: &Arc<Service>, actions: Vec<Action>) -> Result<Next, ApiError> {
+/// Writes what was decided for the slices of one Service.
+pub(crate) async fn apply(context: &Context, service: &Key, actions: Vec<Action>) -> Result<Next, ApiError> {
     let mut revision = 0;
     for action in actions {
         let written = match action {
@@ -95,7 +96,7 @@ async fn apply(context: &Context, service: &Arc<Service>, actions: Vec<Action>) 
             Ok(slice) => revision = revision.max(slice.revision()),
             Err(err) if is_terminating_namespace(&err) => return Ok(Next::Done),
             // The Service or a slice went or changed under us; what came instead asks for the next look.
-            Err(err) if err.is(Reason::NotFound) && context.caches.services.get(&service.key()).is_none() => {
+            Err(err) if err.is(Reason::NotFound) && context.caches.services.get(service).is_none() => {
                 return Ok(Next::Done);
             }
             Err(err) => return Err(err),

@@ -87,7 +87,7 @@ fn endpoint(backend: &Backend<'_>, publish_not_ready: bool, zones: &BTreeMap<Str
     }
 }
 
-fn ports_of(slice: &EndpointSlice) -> Vec<Port> {
+pub(crate) fn ports_of(slice: &EndpointSlice) -> Vec<Port> {
     let port = |p: &EndpointPort| Port {
         name: p.name.clone().unwrap_or_default(),
         protocol: p.protocol.clone().unwrap_or_else(|| "TCP".into()),
@@ -99,7 +99,7 @@ fn ports_of(slice: &EndpointSlice) -> Vec<Port> {
     ports
 }
 
-fn wire_ports(ports: &[Port]) -> Vec<EndpointPort> {
+pub(crate) fn wire_ports(ports: &[Port]) -> Vec<EndpointPort> {
     let wire = |p: &Port| EndpointPort {
         name: Some(p.name.clone()),
         port: Some(p.number),
