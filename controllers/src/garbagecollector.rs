@@ -80,7 +80,8 @@ fn on_change(monitors: &Monitors, queue: &WorkQueue<ObjectId>, index: &Mutex<Dep
 impl Controller {
     async fn sync(&self, id: &ObjectId) -> Result<Next, ApiError> {
         let Some(object) = self.monitors.get(id) else { return Ok(Next::Done) };
-        let dependents = self.dependents_of(&object);
+        let dependents = self.dependents_of(&object.uid);
+        let in_circle = object.deleting && decide::is_in_circle(id, |id| self.awaited(id));
         let mut owners = Vec::new();
         // A deleting object's owners make no difference any more.
         if !object.deleting {
@@ -88,17 +89,25 @@ impl Controller {
                 owners.push((owner.clone(), self.state(&object, id, owner).await?));
             }
         }
-        let action = decide::decide(&Observed { object: &object, owners, dependents });
+        let action = decide::decide(&Observed { object: &object, owners, dependents, in_circle });
         self.apply(id, &object, action).await
     }
 
-    fn dependents_of(&self, object: &SeenMeta) -> Vec<Dependent> {
-        let ids = self.dependents.lock().of(&object.uid);
+    /// Objects that block this one and wait for others themselves.
+    fn awaited(&self, id: &ObjectId) -> Vec<ObjectId> {
+        let Some(object) = self.monitors.get(id) else { return Vec::new() };
+        let dependents = self.dependents_of(&object.uid).into_iter();
+        dependents.filter(|d| d.blocks && d.waits).map(|d| d.id).collect()
+    }
+
+    fn dependents_of(&self, uid: &str) -> Vec<Dependent> {
+        let ids = self.dependents.lock().of(uid);
         let named = ids.into_iter().filter_map(|id| {
             let meta = self.monitors.get(&id)?;
-            let reference = meta.owners.iter().find(|o| o.uid == object.uid)?;
+            let reference = meta.owners.iter().find(|o| o.uid == uid)?;
             let blocks = reference.block_owner_deletion == Some(true);
-            Some(Dependent { id, uid: meta.uid, blocks })
+            let waits = meta.deleting && meta.has_finalizer(FOREGROUND);
+            Some(Dependent { id, blocks, waits })
         });
         named.collect()
     }

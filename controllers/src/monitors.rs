@@ -12,7 +12,7 @@ use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 /// A kind's place in the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct KindId(usize);
+pub struct KindId(pub usize);
 
 /// An object, whatever it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,12 +1,12 @@
 //! Deletes, disowns and finalizes what was decided on.
 
-use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
+use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, OwnerReference, Preconditions};
 use corten_api::{ApiError, Reason};
 use corten_client::{Next, Patch};
 use serde_json::json;
 
 use super::Controller;
-use super::decide::{Action, Dependent, ORPHAN, Policy};
+use super::decide::{Action, ORPHAN, Policy};
 use crate::kinds::SeenMeta;
 use crate::monitors::ObjectId;
 
@@ -21,7 +21,8 @@ impl Controller {
                 kind.delete(client, &id.key, &options(object, policy)).await
             }
             Action::Disown(uids) => self.disown(id, &object.uid, &uids).await,
-            Action::OrphanDependents(dependents) => self.orphan(id, object, &dependents).await,
+            Action::Loosen => self.loosen(id, object).await,
+            Action::OrphanDependents => self.orphan(id, object).await,
             Action::Await(dependents) => {
                 dependents.into_iter().for_each(|dependent| self.queue.add(dependent));
                 Ok(())
@@ -46,14 +47,36 @@ impl Controller {
         }
     }
 
-    async fn orphan(&self, id: &ObjectId, object: &SeenMeta, dependents: &[Dependent]) -> Result<(), ApiError> {
-        for dependent in dependents {
-            match self.disown(&dependent.id, &dependent.uid, std::slice::from_ref(&object.uid)).await {
+    async fn loosen(&self, id: &ObjectId, object: &SeenMeta) -> Result<(), ApiError> {
+        let loose = |owner: &OwnerReference| json!({"uid": owner.uid, "blockOwnerDeletion": false});
+        let loose: Vec<_> = object.owners.iter().map(loose).collect();
+        let patch = json!({"metadata": {"uid": object.uid, "ownerReferences": loose}});
+        self.monitors.kind(id.kind).patch(&self.context.client, &id.key, Patch::Strategic(patch)).await
+    }
+
+    async fn orphan(&self, id: &ObjectId, object: &SeenMeta) -> Result<(), ApiError> {
+        for (dependent, uid) in self.live_dependents(object).await? {
+            match self.disown(&dependent, &uid, std::slice::from_ref(&object.uid)).await {
                 Err(err) if err.is(Reason::NotFound) => {}
                 other => other?,
             }
         }
         self.remove_finalizer(id, object, ORPHAN).await
+    }
+
+    /// All that name the object as an owner, with their uids, as the apiserver knows them.
+    async fn live_dependents(&self, object: &SeenMeta) -> Result<Vec<(ObjectId, String)>, ApiError> {
+        let mut found = Vec::new();
+        for kind in self.monitors.ids() {
+            let listed = match self.monitors.kind(kind).list(&self.context.client, &object.key.namespace).await {
+                // A kind that this apiserver does not serve has no objects.
+                Err(err) if err.is(Reason::NotFound) => continue,
+                other => other?,
+            };
+            let owned = listed.into_iter().filter(|meta| meta.owners.iter().any(|o| o.uid == object.uid));
+            found.extend(owned.map(|meta| (ObjectId { kind, key: meta.key }, meta.uid)));
+        }
+        Ok(found)
     }
 
     async fn remove_finalizer(&self, id: &ObjectId, object: &SeenMeta, finalizer: &str) -> Result<(), ApiError> {

@@ -2,6 +2,9 @@
 //!
 //! <https://kubernetes.io/docs/concepts/architecture/garbage-collection/>
 
+use std::collections::HashSet;
+use std::hash::Hash;
+
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use crate::kinds::SeenMeta;
@@ -25,9 +28,10 @@ pub enum OwnerState {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dependent {
     pub id: ObjectId,
-    pub uid: String,
     /// Its owner reference has `blockOwnerDeletion`.
     pub blocks: bool,
+    /// It is deleted in the foreground itself, and waits for its own dependents.
+    pub waits: bool,
 }
 
 /// Everything the decision may look at.
@@ -36,6 +40,8 @@ pub struct Observed<'a> {
     pub object: &'a SeenMeta,
     pub owners: Vec<(OwnerReference, OwnerState)>,
     pub dependents: Vec<Dependent>,
+    /// It waits for itself, by [`is_in_circle`].
+    pub in_circle: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +58,12 @@ pub enum Action {
     Delete(Policy),
     /// Takes these owners (by uid) from the object: it has others that stay.
     Disown(Vec<String>),
-    /// Takes the object from its dependents' owners, then the finalizer from the object.
-    OrphanDependents(Vec<Dependent>),
+    /// Makes its references to its owners such that these need not wait for it: they wait in a circle, which has to be
+    /// broken somewhere.
+    Loosen,
+    /// Takes the object from its dependents' owners, then the finalizer from the object. Who they are is asked of the
+    /// apiserver: one that a cache does not show yet would be deleted instead.
+    OrphanDependents,
     /// Looks at these dependents, which have to go first.
     Await(Vec<ObjectId>),
     RemoveFinalizer(&'static str),
@@ -65,17 +75,33 @@ pub fn decide(seen: &Observed<'_>) -> Action {
 
 fn for_deleting(seen: &Observed<'_>) -> Action {
     if seen.object.has_finalizer(ORPHAN) {
-        return if seen.dependents.is_empty() {
-            Action::RemoveFinalizer(ORPHAN)
-        } else {
-            Action::OrphanDependents(seen.dependents.clone())
-        };
+        return Action::OrphanDependents;
     }
     if !seen.object.has_finalizer(FOREGROUND) {
         return Action::Keep;
     }
     let blocking: Vec<ObjectId> = seen.dependents.iter().filter(|d| d.blocks).map(|d| d.id.clone()).collect();
-    if blocking.is_empty() { Action::RemoveFinalizer(FOREGROUND) } else { Action::Await(blocking) }
+    let holds_others = seen.object.owners.iter().any(|o| o.block_owner_deletion == Some(true));
+    match blocking.is_empty() {
+        true => Action::RemoveFinalizer(FOREGROUND),
+        false if seen.in_circle && holds_others => Action::Loosen,
+        false => Action::Await(blocking),
+    }
+}
+
+/// Whether an object waits, through others that wait too, for itself. `awaited`: those that wait and that an object in
+/// turn waits for. Looks at each object once.
+pub fn is_in_circle<Id: Clone + Eq + Hash>(start: &Id, awaited: impl Fn(&Id) -> Vec<Id>) -> bool {
+    let (mut seen, mut open) = (HashSet::new(), awaited(start));
+    while let Some(next) = open.pop() {
+        if next == *start {
+            return true;
+        }
+        if seen.insert(next.clone()) {
+            open.extend(awaited(&next));
+        }
+    }
+    false
 }
 
 fn for_living(seen: &Observed<'_>) -> Action {

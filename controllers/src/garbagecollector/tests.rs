@@ -13,7 +13,7 @@ fn owner(uid: &str, state: OwnerState) -> (OwnerReference, OwnerState) {
     (OwnerReference { uid: uid.into(), ..OwnerReference::default() }, state)
 }
 fn dependent(name: &str, blocks: bool) -> Dependent {
-    Dependent { id: ObjectId { kind: KindId::default(), key: Key::new("ns", name) }, uid: name.into(), blocks }
+    Dependent { id: ObjectId { kind: KindId::default(), key: Key::new("ns", name) }, blocks, waits: false }
 }
 
 #[test]
@@ -60,16 +60,33 @@ fn garbage_table() {
             Action::RemoveFinalizer(FOREGROUND),
         ),
         ("foreground: all gone", object(true, &[FOREGROUND]), vec![], vec![], Action::RemoveFinalizer(FOREGROUND)),
-        (
-            "orphan: they are let go",
-            object(true, &[ORPHAN]),
-            vec![],
-            vec![dep(true)],
-            Action::OrphanDependents(vec![dep(true)]),
-        ),
-        ("orphan: nobody is left", object(true, &[ORPHAN]), vec![], vec![], Action::RemoveFinalizer(ORPHAN)),
+        ("orphan: they are let go", object(true, &[ORPHAN]), vec![], vec![dep(true)], Action::OrphanDependents),
+        ("orphan: those that nobody sees yet, too", object(true, &[ORPHAN]), vec![], vec![], Action::OrphanDependents),
     ];
     for (why, object, owners, dependents, expected) in cases {
-        assert_eq!(decide(&Observed { object: &object, owners, dependents }), expected, "{why}");
+        assert_eq!(decide(&Observed { object: &object, owners, dependents, in_circle: false }), expected, "{why}");
     }
+}
+
+#[test]
+fn circles_table() {
+    let owned = |blocks| {
+        let owner = OwnerReference { block_owner_deletion: Some(blocks), ..OwnerReference::default() };
+        SeenMeta { owners: vec![owner], ..object(true, &[FOREGROUND]) }
+    };
+    let waits = || Dependent { waits: true, ..dependent("d", true) };
+    let cases = [
+        ("it waits for itself: its owners need not wait for it", owned(true), true, vec![waits()], Action::Loosen),
+        ("they do not any more", owned(false), true, vec![waits()], Action::Await(vec![waits().id])),
+        ("no circle", owned(true), false, vec![waits()], Action::Await(vec![waits().id])),
+        ("nothing to wait for", owned(true), true, vec![], Action::RemoveFinalizer(FOREGROUND)),
+    ];
+    for (why, object, in_circle, dependents, expected) in cases {
+        assert_eq!(decide(&Observed { object: &object, owners: vec![], dependents, in_circle }), expected, "{why}");
+    }
+    let edges = |edges: &'static [(u8, u8)]| {
+        move |at: &u8| edges.iter().filter(|(from, _)| from == at).map(|(_, to)| *to).collect::<Vec<_>>()
+    };
+    assert!(is_in_circle(&1, edges(&[(1, 2), (2, 3), (3, 1)])) && is_in_circle(&1, edges(&[(1, 1)])));
+    assert!(!is_in_circle(&1, edges(&[(1, 2), (2, 3), (3, 2)])), "a circle elsewhere");
 }
