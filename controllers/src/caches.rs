@@ -103,6 +103,20 @@ impl Caches {
         }
     }
 
+    /// Whether all are complete.
+    pub fn is_synced(&self) -> bool {
+        self.pods.is_synced()
+            && self.replica_sets.is_synced()
+            && self.replication_controllers.is_synced()
+            && self.deployments.is_synced()
+            && self.services.is_synced()
+            && self.endpoints.is_synced()
+            && self.endpoint_slices.is_synced()
+            && self.namespaces.is_synced()
+            && self.service_accounts.is_synced()
+            && self.nodes.is_synced()
+    }
+
     /// Returns once all are complete: a controller that decides earlier would miss what is there.
     pub async fn synced(&self) {
         tokio::join!(

@@ -56,11 +56,6 @@ pub fn same_uid(uid: &str) -> Option<Preconditions> {
     Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None })
 }
 
-/// Nobody knows whether a write that failed so was done.
-pub fn is_doubtful(err: &ApiError) -> bool {
-    matches!(err.reason(), Reason::ServiceUnavailable | Reason::Timeout | Reason::InternalError)
-}
-
 /// The namespace is being emptied: what cannot be made now never can.
 pub fn is_terminating_namespace(err: &ApiError) -> bool {
     let causes = err.status().details.as_ref().and_then(|d| d.causes.as_ref());

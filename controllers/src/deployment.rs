@@ -108,7 +108,8 @@ impl Controller {
     }
 }
 
-fn claim(deployment: &Deployment, selector: &Selector, nearby: &[Arc<ReplicaSet>]) -> Claim<Arc<ReplicaSet>> {
+/// Which of the ReplicaSets nearby are its own, and which should become so or cease to be.
+pub fn claim(deployment: &Deployment, selector: &Selector, nearby: &[Arc<ReplicaSet>]) -> Claim<Arc<ReplicaSet>> {
     static NO_LABELS: Labels = Labels::new();
     let candidates = nearby.iter().map(|set| Candidate {
         target: Arc::clone(set),

@@ -1,7 +1,8 @@
-//! The core that ReplicaSets and ReplicationControllers share: as many pods as are wanted.
+//! ReplicaSets and ReplicationControllers: as many pods as are wanted.
 
 pub mod apply;
 pub mod decide;
+pub mod owners;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,15 +32,15 @@ pub struct Failure {
 
 /// The two kinds that keep a count of pods.
 pub trait ReplicaOwner: Object {
-    /// Whether the kind's status has a field for terminating pods.
-    const COUNTS_TERMINATING: bool = true;
     fn wanted(&self) -> i32;
     fn min_ready_secs(&self) -> i32;
     fn selector(&self) -> Result<Selector, SelectorError>;
     fn template(&self) -> Option<&PodTemplateSpec>;
+    /// What its status says now.
     fn counts(&self) -> Counts;
     /// The message of the ReplicaFailure condition, if it is there.
     fn failure(&self) -> Option<&str>;
+    /// `failure` is set as a condition; `None` takes it away.
     fn set_status(&mut self, counts: Counts, failure: Option<&Failure>, now: &Time);
 }
 
@@ -109,7 +110,8 @@ impl<K: ReplicaOwner> Controller<K> {
     }
 }
 
-fn candidate(pod: &Arc<SeenPod>) -> Candidate<'_, Arc<SeenPod>> {
+/// A pod that may belong to an owner.
+pub fn candidate(pod: &Arc<SeenPod>) -> Candidate<'_, Arc<SeenPod>> {
     Candidate {
         target: Arc::clone(pod),
         labels: &pod.labels,

@@ -4,16 +4,19 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use corten_api::Key;
 use corten_client::{Args, CancellationToken, Client, ConnectError, Recorder, health::Health, lease};
 use ipnet::IpNet;
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tracing::{error, info};
 
 use crate::caches::Caches;
 use crate::context::Context;
 use crate::monitors::Monitors;
+use crate::replicas;
 
 /// Upstream's name, so that tools that look for the leader find it.
 const LEASE_NAMESPACE: &str = "kube-system";
@@ -77,15 +80,28 @@ pub async fn run(flags: Flags, stop: CancellationToken) -> Result<(), RunError> 
         Some(given) => given.clone(),
         None => std::fs::read_to_string("/proc/sys/kernel/hostname").map_err(RunError::NoIdentity)?.trim().to_owned(),
     };
+    let term: Term = Arc::default();
+    let health = Health::new();
+    let seen = Arc::clone(&term);
+    health.ready_when("caches", move || match seen.lock().as_ref() {
+        Some(caches) if !caches.is_synced() => Err("we lead, and do not know the cluster yet".into()),
+        _ => Ok(()),
+    });
     if let Some(address) = flags.client.metrics_address {
-        let served = Health::new().serve(address, &stop).await;
+        let served = health.serve(address, &stop).await;
         served.map_err(|source| RunError::Metrics { address, source })?;
     }
     let lease = Key::new(LEASE_NAMESPACE, LEASE_NAME);
     let recorder = Recorder::new(&client, EVENT_SOURCE, "");
     lease::lead(&client, &lease, &identity, &stop, |leading| {
-        let (client, recorder, settings) = (client.clone(), recorder.clone(), settings.clone());
-        async move { lead(client, recorder, settings, leading).await }
+        let caches = Caches::start(&client, &leading);
+        *term.lock() = Some(caches.clone());
+        let (client, recorder, settings, term) =
+            (client.clone(), recorder.clone(), settings.clone(), Arc::clone(&term));
+        async move {
+            lead(client, recorder, settings, caches, leading).await;
+            term.lock().take();
+        }
     })
     .await;
     Ok(())
@@ -101,10 +117,12 @@ fn settings(flags: &Flags) -> Result<Settings, RunError> {
     Ok(Settings { cluster_cidr: cluster.trunc(), node_mask: size, root_ca })
 }
 
+/// The caches of the present term, if we lead.
+type Term = Arc<Mutex<Option<Caches>>>;
+
 /// One term of leadership. Caches live no longer than that: one who waits costs next to nothing.
-async fn lead(client: Client, recorder: Recorder, settings: Settings, leading: CancellationToken) {
+async fn lead(client: Client, recorder: Recorder, settings: Settings, caches: Caches, leading: CancellationToken) {
     let stop = leading.child_token();
-    let caches = Caches::start(&client, &stop);
     let monitors = Monitors::start(&client, &stop, &caches);
     if stop.run_until_cancelled(caches.synced()).await.is_none() {
         return;
@@ -115,10 +133,15 @@ async fn lead(client: Client, recorder: Recorder, settings: Settings, leading: C
     for controller in controllers(&context, &settings, &monitors) {
         running.spawn(controller);
     }
+    supervise(running, &stop).await;
+}
+
+/// Returns once all have ended. When one does before `stop`, all are stopped: half a set of controllers is worse than a
+/// term that begins anew.
+async fn supervise(mut running: JoinSet<()>, stop: &CancellationToken) {
     while let Some(ended) = running.join_next().await {
-        if let Err(err) = ended {
-            // Half a set of controllers is worse than another leader: end the term, and begin anew.
-            error!(%err, "a controller ended by itself");
+        if !stop.is_cancelled() {
+            error!(cause = ?ended.err(), "a controller ended by itself; all begin anew");
             stop.cancel();
         }
     }
@@ -129,11 +152,12 @@ type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// The table of contents.
 fn controllers(context: &Context, settings: &Settings, monitors: &Monitors) -> Vec<Running> {
     vec![
-        Box::pin(crate::replicaset::run(context.clone())),
-        Box::pin(crate::replicationcontroller::run(context.clone())),
+        Box::pin(replicas::owners::run_replica_sets(context.clone())),
+        Box::pin(replicas::owners::run_replication_controllers(context.clone())),
         Box::pin(crate::deployment::run(context.clone())),
         Box::pin(crate::endpointslice::run(context.clone())),
         Box::pin(crate::endpoints::run(context.clone())),
+        Box::pin(crate::endpointslicemirroring::run(context.clone())),
         Box::pin(crate::serviceaccount::run(context.clone())),
         Box::pin(crate::rootca::run(context.clone(), settings.root_ca.clone())),
         Box::pin(crate::nodeipam::run(context.clone(), settings.cluster_cidr, settings.node_mask)),
@@ -142,4 +166,19 @@ fn controllers(context: &Context, settings: &Settings, monitors: &Monitors) -> V
         Box::pin(crate::garbagecollector::run(context.clone(), monitors.clone())),
         Box::pin(crate::podgc::run(context.clone())),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_controller_that_ends_by_itself_ends_the_term() {
+        let stop = CancellationToken::new();
+        let mut running = JoinSet::new();
+        running.spawn(stop.clone().cancelled_owned());
+        running.spawn(std::future::ready(()));
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(5), supervise(running, &stop)).await;
+        assert!(ended.is_ok() && stop.is_cancelled());
+    }
 }

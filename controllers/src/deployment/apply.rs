@@ -1,15 +1,19 @@
 //! Writes what was decided for a Deployment, and waits until the caches show it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use corten_api::k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
-use corten_api::{ApiError, Object, Reason};
+use corten_api::{ApiError, Key, Object, Reason};
 use corten_client::{EventType, Next, Patch};
 use serde_json::json;
 use tracing::info;
 
 use super::decide::{self, Action, Decision, Observed, size};
 use super::{Controller, revision, status};
+
+/// Between two questions what became of a write.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 impl Controller {
     pub(crate) async fn apply(&self, seen: &Observed, decision: Decision) -> Result<Next, ApiError> {
@@ -41,6 +45,7 @@ impl Controller {
             }
             Err(err) if err.is(Reason::AlreadyExists) => self.resolve_collision(seen, &set).await,
             Err(err) => {
+                self.settle(&err, &set.key()).await;
                 let message = format!("Failed to create new replica set {name:?}: {err}");
                 let about = seen.deployment.reference();
                 self.context.recorder.event(&about, EventType::Warning, "ReplicaSetCreateError", message);
@@ -96,9 +101,27 @@ impl Controller {
 
     /// By uid and not by resourceVersion: the ReplicaSet's status changes all the time, and has no part in this.
     async fn patch_set(&self, set: &ReplicaSet, body: serde_json::Value) -> Result<(), ApiError> {
-        let written = self.context.client.patch::<ReplicaSet>(&set.key(), "", Patch::Merge(body)).await?;
-        self.saw_set(written.revision()).await;
+        match self.context.client.patch::<ReplicaSet>(&set.key(), "", Patch::Merge(body)).await {
+            Ok(written) => self.saw_set(written.revision()).await,
+            Err(err) => {
+                self.settle(&err, &set.key()).await;
+                return Err(err);
+            }
+        }
         Ok(())
+    }
+
+    /// Waits until the cache shows what became of a write to a ReplicaSet that failed so. The next decision must know:
+    /// it may choose another ReplicaSet to shrink, and both would be missing.
+    async fn settle(&self, err: &ApiError, set: &Key) {
+        while err.is_doubtful() && !self.context.stop.is_cancelled() {
+            match self.context.client.get::<ReplicaSet>(set).await {
+                Ok(live) => return self.saw_set(live.revision()).await,
+                Err(err) if err.is_doubtful() => tokio::time::sleep(ASK_AGAIN_AFTER).await,
+                // It is not there.
+                Err(_) => return,
+            }
+        }
     }
 
     async fn delete(&self, set: &Arc<ReplicaSet>) -> Result<(), ApiError> {

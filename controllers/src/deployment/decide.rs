@@ -73,8 +73,9 @@ pub fn decide(seen: &Observed) -> Decision {
         actions.extend(view.clean_up());
         return view.report(actions, status::paused(view.facts()));
     }
-    if view.is_being_scaled() {
-        actions.extend(view.scale());
+    let scaling = if view.is_being_scaled() { view.scale() } else { Vec::new() };
+    if !scaling.is_empty() {
+        actions.extend(scaling);
         return view.report(actions, status::paused(view.facts()));
     }
     let (steps, news) = if recreates(&seen.deployment) { view.recreate() } else { view.roll() };
@@ -114,6 +115,15 @@ pub fn size(set: &ReplicaSet) -> i32 {
 }
 fn available(set: &ReplicaSet) -> i32 {
     set.status.as_ref().and_then(|s| s.available_replicas).unwrap_or(0)
+}
+/// Those that it may still have: more than it should until it has shrunk.
+fn pods(set: &ReplicaSet) -> i32 {
+    size(set).max(set.status.as_ref().map_or(0, |s| s.replicas))
+}
+/// Its status is about its present size.
+fn is_observed(set: &ReplicaSet) -> bool {
+    let observed = set.status.as_ref().and_then(|s| s.observed_generation);
+    set.metadata.generation.unwrap_or(0) <= observed.unwrap_or(0)
 }
 fn noted(set: &ReplicaSet, annotation: &str) -> Option<i32> {
     set.annotation(annotation).and_then(|n| n.parse().ok())
@@ -249,7 +259,9 @@ impl<'a> View<'a> {
 
     /// RollingUpdate: grow the new one, or else shrink the old ones.
     fn roll(&self) -> (Vec<Action>, News) {
-        let total = self.seen.sets.iter().map(|s| size(s)).sum();
+        // A ReplicaSet that has not seen its size yet may be making pods, or deleting some that its status counts.
+        let known = self.seen.sets.iter().all(|s| is_observed(s));
+        let total = if known { self.seen.sets.iter().map(|s| pods(s)).sum() } else { i32::MAX / 2 };
         let Some(new) = self.new else {
             return self.create(rolling::new_size(self.wanted, self.bounds, 0, total));
         };
@@ -257,7 +269,11 @@ impl<'a> View<'a> {
         if to != size(new) {
             return (self.scaled(new, to).into_iter().collect(), self.found());
         }
-        let measure = |s: &Arc<ReplicaSet>| Size { spec: size(s), available: available(s) };
+        if !known {
+            return (Vec::new(), self.found());
+        }
+        // One that shrinks counts its pods of before for a while.
+        let measure = |s: &Arc<ReplicaSet>| Size { spec: size(s), available: available(s).min(size(s)) };
         let old: Vec<Size> = self.old.iter().map(|s| measure(s)).collect();
         let sizes = rolling::old_sizes(self.wanted, self.bounds, measure(new), &old);
         let smaller = self.old.iter().zip(sizes).filter(|(s, to)| size(s) != *to);
@@ -267,7 +283,11 @@ impl<'a> View<'a> {
     /// Recreate: the new one comes only when nothing of the old runs any more.
     fn recreate(&self) -> (Vec<Action>, News) {
         let shrink: Vec<Action> = self.old.iter().filter(|s| size(s) > 0).filter_map(|s| self.scaled(s, 0)).collect();
-        let still_running = self.old.iter().any(|s| self.seen.running_pods.get(s.uid()).is_some_and(|n| *n > 0));
+        // One that has not seen its new size yet may be making pods.
+        let runs = |s: &Arc<ReplicaSet>| {
+            !is_observed(s) || pods(s) > 0 || self.seen.running_pods.get(s.uid()).is_some_and(|n| *n > 0)
+        };
+        let still_running = self.old.iter().any(|s| runs(s));
         if !shrink.is_empty() || still_running {
             return (shrink, self.found());
         }

@@ -295,3 +295,91 @@ fn history_is_kept_to_its_limit() {
     let left: Vec<_> = world.seen.sets.iter().map(|s| revision::revision_of(s.as_ref())).collect();
     assert_eq!(left, [3, 4]);
 }
+
+/// A world in the middle of a rollout: the old ReplicaSet and the new one with (spec, status.replicas, available,
+/// whether its status is about this size).
+fn midway(mut world: World, sets: [(i32, i32, i32, bool); 2]) -> World {
+    world.settle();
+    world.later(10);
+    world.image("two");
+    let (wanted, surge) = (world.seen.deployment.spec.as_ref().unwrap().replicas.unwrap(), 1);
+    while world.seen.sets.len() < 2 {
+        let Action::Create(set) = decide(&world.seen).actions.remove(0) else { panic!("a rollout begins with one") };
+        world.apply(Action::Create(set));
+    }
+    for (set, (spec, replicas, available, observed)) in world.seen.sets.iter_mut().zip(sets) {
+        let set = Arc::make_mut(set);
+        let notes = set.metadata.annotations.get_or_insert_default();
+        notes.extend(revision::scale_annotations(wanted, surge).map(|(k, v)| (k.to_owned(), v)));
+        set.metadata.generation = Some(2);
+        set.spec.as_mut().unwrap().replicas = Some(spec);
+        set.status = Some(ReplicaSetStatus {
+            replicas,
+            available_replicas: Some(available),
+            observed_generation: Some(if observed { 2 } else { 1 }),
+            ..ReplicaSetStatus::default()
+        });
+    }
+    world
+}
+fn steps(world: &World) -> String {
+    let words = |action: &Action| match action {
+        Action::Scale { set, to } => Some(format!("{}→{to}", size(set))),
+        Action::Create(set) => Some(format!("create {}", size(set))),
+        _ => None,
+    };
+    decide(&world.seen).actions.iter().filter_map(words).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn statuses_that_lag_behind_never_cost_a_pod() {
+    let cases = [
+        ("all is as it says", [(2, 2, 2, true), (2, 2, 2, true)], "2→1"),
+        ("the old one still counts the pod it gives up", [(2, 3, 3, true), (2, 2, 2, true)], "2→1"),
+        ("the old one has not seen its size yet", [(2, 3, 3, false), (2, 2, 2, true)], ""),
+        ("nor has the new one", [(2, 2, 2, true), (2, 1, 1, false)], ""),
+        ("room is there only once the old pod is gone", [(2, 3, 3, true), (1, 1, 1, true)], ""),
+        ("it is gone", [(2, 2, 2, true), (1, 1, 1, true)], "1→2"),
+    ];
+    for (why, sets, expected) in cases {
+        assert_eq!(steps(&midway(World::new(3, 1, 0), sets)), expected, "{why}");
+    }
+}
+
+#[test]
+fn recreate_waits_for_what_its_old_set_may_still_make() {
+    let recreate = || {
+        let mut world = World::new(2, 0, 0);
+        let strategy = DeploymentStrategy { type_: Some("Recreate".into()), rolling_update: None };
+        world.edit(|spec| spec.strategy = Some(strategy));
+        world
+    };
+    for (why, old, expected) in [
+        ("it has seen nothing yet", (0, 2, 2, false), ""),
+        ("it counts pods", (0, 1, 0, true), ""),
+        ("it has none", (0, 0, 0, true), "create 2"),
+    ] {
+        let mut world = recreate();
+        world.settle();
+        world.later(10);
+        world.image("two");
+        let set = Arc::make_mut(&mut world.seen.sets[0]);
+        set.metadata.generation = Some(2);
+        set.spec.as_mut().unwrap().replicas = Some(old.0);
+        set.status = Some(ReplicaSetStatus {
+            replicas: old.1,
+            available_replicas: Some(old.2),
+            observed_generation: Some(if old.3 { 2 } else { 1 }),
+            ..ReplicaSetStatus::default()
+        });
+        assert_eq!(steps(&world), expected, "{why}");
+    }
+}
+
+#[test]
+fn a_strategy_that_changes_in_a_rollout_does_not_stop_a_scaled_deployment() {
+    let mut world = midway(World::new(3, 1, 0), [(2, 2, 2, true), (2, 2, 1, true)]);
+    let strategy = DeploymentStrategy { type_: Some("Recreate".into()), rolling_update: None };
+    world.edit(|spec| (spec.strategy, spec.replicas) = (Some(strategy), Some(5)));
+    assert_eq!(steps(&world), "2→0", "the old one makes way");
+}

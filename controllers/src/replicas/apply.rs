@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::decide::{Counts, Decision, Scale, batches};
 use super::{Controller, Failure, ReplicaOwner};
-use crate::context::{is_doubtful, is_terminating_namespace};
+use crate::context::is_terminating_namespace;
 use crate::pods::SeenPod;
 
 impl<K: ReplicaOwner> Controller<K> {
@@ -44,7 +44,7 @@ impl<K: ReplicaOwner> Controller<K> {
                         self.say(owner, EventType::Normal, "SuccessfulCreate", format!("Created pod: {name}"));
                     }
                     Err(err) => {
-                        if is_doubtful(&err) {
+                        if err.is_doubtful() {
                             self.doubts.add(&owner.key());
                         }
                         failed = Some(err);
@@ -90,17 +90,15 @@ impl<K: ReplicaOwner> Controller<K> {
         self.context.seen_gone(&self.context.caches.pods, pod, going).await;
     }
 
-    async fn report(&self, owner: &K, mut counts: Counts, failure: Option<&Failure>) -> Result<(), ApiError> {
-        if !K::COUNTS_TERMINATING {
-            counts.terminating = 0;
-        }
+    async fn report(&self, owner: &K, counts: Counts, failure: Option<&Failure>) -> Result<(), ApiError> {
         // An earlier failure keeps its words and its time for as long as it lasts.
         let same_failure = owner.failure().is_some() == failure.is_some();
-        if owner.counts() == counts && same_failure {
-            return Ok(());
-        }
         let mut changed = owner.clone();
         changed.set_status(counts, failure, &Time(Timestamp::now()));
+        // Compared as the kind can say it: one has no field for pods that terminate.
+        if owner.counts() == changed.counts() && same_failure {
+            return Ok(());
+        }
         match self.context.client.update_status(&changed).await {
             Ok(written) => self.context.caught_up(&self.owners, written.revision()).await,
             Err(err) if err.is(Reason::NotFound) => {}
@@ -122,7 +120,7 @@ impl<K: ReplicaOwner> Controller<K> {
 }
 
 /// A pod as the template says, owned by `owner`.
-fn pod_of<K: ReplicaOwner>(owner: &K) -> Result<Pod, ApiError> {
+pub fn pod_of<K: ReplicaOwner>(owner: &K) -> Result<Pod, ApiError> {
     let missing = || ApiError::bad_request(format!("{} {} has no pod template", K::KIND, owner.key()));
     let template = owner.template().cloned().ok_or_else(missing)?;
     let meta = template.metadata.unwrap_or_default();

@@ -1,0 +1,117 @@
+//! What ReplicaSets and ReplicationControllers have in common, field by field, and the little that they have not.
+
+use std::collections::BTreeMap;
+
+use corten_api::k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
+use corten_api::k8s_openapi::api::core::v1::{
+    PodTemplateSpec, ReplicationController, ReplicationControllerCondition, ReplicationControllerStatus,
+};
+use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use corten_api::selector::{Selector, SelectorError};
+use corten_api::{Object, conditions};
+
+use super::decide::Counts;
+use super::{Controller, Failure, ReplicaOwner, pods_by_node};
+use crate::context::{Context, Doubts};
+
+const REPLICA_FAILURE: &str = "ReplicaFailure";
+
+/// Keeps all ReplicaSets in shape while this instance leads.
+pub async fn run_replica_sets(context: Context) {
+    let owners = context.caches.replica_sets.clone();
+    Controller { context, owners, doubts: Doubts::default(), neighbours: set_neighbours }.run("replicaset").await;
+}
+
+/// Keeps all ReplicationControllers in shape while this instance leads.
+pub async fn run_replication_controllers(context: Context) {
+    let owners = context.caches.replication_controllers.clone();
+    let neighbours = |context: &Context, owner: &ReplicationController| {
+        pods_by_node(context, owner.namespace(), &[owner.uid().to_owned()])
+    };
+    Controller { context, owners, doubts: Doubts::default(), neighbours }.run("replicationcontroller").await;
+}
+
+/// Active pods by node, of all ReplicaSets of the same Deployment: its new and old pods do not crowd one node.
+fn set_neighbours(context: &Context, set: &ReplicaSet) -> BTreeMap<String, usize> {
+    let related: Vec<String> = match set.controller() {
+        Some(owner) => {
+            let siblings = context.caches.replica_sets.in_namespace(set.namespace()).into_iter();
+            siblings.filter(|s| s.is_controlled_by(&owner.uid)).map(|s| s.uid().to_owned()).collect()
+        }
+        None => vec![set.uid().to_owned()],
+    };
+    pods_by_node(context, set.namespace(), &related)
+}
+
+/// Their types have the same fields and nothing that says so. `terminating`: the field that only one of them has.
+macro_rules! replica_owner {
+    ($kind:ident, $status:ident, $condition:ident, [$($terminating:ident)?], $selector:expr) => {
+        impl ReplicaOwner for $kind {
+            fn wanted(&self) -> i32 {
+                self.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
+            }
+            fn min_ready_secs(&self) -> i32 {
+                self.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0)
+            }
+            fn selector(&self) -> Result<Selector, SelectorError> {
+                $selector(self)
+            }
+            fn template(&self) -> Option<&PodTemplateSpec> {
+                self.spec.as_ref()?.template.as_ref()
+            }
+            #[allow(clippy::needless_update, reason = "one of the two has no more fields")]
+            fn counts(&self) -> Counts {
+                let status = self.status.clone().unwrap_or_default();
+                Counts {
+                    replicas: status.replicas,
+                    fully_labeled: status.fully_labeled_replicas.unwrap_or(0),
+                    ready: status.ready_replicas.unwrap_or(0),
+                    available: status.available_replicas.unwrap_or(0),
+                    observed_generation: status.observed_generation.unwrap_or(0),
+                    $(terminating: status.$terminating.unwrap_or(0),)?
+                    ..Counts::default()
+                }
+            }
+            fn failure(&self) -> Option<&str> {
+                let found = conditions::find(self.status.as_ref()?.conditions.as_ref(), REPLICA_FAILURE)?;
+                Some(found.message.as_deref().unwrap_or_default())
+            }
+            fn set_status(&mut self, counts: Counts, failure: Option<&Failure>, now: &Time) {
+                let mut list = self.status.take().and_then(|s| s.conditions).unwrap_or_default();
+                match failure {
+                    Some(failure) => {
+                        let new = $condition {
+                            type_: REPLICA_FAILURE.into(),
+                            status: "True".into(),
+                            reason: Some(failure.reason.into()),
+                            message: Some(failure.message.clone()),
+                            ..$condition::default()
+                        };
+                        conditions::set(&mut list, new, now);
+                    }
+                    None => list.retain(|c| c.type_ != REPLICA_FAILURE),
+                }
+                self.status = Some($status {
+                    replicas: counts.replicas,
+                    fully_labeled_replicas: Some(counts.fully_labeled),
+                    ready_replicas: Some(counts.ready),
+                    available_replicas: Some(counts.available),
+                    observed_generation: Some(counts.observed_generation),
+                    $($terminating: Some(counts.terminating),)?
+                    conditions: (!list.is_empty()).then_some(list),
+                });
+            }
+        }
+    };
+}
+
+replica_owner!(ReplicaSet, ReplicaSetStatus, ReplicaSetCondition, [terminating_replicas], |set: &ReplicaSet| {
+    Selector::from_label_selector(set.spec.as_ref().map(|s| &s.selector))
+});
+replica_owner!(
+    ReplicationController,
+    ReplicationControllerStatus,
+    ReplicationControllerCondition,
+    [],
+    |owner: &ReplicationController| Ok(Selector::from_labels(owner.spec.as_ref().and_then(|s| s.selector.as_ref())))
+);
