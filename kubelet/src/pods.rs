@@ -2,6 +2,7 @@
 
 mod admit;
 mod inventory;
+mod table;
 mod watched;
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,7 +14,6 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use parking_lot::RwLock;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -23,9 +23,10 @@ use crate::pod::step::FoundPod;
 use crate::pod::worker::{self, Beginning, Handle, Msg};
 use crate::pod::{container, status};
 use crate::runtime::{Event, Inventory};
-use crate::server::{PodView, Pods};
+use crate::static_pods;
 
 pub use admit::NodeFacts;
+pub use table::Table;
 
 /// How often everything is compared with the runtime, in case an event was missed.
 const COMPARE_EVERY: Duration = Duration::from_secs(60);
@@ -44,48 +45,6 @@ pub enum News {
     Static(Vec<Pod>),
     /// A ConfigMap or Secret changed.
     SourceChanged { namespace: String, reference: crate::sources::SourceRef },
-}
-
-/// Read access for the server, write access for the manager.
-#[derive(Clone, Default)]
-pub struct Table {
-    /// By uid.
-    workers: Arc<RwLock<HashMap<String, Handle>>>,
-}
-
-impl Table {
-    fn get(&self, uid: &str) -> Option<Handle> {
-        self.workers.read().get(uid).cloned()
-    }
-    fn handles(&self) -> Vec<Handle> {
-        self.workers.read().values().cloned().collect()
-    }
-    /// Pods that hold a share of the node.
-    pub fn active(&self) -> Vec<Arc<Pod>> {
-        let active = |h: &&Handle| !h.shared.over.load(std::sync::atomic::Ordering::Relaxed);
-        self.workers.read().values().filter(active).map(|h| Arc::clone(&h.shared.pod.read())).collect()
-    }
-}
-
-impl Pods for Table {
-    fn find(&self, namespace: &str, name: &str, uid: &str) -> Option<PodView> {
-        let views = self.workers.read();
-        let matches =
-            views.values().map(|h| h.shared.view.read()).filter(|v| v.namespace == namespace && v.name == name);
-        // Of two by one name the newer is the one that is meant; a uid says which.
-        let mut found: Vec<PodView> = matches.filter(|v| uid.is_empty() || v.uid == uid).map(|v| v.clone()).collect();
-        found.sort_by_key(|v| v.containers.iter().any(|c| c.current.as_ref().is_some_and(|i| i.running)));
-        found.pop()
-    }
-    fn all(&self) -> Vec<PodView> {
-        self.workers.read().values().map(|h| h.shared.view.read().clone()).collect()
-    }
-    fn pod_list_json(&self) -> Vec<u8> {
-        let pods: Vec<Arc<Pod>> = self.workers.read().values().map(|h| Arc::clone(&h.shared.pod.read())).collect();
-        let items: Vec<&Pod> = pods.iter().map(Arc::as_ref).collect();
-        let list = serde_json::json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items});
-        list.to_string().into_bytes()
-    }
 }
 
 /// Starts the manager. `node` gives the newest Node for admission.
@@ -231,8 +190,13 @@ impl Manager {
             None => Beginning::New,
         };
         let fresh = matches!(beginning, Beginning::New) && pod.status.as_ref().is_none_or(|s| s.start_time.is_none());
+        let fate_is_sealed = corten_api::pod::is_terminal(&pod) && !pod.is_deleting();
+        if fate_is_sealed && pod.status.as_ref().is_some_and(|s| s.container_statuses.is_none()) {
+            // It was not admitted: there is nothing to do for it, and nothing to say of its containers.
+            return;
+        }
         if fresh && !pod.is_deleting() && !corten_api::pod::is_terminal(&pod) {
-            let refusal = admit::refusal(&pod, &self.table.active(), &(self.node)());
+            let refusal = admit::refusal(&pod, &self.those_who_stay(), &(self.node)());
             if let Some((reason, message)) = refusal {
                 info!(pod = %pod.key(), reason, "the pod is not admitted");
                 self.place.cluster.event(&pod.reference(), true, &reason, &message);
@@ -241,6 +205,15 @@ impl Manager {
             }
         }
         self.start_worker(pod, beginning);
+    }
+
+    /// Pods that hold a share of the node and whose share may not be given away. One that the API has forgotten is
+    /// about to end: the scheduler counts on its share.
+    fn those_who_stay(&self) -> Vec<Arc<Pod>> {
+        let stays = |pod: &Arc<Pod>| {
+            static_pods::is_static(pod) || self.api.get(&pod.key()).is_some_and(|known| known.uid() == pod.uid())
+        };
+        self.table.active().into_iter().filter(stays).collect()
     }
 
     fn start_worker(&mut self, pod: Arc<Pod>, beginning: Beginning) {
@@ -317,7 +290,7 @@ impl Manager {
 
     fn make_mirror(&self, pod: &Arc<Pod>) {
         let (place, pod) = (Arc::clone(&self.place), Arc::clone(pod));
-        tokio::spawn(async move { crate::static_pods::make_mirror(&place, &pod).await });
+        tokio::spawn(async move { static_pods::make_mirror(&place, &pod).await });
     }
 
     async fn mirror_seen(&mut self, key: &Key, mirror: &Arc<Pod>) {
@@ -328,7 +301,7 @@ impl Manager {
             return;
         };
         let hash = mirror.annotation(corten_api::pod::MIRROR_ANNOTATION);
-        if hash != pod.annotation(crate::static_pods::HASH_ANNOTATION) || mirror.is_deleting() {
+        if hash != pod.annotation(static_pods::HASH_ANNOTATION) || mirror.is_deleting() {
             self.place.statuses.saw(mirror.uid(), mirror);
             self.place.statuses.finalize(mirror.uid());
             return;

@@ -147,6 +147,11 @@ pub fn parse(text: &str, node_name: &str) -> Result<Pod, String> {
     Ok(pod)
 }
 
+/// Whether a pod comes from a file of this node.
+pub fn is_static(pod: &Pod) -> bool {
+    pod.annotation(CONFIG_SOURCE_ANNOTATION) == Some("file")
+}
+
 /// The pod as the API shows it.
 fn mirror(pod: &Pod) -> Pod {
     let mut mirror = pod.clone();

@@ -17,6 +17,7 @@ use crate::network::PodNetwork as _;
 use crate::network::fake::FakeNetwork;
 use crate::place::Facts;
 use crate::runtime::fake::FakeRuntime;
+use crate::server::Pods as _;
 use crate::status_writer::StatusWriter;
 
 /// No story takes longer; what is slower hangs.
@@ -318,6 +319,11 @@ async fn a_pod_too_big_for_the_node_is_refused() {
     world.until_phase("web", "Failed").await;
     assert_eq!(world.pod("web").unwrap().status.unwrap().reason.as_deref(), Some("OutOfcpu"));
     assert!(world.runtime.calls().is_empty());
+    // The API tells of what we wrote ourselves: that says nothing new of its containers.
+    world.retell().await;
+    world.tell(pod("after", vec![container("c")])).await;
+    world.until_phase("after", "Running").await;
+    assert_eq!(world.pod("web").unwrap().status.unwrap().container_statuses, None);
 }
 
 #[tokio::test]
@@ -333,6 +339,29 @@ async fn thirty_pods_start_together() {
 }
 
 #[tokio::test]
+async fn a_pod_that_was_deleted_leaves_its_host_port_to_the_next() {
+    let world = World::new().await;
+    let with_port = |name: &str| {
+        let port = k8s_openapi::api::core::v1::ContainerPort {
+            container_port: 80,
+            host_port: Some(8080),
+            ..Default::default()
+        };
+        pod(name, vec![Container { ports: Some(vec![port]), ..container("c") }])
+    };
+    let first = world.tell(with_port("first")).await;
+    world.until_phase("first", "Running").await;
+    world.news.send(News::Api { key: first.key(), pod: None }).await.unwrap();
+    world.tell(with_port("second")).await;
+    world
+        .until("the second has started or was refused", |w| {
+            w.pod("second").is_some_and(|p| corten_api::pod::phase(&p) != "Pending")
+        })
+        .await;
+    assert_eq!(corten_api::pod::phase(&world.pod("second").unwrap()), "Running");
+}
+
+#[tokio::test]
 async fn a_static_pod_runs_has_a_mirror_and_ends_with_its_file() {
     let world = World::new().await;
     let text = "metadata: {name: web}\nspec: {containers: [{name: c, image: 'web:1'}]}";
@@ -341,6 +370,8 @@ async fn a_static_pod_runs_has_a_mirror_and_ends_with_its_file() {
     world.until("its mirror is there", |w| w.pod("web-n1").is_some()).await;
     world.retell().await;
     world.until_phase("web-n1", "Running").await;
+    let mirror = world.pod("web-n1").unwrap().metadata.uid.unwrap();
+    assert!(world.table.find("default", "web-n1", &mirror).is_some(), "logs and exec name the mirror");
     world.news.send(News::Static(vec![])).await.unwrap();
     world.until("it was asked to end", |w| w.runtime.calls().iter().any(|c| c.starts_with("signal"))).await;
     world.until("the mirror is gone", |w| w.pod("web-n1").is_none()).await;
