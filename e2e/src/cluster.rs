@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,11 +10,17 @@ use crate::kubectl::{Kubectl, Output};
 use crate::namespace::Namespace;
 
 const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
+const API_PORT: u16 = 6443;
 const REPLY_MAX_BYTES: u64 = 1 << 20;
+
+/// Names of labs have at most eight characters; that of the lab with three masters is the other's with this at its end.
+const THREE_MASTERS_SUFFIX: &str = "ha";
+const LAB_NAME_MAX: usize = 8;
 
 /// A lab that runs.
 #[derive(Debug)]
 pub struct Cluster {
+    lab: String,
     kubeconfig: PathBuf,
     hack: PathBuf,
 }
@@ -33,17 +39,41 @@ impl Cluster {
         let kubeconfig = std::env::var_os("KUBECONFIG")
             .map(PathBuf::from)
             .unwrap_or_else(|| panic!("KUBECONFIG is not set: run hack/test, or hack/up and the export it prints"));
-        let programs = std::env::var_os("CORTEN_BIN_DIR").map_or_else(beside_the_test, PathBuf::from);
-        let hack = programs.join("corten-hack");
-        assert!(hack.exists(), "{} is missing: run hack/test, or set CORTEN_BIN_DIR", hack.display());
-        Self { kubeconfig, hack }
+        Self { lab: lab_from_env(), kubeconfig, hack: hack_program() }
+    }
+
+    /// A second lab, of three masters and a worker: started when it does not run yet, and left for the next story.
+    /// `hack/test` removes it at its end.
+    #[track_caller]
+    pub fn with_three_masters() -> Self {
+        let mut lab = lab_from_env();
+        lab.truncate(LAB_NAME_MAX - THREE_MASTERS_SUFFIX.len());
+        lab.push_str(THREE_MASTERS_SUFFIX);
+        let mut cluster = Self { lab, kubeconfig: PathBuf::new(), hack: hack_program() };
+        cluster.hack(&["up", "--masters", "3", "--workers", "1", "--no-demo"]).text();
+        cluster.kubeconfig = cluster.lab("kubeconfig").trim().into();
+        cluster
     }
 
     pub fn kubectl(&self) -> Kubectl {
         Kubectl::new(self.kubeconfig.clone())
     }
 
-    pub fn kubeconfig(&self) -> &PathBuf {
+    /// kubectl with another certificate of the lab's PKI than the administrator's, such as `nodes/worker1/kubelet`. The
+    /// kubeconfig that `cortenadm` writes for it lies beside the certificate.
+    #[track_caller]
+    pub fn kubectl_as(&self, user: &str) -> Kubectl {
+        let pki = self.kubeconfig.with_file_name("pki");
+        let file = pki.join(format!("{user}.kubeconfig"));
+        let server = self.masters().remove(0).apiserver();
+        let mut command = Command::new(self.hack.with_file_name("cortenadm"));
+        command.args(["kubeconfig", "--user", user, "--server", &server, "--dir"]).arg(&pki).arg("--out").arg(&file);
+        let done = command.output().unwrap_or_else(|err| panic!("cannot run cortenadm: {err}"));
+        Output::of("cortenadm kubeconfig", done).text();
+        Kubectl::new(file)
+    }
+
+    pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
@@ -53,32 +83,38 @@ impl Cluster {
         Namespace::new(self, story)
     }
 
-    /// `corten-hack lab …`.
+    /// `hack/lab <words>`, which must succeed: its output.
     #[track_caller]
-    pub fn try_lab(&self, args: &[&str]) -> Output {
-        let done = Command::new(&self.hack).arg("lab").args(args).output();
-        let done = done.unwrap_or_else(|err| panic!("cannot run {}: {err}", self.hack.display()));
-        Output {
-            ok: done.status.success(),
-            code: done.status.code(),
-            stdout: String::from_utf8_lossy(&done.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&done.stderr).into_owned(),
-        }
+    pub fn lab(&self, words: &str) -> String {
+        let mut args = vec!["lab"];
+        args.extend(words.split_whitespace());
+        self.hack(&args).text()
     }
 
-    /// As `try_lab`, for a verb that must succeed; its output.
+    /// A shell command on a node, which must succeed: its output.
     #[track_caller]
-    pub fn lab(&self, args: &[&str]) -> String {
-        let output = self.try_lab(args);
-        assert!(output.ok, "corten-hack lab {args:?}: {}{}", output.stdout, output.stderr);
-        output.stdout
+    pub fn node_sh(&self, node: &str, command: &str) -> String {
+        self.try_node_sh(node, command).text()
+    }
+
+    /// A shell command on a node.
+    #[track_caller]
+    pub fn try_node_sh(&self, node: &str, command: &str) -> Output {
+        self.hack(&["lab", "exec", node, "--", "sh", "-c", command])
+    }
+
+    #[track_caller]
+    fn hack(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(&self.hack);
+        command.args(args).env("CORTEN_LAB", &self.lab);
+        let done = command.output().unwrap_or_else(|err| panic!("cannot run {}: {err}", self.hack.display()));
+        Output::of(&format!("corten-hack {}", args.join(" ")), done)
     }
 
     /// The lab's nodes, from the API: name and InternalIP.
     #[track_caller]
     pub fn nodes(&self) -> Vec<Node> {
-        let list = self.kubectl().json(&["nodes"]).unwrap_or_default();
-        let items = list["items"].as_array().cloned().unwrap_or_default();
+        let items = self.kubectl().list("nodes");
         let node = |item: &serde_json::Value| {
             let addresses = item["status"]["addresses"].as_array()?;
             let ip = addresses.iter().find(|a| a["type"] == "InternalIP")?["address"].as_str()?;
@@ -92,6 +128,31 @@ impl Cluster {
     pub fn workers(&self) -> Vec<Node> {
         self.nodes().into_iter().filter(|n| n.name.starts_with("worker")).collect()
     }
+
+    /// The nodes with the control plane.
+    #[track_caller]
+    pub fn masters(&self) -> Vec<Node> {
+        self.nodes().into_iter().filter(|n| n.name.starts_with("master")).collect()
+    }
+}
+
+impl Node {
+    /// Where its apiserver is, if it is a master.
+    pub fn apiserver(&self) -> String {
+        format!("https://{}:{API_PORT}", self.ip)
+    }
+}
+
+fn lab_from_env() -> String {
+    std::env::var("CORTEN_LAB").unwrap_or_else(|_| "corten".into())
+}
+
+#[track_caller]
+fn hack_program() -> PathBuf {
+    let programs = std::env::var_os("CORTEN_BIN_DIR").map_or_else(beside_the_test, PathBuf::from);
+    let hack = programs.join("corten-hack");
+    assert!(hack.exists(), "{} is missing: run hack/test, or set CORTEN_BIN_DIR", hack.display());
+    hack
 }
 
 /// Tests stand in `<target>/<profile>/deps`, the programs of the same profile one above.

@@ -6,6 +6,7 @@ use rand::RngExt;
 
 use crate::cluster::Cluster;
 use crate::kubectl::Kubectl;
+use crate::manifest::{container, pod};
 use crate::wait::{SOON, eventually};
 
 /// kubectl in a fresh namespace.
@@ -25,7 +26,7 @@ impl Namespace {
         let kubectl = cluster_wide.in_namespace(&name);
         // Pods are refused until their service account is there.
         eventually("the default service account", SOON, || {
-            kubectl.json(&["serviceaccount", "default"]).map(drop).ok_or_else(|| "none".into())
+            kubectl.json("serviceaccount default").map(drop).ok_or_else(|| "none".into())
         });
         Self { name, kubectl, cluster_wide }
     }
@@ -33,46 +34,10 @@ impl Namespace {
     /// Runs a container of an image with a shell command until the namespace goes; waits until it is Ready.
     #[track_caller]
     pub fn run_pod(&self, name: &str, image: &str, command: &str) {
-        let manifest = serde_json::json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}},
-            "spec": {
-                "terminationGracePeriodSeconds": 0,
-                "containers": [{"name": "main", "image": image, "imagePullPolicy": "IfNotPresent",
-                    "command": ["sh", "-c", command]}],
-            },
-        });
-        self.apply(&manifest.to_string());
+        let mut main = container(command);
+        main["image"] = image.into();
+        self.apply(&pod(name, &serde_json::json!({"containers": [main]})));
         self.pod_is_ready(name);
-    }
-
-    #[track_caller]
-    pub fn pod_is_ready(&self, name: &str) {
-        eventually(&format!("pod {name} to be Ready"), SOON, || {
-            let pod = self.json(&["pod", name]).ok_or("no such pod")?;
-            let ready = pod["status"]["conditions"]
-                .as_array()
-                .is_some_and(|list| list.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"));
-            if ready {
-                Ok(())
-            } else {
-                Err(format!("{} {}", pod["status"]["phase"], pod["status"]["containerStatuses"]))
-            }
-        });
-    }
-
-    /// Runs a shell command in a pod; its output, whether it failed or not.
-    #[track_caller]
-    pub fn sh(&self, pod: &str, command: &str) -> crate::Output {
-        self.run(&["exec", pod, "--", "sh", "-c", command])
-    }
-
-    /// Waits until a shell command in a pod prints what `wanted` accepts.
-    #[track_caller]
-    pub fn sh_until(&self, pod: &str, command: &str, wanted: impl Fn(&str) -> bool) -> String {
-        eventually(&format!("`{command}` in {pod}"), SOON, || {
-            let output = self.sh(pod, command);
-            if output.ok && wanted(&output.stdout) { Ok(output.stdout) } else { Err(format!("{output:?}")) }
-        })
     }
 }
 
@@ -86,6 +51,6 @@ impl Deref for Namespace {
 impl Drop for Namespace {
     fn drop(&mut self) {
         // Not waited for: the stories about deletion do that, and a failed story must show its own failure.
-        self.cluster_wide.run(&["delete", "namespace", &self.name, "--wait=false"]);
+        self.cluster_wide.attempt(&format!("delete namespace {} --wait=false", self.name));
     }
 }

@@ -3,14 +3,16 @@
 
 use std::time::Duration;
 
-use corten_e2e::Cluster;
+use corten_e2e::manifest::{container, pod};
+use corten_e2e::{Cluster, SOON, eventually};
 use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::{DeleteParams, EvictParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Config};
 use rand::RngExt;
+use serde_json::json;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -155,4 +157,103 @@ async fn generated_names_do_not_collide_and_dry_runs_leave_nothing() {
     let dry = PostParams { dry_run: true, ..PostParams::default() };
     api.create(&dry, &settings("dry", "1")).await.unwrap();
     assert!(api.get_opt("dry").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_watch_can_begin_with_what_there_is_and_a_bookmark_ends_that() {
+    let cluster = Cluster::running();
+    let ns = cluster.namespace("bookmarks");
+    let api: Api<ConfigMap> = Api::namespaced(client(&cluster).await, &ns.name);
+    // With `sendInitialEvents` the bookmark at their end comes at once.
+    let params = WatchParams::default().initial_events().timeout(20);
+    api.create(&PostParams::default(), &settings("x", "1")).await.unwrap();
+    let mut events = api.watch(&params, "").await.unwrap().boxed();
+    let mut before = Vec::new();
+    let mark = loop {
+        match tokio::time::timeout(DEADLINE, events.try_next()).await.unwrap().unwrap().unwrap() {
+            WatchEvent::Bookmark(mark) => break mark,
+            WatchEvent::Added(map) => before.push(map.metadata.name.unwrap()),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(before.contains(&"x".to_owned()), "{before:?}");
+    assert!(mark.metadata.annotations.contains_key("k8s.io/initial-events-end"));
+}
+
+#[tokio::test]
+async fn a_scheduler_of_ones_own_binds_a_pod_and_an_eviction_ends_it() {
+    let cluster = Cluster::running();
+    let ns = cluster.namespace("binding");
+    let pods: Api<Pod> = Api::namespaced(client(&cluster).await, &ns.name);
+    let spec = json!({"schedulerName": "mine", "containers": [container("exec sleep 3600")]});
+    ns.apply(&pod("box", &spec));
+    let node = cluster.workers().remove(0).name;
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "box"}, "target": {"kind": "Node", "name": node}});
+    let params = PostParams::default();
+    let _: serde_json::Value = pods.create_subresource("binding", "box", &params, &binding).await.unwrap();
+    ns.pod_is_ready("box");
+    assert_eq!(ns.field("pod box", "/spec/nodeName"), node);
+    let again: Result<serde_json::Value, _> = pods.create_subresource("binding", "box", &params, &binding).await;
+    let kube::Error::Api(status) = again.unwrap_err() else { panic!() };
+    assert_eq!(status.code, 409, "a pod is bound once: {status:?}");
+    pods.evict("box", &EvictParams::default()).await.unwrap();
+    eventually("it to be gone", SOON, || ns.json("pod box").map_or(Ok(()), |pod| Err(pod["status"].to_string())));
+}
+
+#[tokio::test]
+async fn events_are_seen_through_both_of_their_groups() {
+    let cluster = Cluster::running();
+    let ns = cluster.namespace("events");
+    ns.run_pod("box", "busybox:latest", "exec sleep 3600");
+    ns.shows("events --for pod/box", "Started");
+    ns.shows("get events --field-selector involvedObject.name=box,reason=Scheduled", "Successfully assigned");
+    let events: Api<k8s_openapi::api::events::v1::Event> = Api::namespaced(client(&cluster).await, &ns.name);
+    let started = events.list(&ListParams::default()).await.unwrap();
+    let started = started.items.into_iter().find(|event| event.reason.as_deref() == Some("Started")).unwrap();
+    assert_eq!(started.regarding.unwrap().name.as_deref(), Some("box"));
+    assert_eq!(started.type_.as_deref(), Some("Normal"));
+}
+
+#[tokio::test]
+async fn any_kind_can_be_made_read_and_removed() {
+    let cluster = Cluster::running();
+    let ns = cluster.namespace("kinds");
+    let manifests = [
+        json!({"apiVersion": "v1", "kind": "Secret", "stringData": {"a": "b"}}),
+        json!({"apiVersion": "v1", "kind": "ServiceAccount"}),
+        json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "revision": 1, "data": {"a": "b"}}),
+        json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": {"holderIdentity": "me"}}),
+        json!({"apiVersion": "v1", "kind": "Endpoints", "subsets": [{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 80}]}]}),
+        json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "endpoints": []}),
+    ];
+    for mut manifest in manifests {
+        manifest["metadata"] = json!({"name": "mine"});
+        let kind = manifest["kind"].as_str().unwrap().to_lowercase();
+        ns.apply(&manifest.to_string());
+        let what = format!("{kind} mine");
+        assert_eq!(ns.field(&what, "/apiVersion"), manifest["apiVersion"].as_str().unwrap(), "{kind}");
+        ns.ok(&format!("label {what} tier=web"));
+        assert_eq!(ns.field(&what, "/metadata/labels/tier"), "web", "{kind}");
+        ns.ok(&format!("delete {what}"));
+        assert!(ns.json(&what).is_none(), "{kind}");
+    }
+}
+
+#[test]
+fn a_nodes_certificate_opens_no_more_than_a_kubelet_needs() {
+    let cluster = Cluster::running();
+    let ns = cluster.namespace("identity");
+    ns.ok("create secret generic keys --from-literal=password=hunter2");
+    let node = cluster.workers().remove(0).name;
+    let kubelet = cluster.kubectl_as(&format!("nodes/{node}/kubelet")).in_namespace(&ns.name);
+    let user = format!(r#"User "system:node:{node}" cannot"#);
+    for forbidden in
+        ["delete node master1", "create deployment web --image=nginx", "delete secret keys", "label node master1 a=b"]
+    {
+        let said = kubelet.refused(forbidden);
+        assert!(said.contains("Forbidden") || said.contains("forbidden"), "{forbidden}: {said}");
+        assert!(said.contains(&user) || said.contains("is not allowed"), "{forbidden}: {said}");
+    }
+    assert!(kubelet.ok("get nodes").contains(&node));
+    assert_eq!(kubelet.attempt("auth can-i create deployments").stdout.trim(), "no");
 }

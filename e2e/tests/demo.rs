@@ -7,7 +7,7 @@ const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../hack/demo");
 /// Brings the demo to its manifests' state, whoever applied it first.
 fn demo() -> Cluster {
     let cluster = Cluster::running();
-    cluster.kubectl().run(&["apply", "-f", DEMO]).text();
+    cluster.kubectl().ok(&format!("apply -f {DEMO}"));
     cluster
 }
 
@@ -30,12 +30,10 @@ fn a_node_port_answers_on_every_node_from_outside_and_from_pods() {
 fn a_service_spreads_over_all_pods_of_its_deployment() {
     let cluster = demo();
     let kubectl = cluster.kubectl().in_namespace("default");
-    kubectl.run(&["rollout", "status", "deployment/nginx", "--timeout=60s"]).text();
-    let pods = kubectl.json(&["pods", "-l", "app=nginx"]).unwrap_or_default();
-    let names: Vec<String> = pods["items"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    kubectl.ok("rollout status deployment/nginx --timeout=60s");
+    let names: Vec<String> = kubectl
+        .list("pods -l app=nginx")
+        .iter()
         .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
         .filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned))
         .collect();
@@ -44,7 +42,7 @@ fn a_service_spreads_over_all_pods_of_its_deployment() {
     for name in &names {
         let write =
             "root=$(nginx -T 2>/dev/null | sed -n 's/^ *root *\\(.*\\);/\\1/p' | head -1); hostname > $root/who";
-        kubectl.run(&["exec", name, "--", "sh", "-c", write]).text();
+        kubectl.sh(name, write).text();
     }
     let node = cluster.nodes().remove(0);
     let mut seen = std::collections::BTreeSet::new();
@@ -59,7 +57,7 @@ fn a_port_and_its_target_port_may_differ() {
     let cluster = demo();
     let ns = cluster.namespace("twoports");
     ns.run_pod("client", "busybox:latest", "sleep 3600");
-    let ip = cluster.kubectl().field(&["service", "service-33306", "-n", "default"], "/spec/clusterIP");
+    let ip = cluster.kubectl().field("service service-33306 -n default", "/spec/clusterIP");
     ns.sh_until("client", &format!("timeout 5 wget -q -O - http://{ip}:33306/"), |page| page.contains("3306 answers"));
 }
 
@@ -67,10 +65,8 @@ fn a_port_and_its_target_port_may_differ() {
 fn two_containers_share_a_volume_and_talk_over_localhost() {
     let cluster = demo();
     let kubectl = cluster.kubectl().in_namespace("default");
-    let get =
-        ["exec", "two-containers", "-c", "sidecar", "--", "timeout", "5", "wget", "-q", "-O", "-", "http://localhost/"];
     eventually("the sidecar's page through the web server", SOON, || {
-        let output = kubectl.run(&get);
+        let output = kubectl.attempt("exec two-containers -c sidecar -- timeout 5 wget -q -O - http://localhost/");
         let the_sidecars = output.ok && output.stdout.contains("UTC") && !output.stdout.contains("nginx");
         if the_sidecars { Ok(()) } else { Err(format!("{output:?}")) }
     });
@@ -81,16 +77,14 @@ fn a_replication_controller_scales_to_four_and_back() {
     // In a namespace of its own: the other stories put the demo's back to two.
     let cluster = Cluster::running();
     let kubectl = cluster.namespace("rc");
-    kubectl.run(&["apply", "-f", &format!("{DEMO}/5-replication-controller.yaml")]).text();
-    let rc = ["rc", "nginx-rc"];
-    kubectl.wait_field(&rc, "/status/readyReplicas", "2", SOON);
-    kubectl.run(&["scale", "rc", "nginx-rc", "--replicas=4"]).text();
-    kubectl.wait_field(&rc, "/status/readyReplicas", "4", SOON);
-    kubectl.run(&["scale", "rc", "nginx-rc", "--replicas=2"]).text();
-    kubectl.wait_field(&rc, "/status/replicas", "2", SOON);
+    kubectl.ok(&format!("apply -f {DEMO}/5-replication-controller.yaml"));
+    kubectl.becomes("rc nginx-rc", "/status/readyReplicas", "2");
+    kubectl.ok("scale rc nginx-rc --replicas=4");
+    kubectl.becomes("rc nginx-rc", "/status/readyReplicas", "4");
+    kubectl.ok("scale rc nginx-rc --replicas=2");
+    kubectl.becomes("rc nginx-rc", "/status/replicas", "2");
     eventually("two pods to be left", SOON, || {
-        let pods = kubectl.json(&["pods", "-l", "app=nginx-rc"]).unwrap_or_default();
-        let count = pods["items"].as_array().map_or(0, Vec::len);
+        let count = kubectl.list("pods -l app=nginx-rc").len();
         if count == 2 { Ok(()) } else { Err(format!("{count} pods")) }
     });
 }

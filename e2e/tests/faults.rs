@@ -2,27 +2,25 @@
 
 use std::time::Duration;
 
-use corten_e2e::{Cluster, Namespace, SOON, eventually};
+use corten_e2e::manifest::{container, deployment, pod};
+use corten_e2e::{Cluster, Namespace, SOON, condition, eventually};
 use serde_json::json;
 
 /// A node is declared dead after 40 s without a sign of life.
 const NODE_DEATH: Duration = Duration::from_secs(90);
 
 fn pod_on(ns: &Namespace, name: &str, node: &str) {
-    let pod = json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
-        "spec": {"nodeName": node, "terminationGracePeriodSeconds": 1, "containers": [{
-            "name": "main", "image": "busybox:latest", "imagePullPolicy": "IfNotPresent",
-            "command": ["sh", "-c", "exec sleep 3600"]}]},
-    });
-    ns.apply(&pod.to_string());
+    ns.apply(&pod(name, &json!({"nodeName": node, "containers": [container("exec sleep 3600")]})));
     ns.pod_is_ready(name);
 }
 
-fn ready(cluster: &Cluster, node: &str) -> String {
-    let node = cluster.kubectl().json(&["node", node]).unwrap_or_default();
-    let conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    conditions.iter().find(|c| c["type"] == "Ready").map_or_else(String::new, |c| c["status"].to_string())
+/// Waits until a node's Ready condition has a status.
+fn node_is_ready(cluster: &Cluster, node: &str, status: &str, within: Duration) {
+    eventually(&format!("Ready={status} of {node}"), within, || {
+        let node = cluster.kubectl().json(&format!("node {node}")).unwrap_or_default();
+        let seen = condition(&node, "Ready");
+        if seen == status { Ok(()) } else { Err(seen.to_owned()) }
+    });
 }
 
 #[test]
@@ -31,12 +29,12 @@ fn killing_a_kubelet_leaves_its_containers_running() {
     let ns = cluster.namespace("kubelet");
     let node = cluster.workers().remove(0).name;
     pod_on(&ns, "survivor", &node);
-    let started = ns.field(&["pod", "survivor"], "/status/containerStatuses/0/containerID");
-    cluster.lab(&["kill", &node, "kubelet"]);
-    cluster.lab(&["start", &node, "kubelet"]);
+    let started = ns.field("pod survivor", "/status/containerStatuses/0/containerID");
+    cluster.lab(&format!("kill {node} kubelet"));
+    cluster.lab(&format!("start {node} kubelet"));
     pod_on(&ns, "after", &node);
-    assert_eq!(ns.field(&["pod", "survivor"], "/status/containerStatuses/0/containerID"), started);
-    assert_eq!(ns.field(&["pod", "survivor"], "/status/containerStatuses/0/restartCount"), "0");
+    assert_eq!(ns.field("pod survivor", "/status/containerStatuses/0/containerID"), started);
+    assert_eq!(ns.field("pod survivor", "/status/containerStatuses/0/restartCount"), "0");
     assert_eq!(ns.sh("survivor", "echo alive").text(), "alive\n");
 }
 
@@ -46,10 +44,10 @@ fn killing_containerd_leaves_containers_running() {
     let ns = cluster.namespace("containerd");
     let node = cluster.workers().remove(0).name;
     pod_on(&ns, "survivor", &node);
-    cluster.lab(&["kill", &node, "containerd"]);
-    cluster.lab(&["start", &node, "containerd"]);
+    cluster.lab(&format!("kill {node} containerd"));
+    cluster.lab(&format!("start {node} containerd"));
     pod_on(&ns, "after", &node);
-    assert_eq!(ns.field(&["pod", "survivor"], "/status/containerStatuses/0/restartCount"), "0");
+    assert_eq!(ns.field("pod survivor", "/status/containerStatuses/0/restartCount"), "0");
     ns.sh_until("survivor", "echo alive", |text| text == "alive\n");
 }
 
@@ -57,18 +55,15 @@ fn killing_containerd_leaves_containers_running() {
 fn a_restarted_control_plane_goes_on_where_it_was() {
     let cluster = Cluster::running();
     let ns = cluster.namespace("control");
-    ns.run(&["create", "deployment", "web", "--image=nginx:latest", "--replicas=2"]).text();
-    ns.run(&["rollout", "status", "deployment/web", "--timeout=60s"]).text();
+    ns.ok("create deployment web --image=nginx:latest --replicas=2");
+    ns.ok("rollout status deployment/web --timeout=60s");
     for daemon in ["apiserver", "scheduler", "controllers"] {
-        cluster.lab(&["kill", "master1", daemon]);
-        cluster.lab(&["start", "master1", daemon]);
+        cluster.lab(&format!("kill master1 {daemon}"));
+        cluster.lab(&format!("start master1 {daemon}"));
     }
-    eventually("the apiserver", SOON, || {
-        let version = cluster.kubectl().run(&["get", "--raw", "/readyz"]);
-        if version.ok { Ok(()) } else { Err(version.stderr) }
-    });
-    ns.run(&["scale", "deployment", "web", "--replicas=4"]).text();
-    ns.wait_field(&["deployment", "web"], "/status/readyReplicas", "4", SOON);
+    cluster.kubectl().shows("get --raw /readyz", "ok");
+    ns.ok("scale deployment web --replicas=4");
+    ns.becomes("deployment web", "/status/readyReplicas", "4");
 }
 
 #[test]
@@ -76,32 +71,25 @@ fn a_crashed_node_is_not_ready_its_pods_move_and_it_comes_back() {
     let cluster = Cluster::running();
     let ns = cluster.namespace("crash");
     let node = cluster.workers().remove(1).name;
-    ns.apply(
-        &json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
-            "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": {
-                "metadata": {"labels": {"app": "web"}},
-                "spec": {
-                    "tolerations": [
-                        {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute", "operator": "Exists", "tolerationSeconds": 1},
-                        {"key": "node.kubernetes.io/not-ready", "effect": "NoExecute", "operator": "Exists", "tolerationSeconds": 1},
-                    ],
-                    "containers": [{"name": "main", "image": "busybox:latest", "imagePullPolicy": "IfNotPresent",
-                        "command": ["sh", "-c", "exec sleep 3600"]}],
-                },
-            }},
-        })
-        .to_string(),
-    );
-    ns.run(&["rollout", "status", "deployment/web", "--timeout=60s"]).text();
-    cluster.lab(&["stop-node", &node]);
-    eventually(&format!("{node} to be NotReady"), NODE_DEATH, || match ready(&cluster, &node).as_str() {
-        "\"Unknown\"" => Ok(()),
-        other => Err(other.to_owned()),
-    });
+    pod_on(&ns, "patient", &node);
+    let mut web = deployment("web", 2);
+    let soon = |taint: &str| json!({"key": taint, "effect": "NoExecute", "operator": "Exists", "tolerationSeconds": 1});
+    web["spec"]["template"]["spec"]["tolerations"] =
+        json!([soon("node.kubernetes.io/unreachable"), soon("node.kubernetes.io/not-ready")]);
+    ns.apply(&web.to_string());
+    ns.ok("rollout status deployment/web --timeout=60s");
+    cluster.lab(&format!("stop-node {node}"));
+    node_is_ready(&cluster, &node, "Unknown", NODE_DEATH);
+    let kubectl = cluster.kubectl();
+    kubectl.shows(&format!("get node {node} -o jsonpath={{.spec.taints[*].key}}"), "node.kubernetes.io/unreachable");
+    kubectl.shows(&format!("describe node {node}"), "NodeStatusUnknown");
+    // Nothing tolerates for a shorter time than is asked: a pod without a word waits for 300 s.
+    let patient = ns.json("pod patient").unwrap_or_default();
+    assert_eq!(condition(&patient, "Ready"), "False", "{patient}");
+    assert!(patient["metadata"]["deletionTimestamp"].is_null(), "{patient}");
     eventually("both replicas on living nodes", NODE_DEATH, || {
-        let pods = ns.json(&["pods", "-l", "app=web"]).unwrap_or_default();
-        let alive = pods["items"].as_array().into_iter().flatten().filter(|pod| {
+        let pods = ns.list("pods -l app=web");
+        let alive = pods.iter().filter(|pod| {
             pod["spec"]["nodeName"] != node.as_str()
                 && pod["status"]["containerStatuses"][0]["ready"] == true
                 && pod["metadata"]["deletionTimestamp"].is_null()
@@ -111,10 +99,66 @@ fn a_crashed_node_is_not_ready_its_pods_move_and_it_comes_back() {
             n => Err(format!("{n} alive")),
         }
     });
-    cluster.lab(&["start-node", &node]);
-    eventually(&format!("{node} to be Ready again"), SOON, || match ready(&cluster, &node).as_str() {
-        "\"True\"" => Ok(()),
-        other => Err(other.to_owned()),
-    });
+    cluster.lab(&format!("start-node {node}"));
+    node_is_ready(&cluster, &node, "True", SOON);
     pod_on(&ns, "after", &node);
+}
+
+/// Takes back what a story did to a node, also when it fails.
+struct Uncordon<'a>(&'a Cluster, &'a str);
+
+impl Drop for Uncordon<'_> {
+    fn drop(&mut self) {
+        self.0.kubectl().attempt(&format!("uncordon {}", self.1));
+        self.0.kubectl().attempt(&format!("taint node {} story-", self.1));
+    }
+}
+
+#[test]
+fn a_cordoned_node_gets_no_pods_and_a_drained_one_loses_them() {
+    let cluster = Cluster::running();
+    let ns = cluster.namespace("drain");
+    let kubectl = cluster.kubectl();
+    let workers = cluster.workers();
+    let (node, other) = (&workers[0].name, &workers[1].name);
+    let _undo = Uncordon(&cluster, node);
+    kubectl.ok(&format!("cordon {node}"));
+    kubectl.shows(&format!("get node {node}"), "Ready,SchedulingDisabled");
+    ns.apply(&deployment("web", 4).to_string());
+    ns.ok("rollout status deployment/web --timeout=60s");
+    let on = |node: &str| ns.list(&format!("pods -l app=web --field-selector spec.nodeName={node}")).len();
+    assert_eq!((on(node), on(other)), (0, 4));
+    kubectl.ok(&format!("uncordon {node}"));
+    let _undo_other = Uncordon(&cluster, other);
+    // Evictions, as an administrator empties a node before work on it; the demo's pods go too.
+    kubectl.ok(&format!("drain {other} --ignore-daemonsets --delete-emptydir-data --force --timeout=90s"));
+    ns.ok("rollout status deployment/web --timeout=60s");
+    assert_eq!((on(node), on(other)), (4, 0));
+}
+
+#[test]
+fn a_no_execute_taint_evicts_those_who_do_not_tolerate_it() {
+    let cluster = Cluster::running();
+    let ns = cluster.namespace("taint");
+    let node = cluster.workers().remove(0).name;
+    let _undo = Uncordon(&cluster, &node);
+    let with = |tolerations: serde_json::Value| json!({"nodeName": node, "tolerations": tolerations, "containers": [container("exec sleep 3600")]});
+    ns.apply(&pod("plain", &with(json!([]))));
+    ns.apply(&pod("forever", &with(json!([{"key": "story", "operator": "Exists"}]))));
+    let brief = json!([{"key": "story", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 8}]);
+    ns.apply(&pod("brief", &with(brief)));
+    for name in ["plain", "forever", "brief"] {
+        ns.pod_is_ready(name);
+    }
+    cluster.kubectl().ok(&format!("taint node {node} story=now:NoExecute"));
+    let gone = |name: &str| {
+        eventually(&format!("{name} to be gone"), SOON, || match ns.json(&format!("pod {name}")) {
+            None => Ok(()),
+            Some(pod) => Err(pod["metadata"].to_string()),
+        });
+    };
+    gone("plain");
+    assert!(ns.json("pod brief").is_some_and(|pod| pod["metadata"]["deletionTimestamp"].is_null()), "it has 8 s");
+    gone("brief");
+    assert_eq!(condition(&ns.json("pod forever").unwrap_or_default(), "Ready"), "True");
 }

@@ -1,7 +1,7 @@
 //! Services, DNS and pods reaching each other across nodes.
+#![allow(clippy::unwrap_used, reason = "a story that cannot go on fails")]
 
-use std::time::Duration;
-
+use corten_e2e::manifest::{container, pod};
 use corten_e2e::{Cluster, SOON, eventually};
 use serde_json::json;
 
@@ -11,15 +11,10 @@ fn pods_on_different_nodes_reach_each_other_by_address() {
     let ns = cluster.namespace("crossnode");
     let nodes = cluster.workers();
     let server = |name: &str, node: &str| {
-        let pod = json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
-            "spec": {"nodeName": node, "terminationGracePeriodSeconds": 0, "containers": [{
-                "name": "main", "image": "busybox:latest", "imagePullPolicy": "IfNotPresent",
-                "command": ["sh", "-c", "mkdir /www; hostname > /www/index.html; exec httpd -f -p 80 -h /www"]}]},
-        });
-        ns.apply(&pod.to_string());
+        let main = container("mkdir /www; hostname > /www/index.html; exec httpd -f -p 80 -h /www");
+        ns.apply(&pod(name, &json!({"nodeName": node, "containers": [main]})));
         ns.pod_is_ready(name);
-        ns.field(&["pod", name], "/status/podIP")
+        ns.field(&format!("pod {name}"), "/status/podIP")
     };
     let (first, second) = (server("first", &nodes[0].name), server("second", &nodes[1].name));
     assert_ne!(first, second);
@@ -33,7 +28,7 @@ fn services_have_names_and_a_pod_reaches_itself_through_its_own() {
     let ns = cluster.namespace("dns");
     ns.run_pod("web", "busybox:latest", "mkdir /www; echo hello > /www/index.html; exec httpd -f -p 8080 -h /www");
     // Another name than the pod's, which its own /etc/hosts knows.
-    ns.run(&["expose", "pod", "web", "--name=site", "--port=80", "--target-port=8080"]).text();
+    ns.ok("expose pod web --name=site --port=80 --target-port=8080");
     for name in ["site".to_owned(), format!("site.{}", ns.name), format!("site.{}.svc.cluster.local", ns.name)] {
         // From the pod itself: the connection comes back to where it started.
         ns.sh_until("web", &format!("timeout 5 wget -q -O - http://{name}/"), |page| page == "hello\n");
@@ -61,7 +56,7 @@ fn a_service_without_endpoints_refuses_at_once() {
     let cluster = Cluster::running();
     let ns = cluster.namespace("refuses");
     ns.run_pod("client", "busybox:latest", "sleep 3600");
-    ns.run(&["create", "service", "clusterip", "nobody", "--tcp=80:80"]).text();
+    ns.ok("create service clusterip nobody --tcp=80:80");
     eventually("a quick refusal", SOON, || {
         let output = ns.sh("client", "timeout 20 wget -q -O - http://nobody/ 2>&1; true").text();
         if output.contains("refused") { Ok(()) } else { Err(output) }
@@ -73,11 +68,11 @@ fn endpoints_come_and_go_with_their_pods() {
     let cluster = Cluster::running();
     let ns = cluster.namespace("endpoints");
     ns.run_pod("web", "busybox:latest", "exec httpd -f -p 80 -h /tmp");
-    ns.run(&["expose", "pod", "web", "--port=80"]).text();
-    let ip = ns.field(&["pod", "web"], "/status/podIP");
-    let addresses = || ns.field(&["endpointslices", "-l", "kubernetes.io/service-name=web"], "/items/0/endpoints");
+    ns.ok("expose pod web --port=80");
+    let ip = ns.field("pod web", "/status/podIP");
+    let addresses = || ns.field("endpointslices -l kubernetes.io/service-name=web", "/items/0/endpoints");
     eventually("the pod in the slice", SOON, || if addresses().contains(&ip) { Ok(()) } else { Err(addresses()) });
-    ns.run(&["delete", "pod", "web"]).text();
+    ns.ok("delete pod web");
     eventually("the slice to be empty", SOON, || {
         let now = addresses();
         if now.contains(&ip) { Err(now) } else { Ok(()) }
@@ -94,14 +89,14 @@ fn a_node_port_in_use_is_refused_and_free_again_after_its_service() {
         .to_string()
     };
     ns.apply(&service("first"));
-    let refusal = ns.run_with_input(&["create", "-f", "-"], &service("second")).refusal();
+    let refusal = ns.apply_refused(&service("second"));
     assert!(
         refusal.contains("spec.ports[0].nodePort") && refusal.contains("provided port is already allocated"),
         "{refusal}"
     );
-    ns.run(&["delete", "service", "first"]).text();
+    ns.ok("delete service first");
     ns.apply(&service("second"));
-    ns.run(&["delete", "service", "second"]).text();
+    ns.ok("delete service second");
 }
 
 #[test]
@@ -110,8 +105,8 @@ fn port_forward_carries_a_connection_into_the_pod() {
     let ns = cluster.namespace("forward");
     ns.run_pod("web", "busybox:latest", "mkdir /www; echo forwarded > /www/index.html; exec httpd -f -p 80 -h /www");
     for (version, kubectl) in ns.every_version() {
-        let forward = kubectl.in_namespace(&ns.name).start(&["port-forward", "pod/web", ":80"]);
-        let line = forward.line("the local port", Duration::from_secs(20), |line| line.contains("127.0.0.1:"));
+        let forward = kubectl.in_namespace(&ns.name).start("port-forward pod/web :80");
+        let line = forward.line("the local port", |line| line.contains("127.0.0.1:"));
         let port =
             line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default().to_owned();
         let page = eventually(&format!("{version} to forward"), SOON, || {
@@ -119,4 +114,67 @@ fn port_forward_carries_a_connection_into_the_pod() {
         });
         assert_eq!(page, "forwarded\n", "{version}");
     }
+}
+
+#[test]
+fn a_udp_node_port_answers_from_outside() {
+    let cluster = Cluster::running();
+    let ns = cluster.namespace("udpnode");
+    ns.run_pod("echo", "corten/echo:latest", "exec corten-echo 7");
+    ns.apply(
+        &json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "echo"}, "spec": {
+            "type": "NodePort", "selector": {"app": "echo"}, "ports": [{"port": 7, "protocol": "UDP"}]}})
+        .to_string(),
+    );
+    let port = ns.field("service echo", "/spec/ports/0/nodePort");
+    for node in cluster.nodes() {
+        let answer = eventually(&format!("an answer from {}", node.name), SOON, || {
+            udp_ask(&format!("{}:{port}", node.ip), "ping").map_err(|err| err.to_string())
+        });
+        assert!(answer.contains("echo") && answer.contains("ping"), "{answer}");
+    }
+}
+
+fn udp_ask(address: &str, message: &str) -> std::io::Result<String> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(1)))?;
+    socket.connect(address)?;
+    socket.send(message.as_bytes())?;
+    let mut answer = [0; 1024];
+    let length = socket.recv(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+}
+
+#[test]
+fn a_headless_service_names_its_pods_and_a_pod_has_a_name_of_its_address() {
+    let cluster = Cluster::running();
+    let ns = cluster.namespace("headless");
+    for name in ["one", "two"] {
+        let mut manifest: serde_json::Value =
+            serde_json::from_str(&pod(name, &json!({"containers": [container("exec sleep 3600")]}))).unwrap();
+        manifest["metadata"]["labels"] = json!({"app": "peers"});
+        manifest["spec"]["hostname"] = name.into();
+        manifest["spec"]["subdomain"] = "peers".into();
+        ns.apply(&manifest.to_string());
+        ns.pod_is_ready(name);
+    }
+    ns.apply(
+        &json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "peers"},
+            "spec": {"clusterIP": "None", "selector": {"app": "peers"}, "ports": [{"name": "http", "port": 80}]}})
+        .to_string(),
+    );
+    let ip = |name: &str| ns.field(&format!("pod {name}"), "/status/podIP");
+    let (one, two) = (ip("one"), ip("two"));
+    ns.run_pod("client", "busybox:latest", "sleep 3600");
+    // Whole names: BusyBox also tries them with what /etc/resolv.conf says, and counts that as failures.
+    let service = format!("peers.{}.svc.cluster.local.", ns.name);
+    ns.sh_until("client", &format!("nslookup {service}"), |text| text.contains(&one) && text.contains(&two));
+    ns.sh_until("client", &format!("nslookup one.{service}"), |text| text.contains(&one) && !text.contains(&two));
+    let dashed = format!("nslookup {}.{}.pod.cluster.local.", two.replace('.', "-"), ns.name);
+    ns.sh_until("client", &dashed, |text| text.contains(&two));
+    // An address has a name again.
+    ns.sh_until("client", &format!("nslookup {one}"), |text| text.contains("one.peers"));
+    assert_eq!(ns.sh("one", "hostname -f").text().trim(), format!("one.peers.{}.svc.cluster.local", ns.name));
+    ns.ok("delete pod one");
+    ns.sh_until("client", &format!("nslookup {service}"), |text| !text.contains(&one) && text.contains(&two));
 }
