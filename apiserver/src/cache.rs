@@ -120,7 +120,8 @@ impl Cache {
 }
 
 fn too_large(wanted: i64, current: i64) -> ApiError {
-    let mut err = ApiError::new(Reason::Timeout, format!("Too large resource version: {wanted}, current: {current}"));
+    let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");
+    let mut err = ApiError::new(Reason::Timeout, message);
     let details = err.details();
     details.retry_after_seconds = Some(1);
     details.causes = Some(vec![StatusCause {
@@ -140,6 +141,11 @@ pub(crate) fn too_old(wanted: i64, oldest: i64) -> ApiError {
 pub(crate) fn api_error(err: &StorageError) -> ApiError {
     match err {
         StorageError::Compacted { wanted, oldest } => too_old(*wanted, *oldest),
+        // No Retry-After: clients send again what has one, and this may be done.
+        StorageError::Unknown { .. } => {
+            tracing::warn!(%err, "a write is answered with: nobody knows");
+            ApiError::new(Reason::Timeout, format!("Timeout: {err}; look at the object before you try again"))
+        }
         StorageError::TooLarge { what, bytes } => ApiError::new(
             Reason::RequestEntityTooLarge,
             format!("etcdserver: request is too large: {what} has {bytes} bytes"),

@@ -83,6 +83,13 @@ pub enum StorageError {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// A commit whose answer never came: it may have been done, or be done yet.
+    #[error("the store gave no answer: whether the write of {what} was done is not known")]
+    Unknown {
+        what: String,
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
     #[error("the store refused {what}: the value has {bytes} bytes")]
     TooLarge { what: String, bytes: usize },
 }
@@ -101,6 +108,8 @@ pub trait Storage: Send + Sync + fmt::Debug + 'static {
     async fn list(&self, prefix: &str, revision: Option<i64>) -> Result<Listed, StorageError>;
     /// Linearizable: the store's newest revision at some moment after the call began.
     async fn current_revision(&self) -> Result<i64, StorageError>;
+    /// Never done twice, however often the store had to be asked. [`StorageError::Unknown`]: nobody knows whether it was
+    /// done; after all other errors it was not.
     async fn commit(&self, writes: Vec<Write>) -> Result<Outcome, StorageError>;
     /// Every change under `prefix` with a revision larger than `after`. Ends with an error, never silently.
     async fn watch(&self, prefix: &str, after: i64) -> Result<ChangeStream, StorageError>;

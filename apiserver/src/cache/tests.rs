@@ -155,7 +155,10 @@ async fn a_revision_nobody_made_is_not_waited_for_long() {
     let store: Arc<dyn Storage> = Arc::new(Memory::default());
     let cache = Cache::start(store, &Registry::default()).await.unwrap();
     let err = timeout(DEADLINE, cache.wait_for(1_000)).await.unwrap().unwrap_err();
-    assert_eq!((err.reason(), err.message()), (Reason::Timeout, "Too large resource version: 1000, current: 1"));
+    assert_eq!(
+        (err.reason(), err.message()),
+        (Reason::Timeout, "Timeout: Too large resource version: 1000, current: 1")
+    );
 }
 
 #[tokio::test]

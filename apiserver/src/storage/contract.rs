@@ -44,10 +44,15 @@ fn start_etcd() -> EtcdProcess {
     EtcdProcess { _shell: shell, url: client }
 }
 
+/// Where the test process's etcd is.
+pub(crate) fn etcd_url() -> String {
+    ETCD.get_or_init(start_etcd).url.clone()
+}
+
 /// A connection to the test process's etcd. Tests share it: use keys of your own.
 pub(crate) async fn etcd() -> Arc<dyn Storage> {
     drop(rustls::crypto::ring::default_provider().install_default());
-    let url = ETCD.get_or_init(start_etcd).url.clone();
+    let url = etcd_url();
     let etcd = Etcd::connect(&Endpoints { urls: vec![url], tls: None }).await.unwrap();
     let up = async {
         while etcd.current_revision().await.is_err() {

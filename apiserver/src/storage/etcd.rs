@@ -1,8 +1,9 @@
 //! The store in etcd: the product's only source of truth. Nothing outside this file knows etcd.
 //!
-//! Conditions compare mod revisions; a commit is one Txn. Every call has a deadline. Reads are repeated where another
-//! member may answer; a commit never is, as nobody knows whether it happened.
+//! Conditions compare mod revisions; a commit is one Txn. Every call has a deadline, and is sent again where another
+//! member may answer; [`commit`] says why a write may be, too.
 
+mod commit;
 mod lease;
 mod watch;
 
@@ -10,12 +11,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use etcd_client::proto::{PbKeyValue, PbTxnOpResponse};
-use etcd_client::{
-    Certificate, Client, Compare, CompareOp, ConnectOptions, Error, GetOptions, Identity, KvClient, TlsOptions, Txn,
-    TxnOp,
-};
+use etcd_client::proto::PbKeyValue;
+use etcd_client::{Certificate, Client, ConnectOptions, Error, GetOptions, Identity, KvClient, TlsOptions};
 use lease::Leases;
 use tonic::Code;
 
@@ -146,14 +143,7 @@ impl Storage for Etcd {
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<Outcome, StorageError> {
-        match self.try_commit(&writes).await {
-            // Nothing was written: the lease that we share by the minute is gone (etcd lost time, or was restored).
-            Err(CommitError::LeaseGone) => {
-                self.leases.forget().await;
-                self.try_commit(&writes).await.map_err(CommitError::into_storage)
-            }
-            outcome => outcome.map_err(CommitError::into_storage),
-        }
+        commit::commit(self, &writes).await
     }
 
     async fn watch(&self, prefix: &str, after: i64) -> Result<ChangeStream, StorageError> {
@@ -169,95 +159,6 @@ impl Storage for Etcd {
             Err(err) => Err(failed("compacting", revision, err)),
         }
     }
-}
-
-enum CommitError {
-    LeaseGone,
-    Storage(StorageError),
-}
-
-impl CommitError {
-    fn into_storage(self) -> StorageError {
-        match self {
-            Self::LeaseGone => unavailable("writing: etcd forgot a lease it just granted", "lease not found".into()),
-            Self::Storage(err) => err,
-        }
-    }
-}
-
-impl From<StorageError> for CommitError {
-    fn from(err: StorageError) -> Self {
-        Self::Storage(err)
-    }
-}
-
-impl Etcd {
-    async fn try_commit(&self, writes: &[Write]) -> Result<Outcome, CommitError> {
-        let mut compares = Vec::with_capacity(writes.len());
-        let mut puts = Vec::with_capacity(writes.len());
-        let mut gets = Vec::with_capacity(writes.len());
-        let mut bytes = 0;
-        for write in writes {
-            let key = write.key();
-            gets.push(TxnOp::get(key, None));
-            let (expected, op) = match write {
-                Write::Create { value, ttl_secs, .. } => (0, self.put(key, value, *ttl_secs).await?),
-                Write::Update { value, expected, ttl_secs, .. } => (*expected, self.put(key, value, *ttl_secs).await?),
-                Write::Delete { expected, .. } => (*expected, TxnOp::delete(key, None)),
-            };
-            if let Write::Create { value, .. } | Write::Update { value, .. } = write {
-                bytes += value.len();
-            }
-            compares.push(Compare::mod_revision(key, CompareOp::Equal, expected));
-            puts.push(op);
-        }
-        let txn = Txn::new().when(compares).and_then(puts).or_else(gets);
-        let mut kv = self.kv.clone();
-        let response = match deadline("writing", kv.txn(txn)).await? {
-            Ok(response) => response.0,
-            Err(Error::GRpcStatus(status)) if status.message().contains("lease not found") => {
-                return Err(CommitError::LeaseGone);
-            }
-            Err(Error::GRpcStatus(status)) if status.message().contains("request is too large") => {
-                let what = writes.first().map_or_else(String::new, |w| w.key().to_owned());
-                return Err(StorageError::TooLarge { what, bytes }.into());
-            }
-            Err(err) => return Err(failed("writing", 0, err).into()),
-        };
-        if response.succeeded {
-            return Ok(Outcome::Committed { revision: response.header.map_or(0, |h| h.revision) });
-        }
-        let mut found = Vec::with_capacity(writes.len());
-        for op in response.responses {
-            if let Some(PbTxnOpResponse::ResponseRange(range)) = op.response {
-                found.push(range.kvs.into_iter().next().map(stored).transpose()?);
-            }
-        }
-        Ok(refusal(writes, found)?)
-    }
-
-    async fn put(&self, key: &str, value: &Bytes, ttl_secs: Option<u32>) -> Result<TxnOp, StorageError> {
-        let options = match ttl_secs {
-            Some(ttl) => Some(etcd_client::PutOptions::new().with_lease(self.leases.of(ttl).await?)),
-            None => None,
-        };
-        Ok(TxnOp::put(key, value.clone(), options))
-    }
-}
-
-/// The first write whose condition does not hold, given what each write's key holds.
-fn refusal(writes: &[Write], found: Vec<Option<Stored>>) -> Result<Outcome, StorageError> {
-    let holds = |write: &Write, current: &Option<Stored>| match write {
-        Write::Create { .. } => current.is_none(),
-        Write::Update { expected, .. } | Write::Delete { expected, .. } => {
-            current.as_ref().is_some_and(|s| s.revision == *expected)
-        }
-    };
-    let mut pairs = writes.iter().zip(found).enumerate();
-    pairs
-        .find(|(_, (write, current))| !holds(write, current))
-        .map(|(index, (_, current))| Outcome::Refused { index, current })
-        .ok_or_else(|| unavailable("writing: etcd refused a commit whose conditions hold", "odd reply".into()))
 }
 
 fn stored(kv: PbKeyValue) -> Result<Stored, StorageError> {
@@ -311,7 +212,9 @@ async fn retried<T, F: Future<Output = Result<T, Error>>>(
 
 fn may_pass(err: &Error) -> bool {
     match err {
-        Error::GRpcStatus(status) => matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled),
+        Error::GRpcStatus(status) => {
+            matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded)
+        }
         Error::TransportError(_) | Error::IoError(_) => true,
         _ => false,
     }
