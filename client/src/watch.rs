@@ -10,7 +10,7 @@ use std::time::Duration;
 use corten_api::{ApiError, Key, Object, Reason};
 use corten_proto::api::{WatchBatch, WatchRequest, watch_event};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use crate::cache::{Cache, Change, Writer};
 use crate::client::{Client, decode, resource};
@@ -69,7 +69,7 @@ impl<K: Object> Watch<K> {
         on_change: impl FnMut(Change<'_, T>) + Send + 'static,
     ) -> Cache<T> {
         let (writer, cache) = Writer::new();
-        let task = Task { watch: self, writer, reduce, on_change, seen: 0, pending: None };
+        let task = Task { watch: self, writer, reduce, on_change, seen: 0, pending: None, told: None };
         let stop = stop.clone();
         tokio::spawn(async move { stop.run_until_cancelled_owned(task.run()).await });
         cache
@@ -85,6 +85,8 @@ struct Task<K, T, R, C> {
     seen: i64,
     /// A state that is not complete yet.
     pending: Option<BTreeMap<Key, (i64, T)>>,
+    /// The last refusal that was told of.
+    told: Option<String>,
 }
 
 impl<K, T, R, C> Task<K, T, R, C>
@@ -93,6 +95,17 @@ where
     R: Fn(K) -> T,
     C: FnMut(Change<'_, T>),
 {
+    /// Breaks are part of life; a refusal is not, and is told once while it stays the same.
+    fn tell(&mut self, err: &ApiError) {
+        let refusal = !matches!(err.reason(), Reason::ServiceUnavailable | Reason::Expired | Reason::Timeout);
+        if refusal && self.told.as_deref() != Some(err.message()) {
+            warn!(kind = K::KIND, %err, "the watch is refused; trying again");
+            self.told = Some(err.message().to_owned());
+        } else {
+            debug!(kind = K::KIND, %err, "watch interrupted; resuming");
+        }
+    }
+
     async fn run(mut self) {
         let mut wait = RETRY_FIRST;
         loop {
@@ -101,11 +114,9 @@ where
             if err.is(Reason::Expired) {
                 info!(kind = K::KIND, "the watch fell too far behind; beginning with the state again");
                 self.seen = 0;
-                wait = RETRY_FIRST;
-                continue;
             }
             wait = if self.seen > seen_before { RETRY_FIRST } else { (wait * 2).min(RETRY_MAX) };
-            debug!(kind = K::KIND, %err, "watch interrupted; resuming");
+            self.tell(&err);
             tokio::time::sleep(wait).await;
         }
     }
@@ -163,6 +174,7 @@ where
         }
         // Within the state nothing counts as seen: a break there begins it again.
         if self.pending.is_none() {
+            self.told = None;
             self.seen = batch.revision;
             if self.writer.advance(batch.revision) {
                 (self.on_change)(Change::Synced);
