@@ -50,9 +50,6 @@ pub struct Config {
     /// Ports that NodePort Services may have
     #[arg(long, default_value = "30000-32767", value_parser = parse_port_range)]
     pub node_port_range: RangeInclusive<u16>,
-    /// PEM file of the key that signs service account tokens
-    #[arg(long)]
-    pub service_account_key_file: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t)]
     pub log_format: LogFormat,
 }

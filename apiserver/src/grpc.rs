@@ -19,6 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::authz::authorize_resource;
 use crate::cache::Item;
 use crate::decode::MAX_BODY_BYTES;
+use crate::overload::InFlight;
 use crate::patch;
 use crate::request::{Target, User, Verb};
 use crate::resources::{
@@ -36,13 +37,15 @@ const BINDS_MAX: usize = 128;
 type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
 
 /// The service, to be routed to. It finds its caller in the request's extensions.
-pub fn service(resources: Resources) -> ResourcesServer<Service> {
-    ResourcesServer::new(Service { resources }).max_decoding_message_size(MESSAGE_BYTES_MAX)
+pub fn service(resources: Resources, in_flight: InFlight) -> ResourcesServer<Service> {
+    ResourcesServer::new(Service { resources, in_flight }).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 
 #[derive(Clone, Debug)]
 pub struct Service {
     resources: Resources,
+    /// For streams; who routes calls here counts the others.
+    in_flight: InFlight,
 }
 
 /// A call that may go on: who asks for what.
@@ -63,24 +66,36 @@ fn caller<T>(request: &Request<T>) -> Result<Arc<User>, Status> {
     user.ok_or_else(|| refused(&ApiError::new(Reason::Unauthorized, "Unauthorized")))
 }
 
-fn allowed(user: Arc<User>, verb: Verb, resource: Option<Resource>) -> Result<Call, Status> {
-    let r = resource.ok_or_else(|| refused(&ApiError::bad_request("the request names no resource")))?;
-    let target = Target {
-        group: r.group,
-        version: r.version,
-        resource: r.plural,
-        subresource: r.subresource,
-        namespace: r.namespace,
-        name: r.name,
-    };
-    authorize_resource(&user, verb.as_str(), &target).map_err(|err| refused(&err))?;
-    Ok(Call { user, target })
+impl Service {
+    /// `fields`: the selector of a list or watch.
+    async fn allowed(
+        &self,
+        user: Arc<User>,
+        verb: Verb,
+        resource: Option<Resource>,
+        fields: &FieldSelector,
+    ) -> Result<Call, Status> {
+        let r = resource.ok_or_else(|| refused(&ApiError::bad_request("the request names no resource")))?;
+        let target = Target {
+            group: r.group,
+            version: r.version,
+            resource: r.plural,
+            subresource: r.subresource,
+            namespace: r.namespace,
+            name: r.name,
+        };
+        self.resources.authorize(&user, verb.as_str(), &target, fields).await.map_err(|err| refused(&err))?;
+        Ok(Call { user, target })
+    }
+    async fn allowed_one(&self, user: Arc<User>, verb: Verb, resource: Option<Resource>) -> Result<Call, Status> {
+        self.allowed(user, verb, resource, &FieldSelector::default()).await
+    }
 }
 
-fn selectors(labels: &str, fields: &str, name: &str) -> Result<(Selector, FieldSelector), Status> {
+fn selectors(labels: &str, fields: &str, resource: Option<&Resource>) -> Result<(Selector, FieldSelector), Status> {
     let bad = |err: corten_api::selector::SelectorError| refused(&ApiError::bad_request(err.to_string()));
     let (labels, mut fields) = (Selector::parse(labels).map_err(bad)?, FieldSelector::parse(fields).map_err(bad)?);
-    if !name.is_empty() {
+    if let Some(name) = resource.map(|r| r.name.as_str()).filter(|name| !name.is_empty()) {
         fields.0.push(FieldTerm { field: "metadata.name".into(), value: name.into(), negated: false });
     }
     Ok((labels, fields))
@@ -127,7 +142,7 @@ impl resources_server::Resources for Service {
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Object>, Status> {
         let user = caller(&request)?;
-        let call = allowed(user, Verb::Get, request.into_inner().resource)?;
+        let call = self.allowed_one(user, Verb::Get, request.into_inner().resource).await?;
         if call.target.subresource == "scale" {
             let json = self.resources.get(&call.target, ReadAt::Newest).await.map_err(|err| refused(&err))?;
             return written(json).map(Response::new);
@@ -139,8 +154,8 @@ impl resources_server::Resources for Service {
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<Self::ListStream>, Status> {
         let user = caller(&request)?;
         let asked = request.into_inner();
-        let call = allowed(user, Verb::List, asked.resource)?;
-        let (labels, fields) = selectors(&asked.label_selector, &asked.field_selector, &call.target.name)?;
+        let (labels, fields) = selectors(&asked.label_selector, &asked.field_selector, asked.resource.as_ref())?;
+        let call = self.allowed(user, Verb::List, asked.resource, &fields).await?;
         let options = ListOptions { labels, fields, ..ListOptions::default() };
         let rows = self.resources.list_items(&call.target, options).await.map_err(|err| refused(&err))?;
         let revision = rows.revision;
@@ -157,15 +172,17 @@ impl resources_server::Resources for Service {
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let user = caller(&request)?;
         let asked = request.into_inner();
-        let call = allowed(user, Verb::Watch, asked.resource)?;
-        let (labels, fields) = selectors(&asked.label_selector, &asked.field_selector, &call.target.name)?;
+        let (labels, fields) = selectors(&asked.label_selector, &asked.field_selector, asked.resource.as_ref())?;
+        let call = self.allowed(user, Verb::Watch, asked.resource, &fields).await?;
         let from = match asked.resume_after {
             0 => WatchFrom::State { at: ReadAt::Newest, initial_events_end: true },
             revision => WatchFrom::After(revision),
         };
         let options = WatchOptions { labels, fields, from, bookmarks: true };
+        let place = self.in_flight.enter_long().map_err(|err| refused(&err))?;
         let events = self.resources.watch(&call.target, options).await.map_err(|err| refused(&err))?;
-        let batches = events.flat_map(|batch| {
+        let batches = events.flat_map(move |batch| {
+            let _held_while_it_streams = &place;
             let batches = match batch {
                 Ok(events) => batches(events).into_iter().map(Ok).collect(),
                 Err(err) => vec![Err(refused(&err))],
@@ -178,7 +195,7 @@ impl resources_server::Resources for Service {
     async fn create(&self, request: Request<WriteRequest>) -> Result<Response<Object>, Status> {
         let user = caller(&request)?;
         let asked = request.into_inner();
-        let Call { user, target } = allowed(user, Verb::Create, asked.resource)?;
+        let Call { user, target } = self.allowed_one(user, Verb::Create, asked.resource).await?;
         let done = self.resources.create(&user, &target, asked.json, write_options()).await;
         written(done.map_err(|err| refused(&err))?.object).map(Response::new)
     }
@@ -186,7 +203,7 @@ impl resources_server::Resources for Service {
     async fn update(&self, request: Request<WriteRequest>) -> Result<Response<Object>, Status> {
         let user = caller(&request)?;
         let asked = request.into_inner();
-        let Call { user, target } = allowed(user, Verb::Update, asked.resource)?;
+        let Call { user, target } = self.allowed_one(user, Verb::Update, asked.resource).await?;
         let done = self.resources.update(&user, &target, asked.json, write_options()).await;
         written(done.map_err(|err| refused(&err))?.object).map(Response::new)
     }
@@ -199,7 +216,7 @@ impl resources_server::Resources for Service {
             patch_request::Kind::Strategic => patch::Kind::Strategic,
             patch_request::Kind::Json => patch::Kind::Json,
         };
-        let Call { user, target } = allowed(user, Verb::Patch, asked.resource)?;
+        let Call { user, target } = self.allowed_one(user, Verb::Patch, asked.resource).await?;
         let done = self.resources.patch(&user, &target, kind, asked.json, write_options()).await;
         written(done.map_err(|err| refused(&err))?.object).map(Response::new)
     }
@@ -207,7 +224,7 @@ impl resources_server::Resources for Service {
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<Object>, Status> {
         let user = caller(&request)?;
         let asked = request.into_inner();
-        let Call { user, target } = allowed(user, Verb::Delete, asked.resource)?;
+        let Call { user, target } = self.allowed_one(user, Verb::Delete, asked.resource).await?;
         let how: DeleteOptions = match &*asked.options_json {
             b"" => DeleteOptions::default(),
             json => serde_json::from_slice(json)
@@ -220,7 +237,9 @@ impl resources_server::Resources for Service {
     async fn bind(&self, request: Request<Streaming<BindRequest>>) -> Result<Response<Self::BindStream>, Status> {
         let user = caller(&request)?;
         let resources = self.resources.clone();
+        let place = self.in_flight.enter_long().map_err(|err| refused(&err))?;
         let replies = request.into_inner().map(move |asked| {
+            let _held_while_it_streams = &place;
             let (resources, user) = (resources.clone(), user.clone());
             async move { Ok(bind_one(&resources, &user, asked?).await) }
         });

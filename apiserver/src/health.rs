@@ -8,17 +8,19 @@ use std::time::Duration;
 
 use http::{Response, StatusCode};
 
+use crate::resources::Resources;
 use crate::rest::body::Body;
 use crate::rest::respond;
 use crate::storage::Storage;
 
-/// A store that takes longer than this is not of use.
-const STORE_DEADLINE: Duration = Duration::from_secs(2);
+/// A store, or a cache, that takes longer than this is not of use.
+const CHECK_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What health is asked of.
 #[derive(Clone, Debug)]
 pub struct Health {
     storage: Arc<dyn Storage>,
+    resources: Resources,
     draining: Arc<AtomicBool>,
 }
 
@@ -26,8 +28,8 @@ pub struct Health {
 type Found = (&'static str, Option<String>);
 
 impl Health {
-    pub fn new(storage: Arc<dyn Storage>) -> Self {
-        Self { storage, draining: Arc::new(AtomicBool::new(false)) }
+    pub fn new(storage: Arc<dyn Storage>, resources: Resources) -> Self {
+        Self { storage, resources, draining: Arc::new(AtomicBool::new(false)) }
     }
     /// From now on /readyz fails, so that clients and balancers go elsewhere.
     pub fn begin_draining(&self) {
@@ -43,7 +45,7 @@ impl Health {
         let names: &[&'static str] = match endpoint {
             "livez" => &["ping"],
             "healthz" => &["ping", "etcd"],
-            "readyz" => &["ping", "etcd", "shutdown"],
+            "readyz" => &["ping", "etcd", "watch-cache", "shutdown"],
             _ => return None,
         };
         let mut found: Vec<Found> = Vec::new();
@@ -53,23 +55,31 @@ impl Health {
         if found.is_empty() && one.is_some() {
             return None;
         }
-        Some(report(endpoint, &found, verbose))
+        let strangers: Vec<&str> = excluded.iter().copied().filter(|e| !names.contains(e)).collect();
+        Some(report(endpoint, &found, &strangers, verbose))
     }
 
     async fn check(&self, name: &str) -> Option<String> {
         match name {
-            "etcd" => match tokio::time::timeout(STORE_DEADLINE, self.storage.current_revision()).await {
-                Ok(Ok(_)) => None,
-                Ok(Err(err)) => Some(err.to_string()),
-                Err(_) => Some(format!("no answer within {STORE_DEADLINE:?}")),
-            },
+            "etcd" => in_time(self.storage.current_revision()).await,
+            // A cache that stands still while etcd goes on serves nobody.
+            "watch-cache" => in_time(self.resources.catch_up()).await,
             "shutdown" if self.is_draining() => Some("process is shutting down".to_owned()),
             _ => None,
         }
     }
 }
 
-fn report(endpoint: &str, found: &[Found], verbose: bool) -> Response<Body> {
+async fn in_time<T, E: std::fmt::Display>(asked: impl Future<Output = Result<T, E>>) -> Option<String> {
+    match tokio::time::timeout(CHECK_DEADLINE, asked).await {
+        Ok(Ok(_)) => None,
+        Ok(Err(err)) => Some(err.to_string()),
+        Err(_) => Some(format!("no answer within {CHECK_DEADLINE:?}")),
+    }
+}
+
+/// `strangers`: what was excluded and is no check.
+fn report(endpoint: &str, found: &[Found], strangers: &[&str], verbose: bool) -> Response<Body> {
     let healthy = found.iter().all(|(_, fault)| fault.is_none());
     if healthy && !verbose {
         return respond::text(StatusCode::OK, "ok");
@@ -81,6 +91,10 @@ fn report(endpoint: &str, found: &[Found], verbose: bool) -> Response<Body> {
             Some(why) => format!("[-]{name} failed: {why}\n"),
         };
     }
+    if !strangers.is_empty() {
+        let quoted: Vec<String> = strangers.iter().map(|s| format!("{s:?}")).collect();
+        text += &format!("warn: some health checks cannot be excluded: no matches for {}\n", quoted.join(","));
+    }
     text += &format!("{endpoint} check {}\n", if healthy { "passed" } else { "failed" });
     respond::text(if healthy { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR }, text)
 }
@@ -89,12 +103,52 @@ fn report(endpoint: &str, found: &[Found], verbose: bool) -> Response<Body> {
 mod tests {
     use super::*;
 
+    use crate::registry::Registry;
+    use crate::resources::Settings;
+    use crate::storage::Write;
+    use crate::storage::flaky::Flaky;
+
+    #[tokio::test]
+    async fn readiness_tells_of_a_store_that_is_away_and_of_a_cache_that_stands_still() {
+        let store = Arc::new(Flaky::default());
+        let settings =
+            Settings { service_cidr: "10.96.0.0/24".parse().unwrap(), node_ports: 31000..=31009, advertise: None };
+        let resources = Resources::start(store.clone(), Registry::default(), settings).await.unwrap();
+        let health = Health::new(store.clone(), resources);
+        let ready = async || {
+            let response = health.serve("/readyz", true, &[]).await.unwrap();
+            let code = response.status().as_u16();
+            let Body::Whole(Some(text)) = response.into_body() else { panic!("a whole body") };
+            (code, String::from_utf8(text.to_vec()).unwrap())
+        };
+        let fine = "[+]ping ok\n[+]etcd ok\n[+]watch-cache ok\n[+]shutdown ok\nreadyz check passed\n";
+        assert_eq!(ready().await, (200, fine.to_owned()));
+        store.set_away(true);
+        let (code, text) = ready().await;
+        assert!(code == 500 && text.contains("[-]etcd failed: the store does not answer"), "{text}");
+        store.set_away(false);
+        store.cut();
+        let key = "/registry/configmaps/default/x".to_owned();
+        let value = r#"{"metadata":{"name":"x"}}"#.into();
+        store.commit(vec![Write::Create { key, value, ttl_secs: None }]).await.unwrap();
+        let (code, text) = ready().await;
+        assert!(code == 500 && text.contains("[+]etcd ok\n[-]watch-cache failed"), "{text}");
+        assert_eq!(health.serve("/livez", false, &[]).await.unwrap().status(), 200, "a restart would not help");
+        store.mend();
+        health.begin_draining();
+        assert!(ready().await.1.contains("[-]shutdown failed: process is shutting down"));
+    }
+
     #[test]
     fn reports() {
         let fine: [Found; 1] = [("ping", None)];
-        assert_eq!(report("livez", &fine, false).status(), 200);
+        assert_eq!(report("livez", &fine, &[], false).status(), 200);
+        let verbose = report("readyz", &fine, &["etdc"], true);
+        let Body::Whole(Some(text)) = verbose.into_body() else { panic!("a whole body") };
+        let warned = "warn: some health checks cannot be excluded: no matches for \"etdc\"";
+        assert_eq!(text, format!("[+]ping ok\n{warned}\nreadyz check passed\n"));
         let bad: [Found; 2] = [("ping", None), ("etcd", Some("gone".into()))];
-        let response = report("readyz", &bad, false);
+        let response = report("readyz", &bad, &[], false);
         assert_eq!(response.status(), 500);
         let Body::Whole(Some(text)) = response.into_body() else { panic!("a whole body") };
         assert_eq!(text, "[+]ping ok\n[-]etcd failed: gone\nreadyz check failed\n");

@@ -44,7 +44,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     latency: Family<LatencyLabels, Histogram>,
     in_flight: Family<KindLabels, Gauge<i64, AtomicI64>>,
-    pub watches: Gauge,
+    long_running: Gauge,
     pub connections: Gauge,
 }
 
@@ -54,7 +54,7 @@ impl Default for Metrics {
         let requests = Family::default();
         let latency = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
         let in_flight = Family::default();
-        let (watches, connections) = (Gauge::default(), Gauge::default());
+        let (long_running, connections) = (Gauge::default(), Gauge::default());
         registry.register("apiserver_request", "Requests answered", requests.clone());
         let help = "Time from a request's arrival to its response's head, without watches";
         registry.register("apiserver_request_duration_seconds", help, latency.clone());
@@ -62,10 +62,10 @@ impl Default for Metrics {
         registry.register(
             "apiserver_longrunning_requests",
             "Watches, logs, execs and the like at work",
-            watches.clone(),
+            long_running.clone(),
         );
         registry.register("apiserver_connections", "Open client connections", connections.clone());
-        Self { registry, requests, latency, in_flight, watches, connections }
+        Self { registry, requests, latency, in_flight, long_running, connections }
     }
 }
 
@@ -85,25 +85,10 @@ impl Metrics {
         for (request_kind, count) in [("mutating", mutating), ("readOnly", read_only)] {
             self.in_flight.get_or_create(&KindLabels { request_kind }).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
+        self.long_running.set(i64::try_from(in_flight.long_running()).unwrap_or(i64::MAX));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
-    }
-}
-
-/// Counts one long-running request while it lives.
-#[derive(Debug)]
-pub struct LongRunning(Gauge);
-
-impl LongRunning {
-    pub fn begin(metrics: &Metrics) -> Self {
-        metrics.watches.inc();
-        Self(metrics.watches.clone())
-    }
-}
-impl Drop for LongRunning {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 

@@ -3,6 +3,7 @@
 mod admit;
 mod advertise;
 mod allocations;
+mod authorize;
 mod body;
 mod compaction;
 mod create;
@@ -98,6 +99,10 @@ impl Resources {
     /// The revision the cache has reached.
     pub fn revision(&self) -> i64 {
         self.inner.cache.revision()
+    }
+    /// Waits until reads are as new as the store is now.
+    pub async fn catch_up(&self) -> Result<i64, ApiError> {
+        self.inner.cache.catch_up().await
     }
     /// Gives every watcher that takes them a last bookmark, and ends all watches. Reads and writes go on.
     pub fn drain(&self) {

@@ -16,7 +16,8 @@ pub mod write;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use corten_api::{ApiError, Reason};
+use corten_api::ApiError;
+use corten_api::selector::FieldSelector;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -29,7 +30,7 @@ use crate::authz::{self, Attributes};
 use crate::connect::{self, Kubelets};
 use crate::discovery::{Discovery, groups};
 use crate::health::Health;
-use crate::metrics::{LongRunning, Metrics, RequestLabels};
+use crate::metrics::{Metrics, RequestLabels};
 use crate::openapi::Documents;
 use crate::overload::InFlight;
 use crate::registry::Entry;
@@ -119,14 +120,17 @@ impl Front {
         let (verb, target) = (asking.verb, asking.target);
         let entry = self.resources.entries().find(&target.group, &target.version, &target.resource);
         let long_running = is_long_running(verb, target);
-        let result = match authz::authorize_resource(asking.user, verb.as_str(), target) {
+        // A malformed selector is told of later, to those who may ask.
+        let fields = asking.query.get("fieldSelector").and_then(|text| FieldSelector::parse(text).ok());
+        let fields = fields.unwrap_or_default();
+        let result = match self.resources.authorize(asking.user, verb.as_str(), target, &fields).await {
             Err(err) => Err(err),
             Ok(()) if long_running => self.long(asking, entry, request).await,
             Ok(()) => match self.in_flight.enter(verb.is_write()) {
                 Err(err) => Err(err),
                 Ok(_place) => match tokio::time::timeout(REQUEST_TIMEOUT, self.short(asking, entry, request)).await {
                     Ok(result) => result,
-                    Err(_) => Err(timed_out()),
+                    Err(_) => Err(respond::timed_out()),
                 },
             },
         };
@@ -149,7 +153,7 @@ impl Front {
     ) -> Result<Response<Body>, ApiError> {
         let entry = entry.ok_or_else(respond::no_such_path)?;
         check_path(entry, asking.verb, asking.target)?;
-        let counted = LongRunning::begin(&self.metrics);
+        let counted = self.in_flight.enter_long()?;
         if asking.verb != Verb::Watch {
             return connect::serve(self, asking.target, asking.query, request, counted).await;
         }
@@ -178,15 +182,15 @@ impl Front {
         let Asking { user, verb, target, query } = asking;
         let (parts, incoming) = request.into_parts();
         let headers = &parts.headers;
+        let resources = &self.resources;
         let Some(entry) = entry else {
             let question = review::find(target).ok_or_else(respond::no_such_path)?;
             let body = receive::body(headers, incoming).await?;
             let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
-            return review::answer(question, verb, user, content_type, body);
+            return review::answer(resources, question, verb, user, content_type, body).await;
         };
         check_path(entry, verb, target)?;
         let wanted = accept::wanted(headers)?;
-        let resources = &self.resources;
         if !verb.is_write() {
             let read = Read { resources, entry, target, query, headers, wanted };
             return if verb == Verb::Get { read::get(read).await } else { read::list(read).await };
@@ -202,10 +206,6 @@ impl Front {
             Verb::Get | Verb::List | Verb::Watch => Err(respond::method_not_allowed()),
         }
     }
-}
-
-fn timed_out() -> ApiError {
-    ApiError::new(Reason::Timeout, "Timeout: request did not complete within the allotted timeout")
 }
 
 fn is_long_running(verb: Verb, target: &Target) -> bool {

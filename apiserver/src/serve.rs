@@ -1,5 +1,6 @@
 //! One port for everything: TLS, then REST or gRPC, on HTTP/1.1 or HTTP/2; bounds on connections; a graceful end.
 
+pub mod limits;
 pub mod tls;
 
 use std::convert::Infallible;
@@ -16,6 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tonic::service::Routes;
@@ -24,11 +26,9 @@ use tower::ServiceExt;
 use crate::authn::{Identity, impersonated};
 use crate::overload::Place;
 use crate::rest::body::Body;
-use crate::rest::{Front, respond};
+use crate::rest::{Front, REQUEST_TIMEOUT, respond};
 pub use tls::{TlsError, TlsFiles, TlsKeeper};
 
-/// Open connections; more are closed as they come.
-const MAX_CONNECTIONS: usize = 8192;
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 /// From a connection's (or the last response's) end to a request's complete head.
 const HEADER_DEADLINE: Duration = Duration::from_secs(32);
@@ -36,6 +36,11 @@ const MAX_HTTP1_BUFFER_BYTES: usize = 64 * 1024;
 const MAX_HEADER_BYTES: u32 = 64 * 1024;
 /// Streams of one HTTP/2 connection; a kubelet has a watch for each Secret and ConfigMap that its pods use.
 const MAX_STREAMS: u32 = 1000;
+/// A connection that is silent for so long is asked whether its other end still lives, then so often, so many times:
+/// HTTP/1.1 has no pings, and a machine that lost its power says no goodbye.
+const KEEPALIVE_AFTER_SECS: u32 = 60;
+const KEEPALIVE_EVERY_SECS: u32 = 15;
+const KEEPALIVE_PROBES: u32 = 4;
 /// Received on one HTTP/2 stream before its handler reads. Bodies are small; the memory is ours.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -56,17 +61,18 @@ pub struct Server {
     /// what a call is about stands in its message.
     pub grpc: Routes,
     pub tls: Arc<TlsKeeper>,
+    /// A place for each connection; more are closed as they come.
+    pub places: Arc<Semaphore>,
 }
 
 impl Server {
     /// Serves until `stop` is done, then drains.
     pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let graceful = GracefulShutdown::new();
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut stop = std::pin::pin!(stop);
         loop {
             tokio::select! {
-                accepted = listener.accept() => self.accepted(accepted, &places, graceful.watcher()).await,
+                accepted = listener.accept() => self.accepted(accepted, graceful.watcher()).await,
                 () = &mut stop => break,
             }
         }
@@ -76,7 +82,7 @@ impl Server {
         let mut notice = std::pin::pin!(notice);
         loop {
             tokio::select! {
-                accepted = listener.accept() => self.accepted(accepted, &places, graceful.watcher()).await,
+                accepted = listener.accept() => self.accepted(accepted, graceful.watcher()).await,
                 () = &mut notice => break,
             }
         }
@@ -87,7 +93,7 @@ impl Server {
         }
     }
 
-    async fn accepted(&self, accepted: io::Result<(TcpStream, SocketAddr)>, places: &Arc<Semaphore>, watcher: Watcher) {
+    async fn accepted(&self, accepted: io::Result<(TcpStream, SocketAddr)>, watcher: Watcher) {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(err) => {
@@ -96,8 +102,8 @@ impl Server {
                 return;
             }
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            tracing::warn!(%peer, "closed at once: {MAX_CONNECTIONS} connections are open");
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            tracing::warn!(%peer, "closed at once: too many connections are open");
             return;
         };
         let server = self.clone();
@@ -111,8 +117,8 @@ impl Server {
     }
 
     async fn connection(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
-        if let Err(err) = stream.set_nodelay(true) {
-            tracing::debug!(%peer, "TCP_NODELAY: {err}");
+        if let Err(err) = prepare(&stream) {
+            tracing::debug!(%peer, "the connection's options: {err}");
         }
         let current = self.tls.current();
         let handshake = tokio_rustls::TlsAcceptor::from(current.config.clone()).accept(stream);
@@ -153,14 +159,18 @@ impl Server {
             Ok(user) => user,
             Err(err) => return refuse(&err),
         };
-        let _place = match self.enter_grpc(request.uri().path()) {
+        let place = match self.enter_grpc(request.uri().path()) {
             Ok(place) => place,
             Err(err) => return refuse(&err),
         };
         request.extensions_mut().insert(user);
-        match self.grpc.clone().oneshot(request).await {
-            Ok(response) => response.map(Body::Grpc),
-            Err(never) => match never {},
+        let call = self.grpc.clone().oneshot(request);
+        // Those that have no place are streams, and last.
+        let answered = if place.is_some() { tokio::time::timeout(REQUEST_TIMEOUT, call).await } else { Ok(call.await) };
+        match answered {
+            Ok(Ok(response)) => response.map(Body::Grpc),
+            Ok(Err(never)) => match never {},
+            Err(_) => refuse(&respond::timed_out()),
         }
     }
 
@@ -172,6 +182,15 @@ impl Server {
             _ => Ok(None),
         }
     }
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    setsockopt(stream, sockopt::KeepAlive, &true)?;
+    setsockopt(stream, sockopt::TcpKeepIdle, &KEEPALIVE_AFTER_SECS)?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &KEEPALIVE_EVERY_SECS)?;
+    setsockopt(stream, sockopt::TcpKeepCount, &KEEPALIVE_PROBES)?;
+    Ok(())
 }
 
 fn builder() -> auto::Builder<TokioExecutor> {

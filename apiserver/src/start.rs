@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use corten_api::ApiError;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::connect::{KubeletTls, Kubelets};
@@ -15,6 +16,7 @@ use crate::openapi::Documents;
 use crate::registry::{self, Registry};
 use crate::resources::{Resources, Settings};
 use crate::rest::Front;
+use crate::serve::limits::take_files;
 use crate::serve::{Server, TlsError, TlsFiles, TlsKeeper};
 use crate::storage::etcd::{self, Etcd};
 use crate::storage::{Storage, StorageError};
@@ -111,15 +113,17 @@ pub async fn assemble(
     let discovery = Discovery::new(&registry, &address);
     let openapi = Arc::new(Documents::new(registry.clone()));
     let resources = Resources::start(storage.clone(), registry, settings).await?;
-    let grpc = tonic::service::Routes::new(crate::grpc::service(resources.clone()));
+    let in_flight = crate::overload::InFlight::default();
+    let grpc = tonic::service::Routes::new(crate::grpc::service(resources.clone(), in_flight.clone()));
     let front = Front {
+        health: Health::new(storage, resources.clone()),
         resources,
         discovery,
         openapi,
         kubelets: Kubelets::new(kubelets),
-        health: Health::new(storage),
         metrics: crate::metrics::Metrics::default(),
-        in_flight: crate::overload::InFlight::default(),
+        in_flight,
     };
-    Ok(Server { front: Arc::new(front), grpc, tls: Arc::new(tls) })
+    let places = Arc::new(Semaphore::new(take_files()));
+    Ok(Server { front: Arc::new(front), grpc, tls: Arc::new(tls), places })
 }

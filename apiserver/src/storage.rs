@@ -6,6 +6,8 @@
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod etcd;
+#[cfg(test)]
+pub(crate) mod flaky;
 pub mod memory;
 
 use std::fmt;

@@ -5,6 +5,7 @@
 mod server;
 
 use bytes::Bytes;
+use corten_apiserver::storage::memory::Memory;
 use serde_json::{Value, json};
 use server::TestServer;
 
@@ -59,7 +60,7 @@ fn deployment() -> Value {
 
 #[tokio::test]
 async fn malformed_bodies() {
-    let server = TestServer::start().await;
+    let server = TestServer::start(Memory::default()).await;
     let bad = |message| (400, "BadRequest", message);
     let deep_json = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let deep_yaml = format!("a: {}", "[".repeat(100_000));
@@ -115,7 +116,7 @@ async fn malformed_bodies() {
 
 #[tokio::test]
 async fn wrong_kinds_and_types() {
-    let server = TestServer::start().await;
+    let server = TestServer::start(Memory::default()).await;
     let bad = |message| (400, "BadRequest", message);
     let lost = (404, "NotFound", "the server could not find the requested resource");
     let not_allowed = (405, "MethodNotAllowed", "does not allow this method");
@@ -204,7 +205,7 @@ async fn wrong_kinds_and_types() {
 
 #[tokio::test]
 async fn invalid_objects_name_their_fields() {
-    let server = TestServer::start().await;
+    let server = TestServer::start(Memory::default()).await;
     let pod = |name: &str| json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
     let mut mismatched = deployment();
     mismatched["spec"]["template"]["metadata"]["labels"] = json!({"a": "c"});
@@ -242,7 +243,7 @@ async fn invalid_objects_name_their_fields() {
 
 #[tokio::test]
 async fn what_is_taken_stays_with_its_owner() {
-    let server = TestServer::start().await;
+    let server = TestServer::start(Memory::default()).await;
     let service = |name: &str| {
         let ports = json!([{"port": 80, "nodePort": 31080}]);
         Bytes::from(json!({"metadata": {"name": name}, "spec": {"type": "NodePort", "ports": ports}}).to_string())
@@ -266,7 +267,7 @@ async fn what_is_taken_stays_with_its_owner() {
 
 #[tokio::test]
 async fn bad_queries() {
-    let server = TestServer::start().await;
+    let server = TestServer::start(Memory::default()).await;
     let get = |query: &str| ("GET", format!("{PODS}?{query}"));
     let cases = [
         ("labelSelector=a%20b%20c", 400, "BadRequest", "unable to parse requirement"),
@@ -299,7 +300,7 @@ async fn bad_queries() {
 
 #[tokio::test]
 async fn strangers_are_told_who_they_are() {
-    let server = TestServer::start().await;
+    let server = TestServer::start(Memory::default()).await;
     for (who, code, message) in [
         (
             Some("jane"),

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use corten_apiserver::storage::memory::Memory;
 use serde_json::{Value, json};
 use server::TestServer;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -36,7 +37,7 @@ struct Cluster {
 
 impl Cluster {
     async fn start() -> Self {
-        let server = TestServer::start().await;
+        let server = TestServer::start(Memory::default()).await;
         let node = node::serve(&server.path("server.crt"), &server.path("server.key")).await;
         let cluster = Self { server };
         cluster.post("/api/v1/nodes", json!({"metadata": {"name": "n1"}})).await;

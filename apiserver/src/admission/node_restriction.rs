@@ -1,16 +1,17 @@
 //! What a kubelet may write, beyond what its role says: its own Node, pods bound to it, mirrors of its static pods.
 //!
-//! Which Node and which Lease it may name at all, `authz` has said before.
+//! What it may name at all, `authz` has said before.
 //! <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction>
 
 use std::collections::BTreeMap;
 
 use corten_api::pod;
-use k8s_openapi::api::core::v1::{Node, Pod, PodSpec, Volume};
+use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 
 use super::{AdmissionRequest, Refusal};
 use crate::authz;
 use crate::registry::AnyObject;
+use crate::registry::pod::references::{self, Source};
 use crate::request::Verb;
 
 /// Labels in Kubernetes' own namespaces that a kubelet may set on its Node, besides those under [`OPEN_PREFIXES`].
@@ -37,6 +38,8 @@ pub(super) fn admit(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
         on_pod(request, &node)
     } else if request.is("", "nodes") {
         on_node(request, &node)
+    } else if request.is("coordination.k8s.io", "leases") {
+        on_lease(request, &node)
     } else {
         Ok(())
     };
@@ -92,30 +95,20 @@ fn mirror(pod: Option<&Pod>, node: &str) -> Result<(), String> {
 
 /// What of others' a pod refers to, in words; `None` for nothing.
 fn reference(spec: &PodSpec) -> Option<&'static str> {
-    let any_volume = |uses: fn(&Volume) -> bool| spec.volumes.iter().flatten().any(uses);
-    let containers = || spec.containers.iter().chain(spec.init_containers.iter().flatten());
-    let env = || containers().flat_map(|c| c.env.iter().flatten()).filter_map(|e| e.value_from.as_ref());
-    let env_from = || containers().flat_map(|c| c.env_from.iter().flatten());
-    let projected = |v: &Volume| v.projected.as_ref().and_then(|p| p.sources.clone()).unwrap_or_default();
-    if spec.service_account_name.as_ref().is_some_and(|name| !name.is_empty()) {
-        Some("a service account")
-    } else if any_volume(|v| v.secret.is_some())
-        || spec.volumes.iter().flatten().any(|v| projected(v).iter().any(|s| s.secret.is_some()))
-        || env().any(|e| e.secret_key_ref.is_some())
-        || env_from().any(|e| e.secret_ref.is_some())
-    {
-        Some("secrets")
-    } else if any_volume(|v| v.config_map.is_some())
-        || spec.volumes.iter().flatten().any(|v| projected(v).iter().any(|s| s.config_map.is_some()))
-        || env().any(|e| e.config_map_key_ref.is_some())
-        || env_from().any(|e| e.config_map_ref.is_some())
-    {
-        Some("configmaps")
-    } else if any_volume(|v| v.persistent_volume_claim.is_some()) {
-        Some("persistentvolumeclaims")
-    } else {
-        None
-    }
+    let (mut secrets, mut config_maps) = (false, false);
+    references::each(spec, |source, _| match source {
+        Source::Secret => secrets = true,
+        Source::ConfigMap => config_maps = true,
+    });
+    let claims = spec.volumes.iter().flatten().any(|v| v.persistent_volume_claim.is_some());
+    let account = spec.service_account_name.as_ref().is_some_and(|name| !name.is_empty());
+    let all = [
+        (account, "a service account"),
+        (secrets, "secrets"),
+        (config_maps, "configmaps"),
+        (claims, "persistentvolumeclaims"),
+    ];
+    all.into_iter().find(|(refers, _)| *refers).map(|(_, what)| what)
 }
 
 fn on_node(request: &AdmissionRequest<'_>, node: &str) -> Result<(), String> {
@@ -138,6 +131,13 @@ fn on_node(request: &AdmissionRequest<'_>, node: &str) -> Result<(), String> {
         return Err(format!("node {node:?} is not allowed to modify ownerReferences"));
     }
     Ok(())
+}
+
+fn on_lease(request: &AdmissionRequest<'_>, node: &str) -> Result<(), String> {
+    if request.name() == node {
+        return Ok(());
+    }
+    Err(format!("can only access node lease with the same name as the requesting node, not {:?}", request.name()))
 }
 
 /// Labels that differ and that are not a kubelet's to say: roles above all, by which pods choose trusted nodes.

@@ -57,7 +57,9 @@ fn admitted(case: Case<'_>) -> Result<Value, Refusal> {
         ..Target::default()
     };
     let registry = Registry::default();
-    let entry = registry.find("", "v1", resource).unwrap();
+    let group = if resource == "leases" { "coordination.k8s.io" } else { "" };
+    let target = Target { group: group.into(), ..target };
+    let entry = registry.find(group, "v1", resource).unwrap();
     let object = |value: &Value| {
         let mut object = entry.decode(value.to_string().as_bytes(), &mut |_| {}).unwrap();
         entry.fill_defaults(object.as_mut());
@@ -163,6 +165,7 @@ fn a_kubelet_writes_what_is_its_own() {
         case(Verb::Update, "pods/status default/p", on("n1"), on("n1")),
         case(Verb::Create, "nodes ", node(json!({"kubernetes.io/hostname": "n1", "mine": "x"})), Value::Null),
         case(Verb::Update, "nodes/status n1", node(json!({})), node(json!({}))),
+        case(Verb::Create, "leases default/", json!({"metadata": {"name": "n1"}}), Value::Null),
     ];
     for case in good {
         let target = case.target;
@@ -189,6 +192,10 @@ fn a_kubelet_writes_what_is_its_own() {
                 json!({"metadata": {"name": "n1"}, "spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}}),
             ),
             "is not allowed to modify taints",
+        ),
+        (
+            case(Verb::Create, "leases default/", json!({"metadata": {"name": "n2"}}), Value::Null),
+            "can only access node lease with the same name as the requesting node",
         ),
     ];
     for (case, expected) in bad {

@@ -3,7 +3,7 @@
 //! <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#default-roles-and-role-bindings>.
 
 use super::Attributes;
-use crate::authn::{AUTHENTICATED_GROUP, MASTERS_GROUP, NODES_GROUP, UNAUTHENTICATED_GROUP};
+use crate::authn::{AUTHENTICATED_GROUP, MASTERS_GROUP, UNAUTHENTICATED_GROUP};
 use crate::request::User;
 
 /// Whom a role is for.
@@ -11,6 +11,8 @@ use crate::request::User;
 pub enum Subject {
     User(&'static str),
     Group(&'static str),
+    /// Whoever is a node, by name and group.
+    Node,
 }
 
 impl Subject {
@@ -18,6 +20,7 @@ impl Subject {
         match self {
             Self::User(name) => user.name == *name,
             Self::Group(group) => user.in_group(group),
+            Self::Node => super::node_name(user).is_some(),
         }
     }
 }
@@ -111,7 +114,7 @@ pub const ROLES: &[Role] = &[
             rule(CREATE, &["authentication.k8s.io"], &["selfsubjectreviews"]),
         ],
     },
-    Role { name: "system:node", subjects: &[Subject::Group(NODES_GROUP)], rules: NODE },
+    Role { name: "system:node", subjects: &[Subject::Node], rules: NODE },
     Role { name: "system:kube-scheduler", subjects: &[Subject::User("system:kube-scheduler")], rules: SCHEDULER },
     Role {
         name: "system:kube-controller-manager",
@@ -121,13 +124,12 @@ pub const ROLES: &[Role] = &[
     Role { name: "system:node-proxier", subjects: &[Subject::User("system:kube-proxy")], rules: PROXY },
 ];
 
-/// A kubelet. Its own Node and Lease only: see `is_of_node`.
+/// A kubelet. Of these only what concerns its node: see [`super::node`].
 const NODE: &[Rule] = &[
     rule(READ, CORE, &["services", "nodes", "pods", "secrets", "configmaps", "namespaces"]),
     rule(&["create", "update", "patch"], CORE, &["nodes"]),
-    rule(&["get", "update", "patch"], CORE, &["nodes/status"]),
+    rule(&["update", "patch"], CORE, &["nodes/status", "pods/status"]),
     rule(&["create", "delete"], CORE, &["pods"]),
-    rule(&["get", "update", "patch"], CORE, &["pods/status"]),
     rule(CREATE, CORE, &["pods/eviction", "serviceaccounts/token"]),
     rule(&["get"], CORE, &["persistentvolumeclaims", "persistentvolumes", "serviceaccounts"]),
     rule(EVENT, EVENT_GROUPS, &["events"]),

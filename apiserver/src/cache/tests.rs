@@ -1,72 +1,19 @@
 //! What the cache does when the store fails it, and to watchers that are too slow for it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use corten_api::Reason;
-use futures::StreamExt;
-use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::*;
 use crate::registry::Registry;
 use crate::resources::EventKind;
+use crate::storage::flaky::Flaky;
 use crate::storage::memory::Memory;
-use crate::storage::{Change, ChangeStream, Listed, Outcome, Stored, Write};
+use crate::storage::{Outcome, Write};
 
 const DEADLINE: Duration = Duration::from_secs(10);
-
-/// The store in memory, behind a line that can be cut: then running watches end and new ones fail.
-#[derive(Debug, Default)]
-struct Flaky {
-    memory: Memory,
-    cut: AtomicBool,
-    cutting: Arc<Notify>,
-}
-
-impl Flaky {
-    fn cut(&self) {
-        self.cut.store(true, Ordering::SeqCst);
-        self.cutting.notify_waiters();
-    }
-    fn mend(&self) {
-        self.cut.store(false, Ordering::SeqCst);
-    }
-}
-
-#[async_trait]
-impl Storage for Flaky {
-    async fn get(&self, key: &str) -> Result<Option<Stored>, StorageError> {
-        self.memory.get(key).await
-    }
-    async fn list(&self, prefix: &str, revision: Option<i64>) -> Result<Listed, StorageError> {
-        self.memory.list(prefix, revision).await
-    }
-    async fn current_revision(&self) -> Result<i64, StorageError> {
-        self.memory.current_revision().await
-    }
-    async fn commit(&self, writes: Vec<Write>) -> Result<Outcome, StorageError> {
-        self.memory.commit(writes).await
-    }
-    async fn watch(&self, prefix: &str, after: i64) -> Result<ChangeStream, StorageError> {
-        let lost = || StorageError::Unavailable { what: "the line is cut".into(), source: None };
-        if self.cut.load(Ordering::SeqCst) {
-            return Err(lost());
-        }
-        let cutting = self.cutting.clone();
-        let cut = async move {
-            cutting.notified().await;
-            Err::<Vec<Change>, _>(lost())
-        };
-        let changes = self.memory.watch(prefix, after).await?;
-        Ok(futures::stream::select(changes, futures::stream::once(cut)).boxed())
-    }
-    async fn compact(&self, revision: i64) -> Result<(), StorageError> {
-        self.memory.compact(revision).await
-    }
-}
 
 async fn put(store: &dyn Storage, name: &str, label: &str) {
     let key = format!("{ROOT}configmaps/n/{name}");

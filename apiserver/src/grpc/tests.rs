@@ -13,7 +13,8 @@ async fn service() -> Service {
     let settings =
         Settings { service_cidr: "10.96.0.0/24".parse().unwrap(), node_ports: 31000..=31009, advertise: None };
     let storage = Arc::new(Memory::default());
-    Service { resources: Resources::start(storage, Registry::default(), settings).await.unwrap() }
+    let resources = Resources::start(storage, Registry::default(), settings).await.unwrap();
+    Service { resources, in_flight: InFlight::default() }
 }
 
 fn by<T>(user: &str, groups: &[&str], message: T) -> Request<T> {

@@ -2,6 +2,7 @@
 
 pub mod columns;
 pub mod defaults;
+pub mod references;
 pub mod update;
 pub mod validate;
 

@@ -76,6 +76,10 @@ pub fn add_warnings(response: &mut Response<Body>, warnings: &[String]) {
     }
 }
 
+/// A request that took too long. What it was to write may be written.
+pub fn timed_out() -> ApiError {
+    ApiError::new(Reason::Timeout, "Timeout: request did not complete within the allotted timeout")
+}
 /// The 404 of a path that leads nowhere.
 pub fn no_such_path() -> ApiError {
     ApiError::new(Reason::NotFound, "the server could not find the requested resource")

@@ -3,6 +3,7 @@
 //! <https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access>. Nothing is stored.
 
 use bytes::Bytes;
+use corten_api::selector::FieldSelector;
 use corten_api::{ApiError, Problems};
 use http::{Response, StatusCode};
 use k8s_openapi::api::authentication::v1::{SelfSubjectReview, SelfSubjectReviewStatus, UserInfo};
@@ -17,6 +18,7 @@ use super::respond;
 use crate::authz::{self, Attributes};
 use crate::decode;
 use crate::request::{Target, User, Verb};
+use crate::resources::Resources;
 
 /// A resource that is only ever created, never kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +44,8 @@ pub fn find(target: &Target) -> Option<&'static Question> {
     QUESTIONS.iter().find(|q| target.version == "v1" && q.group == target.group && q.plural == target.resource)
 }
 
-pub fn answer(
+pub async fn answer(
+    resources: &Resources,
     question: &Question,
     verb: Verb,
     user: &User,
@@ -64,8 +67,14 @@ pub fn answer(
         "selfsubjectaccessreviews" => {
             let mut review: SelfSubjectAccessReview = read(question, json)?;
             let spec = &review.spec;
-            let status =
-                decide(question, user, spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref())?;
+            let status = decide(
+                resources,
+                question,
+                user,
+                spec.resource_attributes.as_ref(),
+                spec.non_resource_attributes.as_ref(),
+            )
+            .await?;
             review.status = Some(status);
             Ok(respond::value(StatusCode::CREATED, &review))
         }
@@ -87,8 +96,14 @@ pub fn answer(
                 problems.invalid("spec.user", "", "at least one of user or group must be specified");
                 return Err(ApiError::invalid(question.group, question.kind, "", problems));
             }
-            let status =
-                decide(question, &about, spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref())?;
+            let status = decide(
+                resources,
+                question,
+                &about,
+                spec.resource_attributes.as_ref(),
+                spec.non_resource_attributes.as_ref(),
+            )
+            .await?;
             review.status = Some(status);
             Ok(respond::value(StatusCode::CREATED, &review))
         }
@@ -107,7 +122,8 @@ fn info_of(user: &User) -> UserInfo {
     UserInfo { username: some(&user.name), uid: some(&user.uid), groups: Some(user.groups.clone()), extra: None }
 }
 
-fn decide(
+async fn decide(
+    resources: &Resources,
     question: &Question,
     user: &User,
     resource: Option<&ResourceAttributes>,
@@ -125,7 +141,7 @@ fn decide(
                 name: text(&asked.name),
             };
             let verb = asked.verb.as_deref().unwrap_or_default();
-            authz::is_allowed(user, Attributes::Resource { verb, target: &target })
+            resources.authorize(user, verb, &target, &FieldSelector::default()).await.is_ok()
         }
         (None, Some(asked)) => {
             let (verb, path) = (asked.verb.as_deref().unwrap_or_default(), asked.path.as_deref().unwrap_or_default());
@@ -164,15 +180,25 @@ fn rules(user: &User) -> SubjectRulesReviewStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::Registry;
+    use crate::resources::Settings;
+    use crate::storage::memory::Memory;
 
-    fn ask(plural: &str, user: &User, body: &str) -> Result<u16, u16> {
+    async fn ask(resources: &Resources, plural: &str, user: &User, body: &str) -> Result<u16, u16> {
         let question = QUESTIONS.iter().find(|q| q.plural == plural).unwrap();
-        let answer = answer(question, Verb::Create, user, None, Bytes::copy_from_slice(body.as_bytes()));
-        answer.map(|r| r.status().as_u16()).map_err(|e| e.code())
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        answer(resources, question, Verb::Create, user, None, body)
+            .await
+            .map(|r| r.status().as_u16())
+            .map_err(|e| e.code())
     }
 
-    #[test]
-    fn malformed_questions_are_refused() {
+    #[tokio::test]
+    async fn malformed_questions_are_refused() {
+        let settings =
+            Settings { service_cidr: "10.96.0.0/24".parse().unwrap(), node_ports: 31000..=31009, advertise: None };
+        let store = std::sync::Arc::new(Memory::default());
+        let resources = Resources::start(store, Registry::default(), settings).await.unwrap();
         let jane = User { name: "jane".into(), ..User::default() };
         for (plural, body, expected) in [
             ("selfsubjectreviews", "{}", Ok(201)),
@@ -187,7 +213,7 @@ mod tests {
             ("subjectaccessreviews", r#"{"spec":{"resourceAttributes":{"verb":"get"}}}"#, Err(422)),
             ("selfsubjectrulesreviews", r#"{"spec":{"namespace":"x"}}"#, Ok(201)),
         ] {
-            assert_eq!(ask(plural, &jane, body), expected, "{plural} {body}");
+            assert_eq!(ask(&resources, plural, &jane, body).await, expected, "{plural} {body}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use corten_api::ApiError;
+use corten_api::{ApiError, Reason};
 use futures::{Stream, StreamExt};
 use http::{Response, StatusCode};
 use tokio::time::Instant;
@@ -14,7 +14,7 @@ use super::body::{Body, BoxError};
 use super::query::{self, Query};
 use super::read::Read;
 use super::{read, respond};
-use crate::metrics::LongRunning;
+use crate::overload::Place;
 use crate::registry::Registry;
 use crate::request::Target;
 use crate::resources::{Event, EventKind, WatchStream};
@@ -31,10 +31,10 @@ pub struct Watch {
     waiting: VecDeque<Event>,
     ends: Instant,
     renderer: Renderer,
-    _counted: LongRunning,
+    _counted: Place,
 }
 
-pub async fn start(read: &Read<'_>, counted: LongRunning) -> Result<Watch, ApiError> {
+pub async fn start(read: &Read<'_>, counted: Place) -> Result<Watch, ApiError> {
     let (options, timeout) = query::watch_options(read.query, read.entry, &read.target.name)?;
     let timeout = timeout.unwrap_or_else(|| Duration::from_secs(rand::random_range(DEFAULT_SECS)));
     let renderer = Renderer {
@@ -46,7 +46,12 @@ pub async fn start(read: &Read<'_>, counted: LongRunning) -> Result<Watch, ApiEr
     };
     // A named watch is one of the collection, narrowed by the selector.
     let target = Target { name: String::new(), ..read.target.clone() };
-    let stream = read.resources.watch(&target, options).await?;
+    let stream = match read.resources.watch(&target, options).await {
+        // A watch that begins and ends with this error makes every client list again; some take an HTTP error for
+        // something that passes, and come back with the same revision for ever.
+        Err(err) if err.is(Reason::Expired) => futures::stream::iter([Err(err)]).boxed(),
+        watched => watched?,
+    };
     Ok(Watch { stream, waiting: VecDeque::new(), ends: Instant::now() + timeout, renderer, _counted: counted })
 }
 

@@ -52,7 +52,8 @@ fn make_pki(dir: &TempDir) {
 }
 
 impl TestServer {
-    pub(crate) async fn start() -> Self {
+    /// On what is in `storage`; most tests begin with an empty one.
+    pub(crate) async fn start(storage: Memory) -> Self {
         // The second server of one test process finds it installed.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let dir = TempDir::new().unwrap();
@@ -63,7 +64,7 @@ impl TestServer {
         let settings =
             Settings { service_cidr: "10.96.0.0/16".parse().unwrap(), node_ports: 30000..=32767, advertise: None };
         let kubelets = KubeletTls { cert: path("admin.crt"), key: path("admin.key"), ca: path("ca.crt") };
-        let server = start::assemble(Arc::new(Memory::default()), settings, kubelets, tls).await.unwrap();
+        let server = start::assemble(Arc::new(storage), settings, kubelets, tls).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -128,7 +128,6 @@ impl Files<'_> {
             flag("kubelet-client-key-file", self.pki("apiserver-kubelet-client.key")),
             flag("service-cidr", SERVICE_CIDR),
             flag("node-port-range", "30000-32767"),
-            flag("service-account-key-file", self.pki("sa.key")),
         ];
         args.extend(members.iter().map(|member| flag("etcd", format!("https://{}:2379", member.ip))));
         self.ours("apiserver", args)

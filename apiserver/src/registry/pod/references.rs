@@ -1,0 +1,73 @@
+//! What of others' a pod refers to by name: Secrets and ConfigMaps of its namespace.
+
+use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    ConfigMap,
+    Secret,
+}
+
+/// Every reference: its containers' environment, its volumes, its image pulls. An empty name is none.
+pub fn each<'a>(spec: &'a PodSpec, mut found: impl FnMut(Source, &'a str)) {
+    let mut tell = |source, name: &'a str| {
+        if !name.is_empty() {
+            found(source, name);
+        }
+    };
+    for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
+        of_container(container, &mut tell);
+    }
+    for volume in spec.volumes.iter().flatten() {
+        of_volume(volume, &mut tell);
+    }
+    for secret in spec.image_pull_secrets.iter().flatten() {
+        tell(Source::Secret, &secret.name);
+    }
+}
+
+fn of_container<'a>(container: &'a Container, found: &mut impl FnMut(Source, &'a str)) {
+    for from in container.env_from.iter().flatten() {
+        from.config_map_ref.iter().for_each(|r| found(Source::ConfigMap, &r.name));
+        from.secret_ref.iter().for_each(|r| found(Source::Secret, &r.name));
+    }
+    for from in container.env.iter().flatten().filter_map(|v| v.value_from.as_ref()) {
+        from.config_map_key_ref.iter().for_each(|r| found(Source::ConfigMap, &r.name));
+        from.secret_key_ref.iter().for_each(|r| found(Source::Secret, &r.name));
+    }
+}
+
+fn of_volume<'a>(volume: &'a Volume, found: &mut impl FnMut(Source, &'a str)) {
+    volume.config_map.iter().for_each(|v| found(Source::ConfigMap, &v.name));
+    let secret = volume.secret.iter().filter_map(|v| v.secret_name.as_ref());
+    secret.for_each(|name| found(Source::Secret, name));
+    for part in volume.projected.iter().flat_map(|p| p.sources.iter().flatten()) {
+        part.config_map.iter().for_each(|v| found(Source::ConfigMap, &v.name));
+        part.secret.iter().for_each(|v| found(Source::Secret, &v.name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_places_where_a_name_can_stand() {
+        let spec = r#"{"imagePullSecrets":[{"name":"s-pull"}],
+            "initContainers":[{"name":"i","envFrom":[{"secretRef":{"name":"s-all"}},{"configMapRef":{"name":"c-all"}}]}],
+            "containers":[{"name":"c","env":[
+                {"name":"A","valueFrom":{"secretKeyRef":{"name":"s-key","key":"k"}}},
+                {"name":"B","valueFrom":{"configMapKeyRef":{"name":"c-key","key":"k"}}},
+                {"name":"C","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}]}],
+            "volumes":[{"name":"a","secret":{"secretName":"s-vol"}},{"name":"b","configMap":{"name":"c-vol"}},
+                {"name":"d","projected":{"sources":[{"secret":{"name":"s-part"}},{"configMap":{"name":"c-part"}}]}},
+                {"name":"e","configMap":{}}]}"#;
+        let spec: PodSpec = serde_json::from_str(spec).unwrap();
+        let mut found = Vec::new();
+        each(&spec, |source, name| found.push((source == Source::Secret, name)));
+        found.sort_unstable();
+        let names = |secrets| found.iter().filter(|(s, _)| *s == secrets).map(|(_, n)| *n).collect::<Vec<_>>();
+        assert_eq!(names(false), ["c-all", "c-key", "c-part", "c-vol"]);
+        assert_eq!(names(true), ["s-all", "s-key", "s-part", "s-pull", "s-vol"]);
+    }
+}

@@ -1,0 +1,64 @@
+//! Deletion: at once, after a grace period, by finalizers, of collections.
+
+use super::*;
+
+#[tokio::test]
+async fn deletion_waits_for_grace_and_finalizers() {
+    let c = Cluster::new().await;
+    c.create("pods", "n/", pod("loose")).await.unwrap();
+    assert!(c.delete("pods", "n/loose", json!({})).await.unwrap().gone, "no kubelet has it");
+
+    let mut held = pod("web");
+    held["spec"]["nodeName"] = json!("n1");
+    c.create("pods", "n/", held).await.unwrap();
+    let first = c.delete("pods", "n/web", json!({})).await.unwrap();
+    let marked: Value = serde_json::from_slice(&first.body).unwrap();
+    assert_eq!((first.gone, &marked["metadata"]["deletionGracePeriodSeconds"]), (false, &json!(30)));
+    for (asked, left) in
+        [(json!({"gracePeriodSeconds": 300}), 30), (json!({"gracePeriodSeconds": 5}), 5), (json!({}), 5)]
+    {
+        let again = c.delete("pods", "n/web", asked).await.unwrap();
+        let marked: Value = serde_json::from_slice(&again.object).unwrap();
+        assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], left, "never longer");
+    }
+    let wrong = c.delete("pods", "n/web", json!({"preconditions": {"uid": "x"}, "gracePeriodSeconds": 0})).await;
+    assert_eq!(reason(wrong).0, Reason::Conflict);
+    assert!(c.delete("pods", "n/web", json!({"gracePeriodSeconds": 0})).await.unwrap().gone);
+    assert_eq!(reason(c.delete("pods", "n/web", json!({})).await).0, Reason::NotFound);
+
+    c.create("configmaps", "n/", json!({"metadata": {"name": "f", "finalizers": ["a.b/c"]}})).await.unwrap();
+    assert!(!c.delete("configmaps", "n/f", json!({"propagationPolicy": "Foreground"})).await.unwrap().gone);
+    let waiting = c.get("configmaps", "n/f").await.unwrap();
+    assert_eq!(waiting["metadata"]["finalizers"], json!(["a.b/c", "foregroundDeletion"]));
+    c.merge("configmaps", "n/f", json!({"metadata": {"finalizers": ["foregroundDeletion"]}})).await.unwrap();
+    c.merge("configmaps", "n/f", json!({"metadata": {"finalizers": []}})).await.unwrap();
+    assert_eq!(reason(c.get("configmaps", "n/f").await).0, Reason::NotFound, "the last finalizer takes it along");
+    let both = c.delete("configmaps", "n/f", json!({"propagationPolicy": "Orphan", "orphanDependents": true})).await;
+    assert_eq!(reason(both).0, Reason::Invalid);
+}
+
+#[tokio::test]
+async fn a_namespace_goes_when_it_is_finalized() {
+    let c = Cluster::new().await;
+    assert!(!c.delete("namespaces", "n", json!({})).await.unwrap().gone);
+    let mut ending = c.get("namespaces", "n").await.unwrap();
+    assert_eq!(ending["status"]["phase"], "Terminating");
+    let refused = reason(c.create("configmaps", "n/", json!({"metadata": {"name": "late"}})).await);
+    assert!(refused.0 == Reason::Forbidden && refused.1.contains("because it is being terminated"), "{refused:?}");
+    ending["spec"]["finalizers"] = json!([]);
+    c.update("namespaces/finalize", "n", &ending).await.unwrap();
+    assert_eq!(reason(c.get("namespaces", "n").await).0, Reason::NotFound);
+}
+
+#[tokio::test]
+async fn collections_are_deleted_by_selector() {
+    let c = Cluster::new().await;
+    for (name, label) in [("a", "1"), ("b", "2"), ("c", "1")] {
+        c.config_map(name, json!({"a": label})).await;
+    }
+    let which = ListOptions { labels: Selector::parse("a=1").unwrap(), ..ListOptions::default() };
+    let (t, how) = (target("configmaps", "n/"), DeleteOptions::default());
+    let gone = c.resources.delete_collection(&c.admin, &t, which, how, WriteOptions::default()).await.unwrap();
+    assert_eq!(gone.items.len(), 2);
+    assert_eq!(c.names("configmaps", "n/", ListOptions::default()).await.unwrap().0, ["b"]);
+}

@@ -1,0 +1,96 @@
+//! Lists, pages, and watches.
+
+use super::*;
+
+#[tokio::test]
+async fn lists_select_and_page_through_one_moment() {
+    let c = Cluster::new().await;
+    for (name, label) in [("a", "1"), ("b", "2"), ("c", "1"), ("d", "1")] {
+        c.config_map(name, json!({"a": label})).await;
+    }
+    let all = ListOptions::default;
+    assert_eq!(c.names("configmaps", "n/", all()).await.unwrap().0, ["a", "b", "c", "d"]);
+    assert_eq!(c.names("configmaps", "m/", all()).await.unwrap().0, Vec::<String>::new());
+    let labels = Selector::parse("a=1").unwrap();
+    let fields = FieldSelector::parse("metadata.name!=c").unwrap();
+    let selected = ListOptions { labels, fields, ..all() };
+    assert_eq!(c.names("configmaps", "", selected).await.unwrap().0, ["a", "d"]);
+    let odd = ListOptions { fields: FieldSelector::parse("spec.x=1").unwrap(), ..all() };
+    assert_eq!(reason(c.names("configmaps", "", odd).await).1, "field label not supported: spec.x");
+
+    let (names, first) = c.names("configmaps", "n/", ListOptions { limit: 2, ..all() }).await.unwrap();
+    assert_eq!((names, first.remaining), (vec!["a".to_owned(), "b".into()], Some(2)));
+    c.delete("configmaps", "n/c", json!({})).await.unwrap();
+    c.config_map("e", json!({})).await;
+    let next = ListOptions { limit: 2, continue_token: first.continue_token, ..all() };
+    let (names, second) = c.names("configmaps", "n/", next).await.unwrap();
+    assert_eq!(names, ["c", "d"], "the page goes on in the list that began");
+    assert_eq!((second.revision, second.continue_token), (first.revision, None));
+
+    let exact = ListOptions { at: ReadAt::Exact(first.revision), ..all() };
+    assert_eq!(c.names("configmaps", "n/", exact).await.unwrap().0, ["a", "b", "c", "d"]);
+    let future = ListOptions { at: ReadAt::NotOlderThan(1_000_000), ..all() };
+    assert_eq!(reason(c.names("configmaps", "n/", future).await).0, Reason::Timeout);
+}
+
+#[tokio::test]
+async fn a_watch_tells_what_begins_and_ceases_to_match() {
+    let c = Cluster::new().await;
+    c.config_map("a", json!({"a": "1"})).await;
+    let before = c.config_map("b", json!({"a": "2"})).await;
+    let labels = || Selector::parse("a=1").unwrap();
+    let from = WatchFrom::State { at: ReadAt::Newest, initial_events_end: true };
+    let mut w =
+        c.watch("configmaps", "n/", WatchOptions { labels: labels(), from, ..Default::default() }).await.unwrap();
+    assert_eq!(w.take(2).await, ["ADDED a 1", "BOOKMARK  -"]);
+    c.merge("configmaps", "n/b", json!({"metadata": {"labels": {"a": "1"}}})).await.unwrap();
+    c.merge("configmaps", "n/b", json!({"data": {"k": "v"}})).await.unwrap();
+    c.merge("configmaps", "n/b", json!({"metadata": {"labels": {"a": "3"}}})).await.unwrap();
+    c.delete("configmaps", "n/b", json!({})).await.unwrap();
+    c.delete("configmaps", "n/a", json!({})).await.unwrap();
+    assert_eq!(w.take(4).await, ["ADDED b 1", "MODIFIED b 1", "DELETED b 1", "DELETED a 1"]);
+
+    let from = WatchFrom::After(version(&before));
+    let mut resumed = c.watch("configmaps", "", WatchOptions { from, ..Default::default() }).await.unwrap();
+    assert_eq!(resumed.take(3).await, ["MODIFIED b 1", "MODIFIED b 1", "MODIFIED b 3"]);
+    assert_eq!(resumed.take(2).await, ["DELETED b 3", "DELETED a 1"]);
+}
+
+#[tokio::test]
+async fn one_event_is_encoded_once_for_all_watchers() {
+    let c = Cluster::new().await;
+    let options = || WatchOptions { from: WatchFrom::Now, ..Default::default() };
+    let mut a = c.resources.watch(&target("configmaps", "n/"), options()).await.unwrap();
+    let mut b = c.resources.watch(&target("configmaps", ""), options()).await.unwrap();
+    c.config_map("a", json!({})).await;
+    let (a, b) = (a.next().await.unwrap().unwrap(), b.next().await.unwrap().unwrap());
+    assert_eq!(a[0].frame().as_ptr(), b[0].frame().as_ptr());
+}
+
+#[tokio::test]
+async fn a_restarted_server_lets_watchers_go_on() {
+    let c = Cluster::new().await;
+    let seen = version(&c.config_map("a", json!({})).await);
+    c.config_map("b", json!({})).await;
+    c.delete("configmaps", "n/a", json!({})).await.unwrap();
+    let again = Cluster::on(c.storage.clone()).await;
+    let from = WatchFrom::After(seen);
+    let mut w = again.watch("configmaps", "n/", WatchOptions { from, ..Default::default() }).await.unwrap();
+    assert_eq!(w.take(2).await, ["ADDED b -", "DELETED a -"]);
+
+    let now = c.storage.current_revision().await.unwrap();
+    c.storage.compact(now).await.unwrap();
+    let later = Cluster::on(c.storage.clone()).await;
+    let expired = reason(later.watch("configmaps", "n/", WatchOptions { from, ..Default::default() }).await);
+    assert!(expired.0 == Reason::Expired && expired.1.starts_with("too old resource version: "), "{expired:?}");
+}
+
+#[tokio::test]
+async fn draining_ends_watches_with_a_bookmark() {
+    let c = Cluster::new().await;
+    let options = WatchOptions { bookmarks: true, from: WatchFrom::Now, ..Default::default() };
+    let mut w = c.watch("configmaps", "n/", options).await.unwrap();
+    c.resources.drain();
+    assert_eq!(w.take(1).await, ["BOOKMARK  -"]);
+    assert!(timeout(DEADLINE, w.0.next()).await.unwrap().is_none());
+}

@@ -1,0 +1,99 @@
+//! Updates of objects and of their subresources.
+
+use super::*;
+
+#[tokio::test]
+async fn updates_compare_versions_and_idle_ones_write_nothing() {
+    let c = Cluster::new().await;
+    let first = c.config_map("a", json!({})).await;
+    let mut edit = first.clone();
+    edit["data"] = json!({"k": "v"});
+    let second = c.update("configmaps", "n/a", &edit).await.unwrap();
+    assert!(version(&second) > version(&first));
+    assert_eq!(reason(c.update("configmaps", "n/a", &edit).await).0, Reason::Conflict);
+    assert_eq!(c.update("configmaps", "n/a", &second).await.unwrap(), second, "nothing changed, nothing written");
+    edit["metadata"]["resourceVersion"] = Value::Null;
+    edit["data"] = json!({"k": "w"});
+    assert_eq!(c.update("configmaps", "n/a", &edit).await.unwrap()["data"]["k"], "w", "unconditional");
+    let patched = c.merge("configmaps", "n/a", json!({"data": {"l": "x"}})).await.unwrap();
+    assert_eq!(patched["data"], json!({"k": "w", "l": "x"}));
+    let stale = c.merge("configmaps", "n/a", json!({"metadata": {"resourceVersion": "1"}, "data": {"m": ""}})).await;
+    assert_eq!(reason(stale).0, Reason::Conflict);
+    assert_eq!(reason(c.merge("configmaps", "n/none", json!({})).await).0, Reason::NotFound);
+    assert_eq!(reason(c.merge("configmaps", "n/a", json!({"metadata": {"uid": "other"}})).await).0, Reason::Conflict);
+    assert_eq!(reason(c.merge("configmaps", "n/a", json!({"metadata": {"name": "b"}})).await).0, Reason::BadRequest);
+    let lease = json!({"metadata": {"name": "l"}, "spec": {"holderIdentity": "me"}});
+    let lease = c.update("leases", "n/l", &lease).await.unwrap();
+    assert_eq!(lease["spec"]["holderIdentity"], "me", "a Lease may be made by an update");
+}
+
+#[tokio::test]
+async fn many_writers_of_one_object_lose_nothing() {
+    let c = Cluster::new().await;
+    c.config_map("a", json!({})).await;
+    let bodies: Vec<Value> = (0..20).map(|i| json!({"data": {format!("k{i}"): "v"}})).collect();
+    let writes = bodies.into_iter().map(|body| c.merge("configmaps", "n/a", body));
+    futures::future::try_join_all(writes).await.unwrap();
+    assert_eq!(c.get("configmaps", "n/a").await.unwrap()["data"].as_object().unwrap().len(), 20);
+}
+
+#[tokio::test]
+async fn status_and_spec_are_written_apart() {
+    let c = Cluster::new().await;
+    c.create("pods", "n/", pod("web")).await.unwrap();
+    let body = json!({"status": {"phase": "Running"}, "metadata": {"labels": {"a": "b"}}});
+    let plain = c.merge("pods", "n/web", body.clone()).await.unwrap();
+    assert_eq!((&plain["status"]["phase"], &plain["metadata"]["labels"]["a"]), (&json!("Pending"), &json!("b")));
+    let status = c.merge("pods/status", "n/web", body).await.unwrap();
+    assert_eq!(status["status"]["phase"], "Running");
+    assert_eq!(reason(c.merge("configmaps/status", "n/web", json!({})).await).0, Reason::NotFound);
+}
+
+#[tokio::test]
+async fn scale_is_a_view_of_replicas() {
+    let c = Cluster::new().await;
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let spec = json!({"replicas": 2, "selector": {"matchLabels": {"a": "b"}}, "template": template});
+    let made = c.create("deployments", "n/", json!({"metadata": {"name": "d"}, "spec": spec})).await.unwrap();
+    assert_eq!(made["metadata"]["generation"], 1);
+    let mut scale = c.get("deployments/scale", "n/d").await.unwrap();
+    assert_eq!((&scale["spec"]["replicas"], &scale["status"]["selector"]), (&json!(2), &json!("a=b")));
+    scale["spec"]["replicas"] = json!(5);
+    assert_eq!(c.update("deployments/scale", "n/d", &scale).await.unwrap()["spec"]["replicas"], 5);
+    assert_eq!(reason(c.update("deployments/scale", "n/d", &scale).await).0, Reason::Conflict, "an old version");
+    assert_eq!(reason(c.merge("deployments/scale", "n/d", json!({"spec": {"replicas": -1}})).await).0, Reason::Invalid);
+    c.merge("deployments/scale", "n/d", json!({"spec": {"replicas": 4}})).await.unwrap();
+    let now = c.get("deployments", "n/d").await.unwrap();
+    assert_eq!((&now["spec"]["replicas"], &now["metadata"]["generation"]), (&json!(4), &json!(3)));
+}
+
+#[tokio::test]
+async fn a_pod_is_bound_once_and_to_the_pod_that_was_meant() {
+    let c = Cluster::new().await;
+    let made = c.create("pods", "n/", pod("web")).await.unwrap();
+    let binding =
+        |uid: &str| json!({"metadata": {"name": "web", "uid": uid}, "target": {"kind": "Node", "name": "n1"}});
+    assert_eq!(reason(c.create("pods/binding", "n/web", binding("other")).await).0, Reason::Conflict);
+    let uid = made["metadata"]["uid"].as_str().unwrap();
+    c.create("pods/binding", "n/web", binding(uid)).await.unwrap();
+    let bound = c.get("pods", "n/web").await.unwrap();
+    assert_eq!(bound["spec"]["nodeName"], "n1");
+    assert_eq!(bound["status"]["conditions"][0]["type"], "PodScheduled");
+    let again = reason(c.create("pods/binding", "n/web", binding(uid)).await);
+    assert!(again.0 == Reason::Conflict && again.1.contains(r#"already assigned to node "n1""#), "{again:?}");
+    c.create("pods/eviction", "n/web", json!({"metadata": {"name": "web"}})).await.unwrap();
+    assert!(c.get("pods", "n/web").await.unwrap()["metadata"]["deletionTimestamp"].is_string());
+}
+
+#[tokio::test]
+async fn both_faces_of_an_event_show_the_same_object() {
+    let c = Cluster::new().await;
+    let about = json!({"kind": "Pod", "name": "web", "namespace": "n"});
+    let event = json!({"metadata": {"name": "e"}, "involvedObject": about, "reason": "Started", "message": "it runs"});
+    c.create("events", "n/", event).await.unwrap();
+    let new = c.get("newevents", "n/e").await.unwrap();
+    assert_eq!((&new["note"], &new["apiVersion"]), (&json!("it runs"), &json!("events.k8s.io/v1")));
+    let fields = FieldSelector::parse("involvedObject.name=web").unwrap();
+    let (names, _) = c.names("events", "n/", ListOptions { fields, ..ListOptions::default() }).await.unwrap();
+    assert_eq!(names, ["e"]);
+}

@@ -1,0 +1,74 @@
+//! The store in memory behind a line that can be cut: for tests of what a store's failures do.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::PollNext;
+use tokio::sync::watch;
+
+use super::memory::Memory;
+use super::{Change, ChangeStream, Listed, Outcome, Storage, StorageError, Stored, Write};
+
+/// Two lines: one for watches, one for all else.
+#[derive(Debug, Default)]
+pub(crate) struct Flaky {
+    memory: Memory,
+    cut: watch::Sender<bool>,
+    away: AtomicBool,
+}
+
+fn lost() -> StorageError {
+    StorageError::Unavailable { what: "the line is cut".into(), source: None }
+}
+
+impl Flaky {
+    /// Running watches end, new ones fail.
+    pub(crate) fn cut(&self) {
+        self.cut.send_replace(true);
+    }
+    pub(crate) fn mend(&self) {
+        self.cut.send_replace(false);
+    }
+    /// Whether calls other than watches fail.
+    pub(crate) fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
+    }
+    fn here(&self) -> Result<&Memory, StorageError> {
+        if self.away.load(Ordering::SeqCst) { Err(lost()) } else { Ok(&self.memory) }
+    }
+}
+
+#[async_trait]
+impl Storage for Flaky {
+    async fn get(&self, key: &str) -> Result<Option<Stored>, StorageError> {
+        self.here()?.get(key).await
+    }
+    async fn list(&self, prefix: &str, revision: Option<i64>) -> Result<Listed, StorageError> {
+        self.here()?.list(prefix, revision).await
+    }
+    async fn current_revision(&self) -> Result<i64, StorageError> {
+        self.here()?.current_revision().await
+    }
+    async fn commit(&self, writes: Vec<Write>) -> Result<Outcome, StorageError> {
+        self.here()?.commit(writes).await
+    }
+    async fn watch(&self, prefix: &str, after: i64) -> Result<ChangeStream, StorageError> {
+        let mut cut = self.cut.subscribe();
+        if *cut.borrow_and_update() {
+            return Err(lost());
+        }
+        let cut = async move {
+            // Any change means a cut, however short: who looks late sees it too.
+            drop(cut.changed().await);
+            Err::<Vec<Change>, _>(lost())
+        };
+        let changes = self.memory.watch(prefix, after).await?;
+        // Nothing comes through once it is cut, though it be ready.
+        let first = |(): &mut ()| PollNext::Left;
+        Ok(futures::stream::select_with_strategy(futures::stream::once(cut), changes, first).boxed())
+    }
+    async fn compact(&self, revision: i64) -> Result<(), StorageError> {
+        self.here()?.compact(revision).await
+    }
+}
