@@ -113,7 +113,7 @@ pub enum ImageError {
     #[error("couldn't parse image name \"{image}\": {why}")]
     InvalidName { image: String, why: String },
     /// Reason `ErrImageNeverPull`.
-    #[error("container image \"{image}\" is not present with pull policy of Never")]
+    #[error("Container image \"{image}\" is not present with pull policy of Never")]
     NeverPull { image: String },
     /// Reason `ErrImagePull`, as are all below.
     #[error("{image}: not found at {registry}")]

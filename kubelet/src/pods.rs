@@ -344,6 +344,7 @@ impl Manager {
     }
 
     async fn compare(&mut self) {
+        let asked_at = std::time::Instant::now();
         // The runtime is away: nothing can be said about what runs.
         let Ok(inventory) = self.place.runtime.list().await else { return };
         let mut by_pod = inventory::by_pod(&inventory);
@@ -351,7 +352,7 @@ impl Manager {
             self.table.workers.read().iter().map(|(uid, h)| (uid.clone(), h.clone())).collect();
         for (uid, handle) in workers {
             let found = by_pod.remove(&uid).map_or_else(FoundPod::default, |f| f.pod);
-            tell(&handle, Msg::Found(found)).await;
+            tell(&handle, Msg::Found { found, asked_at }).await;
         }
     }
 }

@@ -76,13 +76,15 @@ pub fn between(start: Timestamp, end: Timestamp) -> Duration {
     Duration::try_from(end.duration_since(start)).unwrap_or(Duration::ZERO)
 }
 
-/// As Go prints a duration of whole seconds: `10s`, `2m40s`, `5m0s`.
+/// As Go prints a duration of whole milliseconds: `234ms`, `1.2s`, `2m40s`, `5m0s`.
 pub fn go_duration(wait: Duration) -> String {
-    let secs = wait.as_secs();
+    let (secs, millis) = (wait.as_secs(), wait.subsec_millis());
+    let fraction = format!(".{millis:03}").trim_end_matches(['0', '.']).to_owned();
     match (secs / 3600, secs / 60 % 60, secs % 60) {
-        (0, 0, s) => format!("{s}s"),
-        (0, m, s) => format!("{m}m{s}s"),
-        (h, m, s) => format!("{h}h{m}m{s}s"),
+        (0, 0, 0) if millis > 0 => format!("{millis}ms"),
+        (0, 0, s) => format!("{s}{fraction}s"),
+        (0, m, s) => format!("{m}m{s}{fraction}s"),
+        (h, m, s) => format!("{h}h{m}m{s}{fraction}s"),
     }
 }
 
@@ -101,9 +103,18 @@ mod tests {
 
     #[test]
     fn durations_read_as_go_writes_them() {
-        let cases = [(10, "10s"), (160, "2m40s"), (300, "5m0s"), (3661, "1h1m1s")];
-        for (secs, expected) in cases {
-            assert_eq!(go_duration(Duration::from_secs(secs)), expected);
+        let cases = [
+            (0, "0s"),
+            (234, "234ms"),
+            (1_200, "1.2s"),
+            (10_000, "10s"),
+            (65_012, "1m5.012s"),
+            (160_000, "2m40s"),
+            (300_000, "5m0s"),
+            (3_661_000, "1h1m1s"),
+        ];
+        for (millis, expected) in cases {
+            assert_eq!(go_duration(Duration::from_millis(millis)), expected);
         }
     }
 }

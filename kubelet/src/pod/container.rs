@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use corten_api::pod::{Qos, amounts};
-use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSecurityContext, SecurityContext};
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, SecurityContext};
 
 use crate::cgroup::{CPU_PERIOD_US, PodLimits, cpu_quota_us, cpu_shares};
 use crate::env::expand;
@@ -25,12 +25,14 @@ const PRIORITY_CRITICAL: i32 = 2_000_000_000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SpecError {
-    #[error("container has runAsNonRoot and image will run as root (container: {container})")]
-    RunsAsRoot { container: String },
+    #[error("container has runAsNonRoot and image will run as root (pod: {pod:?}, container: {container})")]
+    RunsAsRoot { pod: String, container: String },
+    #[error("container's runAsUser breaks non-root policy (pod: {pod:?}, container: {container})")]
+    AsksForRoot { pod: String, container: String },
     #[error(
-        "container has runAsNonRoot and image has non-numeric user ({user}), cannot verify user is non-root (container: {container})"
+        "container has runAsNonRoot and image has non-numeric user ({user}), cannot verify user is non-root (pod: {pod:?}, container: {container})"
     )]
-    UnknownUser { container: String, user: String },
+    UnknownUser { pod: String, container: String, user: String },
     #[error("{field} is {given}, which is not an id")]
     BadId { field: &'static str, given: i64 },
 }
@@ -49,9 +51,8 @@ pub struct Parts {
 pub fn spec(pod: &Pod, container: &Container, parts: Parts) -> Result<ContainerSpec, SpecError> {
     let lookup = |name: &str| parts.env.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
     let expanded = |list: &Option<Vec<String>>| list.iter().flatten().map(|s| expand(s, lookup)).collect();
-    let pod_context = pod.spec.as_ref().and_then(|s| s.security_context.as_ref());
     let context = container.security_context.as_ref();
-    let user = user(container, pod_context, context, &parts)?;
+    let user = user(pod, container, &parts)?;
     let grace = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds).unwrap_or(30);
     let signal = stop_signal(container, &parts.image);
     Ok(ContainerSpec {
@@ -124,38 +125,45 @@ pub fn field_path(pod: &Pod, name: &str) -> String {
     format!("spec.{list}{{{name}}}")
 }
 
+/// `name_namespace(uid)`, as upstream's messages name a pod.
+pub fn full_name(pod: &Pod) -> String {
+    let meta = &pod.metadata;
+    let text = |s: &Option<String>| s.clone().unwrap_or_default();
+    format!("{}_{}({})", text(&meta.name), text(&meta.namespace), text(&meta.uid))
+}
+
 fn id(field: &'static str, given: Option<i64>) -> Result<Option<u32>, SpecError> {
     given.map(|given| u32::try_from(given).map_err(|_| SpecError::BadId { field, given })).transpose()
 }
 
-fn user(
-    container: &Container,
-    pod: Option<&PodSecurityContext>,
-    own: Option<&SecurityContext>,
-    parts: &Parts,
-) -> Result<User, SpecError> {
-    let uid = id("runAsUser", own.and_then(|c| c.run_as_user).or(pod.and_then(|p| p.run_as_user)))?;
-    let gid = id("runAsGroup", own.and_then(|c| c.run_as_group).or(pod.and_then(|p| p.run_as_group)))?;
-    let non_root = own.and_then(|c| c.run_as_non_root).or(pod.and_then(|p| p.run_as_non_root)) == Some(true);
+/// `runAsNonRoot`: the pod's uid counts, else the image's user, which must be a number to be believed.
+fn check_non_root(pod: &Pod, container: &Container, uid: Option<u32>, image_user: &str) -> Result<(), SpecError> {
+    let (pod, container) = (full_name(pod), container.name.clone());
+    let user = image_user.split(':').next().unwrap_or_default();
+    match (uid, user.parse::<u32>()) {
+        (Some(0), _) => Err(SpecError::AsksForRoot { pod, container }),
+        (Some(_), _) => Ok(()),
+        (None, Ok(0)) => Err(SpecError::RunsAsRoot { pod, container }),
+        (None, Ok(_)) => Ok(()),
+        (None, Err(_)) if user.is_empty() => Err(SpecError::RunsAsRoot { pod, container }),
+        (None, Err(_)) => Err(SpecError::UnknownUser { pod, container, user: user.into() }),
+    }
+}
+
+fn user(pod: &Pod, container: &Container, parts: &Parts) -> Result<User, SpecError> {
+    let own = container.security_context.as_ref();
+    let whole = pod.spec.as_ref().and_then(|s| s.security_context.as_ref());
+    let uid = id("runAsUser", own.and_then(|c| c.run_as_user).or(whole.and_then(|p| p.run_as_user)))?;
+    let gid = id("runAsGroup", own.and_then(|c| c.run_as_group).or(whole.and_then(|p| p.run_as_group)))?;
+    let non_root = own.and_then(|c| c.run_as_non_root).or(whole.and_then(|p| p.run_as_non_root)) == Some(true);
     if non_root {
-        let image_user = parts.image.config.user.split(':').next().unwrap_or_default();
-        let as_root = match uid {
-            Some(uid) => uid == 0,
-            None if image_user.is_empty() => true,
-            None => image_user
-                .parse::<u32>()
-                .map(|u| u == 0)
-                .map_err(|_| SpecError::UnknownUser { container: container.name.clone(), user: image_user.into() })?,
-        };
-        if as_root {
-            return Err(SpecError::RunsAsRoot { container: container.name.clone() });
-        }
+        check_non_root(pod, container, uid, &parts.image.config.user)?;
     }
     let mut additional_gids = parts.additional_gids.clone();
-    for gid in pod.iter().flat_map(|p| p.supplemental_groups.iter().flatten()) {
+    for gid in whole.iter().flat_map(|p| p.supplemental_groups.iter().flatten()) {
         additional_gids.extend(id("supplementalGroups", Some(*gid))?);
     }
-    additional_gids.extend(id("fsGroup", pod.and_then(|p| p.fs_group))?);
+    additional_gids.extend(id("fsGroup", whole.and_then(|p| p.fs_group))?);
     Ok(User { uid, gid, additional_gids })
 }
 
@@ -289,6 +297,7 @@ mod tests {
             additional_gids: vec![],
         };
         let with = |uid: Option<i64>| Container {
+            name: "c".into(),
             security_context: Some(SecurityContext {
                 run_as_non_root: Some(true),
                 run_as_user: uid,
@@ -296,15 +305,20 @@ mod tests {
             }),
             ..Default::default()
         };
+        let root = "container has runAsNonRoot and image will run as root (pod: \"_()\", container: c)";
+        let name = "container has runAsNonRoot and image has non-numeric user (nginx), cannot verify user is non-root (pod: \"_()\", container: c)";
+        let asks = "container's runAsUser breaks non-root policy (pod: \"_()\", container: c)";
         let cases = [
-            ("image says nothing: root", None, "", false),
-            ("image says a number", None, "1000:0", true),
-            ("image says a name: nobody can tell", None, "nginx", false),
-            ("the spec says a number", Some(5), "", true),
-            ("the spec says root", Some(0), "1000", false),
+            ("image says nothing: root", None, "", Some(root)),
+            ("image says root by number", None, "0", Some(root)),
+            ("image says a number", None, "1000:0", None),
+            ("image says a name: nobody can tell", None, "nginx", Some(name)),
+            ("the spec says a number", Some(5), "", None),
+            ("the spec says root", Some(0), "1000", Some(asks)),
         ];
-        for (why, uid, image_user, fine) in cases {
-            assert_eq!(spec(&Pod::default(), &with(uid), parts(image_user)).is_ok(), fine, "{why}");
+        for (why, uid, image_user, expected) in cases {
+            let got = spec(&Pod::default(), &with(uid), parts(image_user)).err().map(|err| err.to_string());
+            assert_eq!(got.as_deref(), expected, "{why}");
         }
     }
 }

@@ -90,6 +90,8 @@ pub struct Ctr {
     pub crash: CrashBackoff,
     pub pull: Backoff,
     pub setup: Backoff,
+    /// The image was changed while the old one was being pulled.
+    pub pull_is_stale: bool,
     /// When the last pull failed.
     pub pull_failed_at: Option<Timestamp>,
     pub ending: Option<Ending>,
@@ -117,6 +119,7 @@ impl Ctr {
             crash: CrashBackoff::new(),
             pull: Backoff::new(BACKOFF_FIRST, BACKOFF_MAX),
             setup: Backoff::new(SETUP_RETRY_FIRST, SETUP_RETRY_MAX),
+            pull_is_stale: false,
             pull_failed_at: None,
             ending: None,
             pre_stop_ordered: false,

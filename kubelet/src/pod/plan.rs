@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use corten_api::pod::is_sidecar;
-use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec, Probe};
 
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(30);
 
@@ -54,8 +54,9 @@ pub struct Want {
     pub restart: RestartPolicy,
     pub startup_probe: bool,
     pub readiness_probe: bool,
-    /// Grace when the startup or liveness probe ends it.
-    pub probe_grace: Option<Duration>,
+    /// Grace when this probe ends it, instead of the pod's.
+    pub startup_grace: Option<Duration>,
+    pub liveness_grace: Option<Duration>,
     pub pre_stop: bool,
     pub post_start: bool,
 }
@@ -80,10 +81,8 @@ impl Plan {
         let inits = spec.init_containers.iter().flatten().map(|c| init(c, restart));
         let mains = spec.containers.iter().map(|c| want(c, Kind::Main, restart));
         let debuggers = spec.ephemeral_containers.iter().flatten().map(ephemeral);
-        let meta = &pod.metadata;
-        let text = |s: &Option<String>| s.clone().unwrap_or_default();
         Self {
-            full_name: format!("{}_{}({})", text(&meta.name), text(&meta.namespace), text(&meta.uid)),
+            full_name: super::container::full_name(pod),
             restart,
             grace: spec.termination_grace_period_seconds.map_or(GRACE_DEFAULT, seconds),
             active_deadline: spec.active_deadline_seconds.map(seconds),
@@ -116,7 +115,7 @@ fn want(c: &Container, kind: Kind, pod_restart: RestartPolicy) -> Want {
     };
     // Init containers that end have no probes; validation refuses them.
     let probes = kind != Kind::Init;
-    let ending_probe = c.startup_probe.as_ref().or(c.liveness_probe.as_ref());
+    let grace_of = |p: &Option<Probe>| p.as_ref().and_then(|p| p.termination_grace_period_seconds).map(seconds);
     Want {
         name: c.name.clone(),
         kind,
@@ -124,7 +123,8 @@ fn want(c: &Container, kind: Kind, pod_restart: RestartPolicy) -> Want {
         restart,
         startup_probe: probes && c.startup_probe.is_some(),
         readiness_probe: probes && c.readiness_probe.is_some(),
-        probe_grace: ending_probe.and_then(|p| p.termination_grace_period_seconds).map(seconds),
+        startup_grace: grace_of(&c.startup_probe),
+        liveness_grace: grace_of(&c.liveness_probe),
         pre_stop: c.lifecycle.as_ref().is_some_and(|l| l.pre_stop.is_some()),
         post_start: c.lifecycle.as_ref().is_some_and(|l| l.post_start.is_some()),
     }
@@ -138,7 +138,8 @@ fn ephemeral(c: &EphemeralContainer) -> Want {
         restart: RestartPolicy::Never,
         startup_probe: false,
         readiness_probe: false,
-        probe_grace: None,
+        startup_grace: None,
+        liveness_grace: None,
         pre_stop: false,
         post_start: false,
     }

@@ -4,6 +4,7 @@
 //! whichever way a state was reached. No arm goes back: a stopping pod stays stopping, whatever arrives, and a second
 //! delete can only shorten the grace.
 
+mod compare;
 mod live;
 mod record;
 mod recover;
@@ -17,6 +18,7 @@ use super::backoff::{Backoff, SETUP_RETRY_FIRST, SETUP_RETRY_MAX, later};
 use super::model::*;
 use super::plan::{Kind, Plan};
 
+pub use compare::{Differences, Unseen};
 pub use recover::{FoundContainer, FoundPod, FoundState};
 
 /// The shortest time between the first signal and the last, even for a forced delete.
@@ -159,5 +161,7 @@ fn tell_pod(warning: bool, reason: &'static str, message: impl Into<String>) -> 
     Order::Tell(Tell { container: None, warning, reason, message: message.into() })
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

@@ -9,23 +9,23 @@ mod prepare;
 mod probing;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corten_api::Object as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
-use tracing::{debug, info};
+use tracing::{debug, warn};
 
 use super::backoff::between;
 use super::container;
 use super::model::*;
 use super::plan::Plan;
 use super::status::status_of;
-use super::step::{FoundPod, FoundState, Machine};
+use super::step::{FoundPod, Machine, Unseen};
 use crate::images::ImageHandle;
 use crate::place::Place;
 use crate::runtime;
@@ -48,8 +48,11 @@ pub enum Msg {
         grace: Option<Duration>,
     },
     Runtime(runtime::Event),
-    /// What the runtime really holds, for a comparison.
-    Found(FoundPod),
+    /// What the runtime really holds, for a comparison; it was asked at that time.
+    Found {
+        found: FoundPod,
+        asked_at: Instant,
+    },
     /// The API's copy may say something else than we do.
     Republish,
     /// A ConfigMap or Secret that the pod refers to may have changed.
@@ -106,7 +109,11 @@ pub struct Worker {
     /// Signals that ask running containers to end, by container.
     stop_signals: BTreeMap<String, u32>,
     probes: probing::Probes,
+    /// When we heard that a sandbox or container is up, by its id. What was taken over is not in it.
+    heard_at: HashMap<String, Instant>,
     refreshing: bool,
+    /// Held by whoever writes below the pod's directory: a refresh must not make anew what is being removed.
+    disk: Arc<tokio::sync::Mutex<()>>,
     next_refresh: tokio::time::Instant,
 }
 
@@ -138,12 +145,18 @@ pub fn start(place: &Arc<Place>, pod: Arc<Pod>, beginning: Beginning, gone: mpsc
         images: BTreeMap::new(),
         stop_signals,
         probes: probing::Probes::default(),
+        heard_at: HashMap::new(),
         refreshing: false,
+        disk: Arc::default(),
         next_refresh: tokio::time::Instant::now() + REFRESH,
     };
     tokio::spawn(async move {
         let uid = worker.pod.uid().to_owned();
-        worker.run().await;
+        tokio::select! {
+            () = worker.run() => {}
+            // The kubelet ends; what runs goes on running.
+            () = gone.closed() => return,
+        }
         // The manager is gone: nobody keeps count any more.
         let _ = gone.send(uid);
     });
@@ -152,6 +165,7 @@ pub fn start(place: &Arc<Place>, pod: Arc<Pod>, beginning: Beginning, gone: mpsc
 
 impl Worker {
     async fn run(mut self) {
+        self.read_last_words().await;
         self.look(Event::Looked);
         if self.pod.is_deleting() {
             self.look(Event::DeleteRequested { grace: deletion_grace(&self.pod, &self.machine.plan) });
@@ -190,13 +204,11 @@ impl Worker {
                 self.look(Event::DeleteRequested { grace });
             }
             Msg::Runtime(event) => self.runtime_event(event).await,
-            Msg::Found(found) => self.compare(found).await,
+            Msg::Found { found, asked_at } => self.compare(found, asked_at).await,
             Msg::Republish => self.publish(),
             Msg::SourcesChanged => self.refresh(),
             Msg::Answer(Answer::Event(event)) => {
-                if let Event::SandboxUp(up) = &event {
-                    debug!(pod = %self.pod.key(), id = up.id, "sandbox is up");
-                }
+                self.note_time(&event);
                 self.look(event);
             }
             Msg::Answer(Answer::Prepared(paths)) => {
@@ -251,34 +263,58 @@ impl Worker {
         }
     }
 
+    fn note_time(&mut self, event: &Event) {
+        let id = match event {
+            Event::SandboxUp(up) => &up.id,
+            Event::Started { id, .. } => id,
+            _ => return,
+        };
+        debug!(pod = %self.pod.key(), id, "is up");
+        self.heard_at.insert(id.clone(), Instant::now());
+    }
+
     /// The safety net: what the runtime holds against what the machine believes.
-    async fn compare(&mut self, found: FoundPod) {
-        let running: Vec<(String, String, u32)> = self
-            .machine
-            .containers
-            .iter()
-            .filter_map(|c| c.running_id().map(|id| (c.want.name.clone(), id.to_owned(), c.restarts)))
-            .collect();
-        for (name, id, attempt) in running {
-            match found.containers.iter().find(|f| f.id == id).map(|f| &f.state) {
-                Some(FoundState::Running { .. }) => {}
-                Some(FoundState::Exited(ended)) => {
-                    let mut ended = ended.clone();
+    async fn compare(&mut self, found: FoundPod, asked_at: Instant) {
+        let knew_before = |id: &str| self.heard_at.get(id).is_none_or(|at| *at < asked_at);
+        let differences = self.machine.compare(&found, knew_before);
+        for Unseen { name, id, attempt, ended } in differences.ended {
+            let ended = match ended {
+                Some(mut ended) => {
                     ended.message = finish::message(&self.place, &self.pod, &name, attempt, ended.exit_code).await;
-                    self.look(Event::Exited { id, ended });
+                    ended
                 }
-                Some(FoundState::Created) | None => {
-                    info!(pod = %self.pod.key(), container = name, "the runtime has lost a container that ran");
-                    let ended = finish::lost(&id);
-                    self.look(Event::Exited { id, ended });
+                None => {
+                    warn!(pod = %self.pod.key(), container = name, "the runtime has lost a container that ran");
+                    finish::lost(&id)
                 }
-            }
+            };
+            self.look(Event::Exited { id, ended });
         }
-        if let Some(up) = self.machine.sandbox.done()
-            && found.sandbox.as_ref().is_none_or(|s| s.id != up.id)
-        {
-            let id = up.id.clone();
+        for id in differences.strays {
+            warn!(pod = %self.pod.key(), container = id, "a container runs that should not; killing it");
+            self.signal(id, container::SIGKILL);
+        }
+        if let Some(id) = differences.lost_sandbox {
             self.look(Event::SandboxExited { id });
+        }
+        let machine = &self.machine;
+        let is_up = |id: &String| {
+            machine.sandbox.done().is_some_and(|up| up.id == *id)
+                || machine.containers.iter().any(|c| c.running_id() == Some(id))
+        };
+        self.heard_at.retain(|id, _| is_up(id));
+    }
+
+    /// Of containers that ended while no kubelet ran, only the files know the termination message.
+    async fn read_last_words(&mut self) {
+        for c in &mut self.machine.containers {
+            if let Now::Exited { ended, .. } = &mut c.now
+                && ended.message.is_empty()
+                && !ended.id.is_empty()
+            {
+                ended.message =
+                    finish::message(&self.place, &self.pod, &c.want.name, c.restarts, ended.exit_code).await;
+            }
         }
     }
 

@@ -68,7 +68,18 @@ fn port(port: &IntOrString, container: &Container) -> Option<u16> {
     }
 }
 
-/// Makes the probe once. The error is for the user: `Readiness probe failed: <error>`.
+/// Why a probe did not succeed. The texts are for the user.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotHealthy {
+    /// The container said no, or nothing.
+    #[error("probe failed: {0}")]
+    Failed(String),
+    /// The probe could not be made: this says nothing about the container, and must not end it.
+    #[error("probe errored and resulted in unknown state: {0}")]
+    Unknown(String),
+}
+
+/// Makes the probe once.
 pub async fn probe(
     probe: &Probe,
     timeout: Duration,
@@ -76,37 +87,40 @@ pub async fn probe(
     id: &str,
     ip: Option<IpAddr>,
     runtime: &Arc<dyn Runtime>,
-) -> Result<(), String> {
+) -> Result<(), NotHealthy> {
+    let unknown = |why: &str| NotHealthy::Unknown(why.to_owned());
     if let Some(exec) = &probe.exec {
         let command = exec.command.clone().unwrap_or_default();
         return exec_probe(runtime.as_ref(), id, &command, timeout).await;
     }
-    let ip = ip.ok_or("the pod has no address yet")?;
-    if let Some(get) = &probe.http_get {
-        let target = Target::http(get, container, ip).ok_or("the probe's port is not a port of the container")?;
-        return http_get(&target, timeout).await.map(drop);
-    }
-    if let Some(tcp) = &probe.tcp_socket {
-        let port = port(&tcp.port, container).ok_or("the probe's port is not a port of the container")?;
+    let ip = ip.ok_or_else(|| unknown("the pod has no address yet"))?;
+    let no_port = || unknown("the probe's port is not a port of the container");
+    let answer = if let Some(get) = &probe.http_get {
+        let target = Target::http(get, container, ip).ok_or_else(no_port)?;
+        http_get(&target, timeout).await.map(drop)
+    } else if let Some(tcp) = &probe.tcp_socket {
+        let port = port(&tcp.port, container).ok_or_else(no_port)?;
         let host = tcp.host.clone().filter(|h| !h.is_empty()).unwrap_or_else(|| ip.to_string());
-        return connect(&host, port, timeout).await.map(drop);
-    }
-    if let Some(grpc) = &probe.grpc {
-        let port = u16::try_from(grpc.port).map_err(|_| "the probe's port is out of range")?;
-        return grpc_health(ip, port, grpc.service.as_deref().unwrap_or_default(), timeout).await;
-    }
-    Err("the probe names nothing to do".into())
+        connect(&host, port, timeout).await.map(drop)
+    } else if let Some(grpc) = &probe.grpc {
+        let port = u16::try_from(grpc.port).map_err(|_| no_port())?;
+        grpc_health(ip, port, grpc.service.as_deref().unwrap_or_default(), timeout).await
+    } else {
+        return Err(unknown("the probe names nothing to do"));
+    };
+    answer.map_err(NotHealthy::Failed)
 }
 
-async fn exec_probe(runtime: &dyn Runtime, id: &str, command: &[String], timeout: Duration) -> Result<(), String> {
+async fn exec_probe(runtime: &dyn Runtime, id: &str, command: &[String], timeout: Duration) -> Result<(), NotHealthy> {
     match runtime.exec_sync(id, command, timeout).await {
         Ok(done) if done.exit_code == 0 => Ok(()),
-        Ok(done) => Err(shown(&done.output)),
-        Err(err @ RuntimeError::Timeout { .. }) => {
-            Err(format!("command timed out: {:?} timed out after {}s", command.join(" "), timeout.as_secs()))
-                .inspect_err(|_| drop(err))
-        }
-        Err(err) => Err(err.to_string()),
+        Ok(done) => Err(NotHealthy::Failed(shown(&done.output))),
+        Err(RuntimeError::Timeout { .. }) => Err(NotHealthy::Failed(format!(
+            "command timed out: {:?} timed out after {}s",
+            command.join(" "),
+            timeout.as_secs()
+        ))),
+        Err(err) => Err(NotHealthy::Unknown(err.to_string())),
     }
 }
 

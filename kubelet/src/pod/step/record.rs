@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::super::backoff::{between, go_duration, later};
+use super::super::backoff::{CrashBackoff, between, go_duration, later};
 use super::super::model::*;
 use super::super::plan::{Kind, Plan};
 use super::{GRACE_MIN, Machine, tell, tell_pod};
@@ -14,7 +14,7 @@ impl Machine {
     pub(super) fn record(&mut self, event: Event, now: Timestamp, orders: &mut Vec<Order>) {
         match event {
             Event::Looked => {}
-            Event::Planned(plan) => self.replan(*plan),
+            Event::Planned(plan) => self.replan(*plan, now),
             Event::Prepared => {
                 self.prepared = Setup::Done(());
                 self.setup.reset();
@@ -94,18 +94,12 @@ impl Machine {
     }
 
     /// The spec changed where the API lets it: images, the deadline, ephemeral containers.
-    fn replan(&mut self, plan: Plan) {
+    fn replan(&mut self, plan: Plan, now: Timestamp) {
         for want in &plan.containers {
             match self.containers.iter_mut().find(|c| c.want.name == want.name) {
                 Some(c) => {
                     if c.want.image != want.image {
-                        // A wrong image was put right: no reason to wait any longer.
-                        c.pull.reset();
-                        if let Now::Idle { retry_at } = &mut c.now {
-                            *retry_at = None;
-                        } else if c.now == Now::ImageReady {
-                            c.now = Now::Idle { retry_at: None };
-                        }
+                        change_image(c, now);
                     }
                     c.want = want.clone();
                 }
@@ -133,13 +127,23 @@ impl Machine {
     }
 
     fn image_ready(&mut self, name: &str, image: String, image_id: String, message: String, orders: &mut Vec<Order>) {
-        let Some(c) = self.container_mut(name).filter(|c| c.now == Now::Pulling) else { return };
+        let Some(c) = self.pulling(name) else { return };
         c.now = Now::ImageReady;
         c.pull.reset();
         c.pull_failed_at = None;
         c.image_name = image;
         c.image_id = image_id;
         orders.push(tell(name, false, "Pulled", message));
+    }
+
+    /// The container whose pull was answered. The answer about an image that is not wanted any more counts for nothing.
+    fn pulling(&mut self, name: &str) -> Option<&mut Ctr> {
+        let c = self.container_mut(name).filter(|c| c.now == Now::Pulling)?;
+        if std::mem::take(&mut c.pull_is_stale) {
+            c.now = Now::Idle { retry_at: None };
+            return None;
+        }
+        Some(c)
     }
 
     fn image_failed(
@@ -150,7 +154,7 @@ impl Machine {
         now: Timestamp,
         orders: &mut Vec<Order>,
     ) {
-        let Some(c) = self.container_mut(name).filter(|c| c.now == Now::Pulling) else { return };
+        let Some(c) = self.pulling(name) else { return };
         let wait = c.pull.fail();
         c.now = Now::Idle { retry_at: Some(later(now, wait)) };
         c.pull_failed_at = Some(now);
@@ -274,7 +278,7 @@ impl Machine {
         self.containers.iter().position(|c| c.want.name == name && c.running_id() == Some(id))
     }
 
-    fn exited(&mut self, id: &str, ended: Ended, now: Timestamp, orders: &mut Vec<Order>) {
+    fn exited(&mut self, id: &str, mut ended: Ended, now: Timestamp, orders: &mut Vec<Order>) {
         let full_name = self.plan.full_name.clone();
         let live = self.stage == Stage::Live;
         let Some(c) = self.containers.iter_mut().find(|c| match &c.now {
@@ -283,6 +287,10 @@ impl Machine {
         }) else {
             return;
         };
+        // Who saw the end may not know of the beginning: one from before a restart of the kubelet.
+        if let Now::Running { started_at, .. } = &c.now {
+            ended.started_at = Some(*started_at);
+        }
         let ran = match (ended.started_at, ended.finished_at) {
             (Some(start), Some(end)) => between(start, end),
             _ => std::time::Duration::ZERO,
@@ -302,7 +310,7 @@ impl Machine {
                 let what = format!("restarting failed container={} pod={full_name}", c.want.name);
                 c.why = Some(Why::new("CrashLoopBackOff", format!("back-off {} {what}", go_duration(wait))));
             }
-            later(ended.finished_at.unwrap_or(now).max(now), wait)
+            later(now, wait)
         });
         c.now = Now::Exited { ended, restart_at };
     }
@@ -327,12 +335,32 @@ impl Machine {
             (ProbeKind::Readiness, healthy) => c.ready = healthy && c.started,
             (ProbeKind::Liveness, true) => {}
             (ProbeKind::Startup | ProbeKind::Liveness, false) if c.ending.is_none() && self.stage == Stage::Live => {
-                let which = if probe == ProbeKind::Startup { "startup" } else { "liveness" };
+                let (which, own_grace) = match probe {
+                    ProbeKind::Startup => ("startup", c.want.startup_grace),
+                    ProbeKind::Liveness | ProbeKind::Readiness => ("liveness", c.want.liveness_grace),
+                };
                 let message = format!("Container {name} failed {which} probe, will be restarted");
-                let grace = c.want.probe_grace.unwrap_or(pod_grace);
+                let grace = own_grace.unwrap_or(pod_grace);
                 self.end(index, later(now, grace), message, orders);
             }
             (ProbeKind::Startup | ProbeKind::Liveness, false) => {}
         }
+    }
+}
+
+/// A wrong image may have been put right: no reason to wait any longer, and what is under way is for the old one.
+fn change_image(c: &mut Ctr, now: Timestamp) {
+    c.pull.reset();
+    c.crash = CrashBackoff::new();
+    match &mut c.now {
+        Now::Idle { retry_at } => *retry_at = None,
+        Now::ImageReady => c.now = Now::Idle { retry_at: None },
+        Now::Pulling => c.pull_is_stale = true,
+        Now::Exited { restart_at: Some(at), .. } => {
+            *at = now;
+            c.why = None;
+        }
+        // One that runs is ended and replaced, see `end_what_changed`.
+        Now::Starting { .. } | Now::Running { .. } | Now::Exited { restart_at: None, .. } => {}
     }
 }

@@ -21,7 +21,8 @@ fn want(name: &str, kind: Kind, restart: RestartPolicy) -> Want {
         restart,
         startup_probe: false,
         readiness_probe: false,
-        probe_grace: None,
+        startup_grace: None,
+        liveness_grace: None,
         pre_stop: false,
         post_start: false,
     }

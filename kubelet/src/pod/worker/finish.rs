@@ -113,8 +113,10 @@ fn last_lines(log: &str) -> String {
 impl Worker {
     /// Takes down what a pod that is over need not hold: its sandbox's process, its network, its volumes.
     pub(super) fn quiet(&mut self) {
-        let (place, pod) = (Arc::clone(&self.place), Arc::clone(&self.pod));
+        let (place, pod, disk) = (Arc::clone(&self.place), Arc::clone(&self.pod), Arc::clone(&self.disk));
         self.spawn(async move {
+            // A refresh that is under way would make anew what is removed here; no other begins.
+            let _turn = disk.lock().await;
             until_done(&pod, || stop_everything(&place, &pod)).await;
             Answer::Event(Event::Quieted)
         });

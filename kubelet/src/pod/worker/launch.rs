@@ -24,6 +24,9 @@ use crate::volumes::{self, Paths};
 
 /// A hook that hangs must not hold its container up for ever.
 const POST_START_MAX: Duration = Duration::from_secs(600);
+/// Tries to send a signal, each after a wait that doubles from here to there.
+const SIGNAL_RETRY_FIRST: Duration = Duration::from_millis(100);
+const SIGNAL_RETRY_MAX: Duration = Duration::from_secs(5);
 const CONFIG_ERROR: &str = "CreateContainerConfigError";
 const CREATE_ERROR: &str = "CreateContainerError";
 
@@ -82,11 +85,15 @@ impl Worker {
     }
 
     pub(super) fn signal(&self, id: String, signal: u32) {
-        let place = Arc::clone(&self.place);
+        let (place, tx) = (Arc::clone(&self.place), self.tx.clone());
         tokio::spawn(async move {
-            // The exit comes as an event; a signal that failed is sent again at the deadline, as a kill.
-            if let Err(err) = place.runtime.signal(&id, signal).await {
-                warn!(container = id, signal, err = chain(&err), "could not signal");
+            let mut wait = SIGNAL_RETRY_FIRST;
+            // Until it arrives, or the pod needs no worker any more: nobody else would send it again. The exit comes as an
+            // event, and a signal to what has ended is a success.
+            while let Err(err) = place.runtime.signal(&id, signal).await {
+                warn!(container = id, signal, err = chain(&err), "could not signal; trying again");
+                tokio::select! { () = tokio::time::sleep(wait) => {}, () = tx.closed() => return }
+                wait = (wait * 2).min(SIGNAL_RETRY_MAX);
             }
         });
     }

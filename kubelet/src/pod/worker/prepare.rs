@@ -6,6 +6,7 @@ use std::sync::Arc;
 use corten_api::pod::Qos;
 use corten_api::{Key, Object as _};
 use k8s_openapi::api::core::v1::Pod;
+use tracing::warn;
 
 use super::{Answer, REFRESH, Worker};
 use crate::cgroup;
@@ -14,6 +15,7 @@ use crate::files;
 use crate::images::{Ensured, ImageError, ImageRequest, PullPolicy};
 use crate::network::PodRef;
 use crate::place::Place;
+use crate::pod::backoff::go_duration;
 use crate::pod::container;
 use crate::pod::model::{Event, SandboxUp};
 use crate::pull_secrets;
@@ -43,6 +45,7 @@ impl Worker {
         if self.refreshing || !live || self.machine.prepared.done().is_none() || !has_live_volumes(&self.pod) {
             return;
         }
+        let Ok(turn) = Arc::clone(&self.disk).try_lock_owned() else { return };
         self.refreshing = true;
         let (place, pod) = (Arc::clone(&self.place), Arc::clone(&self.pod));
         let addresses = self.addresses();
@@ -53,7 +56,12 @@ impl Worker {
             }
             let dir = place.pod_dir(pod.uid());
             let looked = tokio::task::spawn_blocking(move || volumes::limits::exceeded(&pod, &dir)).await;
-            Answer::Refreshed { too_much: looked.unwrap_or_default() }
+            drop(turn);
+            let too_much = looked.unwrap_or_else(|err| {
+                warn!(%err, "could not look whether a volume has outgrown its limit");
+                None
+            });
+            Answer::Refreshed { too_much }
         });
     }
 
@@ -141,13 +149,10 @@ fn present_message(image: &str) -> String {
 
 fn pulled_message(image: &str, ensured: &Ensured, waited: std::time::Duration) -> String {
     let Some(took) = ensured.pulled_in else { return present_message(image) };
-    let secs = |d: std::time::Duration| {
-        if d.as_secs() > 0 { format!("{:.3}s", d.as_secs_f64()) } else { format!("{}ms", d.as_millis()) }
-    };
     format!(
         "Successfully pulled image \"{image}\" in {} ({} including waiting). Image size: {} bytes.",
-        secs(took),
-        secs(waited),
+        go_duration(took),
+        go_duration(waited),
         ensured.handle.size_bytes
     )
 }

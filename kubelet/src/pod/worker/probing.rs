@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use corten_api::Object as _;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Probe};
 use tokio::task::AbortHandle;
 
 use super::{Answer, Msg, Worker};
+use crate::pod::backoff::between;
 use crate::pod::container;
-use crate::pod::model::{Event, ProbeKind, Stage};
-use crate::probes::run;
+use crate::pod::model::{Event, Now, ProbeKind, Stage};
+use crate::probes::run::{self, NotHealthy};
 use crate::probes::threshold::{Row, Timing};
 
 /// Tasks by container and kind; each knows which instance of the container it probes.
@@ -47,12 +49,14 @@ impl Worker {
     pub(super) fn watch_probes(&mut self) {
         let mut wanted: HashMap<(String, ProbeKind), String> = HashMap::new();
         for c in &self.machine.containers {
-            let Some(id) = c.running_id().filter(|_| c.hooked && c.ending.is_none()) else { continue };
-            let kinds: &[ProbeKind] = match (c.started, self.machine.stage) {
-                (false, Stage::Live) => &[ProbeKind::Startup],
-                (true, Stage::Live) => &[ProbeKind::Liveness, ProbeKind::Readiness],
-                (_, Stage::Stopping { .. }) => &[ProbeKind::Readiness],
-                _ => &[],
+            let Some(id) = c.running_id().filter(|_| c.hooked) else { continue };
+            // What is ending is asked whether it is still ready for as long as it runs, and nothing else.
+            let lives = self.machine.stage == Stage::Live && c.ending.is_none();
+            let kinds: &[ProbeKind] = match (c.started, lives) {
+                (false, true) => &[ProbeKind::Startup],
+                (true, true) => &[ProbeKind::Liveness, ProbeKind::Readiness],
+                (true, false) => &[ProbeKind::Readiness],
+                (false, false) => &[],
             };
             wanted.extend(kinds.iter().map(|kind| ((c.want.name.clone(), *kind), id.to_owned())));
         }
@@ -65,21 +69,28 @@ impl Worker {
         });
         for (key, id) in wanted {
             if !self.probes.tasks.contains_key(&key)
-                && let Some(task) = self.start_probe(&key.0, key.1, id.clone())
+                && let Some(task) = self.start_probe(&key.0, key.1, &id)
             {
                 self.probes.tasks.insert(key, (id, task));
             }
         }
     }
 
-    fn start_probe(&self, name: &str, kind: ProbeKind, id: String) -> Option<AbortHandle> {
+    fn start_probe(&self, name: &str, kind: ProbeKind, id: &str) -> Option<AbortHandle> {
+        let runs_since = match self.machine.container(name).map(|c| &c.now) {
+            Some(Now::Running { started_at, .. }) => *started_at,
+            _ => return None,
+        };
         let container = container::find(&self.pod, name)?;
         let probe = kind.of(&container)?.clone();
         let ip = self.addresses().first().copied();
         let (place, pod, tx, name) = (Arc::clone(&self.place), Arc::clone(&self.pod), self.tx.clone(), name.to_owned());
         let timing = Timing::of(&probe);
+        let id = id.to_owned();
+        // The delay counts from the container's start, whenever this kubelet or the startup probe was done.
+        let delay = timing.initial_delay.saturating_sub(between(runs_since, Timestamp::now()));
         let task = tokio::spawn(async move {
-            tokio::time::sleep(timing.initial_delay).await;
+            tokio::time::sleep(delay).await;
             let mut beat = tokio::time::interval(timing.period);
             beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             let mut row = Row::default();
@@ -87,13 +98,15 @@ impl Worker {
             loop {
                 beat.tick().await;
                 let result = run::probe(&probe, timing.timeout, &container, &id, ip, &place.runtime).await;
-                let healthy = result.is_ok();
-                if let Err(why) = result {
+                if let Err(why) = &result {
                     let mut about = pod.reference();
                     about.field_path = Some(container::field_path(&pod, &name));
-                    let message = format!("{} probe failed: {why}", kind.word());
-                    place.cluster.event(&about, true, "Unhealthy", &message);
+                    place.cluster.event(&about, true, "Unhealthy", &format!("{} {why}", kind.word()));
                 }
+                if let Err(NotHealthy::Unknown(_)) = result {
+                    continue;
+                }
+                let healthy = result.is_ok();
                 let verdict = row.add(healthy, &timing);
                 if verdict.is_none() || verdict == told {
                     continue;

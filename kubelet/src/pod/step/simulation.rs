@@ -1,0 +1,535 @@
+//! Any order of things: random runtimes, failures, API changes and kubelet restarts, after which every pod must settle.
+//!
+//! Nothing here waits: time is a number. A seed that fails is printed and fails again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::*;
+use crate::pod::plan::{RestartPolicy, Want};
+use crate::pod::status::status_of;
+
+const SEEDS: u64 = 3000;
+/// Things that happen to one pod before the world calms down.
+const TROUBLES: u32 = 80;
+/// In a calm world a pod has settled after so many things.
+const CALM_MAX: u32 = 600;
+
+/// The runtime is asked for everything now and then, whatever else goes on.
+const COMPARE_EVERY: u32 = 20;
+
+/// Xorshift: the same numbers for the same seed, everywhere.
+struct Dice(u64);
+
+impl Dice {
+    fn of(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from((self.0 >> 33) % n as u64).unwrap()
+    }
+    fn percent(&mut self, n: usize) -> bool {
+        self.below(100) < n
+    }
+}
+
+/// A container in the runtime.
+#[derive(Clone, Debug)]
+struct Made {
+    name: String,
+    attempt: u32,
+    image: String,
+    state: FoundState,
+}
+
+/// What is under way outside of the machine.
+#[derive(Clone, Debug)]
+enum Job {
+    Order(Order, String),
+    Run { name: String, id: String },
+    PostStart { name: String, id: String },
+}
+
+/// What waits in the worker's queue.
+#[derive(Clone, Debug)]
+enum Mail {
+    Event(Event),
+    Found(FoundPod, u64),
+}
+
+struct World {
+    dice: Dice,
+    machine: Machine,
+    plan: Plan,
+    pod: Pod,
+    deleted: bool,
+    finalized: bool,
+    faults: bool,
+    now: Timestamp,
+    /// Counts what happens: our monotonic clock.
+    tick: u64,
+    heard_at: HashMap<String, u64>,
+    sandboxes: BTreeMap<u32, bool>,
+    containers: BTreeMap<String, Made>,
+    jobs: Vec<Job>,
+    mail: Vec<Mail>,
+    history: Vec<String>,
+}
+
+fn rank(stage: Stage) -> u8 {
+    match stage {
+        Stage::Live => 0,
+        Stage::Stopping { .. } => 1,
+        Stage::Quiet => 2,
+        Stage::Stopped => 3,
+        Stage::Clearing => 4,
+        Stage::Gone => 5,
+    }
+}
+
+fn random_plan(dice: &mut Dice) -> Plan {
+    let restart = [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never][dice.below(3)];
+    let mut containers = Vec::new();
+    let mut add = |dice: &mut Dice, name: &str, kind: Kind, restart: RestartPolicy| {
+        containers.push(Want {
+            name: name.into(),
+            kind,
+            image: "img".into(),
+            restart,
+            startup_probe: false,
+            readiness_probe: dice.percent(20),
+            startup_grace: None,
+            liveness_grace: None,
+            pre_stop: kind != Kind::Init && dice.percent(30),
+            post_start: kind != Kind::Init && dice.percent(30),
+        });
+    };
+    if dice.percent(40) {
+        let of_init = if restart == RestartPolicy::Never { restart } else { RestartPolicy::OnFailure };
+        add(dice, "i", Kind::Init, of_init);
+    }
+    if dice.percent(30) {
+        add(dice, "side", Kind::Sidecar, RestartPolicy::Always);
+    }
+    add(dice, "a", Kind::Main, restart);
+    if dice.percent(50) {
+        add(dice, "b", Kind::Main, restart);
+    }
+    Plan {
+        full_name: "web_default(u)".into(),
+        restart,
+        grace: Duration::from_secs(10),
+        active_deadline: None,
+        containers,
+    }
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut dice = Dice::of(seed);
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let plan = random_plan(&mut dice);
+        Self {
+            machine: Machine::new(plan.clone(), now),
+            plan,
+            dice,
+            pod: Pod::default(),
+            deleted: false,
+            finalized: false,
+            faults: true,
+            now,
+            tick: 0,
+            heard_at: HashMap::new(),
+            sandboxes: BTreeMap::new(),
+            containers: BTreeMap::new(),
+            jobs: Vec::new(),
+            mail: Vec::new(),
+            history: Vec::new(),
+        }
+    }
+
+    fn fails(&mut self, percent: usize) -> bool {
+        self.faults && self.dice.percent(percent)
+    }
+
+    fn feed(&mut self, event: Event) {
+        self.tick += 1;
+        self.history.push(format!("{event:?}"));
+        match &event {
+            Event::SandboxUp(up) => drop(self.heard_at.insert(up.id.clone(), self.tick)),
+            Event::Started { id, .. } => drop(self.heard_at.insert(id.clone(), self.tick)),
+            _ => {}
+        }
+        let before = rank(self.machine.stage);
+        let orders = self.machine.on(event, self.now);
+        assert!(rank(self.machine.stage) >= before, "a pod never goes back");
+        for order in orders {
+            match order {
+                Order::Tell(_) => {}
+                Order::Finalize => self.finalized = true,
+                order => {
+                    self.history.push(format!("  -> {order:?}"));
+                    let image = match &order {
+                        Order::Start { container, .. } | Order::EnsureImage { container } => {
+                            self.machine.container(container).unwrap().want.image.clone()
+                        }
+                        _ => String::new(),
+                    };
+                    self.jobs.push(Job::Order(order, image));
+                }
+            }
+        }
+        if !self.faults || self.dice.percent(70) {
+            self.pod.status = Some(status_of(&self.machine, &self.pod, &[], self.now));
+        }
+    }
+
+    fn say(&mut self, event: Event) {
+        self.mail.push(Mail::Event(event));
+    }
+
+    fn sandbox_of(attempt: u32) -> SandboxUp {
+        SandboxUp { id: format!("s{attempt}"), addresses: vec![], netns: None }
+    }
+
+    fn found(&self) -> FoundPod {
+        let newest = self.sandboxes.iter().next_back();
+        let container = |(id, c): (&String, &Made)| FoundContainer {
+            id: id.clone(),
+            name: c.name.clone(),
+            attempt: c.attempt,
+            image: c.image.clone(),
+            image_id: String::new(),
+            stop_signal: 15,
+            state: c.state.clone(),
+        };
+        FoundPod {
+            sandbox: newest.filter(|(_, up)| **up).map(|(attempt, _)| Self::sandbox_of(*attempt)),
+            sandboxes: newest.map_or(0, |(attempt, _)| attempt + 1),
+            containers: self.containers.iter().map(container).collect(),
+        }
+    }
+
+    /// The process ends; now and then nobody hears of it.
+    fn exit(&mut self, id: &str, code: i32) {
+        let Some(made) = self.containers.get_mut(id) else { return };
+        let FoundState::Running { since } = made.state else { return };
+        let ended = Ended {
+            id: id.into(),
+            exit_code: code,
+            reason: "Error".into(),
+            message: String::new(),
+            started_at: Some(since),
+            finished_at: Some(self.now),
+        };
+        made.state = FoundState::Exited(ended.clone());
+        if !self.fails(10) {
+            self.say(Event::Exited { id: id.into(), ended });
+        }
+    }
+
+    fn running(&self) -> Vec<String> {
+        let up = self.containers.iter().filter(|(_, c)| matches!(c.state, FoundState::Running { .. }));
+        up.map(|(id, _)| id.clone()).collect()
+    }
+
+    fn do_job(&mut self, at: usize) {
+        let job = self.jobs.remove(at);
+        self.history.push(format!("  done: {job:?}"));
+        match job {
+            Job::Order(order, image) => self.do_order(order, image),
+            Job::Run { name, id } => {
+                let failed = self.fails(15);
+                // A failure can also be that only the answer was lost.
+                if !failed || self.dice.percent(30) {
+                    let now = self.now;
+                    self.containers.get_mut(&id).unwrap().state = FoundState::Running { since: now };
+                }
+                if failed {
+                    self.say(Event::StartFailed { container: name, id, message: "no".into() });
+                    return;
+                }
+                self.say(Event::Started { container: name.clone(), id: id.clone(), at: self.now });
+                self.jobs.push(Job::PostStart { name, id });
+            }
+            Job::PostStart { name, id } => {
+                if self.plan.containers.iter().any(|w| w.name == name && w.post_start) {
+                    let failure = self.fails(20).then(|| "no".to_owned());
+                    self.say(Event::PostStart { container: name, id, failure });
+                }
+            }
+        }
+    }
+
+    fn do_order(&mut self, order: Order, image: String) {
+        match order {
+            Order::Prepare => {
+                let event = if self.fails(20) { Event::PrepareFailed } else { Event::Prepared };
+                self.say(event);
+            }
+            Order::MakeSandbox { attempt } => {
+                if self.fails(20) {
+                    return self.say(Event::SandboxFailed { message: "no".into() });
+                }
+                self.sandboxes.insert(attempt, true);
+                self.say(Event::SandboxUp(Self::sandbox_of(attempt)));
+            }
+            Order::EnsureImage { container } => {
+                let event = if self.fails(20) {
+                    Event::ImageFailed { container, reason: "ErrImagePull", message: "no".into() }
+                } else {
+                    Event::ImageReady { container, image, image_id: String::new(), message: String::new() }
+                };
+                self.say(event);
+            }
+            Order::Start { container, attempt } => self.create(container, attempt, image),
+            Order::PreStop { container, id, .. } => {
+                let failure = self.fails(20).then(|| "no".to_owned());
+                self.say(Event::PreStopDone { container, id, failure });
+            }
+            Order::Terminate { id, .. } => {
+                if self.dice.percent(60) {
+                    self.exit(&id, 143);
+                }
+            }
+            Order::Kill { id } => self.exit(&id, 137),
+            Order::Quiet => {
+                self.running().iter().for_each(|id| self.exit(id, 137));
+                self.sandboxes.values_mut().for_each(|up| *up = false);
+                self.say(Event::Quieted);
+            }
+            Order::Clear => {
+                self.running().iter().for_each(|id| self.exit(id, 137));
+                self.containers.clear();
+                self.sandboxes.clear();
+                self.say(Event::Cleared);
+            }
+            Order::Finalize | Order::Tell(_) => {}
+        }
+    }
+
+    fn create(&mut self, container: String, attempt: u32, image: String) {
+        let id = format!("{container}#{attempt}");
+        let up = self.sandboxes.values().next_back() == Some(&true);
+        let runs = self.containers.get(&id).is_some_and(|c| matches!(c.state, FoundState::Running { .. }));
+        if !up || runs || self.fails(15) {
+            return self.say(Event::CreateFailed { container, reason: "CreateContainerError", message: "no".into() });
+        }
+        let made = Made { name: container.clone(), attempt, image, state: FoundState::Created };
+        self.containers.insert(id.clone(), made);
+        self.say(Event::Created { container: container.clone(), id: id.clone() });
+        self.jobs.push(Job::Run { name: container, id });
+    }
+
+    fn deliver(&mut self) {
+        if self.mail.is_empty() {
+            return;
+        }
+        match self.mail.remove(0) {
+            Mail::Event(event) => self.feed(event),
+            Mail::Found(found, asked_at) => {
+                let heard = self.heard_at.clone();
+                let differences = self.machine.compare(&found, |id| heard.get(id).is_none_or(|at| *at < asked_at));
+                for unseen in differences.ended {
+                    let id = unseen.id;
+                    // A calm world never takes a running container for a dead one.
+                    let runs = self.containers.get(&id).is_some_and(|c| matches!(c.state, FoundState::Running { .. }));
+                    assert!(!runs, "{id} runs, and was taken for ended");
+                    let ended = unseen.ended.unwrap_or_else(|| Ended {
+                        id: id.clone(),
+                        exit_code: 137,
+                        reason: "ContainerStatusUnknown".into(),
+                        message: String::new(),
+                        started_at: None,
+                        finished_at: Some(self.now),
+                    });
+                    self.feed(Event::Exited { id, ended });
+                }
+                for id in differences.strays {
+                    self.jobs.push(Job::Order(Order::Kill { id }, String::new()));
+                }
+                if let Some(id) = differences.lost_sandbox {
+                    self.feed(Event::SandboxExited { id });
+                }
+            }
+        }
+    }
+
+    fn ask_runtime(&mut self) {
+        self.tick += 1;
+        self.mail.push(Mail::Found(self.found(), self.tick));
+    }
+
+    /// The kubelet is killed: what was under way has happened or not, and nobody heard of it.
+    fn restart_kubelet(&mut self) {
+        while let Some(job) = self.jobs.pop() {
+            if self.dice.percent(50) {
+                self.jobs.push(job);
+                self.do_job(self.jobs.len() - 1);
+            }
+        }
+        self.mail.clear();
+        self.heard_at.clear();
+        self.history.push("the kubelet restarts".into());
+        self.machine = Machine::recover(self.plan.clone(), &self.found(), self.pod.status.as_ref(), self.now);
+        self.feed(Event::Looked);
+        if self.deleted {
+            self.feed(Event::DeleteRequested { grace: self.plan.grace });
+        }
+    }
+
+    fn pass_time(&mut self, secs: u64) {
+        let until = later(self.now, Duration::from_secs(secs));
+        match self.machine.wake_at(self.now).filter(|at| *at <= until) {
+            Some(at) => {
+                self.now = at;
+                self.feed(Event::Looked);
+            }
+            None => self.now = until,
+        }
+    }
+
+    fn trouble(&mut self) {
+        match self.dice.below(100) {
+            0..30 => self.deliver(),
+            30..62 if !self.jobs.is_empty() => {
+                let at = self.dice.below(self.jobs.len());
+                self.do_job(at);
+            }
+            62..70 => {
+                let (running, code) = (self.running(), [0, 1, 137][self.dice.below(3)]);
+                if !running.is_empty() {
+                    let id = running[self.dice.below(running.len())].clone();
+                    self.exit(&id, code);
+                }
+            }
+            70..73 => {
+                if let Some((attempt, up)) = self.sandboxes.iter_mut().next_back().filter(|(_, up)| **up) {
+                    *up = false;
+                    let id = format!("s{attempt}");
+                    if !self.fails(20) {
+                        self.say(Event::SandboxExited { id });
+                    }
+                }
+            }
+            73..85 => {
+                let secs = 1 + self.dice.below(40) as u64;
+                self.pass_time(secs);
+            }
+            85..90 => self.ask_runtime(),
+            90..93 => self.restart_kubelet(),
+            93..96 => {
+                let image = ["img", "img2", "img3"][self.dice.below(3)];
+                self.plan.containers.iter_mut().for_each(|w| w.image = image.into());
+                self.feed(Event::Planned(Box::new(self.plan.clone())));
+            }
+            96..98 => self.probe(),
+            98 if self.dice.percent(40) => {
+                self.deleted = true;
+                self.feed(Event::DeleteRequested { grace: self.plan.grace });
+            }
+            _ => {}
+        }
+    }
+
+    fn probe(&mut self) {
+        let running: Vec<(String, String)> = self
+            .machine
+            .containers
+            .iter()
+            .filter_map(|c| Some((c.want.name.clone(), c.running_id()?.to_owned())))
+            .collect();
+        if let Some((container, id)) = running.first().cloned() {
+            let probe = [ProbeKind::Liveness, ProbeKind::Readiness][self.dice.below(2)];
+            let healthy = self.dice.percent(50);
+            self.feed(Event::Probe { container, id, probe, healthy });
+        }
+    }
+
+    /// Nothing fails any more: everything that is under way comes to its end.
+    fn calm_down(&mut self) {
+        self.faults = false;
+        for round in 1..CALM_MAX {
+            if round % COMPARE_EVERY == 0 {
+                self.ask_runtime();
+            }
+            let init = |id: &String| self.containers[id].name == "i";
+            if let Some(id) = self.running().into_iter().find(init) {
+                self.exit(&id, 0);
+            } else if !self.mail.is_empty() {
+                self.deliver();
+            } else if !self.jobs.is_empty() {
+                self.do_job(0);
+            } else if self.machine.wake_at(self.now).is_some() {
+                self.pass_time(3600);
+            } else {
+                let before = self.history.len();
+                self.pass_time(60);
+                self.ask_runtime();
+                self.deliver();
+                if self.jobs.is_empty() && self.history.len() == before {
+                    return;
+                }
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    fn check(&self) {
+        let running = self.running();
+        if self.deleted {
+            assert_eq!(self.machine.stage, Stage::Gone);
+            assert!(self.finalized && running.is_empty() && self.sandboxes.is_empty());
+            return;
+        }
+        if self.machine.stage == Stage::Stopped {
+            assert!(running.is_empty(), "over, and yet there runs {running:?}");
+            return;
+        }
+        assert_eq!(self.machine.stage, Stage::Live);
+        let mut wanted = Vec::new();
+        for c in &self.machine.containers {
+            match (&c.now, c.want.kind) {
+                (Now::Running { id, .. }, Kind::Main | Kind::Sidecar) => {
+                    assert_eq!(self.containers[id].image, c.want.image, "{id} is made from the wanted image");
+                    wanted.push(id.clone());
+                }
+                (Now::Exited { ended, .. }, Kind::Init) => assert_eq!(ended.exit_code, 0),
+                (Now::Exited { ended, .. }, Kind::Main) => assert!(!c.want.restart.restarts(ended.exit_code)),
+                // It was done before the last kubelet began; nothing keeps what is not needed any more.
+                (Now::Idle { .. }, Kind::Init) if self.machine.initialized => {}
+                (now, kind) => panic!("{kind:?} {} has come to rest as {now:?}", c.want.name),
+            }
+        }
+        wanted.sort();
+        assert_eq!(running, wanted, "what runs is what should");
+        assert_eq!(self.sandboxes.values().next_back(), Some(&true));
+    }
+}
+
+#[test]
+fn whatever_happens_every_pod_settles() {
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed);
+        let history = std::panic::AssertUnwindSafe(&mut world);
+        let told = std::panic::catch_unwind(move || {
+            let world = history;
+            world.0.feed(Event::Looked);
+            for _ in 0..TROUBLES {
+                world.0.trouble();
+            }
+            world.0.calm_down();
+            world.0.check();
+        });
+        if told.is_err() {
+            let tail = world.history.len().saturating_sub(60);
+            panic!("seed {seed}:\n{}\n{:#?}", world.history[tail..].join("\n"), world.machine);
+        }
+    }
+}
