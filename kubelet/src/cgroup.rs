@@ -19,6 +19,8 @@ pub fn pod_path(root: &str, qos: Qos, pod_uid: &str) -> String {
     }
 }
 
+pub const QOS_LEVELS: [Qos; 3] = [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort];
+
 /// What a pod as a whole may use; `None` means unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PodLimits {

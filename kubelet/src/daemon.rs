@@ -18,7 +18,7 @@ use crate::network::bridge::BridgeNetwork;
 use crate::network::{NetworkError, PodNetwork};
 use crate::node::{Identity, Machine, NodeAgent};
 use crate::place::{Facts, Place, STARTS_AT_ONCE};
-use crate::pods::{self, News, Table};
+use crate::pods::{self, News, PodSources, Table};
 use crate::runtime::containerd::{Config as RuntimeConfig, Containerd};
 use crate::runtime::{Runtime, RuntimeError};
 use crate::server::{self, Server, ServerError};
@@ -103,7 +103,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
         let node = node_cache.list().into_iter().next();
         node::facts_of(node.as_deref(), &name, &allocatable)
     };
-    let news = pods::start(&place, &table, own_node, &stop);
+    let sources = if config.static_pod_dir.is_some() { PodSources::ApiAndFiles } else { PodSources::Api };
+    let news = pods::start(&place, &table, sources, own_node, &stop);
     if let Some(dir) = &config.static_pod_dir {
         static_pods::start(dir.clone(), config.node_name.clone(), news.clone(), &stop);
     }
@@ -133,6 +134,7 @@ fn server_of(config: &Config, place: &Place, table: &Table, hierarchy: Hierarchy
 fn facts(config: &Config, machine: &Machine) -> Facts {
     Facts {
         node_name: config.node_name.clone(),
+        node_hostname: machine.hostname.clone(),
         addresses: vec![config.node_ip],
         root_dir: config.root_dir.clone(),
         log_dir: config.log_dir.clone(),
@@ -175,8 +177,11 @@ fn watch_pods(client: &corten_client::Client, node_name: &str, news: mpsc::Sende
                 tokio::select! {
                     Some(told) = rx.recv() => if news.send(told).await.is_err() { return },
                     () = resync.notified() => {
-                        for (key, pod) in cache.entries() {
-                            if news.send(News::Api { key, pod: Some(pod) }).await.is_err() {
+                        // What waits is older than the cache; told after it, it would bring back what is gone.
+                        while rx.try_recv().is_ok() {}
+                        cache.synced().await;
+                        for told in [News::ApiAll(cache.entries()), News::ApiSynced] {
+                            if news.send(told).await.is_err() {
                                 return;
                             }
                         }

@@ -9,7 +9,7 @@ use corten_api::Object as _;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::Semaphore;
 
-use crate::cgroup::{CgroupError, Hierarchy, PodLimits};
+use crate::cgroup::{CgroupError, Hierarchy, PodLimits, QOS_LEVELS, pod_path};
 use crate::cluster::Cluster;
 use crate::files::ClusterDns;
 use crate::images::Images;
@@ -25,6 +25,8 @@ pub trait PodCgroups: Send + Sync {
     /// Makes the pod's cgroup with its limits, or sets them anew.
     fn ensure(&self, path: &str, limits: &PodLimits) -> Result<(), CgroupError>;
     fn remove(&self, path: &str) -> Result<(), CgroupError>;
+    /// The pods' cgroups that exist: uid and path.
+    fn pods(&self, root: &str) -> Vec<(String, String)>;
 }
 
 impl PodCgroups for Hierarchy {
@@ -35,12 +37,23 @@ impl PodCgroups for Hierarchy {
     fn remove(&self, path: &str) -> Result<(), CgroupError> {
         Self::remove(self, path)
     }
+    fn pods(&self, root: &str) -> Vec<(String, String)> {
+        let of_level = |qos| {
+            let any = pod_path(root, qos, "");
+            let level = any.trim_end_matches("/pod").to_owned();
+            let uids = self.children(&level).into_iter().filter_map(|name| Some(name.strip_prefix("pod")?.to_owned()));
+            uids.map(move |uid| (uid.clone(), format!("{any}{uid}"))).collect::<Vec<_>>()
+        };
+        QOS_LEVELS.into_iter().flat_map(of_level).collect()
+    }
 }
 
 /// The node as its pods see it.
 #[derive(Clone, Debug)]
 pub struct Facts {
     pub node_name: String,
+    /// What the node calls itself: the name inside pods of the host network.
+    pub node_hostname: String,
     pub addresses: Vec<IpAddr>,
     pub root_dir: PathBuf,
     pub log_dir: PathBuf,

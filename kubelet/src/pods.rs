@@ -2,10 +2,11 @@
 
 mod admit;
 mod inventory;
+mod sweep;
 mod table;
 mod watched;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,16 +42,26 @@ pub enum News {
     Api { key: Key, pod: Option<Arc<Pod>> },
     /// All pods that the API has for this node are known now.
     ApiSynced,
+    /// All pods of the API, after changes could not be told one by one. What is not among them is gone.
+    ApiAll(Vec<(Key, Arc<Pod>)>),
     /// The pods of the static pod directory, all of them.
     Static(Vec<Pod>),
     /// A ConfigMap or Secret changed.
     SourceChanged { namespace: String, reference: crate::sources::SourceRef },
 }
 
+/// Where pods come from. Until all of them have spoken nobody can say that a pod is wanted by none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodSources {
+    Api,
+    ApiAndFiles,
+}
+
 /// Starts the manager. `node` gives the newest Node for admission.
 pub fn start(
     place: &Arc<Place>,
     table: &Table,
+    sources: PodSources,
     node: impl Fn() -> NodeFacts + Send + Sync + 'static,
     stop: &CancellationToken,
 ) -> mpsc::Sender<News> {
@@ -63,6 +74,8 @@ pub fn start(
         found: BTreeMap::new(),
         api: HashMap::new(),
         statics: HashMap::new(),
+        api_unheard: true,
+        statics_unheard: sources == PodSources::ApiAndFiles,
         gone: gone_tx,
         watched: watched::Watched::new(&tx),
     };
@@ -81,6 +94,8 @@ struct Manager {
     api: HashMap<Key, Arc<Pod>>,
     /// Static pods, by the key of their mirrors.
     statics: HashMap<Key, Arc<Pod>>,
+    api_unheard: bool,
+    statics_unheard: bool,
     gone: mpsc::UnboundedSender<String>,
     watched: watched::Watched,
 }
@@ -143,8 +158,16 @@ impl Manager {
     async fn take(&mut self, told: News) {
         match told {
             News::Api { key, pod } => self.api_pod(key, pod).await,
-            News::ApiSynced => self.stop_orphans(),
-            News::Static(pods) => self.static_pods(pods).await,
+            News::ApiSynced => {
+                let first = std::mem::take(&mut self.api_unheard);
+                self.heard_of_all(first).await;
+            }
+            News::ApiAll(pods) => self.api_pods(pods).await,
+            News::Static(pods) => {
+                let first = std::mem::take(&mut self.statics_unheard);
+                self.static_pods(pods).await;
+                self.heard_of_all(first).await;
+            }
             News::SourceChanged { namespace, reference } => {
                 for handle in self.table.handles() {
                     let pod = Arc::clone(&handle.shared.pod.read());
@@ -153,6 +176,27 @@ impl Manager {
                     }
                 }
             }
+        }
+    }
+
+    /// Once every source of pods has spoken, what is left of others can go.
+    async fn heard_of_all(&mut self, first: bool) {
+        if first && !self.api_unheard && !self.statics_unheard {
+            self.stop_orphans();
+            let wanted: BTreeSet<String> = self.table.workers.read().keys().cloned().collect();
+            // No pod begins meanwhile, or what is made for it could be taken for left over.
+            sweep::sweep(&self.place, &wanted).await;
+        }
+    }
+
+    async fn api_pods(&mut self, pods: Vec<(Key, Arc<Pod>)>) {
+        let there: BTreeSet<Key> = pods.iter().map(|(key, _)| key.clone()).collect();
+        let gone: Vec<Key> = self.api.keys().filter(|key| !there.contains(*key)).cloned().collect();
+        for key in gone {
+            self.api_pod(key, None).await;
+        }
+        for (key, pod) in pods {
+            self.api_pod(key, Some(pod)).await;
         }
     }
 

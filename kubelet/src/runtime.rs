@@ -51,6 +51,9 @@ pub trait Runtime: Send + Sync {
     /// the process only if the container was made with `stdin`.
     async fn attach(&self, container_id: &str) -> Result<Session, RuntimeError>;
 
+    /// Removes what makings and removals that were cut off have left and [`Runtime::list`] does not show.
+    async fn sweep(&self) -> Result<(), RuntimeError>;
+
     /// What each running container has used.
     async fn stats(&self) -> Result<Vec<Stats>, RuntimeError>;
 

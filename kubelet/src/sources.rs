@@ -74,6 +74,9 @@ pub fn references(pod: &Pod) -> BTreeSet<SourceRef> {
     for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
         of_container(container, &mut found);
     }
+    for container in spec.ephemeral_containers.iter().flatten() {
+        of_container(&crate::pod::container::of_ephemeral(container), &mut found);
+    }
     for volume in spec.volumes.iter().flatten() {
         of_volume(volume, &mut found);
     }

@@ -74,13 +74,19 @@ async fn watch(dir: PathBuf, node_name: String, news: mpsc::Sender<News>) {
     let mut before = None;
     loop {
         let (dir, name) = (dir.clone(), node_name.clone());
-        let pods = tokio::task::spawn_blocking(move || read_dir(&dir, &name)).await.unwrap_or_default();
-        let uids: Vec<String> = pods.iter().map(|p| p.uid().to_owned()).collect();
-        if before.as_ref() != Some(&uids) {
-            before = Some(uids);
-            if news.send(News::Static(pods)).await.is_err() {
-                return;
+        let read = tokio::task::spawn_blocking(move || read_dir(&dir, &name)).await;
+        match read.map_err(std::io::Error::from).flatten() {
+            Ok(pods) => {
+                let uids: Vec<String> = pods.iter().map(|p| p.uid().to_owned()).collect();
+                if before.as_ref() != Some(&uids) {
+                    before = Some(uids);
+                    if news.send(News::Static(pods)).await.is_err() {
+                        return;
+                    }
+                }
             }
+            // What cannot be read now may be there all the same: the pods of before go on.
+            Err(err) => error!(%err, "the static pods cannot be read"),
         }
         tokio::select! {
             told = changed.recv(), if watcher.is_some() => if told.is_some() { tokio::time::sleep(SETTLE).await },
@@ -89,20 +95,29 @@ async fn watch(dir: PathBuf, node_name: String, news: mpsc::Sender<News>) {
     }
 }
 
-/// Manifests that cannot be used are said and left out; the others run.
-fn read_dir(dir: &Path, node_name: &str) -> Vec<Pod> {
-    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
-    let mut paths: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
+/// Manifests that are no pods are said and left out; the others run. One that cannot be read is an error.
+fn read_dir(dir: &Path, node_name: &str) -> std::io::Result<Vec<Pod>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        paths.push(entry?.path());
+    }
     paths.sort();
     let is_manifest = |path: &PathBuf| {
         let hidden = path.file_name().and_then(|n| n.to_str()).is_none_or(|n| n.starts_with('.'));
         let known = matches!(path.extension().and_then(|e| e.to_str()), Some("yaml" | "yml" | "json"));
-        !hidden && known
+        !hidden && known && !path.is_dir()
     };
-    let read = |path: PathBuf| {
-        read_file(&path, node_name).inspect_err(|err| error!(err = chain(err), "a static pod is left out")).ok()
-    };
-    paths.into_iter().filter(is_manifest).filter_map(read).collect()
+    let mut pods = Vec::new();
+    for path in paths.into_iter().filter(is_manifest) {
+        match read_file(&path, node_name) {
+            Ok(pod) => pods.push(pod),
+            // Gone since the directory was read.
+            Err(ManifestError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+            Err(ManifestError::Read { source, .. }) => return Err(source),
+            Err(err) => error!(err = chain(&err), "a static pod is left out"),
+        }
+    }
+    Ok(pods)
 }
 
 fn chain(err: &dyn std::error::Error) -> String {
@@ -189,6 +204,19 @@ mod tests {
 
     const WEB: &str =
         "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: c, image: nginx}]}\n";
+
+    #[test]
+    fn a_directory_that_cannot_be_read_is_not_an_empty_one() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("web.yaml"), WEB).unwrap();
+        std::fs::write(dir.path().join("broken.yaml"), "{").unwrap();
+        std::fs::write(dir.path().join(".web.yaml.swp"), WEB).unwrap();
+        assert_eq!(read_dir(dir.path(), "n").unwrap().len(), 1, "the broken one is left out");
+        // A link to itself: what it stands for cannot be read.
+        std::os::unix::fs::symlink("loop.yaml", dir.path().join("loop.yaml")).unwrap();
+        assert!(read_dir(dir.path(), "n").is_err());
+        assert!(read_dir(&dir.path().join("none"), "n").is_err());
+    }
 
     #[test]
     fn manifests() {

@@ -32,6 +32,8 @@ async fn keeps_the_contract(runtime: &dyn Runtime, pods: &Specs) {
     let spec = pods.container("web", &[]);
     let id = runtime.create_container(&sandbox, &spec).await.unwrap();
     assert_eq!(pods::state(runtime, &id).await, Some(State::Created));
+    let again = runtime.create_container(&sandbox, &spec).await;
+    assert_eq!(again.expect("one that was made and never started is replaced"), id);
     runtime.start_container(&id).await.unwrap();
     assert!(matches!(pods::state(runtime, &id).await, Some(State::Running { .. })));
     assert!(runtime.create_container(&sandbox, &spec).await.is_err(), "a running container is never replaced");
@@ -245,6 +247,66 @@ async fn a_crash_of_containerd_leaves_containers_running_and_known() {
     let mut events = again.runtime.events();
     again.runtime.signal(&id, SIGKILL).await.unwrap();
     assert_eq!(pods::exit_of(&mut events, &id).await.exit_code, 137);
+    again.clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_nobody_saw_was_when_it_was_noticed() {
+    let Some(mut node) = Node::start().await else { return };
+    let pods = Pods::of(&node).await;
+    let sandbox = pods.runtime.create_sandbox(&pods.sandbox("u1")).await.unwrap();
+    let id = pods.run(&sandbox, &pods.container("web", &["sleep", "1000"])).await;
+    let pids: Vec<u32> = {
+        let all = pods.runtime.list().await.unwrap();
+        let states = all.sandboxes.iter().map(|s| &s.state).chain(all.containers.iter().map(|c| &c.state));
+        states.map(|s| if let State::Running { pid, .. } = s { *pid } else { panic!("all run: {all:?}") }).collect()
+    };
+    let crashed_at = jiff::Timestamp::now();
+    node.crash(&pids);
+
+    let again = Pods::again(&node, &pods);
+    let seen = async || match pods::state(&again.runtime, &id).await {
+        Some(State::Exited(exit)) => exit,
+        other => panic!("it has ended: {other:?}"),
+    };
+    let exit = seen().await;
+    assert!(exit.unseen && exit.exit_code == 255, "{exit:?}");
+    assert!(exit.started_at < crashed_at && exit.finished_at >= crashed_at, "{exit:?}, crashed at {crashed_at}");
+    assert_eq!(seen().await, exit, "it stays what it was");
+    again.clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cut_off_making_left_is_swept() {
+    let Some(node) = Node::start().await else { return };
+    let pods = Pods::of(&node).await;
+    let sandbox = pods.runtime.create_sandbox(&pods.sandbox("u1")).await.unwrap();
+    let kept = pods.run(&sandbox, &pods.container("kept", &["sleep", "1000"])).await;
+    let left = pods.runtime.create_container(&sandbox, &pods.container("left", &["sleep", "1000"])).await.unwrap();
+    let ctr = |words: &[&str]| {
+        let socket = node.path("containerd.sock");
+        let mut ctr = std::process::Command::new("ctr");
+        ctr.args(["--address", socket.to_str().unwrap(), "--namespace", "k8s.io"]).args(words);
+        let done = ctr.output().unwrap();
+        assert!(done.status.success(), "{words:?}: {done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    // As if the kubelet had been killed between the root file system and the container.
+    ctr(&["tasks", "delete", "--force", &left]);
+    ctr(&["containers", "delete", "--keep-snapshot", &left]);
+    let snapshots = || {
+        let native = ctr(&["snapshots", "--snapshotter", "native", "list"]);
+        native + &ctr(&["snapshots", "--snapshotter", "overlayfs", "list"])
+    };
+    assert!(snapshots().contains(&left));
+    let shm = node.path("runtime/shm").join("0".repeat(64));
+    std::fs::create_dir_all(&shm).unwrap();
+
+    let again = Pods::again(&node, &pods);
+    again.runtime.sweep().await.unwrap();
+    assert!(!snapshots().contains(&left) && !shm.exists(), "nothing is left of them");
+    assert!(matches!(pods::state(&again.runtime, &kept).await, Some(State::Running { .. })), "all else stays");
+    assert!(snapshots().contains(&kept));
     again.clean().await;
 }
 

@@ -58,6 +58,7 @@ impl World {
         let place = Arc::new(Place {
             facts: Facts {
                 node_name: "n1".into(),
+                node_hostname: "host-1".into(),
                 addresses: vec!["10.0.0.1".parse().unwrap()],
                 root_dir: dir.path().join("root"),
                 log_dir: dir.path().join("logs"),
@@ -74,8 +75,9 @@ impl World {
             starts: Semaphore::new(8),
         });
         let table = Table::default();
+        let sources = PodSources::ApiAndFiles;
         let facts = NodeFacts { name: "n1".into(), allocatable, ..Default::default() };
-        let news = start(&place, &table, move || facts.clone(), &stop);
+        let news = start(&place, &table, sources, move || facts.clone(), &stop);
         Self { runtime, images, network, cluster, dir, news, table, stop }
     }
     /// The kubelet ends and another one takes its place; all else stays.
@@ -95,6 +97,10 @@ impl World {
             self.news.send(News::Api { key, pod: Some(Arc::new(pod)) }).await.unwrap();
         }
         self.news.send(News::ApiSynced).await.unwrap();
+    }
+    /// The static pod directory is read for the first time, and is empty.
+    async fn no_files(&self) {
+        self.news.send(News::Static(vec![])).await.unwrap();
     }
     fn pod(&self, name: &str) -> Option<Pod> {
         self.cluster.get(&Key::new("default", name))
@@ -241,6 +247,7 @@ async fn a_pod_deleted_while_no_kubelet_ran_is_ended() {
 
     let world = world.restart_kubelet();
     world.news.send(News::ApiSynced).await.unwrap();
+    world.no_files().await;
     world.until("its sandbox is removed", |w| w.runtime.calls().iter().any(|c| c.starts_with("remove_sandbox"))).await;
     assert!(world.runtime.calls().iter().any(|c| c.starts_with("signal")), "asked to end before that");
 }
@@ -409,4 +416,110 @@ async fn a_command_that_does_not_exist_counts_as_a_crash() {
     let status = world.pod("web").unwrap().status.unwrap().container_statuses.unwrap().remove(0);
     let last = status.last_state.unwrap().terminated.unwrap();
     assert_eq!((last.exit_code, last.reason.as_deref(), status.restart_count), (128, Some("StartError"), 1));
+}
+
+#[tokio::test]
+async fn a_static_pod_runs_on_though_the_api_is_heard_before_its_file() {
+    let world = World::new().await;
+    let text = "metadata: {name: web}\nspec: {containers: [{name: c, image: 'web:1'}]}";
+    let pod = crate::static_pods::parse(text, "n1").unwrap();
+    world.news.send(News::Static(vec![pod.clone()])).await.unwrap();
+    world.until("it runs", |w| w.runtime.calls().iter().any(|c| c.starts_with("start "))).await;
+    let world = world.restart_kubelet();
+    world.cluster.shared.lock().pods.clear();
+    world.news.send(News::ApiSynced).await.unwrap();
+    world.news.send(News::Static(vec![pod])).await.unwrap();
+    world.until("its mirror is there again", |w| w.pod("web-n1").is_some()).await;
+    world.until("all is swept", |w| w.runtime.calls().iter().any(|c| c == "sweep")).await;
+    assert!(!world.runtime.calls().iter().any(|c| c.starts_with("signal")), "{:?}", world.runtime.calls());
+}
+
+#[tokio::test]
+async fn a_pod_whose_removal_was_not_told_ends_with_the_next_list() {
+    let world = World::new().await;
+    let kept = world.tell(pod("kept", vec![container("c")])).await;
+    world.tell(pod("web", vec![container("c")])).await;
+    world.until("both run", |w| w.running_id("web").is_some() && w.running_id("kept").is_some()).await;
+    world.cluster.shared.lock().pods.remove(&Key::new("default", "web"));
+    world.news.send(News::ApiAll(vec![(kept.key(), Arc::new(kept))])).await.unwrap();
+    world.until("its worker has ended", |w| w.table.all().len() == 1).await;
+    assert!(world.running_id("kept").is_some());
+}
+
+#[tokio::test]
+async fn what_is_left_of_pods_that_are_gone_is_swept_at_the_start() {
+    let world = World::new().await;
+    world.tell(pod("web", vec![container("c")])).await;
+    world.until("it runs", |w| w.running_id("web").is_some()).await;
+    let gone = crate::network::PodRef { uid: "uid-gone".into(), namespace: "default".into(), name: "gone".into() };
+    world.network.attach(&gone).await.unwrap();
+    let path = |name: &str| world.dir.path().join(name);
+    let left = [path("root/pods/uid-gone"), path("logs/default_gone_uid-gone")];
+    let kept = [path("root/pods/uid-web"), path("logs/default_web_uid-web"), path("logs/not-ours")];
+    left.iter().chain(&kept).for_each(|dir| std::fs::create_dir_all(dir).unwrap());
+    std::fs::write(left[0].join("etc-hosts"), "").unwrap();
+
+    let world = world.restart_kubelet();
+    world.retell().await;
+    world.no_files().await;
+    world.until("it is swept", |_| !left.iter().any(|dir| dir.exists())).await;
+    assert!(kept.iter().all(|dir| dir.exists()));
+    let uids: Vec<String> = world.network.list().await.unwrap().into_iter().map(|a| a.pod_uid).collect();
+    assert_eq!(uids, ["uid-web"]);
+}
+
+#[tokio::test]
+async fn a_probe_that_cannot_be_made_says_nothing_about_the_container() {
+    let world = World::new().await;
+    let mut c = container("c");
+    c.liveness_probe = Some(Probe {
+        exec: Some(ExecAction { command: Some(vec!["exit".into(), "0".into()]) }),
+        failure_threshold: Some(1),
+        period_seconds: Some(1),
+        ..Default::default()
+    });
+    world.runtime.refuse_next("exec", "containerd is away");
+    world.tell(pod("web", vec![c])).await;
+    let said = "c: Unhealthy: Liveness probe errored and resulted in unknown state";
+    world.until("it says so", |w| w.cluster.events().iter().any(|e| e.starts_with(said))).await;
+    world.until("it is probed again", |w| w.runtime.calls().iter().any(|c| c.starts_with("exec"))).await;
+    assert!(!world.runtime.calls().iter().any(|c| c.starts_with("signal")), "{:?}", world.runtime.calls());
+}
+
+#[tokio::test]
+async fn a_signal_that_did_not_arrive_is_sent_again() {
+    let world = World::new().await;
+    let told = world.tell(pod("web", vec![container("c")])).await;
+    world.until("it runs", |w| w.running_id("web").is_some()).await;
+    (0..3).for_each(|_| world.runtime.refuse_next("signal", "containerd is away"));
+    let mut told = world.pod("web").unwrap_or(told);
+    told.metadata.deletion_timestamp = Some(status::whole_second(Timestamp::now()));
+    told.metadata.deletion_grace_period_seconds = Some(600);
+    world.tell(told).await;
+    world.until("it is gone from the API", |w| w.pod("web").is_none()).await;
+}
+
+#[tokio::test]
+async fn a_container_that_ended_without_a_kubelet_has_its_last_words() {
+    let world = World::new().await;
+    let mut p = pod("web", vec![container("c")]);
+    p.spec.as_mut().unwrap().restart_policy = Some("Never".into());
+    world.tell(p).await;
+    world.until("it runs", |w| w.running_id("web").is_some()).await;
+    let id = world.running_id("web").unwrap();
+    let started_at = |w: &World| {
+        let state = w.pod("web")?.status?.container_statuses?.first()?.state.clone()?;
+        state.running.and_then(|r| r.started_at).or(state.terminated.and_then(|t| t.started_at))
+    };
+    let before = started_at(&world);
+    world.stop.cancel();
+    std::fs::write(world.dir.path().join("root/pods/uid-web/containers/c/0"), "farewell").unwrap();
+    world.until("the old kubelet is gone", |w| w.news.is_closed()).await;
+    world.runtime.exit(&id, 3, false);
+    let world = world.restart_kubelet();
+    world.retell().await;
+    world.until_phase("web", "Failed").await;
+    let status = world.pod("web").unwrap().status.unwrap().container_statuses.unwrap().remove(0);
+    assert_eq!(status.state.unwrap().terminated.unwrap().message.as_deref(), Some("farewell"));
+    assert_eq!(started_at(&world), before);
 }

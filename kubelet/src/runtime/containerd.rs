@@ -15,6 +15,7 @@ mod sandbox;
 mod session;
 mod stdio;
 pub(crate) mod store;
+mod sweep;
 mod user;
 
 use std::collections::HashMap;
@@ -75,6 +76,8 @@ struct Known {
     being_made: bool,
     /// The process could not be started.
     failed_at: Option<Timestamp>,
+    /// When it was noticed that its process is gone, though nobody saw it end.
+    missed_at: Option<Timestamp>,
 }
 
 impl Containerd {
@@ -93,7 +96,7 @@ impl Containerd {
             rpc: Rpc::new(&config.socket)?,
             config,
             pause_root,
-            host: host::look(),
+            host: host::look()?,
             hierarchy,
             snapshotter: OnceCell::new(),
             events: broadcast::channel(EVENTS_KEPT).0,
@@ -156,6 +159,9 @@ impl Runtime for Containerd {
     }
     async fn attach(&self, container_id: &str) -> Result<Session, RuntimeError> {
         self.attach_session(container_id).await
+    }
+    async fn sweep(&self) -> Result<(), RuntimeError> {
+        self.sweep_leftovers().await
     }
     async fn stats(&self) -> Result<Vec<Stats>, RuntimeError> {
         let known = self.inner.known.lock().clone();

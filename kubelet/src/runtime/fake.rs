@@ -69,7 +69,7 @@ impl FakeRuntime {
         let mut shared = self.shared.lock();
         let Some((container, _)) = shared.containers.get_mut(container_id) else { return };
         let State::Running { started_at, .. } = container.state else { return };
-        let exit = Exit { exit_code, started_at, finished_at: Timestamp::now(), oom_killed };
+        let exit = Exit { exit_code, started_at, finished_at: Timestamp::now(), oom_killed, unseen: false };
         container.state = State::Exited(exit.clone());
         let event =
             Event::ContainerExited { pod_uid: container.pod_uid.clone(), container_id: container_id.into(), exit };
@@ -82,7 +82,8 @@ impl FakeRuntime {
         let Some(sandbox) = shared.sandboxes.get_mut(sandbox_id) else { return };
         let State::Running { started_at, .. } = sandbox.state else { return };
         let at = Timestamp::now();
-        sandbox.state = State::Exited(Exit { exit_code: 137, started_at, finished_at: at, oom_killed: false });
+        sandbox.state =
+            State::Exited(Exit { exit_code: 137, started_at, finished_at: at, oom_killed: false, unseen: false });
         let event = Event::SandboxExited {
             pod_uid: sandbox.pod_uid.clone(),
             sandbox_id: sandbox_id.into(),
@@ -265,6 +266,10 @@ impl Runtime for FakeRuntime {
         // A closed reader is the test's business.
         let _ = session.input.send(SessionInput::Stdin(Bytes::from_static(b"attached\n"))).await;
         Ok(session)
+    }
+
+    async fn sweep(&self) -> Result<(), RuntimeError> {
+        self.enter("sweep", "sweep".into()).map(drop)
     }
 
     async fn stats(&self) -> Result<Vec<Stats>, RuntimeError> {

@@ -148,14 +148,15 @@ pub enum State {
     Exited(Exit),
 }
 
-/// How a container or sandbox ended. A signal `n` shows as exit code 128 + n; 255 stands where nobody saw the end (the node
-/// crashed).
+/// How a container or sandbox ended. A signal `n` shows as exit code 128 + n.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exit {
     pub exit_code: i32,
     pub started_at: Timestamp,
     pub finished_at: Timestamp,
     pub oom_killed: bool,
+    /// Nobody saw the end (the node crashed): the code is 255, the end is when it was noticed.
+    pub unseen: bool,
 }
 
 /// A sandbox that exists.

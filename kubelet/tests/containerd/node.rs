@@ -73,6 +73,23 @@ impl Node {
     }
 }
 
+impl Node {
+    /// As a node that loses its power: containerd, its shims and all they run end at once, and nobody sees it.
+    pub(crate) fn crash(&mut self, pids: &[u32]) {
+        self.crash_containerd();
+        let socket = self.path("containerd.sock");
+        let of_ours = |process: &procfs::process::Process| {
+            let words = process.cmdline().unwrap_or_default();
+            words.first().is_some_and(|w| w.contains("containerd-shim")) && words.iter().any(|w| Path::new(w) == socket)
+        };
+        let shims = procfs::process::all_processes().unwrap().flatten().filter(of_ours).map(|p| p.pid());
+        for pid in shims.chain(pids.iter().map(|pid| pid.cast_signed())).collect::<Vec<_>>() {
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).ok();
+        }
+        self.start_containerd();
+    }
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         if let Some(mut child) = self.containerd.take() {

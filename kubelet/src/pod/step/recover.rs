@@ -132,8 +132,11 @@ fn adopt(
             c.ready = c.started && (!c.want.readiness_probe || was(reported.is_some_and(|s| s.ready)));
         }
         FoundState::Exited(ended) => {
+            // What the API was told of this end stands: who saw it knew its message, and its time.
+            let told = reported.and_then(|s| terminated_of(s, &ended.id)).map(ended_of);
+            let ended = told.unwrap_or_else(|| ended.clone());
             let restarts = c.want.restart.restarts(ended.exit_code);
-            c.now = Now::Exited { ended: ended.clone(), restart_at: restarts.then_some(now) };
+            c.now = Now::Exited { ended, restart_at: restarts.then_some(now) };
         }
         FoundState::Created => {}
     }
@@ -159,6 +162,12 @@ fn remember(c: &mut Ctr, reported: Option<&ContainerStatus>, now: Timestamp) {
     };
     let restarts = c.want.restart.restarts(ended.exit_code);
     c.now = Now::Exited { ended, restart_at: restarts.then_some(now) };
+}
+
+/// The report on the end of one container, as the present or the last state.
+fn terminated_of<'a>(status: &'a ContainerStatus, id: &str) -> Option<&'a ContainerStateTerminated> {
+    let states = [&status.state, &status.last_state].into_iter().flatten();
+    states.filter_map(|s| s.terminated.as_ref()).find(|t| t.container_id.as_deref().is_some_and(|c| bare_id(c) == id))
 }
 
 fn ended_of(t: &ContainerStateTerminated) -> Ended {

@@ -353,3 +353,64 @@ fn a_failed_start_does_not_use_up_the_number_of_a_container_that_was_never_made(
     s.happens(10, Event::Looked);
     assert_eq!(orders(s.told()), ["image a", "start a0"]);
 }
+
+fn with_image(image: &str) -> Event {
+    let mut changed = plan(vec![want("a", Kind::Main, RestartPolicy::Always)]);
+    changed.containers[0].image = image.into();
+    Event::Planned(Box::new(changed))
+}
+
+#[test]
+fn an_image_that_was_changed_while_it_was_pulled_is_not_used() {
+    let mut s = Story::new(vec![want("a", Kind::Main, RestartPolicy::Always)]);
+    s.undone = vec!["image"];
+    s.happens(0, Event::Looked);
+    s.happens(1, with_image("img2"));
+    s.told();
+    let ready = Event::ImageReady {
+        container: "a".into(),
+        image: "img".into(),
+        image_id: "img@sha".into(),
+        message: "present".into(),
+    };
+    s.happens(2, ready.clone());
+    assert_eq!(s.told(), ["image a"], "the answer was about the old one");
+    s.happens(3, ready);
+    assert_eq!(orders(s.told()), ["start a0"]);
+}
+
+#[test]
+fn another_image_ends_the_wait_after_crashes() {
+    let mut s = Story::new(vec![want("a", Kind::Main, RestartPolicy::Always)]);
+    s.happens(0, Event::Looked);
+    s.exit(1, "a0", 1);
+    s.exit(2, "a1", 1);
+    s.told();
+    s.happens(3, with_image("img2"));
+    assert_eq!(orders(s.told()), ["image a", "start a2"]);
+    s.exit(4, "a2", 1);
+    assert_eq!(orders(s.told()), ["image a", "start a3"], "its first crash is free");
+}
+
+#[test]
+fn each_probe_has_its_own_grace() {
+    let mut a = want("a", Kind::Main, RestartPolicy::Always);
+    a.startup_grace = Some(Duration::from_secs(3));
+    a.liveness_grace = Some(Duration::from_secs(7));
+    for (probe, grace) in [(ProbeKind::Startup, 3), (ProbeKind::Liveness, 7)] {
+        let mut s = Story::new(vec![a.clone()]);
+        s.happens(0, Event::Looked);
+        s.happens(0, Event::Probe { container: "a".into(), id: "a0".into(), probe, healthy: false });
+        assert_eq!(s.machine.wake_at(at(0)), Some(at(grace)), "{probe:?}");
+    }
+}
+
+#[test]
+fn a_container_that_ran_for_ten_minutes_starts_anew_even_if_a_later_kubelet_saw_its_end() {
+    let mut s = Story::new(vec![want("a", Kind::Main, RestartPolicy::Always)]);
+    s.happens(0, Event::Looked);
+    s.exit(1, "a0", 1);
+    // Who saw this end knows nothing of the beginning: the story's exits say they ran for a second.
+    s.exit(700, "a1", 1);
+    assert!(matches!(s.state("a"), Now::Running { id, .. } if id == "a2"), "{:?}", s.state("a"));
+}

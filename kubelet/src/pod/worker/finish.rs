@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use tracing::warn;
 
-use super::prepare::{cgroup_path, chain};
+use super::prepare::chain;
 use super::{Answer, Worker};
+use crate::cgroup::{QOS_LEVELS, pod_path};
 use crate::place::Place;
 use crate::pod::container;
 use crate::pod::model::{Ended, Event};
@@ -31,18 +32,19 @@ pub fn ended(id: &str, exit: &Exit) -> Ended {
     Ended {
         id: id.into(),
         exit_code: exit.exit_code,
-        reason: reason(exit.exit_code, exit.oom_killed).into(),
+        reason: reason(exit).into(),
         message: String::new(),
         started_at: Some(exit.started_at),
         finished_at: Some(exit.finished_at),
     }
 }
 
-fn reason(exit_code: i32, oom_killed: bool) -> &'static str {
-    match (oom_killed, exit_code) {
-        (true, _) => "OOMKilled",
-        (false, 0) => "Completed",
-        (false, _) => "Error",
+fn reason(exit: &Exit) -> &'static str {
+    match exit {
+        Exit { unseen: true, .. } => "Unknown",
+        Exit { oom_killed: true, .. } => "OOMKilled",
+        Exit { exit_code: 0, .. } => "Completed",
+        _ => "Error",
     }
 }
 
@@ -159,10 +161,10 @@ async fn remove_everything(place: &Arc<Place>, pod: &Arc<Pod>) -> Result<(), Str
     blocking(move || {
         volumes::remove_pod_dir(&place.pod_dir(pod.uid())).map_err(|err| chain(&err))?;
         remove_dir(&place.pod_log_dir(&pod)).map_err(|err| format!("cannot remove the pod's logs: {err}"))?;
-        match &place.cgroups {
-            Some(cgroups) => cgroups.remove(&cgroup_path(&place, &pod)).map_err(|err| chain(&err)),
-            None => Ok(()),
-        }
+        let Some(cgroups) = &place.cgroups else { return Ok(()) };
+        // On every level: of a pod that was deleted while no kubelet ran nobody knows the QoS class any more.
+        let paths = QOS_LEVELS.map(|qos| pod_path(&place.facts.cgroup_root, qos, pod.uid()));
+        paths.iter().try_for_each(|path| cgroups.remove(path)).map_err(|err| chain(&err))
     })
     .await
 }
@@ -181,6 +183,16 @@ fn remove_dir(path: &Path) -> std::io::Result<()> {
 
 async fn blocking(work: impl FnOnce() -> Result<(), String> + Send + 'static) -> Result<(), String> {
     tokio::task::spawn_blocking(work).await.map_err(|err| format!("interrupted: {err}"))?
+}
+
+/// Removes the sandboxes that came before this one, with the dead containers in them; their logs stay.
+pub(super) async fn forget_sandboxes(place: &Place, pod: &Pod, newest: u32) {
+    for attempt in 0..newest {
+        let id = crate::runtime::sandbox_id(pod.uid(), attempt);
+        if let Err(err) = place.runtime.remove_sandbox(&id).await {
+            warn!(sandbox = id, err = chain(&err), "could not remove an old sandbox");
+        }
+    }
 }
 
 /// Removes a container that is older than the previous one, and its log: nobody can ask for it any more.

@@ -163,9 +163,20 @@ impl Launch {
             service_variables: self.place.cluster.service_variables(self.pod.namespace(), links).await,
         };
         let environment = env::environment(&self.container, &input).map_err(|err| err.to_string())?;
+        if !environment.skipped.is_empty() {
+            let keys = environment.skipped.join(", ");
+            let message = format!(
+                "Keys [{keys}] from the EnvFrom sources were skipped since they are considered invalid environment variable names."
+            );
+            self.place.cluster.event(&self.pod.reference(), true, "InvalidEnvironmentVariableNames", &message);
+        }
         let mut variables = environment.variables;
         if !variables.iter().any(|(name, _)| name == "HOSTNAME") {
-            let (hostname, _) = crate::files::hostname(&self.pod, &facts.dns);
+            let host_network = pod_spec.and_then(|s| s.host_network) == Some(true);
+            let hostname = match host_network {
+                true => facts.node_hostname.clone(),
+                false => crate::files::hostname(&self.pod, &facts.dns).0,
+            };
             variables.push(("HOSTNAME".into(), hostname));
         }
         let mounts = self.mounts(&variables).await?;

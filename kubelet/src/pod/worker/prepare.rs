@@ -73,7 +73,10 @@ impl Worker {
         let (place, pod) = (Arc::clone(&self.place), Arc::clone(&self.pod));
         self.spawn(async move {
             match sandbox(&place, &pod, attempt).await {
-                Ok(up) => Answer::Event(Event::SandboxUp(up)),
+                Ok(up) => {
+                    super::finish::forget_sandboxes(&place, &pod, attempt).await;
+                    Answer::Event(Event::SandboxUp(up))
+                }
                 Err(message) => Answer::Event(Event::SandboxFailed { message }),
             }
         });
@@ -90,6 +93,7 @@ impl Worker {
             let policy = pull_policy(spec.image_pull_policy.as_deref(), &image);
             let present = match policy {
                 PullPolicy::Always => None,
+                // What fails here fails again below, where it is told.
                 PullPolicy::IfNotPresent | PullPolicy::Never => place.images.find(&image).await.ok().flatten(),
             };
             if let Some(handle) = present {
@@ -210,7 +214,7 @@ async fn set_up(place: &Arc<Place>, pod: &Arc<Pod>, addresses: Vec<std::net::IpA
     tokio::task::spawn_blocking(work).await.map_err(|err| format!("setting up was interrupted: {err}"))?
 }
 
-pub(super) fn cgroup_path(place: &Place, pod: &Pod) -> String {
+fn cgroup_path(place: &Place, pod: &Pod) -> String {
     let qos = pod.spec.as_ref().map_or(Qos::BestEffort, Qos::of);
     cgroup::pod_path(&place.facts.cgroup_root, qos, pod.uid())
 }
@@ -268,15 +272,19 @@ fn write_etc_files(
     place: &Place,
     host_network: bool,
 ) -> std::io::Result<()> {
-    let of_node = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    // A node without the file has nothing to say in it.
+    let of_node = |path: &str| match std::fs::read_to_string(path) {
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        other => other,
+    };
     let dns = &place.facts.dns;
     let hosts = if host_network {
-        files::host_network_hosts(pod, &of_node("/etc/hosts"))
+        files::host_network_hosts(pod, &of_node("/etc/hosts")?)
     } else {
         files::hosts(pod, addresses, dns)
     };
-    let (hostname, _) = files::hostname(pod, dns);
+    let hostname = if host_network { place.facts.node_hostname.clone() } else { files::hostname(pod, dns).0 };
     std::fs::write(dir.join("etc-hosts"), hosts)?;
     std::fs::write(dir.join("hostname"), format!("{hostname}\n"))?;
-    std::fs::write(dir.join("resolv.conf"), files::resolv_conf(pod, &of_node("/etc/resolv.conf"), dns))
+    std::fs::write(dir.join("resolv.conf"), files::resolv_conf(pod, &of_node("/etc/resolv.conf")?, dns))
 }

@@ -9,6 +9,7 @@ use containerd_client::services::v1::{
 };
 use containerd_client::types::Mount;
 use jiff::Timestamp;
+use nix::errno::Errno;
 
 use super::record::ContainerRecord;
 use super::rpc::{Rpc, gone_is_fine};
@@ -20,6 +21,8 @@ use crate::runtime::{ContainerSpec, container_id};
 
 /// Keeps a snapshot from containerd's garbage collector until we remove it ourselves.
 const GC_ROOT: &str = "containerd.io/gc.root";
+/// Marks our containers' snapshots among all others.
+pub(super) const OURS: &str = "corten.io/runtime.snapshot";
 /// `/etc/passwd` and `/etc/group` of images are read up to this.
 const USER_FILE_MAX_BYTES: u64 = 1024 * 1024;
 
@@ -36,20 +39,19 @@ impl Containerd {
             started_at: None,
             being_made: true,
             failed_at: None,
+            missed_at: None,
         };
         let before = self.inner.known.lock().insert(id.clone(), known.clone());
-        let root = match self.prepare_root(&id, &spec.image.chain_id, snapshotter).await {
-            // Left from an attempt that was cut off, or running: the latter must stay.
-            Err(RuntimeError::Exists { .. }) => {
-                if self.running_pid(&id).await?.is_some() {
-                    before.map(|before| self.inner.known.lock().insert(id.clone(), before));
-                    return Err(RuntimeError::Exists { id });
+        let root = match self.fresh_root(&id, &spec.image.chain_id, snapshotter, &known).await {
+            Ok(root) => root,
+            Err(why) => {
+                // What was there is there still.
+                match before {
+                    Some(before) => drop(self.inner.known.lock().insert(id, before)),
+                    None => drop(self.inner.known.lock().remove(&id)),
                 }
-                self.forget(&id).await?;
-                self.inner.known.lock().insert(id.clone(), known);
-                self.prepare_root(&id, &spec.image.chain_id, snapshotter).await?
+                return Err(why);
             }
-            other => other?,
         };
         let made = async {
             let around = oci::Surroundings {
@@ -77,7 +79,7 @@ impl Containerd {
             self.create_process(&id, &record, root).await
         };
         if let Err(why) = made.await {
-            self.forget(&id).await?;
+            self.clear_away(&id).await;
             return Err(why);
         }
         self.update_known(&id, |known| known.being_made = false);
@@ -131,11 +133,28 @@ impl Containerd {
         if !is_sandbox {
             self.remove_snapshot(id).await?;
         }
-        self.unmount_shm_if_there(id);
-        // Only containers with standard input have any.
-        let _ = std::fs::remove_dir_all(self.fifo_dir(id));
+        self.unmount_shm(id)?;
+        self.remove_fifos(id)?;
         self.inner.known.lock().remove(id);
         Ok(())
+    }
+
+    /// After a failure, whose reason is what the caller wants to hear. What stays is replaced by the next attempt.
+    pub(super) async fn clear_away(&self, id: &str) {
+        if let Err(why) = self.forget(id).await {
+            tracing::warn!(id, why = crate::images::chain(&why), "could not clear away what was half made");
+        }
+    }
+
+    /// Only containers with standard input have any.
+    fn remove_fifos(&self, id: &str) -> Result<(), RuntimeError> {
+        let dir = self.fifo_dir(id);
+        match std::fs::remove_dir_all(&dir) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(RuntimeError::Io { doing: "removing the FIFOs in", path: dir.display().to_string(), source })
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn object(&self, id: &str) -> Result<Object, RuntimeError> {
@@ -145,12 +164,34 @@ impl Containerd {
         found.container.ok_or_else(|| RuntimeError::NotFound { id: id.into() })
     }
 
+    /// What an attempt that was cut off has left makes way; what runs stays.
+    async fn fresh_root(
+        &self,
+        id: &str,
+        chain_id: &str,
+        snapshotter: &str,
+        known: &Known,
+    ) -> Result<Vec<Mount>, RuntimeError> {
+        match self.prepare_root(id, chain_id, snapshotter).await {
+            Err(RuntimeError::Exists { .. }) => {}
+            other => return other,
+        }
+        if self.running_pid(id).await?.is_some() {
+            return Err(RuntimeError::Exists { id: id.into() });
+        }
+        self.forget(id).await?;
+        self.inner.known.lock().insert(id.into(), known.clone());
+        self.prepare_root(id, chain_id, snapshotter).await
+    }
+
     async fn prepare_root(&self, id: &str, chain_id: &str, snapshotter: &str) -> Result<Vec<Mount>, RuntimeError> {
         let request = PrepareSnapshotRequest {
             snapshotter: snapshotter.into(),
             key: id.into(),
             parent: chain_id.into(),
-            labels: [(GC_ROOT.to_owned(), Timestamp::now().to_string())].into(),
+            labels: [(GC_ROOT, Timestamp::now().to_string()), (OURS, "root".to_owned())]
+                .map(|(key, value)| (key.to_owned(), value))
+                .into(),
         };
         let mut client = self.rpc().client().snapshots();
         match self.rpc().ask("preparing the root file system", id, client.prepare(Rpc::request(request))).await {
@@ -205,10 +246,12 @@ async fn identity(spec: &ContainerSpec, root: &[Mount]) -> Result<user::Identity
     let (wanted, layers) = (spec.user.clone(), layers(root));
     let is_root = image_user.is_empty() && wanted.uid.is_none_or(|uid| uid == 0);
     let resolve = move || {
-        let (passwd, group) = match is_root {
-            true => (String::new(), String::new()),
-            false => (read_first(&layers, "etc/passwd"), read_first(&layers, "etc/group")),
+        let read = |name: &str| match is_root {
+            true => Ok(String::new()),
+            false => read_first(&layers, name)
+                .map_err(|why| RuntimeError::BadSpec(format!("cannot read /{name} of the image: {why}"))),
         };
+        let (passwd, group) = (read("etc/passwd")?, read("etc/group")?);
         user::resolve(&wanted, &image_user, &passwd, &group).map_err(RuntimeError::BadSpec)
     };
     let resolved = tokio::task::spawn_blocking(resolve).await;
@@ -225,23 +268,36 @@ fn layers(root: &[Mount]) -> Vec<PathBuf> {
     lower.into_iter().flat_map(|dirs| dirs.split(':')).map(PathBuf::from).collect()
 }
 
-fn read_first(layers: &[PathBuf], name: &str) -> String {
+/// The file as the container will see it; a file there is not is an empty one.
+fn read_first(layers: &[PathBuf], name: &str) -> std::io::Result<String> {
     use std::io::Read;
-    use std::os::unix::fs::OpenOptionsExt;
-    // A link would be followed on the node and not in the image.
-    let open = |dir: &PathBuf| {
-        std::fs::OpenOptions::new()
-            .read(true)
-            .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
-            .open(dir.join(name))
-            .ok()
-    };
-    let mut text = Vec::new();
-    if let Some(file) = layers.iter().find_map(open) {
-        // A file that cannot be read names no users.
-        let _ = file.take(USER_FILE_MAX_BYTES).read_to_end(&mut text);
+    for dir in layers {
+        let file = match open_in(dir, Path::new(name)) {
+            Ok(file) => file,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
+            // The layer's mark that the file was removed from those below (a device 0:0).
+            Err(Errno::ENXIO) => break,
+            Err(errno) => return Err(errno.into()),
+        };
+        let mut bytes = Vec::new();
+        file.take(USER_FILE_MAX_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > USER_FILE_MAX_BYTES {
+            let why = format!("it is larger than {USER_FILE_MAX_BYTES} bytes");
+            return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why));
+        }
+        return Ok(String::from_utf8_lossy(&bytes).into_owned());
     }
-    String::from_utf8_lossy(&text).into_owned()
+    Ok(String::new())
+}
+
+/// Links are followed within the layer, never on the node.
+fn open_in(layer: &Path, name: &Path) -> nix::Result<std::fs::File> {
+    use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+    let root = nix::fcntl::open(layer, OFlag::O_PATH | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?;
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    openat2(root, name, how).map(std::fs::File::from)
 }
 
 #[cfg(test)]
@@ -252,6 +308,37 @@ mod tests {
     fn the_loggers_address_has_one_key_and_escapes_the_path() {
         let address = logger_address(Path::new("/usr/bin/corten-kubelet"), Path::new("/var/log/pods/a b&c/0.log"));
         assert_eq!(address, "binary:///usr/bin/corten-kubelet?log=%2Fvar%2Flog%2Fpods%2Fa+b%26c%2F0.log");
+    }
+
+    #[test]
+    fn a_users_file_is_read_as_the_container_sees_it() {
+        let image = tempfile::tempdir().unwrap();
+        let layer = |name: &str| {
+            let dir = image.path().join(name);
+            std::fs::create_dir_all(dir.join("etc")).unwrap();
+            dir
+        };
+        let (bottom, linked, outside, large) = (layer("bottom"), layer("linked"), layer("outside"), layer("large"));
+        std::fs::write(bottom.join("etc/passwd"), "from the bottom").unwrap();
+        std::fs::write(linked.join("users"), "behind a link").unwrap();
+        std::os::unix::fs::symlink("/users", linked.join("etc/passwd")).unwrap();
+        std::os::unix::fs::symlink("/proc/self/status", outside.join("etc/passwd")).unwrap();
+        std::fs::write(large.join("etc/passwd"), vec![b'x'; 2 << 20]).unwrap();
+        let none = layer("none");
+        let read = |layers: &[&PathBuf]| {
+            let layers: Vec<PathBuf> = layers.iter().map(|dir| (*dir).clone()).collect();
+            read_first(&layers, "etc/passwd").map_err(|why| why.kind())
+        };
+        let cases = [
+            ("the first that has it", read(&[&none, &bottom]), Ok("from the bottom")),
+            ("none has it", read(&[&none]), Ok("")),
+            ("a link inside the image", read(&[&linked, &bottom]), Ok("behind a link")),
+            ("a link to a file of the node leads nowhere", read(&[&outside]), Ok("")),
+            ("cut off it would name other users", read(&[&large]), Err(std::io::ErrorKind::FileTooLarge)),
+        ];
+        for (why, got, expected) in cases {
+            assert_eq!(got, expected.map(String::from), "{why}");
+        }
     }
 
     #[test]

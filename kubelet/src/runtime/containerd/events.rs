@@ -11,7 +11,7 @@ use prost::Message;
 
 use super::record::Record;
 use super::rpc::{NAMESPACE, Rpc, timestamp};
-use super::{Containerd, Inner};
+use super::{Containerd, Inner, RuntimeError};
 use crate::runtime::{Event, Exit};
 
 /// Between attempts to reach containerd again.
@@ -90,7 +90,13 @@ impl Containerd {
 
     /// `None`: the end of an exec, or of something that is not ours.
     async fn exit_event(&self, envelope: Envelope) -> Option<Event> {
-        let exit = TaskExit::decode(envelope.event?.value.as_slice()).ok()?;
+        let exit = match TaskExit::decode(envelope.event?.value.as_slice()) {
+            Ok(exit) => exit,
+            Err(why) => {
+                tracing::warn!(%why, "containerd sent an exit that cannot be read");
+                return Some(Event::Resync);
+            }
+        };
         if exit.id != exit.container_id {
             return None;
         }
@@ -98,7 +104,12 @@ impl Containerd {
         let known = match known {
             Some(known) => known,
             None => {
-                let object = self.object(&exit.container_id).await.ok()?;
+                let object = match self.object(&exit.container_id).await {
+                    Ok(object) => object,
+                    Err(RuntimeError::NotFound { .. }) => return None,
+                    // Whose end it was cannot be asked now: whoever lists later finds it.
+                    Err(_) => return Some(Event::Resync),
+                };
                 self.know(&exit.container_id, &Record::from_labels(&object.labels)?)
             }
         };
@@ -108,7 +119,7 @@ impl Containerd {
         }
         let oom_killed = self.oom_killed(&known, exit_code);
         let started_at = known.started_at.unwrap_or(at);
-        let exit_seen = Exit { exit_code, started_at, finished_at: at, oom_killed };
+        let exit_seen = Exit { exit_code, started_at, finished_at: at, oom_killed, unseen: false };
         Some(Event::ContainerExited { pod_uid: known.pod_uid, container_id: exit.container_id, exit: exit_seen })
     }
 }

@@ -13,9 +13,13 @@ const OOM_SCORE_ADJ_MIN: i32 = -1000;
 /// Directories of /dev that are a container's own.
 const OWN_DIRS: &[&str] = &["pts", "shm", "mqueue", "fd"];
 
-pub(super) fn look() -> Host {
-    let bounding = caps::read(None, caps::CapSet::Bounding).unwrap_or_default();
-    let permitted = caps::read(None, caps::CapSet::Permitted).unwrap_or_default();
+/// Without its capabilities known, containers would silently get none: that is an error at the start.
+pub(super) fn look() -> Result<Host, RuntimeError> {
+    let read = |set| {
+        caps::read(None, set)
+            .map_err(|err| RuntimeError::BadSpec(format!("cannot find out the capabilities of this process: {err}")))
+    };
+    let (bounding, permitted) = (read(caps::CapSet::Bounding)?, read(caps::CapSet::Permitted)?);
     let names = bounding.iter().map(|cap| cap.to_string().trim_start_matches("CAP_").to_owned());
     let capabilities: BTreeSet<String> = names.collect();
     // Without CAP_SYS_RESOURCE a score may not go below the one it was last set to with that capability: runc would fail
@@ -23,12 +27,13 @@ pub(super) fn look() -> Host {
     let oom_score_adj_min = if permitted.contains(&caps::Capability::CAP_SYS_RESOURCE) {
         OOM_SCORE_ADJ_MIN
     } else {
+        // Where it cannot be read, 0 is what every process may have.
         let own =
             std::fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|s| s.trim().parse().ok()).unwrap_or(0);
         tracing::warn!(lowest = own, "no CAP_SYS_RESOURCE here: containers' OOM scores are raised to what may be set");
         own
     };
-    Host { oom_score_adj_min, capabilities }
+    Ok(Host { oom_score_adj_min, capabilities })
 }
 
 /// The device nodes a container is given. One that is asked for and missing is the pod's mistake.

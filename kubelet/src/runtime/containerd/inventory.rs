@@ -28,7 +28,7 @@ impl Containerd {
             let Some(record) = Record::from_labels(&object.labels) else { continue };
             let created_at = timestamp(object.created_at.as_ref());
             let known = self.know(&object.id, &record);
-            let state = self.state(&known, tasks.get(&object.id), created_at);
+            let state = self.state(&object.id, &known, tasks.get(&object.id), created_at);
             seen.push(object.id.clone());
             match record {
                 Record::Sandbox(record) => all.sandboxes.push(record.listed(object.id, state, created_at)),
@@ -53,22 +53,24 @@ impl Containerd {
                 Record::Sandbox(r) => (r.pod_uid.clone(), true, format!("{}/{id}", r.cgroup_parent)),
                 Record::Container(r) => (r.pod_uid.clone(), false, r.cgroup.clone()),
             };
-            Known { pod_uid, is_sandbox, cgroup, started_at: None, being_made: false, failed_at: None }
+            Known { pod_uid, is_sandbox, cgroup, started_at: None, being_made: false, failed_at: None, missed_at: None }
         };
         self.inner.known.lock().entry(id.into()).or_insert_with(from_record).clone()
     }
 
-    fn state(&self, known: &Known, task: Option<&Process>, created_at: Timestamp) -> State {
+    fn state(&self, id: &str, known: &Known, task: Option<&Process>, created_at: Timestamp) -> State {
         let status = task.and_then(|t| Status::try_from(t.status).ok()).unwrap_or(Status::Unknown);
+        let started_at = known.started_at.unwrap_or(created_at);
         let exit = |exit_code, finished_at, oom_killed| {
-            let started_at = known.started_at.unwrap_or(created_at);
-            State::Exited(Exit { exit_code, started_at, finished_at, oom_killed })
+            State::Exited(Exit { exit_code, started_at, finished_at, oom_killed, unseen: false })
         };
         match (task, status) {
             _ if known.being_made => State::Created,
             _ if known.failed_at.is_some() => exit(EXIT_NOT_STARTED, known.failed_at.unwrap_or(created_at), false),
             (Some(task), Status::Running | Status::Paused | Status::Pausing) => {
                 let started_at = known.started_at.or_else(|| process_start(task.pid)).unwrap_or(created_at);
+                // For when it ends: then its process can't be asked any more.
+                self.update_known(id, |known| known.started_at = Some(started_at));
                 State::Running { pid: task.pid, started_at }
             }
             (Some(task), Status::Stopped) => {
@@ -76,7 +78,13 @@ impl Containerd {
                 exit(code, timestamp(task.exited_at.as_ref()), self.oom_killed(known, code))
             }
             (Some(_), Status::Created) => State::Created,
-            _ => exit(EXIT_UNKNOWN, created_at, false),
+            // The node went down under it: it ended some time before now, and after its start.
+            (None, _) | (Some(_), Status::Unknown) => {
+                let finished_at = known.missed_at.unwrap_or_else(Timestamp::now);
+                self.update_known(id, |known| known.missed_at = Some(finished_at));
+                let exit_code = EXIT_UNKNOWN;
+                State::Exited(Exit { exit_code, started_at, finished_at, oom_killed: false, unseen: true })
+            }
         }
     }
 

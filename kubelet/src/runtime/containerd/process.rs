@@ -40,10 +40,10 @@ impl Containerd {
         }
     }
 
-    /// The pid, if it runs.
+    /// The pid, if it runs. One that was made and never started does not.
     pub(super) async fn running_pid(&self, id: &str) -> Result<Option<u32>, RuntimeError> {
         let found = self.task(id).await?;
-        Ok(found.filter(|p| p.status == Status::Running as i32 || p.status == Status::Created as i32).map(|p| p.pid))
+        Ok(found.filter(|p| p.status == Status::Running as i32).map(|p| p.pid))
     }
 
     pub(super) async fn kill(&self, id: &str, exec_id: &str, signal: u32) -> Result<(), RuntimeError> {

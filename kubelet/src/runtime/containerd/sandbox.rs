@@ -8,6 +8,7 @@ use containerd_client::services::v1::{
 };
 use futures::future::try_join_all;
 use jiff::Timestamp;
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
 
 use super::record::{self, Record, SandboxRecord};
@@ -30,6 +31,7 @@ impl Containerd {
             started_at: None,
             being_made: true,
             failed_at: None,
+            missed_at: None,
         };
         let object = Object {
             id: id.clone(),
@@ -42,6 +44,7 @@ impl Containerd {
         match self.create_object(object.clone()).await {
             Err(RuntimeError::Exists { .. }) => {
                 if self.running_pid(&id).await?.is_some() {
+                    self.update_known(&id, |known| known.being_made = false);
                     return Ok(id);
                 }
                 self.forget(&id).await?;
@@ -51,7 +54,7 @@ impl Containerd {
             other => other?,
         }
         if let Err(why) = self.run_pause(&id).await {
-            self.forget(&id).await?;
+            self.clear_away(&id).await;
             return Err(why);
         }
         Ok(id)
@@ -127,19 +130,28 @@ impl Containerd {
             path: path.display().to_string(),
             source,
         };
-        std::fs::create_dir_all(&path).map_err(failed)?;
-        self.unmount_shm_if_there(id);
+        self.unmount_shm(id)?;
         std::fs::create_dir_all(&path).map_err(failed)?;
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
         nix::mount::mount(Some("shm"), &path, Some("tmpfs"), flags, Some(SHM_OPTIONS)).map_err(|e| failed(e.into()))
     }
 
-    /// Lazily: a container that is still going away may hold it.
-    pub(super) fn unmount_shm_if_there(&self, id: &str) {
+    /// Lazily: a container that is still going away may hold it. What is not there needs no undoing.
+    pub(super) fn unmount_shm(&self, id: &str) -> Result<(), RuntimeError> {
         let path = self.shm_path(id);
-        // Not mounted, or not there: then there is nothing to undo.
-        let _ = nix::mount::umount2(&path, MntFlags::MNT_DETACH);
-        let _ = std::fs::remove_dir(&path);
+        let failed = |source| RuntimeError::Io {
+            doing: "removing the pod's shared memory",
+            path: path.display().to_string(),
+            source,
+        };
+        match nix::mount::umount2(&path, MntFlags::MNT_DETACH) {
+            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
+            Err(errno) => return Err(failed(errno.into())),
+        }
+        match std::fs::remove_dir(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(failed(source)),
+            _ => Ok(()),
+        }
     }
 }
 
