@@ -11,12 +11,17 @@ pub use hierarchy::{Hierarchy, Usage};
 /// The cgroup of a pod from the hierarchy's root: what [`crate::runtime::SandboxSpec::cgroup_parent`] takes.
 /// `root` is `--cgroup-root`: `/` or `/some/parent`.
 pub fn pod_path(root: &str, qos: Qos, pod_uid: &str) -> String {
-    let root = root.trim_end_matches('/');
+    let pods = pods_path(root);
     match qos {
-        Qos::Guaranteed => format!("{root}/kubepods/pod{pod_uid}"),
-        Qos::Burstable => format!("{root}/kubepods/burstable/pod{pod_uid}"),
-        Qos::BestEffort => format!("{root}/kubepods/besteffort/pod{pod_uid}"),
+        Qos::Guaranteed => format!("{pods}/pod{pod_uid}"),
+        Qos::Burstable => format!("{pods}/burstable/pod{pod_uid}"),
+        Qos::BestEffort => format!("{pods}/besteffort/pod{pod_uid}"),
     }
+}
+
+/// The cgroup of all pods of a node.
+pub fn pods_path(root: &str) -> String {
+    format!("{}/kubepods", root.trim_end_matches('/'))
 }
 
 pub const QOS_LEVELS: [Qos; 3] = [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort];

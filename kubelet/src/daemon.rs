@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::info;
 
-use crate::cgroup::{CgroupError, Hierarchy};
+use crate::cgroup::{CgroupError, Hierarchy, PodLimits, cpu_shares, pods_path};
 use crate::cluster::Cluster;
 use crate::cluster::api::ApiCluster;
 use crate::config::Config;
@@ -16,7 +16,7 @@ use crate::images::Images;
 use crate::images::containerd::ContainerdImages;
 use crate::network::bridge::BridgeNetwork;
 use crate::network::{NetworkError, PodNetwork};
-use crate::node::{Identity, Machine, NodeAgent};
+use crate::node::{Identity, Machine, NodeAgent, NodeHealth};
 use crate::place::{Facts, Place, STARTS_AT_ONCE};
 use crate::pods::{self, News, PodSources, Table};
 use crate::runtime::containerd::{Config as RuntimeConfig, Containerd};
@@ -84,9 +84,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
         starts: Semaphore::new(STARTS_AT_ONCE),
     });
     let table = Table::default();
-    let server = tokio::spawn(server::serve(server_of(&config, &place, &table, hierarchy), stop.clone()));
+    let server = tokio::spawn(server::serve(server_of(&config, &place, &table, hierarchy.clone()), stop.clone()));
+    let health = Arc::new(NodeHealth::default());
     if let Some(address) = config.client.metrics_address {
-        corten_client::health::Health::new().serve(address, &stop).await.map_err(StartError::Metrics)?;
+        let (served, checked) = (corten_client::health::Health::new(), Arc::clone(&health));
+        served.ready_when("node", move || checked.check());
+        served.serve(address, &stop).await.map_err(StartError::Metrics)?;
     }
     let agent = NodeAgent {
         client: client.clone(),
@@ -95,7 +98,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
         runtime,
         images,
         network,
+        cluster: Arc::clone(&place.cluster),
         root_dir: config.root_dir.clone(),
+        limits: hold_pods_to(&place.facts, &hierarchy),
+        health,
     };
     let node_cache = node::start(agent, &stop);
     let (name, allocatable) = (config.node_name.clone(), place.facts.allocatable.clone());
@@ -115,6 +121,19 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
         Ok(ended) => ended.map_err(StartError::from),
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
+}
+
+/// The pods together may use what the node has to give, and weigh as much against what else runs on it.
+fn hold_pods_to(facts: &Facts, hierarchy: &Hierarchy) -> Result<(), String> {
+    let amount = |name: &str| facts.allocatable.get(name).copied();
+    let limits = PodLimits {
+        cpu_shares: amount("cpu").map(cpu_shares),
+        memory_limit_bytes: amount("memory").filter(|bytes| *bytes > 0),
+        ..PodLimits::default()
+    };
+    let path = pods_path(&facts.cgroup_root);
+    let done = hierarchy.ensure(&path).and_then(|()| hierarchy.set_limits(&path, &limits));
+    done.map_err(|err| crate::images::chain(&err))
 }
 
 fn server_of(config: &Config, place: &Place, table: &Table, hierarchy: Hierarchy) -> Server {

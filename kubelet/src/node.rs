@@ -2,6 +2,7 @@
 
 mod facts;
 mod lease;
+mod news;
 mod status;
 
 use std::collections::BTreeMap;
@@ -12,15 +13,19 @@ use std::time::Duration;
 use corten_api::{ApiError, Key, Reason};
 use corten_client::{Cache, CancellationToken, Client, Watch};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, NodeSpec, Taint};
+use k8s_openapi::api::core::v1::{Node, NodeSpec, ObjectReference, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 pub use facts::Machine;
+use news::News;
 use status::Seen;
+pub use status::VERSION;
 
-use crate::images::Images;
+use crate::cluster::Cluster;
+use crate::images::{ImageInfo, Images, chain};
 use crate::network::PodNetwork;
 use crate::runtime::Runtime;
 
@@ -30,6 +35,8 @@ const STATUS_EVERY: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// The same while the node is not Ready.
 const LOOK_SOON: Duration = Duration::from_millis(100);
+/// The runtime's answer to a question about itself takes no longer.
+const RUNTIME_ANSWER_MAX: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
@@ -50,7 +57,43 @@ pub struct NodeAgent {
     pub runtime: Arc<dyn Runtime>,
     pub images: Arc<dyn Images>,
     pub network: Arc<dyn PodNetwork>,
+    pub cluster: Arc<dyn Cluster>,
     pub root_dir: std::path::PathBuf,
+    /// Whether the pods together are held to what the node has to give, or why not.
+    pub limits: Result<(), String>,
+    /// What readiness is answered from.
+    pub health: Arc<NodeHealth>,
+}
+
+/// How the node was when it was last looked at; `Err` says what is wrong.
+#[derive(Debug)]
+pub struct NodeHealth(Mutex<Result<(), String>>);
+
+impl Default for NodeHealth {
+    fn default() -> Self {
+        Self(Mutex::new(Err("the node was not looked at yet".into())))
+    }
+}
+
+impl NodeHealth {
+    pub fn check(&self) -> Result<(), String> {
+        self.0.lock().clone()
+    }
+    fn note(&self, seen: &Seen) {
+        let fine = |result: Result<(), &String>| result.map_err(String::clone);
+        *self.0.lock() = fine(seen.runtime.as_ref().map(drop)).and_then(|()| fine(seen.network.as_ref().map(drop)));
+    }
+}
+
+/// What is remembered from one look to the next.
+#[derive(Default)]
+struct Before {
+    written_at: Option<tokio::time::Instant>,
+    /// This kubelet has said how the node is.
+    told: bool,
+    cordoned: Option<bool>,
+    /// Why the podCIDR cannot be used, as it was last logged.
+    cidr_trouble: Option<String>,
 }
 
 /// Starts everything about the node; returns a read handle to the Node as the API has it.
@@ -69,15 +112,13 @@ pub fn start(agent: NodeAgent, stop: &CancellationToken) -> Cache<Node> {
 
 impl NodeAgent {
     async fn run(self, cache: Cache<Node>, changed: Arc<Notify>) {
-        let mut written_at: Option<tokio::time::Instant> = None;
+        let mut before = Before::default();
         let mut wait = RETRY;
+        self.say(&[news::starting()]);
         loop {
-            match self.bring_up_to_date(&cache, written_at).await {
-                Ok(wrote) => {
+            match self.bring_up_to_date(&cache, &mut before).await {
+                Ok(()) => {
                     wait = RETRY;
-                    if wrote {
-                        written_at = Some(tokio::time::Instant::now());
-                    }
                     let ready = cache.get(&self.key()).is_some_and(|n| corten_api::node::is_ready(&n));
                     let pause = if ready { LOOK_EVERY } else { LOOK_SOON };
                     tokio::select! { () = changed.notified() => {}, () = tokio::time::sleep(pause) => {} }
@@ -95,17 +136,23 @@ impl NodeAgent {
         Key::cluster(self.identity.name.as_str())
     }
 
+    /// Events about the node; upstream's kubelet has its name for a uid, and `kubectl describe` looks for that.
+    fn say(&self, news: &[News]) {
+        let name = Some(self.identity.name.clone());
+        let about = ObjectReference { kind: Some("Node".into()), name: name.clone(), uid: name, ..Default::default() };
+        news.iter().for_each(|n| self.cluster.event(&about, n.warning, n.reason, &n.message));
+    }
+
     /// Registers the node if it is not there, takes its podCIDR, and writes its status if that says anything new.
-    async fn bring_up_to_date(
-        &self,
-        cache: &Cache<Node>,
-        written_at: Option<tokio::time::Instant>,
-    ) -> Result<bool, ApiError> {
+    async fn bring_up_to_date(&self, cache: &Cache<Node>, before: &mut Before) -> Result<(), ApiError> {
         let node = match cache.get(&self.key()) {
             Some(node) => Node::clone(&node),
             None => self.register().await?,
         };
-        self.take_pod_cidr(&node).await;
+        self.take_pod_cidr(&node, before).await;
+        let cordon = news::of_cordon(&self.identity.name, before.cordoned, &node);
+        before.cordoned = Some(news::is_cordoned(&node));
+        self.say(cordon.as_slice());
         let seen = self.look().await;
         let now = Timestamp::now();
         let wanted = status::of(&self.identity, &self.machine, &seen, node.status.as_ref(), now);
@@ -114,17 +161,22 @@ impl NodeAgent {
         if next.metadata.labels != node.metadata.labels {
             next = self.client.update(&next).await?;
         }
-        let stale = written_at.is_none_or(|at| at.elapsed() >= STATUS_EVERY);
+        let stale = before.written_at.is_none_or(|at| at.elapsed() >= STATUS_EVERY);
         if !stale && !status::differs(node.status.as_ref(), &wanted) {
-            return Ok(false);
+            return Ok(());
         }
-        let was_ready = corten_api::node::is_ready(&node);
+        let news = news::of_status(&self.identity.name, !before.told, node.status.as_ref(), &wanted);
         next.status = Some(wanted);
-        let written = self.client.update_status(&next).await?;
-        if !was_ready && corten_api::node::is_ready(&written) {
+        self.client.update_status(&next).await?;
+        before.written_at = Some(tokio::time::Instant::now());
+        self.say(&news);
+        if !std::mem::replace(&mut before.told, true) {
+            self.say(&[news::of_limits(&self.limits)]);
+        }
+        if news.iter().any(|n| n.reason == "NodeReady") {
             info!(node = self.identity.name, "the node is Ready");
         }
-        Ok(true)
+        Ok(())
     }
 
     async fn register(&self) -> Result<Node, ApiError> {
@@ -164,28 +216,54 @@ impl NodeAgent {
         labels.extend(self.identity.labels.clone());
     }
 
-    async fn take_pod_cidr(&self, node: &Node) {
+    async fn take_pod_cidr(&self, node: &Node, before: &mut Before) {
         let spec = node.spec.as_ref();
         let Some(text) = spec.and_then(|s| s.pod_cidr.as_deref()).filter(|c| !c.is_empty()) else { return };
-        match text.parse() {
-            Ok(cidr) => {
-                if let Err(err) = self.network.set_pod_cidr(cidr).await {
-                    warn!(%err, cidr = text, "cannot use the node's podCIDR");
-                }
+        let taken = match text.parse() {
+            Ok(cidr) => self.network.set_pod_cidr(cidr).await.map_err(|err| chain(&err)),
+            Err(err) => Err(format!("it is not a CIDR: {err}")),
+        };
+        // Looked at many times a second while the node is not Ready: said once.
+        if let Err(why) = &taken
+            && before.cidr_trouble.as_ref() != Some(why)
+        {
+            warn!(why, cidr = text, "cannot use the node's podCIDR");
+        }
+        before.cidr_trouble = taken.err();
+    }
+
+    /// `None`: what was known of them stands.
+    async fn list_images(&self) -> Option<Vec<ImageInfo>> {
+        match tokio::time::timeout(RUNTIME_ANSWER_MAX, self.images.list()).await {
+            Ok(Ok(images)) => Some(images),
+            Ok(Err(err)) => {
+                debug!(%err, "cannot list the node's images");
+                None
             }
-            Err(err) => warn!(%err, cidr = text, "the node's podCIDR is not a CIDR"),
+            Err(_) => {
+                debug!("listing the node's images takes too long");
+                None
+            }
         }
     }
 
     async fn look(&self) -> Seen {
-        let version = self.runtime.version().await;
-        let images = self.images.list().await.unwrap_or_default();
-        Seen {
-            runtime: version.map(|v| format!("{}://{}", v.name, v.version)).map_err(|err| err.to_string()),
+        // A runtime that hangs is as good as none, and must not hold up what the node says of itself.
+        let hangs = |_| Err(format!("it gives no answer within {}s", RUNTIME_ANSWER_MAX.as_secs()));
+        let version = async { self.runtime.version().await.map_err(|err| chain(&err)) };
+        let version = tokio::time::timeout(RUNTIME_ANSWER_MAX, version).await.unwrap_or_else(hangs);
+        let images = match &version {
+            Ok(_) => self.list_images().await,
+            Err(_) => None,
+        };
+        let seen = Seen {
+            runtime: version.map(|v| format!("{}://{}", v.name, v.version)),
             network: self.network.ready().await.map_err(|err| err.to_string()),
             images,
             pressure: facts::Pressure::read(&self.root_dir),
-        }
+        };
+        self.health.note(&seen);
+        seen
     }
 }
 

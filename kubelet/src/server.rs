@@ -2,6 +2,7 @@
 
 mod forward;
 mod listen;
+mod metrics;
 mod node;
 mod stats;
 mod tls;
@@ -19,6 +20,8 @@ pub use listen::serve;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerView {
     pub name: String,
+    /// As the status shows it.
+    pub image: String,
     /// The newest container of this name; `None` while none was made.
     pub current: Option<Instance>,
     /// The one before it, while it is kept.

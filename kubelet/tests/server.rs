@@ -31,8 +31,8 @@ impl Pods for OnePod {
     }
     fn all(&self) -> Vec<PodView> {
         let current = Instance { id: self.container_id.clone(), running: true, log_path: self.log_path.clone() };
-        let web = ContainerView { name: "web".into(), current: Some(current), previous: None };
-        let waiting = ContainerView { name: "waiting".into(), current: None, previous: None };
+        let web = ContainerView { name: "web".into(), image: "web:1".into(), current: Some(current), previous: None };
+        let waiting = ContainerView { name: "waiting".into(), image: "web:1".into(), current: None, previous: None };
         let names = |text: &str| text.to_owned();
         vec![PodView {
             namespace: names("default"),

@@ -15,7 +15,7 @@ use crate::images::ImageInfo;
 use crate::pod::status::whole_second;
 
 /// The version of the API that this node speaks.
-pub(super) const VERSION: &str = "v1.36.0+corten";
+pub const VERSION: &str = "v1.36.0+corten";
 /// Images and names of each that a status lists; upstream's bounds.
 const IMAGES_MAX: usize = 50;
 const NAMES_MAX: usize = 5;
@@ -26,7 +26,8 @@ pub(super) struct Seen {
     /// `containerd://1.6.20`, or why there is no answer.
     pub(super) runtime: Result<String, String>,
     pub(super) network: Result<(), String>,
-    pub(super) images: Vec<ImageInfo>,
+    /// `None`: nobody could say; what was known stands.
+    pub(super) images: Option<Vec<ImageInfo>>,
     pub(super) pressure: Pressure,
 }
 
@@ -49,7 +50,7 @@ pub(super) fn of(
         daemon_endpoints: Some(NodeDaemonEndpoints {
             kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(identity.port) }),
         }),
-        images: Some(images(&seen.images)),
+        images: seen.images.as_deref().map(images).or_else(|| old.and_then(|o| o.images.clone())),
         node_info: Some(NodeSystemInfo {
             architecture: machine.architecture.clone(),
             boot_id: machine.boot_id.clone(),
@@ -166,7 +167,7 @@ mod tests {
         Seen {
             runtime: runtime.map(String::from).map_err(String::from),
             network: network.map_err(String::from),
-            images: vec![],
+            images: Some(vec![]),
             pressure: Pressure::default(),
         }
     }
@@ -198,6 +199,16 @@ mod tests {
             let ready = corten_api::conditions::find(got.conditions.as_ref(), "Ready").unwrap();
             assert_eq!((ready.status.as_str(), ready.message.as_deref()), (status, Some(message)), "{why}");
         }
+    }
+
+    #[test]
+    fn images_stay_known_while_the_runtime_is_away() {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let image = ImageInfo { id: "i".into(), names: vec!["img".into()], size_bytes: 1 };
+        let fine = Seen { images: Some(vec![image]), ..seen(Ok("containerd://1"), Ok(())) };
+        let first = of(&identity(), &Machine::default(), &fine, None, now);
+        let away = Seen { images: None, ..seen(Err("gone"), Ok(())) };
+        assert_eq!(of(&identity(), &Machine::default(), &away, Some(&first), now).images, first.images);
     }
 
     #[test]

@@ -19,7 +19,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::node::NodeService;
-use super::{Server, ServerError, stats, tls};
+use super::{Server, ServerError, metrics, stats, tls};
+use crate::runtime::RuntimeError;
 
 /// More at once are left waiting in the kernel's queue.
 const CONNECTIONS_MAX: usize = 256;
@@ -64,7 +65,7 @@ async fn connection(stream: TcpStream, server: &Server, router: Router, stop: Ca
         Ok(config) => config,
         Err(why) => return tracing::error!(%why, "the server's files cannot be used any more"),
     };
-    // Terminals are typed at: small packets go at once.
+    // Terminals are typed at: small packets go at once. Where they cannot, they go all the same.
     let _ = stream.set_nodelay(true);
     let stream = match tokio::time::timeout(HANDSHAKE_MAX, TlsAcceptor::from(config).accept(stream)).await {
         Ok(Ok(stream)) => stream,
@@ -95,7 +96,9 @@ fn router(server: &Arc<Server>) -> Router {
         .route("/healthz", get(|| async { "ok" }))
         .route("/pods", get(pods))
         .route("/stats/summary", get(summary))
-        .route("/metrics/resource", get(metrics))
+        .route("/metrics", get(own_metrics))
+        .route("/metrics/resource", get(resource_metrics))
+        .route("/metrics/cadvisor", get(cadvisor_metrics))
         .with_state(server.clone());
     tonic::service::Routes::from(plain)
         .add_service(NodeServer::new(NodeService::new(server.clone())))
@@ -113,9 +116,21 @@ async fn summary(State(server): State<Arc<Server>>) -> Response {
     }
 }
 
-async fn metrics(State(server): State<Arc<Server>>) -> Response {
-    match stats::resource_metrics(&server).await {
-        Ok(text) => ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+async fn own_metrics(State(server): State<Arc<Server>>) -> Response {
+    exposition(Ok(metrics::own(&server)))
+}
+
+async fn resource_metrics(State(server): State<Arc<Server>>) -> Response {
+    exposition(metrics::resource(&server).await)
+}
+
+async fn cadvisor_metrics(State(server): State<Arc<Server>>) -> Response {
+    exposition(metrics::cadvisor(&server).await)
+}
+
+fn exposition(text: Result<String, RuntimeError>) -> Response {
+    match text {
+        Ok(text) => ([(CONTENT_TYPE, metrics::TEXT_FORMAT)], text).into_response(),
         Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")).into_response(),
     }
 }

@@ -1,9 +1,8 @@
-//! What the node, its pods and containers have used: upstream's stats summary, and the same as metrics.
+//! What the node, its pods and containers have used: upstream's stats summary.
 //!
 //! <https://kubernetes.io/docs/reference/instrumentation/node-metrics/>
 
 use std::collections::HashMap;
-use std::fmt::Write;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -33,12 +32,15 @@ fn node_memory(usage: &Usage, now: &str) -> Value {
     })
 }
 
-async fn by_container(server: &Server) -> Result<HashMap<String, Stats>, RuntimeError> {
+pub(super) async fn by_container(server: &Server) -> Result<HashMap<String, Stats>, RuntimeError> {
     Ok(server.runtime.stats().await?.into_iter().map(|s| (s.container_id.clone(), s)).collect())
 }
 
 /// The running containers of a pod with what they have used.
-fn used<'a>(pod: &'a PodView, stats: &'a HashMap<String, Stats>) -> impl Iterator<Item = (&'a str, &'a Stats)> {
+pub(super) fn used<'a>(
+    pod: &'a PodView,
+    stats: &'a HashMap<String, Stats>,
+) -> impl Iterator<Item = (&'a str, &'a Stats)> {
     let running = pod.containers.iter().filter_map(|c| Some((c.name.as_str(), c.current.as_ref()?)));
     running.filter_map(|(name, instance)| Some((name, stats.get(&instance.id)?)))
 }
@@ -73,33 +75,4 @@ fn pod_summary(pod: &PodView, stats: &HashMap<String, Stats>, now: &str) -> Valu
         "podRef": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid},
         "containers": containers, "cpu": cpu, "memory": memory,
     })
-}
-
-/// `/metrics/resource`, in Prometheus' text format. Kubernetes' names need no escaping.
-pub(super) async fn resource_metrics(server: &Server) -> Result<String, RuntimeError> {
-    let stats = by_container(server).await?;
-    let pods = server.pods.all();
-    let mut text = String::new();
-    type Figure = fn(&Stats) -> f64;
-    let families: [(&str, &str, Figure); 2] = [
-        ("container_cpu_usage_seconds_total", "counter", |s| s.cpu_usage.as_secs_f64()),
-        ("container_memory_working_set_bytes", "gauge", |s| s.memory_working_set_bytes as f64),
-    ];
-    for (family, kind, figure) in families {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "# TYPE {family} {kind}");
-        for pod in &pods {
-            for (name, stats) in used(pod, &stats) {
-                let labels = format!("container=\"{name}\",namespace=\"{}\",pod=\"{}\"", pod.namespace, pod.name);
-                let _ = writeln!(text, "{family}{{{labels}}} {}", figure(stats));
-            }
-        }
-    }
-    if let Some(usage) = server.hierarchy.usage(&server.cgroup_root) {
-        let _ = writeln!(text, "# TYPE node_cpu_usage_seconds_total counter");
-        let _ = writeln!(text, "node_cpu_usage_seconds_total {}", usage.cpu.as_secs_f64());
-        let _ = writeln!(text, "# TYPE node_memory_working_set_bytes gauge");
-        let _ = writeln!(text, "node_memory_working_set_bytes {}", usage.memory_working_set_bytes);
-    }
-    Ok(text)
 }

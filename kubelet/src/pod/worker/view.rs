@@ -35,5 +35,5 @@ fn container(c: &Ctr, pod: &Pod, place: &Place) -> ContainerView {
     };
     let current = c.made_before.then(|| instance(c.restarts, matches!(c.now, Now::Running { .. })));
     let previous = c.restarts.checked_sub(1).map(|attempt| instance(attempt, false));
-    ContainerView { name: c.want.name.clone(), current, previous }
+    ContainerView { name: c.want.name.clone(), image: c.image_name.clone(), current, previous }
 }
