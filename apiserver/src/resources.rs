@@ -27,6 +27,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use corten_api::ApiError;
+pub use delete::check_options;
 pub use event::{Event, EventKind};
 use futures::stream::BoxStream;
 use ipnet::IpNet;

@@ -225,7 +225,9 @@ fn check_path(entry: &dyn Entry, verb: Verb, target: &Target) -> Result<(), ApiE
     let needs_namespace = entry.scope() == corten_api::Scope::Namespaced && target.namespace.is_empty();
     match verb {
         Verb::Create if !target.name.is_empty() || needs_namespace => Err(respond::method_not_allowed()),
-        Verb::DeleteCollection if needs_namespace => Err(respond::method_not_allowed()),
+        Verb::DeleteCollection if needs_namespace || !entry.has_delete_collection() => {
+            Err(respond::method_not_allowed())
+        }
         _ => Ok(()),
     }
 }

@@ -28,6 +28,8 @@ const ORDER: &[&str] = &[
 ];
 
 const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/// Of a kind whose objects go one by one.
+const SINGLE_VERBS: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
 const CHANGE: &[&str] = &["get", "patch", "update"];
 const CREATE: &[&str] = &["create"];
 const CONNECT: &[&str] = &["create", "get"];
@@ -101,7 +103,7 @@ fn resource_of(entry: &dyn Entry) -> Resource {
         namespaced: entry.scope() == Scope::Namespaced,
         short_names: entry.short_names(),
         categories: entry.categories(),
-        verbs: VERBS,
+        verbs: if entry.has_delete_collection() { VERBS } else { SINGLE_VERBS },
         subresources: entry.subresources().iter().map(sub).collect(),
     }
 }

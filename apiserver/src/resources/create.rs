@@ -125,6 +125,7 @@ impl Resources {
             let also = self.allocate_for_create(place, &mut *object, &taken).await?;
             let (json, value) = encoded(place, &mut *object)?;
             if dry_run {
+                self.catch_up().await?;
                 return Ok(place.shelf.get(&short).is_none().then_some(json));
             }
             let (key, ttl_secs) = (place.store_key(&short), place.entry.ttl_secs());

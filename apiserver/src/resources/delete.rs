@@ -86,17 +86,17 @@ impl Resources {
     }
 }
 
-fn check_options(how: &DeleteOptions) -> Result<(), ApiError> {
+pub fn check_options(how: &DeleteOptions) -> Result<(), ApiError> {
     let mut problems = Problems::default();
-    if how.grace_period_seconds.is_some_and(|s| s < 0) {
-        problems.invalid("gracePeriodSeconds", how.grace_period_seconds, "must be greater than or equal to 0");
-    }
     let policy = how.propagation_policy.as_deref();
     if policy.is_some() && how.orphan_dependents.is_some() {
         problems.invalid("propagationPolicy", policy, "orphanDependents and deletionPropagation cannot be both set");
     }
     if !matches!(policy, None | Some("Orphan" | "Background" | "Foreground")) {
         problems.unsupported("propagationPolicy", policy, &["Foreground", "Background", "Orphan", "nil"]);
+    }
+    for value in how.dry_run.iter().flatten().filter(|v| *v != "All") {
+        problems.unsupported("dryRun", value, &["All"]);
     }
     if problems.is_empty() {
         return Ok(());
@@ -107,12 +107,14 @@ fn check_options(how: &DeleteOptions) -> Result<(), ApiError> {
 fn check_preconditions(place: Place<'_>, name: &str, how: &DeleteOptions, current: &Current) -> Result<(), ApiError> {
     let Some(wanted) = &how.preconditions else { return Ok(()) };
     let meta = current.object.meta();
-    let is = |value: &Option<String>| value.clone().unwrap_or_default();
-    for (what, wanted, is) in
-        [("UID", &wanted.uid, is(&meta.uid)), ("ResourceVersion", &wanted.resource_version, is(&meta.resource_version))]
-    {
+    for (what, wanted, is, hint) in [
+        ("UID", &wanted.uid, &meta.uid, "The object might have been deleted and then recreated"),
+        ("ResourceVersion", &wanted.resource_version, &meta.resource_version, "The object might have been modified"),
+    ] {
+        let is = is.as_deref().unwrap_or_default();
         if let Some(wanted) = wanted.as_deref().filter(|w| *w != is) {
-            let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {is}");
+            let why =
+                format!("the {what} in the precondition ({wanted}) does not match the {what} in record ({is}). {hint}");
             return Err(place.conflict(name, &why));
         }
     }

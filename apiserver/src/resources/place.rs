@@ -60,10 +60,18 @@ impl Place<'_> {
         }
     }
     pub(super) fn field_terms(&self, selector: &FieldSelector) -> Result<FieldTerms, ApiError> {
-        let unsupported = |field: String| ApiError::bad_request(format!("field label not supported: {field}"));
-        let known = |field: &str| {
-            matches!(field, "metadata.name" | "metadata.namespace")
-                || self.entry.fields().iter().any(|f| f.name == field)
+        // A kind without fields of its own has upstream's words for such.
+        let unsupported = |field: String| {
+            ApiError::bad_request(if self.entry.fields().is_empty() {
+                format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+            } else {
+                format!("field label not supported: {field}")
+            })
+        };
+        let known = |field: &str| match field {
+            "metadata.name" => true,
+            "metadata.namespace" => self.entry.scope() == Scope::Namespaced || self.entry.fields().is_empty(),
+            field => self.entry.fields().iter().any(|f| f.name == field),
         };
         if let Some(term) = selector.0.iter().find(|t| !known(&t.field)) {
             return Err(unsupported(term.field.clone()));

@@ -1,4 +1,4 @@
-//! What only pods have: binding to a node, eviction, ephemeral containers.
+//! What only pods have: binding to a node, eviction.
 
 use corten_api::{ApiError, Problems};
 use k8s_openapi::api::core::v1::{Binding, Pod, PodCondition};
@@ -8,7 +8,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use super::place::{Place, no_such_method};
 use super::revise::{Current, Decision};
 use super::{Resources, WriteOptions, Written, meta};
-use crate::registry::AnyObject;
 use crate::request::{Target, User};
 
 fn decode<T: serde::de::DeserializeOwned>(kind: &str, json: &[u8]) -> Result<T, ApiError> {
@@ -148,19 +147,4 @@ pub(super) async fn evict(
     let pod = Target { subresource: String::new(), ..target.clone() };
     resources.delete(user, &pod, how, options).await?;
     done()
-}
-
-/// `pods/ephemeralcontainers` writes those and nothing else.
-pub(super) fn with_ephemeral_containers_of(
-    new: &dyn AnyObject,
-    old: &dyn AnyObject,
-) -> Result<Box<dyn AnyObject>, ApiError> {
-    let mut object = old.boxed_clone();
-    let wanted = new.as_any().downcast_ref::<Pod>();
-    let (Some(wanted), Some(pod)) = (wanted, object.as_any_mut().downcast_mut::<Pod>()) else {
-        return Err(no_such_method());
-    };
-    let containers = wanted.spec.as_ref().and_then(|s| s.ephemeral_containers.clone());
-    pod.spec.get_or_insert_default().ephemeral_containers = containers;
-    Ok(object)
 }

@@ -19,7 +19,7 @@ enum Wanted<'a> {
 }
 
 impl Resources {
-    /// Also `status`, `scale`, `finalize`, `ephemeralcontainers`.
+    /// Also `status`, `scale`, `finalize`.
     pub async fn update(
         &self,
         user: &User,
@@ -125,7 +125,6 @@ impl Resources {
             "" => entry.prepare_update(&mut *object, old),
             "status" => entry.prepare_status(&mut *object, old),
             "finalize" => entry.prepare_finalize(&mut *object, old),
-            "ephemeralcontainers" => object = super::pods::with_ephemeral_containers_of(&*object, old)?,
             _ => return Err(no_such_method()),
         }
         if entry.has_generation() && entry.spec_changed(&*object, old) {

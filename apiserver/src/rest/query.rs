@@ -6,11 +6,10 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use corten_api::selector::{FieldSelector, Selector};
-use corten_api::{ApiError, Problems, Scope};
+use corten_api::{ApiError, Problems};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 
-use crate::registry::Entry;
-use crate::resources::{FieldValidation, ListOptions, ReadAt, WatchFrom, WatchOptions, WriteOptions};
+use crate::resources::{FieldValidation, ListOptions, ReadAt, WatchFrom, WatchOptions, WriteOptions, check_options};
 
 /// The pairs of a query string, decoded.
 #[derive(Clone, Debug, Default)]
@@ -47,20 +46,10 @@ fn invalid(kind: &str, fill: impl FnOnce(&mut Problems)) -> ApiError {
     ApiError::invalid("meta.k8s.io", kind, "", problems)
 }
 
-fn selectors(query: &Query<'_>, entry: &dyn Entry, name: &str) -> Result<(Selector, FieldSelector), ApiError> {
+fn selectors(query: &Query<'_>, name: &str) -> Result<(Selector, FieldSelector), ApiError> {
     let bad = |err: corten_api::selector::SelectorError| ApiError::bad_request(err.to_string());
     let labels = query.get("labelSelector").map(Selector::parse).transpose().map_err(bad)?.unwrap_or_default();
     let mut fields = query.get("fieldSelector").map(FieldSelector::parse).transpose().map_err(bad)?.unwrap_or_default();
-    for term in &fields.0 {
-        let known = match term.field.as_str() {
-            "metadata.name" => true,
-            "metadata.namespace" => entry.scope() == Scope::Namespaced,
-            field => entry.fields().iter().any(|f| f.name == field),
-        };
-        if !known {
-            return Err(ApiError::bad_request(format!("field label not supported: {}", term.field)));
-        }
-    }
     if !name.is_empty() {
         fields.0.push(corten_api::selector::FieldTerm {
             field: "metadata.name".into(),
@@ -86,8 +75,12 @@ pub fn get_at(query: &Query<'_>) -> Result<ReadAt, ApiError> {
     })
 }
 
-pub fn list_options(query: &Query<'_>, entry: &dyn Entry) -> Result<ListOptions, ApiError> {
-    let (labels, fields) = selectors(query, entry, "")?;
+pub fn list_options(query: &Query<'_>) -> Result<ListOptions, ApiError> {
+    let (labels, fields) = selectors(query, "")?;
+    if query.get("sendInitialEvents").is_some() {
+        let why = "sendInitialEvents is forbidden for list";
+        return Err(invalid("ListOptions", |p| p.forbidden("sendInitialEvents", why)));
+    }
     let limit = query.int("limit")?.unwrap_or(0);
     let limit = usize::try_from(limit)
         .map_err(|_| invalid("ListOptions", |p| p.invalid("limit", limit, "must be greater than or equal to 0")))?;
@@ -129,12 +122,8 @@ fn list_at(query: &Query<'_>, limit: usize, continues: bool) -> Result<ReadAt, A
 }
 
 /// A watch, and how long the client wants it to last.
-pub fn watch_options(
-    query: &Query<'_>,
-    entry: &dyn Entry,
-    name: &str,
-) -> Result<(WatchOptions, Option<Duration>), ApiError> {
-    let (labels, fields) = selectors(query, entry, name)?;
+pub fn watch_options(query: &Query<'_>, name: &str) -> Result<(WatchOptions, Option<Duration>), ApiError> {
+    let (labels, fields) = selectors(query, name)?;
     let bookmarks = query.flag("allowWatchBookmarks");
     let from = watch_from(query)?;
     let secs = query.int("timeoutSeconds")?.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
@@ -218,7 +207,7 @@ pub fn delete_options(query: &Query<'_>, body: &[u8]) -> Result<DeleteOptions, A
     if options.dry_run.is_none() && query.get("dryRun").is_some() {
         options.dry_run = Some(query.all("dryRun").map(str::to_owned).collect());
     }
-    check_delete_options(&options)?;
+    check_options(&options)?;
     Ok(options)
 }
 
@@ -234,26 +223,6 @@ fn read_delete_options(body: &[u8]) -> Result<DeleteOptions, ApiError> {
         map.remove("apiVersion");
     }
     serde_json::from_value(value).map_err(bad)
-}
-
-fn check_delete_options(options: &DeleteOptions) -> Result<(), ApiError> {
-    let mut problems = Problems::default();
-    if options.propagation_policy.is_some() && options.orphan_dependents.is_some() {
-        problems.invalid(
-            "propagationPolicy",
-            &options.propagation_policy,
-            "orphanDependents and deletionPropagation cannot be both set",
-        );
-    }
-    if let Some(policy) = &options.propagation_policy
-        && !matches!(policy.as_str(), "Foreground" | "Background" | "Orphan")
-    {
-        problems.unsupported("propagationPolicy", policy, &["Background", "Foreground", "Orphan"]);
-    }
-    if let Some(bad) = options.dry_run.iter().flatten().find(|v| *v != "All") {
-        problems.unsupported("dryRun", bad, &["All"]);
-    }
-    if problems.is_empty() { Ok(()) } else { Err(ApiError::invalid("meta.k8s.io", "DeleteOptions", "", problems)) }
 }
 
 #[cfg(test)]

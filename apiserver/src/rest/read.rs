@@ -32,7 +32,7 @@ pub async fn get(read: Read<'_>) -> Result<Response<Body>, ApiError> {
 }
 
 pub async fn list(read: Read<'_>) -> Result<Response<Body>, ApiError> {
-    let options = query::list_options(read.query, read.entry)?;
+    let options = query::list_options(read.query)?;
     let page = read.resources.list(read.target, options).await?;
     let response = show_page(&read, page)?;
     Ok(gzip::compress(read.headers, response))

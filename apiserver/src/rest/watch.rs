@@ -35,7 +35,7 @@ pub struct Watch {
 }
 
 pub async fn start(read: &Read<'_>, counted: Place) -> Result<Watch, ApiError> {
-    let (options, timeout) = query::watch_options(read.query, read.entry, &read.target.name)?;
+    let (options, timeout) = query::watch_options(read.query, &read.target.name)?;
     let timeout = timeout.unwrap_or_else(|| Duration::from_secs(rand::random_range(DEFAULT_SECS)));
     let renderer = Renderer {
         registry: read.resources.entries().clone(),

@@ -107,7 +107,7 @@ pub async fn delete(write: Write<'_>) -> Result<Response<Body>, ApiError> {
 
 pub async fn delete_collection(write: Write<'_>) -> Result<Response<Body>, ApiError> {
     let (how, options) = deletion(&write)?;
-    let which = query::list_options(write.query, write.entry)?;
+    let which = query::list_options(write.query)?;
     let page = write.resources.delete_collection(write.user, write.target, which, how, options).await?;
     let meta = crate::table::list_meta(&page.revision.to_string(), page.continue_token.as_deref(), page.remaining);
     let body = Body::joined(read::list_head(write.entry, &meta), page.items, Bytes::from_static(b"]}"));

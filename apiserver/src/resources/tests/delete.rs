@@ -22,7 +22,9 @@ async fn deletion_waits_for_grace_and_finalizers() {
         assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], left, "never longer");
     }
     let wrong = c.delete("pods", "n/web", json!({"preconditions": {"uid": "x"}, "gracePeriodSeconds": 0})).await;
-    assert_eq!(reason(wrong).0, Reason::Conflict);
+    let (why, words) = reason(wrong);
+    assert_eq!(why, Reason::Conflict);
+    assert!(words.contains("the UID in the precondition (x) does not match the UID in record ("), "{words}");
     assert!(c.delete("pods", "n/web", json!({"gracePeriodSeconds": 0})).await.unwrap().gone);
     assert_eq!(reason(c.delete("pods", "n/web", json!({})).await).0, Reason::NotFound);
 

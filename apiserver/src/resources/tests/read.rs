@@ -16,7 +16,9 @@ async fn lists_select_and_page_through_one_moment() {
     let selected = ListOptions { labels, fields, ..all() };
     assert_eq!(c.names("configmaps", "", selected).await.unwrap().0, ["a", "d"]);
     let odd = ListOptions { fields: FieldSelector::parse("spec.x=1").unwrap(), ..all() };
-    assert_eq!(reason(c.names("configmaps", "", odd).await).1, "field label not supported: spec.x");
+    let words = r#""spec.x" is not a known field selector: only "metadata.name", "metadata.namespace""#;
+    assert_eq!(reason(c.names("configmaps", "", odd.clone()).await), (Reason::BadRequest, words.into()));
+    assert_eq!(reason(c.names("pods", "", odd).await).1, "field label not supported: spec.x");
 
     let (names, first) = c.names("configmaps", "n/", ListOptions { limit: 2, ..all() }).await.unwrap();
     assert_eq!((names, first.remaining), (vec!["a".to_owned(), "b".into()], Some(2)));

@@ -37,6 +37,12 @@ fn where_a_list_is_read() {
 }
 
 #[test]
+fn a_list_sends_no_events() {
+    let err = list_options(&Query::parse(Some("sendInitialEvents=true&resourceVersion=1"))).unwrap_err();
+    assert!(err.message().contains("sendInitialEvents is forbidden for list") && err.code() == 422, "{err}");
+}
+
+#[test]
 fn where_a_watch_begins() {
     let state = |at, initial_events_end| Some(WatchFrom::State { at, initial_events_end });
     let cases = [
