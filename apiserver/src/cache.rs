@@ -141,6 +141,7 @@ pub(crate) fn too_old(wanted: i64, oldest: i64) -> ApiError {
 pub(crate) fn api_error(err: &StorageError) -> ApiError {
     match err {
         StorageError::Compacted { wanted, oldest } => too_old(*wanted, *oldest),
+        StorageError::WentBack { .. } => ApiError::unavailable(err.to_string()),
         // No Retry-After: clients send again what has one, and this may be done.
         StorageError::Unknown { .. } => {
             tracing::warn!(%err, "a write is answered with: nobody knows");

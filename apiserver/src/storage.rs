@@ -79,6 +79,9 @@ pub type ChangeStream = BoxStream<'static, Result<Vec<Change>, StorageError>>;
 pub enum StorageError {
     #[error("revision {wanted} is compacted; the oldest kept is {oldest}")]
     Compacted { wanted: i64, oldest: i64 },
+    /// It was restored from a backup: what it told since is not so any more.
+    #[error("the store is at revision {now}, before the {seen} that it had: it was restored from a backup")]
+    WentBack { seen: i64, now: i64 },
     #[error("the store does not answer: {what}")]
     Unavailable {
         what: String,

@@ -66,6 +66,14 @@ impl Feed {
                     }
                     Err(err) => err,
                 },
+                StorageError::WentBack { now, .. } => match self.fill_at(now).await {
+                    Ok(revision) => {
+                        tracing::error!(%err, "all is read again, and every watch ends");
+                        after = revision;
+                        continue;
+                    }
+                    Err(err) => err,
+                },
                 err => err,
             };
             tracing::warn!(error = %err, source = ?std::error::Error::source(&err), after, "the watch on the store ended");
@@ -76,6 +84,12 @@ impl Feed {
 
     /// Applies changes until the watch fails.
     async fn follow(&self, after: &mut i64) -> StorageError {
+        // A watch from a revision that the store has yet to reach would be silent until it does.
+        match self.storage.current_revision().await {
+            Ok(now) if now < *after => return StorageError::WentBack { seen: *after, now },
+            Ok(_) => {}
+            Err(err) => return err,
+        }
         let mut stream = match self.storage.watch("", *after).await {
             Ok(stream) => stream,
             Err(err) => return err,

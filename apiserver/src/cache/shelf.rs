@@ -145,16 +145,19 @@ impl Shelf {
         }
     }
 
+    /// Begins anew: who watched what was here before is cut off.
     pub(super) fn fill(&self, listed: Listed) {
         let snapshot = self.snapshot_of(listed);
-        let mut state = self.state.write();
-        *state = State {
-            items: snapshot.items,
-            revision: snapshot.revision,
-            floor: snapshot.revision,
-            first: state.first + state.ring.len() as u64,
-            ..State::default()
+        self.retained.lock().clear();
+        let first = {
+            let mut state = self.state.write();
+            // One more than the next step would have had: no watcher has come so far.
+            let first = state.first + state.ring.len() as u64 + 1;
+            let (items, revision) = (snapshot.items, snapshot.revision);
+            *state = State { items, revision, floor: revision, first, ..State::default() };
+            first
         };
+        self.next.send_replace(first);
     }
 
     /// All of it at once for readers.

@@ -116,3 +116,28 @@ async fn what_is_no_object_is_left_out() {
     let cache = Cache::start(store, &Registry::default()).await.unwrap();
     assert!(cache.shelf("configmaps").unwrap().get("n/x").is_none());
 }
+
+#[tokio::test]
+async fn a_store_that_went_back_is_read_again_and_watches_end() {
+    let (store, backup) = (Arc::new(Flaky::default()), Memory::default());
+    put(&backup, "a", "1").await;
+    for name in ["a", "b", "c"] {
+        put(&*store, name, "2").await;
+    }
+    let cache = Cache::start(store.clone(), &Registry::default()).await.unwrap();
+    let mut w = watcher(&cache);
+    store.restore(backup.clone());
+    store.cut();
+    store.mend();
+    let err = timeout(DEADLINE, w.batch()).await.expect("the watch ends").unwrap_err();
+    assert_eq!(err.reason(), Reason::Expired, "{err}");
+    let mut changes = cache.changes();
+    let there = backup.current_revision().await.unwrap();
+    timeout(DEADLINE, changes.wait_for(|r| *r == there)).await.expect("the cache follows").unwrap();
+    let shelf = cache.shelf("configmaps").unwrap();
+    let rows: Vec<_> = shelf.snapshot(0).items.iter().map(|row| (row.0.key().to_owned(), row.0.revision)).collect();
+    assert_eq!(rows, [("n/a".to_owned(), there)]);
+    put(&*store, "d", "1").await;
+    cache.catch_up().await.unwrap();
+    assert!(shelf.get("n/d").is_some(), "what is written from here on is seen");
+}

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use corten_api::ApiError;
 
 use super::place::Place;
-use super::{Resources, read};
+use super::{Resources, allocations, read};
 use crate::cache::{Item, api_error, with_revision};
 use crate::registry::AnyObject;
 use crate::resources::EventKind;
@@ -93,6 +93,10 @@ impl Resources {
                 Outcome::Refused { index: 0, current: Some(stored) } => {
                     current = Some(item_of(place, short, &stored)?);
                     fresh = true;
+                    if allocations::concerns(&*seen.object) {
+                        // What was reserved with it must be known when it is decided on.
+                        self.inner.cache.wait_for(stored.revision).await?;
+                    }
                 }
                 Outcome::Refused { index, .. } => {
                     taken.extend(writes.keys.into_iter().nth(index));

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::PollNext;
+use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::memory::Memory;
@@ -13,7 +14,7 @@ use super::{Change, ChangeStream, Listed, Outcome, Storage, StorageError, Stored
 /// Two lines: one for watches, one for all else.
 #[derive(Debug, Default)]
 pub(crate) struct Flaky {
-    memory: Memory,
+    memory: RwLock<Memory>,
     cut: watch::Sender<bool>,
     away: AtomicBool,
 }
@@ -34,8 +35,12 @@ impl Flaky {
     pub(crate) fn set_away(&self, away: bool) {
         self.away.store(away, Ordering::SeqCst);
     }
-    fn here(&self) -> Result<&Memory, StorageError> {
-        if self.away.load(Ordering::SeqCst) { Err(lost()) } else { Ok(&self.memory) }
+    /// Puts another store in this one's place.
+    pub(crate) fn restore(&self, backup: Memory) {
+        *self.memory.write() = backup;
+    }
+    fn here(&self) -> Result<Memory, StorageError> {
+        if self.away.load(Ordering::SeqCst) { Err(lost()) } else { Ok(self.memory.read().clone()) }
     }
 }
 
@@ -63,7 +68,8 @@ impl Storage for Flaky {
             drop(cut.changed().await);
             Err::<Vec<Change>, _>(lost())
         };
-        let changes = self.memory.watch(prefix, after).await?;
+        let memory = self.memory.read().clone();
+        let changes = memory.watch(prefix, after).await?;
         // Nothing comes through once it is cut, though it be ready.
         let first = |(): &mut ()| PollNext::Left;
         Ok(futures::stream::select_with_strategy(futures::stream::once(cut), changes, first).boxed())
