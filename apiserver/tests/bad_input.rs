@@ -130,6 +130,7 @@ async fn wrong_kinds_and_types() {
     check(
         &server,
         vec![
+            case("all namespaces at once", ("DELETE", "/api/v1/namespaces"), JSON, "", not_allowed),
             case("an unknown kind", post(PODS), JSON, r#"{"apiVersion":"v1","kind":"Pood"}"#, bad("Pood")),
             case("another kind", post(PODS), JSON, r#"{"apiVersion":"v1","kind":"Service"}"#, bad("Service")),
             case(

@@ -1,9 +1,33 @@
 //! Every request that the server takes, as data: what the v2 and v3 documents say in their own ways.
 
 use corten_api::Scope;
+use serde_json::{Map, Value};
 
 use crate::openapi::schemas::{self, META};
 use crate::registry::Entry;
+
+/// The media types of patches, and of objects.
+pub const PATCHES: &[&str] =
+    &["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+pub const OBJECTS: &[&str] = &["application/json", "application/yaml"];
+
+/// A document's `paths`. `names`: of the entries' schemas. `shown` and `path_parameter` say an operation, and a
+/// parameter that stands in the path, as the document's version does.
+pub fn paths(
+    entries: &[&dyn Entry],
+    names: &[String],
+    shown: impl Fn(&Operation) -> Value,
+    path_parameter: impl Fn(&str) -> Value,
+) -> Map<String, Value> {
+    let mut paths = Map::new();
+    for path in entries.iter().zip(names).flat_map(|(entry, name)| of(*entry, name)) {
+        let mut item: Map<String, Value> = path.operations.iter().map(|o| (o.method.into(), shown(o))).collect();
+        let named = ["name", "namespace"].into_iter().filter(|name| path.path.contains(&format!("{{{name}}}")));
+        item.insert("parameters".into(), named.map(&path_parameter).collect());
+        paths.insert(path.path, Value::Object(item));
+    }
+    paths
+}
 
 /// A parameter of the query.
 #[derive(Clone, Copy, Debug)]

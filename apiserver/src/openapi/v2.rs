@@ -1,34 +1,16 @@
 //! `/openapi/v2`: one Swagger 2.0 document for everything.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::operations::{self, Body, Operation};
+use super::operations::{self, Body, OBJECTS, Operation, PATCHES};
 use super::schemas::{self, META, Version};
 use crate::registry::{Entry, Registry};
-
-const PATCHES: &[&str] = &[
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-    "application/apply-patch+yaml",
-];
-const OBJECTS: &[&str] = &["application/json", "application/yaml"];
 
 /// The document, as JSON.
 pub fn document(registry: &Registry) -> Vec<u8> {
     let entries: Vec<&dyn Entry> = registry.iter().collect();
     let schemas = schemas::of(&entries, Version::V2);
-    let mut paths = Map::new();
-    for (entry, name) in entries.iter().zip(&schemas.names) {
-        for path in operations::of(*entry, name) {
-            let mut item = Map::new();
-            for operation in &path.operations {
-                item.insert(operation.method.into(), shown(operation));
-            }
-            item.insert("parameters".into(), path_parameters(&path.path));
-            paths.insert(path.path, Value::Object(item));
-        }
-    }
+    let paths = operations::paths(&entries, &schemas.names, shown, path_parameter);
     let document = json!({
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": super::v3::API_VERSION},
@@ -38,11 +20,8 @@ pub fn document(registry: &Registry) -> Vec<u8> {
     document.to_string().into_bytes()
 }
 
-fn path_parameters(path: &str) -> Value {
-    let named = ["name", "namespace"].into_iter().filter(|name| path.contains(&format!("{{{name}}}")));
-    named
-        .map(|name| json!({"name": name, "in": "path", "required": true, "type": "string", "uniqueItems": true}))
-        .collect()
+fn path_parameter(name: &str) -> Value {
+    json!({"name": name, "in": "path", "required": true, "type": "string", "uniqueItems": true})
 }
 
 fn shown(operation: &Operation) -> Value {

@@ -1,20 +1,13 @@
 //! `/openapi/v3/…`: one OpenAPI 3.0 document for each group and version.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::operations::{self, Body, Operation};
+use super::operations::{self, Body, OBJECTS, Operation, PATCHES};
 use super::schemas::{self, META, Version};
 use crate::registry::{Entry, Registry};
 
 /// The version of the API that is served.
 pub const API_VERSION: &str = "v1.36.0";
-const PATCHES: &[&str] = &[
-    "application/apply-patch+yaml",
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-];
-const OBJECTS: &[&str] = &["application/json", "application/yaml"];
 
 /// The document of `api/v1`, `apis/apps/v1`, …, as JSON; `None` if the registry has nothing there.
 pub fn document(registry: &Registry, path: &str) -> Option<Vec<u8>> {
@@ -23,17 +16,7 @@ pub fn document(registry: &Registry, path: &str) -> Option<Vec<u8>> {
         return None;
     }
     let schemas = schemas::of(&entries, Version::V3);
-    let mut paths = Map::new();
-    for (entry, name) in entries.iter().zip(&schemas.names) {
-        for path in operations::of(*entry, name) {
-            let mut item = Map::new();
-            for operation in &path.operations {
-                item.insert(operation.method.into(), shown(operation));
-            }
-            item.insert("parameters".into(), path_parameters(&path.path));
-            paths.insert(path.path, Value::Object(item));
-        }
-    }
+    let paths = operations::paths(&entries, &schemas.names, shown, path_parameter);
     let document = json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": API_VERSION},
@@ -43,9 +26,8 @@ pub fn document(registry: &Registry, path: &str) -> Option<Vec<u8>> {
     Some(document.to_string().into_bytes())
 }
 
-fn path_parameters(path: &str) -> Value {
-    let named = ["name", "namespace"].into_iter().filter(|name| path.contains(&format!("{{{name}}}")));
-    named.map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})).collect()
+fn path_parameter(name: &str) -> Value {
+    json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})
 }
 
 fn shown(operation: &Operation) -> Value {

@@ -78,9 +78,6 @@ impl Kind for Deployment {
         workload::validate_counts(&counts, status.replicas.unwrap_or(0), problems);
         check::not_negative(problems, &Path::root("status.observedGeneration"), status.observed_generation);
         check::not_negative(problems, &Path::root("status.unavailableReplicas"), status.unavailable_replicas);
-        if let Some(count) = status.available_replicas.filter(|n| *n > status.ready_replicas.unwrap_or(0)) {
-            problems.invalid("status.availableReplicas", count, "cannot be greater than readyReplicas");
-        }
         if status.collision_count.unwrap_or(0) < old.collision_count.unwrap_or(0) {
             problems.invalid("status.collisionCount", status.collision_count, "cannot be decremented");
         }

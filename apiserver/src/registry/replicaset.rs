@@ -1,21 +1,10 @@
 //! ReplicaSet: so many pods of one template.
 
 use corten_api::Problems;
-use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetSpec, ReplicaSetStatus};
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
 
 use super::path::Path;
 use super::{Cell, Column, Field, Kind, ScaleAccess, cells, check, workload};
-
-pub const COLUMNS: &[Column] = &[
-    cells::NAME,
-    cells::integer("Desired", "How many pods are wanted"),
-    cells::integer("Current", "How many pods there are"),
-    cells::integer("Ready", "How many of them are ready"),
-    cells::AGE,
-    cells::CONTAINERS,
-    cells::IMAGES,
-    cells::SELECTOR,
-];
 
 impl Kind for ReplicaSet {
     const SINGULAR: &'static str = "replicaset";
@@ -73,27 +62,16 @@ impl Kind for ReplicaSet {
             ("availableReplicas", status.available_replicas),
         ];
         workload::validate_counts(&counts, status.replicas, problems);
-        if let Some(count) = status.available_replicas.filter(|n| *n > status.ready_replicas.unwrap_or(0)) {
-            problems.invalid("status.availableReplicas", count, "cannot be greater than readyReplicas");
-        }
     }
     fn columns() -> &'static [Column] {
-        COLUMNS
+        workload::REPLICAS_COLUMNS
     }
     fn row(&self, now_secs: i64) -> Vec<Cell> {
-        let (no_spec, no_status) = (ReplicaSetSpec::default(), ReplicaSetStatus::default());
-        let (spec, status) = (self.spec.as_ref().unwrap_or(&no_spec), self.status.as_ref().unwrap_or(&no_status));
-        let [containers, images] = cells::containers_and_images(spec.template.as_ref().and_then(|t| t.spec.as_ref()));
-        vec![
-            cells::name(&self.metadata),
-            Cell::Int(spec.replicas.unwrap_or(0).into()),
-            Cell::Int(status.replicas.into()),
-            Cell::Int(status.ready_replicas.unwrap_or(0).into()),
-            cells::age(&self.metadata, now_secs),
-            containers,
-            images,
-            Cell::text_or(Some(&workload::query(&spec.selector)), cells::NONE),
-        ]
+        let (spec, status) = (self.spec.as_ref(), self.status.as_ref());
+        let counts = [spec.and_then(|s| s.replicas), status.map(|s| s.replicas), status.and_then(|s| s.ready_replicas)];
+        let selector = spec.map(|s| workload::query(&s.selector)).unwrap_or_default();
+        let selector = Cell::text_or(Some(&selector), cells::NONE);
+        workload::replicas_row(&self.metadata, counts, spec.and_then(|s| s.template.as_ref()), selector, now_secs)
     }
     fn scale() -> Option<ScaleAccess<Self>> {
         Some(ScaleAccess {

@@ -2,10 +2,10 @@
 
 use corten_api::Problems;
 use corten_api::selector::Selector;
-use k8s_openapi::api::core::v1::{ReplicationController, ReplicationControllerSpec, ReplicationControllerStatus};
+use k8s_openapi::api::core::v1::{ReplicationController, ReplicationControllerStatus};
 
 use super::path::Path;
-use super::{Cell, Column, Field, Kind, ScaleAccess, cells, check, replicaset, workload};
+use super::{Cell, Column, Field, Kind, ScaleAccess, cells, check, workload};
 
 impl Kind for ReplicationController {
     const SINGULAR: &'static str = "replicationcontroller";
@@ -75,22 +75,13 @@ impl Kind for ReplicationController {
         workload::validate_counts(&counts, status.replicas, problems);
     }
     fn columns() -> &'static [Column] {
-        replicaset::COLUMNS
+        workload::REPLICAS_COLUMNS
     }
     fn row(&self, now_secs: i64) -> Vec<Cell> {
-        let (no_spec, no_status) = (ReplicationControllerSpec::default(), ReplicationControllerStatus::default());
-        let (spec, status) = (self.spec.as_ref().unwrap_or(&no_spec), self.status.as_ref().unwrap_or(&no_status));
-        let [containers, images] = cells::containers_and_images(spec.template.as_ref().and_then(|t| t.spec.as_ref()));
-        vec![
-            cells::name(&self.metadata),
-            Cell::Int(spec.replicas.unwrap_or(0).into()),
-            Cell::Int(status.replicas.into()),
-            Cell::Int(status.ready_replicas.unwrap_or(0).into()),
-            cells::age(&self.metadata, now_secs),
-            containers,
-            images,
-            cells::labels(spec.selector.as_ref()),
-        ]
+        let (spec, status) = (self.spec.as_ref(), self.status.as_ref());
+        let counts = [spec.and_then(|s| s.replicas), status.map(|s| s.replicas), status.and_then(|s| s.ready_replicas)];
+        let selector = cells::labels(spec.and_then(|s| s.selector.as_ref()));
+        workload::replicas_row(&self.metadata, counts, spec.and_then(|s| s.template.as_ref()), selector, now_secs)
     }
     fn scale() -> Option<ScaleAccess<Self>> {
         Some(ScaleAccess {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use corten_api::{Problems, selector::Selector};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
 use super::path::Path;
-use super::{check, pod};
+use super::{Cell, Column, cells, check, pod};
 
 const MISMATCH: &str = "`selector` does not match template `labels`";
 
@@ -80,7 +80,7 @@ pub fn query(selector: &LabelSelector) -> String {
     parsed(selector).map(|s| s.to_string()).unwrap_or_default()
 }
 
-/// A status's counts: none negative, and no part larger than the whole.
+/// A status's counts: none negative, no part larger than the whole, none available that is not ready.
 pub fn validate_counts(counts: &[(&str, Option<i32>)], replicas: i32, problems: &mut Problems) {
     let at = Path::root("status");
     check::not_negative(problems, &at.field("replicas"), Some(replicas));
@@ -90,4 +90,34 @@ pub fn validate_counts(counts: &[(&str, Option<i32>)], replicas: i32, problems: 
             problems.invalid(at.field(field), count, "cannot be greater than status.replicas");
         }
     }
+    let of = |name: &str| counts.iter().find(|(field, _)| *field == name).and_then(|(_, count)| *count).unwrap_or(0);
+    let available = of("availableReplicas");
+    if available > of("readyReplicas") {
+        problems.invalid(at.field("availableReplicas"), available, "cannot be greater than readyReplicas");
+    }
+}
+
+/// What ReplicaSets and ReplicationControllers show.
+pub const REPLICAS_COLUMNS: &[Column] = &[
+    cells::NAME,
+    cells::integer("Desired", "How many pods are wanted"),
+    cells::integer("Current", "How many pods there are"),
+    cells::integer("Ready", "How many of them are ready"),
+    cells::AGE,
+    cells::CONTAINERS,
+    cells::IMAGES,
+    cells::SELECTOR,
+];
+
+/// `[desired, current, ready]`: pods.
+pub fn replicas_row(
+    meta: &ObjectMeta,
+    counts: [Option<i32>; 3],
+    template: Option<&PodTemplateSpec>,
+    selector: Cell,
+    now_secs: i64,
+) -> Vec<Cell> {
+    let [desired, current, ready] = counts.map(|n| Cell::Int(n.unwrap_or(0).into()));
+    let [containers, images] = cells::containers_and_images(template.and_then(|t| t.spec.as_ref()));
+    vec![cells::name(meta), desired, current, ready, cells::age(meta, now_secs), containers, images, selector]
 }

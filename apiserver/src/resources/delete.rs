@@ -17,7 +17,7 @@ use crate::request::{Target, User};
 /// Deletes under way at one time for one request.
 const COLLECTION_CONCURRENCY: usize = 16;
 /// Kinds whose delete answers with the object, as upstream's do.
-const ANSWER_WITH_OBJECT: &[&str] = &["pods", "services", "serviceaccounts", "replicationcontrollers"];
+const ANSWER_WITH_OBJECT: &[&str] = &["pods", "podtemplates", "services", "serviceaccounts"];
 
 impl Resources {
     pub async fn delete(

@@ -2,15 +2,18 @@
 //!
 //! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#metadata>
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use corten_api::{ApiError, Problems, Scope, names};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::registry::NameRule;
+use crate::registry::path::Path;
+use crate::registry::{NameRule, check};
 
-const ANNOTATIONS_BYTES_MAX: usize = 256 << 10;
+/// A generated name before its suffix is at most so long.
+const GENERATED_BYTES_MAX: usize = 58;
 /// Finalizers without a domain.
 const STANDARD_FINALIZERS: &[&str] = &[FINALIZER_ORPHAN, FINALIZER_FOREGROUND, "kubernetes"];
 pub(super) const FINALIZER_ORPHAN: &str = "orphan";
@@ -99,16 +102,18 @@ fn drop_empty(map: &mut Option<BTreeMap<String, String>>) {
 
 pub(super) fn validate(meta: &ObjectMeta, rules: Rules, problems: &mut Problems) {
     if let Some(base) = meta.generate_name.as_deref().filter(|b| !b.is_empty()) {
-        // What is generated from it ends in letters.
-        if let Err(why) = name_problem(rules.name, &format!("{}x", base.trim_end_matches('-'))) {
-            problems.invalid("metadata.generateName", base, why);
+        // What is generated from it ends in letters, and is cut to fit.
+        let mut generated = format!("{}x", base.trim_end_matches('-'));
+        generated.truncate(generated.floor_char_boundary(GENERATED_BYTES_MAX));
+        if let Some(why) = name_problem(rules.name, &generated) {
+            problems.invalid("metadata.generateName", base, &why);
         }
     }
     match meta.name.as_deref().unwrap_or_default() {
         "" => problems.required("metadata.name", "name or generateName is required"),
         name => {
-            if let Err(why) = name_problem(rules.name, name) {
-                problems.invalid("metadata.name", name, why);
+            if let Some(why) = name_problem(rules.name, name) {
+                problems.invalid("metadata.name", name, &why);
             }
         }
     }
@@ -117,40 +122,24 @@ pub(super) fn validate(meta: &ObjectMeta, rules: Rules, problems: &mut Problems)
     {
         problems.invalid("metadata.namespace", namespace, names::DNS1123_LABEL_WHY);
     }
-    for (key, value) in meta.labels.iter().flatten() {
-        if !names::is_qualified_name(key) {
-            problems.invalid("metadata.labels", key, names::QUALIFIED_NAME_WHY);
-        }
-        if !names::is_label_value(value) {
-            problems.invalid("metadata.labels", value, names::LABEL_VALUE_WHY);
-        }
-    }
-    validate_annotations(meta, problems);
+    check::labels(problems, &Path::root("metadata.labels"), meta.labels.as_ref());
+    check::annotations(problems, &Path::root("metadata.annotations"), meta.annotations.as_ref());
     validate_owners(meta.owner_references.as_deref().unwrap_or_default(), problems);
     validate_finalizers(meta.finalizers.as_deref().unwrap_or_default(), problems);
 }
 
-fn name_problem(rule: NameRule, name: &str) -> Result<(), &'static str> {
-    let (good, why) = match rule {
-        NameRule::Dns1123Subdomain => (names::is_dns1123_subdomain(name), names::DNS1123_SUBDOMAIN_WHY),
-        NameRule::Dns1123Label => (names::is_dns1123_label(name), names::DNS1123_LABEL_WHY),
-        NameRule::Dns1035Label => (names::is_dns1035_label(name), names::DNS1035_LABEL_WHY),
-        NameRule::PathSegment if matches!(name, "." | "..") => (false, "may not be '.' or '..'"),
-        NameRule::PathSegment => (!name.contains(['/', '%']), "may not contain '/' or '%'"),
+fn name_problem(rule: NameRule, name: &str) -> Option<Cow<'static, str>> {
+    let (good, why, bytes_max) = match rule {
+        NameRule::Dns1123Subdomain => (names::is_dns1123_subdomain(name), names::DNS1123_SUBDOMAIN_WHY, 253),
+        NameRule::Dns1123Label => (names::is_dns1123_label(name), names::DNS1123_LABEL_WHY, 63),
+        NameRule::Dns1035Label => (names::is_dns1035_label(name), names::DNS1035_LABEL_WHY, 63),
+        NameRule::PathSegment if matches!(name, "." | "..") => (false, "may not be '.' or '..'", usize::MAX),
+        NameRule::PathSegment => (!name.contains(['/', '%']), "may not contain '/' or '%'", usize::MAX),
     };
-    if good { Ok(()) } else { Err(why) }
-}
-
-fn validate_annotations(meta: &ObjectMeta, problems: &mut Problems) {
-    let mut bytes = 0;
-    for (key, value) in meta.annotations.iter().flatten() {
-        if !names::is_qualified_name(&key.to_ascii_lowercase()) {
-            problems.invalid("metadata.annotations", key, names::QUALIFIED_NAME_WHY);
-        }
-        bytes += key.len() + value.len();
-    }
-    if bytes > ANNOTATIONS_BYTES_MAX {
-        problems.too_long("metadata.annotations", ANNOTATIONS_BYTES_MAX);
+    match good {
+        true => None,
+        false if name.len() > bytes_max => Some(format!("must be no more than {bytes_max} bytes").into()),
+        false => Some(why.into()),
     }
 }
 
@@ -238,13 +227,15 @@ mod tests {
 
     #[test]
     fn validation_table() {
-        let big = format!(r#"{{"name":"a","annotations":{{"k":"{}"}}}}"#, "x".repeat(ANNOTATIONS_BYTES_MAX));
+        let big = format!(r#"{{"name":"a","annotations":{{"k":"{}"}}}}"#, "x".repeat(256 << 10));
+        let long_base = format!(r#"{{"name":"ok","generateName":"{}"}}"#, "a".repeat(300));
         let owner = r#"{"apiVersion":"v1","kind":"Pod","name":"o","uid":"1","controller":true}"#;
         let two = format!(r#"{{"name":"a","ownerReferences":[{owner},{owner}]}}"#);
         let cases: &[(&str, &str, &[&str])] = &[
             ("good", r#"{"name":"a.b","labels":{"x/y":"1"},"finalizers":["a.b/c","orphan"]}"#, &[]),
             ("no name", "{}", &["metadata.name"]),
             ("bad name", r#"{"name":"A_b"}"#, &["metadata.name"]),
+            ("a long base is cut", &long_base, &[]),
             ("bad base", r#"{"name":"ok","generateName":"A_"}"#, &["metadata.generateName"]),
             ("bad namespace", r#"{"name":"a","namespace":"a.b"}"#, &["metadata.namespace"]),
             ("bad label", r#"{"name":"a","labels":{"-":"-"}}"#, &["metadata.labels", "metadata.labels"]),
@@ -267,6 +258,18 @@ mod tests {
             let mut problems = Problems::default();
             validate(&meta(json), RULES, &mut problems);
             assert_eq!(fields(&problems), *expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_told_how_long_it_may_be() {
+        for (name, rule, expected) in [
+            ("a".repeat(254), NameRule::Dns1123Subdomain, Some("must be no more than 253 bytes")),
+            ("a".repeat(64), NameRule::Dns1123Label, Some("must be no more than 63 bytes")),
+            ("a".repeat(253), NameRule::Dns1123Subdomain, None),
+            ("1a".into(), NameRule::Dns1035Label, Some(names::DNS1035_LABEL_WHY)),
+        ] {
+            assert_eq!(name_problem(rule, &name).as_deref(), expected, "{name}");
         }
     }
 
