@@ -1,8 +1,15 @@
 //! Writes kubeconfig files: one cluster, one user, one context, certificates inside.
 //!
 //! The shape is <https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>.
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
+
+const OWNER_ONLY: u32 = 0o600;
 
 /// What a kubeconfig is made of. All texts are PEM.
 pub struct Access<'a> {
@@ -104,9 +111,32 @@ pub fn render(access: &Access<'_>) -> Result<String, serde_json::Error> {
     serde_json::to_string_pretty(&config).map(|text| text + "\n")
 }
 
+/// Writes a kubeconfig for its owner alone: there is a key in it. An older file, whoever could read it, is replaced.
+pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    #[test]
+    fn a_kubeconfig_is_for_its_owner_alone() {
+        let path = std::env::temp_dir().join(format!("corten-kubeconfig-{}", std::process::id()));
+        fs::write(&path, "an old one that all may read").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        write(&path, "new").unwrap();
+        let (mode, text) = (fs::metadata(&path).unwrap().permissions().mode(), fs::read_to_string(&path).unwrap());
+        fs::remove_file(&path).unwrap();
+        assert_eq!((mode & 0o777, text.as_str()), (0o600, "new"));
+    }
 
     #[test]
     fn a_kubeconfig_has_what_kubectl_reads() {

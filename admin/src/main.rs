@@ -1,7 +1,7 @@
 //! The `cortenadm` program: `pki init`, `pki node`, `pki show`, `kubeconfig`.
 use std::fs;
+use std::io::Write;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -122,35 +122,34 @@ fn init(args: InitArgs) -> Result<(), Failure> {
     let etcd_sans = if args.etcd_san.is_empty() { args.apiserver_san.clone() } else { args.etcd_san };
     let plan = ClusterPlan { apiserver_sans: args.apiserver_san, etcd_sans, service_ip: Some(args.service_ip) };
     let done = Pki::new(args.pki.dir, Timestamp::now()).init(&plan)?;
-    report(&done);
-    Ok(())
+    report(&done)
 }
 
 fn node(args: NodeArgs) -> Result<(), Failure> {
     let addresses: Vec<String> = args.ip.iter().map(IpAddr::to_string).collect();
     let done = Pki::new(args.pki.dir, Timestamp::now()).issue_all(&kubelet_plan(&args.name, &addresses))?;
-    report(&done);
-    Ok(())
+    report(&done)
 }
 
-fn report(done: &[(String, Outcome)]) {
-    for (stem, outcome) in done {
-        match outcome {
-            Outcome::Kept => println!("kept     {stem}"),
-            Outcome::Issued => println!("issued   {stem}"),
-            Outcome::Renewed(why) => println!("renewed  {stem} (the old one {})", why.reason()),
-        }
-    }
+fn report(done: &[(String, Outcome)]) -> Result<(), Failure> {
+    let line = |(stem, outcome): &(String, Outcome)| match outcome {
+        Outcome::Kept => format!("kept     {stem}\n"),
+        Outcome::Issued => format!("issued   {stem}\n"),
+        Outcome::Renewed(why) => format!("renewed  {stem} (the old one {})\n", why.reason()),
+    };
+    print(&done.iter().map(line).collect::<String>())
 }
 
 fn show(args: &DirArgs) -> Result<(), Failure> {
-    println!("{:<34} {:<34} {:<18} {:<16} UNTIL", "CERTIFICATE", "USER", "GROUP", "SIGNED BY");
+    let mut text = format!("{:<34} {:<34} {:<18} {:<16} UNTIL\n", "CERTIFICATE", "USER", "GROUP", "SIGNED BY");
     for (path, facts) in Pki::new(&args.dir, Timestamp::now()).list()? {
         let name = path.strip_prefix(&args.dir).unwrap_or(&path).display().to_string();
         let group = facts.organization.as_deref().unwrap_or("-");
-        println!("{name:<34} {:<34} {group:<18} {:<16} {}", facts.common_name, facts.issuer, facts.not_after);
+        let line =
+            format!("{name:<34} {:<34} {group:<18} {:<16} {}\n", facts.common_name, facts.issuer, facts.not_after);
+        text.push_str(&line);
     }
-    Ok(())
+    print(&text)
 }
 
 fn write_kubeconfig(args: &KubeconfigArgs) -> Result<(), Failure> {
@@ -166,17 +165,22 @@ fn write_kubeconfig(args: &KubeconfigArgs) -> Result<(), Failure> {
         cert_pem: &cert_pem,
         key_pem: &read(&key_path)?,
     })?;
-    let Some(out) = &args.out else {
-        print!("{text}");
-        return Ok(());
-    };
-    let mut options = fs::OpenOptions::new();
-    let opened = options.write(true).create(true).truncate(true).mode(0o600).open(out);
-    opened.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes())).map_err(|source| Failure::File {
-        doing: "write",
-        path: out.clone(),
-        source,
-    })
+    match &args.out {
+        None => print(&text),
+        Some(out) => {
+            kubeconfig::write(out, &text).map_err(|source| Failure::File { doing: "write", path: out.clone(), source })
+        }
+    }
+}
+
+/// A reader that has seen enough (`| head`) is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::File { doing: "write to", path: "standard output".into(), source })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

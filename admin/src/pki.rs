@@ -146,7 +146,7 @@ impl Pki {
         }
         let authority_pem = files::read(&self.cert(stem))?;
         let verdict = match cert.exists() && key.exists() {
-            true => Some(check::judge(&files::read(&cert)?, &authority_pem, plan, self.now)),
+            true => Some(self.judge(plan, &authority_pem)?),
             false => None,
         };
         if verdict == Some(Verdict::Good) {
@@ -156,5 +156,14 @@ impl Pki {
         let pair = issue::leaf(plan, &authority_pem, authority_key, self.now)?;
         files::write_pair(&cert, &key, &pair)?;
         Ok(verdict.map_or(Outcome::Issued, Outcome::Renewed))
+    }
+
+    /// What is on disk of a plan, certificate and key.
+    fn judge(&self, plan: &CertPlan, authority_pem: &str) -> Result<Verdict, PkiError> {
+        let (cert, key) = (self.cert(&plan.file_stem), self.key(&plan.file_stem));
+        let pem = files::read(&cert)?;
+        let verdict = check::judge(&pem, authority_pem, plan, self.now);
+        let fits = issue::key_from_pem(&files::read(&key)?, &key).is_ok_and(|key| check::fits(&pem, &key));
+        Ok(if verdict == Verdict::Good && !fits { Verdict::OtherKey } else { verdict })
     }
 }

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use jiff::{Timestamp, ToSpan};
+use rcgen::{KeyPair, PublicKeyData};
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -19,6 +20,7 @@ pub enum Verdict {
     OtherSubject,
     NamesMissing,
     OtherAuthority,
+    OtherKey,
 }
 
 impl Verdict {
@@ -31,6 +33,7 @@ impl Verdict {
             Self::OtherSubject => "was for another user or group",
             Self::NamesMissing => "lacked names or addresses",
             Self::OtherAuthority => "was signed by another authority",
+            Self::OtherKey => "was for another key than the one beside it",
         }
     }
 }
@@ -77,6 +80,13 @@ pub(super) fn judge(pem: &str, authority_pem: &str, plan: &CertPlan, now: Timest
         return Verdict::NearItsEnd;
     }
     Verdict::Good
+}
+
+/// Whether a certificate is for this private key. A crash between the writing of the two leaves a pair that is not one.
+pub(super) fn fits(pem: &str, key: &KeyPair) -> bool {
+    let Ok((_, pem)) = parse_x509_pem(pem.as_bytes()) else { return false };
+    let Ok((_, cert)) = X509Certificate::from_der(&pem.contents) else { return false };
+    cert.public_key().raw == key.subject_public_key_info()
 }
 
 fn is_signed_by(pem: &str, authority_pem: &str) -> bool {

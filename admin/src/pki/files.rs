@@ -16,7 +16,7 @@ pub(super) fn read(path: &Path) -> Result<String, PkiError> {
     fs::read_to_string(path).map_err(|source| PkiError::File { doing: "read", path: path.into(), source })
 }
 
-/// The key first: a certificate without its key is the one state that cannot be mended.
+/// Two files cannot be changed as one: after a crash in between, the next run sees that they do not fit.
 pub(super) fn write_pair(cert: &Path, key: &Path, pair: &PemPair) -> Result<(), PkiError> {
     write_private(key, &pair.key)?;
     write_public(cert, &pair.cert)

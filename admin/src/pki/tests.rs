@@ -67,6 +67,22 @@ fn what_no_longer_fits_is_made_anew_and_the_rest_is_kept() {
 }
 
 #[test]
+fn a_certificate_that_does_not_fit_its_key_is_made_anew() {
+    let dir = TempDir::new("fits");
+    let pki = Pki::new(&dir.0, Timestamp::now());
+    pki.init(&plan("172.30.0.11")).unwrap();
+    // As a crash leaves them that comes after the new key is written and before the new certificate is.
+    fs::copy(pki.key("scheduler"), pki.key("proxy")).unwrap();
+    fs::write(pki.key("admin"), "half a key").unwrap();
+    let done = pki.init(&plan("172.30.0.11")).unwrap();
+    for stem in ["proxy", "admin"] {
+        assert_eq!(outcome(&done, stem), Outcome::Renewed(Verdict::OtherKey), "{stem}");
+    }
+    assert_eq!(outcome(&done, "scheduler"), Outcome::Kept);
+    assert!(pki.init(&plan("172.30.0.11")).unwrap().iter().all(|(_, outcome)| *outcome == Outcome::Kept));
+}
+
+#[test]
 fn an_expired_authority_is_an_error_that_says_what_to_do() {
     let dir = TempDir::new("expired");
     let now = Timestamp::now();
