@@ -39,7 +39,7 @@ impl Cluster {
         let kubeconfig = std::env::var_os("KUBECONFIG")
             .map(PathBuf::from)
             .unwrap_or_else(|| panic!("KUBECONFIG is not set: run hack/test, or hack/up and the export it prints"));
-        Self { lab: lab_from_env(), kubeconfig, hack: hack_program() }
+        Self { lab: lab_from_env(), kubeconfig, hack: program("corten-hack") }
     }
 
     /// A second lab, of three masters and a worker: started when it does not run yet, and left for the next story.
@@ -49,7 +49,7 @@ impl Cluster {
         let mut lab = lab_from_env();
         lab.truncate(LAB_NAME_MAX - THREE_MASTERS_SUFFIX.len());
         lab.push_str(THREE_MASTERS_SUFFIX);
-        let mut cluster = Self { lab, kubeconfig: PathBuf::new(), hack: hack_program() };
+        let mut cluster = Self { lab, kubeconfig: PathBuf::new(), hack: program("corten-hack") };
         cluster.hack(&["up", "--masters", "3", "--workers", "1", "--no-demo"]).text();
         cluster.kubeconfig = cluster.lab("kubeconfig").trim().into();
         cluster
@@ -66,7 +66,7 @@ impl Cluster {
         let pki = self.kubeconfig.with_file_name("pki");
         let file = pki.join(format!("{user}.kubeconfig"));
         let server = self.masters().remove(0).apiserver();
-        let mut command = Command::new(self.hack.with_file_name("cortenadm"));
+        let mut command = Command::new(program("cortenadm"));
         command.args(["kubeconfig", "--user", user, "--server", &server, "--dir"]).arg(&pki).arg("--out").arg(&file);
         let done = command.output().unwrap_or_else(|err| panic!("cannot run cortenadm: {err}"));
         Output::of("cortenadm kubeconfig", done).text();
@@ -147,12 +147,12 @@ fn lab_from_env() -> String {
     std::env::var("CORTEN_LAB").unwrap_or_else(|_| "corten".into())
 }
 
+/// A program of the build that the lab runs, such as `corten-hack`.
 #[track_caller]
-fn hack_program() -> PathBuf {
-    let programs = std::env::var_os("CORTEN_BIN_DIR").map_or_else(beside_the_test, PathBuf::from);
-    let hack = programs.join("corten-hack");
-    assert!(hack.exists(), "{} is missing: run hack/test, or set CORTEN_BIN_DIR", hack.display());
-    hack
+pub fn program(name: &str) -> PathBuf {
+    let path = std::env::var_os("CORTEN_BIN_DIR").map_or_else(beside_the_test, PathBuf::from).join(name);
+    assert!(path.exists(), "{} is missing: run hack/test, or set CORTEN_BIN_DIR", path.display());
+    path
 }
 
 /// Tests stand in `<target>/<profile>/deps`, the programs of the same profile one above.

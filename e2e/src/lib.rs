@@ -10,7 +10,7 @@ pub mod manifest;
 mod namespace;
 mod wait;
 
-pub use cluster::{Cluster, Node, http_get};
+pub use cluster::{Cluster, Node, http_get, program};
 pub use kubectl::{Background, Kubectl, Output, condition};
 pub use namespace::Namespace;
 pub use wait::{SOON, eventually};

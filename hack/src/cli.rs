@@ -121,12 +121,12 @@ impl LabCommand {
             Self::Exec { node, command } => return lab::exec(lab, &node, &command),
             Self::Kill { node, daemon, signal, restart } => lab::kill(lab, &node, &daemon, &signal, restart)?,
             Self::Start { node, daemon } => lab::start(lab, &node, &daemon)?,
-            Self::Pid { node, daemon } => println!("{}", lab::pid(lab, &node, &daemon)?),
+            Self::Pid { node, daemon } => say!("{}", lab::pid(lab, &node, &daemon)?),
             Self::StopNode { node } => lab::stop_node(lab, &node)?,
             Self::StartNode { node } => lab::start_node(lab, &node)?,
             Self::Nodes => lab::print_nodes(lab)?,
-            Self::Kubeconfig => println!("{}", lab.kubeconfig().display()),
-            Self::Log { node, daemon } => println!("{}", lab::log_path(lab, &node, &daemon)?.display()),
+            Self::Kubeconfig => say!("{}", lab.kubeconfig().display()),
+            Self::Log { node, daemon } => say!("{}", lab::log_path(lab, &node, &daemon)?.display()),
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -28,10 +28,10 @@ const STAMP: &str = "images.stamp";
 /// Makes what is missing through a registry of our own that lives for this command only.
 pub(crate) fn make_all() -> anyhow::Result<()> {
     if is_made() {
-        println!("  All images are in {} already.", storage_dir().display());
+        say!("  All images are in {} already.", storage_dir().display());
     } else {
         let address = free_loopback_address()?;
-        let registry = Registry::start(&storage_dir().join("registry-run"), address, &[])?;
+        let mut registry = Registry::start(&storage_dir().join("registry-run"), address, &[])?;
         let made = step("images are made and pushed", |progress| {
             registry.wait_ready()?;
             ensure(&registry.address, progress)
@@ -40,7 +40,7 @@ pub(crate) fn make_all() -> anyhow::Result<()> {
         made?;
     }
     for image in catalog::all() {
-        println!("  docker.io/{:<22} {}", image.tags.join(" "), image.what);
+        say!("  docker.io/{:<22} {}", image.tags.join(" "), image.what);
     }
     Ok(())
 }

@@ -15,13 +15,18 @@ pub(crate) fn step<T>(title: &str, work: impl FnOnce(&Progress) -> anyhow::Resul
     progress.bar.finish_and_clear();
     let secs = started.elapsed().as_secs_f64();
     match &result {
-        Ok(_) => println!("  ok    {title:<46} {secs:>6.2} s"),
-        Err(_) => println!("  FAIL  {title:<46} {secs:>6.2} s"),
+        Ok(_) => show(&format!("  ok    {title:<46} {secs:>6.2} s\n")),
+        Err(_) => show(&format!("  FAIL  {title:<46} {secs:>6.2} s\n")),
     }
     result
 }
 
-/// Prints a text. A reader that has seen enough (`| head`) is no failure.
+/// `println!` for whoever may have seen enough: `hack/up | head` must not end `up` half-way.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::step::show(&(format!($($text)*) + "\n")) };
+}
+
+/// Prints a text. A reader that has seen enough is no failure.
 pub(crate) fn show(text: &str) {
     std::io::stdout().write_all(text.as_bytes()).ok();
 }

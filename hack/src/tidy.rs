@@ -60,8 +60,8 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<ExitCode> {
 fn report(findings: &[Finding], files: usize) -> ExitCode {
     let errors = findings.iter().filter(|finding| !finding.warning).count();
     for finding in findings {
-        println!("{}: {}", if finding.warning { "warning" } else { "error" }, finding.text);
+        say!("{}: {}", if finding.warning { "warning" } else { "error" }, finding.text);
     }
-    println!("tidy: {files} files, {errors} errors, {} warnings", findings.len() - errors);
+    say!("tidy: {files} files, {errors} errors, {} warnings", findings.len() - errors);
     if errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -179,3 +179,54 @@ fn up_again_keeps_a_whole_lab_and_replaces_one_of_another_size() {
     lab.ok(&["up", "--no-wait", "--workers", "2"]);
     assert_eq!(lab.ok(&["lab", "nodes"]).lines().count(), 3);
 }
+
+#[test]
+fn a_lab_keeps_nothing_of_its_caller_open_and_does_not_mind_who_stops_reading() {
+    let Some(lab) = TestLab::new("htcaller") else { return };
+    let lock = lab.bin.join("lock");
+    let script = format!(
+        "exec 9>{lock}; flock -n 9 || exit 1; {HACK} up --no-wait --workers 0 | head -1; \
+         exec 9>&-; flock -n {lock} true || exit 2",
+        lock = lock.display()
+    );
+    let mut command = Command::new("bash");
+    command.args(["-c", &format!("set -o pipefail; {script}")]);
+    let output = command.env("CORTEN_LAB", lab.name).env("CORTEN_BIN_DIR", &lab.bin).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1);
+    // All was done that was asked for, though nobody read of it.
+    assert!(lab.ok(&["status"]).starts_with("Lab htcaller runs, with "), "{}", lab.ok(&["status"]));
+}
+
+#[test]
+fn status_tells_of_daemons_that_are_down_or_stopped() {
+    let Some(lab) = TestLab::new("htstatus") else { return };
+    lab.ok(&["up", "--no-wait", "--workers", "1"]);
+    let state = |daemon: &str| {
+        let text = lab.ok(&["status"]);
+        let line = text.lines().find(|line| line.starts_with("worker1") && line.contains(daemon)).unwrap();
+        line.split_whitespace().nth(4).unwrap().to_owned()
+    };
+    assert_eq!(state("kubelet"), "runs");
+    lab.ok(&["lab", "kill", "worker1", "kubelet"]);
+    assert_eq!(state("kubelet"), "down");
+    lab.ok(&["lab", "kill", "worker1", "proxy", "STOP"]);
+    eventually("a stopped daemon to be seen as such", || state("proxy") == "stopped");
+    lab.ok(&["lab", "stop-node", "worker1"]);
+    assert_eq!(state("containerd"), "down");
+}
+
+#[test]
+fn two_ups_at_once_wait_for_each_other() {
+    let Some(lab) = TestLab::new("httwice") else { return };
+    let up = || lab.command(&["up", "--no-wait", "--workers", "0"]).stdout(Stdio::piped()).spawn().unwrap();
+    let said: Vec<String> = [up(), up()]
+        .into_iter()
+        .map(|child| {
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        })
+        .collect();
+    assert_eq!(said.iter().filter(|text| text.contains("runs already")).count(), 1, "{said:?}");
+}

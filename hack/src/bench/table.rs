@@ -15,9 +15,9 @@ impl Row {
 }
 
 pub(super) fn print(title: &str, rows: &[Row]) {
-    println!("\n{title}");
-    println!("{:<52} {:>14} {:>12} {:>18}", "", "MEASURED", "GOAL", "KUBERNETES IN GO");
+    say!("\n{title}");
+    say!("{:<52} {:>14} {:>12} {:>18}", "", "MEASURED", "GOAL", "KUBERNETES IN GO");
     for row in rows {
-        println!("{:<52} {:>14} {:>12} {:>18}", row.what, row.measured, row.goal, row.go);
+        say!("{:<52} {:>14} {:>12} {:>18}", row.what, row.measured, row.goal, row.go);
     }
 }

@@ -75,13 +75,20 @@ fn download(dir: &Path, package: &str) -> anyhow::Result<PathBuf> {
     if let Some(file) = cached(dir, package)? {
         return Ok(file);
     }
+    if apt_download(dir, package).is_err() {
+        // Its list may be older than the archive, which keeps only the newest version of a package.
+        run::output("apt-get", &["-qq", "update"]).context("apt cannot read its package lists: is there a network?")?;
+        apt_download(dir, package).with_context(|| format!("cannot get Debian's package {package}"))?;
+    }
+    let found = cached(dir, package)?;
+    found.with_context(|| format!("apt-get downloaded {package}, but no file {package}_*.deb is in {}", dir.display()))
+}
+
+fn apt_download(dir: &Path, package: &str) -> anyhow::Result<()> {
     // apt's own user may not write into the cache.
     let mut apt = Command::new("apt-get");
     apt.args(["-o", "APT::Sandbox::User=root", "-qq", "download", package]).current_dir(dir);
-    run::finish("apt-get download", &mut apt)
-        .with_context(|| format!("cannot get Debian's package {package}: run apt-get update, then this again"))?;
-    let found = cached(dir, package)?;
-    found.with_context(|| format!("apt-get downloaded {package}, but no file {package}_*.deb is in {}", dir.display()))
+    run::finish("apt-get download", &mut apt).map(drop)
 }
 
 fn cached(dir: &Path, package: &str) -> anyhow::Result<Option<PathBuf>> {

@@ -10,12 +10,13 @@ use super::{cgroups, network, process};
 use crate::step::step;
 
 pub(crate) fn down(lab: &Lab) -> anyhow::Result<()> {
+    let _lock = lab.lock()?;
     if lab.state()?.is_none() && cgroups::dirs(&lab.name, None)?.is_empty() && !lab.dir.exists() {
-        println!("  Lab {} does not run: there is nothing to remove.", lab.name);
+        say!("  Lab {} does not run: there is nothing to remove.", lab.name);
         return Ok(());
     }
     let ended = step("processes, network, cgroups and files are removed", |_| remove(lab))?;
-    println!("        {ended} processes ended; the last logs are in {}", lab.last_logs_dir().display());
+    say!("        {ended} processes ended; the last logs are in {}", lab.last_logs_dir().display());
     Ok(())
 }
 

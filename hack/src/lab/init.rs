@@ -129,11 +129,11 @@ impl Kept {
         }
         match spawn(spec, &self.daemon) {
             Ok(pid) => {
-                println!("{} started as {pid}", self.daemon.name);
+                say!("{} started as {pid}", self.daemon.name);
                 (self.pid, self.started) = (Some(pid), Instant::now());
             }
             Err(error) => {
-                println!("{} cannot be started: {error:#}", self.daemon.name);
+                say!("{} cannot be started: {error:#}", self.daemon.name);
                 self.retry_later();
             }
         }
@@ -141,7 +141,7 @@ impl Kept {
 
     fn ended(&mut self, how: &str) {
         let ran = self.started.elapsed();
-        println!("{} ended after {:.1} s: {how}", self.daemon.name, ran.as_secs_f64());
+        say!("{} ended after {:.1} s: {how}", self.daemon.name, ran.as_secs_f64());
         self.pid = None;
         if ran > RAN_WELL {
             self.pause = RESTART_FIRST;

@@ -107,7 +107,7 @@ fn kernel_settings() {
     for file in ["ipv4/ip_forward", "bridge/bridge-nf-call-iptables"] {
         let path = Path::new("/proc/sys/net").join(file);
         if let Err(error) = fs::write(&path, "1") {
-            println!("cannot set {}: {error}", path.display());
+            say!("cannot set {}: {error}", path.display());
         }
     }
 }

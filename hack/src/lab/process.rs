@@ -36,6 +36,12 @@ pub(crate) fn daemon(lab: &str, node: &str, program: &str) -> anyhow::Result<Opt
     Ok(pids.into_iter().find(|pid| parent(*pid) == Some(init) && program_of(*pid).as_deref() == Some(program)))
 }
 
+/// The lab's image registry, which runs on the host.
+pub(crate) fn registry(lab: &str) -> anyhow::Result<Option<i32>> {
+    let pids = cgroups::processes(lab, Some(cgroups::HOST))?;
+    Ok(pids.into_iter().find(|pid| program_of(*pid).as_deref() == Some("docker-registry")))
+}
+
 /// Everything that runs in a node's cgroups.
 pub(crate) fn of_node(lab: &str, node: &str) -> anyhow::Result<BTreeSet<i32>> {
     cgroups::processes(lab, Some(node))

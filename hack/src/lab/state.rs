@@ -1,8 +1,10 @@
 //! Where a lab's files are, and the file that says what was made.
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, statfs};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,8 @@ const ROOT: &str = "/var/lib/corten-lab";
 const SHM_ROOT: &str = "/dev/shm/corten-lab";
 /// Three nodes with the demo's images take half of this.
 const TMPFS_BYTES_MIN: u64 = 2 * 1024 * 1024 * 1024;
+/// A lab of three nodes with the demo takes about this.
+const FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
 const STATE_FILE: &str = "state.json";
 
 /// One lab, whether it runs or not.
@@ -101,6 +105,22 @@ impl Lab {
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
+    /// For whoever makes or removes the lab: two at once would take each other's work down. Held until dropped.
+    pub(crate) fn lock(&self) -> anyhow::Result<Flock<File>> {
+        fs::create_dir_all(lab_root())
+            .with_context(|| format!("cannot make {}: are you root?", lab_root().display()))?;
+        let path = lab_root().join(format!("{}.lock", self.name));
+        let file = File::create(&path).with_context(|| format!("cannot make {}: are you root?", path.display()))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(lock),
+            Err((file, Errno::EWOULDBLOCK)) => {
+                say!("  Another hack/up or hack/down is at work on lab {}: this one waits for it.", self.name);
+                Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| anyhow!("cannot wait: {error}"))
+            }
+            Err((_, error)) => Err(anyhow!("cannot lock {}: {error}", path.display())),
+        }
+    }
+
     /// The state of a lab that should be there.
     pub(crate) fn running(&self) -> anyhow::Result<State> {
         self.state()?.with_context(|| format!("lab {} does not run: start it with hack/up", self.name))
@@ -128,14 +148,27 @@ pub(crate) fn prepare_root() -> anyhow::Result<()> {
             root.display()
         );
     }
+    let free = free_bytes(&root)?;
+    if free < FREE_BYTES_MIN {
+        bail!(
+            "{} has {} MB of free space, and a lab takes about {} MB: make room, or set CORTEN_LAB_ROOT to a directory \
+             on another disk",
+            root.display(),
+            free >> 20,
+            FREE_BYTES_MIN >> 20
+        );
+    }
     Ok(())
 }
 
+fn free_bytes(path: &Path) -> anyhow::Result<u64> {
+    let stat = statfs(path).with_context(|| format!("cannot look at the file system of {}", path.display()))?;
+    Ok(stat.blocks_available() * u64::try_from(stat.block_size()).unwrap_or_default())
+}
+
 fn is_large_tmpfs(path: &Path) -> bool {
-    statfs(path).is_ok_and(|stat| {
-        let free = stat.blocks_available() * u64::try_from(stat.block_size()).unwrap_or_default();
-        stat.filesystem_type() == TMPFS_MAGIC && free >= TMPFS_BYTES_MIN
-    })
+    let is_tmpfs = statfs(path).is_ok_and(|stat| stat.filesystem_type() == TMPFS_MAGIC);
+    is_tmpfs && free_bytes(path).is_ok_and(|free| free >= TMPFS_BYTES_MIN)
 }
 
 fn is_overlay(path: &Path) -> anyhow::Result<bool> {

@@ -16,6 +16,8 @@ use super::{Registry, cgroups, down, network, node, process, ready};
 use crate::step::step;
 use crate::{images, run};
 
+/// For kubectl, which says what it waited for.
+const DEMO_WITHIN: &str = "--timeout=60s";
 const TOOLS: [&str; 9] =
     ["etcd", "containerd", "runc", "nft", "docker-registry", "ip", "nsenter", "unshare", "kubectl"];
 pub(crate) const PROGRAMS: [&str; 5] =
@@ -33,13 +35,16 @@ pub(crate) fn up(lab: &Lab, options: &UpOptions) -> anyhow::Result<Duration> {
     let started = Instant::now();
     preflight()?;
     let programs = Programs::find()?;
+    let lock = lab.lock()?;
     let plan = match standing(lab, options, &programs)? {
         Some(plan) => {
-            println!("  Lab {} runs already, with these programs and of this size.", lab.name);
+            say!("  Lab {} runs already, with these programs and of this size.", lab.name);
             plan
         }
         None => build(lab, options, &programs)?,
     };
+    // Who sees that it does not come up must be able to take it down.
+    drop(lock);
     if !options.wait {
         print_what_next(lab, &plan, false);
         return Ok(started.elapsed());
@@ -47,7 +52,7 @@ pub(crate) fn up(lab: &Lab, options: &UpOptions) -> anyhow::Result<Duration> {
     let api = step("apiserver is ready", |_| ready::wait_api(lab, &plan))?;
     step("all nodes are Ready", |progress| ready::wait_nodes(lab, &plan, &api, progress))?;
     let took = started.elapsed();
-    println!("        {:.2} s from the start to Ready", took.as_secs_f64());
+    say!("        {:.2} s from the start to Ready", took.as_secs_f64());
     step("images are in the registry", |progress| images::ensure(&registry_address(&plan), progress))?;
     if options.demo {
         step("demo is applied", |_| apply_demo(lab))?;
@@ -146,7 +151,7 @@ fn make_certificates(lab: &Lab, plan: &Plan) -> anyhow::Result<()> {
         cert_pem: &read(pki.cert("admin"))?,
         key_pem: &read(pki.key("admin"))?,
     })?;
-    fs::write(lab.kubeconfig(), text).context("cannot write the kubeconfig")
+    kubeconfig::write(&lab.kubeconfig(), &text).context("cannot write the kubeconfig")
 }
 
 fn preflight() -> anyhow::Result<()> {
@@ -201,10 +206,14 @@ impl Programs {
     }
 }
 
+/// Applies the demo and waits until what is shown first of it works.
 fn apply_demo(lab: &Lab) -> anyhow::Result<()> {
-    let demo = demo_dir()?;
+    let demo = demo_dir()?.display().to_string();
     let kubeconfig = format!("--kubeconfig={}", lab.kubeconfig().display());
-    run::output("kubectl", &[kubeconfig.as_str(), "apply", "-f", &demo.display().to_string()]).map(drop)
+    let kubectl = |args: &[&str]| run::output("kubectl", &[&[kubeconfig.as_str()], args].concat()).map(drop);
+    kubectl(&["apply", "-f", &demo])?;
+    kubectl(&["wait", "--for=condition=Ready", "pod/nginx-pod", DEMO_WITHIN])?;
+    kubectl(&["rollout", "status", "deployment/nginx", DEMO_WITHIN])
 }
 
 /// `hack/demo` of the sources this program was built from, or of the directory it is called in.
@@ -215,15 +224,15 @@ fn demo_dir() -> anyhow::Result<PathBuf> {
 
 fn print_what_next(lab: &Lab, plan: &Plan, demo: bool) {
     let env = if lab.name == "corten" { String::new() } else { format!("CORTEN_LAB={} ", lab.name) };
-    println!("\nLab {} is up: {} master(s), {} worker(s). Try:", lab.name, plan.size.masters, plan.size.workers);
-    println!("  export KUBECONFIG={}", lab.kubeconfig().display());
-    println!("  kubectl get nodes -o wide");
+    say!("\nLab {} is up: {} master(s), {} worker(s). Try:", lab.name, plan.size.masters, plan.size.workers);
+    say!("  export KUBECONFIG={}", lab.kubeconfig().display());
+    say!("  kubectl get nodes -o wide");
     if let (true, Some(node)) = (demo, plan.nodes.last()) {
-        println!("  kubectl get all");
-        println!("  curl http://{}:31080        # any node's address will do", node.ip);
-        println!("  kubectl exec -it nginx-pod -- sh");
+        say!("  kubectl get all");
+        say!("  curl http://{}:31080        # any node's address will do", node.ip);
+        say!("  kubectl exec -it nginx-pod -- sh");
     }
-    println!("  {env}hack/status              # what runs, and where");
-    println!("  less {}/nodes/*/logs/*.log", lab.dir.display());
-    println!("  {env}hack/down                # removes it all");
+    say!("  {env}hack/status              # what runs, and where");
+    say!("  less {}/nodes/*/logs/*.log", lab.dir.display());
+    say!("  {env}hack/down                # removes it all");
 }

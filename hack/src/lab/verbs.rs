@@ -115,7 +115,7 @@ pub(crate) fn start_node(lab: &Lab, node: &str) -> anyhow::Result<()> {
 
 pub(crate) fn print_nodes(lab: &Lab) -> anyhow::Result<()> {
     for node in &lab.running()?.plan.nodes {
-        println!("{} {}", node.name, node.ip);
+        say!("{} {}", node.name, node.ip);
     }
     Ok(())
 }
