@@ -235,7 +235,8 @@ impl Manager {
         };
         let fresh = matches!(beginning, Beginning::New) && pod.status.as_ref().is_none_or(|s| s.start_time.is_none());
         let fate_is_sealed = corten_api::pod::is_terminal(&pod) && !pod.is_deleting();
-        if fate_is_sealed && pod.status.as_ref().is_some_and(|s| s.container_statuses.is_none()) {
+        let nothing_runs = matches!(beginning, Beginning::New);
+        if nothing_runs && fate_is_sealed && pod.status.as_ref().is_some_and(|s| s.container_statuses.is_none()) {
             // It was not admitted: there is nothing to do for it, and nothing to say of its containers.
             return;
         }

@@ -17,7 +17,8 @@ use corten_kubelet::images::fake::FakeImages;
 use corten_kubelet::images::{ImageError, ImageRequest, Images, PullPolicy, RegistryAuth};
 use corten_kubelet::runtime::fake::FakeRuntime;
 use corten_kubelet::runtime::{
-    Event, ExecSpec, Resources, Runtime, RuntimeError, Security, Session, SessionInput, SessionOutput, State, User,
+    Event, ExecSpec, Resources, Runtime, RuntimeError, Seccomp, Security, Session, SessionInput, SessionOutput, State,
+    User,
 };
 use futures::StreamExt;
 use node::Node;
@@ -248,6 +249,33 @@ async fn a_crash_of_containerd_leaves_containers_running_and_known() {
     again.runtime.signal(&id, SIGKILL).await.unwrap();
     assert_eq!(pods::exit_of(&mut events, &id).await.exit_code, 137);
     again.clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn syscalls_are_filtered_as_the_profile_says() {
+    let Some(node) = Node::start().await else { return };
+    let pods = Pods::of(&node).await;
+    let sandbox = pods.runtime.create_sandbox(&pods.sandbox("u1")).await.unwrap();
+    let profile = node.path("no-id.json");
+    let rules = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["getuid", "geteuid"], "action": "SCMP_ACT_KILL_PROCESS"}]}"#;
+    std::fs::write(&profile, rules).unwrap();
+    let script =
+        "while read line; do case $line in Seccomp:*) set -- $line; echo $2;; esac; done < /proc/self/status; id -u";
+    let cases = [
+        ("unconfined", Seccomp::Unconfined, "0\n0\n"),
+        ("default", Seccomp::RuntimeDefault, "2\n0\n"),
+        ("profile", Seccomp::Profile(profile), ""),
+    ];
+    for (name, seccomp, expected) in cases {
+        let mut spec = pods.container(name, &["sh", "-c", script]);
+        spec.security.seccomp = seccomp;
+        let mut events = pods.runtime.events();
+        let id = pods.run(&sandbox, &spec).await;
+        let exit = pods::exit_of(&mut events, &id).await;
+        assert_eq!(exit.exit_code == 0, !expected.is_empty(), "{name}: {exit:?}");
+        pods::until(name, async || pods::log(&spec).await.stdout == expected).await;
+    }
+    pods.clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

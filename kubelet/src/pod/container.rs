@@ -1,14 +1,14 @@
 //! One container of a pod as the runtime should make it. Pure.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use corten_api::pod::{Qos, amounts};
-use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, SecurityContext};
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, SeccompProfile, SecurityContext};
 
 use crate::cgroup::{CPU_PERIOD_US, PodLimits, cpu_quota_us, cpu_shares};
 use crate::env::expand;
 use crate::images::ImageHandle;
-use crate::runtime::{ContainerSpec, Device, Mount, Resources, Security, User};
+use crate::runtime::{ContainerSpec, Device, Mount, Resources, Seccomp, Security, User};
 
 /// The image as the spec named it: tells after a restart whether the spec changed meanwhile.
 pub const IMAGE_LABEL: &str = "corten/image";
@@ -35,6 +35,10 @@ pub enum SpecError {
     UnknownUser { pod: String, container: String, user: String },
     #[error("{field} is {given}, which is not an id")]
     BadId { field: &'static str, given: i64 },
+    #[error("seccompProfile.type {kind:?} is not known")]
+    SeccompKind { kind: String },
+    #[error("seccompProfile.localhostProfile {name:?} must be relative and must not contain \"..\"")]
+    SeccompPath { name: String },
 }
 
 /// What was found out about a container on the way.
@@ -46,6 +50,8 @@ pub struct Parts {
     pub log_path: PathBuf,
     pub node_memory_bytes: i64,
     pub additional_gids: Vec<u32>,
+    /// Where `Localhost` seccomp profiles are.
+    pub seccomp_dir: PathBuf,
 }
 
 pub fn spec(pod: &Pod, container: &Container, parts: Parts) -> Result<ContainerSpec, SpecError> {
@@ -63,7 +69,7 @@ pub fn spec(pod: &Pod, container: &Container, parts: Parts) -> Result<ContainerS
         working_dir: container.working_dir.clone().filter(|d| !d.is_empty()),
         devices: Vec::<Device>::new(),
         user,
-        security: security(context),
+        security: security(pod, context, &parts.seccomp_dir)?,
         resources: resources(pod, container, parts.node_memory_bytes),
         tty: container.tty == Some(true),
         stdin: container.stdin == Some(true),
@@ -167,16 +173,37 @@ fn user(pod: &Pod, container: &Container, parts: &Parts) -> Result<User, SpecErr
     Ok(User { uid, gid, additional_gids })
 }
 
-fn security(context: Option<&SecurityContext>) -> Security {
-    let Some(c) = context else { return Security::default() };
+fn security(pod: &Pod, context: Option<&SecurityContext>, seccomp_dir: &Path) -> Result<Security, SpecError> {
+    let of_pod = pod.spec.as_ref().and_then(|s| s.security_context.as_ref()).and_then(|c| c.seccomp_profile.as_ref());
+    let profile = context.and_then(|c| c.seccomp_profile.as_ref()).or(of_pod);
+    let seccomp = profile.map_or(Ok(Seccomp::Unconfined), |profile| seccomp(profile, seccomp_dir))?;
+    let Some(c) = context else { return Ok(Security { seccomp, ..Security::default() }) };
     let capabilities = c.capabilities.as_ref();
-    Security {
+    Ok(Security {
         privileged: c.privileged == Some(true),
         capabilities_add: capabilities.and_then(|c| c.add.clone()).unwrap_or_default(),
         capabilities_drop: capabilities.and_then(|c| c.drop.clone()).unwrap_or_default(),
         read_only_root: c.read_only_root_filesystem == Some(true),
         no_new_privileges: c.allow_privilege_escalation == Some(false),
         unmasked_proc: c.proc_mount.as_deref() == Some("Unmasked"),
+        seccomp,
+    })
+}
+
+/// A kind that is not known must not mean that anything goes.
+fn seccomp(profile: &SeccompProfile, dir: &Path) -> Result<Seccomp, SpecError> {
+    match profile.type_.as_str() {
+        "Unconfined" => Ok(Seccomp::Unconfined),
+        "RuntimeDefault" => Ok(Seccomp::RuntimeDefault),
+        "Localhost" => {
+            let name = profile.localhost_profile.clone().unwrap_or_default();
+            let inside = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+            if name.is_empty() || !Path::new(&name).components().all(inside) {
+                return Err(SpecError::SeccompPath { name });
+            }
+            Ok(Seccomp::Profile(dir.join(name)))
+        }
+        other => Err(SpecError::SeccompKind { kind: other.into() }),
     }
 }
 
@@ -263,6 +290,8 @@ pub fn signal_number(text: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::{PodSecurityContext, PodSpec};
+
     use super::*;
     use crate::images::ImageConfig;
 
@@ -295,6 +324,7 @@ mod tests {
             log_path: PathBuf::new(),
             node_memory_bytes: 1 << 30,
             additional_gids: vec![],
+            seccomp_dir: "/seccomp".into(),
         };
         let with = |uid: Option<i64>| Container {
             name: "c".into(),
@@ -319,6 +349,35 @@ mod tests {
         for (why, uid, image_user, expected) in cases {
             let got = spec(&Pod::default(), &with(uid), parts(image_user)).err().map(|err| err.to_string());
             assert_eq!(got.as_deref(), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_containers_seccomp_profile_wins_over_its_pods() {
+        let profile = |kind: &str, name: Option<&str>| SeccompProfile {
+            type_: kind.into(),
+            localhost_profile: name.map(String::from),
+        };
+        let of = |pods: Option<SeccompProfile>, own: Option<SeccompProfile>| {
+            let whole = PodSecurityContext { seccomp_profile: pods, ..Default::default() };
+            let spec = PodSpec { security_context: Some(whole), ..Default::default() };
+            let pod = Pod { spec: Some(spec), ..Default::default() };
+            let context = SecurityContext { seccomp_profile: own, ..Default::default() };
+            security(&pod, Some(&context), Path::new("/seccomp")).map(|s| s.seccomp).ok()
+        };
+        let default = || Some(profile("RuntimeDefault", None));
+        let local = |name: &str| Some(profile("Localhost", Some(name)));
+        let cases = [
+            ("nothing said", None, None, Some(Seccomp::Unconfined)),
+            ("the pod's", default(), None, Some(Seccomp::RuntimeDefault)),
+            ("its own", default(), Some(profile("Unconfined", None)), Some(Seccomp::Unconfined)),
+            ("a file", None, local("my/p.json"), Some(Seccomp::Profile("/seccomp/my/p.json".into()))),
+            ("a file elsewhere", None, local("../p.json"), None),
+            ("a file anywhere", None, local("/etc/p.json"), None),
+            ("not known", None, Some(profile("Everything", None)), None),
+        ];
+        for (why, pods, own, expected) in cases {
+            assert_eq!(of(pods, own), expected, "{why}");
         }
     }
 }

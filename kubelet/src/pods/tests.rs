@@ -523,3 +523,14 @@ async fn a_container_that_ended_without_a_kubelet_has_its_last_words() {
     assert_eq!(status.state.unwrap().terminated.unwrap().message.as_deref(), Some("farewell"));
     assert_eq!(started_at(&world), before);
 }
+
+#[tokio::test]
+async fn a_user_namespace_that_cannot_be_had_is_not_left_out_silently() {
+    let world = World::new().await;
+    let mut p = pod("web", vec![container("c")]);
+    p.spec.as_mut().unwrap().host_users = Some(false);
+    world.tell(p).await;
+    let said = "FailedCreatePodSandBox: Failed to create pod sandbox: hostUsers: false";
+    world.until("it says so", |w| w.cluster.events().iter().any(|e| e.starts_with(said))).await;
+    assert!(world.runtime.calls().iter().all(|c| !c.starts_with("sandbox")), "{:?}", world.runtime.calls());
+}

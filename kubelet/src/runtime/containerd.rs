@@ -12,6 +12,7 @@ mod process;
 mod record;
 pub(crate) mod rpc;
 mod sandbox;
+mod seccomp;
 mod session;
 mod stdio;
 pub(crate) mod store;

@@ -105,6 +105,17 @@ pub struct Security {
     pub no_new_privileges: bool,
     /// `procMount: Unmasked`.
     pub unmasked_proc: bool,
+    pub seccomp: Seccomp,
+}
+
+/// Which syscalls a process may make; a privileged one makes any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Seccomp {
+    #[default]
+    Unconfined,
+    RuntimeDefault,
+    /// A profile on the node, in the OCI's JSON.
+    Profile(PathBuf),
 }
 
 /// One container. Its id is made from the pod's uid, `name` and `attempt`.

@@ -11,6 +11,7 @@ use tracing::warn;
 use super::prepare::chain;
 use super::{Answer, Worker};
 use crate::cgroup::{QOS_LEVELS, pod_path};
+use crate::logs::logger::rotated;
 use crate::place::Place;
 use crate::pod::container;
 use crate::pod::model::{Ended, Event};
@@ -202,9 +203,36 @@ pub(super) async fn forget_old(place: &Place, pod: &Pod, name: &str, attempt: u3
         warn!(container = id, err = chain(&err), "could not remove an old container");
     }
     let log = place.pod_log_dir(pod).join(name).join(format!("{attempt}.log"));
-    if let Err(err) = tokio::fs::remove_file(&log).await
-        && err.kind() != std::io::ErrorKind::NotFound
-    {
-        warn!(log = %log.display(), %err, "could not remove an old log");
+    let removed = tokio::task::spawn_blocking(move || remove_log(&log)).await;
+    if let Err(err) = removed.map_err(std::io::Error::from).flatten() {
+        warn!(container = id, %err, "could not remove an old log");
+    }
+}
+
+/// With the parts that were rotated away.
+fn remove_log(log: &Path) -> std::io::Result<()> {
+    for part in std::iter::once(log.to_owned()).chain(rotated(log)) {
+        match std::fs::remove_file(&part) {
+            Err(err) if err.kind() != std::io::ErrorKind::NotFound => return Err(err),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_log_goes_with_its_rotated_parts() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| dir.path().join(name);
+        let names = ["0.log", "0.log.20260101T000000.000000000Z", "1.log"];
+        names.iter().for_each(|name| std::fs::write(file(name), "x").unwrap());
+        remove_log(&file("0.log")).unwrap();
+        let left: Vec<bool> = names.iter().map(|name| file(name).exists()).collect();
+        assert_eq!(left, [false, false, true]);
+        remove_log(&file("0.log")).expect("what is gone needs no removing");
     }
 }

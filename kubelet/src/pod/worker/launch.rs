@@ -119,6 +119,7 @@ impl Launch {
                 Err(err) if is_bad_process(&err) => {
                     let id = container_id(self.pod.uid(), &name, self.attempt);
                     let created = Event::Created { container: name.clone(), id: id.clone() };
+                    // The worker is gone: nobody needs to know.
                     let _ = tx.send(Msg::Answer(Answer::Event(created))).await;
                     return Answer::Event(Event::StartFailed { container: name, id, message: chain(&err) });
                 }
@@ -140,6 +141,7 @@ impl Launch {
         let started = Event::Started { container: name.clone(), id: id.clone(), at };
         let hook = self.container.lifecycle.as_ref().and_then(|l| l.post_start.clone());
         let Some(hook) = hook else { return Answer::Event(started) };
+        // The worker is gone: the container runs all the same, and its hook belongs to its start.
         let _ = tx.send(Msg::Answer(Answer::Event(started))).await;
         let ran = run_hook(&self.place, &self.container, &hook, &id, &self.addresses, POST_START_MAX).await;
         Answer::Event(Event::PostStart { container: name, id, failure: ran.err() })
@@ -190,6 +192,7 @@ impl Launch {
             log_path,
             node_memory_bytes: self.place.memory_bytes(),
             additional_gids: Vec::new(),
+            seccomp_dir: facts.root_dir.join("seccomp"),
         };
         container::spec(&self.pod, &self.container, parts).map_err(|err| err.to_string())
     }

@@ -233,6 +233,10 @@ pub(super) fn chain(err: &dyn std::error::Error) -> String {
 async fn sandbox(place: &Place, pod: &Pod, attempt: u32) -> Result<SandboxUp, String> {
     let spec = pod.spec.as_ref();
     let host_network = spec.and_then(|s| s.host_network) == Some(true);
+    if spec.and_then(|s| s.host_users) == Some(false) {
+        // Who asks for it relies on it: root inside must not be root outside.
+        return Err("hostUsers: false asks for a user namespace, which this node cannot make".into());
+    }
     let _turn = place.starts.acquire().await.map_err(|err| err.to_string())?;
     let (network, addresses, netns) = if host_network {
         (Network::Host, place.facts.addresses.clone(), None)

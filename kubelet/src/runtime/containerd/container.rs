@@ -15,7 +15,7 @@ use super::record::ContainerRecord;
 use super::rpc::{Rpc, gone_is_fine};
 use super::sandbox::{RUNTIME, spec_any};
 use super::stdio::{self, Fifos};
-use super::{Containerd, Known, RuntimeError, host, oci, user};
+use super::{Containerd, Known, RuntimeError, capabilities, host, oci, seccomp, user};
 use crate::logs::logger::QUERY_KEY;
 use crate::runtime::{ContainerSpec, container_id};
 
@@ -54,6 +54,9 @@ impl Containerd {
             }
         };
         let made = async {
+            let capabilities =
+                capabilities::of(&spec.security, &self.inner.host.capabilities).map_err(RuntimeError::BadSpec)?;
+            let has = capabilities.bounding().iter().flatten().cloned().collect();
             let around = oci::Surroundings {
                 host: &self.inner.host,
                 sandbox_id,
@@ -61,6 +64,8 @@ impl Containerd {
                 sandbox_pid,
                 shm: &self.shm_path(sandbox_id),
                 identity: identity(spec, &root).await?,
+                seccomp: seccomp::of(&spec.security, &has)?,
+                capabilities,
                 cgroup: &record.cgroup,
                 devices: host::devices(spec)?,
             };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{
     Linux, LinuxCapabilities, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxNamespace, LinuxNamespaceType as Ns,
-    LinuxPids, LinuxResources, Mount as OciMount, Process, Root, Spec, User as OciUser,
+    LinuxPids, LinuxResources, LinuxSeccomp, Mount as OciMount, Process, Root, Spec, User as OciUser,
 };
 
 use super::capabilities;
@@ -40,6 +40,8 @@ pub(super) struct Surroundings<'a> {
     /// The pod's shared `/dev/shm`.
     pub(super) shm: &'a Path,
     pub(super) identity: Identity,
+    pub(super) capabilities: LinuxCapabilities,
+    pub(super) seccomp: Option<LinuxSeccomp>,
     pub(super) cgroup: &'a str,
     /// Device nodes with their numbers: those asked for and, for a privileged container, all of the host's.
     pub(super) devices: Vec<oci_spec::runtime::LinuxDevice>,
@@ -97,7 +99,9 @@ fn sysctls(spec: &SandboxSpec) -> HashMap<String, String> {
 }
 
 pub(super) fn container(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<Spec, String> {
+    let process = process(spec, around)?;
     let mut linux = Linux::default();
+    linux.set_seccomp(around.seccomp.clone());
     linux.set_namespaces(Some(container_namespaces(around)));
     linux.set_cgroups_path(Some(around.cgroup.into())).set_devices(Some(around.devices.clone()));
     linux.set_resources(Some(resources(spec, &around.devices)));
@@ -106,7 +110,7 @@ pub(super) fn container(spec: &ContainerSpec, around: &Surroundings<'_>) -> Resu
         linux.set_masked_paths(None).set_readonly_paths(None);
     }
     let mut whole = Spec::default();
-    whole.set_process(Some(process(spec, around)?)).set_root(Some(root(spec.security.read_only_root)));
+    whole.set_process(Some(process)).set_root(Some(root(spec.security.read_only_root)));
     // The name belongs to the sandbox's UTS namespace, which is joined.
     whole.set_hostname(None).set_linux(Some(linux)).set_mounts(Some(mounts(spec, around)));
     whole.set_annotations(Some(HashMap::from([(SHIM_GROUP.into(), around.sandbox_id.into())])));
@@ -132,12 +136,15 @@ fn process(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<Process, S
     let mut user = OciUser::default();
     user.set_uid(around.identity.uid).set_gid(around.identity.gid);
     user.set_additional_gids(Some(around.identity.additional_gids.clone()));
-    let caps: LinuxCapabilities = capabilities::of(&spec.security, &around.host.capabilities)?;
     let image_dir = spec.image.config.working_dir.clone().filter(|d| !d.is_empty());
     let cwd = spec.working_dir.clone().filter(|d| !d.is_empty()).or(image_dir).unwrap_or_else(|| "/".into());
     let mut process = Process::default();
     process.set_args(Some(arguments(spec)?)).set_env(Some(environment(spec, around))).set_cwd(cwd.into());
-    process.set_user(user).set_capabilities(Some(caps)).set_rlimits(None).set_terminal(Some(spec.tty));
+    process
+        .set_user(user)
+        .set_capabilities(Some(around.capabilities.clone()))
+        .set_rlimits(None)
+        .set_terminal(Some(spec.tty));
     process.set_no_new_privileges(Some(spec.security.no_new_privileges));
     let oom_score_adj = spec.resources.oom_score_adj.map(|adj| adj.max(around.host.oom_score_adj_min));
     process.set_oom_score_adj(oom_score_adj);

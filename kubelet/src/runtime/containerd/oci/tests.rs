@@ -60,6 +60,8 @@ fn build(spec: &ContainerSpec, sandbox: &SandboxRecord) -> Spec {
         sandbox_pid: 77,
         shm: Path::new("/shm"),
         identity: Identity { uid: 1, gid: 2, additional_gids: vec![2] },
+        capabilities: capabilities::of(&spec.security, &host.capabilities).unwrap(),
+        seccomp: None,
         cgroup: "/kubepods/podu/c",
         devices: vec![],
     };
