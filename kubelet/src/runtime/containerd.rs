@@ -77,6 +77,8 @@ struct Known {
     being_made: bool,
     /// The process could not be started.
     failed_at: Option<Timestamp>,
+    /// Its process as we made it; `None` for one from before our time, and until it is made.
+    pid: Option<u32>,
     /// When it was noticed that its process is gone, though nobody saw it end.
     missed_at: Option<Timestamp>,
 }

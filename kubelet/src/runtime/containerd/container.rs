@@ -39,6 +39,7 @@ impl Containerd {
             started_at: None,
             being_made: true,
             failed_at: None,
+            pid: None,
             missed_at: None,
         };
         let before = self.inner.known.lock().insert(id.clone(), known.clone());

@@ -11,7 +11,7 @@ use prost::Message;
 
 use super::record::Record;
 use super::rpc::{NAMESPACE, Rpc, timestamp};
-use super::{Containerd, Inner, RuntimeError};
+use super::{Containerd, Inner, Known, RuntimeError};
 use crate::runtime::{Event, Exit};
 
 /// Between attempts to reach containerd again.
@@ -113,6 +113,9 @@ impl Containerd {
                 self.know(&exit.container_id, &Record::from_labels(&object.labels)?)
             }
         };
+        if is_anothers(&known, exit.pid) {
+            return None;
+        }
         let (exit_code, at) = (exit.exit_status.cast_signed(), timestamp(exit.exited_at.as_ref()));
         if known.is_sandbox {
             return Some(Event::SandboxExited { pod_uid: known.pod_uid, sandbox_id: exit.container_id, exit_code, at });
@@ -121,5 +124,38 @@ impl Containerd {
         let started_at = known.started_at.unwrap_or(at);
         let exit_seen = Exit { exit_code, started_at, finished_at: at, oom_killed, unseen: false };
         Some(Event::ContainerExited { pod_uid: known.pod_uid, container_id: exit.container_id, exit: exit_seen })
+    }
+}
+
+/// The end of a process that the present one of the same id has replaced: one that was half made.
+fn is_anothers(known: &Known, ended: u32) -> bool {
+    known.pid.map_or(known.being_made, |pid| pid != ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_what_was_replaced_is_not_the_end_of_what_replaces_it() {
+        let known = |pid, being_made| Known {
+            pod_uid: "u".into(),
+            is_sandbox: false,
+            cgroup: "/c".into(),
+            started_at: None,
+            being_made,
+            failed_at: None,
+            pid,
+            missed_at: None,
+        };
+        let cases = [
+            ("its own end", known(Some(7), false), false),
+            ("of the one before", known(Some(8), false), true),
+            ("of the one before, while this one is not there yet", known(None, true), true),
+            ("of one from before our time", known(None, false), false),
+        ];
+        for (why, known, expected) in cases {
+            assert_eq!(is_anothers(&known, 7), expected, "{why}");
+        }
     }
 }

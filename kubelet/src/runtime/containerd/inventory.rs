@@ -53,7 +53,16 @@ impl Containerd {
                 Record::Sandbox(r) => (r.pod_uid.clone(), true, format!("{}/{id}", r.cgroup_parent)),
                 Record::Container(r) => (r.pod_uid.clone(), false, r.cgroup.clone()),
             };
-            Known { pod_uid, is_sandbox, cgroup, started_at: None, being_made: false, failed_at: None, missed_at: None }
+            Known {
+                pod_uid,
+                is_sandbox,
+                cgroup,
+                started_at: None,
+                being_made: false,
+                failed_at: None,
+                pid: None,
+                missed_at: None,
+            }
         };
         self.inner.known.lock().entry(id.into()).or_insert_with(from_record).clone()
     }

@@ -19,7 +19,9 @@ impl Containerd {
     pub(super) async fn create_task(&self, request: CreateTaskRequest) -> Result<u32, RuntimeError> {
         let id = request.container_id.clone();
         let mut client = self.rpc().client().tasks();
-        Ok(self.rpc().ask("making the process", &id, client.create(Rpc::request(request))).await?.pid)
+        let pid = self.rpc().ask("making the process", &id, client.create(Rpc::request(request))).await?.pid;
+        self.update_known(&id, |known| known.pid = Some(pid));
+        Ok(pid)
     }
 
     /// `exec_id` is empty for the container's own process, as everywhere below.

@@ -31,6 +31,7 @@ impl Containerd {
             started_at: None,
             being_made: true,
             failed_at: None,
+            pid: None,
             missed_at: None,
         };
         let object = Object {
