@@ -9,6 +9,8 @@ mod node;
 mod pods;
 #[path = "containerd/registry.rs"]
 mod registry;
+#[path = "containerd/sandboxes.rs"]
+mod sandboxes;
 
 use std::time::{Duration, Instant};
 
@@ -284,13 +286,9 @@ async fn an_end_that_nobody_saw_was_when_it_was_noticed() {
     let pods = Pods::of(&node).await;
     let sandbox = pods.runtime.create_sandbox(&pods.sandbox("u1")).await.unwrap();
     let id = pods.run(&sandbox, &pods.container("web", &["sleep", "1000"])).await;
-    let pids: Vec<u32> = {
-        let all = pods.runtime.list().await.unwrap();
-        let states = all.sandboxes.iter().map(|s| &s.state).chain(all.containers.iter().map(|c| &c.state));
-        states.map(|s| if let State::Running { pid, .. } = s { *pid } else { panic!("all run: {all:?}") }).collect()
-    };
+    let Some(State::Running { pid, .. }) = pods::state(&pods.runtime, &id).await else { panic!("it runs") };
     let crashed_at = jiff::Timestamp::now();
-    node.crash(&pids);
+    node.crash(&[pid]);
 
     let again = Pods::again(&node, &pods);
     let seen = async || match pods::state(&again.runtime, &id).await {
@@ -327,12 +325,12 @@ async fn what_a_cut_off_making_left_is_swept() {
         native + &ctr(&["snapshots", "--snapshotter", "overlayfs", "list"])
     };
     assert!(snapshots().contains(&left));
-    let shm = node.path("runtime/shm").join("0".repeat(64));
-    std::fs::create_dir_all(&shm).unwrap();
+    let shared = node.path("runtime/sandboxes").join("0".repeat(64));
+    std::fs::create_dir_all(&shared).unwrap();
 
     let again = Pods::again(&node, &pods);
     again.runtime.sweep().await.unwrap();
-    assert!(!snapshots().contains(&left) && !shm.exists(), "nothing is left of them");
+    assert!(!snapshots().contains(&left) && !shared.exists(), "nothing is left of them");
     assert!(matches!(pods::state(&again.runtime, &kept).await, Some(State::Running { .. })), "all else stays");
     assert!(snapshots().contains(&kept));
     again.clean().await;

@@ -40,7 +40,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// Is a namespace held at the path, or only an empty file left from before a reboot?
-pub(super) fn is_held(path: &Path) -> bool {
+pub(crate) fn is_held(path: &Path) -> bool {
     const NSFS_MAGIC: i64 = 0x6e73_6673;
     nix::sys::statfs::statfs(path).is_ok_and(|stat| stat.filesystem_type().0 == NSFS_MAGIC)
 }
@@ -55,9 +55,9 @@ pub fn inside<T: Send>(path: &Path, work: impl FnOnce() -> io::Result<T> + Send)
 }
 
 /// A thread that changed its namespace must never do anything else: it ends here.
-fn on_own_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+pub(crate) fn on_own_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("netns".into()).spawn_scoped(scope, work)?;
-        thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread in the network namespace died")))
+        let thread = std::thread::Builder::new().name("namespace".into()).spawn_scoped(scope, work)?;
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread in a namespace of its own died")))
     })
 }

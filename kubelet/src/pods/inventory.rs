@@ -70,7 +70,7 @@ fn add_sandbox(pod: &mut FoundPod, sandbox: &Sandbox) {
         Network::Pod { netns } => Some(netns.clone()),
     };
     let up = SandboxUp { id: sandbox.id.clone(), addresses: Vec::new(), netns };
-    pod.sandbox = matches!(sandbox.state, State::Running { .. }).then_some(up);
+    pod.sandbox = sandbox.is_up.then_some(up);
 }
 
 fn one(c: &Container) -> FoundContainer {

@@ -14,9 +14,11 @@ pub(crate) mod rpc;
 mod sandbox;
 mod seccomp;
 mod session;
+mod shared;
 mod stdio;
 pub(crate) mod store;
 mod sweep;
+mod sysctls;
 mod user;
 
 use std::collections::HashMap;
@@ -43,7 +45,7 @@ const EVENTS_KEPT: usize = 1024;
 pub struct Config {
     /// `--containerd`.
     pub socket: PathBuf,
-    /// For the pause program, exec's FIFOs and the pods' shared memory; not on a file system mounted `noexec`.
+    /// For the pods' namespaces and shared memory, exec's FIFOs and the pause program; not on a file system mounted `noexec`.
     pub state_dir: PathBuf,
     /// The program that is started as [`crate::logs::logger`]: our own, usually `/proc/self/exe` resolved.
     pub logger: PathBuf,

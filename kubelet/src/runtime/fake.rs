@@ -76,20 +76,15 @@ impl FakeRuntime {
         drop(shared);
         self.send(event);
     }
-    /// The sandbox's process dies; its containers live on, as they do in a pod without a shared pid namespace.
+    /// The sandbox goes down; its containers live on, as they do in a pod without a shared pid namespace.
     pub fn kill_sandbox(&self, sandbox_id: &str) {
         let mut shared = self.shared.lock();
         let Some(sandbox) = shared.sandboxes.get_mut(sandbox_id) else { return };
-        let State::Running { started_at, .. } = sandbox.state else { return };
+        if !std::mem::take(&mut sandbox.is_up) {
+            return;
+        }
         let at = Timestamp::now();
-        sandbox.state =
-            State::Exited(Exit { exit_code: 137, started_at, finished_at: at, oom_killed: false, unseen: false });
-        let event = Event::SandboxExited {
-            pod_uid: sandbox.pod_uid.clone(),
-            sandbox_id: sandbox_id.into(),
-            exit_code: 137,
-            at,
-        };
+        let event = Event::SandboxExited { pod_uid: sandbox.pod_uid.clone(), sandbox_id: sandbox_id.into(), at };
         drop(shared);
         self.send(event);
     }
@@ -123,7 +118,7 @@ impl Runtime for FakeRuntime {
     async fn create_sandbox(&self, spec: &SandboxSpec) -> Result<String, RuntimeError> {
         let id = sandbox_id(&spec.pod_uid, spec.attempt);
         let mut shared = self.enter("create_sandbox", format!("sandbox {}/{}", spec.name, spec.attempt))?;
-        if shared.sandboxes.get(&id).is_some_and(|s| is_running(&s.state)) {
+        if shared.sandboxes.get(&id).is_some_and(|s| s.is_up) {
             return Ok(id);
         }
         let now = Timestamp::now();
@@ -135,7 +130,7 @@ impl Runtime for FakeRuntime {
             attempt: spec.attempt,
             network: spec.network.clone(),
             cgroup_parent: spec.cgroup_parent.clone(),
-            state: State::Running { pid: 1, started_at: now },
+            is_up: true,
             created_at: now,
             labels: spec.labels.clone(),
         };
@@ -164,7 +159,7 @@ impl Runtime for FakeRuntime {
     async fn create_container(&self, sandbox_id: &str, spec: &ContainerSpec) -> Result<String, RuntimeError> {
         let mut shared = self.enter("create_container", format!("create {}/{}", spec.name, spec.attempt))?;
         let sandbox = shared.sandboxes.get(sandbox_id).ok_or(RuntimeError::NotFound { id: sandbox_id.into() })?;
-        if !is_running(&sandbox.state) {
+        if !sandbox.is_up {
             return Err(RuntimeError::NotRunning { id: sandbox_id.into() });
         }
         let container = Container {

@@ -32,7 +32,7 @@ pub struct SandboxSpec {
     pub network: Network,
     pub host_pid: bool,
     pub host_ipc: bool,
-    /// All containers live in the sandbox's pid namespace; pause is pid 1 and reaps.
+    /// All containers live in one pid namespace; pause is pid 1 and reaps.
     pub share_process_namespace: bool,
     /// The pod's cgroup from the hierarchy's root, such as `/kubepods/burstable/pod<uid>` (see [`crate::cgroup`]).
     /// The sandbox and every container get a child of it.
@@ -180,7 +180,8 @@ pub struct Sandbox {
     pub attempt: u32,
     pub network: Network,
     pub cgroup_parent: String,
-    pub state: State,
+    /// What it holds is there: containers can be made in it.
+    pub is_up: bool,
     pub created_at: Timestamp,
     pub labels: BTreeMap<String, String>,
 }
@@ -222,7 +223,6 @@ pub enum Event {
     SandboxExited {
         pod_uid: String,
         sandbox_id: String,
-        exit_code: i32,
         at: Timestamp,
     },
     /// Events may have been missed (the runtime was away, or this reader was slow): compare with `list`.

@@ -31,7 +31,7 @@ pub(crate) struct Pods {
 #[derive(Clone)]
 pub(crate) struct Specs {
     image: ImageHandle,
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
     cgroup: String,
 }
 

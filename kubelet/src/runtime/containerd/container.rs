@@ -28,7 +28,7 @@ const USER_FILE_MAX_BYTES: u64 = 1024 * 1024;
 
 impl Containerd {
     pub(super) async fn make_container(&self, sandbox_id: &str, spec: &ContainerSpec) -> Result<String, RuntimeError> {
-        let (sandbox, sandbox_pid) = self.running_sandbox(sandbox_id).await?;
+        let (sandbox, pause_pid) = self.raised_sandbox(sandbox_id).await?;
         let id = container_id(&sandbox.pod_uid, &spec.name, spec.attempt);
         let record = ContainerRecord::of(sandbox_id, &sandbox, spec, &id);
         let snapshotter = self.snapshotter().await?;
@@ -62,8 +62,8 @@ impl Containerd {
                 host: &self.inner.host,
                 sandbox_id,
                 sandbox: &sandbox,
-                sandbox_pid,
-                shm: &self.shm_path(sandbox_id),
+                pause_pid,
+                shared: &self.shared(sandbox_id),
                 identity: identity(spec, &root).await?,
                 seccomp: seccomp::of(&spec.security, &has)?,
                 capabilities,
@@ -139,7 +139,7 @@ impl Containerd {
         if !is_sandbox {
             self.remove_snapshot(id).await?;
         }
-        self.unmount_shm(id)?;
+        self.shared(id).release()?;
         self.remove_fifos(id)?;
         self.inner.known.lock().remove(id);
         Ok(())

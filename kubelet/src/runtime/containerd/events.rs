@@ -83,7 +83,7 @@ async fn send_markers(rpc: &Rpc) -> Status {
 }
 
 impl Containerd {
-    fn send(&self, event: Event) {
+    pub(super) fn send(&self, event: Event) {
         // Without readers there is nobody to tell; they begin with a list.
         let _ = self.inner.events.send(event);
     }
@@ -118,7 +118,7 @@ impl Containerd {
         }
         let (exit_code, at) = (exit.exit_status.cast_signed(), timestamp(exit.exited_at.as_ref()));
         if known.is_sandbox {
-            return Some(Event::SandboxExited { pod_uid: known.pod_uid, sandbox_id: exit.container_id, exit_code, at });
+            return Some(Event::SandboxExited { pod_uid: known.pod_uid, sandbox_id: exit.container_id, at });
         }
         let oom_killed = self.oom_killed(&known, exit_code);
         let started_at = known.started_at.unwrap_or(at);

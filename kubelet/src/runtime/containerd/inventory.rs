@@ -28,11 +28,17 @@ impl Containerd {
             let Some(record) = Record::from_labels(&object.labels) else { continue };
             let created_at = timestamp(object.created_at.as_ref());
             let known = self.know(&object.id, &record);
-            let state = self.state(&object.id, &known, tasks.get(&object.id), created_at);
+            let task = tasks.get(&object.id);
             seen.push(object.id.clone());
             match record {
-                Record::Sandbox(record) => all.sandboxes.push(record.listed(object.id, state, created_at)),
-                Record::Container(record) => all.containers.push(record.listed(object.id, state, created_at)),
+                Record::Sandbox(record) => {
+                    let is_up = !known.being_made && self.sandbox_is_up(&object.id, &record, task);
+                    all.sandboxes.push(record.listed(object.id, is_up, created_at));
+                }
+                Record::Container(record) => {
+                    let state = self.state(&object.id, &known, task, created_at);
+                    all.containers.push(record.listed(object.id, state, created_at));
+                }
             }
         }
         self.inner.known.lock().retain(|id, known| known.being_made || seen.contains(id));

@@ -3,7 +3,7 @@
 //! <https://github.com/opencontainers/runtime-spec/blob/main/config.md>
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use oci_spec::runtime::{
     Linux, LinuxCapabilities, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxNamespace, LinuxNamespaceType as Ns,
@@ -12,6 +12,7 @@ use oci_spec::runtime::{
 
 use super::capabilities;
 use super::record::SandboxRecord;
+use super::shared::Shared;
 use super::user::Identity;
 use crate::runtime::{ContainerSpec, Network, Propagation, Resources, SandboxSpec};
 
@@ -36,9 +37,9 @@ pub(super) struct Surroundings<'a> {
     pub(super) host: &'a Host,
     pub(super) sandbox_id: &'a str,
     pub(super) sandbox: &'a SandboxRecord,
-    pub(super) sandbox_pid: u32,
-    /// The pod's shared `/dev/shm`.
-    pub(super) shm: &'a Path,
+    /// Of the sandbox's pause process.
+    pub(super) pause_pid: Option<u32>,
+    pub(super) shared: &'a Shared,
     pub(super) identity: Identity,
     pub(super) capabilities: LinuxCapabilities,
     pub(super) seccomp: Option<LinuxSeccomp>,
@@ -47,55 +48,32 @@ pub(super) struct Surroundings<'a> {
     pub(super) devices: Vec<oci_spec::runtime::LinuxDevice>,
 }
 
-pub(super) fn sandbox(spec: &SandboxSpec, id: &str, host: &Host) -> Spec {
+/// The pause process, in the namespaces that the sandbox holds and a pid namespace of its own.
+pub(super) fn sandbox(spec: &SandboxSpec, id: &str, shared: &Shared, host: &Host) -> Spec {
     let mut process = Process::default();
     process.set_args(Some(vec!["/pause".into()])).set_env(None).set_rlimits(None).set_no_new_privileges(Some(true));
     process
         .set_capabilities(Some(capabilities::none()))
         .set_oom_score_adj(Some(SANDBOX_OOM_SCORE_ADJ.max(host.oom_score_adj_min)));
 
-    let mut namespaces = vec![namespace(Ns::Mount, None)];
-    match &spec.network {
-        Network::Host => {}
-        Network::Pod { netns } => {
-            namespaces.push(namespace(Ns::Network, Some(netns.clone())));
-            namespaces.push(namespace(Ns::Uts, None));
-        }
-    }
-    if !spec.host_ipc {
-        namespaces.push(namespace(Ns::Ipc, None));
-    }
-    if !spec.host_pid {
-        namespaces.push(namespace(Ns::Pid, None));
-    }
+    let mut namespaces = vec![namespace(Ns::Mount, None), namespace(Ns::Pid, None)];
+    namespaces.extend(held_namespaces(&spec.network, spec.host_ipc, shared));
     let mut cpu = LinuxCpu::default();
     cpu.set_shares(Some(CPU_SHARES_MIN));
     let mut resources = LinuxResources::default();
     resources.set_devices(Some(vec![deny_all()])).set_cpu(Some(cpu));
     let mut linux = Linux::default();
     linux.set_namespaces(Some(namespaces)).set_resources(Some(resources)).set_devices(None);
-    linux.set_cgroups_path(Some(format!("{}/{id}", spec.cgroup_parent).into())).set_sysctl(Some(sysctls(spec)));
+    linux.set_cgroups_path(Some(format!("{}/{id}", spec.cgroup_parent).into()));
 
     let mut whole = Spec::default();
-    let hostname = (spec.network != Network::Host).then(|| spec.hostname.clone());
-    whole.set_process(Some(process)).set_root(Some(root(true))).set_hostname(hostname).set_linux(Some(linux));
+    whole.set_process(Some(process)).set_root(Some(root(true))).set_hostname(None).set_linux(Some(linux));
     whole.set_mounts(Some(vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=64k"]),
     ]));
     whole.set_annotations(Some(HashMap::from([(SHIM_GROUP.into(), id.into())])));
     whole
-}
-
-/// The pod's sysctls, and two that spare containers a capability: low ports and ping are open to every user inside.
-fn sysctls(spec: &SandboxSpec) -> HashMap<String, String> {
-    let mut all = HashMap::new();
-    if spec.network != Network::Host {
-        all.insert("net.ipv4.ip_unprivileged_port_start".into(), "0".into());
-        all.insert("net.ipv4.ping_group_range".into(), "0 2147483647".into());
-    }
-    all.extend(spec.sysctls.iter().map(|(name, value)| (name.replace('/', "."), value.clone())));
-    all
 }
 
 pub(super) fn container(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<Spec, String> {
@@ -168,19 +146,24 @@ fn environment(spec: &ContainerSpec, around: &Surroundings<'_>) -> Vec<String> {
 }
 
 fn container_namespaces(around: &Surroundings<'_>) -> Vec<LinuxNamespace> {
-    let of_sandbox = |name: &str| Some(PathBuf::from(format!("/proc/{}/ns/{name}", around.sandbox_pid)));
     let mut all = vec![namespace(Ns::Mount, None)];
-    if let Network::Pod { netns } = &around.sandbox.network {
-        all.push(namespace(Ns::Network, Some(netns.clone())));
-        all.push(namespace(Ns::Uts, of_sandbox("uts")));
-    }
-    if !around.sandbox.host_ipc {
-        all.push(namespace(Ns::Ipc, of_sandbox("ipc")));
-    }
-    match (around.sandbox.host_pid, around.sandbox.share_process_namespace) {
+    all.extend(held_namespaces(&around.sandbox.network, around.sandbox.host_ipc, around.shared));
+    match (around.sandbox.host_pid, around.pause_pid) {
         (true, _) => {}
-        (false, true) => all.push(namespace(Ns::Pid, of_sandbox("pid"))),
-        (false, false) => all.push(namespace(Ns::Pid, None)),
+        (false, Some(pid)) => all.push(namespace(Ns::Pid, Some(format!("/proc/{pid}/ns/pid").into()))),
+        (false, None) => all.push(namespace(Ns::Pid, None)),
+    }
+    all
+}
+
+fn held_namespaces(network: &Network, host_ipc: bool, shared: &Shared) -> Vec<LinuxNamespace> {
+    let mut all = Vec::new();
+    if let Network::Pod { netns } = network {
+        all.push(namespace(Ns::Network, Some(netns.clone())));
+        all.push(namespace(Ns::Uts, Some(shared.uts())));
+    }
+    if !host_ipc {
+        all.push(namespace(Ns::Ipc, Some(shared.ipc())));
     }
     all
 }
@@ -244,7 +227,7 @@ fn rootfs_propagation(spec: &ContainerSpec) -> Option<String> {
 /// The usual ones, then the pod's; a pod's mount on a usual place replaces it. Outer ones come before inner ones.
 fn mounts(spec: &ContainerSpec, around: &Surroundings<'_>) -> Vec<OciMount> {
     let rw = if spec.security.privileged { "rw" } else { "ro" };
-    let shm = around.shm.display().to_string();
+    let shm = around.shared.shm().display().to_string();
     let usual = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),

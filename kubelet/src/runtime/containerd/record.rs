@@ -68,7 +68,7 @@ impl SandboxRecord {
             labels: spec.labels.clone(),
         }
     }
-    pub(super) fn listed(self, id: String, state: State, created_at: Timestamp) -> Sandbox {
+    pub(super) fn listed(self, id: String, is_up: bool, created_at: Timestamp) -> Sandbox {
         Sandbox {
             id,
             pod_uid: self.pod_uid,
@@ -77,10 +77,14 @@ impl SandboxRecord {
             attempt: self.attempt,
             network: self.network,
             cgroup_parent: self.cgroup_parent,
-            state,
+            is_up,
             created_at,
             labels: self.labels,
         }
+    }
+    /// Only a pid namespace needs a process to hold it.
+    pub(super) fn needs_pause(&self) -> bool {
+        self.share_process_namespace && !self.host_pid
     }
     pub(super) fn to_labels(&self) -> HashMap<String, String> {
         let netns = match &self.network {

@@ -1,24 +1,23 @@
-//! Sandboxes: a pause process that holds a pod's namespaces, and the pod's shared memory.
-
-use std::path::PathBuf;
+//! Sandboxes: what a pod's containers share. Namespaces are held by mounts, so that no process stands between a pod and its
+//! start; only a pod with `shareProcessNamespace` has a pause process, since a pid namespace ends with its first process.
 
 use containerd_client::services::v1::{
     Container as Object, CreateContainerRequest, CreateTaskRequest, ListContainersRequest,
     container::Runtime as ObjectRuntime,
 };
+use containerd_client::types::v1::{Process, Status};
 use futures::future::try_join_all;
 use jiff::Timestamp;
-use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags};
 
 use super::record::{self, Record, SandboxRecord};
 use super::rpc::Rpc;
+use super::shared::Shared;
 use super::{Containerd, Known, RuntimeError, oci};
-use crate::runtime::{SandboxSpec, sandbox_id};
+use crate::runtime::{Event, SandboxSpec, sandbox_id};
 
 pub(super) const RUNTIME: &str = "io.containerd.runc.v2";
 pub(super) const SPEC_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
-const SHM_OPTIONS: &str = "mode=1777,size=65536k";
+const SIGKILL: u32 = 9;
 
 impl Containerd {
     pub(super) async fn make_sandbox(&self, spec: &SandboxSpec) -> Result<String, RuntimeError> {
@@ -38,13 +37,14 @@ impl Containerd {
             id: id.clone(),
             labels: record.to_labels(),
             runtime: Some(ObjectRuntime { name: RUNTIME.into(), options: None }),
-            spec: Some(spec_any(&oci::sandbox(spec, &id, &self.inner.host))?),
+            // containerd wants one, also where no process follows.
+            spec: Some(spec_any(&oci::sandbox(spec, &id, &self.shared(&id), &self.inner.host))?),
             ..Object::default()
         };
         self.inner.known.lock().entry(id.clone()).or_insert(known.clone());
         match self.create_object(object.clone()).await {
             Err(RuntimeError::Exists { .. }) => {
-                if self.running_pid(&id).await?.is_some() {
+                if self.sandbox_is_up(&id, &record, self.task(&id).await?.as_ref()) {
                     self.update_known(&id, |known| known.being_made = false);
                     return Ok(id);
                 }
@@ -54,15 +54,27 @@ impl Containerd {
             }
             other => other?,
         }
-        if let Err(why) = self.run_pause(&id).await {
+        if let Err(why) = self.raise(&id, spec, record.needs_pause()).await {
             self.clear_away(&id).await;
             return Err(why);
         }
+        let now = Timestamp::now();
+        self.update_known(&id, |known| (known.started_at, known.being_made) = (Some(now), false));
         Ok(id)
     }
 
+    async fn raise(&self, id: &str, spec: &SandboxSpec, needs_pause: bool) -> Result<(), RuntimeError> {
+        let (shared, spec) = (self.shared(id), spec.clone());
+        let made = tokio::task::spawn_blocking(move || {
+            // Of an attempt that was cut off, or from before a reboot.
+            shared.release()?;
+            shared.make(&spec)
+        });
+        made.await.map_err(|e| RuntimeError::BadSpec(e.to_string()))??;
+        if needs_pause { self.run_pause(id).await } else { Ok(()) }
+    }
+
     async fn run_pause(&self, id: &str) -> Result<(), RuntimeError> {
-        self.mount_shm(id)?;
         let rootfs = containerd_client::types::Mount {
             r#type: "bind".into(),
             source: self.inner.pause_root.display().to_string(),
@@ -72,20 +84,31 @@ impl Containerd {
         let request =
             CreateTaskRequest { container_id: id.into(), rootfs: vec![rootfs], ..CreateTaskRequest::default() };
         self.create_task(request).await?;
-        let now = Timestamp::now();
-        self.start_process(id, "").await?;
-        if let Some(known) = self.inner.known.lock().get_mut(id) {
-            known.started_at = Some(now);
-            known.being_made = false;
+        self.start_process(id, "").await.map(drop)
+    }
+
+    pub(super) async fn kill_sandbox(&self, id: &str) -> Result<(), RuntimeError> {
+        let object = match self.object(id).await {
+            Err(RuntimeError::NotFound { .. }) => return Ok(()),
+            other => other?,
+        };
+        let Some(Record::Sandbox(record)) = Record::from_labels(&object.labels) else { return Ok(()) };
+        let was_up = self.sandbox_is_up(id, &record, self.task(id).await?.as_ref());
+        let inside = self.containers_of(id).await?;
+        try_join_all(inside.iter().map(|c| self.kill(&c.id, "", SIGKILL))).await?;
+        self.shared(id).release()?;
+        if record.needs_pause() {
+            return self.kill(id, "", SIGKILL).await;
+        }
+        if was_up {
+            self.send(Event::SandboxExited { pod_uid: record.pod_uid, sandbox_id: id.into(), at: Timestamp::now() });
         }
         Ok(())
     }
 
-    pub(super) async fn kill_sandbox(&self, id: &str) -> Result<(), RuntimeError> {
-        const SIGKILL: u32 = 9;
-        let inside = self.containers_of(id).await?;
-        try_join_all(inside.iter().map(|c| self.kill(&c.id, "", SIGKILL))).await?;
-        self.kill(id, "", SIGKILL).await
+    pub(super) fn sandbox_is_up(&self, id: &str, sandbox: &SandboxRecord, pause: Option<&Process>) -> bool {
+        let pauses = pause.is_some_and(|p| p.status == Status::Running as i32);
+        self.shared(id).is_held(sandbox) && (pauses || !sandbox.needs_pause())
     }
 
     pub(super) async fn forget_sandbox(&self, id: &str) -> Result<(), RuntimeError> {
@@ -111,48 +134,20 @@ impl Containerd {
         self.rpc().ask("making the container", &id, client.create(request)).await.map(drop)
     }
 
-    /// The record of a sandbox and the pid of its process.
-    pub(super) async fn running_sandbox(&self, id: &str) -> Result<(SandboxRecord, u32), RuntimeError> {
-        let (object, pid) = tokio::try_join!(self.object(id), self.running_pid(id))?;
+    /// The record of a sandbox that is up, and the pid of its pause process if it has one.
+    pub(super) async fn raised_sandbox(&self, id: &str) -> Result<(SandboxRecord, Option<u32>), RuntimeError> {
+        let (object, pause) = tokio::try_join!(self.object(id), self.task(id))?;
         let Some(Record::Sandbox(record)) = Record::from_labels(&object.labels) else {
             return Err(RuntimeError::NotFound { id: id.into() });
         };
-        Ok((record, pid.ok_or_else(|| RuntimeError::NotRunning { id: id.into() })?))
-    }
-
-    pub(super) fn shm_path(&self, sandbox_id: &str) -> PathBuf {
-        self.inner.config.state_dir.join("shm").join(sandbox_id)
-    }
-
-    fn mount_shm(&self, id: &str) -> Result<(), RuntimeError> {
-        let path = self.shm_path(id);
-        let failed = |source| RuntimeError::Io {
-            doing: "making the pod's shared memory",
-            path: path.display().to_string(),
-            source,
-        };
-        self.unmount_shm(id)?;
-        std::fs::create_dir_all(&path).map_err(failed)?;
-        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-        nix::mount::mount(Some("shm"), &path, Some("tmpfs"), flags, Some(SHM_OPTIONS)).map_err(|e| failed(e.into()))
-    }
-
-    /// Lazily: a container that is still going away may hold it. What is not there needs no undoing.
-    pub(super) fn unmount_shm(&self, id: &str) -> Result<(), RuntimeError> {
-        let path = self.shm_path(id);
-        let failed = |source| RuntimeError::Io {
-            doing: "removing the pod's shared memory",
-            path: path.display().to_string(),
-            source,
-        };
-        match nix::mount::umount2(&path, MntFlags::MNT_DETACH) {
-            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
-            Err(errno) => return Err(failed(errno.into())),
+        if !self.sandbox_is_up(id, &record, pause.as_ref()) {
+            return Err(RuntimeError::NotRunning { id: id.into() });
         }
-        match std::fs::remove_dir(&path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(failed(source)),
-            _ => Ok(()),
-        }
+        Ok((record, pause.map(|p| p.pid)))
+    }
+
+    pub(super) fn shared(&self, sandbox_id: &str) -> Shared {
+        Shared::new(&self.inner.config.state_dir, sandbox_id)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What makings and removals that were cut off have left: root file systems and shared memory of no container.
+//! What makings and removals that were cut off have left: root file systems, namespaces and FIFOs of no container.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -13,7 +13,7 @@ impl Containerd {
     pub(super) async fn sweep_leftovers(&self) -> Result<(), RuntimeError> {
         // Before the objects: what is made in between is known to be in the making.
         let mut ids = self.snapshots_of_ours().await?;
-        for kind in ["shm", "io"] {
+        for kind in ["sandboxes", "io"] {
             ids.extend(ids_in(&self.inner.config.state_dir.join(kind))?);
         }
         let there: HashSet<String> = self.objects(Vec::new()).await?.into_iter().map(|object| object.id).collect();

@@ -57,8 +57,8 @@ fn build(spec: &ContainerSpec, sandbox: &SandboxRecord) -> Spec {
         host: &host,
         sandbox_id: "s",
         sandbox,
-        sandbox_pid: 77,
-        shm: Path::new("/shm"),
+        pause_pid: sandbox.needs_pause().then_some(77),
+        shared: &Shared::new(Path::new("/state"), "s"),
         identity: Identity { uid: 1, gid: 2, additional_gids: vec![2] },
         capabilities: capabilities::of(&spec.security, &host.capabilities).unwrap(),
         seccomp: None,
@@ -102,15 +102,15 @@ fn variables_of_the_pod_win() {
 #[test]
 fn namespaces_are_shared_as_the_pod_says() {
     let cases = [
-        ("own pid", false, false, pod_network(), vec!["/netns/u", "/proc/77/ns/uts", "/proc/77/ns/ipc"]),
+        ("own pid", false, false, pod_network(), vec!["/netns/u", "/state/sandboxes/s/uts", "/state/sandboxes/s/ipc"]),
         (
             "shared pid",
             false,
             true,
             pod_network(),
-            vec!["/netns/u", "/proc/77/ns/uts", "/proc/77/ns/ipc", "/proc/77/ns/pid"],
+            vec!["/netns/u", "/state/sandboxes/s/uts", "/state/sandboxes/s/ipc", "/proc/77/ns/pid"],
         ),
-        ("host network and pid", true, false, Network::Host, vec!["/proc/77/ns/ipc"]),
+        ("host network and pid", true, false, Network::Host, vec!["/state/sandboxes/s/ipc"]),
     ];
     for (why, host_pid, share, network, expected) in cases {
         let whole = build(&spec(), &sandbox_record(host_pid, share, network));
