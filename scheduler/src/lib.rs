@@ -6,6 +6,7 @@
 
 pub mod bind;
 pub mod config;
+pub mod core;
 pub mod cycle;
 pub mod filters;
 pub mod pod;

@@ -72,6 +72,11 @@ impl Queue {
         self.enter(&pod.key, State::Ready, now);
     }
 
+    /// Whether it has the pod with this uid.
+    pub fn has(&self, key: &Key, uid: &str) -> bool {
+        self.pods.get(key).is_some_and(|pending| pending.ask.uid == uid)
+    }
+
     pub fn remove(&mut self, key: &Key) {
         if let Some(pending) = self.pods.remove(key) {
             self.leave(key, &pending);

@@ -1,10 +1,10 @@
-//! Turns changes of the cluster into cycles. One task owns the snapshot and the queue.
+//! Turns changes of the cluster into decisions, and carries them out. One task owns all that is known.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use corten_api::{Key, Reason};
+use corten_api::Key;
 use corten_client::health::Health;
 use corten_client::{Cache, CancellationToken, Client, Recorder, Watch, args::ConnectError, lease};
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -14,10 +14,10 @@ use tracing::{debug, info, warn};
 
 use crate::bind::{Outcome, Writer};
 use crate::config::Config;
-use crate::cycle::{self, Decision, Profile};
+use crate::core::Core;
+use crate::cycle::Decision;
 use crate::pod::PodInfo;
-use crate::queue::Queue;
-use crate::snapshot::{Helps, Snapshot};
+use crate::snapshot::Helps;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SchedulerError {
@@ -115,30 +115,16 @@ fn without_bulk(mut node: Node) -> Node {
 }
 
 struct Scheduler {
-    name: String,
     cluster: Arc<Cluster>,
     writer: Writer,
     outcomes: mpsc::Receiver<Outcome>,
-    profile: Profile,
-    snapshot: Snapshot,
-    queue: Queue,
-    /// Counts decisions, so that equally good nodes take turns.
-    decided: usize,
+    core: Core,
 }
 
 impl Scheduler {
     fn new(client: &Client, cluster: &Arc<Cluster>, name: &str) -> Self {
         let (writer, outcomes) = Writer::new(client, Recorder::new(client, name, ""));
-        Self {
-            name: name.into(),
-            cluster: Arc::clone(cluster),
-            writer,
-            outcomes,
-            profile: Profile::default(),
-            snapshot: Snapshot::new(),
-            queue: Queue::default(),
-            decided: 0,
-        }
+        Self { cluster: Arc::clone(cluster), writer, outcomes, core: Core::new(name) }
     }
 
     async fn run(mut self, leading: CancellationToken) {
@@ -151,7 +137,7 @@ impl Scheduler {
             while let Ok(outcome) = self.outcomes.try_recv() {
                 self.settle(outcome);
             }
-            match self.queue.pop(Instant::now()) {
+            match self.core.next(Instant::now()) {
                 Some(key) => self.schedule(&key).await,
                 None => self.wait(&leading).await,
             }
@@ -160,7 +146,7 @@ impl Scheduler {
     }
 
     async fn wait(&mut self, leading: &CancellationToken) {
-        let timer = self.queue.next_timer();
+        let timer = self.core.next_timer();
         let tick = async {
             match timer {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -180,67 +166,32 @@ impl Scheduler {
         let now = Instant::now();
         let mut helps = Helps::NOTHING;
         for key in dirty.nodes {
-            match self.cluster.nodes.get(&key) {
-                Some(node) => helps = helps.and(self.snapshot.set_node(&node)),
-                None => self.snapshot.remove_node(&key.name),
-            }
+            helps = helps.and(self.core.node_changed(&key.name, self.cluster.nodes.get(&key).as_deref()));
         }
         for key in dirty.pods {
-            helps = helps.and(self.take_pod(&key, now));
+            helps = helps.and(self.core.pod_changed(&key, self.cluster.pods.get(&key).as_deref(), now));
         }
-        self.queue.helped(helps, now);
-    }
-
-    fn take_pod(&mut self, key: &Key, now: Instant) -> Helps {
-        let Some(pod) = self.cluster.pods.get(key) else {
-            self.queue.remove(key);
-            return self.snapshot.remove_pod(key);
-        };
-        let helps = self.snapshot.set_pod(&pod);
-        if !pod.is_pending_for(&self.name) {
-            self.queue.remove(key);
-        } else if !self.snapshot.is_assumed(key, &pod.uid) {
-            self.queue.set(&pod, now);
-        }
-        helps
+        self.core.helped(helps, now);
     }
 
     async fn schedule(&mut self, key: &Key) {
-        let Some(pod) = self.cluster.pods.get(key).filter(|pod| pod.is_pending_for(&self.name)) else {
-            // It changed since the queue heard of it; its change is on the way to us.
-            self.queue.remove(key);
-            return;
-        };
         let Some(place) = self.writer.place().await else { return };
-        self.decided = self.decided.wrapping_add(1);
-        match cycle::decide(&self.profile, &mut self.snapshot, &pod, self.decided) {
-            Decision::Place { node } => {
-                self.snapshot.assume(&pod, &node);
-                self.writer.bind(place, &pod, node);
-            }
-            Decision::Refuse { why, retry_on } => {
+        let pod = self.cluster.pods.get(key);
+        let decision = self.core.decide(key, pod.as_deref(), Instant::now());
+        match pod.zip(decision) {
+            None => {}
+            Some((pod, Decision::Place { node })) => self.writer.bind(place, &pod, node),
+            Some((pod, Decision::Refuse { why, .. })) => {
                 debug!(pod = %key, why, "no node will do");
                 self.writer.refuse(place, &pod, &why);
-                self.queue.refused(key, retry_on, Instant::now());
             }
         }
     }
 
-    fn settle(&mut self, outcome: Outcome) {
-        let now = Instant::now();
-        match outcome.result {
-            // The assumption stands until the watch shows the pod bound.
-            Ok(()) => self.queue.remove(&outcome.key),
-            Err(err) => {
-                let helps = self.snapshot.forget(&outcome.key, &outcome.uid);
-                if err.is(Reason::NotFound) {
-                    self.queue.remove(&outcome.key);
-                } else {
-                    info!(pod = %outcome.key, %err, "the placement failed; will try again");
-                    self.queue.failed(&outcome.key, now);
-                }
-                self.queue.helped(helps, now);
-            }
+    fn settle(&mut self, Outcome { key, uid, result }: Outcome) {
+        if let Err(err) = &result {
+            info!(pod = %key, %err, "the placement failed");
         }
+        self.core.settled(&key, &uid, result.as_ref().copied(), Instant::now());
     }
 }
