@@ -4,6 +4,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use corten_client::health::Health;
 use corten_client::{CancellationToken, Change, Client, ConnectError, Watch, WorkQueue};
@@ -21,10 +22,13 @@ use crate::dns::{link, zone::Zone};
 use crate::metrics::Metrics;
 use crate::nft::NftError;
 use crate::routes::apply::NetError;
+use crate::routes::events;
 use crate::routes::switches::{self, SwitchError};
 use crate::view::{Node, PodPorts, Service, Slice};
 use crate::worker::{CHECK_EVERY, Settings, Work, Worker};
 
+/// A link that comes or goes makes many changes at once.
+const GATHER: Duration = Duration::from_millis(300);
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// corten-proxy: Services, routes between nodes, and cluster DNS, on one node.
@@ -107,6 +111,8 @@ pub async fn run(args: ProxyArgs, stop: CancellationToken) -> Result<(), ProxyEr
         Settings { node_name: args.node_name, cluster_cidr: cidr, cluster_dns: args.cluster_dns, bridge_sees_ip };
     let worker = Worker::new(settings, Arc::clone(&directory), network, metrics)?;
     queue.add(Work::Everything);
+    let told = queue.clone();
+    events::watch(&stop, move || told.add_after(Work::Network, GATHER)).map_err(ProxyError::Netlink)?;
     tokio::spawn(check_now_and_then(queue.clone(), stop.clone()));
     let working = tokio::spawn(worker.run(queue, stop.clone()));
     let listening = server::listen(args.cluster_dns, None).await?;
@@ -261,8 +267,7 @@ mod tests {
     #[tokio::test]
     async fn a_worker_that_fails_ends_the_proxy() {
         let working = tokio::spawn(async { panic!("a bug") });
-        let ended =
-            tokio::time::timeout(std::time::Duration::from_secs(5), both(working, std::future::pending())).await;
+        let ended = tokio::time::timeout(Duration::from_secs(5), both(working, std::future::pending())).await;
         assert!(matches!(ended, Ok(Err(ProxyError::Worker(_)))));
     }
 }

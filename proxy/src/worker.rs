@@ -36,6 +36,8 @@ const BATCH_MAX: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Work {
     Owner(Owner),
+    /// This node's links, addresses or routes.
+    Network,
     /// Nodes, or the kernel's own state: everything is compared.
     Everything,
 }
@@ -116,6 +118,9 @@ impl Worker {
         if batch.contains(&Work::Everything) || self.place.is_none() {
             return self.everything().await;
         }
+        if batch.contains(&Work::Network) {
+            self.network_changed().await?;
+        }
         let started = Instant::now();
         let owners = batch.iter().filter_map(|w| if let Work::Owner(owner) = w { Some(owner) } else { None });
         let changes = self.learn(owners);
@@ -149,6 +154,15 @@ impl Worker {
             changes.extend(self.ledger.set(owner, fronts.unwrap_or_default()));
         }
         changes
+    }
+
+    /// Routes come back; what depends on the node's own addresses, too, if these are others now.
+    async fn network_changed(&mut self) -> Result<(), SyncError> {
+        let networks = network::own_networks(&self.network, link::LINK).await?;
+        if self.place.as_ref() != Some(&self.place_among(&networks)) {
+            return self.everything().await;
+        }
+        self.lead_routes(&networks).await
     }
 
     /// Compares all there is: links, routes, base rules, every element.

@@ -3,12 +3,16 @@
 
 use std::net::Ipv4Addr;
 use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
 
 use corten_proxy::dns::link;
-use corten_proxy::routes::apply;
 use corten_proxy::routes::desired::{Edit, Routes};
+use corten_proxy::routes::{apply, events};
 use ipnet::Ipv4Net;
 use nix::sched::{CloneFlags, unshare};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 fn ip(command: &str) -> String {
     let output = Command::new("ip").args(command.split_whitespace()).output().unwrap();
@@ -51,6 +55,29 @@ fn routes_are_set_moved_and_removed_and_others_stay() {
         }
         assert_eq!(apply::ours(&handle).await.unwrap(), Routes::new());
         assert!(ip("route").contains("203.0.113.0/24 via 192.0.2.9"), "another's route stays");
+    });
+}
+
+#[test]
+fn a_link_that_was_down_is_noticed_and_so_is_a_route_of_ours_that_somebody_took() {
+    in_namespace(|handle| async move {
+        let stop = CancellationToken::new();
+        let told = Arc::new(Notify::new());
+        let teller = Arc::clone(&told);
+        events::watch(&stop, move || teller.notify_one()).unwrap();
+        let hears = async |what: &str| {
+            let told = tokio::time::timeout(Duration::from_secs(5), told.notified()).await;
+            assert!(told.is_ok(), "nobody heard that {what}");
+        };
+        let pods: Ipv4Net = "10.244.2.0/24".parse().unwrap();
+        apply::apply(&handle, Edit::Set(pods, Ipv4Addr::new(192, 0, 2, 2))).await.unwrap();
+        ip("route del 10.244.2.0/24");
+        hears("the route is gone").await;
+        apply::apply(&handle, Edit::Set(pods, Ipv4Addr::new(192, 0, 2, 2))).await.unwrap();
+        ip("link set eth0 down");
+        ip("link set eth0 up");
+        assert_eq!(apply::ours(&handle).await.unwrap(), Routes::new(), "the kernel has dropped it");
+        hears("the link was down").await;
     });
 }
 
