@@ -52,8 +52,16 @@ struct Made {
 #[derive(Clone, Debug)]
 enum Job {
     Order(Order, String),
-    Run { name: String, id: String },
-    PostStart { name: String, id: String },
+    Run {
+        name: String,
+        id: String,
+    },
+    PostStart {
+        name: String,
+        id: String,
+    },
+    /// The runtime's answer, on its way: what it says may be old when it arrives.
+    Listed(FoundPod, u64),
 }
 
 /// What waits in the worker's queue.
@@ -77,6 +85,8 @@ struct World {
     heard_at: HashMap<String, u64>,
     sandboxes: BTreeMap<u32, bool>,
     containers: BTreeMap<String, Made>,
+    /// The image that was last brought for each container.
+    pulled: BTreeMap<String, String>,
     jobs: Vec<Job>,
     mail: Vec<Mail>,
     history: Vec<String>,
@@ -148,6 +158,7 @@ impl World {
             heard_at: HashMap::new(),
             sandboxes: BTreeMap::new(),
             containers: BTreeMap::new(),
+            pulled: BTreeMap::new(),
             jobs: Vec::new(),
             mail: Vec::new(),
             history: Vec::new(),
@@ -164,6 +175,7 @@ impl World {
         match &event {
             Event::SandboxUp(up) => drop(self.heard_at.insert(up.id.clone(), self.tick)),
             Event::Started { id, .. } => drop(self.heard_at.insert(id.clone(), self.tick)),
+            Event::ImageReady { container, image, .. } => drop(self.pulled.insert(container.clone(), image.clone())),
             _ => {}
         }
         let before = rank(self.machine.stage);
@@ -176,9 +188,10 @@ impl World {
                 order => {
                     self.history.push(format!("  -> {order:?}"));
                     let image = match &order {
-                        Order::Start { container, .. } | Order::EnsureImage { container } => {
+                        Order::EnsureImage { container } => {
                             self.machine.container(container).unwrap().want.image.clone()
                         }
+                        Order::Start { container, .. } => self.pulled[container].clone(),
                         _ => String::new(),
                     };
                     self.jobs.push(Job::Order(order, image));
@@ -244,6 +257,7 @@ impl World {
         self.history.push(format!("  done: {job:?}"));
         match job {
             Job::Order(order, image) => self.do_order(order, image),
+            Job::Listed(found, asked_at) => self.mail.push(Mail::Found(found, asked_at)),
             Job::Run { name, id } => {
                 let failed = self.fails(15);
                 // A failure can also be that only the answer was lost.
@@ -338,7 +352,7 @@ impl World {
                 let differences = self.machine.compare(&found, |id| heard.get(id).is_none_or(|at| *at < asked_at));
                 for unseen in differences.ended {
                     let id = unseen.id;
-                    // A calm world never takes a running container for a dead one.
+                    // Nobody may take a running container for a dead one.
                     let runs = self.containers.get(&id).is_some_and(|c| matches!(c.state, FoundState::Running { .. }));
                     assert!(!runs, "{id} runs, and was taken for ended");
                     let ended = unseen.ended.unwrap_or_else(|| Ended {
@@ -363,7 +377,13 @@ impl World {
 
     fn ask_runtime(&mut self) {
         self.tick += 1;
-        self.mail.push(Mail::Found(self.found(), self.tick));
+        let asked_at = self.tick;
+        let listed = self.found();
+        if self.faults {
+            self.jobs.push(Job::Listed(listed, asked_at));
+        } else {
+            self.mail.push(Mail::Found(listed, asked_at));
+        }
     }
 
     /// The kubelet is killed: what was under way has happened or not, and nobody heard of it.
