@@ -162,13 +162,11 @@ impl StatusWriter {
             match cluster.write_status(&next).await {
                 Ok(written) => return Ok(Some(written)),
                 Err(err) if err.is(Reason::NotFound) => return Ok(None),
-                Err(err) if err.is(Reason::Conflict) => {
+                Err(err) if err.is(Reason::Conflict) || err.is(Reason::Forbidden) => {
                     last = Some(err);
-                    match cluster.pod(&base.key()).await {
-                        Ok(fresh) if fresh.uid() == base.uid() => base = fresh,
-                        Ok(_) => return Ok(None),
-                        Err(err) if err.is(Reason::NotFound) => return Ok(None),
-                        Err(err) => return Err(err),
+                    match as_it_is(&base.key(), base.uid(), cluster).await? {
+                        Some(fresh) => base = fresh,
+                        None => return Ok(None),
                     }
                 }
                 Err(err) if err.is(Reason::Invalid) => {
@@ -184,9 +182,19 @@ impl StatusWriter {
 
     async fn remove(&self, key: &Key, uid: &str, cluster: &dyn Cluster) -> Result<(), ApiError> {
         match cluster.remove_pod(key, uid).await {
-            Err(err) if !err.is(Reason::NotFound) && !err.is(Reason::Conflict) => Err(err),
-            _ => Ok(()),
+            Err(err) if err.is(Reason::NotFound) || err.is(Reason::Conflict) => Ok(()),
+            Err(err) if err.is(Reason::Forbidden) && as_it_is(key, uid, cluster).await?.is_none() => Ok(()),
+            other => other,
         }
+    }
+}
+
+/// `None`: the API has no such pod any more. Another node's pod of that name is forbidden to us.
+async fn as_it_is(key: &Key, uid: &str, cluster: &dyn Cluster) -> Result<Option<Pod>, ApiError> {
+    match cluster.pod(key).await {
+        Ok(pod) => Ok(Some(pod).filter(|pod| pod.uid() == uid)),
+        Err(err) if err.is(Reason::NotFound) || err.is(Reason::Forbidden) => Ok(None),
+        Err(err) => Err(err),
     }
 }
 
@@ -207,3 +215,31 @@ fn merge(wanted: &PodStatus, have: Option<&PodStatus>) -> PodStatus {
 
 const OWN_CONDITIONS: &[&str] =
     &["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::fake::FakeCluster;
+
+    #[tokio::test]
+    async fn a_pod_that_another_node_has_now_is_let_go() {
+        let cluster = FakeCluster::default();
+        let mut pod = Pod::default();
+        (pod.metadata.name, pod.metadata.namespace) = (Some("web-0".into()), Some("default".into()));
+        pod.metadata.uid = Some("old".into());
+        let pod = Arc::new(cluster.put(pod));
+        let running = PodStatus { phase: Some("Running".into()), ..PodStatus::default() };
+        for finalizes in [false, true] {
+            let writer = StatusWriter::new();
+            writer.saw("old", &pod);
+            if finalizes {
+                writer.finalize("old")
+            } else {
+                writer.report("old", running.clone())
+            }
+            cluster.shared.lock().elsewhere.insert(pod.key());
+            writer.write("old", &cluster).await.unwrap();
+            assert!(writer.known("old").is_none(), "finalizes: {finalizes}");
+        }
+    }
+}

@@ -101,7 +101,7 @@ pub fn error_of(node: &str, status: &tonic::Status) -> ApiError {
         return ApiError::from_status(status);
     }
     match status.code() {
-        tonic::Code::InvalidArgument => ApiError::bad_request(status.message()),
+        tonic::Code::InvalidArgument | tonic::Code::FailedPrecondition => ApiError::bad_request(status.message()),
         tonic::Code::NotFound => ApiError::new(corten_api::Reason::NotFound, status.message()),
         _ => ApiError::internal(format!("error dialing backend: node {node}: {}", chain(status))),
     }

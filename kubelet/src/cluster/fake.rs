@@ -28,6 +28,8 @@ pub struct Shared {
     pub phases: Vec<String>,
     pub watches: Vec<(SourceRef, OnChange)>,
     pub away: bool,
+    /// Pods that are another node's: forbidden to this one.
+    pub elsewhere: std::collections::BTreeSet<Key>,
     revision: i64,
 }
 
@@ -49,6 +51,11 @@ impl FakeCluster {
         let shared = self.shared.lock();
         if shared.away { Err(ApiError::unavailable("away")) } else { Ok(shared) }
     }
+    fn here_for(&self, key: &Key) -> Result<parking_lot::MutexGuard<'_, Shared>, ApiError> {
+        let shared = self.here()?;
+        let denied = || ApiError::forbidden("", "pods", &key.name, "it is not on this node");
+        if shared.elsewhere.contains(key) { Err(denied()) } else { Ok(shared) }
+    }
 }
 
 #[async_trait]
@@ -60,10 +67,10 @@ impl Cluster for FakeCluster {
         Ok(self.here()?.secrets.get(key).cloned().map(Arc::new))
     }
     async fn pod(&self, key: &Key) -> Result<Pod, ApiError> {
-        self.here()?.pods.get(key).cloned().ok_or_else(|| ApiError::not_found("", "pods", &key.name))
+        self.here_for(key)?.pods.get(key).cloned().ok_or_else(|| ApiError::not_found("", "pods", &key.name))
     }
     async fn write_status(&self, pod: &Pod) -> Result<Pod, ApiError> {
-        let mut shared = self.here()?;
+        let mut shared = self.here_for(&pod.key())?;
         shared.revision += 1;
         let revision = shared.revision.to_string();
         let key = pod.key();
@@ -81,7 +88,7 @@ impl Cluster for FakeCluster {
         Ok(stored)
     }
     async fn remove_pod(&self, key: &Key, uid: &str) -> Result<(), ApiError> {
-        let mut shared = self.here()?;
+        let mut shared = self.here_for(key)?;
         match shared.pods.get(key) {
             Some(pod) if pod.uid() == uid => {
                 shared.pods.remove(key);
