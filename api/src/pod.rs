@@ -48,7 +48,19 @@ pub type Amounts = BTreeMap<String, i64>;
 /// container takes on top of the sidecars started before it, plus overhead.
 /// <https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers>
 pub fn requests(spec: &PodSpec) -> Amounts {
-    let of = |c: &Container| amounts(c.resources.as_ref().and_then(|r| r.requests.as_ref()));
+    together(spec, |r| r.requests.as_ref())
+}
+
+/// What a pod may take of its node at most, by the same rule. Containers without a limit add nothing: whether all have one
+/// is the caller's to ask.
+pub fn limits(spec: &PodSpec) -> Amounts {
+    together(spec, |r| r.limits.as_ref())
+}
+
+type Side = fn(&ResourceRequirements) -> Option<&BTreeMap<String, Wire>>;
+
+fn together(spec: &PodSpec, side: Side) -> Amounts {
+    let of = |c: &Container| amounts(c.resources.as_ref().and_then(side));
     let mut running = Amounts::new();
     spec.containers.iter().for_each(|c| add(&mut running, &of(c)));
     let mut sidecars = Amounts::new();
@@ -63,8 +75,8 @@ pub fn requests(spec: &PodSpec) -> Amounts {
     }
     add(&mut running, &sidecars);
     raise(&mut running, &peak);
-    // Pod-level requests, where given, stand for the sum of the containers'.
-    for (name, amount) in amounts(spec.resources.as_ref().and_then(|r| r.requests.as_ref())) {
+    // Amounts for the pod as a whole, where given, stand for the sum of the containers'.
+    for (name, amount) in amounts(spec.resources.as_ref().and_then(side)) {
         running.insert(name, amount);
     }
     add(&mut running, &amounts(spec.overhead.as_ref()));

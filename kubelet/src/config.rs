@@ -61,9 +61,6 @@ pub struct Config {
     /// The cgroup that pods' cgroups are made in.
     #[arg(long, default_value = "/")]
     pub cgroup_root: String,
-    /// If a CNI configuration is here it makes the pods' networks.
-    #[arg(long, default_value = "/etc/cni/net.d")]
-    pub cni_conf_dir: PathBuf,
 }
 
 impl Config {

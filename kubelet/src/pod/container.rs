@@ -245,10 +245,16 @@ pub fn pod_limits(pod: &Pod) -> PodLimits {
     let requests = corten_api::pod::requests(spec);
     let mut limits =
         PodLimits { cpu_shares: Some(cpu_shares(*requests.get("cpu").unwrap_or(&0))), ..PodLimits::default() };
-    let all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-    let of: Vec<_> = all.map(|c| amounts(c.resources.as_ref().and_then(|r| r.limits.as_ref()))).collect();
-    // One container without a limit leaves the pod without one.
-    let total = |name: &str| of.iter().map(|l| l.get(name).copied().filter(|n| *n > 0)).sum::<Option<i64>>();
+    let whole = corten_api::pod::limits(spec);
+    let of_pod = |name: &str| spec.resources.as_ref()?.limits.as_ref()?.get(name);
+    let all: Vec<_> = spec.containers.iter().chain(spec.init_containers.iter().flatten()).collect();
+    let is_limited =
+        |c: &&Container, name: &str| amounts(c.resources.as_ref().and_then(|r| r.limits.as_ref())).get(name) > Some(&0);
+    // One container without a limit leaves the pod without one, unless the pod has one as a whole.
+    let total = |name: &str| {
+        let bounded = of_pod(name).is_some() || all.iter().all(|c| is_limited(c, name));
+        whole.get(name).copied().filter(|_| bounded)
+    };
     limits.cpu_limit_millis = total("cpu");
     limits.memory_limit_bytes = total("memory");
     limits
@@ -378,6 +384,40 @@ mod tests {
         ];
         for (why, pods, own, expected) in cases {
             assert_eq!(of(pods, own), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_pods_cgroup_holds_its_containers_at_their_most() {
+        let parse =
+            |json: serde_json::Value| Pod { spec: Some(serde_json::from_value(json).unwrap()), ..Pod::default() };
+        let c = |cpu: &str| serde_json::json!({"name": "c", "resources": {"limits": {"cpu": cpu, "memory": "64Mi"}}});
+        let free = serde_json::json!({"name": "c"});
+        let mut sidecar = c("1");
+        sidecar["restartPolicy"] = "Always".into();
+        let cases = [
+            ("the sum", serde_json::json!({"containers": [c("1"), c("2")]}), Some(3000)),
+            ("one is free", serde_json::json!({"containers": [c("1"), free]}), None),
+            (
+                "a small init container",
+                serde_json::json!({"containers": [c("2")], "initContainers": [c("1")]}),
+                Some(2000),
+            ),
+            (
+                "a large init container",
+                serde_json::json!({"containers": [c("1")], "initContainers": [c("4")]}),
+                Some(4000),
+            ),
+            ("a free init container", serde_json::json!({"containers": [c("1")], "initContainers": [free]}), None),
+            ("a sidecar", serde_json::json!({"containers": [c("2")], "initContainers": [sidecar]}), Some(3000)),
+            (
+                "the pod's own",
+                serde_json::json!({"containers": [free], "resources": {"limits": {"cpu": "5"}}}),
+                Some(5000),
+            ),
+        ];
+        for (why, spec, expected) in cases {
+            assert_eq!(pod_limits(&parse(spec)).cpu_limit_millis, expected, "{why}");
         }
     }
 }
