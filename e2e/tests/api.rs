@@ -247,13 +247,19 @@ fn a_nodes_certificate_opens_no_more_than_a_kubelet_needs() {
     let node = cluster.workers().remove(0).name;
     let kubelet = cluster.kubectl_as(&format!("nodes/{node}/kubelet")).in_namespace(&ns.name);
     let user = format!(r#"User "system:node:{node}" cannot"#);
-    for forbidden in
-        ["delete node master1", "create deployment web --image=nginx", "delete secret keys", "label node master1 a=b"]
-    {
+    for forbidden in [
+        "delete node master1",
+        "create deployment web --image=nginx",
+        "delete secret keys",
+        "get secret keys",
+        "get secrets",
+        "get nodes",
+        "label node master1 a=b",
+    ] {
         let said = kubelet.refused(forbidden);
         assert!(said.contains("Forbidden") || said.contains("forbidden"), "{forbidden}: {said}");
         assert!(said.contains(&user) || said.contains("is not allowed"), "{forbidden}: {said}");
     }
-    assert!(kubelet.ok("get nodes").contains(&node));
+    assert!(kubelet.ok(&format!("get node {node}")).contains(&node));
     assert_eq!(kubelet.attempt("auth can-i create deployments").stdout.trim(), "no");
 }
