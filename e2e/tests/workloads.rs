@@ -179,6 +179,8 @@ fn a_rolling_update_keeps_within_its_surge_and_its_unavailable() {
     let ns = web("bounds", 3);
     let bounds = r#"{"spec":{"minReadySeconds":1,"strategy":{"rollingUpdate":{"maxSurge":1,"maxUnavailable":0}}}}"#;
     ns.ok(&format!("patch deployment web -p {bounds}"));
+    // Pods that have been ready for less than the second are not available yet.
+    ns.ok("rollout status deployment/web --timeout=60s");
     ns.ok("set env deployment/web COLOUR=green");
     eventually("the update to be through", SOON, || {
         let status = ns.json("deployment web").unwrap_or_default()["status"].clone();

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
@@ -12,6 +13,9 @@ const PARENT: &str = "corten-lab";
 pub(crate) const HOST: &str = "host";
 /// v2: where a node keeps its daemons, as a cgroup that hands controllers down may have no processes itself.
 pub(crate) const DAEMONS: &str = "daemons";
+/// Killed processes are gone from their cgroups within this.
+const BUSY_MAX: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 const CPUSET_FILES: [&str; 2] = ["cpuset.mems", "cpuset.cpus"];
 
 /// One mounted hierarchy.
@@ -129,12 +133,7 @@ pub(crate) fn processes(lab: &str, node: Option<&str>) -> anyhow::Result<BTreeSe
 pub(crate) fn remove(lab: &str, node: Option<&str>) -> anyhow::Result<()> {
     for dir in dirs(lab, node)? {
         for below in tree(&dir).into_iter().rev() {
-            match fs::remove_dir(&below) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(error).with_context(|| format!("cannot remove the cgroup {}", below.display()));
-                }
-                _ => {}
-            }
+            remove_one(&below).with_context(|| format!("cannot remove the cgroup {}", below.display()))?;
         }
         if node.is_none()
             && let Some(parent) = dir.parent()
@@ -144,6 +143,20 @@ pub(crate) fn remove(lab: &str, node: Option<&str>) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A process that was killed leaves its cgroup a moment after it is gone from the list.
+fn remove_one(dir: &Path) -> std::io::Result<()> {
+    let started = Instant::now();
+    loop {
+        match fs::remove_dir(dir) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::ResourceBusy && started.elapsed() < BUSY_MAX => {
+                std::thread::sleep(LOOK_EVERY);
+            }
+            other => return other,
+        }
+    }
 }
 
 /// The cgroup directories that exist for a node or lab.
