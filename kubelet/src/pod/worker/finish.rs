@@ -114,7 +114,7 @@ fn last_lines(log: &str) -> String {
 }
 
 impl Worker {
-    /// Takes down what a pod that is over need not hold: its sandbox's process, its network, its volumes.
+    /// Takes down what a pod that is over need not hold: its sandbox, its network, its volumes.
     pub(super) fn quiet(&mut self) {
         let (place, pod, disk) = (Arc::clone(&self.place), Arc::clone(&self.pod), Arc::clone(&self.disk));
         self.spawn(async move {

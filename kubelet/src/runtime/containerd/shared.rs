@@ -73,16 +73,21 @@ impl Shared {
                 setns(File::open(netns)?, CloneFlags::CLONE_NEWNET)?;
                 unshare(CloneFlags::CLONE_NEWUTS)?;
                 nix::unistd::sethostname(&spec.hostname)?;
-                hold_open("uts", &self.uts())?;
             }
             if separate.ipc {
                 unshare(CloneFlags::CLONE_NEWIPC)?;
-                hold_open("ipc", &self.ipc())?;
             }
             // The kernel gives each thread the values of its own namespaces.
             for (path, value) in sysctls {
                 std::fs::write(path, value)
                     .map_err(|e| io::Error::new(e.kind(), format!("writing {value:?} to {}: {e}", path.display())))?;
+            }
+            // Last of all: what is held is whole, however early we are cut off.
+            if separate.network {
+                hold_open("uts", &self.uts())?;
+            }
+            if separate.ipc {
+                hold_open("ipc", &self.ipc())?;
             }
             Ok(())
         })
