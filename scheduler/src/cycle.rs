@@ -34,6 +34,11 @@ pub enum Decision {
 
 /// Decides. `tie` chooses between equally good nodes; give each decision another number.
 pub fn decide(profile: &Profile, snapshot: &mut Snapshot, pod: &PodInfo, tie: usize) -> Decision {
+    if let Some(unserved) = pod.wants.as_deref().map(|w| &w.unserved).filter(|list| !list.is_empty()) {
+        let why = format!("0/{} nodes are available: {}.", snapshot.nodes().count(), unserved.join(", "));
+        // Nothing in the cluster can change it, only its owner can.
+        return Decision::Refuse { why, retry_on: Helps::NOTHING };
+    }
     let asked = Asked { pod, amounts: snapshot.by_column(&pod.takes.requests) };
     let filters: Vec<&dyn Filter> =
         profile.filters.iter().map(AsRef::as_ref).filter(|f: &&dyn Filter| f.applies(&asked)).collect();
@@ -161,6 +166,14 @@ mod tests {
 
         let wants = Wants { node_selector: vec![("kubernetes.io/hostname".into(), "n2".into())], ..Wants::default() };
         assert_eq!(decide_one(&mut two(), &wanting(pod("a", "", 10), wants)), placed("n2"), "where its selector says");
+    }
+
+    #[test]
+    fn a_demand_that_nobody_can_see_to_is_never_ignored() {
+        let wants = Wants { unserved: vec!["required pod anti-affinity is …".into()], ..Wants::default() };
+        let decision = decide_one(&mut cluster(vec![node("n1", "4", "8Gi")]), &wanting(pod("a", "", 10), wants));
+        let why = "0/1 nodes are available: required pod anti-affinity is ….".to_owned();
+        assert_eq!(decision, Decision::Refuse { why, retry_on: Helps::NOTHING });
     }
 
     #[test]

@@ -14,3 +14,4 @@ pub mod queue;
 pub mod scheduler;
 pub mod scores;
 pub mod snapshot;
+pub mod unserved;

@@ -55,6 +55,8 @@ pub struct Wants {
     pub node_selector: Vec<(String, String)>,
     pub node_affinity: Option<NodeAffinity>,
     pub tolerations: Vec<Toleration>,
+    /// What it demands that this scheduler cannot see to; it waits while there is any.
+    pub unserved: Vec<String>,
     /// The message of its PodScheduled=False condition, so that the same is not written again.
     pub told: Option<String>,
     pub reference: ObjectReference,
@@ -99,6 +101,7 @@ impl Wants {
             node_selector: spec.node_selector.clone().unwrap_or_default().into_iter().collect(),
             node_affinity: spec.affinity.as_ref().and_then(|a| a.node_affinity.clone()),
             tolerations: spec.tolerations.clone().unwrap_or_default(),
+            unserved: crate::unserved::demands(spec),
             told: told.and_then(|c| c.message.clone()),
             reference: pod.reference(),
         }
