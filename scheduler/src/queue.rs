@@ -13,22 +13,32 @@ use crate::snapshot::Helps;
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// A pod that waited this long is tried again whatever happened: the safety net.
-const WAIT_MAX: Duration = Duration::from_mins(5);
+pub const WAIT_MAX: Duration = Duration::from_mins(5);
 
-/// Higher priority first, then older first.
+/// Higher priority first, then by the number: the smaller one first.
 type Rank = (Reverse<i32>, i64, Key);
 
 #[derive(Debug, Default)]
 pub struct Queue {
     pods: HashMap<Key, Pending>,
-    ready: BTreeSet<Rank>,
+    /// Pods that were never tried, the oldest first.
+    fresh: BTreeSet<Rank>,
+    /// Pods that were tried before, in the order in which they came back.
+    again: BTreeSet<Rank>,
+    /// Counts what came back.
+    came_back: i64,
+    /// Which of two pods of one priority is next: they alternate, so that neither a crowd that fits nowhere delays a new
+    /// pod, nor a stream of new pods one that waited.
+    fresh_was_last: bool,
     /// When each backed-off or waiting pod is tried again.
     timers: BTreeSet<(Instant, Key)>,
 }
 
 #[derive(Debug)]
 struct Pending {
+    /// Its place while it is ready.
     rank: Rank,
+    created_secs: i64,
     /// What the pod asks; a change of it is worth a new try.
     ask: PodInfo,
     tries: u32,
@@ -54,7 +64,8 @@ impl Queue {
     /// Takes in a pod that wants a node, as it is now.
     pub fn set(&mut self, pod: &PodInfo, now: Instant) {
         let wants = pod.wants.as_deref();
-        let rank = (Reverse(wants.map_or(0, |w| w.priority)), wants.map_or(0, |w| w.created_secs), pod.key.clone());
+        let created_secs = wants.map_or(0, |w| w.created_secs);
+        let rank = (Reverse(wants.map_or(0, |w| w.priority)), created_secs, pod.key.clone());
         let ask = asked(pod);
         match self.pods.get_mut(&pod.key) {
             Some(known) if known.ask == ask => return,
@@ -66,7 +77,7 @@ impl Queue {
             }
             _ => {
                 self.remove(&pod.key);
-                self.pods.insert(pod.key.clone(), Pending { rank, ask, tries: 0, state: State::Taken });
+                self.pods.insert(pod.key.clone(), Pending { rank, created_secs, ask, tries: 0, state: State::Taken });
             }
         }
         self.enter(&pod.key, State::Ready, now);
@@ -88,11 +99,23 @@ impl Queue {
         while let Some((_, key)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() {
             self.enter(&key, State::Ready, now);
         }
-        let (.., key) = self.ready.first()?.clone();
+        let (.., key) = self.next_ready()?;
         self.enter(&key, State::Taken, now);
         let pending = self.pods.get_mut(&key)?;
         pending.tries += 1;
         Some(key)
+    }
+
+    fn next_ready(&mut self) -> Option<Rank> {
+        let (fresh, again) = (self.fresh.first(), self.again.first());
+        let takes_fresh = match (fresh, again) {
+            (Some(fresh), Some(again)) if fresh.0 == again.0 => !self.fresh_was_last,
+            (Some(fresh), Some(again)) => fresh.0 < again.0,
+            (fresh, _) => fresh.is_some(),
+        };
+        let next = if takes_fresh { fresh } else { again }.cloned();
+        self.fresh_was_last = takes_fresh;
+        next
     }
 
     /// No node would do.
@@ -112,15 +135,14 @@ impl Queue {
         if by == Helps::NOTHING {
             return;
         }
-        let helped: Vec<(Key, Instant)> = self
-            .pods
-            .iter()
-            .filter_map(|(key, p)| match p.state {
-                State::Waiting { retry_on, not_before, .. } if retry_on.meets(by) => Some((key.clone(), not_before)),
-                _ => None,
-            })
-            .collect();
-        for (key, not_before) in helped {
+        let waiting = self.pods.values().filter_map(|p| match p.state {
+            State::Waiting { retry_on, not_before, .. } if retry_on.meets(by) => Some((p.rank.clone(), not_before)),
+            _ => None,
+        });
+        let mut helped: Vec<(Rank, Instant)> = waiting.collect();
+        // Those that waited longest come first, in the same order on every run.
+        helped.sort_unstable();
+        for ((.., key), not_before) in helped {
             let state = if not_before <= now { State::Ready } else { State::BackingOff(not_before) };
             self.enter(&key, state, now);
         }
@@ -147,7 +169,15 @@ impl Queue {
         self.leave(key, &pending);
         pending.state = state;
         match state {
-            State::Ready => drop(self.ready.insert(pending.rank.clone())),
+            State::Ready if pending.tries == 0 => {
+                pending.rank.1 = pending.created_secs;
+                self.fresh.insert(pending.rank.clone());
+            }
+            State::Ready => {
+                self.came_back += 1;
+                pending.rank.1 = self.came_back;
+                self.again.insert(pending.rank.clone());
+            }
             State::Taken => {}
             State::BackingOff(at) => drop(self.timers.insert((at.max(now), key.clone()))),
             State::Waiting { until, .. } => drop(self.timers.insert((until, key.clone()))),
@@ -157,7 +187,7 @@ impl Queue {
 
     fn leave(&mut self, key: &Key, pending: &Pending) {
         match pending.state {
-            State::Ready => drop(self.ready.remove(&pending.rank)),
+            State::Ready => drop(self.fresh.remove(&pending.rank) || self.again.remove(&pending.rank)),
             State::Taken => {}
             State::BackingOff(at) => drop(self.timers.remove(&(at, key.clone()))),
             State::Waiting { until, .. } => drop(self.timers.remove(&(until, key.clone()))),
@@ -196,6 +226,47 @@ mod tests {
         }
         let order: Vec<_> = std::iter::from_fn(|| popped(&mut queue, now)).collect();
         assert_eq!(order, ["urgent", "old", "young"]);
+    }
+
+    #[test]
+    fn a_crowd_that_fits_nowhere_does_not_delay_new_pods_nor_they_the_crowd() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let crowd = 1000;
+        for n in 0..crowd {
+            queue.set(&pod(&format!("large-{n}"), 0, 0), now);
+            let key = queue.pop(now).unwrap();
+            queue.refused(&key, Helps::POD_GONE, now);
+        }
+        let later = now + BACKOFF_MAX;
+        queue.helped(Helps::POD_GONE, later);
+        (0..3).for_each(|n| queue.set(&pod(&format!("new-{n}"), 0, 100), later));
+        queue.set(&pod("urgent", 1, 100), later);
+        let order: Vec<_> = (0..8).filter_map(|_| popped(&mut queue, later)).collect();
+        let new = |n: usize| order.iter().position(|name| *name == format!("new-{n}")).unwrap();
+        assert_eq!(order[0], "urgent", "{order:?}");
+        assert!((0..3).all(|n| new(n) < 8), "{order:?}");
+        assert_eq!(order.iter().filter(|name| name.starts_with("large")).count(), 4, "{order:?}");
+    }
+
+    #[test]
+    fn pods_that_come_back_take_turns() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        for name in ["a", "b"] {
+            queue.set(&pod(name, 0, 0), now);
+        }
+        for _ in 0..2 {
+            let key = queue.pop(now).unwrap();
+            queue.refused(&key, Helps::POD_GONE, now);
+        }
+        let mut order = Vec::new();
+        for round in 1..7 {
+            let at = now + BACKOFF_MAX * round;
+            queue.helped(Helps::POD_GONE, at);
+            let key = queue.pop(at).unwrap();
+            order.push(key.name.clone());
+            queue.refused(&key, Helps::POD_GONE, at);
+        }
+        assert_eq!(order, ["a", "b", "a", "b", "a", "b"]);
     }
 
     #[test]
