@@ -1,5 +1,6 @@
 //! What the scheduler knows and has decided, without I/O and clock: changes and outcomes in, decisions out.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use corten_api::{ApiError, Key, Reason};
@@ -75,7 +76,15 @@ impl Core {
             return None;
         };
         self.decided = self.decided.wrapping_add(1);
-        let decision = cycle::decide(&self.profile, &mut self.snapshot, pod, self.decided);
+        let (profile, snapshot, tie) = (&self.profile, &mut self.snapshot, self.decided);
+        // A fault in one plugin over one pod must not end the scheduling of all others. A cycle changes nothing in the
+        // snapshot but the list of its columns.
+        let decided = catch_unwind(AssertUnwindSafe(|| cycle::decide(profile, snapshot, pod, tie)));
+        let Ok(decision) = decided else {
+            tracing::error!(pod = %key, "the decision on this pod panicked: it is tried again later");
+            self.queue.failed(key, now);
+            return None;
+        };
         match &decision {
             Decision::Place { node } => self.snapshot.assume(pod, node),
             Decision::Refuse { retry_on, .. } => self.queue.refused(key, *retry_on, now),
@@ -106,12 +115,43 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filters::{Asked, Filter};
     use crate::pod::Wants;
+    use crate::snapshot::NodeInfo;
     use crate::snapshot::tests::{node, pod};
 
     fn pending(uid: &str) -> PodInfo {
         let wants = Wants { scheduler: "me".into(), ..Wants::default() };
         PodInfo { uid: uid.into(), wants: Some(Box::new(wants)), ..pod("a", "", 10) }
+    }
+
+    /// Panics over the pod `a`.
+    #[derive(Debug)]
+    struct Faulty;
+
+    impl Filter for Faulty {
+        fn check(&self, asked: &Asked<'_>, _: &NodeInfo, _: &Snapshot) -> Vec<crate::filters::Reason> {
+            assert_ne!(asked.pod.key.name, "a", "a fault");
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn a_panic_over_one_pod_stops_no_other_and_is_tried_again_later() {
+        let (mut core, now) = (Core::new("me"), Instant::now());
+        core.profile.filters.push(Box::new(Faulty));
+        core.node_changed("n1", Some(&node("n1", "4", "8Gi")));
+        let bad = pending("one");
+        let good = PodInfo { key: Key::new("default", "b"), ..pending("two") };
+        for pod in [&bad, &good] {
+            core.pod_changed(&pod.key, Some(pod), now);
+        }
+        assert_eq!(core.next(now).as_ref(), Some(&bad.key));
+        assert_eq!(core.decide(&bad.key, Some(&bad), now), None);
+        assert_eq!(core.next(now).as_ref(), Some(&good.key));
+        assert!(matches!(core.decide(&good.key, Some(&good), now), Some(Decision::Place { .. })));
+        assert_eq!(core.next(now), None, "not before its backoff");
+        assert_eq!(core.next(core.next_timer().unwrap()), Some(bad.key));
     }
 
     #[test]

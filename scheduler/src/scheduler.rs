@@ -31,7 +31,7 @@ pub enum SchedulerError {
 /// the leader before us placed: a watch of before may be behind, and a node would get too much.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), SchedulerError> {
     let client = config.client.connect()?;
-    let term: Arc<Mutex<Option<Arc<Cluster>>>> = Arc::default();
+    let term: Term = Arc::default();
     let health = Health::new();
     let seen = Arc::clone(&term);
     health.ready_when("caches", move || match seen.lock().as_ref() {
@@ -50,12 +50,24 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Schedule
         *term.lock() = Some(Arc::clone(&cluster));
         let (scheduler, term) = (Scheduler::new(&client, &cluster, &config.scheduler_name), Arc::clone(&term));
         async move {
+            let _ends_with_this_future = TermEnd(term);
             scheduler.run(leading).await;
-            term.lock().take();
         }
     })
     .await;
     Ok(())
+}
+
+/// What the present leader watches.
+type Term = Arc<Mutex<Option<Arc<Cluster>>>>;
+
+/// Lets go of a term's caches, also when the term's future is dropped where it stands because the lease was lost.
+struct TermEnd(Term);
+
+impl Drop for TermEnd {
+    fn drop(&mut self) {
+        self.0.lock().take();
+    }
 }
 
 /// What is watched, and which of it changed since the scheduler looked last. Bounded by what exists.
