@@ -14,7 +14,8 @@ pub fn scaled(value: &IntOrString, total: i32, round: Round) -> Option<i32> {
         IntOrString::Int(n) => Some(*n),
         IntOrString::String(s) => {
             let percent: i64 = s.strip_suffix('%')?.parse().ok()?;
-            let product = percent * i64::from(total);
+            // No two such numbers have a product that does not fit.
+            let product = i128::from(percent) * i128::from(total);
             let scaled = if round == Round::Up { (product + 99).div_euclid(100) } else { product.div_euclid(100) };
             i32::try_from(scaled).ok()
         }
@@ -32,5 +33,6 @@ mod tests {
         assert_eq!(scaled(&pct("25%"), 3, Round::Down), Some(0));
         assert_eq!(scaled(&IntOrString::Int(2), 10, Round::Down), Some(2));
         assert_eq!(scaled(&pct("x"), 10, Round::Down), None);
+        assert_eq!(scaled(&pct("9223372036854775807%"), i32::MAX, Round::Up), None);
     }
 }

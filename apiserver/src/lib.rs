@@ -14,6 +14,8 @@ pub mod config;
 pub mod connect;
 pub mod decode;
 pub mod discovery;
+#[cfg(test)]
+mod fuzz;
 pub mod grpc;
 pub mod health;
 pub mod metrics;

@@ -1,0 +1,192 @@
+//! What clients send, tried with made-up bytes: paths, queries, bodies in every format, patches, SPDY frames.
+
+use bytes::Bytes;
+use corten_fuzz::{Inputs, Random, run};
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::Value;
+
+use crate::connect::spdy::{HEAD_BYTES, Head, HeaderCodec};
+use crate::decode::{self, Format};
+use crate::patch;
+use crate::registry::entry;
+use crate::request;
+use crate::rest::query::{self, Query};
+
+const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","labels":{"a":"b"},"finalizers":["x.y/z"]},
+"spec":{"containers":[{"name":"c","image":"i","env":[{"name":"A","value":"1"}],"ports":[{"containerPort":80}],
+"resources":{"limits":{"cpu":1,"memory":"1Gi"}}}],"volumes":[{"name":"v","emptyDir":{}}]},"status":{"phase":"Running"}}"#;
+const JSON_TOKENS: &[&[u8]] = &[
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b"\"",
+    b"\\u0000",
+    b"\\ud800",
+    b"null",
+    b"true",
+    b"-1",
+    b"1e999",
+    b"{}",
+    b"[]",
+    b"99999999999999999999",
+    b"[[[[[[[[[[[[[[[[",
+    b"{\"a\":",
+    b"\xc3\xa9",
+    b"\xff",
+    b"{},",
+];
+#[test]
+fn request_lines_are_understood_or_refused() {
+    let inputs = Inputs {
+        valid: &[
+            b"GET /api/v1/namespaces/x/pods/web/log?follow=true&tailLines=5",
+            b"GET /apis/apps/v1/deployments?watch=1&resourceVersion=5&allowWatchBookmarks=true&timeoutSeconds=9",
+            b"DELETE /api/v1/namespaces/x/pods?labelSelector=a%3Db&gracePeriodSeconds=0&dryRun=All",
+            b"PATCH /api/v1/watch/namespaces/x/services/s/status?fieldManager=k&fieldValidation=Strict",
+            b"GET /api/v1/pods?limit=5&continue=abc&resourceVersionMatch=Exact&fieldSelector=spec.nodeName%3Dn",
+        ],
+        tokens: &[
+            b"/",
+            b"//",
+            b"/../",
+            b"%2F",
+            b"%00",
+            b"%",
+            b"%FF",
+            b"namespaces",
+            b"watch",
+            b"?",
+            b"&",
+            b"=",
+            b"+",
+            b"-1",
+        ],
+    };
+    run("request_lines_are_understood_or_refused", |random| {
+        let line = String::from_utf8_lossy(&inputs.mutate(random)).into_owned();
+        let (method, url) = line.split_once(' ').unwrap_or(("GET", &line));
+        let (path, raw) = url.split_once('?').unwrap_or((url, ""));
+        let query = Query::parse(Some(raw));
+        if let Ok(method) = method.parse() {
+            let _asked = request::parse(&method, path, query.flag("watch"));
+        }
+        let _read = (query::list_options(&query), query::watch_options(&query, path), query::get_at(&query));
+        let _written =
+            (query::write_options(&query, "CreateOptions", raw), query::delete_options(&query, raw.as_bytes()));
+    });
+}
+
+/// What was read is a Pod or an error that can be shown.
+fn read(format: Format, bytes: Vec<u8>) {
+    let body = match decode::decode(format, bytes.into()) {
+        Ok(body) => body,
+        Err(err) => return assert!((400..500).contains(&err.code()), "{err}"),
+    };
+    serde_json::from_slice::<serde::de::IgnoredAny>(&body.json).expect("what was decoded is JSON");
+    let pods = entry::of::<Pod>();
+    match pods.decode(&body.json, &mut |_| {}) {
+        Ok(mut pod) => {
+            pods.fill_defaults(&mut *pod);
+            let mut problems = corten_api::Problems::default();
+            pods.validate(&*pod, &mut problems);
+            pod.to_json().expect("an object can be written");
+        }
+        Err(err) => drop(decode::wrong_type(&*pods, &body.json, &err)),
+    }
+}
+
+#[test]
+fn json_is_read_or_refused() {
+    let inputs = Inputs { valid: &[POD.as_bytes()], tokens: JSON_TOKENS };
+    run("json_is_read_or_refused", |random| read(Format::Json, inputs.mutate(random)));
+}
+
+#[test]
+fn protobuf_is_read_or_refused() {
+    // A Pod with a name, and a container with a name, an image and a limit of cpu.
+    let pod = b"k8s\0\x0a\x09\x0a\x02v1\x12\x03Pod\x12\x22\x0a\x05\x0a\x03web\x12\x19\x12\x17\x0a\x01c\x12\x01i\
+                \x42\x0f\x0a\x0d\x0a\x03cpu\x12\x06\x0a\x04100m";
+    let inputs = Inputs {
+        valid: &[pod],
+        tokens: &[
+            b"\x0a",
+            b"\x12\x00",
+            b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+            b"k8s\0",
+            b"\x0a\x02v1\x12\x03Pod",
+            b"\x80",
+        ],
+    };
+    run("protobuf_is_read_or_refused", |random| read(Format::Protobuf, inputs.mutate(random)));
+}
+
+fn patched(kind: patch::Kind, bytes: &[u8], pod: &Value) {
+    let pods = entry::of::<Pod>();
+    if let Ok(new) = patch::apply(kind, &*pods, pod, bytes) {
+        let _read = pods.decode(new.to_string().as_bytes(), &mut |_| {});
+    }
+}
+
+#[test]
+fn patches_are_applied_or_refused() {
+    let pod: Value = serde_json::from_str(POD).unwrap();
+    let operations = Inputs {
+        valid: &[
+            br#"[{"op":"add","path":"/spec/containers/-","value":{"name":"d"}},{"op":"remove","path":"/metadata/labels"}]"#,
+            br#"[{"op":"copy","from":"/spec","path":"/status/x"},{"op":"move","from":"/status","path":"/spec/containers/0"}]"#,
+            br#"[{"op":"test","path":"/kind","value":"Pod"},{"op":"replace","path":"/spec/volumes/0","value":[[1]]}]"#,
+        ],
+        tokens: &[b"/0", b"/-", b"~0", b"~1", b"~", b"/spec", br#",{"op":"copy","from":"","path":"/a"}"#, br#""value":null"#],
+    };
+    let merges = Inputs {
+        valid: &[
+            br#"{"metadata":{"labels":{"a":null}},"spec":{"containers":[{"name":"c","image":"2"},{"name":"d"}]}}"#,
+            br#"{"spec":{"$setElementOrder/containers":[{"name":"d"},{"name":"c"}],"containers":[{"$patch":"delete","name":"c"}]}}"#,
+            br#"{"metadata":{"$deleteFromPrimitiveList/finalizers":["x.y/z"]},"spec":{"volumes":[{"name":"v","$retainKeys":["name"]}]}}"#,
+        ],
+        tokens: &[br#""$patch":"replace""#, br#""$retainKeys":[],"#, br#""$setElementOrder/env":[],"#, b"null", b"{}", b"[", b"\"name\"", b","],
+    };
+    run("patches_are_applied_or_refused", |random: &mut Random| {
+        patched(patch::Kind::Json, &operations.mutate(random), &pod);
+        let merge = merges.mutate(random);
+        patched(patch::Kind::Merge, &merge, &pod);
+        patched(patch::Kind::Strategic, &merge, &pod);
+    });
+}
+
+#[test]
+fn spdy_frames_are_read_or_refused() {
+    let mut codec = HeaderCodec::default();
+    let reply = crate::connect::spdy::syn_reply(1, &mut codec).unwrap();
+    let mut stream = reply.to_vec();
+    // A SYN_STREAM differs from its reply by six bytes.
+    stream[3] = 1;
+    stream[7] += 6;
+    stream.splice(12..12, [0; 6]);
+    let data = [&crate::connect::spdy::data_head(1, 5, true)[..], b"hello"].concat();
+    let inputs = Inputs {
+        valid: &[&reply, &stream, &data, &crate::connect::spdy::ping(7)],
+        tokens: &[
+            b"\x80\x03\x00\x01",
+            b"\x80\x03\x00\x08",
+            b"\x00\x00\x00\x00",
+            b"\xff\xff\xff\xff",
+            b"\x78\xbb\xe3\xc6\xa7\xc2",
+        ],
+    };
+    run("spdy_frames_are_read_or_refused", |random| {
+        // One connection's frames share a codec.
+        let mut codec = HeaderCodec::default();
+        for _ in 0..=random.below(4) {
+            let bytes = inputs.mutate(random);
+            let Some((head, payload)) = bytes.split_first_chunk::<HEAD_BYTES>() else { continue };
+            if let Ok(head) = Head::read(*head) {
+                let payload = Bytes::copy_from_slice(&payload[..head.len.min(payload.len())]);
+                let _frame = head.frame(payload, &mut codec);
+            }
+        }
+    });
+}
