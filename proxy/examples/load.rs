@@ -9,19 +9,20 @@ use std::time::Instant;
 
 use corten_api::Key;
 use corten_proxy::nft::kernel::Kernel;
-use corten_proxy::ruleset::ledger::Ledger;
+use corten_proxy::ruleset::ledger::{Claim, Claims, Ledger, Rank};
 use corten_proxy::ruleset::{End, Fate, Front, FrontRules, Owner, Place, diff, elements};
 use corten_proxy::view::Protocol;
 use nix::sched::{CloneFlags, unshare};
 
 const SERVICES: u32 = 10_000;
 
-fn service(n: u32, ends: u32) -> (Owner, Vec<(Front, FrontRules)>) {
+fn service(n: u32, ends: u32) -> (Owner, Claims) {
     let front = Front { address: Ipv4Addr::from(0x0a60_0000 + 256 + n), protocol: Protocol::Tcp, port: 80 };
     let ends: Arc<[End]> =
         (0..ends).map(|e| End { address: Ipv4Addr::from(0x0af4_0000 + n * 4 + e), port: 8080 }).collect();
     let rules = FrontRules { inside: Fate::Balance(ends), outside: None, affinity_secs: None };
-    (Owner::Service(Key::new("default", format!("service-{n}"))), vec![(front, rules)])
+    let claim = Claim { front, rank: Rank::ClusterIp, rules };
+    (Owner::Service(Key::new("default", format!("service-{n}"))), Claims { fronts: vec![claim], ..Claims::default() })
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -44,8 +45,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let started = Instant::now();
     let mut changes = Vec::new();
     for n in 0..SERVICES {
-        let (owner, fronts) = service(n, 2);
-        changes.extend(ledger.set(&owner, fronts));
+        let (owner, claims) = service(n, 2);
+        changes.extend(ledger.set(&owner, claims));
     }
     let edits = diff::edits(&changes);
     let decided = started.elapsed();
@@ -59,8 +60,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     for (what, ends) in [("one added", 2), ("its ends grow from 2 to 3", 3)] {
         let started = Instant::now();
-        let (owner, fronts) = service(SERVICES, ends);
-        let edits = diff::edits(&ledger.set(&owner, fronts));
+        let (owner, claims) = service(SERVICES, ends);
+        let edits = diff::edits(&ledger.set(&owner, claims));
         kernel.apply(&edits)?;
         println!("{what}: {:?} ({} edits)", started.elapsed(), edits.len());
     }

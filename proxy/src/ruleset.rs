@@ -1,13 +1,14 @@
 //! The wanted state of the node's Services, as data: which packet goes where. Pure.
 //!
 //! A [`Front`] is what a client addresses; [`FrontRules`] say what becomes of it. `desired` makes them from one
-//! Service and its slices, `ledger` keeps who owns which, `elements` spells them as elements of the kernel's maps,
-//! `diff` orders the edits from one to the next, and `trace` says where a packet ends.
+//! Service and its slices, `ledger` keeps who owns which, `slots` where in a map each end stands, `elements` spells them as
+//! elements of the kernel's maps, `diff` orders the edits from one to the next, and `trace` says where a packet ends.
 
 pub mod desired;
 pub mod diff;
 pub mod elements;
 pub mod ledger;
+pub mod slots;
 pub mod trace;
 
 use std::collections::BTreeSet;
@@ -64,6 +65,10 @@ pub enum Owner {
     Service(Key),
     /// By its hostPort.
     Pod(Key),
+    /// By its addresses.
+    Node(String),
+    /// This node and the proxy itself: own addresses, cluster DNS.
+    This,
 }
 
 /// What rules depend on besides Services.

@@ -237,12 +237,17 @@ fn slice_changed(directory: &RwLock<Directory>, queue: &WorkQueue<Work>, change:
 fn node_changed(directory: &RwLock<Directory>, queue: &WorkQueue<Work>, change: Change<'_, Node>) {
     match change {
         // Heartbeats and conditions are nothing to us.
-        Change::Set { old: Some(old), new, .. } if old == new => return,
-        Change::Set { new, .. } => directory.write().set_node(Arc::clone(new)),
-        Change::Removed { key, .. } => directory.write().remove_node(&key.name),
-        Change::Synced => return,
+        Change::Set { old: Some(old), new, .. } if old == new => {}
+        Change::Set { key, new, .. } => {
+            directory.write().set_node(Arc::clone(new));
+            queue.add(Work::Node(key.name.clone()));
+        }
+        Change::Removed { key, .. } => {
+            directory.write().remove_node(&key.name);
+            queue.add(Work::Node(key.name.clone()));
+        }
+        Change::Synced => {}
     }
-    queue.add(Work::Everything);
 }
 
 fn pod_changed(directory: &RwLock<Directory>, queue: &WorkQueue<Work>, change: Change<'_, Option<PodPorts>>) {

@@ -43,6 +43,22 @@ impl Protocol {
     }
 }
 
+/// When an object was made; of two from the same second the uid decides, which nobody can choose.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Age {
+    pub created_secs: i64,
+    pub uid: String,
+}
+
+impl Age {
+    fn of<T: Object>(object: &T) -> Self {
+        let meta = object.metadata();
+        // The API sets the time on every object; what has none is younger than all others.
+        let created_secs = meta.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second());
+        Self { created_secs, uid: meta.uid.clone().unwrap_or_default() }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePort {
     /// "" for the one port of a Service that names none.
@@ -56,13 +72,16 @@ pub struct ServicePort {
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Service {
     pub key: Key,
+    pub age: Age,
     /// IPv4 cluster addresses; none for headless and ExternalName Services.
     pub cluster_ips: Vec<Ipv4Addr>,
     pub headless: bool,
     /// `spec.externalName` of an ExternalName Service.
     pub external_name: Option<String>,
-    /// `spec.externalIPs` and the load balancer's VIPs.
+    /// `spec.externalIPs`.
     pub external_ips: Vec<Ipv4Addr>,
+    /// The load balancer's addresses that packets still bear when they arrive.
+    pub load_balancer_ips: Vec<Ipv4Addr>,
     pub ports: Vec<ServicePort>,
     /// ClientIP session affinity and how long it lasts after the last connection.
     pub affinity_secs: Option<u32>,
@@ -73,21 +92,22 @@ pub struct Service {
 
 impl Service {
     pub fn from_api(service: &core::Service) -> Self {
-        let Some(spec) = &service.spec else { return Self { key: service.key(), ..Self::default() } };
+        let (key, age) = (service.key(), Age::of(service));
+        let Some(spec) = &service.spec else { return Self { key, age, ..Self::default() } };
         let external_name = (spec.type_.as_deref() == Some("ExternalName")).then(|| spec.external_name.clone());
         let headless = spec.cluster_ip.as_deref() == Some("None");
         let cluster_ips = match &spec.cluster_ips {
             Some(list) if !list.is_empty() => addresses(list),
             _ => addresses(spec.cluster_ip.as_slice()),
         };
-        let mut external_ips = addresses(spec.external_ips.as_deref().unwrap_or_default());
-        external_ips.extend(load_balancer_ips(service));
         Self {
-            key: service.key(),
+            key,
+            age,
             cluster_ips: if external_name.is_some() { Vec::new() } else { cluster_ips },
             headless,
             external_name: external_name.flatten(),
-            external_ips,
+            external_ips: addresses(spec.external_ips.as_deref().unwrap_or_default()),
+            load_balancer_ips: load_balancer_ips(service),
             ports: spec.ports.iter().flatten().filter_map(service_port).collect(),
             affinity_secs: affinity_secs(spec),
             external_policy_local: spec.external_traffic_policy.as_deref() == Some("Local"),
@@ -233,6 +253,7 @@ pub struct HostPort {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodPorts {
     pub key: Key,
+    pub age: Age,
     pub address: Ipv4Addr,
     pub ports: Vec<HostPort>,
 }
@@ -248,7 +269,7 @@ impl PodPorts {
         let sidecars = spec.init_containers.iter().flatten().filter(|c| corten_api::pod::is_sidecar(c));
         let declared = spec.containers.iter().chain(sidecars).flat_map(|c| c.ports.iter().flatten());
         let ports: Vec<HostPort> = declared.filter_map(host_port).collect();
-        (!ports.is_empty()).then(|| Self { key: pod.key(), address, ports })
+        (!ports.is_empty()).then(|| Self { key: pod.key(), age: Age::of(pod), address, ports })
     }
 }
 

@@ -20,6 +20,7 @@ use crate::nft::NftError;
 use crate::nft::dump::RememberedClient;
 use crate::nft::kernel::Kernel;
 use crate::nft::socket::NetfilterSocket;
+use crate::nodes::{Consequences, Nodes};
 use crate::routes::apply::{self as network, NetError};
 use crate::routes::desired as routes;
 use crate::ruleset::diff::{Flow, StaleFlow};
@@ -36,9 +37,11 @@ const BATCH_MAX: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Work {
     Owner(Owner),
+    /// A Node, by its name.
+    Node(String),
     /// This node's links, addresses or routes.
     Network,
-    /// Nodes, or the kernel's own state: everything is compared.
+    /// The kernel's own state: everything is compared.
     Everything,
 }
 
@@ -48,6 +51,14 @@ impl Work {
     }
     pub fn pod(key: &Key) -> Self {
         Self::Owner(Owner::Pod(key.clone()))
+    }
+    /// Whose claims are to be looked at again.
+    fn owner(&self) -> Option<Owner> {
+        match self {
+            Self::Owner(owner) => Some(owner.clone()),
+            Self::Node(name) => Some(Owner::Node(name.clone())),
+            Self::Network | Self::Everything => None,
+        }
     }
 }
 
@@ -77,8 +88,11 @@ pub struct Worker {
     flows: NetfilterSocket,
     ledger: Ledger,
     place: Option<Place>,
-    /// Said once for each set of nodes.
-    unreachable: Vec<String>,
+    nodes: Nodes,
+    /// The networks of this node's links, when they were last looked at.
+    links: Vec<Ipv4Net>,
+    /// Each node is told of once.
+    unreachable: BTreeSet<String>,
 }
 
 impl Worker {
@@ -89,8 +103,19 @@ impl Worker {
         metrics: Metrics,
     ) -> Result<Self, NftError> {
         let (kernel, flows) = (Kernel::open()?, NetfilterSocket::open()?);
-        let (ledger, unreachable) = (Ledger::default(), Vec::new());
-        Ok(Self { settings, directory, network, metrics, kernel, flows, ledger, place: None, unreachable })
+        Ok(Self {
+            settings,
+            directory,
+            network,
+            metrics,
+            kernel,
+            flows,
+            ledger: Ledger::default(),
+            place: None,
+            nodes: Nodes::default(),
+            links: Vec::new(),
+            unreachable: BTreeSet::new(),
+        })
     }
 
     /// Works until `stop`. What fails comes again, as a full comparison, with backoff.
@@ -115,27 +140,58 @@ impl Worker {
     }
 
     async fn work(&mut self, batch: &[Work]) -> Result<(), SyncError> {
-        if batch.contains(&Work::Everything) || self.place.is_none() {
+        let own = Work::Node(self.settings.node_name.clone());
+        if batch.contains(&Work::Everything) || batch.contains(&own) && self.has_moved(&self.links) {
             return self.everything().await;
         }
-        if batch.contains(&Work::Network) {
+        if batch.contains(&Work::Network) || self.place.is_none() {
             self.network_changed().await?;
         }
         let started = Instant::now();
-        let owners = batch.iter().filter_map(|w| if let Work::Owner(owner) = w { Some(owner) } else { None });
-        let changes = self.learn(owners);
-        let edits = diff::edits(&changes);
-        if edits.is_empty() {
-            return Ok(());
+        let Consequences { mut edits, routes, .. } = self.nodes_changed(batch);
+        let owners: Vec<Owner> = batch.iter().filter_map(Work::owner).collect();
+        let changes = self.learn(owners.iter());
+        edits.extend(diff::edits(&changes));
+        if !edits.is_empty() {
+            if let Err(err) = block_in_place(|| self.kernel.apply(&edits)) {
+                // The ledger is ahead of the kernel now; only a full comparison tells by how much.
+                self.place = None;
+                return Err(err.into());
+            }
+            self.metrics.edited(edits.len(), self.ledger.len(), started.elapsed());
+            debug!(fronts = changes.len(), edits = edits.len(), took = ?started.elapsed(), "rules changed");
+            block_in_place(|| self.forget(&changes))?;
         }
-        if let Err(err) = block_in_place(|| self.kernel.apply(&edits)) {
-            // The ledger is ahead of the kernel now; only a full comparison tells by how much.
-            self.place = None;
-            return Err(err.into());
+        for edit in routes {
+            info!(?edit, "route");
+            network::apply(&self.network, edit).await?;
         }
-        self.metrics.edited(edits.len(), self.ledger.len(), started.elapsed());
-        debug!(fronts = changes.len(), edits = edits.len(), took = ?started.elapsed(), "rules changed");
-        Ok(block_in_place(|| self.forget(&changes))?)
+        Ok(())
+    }
+
+    /// What changed nodes change in rules and routes.
+    fn nodes_changed(&mut self, batch: &[Work]) -> Consequences {
+        let mut all = Consequences::default();
+        let names = batch.iter().filter_map(|work| if let Work::Node(name) = work { Some(name) } else { None });
+        for name in names {
+            let node = self.directory.read().node(name).cloned();
+            if *name == self.settings.node_name {
+                all.edits.extend(self.nodes.set(name, node));
+                continue;
+            }
+            let one = self.nodes.change(name, node, &self.links);
+            all.edits.extend(one.edits);
+            all.routes.extend(one.routes);
+            if !one.unreachable {
+                self.unreachable.remove(name);
+            } else if self.unreachable.insert(name.clone()) {
+                warn!(node = name, "this node shares no link with ours: its pods cannot be reached");
+            }
+        }
+        if let Some(place) = self.place.as_mut().filter(|_| !all.edits.is_empty()) {
+            place.nodes = self.nodes.addresses();
+        }
+        all
     }
 
     /// Takes in what these owners want now.
@@ -144,14 +200,16 @@ impl Worker {
         let directory = self.directory.read();
         let mut changes = Vec::new();
         for owner in owners {
-            let fronts = match owner {
+            let claims = match owner {
                 Owner::Service(key) => {
                     let service = directory.service(key);
                     service.map(|s| desired::service(s, &directory.slices_of(key), place))
                 }
                 Owner::Pod(key) => directory.pod(key).map(|pod| desired::host_ports(pod, place)),
+                Owner::Node(name) => directory.node(name).map(|node| desired::node(node)),
+                Owner::This => Some(desired::this(place)),
             };
-            changes.extend(self.ledger.set(owner, fronts.unwrap_or_default()));
+            changes.extend(self.ledger.set(owner, claims.unwrap_or_default()));
         }
         changes
     }
@@ -159,22 +217,33 @@ impl Worker {
     /// Routes come back; what depends on the node's own addresses, too, if these are others now.
     async fn network_changed(&mut self) -> Result<(), SyncError> {
         let networks = network::own_networks(&self.network, link::LINK).await?;
-        if self.place.as_ref() != Some(&self.place_among(&networks)) {
+        if self.has_moved(&networks) {
             return self.everything().await;
         }
-        self.lead_routes(&networks).await
+        self.links = networks;
+        self.lead_routes().await
     }
 
     /// Compares all there is: links, routes, base rules, every element.
     async fn everything(&mut self) -> Result<(), SyncError> {
         let started = Instant::now();
-        let networks = network::own_networks(&self.network, link::LINK).await?;
-        self.place = Some(self.place_among(&networks));
+        self.links = network::own_networks(&self.network, link::LINK).await?;
+        self.nodes = Nodes::new(self.directory.read().nodes().cloned());
+        let (addresses, pod_cidr) = self.here(&self.links);
+        self.place = Some(Place {
+            addresses,
+            pod_cidr,
+            nodes: self.nodes.addresses(),
+            cluster_dns: self.settings.cluster_dns,
+            cluster_cidr: self.settings.cluster_cidr,
+            bridge_sees_ip: self.settings.bridge_sees_ip,
+        });
         let owners: Vec<Owner> = {
             let directory = self.directory.read();
             let known = directory.services().map(|s| Owner::Service(s.key.clone()));
             let known = known.chain(directory.pods().map(|p| Owner::Pod(p.key.clone())));
-            known.chain(self.ledger.owners().cloned()).collect()
+            let known = known.chain(directory.nodes().map(|n| Owner::Node(n.name.clone())));
+            known.chain([Owner::This]).chain(self.ledger.owners().cloned()).collect()
         };
         self.learn(owners.iter());
         let mended = block_in_place(|| self.reconcile())?;
@@ -191,26 +260,32 @@ impl Worker {
         // Whatever changed while nobody looked: flows may be older than this run.
         let ledger = &self.ledger;
         block_in_place(|| conntrack::forget(&mut self.flows, |flow| diff::is_stale(flow, ledger.get(&flow.front))))?;
-        self.lead_routes(&networks).await
+        self.lead_routes().await
     }
 
-    fn place_among(&self, networks: &[Ipv4Net]) -> Place {
+    /// This node's own addresses, and those of its pods.
+    fn here(&self, networks: &[Ipv4Net]) -> (BTreeSet<Ipv4Addr>, Option<Ipv4Net>) {
         let directory = self.directory.read();
         let this = directory.node(&self.settings.node_name);
         let listed = this.into_iter().flat_map(|n| n.addresses.iter().copied());
-        Place {
-            addresses: networks.iter().map(Ipv4Net::addr).chain(listed).collect(),
-            pod_cidr: this.and_then(|n| n.pod_cidr),
-            nodes: directory.nodes().flat_map(|n| n.addresses.iter().copied()).collect(),
-            cluster_dns: self.settings.cluster_dns,
-            cluster_cidr: self.settings.cluster_cidr,
-            bridge_sees_ip: self.settings.bridge_sees_ip,
-        }
+        (networks.iter().map(Ipv4Net::addr).chain(listed).collect(), this.and_then(|n| n.pod_cidr))
+    }
+
+    /// Whether the rules were made for other addresses of this node than it has.
+    fn has_moved(&self, networks: &[Ipv4Net]) -> bool {
+        let (addresses, pod_cidr) = self.here(networks);
+        self.place.as_ref().is_none_or(|place| place.addresses != addresses || place.pod_cidr != pod_cidr)
     }
 
     fn reconcile(&mut self) -> Result<crate::nft::kernel::Mended, NftError> {
-        let Some(place) = &self.place else { return Ok(Default::default()) };
-        let mut want: Elements = elements::of_place(place);
+        let Some(place) = self.place.clone() else { return Ok(Default::default()) };
+        let found = self.kernel.prepare(&place);
+        if found.is_err() {
+            self.place = None;
+        }
+        let found = found?;
+        self.ledger.adopt(&found.elements);
+        let mut want: Elements = elements::of_place(&place);
         let mut sticky: BTreeMap<KeyBytes, Vec<End>> = BTreeMap::new();
         for (front, rules) in self.ledger.iter() {
             want.extend(elements::of_front(front, rules));
@@ -219,7 +294,7 @@ impl Worker {
                 sticky.insert(Slot::front(Map::Remember, front).key, ends);
             }
         }
-        let mended = self.kernel.reconcile(place, &want);
+        let mended = self.kernel.mend(&found, &want);
         if mended.is_err() {
             self.place = None;
         }
@@ -252,11 +327,9 @@ impl Worker {
         Ok(())
     }
 
-    async fn lead_routes(&mut self, links: &[Ipv4Net]) -> Result<(), SyncError> {
-        let wanted = {
-            let directory = self.directory.read();
-            routes::desired(&self.settings.node_name, directory.nodes().map(Arc::as_ref), links)
-        };
+    async fn lead_routes(&mut self) -> Result<(), SyncError> {
+        let nodes = self.nodes.iter().map(Arc::as_ref);
+        let wanted = routes::desired(&self.settings.node_name, nodes, &self.links);
         if wanted.unreachable != self.unreachable {
             if !wanted.unreachable.is_empty() {
                 warn!(nodes = ?wanted.unreachable, "these nodes share no link with this one: their pods cannot be reached");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::base;
-use super::dump::RememberedClient;
+use super::dump::{Found, RememberedClient};
 use super::socket::NetfilterSocket;
 use super::{NftError, batch, dump};
 use crate::ruleset::Place;
@@ -32,16 +32,26 @@ impl Kernel {
     /// Makes the kernel hold exactly `want`: the base rules are written anew, the maps compared and
     /// mended. Connections and elements that are right are not touched.
     pub fn reconcile(&mut self, place: &Place, want: &Elements) -> Result<Mended, NftError> {
-        let needed: BTreeSet<Chain> =
-            want.iter().filter_map(|(slot, value)| Edit::Add(*slot, *value).needs()).collect();
-        let mut script = base::script(place);
-        script.extend(needed.iter().map(|chain| base::remember_script(*chain)));
+        let found = self.prepare(place)?;
+        self.mend(&found, want)
+    }
+
+    /// Writes the base rules anew, and reads what the maps hold.
+    pub fn prepare(&mut self, place: &Place) -> Result<Found, NftError> {
+        let script = base::script(place);
         if let Err(refused @ NftError::Refused { .. }) = base::run(&script) {
             // Another version's table may declare the same names otherwise.
             tracing::warn!(error = %refused, "our nftables table cannot be kept and is made anew");
             base::run(&(base::removal_script() + &script))?;
         }
-        let found = dump::elements(&mut self.socket)?;
+        dump::elements(&mut self.socket)
+    }
+
+    /// Makes the maps hold exactly `want`, where they hold `found` now.
+    pub fn mend(&mut self, found: &Found, want: &Elements) -> Result<Mended, NftError> {
+        let needed: BTreeSet<Chain> =
+            want.iter().filter_map(|(slot, value)| Edit::Add(*slot, *value).needs()).collect();
+        remember(&needed)?;
         let foreign = found.foreign.iter().map(|slot| Edit::Remove(*slot));
         let edits: Vec<Edit> = foreign.chain(diff(&found.elements, want)).collect();
         batch::apply(&mut self.socket, &needed, &edits)?;
@@ -61,10 +71,7 @@ impl Kernel {
     pub fn apply(&mut self, edits: &[Edit]) -> Result<(), NftError> {
         let missing: BTreeSet<Chain> =
             edits.iter().filter_map(Edit::needs).filter(|chain| !self.chains.contains(chain)).collect();
-        let script: String = missing.iter().map(|chain| base::remember_script(*chain)).collect();
-        if !script.is_empty() {
-            base::run(&script)?;
-        }
+        remember(&missing)?;
         batch::apply(&mut self.socket, &missing, edits)?;
         self.chains.extend(missing);
         Ok(())
@@ -88,4 +95,10 @@ impl Kernel {
         self.chains.clear();
         base::run(&base::removal_script())
     }
+}
+
+/// Makes the chains that `batch` does not write.
+fn remember(chains: &BTreeSet<Chain>) -> Result<(), NftError> {
+    let script: String = chains.iter().map(|chain| base::remember_script(*chain)).collect();
+    if script.is_empty() { Ok(()) } else { base::run(&script) }
 }

@@ -1,6 +1,6 @@
 //! Which routes this node should have, and the edits that lead there. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -14,21 +14,52 @@ pub type Routes = BTreeMap<Ipv4Net, Ipv4Addr>;
 pub struct Wanted {
     pub routes: Routes,
     /// Nodes that share no link with this one: their pods cannot be reached over a direct route.
-    pub unreachable: Vec<String>,
+    pub unreachable: BTreeSet<String>,
 }
 
-/// `links` are the networks that this node's own links are on.
+/// How packets get to a node's pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Via(Ipv4Net, Ipv4Addr),
+    /// It shares no link with this node.
+    None,
+}
+
+/// The way to a node's pods, once it has been given addresses for some. `links` are the networks that this node's own
+/// links are on.
+pub fn way(node: &Node, links: &[Ipv4Net]) -> Option<Way> {
+    let cidr = node.pod_cidr?;
+    let neighbour = node.addresses.iter().find(|ip| links.iter().any(|link| link.contains(*ip)));
+    Some(neighbour.map_or(Way::None, |gateway| Way::Via(cidr, *gateway)))
+}
+
 pub fn desired<'a>(this_node: &str, nodes: impl Iterator<Item = &'a Node>, links: &[Ipv4Net]) -> Wanted {
     let mut wanted = Wanted::default();
     for node in nodes.filter(|n| n.name != this_node) {
-        let Some(cidr) = node.pod_cidr else { continue };
-        let neighbour = node.addresses.iter().find(|ip| links.iter().any(|link| link.contains(*ip)));
-        match neighbour {
-            Some(gateway) => drop(wanted.routes.insert(cidr, *gateway)),
-            None => wanted.unreachable.push(node.name.clone()),
+        match way(node, links) {
+            Some(Way::Via(cidr, gateway)) => drop(wanted.routes.insert(cidr, gateway)),
+            Some(Way::None) => drop(wanted.unreachable.insert(node.name.clone())),
+            None => {}
         }
     }
     wanted
+}
+
+/// The edits from one way to another of the same node. A route that leads elsewhere is removed by its gateway, so that
+/// a podCIDR which another node has by now keeps that node's route.
+pub fn turn(before: Option<Way>, after: Option<Way>) -> Vec<Edit> {
+    if before == after {
+        return Vec::new();
+    }
+    let mut edits = Vec::new();
+    if let Some(Way::Via(old, via)) = before {
+        let replaced = matches!(after, Some(Way::Via(new, _)) if new == old);
+        edits.extend((!replaced).then_some(Edit::Remove(old, via)));
+    }
+    if let Some(Way::Via(cidr, via)) = after {
+        edits.push(Edit::Set(cidr, via));
+    }
+    edits
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +95,27 @@ mod tests {
             ("elsewhere", node("far", "198.51.100.7", "10.244.3.0/24"), Routes::new(), vec!["far".to_owned()]),
         ];
         for (why, node, routes, unreachable) in cases {
+            let unreachable = unreachable.into_iter().collect();
             assert_eq!(desired("a", [&node].into_iter(), &links), Wanted { routes, unreachable }, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_moves_takes_its_route_along() {
+        let links = ["192.0.2.0/24".parse().unwrap()];
+        let way = |address: &str, cidr: &str| way(&node("b", address, cidr), &links);
+        let (one, two): (Ipv4Net, Ipv4Net) = ("10.244.1.0/24".parse().unwrap(), "10.244.2.0/24".parse().unwrap());
+        let (b, c) = (Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(192, 0, 2, 3));
+        let at = way("192.0.2.2", "10.244.1.0/24");
+        for (why, before, after, expected) in [
+            ("came", None, at, vec![Edit::Set(one, b)]),
+            ("same", at, at, vec![]),
+            ("another address", at, way("192.0.2.3", "10.244.1.0/24"), vec![Edit::Set(one, c)]),
+            ("other pods", at, way("192.0.2.2", "10.244.2.0/24"), vec![Edit::Remove(one, b), Edit::Set(two, b)]),
+            ("out of reach", at, way("198.51.100.7", "10.244.1.0/24"), vec![Edit::Remove(one, b)]),
+            ("gone", at, None, vec![Edit::Remove(one, b)]),
+        ] {
+            assert_eq!(turn(before, after), expected, "{why}");
         }
     }
 

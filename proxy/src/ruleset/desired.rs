@@ -1,21 +1,28 @@
-//! From a Service and its EndpointSlices, or a pod's host ports, to fronts. Pure.
+//! From a Service and its EndpointSlices, a pod's host ports, or a node, to what they claim. Pure.
 //!
 //! Follows <https://kubernetes.io/docs/reference/networking/virtual-ips/>. Topology hints are not looked at.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use super::ledger::{Claim, Claims, Hold, Rank};
 use super::{End, Fate, Front, FrontRules, MAX_ENDS, Place};
-use crate::view::{Endpoint, PodPorts, Protocol, Service, ServicePort, Slice};
+use crate::view::{Endpoint, Node, PodPorts, Protocol, Service, ServicePort, Slice};
 
 pub const DNS_PORT: u16 = 53;
 
-/// The fronts of one Service, in no particular order; a front appears once.
-pub fn service(service: &Service, slices: &[&Slice], place: &Place) -> Vec<(Front, FrontRules)> {
+/// The Service that leads to the apiservers.
+pub fn is_api(service: &Service) -> bool {
+    service.key.namespace == "default" && service.key.name == "kubernetes"
+}
+
+/// What one Service claims; a front appears once.
+pub fn service(service: &Service, slices: &[&Slice], place: &Place) -> Claims {
+    let mut claims = Claims { holds: holds(service, slices), age: service.age.clone(), fronts: Vec::new() };
     if service.headless || service.external_name.is_some() || service.other_proxy {
-        return Vec::new();
+        return claims;
     }
-    let mut fronts = Vec::new();
     for port in &service.ports {
         let ends = Ends::of(port, slices);
         let within = if service.internal_policy_local { ends.local_only() } else { ends.anywhere() };
@@ -25,33 +32,73 @@ pub fn service(service: &Service, slices: &[&Slice], place: &Place) -> Vec<(Fron
             outside: service.external_policy_local.then(|| ends.local_only()),
             affinity_secs: service.affinity_secs,
         };
-        let front = |address, port_number| Front { address, protocol: port.protocol, port: port_number };
+        let claim = |address, port_number, rank, rules: &FrontRules| Claim {
+            front: Front { address, protocol: port.protocol, port: port_number },
+            rank,
+            rules: rules.clone(),
+        };
         let own_dns = |f: &Front| f.address == place.cluster_dns && f.port == DNS_PORT && f.protocol != Protocol::Sctp;
-        let inner = service.cluster_ips.iter().map(|ip| front(*ip, port.port)).filter(|f| !own_dns(f));
-        fronts.extend(inner.map(|f| (f, cluster.clone())));
-        let node_ports = port.node_port.into_iter().flat_map(|p| place.addresses.iter().map(move |ip| front(*ip, p)));
-        let outer = service.external_ips.iter().map(|ip| front(*ip, port.port)).chain(node_ports);
-        fronts.extend(outer.map(|f| (f, external.clone())));
+        let inner = service.cluster_ips.iter().map(|ip| claim(*ip, port.port, Rank::ClusterIp, &cluster));
+        claims.fronts.extend(inner.filter(|claim| !own_dns(&claim.front)));
+        if let Some(number) = port.node_port {
+            let all = place.addresses.iter().map(|ip| claim(*ip, number, Rank::NodePort, &external));
+            claims.fronts.extend(all);
+        }
+        let balanced = service.load_balancer_ips.iter().map(|ip| claim(*ip, port.port, Rank::LoadBalancer, &external));
+        let outer = service.external_ips.iter().map(|ip| claim(*ip, port.port, Rank::External, &external));
+        claims.fronts.extend(balanced.chain(outer).filter(|claim| is_public(claim.front.address, place)));
     }
-    let mut seen = BTreeSet::new();
-    fronts.retain(|(front, _)| seen.insert(*front));
-    fronts
+    once(&mut claims.fronts);
+    claims
 }
 
-/// The fronts of one pod's host ports.
-pub fn host_ports(pod: &PodPorts, place: &Place) -> Vec<(Front, FrontRules)> {
+/// A Service keeps its cluster addresses to itself even where another proxy serves them; the API's keeps the
+/// apiservers' own addresses too, as these may be of machines that are no nodes.
+fn holds(service: &Service, slices: &[&Slice]) -> BTreeSet<(Ipv4Addr, Hold)> {
+    let cluster = service.cluster_ips.iter().map(|ip| (*ip, Hold::System));
+    let balanced = service.load_balancer_ips.iter().map(|ip| (*ip, Hold::LoadBalancer));
+    let endpoints = slices.iter().filter(|_| is_api(service)).flat_map(|slice| &slice.endpoints);
+    cluster.chain(balanced).chain(endpoints.map(|e| (e.address, Hold::System))).collect()
+}
+
+/// Whether an address can be one outside the cluster. A pod's or a machine's own is nobody's to claim.
+fn is_public(address: Ipv4Addr, place: &Place) -> bool {
+    let special =
+        address.is_unspecified() || address.is_loopback() || address.is_link_local() || address.is_multicast();
+    !special && !place.cluster_cidr.contains(&address)
+}
+
+/// What this node and the proxy hold.
+pub fn this(place: &Place) -> Claims {
+    let own = place.addresses.iter().chain([&place.cluster_dns]);
+    Claims { holds: own.map(|ip| (*ip, Hold::System)).collect(), ..Claims::default() }
+}
+
+/// What a node holds.
+pub fn node(node: &Node) -> Claims {
+    Claims { holds: node.addresses.iter().map(|ip| (*ip, Hold::System)).collect(), ..Claims::default() }
+}
+
+/// What one pod's host ports claim.
+pub fn host_ports(pod: &PodPorts, place: &Place) -> Claims {
     let mut fronts = Vec::new();
     for port in &pod.ports {
         let end = End { address: pod.address, port: port.container_port };
         let rules = FrontRules { inside: Fate::Balance(Arc::new([end])), outside: None, affinity_secs: None };
         let on = place.addresses.iter().filter(|ip| port.host_ip.is_none_or(|only| only == **ip));
-        fronts.extend(
-            on.map(|ip| (Front { address: *ip, protocol: port.protocol, port: port.host_port }, rules.clone())),
-        );
+        fronts.extend(on.map(|ip| Claim {
+            front: Front { address: *ip, protocol: port.protocol, port: port.host_port },
+            rank: Rank::HostPort,
+            rules: rules.clone(),
+        }));
     }
-    let mut seen = BTreeSet::new();
-    fronts.retain(|(front, _)| seen.insert(*front));
-    fronts
+    once(&mut fronts);
+    Claims { fronts, age: pod.age.clone(), ..Claims::default() }
+}
+
+fn once(claims: &mut Vec<Claim>) {
+    let mut seen = HashSet::new();
+    claims.retain(|claim| seen.insert(claim.front));
 }
 
 /// The ends of one port that may be used, wherever and on this node.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use super::{End, Fate, Front, FrontRules, Place};
 
@@ -164,6 +165,15 @@ impl Value {
 
 pub type Elements = BTreeMap<Slot, Value>;
 
+/// The ends that a front's slots hold, from slot `first` on.
+pub fn ends_in(elements: &Elements, front: &Front, first: u32) -> Vec<End> {
+    let at = |index| match elements.get(&Slot::end(index, front)) {
+        Some(Value::To(end)) => Some(*end),
+        _ => None,
+    };
+    (first..first.saturating_add(OUTSIDE_OFFSET)).map_while(at).collect()
+}
+
 /// All elements of one front.
 pub fn of_front(front: &Front, rules: &FrontRules) -> Elements {
     let mut elements = Elements::new();
@@ -200,10 +210,14 @@ fn add_fate(elements: &mut Elements, front: &Front, fate: &Fate, sticky: bool, o
     }
 }
 
+/// Where a node's address stands.
+pub fn node(address: Ipv4Addr) -> Slot {
+    Slot { map: Map::Nodes, key: KeyBytes::fields([address.octets()]) }
+}
+
 /// The elements that come from where the node is, not from any Service.
 pub fn of_place(place: &Place) -> Elements {
-    let node = |ip: &std::net::Ipv4Addr| Slot { map: Map::Nodes, key: KeyBytes::fields([ip.octets()]) };
-    let mut elements: Elements = place.nodes.iter().map(|ip| (node(ip), Value::Member)).collect();
+    let mut elements: Elements = place.nodes.iter().map(|ip| (node(*ip), Value::Member)).collect();
     // nft has no "source equals destination"; a pod that reaches itself is always one of this node's.
     for pod in place.pod_cidr.iter().flat_map(|cidr| cidr.hosts()) {
         let key = KeyBytes::fields([pod.octets(), pod.octets()]);

@@ -1,8 +1,54 @@
-//! All fronts with their owners, and what changes when one owner's fronts change. Pure.
+//! Who claims which front, who holds which address, and what changes when one owner's claims change. Pure.
+//!
+//! The owner of a Service writes its externalIPs himself, so these come last and never on an address that somebody
+//! holds: another Service by its ClusterIP, a node, cluster DNS, the API's endpoints.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::Ipv4Addr;
 
-use super::{Front, FrontRules, Owner};
+use super::elements::Elements;
+use super::slots::{self, Settler};
+use super::{Fate, Front, FrontRules, Owner, elements};
+use crate::view::{Age, Protocol};
+
+/// By what right a front is claimed; the first has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// The API gives a ClusterIP to one Service only.
+    ClusterIp,
+    NodePort,
+    HostPort,
+    /// An address that a load balancer's controller wrote into the Service's status.
+    LoadBalancer,
+    /// `spec.externalIPs`.
+    External,
+}
+
+/// One front that an owner wants.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    pub front: Front,
+    pub rank: Rank,
+    pub rules: FrontRules,
+}
+
+/// How an address is taken: no claim of this rank or a later one is served there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Hold {
+    /// By the cluster itself: a ClusterIP, a node, DNS, the API.
+    System,
+    /// By a load balancer, which several Services may share; externalIPs of others stay out.
+    LoadBalancer,
+}
+
+/// All that an owner has.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Claims {
+    pub fronts: Vec<Claim>,
+    pub holds: BTreeSet<(Ipv4Addr, Hold)>,
+    /// Of two with the same right the older goes first: whoever comes later takes nothing away.
+    pub age: Age,
+}
 
 /// A front before and after.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,21 +58,54 @@ pub struct Change {
     pub after: Option<FrontRules>,
 }
 
-/// Who claims what. Where two claim the same front, the owner that sorts first has it, whatever the
-/// order of arrival, so that a restart changes nothing.
+/// Where a claim stands among those on the same front. The order of arrival has no say, so that a restart changes
+/// nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Standing {
+    rank: Rank,
+    age: Age,
+    owner: Owner,
+}
+
+#[derive(Debug, Default)]
+struct Owned {
+    fronts: Vec<Front>,
+    holds: BTreeSet<(Ipv4Addr, Hold)>,
+}
+
+/// How many hold an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Holders {
+    system: u32,
+    load_balancer: u32,
+}
+
 #[derive(Debug, Default)]
 pub struct Ledger {
-    claims: BTreeMap<Front, Vec<(Owner, FrontRules)>>,
-    owned: HashMap<Owner, Vec<Front>>,
+    claims: BTreeMap<Front, Vec<(Standing, FrontRules)>>,
+    owned: HashMap<Owner, Owned>,
+    held: HashMap<Ipv4Addr, Holders>,
 }
 
 impl Ledger {
+    /// The rules in force.
     pub fn get(&self, front: &Front) -> Option<&FrontRules> {
-        self.claims.get(front)?.first().map(|(_, rules)| rules)
+        self.in_force(front, self.claims.get(front)?)
     }
     /// Each front with the rules in force.
     pub fn iter(&self) -> impl Iterator<Item = (&Front, &FrontRules)> {
-        self.claims.iter().filter_map(|(front, claims)| Some((front, &claims.first()?.1)))
+        self.claims.iter().filter_map(|(front, claims)| Some((front, self.in_force(front, claims)?)))
+    }
+    /// The claims come by rank, so where the first may not be served, none may.
+    fn in_force<'a>(&self, front: &Front, claims: &'a [(Standing, FrontRules)]) -> Option<&'a FrontRules> {
+        let (first, rules) = claims.first()?;
+        let held = self.held.get(&front.address).copied().unwrap_or_default();
+        let refused = match first.rank {
+            Rank::ClusterIp | Rank::NodePort | Rank::HostPort => false,
+            Rank::LoadBalancer => held.system > 0,
+            Rank::External => held.system > 0 || held.load_balancer > 0,
+        };
+        (!refused).then_some(rules)
     }
     pub fn len(&self) -> usize {
         self.claims.len()
@@ -37,37 +116,96 @@ impl Ledger {
     pub fn owners(&self) -> impl Iterator<Item = &Owner> {
         self.owned.keys()
     }
+    /// Whether the cluster itself holds an address.
+    pub fn is_held(&self, address: Ipv4Addr) -> bool {
+        self.held.get(&address).is_some_and(|held| held.system > 0)
+    }
 
-    /// Makes `fronts` all that `owner` has, and says what this changes in force.
-    pub fn set(&mut self, owner: &Owner, fronts: Vec<(Front, FrontRules)>) -> Vec<Change> {
+    /// Makes `claims` all that `owner` has, and says what this changes in force. Costs as much as what the owner
+    /// claimed and claims, and what others claim on addresses that it comes to hold or holds no longer.
+    pub fn set(&mut self, owner: &Owner, claims: Claims) -> Vec<Change> {
         let old = self.owned.remove(owner).unwrap_or_default();
-        let touched: BTreeSet<Front> = old.iter().copied().chain(fronts.iter().map(|(f, _)| *f)).collect();
+        let fronts: Vec<Front> = claims.fronts.iter().map(|claim| claim.front).collect();
+        let mut touched: BTreeSet<Front> = old.fronts.iter().chain(&fronts).copied().collect();
+        for (address, _) in old.holds.symmetric_difference(&claims.holds) {
+            touched.extend(self.claims.range(fronts_at(*address)).map(|(front, _)| *front));
+        }
         let before: Vec<(Front, Option<FrontRules>)> =
             touched.into_iter().map(|front| (front, self.get(&front).cloned())).collect();
-        for front in &old {
+        self.hold(&old.holds, &claims.holds);
+        for front in &old.fronts {
             if let Some(claims) = self.claims.get_mut(front) {
-                claims.retain(|(by, _)| by != owner);
+                claims.retain(|(by, _)| by.owner != *owner);
             }
         }
-        let mine: Vec<Front> = fronts.iter().map(|(front, _)| *front).collect();
-        for (front, rules) in fronts {
-            let claims = self.claims.entry(front).or_default();
-            let at = claims.partition_point(|(by, _)| by < owner);
-            claims.insert(at, (owner.clone(), rules));
+        for Claim { front, rank, rules } in claims.fronts {
+            let standing = Standing { rank, age: claims.age.clone(), owner: owner.clone() };
+            let others = self.claims.entry(front).or_default();
+            let at = others.partition_point(|(by, _)| *by < standing);
+            others.insert(at, (standing, rules));
         }
-        if !mine.is_empty() {
-            self.owned.insert(owner.clone(), mine);
+        if !fronts.is_empty() || !claims.holds.is_empty() {
+            self.owned.insert(owner.clone(), Owned { fronts, holds: claims.holds });
         }
-        let mut changes = Vec::new();
-        for (front, before) in before {
-            if self.claims.get(&front).is_some_and(Vec::is_empty) {
-                self.claims.remove(&front);
+        let mut settler = Settler::default();
+        before.into_iter().filter_map(|(front, before)| self.changed(front, before, &mut settler)).collect()
+    }
+
+    fn hold(&mut self, old: &BTreeSet<(Ipv4Addr, Hold)>, new: &BTreeSet<(Ipv4Addr, Hold)>) {
+        let count = |holders: &mut Holders, hold: Hold, by: fn(u32) -> u32| match hold {
+            Hold::System => holders.system = by(holders.system),
+            Hold::LoadBalancer => holders.load_balancer = by(holders.load_balancer),
+        };
+        for (address, hold) in new.difference(old) {
+            count(self.held.entry(*address).or_default(), *hold, |n| n.saturating_add(1));
+        }
+        for (address, hold) in old.difference(new) {
+            let Some(holders) = self.held.get_mut(address) else { continue };
+            count(holders, *hold, |n| n.saturating_sub(1));
+            if *holders == Holders::default() {
+                self.held.remove(address);
             }
-            let after = self.get(&front).cloned();
-            if before != after {
-                changes.push(Change { front, before, after });
+        }
+    }
+
+    /// What came of a front, with its ends in the slots that they had.
+    fn changed(&mut self, front: Front, before: Option<FrontRules>, settler: &mut Settler) -> Option<Change> {
+        if self.claims.get(&front).is_some_and(Vec::is_empty) {
+            self.claims.remove(&front);
+        }
+        let mut after = self.get(&front).cloned();
+        if let (Some(before), Some(after)) = (&before, &mut after) {
+            settler.rules(before, after);
+            if let Some((_, rules)) = self.claims.get_mut(&front).and_then(|claims| claims.first_mut()) {
+                *rules = after.clone();
             }
         }
-        changes
+        (before != after).then_some(Change { front, before, after })
+    }
+
+    /// Takes over the slots that the kernel's maps have, so that a start rewrites nothing that is right.
+    pub fn adopt(&mut self, kernel: &Elements) {
+        let adopt = |front: &Front, fate: &mut Fate, first: u32| {
+            let Fate::Balance(ends) = fate else { return };
+            let held = elements::ends_in(kernel, front, first);
+            if !held.is_empty() && held[..] != ends[..] {
+                *ends = slots::settle(&held.into(), ends);
+            }
+        };
+        for (front, claims) in &mut self.claims {
+            let Some((_, rules)) = claims.first_mut() else { continue };
+            adopt(front, &mut rules.inside, 0);
+            if let Some(outside) = &mut rules.outside {
+                adopt(front, outside, elements::OUTSIDE_OFFSET);
+            }
+        }
     }
 }
+
+fn fronts_at(address: Ipv4Addr) -> std::ops::RangeInclusive<Front> {
+    let front = |protocol, port| Front { address, protocol, port };
+    front(Protocol::Tcp, 0)..=front(Protocol::Sctp, u16::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use corten_proxy::ruleset::elements::{self, Elements};
 use corten_proxy::ruleset::ledger::Ledger;
 use corten_proxy::ruleset::trace::Outcome;
 use corten_proxy::ruleset::{Front, Owner, Place, desired};
-use corten_proxy::view::{Endpoint, HostPort, PodPorts, Protocol, Service, ServicePort, Slice, SlicePort};
+use corten_proxy::view::{Age, Endpoint, HostPort, PodPorts, Protocol, Service, ServicePort, Slice, SlicePort};
 
 /// Whether frames between pods of the bridge pass the IP hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,12 @@ pub(crate) fn scenario(setting: Setting) -> Scenario {
         ledger.set(&Owner::Service(service.key.clone()), desired::service(&service, &slices, &place));
     }
     let port = HostPort { host_ip: None, protocol: Protocol::Tcp, host_port: 8081, container_port: SERVER_PORT };
-    let pod = PodPorts { key: Key::new("default", "a1"), address: Who::Pod1OnA.address(), ports: vec![port] };
+    let pod = PodPorts {
+        key: Key::new("default", "a1"),
+        age: Age::default(),
+        address: Who::Pod1OnA.address(),
+        ports: vec![port],
+    };
     ledger.set(&Owner::Pod(pod.key.clone()), desired::host_ports(&pod, &place));
     let mut elements = elements::of_place(&place);
     for (front, rules) in ledger.iter() {

@@ -1,0 +1,240 @@
+//! Who gets an address that several want, and what a change costs.
+
+use corten_api::Key;
+use ipnet::Ipv4Net;
+
+use super::*;
+use crate::ruleset::diff::{self, Edit};
+use crate::ruleset::{End, Place, desired};
+use crate::view::{Endpoint, Node, Service, ServicePort, Slice, SlicePort};
+
+const CLIENTS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
+
+fn place() -> Place {
+    Place {
+        addresses: BTreeSet::from([Ipv4Addr::new(192, 0, 2, 1)]),
+        pod_cidr: Some("10.244.1.0/24".parse::<Ipv4Net>().unwrap()),
+        nodes: BTreeSet::new(),
+        cluster_dns: Ipv4Addr::new(10, 96, 0, 10),
+        cluster_cidr: "10.244.0.0/16".parse().unwrap(),
+        bridge_sees_ip: true,
+    }
+}
+
+fn port(port: u16) -> ServicePort {
+    ServicePort { name: String::new(), protocol: Protocol::Tcp, port, node_port: None }
+}
+
+fn service(namespace: &str, created_secs: i64, change: impl FnOnce(&mut Service)) -> Service {
+    let mut service = Service {
+        key: Key::new(namespace, "web"),
+        age: Age { created_secs, uid: namespace.into() },
+        ports: vec![port(443)],
+        ..Service::default()
+    };
+    change(&mut service);
+    service
+}
+
+fn endpoint(address: Ipv4Addr) -> Endpoint {
+    Endpoint { address, ready: true, serving: true, terminating: false, local: false, hostname: None }
+}
+
+/// A slice whose ends tell whose it is.
+fn slice(service: &Service, addresses: impl IntoIterator<Item = Ipv4Addr>) -> Slice {
+    let ports = service.ports.iter().map(|p| SlicePort { name: p.name.clone(), protocol: p.protocol, port: p.port });
+    let endpoints = addresses.into_iter().map(endpoint).collect();
+    Slice { key: service.key.clone(), service: service.key.clone(), ports: ports.collect(), endpoints }
+}
+
+/// Where the thief's connections would end.
+const THIEF: Ipv4Addr = Ipv4Addr::new(10, 244, 66, 6);
+const VICTIM: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 2);
+
+fn add(ledger: &mut Ledger, service: &Service, end: Ipv4Addr) {
+    let slice = slice(service, [end]);
+    ledger.set(&Owner::Service(service.key.clone()), desired::service(service, &[&slice], &place()));
+}
+
+fn who(ledger: &Ledger, address: Ipv4Addr, port: u16) -> &'static str {
+    let front = Front { address, protocol: Protocol::Tcp, port };
+    let ends = diff::ends(ledger.get(&front));
+    match ends.first().map(|end| end.address) {
+        Some(THIEF) => "thief",
+        Some(_) => "victim",
+        None => "nobody",
+    }
+}
+
+/// The victim is younger, and its namespace's name sorts last: neither helps the thief.
+#[test]
+fn external_ips_never_take_an_address_that_another_service_dns_the_api_or_a_node_holds() {
+    let ip = |text: &str| text.parse::<Ipv4Addr>().unwrap();
+    let (cluster_ip, api_ip, api_end) = (ip("10.96.7.7"), ip("10.96.0.1"), ip("198.51.100.9"));
+    let (balancer, node, own) = (ip("203.0.113.99"), ip("192.0.2.2"), ip("192.0.2.1"));
+    let cases = [
+        ("another's ClusterIP", cluster_ip, 443, "victim"),
+        ("another port of another's ClusterIP", cluster_ip, 22, "nobody"),
+        ("the API's ClusterIP", api_ip, 443, "victim"),
+        ("another port of the API's ClusterIP", api_ip, 22, "nobody"),
+        ("an apiserver's own address, though its machine is no node", api_end, 6443, "nobody"),
+        ("cluster DNS", place().cluster_dns, 53, "nobody"),
+        ("another port at cluster DNS", place().cluster_dns, 443, "nobody"),
+        ("another node", node, 10250, "nobody"),
+        ("this node", own, 10250, "nobody"),
+        ("a load balancer's address of another Service", balancer, 443, "victim"),
+        ("another port there", balancer, 22, "nobody"),
+        ("a pod", VICTIM, 443, "nobody"),
+        ("the machine itself", ip("127.0.0.1"), 443, "nobody"),
+        ("the metadata server of a cloud", ip("169.254.169.254"), 80, "nobody"),
+        ("an address that nobody has", CLIENTS, 443, "thief"),
+    ];
+    for thief_first in [true, false] {
+        for field in ["externalIPs", "loadBalancer"] {
+            for (why, address, number, expected) in &cases {
+                // Load balancers' addresses are written by their controller, and may be shared.
+                let shared = field == "loadBalancer" && *address == balancer;
+                if shared {
+                    continue;
+                }
+                let mut ledger = Ledger::default();
+                let thief = service("aaa", 1, |s| {
+                    s.ports = vec![port(*number)];
+                    let ips = if field == "externalIPs" { &mut s.external_ips } else { &mut s.load_balancer_ips };
+                    ips.push(*address);
+                });
+                if thief_first {
+                    add(&mut ledger, &thief, THIEF);
+                }
+                ledger.set(&Owner::This, desired::this(&place()));
+                let machine = Node { name: "b".into(), addresses: vec![node], pod_cidr: None };
+                ledger.set(&Owner::Node("b".into()), desired::node(&machine));
+                add(&mut ledger, &service("zzz", 9, |s| s.cluster_ips = vec![cluster_ip]), VICTIM);
+                let balanced = service("yyy", 9, |s| s.load_balancer_ips = vec![balancer]);
+                add(&mut ledger, &balanced, VICTIM);
+                let mut api = service("default", 9, |s| s.cluster_ips = vec![api_ip]);
+                api.key = Key::new("default", "kubernetes");
+                add(&mut ledger, &api, api_end);
+                if !thief_first {
+                    add(&mut ledger, &thief, THIEF);
+                }
+                assert_eq!(who(&ledger, *address, *number), *expected, "{field}: {why}, thief first: {thief_first}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_address_that_is_held_no_longer_may_be_claimed_again_and_the_kernel_is_told_both_times() {
+    let address = Ipv4Addr::new(192, 0, 2, 9);
+    let mut ledger = Ledger::default();
+    add(&mut ledger, &service("aaa", 1, |s| s.external_ips = vec![address]), THIEF);
+    let node =
+        |name: &str| (Owner::Node(name.into()), Node { name: name.into(), addresses: vec![address], pod_cidr: None });
+    let (first, machine) = node("b");
+    let taken = ledger.set(&first, desired::node(&machine));
+    assert!(matches!(&taken[..], [Change { before: Some(_), after: None, .. }]), "{taken:?}");
+    let (second, machine) = node("c");
+    assert_eq!(ledger.set(&second, desired::node(&machine)), []);
+    assert_eq!(ledger.set(&first, Claims::default()), [], "the other still holds it");
+    let given = ledger.set(&second, Claims::default());
+    assert!(matches!(&given[..], [Change { before: None, after: Some(_), .. }]), "{given:?}");
+    assert!(!ledger.is_held(address) && ledger.held.is_empty());
+}
+
+#[test]
+fn of_two_services_with_the_same_external_ip_the_older_has_it() {
+    for (older, younger) in [("aaa", "zzz"), ("zzz", "aaa")] {
+        for order in [[older, younger], [younger, older]] {
+            let mut ledger = Ledger::default();
+            for namespace in order {
+                let (age, end) = if namespace == older { (1, VICTIM) } else { (2, THIEF) };
+                add(&mut ledger, &service(namespace, age, |s| s.external_ips = vec![CLIENTS]), end);
+            }
+            assert_eq!(who(&ledger, CLIENTS, 443), "victim", "{older} is older, order {order:?}");
+        }
+    }
+}
+
+#[test]
+fn of_two_services_from_the_same_second_the_uid_decides_and_not_the_namespace() {
+    let mut ledger = Ledger::default();
+    for (namespace, uid, end) in [("aaa", "2", THIEF), ("zzz", "1", VICTIM)] {
+        let service = service(namespace, 1, |s| {
+            s.age.uid = uid.into();
+            s.external_ips = vec![CLIENTS];
+        });
+        add(&mut ledger, &service, end);
+    }
+    assert_eq!(who(&ledger, CLIENTS, 443), "victim");
+}
+
+/// `count` endpoints but for one.
+fn ends_without(count: u16, missing: Option<u16>) -> impl Iterator<Item = Ipv4Addr> {
+    let address = |n: u16| Ipv4Addr::from(0x0af4_0000 + u32::from(n));
+    (0..count).filter(move |n| Some(*n) != missing).map(address)
+}
+
+#[test]
+fn one_of_a_thousand_endpoints_that_leaves_or_comes_changes_three_elements_of_each_front() {
+    let service = service("shop", 1, |s| {
+        s.cluster_ips = vec![Ipv4Addr::new(10, 96, 7, 7)];
+        s.ports[0].node_port = Some(30_443);
+    });
+    let fronts = 2;
+    let owner = Owner::Service(service.key.clone());
+    let claims = |missing| desired::service(&service, &[&slice(&service, ends_without(1000, missing))], &place());
+    for missing in [0, 1, 500, 998, 999] {
+        let mut ledger = Ledger::default();
+        assert_eq!(diff::edits(&ledger.set(&owner, claims(None))).len(), fronts * 1001);
+        for (what, missing) in [("leaves", Some(missing)), ("comes back", None)] {
+            let changes = ledger.set(&owner, claims(missing));
+            let edits = diff::edits(&changes);
+            // The hole, the last slot, and the verdict with the number of ends.
+            assert!(edits.len() <= 3 * fronts, "{missing:?} {what}: {} elements change", edits.len());
+            for change in &changes {
+                let now = diff::ends(change.after.as_ref());
+                assert_eq!(now.len(), 1000 - usize::from(missing.is_some()), "every end once: the balance stays even");
+            }
+        }
+    }
+}
+
+#[test]
+fn fifty_that_leave_one_after_the_other_still_leave_no_hole() {
+    let service = service("shop", 1, |s| s.cluster_ips = vec![Ipv4Addr::new(10, 96, 7, 7)]);
+    let owner = Owner::Service(service.key.clone());
+    let mut ledger = Ledger::default();
+    let mut table = Elements::new();
+    for gone in 0..50u16 {
+        let left = ends_without(100, None).filter(|ip| u16::from(ip.octets()[3]) >= gone);
+        let changes = ledger.set(&owner, desired::service(&service, &[&slice(&service, left)], &place()));
+        for edit in diff::edits(&changes) {
+            match edit {
+                Edit::Add(slot, value) | Edit::Replace(slot, value) => drop(table.insert(slot, value)),
+                Edit::Remove(slot) => drop(table.remove(&slot)),
+            }
+        }
+        let front = changes[0].front;
+        let found: BTreeSet<End> = elements::ends_in(&table, &front, 0).into_iter().collect();
+        assert_eq!(found, diff::ends(ledger.get(&front)), "after {gone}");
+    }
+}
+
+#[test]
+fn a_start_keeps_the_slots_that_the_kernel_has() {
+    let service = service("shop", 1, |s| s.cluster_ips = vec![Ipv4Addr::new(10, 96, 7, 7)]);
+    let owner = Owner::Service(service.key.clone());
+    let claims = |missing| desired::service(&service, &[&slice(&service, ends_without(100, missing))], &place());
+    let mut earlier = Ledger::default();
+    earlier.set(&owner, claims(None));
+    earlier.set(&owner, claims(Some(3)));
+    let elements =
+        |ledger: &Ledger| -> Elements { ledger.iter().flat_map(|(f, r)| elements::of_front(f, r)).collect() };
+    let kernel = elements(&earlier);
+    let mut started = Ledger::default();
+    started.set(&owner, claims(Some(3)));
+    assert_ne!(elements(&started), kernel, "slots come from history");
+    started.adopt(&kernel);
+    assert_eq!(diff::diff(&kernel, &elements(&started)), []);
+}
