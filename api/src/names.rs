@@ -120,6 +120,30 @@ mod tests {
     }
 
     #[test]
+    fn names_of_variables_table() {
+        let cases = [
+            ("HOME", true),
+            ("data-1", true),
+            ("a b~", true),
+            ("", false),
+            ("A=B", false),
+            ("\t", false),
+            ("é", false),
+        ];
+        for (name, good) in cases {
+            assert_eq!(is_env_var_name(name), good, "{name:?}");
+        }
+    }
+
+    /// The published vectors of FNV-1a: <http://www.isthe.com/chongo/tech/comp/fnv/>.
+    #[test]
+    fn the_hash_is_fnv_1a() {
+        for (text, hash) in [("", 0x811c_9dc5), ("a", 0xe40c_292c), ("foobar", 0xbf9c_f968)] {
+            assert_eq!(fnv32a(text.as_bytes()), hash, "{text:?}");
+        }
+    }
+
+    #[test]
     fn keys_and_ports() {
         assert!(is_qualified_name("app.kubernetes.io/name") && is_qualified_name("app") && !is_qualified_name("a/b/c"));
         assert!(is_label_value("") && is_label_value("v1.2_x") && !is_label_value("-x"));

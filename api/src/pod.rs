@@ -169,6 +169,17 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_node_name_is_none() {
+        let named = |name: Option<&str>| Pod {
+            spec: Some(PodSpec { node_name: name.map(str::to_owned), ..PodSpec::default() }),
+            ..Pod::default()
+        };
+        for (name, expected) in [(None, None), (Some(""), None), (Some("n1"), Some("n1"))] {
+            assert_eq!(node_name(&named(name)), expected);
+        }
+    }
+
+    #[test]
     fn qos_table() {
         let cases = [
             ("nothing asked", vec![container("", "", "")], Qos::BestEffort),

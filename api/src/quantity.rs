@@ -190,6 +190,15 @@ mod tests {
             ("1n", 1, 1, "1n"),
             ("0.0000000001", 1, 1, "1n"),
             ("0", 0, 0, "0"),
+            ("0.00000000000000000001", 1, 1, "1n"),
+            ("1.0000000000000000001", 1001, 2, "1000000001n"),
+            ("0.0000000001Ki", 1, 1, "103n"),
+            ("0.000000000000000001Ki", 1, 1, "1n"),
+            ("-1.5", -1500, -1, "-1500m"),
+            ("000000000000000000000000000000000000001", 1000, 1, "1"),
+            ("123456789012345678901234567890123456", i64::MAX, i64::MAX, "9223372036854775807"),
+            ("1e-40", 1, 1, "1e-9"),
+            ("1e40", i64::MAX, i64::MAX, "9223372036854775807"),
             ("99999999999E", i64::MAX, i64::MAX, "9223372036854775807"),
         ];
         for (text, millis, units, canonical) in cases {
@@ -203,6 +212,25 @@ mod tests {
         for text in ["", "abc", "1.2.3", "1Zi", "Mi", "1 Mi", "1e", "--1", ".", "1mi", "1e99x"] {
             assert_eq!(Quantity::parse(text), Err(ParseError), "{text:?}");
         }
+    }
+
+    #[test]
+    fn properties_table() {
+        let cases = [
+            // written, zero, negative, whole
+            ("0", true, false, true),
+            ("0Mi", true, false, true),
+            ("1n", false, false, false),
+            ("-1", false, true, true),
+            ("1500m", false, false, false),
+            ("1000m", false, false, true),
+        ];
+        for (text, zero, negative, whole) in cases {
+            let q = Quantity::parse(text).unwrap();
+            assert_eq!((q.is_zero(), q.is_negative(), q.is_whole()), (zero, negative, whole), "{text}");
+        }
+        let sum = Quantity::parse("1Gi").unwrap().plus(Quantity::parse("1024Mi").unwrap());
+        assert_eq!(sum.to_string(), "2Gi");
     }
 
     #[test]

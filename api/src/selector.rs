@@ -257,6 +257,20 @@ impl std::fmt::Display for FieldSelector {
 mod tests {
     use super::*;
 
+    #[test]
+    fn everything_and_nothing_are_not_the_same() {
+        let cases = [
+            (Selector::everything(), true),
+            (Selector::nothing(), false),
+            (Selector::parse("").unwrap(), true),
+            (Selector::parse("a=b").unwrap(), false),
+        ];
+        for (selector, everything) in cases {
+            assert_eq!(selector.is_everything(), everything, "{selector:?}");
+        }
+        assert!(!Selector::nothing().matches(&Labels::new()));
+    }
+
     fn labels(text: &str) -> Labels {
         text.split(',').filter_map(|p| p.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect()
     }
