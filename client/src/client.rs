@@ -51,6 +51,12 @@ impl Client {
         Self { endpoints: Arc::new(endpoints) }
     }
 
+    /// The same cluster over a connection of its own, which nothing else delays.
+    #[must_use]
+    pub fn separate(&self) -> Self {
+        Self::new(self.endpoints.separate())
+    }
+
     pub async fn get<K: Object>(&self, key: &Key) -> Result<K, ApiError> {
         let request = api::GetRequest { resource: Some(named::<K>(key, "")) };
         let object = self

@@ -66,8 +66,17 @@ impl Endpoints {
         if uris.is_empty() {
             return Err(ConnectError::NoEndpoint);
         }
+        Ok(Self::to(uris, credentials))
+    }
+
+    /// The same apiservers and credentials, not connected yet.
+    pub(crate) fn separate(&self) -> Self {
+        Self::to(self.uris.clone(), self.credentials.clone())
+    }
+
+    fn to(uris: Vec<Uri>, credentials: Credentials) -> Self {
         let first = rand::random_range(0..uris.len());
-        Ok(Self { uris, credentials, active: ArcSwapOption::empty(), connecting: tokio::sync::Mutex::new(first) })
+        Self { uris, credentials, active: ArcSwapOption::empty(), connecting: tokio::sync::Mutex::new(first) }
     }
 
     /// The connection in use, or a new one to the first apiserver that answers.

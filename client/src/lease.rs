@@ -4,6 +4,8 @@
 //! seen it change for its duration. A leader that cannot renew stops before anybody else may begin.
 //! Shape: <https://kubernetes.io/docs/concepts/architecture/leases/#leader-election>.
 
+mod thread;
+
 use std::time::Duration;
 
 use corten_api::{ApiError, Key, Object, Reason};
@@ -15,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::client::Client;
+pub use thread::lead;
 
 const LEASE_SECS: i32 = 6;
 const RENEW_EVERY: Duration = Duration::from_secs(2);
@@ -25,7 +28,7 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// Competes for the lease `key` until `stop`, and runs `work` whenever it leads. `work` gets a token that is cancelled
 /// when leadership ends. On `stop` it may finish what it has begun, then the lease is given up. When the lease is lost
 /// it is dropped where it stands, as another may lead already: what must not outlive it belongs to its future.
-pub async fn lead<F: Future<Output = ()> + Send>(
+async fn compete<F: Future<Output = ()> + Send>(
     client: &Client,
     key: &Key,
     identity: &str,

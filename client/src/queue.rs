@@ -50,6 +50,8 @@ struct State<Q> {
     by_timer: HashMap<u64, Q>,
     next_timer: u64,
     failures: HashMap<Q, u32>,
+    /// Items added, whether they waited already or not.
+    adds: u64,
 }
 
 impl<Q: Item> WorkQueue<Q> {
@@ -114,6 +116,10 @@ impl<Q: Item> WorkQueue<Q> {
     pub fn len(&self) -> usize {
         self.shared.0.lock().ready.len()
     }
+    /// How often something was added, whether it waited already or not.
+    pub fn adds(&self) -> u64 {
+        self.shared.0.lock().adds
+    }
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -130,6 +136,7 @@ impl<Q: Item> State<Q> {
             by_timer: HashMap::new(),
             next_timer: 0,
             failures: HashMap::new(),
+            adds: 0,
         }
     }
 
@@ -142,6 +149,7 @@ impl<Q: Item> State<Q> {
     }
 
     fn add(&mut self, item: Q) {
+        self.adds += 1;
         if let Some(again) = self.working.get_mut(&item) {
             *again = true;
         } else if self.waiting.insert(item.clone()) {

@@ -1,66 +1,87 @@
 //! podCIDRs: each Node gets a network of its own out of the cluster's. A node is Ready only once it has one.
 
-pub mod decide;
+pub mod allocator;
+pub mod networks;
+
+use std::sync::Arc;
 
 use corten_api::k8s_openapi::api::core::v1::Node;
 use corten_api::{ApiError, Key, Object, Reason};
-use corten_client::{EventType, Next, Patch, WorkQueue, run_workers};
+use corten_client::{Change, EventType, Next, Patch, WorkQueue, run_workers};
 use ipnet::IpNet;
+use parking_lot::Mutex;
 use serde_json::json;
 use tracing::info;
 
 use crate::context::Context;
-use decide::{Observed, SeenNode};
+use allocator::{Allocator, Assignment, SeenNode};
+use networks::Networks;
 
-/// One: networks are given out one after the other, or two nodes could get the same.
-const WORKERS: usize = 1;
+/// Each has one write under way; the allocator keeps two of them from giving out the same network.
+const WORKERS: usize = 8;
 
-/// Its queue has one item, which stands for all nodes.
-pub async fn run(context: Context, cluster: IpNet, mask: u8) {
+/// Its queue holds nodes that want a network.
+pub async fn run(context: Context, networks: Networks) {
     let queue = WorkQueue::new();
-    let own = queue.clone();
-    // A node that goes frees a network that another may be waiting for.
-    context.caches.nodes.subscribe(move |_| own.add(()));
+    let allocator = Arc::new(Mutex::new(Allocator::new(networks)));
+    let (kept, look_at) = (Arc::clone(&allocator), queue.clone());
+    context.caches.nodes.subscribe(move |change| {
+        let names = match change {
+            Change::Set { new, .. } => kept.lock().set(seen(new)),
+            Change::Removed { key, .. } => kept.lock().remove(&key.name),
+            Change::Synced => return,
+        };
+        names.into_iter().for_each(|name| look_at.add(name));
+    });
     let stop = context.stop.clone();
-    run_workers("nodeipam", &queue, WORKERS, &stop, move |()| {
-        let context = context.clone();
-        async move { sync(&context, cluster, mask).await }
+    run_workers("nodeipam", &queue, WORKERS, &stop, move |name| {
+        let (context, allocator) = (context.clone(), Arc::clone(&allocator));
+        async move { sync(&context, &allocator, name).await }
     })
     .await;
 }
 
-async fn sync(context: &Context, cluster: IpNet, mask: u8) -> Result<Next, ApiError> {
-    let nodes = context.caches.nodes.list().iter().map(|node| seen(node)).collect();
-    let decision = decide::decide(&Observed { cluster, mask, nodes });
-    let mut revision = 0;
-    for (name, network) in decision.assign {
-        info!(node = name, podCIDR = %network, "gets its network");
-        let body = json!({"spec": {"podCIDR": network, "podCIDRs": [network]}});
-        match context.client.patch::<Node>(&Key::cluster(name), "", Patch::Merge(body)).await {
-            Ok(node) => revision = revision.max(node.revision()),
-            Err(err) if err.is(Reason::NotFound) => {}
-            Err(err) => return Err(err),
+async fn sync(context: &Context, allocator: &Mutex<Allocator>, name: String) -> Result<Next, ApiError> {
+    let assignment = allocator.lock().assign(&name);
+    match assignment {
+        Assignment::Nothing => {}
+        Assignment::Give(network) => {
+            let body = json!({"spec": {"podCIDR": network, "podCIDRs": [network]}});
+            let key = Key::cluster(name);
+            match context.client.patch::<Node>(&key, "", Patch::Merge(body)).await {
+                Ok(_) => info!(node = key.name, podCIDR = %network, "has its network"),
+                // The cache will tell that it is gone.
+                Err(err) if err.is(Reason::NotFound) => {}
+                Err(err) => return Err(err),
+            }
+        }
+        Assignment::Refused => {
+            let (cluster, mask) = {
+                let allocator = allocator.lock();
+                (allocator.networks().cluster(), allocator.networks().mask())
+            };
+            if let Some(node) = context.caches.nodes.get(&Key::cluster(name)) {
+                let message = format!(
+                    "Node {} status is now: CIDRNotAvailable: no podCIDR of /{mask} is left in {cluster}",
+                    node.name()
+                );
+                context.recorder.event(&node.reference(), EventType::Warning, "CIDRNotAvailable", message);
+            }
         }
     }
-    for name in decision.refused {
-        if let Some(node) = context.caches.nodes.get(&Key::cluster(name)) {
-            let message = format!("no podCIDR is left in {cluster} for nodes of /{mask}");
-            context.recorder.event(&node.reference(), EventType::Warning, "CIDRNotAvailable", message);
-        }
-    }
-    context.caught_up(&context.caches.nodes, revision).await;
     Ok(Next::Done)
 }
 
 fn seen(node: &Node) -> SeenNode {
-    let spec = node.spec.clone().unwrap_or_default();
-    let mut networks: Vec<String> = spec.pod_cidrs.unwrap_or_default();
-    networks.extend(spec.pod_cidr.filter(|cidr| !networks.contains(cidr)));
+    let spec = node.spec.as_ref();
+    let listed = spec.and_then(|s| s.pod_cidrs.as_deref()).unwrap_or_default();
+    let single = spec.and_then(|s| s.pod_cidr.as_ref()).filter(|cidr| !listed.contains(cidr));
+    // One that does not parse was refused by validation long ago.
+    let networks: Vec<IpNet> = listed.iter().chain(single).filter_map(|n| n.parse().ok()).collect();
     SeenNode {
         name: node.name().to_owned(),
         created: node.created().map(|t| t.0),
-        // One that does not parse was refused by validation long ago.
-        networks: networks.iter().filter_map(|n| n.parse().ok()).collect(),
+        networks,
         deleting: node.is_deleting(),
     }
 }

@@ -16,11 +16,15 @@ use tracing::{error, info};
 use crate::caches::Caches;
 use crate::context::Context;
 use crate::monitors::Monitors;
+use crate::nodeipam::networks::{Networks, SizeError};
 use crate::replicas;
 
 /// Upstream's name, so that tools that look for the leader find it.
 const LEASE_NAMESPACE: &str = "kube-system";
 const LEASE_NAME: &str = "kube-controller-manager";
+/// As upstream.
+const NODE_MASK_V4: u8 = 24;
+const NODE_MASK_V6: u8 = 64;
 const EVENT_SOURCE: &str = "kube-controller-manager";
 
 #[derive(Clone, Debug, clap::Parser)]
@@ -34,9 +38,9 @@ pub struct Flags {
     /// Nodes get their podCIDRs out of this network.
     #[arg(long, default_value = "10.244.0.0/16")]
     pub cluster_cidr: IpNet,
-    /// The prefix length of each node's podCIDR.
-    #[arg(long, default_value_t = 24)]
-    pub node_cidr_mask_size: u8,
+    /// The prefix length of each node's podCIDR: with 24 a /16 has room for 256 nodes. Default: 24, or 64 for IPv6.
+    #[arg(long)]
+    pub node_cidr_mask_size: Option<u8>,
     /// The CA that pods find in the ConfigMap kube-root-ca.crt of their namespace (PEM).
     #[arg(long)]
     pub root_ca_file: PathBuf,
@@ -58,8 +62,10 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
-    #[error("--node-cidr-mask-size {size} does not fit --cluster-cidr {cluster}: choose one from {} to {}", cluster.prefix_len(), cluster.max_prefix_len())]
-    MaskSize { size: u8, cluster: IpNet },
+    #[error(transparent)]
+    Networks(#[from] SizeError),
+    #[error("cannot compete for the leader lease")]
+    Lease(#[source] io::Error),
     #[error("cannot find the host's name: give --identity")]
     NoIdentity(#[source] io::Error),
 }
@@ -67,8 +73,8 @@ pub enum RunError {
 /// What the flags come to, checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub cluster_cidr: IpNet,
-    pub node_mask: u8,
+    /// What nodes get their podCIDRs from.
+    pub networks: Networks,
     pub root_ca: String,
 }
 
@@ -93,32 +99,40 @@ pub async fn run(flags: Flags, stop: CancellationToken) -> Result<(), RunError> 
     }
     let lease = Key::new(LEASE_NAMESPACE, LEASE_NAME);
     let recorder = Recorder::new(&client, EVENT_SOURCE, "");
-    lease::lead(&client, &lease, &identity, &stop, |leading| {
+    let of_work = client.clone();
+    lease::lead(&client, &lease, &identity, &stop, move |leading| {
+        let client = of_work.clone();
         let caches = Caches::start(&client, &leading);
         *term.lock() = Some(caches.clone());
-        let (client, recorder, settings, term) =
-            (client.clone(), recorder.clone(), settings.clone(), Arc::clone(&term));
+        let (recorder, settings, term) = (recorder.clone(), settings.clone(), Arc::clone(&term));
         async move {
+            let _ends_with_this_future = TermEnd(term);
             lead(client, recorder, settings, caches, leading).await;
-            term.lock().take();
         }
     })
-    .await;
-    Ok(())
+    .await
+    .map_err(RunError::Lease)
 }
 
 fn settings(flags: &Flags) -> Result<Settings, RunError> {
-    let (cluster, size) = (flags.cluster_cidr, flags.node_cidr_mask_size);
-    if size < cluster.prefix_len() || size > cluster.max_prefix_len() {
-        return Err(RunError::MaskSize { size, cluster });
-    }
+    let default = if flags.cluster_cidr.addr().is_ipv4() { NODE_MASK_V4 } else { NODE_MASK_V6 };
+    let networks = Networks::of(flags.cluster_cidr, flags.node_cidr_mask_size.unwrap_or(default))?;
     let path = flags.root_ca_file.clone();
     let root_ca = std::fs::read_to_string(&path).map_err(|source| RunError::RootCa { path, source })?;
-    Ok(Settings { cluster_cidr: cluster.trunc(), node_mask: size, root_ca })
+    Ok(Settings { networks, root_ca })
 }
 
 /// The caches of the present term, if we lead.
 type Term = Arc<Mutex<Option<Caches>>>;
+
+/// Lets go of a term's caches, also when its future is dropped where it stands because the lease was lost.
+struct TermEnd(Term);
+
+impl Drop for TermEnd {
+    fn drop(&mut self) {
+        self.0.lock().take();
+    }
+}
 
 /// One term of leadership. Caches live no longer than that: one who waits costs next to nothing.
 async fn lead(client: Client, recorder: Recorder, settings: Settings, caches: Caches, leading: CancellationToken) {
@@ -160,7 +174,7 @@ fn controllers(context: &Context, settings: &Settings, monitors: &Monitors) -> V
         Box::pin(crate::endpointslicemirroring::run(context.clone())),
         Box::pin(crate::serviceaccount::run(context.clone())),
         Box::pin(crate::rootca::run(context.clone(), settings.root_ca.clone())),
-        Box::pin(crate::nodeipam::run(context.clone(), settings.cluster_cidr, settings.node_mask)),
+        Box::pin(crate::nodeipam::run(context.clone(), settings.networks.clone())),
         Box::pin(crate::nodelifecycle::run(context.clone())),
         Box::pin(crate::namespace::run(context.clone(), monitors.clone())),
         Box::pin(crate::garbagecollector::run(context.clone(), monitors.clone())),

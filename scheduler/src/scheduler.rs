@@ -25,6 +25,8 @@ pub enum SchedulerError {
     Connect(#[from] ConnectError),
     #[error("cannot listen on --metrics-address: choose another, or end what holds it")]
     Health(#[source] std::io::Error),
+    #[error("cannot compete for the leader lease")]
+    Lease(#[source] std::io::Error),
 }
 
 /// Runs until `stop`: watches and schedules while it leads. A term begins with a state read anew, which has all that
@@ -45,17 +47,19 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Schedule
         warn!(%err, "systemd could not be told that we are ready");
     }
     let lease = Key::new("kube-system", "kube-scheduler");
-    lease::lead(&client, &lease, &config.identity(), &stop, |leading| {
-        let cluster = Arc::new(Cluster::watch(&client, &leading));
+    let (of_work, scheduler_name) = (client.clone(), config.scheduler_name.clone());
+    lease::lead(&client, &lease, &config.identity(), &stop, move |leading| {
+        let client = &of_work;
+        let cluster = Arc::new(Cluster::watch(client, &leading));
         *term.lock() = Some(Arc::clone(&cluster));
-        let (scheduler, term) = (Scheduler::new(&client, &cluster, &config.scheduler_name), Arc::clone(&term));
+        let (scheduler, term) = (Scheduler::new(client, &cluster, &scheduler_name), Arc::clone(&term));
         async move {
             let _ends_with_this_future = TermEnd(term);
             scheduler.run(leading).await;
         }
     })
-    .await;
-    Ok(())
+    .await
+    .map_err(SchedulerError::Lease)
 }
 
 /// What the present leader watches.

@@ -1,7 +1,7 @@
 //! Writes a node's conditions and taints, and what follows from them for its pods.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use corten_api::k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint};
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -12,7 +12,7 @@ use serde_json::json;
 use tracing::info;
 
 use super::decide::Decision;
-use super::{Controller, EVICTION_EVERY, evict};
+use super::{Controller, evict};
 use crate::pods::SeenPod;
 
 /// Pods that leave a node in one go; the rest follow a second later.
@@ -36,10 +36,11 @@ impl Controller {
         if let Some(taints) = &decision.taints {
             // The list is replaced whole, so it must still be the one that was decided on.
             let metadata = json!({"resourceVersion": node.metadata.resource_version});
-            self.write(node, "", json!({"metadata": metadata, "spec": {"taints": taints}})).await?;
             if decision.begins_eviction {
-                *self.next_eviction.lock() = Instant::now() + EVICTION_EVERY;
+                // Before the write: the watch may tell the next one of its turn before we have the answer.
+                self.nodes.eviction_began(node.name());
             }
+            self.write(node, "", json!({"metadata": metadata, "spec": {"taints": taints}})).await?;
         }
         self.tell(node, was_ready, is_ready);
         if !is_ready {
@@ -56,25 +57,20 @@ impl Controller {
         match self.context.client.patch::<Node>(&node.key(), subresource, patch).await {
             Ok(written) => self.context.caught_up(&self.context.caches.nodes, written.revision()).await,
             Err(err) if err.is(Reason::NotFound) => {}
-            Err(err) => return Err(err),
+            Err(err) => {
+                self.nodes.could_not_write(node.name());
+                return Err(err);
+            }
         }
         Ok(())
     }
 
     fn tell(&self, node: &Node, was_ready: Option<bool>, is_ready: bool) {
-        if let Some(heard) = self.heard.lock().get_mut(node.name()) {
-            heard.was_ready = Some(is_ready);
-        }
+        self.nodes.note_readiness(node);
         if was_ready == Some(true) && !is_ready {
             let message = format!("Node {} status is now: NodeNotReady", node.name());
             self.context.recorder.event(&node.reference(), EventType::Normal, "NodeNotReady", message);
         }
-    }
-
-    fn pods_on(&self, node: &Node) -> Vec<Arc<SeenPod>> {
-        let mut pods = self.context.caches.pods.list();
-        pods.retain(|pod| pod.node.as_deref() == Some(node.name()));
-        pods
     }
 
     /// Nobody vouches for pods of a node that is not ready, so they must get no traffic. Only those are marked that
@@ -83,7 +79,8 @@ impl Controller {
         let list = node.status.as_ref().and_then(|s| s.conditions.as_ref());
         let Some(ready) = conditions::find(list, "Ready").filter(|c| c.status != "True") else { return Ok(()) };
         let since = ready.last_transition_time.as_ref().map_or(Timestamp::MAX, |t| t.0);
-        for pod in self.pods_on(node).iter().filter(|p| p.ready_since.is_some_and(|ready| ready <= since)) {
+        for pod in self.nodes.pods_on(node.name()).iter().filter(|p| p.ready_since.is_some_and(|ready| ready <= since))
+        {
             let condition = PodCondition {
                 type_: "Ready".into(),
                 status: "False".into(),
@@ -111,7 +108,7 @@ impl Controller {
         let now = Timestamp::now();
         let mut wake: Option<Duration> = None;
         let mut evicted = 0;
-        for pod in self.pods_on(node).iter().filter(|p| p.is_active() && !p.mirror) {
+        for pod in self.nodes.pods_on(node.name()).iter().filter(|p| p.is_active() && !p.mirror) {
             let Some(until) = evict::may_stay_until(taints, &pod.tolerations, now) else { continue };
             let left = if until > now {
                 Duration::try_from(until.duration_since(now)).unwrap_or(Duration::MAX)

@@ -25,7 +25,7 @@ const PRESSURES: &[(&str, &str)] = &[
     ("NetworkUnavailable", "node.kubernetes.io/network-unavailable"),
 ];
 const NO_SCHEDULE: &str = "NoSchedule";
-const NO_EXECUTE: &str = "NoExecute";
+pub(super) const NO_EXECUTE: &str = "NoExecute";
 
 /// Everything the decision may look at.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ pub struct Observed<'a> {
     pub node: &'a Node,
     /// When we last saw its Lease or its status change, by our own clock: nodes' clocks may be wrong.
     pub heard: Timestamp,
-    /// From when on a lost node's pods may be evicted; `None`: so many nodes are lost that it is more likely we who are.
+    /// From when on a lost node's pods may be evicted; `None`: not now (see [`super::zones`]).
     pub evict_from: Option<Timestamp>,
 }
 
@@ -68,16 +68,6 @@ pub fn decide(seen: &Observed<'_>) -> Decision {
         taints: (!same(&wanted, had)).then_some(wanted),
         wake_after: wake_at.and_then(|at| Duration::try_from(at.duration_since(seen.now)).ok()),
     }
-}
-
-/// Whether so many nodes are lost that their pods are better left alone: the network between us and them, or we, may
-/// be at fault.
-pub fn is_disrupted(ready: usize, lost: usize) -> bool {
-    /// Below this many lost nodes no share of them is too large.
-    const LOST_MIN: usize = 3;
-    /// Of a hundred.
-    const LOST_SHARE: usize = 55;
-    (ready == 0 && lost > 0) || (lost >= LOST_MIN && lost * 100 >= (ready + lost) * LOST_SHARE)
 }
 
 fn status<'a>(list: &'a [NodeCondition], kind: &str) -> Option<&'a str> {
@@ -156,7 +146,7 @@ fn is_ours(taint: &Taint) -> bool {
         || taint.effect == NO_SCHEDULE && (by_state || PRESSURES.iter().any(|(_, pressure)| *pressure == key))
 }
 
-fn is_eviction(taint: &Taint) -> bool {
+pub(super) fn is_eviction(taint: &Taint) -> bool {
     taint.effect == NO_EXECUTE && (taint.key == NOT_READY_TAINT || taint.key == UNREACHABLE_TAINT)
 }
 

@@ -92,18 +92,3 @@ fn it_looks_again_when_the_grace_is_over() {
     assert_eq!(secs(decided(&node(Some("Unknown"), &[], false), 100, Some(NOW + 7))), Some(7), "when its turn comes");
     assert_eq!(secs(decided(&node(Some("Unknown"), &[], false), 100, None)), None, "another node's return tells");
 }
-
-#[test]
-fn disruption_table() {
-    let cases = [
-        ("one of three", 2, 1, false),
-        ("the only one", 0, 1, true),
-        ("all of many", 0, 9, true),
-        ("two of three: too few to judge by", 1, 2, false),
-        ("three of four", 1, 3, true),
-        ("three of ten", 7, 3, false),
-    ];
-    for (why, ready, lost, expected) in cases {
-        assert_eq!(is_disrupted(ready, lost), expected, "{why}");
-    }
-}

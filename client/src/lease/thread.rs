@@ -1,0 +1,178 @@
+//! The thread that competes for a lease and renews it: no work of the program can delay it.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corten_api::Key;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::{Mutex, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::client::Client;
+
+const STACK_BYTES: usize = 1 << 20;
+/// A runtime that starts no task for this long does no work either, so another instance should lead. Far longer than
+/// any burst of work takes: a leader that is only slow keeps its lease.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+/// How often the runtime is asked whether it starts tasks.
+const ASK_EVERY: Duration = Duration::from_secs(15);
+
+/// Competes for the lease `key` until `stop`, and runs `work` on the caller's runtime whenever it leads. `work` gets a
+/// token that is cancelled when leadership ends. On `stop` it may finish what it has begun, then the lease is given up.
+/// When the lease is lost it is dropped where it stands, as another may lead already: what must not outlive it belongs
+/// to its future. The next term's work begins once that of the last one is gone.
+///
+/// The lease is renewed by a thread of its own over a connection of its own: a leader that is slow because it has too
+/// much to do stays the leader, as its successor would have no less to do.
+pub async fn lead<F: Future<Output = ()> + Send + 'static>(
+    client: &Client,
+    key: &Key,
+    identity: &str,
+    stop: &CancellationToken,
+    work: impl FnMut(CancellationToken) -> F + Send + 'static,
+) -> io::Result<()> {
+    let (client, key, identity, stop) = (client.separate(), key.clone(), identity.to_owned(), stop.clone());
+    let mut terms = Terms::new(Handle::current(), work);
+    on_own_thread(move |runtime| {
+        runtime.block_on(super::compete(&client, &key, &identity, &stop, |leading| terms.begin(leading)));
+    })
+    .await
+}
+
+/// Runs `body` on a new thread with a runtime of its own; returns when it ends.
+async fn on_own_thread(body: impl FnOnce(&tokio::runtime::Runtime) + Send + 'static) -> io::Result<()> {
+    let (tell, ended) = oneshot::channel();
+    std::thread::Builder::new().name("lease".into()).stack_size(STACK_BYTES).spawn(move || {
+        let result = Builder::new_current_thread().enable_all().build().map(|runtime| body(&runtime));
+        // Nobody listens any more only if the whole program ends.
+        tell.send(result).ok();
+    })?;
+    ended.await.unwrap_or_else(|_| Err(io::Error::other("the thread that renews the lease has panicked")))
+}
+
+/// Makes terms, whose work runs on the program's runtime.
+struct Terms<W> {
+    main: Handle,
+    /// Held by a term's work: a task that was aborted may still run for a moment.
+    place: Arc<Mutex<()>>,
+    work: W,
+}
+
+impl<F: Future<Output = ()> + Send + 'static, W: FnMut(CancellationToken) -> F> Terms<W> {
+    fn new(main: Handle, work: W) -> Self {
+        Self { main, place: Arc::default(), work }
+    }
+
+    /// Aborts the work when it is dropped.
+    fn begin(&mut self, leading: CancellationToken) -> impl Future<Output = ()> + Send + use<F, W> {
+        let work = {
+            // What the work spawns belongs to the program's runtime.
+            let _main = self.main.enter();
+            (self.work)(leading)
+        };
+        let (main, place) = (self.main.clone(), Arc::clone(&self.place));
+        let mut working = JoinSet::new();
+        working.spawn_on(
+            async move {
+                let _place = place.lock_owned().await;
+                work.await;
+            },
+            &main,
+        );
+        async move {
+            tokio::select! {
+                ended = working.join_next() => if let Some(Err(err)) = ended {
+                    error!(%err, "the work of the leader has panicked; it begins anew");
+                },
+                () = stuck(&main) => {
+                    error!("no task was started for {STUCK_AFTER:?}: this instance gives way to another");
+                    std::process::exit(1);
+                }
+            }
+        }
+    }
+}
+
+/// Returns once the runtime has started no task for too long.
+async fn stuck(main: &Handle) {
+    while tokio::time::timeout(STUCK_AFTER, main.spawn(std::future::ready(()))).await.is_ok() {
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Instant;
+
+    use corten_api::ApiError;
+
+    use super::super::{Hold, lead_once};
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    struct Counted(Arc<AtomicUsize>);
+
+    impl Hold for Counted {
+        async fn try_hold(&mut self) -> Result<bool, ApiError> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(true)
+        }
+    }
+
+    /// The program's only thread does nothing but wait for renewals, as one that is busy would.
+    #[tokio::test]
+    async fn a_program_without_a_free_thread_still_renews_its_lease() {
+        let renewals = Arc::new(AtomicUsize::new(0));
+        let (hold, seen, stop) = (Counted(Arc::clone(&renewals)), Arc::clone(&renewals), CancellationToken::new());
+        let began = Instant::now();
+        let work = move |_: CancellationToken| {
+            let seen = Arc::clone(&seen);
+            async move {
+                while seen.load(Ordering::SeqCst) < 3 && began.elapsed() < DEADLINE {
+                    std::thread::yield_now();
+                }
+            }
+        };
+        let mut terms = Terms::new(Handle::current(), work);
+        let ended = on_own_thread(move |runtime| {
+            let mut hold = hold;
+            let now = tokio::time::Instant::now();
+            runtime.block_on(lead_once(&mut hold, now, &stop, &mut |leading| terms.begin(leading)));
+        });
+        ended.await.unwrap();
+        assert!(renewals.load(Ordering::SeqCst) >= 3, "not renewed in {:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn the_next_term_begins_once_the_last_ones_work_is_gone() {
+        let (at_work, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        struct Leaves(Arc<AtomicUsize>);
+        impl Drop for Leaves {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        let (counted, highest) = (Arc::clone(&at_work), Arc::clone(&most));
+        let mut terms = Terms::new(Handle::current(), move |_| {
+            let (counted, highest) = (Arc::clone(&counted), Arc::clone(&highest));
+            async move {
+                highest.fetch_max(counted.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                let _leaves = Leaves(counted);
+                std::future::pending::<()>().await;
+            }
+        });
+        for _ in 0..3 {
+            let term = terms.begin(CancellationToken::new());
+            while at_work.load(Ordering::SeqCst) == 0 {
+                tokio::task::yield_now().await;
+            }
+            drop(term);
+        }
+        assert_eq!(most.load(Ordering::SeqCst), 1);
+    }
+}

@@ -1,0 +1,215 @@
+//! What is known of the nodes between looks at them: when each was heard of, what its zone is like, and its pods.
+//!
+//! Every change that is noted here costs the same however many nodes there are, and queues only whom it concerns.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corten_api::k8s_openapi::api::core::v1::Node;
+use corten_api::{Key, Object, conditions, node};
+use corten_client::{Change, WorkQueue};
+use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::decide::{self, Decision, Observed};
+use super::zones::{Standing, Zones};
+use crate::pods::SeenPod;
+
+const REGION_LABEL: &str = "topology.kubernetes.io/region";
+const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
+
+/// What is remembered of a node between looks.
+#[derive(Clone, Debug)]
+struct Heard {
+    /// The newest heartbeats that we know of, to see when they change.
+    lease: Option<Timestamp>,
+    status: Option<Timestamp>,
+    /// When one of them last changed. Not a time of day: a clock that is set anew must not lose all nodes.
+    at: Instant,
+    /// Whether it was ready at our last look.
+    was_ready: Option<bool>,
+}
+
+impl Heard {
+    fn first() -> Self {
+        Self { lease: None, status: None, at: Instant::now(), was_ready: None }
+    }
+}
+
+pub struct Nodes {
+    /// Nodes that have to be looked at.
+    queue: WorkQueue<Key>,
+    heard: Mutex<HashMap<String, Heard>>,
+    zones: Mutex<Zones>,
+    pods: Mutex<HashMap<String, OnNode>>,
+}
+
+/// The pods of a node.
+#[derive(Default)]
+struct OnNode {
+    pods: HashMap<Key, Arc<SeenPod>>,
+    /// The node is not ready, or has a taint that pods have to leave for.
+    is_left: bool,
+}
+
+impl Nodes {
+    pub fn new(queue: WorkQueue<Key>) -> Self {
+        Self { queue, heard: Mutex::default(), zones: Mutex::default(), pods: Mutex::default() }
+    }
+
+    /// A renewed Lease is only noted down: the node is looked at when its grace would be over.
+    pub fn on_lease(&self, name: &str, renewed: Option<Timestamp>) {
+        let mut heard = self.heard.lock();
+        let entry = heard.entry(name.to_owned()).or_insert_with(Heard::first);
+        if entry.lease != renewed {
+            (entry.lease, entry.at) = (renewed, Instant::now());
+        }
+    }
+
+    pub fn on_lease_removed(&self, name: &str) {
+        // A node that is there still may be heard of through its status.
+        if !self.zones.lock().has(name) {
+            self.heard.lock().remove(name);
+        }
+    }
+
+    pub fn on_node(&self, change: &Change<'_, Node>) {
+        match change {
+            Change::Set { key, new, .. } => {
+                self.note_status(new);
+                let is_left = !node::is_ready(new) || node::taints(new).iter().any(|t| t.effect == decide::NO_EXECUTE);
+                self.note_is_left(&key.name, is_left);
+                let others = self.zones.lock().set(&key.name, &zone_of(new), standing(new));
+                self.look_at(others);
+                self.queue.add((*key).clone());
+            }
+            Change::Removed { key, .. } => {
+                self.heard.lock().remove(&key.name);
+                self.note_is_left(&key.name, false);
+                let others = self.zones.lock().remove(&key.name);
+                self.look_at(others);
+            }
+            Change::Synced => {}
+        }
+    }
+
+    fn note_is_left(&self, name: &str, is_left: bool) {
+        let mut pods = self.pods.lock();
+        pods.entry(name.to_owned()).or_default().is_left = is_left;
+        forget_if_empty(&mut pods, name);
+    }
+
+    fn note_status(&self, node: &Node) {
+        let list = node.status.as_ref().and_then(|s| s.conditions.as_ref());
+        let beat = conditions::find(list, "Ready").and_then(|c| c.last_heartbeat_time.as_ref()).map(|t| t.0);
+        let mut heard = self.heard.lock();
+        let entry = heard.entry(node.name().to_owned()).or_insert_with(Heard::first);
+        if entry.status != beat {
+            (entry.status, entry.at) = (beat, Instant::now());
+        }
+    }
+
+    /// A pod that comes to a node that pods have to leave may have to leave at once.
+    pub fn on_pod(&self, change: &Change<'_, SeenPod>) {
+        let (key, old, new) = match change {
+            Change::Set { key, old, new } => (*key, *old, Some(*new)),
+            Change::Removed { key, old } => (*key, Some(*old), None),
+            Change::Synced => return,
+        };
+        let (was_on, is_on) = (old.and_then(|p| p.node.as_deref()), new.and_then(|p| p.node.as_deref()));
+        let mut pods = self.pods.lock();
+        if let Some(name) = was_on.filter(|name| is_on != Some(name)) {
+            if let Some(on_node) = pods.get_mut(name) {
+                on_node.pods.remove(key);
+            }
+            forget_if_empty(&mut pods, name);
+        }
+        let (Some(name), Some(pod)) = (is_on, new) else { return };
+        let on_node = pods.entry(name.to_owned()).or_default();
+        on_node.pods.insert(key.clone(), Arc::clone(pod));
+        if on_node.is_left && was_on != is_on {
+            self.queue.add(Key::cluster(name));
+        }
+    }
+
+    pub fn pods_on(&self, node: &str) -> Vec<Arc<SeenPod>> {
+        self.pods.lock().get(node).map(|on| on.pods.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// What is to be done about a node, and whether it was ready when that was asked last.
+    pub fn decide(&self, node: &Node, now: Timestamp) -> (Decision, Option<bool>) {
+        let heard = self.heard.lock().entry(node.name().to_owned()).or_insert_with(Heard::first).clone();
+        let turn = self.zones.lock().turn(node.name(), Instant::now());
+        let evict_from = turn.map(|at| time_of(at, now));
+        let seen = Observed { now, node, heard: time_of(heard.at, now), evict_from };
+        (decide::decide(&seen), heard.was_ready)
+    }
+
+    pub fn note_readiness(&self, node: &Node) {
+        if let Some(heard) = self.heard.lock().get_mut(node.name()) {
+            heard.was_ready = Some(node::is_ready(node));
+        }
+    }
+
+    /// A lost node's pods begin to leave.
+    pub fn eviction_began(&self, node: &str) {
+        self.zones.lock().began(node, Instant::now());
+    }
+
+    /// A node could not be written. If it was its turn to have its pods leave, it is the next one's now.
+    pub fn could_not_write(&self, node: &str) {
+        let others = self.zones.lock().step_back(node);
+        self.look_at(others);
+    }
+
+    fn look_at(&self, names: Vec<String>) {
+        names.into_iter().for_each(|name| self.queue.add(Key::cluster(name)));
+    }
+}
+
+/// Pods may name a node that is not there, and a node may have none.
+fn forget_if_empty(pods: &mut HashMap<String, OnNode>, name: &str) {
+    if pods.get(name).is_some_and(|on_node| on_node.pods.is_empty() && !on_node.is_left) {
+        pods.remove(name);
+    }
+}
+
+fn zone_of(node: &Node) -> String {
+    let label = |name| node.label(name).unwrap_or_default();
+    format!("{}/{}", label(REGION_LABEL), label(ZONE_LABEL))
+}
+
+fn standing(node: &Node) -> Standing {
+    let list = node.status.as_ref().and_then(|s| s.conditions.as_ref());
+    // A new node that has said nothing yet has no pods that could leave.
+    let said_nothing = conditions::find(list, "Ready").is_none();
+    if node::is_ready(node) {
+        Standing::Ready
+    } else if node.is_deleting() || said_nothing || node::taints(node).iter().any(decide::is_eviction) {
+        Standing::Lost
+    } else {
+        Standing::Waits
+    }
+}
+
+/// The time of day that `at` was or will be, if the clock has shown the right time ever since: it is `now`.
+fn time_of(at: Instant, now: Timestamp) -> Timestamp {
+    let (ahead, ago) = (at.saturating_duration_since(Instant::now()), at.elapsed());
+    let signed = |d: Duration| SignedDuration::try_from(d).unwrap_or(SignedDuration::MAX);
+    now.saturating_add(signed(ahead).saturating_sub(signed(ago))).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_heard_does_not_age_with_the_clock_of_the_day() {
+        let heard = Instant::now() - Duration::from_secs(5);
+        for now in [Timestamp::UNIX_EPOCH, Timestamp::from_second(2_000_000_000).unwrap()] {
+            assert_eq!(now.duration_since(time_of(heard, now)).as_secs(), 5);
+        }
+    }
+}
