@@ -23,7 +23,7 @@ use crate::place::Place;
 use crate::pod::step::FoundPod;
 use crate::pod::worker::{self, Beginning, Handle, Msg};
 use crate::pod::{container, status};
-use crate::runtime::{Event, Inventory};
+use crate::runtime::{Event, Inventory, Network};
 use crate::static_pods;
 
 pub use admit::NodeFacts;
@@ -147,10 +147,10 @@ impl Manager {
         };
         for (uid, found) in &mut self.found {
             let Some(up) = &mut found.pod.sandbox else { continue };
-            up.addresses = match (&up.netns, attached.iter().find(|a| a.pod_uid == *uid)) {
-                (None, _) => self.place.facts.addresses.clone(),
-                (Some(_), Some(attachment)) => attachment.addresses.clone(),
-                (Some(_), None) => Vec::new(),
+            up.addresses = match (&up.network, attached.iter().find(|a| a.pod_uid == *uid)) {
+                (Network::Host, _) => self.place.facts.addresses.clone(),
+                (Network::Pod { .. }, Some(attachment)) => attachment.addresses.clone(),
+                (Network::Pod { .. }, None) => Vec::new(),
             };
         }
     }

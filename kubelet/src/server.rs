@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::cgroup::Hierarchy;
-use crate::runtime::Runtime;
+use crate::runtime::{Network, Runtime};
 
 pub use listen::serve;
 
@@ -42,8 +42,8 @@ pub struct PodView {
     pub namespace: String,
     pub name: String,
     pub uid: String,
-    /// `None`: the host network.
-    pub netns: Option<PathBuf>,
+    /// Where its loopback is; `None` while nothing of it is up, and then it must not be taken for the node's.
+    pub network: Option<Network>,
     /// All kinds: init, main, ephemeral. The first main one is the default.
     pub containers: Vec<ContainerView>,
     pub default_container: String,

@@ -33,15 +33,20 @@ impl Pods for OnePod {
         let current = Instance { id: self.container_id.clone(), running: true, log_path: self.log_path.clone() };
         let web = ContainerView { name: "web".into(), image: "web:1".into(), current: Some(current), previous: None };
         let waiting = ContainerView { name: "waiting".into(), image: "web:1".into(), current: None, previous: None };
-        let names = |text: &str| text.to_owned();
-        vec![PodView {
-            namespace: names("default"),
-            name: names("pod"),
-            uid: names("u1"),
-            netns: None,
-            containers: vec![web, waiting],
-            default_container: names("web"),
-        }]
+        let view = |name: &str, network, containers| PodView {
+            namespace: "default".into(),
+            name: name.into(),
+            uid: format!("uid-of-{name}"),
+            network,
+            containers,
+            default_container: "web".into(),
+        };
+        let gone = Network::Pod { netns: "/nowhere/netns".into() };
+        vec![
+            view("pod", Some(Network::Host), vec![web, waiting]),
+            view("down", None, vec![]),
+            view("gone", Some(gone), vec![]),
+        ]
     }
     fn pod_list_json(&self) -> Vec<u8> {
         br#"{"kind":"PodList","apiVersion":"v1","items":[]}"#.to_vec()
@@ -245,33 +250,38 @@ async fn a_command_is_talked_to() {
 }
 
 #[tokio::test]
-async fn a_port_of_the_pod_is_reached() {
+async fn a_port_of_the_pod_is_reached_and_of_a_pod_that_is_not_up_none() {
     let Some(running) = Running::start().await else { return };
     let mut client = running.apiserver().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = u32::from(listener.local_addr().unwrap().port());
+    let inputs = |pod: &str, port| {
+        let target = target("").map(|t| Target { pod: pod.into(), ..t });
+        let all = [
+            port_forward_input::Input::Start(PortForwardStart { target, port }),
+            port_forward_input::Input::Data("hello".into()),
+            port_forward_input::Input::Close(true),
+        ];
+        tokio_stream::iter(all.map(|input| PortForwardInput { input: Some(input) }))
+    };
+    for (pod, expected) in [("down", "pod down is not running"), ("gone", "inside pod gone")] {
+        let refused = client.port_forward(inputs(pod, port)).await.unwrap_err();
+        assert!(refused.message().contains(expected), "a port of the node's was reached: {refused:?}");
+    }
     let echo = tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
         let mut text = String::new();
         socket.read_to_string(&mut text).await.unwrap();
         socket.write_all(text.to_uppercase().as_bytes()).await.unwrap();
     });
-    let inputs = |port| {
-        let all = [
-            port_forward_input::Input::Start(PortForwardStart { target: target(""), port }),
-            port_forward_input::Input::Data("hello".into()),
-            port_forward_input::Input::Close(true),
-        ];
-        tokio_stream::iter(all.map(|input| PortForwardInput { input: Some(input) }))
-    };
-    let mut outputs = client.port_forward(inputs(port)).await.unwrap().into_inner();
+    let mut outputs = client.port_forward(inputs("pod", port)).await.unwrap().into_inner();
     let mut text = Vec::new();
     while let Some(message) = outputs.message().await.unwrap() {
         text.extend_from_slice(&message.data);
     }
     assert_eq!(text, b"HELLO", "the answer comes though the client has closed its side");
     echo.await.unwrap();
-    let refused = client.port_forward(inputs(port)).await.unwrap_err();
+    let refused = client.port_forward(inputs("pod", port)).await.unwrap_err();
     assert!(refused.message().contains("failed to connect to localhost"), "{refused:?}");
-    assert!(client.port_forward(inputs(70_000)).await.is_err());
+    assert!(client.port_forward(inputs("pod", 70_000)).await.is_err());
 }

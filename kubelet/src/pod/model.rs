@@ -1,13 +1,13 @@
 //! The words of the pod state machine: what it remembers, what may happen to it, what it may order.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::backoff::{BACKOFF_FIRST, BACKOFF_MAX, Backoff, CrashBackoff, SETUP_RETRY_FIRST, SETUP_RETRY_MAX};
 use super::plan::Want;
+use crate::runtime::Network;
 
 /// How a container ended, as the API shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,8 +176,7 @@ pub struct SandboxUp {
     pub id: String,
     /// The pod's addresses; those of the node for the host network.
     pub addresses: Vec<IpAddr>,
-    /// `None`: the host network.
-    pub netns: Option<PathBuf>,
+    pub network: Network,
 }
 
 /// The pod's life. It only ever moves down this list.

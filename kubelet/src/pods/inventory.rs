@@ -11,7 +11,7 @@ use crate::pod::model::SandboxUp;
 use crate::pod::plan::GRACE_DEFAULT;
 use crate::pod::step::{FoundContainer, FoundPod, FoundState};
 use crate::pod::worker::ended;
-use crate::runtime::{Container, Inventory, Network, Sandbox, State};
+use crate::runtime::{Container, Inventory, Sandbox, State};
 
 /// A pod as the runtime knows it.
 pub(super) struct Found {
@@ -65,11 +65,7 @@ fn add_sandbox(pod: &mut FoundPod, sandbox: &Sandbox) {
     if !newest {
         return;
     }
-    let netns = match &sandbox.network {
-        Network::Host => None,
-        Network::Pod { netns } => Some(netns.clone()),
-    };
-    let up = SandboxUp { id: sandbox.id.clone(), addresses: Vec::new(), netns };
+    let up = SandboxUp { id: sandbox.id.clone(), addresses: Vec::new(), network: sandbox.network.clone() };
     pod.sandbox = sandbox.is_up.then_some(up);
 }
 

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,12 +12,13 @@ use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use crate::network::netns;
+use crate::runtime::Network;
 
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 const CHUNK_BYTES: usize = 32 * 1024;
 
-/// To the pod's own loopback, as its containers see it. `netns: None` is the node's.
-pub(super) async fn connect(netns: Option<PathBuf>, port: u16) -> io::Result<TcpStream> {
+/// To the pod's own loopback, as its containers see it.
+pub(super) async fn connect(network: Network, port: u16) -> io::Result<TcpStream> {
     let open = move || {
         let connect = || {
             let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -26,9 +26,10 @@ pub(super) async fn connect(netns: Option<PathBuf>, port: u16) -> io::Result<Tcp
                 std::net::TcpStream::connect_timeout(&(Ipv6Addr::LOCALHOST, port).into(), CONNECT_MAX).map_err(|_| why)
             })
         };
-        match netns {
-            Some(path) => netns::inside(&path, connect),
-            None => connect(),
+        match network {
+            Network::Pod { netns } => netns::inside(&netns, connect),
+            // By definition a pod of the host network has the node's loopback.
+            Network::Host => connect(),
         }
     };
     let socket = tokio::task::spawn_blocking(open).await.map_err(io::Error::from)??;

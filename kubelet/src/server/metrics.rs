@@ -192,7 +192,7 @@ mod tests {
             namespace: "default".into(),
             name: "web".into(),
             uid: "u".into(),
-            netns: None,
+            network: None,
             containers: vec![
                 container("a", instance("ida", true)),
                 container("b", instance("idb", true)),

@@ -212,7 +212,10 @@ impl Node for NodeService {
         let port = u16::try_from(start.port).ok().filter(|p| *p > 0);
         let port = port.ok_or_else(|| Status::invalid_argument(format!("{} is no port", start.port)))?;
         let (pod, _) = self.pod(start.target)?;
-        let socket = forward::connect(pod.netns, port).await.map_err(|why| {
+        let down =
+            || Status::failed_precondition(format!("pod {} is not running: there is no port to forward", pod.name));
+        let network = pod.network.clone().ok_or_else(down)?;
+        let socket = forward::connect(network, port).await.map_err(|why| {
             Status::unavailable(format!("failed to connect to localhost:{port} inside pod {}: {why}", pod.name))
         })?;
         let (tx, rx) = mpsc::channel(REPLIES_WAITING);

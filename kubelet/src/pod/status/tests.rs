@@ -26,7 +26,11 @@ fn pod(init: bool) -> Pod {
 }
 
 fn up() -> Event {
-    Event::SandboxUp(SandboxUp { id: "s".into(), addresses: vec!["10.244.1.2".parse().unwrap()], netns: None })
+    Event::SandboxUp(SandboxUp {
+        id: "s".into(),
+        addresses: vec!["10.244.1.2".parse().unwrap()],
+        network: crate::runtime::Network::Host,
+    })
 }
 
 /// A machine to which all this happened.

@@ -72,7 +72,8 @@ mod tests {
 
     fn running(machine: &mut Machine, id: &str) {
         machine.containers[0].now = Now::Running { id: id.into(), started_at: SINCE };
-        machine.sandbox = Setup::Done(SandboxUp { id: "s".into(), addresses: vec![], netns: None });
+        machine.sandbox =
+            Setup::Done(SandboxUp { id: "s".into(), addresses: vec![], network: crate::runtime::Network::Host });
     }
 
     fn found(sandbox: bool, containers: &[(&str, u32, FoundState)]) -> FoundPod {
@@ -86,7 +87,11 @@ mod tests {
             state: state.clone(),
         };
         FoundPod {
-            sandbox: sandbox.then(|| SandboxUp { id: "s".into(), addresses: vec![], netns: None }),
+            sandbox: sandbox.then(|| SandboxUp {
+                id: "s".into(),
+                addresses: vec![],
+                network: crate::runtime::Network::Host,
+            }),
             sandboxes: 1,
             containers: containers.iter().map(one).collect(),
         }

@@ -86,7 +86,11 @@ fn answers(order: &Order, secs: u64) -> Vec<Event> {
     match order.clone() {
         Order::Prepare => vec![Event::Prepared],
         Order::MakeSandbox { attempt } => {
-            vec![Event::SandboxUp(SandboxUp { id: format!("s{attempt}"), addresses: vec![], netns: None })]
+            vec![Event::SandboxUp(SandboxUp {
+                id: format!("s{attempt}"),
+                addresses: vec![],
+                network: crate::runtime::Network::Host,
+            })]
         }
         Order::EnsureImage { container } => vec![Event::ImageReady {
             container,

@@ -238,12 +238,12 @@ async fn sandbox(place: &Place, pod: &Pod, attempt: u32) -> Result<SandboxUp, St
         return Err("hostUsers: false asks for a user namespace, which this node cannot make".into());
     }
     let _turn = place.starts.acquire().await.map_err(|err| err.to_string())?;
-    let (network, addresses, netns) = if host_network {
-        (Network::Host, place.facts.addresses.clone(), None)
+    let (network, addresses) = if host_network {
+        (Network::Host, place.facts.addresses.clone())
     } else {
         let who = PodRef { uid: pod.uid().into(), namespace: pod.namespace().into(), name: pod.name().into() };
         let attached = place.network.attach(&who).await.map_err(|err| chain(&err))?;
-        (Network::Pod { netns: attached.netns.clone() }, attached.addresses, Some(attached.netns))
+        (Network::Pod { netns: attached.netns }, attached.addresses)
     };
     write_etc_files(&place.pod_dir(pod.uid()), pod, &addresses, place, host_network)
         .map_err(|err| format!("cannot write the pod's /etc files: {err}"))?;
@@ -256,7 +256,7 @@ async fn sandbox(place: &Place, pod: &Pod, attempt: u32) -> Result<SandboxUp, St
         name: pod.name().into(),
         attempt,
         hostname: full.filter(|_| as_fqdn).unwrap_or(hostname),
-        network,
+        network: network.clone(),
         host_pid: spec.and_then(|s| s.host_pid) == Some(true),
         host_ipc: spec.and_then(|s| s.host_ipc) == Some(true),
         share_process_namespace: spec.and_then(|s| s.share_process_namespace) == Some(true),
@@ -265,7 +265,7 @@ async fn sandbox(place: &Place, pod: &Pod, attempt: u32) -> Result<SandboxUp, St
         labels: std::collections::BTreeMap::new(),
     };
     let id = place.runtime.create_sandbox(&sandbox).await.map_err(|err| chain(&err))?;
-    Ok(SandboxUp { id, addresses, netns })
+    Ok(SandboxUp { id, addresses, network })
 }
 
 /// hosts, hostname and resolv.conf, which all containers of the pod mount.

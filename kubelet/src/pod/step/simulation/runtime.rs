@@ -29,7 +29,7 @@ pub(super) enum Job {
 
 impl World {
     fn sandbox_of(attempt: u32) -> SandboxUp {
-        SandboxUp { id: format!("s{attempt}"), addresses: vec![], netns: None }
+        SandboxUp { id: format!("s{attempt}"), addresses: vec![], network: crate::runtime::Network::Host }
     }
 
     pub(super) fn found(&self) -> FoundPod {
