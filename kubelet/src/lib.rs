@@ -1,5 +1,6 @@
 //! The node agent: pods as the API wants them, made real with containerd, a bridge and cgroups.
 
+pub mod beneath;
 pub mod cgroup;
 pub mod cluster;
 pub mod config;

@@ -7,26 +7,31 @@ pub mod atomic;
 mod host_path;
 pub mod limits;
 mod mounts;
+mod nested;
 mod ownership;
 pub mod payload;
 mod subpath;
+mod tmpfs;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use corten_api::quantity::Quantity;
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
-use nix::mount::MsFlags;
+use nix::errno::Errno;
 
+use crate::beneath::Dir;
 use crate::downward::{Downward, FieldError};
 use crate::sources::{Missing, Sources};
 
 pub use mounts::{MountError, container_mounts};
 use payload::Payload;
 
-/// Tmpfs for data that must not reach a disk (secrets): bytes at most.
-const SECRET_TMPFS_BYTES: u64 = 16 << 20;
+/// Any user may write to an emptyDir, and read what else is in a volume as the files' own modes say.
+const EMPTY_DIR_MODE: u32 = 0o777;
+const PAYLOAD_DIR_MODE: u32 = 0o755;
 
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
@@ -63,6 +68,10 @@ pub enum Cause {
     Unsupported { kind: &'static str },
     #[error("sizeLimit {given:?} is not a quantity")]
     SizeLimit { given: String },
+    #[error("fsGroup is not a group id")]
+    FsGroup,
+    #[error("it would hold {bytes} bytes, more than the {max} that a volume of this kind may")]
+    TooLarge { bytes: u64, max: u64 },
     #[error("{doing} {}: {source}", path.display())]
     Io {
         doing: &'static str,
@@ -77,17 +86,24 @@ pub(crate) fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Erro
     move |source| Cause::Io { doing, path, source }
 }
 
-/// Where each volume of a pod is on the node.
-pub type Paths = BTreeMap<String, PathBuf>;
+/// Where a volume is on the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumePath {
+    pub path: PathBuf,
+    /// No container may write to it, whatever its volumeMount says.
+    pub read_only: bool,
+}
+
+/// The volumes of a pod by their names.
+pub type Paths = BTreeMap<String, VolumePath>;
 
 /// Makes all volumes of the pod, or brings what is in them up to date. May be repeated.
 pub fn set_up(pod: &Pod, pod_dir: &Path, sources: &Sources, downward: &Downward<'_>) -> Result<Paths, VolumeError> {
     let mut paths = Paths::new();
     let spec = pod.spec.as_ref();
-    let fs_group = spec.and_then(|s| s.security_context.as_ref()).and_then(|c| c.fs_group);
     for volume in spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
         let fail = |source| VolumeError::Volume { volume: volume.name.clone(), source };
-        let path = set_up_one(volume, pod_dir, sources, downward, fs_group).map_err(fail)?;
+        let path = set_up_one(volume, pod, pod_dir, sources, downward).map_err(fail)?;
         paths.insert(volume.name.clone(), path);
     }
     Ok(paths)
@@ -95,96 +111,96 @@ pub fn set_up(pod: &Pod, pod_dir: &Path, sources: &Sources, downward: &Downward<
 
 fn set_up_one(
     volume: &Volume,
+    pod: &Pod,
     pod_dir: &Path,
     sources: &Sources,
     downward: &Downward<'_>,
-    fs_group: Option<i64>,
-) -> Result<PathBuf, Cause> {
-    let path = pod_dir.join("volumes").join(&volume.name);
+) -> Result<VolumePath, Cause> {
     if let Some(host) = &volume.host_path {
-        return host_path::check(host);
+        return Ok(VolumePath { path: host_path::check(host)?, read_only: false });
     }
+    // Files of the static pod directory are not validated by anybody else.
+    if !matches!(Path::new(&volume.name).components().collect::<Vec<_>>()[..], [Component::Normal(_)]) {
+        return Err(Cause::BadPath { path: volume.name.clone() });
+    }
+    let fs_group = pod.spec.as_ref().and_then(|s| s.security_context.as_ref()).and_then(|c| c.fs_group);
+    let path = pod_dir.join("volumes").join(&volume.name);
     if let Some(empty) = &volume.empty_dir {
         empty_dir(empty, &path)?;
-    } else {
-        let payload = payload::of(volume, sources, downward)?;
-        write(&payload, &path, fs_group)?;
-        return Ok(path);
+        if let Some(gid) = fs_group {
+            let give = |dir: Dir| ownership::give_to_group(&dir, gid);
+            Dir::open(&path).and_then(give).map_err(io_error("cannot give to fsGroup", &path))?;
+        }
+        return Ok(VolumePath { path, read_only: false });
     }
-    if let Some(gid) = fs_group {
-        ownership::give_to_group(&path, gid).map_err(io_error("cannot give to fsGroup", &path))?;
-    }
-    Ok(path)
+    let payload = payload::of(volume, sources, downward)?;
+    write(&payload, &path, fs_group, &nested::mount_points(pod, &volume.name))?;
+    Ok(VolumePath { path, read_only: true })
 }
 
-fn write(payload: &Payload, path: &Path, fs_group: Option<i64>) -> Result<(), Cause> {
-    make_dir(path, 0o755)?;
-    if payload.secret && !is_mount_point(path) {
-        mount_tmpfs(path, SECRET_TMPFS_BYTES)?;
+/// `mount_points` are directories for other volumes, which nobody could make later in a volume that is read-only.
+fn write(payload: &Payload, path: &Path, fs_group: Option<i64>, mount_points: &[PathBuf]) -> Result<(), Cause> {
+    let fs_group = fs_group.map(u32::try_from).transpose().map_err(|_| Cause::FsGroup)?;
+    make_dir(path, PAYLOAD_DIR_MODE)?;
+    if payload.in_memory {
+        tmpfs::mount(path, PAYLOAD_DIR_MODE, Some(tmpfs::bytes_for(payload)))
+            .map_err(io_error("cannot mount a tmpfs on", path))?;
     }
-    atomic::write(path, &payload.files, fs_group).map_err(io_error("cannot write", path))
+    let fill = |dir: Dir| {
+        for point in mount_points {
+            match dir.make_dir(point, PAYLOAD_DIR_MODE) {
+                // The volume itself has something there. The runtime says so when it mounts the other one.
+                Err(err) if matches!(err.raw_os_error().map(Errno::from_raw), Some(Errno::ELOOP | Errno::ENOTDIR)) => {}
+                other => drop(other?),
+            }
+        }
+        atomic::write(&dir, &payload.files, fs_group)
+    };
+    Dir::open(path).and_then(fill).map_err(io_error("cannot write", path))
 }
 
 fn empty_dir(source: &EmptyDirVolumeSource, path: &Path) -> Result<(), Cause> {
-    let fresh = !path.exists();
-    make_dir(path, 0o777)?;
-    if source.medium.as_deref() == Some("Memory") && !is_mount_point(path) {
-        let limit = match &source.size_limit {
-            None => None,
-            Some(q) => Some(Quantity::from_wire(q).map_err(|_| Cause::SizeLimit { given: q.0.clone() })?.units()),
-        };
-        // Without a limit: what the kernel gives a tmpfs, half of the memory.
-        mount_tmpfs(path, limit.and_then(|n| u64::try_from(n).ok()).unwrap_or(0))?;
-        chmod(path, 0o777)?;
-    } else if fresh {
-        chmod(path, 0o777)?;
+    match source.medium.as_deref().unwrap_or_default() {
+        "" => make_dir(path, EMPTY_DIR_MODE),
+        "Memory" => {
+            let limit = match &source.size_limit {
+                None => None,
+                Some(q) => Some(Quantity::from_wire(q).map_err(|_| Cause::SizeLimit { given: q.0.clone() })?.units()),
+            };
+            let limit = limit.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
+            make_dir(path, EMPTY_DIR_MODE)?;
+            tmpfs::mount(path, EMPTY_DIR_MODE, limit).map_err(io_error("cannot mount a tmpfs on", path))
+        }
+        // On a disk it would be another thing than what was asked for.
+        _ => Err(Cause::Unsupported { kind: "emptyDir with a medium other than Memory" }),
     }
-    Ok(())
 }
 
+/// A directory that is there already keeps its mode: containers may have changed it.
 fn make_dir(path: &Path, mode: u32) -> Result<(), Cause> {
-    let fresh = !path.exists();
-    std::fs::create_dir_all(path).map_err(io_error("cannot make", path))?;
-    if fresh { chmod(path, mode) } else { Ok(()) }
-}
-
-/// The process's umask must not decide what a pod may write.
-fn chmod(path: &Path, mode: u32) -> Result<(), Cause> {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(io_error("cannot set mode of", path))
-}
-
-/// `bytes` 0: the kernel's default size.
-fn mount_tmpfs(path: &Path, bytes: u64) -> Result<(), Cause> {
-    let options = if bytes == 0 { "mode=0777".to_owned() } else { format!("mode=0777,size={bytes}") };
-    nix::mount::mount(
-        Some("tmpfs"),
-        path,
-        Some("tmpfs"),
-        MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
-        Some(options.as_str()),
-    )
-    .map_err(|errno| io_error("cannot mount a tmpfs on", path)(errno.into()))
-}
-
-/// Whether something is mounted exactly there.
-fn is_mount_point(path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let parent = path.parent().unwrap_or(path);
-    match (std::fs::symlink_metadata(path), std::fs::symlink_metadata(parent)) {
-        (Ok(here), Ok(above)) => here.dev() != above.dev(),
-        _ => false,
+    let made = || {
+        let (parent, name) = split(path)?;
+        std::fs::create_dir_all(parent)?;
+        Dir::open(parent)?.make_dir(name, mode).map(drop)
+    };
+    match made() {
+        // What is mounted there was made by us before.
+        Err(err) if err.raw_os_error() == Some(Errno::EXDEV as i32) => Ok(()),
+        other => other.map_err(io_error("cannot make", path)),
     }
+}
+
+fn split(path: &Path) -> io::Result<(&Path, &OsStr)> {
+    let parts = path.parent().zip(path.file_name());
+    parts.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path has no last part"))
 }
 
 /// Unmounts everything below the pod's directory and removes its volumes. May be repeated.
 pub fn tear_down(pod_dir: &Path) -> Result<(), VolumeError> {
     let fail = |source| VolumeError::TearDown { path: pod_dir.to_owned(), source };
-    unmount_below(pod_dir).map_err(fail)?;
-    for part in ["volume-subpaths", "volumes"] {
-        remove_tree(&pod_dir.join(part)).map_err(fail)?;
-    }
-    Ok(())
+    tmpfs::unmount_below(pod_dir).map_err(fail)?;
+    let Some(dir) = open_if_there(pod_dir).map_err(fail)? else { return Ok(()) };
+    ["volume-subpaths", "volumes"].iter().try_for_each(|part| dir.remove(part)).map_err(fail)
 }
 
 /// Removes the pod's whole directory.
@@ -193,26 +209,19 @@ pub fn remove_pod_dir(pod_dir: &Path) -> Result<(), VolumeError> {
     remove_tree(pod_dir).map_err(|source| VolumeError::TearDown { path: pod_dir.to_owned(), source })
 }
 
-fn remove_tree(path: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+/// Removes a directory, but nothing that a link in it leads to or that is mounted in it. One that is gone is fine.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
+    let (parent, name) = split(path)?;
+    open_if_there(parent)?.map_or(Ok(()), |parent| parent.remove(name))
+}
+
+fn open_if_there(path: &Path) -> io::Result<Option<Dir>> {
+    match Dir::open(path) {
+        Ok(dir) => Ok(Some(dir)),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(err) => Err(err),
     }
 }
 
-fn unmount_below(dir: &Path) -> io::Result<()> {
-    let table = std::fs::read_to_string("/proc/self/mountinfo")?;
-    let prefix = format!("{}/", dir.display());
-    let mut points: Vec<String> = table
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(|point| point.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\"))
-        .filter(|point| point.starts_with(&prefix))
-        .collect();
-    // What is mounted on top goes first.
-    points.reverse();
-    for point in points {
-        nix::mount::umount2(Path::new(&point), nix::mount::MntFlags::MNT_DETACH).map_err(io::Error::from)?;
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, VolumeMount};
 
-use super::{Paths, is_mount_point, subpath};
+use super::{Paths, subpath};
 use crate::runtime::{Mount, Propagation};
 
 #[derive(Debug, thiserror::Error)]
@@ -37,13 +37,13 @@ pub fn container_mounts(
             _ => None,
         };
         let host_path = match sub_path {
-            None => volume.clone(),
-            Some(sub) => bound_sub_path(mount, index, volume, &sub, container, pod_dir)?,
+            None => volume.path.clone(),
+            Some(sub) => bound_sub_path(mount, index, &volume.path, &sub, container, pod_dir)?,
         };
         mounts.push(Mount {
             host_path,
             container_path: absolute(&mount.mount_path),
-            read_only: mount.read_only == Some(true),
+            read_only: volume.read_only || mount.read_only == Some(true),
             propagation: match mount.mount_propagation.as_deref() {
                 Some("HostToContainer") => Propagation::HostToContainer,
                 Some("Bidirectional") => Propagation::Bidirectional,
@@ -65,11 +65,10 @@ fn bound_sub_path(
     let place = pod_dir.join("volume-subpaths").join(&mount.name).join(&container.name).join(index.to_string());
     // A restart binds anew: the file may have been replaced since.
     let fail = |source| MountError::SubPath { mount: mount.name.clone(), container: container.name.clone(), source };
-    if is_mount_point(&place) || place.exists() {
-        match nix::mount::umount2(&place, nix::mount::MntFlags::MNT_DETACH) {
-            Ok(()) | Err(nix::errno::Errno::EINVAL) => {}
-            Err(errno) => return Err(fail(errno.into())),
-        }
+    match nix::mount::umount2(&place, nix::mount::MntFlags::MNT_DETACH) {
+        // Not mounted, or not there.
+        Ok(()) | Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOENT) => {}
+        Err(errno) => return Err(fail(errno.into())),
     }
     subpath::bind(volume, Path::new(sub), &place).map_err(fail)?;
     Ok(place)

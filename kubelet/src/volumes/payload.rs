@@ -9,6 +9,8 @@ use crate::downward::Downward;
 use crate::sources::Sources;
 
 const MODE_DEFAULT: i32 = 0o644;
+/// A volume is held in memory while it is written, most of them for good. One source is at most about 1 MiB.
+const PAYLOAD_MAX_BYTES: u64 = 64 << 20;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
@@ -21,13 +23,13 @@ pub struct File {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Payload {
     pub files: BTreeMap<String, File>,
-    /// It must not reach a disk.
-    pub secret: bool,
+    /// It must not reach a disk: all but ConfigMaps, as upstream has it. A projected volume may come to hold a token.
+    pub in_memory: bool,
 }
 
 /// What the volume should hold now.
 pub fn of(volume: &Volume, sources: &Sources, downward: &Downward<'_>) -> Result<Payload, Cause> {
-    let mut payload = Payload::default();
+    let mut payload = Payload { in_memory: volume.config_map.is_none(), ..Payload::default() };
     if let Some(v) = &volume.config_map {
         let mode = v.default_mode.unwrap_or(MODE_DEFAULT);
         let optional = v.optional == Some(true);
@@ -35,7 +37,6 @@ pub fn of(volume: &Volume, sources: &Sources, downward: &Downward<'_>) -> Result
             add_keys(&mut payload, config_data(map), v.items.as_deref(), mode, optional, "config")?;
         }
     } else if let Some(v) = &volume.secret {
-        payload.secret = true;
         let mode = v.default_mode.unwrap_or(MODE_DEFAULT);
         let optional = v.optional == Some(true);
         if let Some(secret) = sources.secret(v.secret_name.as_deref().unwrap_or_default(), optional)? {
@@ -51,6 +52,10 @@ pub fn of(volume: &Volume, sources: &Sources, downward: &Downward<'_>) -> Result
         }
     } else {
         return Err(Cause::Unsupported { kind: kind_of(volume) });
+    }
+    let bytes = payload.files.values().map(|file| file.bytes.len() as u64).sum();
+    if bytes > PAYLOAD_MAX_BYTES {
+        return Err(Cause::TooLarge { bytes, max: PAYLOAD_MAX_BYTES });
     }
     Ok(payload)
 }
@@ -69,7 +74,6 @@ fn add_projection(
         }
     }
     if let Some(p) = &part.secret {
-        payload.secret = true;
         let optional = p.optional == Some(true);
         if let Some(secret) = sources.secret(&p.name, optional)? {
             add_keys(payload, secret_data(secret), p.items.as_deref(), mode, optional, "secret")?;

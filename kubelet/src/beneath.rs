@@ -1,0 +1,279 @@
+//! Files below a directory that a container may have written to: each step starts from an open directory and follows no link.
+//!
+//! A path would be resolved anew by every call, and whoever can write below it could put a symlink there in between.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag, openat2, readlinkat, renameat, renameat2};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
+use nix::unistd::{Gid, UnlinkatFlags, fchown, symlinkat, unlinkat};
+
+/// Entries of a directory that are held in memory at a time while a tree is removed.
+const ENTRIES_AT_ONCE: usize = 4096;
+
+/// An open directory. Everything asked of it happens below it, on its own mount, and follows no symlink.
+#[derive(Debug)]
+pub struct Dir(OwnedFd);
+
+impl Dir {
+    /// By a path that no container can change.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        Ok(Self(nix::fcntl::open(path, flags, Mode::empty())?))
+    }
+
+    pub fn dir(&self, path: impl AsRef<Path>) -> io::Result<Self> {
+        Ok(Self(self.open_below(path.as_ref(), OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)?))
+    }
+
+    /// A regular file; anything else that stands there (a pipe would hold us up) is an error. `mode` is for a new one.
+    pub fn file(&self, path: impl AsRef<Path>, flags: OFlag, mode: u32) -> io::Result<File> {
+        let file = self.open_below(path.as_ref(), flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, mode)?;
+        if !is_a(&fstat(&file)?, SFlag::S_IFREG) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        }
+        Ok(file.into())
+    }
+
+    /// The directory at `path`, made with all that leads to it where it is missing. What is made has exactly this mode.
+    pub fn make_dir(&self, path: impl AsRef<Path>, mode: u32) -> io::Result<Self> {
+        let mut here = self.dir(".")?;
+        for part in path.as_ref().components() {
+            let Component::Normal(name) = part else {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path does not only lead down"));
+            };
+            let made = match mkdirat(&here.0, name, Mode::from_bits_truncate(mode)) {
+                Ok(()) => true,
+                Err(Errno::EEXIST) => false,
+                Err(errno) => return Err(errno.into()),
+            };
+            here = here.dir(name)?;
+            // The umask must not decide what a pod may read.
+            if made {
+                here.set_mode(mode)?;
+            }
+        }
+        Ok(here)
+    }
+
+    pub fn set_mode(&self, mode: u32) -> io::Result<()> {
+        Ok(fchmod(&self.0, Mode::from_bits_truncate(mode))?)
+    }
+
+    pub fn set_group(&self, gid: u32) -> io::Result<()> {
+        Ok(fchown(&self.0, None, Some(Gid::from_raw(gid)))?)
+    }
+
+    /// Of the directory itself.
+    pub fn stat(&self) -> io::Result<FileStat> {
+        Ok(fstat(&self.0)?)
+    }
+
+    /// What stands at the name, if anything does. A symlink is shown as itself.
+    pub fn look(&self, name: &OsStr) -> io::Result<Option<FileStat>> {
+        match fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    pub fn has_dir(&self, name: &OsStr) -> io::Result<bool> {
+        Ok(self.look(name)?.is_some_and(|stat| is_a(&stat, SFlag::S_IFDIR)))
+    }
+
+    /// Something else is mounted on the directory of that name.
+    pub fn has_mount(&self, name: &OsStr) -> io::Result<bool> {
+        match self.open_below(name.as_ref(), OFlag::O_PATH, 0) {
+            Ok(_) | Err(Errno::ENOENT | Errno::ELOOP) => Ok(false),
+            Err(Errno::EXDEV) => Ok(true),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Where a symlink leads; `None` for anything else and for nothing.
+    pub fn link_target(&self, name: &OsStr) -> io::Result<Option<PathBuf>> {
+        match readlinkat(&self.0, name) {
+            Ok(target) => Ok(Some(target.into())),
+            Err(Errno::EINVAL | Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    pub fn symlink(&self, target: &Path, name: &OsStr) -> io::Result<()> {
+        Ok(symlinkat(target, &self.0, name)?)
+    }
+
+    pub fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        Ok(renameat(&self.0, from, &self.0, to)?)
+    }
+
+    /// Names and whether each is a directory, at most `max` of them.
+    pub fn entries(&self, max: usize) -> io::Result<Vec<(OsString, bool)>> {
+        let entries = std::fs::read_dir(format!("/proc/self/fd/{}", self.0.as_raw_fd()))?;
+        let one =
+            |entry: io::Result<std::fs::DirEntry>| entry.and_then(|e| Ok((e.file_name(), e.file_type()?.is_dir())));
+        entries.take(max).map(one).collect()
+    }
+
+    /// Removes a file, a symlink or a tree. What is gone is fine. A tree with something mounted in it is an error: what is
+    /// mounted there is not ours to remove.
+    ///
+    /// Containers make trees of any depth: directories are moved up until none is deep, so that neither the stack nor the
+    /// number of open files grows with it.
+    pub fn remove(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        let name = name.as_ref();
+        if self.unlink(name)? {
+            return Ok(());
+        }
+        let top = self.dir(name)?;
+        loop {
+            let entries = top.entries(ENTRIES_AT_ONCE)?;
+            if entries.is_empty() {
+                return Ok(unlinkat(&self.0, name, UnlinkatFlags::RemoveDir)?);
+            }
+            for (entry, _) in entries {
+                if !top.unlink(&entry)? {
+                    top.flatten(&entry)?;
+                }
+            }
+        }
+    }
+
+    /// Whether nothing but a directory can be there now.
+    fn unlink(&self, name: &OsStr) -> io::Result<bool> {
+        match unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(true),
+            Err(Errno::EISDIR) => match unlinkat(&self.0, name, UnlinkatFlags::RemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => Ok(true),
+                Err(Errno::ENOTEMPTY | Errno::EEXIST) => Ok(false),
+                Err(errno) => Err(errno.into()),
+            },
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Moves the directories in `name` beside it and removes all else in it, as far as one look shows.
+    fn flatten(&self, name: &OsStr) -> io::Result<()> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let below = self.dir(name)?;
+        for (entry, _) in below.entries(ENTRIES_AT_ONCE)? {
+            while !below.unlink(&entry)? {
+                let place = format!("..removing-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+                match renameat2(&below.0, entry.as_os_str(), &self.0, place.as_str(), RenameFlags::RENAME_NOREPLACE) {
+                    Ok(()) => break,
+                    // The container had that name too; the next one then.
+                    Err(Errno::EEXIST) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn open_below(&self, path: &Path, flags: OFlag, mode: u32) -> nix::Result<OwnedFd> {
+        // O_CLOEXEC, and a mode only where a file may be made: the kernel refuses one elsewhere.
+        let mut how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(
+            ResolveFlag::RESOLVE_BENEATH
+                | ResolveFlag::RESOLVE_NO_SYMLINKS
+                | ResolveFlag::RESOLVE_NO_MAGICLINKS
+                | ResolveFlag::RESOLVE_NO_XDEV,
+        );
+        if flags.contains(OFlag::O_CREAT) {
+            how = how.mode(Mode::from_bits_truncate(mode));
+        }
+        openat2(self.0.as_fd(), path, how)
+    }
+}
+
+fn is_a(stat: &FileStat, kind: SFlag) -> bool {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == kind
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn temp() -> (tempfile::TempDir, Dir) {
+        let held = tempfile::tempdir().unwrap();
+        let dir = Dir::open(held.path()).unwrap();
+        (held, dir)
+    }
+
+    #[test]
+    fn no_link_leads_anywhere() {
+        let (held, dir) = temp();
+        let (outside, _) = temp();
+        std::fs::write(outside.path().join("secret"), "x").unwrap();
+        symlink(outside.path(), held.path().join("out")).unwrap();
+        symlink(outside.path().join("secret"), held.path().join("file")).unwrap();
+        std::fs::create_dir(held.path().join("in")).unwrap();
+        symlink("in", held.path().join("same")).unwrap();
+        let write = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND;
+        for path in ["out", "out/x", "same", "..", "in/../..", "/etc"] {
+            assert!(dir.dir(path).is_err(), "{path}");
+            assert!(dir.make_dir(path, 0o755).is_err(), "{path}");
+        }
+        for path in ["file", "out/secret", "out/new", "/etc/passwd"] {
+            assert!(dir.file(path, write, 0o600).is_err(), "{path}");
+        }
+        assert!(dir.file("in/new", write, 0o600).is_ok());
+        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_pipe_holds_nobody_up() {
+        let (held, dir) = temp();
+        nix::unistd::mkfifo(&held.path().join("pipe"), Mode::from_bits_truncate(0o600)).unwrap();
+        assert!(dir.file("pipe", OFlag::O_RDONLY, 0).is_err());
+    }
+
+    #[test]
+    fn a_tree_goes_whatever_its_depth_and_what_its_links_lead_to_stays() {
+        let (held, dir) = temp();
+        let (outside, _) = temp();
+        std::fs::write(outside.path().join("kept"), "x").unwrap();
+        let mut here = dir.make_dir("tree", 0o755).unwrap();
+        // Deeper than any stack or any limit of open files allows for.
+        for depth in 0..3_000 {
+            here = here.make_dir("d", 0o755).unwrap();
+            if depth % 500 == 0 {
+                here.symlink(outside.path(), "out".as_ref()).unwrap();
+                here.make_dir("..removing-1/x", 0o755).unwrap();
+            }
+        }
+        drop(here);
+        dir.remove("tree").unwrap();
+        assert_eq!(std::fs::read_dir(held.path()).unwrap().count(), 0);
+        assert!(outside.path().join("kept").exists());
+        dir.remove("tree").expect("what is gone is fine");
+    }
+
+    #[test]
+    fn what_is_mounted_in_a_tree_is_not_removed() {
+        let (held, dir) = temp();
+        let (outside, _) = temp();
+        std::fs::write(outside.path().join("kept"), "x").unwrap();
+        dir.make_dir("tree/mounted", 0o755).unwrap();
+        let point = held.path().join("tree/mounted");
+        let bound =
+            nix::mount::mount(Some(outside.path()), &point, None::<&str>, nix::mount::MsFlags::MS_BIND, None::<&str>);
+        // Only root may mount.
+        if bound.is_err() {
+            return;
+        }
+        let removed = dir.remove("tree");
+        nix::mount::umount2(&point, nix::mount::MntFlags::MNT_DETACH).unwrap();
+        assert!(removed.is_err());
+        assert!(outside.path().join("kept").exists());
+        dir.remove("tree").unwrap();
+    }
+}
