@@ -112,6 +112,9 @@ impl<T> Writer<T> {
         let shared = Arc::new(Shared { objects: RwLock::new(BTreeMap::new()), revision: watch::Sender::new(0) });
         (Self { shared: Arc::clone(&shared) }, Cache { shared })
     }
+    pub(crate) fn get(&self, key: &Key) -> Option<Arc<T>> {
+        self.shared.objects.read().get(key).map(|kept| Arc::clone(&kept.object))
+    }
     pub(crate) fn set(&self, key: Key, revision: i64, object: T, on_change: &mut dyn FnMut(Change<'_, T>)) {
         let new = Arc::new(object);
         let kept = Kept { revision, object: Arc::clone(&new) };

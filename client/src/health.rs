@@ -15,6 +15,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::{panics, runner};
+
 const CONNECTIONS_MAX: usize = 32;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -28,6 +30,7 @@ pub struct Health {
 
 #[derive(Default)]
 struct Shared {
+    live: Mutex<Vec<(&'static str, Check)>>,
     ready: Mutex<Vec<(&'static str, Check)>>,
     metrics: Mutex<Registry>,
 }
@@ -39,8 +42,16 @@ impl fmt::Debug for Health {
 }
 
 impl Health {
+    /// With the metrics that every component has: work queues and panics.
     pub fn new() -> Self {
-        Self::default()
+        let health = Self::default();
+        health.metrics(panics::register);
+        health.metrics(runner::register);
+        health
+    }
+    /// Adds a condition of life: `Err` says what stands still, and `/healthz` fails.
+    pub fn live_when(&self, name: &'static str, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
+        self.shared.live.lock().push((name, Box::new(check)));
     }
     /// Adds a condition of readiness: `Err` says what is missing.
     pub fn ready_when(&self, name: &'static str, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
@@ -92,8 +103,8 @@ impl Health {
             return plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into());
         }
         match request.uri().path() {
-            "/healthz" | "/livez" => plain(StatusCode::OK, "ok".into()),
-            "/readyz" => self.readiness(),
+            "/healthz" | "/livez" => all_hold(&self.shared.live.lock(), StatusCode::INTERNAL_SERVER_ERROR),
+            "/readyz" => all_hold(&self.shared.ready.lock(), StatusCode::SERVICE_UNAVAILABLE),
             "/metrics" => {
                 let mut text = String::new();
                 match prometheus_client::encoding::text::encode(&mut text, &self.shared.metrics.lock()) {
@@ -104,21 +115,22 @@ impl Health {
             _ => plain(StatusCode::NOT_FOUND, "not found: try /healthz, /readyz, /metrics\n".into()),
         }
     }
+}
 
-    fn readiness(&self) -> Response<String> {
-        let mut lines = String::new();
-        let mut status = StatusCode::OK;
-        for (name, check) in self.shared.ready.lock().iter() {
-            match check() {
-                Ok(()) => lines.push_str(&format!("[+]{name} ok\n")),
-                Err(why) => {
-                    status = StatusCode::SERVICE_UNAVAILABLE;
-                    lines.push_str(&format!("[-]{name} failed: {why}\n"));
-                }
+/// "ok", or which of the checks fail, with this status.
+fn all_hold(checks: &[(&'static str, Check)], failed: StatusCode) -> Response<String> {
+    let mut lines = String::new();
+    let mut status = StatusCode::OK;
+    for (name, check) in checks {
+        match check() {
+            Ok(()) => lines.push_str(&format!("[+]{name} ok\n")),
+            Err(why) => {
+                status = failed;
+                lines.push_str(&format!("[-]{name} failed: {why}\n"));
             }
         }
-        if status == StatusCode::OK { plain(status, "ok".into()) } else { plain(status, lines) }
     }
+    if status == StatusCode::OK { plain(status, "ok".into()) } else { plain(status, lines) }
 }
 
 fn plain(status: StatusCode, body: String) -> Response<String> {
@@ -126,4 +138,26 @@ fn plain(status: StatusCode, body: String) -> Response<String> {
     *reply.status_mut() = status;
     reply.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain; charset=utf-8"));
     reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn healthz_and_readyz_say_what_fails() {
+        let asked = |health: &Health, path: &str| {
+            let reply = health.reply(&Request::get(path).body(()).unwrap());
+            (reply.status().as_u16(), reply.into_body())
+        };
+        let health = Health::new();
+        assert_eq!(asked(&health, "/healthz"), (200, "ok".into()));
+        health.live_when("well", || Ok(()));
+        health.live_when("loop", || Err("it stands still".into()));
+        assert_eq!(asked(&health, "/healthz"), (500, "[+]well ok\n[-]loop failed: it stands still\n".into()));
+        assert_eq!(asked(&health, "/readyz"), (200, "ok".into()), "another question");
+        panics::catch::<()>("of-health", || panic!("on purpose")).unwrap_err();
+        let metrics = asked(&health, "/metrics").1;
+        assert!(metrics.contains(r#"controller_panics_total{controller="of-health"} 1"#), "{metrics}");
+    }
 }

@@ -3,6 +3,8 @@
 //! Guarantees: every object ends as the newest state seen; changes of one object come in order; intermediate states
 //! may be skipped when a watch has to begin again. The callback is called from one task, never in parallel.
 
+mod listener;
+
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -14,6 +16,8 @@ use tracing::{debug, error, info, warn};
 
 use crate::cache::{Cache, Change, Writer};
 use crate::client::{Client, decode, resource};
+use crate::panics;
+use listener::Listener;
 
 const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(2);
@@ -69,7 +73,8 @@ impl<K: Object> Watch<K> {
         on_change: impl FnMut(Change<'_, T>) + Send + 'static,
     ) -> Cache<T> {
         let (writer, cache) = Writer::new();
-        let task = Task { watch: self, writer, reduce, on_change, seen: 0, pending: None, told: None };
+        let listener = Listener::new(K::KIND, on_change);
+        let task = Task { watch: self, writer, reduce, listener, seen: 0, pending: None, told: None };
         let stop = stop.clone();
         tokio::spawn(async move { stop.run_until_cancelled_owned(task.run()).await });
         cache
@@ -80,7 +85,7 @@ struct Task<K, T, R, C> {
     watch: Watch<K>,
     writer: Writer<T>,
     reduce: R,
-    on_change: C,
+    listener: Listener<C>,
     /// How far we have seen; 0: begin with the state.
     seen: i64,
     /// A state that is not complete yet.
@@ -139,11 +144,26 @@ where
             Err(status) => return self.watch.client.explain(&connection, status),
         };
         loop {
-            match batches.message().await {
+            let batch = tokio::select! {
+                batch = batches.message() => batch,
+                key = self.listener.due() => {
+                    self.tell_again(&key);
+                    continue;
+                }
+            };
+            match batch {
                 Ok(Some(batch)) => self.take(batch),
                 Ok(None) => return ApiError::unavailable("the apiserver ended the watch"),
                 Err(status) => return self.watch.client.explain(&connection, status),
             }
+        }
+    }
+
+    /// After a panic of the callback over this object.
+    fn tell_again(&mut self, key: &Key) {
+        match self.writer.get(key) {
+            Some(new) => self.listener.tell(Change::Set { key, old: None, new: &new }),
+            None => self.listener.forget(key),
         }
     }
 
@@ -152,17 +172,17 @@ where
             let Some(object) = &event.object else { continue };
             let key = Key::new(object.namespace.as_str(), object.name.as_str());
             if event.kind() == watch_event::Kind::Deleted {
-                self.writer.remove(&key, &mut self.on_change);
+                self.writer.remove(&key, &mut |change| self.listener.tell(change));
                 continue;
             }
             match decode::<K>(object) {
-                Ok(decoded) => {
-                    let kept = (self.reduce)(decoded);
-                    match &mut self.pending {
-                        Some(state) => drop(state.insert(key, (object.revision, kept))),
-                        None => self.writer.set(key, object.revision, kept, &mut self.on_change),
+                Ok(decoded) => match (panics::catch(K::KIND, || (self.reduce)(decoded)), &mut self.pending) {
+                    (Err(panicked), _) => error!(kind = K::KIND, %key, %panicked, "skipping an object"),
+                    (Ok(kept), Some(state)) => drop(state.insert(key, (object.revision, kept))),
+                    (Ok(kept), None) => {
+                        self.writer.set(key, object.revision, kept, &mut |change| self.listener.tell(change));
                     }
-                }
+                },
                 // One object that we cannot read must not stop the rest.
                 Err(err) => error!(%err, "skipping an object"),
             }
@@ -170,14 +190,14 @@ where
         if batch.state_complete
             && let Some(state) = self.pending.take()
         {
-            self.writer.replace(state, &mut self.on_change);
+            self.writer.replace(state, &mut |change| self.listener.tell(change));
         }
         // Within the state nothing counts as seen: a break there begins it again.
         if self.pending.is_none() {
             self.told = None;
             self.seen = batch.revision;
             if self.writer.advance(batch.revision) {
-                (self.on_change)(Change::Synced);
+                self.listener.tell(Change::Synced);
             }
         }
     }

@@ -9,22 +9,31 @@ use corten_api::k8s_openapi::api::core::v1::{
 };
 use corten_api::k8s_openapi::api::discovery::v1::EndpointSlice;
 use corten_api::{Key, Object};
-use corten_client::{Cache, CancellationToken, Change, Client, Watch};
+use corten_client::{Cache, CancellationToken, Change, Client, Watch, panics};
 use parking_lot::Mutex;
+use tracing::error;
 
 use crate::pods::SeenPod;
 
-type Listener<T> = Box<dyn FnMut(&Change<'_, T>) + Send>;
+type Tell<T> = Box<dyn FnMut(&Change<'_, T>) + Send>;
+
+struct Listener<T> {
+    /// Whose it is; once cancelled it is told nothing more.
+    owner: CancellationToken,
+    tell: Tell<T>,
+}
 
 /// A cache that tells several listeners of its changes.
 pub struct Shared<T> {
     cache: Cache<T>,
     listeners: Arc<Mutex<Vec<Listener<T>>>>,
+    /// Who subscribes through this handle.
+    owner: CancellationToken,
 }
 
 impl<T> Clone for Shared<T> {
     fn clone(&self) -> Self {
-        Self { cache: self.cache.clone(), listeners: Arc::clone(&self.listeners) }
+        Self { cache: self.cache.clone(), listeners: Arc::clone(&self.listeners), owner: self.owner.clone() }
     }
 }
 
@@ -43,12 +52,15 @@ impl<T: Send + Sync + 'static> Shared<T> {
     ) -> Self {
         let listeners: Arc<Mutex<Vec<Listener<T>>>> = Arc::default();
         let told = Arc::clone(&listeners);
-        let cache = watch.start_reduced(stop, reduce, move |change| {
-            for listener in told.lock().iter_mut() {
-                listener(&change);
-            }
-        });
-        Self { cache, listeners }
+        let cache = watch.start_reduced(stop, reduce, move |change| tell_all(K::KIND, &mut told.lock(), &change));
+        Self { cache, listeners, owner: stop.clone() }
+    }
+
+    /// A handle whose listeners hear until `owner` is cancelled. One that panics cancels it: what it keeps is no
+    /// longer true, so its controller has to begin anew.
+    #[must_use]
+    pub fn owned_by(&self, owner: &CancellationToken) -> Self {
+        Self { owner: owner.clone(), ..self.clone() }
     }
 
     /// Tells `listener` of what is here, then of every change. It must be quick, and may hear of an object twice.
@@ -58,8 +70,23 @@ impl<T: Send + Sync + 'static> Shared<T> {
         for (key, new) in self.cache.entries() {
             listener(&Change::Set { key: &key, old: None, new: &new });
         }
-        listeners.push(Box::new(listener));
+        listeners.push(Listener { owner: self.owner.clone(), tell: Box::new(listener) });
     }
+}
+
+/// Leaves out, and forgets, those whose owner is no more.
+fn tell_all<T>(kind: &'static str, listeners: &mut Vec<Listener<T>>, change: &Change<'_, T>) {
+    listeners.retain_mut(|listener| {
+        if listener.owner.is_cancelled() {
+            return false;
+        }
+        let told = panics::catch(kind, || (listener.tell)(change));
+        if let Err(panicked) = &told {
+            error!(kind, key = ?change.key(), %panicked, "a controller's listener; that controller begins anew");
+            listener.owner.cancel();
+        }
+        told.is_ok()
+    });
 }
 
 impl<T> std::ops::Deref for Shared<T> {
@@ -100,6 +127,23 @@ impl Caches {
             namespaces: whole(client, stop),
             service_accounts: whole(client, stop),
             nodes: Shared::watch(Watch::<Node>::all(client), stop, |node| slim(without_images(node))),
+        }
+    }
+
+    /// Handles whose listeners hear until `owner` is cancelled.
+    #[must_use]
+    pub fn owned_by(&self, owner: &CancellationToken) -> Self {
+        Self {
+            pods: self.pods.owned_by(owner),
+            replica_sets: self.replica_sets.owned_by(owner),
+            replication_controllers: self.replication_controllers.owned_by(owner),
+            deployments: self.deployments.owned_by(owner),
+            services: self.services.owned_by(owner),
+            endpoints: self.endpoints.owned_by(owner),
+            endpoint_slices: self.endpoint_slices.owned_by(owner),
+            namespaces: self.namespaces.owned_by(owner),
+            service_accounts: self.service_accounts.owned_by(owner),
+            nodes: self.nodes.owned_by(owner),
         }
     }
 
@@ -156,4 +200,30 @@ pub fn owner_key<K: Object>(
 ) -> Option<Key> {
     let owner = controller.filter(|o| o.kind == K::KIND && o.api_version == K::API_VERSION)?;
     Some(Key::new(namespace, owner.name.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_that_panics_ends_its_owner_alone() {
+        let (bad, good, gone) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        gone.cancel();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let listener = |name: &'static str, owner: &CancellationToken| {
+            let heard = Arc::clone(&heard);
+            let tell = move |_: &Change<'_, ()>| {
+                heard.lock().push(name);
+                assert_ne!(name, "bad", "on purpose");
+            };
+            Listener { owner: owner.clone(), tell: Box::new(tell) }
+        };
+        let mut listeners = vec![listener("bad", &bad), listener("gone", &gone), listener("good", &good)];
+        for _ in 0..2 {
+            tell_all("Test", &mut listeners, &Change::Synced);
+        }
+        assert_eq!(*heard.lock(), ["bad", "good", "good"]);
+        assert!(bad.is_cancelled() && !good.is_cancelled());
+    }
 }

@@ -20,3 +20,4 @@ pub mod replicas;
 pub mod rootca;
 pub mod run;
 pub mod serviceaccount;
+pub mod supervise;

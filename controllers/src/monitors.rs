@@ -36,7 +36,7 @@ type Listener = Box<dyn FnMut(MetaChange) + Send>;
 trait MetaCache: Send + Sync {
     fn get(&self, key: &Key) -> Option<SeenMeta>;
     fn in_namespace(&self, namespace: &str) -> Vec<SeenMeta>;
-    fn subscribe(&self, kind: KindId, listener: Listener);
+    fn subscribe(&self, owner: &CancellationToken, kind: KindId, listener: Listener);
     fn is_synced(&self) -> bool;
 }
 
@@ -52,9 +52,9 @@ impl<T: Send + Sync + 'static> MetaCache for View<T> {
     fn in_namespace(&self, namespace: &str) -> Vec<SeenMeta> {
         self.shared.in_namespace(namespace).iter().map(|object| (self.meta)(object)).collect()
     }
-    fn subscribe(&self, kind: KindId, mut listener: Listener) {
+    fn subscribe(&self, owner: &CancellationToken, kind: KindId, mut listener: Listener) {
         let meta = self.meta;
-        self.shared.subscribe(move |change| {
+        self.shared.owned_by(owner).subscribe(move |change| {
             let (key, old, new) = match change {
                 Change::Set { key, old, new } => (*key, old.map(|o| meta(o)), Some(meta(new))),
                 Change::Removed { key, old } => (*key, Some(meta(old)), None),
@@ -77,6 +77,8 @@ struct Monitor {
 #[derive(Clone)]
 pub struct Monitors {
     all: Arc<[Monitor]>,
+    /// Who subscribes through this handle.
+    owner: CancellationToken,
 }
 
 impl Monitors {
@@ -87,7 +89,13 @@ impl Monitors {
                 .unwrap_or_else(|| Box::new(View { shared: kind.watch(client, stop), meta: SeenMeta::clone }));
             Monitor { kind, cache }
         });
-        Self { all: all.collect() }
+        Self { all: all.collect(), owner: stop.clone() }
+    }
+
+    /// A handle whose listeners hear until `owner` is cancelled.
+    #[must_use]
+    pub fn owned_by(&self, owner: &CancellationToken) -> Self {
+        Self { all: Arc::clone(&self.all), owner: owner.clone() }
     }
 
     pub fn ids(&self) -> impl Iterator<Item = KindId> + use<> {
@@ -109,7 +117,7 @@ impl Monitors {
     /// Tells `listener` of every object of every kind, and then of every change.
     pub fn subscribe(&self, listener: impl FnMut(MetaChange) + Send + Clone + 'static) {
         for (n, monitor) in self.all.iter().enumerate() {
-            monitor.cache.subscribe(KindId(n), Box::new(listener.clone()));
+            monitor.cache.subscribe(&self.owner, KindId(n), Box::new(listener.clone()));
         }
     }
     /// Where the object that a reference names would be; `None` for a kind that is not in the table.

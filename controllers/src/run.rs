@@ -1,23 +1,21 @@
 //! Flags, leadership, and the list of controllers that a leader runs.
 
-use std::future::Future;
 use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use corten_api::Key;
 use corten_client::{Args, CancellationToken, Client, ConnectError, Recorder, health::Health, lease};
 use ipnet::IpNet;
 use parking_lot::Mutex;
-use tokio::task::JoinSet;
-use tracing::{error, info};
+use tracing::info;
 
 use crate::caches::Caches;
 use crate::context::Context;
 use crate::monitors::Monitors;
 use crate::nodeipam::networks::{Networks, SizeError};
 use crate::replicas;
+use crate::supervise::{Controller, Down, Running, supervise};
 
 /// Upstream's name, so that tools that look for the leader find it.
 const LEASE_NAMESPACE: &str = "kube-system";
@@ -93,6 +91,9 @@ pub async fn run(flags: Flags, stop: CancellationToken) -> Result<(), RunError> 
         Some(caches) if !caches.is_synced() => Err("we lead, and do not know the cluster yet".into()),
         _ => Ok(()),
     });
+    let down = Down::default();
+    let checked = down.clone();
+    health.live_when("controllers", move || checked.check());
     if let Some(address) = flags.client.metrics_address {
         let served = health.serve(address, &stop).await;
         served.map_err(|source| RunError::Metrics { address, source })?;
@@ -104,10 +105,11 @@ pub async fn run(flags: Flags, stop: CancellationToken) -> Result<(), RunError> 
         let client = of_work.clone();
         let caches = Caches::start(&client, &leading);
         *term.lock() = Some(caches.clone());
-        let (recorder, settings, term) = (recorder.clone(), settings.clone(), Arc::clone(&term));
+        let (recorder, settings) = (recorder.clone(), settings.clone());
+        let (term, down) = (Arc::clone(&term), down.clone());
         async move {
-            let _ends_with_this_future = TermEnd(term);
-            lead(client, recorder, settings, caches, leading).await;
+            let _ends_with_this_future = TermEnd(term, down.clone());
+            lead(client, recorder, settings, caches, down, leading).await;
         }
     })
     .await
@@ -125,17 +127,25 @@ fn settings(flags: &Flags) -> Result<Settings, RunError> {
 /// The caches of the present term, if we lead.
 type Term = Arc<Mutex<Option<Caches>>>;
 
-/// Lets go of a term's caches, also when its future is dropped where it stands because the lease was lost.
-struct TermEnd(Term);
+/// Lets go of a term's caches and of what was down in it, also when its future is dropped where it stands because the lease was lost.
+struct TermEnd(Term, Down);
 
 impl Drop for TermEnd {
     fn drop(&mut self) {
         self.0.lock().take();
+        self.1.clear();
     }
 }
 
 /// One term of leadership. Caches live no longer than that: one who waits costs next to nothing.
-async fn lead(client: Client, recorder: Recorder, settings: Settings, caches: Caches, leading: CancellationToken) {
+async fn lead(
+    client: Client,
+    recorder: Recorder,
+    settings: Settings,
+    caches: Caches,
+    down: Down,
+    leading: CancellationToken,
+) {
     let stop = leading.child_token();
     let monitors = Monitors::start(&client, &stop, &caches);
     if stop.run_until_cancelled(caches.synced()).await.is_none() {
@@ -143,56 +153,43 @@ async fn lead(client: Client, recorder: Recorder, settings: Settings, caches: Ca
     }
     info!(pods = caches.pods.len(), nodes = caches.nodes.len(), "caches are complete; controllers start");
     let context = Context { client, recorder, caches, stop: stop.clone() };
-    let mut running = JoinSet::new();
-    for controller in controllers(&context, &settings, &monitors) {
-        running.spawn(controller);
-    }
-    supervise(running, &stop).await;
+    supervise(controllers(&context, &settings, &monitors), &stop, &down).await;
 }
-
-/// Returns once all have ended. When one does before `stop`, all are stopped: half a set of controllers is worse than a
-/// term that begins anew.
-async fn supervise(mut running: JoinSet<()>, stop: &CancellationToken) {
-    while let Some(ended) = running.join_next().await {
-        if !stop.is_cancelled() {
-            error!(cause = ?ended.err(), "a controller ended by itself; all begin anew");
-            stop.cancel();
-        }
-    }
-}
-
-type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The table of contents.
-fn controllers(context: &Context, settings: &Settings, monitors: &Monitors) -> Vec<Running> {
+fn controllers(context: &Context, settings: &Settings, monitors: &Monitors) -> Vec<Controller> {
+    let make = |name: &'static str, run: fn(Context) -> Running| of(name, context, run);
+    let (root_ca, networks) = (settings.root_ca.clone(), settings.networks.clone());
+    let (of_namespaces, of_garbage) = (monitors.clone(), monitors.clone());
     vec![
-        Box::pin(replicas::owners::run_replica_sets(context.clone())),
-        Box::pin(replicas::owners::run_replication_controllers(context.clone())),
-        Box::pin(crate::deployment::run(context.clone())),
-        Box::pin(crate::endpointslice::run(context.clone())),
-        Box::pin(crate::endpoints::run(context.clone())),
-        Box::pin(crate::endpointslicemirroring::run(context.clone())),
-        Box::pin(crate::serviceaccount::run(context.clone())),
-        Box::pin(crate::rootca::run(context.clone(), settings.root_ca.clone())),
-        Box::pin(crate::nodeipam::run(context.clone(), settings.networks.clone())),
-        Box::pin(crate::nodelifecycle::run(context.clone())),
-        Box::pin(crate::namespace::run(context.clone(), monitors.clone())),
-        Box::pin(crate::garbagecollector::run(context.clone(), monitors.clone())),
-        Box::pin(crate::podgc::run(context.clone())),
+        make("replicaset", |context| Box::pin(replicas::owners::run_replica_sets(context))),
+        make("replicationcontroller", |context| Box::pin(replicas::owners::run_replication_controllers(context))),
+        make("deployment", |context| Box::pin(crate::deployment::run(context))),
+        make("endpointslice", |context| Box::pin(crate::endpointslice::run(context))),
+        make("endpoints", |context| Box::pin(crate::endpoints::run(context))),
+        make("endpointslicemirroring", |context| Box::pin(crate::endpointslicemirroring::run(context))),
+        make("serviceaccount", |context| Box::pin(crate::serviceaccount::run(context))),
+        of("rootca", context, move |context| Box::pin(crate::rootca::run(context, root_ca.clone()))),
+        of("nodeipam", context, move |context| Box::pin(crate::nodeipam::run(context, networks.clone()))),
+        make("nodelifecycle", |context| Box::pin(crate::nodelifecycle::run(context))),
+        of("namespace", context, move |context| {
+            let monitors = of_namespaces.owned_by(&context.stop);
+            Box::pin(crate::namespace::run(context, monitors))
+        }),
+        of("garbagecollector", context, move |context| {
+            let monitors = of_garbage.owned_by(&context.stop);
+            Box::pin(crate::garbagecollector::run(context, monitors))
+        }),
+        make("podgc", |context| Box::pin(crate::podgc::run(context))),
     ]
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_controller_that_ends_by_itself_ends_the_term() {
-        let stop = CancellationToken::new();
-        let mut running = JoinSet::new();
-        running.spawn(stop.clone().cancelled_owned());
-        running.spawn(std::future::ready(()));
-        let ended = tokio::time::timeout(std::time::Duration::from_secs(5), supervise(running, &stop)).await;
-        assert!(ended.is_ok() && stop.is_cancelled());
-    }
+/// Each start of a controller has a context of its own, and hears of changes only while it runs.
+fn of(name: &'static str, context: &Context, run: impl Fn(Context) -> Running + Send + Sync + 'static) -> Controller {
+    let context = context.clone();
+    let start = move |own: CancellationToken| {
+        let caches = context.caches.owned_by(&own);
+        run(Context { caches, stop: own, ..context.clone() })
+    };
+    Controller { name, start: Box::new(start) }
 }

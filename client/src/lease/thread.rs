@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::client::Client;
+use crate::panics;
 
 const STACK_BYTES: usize = 1 << 20;
 /// A runtime that starts no task for this long does no work either, so another instance should lead. Far longer than
@@ -78,14 +79,14 @@ impl<F: Future<Output = ()> + Send + 'static, W: FnMut(CancellationToken) -> F> 
         working.spawn_on(
             async move {
                 let _place = place.lock_owned().await;
-                work.await;
+                panics::caught("leader", work).await
             },
             &main,
         );
         async move {
             tokio::select! {
-                ended = working.join_next() => if let Some(Err(err)) = ended {
-                    error!(%err, "the work of the leader has panicked; it begins anew");
+                ended = working.join_next() => if let Some(Ok(Err(panicked))) = ended {
+                    error!(%panicked, "the work of the leader; it begins anew");
                 },
                 () = stuck(&main) => {
                     error!("no task was started for {STUCK_AFTER:?}: this instance gives way to another");
