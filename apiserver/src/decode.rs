@@ -4,20 +4,20 @@
 
 pub mod protobuf;
 pub mod scan;
+pub mod typed;
 pub mod wrong_type;
+mod yaml;
 
 use bytes::Bytes;
 use corten_api::{ApiError, Reason};
 
-pub use wrong_type::wrong_type;
+pub use wrong_type::{of_kind, wrong_type};
 
 /// Upstream's limit for a request body.
 pub const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
 /// Objects and arrays within each other. Real objects stay under 30; the bound keeps recursive decoders off the
 /// stack's end.
 pub const MAX_NESTING: usize = 100;
-/// Parser events of one YAML document: aliases may multiply what a small text means.
-const MAX_YAML_EVENTS: usize = 1_000_000;
 
 /// A body as JSON, and what one pass over it found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub fn decode(format: Format, bytes: Bytes) -> Result<Body, ApiError> {
             Ok(Body { json: bytes, duplicates: found.duplicates, api_version: found.api_version, kind: found.kind })
         }
         Format::Yaml => {
-            let (json, duplicate) = yaml_to_json(&bytes)?;
+            let (json, duplicate) = yaml::to_json(&bytes)?;
             let found = scan::scan(&json).map_err(|err| ApiError::bad_request(err.to_string()))?;
             let duplicates = duplicate.into_iter().collect();
             Ok(Body { json: json.into(), duplicates, api_version: found.api_version, kind: found.kind })
@@ -72,30 +72,6 @@ pub fn decode(format: Format, bytes: Bytes) -> Result<Body, ApiError> {
             Ok(Body { json: found.json.into(), duplicates: Vec::new(), api_version, kind })
         }
     }
-}
-
-/// JSON text, and the first duplicate key if there is one: YAML's parser stops at it, and is asked again to go on.
-fn yaml_to_json(bytes: &[u8]) -> Result<(Vec<u8>, Option<String>), ApiError> {
-    let text =
-        std::str::from_utf8(bytes).map_err(|_| ApiError::bad_request("yaml: control characters are not allowed"))?;
-    let read = |duplicate_keys| {
-        let options = serde_saphyr::options! {
-            budget: serde_saphyr::budget! { max_events: MAX_YAML_EVENTS, max_depth: MAX_NESTING },
-            duplicate_keys: duplicate_keys,
-            with_snippet: false,
-        };
-        serde_saphyr::from_str_with_options::<serde_json::Value>(text, options)
-    };
-    let (value, duplicate) = match read(serde_saphyr::DuplicateKeyPolicy::Error) {
-        Ok(value) => (Ok(value), None),
-        Err(serde_saphyr::Error::DuplicateMappingKey { key, .. }) => {
-            (read(serde_saphyr::DuplicateKeyPolicy::LastWins), Some(key.unwrap_or_default()))
-        }
-        Err(err) => (Err(err), None),
-    };
-    let value = value.map_err(|err| ApiError::bad_request(format!("error converting YAML to JSON: yaml: {err}")))?;
-    let json = serde_json::to_vec(&value).map_err(ApiError::internal)?;
-    Ok((json, duplicate))
 }
 
 /// Whether the body is of the kind that the request's path asks for. A body that names none is taken as it.

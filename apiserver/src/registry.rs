@@ -9,7 +9,6 @@ pub mod entry;
 pub mod cells;
 pub mod check;
 pub mod path;
-mod quantities;
 pub mod workload;
 
 pub mod configmap;

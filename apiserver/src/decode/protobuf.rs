@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::MAX_NESTING;
+use super::typed::{Budget, DecodeError};
 use wire::{Fields, WireError, WireValue};
 
 pub const MEDIA: &str = "application/vnd.kubernetes.protobuf";
@@ -34,13 +35,22 @@ pub enum ProtobufError {
     TooDeep,
     #[error("proto: {field}: {why}")]
     Value { field: String, why: String },
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
 }
 
 impl From<ProtobufError> for ApiError {
     fn from(err: ProtobufError) -> Self {
-        Self::bad_request(err.to_string())
+        match err {
+            ProtobufError::Decode(err) => err.into(),
+            err => Self::bad_request(err.to_string()),
+        }
     }
 }
+
+/// What a message takes as a JSON object, and a field in it: the smallest node of a map has room for eleven entries.
+const OBJECT_BYTES: usize = 11 * FIELD_BYTES;
+const FIELD_BYTES: usize = size_of::<String>() + size_of::<Value>();
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
@@ -116,7 +126,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, ProtobufError> {
     let mut object = Map::new();
     object.insert("apiVersion".into(), api_version.clone().into());
     object.insert("kind".into(), kind.clone().into());
-    message(name, raw, &mut object, 0)?;
+    message(name, raw, &mut object, (0, &Budget::default()))?;
     Ok(Decoded { api_version, kind, json: Value::Object(object).to_string().into_bytes() })
 }
 
@@ -130,35 +140,44 @@ fn message_name(api_version: &str, kind: &str) -> String {
     format!("{}.{version}.{kind}", group.split('.').next().unwrap_or_default())
 }
 
-fn message(name: &str, bytes: &[u8], into: &mut Map<String, Value>, depth: usize) -> Result<(), ProtobufError> {
+/// How deep a message stands, and what the whole may still take.
+type Bounds<'b> = (usize, &'b Budget);
+
+fn message(name: &str, bytes: &[u8], into: &mut Map<String, Value>, bounds: Bounds<'_>) -> Result<(), ProtobufError> {
+    let (depth, budget) = bounds;
     if depth > MAX_NESTING {
         return Err(ProtobufError::TooDeep);
     }
+    budget.take(OBJECT_BYTES)?;
+    let below = (depth + 1, budget);
     let known = MESSAGES.get(name).map(Vec::as_slice).unwrap_or_default();
     for field in Fields(bytes) {
         let (number, wire) = field?;
         // A field that we do not know is a newer client's; upstream drops it too.
         let Some(field) = known.iter().find(|f| f.number == number) else { continue };
+        budget.take(FIELD_BYTES)?;
         match (field.shape, wire) {
             (Shape::One, WireValue::Bytes(inner)) if field.name.is_empty() => {
-                message(field.kind, inner, into, depth + 1)?;
+                message(field.kind, inner, into, below)?;
             }
             (Shape::One, wire) => {
-                let value = value(field, wire, depth)?;
+                let value = value(field, wire, bounds)?;
                 if !(field.zero_is_absent && is_zero(&value)) {
                     into.insert(field.name.into(), value);
                 }
             }
             (Shape::Repeated, WireValue::Bytes(packed)) if field.kind == "i" => {
+                // A number is a byte of the text at least, and a value in the list.
+                budget.take(packed.len() * size_of::<Value>())?;
                 let numbers = wire::packed(packed)?.into_iter().map(Value::from);
                 push(into, field, numbers);
             }
             (Shape::Repeated, wire) => {
-                let value = value(field, wire, depth)?;
+                let value = value(field, wire, bounds)?;
                 push(into, field, [value]);
             }
             (Shape::Map, WireValue::Bytes(pair)) => {
-                let (key, value) = entry(field, pair, depth)?;
+                let (key, value) = entry(field, pair, bounds)?;
                 let map = into.entry(field.name).or_insert_with(|| Value::Object(Map::new()));
                 if let Value::Object(map) = map {
                     map.insert(key, value);
@@ -176,20 +195,21 @@ fn push(into: &mut Map<String, Value>, field: &Field, values: impl IntoIterator<
     }
 }
 
-fn entry(field: &Field, pair: &[u8], depth: usize) -> Result<(String, Value), ProtobufError> {
+fn entry(field: &Field, pair: &[u8], bounds: Bounds<'_>) -> Result<(String, Value), ProtobufError> {
     let (mut key, mut found) = (String::new(), None);
     for part in Fields(pair) {
         match part? {
             (1, WireValue::Bytes(text)) => key = utf8(field.name, text)?,
-            (2, wire) => found = Some(value(field, wire, depth)?),
+            (2, wire) => found = Some(value(field, wire, bounds)?),
             _ => {}
         }
     }
-    let empty = || value(field, WireValue::Bytes(&[]), depth);
+    let empty = || value(field, WireValue::Bytes(&[]), bounds);
     Ok((key, found.map_or_else(empty, Ok)?))
 }
 
-fn value(field: &Field, wire: WireValue<'_>, depth: usize) -> Result<Value, ProtobufError> {
+fn value(field: &Field, wire: WireValue<'_>, bounds: Bounds<'_>) -> Result<Value, ProtobufError> {
+    let (depth, budget) = bounds;
     Ok(match (field.kind, wire) {
         ("s", WireValue::Bytes(text)) => utf8(field.name, text)?.into(),
         ("y", WireValue::Bytes(bytes)) => STANDARD.encode(bytes).into(),
@@ -211,23 +231,30 @@ fn value(field: &Field, wire: WireValue<'_>, depth: usize) -> Result<Value, Prot
             let mut items = Vec::new();
             for part in Fields(inner) {
                 if let (1, WireValue::Bytes(text)) = part? {
+                    budget.take(FIELD_BYTES)?;
                     items.push(Value::from(utf8(field.name, text)?));
                 }
             }
             items.into()
         }
         ("@raw", WireValue::Bytes(inner)) => match first(inner, 1)? {
-            Some(WireValue::Bytes(json)) if !json.is_empty() => {
-                serde_json::from_slice(json).map_err(|err| bad(field, &err.to_string()))?
-            }
+            Some(WireValue::Bytes(json)) if !json.is_empty() => raw(field, json, budget)?,
             _ => Value::Null,
         },
         (name, WireValue::Bytes(inner)) if MESSAGES.contains_key(name) => {
             let mut object = Map::new();
-            message(name, inner, &mut object, depth + 1)?;
+            message(name, inner, &mut object, (depth + 1, budget))?;
             Value::Object(object)
         }
         _ => return Err(bad(field, "wrong wire type")),
+    })
+}
+
+/// JSON inside a message.
+fn raw(field: &Field, json: &[u8], budget: &Budget) -> Result<Value, ProtobufError> {
+    budget.value(json).map_err(|err| match err {
+        DecodeError::Json(err) => bad(field, &err.to_string()),
+        DecodeError::TooLarge => err.into(),
     })
 }
 

@@ -3,13 +3,22 @@
 use corten_api::ApiError;
 
 use super::scan;
+use super::typed::DecodeError;
 use crate::registry::Entry;
 
 /// A failed `Entry::decode` of `json`, as upstream says it:
 /// `Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal string into Go struct field
 /// Deployment.spec.replicas of type int32`.
-pub fn wrong_type(entry: &dyn Entry, json: &[u8], err: &serde_json::Error) -> ApiError {
-    ApiError::bad_request(described(entry.kind(), entry.version(), json, err))
+pub fn wrong_type(entry: &dyn Entry, json: &[u8], err: DecodeError) -> ApiError {
+    of_kind(entry.kind(), entry.version(), json, err)
+}
+
+/// The same for what is no object of the registry: a Scale, a Binding, a review.
+pub fn of_kind(kind: &str, version: &str, json: &[u8], err: DecodeError) -> ApiError {
+    match err {
+        DecodeError::Json(err) => ApiError::bad_request(described(kind, version, json, &err)),
+        DecodeError::TooLarge => err.into(),
+    }
 }
 
 fn described(kind: &str, version: &str, json: &[u8], err: &serde_json::Error) -> String {

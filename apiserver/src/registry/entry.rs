@@ -6,7 +6,8 @@ use std::marker::PhantomData;
 use corten_api::{Object, Problems, Scope};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{Cell, Column, Conversion, Field, Kind, NameRule, quantities};
+use super::{Cell, Column, Conversion, Field, Kind, NameRule};
+use crate::decode::typed::{self, DecodeError};
 
 /// An object of some kind. Its kind's [`Entry`] knows what to do with it.
 pub trait AnyObject: Send + Sync + 'static {
@@ -75,9 +76,9 @@ pub trait Entry: Send + Sync + 'static {
     fn columns(&self) -> &'static [Column];
     fn conversion(&self) -> Option<Conversion>;
 
-    /// `unknown` is called with the path of every field that the kind does not have, as `serde_ignored` prints it
-    /// (`spec.?.containers.?.0.imagee`). Numbers are taken where quantities are meant.
-    fn decode(&self, json: &[u8], unknown: &mut dyn FnMut(String)) -> Result<Box<dyn AnyObject>, serde_json::Error>;
+    /// `unknown` is called with the path of every field that the kind does not have (`spec.containers[0].imagee`), once
+    /// the whole is known to decode. Numbers are taken where quantities are meant.
+    fn decode(&self, json: &[u8], unknown: &mut dyn FnMut(String)) -> Result<Box<dyn AnyObject>, DecodeError>;
     fn fill_defaults(&self, object: &mut dyn AnyObject);
     fn prepare_create(&self, object: &mut dyn AnyObject);
     fn prepare_update(&self, object: &mut dyn AnyObject, old: &dyn AnyObject);
@@ -109,13 +110,6 @@ fn typed<K: 'static>(object: &dyn AnyObject) -> Option<&K> {
 }
 fn typed_mut<K: 'static>(object: &mut dyn AnyObject) -> Option<&mut K> {
     object.as_any_mut().downcast_mut()
-}
-
-fn decode_as<K: Kind>(json: &[u8], unknown: &mut Vec<String>) -> Result<K, serde_json::Error> {
-    let mut de = serde_json::Deserializer::from_slice(json);
-    let object = serde_ignored::deserialize(&mut de, |path| unknown.push(path.to_string()))?;
-    de.end()?;
-    Ok(object)
 }
 
 impl<K: Kind> Entry for Typed<K> {
@@ -176,15 +170,9 @@ impl<K: Kind> Entry for Typed<K> {
     fn conversion(&self) -> Option<Conversion> {
         K::conversion()
     }
-    fn decode(&self, json: &[u8], unknown: &mut dyn FnMut(String)) -> Result<Box<dyn AnyObject>, serde_json::Error> {
-        // Unknown fields are told of only once the body is known to decode.
+    fn decode(&self, json: &[u8], unknown: &mut dyn FnMut(String)) -> Result<Box<dyn AnyObject>, DecodeError> {
         let mut fields = Vec::new();
-        let object = decode_as::<K>(json, &mut fields).or_else(|err| {
-            // Of two errors the first is the user's: it speaks of the body as it was sent.
-            let Some(text) = quantities::as_text(json) else { return Err(err) };
-            fields.clear();
-            decode_as::<K>(&text, &mut fields).map_err(|_| err)
-        })?;
+        let object: K = typed::decode(json, &mut fields)?;
         fields.into_iter().for_each(unknown);
         Ok(Box::new(object))
     }
@@ -275,14 +263,14 @@ mod tests {
             let mut unknown = Vec::new();
             let object = of::<Pod>().decode(json.as_bytes(), &mut |path| unknown.push(path))?;
             let pod = object.as_any().downcast_ref::<Pod>().cloned().unwrap_or_default();
-            Ok::<_, serde_json::Error>((pod, unknown))
+            Ok::<_, DecodeError>((pod, unknown))
         };
         let (pod, unknown) =
             decode(r#"{"spec":{"containers":[{"name":"a","imagee":"x","resources":{"limits":{"cpu":2}}}],"odd":1}}"#)
                 .unwrap();
         let limits = pod.spec.unwrap().containers[0].resources.clone().unwrap().limits.unwrap();
         assert_eq!(limits["cpu"].0, "2");
-        assert_eq!(unknown, ["spec.?.containers.?.0.imagee", "spec.?.odd"]);
+        assert_eq!(unknown, ["spec.containers[0].imagee", "spec.odd"]);
         assert!(decode(r#"{"spec":{"hostNetwork":"yes"}}"#).is_err());
         assert!(decode(r#"{"spec":{}} x"#).is_err());
     }

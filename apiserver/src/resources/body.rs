@@ -15,10 +15,10 @@ pub(super) fn decode(
     let mut findings = Vec::new();
     let mut unknown = |path: String| {
         if options.field_validation != FieldValidation::Ignore {
-            findings.push(format!("unknown field \"{}\"", as_users_write(&path)));
+            findings.push(format!("unknown field \"{path}\""));
         }
     };
-    let object = entry.decode(json, &mut unknown).map_err(|err| wrong_type(entry, json, &err))?;
+    let object = entry.decode(json, &mut unknown).map_err(|err| wrong_type(entry, json, err))?;
     if options.field_validation != FieldValidation::Ignore {
         findings.extend(options.duplicates.iter().map(|path| format!("duplicate field \"{path}\"")));
     }
@@ -32,40 +32,6 @@ pub(super) fn decode(
         FieldValidation::Ignore | FieldValidation::Warn | FieldValidation::Strict => {
             warnings.append(&mut findings);
             Ok(object)
-        }
-    }
-}
-
-/// `spec.containers.0.imagee`, as serde_ignored writes it → `spec.containers[0].imagee`.
-fn as_users_write(path: &str) -> String {
-    let mut out = String::with_capacity(path.len());
-    for part in path.split('.').filter(|p| *p != "?") {
-        if !out.is_empty() && part.bytes().all(|c| c.is_ascii_digit()) && !part.is_empty() {
-            out.push('[');
-            out.push_str(part);
-            out.push(']');
-        } else {
-            if !out.is_empty() {
-                out.push('.');
-            }
-            out.push_str(part);
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_read_as_users_write_them() {
-        for (given, expected) in [
-            ("spec.?.containers.0.imagee", "spec.containers[0].imagee"),
-            ("foo", "foo"),
-            ("spec.?.template.?.spec.?.volumes.?.12.x", "spec.template.spec.volumes[12].x"),
-        ] {
-            assert_eq!(as_users_write(given), expected);
         }
     }
 }

@@ -8,11 +8,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use super::place::{Place, no_such_method};
 use super::revise::{Current, Decision};
 use super::{Resources, WriteOptions, Written, meta};
+use crate::decode::{of_kind, typed};
 use crate::request::{Target, User};
 
 fn decode<T: serde::de::DeserializeOwned>(kind: &str, json: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(json)
-        .map_err(|err| ApiError::bad_request(format!("{kind} in version \"v1\" cannot be handled as a {kind}: {err}")))
+    typed::decode(json, &mut Vec::new()).map_err(|err| of_kind(kind, "v1", json, err))
 }
 
 fn done() -> Result<Written, ApiError> {

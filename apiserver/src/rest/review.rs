@@ -111,10 +111,7 @@ pub async fn answer(
 }
 
 fn read<T: DeserializeOwned>(question: &Question, json: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(json).map_err(|err| {
-        let kind = question.kind;
-        ApiError::bad_request(format!("{kind} in version \"v1\" cannot be handled as a {kind}: {err}"))
-    })
+    decode::typed::decode(json, &mut Vec::new()).map_err(|err| decode::of_kind(question.kind, "v1", json, err))
 }
 
 fn info_of(user: &User) -> UserInfo {
