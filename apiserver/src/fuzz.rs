@@ -15,6 +15,8 @@ use crate::rest::query::{self, Query};
 const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","labels":{"a":"b"},"finalizers":["x.y/z"]},
 "spec":{"containers":[{"name":"c","image":"i","env":[{"name":"A","value":"1"}],"ports":[{"containerPort":80}],
 "resources":{"limits":{"cpu":1,"memory":"1Gi"}}}],"volumes":[{"name":"v","emptyDir":{}}]},"status":{"phase":"Running"}}"#;
+const POD_YAML: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web, labels: &l {a: b}}\nspec:\n  nodeSelector: *l\n  \
+                        containers:\n  - &c\n    name: c\n    image: i\n  - <<: *c\n    name: d\n    args: [|-\n      x\n      , y]\n";
 const JSON_TOKENS: &[&[u8]] = &[
     b"{",
     b"}",
@@ -38,6 +40,23 @@ const JSON_TOKENS: &[&[u8]] = &[
     b"\xff",
     b"{},",
 ];
+const YAML_TOKENS: &[&[u8]] = &[
+    b"&a ",
+    b"*a",
+    b"<<: *l\n",
+    b"- ",
+    b"? ",
+    b"|\n",
+    b">-\n",
+    b"!!binary ",
+    b"---\n",
+    b"\t",
+    b"#",
+    b"\xef\xbb\xbf",
+    b"{a: ",
+    b"~",
+];
+
 #[test]
 fn request_lines_are_understood_or_refused() {
     let inputs = Inputs {
@@ -94,7 +113,7 @@ fn read(format: Format, bytes: Vec<u8>) {
             pods.validate(&*pod, &mut problems);
             pod.to_json().expect("an object can be written");
         }
-        Err(err) => drop(decode::wrong_type(&*pods, &body.json, &err)),
+        Err(err) => drop(decode::wrong_type(&*pods, &body.json, err)),
     }
 }
 
@@ -102,6 +121,12 @@ fn read(format: Format, bytes: Vec<u8>) {
 fn json_is_read_or_refused() {
     let inputs = Inputs { valid: &[POD.as_bytes()], tokens: JSON_TOKENS };
     run("json_is_read_or_refused", |random| read(Format::Json, inputs.mutate(random)));
+}
+
+#[test]
+fn yaml_is_read_or_refused() {
+    let inputs = Inputs { valid: &[POD_YAML.as_bytes(), POD.as_bytes()], tokens: YAML_TOKENS };
+    run("yaml_is_read_or_refused", |random| read(Format::Yaml, inputs.mutate(random)));
 }
 
 #[test]
@@ -125,7 +150,7 @@ fn protobuf_is_read_or_refused() {
 
 fn patched(kind: patch::Kind, bytes: &[u8], pod: &Value) {
     let pods = entry::of::<Pod>();
-    if let Ok(new) = patch::apply(kind, &*pods, pod, bytes) {
+    if let Ok(new) = patch::apply(kind, &*pods, pod.clone(), bytes) {
         let _read = pods.decode(new.to_string().as_bytes(), &mut |_| {});
     }
 }

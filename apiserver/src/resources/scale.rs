@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::place::{Place, no_such_path};
 use super::revise::Current;
 use super::{Resources, WriteOptions, Written};
+use crate::decode::{of_kind, typed};
 use crate::patch as patches;
 use crate::registry::{AnyObject, Entry};
 use crate::request::{Target, User};
@@ -40,8 +41,7 @@ fn of(entry: &dyn Entry, object: &dyn AnyObject) -> Result<Scale, ApiError> {
 }
 
 fn decode(json: &[u8]) -> Result<Scale, ApiError> {
-    serde_json::from_slice(json)
-        .map_err(|err| ApiError::bad_request(format!("Scale in version \"v1\" cannot be handled as a Scale: {err}")))
+    typed::decode(json, &mut Vec::new()).map_err(|err| of_kind("Scale", "v1", json, err))
 }
 
 pub(super) async fn update(
@@ -67,7 +67,7 @@ pub(super) async fn patch(
 ) -> Result<Written, ApiError> {
     let patched = |scale: &Scale| {
         let old = serde_json::to_value(scale).map_err(ApiError::internal)?;
-        let new = patches::apply(kind, place.entry, &old, body)?;
+        let new = patches::apply(kind, place.entry, old, body)?;
         decode(new.to_string().as_bytes())
     };
     set(resources, user, place, target, options, patched).await

@@ -166,7 +166,7 @@ fn wanted_object(
         Wanted::Object(object) => Ok(object.boxed_clone()),
         Wanted::Patch(kind, body) => {
             let old: serde_json::Value = serde_json::from_slice(&current.json).map_err(ApiError::internal)?;
-            let new = patch::apply(*kind, place.entry, &old, body)?;
+            let new = patch::apply(*kind, place.entry, old, body)?;
             let json = serde_json::to_vec(&new).map_err(ApiError::internal)?;
             let mut object = body::decode(place.entry, &json, options, warnings)?;
             meta::settle_namespace(object.meta_mut(), &target.namespace, place.entry.scope())?;
