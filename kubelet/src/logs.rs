@@ -10,4 +10,4 @@ pub mod logger;
 mod reader;
 
 pub use line::{Line, Stream};
-pub use reader::{LogError, LogOptions, Reader, read};
+pub use reader::{LogError, LogOptions, Reader, read, read_last};

@@ -67,11 +67,13 @@ struct Source {
     stream: Stream,
     /// An unfinished line, at most `CONTENT_MAX_BYTES`.
     pending: Vec<u8>,
+    /// A part of the present line is in the log already.
+    has_parts: bool,
 }
 
 impl Source {
     fn new(pipe: File, stream: Stream) -> Self {
-        Self { pipe: Some(pipe), stream, pending: Vec::new() }
+        Self { pipe: Some(pipe), stream, pending: Vec::new(), has_parts: false }
     }
 
     /// Takes what is there and writes all whole lines of it.
@@ -84,7 +86,7 @@ impl Source {
             // A terminal's other side shows as EIO when it is closed.
             Ok(0) | Err(_) => {
                 self.pipe = None;
-                return self.flush_part(log);
+                return self.close_line(log);
             }
             Ok(count) => count,
         };
@@ -95,6 +97,7 @@ impl Source {
             self.pending.extend_from_slice(&rest[..end]);
             line::write(&mut out, now, self.stream, false, &self.pending);
             self.pending.clear();
+            self.has_parts = false;
             rest = &rest[end + 1..];
         }
         self.pending.extend_from_slice(rest);
@@ -109,6 +112,19 @@ impl Source {
             let mut out = Vec::new();
             line::write(&mut out, Timestamp::now(), self.stream, true, &self.pending);
             self.pending.clear();
+            self.has_parts = true;
+            log.append(&out);
+        }
+    }
+
+    /// At the end of the output the last line is whole, whether or not a newline came: a reader that saw `P` would wait
+    /// for the rest. Where its text is in the log already, an empty line closes it.
+    fn close_line(&mut self, log: &mut Log) {
+        if !self.pending.is_empty() || self.has_parts {
+            let mut out = Vec::new();
+            line::write(&mut out, Timestamp::now(), self.stream, false, &self.pending);
+            self.pending.clear();
+            self.has_parts = false;
             log.append(&out);
         }
     }
@@ -250,9 +266,44 @@ mod tests {
             stdout.flat_map(|l| l.content.iter().copied().chain((!l.partial).then_some(b'\n'))).collect();
         let mut expected = b"one\ntwo\n".to_vec();
         expected.extend([b'x'; CONTENT_MAX_BYTES + 10]);
-        expected.extend(b"\nlast without newline");
+        expected.extend(b"\nlast without newline\n");
         assert_eq!(whole, expected, "joined by their tags the lines are what was written");
         assert!(lines.iter().all(|l| l.content.len() <= CONTENT_MAX_BYTES));
+    }
+
+    #[test]
+    fn the_last_line_of_a_log_is_whole_with_or_without_a_newline() {
+        let full = "x".repeat(CONTENT_MAX_BYTES);
+        // What comes before the end, whether it is written as a part before it, and the tags and contents of the log.
+        let cases: [(&str, &str, bool, Vec<(bool, &str)>); 6] = [
+            ("a newline", "one\n", false, vec![(false, "one")]),
+            ("none", "one", false, vec![(false, "one")]),
+            ("none, after a whole line", "one\ntwo", false, vec![(false, "one"), (false, "two")]),
+            ("a prompt that was shown", "> ", true, vec![(true, "> "), (false, "")]),
+            ("as long as a part", &full, false, vec![(true, &full), (false, "")]),
+            ("nothing at all", "", false, vec![]),
+        ];
+        for (why, output, shown, expected) in cases {
+            let dir = tempfile::tempdir().unwrap();
+            let mut log = Log::new(dir.path().join("0.log"));
+            log.open();
+            let (read, mut write) = pipe();
+            let mut source = Source::new(read, Stream::Stdout);
+            write.write_all(output.as_bytes()).unwrap();
+            if !output.is_empty() {
+                source.take(&mut log);
+            }
+            if shown {
+                source.flush_part(&mut log);
+            }
+            drop(write);
+            source.take(&mut log);
+            assert!(source.pipe.is_none(), "{why}");
+            let text = std::fs::read(&log.path).unwrap();
+            let lines = text.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| Line::parse(l).unwrap());
+            let got: Vec<_> = lines.map(|l| (l.partial, std::str::from_utf8(l.content).unwrap().to_owned())).collect();
+            assert_eq!(got, expected.iter().map(|(p, t)| (*p, (*t).to_owned())).collect::<Vec<_>>(), "{why}");
+        }
     }
 
     #[test]

@@ -124,6 +124,37 @@ pub async fn read(
     Reader::open(path, options).await?.run(is_running, out).await
 }
 
+/// The end of the log of a container that has ended: of its last `lines` lines at most the last `bytes_max` bytes. Waits
+/// for the logger to write what it still has, as long as a follower would.
+pub async fn read_last(path: &Path, lines: u64, bytes_max: usize) -> Result<Vec<u8>, LogError> {
+    let failed = |e| LogError::of(path, e);
+    let log = File::open(path).await.map_err(failed)?;
+    let changes = Changes::of(path);
+    let begun = Instant::now();
+    while is_written(&log).await.map_err(failed)? && begun.elapsed() < LAST_WORDS_MAX {
+        tokio::select! {
+            () = changed(changes.as_ref()) => {}
+            // The logger's end is no change of the file.
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+    let (tx, mut rx) = mpsc::channel::<(Stream, Bytes)>(1);
+    let options = LogOptions { tail_lines: Some(lines), ..LogOptions::default() };
+    let reader = Reader::open(path, options).await?;
+    let keep = async {
+        let mut end = Vec::new();
+        while let Some((_, bytes)) = rx.recv().await {
+            end.extend_from_slice(&bytes);
+            end.drain(..end.len().saturating_sub(bytes_max));
+        }
+        end
+    };
+    // The sender must go with the reading, or the keeping would wait for more for ever.
+    let read = async move { reader.run(|| false, &tx).await };
+    let (done, end) = tokio::join!(read, keep);
+    done.map(|()| end)
+}
+
 async fn changed(changes: Option<&Changes>) {
     match changes {
         Some(changes) => changes.next().await,
@@ -339,6 +370,24 @@ mod tests {
         drop(log);
         reading.await.unwrap().unwrap();
         assert!(rx.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_log_is_read_once_the_logger_is_done() {
+        use std::io::Write as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let mut log = std::fs::File::create(&path).unwrap();
+        log.lock().unwrap();
+        let of = path.clone();
+        let reading = tokio::spawn(async move { read_last(&of, 2, 7).await });
+        tokio::task::yield_now().await;
+        log.write_all(b"2023-11-14T22:13:20Z stdout F one\n2023-11-14T22:13:20Z stdout P tw\n").unwrap();
+        log.write_all(b"2023-11-14T22:13:20Z stdout F o\n2023-11-14T22:13:20Z stderr F three\n").unwrap();
+        drop(log);
+        assert_eq!(String::from_utf8(reading.await.unwrap().unwrap()).unwrap(), "\nthree\n", "the last bytes");
+        assert_eq!(read_last(&path, 2, 100).await.unwrap(), b"o\nthree\n", "the last lines");
+        assert_eq!(read_last(&path, 80, 2048).await.unwrap(), b"one\ntwo\nthree\n");
     }
 
     #[tokio::test]

@@ -203,7 +203,7 @@ impl Worker {
                 let grace = grace.unwrap_or(self.machine.plan.grace);
                 self.look(Event::DeleteRequested { grace });
             }
-            Msg::Runtime(event) => self.runtime_event(event).await,
+            Msg::Runtime(event) => self.runtime_event(event),
             Msg::Found { found, asked_at } => self.compare(found, asked_at).await,
             Msg::Republish => self.publish(),
             Msg::SourcesChanged => self.refresh(),
@@ -249,14 +249,10 @@ impl Worker {
         }
     }
 
-    async fn runtime_event(&mut self, event: runtime::Event) {
+    fn runtime_event(&mut self, event: runtime::Event) {
         match event {
             runtime::Event::ContainerExited { container_id, exit, .. } => {
-                let mut ended = finish::ended(&container_id, &exit);
-                if let Some((name, attempt)) = self.known_as(&container_id) {
-                    ended.message = finish::message(&self.place, &self.pod, &name, attempt, exit.exit_code).await;
-                }
-                self.look(Event::Exited { id: container_id, ended });
+                self.container_exited(container_id, &exit);
             }
             runtime::Event::SandboxExited { sandbox_id, .. } => self.look(Event::SandboxExited { id: sandbox_id }),
             runtime::Event::Resync => {}

@@ -20,10 +20,8 @@ use crate::runtime::Exit;
 use crate::volumes;
 
 /// What of the log stands in for a missing termination message.
-const LOG_LINES_MAX: usize = 80;
+const LOG_LINES_MAX: u64 = 80;
 const LOG_BYTES_MAX: usize = 2048;
-/// How much of the log's end is read for that.
-const LOG_READ_MAX: u64 = 16 * 1024;
 /// Tries to take a pod down, each after a wait that doubles from here to there.
 const RETRY_FIRST: std::time::Duration = std::time::Duration::from_millis(200);
 const RETRY_MAX: std::time::Duration = std::time::Duration::from_secs(30);
@@ -74,7 +72,22 @@ pub(super) async fn message(place: &Place, pod: &Pod, name: &str, attempt: u32, 
         return String::new();
     }
     let log = place.pod_log_dir(pod).join(name).join(format!("{attempt}.log"));
-    last_lines(&read_end(log, LOG_READ_MAX).await)
+    match crate::logs::read_last(&log, LOG_LINES_MAX, LOG_BYTES_MAX).await {
+        Ok(end) => String::from_utf8_lossy(whole_chars(&end)).into_owned(),
+        // A container that never wrote has no last words.
+        Err(crate::logs::LogError::Missing) => String::new(),
+        Err(err) => {
+            warn!(pod = %pod.key(), container = name, err = chain(&err), "cannot read a container's last words");
+            String::new()
+        }
+    }
+}
+
+/// Without the rest of a character that was cut at the beginning.
+fn whole_chars(bytes: &[u8]) -> &[u8] {
+    const CONTINUES: std::ops::RangeInclusive<u8> = 0x80..=0xbf;
+    let cut = bytes.iter().take(3).take_while(|b| CONTINUES.contains(b)).count();
+    &bytes[cut..]
 }
 
 /// At most the last `max` bytes of a file; nothing if it cannot be read.
@@ -95,25 +108,18 @@ async fn read_end(path: PathBuf, max: u64) -> String {
     }
 }
 
-/// The texts of the last lines of a log in CRI format.
-fn last_lines(log: &str) -> String {
-    let texts: Vec<&str> = log.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
-    let from = texts.len().saturating_sub(LOG_LINES_MAX);
-    let mut text = texts[from..].join("\n");
-    if !text.is_empty() {
-        text.push('\n');
-    }
-    if text.len() > LOG_BYTES_MAX {
-        let mut cut = text.len() - LOG_BYTES_MAX;
-        while !text.is_char_boundary(cut) {
-            cut += 1;
-        }
-        text.drain(..cut);
-    }
-    text
-}
-
 impl Worker {
+    /// Tells the machine of an exit as soon as its message is known: the logger may still be writing it.
+    pub(super) fn container_exited(&mut self, id: String, exit: &Exit) {
+        let mut ended = ended(&id, exit);
+        let Some((name, attempt)) = self.known_as(&id) else { return self.look(Event::Exited { id, ended }) };
+        let (place, pod) = (Arc::clone(&self.place), Arc::clone(&self.pod));
+        self.spawn(async move {
+            ended.message = message(&place, &pod, &name, attempt, ended.exit_code).await;
+            Answer::Event(Event::Exited { id, ended })
+        });
+    }
+
     /// Takes down what a pod that is over need not hold: its sandbox, its network, its volumes.
     pub(super) fn quiet(&mut self) {
         let (place, pod, disk) = (Arc::clone(&self.place), Arc::clone(&self.pod), Arc::clone(&self.disk));
