@@ -40,6 +40,8 @@ pub struct Machine {
     pub started_at: Timestamp,
     pub fate: Option<Fate>,
     pub deleted: bool,
+    /// It was asked to end without any grace: no hooks run any more.
+    forced: bool,
     setup: Backoff,
     /// Between `Quiet` or `Clear` being ordered and done.
     under_way: bool,
@@ -61,6 +63,7 @@ impl Machine {
             started_at: now,
             fate: None,
             deleted: false,
+            forced: false,
             setup: Backoff::new(SETUP_RETRY_FIRST, SETUP_RETRY_MAX),
             under_way: false,
         }
@@ -129,10 +132,11 @@ impl Machine {
             Stage::Stopping { deadline } => *deadline = (*deadline).min(asked),
             Stage::Quiet | Stage::Stopped | Stage::Clearing | Stage::Gone => {}
         }
-        if let Stage::Stopping { deadline } = self.stage {
-            for ending in self.containers.iter_mut().filter_map(|c| c.ending.as_mut()) {
-                ending.deadline = ending.deadline.min(deadline);
-            }
+        self.forced |= grace.is_zero();
+        for ending in self.containers.iter_mut().filter_map(|c| c.ending.as_mut()) {
+            // Not the pod's deadline, which may be over: a process that outlived its hook has a moment more than that.
+            let hook_is_over = self.forced && ending.step == EndStep::PreStop;
+            ending.deadline = ending.deadline.min(if hook_is_over { now } else { asked });
         }
     }
 }

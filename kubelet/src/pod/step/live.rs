@@ -155,7 +155,7 @@ impl Machine {
             if c.is_running() && c.ending.is_none() && c.image_in_use != c.want.image {
                 let message = format!("Container {} definition changed, will be restarted", c.want.name);
                 let deadline = later(now, self.plan.grace);
-                self.end(index, deadline, message, orders);
+                self.end(index, deadline, now, message, orders);
             }
         }
         // Without its sandbox nothing can stay.
@@ -164,14 +164,14 @@ impl Machine {
                 if self.containers[index].is_running() && self.containers[index].ending.is_none() {
                     let message = format!("Stopping container {}", self.containers[index].want.name);
                     let deadline = later(now, self.plan.grace);
-                    self.end(index, deadline, message, orders);
+                    self.end(index, deadline, now, message, orders);
                 }
             }
         }
     }
 
     /// The main containers are done for good, or an init container failed for good.
-    fn is_finished(&self) -> bool {
+    pub(super) fn is_finished(&self) -> bool {
         let done = |c: &Ctr| matches!(&c.now, Now::Exited { ended, .. } if !c.want.restart.restarts(ended.exit_code));
         let failed_init = self.containers.iter().any(|c| {
             c.want.kind == Kind::Init && done(c) && matches!(&c.now, Now::Exited { ended, .. } if ended.exit_code != 0)

@@ -115,7 +115,11 @@ impl Machine {
         }
         orders.push(tell_pod(false, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created."));
         self.sandbox = Setup::Todo { retry_at: None };
-        // The network is new too: what the init containers did there has to be done again.
+        self.initialize_again();
+    }
+
+    /// The network and the memory that the containers share are new: what the init containers did there has to be done again.
+    pub(super) fn initialize_again(&mut self) {
         let has_init = self.containers.iter().any(|c| matches!(c.want.kind, Kind::Init | Kind::Sidecar));
         self.initialized = !has_init;
         for c in self.containers.iter_mut().filter(|c| c.want.kind == Kind::Init) {
@@ -247,7 +251,7 @@ impl Machine {
             }
             Some(_) if self.containers[index].ending.is_none() => {
                 orders.push(tell(name, true, "FailedPostStartHook", "PostStartHook failed"));
-                self.end(index, later(now, grace), "FailedPostStartHook".into(), orders);
+                self.end(index, later(now, grace), now, "FailedPostStartHook".into(), orders);
             }
             Some(_) => {}
         }
@@ -341,7 +345,7 @@ impl Machine {
                 };
                 let message = format!("Container {name} failed {which} probe, will be restarted");
                 let grace = own_grace.unwrap_or(pod_grace);
-                self.end(index, later(now, grace), message, orders);
+                self.end(index, later(now, grace), now, message, orders);
             }
             (ProbeKind::Startup | ProbeKind::Liveness, false) => {}
         }

@@ -2,17 +2,17 @@
 
 use jiff::Timestamp;
 
-use super::super::backoff::between;
+use super::super::backoff::{between, later};
 use super::super::model::*;
 use super::super::plan::Kind;
-use super::{Machine, tell};
+use super::{GRACE_MIN, Machine, tell};
 
 impl Machine {
     pub(super) fn stop(&mut self, now: Timestamp, orders: &mut Vec<Order>) {
         if let Stage::Stopping { deadline } = self.stage {
-            for index in self.whose_turn_to_end() {
+            for index in self.whose_turn_to_end(deadline <= now) {
                 let message = format!("Stopping container {}", self.containers[index].want.name);
-                self.end(index, deadline, message, orders);
+                self.end(index, deadline, now, message, orders);
             }
             self.drive_endings(now, orders);
             let busy = matches!(self.prepared, Setup::Doing) || matches!(self.sandbox, Setup::Doing);
@@ -32,11 +32,14 @@ impl Machine {
     }
 
     /// Main containers end at once and together; sidecars after them, the last one first, so that what they serve is
-    /// served to the end. At the deadline all of them are killed, whoever's turn it is.
-    fn whose_turn_to_end(&self) -> Vec<usize> {
+    /// served to the end. When the pod's time is up it is everybody's turn.
+    fn whose_turn_to_end(&self, time_is_up: bool) -> Vec<usize> {
         let fresh = |i: &usize| self.containers[*i].is_running() && self.containers[*i].ending.is_none();
         let is_sidecar = |i: &usize| self.containers[*i].want.kind == Kind::Sidecar;
         let all = 0..self.containers.len();
+        if time_is_up {
+            return all.filter(fresh).collect();
+        }
         if self.containers.iter().any(|c| c.is_alive() && c.want.kind != Kind::Sidecar) {
             return all.filter(|i| !is_sidecar(i)).filter(fresh).collect();
         }
@@ -44,41 +47,52 @@ impl Machine {
         last_alive.into_iter().filter(fresh).collect()
     }
 
-    /// Begins to end one running container.
-    pub(super) fn end(&mut self, index: usize, deadline: Timestamp, message: String, orders: &mut Vec<Order>) {
+    /// Begins to end one running container. Its hook runs where there is time for one; a process that can be asked to end is
+    /// never killed without having had [`GRACE_MIN`] to do so.
+    pub(super) fn end(
+        &mut self,
+        index: usize,
+        deadline: Timestamp,
+        now: Timestamp,
+        message: String,
+        orders: &mut Vec<Order>,
+    ) {
+        let has_time = deadline > now && !self.forced;
         let c = &mut self.containers[index];
         let Now::Running { id, .. } = &c.now else { return };
         let (id, name) = (id.clone(), c.want.name.clone());
         orders.push(tell(&name, false, "Killing", message));
-        let step = if c.want.pre_stop { EndStep::PreStop } else { EndStep::Termed };
-        c.ending = Some(Ending { deadline, step });
-        if step == EndStep::Termed {
+        if c.want.pre_stop && has_time {
+            // The hook is ordered by `drive_endings`, which knows the time that is left for it.
+            c.ending = Some(Ending { deadline, step: EndStep::PreStop });
+        } else {
+            c.ending = Some(Ending { deadline: deadline.max(later(now, GRACE_MIN)), step: EndStep::Termed });
             orders.push(Order::Terminate { container: name, id });
         }
-        // The hook is ordered by `drive_endings`, which knows the time that is left for it.
     }
 
-    /// Moves every ending that is due: the hook to begin with, the kill at the deadline.
+    /// Moves every ending that is due: the hook to begin with, the signal when the hook has used up the grace, the kill at the
+    /// deadline.
     pub(super) fn drive_endings(&mut self, now: Timestamp, orders: &mut Vec<Order>) {
-        let pod_deadline = match self.stage {
-            Stage::Stopping { deadline } => Some(deadline),
-            _ => None,
-        };
         for c in &mut self.containers {
             let Now::Running { id, .. } = &c.now else { continue };
-            let overdue = pod_deadline.is_some_and(|d| d <= now) && c.ending.is_none();
-            if overdue {
-                c.ending = Some(Ending { deadline: now, step: EndStep::Termed });
-            }
             let Some(ending) = &mut c.ending else { continue };
-            if ending.step == EndStep::PreStop && !c.pre_stop_ordered {
-                c.pre_stop_ordered = true;
-                let within = between(now, ending.deadline);
-                orders.push(Order::PreStop { container: c.want.name.clone(), id: id.clone(), within });
-            }
-            if ending.step != EndStep::Killed && ending.deadline <= now {
-                ending.step = EndStep::Killed;
-                orders.push(Order::Kill { id: id.clone() });
+            let is_due = ending.deadline <= now;
+            match ending.step {
+                EndStep::PreStop if is_due => {
+                    *ending = Ending { deadline: later(now, GRACE_MIN), step: EndStep::Termed };
+                    orders.push(Order::Terminate { container: c.want.name.clone(), id: id.clone() });
+                }
+                EndStep::PreStop if !c.pre_stop_ordered => {
+                    c.pre_stop_ordered = true;
+                    let within = between(now, ending.deadline);
+                    orders.push(Order::PreStop { container: c.want.name.clone(), id: id.clone(), within });
+                }
+                EndStep::Termed if is_due => {
+                    ending.step = EndStep::Killed;
+                    orders.push(Order::Kill { id: id.clone() });
+                }
+                EndStep::PreStop | EndStep::Termed | EndStep::Killed => {}
             }
         }
     }

@@ -241,6 +241,74 @@ fn a_second_delete_only_shortens_the_grace() {
 }
 
 #[test]
+fn a_hook_that_uses_up_the_grace_is_followed_by_the_signal_and_two_seconds() {
+    let mut a = want("a", Kind::Main, RestartPolicy::Always);
+    a.pre_stop = true;
+    let mut s = Story::new(vec![a]);
+    s.undone = vec!["prestop"];
+    s.happens(0, Event::Looked);
+    s.told();
+    s.happens(10, Event::DeleteRequested { grace: Duration::from_secs(30) });
+    assert_eq!(s.told(), ["Killing", "prestop a"]);
+    s.happens(40, Event::Looked);
+    assert_eq!(s.told(), ["term a0"], "asked before it is killed");
+    s.happens(41, Event::DeleteRequested { grace: Duration::from_secs(30) });
+    s.happens(41, Event::PreStopDone { container: "a".into(), id: "a0".into(), failure: None });
+    assert_eq!(s.told(), Vec::<String>::new());
+    assert_eq!(s.machine.wake_at(at(41)), Some(at(42)), "the same delete once more shortens nothing");
+    s.happens(42, Event::Looked);
+    assert_eq!(s.told(), ["kill a0"]);
+}
+
+#[test]
+fn without_grace_there_is_no_hook_but_a_signal_all_the_same() {
+    let hooked = || {
+        let mut a = want("a", Kind::Main, RestartPolicy::Always);
+        a.pre_stop = true;
+        let mut s = Story::new(vec![a]);
+        s.undone = vec!["prestop"];
+        s.happens(0, Event::Looked);
+        s.told();
+        s
+    };
+    let now = Event::DeleteRequested { grace: Duration::ZERO };
+    let mut s = hooked();
+    s.happens(10, now.clone());
+    assert_eq!(s.told(), ["Killing", "term a0"]);
+    s.happens(12, Event::Looked);
+    assert_eq!(s.told(), ["kill a0"]);
+
+    let mut s = hooked();
+    s.happens(10, Event::DeleteRequested { grace: Duration::from_secs(30) });
+    assert_eq!(s.told(), ["Killing", "prestop a"]);
+    s.happens(15, now);
+    assert_eq!(s.told(), ["term a0"], "the hook has no more time");
+    s.happens(17, Event::Looked);
+    assert_eq!(s.told(), ["kill a0"]);
+
+    let mut s = hooked();
+    s.machine.plan.grace = Duration::ZERO;
+    s.machine.plan.containers[0].image = "other".into();
+    let changed = s.machine.plan.clone();
+    s.happens(20, Event::Planned(Box::new(changed)));
+    assert_eq!(s.told(), ["Killing", "term a0"], "a restart is no other");
+}
+
+#[test]
+fn a_sidecar_that_had_no_turn_is_asked_before_it_is_killed() {
+    let mut s =
+        Story::new(vec![want("i", Kind::Sidecar, RestartPolicy::Always), want("a", Kind::Main, RestartPolicy::Always)]);
+    s.happens(0, Event::Looked);
+    s.told();
+    s.happens(10, Event::DeleteRequested { grace: Duration::from_secs(30) });
+    assert_eq!(s.told(), ["Killing", "term a0"]);
+    s.happens(40, Event::Looked);
+    assert_eq!(s.told(), ["Killing", "term i0", "kill a0"]);
+    s.happens(42, Event::Looked);
+    assert_eq!(s.told(), ["kill i0"]);
+}
+
+#[test]
 fn nothing_starts_in_a_pod_that_is_ending() {
     let mut s = Story::new(vec![want("a", Kind::Main, RestartPolicy::Always)]);
     s.undone = vec!["image"];
