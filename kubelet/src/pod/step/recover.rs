@@ -62,6 +62,11 @@ impl Machine {
         let phase = reported.and_then(|s| s.phase.as_deref());
         let mut mains = machine.containers.iter().filter(|c| c.want.kind == Kind::Main);
         machine.initialized |= mains.any(|c| c.made_before && found.sandbox.is_some());
+        let is_over = matches!(phase, Some("Succeeded" | "Failed")) || machine.is_finished();
+        // After a reboot no sandbox is up; a restart of the kubelet leaves it as it was.
+        if found.sandbox.is_none() && !is_over {
+            machine.initialize_again();
+        }
         if matches!(phase, Some("Succeeded" | "Failed")) {
             let text = |s: Option<&String>| s.cloned().unwrap_or_default();
             let reason = text(reported.and_then(|s| s.reason.as_ref()));
