@@ -1,10 +1,12 @@
 //! Brings pod statuses to the API: one writer for all pods, the latest status wins, equal ones are not written.
 //!
 //! A write that finds the pod changed reads it again and keeps what others put into its status. While the apiservers are
-//! away everything waits here, one status per pod.
+//! away everything waits here, one status per pod: one writer tries, and when it is answered all others go on at once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use corten_api::{ApiError, Key, Object as _, Reason};
 use corten_client::WorkQueue;
@@ -19,12 +21,26 @@ use crate::cluster::Cluster;
 const WRITERS: usize = 4;
 /// Reads-and-writes of one pod before it goes to the back of the queue.
 const CONFLICTS_MAX: usize = 5;
+/// Between two tries while no apiserver answers, for all pods together.
+const OUTAGE_REST: Duration = Duration::from_millis(500);
+/// Between tries of one pod whose status an apiserver answered with an error; doubles from here to there.
+const REFUSED_FIRST: Duration = Duration::from_millis(100);
+const REFUSED_MAX: Duration = Duration::from_secs(10);
 
 /// Cheap to clone; clones share the statuses.
 #[derive(Clone)]
 pub struct StatusWriter {
     slots: Arc<Mutex<HashMap<String, Slot>>>,
     queue: WorkQueue<String>,
+    outage: Arc<Outage>,
+}
+
+/// Whether the last write was not answered.
+#[derive(Default)]
+struct Outage {
+    lasts: AtomicBool,
+    /// Who tries while it lasts.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// What is known and wanted of one pod.
@@ -34,6 +50,8 @@ struct Slot {
     wanted: Option<PodStatus>,
     /// The pod is to be removed once its last status is written.
     finalize: bool,
+    /// How often in a row an apiserver answered with an error.
+    refusals: u32,
 }
 
 impl Default for StatusWriter {
@@ -44,7 +62,7 @@ impl Default for StatusWriter {
 
 impl StatusWriter {
     pub fn new() -> Self {
-        Self { slots: Arc::default(), queue: WorkQueue::new() }
+        Self { slots: Arc::default(), queue: WorkQueue::new(), outage: Arc::default() }
     }
 
     /// Starts the writers.
@@ -67,7 +85,7 @@ impl StatusWriter {
             }
             Some(_) => {}
             None => {
-                slots.insert(uid.to_owned(), Slot { pod: Arc::clone(pod), wanted: None, finalize: false });
+                slots.insert(uid.to_owned(), Slot { pod: Arc::clone(pod), wanted: None, finalize: false, refusals: 0 });
             }
         }
     }
@@ -99,16 +117,39 @@ impl StatusWriter {
 
     async fn write_all(self, cluster: Arc<dyn Cluster>) {
         loop {
+            let turn = match self.outage.lasts.load(Ordering::Relaxed) {
+                true => Some(self.outage.turn.lock().await),
+                false => None,
+            };
             let uid = self.queue.next().await;
-            match self.write(&uid, cluster.as_ref()).await {
-                Ok(()) => self.queue.forget(&uid),
-                Err(err) => {
-                    debug!(%err, uid, "a status waits to be written");
-                    self.queue.add_failed(uid.clone());
+            let written = self.write(&uid, cluster.as_ref()).await;
+            let unanswered = written.as_ref().is_err_and(is_unanswered);
+            self.outage.lasts.store(unanswered, Ordering::Relaxed);
+            let failed = written.as_ref().is_err_and(|err| !is_unanswered(err));
+            let wait = self.refused(&uid, failed);
+            if let Err(err) = written {
+                debug!(%err, uid, "a status waits to be written");
+                if unanswered {
+                    // Behind the others: if it is only this one that goes unanswered, it holds up none.
+                    self.queue.add(uid.clone());
+                } else {
+                    self.queue.add_after(uid.clone(), wait);
                 }
             }
             self.queue.done(&uid);
+            if unanswered && turn.is_some() {
+                tokio::time::sleep(OUTAGE_REST).await;
+            }
         }
+    }
+
+    /// Counts an error that an apiserver answered with; says how long to wait for the next try.
+    fn refused(&self, uid: &str, failed: bool) -> Duration {
+        let mut slots = self.slots.lock();
+        let Some(slot) = slots.get_mut(uid) else { return REFUSED_FIRST };
+        let before = slot.refusals;
+        slot.refusals = if failed { before.saturating_add(1) } else { 0 };
+        REFUSED_FIRST.saturating_mul(1 << before.min(16)).min(REFUSED_MAX)
     }
 
     async fn write(&self, uid: &str, cluster: &dyn Cluster) -> Result<(), ApiError> {
@@ -189,6 +230,11 @@ impl StatusWriter {
     }
 }
 
+/// Nobody was there to answer, or who was there has nobody to ask: it says nothing about this pod.
+fn is_unanswered(err: &ApiError) -> bool {
+    err.is(Reason::ServiceUnavailable) || err.is(Reason::Timeout)
+}
+
 /// `None`: the API has no such pod any more. Another node's pod of that name is forbidden to us.
 async fn as_it_is(key: &Key, uid: &str, cluster: &dyn Cluster) -> Result<Option<Pod>, ApiError> {
     match cluster.pod(key).await {
@@ -220,6 +266,68 @@ const OWN_CONDITIONS: &[&str] =
 mod tests {
     use super::*;
     use crate::cluster::fake::FakeCluster;
+
+    /// Pods that are on the API, and whose status is known here.
+    fn pods(cluster: &FakeCluster, writer: &StatusWriter, count: usize) -> Vec<Arc<Pod>> {
+        let make = |n| {
+            let mut pod = Pod::default();
+            (pod.metadata.name, pod.metadata.namespace) = (Some(format!("web-{n}")), Some("default".into()));
+            pod.metadata.uid = Some(format!("u{n}"));
+            let pod = Arc::new(cluster.put(pod));
+            writer.saw(pod.uid(), &pod);
+            pod
+        };
+        (0..count).map(make).collect()
+    }
+
+    fn in_phase(phase: &str) -> PodStatus {
+        PodStatus { phase: Some(phase.into()), ..PodStatus::default() }
+    }
+
+    /// Lets time pass, which stands still otherwise, until all pods are in that phase; says how much it was.
+    async fn until_all(cluster: &FakeCluster, pods: &[Arc<Pod>], phase: &str) -> Duration {
+        let begun = tokio::time::Instant::now();
+        let is_there = |pod: &Arc<Pod>| cluster.get(&pod.key()).is_some_and(|p| corten_api::pod::phase(&p) == phase);
+        while !pods.iter().all(is_there) {
+            assert!(begun.elapsed() < Duration::from_secs(3600), "they never come");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        begun.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn statuses_are_written_at_once_when_an_apiserver_is_back_however_long_it_was_away() {
+        let (fake, writer, stop) = (FakeCluster::default(), StatusWriter::new(), CancellationToken::new());
+        let cluster: Arc<dyn Cluster> = Arc::new(fake.clone());
+        writer.start(&cluster, &stop);
+        let pods = pods(&fake, &writer, 110);
+        fake.shared.lock().away = true;
+        pods.iter().for_each(|pod| writer.report(pod.uid(), in_phase("Running")));
+        tokio::time::sleep(Duration::from_secs(3000)).await;
+        let tries = fake.shared.lock().refused;
+        assert!(tries < 3000 * 2 + 200, "one writer tries, now and then: {tries}");
+        fake.shared.lock().away = false;
+        let took = until_all(&fake, &pods, "Running").await;
+        assert!(took <= OUTAGE_REST * 2, "{took:?}");
+        stop.cancel();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_status_that_is_never_answered_holds_up_no_other() {
+        let (fake, writer, stop) = (FakeCluster::default(), StatusWriter::new(), CancellationToken::new());
+        let cluster: Arc<dyn Cluster> = Arc::new(fake.clone());
+        writer.start(&cluster, &stop);
+        let pods = pods(&fake, &writer, 20);
+        fake.shared.lock().unanswered.insert(pods[0].key());
+        pods.iter().for_each(|pod| writer.report(pod.uid(), in_phase("Running")));
+        let took = until_all(&fake, &pods[1..], "Running").await;
+        assert!(took <= OUTAGE_REST * 4, "{took:?}");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        pods[1..].iter().for_each(|pod| writer.report(pod.uid(), in_phase("Succeeded")));
+        let took = until_all(&fake, &pods[1..], "Succeeded").await;
+        assert!(took <= OUTAGE_REST * 4, "{took:?}");
+        stop.cancel();
+    }
 
     #[tokio::test]
     async fn a_pod_that_another_node_has_now_is_let_go() {

@@ -28,6 +28,10 @@ pub struct Shared {
     pub phases: Vec<String>,
     pub watches: Vec<(SourceRef, OnChange)>,
     pub away: bool,
+    /// Calls that failed because it was away.
+    pub refused: u64,
+    /// Pods about which no call is ever answered.
+    pub unanswered: std::collections::BTreeSet<Key>,
     /// Pods that are another node's: forbidden to this one.
     pub elsewhere: std::collections::BTreeSet<Key>,
     revision: i64,
@@ -48,11 +52,18 @@ impl FakeCluster {
         self.shared.lock().events.clone()
     }
     fn here(&self) -> Result<parking_lot::MutexGuard<'_, Shared>, ApiError> {
-        let shared = self.shared.lock();
-        if shared.away { Err(ApiError::unavailable("away")) } else { Ok(shared) }
+        let mut shared = self.shared.lock();
+        if shared.away {
+            shared.refused += 1;
+            return Err(ApiError::unavailable("away"));
+        }
+        Ok(shared)
     }
     fn here_for(&self, key: &Key) -> Result<parking_lot::MutexGuard<'_, Shared>, ApiError> {
         let shared = self.here()?;
+        if shared.unanswered.contains(key) {
+            return Err(ApiError::unavailable("no answer"));
+        }
         let denied = || ApiError::forbidden("", "pods", &key.name, "it is not on this node");
         if shared.elsewhere.contains(key) { Err(denied()) } else { Ok(shared) }
     }
