@@ -1,21 +1,28 @@
 //! The node's cgroup tree: `kubepods`, its QoS levels, and a cgroup with limits for every pod. v1 and v2.
 
 mod hierarchy;
+mod usage;
 
 use std::path::PathBuf;
 
 use corten_api::pod::Qos;
 
-pub use hierarchy::{Hierarchy, Usage};
+pub use hierarchy::Hierarchy;
+pub use usage::Usage;
 
 /// The cgroup of a pod from the hierarchy's root: what [`crate::runtime::SandboxSpec::cgroup_parent`] takes.
 /// `root` is `--cgroup-root`: `/` or `/some/parent`.
 pub fn pod_path(root: &str, qos: Qos, pod_uid: &str) -> String {
+    format!("{}/pod{pod_uid}", tier_path(root, qos))
+}
+
+/// The cgroup that the pods of a QoS class are made in.
+pub fn tier_path(root: &str, qos: Qos) -> String {
     let pods = pods_path(root);
     match qos {
-        Qos::Guaranteed => format!("{pods}/pod{pod_uid}"),
-        Qos::Burstable => format!("{pods}/burstable/pod{pod_uid}"),
-        Qos::BestEffort => format!("{pods}/besteffort/pod{pod_uid}"),
+        Qos::Guaranteed => pods,
+        Qos::Burstable => format!("{pods}/burstable"),
+        Qos::BestEffort => format!("{pods}/besteffort"),
     }
 }
 

@@ -1,8 +1,7 @@
-//! The mounted cgroup hierarchies, v1 and v2 alike: making groups, setting limits, reading what was used.
+//! The mounted cgroup hierarchies, v1 and v2 alike: making groups, setting limits.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::{CPU_PERIOD_US, CgroupError, PodLimits, cpu_quota_us};
 
@@ -18,16 +17,6 @@ const V1_CONTROLLERS: &[&str] =
 pub enum Hierarchy {
     V1 { mount: PathBuf, controllers: Vec<&'static str> },
     V2 { mount: PathBuf },
-}
-
-/// What a group has used so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    pub cpu: Duration,
-    pub memory_bytes: u64,
-    pub memory_working_set_bytes: u64,
-    pub memory_rss_bytes: u64,
-    pub pids: u64,
 }
 
 impl Hierarchy {
@@ -96,36 +85,6 @@ impl Hierarchy {
         dirs.filter_map(|e| e.file_name().into_string().ok()).collect()
     }
 
-    /// `None`: the group does not exist.
-    pub fn usage(&self, path: &str) -> Option<Usage> {
-        match self {
-            Self::V1 { .. } => {
-                let stat = self.read("memory", path, "memory.stat")?;
-                let memory = self.number("memory", path, "memory.usage_in_bytes")?;
-                let inactive = field(&stat, "total_inactive_file").unwrap_or(0);
-                Some(Usage {
-                    cpu: Duration::from_nanos(self.number("cpuacct", path, "cpuacct.usage").unwrap_or(0)),
-                    memory_bytes: memory,
-                    memory_working_set_bytes: memory.saturating_sub(inactive),
-                    memory_rss_bytes: field(&stat, "total_rss").unwrap_or(0),
-                    pids: self.number("pids", path, "pids.current").unwrap_or(0),
-                })
-            }
-            Self::V2 { .. } => {
-                let stat = self.read("", path, "memory.stat").unwrap_or_default();
-                let cpu = self.read("", path, "cpu.stat")?;
-                let memory = self.number("", path, "memory.current").unwrap_or(0);
-                Some(Usage {
-                    cpu: Duration::from_micros(field(&cpu, "usage_usec").unwrap_or(0)),
-                    memory_bytes: memory,
-                    memory_working_set_bytes: memory.saturating_sub(field(&stat, "inactive_file").unwrap_or(0)),
-                    memory_rss_bytes: field(&stat, "anon").unwrap_or(0),
-                    pids: self.number("", path, "pids.current").unwrap_or(0),
-                })
-            }
-        }
-    }
-
     /// How many processes of the group the kernel killed for want of memory. 0 where the group is gone.
     pub fn oom_kills(&self, path: &str) -> u64 {
         let text = match self {
@@ -147,10 +106,10 @@ impl Hierarchy {
             Self::V2 { mount } => below(mount, path).join(name),
         }
     }
-    fn read(&self, controller: &str, path: &str, name: &str) -> Option<String> {
+    pub(super) fn read(&self, controller: &str, path: &str, name: &str) -> Option<String> {
         std::fs::read_to_string(self.file(controller, path, name)).ok()
     }
-    fn number(&self, controller: &str, path: &str, name: &str) -> Option<u64> {
+    pub(super) fn number(&self, controller: &str, path: &str, name: &str) -> Option<u64> {
         self.read(controller, path, name)?.trim().parse().ok()
     }
     fn write(&self, controller: &str, path: &str, name: &str, value: Option<String>) -> Result<(), CgroupError> {
@@ -172,7 +131,7 @@ fn below(mount: &Path, path: &str) -> PathBuf {
 }
 
 /// The number after `key ` at the beginning of a line.
-fn field(text: &str, key: &str) -> Option<u64> {
+pub(super) fn field(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
