@@ -4,6 +4,7 @@ pub mod auth;
 pub mod containerd;
 mod documents;
 pub mod fake;
+pub(crate) mod platform;
 mod pull;
 pub mod reference;
 

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::documents::{self, Document, Parsed};
+use super::platform::Platform;
 use super::pull::{Pull, store_failed};
 use super::reference::Reference;
 use super::{Ensured, ImageError, ImageHandle, ImageInfo, ImageRequest, Images, PullPolicy, RegistryAuth};
@@ -60,6 +61,7 @@ pub struct ContainerdImages {
 struct Inner {
     store: Store,
     mirrors: Vec<Mirror>,
+    machine: Platform,
     slots: Semaphore,
     /// By image and secrets: who has other secrets asks for himself.
     pulling: Mutex<HashMap<(String, Vec<RegistryAuth>), Pulling>>,
@@ -72,6 +74,7 @@ impl ContainerdImages {
         let inner = Inner {
             store: runtime.store(),
             mirrors,
+            machine: Platform::of_this_machine(),
             slots: Semaphore::new(PULLS_AT_ONCE),
             pulling: Mutex::default(),
             remembered: Mutex::default(),
@@ -105,6 +108,7 @@ impl ContainerdImages {
             let pull = Pull {
                 store: &this.inner.store,
                 mirrors: &this.inner.mirrors,
+                machine: &this.inner.machine,
                 image: &image,
                 reference: &reference,
                 auth: &auth,
@@ -147,10 +151,10 @@ impl ContainerdImages {
     ) -> Result<Option<ImageHandle>, ImageError> {
         let bad = |why: String| ImageError::BadImage { image: image.into(), why };
         let Some(top) = self.document(top_digest).await? else { return Ok(None) };
-        let manifest = match documents::parse(&top).map_err(bad)? {
+        let manifest = match documents::parse(&top, &self.inner.machine).map_err(bad)? {
             Parsed::Manifest(manifest) => manifest,
             Parsed::Index { chosen } => match self.document(&chosen).await? {
-                Some(document) => match documents::parse(&document).map_err(bad)? {
+                Some(document) => match documents::parse(&document, &self.inner.machine).map_err(bad)? {
                     Parsed::Manifest(manifest) => manifest,
                     Parsed::Index { .. } => return Err(bad("an index inside an index".into())),
                 },
@@ -158,7 +162,7 @@ impl ContainerdImages {
             },
         };
         let Some(config_bytes) = self.document(&manifest.config.digest).await? else { return Ok(None) };
-        let config = documents::config(&config_bytes.bytes).map_err(bad)?;
+        let config = documents::config(&config_bytes.bytes, &self.inner.machine).map_err(bad)?;
         let size_bytes = manifest.config.size_bytes + manifest.layers.iter().map(|l| l.size_bytes).sum::<u64>();
         Ok(Some(ImageHandle {
             name: reference.to_string(),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use sha2::Digest;
 
+use super::platform::Platform;
 use super::{ImageConfig, ImageHandle, ImageInfo};
 use crate::runtime::containerd::store::{Blob, ImageRecord};
 
@@ -94,28 +95,24 @@ struct Descriptor {
     platform: Option<Platform>,
 }
 
-#[derive(Deserialize)]
-struct Platform {
-    os: String,
-    architecture: String,
-}
-
 impl From<Descriptor> for Blob {
     fn from(d: Descriptor) -> Self {
         Self { media_type: d.media_type, digest: d.digest, size_bytes: d.size }
     }
 }
 
-pub(super) fn parse(document: &Document) -> Result<Parsed, String> {
+/// Of an index, the manifest that `machine` runs is chosen.
+pub(super) fn parse(document: &Document, machine: &Platform) -> Result<Parsed, String> {
     let any: AnyManifest =
         serde_json::from_slice(&document.bytes).map_err(|e| format!("its manifest cannot be read: {e}"))?;
     if any.schema_version != 2 {
         return Err(format!("manifests of schema version {} are not supported", any.schema_version));
     }
     if let Some(manifests) = any.manifests {
-        let fits = |d: &&Descriptor| d.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == "amd64");
-        let chosen = manifests.iter().find(fits).ok_or("no matching manifest for linux/amd64 in its index")?;
-        return Ok(Parsed::Index { chosen: chosen.digest.clone() });
+        let chosen = machine.choose(manifests.iter().map(|d| d.platform.as_ref()));
+        let chosen = chosen.and_then(|at| manifests.into_iter().nth(at));
+        let chosen = chosen.ok_or_else(|| format!("no matching manifest for {machine} in its index"))?;
+        return Ok(Parsed::Index { chosen: chosen.digest });
     }
     let config = any.config.ok_or("its manifest names no config")?.into();
     let layers: Vec<Blob> = any.layers.into_iter().map(Blob::from).collect();
@@ -125,9 +122,11 @@ pub(super) fn parse(document: &Document) -> Result<Parsed, String> {
     Ok(Parsed::Manifest(Manifest { config, layers }))
 }
 
-pub(super) fn config(bytes: &[u8]) -> Result<Config, String> {
+pub(super) fn config(bytes: &[u8], machine: &Platform) -> Result<Config, String> {
     #[derive(Deserialize)]
     struct Whole {
+        #[serde(flatten)]
+        platform: Platform,
         #[serde(default)]
         config: Option<Inner>,
         rootfs: RootFs,
@@ -149,6 +148,10 @@ pub(super) fn config(bytes: &[u8]) -> Result<Config, String> {
         stop_signal: Option<String>,
     }
     let whole: Whole = serde_json::from_slice(bytes).map_err(|e| format!("its config cannot be read: {e}"))?;
+    // Where an index named it, this is so already; an image without an index says it only here.
+    if !machine.runs(&whole.platform) {
+        return Err(format!("it is for {} and this machine is {machine}", whole.platform));
+    }
     let inner = whole.config.unwrap_or_default();
     let image = ImageConfig {
         entrypoint: inner.entrypoint.unwrap_or_default(),
@@ -212,9 +215,13 @@ mod tests {
         assert_eq!(chain_ids(&diff_ids), ["sha256:a".to_owned(), second, third]);
     }
 
+    fn amd64() -> Platform {
+        Platform { os: "linux".into(), architecture: "amd64".into(), variant: String::new() }
+    }
+
     #[test]
     fn bad_manifests_are_refused_with_a_reason() {
-        let parse = |text: &'static str| parse(&Document::of(Bytes::from_static(text.as_bytes())));
+        let parse = |text: &'static str| parse(&Document::of(Bytes::from_static(text.as_bytes())), &amd64());
         let cases = [
             ("not json", "{", "cannot be read"),
             ("schema 1", r#"{"schemaVersion":1}"#, "schema version 1"),
@@ -236,10 +243,17 @@ mod tests {
     }
 
     #[test]
+    fn a_config_for_another_machine_is_refused_with_both_names() {
+        let text = br#"{"os":"linux","architecture":"arm64","variant":"v8","rootfs":{"diff_ids":["sha256:a"]}}"#;
+        let why = config(text, &amd64()).err().unwrap();
+        assert_eq!(why, "it is for linux/arm64/v8 and this machine is linux/amd64");
+    }
+
+    #[test]
     fn nulls_in_a_config_are_nothing() {
         let text = br#"{"config":{"Cmd":null,"Env":null,"Entrypoint":["/x"],"Volumes":{"/data":{}}},"rootfs":{"diff_ids":["sha256:a"]}}"#;
-        let config = config(text).unwrap();
+        let config = config(text, &amd64()).unwrap();
         assert_eq!((config.image.entrypoint, config.image.volumes), (vec!["/x".to_owned()], vec!["/data".to_owned()]));
-        assert!(super::config(b"{}").is_err());
+        assert!(super::config(b"{}", &amd64()).is_err());
     }
 }

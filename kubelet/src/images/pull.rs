@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use super::containerd::Mirror;
 use super::documents::{self, Document, Parsed};
+use super::platform::Platform;
 use super::reference::Reference;
 use super::{ImageError, ImageHandle, RegistryAuth};
 use crate::runtime::RuntimeError;
@@ -67,6 +68,7 @@ fn is_loopback(registry: &str) -> bool {
 pub(super) struct Pull<'a> {
     pub(super) store: &'a Store,
     pub(super) mirrors: &'a [Mirror],
+    pub(super) machine: &'a Platform,
     pub(super) image: &'a str,
     pub(super) reference: &'a Reference,
     pub(super) auth: &'a [RegistryAuth],
@@ -102,11 +104,11 @@ impl Pull<'_> {
 
     async fn all(&self, registry: &Registry<'_>, lease: &Lease, top: Document) -> Result<ImageHandle, ImageError> {
         let bad = |why: String| ImageError::BadImage { image: self.image.into(), why };
-        let manifest = match documents::parse(&top).map_err(bad)? {
+        let manifest = match documents::parse(&top, self.machine).map_err(bad)? {
             Parsed::Manifest(manifest) => (top.clone(), manifest),
             Parsed::Index { chosen } => {
                 let document = registry.manifest(&chosen).await?;
-                match documents::parse(&document).map_err(bad)? {
+                match documents::parse(&document, self.machine).map_err(bad)? {
                     Parsed::Manifest(manifest) => (document, manifest),
                     Parsed::Index { .. } => return Err(bad("an index inside an index".into())),
                 }
@@ -114,7 +116,7 @@ impl Pull<'_> {
         };
         let (document, manifest) = manifest;
         let config_bytes = registry.small_blob(&manifest.config).await?;
-        let config = documents::config(&config_bytes).map_err(bad)?;
+        let config = documents::config(&config_bytes, self.machine).map_err(bad)?;
         if config.diff_ids.len() != manifest.layers.len() {
             return Err(bad(format!(
                 "{} layers, but its config names {}",

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::images::platform::Platform;
+
 /// Pods on one node, as upstream's default.
 const PODS_MAX: i64 = 110;
 /// Below these the node is under pressure: upstream's default eviction thresholds.
@@ -43,7 +45,7 @@ impl Machine {
             ("ephemeral-storage", whole(disk)),
         ];
         Self {
-            architecture: go_architecture().into(),
+            architecture: Platform::of_this_machine().architecture().into(),
             boot_id: text("/proc/sys/kernel/random/boot_id"),
             system_uuid: if uuid.is_empty() { machine_id.clone() } else { uuid },
             machine_id,
@@ -52,14 +54,6 @@ impl Machine {
             hostname: text("/proc/sys/kernel/hostname"),
             capacity: capacity.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
         }
-    }
-}
-
-pub(super) fn go_architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
     }
 }
 
