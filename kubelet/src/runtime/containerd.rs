@@ -15,6 +15,7 @@ mod sandbox;
 mod seccomp;
 mod session;
 mod shared;
+mod stall;
 mod stdio;
 pub(crate) mod store;
 mod sweep;

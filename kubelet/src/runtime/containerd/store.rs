@@ -1,9 +1,11 @@
 //! containerd's image side for [`crate::images`]: content, leases, snapshots, unpacking and image records.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use containerd_client::services::v1::snapshots::{
-    CommitSnapshotRequest, PrepareSnapshotRequest, RemoveSnapshotRequest, StatSnapshotRequest,
+    CommitSnapshotRequest, PrepareSnapshotRequest, RemoveSnapshotRequest, StatSnapshotRequest, UsageRequest,
 };
 use containerd_client::services::v1::{
     ApplyRequest, CreateImageRequest, CreateRequest, DeleteImageRequest, DeleteRequest, GetImageRequest, Image,
@@ -14,6 +16,7 @@ use containerd_client::types::Descriptor;
 use futures::{Stream, StreamExt};
 
 use super::rpc::{Rpc, gone_is_fine};
+use super::stall::{stalled, unless_stalled};
 use super::{Containerd, RuntimeError};
 
 /// A blob by what it is.
@@ -109,6 +112,8 @@ impl Store {
         let (tx, rx) = tokio::sync::mpsc::channel(WRITES_IN_FLIGHT);
         let name = format!("corten-{}-{}", lease.id, blob.digest);
         let (expected, total) = (blob.digest.clone(), i64::try_from(blob.size_bytes).unwrap_or(i64::MAX));
+        let sent = Arc::new(AtomicI64::new(0));
+        let so_far = Arc::clone(&sent);
         let feed = async move {
             let mut offset = 0;
             tokio::pin!(data);
@@ -127,6 +132,7 @@ impl Store {
                     return;
                 }
                 offset += length;
+                so_far.store(offset, Ordering::Relaxed);
             }
             let commit = WriteContentRequest {
                 action: WriteAction::Commit as i32,
@@ -147,7 +153,10 @@ impl Store {
             while replies.message().await?.is_some() {}
             Ok(containerd_client::tonic::Response::new(()))
         };
-        let (written, ()) = tokio::join!(write, feed);
+        let both = async { tokio::join!(write, feed).0 };
+        // The registry's silence has its own bound; this one is for a containerd that takes nothing any more.
+        let written = unless_stalled(both, || std::future::ready(Some(sent.load(Ordering::Relaxed)))).await;
+        let Some(written) = written else { return Err(stalled("storing a blob")) };
         match written.map_err(|status| self.rpc().error("storing a blob", &blob.digest, status)) {
             Err(RuntimeError::Exists { .. }) => Ok(()),
             other => other.map(|_: containerd_client::tonic::Response<()>| ()),
@@ -193,10 +202,14 @@ impl Store {
             annotations: HashMap::new(),
         };
         let apply = ApplyRequest { diff: Some(diff), mounts: prepared.mounts, ..ApplyRequest::default() };
-        let applied = self
-            .rpc()
-            .ask("unpacking a layer", &layer.digest, self.rpc().client().diff().apply(self.under(lease, apply)))
-            .await;
+        let mut diffs = self.rpc().client().diff();
+        // A large layer on a slow disk takes minutes; only one that does not get on is given up.
+        let applied = unless_stalled(diffs.apply(self.under(lease, apply)), || self.written(&key)).await;
+        let applied = match applied {
+            Some(Ok(applied)) => Ok(applied.into_inner()),
+            Some(Err(status)) => Err(self.rpc().error("unpacking a layer", &layer.digest, status)),
+            None => Err(stalled("unpacking a layer")),
+        };
         let finished = match applied {
             Ok(applied) => {
                 let commit = CommitSnapshotRequest {
@@ -220,6 +233,15 @@ impl Store {
             gone_is_fine(self.rpc().ask("removing a layer", chain_id, snapshots.remove(remove)).await)?;
         }
         finished
+    }
+
+    /// How much is in a snapshot that is being made: bytes and files.
+    async fn written(&self, key: &str) -> Option<(i64, i64)> {
+        let snapshotter = self.runtime.snapshotter().await.ok()?;
+        let request = UsageRequest { snapshotter: snapshotter.into(), key: key.into() };
+        let mut snapshots = self.rpc().client().snapshots();
+        let used = self.rpc().ask("measuring a layer", key, snapshots.usage(Rpc::request(request))).await.ok()?;
+        Some((used.size, used.inodes))
     }
 
     /// Label of a config blob that keeps the unpacked layers from the garbage collector.
