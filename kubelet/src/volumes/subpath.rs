@@ -12,7 +12,8 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, mkdirat};
 
-/// Binds `volume/sub_path` to `target`; directories that are missing are made.
+/// Binds `volume/sub_path` to `target`; directories that are missing are made, with the volume's own permissions: who may write
+/// in the volume may write in them.
 pub(super) fn bind(volume: &Path, sub_path: &Path, target: &Path) -> io::Result<()> {
     if sub_path.is_absolute() || sub_path.components().any(|c| c == Component::ParentDir) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "subPath must be relative and without \"..\""));
@@ -22,7 +23,7 @@ pub(super) fn bind(volume: &Path, sub_path: &Path, target: &Path) -> io::Result<
         Err(Errno::ENOENT) => make_beneath(&root, sub_path)?,
         other => other?,
     };
-    let link = format!("/proc/self/fd/{}", inside.as_raw_fd());
+    let link = by_descriptor(&inside);
     let is_dir = std::fs::metadata(&link)?.is_dir();
     make_target(target, is_dir)?;
     nix::mount::mount(Some(link.as_str()), target, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)?;
@@ -38,14 +39,25 @@ fn open_beneath(root: &OwnedFd, path: &Path) -> nix::Result<OwnedFd> {
 
 fn make_beneath(root: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
     let mut here = open_beneath(root, Path::new("."))?;
+    let mode = std::fs::metadata(by_descriptor(root))?.permissions();
     for part in path.components() {
-        match mkdirat(&here, Path::new(&part), Mode::from_bits_truncate(0o750)) {
-            Ok(()) | Err(Errno::EEXIST) => {}
+        let made = match mkdirat(&here, Path::new(&part), Mode::from_bits_truncate(0o700)) {
+            Ok(()) => true,
+            Err(Errno::EEXIST) => false,
             Err(errno) => return Err(errno.into()),
-        }
+        };
         here = open_beneath(&here, Path::new(&part))?;
+        if made {
+            // Not with the making: the process's umask must not decide what a pod may write.
+            std::fs::set_permissions(by_descriptor(&here), mode.clone())?;
+        }
     }
     Ok(here)
+}
+
+/// What is open, by a name that leads to nothing else.
+fn by_descriptor(open: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", open.as_raw_fd())
 }
 
 fn make_target(target: &Path, is_dir: bool) -> io::Result<()> {
@@ -61,6 +73,23 @@ fn make_target(target: &Path, is_dir: bool) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn directories_for_a_sub_path_have_the_volumes_permissions() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        for of_volume in [0o777, 0o2770, 0o750] {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::create_dir(dir.path().join("old")).unwrap();
+            std::fs::set_permissions(dir.path().join("old"), std::fs::Permissions::from_mode(0o711)).unwrap();
+            std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(of_volume)).unwrap();
+            let root = nix::fcntl::open(dir.path(), OFlag::O_PATH, Mode::empty()).unwrap();
+            make_beneath(&root, Path::new("a/b")).unwrap();
+            make_beneath(&root, Path::new("old/c")).unwrap();
+            let got = ["a", "a/b", "old", "old/c"].map(|name| mode(&dir.path().join(name)));
+            assert_eq!(got, [of_volume, of_volume, 0o711, of_volume], "{of_volume:o}");
+        }
+    }
 
     #[test]
     fn a_symlink_cannot_lead_out() {
