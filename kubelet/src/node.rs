@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use corten_api::{ApiError, Key, Reason};
 use corten_client::{Cache, CancellationToken, Client, Watch};
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, NodeSpec, ObjectReference, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -27,13 +29,14 @@ pub use status::VERSION;
 use crate::cluster::Cluster;
 use crate::images::{ImageInfo, Images, chain};
 use crate::network::PodNetwork;
-use crate::runtime::Runtime;
+use crate::runtime::{Event, Runtime};
 
 /// The status is written this often even if nothing changed; changes are written at once.
 const STATUS_EVERY: Duration = Duration::from_secs(300);
 /// How often we look whether something changed.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// The same while the node is not Ready.
+/// The same while the node is not Ready, each time twice as long: what makes it Ready is told, but for a network that others
+/// make.
 const LOOK_SOON: Duration = Duration::from_millis(100);
 /// The runtime's answer to a question about itself takes no longer.
 const RUNTIME_ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -113,15 +116,21 @@ pub fn start(agent: NodeAgent, stop: &CancellationToken) -> Cache<Node> {
 impl NodeAgent {
     async fn run(self, cache: Cache<Node>, changed: Arc<Notify>) {
         let mut before = Before::default();
-        let mut wait = RETRY;
+        let (mut wait, mut soon) = (RETRY, LOOK_SOON);
+        let mut events = self.runtime.events();
         self.say(&[news::starting()]);
         loop {
             match self.bring_up_to_date(&cache, &mut before).await {
                 Ok(()) => {
                     wait = RETRY;
                     let ready = cache.get(&self.key()).is_some_and(|n| corten_api::node::is_ready(&n));
-                    let pause = if ready { LOOK_EVERY } else { LOOK_SOON };
-                    tokio::select! { () = changed.notified() => {}, () = tokio::time::sleep(pause) => {} }
+                    let pause = if ready { LOOK_EVERY } else { soon };
+                    soon = if ready { LOOK_SOON } else { (soon * 2).min(LOOK_EVERY) };
+                    tokio::select! {
+                        () = changed.notified() => {}
+                        () = resynced(&mut events) => {}
+                        () = tokio::time::sleep(pause) => {}
+                    }
                 }
                 Err(err) => {
                     debug!(%err, "the node's status waits to be written");
@@ -265,6 +274,16 @@ impl NodeAgent {
         self.health.note(&seen);
         seen
     }
+}
+
+/// The runtime was away and is back, as far as we know.
+async fn resynced(events: &mut BoxStream<'static, Event>) {
+    while let Some(event) = events.next().await {
+        if matches!(event, Event::Resync) {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 /// What admission needs of the newest Node.

@@ -1,4 +1,4 @@
-//! A file's growth and its renaming, told by the kernel at once, so that a follower need not look often.
+//! A file's growth, its renaming and its writer's end, told by the kernel at once, so that a follower need not look often.
 #![allow(unsafe_code, reason = "registering a descriptor with the runtime")]
 
 use std::os::fd::OwnedFd;
@@ -19,7 +19,9 @@ impl Changes {
     /// `None`: the kernel gives no more watches; a follower then only looks from time to time.
     pub(super) fn of(path: &Path) -> Option<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).ok()?;
-        inotify.add_watch(path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVE_SELF).ok()?;
+        // That the logger closes it is the end of the container.
+        let told = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_CLOSE_WRITE;
+        inotify.add_watch(path, told).ok()?;
         // SAFETY: the descriptor is owned by what is registered, and neither is given away nor closed before it.
         let inotify = unsafe { AsyncFd::register_with_interest(inotify.into(), Interest::READABLE) };
         inotify.ok().map(|inotify| Self { inotify })
@@ -42,7 +44,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn writing_and_renaming_are_changes() {
+    async fn writing_renaming_and_the_writers_end_are_changes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let mut file = std::fs::File::create(&path).unwrap();
@@ -50,6 +52,8 @@ mod tests {
         file.write_all(b"line").unwrap();
         changes.next().await;
         std::fs::rename(&path, dir.path().join("old")).unwrap();
+        changes.next().await;
+        drop(file);
         changes.next().await;
         assert!(Changes::of(&path).is_none(), "there is no such file any more");
     }

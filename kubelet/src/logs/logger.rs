@@ -275,12 +275,12 @@ mod tests {
     fn the_last_line_of_a_log_is_whole_with_or_without_a_newline() {
         let full = "x".repeat(CONTENT_MAX_BYTES);
         // What comes before the end, whether it is written as a part before it, and the tags and contents of the log.
-        let cases: [(&str, &str, bool, Vec<(bool, &str)>); 6] = [
+        let cases = [
             ("a newline", "one\n", false, vec![(false, "one")]),
             ("none", "one", false, vec![(false, "one")]),
             ("none, after a whole line", "one\ntwo", false, vec![(false, "one"), (false, "two")]),
             ("a prompt that was shown", "> ", true, vec![(true, "> "), (false, "")]),
-            ("as long as a part", &full, false, vec![(true, &full), (false, "")]),
+            ("as long as a part", full.as_str(), false, vec![(true, full.as_str()), (false, "")]),
             ("nothing at all", "", false, vec![]),
         ];
         for (why, output, shown, expected) in cases {

@@ -15,8 +15,11 @@ use tokio::sync::mpsc;
 use super::changes::Changes;
 use super::line::{Line, Stream};
 
-/// A follower that is told of no change looks all the same: the container may have ended.
+/// How often a follower looks after a change: the logger's end is one, and the container's is known to others a moment later.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_FOR: Duration = Duration::from_secs(1);
+/// And when nothing changes any more: the container may have ended while another process holds its output open.
+const LOOK_SELDOM: Duration = Duration::from_secs(2);
 /// A process left in the background may hold a container's output open; after this a reader waits for it no longer.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -85,7 +88,7 @@ impl Reader {
         let mut printer =
             Printer { options: &self.options, sent_bytes: 0, at_line_start: [true; 2], pending: Vec::new() };
         let mut chunk = vec![0; CHUNK_BYTES];
-        let mut ended_at = None;
+        let (mut ended_at, mut changed_at) = (None, Instant::now());
         let mut changes = self.options.follow.then(|| Changes::of(&self.path)).flatten();
         loop {
             // Asked before the read: what was written before the container ended is then surely read.
@@ -104,10 +107,13 @@ impl Reader {
             } else if !more_to_come {
                 return Ok(());
             } else {
+                // A follower that nobody tells of changes has to look for them.
+                let is_told = changes.is_some() && changed_at.elapsed() > LOOK_FOR && ended_at.is_none();
+                let rest = if is_told { LOOK_SELDOM } else { LOOK_EVERY };
                 tokio::select! {
                     () = out.closed() => return Ok(()),
-                    () = changed(changes.as_ref()) => {}
-                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                    () = changed(changes.as_ref()) => changed_at = Instant::now(),
+                    () = tokio::time::sleep(rest) => {}
                 }
             }
         }
@@ -369,6 +375,36 @@ mod tests {
         assert_eq!(rx.recv().await.unwrap().1, "last\n");
         drop(log);
         reading.await.unwrap().unwrap();
+        assert!(rx.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn an_idle_follower_hardly_looks_and_yet_sees_the_end_at_once() {
+        use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let log = std::fs::File::create(&path).unwrap();
+        log.lock().unwrap();
+        let (tx, mut rx) = mpsc::channel(10);
+        let (running, looks) = (AtomicBool::new(true), AtomicU32::new(0));
+        let is_running = || {
+            looks.fetch_add(1, Ordering::SeqCst);
+            running.load(Ordering::SeqCst)
+        };
+        let options = LogOptions { follow: true, ..LogOptions::default() };
+        let follow = read(&path, options, is_running, &tx);
+        let end = async {
+            tokio::time::sleep(LOOK_FOR * 2).await;
+            let before = looks.load(Ordering::SeqCst);
+            assert!(before < 30, "{before} looks in {:?}", LOOK_FOR * 2);
+            running.store(false, Ordering::SeqCst);
+            drop(log);
+            Instant::now()
+        };
+        let (done, ended_at) = tokio::join!(follow, end);
+        done.unwrap();
+        assert!(ended_at.elapsed() < LOOK_FOR, "{:?}", ended_at.elapsed());
+        drop(tx);
         assert!(rx.recv().await.is_none());
     }
 
