@@ -120,6 +120,12 @@ impl Machine {
         matches!(self.stage, Stage::Quiet | Stage::Stopped | Stage::Clearing | Stage::Gone)
     }
 
+    /// The attempts of sandboxes of which something may be left in the runtime: those that were up, and one whose making failed
+    /// or was cut off.
+    pub fn sandboxes_made(&self) -> std::ops::Range<u32> {
+        0..self.sandboxes + u32::from(self.sandbox.done().is_none())
+    }
+
     fn container_mut(&mut self, name: &str) -> Option<&mut Ctr> {
         self.containers.iter_mut().find(|c| c.want.name == name)
     }

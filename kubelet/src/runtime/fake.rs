@@ -31,6 +31,8 @@ struct Shared {
     containers: BTreeMap<String, (Container, ContainerSpec)>,
     /// Every call that changed something, in order: `create web/0`, `signal web/0 15`.
     calls: Vec<String>,
+    /// How often everything was listed.
+    lists: usize,
     refuse: Vec<(&'static str, String)>,
     away: bool,
     /// Signals a process survives, as one that ignores SIGTERM does. SIGKILL always works.
@@ -60,6 +62,9 @@ impl FakeRuntime {
     }
     pub fn calls(&self) -> Vec<String> {
         self.shared.lock().calls.clone()
+    }
+    pub fn lists(&self) -> usize {
+        self.shared.lock().lists
     }
     pub fn spec(&self, container_id: &str) -> Option<ContainerSpec> {
         self.shared.lock().containers.get(container_id).map(|(_, spec)| spec.clone())
@@ -214,7 +219,8 @@ impl Runtime for FakeRuntime {
     }
 
     async fn list(&self) -> Result<Inventory, RuntimeError> {
-        let shared = self.enter("list", String::new())?;
+        let mut shared = self.enter("list", String::new())?;
+        shared.lists += 1;
         Ok(Inventory {
             sandboxes: shared.sandboxes.values().cloned().collect(),
             containers: shared.containers.values().map(|(c, _)| c.clone()).collect(),

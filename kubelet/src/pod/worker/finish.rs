@@ -1,5 +1,6 @@
 //! How containers ended, with their last words; and the orders that take a pod down.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::place::Place;
 use crate::pod::container;
 use crate::pod::model::{Ended, Event};
 use crate::pod::status::TERMINATION_MESSAGE_MAX_BYTES;
-use crate::runtime::Exit;
+use crate::runtime::{Exit, sandbox_id};
 use crate::volumes;
 
 /// What of the log stands in for a missing termination message.
@@ -123,10 +124,11 @@ impl Worker {
     /// Takes down what a pod that is over need not hold: its sandbox, its network, its volumes.
     pub(super) fn quiet(&mut self) {
         let (place, pod, disk) = (Arc::clone(&self.place), Arc::clone(&self.pod), Arc::clone(&self.disk));
+        let sandboxes = self.machine.sandboxes_made();
         self.spawn(async move {
             // A refresh that is under way would make anew what is removed here; no other begins.
             let _turn = disk.lock().await;
-            until_done(&pod, || stop_everything(&place, &pod)).await;
+            until_done(&pod, || stop_everything(&place, &pod, sandboxes.clone())).await;
             Answer::Event(Event::Quieted)
         });
     }
@@ -134,8 +136,9 @@ impl Worker {
     /// Removes what is left of a deleted pod.
     pub(super) fn clear(&mut self) {
         let (place, pod) = (Arc::clone(&self.place), Arc::clone(&self.pod));
+        let sandboxes = self.machine.sandboxes_made();
         self.spawn(async move {
-            until_done(&pod, || remove_everything(&place, &pod)).await;
+            until_done(&pod, || remove_everything(&place, &pod, sandboxes.clone())).await;
             Answer::Event(Event::Cleared)
         });
     }
@@ -151,8 +154,11 @@ async fn until_done<F: Future<Output = Result<(), String>>>(pod: &Pod, mut work:
     }
 }
 
-async fn stop_everything(place: &Arc<Place>, pod: &Arc<Pod>) -> Result<(), String> {
-    for id in sandboxes_of(place, pod.uid()).await? {
+/// `sandboxes` are the attempts that may have left something: to list what the runtime holds would cost each pod the sum
+/// of all.
+async fn stop_everything(place: &Arc<Place>, pod: &Arc<Pod>, sandboxes: Range<u32>) -> Result<(), String> {
+    for attempt in sandboxes {
+        let id = sandbox_id(pod.uid(), attempt);
         place.runtime.stop_sandbox(&id).await.map_err(|err| chain(&err))?;
     }
     place.network.detach(pod.uid()).await.map_err(|err| chain(&err))?;
@@ -160,8 +166,9 @@ async fn stop_everything(place: &Arc<Place>, pod: &Arc<Pod>) -> Result<(), Strin
     blocking(move || volumes::tear_down(&dir).map_err(|err| chain(&err))).await
 }
 
-async fn remove_everything(place: &Arc<Place>, pod: &Arc<Pod>) -> Result<(), String> {
-    for id in sandboxes_of(place, pod.uid()).await? {
+async fn remove_everything(place: &Arc<Place>, pod: &Arc<Pod>, sandboxes: Range<u32>) -> Result<(), String> {
+    for attempt in sandboxes {
+        let id = sandbox_id(pod.uid(), attempt);
         place.runtime.remove_sandbox(&id).await.map_err(|err| chain(&err))?;
     }
     let (place, pod) = (Arc::clone(place), Arc::clone(pod));
@@ -174,11 +181,6 @@ async fn remove_everything(place: &Arc<Place>, pod: &Arc<Pod>) -> Result<(), Str
         paths.iter().try_for_each(|path| cgroups.remove(path)).map_err(|err| chain(&err))
     })
     .await
-}
-
-async fn sandboxes_of(place: &Place, uid: &str) -> Result<Vec<String>, String> {
-    let all = place.runtime.list().await.map_err(|err| chain(&err))?;
-    Ok(all.sandboxes.into_iter().filter(|s| s.pod_uid == uid).map(|s| s.id).collect())
 }
 
 fn remove_dir(path: &Path) -> std::io::Result<()> {
@@ -195,7 +197,7 @@ async fn blocking(work: impl FnOnce() -> Result<(), String> + Send + 'static) ->
 /// Removes the sandboxes that came before this one, with the dead containers in them; their logs stay.
 pub(super) async fn forget_sandboxes(place: &Place, pod: &Pod, newest: u32) {
     for attempt in 0..newest {
-        let id = crate::runtime::sandbox_id(pod.uid(), attempt);
+        let id = sandbox_id(pod.uid(), attempt);
         if let Err(err) = place.runtime.remove_sandbox(&id).await {
             warn!(sandbox = id, err = chain(&err), "could not remove an old sandbox");
         }
