@@ -49,6 +49,10 @@ pub struct Config {
     pub cluster_dns: IpAddr,
     #[arg(long, default_value = "cluster.local")]
     pub cluster_domain: String,
+    /// The file that pods' name resolution is made from. If it names systemd's stub alone, the file behind that is taken; empty
+    /// means that pods get nothing of the node's.
+    #[arg(long, default_value = "/etc/resolv.conf")]
+    pub resolv_conf: PathBuf,
     /// Where images of a registry are asked for first: docker.io=http://10.0.0.1:5000. May be repeated.
     #[arg(long)]
     pub registry_mirror: Vec<Mirror>,

@@ -17,6 +17,7 @@ pub mod pod;
 pub mod pods;
 pub mod probes;
 pub mod pull_secrets;
+pub mod resolv_conf;
 pub mod runtime;
 pub mod server;
 pub mod sources;
