@@ -19,9 +19,11 @@ use crate::network::{NetworkError, PodNetwork};
 use crate::node::{Identity, Machine, NodeAgent, NodeHealth};
 use crate::place::{Facts, Place, STARTS_AT_ONCE};
 use crate::pods::{self, News, PodSources, Table};
+use crate::resolv_conf::NodeFile;
 use crate::runtime::containerd::{Config as RuntimeConfig, Containerd};
 use crate::runtime::{Runtime, RuntimeError};
 use crate::server::{self, Server, ServerError};
+use crate::sources::Remembered;
 use crate::status_writer::StatusWriter;
 use crate::{node, static_pods};
 
@@ -80,6 +82,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
         network: Arc::clone(&network),
         cgroups: Some(Arc::new(hierarchy.clone())),
         cluster,
+        sources: Remembered::default(),
         statuses,
         starts: Semaphore::new(STARTS_AT_ONCE),
     });
@@ -159,6 +162,7 @@ fn facts(config: &Config, machine: &Machine) -> Facts {
         log_dir: config.log_dir.clone(),
         cgroup_root: config.cgroup_root.clone(),
         dns: ClusterDns { server: config.cluster_dns, domain: config.cluster_domain.clone() },
+        resolv_conf: NodeFile(Some(config.resolv_conf.clone()).filter(|path| !path.as_os_str().is_empty())),
         allocatable: machine.capacity.clone(),
     }
 }

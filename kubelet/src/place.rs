@@ -14,7 +14,9 @@ use crate::cluster::Cluster;
 use crate::files::ClusterDns;
 use crate::images::Images;
 use crate::network::PodNetwork;
+use crate::resolv_conf::NodeFile;
 use crate::runtime::Runtime;
+use crate::sources::Remembered;
 use crate::status_writer::StatusWriter;
 
 /// Sandboxes and containers being made at a time. More only makes each of them slower.
@@ -59,6 +61,7 @@ pub struct Facts {
     pub log_dir: PathBuf,
     pub cgroup_root: String,
     pub dns: ClusterDns,
+    pub resolv_conf: NodeFile,
     /// cpu in thousandths, all else in whole units.
     pub allocatable: BTreeMap<String, i64>,
 }
@@ -70,6 +73,8 @@ pub struct Place {
     pub network: Arc<dyn PodNetwork>,
     pub cgroups: Option<Arc<dyn PodCgroups>>,
     pub cluster: Arc<dyn Cluster>,
+    /// What pods refer to, as it was last.
+    pub sources: Remembered,
     pub statuses: StatusWriter,
     pub starts: Semaphore,
 }

@@ -6,15 +6,15 @@ use corten_api::{Key, Object as _};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use tracing::warn;
 
-use crate::cluster::Cluster;
 use crate::images::{RegistryAuth, auth};
+use crate::place::Place;
 
 /// What the pod's pull secrets say. One that is missing or broken is left out, and said so: the registry decides.
-pub async fn of(cluster: &dyn Cluster, pod: &Pod) -> Vec<RegistryAuth> {
-    let mut found = Vec::new();
+pub async fn of(place: &Place, pod: &Pod) -> Vec<RegistryAuth> {
+    let (cluster, mut found) = (place.cluster.as_ref(), Vec::new());
     for reference in pod.spec.iter().flat_map(|s| s.image_pull_secrets.iter().flatten()) {
         let key = Key::new(pod.namespace(), reference.name.as_str());
-        match cluster.secret(&key).await {
+        match place.sources.secret(cluster, &key).await {
             Ok(Some(secret)) => found.extend(decode(&secret)),
             Ok(None) => {
                 let message = format!(

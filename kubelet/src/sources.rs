@@ -1,9 +1,13 @@
 //! The ConfigMaps and Secrets a pod refers to: which they are, and a snapshot of them for one look at the pod.
 
+mod remembered;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Secret, Volume};
+
+pub use remembered::Remembered;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceKind {

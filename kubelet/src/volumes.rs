@@ -133,9 +133,19 @@ fn set_up_one(
         }
         return Ok(VolumePath { path, read_only: false });
     }
-    let payload = payload::of(volume, sources, downward)?;
+    let payload = match payload::of(volume, sources, downward) {
+        // Nobody could say what should be in it. What an earlier kubelet put there is what was last known.
+        Err(Cause::Missing(Missing::Unknown { .. })) if is_filled(&path) => {
+            return Ok(VolumePath { path, read_only: true });
+        }
+        other => other?,
+    };
     write(&payload, &path, fs_group, &nested::mount_points(pod, &volume.name))?;
     Ok(VolumePath { path, read_only: true })
+}
+
+fn is_filled(path: &Path) -> bool {
+    Dir::open(path).and_then(|dir| atomic::is_filled(&dir)).unwrap_or(false)
 }
 
 /// `mount_points` are directories for other volumes, which nobody could make later in a volume that is read-only.

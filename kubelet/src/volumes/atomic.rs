@@ -47,6 +47,11 @@ pub fn write(dir: &Dir, files: &BTreeMap<String, File>, fs_group: Option<u32>) -
     remove_leftovers(dir, files, stamp.as_ref())
 }
 
+/// Whether [`write`] has put files there before.
+pub fn is_filled(dir: &Dir) -> io::Result<bool> {
+    current(dir).map(|found| found.is_some())
+}
+
 /// The directory with the present files.
 fn current(dir: &Dir) -> io::Result<Option<Dir>> {
     let Some(target) = dir.link_target(DATA.as_ref())? else { return Ok(None) };

@@ -19,6 +19,7 @@ use crate::pod::backoff::go_duration;
 use crate::pod::container;
 use crate::pod::model::{Event, SandboxUp};
 use crate::pull_secrets;
+use crate::resolv_conf;
 use crate::runtime::{Network, SandboxSpec};
 use crate::sources::{SourceKind, Sources, references};
 use crate::volumes::{self, Paths};
@@ -104,7 +105,7 @@ impl Worker {
                 // The worker ended meanwhile: the answer below will not be heard either.
                 let _ = tx.send(super::Msg::Answer(pulling)).await;
             }
-            let auth = pull_secrets::of(place.cluster.as_ref(), &pod).await;
+            let auth = pull_secrets::of(&place, &pod).await;
             let begun = std::time::Instant::now();
             match place.images.ensure(&ImageRequest { image: image.clone(), policy, auth }).await {
                 Ok(ensured) => {
@@ -174,15 +175,16 @@ fn has_live_volumes(pod: &Pod) -> bool {
 /// A snapshot of everything the pod refers to.
 pub(super) async fn sources(place: &Place, pod: &Pod) -> Sources {
     let mut found = Sources { namespace: pod.namespace().to_owned(), ..Sources::default() };
+    let cluster = place.cluster.as_ref();
     for reference in references(pod) {
         let key = Key::new(pod.namespace(), reference.name.as_str());
         match reference.kind {
             SourceKind::ConfigMap => {
-                let looked = place.cluster.config_map(&key).await.map_err(|err| err.to_string());
+                let looked = place.sources.config_map(cluster, &key).await.map_err(|err| err.to_string());
                 found.config_maps.insert(reference.name, looked);
             }
             SourceKind::Secret => {
-                let looked = place.cluster.secret(&key).await.map_err(|err| err.to_string());
+                let looked = place.sources.secret(cluster, &key).await.map_err(|err| err.to_string());
                 found.secrets.insert(reference.name, looked);
             }
         }
@@ -245,8 +247,11 @@ async fn sandbox(place: &Place, pod: &Pod, attempt: u32) -> Result<SandboxUp, St
         let attached = place.network.attach(&who).await.map_err(|err| chain(&err))?;
         (Network::Pod { netns: attached.netns }, attached.addresses)
     };
-    write_etc_files(&place.pod_dir(pod.uid()), pod, &addresses, place, host_network)
+    let left_out = write_etc_files(&place.pod_dir(pod.uid()), pod, &addresses, place, host_network)
         .map_err(|err| format!("cannot write the pod's /etc files: {err}"))?;
+    for message in left_out {
+        place.cluster.event(&pod.reference(), true, "DNSConfigForming", &message);
+    }
     let (hostname, full) = files::hostname(pod, &place.facts.dns);
     let as_fqdn = spec.and_then(|s| s.set_hostname_as_fqdn) == Some(true);
     let sysctls = spec.and_then(|s| s.security_context.as_ref()).and_then(|c| c.sysctls.clone());
@@ -268,27 +273,29 @@ async fn sandbox(place: &Place, pod: &Pod, attempt: u32) -> Result<SandboxUp, St
     Ok(SandboxUp { id, addresses, network })
 }
 
-/// hosts, hostname and resolv.conf, which all containers of the pod mount.
+/// hosts, hostname and resolv.conf, which all containers of the pod mount. What of the last had to be left out.
 fn write_etc_files(
     dir: &Path,
     pod: &Pod,
     addresses: &[std::net::IpAddr],
     place: &Place,
     host_network: bool,
-) -> std::io::Result<()> {
-    // A node without the file has nothing to say in it.
-    let of_node = |path: &str| match std::fs::read_to_string(path) {
-        Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        other => other,
-    };
+) -> std::io::Result<Vec<String>> {
     let dns = &place.facts.dns;
     let hosts = if host_network {
-        files::host_network_hosts(pod, &of_node("/etc/hosts")?)
+        let of_node = match std::fs::read_to_string("/etc/hosts") {
+            // A node without the file has nothing to say in it.
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => String::new(),
+            other => other?,
+        };
+        files::host_network_hosts(pod, &of_node)
     } else {
         files::hosts(pod, addresses, dns)
     };
     let hostname = if host_network { place.facts.node_hostname.clone() } else { files::hostname(pod, dns).0 };
     std::fs::write(dir.join("etc-hosts"), hosts)?;
     std::fs::write(dir.join("hostname"), format!("{hostname}\n"))?;
-    std::fs::write(dir.join("resolv.conf"), files::resolv_conf(pod, &of_node("/etc/resolv.conf")?, dns))
+    let formed = resolv_conf::of(pod, place.facts.resolv_conf.read()?.as_deref(), dns);
+    std::fs::write(dir.join("resolv.conf"), formed.text)?;
+    Ok(formed.left_out)
 }

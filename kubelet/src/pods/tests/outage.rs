@@ -1,0 +1,66 @@
+//! What goes on while no apiserver answers.
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, Secret, SecretKeySelector, Volume};
+
+use super::*;
+
+/// A pod whose variables come from a ConfigMap and a Secret, and whose volume from the ConfigMap.
+fn with_sources(world: &World) -> Pod {
+    let map = ConfigMap { data: Some([("k".to_owned(), "plain".to_owned())].into()), ..Default::default() };
+    let secret = Secret { data: Some([("k".to_owned(), ByteString(b"hidden".to_vec()))].into()), ..Default::default() };
+    world.cluster.shared.lock().config_maps.insert(Key::new("default", "cfg"), map);
+    world.cluster.shared.lock().secrets.insert(Key::new("default", "key"), secret);
+    let variable = |name: &str, from| EnvVar { name: name.into(), value: None, value_from: Some(from) };
+    let of_map = ConfigMapKeySelector { key: "k".into(), name: "cfg".into(), optional: None };
+    let of_secret = SecretKeySelector { key: "k".into(), name: "key".into(), optional: None };
+    let mut c = container("c");
+    c.env = Some(vec![
+        variable("MAP", EnvVarSource { config_map_key_ref: Some(of_map), ..Default::default() }),
+        variable("SECRET", EnvVarSource { secret_key_ref: Some(of_secret), ..Default::default() }),
+    ]);
+    let mut pod = pod("web", vec![c]);
+    pod.spec.as_mut().unwrap().volumes = Some(vec![volume()]);
+    pod
+}
+
+fn volume() -> Volume {
+    let source = ConfigMapVolumeSource { name: "cfg".into(), ..Default::default() };
+    Volume { name: "v".into(), config_map: Some(source), ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_container_restarts_from_what_was_last_known_of_its_config_maps_and_secrets() {
+    let world = World::new().await;
+    world.tell(with_sources(&world)).await;
+    world.until("it runs", |w| w.running_id("web").is_some()).await;
+    let first = world.running_id("web").unwrap();
+    world.cluster.shared.lock().away = true;
+    world.runtime.exit(&first, 1, false);
+    let second = crate::runtime::container_id("uid-web", "c", 1);
+    world.until("it was made again", |w| w.runtime.spec(&second).is_some()).await;
+    let env = world.runtime.spec(&second).unwrap().env;
+    for expected in [("MAP", "plain"), ("SECRET", "hidden")] {
+        assert!(env.contains(&(expected.0.to_owned(), expected.1.to_owned())), "{expected:?}: {env:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_restarted_kubelet_restarts_containers_with_the_volumes_that_are_on_disk() {
+    let world = World::new().await;
+    let mut told = pod("web", vec![container("c")]);
+    let map = ConfigMap { data: Some([("k".to_owned(), "plain".to_owned())].into()), ..Default::default() };
+    world.cluster.shared.lock().config_maps.insert(Key::new("default", "cfg"), map);
+    told.spec.as_mut().unwrap().volumes = Some(vec![volume()]);
+    world.tell(told).await;
+    world.until("it runs", |w| w.running_id("web").is_some()).await;
+    let first = world.running_id("web").unwrap();
+    let world = world.restart_kubelet();
+    world.cluster.shared.lock().away = true;
+    world.retell().await;
+    world.until("it is taken over", |w| w.table.find("default", "web", "").is_some()).await;
+    world.runtime.exit(&first, 1, false);
+    world.until("it was made again", |w| w.runtime.calls().iter().any(|c| c == "create c/1")).await;
+    let file = world.dir.path().join("root/pods/uid-web/volumes/v/k");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "plain");
+}

@@ -1,0 +1,176 @@
+//! What the ConfigMaps and Secrets of this node's pods were when an apiserver was last asked, for containers that restart
+//! while none answers. In memory only: a Secret must not reach a disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use corten_api::{ApiError, Key, Object as _, Reason};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use parking_lot::Mutex;
+use tracing::{debug, warn};
+
+use super::references;
+use crate::cluster::Cluster;
+
+/// Bytes of data that are remembered at most; what comes on top of it is not, and a restart then waits for an apiserver.
+const REMEMBERED_BYTES_MAX: usize = 64 << 20;
+
+/// Read through this and not through the cluster port: what is asked for is remembered on the way.
+#[derive(Default)]
+pub struct Remembered {
+    config_maps: Mutex<Known<ConfigMap>>,
+    secrets: Mutex<Known<Secret>>,
+}
+
+struct Known<T> {
+    objects: BTreeMap<Key, Arc<T>>,
+    bytes: usize,
+}
+
+impl<T> Default for Known<T> {
+    fn default() -> Self {
+        Self { objects: BTreeMap::new(), bytes: 0 }
+    }
+}
+
+/// An object whose size counts.
+trait HasSize {
+    fn bytes(&self) -> usize;
+}
+
+impl HasSize for ConfigMap {
+    fn bytes(&self) -> usize {
+        let text = self.data.iter().flatten().map(|(k, v)| k.len() + v.len());
+        let binary = self.binary_data.iter().flatten().map(|(k, v)| k.len() + v.0.len());
+        text.chain(binary).sum()
+    }
+}
+
+impl HasSize for Secret {
+    fn bytes(&self) -> usize {
+        self.data.iter().flatten().map(|(k, v)| k.len() + v.0.len()).sum()
+    }
+}
+
+impl<T: HasSize> Known<T> {
+    fn forget(&mut self, key: &Key) {
+        if let Some(old) = self.objects.remove(key) {
+            self.bytes -= old.bytes();
+        }
+    }
+
+    fn remember(&mut self, key: &Key, object: &Arc<T>) {
+        self.forget(key);
+        let bytes = object.bytes();
+        if self.bytes + bytes > REMEMBERED_BYTES_MAX {
+            warn!(%key, "too much to remember: containers that use it restart only with an apiserver");
+            return;
+        }
+        self.bytes += bytes;
+        self.objects.insert(key.clone(), Arc::clone(object));
+    }
+
+    /// What the apiserver said; if it said nothing, what it said last.
+    fn answer(&mut self, key: &Key, asked: Result<Option<Arc<T>>, ApiError>) -> Result<Option<Arc<T>>, ApiError> {
+        match &asked {
+            Ok(Some(object)) => self.remember(key, object),
+            Ok(None) => self.forget(key),
+            Err(err) if is_unanswered(err) => {
+                if let Some(known) = self.objects.get(key) {
+                    debug!(%key, %err, "no apiserver answers; taking what is known from before");
+                    return Ok(Some(Arc::clone(known)));
+                }
+            }
+            // An apiserver that says no means it: what was allowed before may not be any more.
+            Err(_) => self.forget(key),
+        }
+        asked
+    }
+
+    fn keep_only(&mut self, wanted: &BTreeSet<Key>) {
+        let gone: Vec<Key> = self.objects.keys().filter(|key| !wanted.contains(key)).cloned().collect();
+        gone.iter().for_each(|key| self.forget(key));
+    }
+}
+
+/// Nobody was there to answer, or who was there has nobody to ask.
+fn is_unanswered(err: &ApiError) -> bool {
+    [Reason::ServiceUnavailable, Reason::Timeout, Reason::TooManyRequests, Reason::InternalError]
+        .iter()
+        .any(|reason| err.is(*reason))
+}
+
+impl Remembered {
+    /// As [`Cluster::config_map`].
+    pub async fn config_map(&self, cluster: &dyn Cluster, key: &Key) -> Result<Option<Arc<ConfigMap>>, ApiError> {
+        let asked = cluster.config_map(key).await;
+        self.config_maps.lock().answer(key, asked)
+    }
+
+    /// As [`Cluster::secret`].
+    pub async fn secret(&self, cluster: &dyn Cluster, key: &Key) -> Result<Option<Arc<Secret>>, ApiError> {
+        let asked = cluster.secret(key).await;
+        self.secrets.lock().answer(key, asked)
+    }
+
+    /// Forgets what no pod of these refers to.
+    pub fn keep_only(&self, pods: &[Arc<Pod>]) {
+        let (mut config_maps, mut secrets) = (BTreeSet::new(), BTreeSet::new());
+        for pod in pods {
+            for reference in references(pod) {
+                let key = Key::new(pod.namespace(), reference.name.as_str());
+                match reference.kind {
+                    super::SourceKind::ConfigMap => config_maps.insert(key),
+                    super::SourceKind::Secret => secrets.insert(key),
+                };
+            }
+        }
+        self.config_maps.lock().keep_only(&config_maps);
+        self.secrets.lock().keep_only(&secrets);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(text: &str) -> Arc<ConfigMap> {
+        Arc::new(ConfigMap { data: Some([("k".to_owned(), text.to_owned())].into()), ..Default::default() })
+    }
+
+    #[test]
+    fn what_was_said_last_counts_while_nobody_answers() {
+        let key = Key::new("default", "cfg");
+        let (away, denied) = (ApiError::unavailable("away"), ApiError::forbidden("", "configmaps", "cfg", "no"));
+        let mut known = Known::default();
+        assert!(known.answer(&key, Err(away.clone())).is_err(), "nothing is known yet");
+        let steps = [
+            ("it is there", Ok(Some(map("1"))), Ok(Some(map("1")))),
+            ("away", Err(away.clone()), Ok(Some(map("1")))),
+            ("another version", Ok(Some(map("22"))), Ok(Some(map("22")))),
+            ("away again", Err(away.clone()), Ok(Some(map("22")))),
+            ("deleted", Ok(None), Ok(None)),
+            ("away, after that", Err(away.clone()), Err(())),
+            ("made anew", Ok(Some(map("3"))), Ok(Some(map("3")))),
+            ("forbidden", Err(denied), Err(())),
+            ("away, after that", Err(away.clone()), Err(())),
+        ];
+        for (why, asked, expected) in steps {
+            assert_eq!(known.answer(&key, asked).map_err(drop), expected, "{why}");
+        }
+        known.answer(&key, Ok(Some(map("1234567")))).unwrap();
+        assert_eq!(known.bytes, 8);
+        known.keep_only(&BTreeSet::from([Key::new("default", "other")]));
+        assert_eq!((known.bytes, known.objects.len()), (0, 0));
+    }
+
+    #[test]
+    fn no_more_is_remembered_than_there_is_room_for() {
+        let mut known = Known::default();
+        let large = map(&"x".repeat(1 << 20));
+        for n in 0..100 {
+            known.answer(&Key::new("default", format!("cfg-{n}").as_str()), Ok(Some(Arc::clone(&large)))).unwrap();
+        }
+        assert!(known.bytes <= REMEMBERED_BYTES_MAX && known.objects.len() > 60);
+    }
+}
