@@ -4,6 +4,7 @@ mod admit;
 mod inventory;
 mod sweep;
 mod table;
+mod tiers;
 mod watched;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -78,6 +79,7 @@ pub fn start(
         statics_unheard: sources == PodSources::ApiAndFiles,
         gone: gone_tx,
         watched: watched::Watched::new(&tx),
+        tiers: tiers::Tiers::start(place),
     };
     let stop = stop.clone();
     tokio::spawn(async move { stop.run_until_cancelled_owned(manager.run(rx, gone_rx)).await });
@@ -98,6 +100,7 @@ struct Manager {
     statics_unheard: bool,
     gone: mpsc::UnboundedSender<String>,
     watched: watched::Watched,
+    tiers: tiers::Tiers,
 }
 
 impl Manager {
@@ -265,12 +268,20 @@ impl Manager {
         let uid = pod.uid().to_owned();
         let handle = worker::start(&self.place, pod, beginning, self.gone.clone());
         self.table.workers.write().insert(uid, handle);
-        self.watched.follow(&self.table.active(), self.place.cluster.as_ref());
+        self.count_pods();
+    }
+
+    /// What depends on which pods there are.
+    fn count_pods(&mut self) {
+        let active = self.table.active();
+        self.watched.follow(&active, self.place.cluster.as_ref());
+        self.place.sources.keep_only(&active);
+        self.tiers.weigh(&active);
     }
 
     fn worker_ended(&mut self, uid: &str) {
         self.table.workers.write().remove(uid);
-        self.watched.follow(&self.table.active(), self.place.cluster.as_ref());
+        self.count_pods();
         // A static pod whose file was written anew while the old one was ending.
         let waiting: Vec<_> = self.statics.values().filter(|p| self.table.get(p.uid()).is_none()).cloned().collect();
         for pod in waiting {
@@ -334,8 +345,8 @@ impl Manager {
     }
 
     fn make_mirror(&self, pod: &Arc<Pod>) {
-        let (place, pod) = (Arc::clone(&self.place), Arc::clone(pod));
-        tokio::spawn(async move { static_pods::make_mirror(&place, &pod).await });
+        let (place, pod) = (Arc::clone(&self.place), Arc::downgrade(pod));
+        tokio::spawn(async move { static_pods::make_mirror(&place, pod).await });
     }
 
     async fn mirror_seen(&mut self, key: &Key, mirror: &Arc<Pod>) {
@@ -389,6 +400,8 @@ impl Manager {
     }
 
     async fn compare(&mut self) {
+        // Nobody says so when the last container of a pod has ended for good.
+        self.tiers.weigh(&self.table.active());
         let asked_at = std::time::Instant::now();
         // The runtime is away: nothing can be said about what runs.
         let Ok(inventory) = self.place.runtime.list().await else { return };

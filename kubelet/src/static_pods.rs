@@ -3,6 +3,7 @@
 //! <https://kubernetes.io/docs/tasks/configure-pod-container/static-pod/>
 
 use std::path::{Path, PathBuf};
+use std::sync::Weak;
 use std::time::Duration;
 
 use corten_api::pod::{CONFIG_SOURCE_ANNOTATION, MIRROR_ANNOTATION};
@@ -26,9 +27,7 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// The directory is read again this often, in case the kernel told us nothing.
 const REREAD: Duration = Duration::from_secs(20);
 const MIRROR_RETRY_FIRST: Duration = Duration::from_millis(500);
-const MIRROR_RETRY_MAX: Duration = Duration::from_secs(30);
-/// Tries to make one mirror; the pod runs all the same.
-const MIRROR_TRIES: u32 = 100;
+const MIRROR_RETRY_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
@@ -179,11 +178,12 @@ fn mirror(pod: &Pod) -> Pod {
     mirror
 }
 
-/// Makes the mirror; the API's watch then brings it back to us.
-pub async fn make_mirror(place: &Place, pod: &Pod) {
+/// Makes the mirror; the API's watch then brings it back to us. Tries for as long as there is such a pod, however long the
+/// apiservers are away.
+pub async fn make_mirror(place: &Place, pod: Weak<Pod>) {
     let mut wait = MIRROR_RETRY_FIRST;
-    for _ in 0..MIRROR_TRIES {
-        match place.cluster.create_pod(&mirror(pod)).await {
+    while let Some(pod) = pod.upgrade() {
+        match place.cluster.create_pod(&mirror(&pod)).await {
             Ok(_) => return,
             // Whether it is the right one is seen when the watch brings it.
             Err(err) if err.is(Reason::AlreadyExists) => return,
@@ -193,6 +193,7 @@ pub async fn make_mirror(place: &Place, pod: &Pod) {
             }
             Err(err) => debug!(%err, pod = %pod.key(), "the mirror waits"),
         }
+        drop(pod);
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(MIRROR_RETRY_MAX);
     }

@@ -1,6 +1,7 @@
 //! Stories of pods on a node whose runtime, images, network and API are in memory.
 
 mod life;
+mod outage;
 mod refusals;
 mod restarts;
 mod static_pods;
@@ -14,13 +15,14 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::*;
+use crate::cgroup::{CgroupError, PodLimits};
 use crate::cluster::Cluster;
 use crate::cluster::fake::FakeCluster;
 use crate::files::ClusterDns;
 use crate::images::fake::FakeImages;
 use crate::network::PodNetwork as _;
 use crate::network::fake::FakeNetwork;
-use crate::place::Facts;
+use crate::place::{Facts, PodCgroups};
 use crate::runtime::fake::FakeRuntime;
 use crate::server::Pods as _;
 use crate::status_writer::StatusWriter;
@@ -28,8 +30,27 @@ use crate::status_writer::StatusWriter;
 /// No story takes longer; what is slower hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The cpu shares of cgroups that exist, by path.
+#[derive(Default)]
+struct FakeCgroups(parking_lot::Mutex<BTreeMap<String, Option<u64>>>);
+
+impl PodCgroups for FakeCgroups {
+    fn ensure(&self, path: &str, limits: &PodLimits) -> Result<(), CgroupError> {
+        self.0.lock().insert(path.into(), limits.cpu_shares);
+        Ok(())
+    }
+    fn remove(&self, path: &str) -> Result<(), CgroupError> {
+        self.0.lock().remove(path);
+        Ok(())
+    }
+    fn pods(&self, _: &str) -> Vec<(String, String)> {
+        Vec::new()
+    }
+}
+
 /// A node in memory.
 struct World {
+    cgroups: Arc<FakeCgroups>,
     runtime: FakeRuntime,
     images: FakeImages,
     network: FakeNetwork,
@@ -55,7 +76,7 @@ impl World {
         cluster: FakeCluster,
         dir: tempfile::TempDir,
     ) -> Self {
-        let stop = CancellationToken::new();
+        let (stop, cgroups) = (CancellationToken::new(), Arc::new(FakeCgroups::default()));
         let statuses = StatusWriter::new();
         let port: Arc<dyn Cluster> = Arc::new(cluster.clone());
         statuses.start(&port, &stop);
@@ -68,14 +89,16 @@ impl World {
                 root_dir: dir.path().join("root"),
                 log_dir: dir.path().join("logs"),
                 cgroup_root: "/".into(),
+                resolv_conf: crate::resolv_conf::NodeFile(None),
                 dns: ClusterDns { server: "10.96.0.10".parse().unwrap(), domain: "cluster.local".into() },
                 allocatable: allocatable.clone(),
             },
             runtime: Arc::new(runtime.clone()),
             images: Arc::new(images.clone()),
             network: Arc::new(network.clone()),
-            cgroups: None,
+            cgroups: Some(Arc::clone(&cgroups) as Arc<dyn PodCgroups>),
             cluster: port,
+            sources: Default::default(),
             statuses,
             starts: Semaphore::new(8),
         });
@@ -83,7 +106,7 @@ impl World {
         let sources = PodSources::ApiAndFiles;
         let facts = NodeFacts { name: "n1".into(), allocatable, ..Default::default() };
         let news = start(&place, &table, sources, move || facts.clone(), &stop);
-        Self { runtime, images, network, cluster, dir, news, table, stop }
+        Self { cgroups, runtime, images, network, cluster, dir, news, table, stop }
     }
     /// The kubelet ends and another one takes its place; all else stays.
     fn restart_kubelet(self) -> Self {
@@ -95,6 +118,13 @@ impl World {
         let pod = self.cluster.put(pod);
         self.news.send(News::Api { key: pod.key(), pod: Some(Arc::new(pod.clone())) }).await.unwrap();
         pod
+    }
+    /// What the API's watch says of a pod that is to be deleted.
+    async fn delete(&self, pod: Pod, grace_secs: i64) {
+        let mut pod = self.pod(pod.name()).unwrap_or(pod);
+        pod.metadata.deletion_timestamp = Some(status::whole_second(Timestamp::now()));
+        pod.metadata.deletion_grace_period_seconds = Some(grace_secs);
+        self.tell(pod).await;
     }
     async fn retell(&self) {
         let pods = self.cluster.shared.lock().pods.clone();

@@ -24,12 +24,9 @@ async fn a_pod_runs_and_is_reported_with_its_address() {
 #[tokio::test]
 async fn a_deleted_pod_is_ended_and_leaves_nothing() {
     let world = World::new().await;
-    let mut told = world.tell(pod("web", vec![container("c")])).await;
+    let told = world.tell(pod("web", vec![container("c")])).await;
     world.until("it runs", |w| w.running_id("web").is_some()).await;
-    told = world.pod("web").unwrap_or(told);
-    told.metadata.deletion_timestamp = Some(status::whole_second(Timestamp::now()));
-    told.metadata.deletion_grace_period_seconds = Some(30);
-    world.tell(told).await;
+    world.delete(told, 30).await;
     world.until("it is gone from the API", |w| w.pod("web").is_none()).await;
     let calls = world.runtime.calls();
     let position =
@@ -39,6 +36,45 @@ async fn a_deleted_pod_is_ended_and_leaves_nothing() {
     assert!(!world.dir.path().join("root/pods/uid-web").exists());
     world.until("its worker has ended", |w| w.table.all().is_empty()).await;
     assert!(world.cluster.events().contains(&"c: Killing: Stopping container c".to_owned()));
+}
+
+#[tokio::test]
+async fn qos_tiers_weigh_what_their_pods_ask_for_as_they_come_and_go() {
+    let world = World::new().await;
+    let shares = |w: &World| {
+        ["burstable", "besteffort"].map(|t| w.cgroups.0.lock().get(&format!("/kubepods/{t}")).copied().flatten())
+    };
+    world.until("the tiers are there", |w| shares(w) == [Some(2), Some(2)]).await;
+    let mut c = container("c");
+    let cpu = k8s_openapi::apimachinery::pkg::api::resource::Quantity("500m".into());
+    let requests = Some([("cpu".to_owned(), cpu)].into());
+    c.resources = Some(k8s_openapi::api::core::v1::ResourceRequirements { requests, ..Default::default() });
+    let told = world.tell(pod("web", vec![c])).await;
+    world.tell(pod("idle", vec![container("c")])).await;
+    world.until("the tier weighs as its pod", |w| shares(w) == [Some(512), Some(2)]).await;
+    world.until("it runs", |w| w.running_id("web").is_some()).await;
+    assert_eq!(world.cgroups.0.lock().get("/kubepods/burstable/poduid-web"), Some(&Some(512)));
+    world.delete(told, 30).await;
+    world.until("the pod weighs nothing any more", |w| shares(w) == [Some(2), Some(2)]).await;
+}
+
+#[tokio::test]
+async fn pods_are_taken_down_without_listing_those_of_others() {
+    let world = World::new().await;
+    const PODS: usize = 110;
+    for n in 0..PODS {
+        world.tell(pod(&format!("p{n}"), vec![container("c")])).await;
+    }
+    world.until("all run", |w| (0..PODS).all(|n| w.running_id(&format!("p{n}")).is_some())).await;
+    let before = (world.runtime.lists(), world.runtime.calls().len());
+    for n in 0..PODS {
+        let told = world.pod(&format!("p{n}")).unwrap();
+        world.delete(told, 30).await;
+    }
+    world.until("all are gone", |w| w.cluster.shared.lock().pods.is_empty()).await;
+    assert_eq!(world.runtime.lists(), before.0);
+    let calls = world.runtime.calls().len() - before.1;
+    assert!(calls <= PODS * 4, "one signal, a stop and a removal each, which stops once more: {calls}");
 }
 
 #[tokio::test]
@@ -140,9 +176,6 @@ async fn a_signal_that_did_not_arrive_is_sent_again() {
     let told = world.tell(pod("web", vec![container("c")])).await;
     world.until("it runs", |w| w.running_id("web").is_some()).await;
     (0..3).for_each(|_| world.runtime.refuse_next("signal", "containerd is away"));
-    let mut told = world.pod("web").unwrap_or(told);
-    told.metadata.deletion_timestamp = Some(status::whole_second(Timestamp::now()));
-    told.metadata.deletion_grace_period_seconds = Some(600);
-    world.tell(told).await;
+    world.delete(told, 600).await;
     world.until("it is gone from the API", |w| w.pod("web").is_none()).await;
 }
