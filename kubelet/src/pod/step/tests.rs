@@ -328,7 +328,11 @@ fn recovered(sandbox_is_up: bool, restart: RestartPolicy, main: FoundState) -> M
         finished_at: Some(at(1)),
     };
     let pod = FoundPod {
-        sandbox: sandbox_is_up.then(|| SandboxUp { id: "s0".into(), addresses: vec![], netns: None }),
+        sandbox: sandbox_is_up.then(|| SandboxUp {
+            id: "s0".into(),
+            addresses: vec![],
+            network: crate::runtime::Network::Host,
+        }),
         sandboxes: 1,
         containers: vec![found("i", FoundState::Exited(done)), found("a", main)],
     };
