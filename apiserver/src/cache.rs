@@ -1,49 +1,59 @@
 //! Every object the store has, in memory: what reads are served from.
 //!
-//! One watch on the whole store feeds all [`Shelf`]s in revision order, so "has the cache reached revision R" is one
+//! One watch on the whole store feeds all [`KindCache`]s in revision order, so "has the cache reached revision R" is one
 //! number for all kinds. A read that must be as new as the store asks for the store's revision ([`newest`], one request
-//! for all who wait), waits until the cache is there, and reads the shelf. Watchers read the shelf's ring of recent
-//! changes, each at its own pace; who falls off the ring's end must list again.
+//! for all who wait), waits until the cache is there, and reads the kind's. A change wakes the watchers that may want it
+//! ([`interest`]) and no others; each reads the recent changes ([`ring`]) at its own pace, and who falls off the ring's
+//! end must list again.
 
 mod feed;
+mod filter;
+mod interest;
 mod item;
+mod kind_cache;
 mod newest;
+mod ring;
 mod scan;
-mod shelf;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 mod watcher;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use corten_api::{ApiError, Reason};
+pub(crate) use filter::Filter;
 pub use item::Item;
 pub(crate) use item::{ByKey, FieldTerms, with_revision};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
+pub(crate) use kind_cache::{KindCache, Snapshot};
 use newest::Newest;
-pub(crate) use shelf::{Shelf, Snapshot};
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
-pub(crate) use watcher::{Filter, Watcher, WatcherOptions};
+use unreadable::Unreadable;
+pub(crate) use watcher::{Watcher, WatcherOptions};
 
 use crate::registry::Registry;
 use crate::storage::{Storage, StorageError};
 
 /// All keys of the API stand under this.
 pub(crate) const ROOT: &str = "/registry/";
-/// Reserved node ports stand here: not a kind of the API, yet on a shelf.
+/// Reserved node ports stand here: not a kind of the API, yet cached as one.
 pub(crate) const NODE_PORTS: &str = "corten/nodeports";
 /// How long a read waits for a revision that the cache has not reached; upstream waits as long.
 const CATCH_UP_DEADLINE: Duration = Duration::from_secs(3);
 
-/// The shelves, and how far they are.
+/// All kinds' caches, and how far they are.
 #[derive(Debug)]
 pub(crate) struct Cache {
     /// By prefix, in order.
-    shelves: Vec<Arc<Shelf>>,
+    kinds: Vec<Arc<KindCache>>,
     revision: watch::Sender<i64>,
     newest: Newest,
+    unreadable: Arc<Unreadable>,
+    stalls: watch::Sender<u64>,
     storage: Arc<dyn Storage>,
     /// Ends the feed with the cache.
     _stop: DropGuard,
@@ -53,10 +63,13 @@ impl Cache {
     /// Returns once it holds the store's state.
     pub(crate) async fn start(storage: Arc<dyn Storage>, registry: &Registry) -> Result<Arc<Self>, StorageError> {
         let stop = CancellationToken::new();
-        let shelves = shelf::of(registry);
+        let unreadable = Arc::<Unreadable>::default();
+        let kinds = kind_cache::of(registry, &unreadable);
         let newest = Newest::start(storage.clone(), &stop);
         let revision = watch::Sender::new(0);
-        let feed = feed::Feed::new(storage.clone(), shelves.clone(), revision.clone());
+        let stalls = watch::Sender::new(0);
+        let (caches, unread, stalled) = (kinds.clone(), unreadable.clone(), stalls.clone());
+        let feed = feed::Feed::new(storage.clone(), caches, revision.clone(), unread, stalled);
         let after = feed.fill().await?;
         let running = stop.clone();
         tokio::spawn(async move {
@@ -65,7 +78,7 @@ impl Cache {
                 () = running.cancelled() => {}
             }
         });
-        let cache = Self { shelves, revision, newest, storage, _stop: stop.drop_guard() };
+        let cache = Self { kinds, revision, newest, unreadable, stalls, storage, _stop: stop.drop_guard() };
         // What was replayed from history must be there before the first reader is.
         let newest = cache.storage.current_revision().await?;
         let mut reached = cache.revision.subscribe();
@@ -80,12 +93,21 @@ impl Cache {
         Ok(Arc::new(cache))
     }
     /// By the part of the key behind [`ROOT`]: `pods`, `services/specs`.
-    pub(crate) fn shelf(&self, store_prefix: &str) -> Option<&Arc<Shelf>> {
-        self.shelves
-            .iter()
-            .find(|s| s.prefix().get(ROOT.len()..).and_then(|p| p.strip_suffix('/')) == Some(store_prefix))
+    pub(crate) fn kind(&self, store_prefix: &str) -> Option<&Arc<KindCache>> {
+        let is_it = |kind: &&Arc<KindCache>| {
+            kind.prefix().get(ROOT.len()..).and_then(|p| p.strip_suffix('/')) == Some(store_prefix)
+        };
+        self.kinds.iter().find(is_it)
     }
-    /// The revision that all shelves have reached.
+    /// Tells when the store has been lost for so long that watches must end.
+    fn stalls(&self) -> watch::Receiver<u64> {
+        self.stalls.subscribe()
+    }
+    /// How many keys and values were left out, as they are nothing of the API's.
+    pub(crate) fn unreadable(&self) -> Counter {
+        self.unreadable.counter()
+    }
+    /// The revision that all kinds have reached.
     pub(crate) fn revision(&self) -> i64 {
         *self.revision.borrow()
     }
@@ -96,9 +118,9 @@ impl Cache {
     pub(crate) fn storage(&self) -> &Arc<dyn Storage> {
         &self.storage
     }
-    /// Drops snapshots that nobody continued for long.
+    /// Drops snapshots that nobody continued for long, and changes that need not be kept any more.
     pub(crate) fn release(&self) {
-        self.shelves.iter().for_each(|s| s.release());
+        self.kinds.iter().for_each(|kind| kind.release());
     }
     /// Waits until the cache is as new as the store was when this was called.
     pub(crate) async fn catch_up(&self) -> Result<i64, ApiError> {

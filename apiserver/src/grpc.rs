@@ -298,6 +298,8 @@ fn batches(events: Vec<Event>) -> Vec<WatchBatch> {
         };
         let object = event.object();
         if bytes + object.len() > CHUNK_BYTES && !open.events.is_empty() {
+            // More of this revision is to come: who resumes after it would miss that.
+            open.revision = open.revision.min(event.revision() - 1);
             done.push(std::mem::take(&mut open));
             (open.revision, bytes) = (event.revision(), 0);
         }

@@ -70,6 +70,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// `unreadable`: counted by the cache, from its start on.
+    pub fn count_unreadable(&mut self, unreadable: Counter) {
+        let help = "Keys and values in the store that are nothing of the API and were left out";
+        self.registry.register("corten_apiserver_storage_unreadable", help, unreadable);
+    }
     /// `took`: `None` for long-running requests.
     pub fn answered(&self, labels: RequestLabels, took: Option<Duration>) {
         if let Some(took) = took {

@@ -101,6 +101,10 @@ impl Resources {
     pub fn revision(&self) -> i64 {
         self.inner.cache.revision()
     }
+    /// Counts what stands in the store and is nothing of the API's.
+    pub fn unreadable(&self) -> prometheus_client::metrics::counter::Counter {
+        self.inner.cache.unreadable()
+    }
     /// Waits until reads are as new as the store is now.
     pub async fn catch_up(&self) -> Result<i64, ApiError> {
         self.inner.cache.catch_up().await

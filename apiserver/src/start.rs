@@ -115,13 +115,15 @@ pub async fn assemble(
     let resources = Resources::start(storage.clone(), registry, settings).await?;
     let in_flight = crate::overload::InFlight::default();
     let grpc = tonic::service::Routes::new(crate::grpc::service(resources.clone(), in_flight.clone()));
+    let mut metrics = crate::metrics::Metrics::default();
+    metrics.count_unreadable(resources.unreadable());
     let front = Front {
         health: Health::new(storage, resources.clone()),
         resources,
         discovery,
         openapi,
         kubelets: Kubelets::new(kubelets),
-        metrics: crate::metrics::Metrics::default(),
+        metrics,
         in_flight,
     };
     let places = Arc::new(Semaphore::new(take_files()));

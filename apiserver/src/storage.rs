@@ -72,8 +72,17 @@ impl Change {
     }
 }
 
-/// Changes with the same or consecutive revisions that arrived together.
-pub type ChangeStream = BoxStream<'static, Result<Vec<Change>, StorageError>>;
+/// Changes that arrived together, up to the end of a revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    pub changes: Vec<Change>,
+    /// All changes up to this revision are told, those of unreadable keys aside.
+    pub revision: i64,
+    /// Changes left out, as their keys are no text. No key of the API is such a one.
+    pub unreadable_keys: u64,
+}
+
+pub type ChangeStream = BoxStream<'static, Result<Changes, StorageError>>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -104,6 +113,8 @@ pub enum StorageError {
 pub struct Listed {
     pub items: Vec<Stored>,
     pub revision: i64,
+    /// Keys left out, as they are no text.
+    pub unreadable_keys: u64,
 }
 
 #[async_trait]

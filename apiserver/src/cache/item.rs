@@ -81,6 +81,10 @@ impl Item {
     pub(crate) fn matches(&self, labels: &Selector, selectable: &FieldTerms) -> bool {
         (labels.is_everything() || labels.matches_by(|key| self.label(key))) && selectable.match_item(self)
     }
+    /// The value of the kind's selectable field with this index.
+    pub(super) fn field(&self, index: usize) -> &str {
+        self.fields.get(index).map_or("", |f| f)
+    }
     fn label(&self, key: &str) -> Option<&str> {
         self.labels.iter().find(|(k, _)| **k == *key).map(|(_, v)| &**v)
     }
@@ -171,12 +175,33 @@ impl FieldTerms {
     pub(crate) fn is_everything(&self) -> bool {
         self.0.is_empty()
     }
+    /// The name that is asked for, if one is.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.0.iter().find(|t| !t.negated && matches!(t.of, Part::Name)).map(|t| &*t.value)
+    }
+    pub(super) fn namespace(&self) -> Option<&str> {
+        self.0.iter().find(|t| !t.negated && matches!(t.of, Part::Namespace)).map(|t| &*t.value)
+    }
+    /// The value that the field with this index must have.
+    pub(super) fn equal_to(&self, field: usize) -> Option<&str> {
+        self.equalities().find(|(f, _)| *f == field).map(|(_, value)| value)
+    }
+    /// Some field and the value that it must have.
+    pub(super) fn equality(&self) -> Option<(usize, &str)> {
+        self.equalities().next()
+    }
+    fn equalities(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.0.iter().filter_map(|t| match t.of {
+            Part::Field(field) if !t.negated => Some((field, &*t.value)),
+            Part::Field(_) | Part::Name | Part::Namespace => None,
+        })
+    }
     fn match_item(&self, item: &Item) -> bool {
         self.0.iter().all(|t| {
             let value = match t.of {
                 Part::Name => item.name(),
                 Part::Namespace => item.namespace(),
-                Part::Field(i) => item.fields.get(i).map_or("", |f| f),
+                Part::Field(i) => item.field(i),
             };
             (value == &*t.value) != t.negated
         })

@@ -13,6 +13,9 @@ use crate::storage::flaky::Flaky;
 use crate::storage::memory::Memory;
 use crate::storage::{Outcome, Write};
 
+mod on_etcd;
+mod watchers;
+
 const DEADLINE: Duration = Duration::from_secs(10);
 
 async fn put(store: &dyn Storage, name: &str, label: &str) {
@@ -39,8 +42,8 @@ fn watcher(cache: &Arc<Cache>) -> Watcher {
         bookmarks: false,
         drain: CancellationToken::new(),
     };
-    let shelf = cache.shelf("configmaps").unwrap().clone();
-    Watcher::after(cache.clone(), shelf, cache.revision(), options).unwrap()
+    let configmaps = cache.kind("configmaps").unwrap().clone();
+    Watcher::after(cache.clone(), configmaps, cache.revision(), options).unwrap()
 }
 
 async fn take(watcher: &mut Watcher, n: usize) -> Vec<(EventKind, String)> {
@@ -76,7 +79,7 @@ async fn watchers_converge_over_a_lost_watch_and_a_compaction() {
         assert_eq!(got, expected, "compacted: {compacted}");
         cache.catch_up().await.unwrap();
         let keys: Vec<String> =
-            cache.shelf("configmaps").unwrap().snapshot(0).items.iter().map(|row| row.0.key().to_owned()).collect();
+            cache.kind("configmaps").unwrap().snapshot(0).items.iter().map(|row| row.0.key().to_owned()).collect();
         assert_eq!(keys, ["n/a", "n/c", "n/d"]);
     }
 }
@@ -86,15 +89,36 @@ async fn a_watcher_that_sleeps_too_long_is_cut_off_and_the_others_are_not() {
     let store: Arc<dyn Storage> = Arc::new(Memory::default());
     let cache = Cache::start(store.clone(), &Registry::default()).await.unwrap();
     let (mut slow, mut quick) = (watcher(&cache), watcher(&cache));
-    let changes = 9_000;
-    for i in 0..changes {
-        put(&*store, &format!("m{}", i % 10), &i.to_string()).await;
-        if i % 500 == 499 {
-            take(&mut quick, 500).await;
-        }
+    // More bytes than are ever kept.
+    let large = "x".repeat(1 << 20);
+    for i in 0..70 {
+        put(&*store, &format!("m{}", i % 3), &large).await;
+        take(&mut quick, 1).await;
     }
     let err = timeout(DEADLINE, slow.batch()).await.unwrap().unwrap_err();
     assert_eq!(err.reason(), Reason::Expired, "{err}");
+}
+
+#[tokio::test]
+async fn what_was_made_anew_in_a_gap_is_deleted_and_added() {
+    let store = Arc::new(Flaky::default());
+    let place = |uid: &str| {
+        let value = format!(r#"{{"metadata":{{"name":"a","uid":"{uid}"}}}}"#).into();
+        Write::Create { key: format!("{ROOT}configmaps/n/a"), value, ttl_secs: None }
+    };
+    store.commit(vec![place("1")]).await.unwrap();
+    let cache = Cache::start(store.clone(), &Registry::default()).await.unwrap();
+    let (mut w, before) = (watcher(&cache), cache.revision());
+    store.cut();
+    remove(&*store, "a").await;
+    store.commit(vec![place("2")]).await.unwrap();
+    store.compact(store.current_revision().await.unwrap()).await.unwrap();
+    store.mend();
+    let expected = [(EventKind::Deleted, "a".to_owned()), (EventKind::Added, "a".to_owned())];
+    assert_eq!(take(&mut w, 2).await, expected);
+    let configmaps = cache.kind("configmaps").unwrap();
+    let (steps, _) = configmaps.subscribe_after(before, &Filter::default()).unwrap().read(9, before).unwrap();
+    assert!(steps[0].item.revision < steps[1].item.revision, "who resumes between the two gets the second");
 }
 
 #[tokio::test]
@@ -114,7 +138,7 @@ async fn what_is_no_object_is_left_out() {
     let write = Write::Create { key: format!("{ROOT}configmaps/n/x"), value: "nonsense".into(), ttl_secs: None };
     store.commit(vec![write]).await.unwrap();
     let cache = Cache::start(store, &Registry::default()).await.unwrap();
-    assert!(cache.shelf("configmaps").unwrap().get("n/x").is_none());
+    assert!(cache.kind("configmaps").unwrap().get("n/x").is_none());
 }
 
 #[tokio::test]
@@ -134,10 +158,25 @@ async fn a_store_that_went_back_is_read_again_and_watches_end() {
     let mut changes = cache.changes();
     let there = backup.current_revision().await.unwrap();
     timeout(DEADLINE, changes.wait_for(|r| *r == there)).await.expect("the cache follows").unwrap();
-    let shelf = cache.shelf("configmaps").unwrap();
-    let rows: Vec<_> = shelf.snapshot(0).items.iter().map(|row| (row.0.key().to_owned(), row.0.revision)).collect();
+    let configmaps = cache.kind("configmaps").unwrap();
+    let rows: Vec<_> =
+        configmaps.snapshot(0).items.iter().map(|row| (row.0.key().to_owned(), row.0.revision)).collect();
     assert_eq!(rows, [("n/a".to_owned(), there)]);
     put(&*store, "d", "1").await;
     cache.catch_up().await.unwrap();
-    assert!(shelf.get("n/d").is_some(), "what is written from here on is seen");
+    assert!(configmaps.get("n/d").is_some(), "what is written from here on is seen");
+}
+
+#[tokio::test]
+async fn watches_end_when_the_store_is_lost_for_long_and_new_ones_are_left_alone() {
+    let store = Arc::new(Flaky::default());
+    let cache = Cache::start(store.clone(), &Registry::default()).await.unwrap();
+    let mut w = watcher(&cache);
+    store.cut();
+    let err = timeout(2 * DEADLINE, w.batch()).await.expect("the watch ends").unwrap_err();
+    assert_eq!(err.reason(), Reason::ServiceUnavailable, "{err}");
+    let mut again = watcher(&cache);
+    store.mend();
+    put(&*store, "a", "1").await;
+    assert_eq!(take(&mut again, 1).await, [(EventKind::Added, "a".to_owned())]);
 }

@@ -1,65 +1,22 @@
-//! One watcher: reads a shelf's ring at its own pace, and tells of what concerns its selector.
+//! One watcher: reads the changes of its interest at its own pace, and tells of what concerns its selector.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use corten_api::ApiError;
-use corten_api::selector::Selector;
-use imbl::OrdSet;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::shelf::Step;
-use super::{ByKey, Cache, FieldTerms, Item, Shelf, too_old};
+use super::kind_cache::Subscription;
+use super::ring::Step;
+use super::{Cache, Filter, Item, KindCache, Snapshot};
 use crate::registry::Field;
 use crate::resources::{Event, EventKind};
 
 /// Events in one batch: a watcher that is behind catches up in bounded steps.
 const BATCH_MAX: usize = 256;
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
-
-/// Which objects of a kind are meant.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Filter {
-    /// `namespace/`, or empty for all of them.
-    pub(crate) namespace_slash: String,
-    pub(crate) labels: Selector,
-    pub(crate) fields: FieldTerms,
-}
-
-impl Filter {
-    pub(crate) fn new(namespace: &str, labels: Selector, fields: FieldTerms) -> Self {
-        let namespace_slash = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
-        Self { namespace_slash, labels, fields }
-    }
-    pub(crate) fn matches(&self, item: &Item) -> bool {
-        item.key().starts_with(&self.namespace_slash) && item.matches(&self.labels, &self.fields)
-    }
-    /// Whether every object of the namespace is meant.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.labels.is_everything() && self.fields.is_everything()
-    }
-    /// The objects meant, in order, from behind `after` on.
-    pub(crate) fn select<'a>(
-        &'a self,
-        items: &'a OrdSet<ByKey>,
-        after: &str,
-    ) -> impl Iterator<Item = &'a Arc<Item>> + use<'a> {
-        use std::ops::Bound::{Excluded, Included, Unbounded};
-        // "0" follows "/": the first key behind those of the namespace.
-        let end = self.namespace_slash.strip_suffix('/').map(|ns| format!("{ns}0"));
-        let start =
-            if after < self.namespace_slash.as_str() { Included(&*self.namespace_slash) } else { Excluded(after) };
-        let start = if after.is_empty() && self.namespace_slash.is_empty() { Unbounded } else { start };
-        let range = match &end {
-            Some(end) => items.range::<_, str>((start, Excluded(end.as_str()))),
-            None => items.range::<_, str>((start, Unbounded)),
-        };
-        let whole = self.is_whole();
-        range.map(|row| &row.0).filter(move |item| whole || item.matches(&self.labels, &self.fields))
-    }
-}
 
 type Convert = fn(&[u8]) -> Result<Vec<u8>, serde_json::Error>;
 
@@ -74,22 +31,31 @@ pub(crate) struct WatcherOptions {
     pub(crate) drain: CancellationToken,
 }
 
+/// What a watcher owes once it has told all changes.
+enum Due {
+    Nothing,
+    Bookmark,
+    End,
+}
+
 pub(crate) struct Watcher {
     cache: Arc<Cache>,
-    shelf: Arc<Shelf>,
+    kind: Arc<KindCache>,
     options: WatcherOptions,
-    changed: watch::Receiver<u64>,
-    /// The number of the next step to read.
-    next: u64,
+    changes: Subscription,
     initial: Option<Initial>,
+    stalls: watch::Receiver<u64>,
     bookmarks: Interval,
     seen: i64,
     ended: bool,
+    /// How often it has looked for changes.
+    #[cfg(test)]
+    pub(super) looks: usize,
 }
 
 /// The state that a watch begins with, as far as it is still to be told.
 struct Initial {
-    items: OrdSet<ByKey>,
+    snapshot: Snapshot,
     after: String,
     end_bookmark: bool,
 }
@@ -98,38 +64,51 @@ impl Watcher {
     /// The changes after `revision`, which the cache has reached.
     pub(crate) fn after(
         cache: Arc<Cache>,
-        shelf: Arc<Shelf>,
+        kind: Arc<KindCache>,
         revision: i64,
         options: WatcherOptions,
     ) -> Result<Self, ApiError> {
-        let next = shelf.seek(revision)?;
-        Ok(Self::new(cache, shelf, options, next, revision, None))
+        let changes = kind.subscribe_after(revision, &options.filter)?;
+        Ok(Self::new(cache, kind, options, changes, revision, None))
     }
     /// The state first.
     pub(crate) fn from_state(
         cache: Arc<Cache>,
-        shelf: Arc<Shelf>,
+        kind: Arc<KindCache>,
         end_bookmark: bool,
         options: WatcherOptions,
     ) -> Self {
-        let (snapshot, next) = shelf.begin(cache.revision());
-        let initial = Initial { items: snapshot.items, after: String::new(), end_bookmark };
-        Self::new(cache, shelf, options, next, snapshot.revision, Some(initial))
+        let (snapshot, changes) = kind.subscribe(cache.revision(), &options.filter);
+        let seen = snapshot.revision;
+        let initial = Initial { snapshot, after: String::new(), end_bookmark };
+        Self::new(cache, kind, options, changes, seen, Some(initial))
     }
     fn new(
         cache: Arc<Cache>,
-        shelf: Arc<Shelf>,
+        kind: Arc<KindCache>,
         options: WatcherOptions,
-        next: u64,
+        changes: Subscription,
         seen: i64,
         initial: Option<Initial>,
     ) -> Self {
-        let changed = shelf.subscribe();
         // Spread out: watchers that began together need not speak together.
         let first = BOOKMARK_EVERY.mul_f64(0.75 + 0.25 * rand::random::<f64>());
         let mut bookmarks = tokio::time::interval_at(Instant::now() + first, BOOKMARK_EVERY);
         bookmarks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { cache, shelf, options, changed, next, initial, bookmarks, seen, ended: false }
+        let stalls = cache.stalls();
+        Self {
+            cache,
+            stalls,
+            kind,
+            options,
+            changes,
+            initial,
+            bookmarks,
+            seen,
+            ended: false,
+            #[cfg(test)]
+            looks: 0,
+        }
     }
 
     /// The next events, not none; `None` at the end.
@@ -143,36 +122,37 @@ impl Watcher {
                 return Ok(Some(events));
             }
         }
+        let mut due = Due::Nothing;
         loop {
-            self.changed.borrow_and_update();
-            // Read before the ring: what is in the ring by then is told before a bookmark at this revision.
-            let reached = self.cache.revision();
-            let events = self.read_ring()?;
+            let events = self.read_changes()?;
             if !events.is_empty() {
                 return Ok(Some(events));
             }
-            if *self.changed.borrow() > self.next {
-                continue;
-            }
-            self.seen = self.seen.max(reached);
-            tokio::select! {
-                changed = self.changed.changed() => {
-                    if changed.is_err() {
-                        return Ok(None);
-                    }
-                }
-                _ = self.bookmarks.tick(), if self.options.bookmarks => return Ok(Some(vec![self.bookmark(false)])),
-                () = self.options.drain.cancelled() => {
+            match due {
+                Due::Nothing => {}
+                Due::Bookmark => return Ok(Some(vec![self.bookmark(false)])),
+                Due::End => {
                     self.ended = true;
                     return Ok(self.options.bookmarks.then(|| vec![self.bookmark(false)]));
                 }
             }
+            // What is due is told after one more look: nothing may have woken this watcher for long, and a bookmark
+            // tells how far it has come.
+            due = tokio::select! {
+                () = self.changes.changed() => Due::Nothing,
+                _ = self.bookmarks.tick(), if self.options.bookmarks => Due::Bookmark,
+                () = self.options.drain.cancelled() => Due::End,
+                // Silence would look like peace: who watches another server gets what happens meanwhile.
+                Ok(()) = self.stalls.changed() => {
+                    return Err(ApiError::unavailable("the store cannot be followed, please watch again"));
+                }
+            };
         }
     }
 
     fn tell_initial(&mut self, mut initial: Initial) -> Result<Vec<Event>, ApiError> {
         let chosen: Vec<Arc<Item>> =
-            self.options.filter.select(&initial.items, &initial.after).take(BATCH_MAX).cloned().collect();
+            self.options.filter.select(&initial.snapshot, &initial.after).take(BATCH_MAX).cloned().collect();
         if let Some(last) = chosen.last() {
             initial.after = last.key().to_owned();
         }
@@ -187,17 +167,31 @@ impl Watcher {
         Ok(events)
     }
 
-    fn read_ring(&mut self) -> Result<Vec<Event>, ApiError> {
-        let steps = self.shelf.steps(self.next, BATCH_MAX).ok_or_else(|| too_old(self.seen, self.shelf.floor()))?;
-        self.next += steps.len() as u64;
-        let mut events = Vec::with_capacity(steps.len());
-        for step in steps {
-            self.seen = step.item.revision;
-            if let Some(kind) = concern(&self.options.filter, &step) {
-                events.push(self.event(kind, shown(kind, step, self.shelf.fields())?)?);
+    /// What has happened since the last look, up to a bound; none only if that is all there is.
+    fn read_changes(&mut self) -> Result<Vec<Event>, ApiError> {
+        loop {
+            #[cfg(test)]
+            {
+                self.looks += 1;
+            }
+            // Read before the changes: what has happened by then is told before a bookmark at this revision.
+            let reached = self.cache.revision();
+            let (steps, more) = self.changes.read(BATCH_MAX, self.seen)?;
+            let mut events = Vec::with_capacity(steps.len());
+            for step in steps {
+                self.seen = step.item.revision;
+                if let Some(kind) = concern(&self.options.filter, &step) {
+                    events.push(self.event(kind, shown(kind, step, self.kind.fields())?)?);
+                }
+            }
+            if !events.is_empty() {
+                return Ok(events);
+            }
+            if !more {
+                self.seen = self.seen.max(reached);
+                return Ok(events);
             }
         }
-        Ok(events)
     }
 
     fn event(&self, kind: EventKind, item: Arc<Item>) -> Result<Event, ApiError> {

@@ -104,3 +104,21 @@ async fn binds_answer_each_for_itself() {
         assert_eq!(refused["reason"], reason, "{pod}");
     }
 }
+
+#[test]
+fn a_message_claims_no_revision_that_it_has_not_told_whole() {
+    let large = format!(r#"{{"metadata":{{"name":"a"}},"data":"{}"}}"#, "x".repeat(CHUNK_BYTES * 2 / 3));
+    let event = |revision| {
+        let item = Item::new("a", large.as_bytes(), revision, EventKind::Added, &[]).unwrap();
+        Event { kind: EventKind::Added, item: Arc::new(item) }
+    };
+    let cases = [
+        ("a revision each", vec![5, 6, 9], vec![5, 8, 9]),
+        ("one revision in two messages: who resumes after the first must get the second", vec![5, 6, 6], vec![5, 5, 6]),
+        ("alone", vec![5], vec![5]),
+    ];
+    for (why, revisions, claimed) in cases {
+        let messages = batches(revisions.into_iter().map(event).collect());
+        assert_eq!(messages.iter().map(|m| m.revision).collect::<Vec<_>>(), claimed, "{why}");
+    }
+}

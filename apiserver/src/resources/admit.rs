@@ -14,7 +14,7 @@ impl ClusterView for Resources {
     fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Bytes> {
         let entry = self.inner.registry.iter().find(|e| e.plural() == plural && e.group() == group)?;
         let place = self.place_of(entry).ok()?;
-        Some(place.shelf.get(&place.short_key(namespace, name))?.object())
+        Some(place.cached.get(&place.short_key(namespace, name))?.object())
     }
 }
 

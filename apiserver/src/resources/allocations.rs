@@ -29,11 +29,11 @@ struct NodePort {
 }
 
 fn store_key(claim: Claim) -> String {
-    let (prefix, name) = shelf_key(claim);
+    let (prefix, name) = cached_key(claim);
     format!("{ROOT}{prefix}/{name}")
 }
 
-fn shelf_key(claim: Claim) -> (&'static str, String) {
+fn cached_key(claim: Claim) -> (&'static str, String) {
     match claim {
         Claim::Ip(ip) => (IP_ADDRESSES, ip.to_string()),
         Claim::Port(port) => (NODE_PORTS, port.to_string()),
@@ -54,7 +54,7 @@ fn holder(claim: Claim, item: &Item) -> Option<String> {
 
 fn reservation(claim: Claim, namespace: &str, name: &str) -> Result<Bytes, ApiError> {
     let metadata = ObjectMeta {
-        name: Some(shelf_key(claim).1),
+        name: Some(cached_key(claim).1),
         uid: Some(uuid::Uuid::new_v4().to_string()),
         creation_timestamp: Some(meta::now()),
         ..ObjectMeta::default()
@@ -88,8 +88,8 @@ impl Resources {
         Ranges { cidr: self.inner.settings.service_cidr, ports: self.inner.settings.node_ports.clone() }
     }
     fn reserved(&self, claim: Claim) -> Option<std::sync::Arc<Item>> {
-        let (prefix, name) = shelf_key(claim);
-        self.inner.cache.shelf(prefix)?.get(&name)
+        let (prefix, name) = cached_key(claim);
+        self.inner.cache.kind(prefix)?.get(&name)
     }
 
     pub(super) async fn allocate_for_create(
@@ -180,11 +180,11 @@ impl Resources {
         let cache = &self.inner.cache;
         let mut reserved = Vec::new();
         for prefix in [IP_ADDRESSES, NODE_PORTS] {
-            let Some(shelf) = cache.shelf(prefix) else { continue };
-            reserved.extend(shelf.snapshot(cache.revision()).items.iter().map(|row| (prefix, row.0.clone())));
+            let Some(kind) = cache.kind(prefix) else { continue };
+            reserved.extend(kind.snapshot(cache.revision()).items.iter().map(|row| (prefix, row.0.clone())));
         }
         // After the reservations: what they are for was there when they were read, if it is there now.
-        let services = self.builtin("", "v1", "services")?.shelf.snapshot(cache.revision());
+        let services = self.builtin("", "v1", "services")?.cached.snapshot(cache.revision());
         let mut owned = std::collections::BTreeMap::new();
         for row in &services.items {
             let Ok(service) = serde_json::from_slice::<Service>(&row.0.object()) else { continue };

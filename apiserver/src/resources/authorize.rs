@@ -46,11 +46,11 @@ impl Resources {
             Need::Bound { namespace, name } => {
                 let bound = bound_to(pods, node, namespace)?;
                 // Whose pod it was that is gone, nobody knows; that it is gone is no secret.
-                Ok(pods.shelf.get(&pods.short_key(namespace, name)).is_none_or(|item| bound.matches(&item)))
+                Ok(pods.cached.get(&pods.short_key(namespace, name)).is_none_or(|item| bound.matches(&item)))
             }
             Need::Referred { source, namespace, name } => {
-                let items = pods.shelf.snapshot(0).items;
-                for item in bound_to(pods, node, namespace)?.select(&items, "") {
+                let all = pods.cached.snapshot(0);
+                for item in bound_to(pods, node, namespace)?.select(&all, "") {
                     let pod: Pod = serde_json::from_slice(&item.object()).map_err(ApiError::internal)?;
                     let mut found = false;
                     if let Some(spec) = &pod.spec {

@@ -126,7 +126,7 @@ impl Resources {
             let (json, value) = encoded(place, &mut *object)?;
             if dry_run {
                 self.catch_up().await?;
-                return Ok(place.shelf.get(&short).is_none().then_some(json));
+                return Ok(place.cached.get(&short).is_none().then_some(json));
             }
             let (key, ttl_secs) = (place.store_key(&short), place.entry.ttl_secs());
             let mut writes = vec![Write::Create { key, value, ttl_secs }];

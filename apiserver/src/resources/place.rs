@@ -1,11 +1,11 @@
-//! Where a request's objects are: the kind's entry, its shelf in the cache, its keys in the store.
+//! Where a request's objects are: the kind's entry, its cache, its keys in the store.
 
 use std::sync::Arc;
 
 use corten_api::{ApiError, Problems, Reason, Scope};
 
 use super::Resources;
-use crate::cache::{FieldTerms, ROOT, Shelf};
+use crate::cache::{FieldTerms, KindCache, ROOT};
 use crate::registry::Entry;
 use crate::request::Target;
 use corten_api::selector::FieldSelector;
@@ -13,7 +13,7 @@ use corten_api::selector::FieldSelector;
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) entry: &'a dyn Entry,
-    pub(super) shelf: &'a Arc<Shelf>,
+    pub(super) cached: &'a Arc<KindCache>,
 }
 
 impl Resources {
@@ -29,9 +29,9 @@ impl Resources {
         self.place_of(entry)
     }
     pub(super) fn place_of<'a>(&'a self, entry: &'a dyn Entry) -> Result<Place<'a>, ApiError> {
-        let shelf = self.inner.cache.shelf(entry.store_prefix());
-        let shelf = shelf.ok_or_else(|| ApiError::internal(format!("{} have no shelf", entry.plural())))?;
-        Ok(Place { entry, shelf })
+        let cached = self.inner.cache.kind(entry.store_prefix());
+        let cached = cached.ok_or_else(|| ApiError::internal(format!("{} have no cache", entry.plural())))?;
+        Ok(Place { entry, cached })
     }
     /// A kind that must be there for this server to work.
     pub(super) fn builtin(&self, group: &str, version: &str, plural: &str) -> Result<Place<'_>, ApiError> {
@@ -41,7 +41,7 @@ impl Resources {
 }
 
 impl Place<'_> {
-    /// The key on the shelf: `namespace/name`, or the name alone.
+    /// The key in the cache: `namespace/name`, or the name alone.
     pub(super) fn short_key(&self, namespace: &str, name: &str) -> String {
         match self.entry.scope() {
             Scope::Namespaced => format!("{namespace}/{name}"),
@@ -76,7 +76,7 @@ impl Place<'_> {
         if let Some(term) = selector.0.iter().find(|t| !known(&t.field)) {
             return Err(unsupported(term.field.clone()));
         }
-        FieldTerms::new(selector, self.shelf.fields()).map_err(unsupported)
+        FieldTerms::new(selector, self.cached.fields()).map_err(unsupported)
     }
 
     pub(super) fn not_found(&self, name: &str) -> ApiError {

@@ -42,7 +42,7 @@ impl Resources {
     async fn item(&self, place: Place<'_>, target: &Target, at: ReadAt) -> Result<Arc<Item>, ApiError> {
         let key = place.short_key(&target.namespace, &target.name);
         self.reach(at).await?;
-        place.shelf.get(&key).ok_or_else(|| place.not_found(&target.name))
+        place.cached.get(&key).ok_or_else(|| place.not_found(&target.name))
     }
 
     /// Waits until the cache is as new as a read wants it.
@@ -84,7 +84,7 @@ impl Resources {
         let token = options.continue_token.as_deref().map(Token::decode).transpose()?;
         let snapshot = self.snapshot(place, token.as_ref(), options.at).await?;
         let after = token.as_ref().map_or("", |t| t.after.as_str());
-        let mut chosen = filter.select(&snapshot.items, after);
+        let mut chosen = filter.select(&snapshot, after);
         if options.limit == 0 {
             let items = chosen.cloned().collect();
             return Ok(Rows { items, revision: snapshot.revision, continue_token: None, remaining: None });
@@ -102,7 +102,7 @@ impl Resources {
         };
         let known = filter.is_whole().then_some(left);
         let token = Token::new(snapshot.revision, last.key(), known).encode()?;
-        place.shelf.retain(&snapshot);
+        place.cached.retain(&snapshot);
         Ok(Rows { items, revision: snapshot.revision, continue_token: Some(token), remaining: known })
     }
 
@@ -126,16 +126,16 @@ impl Resources {
                 err => api_error(&err),
             });
         }
-        Ok(place.shelf.snapshot(cache.revision()))
+        Ok(place.cached.snapshot(cache.revision()))
     }
 
     /// From what is retained, or else from the store's history: another apiserver may have served the page before.
     async fn exactly(&self, place: Place<'_>, revision: i64) -> Result<Snapshot, StorageError> {
-        if let Some(snapshot) = place.shelf.snapshot_at(revision, self.inner.cache.revision()) {
+        if let Some(snapshot) = place.cached.snapshot_at(revision, self.inner.cache.revision()) {
             return Ok(snapshot);
         }
-        let listed = self.inner.cache.storage().list(place.shelf.prefix(), Some(revision)).await?;
-        Ok(place.shelf.snapshot_of(listed))
+        let listed = self.inner.cache.storage().list(place.cached.prefix(), Some(revision)).await?;
+        Ok(place.cached.snapshot_of(listed))
     }
 
     fn filter(
@@ -162,19 +162,19 @@ impl Resources {
             bookmarks: options.bookmarks,
             drain: self.inner.drain.clone(),
         };
-        let (cache, shelf) = (self.inner.cache.clone(), place.shelf.clone());
+        let (cache, cached) = (self.inner.cache.clone(), place.cached.clone());
         let watcher = match options.from {
             WatchFrom::State { at, initial_events_end } => {
                 self.reach(at).await?;
-                Watcher::from_state(cache, shelf, initial_events_end, settings)
+                Watcher::from_state(cache, cached, initial_events_end, settings)
             }
             WatchFrom::After(revision) => {
                 self.reach(ReadAt::NotOlderThan(revision)).await?;
-                Watcher::after(cache, shelf, revision, settings)?
+                Watcher::after(cache, cached, revision, settings)?
             }
             WatchFrom::Now => {
                 let revision = cache.catch_up().await?;
-                Watcher::after(cache, shelf, revision, settings)?
+                Watcher::after(cache, cached, revision, settings)?
             }
         };
         let stream = futures::stream::unfold(Some(watcher), |watcher| async move {

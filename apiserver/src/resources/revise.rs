@@ -56,16 +56,16 @@ impl Resources {
         mut decide: impl FnMut(&Current, &Taken) -> Result<Decision, ApiError>,
     ) -> Result<Option<Revised>, ApiError> {
         let mut taken = Taken::new();
-        let mut current = place.shelf.get(short);
+        let mut current = place.cached.get(short);
         let mut fresh = false;
         for _ in 0..TRIES_MAX {
-            let Some(item) = current.clone().or_else(|| place.shelf.get(short)) else {
+            let Some(item) = current.clone().or_else(|| place.cached.get(short)) else {
                 if fresh {
                     return Ok(None);
                 }
                 fresh = true;
                 self.inner.cache.catch_up().await?;
-                current = place.shelf.get(short);
+                current = place.cached.get(short);
                 continue;
             };
             let seen = decoded(place, &item)?;
@@ -74,7 +74,7 @@ impl Resources {
                 Err(_) | Ok(Decision::Keep) if !fresh => {
                     fresh = true;
                     self.inner.cache.catch_up().await?;
-                    current = newer(place.shelf.get(short), item);
+                    current = newer(place.cached.get(short), item);
                     continue;
                 }
                 Err(err) => return Err(err),
@@ -115,7 +115,7 @@ fn newer(cached: Option<Arc<Item>>, held: Arc<Item>) -> Option<Arc<Item>> {
 }
 
 fn item_of(place: Place<'_>, short: &str, stored: &Stored) -> Result<Arc<Item>, ApiError> {
-    let item = Item::new(short, &stored.value, stored.revision, EventKind::Modified, place.shelf.fields());
+    let item = Item::new(short, &stored.value, stored.revision, EventKind::Modified, place.cached.fields());
     item.map(Arc::new).map_err(ApiError::internal)
 }
 

@@ -50,7 +50,7 @@ impl Resources {
     pub(super) async fn make(&self, target: &Target, object: Value) -> Result<(), ApiError> {
         let place = self.place(target)?;
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        if place.shelf.get(&place.short_key(&target.namespace, name)).is_some() {
+        if place.cached.get(&place.short_key(&target.namespace, name)).is_some() {
             return Ok(());
         }
         let json = Bytes::from(object.to_string());

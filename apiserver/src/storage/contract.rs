@@ -63,6 +63,12 @@ pub(crate) async fn etcd() -> Arc<dyn Storage> {
     Arc::new(etcd)
 }
 
+/// Puts what no apiserver would into the test process's etcd.
+pub(crate) async fn put_raw(key: &[u8], value: &[u8]) {
+    let mut client = etcd_client::Client::connect([etcd_url()], None).await.unwrap();
+    client.put(key, value, None).await.unwrap();
+}
+
 fn create(key: &str, value: &str) -> Write {
     Write::Create { key: key.into(), value: value.to_owned().into(), ttl_secs: None }
 }
@@ -84,7 +90,7 @@ async fn refused(store: &dyn Storage, writes: Vec<Write>) -> (usize, Option<Stri
 async fn take(stream: &mut ChangeStream, n: usize) -> Vec<Change> {
     let mut got = Vec::new();
     while got.len() < n {
-        got.extend(timeout(DEADLINE, stream.next()).await.expect("changes arrive").expect("no end").unwrap());
+        got.extend(timeout(DEADLINE, stream.next()).await.expect("changes arrive").expect("no end").unwrap().changes);
     }
     got
 }

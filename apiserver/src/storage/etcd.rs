@@ -1,19 +1,26 @@
 //! The store in etcd: the product's only source of truth. Nothing outside this file knows etcd.
 //!
-//! Conditions compare mod revisions; a commit is one Txn. Every call has a deadline, and is sent again where another
-//! member may answer; [`commit`] says why a write may be, too.
+//! Conditions compare mod revisions; a commit is one Txn. Every call has a deadline, goes to one member ([`members`] says
+//! to which), and is sent again where another or a new leader may answer; [`commit`] says why a write may be, too.
 
 mod commit;
+mod history;
 mod lease;
+mod members;
+mod page;
 mod watch;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use etcd_client::proto::PbKeyValue;
+use etcd_client::proto::{PbKeyValue, PbRangeResponse};
 use etcd_client::{Certificate, Client, ConnectOptions, Error, GetOptions, Identity, KvClient, TlsOptions};
+use futures::future::try_join_all;
 use lease::Leases;
+use members::Members;
+use page::PageSize;
+use tokio::time::Instant;
 use tonic::Code;
 
 use super::{ChangeStream, Listed, Outcome, Storage, StorageError, Stored, Write};
@@ -26,15 +33,14 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_DEADLINE: Duration = Duration::from_secs(5);
 /// Larger than any page or fragment that etcd sends; the default of 4 MiB is not.
 pub(super) const MESSAGE_BYTES_MAX: usize = 64 << 20;
-/// Keys in one page of a list.
-const PAGE_KEYS: i64 = 500;
-const READ_TRIES: u32 = 3;
-const READ_RETRY_AFTER: Duration = Duration::from_millis(100);
+/// A read that fails is sent again for so long: longer than etcd takes to choose a leader.
+const READ_PATIENCE: Duration = Duration::from_secs(3);
+const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// Where etcd is, and who we are to it.
 #[derive(Clone, Debug, Default)]
 pub struct Endpoints {
-    /// `https://10.0.0.1:2379`, one for each member.
+    /// `https://10.0.0.1:2379`, one for each member; the first is used while it lives.
     pub urls: Vec<String>,
     pub tls: Option<TlsFiles>,
 }
@@ -46,11 +52,10 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// A connection to all members, kept up by itself. Cheap to clone.
+/// Connections to all members, kept up by themselves. Cheap to clone.
 #[derive(Clone)]
 pub struct Etcd {
-    client: Client,
-    kv: KvClient,
+    members: Members,
     leases: Leases,
 }
 
@@ -71,23 +76,71 @@ impl Etcd {
         if let Some(files) = &endpoints.tls {
             options = options.with_tls(tls(files).await?);
         }
-        let client = Client::connect(&endpoints.urls, Some(options))
-            .await
-            .map_err(|err| unavailable("connecting to etcd", Box::new(err)))?;
-        let kv = client.kv_client().max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let leases = Leases::new(client.lease_client());
-        Ok(Self { client, kv, leases })
+        let options = &options;
+        let connect = |url: &String| {
+            let url = url.clone();
+            async move { Client::connect([url], Some(options.clone())).await }
+        };
+        let clients = try_join_all(endpoints.urls.iter().map(connect)).await;
+        let clients = clients.map_err(|err| unavailable("connecting to etcd", Box::new(err)))?;
+        if clients.is_empty() {
+            return Err(unavailable("connecting to etcd", "no endpoint is named".into()));
+        }
+        Ok(Self { members: Members::new(clients), leases: Leases::default() })
     }
 
-    async fn page(&self, from: &str, end: &[u8], revision: i64) -> Result<(Vec<PbKeyValue>, bool, i64), StorageError> {
-        let options = GetOptions::new().with_range(end).with_limit(PAGE_KEYS).with_revision(revision);
-        let read = || {
-            let (mut kv, options) = (self.kv.clone(), options.clone());
-            async move { kv.get(from, Some(options)).await }
-        };
-        let response = retried("listing keys", revision, read).await?.0;
-        let at = response.header.map_or(0, |h| h.revision);
-        Ok((response.kvs, response.more, at))
+    /// A call that may be made twice.
+    async fn read<T, F>(&self, what: &str, revision: i64, call: impl Fn(KvClient) -> F) -> Result<T, StorageError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let began = Instant::now();
+        loop {
+            let view = self.members.view();
+            let answer = tokio::select! {
+                answer = deadline(what, call(self.members.kv(view))) => answer?,
+                () = self.members.overtaken(view) => continue,
+            };
+            match answer {
+                Ok(response) => return Ok(response),
+                Err(err) if began.elapsed() < READ_PATIENCE && may_pass(&err) => {
+                    tracing::debug!(%err, what, "etcd did not answer; asking again");
+                    self.members.failed(view, RETRY_AFTER).await;
+                }
+                Err(err) => return Err(failed(what, revision, err)),
+            }
+        }
+    }
+
+    /// One page from `from` on, as large as `size` says; smaller where etcd's answer was too large to be taken.
+    async fn page(
+        &self,
+        from: &[u8],
+        end: &[u8],
+        revision: i64,
+        size: &mut PageSize,
+    ) -> Result<PbRangeResponse, StorageError> {
+        loop {
+            let keys = size.keys();
+            let read = |mut kv: KvClient| {
+                let options = GetOptions::new().with_range(end).with_limit(keys).with_revision(revision);
+                async move {
+                    match kv.get(from, Some(options)).await {
+                        Err(Error::GRpcStatus(status)) if is_too_large(&status) => Ok(Err(status)),
+                        answer => answer.map(Ok),
+                    }
+                }
+            };
+            match self.read("listing keys", revision, read).await? {
+                Ok(response) => {
+                    let bytes = response.0.kvs.iter().map(|kv| kv.key.len() + kv.value.len()).sum();
+                    size.taken(response.0.kvs.len(), bytes);
+                    return Ok(response.0);
+                }
+                Err(_) if size.refused() => tracing::debug!(keys, "a page was too large; asking for fewer keys"),
+                Err(status) => return Err(unavailable("listing keys: one is too large", Box::new(status))),
+            }
+        }
     }
 }
 
@@ -102,44 +155,47 @@ async fn tls(files: &TlsFiles) -> Result<TlsOptions, StorageError> {
 #[async_trait]
 impl Storage for Etcd {
     async fn get(&self, key: &str) -> Result<Option<Stored>, StorageError> {
-        let read = || {
-            let mut kv = self.kv.clone();
-            async move { kv.get(key, None).await }
-        };
-        let response = retried("reading a key", 0, read).await?.0;
+        let read = |mut kv: KvClient| async move { kv.get(key, None).await };
+        let response = self.read("reading a key", 0, read).await?.0;
         response.kvs.into_iter().next().map(stored).transpose()
     }
 
     async fn list(&self, prefix: &str, revision: Option<i64>) -> Result<Listed, StorageError> {
         let end = end_of(prefix);
-        let mut items = Vec::new();
-        let mut from = start_of(prefix).to_owned();
+        let mut from = start_of(prefix).as_bytes().to_vec();
+        let mut size = PageSize::default();
         // The first page settles the revision of all.
-        let mut revision = revision.unwrap_or(0);
+        let mut listed = Listed { items: Vec::new(), revision: revision.unwrap_or(0), unreadable_keys: 0 };
         loop {
-            let (kvs, more, at) = self.page(&from, &end, revision).await?;
-            if revision == 0 {
-                revision = at;
+            let page = self.page(&from, &end, listed.revision, &mut size).await?;
+            if listed.revision == 0 {
+                listed.revision = page.header.map_or(0, |h| h.revision);
             }
-            for kv in kvs {
-                items.push(stored(kv)?);
+            if let Some(last) = page.kvs.last() {
+                from.clone_from(&last.key);
+                // The smallest key behind it.
+                from.push(0);
             }
-            match items.last() {
-                // The smallest key behind the last one.
-                Some(last) if more => from = format!("{}\0", last.key),
-                _ => return Ok(Listed { items, revision }),
+            let more = page.more && !page.kvs.is_empty();
+            for kv in page.kvs {
+                match String::from_utf8(kv.key) {
+                    Ok(key) => listed.items.push(Stored { key, value: kv.value.into(), revision: kv.mod_revision }),
+                    Err(_) => listed.unreadable_keys += 1,
+                }
+            }
+            if !more {
+                return Ok(listed);
             }
         }
     }
 
     async fn current_revision(&self) -> Result<i64, StorageError> {
         // A linearizable read of nothing: its header has the revision.
-        let read = || {
-            let mut kv = self.kv.clone();
-            async move { kv.get("\0", Some(GetOptions::new().with_count_only())).await }
-        };
-        let response = retried("asking for the revision", 0, read).await?.0;
-        Ok(response.header.map_or(0, |h| h.revision))
+        let read = |mut kv: KvClient| async move { kv.get("\0", Some(GetOptions::new().with_count_only())).await };
+        let response = self.read("asking for the revision", 0, read).await?.0;
+        let revision = response.header.map_or(0, |h| h.revision);
+        self.members.saw(revision);
+        Ok(revision)
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<Outcome, StorageError> {
@@ -147,11 +203,11 @@ impl Storage for Etcd {
     }
 
     async fn watch(&self, prefix: &str, after: i64) -> Result<ChangeStream, StorageError> {
-        watch::start(self.client.watch_client(), start_of(prefix), end_of(prefix), after).await
+        watch::start(self.members.clone(), start_of(prefix), end_of(prefix), after).await
     }
 
     async fn compact(&self, revision: i64) -> Result<(), StorageError> {
-        let mut kv = self.kv.clone();
+        let mut kv = self.members.kv(self.members.view());
         match deadline("compacting", kv.compact(revision, None)).await? {
             Ok(_) => Ok(()),
             // Another apiserver was here first.
@@ -162,11 +218,8 @@ impl Storage for Etcd {
 }
 
 fn stored(kv: PbKeyValue) -> Result<Stored, StorageError> {
-    Ok(Stored { key: key_of(kv.key)?, value: kv.value.into(), revision: kv.mod_revision })
-}
-
-pub(super) fn key_of(key: Vec<u8>) -> Result<String, StorageError> {
-    String::from_utf8(key).map_err(|err| unavailable("reading: a key is not UTF-8", Box::new(err)))
+    let key = String::from_utf8(kv.key).map_err(|err| unavailable("reading: a key is not UTF-8", Box::new(err)))?;
+    Ok(Stored { key, value: kv.value.into(), revision: kv.mod_revision })
 }
 
 /// Where a range of all keys with `prefix` begins; etcd takes no empty key.
@@ -191,25 +244,6 @@ async fn deadline<T>(what: &str, call: impl Future<Output = T>) -> Result<T, Sto
     tokio::time::timeout(CALL_DEADLINE, call).await.map_err(|late| unavailable(what, Box::new(late)))
 }
 
-async fn retried<T, F: Future<Output = Result<T, Error>>>(
-    what: &str,
-    revision: i64,
-    call: impl Fn() -> F,
-) -> Result<T, StorageError> {
-    let mut tries = 1;
-    loop {
-        match deadline(what, call()).await? {
-            Ok(response) => return Ok(response),
-            Err(err) if tries < READ_TRIES && may_pass(&err) => {
-                tracing::debug!(%err, what, "etcd did not answer; asking again");
-                tokio::time::sleep(READ_RETRY_AFTER * tries).await;
-                tries += 1;
-            }
-            Err(err) => return Err(failed(what, revision, err)),
-        }
-    }
-}
-
 fn may_pass(err: &Error) -> bool {
     match err {
         Error::GRpcStatus(status) => {
@@ -222,6 +256,11 @@ fn may_pass(err: &Error) -> bool {
 
 fn is_compacted(status: &tonic::Status) -> bool {
     status.code() == Code::OutOfRange && status.message().contains("compacted")
+}
+
+/// An answer larger than [`MESSAGE_BYTES_MAX`], or than the sender's bound.
+fn is_too_large(status: &tonic::Status) -> bool {
+    matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted) && !is_compacted(status)
 }
 
 pub(super) fn failed(what: &str, revision: i64, err: Error) -> StorageError {

@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::memory::Memory;
-use super::{Change, ChangeStream, Listed, Outcome, Storage, StorageError, Stored, Write};
+use super::{ChangeStream, Changes, Listed, Outcome, Storage, StorageError, Stored, Write};
 
 /// Two lines: one for watches, one for all else.
 #[derive(Debug, Default)]
@@ -66,7 +66,7 @@ impl Storage for Flaky {
         let cut = async move {
             // Any change means a cut, however short: who looks late sees it too.
             drop(cut.changed().await);
-            Err::<Vec<Change>, _>(lost())
+            Err::<Changes, _>(lost())
         };
         let memory = self.memory.read().clone();
         let changes = memory.watch(prefix, after).await?;

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{Change, ChangeStream, Listed, Outcome, Storage, StorageError, Stored, Write};
+use super::{Change, ChangeStream, Changes, Listed, Outcome, Storage, StorageError, Stored, Write};
 
 /// A store that lives as long as its last clone.
 #[derive(Clone, Debug)]
@@ -106,7 +106,7 @@ impl Storage for Memory {
         let revision = revision.unwrap_or(state.revision);
         state.check(revision)?;
         let items = state.at(revision).into_values().filter(|s| s.key.starts_with(prefix)).collect();
-        Ok(Listed { items, revision })
+        Ok(Listed { items, revision, unreadable_keys: 0 })
     }
     async fn current_revision(&self) -> Result<i64, StorageError> {
         Ok(self.state.lock().revision)
@@ -143,6 +143,7 @@ impl Storage for Memory {
                     };
                     after = revision;
                     if !changes.is_empty() {
+                        let changes = Changes { changes, revision, unreadable_keys: 0 };
                         return Ok(Some((changes, (after, newest))));
                     }
                     let closed = |_| StorageError::Unavailable { what: "watch".into(), source: None };

@@ -2,27 +2,31 @@
 //!
 //! One that got no answer (a member died, a leader changed) may have been done, or be done yet. Its conditions let only
 //! one sending of it succeed, so it may be sent again: a second one that is refused because all its keys hold what it
-//! writes was done before.
+//! writes was done before; of another, [`history`](super::history) may tell whether it was.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use etcd_client::proto::{PbTxnOpResponse, PbTxnResponse};
+use etcd_client::proto::{PbKeyValue, PbTxnOpResponse, PbTxnResponse};
 use etcd_client::{Compare, CompareOp, Error, PutOptions, Txn, TxnOp};
 
-use super::{Etcd, failed, may_pass, stored, unavailable};
-use crate::storage::{Outcome, StorageError, Stored, Write};
+use super::history::{Fate, Held, fate};
+use super::members::View;
+use super::{Etcd, RETRY_AFTER, failed, may_pass, stored, unavailable};
+use crate::storage::{Outcome, StorageError, Write};
+use tokio::time::Instant;
 
-/// Sendings of one commit, and how long each may take.
-const TRIES: u32 = 3;
+/// How long one sending may take, and for how long a commit is sent again: longer than etcd takes to choose a leader.
 const TRY_DEADLINE: Duration = Duration::from_secs(4);
-const RETRY_AFTER: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(8);
+/// Leases that are found to be gone in one commit.
+const LEASES_MAX: u32 = 3;
 const WHAT: &str = "writing";
 
 /// What etcd said to one sending.
 enum Answer {
     Done { revision: i64 },
-    Refused { revision: i64, found: Vec<Option<Stored>> },
+    Refused { revision: i64, found: Vec<Option<Held>> },
 }
 
 /// Why one sending got no answer that counts.
@@ -36,24 +40,37 @@ enum Failed {
 }
 
 pub(super) async fn commit(etcd: &Etcd, writes: &[Write]) -> Result<Outcome, StorageError> {
-    let mut silence = None;
-    for tries in 1..=TRIES {
-        match send(etcd, writes).await {
+    let (began, before) = (Instant::now(), etcd.members.revision());
+    let (mut silence, mut leases_gone) = (None, 0);
+    loop {
+        let view = etcd.members.view();
+        match send(etcd, writes, view).await {
             Ok(Answer::Done { revision }) => return Ok(Outcome::Committed { revision }),
-            Ok(Answer::Refused { revision, found }) => return settle(writes, revision, found, silence),
-            Err(Failed::LeaseGone) => etcd.leases.forget().await,
+            Ok(Answer::Refused { revision, found }) => {
+                return match silence {
+                    None => refusal(writes, found),
+                    Some(silence) => settle(etcd, writes, Refused { revision, found, before, silence }).await,
+                };
+            }
+            Err(Failed::LeaseGone) if leases_gone < LEASES_MAX => {
+                leases_gone += 1;
+                etcd.leases.forget().await;
+            }
+            Err(Failed::LeaseGone) => {
+                let err = unavailable("writing: etcd forgot each lease it granted", "lease not found".into());
+                return Err(silence.map_or(err, |silence| unknown(writes, silence)));
+            }
             Err(Failed::Silence(err)) => {
-                tracing::warn!(error = %err, source = ?std::error::Error::source(&err), tries, "etcd did not answer a commit");
+                tracing::warn!(error = %err, source = ?std::error::Error::source(&err), "etcd did not answer a commit");
+                if began.elapsed() >= PATIENCE {
+                    return Err(unknown(writes, err));
+                }
                 silence = Some(err);
-                tokio::time::sleep(RETRY_AFTER * tries).await;
+                etcd.members.failed(view, RETRY_AFTER).await;
             }
             Err(Failed::Refused(err)) => return Err(silence.map_or(err, |silence| unknown(writes, silence))),
         }
     }
-    Err(match silence {
-        Some(silence) => unknown(writes, silence),
-        None => unavailable("writing: etcd forgot each lease it granted", "lease not found".into()),
-    })
 }
 
 fn unknown(writes: &[Write], silence: StorageError) -> StorageError {
@@ -61,29 +78,39 @@ fn unknown(writes: &[Write], silence: StorageError) -> StorageError {
     StorageError::Unknown { what, source: Some(Box::new(silence)) }
 }
 
-/// What a refusal means. `silence`: an earlier sending got no answer.
-fn settle(
-    writes: &[Write],
+/// A refusal of a commit that was sent before and got no answer.
+struct Refused {
     revision: i64,
-    found: Vec<Option<Stored>>,
-    silence: Option<StorageError>,
-) -> Result<Outcome, StorageError> {
-    match silence {
-        None => refusal(writes, found),
-        Some(_) if is_done(writes, &found) => {
-            // All of a commit has one revision; one that only deletes leaves no key to tell it, but was done by now.
-            let of_put = found.iter().flatten().map(|s| s.revision).next();
-            Ok(Outcome::Committed { revision: of_put.unwrap_or(revision) })
-        }
-        Some(silence) => Err(unknown(writes, silence)),
+    found: Vec<Option<Held>>,
+    /// A revision that the store had before the first sending.
+    before: i64,
+    silence: StorageError,
+}
+
+/// What such a refusal means.
+async fn settle(etcd: &Etcd, writes: &[Write], refused: Refused) -> Result<Outcome, StorageError> {
+    if let Some(revision) = done_at(writes, &refused.found, refused.revision) {
+        return Ok(Outcome::Committed { revision });
+    }
+    match fate(etcd, writes, &refused.found, refused.before).await {
+        Ok(Fate::Done { revision }) => Ok(Outcome::Committed { revision }),
+        Ok(Fate::NotDone) => refusal(writes, refused.found),
+        Ok(Fate::Unknown) | Err(_) => Err(unknown(writes, refused.silence)),
     }
 }
 
+/// Where all keys are as the commit leaves them, the revision at which it was done. `now`: one that only deletes leaves
+/// no key to tell, but was done by now.
+fn done_at(writes: &[Write], found: &[Option<Held>], now: i64) -> Option<i64> {
+    let of_put = found.iter().flatten().map(|held| held.stored.revision).next();
+    is_done(writes, found).then_some(of_put.unwrap_or(now))
+}
+
 /// Whether all keys are as the commit leaves them: as one revision has put them, or gone.
-fn is_done(writes: &[Write], found: &[Option<Stored>]) -> bool {
-    let mut revisions = found.iter().flatten().map(|s| s.revision);
+fn is_done(writes: &[Write], found: &[Option<Held>]) -> bool {
+    let mut revisions = found.iter().flatten().map(|held| held.stored.revision);
     let first = revisions.next();
-    let as_left = |(write, found): (&Write, &Option<Stored>)| match (write, found) {
+    let as_left = |(write, found): (&Write, &Option<Held>)| match (write, found.as_ref().map(|held| &held.stored)) {
         (Write::Create { value, .. }, Some(stored)) => stored.value == *value,
         (Write::Update { value, expected, .. }, Some(stored)) => stored.value == *value && stored.revision > *expected,
         (Write::Delete { .. }, None) => true,
@@ -93,26 +120,36 @@ fn is_done(writes: &[Write], found: &[Option<Stored>]) -> bool {
 }
 
 /// The first write whose condition does not hold, given what each write's key holds.
-fn refusal(writes: &[Write], found: Vec<Option<Stored>>) -> Result<Outcome, StorageError> {
-    let holds = |write: &Write, current: &Option<Stored>| match write {
+fn refusal(writes: &[Write], found: Vec<Option<Held>>) -> Result<Outcome, StorageError> {
+    let holds = |write: &Write, current: &Option<Held>| match write {
         Write::Create { .. } => current.is_none(),
         Write::Update { expected, .. } | Write::Delete { expected, .. } => {
-            current.as_ref().is_some_and(|s| s.revision == *expected)
+            current.as_ref().is_some_and(|held| held.stored.revision == *expected)
         }
     };
     let mut pairs = writes.iter().zip(found).enumerate();
     pairs
         .find(|(_, (write, current))| !holds(write, current))
-        .map(|(index, (_, current))| Outcome::Refused { index, current })
+        .map(|(index, (_, current))| Outcome::Refused { index, current: current.map(|held| held.stored) })
         .ok_or_else(|| unavailable("writing: etcd refused a commit whose conditions hold", "odd reply".into()))
 }
 
-async fn send(etcd: &Etcd, writes: &[Write]) -> Result<Answer, Failed> {
+async fn send(etcd: &Etcd, writes: &[Write], view: View) -> Result<Answer, Failed> {
     let txn = txn(etcd, writes).await.map_err(Failed::Refused)?;
-    let mut kv = etcd.kv.clone();
-    match tokio::time::timeout(TRY_DEADLINE, kv.txn(txn)).await {
+    let mut kv = etcd.members.kv(view);
+    let answered = tokio::select! {
+        answered = tokio::time::timeout(TRY_DEADLINE, kv.txn(txn)) => answered,
+        () = etcd.members.overtaken(view) => {
+            let why = "the member that it was sent to, or the leader, is gone";
+            return Err(Failed::Silence(unavailable(WHAT, why.into())));
+        }
+    };
+    match answered {
         Err(late) => Err(Failed::Silence(unavailable(WHAT, Box::new(late)))),
-        Ok(Ok(response)) => answer(response.0).map_err(Failed::Refused),
+        Ok(Ok(response)) => {
+            etcd.members.saw(response.0.header.as_ref().map_or(0, |h| h.revision));
+            answer(response.0).map_err(Failed::Refused)
+        }
         Ok(Err(err)) => Err(why(writes, err)),
     }
 }
@@ -153,7 +190,7 @@ async fn txn(etcd: &Etcd, writes: &[Write]) -> Result<Txn, StorageError> {
 
 async fn put(etcd: &Etcd, key: &str, value: &Bytes, ttl_secs: Option<u32>) -> Result<TxnOp, StorageError> {
     let options = match ttl_secs {
-        Some(ttl) => Some(PutOptions::new().with_lease(etcd.leases.of(ttl).await?)),
+        Some(ttl) => Some(PutOptions::new().with_lease(etcd.leases.of(&etcd.members, ttl).await?)),
         None => None,
     };
     Ok(TxnOp::put(key, value.clone(), options))
@@ -168,7 +205,9 @@ fn answer(response: PbTxnResponse) -> Result<Answer, StorageError> {
         Some(PbTxnOpResponse::ResponseRange(range)) => Some(range),
         _ => None,
     });
-    let found = ranges.map(|range| range.kvs.into_iter().next().map(stored).transpose()).collect::<Result<_, _>>()?;
+    let held = |kv: PbKeyValue| Ok(Held { created: kv.create_revision, stored: stored(kv)? });
+    let found = ranges.map(|range| range.kvs.into_iter().next().map(held).transpose());
+    let found = found.collect::<Result<_, StorageError>>()?;
     Ok(Answer::Refused { revision, found })
 }
 

@@ -4,18 +4,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use etcd_client::LeaseClient;
 use tokio::sync::Mutex;
 
-use super::{deadline, failed};
+use super::members::Members;
+use super::{RETRY_AFTER, deadline, failed, unavailable};
 use crate::storage::StorageError;
 
+const WHAT: &str = "granting a lease";
+const TRIES: u32 = 3;
 /// How long one lease takes in new keys. A key may live this much longer than it asks.
 const SHARED_FOR: Duration = Duration::from_secs(60);
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Leases {
-    client: LeaseClient,
     /// By lifetime; as many as there are different lifetimes.
     current: Arc<Mutex<HashMap<u32, Lease>>>,
 }
@@ -26,22 +27,17 @@ struct Lease {
 }
 
 impl Leases {
-    pub(super) fn new(client: LeaseClient) -> Self {
-        Self { client, current: Arc::default() }
-    }
     /// The lease for a key that lives `ttl_secs`. Concurrent callers wait for one grant.
-    pub(super) async fn of(&self, ttl_secs: u32) -> Result<i64, StorageError> {
+    pub(super) async fn of(&self, members: &Members, ttl_secs: u32) -> Result<i64, StorageError> {
         let mut current = self.current.lock().await;
         if let Some(lease) = current.get(&ttl_secs)
             && lease.since.elapsed() < SHARED_FOR
         {
             return Ok(lease.id);
         }
-        let mut client = self.client.clone();
         let ttl = i64::from(ttl_secs) + SHARED_FOR.as_secs().cast_signed();
         let since = Instant::now();
-        let granted = deadline("granting a lease", client.grant(ttl, None)).await?;
-        let id = granted.map_err(|err| failed("granting a lease", 0, err))?.id();
+        let id = grant(members, ttl).await?;
         current.insert(ttl_secs, Lease { id, since });
         Ok(id)
     }
@@ -49,4 +45,25 @@ impl Leases {
     pub(super) async fn forget(&self) {
         self.current.lock().await.clear();
     }
+}
+
+/// A grant that was not answered and made again only leaves a lease that ends unused.
+async fn grant(members: &Members, ttl_secs: i64) -> Result<i64, StorageError> {
+    let mut last = None;
+    for _ in 0..TRIES {
+        let view = members.view();
+        let mut client = members.lease(view);
+        let granted = tokio::select! {
+            granted = deadline(WHAT, client.grant(ttl_secs, None)) => granted?,
+            () = members.overtaken(view) => continue,
+        };
+        match granted {
+            Ok(granted) => return Ok(granted.id()),
+            Err(err) => {
+                last = Some(failed(WHAT, 0, err));
+                members.failed(view, RETRY_AFTER).await;
+            }
+        }
+    }
+    Err(last.unwrap_or_else(|| unavailable(WHAT, "each member that was asked fell silent".into())))
 }

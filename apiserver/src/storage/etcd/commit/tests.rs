@@ -10,9 +10,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::*;
-use crate::storage::Storage;
 use crate::storage::contract;
 use crate::storage::etcd::Endpoints;
+use crate::storage::{Storage, Stored};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -20,6 +20,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 struct Line {
     url: String,
     deaf: Arc<AtomicBool>,
+    /// Tells of what etcd said while the line was deaf.
+    lost: watch::Sender<usize>,
     cut: watch::Sender<()>,
 }
 
@@ -29,14 +31,15 @@ impl Line {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (deaf, cut) = (Arc::new(AtomicBool::new(false)), watch::Sender::new(()));
-        let (deafness, cuts) = (deaf.clone(), cut.clone());
+        let lost = watch::Sender::new(0);
+        let (deafness, losses, cuts) = (deaf.clone(), lost.clone(), cut.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&etcd).await.unwrap();
-                tokio::spawn(forward(client, server, deafness.clone(), cuts.subscribe()));
+                tokio::spawn(forward(client, server, deafness.clone(), losses.clone(), cuts.subscribe()));
             }
         });
-        Self { url, deaf, cut }
+        Self { url, deaf, lost, cut }
     }
     /// From here on new connections work.
     fn mend(&self) {
@@ -45,14 +48,22 @@ impl Line {
     }
 }
 
-async fn forward(client: TcpStream, server: TcpStream, deaf: Arc<AtomicBool>, mut cut: watch::Receiver<()>) {
+async fn forward(
+    client: TcpStream,
+    server: TcpStream,
+    deaf: Arc<AtomicBool>,
+    lost: watch::Sender<usize>,
+    mut cut: watch::Receiver<()>,
+) {
     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
         (client.into_split(), server.into_split());
     let up = tokio::io::copy(&mut from_client, &mut to_server);
     let down = async {
         let mut buffer = vec![0; 16 << 10];
         while let Ok(n @ 1..) = from_server.read(&mut buffer).await {
-            if !deaf.load(Ordering::SeqCst) && to_client.write_all(&buffer[..n]).await.is_err() {
+            if deaf.load(Ordering::SeqCst) {
+                lost.send_modify(|bytes| *bytes += n);
+            } else if to_client.write_all(&buffer[..n]).await.is_err() {
                 return;
             }
         }
@@ -115,19 +126,75 @@ async fn a_commit_whose_answer_is_lost_is_found_to_be_done() {
 }
 
 #[tokio::test]
-async fn what_others_did_meanwhile_leaves_it_unknown() {
+async fn what_others_did_to_it_meanwhile_does_not_hide_that_it_was_done() {
     let a = "/registry/overtaken/a";
     let outcome = unanswered(a, vec![create(a, "mine")], async |direct| {
         let expected = direct.get(a).await.unwrap().unwrap().revision;
         direct.commit(vec![update(a, "theirs", expected)]).await.unwrap();
     });
+    let made = revision(&outcome.await);
+    assert!(made < contract::etcd().await.get(a).await.unwrap().unwrap().revision);
+}
+
+#[tokio::test]
+async fn what_was_deleted_and_made_by_others_meanwhile_leaves_it_unknown() {
+    let a = "/registry/remade/a";
+    let outcome = unanswered(a, vec![create(a, "mine")], async |direct| {
+        let expected = direct.get(a).await.unwrap().unwrap().revision;
+        direct.commit(vec![Write::Delete { key: a.into(), expected }]).await.unwrap();
+        direct.commit(vec![create(a, "theirs")]).await.unwrap();
+    });
     assert!(matches!(outcome.await, Err(StorageError::Unknown { .. })));
+}
+
+#[tokio::test]
+async fn a_conflict_that_came_without_an_answer_is_still_a_conflict() {
+    let a = "/registry/conflict/a";
+    let direct = contract::etcd().await;
+    let first = revision(&direct.commit(vec![create(a, "1")]).await);
+    revision(&direct.commit(vec![update(a, "theirs", first)]).await);
+    let line = Line::to(&contract::etcd_url()).await;
+    let far = Etcd::connect(&Endpoints { urls: vec![line.url.clone()], tls: None }).await.unwrap();
+    far.current_revision().await.unwrap();
+    for (why, write) in [("changed by another", update(a, "mine", first)), ("made by another", create(a, "mine"))] {
+        line.deaf.store(true, Ordering::SeqCst);
+        let mut lost = line.lost.subscribe();
+        let sending = tokio::spawn({
+            let far = far.clone();
+            async move { far.commit(vec![write]).await }
+        });
+        timeout(DEADLINE, lost.changed()).await.expect("etcd refuses it, and that is lost").unwrap();
+        line.mend();
+        let outcome = timeout(2 * DEADLINE, sending).await.expect("a commit ends").unwrap();
+        assert!(matches!(&outcome, Ok(Outcome::Refused { current: Some(_), .. })), "{why}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_falls_silent_is_left_within_two_seconds_by_writes_and_watches() {
+    let (silent, other) = (Line::to(&contract::etcd_url()).await, Line::to(&contract::etcd_url()).await);
+    let direct = contract::etcd().await;
+    let urls = vec![silent.url.clone(), other.url.clone()];
+    let far = Etcd::connect(&Endpoints { urls, tls: None }).await.unwrap();
+    let now = far.current_revision().await.unwrap();
+    let mut watched = far.watch("/registry/silent/", now).await.unwrap();
+    silent.deaf.store(true, Ordering::SeqCst);
+    let began = std::time::Instant::now();
+    let outcome = timeout(DEADLINE, far.commit(vec![create("/registry/silent/a", "1")])).await.unwrap();
+    let took = began.elapsed();
+    let made = revision(&outcome);
+    assert_eq!(direct.get("/registry/silent/a").await.unwrap().unwrap().revision, made, "written once");
+    let ended = async { while futures::StreamExt::next(&mut watched).await.is_some_and(|told| told.is_ok()) {} };
+    timeout(DEADLINE, ended).await.expect("a watch with a silent member ends");
+    assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
 #[test]
 fn what_a_refusal_after_silence_means() {
-    let stored = |value: &'static str, revision| Some(Stored { key: "k".into(), value: value.into(), revision });
-    let silence = || Some(unavailable("test", "lost".into()));
+    let stored = |value: &'static str, revision| {
+        let stored = Stored { key: "k".into(), value: value.into(), revision };
+        Some(Held { stored, created: 1 })
+    };
     let delete = || Write::Delete { key: "k".into(), expected: 5 };
     let cases = [
         ("created", vec![create("k", "v")], vec![stored("v", 7)], Some(7)),
@@ -151,10 +218,6 @@ fn what_a_refusal_after_silence_means() {
         ("half", vec![create("a", "v"), delete()], vec![stored("v", 7), stored("w", 5)], None),
     ];
     for (why, writes, found, expected) in cases {
-        match (settle(&writes, 9, found, silence()), expected) {
-            (Ok(Outcome::Committed { revision }), Some(expected)) => assert_eq!(revision, expected, "{why}"),
-            (Err(StorageError::Unknown { .. }), None) => {}
-            (other, _) => panic!("{why}: {other:?}"),
-        }
+        assert_eq!(done_at(&writes, &found, 9), expected, "{why}");
     }
 }

@@ -1,0 +1,377 @@
+//! One kind's objects, as an ordered set that is cheap to copy, the ring of their recent changes, and who watches them.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use imbl::OrdSet;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+use super::interest::{Interest, Topics, Wakes};
+use super::ring::{Ring, Step};
+use super::{ByKey, Filter, Item, NODE_PORTS, ROOT, Unreadable, too_old};
+use crate::registry::{Field, Registry};
+use crate::resources::EventKind;
+use crate::storage::{Change, Listed};
+use corten_api::ApiError;
+
+/// The selectable field whose values are many, and that lists and watches ask for by each: a kubelet's pods.
+const INDEXED_FIELD: &str = "spec.nodeName";
+/// Snapshots kept for the pages that follow a first one. The store itself serves older ones.
+const RETAINED_MAX: usize = 8;
+const RETAINED_FOR: Duration = Duration::from_secs(60);
+
+/// All objects of a kind at one revision. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) items: OrdSet<ByKey>,
+    pub(crate) revision: i64,
+    index: Option<Index>,
+}
+
+/// The objects by their value of one field.
+#[derive(Clone, Debug)]
+struct Index {
+    field: usize,
+    by_value: imbl::HashMap<Arc<str>, OrdSet<ByKey>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct KindCache {
+    prefix: String,
+    fields: Vec<Field>,
+    state: RwLock<State>,
+    retained: Mutex<VecDeque<(Instant, Snapshot)>>,
+    unreadable: Arc<Unreadable>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: OrdSet<ByKey>,
+    index: Option<Index>,
+    /// Of the last change.
+    revision: i64,
+    ring: Ring,
+    topics: Topics,
+}
+
+/// A watcher's place in the changes. Dropped, it costs nothing any more.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    kind: Arc<KindCache>,
+    interest: Interest,
+    changed: watch::Receiver<u64>,
+    /// The number of the next step to read.
+    next: u64,
+}
+
+/// One for each prefix in the store, in order of the prefix. Kinds that are stored as another share its cache.
+pub(super) fn of(registry: &Registry, unreadable: &Arc<Unreadable>) -> Vec<Arc<KindCache>> {
+    let mut prefixes: Vec<&str> = registry.iter().map(|e| e.store_prefix()).chain([NODE_PORTS]).collect();
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    let kind = |prefix: &str| {
+        let mut fields: Vec<Field> = Vec::new();
+        for field in registry.iter().filter(|e| e.store_prefix() == prefix).flat_map(|e| e.fields()) {
+            if !fields.iter().any(|f| f.name == field.name) {
+                fields.push(*field);
+            }
+        }
+        let index = Index::of(&fields);
+        Arc::new(KindCache {
+            prefix: format!("{ROOT}{prefix}/"),
+            fields,
+            state: RwLock::new(State { index, ..State::default() }),
+            retained: Mutex::default(),
+            unreadable: unreadable.clone(),
+        })
+    };
+    let mut kinds: Vec<_> = prefixes.into_iter().map(kind).collect();
+    kinds.sort_by(|a, b| a.prefix.cmp(&b.prefix));
+    kinds
+}
+
+impl Snapshot {
+    /// The field by whose values [`with_value`](Self::with_value) finds.
+    pub(super) fn indexed(&self) -> Option<usize> {
+        self.index.as_ref().map(|index| index.field)
+    }
+    /// The objects whose indexed field has this value; `None`: there are none.
+    pub(super) fn with_value(&self, value: &str) -> Option<&OrdSet<ByKey>> {
+        self.index.as_ref()?.by_value.get(value)
+    }
+}
+
+impl Index {
+    fn of(fields: &[Field]) -> Option<Self> {
+        let field = fields.iter().position(|f| f.name == INDEXED_FIELD)?;
+        Some(Self { field, by_value: imbl::HashMap::new() })
+    }
+    fn insert(&mut self, item: &Arc<Item>) {
+        let (value, row) = (item.field(self.field), ByKey(item.clone()));
+        match self.by_value.get_mut(value) {
+            Some(rows) => drop(rows.insert(row)),
+            None => drop(self.by_value.insert(value.into(), OrdSet::unit(row))),
+        }
+    }
+    fn remove(&mut self, item: &Item) {
+        let value = item.field(self.field);
+        let Some(rows) = self.by_value.get_mut(value) else { return };
+        rows.remove(item.key());
+        if rows.is_empty() {
+            self.by_value.remove(value);
+        }
+    }
+}
+
+impl KindCache {
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+    pub(crate) fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+    /// `key` without the prefix: `namespace/name`.
+    pub(crate) fn get(&self, key: &str) -> Option<Arc<Item>> {
+        self.state.read().items.get(key).map(|row| row.0.clone())
+    }
+    /// The objects as they are now. `reached`: the revision that the cache had reached before this was called.
+    pub(crate) fn snapshot(&self, reached: i64) -> Snapshot {
+        self.state.read().snapshot(reached)
+    }
+    /// As of exactly `revision`, if that is the present state or was retained.
+    pub(crate) fn snapshot_at(&self, revision: i64, reached: i64) -> Option<Snapshot> {
+        {
+            let state = self.state.read();
+            if state.revision <= revision && revision <= reached {
+                return Some(Snapshot { revision, ..state.snapshot(revision) });
+            }
+        }
+        let retained = self.retained.lock();
+        retained.iter().map(|(_, s)| s).find(|s| s.revision == revision).cloned()
+    }
+    /// Keeps a snapshot for a while.
+    pub(crate) fn retain(&self, snapshot: &Snapshot) {
+        let mut retained = self.retained.lock();
+        retained.retain(|(since, _)| since.elapsed() < RETAINED_FOR);
+        if retained.iter().any(|(_, s)| s.revision == snapshot.revision) {
+            return;
+        }
+        if retained.len() == RETAINED_MAX {
+            retained.pop_front();
+        }
+        retained.push_back((Instant::now(), snapshot.clone()));
+    }
+    /// Drops snapshots that nobody continued for long, and changes that need not be kept any more.
+    pub(crate) fn release(&self) {
+        self.retained.lock().retain(|(since, _)| since.elapsed() < RETAINED_FOR);
+        self.state.write().expire();
+    }
+    /// A snapshot of what the store had at some revision.
+    pub(crate) fn snapshot_of(&self, listed: Listed) -> Snapshot {
+        let items = listed.items.iter().filter_map(|s| self.item(&s.key, &s.value, s.revision, EventKind::Added));
+        Snapshot { items: items.map(ByKey).collect(), revision: listed.revision, index: None }
+    }
+
+    fn item(&self, key: &str, value: &[u8], revision: i64, kind: EventKind) -> Option<Arc<Item>> {
+        let short = key.get(self.prefix.len()..)?;
+        match Item::new(short, value, revision, kind, &self.fields) {
+            Ok(item) => Some(Arc::new(item)),
+            Err(err) => {
+                self.unreadable.value(key, revision, &err);
+                None
+            }
+        }
+    }
+
+    /// Begins anew: who watched what was here before is cut off.
+    pub(super) fn fill(&self, listed: Listed) {
+        let Snapshot { items, revision, .. } = self.snapshot_of(listed);
+        let mut index = Index::of(&self.fields);
+        if let Some(index) = &mut index {
+            items.iter().for_each(|row| index.insert(&row.0));
+        }
+        self.retained.lock().clear();
+        let mut wakes = Wakes::new();
+        let first = {
+            let mut state = self.state.write();
+            // One more than the next step would have had: no watcher has come so far.
+            let first = state.ring.next() + 1;
+            let mut topics = std::mem::take(&mut state.topics);
+            topics.reset(first, &mut wakes);
+            *state = State { items, index, revision, ring: Ring::new(first, revision), topics };
+            first
+        };
+        tell(&wakes, first);
+    }
+
+    /// All of it at once for readers.
+    pub(super) fn apply(&self, changes: Vec<Change>) {
+        let built: Vec<(Change, Option<Arc<Item>>)> = changes
+            .into_iter()
+            .map(|change| {
+                let item = match &change {
+                    Change::Put { key, value, revision, created } => {
+                        let kind = if *created { EventKind::Added } else { EventKind::Modified };
+                        self.item(key, value, *revision, kind)
+                    }
+                    Change::Deleted { .. } => None,
+                };
+                (change, item)
+            })
+            .collect();
+        let mut wakes = Wakes::new();
+        let next = {
+            let mut state = self.state.write();
+            state.topics.begin_batch();
+            for (change, item) in built {
+                let short = change.key().get(self.prefix.len()..).unwrap_or_default();
+                state.apply(short, change.revision(), item, &self.fields, &mut wakes);
+            }
+            state.expire();
+            state.ring.next()
+        };
+        tell(&wakes, next);
+    }
+
+    /// The changes that make this cache what was listed.
+    pub(super) fn difference(&self, listed: Listed) -> Vec<Change> {
+        let have = self.state.read().items.clone();
+        let listed_keys: HashSet<&str> = listed.items.iter().map(|s| s.key.as_str()).collect();
+        let gone = have.iter().map(|row| format!("{}{}", self.prefix, row.0.key()));
+        let gone = gone.filter(|key| !listed_keys.contains(key.as_str()));
+        let mut changes: Vec<Change> = gone.map(|key| Change::Deleted { key, revision: listed.revision }).collect();
+        for stored in listed.items {
+            let known = have.get(stored.key.get(self.prefix.len()..).unwrap_or_default()).map(|row| &row.0);
+            if known.is_some_and(|known| known.revision >= stored.revision) {
+                continue;
+            }
+            // Deleted and made again in the gap: another object. Its deletion was before its first revision.
+            let replaced = known.is_some_and(|known| uid(&known.object()) != uid(&stored.value));
+            if replaced {
+                changes.push(Change::Deleted { key: stored.key.clone(), revision: stored.revision - 1 });
+            }
+            let (created, revision) = (replaced || known.is_none(), stored.revision);
+            changes.push(Change::Put { key: stored.key, value: stored.value, revision, created });
+        }
+        changes.sort_by_key(Change::revision);
+        changes
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_unwatched(&self) -> bool {
+        self.state.read().topics.is_empty()
+    }
+    fn subscription(self: &Arc<Self>, state: &mut State, interest: Interest, next: u64) -> Subscription {
+        let State { topics, ring, .. } = state;
+        let changed = topics.join(&interest, next, ring);
+        Subscription { kind: self.clone(), interest, changed, next }
+    }
+    /// To the changes after `revision` that `filter` may want.
+    pub(super) fn subscribe_after(self: &Arc<Self>, revision: i64, filter: &Filter) -> Result<Subscription, ApiError> {
+        let mut state = self.state.write();
+        let next = state.ring.seek(revision).ok_or_else(|| too_old(revision, state.ring.floor()))?;
+        let interest = filter.interest(state.index.as_ref().map(|index| index.field));
+        Ok(self.subscription(&mut state, interest, next))
+    }
+    /// The objects, and a subscription to the changes after them.
+    pub(super) fn subscribe(self: &Arc<Self>, reached: i64, filter: &Filter) -> (Snapshot, Subscription) {
+        let mut state = self.state.write();
+        let (snapshot, next) = (state.snapshot(reached), state.ring.next());
+        let interest = filter.interest(state.index.as_ref().map(|index| index.field));
+        (snapshot, self.subscription(&mut state, interest, next))
+    }
+}
+
+impl Subscription {
+    /// Returns when there may be steps to read that came after the last [`read`](Self::read).
+    pub(super) async fn changed(&mut self) {
+        if self.changed.changed().await.is_err() {
+            // The topic lives as long as this subscription to it.
+            std::future::pending::<()>().await;
+        }
+    }
+    /// Up to `max` steps, and whether there may be more now. Fails once some of them are gone; `seen`: how far the
+    /// watcher has come.
+    pub(super) fn read(&mut self, max: usize, seen: i64) -> Result<(Vec<Step>, bool), ApiError> {
+        self.changed.borrow_and_update();
+        let state = self.kind.state.read();
+        let read = state.topics.read(&self.interest, self.next, max, &state.ring);
+        let (steps, next) = read.ok_or_else(|| too_old(seen, state.ring.floor()))?;
+        self.next = next;
+        Ok((steps, next < state.ring.next()))
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.kind.state.write().topics.leave(&self.interest);
+    }
+}
+
+impl State {
+    fn snapshot(&self, reached: i64) -> Snapshot {
+        Snapshot { items: self.items.clone(), revision: self.revision.max(reached), index: self.index.clone() }
+    }
+    /// `item`: `None` for a deletion, or for what is stored but is no object.
+    fn apply(&mut self, key: &str, revision: i64, item: Option<Arc<Item>>, fields: &[Field], wakes: &mut Wakes) {
+        self.revision = self.revision.max(revision);
+        let step = match item {
+            Some(item) => {
+                let old = self.items.insert(ByKey(item.clone())).map(|row| row.0);
+                Step { old, item, deleted: false }
+            }
+            None => {
+                let Some(ByKey(old)) = self.items.remove(key) else { return };
+                let last = old.deleted(revision, fields);
+                if let Some(index) = &mut self.index {
+                    index.remove(&old);
+                }
+                match last {
+                    Ok(last) => Step { old: Some(old), item: Arc::new(last), deleted: true },
+                    Err(err) => {
+                        tracing::error!(key, revision, %err, "a deleted object's last state is unreadable");
+                        return;
+                    }
+                }
+            }
+        };
+        if let (Some(index), false) = (&mut self.index, step.deleted) {
+            if let Some(old) = &step.old {
+                index.remove(old);
+            }
+            index.insert(&step.item);
+        }
+        let number = self.ring.next();
+        self.topics.record(number, &step, wakes);
+        self.ring.push(step, Instant::now());
+    }
+    /// Takes out of the ring what need not be kept any more.
+    fn expire(&mut self) {
+        let now = Instant::now();
+        while let Some((number, step)) = self.ring.expire(now) {
+            self.topics.expire(number, &step);
+        }
+    }
+}
+
+/// Wakes the watchers of topics. Not under the cache's lock, as who wakes up takes it.
+fn tell(wakes: &Wakes, next: u64) {
+    for topic in wakes {
+        topic.send_replace(next);
+    }
+}
+
+/// Which of the objects that a name has had this is.
+fn uid(object: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Meta {
+        uid: Option<String>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Named {
+        metadata: Meta,
+    }
+    serde_json::from_slice::<Named>(object).ok()?.metadata.uid
+}
