@@ -60,7 +60,8 @@ async fn serve(client: Client, mut asks: mpsc::Receiver<Ask>) {
         match open(&client, outgoing).await {
             Ok((replies, connection)) => {
                 let mut waiting = Waiting::new();
-                let broken = exchange(first, &mut asks, &requests, replies, &mut waiting).await;
+                let stream = Stream { client: &client, connection: &connection, replies };
+                let broken = exchange(first, &mut asks, &requests, stream, &mut waiting).await;
                 let err = broken.map_or_else(
                     || ApiError::unavailable("the apiserver closed the bind stream"),
                     |status| client.explain(&connection, status),
@@ -88,12 +89,19 @@ async fn open(
     }
 }
 
-/// Sends and receives until the stream ends; returns why it did.
+/// An open stream, and over what it goes.
+struct Stream<'a> {
+    client: &'a Client,
+    connection: &'a Arc<Connection>,
+    replies: Streaming<BindReply>,
+}
+
+/// Sends and receives until the stream ends, or its connection is left and nothing is in flight; returns why it ended.
 async fn exchange(
     first: Ask,
     asks: &mut mpsc::Receiver<Ask>,
     requests: &mpsc::Sender<BindRequest>,
-    mut replies: Streaming<BindReply>,
+    mut stream: Stream<'_>,
     waiting: &mut Waiting,
 ) -> Option<tonic::Status> {
     let mut next_id = 0;
@@ -113,8 +121,13 @@ async fn exchange(
                 Some(ask) => to_send = Some(ask),
                 None => return None,
             },
-            reply = replies.message() => match reply {
-                Ok(Some(reply)) => settle(waiting, &reply),
+            () = stream.connection.left(), if waiting.is_empty() => return None,
+            reply = stream.replies.message() => match reply {
+                Ok(Some(reply)) => {
+                    if let Some(err) = settle(waiting, &reply) {
+                        stream.client.note(stream.connection, &err);
+                    }
+                }
                 Ok(None) => return None,
                 Err(status) => return Some(status),
             },
@@ -122,15 +135,15 @@ async fn exchange(
     }
 }
 
-fn settle(waiting: &mut Waiting, reply: &BindReply) {
-    let Some(waiter) = waiting.remove(&reply.id) else { return };
-    let outcome = if reply.error_status_json.is_empty() {
-        Ok(())
-    } else {
-        Err(match serde_json::from_slice(&reply.error_status_json) {
+/// Tells who waits; returns the apiserver's refusal, if it was one.
+fn settle(waiting: &mut Waiting, reply: &BindReply) -> Option<ApiError> {
+    let waiter = waiting.remove(&reply.id)?;
+    let refusal =
+        (!reply.error_status_json.is_empty()).then(|| match serde_json::from_slice(&reply.error_status_json) {
             Ok(status) => ApiError::from_status(status),
             Err(err) => ApiError::internal(format!("cannot read the apiserver's refusal: {err}")),
-        })
-    };
-    let _ = waiter.send(outcome);
+        });
+    // A scheduler that no longer waits has decided for itself.
+    let _ = waiter.send(refusal.clone().map_or(Ok(()), Err));
+    refusal
 }

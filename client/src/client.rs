@@ -1,12 +1,15 @@
 //! Typed calls to the apiserver: get, list, create, update, patch, delete.
 //!
-//! Reads are tried again on another apiserver when a connection breaks. Writes are not: whether one that broke was
-//! done is unknown, so the caller sees `ServiceUnavailable`, looks, and decides.
+//! Reads are tried again on another apiserver when a connection breaks or a server has no store. Writes are not: whether
+//! one that broke was done is unknown, so the caller sees `ServiceUnavailable`, looks, and decides. Both are tried again
+//! when the server is too busy (429) and says after which time to ask: such a request was never executed.
+//!
+//! Leases and node status go over a connection of their own: no large list delays the signs of life.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use corten_api::{ApiError, Key, Object};
+use corten_api::{ApiError, Key, Object, Reason};
 use corten_proto::api::{self, resources_client::ResourcesClient};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Status};
 use serde_json::Value;
@@ -21,11 +24,20 @@ const MAX_MESSAGE_BYTES: usize = 32 << 20;
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a read is tried, each time on a new connection.
 const READ_TRIES: usize = 3;
+/// A write that may have been done is not sent again.
+const WRITE_TRIES: usize = 1;
+/// How often a request is tried again that was refused with 429.
+const BUSY_TRIES: usize = 8;
+/// What a Retry-After is taken for at most, and how much is added to it at random.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
+const RETRY_AFTER_SPREAD: f64 = 0.5;
 
 /// A connection to the cluster. Cheap to clone; clones share it.
 #[derive(Clone, Debug)]
 pub struct Client {
     endpoints: Arc<Endpoints>,
+    /// For signs of life alone. Connects when the first is sent.
+    vital: Arc<Endpoints>,
 }
 
 /// The three patch types our own programs use.
@@ -48,23 +60,26 @@ pub(crate) type Stub = ResourcesClient<Channel>;
 
 impl Client {
     pub fn new(endpoints: Endpoints) -> Self {
-        Self { endpoints: Arc::new(endpoints) }
+        let vital = Arc::new(endpoints.separate());
+        Self { endpoints: Arc::new(endpoints), vital }
     }
 
     /// The same cluster over a connection of its own, which nothing else delays.
     #[must_use]
     pub fn separate(&self) -> Self {
-        Self::new(self.endpoints.separate())
+        let endpoints = Arc::new(self.endpoints.separate());
+        Self { endpoints: endpoints.clone(), vital: endpoints }
     }
 
     pub async fn get<K: Object>(&self, key: &Key) -> Result<K, ApiError> {
-        let request = api::GetRequest { resource: Some(named::<K>(key, "")) };
-        let object = self
-            .read(|mut stub: Stub| {
-                let request = timed(request.clone());
-                async move { Ok(stub.get(request).await?.into_inner()) }
-            })
-            .await?;
+        let resource = named::<K>(key, "");
+        let endpoints = self.endpoints_for(&resource);
+        let request = api::GetRequest { resource: Some(resource) };
+        let get = |mut stub: Stub| {
+            let request = timed(request.clone());
+            async move { Ok(stub.get(request).await?.into_inner()) }
+        };
+        let object = self.call(endpoints, READ_TRIES, get).await?;
         decode(&object)
     }
 
@@ -85,7 +100,7 @@ impl Client {
             label_selector: label_selector.into(),
             field_selector: field_selector.into(),
         };
-        self.read(|mut stub: Stub| {
+        let list = |mut stub: Stub| {
             let request = timed(request.clone());
             async move {
                 let mut chunks = stub.list(request).await?.into_inner();
@@ -98,8 +113,8 @@ impl Client {
                 }
                 Ok(listed)
             }
-        })
-        .await
+        };
+        self.call(&self.endpoints, READ_TRIES, list).await
     }
 
     pub async fn create<K: Object>(&self, object: &K) -> Result<K, ApiError> {
@@ -108,9 +123,14 @@ impl Client {
 
     /// Posts `body` to a subresource such as `binding`, or (with an empty one) to the collection.
     pub async fn create_subresource<K: Object>(&self, body: &K, of: &Key, subresource: &str) -> Result<K, ApiError> {
-        let request = api::WriteRequest { resource: Some(named::<K>(of, subresource)), json: encode(body)? };
-        let object =
-            self.write(|mut stub: Stub| async move { Ok(stub.create(timed(request)).await?.into_inner()) }).await?;
+        let resource = named::<K>(of, subresource);
+        let endpoints = self.endpoints_for(&resource);
+        let request = api::WriteRequest { resource: Some(resource), json: encode(body)? };
+        let create = |mut stub: Stub| {
+            let request = self.written(request.clone());
+            async move { Ok(stub.create(request).await?.into_inner()) }
+        };
+        let object = self.call(endpoints, WRITE_TRIES, create).await?;
         decode(&object)
     }
 
@@ -125,10 +145,14 @@ impl Client {
     }
 
     pub async fn update_subresource<K: Object>(&self, object: &K, subresource: &str) -> Result<K, ApiError> {
-        let target = named::<K>(&object.key(), subresource);
-        let request = api::WriteRequest { resource: Some(target), json: encode(object)? };
-        let object =
-            self.write(|mut stub: Stub| async move { Ok(stub.update(timed(request)).await?.into_inner()) }).await?;
+        let resource = named::<K>(&object.key(), subresource);
+        let endpoints = self.endpoints_for(&resource);
+        let request = api::WriteRequest { resource: Some(resource), json: encode(object)? };
+        let update = |mut stub: Stub| {
+            let request = self.written(request.clone());
+            async move { Ok(stub.update(request).await?.into_inner()) }
+        };
+        let object = self.call(endpoints, WRITE_TRIES, update).await?;
         decode(&object)
     }
 
@@ -139,17 +163,27 @@ impl Client {
             Patch::Strategic(body) => (api::patch_request::Kind::Strategic, body),
             Patch::Json(body) => (api::patch_request::Kind::Json, body),
         };
-        let request =
-            api::PatchRequest { resource: Some(named::<K>(key, subresource)), kind: kind.into(), json: encode(&body)? };
-        let object =
-            self.write(|mut stub: Stub| async move { Ok(stub.patch(timed(request)).await?.into_inner()) }).await?;
+        let resource = named::<K>(key, subresource);
+        let endpoints = self.endpoints_for(&resource);
+        let request = api::PatchRequest { resource: Some(resource), kind: kind.into(), json: encode(&body)? };
+        let patch = |mut stub: Stub| {
+            let request = self.written(request.clone());
+            async move { Ok(stub.patch(request).await?.into_inner()) }
+        };
+        let object = self.call(endpoints, WRITE_TRIES, patch).await?;
         decode(&object)
     }
 
     /// Deletes, or begins to: an object with finalizers or a grace period stays for a while.
     pub async fn delete<K: Object>(&self, key: &Key, options: &DeleteOptions) -> Result<(), ApiError> {
-        let request = api::DeleteRequest { resource: Some(named::<K>(key, "")), options_json: encode(options)? };
-        self.write(|mut stub: Stub| async move { Ok(stub.delete(timed(request)).await?.into_inner()) }).await?;
+        let resource = named::<K>(key, "");
+        let endpoints = self.endpoints_for(&resource);
+        let request = api::DeleteRequest { resource: Some(resource), options_json: encode(options)? };
+        let delete = |mut stub: Stub| {
+            let request = self.written(request.clone());
+            async move { Ok(stub.delete(request).await?.into_inner()) }
+        };
+        self.call(endpoints, WRITE_TRIES, delete).await?;
         Ok(())
     }
 
@@ -158,19 +192,25 @@ impl Client {
         Binder::start(self.clone())
     }
 
+    /// As [`timed`], for a write: what each write says beside its body is added here.
+    #[expect(clippy::unused_self, reason = "what a client's writes say beside their bodies is the client's")]
+    fn written<T>(&self, message: T) -> tonic::Request<T> {
+        timed(message)
+    }
+
     /// A stub on the connection in use, for streams that their owner restarts by itself.
     pub(crate) async fn stub(&self) -> Result<(Stub, Arc<Connection>), ApiError> {
         let connection = self.endpoints.connection().await?;
-        let stub = ResourcesClient::new(connection.channel.clone())
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Ok((stub, connection))
+        Ok((stub_on(&connection), connection))
     }
 
-    /// What a failed stream or call means; a broken connection is dropped on the way.
+    /// What a failed stream or call means; a connection that is broken or of no use is left on the way.
     pub(crate) fn explain(&self, connection: &Arc<Connection>, status: tonic::Status) -> ApiError {
         match Failure::from(status) {
-            Failure::Told(err) => err,
+            Failure::Told(err) => {
+                self.endpoints.note(connection, &err);
+                err
+            }
             Failure::Broken(err) => {
                 self.endpoints.drop_connection(connection);
                 err
@@ -178,39 +218,76 @@ impl Client {
         }
     }
 
-    /// Not an `AsyncFn`: the futures of those are not `Send` for callers that are spawned.
-    async fn read<T, F>(&self, call: impl Fn(Stub) -> F) -> Result<T, ApiError>
-    where
-        F: Future<Output = Result<T, Failure>>,
-    {
-        let mut last = None;
-        for _ in 0..READ_TRIES {
-            let (stub, connection) = self.stub().await?;
-            match call(stub).await {
-                Ok(reply) => return Ok(reply),
-                Err(Failure::Told(err)) => return Err(err),
-                Err(Failure::Broken(err)) => {
-                    self.endpoints.drop_connection(&connection);
-                    last = Some(err);
-                }
-            }
-        }
-        Err(last.unwrap_or_else(|| ApiError::unavailable("no apiserver answers")))
+    /// Leaves a connection whose server has said within a stream that it cannot serve.
+    pub(crate) fn note(&self, connection: &Arc<Connection>, answer: &ApiError) {
+        self.endpoints.note(connection, answer);
     }
 
-    async fn write<T, F>(&self, call: impl FnOnce(Stub) -> F) -> Result<T, ApiError>
+    fn endpoints_for(&self, resource: &api::Resource) -> &Arc<Endpoints> {
+        if is_vital(resource) { &self.vital } else { &self.endpoints }
+    }
+
+    /// `tries`: how often it may be sent where nobody knows whether an earlier sending was done. (Not an `AsyncFn`: the
+    /// futures of those are not `Send` for callers that are spawned.)
+    async fn call<T, F>(
+        &self,
+        endpoints: &Arc<Endpoints>,
+        tries: usize,
+        call: impl Fn(Stub) -> F,
+    ) -> Result<T, ApiError>
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        let (stub, connection) = self.stub().await?;
-        call(stub).await.map_err(|failure| match failure {
-            Failure::Told(err) => err,
-            Failure::Broken(err) => {
-                self.endpoints.drop_connection(&connection);
-                err
+        let (mut sent, mut busy) = (0, 0);
+        loop {
+            let connection = endpoints.connection().await?;
+            let err = match call(stub_on(&connection)).await {
+                Ok(reply) => return Ok(reply),
+                Err(Failure::Told(err)) => match retry_after(&err) {
+                    Some(wait) if busy < BUSY_TRIES => {
+                        busy += 1;
+                        tokio::time::sleep(wait).await;
+                        continue;
+                    }
+                    Some(_) => return Err(err),
+                    None if endpoints.note(&connection, &err) => err,
+                    None => return Err(err),
+                },
+                Err(Failure::Broken(err)) => {
+                    endpoints.drop_connection(&connection);
+                    err
+                }
+            };
+            sent += 1;
+            if sent >= tries {
+                return Err(err);
             }
-        })
+        }
     }
+}
+
+fn stub_on(connection: &Connection) -> Stub {
+    ResourcesClient::new(connection.channel.clone())
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+/// What tells others that somebody lives.
+fn is_vital(resource: &api::Resource) -> bool {
+    let is_lease = resource.group == "coordination.k8s.io" && resource.plural == "leases";
+    let is_node_status = resource.group.is_empty() && resource.plural == "nodes" && resource.subresource == "status";
+    is_lease || is_node_status
+}
+
+/// After which time a request that was refused for the server's load may be sent again. Without a Retry-After it is no
+/// such refusal: evictions are refused with 429, too.
+pub(crate) fn retry_after(err: &ApiError) -> Option<Duration> {
+    let secs = err.status().details.as_ref()?.retry_after_seconds?;
+    if !err.is(Reason::TooManyRequests) {
+        return None;
+    }
+    let wait = Duration::from_secs(u64::try_from(secs).ok()?).min(RETRY_AFTER_MAX);
+    Some(wait.mul_f64(1.0 + RETRY_AFTER_SPREAD * rand::random::<f64>()))
 }
 
 /// Either the server answered that it will not, or nobody knows.

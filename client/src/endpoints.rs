@@ -1,51 +1,47 @@
-//! One HTTP/2 connection to whichever apiserver answers; when it dies, to the next.
+//! One HTTP/2 connection to whichever apiserver answers; when it dies or is of no use, to the next.
 //!
-//! Guarantee: a dead apiserver is left within [`KEEP_ALIVE`] + [`KEEP_ALIVE_TIMEOUT`]. Components start at a random
-//! endpoint, so a fleet spreads evenly.
+//! Guarantees: a dead apiserver is left within [`KEEP_ALIVE`] + [`KEEP_ALIVE_TIMEOUT`], one that has no store with the
+//! first answer that says so. Each client has an order of its own, at random, in which it likes the apiservers, so that
+//! a fleet spreads evenly over those that live; a client that had to take a later one returns to an earlier one within
+//! [`RETURN_MIN`] + [`RETURN_SPREAD`] after it is well. What streams on a connection that is left is told, and resumes.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+mod connect;
+mod standing;
+
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use corten_api::ApiError;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
+pub(crate) use connect::chain;
+pub use connect::{Connect, Credentials};
+use corten_api::{ApiError, Reason};
+use parking_lot::Mutex;
+use rand::seq::SliceRandom;
+use standing::Standing;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Uri};
+use tracing::{debug, info};
 
 use crate::args::ConnectError;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Large enough that a state of megabytes is not slowed by flow control on a local network.
-const WINDOW_BYTES: u32 = 4 << 20;
-
-/// The files of our identity.
-#[derive(Clone, Debug)]
-pub struct Credentials {
-    pub ca_file: PathBuf,
-    pub cert_file: PathBuf,
-    pub key_file: PathBuf,
-}
-
-impl Credentials {
-    pub(crate) fn read(&self) -> Result<ClientTlsConfig, ConnectError> {
-        let file = |flag: &'static str, path: &PathBuf| {
-            std::fs::read(path).map_err(|source| ConnectError::File { flag, path: path.clone(), source })
-        };
-        let identity = Identity::from_pem(file("--cert-file", &self.cert_file)?, file("--key-file", &self.key_file)?);
-        let ca = Certificate::from_pem(file("--ca-file", &self.ca_file)?);
-        Ok(ClientTlsConfig::new().ca_certificate(ca).identity(identity))
-    }
-}
+/// A client that is not where it likes to be looks for a way back after this time, and up to so much more at random:
+/// a server that has just started is not met by all of its clients at once.
+const RETURN_MIN: Duration = Duration::from_secs(30);
+const RETURN_SPREAD: Duration = Duration::from_secs(30);
 
 /// The apiservers, and the connection in use.
 #[derive(Debug)]
 pub struct Endpoints {
+    /// In the order in which we like them.
     uris: Vec<Uri>,
-    credentials: Credentials,
+    connector: Arc<dyn Connect>,
     active: ArcSwapOption<Connection>,
-    /// Held while connecting: one at a time. The index is where to try next.
-    connecting: tokio::sync::Mutex<usize>,
+    standing: Mutex<Standing>,
+    /// Held while connecting: one at a time.
+    connecting: tokio::sync::Mutex<()>,
 }
 
 /// A channel that connected once. `Arc` identity tells one connection from the next.
@@ -53,6 +49,16 @@ pub struct Endpoints {
 pub struct Connection {
     pub channel: Channel,
     pub uri: Uri,
+    /// The place of its endpoint in our order.
+    rank: usize,
+    left: CancellationToken,
+}
+
+impl Connection {
+    /// Returns once this connection is left for a better one. What has begun on it still ends; streams go over.
+    pub async fn left(&self) {
+        self.left.cancelled().await;
+    }
 }
 
 impl Endpoints {
@@ -66,82 +72,122 @@ impl Endpoints {
         if uris.is_empty() {
             return Err(ConnectError::NoEndpoint);
         }
-        Ok(Self::to(uris, credentials))
+        Ok(Self::with_connector(uris, Arc::new(credentials)))
+    }
+
+    pub(crate) fn with_connector(mut uris: Vec<Uri>, connector: Arc<dyn Connect>) -> Self {
+        uris.shuffle(&mut rand::rng());
+        let standing = Mutex::new(Standing::of(uris.len()));
+        let (active, connecting) = (ArcSwapOption::empty(), tokio::sync::Mutex::new(()));
+        Self { uris, connector, active, standing, connecting }
     }
 
     /// The same apiservers and credentials, not connected yet.
     pub(crate) fn separate(&self) -> Self {
-        Self::to(self.uris.clone(), self.credentials.clone())
-    }
-
-    fn to(uris: Vec<Uri>, credentials: Credentials) -> Self {
-        let first = rand::random_range(0..uris.len());
-        Self { uris, credentials, active: ArcSwapOption::empty(), connecting: tokio::sync::Mutex::new(first) }
+        Self::with_connector(self.uris.clone(), self.connector.clone())
     }
 
     /// The connection in use, or a new one to the first apiserver that answers.
-    pub async fn connection(&self) -> Result<Arc<Connection>, ApiError> {
+    pub async fn connection(self: &Arc<Self>) -> Result<Arc<Connection>, ApiError> {
         if let Some(active) = self.active.load_full() {
             return Ok(active);
         }
-        let mut next = self.connecting.lock().await;
+        let _one_at_a_time = self.connecting.lock().await;
         if let Some(active) = self.active.load_full() {
             return Ok(active);
         }
         let mut failures = Vec::new();
-        for step in 0..self.uris.len() {
-            let index = (*next + step) % self.uris.len();
-            match self.connect(&self.uris[index]).await {
-                Ok(connection) => {
-                    *next = (index + 1) % self.uris.len();
-                    let connection = Arc::new(connection);
-                    self.active.store(Some(Arc::clone(&connection)));
-                    return Ok(connection);
+        let order = self.standing.lock().order(Instant::now());
+        for rank in order {
+            match self.connector.connect(&self.uris[rank]).await {
+                Ok(channel) => return Ok(self.take(rank, channel)),
+                Err(why) => {
+                    self.standing.lock().avoid(rank, Instant::now());
+                    failures.push(format!("{}: {why}", self.uris[rank]));
                 }
-                Err(why) => failures.push(format!("{}: {why}", self.uris[index])),
             }
         }
         Err(ApiError::unavailable(format!("no apiserver answers ({})", failures.join("; "))))
     }
 
-    /// Says that `failed` is of no use any more, so that the next call connects anew.
+    /// Says that `failed` is broken, so that the next call connects anew.
     pub fn drop_connection(&self, failed: &Arc<Connection>) {
+        self.standing.lock().avoid(failed.rank, Instant::now());
+        // Streams on it find out by themselves, by pings: what broke may have been this one call.
+        self.give_up(failed);
+    }
+
+    /// Takes note of what an apiserver has answered. One that cannot serve for lack of its store is left, if there is
+    /// another to go to: true then.
+    pub fn note(&self, connection: &Arc<Connection>, answer: &ApiError) -> bool {
+        let is_unwell = matches!(answer.reason(), Reason::ServiceUnavailable | Reason::Timeout);
+        if !is_unwell {
+            return false;
+        }
+        let has_other = {
+            let mut standing = self.standing.lock();
+            standing.avoid(connection.rank, Instant::now());
+            standing.has_well(Instant::now())
+        };
+        if has_other {
+            debug!(uri = %connection.uri, %answer, "leaving an apiserver that cannot serve");
+            self.give_up(connection);
+            connection.left.cancel();
+        }
+        has_other
+    }
+
+    fn give_up(&self, connection: &Arc<Connection>) {
         let now = self.active.load();
-        if now.as_ref().is_some_and(|active| Arc::ptr_eq(active, failed)) {
+        if now.as_ref().is_some_and(|active| Arc::ptr_eq(active, connection)) {
             self.active.compare_and_swap(&*now, None);
         }
     }
 
-    async fn connect(&self, uri: &Uri) -> Result<Connection, String> {
-        let tls = self.credentials.read().map_err(|e| e.to_string())?;
-        let endpoint = Endpoint::from(uri.clone()).tls_config(tls).map_err(|e| chain(&e))?;
-        let endpoint = endpoint
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
-            .tcp_nodelay(true);
-        // connect_timeout covers TCP only; a server that accepts and says nothing must not hold us either.
-        match tokio::time::timeout(CONNECT_TIMEOUT * 2, endpoint.connect()).await {
-            Ok(Ok(channel)) => Ok(Connection { channel, uri: uri.clone() }),
-            Ok(Err(err)) => Err(chain(&err)),
-            Err(_) => Err("TLS handshake timed out".into()),
+    fn take(self: &Arc<Self>, rank: usize, channel: Channel) -> Arc<Connection> {
+        let (uri, left) = (self.uris[rank].clone(), CancellationToken::new());
+        let connection = Arc::new(Connection { channel, uri, rank, left });
+        if let Some(before) = self.active.swap(Some(connection.clone())) {
+            before.left.cancel();
         }
+        if rank > 0 {
+            tokio::spawn(return_from(Arc::downgrade(self), Arc::downgrade(&connection)));
+        }
+        connection
+    }
+
+    /// An apiserver that we like better than the one with `rank`, if one is well now.
+    async fn better_than(&self, rank: usize) -> Option<(usize, Channel)> {
+        for better in 0..rank {
+            let uri = &self.uris[better];
+            match self.connector.connect(uri).await {
+                Ok(channel) if self.connector.is_ready(&channel).await => return Some((better, channel)),
+                Ok(_) => debug!(%uri, "not back yet: it is not ready"),
+                Err(why) => debug!(%uri, why, "not back yet"),
+            }
+        }
+        None
     }
 }
 
-/// An error and its causes in one line.
-pub(crate) fn chain(err: &dyn std::error::Error) -> String {
-    let mut text = err.to_string();
-    let mut cause = err.source();
-    while let Some(err) = cause {
-        let more = err.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
+/// Looks for a better apiserver as long as `connection` is the one in use.
+async fn return_from(endpoints: Weak<Endpoints>, connection: Weak<Connection>) {
+    loop {
+        sleep(RETURN_MIN + RETURN_SPREAD.mul_f64(rand::random())).await;
+        let (Some(endpoints), Some(used)) = (endpoints.upgrade(), connection.upgrade()) else { return };
+        let is_used = || endpoints.active.load().as_ref().is_some_and(|active| Arc::ptr_eq(active, &used));
+        if !is_used() {
+            return;
         }
-        cause = err.source();
+        let Some((rank, channel)) = endpoints.better_than(used.rank).await else { continue };
+        let _one_at_a_time = endpoints.connecting.lock().await;
+        if is_used() {
+            info!(from = %used.uri, to = %endpoints.uris[rank], "going back to an apiserver that is well again");
+            endpoints.take(rank, channel);
+        }
+        return;
     }
-    text
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::cache::{Cache, Change, Writer};
-use crate::client::{Client, decode, resource};
+use crate::client::{Client, decode, resource, retry_after};
 use crate::panics;
 use listener::Listener;
 
@@ -102,7 +102,8 @@ where
 {
     /// Breaks are part of life; a refusal is not, and is told once while it stays the same.
     fn tell(&mut self, err: &ApiError) {
-        let refusal = !matches!(err.reason(), Reason::ServiceUnavailable | Reason::Expired | Reason::Timeout);
+        let passes = [Reason::ServiceUnavailable, Reason::Expired, Reason::Timeout, Reason::TooManyRequests];
+        let refusal = !passes.contains(&err.reason());
         if refusal && self.told.as_deref() != Some(err.message()) {
             warn!(kind = K::KIND, %err, "the watch is refused; trying again");
             self.told = Some(err.message().to_owned());
@@ -122,7 +123,7 @@ where
             }
             wait = if self.seen > seen_before { RETRY_FIRST } else { (wait * 2).min(RETRY_MAX) };
             self.tell(&err);
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep(retry_after(&err).unwrap_or(wait)).await;
         }
     }
 
@@ -146,6 +147,7 @@ where
         loop {
             let batch = tokio::select! {
                 batch = batches.message() => batch,
+                () = connection.left() => return ApiError::unavailable("this apiserver is left for another"),
                 key = self.listener.due() => {
                     self.tell_again(&key);
                     continue;
