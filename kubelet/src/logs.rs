@@ -7,6 +7,7 @@
 mod changes;
 mod line;
 pub mod logger;
+pub(crate) mod place;
 mod reader;
 
 pub use line::{Line, Stream};

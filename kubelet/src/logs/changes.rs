@@ -21,7 +21,7 @@ impl Changes {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).ok()?;
         // That the logger closes it is the end of the container.
         let told = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_CLOSE_WRITE;
-        inotify.add_watch(path, told).ok()?;
+        inotify.add_watch(path, told | AddWatchFlags::IN_DONT_FOLLOW).ok()?;
         // SAFETY: the descriptor is owned by what is registered, and neither is given away nor closed before it.
         let inotify = unsafe { AsyncFd::register_with_interest(inotify.into(), Interest::READABLE) };
         inotify.ok().map(|inotify| Self { inotify })

@@ -4,16 +4,20 @@
 //! to close when ready. While it may still write, it holds a lock on the log. One thread, no runtime, no allocation that grows: there is one of these for every container.
 #![allow(unsafe_code, reason = "descriptors that the shim passes by number, and a signal to be ignored")]
 
-use std::fs::{File, OpenOptions};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, FromRawFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, Signal, signal};
 
 use super::line::{self, CONTENT_MAX_BYTES, Stream};
+use super::place;
+use crate::beneath::Dir;
 
 /// The one query key of the logger's `binary://` address: containerd passes it as the first argument.
 pub const QUERY_KEY: &str = "log";
@@ -21,6 +25,8 @@ pub const QUERY_KEY: &str = "log";
 const FILE_MAX_BYTES: u64 = 10 * 1024 * 1024;
 /// `containerLogMaxFiles` without the one that is written.
 const OLD_FILES_MAX: usize = 4;
+/// Files looked at in a log's directory: what is ours are a few for each time the container was started.
+const ENTRIES_MAX: usize = 4096;
 /// Output without a newline (a prompt) is written as a part when nothing follows for this long.
 const PART_AFTER_MS: u16 = 20;
 
@@ -171,7 +177,7 @@ impl Log {
     }
 
     fn open(&mut self) {
-        self.file = OpenOptions::new().create(true).append(true).open(&self.path).ok();
+        self.file = place::open(&self.path, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND).ok();
         if let Some(file) = &self.file {
             // Tells readers that somebody still writes. Nobody else locks it; a file system without locks has readers
             // that stop a little early.
@@ -200,12 +206,15 @@ impl Log {
 
     fn rotate(&mut self) {
         let stamp = format!("{:.9}", Timestamp::now()).replace([':', '-'], "");
-        let mut old_path = self.path.clone().into_os_string();
-        old_path.push(format!(".{stamp}"));
-        if std::fs::rename(&self.path, old_path).is_ok() {
+        let name = self.path.file_name().unwrap_or_default().to_owned();
+        let mut old_name = name.clone();
+        old_name.push(format!(".{stamp}"));
+        if let Ok(dir) = place::dir_of(&self.path)
+            && dir.rename(&name, &old_name).is_ok()
+        {
             self.file = None;
             self.open();
-            remove_oldest(&self.path);
+            remove_oldest(&dir, &name);
         } else {
             // Not now; do not try again at every line.
             self.bytes = 0;
@@ -213,23 +222,21 @@ impl Log {
     }
 }
 
-/// The rotated files of a log, oldest first.
-pub fn rotated(path: &Path) -> Vec<PathBuf> {
-    let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else { return Vec::new() };
-    let prefix = format!("{name}.");
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let ours = entries.filter(|e| e.file_name().to_str().is_some_and(|n| n.starts_with(&prefix)));
-    let mut all: Vec<PathBuf> = ours.map(|e| e.path()).collect();
+/// The names of a log's rotated files, oldest first.
+pub fn rotated(dir: &Dir, name: &OsStr) -> io::Result<Vec<OsString>> {
+    let prefix = format!("{}.", name.display());
+    let is_ours = |(entry, _): &(OsString, bool)| entry.to_str().is_some_and(|n| n.starts_with(&prefix));
+    let mut all: Vec<OsString> = dir.entries(ENTRIES_MAX)?.into_iter().filter(is_ours).map(|(name, _)| name).collect();
     all.sort();
-    all
+    Ok(all)
 }
 
-fn remove_oldest(path: &Path) {
-    let all = rotated(path);
+fn remove_oldest(dir: &Dir, name: &OsStr) {
+    let all = rotated(dir, name).unwrap_or_default();
     let surplus = all.len().saturating_sub(OLD_FILES_MAX);
     for old in &all[..surplus] {
         // Somebody else was quicker, or it will be tried at the next rotation.
-        let _ = std::fs::remove_file(old);
+        let _ = dir.remove(old);
     }
 }
 
@@ -316,7 +323,8 @@ mod tests {
             log.bytes = FILE_MAX_BYTES;
             log.append(b"line\n");
         }
-        assert_eq!(rotated(&path).len(), OLD_FILES_MAX);
+        let (dir, name) = (place::dir_of(&path).unwrap(), path.file_name().unwrap());
+        assert_eq!(rotated(&dir, name).unwrap().len(), OLD_FILES_MAX);
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 0, "a new file takes what comes next");
     }
 }

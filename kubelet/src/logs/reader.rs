@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use nix::fcntl::OFlag;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::sync::mpsc;
 
 use super::changes::Changes;
 use super::line::{Line, Stream};
+use super::place;
 
 /// How often a follower looks after a change: the logger's end is one, and the container's is known to others a moment later.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -70,7 +72,7 @@ pub struct Reader {
 
 impl Reader {
     pub async fn open(path: &Path, options: LogOptions) -> Result<Self, LogError> {
-        let mut file = File::open(path).await.map_err(|e| LogError::of(path, e))?;
+        let mut file = open(path).await.map_err(|e| LogError::of(path, e))?;
         if let Some(lines) = options.tail_lines {
             let start = tail_offset(&mut file, lines).await.map_err(|e| LogError::of(path, e))?;
             file.seek(SeekFrom::Start(start)).await.map_err(|e| LogError::of(path, e))?;
@@ -134,7 +136,7 @@ pub async fn read(
 /// for the logger to write what it still has, as long as a follower would.
 pub async fn read_last(path: &Path, lines: u64, bytes_max: usize) -> Result<Vec<u8>, LogError> {
     let failed = |e| LogError::of(path, e);
-    let log = File::open(path).await.map_err(failed)?;
+    let log = open(path).await.map_err(failed)?;
     let changes = Changes::of(path);
     let begun = Instant::now();
     while is_written(&log).await.map_err(failed)? && begun.elapsed() < LAST_WORDS_MAX {
@@ -161,6 +163,12 @@ pub async fn read_last(path: &Path, lines: u64, bytes_max: usize) -> Result<Vec<
     done.map(|()| end)
 }
 
+async fn open(path: &Path) -> io::Result<File> {
+    let path = path.to_owned();
+    let opened = tokio::task::spawn_blocking(move || place::open(&path, OFlag::O_RDONLY)).await;
+    opened.map_err(io::Error::other)?.map(File::from_std)
+}
+
 async fn changed(changes: Option<&Changes>) {
     match changes {
         Some(changes) => changes.next().await,
@@ -179,12 +187,12 @@ async fn is_written(log: &File) -> io::Result<bool> {
 }
 
 /// The new file, if the one that is read was moved away.
-async fn rotated_away(path: &Path, open: &File) -> Option<File> {
-    let (now, ours) = (tokio::fs::metadata(path).await.ok()?, open.metadata().await.ok()?);
-    if now.ino() == ours.ino() {
+async fn rotated_away(path: &Path, was: &File) -> Option<File> {
+    let now = tokio::fs::symlink_metadata(path).await.ok()?;
+    if now.ino() == was.metadata().await.ok()?.ino() {
         return None;
     }
-    File::open(path).await.ok()
+    open(path).await.ok()
 }
 
 /// Where the last `lines` lines begin.

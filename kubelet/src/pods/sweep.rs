@@ -46,7 +46,7 @@ fn sweep_files(place: &Place, wanted: &BTreeSet<String>) {
     let logs = names_in(&place.facts.log_dir);
     for name in logs.iter().filter(|n| n.splitn(3, '_').nth(2).is_some_and(is_left)) {
         info!(name, "removing the logs of a pod that is gone");
-        if let Err(err) = std::fs::remove_dir_all(place.facts.log_dir.join(name)) {
+        if let Err(err) = volumes::remove_tree(&place.facts.log_dir.join(name)) {
             warn!(name, %err, "could not remove them");
         }
     }

@@ -12,7 +12,7 @@ use tracing::warn;
 use super::prepare::chain;
 use super::{Answer, Worker};
 use crate::cgroup::{QOS_LEVELS, pod_path};
-use crate::logs::logger::rotated;
+use crate::logs::{self, logger::rotated};
 use crate::place::Place;
 use crate::pod::container;
 use crate::pod::model::{Ended, Event};
@@ -63,6 +63,7 @@ pub(super) fn lost(id: &str) -> Ended {
 /// The termination message of a container, by its policy.
 pub(super) async fn message(place: &Place, pod: &Pod, name: &str, attempt: u32, exit_code: i32) -> String {
     let file = super::launch::termination_log(place, pod, name, attempt);
+    // In a directory that no container sees: it has only the file itself.
     let written = read_end(file, TERMINATION_MESSAGE_MAX_BYTES as u64).await;
     if !written.is_empty() {
         return written;
@@ -174,20 +175,13 @@ async fn remove_everything(place: &Arc<Place>, pod: &Arc<Pod>, sandboxes: Range<
     let (place, pod) = (Arc::clone(place), Arc::clone(pod));
     blocking(move || {
         volumes::remove_pod_dir(&place.pod_dir(pod.uid())).map_err(|err| chain(&err))?;
-        remove_dir(&place.pod_log_dir(&pod)).map_err(|err| format!("cannot remove the pod's logs: {err}"))?;
+        volumes::remove_tree(&place.pod_log_dir(&pod)).map_err(|err| format!("cannot remove the pod's logs: {err}"))?;
         let Some(cgroups) = &place.cgroups else { return Ok(()) };
         // On every level: of a pod that was deleted while no kubelet ran nobody knows the QoS class any more.
         let paths = QOS_LEVELS.map(|qos| pod_path(&place.facts.cgroup_root, qos, pod.uid()));
         paths.iter().try_for_each(|path| cgroups.remove(path)).map_err(|err| chain(&err))
     })
     .await
-}
-
-fn remove_dir(path: &Path) -> std::io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }
 
 async fn blocking(work: impl FnOnce() -> Result<(), String> + Send + 'static) -> Result<(), String> {
@@ -219,13 +213,13 @@ pub(super) async fn forget_old(place: &Place, pod: &Pod, name: &str, attempt: u3
 
 /// With the parts that were rotated away.
 fn remove_log(log: &Path) -> std::io::Result<()> {
-    for part in std::iter::once(log.to_owned()).chain(rotated(log)) {
-        match std::fs::remove_file(&part) {
-            Err(err) if err.kind() != std::io::ErrorKind::NotFound => return Err(err),
-            _ => {}
-        }
-    }
-    Ok(())
+    let Some(name) = log.file_name() else { return Ok(()) };
+    let dir = match logs::place::dir_of(log) {
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    dir.remove(name)?;
+    rotated(&dir, name)?.iter().try_for_each(|part| dir.remove(part))
 }
 
 #[cfg(test)]

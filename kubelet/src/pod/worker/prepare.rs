@@ -200,7 +200,7 @@ async fn set_up(place: &Arc<Place>, pod: &Arc<Pod>, addresses: Vec<std::net::IpA
         let dir = place.pod_dir(pod.uid());
         std::fs::create_dir_all(&dir).map_err(|err| format!("cannot make {}: {err}", dir.display()))?;
         let logs = place.pod_log_dir(&pod);
-        std::fs::create_dir_all(&logs).map_err(|err| format!("cannot make {}: {err}", logs.display()))?;
+        crate::logs::place::make_pod_dir(&logs).map_err(|err| format!("cannot make {}: {err}", logs.display()))?;
         if let Some(cgroups) = &place.cgroups {
             let path = cgroup_path(&place, &pod);
             cgroups.ensure(&path, &container::pod_limits(&pod)).map_err(|err| chain(&err))?;

@@ -1,6 +1,5 @@
 //! Containers: a writable snapshot of the image, a spec, a process and its logger.
 
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use containerd_client::services::v1::snapshots::{PrepareSnapshotRequest, RemoveSnapshotRequest};
@@ -236,12 +235,9 @@ fn logger_address(logger: &Path, log: &Path) -> String {
 }
 
 fn make_log_dir(log: &Path) -> Result<(), RuntimeError> {
-    const LOG_DIR_MODE: u32 = 0o755;
-    let Some(dir) = log.parent() else { return Err(RuntimeError::BadSpec("the log has no directory".into())) };
-    let made = std::fs::DirBuilder::new().recursive(true).mode(LOG_DIR_MODE).create(dir);
-    made.map_err(|source| RuntimeError::Io {
-        doing: "making the log's directory",
-        path: dir.display().to_string(),
+    crate::logs::place::make_dir_of(log).map_err(|source| RuntimeError::Io {
+        doing: "making the directory of",
+        path: log.display().to_string(),
         source,
     })
 }
