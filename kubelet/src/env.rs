@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVar, EnvVarSource}
 use crate::downward::{self, Downward};
 use crate::sources::{Missing, Sources};
 
-pub use expand::expand;
+pub use expand::{UnknownVariable, expand, expand_known};
 
 /// Why a container cannot be configured: the message of `CreateContainerConfigError`.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

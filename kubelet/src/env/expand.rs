@@ -31,6 +31,26 @@ pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
     out
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("missing value for {name:?}")]
+pub struct UnknownVariable {
+    pub name: String,
+}
+
+/// The same where a name that is not known must not be taken for text: it would become part of a path.
+pub fn expand_known(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, UnknownVariable> {
+    let unknown = std::cell::RefCell::new(None);
+    let noting = |name: &str| {
+        let value = lookup(name);
+        if value.is_none() {
+            unknown.borrow_mut().get_or_insert_with(|| name.to_owned());
+        }
+        value
+    };
+    let expanded = expand(text, noting);
+    unknown.into_inner().map_or(Ok(expanded), |name| Err(UnknownVariable { name }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +78,21 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(expand(text, lookup), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_is_missing_is_no_part_of_a_path() {
+        let lookup = |name: &str| (name == "A").then(|| "1".to_owned());
+        let cases = [
+            ("plain", Ok("plain")),
+            ("$(A)/x", Ok("1/x")),
+            ("$$(GONE)", Ok("$(GONE)")),
+            ("$(A)/$(GONE)/$(TOO)", Err("missing value for \"GONE\"")),
+        ];
+        for (text, expected) in cases {
+            let got = expand_known(text, lookup).map_err(|err| err.to_string());
+            assert_eq!(got.as_deref().map_err(String::as_str), expected, "{text}");
         }
     }
 }

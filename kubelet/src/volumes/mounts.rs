@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{Container, VolumeMount};
 
 use super::{Paths, subpath};
+use crate::env::UnknownVariable;
 use crate::runtime::{Mount, Propagation};
 
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
     #[error("volumeMount {mount:?} names a volume that the pod does not have")]
     NoVolume { mount: String },
+    /// In `subPathExpr`.
+    #[error(transparent)]
+    Variable(#[from] UnknownVariable),
     #[error("failed to prepare subPath for volumeMount {mount:?} of container {container:?}: {source}")]
     SubPath {
         mount: String,
@@ -26,14 +30,14 @@ pub fn container_mounts(
     container: &Container,
     paths: &Paths,
     pod_dir: &Path,
-    expand: impl Fn(&str) -> String,
+    expand: impl Fn(&str) -> Result<String, UnknownVariable>,
 ) -> Result<Vec<Mount>, MountError> {
     let mut mounts = Vec::new();
     for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
         let volume = paths.get(&mount.name).ok_or_else(|| MountError::NoVolume { mount: mount.name.clone() })?;
         let sub_path = match (&mount.sub_path, &mount.sub_path_expr) {
             (Some(path), _) if !path.is_empty() => Some(path.clone()),
-            (_, Some(expr)) if !expr.is_empty() => Some(expand(expr)),
+            (_, Some(expr)) if !expr.is_empty() => Some(expand(expr)?),
             _ => None,
         };
         let host_path = match sub_path {

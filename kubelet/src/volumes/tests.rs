@@ -70,7 +70,7 @@ fn what_is_made_from_the_api_is_mounted_read_only_whatever_the_mount_says() {
         let paths = all_set_up(&pod, dir.path(), "text").unwrap();
         let spec = pod.spec.as_ref().unwrap();
         let of = |container: &Container| -> Vec<Mount> {
-            container_mounts(container, &paths, dir.path(), |text| text.to_owned()).unwrap()
+            container_mounts(container, &paths, dir.path(), |text| Ok(text.to_owned())).unwrap()
         };
         let found: Vec<Mount> =
             spec.containers.iter().chain(spec.init_containers.iter().flatten()).flat_map(of).collect();
@@ -132,7 +132,7 @@ fn a_pod_directory_behind_a_link_is_unmounted_before_it_is_removed() {
     let (pod, dir) = (pod(host, mounts), link.join("pod"));
     let paths = all_set_up(&pod, &dir, "text").unwrap();
     let spec = pod.spec.as_ref().unwrap();
-    container_mounts(&spec.containers[0], &paths, &dir, |text| text.to_owned()).unwrap();
+    container_mounts(&spec.containers[0], &paths, &dir, |text| Ok(text.to_owned())).unwrap();
     remove_pod_dir(&dir).unwrap();
     assert!(outside.join("kept").exists(), "a subPath of the node's is not the pod's to remove");
     assert!(!real.join("pod").exists());
@@ -163,4 +163,17 @@ fn a_volume_that_cannot_be_had_is_said_to_be_so() {
         let got = of(volume.clone());
         assert!(got.as_ref().is_err_and(|err| err.contains(expected)), "{volume}: {got:?}");
     }
+}
+
+#[test]
+fn a_variable_that_is_missing_in_sub_path_expr_is_an_error() {
+    let held = tempfile::tempdir().unwrap();
+    let mounts = serde_json::json!([{"name": "v", "mountPath": "/sub", "subPathExpr": "$(GONE)"}]);
+    let pod = pod(made_of("emptyDir"), mounts);
+    let paths = all_set_up(&pod, held.path(), "text").unwrap();
+    let container = &pod.spec.as_ref().unwrap().containers[0];
+    let unknown = |text: &str| crate::env::expand_known(text, |_| None);
+    let refused = container_mounts(container, &paths, held.path(), unknown).unwrap_err();
+    assert_eq!(refused.to_string(), "missing value for \"GONE\"");
+    assert_eq!(std::fs::read_dir(held.path().join("volumes/v")).unwrap().count(), 0, "no directory of that name");
 }

@@ -203,7 +203,7 @@ impl Launch {
         let (container, paths, variables) = (self.container.clone(), self.paths.clone(), variables.to_vec());
         let work = move || {
             let lookup = |name: &str| variables.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
-            let expand = |text: &str| env::expand(text, lookup);
+            let expand = |text: &str| env::expand_known(text, lookup);
             let mut mounts =
                 volumes::container_mounts(&container, &paths, &dir, expand).map_err(|err| err.to_string())?;
             let taken = |path: &str| mounts.iter().any(|m| m.container_path == std::path::Path::new(path));
