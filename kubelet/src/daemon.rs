@@ -18,6 +18,7 @@ use crate::network::bridge::BridgeNetwork;
 use crate::network::{NetworkError, PodNetwork};
 use crate::node::{Identity, Machine, NodeAgent, NodeHealth};
 use crate::place::{Facts, Place, STARTS_AT_ONCE};
+use crate::pod::confinement::Kernel;
 use crate::pods::{self, News, PodSources, Table};
 use crate::resolv_conf::NodeFile;
 use crate::runtime::containerd::{Config as RuntimeConfig, Containerd};
@@ -172,6 +173,7 @@ fn identity(config: &Config) -> Identity {
         name: config.node_name.clone(),
         addresses: vec![config.node_ip],
         labels: config.labels(),
+        kernel: Kernel::look(),
         taints: config.register_with_taint.clone(),
         port: config.listen.port(),
     }

@@ -14,6 +14,7 @@ use crate::cluster::Cluster;
 use crate::files::ClusterDns;
 use crate::images::Images;
 use crate::network::PodNetwork;
+use crate::pod::confinement::Kernel;
 use crate::resolv_conf::NodeFile;
 use crate::runtime::Runtime;
 use crate::sources::Remembered;
@@ -64,6 +65,7 @@ pub struct Facts {
     pub resolv_conf: NodeFile,
     /// cpu in thousandths, all else in whole units.
     pub allocatable: BTreeMap<String, i64>,
+    pub kernel: Kernel,
 }
 
 pub struct Place {

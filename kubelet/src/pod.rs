@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod conditions;
+pub mod confinement;
 pub mod container;
 pub mod model;
 pub mod phase;

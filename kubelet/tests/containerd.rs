@@ -94,7 +94,7 @@ async fn a_container_has_its_pods_surroundings_and_its_log() {
     std::fs::write(data.join("file"), "from the volume\n").unwrap();
     let mut spec = pods.container("web", &["sh", "-c", script]);
     spec.env = vec![("FROM_POD".into(), "too".into())];
-    spec.user = User { uid: Some(33), gid: None, additional_gids: vec![55] };
+    spec.user = User { uid: Some(33), gid: None, additional_gids: vec![55], strict_groups: false };
     spec.mounts = vec![pods::mount(&data, "/data")];
     spec.security = Security { read_only_root: true, no_new_privileges: true, ..Security::default() };
     let mut events = runtime.events();

@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use corten_api::pod::{Qos, amounts};
 use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, SeccompProfile, SecurityContext};
 
+use super::confinement::{self, Kernel, Refused};
 use crate::cgroup::{CPU_PERIOD_US, PodLimits, cpu_quota_us, cpu_shares};
 use crate::env::expand;
 use crate::images::ImageHandle;
@@ -35,6 +36,8 @@ pub enum SpecError {
     UnknownUser { pod: String, container: String, user: String },
     #[error("{field} is {given}, which is not an id")]
     BadId { field: &'static str, given: i64 },
+    #[error(transparent)]
+    Refused(#[from] Refused),
     #[error("seccompProfile.type {kind:?} is not known")]
     SeccompKind { kind: String },
     #[error("seccompProfile.localhostProfile {name:?} must be relative and must not contain \"..\"")]
@@ -52,12 +55,14 @@ pub struct Parts {
     pub additional_gids: Vec<u32>,
     /// Where `Localhost` seccomp profiles are.
     pub seccomp_dir: PathBuf,
+    pub kernel: Kernel,
 }
 
 pub fn spec(pod: &Pod, container: &Container, parts: Parts) -> Result<ContainerSpec, SpecError> {
     let lookup = |name: &str| parts.env.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
     let expanded = |list: &Option<Vec<String>>| list.iter().flatten().map(|s| expand(s, lookup)).collect();
     let context = container.security_context.as_ref();
+    confinement::check_container(pod, container, parts.kernel)?;
     let user = user(pod, container, &parts)?;
     let grace = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds).unwrap_or(30);
     let signal = stop_signal(container, &parts.image);
@@ -170,7 +175,8 @@ fn user(pod: &Pod, container: &Container, parts: &Parts) -> Result<User, SpecErr
         additional_gids.extend(id("supplementalGroups", Some(*gid))?);
     }
     additional_gids.extend(id("fsGroup", whole.and_then(|p| p.fs_group))?);
-    Ok(User { uid, gid, additional_gids })
+    let strict_groups = whole.map_or(Ok(false), confinement::strict_groups)?;
+    Ok(User { uid, gid, additional_gids, strict_groups })
 }
 
 fn security(pod: &Pod, context: Option<&SecurityContext>, seccomp_dir: &Path) -> Result<Security, SpecError> {
@@ -331,6 +337,7 @@ mod tests {
             node_memory_bytes: 1 << 30,
             additional_gids: vec![],
             seccomp_dir: "/seccomp".into(),
+            kernel: Kernel::default(),
         };
         let with = |uid: Option<i64>| Container {
             name: "c".into(),

@@ -24,6 +24,7 @@ use crate::network::PodNetwork as _;
 use crate::network::fake::FakeNetwork;
 use crate::place::{Facts, PodCgroups};
 use crate::runtime::fake::FakeRuntime;
+use crate::pod::confinement::Kernel;
 use crate::server::Pods as _;
 use crate::status_writer::StatusWriter;
 
@@ -93,6 +94,7 @@ impl World {
                 dns: ClusterDns { server: "10.96.0.10".parse().unwrap(), domain: "cluster.local".into() },
                 allocatable: allocatable.clone(),
             },
+                kernel: Kernel::default(),
             runtime: Arc::new(runtime.clone()),
             images: Arc::new(images.clone()),
             network: Arc::new(network.clone()),

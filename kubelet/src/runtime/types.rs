@@ -75,8 +75,10 @@ pub struct Device {
 pub struct User {
     pub uid: Option<u32>,
     pub gid: Option<u32>,
-    /// `fsGroup` and `supplementalGroups`; those of the image's `/etc/group` are added.
+    /// `fsGroup` and `supplementalGroups`.
     pub additional_gids: Vec<u32>,
+    /// `supplementalGroupsPolicy: Strict`: the groups that the image's `/etc/group` gives the user are not added.
+    pub strict_groups: bool,
 }
 
 /// Limits of one container, in the kernel's units; `None` means unlimited (or the kernel's default).

@@ -215,6 +215,7 @@ impl Launch {
                     ours.push(file_mount(dir.join(file), path));
                 }
             }
+            kernel: facts.kernel,
             make_termination_log(&termination)
                 .map_err(|err| format!("cannot make the termination message file: {err}"))?;
             let path = container.termination_message_path.as_deref().unwrap_or(container::TERMINATION_LOG_DEFAULT);

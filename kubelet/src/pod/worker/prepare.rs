@@ -18,6 +18,7 @@ use crate::place::Place;
 use crate::pod::backoff::go_duration;
 use crate::pod::container;
 use crate::pod::model::{Event, SandboxUp};
+use crate::pod::{confinement, container};
 use crate::pull_secrets;
 use crate::resolv_conf;
 use crate::runtime::{Network, SandboxSpec};
@@ -235,10 +236,7 @@ pub(super) fn chain(err: &dyn std::error::Error) -> String {
 async fn sandbox(place: &Place, pod: &Pod, attempt: u32) -> Result<SandboxUp, String> {
     let spec = pod.spec.as_ref();
     let host_network = spec.and_then(|s| s.host_network) == Some(true);
-    if spec.and_then(|s| s.host_users) == Some(false) {
-        // Who asks for it relies on it: root inside must not be root outside.
-        return Err("hostUsers: false asks for a user namespace, which this node cannot make".into());
-    }
+    confinement::check(pod, place.facts.kernel).map_err(|refused| refused.to_string())?;
     let _turn = place.starts.acquire().await.map_err(|err| err.to_string())?;
     let (network, addresses) = if host_network {
         (Network::Host, place.facts.addresses.clone())

@@ -28,7 +28,7 @@ pub(super) fn resolve(user: &User, image_user: &str, passwd: &str, group: &str) 
     };
     let member_name = entry.as_ref().and_then(|f| f.first().copied()).unwrap_or("");
     let mut additional: BTreeSet<u32> = user.additional_gids.iter().copied().collect();
-    if !member_name.is_empty() {
+    if !member_name.is_empty() && !user.strict_groups {
         let groups = group.lines().map(fields);
         let member = groups.filter(|f| f.get(3).is_some_and(|members| members.split(',').any(|m| m == member_name)));
         additional.extend(member.filter_map(|f| f.get(2)?.parse::<u32>().ok()));
@@ -64,10 +64,12 @@ mod tests {
 
     #[test]
     fn identities() {
-        let pod = |uid, gid, more: &[u32]| User { uid, gid, additional_gids: more.to_vec() };
+        let pod = |uid, gid, more: &[u32]| User { uid, gid, additional_gids: more.to_vec(), strict_groups: false };
+        let strict = User { strict_groups: true, ..pod(None, None, &[9]) };
         let cases = [
             ("nothing said: root", pod(None, None, &[]), "", Some((0, 0, vec![0]))),
             ("image's user by name, with its groups", pod(None, None, &[]), "www", Some((33, 33, vec![33, 44]))),
+            ("strict: the image's groups count for nothing", strict, "www", Some((33, 33, vec![9, 33]))),
             ("image's uid without entry", pod(None, None, &[]), "1000", Some((1000, 0, vec![0]))),
             ("image's user and group", pod(None, None, &[]), "www:logs", Some((33, 44, vec![44]))),
             ("image's uid and gid", pod(None, None, &[]), "7:8", Some((7, 8, vec![8]))),
