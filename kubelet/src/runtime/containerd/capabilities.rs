@@ -72,6 +72,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_default_is_the_fourteen_that_every_runtime_gives() {
+        let all: BTreeSet<String> =
+            caps::all().iter().map(|c| c.to_string().trim_start_matches("CAP_").to_owned()).collect();
+        let got = of(&Security::default(), &all).unwrap();
+        let expected = [
+            Capability::AuditWrite,
+            Capability::Chown,
+            Capability::DacOverride,
+            Capability::Fowner,
+            Capability::Fsetid,
+            Capability::Kill,
+            Capability::Mknod,
+            Capability::NetBindService,
+            Capability::NetRaw,
+            Capability::Setfcap,
+            Capability::Setgid,
+            Capability::Setpcap,
+            Capability::Setuid,
+            Capability::SysChroot,
+        ];
+        let expected: Capabilities = expected.into();
+        assert_eq!((got.bounding(), got.effective()), (&Some(expected.clone()), &Some(expected)));
+        assert_eq!((got.inheritable(), got.ambient()), (&None, &None));
+    }
+
+    #[test]
     fn capabilities_table() {
         let host: BTreeSet<String> = ["CHOWN", "KILL", "NET_ADMIN", "SYS_ADMIN"].map(str::to_owned).into();
         type Names = &'static [&'static str];

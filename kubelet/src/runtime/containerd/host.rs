@@ -7,6 +7,7 @@ use std::path::Path;
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 
 pub(super) use super::oci::Host;
+use super::oci::MASKED_PATHS;
 use crate::runtime::{ContainerSpec, RuntimeError};
 
 const OOM_SCORE_ADJ_MIN: i32 = -1000;
@@ -33,7 +34,17 @@ pub(super) fn look() -> Result<Host, RuntimeError> {
         tracing::warn!(lowest = own, "no CAP_SYS_RESOURCE here: containers' OOM scores are raised to what may be set");
         own
     };
-    Ok(Host { oom_score_adj_min, capabilities })
+    Ok(Host { oom_score_adj_min, capabilities, masked_paths: masked_paths(Path::new("/sys/devices/system/cpu")) })
+}
+
+/// With the counters by which one can tell what else a processor does.
+fn masked_paths(cpus: &Path) -> Vec<String> {
+    let mut all: Vec<String> = MASKED_PATHS.map(str::to_owned).into();
+    // Where the processors cannot be listed, as in some virtual machines, they have no such counters.
+    let counters =
+        std::fs::read_dir(cpus).into_iter().flatten().flatten().map(|cpu| cpu.path().join("thermal_throttle"));
+    all.extend(counters.filter(|path| path.is_dir()).map(|path| path.display().to_string()));
+    all
 }
 
 /// The device nodes a container is given. One that is asked for and missing is the pod's mistake.

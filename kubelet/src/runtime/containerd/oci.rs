@@ -22,6 +22,22 @@ const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/b
 /// Least likely of a pod's processes to be chosen when memory runs out: without it the pod is nothing.
 const SANDBOX_OOM_SCORE_ADJ: i32 = -998;
 const CPU_SHARES_MIN: u64 = 2;
+/// What no container sees: facts about the node, and things by which to learn of others on it. As upstream and Docker have them.
+pub(super) const MASKED_PATHS: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// What the host lets us do.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +46,8 @@ pub(super) struct Host {
     pub(super) oom_score_adj_min: i32,
     /// Capabilities there are to give, as `CHOWN`.
     pub(super) capabilities: BTreeSet<String>,
+    /// [`MASKED_PATHS`], and the files that each processor has for the same reason.
+    pub(super) masked_paths: Vec<String>,
 }
 
 /// What a container's spec needs to know besides its own wishes.
@@ -84,9 +102,11 @@ pub(super) fn container(spec: &ContainerSpec, around: &Surroundings<'_>) -> Resu
     linux.set_cgroups_path(Some(around.cgroup.into())).set_devices(Some(around.devices.clone()));
     linux.set_resources(Some(resources(spec, &around.devices)));
     linux.set_rootfs_propagation(rootfs_propagation(spec));
-    if spec.security.privileged || spec.security.unmasked_proc {
-        linux.set_masked_paths(None).set_readonly_paths(None);
-    }
+    let (masked, readonly) = match spec.security.privileged || spec.security.unmasked_proc {
+        true => (None, None),
+        false => (Some(around.host.masked_paths.clone()), Some(READONLY_PATHS.map(str::to_owned).into())),
+    };
+    linux.set_masked_paths(masked).set_readonly_paths(readonly);
     let mut whole = Spec::default();
     whole.set_process(Some(process)).set_root(Some(root(spec.security.read_only_root)));
     // The name belongs to the sandbox's UTS namespace, which is joined.

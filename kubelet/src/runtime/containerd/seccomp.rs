@@ -2,87 +2,22 @@
 //!
 //! <https://kubernetes.io/docs/reference/node/seccomp/>
 
+mod table;
+
 use std::path::Path;
 
 use oci_spec::runtime::{
     Arch, Capabilities, Capability, LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg,
-    LinuxSeccompArgBuilder, LinuxSeccompOperator, LinuxSyscall,
+    LinuxSeccompArgBuilder, LinuxSeccompOperator as Operator, LinuxSyscall,
 };
 
+use self::table::{ANYBODY, BY_ARCHITECTURE, BY_CAPABILITY, FAMILIES, FAMILIES_BELOW, NAMESPACE_FLAGS, PERSONALITIES};
 use crate::runtime::{RuntimeError, Seccomp, Security};
 
 /// Larger files are no profiles.
 const PROFILE_MAX_BYTES: u64 = 1024 * 1024;
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
-
-/// What nobody in a container needs: old, broken, or about the node as a whole.
-const NEVER: &[&str] = &[
-    "_sysctl",
-    "add_key",
-    "create_module",
-    "get_kernel_syms",
-    "io_uring_enter",
-    "io_uring_register",
-    "io_uring_setup",
-    "keyctl",
-    "nfsservctl",
-    "pivot_root",
-    "query_module",
-    "request_key",
-    "stime",
-    "sysfs",
-    "uselib",
-    "userfaultfd",
-    "ustat",
-    "vm86",
-    "vm86old",
-];
-
-/// What only who has one of the capabilities may ask for.
-const WITH_CAPABILITY: &[(&[Capability], &[&str])] = &[
-    (&[Capability::SysAdmin, Capability::Bpf], &["bpf"]),
-    (&[Capability::SysAdmin, Capability::Perfmon], &["perf_event_open"]),
-    (&[Capability::SysAdmin, Capability::Syslog], &["syslog"]),
-    (
-        &[Capability::SysAdmin],
-        &[
-            "fanotify_init",
-            "fsconfig",
-            "fsmount",
-            "fsopen",
-            "fspick",
-            "lookup_dcookie",
-            "mount",
-            "mount_setattr",
-            "move_mount",
-            "open_tree",
-            "quotactl",
-            "quotactl_fd",
-            "setdomainname",
-            "sethostname",
-            "setns",
-            "swapoff",
-            "swapon",
-            "umount",
-            "umount2",
-            "unshare",
-        ],
-    ),
-    (&[Capability::DacReadSearch], &["open_by_handle_at"]),
-    (&[Capability::SysBoot], &["kexec_file_load", "kexec_load", "reboot"]),
-    (&[Capability::SysModule], &["delete_module", "finit_module", "init_module"]),
-    (&[Capability::SysNice], &["get_mempolicy", "mbind", "move_pages", "set_mempolicy", "set_mempolicy_home_node"]),
-    (&[Capability::SysPacct], &["acct"]),
-    (&[Capability::SysPtrace], &["kcmp", "pidfd_getfd", "process_madvise", "process_vm_readv", "process_vm_writev"]),
-    (&[Capability::SysRawio], &["ioperm", "iopl"]),
-    (&[Capability::SysTime], &["clock_adjtime", "clock_adjtime64", "clock_settime", "clock_settime64", "settimeofday"]),
-    (&[Capability::SysTtyConfig], &["vhangup"]),
-];
-
-/// `clone` with any of these makes a namespace: mount, cgroup, uts, ipc, user, pid, net.
-const NEW_NAMESPACE_FLAGS: [u64; 7] =
-    [0x0002_0000, 0x0200_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000];
 
 /// The filter of a container that has these capabilities; `None`: it may make any syscall.
 pub(super) fn of(security: &Security, has: &Capabilities) -> Result<Option<LinuxSeccomp>, RuntimeError> {
@@ -94,36 +29,49 @@ pub(super) fn of(security: &Security, has: &Capabilities) -> Result<Option<Linux
     }
 }
 
-/// `RuntimeDefault`: all but what the lists above say, as far as the container has not been given the capability for it.
+/// `RuntimeDefault`: what the table names, as far as the container has the capability for it, and nothing else.
 fn runtime_default(has: &Capabilities) -> Result<LinuxSeccomp, RuntimeError> {
-    let may = |capabilities: &[Capability]| capabilities.iter().any(|c| has.contains(c));
-    let refused = WITH_CAPABILITY.iter().filter(|(with, _)| !may(with)).flat_map(|(_, names)| names.iter());
-    let mut rules = vec![refuse(NEVER.iter().chain(refused).copied(), EPERM)];
-    if !may(&[Capability::SysAdmin]) {
-        for flag in NEW_NAMESPACE_FLAGS {
-            let mut rule = refuse(["clone"], EPERM);
-            rule.set_args(Some(vec![has_flag(flag)?]));
-            rules.push(rule);
-        }
+    let of_machine =
+        BY_ARCHITECTURE.iter().filter(|(arch, _)| *arch == std::env::consts::ARCH).map(|(_, names)| *names);
+    let of_holder = BY_CAPABILITY.iter().filter(|(capability, _)| has.contains(capability)).map(|(_, names)| *names);
+    let names = [ANYBODY].into_iter().chain(of_machine).chain(of_holder).flat_map(str::split_whitespace);
+    let mut rules = vec![rule(names, Action::ScmpActAllow)];
+    for personality in PERSONALITIES {
+        rules.push(allow_if("personality", compare(Operator::ScmpCmpEq, personality, 0)?));
+    }
+    rules.push(allow_if("socket", compare(Operator::ScmpCmpLt, FAMILIES_BELOW, 0)?));
+    for family in FAMILIES {
+        rules.push(allow_if("socket", compare(Operator::ScmpCmpEq, family, 0)?));
+    }
+    if !has.contains(&Capability::SysAdmin) {
+        rules.push(allow_if("clone", compare(Operator::ScmpCmpMaskedEq, NAMESPACE_FLAGS, 0)?));
         // Its flags are behind a pointer, which a filter cannot follow; libraries then try `clone`.
-        rules.push(refuse(["clone3"], ENOSYS));
+        let mut refused = rule(["clone3"], Action::ScmpActErrno);
+        refused.set_errno_ret(Some(ENOSYS));
+        rules.push(refused);
     }
     let mut profile = LinuxSeccomp::default();
-    profile.set_default_action(Action::ScmpActAllow).set_architectures(architectures()).set_syscalls(Some(rules));
+    profile.set_default_action(Action::ScmpActErrno).set_default_errno_ret(Some(EPERM));
+    profile.set_architectures(architectures()).set_syscalls(Some(rules));
     Ok(profile)
 }
 
-fn refuse<'a>(names: impl IntoIterator<Item = &'a str>, errno: u32) -> LinuxSyscall {
+fn rule<'a>(names: impl IntoIterator<Item = &'a str>, action: Action) -> LinuxSyscall {
     let mut rule = LinuxSyscall::default();
     rule.set_names(names.into_iter().map(str::to_owned).collect());
-    rule.set_action(Action::ScmpActErrno).set_errno_ret(Some(errno));
+    rule.set_action(action);
     rule
 }
 
-/// The first argument has this bit.
-fn has_flag(flag: u64) -> Result<LinuxSeccompArg, RuntimeError> {
-    let arg = LinuxSeccompArgBuilder::default().index(0_usize).value(flag).value_two(flag);
-    let arg = arg.op(LinuxSeccompOperator::ScmpCmpMaskedEq).build();
+fn allow_if(name: &str, first_argument: LinuxSeccompArg) -> LinuxSyscall {
+    let mut rule = rule([name], Action::ScmpActAllow);
+    rule.set_args(Some(vec![first_argument]));
+    rule
+}
+
+/// The first argument against a value; with a mask, the value is the mask and `masked` what must be left.
+fn compare(operator: Operator, value: u64, masked: u64) -> Result<LinuxSeccompArg, RuntimeError> {
+    let arg = LinuxSeccompArgBuilder::default().index(0_usize).value(value).value_two(masked).op(operator).build();
     arg.map_err(|err| RuntimeError::BadSpec(format!("the default seccomp profile cannot be made: {err}")))
 }
 
@@ -132,6 +80,7 @@ fn architectures() -> Option<Vec<Arch>> {
     match std::env::consts::ARCH {
         "x86_64" => Some(vec![Arch::ScmpArchX86_64, Arch::ScmpArchX86, Arch::ScmpArchX32]),
         "aarch64" => Some(vec![Arch::ScmpArchAarch64, Arch::ScmpArchArm]),
+        "riscv64" => Some(vec![Arch::ScmpArchRiscv64]),
         _ => None,
     }
 }
@@ -151,25 +100,68 @@ fn read(path: &Path) -> Result<LinuxSeccomp, RuntimeError> {
 mod tests {
     use super::*;
 
-    fn refused(has: &[Capability]) -> Vec<String> {
-        let profile = runtime_default(&has.iter().cloned().collect()).unwrap();
-        profile.syscalls().iter().flatten().flat_map(|rule| rule.names().clone()).collect()
+    /// What a filter does with a syscall and its first argument, as the kernel would apply it.
+    fn allows(profile: &LinuxSeccomp, name: &str, argument: u64) -> bool {
+        let fits = |arg: &LinuxSeccompArg| match arg.op() {
+            Operator::ScmpCmpEq => argument == arg.value(),
+            Operator::ScmpCmpLt => argument < arg.value(),
+            Operator::ScmpCmpMaskedEq => argument & arg.value() == arg.value_two().unwrap_or(0),
+            other => panic!("{other:?} is not used"),
+        };
+        let named = profile.syscalls().iter().flatten().filter(|rule| rule.names().iter().any(|n| n == name));
+        let mut fitting = named.filter(|rule| rule.args().iter().flatten().all(fits)).peekable();
+        match fitting.peek() {
+            None => profile.default_action() == Action::ScmpActAllow,
+            Some(_) => fitting.all(|rule| rule.action() == Action::ScmpActAllow),
+        }
     }
 
     #[test]
-    fn a_capability_opens_its_syscalls() {
-        let cases: [(&str, &[Capability], &str, bool); 8] = [
-            ("nobody mounts", &[], "mount", true),
-            ("but who administers", &[Capability::SysAdmin], "mount", false),
-            ("keys are the node's", &[Capability::SysAdmin], "keyctl", true),
-            ("one of two will do", &[Capability::Bpf], "bpf", false),
-            ("another does not", &[Capability::SysTime], "bpf", true),
-            ("the clock", &[Capability::SysTime], "clock_settime", false),
-            ("new namespaces", &[], "clone3", true),
-            ("ordinary work", &[], "openat", false),
+    fn what_is_not_known_to_be_harmless_is_refused() {
+        const NEWUSER: u64 = 0x1000_0000;
+        const ALG: u64 = 38;
+        const VSOCK: u64 = 40;
+        let cases: [(&str, &[Capability], &str, u64, bool); 22] = [
+            ("a syscall of tomorrow", &[Capability::SysAdmin], "brand_new", 0, false),
+            ("ordinary work", &[], "openat", 0, true),
+            ("nobody mounts", &[], "mount", 0, false),
+            ("but who administers", &[Capability::SysAdmin], "mount", 0, true),
+            ("keys are the node's", &[Capability::SysAdmin], "keyctl", 0, false),
+            ("io_uring escapes filters", &[Capability::SysAdmin], "io_uring_setup", 0, false),
+            ("userfaultfd", &[], "userfaultfd", 0, false),
+            ("a process starts", &[], "clone", 0x11, true),
+            ("a user namespace", &[], "clone", NEWUSER | 0x11, false),
+            ("of who administers", &[Capability::SysAdmin], "clone", NEWUSER, true),
+            ("flags that cannot be seen", &[], "clone3", 0, false),
+            ("of who administers", &[Capability::SysAdmin], "clone3", 0, true),
+            ("bpf", &[], "bpf", 0, false),
+            ("bpf with its own capability", &[Capability::Bpf], "bpf", 0, true),
+            ("with another", &[Capability::SysTime], "bpf", 0, false),
+            ("the clock", &[Capability::SysTime], "clock_settime", 0, true),
+            ("chroot is among the defaults", &[Capability::SysChroot], "chroot", 0, true),
+            ("TCP", &[], "socket", 2, true),
+            ("the node's hypervisor", &[], "socket", VSOCK, false),
+            ("the kernel's crypto", &[], "socket", ALG, false),
+            ("an old persona without randomised addresses", &[], "personality", 0x4_0000, false),
+            ("the question which it is", &[], "personality", 0xffff_ffff, true),
         ];
-        for (why, has, name, expected) in cases {
-            assert_eq!(refused(has).iter().any(|n| n == name), expected, "{why}");
+        for (why, has, name, argument, expected) in cases {
+            let profile = runtime_default(&has.iter().cloned().collect()).unwrap();
+            assert_eq!(allows(&profile, name, argument), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn the_table_names_each_syscall_once_in_a_row() {
+        let rows =
+            [ANYBODY].into_iter().chain(BY_ARCHITECTURE.iter().map(|r| r.1)).chain(BY_CAPABILITY.iter().map(|r| r.1));
+        for row in rows {
+            let names: Vec<&str> = row.split_whitespace().collect();
+            let once: std::collections::BTreeSet<&str> = names.iter().copied().collect();
+            assert_eq!(once.len(), names.len(), "{row}");
+        }
+        for conditional in ["socket", "personality", "clone", "clone3"] {
+            assert!(!ANYBODY.split_whitespace().any(|name| name == conditional), "{conditional} has conditions");
         }
     }
 

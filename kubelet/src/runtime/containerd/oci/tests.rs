@@ -52,7 +52,11 @@ fn sandbox_record(host_pid: bool, share: bool, network: Network) -> SandboxRecor
 }
 
 fn build(spec: &ContainerSpec, sandbox: &SandboxRecord) -> Spec {
-    let host = Host { oom_score_adj_min: 0, capabilities: ["CHOWN", "KILL"].map(str::to_owned).into() };
+    let host = Host {
+        oom_score_adj_min: 0,
+        capabilities: ["CHOWN", "KILL"].map(str::to_owned).into(),
+        masked_paths: MASKED_PATHS.map(str::to_owned).into(),
+    };
     let around = Surroundings {
         host: &host,
         sandbox_id: "s",
@@ -143,4 +147,32 @@ fn the_oom_score_is_no_lower_than_the_host_lets_us() {
     let spec = ContainerSpec { resources: Resources { oom_score_adj: Some(-997), ..Resources::default() }, ..spec() };
     let whole = build(&spec, &sandbox_record(false, false, pod_network()));
     assert_eq!(whole.process().as_ref().unwrap().oom_score_adj(), Some(0));
+}
+
+#[test]
+fn what_is_masked_and_read_only_is_what_upstream_has() {
+    let masked = [
+        "/proc/acpi",
+        "/proc/asound",
+        "/proc/interrupts",
+        "/proc/kcore",
+        "/proc/keys",
+        "/proc/latency_stats",
+        "/proc/sched_debug",
+        "/proc/scsi",
+        "/proc/timer_list",
+        "/proc/timer_stats",
+        "/sys/devices/virtual/powercap",
+        "/sys/firmware",
+    ];
+    assert_eq!(MASKED_PATHS, masked);
+    for (privileged, unmasked_proc, seen) in [(false, false, false), (true, false, true), (false, true, true)] {
+        let mut container_spec = spec();
+        container_spec.security = Security { privileged, unmasked_proc, ..Security::default() };
+        let made = build(&container_spec, &sandbox_record(false, false, pod_network()));
+        let linux = made.linux().as_ref().unwrap();
+        assert_eq!(linux.masked_paths().is_none(), seen, "privileged {privileged}, unmasked {unmasked_proc}");
+        let read_only = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"].map(str::to_owned);
+        assert_eq!(linux.readonly_paths().clone(), (!seen).then(|| read_only.to_vec()));
+    }
 }
