@@ -158,6 +158,7 @@ fn facts(config: &Config, machine: &Machine) -> Facts {
     Facts {
         node_name: config.node_name.clone(),
         node_hostname: machine.hostname.clone(),
+        credentials: server::Credentials::default(),
         addresses: vec![config.node_ip],
         root_dir: config.root_dir.clone(),
         log_dir: config.log_dir.clone(),

@@ -17,6 +17,8 @@ use crate::runtime::{Network, Runtime};
 pub use listen::serve;
 
 /// A container of a pod as the server needs it.
+pub use node::STREAMS_MAX;
+pub use tls::Credentials;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerView {
     pub name: String,
@@ -80,6 +82,8 @@ pub struct Server {
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     #[error("reading {}: give a readable PEM file", path.display())]
+    /// What was last made of the files above.
+    pub credentials: Credentials,
     Read {
         path: PathBuf,
         #[source]

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use corten_kubelet::cgroup::Hierarchy;
 use corten_kubelet::images::ImageHandle;
@@ -12,10 +13,11 @@ use corten_kubelet::runtime::{ContainerSpec, Network, Runtime, SandboxSpec};
 use corten_kubelet::server::{self, ContainerView, Instance, PodView, Pods, Server};
 use corten_proto::node::node_client::NodeClient;
 use corten_proto::node::{
-    ExecInput, ExecStart, LogsRequest, PortForwardInput, PortForwardStart, StatsRequest, Target, exec_input,
-    exec_output, port_forward_input,
+    ExecInput, ExecOutput, ExecStart, LogsRequest, PortForwardInput, PortForwardStart, StatsRequest, Target,
+    exec_input, exec_output, port_forward_input,
 };
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::pki_types::pem::PemObject as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
@@ -48,6 +50,9 @@ impl Pods for OnePod {
             view("gone", Some(gone), vec![]),
         ]
     }
+    fn idle_for(&self) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
     fn pod_list_json(&self) -> Vec<u8> {
         br#"{"kind":"PodList","apiVersion":"v1","items":[]}"#.to_vec()
     }
@@ -76,7 +81,7 @@ impl Authority {
 }
 
 struct Running {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     address: SocketAddr,
     authority: Authority,
     stop: CancellationToken,
@@ -107,10 +112,11 @@ impl Running {
             runtime: Arc::new(runtime),
             hierarchy,
             cgroup_root: "/".into(),
+            credentials: server::Credentials::default(),
         };
         let stop = CancellationToken::new();
         tokio::spawn(server::serve(server, stop.clone()));
-        Some(Self { _dir: dir, address, authority, stop })
+        Some(Self { dir, address, authority, stop })
     }
 
     async fn client(&self, common_name: &str, organization: &str) -> NodeClient<Channel> {
@@ -120,7 +126,7 @@ impl Running {
             .domain_name("localhost")
             .identity(Identity::from_pem(cert, key));
         let endpoint = Channel::from_shared(format!("https://{}", self.address)).unwrap().tls_config(tls).unwrap();
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
         loop {
             match endpoint.connect().await {
                 Ok(channel) => return NodeClient::new(channel),
@@ -128,6 +134,24 @@ impl Running {
             }
             tokio::task::yield_now().await;
         }
+    }
+    /// The common name in the certificate that a new connection is shown.
+    async fn served_name(&self) -> String {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(rustls::pki_types::CertificateDer::from_pem_slice(self.authority.pem.as_bytes()).unwrap()).unwrap();
+        let (cert, key) = self.authority.issue("kube-apiserver-kubelet-client", "any");
+        let chain = vec![rustls::pki_types::CertificateDer::from_pem_slice(cert.as_bytes()).unwrap()];
+        let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let config =
+            rustls::ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(chain, key).unwrap();
+        // The server listens before the first client is told of it.
+        self.apiserver().await;
+        let stream = tokio::net::TcpStream::connect(self.address).await.unwrap();
+        let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+        let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+        let shown = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
+        let (_, parsed) = x509_parser::parse_x509_certificate(&shown).unwrap();
+        parsed.subject().iter_common_name().next().unwrap().as_str().unwrap().to_owned()
     }
     async fn apiserver(&self) -> NodeClient<Channel> {
         self.client("kube-apiserver-kubelet-client", "any").await
@@ -284,4 +308,54 @@ async fn a_port_of_the_pod_is_reached_and_of_a_pod_that_is_not_up_none() {
     let refused = client.port_forward(inputs("pod", port)).await.unwrap_err();
     assert!(refused.message().contains("failed to connect to localhost"), "{refused:?}");
     assert!(client.port_forward(inputs("pod", 70_000)).await.is_err());
+}
+
+/// Both directions of a session, which ends when they are dropped.
+type Attached = (tokio::sync::mpsc::Sender<ExecInput>, tonic::Streaming<ExecOutput>);
+
+/// An attach to the container, which answers at once; `Err` is a refusal. Panics when there is no answer at all.
+async fn attached(client: &mut NodeClient<Channel>) -> Result<Attached, tonic::Status> {
+    let start = ExecStart { target: target("web"), stdin: true, stdout: true, ..ExecStart::default() };
+    let first = ExecInput { input: Some(exec_input::Input::Start(start)) };
+    let (tx, rx) = tokio::sync::mpsc::channel(1);
+    tx.send(first).await.unwrap();
+    let inputs = tokio_stream::wrappers::ReceiverStream::new(rx);
+    let answered = async {
+        let mut outputs = client.attach(inputs).await?.into_inner();
+        for expected in [exec_output::Output::Started(true), exec_output::Output::Stdout("attached\n".into())] {
+            assert_eq!(outputs.message().await?.and_then(|m| m.output), Some(expected));
+        }
+        Ok((tx, outputs))
+    };
+    tokio::time::timeout(Duration::from_secs(30), answered).await.expect("an answer, also a refusal")
+}
+
+#[tokio::test]
+async fn the_201st_stream_works_and_one_too_many_is_refused_with_a_reason() {
+    let Some(running) = Running::start().await else { return };
+    let mut client = running.apiserver().await;
+    let mut open = Vec::new();
+    for number in 1..=server::STREAMS_MAX {
+        let stream = attached(&mut client).await;
+        open.push(stream.unwrap_or_else(|why| panic!("stream {number}: {why:?}")));
+    }
+    let refused = attached(&mut client).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "{refused:?}");
+    open.pop();
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while let Err(why) = attached(&mut client).await {
+        assert!(std::time::Instant::now() < deadline, "the place of a stream that ended: {why:?}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_served_without_a_restart_and_half_of_one_is_not() {
+    let Some(running) = Running::start().await else { return };
+    assert_eq!(running.served_name().await, "system:node:n");
+    let (cert, key) = running.authority.issue("system:node:renewed", "system:nodes");
+    std::fs::write(running.dir.path().join("tls.crt"), cert).unwrap();
+    assert_eq!(running.served_name().await, "system:node:n", "its key is not there yet");
+    std::fs::write(running.dir.path().join("tls.key"), key).unwrap();
+    assert_eq!(running.served_name().await, "system:node:renewed");
 }

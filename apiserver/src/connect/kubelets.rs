@@ -17,6 +17,11 @@ const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_DEADLINE: Duration = Duration::from_secs(10);
 /// Channels kept; when there are more, all are let go and made anew as needed.
 const MAX_CHANNELS: usize = 5000;
+/// What a kubelet may send ahead of its reader in one stream.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+/// As many as a kubelet serves at a time. All share one connection, whose window has room for each: a client that does not
+/// read its log must not hold up the others.
+const STREAMS_MAX: u32 = 1024;
 /// One message of a kubelet: a piece of a log or of output.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -86,7 +91,9 @@ impl Kubelets {
             .connect_timeout(CONNECT_DEADLINE)
             .http2_keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_DEADLINE)
-            .tcp_nodelay(true);
+            .tcp_nodelay(true)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(STREAM_WINDOW_BYTES * STREAMS_MAX);
         Ok(endpoint.connect_lazy())
     }
 }

@@ -18,12 +18,17 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::node::NodeService;
-use super::{Server, ServerError, metrics, stats, tls};
+use super::node::{NodeService, STREAMS_MAX};
+use super::{Server, ServerError, health, metrics, stats, tls};
 use crate::runtime::RuntimeError;
 
 /// More at once are left waiting in the kernel's queue.
 const CONNECTIONS_MAX: usize = 256;
+const HTTP2_STREAMS_MAX: u32 = STREAMS_MAX + STREAMS_SPARE;
+/// For short calls and refusals, when all else is taken.
+const STREAMS_SPARE: u32 = 64;
+/// What a client may send ahead of its reader in one stream.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -78,6 +83,11 @@ async fn connection(stream: TcpStream, server: &Server, router: Router, stop: Ca
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_MAX);
     builder.http2().timer(TokioTimer::new());
+    // What is over the limit of streams is to be refused with a reason: HTTP/2's own limit would leave it waiting.
+    builder.http2().max_concurrent_streams(HTTP2_STREAMS_MAX);
+    builder.http2().initial_stream_window_size(STREAM_WINDOW_BYTES);
+    // Room for all streams at once, so that one that nobody reads holds up no other.
+    builder.http2().initial_connection_window_size(STREAM_WINDOW_BYTES * HTTP2_STREAMS_MAX);
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::select! {
         served = serving => if let Err(why) = served {

@@ -9,7 +9,7 @@ use corten_proto::node::{
     StatsRequest, Target, exec_input, exec_output, port_forward_input,
 };
 use futures::{Stream, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -20,13 +20,23 @@ use crate::runtime::{ExecSpec, RuntimeError, SESSION_QUEUE, Session, SessionInpu
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 const REPLIES_WAITING: usize = 16;
 
+/// Logs that are followed, sessions and forwarded ports at a time, of all clients together.
+pub const STREAMS_MAX: u32 = 1024;
+
 pub(super) struct NodeService {
     server: Arc<Server>,
+    streams: Arc<Semaphore>,
 }
 
 impl NodeService {
     pub(super) fn new(server: Arc<Server>) -> Self {
-        Self { server }
+        Self { server, streams: Arc::new(Semaphore::new(STREAMS_MAX as usize)) }
+    }
+
+    /// A place among the streams, held until the client has its last reply.
+    fn place(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let full = |_| Status::resource_exhausted(format!("{STREAMS_MAX} streams to this node are open: close some"));
+        Arc::clone(&self.streams).try_acquire_owned().map_err(full)
     }
 
     fn pod(&self, target: Option<Target>) -> Result<(PodView, String), Status> {
@@ -56,6 +66,7 @@ impl NodeService {
         mut requests: Streaming<ExecInput>,
         exec: bool,
     ) -> Result<Response<Replies<ExecOutput>>, Status> {
+        let place = self.place()?;
         let first = requests.message().await?.and_then(|m| m.input);
         let Some(exec_input::Input::Start(start)) = first else {
             return Err(Status::invalid_argument("the first message must be `start`"));
@@ -74,8 +85,17 @@ impl NodeService {
         };
         let started = ExecOutput { output: Some(exec_output::Output::Started(true)) };
         let rest = ReceiverStream::new(output).filter(move |o| futures::future::ready(wanted(o))).map(|o| Ok(reply(o)));
-        Ok(Response::new(Box::pin(futures::stream::once(async { Ok(started) }).chain(rest))))
+        Ok(Response::new(holding(place, futures::stream::once(async { Ok(started) }).chain(rest))))
     }
+}
+
+fn holding<T: 'static>(
+    place: OwnedSemaphorePermit,
+    replies: impl Stream<Item = Result<T, Status>> + Send + 'static,
+) -> Replies<T> {
+    Box::pin(replies.inspect(move |_| {
+        let _held = &place;
+    }))
 }
 
 fn exec_spec(start: &ExecStart) -> ExecSpec {
@@ -157,6 +177,7 @@ impl Node for NodeService {
     type PortForwardStream = Replies<PortForwardOutput>;
 
     async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+        let place = self.place()?;
         let request = request.into_inner();
         let options = log_options(&request)?;
         let (pod, container) = self.container(request.target)?;
@@ -189,7 +210,7 @@ impl Node for NodeService {
             }
         });
         let chunks = ReceiverStream::new(lines).map(|(_, data)| Ok(LogChunk { data }));
-        Ok(Response::new(Box::pin(chunks.chain(ReceiverStream::new(errors)))))
+        Ok(Response::new(holding(place, chunks.chain(ReceiverStream::new(errors)))))
     }
 
     async fn exec(&self, request: Request<Streaming<ExecInput>>) -> Result<Response<Self::ExecStream>, Status> {
@@ -204,6 +225,7 @@ impl Node for NodeService {
         &self,
         request: Request<Streaming<PortForwardInput>>,
     ) -> Result<Response<Self::PortForwardStream>, Status> {
+        let place = self.place()?;
         let mut requests = request.into_inner();
         let first = requests.message().await?.and_then(|m| m.input);
         let Some(port_forward_input::Input::Start(start)) = first else {
@@ -220,7 +242,7 @@ impl Node for NodeService {
         })?;
         let (tx, rx) = mpsc::channel(REPLIES_WAITING);
         tokio::spawn(forward::copy(socket, requests, tx));
-        Ok(Response::new(Box::pin(ReceiverStream::new(rx))))
+        Ok(Response::new(holding(place, ReceiverStream::new(rx))))
     }
 
     async fn stats(&self, _: Request<StatsRequest>) -> Result<Response<StatsReply>, Status> {

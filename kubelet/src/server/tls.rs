@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::RootCertStore;
+use parking_lot::Mutex;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 
 use super::{Server, ServerError};
 
@@ -14,8 +15,51 @@ use super::{Server, ServerError};
 const APISERVER: &str = "kube-apiserver-kubelet-client";
 const MASTERS: &str = "system:masters";
 
-/// Read anew for every connection, so that a renewed certificate needs no restart.
-pub(super) fn config(server: &Server) -> Result<Arc<rustls::ServerConfig>, ServerError> {
+/// The files as they were last read, and what was made of them.
+#[derive(Clone, Default)]
+pub struct Credentials(Arc<Mutex<Option<Kept>>>);
+
+struct Kept {
+    stamps: Vec<Stamp>,
+    config: Arc<ServerConfig>,
+}
+
+/// What changes with a file: device, inode, size, and the time of the last change in seconds and nanoseconds.
+type Stamp = Option<(u64, u64, u64, i64, i64)>;
+
+/// Looked at for every connection and read when a file has changed, so that a renewed certificate needs no restart. While the
+/// files do not go together (a renewal writes one after the other) what was good before goes on serving.
+pub(super) fn config(server: &Server) -> Result<Arc<ServerConfig>, ServerError> {
+    let stamps: Vec<Stamp> =
+        [&server.cert_file, &server.key_file, &server.client_ca_file].map(|path| stamp(path)).into();
+    let mut last = server.credentials.0.lock();
+    match &*last {
+        Some(kept) if kept.stamps == stamps => return Ok(Arc::clone(&kept.config)),
+        _ => {}
+    }
+    match (read_all(server), &*last) {
+        (Ok(config), _) => {
+            *last = Some(Kept { stamps, config: Arc::clone(&config) });
+            Ok(config)
+        }
+        (Err(why), Some(kept)) => {
+            tracing::warn!(
+                why = crate::images::chain(&why),
+                "the server's files cannot be used; serving with what they were"
+            );
+            Ok(Arc::clone(&kept.config))
+        }
+        (Err(why), None) => Err(why),
+    }
+}
+
+fn stamp(path: &Path) -> Stamp {
+    use std::os::unix::fs::MetadataExt as _;
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.dev(), meta.ino(), meta.size(), meta.ctime(), meta.ctime_nsec()))
+}
+
+fn read_all(server: &Server) -> Result<Arc<ServerConfig>, ServerError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&server.client_ca_file)? {
         roots.add(certificate)?;
@@ -25,8 +69,7 @@ pub(super) fn config(server: &Server) -> Result<Arc<rustls::ServerConfig>, Serve
     let key = PrivateKeyDer::from_pem_slice(&key)
         .map_err(|_| ServerError::Pem { path: server.key_file.clone(), what: "private key" })?;
     let chain = certificates(&server.cert_file)?;
-    let mut config =
-        rustls::ServerConfig::builder().with_client_cert_verifier(verifier).with_single_cert(chain, key)?;
+    let mut config = ServerConfig::builder().with_client_cert_verifier(verifier).with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
