@@ -1,5 +1,6 @@
 //! Where the parts are put together: ports, node, pods, server. Read this to see who knows whom.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use corten_client::{CancellationToken, Change, Watch};
@@ -91,9 +92,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
     let server = tokio::spawn(server::serve(server_of(&config, &place, &table, hierarchy.clone()), stop.clone()));
     let health = Arc::new(NodeHealth::default());
     if let Some(address) = config.client.metrics_address {
-        let (served, checked) = (corten_client::health::Health::new(), Arc::clone(&health));
-        served.ready_when("node", move || checked.check());
-        served.serve(address, &stop).await.map_err(StartError::Metrics)?;
+        serve_health(address, &health, &table, &stop).await?;
     }
     let agent = NodeAgent {
         client: client.clone(),
@@ -114,17 +113,34 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
         node::facts_of(node.as_deref(), &name, &allocatable)
     };
     let sources = if config.static_pod_dir.is_some() { PodSources::ApiAndFiles } else { PodSources::Api };
-    let news = pods::start(&place, &table, sources, own_node, &stop);
+    let (news, manager) = pods::start(&place, &table, sources, own_node, &stop);
     if let Some(dir) = &config.static_pod_dir {
         static_pods::start(dir.clone(), config.node_name.clone(), news.clone(), &stop);
     }
     watch_pods(&client, &config.node_name, news, &stop);
     info!(node = config.node_name, "the kubelet has started");
-    // The server ends before `stop` only when it could not begin.
-    match server.await {
-        Ok(ended) => ended.map_err(StartError::from),
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-    }
+    let ended = tokio::select! {
+        // The server ends before `stop` only when it could not begin.
+        ended = server => ended.map(|ended| ended.map_err(StartError::from)),
+        // Without it no pod is looked after. What runs goes on, and the kubelet that is started next takes it over.
+        ended = manager => ended.map(Ok),
+    };
+    ended.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+}
+
+/// `--metrics-address`: whether pods are looked after, whether the node is well, and the metrics that every component has.
+async fn serve_health(
+    address: SocketAddr,
+    node: &Arc<NodeHealth>,
+    table: &Table,
+    stop: &CancellationToken,
+) -> Result<(), StartError> {
+    let (of_node, of_runtime, table) = (Arc::clone(node), Arc::clone(node), table.clone());
+    let served = corten_client::health::Health::new();
+    served.live_when("syncloop", move || server::is_moving(&table));
+    served.live_when("runtime", move || of_runtime.runtime());
+    served.ready_when("node", move || of_node.check());
+    served.serve(address, stop).await.map_err(StartError::Metrics)
 }
 
 /// The pods together may use what the node has to give, and weigh as much against what else runs on it.
@@ -151,6 +167,7 @@ fn server_of(config: &Config, place: &Place, table: &Table, hierarchy: Hierarchy
         runtime: Arc::clone(&place.runtime),
         hierarchy,
         cgroup_root: config.cgroup_root.clone(),
+        credentials: server::Credentials::default(),
     }
 }
 
@@ -158,7 +175,6 @@ fn facts(config: &Config, machine: &Machine) -> Facts {
     Facts {
         node_name: config.node_name.clone(),
         node_hostname: machine.hostname.clone(),
-        credentials: server::Credentials::default(),
         addresses: vec![config.node_ip],
         root_dir: config.root_dir.clone(),
         log_dir: config.log_dir.clone(),
@@ -166,6 +182,7 @@ fn facts(config: &Config, machine: &Machine) -> Facts {
         dns: ClusterDns { server: config.cluster_dns, domain: config.cluster_domain.clone() },
         resolv_conf: NodeFile(Some(config.resolv_conf.clone()).filter(|path| !path.as_os_str().is_empty())),
         allocatable: machine.capacity.clone(),
+        kernel: Kernel::look(),
     }
 }
 
@@ -174,7 +191,6 @@ fn identity(config: &Config) -> Identity {
         name: config.node_name.clone(),
         addresses: vec![config.node_ip],
         labels: config.labels(),
-        kernel: Kernel::look(),
         taints: config.register_with_taint.clone(),
         port: config.listen.port(),
     }

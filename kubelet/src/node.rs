@@ -70,21 +70,30 @@ pub struct NodeAgent {
 
 /// How the node was when it was last looked at; `Err` says what is wrong.
 #[derive(Debug)]
-pub struct NodeHealth(Mutex<Result<(), String>>);
+pub struct NodeHealth {
+    runtime: Mutex<Result<(), String>>,
+    network: Mutex<Result<(), String>>,
+}
 
 impl Default for NodeHealth {
     fn default() -> Self {
-        Self(Mutex::new(Err("the node was not looked at yet".into())))
+        let unknown = || Mutex::new(Err("the node was not looked at yet".into()));
+        Self { runtime: unknown(), network: unknown() }
     }
 }
 
 impl NodeHealth {
+    /// The node is fit for pods.
     pub fn check(&self) -> Result<(), String> {
-        self.0.lock().clone()
+        self.runtime().and_then(|()| self.network.lock().clone())
+    }
+    pub fn runtime(&self) -> Result<(), String> {
+        self.runtime.lock().clone()
     }
     fn note(&self, seen: &Seen) {
         let fine = |result: Result<(), &String>| result.map_err(String::clone);
-        *self.0.lock() = fine(seen.runtime.as_ref().map(drop)).and_then(|()| fine(seen.network.as_ref().map(drop)));
+        *self.runtime.lock() = fine(seen.runtime.as_ref().map(drop));
+        *self.network.lock() = fine(seen.network.as_ref().map(drop));
     }
 }
 

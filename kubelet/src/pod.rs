@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod conditions;
 pub mod confinement;
 pub mod container;
+pub mod inventory;
 pub mod model;
 pub mod phase;
 pub mod plan;

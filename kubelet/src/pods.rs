@@ -1,7 +1,6 @@
 //! The pods of this node: which workers there are, what each is told, and what is taken over at the start.
 
 mod admit;
-mod inventory;
 mod sweep;
 mod table;
 mod tiers;
@@ -17,21 +16,22 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::place::Place;
 use crate::pod::step::FoundPod;
 use crate::pod::worker::{self, Beginning, Handle, Msg};
-use crate::pod::{container, status};
-use crate::runtime::{Event, Inventory, Network};
+use crate::pod::{inventory, status};
+use crate::runtime::{Event, Inventory};
 use crate::static_pods;
 
 pub use admit::NodeFacts;
 pub use table::Table;
 
 /// How often everything is compared with the runtime, in case an event was missed.
-const COMPARE_EVERY: Duration = Duration::from_secs(60);
+pub(crate) const COMPARE_EVERY: Duration = Duration::from_secs(60);
 /// Between tries to list what the runtime holds, at the start.
 const RUNTIME_RETRY: Duration = Duration::from_millis(100);
 /// Orders to the manager that wait.
@@ -58,14 +58,15 @@ pub enum PodSources {
     ApiAndFiles,
 }
 
-/// Starts the manager. `node` gives the newest Node for admission.
+/// Starts the manager. `node` gives the newest Node for admission. It ends only with `stop`: if it does so otherwise, the
+/// kubelet must start anew.
 pub fn start(
     place: &Arc<Place>,
     table: &Table,
     sources: PodSources,
     node: impl Fn() -> NodeFacts + Send + Sync + 'static,
     stop: &CancellationToken,
-) -> mpsc::Sender<News> {
+) -> (mpsc::Sender<News>, JoinHandle<()>) {
     let (tx, rx) = mpsc::channel(INBOX);
     let (gone_tx, gone_rx) = mpsc::unbounded_channel();
     let manager = Manager {
@@ -82,8 +83,10 @@ pub fn start(
         tiers: tiers::Tiers::start(place),
     };
     let stop = stop.clone();
-    tokio::spawn(async move { stop.run_until_cancelled_owned(manager.run(rx, gone_rx)).await });
-    tx
+    let running = tokio::spawn(async move {
+        stop.run_until_cancelled_owned(manager.run(rx, gone_rx)).await;
+    });
+    (tx, running)
 }
 
 struct Manager {
@@ -111,6 +114,7 @@ impl Manager {
         self.fill_addresses().await;
         let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + COMPARE_EVERY, COMPARE_EVERY);
         loop {
+            self.table.beat();
             tokio::select! {
                 Some(event) = events.next() => self.runtime_event(event).await,
                 told = news.recv() => match told {
@@ -149,12 +153,7 @@ impl Manager {
             }
         };
         for (uid, found) in &mut self.found {
-            let Some(up) = &mut found.pod.sandbox else { continue };
-            up.addresses = match (&up.network, attached.iter().find(|a| a.pod_uid == *uid)) {
-                (Network::Host, _) => self.place.facts.addresses.clone(),
-                (Network::Pod { .. }, Some(attachment)) => attachment.addresses.clone(),
-                (Network::Pod { .. }, None) => Vec::new(),
-            };
+            inventory::fill_addresses(&mut found.pod, uid, &attached, &self.place.facts.addresses);
         }
     }
 
@@ -418,11 +417,6 @@ impl Manager {
 async fn tell(handle: &Handle, message: Msg) {
     // A worker that has ended needs no news; it is about to be taken out of the table.
     let _ = handle.tx.send(message).await;
-}
-
-/// The label with the pod's grace period, for a pod whose spec is gone.
-fn grace_of(labels: &BTreeMap<String, String>) -> Option<Duration> {
-    labels.get(container::GRACE_LABEL)?.parse().ok().map(Duration::from_secs)
 }
 
 #[cfg(test)]

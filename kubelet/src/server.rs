@@ -1,6 +1,7 @@
 //! The kubelet's own server on 10250: gRPC for the apiserver, plain HTTPS for those who watch the node.
 
 mod forward;
+mod health;
 mod listen;
 mod metrics;
 mod node;
@@ -10,15 +11,17 @@ mod tls;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cgroup::Hierarchy;
 use crate::runtime::{Network, Runtime};
 
+pub use health::is_moving;
 pub use listen::serve;
-
-/// A container of a pod as the server needs it.
 pub use node::STREAMS_MAX;
 pub use tls::Credentials;
+
+/// A container of a pod as the server needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerView {
     pub name: String,
@@ -56,6 +59,9 @@ pub trait Pods: Send + Sync {
     /// A pod by name. Static pods are found by their mirror's name. With a `uid` that is not empty, only that pod.
     fn find(&self, namespace: &str, name: &str, uid: &str) -> Option<PodView>;
 
+    /// How long ago the manager of pods was last seen at work; `None` before it has begun.
+    fn idle_for(&self) -> Option<Duration>;
+
     /// All pods, for statistics.
     fn all(&self) -> Vec<PodView>;
 
@@ -77,13 +83,13 @@ pub struct Server {
     pub hierarchy: Hierarchy,
     /// `--cgroup-root`: what the node as a whole has used.
     pub cgroup_root: String,
+    /// What was last made of the files above.
+    pub credentials: Credentials,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     #[error("reading {}: give a readable PEM file", path.display())]
-    /// What was last made of the files above.
-    pub credentials: Credentials,
     Read {
         path: PathBuf,
         #[source]

@@ -32,6 +32,8 @@ pub struct Shared {
     pub refused: u64,
     /// Pods about which no call is ever answered.
     pub unanswered: std::collections::BTreeSet<Key>,
+    /// The next event with one of these reasons panics, as code of a worker that tells of it may.
+    pub panics: Vec<&'static str>,
     /// Pods that are another node's: forbidden to this one.
     pub elsewhere: std::collections::BTreeSet<Key>,
     revision: i64,
@@ -123,6 +125,12 @@ impl Cluster for FakeCluster {
         let path = about.field_path.as_deref().unwrap_or_default();
         let place = path.split_once('{').map(|(_, name)| name.trim_end_matches('}')).unwrap_or_default();
         let place = if place.is_empty() { String::new() } else { format!("{place}: ") };
-        self.shared.lock().events.push(format!("{place}{reason}: {message}"));
+        let mut shared = self.shared.lock();
+        if let Some(at) = shared.panics.iter().position(|panics| *panics == reason) {
+            shared.panics.remove(at);
+            drop(shared);
+            panic!("telling of {reason} was to panic");
+        }
+        shared.events.push(format!("{place}{reason}: {message}"));
     }
 }

@@ -7,17 +7,19 @@ mod finish;
 mod launch;
 mod prepare;
 mod probing;
+mod supervise;
 mod view;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corten_api::Object as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::backoff::between;
@@ -32,7 +34,10 @@ use crate::runtime;
 use crate::server::PodView;
 use crate::volumes::Paths;
 
-pub use finish::ended;
+pub use supervise::panics;
+
+/// By container and number: one is sent until it arrives, however often it is ordered.
+type Signals = Arc<Mutex<BTreeSet<(String, u32)>>>;
 
 /// Messages that wait for one worker.
 pub const WORKER_QUEUE: usize = 64;
@@ -55,6 +60,10 @@ pub enum Msg {
     },
     /// The API's copy may say something else than we do.
     Republish,
+    /// A piece of the worker's own work panicked.
+    Panicked {
+        why: String,
+    },
     /// A ConfigMap or Secret that the pod refers to may have changed.
     SourcesChanged,
     Answer(Answer),
@@ -115,18 +124,28 @@ pub struct Worker {
     /// Held by whoever writes below the pod's directory: a refresh must not make anew what is being removed.
     disk: Arc<tokio::sync::Mutex<()>>,
     next_refresh: tokio::time::Instant,
+    /// The API or a file has let go of the pod, with this grace.
+    removed: Option<Option<Duration>>,
+    /// Ends the orders that are under way when the worker begins anew.
+    orders: CancellationToken,
+    /// Signals that are on their way to a container.
+    signals: Signals,
 }
 
 /// Starts a worker; `gone` is told the pod's uid when it has ended.
 pub fn start(place: &Arc<Place>, pod: Arc<Pod>, beginning: Beginning, gone: mpsc::UnboundedSender<String>) -> Handle {
     let (tx, rx) = mpsc::channel(WORKER_QUEUE);
     let now = Timestamp::now();
-    let plan = Plan::of(&pod);
     let found = match beginning {
         Beginning::New => FoundPod::default(),
         Beginning::Found(found) => found,
     };
-    let machine = Machine::recover(plan, &found, pod.status.as_ref(), now);
+    // A pod that cannot even be planned must not take the manager with it: it is tried again like one that fails later.
+    let planned = supervise::caught(|| Machine::recover(Plan::of(&pod), &found, pod.status.as_ref(), now));
+    let (machine, failed) = match planned {
+        Ok(machine) => (machine, None),
+        Err(why) => (Machine::new(Plan::of(&Pod::default()), now), Some(why)),
+    };
     let shared = Arc::new(Shared {
         pod: RwLock::new(Arc::clone(&pod)),
         view: RwLock::new(view::empty(&pod)),
@@ -149,11 +168,14 @@ pub fn start(place: &Arc<Place>, pod: Arc<Pod>, beginning: Beginning, gone: mpsc
         refreshing: false,
         disk: Arc::default(),
         next_refresh: tokio::time::Instant::now() + REFRESH,
+        removed: None,
+        orders: CancellationToken::new(),
+        signals: Signals::default(),
     };
     tokio::spawn(async move {
         let uid = worker.pod.uid().to_owned();
         tokio::select! {
-            () = worker.run() => {}
+            () = supervise::run(worker, failed) => {}
             // The kubelet ends; what runs goes on running.
             () = gone.closed() => return,
         }
@@ -164,10 +186,13 @@ pub fn start(place: &Arc<Place>, pod: Arc<Pod>, beginning: Beginning, gone: mpsc
 }
 
 impl Worker {
-    async fn run(mut self) {
+    /// Until the pod is gone. `Err` is why it must begin anew.
+    async fn run(&mut self) -> Result<(), String> {
         self.read_last_words().await;
         self.look(Event::Looked);
-        if self.pod.is_deleting() {
+        if let Some(grace) = self.removed {
+            self.look(Event::DeleteRequested { grace: grace.unwrap_or(self.machine.plan.grace) });
+        } else if self.pod.is_deleting() {
             self.look(Event::DeleteRequested { grace: deletion_grace(&self.pod, &self.machine.plan) });
         }
         while self.machine.stage != Stage::Gone {
@@ -176,14 +201,16 @@ impl Worker {
             let refresh = self.next_refresh;
             tokio::select! {
                 message = self.rx.recv() => match message {
+                    Some(Msg::Panicked { why }) => return Err(why),
                     Some(message) => self.take(message).await,
-                    None => return,
+                    None => return Ok(()),
                 },
                 () = tokio::time::sleep(timer) => self.look(Event::Looked),
                 () = tokio::time::sleep_until(refresh), if !self.refreshing => self.refresh(),
             }
         }
         debug!(pod = %self.pod.key(), "the pod is gone");
+        Ok(())
     }
 
     /// One event through the machine, and all that follows from it.
@@ -200,12 +227,15 @@ impl Worker {
         match message {
             Msg::Pod(pod) => self.pod_changed(pod),
             Msg::Removed { grace } => {
+                self.removed = Some(grace);
                 let grace = grace.unwrap_or(self.machine.plan.grace);
                 self.look(Event::DeleteRequested { grace });
             }
             Msg::Runtime(event) => self.runtime_event(event),
             Msg::Found { found, asked_at } => self.compare(found, asked_at).await,
             Msg::Republish => self.publish(),
+            // `run` takes it.
+            Msg::Panicked { .. } => {}
             Msg::SourcesChanged => self.refresh(),
             Msg::Answer(Answer::Event(event)) => {
                 self.note_time(&event);
@@ -369,11 +399,17 @@ impl Worker {
     /// Runs an order in a task of its own; its answer comes back as a message.
     fn spawn(&self, work: impl Future<Output = Answer> + Send + 'static) {
         let tx = self.tx.clone();
-        tokio::spawn(async move {
+        self.beside(async move {
             let answer = work.await;
             // The worker ended meanwhile: nobody needs the answer.
             let _ = tx.send(Msg::Answer(answer)).await;
         });
+    }
+
+    /// Runs something in a task of its own until the worker begins anew; a panic in it is the worker's.
+    pub(super) fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let (tx, orders) = (self.tx.clone(), self.orders.clone());
+        tokio::spawn(async move { orders.run_until_cancelled(supervise::contained(&tx, work)).await });
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::RwLock;
@@ -15,9 +16,14 @@ use crate::static_pods;
 pub struct Table {
     /// By uid.
     pub(super) workers: Arc<RwLock<HashMap<String, Handle>>>,
+    /// When the manager was last seen at work.
+    seen: Arc<RwLock<Option<Instant>>>,
 }
 
 impl Table {
+    pub(super) fn beat(&self) {
+        *self.seen.write() = Some(Instant::now());
+    }
     pub(super) fn get(&self, uid: &str) -> Option<Handle> {
         self.workers.read().get(uid).cloned()
     }
@@ -46,6 +52,9 @@ impl Pods for Table {
             views.values().filter(is_meant).map(|handle| handle.shared.view.read().clone()).collect();
         found.sort_by_key(|v| v.containers.iter().any(|c| c.current.as_ref().is_some_and(|i| i.running)));
         found.pop()
+    }
+    fn idle_for(&self) -> Option<Duration> {
+        self.seen.read().map(|at| at.elapsed())
     }
     fn all(&self) -> Vec<PodView> {
         self.workers.read().values().map(|h| h.shared.view.read().clone()).collect()

@@ -2,6 +2,7 @@
 
 mod life;
 mod outage;
+mod panics;
 mod refusals;
 mod restarts;
 mod static_pods;
@@ -23,8 +24,8 @@ use crate::images::fake::FakeImages;
 use crate::network::PodNetwork as _;
 use crate::network::fake::FakeNetwork;
 use crate::place::{Facts, PodCgroups};
-use crate::runtime::fake::FakeRuntime;
 use crate::pod::confinement::Kernel;
+use crate::runtime::fake::FakeRuntime;
 use crate::server::Pods as _;
 use crate::status_writer::StatusWriter;
 
@@ -93,8 +94,8 @@ impl World {
                 resolv_conf: crate::resolv_conf::NodeFile(None),
                 dns: ClusterDns { server: "10.96.0.10".parse().unwrap(), domain: "cluster.local".into() },
                 allocatable: allocatable.clone(),
-            },
                 kernel: Kernel::default(),
+            },
             runtime: Arc::new(runtime.clone()),
             images: Arc::new(images.clone()),
             network: Arc::new(network.clone()),
@@ -107,7 +108,7 @@ impl World {
         let table = Table::default();
         let sources = PodSources::ApiAndFiles;
         let facts = NodeFacts { name: "n1".into(), allocatable, ..Default::default() };
-        let news = start(&place, &table, sources, move || facts.clone(), &stop);
+        let (news, _) = start(&place, &table, sources, move || facts.clone(), &stop);
         Self { cgroups, runtime, images, network, cluster, dir, news, table, stop }
     }
     /// The kubelet ends and another one takes its place; all else stays.

@@ -31,9 +31,10 @@ struct Shared {
     containers: BTreeMap<String, (Container, ContainerSpec)>,
     /// Every call that changed something, in order: `create web/0`, `signal web/0 15`.
     calls: Vec<String>,
+    refuse: Vec<(&'static str, String)>,
+    panic: Vec<&'static str>,
     /// How often everything was listed.
     lists: usize,
-    refuse: Vec<(&'static str, String)>,
     away: bool,
     /// Signals a process survives, as one that ignores SIGTERM does. SIGKILL always works.
     ignores_term: bool,
@@ -49,6 +50,14 @@ impl FakeRuntime {
     /// The next `call` (such as `start_container`) fails with this message.
     pub fn refuse_next(&self, call: &'static str, message: &str) {
         self.shared.lock().refuse.push((call, message.into()));
+    }
+    /// How many of the refusals that were asked for are still to come.
+    pub fn refusals_left(&self, call: &str) -> usize {
+        self.shared.lock().refuse.iter().filter(|(refused, _)| *refused == call).count()
+    }
+    /// The next `call` panics.
+    pub fn panic_next(&self, call: &'static str) {
+        self.shared.lock().panic.push(call);
     }
     /// While it is away every call fails; coming back sends a `Resync`.
     pub fn set_away(&self, away: bool) {
@@ -102,6 +111,10 @@ impl FakeRuntime {
         let mut shared = self.shared.lock();
         if shared.away {
             return Err(RuntimeError::Unavailable { address: "fake".into(), source: "away".into() });
+        }
+        if let Some(at) = shared.panic.iter().position(|panics| *panics == call) {
+            shared.panic.remove(at);
+            panic!("{call} was to panic");
         }
         if let Some(at) = shared.refuse.iter().position(|(refused, _)| *refused == call) {
             let (doing, message) = shared.refuse.remove(at);
@@ -280,6 +293,7 @@ impl Runtime for FakeRuntime {
     }
 
     async fn version(&self) -> Result<Version, RuntimeError> {
+        drop(self.enter("version", String::new())?);
         Ok(Version { name: "fake".into(), version: "0".into() })
     }
 

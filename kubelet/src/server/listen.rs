@@ -103,7 +103,7 @@ async fn forbidden() -> Response {
 
 fn router(server: &Arc<Server>) -> Router {
     let plain = Router::new()
-        .route("/healthz", get(|| async { "ok" }))
+        .route("/healthz", get(healthz))
         .route("/pods", get(pods))
         .route("/stats/summary", get(summary))
         .route("/metrics", get(own_metrics))
@@ -113,6 +113,13 @@ fn router(server: &Arc<Server>) -> Router {
     tonic::service::Routes::from(plain)
         .add_service(NodeServer::new(NodeService::new(server.clone())))
         .into_axum_router()
+}
+
+async fn healthz(State(server): State<Arc<Server>>) -> Response {
+    match health::check(server.pods.as_ref(), server.runtime.as_ref()).await {
+        Ok(()) => "ok".into_response(),
+        Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")).into_response(),
+    }
 }
 
 async fn pods(State(server): State<Arc<Server>>) -> Response {

@@ -14,9 +14,9 @@ use super::{Answer, Worker};
 use crate::cgroup::{QOS_LEVELS, pod_path};
 use crate::logs::{self, logger::rotated};
 use crate::place::Place;
-use crate::pod::container;
 use crate::pod::model::{Ended, Event};
 use crate::pod::status::TERMINATION_MESSAGE_MAX_BYTES;
+use crate::pod::{container, inventory};
 use crate::runtime::{Exit, sandbox_id};
 use crate::volumes;
 
@@ -26,27 +26,6 @@ const LOG_BYTES_MAX: usize = 2048;
 /// Tries to take a pod down, each after a wait that doubles from here to there.
 const RETRY_FIRST: std::time::Duration = std::time::Duration::from_millis(200);
 const RETRY_MAX: std::time::Duration = std::time::Duration::from_secs(30);
-
-/// An exit in the API's terms, without its message.
-pub fn ended(id: &str, exit: &Exit) -> Ended {
-    Ended {
-        id: id.into(),
-        exit_code: exit.exit_code,
-        reason: reason(exit).into(),
-        message: String::new(),
-        started_at: Some(exit.started_at),
-        finished_at: Some(exit.finished_at),
-    }
-}
-
-fn reason(exit: &Exit) -> &'static str {
-    match exit {
-        Exit { unseen: true, .. } => "Unknown",
-        Exit { oom_killed: true, .. } => "OOMKilled",
-        Exit { exit_code: 0, .. } => "Completed",
-        _ => "Error",
-    }
-}
 
 /// A container that the runtime knows nothing of any more.
 pub(super) fn lost(id: &str) -> Ended {
@@ -113,7 +92,7 @@ async fn read_end(path: PathBuf, max: u64) -> String {
 impl Worker {
     /// Tells the machine of an exit as soon as its message is known: the logger may still be writing it.
     pub(super) fn container_exited(&mut self, id: String, exit: &Exit) {
-        let mut ended = ended(&id, exit);
+        let mut ended = inventory::ended(&id, exit);
         let Some((name, attempt)) = self.known_as(&id) else { return self.look(Event::Exited { id, ended }) };
         let (place, pod) = (Arc::clone(&self.place), Arc::clone(&self.pod));
         self.spawn(async move {
@@ -127,7 +106,7 @@ impl Worker {
         let (place, pod, disk) = (Arc::clone(&self.place), Arc::clone(&self.pod), Arc::clone(&self.disk));
         let sandboxes = self.machine.sandboxes_made();
         self.spawn(async move {
-            // A refresh that is under way would make anew what is removed here; no other begins.
+            // What is being written would make anew what is removed here; nothing else begins to be.
             let _turn = disk.lock().await;
             until_done(&pod, || stop_everything(&place, &pod, sandboxes.clone())).await;
             Answer::Event(Event::Quieted)

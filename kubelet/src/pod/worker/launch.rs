@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::prepare::{chain, sources};
-use super::{Answer, Msg, Worker};
+use super::{Answer, Msg, Signals, Worker};
 use crate::downward::Downward;
 use crate::env::{self, EnvInput};
 use crate::images::ImageHandle;
@@ -86,7 +86,10 @@ impl Worker {
 
     pub(super) fn signal(&self, id: String, signal: u32) {
         let (place, tx) = (Arc::clone(&self.place), self.tx.clone());
-        tokio::spawn(async move {
+        // A comparison orders again what a refusing runtime has not done yet: that would be one more loop each time.
+        let Some(held) = OnItsWay::begin(&self.signals, &id, signal) else { return };
+        self.beside(async move {
+            let _held = held;
             let mut wait = SIGNAL_RETRY_FIRST;
             // Until it arrives, or the pod needs no worker any more: nobody else would send it again. The exit comes as an
             // event, and a signal to what has ended is a success.
@@ -96,6 +99,25 @@ impl Worker {
                 wait = (wait * 2).min(SIGNAL_RETRY_MAX);
             }
         });
+    }
+}
+
+/// Notes that a signal is being sent, until it is dropped.
+struct OnItsWay {
+    signals: Signals,
+    key: (String, u32),
+}
+
+impl OnItsWay {
+    fn begin(signals: &Signals, id: &str, signal: u32) -> Option<Self> {
+        let key = (id.to_owned(), signal);
+        signals.lock().insert(key.clone()).then(|| Self { signals: Arc::clone(signals), key })
+    }
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        self.signals.lock().remove(&self.key);
     }
 }
 
@@ -193,6 +215,7 @@ impl Launch {
             node_memory_bytes: self.place.memory_bytes(),
             additional_gids: Vec::new(),
             seccomp_dir: facts.root_dir.join("seccomp"),
+            kernel: facts.kernel,
         };
         container::spec(&self.pod, &self.container, parts).map_err(|err| err.to_string())
     }
@@ -215,7 +238,6 @@ impl Launch {
                     ours.push(file_mount(dir.join(file), path));
                 }
             }
-            kernel: facts.kernel,
             make_termination_log(&termination)
                 .map_err(|err| format!("cannot make the termination message file: {err}"))?;
             let path = container.termination_message_path.as_deref().unwrap_or(container::TERMINATION_LOG_DEFAULT);

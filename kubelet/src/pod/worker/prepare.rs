@@ -6,6 +6,7 @@ use std::sync::Arc;
 use corten_api::pod::Qos;
 use corten_api::{Key, Object as _};
 use k8s_openapi::api::core::v1::Pod;
+use tokio::sync::OwnedMutexGuard;
 use tracing::warn;
 
 use super::{Answer, REFRESH, Worker};
@@ -16,7 +17,6 @@ use crate::images::{Ensured, ImageError, ImageRequest, PullPolicy};
 use crate::network::PodRef;
 use crate::place::Place;
 use crate::pod::backoff::go_duration;
-use crate::pod::container;
 use crate::pod::model::{Event, SandboxUp};
 use crate::pod::{confinement, container};
 use crate::pull_secrets;
@@ -28,9 +28,10 @@ use crate::volumes::{self, Paths};
 impl Worker {
     pub(super) fn prepare(&mut self) {
         let (place, pod) = (Arc::clone(&self.place), Arc::clone(&self.pod));
-        let addresses = self.addresses();
+        let (addresses, disk) = (self.addresses(), Arc::clone(&self.disk));
         self.spawn(async move {
-            match set_up(&place, &pod, addresses).await {
+            let turn = disk.lock_owned().await;
+            match set_up(&place, &pod, addresses, turn).await {
                 Ok(paths) => Answer::Prepared(paths),
                 Err(why) => {
                     place.cluster.event(&pod.reference(), true, "FailedMount", &why);
@@ -53,12 +54,11 @@ impl Worker {
         let addresses = self.addresses();
         self.spawn(async move {
             // A volume that cannot be brought up to date keeps what it has.
-            if let Err(why) = set_up(&place, &pod, addresses).await {
+            if let Err(why) = set_up(&place, &pod, addresses, turn).await {
                 place.cluster.event(&pod.reference(), true, "FailedMount", &why);
             }
             let dir = place.pod_dir(pod.uid());
             let looked = tokio::task::spawn_blocking(move || volumes::limits::exceeded(&pod, &dir)).await;
-            drop(turn);
             let too_much = looked.unwrap_or_else(|err| {
                 warn!(%err, "could not look whether a volume has outgrown its limit");
                 None
@@ -193,11 +193,18 @@ pub(super) async fn sources(place: &Place, pod: &Pod) -> Sources {
     found
 }
 
-/// Everything below the pod's directory, and its cgroup. The error is for the user.
-async fn set_up(place: &Arc<Place>, pod: &Arc<Pod>, addresses: Vec<std::net::IpAddr>) -> Result<Paths, String> {
+/// Everything below the pod's directory, and its cgroup. The error is for the user. Nobody else writes there before `turn` is
+/// given back, also when the waiting for this is given up: the thread that writes has it.
+async fn set_up(
+    place: &Arc<Place>,
+    pod: &Arc<Pod>,
+    addresses: Vec<std::net::IpAddr>,
+    turn: OwnedMutexGuard<()>,
+) -> Result<Paths, String> {
     let sources = sources(place, pod).await;
     let (place, pod) = (Arc::clone(place), Arc::clone(pod));
     let work = move || {
+        let _turn = turn;
         let dir = place.pod_dir(pod.uid());
         std::fs::create_dir_all(&dir).map_err(|err| format!("cannot make {}: {err}", dir.display()))?;
         let logs = place.pod_log_dir(&pod);

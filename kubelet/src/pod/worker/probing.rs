@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Probe};
 use tokio::task::AbortHandle;
 
-use super::{Answer, Msg, Worker};
+use super::{Answer, Msg, Worker, supervise};
 use crate::pod::backoff::between;
 use crate::pod::container;
 use crate::pod::model::{Event, Now, ProbeKind, Stage};
@@ -89,7 +89,8 @@ impl Worker {
         let id = id.to_owned();
         // The delay counts from the container's start, whenever this kubelet or the startup probe was done.
         let delay = timing.initial_delay.saturating_sub(between(runs_since, Timestamp::now()));
-        let task = tokio::spawn(async move {
+        let told_tx = tx.clone();
+        let probing = async move {
             tokio::time::sleep(delay).await;
             let mut beat = tokio::time::interval(timing.period);
             beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -117,7 +118,8 @@ impl Worker {
                     return;
                 }
             }
-        });
+        };
+        let task = tokio::spawn(async move { supervise::contained(&told_tx, probing).await });
         Some(task.abort_handle())
     }
 }

@@ -1,29 +1,29 @@
 //! What the runtime holds, sorted by pod. Pure.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container as SpecContainer, PodSpec};
 
-use super::grace_of;
-use crate::pod::container::{IMAGE_LABEL, SIGTERM, STOP_SIGNAL_LABEL};
-use crate::pod::model::SandboxUp;
-use crate::pod::plan::GRACE_DEFAULT;
-use crate::pod::step::{FoundContainer, FoundPod, FoundState};
-use crate::pod::worker::ended;
-use crate::runtime::{Container, Inventory, Sandbox, State};
+use super::container::{GRACE_LABEL, IMAGE_LABEL, SIGTERM, STOP_SIGNAL_LABEL};
+use super::model::{Ended, SandboxUp};
+use super::plan::GRACE_DEFAULT;
+use super::step::{FoundContainer, FoundPod, FoundState};
+use crate::network::Attachment;
+use crate::runtime::{Container, Exit, Inventory, Network, Sandbox, State};
 
 /// A pod as the runtime knows it.
-pub(super) struct Found {
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) grace: Duration,
-    pub(super) pod: FoundPod,
+pub struct Found {
+    pub namespace: String,
+    pub name: String,
+    pub grace: Duration,
+    pub pod: FoundPod,
 }
 
 impl Found {
     /// A spec good enough to end the pod by.
-    pub(super) fn spec(&self, grace_secs: i64) -> PodSpec {
+    pub fn spec(&self, grace_secs: i64) -> PodSpec {
         let mut names: Vec<&str> = self.pod.containers.iter().map(|c| c.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
@@ -40,7 +40,7 @@ impl Found {
     }
 }
 
-pub(super) fn by_pod(inventory: &Inventory) -> BTreeMap<String, Found> {
+pub fn by_pod(inventory: &Inventory) -> BTreeMap<String, Found> {
     let mut found: BTreeMap<String, Found> = BTreeMap::new();
     for sandbox in &inventory.sandboxes {
         let pod = found.entry(sandbox.pod_uid.clone()).or_insert_with(|| empty(&sandbox.namespace, &sandbox.name));
@@ -53,6 +53,42 @@ pub(super) fn by_pod(inventory: &Inventory) -> BTreeMap<String, Found> {
         pod.pod.containers.push(one(container));
     }
     found
+}
+
+/// The runtime does not know the addresses of what it holds; the network does.
+pub fn fill_addresses(pod: &mut FoundPod, uid: &str, attached: &[Attachment], of_node: &[IpAddr]) {
+    let Some(up) = &mut pod.sandbox else { return };
+    up.addresses = match (&up.network, attached.iter().find(|a| a.pod_uid == uid)) {
+        (Network::Host, _) => of_node.to_vec(),
+        (Network::Pod { .. }, Some(attachment)) => attachment.addresses.clone(),
+        (Network::Pod { .. }, None) => Vec::new(),
+    };
+}
+
+/// The label with the pod's grace period, for a pod whose spec is gone.
+fn grace_of(labels: &BTreeMap<String, String>) -> Option<Duration> {
+    labels.get(GRACE_LABEL)?.parse().ok().map(Duration::from_secs)
+}
+
+/// An exit in the API's terms, without its message.
+pub fn ended(id: &str, exit: &Exit) -> Ended {
+    Ended {
+        id: id.into(),
+        exit_code: exit.exit_code,
+        reason: reason(exit).into(),
+        message: String::new(),
+        started_at: Some(exit.started_at),
+        finished_at: Some(exit.finished_at),
+    }
+}
+
+fn reason(exit: &Exit) -> &'static str {
+    match exit {
+        Exit { unseen: true, .. } => "Unknown",
+        Exit { oom_killed: true, .. } => "OOMKilled",
+        Exit { exit_code: 0, .. } => "Completed",
+        _ => "Error",
+    }
 }
 
 fn empty(namespace: &str, name: &str) -> Found {
