@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use cortenadm::kubeconfig::{self, Access};
-use cortenadm::pki::{ClusterPlan, Outcome, Pki, PkiError, facts, kubelet_plan};
+use cortenadm::pki::{ClusterPlan, Outcome, Pki, PkiError, facts, node_plan};
 use jiff::Timestamp;
 
 /// Sets up and looks after a Corten cluster.
@@ -31,7 +31,7 @@ enum Command {
 enum PkiCommand {
     /// Makes the authorities and the control plane's certificates; keeps those that are still good.
     Init(InitArgs),
-    /// Makes the certificates of one node's kubelet.
+    /// Makes the certificates of one node's kubelet and proxy.
     Node(NodeArgs),
     /// Lists every certificate: who it is, who signed it, how long it lasts.
     Show(DirArgs),
@@ -127,7 +127,7 @@ fn init(args: InitArgs) -> Result<(), Failure> {
 
 fn node(args: NodeArgs) -> Result<(), Failure> {
     let addresses: Vec<String> = args.ip.iter().map(IpAddr::to_string).collect();
-    let done = Pki::new(args.pki.dir, Timestamp::now()).issue_all(&kubelet_plan(&args.name, &addresses))?;
+    let done = Pki::new(args.pki.dir, Timestamp::now()).issue_all(&node_plan(&args.name, &addresses))?;
     report(&done)
 }
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 pub use check::{Facts, Verdict, facts};
-pub use plan::{Authority, CertPlan, ClusterPlan, Usage, kubelet_plan};
+pub use plan::{Authority, CertPlan, ClusterPlan, Usage, node_plan};
 
 /// Leaf certificates are issued for this long.
 pub const LEAF_VALID_DAYS: i64 = 365;
@@ -77,7 +77,7 @@ impl Pki {
         Ok(done)
     }
 
-    /// Makes the certificates of one node's kubelet; the authorities must exist.
+    /// Makes the certificates of one node's kubelet and proxy; the authorities must exist.
     pub fn issue_all(&self, plans: &[CertPlan]) -> Result<Vec<(String, Outcome)>, PkiError> {
         plans.iter().map(|plan| Ok((plan.file_stem.clone(), self.ensure(plan)?))).collect()
     }

@@ -18,6 +18,9 @@ pub const UNAUTHENTICATED_GROUP: &str = "system:unauthenticated";
 pub const MASTERS_GROUP: &str = "system:masters";
 pub const NODES_GROUP: &str = "system:nodes";
 pub const NODE_PREFIX: &str = "system:node:";
+/// Every node's proxy has a name and a key of its own, as its kubelet has.
+pub const PROXIES_GROUP: &str = "system:node-proxiers";
+pub const PROXY_PREFIX: &str = "system:kube-proxy:";
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthnError {

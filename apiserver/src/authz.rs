@@ -8,7 +8,7 @@ pub mod roles;
 
 use corten_api::{ApiError, Reason};
 
-use crate::authn::{NODE_PREFIX, NODES_GROUP};
+use crate::authn::{NODE_PREFIX, NODES_GROUP, PROXIES_GROUP, PROXY_PREFIX};
 use crate::request::{Target, User};
 pub use roles::{Role, Rule, Subject};
 
@@ -19,8 +19,8 @@ pub enum Attributes<'a> {
     Path { verb: &'a str, path: &'a str },
 }
 
-/// Whether `user`'s roles let him; the error is upstream's 403 in its words. For kubelets there is more to ask:
-/// `Resources::authorize`.
+/// Whether `user`'s roles let him; the error is upstream's 403 in its words. For kubelets and nodes' proxies there is more
+/// to ask: `Resources::authorize`.
 pub fn authorize(user: &User, asked: Attributes<'_>) -> Result<(), ApiError> {
     if is_allowed(user, asked) { Ok(()) } else { Err(refusal(user, asked, "")) }
 }
@@ -41,7 +41,14 @@ pub fn rules_of(user: &User) -> impl Iterator<Item = &'static Rule> {
 
 /// The name of the node whose kubelet asks.
 pub fn node_name(user: &User) -> Option<&str> {
-    user.name.strip_prefix(NODE_PREFIX).filter(|_| user.in_group(NODES_GROUP))
+    let node = user.name.strip_prefix(NODE_PREFIX).filter(|_| user.in_group(NODES_GROUP));
+    node.filter(|node| !node.is_empty())
+}
+
+/// The name of the node whose proxy asks.
+pub fn proxy_node(user: &User) -> Option<&str> {
+    let node = user.name.strip_prefix(PROXY_PREFIX).filter(|_| user.in_group(PROXIES_GROUP));
+    node.filter(|node| !node.is_empty())
 }
 
 /// `why`: what there is to say beyond that no role allows it.
@@ -100,7 +107,8 @@ mod tests {
         let nameless = user("n1", &[NODES_GROUP]);
         let scheduler = user("system:kube-scheduler", &[]);
         let manager = user("system:kube-controller-manager", &[]);
-        let proxy = user("system:kube-proxy", &[]);
+        let proxy = user("system:kube-proxy:n1", &[PROXIES_GROUP]);
+        let shared = user("system:kube-proxy", &[]);
         let jane = user("jane", &[]);
         let cases = [
             (&admin, "deletecollection", "any.io/things/odd ns/x", true),
@@ -117,9 +125,30 @@ mod tests {
             (&scheduler, "create", "/pods/binding ns/web", true),
             (&scheduler, "create", "/pods ns/", false),
             (&manager, "create", "/pods ns/", true),
+            (&scheduler, "update", "coordination.k8s.io/leases kube-system/kube-scheduler", true),
+            (&scheduler, "update", "coordination.k8s.io/leases kube-system/kube-controller-manager", false),
+            (&scheduler, "delete", "coordination.k8s.io/leases kube-node-lease/n1", false),
             (&manager, "delete", "any.io/things ns/x", true),
+            (&manager, "list", "any.io/things", true),
+            (&manager, "patch", "/secrets ns/x", true),
+            (&manager, "update", "apps/deployments/status ns/web", true),
+            (&manager, "update", "/secrets ns/x", false),
+            (&manager, "create", "/secrets ns/", false),
+            (&manager, "create", "/serviceaccounts/token ns/admin", false),
+            (&manager, "get", "/pods/exec ns/web", false),
+            (&manager, "get", "/pods/log ns/web", false),
+            (&manager, "get", "/nodes/proxy n1", false),
+            (&manager, "patch", "/pods/ephemeralcontainers ns/web", false),
+            (&manager, "create", "/pods/binding ns/web", false),
             (&proxy, "watch", "discovery.k8s.io/endpointslices", true),
+            (&proxy, "list", "/services", true),
+            (&proxy, "get", "/services ns/x", false),
+            (&proxy, "list", "/namespaces", false),
+            (&proxy, "get", "/pods ns/x", false),
             (&proxy, "get", "/secrets ns/x", false),
+            (&proxy, "update", "/nodes/status n1", false),
+            (&shared, "list", "/services", true),
+            (&shared, "list", "/pods", false),
         ];
         for (user, verb, what, expected) in cases {
             let target = target(what);

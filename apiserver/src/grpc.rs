@@ -23,7 +23,7 @@ use crate::overload::InFlight;
 use crate::patch;
 use crate::request::{Target, User, Verb};
 use crate::resources::{
-    Event, EventKind, FieldValidation, ListOptions, ReadAt, Resources, WatchFrom, WatchOptions, WriteOptions,
+    Event, EventKind, FieldValidation, Grant, ListOptions, ReadAt, Resources, WatchFrom, WatchOptions, WriteOptions,
 };
 
 /// A message with the largest body, and its envelope.
@@ -52,6 +52,7 @@ pub struct Service {
 struct Call {
     user: Arc<User>,
     target: Target,
+    grant: Grant,
 }
 
 fn refused(err: &ApiError) -> Status {
@@ -84,8 +85,8 @@ impl Service {
             namespace: r.namespace,
             name: r.name,
         };
-        self.resources.authorize(&user, verb.as_str(), &target, fields).await.map_err(|err| refused(&err))?;
-        Ok(Call { user, target })
+        let grant = self.resources.authorize(&user, verb.as_str(), &target, fields).await;
+        Ok(Call { user, target, grant: grant.map_err(|err| refused(&err))? })
     }
     async fn allowed_one(&self, user: Arc<User>, verb: Verb, resource: Option<Resource>) -> Result<Call, Status> {
         self.allowed(user, verb, resource, &FieldSelector::default()).await
@@ -181,6 +182,7 @@ impl resources_server::Resources for Service {
         let options = WatchOptions { labels, fields, from, bookmarks: true };
         let place = self.in_flight.enter_long().map_err(|err| refused(&err))?;
         let events = self.resources.watch(&call.target, options).await.map_err(|err| refused(&err))?;
+        let events = call.grant.guard(&self.resources, events);
         let batches = events.flat_map(move |batch| {
             let _held_while_it_streams = &place;
             let batches = match batch {
@@ -195,7 +197,7 @@ impl resources_server::Resources for Service {
     async fn create(&self, request: Request<WriteRequest>) -> Result<Response<Object>, Status> {
         let user = caller(&request)?;
         let asked = request.into_inner();
-        let Call { user, target } = self.allowed_one(user, Verb::Create, asked.resource).await?;
+        let Call { user, target, .. } = self.allowed_one(user, Verb::Create, asked.resource).await?;
         let done = self.resources.create(&user, &target, asked.json, write_options()).await;
         written(done.map_err(|err| refused(&err))?.object).map(Response::new)
     }
@@ -203,7 +205,7 @@ impl resources_server::Resources for Service {
     async fn update(&self, request: Request<WriteRequest>) -> Result<Response<Object>, Status> {
         let user = caller(&request)?;
         let asked = request.into_inner();
-        let Call { user, target } = self.allowed_one(user, Verb::Update, asked.resource).await?;
+        let Call { user, target, .. } = self.allowed_one(user, Verb::Update, asked.resource).await?;
         let done = self.resources.update(&user, &target, asked.json, write_options()).await;
         written(done.map_err(|err| refused(&err))?.object).map(Response::new)
     }
@@ -216,7 +218,7 @@ impl resources_server::Resources for Service {
             patch_request::Kind::Strategic => patch::Kind::Strategic,
             patch_request::Kind::Json => patch::Kind::Json,
         };
-        let Call { user, target } = self.allowed_one(user, Verb::Patch, asked.resource).await?;
+        let Call { user, target, .. } = self.allowed_one(user, Verb::Patch, asked.resource).await?;
         let done = self.resources.patch(&user, &target, kind, asked.json, write_options()).await;
         written(done.map_err(|err| refused(&err))?.object).map(Response::new)
     }
@@ -224,7 +226,7 @@ impl resources_server::Resources for Service {
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<Object>, Status> {
         let user = caller(&request)?;
         let asked = request.into_inner();
-        let Call { user, target } = self.allowed_one(user, Verb::Delete, asked.resource).await?;
+        let Call { user, target, .. } = self.allowed_one(user, Verb::Delete, asked.resource).await?;
         let how: DeleteOptions = match &*asked.options_json {
             b"" => DeleteOptions::default(),
             json => serde_json::from_slice(json)

@@ -26,6 +26,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+pub use authorize::Grant;
 use corten_api::ApiError;
 pub use delete::check_options;
 pub use event::{Event, EventKind};

@@ -35,7 +35,7 @@ use crate::openapi::Documents;
 use crate::overload::InFlight;
 use crate::registry::Entry;
 use crate::request::{self, Asked, RequestError, Target, User, Verb};
-use crate::resources::Resources;
+use crate::resources::{Grant, Resources};
 
 /// A request that is not done by then is told so. Watches and connections to containers last as long as they like.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -125,8 +125,8 @@ impl Front {
         let fields = fields.unwrap_or_default();
         let result = match self.resources.authorize(asking.user, verb.as_str(), target, &fields).await {
             Err(err) => Err(err),
-            Ok(()) if long_running => self.long(asking, entry, request).await,
-            Ok(()) => match self.in_flight.enter(verb.is_write()) {
+            Ok(grant) if long_running => self.long(asking, grant, entry, request).await,
+            Ok(_) => match self.in_flight.enter(verb.is_write()) {
                 Err(err) => Err(err),
                 Ok(_place) => match tokio::time::timeout(REQUEST_TIMEOUT, self.short(asking, entry, request)).await {
                     Ok(result) => result,
@@ -148,6 +148,7 @@ impl Front {
     async fn long(
         self: &Arc<Self>,
         asking: Asking<'_>,
+        grant: Grant,
         entry: Option<&dyn Entry>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, ApiError> {
@@ -166,7 +167,7 @@ impl Front {
             headers: request.headers(),
             wanted,
         };
-        let watch = watch::start(&read, counted).await?;
+        let watch = watch::start(&read, grant, counted).await?;
         if connect::websocket::is_upgrade(request.headers()) {
             return connect::websocket::serve_watch(request, watch);
         }

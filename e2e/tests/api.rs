@@ -263,3 +263,20 @@ fn a_nodes_certificate_opens_no_more_than_a_kubelet_needs() {
     assert!(kubelet.ok(&format!("get node {node}")).contains(&node));
     assert_eq!(kubelet.attempt("auth can-i create deployments").stdout.trim(), "no");
 }
+
+#[test]
+fn a_proxys_certificate_opens_no_more_than_services_need() {
+    let cluster = Cluster::running();
+    let ns = cluster.namespace("proxy-identity");
+    ns.ok("create secret generic keys --from-literal=password=hunter2");
+    let node = cluster.workers().remove(0).name;
+    let proxy = cluster.kubectl_as(&format!("nodes/{node}/proxy")).in_namespace(&ns.name);
+    let user = format!(r#"User "system:kube-proxy:{node}" cannot"#);
+    for forbidden in ["get secret keys", "get pods", "get namespaces", "label node master1 a=b", "delete node master1"]
+    {
+        let said = proxy.refused(forbidden);
+        assert!(said.contains(&user), "{forbidden}: {said}");
+    }
+    assert!(proxy.ok("get services --all-namespaces").contains("kubernetes"));
+    assert!(proxy.ok("get nodes").contains(&node));
+}

@@ -76,7 +76,6 @@ impl ClusterPlan {
             client("admin", "kubernetes-admin", Some("system:masters")),
             client("scheduler", "system:kube-scheduler", None),
             client("controller-manager", "system:kube-controller-manager", None),
-            client("proxy", "system:kube-proxy", None),
         ]
     }
 
@@ -110,8 +109,9 @@ impl ClusterPlan {
     }
 }
 
-/// The two certificates of a node's kubelet, under `nodes/<name>/`: `kubelet` (client) and `kubelet-server`.
-pub fn kubelet_plan(node: &str, addresses: &[String]) -> Vec<CertPlan> {
+/// The certificates of one node's programs, under `nodes/<name>/`: `kubelet` (client), `kubelet-server` and `proxy`.
+/// Each names its node, so that a key that was taken from one node is worth nothing beyond it, and is replaced alone.
+pub fn node_plan(node: &str, addresses: &[String]) -> Vec<CertPlan> {
     let user = format!("system:node:{node}");
     let mut sans = vec![node.to_owned()];
     sans.extend(addresses.iter().cloned());
@@ -122,7 +122,9 @@ pub fn kubelet_plan(node: &str, addresses: &[String]) -> Vec<CertPlan> {
         usage: Usage::Server,
         ..as_client.clone()
     };
-    vec![as_client, as_server]
+    let user = format!("system:kube-proxy:{node}");
+    let proxy = client(&format!("nodes/{node}/proxy"), &user, Some("system:node-proxiers"));
+    vec![as_client, as_server, proxy]
 }
 
 fn client(stem: &str, user: &str, group: Option<&str>) -> CertPlan {

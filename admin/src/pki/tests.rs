@@ -72,10 +72,10 @@ fn a_certificate_that_does_not_fit_its_key_is_made_anew() {
     let pki = Pki::new(&dir.0, Timestamp::now());
     pki.init(&plan("172.30.0.11")).unwrap();
     // As a crash leaves them that comes after the new key is written and before the new certificate is.
-    fs::copy(pki.key("scheduler"), pki.key("proxy")).unwrap();
+    fs::copy(pki.key("scheduler"), pki.key("controller-manager")).unwrap();
     fs::write(pki.key("admin"), "half a key").unwrap();
     let done = pki.init(&plan("172.30.0.11")).unwrap();
-    for stem in ["proxy", "admin"] {
+    for stem in ["controller-manager", "admin"] {
         assert_eq!(outcome(&done, stem), Outcome::Renewed(Verdict::OtherKey), "{stem}");
     }
     assert_eq!(outcome(&done, "scheduler"), Outcome::Kept);
@@ -99,7 +99,7 @@ fn keys_are_for_their_owner_alone() {
     let dir = TempDir::new("modes");
     let pki = Pki::new(&dir.0, Timestamp::now());
     pki.init(&plan("a")).unwrap();
-    pki.issue_all(&kubelet_plan("worker1", &["172.30.0.21".into()])).unwrap();
+    pki.issue_all(&node_plan("worker1", &["172.30.0.21".into()])).unwrap();
     for stem in ["ca", "sa", "admin", "etcd/ca", "nodes/worker1/kubelet"] {
         let mode = fs::metadata(pki.key(stem)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{stem}");
@@ -111,13 +111,14 @@ fn certificates_say_who_and_where() {
     let dir = TempDir::new("facts");
     let pki = Pki::new(&dir.0, Timestamp::now());
     pki.init(&plan("172.30.0.11")).unwrap();
-    pki.issue_all(&kubelet_plan("worker1", &["172.30.0.21".into()])).unwrap();
+    pki.issue_all(&node_plan("worker1", &["172.30.0.21".into()])).unwrap();
     let cases = [
         ("admin", "kubernetes-admin", Some("system:masters"), "corten-ca", vec![]),
         ("scheduler", "system:kube-scheduler", None, "corten-ca", vec![]),
         ("apiserver-etcd-client", "kube-apiserver-etcd-client", None, "corten-etcd-ca", vec![]),
         ("apiserver", "kube-apiserver", None, "corten-ca", vec!["10.96.0.1", "172.30.0.11", "kubernetes.default.svc"]),
         ("nodes/worker1/kubelet", "system:node:worker1", Some("system:nodes"), "corten-ca", vec![]),
+        ("nodes/worker1/proxy", "system:kube-proxy:worker1", Some("system:node-proxiers"), "corten-ca", vec![]),
         ("nodes/worker1/kubelet-server", "system:node:worker1", Some("system:nodes"), "corten-ca", vec!["172.30.0.21"]),
     ];
     for (stem, user, group, issuer, sans) in cases {
@@ -126,7 +127,7 @@ fn certificates_say_who_and_where() {
         assert_eq!(facts.issuer, issuer, "{stem}");
         assert!(sans.iter().all(|san| facts.sans.contains(*san)), "{stem}: {:?}", facts.sans);
     }
-    assert_eq!(pki.list().unwrap().len(), 2 + 9 + 2);
+    assert_eq!(pki.list().unwrap().len(), 2 + 8 + 3);
 }
 
 #[test]
@@ -152,4 +153,25 @@ fn rustls_believes_the_chain_for_its_names_only() {
         let result = verifier.verify_server_cert(cert, &[], &name, &[], UnixTime::now());
         assert_eq!(result.is_ok(), believed, "{why}: {result:?}");
     }
+}
+
+#[test]
+fn every_nodes_proxy_has_a_key_of_its_own() {
+    let dir = TempDir::new("proxies");
+    let pki = Pki::new(&dir.0, Timestamp::now());
+    pki.init(&plan("172.30.0.11")).unwrap();
+    assert!(!pki.key("proxy").exists(), "there is none that all share");
+    let nodes = ["worker1", "worker2"];
+    for node in nodes {
+        pki.issue_all(&node_plan(node, &[])).unwrap();
+    }
+    let keys = nodes.map(|node| fs::read_to_string(pki.key(&format!("nodes/{node}/proxy"))).unwrap());
+    assert_ne!(keys[0], keys[1]);
+    // A key that was stolen is replaced alone.
+    fs::remove_file(pki.key("nodes/worker1/proxy")).unwrap();
+    let again = pki.issue_all(&node_plan("worker1", &[])).unwrap();
+    assert_eq!(
+        (outcome(&again, "nodes/worker1/proxy"), outcome(&again, "nodes/worker1/kubelet")),
+        (Outcome::Issued, Outcome::Kept)
+    );
 }

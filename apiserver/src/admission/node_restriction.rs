@@ -95,13 +95,13 @@ fn mirror(pod: Option<&Pod>, node: &str) -> Result<(), String> {
 
 /// What of others' a pod refers to, in words; `None` for nothing.
 fn reference(spec: &PodSpec) -> Option<&'static str> {
-    let (mut secrets, mut config_maps) = (false, false);
+    let (mut account, mut secrets, mut config_maps, mut claims) = (false, false, false, false);
     references::each(spec, |source, _| match source {
+        Source::ServiceAccount => account = true,
         Source::Secret => secrets = true,
         Source::ConfigMap => config_maps = true,
+        Source::PersistentVolumeClaim => claims = true,
     });
-    let claims = spec.volumes.iter().flatten().any(|v| v.persistent_volume_claim.is_some());
-    let account = spec.service_account_name.as_ref().is_some_and(|name| !name.is_empty());
     let all = [
         (account, "a service account"),
         (secrets, "secrets"),

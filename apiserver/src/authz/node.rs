@@ -1,7 +1,8 @@
-//! What of the cluster is a kubelet's: its own Node and Lease, the pods that are bound to it, what those refer to. Pure.
+//! What of the cluster is a kubelet's: its own Node and Lease, the pods that are bound to it, what those refer to; and what
+//! is its proxy's. Pure.
 //!
-//! A stolen node opens no Secret of pods that others run.
-//! <https://kubernetes.io/docs/reference/access-authn-authz/node/>
+//! A stolen node opens no Secret of pods that others run, and learns nothing by guessing names: what is not there is refused
+//! as what is another's is. <https://kubernetes.io/docs/reference/access-authn-authz/node/>
 
 use corten_api::selector::FieldSelector;
 
@@ -12,33 +13,49 @@ const LEASES: &str = "kube-node-lease";
 
 /// What a node's request depends on, beyond its role.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict<'a> {
+pub enum Verdict {
     Role,
     Denied(String),
-    Needs(Need<'a>),
+    Needs(Need),
 }
 
-/// What has to be so in the cluster.
+/// What has to be so in the cluster, for as long as the request goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Need<'a> {
+pub enum Need {
     /// A pod of this namespace that is bound to the node refers to this.
-    Referred { source: Source, namespace: &'a str, name: &'a str },
+    Referred { source: Source, namespace: String, name: String },
     /// This pod is bound to the node.
-    Bound { namespace: &'a str, name: &'a str },
+    Bound { namespace: String, name: String },
 }
 
 /// `fields`: the field selector of a list or watch, which may name the one object that is meant.
-pub fn judge<'a>(node: &str, verb: &str, target: &'a Target, fields: &'a FieldSelector) -> Verdict<'a> {
+pub fn judge(node: &str, verb: &str, target: &Target, fields: &FieldSelector) -> Verdict {
     let reads = matches!(verb, "get" | "list" | "watch");
     let name = if target.name.is_empty() { selected(fields, "metadata.name") } else { &target.name };
     match (target.group.as_str(), target.resource.as_str()) {
-        ("", "secrets") if reads => source(Source::Secret, target, name),
-        ("", "configmaps") if reads => source(Source::ConfigMap, target, name),
-        ("", "pods") if reads && target.subresource.is_empty() => pods(node, verb, target, name, fields),
+        ("", "secrets") => source(Source::Secret, reads, target, name),
+        ("", "configmaps") => source(Source::ConfigMap, reads, target, name),
+        ("", "serviceaccounts") => {
+            let fits = matches!((verb, target.subresource.as_str()), ("get", "") | ("create", "token"));
+            source(Source::ServiceAccount, fits, target, name)
+        }
+        ("", "persistentvolumeclaims") => source(Source::PersistentVolumeClaim, verb == "get", target, name),
+        // Whose a volume is only its claim says, and claims are not kept yet.
+        ("", "persistentvolumes") => Verdict::Denied("no relationship is known between nodes and volumes".into()),
+        ("", "pods") => pods(node, verb, target, name, fields),
         ("", "nodes") => nodes(node, reads, name),
         ("coordination.k8s.io", "leases") => leases(node, verb, target, name),
         _ => Verdict::Role,
     }
+}
+
+/// What a node's proxy may read beyond what all proxies may: the pods of its node, for their host ports.
+pub fn judge_proxy(node: &str, target: &Target, fields: &FieldSelector) -> Verdict {
+    let is_pods = target.group.is_empty() && target.resource == "pods";
+    if !is_pods || selected(fields, "spec.nodeName") == node {
+        return Verdict::Role;
+    }
+    Verdict::Denied("can only list/watch pods with spec.nodeName field selector".into())
 }
 
 /// The value that a field must have; "" if the selector does not say.
@@ -46,27 +63,39 @@ fn selected<'a>(fields: &'a FieldSelector, field: &str) -> &'a str {
     fields.0.iter().find(|t| t.field == field && !t.negated).map_or("", |t| t.value.as_str())
 }
 
-fn source<'a>(source: Source, target: &'a Target, name: &'a str) -> Verdict<'a> {
+/// `fits`: it is asked for in a way that nodes may.
+fn source(source: Source, fits: bool, target: &Target, name: &str) -> Verdict {
+    if !fits {
+        return Verdict::Denied("can only read resources of this type".into());
+    }
     if target.namespace.is_empty() {
         return Verdict::Denied("can only read namespaced object of this type".into());
     }
     if name.is_empty() {
         return Verdict::Denied("No Object name found".into());
     }
-    Verdict::Needs(Need::Referred { source, namespace: &target.namespace, name })
+    Verdict::Needs(Need::Referred { source, namespace: target.namespace.clone(), name: name.to_owned() })
 }
 
-fn pods<'a>(node: &str, verb: &str, target: &'a Target, name: &'a str, fields: &FieldSelector) -> Verdict<'a> {
-    if verb != "get" && selected(fields, "spec.nodeName") == node {
-        return Verdict::Role;
+fn pods(node: &str, verb: &str, target: &Target, name: &str, fields: &FieldSelector) -> Verdict {
+    match (verb, target.subresource.as_str()) {
+        // Of its own only, by a field selector that goes on holding.
+        ("list" | "watch", "") if selected(fields, "spec.nodeName") == node => return Verdict::Role,
+        ("list" | "watch", "") if name.is_empty() => {
+            return Verdict::Denied("can only list/watch pods with spec.nodeName field selector".into());
+        }
+        // Mirrors of static pods: admission looks at what is in them.
+        ("create", "") => return Verdict::Role,
+        ("get" | "list" | "watch" | "delete", "") | ("update" | "patch", "status") | ("create", "eviction") => {}
+        _ => return Verdict::Denied(String::new()),
     }
-    if name.is_empty() {
+    if target.namespace.is_empty() {
         return Verdict::Denied("can only list/watch pods with spec.nodeName field selector".into());
     }
-    Verdict::Needs(Need::Bound { namespace: &target.namespace, name })
+    Verdict::Needs(Need::Bound { namespace: target.namespace.clone(), name: name.to_owned() })
 }
 
-fn nodes(node: &str, reads: bool, name: &str) -> Verdict<'static> {
+fn nodes(node: &str, reads: bool, name: &str) -> Verdict {
     match name {
         // On a create the name is not known yet: admission looks at it.
         "" if !reads => Verdict::Role,
@@ -77,7 +106,7 @@ fn nodes(node: &str, reads: bool, name: &str) -> Verdict<'static> {
     }
 }
 
-fn leases(node: &str, verb: &str, target: &Target, name: &str) -> Verdict<'static> {
+fn leases(node: &str, verb: &str, target: &Target, name: &str) -> Verdict {
     if matches!(verb, "list" | "watch") {
         return Verdict::Denied("can only get, create, update, patch, or delete a node lease".into());
     }
@@ -100,13 +129,14 @@ mod tests {
         let words: Vec<&str> = line.split(' ').collect();
         let (namespace, name) = words[2].split_once('/').unwrap();
         let group = if words[1] == "leases" { "coordination.k8s.io" } else { "" };
+        let (resource, subresource) = words[1].split_once('/').unwrap_or((words[1], ""));
         let target = Target {
             group: group.into(),
             version: "v1".into(),
-            resource: words[1].into(),
+            resource: resource.into(),
+            subresource: subresource.into(),
             namespace: namespace.into(),
             name: name.into(),
-            ..Target::default()
         };
         let fields = FieldSelector::parse(words[3].trim_matches('-')).unwrap();
         match judge("n1", words[0], &target, &fields) {
@@ -126,13 +156,31 @@ mod tests {
             ("list secrets ns/ -", "denied"),
             ("list secrets / -", "denied"),
             ("watch secrets ns/ metadata.name!=s", "denied"),
-            ("create secrets ns/ -", "role"),
+            ("create secrets ns/ -", "denied"),
+            ("delete secrets ns/s -", "denied"),
+            ("get serviceaccounts ns/a -", "ServiceAccount ns/a"),
+            ("list serviceaccounts ns/ metadata.name=a", "denied"),
+            ("create serviceaccounts/token ns/a -", "ServiceAccount ns/a"),
+            ("create serviceaccounts/token ns/ -", "denied"),
+            ("get persistentvolumeclaims ns/v -", "PersistentVolumeClaim ns/v"),
+            ("list persistentvolumeclaims ns/ metadata.name=v", "denied"),
+            ("get persistentvolumes /v -", "denied"),
             ("get pods ns/web -", "bound ns/web"),
+            ("get pods/log ns/web -", "denied"),
+            ("get pods/exec ns/web -", "denied"),
+            ("update pods ns/web -", "denied"),
+            ("deletecollection pods ns/ spec.nodeName=n1", "denied"),
+            ("patch pods/status ns/web -", "bound ns/web"),
+            ("create pods/eviction ns/web -", "bound ns/web"),
+            ("create pods/binding ns/web -", "denied"),
+            ("create pods ns/ -", "role"),
+            ("get pods ns/web spec.nodeName=n1", "bound ns/web"),
+            ("list pods / metadata.name=web", "denied"),
             ("watch pods / spec.nodeName=n1", "role"),
             ("watch pods / spec.nodeName=n2", "denied"),
             ("watch pods / spec.nodeName!=n1", "denied"),
             ("list pods ns/ metadata.name=web", "bound ns/web"),
-            ("delete pods ns/web -", "role"),
+            ("delete pods ns/web -", "bound ns/web"),
             ("get nodes /n1 -", "role"),
             ("get nodes /n2 -", "denied"),
             ("list nodes / -", "denied"),

@@ -3,7 +3,7 @@
 //! <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#default-roles-and-role-bindings>.
 
 use super::Attributes;
-use crate::authn::{AUTHENTICATED_GROUP, MASTERS_GROUP, UNAUTHENTICATED_GROUP};
+use crate::authn::{AUTHENTICATED_GROUP, MASTERS_GROUP, PROXIES_GROUP, UNAUTHENTICATED_GROUP};
 use crate::request::User;
 
 /// Whom a role is for.
@@ -13,6 +13,8 @@ pub enum Subject {
     Group(&'static str),
     /// Whoever is a node, by name and group.
     Node,
+    /// Whoever is a node's proxy, by name and group.
+    NodeProxy,
 }
 
 impl Subject {
@@ -21,16 +23,20 @@ impl Subject {
             Self::User(name) => user.name == *name,
             Self::Group(group) => user.in_group(group),
             Self::Node => super::node_name(user).is_some(),
+            Self::NodeProxy => super::proxy_node(user).is_some(),
         }
     }
 }
 
-/// What is allowed. `*` stands for all. Resources with a subresource are written `pods/status`; `*` covers those too.
+/// What is allowed. `*` stands for all. Resources with a subresource are written `pods/status`; `*` covers those too,
+/// and `*/` all resources without their subresources.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     pub verbs: &'static [&'static str],
     pub groups: &'static [&'static str],
     pub resources: &'static [&'static str],
+    /// Only objects of these names; none for all.
+    pub names: &'static [&'static str],
     /// Exact, or with a `*` at the end.
     pub paths: &'static [&'static str],
 }
@@ -43,6 +49,7 @@ impl Rule {
                 holds(self.verbs, verb)
                     && holds(self.groups, &target.group)
                     && self.resources.iter().any(|r| names(r, &target.resource, &target.subresource))
+                    && (self.names.is_empty() || self.names.contains(&target.name.as_str()))
             }
         }
     }
@@ -72,9 +79,12 @@ pub struct Role {
 
 const ALL: &[&str] = &["*"];
 const READ: &[&str] = &["get", "list", "watch"];
+const LISTS: &[&str] = &["list", "watch"];
 const CREATE: &[&str] = &["create"];
+/// Every resource, without subresources.
+const OBJECTS: &[&str] = &["*/"];
 const EVENT: &[&str] = &["create", "patch", "update"];
-const LEASE: &[&str] = &["create", "get", "list", "watch", "patch", "update", "delete"];
+const LEASE: &[&str] = &["create", "get", "patch", "update", "delete"];
 const CORE: &[&str] = &[""];
 const EVENT_GROUPS: &[&str] = &["", "events.k8s.io"];
 
@@ -83,10 +93,10 @@ const fn rule(
     groups: &'static [&'static str],
     resources: &'static [&'static str],
 ) -> Rule {
-    Rule { verbs, groups, resources, paths: &[] }
+    Rule { verbs, groups, resources, names: &[], paths: &[] }
 }
 const fn path_rule(paths: &'static [&'static str]) -> Rule {
-    Rule { verbs: &["get", "head"], groups: &[], resources: &[], paths }
+    Rule { verbs: &["get", "head"], groups: &[], resources: &[], names: &[], paths }
 }
 
 /// All roles. The order has no meaning: rules only ever allow.
@@ -94,7 +104,7 @@ pub const ROLES: &[Role] = &[
     Role {
         name: "cluster-admin",
         subjects: &[Subject::Group(MASTERS_GROUP)],
-        rules: &[rule(ALL, ALL, ALL), Rule { verbs: ALL, groups: &[], resources: &[], paths: ALL }],
+        rules: &[rule(ALL, ALL, ALL), Rule { verbs: ALL, groups: &[], resources: &[], names: &[], paths: ALL }],
     },
     Role {
         name: "system:public-info-viewer",
@@ -121,12 +131,17 @@ pub const ROLES: &[Role] = &[
         subjects: &[Subject::User("system:kube-controller-manager")],
         rules: CONTROLLERS,
     },
-    Role { name: "system:node-proxier", subjects: &[Subject::User("system:kube-proxy")], rules: PROXY },
+    Role {
+        name: "system:node-proxier",
+        subjects: &[Subject::Group(PROXIES_GROUP), Subject::User("system:kube-proxy")],
+        rules: PROXY,
+    },
+    Role { name: "system:node-proxier:host-ports", subjects: &[Subject::NodeProxy], rules: PROXY_HOST_PORTS },
 ];
 
 /// A kubelet. Of these only what concerns its node: see [`super::node`].
 const NODE: &[Rule] = &[
-    rule(READ, CORE, &["services", "nodes", "pods", "secrets", "configmaps", "namespaces"]),
+    rule(READ, CORE, &["services", "nodes", "pods", "secrets", "configmaps"]),
     rule(&["create", "update", "patch"], CORE, &["nodes"]),
     rule(&["update", "patch"], CORE, &["nodes/status", "pods/status"]),
     rule(&["create", "delete"], CORE, &["pods"]),
@@ -151,45 +166,61 @@ const SCHEDULER: &[Rule] = &[
     rule(READ, &["storage.k8s.io"], ALL),
     rule(READ, &["scheduling.k8s.io"], &["priorityclasses"]),
     rule(EVENT, EVENT_GROUPS, &["events"]),
-    rule(LEASE, &["coordination.k8s.io"], &["leases"]),
+    rule(CREATE, &["coordination.k8s.io"], &["leases"]),
+    Rule {
+        verbs: &["get", "list", "watch", "update", "patch"],
+        groups: &["coordination.k8s.io"],
+        resources: &["leases"],
+        names: &["kube-scheduler"],
+        paths: &[],
+    },
 ];
 
-/// All controllers in one process. Collecting garbage and emptying namespaces reach every kind there is, so reads,
-/// patches and deletes are for all; what may be made is named.
+/// All controllers in one process. Collecting garbage and emptying namespaces reach objects of every kind there is, so
+/// reads, patches and deletes are for all; what may be made or replaced is named. Subresources that lead into pods and
+/// nodes, give tokens or bind pods are not among them.
 const CONTROLLERS: &[Rule] = &[
-    rule(&["get", "list", "watch", "update", "patch", "delete", "deletecollection"], ALL, ALL),
+    rule(&["get", "list", "watch", "patch", "delete", "deletecollection"], ALL, OBJECTS),
+    rule(&["update", "patch"], ALL, &["*/status"]),
     rule(
-        CREATE,
+        &["update"],
         CORE,
         &[
             "pods",
-            "pods/eviction",
-            "pods/binding",
+            "nodes",
             "namespaces",
-            "services",
+            "namespaces/finalize",
             "endpoints",
             "configmaps",
-            "secrets",
             "serviceaccounts",
-            "serviceaccounts/token",
             "persistentvolumeclaims",
             "persistentvolumes",
             "replicationcontrollers",
-            "nodes",
+            "resourcequotas",
         ],
+    ),
+    rule(&["update"], &["apps"], ALL),
+    rule(&["update"], &["batch", "policy", "autoscaling", "discovery.k8s.io", "coordination.k8s.io"], OBJECTS),
+    rule(EVENT, EVENT_GROUPS, &["events"]),
+    rule(
+        CREATE,
+        CORE,
+        &["pods", "endpoints", "configmaps", "serviceaccounts", "persistentvolumeclaims", "persistentvolumes"],
     ),
     rule(CREATE, &["apps"], &["replicasets", "controllerrevisions"]),
     rule(CREATE, &["batch"], &["jobs"]),
     rule(CREATE, &["discovery.k8s.io"], &["endpointslices"]),
     rule(CREATE, &["coordination.k8s.io"], &["leases"]),
-    rule(CREATE, EVENT_GROUPS, &["events"]),
-    rule(CREATE, &["authentication.k8s.io"], &["tokenreviews"]),
-    rule(CREATE, &["authorization.k8s.io"], &["subjectaccessreviews"]),
 ];
 
-/// The node's network agent, which also answers cluster DNS.
+/// The node's network agent, which also answers cluster DNS from the same objects.
 const PROXY: &[Rule] = &[
-    rule(READ, CORE, &["services", "endpoints", "nodes", "pods", "namespaces"]),
-    rule(READ, &["discovery.k8s.io"], &["endpointslices"]),
+    rule(LISTS, CORE, &["services", "endpoints"]),
+    rule(READ, CORE, &["nodes"]),
+    rule(LISTS, &["discovery.k8s.io"], &["endpointslices"]),
     rule(EVENT, EVENT_GROUPS, &["events"]),
 ];
+
+/// Host ports are the proxy's work here, where upstream has a CNI plugin that the kubelet runs. Of these only pods of its own
+/// node, which that node's kubelet reads anyway: see [`super::node::judge_proxy`].
+const PROXY_HOST_PORTS: &[Rule] = &[rule(LISTS, CORE, &["pods"])];

@@ -1,16 +1,50 @@
-//! Whether a request may be: the caller's roles, and for a kubelet what is on its node.
+//! Whether a request may be: the caller's roles, and for a kubelet or a node's proxy what is on its node.
 
 use corten_api::ApiError;
 use corten_api::selector::{FieldSelector, FieldTerm, Selector};
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::Resources;
 use super::place::Place;
-use crate::authz::node::{Need, Verdict, judge};
+use super::{Event, EventKind, Resources, WatchStream};
+use crate::authz::node::{Need, Verdict, judge, judge_proxy};
 use crate::authz::{self, Attributes};
-use crate::cache::Filter;
+use crate::cache::{Filter, Item};
 use crate::registry::pod::references;
 use crate::request::{Target, User};
+
+/// That a request may be, and on what this depends while a watch goes on.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Grant(Option<Terms>);
+
+#[derive(Clone, Debug)]
+struct Terms {
+    node: String,
+    need: Need,
+    refusal: ApiError,
+}
+
+impl Grant {
+    /// The same watch, which ends with a refusal once an event is not the node's to see any more: the pod that made the object
+    /// its business may have gone since the watch began.
+    pub fn guard(self, resources: &Resources, stream: WatchStream) -> WatchStream {
+        let Some(terms) = self.0 else { return stream };
+        let state = Some((stream, terms, resources.clone()));
+        let guarded = futures::stream::unfold(state, |state| async {
+            let (mut stream, terms, resources) = state?;
+            match stream.next().await? {
+                Ok(events) => match resources.still_allows(&terms, &events) {
+                    Ok(true) => Some((Ok(events), Some((stream, terms, resources)))),
+                    Ok(false) => Some((Err(terms.refusal), None)),
+                    Err(err) => Some((Err(err), None)),
+                },
+                Err(err) => Some((Err(err), None)),
+            }
+        });
+        guarded.boxed()
+    }
+}
 
 impl Resources {
     /// `fields`: the field selector of a list or watch. The error is upstream's 403.
@@ -20,43 +54,42 @@ impl Resources {
         verb: &str,
         target: &Target,
         fields: &FieldSelector,
-    ) -> Result<(), ApiError> {
+    ) -> Result<Grant, ApiError> {
         authz::authorize_resource(user, verb, target)?;
-        let Some(node) = authz::node_name(user) else { return Ok(()) };
-        let refused = |why: &str| Err(authz::refusal(user, Attributes::Resource { verb, target }, why));
-        let need = match judge(node, verb, target, fields) {
-            Verdict::Role => return Ok(()),
-            Verdict::Denied(why) => return refused(&why),
+        let (node, verdict) = match (authz::node_name(user), authz::proxy_node(user)) {
+            (Some(node), _) => (node, judge(node, verb, target, fields)),
+            (None, Some(node)) => (node, judge_proxy(node, target, fields)),
+            (None, None) => return Ok(Grant::default()),
+        };
+        let refusal = |why: &str| authz::refusal(user, Attributes::Resource { verb, target }, why);
+        let need = match verdict {
+            Verdict::Role => return Ok(Grant::default()),
+            Verdict::Denied(why) => return Err(refusal(&why)),
             Verdict::Needs(need) => need,
         };
-        if self.is_on_node(node, &need)? {
-            return Ok(());
+        let refusal = refusal(&format!("no relationship found between node '{node}' and this object"));
+        if !self.is_on_node(node, &need)? {
+            // The pod may have come to its node through another server, a moment ago.
+            self.catch_up().await?;
+            if !self.is_on_node(node, &need)? {
+                return Err(refusal);
+            }
         }
-        // The pod may have come to its node through another server, a moment ago.
-        self.catch_up().await?;
-        if self.is_on_node(node, &need)? {
-            return Ok(());
-        }
-        refused(&format!("no relationship found between node '{node}' and this object"))
+        Ok(Grant(Some(Terms { node: node.to_owned(), need, refusal })))
     }
 
-    fn is_on_node(&self, node: &str, need: &Need<'_>) -> Result<bool, ApiError> {
+    /// A pod that is not there is nobody's: whether a name is taken is not a node's to learn.
+    fn is_on_node(&self, node: &str, need: &Need) -> Result<bool, ApiError> {
         let pods = self.builtin("", "v1", "pods")?;
         match need {
             Need::Bound { namespace, name } => {
-                let bound = bound_to(pods, node, namespace)?;
-                // Whose pod it was that is gone, nobody knows; that it is gone is no secret.
-                Ok(pods.cached.get(&pods.short_key(namespace, name)).is_none_or(|item| bound.matches(&item)))
+                let Some(item) = pods.cached.get(&pods.short_key(namespace, name)) else { return Ok(false) };
+                Ok(bound_to(pods, node, namespace)?.matches(&item))
             }
             Need::Referred { source, namespace, name } => {
                 let all = pods.cached.snapshot(0);
                 for item in bound_to(pods, node, namespace)?.select(&all, "") {
-                    let pod: Pod = serde_json::from_slice(&item.object()).map_err(ApiError::internal)?;
-                    let mut found = false;
-                    if let Some(spec) = &pod.spec {
-                        references::each(spec, |is, called| found |= is == *source && called == *name);
-                    }
-                    if found {
+                    if refers(item, *source, name)? {
                         return Ok(true);
                     }
                 }
@@ -64,6 +97,31 @@ impl Resources {
             }
         }
     }
+
+    /// Whether these events of a watch are still the node's to see.
+    fn still_allows(&self, terms: &Terms, events: &[Event]) -> Result<bool, ApiError> {
+        let mut told = events.iter().filter(|event| !matches!(event.kind, EventKind::Bookmark { .. })).peekable();
+        if told.peek().is_none() {
+            return Ok(true);
+        }
+        match &terms.need {
+            Need::Referred { .. } => self.is_on_node(&terms.node, &terms.need),
+            // A pod of that name may be another one by now, on another node; that its own is gone a node may hear.
+            Need::Bound { namespace, .. } => {
+                let own = bound_to(self.builtin("", "v1", "pods")?, &terms.node, namespace)?;
+                Ok(told.all(|event| own.matches(&event.item)))
+            }
+        }
+    }
+}
+
+fn refers(pod: &Item, source: references::Source, name: &str) -> Result<bool, ApiError> {
+    let pod: Pod = serde_json::from_slice(&pod.object()).map_err(ApiError::internal)?;
+    let mut found = false;
+    if let Some(spec) = &pod.spec {
+        references::each(spec, |is, called| found |= is == source && called == name);
+    }
+    Ok(found)
 }
 
 /// The pods of a namespace that are bound to a node.

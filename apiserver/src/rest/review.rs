@@ -167,7 +167,7 @@ fn rules(user: &User) -> SubjectRulesReviewStatus {
                 verbs: owned(rule.verbs),
                 api_groups: Some(owned(rule.groups)),
                 resources: Some(owned(rule.resources)),
-                resource_names: None,
+                resource_names: (!rule.names.is_empty()).then(|| owned(rule.names)),
             });
         }
     }

@@ -17,7 +17,7 @@ use super::{read, respond};
 use crate::overload::Place;
 use crate::registry::Registry;
 use crate::request::Target;
-use crate::resources::{Event, EventKind, WatchStream};
+use crate::resources::{Event, EventKind, Grant, WatchStream};
 use crate::table::{self, Include, Tables};
 
 /// Events that wait together are joined into chunks of about this size.
@@ -34,7 +34,7 @@ pub struct Watch {
     _counted: Place,
 }
 
-pub async fn start(read: &Read<'_>, counted: Place) -> Result<Watch, ApiError> {
+pub async fn start(read: &Read<'_>, grant: Grant, counted: Place) -> Result<Watch, ApiError> {
     let (options, timeout) = query::watch_options(read.query, &read.target.name)?;
     let timeout = timeout.unwrap_or_else(|| Duration::from_secs(rand::random_range(DEFAULT_SECS)));
     let renderer = Renderer {
@@ -50,7 +50,7 @@ pub async fn start(read: &Read<'_>, counted: Place) -> Result<Watch, ApiError> {
         // A watch that begins and ends with this error makes every client list again; some take an HTTP error for
         // something that passes, and come back with the same revision for ever.
         Err(err) if err.is(Reason::Expired) => futures::stream::iter([Err(err)]).boxed(),
-        watched => watched?,
+        watched => grant.guard(read.resources, watched?),
     };
     Ok(Watch { stream, waiting: VecDeque::new(), ends: Instant::now() + timeout, renderer, _counted: counted })
 }

@@ -178,7 +178,7 @@ impl Files<'_> {
     }
 
     fn proxy(&self) -> Daemon {
-        let mut args = self.client("proxy", PROXY_METRICS);
+        let mut args = self.client(&format!("nodes/{}/proxy", self.node.name), PROXY_METRICS);
         args.extend([
             flag("node-name", &self.node.name),
             flag("cluster-cidr", POD_CIDR),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use cortenadm::kubeconfig::{self, Access};
-use cortenadm::pki::{ClusterPlan, Pki, kubelet_plan};
+use cortenadm::pki::{ClusterPlan, Pki, node_plan};
 
 use super::plan::{Plan, REGISTRY_PORT, SERVICE_IP, Size, first_subnet};
 use super::state::{Lab, State, prepare_root};
@@ -139,7 +139,7 @@ fn make_certificates(lab: &Lab, plan: &Plan) -> anyhow::Result<()> {
     let pki = Pki::new(lab.pki_dir(), jiff::Timestamp::now());
     pki.init(&cluster)?;
     for node in &plan.nodes {
-        pki.issue_all(&kubelet_plan(&node.name, &[node.ip.to_string()]))?;
+        pki.issue_all(&node_plan(&node.name, &[node.ip.to_string()]))?;
     }
     let read = |path: PathBuf| fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()));
     let server = plan.api_urls().into_iter().next().context("a lab has one master at least")?;

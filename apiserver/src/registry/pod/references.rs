@@ -1,4 +1,4 @@
-//! What of others' a pod refers to by name: Secrets and ConfigMaps of its namespace.
+//! What of others' a pod refers to by name in its namespace: Secrets, ConfigMaps, its account, claims of volumes.
 
 use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
 
@@ -6,9 +6,11 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
 pub enum Source {
     ConfigMap,
     Secret,
+    ServiceAccount,
+    PersistentVolumeClaim,
 }
 
-/// Every reference: its containers' environment, its volumes, its image pulls. An empty name is none.
+/// Every reference: its containers' environment, its volumes, its image pulls, its account. An empty name is none.
 pub fn each<'a>(spec: &'a PodSpec, mut found: impl FnMut(Source, &'a str)) {
     let mut tell = |source, name: &'a str| {
         if !name.is_empty() {
@@ -24,6 +26,7 @@ pub fn each<'a>(spec: &'a PodSpec, mut found: impl FnMut(Source, &'a str)) {
     for secret in spec.image_pull_secrets.iter().flatten() {
         tell(Source::Secret, &secret.name);
     }
+    tell(Source::ServiceAccount, spec.service_account_name.as_deref().unwrap_or_default());
 }
 
 fn of_container<'a>(container: &'a Container, found: &mut impl FnMut(Source, &'a str)) {
@@ -41,6 +44,7 @@ fn of_volume<'a>(volume: &'a Volume, found: &mut impl FnMut(Source, &'a str)) {
     volume.config_map.iter().for_each(|v| found(Source::ConfigMap, &v.name));
     let secret = volume.secret.iter().filter_map(|v| v.secret_name.as_ref());
     secret.for_each(|name| found(Source::Secret, name));
+    volume.persistent_volume_claim.iter().for_each(|v| found(Source::PersistentVolumeClaim, &v.claim_name));
     for part in volume.projected.iter().flat_map(|p| p.sources.iter().flatten()) {
         part.config_map.iter().for_each(|v| found(Source::ConfigMap, &v.name));
         part.secret.iter().for_each(|v| found(Source::Secret, &v.name));
@@ -61,13 +65,16 @@ mod tests {
                 {"name":"C","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}]}],
             "volumes":[{"name":"a","secret":{"secretName":"s-vol"}},{"name":"b","configMap":{"name":"c-vol"}},
                 {"name":"d","projected":{"sources":[{"secret":{"name":"s-part"}},{"configMap":{"name":"c-part"}}]}},
-                {"name":"e","configMap":{}}]}"#;
+                {"name":"e","configMap":{}},{"name":"f","persistentVolumeClaim":{"claimName":"v-claim"}}],
+            "serviceAccountName":"a-account"}"#;
         let spec: PodSpec = serde_json::from_str(spec).unwrap();
         let mut found = Vec::new();
-        each(&spec, |source, name| found.push((source == Source::Secret, name)));
-        found.sort_unstable();
-        let names = |secrets| found.iter().filter(|(s, _)| *s == secrets).map(|(_, n)| *n).collect::<Vec<_>>();
-        assert_eq!(names(false), ["c-all", "c-key", "c-part", "c-vol"]);
-        assert_eq!(names(true), ["s-all", "s-key", "s-part", "s-pull", "s-vol"]);
+        each(&spec, |source, name| found.push((source, name)));
+        found.sort_unstable_by_key(|(_, name)| *name);
+        let names = |kind| found.iter().filter(|(s, _)| *s == kind).map(|(_, n)| *n).collect::<Vec<_>>();
+        assert_eq!(names(Source::ConfigMap), ["c-all", "c-key", "c-part", "c-vol"]);
+        assert_eq!(names(Source::Secret), ["s-all", "s-key", "s-part", "s-pull", "s-vol"]);
+        assert_eq!(names(Source::ServiceAccount), ["a-account"]);
+        assert_eq!(names(Source::PersistentVolumeClaim), ["v-claim"]);
     }
 }

@@ -1,40 +1,196 @@
-//! What a kubelet may read: what is on its node.
+//! What a kubelet may read: what is on its node. And what an attacker with its key, or with its proxy's, does not get.
 
 use super::*;
+
+fn agent(name: &str, group: &str) -> User {
+    User { name: name.into(), groups: vec![group.into(), "system:authenticated".into()], ..User::default() }
+}
+fn kubelet() -> User {
+    agent("system:node:n1", "system:nodes")
+}
+
+/// A pod on a node with a Secret and an account.
+fn on(name: &str, node: &str, secret: &str) -> Value {
+    let volumes = json!([{"name": "v", "secret": {"secretName": secret}}]);
+    let spec = json!({"nodeName": node, "volumes": volumes, "containers": [{"name": "c", "image": "i"}]});
+    json!({"metadata": {"name": name}, "spec": spec})
+}
+
+async fn may(c: &Cluster, user: &User, verb: &str, plural: &str, at: &str, fields: &str) -> Result<Grant, ApiError> {
+    c.resources.authorize(user, verb, &target(plural, at), &FieldSelector::parse(fields).unwrap()).await
+}
 
 #[tokio::test]
 async fn a_node_reads_what_its_own_pods_refer_to() {
     let c = Cluster::new().await;
     let other = Cluster::on(c.storage.clone()).await;
-    let on = |name: &str, node: &str, secret: &str| {
-        let volumes = json!([{"name": "v", "secret": {"secretName": secret}}]);
-        let spec = json!({"nodeName": node, "volumes": volumes, "containers": [{"name": "c", "image": "i"}]});
-        json!({"metadata": {"name": name}, "spec": spec})
-    };
     c.create("pods", "n/", on("mine", "n1", "s1")).await.unwrap();
     c.create("pods", "n/", on("theirs", "n2", "s2")).await.unwrap();
-    let groups = vec!["system:nodes".into(), "system:authenticated".into()];
-    let node = User { name: "system:node:n1".into(), groups, ..User::default() };
     for (verb, plural, at, fields, allowed) in [
         ("get", "secrets", "n/s1", "", true),
         ("watch", "secrets", "n/", "metadata.name=s1", true),
-        ("get", "secrets", "n/s2", "", false),
-        ("get", "secrets", "default/s1", "", false),
-        ("get", "configmaps", "n/s1", "", false),
-        ("list", "secrets", "n/", "", false),
         ("get", "pods", "n/mine", "", true),
-        ("get", "pods", "n/theirs", "", false),
-        ("get", "pods", "n/gone", "", true),
+        ("patch", "pods/status", "n/mine", "", true),
+        ("delete", "pods", "n/mine", "", true),
+        ("create", "pods/eviction", "n/mine", "", true),
+        ("get", "serviceaccounts", "n/default", "", true),
         ("watch", "pods", "", "spec.nodeName=n1", true),
-        ("watch", "pods", "", "", false),
         ("watch", "services", "", "", true),
     ] {
-        let fields = FieldSelector::parse(fields).unwrap();
         // A server that has not seen the pods yet looks again before it refuses.
-        let asked = other.resources.authorize(&node, verb, &target(plural, at), &fields).await;
+        let asked = may(&other, &kubelet(), verb, plural, at, fields).await;
         assert_eq!(asked.is_ok(), allowed, "{verb} {plural} {at} {fields:?}: {asked:?}");
     }
-    let refused = other.resources.authorize(&node, "get", &target("secrets", "n/s2"), &FieldSelector::default()).await;
+    let refused = may(&other, &kubelet(), "get", "secrets", "n/s2", "").await;
     let words = r#"secrets "s2" is forbidden: User "system:node:n1" cannot get resource "secrets" in API group "" in the namespace "n": no relationship found between node 'n1' and this object"#;
     assert_eq!(reason(refused), (Reason::Forbidden, words.into()));
+}
+
+#[tokio::test]
+async fn a_stolen_kubelet_key_opens_nothing_that_is_not_its_nodes() {
+    let c = Cluster::new().await;
+    c.create("pods", "n/", on("mine", "n1", "s1")).await.unwrap();
+    c.create("pods", "n/", on("theirs", "n2", "s2")).await.unwrap();
+    c.create("serviceaccounts", "n/", json!({"metadata": {"name": "strong"}})).await.unwrap();
+    for (verb, plural, at, fields) in [
+        ("get", "secrets", "n/s2", ""),
+        ("get", "secrets", "default/s1", ""),
+        ("watch", "secrets", "default/", "metadata.name=s1"),
+        ("watch", "secrets", "", "metadata.name=s1,metadata.namespace=n"),
+        ("list", "secrets", "n/", ""),
+        ("list", "secrets", "", ""),
+        ("watch", "secrets", "n/", "metadata.name!=s9"),
+        ("update", "secrets", "n/s1", ""),
+        ("delete", "secrets", "n/s1", ""),
+        ("deletecollection", "secrets", "n/", ""),
+        ("get", "configmaps", "n/s1", ""),
+        ("watch", "pods", "", ""),
+        ("watch", "pods", "", "spec.nodeName=n2"),
+        ("watch", "pods", "", "spec.nodeName!=n1"),
+        ("watch", "pods", "", "metadata.name=mine"),
+        ("watch", "pods", "n/", "metadata.name=theirs"),
+        ("get", "pods", "n/theirs", ""),
+        ("update", "pods", "n/mine", ""),
+        ("patch", "pods/status", "n/theirs", ""),
+        ("delete", "pods", "n/theirs", ""),
+        ("deletecollection", "pods", "n/", "spec.nodeName=n1"),
+        ("create", "pods/eviction", "n/theirs", ""),
+        ("create", "pods/binding", "n/theirs", ""),
+        ("get", "pods/log", "n/mine", ""),
+        ("create", "pods/exec", "n/mine", ""),
+        ("get", "pods/exec", "n/mine", ""),
+        ("patch", "pods/ephemeralcontainers", "n/mine", ""),
+        ("get", "serviceaccounts", "n/strong", ""),
+        ("list", "serviceaccounts", "n/", ""),
+        ("create", "serviceaccounts/token", "n/strong", ""),
+        ("get", "nodes", "n2", ""),
+        ("list", "nodes", "", ""),
+        ("patch", "nodes/status", "n2", ""),
+        ("get", "nodes/proxy", "n1", ""),
+        ("list", "leases", "kube-node-lease/", ""),
+        ("get", "leases", "kube-system/kube-scheduler", ""),
+        ("get", "namespaces", "n", ""),
+        ("get", "events", "n/e", ""),
+        ("deletecollection", "events", "n/", ""),
+    ] {
+        let asked = may(&c, &kubelet(), verb, plural, at, fields).await;
+        assert_eq!(asked.map(drop).map_err(|err| err.code()), Err(403), "{verb} {plural} {at} {fields:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_guesses_names_is_told_the_same_whether_they_exist_or_not() {
+    let c = Cluster::new().await;
+    c.create("pods", "n/", on("theirs", "n2", "s2")).await.unwrap();
+    for (verb, plural) in [
+        ("get", "pods"),
+        ("delete", "pods"),
+        ("patch", "pods/status"),
+        ("create", "pods/eviction"),
+        ("get", "secrets"),
+        ("get", "serviceaccounts"),
+    ] {
+        let there = if plural.starts_with("pods") { "theirs" } else { "default" };
+        let taken = reason(may(&c, &kubelet(), verb, plural, &format!("n/{there}"), "").await);
+        let free = reason(may(&c, &kubelet(), verb, plural, "n/nothing", "").await);
+        assert_eq!((taken.0, taken.1.replace(there, "nothing")), free, "{verb} {plural}");
+    }
+}
+
+/// Starts a watch as the REST and gRPC doors do.
+async fn watch(c: &Cluster, user: &User, plural: &str, fields: &str) -> Watched {
+    let grant = may(c, user, "watch", plural, "n/", fields).await.unwrap();
+    let fields = FieldSelector::parse(fields).unwrap();
+    let options = WatchOptions { fields, from: WatchFrom::Now, ..WatchOptions::default() };
+    let stream = c.resources.watch(&target(plural, "n/"), options).await.unwrap();
+    Watched(grant.guard(&c.resources, stream), Vec::new())
+}
+
+async fn ends(mut watched: Watched) -> (Reason, String) {
+    let last = timeout(DEADLINE, watched.0.next()).await.expect("it is told").expect("with an error");
+    let told = reason(last);
+    assert!(watched.0.next().await.is_none(), "and ends");
+    told
+}
+
+#[tokio::test]
+async fn a_watch_of_a_secret_ends_when_the_pod_that_referred_to_it_went() {
+    let c = Cluster::new().await;
+    c.create("secrets", "n/", json!({"metadata": {"name": "s1"}})).await.unwrap();
+    c.create("pods", "n/", on("mine", "n1", "s1")).await.unwrap();
+    let mut watched = watch(&c, &kubelet(), "secrets", "metadata.name=s1").await;
+    c.merge("secrets", "n/s1", json!({"metadata": {"labels": {"a": "1"}}})).await.unwrap();
+    assert_eq!(watched.take(1).await, ["MODIFIED s1 1"]);
+    c.delete("pods", "n/mine", json!({"gracePeriodSeconds": 0})).await.unwrap();
+    c.merge("secrets", "n/s1", json!({"metadata": {"labels": {"a": "2"}}})).await.unwrap();
+    assert_eq!(ends(watched).await.0, Reason::Forbidden);
+    assert_eq!(reason(may(&c, &kubelet(), "get", "secrets", "n/s1", "").await).0, Reason::Forbidden);
+}
+
+#[tokio::test]
+async fn a_watch_of_a_pod_by_name_ends_when_the_name_is_another_nodes() {
+    let c = Cluster::new().await;
+    c.create("pods", "n/", on("web", "n1", "s1")).await.unwrap();
+    let mut named = watch(&c, &kubelet(), "pods", "metadata.name=web").await;
+    let mut own = watch(&c, &kubelet(), "pods", "spec.nodeName=n1").await;
+    c.delete("pods", "n/web", json!({"gracePeriodSeconds": 0})).await.unwrap();
+    assert_eq!(named.take(1).await, ["DELETED web -"], "that its own is gone a node may hear");
+    c.create("pods", "n/", on("web", "n2", "s2")).await.unwrap();
+    assert_eq!(ends(named).await.0, Reason::Forbidden);
+    assert_eq!(own.take(1).await, ["DELETED web -"]);
+    c.create("pods", "n/", on("next", "n1", "s1")).await.unwrap();
+    assert_eq!(own.take(1).await, ["ADDED next -"], "nothing of the other node's pod came between");
+}
+
+#[tokio::test]
+async fn a_stolen_proxy_key_learns_of_no_pod_beyond_its_node() {
+    let c = Cluster::new().await;
+    c.create("pods", "n/", on("theirs", "n2", "s2")).await.unwrap();
+    let proxy = agent("system:kube-proxy:n1", "system:node-proxiers");
+    // Upstream's name, without a node; a name without the group; the group without a name.
+    let shared = agent("system:kube-proxy", "system:node-proxiers");
+    let stranger = agent("system:kube-proxy:n1", "dev");
+    let nameless = agent("system:kube-proxy:", "system:node-proxiers");
+    for (user, verb, plural, at, fields, allowed) in [
+        (&proxy, "watch", "services", "", "", true),
+        (&proxy, "watch", "endpointslices", "", "", true),
+        (&proxy, "watch", "nodes", "", "", true),
+        (&proxy, "watch", "pods", "", "spec.nodeName=n1", true),
+        (&proxy, "watch", "pods", "", "spec.nodeName=n2", false),
+        (&proxy, "watch", "pods", "", "spec.nodeName!=n2", false),
+        (&proxy, "watch", "pods", "", "", false),
+        (&proxy, "list", "pods", "n/", "metadata.name=theirs", false),
+        (&proxy, "get", "pods", "n/theirs", "", false),
+        (&proxy, "get", "secrets", "n/s2", "", false),
+        (&proxy, "list", "configmaps", "n/", "", false),
+        (&proxy, "list", "namespaces", "", "", false),
+        (&proxy, "patch", "nodes/status", "n1", "", false),
+        (&shared, "watch", "services", "", "", true),
+        (&shared, "watch", "pods", "", "spec.nodeName=", false),
+        (&stranger, "watch", "services", "", "", false),
+        (&nameless, "watch", "pods", "", "spec.nodeName=", false),
+    ] {
+        let asked = may(&c, user, verb, plural, at, fields).await;
+        assert_eq!(asked.is_ok(), allowed, "{} {verb} {plural} {at} {fields:?}", user.name);
+    }
 }
