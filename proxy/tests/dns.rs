@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 const MANY: u8 = 60;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A server with one Service `web` of one address and one headless `many`.
-async fn serve(upstream: Vec<SocketAddr>) -> SocketAddr {
+/// One Service `web` of one address and one headless `many`, and aliases.
+fn directory() -> Directory {
     let mut directory = Directory::default();
     let key = |name| Key::new("default", name);
     let address = Ipv4Addr::new(10, 96, 1, 1);
@@ -45,9 +45,13 @@ async fn serve(upstream: Vec<SocketAddr>) -> SocketAddr {
     let slice =
         Slice { key: key("many"), service: key("many"), ports: vec![], endpoints: (1..=MANY).map(end).collect() };
     directory.set_slice(&key("many"), Some(Arc::new(slice)));
+    directory
+}
+
+async fn serve(upstream: Vec<SocketAddr>) -> SocketAddr {
     let handler = Handler {
         zone: Zone::new("cluster.local", "10.244.0.0/16".parse().unwrap()).unwrap(),
-        directory: Arc::new(RwLock::new(directory)),
+        directory: Arc::new(RwLock::new(directory())),
         forwarder: Forwarder::new(upstream),
     };
     let listening = listen(Ipv4Addr::LOCALHOST, Some(0)).await.unwrap();
@@ -137,6 +141,57 @@ async fn other_names_go_upstream_under_another_id() {
 }
 
 #[tokio::test]
+async fn headless_answers_rotate() {
+    let server = serve(vec![]).await;
+    let many = question("many.default.svc.cluster.local.");
+    let mut firsts = std::collections::BTreeSet::new();
+    for _ in 0..100 {
+        let answer = ask_tcp(server, &many).await;
+        assert_eq!(answer.answers.len(), usize::from(MANY));
+        firsts.insert(answer.answers[0].data.to_string());
+    }
+    // 100 draws of 60 meet 49 of them on average.
+    assert!(firsts.len() > 20, "{firsts:?}");
+}
+
+/// A resolver that never answers for names that begin with `slow`.
+async fn slow_upstream() -> SocketAddr {
+    let upstream = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = upstream.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut buffer = [0; 4096];
+        while let Ok((len, from)) = upstream.recv_from(&mut buffer).await {
+            let mut answer = Message::from_vec(&buffer[..len]).unwrap();
+            if !answer.queries[0].name().to_string().starts_with("slow") {
+                answer.metadata.message_type = MessageType::Response;
+                upstream.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn one_pods_questions_that_nobody_answers_do_not_starve_anothers() {
+    let server = serve(vec![slow_upstream().await]).await;
+    let flood = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let slow = question("slow.example.org.").to_vec().unwrap();
+    let other = UdpSocket::bind("127.0.0.2:0").await.unwrap();
+    // For as long as two time-outs of the resolver, so that it counts as failing, too.
+    let until = Instant::now() + Duration::from_secs(4);
+    let mut buffer = [0; 4096];
+    while Instant::now() < until {
+        for _ in 0..400 {
+            flood.send_to(&slow, server).await.unwrap();
+        }
+        other.send_to(&question("fast.example.org.").to_vec().unwrap(), server).await.unwrap();
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, other.recv(&mut buffer)).await.expect("an answer").unwrap();
+        let answer = Message::from_vec(&buffer[..answer]).unwrap();
+        assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
+    }
+}
+
+#[tokio::test]
 async fn without_a_resolver_other_names_fail_at_once() {
     let server = serve(vec![]).await;
     let started = Instant::now();
@@ -154,4 +209,43 @@ async fn nonsense_does_not_stop_the_server() {
     }
     let answer = ask_udp(server, &question("web.default.svc.cluster.local.")).await;
     assert_eq!(answer.answers.len(), 1);
+}
+
+#[test]
+fn made_up_messages_are_answered_or_refused() {
+    let valid: Vec<Vec<u8>> = [
+        question("web.default.svc.cluster.local.").to_vec().unwrap(),
+        question("round.default.svc.cluster.local.").to_vec().unwrap(),
+        question("2.1.244.10.in-addr.arpa.").to_vec().unwrap(),
+        question("10-244-1-3.many.default.svc.cluster.local.").to_vec().unwrap(),
+        question("_http._tcp.web.default.svc.cluster.local.").to_vec().unwrap(),
+    ]
+    .into();
+    let valid: Vec<&[u8]> = valid.iter().map(Vec::as_slice).collect();
+    // Labels: a pointer to the start and one to itself, the longest, an empty one; types and counts at their ends.
+    let tokens: [&[u8]; 8] =
+        [b"\xc0\x0c", b"\xc0\xff", b"\x3f", b"\0", b"\x05local\0", b"\0\xff", b"\xff\xff", b"\x04\x5f.*\\"];
+    let inputs = corten_fuzz::Inputs { valid: &valid, tokens: &tokens };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let server = runtime.block_on(serve(vec![]));
+    let runtime = std::sync::Mutex::new(runtime);
+    let (zone, directory) = (Zone::new("cluster.local", "10.244.0.0/16".parse().unwrap()).unwrap(), directory());
+    corten_fuzz::run("dns_messages", |random| {
+        let bytes = inputs.mutate(random);
+        if let Ok(message) = Message::from_vec(&bytes) {
+            for query in &message.queries {
+                if let Some(answer) = zone.answer(&directory, query.name(), query.query_type()) {
+                    assert_eq!(answer.soa.is_some(), answer.answers.is_empty());
+                }
+            }
+        }
+        // A datagram is a datagram; the server must answer the next one whatever this one was.
+        if bytes.len() <= 9000 && random.one_in(16) {
+            runtime.lock().unwrap().block_on(async {
+                let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                socket.send_to(&bytes, server).await.unwrap();
+                assert_eq!(ask_udp(server, &question("web.default.svc.cluster.local.")).await.answers.len(), 1);
+            });
+        }
+    });
 }

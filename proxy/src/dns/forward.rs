@@ -9,7 +9,8 @@ use hickory_proto::op::Message;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::sync::Semaphore;
+
+use super::shares::Shares;
 
 /// As the C library's resolver: more are not read.
 const RESOLVERS_MAX: usize = 3;
@@ -17,20 +18,16 @@ const ANSWER_TIMEOUT: Duration = Duration::from_millis(1500);
 /// A resolver that failed so often in a row is not asked for a while; one packet that got lost proves nothing.
 const FAILURES_BEFORE_REST: u32 = 3;
 const REST: Duration = Duration::from_secs(5);
-/// Questions on their way at once; more are refused.
-const IN_FLIGHT_MAX: usize = 256;
 const UDP_ANSWER_MAX: usize = 4096;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardError {
     #[error("no resolver is configured: /etc/resolv.conf names none but ourselves")]
     NoResolver,
-    #[error("too many questions are on their way")]
+    #[error("too many questions of this source are on their way")]
     Busy,
     #[error("no resolver answers; the last said")]
     Unanswered(#[source] io::Error),
-    #[error("all resolvers failed a moment ago")]
-    Resting,
     #[error("the question cannot be written")]
     Question(#[source] hickory_proto::ProtoError),
 }
@@ -38,7 +35,7 @@ pub enum ForwardError {
 #[derive(Debug)]
 pub struct Forwarder {
     resolvers: Vec<Resolver>,
-    places: Semaphore,
+    shares: Shares,
 }
 
 #[derive(Debug)]
@@ -88,20 +85,21 @@ impl Forwarder {
     }
     pub fn new(resolvers: Vec<SocketAddr>) -> Self {
         let resolver = |address| Resolver { address, trouble: Mutex::default() };
-        Self { resolvers: resolvers.into_iter().map(resolver).collect(), places: Semaphore::new(IN_FLIGHT_MAX) }
+        Self { resolvers: resolvers.into_iter().map(resolver).collect(), shares: Shares::default() }
     }
 
-    /// Passes a question on, as it came, over the transport it came by, and returns the answer under the same id.
-    pub async fn ask(&self, question: &[u8], tcp: bool) -> Result<Message, ForwardError> {
+    /// Passes a question on, as it came, over the transport it came by, and returns the answer under the same id. `source`
+    /// asks.
+    pub async fn ask(&self, source: IpAddr, question: &[u8], tcp: bool) -> Result<Message, ForwardError> {
         if self.resolvers.is_empty() {
             return Err(ForwardError::NoResolver);
         }
-        let _place = self.places.try_acquire().map_err(|_| ForwardError::Busy)?;
-        let mut last = ForwardError::Resting;
-        for resolver in &self.resolvers {
-            if resolver.rests() {
-                continue;
-            }
+        let _share = self.shares.enter(source).await.ok_or(ForwardError::Busy)?;
+        let mut last = ForwardError::NoResolver;
+        // One that rests comes last, but is asked all the same: one pod's names that nobody answers for must not cost the
+        // others their answers.
+        let (rested, ready): (Vec<_>, Vec<_>) = self.resolvers.iter().partition(|resolver| resolver.rests());
+        for resolver in ready.into_iter().chain(rested) {
             let asked = async {
                 if tcp { ask_tcp(resolver.address, question).await } else { ask_udp(resolver.address, question).await }
             };
@@ -169,6 +167,9 @@ fn accept(bytes: &[u8], id: u16, question: &[u8]) -> io::Result<Message> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
@@ -194,16 +195,40 @@ mod tests {
         }
     }
 
+    /// A resolver with the same answer for all, and how often it was asked.
+    async fn resolver() -> (SocketAddr, Arc<AtomicUsize>) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (address, asked) = (socket.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&asked);
+        tokio::spawn(async move {
+            let mut buffer = [0; UDP_ANSWER_MAX];
+            while let Ok((len, from)) = socket.recv_from(&mut buffer).await {
+                count.fetch_add(1, Ordering::Relaxed);
+                socket.send_to(&buffer[..len], from).await.unwrap();
+            }
+        });
+        (address, asked)
+    }
+
+    const POD: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 244, 1, 2));
+
     #[tokio::test]
-    async fn a_resolver_rests_only_when_it_failed_several_times() {
+    async fn a_resolver_that_failed_several_times_comes_last_for_a_while_and_is_never_given_up() {
         // Nobody listens there any more: the kernel says so at once.
         let closed = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let forwarder = Forwarder::new(vec![closed]);
         let question = Message::query().to_vec().unwrap();
-        for _ in 0..FAILURES_BEFORE_REST {
-            assert!(matches!(forwarder.ask(&question, false).await, Err(ForwardError::Unanswered(_))));
+        let alone = Forwarder::new(vec![closed]);
+        for _ in 0..2 * FAILURES_BEFORE_REST {
+            let asked = alone.ask(POD, &question, false).await;
+            assert!(matches!(asked, Err(ForwardError::Unanswered(_))), "{asked:?}");
         }
-        assert!(matches!(forwarder.ask(&question, false).await, Err(ForwardError::Resting)));
-        assert!(matches!(Forwarder::new(vec![]).ask(&question, false).await, Err(ForwardError::NoResolver)));
+        let (open, asked) = resolver().await;
+        let both = Forwarder::new(vec![closed, open]);
+        for n in 1..=2 * FAILURES_BEFORE_REST as usize {
+            both.ask(POD, &question, false).await.unwrap();
+            assert_eq!(asked.load(Ordering::Relaxed), n);
+        }
+        assert_eq!(both.resolvers[0].trouble.lock().failures, FAILURES_BEFORE_REST, "not asked since it rests");
+        assert!(matches!(Forwarder::new(vec![]).ask(POD, &question, false).await, Err(ForwardError::NoResolver)));
     }
 }
