@@ -34,6 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         cluster_dns: "10.96.0.10".parse()?,
         cluster_cidr: "10.244.0.0/16".parse()?,
         bridge_sees_ip: true,
+        drop_invalid: true,
     };
     let mut kernel = Kernel::open()?;
     let mut ledger = Ledger::default();

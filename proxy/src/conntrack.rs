@@ -26,6 +26,11 @@ const IP_V4_DESTINATION: u16 = 2;
 const PROTO_NUMBER: u16 = 1;
 const PROTO_SOURCE_PORT: u16 = 2;
 const PROTO_DESTINATION_PORT: u16 = 3;
+const FILTER: u16 = 25;
+const FILTER_ORIGINAL: u16 = 1;
+const BY_DESTINATION: u32 = 1 << 1;
+const BY_PROTOCOL: u32 = 1 << 3;
+const BY_DESTINATION_PORT: u32 = 1 << 5;
 const NESTED: u16 = 0x8000;
 
 fn tuple(attributes: Attributes<'_>, ip: u16, port: u16) -> Option<(Ipv4Addr, u16)> {
@@ -49,45 +54,106 @@ fn udp_flow(attributes: Attributes<'_>) -> Option<Flow> {
     Some(Flow { front, end, balanced: mark & BALANCED_MARK != 0 })
 }
 
-/// Removes the UDP flows that are stale. Returns how many. Blocks.
-pub fn forget(socket: &mut NetfilterSocket, is_stale: impl Fn(&Flow) -> bool) -> Result<usize, NftError> {
-    let mut doomed: Vec<Vec<u8>> = Vec::new();
+/// So many fronts are asked for one by one; for more, all flows are listed once.
+const FRONTS_FILTERED_MAX: usize = 16;
+
+/// What became of a look through the flows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Flows that the kernel listed.
+    pub listed: usize,
+    pub removed: usize,
+}
+
+/// Removes UDP flows of these fronts, or of any, that are stale. The kernel lists those of few fronts alone: a node may track
+/// hundreds of thousands of others. Blocks.
+pub fn forget(
+    socket: &mut NetfilterSocket,
+    fronts: Option<&[Front]>,
+    is_stale: impl Fn(&Flow) -> bool,
+) -> Result<Forgotten, NftError> {
+    let mut done = Forgotten::default();
+    let mut stale = Vec::new();
+    match fronts.filter(|fronts| fronts.len() <= FRONTS_FILTERED_MAX) {
+        None => list(socket, None, &is_stale, &mut done, &mut stale)?,
+        Some(fronts) => {
+            for front in fronts {
+                list(socket, Some(front), &is_stale, &mut done, &mut stale)?;
+            }
+        }
+    }
+    for attributes in stale {
+        done.removed += usize::from(remove(socket, &attributes)?);
+    }
+    Ok(done)
+}
+
+/// Collects requests to delete what is stale. Kernels before 5.8 list all flows whatever the filter says.
+fn list(
+    socket: &mut NetfilterSocket,
+    front: Option<&Front>,
+    is_stale: &impl Fn(&Flow) -> bool,
+    done: &mut Forgotten,
+    stale: &mut Vec<Vec<u8>>,
+) -> Result<(), NftError> {
     let mut writer = Writer::default();
     let sequence = socket.next_sequence();
     writer.begin(GET, wire::F_REQUEST | wire::F_DUMP, sequence, wire::FAMILY_IPV4, 0);
+    if let Some(front) = front {
+        filter(&mut writer, front);
+    }
     writer.end();
     send(socket, &writer)?;
     // A flow that changes meanwhile may be listed twice or not at all; neither harms: new ones follow the new rules.
-    'dump: loop {
+    loop {
         for message in receive(socket)?.iter().filter(|m| m.sequence == sequence) {
             match message.kind {
-                wire::NLMSG_DONE => break 'dump,
+                wire::NLMSG_DONE => return Ok(()),
                 wire::NLMSG_ERROR => return Err(refused("listing flows", message.errno)),
-                _ => doomed.extend(deletion(&is_stale, Attributes(&message.attributes))),
+                _ => {
+                    done.listed += 1;
+                    stale.extend(deletion(is_stale, Attributes(&message.attributes)));
+                }
             }
         }
     }
-    let mut removed = 0;
-    for attributes in doomed {
-        let mut writer = Writer::default();
-        let sequence = socket.next_sequence();
-        writer.begin(DELETE, wire::F_REQUEST | wire::F_ACK, sequence, wire::FAMILY_IPV4, 0);
-        writer.bytes.extend(attributes);
-        writer.end();
-        send(socket, &writer)?;
-        let answer = loop {
-            if let Some(answer) = receive(socket)?.into_iter().find(|m| m.sequence == sequence) {
-                break answer;
-            }
-        };
-        match answer.errno {
-            0 => removed += 1,
-            // It ended by itself.
-            nix::libc::ENOENT => {}
-            errno => return Err(refused("removing a flow", errno)),
+}
+
+/// Only flows whose clients addressed this front.
+fn filter(writer: &mut Writer, front: &Front) {
+    let tuple = writer.open(TUPLE_ORIGINAL);
+    let ip = writer.open(TUPLE_IP);
+    writer.attribute(IP_V4_DESTINATION, &front.address.octets());
+    writer.close(ip);
+    let proto = writer.open(TUPLE_PROTO);
+    writer.attribute(PROTO_NUMBER, &[front.protocol as u8]);
+    writer.attribute(PROTO_DESTINATION_PORT, &front.port.to_be_bytes());
+    writer.close(proto);
+    writer.close(tuple);
+    let by = writer.open(FILTER);
+    writer.attribute(FILTER_ORIGINAL, &(BY_DESTINATION | BY_PROTOCOL | BY_DESTINATION_PORT).to_ne_bytes());
+    writer.close(by);
+}
+
+/// Whether the flow was still there.
+fn remove(socket: &mut NetfilterSocket, attributes: &[u8]) -> Result<bool, NftError> {
+    let mut writer = Writer::default();
+    let sequence = socket.next_sequence();
+    writer.begin(DELETE, wire::F_REQUEST | wire::F_ACK, sequence, wire::FAMILY_IPV4, 0);
+    writer.bytes.extend(attributes);
+    writer.end();
+    send(socket, &writer)?;
+    let answer = loop {
+        if let Some(answer) = receive(socket)?.into_iter().find(|m| m.sequence == sequence) {
+            break answer;
         }
+    };
+    match answer.errno {
+        0 => Ok(true),
+        // It ended by itself.
+        nix::libc::ENOENT => Ok(false),
+        errno => Err(refused("removing a flow", errno)),
     }
-    Ok(removed)
 }
 
 /// The attributes of a request to delete the flow, if it is stale.

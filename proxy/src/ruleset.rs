@@ -87,4 +87,7 @@ pub struct Place {
     /// Frames between two pods of a bridge pass the IP hooks (br_netfilter), so that answers find
     /// their translation. Where they do not, such connections need the node's address.
     pub bridge_sees_ip: bool,
+    /// Packets to and from pods that conntrack cannot place are dropped: it would not translate them back, and whoever got
+    /// them would break off the connection. Not where the machine takes TCP liberally, as it then passes them itself.
+    pub drop_invalid: bool,
 }

@@ -11,6 +11,7 @@ use corten_client::{CancellationToken, Change, Client, ConnectError, Watch, Work
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use parking_lot::RwLock;
 use tokio::task::{JoinError, JoinHandle};
 use tracing::{info, warn};
@@ -82,6 +83,7 @@ pub async fn run(args: ProxyArgs, stop: CancellationToken) -> Result<(), ProxyEr
     let zone = Zone::new(&args.cluster_domain, cidr).map_err(ProxyError::Domain)?;
     let forwarder = Forwarder::from_file(Path::new(RESOLV_CONF), args.cluster_dns)
         .map_err(|source| ProxyError::File { path: RESOLV_CONF, source })?;
+    raise_file_limit();
     let bridge_sees_ip = switches::set()?;
     if !bridge_sees_ip {
         warn!("br_netfilter is not loaded: pods of one node see the node's address on Service traffic among them");
@@ -107,8 +109,13 @@ pub async fn run(args: ProxyArgs, stop: CancellationToken) -> Result<(), ProxyEr
     if stop.run_until_cancelled(watched.synced()).await.is_none() {
         return Ok(());
     }
-    let settings =
-        Settings { node_name: args.node_name, cluster_cidr: cidr, cluster_dns: args.cluster_dns, bridge_sees_ip };
+    let settings = Settings {
+        node_name: args.node_name,
+        cluster_cidr: cidr,
+        cluster_dns: args.cluster_dns,
+        bridge_sees_ip,
+        drop_invalid: !switches::is_tcp_liberal(),
+    };
     let worker = Worker::new(settings, Arc::clone(&directory), network, metrics)?;
     queue.add(Work::Everything);
     let told = queue.clone();
@@ -121,6 +128,15 @@ pub async fn run(args: ProxyArgs, stop: CancellationToken) -> Result<(), ProxyEr
     }
     info!(dns = %args.cluster_dns, "serving");
     both(working, listening.serve(Handler { zone, directory, forwarder }, &stop)).await
+}
+
+/// Every question that is passed on and every TCP client of DNS has a socket: more together than a soft limit of 1024.
+fn raise_file_limit() {
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(err) = raised {
+        warn!(%err, "the limit of open files stays as it is");
+    }
 }
 
 /// Runs until both have ended, or one of them failed: names without rules are no service, nor are rules that stand still.
@@ -267,7 +283,22 @@ fn pod_changed(directory: &RwLock<Directory>, queue: &WorkQueue<Work>, change: C
 
 #[cfg(test)]
 mod tests {
+    use corten_api::Key;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_nodes_change_asks_for_that_node_and_for_nothing_else() {
+        let (directory, queue) = (RwLock::new(Directory::default()), WorkQueue::new());
+        let (key, node) = (Key::cluster("n7"), Arc::new(Node { name: "n7".into(), ..Node::default() }));
+        let set = |old| Change::Set { key: &key, old, new: &node };
+        node_changed(&directory, &queue, set(None));
+        node_changed(&directory, &queue, set(Some(&node)));
+        assert_eq!(queue.next().await, Work::Node("n7".into()));
+        queue.done(&Work::Node("n7".into()));
+        assert!(queue.is_empty(), "a heartbeat asks for nothing");
+        assert!(directory.read().node("n7").is_some());
+    }
 
     #[tokio::test]
     async fn a_worker_that_fails_ends_the_proxy() {

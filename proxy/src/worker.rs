@@ -23,10 +23,11 @@ use crate::nft::socket::NetfilterSocket;
 use crate::nodes::{Consequences, Nodes};
 use crate::routes::apply::{self as network, NetError};
 use crate::routes::desired as routes;
+use crate::routes::switches;
 use crate::ruleset::diff::{Flow, StaleFlow};
 use crate::ruleset::elements::{self, Elements, KeyBytes, Map, Slot};
 use crate::ruleset::ledger::{Change, Ledger};
-use crate::ruleset::{End, Owner, Place, desired, diff};
+use crate::ruleset::{End, Front, Owner, Place, desired, diff};
 
 /// The whole state is compared with the kernel this often, whatever happens.
 pub const CHECK_EVERY: Duration = Duration::from_secs(300);
@@ -77,6 +78,7 @@ pub struct Settings {
     pub cluster_cidr: Ipv4Net,
     pub cluster_dns: Ipv4Addr,
     pub bridge_sees_ip: bool,
+    pub drop_invalid: bool,
 }
 
 pub struct Worker {
@@ -237,6 +239,7 @@ impl Worker {
             cluster_dns: self.settings.cluster_dns,
             cluster_cidr: self.settings.cluster_cidr,
             bridge_sees_ip: self.settings.bridge_sees_ip,
+            drop_invalid: self.settings.drop_invalid,
         });
         let owners: Vec<Owner> = {
             let directory = self.directory.read();
@@ -259,7 +262,9 @@ impl Worker {
         );
         // Whatever changed while nobody looked: flows may be older than this run.
         let ledger = &self.ledger;
-        block_in_place(|| conntrack::forget(&mut self.flows, |flow| diff::is_stale(flow, ledger.get(&flow.front))))?;
+        block_in_place(|| {
+            conntrack::forget(&mut self.flows, None, |flow| diff::is_stale(flow, ledger.get(&flow.front)))
+        })?;
         self.lead_routes().await
     }
 
@@ -307,27 +312,33 @@ impl Worker {
         Ok(mended)
     }
 
-    /// What was noted about ends that are no longer there: UDP flows, and clients of sticky fronts.
+    /// What was noted about ends that are no longer there: UDP flows, and clients of sticky fronts. Looks at nothing where no
+    /// end has left.
     fn forget(&mut self, changes: &[Change]) -> Result<(), NftError> {
         let stale: BTreeSet<StaleFlow> = diff::stale_flows(changes).into_iter().collect();
         if !stale.is_empty() {
+            let fronts: BTreeSet<Front> = stale.iter().map(|flow| flow.front).collect();
+            let fronts: Vec<Front> = fronts.into_iter().collect();
             let is_stale = |flow: &Flow| stale.contains(&StaleFlow { front: flow.front, end: flow.end });
-            let forgotten = conntrack::forget(&mut self.flows, is_stale)?;
-            debug!(forgotten, "UDP flows forgotten");
+            let forgotten = conntrack::forget(&mut self.flows, Some(&fronts), is_stale)?;
+            debug!(?forgotten, "UDP flows forgotten");
         }
-        let was_sticky = |c: &&Change| c.before.as_ref().is_some_and(|r| r.affinity_secs.is_some());
-        let of = |c: &Change| (Slot::front(Map::Remember, &c.front).key, diff::ends(c.after.as_ref()));
-        let sticky: BTreeMap<KeyBytes, _> = changes.iter().filter(was_sticky).map(of).collect();
-        if !sticky.is_empty() {
+        let gone = diff::stale_clients(changes);
+        if !gone.is_empty() {
+            let gone: BTreeMap<KeyBytes, _> =
+                gone.iter().map(|(front, ends)| (Slot::front(Map::Remember, front).key, ends)).collect();
             self.kernel.forget_clients(|client| {
-                let ends = remembered_front(client).and_then(|front| sticky.get(&front));
-                ends.is_some_and(|ends| !ends.iter().any(|end| client.end == Some(elements::Value::To(*end))))
+                let ends = remembered_front(client).and_then(|front| gone.get(&front));
+                ends.is_some_and(|ends| ends.iter().any(|end| client.end == Some(elements::Value::To(*end))))
             })?;
         }
         Ok(())
     }
 
     async fn lead_routes(&mut self) -> Result<(), SyncError> {
+        if let Err(err) = switches::let_loopback_through(network::POD_BRIDGE) {
+            warn!(%err, "hostPorts on 127.0.0.1 are not reached: /proc/sys/net must be writable");
+        }
         let nodes = self.nodes.iter().map(Arc::as_ref);
         let wanted = routes::desired(&self.settings.node_name, nodes, &self.links);
         if wanted.unreachable != self.unreachable {

@@ -1,7 +1,7 @@
 //! The constant part of our table as nft's text, and the one place that runs `nft`. Rules here never grow with
 //! the number of Services: they look things up in maps.
 //!
-//! A packet's way: the `screen` chains refuse what has no endpoint; the `nat` chains send a front to a pick chain,
+//! A packet's way: the `screen` chains refuse what has no endpoint, and more questions to DNS than one address's share; the `nat` chains send a front to a pick chain,
 //! which takes an end from `endpoints` by a random index; `nat-postrouting` puts the node's address on what would
 //! not come back otherwise; the `remember` chains note which end a sticky client got.
 
@@ -33,9 +33,21 @@ add set ip corten hairpin { type ipv4_addr . ipv4_addr; }
 add set ip corten nodes { type ipv4_addr; }
 ";
 
+/// Questions to cluster DNS that one address may send over UDP each second; more are dropped before they fill the one queue
+/// that all share.
+pub const DNS_QUESTIONS_PER_SEC: u32 = 5000;
+/// So many may come at once.
+pub const DNS_QUESTIONS_BURST: u32 = 1000;
+/// TCP connections to cluster DNS that one address may have open.
+pub const DNS_CONNECTIONS_PER_SOURCE: u32 = 32;
+/// Addresses that are counted, far more than a node has pods. Further ones are not limited.
+const DNS_SOURCES_MAX: u32 = 4096;
+
 /// nft 1.0.6 knows no name for -100 in the output hook, so all priorities are numbers: refusals come
 /// just before translation (-100), remembering just before masquerading (100).
 const CHAINS: &[(&str, &str)] = &[
+    ("foreign-loopback", "type filter hook prerouting priority -300; policy accept;"),
+    ("invalid", "type filter hook forward priority 0; policy accept;"),
     ("screen-prerouting", "type filter hook prerouting priority -110; policy accept;"),
     ("screen-output", "type filter hook output priority -110; policy accept;"),
     ("nat-prerouting", "type nat hook prerouting priority -100; policy accept;"),
@@ -55,7 +67,26 @@ fn rules(place: &Place) -> Vec<(&'static str, String)> {
     let cluster = place.cluster_cidr;
     let outside = format!("ip saddr != {cluster} fib saddr type != local {FRONT}");
     let ours = format!("ct mark and {BALANCED_MARK:#x} == {BALANCED_MARK:#x}");
+    let dns = place.cluster_dns;
     let mut rules = vec![
+        // hostPorts on 127.0.0.1 need a kernel that lets such packets through the pods' bridge (`routes/switches.rs`): none
+        // that comes from a pod or another machine is the machine's own.
+        ("foreign-loopback", "iifname != \"lo\" ip daddr 127.0.0.0/8 drop".into()),
+        ("foreign-loopback", "iifname != \"lo\" ip saddr 127.0.0.0/8 drop".into()),
+        (
+            "screen-prerouting",
+            format!(
+                "ip daddr {dns} udp dport 53 update @dns-sources {{ ip saddr limit rate over \
+                 {DNS_QUESTIONS_PER_SEC}/second burst {DNS_QUESTIONS_BURST} packets }} drop"
+            ),
+        ),
+        (
+            "screen-prerouting",
+            format!(
+                "ip daddr {dns} tcp dport 53 ct state new add @dns-connections {{ ip saddr ct count over \
+                 {DNS_CONNECTIONS_PER_SOURCE} }} reject with tcp reset"
+            ),
+        ),
         ("screen-prerouting", format!("ct state new {outside} vmap @refused-outside")),
         ("screen-prerouting", format!("ct state new {FRONT} vmap @refused")),
         ("screen-output", format!("ct state new {FRONT} vmap @refused")),
@@ -64,10 +95,15 @@ fn rules(place: &Place) -> Vec<(&'static str, String)> {
         ("nat-output", format!("{FRONT} vmap @frontends")),
         ("nat-postrouting", "oifname \"lo\" return".into()),
         ("nat-postrouting", format!("{ours} jump balanced")),
+        ("balanced", "ip saddr 127.0.0.0/8 masquerade fully-random".into()),
         ("balanced", "ip saddr . ip daddr @hairpin masquerade fully-random".into()),
         ("refuse", "reject".into()),
         ("discard", "drop".into()),
     ];
+    if place.drop_invalid {
+        rules.push(("invalid", format!("ct state invalid ip saddr {cluster} drop")));
+        rules.push(("invalid", format!("ct state invalid ip daddr {cluster} drop")));
+    }
     for chain in ["remember-input", "remember-postrouting"] {
         rules.push((chain, format!("ct state new {ours} jump note")));
     }
@@ -98,6 +134,11 @@ pub fn script(place: &Place) -> String {
         text,
         "add map ip {TABLE} affinity {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service : ipv4_addr . \
          inet_service; flags dynamic,timeout; size {AFFINITY_ENTRIES_MAX}; }}"
+    );
+    let _ = writeln!(
+        text,
+        "add set ip {TABLE} dns-sources {{ type ipv4_addr; size {DNS_SOURCES_MAX}; flags dynamic,timeout; timeout 1m; }}\n\
+         add set ip {TABLE} dns-connections {{ type ipv4_addr; size {DNS_SOURCES_MAX}; flags dynamic; }}"
     );
     for (chain, hook) in CHAINS {
         let _ = match *hook {

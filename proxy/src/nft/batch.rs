@@ -94,31 +94,45 @@ pub fn apply(socket: &mut NetfilterSocket, chains: &BTreeSet<Chain>, edits: &[Ed
     transact(socket, &writer.bytes, first, last, edits.len())
 }
 
+/// Clients that are forgotten in one transaction.
+const CLIENTS_PER_BATCH: usize = 256;
+
 /// Removes entries of the affinity map by their keys; those that have timed out meanwhile do not matter.
 pub fn forget_clients(socket: &mut NetfilterSocket, keys: &[Vec<u8>]) -> Result<(), NftError> {
+    keys.chunks(CLIENTS_PER_BATCH).try_for_each(|keys| forget_some(socket, keys))
+}
+
+/// An entry that is gone has the kernel refuse them all: then each half is tried for itself.
+fn forget_some(socket: &mut NetfilterSocket, keys: &[Vec<u8>]) -> Result<(), NftError> {
+    let mut writer = Writer::default();
+    let first = socket.next_sequence();
+    writer.batch_edge(wire::BATCH_BEGIN, first);
+    let only = socket.next_sequence();
+    writer.begin(wire::DELETE_ELEMENTS, wire::F_REQUEST | wire::F_ACK, only, wire::FAMILY_IPV4, 0);
+    writer.text(wire::LIST_TABLE, TABLE);
+    writer.text(wire::LIST_SET, super::dump::AFFINITY);
+    let list = writer.open(wire::LIST_ELEMENTS);
     for key in keys {
-        let mut writer = Writer::default();
-        let first = socket.next_sequence();
-        writer.batch_edge(wire::BATCH_BEGIN, first);
-        let only = socket.next_sequence();
-        writer.begin(wire::DELETE_ELEMENTS, wire::F_REQUEST | wire::F_ACK, only, wire::FAMILY_IPV4, 0);
-        writer.text(wire::LIST_TABLE, TABLE);
-        writer.text(wire::LIST_SET, super::dump::AFFINITY);
-        let list = writer.open(wire::LIST_ELEMENTS);
         let elem = writer.open(wire::LIST_ELEM);
         let nest = writer.open(wire::ELEM_KEY);
         writer.attribute(wire::DATA_VALUE, key);
         writer.close(nest);
         writer.close(elem);
-        writer.close(list);
-        writer.end();
-        writer.batch_edge(wire::BATCH_END, socket.next_sequence());
-        match transact(socket, &writer.bytes, first, only, 1) {
-            Err(NftError::Batch { source, .. }) if source.raw_os_error() == Some(nix::libc::ENOENT) => {}
-            other => other?,
-        }
     }
-    Ok(())
+    writer.close(list);
+    writer.end();
+    writer.batch_edge(wire::BATCH_END, socket.next_sequence());
+    match transact(socket, &writer.bytes, first, only, keys.len()) {
+        Err(NftError::Batch { source, .. }) if source.raw_os_error() == Some(nix::libc::ENOENT) => {
+            let (left, right) = keys.split_at(keys.len() / 2);
+            if left.is_empty() {
+                return Ok(());
+            }
+            forget_some(socket, left)?;
+            forget_some(socket, right)
+        }
+        other => other,
+    }
 }
 
 /// Sends a batch and reads answers until the one that ends it: the acknowledgement of the last operation, or a

@@ -31,6 +31,23 @@ pub fn set() -> Result<bool, SwitchError> {
     Ok(true)
 }
 
+const LIBERAL_TCP: &str = "/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal";
+
+/// Whether conntrack takes TCP packets that fit no window for part of their connection.
+pub fn is_tcp_liberal() -> bool {
+    read(LIBERAL_TCP).is_some_and(|value| value != "0")
+}
+
+/// Lets packets from 127.0.0.1 through a link, which a hostPort on that address takes to its pod. Only after the table is
+/// there that keeps out what comes from elsewhere under such an address. A link that is not there yet is none to let through.
+pub fn let_loopback_through(link: &str) -> io::Result<()> {
+    let path = format!("/proc/sys/net/ipv4/conf/{link}/route_localnet");
+    match read(&path).as_deref() {
+        None | Some("1") => Ok(()),
+        Some(_) => std::fs::write(path, "1"),
+    }
+}
+
 fn read(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok().map(|s| s.trim().to_owned())
 }

@@ -79,13 +79,14 @@ pub fn node(node: &Node) -> Claims {
     Claims { holds: node.addresses.iter().map(|ip| (*ip, Hold::System)).collect(), ..Claims::default() }
 }
 
-/// What one pod's host ports claim.
+/// What one pod's host ports claim. Whatever runs on the node's own network reaches them at 127.0.0.1, too.
 pub fn host_ports(pod: &PodPorts, place: &Place) -> Claims {
     let mut fronts = Vec::new();
     for port in &pod.ports {
         let end = End { address: pod.address, port: port.container_port };
         let rules = FrontRules { inside: Fate::Balance(Arc::new([end])), outside: None, affinity_secs: None };
-        let on = place.addresses.iter().filter(|ip| port.host_ip.is_none_or(|only| only == **ip));
+        let own = place.addresses.iter().chain([&Ipv4Addr::LOCALHOST]);
+        let on = own.filter(|ip| port.host_ip.is_none_or(|only| only == **ip));
         fronts.extend(on.map(|ip| Claim {
             front: Front { address: *ip, protocol: port.protocol, port: port.host_port },
             rank: Rank::HostPort,

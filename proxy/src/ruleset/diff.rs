@@ -1,6 +1,6 @@
 //! The edits that lead from one set of elements to another, and the flows that a change leaves stale. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::elements::{self, Chain, Elements, Slot, Value};
 use super::ledger::Change;
@@ -90,6 +90,13 @@ pub fn stale_flows(changes: &[Change]) -> Vec<StaleFlow> {
     stale
 }
 
+/// Ends that sticky clients may remember and that their front sends to no more. Ends that come make no client stale.
+pub fn stale_clients(changes: &[Change]) -> BTreeMap<Front, BTreeSet<End>> {
+    let sticky = changes.iter().filter(|c| c.before.as_ref().is_some_and(|rules| rules.affinity_secs.is_some()));
+    let gone = |c: &Change| -> BTreeSet<End> { &ends(c.before.as_ref()) - &ends(c.after.as_ref()) };
+    sticky.map(|c| (c.front, gone(c))).filter(|(_, gone)| !gone.is_empty()).collect()
+}
+
 /// All ends that a front may send to.
 pub fn ends(rules: Option<&FrontRules>) -> BTreeSet<End> {
     let fates = rules.into_iter().flat_map(|r| [Some(&r.inside), r.outside.as_ref()]).flatten();
@@ -101,6 +108,35 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+
+    fn change(protocol: Protocol, before: Option<&[u8]>, after: Option<&[u8]>) -> Change {
+        let rules = |lasts: &[u8]| {
+            let ends: Arc<[End]> = lasts.iter().map(|n| End { address: [10, 244, 1, *n].into(), port: 1 }).collect();
+            let inside = if ends.is_empty() { Fate::Refuse } else { Fate::Balance(ends) };
+            FrontRules { inside, outside: None, affinity_secs: Some(60) }
+        };
+        let front = Front { address: [10, 96, 0, 9].into(), protocol, port: 53 };
+        Change { front, before: before.map(rules), after: after.map(rules) }
+    }
+
+    #[test]
+    fn only_ends_that_left_make_flows_and_clients_stale() {
+        for (why, before, after, gone) in [
+            ("one comes", Some(&[1u8][..]), Some(&[1u8, 2][..]), &[][..]),
+            ("they change places", Some(&[1, 2]), Some(&[2, 1]), &[]),
+            ("one leaves", Some(&[1, 2]), Some(&[2]), &[1]),
+            ("all leave", Some(&[1, 2]), Some(&[]), &[1, 2]),
+            ("the Service goes", Some(&[1]), None, &[1]),
+            ("the Service comes", None, Some(&[1]), &[]),
+        ] {
+            let gone: BTreeSet<End> = gone.iter().map(|n| End { address: [10, 244, 1, *n].into(), port: 1 }).collect();
+            let clients = stale_clients(&[change(Protocol::Tcp, before, after)]);
+            assert_eq!(clients.into_values().next().unwrap_or_default(), gone, "{why}: clients");
+            assert_eq!(stale_flows(&[change(Protocol::Tcp, before, after)]), [], "{why}: TCP clients notice");
+            let flows = stale_flows(&[change(Protocol::Udp, before, after)]);
+            assert_eq!(flows.iter().filter_map(|f| f.end).collect::<BTreeSet<End>>(), gone, "{why}: flows");
+        }
+    }
 
     #[test]
     fn flows_of_an_earlier_run_table() {

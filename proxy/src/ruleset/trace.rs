@@ -34,7 +34,7 @@ pub struct Arrival {
 
 /// Walks a packet that enters or starts on this node.
 pub fn trace(table: &Elements, place: &Place, packet: Packet) -> Outcome {
-    let here = place.addresses.contains(&packet.from);
+    let here = place.addresses.contains(&packet.from) || packet.from.is_loopback();
     let outside = !place.cluster_cidr.contains(&packet.from) && !here;
     let at = |map| table.get(&Slot::front(map, &packet.to));
     let refused = outside.then(|| at(Map::RefusedOutside)).flatten().or_else(|| at(Map::Refused));
@@ -67,7 +67,9 @@ pub fn trace(table: &Elements, place: &Place, packet: Packet) -> Outcome {
             && !place.nodes.contains(&end.address);
         // What stays on this machine is delivered over the loopback, which no rule masquerades.
         let stays = place.addresses.contains(&end.address);
-        arrivals.push(Arrival { end: *end, masqueraded: !stays && (itself || on_bridge || passes_through || leaves) });
+        let no_way_back = packet.from.is_loopback();
+        let masqueraded = !stays && (itself || on_bridge || passes_through || leaves || no_way_back);
+        arrivals.push(Arrival { end: *end, masqueraded });
     }
     Outcome::Delivered(arrivals)
 }

@@ -81,20 +81,24 @@ pub(crate) fn scenario(setting: Setting) -> Scenario {
         cluster_dns: Ipv4Addr::new(10, 96, 0, 10),
         cluster_cidr: "10.244.0.0/16".parse().unwrap(),
         bridge_sees_ip: setting == Setting::BridgeSeesIp,
+        drop_invalid: true,
     };
     let mut ledger = Ledger::default();
     for (service, slices) in services() {
         let slices: Vec<&Slice> = slices.iter().collect();
         ledger.set(&Owner::Service(service.key.clone()), desired::service(&service, &slices, &place));
     }
-    let port = HostPort { host_ip: None, protocol: Protocol::Tcp, host_port: 8081, container_port: SERVER_PORT };
-    let pod = PodPorts {
-        key: Key::new("default", "a1"),
-        age: Age::default(),
-        address: Who::Pod1OnA.address(),
-        ports: vec![port],
-    };
-    ledger.set(&Owner::Pod(pod.key.clone()), desired::host_ports(&pod, &place));
+    let port = |host_ip, protocol, host_port| HostPort { host_ip, protocol, host_port, container_port: SERVER_PORT };
+    let (loopback, own) = (Some(Ipv4Addr::LOCALHOST), Some(NODE_A));
+    // As in the conformance test: one port three times, by address or protocol.
+    for (name, on, ports) in [
+        ("a1", Who::Pod1OnA, vec![port(None, Protocol::Tcp, 8081), port(loopback, Protocol::Tcp, 8082)]),
+        ("a2", Who::Pod2OnA, vec![port(own, Protocol::Tcp, 8082)]),
+        ("a2-udp", Who::Pod2OnA, vec![port(own, Protocol::Udp, 8082)]),
+    ] {
+        let pod = PodPorts { key: Key::new("default", name), age: Age::default(), address: on.address(), ports };
+        ledger.set(&Owner::Pod(pod.key.clone()), desired::host_ports(&pod, &place));
+    }
     let mut elements = elements::of_place(&place);
     for (front, rules) in ledger.iter() {
         elements.extend(elements::of_front(front, rules));
@@ -181,6 +185,13 @@ pub(crate) struct Case {
     pub(crate) blind: Option<&'static str>,
 }
 
+impl Case {
+    /// The address that the first packet comes from: the kernel chooses the loopback's for what goes to it.
+    pub(crate) fn source(&self) -> Ipv4Addr {
+        if self.to.address.is_loopback() { Ipv4Addr::LOCALHOST } else { self.from.address() }
+    }
+}
+
 pub(crate) fn cases() -> Vec<Case> {
     use Who::{Client, NodeA, Pod1OnA, Pod2OnA, PodOnB};
     let tcp = |address, port| Front { address, protocol: Protocol::Tcp, port };
@@ -237,6 +248,11 @@ pub(crate) fn cases() -> Vec<Case> {
         blind("each port has its own ends: the second", Pod1OnA, front(13, 81), "a2", "a2~"),
         case("a hostPort from outside", Client, node(8081), "a1"),
         blind("a hostPort from a pod", Pod2OnA, node(8081), "a1", "a1~"),
+        case("a hostPort by the loopback, from the node itself", NodeA, tcp(Ipv4Addr::LOCALHOST, 8081), "a1~"),
+        case("hostIP 127.0.0.1, from the node itself", NodeA, tcp(Ipv4Addr::LOCALHOST, 8082), "a1~"),
+        case("the same port with the node's address as hostIP", NodeA, node(8082), "a2"),
+        case("the same port with the node's address, from outside", Client, node(8082), "a2"),
+        case("the same port over UDP", Client, udp(NODE_A, 8082), "a2"),
         case("a pod's own address needs no rule", Pod1OnA, tcp(PodOnB.address(), SERVER_PORT), "untouched"),
         case("a pod to a node keeps its address", Pod1OnA, tcp(Who::NodeB.address(), API_PORT), "untouched"),
         case(

@@ -16,7 +16,7 @@ fn traced_packets_end_where_the_table_says() {
     for setting in [Setting::BridgeSeesIp, Setting::BridgeBlind] {
         let scenario = scenario(setting);
         for case in cases() {
-            let packet = Packet { from: case.from.address(), to: case.to };
+            let packet = Packet { from: case.source(), to: case.to };
             let outcome = trace(&scenario.elements, &scenario.place, packet);
             let expected =
                 if setting == Setting::BridgeBlind { case.blind.unwrap_or(case.expected) } else { case.expected };
@@ -35,13 +35,17 @@ fn real_packets_end_where_traced_ones_do() {
         let Some(world) = world::World::new(setting) else { continue };
         world.load();
         for case in cases() {
-            let packet = Packet { from: case.from.address(), to: case.to };
+            let packet = Packet { from: case.source(), to: case.to };
             let outcome = trace(&world.scenario.elements, &world.scenario.place, packet);
             world.check(&case, &outcome);
         }
         if setting == Setting::BridgeSeesIp {
             world.clients_stick_to_their_end();
             world.a_stale_udp_flow_is_forgotten();
+            world.flows_of_one_front_are_listed_alone();
+            world.packets_that_conntrack_cannot_place_are_dropped();
+            world.nobody_else_comes_as_the_loopback();
+            world.one_pods_questions_do_not_crowd_out_anothers();
             world.an_altered_table_is_mended();
         }
     }

@@ -2,18 +2,26 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Command;
 use std::time::Duration;
 
 use corten_proxy::conntrack;
+use corten_proxy::nft::base;
 use corten_proxy::nft::kernel::Kernel;
 use corten_proxy::nft::socket::NetfilterSocket;
+use corten_proxy::routes::apply::POD_BRIDGE;
+use corten_proxy::routes::switches;
 use corten_proxy::ruleset::diff::Flow;
 use corten_proxy::ruleset::elements::Map;
 use corten_proxy::ruleset::trace::{Arrival, Outcome};
 use corten_proxy::ruleset::{End, Front};
 use corten_proxy::view::Protocol;
 use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, recv, sendto, setsockopt, socket, sockopt,
+};
+use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::cases::{
     API_PORT, BRIDGE_A, Case, EVERYBODY, EXTERNAL, NODE_A, SERVER_PORT, STICKY, Scenario, Setting, Who, scenario,
@@ -149,6 +157,7 @@ impl World {
     pub(crate) fn load(&self) {
         let (place, elements) = (self.scenario.place.clone(), self.scenario.elements.clone());
         self.inside("A", move || {
+            switches::let_loopback_through(POD_BRIDGE).unwrap();
             let mut kernel = Kernel::open().unwrap();
             let mended = kernel.reconcile(&place, &elements).unwrap();
             assert_eq!(mended.added, elements.len());
@@ -206,7 +215,7 @@ impl World {
         if masqueraded {
             assert!(node.contains(&seen), "{context}: came under {seen}, not the node's address");
         } else {
-            assert_eq!(seen, IpAddr::from(case.from.address()), "{context}: came under another address");
+            assert_eq!(seen, IpAddr::from(case.source()), "{context}: came under another address");
         }
     }
 
@@ -243,11 +252,108 @@ impl World {
         let forget = |address: Ipv4Addr| {
             let end = Some(End { address, port: SERVER_PORT });
             let is_stale = move |flow: &Flow| flow.front == front && flow.end == end && flow.balanced;
-            self.inside("A", move || conntrack::forget(&mut NetfilterSocket::open().unwrap(), is_stale).unwrap())
+            self.inside("A", move || {
+                conntrack::forget(&mut NetfilterSocket::open().unwrap(), Some(&[front]), is_stale).unwrap().removed
+            })
         };
         assert_eq!(forget(Who::Client.address()), 0, "no flow of this front went there");
         assert!(forget(end) > 0, "the flow to {name}");
         assert_eq!(forget(end), 0, "all are gone");
+    }
+
+    /// A node tracks the flows of all its pods: those of other fronts are not even listed.
+    pub(crate) fn flows_of_one_front_are_listed_alone(&self) {
+        let front = Front { protocol: Protocol::Udp, ..crate::cases::front(8, 80) };
+        for _ in 0..20 {
+            self.inside("a1", || ask_udp((Who::PodOnB.address(), SERVER_PORT).into(), CONNECT_TIMEOUT));
+        }
+        self.inside("a1", move || ask_udp((front.address, front.port).into(), CONNECT_TIMEOUT));
+        let look = |fronts: Option<Vec<Front>>| {
+            self.inside("A", move || {
+                let mut socket = NetfilterSocket::open().unwrap();
+                conntrack::forget(&mut socket, fronts.as_deref(), |_| false).unwrap().listed
+            })
+        };
+        let (all, one) = (look(None), look(Some(vec![front])));
+        assert!(all >= 20 && (1..=5).contains(&one), "{one} of {all} flows are listed");
+    }
+
+    /// Packets from a pod that get through to a pod of another node, by what conntrack thinks of them.
+    pub(crate) fn packets_that_conntrack_cannot_place_are_dropped(&self) {
+        let (from, to) = (Who::Pod1OnA, Who::PodOnB);
+        let listening = self.inside(to.name(), raw_socket);
+        for (why, flags, passes) in
+            [("a SYN begins a connection", 0x02, true), ("SYN and RST make no sense", 0x06, false)]
+        {
+            // Flags tell packets apart; ports that nobody uses keep servers out of it.
+            let packet = segment(from.address(), to.address(), 40_000 + u16::from(flags), flags);
+            self.inside(from.name(), move || send_raw(&raw_socket(), to.address(), &packet));
+            let arrived =
+                hears_raw(&listening, 40_000 + u16::from(flags), if passes { CONNECT_TIMEOUT } else { SILENCE });
+            assert_eq!(arrived, passes, "{why}");
+        }
+    }
+
+    /// The switch that lets hostPorts on 127.0.0.1 work opens the machine's own ports to nobody.
+    pub(crate) fn nobody_else_comes_as_the_loopback(&self) {
+        let (secret, impostor) = (9999, Ipv4Addr::new(127, 0, 0, 7));
+        let listening = self.inside("A", move || TcpListener::bind((Ipv4Addr::LOCALHOST, secret)).unwrap());
+        let heard = self.inside("A", raw_socket);
+        // A pod with CAP_NET_ADMIN and CAP_NET_RAW leads these addresses to the node.
+        self.inside("a1", || std::fs::write("/proc/sys/net/ipv4/conf/all/route_localnet", "1")).unwrap();
+        self.ip("a1", "route del local 127.0.0.0/8 dev lo table local");
+        self.ip("a1", "route del local 127.0.0.1 dev lo table local");
+        self.ip("a1", "route add 127.0.0.0/8 via 10.244.1.1");
+        let reaches = || {
+            let to = SocketAddr::from((Ipv4Addr::LOCALHOST, secret));
+            self.inside("a1", move || TcpStream::connect_timeout(&to, SILENCE).is_ok())
+        };
+        let impersonates = || {
+            let packet = datagram(impostor, NODE_A, &segment(impostor, NODE_A, secret, 0x02));
+            self.inside("a1", move || {
+                let raw =
+                    socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw).unwrap();
+                send_raw(&raw, NODE_A, &packet);
+            });
+            hears_raw(&heard, secret, SILENCE)
+        };
+        assert!(!reaches(), "a pod reaches a port that is open on the node's loopback only");
+        assert!(!impersonates(), "a pod comes under a loopback address");
+        drop(listening);
+    }
+
+    /// One pod floods cluster DNS; what reaches the queue is its share, and another pod's question is there.
+    pub(crate) fn one_pods_questions_do_not_crowd_out_anothers(&self) {
+        const FLOOD: usize = 60_000;
+        let dns = self.scenario.place.cluster_dns;
+        self.ip("A", "link add corten-dns type bridge");
+        self.ip("A", &format!("addr add {dns}/32 dev corten-dns"));
+        self.ip("A", "link set corten-dns up");
+        let server = self.inside("A", move || UdpSocket::bind((dns, 53)).unwrap());
+        server.set_read_timeout(Some(SILENCE)).unwrap();
+        let counting = std::thread::spawn(move || {
+            let (mut heard, mut buffer) = (std::collections::HashMap::<IpAddr, usize>::new(), [0; 64]);
+            while let Ok((_, from)) = server.recv_from(&mut buffer) {
+                *heard.entry(from.ip()).or_default() += 1;
+            }
+            heard
+        });
+        let began = std::time::Instant::now();
+        let ask = move |times: usize| {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+            socket.connect((dns, 53)).unwrap();
+            // A full buffer of the sender's own loses it a packet, which is fine here.
+            (0..times).filter(|_| socket.send(b"?").is_ok()).count()
+        };
+        let sent = self.inside("a1", move || ask(FLOOD));
+        self.inside("a2", move || ask(1));
+        let took = began.elapsed();
+        let heard = counting.join().unwrap();
+        let of = |who: Who| heard.get(&IpAddr::from(who.address())).copied().unwrap_or_default();
+        let share = base::DNS_QUESTIONS_BURST as f64 + f64::from(base::DNS_QUESTIONS_PER_SEC) * took.as_secs_f64();
+        let flooded = of(Who::Pod1OnA);
+        assert!(flooded as f64 <= share * 1.1, "{flooded} of {sent} came through in {took:?}, the share is {share}");
+        assert_eq!(of(Who::Pod2OnA), 1, "the other pod's question");
     }
 
     /// Rules and elements that somebody changed are put right, and the rest stays.
@@ -319,4 +425,58 @@ fn ask_udp(to: SocketAddr, wait: Duration) -> Seen {
 fn parse(text: &str) -> Seen {
     let (name, from) = text.split_once(' ').unwrap();
     Seen::Answer(name.into(), from.parse().unwrap())
+}
+
+fn raw_socket() -> OwnedFd {
+    let raw = socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Tcp).unwrap();
+    setsockopt(&raw, sockopt::ReceiveTimeout, &TimeVal::milliseconds(100)).unwrap();
+    raw
+}
+
+fn send_raw(raw: &OwnedFd, to: Ipv4Addr, segment: &[u8]) {
+    let to = SockaddrIn::from(std::net::SocketAddrV4::new(to, 0));
+    sendto(raw.as_raw_fd(), segment, &to, MsgFlags::empty()).unwrap();
+}
+
+/// A whole IP packet, under any source address.
+fn datagram(from: Ipv4Addr, to: Ipv4Addr, segment: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 0, 0, 1, 0, 0, 64, 6, 0, 0];
+    packet.extend(from.octets());
+    packet.extend(to.octets());
+    let len = u16::try_from(packet.len() + segment.len()).unwrap();
+    packet[2..4].copy_from_slice(&len.to_be_bytes());
+    let sum = checksum(&packet);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet.extend(segment);
+    packet
+}
+
+/// Whether a TCP segment to this port arrives within the time.
+fn hears_raw(raw: &OwnedFd, port: u16, wait: Duration) -> bool {
+    let began = std::time::Instant::now();
+    let mut buffer = [0; 256];
+    while began.elapsed() < wait {
+        let Ok(len) = recv(raw.as_raw_fd(), &mut buffer, MsgFlags::empty()) else { continue };
+        if len >= 24 && buffer[22..24] == port.to_be_bytes() {
+            return true;
+        }
+    }
+    false
+}
+
+/// A TCP segment of nothing but a header.
+fn segment(from: Ipv4Addr, to: Ipv4Addr, port: u16, flags: u8) -> Vec<u8> {
+    let mut segment = Vec::from(50_000u16.to_be_bytes());
+    segment.extend(port.to_be_bytes());
+    segment.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    let pseudo = [&from.octets()[..], &to.octets(), &[0, 6, 0, segment.len() as u8], &segment].concat();
+    let sum = checksum(&pseudo);
+    segment[16..18].copy_from_slice(&sum.to_be_bytes());
+    segment
+}
+
+fn checksum(bytes: &[u8]) -> u16 {
+    let sum: u32 = bytes.chunks(2).map(|c| u32::from(u16::from_be_bytes([c[0], *c.get(1).unwrap_or(&0)]))).sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    !((sum + (sum >> 16)) as u16)
 }

@@ -18,6 +18,7 @@ fn place() -> Place {
         cluster_dns: Ipv4Addr::new(10, 96, 0, 10),
         cluster_cidr: "10.244.0.0/16".parse().unwrap(),
         bridge_sees_ip: true,
+        drop_invalid: true,
     }
 }
 
