@@ -19,6 +19,7 @@ mod fuzz;
 pub mod grpc;
 pub mod health;
 pub mod metrics;
+pub mod nodes;
 pub mod openapi;
 pub mod overload;
 pub mod patch;

@@ -110,6 +110,10 @@ impl Resources {
     pub async fn catch_up(&self) -> Result<i64, ApiError> {
         self.inner.cache.catch_up().await
     }
+    /// Cancelled when all watches end because the server does.
+    pub fn drained(&self) -> CancellationToken {
+        self.inner.drain.clone()
+    }
     /// Gives every watcher that takes them a last bookmark, and ends all watches. Reads and writes go on.
     pub fn drain(&self) {
         self.inner.drain.cancel();

@@ -44,8 +44,9 @@ const KEEPALIVE_PROBES: u32 = 4;
 /// Received on one HTTP/2 stream before its handler reads. Bodies are small; the memory is ours.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-const PING_INTERVAL: Duration = Duration::from_secs(30);
-const PING_DEADLINE: Duration = Duration::from_secs(15);
+const PINGS: Pings = Pings { interval: Duration::from_secs(30), deadline: Duration::from_secs(15) };
+/// Kubelets ping us every second: where nothing at all comes for so long, there is no node.
+const NODE_PINGS: Pings = Pings { interval: Duration::from_secs(2), deadline: Duration::from_secs(1) };
 /// After an accept that failed (no file handles left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Between /readyz failing and watches ending: time for clients that look at it to go elsewhere.
@@ -61,6 +62,7 @@ pub struct Server {
     /// what a call is about stands in its message.
     pub grpc: Routes,
     pub tls: Arc<TlsKeeper>,
+    pub nodes: crate::nodes::Connections,
     /// A place for each connection; more are closed as they come.
     pub places: Arc<Semaphore>,
 }
@@ -131,14 +133,17 @@ impl Server {
         if let Identity::Refused(why) = identity.as_ref() {
             tracing::info!(%peer, "{why}");
         }
+        let node = self.nodes.opened(&identity);
+        let pings = if node.is_some() { NODE_PINGS } else { PINGS };
         let service = service_fn(move |request| {
             let (server, identity) = (self.clone(), identity.clone());
             async move { Ok::<_, Infallible>(server.answer(&identity, request).await) }
         });
-        let connection = builder().serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        let connection = builder(pings).serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         if let Err(err) = watcher.watch(connection).await {
             tracing::debug!(%peer, "connection ended: {err}");
         }
+        drop(node);
     }
 
     async fn answer(&self, identity: &Identity, request: Request<Incoming>) -> Response<Body> {
@@ -193,7 +198,14 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
+/// After which silence an HTTP/2 connection is asked whether its other end lives, and how long it has to answer.
+#[derive(Clone, Copy)]
+struct Pings {
+    interval: Duration,
+    deadline: Duration,
+}
+
+fn builder(pings: Pings) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -208,7 +220,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .max_header_list_size(MAX_HEADER_BYTES)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_DEADLINE);
+        .keep_alive_interval(pings.interval)
+        .keep_alive_timeout(pings.deadline);
     builder
 }

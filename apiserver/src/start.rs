@@ -114,7 +114,9 @@ pub async fn assemble(
     let openapi = Arc::new(Documents::new(registry.clone()));
     let resources = Resources::start(storage.clone(), registry, settings).await?;
     let in_flight = crate::overload::InFlight::default();
-    let grpc = tonic::service::Routes::new(crate::grpc::service(resources.clone(), in_flight.clone()));
+    let nodes = crate::nodes::Connections::default();
+    let grpc = tonic::service::Routes::new(crate::grpc::service(resources.clone(), in_flight.clone()))
+        .add_service(crate::nodes::service(nodes.clone(), resources.drained()));
     let mut metrics = crate::metrics::Metrics::default();
     metrics.count_unreadable(resources.unreadable());
     let front = Front {
@@ -127,5 +129,5 @@ pub async fn assemble(
         in_flight,
     };
     let places = Arc::new(Semaphore::new(take_files()));
-    Ok(Server { front: Arc::new(front), grpc, tls: Arc::new(tls), places })
+    Ok(Server { front: Arc::new(front), grpc, tls: Arc::new(tls), nodes, places })
 }

@@ -64,6 +64,15 @@ impl Client {
         Self { endpoints: Arc::new(endpoints), vital }
     }
 
+    /// A client for each of the apiservers alone.
+    pub(crate) fn each(&self) -> Vec<Self> {
+        self.endpoints.each().into_iter().map(Self::new).collect()
+    }
+
+    pub(crate) async fn connection(&self) -> Result<Arc<Connection>, ApiError> {
+        self.endpoints.connection().await
+    }
+
     /// The same cluster over a connection of its own, which nothing else delays.
     #[must_use]
     pub fn separate(&self) -> Self {

@@ -87,6 +87,11 @@ impl Endpoints {
         Self::with_connector(self.uris.clone(), self.connector.clone())
     }
 
+    /// Each apiserver alone.
+    pub(crate) fn each(&self) -> Vec<Self> {
+        self.uris.iter().map(|uri| Self::with_connector(vec![uri.clone()], self.connector.clone())).collect()
+    }
+
     /// The connection in use, or a new one to the first apiserver that answers.
     pub async fn connection(self: &Arc<Self>) -> Result<Arc<Connection>, ApiError> {
         if let Some(active) = self.active.load_full() {

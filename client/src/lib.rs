@@ -11,6 +11,7 @@ pub mod endpoints;
 pub mod events;
 pub mod health;
 pub mod lease;
+pub mod nodes;
 pub mod panics;
 pub mod process;
 pub mod queue;

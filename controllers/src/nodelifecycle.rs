@@ -4,6 +4,7 @@ pub mod apply;
 pub mod decide;
 pub mod evict;
 pub mod nodes;
+pub mod probe;
 #[cfg(test)]
 mod simulation;
 pub mod zones;
@@ -15,12 +16,14 @@ use corten_api::k8s_openapi::api::coordination::v1::Lease;
 use corten_api::k8s_openapi::api::core::v1::Node;
 use corten_api::node::LEASE_NAMESPACE;
 use corten_api::{ApiError, Key, Object};
+use corten_client::nodes::watch_lost;
 use corten_client::{Cache, Change, EventType, Next, Watch, WorkQueue, run_workers};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
 use crate::context::Context;
 use nodes::Nodes;
+use probe::Prober;
 
 const WORKERS: usize = 5;
 /// Nodes that were there for longer when a term began were told of by the leader before.
@@ -48,6 +51,12 @@ pub async fn run(context: Context) {
     let controller = Arc::new(Controller { context: context.clone(), nodes, told_from, came: Mutex::default() });
     let told = Arc::clone(&controller);
     context.caches.nodes.subscribe(move |change| told.on_node(change));
+    let (prober, seen) = (Prober::new(Arc::clone(&controller.nodes)), context.caches.nodes.clone());
+    watch_lost(&context.client, &context.stop, move |name| {
+        if let Some(node) = seen.get(&Key::cluster(name)) {
+            prober.look_at(&node);
+        }
+    });
     let told = Arc::clone(&controller.nodes);
     context.caches.pods.subscribe(move |change| told.on_pod(change));
     run_workers("nodelifecycle", &queue, WORKERS, &context.stop, move |key| {

@@ -104,6 +104,85 @@ fn a_crashed_node_is_not_ready_its_pods_move_and_it_comes_back() {
     pod_on(&ns, "after", &node);
 }
 
+/// A node whose machine answers nobody any more, as one that lost its power.
+struct Dead<'a>(&'a Cluster, &'a str);
+
+impl<'a> Dead<'a> {
+    fn from_now(cluster: &'a Cluster, node: &'a str) -> Self {
+        let hooks = ["input", "output", "forward"];
+        let chain =
+            |hook: &str| format!("add chain ip story {hook} {{ type filter hook {hook} priority -400; policy drop; }}");
+        let rules: Vec<String> = hooks.iter().map(|hook| chain(hook)).collect();
+        cluster.node_sh(node, &format!("nft 'add table ip story; {}'", rules.join("; ")));
+        Self(cluster, node)
+    }
+}
+
+impl Drop for Dead<'_> {
+    fn drop(&mut self) {
+        self.0.try_node_sh(self.1, "nft delete table ip story");
+    }
+}
+
+/// Two pods of one Service, on two workers; the namespace they are in.
+fn served_by_two(cluster: &Cluster, story: &str) -> Namespace {
+    let ns = cluster.namespace(story);
+    for (n, node) in cluster.workers().iter().take(2).enumerate() {
+        let name = format!("web-{n}");
+        pod_on(&ns, &name, &node.name);
+        ns.ok(&format!("label pod {name} app=web"));
+    }
+    ns.ok("create service clusterip web --tcp=80");
+    eventually("both are endpoints", SOON, || match in_rotation(&ns) {
+        2 => Ok(()),
+        n => Err(format!("{n}")),
+    });
+    ns
+}
+
+fn in_rotation(ns: &Namespace) -> usize {
+    let slices = ns.list("endpointslices -l kubernetes.io/service-name=web");
+    let ends = slices.iter().flat_map(|slice| slice["endpoints"].as_array().cloned().unwrap_or_default());
+    ends.filter(|end| end["conditions"]["ready"] == true).count()
+}
+
+#[test]
+fn a_dead_nodes_endpoints_leave_within_10_s() {
+    let cluster = Cluster::running();
+    let ns = served_by_two(&cluster, "dead");
+    let node = cluster.workers().remove(1).name;
+    let dead = Dead::from_now(&cluster, &node);
+    eventually("one endpoint is left", Duration::from_secs(10), || match in_rotation(&ns) {
+        1 => Ok(()),
+        n => Err(format!("{n}")),
+    });
+    cluster.kubectl().shows(&format!("describe node {node}"), "NodeStatusUnknown");
+    drop(dead);
+    node_is_ready(&cluster, &node, "True", SOON);
+    eventually("both are endpoints again", NODE_DEATH, || match in_rotation(&ns) {
+        2 => Ok(()),
+        n => Err(format!("{n}")),
+    });
+}
+
+#[test]
+fn a_kubelet_that_restarts_keeps_its_endpoints() {
+    /// Longer than a dead node's endpoints stay, shorter than a lease may be old.
+    const AWAY: Duration = Duration::from_secs(20);
+    let cluster = Cluster::running();
+    let ns = served_by_two(&cluster, "restarts");
+    let node = cluster.workers().remove(1).name;
+    let killed = std::time::Instant::now();
+    cluster.lab(&format!("kill {node} kubelet"));
+    eventually("the kubelet was away for a while", AWAY * 2, || {
+        assert_eq!(in_rotation(&ns), 2, "after {:?}", killed.elapsed());
+        if killed.elapsed() > AWAY { Ok(()) } else { Err("not yet".into()) }
+    });
+    cluster.lab(&format!("start {node} kubelet"));
+    pod_on(&ns, "after", &node);
+    assert_eq!(in_rotation(&ns), 2);
+}
+
 /// Takes back what a story did to a node, also when it fails.
 struct Uncordon<'a>(&'a Cluster, &'a str);
 

@@ -34,6 +34,8 @@ pub struct Observed<'a> {
     pub node: &'a Node,
     /// When we last saw its Lease or its status change, by our own clock: nodes' clocks may be wrong.
     pub heard: Timestamp,
+    /// Nothing was heard since the machine was looked at, and it did not answer: it is lost before its grace is over.
+    pub is_silent: bool,
     /// From when on a lost node's pods may be evicted; `None`: not now (see [`super::zones`]).
     pub evict_from: Option<Timestamp>,
 }
@@ -56,7 +58,7 @@ pub fn decide(seen: &Observed<'_>) -> Decision {
     let before = seen.node.status.as_ref().and_then(|s| s.conditions.clone()).unwrap_or_default();
     let lost_at = seen.heard.saturating_add(if before.is_empty() { STARTUP_GRACE } else { GRACE });
     let lost_at = lost_at.unwrap_or(Timestamp::MAX);
-    let is_lost = lost_at <= seen.now;
+    let is_lost = seen.is_silent || lost_at <= seen.now;
     let after = if is_lost { unknown(seen, &before) } else { before.clone() };
     let (wanted, postponed) = wanted_taints(seen, &after);
     let had = taints(seen.node);

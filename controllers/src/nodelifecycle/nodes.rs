@@ -28,13 +28,15 @@ struct Heard {
     status: Option<Timestamp>,
     /// When one of them last changed. Not a time of day: a clock that is set anew must not lose all nodes.
     at: Instant,
+    /// Nothing was heard since, and the machine does not answer.
+    is_silent: bool,
     /// Whether it was ready at our last look.
     was_ready: Option<bool>,
 }
 
 impl Heard {
     fn first() -> Self {
-        Self { lease: None, status: None, at: Instant::now(), was_ready: None }
+        Self { lease: None, status: None, at: Instant::now(), is_silent: false, was_ready: None }
     }
 }
 
@@ -61,11 +63,53 @@ impl Nodes {
 
     /// A renewed Lease is only noted down: the node is looked at when its grace would be over.
     pub fn on_lease(&self, name: &str, renewed: Option<Timestamp>) {
-        let mut heard = self.heard.lock();
-        let entry = heard.entry(name.to_owned()).or_insert_with(Heard::first);
-        if entry.lease != renewed {
+        let was_silent = {
+            let mut heard = self.heard.lock();
+            let entry = heard.entry(name.to_owned()).or_insert_with(Heard::first);
+            if entry.lease == renewed {
+                return;
+            }
             (entry.lease, entry.at) = (renewed, Instant::now());
+            std::mem::take(&mut entry.is_silent)
+        };
+        let mut zones = self.zones.lock();
+        zones.change_standing(name, Standing::Suspected, Standing::Ready);
+        if was_silent {
+            // It may not have been written yet that it is lost; if it was, the node's own word will follow.
+            let others = zones.change_standing(name, Standing::Waits, Standing::Ready);
+            drop(zones);
+            self.look_at(others.unwrap_or_default());
+            self.queue.add(Key::cluster(name));
         }
+    }
+
+    /// An apiserver has lost a node that counts as ready. False if it must not be looked at early, as too many are lost
+    /// or suspected; else `unsuspect` or `found_silent` follows. It is suspected until it is heard of.
+    pub fn suspect(&self, name: &str) -> bool {
+        let mut zones = self.zones.lock();
+        zones.change_standing(name, Standing::Ready, Standing::Suspected);
+        zones.may_be_early(name)
+    }
+
+    pub fn unsuspect(&self, name: &str) {
+        self.zones.lock().change_standing(name, Standing::Suspected, Standing::Ready);
+    }
+
+    /// A suspected node's machine does not answer: it is lost, unless too many others are or may be.
+    pub fn found_silent(&self, name: &str) {
+        let others = {
+            let mut zones = self.zones.lock();
+            if !zones.may_be_early(name) {
+                return;
+            }
+            zones.change_standing(name, Standing::Suspected, Standing::Waits)
+        };
+        let Some(others) = others else { return };
+        if let Some(heard) = self.heard.lock().get_mut(name) {
+            heard.is_silent = true;
+        }
+        self.look_at(others);
+        self.queue.add(Key::cluster(name));
     }
 
     pub fn on_lease_removed(&self, name: &str) {
@@ -107,7 +151,7 @@ impl Nodes {
         let mut heard = self.heard.lock();
         let entry = heard.entry(node.name().to_owned()).or_insert_with(Heard::first);
         if entry.status != beat {
-            (entry.status, entry.at) = (beat, Instant::now());
+            (entry.status, entry.at, entry.is_silent) = (beat, Instant::now(), false);
         }
     }
 
@@ -143,7 +187,8 @@ impl Nodes {
         let heard = self.heard.lock().entry(node.name().to_owned()).or_insert_with(Heard::first).clone();
         let turn = self.zones.lock().turn(node.name(), Instant::now());
         let evict_from = turn.map(|at| time_of(at, now));
-        let seen = Observed { now, node, heard: time_of(heard.at, now), evict_from };
+        let heard_at = time_of(heard.at, now);
+        let seen = Observed { now, node, heard: heard_at, is_silent: heard.is_silent, evict_from };
         (decide::decide(&seen), heard.was_ready)
     }
 
@@ -203,7 +248,61 @@ fn time_of(at: Instant, now: Timestamp) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use corten_api::k8s_openapi::api::core::v1::{NodeCondition, NodeStatus};
+    use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
     use super::*;
+
+    fn ready(name: &str) -> Node {
+        let ready = NodeCondition { type_: "Ready".into(), status: "True".into(), ..NodeCondition::default() };
+        Node {
+            metadata: ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() },
+            status: Some(NodeStatus { conditions: Some(vec![ready]), ..NodeStatus::default() }),
+            ..Node::default()
+        }
+    }
+
+    /// So many nodes that are ready and were heard of.
+    fn nodes(count: usize) -> (Nodes, Vec<Node>) {
+        let (nodes, all) = (Nodes::new(WorkQueue::new()), (0..count).map(|n| ready(&format!("n{n}"))).collect());
+        for node in &all {
+            nodes.on_lease(Node::name(node), Some(Timestamp::UNIX_EPOCH));
+            nodes.on_node(&Change::Set { key: &node.key(), old: None, new: &Arc::new(node.clone()) });
+        }
+        (nodes, all)
+    }
+
+    #[test]
+    fn a_node_found_silent_is_lost_until_it_is_heard_of() {
+        let (nodes, all) = nodes(3);
+        let is_lost = || nodes.decide(&all[0], Timestamp::now()).0.conditions.is_some();
+        assert!(nodes.suspect("n0"));
+        assert!(!is_lost(), "suspicion alone is nothing");
+        nodes.found_silent("n0");
+        assert!(is_lost());
+        nodes.on_lease("n0", Some(Timestamp::UNIX_EPOCH));
+        assert!(is_lost(), "the same lease as before");
+        nodes.on_lease("n0", Some(Timestamp::now()));
+        assert!(!is_lost());
+    }
+
+    #[test]
+    fn who_renews_its_lease_while_it_is_looked_at_is_not_lost() {
+        let (nodes, all) = nodes(3);
+        assert!(nodes.suspect("n0"));
+        nodes.on_lease("n0", Some(Timestamp::now()));
+        nodes.found_silent("n0");
+        assert!(nodes.decide(&all[0], Timestamp::now()).0.conditions.is_none());
+    }
+
+    #[test]
+    fn when_many_fall_silent_together_none_is_lost_before_its_grace_is_over() {
+        let (nodes, all) = nodes(10);
+        let early = all.iter().filter(|node| nodes.suspect(node.name())).count();
+        all.iter().for_each(|node| nodes.found_silent(node.name()));
+        let lost = all.iter().filter(|node| nodes.decide(node, Timestamp::now()).0.conditions.is_some()).count();
+        assert!(early <= 5 && lost == 0, "{early} looked at, {lost} lost of 10");
+    }
 
     #[test]
     fn what_was_heard_does_not_age_with_the_clock_of_the_day() {

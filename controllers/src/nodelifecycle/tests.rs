@@ -39,8 +39,8 @@ fn node(ready: Option<&str>, taints: &[(&str, &str)], unschedulable: bool) -> No
 }
 
 fn decided(node: &Node, silent_secs: i64, evict_from: Option<i64>) -> Decision {
-    let seen = Observed { now: at(NOW), node, heard: at(NOW - silent_secs), evict_from: evict_from.map(at) };
-    decide(&seen)
+    let heard = at(NOW - silent_secs);
+    decide(&Observed { now: at(NOW), node, heard, is_silent: false, evict_from: evict_from.map(at) })
 }
 
 fn names(taints: &Option<Vec<Taint>>) -> String {
@@ -91,4 +91,17 @@ fn it_looks_again_when_the_grace_is_over() {
     assert_eq!(secs(decided(&node(Some("True"), &[], false), 30, Some(0))), Some(10));
     assert_eq!(secs(decided(&node(Some("Unknown"), &[], false), 100, Some(NOW + 7))), Some(7), "when its turn comes");
     assert_eq!(secs(decided(&node(Some("Unknown"), &[], false), 100, None)), None, "another node's return tells");
+}
+
+#[test]
+fn a_machine_that_does_not_answer_is_lost_at_once() {
+    let node = node(Some("True"), &[], false);
+    let look = |is_silent| {
+        decide(&Observed { now: at(NOW), node: &node, heard: at(NOW - 5), is_silent, evict_from: Some(at(0)) })
+    };
+    let got = look(true);
+    let ready = got.conditions.unwrap().into_iter().find(|c| c.type_ == READY).unwrap();
+    assert_eq!((ready.status.as_str(), ready.reason.as_deref()), ("Unknown", Some("NodeStatusUnknown")));
+    assert_eq!(names(&got.taints), "unreachable:NoSchedule unreachable:NoExecute");
+    assert_eq!(look(false).conditions, None, "one that answers has its grace");
 }

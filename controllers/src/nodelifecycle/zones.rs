@@ -43,6 +43,8 @@ pub fn disruption(ready: usize, lost: usize) -> Disruption {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     Ready,
+    /// Ready by its own last word, but an apiserver has lost it: it is being looked at.
+    Suspected,
     /// Not ready, and there is nothing to begin: its pods leave already, or it has none.
     Lost,
     /// Not ready, and its pods have not begun to leave.
@@ -53,6 +55,8 @@ pub enum Standing {
 struct Zone {
     ready: usize,
     lost: usize,
+    /// Of those that are ready.
+    suspected: usize,
     /// Nodes that wait for their turn, the first first.
     line: BTreeMap<u64, String>,
     /// When the first one's turn is.
@@ -104,6 +108,7 @@ impl Zones {
             let counts = all.zones.entry(zone.to_owned()).or_default();
             match standing {
                 Standing::Ready => counts.ready += 1,
+                Standing::Suspected => (counts.ready, counts.suspected) = (counts.ready + 1, counts.suspected + 1),
                 Standing::Lost | Standing::Waits => counts.lost += 1,
             }
             let place = (standing == Standing::Waits).then(|| kept.unwrap_or_else(|| all.new_place()));
@@ -118,6 +123,19 @@ impl Zones {
         self.change(node, [None, self.zone_of(node)], |all| {
             all.take_out(node);
         })
+    }
+
+    /// What a node that is there counts as now, and instead: as its zone stays the same, others are told as by `set`.
+    pub fn change_standing(&mut self, node: &str, from: Standing, to: Standing) -> Option<Vec<String>> {
+        let zone = self.members.get(node).filter(|m| m.standing == from)?.zone.clone();
+        Some(self.set(node, &zone, to))
+    }
+
+    /// Whether so few nodes of this one's zone are lost or suspected that it may count as lost before its lease is old.
+    /// If it were the network, or us, many would be suspected together.
+    pub fn may_be_early(&self, node: &str) -> bool {
+        let zone = self.members.get(node).and_then(|m| self.zones.get(&m.zone));
+        zone.is_some_and(|z| disruption(z.ready - z.suspected, z.lost + z.suspected) == Disruption::None)
     }
 
     pub fn has(&self, node: &str) -> bool {
@@ -176,6 +194,7 @@ impl Zones {
         let zone = self.zones.get_mut(&member.zone)?;
         match member.standing {
             Standing::Ready => zone.ready -= 1,
+            Standing::Suspected => (zone.ready, zone.suspected) = (zone.ready - 1, zone.suspected - 1),
             Standing::Lost | Standing::Waits => zone.lost -= 1,
         }
         zone.line.remove(&member.place?);
@@ -276,6 +295,26 @@ mod tests {
     }
 
     #[test]
+    fn a_few_suspects_may_count_as_lost_early_and_many_may_not() {
+        let cases = [
+            ("one of many", 10, 1, true),
+            ("one of two", 2, 1, true),
+            ("the only one", 1, 1, false),
+            ("all", 10, 10, false),
+            ("most", 10, 6, false),
+            ("less than most", 10, 5, true),
+        ];
+        for (why, nodes, suspected, expected) in cases {
+            let mut all = zones((nodes, 0), (3, 0));
+            for n in 0..suspected {
+                all.change_standing(&format!("a{n}"), Standing::Ready, Standing::Suspected);
+            }
+            assert_eq!(all.may_be_early("a0"), expected, "{why}");
+        }
+        assert!(!Zones::default().may_be_early("gone"));
+    }
+
+    #[test]
     fn counts_stay_right_whatever_comes() {
         let mut all = Zones::default();
         let mut state = 7_u64;
@@ -289,7 +328,8 @@ mod tests {
                 0 => drop(all.remove(&node)),
                 1 => drop(all.step_back(&node)),
                 n => {
-                    let standing = [Standing::Ready, Standing::Lost, Standing::Waits][(n % 3) as usize];
+                    let all_four = [Standing::Ready, Standing::Lost, Standing::Waits, Standing::Suspected];
+                    let standing = all_four[(n % 4) as usize];
                     drop(all.set(&node, &zone, standing));
                 }
             }
@@ -297,8 +337,10 @@ mod tests {
                 let of_zone = |want: &dyn Fn(&Member) -> bool| {
                     all.members.values().filter(|m| m.zone == *name && want(m)).count()
                 };
-                assert_eq!(zone.ready, of_zone(&|m| m.standing == Standing::Ready), "step {step}");
-                assert_eq!(zone.lost, of_zone(&|m| m.standing != Standing::Ready), "step {step}");
+                let is_ready = |m: &Member| matches!(m.standing, Standing::Ready | Standing::Suspected);
+                assert_eq!(zone.ready, of_zone(&is_ready), "step {step}");
+                assert_eq!(zone.suspected, of_zone(&|m| m.standing == Standing::Suspected), "step {step}");
+                assert_eq!(zone.lost, of_zone(&|m| !is_ready(m)), "step {step}");
                 assert_eq!(zone.line.len(), of_zone(&|m| m.standing == Standing::Waits), "step {step}");
             }
             let full = all.zones.values().filter(|z| z.disruption() == Disruption::Full).count();

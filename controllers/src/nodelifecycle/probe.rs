@@ -1,0 +1,148 @@
+//! An early look at a node whose connections to an apiserver have ended: does the machine still answer?
+//!
+//! An answer or a refused connection means that it lives, however its kubelet is: then nothing changes, and its lease
+//! decides as always. Only silence, several times, means that it is dead.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use corten_api::k8s_openapi::api::core::v1::Node;
+use corten_api::node;
+use nix::errno::Errno;
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::{debug, info};
+
+use super::nodes::Nodes;
+
+const KUBELET_PORT: u16 = 10250;
+const TRIES: u32 = 3;
+const TRY_FOR: Duration = Duration::from_secs(1);
+/// Between tries that failed at once, as where there is no route.
+const PAUSE: Duration = Duration::from_millis(250);
+/// Probes under way at a time. When more nodes than this fall silent together, most of a zone is lost, or we are.
+const WIDTH: usize = 64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Lives,
+    IsSilent,
+}
+
+/// Where the node's kubelet listens.
+pub fn address(node: &Node) -> Option<SocketAddr> {
+    let ip: IpAddr = node::address(node, "InternalIP")?.parse().ok()?;
+    let endpoints = node.status.as_ref().and_then(|s| s.daemon_endpoints.as_ref());
+    let port = endpoints.and_then(|e| e.kubelet_endpoint.as_ref()).and_then(|e| u16::try_from(e.port).ok());
+    Some(SocketAddr::new(ip, port.unwrap_or(KUBELET_PORT)))
+}
+
+/// What one try says; `None`: it timed out.
+fn judge(tried: Option<io::Result<()>>) -> Verdict {
+    let Some(Err(err)) = tried else {
+        return if tried.is_some() { Verdict::Lives } else { Verdict::IsSilent };
+    };
+    let errno = err.raw_os_error().map(Errno::from_raw);
+    let no_way = matches!(errno, Some(Errno::EHOSTUNREACH | Errno::EHOSTDOWN | Errno::ETIMEDOUT));
+    // A refusal is an answer. All else (no route of ours, no file handle) says something of us and nothing of the node.
+    if no_way || err.kind() == ErrorKind::TimedOut { Verdict::IsSilent } else { Verdict::Lives }
+}
+
+/// Tries several times; one answer is enough.
+pub async fn probe<F: Future<Output = io::Result<()>>>(mut connect: impl FnMut() -> F) -> Verdict {
+    for _ in 0..TRIES {
+        if judge(tokio::time::timeout(TRY_FOR, connect()).await.ok()) == Verdict::Lives {
+            return Verdict::Lives;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Verdict::IsSilent
+}
+
+/// Looks at nodes on a hint. Cheap to clone.
+#[derive(Clone)]
+pub struct Prober {
+    nodes: Arc<Nodes>,
+    width: Arc<Semaphore>,
+    /// Nodes that are looked at now: a second hint changes nothing.
+    under_way: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Prober {
+    pub fn new(nodes: Arc<Nodes>) -> Self {
+        Self { nodes, width: Arc::new(Semaphore::new(WIDTH)), under_way: Arc::default() }
+    }
+
+    /// Begins to look at the node, if it counts as ready and we can.
+    pub fn look_at(&self, node: &Node) {
+        let name = node.metadata.name.clone().unwrap_or_default();
+        let Some(address) = address(node).filter(|_| node::is_ready(node)) else { return };
+        if !self.under_way.lock().insert(name.clone()) {
+            return;
+        }
+        let Some(place) = self.place_for(&name) else {
+            debug!(node = name, "no early look: too many nodes are lost or suspected");
+            self.under_way.lock().remove(&name);
+            return;
+        };
+        let own = self.clone();
+        tokio::spawn(async move {
+            let verdict = probe(|| async move { TcpStream::connect(address).await.map(drop) }).await;
+            info!(node = name, %address, ?verdict, "its connections to an apiserver have ended");
+            match verdict {
+                Verdict::Lives => own.nodes.unsuspect(&name),
+                Verdict::IsSilent => own.nodes.found_silent(&name),
+            }
+            own.under_way.lock().remove(&name);
+            drop(place);
+        });
+    }
+
+    /// One of the few places to look from. The node is suspected from now on.
+    fn place_for(&self, name: &str) -> Option<OwnedSemaphorePermit> {
+        let early = self.nodes.suspect(name);
+        Arc::clone(&self.width).try_acquire_owned().ok().filter(|_| early)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_of_one_try() {
+        let os = |errno: Errno| Some(Err(io::Error::from_raw_os_error(errno as i32)));
+        let cases = [
+            ("it answers", Some(Ok(())), Verdict::Lives),
+            ("nobody listens: the machine says so", os(Errno::ECONNREFUSED), Verdict::Lives),
+            ("cut off by the machine", os(Errno::ECONNRESET), Verdict::Lives),
+            ("silence", None, Verdict::IsSilent),
+            ("silence, as the kernel found", os(Errno::ETIMEDOUT), Verdict::IsSilent),
+            ("no answer to ARP", os(Errno::EHOSTUNREACH), Verdict::IsSilent),
+            ("we have no route to anybody", os(Errno::ENETUNREACH), Verdict::Lives),
+            ("we have no file handle", os(Errno::EMFILE), Verdict::Lives),
+        ];
+        for (why, tried, expected) in cases {
+            assert_eq!(judge(tried), expected, "{why}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_answer_of_several_tries_is_enough_and_silence_is_known_within_four_seconds() {
+        let began = tokio::time::Instant::now();
+        assert_eq!(probe(std::future::pending).await, Verdict::IsSilent);
+        assert!(began.elapsed() <= Duration::from_secs(4), "{:?}", began.elapsed());
+        let mut tries = 0;
+        let late = probe(|| {
+            tries += 1;
+            let answers = tries == TRIES;
+            async move { if answers { Ok(()) } else { std::future::pending().await } }
+        });
+        assert_eq!(late.await, Verdict::Lives);
+    }
+}
