@@ -419,6 +419,19 @@ async fn bytes_that_do_not_match_their_digest_are_never_used() {
     assert_eq!(pods.images.find(&image).await.unwrap(), None);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_lies_about_its_layers_changes_no_other_image() {
+    let Some(node) = Node::start().await else { return };
+    let before = Pods::without_image(&node);
+    let image = format!("{}/library/lying", node.registry);
+    let request = ImageRequest { image, policy: PullPolicy::Always, auth: Vec::new() };
+    before.images.ensure(&request).await.expect_err("its first layer is not the one that its config names");
+    // The image whose layers it claimed to have: had they been kept, this pod would find no program in its root.
+    let pods = Pods::of(&node).await;
+    pods.run_pod("u1").await;
+    pods.clean().await;
+}
+
 /// Prints how long pods take; fails only far beyond what is wanted, as machines differ.
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_start_quickly() {

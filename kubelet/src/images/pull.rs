@@ -20,7 +20,7 @@ use super::platform::Platform;
 use super::reference::Reference;
 use super::{ImageError, ImageHandle, RegistryAuth};
 use crate::runtime::RuntimeError;
-use crate::runtime::containerd::store::{Blob, DOCUMENT_MAX_BYTES, ImageRecord, Lease, Store};
+use crate::runtime::containerd::store::{Blob, DOCUMENT_MAX_BYTES, ImageRecord, Lease, Store, Unpacked};
 
 const LAYERS_AT_ONCE: usize = 3;
 const BLOB_ATTEMPTS_MAX: u32 = 3;
@@ -183,12 +183,12 @@ impl Pull<'_> {
                 continue;
             }
             let parent = at.checked_sub(1).map_or("", |below| &chain_ids[below]);
-            let diff_id = self
+            let unpacked = self
                 .store
-                .unpack(lease, &layers[at], parent, &chain_ids[at])
+                .unpack(lease, &layers[at], parent, &chain_ids[at], &diff_ids[at])
                 .await
                 .map_err(store_failed("unpacking a layer"))?;
-            if diff_id != diff_ids[at] {
+            if let Unpacked::Differs { diff_id } = unpacked {
                 let why =
                     format!("layer {} unpacks to {diff_id}, but its config says {}", layers[at].digest, diff_ids[at]);
                 return Err(ImageError::BadImage { image: self.image.into(), why });

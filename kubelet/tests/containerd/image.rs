@@ -31,6 +31,26 @@ pub(crate) fn build() -> Image {
     add(&mut etc, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nweb:x:33:33::/:/bin/sh\n");
     add(&mut etc, "etc/group", b"root:x:0:\nweb:x:33:\nlogs:x:44:web\n");
     let layers = [programs.into_inner().unwrap(), etc.into_inner().unwrap()];
+    let diff_ids = layers.each_ref().map(|layer| digest(layer));
+    of_layers(&layers, &diff_ids)
+}
+
+/// Its config claims the layers of another image, by which unpacked layers are known; what it brings is another first one.
+pub(crate) fn lying(about: &Image) -> Image {
+    let config: serde_json::Value = serde_json::from_slice(&about.blobs[0]).unwrap();
+    let claimed = [0, 1].map(|at| config["rootfs"]["diff_ids"][at].as_str().unwrap().to_owned());
+    let mut planted = tar::Builder::new(Vec::new());
+    add(&mut planted, "bin/planted", b"not what the other image has");
+    let etc = {
+        use std::io::Read as _;
+        let mut bytes = Vec::new();
+        flate2::read::GzDecoder::new(about.blobs[2].as_slice()).read_to_end(&mut bytes).unwrap();
+        bytes
+    };
+    of_layers(&[planted.into_inner().unwrap(), etc], &claimed)
+}
+
+fn of_layers(layers: &[Vec<u8>; 2], diff_ids: &[String; 2]) -> Image {
     let packed = layers.each_ref().map(|tar| {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(tar).unwrap();
@@ -39,7 +59,7 @@ pub(crate) fn build() -> Image {
     let config = serde_json::json!({
         "os": "linux", "architecture": "amd64",
         "config": {"Env": ["PATH=/bin", "FROM_IMAGE=yes"], "Cmd": ["/bin/sleep", "1000"]},
-        "rootfs": {"type": "layers", "diff_ids": layers.each_ref().map(|l| digest(l))},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
     });
     let config = serde_json::to_vec(&config).unwrap();
     let descriptor =

@@ -26,7 +26,9 @@ impl Node {
         }
         rustls::crypto::ring::default_provider().install_default().ok();
         let dir = tempfile::Builder::new().prefix("corten-kubelet-test-").tempdir_in(place()).unwrap();
-        let registry = super::registry::serve(super::image::build()).await;
+        let image = super::image::build();
+        let lying = super::image::lying(&image);
+        let registry = super::registry::serve(image, lying).await;
         let mut node = Self { dir, containerd: None, registry };
         node.start_containerd();
         Some(node)

@@ -14,8 +14,10 @@ use super::image::{Image, digest};
 /// `user:password`.
 const SECRET: &str = "Basic dXNlcjpwYXNzd29yZA==";
 
-pub(crate) async fn serve(image: Image) -> SocketAddr {
-    let app = Router::new().route("/v2/", axum::routing::get(ping)).fallback(any).with_state(Arc::new(image));
+/// `lying` is what it has as `library/lying`; under all other names it has `image`.
+pub(crate) async fn serve(image: Image, lying: Image) -> SocketAddr {
+    let images = Arc::new((image, lying));
+    let app = Router::new().route("/v2/", axum::routing::get(ping)).fallback(any).with_state(images);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -29,8 +31,10 @@ async fn ping(headers: HeaderMap) -> Response {
     Response::builder().status(status).header("www-authenticate", challenge).body(Body::empty()).unwrap()
 }
 
-async fn any(State(image): State<Arc<Image>>, headers: HeaderMap, uri: http::Uri) -> Response {
-    answer(&image, &headers, uri.path())
+async fn any(State(images): State<Arc<(Image, Image)>>, headers: HeaderMap, uri: http::Uri) -> Response {
+    let (image, lying) = &*images;
+    let is_lying = uri.path().starts_with("/v2/library/lying/");
+    answer(if is_lying { lying } else { image }, &headers, uri.path())
 }
 
 fn answer(image: &Image, headers: &HeaderMap, path: &str) -> Response {

@@ -183,7 +183,8 @@ impl Store {
         layer: &Blob,
         parent: &str,
         chain_id: &str,
-    ) -> Result<String, RuntimeError> {
+        diff_id: &str,
+    ) -> Result<Unpacked, RuntimeError> {
         let snapshotter = self.runtime.snapshotter().await?;
         let key = format!("corten-unpack-{}-{chain_id}", lease.id);
         let request = PrepareSnapshotRequest {
@@ -211,7 +212,11 @@ impl Store {
             None => Err(stalled("unpacking a layer")),
         };
         let finished = match applied {
-            Ok(applied) => {
+            // Kept under its name it would be taken for the layer of every other image that has one of that name.
+            Ok(applied) if applied.applied.as_ref().is_none_or(|d| d.digest != diff_id) => {
+                Ok(Unpacked::Differs { diff_id: applied.applied.map(|d| d.digest).unwrap_or_default() })
+            }
+            Ok(_) => {
                 let commit = CommitSnapshotRequest {
                     snapshotter: snapshotter.into(),
                     name: chain_id.into(),
@@ -220,15 +225,14 @@ impl Store {
                 };
                 match self.rpc().ask("keeping a layer", chain_id, snapshots.commit(self.under(lease, commit))).await {
                     // Another image with the same layer was quicker.
-                    Ok(()) | Err(RuntimeError::Exists { .. }) => {
-                        Ok(applied.applied.map(|d| d.digest).unwrap_or_default())
-                    }
+                    Ok(()) | Err(RuntimeError::Exists { .. }) => Ok(Unpacked::Kept),
                     Err(e) => Err(e),
                 }
             }
             Err(e) => Err(e),
         };
-        if finished.is_err() || !self.has_snapshot(chain_id).await? {
+        let kept = matches!(finished, Ok(Unpacked::Kept));
+        if !kept || !self.has_snapshot(chain_id).await? {
             let remove = Rpc::request(RemoveSnapshotRequest { snapshotter: snapshotter.into(), key });
             gone_is_fine(self.rpc().ask("removing a layer", chain_id, snapshots.remove(remove)).await)?;
         }
@@ -306,6 +310,16 @@ impl Store {
         }
         request
     }
+}
+
+/// What came of unpacking a layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unpacked {
+    Kept,
+    /// It is not the layer that the image's config names, and was thrown away: this is the digest of what was in it.
+    Differs {
+        diff_id: String,
+    },
 }
 
 /// Held while an image is pulled.
