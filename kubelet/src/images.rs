@@ -4,6 +4,8 @@ pub mod auth;
 pub mod containerd;
 mod documents;
 pub mod fake;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod platform;
 mod pull;
 pub mod reference;

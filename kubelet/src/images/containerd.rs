@@ -163,13 +163,12 @@ impl ContainerdImages {
         };
         let Some(config_bytes) = self.document(&manifest.config.digest).await? else { return Ok(None) };
         let config = documents::config(&config_bytes.bytes, &self.inner.machine).map_err(bad)?;
-        let size_bytes = manifest.config.size_bytes + manifest.layers.iter().map(|l| l.size_bytes).sum::<u64>();
         Ok(Some(ImageHandle {
             name: reference.to_string(),
-            id: manifest.config.digest,
+            id: manifest.config.digest.clone(),
             repo_digest: format!("{}@{top_digest}", reference.repository()),
             chain_id: documents::chain_ids(&config.diff_ids).pop().unwrap_or_default(),
-            size_bytes: size_bytes + top.bytes.len() as u64,
+            size_bytes: manifest.size_bytes() + top.bytes.len() as u64,
             config: config.image,
         }))
     }

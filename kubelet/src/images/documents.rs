@@ -16,6 +16,11 @@ const ID_LABEL: &str = "corten.io/image.id";
 const SIZE_LABEL: &str = "corten.io/image.size";
 /// More layers than the kernel's overlay can stack.
 const LAYERS_MAX: usize = 500;
+/// No image is as large: a manifest that says so would only make sums overflow.
+const IMAGE_BYTES_MAX: u64 = 1 << 40;
+/// What is shown of a digest that is none.
+const DIGEST_SHOWN_CHARS: usize = 80;
+const MEDIA_TYPE_BYTES_MAX: usize = 255;
 
 /// A manifest or index with its digest.
 #[derive(Clone, Debug)]
@@ -54,6 +59,13 @@ pub(super) enum Parsed {
 pub(super) struct Manifest {
     pub(super) config: Blob,
     pub(super) layers: Vec<Blob>,
+}
+
+impl Manifest {
+    /// Of the config and the layers, packed as they are in the registry.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.layers.iter().fold(self.config.size_bytes, |sum, layer| sum.saturating_add(layer.size_bytes))
+    }
 }
 
 #[derive(Debug)]
@@ -95,10 +107,23 @@ struct Descriptor {
     platform: Option<Platform>,
 }
 
-impl From<Descriptor> for Blob {
-    fn from(d: Descriptor) -> Self {
-        Self { media_type: d.media_type, digest: d.digest, size_bytes: d.size }
+impl Descriptor {
+    fn blob(self) -> Result<Blob, String> {
+        check_digest(&self.digest)?;
+        if self.media_type.len() > MEDIA_TYPE_BYTES_MAX {
+            return Err(format!("{} has a media type of {} bytes", self.digest, self.media_type.len()));
+        }
+        Ok(Blob { media_type: self.media_type, digest: self.digest, size_bytes: self.size })
     }
+}
+
+/// Digests become names in containerd's store and parts of URLs.
+fn check_digest(digest: &str) -> Result<(), String> {
+    if super::reference::checked_digest(digest).is_ok() {
+        return Ok(());
+    }
+    let shown: String = digest.chars().take(DIGEST_SHOWN_CHARS).collect();
+    Err(format!("{shown:?} is no sha256 digest"))
 }
 
 /// Of an index, the manifest that `machine` runs is chosen.
@@ -112,14 +137,18 @@ pub(super) fn parse(document: &Document, machine: &Platform) -> Result<Parsed, S
         let chosen = machine.choose(manifests.iter().map(|d| d.platform.as_ref()));
         let chosen = chosen.and_then(|at| manifests.into_iter().nth(at));
         let chosen = chosen.ok_or_else(|| format!("no matching manifest for {machine} in its index"))?;
-        return Ok(Parsed::Index { chosen: chosen.digest });
+        return Ok(Parsed::Index { chosen: chosen.blob()?.digest });
     }
-    let config = any.config.ok_or("its manifest names no config")?.into();
-    let layers: Vec<Blob> = any.layers.into_iter().map(Blob::from).collect();
-    if layers.is_empty() || layers.len() > LAYERS_MAX {
-        return Err(format!("it has {} layers: it is no container image", layers.len()));
+    let config = any.config.ok_or("its manifest names no config")?;
+    if any.layers.is_empty() || any.layers.len() > LAYERS_MAX {
+        return Err(format!("it has {} layers: it is no container image", any.layers.len()));
     }
-    Ok(Parsed::Manifest(Manifest { config, layers }))
+    let layers: Result<Vec<Blob>, String> = any.layers.into_iter().map(Descriptor::blob).collect();
+    let manifest = Manifest { config: config.blob()?, layers: layers? };
+    if manifest.size_bytes() > IMAGE_BYTES_MAX {
+        return Err(format!("it says that it has more than {IMAGE_BYTES_MAX} bytes"));
+    }
+    Ok(Parsed::Manifest(manifest))
 }
 
 pub(super) fn config(bytes: &[u8], machine: &Platform) -> Result<Config, String> {
@@ -152,6 +181,7 @@ pub(super) fn config(bytes: &[u8], machine: &Platform) -> Result<Config, String>
     if !machine.runs(&whole.platform) {
         return Err(format!("it is for {} and this machine is {machine}", whole.platform));
     }
+    whole.rootfs.diff_ids.iter().try_for_each(|diff_id| check_digest(diff_id))?;
     let inner = whole.config.unwrap_or_default();
     let image = ImageConfig {
         entrypoint: inner.entrypoint.unwrap_or_default(),
@@ -220,6 +250,32 @@ mod tests {
     }
 
     #[test]
+    fn what_a_manifest_says_of_sizes_and_digests_is_bounded() {
+        let digest = digest_of(b"");
+        let of = |digest: &str, size: u64, media_type: &str| {
+            let blob = serde_json::json!({"mediaType": media_type, "digest": digest, "size": size});
+            let text = serde_json::json!({"schemaVersion": 2, "config": blob, "layers": [blob, blob]});
+            let parsed = parse(&Document::of(text.to_string().into()), &amd64());
+            parsed.map(|parsed| match parsed {
+                Parsed::Manifest(manifest) => manifest.size_bytes(),
+                Parsed::Index { .. } => 0,
+            })
+        };
+        assert_eq!(of(&digest, 7, "m"), Ok(21));
+        let cases = [
+            ("sizes that overflow", of(&digest, u64::MAX, "m"), "more than"),
+            ("a size that nothing has", of(&digest, 1 << 40, "m"), "more than"),
+            ("a path", of("sha256:../../x", 1, "m"), "is no sha256 digest"),
+            ("upper case", of(&digest.to_uppercase(), 1, "m"), "is no sha256 digest"),
+            ("another hash", of(&digest.replace("256", "512"), 1, "m"), "is no sha256 digest"),
+            ("a long media type", of(&digest, 1, &"m".repeat(256)), "media type"),
+        ];
+        for (why, got, expected) in cases {
+            assert!(got.as_ref().is_err_and(|err| err.contains(expected)), "{why}: {got:?}");
+        }
+    }
+
+    #[test]
     fn bad_manifests_are_refused_with_a_reason() {
         let parse = |text: &'static str| parse(&Document::of(Bytes::from_static(text.as_bytes())), &amd64());
         let cases = [
@@ -236,10 +292,13 @@ mod tests {
         for (why, text, expected) in cases {
             assert!(parse(text).unwrap_err().contains(expected), "{why}");
         }
-        let index = r#"{"schemaVersion":2,"manifests":[
-            {"mediaType":"m","digest":"sha256:arm","size":1,"platform":{"os":"linux","architecture":"arm64"}},
-            {"mediaType":"m","digest":"sha256:amd","size":1,"platform":{"os":"linux","architecture":"amd64"}}]}"#;
-        assert!(matches!(parse(index), Ok(Parsed::Index { chosen }) if chosen == "sha256:amd"));
+        let of = |machine: &str| {
+            let platform = serde_json::json!({"os": "linux", "architecture": machine});
+            serde_json::json!({"mediaType": "m", "digest": digest_of(machine.as_bytes()), "size": 1, "platform": platform})
+        };
+        let index = serde_json::json!({"schemaVersion": 2, "manifests": [of("arm64"), of("amd64")]});
+        let parsed = super::parse(&Document::of(index.to_string().into()), &amd64());
+        assert!(matches!(parsed, Ok(Parsed::Index { chosen }) if chosen == digest_of(b"amd64")));
     }
 
     #[test]
@@ -251,7 +310,7 @@ mod tests {
 
     #[test]
     fn nulls_in_a_config_are_nothing() {
-        let text = br#"{"config":{"Cmd":null,"Env":null,"Entrypoint":["/x"],"Volumes":{"/data":{}}},"rootfs":{"diff_ids":["sha256:a"]}}"#;
+        let text = br#"{"config":{"Cmd":null,"Env":null,"Entrypoint":["/x"],"Volumes":{"/data":{}}},"rootfs":{"diff_ids":["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]}}"#;
         let config = config(text, &amd64()).unwrap();
         assert_eq!((config.image.entrypoint, config.image.volumes), (vec!["/x".to_owned()], vec!["/data".to_owned()]));
         assert!(super::config(b"{}", &amd64()).is_err());

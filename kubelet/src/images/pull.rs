@@ -137,13 +137,12 @@ impl Pull<'_> {
             let labels = HashMap::from([("containerd.io/gc.ref.content.m.0".to_owned(), document.digest.clone())]);
             self.write(lease, &top.blob(), labels, top.bytes.clone()).await?;
         }
-        let size_bytes = manifest.config.size_bytes + manifest.layers.iter().map(|l| l.size_bytes).sum::<u64>();
         let handle = ImageHandle {
             name: self.reference.to_string(),
             id: manifest.config.digest.clone(),
             repo_digest: format!("{}@{}", self.reference.repository(), top.digest),
             chain_id,
-            size_bytes: size_bytes + top.bytes.len() as u64,
+            size_bytes: manifest.size_bytes() + top.bytes.len() as u64,
             config: config.image,
         };
         self.name(&handle, &top).await?;
@@ -208,8 +207,19 @@ impl Pull<'_> {
             let result = match stream {
                 Ok(stream) => {
                     let note = broken.clone();
-                    let until_broken = stream.scan((), move |(), chunk| {
+                    let until_broken = stream.scan(layer.size_bytes, move |left, chunk| {
                         let chunk = chunk.map_err(|e| *note.lock() = Some(e.to_string())).ok();
+                        let chunk = chunk.filter(|chunk| match left.checked_sub(chunk.len() as u64) {
+                            Some(rest) => {
+                                *left = rest;
+                                true
+                            }
+                            // Or the disk would fill with what the digest refuses only at its end.
+                            None => {
+                                *note.lock() = Some("it sends more than the manifest says".into());
+                                false
+                            }
+                        });
                         futures::future::ready(chunk.map(Vec::from))
                     });
                     let written = self.store.write_blob(lease, layer, HashMap::new(), until_broken).await;

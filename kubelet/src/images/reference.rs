@@ -80,7 +80,7 @@ impl fmt::Display for Reference {
     }
 }
 
-fn checked_digest(digest: &str) -> Result<String, Invalid> {
+pub(super) fn checked_digest(digest: &str) -> Result<String, Invalid> {
     let hex = digest.strip_prefix("sha256:").ok_or(Invalid("only sha256 digests are known"))?;
     let good = hex.len() == SHA256_HEX && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if good { Ok(digest.into()) } else { Err(Invalid("a sha256 digest has 64 lower-case hex digits")) }

@@ -63,6 +63,22 @@ mod tests {
     const GROUP: &str = "root:x:0:\nwww:x:33:\nlogs:x:44:www,other\n";
 
     #[test]
+    fn whatever_an_image_says_of_its_users_is_read_or_refused() {
+        let tokens: &[&[u8]] = &[b":", b",", b"\n", b"4294967295", b"4294967296", b"-1", b"www", b"\0"];
+        let inputs =
+            corten_fuzz::Inputs { valid: &[PASSWD.as_bytes(), GROUP.as_bytes(), b"www:logs", b"33:44"], tokens };
+        corten_fuzz::run("whatever_an_image_says_of_its_users_is_read_or_refused", |random| {
+            let mut text = || String::from_utf8_lossy(&inputs.mutate(random)).into_owned();
+            let (image_user, passwd, group) = (text(), text(), text());
+            let asked = User { uid: (passwd.len().is_multiple_of(2)).then_some(33), ..User::default() };
+            if let Ok(found) = resolve(&asked, &image_user, &passwd, &group) {
+                assert!(found.additional_gids.contains(&found.gid));
+                assert!(asked.uid.is_none_or(|uid| uid == found.uid));
+            }
+        });
+    }
+
+    #[test]
     fn identities() {
         let pod = |uid, gid, more: &[u32]| User { uid, gid, additional_gids: more.to_vec(), strict_groups: false };
         let strict = User { strict_groups: true, ..pod(None, None, &[9]) };
