@@ -55,6 +55,8 @@ pub(crate) struct Cache {
     unreadable: Arc<Unreadable>,
     stalls: watch::Sender<u64>,
     storage: Arc<dyn Storage>,
+    /// Cancelled when the feed has ended, which it never does by itself.
+    feed_ended: CancellationToken,
     /// Ends the feed with the cache.
     _stop: DropGuard,
 }
@@ -72,13 +74,17 @@ impl Cache {
         let feed = feed::Feed::new(storage.clone(), caches, revision.clone(), unread, stalled);
         let after = feed.fill().await?;
         let running = stop.clone();
+        let feed_ended = CancellationToken::new();
+        let ended = feed_ended.clone().drop_guard();
         tokio::spawn(async move {
+            // Dropped however the task ends, also by a panic.
+            let _ended = ended;
             tokio::select! {
                 () = feed.run(after) => {}
                 () = running.cancelled() => {}
             }
         });
-        let cache = Self { kinds, revision, newest, unreadable, stalls, storage, _stop: stop.drop_guard() };
+        let cache = Self { kinds, revision, newest, unreadable, stalls, storage, feed_ended, _stop: stop.drop_guard() };
         // What was replayed from history must be there before the first reader is.
         let newest = cache.storage.current_revision().await?;
         let mut reached = cache.revision.subscribe();
@@ -114,6 +120,10 @@ impl Cache {
     /// Tells of every change of [`revision`](Self::revision) after this call.
     pub(crate) fn changes(&self) -> watch::Receiver<i64> {
         self.revision.subscribe()
+    }
+    /// Whether nothing will ever be read from the store again: only a restart of the process helps.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.feed_ended.is_cancelled()
     }
     pub(crate) fn storage(&self) -> &Arc<dyn Storage> {
         &self.storage

@@ -7,6 +7,11 @@ use std::path::PathBuf;
 use clap::Parser;
 use ipnet::IpNet;
 
+use crate::flowcontrol::{DEFAULT_MAX_MUTATING, DEFAULT_MAX_READ_ONLY};
+
+/// More at once than any machine has use for.
+const INFLIGHT_MAX: i64 = 100_000;
+
 /// The Corten apiserver: the cluster's one front door, and etcd's one client.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "corten-apiserver", version)]
@@ -50,6 +55,12 @@ pub struct Config {
     /// Ports that NodePort Services may have
     #[arg(long, default_value = "30000-32767", value_parser = parse_port_range)]
     pub node_port_range: RangeInclusive<u16>,
+    /// Requests at work at once, with those of --max-mutating-requests-inflight: the sum is shared out by priority and
+    /// fairness
+    #[arg(long, default_value_t = DEFAULT_MAX_READ_ONLY, value_parser = clap::value_parser!(u32).range(1..=INFLIGHT_MAX))]
+    pub max_requests_inflight: u32,
+    #[arg(long, default_value_t = DEFAULT_MAX_MUTATING, value_parser = clap::value_parser!(u32).range(1..=INFLIGHT_MAX))]
+    pub max_mutating_requests_inflight: u32,
     #[arg(long, value_enum, default_value_t)]
     pub log_format: LogFormat,
 }
@@ -100,7 +111,7 @@ mod tests {
         let config = parse("--advertise-address 10.0.0.1 --etcd http://b:2379").unwrap();
         assert_eq!(config.advertised(), Some("10.0.0.1:6443".parse().unwrap()));
         assert_eq!(config.etcd.len(), 2);
-        for bad in ["--etcd-cert-file x", "--service-cidr 10.96", "--node-port-range 5"] {
+        for bad in ["--max-requests-inflight 0", "--etcd-cert-file x", "--service-cidr 10.96", "--node-port-range 5"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

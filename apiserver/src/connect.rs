@@ -15,7 +15,7 @@ use corten_api::ApiError;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
-use crate::overload::Place;
+use crate::flowcontrol::long_running::LongRunning;
 use crate::request::Target;
 use crate::rest::body::Body;
 use crate::rest::query::Query;
@@ -35,7 +35,7 @@ pub async fn serve(
     target: &Target,
     query: &Query<'_>,
     request: Request<Incoming>,
-    counted: Place,
+    counted: LongRunning,
 ) -> Result<Response<Body>, ApiError> {
     match target.subresource.as_str() {
         "log" => log::serve(front, target, query, counted).await,

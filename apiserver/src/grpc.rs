@@ -16,10 +16,10 @@ use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::authz::authorize_resource;
+use crate::authz::{Attributes, authorize_resource};
 use crate::cache::Item;
 use crate::decode::MAX_BODY_BYTES;
-use crate::overload::InFlight;
+use crate::flowcontrol::FlowControl;
 use crate::patch;
 use crate::request::{Target, User, Verb};
 use crate::resources::{
@@ -27,7 +27,7 @@ use crate::resources::{
 };
 
 /// A message with the largest body, and its envelope.
-const MESSAGE_BYTES_MAX: usize = MAX_BODY_BYTES + 64 * 1024;
+pub(crate) const MESSAGE_BYTES_MAX: usize = MAX_BODY_BYTES + 64 * 1024;
 /// Objects and bytes in one message of a stream; one object may be larger alone.
 const CHUNK_OBJECTS: usize = 500;
 const CHUNK_BYTES: usize = 1 << 20;
@@ -37,15 +37,15 @@ const BINDS_MAX: usize = 128;
 type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
 
 /// The service, to be routed to. It finds its caller in the request's extensions.
-pub fn service(resources: Resources, in_flight: InFlight) -> ResourcesServer<Service> {
-    ResourcesServer::new(Service { resources, in_flight }).max_decoding_message_size(MESSAGE_BYTES_MAX)
+pub fn service(resources: Resources, flow: FlowControl) -> ResourcesServer<Service> {
+    ResourcesServer::new(Service { resources, flow }).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 
 #[derive(Clone, Debug)]
 pub struct Service {
     resources: Resources,
-    /// For streams; who routes calls here counts the others.
-    in_flight: InFlight,
+    /// For what lasts, and for what comes in streams; who routes calls here lets the others in.
+    flow: FlowControl,
 }
 
 /// A call that may go on: who asks for what.
@@ -55,6 +55,16 @@ struct Call {
     grant: Grant,
 }
 
+/// What a call was let in as, by the beginning of its message.
+#[derive(Clone, Debug)]
+pub(crate) struct Admitted(pub(crate) Target);
+
+/// Who calls.
+struct Caller {
+    user: Arc<User>,
+    admitted: Option<Admitted>,
+}
+
 fn refused(err: &ApiError) -> Status {
     match serde_json::to_vec(err.status()) {
         Ok(json) => status::to_grpc(err.code(), err.message(), json),
@@ -62,16 +72,17 @@ fn refused(err: &ApiError) -> Status {
     }
 }
 
-fn caller<T>(request: &Request<T>) -> Result<Arc<User>, Status> {
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     let user = request.extensions().get::<Arc<User>>().cloned();
-    user.ok_or_else(|| refused(&ApiError::new(Reason::Unauthorized, "Unauthorized")))
+    let user = user.ok_or_else(|| refused(&ApiError::new(Reason::Unauthorized, "Unauthorized")))?;
+    Ok(Caller { user, admitted: request.extensions().get::<Admitted>().cloned() })
 }
 
 impl Service {
     /// `fields`: the selector of a list or watch.
     async fn allowed(
         &self,
-        user: Arc<User>,
+        Caller { user, admitted }: Caller,
         verb: Verb,
         resource: Option<Resource>,
         fields: &FieldSelector,
@@ -85,11 +96,15 @@ impl Service {
             namespace: r.namespace,
             name: r.name,
         };
+        // Protobuf lets a field come twice, and the last one counts.
+        if admitted.is_some_and(|Admitted(as_this)| as_this != target) {
+            return Err(refused(&ApiError::bad_request("the message names its resource more than once")));
+        }
         let grant = self.resources.authorize(&user, verb.as_str(), &target, fields).await;
         Ok(Call { user, target, grant: grant.map_err(|err| refused(&err))? })
     }
-    async fn allowed_one(&self, user: Arc<User>, verb: Verb, resource: Option<Resource>) -> Result<Call, Status> {
-        self.allowed(user, verb, resource, &FieldSelector::default()).await
+    async fn allowed_one(&self, caller: Caller, verb: Verb, resource: Option<Resource>) -> Result<Call, Status> {
+        self.allowed(caller, verb, resource, &FieldSelector::default()).await
     }
 }
 
@@ -142,8 +157,8 @@ impl resources_server::Resources for Service {
     type BindStream = BoxStream<BindReply>;
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Object>, Status> {
-        let user = caller(&request)?;
-        let call = self.allowed_one(user, Verb::Get, request.into_inner().resource).await?;
+        let caller = caller(&request)?;
+        let call = self.allowed_one(caller, Verb::Get, request.into_inner().resource).await?;
         if call.target.subresource == "scale" {
             let json = self.resources.get(&call.target, ReadAt::Newest).await.map_err(|err| refused(&err))?;
             return written(json).map(Response::new);
@@ -153,10 +168,10 @@ impl resources_server::Resources for Service {
     }
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<Self::ListStream>, Status> {
-        let user = caller(&request)?;
+        let caller = caller(&request)?;
         let asked = request.into_inner();
         let (labels, fields) = selectors(&asked.label_selector, &asked.field_selector, asked.resource.as_ref())?;
-        let call = self.allowed(user, Verb::List, asked.resource, &fields).await?;
+        let call = self.allowed(caller, Verb::List, asked.resource, &fields).await?;
         let options = ListOptions { labels, fields, ..ListOptions::default() };
         let rows = self.resources.list_items(&call.target, options).await.map_err(|err| refused(&err))?;
         let revision = rows.revision;
@@ -171,16 +186,16 @@ impl resources_server::Resources for Service {
     }
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let user = caller(&request)?;
+        let caller = caller(&request)?;
         let asked = request.into_inner();
         let (labels, fields) = selectors(&asked.label_selector, &asked.field_selector, asked.resource.as_ref())?;
-        let call = self.allowed(user, Verb::Watch, asked.resource, &fields).await?;
+        let call = self.allowed(caller, Verb::Watch, asked.resource, &fields).await?;
         let from = match asked.resume_after {
             0 => WatchFrom::State { at: ReadAt::Newest, initial_events_end: true },
             revision => WatchFrom::After(revision),
         };
         let options = WatchOptions { labels, fields, from, bookmarks: true };
-        let place = self.in_flight.enter_long().map_err(|err| refused(&err))?;
+        let place = self.flow.enter_long().map_err(|err| refused(&err))?;
         let events = self.resources.watch(&call.target, options).await.map_err(|err| refused(&err))?;
         let events = call.grant.guard(&self.resources, events);
         let batches = events.flat_map(move |batch| {
@@ -195,38 +210,38 @@ impl resources_server::Resources for Service {
     }
 
     async fn create(&self, request: Request<WriteRequest>) -> Result<Response<Object>, Status> {
-        let user = caller(&request)?;
+        let caller = caller(&request)?;
         let asked = request.into_inner();
-        let Call { user, target, .. } = self.allowed_one(user, Verb::Create, asked.resource).await?;
+        let Call { user, target, .. } = self.allowed_one(caller, Verb::Create, asked.resource).await?;
         let done = self.resources.create(&user, &target, asked.json, write_options()).await;
         written(done.map_err(|err| refused(&err))?.object).map(Response::new)
     }
 
     async fn update(&self, request: Request<WriteRequest>) -> Result<Response<Object>, Status> {
-        let user = caller(&request)?;
+        let caller = caller(&request)?;
         let asked = request.into_inner();
-        let Call { user, target, .. } = self.allowed_one(user, Verb::Update, asked.resource).await?;
+        let Call { user, target, .. } = self.allowed_one(caller, Verb::Update, asked.resource).await?;
         let done = self.resources.update(&user, &target, asked.json, write_options()).await;
         written(done.map_err(|err| refused(&err))?.object).map(Response::new)
     }
 
     async fn patch(&self, request: Request<PatchRequest>) -> Result<Response<Object>, Status> {
-        let user = caller(&request)?;
+        let caller = caller(&request)?;
         let asked = request.into_inner();
         let kind = match asked.kind() {
             patch_request::Kind::Merge => patch::Kind::Merge,
             patch_request::Kind::Strategic => patch::Kind::Strategic,
             patch_request::Kind::Json => patch::Kind::Json,
         };
-        let Call { user, target, .. } = self.allowed_one(user, Verb::Patch, asked.resource).await?;
+        let Call { user, target, .. } = self.allowed_one(caller, Verb::Patch, asked.resource).await?;
         let done = self.resources.patch(&user, &target, kind, asked.json, write_options()).await;
         written(done.map_err(|err| refused(&err))?.object).map(Response::new)
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<Object>, Status> {
-        let user = caller(&request)?;
+        let caller = caller(&request)?;
         let asked = request.into_inner();
-        let Call { user, target, .. } = self.allowed_one(user, Verb::Delete, asked.resource).await?;
+        let Call { user, target, .. } = self.allowed_one(caller, Verb::Delete, asked.resource).await?;
         let how: DeleteOptions = match &*asked.options_json {
             b"" => DeleteOptions::default(),
             json => serde_json::from_slice(json)
@@ -237,19 +252,19 @@ impl resources_server::Resources for Service {
     }
 
     async fn bind(&self, request: Request<Streaming<BindRequest>>) -> Result<Response<Self::BindStream>, Status> {
-        let user = caller(&request)?;
-        let resources = self.resources.clone();
-        let place = self.in_flight.enter_long().map_err(|err| refused(&err))?;
+        let user = caller(&request)?.user;
+        let (resources, flow) = (self.resources.clone(), self.flow.clone());
+        let place = self.flow.enter_long().map_err(|err| refused(&err))?;
         let replies = request.into_inner().map(move |asked| {
             let _held_while_it_streams = &place;
-            let (resources, user) = (resources.clone(), user.clone());
-            async move { Ok(bind_one(&resources, &user, asked?).await) }
+            let (resources, flow, user) = (resources.clone(), flow.clone(), user.clone());
+            async move { Ok(bind_one(&resources, &flow, &user, asked?).await) }
         });
         Ok(Response::new(replies.buffer_unordered(BINDS_MAX).boxed()))
     }
 }
 
-async fn bind_one(resources: &Resources, user: &User, asked: BindRequest) -> BindReply {
+async fn bind_one(resources: &Resources, flow: &FlowControl, user: &User, asked: BindRequest) -> BindReply {
     let target = Target {
         version: "v1".into(),
         resource: "pods".into(),
@@ -258,8 +273,13 @@ async fn bind_one(resources: &Resources, user: &User, asked: BindRequest) -> Bin
         name: asked.pod,
         ..Target::default()
     };
-    let bound = match authorize_resource(user, Verb::Create.as_str(), &target) {
-        Ok(()) => resources.bind(user, &target, &asked.uid, &asked.node).await,
+    let verb = Verb::Create.as_str();
+    // Each bind waits for its turn as a request of its own would.
+    let bound = match flow.admit(user, Attributes::Resource { verb, target: &target }, 1).await {
+        Ok(_seat) => match authorize_resource(user, verb, &target) {
+            Ok(()) => resources.bind(user, &target, &asked.uid, &asked.node).await,
+            Err(err) => Err(err),
+        },
         Err(err) => Err(err),
     };
     let error_status_json = match bound {

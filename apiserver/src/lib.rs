@@ -1,6 +1,7 @@
 //! The apiserver: the one front door, the one client of etcd.
 //!
-//! A request passes through `request` (what is asked), `authn` and `authz` (by whom, may they), `decode` (is it well
+//! A request passes through `request` (what is asked), `authn` (by whom), `flowcontrol` (whose turn is it),
+//! `authz` (may they), `decode` (is it well
 //! formed), and ends in `resources`, the one read and write path of all kinds, for REST and gRPC alike. Kinds are
 //! entries of `registry`; `admission` says what the cluster's state forbids or fills in. State is behind the
 //! `storage` port; reads are served by `cache`.
@@ -14,6 +15,7 @@ pub mod config;
 pub mod connect;
 pub mod decode;
 pub mod discovery;
+pub mod flowcontrol;
 #[cfg(test)]
 mod fuzz;
 pub mod grpc;
@@ -21,7 +23,6 @@ pub mod health;
 pub mod metrics;
 pub mod nodes;
 pub mod openapi;
-pub mod overload;
 pub mod patch;
 pub mod registry;
 pub mod request;

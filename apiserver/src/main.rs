@@ -13,9 +13,6 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The machine is shared with etcd and more; two threads serve what one node's etcd can give.
-const WORKER_THREADS: usize = 2;
-
 fn main() -> ExitCode {
     let config = Config::parse();
     init_logging(config.log_format);
@@ -27,7 +24,8 @@ fn main() -> ExitCode {
         tracing::error!("another TLS provider is installed in this process");
         return ExitCode::FAILURE;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build();
+    // A thread for each core, as tokio does by itself.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(err) => {

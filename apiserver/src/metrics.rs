@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::overload::InFlight;
+use crate::flowcontrol::FlowControl;
 
 /// What is counted apart. Only names of kinds that are served stand here, so that no client can make new series.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -48,8 +48,9 @@ pub struct Metrics {
     pub connections: Gauge,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Metrics {
+    /// With those of `flow`.
+    pub fn new(flow: &FlowControl) -> Self {
         let mut registry = Registry::default();
         let requests = Family::default();
         let latency = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
@@ -65,16 +66,16 @@ impl Default for Metrics {
             long_running.clone(),
         );
         registry.register("apiserver_connections", "Open client connections", connections.clone());
+        flow.register(&mut registry);
         Self { registry, requests, latency, in_flight, long_running, connections }
     }
-}
 
-impl Metrics {
     /// `unreadable`: counted by the cache, from its start on.
     pub fn count_unreadable(&mut self, unreadable: Counter) {
         let help = "Keys and values in the store that are nothing of the API and were left out";
         self.registry.register("corten_apiserver_storage_unreadable", help, unreadable);
     }
+
     /// `took`: `None` for long-running requests.
     pub fn answered(&self, labels: RequestLabels, took: Option<Duration>) {
         if let Some(took) = took {
@@ -85,12 +86,12 @@ impl Metrics {
     }
 
     /// The text form of OpenMetrics.
-    pub fn render(&self, in_flight: &InFlight) -> Result<String, std::fmt::Error> {
-        let (mutating, read_only) = in_flight.counts();
+    pub fn render(&self, flow: &FlowControl) -> Result<String, std::fmt::Error> {
+        let (mutating, read_only) = flow.executing();
         for (request_kind, count) in [("mutating", mutating), ("readOnly", read_only)] {
             self.in_flight.get_or_create(&KindLabels { request_kind }).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
-        self.long_running.set(i64::try_from(in_flight.long_running()).unwrap_or(i64::MAX));
+        self.long_running.set(i64::try_from(flow.long_running()).unwrap_or(i64::MAX));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
@@ -103,10 +104,11 @@ mod tests {
 
     #[test]
     fn rendered_names() {
-        let metrics = Metrics::default();
+        let flow = FlowControl::default();
+        let metrics = Metrics::new(&flow);
         let labels = RequestLabels { verb: "list", group: "", resource: "pods", code: 200 };
         metrics.answered(labels, Some(Duration::from_millis(3)));
-        let text = metrics.render(&InFlight::default()).unwrap();
+        let text = metrics.render(&flow).unwrap();
         for line in [
             r#"apiserver_request_total{verb="list",group="",resource="pods",code="200"} 1"#,
             r#"apiserver_request_duration_seconds_bucket{le="0.005",verb="list",group="",resource="pods"} 1"#,

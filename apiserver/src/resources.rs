@@ -16,6 +16,7 @@ mod pods;
 mod read;
 mod revise;
 mod scale;
+mod stored;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -105,6 +106,10 @@ impl Resources {
     /// Counts what stands in the store and is nothing of the API's.
     pub fn unreadable(&self) -> prometheus_client::metrics::counter::Counter {
         self.inner.cache.unreadable()
+    }
+    /// Whether the cache follows the store no more, for good.
+    pub fn is_dead(&self) -> bool {
+        self.inner.cache.is_dead()
     }
     /// Waits until reads are as new as the store is now.
     pub async fn catch_up(&self) -> Result<i64, ApiError> {

@@ -1,6 +1,7 @@
 //! The REST API: one request in, one response out. Routes by our own reading of the path; there is no router to walk.
 
 pub mod accept;
+pub mod aside;
 pub mod body;
 pub mod gzip;
 pub mod openapi;
@@ -25,14 +26,17 @@ use hyper::body::Incoming;
 use self::body::Body;
 use self::query::Query;
 use self::read::Read;
+use self::receive::{Arriving, SlowBodies};
 use crate::authn::Identity;
 use crate::authz::{self, Attributes};
 use crate::connect::{self, Kubelets};
+use crate::decode::MAX_BODY_BYTES;
 use crate::discovery::{Discovery, groups};
+use crate::flowcontrol::work::{self, Walk};
+use crate::flowcontrol::{FlowControl, seat::Seat};
 use crate::health::Health;
 use crate::metrics::{Metrics, RequestLabels};
 use crate::openapi::Documents;
-use crate::overload::InFlight;
 use crate::registry::Entry;
 use crate::request::{self, Asked, RequestError, Target, User, Verb};
 use crate::resources::{Grant, Resources};
@@ -49,15 +53,24 @@ pub struct Front {
     pub kubelets: Kubelets,
     pub health: Health,
     pub metrics: Metrics,
-    pub in_flight: InFlight,
+    pub flow: FlowControl,
+    pub slow_bodies: SlowBodies,
 }
 
 /// A resource request on its way through.
+#[derive(Clone, Copy)]
 struct Asking<'a> {
     user: &'a User,
     verb: Verb,
     target: &'a Target,
     query: &'a Query<'a>,
+}
+
+impl Asking<'_> {
+    /// The field selector. One that is malformed is told of later, to those who may ask.
+    fn fields(&self) -> FieldSelector {
+        self.query.get("fieldSelector").and_then(|text| FieldSelector::parse(text).ok()).unwrap_or_default()
+    }
 }
 
 impl Front {
@@ -104,7 +117,9 @@ impl Front {
         let headers = request.headers();
         let user = self.user(identity, headers)?;
         let verb = request.method().as_str().to_ascii_lowercase();
-        authz::authorize(&user, Attributes::Path { verb: &verb, path })?;
+        let asked = Attributes::Path { verb: &verb, path };
+        let _seat = self.flow.admit(&user, asked, 1).await?;
+        authz::authorize(&user, asked)?;
         if !matches!(verb.as_str(), "get" | "head") {
             return Err(respond::method_not_allowed());
         }
@@ -120,19 +135,13 @@ impl Front {
         let (verb, target) = (asking.verb, asking.target);
         let entry = self.resources.entries().find(&target.group, &target.version, &target.resource);
         let long_running = is_long_running(verb, target);
-        // A malformed selector is told of later, to those who may ask.
-        let fields = asking.query.get("fieldSelector").and_then(|text| FieldSelector::parse(text).ok());
-        let fields = fields.unwrap_or_default();
-        let result = match self.resources.authorize(asking.user, verb.as_str(), target, &fields).await {
-            Err(err) => Err(err),
-            Ok(grant) if long_running => self.long(asking, grant, entry, request).await,
-            Ok(_) => match self.in_flight.enter(verb.is_write()) {
-                Err(err) => Err(err),
-                Ok(_place) => match tokio::time::timeout(REQUEST_TIMEOUT, self.short(asking, entry, request)).await {
-                    Ok(result) => result,
-                    Err(_) => Err(respond::timed_out()),
-                },
-            },
+        let result = if long_running {
+            self.long(asking, entry, request).await
+        } else {
+            match tokio::time::timeout(REQUEST_TIMEOUT, self.short(asking, entry, request)).await {
+                Ok(result) => result,
+                Err(_) => Err(respond::timed_out()),
+            }
         };
         let response = result.unwrap_or_else(|err| respond::error(&err));
         self.count(verb.as_str(), entry, &response, (!long_running).then(|| began.elapsed()));
@@ -145,33 +154,62 @@ impl Front {
         self.metrics.answered(labels, took);
     }
 
+    /// Waits for the request's turn, before its body is read, and asks whether it may be.
+    async fn admit(&self, asking: Asking<'_>) -> Result<(Seat, Grant), ApiError> {
+        let Asking { user, verb, target, query } = asking;
+        let fields = asking.fields();
+        let walk = Walk {
+            fields: &fields,
+            selects_labels: query.get("labelSelector").is_some(),
+            limit: query.get("limit").and_then(|text| text.parse().ok()).filter(|limit| *limit > 0),
+        };
+        let seats = match verb {
+            Verb::List => work::of_list(walk, || self.resources.stored(target)),
+            Verb::Watch if query.flag("sendInitialEvents") => work::of_list(walk, || self.resources.stored(target)),
+            _ => 1,
+        };
+        let seat = self.flow.admit(user, Attributes::Resource { verb: verb.as_str(), target }, seats).await?;
+        let grant = self.resources.authorize(user, verb.as_str(), target, &fields).await?;
+        Ok((seat, grant))
+    }
+
     async fn long(
         self: &Arc<Self>,
         asking: Asking<'_>,
-        grant: Grant,
         entry: Option<&dyn Entry>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, ApiError> {
+        if asking.verb == Verb::Watch {
+            let started = tokio::time::timeout(REQUEST_TIMEOUT, self.start_watch(asking, entry, request.headers()));
+            let watch = started.await.unwrap_or_else(|_| Err(respond::timed_out()))?;
+            return if connect::websocket::is_upgrade(request.headers()) {
+                connect::websocket::serve_watch(request, watch)
+            } else {
+                Ok(watch.into_response())
+            };
+        }
+        let Asking { user, verb, target, query } = asking;
+        // What is taken away later ends watches; a connection into a container stays as it began.
+        let _grant = self.resources.authorize(user, verb.as_str(), target, &asking.fields()).await?;
+        check_path(entry.ok_or_else(respond::no_such_path)?, verb, target)?;
+        connect::serve(self, target, query, request, self.flow.enter_long()?).await
+    }
+
+    /// A watch holds seats while it begins, and none while it lasts.
+    async fn start_watch(
+        &self,
+        asking: Asking<'_>,
+        entry: Option<&dyn Entry>,
+        headers: &HeaderMap,
+    ) -> Result<watch::Watch, ApiError> {
+        let (_seat, grant) = self.admit(asking).await?;
         let entry = entry.ok_or_else(respond::no_such_path)?;
         check_path(entry, asking.verb, asking.target)?;
-        let counted = self.in_flight.enter_long()?;
-        if asking.verb != Verb::Watch {
-            return connect::serve(self, asking.target, asking.query, request, counted).await;
-        }
-        let wanted = accept::wanted(request.headers())?;
-        let read = Read {
-            resources: &self.resources,
-            entry,
-            target: asking.target,
-            query: asking.query,
-            headers: request.headers(),
-            wanted,
-        };
-        let watch = watch::start(&read, grant, counted).await?;
-        if connect::websocket::is_upgrade(request.headers()) {
-            return connect::websocket::serve_watch(request, watch);
-        }
-        Ok(watch.into_response())
+        let counted = self.flow.enter_long()?;
+        let wanted = accept::wanted(headers)?;
+        let (target, query) = (asking.target, asking.query);
+        let read = Read { resources: &self.resources, entry, target, query, headers, wanted };
+        watch::start(&read, grant, counted).await
     }
 
     async fn short(
@@ -180,13 +218,15 @@ impl Front {
         entry: Option<&dyn Entry>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, ApiError> {
+        let (mut seat, _) = self.admit(asking).await?;
         let Asking { user, verb, target, query } = asking;
         let (parts, incoming) = request.into_parts();
         let headers = &parts.headers;
         let resources = &self.resources;
         let Some(entry) = entry else {
             let question = review::find(target).ok_or_else(respond::no_such_path)?;
-            let body = receive::body(headers, incoming).await?;
+            let arriving = Arriving::new(headers, incoming, MAX_BODY_BYTES);
+            let body = self.slow_bodies.receive(&user.name, &mut seat, arriving).await?;
             let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
             return review::answer(resources, question, verb, user, content_type, body).await;
         };
@@ -196,8 +236,15 @@ impl Front {
             let read = Read { resources, entry, target, query, headers, wanted };
             return if verb == Verb::Get { read::get(read).await } else { read::list(read).await };
         }
-        let body = receive::body(headers, incoming).await?;
+        let arriving = Arriving::new(headers, incoming, MAX_BODY_BYTES);
+        let body = self.slow_bodies.receive(&user.name, &mut seat, arriving).await?;
+        let is_large = body.len() > aside::LARGE_BODY_BYTES;
         let write = write::Write { resources, user, entry, target, query, headers, wanted, body };
+        let written = tokio::time::timeout(REQUEST_TIMEOUT, Self::write(verb, write));
+        aside::aside(is_large, written).await.unwrap_or_else(|_| Err(respond::timed_out()))
+    }
+
+    async fn write(verb: Verb, write: write::Write<'_>) -> Result<Response<Body>, ApiError> {
         match verb {
             Verb::Create => write::create(write).await,
             Verb::Update => write::update(write).await,

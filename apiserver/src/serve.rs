@@ -1,16 +1,19 @@
 //! One port for everything: TLS, then REST or gRPC, on HTTP/1.1 or HTTP/2; bounds on connections; a graceful end.
 
+pub mod connections;
+mod counted;
+mod grpc;
 pub mod limits;
+mod message;
 pub mod tls;
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use corten_proto::status;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -19,14 +22,13 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tonic::service::Routes;
-use tower::ServiceExt;
 
-use crate::authn::{Identity, impersonated};
-use crate::overload::Place;
+use self::connections::{Connections, Handshake};
+use self::counted::Counted;
+use crate::authn::Identity;
+use crate::rest::Front;
 use crate::rest::body::Body;
-use crate::rest::{Front, REQUEST_TIMEOUT, respond};
 pub use tls::{TlsError, TlsFiles, TlsKeeper};
 
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
@@ -63,8 +65,8 @@ pub struct Server {
     pub grpc: Routes,
     pub tls: Arc<TlsKeeper>,
     pub nodes: crate::nodes::Connections,
-    /// A place for each connection; more are closed as they come.
-    pub places: Arc<Semaphore>,
+    /// Who may hold a connection; more are closed as they come.
+    pub connections: Connections,
 }
 
 impl Server {
@@ -104,27 +106,35 @@ impl Server {
                 return;
             }
         };
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
-            tracing::warn!(%peer, "closed at once: too many connections are open");
+        let Some(handshake) = self.connections.handshake() else {
+            tracing::warn!(%peer, "closed at once: too many connections are being made");
             return;
         };
         let server = self.clone();
         tokio::spawn(async move {
             let counted = server.front.metrics.connections.clone();
             counted.inc();
-            server.connection(stream, peer, watcher).await;
+            server.connection(stream, peer, handshake, watcher).await;
             counted.dec();
-            drop(place);
         });
     }
 
-    async fn connection(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
+    async fn connection(self, stream: TcpStream, peer: SocketAddr, handshake: Handshake, watcher: Watcher) {
         if let Err(err) = prepare(&stream) {
             tracing::debug!(%peer, "the connection's options: {err}");
         }
         let current = self.tls.current();
-        let handshake = tokio_rustls::TlsAcceptor::from(current.config.clone()).accept(stream);
-        let stream = match tokio::time::timeout(HANDSHAKE_DEADLINE, handshake).await {
+        let shaking = async {
+            // Whoever says nothing is told from those who do.
+            stream.peek(&mut [0]).await?;
+            handshake.speaks();
+            tokio_rustls::TlsAcceptor::from(current.config.clone()).accept(stream).await
+        };
+        let shaken = tokio::select! {
+            shaken = tokio::time::timeout(HANDSHAKE_DEADLINE, shaking) => shaken,
+            () = handshake.evicted() => return tracing::debug!(%peer, "closed in its TLS handshake: others wait"),
+        };
+        let stream = match shaken {
             Ok(Ok(stream)) => stream,
             Ok(Err(err)) => return tracing::debug!(%peer, "TLS handshake failed: {err}"),
             Err(_) => return tracing::debug!(%peer, "TLS handshake took too long"),
@@ -133,15 +143,26 @@ impl Server {
         if let Identity::Refused(why) = identity.as_ref() {
             tracing::info!(%peer, "{why}");
         }
+        let Some(place) = self.connections.open(matches!(*identity, Identity::Known { .. })) else {
+            return tracing::warn!(%peer, "closed: too many connections are open, and all are in use");
+        };
+        drop(handshake);
+        let (worker, evicted) = (place.worker(), place.evicted());
         let node = self.nodes.opened(&identity);
         let pings = if node.is_some() { NODE_PINGS } else { PINGS };
         let service = service_fn(move |request| {
-            let (server, identity) = (self.clone(), identity.clone());
-            async move { Ok::<_, Infallible>(server.answer(&identity, request).await) }
+            let (server, identity, busy) = (self.clone(), identity.clone(), worker.begin());
+            async move {
+                let response = server.answer(&identity, request).await;
+                Ok::<_, Infallible>(response.map(|body| Counted { body, _busy: busy }))
+            }
         });
         let connection = builder(pings).serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-        if let Err(err) = watcher.watch(connection).await {
-            tracing::debug!(%peer, "connection ended: {err}");
+        tokio::select! {
+            served = watcher.watch(connection) => if let Err(err) = served {
+                tracing::debug!(%peer, "connection ended: {err}");
+            },
+            () = evicted => tracing::debug!(%peer, "closed while idle: others wait"),
         }
         drop(node);
     }
@@ -150,42 +171,6 @@ impl Server {
         let is_grpc =
             request.headers().get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
         if is_grpc { self.answer_grpc(identity, request).await } else { self.front.answer(identity, request).await }
-    }
-
-    async fn answer_grpc(&self, identity: &Identity, mut request: Request<Incoming>) -> Response<Body> {
-        let refuse = |err: &corten_api::ApiError| {
-            status::to_grpc(err.code(), err.message(), respond::status_json(err))
-                .into_http::<tonic::body::Body>()
-                .map(Body::Grpc)
-        };
-        let headers = request.headers();
-        let user = identity.user(SystemTime::now(), headers.contains_key(AUTHORIZATION));
-        let user = match user.and_then(|user| impersonated(user, headers)) {
-            Ok(user) => user,
-            Err(err) => return refuse(&err),
-        };
-        let place = match self.enter_grpc(request.uri().path()) {
-            Ok(place) => place,
-            Err(err) => return refuse(&err),
-        };
-        request.extensions_mut().insert(user);
-        let call = self.grpc.clone().oneshot(request);
-        // Those that have no place are streams, and last.
-        let answered = if place.is_some() { tokio::time::timeout(REQUEST_TIMEOUT, call).await } else { Ok(call.await) };
-        match answered {
-            Ok(Ok(response)) => response.map(Body::Grpc),
-            Ok(Err(never)) => match never {},
-            Err(_) => refuse(&respond::timed_out()),
-        }
-    }
-
-    /// Unary calls are counted as REST's requests are; streams last, and are not.
-    fn enter_grpc(&self, path: &str) -> Result<Option<Place>, corten_api::ApiError> {
-        match path.rsplit_once('/').map_or("", |(_, method)| method) {
-            "Get" | "List" => self.front.in_flight.enter(false).map(Some),
-            "Create" | "Update" | "Patch" | "Delete" => self.front.in_flight.enter(true).map(Some),
-            _ => Ok(None),
-        }
     }
 }
 

@@ -6,16 +6,18 @@ use std::sync::Arc;
 
 use corten_api::ApiError;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::connect::{KubeletTls, Kubelets};
 use crate::discovery::Discovery;
+use crate::flowcontrol::{FlowControl, bootstrap};
 use crate::health::Health;
 use crate::openapi::Documents;
 use crate::registry::{self, Registry};
 use crate::resources::{Resources, Settings};
 use crate::rest::Front;
+use crate::rest::receive::SlowBodies;
+use crate::serve::connections::{Bounds, Connections};
 use crate::serve::limits::take_files;
 use crate::serve::{Server, TlsError, TlsFiles, TlsKeeper};
 use crate::storage::etcd::{self, Etcd};
@@ -80,7 +82,9 @@ pub async fn start(config: &Config) -> Result<Started, StartError> {
         key: config.kubelet_client_key_file.clone(),
         ca: config.kubelet_ca().clone(),
     };
-    let server = assemble(storage, settings, kubelets, tls).await.map_err(StartError::State)?;
+    let seats = config.max_requests_inflight.saturating_add(config.max_mutating_requests_inflight);
+    let flow = FlowControl::new(seats, bootstrap::configuration());
+    let server = assemble(storage, settings, kubelets, tls, flow).await.map_err(StartError::State)?;
     Ok(Started { server, listener })
 }
 
@@ -107,17 +111,17 @@ pub async fn assemble(
     settings: Settings,
     kubelets: KubeletTls,
     tls: TlsKeeper,
+    flow: FlowControl,
 ) -> Result<Server, ApiError> {
     let registry = Registry::new(registry::all());
     let address = settings.advertise.map(|a| a.to_string()).unwrap_or_default();
     let discovery = Discovery::new(&registry, &address);
     let openapi = Arc::new(Documents::new(registry.clone()));
     let resources = Resources::start(storage.clone(), registry, settings).await?;
-    let in_flight = crate::overload::InFlight::default();
     let nodes = crate::nodes::Connections::default();
-    let grpc = tonic::service::Routes::new(crate::grpc::service(resources.clone(), in_flight.clone()))
+    let grpc = tonic::service::Routes::new(crate::grpc::service(resources.clone(), flow.clone()))
         .add_service(crate::nodes::service(nodes.clone(), resources.drained()));
-    let mut metrics = crate::metrics::Metrics::default();
+    let mut metrics = crate::metrics::Metrics::new(&flow);
     metrics.count_unreadable(resources.unreadable());
     let front = Front {
         health: Health::new(storage, resources.clone()),
@@ -126,8 +130,9 @@ pub async fn assemble(
         openapi,
         kubelets: Kubelets::new(kubelets),
         metrics,
-        in_flight,
+        flow,
+        slow_bodies: SlowBodies::default(),
     };
-    let places = Arc::new(Semaphore::new(take_files()));
-    Ok(Server { front: Arc::new(front), grpc, tls: Arc::new(tls), nodes, places })
+    let connections = Connections::new(Bounds::of(take_files()));
+    Ok(Server { front: Arc::new(front), grpc, tls: Arc::new(tls), nodes, connections })
 }

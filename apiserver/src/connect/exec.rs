@@ -20,7 +20,7 @@ use tonic::Streaming;
 
 use super::upgrade::{self, Protocol};
 use super::{kubelets, log, pod, websocket};
-use crate::overload::Place;
+use crate::flowcontrol::long_running::LongRunning;
 use crate::request::Target;
 use crate::rest::Front;
 use crate::rest::body::Body;
@@ -54,7 +54,7 @@ pub async fn serve(
     target: &Target,
     query: &Query<'_>,
     request: Request<Incoming>,
-    counted: Place,
+    counted: LongRunning,
 ) -> Result<Response<Body>, ApiError> {
     let attaches = target.subresource == "attach";
     let wanted = wanted(query, if attaches { "PodAttachOptions" } else { "PodExecOptions" })?;
@@ -104,7 +104,7 @@ pub async fn serve(
     }
 }
 
-async fn taken_up(counted: Place, session: impl Future<Output = Result<(), hyper::Error>>) {
+async fn taken_up(counted: LongRunning, session: impl Future<Output = Result<(), hyper::Error>>) {
     if let Err(err) = session.await {
         tracing::debug!("a client did not take up its connection: {err}");
     }

@@ -10,7 +10,7 @@ use http::{Response, StatusCode};
 use jiff::Timestamp;
 
 use super::{kubelets, pod};
-use crate::overload::Place;
+use crate::flowcontrol::long_running::LongRunning;
 use crate::request::Target;
 use crate::rest::body::{Body, BoxError};
 use crate::rest::query::Query;
@@ -23,7 +23,7 @@ pub async fn serve(
     front: &Arc<Front>,
     target: &Target,
     query: &Query<'_>,
-    counted: Place,
+    counted: LongRunning,
 ) -> Result<Response<Body>, ApiError> {
     let mut request = options(query, SystemTime::now())?;
     let pod = pod::read_pod(&front.resources, target).await?;

@@ -19,7 +19,7 @@ use tonic::Streaming;
 
 use super::upgrade::{self, Protocol};
 use super::{kubelets, log, pod, websocket};
-use crate::overload::Place;
+use crate::flowcontrol::long_running::LongRunning;
 use crate::request::Target;
 use crate::rest::Front;
 use crate::rest::body::Body;
@@ -48,7 +48,7 @@ pub async fn serve(
     target: &Target,
     query: &Query<'_>,
     request: Request<Incoming>,
-    counted: Place,
+    counted: LongRunning,
 ) -> Result<Response<Body>, ApiError> {
     let found = pod::read_pod(&front.resources, target).await?;
     let protocol = upgrade::choose(request.headers(), &[TUNNELLED, CHANNELS], &[PLAIN])?;

@@ -14,7 +14,7 @@ async fn service() -> Service {
         Settings { service_cidr: "10.96.0.0/24".parse().unwrap(), node_ports: 31000..=31009, advertise: None };
     let storage = Arc::new(Memory::default());
     let resources = Resources::start(storage, Registry::default(), settings).await.unwrap();
-    Service { resources, in_flight: InFlight::default() }
+    Service { resources, flow: FlowControl::default() }
 }
 
 fn by<T>(user: &str, groups: &[&str], message: T) -> Request<T> {
@@ -92,8 +92,8 @@ async fn binds_answer_each_for_itself() {
     let bind = |id, pod: &str, user: User| {
         let asked =
             BindRequest { id, namespace: "default".into(), pod: pod.into(), uid: String::new(), node: "n1".into() };
-        let resources = s.resources.clone();
-        async move { bind_one(&resources, &user, asked).await }
+        let (resources, flow) = (s.resources.clone(), s.flow.clone());
+        async move { bind_one(&resources, &flow, &user, asked).await }
     };
     let done = bind(7, "web", scheduler.clone()).await;
     assert_eq!((done.id, &*done.error_status_json), (7, &b""[..]));

@@ -36,7 +36,7 @@ impl Front {
             }
             "/version" => Ok(version()),
             "/metrics" => {
-                let text = self.metrics.render(&self.in_flight).map_err(ApiError::internal)?;
+                let text = self.metrics.render(&self.flow).map_err(ApiError::internal)?;
                 Ok(respond::with_type(StatusCode::OK, METRICS, Body::whole(text)))
             }
             _ => {

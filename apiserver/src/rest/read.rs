@@ -7,6 +7,7 @@ use corten_api::{ApiError, Scope};
 use http::{Response, StatusCode};
 
 use super::accept::{Form, Wanted};
+use super::aside::{LARGE_LIST, aside};
 use super::body::Body;
 use super::query::{self, Query};
 use super::{gzip, respond};
@@ -34,7 +35,8 @@ pub async fn get(read: Read<'_>) -> Result<Response<Body>, ApiError> {
 pub async fn list(read: Read<'_>) -> Result<Response<Body>, ApiError> {
     let options = query::list_options(read.query)?;
     let page = read.resources.list(read.target, options).await?;
-    let response = show_page(&read, page)?;
+    let is_large = page.items.len() > LARGE_LIST && (read.wanted.form != Form::Object || read.wanted.yaml);
+    let response = aside(is_large, async { show_page(&read, page) }).await?;
     Ok(gzip::compress(read.headers, response))
 }
 

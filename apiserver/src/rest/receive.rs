@@ -1,5 +1,9 @@
-//! Request bodies, received within their bounds.
+//! Bodies, received within their bounds: of size, of pace, and of how many may be slow at once.
+//!
+//! A body that is there when its request's turn has come is read while the request holds its seats. One that is not
+//! gives them back until it is whole: who sends slowly keeps nobody from being served.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -8,44 +12,167 @@ use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use crate::decode::MAX_BODY_BYTES;
+use crate::flowcontrol::seat::Seat;
 
 /// Of a body that is too large, so much more is taken and thrown away: a client that is cut off while it still writes
 /// sees a broken connection instead of the answer.
 const MAX_DISCARDED_BYTES: usize = 16 * 1024 * 1024;
 const DISCARD_DEADLINE: Duration = Duration::from_secs(5);
+/// So long a request holds its seats while its body comes.
+const PROMPT: Duration = Duration::from_millis(500);
+/// After this much grace a body must have come at this pace, or it is given up.
+const PACE_GRACE: Duration = Duration::from_secs(5);
+const PACE_BYTES_PER_SEC: u32 = 16 * 1024;
+/// Slow bodies at once, which hold up to 3 MiB each.
+pub const SLOW_BODIES_MAX: u32 = 128;
+/// And of one user: nobody takes the others' places.
+pub const SLOW_BODIES_PER_USER_MAX: u32 = 32;
+const RETRY_AFTER_SECS: i32 = 1;
 
-pub async fn body(headers: &HeaderMap, mut incoming: Incoming) -> Result<Bytes, ApiError> {
-    let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|len| len > MAX_BODY_BYTES) {
-        discard(&mut incoming).await;
-        return Err(too_large());
+/// A body on its way.
+#[derive(Debug)]
+pub struct Arriving {
+    incoming: Incoming,
+    max: usize,
+    announced: Option<usize>,
+    pieces: Pieces,
+    /// When it was first waited for.
+    since: Instant,
+}
+
+/// What has come. Most bodies come in one piece and need no copy.
+#[derive(Debug, Default)]
+struct Pieces {
+    first: Option<Bytes>,
+    joined: BytesMut,
+}
+
+impl Pieces {
+    fn len(&self) -> usize {
+        self.joined.len() + self.first.as_ref().map_or(0, Bytes::len)
     }
-    let mut first: Option<Bytes> = None;
-    let mut joined = BytesMut::new();
-    while let Some(frame) = incoming.frame().await {
-        let frame = frame.map_err(|err| ApiError::bad_request(format!("the body could not be read: {err}")))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if joined.len() + first.as_ref().map_or(0, Bytes::len) + data.len() > MAX_BODY_BYTES {
-            discard(&mut incoming).await;
-            return Err(too_large());
-        }
-        // Most bodies come in one piece and need no copy.
-        match first.take() {
-            None if joined.is_empty() => first = Some(data),
+    fn add(&mut self, data: Bytes, announced: Option<usize>) {
+        match self.first.take() {
+            None if self.joined.is_empty() => self.first = Some(data),
             before => {
-                joined.reserve(announced.unwrap_or(0).saturating_sub(joined.len()));
-                joined.extend_from_slice(&before.unwrap_or_default());
-                joined.extend_from_slice(&data);
+                self.joined.reserve(announced.unwrap_or(0).saturating_sub(self.joined.len()));
+                self.joined.extend_from_slice(&before.unwrap_or_default());
+                self.joined.extend_from_slice(&data);
             }
         }
     }
-    Ok(first.unwrap_or_else(|| joined.freeze()))
+    fn seen(&self) -> &[u8] {
+        self.first.as_deref().unwrap_or(&self.joined)
+    }
+    fn take(&mut self) -> Bytes {
+        self.first.take().unwrap_or_else(|| std::mem::take(&mut self.joined).freeze())
+    }
 }
 
-fn too_large() -> ApiError {
-    ApiError::new(Reason::RequestEntityTooLarge, format!("Request entity too large: limit is {MAX_BODY_BYTES}"))
+/// Whether what has come so far came fast enough. The time at which more must be there.
+fn due(since: Instant, received: usize) -> Instant {
+    let earned = u64::try_from(received).unwrap_or(u64::MAX) / u64::from(PACE_BYTES_PER_SEC);
+    since + PACE_GRACE + Duration::from_secs(earned)
+}
+
+impl Arriving {
+    /// `max`: bytes.
+    pub fn new(headers: &HeaderMap, incoming: Incoming, max: usize) -> Self {
+        let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+        Self { incoming, max, announced, pieces: Pieces::default(), since: Instant::now() }
+    }
+    /// What has come so far.
+    pub fn seen(&self) -> &[u8] {
+        self.pieces.seen()
+    }
+    /// Waits for more; `false` at the end. Nothing is lost if this is dropped.
+    pub async fn more(&mut self) -> Result<bool, ApiError> {
+        if self.announced.is_some_and(|len| len > self.max) {
+            discard(&mut self.incoming).await;
+            return Err(too_large(self.max));
+        }
+        let due = due(self.since, self.pieces.len());
+        let frame = tokio::time::timeout_at(due, self.incoming.frame()).await.map_err(|_| too_slow())?;
+        let Some(frame) = frame else { return Ok(false) };
+        let frame = frame.map_err(|err| ApiError::bad_request(format!("the body could not be read: {err}")))?;
+        let Ok(data) = frame.into_data() else { return Ok(true) };
+        if self.pieces.len() + data.len() > self.max {
+            discard(&mut self.incoming).await;
+            return Err(too_large(self.max));
+        }
+        self.pieces.add(data, self.announced);
+        Ok(true)
+    }
+    async fn rest(&mut self) -> Result<(), ApiError> {
+        while self.more().await? {}
+        Ok(())
+    }
+}
+
+/// Counts bodies that are slow.
+#[derive(Debug, Default)]
+pub struct SlowBodies {
+    by_user: Mutex<HashMap<String, u32>>,
+}
+
+struct Slow<'a> {
+    of: &'a SlowBodies,
+    user: &'a str,
+}
+
+impl Drop for Slow<'_> {
+    fn drop(&mut self) {
+        let mut by_user = self.of.by_user.lock();
+        if let Some(count) = by_user.get_mut(self.user) {
+            *count -= 1;
+            if *count == 0 {
+                by_user.remove(self.user);
+            }
+        }
+    }
+}
+
+impl SlowBodies {
+    fn enter<'a>(&'a self, user: &'a str) -> Result<Slow<'a>, ApiError> {
+        let mut by_user = self.by_user.lock();
+        let all: u32 = by_user.values().sum();
+        let own = by_user.get(user).copied().unwrap_or(0);
+        if all >= SLOW_BODIES_MAX || own >= SLOW_BODIES_PER_USER_MAX {
+            let why = "Too many requests are still sending their bodies, please try again later.";
+            return Err(ApiError::too_many_requests(why, RETRY_AFTER_SECS));
+        }
+        by_user.insert(user.to_owned(), own + 1);
+        Ok(Slow { of: self, user })
+    }
+
+    /// The whole body. `seat` is given back while a slow one comes, and taken again then.
+    pub async fn receive(&self, user: &str, seat: &mut Seat, mut body: Arriving) -> Result<Bytes, ApiError> {
+        let prompt = tokio::time::timeout(PROMPT, body.rest()).await;
+        match prompt {
+            Ok(received) => received?,
+            Err(_) => {
+                seat.release();
+                let _counted = self.enter(user)?;
+                body.rest().await?;
+                seat.retake().await?;
+            }
+        }
+        Ok(body.pieces.take())
+    }
+}
+
+fn too_large(max: usize) -> ApiError {
+    ApiError::new(Reason::RequestEntityTooLarge, format!("Request entity too large: limit is {max}"))
+}
+
+/// 408, for which Kubernetes has no reason of its own.
+fn too_slow() -> ApiError {
+    let mut status = ApiError::new(Reason::Timeout, "Timeout: the request's body came too slowly").status().clone();
+    status.code = Some(408);
+    ApiError::from_status(status)
 }
 
 async fn discard(incoming: &mut Incoming) {
@@ -61,4 +188,41 @@ async fn discard(incoming: &mut Incoming) {
     };
     // A client that is slow to send what nobody wants is cut off.
     let _in_time = tokio::time::timeout(DISCARD_DEADLINE, swallow).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_must_keep_its_pace() {
+        let since = Instant::now();
+        for (received, secs) in [(0, 5), (16 * 1024 - 1, 5), (16 * 1024, 6), (3 * 1024 * 1024, 5 + 192)] {
+            assert_eq!(due(since, received) - since, Duration::from_secs(secs), "{received} bytes");
+        }
+    }
+
+    #[test]
+    fn nobody_takes_all_places_for_slow_bodies() {
+        let slow = SlowBodies::default();
+        let own: Vec<_> = (0..SLOW_BODIES_PER_USER_MAX).map(|_| slow.enter("jane").ok().unwrap()).collect();
+        assert_eq!(slow.enter("jane").err().unwrap().code(), 429);
+        let names: Vec<String> = (0..SLOW_BODIES_MAX).map(|n| format!("u{n}")).collect();
+        let others: Vec<_> = names.iter().filter_map(|name| slow.enter(name).ok()).collect();
+        assert_eq!(others.len(), (SLOW_BODIES_MAX - SLOW_BODIES_PER_USER_MAX) as usize);
+        drop((own, others));
+        assert!(slow.by_user.lock().is_empty());
+    }
+
+    #[test]
+    fn pieces_are_joined_in_order() {
+        for pieces in [vec![], vec!["a"], vec!["a", "", "bc"]] {
+            let mut have = Pieces::default();
+            for piece in &pieces {
+                have.add(Bytes::from_static(piece.as_bytes()), Some(3));
+                assert!(pieces.concat().as_bytes().starts_with(have.seen()));
+            }
+            assert_eq!(have.take(), pieces.concat());
+        }
+    }
 }

@@ -14,7 +14,7 @@ use super::body::{Body, BoxError};
 use super::query::{self, Query};
 use super::read::Read;
 use super::{read, respond};
-use crate::overload::Place;
+use crate::flowcontrol::long_running::LongRunning;
 use crate::registry::Registry;
 use crate::request::Target;
 use crate::resources::{Event, EventKind, Grant, WatchStream};
@@ -31,10 +31,10 @@ pub struct Watch {
     waiting: VecDeque<Event>,
     ends: Instant,
     renderer: Renderer,
-    _counted: Place,
+    _counted: LongRunning,
 }
 
-pub async fn start(read: &Read<'_>, grant: Grant, counted: Place) -> Result<Watch, ApiError> {
+pub async fn start(read: &Read<'_>, grant: Grant, counted: LongRunning) -> Result<Watch, ApiError> {
     let (options, timeout) = query::watch_options(read.query, &read.target.name)?;
     let timeout = timeout.unwrap_or_else(|| Duration::from_secs(rand::random_range(DEFAULT_SECS)));
     let renderer = Renderer {

@@ -1,19 +1,21 @@
-//! How many connections there may be: what the process's file handles allow, and no more than we want.
+//! How many sockets there may be: what the process's file handles allow, and no more than we want.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Connections that are wanted at most; more are closed as they come.
-const CONNECTIONS_MAX: usize = 8192;
+/// Sockets that are wanted at most: each of 5,000 nodes has a few connections, and a handshake becomes one.
+const SOCKETS_MAX: usize = 32 * 1024;
+/// With fewer it says so.
+const SOCKETS_FEW: usize = 8192;
 /// Of each so many file handles one is kept for all else: etcd, kubelets, certificates, the log.
 const KEPT_SHARE: u64 = 4;
 
-/// Takes all file handles that the process may have. Gives how many connections they are enough for.
+/// Takes all file handles that the process may have. Gives how many sockets they are enough for.
 pub fn take_files() -> usize {
     let (soft, hard) = match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok(limits) => limits,
         Err(err) => {
             tracing::warn!(%err, "the limit of open files is not known");
-            return CONNECTIONS_MAX;
+            return SOCKETS_MAX;
         }
     };
     let files = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
@@ -23,15 +25,15 @@ pub fn take_files() -> usize {
             soft
         }
     };
-    let connections = connections(files);
-    if connections < CONNECTIONS_MAX {
-        tracing::warn!(files, connections, "few files may be open: raise the hard limit (LimitNOFILE=) for more");
+    let sockets = sockets(files);
+    if sockets < SOCKETS_FEW {
+        tracing::warn!(files, sockets, "few files may be open: raise the hard limit (LimitNOFILE=) for more");
     }
-    connections
+    sockets
 }
 
-fn connections(files: u64) -> usize {
-    usize::try_from(files - files / KEPT_SHARE).unwrap_or(usize::MAX).clamp(1, CONNECTIONS_MAX)
+fn sockets(files: u64) -> usize {
+    usize::try_from(files - files / KEPT_SHARE).unwrap_or(usize::MAX).clamp(1, SOCKETS_MAX)
 }
 
 #[cfg(test)]
@@ -40,8 +42,8 @@ mod tests {
 
     #[test]
     fn some_files_are_kept_for_others() {
-        for (files, expected) in [(0, 1), (1024, 768), (10_000, 7500), (65_536, 8192), (u64::MAX, 8192)] {
-            assert_eq!(connections(files), expected, "{files}");
+        for (files, expected) in [(0, 1), (1024, 768), (10_000, 7500), (65_536, 32_768), (u64::MAX, 32_768)] {
+            assert_eq!(sockets(files), expected, "{files}");
         }
     }
 

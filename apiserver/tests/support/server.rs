@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use corten_apiserver::connect::KubeletTls;
+use corten_apiserver::flowcontrol::FlowControl;
 use corten_apiserver::resources::Settings;
-use corten_apiserver::serve::{TlsFiles, TlsKeeper};
+use corten_apiserver::serve::{Server, TlsFiles, TlsKeeper};
 use corten_apiserver::start;
+use corten_apiserver::storage::Storage;
 use corten_apiserver::storage::memory::Memory;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -49,11 +51,19 @@ fn make_pki(dir: &TempDir) {
     issue(dir, &ca, "server", "kube-apiserver", "corten");
     issue(dir, &ca, "admin", "kubernetes-admin", "system:masters");
     issue(dir, &ca, "jane", "jane", "dev");
+    issue(dir, &ca, "manager", "system:kube-controller-manager", "corten");
+    issue(dir, &ca, "node", "system:node:n1", "system:nodes");
 }
 
 impl TestServer {
     /// On what is in `storage`; most tests begin with an empty one.
+    #[allow(dead_code, reason = "a test that wants another store says so")]
     pub(crate) async fn start(storage: Memory) -> Self {
+        Self::start_over(Arc::new(storage), |_| {}).await
+    }
+
+    /// `change`: what is to be other than the product has it.
+    pub(crate) async fn start_over(storage: Arc<dyn Storage>, change: impl FnOnce(&mut Server)) -> Self {
         // The second server of one test process finds it installed.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let dir = TempDir::new().unwrap();
@@ -64,7 +74,8 @@ impl TestServer {
         let settings =
             Settings { service_cidr: "10.96.0.0/16".parse().unwrap(), node_ports: 30000..=32767, advertise: None };
         let kubelets = KubeletTls { cert: path("admin.crt"), key: path("admin.key"), ca: path("ca.crt") };
-        let server = start::assemble(Arc::new(storage), settings, kubelets, tls).await.unwrap();
+        let mut server = start::assemble(storage, settings, kubelets, tls, FlowControl::default()).await.unwrap();
+        change(&mut server);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -91,6 +102,21 @@ impl TestServer {
         self.send_as(Some("admin"), method, path, content_type, body).await
     }
 
+    /// `who`: whose certificate is shown, if any.
+    pub(crate) fn tls_of(&self, who: Option<&str>) -> rustls::ClientConfig {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(self.path("ca.crt")).unwrap()).unwrap();
+        let config = rustls::ClientConfig::builder().with_root_certificates(roots);
+        match who {
+            None => config.with_no_client_auth(),
+            Some(who) => {
+                let cert = CertificateDer::from_pem_file(self.path(&format!("{who}.crt"))).unwrap();
+                let key = PrivateKeyDer::from_pem_file(self.path(&format!("{who}.key"))).unwrap();
+                config.with_client_auth_cert(vec![cert], key).unwrap()
+            }
+        }
+    }
+
     /// `who`: whose certificate is shown, if any. The answer's JSON, or its text as a JSON string.
     pub(crate) async fn send_as(
         &self,
@@ -100,17 +126,7 @@ impl TestServer {
         content_type: &str,
         body: Bytes,
     ) -> (u16, Value) {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(self.path("ca.crt")).unwrap()).unwrap();
-        let config = rustls::ClientConfig::builder().with_root_certificates(roots);
-        let config = match who {
-            None => config.with_no_client_auth(),
-            Some(who) => {
-                let cert = CertificateDer::from_pem_file(self.path(&format!("{who}.crt"))).unwrap();
-                let key = PrivateKeyDer::from_pem_file(self.path(&format!("{who}.key"))).unwrap();
-                config.with_client_auth_cert(vec![cert], key).unwrap()
-            }
-        };
+        let config = self.tls_of(who);
         let tcp = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let tls = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();

@@ -1,0 +1,168 @@
+//! API priority and fairness: who waits for whom when more is asked than can be done at once.
+//!
+//! A request belongs to a flow, by who asks for what (`classify`), and its flow to a priority level. Each level has seats of
+//! its own (`allocation`), so that no flood takes those of leases, nodes or administrators, and lends those that it does not
+//! use (`demand`). When they are taken a request waits in a queue that is fair to all flows of its level (`queueset`),
+//! before its body is read. It is refused with 429 only when its queue is full or it waited too long.
+//!
+//! <https://kubernetes.io/docs/concepts/cluster-administration/flow-control/>. REST and gRPC both enter by
+//! [`FlowControl::admit`]. The configuration is a value that may be replaced at run time.
+
+mod allocation;
+pub mod bootstrap;
+mod classify;
+pub mod configuration;
+mod demand;
+mod engine;
+pub mod long_running;
+mod metrics;
+mod queueset;
+mod retry;
+pub mod seat;
+mod shuffle;
+#[cfg(test)]
+mod tests;
+pub mod work;
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use corten_api::ApiError;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use self::configuration::Configuration;
+use self::engine::Engine;
+use self::long_running::LongRunning;
+use self::metrics::Metrics;
+use self::seat::{Admission, Seat};
+use crate::authz::Attributes;
+use crate::request::User;
+
+/// Upstream's `--max-requests-inflight` and `--max-mutating-requests-inflight`: together they are the server's seats.
+pub const DEFAULT_MAX_READ_ONLY: u32 = 400;
+pub const DEFAULT_MAX_MUTATING: u32 = 200;
+/// A quarter of a request's deadline, as upstream: who waited longer is told to come back.
+pub const QUEUE_WAIT_MAX: Duration = Duration::from_secs(15);
+
+/// Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct FlowControl {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    seats: u32,
+    engine: ArcSwap<Engine>,
+    /// One at a time replaces the configuration or moves seats between levels.
+    changing: Mutex<()>,
+    /// Milliseconds after `began` at which borrowing was last decided.
+    adjusted_at: AtomicU64,
+    began: Instant,
+    /// Random for each process: nobody can choose names whose flows collide.
+    hasher: RandomState,
+    metrics: Metrics,
+    mutating: AtomicUsize,
+    read_only: AtomicUsize,
+    long_running: Arc<AtomicUsize>,
+}
+
+impl Default for FlowControl {
+    fn default() -> Self {
+        Self::new(DEFAULT_MAX_READ_ONLY + DEFAULT_MAX_MUTATING, bootstrap::configuration())
+    }
+}
+
+impl FlowControl {
+    pub fn new(seats: u32, configuration: Configuration) -> Self {
+        let metrics = Metrics::default();
+        let engine = Engine::new(configuration, seats, &metrics, Duration::ZERO, None);
+        let inner = Inner {
+            seats,
+            engine: ArcSwap::from_pointee(engine),
+            changing: Mutex::default(),
+            adjusted_at: AtomicU64::new(0),
+            began: Instant::now(),
+            hasher: RandomState::new(),
+            metrics,
+            mutating: AtomicUsize::new(0),
+            read_only: AtomicUsize::new(0),
+            long_running: Arc::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// From now on requests are sorted so. Levels that keep their name keep who waits and works in them; those that wait in a
+    /// level that is gone are served by what it had.
+    pub fn configure(&self, configuration: Configuration) {
+        let _one = self.inner.changing.lock();
+        let before = self.inner.engine.load_full();
+        let now = self.inner.now();
+        let engine = Engine::new(configuration, self.inner.seats, &self.inner.metrics, now, Some(&before));
+        self.inner.engine.store(Arc::new(engine));
+    }
+
+    /// Lets a request in when its turn has come. `seats`: what it takes (see [`work`]); a level may have a lower bound on it.
+    /// The error is the 429 that it is to be answered with.
+    pub async fn admit(&self, user: &User, asked: Attributes<'_>, seats: u32) -> Result<Seat, ApiError> {
+        self.inner.adjust_if_due();
+        let engine = self.inner.engine.load();
+        let flow = classify::classify(&engine.configuration, user, asked);
+        let schema = engine.schemas[flow.schema].clone();
+        let level = engine.levels[schema.level].clone();
+        drop(engine);
+        let hash = self.inner.hasher.hash_one((&schema.name, flow.distinguisher));
+        let admission = Admission { flow: hash, seats: seats.clamp(1, level.widest()), is_write: is_write(asked) };
+        Seat::take(self.inner.clone(), level, schema, admission).await
+    }
+
+    /// A watch, log, exec or the like begins: it needs no seat while it lasts, and is counted.
+    pub fn enter_long(&self) -> Result<LongRunning, ApiError> {
+        LongRunning::enter(&self.inner.long_running)
+    }
+    /// (mutating, read only) at work, for metrics.
+    pub fn executing(&self) -> (usize, usize) {
+        (self.inner.mutating.load(Ordering::Relaxed), self.inner.read_only.load(Ordering::Relaxed))
+    }
+    pub fn long_running(&self) -> usize {
+        self.inner.long_running.load(Ordering::Relaxed)
+    }
+    /// Puts the metrics of priority and fairness beside the server's others.
+    pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
+        self.inner.metrics.register(registry);
+    }
+}
+
+impl Inner {
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Decides every so often who borrows from whom. There is no timer: while nobody asks nothing changes.
+    fn adjust_if_due(&self) {
+        let now = self.now();
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let last_ms = self.adjusted_at.load(Ordering::Relaxed);
+        let period_ms = u64::try_from(demand::ADJUSTMENT_PERIOD.as_millis()).unwrap_or(u64::MAX);
+        if now_ms.saturating_sub(last_ms) < period_ms {
+            return;
+        }
+        // Whoever is busy with it does it for all.
+        let Some(_one) = self.changing.try_lock() else { return };
+        self.adjusted_at.store(now_ms, Ordering::Relaxed);
+        self.engine.load().adjust(self.seats, now);
+    }
+
+    fn working(&self, is_write: bool) -> &AtomicUsize {
+        if is_write { &self.mutating } else { &self.read_only }
+    }
+}
+
+fn is_write(asked: Attributes<'_>) -> bool {
+    let (Attributes::Resource { verb, .. } | Attributes::Path { verb, .. }) = asked;
+    !matches!(verb, "get" | "list" | "watch" | "head")
+}

@@ -1,0 +1,11 @@
+//! How many objects there are: what a list of them is thought to cost.
+
+use super::Resources;
+use crate::request::Target;
+
+impl Resources {
+    /// Objects of the target's kind in all namespaces; 0 where it is no kind of ours. Costs nothing: the cache counts them.
+    pub fn stored(&self, target: &Target) -> usize {
+        self.place(target).map_or(0, |place| place.cached.snapshot(0).items.len())
+    }
+}

@@ -1,0 +1,203 @@
+//! Many who ask at once, and many who say nothing: kubelets' leases and an administrator's requests go on.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test cannot do without fails it")]
+
+#[path = "support/line.rs"]
+mod line;
+#[path = "support/server.rs"]
+mod server;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use corten_apiserver::serve::connections::{Bounds, Connections};
+use corten_apiserver::storage::memory::Memory;
+use corten_apiserver::storage::{Storage as _, Write};
+use line::{JSON, Line, Slow, connect};
+use serde_json::{Value, json};
+use server::TestServer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+/// No answer to a kubelet or an administrator takes longer, on a machine that is busy with other tests.
+const SOON: Duration = Duration::from_secs(3);
+const DEADLINE: Duration = Duration::from_secs(60);
+const COMMIT: Duration = Duration::from_millis(25);
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+async fn start(change: impl FnOnce(&mut corten_apiserver::serve::Server)) -> Arc<TestServer> {
+    let storage = Slow { memory: Memory::default(), commit: COMMIT };
+    let server = TestServer::start_over(Arc::new(storage), change).await;
+    let namespace = json!({"metadata": {"name": "kube-node-lease"}}).to_string();
+    let (code, answer) = server.send("POST", "/api/v1/namespaces", JSON, namespace.into()).await;
+    assert!(matches!(code, 201 | 409), "{answer}");
+    let lease = json!({"metadata": {"name": "n1"}, "spec": {"holderIdentity": "n1"}}).to_string();
+    let (code, answer) = server.send_as(Some("node"), "POST", LEASES, JSON, lease.into()).await;
+    assert_eq!(code, 201, "{answer}");
+    Arc::new(server)
+}
+
+/// A kubelet renews its lease and an administrator reads, again and again until `over`; each on a connection that it makes
+/// anew, and each answered soon. Gives how often.
+async fn work_goes_on(server: &TestServer, over: impl Fn() -> bool) -> usize {
+    let mut rounds = 0;
+    loop {
+        let began = Instant::now();
+        let mut node = timeout(SOON, Line::open(server, "node")).await.expect("a kubelet cannot connect");
+        let spec = json!({"spec": {"leaseDurationSeconds": 40 + rounds}});
+        let (code, answer) = timeout(SOON, renew(&mut node, &spec)).await.expect("a lease is not renewed");
+        assert_eq!(code, 200, "the lease: {}", String::from_utf8_lossy(&answer));
+        let mut admin = timeout(SOON, Line::open(server, "admin")).await.expect("the administrator cannot connect");
+        let read = admin.send("GET", "/api/v1/namespaces/default", &Value::Null);
+        let (code, answer) = timeout(SOON, read).await.expect("the administrator waits");
+        assert_eq!(code, 200, "{}", String::from_utf8_lossy(&answer));
+        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+        rounds += 1;
+        if over() {
+            return rounds;
+        }
+    }
+}
+
+async fn renew(node: &mut Line, spec: &Value) -> (u16, bytes::Bytes) {
+    let path = format!("{LEASES}/n1");
+    let (code, lease) = node.send("GET", &path, &Value::Null).await;
+    if code != 200 {
+        return (code, lease);
+    }
+    let mut lease: Value = serde_json::from_slice(&lease).unwrap();
+    lease["spec"]["leaseDurationSeconds"] = spec["spec"]["leaseDurationSeconds"].clone();
+    node.send("PUT", &path, &lease).await
+}
+
+/// More than there are seats, each one after the other: the controllers' level has 74 at first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_creates_by_one_user_is_queued_and_none_of_it_refused() {
+    let server = start(|_| {}).await;
+    let mut flood = JoinSet::new();
+    for client in 0..256 {
+        let server = server.clone();
+        flood.spawn(async move {
+            let mut line = Line::open(&server, "manager").await;
+            for n in 0..10 {
+                let object = json!({"metadata": {"name": format!("c{client}-{n}")}});
+                let (code, answer) = line.send("POST", CONFIG_MAPS, &object).await;
+                assert_eq!(code, 201, "{}", String::from_utf8_lossy(&answer));
+            }
+        });
+    }
+    let done = Arc::new(AtomicBool::new(false));
+    let flooded = {
+        let done = done.clone();
+        tokio::spawn(async move {
+            while let Some(client) = flood.join_next().await {
+                client.unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+        })
+    };
+    work_goes_on(&server, || done.load(Ordering::Relaxed) || flooded.is_finished()).await;
+    timeout(DEADLINE, flooded).await.expect("the flood is served in the end").unwrap();
+    let (_, metrics) = server.send("GET", "/metrics", JSON, bytes::Bytes::new()).await;
+    let text = metrics.as_str().unwrap();
+    let line = r#"apiserver_flowcontrol_dispatched_requests_total{priority_level="workload-high",flow_schema="kube-controller-manager"} 2560"#;
+    assert!(text.contains(line), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_slow_posts_hold_up_neither_leases_nor_administrators() {
+    let server = start(|_| {}).await;
+    let mut posts = Vec::new();
+    for _ in 0..200 {
+        let mut tls = connect(&server, Some("manager")).await.unwrap();
+        let head = format!(
+            "POST {CONFIG_MAPS} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {JSON}\r\ncontent-length: 100000\r\n\r\n{{"
+        );
+        tls.write_all(head.as_bytes()).await.unwrap();
+        posts.push(tls);
+    }
+    let began = Instant::now();
+    work_goes_on(&server, || began.elapsed() > Duration::from_secs(2)).await;
+    // Others of the same level are served as well.
+    let mut manager = Line::open(&server, "manager").await;
+    let object = json!({"metadata": {"name": "quick"}});
+    let (code, answer) = timeout(SOON, manager.send("POST", CONFIG_MAPS, &object)).await.expect("it waits");
+    assert_eq!(code, 201, "{}", String::from_utf8_lossy(&answer));
+    // Who is one of few is told that it was too slow; the others had no place to be slow in.
+    let mut codes = Vec::new();
+    for mut post in posts {
+        let mut answer = [0; 12];
+        timeout(DEADLINE, post.read_exact(&mut answer)).await.expect("it is told").unwrap();
+        codes.push(String::from_utf8_lossy(&answer[9..]).into_owned());
+    }
+    codes.sort();
+    codes.dedup();
+    assert_eq!(codes, ["408", "429"]);
+}
+
+/// As many as the server has places for: 8,192 of them, or an eighth of that where few files may be open.
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_idle_connections_as_there_are_places_hold_up_neither_leases_nor_administrators() {
+    let places = 1024;
+    let bounds = Bounds::of(places);
+    let server = start(|server| server.connections = Connections::new(bounds)).await;
+    let mut idle = Vec::new();
+    for n in 0..places {
+        // One by one as they are let in, as an attacker would who wants all of them.
+        let connected = timeout(SOON, connect(&server, None)).await;
+        idle.push(connected.unwrap_or_else(|_| panic!("the {n}th waits")));
+    }
+    let began = Instant::now();
+    let rounds = work_goes_on(&server, || began.elapsed() > Duration::from_secs(1)).await;
+    assert!(rounds > 0);
+    let (_, metrics) = server.send("GET", "/metrics", JSON, bytes::Bytes::new()).await;
+    let open = metrics.as_str().unwrap().lines().find_map(|l| l.strip_prefix("apiserver_connections ")).unwrap();
+    let open: usize = open.parse().unwrap();
+    assert!(open <= bounds.unidentified + 16, "{open} are open: those without a certificate have a small share");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_silent_handshakes_as_there_are_places_hold_up_neither_leases_nor_administrators() {
+    let bounds = Bounds { handshakes: 256, ..Bounds::of(512) };
+    let server = start(|server| server.connections = Connections::new(bounds)).await;
+    let mut silent = Vec::new();
+    for _ in 0..512 {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    let began = Instant::now();
+    work_goes_on(&server, || began.elapsed() > Duration::from_secs(1)).await;
+    drop(silent);
+}
+
+/// One worker thread: whoever keeps it keeps everybody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_table_of_ten_thousand_pods_stalls_nobody() {
+    let memory = Memory::default();
+    for n in 0..10_000 {
+        let value = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("p{n}"), "namespace": "default"},
+            "spec": {"containers": [{"name": "c", "image": "i"}], "nodeName": "n1"}, "status": {"phase": "Running"}});
+        let key = format!("/registry/pods/default/p{n}");
+        memory.commit(vec![Write::Create { key, value: value.to_string().into(), ttl_secs: None }]).await.unwrap();
+    }
+    let storage = Slow { memory, commit: Duration::ZERO };
+    let server = Arc::new(TestServer::start_over(Arc::new(storage), |_| {}).await);
+    let mut admin = Line::open(&server, "admin").await;
+    let mut other = Line::open(&server, "admin").await;
+    let table = tokio::spawn(async move {
+        let accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        admin.get("/api/v1/namespaces/default/pods", accept).await
+    });
+    let mut answered = 0;
+    while !table.is_finished() {
+        let (code, _) = other.send("GET", "/api/v1/namespaces/default", &Value::Null).await;
+        assert_eq!(code, 200);
+        answered += 1;
+    }
+    let (code, body) = table.await.unwrap();
+    let table: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((code, table["rows"].as_array().map(Vec::len)), (200, Some(10_000)));
+    assert!(answered >= 10, "{answered} others were answered while the table was made");
+}
