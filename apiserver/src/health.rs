@@ -1,4 +1,4 @@
-//! /healthz, /livez, /readyz: is the process alive, is it of use.
+//! /healthz, /livez, /readyz: is the process alive, is it of use. As upstream, a server that cannot reach etcd is neither.
 //!
 //! <https://kubernetes.io/docs/reference/using-api/health-checks/>.
 
@@ -43,9 +43,8 @@ impl Health {
     pub async fn serve(&self, path: &str, verbose: bool, excluded: &[&str]) -> Option<Response<Body>> {
         let (endpoint, one) = path.strip_prefix('/')?.split_once('/').map_or((&path[1..], None), |(e, c)| (e, Some(c)));
         let names: &[&'static str] = match endpoint {
-            "livez" => &["ping"],
-            "healthz" => &["ping", "etcd"],
-            "readyz" => &["ping", "etcd", "watch-cache", "shutdown"],
+            "livez" | "healthz" => &["ping", "etcd", "watch-cache-feed"],
+            "readyz" => &["ping", "etcd", "watch-cache-feed", "watch-cache", "shutdown"],
             _ => return None,
         };
         let mut found: Vec<Found> = Vec::new();
@@ -62,6 +61,8 @@ impl Health {
     async fn check(&self, name: &str) -> Option<String> {
         match name {
             "etcd" => in_time(self.storage.current_revision()).await,
+            // One that only a restart helps.
+            "watch-cache-feed" => self.resources.is_dead().then(|| "the feed of the watch cache has ended".to_owned()),
             // A cache that stands still while etcd goes on serves nobody.
             "watch-cache" => in_time(self.resources.catch_up()).await,
             "shutdown" if self.is_draining() => Some("process is shutting down".to_owned()),
@@ -121,22 +122,47 @@ mod tests {
             let Body::Whole(Some(text)) = response.into_body() else { panic!("a whole body") };
             (code, String::from_utf8(text.to_vec()).unwrap())
         };
-        let fine = "[+]ping ok\n[+]etcd ok\n[+]watch-cache ok\n[+]shutdown ok\nreadyz check passed\n";
+        let fine =
+            "[+]ping ok\n[+]etcd ok\n[+]watch-cache-feed ok\n[+]watch-cache ok\n[+]shutdown ok\nreadyz check passed\n";
         assert_eq!(ready().await, (200, fine.to_owned()));
         store.set_away(true);
         let (code, text) = ready().await;
         assert!(code == 500 && text.contains("[-]etcd failed: the store does not answer"), "{text}");
+        let alive = async |excluded: &[&str]| health.serve("/livez", false, excluded).await.unwrap().status().as_u16();
+        assert_eq!((alive(&[]).await, alive(&["etcd"]).await), (500, 200), "as upstream");
         store.set_away(false);
         store.cut();
         let key = "/registry/configmaps/default/x".to_owned();
         let value = r#"{"metadata":{"name":"x"}}"#.into();
         store.commit(vec![Write::Create { key, value, ttl_secs: None }]).await.unwrap();
         let (code, text) = ready().await;
-        assert!(code == 500 && text.contains("[+]etcd ok\n[-]watch-cache failed"), "{text}");
-        assert_eq!(health.serve("/livez", false, &[]).await.unwrap().status(), 200, "a restart would not help");
+        assert!(code == 500 && text.contains("[+]etcd ok\n[+]watch-cache-feed ok\n[-]watch-cache failed"), "{text}");
+        assert_eq!(alive(&[]).await, 200, "a restart would not help");
         store.mend();
         health.begin_draining();
         assert!(ready().await.1.contains("[-]shutdown failed: process is shutting down"));
+    }
+
+    #[tokio::test]
+    async fn liveness_tells_of_a_feed_that_has_ended() {
+        let store = Arc::new(Flaky::default());
+        let settings =
+            Settings { service_cidr: "10.96.0.0/24".parse().unwrap(), node_ports: 31000..=31009, advertise: None };
+        let resources = Resources::start(store.clone(), Registry::default(), settings).await.unwrap();
+        let health = Health::new(store.clone(), resources.clone());
+        store.panic_when_watched();
+        store.cut();
+        let ended = async {
+            while !resources.is_dead() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the feed ends");
+        for endpoint in ["/livez", "/healthz", "/readyz", "/livez/watch-cache-feed"] {
+            let response = health.serve(endpoint, false, &[]).await.unwrap();
+            assert_eq!(response.status(), 500, "{endpoint}");
+        }
+        assert_eq!(health.serve("/livez/ping", false, &[]).await.unwrap().status(), 200);
     }
 
     #[test]

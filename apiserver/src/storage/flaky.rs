@@ -17,6 +17,7 @@ pub(crate) struct Flaky {
     memory: RwLock<Memory>,
     cut: watch::Sender<bool>,
     away: AtomicBool,
+    panics: AtomicBool,
 }
 
 fn lost() -> StorageError {
@@ -34,6 +35,10 @@ impl Flaky {
     /// Whether calls other than watches fail.
     pub(crate) fn set_away(&self, away: bool) {
         self.away.store(away, Ordering::SeqCst);
+    }
+    /// From now on whoever begins a watch dies of it.
+    pub(crate) fn panic_when_watched(&self) {
+        self.panics.store(true, Ordering::SeqCst);
     }
     /// Puts another store in this one's place.
     pub(crate) fn restore(&self, backup: Memory) {
@@ -59,6 +64,7 @@ impl Storage for Flaky {
         self.here()?.commit(writes).await
     }
     async fn watch(&self, prefix: &str, after: i64) -> Result<ChangeStream, StorageError> {
+        assert!(!self.panics.load(Ordering::SeqCst), "a watch that is no good");
         let mut cut = self.cut.subscribe();
         if *cut.borrow_and_update() {
             return Err(lost());
