@@ -1,6 +1,7 @@
 //! The kubelet's own server on 10250: gRPC for the apiserver, plain HTTPS for those who watch the node.
 
 mod forward;
+mod handshakes;
 mod health;
 mod listen;
 mod metrics;

@@ -1,15 +1,14 @@
 //! The priority levels and flow schemas of a cluster that configures none: upstream's mandatory and suggested objects, and a
-//! schema for Corten's kube-proxy, which is a user of its own and not a service account of kube-system.
+//! schema for Corten's kube-proxies, of which each has a name of its own and none is a service account of kube-system.
 
 use super::configuration::{
     CATCH_ALL, Configuration, Distinguisher, Enablement, FlowSchema, LimitResponse, NonResourceRule, PolicyRules,
     PriorityLevel, Queuing, ResourceRule, Subject,
 };
-use crate::authn::{AUTHENTICATED_GROUP, MASTERS_GROUP, NODES_GROUP, UNAUTHENTICATED_GROUP};
+use crate::authn::{AUTHENTICATED_GROUP, MASTERS_GROUP, NODES_GROUP, PROXIES_GROUP, UNAUTHENTICATED_GROUP};
 
 const MANAGER: &str = "system:kube-controller-manager";
 const SCHEDULER: &str = "system:kube-scheduler";
-const PROXY: &str = "system:kube-proxy";
 const SERVICE_ACCOUNTS_GROUP: &str = "system:serviceaccounts";
 
 /// name, shares, lendable percent, (queues, hand size), which hold 50 requests each
@@ -91,7 +90,7 @@ fn schemas() -> Vec<FlowSchema> {
         schema("system-nodes", "system", 500, Some(ByUser), all(groups(&[NODES_GROUP]))),
         schema("kube-controller-manager", "workload-high", 800, Some(ByNamespace), all(user(MANAGER))),
         schema("kube-scheduler", "workload-high", 800, Some(ByNamespace), all(user(SCHEDULER))),
-        schema("kube-proxy", "workload-high", 850, Some(ByUser), all(user(PROXY))),
+        schema("kube-proxy", "workload-high", 850, Some(ByUser), all(groups(&[PROXIES_GROUP]))),
         schema("kube-system-service-accounts", "workload-high", 900, Some(ByNamespace), all(vec![kube_system()])),
         schema("service-accounts", "workload-low", 9000, Some(ByUser), all(groups(&[SERVICE_ACCOUNTS_GROUP]))),
         schema("global-default", "global-default", 9900, Some(ByUser), all(everybody())),

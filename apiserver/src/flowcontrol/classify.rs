@@ -105,7 +105,7 @@ mod tests {
         const ADMIN: (&str, &[&str]) = ("kubernetes-admin", &["system:masters"]);
         const MANAGER: (&str, &[&str]) = ("system:kube-controller-manager", &[]);
         const SCHEDULER: (&str, &[&str]) = ("system:kube-scheduler", &[]);
-        const PROXY: (&str, &[&str]) = ("system:kube-proxy", &[]);
+        const PROXY: (&str, &[&str]) = ("system:kube-proxy:n1", &["system:node-proxiers"]);
         const DNS: (&str, &[&str]) = ("system:serviceaccount:kube-system:dns", &["system:serviceaccounts"]);
         const ROBOT: (&str, &[&str]) = ("system:serviceaccount:prod:robot", &["system:serviceaccounts"]);
         const ODD: (&str, &[&str]) = ("system:serviceaccount:kube-system-2:x", &["system:serviceaccounts"]);
@@ -137,7 +137,7 @@ mod tests {
             (NODE, "get", "path /version", "system-nodes system system:node:n1"),
             (MANAGER, "create", "/pods prod", "kube-controller-manager workload-high prod"),
             (SCHEDULER, "create", "/pods/binding prod", "kube-scheduler workload-high prod"),
-            (PROXY, "watch", "discovery.k8s.io/endpointslices", "kube-proxy workload-high system:kube-proxy"),
+            (PROXY, "watch", "discovery.k8s.io/endpointslices", "kube-proxy workload-high system:kube-proxy:n1"),
             (DNS, "list", "/services", "kube-system-service-accounts workload-high "),
             (ROBOT, "list", "/pods prod", "service-accounts workload-low system:serviceaccount:prod:robot"),
             (ODD, "list", "/pods prod", "service-accounts workload-low system:serviceaccount:kube-system-2:x"),

@@ -16,14 +16,19 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::handshakes::{Handshake, Handshakes};
 use super::node::{NodeService, STREAMS_MAX};
 use super::{Server, ServerError, health, metrics, stats, tls};
 use crate::runtime::RuntimeError;
 
-/// More at once are left waiting in the kernel's queue.
+/// Of those that may call: more are closed as they come.
 const CONNECTIONS_MAX: usize = 256;
+/// Connections with a certificate that opens nothing here, each for as long as it takes to tell that.
+const STRANGERS_MAX: usize = 16;
+const STRANGER_STAYS_MAX: Duration = Duration::from_secs(10);
 const HTTP2_STREAMS_MAX: u32 = STREAMS_MAX + STREAMS_SPARE;
 /// For short calls and refusals, when all else is taken.
 const STREAMS_SPARE: u32 = 64;
@@ -31,6 +36,9 @@ const STREAMS_SPARE: u32 = 64;
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// An HTTP/2 connection that is silent is asked whether its other end still lives.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_DEADLINE: Duration = Duration::from_secs(15);
 
 /// Serves until `stop` is cancelled. Returns early only when it cannot listen at all.
 pub async fn serve(server: Server, stop: CancellationToken) -> Result<(), ServerError> {
@@ -40,60 +48,113 @@ pub async fn serve(server: Server, stop: CancellationToken) -> Result<(), Server
     let listener = TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })?;
     tracing::info!(%address, "serving logs, exec, attach, port-forward and statistics");
     let server = Arc::new(server);
-    let router = router(&server);
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => return Ok(()),
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let (server, router, stop) = (server.clone(), router.clone(), stop.clone());
-                tokio::spawn(async move {
-                    connection(stream, &server, router, stop).await;
-                    drop(place);
-                });
-            }
-            // Out of descriptors, or the client went away before we came.
-            Err(why) => {
-                tracing::warn!(%why, "a connection was not accepted");
-                tokio::time::sleep(ACCEPT_RETRY).await;
+    let door = Door {
+        router: router(&server),
+        tls: Arc::new(move || tls::config(&server)),
+        handshakes: Handshakes::default(),
+        places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        strangers: Arc::new(Semaphore::new(STRANGERS_MAX)),
+        stop,
+    };
+    door.accept(listener).await;
+    Ok(())
+}
+
+type TlsConfig = dyn Fn() -> Result<Arc<rustls::ServerConfig>, ServerError> + Send + Sync;
+
+/// What each connection needs.
+#[derive(Clone)]
+struct Door {
+    router: Router,
+    /// Read anew for every connection.
+    tls: Arc<TlsConfig>,
+    handshakes: Handshakes,
+    places: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+impl Door {
+    async fn accept(self, listener: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.stop.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let Some(handshake) = self.handshakes.begin() else {
+                        tracing::warn!("closed at once: too many connections are being made");
+                        continue;
+                    };
+                    tokio::spawn(self.clone().connection(stream, handshake));
+                }
+                // Out of descriptors, or the client went away before we came.
+                Err(why) => {
+                    tracing::warn!(%why, "a connection was not accepted");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
             }
         }
     }
-}
 
-async fn connection(stream: TcpStream, server: &Server, router: Router, stop: CancellationToken) {
-    let config = match tls::config(server) {
-        Ok(config) => config,
-        Err(why) => return tracing::error!(%why, "the server's files cannot be used any more"),
-    };
-    // Terminals are typed at: small packets go at once. Where they cannot, they go all the same.
-    let _ = stream.set_nodelay(true);
-    let stream = match tokio::time::timeout(HANDSHAKE_MAX, TlsAcceptor::from(config).accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(why)) => return tracing::debug!(%why, "a client without a certificate of ours"),
-        Err(_) => return,
-    };
-    let certificates = stream.get_ref().1.peer_certificates();
-    let allowed = certificates.and_then(|all| all.first()).is_some_and(tls::may_call);
-    let router = if allowed { router } else { Router::new().fallback(forbidden) };
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_MAX);
-    builder.http2().timer(TokioTimer::new());
-    // What is over the limit of streams is to be refused with a reason: HTTP/2's own limit would leave it waiting.
-    builder.http2().max_concurrent_streams(HTTP2_STREAMS_MAX);
-    builder.http2().initial_stream_window_size(STREAM_WINDOW_BYTES);
-    // Room for all streams at once, so that one that nobody reads holds up no other.
-    builder.http2().initial_connection_window_size(STREAM_WINDOW_BYTES * HTTP2_STREAMS_MAX);
-    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));
-    tokio::select! {
-        served = serving => if let Err(why) = served {
-            tracing::debug!(why = %why, "a connection ended badly");
-        },
-        () = stop.cancelled() => {}
+    async fn connection(self, stream: TcpStream, handshake: Handshake) {
+        let Some(stream) = self.shake_hands(stream, &handshake).await else { return };
+        let certificates = stream.get_ref().1.peer_certificates();
+        let allowed = certificates.and_then(|all| all.first()).is_some_and(tls::may_call);
+        let places = if allowed { &self.places } else { &self.strangers };
+        let Ok(_place) = places.clone().try_acquire_owned() else {
+            return tracing::warn!(allowed, "closed: too many connections are open");
+        };
+        drop(handshake);
+        let router = if allowed { self.router } else { Router::new().fallback(forbidden) };
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_MAX);
+        builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL).keep_alive_timeout(PING_DEADLINE);
+        // What is over the limit of streams is to be refused with a reason: HTTP/2's own limit would leave it waiting.
+        builder.http2().max_concurrent_streams(HTTP2_STREAMS_MAX);
+        builder.http2().initial_stream_window_size(STREAM_WINDOW_BYTES);
+        if allowed {
+            // Room for all streams at once, so that one that nobody reads holds up no other.
+            builder.http2().initial_connection_window_size(STREAM_WINDOW_BYTES * HTTP2_STREAMS_MAX);
+        }
+        let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));
+        let stays =
+            async { if allowed { std::future::pending().await } else { tokio::time::sleep(STRANGER_STAYS_MAX).await } };
+        tokio::select! {
+            served = serving => if let Err(why) = served {
+                tracing::debug!(why = %why, "a connection ended badly");
+            },
+            () = stays => tracing::debug!("a client that may not call was told so and stayed"),
+            () = self.stop.cancelled() => {}
+        }
+    }
+
+    async fn shake_hands(&self, stream: TcpStream, handshake: &Handshake) -> Option<TlsStream<TcpStream>> {
+        // Terminals are typed at: small packets go at once. Where they cannot, they go all the same.
+        let _ = stream.set_nodelay(true);
+        let shaking = async {
+            // Whoever says nothing is told from those who do, and costs no reading of certificates.
+            stream.peek(&mut [0]).await?;
+            handshake.speaks();
+            let config = (self.tls)().map_err(|why| {
+                tracing::error!(%why, "the server's files cannot be used any more");
+                std::io::Error::other(why)
+            })?;
+            TlsAcceptor::from(config).accept(stream).await
+        };
+        let shaken = tokio::select! {
+            shaken = tokio::time::timeout(HANDSHAKE_MAX, shaking) => shaken,
+            () = handshake.evicted() => return None,
+        };
+        match shaken {
+            Ok(Ok(stream)) => Some(stream),
+            Ok(Err(why)) => {
+                tracing::debug!(%why, "a client without a certificate of ours");
+                None
+            }
+            Err(_) => None,
+        }
     }
 }
 
@@ -151,3 +212,6 @@ fn exposition(text: Result<String, RuntimeError>) -> Response {
         Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")).into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! The door of 10250 with real certificates: those who say nothing keep no apiserver from a node.
+
+use std::net::SocketAddr;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::*;
+
+/// An answer takes no longer, on a machine that is busy with other tests.
+const SOON: Duration = Duration::from_secs(5);
+
+struct Node {
+    address: SocketAddr,
+    ca: KeyPair,
+    ca_params: CertificateParams,
+    roots: Arc<RootCertStore>,
+    stop: CancellationToken,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn issue(ca: &Issuer<'_, &KeyPair>, cn: &str) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, cn);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, ca).unwrap();
+    (certificate.der().clone(), PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+}
+
+impl Node {
+    async fn start() -> Self {
+        // The second of one process finds it installed.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let mut ca_params = CertificateParams::default();
+        ca_params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = KeyPair::generate().unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(ca_params.self_signed(&ca).unwrap().der().clone()).unwrap();
+        let roots = Arc::new(roots);
+        let (certificate, key) = issue(&Issuer::from_params(&ca_params, &ca), "node");
+        let verifier = WebPkiClientVerifier::builder(roots.clone()).build().unwrap();
+        let config = rustls::ServerConfig::builder().with_client_cert_verifier(verifier);
+        let config = Arc::new(config.with_single_cert(vec![certificate], key).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let door = Door {
+            router: Router::new().route("/healthz", get(|| async { "ok" })),
+            tls: Arc::new(move || Ok(config.clone())),
+            handshakes: Handshakes::default(),
+            places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            strangers: Arc::new(Semaphore::new(STRANGERS_MAX)),
+            stop: stop.clone(),
+        };
+        tokio::spawn(door.accept(listener));
+        Self { address, ca, ca_params, roots, stop }
+    }
+    async fn connect(&self, cn: &str) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        let (certificate, key) = issue(&Issuer::from_params(&self.ca_params, &self.ca), cn);
+        let config = ClientConfig::builder().with_root_certificates(self.roots.clone());
+        let config = config.with_client_auth_cert(vec![certificate], key).unwrap();
+        let tcp = TcpStream::connect(self.address).await?;
+        let name = ServerName::try_from("localhost").unwrap();
+        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await
+    }
+    /// The status line's code.
+    async fn get(&self, cn: &str) -> String {
+        let asked = async {
+            let mut tls = self.connect(cn).await.unwrap();
+            tls.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+            let mut answer = [0; 12];
+            tls.read_exact(&mut answer).await.unwrap();
+            String::from_utf8_lossy(&answer[9..]).into_owned()
+        };
+        timeout(SOON, asked).await.expect("the node does not answer")
+    }
+}
+
+#[tokio::test]
+async fn who_may_call_is_served_and_who_may_not_is_told() {
+    let node = Node::start().await;
+    assert_eq!(node.get("kube-apiserver-kubelet-client").await, "200");
+    assert_eq!(node.get("system:node:other").await, "403");
+}
+
+#[tokio::test]
+async fn silent_handshakes_keep_no_apiserver_from_a_node() {
+    let node = Node::start().await;
+    let mut silent = Vec::new();
+    for _ in 0..256 {
+        silent.push(TcpStream::connect(node.address).await.unwrap());
+    }
+    assert_eq!(node.get("kube-apiserver-kubelet-client").await, "200");
+    drop(silent);
+}
+
+#[tokio::test]
+async fn idle_connections_of_those_who_may_not_call_keep_no_apiserver_from_a_node() {
+    let node = Node::start().await;
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        idle.push(timeout(SOON, node.connect("system:node:other")).await.expect("it waits"));
+    }
+    assert_eq!(node.get("kube-apiserver-kubelet-client").await, "200");
+    drop(idle);
+}
+
+/// Nobody reads a body of theirs, and each is told at once.
+#[tokio::test]
+async fn slow_posts_of_those_who_may_not_call_keep_no_apiserver_from_a_node() {
+    let node = Node::start().await;
+    let mut slow = Vec::new();
+    for _ in 0..200 {
+        let mut tls = timeout(SOON, node.connect("system:node:other")).await.expect("it waits").unwrap();
+        // One that is closed at once for lack of a place cannot be written to.
+        let head = b"POST /run HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n{";
+        tls.write_all(head).await.ok();
+        slow.push(tls);
+    }
+    assert_eq!(node.get("kube-apiserver-kubelet-client").await, "200");
+    drop(slow);
+}
