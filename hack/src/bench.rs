@@ -1,11 +1,12 @@
 //! `hack/bench`: how fast and how small, beside what Kubernetes in Go does on such a machine.
 //!
 //! - `start`, `pods`, `memory`: on a lab
-//! - `api`: an apiserver and an etcd alone, under `load`
+//! - `api`: an apiserver and an etcd alone, under `load`, and then with scheduler and controllers under a `crowd`
 //! - `control_plane` starts those two; `cpu`, `samples` and `table` measure, sum up and show
 mod api;
 mod control_plane;
 mod cpu;
+mod crowd;
 mod load;
 mod memory;
 mod pods;

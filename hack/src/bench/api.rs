@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::control_plane::ControlPlane;
 use super::cpu;
+use super::crowd;
 use super::load::{self, Call, Done, NAMESPACE, pod_body, pod_name, pods_path};
 use super::samples::Samples;
 use super::table::{self, Row};
@@ -32,7 +33,7 @@ pub(super) fn run(pods: usize, watchers: usize) -> anyhow::Result<()> {
     // One thread: the rest of the machine is the servers'.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(prepare(&client))?;
-    let bench = Bench { plane, client, runtime };
+    let mut bench = Bench { plane, client, runtime };
     let mut rows = Vec::new();
     let client = &bench.client;
     let create = bench.phase("create", || {
@@ -63,6 +64,8 @@ pub(super) fn run(pods: usize, watchers: usize) -> anyhow::Result<()> {
     let watch = bench.phase("watch", || deliver(client, watchers))?;
     rows.extend(watch.delivery_rows(watchers));
     table::print(&format!("16 clients over TLS, {pods} pods of 1.5 KB"), &rows);
+    let rows = crowd::run(&mut bench.plane, &bench.client, &bench.runtime)?;
+    table::print("64 clients over TLS create 5,000 pods", &rows);
     Ok(())
 }
 

@@ -19,7 +19,9 @@ pub(super) struct ControlPlane {
     dir: PathBuf,
     pki: Pki,
     etcd: Process,
-    apiserver: Option<Process>,
+    apiserver: Option<(Process, SocketAddr)>,
+    /// Scheduler and controllers.
+    others: Vec<Process>,
     etcd_port: u16,
 }
 
@@ -36,6 +38,7 @@ impl Drop for Process {
 
 impl Drop for ControlPlane {
     fn drop(&mut self) {
+        self.others.clear();
         self.apiserver.take();
         // etcd may still write while it dies; what it leaves then is in a directory of ours and does no harm.
         self.etcd.0.kill().ok();
@@ -53,7 +56,7 @@ impl ControlPlane {
         pki.init(&ClusterPlan::default())?;
         let (etcd_port, peer_port) = (free_port()?, free_port()?);
         let etcd = Process(start_etcd(&dir, &pki, etcd_port, peer_port)?);
-        let plane = Self { dir, pki, etcd, apiserver: None, etcd_port };
+        let plane = Self { dir, pki, etcd, apiserver: None, others: Vec::new(), etcd_port };
         let etcd = SocketAddr::from((Ipv4Addr::LOCALHOST, etcd_port));
         wait_until("etcd listens", READY_WITHIN, LOOK_EVERY, || Ok(std::net::TcpStream::connect(etcd).ok().map(drop)))
             .with_context(|| format!("etcd's log says:\n{}", tail(&plane.dir.join("etcd.log"), LOG_TAIL_LINES)))?;
@@ -64,10 +67,11 @@ impl ControlPlane {
     pub(super) fn start_apiserver(&mut self) -> anyhow::Result<(Duration, rest::Client)> {
         self.apiserver.take();
         let port = free_port()?;
-        let client = rest::Client::new((Ipv4Addr::LOCALHOST, port).into(), self.pki.dir(), "admin")?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let client = rest::Client::new(address, self.pki.dir(), "admin")?;
         let api = Api::new(client.clone())?;
         let started = Instant::now();
-        self.apiserver = Some(Process(self.spawn_apiserver(port)?));
+        self.apiserver = Some((Process(self.spawn_apiserver(port)?), address));
         if let Err(error) = api.wait_ready_every(READY_WITHIN, LOOK_EVERY) {
             bail!("{error}; the apiserver's log says:\n{}", tail(&self.dir.join("apiserver.log"), LOG_TAIL_LINES));
         }
@@ -76,8 +80,35 @@ impl ControlPlane {
 
     /// Process ids of apiserver and etcd.
     pub(super) fn pids(&self) -> anyhow::Result<(u32, u32)> {
-        let apiserver = self.apiserver.as_ref().context("the apiserver is not started")?;
+        let (apiserver, _) = self.apiserver.as_ref().context("the apiserver is not started")?;
         Ok((apiserver.0.id(), self.etcd.0.id()))
+    }
+
+    /// Another way to the apiserver, as whom `stem`'s certificate names.
+    pub(super) fn client(&self, stem: &str) -> anyhow::Result<rest::Client> {
+        rest::Client::new(self.address()?, self.pki.dir(), stem)
+    }
+    fn address(&self) -> anyhow::Result<SocketAddr> {
+        self.apiserver.as_ref().map(|(_, address)| *address).context("the apiserver is not started")
+    }
+
+    /// One of each, for as long as this lives.
+    pub(super) fn start_scheduler_and_controllers(&mut self) -> anyhow::Result<()> {
+        for (program, stem) in [("corten-scheduler", "scheduler"), ("corten-controllers", "controller-manager")] {
+            let mut command = Command::new(program_dir()?.join(program));
+            command.arg(format!("--apiserver=https://{}", self.address()?)).arg("--identity=bench");
+            for (flag, file) in
+                [("ca-file", self.pki.cert("ca")), ("cert-file", self.pki.cert(stem)), ("key-file", self.pki.key(stem))]
+            {
+                command.arg(format!("--{flag}={}", file.display()));
+            }
+            if program == "corten-controllers" {
+                command.arg("--cluster-cidr=10.244.0.0/16").arg("--node-cidr-mask-size=24");
+                command.arg(format!("--root-ca-file={}", self.pki.cert("ca").display()));
+            }
+            self.others.push(Process(spawn(&mut command, &self.dir.join(format!("{stem}.log")))?));
+        }
+        Ok(())
     }
 
     fn spawn_apiserver(&self, port: u16) -> anyhow::Result<Child> {
