@@ -1,12 +1,13 @@
 //! `hack/bench`: how fast and how small, beside what Kubernetes in Go does on such a machine.
 //!
-//! - `start`, `pods`, `memory`: on a lab
+//! - `start`, `pods`, `memory`, `ha`: on a lab
 //! - `api`: an apiserver and an etcd alone, under `load`, and then with scheduler and controllers under a `crowd`
 //! - `control_plane` starts those two; `cpu`, `samples` and `table` measure, sum up and show
 mod api;
 mod control_plane;
 mod cpu;
 mod crowd;
+mod ha;
 mod load;
 mod memory;
 mod pods;
@@ -33,6 +34,12 @@ pub(crate) enum BenchCommand {
         #[arg(long, default_value_t = 60)]
         idle_secs: u64,
     },
+    /// How long writes through the other masters stand still when one crashes, and whether any is lost.
+    Ha {
+        /// Masters crash in turn, so often.
+        #[arg(long, default_value_t = 20)]
+        crashes: usize,
+    },
     /// Operations per second, latency and CPU of apiserver and etcd under 16 clients.
     Api {
         /// Pods to create; the other phases work on them.
@@ -49,6 +56,7 @@ pub(crate) fn run(command: BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Start => start::run(),
         BenchCommand::Pods => pods::run(&Lab::from_env()?),
         BenchCommand::Memory { idle_secs } => memory::run(&Lab::from_env()?, idle_secs),
+        BenchCommand::Ha { crashes } => ha::run(crashes),
         BenchCommand::Api { pods, watchers } => api::run(pods, watchers),
     }
 }

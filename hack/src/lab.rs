@@ -30,7 +30,7 @@ mod verbs;
 pub(crate) use down::down;
 pub(crate) use init::node_init;
 pub(crate) use node::tail;
-pub(crate) use plan::{MASTERS_MAX, Plan, Size, WORKERS_MAX};
+pub(crate) use plan::{API_PORT, MASTERS_MAX, NodePlan, Plan, Size, WORKERS_MAX};
 pub(crate) use process::{of_node as lab_processes, program_of as program_of_pid};
 pub(crate) use ready::{Api, api_client, wait_until};
 pub(crate) use registry::{Registry, storage_dir};
