@@ -15,52 +15,72 @@ use super::{Change, ChangeStream, Outcome, Storage, StorageError, Write};
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// An etcd that ends with the test process: a shell holds it, until the process's end of the pipe is closed.
-struct EtcdProcess {
-    _shell: Child,
-    url: String,
+pub(crate) struct EtcdProcess {
+    shell: Child,
+    pub(crate) url: String,
+}
+
+impl EtcdProcess {
+    /// As a crash does, but that its machine still refuses connections.
+    pub(crate) fn kill(&mut self) {
+        drop(self.shell.stdin.take());
+    }
 }
 
 static ETCD: OnceLock<EtcdProcess> = OnceLock::new();
 const SHELL: &str = r#"data=$1; shift; etcd --data-dir "$data" "$@" & cat; kill -9 $!; wait; rm -rf "$data""#;
 
+fn free_url() -> String {
+    format!("http://127.0.0.1:{}", free_port())
+}
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn start_etcd() -> EtcdProcess {
-    let data = tempfile::tempdir().unwrap().keep();
-    let (client, peer) = (format!("http://127.0.0.1:{}", free_port()), format!("http://127.0.0.1:{}", free_port()));
-    let shell = Command::new("sh")
-        .args(["-c", SHELL, "etcd"])
-        .arg(data)
-        .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
-        .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-        .args(["--initial-cluster", &format!("default={peer}"), "--log-level", "error"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("a shell is there, and etcd (apt: etcd-server)");
-    EtcdProcess { _shell: shell, url: client }
+/// The members of one cluster, as many as peers.
+pub(crate) fn start_etcd(members: usize) -> Vec<EtcdProcess> {
+    let peers: Vec<String> = (0..members).map(|_| free_url()).collect();
+    let cluster: Vec<String> = peers.iter().enumerate().map(|(i, peer)| format!("m{i}={peer}")).collect();
+    let member = |(i, peer): (usize, &String)| {
+        let (data, client) = (tempfile::tempdir().unwrap().keep(), free_url());
+        let shell = Command::new("sh")
+            .args(["-c", SHELL, "etcd"])
+            .arg(data)
+            .args(["--name", &format!("m{i}"), "--initial-cluster", &cluster.join(",")])
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--log-level", "error"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a shell is there, and etcd (apt: etcd-server)");
+        EtcdProcess { shell, url: client }
+    };
+    peers.iter().enumerate().map(member).collect()
 }
 
 /// Where the test process's etcd is.
 pub(crate) fn etcd_url() -> String {
-    ETCD.get_or_init(start_etcd).url.clone()
+    ETCD.get_or_init(|| start_etcd(1).remove(0)).url.clone()
 }
 
 /// A connection to the test process's etcd. Tests share it: use keys of your own.
 pub(crate) async fn etcd() -> Arc<dyn Storage> {
     drop(rustls::crypto::ring::default_provider().install_default());
     let url = etcd_url();
-    let etcd = Etcd::connect(&Endpoints { urls: vec![url], tls: None }).await.unwrap();
+    Arc::new(connected(vec![url]).await)
+}
+
+/// Once the members answer.
+pub(crate) async fn connected(urls: Vec<String>) -> Etcd {
+    let etcd = Etcd::connect(&Endpoints { urls, tls: None }).await.unwrap();
     let up = async {
         while etcd.current_revision().await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     timeout(DEADLINE, up).await.expect("etcd answers");
-    Arc::new(etcd)
+    etcd
 }
 
 /// Puts what no apiserver would into the test process's etcd.
@@ -202,7 +222,7 @@ async fn etcd_keeps_the_contract() {
 #[tokio::test]
 async fn an_etcd_that_is_not_there_is_an_error_in_time() {
     drop(rustls::crypto::ring::default_provider().install_default());
-    let url = format!("http://127.0.0.1:{}", free_port());
+    let url = free_url();
     let etcd = Etcd::connect(&Endpoints { urls: vec![url], tls: None }).await.unwrap();
     let err = timeout(Duration::from_secs(30), etcd.current_revision()).await.expect("calls have a deadline");
     assert!(matches!(err, Err(StorageError::Unavailable { .. })));

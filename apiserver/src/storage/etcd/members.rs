@@ -205,3 +205,6 @@ impl Prober {
         drop(futures::future::join_all(others).await);
     }
 }
+
+#[cfg(test)]
+mod tests;
