@@ -65,6 +65,9 @@ impl Reason {
     }
 }
 
+/// The cause of a Conflict that says that its author leads no more.
+const LEASE_LOST: &str = "LeaseLost";
+
 /// A failed request: what the caller is told, whole. Boxed so that `Result`s stay small.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiError(Box<Status>);
@@ -157,6 +160,17 @@ impl ApiError {
             .about(group, kind, name);
         err.details().causes = Some(causes.into_iter().map(Cause::into_status_cause).collect());
         err
+    }
+    /// The refusal of a write by who led by this Lease and does no longer. A Conflict with a cause of its own.
+    pub fn lease_lost(lease: &str, why: &str) -> Self {
+        let mut err = Self::conflict("coordination.k8s.io", "leases", lease, why);
+        let cause = StatusCause { reason: Some(LEASE_LOST.into()), message: Some(why.into()), field: None };
+        err.details().causes = Some(vec![cause]);
+        err
+    }
+    pub fn is_lease_lost(&self) -> bool {
+        let causes = self.0.details.iter().flat_map(|d| d.causes.iter().flatten());
+        self.is(R::Conflict) && causes.into_iter().any(|c| c.reason.as_deref() == Some(LEASE_LOST))
     }
     fn about(mut self, group: &str, kind: &str, name: &str) -> Self {
         let full = |s: &str| (!s.is_empty()).then(|| s.to_owned());
@@ -283,6 +297,13 @@ mod tests {
     fn messages_name_the_resource() {
         assert_eq!(ApiError::not_found("apps", "deployments", "x").message(), r#"deployments.apps "x" not found"#);
         assert_eq!(ApiError::stale("", "pods", "x").reason(), Reason::Conflict);
+    }
+
+    #[test]
+    fn a_lost_lease_is_a_conflict_of_its_own() {
+        let err = ApiError::lease_lost("kube-scheduler", "another holds it");
+        assert_eq!((err.code(), err.is_lease_lost()), (409, true));
+        assert!(!ApiError::stale("coordination.k8s.io", "leases", "kube-scheduler").is_lease_lost());
     }
 
     #[test]

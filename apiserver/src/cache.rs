@@ -42,6 +42,8 @@ use crate::storage::{Storage, StorageError};
 pub(crate) const ROOT: &str = "/registry/";
 /// Reserved node ports stand here: not a kind of the API, yet cached as one.
 pub(crate) const NODE_PORTS: &str = "corten/nodeports";
+/// Who leads by each Lease that is a lock (`resources/fence.rs`): not a kind of the API, yet on a shelf.
+pub(crate) const FENCES: &str = "corten/fences";
 /// How long a read waits for a revision that the cache has not reached; upstream waits as long.
 const CATCH_UP_DEADLINE: Duration = Duration::from_secs(3);
 

@@ -11,7 +11,7 @@ use corten_proto::api::{
     BindReply, BindRequest, DeleteRequest, GetRequest, ListChunk, ListRequest, Object, PatchRequest, Resource,
     WatchBatch, WatchEvent, WatchRequest, WriteRequest, patch_request, watch_event,
 };
-use corten_proto::status;
+use corten_proto::{fence, status};
 use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use tonic::{Request, Response, Status, Streaming};
@@ -23,7 +23,8 @@ use crate::flowcontrol::FlowControl;
 use crate::patch;
 use crate::request::{Target, User, Verb};
 use crate::resources::{
-    Event, EventKind, FieldValidation, Grant, ListOptions, ReadAt, Resources, WatchFrom, WatchOptions, WriteOptions,
+    Event, EventKind, Fence, FieldValidation, Grant, ListOptions, ReadAt, Resources, WatchFrom, WatchOptions,
+    WriteOptions,
 };
 
 /// A message with the largest body, and its envelope.
@@ -117,9 +118,20 @@ fn selectors(labels: &str, fields: &str, resource: Option<&Resource>) -> Result<
     Ok((labels, fields))
 }
 
-fn write_options() -> WriteOptions {
+/// The leadership that a write is part of, if its author says so.
+fn fence_of<T>(request: &Request<T>) -> Result<Option<Fence>, Status> {
+    let fence = fence::of(request.metadata()).map_err(|err| refused(&ApiError::bad_request(err.to_string())))?;
+    Ok(fence.map(|fence| Fence {
+        namespace: fence.lease_namespace,
+        name: fence.lease_name,
+        holder: fence.holder,
+        transitions: fence.transitions,
+    }))
+}
+
+fn write_options(fence: Option<Fence>) -> WriteOptions {
     // Our programs are built with the same schema: a field that one does not know is a newer one's.
-    WriteOptions { field_validation: FieldValidation::Ignore, ..WriteOptions::default() }
+    WriteOptions { field_validation: FieldValidation::Ignore, fence, ..WriteOptions::default() }
 }
 
 fn object_of(item: &Item) -> Object {
@@ -211,22 +223,25 @@ impl resources_server::Resources for Service {
 
     async fn create(&self, request: Request<WriteRequest>) -> Result<Response<Object>, Status> {
         let caller = caller(&request)?;
+        let options = write_options(fence_of(&request)?);
         let asked = request.into_inner();
         let Call { user, target, .. } = self.allowed_one(caller, Verb::Create, asked.resource).await?;
-        let done = self.resources.create(&user, &target, asked.json, write_options()).await;
+        let done = self.resources.create(&user, &target, asked.json, options).await;
         written(done.map_err(|err| refused(&err))?.object).map(Response::new)
     }
 
     async fn update(&self, request: Request<WriteRequest>) -> Result<Response<Object>, Status> {
         let caller = caller(&request)?;
+        let options = write_options(fence_of(&request)?);
         let asked = request.into_inner();
         let Call { user, target, .. } = self.allowed_one(caller, Verb::Update, asked.resource).await?;
-        let done = self.resources.update(&user, &target, asked.json, write_options()).await;
+        let done = self.resources.update(&user, &target, asked.json, options).await;
         written(done.map_err(|err| refused(&err))?.object).map(Response::new)
     }
 
     async fn patch(&self, request: Request<PatchRequest>) -> Result<Response<Object>, Status> {
         let caller = caller(&request)?;
+        let options = write_options(fence_of(&request)?);
         let asked = request.into_inner();
         let kind = match asked.kind() {
             patch_request::Kind::Merge => patch::Kind::Merge,
@@ -234,12 +249,13 @@ impl resources_server::Resources for Service {
             patch_request::Kind::Json => patch::Kind::Json,
         };
         let Call { user, target, .. } = self.allowed_one(caller, Verb::Patch, asked.resource).await?;
-        let done = self.resources.patch(&user, &target, kind, asked.json, write_options()).await;
+        let done = self.resources.patch(&user, &target, kind, asked.json, options).await;
         written(done.map_err(|err| refused(&err))?.object).map(Response::new)
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<Object>, Status> {
         let caller = caller(&request)?;
+        let options = write_options(fence_of(&request)?);
         let asked = request.into_inner();
         let Call { user, target, .. } = self.allowed_one(caller, Verb::Delete, asked.resource).await?;
         let how: DeleteOptions = match &*asked.options_json {
@@ -247,24 +263,31 @@ impl resources_server::Resources for Service {
             json => serde_json::from_slice(json)
                 .map_err(|err| refused(&ApiError::bad_request(format!("DeleteOptions cannot be read: {err}"))))?,
         };
-        let done = self.resources.delete(&user, &target, how, write_options()).await;
+        let done = self.resources.delete(&user, &target, how, options).await;
         written(done.map_err(|err| refused(&err))?.object).map(Response::new)
     }
 
     async fn bind(&self, request: Request<Streaming<BindRequest>>) -> Result<Response<Self::BindStream>, Status> {
         let user = caller(&request)?.user;
+        let fence = fence_of(&request)?;
         let (resources, flow) = (self.resources.clone(), self.flow.clone());
         let place = self.flow.enter_long().map_err(|err| refused(&err))?;
         let replies = request.into_inner().map(move |asked| {
             let _held_while_it_streams = &place;
-            let (resources, flow, user) = (resources.clone(), flow.clone(), user.clone());
-            async move { Ok(bind_one(&resources, &flow, &user, asked?).await) }
+            let (resources, flow, user, fence) = (resources.clone(), flow.clone(), user.clone(), fence.clone());
+            async move { Ok(bind_one(&resources, &flow, &user, asked?, fence.as_ref()).await) }
         });
         Ok(Response::new(replies.buffer_unordered(BINDS_MAX).boxed()))
     }
 }
 
-async fn bind_one(resources: &Resources, flow: &FlowControl, user: &User, asked: BindRequest) -> BindReply {
+async fn bind_one(
+    resources: &Resources,
+    flow: &FlowControl,
+    user: &User,
+    asked: BindRequest,
+    fence: Option<&Fence>,
+) -> BindReply {
     let target = Target {
         version: "v1".into(),
         resource: "pods".into(),
@@ -277,7 +300,7 @@ async fn bind_one(resources: &Resources, flow: &FlowControl, user: &User, asked:
     // Each bind waits for its turn as a request of its own would.
     let bound = match flow.admit(user, Attributes::Resource { verb, target: &target }, 1).await {
         Ok(_seat) => match authorize_resource(user, verb, &target) {
-            Ok(()) => resources.bind(user, &target, &asked.uid, &asked.node).await,
+            Ok(()) => resources.bind(user, &target, &asked.uid, &asked.node, fence).await,
             Err(err) => Err(err),
         },
         Err(err) => Err(err),

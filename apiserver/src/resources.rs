@@ -9,6 +9,7 @@ mod compaction;
 mod create;
 mod delete;
 mod event;
+mod fence;
 mod meta;
 mod options;
 mod place;
@@ -31,6 +32,7 @@ pub use authorize::Grant;
 use corten_api::ApiError;
 pub use delete::check_options;
 pub use event::{Event, EventKind};
+pub use fence::Fence;
 use futures::stream::BoxStream;
 use ipnet::IpNet;
 pub use options::{

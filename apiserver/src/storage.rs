@@ -33,12 +33,17 @@ pub enum Write {
     Update { key: String, value: Bytes, expected: i64, ttl_secs: Option<u32> },
     /// The key must be at `expected`.
     Delete { key: String, expected: i64 },
+    /// The key must be at `expected`, and stays as it is. A commit has another write beside it.
+    Expect { key: String, expected: i64 },
 }
 
 impl Write {
     pub fn key(&self) -> &str {
         match self {
-            Self::Create { key, .. } | Self::Update { key, .. } | Self::Delete { key, .. } => key,
+            Self::Create { key, .. }
+            | Self::Update { key, .. }
+            | Self::Delete { key, .. }
+            | Self::Expect { key, .. } => key,
         }
     }
 }

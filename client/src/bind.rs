@@ -19,6 +19,7 @@ const QUEUE_MAX: usize = 1024;
 /// again) and is opened anew for what comes next.
 #[derive(Clone, Debug)]
 pub struct Binder {
+    client: Client,
     sender: mpsc::Sender<Ask>,
 }
 
@@ -32,8 +33,8 @@ type Waiting = HashMap<u64, oneshot::Sender<Result<(), ApiError>>>;
 impl Binder {
     pub(crate) fn start(client: Client) -> Self {
         let (sender, asks) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(serve(client, asks));
-        Self { sender }
+        tokio::spawn(serve(client.clone(), asks));
+        Self { client, sender }
     }
 
     /// Binds the pod with this `uid` to `node`. Conflict: it is bound already; NotFound: it is gone.
@@ -46,7 +47,11 @@ impl Binder {
             .send(Ask { request, reply })
             .await
             .map_err(|_| ApiError::unavailable("the bind stream is closed"))?;
-        answer.await.map_err(closed)?
+        let bound = answer.await.map_err(closed)?;
+        if let Err(refusal) = &bound {
+            self.client.heed(refusal);
+        }
+        bound
     }
 }
 
@@ -83,7 +88,9 @@ async fn open(
     outgoing: mpsc::Receiver<BindRequest>,
 ) -> Result<(Streaming<BindReply>, Arc<Connection>), ApiError> {
     let (mut stub, connection) = client.stub().await?;
-    match stub.bind(ReceiverStream::new(outgoing)).await {
+    let mut request = tonic::Request::new(ReceiverStream::new(outgoing));
+    client.mark(&mut request);
+    match stub.bind(request).await {
         Ok(replies) => Ok((replies.into_inner(), connection)),
         Err(status) => Err(client.explain(&connection, status)),
     }

@@ -13,6 +13,8 @@ use corten_api::{ApiError, Key, Object, Reason};
 use corten_proto::api::{self, resources_client::ResourcesClient};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Status};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::{Binary, MetadataValue};
 use tonic::transport::Channel;
 
 use crate::bind::Binder;
@@ -38,6 +40,18 @@ pub struct Client {
     endpoints: Arc<Endpoints>,
     /// For signs of life alone. Connects when the first is sent.
     vital: Arc<Endpoints>,
+    /// How often a request is sent again that was refused with 429.
+    busy_tries: usize,
+    /// Writes are part of this leadership.
+    term: Option<Arc<Term>>,
+}
+
+/// One leadership: see `corten_proto::api::Fence`.
+#[derive(Debug)]
+struct Term {
+    fence: MetadataValue<Binary>,
+    /// Cancelled when the apiserver says that it is over.
+    lost: CancellationToken,
 }
 
 /// The three patch types our own programs use.
@@ -61,7 +75,52 @@ pub(crate) type Stub = ResourcesClient<Channel>;
 impl Client {
     pub fn new(endpoints: Endpoints) -> Self {
         let vital = Arc::new(endpoints.separate());
-        Self { endpoints: Arc::new(endpoints), vital }
+        Self { endpoints: Arc::new(endpoints), vital, busy_tries: BUSY_TRIES, term: None }
+    }
+
+    /// A client of whatever is at the other end of `channel`: a test's own apiserver.
+    #[cfg(feature = "test-support")]
+    pub fn over(channel: Channel) -> Self {
+        Self::new(Endpoints::over(channel))
+    }
+
+    /// A client whose writes are refused once `fence` is over; `lost` is cancelled by the first refusal.
+    pub fn fenced(&self, fence: &api::Fence, lost: CancellationToken) -> Self {
+        let fence = corten_proto::fence::encoded(fence);
+        Self { term: Some(Arc::new(Term { fence, lost })), ..self.clone() }
+    }
+
+    /// The same client without a fence.
+    pub fn unfenced(&self) -> Self {
+        Self { term: None, ..self.clone() }
+    }
+
+    /// The same client, which does not send again what is refused with 429: for who sends fewer at once then, and
+    /// tries again by itself.
+    #[must_use]
+    pub fn without_busy_retries(&self) -> Self {
+        Self { busy_tries: 0, ..self.clone() }
+    }
+
+    /// As [`timed`], for a write.
+    fn written<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = timed(message);
+        self.mark(&mut request);
+        request
+    }
+
+    /// Says which leadership the request is part of.
+    pub(crate) fn mark<T>(&self, request: &mut tonic::Request<T>) {
+        if let Some(term) = &self.term {
+            corten_proto::fence::add(&term.fence, request.metadata_mut());
+        }
+    }
+
+    /// Ends the term when an answer says that it is over.
+    pub(crate) fn heed(&self, refusal: &ApiError) {
+        if let Some(term) = self.term.as_ref().filter(|_| refusal.is_lease_lost()) {
+            term.lost.cancel();
+        }
     }
 
     /// A client for each of the apiservers alone.
@@ -77,7 +136,7 @@ impl Client {
     #[must_use]
     pub fn separate(&self) -> Self {
         let endpoints = Arc::new(self.endpoints.separate());
-        Self { endpoints: endpoints.clone(), vital: endpoints }
+        Self { endpoints: endpoints.clone(), vital: endpoints, ..self.clone() }
     }
 
     pub async fn get<K: Object>(&self, key: &Key) -> Result<K, ApiError> {
@@ -183,8 +242,9 @@ impl Client {
         decode(&object)
     }
 
-    /// Deletes, or begins to: an object with finalizers or a grace period stays for a while.
-    pub async fn delete<K: Object>(&self, key: &Key, options: &DeleteOptions) -> Result<(), ApiError> {
+    /// Deletes, or begins to: an object with finalizers or a grace period stays for a while. Returns the revision of the
+    /// deletion, or of its beginning.
+    pub async fn delete<K: Object>(&self, key: &Key, options: &DeleteOptions) -> Result<i64, ApiError> {
         let resource = named::<K>(key, "");
         let endpoints = self.endpoints_for(&resource);
         let request = api::DeleteRequest { resource: Some(resource), options_json: encode(options)? };
@@ -192,19 +252,12 @@ impl Client {
             let request = self.written(request.clone());
             async move { Ok(stub.delete(request).await?.into_inner()) }
         };
-        self.call(endpoints, WRITE_TRIES, delete).await?;
-        Ok(())
+        Ok(self.call(endpoints, WRITE_TRIES, delete).await?.revision)
     }
 
     /// Opens the scheduler's stream of placements.
     pub fn binder(&self) -> Binder {
         Binder::start(self.clone())
-    }
-
-    /// As [`timed`], for a write: what each write says beside its body is added here.
-    #[expect(clippy::unused_self, reason = "what a client's writes say beside their bodies is the client's")]
-    fn written<T>(&self, message: T) -> tonic::Request<T> {
-        timed(message)
     }
 
     /// A stub on the connection in use, for streams that their owner restarts by itself.
@@ -252,8 +305,12 @@ impl Client {
             let connection = endpoints.connection().await?;
             let err = match call(stub_on(&connection)).await {
                 Ok(reply) => return Ok(reply),
+                Err(Failure::Told(err)) if err.is_lease_lost() => {
+                    self.heed(&err);
+                    return Err(err);
+                }
                 Err(Failure::Told(err)) => match retry_after(&err) {
-                    Some(wait) if busy < BUSY_TRIES => {
+                    Some(wait) if busy < self.busy_tries => {
                         busy += 1;
                         tokio::time::sleep(wait).await;
                         continue;

@@ -82,6 +82,12 @@ impl Endpoints {
         Self { uris, connector, active, standing, connecting }
     }
 
+    /// A channel that is there already, and is used again though it broke: a test's.
+    #[cfg(feature = "test-support")]
+    pub(crate) fn over(channel: Channel) -> Self {
+        Self::with_connector(vec![Uri::default()], Arc::new(connect::Only(channel)))
+    }
+
     /// The same apiservers and credentials, not connected yet.
     pub(crate) fn separate(&self) -> Self {
         Self::with_connector(self.uris.clone(), self.connector.clone())

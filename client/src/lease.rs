@@ -1,7 +1,9 @@
 //! Leadership through a Lease: one of several instances works, the others wait.
 //!
 //! Assumes clocks that run at about the same speed, not that show the same time: a lease is old when *we* have not
-//! seen it change for its duration. A leader that cannot renew stops before anybody else may begin.
+//! seen it change for its duration. A leader that cannot renew stops before anybody else may begin. Where clocks fail (a
+//! process that is paused and goes on later), the fence holds: the apiserver refuses what a leader writes that leads no
+//! more.
 //! Shape: <https://kubernetes.io/docs/concepts/architecture/leases/#leader-election>.
 
 mod thread;
@@ -9,6 +11,7 @@ mod thread;
 use std::time::Duration;
 
 use corten_api::{ApiError, Key, Object, Reason};
+use corten_proto::api::Fence;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
@@ -25,23 +28,36 @@ const RENEW_EVERY: Duration = Duration::from_secs(2);
 const GIVE_UP_AFTER: Duration = Duration::from_secs(4);
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
-/// Competes for the lease `key` until `stop`, and runs `work` whenever it leads. `work` gets a token that is cancelled
-/// when leadership ends. On `stop` it may finish what it has begun, then the lease is given up. When the lease is lost
+/// One leadership.
+#[derive(Clone, Debug)]
+struct Term {
+    fence: Fence,
+    /// Cancelled by who hears from the apiserver that it is over.
+    lost: CancellationToken,
+}
+
+/// Competes for the lease `key` until `stop`, and runs `work` whenever it leads. `work` gets the leadership that its
+/// writes are part of, and a token that is cancelled when it ends. `identity` (the host's name, say) is made unique
+/// to this process: two of one name would both take the lease for theirs. On `stop` it may finish what it has begun, then the lease is given up. When the lease is lost
 /// it is dropped where it stands, as another may lead already: what must not outlive it belongs to its future.
 async fn compete<F: Future<Output = ()> + Send>(
     client: &Client,
     key: &Key,
     identity: &str,
     stop: &CancellationToken,
-    mut work: impl FnMut(CancellationToken) -> F + Send,
+    mut work: impl FnMut(Term, CancellationToken) -> F + Send,
 ) {
-    let mut candidate = Candidate { client: client.clone(), key: key.clone(), identity: identity.into(), seen: None };
+    let identity = &format!("{identity}_{}", uuid::Uuid::new_v4());
+    let mut candidate = Candidate::new(client, key, identity);
     while !stop.is_cancelled() {
         let asked = Instant::now();
         match tokio::time::timeout(GIVE_UP_AFTER, candidate.try_hold()).await {
             Ok(Ok(true)) => {
                 info!(lease = %key, identity, "leading");
-                lead_once(&mut candidate, asked, stop, &mut work).await;
+                let lost = CancellationToken::new();
+                let term = Term { fence: candidate.fence(), lost: lost.clone() };
+                lead_once(&mut candidate, asked, stop, &lost, &mut |leading| work(term.clone(), leading)).await;
+                candidate.term = None;
                 info!(lease = %key, identity, "no longer leading");
                 if stop.is_cancelled()
                     && let Err(err) = candidate.release().await
@@ -63,12 +79,14 @@ trait Hold: Send {
     fn try_hold(&mut self) -> impl Future<Output = Result<bool, ApiError>> + Send;
 }
 
-/// One term: runs `work` until it ends by itself, `stop`, or the loss of the lease. `renewed` is the time before the
+/// One term: runs `work` until it ends by itself, `stop`, or the loss of the lease, which `lost` may tell of first.
+/// `renewed` is the time before the
 /// request that took the lease: what the others see can only be later.
 async fn lead_once<F: Future<Output = ()> + Send>(
     lease: &mut impl Hold,
     mut renewed: Instant,
     stop: &CancellationToken,
+    lost: &CancellationToken,
     work: &mut (impl FnMut(CancellationToken) -> F + Send),
 ) {
     let leading = stop.child_token();
@@ -78,9 +96,17 @@ async fn lead_once<F: Future<Output = ()> + Send>(
     let finished = tokio::select! {
         () = &mut working => true,
         () = keep(lease, &mut renewed, &leading) => false,
+        () = lost.cancelled() => {
+            warn!("the apiserver says that another leads: a write was refused");
+            false
+        }
     };
     leading.cancel();
-    if !finished && stop.is_cancelled() && tokio::time::timeout_at(renewed + GIVE_UP_AFTER, working).await.is_err() {
+    if !finished
+        && !lost.is_cancelled()
+        && stop.is_cancelled()
+        && tokio::time::timeout_at(renewed + GIVE_UP_AFTER, working).await.is_err()
+    {
         warn!("what was under way did not end in time and is dropped");
     }
 }
@@ -113,6 +139,9 @@ struct Candidate {
     identity: String,
     /// The revision that the lease had when we last saw it change, and when that was.
     seen: Option<(i64, Instant)>,
+    /// The transitions of the lease in the present term. Every term has its own, also when we follow ourselves: what is
+    /// under way of the term before must not be written into this one.
+    term: Option<i32>,
 }
 
 impl Hold for Candidate {
@@ -126,18 +155,20 @@ impl Hold for Candidate {
             self.seen = Some((lease.revision(), Instant::now()));
         }
         let spec = lease.spec.clone().unwrap_or_default();
-        let holder = spec.holder_identity.clone().unwrap_or_default();
         let duration =
             Duration::from_secs(u64::try_from(spec.lease_duration_seconds.unwrap_or(LEASE_SECS)).unwrap_or(0));
         let expired = self.seen.is_some_and(|(_, at)| at.elapsed() > duration);
-        if holder != self.identity && !holder.is_empty() && !expired {
-            return Ok(false);
-        }
+        let claim = claim(&spec, &self.identity, self.term, expired);
+        let taken_over = match claim {
+            Claim::Lost | Claim::Wait => return Ok(false),
+            Claim::Take => true,
+            Claim::Renew => false,
+        };
         let mut next = lease;
-        next.spec = Some(self.held(&spec, holder != self.identity));
+        next.spec = Some(self.held(&spec, taken_over));
         match self.client.update(&next).await {
             Ok(lease) => {
-                self.seen = Some((lease.revision(), Instant::now()));
+                self.took(&lease);
                 Ok(true)
             }
             Err(err) if err.is(Reason::Conflict) => Ok(false),
@@ -146,7 +177,49 @@ impl Hold for Candidate {
     }
 }
 
+/// What may be done with a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim {
+    /// It is ours.
+    Renew,
+    Take,
+    /// Another holds it.
+    Wait,
+    /// It was ours in this term, and is not any more.
+    Lost,
+}
+
+/// `term`: the transitions of the term that we are in. Only what this term took may be renewed in it.
+fn claim(spec: &LeaseSpec, identity: &str, term: Option<i32>, expired: bool) -> Claim {
+    let holder = spec.holder_identity.as_deref().unwrap_or_default();
+    match term {
+        Some(term) if holder == identity && spec.lease_transitions == Some(term) => Claim::Renew,
+        Some(_) => Claim::Lost,
+        None if holder == identity || holder.is_empty() || expired => Claim::Take,
+        None => Claim::Wait,
+    }
+}
+
 impl Candidate {
+    fn new(client: &Client, key: &Key, identity: &str) -> Self {
+        Self { client: client.unfenced(), key: key.clone(), identity: identity.into(), seen: None, term: None }
+    }
+
+    fn took(&mut self, lease: &Lease) {
+        self.seen = Some((lease.revision(), Instant::now()));
+        self.term = lease.spec.as_ref().and_then(|spec| spec.lease_transitions);
+    }
+
+    /// What the writes of the present term carry.
+    fn fence(&self) -> Fence {
+        Fence {
+            lease_namespace: self.key.namespace.clone(),
+            lease_name: self.key.name.clone(),
+            holder: self.identity.clone(),
+            transitions: self.term.unwrap_or(0),
+        }
+    }
+
     fn held(&self, before: &LeaseSpec, taken_over: bool) -> LeaseSpec {
         let now = Some(MicroTime(Timestamp::now()));
         LeaseSpec {
@@ -168,7 +241,7 @@ impl Candidate {
         let lease = Lease { metadata, spec: Some(self.held(&LeaseSpec::default(), true)) };
         match self.client.create(&lease).await {
             Ok(lease) => {
-                self.seen = Some((lease.revision(), Instant::now()));
+                self.took(&lease);
                 Ok(true)
             }
             Err(err) if err.is(Reason::AlreadyExists) => Ok(false),
@@ -212,8 +285,46 @@ mod tests {
     async fn term(script: Vec<(u64, Result<bool, ApiError>)>) -> f32 {
         let started = Instant::now();
         let work = |_: CancellationToken| std::future::pending::<()>();
-        lead_once(&mut Script(script.into()), started, &CancellationToken::new(), &mut work.clone()).await;
+        let (stop, lost) = (CancellationToken::new(), CancellationToken::new());
+        lead_once(&mut Script(script.into()), started, &stop, &lost, &mut work.clone()).await;
         started.elapsed().as_secs_f32()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_write_ends_the_term_at_once() {
+        let (stop, lost, started) = (CancellationToken::new(), CancellationToken::new(), Instant::now());
+        lost.cancel();
+        let work = |_: CancellationToken| std::future::pending::<()>();
+        lead_once(&mut Script(VecDeque::new()), started, &stop, &lost, &mut work.clone()).await;
+        assert_eq!(started.elapsed(), Duration::ZERO);
+    }
+
+    #[test]
+    fn claims_table() {
+        let held = |holder: &str, transitions| LeaseSpec {
+            holder_identity: Some(holder.into()),
+            lease_transitions: Some(transitions),
+            ..LeaseSpec::default()
+        };
+        let cases = [
+            ("another holds it", held("you", 3), None, false, Claim::Wait),
+            ("another let it expire", held("you", 3), None, true, Claim::Take),
+            ("given up", held("", 3), None, false, Claim::Take),
+            ("ours from a term before: a new term", held("me", 3), None, false, Claim::Take),
+            ("ours", held("me", 3), Some(3), false, Claim::Renew),
+            ("another took it", held("you", 4), Some(3), false, Claim::Lost),
+            (
+                "another took it and let it expire: the term is over all the same",
+                held("you", 4),
+                Some(3),
+                true,
+                Claim::Lost,
+            ),
+            ("somebody counted on", held("me", 5), Some(3), false, Claim::Lost),
+        ];
+        for (why, spec, term, expired, expected) in cases {
+            assert_eq!(claim(&spec, "me", term, expired), expected, "{why}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -260,7 +371,8 @@ mod tests {
                 stop.cancel();
             }
             let mut lease = Script([(0, Ok(false))].into());
-            lead_once(&mut lease, Instant::now(), &stop, &mut slow(secs, &done)).await;
+            let lost = CancellationToken::new();
+            lead_once(&mut lease, Instant::now(), &stop, &lost, &mut slow(secs, &done)).await;
             assert_eq!(done.load(Ordering::SeqCst), finishes, "{why}");
         }
     }

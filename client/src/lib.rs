@@ -16,6 +16,8 @@ pub mod panics;
 pub mod process;
 pub mod queue;
 pub mod runner;
+#[cfg(any(test, feature = "test-support"))]
+pub mod seeds;
 pub mod watch;
 
 pub use args::{Args, ConnectError};

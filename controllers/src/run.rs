@@ -100,9 +100,7 @@ pub async fn run(flags: Flags, stop: CancellationToken) -> Result<(), RunError> 
     }
     let lease = Key::new(LEASE_NAMESPACE, LEASE_NAME);
     let recorder = Recorder::new(&client, EVENT_SOURCE, "");
-    let of_work = client.clone();
-    lease::lead(&client, &lease, &identity, &stop, move |leading| {
-        let client = of_work.clone();
+    lease::lead(&client, &lease, &identity, &stop, move |client, leading| {
         let caches = Caches::start(&client, &leading);
         *term.lock() = Some(caches.clone());
         let (recorder, settings) = (recorder.clone(), settings.clone());

@@ -159,7 +159,11 @@ fn another_scheduler_and_other_controllers_take_over_from_those_that_die() {
     let cluster = Cluster::with_three_masters();
     let ns = cluster.namespace("leader");
     let kubectl = cluster.kubectl();
-    let holder = |lease: &str| kubectl.field(&format!("lease {lease} -n kube-system"), "/spec/holderIdentity");
+    // `<master>_<uuid>`: unique to the process.
+    let holder = |lease: &str| {
+        let identity = kubectl.field(&format!("lease {lease} -n kube-system"), "/spec/holderIdentity");
+        identity.split('_').next().unwrap_or_default().to_owned()
+    };
     let leaders = [("scheduler", "kube-scheduler"), ("controllers", "kube-controller-manager")];
     let before = leaders.map(|(daemon, lease)| {
         eventually(&format!("a leading {daemon}"), SOON, || {

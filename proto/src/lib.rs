@@ -11,4 +11,5 @@ pub mod node {
     tonic::include_proto!("corten.node.v1");
 }
 
+pub mod fence;
 pub mod status;

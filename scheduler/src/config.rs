@@ -22,7 +22,7 @@ impl Config {
     pub fn identity(&self) -> String {
         self.identity.clone().unwrap_or_else(|| {
             let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "localhost".into());
-            format!("{}_{}", host.trim(), corten_api::names::suffix())
+            host.trim().to_owned()
         })
     }
 }

@@ -47,12 +47,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Schedule
         warn!(%err, "systemd could not be told that we are ready");
     }
     let lease = Key::new("kube-system", "kube-scheduler");
-    let (of_work, scheduler_name) = (client.clone(), config.scheduler_name.clone());
-    lease::lead(&client, &lease, &config.identity(), &stop, move |leading| {
-        let client = &of_work;
-        let cluster = Arc::new(Cluster::watch(client, &leading));
+    let scheduler_name = config.scheduler_name.clone();
+    lease::lead(&client, &lease, &config.identity(), &stop, move |client, leading| {
+        let cluster = Arc::new(Cluster::watch(&client, &leading));
         *term.lock() = Some(Arc::clone(&cluster));
-        let (scheduler, term) = (Scheduler::new(client, &cluster, &scheduler_name), Arc::clone(&term));
+        let (scheduler, term) = (Scheduler::new(&client, &cluster, &scheduler_name), Arc::clone(&term));
         async move {
             let _ends_with_this_future = TermEnd(term);
             scheduler.run(leading).await;

@@ -1,12 +1,14 @@
 //! The scheduler's core against a make-believe cluster: changes come late and by kind, placements fail or are done without
 //! an answer, schedulers die and are followed by others, nodes come and go. No node ever gets more than it has, and in the
-//! end no pod waits that would fit. All follows from a seed.
+//! end no pod waits that would fit. All follows from a seed, which is printed:
+//! `CORTEN_SEED` plays it again (`corten_client::seeds`).
 #![expect(clippy::unwrap_used, reason = "a test: what fails here fails the test")]
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use corten_api::{ApiError, Key};
+use corten_client::seeds::{Chance, for_each_seed};
 use corten_scheduler::core::Core;
 use corten_scheduler::cycle::Decision;
 use corten_scheduler::pod::{PodInfo, Takes, Wants};
@@ -23,19 +25,6 @@ const NODE_CPU: i64 = 1000;
 const NODES: usize = 3;
 const PODS_MAX: usize = 30;
 const NAME: &str = "me";
-
-/// SplitMix64: the same numbers for the same seed, everywhere.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % end.max(1) as u64).unwrap()
-    }
-}
 
 /// What the apiserver has, and every change there ever was.
 #[derive(Default)]
@@ -204,7 +193,7 @@ const _: () = assert!((UNREST_STEPS + REST_STEPS) as u128 * STEP.as_millis() < W
 
 #[test]
 fn no_node_gets_too_much_and_no_pod_waits_in_vain() {
-    for seed in 0..SEEDS {
+    for_each_seed(SEEDS, |seed| {
         let (mut api, mut chance, mut now) = (Api::default(), Chance(seed), Instant::now());
         (0..NODES).for_each(|n| api.set_node(&format!("n{n}"), true));
         let mut scheduler = Scheduler::new(&api, now);
@@ -227,5 +216,5 @@ fn no_node_gets_too_much_and_no_pod_waits_in_vain() {
             }
         }
         assert_eq!(waits_in_vain(&api), None, "seed {seed}");
-    }
+    });
 }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::interest::{Interest, Topics, Wakes};
 use super::ring::{Ring, Step};
-use super::{ByKey, Filter, Item, NODE_PORTS, ROOT, Unreadable, too_old};
+use super::{ByKey, FENCES, Filter, Item, NODE_PORTS, ROOT, Unreadable, too_old};
 use crate::registry::{Field, Registry};
 use crate::resources::EventKind;
 use crate::storage::{Change, Listed};
@@ -68,7 +68,7 @@ pub(super) struct Subscription {
 
 /// One for each prefix in the store, in order of the prefix. Kinds that are stored as another share its cache.
 pub(super) fn of(registry: &Registry, unreadable: &Arc<Unreadable>) -> Vec<Arc<KindCache>> {
-    let mut prefixes: Vec<&str> = registry.iter().map(|e| e.store_prefix()).chain([NODE_PORTS]).collect();
+    let mut prefixes: Vec<&str> = registry.iter().map(|e| e.store_prefix()).chain([FENCES, NODE_PORTS]).collect();
     prefixes.sort_unstable();
     prefixes.dedup();
     let kind = |prefix: &str| {

@@ -6,7 +6,7 @@ use corten_api::{ApiError, Problems, Reason, Scope, names};
 use super::meta::{self, Rules};
 use super::place::{Place, no_such_method};
 use super::revise::{Taken, encoded};
-use super::{Resources, WriteOptions, Written, allocations, body, pods};
+use super::{Resources, WriteOptions, Written, allocations, body, fence, pods};
 use crate::cache::{api_error, with_revision};
 use crate::registry::{AnyObject, Entry};
 use crate::request::{Target, User};
@@ -26,7 +26,8 @@ impl Resources {
         json: Bytes,
         options: WriteOptions,
     ) -> Result<Written, ApiError> {
-        let place = self.place(target)?;
+        let fence = self.fenced(options.fence.as_ref()).await?;
+        let place = self.place(target)?.behind(fence.as_ref());
         match target.subresource.as_str() {
             "" => {
                 let mut warnings = Vec::new();
@@ -122,7 +123,8 @@ impl Resources {
         let wanted = allocations::concerns(&*object).then(|| object.boxed_clone());
         let mut taken = Taken::new();
         for _ in 0..ALLOCATE_TRIES {
-            let also = self.allocate_for_create(place, &mut *object, &taken).await?;
+            let mut also = self.allocate_for_create(place, &mut *object, &taken).await?;
+            also.extend(self.fence_with(None, Some(&*object))?);
             let (json, value) = encoded(place, &mut *object)?;
             if dry_run {
                 self.catch_up().await?;
@@ -132,12 +134,18 @@ impl Resources {
             let mut writes = vec![Write::Create { key, value, ttl_secs }];
             let reserved: Vec<String> = also.iter().map(|w| w.key().to_owned()).collect();
             writes.extend(also);
+            writes.extend(place.fence.map(|fence| fence.condition.clone()));
             match self.inner.cache.storage().commit(writes).await.map_err(|err| api_error(&err))? {
                 Outcome::Committed { revision } => {
                     return with_revision(&json, revision).map(Some).map_err(ApiError::internal);
                 }
                 Outcome::Refused { index: 0, .. } => return Ok(None),
-                Outcome::Refused { index, .. } => taken.extend(reserved.into_iter().nth(index - 1)),
+                Outcome::Refused { index, current } => match reserved.into_iter().nth(index - 1) {
+                    // A fence is not reserved by others: the cache has an old one.
+                    Some(key) if fence::is_fence(&key) => drop(self.catch_up().await?),
+                    Some(key) => drop(taken.insert(key)),
+                    None => return Err(place.fenced_off(current.as_ref())),
+                },
             }
             if let Some(wanted) = &wanted {
                 object = wanted.boxed_clone();

@@ -27,7 +27,8 @@ impl Resources {
         how: DeleteOptions,
         options: WriteOptions,
     ) -> Result<Deleted, ApiError> {
-        let place = self.place(target)?;
+        let fence = self.fenced(options.fence.as_ref()).await?;
+        let place = self.place(target)?.behind(fence.as_ref());
         if !target.subresource.is_empty() {
             return Err(no_such_method());
         }
@@ -40,7 +41,11 @@ impl Resources {
                 warnings = self.admit_delete(user, place, target, &*current.object)?;
                 let step = step(place.entry, &*current.object, &how, now());
                 Ok(match step {
-                    Step::Remove => Decision::Remove { also: self.release_for_delete(&*current.object) },
+                    Step::Remove => {
+                        let mut also = self.release_for_delete(&*current.object);
+                        also.extend(self.fence_with(Some(&*current.object), None)?);
+                        Decision::Remove { also }
+                    }
                     Step::Keep => Decision::Keep,
                     Step::Mark(object) => Decision::Store { object, also: Vec::new() },
                 })

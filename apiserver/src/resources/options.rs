@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use corten_api::selector::{FieldSelector, Selector};
 
+use super::Fence;
+
 /// How strictly a body's unknown and duplicate fields are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FieldValidation {
@@ -20,6 +22,8 @@ pub struct WriteOptions {
     pub field_manager: String,
     /// Paths of the fields that stood twice in the body, as `decode` found them.
     pub duplicates: Vec<String>,
+    /// The leadership that the write is part of: refused once that is over.
+    pub fence: Option<Fence>,
 }
 
 /// `resourceVersionMatch` and `resourceVersion` of a read, already checked against each other.

@@ -4,16 +4,25 @@ use std::sync::Arc;
 
 use corten_api::{ApiError, Problems, Reason, Scope};
 
-use super::Resources;
+use super::{Fence, Resources, fence};
 use crate::cache::{FieldTerms, KindCache, ROOT};
 use crate::registry::Entry;
 use crate::request::Target;
+use crate::storage::{Stored, Write};
 use corten_api::selector::FieldSelector;
 
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) entry: &'a dyn Entry,
     pub(super) cached: &'a Arc<KindCache>,
+    /// The condition of every write here: see [`super::fence`].
+    pub(super) fence: Option<&'a Fenced>,
+}
+
+/// A fence, and the condition that it is as it was.
+pub(super) struct Fenced {
+    pub(super) fence: Fence,
+    pub(super) condition: Write,
 }
 
 impl Resources {
@@ -31,12 +40,24 @@ impl Resources {
     pub(super) fn place_of<'a>(&'a self, entry: &'a dyn Entry) -> Result<Place<'a>, ApiError> {
         let cached = self.inner.cache.kind(entry.store_prefix());
         let cached = cached.ok_or_else(|| ApiError::internal(format!("{} have no cache", entry.plural())))?;
-        Ok(Place { entry, cached })
+        Ok(Place { entry, cached, fence: None })
+    }
+    /// `None`: the write is nobody's as a leader.
+    pub(super) async fn fenced(&self, fence: Option<&Fence>) -> Result<Option<Fenced>, ApiError> {
+        let Some(fence) = fence.cloned() else { return Ok(None) };
+        let condition = self.condition_of(&fence).await?;
+        Ok(Some(Fenced { fence, condition }))
     }
     /// A kind that must be there for this server to work.
     pub(super) fn builtin(&self, group: &str, version: &str, plural: &str) -> Result<Place<'_>, ApiError> {
         let entry = self.inner.registry.find(group, version, plural);
         self.place_of(entry.ok_or_else(|| ApiError::internal(format!("{plural} are not served")))?)
+    }
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn behind(self, fence: Option<&'a Fenced>) -> Self {
+        Self { fence, ..self }
     }
 }
 
@@ -79,6 +100,13 @@ impl Place<'_> {
         FieldTerms::new(selector, self.cached.fields()).map_err(unsupported)
     }
 
+    /// The refusal of a write whose fence was not as it was any more. `now`: what the fence's key holds.
+    pub(super) fn fenced_off(&self, now: Option<&Stored>) -> ApiError {
+        match self.fence {
+            Some(fenced) => fenced.fence.lost(now.and_then(fence::stored_leader)),
+            None => ApiError::internal("the store refused a condition that was not asked for"),
+        }
+    }
     pub(super) fn not_found(&self, name: &str) -> ApiError {
         ApiError::not_found(self.entry.group(), self.entry.plural(), name)
     }

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 
 use super::place::{Place, no_such_method};
 use super::revise::{Current, Decision};
-use super::{Resources, WriteOptions, Written, meta};
+use super::{Fence, Resources, WriteOptions, Written, meta};
 use crate::decode::{of_kind, typed};
 use crate::request::{Target, User};
 
@@ -56,8 +56,17 @@ pub(super) async fn bind(
 
 impl Resources {
     /// Gives a pod its node. `uid`: the pod that was scheduled, or empty for whichever has the name.
-    pub async fn bind(&self, user: &User, target: &Target, uid: &str, node: &str) -> Result<(), ApiError> {
-        let place = self.place(target)?;
+    /// `fence`: of the scheduler that leads.
+    pub async fn bind(
+        &self,
+        user: &User,
+        target: &Target,
+        uid: &str,
+        node: &str,
+        fence: Option<&Fence>,
+    ) -> Result<(), ApiError> {
+        let fence = self.fenced(fence).await?;
+        let place = self.place(target)?.behind(fence.as_ref());
         self.admit_create(user, place, target, None).await?;
         let assignment = Assignment { uid, node, annotations: None };
         assign(self, place, &target.namespace, &target.name, &assignment, false).await

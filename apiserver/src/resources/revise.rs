@@ -98,6 +98,9 @@ impl Resources {
                         self.inner.cache.wait_for(stored.revision).await?;
                     }
                 }
+                Outcome::Refused { index, current } if index == writes.keys.len() => {
+                    return Err(place.fenced_off(current.as_ref()));
+                }
                 Outcome::Refused { index, .. } => {
                     taken.extend(writes.keys.into_iter().nth(index));
                     // The reservation that the cache showed is an old one.
@@ -150,7 +153,9 @@ impl Planned {
         };
         let mut writes = vec![write];
         writes.extend(also);
+        // The fence's condition comes last, and is no reservation.
         let keys = writes.iter().map(|w| w.key().to_owned()).collect();
+        writes.extend(place.fence.map(|fence| fence.condition.clone()));
         Ok(Self { writes, keys, json, gone })
     }
 }

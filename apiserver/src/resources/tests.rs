@@ -4,6 +4,7 @@
 mod authorize;
 mod create;
 mod delete;
+mod fence;
 mod on_etcd;
 mod read;
 mod services;

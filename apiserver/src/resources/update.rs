@@ -27,7 +27,8 @@ impl Resources {
         json: Bytes,
         options: WriteOptions,
     ) -> Result<Written, ApiError> {
-        let place = self.place(target)?;
+        let fence = self.fenced(options.fence.as_ref()).await?;
+        let place = self.place(target)?.behind(fence.as_ref());
         if target.subresource == "scale" {
             return scale::update(self, user, place, target, &json, options).await;
         }
@@ -74,7 +75,8 @@ impl Resources {
         body: Bytes,
         options: WriteOptions,
     ) -> Result<Written, ApiError> {
-        let place = self.place(target)?;
+        let fence = self.fenced(options.fence.as_ref()).await?;
+        let place = self.place(target)?.behind(fence.as_ref());
         if target.subresource == "scale" {
             return scale::patch(self, user, place, target, kind, &body, options).await;
         }
@@ -147,9 +149,11 @@ impl Resources {
         }
         place.valid(&target.name, problems)?;
         if super::delete::is_finished(entry, &*object) {
-            return Ok(Decision::Remove { also: self.release_for_delete(old) });
+            let also = self.release_for_delete(old).into_iter().chain(self.fence_with(Some(old), None)?);
+            return Ok(Decision::Remove { also: also.collect() });
         }
-        let also = self.allocate_for_update(place, &mut *object, old, taken)?;
+        let mut also = self.allocate_for_update(place, &mut *object, old, taken)?;
+        also.extend(self.fence_with(Some(old), Some(&*object))?);
         Ok(Decision::Store { object, also })
     }
 }

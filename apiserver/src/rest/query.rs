@@ -188,7 +188,13 @@ pub fn write_options(query: &Query<'_>, kind: &str, agent: &str) -> Result<Write
         return Err(ApiError::invalid("meta.k8s.io", kind, "", problems));
     }
     let manager = query.get("fieldManager").unwrap_or_else(|| agent.split('/').next().unwrap_or_default());
-    Ok(WriteOptions { dry_run, field_validation, field_manager: manager.to_owned(), duplicates: Vec::new() })
+    Ok(WriteOptions {
+        dry_run,
+        field_validation,
+        field_manager: manager.to_owned(),
+        duplicates: Vec::new(),
+        fence: None,
+    })
 }
 
 /// Options of a delete from its body, or, if there is none, from its query.

@@ -130,6 +130,19 @@ async fn conditions_hold_or_nothing_happens(store: &dyn Storage, at: &str) {
     assert_eq!(store.get(&a).await.unwrap(), None);
 }
 
+async fn what_is_expected_must_be_so_and_stays(store: &dyn Storage, at: &str) {
+    let (a, b, c) = (format!("{at}a"), format!("{at}b"), format!("{at}c"));
+    let expect = |key: &str, expected| Write::Expect { key: key.into(), expected };
+    let first = committed(store, vec![create(&a, "1")]).await;
+    committed(store, vec![create(&b, "1"), expect(&a, first)]).await;
+    let stored = store.get(&a).await.unwrap().unwrap();
+    assert_eq!((stored.revision, &stored.value[..]), (first, &b"1"[..]), "it is not written");
+    let second = committed(store, vec![update(&a, "2", first)]).await;
+    assert_eq!(refused(store, vec![create(&c, "1"), expect(&a, first)]).await, (1, Some("2".into())));
+    assert_eq!(refused(store, vec![create(&c, "1"), expect(&c, second)]).await, (1, None));
+    assert_eq!(store.get(&c).await.unwrap(), None, "a refused commit writes nothing");
+}
+
 async fn lists_are_of_one_revision(store: &dyn Storage, at: &str) {
     let count = 1_203;
     let mut last = 0;
@@ -203,6 +216,7 @@ async fn keys_with_a_lifetime_are_kept_for_now(store: &dyn Storage, at: &str) {
 
 async fn contract(store: &dyn Storage) {
     conditions_hold_or_nothing_happens(store, "/registry/conditions/").await;
+    what_is_expected_must_be_so_and_stays(store, "/registry/expected/").await;
     lists_are_of_one_revision(store, "/registry/lists/").await;
     watches_see_every_change_in_order(store, "/registry/watches/").await;
     keys_with_a_lifetime_are_kept_for_now(store, "/registry/lifetimes/").await;

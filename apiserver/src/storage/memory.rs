@@ -42,9 +42,10 @@ impl State {
     fn refusal(&self, writes: &[Write]) -> Option<Outcome> {
         let holds = |write: &Write| match (write, self.keys.get(write.key())) {
             (Write::Create { .. }, current) => current.is_none(),
-            (Write::Update { expected, .. } | Write::Delete { expected, .. }, current) => {
-                current.is_some_and(|stored| stored.revision == *expected)
-            }
+            (
+                Write::Update { expected, .. } | Write::Delete { expected, .. } | Write::Expect { expected, .. },
+                current,
+            ) => current.is_some_and(|stored| stored.revision == *expected),
         };
         let index = writes.iter().position(|w| !holds(w))?;
         Some(Outcome::Refused { index, current: self.keys.get(writes[index].key()).cloned() })
@@ -61,6 +62,7 @@ impl State {
                 self.keys.remove(&key);
                 Change::Deleted { key, revision }
             }
+            Write::Expect { .. } => return,
         };
         self.history.push(change);
     }

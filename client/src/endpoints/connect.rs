@@ -23,6 +23,22 @@ pub trait Connect: Send + Sync + std::fmt::Debug + 'static {
     async fn is_ready(&self, channel: &Channel) -> bool;
 }
 
+/// A test's server: the one channel there is.
+#[cfg(feature = "test-support")]
+#[derive(Debug)]
+pub(super) struct Only(pub(super) Channel);
+
+#[cfg(feature = "test-support")]
+#[tonic::async_trait]
+impl Connect for Only {
+    async fn connect(&self, _: &Uri) -> Result<Channel, String> {
+        Ok(self.0.clone())
+    }
+    async fn is_ready(&self, _: &Channel) -> bool {
+        true
+    }
+}
+
 /// The files of our identity.
 #[derive(Clone, Debug)]
 pub struct Credentials {

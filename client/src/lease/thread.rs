@@ -22,7 +22,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(60);
 const ASK_EVERY: Duration = Duration::from_secs(15);
 
 /// Competes for the lease `key` until `stop`, and runs `work` on the caller's runtime whenever it leads. `work` gets a
-/// token that is cancelled when leadership ends. On `stop` it may finish what it has begun, then the lease is given up.
+/// client whose writes are refused once this leadership is over, and a token that is cancelled when it ends. On `stop` it may finish what it has begun, then the lease is given up.
 /// When the lease is lost it is dropped where it stands, as another may lead already: what must not outlive it belongs
 /// to its future. The next term's work begins once that of the last one is gone.
 ///
@@ -33,12 +33,14 @@ pub async fn lead<F: Future<Output = ()> + Send + 'static>(
     key: &Key,
     identity: &str,
     stop: &CancellationToken,
-    work: impl FnMut(CancellationToken) -> F + Send + 'static,
+    mut work: impl FnMut(Client, CancellationToken) -> F + Send + 'static,
 ) -> io::Result<()> {
+    let of_work = client.clone();
     let (client, key, identity, stop) = (client.separate(), key.clone(), identity.to_owned(), stop.clone());
-    let mut terms = Terms::new(Handle::current(), work);
+    let mut terms = Terms::new(Handle::current(), move |(client, leading)| work(client, leading));
     on_own_thread(move |runtime| {
-        runtime.block_on(super::compete(&client, &key, &identity, &stop, |leading| terms.begin(leading)));
+        let begin = |term: super::Term, leading| terms.begin((of_work.fenced(&term.fence, term.lost), leading));
+        runtime.block_on(super::compete(&client, &key, &identity, &stop, begin));
     })
     .await
 }
@@ -62,17 +64,21 @@ struct Terms<W> {
     work: W,
 }
 
-impl<F: Future<Output = ()> + Send + 'static, W: FnMut(CancellationToken) -> F> Terms<W> {
+impl<W> Terms<W> {
     fn new(main: Handle, work: W) -> Self {
         Self { main, place: Arc::default(), work }
     }
 
-    /// Aborts the work when it is dropped.
-    fn begin(&mut self, leading: CancellationToken) -> impl Future<Output = ()> + Send + use<F, W> {
+    /// Aborts the work when it is dropped. `term` is what the work is given.
+    fn begin<T, F>(&mut self, term: T) -> impl Future<Output = ()> + Send + use<T, F, W>
+    where
+        F: Future<Output = ()> + Send + 'static,
+        W: FnMut(T) -> F,
+    {
         let work = {
             // What the work spawns belongs to the program's runtime.
             let _main = self.main.enter();
-            (self.work)(leading)
+            (self.work)(term)
         };
         let (main, place) = (self.main.clone(), Arc::clone(&self.place));
         let mut working = JoinSet::new();
@@ -143,7 +149,8 @@ mod tests {
         let ended = on_own_thread(move |runtime| {
             let mut hold = hold;
             let now = tokio::time::Instant::now();
-            runtime.block_on(lead_once(&mut hold, now, &stop, &mut |leading| terms.begin(leading)));
+            let lost = CancellationToken::new();
+            runtime.block_on(lead_once(&mut hold, now, &stop, &lost, &mut |leading| terms.begin(leading)));
         });
         ended.await.unwrap();
         assert!(renewals.load(Ordering::SeqCst) >= 3, "not renewed in {:?}", began.elapsed());
@@ -159,7 +166,7 @@ mod tests {
             }
         }
         let (counted, highest) = (Arc::clone(&at_work), Arc::clone(&most));
-        let mut terms = Terms::new(Handle::current(), move |_| {
+        let mut terms = Terms::new(Handle::current(), move |_: CancellationToken| {
             let (counted, highest) = (Arc::clone(&counted), Arc::clone(&highest));
             async move {
                 highest.fetch_max(counted.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);

@@ -60,7 +60,7 @@ impl Cluster for ApiCluster {
             preconditions: Some(Preconditions { uid: Some(uid.into()), resource_version: None }),
             ..Default::default()
         };
-        self.client.delete::<Pod>(key, &options).await
+        self.client.delete::<Pod>(key, &options).await.map(drop)
     }
     async fn create_pod(&self, pod: &Pod) -> Result<Pod, ApiError> {
         self.client.create(pod).await

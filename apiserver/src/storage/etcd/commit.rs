@@ -102,13 +102,13 @@ async fn settle(etcd: &Etcd, writes: &[Write], refused: Refused) -> Result<Outco
 /// Where all keys are as the commit leaves them, the revision at which it was done. `now`: one that only deletes leaves
 /// no key to tell, but was done by now.
 fn done_at(writes: &[Write], found: &[Option<Held>], now: i64) -> Option<i64> {
-    let of_put = found.iter().flatten().map(|held| held.stored.revision).next();
+    let of_put = written(writes, found).find_map(|(_, held)| held.as_ref()).map(|held| held.stored.revision);
     is_done(writes, found).then_some(of_put.unwrap_or(now))
 }
 
 /// Whether all keys are as the commit leaves them: as one revision has put them, or gone.
 fn is_done(writes: &[Write], found: &[Option<Held>]) -> bool {
-    let mut revisions = found.iter().flatten().map(|held| held.stored.revision);
+    let mut revisions = written(writes, found).filter_map(|(_, held)| held.as_ref()).map(|held| held.stored.revision);
     let first = revisions.next();
     let as_left = |(write, found): (&Write, &Option<Held>)| match (write, found.as_ref().map(|held| &held.stored)) {
         (Write::Create { value, .. }, Some(stored)) => stored.value == *value,
@@ -116,14 +116,19 @@ fn is_done(writes: &[Write], found: &[Option<Held>]) -> bool {
         (Write::Delete { .. }, None) => true,
         _ => false,
     };
-    revisions.all(|r| Some(r) == first) && writes.len() == found.len() && writes.iter().zip(found).all(as_left)
+    revisions.all(|r| Some(r) == first) && writes.len() == found.len() && written(writes, found).all(as_left)
+}
+
+/// What a commit changes, with what those keys hold. What it only expects may have changed since it was done.
+fn written<'a>(writes: &'a [Write], found: &'a [Option<Held>]) -> impl Iterator<Item = (&'a Write, &'a Option<Held>)> {
+    writes.iter().zip(found).filter(|(write, _)| !matches!(write, Write::Expect { .. }))
 }
 
 /// The first write whose condition does not hold, given what each write's key holds.
 fn refusal(writes: &[Write], found: Vec<Option<Held>>) -> Result<Outcome, StorageError> {
     let holds = |write: &Write, current: &Option<Held>| match write {
         Write::Create { .. } => current.is_none(),
-        Write::Update { expected, .. } | Write::Delete { expected, .. } => {
+        Write::Update { expected, .. } | Write::Delete { expected, .. } | Write::Expect { expected, .. } => {
             current.as_ref().is_some_and(|held| held.stored.revision == *expected)
         }
     };
@@ -161,7 +166,7 @@ fn why(writes: &[Write], err: Error) -> Failed {
             let what = writes.first().map_or_else(String::new, |w| w.key().to_owned());
             let size = |w: &Write| match w {
                 Write::Create { value, .. } | Write::Update { value, .. } => value.len(),
-                Write::Delete { .. } => 0,
+                Write::Delete { .. } | Write::Expect { .. } => 0,
             };
             Failed::Refused(StorageError::TooLarge { what, bytes: writes.iter().map(size).sum() })
         }
@@ -178,12 +183,15 @@ async fn txn(etcd: &Etcd, writes: &[Write]) -> Result<Txn, StorageError> {
         let key = write.key();
         gets.push(TxnOp::get(key, None));
         let (expected, op) = match write {
-            Write::Create { value, ttl_secs, .. } => (0, put(etcd, key, value, *ttl_secs).await?),
-            Write::Update { value, expected, ttl_secs, .. } => (*expected, put(etcd, key, value, *ttl_secs).await?),
-            Write::Delete { expected, .. } => (*expected, TxnOp::delete(key, None)),
+            Write::Create { value, ttl_secs, .. } => (0, Some(put(etcd, key, value, *ttl_secs).await?)),
+            Write::Update { value, expected, ttl_secs, .. } => {
+                (*expected, Some(put(etcd, key, value, *ttl_secs).await?))
+            }
+            Write::Delete { expected, .. } => (*expected, Some(TxnOp::delete(key, None))),
+            Write::Expect { expected, .. } => (*expected, None),
         };
         compares.push(Compare::mod_revision(key, CompareOp::Equal, expected));
-        puts.push(op);
+        puts.extend(op);
     }
     Ok(Txn::new().when(compares).and_then(puts).or_else(gets))
 }

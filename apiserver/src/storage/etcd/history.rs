@@ -61,6 +61,8 @@ fn needs_states(write: &Write, held: &Held, before: i64) -> Result<i64, Fate> {
         Write::Delete { expected, .. } if held.created <= *expected => Err(Fate::NotDone),
         // Deleted and made again since: what was in it before is gone.
         Write::Update { .. } | Write::Delete { .. } => Err(Fate::Unknown),
+        // Its key tells nothing: it is not written.
+        Write::Expect { .. } => Err(Fate::Unknown),
     }
 }
 
@@ -80,7 +82,7 @@ fn of_states(write: &Write, states: &[Stored]) -> Fate {
             Some(first) if first.value == *value => Fate::Done { revision: first.revision },
             Some(_) | None => Fate::Unknown,
         },
-        Write::Delete { .. } => Fate::Unknown,
+        Write::Delete { .. } | Write::Expect { .. } => Fate::Unknown,
     }
 }
 

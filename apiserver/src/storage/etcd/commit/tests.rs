@@ -215,6 +215,18 @@ fn what_a_refusal_after_silence_means() {
             vec![stored("v", 7), stored("w", 8)],
             None,
         ),
+        (
+            "done under a fence that has changed since",
+            vec![create("a", "v"), Write::Expect { key: "f".into(), expected: 3 }],
+            vec![stored("v", 7), stored("x", 8)],
+            Some(7),
+        ),
+        (
+            "not done under a fence",
+            vec![create("a", "v"), Write::Expect { key: "f".into(), expected: 3 }],
+            vec![None, stored("x", 8)],
+            None,
+        ),
         ("half", vec![create("a", "v"), delete()], vec![stored("v", 7), stored("w", 5)], None),
     ];
     for (why, writes, found, expected) in cases {
