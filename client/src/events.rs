@@ -1,22 +1,41 @@
-//! Events about objects, as `kubectl describe` shows them: never in the way, repeated ones counted.
+//! Events about objects, as `kubectl describe` shows them: never in the way of work, and not so many that they hide what
+//! they tell.
+//!
+//! What is said waits in one queue, is judged in order ([`correlate`]), and is then written by several writers; writes of
+//! one event go to the same writer, so that a count never comes before the event.
 
-use std::collections::{HashMap, VecDeque};
+mod correlate;
+mod recent;
+mod write;
 
-use corten_api::{ApiError, Key, Reason};
-use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{EventSource, ObjectReference};
 use k8s_openapi::jiff::Timestamp;
+use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::warn;
 
-use crate::client::{Client, Patch};
+use crate::client::Client;
+use correlate::{Correlator, Said};
 
-/// Events that wait to be written; when more come, they are dropped and said so in the log.
-const QUEUE_MAX: usize = 1024;
-/// Events remembered for counting repeats; the oldest are forgotten first.
-const REMEMBERED_MAX: usize = 4096;
-/// An apiserver may be away for a moment; an event is not worth more tries.
-const TRIES: u32 = 3;
+/// Events that wait to be written, of half a kilobyte or so each: what 10,000 pods have to say when they start at once.
+/// More are dropped.
+const QUEUE_MAX: usize = 16_384;
+/// How often the log says that events are dropped.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+static DROPPED: LazyLock<Counter> = LazyLock::new(Counter::default);
+
+/// Registers the metrics of all recorders of this process.
+pub(crate) fn register(registry: &mut Registry) {
+    let help = "Events that were dropped because too many waited to be written";
+    registry.register("corten_events_dropped", help, DROPPED.clone());
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventType {
@@ -39,150 +58,38 @@ pub struct Recorder {
     queue: mpsc::Sender<Said>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Subject {
-    kind: EventType,
-    api_version: String,
-    object_kind: String,
-    namespace: String,
-    name: String,
-    uid: String,
-    field_path: String,
-    reason: String,
-    message: String,
-}
-
-#[derive(Debug)]
-struct Said {
-    subject: Subject,
-    about: ObjectReference,
-    at: Timestamp,
-}
-
 impl Recorder {
     /// `component` is such as `default-scheduler`; `host` the node it runs on, or "".
     pub fn new(client: &Client, component: &str, host: &str) -> Self {
+        // Events say what was done, by a leader too: they are written though it leads no more.
+        Self::to(client.unfenced(), component, host)
+    }
+
+    fn to(sink: impl write::Sink, component: &str, host: &str) -> Self {
         let (queue, said) = mpsc::channel(QUEUE_MAX);
         let host = (!host.is_empty()).then(|| host.to_owned());
-        let writer = Writer {
-            client: client.clone(),
-            source: EventSource { component: Some(component.into()), host },
-            known: HashMap::new(),
-            order: VecDeque::new(),
-        };
-        tokio::spawn(writer.run(said));
+        let correlator = Correlator::new(EventSource { component: Some(component.into()), host });
+        tokio::spawn(write::run(sink, correlator, said));
         Self { queue }
     }
 
-    /// Returns at once; the event is written in the background, in order.
+    /// Returns at once; the event is written in the background.
     pub fn event(&self, about: &ObjectReference, kind: EventType, reason: &str, message: impl Into<String>) {
-        let text = |s: &Option<String>| s.clone().unwrap_or_default();
-        let subject = Subject {
-            kind,
-            api_version: text(&about.api_version),
-            object_kind: text(&about.kind),
-            namespace: text(&about.namespace),
-            name: text(&about.name),
-            uid: text(&about.uid),
-            field_path: text(&about.field_path),
-            reason: reason.into(),
-            message: message.into(),
-        };
-        if let Err(err) = self.queue.try_send(Said { subject, about: about.clone(), at: Timestamp::now() }) {
-            warn!(%err, reason, "an event is lost: too many wait to be written");
+        let said =
+            Said { about: about.clone(), kind, reason: reason.into(), message: message.into(), at: Timestamp::now() };
+        if self.queue.try_send(said).is_err() {
+            DROPPED.inc();
+            tell_of_loss(reason);
         }
     }
 }
 
-struct Known {
-    key: Key,
-    count: i32,
-}
-
-struct Writer {
-    client: Client,
-    source: EventSource,
-    known: HashMap<Subject, Known>,
-    order: VecDeque<Subject>,
-}
-
-impl Writer {
-    async fn run(mut self, mut said: mpsc::Receiver<Said>) {
-        while let Some(event) = said.recv().await {
-            let mut tries = 1;
-            while let Err(err) = self.write(&event).await {
-                let retry = err.is(Reason::ServiceUnavailable) && tries < TRIES;
-                if !retry {
-                    warn!(%err, reason = event.subject.reason, "an event could not be written");
-                    break;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(200) * tries).await;
-                tries += 1;
-            }
-        }
-    }
-
-    async fn write(&mut self, said: &Said) -> Result<(), ApiError> {
-        if let Some(known) = self.known.get_mut(&said.subject) {
-            let count = known.count + 1;
-            let body = serde_json::json!({"count": count, "lastTimestamp": Time(said.at)});
-            match self.client.patch::<Event>(&known.key, "", Patch::Merge(body)).await {
-                Ok(_) => {
-                    known.count = count;
-                    return Ok(());
-                }
-                // The store has forgotten it (events live for an hour): begin anew.
-                Err(err) if err.is(Reason::NotFound) => {}
-                Err(err) => return Err(err),
-            }
-        }
-        let event = self.first(said);
-        let key = Key::new(
-            event.metadata.namespace.clone().unwrap_or_default(),
-            event.metadata.name.clone().unwrap_or_default(),
-        );
-        match self.client.create(&event).await {
-            // Already there: a try whose answer was lost.
-            Err(err) if !err.is(Reason::AlreadyExists) => Err(err),
-            _ => {
-                self.remember(said.subject.clone(), key);
-                Ok(())
-            }
-        }
-    }
-
-    fn first(&self, said: &Said) -> Event {
-        let subject = &said.subject;
-        // Cluster-scoped objects have their events in `default`, as upstream's do.
-        let namespace = if subject.namespace.is_empty() { "default" } else { &subject.namespace };
-        Event {
-            metadata: ObjectMeta {
-                name: Some(format!("{}.{:x}", subject.name, said.at.as_nanosecond())),
-                namespace: Some(namespace.into()),
-                ..Default::default()
-            },
-            involved_object: said.about.clone(),
-            type_: Some(subject.kind.as_str().into()),
-            reason: Some(subject.reason.clone()),
-            message: Some(subject.message.clone()),
-            first_timestamp: Some(Time(said.at)),
-            last_timestamp: Some(Time(said.at)),
-            count: Some(1),
-            reporting_component: self.source.component.clone(),
-            reporting_instance: self.source.host.clone(),
-            source: Some(self.source.clone()),
-            ..Default::default()
-        }
-    }
-
-    fn remember(&mut self, subject: Subject, key: Key) {
-        if self.known.insert(subject.clone(), Known { key, count: 1 }).is_none() {
-            self.order.push_back(subject);
-        }
-        while self.order.len() > REMEMBERED_MAX {
-            if let Some(oldest) = self.order.pop_front() {
-                self.known.remove(&oldest);
-            }
-        }
+/// A line for each would be as many lines as there are events.
+fn tell_of_loss(reason: &str) {
+    static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut told = TOLD.lock();
+    if told.is_none_or(|at| at.elapsed() >= TOLD_EVERY) {
+        *told = Some(Instant::now());
+        warn!(reason, dropped = DROPPED.get(), "events are dropped: too many wait to be written");
     }
 }

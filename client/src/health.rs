@@ -47,6 +47,7 @@ impl Health {
         let health = Self::default();
         health.metrics(panics::register);
         health.metrics(runner::register);
+        health.metrics(crate::events::register);
         health
     }
     /// Adds a condition of life: `Err` says what stands still, and `/healthz` fails.
