@@ -1,15 +1,12 @@
 //! What every controller is given, and how it waits until it sees what it wrote itself.
 
-use std::collections::HashSet;
-use std::sync::Arc;
-
-use corten_api::k8s_openapi::api::core::v1::Pod;
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
 use corten_api::{ApiError, Key, Object, Reason};
 use corten_client::{Cache, CancellationToken, Client, Recorder};
-use parking_lot::Mutex;
 
 use crate::caches::Caches;
+use crate::children::UnderWay;
+use crate::width::Width;
 
 /// Cheap to clone. Lives as long as this instance leads.
 #[derive(Clone)]
@@ -18,9 +15,19 @@ pub struct Context {
     pub recorder: Recorder,
     pub caches: Caches,
     pub stop: CancellationToken,
+    /// How many writes of all controllers are under way at once.
+    pub width: Width,
+    /// As `client`, for writes that go out by `width`: it hears of each 429 at once, becomes narrower, and sends again.
+    pub prompt: Client,
+    pub under_way: UnderWay,
 }
 
 impl Context {
+    pub fn new(client: Client, recorder: Recorder, caches: Caches, stop: CancellationToken) -> Self {
+        let prompt = client.without_busy_retries();
+        Self { client, prompt, recorder, caches, stop, width: Width::default(), under_way: UnderWay::default() }
+    }
+
     /// Returns once `cache` has seen `revision`, or when all stops. A controller waits here with its item in hand after
     /// it wrote, so that it never decides on a state older than its own doings: no pod is made twice.
     pub async fn caught_up<T>(&self, cache: &Cache<T>, revision: i64) {
@@ -40,12 +47,30 @@ impl Context {
         }
     }
 
-    /// Deletes the object if it still is the one with this uid. False: it was not there any more.
-    pub async fn delete<K: Object>(&self, key: &Key, uid: &str) -> Result<bool, ApiError> {
+    /// Deletes the object if it still is the one with this uid. Returns the revision of the deletion, or of its
+    /// beginning. `None`: it was not there any more.
+    pub async fn delete<K: Object>(&self, key: &Key, uid: &str) -> Result<Option<i64>, ApiError> {
         let options = DeleteOptions { preconditions: same_uid(uid), ..DeleteOptions::default() };
-        match self.client.delete::<K>(key, &options).await {
-            Ok(_) => Ok(true),
-            Err(err) if err.is(Reason::NotFound) || err.is(Reason::Conflict) => Ok(false),
+        self.delete_with::<K>(key, uid, &options).await
+    }
+
+    /// As [`Self::delete`], with options that have the uid as a precondition.
+    pub async fn delete_with<K: Object>(
+        &self,
+        key: &Key,
+        uid: &str,
+        options: &DeleteOptions,
+    ) -> Result<Option<i64>, ApiError> {
+        match self.width.send(|| self.prompt.delete::<K>(key, options)).await {
+            Ok(revision) => Ok(Some(revision)),
+            Err(err) if err.is(Reason::NotFound) => Ok(None),
+            // Another of its name, or too many writers at once. Who took the second for the first would wait for ever
+            // until the object is gone from its cache.
+            Err(err) if err.is(Reason::Conflict) => match self.client.get::<K>(key).await {
+                Ok(live) if live.uid() == uid => Err(err),
+                Err(unknown) if !unknown.is(Reason::NotFound) => Err(unknown),
+                _ => Ok(None),
+            },
             Err(err) => Err(err),
         }
     }
@@ -60,29 +85,4 @@ pub fn same_uid(uid: &str) -> Option<Preconditions> {
 pub fn is_terminating_namespace(err: &ApiError) -> bool {
     let causes = err.status().details.as_ref().and_then(|d| d.causes.as_ref());
     causes.into_iter().flatten().any(|c| c.reason.as_deref() == Some("NamespaceTerminating"))
-}
-
-/// Owners whose last creation of a pod got no answer. Such pods have no name that we know, so before the owner decides
-/// again its cache must have seen all that was written until now.
-#[derive(Clone, Debug, Default)]
-pub struct Doubts {
-    owners: Arc<Mutex<HashSet<Key>>>,
-}
-
-impl Doubts {
-    pub fn add(&self, owner: &Key) {
-        self.owners.lock().insert(owner.clone());
-    }
-
-    pub async fn settle<T>(&self, context: &Context, owner: &Key, pods: &Cache<T>) -> Result<(), ApiError> {
-        if !self.owners.lock().contains(owner) {
-            return Ok(());
-        }
-        // A list is read at the newest revision; the selector is there only to keep it short.
-        let nothing = format!("metadata.name={}", owner.name);
-        let now = context.client.list_selected::<Pod>(owner.namespace_opt(), "", &nothing).await?.revision;
-        context.caught_up(pods, now).await;
-        self.owners.lock().remove(owner);
-        Ok(())
-    }
 }

@@ -8,9 +8,12 @@ use std::sync::Arc;
 use corten_api::k8s_openapi::api::discovery::v1::EndpointSlice;
 use corten_api::{ApiError, Key, Object, Reason};
 use corten_client::{Change, Next, WorkQueue, run_workers};
+use futures::future::join_all;
 
 use crate::backends;
+use crate::children::{Children, Owner};
 use crate::context::{Context, is_terminating_namespace};
+use crate::intents::{Answer, Ask};
 use crate::pods::SeenPod;
 use crate::replicas::QueueChanges;
 use decide::{Action, MANAGED_BY_LABEL, MANAGER, Observed, SERVICE_LABEL};
@@ -35,9 +38,10 @@ pub async fn run(context: Context) {
         }
     });
     let stop = context.stop.clone();
+    let slices = context.under_way.of_services.clone();
     run_workers("endpointslice", &queue, WORKERS, &stop, move |key| {
-        let context = context.clone();
-        async move { sync(&context, &key).await }
+        let (context, slices) = (context.clone(), slices.clone());
+        async move { sync(&context, &slices, &key).await }
     })
     .await;
 }
@@ -53,9 +57,17 @@ pub(crate) fn service_of(change: &Change<'_, EndpointSlice>, manager: &str) -> O
     slice.label(SERVICE_LABEL).filter(|_| ours).map(|name| Key::new(slice.namespace(), name))
 }
 
-async fn sync(context: &Context, key: &Key) -> Result<Next, ApiError> {
+/// What is under way of the slices of each Service: a whole slice, so that it can be made again.
+pub(crate) type Slices = Children<EndpointSlice>;
+
+async fn sync(context: &Context, under_way: &Slices, key: &Key) -> Result<Next, ApiError> {
     // Of a Service that is gone, the garbage collector takes the slices: they name it as their owner.
-    let Some(service) = context.caches.services.get(key).filter(|s| !s.is_deleting()) else { return Ok(Next::Done) };
+    let Some(service) = context.caches.services.get(key).filter(|s| !s.is_deleting()) else {
+        under_way.forget(key);
+        return Ok(Next::Done);
+    };
+    let owner = Owner::of(&*service);
+    settle(context, under_way, &owner).await?;
     let Some(selector) = backends::selector(&service) else { return Ok(Next::Done) };
     let mut pods = context.caches.pods.in_namespace(&key.namespace);
     pods.retain(|pod| selector.matches(&pod.labels));
@@ -65,7 +77,7 @@ async fn sync(context: &Context, key: &Key) -> Result<Next, ApiError> {
     });
     let zones = zones(context, &pods);
     let actions = decide::decide(&Observed { service: &service, pods: &pods, slices: &slices, zones: &zones });
-    apply(context, key, actions).await
+    apply(context, under_way, &owner, actions).await
 }
 
 /// The zones of the nodes that these pods are on.
@@ -78,30 +90,72 @@ fn zones(context: &Context, pods: &[Arc<SeenPod>]) -> BTreeMap<String, String> {
     nodes.into_iter().filter_map(zone).collect()
 }
 
-/// Writes what was decided for the slices of one Service.
-pub(crate) async fn apply(context: &Context, service: &Key, actions: Vec<Action>) -> Result<Next, ApiError> {
-    let mut revision = 0;
+/// Settles what was asked for the slices of `owner` before, as a decision that does not know it makes slices twice.
+pub(crate) async fn settle(context: &Context, under_way: &Slices, owner: &Owner) -> Result<(), ApiError> {
+    under_way.settle(context, owner, &context.caches.endpoint_slices, named).await
+}
+
+/// Writes what was decided for the slices of one owner. What is new comes before what is old goes.
+pub(crate) async fn apply(
+    context: &Context,
+    under_way: &Slices,
+    owner: &Owner,
+    actions: Vec<Action>,
+) -> Result<Next, ApiError> {
+    let (mut create, mut update, mut delete) = (Vec::new(), Vec::new(), Vec::new());
     for action in actions {
-        let written = match action {
-            Action::Create(slice) => context.client.create(&slice).await,
-            Action::Update(slice) => context.client.update(&slice).await,
-            Action::Delete { key, uid } => {
-                context.delete::<EndpointSlice>(&key, &uid).await?;
-                let gone = |s: &EndpointSlice| s.uid() != uid || s.is_deleting();
-                context.seen_gone(&context.caches.endpoint_slices, &key, gone).await;
-                continue;
-            }
-        };
-        match written {
-            Ok(slice) => revision = revision.max(slice.revision()),
-            Err(err) if is_terminating_namespace(&err) => return Ok(Next::Done),
-            // The Service or a slice went or changed under us; what came instead asks for the next look.
-            Err(err) if err.is(Reason::NotFound) && context.caches.services.get(service).is_none() => {
-                return Ok(Next::Done);
-            }
-            Err(err) => return Err(err),
+        match action {
+            Action::Create(slice) => create.push(slice),
+            Action::Update(slice) => update.push(slice),
+            Action::Delete { key, uid } => delete.push(Ask::Delete { name: key.name, uid }),
         }
     }
-    context.caught_up(&context.caches.endpoint_slices, revision).await;
-    Ok(Next::Done)
+    let names = under_way.fresh_names(owner, &context.caches.endpoint_slices, create.len());
+    let create = names.into_iter().zip(create).map(|(name, what)| Ask::Create { name, what }).collect();
+    match write(context, under_way, owner, create, update, delete).await {
+        Ok(()) => Ok(Next::Done),
+        Err(err) if is_terminating_namespace(&err) => Ok(Next::Done),
+        // The Service or a slice went or changed under us; what came instead asks for the next look.
+        Err(err) if err.is(Reason::NotFound) && context.caches.services.get(&owner.key).is_none() => Ok(Next::Done),
+        Err(err) => Err(err),
+    }
+}
+
+async fn write(
+    context: &Context,
+    under_way: &Slices,
+    owner: &Owner,
+    create: Vec<Ask<EndpointSlice>>,
+    update: Vec<EndpointSlice>,
+    delete: Vec<Ask<EndpointSlice>>,
+) -> Result<(), ApiError> {
+    for sent in under_way.send(context, owner, create, named).await {
+        check(sent.answer)?;
+    }
+    let updates = update.iter().map(|slice| context.width.send(|| context.prompt.update(slice)));
+    let mut failed = None;
+    for updated in join_all(updates).await {
+        match updated {
+            Ok(slice) => under_way.saw(owner, slice.revision()),
+            Err(err) => failed = Some(err),
+        }
+    }
+    failed.map_or(Ok(()), Err)?;
+    for sent in under_way.send(context, owner, delete, named).await {
+        check(sent.answer)?;
+    }
+    Ok(())
+}
+
+fn check(answer: Answer) -> Result<(), ApiError> {
+    match answer {
+        Answer::Done { .. } | Answer::Gone => Ok(()),
+        Answer::Refused(err) | Answer::Doubtful(err) => Err(err),
+    }
+}
+
+fn named(name: &str, slice: &EndpointSlice) -> EndpointSlice {
+    let mut slice = slice.clone();
+    slice.metadata.name = Some(name.to_owned());
+    slice
 }

@@ -6,9 +6,10 @@ use corten_api::k8s_openapi::api::core::v1::{Endpoints, Service};
 use corten_api::{ApiError, Key, Object};
 use corten_client::{Next, WorkQueue, run_workers};
 
+use crate::children::Owner;
 use crate::context::Context;
 use crate::endpointslice::decide::{MANAGED_BY_LABEL, SERVICE_LABEL};
-use crate::endpointslice::{apply, service_of};
+use crate::endpointslice::{Slices, apply, service_of, settle};
 use crate::replicas::QueueChanges;
 use decide::{MANAGER, Observed, decide};
 
@@ -28,14 +29,22 @@ pub async fn run(context: Context) {
         }
     });
     let stop = context.stop.clone();
+    let slices = context.under_way.of_endpoints.clone();
     run_workers("endpointslicemirroring", &queue, WORKERS, &stop, move |key| {
-        let context = context.clone();
-        async move { sync(&context, &key).await }
+        let (context, slices) = (context.clone(), slices.clone());
+        async move { sync(&context, &slices, &key).await }
     })
     .await;
 }
 
-async fn sync(context: &Context, key: &Key) -> Result<Next, ApiError> {
+async fn sync(context: &Context, under_way: &Slices, key: &Key) -> Result<Next, ApiError> {
+    let of = |endpoints: Option<&Endpoints>| match endpoints {
+        Some(endpoints) => Owner::of(endpoints),
+        // Nothing is made for Endpoints that are gone, only deleted.
+        None => Owner { key: key.clone(), uid: String::new(), deleting: true },
+    };
+    let owner = of(context.caches.endpoints.get(key).as_deref());
+    settle(context, under_way, &owner).await?;
     let service = context.caches.services.get(key);
     let endpoints = context.caches.endpoints.get(key);
     let (service, endpoints): (Option<&Service>, Option<&Endpoints>) = (service.as_deref(), endpoints.as_deref());
@@ -43,5 +52,5 @@ async fn sync(context: &Context, key: &Key) -> Result<Next, ApiError> {
     slices.retain(|s| {
         s.label(SERVICE_LABEL) == Some(&key.name) && s.label(MANAGED_BY_LABEL) == Some(MANAGER) && !s.is_deleting()
     });
-    apply(context, key, decide(&Observed { service, endpoints, slices: &slices })).await
+    apply(context, under_way, &of(endpoints), decide(&Observed { service, endpoints, slices: &slices })).await
 }

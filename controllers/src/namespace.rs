@@ -16,11 +16,10 @@ use crate::context::{Context, same_uid};
 use crate::kinds::{self, Kind, SeenMeta};
 use crate::monitors::{MetaChange, Monitors};
 use crate::replicas::QueueChanges;
+use crate::width::WIDTH_MAX;
 use decide::{Decision, FINALIZER, Observed};
 
 const WORKERS: usize = 2;
-/// Deletions under way at a time, for each namespace.
-const DELETIONS_MAX: usize = 20;
 
 struct Controller {
     context: Context,
@@ -128,7 +127,7 @@ impl Controller {
             deletions.push(self.delete_one(kind, key, uid));
         }
         let mut failures = Vec::new();
-        let mut ended = stream::iter(deletions).buffer_unordered(DELETIONS_MAX);
+        let mut ended = stream::iter(deletions).buffer_unordered(WIDTH_MAX);
         while let Some(failed) = ended.next().await {
             failures.extend(failed);
         }
@@ -141,7 +140,7 @@ impl Controller {
             propagation_policy: Some("Background".into()),
             ..DeleteOptions::default()
         };
-        match kind.delete(&self.context.client, &key, &options).await {
+        match self.context.width.send(|| kind.delete(&self.context.prompt, &key, &options)).await {
             Err(err) if !err.is(Reason::NotFound) && !err.is(Reason::Conflict) => {
                 Some(format!("{} {}: {err}", kind.resource(), key.name))
             }

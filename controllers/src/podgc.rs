@@ -2,7 +2,7 @@
 
 pub mod decide;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,18 +10,22 @@ use corten_api::k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Time};
 use corten_api::{ApiError, Key, Reason};
 use corten_client::{Change, Next, Patch, WorkQueue, run_workers};
+use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::json;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::context::{Context, same_uid};
 use crate::pods::SeenPod;
+use crate::width::WIDTH_MAX;
 use decide::{Observed, TERMINATED_MAX, Why};
 
 const WORKERS: usize = 1;
 /// Changes of many pods at once are looked at once.
 const GATHER: Duration = Duration::from_secs(1);
+/// When what could not be done is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(20);
 
 struct Controller {
     context: Context,
@@ -64,19 +68,56 @@ impl Controller {
         let now = Timestamp::now();
         let pods = self.context.caches.pods.list();
         let missed = self.missed_nodes(&pods, now);
-        let (mut gone_nodes, next) = decide::settled(missed.into_iter(), now);
-        let candidates: Vec<String> = gone_nodes.iter().cloned().collect();
-        for node in candidates {
-            if self.is_there(&node).await? {
-                gone_nodes.remove(&node);
+        let (candidates, next) = decide::settled(missed.into_iter(), now);
+        let (gone_nodes, unknown) = self.really_gone(candidates).await;
+        let seen = Observed { pods: &pods, terminated_max: TERMINATED_MAX, gone_nodes: &gone_nodes };
+        let failed = self.delete_all(decide::decide(&seen)).await;
+        let wait = next.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
+        // Not with the back-off of a failed item: one pod that cannot be deleted would hold up all others with it.
+        let again = (failed || unknown).then_some(RETRY_AFTER);
+        Ok(wait.into_iter().chain(again).min().map_or(Next::Done, Next::After))
+    }
+
+    /// Which of these nodes the apiserver does not have either, and whether some could not be asked for.
+    async fn really_gone(&self, candidates: BTreeSet<String>) -> (BTreeSet<String>, bool) {
+        let ask = |node: String| async move {
+            let there = self.is_there(&node).await;
+            (node, there)
+        };
+        let (mut gone, mut unknown) = (BTreeSet::new(), false);
+        let mut asked = stream::iter(candidates.into_iter().map(ask)).buffer_unordered(WIDTH_MAX);
+        while let Some((node, there)) = asked.next().await {
+            match there {
+                Ok(true) => {}
+                Ok(false) => drop(gone.insert(node)),
+                Err(err) => {
+                    warn!(node, %err, "cannot ask whether the node is there; its pods wait");
+                    unknown = true;
+                }
             }
         }
-        let seen = Observed { pods: &pods, terminated_max: TERMINATED_MAX, gone_nodes: &gone_nodes };
-        for (pod, why) in decide::decide(&seen) {
-            self.delete(&pod, why).await?;
+        (gone, unknown)
+    }
+
+    /// Side by side, so that none waits for another. Returns whether one failed.
+    async fn delete_all(&self, doomed: Vec<(Arc<SeenPod>, Why)>) -> bool {
+        let one = |(pod, why): (Arc<SeenPod>, Why)| async move {
+            let deleted = self.delete(&pod, why).await;
+            (pod, deleted)
+        };
+        let (mut failed, mut revision) = (false, 0);
+        let mut deletions = stream::iter(doomed.into_iter().map(one)).buffer_unordered(WIDTH_MAX);
+        while let Some((pod, deleted)) = deletions.next().await {
+            match deleted {
+                Ok(at) => revision = revision.max(at.unwrap_or(0)),
+                Err(err) => {
+                    warn!(pod = %pod.key, %err, "cannot delete the pod; again later");
+                    failed = true;
+                }
+            }
         }
-        let wait = next.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
-        Ok(wait.map_or(Next::Done, Next::After))
+        self.context.caught_up(&self.context.caches.pods, revision).await;
+        failed
     }
 
     fn missed_nodes(&self, pods: &[Arc<SeenPod>], now: Timestamp) -> BTreeMap<String, Timestamp> {
@@ -100,7 +141,8 @@ impl Controller {
         }
     }
 
-    async fn delete(&self, pod: &SeenPod, why: Why) -> Result<(), ApiError> {
+    /// Returns the revision of the deletion; `None`: the pod was not there any more.
+    async fn delete(&self, pod: &SeenPod, why: Why) -> Result<Option<i64>, ApiError> {
         info!(pod = %pod.key, ?why, "deleting");
         if why == Why::Orphaned && !pod.is_terminal() {
             let condition = PodCondition {
@@ -112,9 +154,10 @@ impl Controller {
                 ..PodCondition::default()
             };
             let body = json!({"metadata": {"uid": pod.uid}, "status": {"phase": "Failed", "conditions": [condition]}});
-            match self.context.client.patch::<Pod>(&pod.key, "status", Patch::Strategic(body)).await {
+            let patch = || self.context.prompt.patch::<Pod>(&pod.key, "status", Patch::Strategic(body.clone()));
+            match self.context.width.send(patch).await {
                 Ok(_) => {}
-                Err(err) if err.is(Reason::NotFound) || err.is(Reason::Conflict) => return Ok(()),
+                Err(err) if err.is(Reason::NotFound) || err.is(Reason::Conflict) => return Ok(None),
                 Err(err) => return Err(err),
             }
         }
@@ -124,13 +167,6 @@ impl Controller {
             preconditions: same_uid(&pod.uid),
             ..DeleteOptions::default()
         };
-        match self.context.client.delete::<Pod>(&pod.key, &options).await {
-            Err(err) if !err.is(Reason::NotFound) && !err.is(Reason::Conflict) => Err(err),
-            _ => {
-                let gone = |p: &SeenPod| p.uid != pod.uid;
-                self.context.seen_gone(&self.context.caches.pods, &pod.key, gone).await;
-                Ok(())
-            }
-        }
+        self.context.delete_with::<Pod>(&pod.key, &pod.uid, &options).await
     }
 }

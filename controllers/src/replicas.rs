@@ -17,8 +17,10 @@ use tracing::warn;
 
 use crate::adopt::{self, Target, decide::Candidate};
 use crate::caches::{Shared, owner_key};
-use crate::context::{Context, Doubts};
+use crate::children::{Children, Owner};
+use crate::context::Context;
 use crate::pods::{Labels, SeenPod};
+use apply::pod_of;
 use decide::{Counts, Observed};
 
 const WORKERS: usize = 5;
@@ -48,7 +50,8 @@ pub trait ReplicaOwner: Object {
 pub struct Controller<K> {
     pub context: Context,
     pub owners: Shared<K>,
-    pub doubts: Doubts,
+    /// What is under way of the pods of each owner; a pod needs nothing but its name to be made again.
+    pub children: Children<()>,
     /// Pods on each node that a pod of this owner would double up with.
     pub neighbours: fn(&Context, &K) -> BTreeMap<String, usize>,
 }
@@ -75,8 +78,11 @@ impl<K: ReplicaOwner> Controller<K> {
 
     async fn sync(&self, key: &Key) -> Result<Next, ApiError> {
         let pods = &self.context.caches.pods;
-        self.doubts.settle(&self.context, key, pods).await?;
-        let Some(owner) = self.owners.get(key) else { return Ok(Next::Done) };
+        let Some(owner) = self.owners.get(key) else {
+            self.children.forget(key);
+            return Ok(Next::Done);
+        };
+        self.children.settle(&self.context, &Owner::of(&*owner), pods, |name, ()| pod_of(&*owner, name)).await?;
         let selector = match owner.selector() {
             Ok(selector) => selector,
             Err(err) => {

@@ -150,7 +150,7 @@ async fn lead(
         return;
     }
     info!(pods = caches.pods.len(), nodes = caches.nodes.len(), "caches are complete; controllers start");
-    let context = Context { client, recorder, caches, stop: stop.clone() };
+    let context = Context::new(client, recorder, caches, stop.clone());
     supervise(controllers(&context, &settings, &monitors), &stop, &down).await;
 }
 

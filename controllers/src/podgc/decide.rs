@@ -34,7 +34,7 @@ pub enum Why {
 pub fn decide(seen: &Observed<'_>) -> Vec<(Arc<SeenPod>, Why)> {
     let mut doomed: Vec<(Arc<SeenPod>, Why)> = Vec::new();
     let mut ended: Vec<&Arc<SeenPod>> = Vec::new();
-    for pod in seen.pods {
+    for pod in seen.pods.iter().filter(|pod| !is_done(pod)) {
         match &pod.node {
             Some(node) if seen.gone_nodes.contains(node) => doomed.push((Arc::clone(pod), Why::Orphaned)),
             None if pod.deleting.is_some() => doomed.push((Arc::clone(pod), Why::Unscheduled)),
@@ -46,6 +46,12 @@ pub fn decide(seen: &Observed<'_>) -> Vec<(Arc<SeenPod>, Why)> {
     let surplus = ended.len().saturating_sub(seen.terminated_max);
     doomed.extend(ended.into_iter().take(surplus).map(|pod| (Arc::clone(pod), Why::Terminated)));
     doomed
+}
+
+/// All that can be done for the pod is done: it is deleted without grace, and only its finalizers hold it.
+fn is_done(pod: &SeenPod) -> bool {
+    let at_once = pod.deleting.is_some() && pod.deletion_grace_secs.unwrap_or(0) == 0;
+    at_once && !pod.finalizers.is_empty() && (pod.is_terminal() || pod.node.is_none())
 }
 
 /// The nodes that have been gone for the whole quarantine, and when the next one will have been.
@@ -86,6 +92,22 @@ mod tests {
                 "a Unscheduled",
             ),
             ("waits for a node", vec![SeenPod { node: None, ..pod("a") }], ""),
+            (
+                "only a finalizer holds it: once is enough",
+                vec![SeenPod {
+                    node: Some("gone".into()),
+                    deleting: at(1),
+                    deletion_grace_secs: Some(0),
+                    finalizers: vec!["f".into()],
+                    ..ended("a", 1)
+                }],
+                "",
+            ),
+            (
+                "deleted with a grace that nobody ends",
+                vec![SeenPod { node: None, deleting: at(1), deletion_grace_secs: Some(30), ..pod("a") }],
+                "a Unscheduled",
+            ),
             ("its kubelet will end it", vec![SeenPod { deleting: at(1), ..pod("a") }], ""),
             ("ended, few enough", vec![ended("a", 1), ended("b", 2)], ""),
             ("too many ended: the oldest goes", vec![ended("c", 3), ended("a", 1), ended("b", 2)], "a Terminated"),

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use corten_api::k8s_openapi::api::core::v1::Pod;
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use corten_api::{ApiError, Key, Reason};
+use corten_api::{ApiError, Reason};
 use corten_client::{EventType, Next};
-use futures::future::join_all;
 use jiff::Timestamp;
 
 use super::decide::{Counts, Decision, Scale, batches};
 use super::{Controller, Failure, ReplicaOwner};
+use crate::children::{Owner, Sent};
 use crate::context::is_terminating_namespace;
+use crate::intents::{Answer, Ask};
 use crate::pods::SeenPod;
 
 impl<K: ReplicaOwner> Controller<K> {
@@ -32,62 +33,50 @@ impl<K: ReplicaOwner> Controller<K> {
 
     /// Slow start: a batch is tried only if the one before, half its size, was made whole.
     async fn create(&self, owner: &K, count: usize) -> Result<(), ApiError> {
-        let pod = pod_of(owner)?;
-        let mut failed = None;
-        let mut revision = 0;
+        if owner.template().is_none() {
+            return Err(ApiError::bad_request(format!("{} {} has no pod template", K::KIND, owner.key())));
+        }
+        let (parent, pods) = (Owner::of(owner), &self.context.caches.pods);
         for batch in batches(count) {
-            for made in join_all((0..batch).map(|_| self.context.client.create(&pod))).await {
-                match made {
-                    Ok(pod) => {
-                        revision = revision.max(corten_api::Object::revision(&pod));
-                        let name = corten_api::Object::name(&pod);
-                        self.say(owner, EventType::Normal, "SuccessfulCreate", format!("Created pod: {name}"));
-                    }
-                    Err(err) => {
-                        if err.is_doubtful() {
-                            self.doubts.add(&owner.key());
-                        }
-                        failed = Some(err);
-                    }
-                }
-            }
-            if failed.is_some() {
-                break;
-            }
+            let names = self.children.fresh_names(&parent, pods, batch);
+            let asks = names.into_iter().map(|name| Ask::Create { name, what: () }).collect();
+            let sent = self.children.send(&self.context, &parent, asks, |name, ()| pod_of(owner, name)).await;
+            self.told_of(owner, &sent)?;
         }
-        self.context.caught_up(&self.context.caches.pods, revision).await;
-        let Some(err) = failed else { return Ok(()) };
-        if !is_terminating_namespace(&err) {
-            self.say(owner, EventType::Warning, "FailedCreate", format!("Error creating: {err}"));
-        }
-        Err(err)
+        Ok(())
     }
 
+    /// One that fails keeps no other from going.
     async fn delete(&self, owner: &K, pods: &[Arc<SeenPod>]) -> Result<(), ApiError> {
-        let deletions = pods.iter().map(|pod| self.context.delete::<Pod>(&pod.key, &pod.uid));
-        let mut failed = None;
-        for (pod, deleted) in pods.iter().zip(join_all(deletions).await) {
-            let name = &pod.key.name;
-            match deleted {
-                Ok(was_there) => {
-                    if was_there {
-                        self.say(owner, EventType::Normal, "SuccessfulDelete", format!("Deleted pod: {name}"));
-                    }
-                    self.seen_going(&pod.key, &pod.uid).await;
-                }
-                Err(err) => {
-                    let message = format!("Error deleting: {err}");
-                    self.say(owner, EventType::Warning, "FailedDelete", message);
-                    failed = Some(err);
-                }
-            }
-        }
-        failed.map_or(Ok(()), Err)
+        let ask = |pod: &Arc<SeenPod>| Ask::Delete { name: pod.key.name.clone(), uid: pod.uid.clone() };
+        let asks = pods.iter().map(ask).collect();
+        let sent = self.children.send(&self.context, &Owner::of(owner), asks, |name, ()| pod_of(owner, name)).await;
+        self.told_of(owner, &sent)
     }
 
-    async fn seen_going(&self, pod: &Key, uid: &str) {
-        let going = |p: &SeenPod| p.uid != uid || p.deleting.is_some();
-        self.context.seen_gone(&self.context.caches.pods, pod, going).await;
+    /// Says what was done in events. The last failure is returned.
+    fn told_of(&self, owner: &K, sent: &[Sent<()>]) -> Result<(), ApiError> {
+        let mut failed = None;
+        for Sent { ask, answer } in sent {
+            let (name, created) = (ask.name(), matches!(ask, Ask::Create { .. }));
+            match answer {
+                Answer::Done { .. } if created => {
+                    self.say(owner, EventType::Normal, "SuccessfulCreate", format!("Created pod: {name}"));
+                }
+                Answer::Done { .. } => {
+                    self.say(owner, EventType::Normal, "SuccessfulDelete", format!("Deleted pod: {name}"));
+                }
+                Answer::Gone => {}
+                Answer::Refused(err) | Answer::Doubtful(err) => failed = Some((created, err)),
+            }
+        }
+        let Some((created, err)) = failed else { return Ok(()) };
+        if created && !is_terminating_namespace(err) {
+            self.say(owner, EventType::Warning, "FailedCreate", format!("Error creating: {err}"));
+        } else if !created {
+            self.say(owner, EventType::Warning, "FailedDelete", format!("Error deleting: {err}"));
+        }
+        Err(err.clone())
     }
 
     async fn report(&self, owner: &K, counts: Counts, failure: Option<&Failure>) -> Result<(), ApiError> {
@@ -119,13 +108,14 @@ impl<K: ReplicaOwner> Controller<K> {
     }
 }
 
-/// A pod as the template says, owned by `owner`.
-pub fn pod_of<K: ReplicaOwner>(owner: &K) -> Result<Pod, ApiError> {
-    let missing = || ApiError::bad_request(format!("{} {} has no pod template", K::KIND, owner.key()));
-    let template = owner.template().cloned().ok_or_else(missing)?;
+/// A pod as the template says, owned by `owner`. Without a template it has no spec, which the apiserver refuses.
+pub fn pod_of<K: ReplicaOwner>(owner: &K, name: &str) -> Pod {
+    let template = owner.template().cloned().unwrap_or_default();
     let meta = template.metadata.unwrap_or_default();
-    Ok(Pod {
+    Pod {
         metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            // Upstream's pods have it, and tools look for it.
             generate_name: Some(format!("{}-", owner.name())),
             namespace: owner.metadata().namespace.clone(),
             labels: meta.labels,
@@ -136,5 +126,5 @@ pub fn pod_of<K: ReplicaOwner>(owner: &K) -> Result<Pod, ApiError> {
         },
         spec: template.spec,
         status: None,
-    })
+    }
 }

@@ -12,23 +12,24 @@ use corten_api::{Object, conditions};
 
 use super::decide::Counts;
 use super::{Controller, Failure, ReplicaOwner, pods_by_node};
-use crate::context::{Context, Doubts};
+use crate::context::Context;
 
 const REPLICA_FAILURE: &str = "ReplicaFailure";
 
 /// Keeps all ReplicaSets in shape while this instance leads.
 pub async fn run_replica_sets(context: Context) {
-    let owners = context.caches.replica_sets.clone();
-    Controller { context, owners, doubts: Doubts::default(), neighbours: set_neighbours }.run("replicaset").await;
+    let (owners, children) = (context.caches.replica_sets.clone(), context.under_way.of_replica_sets.clone());
+    Controller { context, owners, children, neighbours: set_neighbours }.run("replicaset").await;
 }
 
 /// Keeps all ReplicationControllers in shape while this instance leads.
 pub async fn run_replication_controllers(context: Context) {
     let owners = context.caches.replication_controllers.clone();
+    let children = context.under_way.of_replication_controllers.clone();
     let neighbours = |context: &Context, owner: &ReplicationController| {
         pods_by_node(context, owner.namespace(), &[owner.uid().to_owned()])
     };
-    Controller { context, owners, doubts: Doubts::default(), neighbours }.run("replicationcontroller").await;
+    Controller { context, owners, children, neighbours }.run("replicationcontroller").await;
 }
 
 /// Active pods by node, of all ReplicaSets of the same Deployment: its new and old pods do not crowd one node.

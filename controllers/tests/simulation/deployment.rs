@@ -7,10 +7,11 @@ use corten_api::k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use corten_api::k8s_openapi::api::core::v1::Pod;
 use corten_api::selector::Selector;
 use corten_api::{Key, Object, pod};
+use corten_client::seeds::Chance;
 use corten_controllers::deployment::decide::{Action, Observed, bounds, decide};
 use corten_controllers::deployment::{claim, revision};
 
-use crate::store::{Chance, Fault, Luck, Store, View};
+use crate::store::{Fault, Luck, Store, View};
 
 pub(crate) struct Controller {
     pub(crate) deployments: View<Deployment>,

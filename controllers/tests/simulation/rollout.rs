@@ -9,8 +9,9 @@ use corten_api::k8s_openapi::api::core::v1::{Container, Pod, PodCondition, PodSp
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, Time};
 use corten_api::k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use corten_api::{Key, Object, conditions, pod};
+use corten_client::seeds::{Chance, for_each_seed};
 
-use crate::store::{Chance, Store};
+use crate::store::Store;
 use crate::{deployment, replicas};
 
 /// Steps with changes and faults, then as many at most to come to rest.
@@ -28,7 +29,7 @@ struct World {
     story: Vec<String>,
 }
 
-fn template(image: &str) -> PodTemplateSpec {
+pub(crate) fn template(image: &str) -> PodTemplateSpec {
     let container = Container { name: "web".into(), image: Some(image.into()), ..Container::default() };
     PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some([("app".into(), "web".into())].into()), ..ObjectMeta::default() }),
@@ -188,7 +189,7 @@ fn roll_somewhere(world: &mut World) {
 
 #[test]
 fn a_rolling_update_keeps_its_bounds_whatever_happens() {
-    for seed in 0..60 {
+    for_each_seed(60, |seed| {
         let mut chance = Chance(seed ^ 0xfeed);
         let (wanted, surge) = (i32::try_from(1 + chance.below(6)).unwrap(), i32::try_from(chance.below(3)).unwrap());
         let missing = i32::try_from(chance.below(3)).unwrap();
@@ -211,12 +212,12 @@ fn a_rolling_update_keeps_its_bounds_whatever_happens() {
         }
         world.new_image("good-last".into());
         world.come_to_rest(seed);
-    }
+    });
 }
 
 #[test]
 fn recreate_never_runs_two_templates_at_once() {
-    for seed in 0..40 {
+    for_each_seed(40, |seed| {
         let mut world = World::new(seed, web(3, 0, 0, true));
         for step in 0..UNREST_STEPS {
             if world.chance.below(200) == 0 {
@@ -230,13 +231,13 @@ fn recreate_never_runs_two_templates_at_once() {
         }
         world.new_image("good-last".into());
         world.come_to_rest(seed);
-    }
+    });
 }
 
 /// Scaling, pauses, another strategy, pods that somebody deletes: no bounds hold then, but all comes right.
 #[test]
 fn all_changes_come_to_rest() {
-    for seed in 0..60 {
+    for_each_seed(60, |seed| {
         let mut world = World::new(seed, web(3, 1, 1, false));
         for _ in 0..UNREST_STEPS {
             match world.chance.below(800) {
@@ -264,5 +265,5 @@ fn all_changes_come_to_rest() {
         world.change(|spec| spec.paused = None);
         world.new_image("good-last".into());
         world.come_to_rest(seed);
-    }
+    });
 }

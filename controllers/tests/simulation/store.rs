@@ -5,28 +5,11 @@ use std::sync::Arc;
 
 use corten_api::k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use corten_api::k8s_openapi::api::core::v1::Pod;
+use corten_api::k8s_openapi::api::discovery::v1::EndpointSlice;
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use corten_api::{Key, Object};
+use corten_client::seeds::Chance;
 use jiff::{SignedDuration, Timestamp};
-
-/// SplitMix64: the same numbers for the same seed, everywhere.
-pub(crate) struct Chance(pub(crate) u64);
-
-impl Chance {
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % end.max(1) as u64).unwrap()
-    }
-    pub(crate) fn percent(&mut self, of_hundred: usize) -> bool {
-        self.below(100) < of_hundred
-    }
-    pub(crate) fn pick<'a, T>(&mut self, list: &'a [T]) -> Option<&'a T> {
-        list.get(self.below(list.len()))
-    }
-}
 
 /// Why a write failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,9 +50,6 @@ impl<K: Object> Table<K> {
 
     pub(crate) fn create(&mut self, ids: &mut Ids, mut object: K) -> Result<i64, Fault> {
         let meta = object.metadata_mut();
-        if let Some(base) = meta.generate_name.take() {
-            meta.name = Some(format!("{base}{}", ids.revision + 1));
-        }
         meta.uid = Some(format!("uid-{}", ids.revision + 1));
         (meta.generation, meta.creation_timestamp) = (Some(1), Some(Time(ids.now)));
         if self.live.contains_key(&object.key()) {
@@ -140,6 +120,10 @@ impl<K: Object> View<K> {
     pub(crate) fn has_reached(&self, table: &Table<K>, revision: i64) -> bool {
         table.log.get(self.at).is_none_or(|(next, ..)| *next > revision)
     }
+    /// The newest revision that it knows to have seen.
+    pub(crate) fn reached(&self, table: &Table<K>) -> i64 {
+        table.log.get(self.at).map_or(i64::MAX, |(next, ..)| next - 1)
+    }
     pub(crate) fn list(&self) -> Vec<Arc<K>> {
         self.objects.values().cloned().collect()
     }
@@ -151,12 +135,16 @@ pub(crate) struct Store {
     pub(crate) deployments: Table<Deployment>,
     pub(crate) sets: Table<ReplicaSet>,
     pub(crate) pods: Table<Pod>,
+    pub(crate) slices: Table<EndpointSlice>,
+    /// Who leads; writes of others are refused.
+    pub(crate) term: u64,
 }
 
 impl Store {
     pub(crate) fn new() -> Self {
         let ids = Ids { revision: 0, now: Timestamp::from_second(1_000_000).unwrap() };
-        Self { ids, deployments: Table::default(), sets: Table::default(), pods: Table::default() }
+        let (deployments, sets) = (Table::default(), Table::default());
+        Self { ids, deployments, sets, pods: Table::default(), slices: Table::default(), term: 1 }
     }
 }
 

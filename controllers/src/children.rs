@@ -1,0 +1,234 @@
+//! Makes and deletes the children of owners: remembers what was asked for, asks again what had no answer, and waits until
+//! the cache shows it. What follows from each answer is decided in [`crate::intents`].
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use corten_api::k8s_openapi::api::discovery::v1::EndpointSlice;
+use corten_api::{ApiError, Key, Object, names};
+use corten_client::Cache;
+use futures::future::join_all;
+use parking_lot::Mutex;
+
+use crate::context::Context;
+use crate::intents::{self, Answer, Ask, Found, Heard, Intents, Phase};
+use crate::pods::SeenPod;
+
+/// What a cache must tell of a child.
+pub trait Shown {
+    fn shown_uid(&self) -> &str;
+    fn is_going(&self) -> bool;
+}
+
+impl Shown for EndpointSlice {
+    fn shown_uid(&self) -> &str {
+        self.uid()
+    }
+    fn is_going(&self) -> bool {
+        self.is_deleting()
+    }
+}
+
+impl Shown for SeenPod {
+    fn shown_uid(&self) -> &str {
+        &self.uid
+    }
+    fn is_going(&self) -> bool {
+        self.deleting.is_some()
+    }
+}
+
+/// The owner of the children that are made.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    pub key: Key,
+    pub uid: String,
+    pub deleting: bool,
+}
+
+impl Owner {
+    pub fn of<K: Object>(owner: &K) -> Self {
+        Self { key: owner.key(), uid: owner.uid().to_owned(), deleting: owner.is_deleting() }
+    }
+}
+
+/// With the uid of the owner that had this key when they were asked for.
+type ByOwner<C> = HashMap<Key, (String, Intents<C>)>;
+
+/// The unsettled writes of one controller, by owner. Bounded by the owners that have such.
+/// Cheap to clone; clones share them.
+#[derive(Debug)]
+pub struct Children<C> {
+    by_owner: Arc<Mutex<ByOwner<C>>>,
+}
+
+impl<C> Clone for Children<C> {
+    fn clone(&self) -> Self {
+        Self { by_owner: Arc::clone(&self.by_owner) }
+    }
+}
+
+impl<C> Default for Children<C> {
+    fn default() -> Self {
+        Self { by_owner: Arc::default() }
+    }
+}
+
+/// What all controllers have under way. It lives as long as the term: a controller that is started again after a panic
+/// finds what it had asked for.
+#[derive(Clone, Debug, Default)]
+pub struct UnderWay {
+    /// A pod needs nothing but its name to be made again.
+    pub of_replica_sets: Children<()>,
+    pub of_replication_controllers: Children<()>,
+    pub of_services: Children<EndpointSlice>,
+    pub of_endpoints: Children<EndpointSlice>,
+}
+
+/// What became of a write, for who asked for it.
+#[derive(Clone, Debug)]
+pub struct Sent<C> {
+    pub ask: Ask<C>,
+    pub answer: Answer,
+}
+
+impl<C: Clone + Send + Sync> Children<C> {
+    /// Returns once all that was asked for the owner's children before is settled, and `cache` shows it: only then may
+    /// be decided on it. `make` makes the child again that a create without an answer was about.
+    pub async fn settle<K: Object, T: Shown>(
+        &self,
+        context: &Context,
+        owner: &Owner,
+        cache: &Cache<T>,
+        make: impl Fn(&str, &C) -> K + Sync,
+    ) -> Result<(), ApiError> {
+        while !context.stop.is_cancelled() {
+            let namespace = owner.key.namespace.as_str();
+            let stays = |name: &str, uid: &str| {
+                let shown = cache.get(&Key::new(namespace, name));
+                shown.is_some_and(|child| child.shown_uid() == uid && !child.is_going())
+            };
+            let (phase, awaited) = self.with(owner, |open| {
+                if owner.deleting {
+                    open.drop_creates();
+                }
+                (open.phase(cache.revision(), stays), open.awaited())
+            });
+            match phase {
+                Phase::AskAgain(asks) => {
+                    let sent = join_all(asks.into_iter().map(|ask| self.one::<K>(context, owner, ask, true, &make)));
+                    if let Some(err) = sent.await.into_iter().find_map(|sent| doubt(&sent.answer)) {
+                        return Err(err);
+                    }
+                }
+                Phase::Await => {
+                    let (revision, gone) = awaited;
+                    context.caught_up(cache, revision).await;
+                    for (name, uid) in gone {
+                        let key = Key::new(namespace, name);
+                        context.seen_gone(cache, &key, |c: &T| c.shown_uid() != uid || c.is_going()).await;
+                    }
+                }
+                Phase::Decide => break,
+            }
+        }
+        self.forget_settled(&owner.key, cache.revision());
+        Ok(())
+    }
+
+    /// The owner is not there any more.
+    pub fn forget(&self, owner: &Key) {
+        self.by_owner.lock().remove(owner);
+    }
+
+    /// Names for so many more children of `owner`, which `cache` does not show and which were not asked for.
+    pub fn fresh_names<T>(&self, owner: &Owner, cache: &Cache<T>, count: usize) -> BTreeSet<String> {
+        let base = format!("{}-", owner.key.name);
+        let mut fresh = BTreeSet::new();
+        while fresh.len() < count {
+            let name = names::generate(&base);
+            let shown = cache.get(&Key::new(owner.key.namespace.as_str(), name.as_str())).is_some();
+            if !shown && !self.with(owner, |open| open.holds(&name)) {
+                fresh.insert(name);
+            }
+        }
+        fresh
+    }
+
+    /// Sends these side by side, as many at once as the width allows.
+    pub async fn send<K: Object>(
+        &self,
+        context: &Context,
+        owner: &Owner,
+        asks: Vec<Ask<C>>,
+        make: impl Fn(&str, &C) -> K + Sync,
+    ) -> Vec<Sent<C>> {
+        join_all(asks.into_iter().map(|ask| self.one::<K>(context, owner, ask, false, &make))).await
+    }
+
+    /// Another write to a child of `owner` was done: the next decision waits until the cache shows it.
+    pub fn saw(&self, owner: &Owner, revision: i64) {
+        self.with(owner, |open| open.saw(revision));
+    }
+
+    async fn one<K: Object>(
+        &self,
+        context: &Context,
+        owner: &Owner,
+        ask: Ask<C>,
+        again: bool,
+        make: &(impl Fn(&str, &C) -> K + Sync),
+    ) -> Sent<C> {
+        self.with(owner, |open| open.begin(&ask));
+        let key = Key::new(owner.key.namespace.as_str(), ask.name());
+        let heard = match &ask {
+            Ask::Create { name, what } => {
+                let child = make(name, what);
+                let made = context.width.send(|| context.prompt.create(&child)).await;
+                intents::created(made.map(|child| child.revision()), again)
+            }
+            Ask::Delete { uid, .. } => intents::deleted(context.delete::<K>(&key, uid).await, again),
+        };
+        let answer = match heard {
+            Heard::Settled(answer) => answer,
+            Heard::Look(refusal) => {
+                let found = context.client.get::<K>(&key).await.map(|child| Found {
+                    uid: child.uid().to_owned(),
+                    revision: child.revision(),
+                    ours: child.is_controlled_by(&owner.uid),
+                    going: child.is_deleting(),
+                });
+                intents::looked_at(&ask, found, refusal)
+            }
+        };
+        self.with(owner, |open| open.settle(&ask, &answer));
+        Sent { ask, answer }
+    }
+
+    fn with<R>(&self, owner: &Owner, what: impl FnOnce(&mut Intents<C>) -> R) -> R {
+        let mut all = self.by_owner.lock();
+        let (uid, open) = all.entry(owner.key.clone()).or_default();
+        if *uid != owner.uid {
+            // Another owner of this name: what was asked for the one before is none of its children.
+            (*uid, *open) = (owner.uid.clone(), Intents::default());
+        }
+        what(open)
+    }
+
+    fn forget_settled(&self, owner: &Key, reached: i64) {
+        let mut all = self.by_owner.lock();
+        if let Some((_, open)) = all.get_mut(owner) {
+            open.forget_seen();
+            if open.is_settled(reached) {
+                all.remove(owner);
+            }
+        }
+    }
+}
+
+fn doubt(answer: &Answer) -> Option<ApiError> {
+    match answer {
+        Answer::Doubtful(err) => Some(err.clone()),
+        _ => None,
+    }
+}
