@@ -4,6 +4,7 @@ pub mod apply;
 pub mod decide;
 pub mod index;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -17,7 +18,8 @@ use crate::monitors::{MetaChange, Monitors, ObjectId};
 use decide::{Dependent, FOREGROUND, Observed, OwnerState};
 use index::{Absent, Dependents};
 
-const WORKERS: usize = 5;
+/// As upstream: the pods of a large ReplicaSet go one by one.
+const WORKERS: usize = 20;
 
 pub(crate) struct Controller {
     context: Context,
@@ -25,6 +27,8 @@ pub(crate) struct Controller {
     queue: WorkQueue<ObjectId>,
     dependents: Arc<Mutex<Dependents>>,
     absent: Mutex<Absent>,
+    /// What waits until every kind has been seen. Bounded by the objects that there are.
+    waiting: Mutex<HashSet<ObjectId>>,
 }
 
 pub async fn run(context: Context, monitors: Monitors) {
@@ -34,12 +38,15 @@ pub async fn run(context: Context, monitors: Monitors) {
     monitors.subscribe(move |change| on_change(&reader, &own, &index, &change));
     let stop = context.stop.clone();
     let absent = Mutex::default();
-    let controller = Arc::new(Controller { context, monitors, queue: queue.clone(), dependents, absent });
-    run_workers("garbagecollector", &queue, WORKERS, &stop, move |id| {
+    let (waiting, own) = (Mutex::default(), queue.clone());
+    let controller = Arc::new(Controller { context, monitors, queue: own, dependents, absent, waiting });
+    let waker = Arc::clone(&controller);
+    let wake = stop.run_until_cancelled(async move { waker.wake_when_synced().await });
+    let work = run_workers("garbagecollector", &queue, WORKERS, &stop, move |id| {
         let controller = Arc::clone(&controller);
         async move { controller.sync(&id).await }
-    })
-    .await;
+    });
+    tokio::join!(wake, work);
 }
 
 /// Keeps the index, and queues whom the change may concern: the object, its owners, its dependents.
@@ -78,8 +85,25 @@ fn on_change(monitors: &Monitors, queue: &WorkQueue<ObjectId>, index: &Mutex<Dep
 }
 
 impl Controller {
+    async fn wake_when_synced(&self) {
+        self.monitors.synced().await;
+        let waiting = std::mem::take(&mut *self.waiting.lock());
+        waiting.into_iter().for_each(|id| self.queue.add(id));
+    }
+
+    /// Looks at the object again once every kind has been seen.
+    fn wait_for_caches(&self, id: &ObjectId) {
+        self.waiting.lock().insert(id.clone());
+        // It may have become so while this was decided: then nobody wakes it any more.
+        if self.monitors.are_synced() && self.waiting.lock().remove(id) {
+            self.queue.add(id.clone());
+        }
+    }
+
     async fn sync(&self, id: &ObjectId) -> Result<Next, ApiError> {
         let Some(object) = self.monitors.get(id) else { return Ok(Next::Done) };
+        // Before the look at the dependents: what comes between the two is only seen as not complete.
+        let complete = self.monitors.are_synced();
         let dependents = self.dependents_of(&object.uid);
         let in_circle = object.deleting && decide::is_in_circle(id, |id| self.awaited(id));
         let mut owners = Vec::new();
@@ -89,7 +113,7 @@ impl Controller {
                 owners.push((owner.clone(), self.state(&object, id, owner).await?));
             }
         }
-        let action = decide::decide(&Observed { object: &object, owners, dependents, in_circle });
+        let action = decide::decide(&Observed { object: &object, owners, dependents, in_circle, complete });
         self.apply(id, &object, action).await
     }
 

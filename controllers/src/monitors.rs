@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use corten_api::{Key, Object};
 use corten_client::{CancellationToken, Change, Client};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 
 use crate::caches::{Caches, Shared};
 use crate::kinds::{self, Kind, SeenMeta};
@@ -38,6 +40,7 @@ trait MetaCache: Send + Sync {
     fn in_namespace(&self, namespace: &str) -> Vec<SeenMeta>;
     fn subscribe(&self, owner: &CancellationToken, kind: KindId, listener: Listener);
     fn is_synced(&self) -> bool;
+    fn synced(&self) -> BoxFuture<'_, ()>;
 }
 
 struct View<T> {
@@ -65,6 +68,9 @@ impl<T: Send + Sync + 'static> MetaCache for View<T> {
     }
     fn is_synced(&self) -> bool {
         self.shared.is_synced()
+    }
+    fn synced(&self) -> BoxFuture<'_, ()> {
+        self.shared.synced().boxed()
     }
 }
 
@@ -113,6 +119,16 @@ impl Monitors {
     /// A kind whose state is not complete (one that the apiserver does not serve, say) is as if it were empty.
     pub fn is_synced(&self, kind: KindId) -> bool {
         self.all[kind.0].cache.is_synced()
+    }
+    /// Whether the state of every kind is complete: who looks for an object's dependents before that misses some.
+    pub fn are_synced(&self) -> bool {
+        self.all.iter().all(|monitor| monitor.cache.is_synced())
+    }
+    /// Returns once the state of every kind is complete.
+    pub async fn synced(&self) {
+        for monitor in self.all.iter() {
+            monitor.cache.synced().await;
+        }
     }
     /// Tells `listener` of every object of every kind, and then of every change.
     pub fn subscribe(&self, listener: impl FnMut(MetaChange) + Send + Clone + 'static) {

@@ -3,6 +3,7 @@
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, OwnerReference, Preconditions};
 use corten_api::{ApiError, Reason};
 use corten_client::{Next, Patch};
+use futures::future::join_all;
 use serde_json::json;
 
 use super::Controller;
@@ -13,16 +14,20 @@ use crate::monitors::ObjectId;
 impl Controller {
     pub(super) async fn apply(&self, id: &ObjectId, object: &SeenMeta, action: Action) -> Result<Next, ApiError> {
         let kind = self.monitors.kind(id.kind);
-        let client = &self.context.client;
         let done = match action {
             Action::Keep => Ok(()),
             Action::Delete(policy) => {
                 tracing::debug!(kind = kind.kind(), object = %id.key, ?policy, "its owners are gone: it goes too");
-                kind.delete(client, &id.key, &options(object, policy)).await
+                let options = options(object, policy);
+                self.context.width.send(|| kind.delete(&self.context.prompt, &id.key, &options)).await
             }
             Action::Disown(uids) => self.disown(id, &object.uid, &uids).await,
             Action::Loosen => self.loosen(id, object).await,
             Action::OrphanDependents => self.orphan(id, object).await,
+            Action::AwaitCaches => {
+                self.wait_for_caches(id);
+                Ok(())
+            }
             Action::Await(dependents) => {
                 dependents.into_iter().for_each(|dependent| self.queue.add(dependent));
                 Ok(())
@@ -40,7 +45,8 @@ impl Controller {
         let gone: Vec<_> = owner_uids.iter().map(|owner| json!({"$patch": "delete", "uid": owner})).collect();
         let patch = json!({"metadata": {"uid": uid, "ownerReferences": gone}});
         let kind = self.monitors.kind(id.kind);
-        match kind.patch(&self.context.client, &id.key, Patch::Strategic(patch)).await {
+        let send = || kind.patch(&self.context.prompt, &id.key, Patch::Strategic(patch.clone()));
+        match self.context.width.send(send).await {
             // Another object of its name by now.
             Err(err) if err.is(Reason::Conflict) => Ok(()),
             other => other,
@@ -55,8 +61,14 @@ impl Controller {
     }
 
     async fn orphan(&self, id: &ObjectId, object: &SeenMeta) -> Result<(), ApiError> {
-        for (dependent, uid) in self.live_dependents(object).await? {
-            match self.disown(&dependent, &uid, std::slice::from_ref(&object.uid)).await {
+        let owner = std::slice::from_ref(&object.uid);
+        let dependents = self.live_dependents(object).await?;
+        let disown = |(dependent, uid): &(ObjectId, String)| {
+            let (dependent, uid) = (dependent.clone(), uid.clone());
+            async move { self.disown(&dependent, &uid, owner).await }
+        };
+        for disowned in join_all(dependents.iter().map(disown)).await {
+            match disowned {
                 Err(err) if err.is(Reason::NotFound) => {}
                 other => other?,
             }

@@ -42,6 +42,8 @@ pub struct Observed<'a> {
     pub dependents: Vec<Dependent>,
     /// It waits for itself, by [`is_in_circle`].
     pub in_circle: bool,
+    /// `dependents` are all there are: every kind has been seen. Just after a start some may not have been.
+    pub complete: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub enum Action {
     /// Takes the object from its dependents' owners, then the finalizer from the object. Who they are is asked of the
     /// apiserver: one that a cache does not show yet would be deleted instead.
     OrphanDependents,
+    /// Waits until every kind has been seen.
+    AwaitCaches,
     /// Looks at these dependents, which have to go first.
     Await(Vec<ObjectId>),
     RemoveFinalizer(&'static str),
@@ -83,6 +87,7 @@ fn for_deleting(seen: &Observed<'_>) -> Action {
     let blocking: Vec<ObjectId> = seen.dependents.iter().filter(|d| d.blocks).map(|d| d.id.clone()).collect();
     let holds_others = seen.object.owners.iter().any(|o| o.block_owner_deletion == Some(true));
     match blocking.is_empty() {
+        true if !seen.complete => Action::AwaitCaches,
         true => Action::RemoveFinalizer(FOREGROUND),
         false if seen.in_circle && holds_others => Action::Loosen,
         false => Action::Await(blocking),
@@ -116,6 +121,9 @@ fn for_living(seen: &Observed<'_>) -> Action {
         return Action::Disown(leaving);
     }
     let awaited = seen.owners.iter().any(|(_, state)| *state == OwnerState::WaitsForDependents);
+    if awaited && seen.dependents.is_empty() && !seen.complete {
+        return Action::AwaitCaches;
+    }
     if awaited && !seen.dependents.is_empty() {
         // Its own dependents go first too, or the owner would be gone before them.
         return Action::Delete(Policy::Foreground);

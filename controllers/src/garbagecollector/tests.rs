@@ -64,7 +64,40 @@ fn garbage_table() {
         ("orphan: those that nobody sees yet, too", object(true, &[ORPHAN]), vec![], vec![], Action::OrphanDependents),
     ];
     for (why, object, owners, dependents, expected) in cases {
-        assert_eq!(decide(&Observed { object: &object, owners, dependents, in_circle: false }), expected, "{why}");
+        assert_eq!(
+            decide(&Observed { object: &object, owners, dependents, in_circle: false, complete: true }),
+            expected,
+            "{why}"
+        );
+    }
+}
+
+#[test]
+fn until_every_kind_was_seen_nothing_is_decided_on_dependents_that_are_not_there() {
+    use OwnerState::{Absent, WaitsForDependents as Waits};
+    let dep = || dependent("d", true);
+    let cases = [
+        ("foreground: some may not have been seen", object(true, &[FOREGROUND]), vec![], vec![], Action::AwaitCaches),
+        ("foreground: one is known", object(true, &[FOREGROUND]), vec![], vec![dep()], Action::Await(vec![dep().id])),
+        (
+            "its owner waits, and it may have dependents",
+            object(false, &[]),
+            vec![owner("a", Waits)],
+            vec![],
+            Action::AwaitCaches,
+        ),
+        (
+            "its owner is gone: the apiserver said so",
+            object(false, &[]),
+            vec![owner("a", Absent)],
+            vec![],
+            Action::Delete(Policy::Background),
+        ),
+        ("orphaning asks the apiserver", object(true, &[ORPHAN]), vec![], vec![], Action::OrphanDependents),
+    ];
+    for (why, object, owners, dependents, expected) in cases {
+        let seen = Observed { object: &object, owners, dependents, in_circle: false, complete: false };
+        assert_eq!(decide(&seen), expected, "{why}");
     }
 }
 
@@ -82,7 +115,11 @@ fn circles_table() {
         ("nothing to wait for", owned(true), true, vec![], Action::RemoveFinalizer(FOREGROUND)),
     ];
     for (why, object, in_circle, dependents, expected) in cases {
-        assert_eq!(decide(&Observed { object: &object, owners: vec![], dependents, in_circle }), expected, "{why}");
+        assert_eq!(
+            decide(&Observed { object: &object, owners: vec![], dependents, in_circle, complete: true }),
+            expected,
+            "{why}"
+        );
     }
     let edges = |edges: &'static [(u8, u8)]| {
         move |at: &u8| edges.iter().filter(|(from, _)| from == at).map(|(_, to)| *to).collect::<Vec<_>>()

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use corten_api::Key;
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use corten_client::seeds::{Chance, for_each_seed};
 use corten_controllers::garbagecollector::decide::{
     Action, Dependent, FOREGROUND, ORPHAN, Observed, OwnerState, Policy, decide, is_in_circle,
 };
 use corten_controllers::kinds::SeenMeta;
 use corten_controllers::monitors::{KindId, ObjectId};
 
-use crate::store::{Chance, Luck};
+use crate::store::Luck;
 
 /// Each kind is seen at a delay of its own.
 const KINDS: usize = 3;
@@ -32,6 +33,8 @@ struct World {
     at: Vec<usize>,
     /// Uids of objects that nobody but their deleted owner owned, and that were let go.
     orphans: BTreeSet<String>,
+    /// How much of each kind's log there was when the collector began, and the revision then.
+    began: (Vec<usize>, i64),
 }
 
 fn waits(meta: &SeenMeta) -> bool {
@@ -40,7 +43,7 @@ fn waits(meta: &SeenMeta) -> bool {
 
 impl World {
     fn new() -> Self {
-        Self { log: vec![Vec::new(); KINDS], at: vec![0; KINDS], ..Self::default() }
+        Self { log: vec![Vec::new(); KINDS], at: vec![0; KINDS], began: (vec![0; KINDS], 0), ..Self::default() }
     }
 
     fn put(&mut self, key: &ObjectKey, mut meta: SeenMeta) {
@@ -131,6 +134,22 @@ impl World {
         }
     }
 
+    /// The collector forgets all, and sees one kind after the other.
+    fn restart(&mut self) {
+        self.began = (self.log.iter().map(Vec::len).collect(), self.revision);
+        (self.seen, self.at) = (Objects::new(), vec![0; KINDS]);
+    }
+    fn is_complete(&self) -> bool {
+        self.at.iter().zip(&self.began.0).all(|(at, began)| at >= began)
+    }
+    /// Objects that were there when the collector began, are there yet, and block the deletion of `uid`.
+    fn blocked_by(&self, uid: &str) -> Vec<&ObjectKey> {
+        let blocks = |m: &SeenMeta| {
+            m.revision <= self.began.1 && m.owners.iter().any(|o| o.uid == uid && o.block_owner_deletion == Some(true))
+        };
+        self.live.iter().filter(|(_, meta)| blocks(meta)).map(|(key, _)| key).collect()
+    }
+
     fn deliver(&mut self, kind: usize) {
         let Some((key, meta)) = self.log[kind].get(self.at[kind]).cloned() else { return };
         self.at[kind] += 1;
@@ -154,7 +173,7 @@ impl World {
         let owners = object.owners.iter().map(|o| (o.clone(), state(o)));
         let owners = if object.deleting { Vec::new() } else { owners.collect() };
         let in_circle = object.deleting && is_in_circle(&object.uid, |uid| self.awaited(uid));
-        Observed { object, owners, dependents: self.dependents(&object.uid), in_circle }
+        Observed { object, owners, dependents: self.dependents(&object.uid), in_circle, complete: self.is_complete() }
     }
     fn dependents(&self, uid: &str) -> Vec<Dependent> {
         let named = self.seen.iter().filter_map(|((kind, key), meta)| {
@@ -182,9 +201,11 @@ impl World {
     fn apply(&mut self, key: &ObjectKey, object: &SeenMeta, action: Action) {
         let as_seen = self.live.get(key).is_some_and(|m| m.uid == object.uid && m.revision == object.revision);
         match action {
-            Action::Keep | Action::Await(_) => {}
+            Action::Keep | Action::Await(_) | Action::AwaitCaches => {}
             Action::Delete(policy) if as_seen => self.delete(key, &object.uid, policy),
             Action::RemoveFinalizer(name) if as_seen => {
+                let blocked_by = self.blocked_by(&object.uid);
+                assert!(name != FOREGROUND || blocked_by.is_empty(), "{key:?} did not wait for {blocked_by:?}");
                 self.edit(key, &object.uid, |m| m.finalizers.retain(|f| f != name));
             }
             Action::Delete(_) | Action::RemoveFinalizer(_) => {}
@@ -219,11 +240,12 @@ impl World {
 
 #[test]
 fn garbage_goes_and_orphans_stay() {
-    for seed in 0..300 {
+    for_each_seed(300, |seed| {
         let (mut world, mut chance) = (World::new(), Chance(seed));
         for step in 0..UNREST_STEPS + REST_STEPS {
             let unrest = step < UNREST_STEPS;
             match chance.below(5) {
+                0 if unrest && chance.below(40) == 0 => world.restart(),
                 0 if unrest => world.user(&mut chance),
                 1 | 2 => world.deliver(chance.below(KINDS)),
                 _ => world.collect(&mut chance, if unrest { 5 } else { 0 }),
@@ -235,13 +257,13 @@ fn garbage_goes_and_orphans_stay() {
         assert!(world.is_clean(), "seed {seed}: {:#?}", world.live);
         let lost: Vec<_> = world.orphans.iter().filter(|uid| !world.uids().contains(uid.as_str())).collect();
         assert!(lost.is_empty(), "seed {seed}: {lost:?} were let go, and deleted");
-    }
+    });
 }
 
 /// `[sig-api-machinery] Garbage collector should not be blocked by dependency circle`.
 #[test]
 fn a_circle_that_is_deleted_in_the_foreground_goes() {
-    for seed in 0..50 {
+    for_each_seed(50, |seed| {
         let (mut world, mut chance) = (World::new(), Chance(seed));
         let keys: Vec<ObjectKey> = (0..3).map(|n| (n % KINDS, Key::new("ns", format!("o{n}")))).collect();
         for (n, key) in keys.iter().enumerate() {
@@ -263,5 +285,5 @@ fn a_circle_that_is_deleted_in_the_foreground_goes() {
             }
         }
         assert!(world.live.is_empty(), "seed {seed}: {:#?}", world.live);
-    }
+    });
 }
