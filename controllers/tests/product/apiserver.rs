@@ -1,0 +1,292 @@
+//! A make-believe apiserver behind the real client: answers get lost, watches are late and break, too many requests at once
+//! are refused. The controllers do not know that it is not the real one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use corten_api::{ApiError, Key};
+use corten_client::{CancellationToken, Client};
+use corten_proto::api::resources_server::{Resources, ResourcesServer};
+use corten_proto::api::{
+    BindReply, BindRequest, DeleteRequest, GetRequest, ListChunk, ListRequest, Object, PatchRequest, Resource,
+    WatchBatch, WatchEvent, WatchRequest, WriteRequest, watch_event,
+};
+use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::sync::watch;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::store::{At, Change, State, merge};
+
+const LINE_BYTES: usize = 1 << 20;
+/// The longest that an answer, or an event, takes.
+const LATE_MAX_MILLIS: usize = 20;
+
+#[derive(Clone)]
+pub(crate) struct ApiServer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    state: Mutex<State>,
+    newest: watch::Sender<i64>,
+    /// Of a hundred writes, so many fail in each way.
+    faults: AtomicUsize,
+    /// Writes let in at once.
+    room: AtomicUsize,
+    inside: AtomicUsize,
+    pub(crate) refused: AtomicUsize,
+    /// Kinds whose watches say nothing yet.
+    silent: watch::Sender<Vec<&'static str>>,
+}
+
+impl ApiServer {
+    pub(crate) fn new(seed: u64) -> Self {
+        let inner = Inner {
+            state: Mutex::new(State::new(seed)),
+            newest: watch::Sender::new(1),
+            faults: AtomicUsize::new(0),
+            room: AtomicUsize::new(usize::MAX),
+            inside: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
+            silent: watch::Sender::new(Vec::new()),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// A client whose connections end here.
+    pub(crate) async fn client(&self, stop: &CancellationToken) -> Client {
+        let (near, far) = tokio::io::duplex(LINE_BYTES);
+        let incoming = stream::iter([Ok::<_, std::io::Error>(far)]).chain(stream::pending());
+        let server = tonic::transport::Server::builder().add_service(ResourcesServer::new(self.clone()));
+        let stop = stop.clone();
+        tokio::spawn(stop.run_until_cancelled_owned(server.serve_with_incoming(incoming)));
+        let mut near = Some(near);
+        let connector = tower::service_fn(move |_: tonic::transport::Uri| {
+            let near = near.take().map(hyper_util::rt::TokioIo::new);
+            async move { near.ok_or_else(|| std::io::Error::other("connected once already")) }
+        });
+        let endpoint = tonic::transport::Endpoint::from_static("http://apiserver");
+        Client::over(endpoint.connect_with_connector(connector).await.unwrap())
+    }
+
+    /// Changes the state, as a user or a kubelet would.
+    pub(crate) fn with<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.inner.state.lock();
+        let result = change(&mut state);
+        let revision = state.revision;
+        drop(state);
+        self.inner.newest.send_replace(revision);
+        result
+    }
+    pub(crate) fn set_faults(&self, of_hundred: usize) {
+        self.inner.faults.store(of_hundred, Ordering::SeqCst);
+    }
+    pub(crate) fn set_room(&self, writes: usize) {
+        self.inner.room.store(writes, Ordering::SeqCst);
+    }
+    pub(crate) fn refused(&self) -> usize {
+        self.inner.refused.load(Ordering::SeqCst)
+    }
+    pub(crate) fn set_silent(&self, kinds: Vec<&'static str>) {
+        self.inner.silent.send_replace(kinds);
+    }
+    fn chance<R>(&self, draw: impl FnOnce(&mut corten_client::seeds::Chance) -> R) -> R {
+        draw(&mut self.inner.state.lock().chance)
+    }
+
+    async fn late(&self) {
+        let millis = self.chance(|chance| chance.below(LATE_MAX_MILLIS));
+        tokio::time::sleep(Duration::from_millis(millis as u64)).await;
+    }
+
+    /// A write with its luck. Events are not what is tried here: they always succeed.
+    async fn write(
+        &self,
+        plural: &str,
+        write: impl FnOnce(&mut State) -> Result<Value, ApiError>,
+    ) -> Result<Response<Object>, Status> {
+        let inside = self.inner.inside.fetch_add(1, Ordering::SeqCst) + 1;
+        let _leaves = Leaves(&self.inner.inside);
+        if inside > self.inner.room.load(Ordering::SeqCst) {
+            self.inner.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(told(&ApiError::too_many_requests("too many requests, please try again later", 1)));
+        }
+        self.late().await;
+        let faults = if plural == "events" { 0 } else { self.inner.faults.load(Ordering::SeqCst) };
+        let luck = self.chance(|chance| chance.below(100));
+        if luck < faults {
+            return Err(Status::unavailable("the line broke before it was done"));
+        }
+        let done = self.with(write);
+        self.late().await;
+        if luck < 2 * faults {
+            return Err(Status::unavailable("the line broke after it was done"));
+        }
+        done.map(|object| Response::new(envelope(&object))).map_err(|err| told(&err))
+    }
+}
+
+struct Leaves<'a>(&'a AtomicUsize);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn told(err: &ApiError) -> Status {
+    corten_proto::status::to_grpc(err.code(), err.message(), serde_json::to_vec(err.status()).unwrap())
+}
+
+fn envelope(object: &Value) -> Object {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+    let revision = text("resourceVersion").parse().unwrap_or(0);
+    Object { namespace: text("namespace"), name: text("name"), revision, json: object.to_string().into() }
+}
+
+fn at(resource: Option<Resource>) -> (At, String) {
+    let resource = resource.unwrap();
+    ((resource.plural, Key::new(resource.namespace, resource.name)), resource.subresource)
+}
+
+fn parsed(json: &[u8]) -> Value {
+    if json.is_empty() { Value::Null } else { serde_json::from_slice(json).unwrap() }
+}
+
+fn same<'a>(wanted: &Value, live: &'a Value, at: &At) -> Result<&'a Value, ApiError> {
+    for field in ["uid", "resourceVersion"] {
+        let wanted = wanted["metadata"][field].as_str().unwrap_or_default();
+        if !wanted.is_empty() && live["metadata"][field] != wanted {
+            return Err(ApiError::stale("", &at.0, &at.1.name));
+        }
+    }
+    Ok(live)
+}
+
+#[tonic::async_trait]
+impl Resources for ApiServer {
+    type ListStream = BoxStream<'static, Result<ListChunk, Status>>;
+    type WatchStream = BoxStream<'static, Result<WatchBatch, Status>>;
+    type BindStream = BoxStream<'static, Result<BindReply, Status>>;
+
+    async fn get(&self, request: Request<GetRequest>) -> Result<Response<Object>, Status> {
+        self.late().await;
+        let (at, _) = at(request.into_inner().resource);
+        let state = self.inner.state.lock();
+        state.get(&at).map(|object| Response::new(envelope(object))).map_err(|err| told(&err))
+    }
+
+    async fn list(&self, request: Request<ListRequest>) -> Result<Response<Self::ListStream>, Status> {
+        let (at, _) = at(request.into_inner().resource);
+        let state = self.inner.state.lock();
+        let within = |key: &&Key| at.1.namespace.is_empty() || key.namespace == at.1.namespace;
+        let items = state.of(&at.0).filter(|(key, _)| within(key)).map(|(_, object)| envelope(object)).collect();
+        let chunk = ListChunk { revision: state.revision, items };
+        Ok(Response::new(stream::iter([Ok(chunk)]).boxed()))
+    }
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let asked = request.into_inner();
+        let (at, _) = at(asked.resource);
+        let mut silent = self.inner.silent.subscribe();
+        let plural = at.0.clone();
+        silent
+            .wait_for(|kinds| !kinds.contains(&plural.as_str()))
+            .await
+            .map_err(|err| Status::internal(err.to_string()))?;
+        let seen =
+            Watched { server: self.clone(), plural, after: asked.resume_after, newest: self.inner.newest.subscribe() };
+        Ok(Response::new(stream::unfold(seen, Watched::next).boxed()))
+    }
+
+    async fn create(&self, request: Request<WriteRequest>) -> Result<Response<Object>, Status> {
+        let asked = request.into_inner();
+        let (at, _) = at(asked.resource);
+        let object = parsed(&asked.json);
+        self.write(&at.0.clone(), move |state| state.create(&at.0, object)).await
+    }
+
+    async fn update(&self, request: Request<WriteRequest>) -> Result<Response<Object>, Status> {
+        let asked = request.into_inner();
+        let (at, subresource) = at(asked.resource);
+        let object = parsed(&asked.json);
+        let plural = at.0.clone();
+        let change = move |state: &mut State| {
+            let live = same(&object, state.get(&at)?, &at)?;
+            let mut new = if subresource == "status" { live.clone() } else { object.clone() };
+            new["status"] = if subresource == "status" { object["status"].clone() } else { live["status"].clone() };
+            state.replace(&at, new)
+        };
+        self.write(&plural, change).await
+    }
+
+    async fn patch(&self, request: Request<PatchRequest>) -> Result<Response<Object>, Status> {
+        let asked = request.into_inner();
+        let (at, _) = at(asked.resource);
+        let patch = parsed(&asked.json);
+        let plural = at.0.clone();
+        let change = move |state: &mut State| {
+            let mut new = same(&patch, state.get(&at)?, &at)?.clone();
+            merge(&mut new, &patch);
+            state.replace(&at, new)
+        };
+        self.write(&plural, change).await
+    }
+
+    async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<Object>, Status> {
+        let asked = request.into_inner();
+        let (at, _) = at(asked.resource);
+        let options = parsed(&asked.options_json);
+        self.write(&at.0.clone(), move |state| state.delete(&at, &options)).await
+    }
+
+    async fn bind(&self, _: Request<Streaming<BindRequest>>) -> Result<Response<Self::BindStream>, Status> {
+        Err(Status::unimplemented("no scheduler is tried here"))
+    }
+}
+
+/// One watch of a kind. It breaks now and then, where faults are.
+struct Watched {
+    server: ApiServer,
+    plural: String,
+    after: i64,
+    newest: watch::Receiver<i64>,
+}
+
+impl Watched {
+    async fn next(mut self) -> Option<(Result<WatchBatch, Status>, Self)> {
+        self.server.late().await;
+        if self.after == 0 {
+            let state = self.server.inner.state.lock();
+            let added = |(_, object): (&Key, &Value)| event(object, watch_event::Kind::Added);
+            let events = state.of(&self.plural).map(added).collect();
+            let batch = WatchBatch { revision: state.revision, events, state_complete: true };
+            drop(state);
+            self.after = batch.revision;
+            return Some((Ok(batch), self));
+        }
+        let (plural, after) = (self.plural.clone(), self.after);
+        self.newest.wait_for(|newest| *newest > after).await.ok()?;
+        if self.server.chance(|chance| chance.below(400)) < self.server.inner.faults.load(Ordering::SeqCst) {
+            return Some((Err(Status::unavailable("the watch broke")), self));
+        }
+        let state = self.server.inner.state.lock();
+        let first = state.log.partition_point(|change| change.revision <= after);
+        let of_kind = state.log[first..].iter().filter(|change| change.at.0 == plural);
+        let events = of_kind.map(|Change { object, deleted, .. }| {
+            event(object, if *deleted { watch_event::Kind::Deleted } else { watch_event::Kind::Modified })
+        });
+        let batch = WatchBatch { revision: state.revision, events: events.collect(), state_complete: false };
+        drop(state);
+        self.after = batch.revision;
+        Some((Ok(batch), self))
+    }
+}
+
+fn event(object: &Value, kind: watch_event::Kind) -> WatchEvent {
+    WatchEvent { kind: kind.into(), object: Some(envelope(object)) }
+}
