@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use corten_api::quantity::{Format, Quantity};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    ContainerImage, DaemonEndpoint, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus, NodeSystemInfo,
+    ContainerImage, DaemonEndpoint, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeFeatures, NodeStatus,
+    NodeSystemInfo,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 
@@ -50,6 +51,7 @@ pub(super) fn of(
         daemon_endpoints: Some(NodeDaemonEndpoints {
             kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(identity.port) }),
         }),
+        features: Some(NodeFeatures { supplemental_groups_policy: Some(true) }),
         images: seen.images.as_deref().map(images).or_else(|| old.and_then(|o| o.images.clone())),
         node_info: Some(NodeSystemInfo {
             architecture: machine.architecture.clone(),

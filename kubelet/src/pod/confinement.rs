@@ -3,8 +3,6 @@
 
 use k8s_openapi::api::core::v1::{AppArmorProfile, Container, Pod, PodSecurityContext, SELinuxOptions, VolumeMount};
 
-use super::container::of_ephemeral;
-
 /// Upstream took profiles from annotations before there was a field.
 const APPARMOR_ANNOTATION: &str = "container.apparmor.security.beta.kubernetes.io/";
 
@@ -50,7 +48,8 @@ pub enum Refused {
     NotServed { field: &'static str },
 }
 
-/// The pod as a whole with all of its containers.
+/// The pod as a whole with its containers. One that is added for debugging is refused by itself when it is made: it must not
+/// take a pod with it whose sandbox has to be made anew.
 pub fn check(pod: &Pod, kernel: Kernel) -> Result<(), Refused> {
     let Some(spec) = &pod.spec else { return Ok(()) };
     if spec.host_users == Some(false) {
@@ -68,9 +67,8 @@ pub fn check(pod: &Pod, kernel: Kernel) -> Result<(), Refused> {
         }
         strict_groups(context)?;
     }
-    let usual = spec.init_containers.iter().flatten().chain(&spec.containers);
-    usual.clone().try_for_each(|c| check_container(pod, c, kernel))?;
-    spec.ephemeral_containers.iter().flatten().try_for_each(|c| check_container(pod, &of_ephemeral(c), kernel))
+    let mut all = spec.init_containers.iter().flatten().chain(&spec.containers);
+    all.try_for_each(|c| check_container(pod, c, kernel))
 }
 
 /// One container of any kind, with what it takes over from its pod.
@@ -154,7 +152,6 @@ mod tests {
             json!({"spec": {"securityContext": context, "containers": [{"name": "c"}]}}),
             json!({"spec": {"containers": [with(context.clone())]}}),
             json!({"spec": {"containers": [{"name": "d"}], "initContainers": [with(context.clone())]}}),
-            json!({"spec": {"containers": [{"name": "d"}], "ephemeralContainers": [with(context.clone())]}}),
         ]
     }
 
@@ -182,6 +179,16 @@ mod tests {
                 assert!(as_expected, "{pod}: {got:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_container_for_debugging_is_refused_alone() {
+        let debugger = json!({"name": "d", "securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}}});
+        let pod = json!({"spec": {"containers": [{"name": "c"}], "ephemeralContainers": [debugger]}});
+        assert_eq!(refused(pod.clone()), None);
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        let own = super::super::container::find(&pod, "d").unwrap();
+        assert_eq!(check_container(&pod, &own, Kernel::default()), Err(Refused::NoAppArmor));
     }
 
     #[test]
