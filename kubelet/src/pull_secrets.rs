@@ -14,7 +14,7 @@ pub async fn of(place: &Place, pod: &Pod) -> Vec<RegistryAuth> {
     let (cluster, mut found) = (place.cluster.as_ref(), Vec::new());
     for reference in pod.spec.iter().flat_map(|s| s.image_pull_secrets.iter().flatten()) {
         let key = Key::new(pod.namespace(), reference.name.as_str());
-        match place.sources.secret(cluster, &key).await {
+        match place.sources.secret(cluster, &key).await.object {
             Ok(Some(secret)) => found.extend(decode(&secret)),
             Ok(None) => {
                 let message = format!(

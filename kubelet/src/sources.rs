@@ -42,6 +42,8 @@ pub struct Sources {
     pub namespace: String,
     pub config_maps: BTreeMap<String, Looked<ConfigMap>>,
     pub secrets: BTreeMap<String, Looked<Secret>>,
+    /// Something of it is what was known before, as no apiserver answered.
+    pub outdated: bool,
 }
 
 impl Sources {

@@ -28,6 +28,8 @@ pub struct Shared {
     pub phases: Vec<String>,
     pub watches: Vec<(SourceRef, OnChange)>,
     pub away: bool,
+    /// How often a ConfigMap was asked for.
+    pub reads: u64,
     /// Calls that failed because it was away.
     pub refused: u64,
     /// Pods about which no call is ever answered.
@@ -74,6 +76,7 @@ impl FakeCluster {
 #[async_trait]
 impl Cluster for FakeCluster {
     async fn config_map(&self, key: &Key) -> Result<Option<Arc<ConfigMap>>, ApiError> {
+        self.shared.lock().reads += 1;
         Ok(self.here()?.config_maps.get(key).cloned().map(Arc::new))
     }
     async fn secret(&self, key: &Key) -> Result<Option<Arc<Secret>>, ApiError> {

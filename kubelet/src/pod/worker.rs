@@ -41,7 +41,7 @@ type Signals = Arc<Mutex<BTreeSet<(String, u32)>>>;
 
 /// Messages that wait for one worker.
 pub const WORKER_QUEUE: usize = 64;
-/// How often volumes are brought up to date when nothing says they changed.
+/// How often volumes with a limit are measured, and how long what could not be brought up to date waits for the next try.
 const REFRESH: Duration = Duration::from_secs(60);
 
 /// What a worker is told.
@@ -72,7 +72,11 @@ pub enum Msg {
 /// What came of an order.
 pub enum Answer {
     Event(Event),
-    Prepared(Paths),
+    Prepared {
+        paths: Paths,
+        /// No apiserver could say what should be in them now.
+        outdated: bool,
+    },
     Image {
         container: String,
         handle: ImageHandle,
@@ -81,6 +85,7 @@ pub enum Answer {
     /// What is wrong with what the pod keeps, if anything: it is then evicted.
     Refreshed {
         too_much: Option<String>,
+        outdated: bool,
     },
 }
 
@@ -123,7 +128,9 @@ pub struct Worker {
     refreshing: bool,
     /// Held by whoever writes below the pod's directory: a refresh must not make anew what is being removed.
     disk: Arc<tokio::sync::Mutex<()>>,
-    next_refresh: tokio::time::Instant,
+    /// What volumes are made from may have changed since.
+    stale: bool,
+    next_refresh: Option<tokio::time::Instant>,
     /// The API or a file has let go of the pod, with this grace.
     removed: Option<Option<Duration>>,
     /// Ends the orders that are under way when the worker begins anew.
@@ -167,7 +174,8 @@ pub fn start(place: &Arc<Place>, pod: Arc<Pod>, beginning: Beginning, gone: mpsc
         heard_at: HashMap::new(),
         refreshing: false,
         disk: Arc::default(),
-        next_refresh: tokio::time::Instant::now() + REFRESH,
+        stale: false,
+        next_refresh: None,
         removed: None,
         orders: CancellationToken::new(),
         signals: Signals::default(),
@@ -197,7 +205,7 @@ impl Worker {
         }
         while self.machine.stage != Stage::Gone {
             let now = Timestamp::now();
-            let timer = self.machine.wake_at(now).map_or(REFRESH, |at| between(now, at));
+            let timer = self.machine.wake_at(now).map(|at| tokio::time::Instant::now() + between(now, at));
             let refresh = self.next_refresh;
             tokio::select! {
                 message = self.rx.recv() => match message {
@@ -205,8 +213,8 @@ impl Worker {
                     Some(message) => self.take(message).await,
                     None => return Ok(()),
                 },
-                () = tokio::time::sleep(timer) => self.look(Event::Looked),
-                () = tokio::time::sleep_until(refresh), if !self.refreshing => self.refresh(),
+                () = until(timer) => self.look(Event::Looked),
+                () = until(refresh), if !self.refreshing => self.refresh(),
             }
         }
         debug!(pod = %self.pod.key(), "the pod is gone");
@@ -236,22 +244,24 @@ impl Worker {
             Msg::Republish => self.publish(),
             // `run` takes it.
             Msg::Panicked { .. } => {}
-            Msg::SourcesChanged => self.refresh(),
+            Msg::SourcesChanged => self.sources_changed(),
             Msg::Answer(Answer::Event(event)) => {
                 self.note_time(&event);
                 self.look(event);
             }
-            Msg::Answer(Answer::Prepared(paths)) => {
+            Msg::Answer(Answer::Prepared { paths, outdated }) => {
                 self.paths = paths;
                 self.look(Event::Prepared);
+                self.refreshed(outdated);
             }
             Msg::Answer(Answer::Image { container, handle, message }) => {
                 let (image, image_id) = (handle.name.clone(), handle.repo_digest.clone());
                 self.images.insert(container.clone(), handle);
                 self.look(Event::ImageReady { container, image, image_id, message });
             }
-            Msg::Answer(Answer::Refreshed { too_much }) => {
+            Msg::Answer(Answer::Refreshed { too_much, outdated }) => {
                 self.refreshing = false;
+                self.refreshed(outdated);
                 if let Some(message) = too_much {
                     let fate = Fate { reason: "Evicted".into(), message };
                     self.look(Event::Evicted { fate, grace: Duration::ZERO });
@@ -275,7 +285,7 @@ impl Worker {
             self.publish();
         }
         if meta_changed {
-            self.refresh();
+            self.sources_changed();
         }
     }
 
@@ -329,6 +339,7 @@ impl Worker {
                 || machine.containers.iter().any(|c| c.running_id() == Some(id))
         };
         self.heard_at.retain(|id, _| is_up(id));
+        self.look(Event::Looked);
     }
 
     /// Of containers that ended while no kubelet ran, only the files know the termination message.
@@ -410,6 +421,13 @@ impl Worker {
     pub(super) fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
         let (tx, orders) = (self.tx.clone(), self.orders.clone());
         tokio::spawn(async move { orders.run_until_cancelled(supervise::contained(&tx, work)).await });
+    }
+}
+
+async fn until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

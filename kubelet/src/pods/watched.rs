@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use corten_api::Object as _;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 
@@ -13,7 +15,7 @@ use super::News;
 use crate::cluster::Cluster;
 use crate::sources::{SourceRef, in_volumes};
 
-/// Watches at a time. What is beyond is brought up to date by the workers' own refresh.
+/// Watches at a time. What is beyond is brought up to date with every comparison.
 const WATCHES_MAX: usize = 256;
 
 type Place = (String, SourceRef);
@@ -45,17 +47,31 @@ impl Watched {
         }
     }
 
+    /// Whether the pod has something in volumes that there was no watch left for.
+    pub(super) fn misses(&self, pod: &Pod) -> bool {
+        let is_watched = |source| self.running.contains_key(&(pod.namespace().to_owned(), source));
+        self.running.len() >= WATCHES_MAX && !in_volumes(pod).into_iter().all(is_watched)
+    }
+
     fn start(&self, (namespace, source): &Place, cluster: &dyn Cluster) -> DropGuard {
         let stop = CancellationToken::new();
-        let news = self.news.clone();
+        let (news, waits) = (self.news.clone(), Arc::new(AtomicBool::new(false)));
         let (in_namespace, reference) = (namespace.clone(), source.clone());
         let changed = move || {
             let told = News::SourceChanged { namespace: in_namespace.clone(), reference: reference.clone() };
-            // Too much is going on: the workers' refresh will see the change.
-            if let Some(news) = news.upgrade()
-                && let Err(err) = news.try_send(told)
+            let Some(news) = news.upgrade() else { return };
+            // Much is going on, and nobody would tell of it again: one news for each watch waits until there is room.
+            if let Err(TrySendError::Full(told)) = news.try_send(told)
+                && !waits.swap(true, Ordering::Relaxed)
             {
-                debug!(%err, "a changed source waits for the next refresh");
+                debug!("a changed source waits for the manager");
+                let waits = Arc::clone(&waits);
+                tokio::spawn(async move {
+                    let room = news.reserve().await;
+                    waits.store(false, Ordering::Relaxed);
+                    // The manager is gone: nobody needs to know.
+                    let _ = room.map(|room| room.send(told));
+                });
             }
         };
         cluster.watch_source(namespace, source, &stop, Box::new(changed));

@@ -22,6 +22,14 @@ pub struct Remembered {
     secrets: Mutex<Known<Secret>>,
 }
 
+/// What is known of one object.
+pub struct Answer<T> {
+    /// As [`Cluster::config_map`] and [`Cluster::secret`] have it.
+    pub object: Result<Option<Arc<T>>, ApiError>,
+    /// It is from before: no apiserver answered now.
+    pub outdated: bool,
+}
+
 struct Known<T> {
     objects: BTreeMap<Key, Arc<T>>,
     bytes: usize,
@@ -71,20 +79,20 @@ impl<T: HasSize> Known<T> {
     }
 
     /// What the apiserver said; if it said nothing, what it said last.
-    fn answer(&mut self, key: &Key, asked: Result<Option<Arc<T>>, ApiError>) -> Result<Option<Arc<T>>, ApiError> {
+    fn answer(&mut self, key: &Key, asked: Result<Option<Arc<T>>, ApiError>) -> Answer<T> {
         match &asked {
             Ok(Some(object)) => self.remember(key, object),
             Ok(None) => self.forget(key),
             Err(err) if is_unanswered(err) => {
                 if let Some(known) = self.objects.get(key) {
                     debug!(%key, %err, "no apiserver answers; taking what is known from before");
-                    return Ok(Some(Arc::clone(known)));
+                    return Answer { object: Ok(Some(Arc::clone(known))), outdated: true };
                 }
             }
             // An apiserver that says no means it: what was allowed before may not be any more.
             Err(_) => self.forget(key),
         }
-        asked
+        Answer { object: asked, outdated: false }
     }
 
     fn keep_only(&mut self, wanted: &BTreeSet<Key>) {
@@ -101,14 +109,12 @@ fn is_unanswered(err: &ApiError) -> bool {
 }
 
 impl Remembered {
-    /// As [`Cluster::config_map`].
-    pub async fn config_map(&self, cluster: &dyn Cluster, key: &Key) -> Result<Option<Arc<ConfigMap>>, ApiError> {
+    pub async fn config_map(&self, cluster: &dyn Cluster, key: &Key) -> Answer<ConfigMap> {
         let asked = cluster.config_map(key).await;
         self.config_maps.lock().answer(key, asked)
     }
 
-    /// As [`Cluster::secret`].
-    pub async fn secret(&self, cluster: &dyn Cluster, key: &Key) -> Result<Option<Arc<Secret>>, ApiError> {
+    pub async fn secret(&self, cluster: &dyn Cluster, key: &Key) -> Answer<Secret> {
         let asked = cluster.secret(key).await;
         self.secrets.lock().answer(key, asked)
     }
@@ -143,7 +149,7 @@ mod tests {
         let key = Key::new("default", "cfg");
         let (away, denied) = (ApiError::unavailable("away"), ApiError::forbidden("", "configmaps", "cfg", "no"));
         let mut known = Known::default();
-        assert!(known.answer(&key, Err(away.clone())).is_err(), "nothing is known yet");
+        assert!(known.answer(&key, Err(away.clone())).object.is_err(), "nothing is known yet");
         let steps = [
             ("it is there", Ok(Some(map("1"))), Ok(Some(map("1")))),
             ("away", Err(away.clone()), Ok(Some(map("1")))),
@@ -156,9 +162,11 @@ mod tests {
             ("away, after that", Err(away.clone()), Err(())),
         ];
         for (why, asked, expected) in steps {
-            assert_eq!(known.answer(&key, asked).map_err(drop), expected, "{why}");
+            let outdated = asked.is_err() && expected.is_ok();
+            let answer = known.answer(&key, asked);
+            assert_eq!((answer.object.map_err(drop), answer.outdated), (expected, outdated), "{why}");
         }
-        known.answer(&key, Ok(Some(map("1234567")))).unwrap();
+        known.answer(&key, Ok(Some(map("1234567")))).object.unwrap();
         assert_eq!(known.bytes, 8);
         known.keep_only(&BTreeSet::from([Key::new("default", "other")]));
         assert_eq!((known.bytes, known.objects.len()), (0, 0));
@@ -169,7 +177,10 @@ mod tests {
         let mut known = Known::default();
         let large = map(&"x".repeat(1 << 20));
         for n in 0..100 {
-            known.answer(&Key::new("default", format!("cfg-{n}").as_str()), Ok(Some(Arc::clone(&large)))).unwrap();
+            known
+                .answer(&Key::new("default", format!("cfg-{n}").as_str()), Ok(Some(Arc::clone(&large))))
+                .object
+                .unwrap();
         }
         assert!(known.bytes <= REMEMBERED_BYTES_MAX && known.objects.len() > 60);
     }

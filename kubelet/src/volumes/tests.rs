@@ -23,6 +23,7 @@ fn sources(text: &str) -> Sources {
     let map = ConfigMap { data: Some([("k".to_owned(), text.to_owned())].into()), ..Default::default() };
     let secret = Secret { data: Some([("k".to_owned(), ByteString(text.into()))].into()), ..Default::default() };
     Sources {
+        outdated: false,
         namespace: "default".into(),
         config_maps: [("cfg".to_owned(), Ok(Some(Arc::new(map))))].into(),
         secrets: [("key".to_owned(), Ok(Some(Arc::new(secret))))].into(),

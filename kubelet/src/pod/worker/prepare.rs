@@ -32,7 +32,7 @@ impl Worker {
         self.spawn(async move {
             let turn = disk.lock_owned().await;
             match set_up(&place, &pod, addresses, turn).await {
-                Ok(paths) => Answer::Prepared(paths),
+                Ok((paths, outdated)) => Answer::Prepared { paths, outdated },
                 Err(why) => {
                     place.cluster.event(&pod.reference(), true, "FailedMount", &why);
                     Answer::Event(Event::PrepareFailed)
@@ -41,11 +41,17 @@ impl Worker {
         });
     }
 
-    /// Brings the volumes up to date with what they are made from.
+    /// Brings the volumes up to date with what they are made from, if that may have changed, and looks whether one has outgrown
+    /// its limit. The apiserver is asked only after it told of a change: thousands of nodes that ask now and then are a load.
     pub(super) fn refresh(&mut self) {
-        self.next_refresh = tokio::time::Instant::now() + REFRESH;
+        self.next_refresh = None;
         let live = self.machine.stage == crate::pod::model::Stage::Live;
-        if self.refreshing || !live || self.machine.prepared.done().is_none() || !has_live_volumes(&self.pod) {
+        if self.refreshing || !live || self.machine.prepared.done().is_none() {
+            return;
+        }
+        let (made, limited) = (has_made_volumes(&self.pod), has_limited_volumes(&self.pod));
+        let stale = std::mem::take(&mut self.stale) && made;
+        if !stale && !limited {
             return;
         }
         let Ok(turn) = Arc::clone(&self.disk).try_lock_owned() else { return };
@@ -53,9 +59,16 @@ impl Worker {
         let (place, pod) = (Arc::clone(&self.place), Arc::clone(&self.pod));
         let addresses = self.addresses();
         self.spawn(async move {
-            // A volume that cannot be brought up to date keeps what it has.
-            if let Err(why) = set_up(&place, &pod, addresses, turn).await {
-                place.cluster.event(&pod.reference(), true, "FailedMount", &why);
+            let mut outdated = false;
+            if stale {
+                outdated = match set_up(&place, &pod, addresses, turn).await {
+                    Ok((_, outdated)) => outdated,
+                    // A volume that cannot be brought up to date keeps what it has.
+                    Err(why) => {
+                        place.cluster.event(&pod.reference(), true, "FailedMount", &why);
+                        true
+                    }
+                };
             }
             let dir = place.pod_dir(pod.uid());
             let looked = tokio::task::spawn_blocking(move || volumes::limits::exceeded(&pod, &dir)).await;
@@ -63,8 +76,26 @@ impl Worker {
                 warn!(%err, "could not look whether a volume has outgrown its limit");
                 None
             });
-            Answer::Refreshed { too_much }
+            Answer::Refreshed { too_much, outdated }
         });
+    }
+
+    /// What the volumes are made from may have changed.
+    pub(super) fn sources_changed(&mut self) {
+        self.stale = true;
+        self.refresh();
+    }
+
+    /// The volumes were made, or brought up to date; `outdated` if that has to be done again.
+    pub(super) fn refreshed(&mut self, outdated: bool) {
+        let changed_meanwhile = self.stale;
+        self.stale |= outdated;
+        if self.stale || has_limited_volumes(&self.pod) {
+            self.next_refresh = Some(tokio::time::Instant::now() + REFRESH);
+        }
+        if changed_meanwhile {
+            self.refresh();
+        }
     }
 
     pub(super) fn addresses(&self) -> Vec<std::net::IpAddr> {
@@ -163,14 +194,16 @@ fn pulled_message(image: &str, ensured: &Ensured, waited: std::time::Duration) -
     )
 }
 
-/// Something in it may change, or grow, while the pod runs.
-fn has_live_volumes(pod: &Pod) -> bool {
+/// A volume that may grow too large while the pod runs.
+fn has_limited_volumes(pod: &Pod) -> bool {
     let mut volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
-    volumes.any(|v| {
-        let limited = v.empty_dir.as_ref().is_some_and(|e| e.size_limit.is_some());
-        let made = v.config_map.is_some() || v.secret.is_some() || v.projected.is_some() || v.downward_api.is_some();
-        limited || made
-    })
+    volumes.any(|v| v.empty_dir.as_ref().is_some_and(|e| e.size_limit.is_some()))
+}
+
+/// A volume that is made from what may change while the pod runs.
+fn has_made_volumes(pod: &Pod) -> bool {
+    let mut volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
+    volumes.any(|v| v.config_map.is_some() || v.secret.is_some() || v.projected.is_some() || v.downward_api.is_some())
 }
 
 /// A snapshot of everything the pod refers to.
@@ -181,27 +214,31 @@ pub(super) async fn sources(place: &Place, pod: &Pod) -> Sources {
         let key = Key::new(pod.namespace(), reference.name.as_str());
         match reference.kind {
             SourceKind::ConfigMap => {
-                let looked = place.sources.config_map(cluster, &key).await.map_err(|err| err.to_string());
-                found.config_maps.insert(reference.name, looked);
+                let known = place.sources.config_map(cluster, &key).await;
+                found.outdated |= known.outdated;
+                found.config_maps.insert(reference.name, known.object.map_err(|err| err.to_string()));
             }
             SourceKind::Secret => {
-                let looked = place.sources.secret(cluster, &key).await.map_err(|err| err.to_string());
-                found.secrets.insert(reference.name, looked);
+                let known = place.sources.secret(cluster, &key).await;
+                found.outdated |= known.outdated;
+                found.secrets.insert(reference.name, known.object.map_err(|err| err.to_string()));
             }
         }
     }
     found
 }
 
-/// Everything below the pod's directory, and its cgroup. The error is for the user. Nobody else writes there before `turn` is
+/// Everything below the pod's directory, and its cgroup; whether it was made from what was known before. The error is for the
+/// user. Nobody else writes there before `turn` is
 /// given back, also when the waiting for this is given up: the thread that writes has it.
 async fn set_up(
     place: &Arc<Place>,
     pod: &Arc<Pod>,
     addresses: Vec<std::net::IpAddr>,
     turn: OwnedMutexGuard<()>,
-) -> Result<Paths, String> {
+) -> Result<(Paths, bool), String> {
     let sources = sources(place, pod).await;
+    let outdated = sources.outdated;
     let (place, pod) = (Arc::clone(place), Arc::clone(pod));
     let work = move || {
         let _turn = turn;
@@ -221,7 +258,8 @@ async fn set_up(
         };
         volumes::set_up(&pod, &dir, &sources, &downward).map_err(|err| err.to_string())
     };
-    tokio::task::spawn_blocking(work).await.map_err(|err| format!("setting up was interrupted: {err}"))?
+    let made = tokio::task::spawn_blocking(work).await.map_err(|err| format!("setting up was interrupted: {err}"))?;
+    made.map(|paths| (paths, outdated))
 }
 
 fn cgroup_path(place: &Place, pod: &Pod) -> String {

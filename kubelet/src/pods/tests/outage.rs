@@ -49,8 +49,7 @@ async fn a_container_restarts_from_what_was_last_known_of_its_config_maps_and_se
 async fn a_restarted_kubelet_restarts_containers_with_the_volumes_that_are_on_disk() {
     let world = World::new().await;
     let mut told = pod("web", vec![container("c")]);
-    let map = ConfigMap { data: Some([("k".to_owned(), "plain".to_owned())].into()), ..Default::default() };
-    world.cluster.shared.lock().config_maps.insert(Key::new("default", "cfg"), map);
+    set(&world, "plain");
     told.spec.as_mut().unwrap().volumes = Some(vec![volume()]);
     world.tell(told).await;
     world.until("it runs", |w| w.running_id("web").is_some()).await;
@@ -63,4 +62,43 @@ async fn a_restarted_kubelet_restarts_containers_with_the_volumes_that_are_on_di
     world.until("it was made again", |w| w.runtime.calls().iter().any(|c| c == "create c/1")).await;
     let file = world.dir.path().join("root/pods/uid-web/volumes/v/k");
     assert_eq!(std::fs::read_to_string(file).unwrap(), "plain");
+}
+
+/// A pod with a ConfigMap in a volume, and where its key is on the node.
+async fn with_volume(world: &World) -> std::path::PathBuf {
+    set(world, "old");
+    let mut told = pod("web", vec![container("c")]);
+    told.spec.as_mut().unwrap().volumes = Some(vec![volume()]);
+    world.tell(told).await;
+    world.until("it runs", |w| w.running_id("web").is_some()).await;
+    world.dir.path().join("root/pods/uid-web/volumes/v/k")
+}
+
+fn set(world: &World, value: &str) {
+    let map = ConfigMap { data: Some([("k".to_owned(), value.to_owned())].into()), ..Default::default() };
+    world.cluster.shared.lock().config_maps.insert(Key::new("default", "cfg"), map);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_pod_asks_the_apiserver_for_nothing() {
+    let world = World::new().await;
+    with_volume(&world).await;
+    let before = world.cluster.shared.lock().reads;
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(world.cluster.shared.lock().reads, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_could_not_be_read_is_read_when_an_apiserver_is_back() {
+    let world = World::new().await;
+    let file = with_volume(&world).await;
+    set(&world, "new");
+    world.cluster.shared.lock().away = true;
+    let before = world.cluster.shared.lock().reads;
+    world.cluster.shared.lock().watches.iter().for_each(|(_, changed)| changed());
+    world.until("it was asked for", |w| w.cluster.shared.lock().reads > before).await;
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "old");
+    world.cluster.shared.lock().away = false;
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    world.until("the file says so", |_| std::fs::read_to_string(&file).is_ok_and(|text| text == "new")).await;
 }
