@@ -423,13 +423,14 @@ mod tests {
         let path = dir.path().join("0.log");
         let mut log = std::fs::File::create(&path).unwrap();
         log.lock().unwrap();
-        let of = path.clone();
-        let reading = tokio::spawn(async move { read_last(&of, 2, 7).await });
-        tokio::task::yield_now().await;
+        let reading = read_last(&path, 2, 7);
+        tokio::pin!(reading);
+        let too_early = tokio::time::timeout(LOOK_EVERY * 4, &mut reading).await;
+        assert!(too_early.is_err(), "the logger still holds it: {too_early:?}");
         log.write_all(b"2023-11-14T22:13:20Z stdout F one\n2023-11-14T22:13:20Z stdout P tw\n").unwrap();
         log.write_all(b"2023-11-14T22:13:20Z stdout F o\n2023-11-14T22:13:20Z stderr F three\n").unwrap();
         drop(log);
-        assert_eq!(String::from_utf8(reading.await.unwrap().unwrap()).unwrap(), "\nthree\n", "the last bytes");
+        assert_eq!(String::from_utf8(reading.await.unwrap()).unwrap(), "\nthree\n", "the last bytes");
         assert_eq!(read_last(&path, 2, 100).await.unwrap(), b"o\nthree\n", "the last lines");
         assert_eq!(read_last(&path, 80, 2048).await.unwrap(), b"one\ntwo\nthree\n");
     }

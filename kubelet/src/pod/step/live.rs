@@ -98,7 +98,8 @@ impl Machine {
 
     /// One step for one container: first its image, then, in a sandbox that is up, its process.
     fn bring_forward(&mut self, index: usize, orders: &mut Vec<Order>) {
-        let sandbox_up = self.sandbox.done().is_some();
+        // After a restart of the kubelet the sandbox may be up before it is known where the volumes are.
+        let set_up = self.sandbox.done().is_some() && self.prepared.done().is_some();
         let c = &mut self.containers[index];
         match &c.now {
             Now::Idle { .. } => {
@@ -111,7 +112,7 @@ impl Machine {
                 c.now = Now::Pulling;
                 orders.push(Order::EnsureImage { container: c.want.name.clone() });
             }
-            Now::ImageReady if sandbox_up => {
+            Now::ImageReady if set_up => {
                 let attempt = if c.made_before { c.restarts + 1 } else { c.restarts };
                 c.restarts = attempt;
                 c.made_before = true;

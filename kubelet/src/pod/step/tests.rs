@@ -379,6 +379,24 @@ fn init_containers_run_again_after_a_reboot_and_never_after_a_restart_of_the_kub
 }
 
 #[test]
+fn a_container_of_a_recovered_pod_waits_for_its_volumes() {
+    let ended = Ended {
+        id: "a0".into(),
+        exit_code: 1,
+        reason: "Error".into(),
+        message: String::new(),
+        started_at: Some(at(1)),
+        finished_at: Some(at(50)),
+    };
+    let machine = recovered(true, RestartPolicy::Always, FoundState::Exited(ended));
+    let mut s = Story { machine, log: vec![], undone: vec!["prepare"] };
+    s.happens(100, Event::Looked);
+    assert_eq!(orders(s.told()), ["prepare", "image a"]);
+    s.happens(101, Event::Prepared);
+    assert_eq!(orders(s.told()), ["start a1"]);
+}
+
+#[test]
 fn nothing_starts_in_a_pod_that_is_ending() {
     let mut s = Story::new(vec![want("a", Kind::Main, RestartPolicy::Always)]);
     s.undone = vec!["image"];

@@ -1,7 +1,7 @@
 //! What goes on while no apiserver answers.
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, Secret, SecretKeySelector, Volume};
+use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, Secret, SecretKeySelector, Volume, VolumeMount};
 
 use super::*;
 
@@ -48,7 +48,9 @@ async fn a_container_restarts_from_what_was_last_known_of_its_config_maps_and_se
 #[tokio::test]
 async fn a_restarted_kubelet_restarts_containers_with_the_volumes_that_are_on_disk() {
     let world = World::new().await;
-    let mut told = pod("web", vec![container("c")]);
+    let mut c = container("c");
+    c.volume_mounts = Some(vec![VolumeMount { name: "v".into(), mount_path: "/v".into(), ..Default::default() }]);
+    let mut told = pod("web", vec![c]);
     set(&world, "plain");
     told.spec.as_mut().unwrap().volumes = Some(vec![volume()]);
     world.tell(told).await;
@@ -59,9 +61,13 @@ async fn a_restarted_kubelet_restarts_containers_with_the_volumes_that_are_on_di
     world.retell().await;
     world.until("it is taken over", |w| w.table.find("default", "web", "").is_some()).await;
     world.runtime.exit(&first, 1, false);
-    world.until("it was made again", |w| w.runtime.calls().iter().any(|c| c == "create c/1")).await;
-    let file = world.dir.path().join("root/pods/uid-web/volumes/v/k");
-    assert_eq!(std::fs::read_to_string(file).unwrap(), "plain");
+    let second = crate::runtime::container_id("uid-web", "c", 1);
+    world.until("it was made again", |w| w.runtime.spec(&second).is_some()).await;
+    let mounts = world.runtime.spec(&second).unwrap().mounts;
+    let volume = mounts.iter().find(|m| m.container_path == std::path::Path::new("/v")).unwrap();
+    assert_eq!(std::fs::read_to_string(volume.host_path.join("k")).unwrap(), "plain");
+    let events = world.cluster.events();
+    assert!(!events.iter().any(|e| e.contains("Failed")), "{events:?}");
 }
 
 /// A pod with a ConfigMap in a volume, and where its key is on the node.
