@@ -54,7 +54,11 @@ impl Worker {
         if !stale && !limited {
             return;
         }
-        let Ok(turn) = Arc::clone(&self.disk).try_lock_owned() else { return };
+        let Ok(turn) = Arc::clone(&self.disk).try_lock_owned() else {
+            self.stale = stale;
+            self.next_refresh = Some(tokio::time::Instant::now() + REFRESH);
+            return;
+        };
         self.refreshing = true;
         let (place, pod) = (Arc::clone(&self.place), Arc::clone(&self.pod));
         let addresses = self.addresses();
