@@ -130,7 +130,7 @@ fn served_by_two(cluster: &Cluster, story: &str) -> Namespace {
     for (n, node) in cluster.workers().iter().take(2).enumerate() {
         let name = format!("web-{n}");
         pod_on(&ns, &name, &node.name);
-        ns.ok(&format!("label pod {name} app=web"));
+        ns.ok(&format!("label --overwrite pod {name} app=web"));
     }
     ns.ok("create service clusterip web --tcp=80");
     eventually("both are endpoints", SOON, || match in_rotation(&ns) {

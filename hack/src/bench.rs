@@ -2,6 +2,7 @@
 //!
 //! - `start`, `pods`, `memory`, `ha`: on a lab
 //! - `api`: an apiserver and an etcd alone, under `load`, and then with scheduler and controllers under a `crowd`
+//! - `scale`: the controllers of a cluster with thousands of made-up nodes
 //! - `control_plane` starts those two; `cpu`, `samples` and `table` measure, sum up and show
 mod api;
 mod control_plane;
@@ -12,6 +13,7 @@ mod load;
 mod memory;
 mod pods;
 mod samples;
+mod scale;
 mod start;
 mod table;
 #[cfg(test)]
@@ -49,6 +51,11 @@ pub(crate) enum BenchCommand {
         #[arg(long, default_value_t = 500)]
         watchers: usize,
     },
+    /// The controllers' time, CPU and memory with thousands of nodes: made, taken over, all silent, all back.
+    Scale {
+        #[arg(long, default_value_t = 5_000)]
+        nodes: usize,
+    },
 }
 
 pub(crate) fn run(command: BenchCommand) -> anyhow::Result<()> {
@@ -58,6 +65,7 @@ pub(crate) fn run(command: BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Memory { idle_secs } => memory::run(&Lab::from_env()?, idle_secs),
         BenchCommand::Ha { crashes } => ha::run(crashes),
         BenchCommand::Api { pods, watchers } => api::run(pods, watchers),
+        BenchCommand::Scale { nodes } => scale::run(nodes),
     }
 }
 

@@ -38,6 +38,10 @@ impl Client {
         Ok(Self { address, tls: TlsConnector::from(Arc::new(config)) })
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Opens one HTTP/1.1 connection; a task drives it until it is dropped.
     pub(crate) async fn connect(&self) -> anyhow::Result<Sender> {
         let tcp = TcpStream::connect(self.address).await.with_context(|| format!("cannot reach {}", self.address))?;

@@ -111,6 +111,26 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// The CA of all certificates.
+    pub(super) fn ca(&self) -> PathBuf {
+        self.pki.cert("ca")
+    }
+
+    /// Starts a client of the apiserver, which its caller ends.
+    pub(super) fn spawn_client(
+        &self,
+        program: &str,
+        stem: &str,
+        apiserver: SocketAddr,
+        args: &[String],
+    ) -> anyhow::Result<Child> {
+        let mut command = Command::new(program_dir()?.join(program));
+        command.arg(format!("--apiserver=https://{apiserver}")).arg(format!("--ca-file={}", self.ca().display()));
+        command.arg(format!("--cert-file={}", self.pki.cert(stem).display()));
+        command.arg(format!("--key-file={}", self.pki.key(stem).display())).args(args);
+        spawn(&mut command, &self.dir.join(format!("{stem}.log")))
+    }
+
     fn spawn_apiserver(&self, port: u16) -> anyhow::Result<Child> {
         let program = program_dir()?.join("corten-apiserver");
         let mut command = Command::new(&program);
@@ -153,7 +173,7 @@ fn spawn(command: &mut Command, log: &Path) -> anyhow::Result<Child> {
     command.spawn().with_context(|| format!("cannot run {}", command.get_program().to_string_lossy()))
 }
 
-fn free_port() -> anyhow::Result<u16> {
+pub(super) fn free_port() -> anyhow::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on loopback")?;
     Ok(listener.local_addr()?.port())
 }
