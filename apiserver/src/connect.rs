@@ -38,7 +38,7 @@ pub async fn serve(
     counted: LongRunning,
 ) -> Result<Response<Body>, ApiError> {
     match target.subresource.as_str() {
-        "log" => log::serve(front, target, query, counted).await,
+        "log" => log::serve(front, target, query, request, counted).await,
         "exec" | "attach" => exec::serve(front, target, query, request, counted).await,
         "portforward" => portforward::serve(front, target, query, request, counted).await,
         _ => Err(respond::no_such_path()),

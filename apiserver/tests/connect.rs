@@ -12,11 +12,14 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use corten_apiserver::storage::memory::Memory;
+use futures::StreamExt;
 use serde_json::{Value, json};
 use server::TestServer;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::Command;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -158,5 +161,70 @@ async fn ports_are_forwarded() {
         };
         tokio::time::timeout(DEADLINE, told).await.unwrap();
         child.kill().await.unwrap();
+    }
+}
+
+/// All that the server sends, until it closes: binary messages as they are, text with a `t` before it. And the subprotocol.
+async fn over_websocket(cluster: &Cluster, path: &str, protocol: &str) -> (String, Vec<String>) {
+    let mut request =
+        format!("wss://localhost/api/v1/namespaces/default/pods/web/{path}").into_client_request().unwrap();
+    if !protocol.is_empty() {
+        request.headers_mut().insert("sec-websocket-protocol", protocol.parse().unwrap());
+    }
+    let tls = cluster.server.connect(Some("admin")).await;
+    let (mut socket, response) = tokio_tungstenite::client_async(request, tls).await.unwrap();
+    let chosen = response.headers().get("sec-websocket-protocol").map_or("", |v| v.to_str().unwrap()).to_owned();
+    let mut messages = Vec::new();
+    let read = async {
+        while let Some(Ok(message)) = socket.next().await {
+            match message {
+                Message::Binary(bytes) => messages.push(String::from_utf8_lossy(&bytes).into_owned()),
+                Message::Text(text) => messages.push(format!("t{text}")),
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, read).await.expect("the server closes at the end");
+    (chosen, messages)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_websocket_protocols_are_spoken_for_exec_attach_and_logs() {
+    let cluster = Cluster::start().await;
+    let failed = "command terminated with non-zero exit code: exit status 3";
+    let encoded = "Y29tbWFuZCB0ZXJtaW5hdGVkIHdpdGggbm9uLXplcm8gZXhpdCBjb2RlOiBleGl0IHN0YXR1cyAz";
+    for (protocol, empty, oops, error) in [
+        ("", "\u{1}", "\u{2}oops\n", format!("\u{3}{failed}")),
+        ("channel.k8s.io", "\u{1}", "\u{2}oops\n", format!("\u{3}{failed}")),
+        ("base64.channel.k8s.io", "t1", "t2b29wcwo=", format!("t3{encoded}")),
+    ] {
+        for path in ["exec?command=fail&stdout=1&stderr=1", "exec?command=fail&stdout=true&stderr=true&container=c"] {
+            let (chosen, messages) = over_websocket(&cluster, path, protocol).await;
+            assert_eq!((chosen.as_str(), messages), (protocol, vec![empty.to_owned(), oops.to_owned(), error.clone()]));
+        }
+        let (_, messages) = over_websocket(&cluster, "exec?command=missing&stdout=1", protocol).await;
+        assert_eq!(messages.len(), 1, "why nothing was started: {messages:?}");
+    }
+    let (chosen, messages) = over_websocket(&cluster, "exec?command=fail&stdout=1", "v4.base64.channel.k8s.io").await;
+    assert_eq!((chosen.as_str(), messages[0].as_str()), ("v4.base64.channel.k8s.io", "t1"));
+    assert!(messages.last().unwrap().starts_with("t3ey"), "a Status in base64: {messages:?}");
+
+    for (protocol, expected) in [
+        ("", ["", "one\n", "two of c\n"]),
+        ("binary.k8s.io", ["", "one\n", "two of c\n"]),
+        ("base64.binary.k8s.io", ["t", "tb25lCg==", "tdHdvIG9mIGMK"]),
+    ] {
+        let (chosen, messages) = over_websocket(&cluster, "log", protocol).await;
+        assert_eq!((chosen.as_str(), messages), (protocol, expected.map(str::to_owned).to_vec()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_debug_is_told_that_there_are_no_ephemeral_containers() {
+    let cluster = Cluster::start().await;
+    for kubectl in kubectls() {
+        let (code, _, err) = cluster.run(&kubectl, &["debug", "web", "--image=i", "--attach=false"], "").await;
+        assert_eq!(code, 1, "{kubectl:?}: {err}");
+        assert!(err.contains("ephemeral containers are disabled for this cluster"), "{kubectl:?}: {err}");
     }
 }

@@ -1,5 +1,6 @@
 //! `pods/exec` and `pods/attach`: the client's streams and a process on the node, joined.
 
+mod dialect;
 pub mod ending;
 mod over_spdy;
 mod over_websocket;
@@ -18,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
+use self::dialect::Dialect;
 use super::upgrade::{self, Protocol};
 use super::{kubelets, log, pod, websocket};
 use crate::flowcontrol::long_running::LongRunning;
@@ -32,6 +34,8 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 const INPUT_QUEUE: usize = 8;
 const V5: &str = "v5.channel.k8s.io";
 const V4: &str = "v4.channel.k8s.io";
+/// Best first. A client that names none speaks the first binary one.
+const WEBSOCKET: &[&str] = &[V5, V4, "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io"];
 
 /// A process on a node, as the streams to and from it.
 struct Process {
@@ -69,7 +73,7 @@ pub async fn serve(
         let text = format!("cannot {what} a container in a completed pod; current phase is {}", phase(&pod));
         return Err(ApiError::bad_request(text));
     }
-    let protocol = upgrade::choose(request.headers(), &[V5, V4], &[V4])?;
+    let protocol = upgrade::choose(request.headers(), WEBSOCKET, &[V4])?;
     let address = pod::kubelet_of(&front.resources, &pod).await?;
     let target = log::target_of(&pod, container);
     tracing::debug!(pod = pod.name(), ?command, "a process is started");
@@ -91,11 +95,12 @@ pub async fn serve(
         // upgrade: so the process starts then, and what fails is told on the error channel, as upstream does.
         Protocol::WebSocket(version) => {
             let (response, switched) = upgrade::accept(request, protocol)?;
+            let dialect = Dialect::of(version);
             tokio::spawn(taken_up(counted, async move {
                 let socket = websocket::open(switched).await?;
                 match begin.run().await {
-                    Ok(process) => over_websocket::run(socket, process, version == Some(V5)).await,
-                    Err(err) => over_websocket::refuse(socket, err).await,
+                    Ok(process) => over_websocket::run(socket, process, dialect).await,
+                    Err(err) => over_websocket::refuse(socket, err, dialect).await,
                 }
                 Ok(())
             }));

@@ -1,4 +1,6 @@
-//! `pods/log`: the kubelet's stream as a plain-text response.
+//! `pods/log`: the kubelet's stream as a plain-text response, or as WebSocket messages.
+
+mod over_websocket;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -6,7 +8,8 @@ use std::time::{Duration, SystemTime};
 use corten_api::{ApiError, Object, Problems};
 use corten_proto::node::{self, LogsRequest};
 use futures::StreamExt;
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
 use jiff::Timestamp;
 
 use super::{kubelets, pod};
@@ -23,24 +26,29 @@ pub async fn serve(
     front: &Arc<Front>,
     target: &Target,
     query: &Query<'_>,
+    request: Request<Incoming>,
     counted: LongRunning,
 ) -> Result<Response<Body>, ApiError> {
-    let mut request = options(query, SystemTime::now())?;
+    let mut wanted = options(query, SystemTime::now())?;
+    let upgrade = over_websocket::wanted(request.headers())?;
     let pod = pod::read_pod(&front.resources, target).await?;
     let container = pod::choose_container(&pod, query.get("container"))?;
-    pod::check_has_logs(&pod, &container, request.previous)?;
+    pod::check_has_logs(&pod, &container, wanted.previous)?;
     let address = pod::kubelet_of(&front.resources, &pod).await?;
-    request.target = Some(target_of(&pod, container));
+    wanted.target = Some(target_of(&pod, container));
     let mut client = front.kubelets.client(&address)?;
     let lost = |status: tonic::Status| {
         front.kubelets.forget(&address);
         kubelets::error_of(&address.node, &status)
     };
-    let stream = tokio::time::timeout(FIRST_ANSWER, client.logs(request))
+    let stream = tokio::time::timeout(FIRST_ANSWER, client.logs(wanted))
         .await
         .map_err(|_| lost(tonic::Status::deadline_exceeded("the kubelet does not answer")))?
         .map_err(lost)?
         .into_inner();
+    if let Some(subprotocol) = upgrade {
+        return over_websocket::serve(request, subprotocol, stream, counted);
+    }
     let chunks = stream.map(move |chunk| {
         // Held here so that it is counted for as long as it streams.
         let _streaming = &counted;

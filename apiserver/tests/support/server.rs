@@ -117,6 +117,12 @@ impl TestServer {
         }
     }
 
+    pub(crate) async fn connect(&self, who: Option<&str>) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let tcp = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        tokio_rustls::TlsConnector::from(Arc::new(self.tls_of(who))).connect(name, tcp).await.unwrap()
+    }
+
     /// `who`: whose certificate is shown, if any. The answer's JSON, or its text as a JSON string.
     pub(crate) async fn send_as(
         &self,
@@ -126,10 +132,7 @@ impl TestServer {
         content_type: &str,
         body: Bytes,
     ) -> (u16, Value) {
-        let config = self.tls_of(who);
-        let tcp = TcpStream::connect(self.address).await.unwrap();
-        let name = ServerName::try_from("localhost").unwrap();
-        let tls = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
+        let tls = self.connect(who).await;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.unwrap();
         let connection = tokio::spawn(connection);
         let request = Request::builder()

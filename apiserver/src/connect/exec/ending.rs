@@ -20,6 +20,15 @@ impl Ending {
         }
     }
 
+    /// What went wrong, for clients that are told of nothing else.
+    pub fn failure(&self) -> Option<String> {
+        match self {
+            Self::Exited(0) => None,
+            Self::Exited(code) => exited(*code).message,
+            Self::Failed(err) => Some(err.message().to_owned()),
+        }
+    }
+
     pub fn status_json(&self) -> Vec<u8> {
         let status = match self {
             Self::Exited(0) => Status { status: Some("Success".into()), ..Status::default() },

@@ -1,9 +1,8 @@
 //! Exec over WebSocket: each message begins with the number of its channel.
 //!
-//! v4.channel.k8s.io: 0 stdin, 1 stdout, 2 stderr, 3 error (a Status, last), 4 terminal size. v5 adds 255: the client
-//! closes the channel whose number follows.
+//! 0 stdin, 1 stdout, 2 stderr, 3 error (how it ended, last), 4 terminal size. How they are written is the dialect's.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use corten_api::ApiError;
 use corten_proto::node::ExecInput;
 use corten_proto::node::exec_input::Input;
@@ -13,6 +12,7 @@ use futures::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::dialect::Dialect;
 use super::ending::Ending;
 use super::{Process, Size, input};
 use crate::connect::websocket::{self, Socket};
@@ -22,19 +22,15 @@ const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
 const ERROR: u8 = 3;
 const RESIZE: u8 = 4;
-const CLOSE: u8 = 255;
 
-pub(super) async fn run(socket: Socket, process: Process, closes_channels: bool) {
+pub(super) async fn run(socket: Socket, process: Process, dialect: Dialect) {
     let (mut sink, mut stream) = socket.split();
     let Process { input, mut output, .. } = process;
     let incoming = async {
         while let Some(Ok(message)) = stream.next().await {
             match message {
-                Message::Binary(bytes) => {
-                    if let Some(message) = read(&bytes, closes_channels) {
-                        forward(&input, message).await;
-                    }
-                }
+                Message::Binary(bytes) => forward(&input, read(&bytes, dialect)).await,
+                Message::Text(text) => forward(&input, read(&text.into(), dialect)).await,
                 Message::Close(_) => return,
                 _ => {}
             }
@@ -42,12 +38,12 @@ pub(super) async fn run(socket: Socket, process: Process, closes_channels: bool)
     };
     let outgoing = async {
         // Tells the client that the connection stands, as upstream does.
-        sink.send(channel(STDOUT, &[])).await?;
+        sink.send(dialect.write(STDOUT, &[])).await?;
         let ending = loop {
             match output.message().await {
                 Ok(Some(message)) => match message.output {
-                    Some(Output::Stdout(data)) => sink.send(channel(STDOUT, &data)).await?,
-                    Some(Output::Stderr(data)) => sink.send(channel(STDERR, &data)).await?,
+                    Some(Output::Stdout(data)) => sink.send(dialect.write(STDOUT, &data)).await?,
+                    Some(Output::Stderr(data)) => sink.send(dialect.write(STDERR, &data)).await?,
                     Some(Output::ExitCode(code)) => break Ending::of(Ok(Some(code))),
                     Some(Output::Started(_)) | None => {}
                 },
@@ -55,7 +51,9 @@ pub(super) async fn run(socket: Socket, process: Process, closes_channels: bool)
                 Err(status) => break Ending::of(Err(&status)),
             }
         };
-        sink.send(channel(ERROR, &ending.status_json())).await?;
+        if let Some(told) = dialect.ending(&ending) {
+            sink.send(dialect.write(ERROR, &told)).await?;
+        }
         Ok::<_, Error>(())
     };
     // Whichever ends first ends the other: without a client the node stops the process's streams.
@@ -69,9 +67,10 @@ pub(super) async fn run(socket: Socket, process: Process, closes_channels: bool)
 }
 
 /// Tells a client whose connection stands already that nothing was started.
-pub(super) async fn refuse(socket: Socket, err: ApiError) {
+pub(super) async fn refuse(socket: Socket, err: ApiError, dialect: Dialect) {
     let (mut sink, stream) = socket.split();
-    match sink.send(channel(ERROR, &Ending::Failed(err).status_json())).await {
+    let told = dialect.ending(&Ending::Failed(err)).unwrap_or_default();
+    match sink.send(dialect.write(ERROR, &told)).await {
         Ok(()) => finish(sink, stream).await,
         Err(err) => tracing::debug!("a client of an exec is gone: {err}"),
     }
@@ -85,28 +84,26 @@ async fn finish(mut sink: SplitSink<Socket, Message>, stream: futures::stream::S
 }
 
 /// Sends on to the node; a process that takes no more input goes on without.
-async fn forward(input: &mpsc::Sender<ExecInput>, message: ExecInput) {
-    if input.send(message).await.is_err() {
+async fn forward(input: &mpsc::Sender<ExecInput>, message: Option<ExecInput>) {
+    if let Some(message) = message
+        && input.send(message).await.is_err()
+    {
         tracing::trace!("input for a process that has ended");
     }
 }
 
-fn read(bytes: &Bytes, closes_channels: bool) -> Option<ExecInput> {
-    let (number, data) = (*bytes.first()?, bytes.slice(1..));
+/// Upstream reads over what makes no sense, too.
+fn read(bytes: &Bytes, dialect: Dialect) -> Option<ExecInput> {
+    if dialect.closed_channel(bytes) == Some(STDIN) {
+        return Some(input(Input::CloseStdin(true)));
+    }
+    let (number, data) = dialect.read(bytes)?;
     match number {
         STDIN if data.is_empty() => None,
         STDIN => Some(input(Input::Stdin(data))),
         RESIZE => serde_json::from_slice::<Size>(&data).ok().map(Into::into),
-        CLOSE if closes_channels && data.first() == Some(&STDIN) => Some(input(Input::CloseStdin(true))),
         _ => None,
     }
-}
-
-fn channel(number: u8, data: &[u8]) -> Message {
-    let mut bytes = BytesMut::with_capacity(1 + data.len());
-    bytes.put_u8(number);
-    bytes.put_slice(data);
-    Message::Binary(bytes.freeze())
 }
 
 #[cfg(test)]
@@ -116,17 +113,27 @@ mod tests {
 
     #[test]
     fn messages_to_the_node() {
-        let cases: [(&[u8], bool, Option<Input>); 7] = [
-            (b"\x00ls\n", true, Some(Input::Stdin("ls\n".into()))),
-            (b"\x00", true, None),
-            (b"\x04{\"Width\":80,\"Height\":24}", true, Some(Input::Resize(TerminalSize { width: 80, height: 24 }))),
-            (b"\x04wide", true, None),
-            (b"\xff\x00", true, Some(Input::CloseStdin(true))),
-            (b"\xff\x00", false, None),
-            (b"", true, None),
+        let (v5, v4) = (Some("v5.channel.k8s.io"), Some("v4.channel.k8s.io"));
+        let base64 = Some("base64.channel.k8s.io");
+        let size = || Some(Input::Resize(TerminalSize { width: 80, height: 24 }));
+        let cases: [(&[u8], Option<&str>, Option<Input>); 13] = [
+            (b"\x00ls\n", v5, Some(Input::Stdin("ls\n".into()))),
+            (b"\x00ls\n", None, Some(Input::Stdin("ls\n".into()))),
+            (b"\x00", v5, None),
+            (b"\x04{\"Width\":80,\"Height\":24}", v5, size()),
+            (b"\x04wide", v5, None),
+            (b"\xff\x00", v5, Some(Input::CloseStdin(true))),
+            (b"\xff\x00", v4, None),
+            (b"", v5, None),
+            (b"0bHMK", base64, Some(Input::Stdin("ls\n".into()))),
+            (b"4eyJXaWR0aCI6ODAsIkhlaWdodCI6MjR9", Some("v4.base64.channel.k8s.io"), size()),
+            (b"0not base64", base64, None),
+            (b"\x00bHMK", base64, None),
+            (b"0", base64, None),
         ];
-        for (bytes, v5, expected) in cases {
-            assert_eq!(read(&Bytes::copy_from_slice(bytes), v5).and_then(|m| m.input), expected, "{bytes:?}");
+        for (bytes, dialect, expected) in cases {
+            let dialect = Dialect::of(dialect);
+            assert_eq!(read(&Bytes::copy_from_slice(bytes), dialect).and_then(|m| m.input), expected, "{bytes:?}");
         }
     }
 }
