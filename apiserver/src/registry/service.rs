@@ -23,7 +23,11 @@ impl Kind for Service {
     const NAME_RULE: NameRule = NameRule::Dns1035Label;
 
     fn fill_defaults(&mut self) {
-        defaults::service(self.spec.get_or_insert_default());
+        let spec = self.spec.get_or_insert_default();
+        defaults::service(spec);
+        if spec.type_.as_deref() == Some("LoadBalancer") {
+            defaults::ingress(self.status.as_mut());
+        }
     }
     fn prepare_create(&mut self) {
         self.status = Some(ServiceStatus { load_balancer: Some(Default::default()), conditions: None });
@@ -32,16 +36,24 @@ impl Kind for Service {
         self.status = old.status.clone();
         if let (Some(new), Some(old)) = (&mut self.spec, &old.spec) {
             defaults::carry_over(new, old);
+            // What the load balancer was is over with it.
+            if new.type_.as_deref() != Some("LoadBalancer") {
+                self.status.get_or_insert_default().load_balancer = Some(Default::default());
+            }
         }
     }
     fn prepare_status(&mut self, old: &Self) {
         self.spec = old.spec.clone();
+        self.status.get_or_insert_default().load_balancer.get_or_insert_default();
     }
     fn validate(&self, problems: &mut Problems) {
         validate::service(self, problems);
     }
     fn validate_update(&self, old: &Self, problems: &mut Problems) {
         validate::update(self, old, problems);
+    }
+    fn validate_status(&self, _old: &Self, problems: &mut Problems) {
+        validate::status(self, problems);
     }
     fn columns() -> &'static [Column] {
         columns::COLUMNS

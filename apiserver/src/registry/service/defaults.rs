@@ -1,6 +1,8 @@
 //! What a Service gets where its author said nothing, and what an update keeps of the old one.
 
-use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec};
+use std::collections::{HashMap, HashSet};
+
+use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec, ServiceStatus};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::registry::check;
@@ -21,6 +23,10 @@ pub fn needs_node_ports(spec: &ServiceSpec) -> bool {
 }
 pub fn is_headless(spec: &ServiceSpec) -> bool {
     needs_cluster_ip(spec) && spec.cluster_ip.as_deref() == Some(HEADLESS)
+}
+/// A port of its own, where a load balancer asks whether the node has endpoints.
+pub fn needs_health_check_port(spec: &ServiceSpec) -> bool {
+    spec.type_.as_deref() == Some("LoadBalancer") && spec.external_traffic_policy.as_deref() == Some("Local")
 }
 pub fn externally_accessible(spec: &ServiceSpec) -> bool {
     match spec.type_.as_deref() {
@@ -58,6 +64,16 @@ pub fn service(spec: &mut ServiceSpec) {
     }
     if spec.type_.as_deref() == Some("LoadBalancer") {
         spec.allocate_load_balancer_node_ports.get_or_insert(true);
+    }
+}
+
+/// Addresses of a load balancer are virtual ones unless it says otherwise.
+pub fn ingress(status: Option<&mut ServiceStatus>) {
+    let balancer = status.and_then(|s| s.load_balancer.as_mut());
+    for ingress in balancer.and_then(|b| b.ingress.as_mut()).into_iter().flatten() {
+        if !check::text(ingress.ip.as_ref()).is_empty() {
+            ingress.ip_mode.get_or_insert_with(|| "VIP".into());
+        }
     }
 }
 
@@ -111,7 +127,10 @@ pub fn carry_over(new: &mut ServiceSpec, old: &ServiceSpec) {
             (new.cluster_ip, new.cluster_ips) = (None, None);
         }
         if new.ip_families == old.ip_families {
-            (new.ip_families, new.ip_family_policy) = (None, None);
+            new.ip_families = None;
+        }
+        if new.ip_family_policy == old.ip_family_policy {
+            new.ip_family_policy = None;
         }
         new.internal_traffic_policy = None;
     }
@@ -124,6 +143,13 @@ pub fn carry_over(new: &mut ServiceSpec, old: &ServiceSpec) {
     if needs_node_ports(old) && !needs_node_ports(new) && node_ports(new) == node_ports(old) {
         new.ports.iter_mut().flatten().for_each(|p| p.node_port = None);
     }
+    match (needs_health_check_port(old), needs_health_check_port(new)) {
+        (true, true) if new.health_check_node_port.unwrap_or(0) == 0 => {
+            new.health_check_node_port = old.health_check_node_port;
+        }
+        (true, false) if new.health_check_node_port == old.health_check_node_port => new.health_check_node_port = None,
+        _ => {}
+    }
     if externally_accessible(old)
         && !externally_accessible(new)
         && new.external_traffic_policy == old.external_traffic_policy
@@ -131,8 +157,12 @@ pub fn carry_over(new: &mut ServiceSpec, old: &ServiceSpec) {
         new.external_traffic_policy = None;
     }
     if old.type_.as_deref() == Some("LoadBalancer") && new.type_.as_deref() != Some("LoadBalancer") {
-        new.allocate_load_balancer_node_ports = None;
-        new.load_balancer_class = None;
+        if new.allocate_load_balancer_node_ports == old.allocate_load_balancer_node_ports {
+            new.allocate_load_balancer_node_ports = None;
+        }
+        if new.load_balancer_class == old.load_balancer_class {
+            new.load_balancer_class = None;
+        }
     }
 }
 
@@ -148,11 +178,13 @@ fn keep_cluster_ip(new: &mut ServiceSpec, old: &ServiceSpec) {
 }
 
 fn keep_node_ports(new: &mut ServiceSpec, old: &ServiceSpec) {
-    let taken: Vec<i32> = new.ports.iter().flatten().filter_map(|p| p.node_port).collect();
-    let old_ports = old.ports.as_deref().unwrap_or_default();
+    let taken: HashSet<i32> = new.ports.iter().flatten().filter_map(|p| p.node_port).collect();
+    // A port is known by its name, whatever else of it changes.
+    let name = |port: &ServicePort| port.name.clone().unwrap_or_default();
+    let old: HashMap<String, i32> =
+        old.ports.iter().flatten().filter_map(|port| Some((name(port), port.node_port?))).collect();
     for port in new.ports.iter_mut().flatten().filter(|p| p.node_port.unwrap_or(0) == 0) {
-        let same = old_ports.iter().find(|o| o.port == port.port && o.protocol == port.protocol);
-        port.node_port = same.and_then(|o| o.node_port).filter(|n| !taken.contains(n));
+        port.node_port = old.get(&name(port)).copied().filter(|number| !taken.contains(number));
     }
 }
 
@@ -189,6 +221,29 @@ mod tests {
     }
 
     #[test]
+    fn the_health_check_port_stays_while_there_is_a_use_for_it() {
+        let balancer = |more: Value| {
+            let mut spec = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": [{"port": 80}]});
+            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            defaulted::<Service>(&json!({"spec": spec}).to_string())
+        };
+        let old = balancer(json!({"healthCheckNodePort": 31500, "loadBalancerClass": "a.b/c"}));
+        let update = |more: Value| {
+            let mut new = balancer(more);
+            new.prepare_update(&old);
+            new.spec.unwrap()
+        };
+        assert_eq!(update(json!({})).health_check_node_port, Some(31500), "left out");
+        assert_eq!(update(json!({"healthCheckNodePort": 31501})).health_check_node_port, Some(31501), "for validation");
+        assert_eq!(
+            update(json!({"externalTrafficPolicy": "Cluster", "healthCheckNodePort": 31500})).health_check_node_port,
+            None
+        );
+        let inside = update(json!({"type": "ClusterIP", "loadBalancerClass": "x.y/z"}));
+        assert_eq!(inside.load_balancer_class.as_deref(), Some("x.y/z"), "what is changed too is for validation");
+    }
+
+    #[test]
     fn updates_keep_what_was_allocated() {
         let old = json!({"type": "NodePort", "clusterIP": "10.96.0.9", "ports": [{"port": 80, "nodePort": 31080}]});
         let update = |new: Value| {
@@ -197,7 +252,7 @@ mod tests {
             new.prepare_update(&old);
             serde_json::to_value(new.spec).unwrap()
         };
-        let same = update(json!({"type": "NodePort", "ports": [{"port": 80}, {"port": 81, "name": "b"}]}));
+        let same = update(json!({"type": "NodePort", "ports": [{"port": 8080}, {"port": 81, "name": "b"}]}));
         assert_eq!((&same["clusterIP"], &same["clusterIPs"]), (&json!("10.96.0.9"), &json!(["10.96.0.9"])));
         assert_eq!((&same["ports"][0]["nodePort"], &same["ports"][1]["nodePort"]), (&json!(31080), &Value::Null));
 

@@ -1,13 +1,16 @@
 //! Whether a Service makes sense. What is in use already (addresses, node ports) the allocator says.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 
 use corten_api::Problems;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::json;
 
-use super::defaults::{HEADLESS, externally_accessible, is_headless, needs_cluster_ip, needs_node_ports};
+use super::defaults::{
+    HEADLESS, externally_accessible, is_headless, needs_cluster_ip, needs_health_check_port, needs_node_ports,
+};
 use crate::registry::path::Path;
 use crate::registry::{check, endpoints};
 
@@ -193,17 +196,48 @@ fn traffic(spec: &ServiceSpec, at: &Path<'_>, problems: &mut Problems) {
     let internal_at = at.field("internalTrafficPolicy");
     check::optional_word(problems, &internal_at, spec.internal_traffic_policy.as_ref(), TRAFFIC_POLICIES);
     check::optional_word(problems, &at.field("trafficDistribution"), spec.traffic_distribution.as_ref(), DISTRIBUTIONS);
-    let local_balancer =
-        spec.type_.as_deref() == Some("LoadBalancer") && spec.external_traffic_policy.as_deref() == Some("Local");
-    if let Some(port) = spec.health_check_node_port.filter(|p| *p != 0 && !local_balancer) {
+    if let Some(port) = spec.health_check_node_port.filter(|p| *p != 0 && !needs_health_check_port(spec)) {
         let why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
         problems.invalid(at.field("healthCheckNodePort"), port, why);
+    }
+}
+
+/// What a load balancer says of itself.
+pub fn status(service: &Service, problems: &mut Problems) {
+    let balancer = service.status.as_ref().and_then(|s| s.load_balancer.as_ref());
+    let ingress = balancer.and_then(|b| b.ingress.as_deref()).unwrap_or_default();
+    let list = Path::root("status.loadBalancer.ingress");
+    let kind = service.spec.as_ref().and_then(|s| s.type_.as_deref());
+    if kind != Some("LoadBalancer") && !ingress.is_empty() {
+        return problems.forbidden(list, "may only be used when `spec.type` is 'LoadBalancer'");
+    }
+    for (i, ingress) in ingress.iter().enumerate() {
+        let at = list.index(i);
+        let (ip, name) = (check::text(ingress.ip.as_ref()), check::text(ingress.hostname.as_ref()));
+        let mode_at = at.field("ipMode");
+        if !ip.is_empty() {
+            check::ip(problems, &at.field("ip"), ip);
+        }
+        match &ingress.ip_mode {
+            None if !ip.is_empty() => problems.required(mode_at, "must be specified when `ip` is set"),
+            Some(_) if ip.is_empty() => problems.forbidden(mode_at, "may not be specified when `ip` is not set"),
+            mode => check::optional_word(problems, &mode_at, mode.as_ref(), &["Proxy", "VIP"]),
+        }
+        if name.parse::<IpAddr>().is_ok() {
+            problems.invalid(at.field("hostname"), name, "must be a DNS name, not an IP address");
+        } else if !name.is_empty() {
+            check::dns_subdomain(problems, &at.field("hostname"), name);
+        }
     }
 }
 
 /// An address, once given, is kept; to lose it a Service must become an ExternalName.
 pub fn update(new: &Service, old: &Service, problems: &mut Problems) {
     let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
+    if needs_health_check_port(new) && needs_health_check_port(old) {
+        let (new, old) = (&new.health_check_node_port, &old.health_check_node_port);
+        check::immutable(problems, &Path::root("spec.healthCheckNodePort"), new, old);
+    }
     if !needs_cluster_ip(new) || !needs_cluster_ip(old) {
         return;
     }
@@ -297,6 +331,53 @@ mod tests {
         ];
         for (spec, expected) in cases {
             assert_eq!(found(spec.clone()), [expected], "{spec}");
+        }
+    }
+
+    #[test]
+    fn the_health_check_port_stays() {
+        let of = |port: i32| json!({"spec": {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": port, "ports": [{"port": 1}]}});
+        let refused = testing::found_on_update::<Service>(&of(31500).to_string(), &of(31501).to_string());
+        assert_eq!(refused, ["spec.healthCheckNodePort: Invalid value: 31501: field is immutable"]);
+        assert!(testing::found_on_update::<Service>(&of(31500).to_string(), &of(0).to_string()).is_empty());
+    }
+
+    #[test]
+    fn what_a_load_balancer_says_of_itself() {
+        let found = |kind: &str, ingress: Value| {
+            let object = json!({"spec": {"type": kind}, "status": {"loadBalancer": {"ingress": [ingress]}}});
+            let mut problems = Problems::default();
+            status(&testing::defaulted(&object.to_string()), &mut problems);
+            testing::texts(&problems)
+        };
+        let at = "status.loadBalancer.ingress[0]";
+        assert!(found("LoadBalancer", json!({"ip": "203.0.113.1"})).is_empty(), "a VIP by default");
+        assert!(found("LoadBalancer", json!({"hostname": "a.example"})).is_empty());
+        for (kind, ingress, expected) in [
+            (
+                "ClusterIP",
+                json!({"ip": "203.0.113.1"}),
+                "status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is 'LoadBalancer'"
+                    .to_owned(),
+            ),
+            ("LoadBalancer", json!({"ip": "x"}), format!("{at}.ip: Invalid value: \"x\": {}", check::NOT_AN_IP)),
+            (
+                "LoadBalancer",
+                json!({"ipMode": "VIP"}),
+                format!("{at}.ipMode: Forbidden: may not be specified when `ip` is not set"),
+            ),
+            (
+                "LoadBalancer",
+                json!({"ip": "203.0.113.1", "ipMode": "Odd"}),
+                format!("{at}.ipMode: Unsupported value: \"Odd\": supported values: \"Proxy\", \"VIP\""),
+            ),
+            (
+                "LoadBalancer",
+                json!({"hostname": "203.0.113.1"}),
+                format!("{at}.hostname: Invalid value: \"203.0.113.1\": must be a DNS name, not an IP address"),
+            ),
+        ] {
+            assert_eq!(found(kind, ingress), [expected]);
         }
     }
 
