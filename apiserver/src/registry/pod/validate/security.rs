@@ -1,12 +1,17 @@
 //! As whom and with which rights containers run.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use corten_api::Problems;
-use k8s_openapi::api::core::v1::{PodSpec, SeccompProfile, SecurityContext};
+use k8s_openapi::api::core::v1::{PodSpec, SeccompProfile, SecurityContext, Sysctl};
 
 use crate::registry::check;
 use crate::registry::path::Path;
 
 const ID_RANGE: &str = "must be between 0 and 2147483647, inclusive";
+const SYSCTL_NAME_BYTES_MAX: usize = 253;
+const SYSCTL_NAME_WHY: &str = r"must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
 const PROFILE_TYPES: &[&str] = &["Localhost", "RuntimeDefault", "Unconfined"];
 
 fn id(value: Option<i64>, at: &Path<'_>, problems: &mut Problems) {
@@ -31,14 +36,55 @@ pub(super) fn pod(spec: &PodSpec, spec_at: &Path<'_>, problems: &mut Problems) {
     let policy = context.fs_group_change_policy.as_ref();
     check::optional_word(problems, &at.field("fsGroupChangePolicy"), policy, &["Always", "OnRootMismatch"]);
     seccomp(context.seccomp_profile.as_ref(), &at.field("seccompProfile"), problems);
-    let list = at.field("sysctls");
-    for (i, sysctl) in context.sysctls.iter().flatten().enumerate() {
+    sysctls(spec, context.sysctls.as_deref().unwrap_or_default(), &at.field("sysctls"), problems);
+}
+
+fn sysctls(spec: &PodSpec, sysctls: &[Sysctl], list: &Path<'_>, problems: &mut Problems) {
+    let mut seen = HashSet::new();
+    for (i, sysctl) in sysctls.iter().enumerate() {
         let at = list.index(i);
-        if sysctl.name.is_empty() {
-            problems.required(at.field("name"), "");
-        } else if spec.host_network == Some(true) && sysctl.name.starts_with("net.") {
-            problems.invalid(at.field("name"), &sysctl.name, "may not be specified when 'hostNetwork' is true");
+        let (at, name) = (at.field("name"), sysctl.name.as_str());
+        match name {
+            "" => problems.required(at, ""),
+            name if !is_sysctl_name(name) => problems.invalid(at, name, SYSCTL_NAME_WHY),
+            name if !seen.insert(name) => problems.duplicate(at, name),
+            _ => {}
         }
+        let dotted = dotted(name);
+        let is_of = |prefixes: &[&str]| prefixes.iter().any(|prefix| dotted.starts_with(prefix));
+        if spec.host_network == Some(true) && is_of(&["net."]) {
+            problems.invalid(at, name, "may not be specified when 'hostNetwork' is true");
+        } else if spec.host_ipc == Some(true) && is_of(&["kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue."]) {
+            problems.invalid(at, name, "may not be specified when 'hostIPC' is true");
+        }
+    }
+}
+
+/// Segments as labels have them, with `_` too, between dots or slashes.
+fn is_sysctl_name(name: &str) -> bool {
+    let edge = |c: Option<&u8>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let inside = |c: &u8| edge(Some(c)) || matches!(c, b'-' | b'_');
+    let good = |segment: &[u8]| edge(segment.first()) && edge(segment.last()) && segment.iter().all(inside);
+    name.len() <= SYSCTL_NAME_BYTES_MAX && name.as_bytes().split(|c| matches!(c, b'.' | b'/')).all(good)
+}
+
+/// sysctl(8): the first separator tells which of the two a name is written with.
+fn dotted(name: &str) -> Cow<'_, str> {
+    if name.find(['.', '/']).is_some_and(|at| name.as_bytes()[at] == b'/') {
+        name.chars()
+            .map(|c| {
+                if c == '/' {
+                    '.'
+                } else if c == '.' {
+                    '/'
+                } else {
+                    c
+                }
+            })
+            .collect::<String>()
+            .into()
+    } else {
+        name.into()
     }
 }
 
@@ -75,5 +121,46 @@ fn seccomp(profile: Option<&SeccompProfile>, at: &Path<'_>, problems: &mut Probl
             problems.invalid(at.field("localhostProfile"), path, why);
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Pod;
+    use serde_json::json;
+
+    use crate::registry::check::testing::found;
+
+    #[test]
+    fn sysctls_that_the_kernel_does_not_have_by_name_are_refused() {
+        let pod = |host: &str, names: &[&str]| {
+            let sysctls: Vec<_> = names.iter().map(|name| json!({"name": name, "value": "1"})).collect();
+            let mut spec =
+                json!({"containers": [{"name": "c", "image": "i"}], "securityContext": {"sysctls": sysctls}});
+            spec[host] = true.into();
+            let all = found::<Pod>(&json!({"metadata": {"name": "p"}, "spec": spec}).to_string());
+            all.into_iter().filter(|text| text.contains("sysctls")).collect::<Vec<_>>()
+        };
+        let good =
+            ["kernel.shm_rmid_forced", "net/ipv4/tcp_syncookies", "net.ipv4.conf.eth0/1.rp_filter", "kernel.sem"];
+        assert_eq!(pod("tty", &good), Vec::<String>::new());
+        let bad = ["foo-", "bar..", "Kernel.x", "a b", ".a", "-a", &"a".repeat(254)];
+        let refused = pod("tty", &bad);
+        assert_eq!(refused.len(), bad.len(), "{refused:?}");
+        assert_eq!(
+            refused[0],
+            r#"spec.securityContext.sysctls[0].name: Invalid value: "foo-": must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"#
+        );
+        assert_eq!(pod("tty", &["a.b", "a.b"]), [r#"spec.securityContext.sysctls[1].name: Duplicate value: "a.b""#]);
+        let on_host = pod("hostNetwork", &["net/ipv4/ip_forward", "kernel.sem"]);
+        assert!(
+            on_host.len() == 1 && on_host[0].ends_with("may not be specified when 'hostNetwork' is true"),
+            "{on_host:?}"
+        );
+        let on_host = pod("hostIPC", &["net.ipv4.ip_forward", "kernel.sem"]);
+        assert!(
+            on_host.len() == 1 && on_host[0].ends_with("may not be specified when 'hostIPC' is true"),
+            "{on_host:?}"
+        );
     }
 }
