@@ -118,7 +118,8 @@ pub struct Column {
 }
 
 /// A selectable field: its name in a field selector, where its value stands in the object's JSON *as stored*
-/// (a dotted path), and the value of an object that lacks it.
+/// (a dotted path, or several with `|` between: the first that is not empty counts), and the value of an object that
+/// lacks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
     pub name: &'static str,

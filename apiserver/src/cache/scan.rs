@@ -24,8 +24,10 @@ pub(super) struct Scanned {
 
 /// Fails for what is not a JSON object with a `metadata` object.
 pub(super) fn scan(json: &[u8], fields: &[Field]) -> Result<Scanned, serde_json::Error> {
-    let wanted: Vec<Wanted<'_>> = fields.iter().enumerate().map(|(i, f)| Wanted { index: i, path: f.path }).collect();
-    let mut found: Vec<Option<Box<str>>> = vec![None; fields.len()];
+    let places: Vec<(usize, &str)> =
+        fields.iter().enumerate().flat_map(|(i, f)| f.path.split('|').map(move |path| (i, path))).collect();
+    let wanted: Vec<Wanted<'_>> = places.iter().enumerate().map(|(index, (_, path))| Wanted { index, path }).collect();
+    let mut found: Vec<Option<Box<str>>> = vec![None; places.len()];
     let mut de = serde_json::Deserializer::from_slice(json);
     let metadata = Top { wanted: &wanted, found: &mut found }.deserialize(&mut de)?;
     let metadata = metadata.ok_or_else(|| serde::de::Error::missing_field("metadata"))?;
@@ -37,7 +39,15 @@ pub(super) fn scan(json: &[u8], fields: &[Field]) -> Result<Scanned, serde_json:
         Below { wanted: &inside, found: &mut found }.deserialize(&mut serde_json::Deserializer::from_str(text))?;
     }
     let meta: Meta<'_> = serde_json::from_str(text)?;
-    let values = found.into_iter().zip(fields).map(|(value, f)| value.unwrap_or_else(|| f.absent.into()));
+    // Of several places of a field the first that is not empty counts.
+    let mut values: Vec<Option<Box<str>>> = vec![None; fields.len()];
+    for (value, (field, _)) in found.into_iter().zip(&places) {
+        let so_far = &mut values[*field];
+        if so_far.as_ref().is_none_or(|text| text.is_empty()) {
+            *so_far = value.or(so_far.take());
+        }
+    }
+    let values = values.into_iter().zip(fields).map(|(value, f)| value.unwrap_or_else(|| f.absent.into()));
     Ok(Scanned {
         metadata_at: at + 1,
         metadata_empty: meta.empty,

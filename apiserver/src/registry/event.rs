@@ -42,7 +42,7 @@ impl Kind for Event {
         Field { name: "involvedObject.fieldPath", path: "involvedObject.fieldPath", absent: "" },
         Field { name: "reason", path: "reason", absent: "" },
         Field { name: "reportingComponent", path: "reportingComponent", absent: "" },
-        Field { name: "source", path: "source.component", absent: "" },
+        Field { name: "source", path: "source.component|reportingComponent", absent: "" },
         Field { name: "type", path: "type", absent: "" },
     ];
     const TTL_SECS: Option<u32> = Some(KEPT_SECS);

@@ -96,3 +96,30 @@ async fn draining_ends_watches_with_a_bookmark() {
     assert_eq!(w.take(1).await, ["BOOKMARK  -"]);
     assert!(timeout(DEADLINE, w.0.next()).await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn events_are_found_by_who_reports_them() {
+    let c = Cluster::new().await;
+    let about = json!({"kind": "Pod", "name": "web", "namespace": "n"});
+    for (name, more) in [
+        ("old", json!({"source": {"component": "kubelet"}})),
+        ("new", json!({"reportingComponent": "scheduler", "source": {}})),
+        ("both", json!({"reportingComponent": "scheduler", "source": {"component": "kubelet"}})),
+        ("none", json!({})),
+    ] {
+        let mut event = json!({"metadata": {"name": name}, "involvedObject": about});
+        event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        c.create("events", "n/", event).await.unwrap();
+    }
+    for (selector, expected) in [
+        ("source=kubelet", vec!["both", "old"]),
+        ("source=scheduler", vec!["new"]),
+        ("reportingComponent=scheduler", vec!["both", "new"]),
+        ("source=", vec!["none"]),
+        ("involvedObject.kind=Pod,source!=kubelet", vec!["new", "none"]),
+    ] {
+        let fields = FieldSelector::parse(selector).unwrap();
+        let (names, _) = c.names("events", "n/", ListOptions { fields, ..ListOptions::default() }).await.unwrap();
+        assert_eq!(names, expected, "{selector}");
+    }
+}
