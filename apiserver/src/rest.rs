@@ -228,7 +228,8 @@ impl Front {
             let arriving = Arriving::new(headers, incoming, MAX_BODY_BYTES);
             let body = self.slow_bodies.receive(&user.name, &mut seat, arriving).await?;
             let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
-            return review::answer(resources, question, verb, user, content_type, body).await;
+            let asked = (question, target.namespace.as_str());
+            return review::answer(resources, asked, verb, user, content_type, body).await;
         };
         check_path(entry, verb, target)?;
         let wanted = accept::wanted(headers)?;

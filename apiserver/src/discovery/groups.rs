@@ -130,7 +130,7 @@ pub(super) fn of(registry: &Registry) -> Vec<Group> {
             plural: q.plural,
             singular: "",
             kind: q.kind,
-            namespaced: false,
+            namespaced: q.namespaced,
             short_names: &[],
             categories: &[],
             verbs: CREATE,

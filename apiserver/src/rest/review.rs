@@ -8,8 +8,9 @@ use corten_api::{ApiError, Problems};
 use http::{Response, StatusCode};
 use k8s_openapi::api::authentication::v1::{SelfSubjectReview, SelfSubjectReviewStatus, UserInfo};
 use k8s_openapi::api::authorization::v1::{
-    NonResourceAttributes, NonResourceRule, ResourceAttributes, ResourceRule, SelfSubjectAccessReview,
-    SelfSubjectRulesReview, SubjectAccessReview, SubjectAccessReviewStatus, SubjectRulesReviewStatus,
+    LocalSubjectAccessReview, NonResourceAttributes, NonResourceRule, ResourceAttributes, ResourceRule,
+    SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview, SubjectAccessReviewSpec,
+    SubjectAccessReviewStatus, SubjectRulesReviewStatus,
 };
 use serde::de::DeserializeOwned;
 
@@ -26,27 +27,35 @@ pub struct Question {
     pub group: &'static str,
     pub plural: &'static str,
     pub kind: &'static str,
+    pub namespaced: bool,
 }
 
 const fn question(group: &'static str, plural: &'static str, kind: &'static str) -> Question {
-    Question { group, plural, kind }
+    Question { group, plural, kind, namespaced: false }
 }
 
-/// All of them, in version v1, cluster-scoped: for routing and discovery.
+/// All of them, in version v1: for routing and discovery.
 pub const QUESTIONS: &[Question] = &[
     question("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
+    Question {
+        namespaced: true,
+        ..question("authorization.k8s.io", "localsubjectaccessreviews", "LocalSubjectAccessReview")
+    },
     question("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
     question("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
     question("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),
 ];
 
 pub fn find(target: &Target) -> Option<&'static Question> {
-    QUESTIONS.iter().find(|q| target.version == "v1" && q.group == target.group && q.plural == target.resource)
+    let fits = |q: &&Question| q.namespaced != target.namespace.is_empty();
+    let named = QUESTIONS.iter().find(|q| q.group == target.group && q.plural == target.resource);
+    named.filter(|_| target.version == "v1" && target.subresource.is_empty()).filter(fits)
 }
 
+/// `namespace`: of the path; empty for what has none.
 pub async fn answer(
     resources: &Resources,
-    question: &Question,
+    (question, namespace): (&Question, &str),
     verb: Verb,
     user: &User,
     content_type: Option<&str>,
@@ -83,31 +92,56 @@ pub async fn answer(
             review.status = Some(rules(user));
             Ok(respond::value(StatusCode::CREATED, &review))
         }
+        "localsubjectaccessreviews" => {
+            let mut review: LocalSubjectAccessReview = read(question, json)?;
+            check_local(question, namespace, &mut review)?;
+            review.status = Some(decide_about(resources, question, &review.spec).await?);
+            Ok(respond::value(StatusCode::CREATED, &review))
+        }
         _ => {
             let mut review: SubjectAccessReview = read(question, json)?;
-            let spec = &review.spec;
-            let about = User {
-                name: spec.user.clone().unwrap_or_default(),
-                uid: spec.uid.clone().unwrap_or_default(),
-                groups: spec.groups.clone().unwrap_or_default(),
-            };
-            if about.name.is_empty() && about.groups.is_empty() {
-                let mut problems = Problems::default();
-                problems.invalid("spec.user", "", "at least one of user or group must be specified");
-                return Err(ApiError::invalid(question.group, question.kind, "", problems));
-            }
-            let status = decide(
-                resources,
-                question,
-                &about,
-                spec.resource_attributes.as_ref(),
-                spec.non_resource_attributes.as_ref(),
-            )
-            .await?;
-            review.status = Some(status);
+            review.status = Some(decide_about(resources, question, &review.spec).await?);
             Ok(respond::value(StatusCode::CREATED, &review))
         }
     }
+}
+
+/// Such a question is about its own namespace, whose admins may ask it.
+fn check_local(question: &Question, namespace: &str, review: &mut LocalSubjectAccessReview) -> Result<(), ApiError> {
+    let own = review.metadata.namespace.get_or_insert_with(|| namespace.to_owned());
+    if own != namespace {
+        return Err(ApiError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    let mut problems = Problems::default();
+    let asked = review.spec.resource_attributes.as_ref();
+    if let Some(other) = asked.map(|a| a.namespace.as_deref().unwrap_or_default()).filter(|n| *n != namespace) {
+        problems.invalid("spec.resourceAttributes.namespace", other, "must match metadata.namespace");
+    }
+    if let Some(path) = &review.spec.non_resource_attributes {
+        problems.invalid("spec.nonResourceAttributes", path, "disallowed on this kind of request");
+    }
+    if problems.is_empty() { Ok(()) } else { Err(ApiError::invalid(question.group, question.kind, "", problems)) }
+}
+
+async fn decide_about(
+    resources: &Resources,
+    question: &Question,
+    spec: &SubjectAccessReviewSpec,
+) -> Result<SubjectAccessReviewStatus, ApiError> {
+    let about = User {
+        name: spec.user.clone().unwrap_or_default(),
+        uid: spec.uid.clone().unwrap_or_default(),
+        groups: spec.groups.clone().unwrap_or_default(),
+    };
+    if about.name.is_empty() && about.groups.is_empty() {
+        let mut problems = Problems::default();
+        problems.invalid("spec.user", "", "at least one of user or group must be specified");
+        return Err(ApiError::invalid(question.group, question.kind, "", problems));
+    }
+    let (resource, path) = (spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref());
+    decide(resources, question, &about, resource, path).await
 }
 
 fn read<T: DeserializeOwned>(question: &Question, json: &[u8]) -> Result<T, ApiError> {
@@ -184,7 +218,7 @@ mod tests {
     async fn ask(resources: &Resources, plural: &str, user: &User, body: &str) -> Result<u16, u16> {
         let question = QUESTIONS.iter().find(|q| q.plural == plural).unwrap();
         let body = Bytes::copy_from_slice(body.as_bytes());
-        answer(resources, question, Verb::Create, user, None, body)
+        answer(resources, (question, if question.namespaced { "n" } else { "" }), Verb::Create, user, None, body)
             .await
             .map(|r| r.status().as_u16())
             .map_err(|e| e.code())
@@ -209,6 +243,23 @@ mod tests {
             ("selfsubjectaccessreviews", "{", Err(400)),
             ("subjectaccessreviews", r#"{"spec":{"resourceAttributes":{"verb":"get"}}}"#, Err(422)),
             ("selfsubjectrulesreviews", r#"{"spec":{"namespace":"x"}}"#, Ok(201)),
+            (
+                "localsubjectaccessreviews",
+                r#"{"spec":{"user":"bob","resourceAttributes":{"verb":"get","resource":"pods","namespace":"n"}}}"#,
+                Ok(201),
+            ),
+            (
+                "localsubjectaccessreviews",
+                r#"{"metadata":{"namespace":"n"},"spec":{"user":"bob","resourceAttributes":{"namespace":"other"}}}"#,
+                Err(422),
+            ),
+            ("localsubjectaccessreviews", r#"{"spec":{"user":"bob","resourceAttributes":{"verb":"get"}}}"#, Err(422)),
+            ("localsubjectaccessreviews", r#"{"spec":{"user":"bob","nonResourceAttributes":{"path":"/"}}}"#, Err(422)),
+            (
+                "localsubjectaccessreviews",
+                r#"{"metadata":{"namespace":"other"},"spec":{"user":"bob","resourceAttributes":{"namespace":"n"}}}"#,
+                Err(400),
+            ),
         ] {
             assert_eq!(ask(&resources, plural, &jane, body).await, expected, "{plural} {body}");
         }
