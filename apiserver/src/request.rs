@@ -113,12 +113,18 @@ pub fn parse(method: &Method, path: &str, watch: bool) -> Result<Asked, RequestE
     if rest.iter().any(|part| part.is_empty()) {
         return Err(RequestError::NoSuchPath);
     }
-    // The old way to ask for a watch: /api/v1/watch/pods.
-    let (rest, watch) = match rest.as_slice() {
-        ["watch", rest @ ..] if !rest.is_empty() => (rest, true),
-        rest => (rest, watch),
-    };
-    let target = target_of(group, version, rest)?;
+    // The old way to ask for a watch, of many or of one: /api/v1/watch/pods, /api/v1/watch/namespaces/x/pods/web.
+    if let ["watch", watched @ ..] = rest.as_slice()
+        && !watched.is_empty()
+    {
+        let target = target_of(group, version, watched)?;
+        return match method.as_str() {
+            _ if !target.subresource.is_empty() => Err(RequestError::NoSuchPath),
+            "GET" | "HEAD" => Ok(Asked::Resource { verb: Verb::Watch, target }),
+            _ => Err(RequestError::Method),
+        };
+    }
+    let target = target_of(group, version, &rest)?;
     let verb = verb_of(method, !target.name.is_empty(), watch)?;
     Ok(Asked::Resource { verb, target })
 }
@@ -194,6 +200,13 @@ mod tests {
             ("GET /api/v1/pods", "list /v1/pods/ ns= name="),
             ("GET /api/v1/pods?watch=1", "watch /v1/pods/ ns= name="),
             ("GET /api/v1/watch/namespaces/x/pods", "watch /v1/pods/ ns=x name="),
+            ("GET /api/v1/watch/namespaces/x/pods/web", "watch /v1/pods/ ns=x name=web"),
+            ("GET /api/v1/watch/namespaces/x", "watch /v1/namespaces/ ns= name=x"),
+            ("GET /api/v1/watch/nodes/n1", "watch /v1/nodes/ ns= name=n1"),
+            ("GET /apis/apps/v1/watch/namespaces/x/deployments/d", "watch apps/v1/deployments/ ns=x name=d"),
+            ("GET /api/v1/watch/namespaces/x/pods/web/log", "NoSuchPath"),
+            ("DELETE /api/v1/watch/namespaces/x/pods/web", "Method"),
+            ("GET /api/v1/watch", "list /v1/watch/ ns= name="),
             ("GET /api/v1/namespaces/x/pods/web", "get /v1/pods/ ns=x name=web"),
             ("GET /api/v1/namespaces/x/pods/web?watch=1", "get /v1/pods/ ns=x name=web"),
             ("GET /api/v1/namespaces/x/pods/web/log", "get /v1/pods/log ns=x name=web"),

@@ -31,3 +31,22 @@ async fn a_revision_that_is_forgotten_ends_the_watch_with_an_event() {
     assert!(message.starts_with("too old resource version: 2 ("), "{message}");
     assert!(matches!(event, Value::Object(_)), "one event, and the end");
 }
+
+#[tokio::test]
+async fn one_object_is_watched_by_the_old_path_too() {
+    let store = Memory::default();
+    for name in ["a", "b", "c"] {
+        let value = format!(r#"{{"metadata":{{"name":"{name}"}}}}"#).into();
+        let key = format!("/registry/configmaps/default/{name}");
+        store.commit(vec![Write::Create { key, value, ttl_secs: None }]).await.unwrap();
+    }
+    let server = TestServer::start(store).await;
+    for (path, name) in [
+        ("/api/v1/watch/namespaces/default/configmaps/b?timeoutSeconds=1", "b"),
+        ("/api/v1/watch/namespaces/default?timeoutSeconds=1", "default"),
+    ] {
+        let (code, event) = server.send("GET", path, "application/json", Bytes::new()).await;
+        let shown = (code, event["type"].as_str(), event["object"]["metadata"]["name"].as_str());
+        assert_eq!(shown, (200, Some("ADDED"), Some(name)), "one event, and the end: {event}");
+    }
+}
