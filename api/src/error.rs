@@ -111,6 +111,13 @@ impl ApiError {
     pub fn internal(message: impl fmt::Display) -> Self {
         Self::new(R::InternalError, format!("Internal error occurred: {message}"))
     }
+    /// A path that leads nowhere. It has details, though nothing is in them: `kubectl debug` looks into them.
+    pub fn no_such_path() -> Self {
+        Self::new(R::NotFound, "the server could not find the requested resource").with_details()
+    }
+    pub fn method_not_allowed() -> Self {
+        Self::new(R::MethodNotAllowed, "the server does not allow this method on the requested resource").with_details()
+    }
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(R::ServiceUnavailable, message)
     }
@@ -153,8 +160,11 @@ impl ApiError {
     }
     /// `Pod "web" is invalid: spec.containers: Required value`, with one cause for each field.
     pub fn invalid(group: &str, kind: &str, name: &str, problems: Problems) -> Self {
-        let causes = problems.0;
-        let texts: Vec<String> = causes.iter().map(Cause::to_string).collect();
+        let Problems { causes, more } = problems;
+        let mut texts: Vec<String> = causes.iter().map(Cause::to_string).collect();
+        if more > 0 {
+            texts.push(format!("and {more} more"));
+        }
         let text = if texts.len() == 1 { texts[0].clone() } else { format!("[{}]", texts.join(", ")) };
         let mut err = Self::new(R::Invalid, format!("{} {name:?} is invalid: {text}", qualified(kind, group)))
             .about(group, kind, name);
@@ -171,6 +181,10 @@ impl ApiError {
     pub fn is_lease_lost(&self) -> bool {
         let causes = self.0.details.iter().flat_map(|d| d.causes.iter().flatten());
         self.is(R::Conflict) && causes.into_iter().any(|c| c.reason.as_deref() == Some(LEASE_LOST))
+    }
+    fn with_details(mut self) -> Self {
+        self.details();
+        self
     }
     fn about(mut self, group: &str, kind: &str, name: &str) -> Self {
         let full = |s: &str| (!s.is_empty()).then(|| s.to_owned());
@@ -219,19 +233,31 @@ impl fmt::Display for Cause {
     }
 }
 
+/// Causes told of one object. Whoever has more to mend begins with these.
+const MAX_CAUSES: usize = 1000;
+
 /// What validation found, in the order it was found. Empty means valid.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Problems(Vec<Cause>);
+pub struct Problems {
+    causes: Vec<Cause>,
+    /// Counted only.
+    more: usize,
+}
 
 impl Problems {
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.causes.is_empty()
     }
+    /// The first [`MAX_CAUSES`].
     pub fn causes(&self) -> &[Cause] {
-        &self.0
+        &self.causes
     }
     fn push(&mut self, reason: &'static str, field: impl Into<String>, body: String) {
-        self.0.push(Cause { reason, field: field.into(), body });
+        if self.causes.len() < MAX_CAUSES {
+            self.causes.push(Cause { reason, field: field.into(), body });
+        } else {
+            self.more += 1;
+        }
     }
     /// `spec.containers: Required value`, with `: why` if there is more to say.
     pub fn required(&mut self, field: impl Into<String>, why: &str) {
@@ -291,6 +317,23 @@ mod tests {
             err.message(),
             r#"Deployment.apps "web" is invalid: [spec.containers: Required value, metadata.name: Invalid value: "A_b": must be lower case]"#
         );
+    }
+
+    #[test]
+    fn a_thousand_causes_are_told_and_the_others_counted() {
+        let mut many = Problems::default();
+        (0..MAX_CAUSES + 7).for_each(|n| many.required(format!("f[{n}]"), ""));
+        let err = ApiError::invalid("", "Pod", "web", many);
+        assert_eq!(err.status().details.as_ref().and_then(|d| d.causes.as_ref()).map(Vec::len), Some(MAX_CAUSES));
+        assert!(err.message().ends_with("f[999]: Required value, and 7 more]"), "{}", &err.message()[20_000..]);
+    }
+
+    #[test]
+    fn a_404_without_a_resource_has_details_for_kubectl_debug_to_look_into() {
+        for err in [ApiError::no_such_path(), ApiError::method_not_allowed()] {
+            let json = serde_json::to_value(err.status()).unwrap();
+            assert_eq!(json["details"], serde_json::json!({}), "{json}");
+        }
     }
 
     #[test]

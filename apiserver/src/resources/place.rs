@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use corten_api::{ApiError, Problems, Reason, Scope};
+use corten_api::{ApiError, Problems, Scope};
 
 use super::{Fence, Resources, fence};
 use crate::cache::{FieldTerms, KindCache, ROOT};
@@ -129,9 +129,9 @@ impl Place<'_> {
 
 /// A path that leads nowhere.
 pub(super) fn no_such_path() -> ApiError {
-    ApiError::new(Reason::NotFound, "the server could not find the requested resource")
+    ApiError::no_such_path()
 }
 
 pub(super) fn no_such_method() -> ApiError {
-    ApiError::new(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource")
+    ApiError::method_not_allowed()
 }

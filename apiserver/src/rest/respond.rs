@@ -82,10 +82,10 @@ pub fn timed_out() -> ApiError {
 }
 /// The 404 of a path that leads nowhere.
 pub fn no_such_path() -> ApiError {
-    ApiError::new(Reason::NotFound, "the server could not find the requested resource")
+    ApiError::no_such_path()
 }
 pub fn method_not_allowed() -> ApiError {
-    ApiError::new(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource")
+    ApiError::method_not_allowed()
 }
 
 #[cfg(test)]
