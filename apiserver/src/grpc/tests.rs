@@ -122,3 +122,18 @@ fn a_message_claims_no_revision_that_it_has_not_told_whole() {
         assert_eq!(messages.iter().map(|m| m.revision).collect::<Vec<_>>(), claimed, "{why}");
     }
 }
+
+#[tokio::test]
+async fn a_dry_run_in_the_options_of_a_delete_deletes_nothing() {
+    let s = service().await;
+    let object = json_of(&json!({"metadata": {"name": "a"}}));
+    s.create(by_admin(WriteRequest { resource: resource("configmaps", "default", ""), json: object })).await.unwrap();
+    let delete = |options: &'static str| {
+        by_admin(DeleteRequest { resource: resource("configmaps", "default", "a"), options_json: options.into() })
+    };
+    s.delete(delete(r#"{"dryRun":["All"]}"#)).await.unwrap();
+    let get = || by_admin(GetRequest { resource: resource("configmaps", "default", "a") });
+    s.get(get()).await.unwrap();
+    s.delete(delete("")).await.unwrap();
+    assert_eq!(s.get(get()).await.unwrap_err().code(), Code::NotFound);
+}

@@ -34,9 +34,11 @@ impl Resources {
         }
         check_options(&how)?;
         let short = place.short_key(&target.namespace, &target.name);
+        // Said in the query or in the body: whoever asks, and by whichever way, means it.
+        let dry_run = options.dry_run || how.dry_run.as_ref().is_some_and(|stages| !stages.is_empty());
         let mut warnings = Vec::new();
         let revised = self
-            .revise(place, &short, options.dry_run, |current, _taken| {
+            .revise(place, &short, dry_run, |current, _taken| {
                 check_preconditions(place, &target.name, &how, current)?;
                 warnings = self.admit_delete(user, place, target, &*current.object)?;
                 let step = step(place.entry, &*current.object, &how, now());
@@ -44,7 +46,7 @@ impl Resources {
                     Step::Remove => {
                         let mut also = self.release_for_delete(&*current.object);
                         also.extend(self.fence_with(Some(&*current.object), None)?);
-                        Decision::Remove { also }
+                        Decision::Remove { last: None, also }
                     }
                     Step::Keep => Decision::Keep,
                     Step::Mark(object) => Decision::Store { object, also: Vec::new() },

@@ -144,7 +144,7 @@ pub(super) async fn evict(
     place: Place<'_>,
     target: &Target,
     json: &[u8],
-    mut options: WriteOptions,
+    options: WriteOptions,
 ) -> Result<Written, ApiError> {
     let eviction: Eviction = decode("Eviction", json)?;
     if eviction.metadata.name.as_deref().is_some_and(|name| !name.is_empty() && name != target.name) {
@@ -152,7 +152,6 @@ pub(super) async fn evict(
     }
     debug_assert_eq!(place.entry.plural(), "pods");
     let how = eviction.delete_options.unwrap_or_default();
-    options.dry_run |= how.dry_run.as_ref().is_some_and(|d| !d.is_empty());
     let pod = Target { subresource: String::new(), ..target.clone() };
     resources.delete(user, &pod, how, options).await?;
     done()

@@ -32,7 +32,9 @@ pub(super) enum Decision {
         object: Box<dyn AnyObject>,
         also: Vec<Write>,
     },
+    /// `last`: how the object is told to have been, if the request has changed it: without its last finalizer, say.
     Remove {
+        last: Option<Box<dyn AnyObject>>,
         also: Vec<Write>,
     },
 }
@@ -147,8 +149,12 @@ impl Planned {
                 let ttl_secs = place.entry.ttl_secs();
                 (Write::Update { key, value, expected, ttl_secs }, also, json, false)
             }
+            Decision::Remove { last, also } => {
+                let last = last.map(|mut object| encoded(place, &mut *object)).transpose()?;
+                let json = last.map_or_else(|| seen.json.clone(), |(json, _)| json);
+                (Write::Delete { key, expected }, also, json, true)
+            }
             // Nothing to keep is kept out of the loop.
-            Decision::Remove { also } => (Write::Delete { key, expected }, also, seen.json.clone(), true),
             Decision::Keep => return Err(ApiError::internal("a kept object has nothing to write")),
         };
         let mut writes = vec![write];

@@ -129,7 +129,8 @@ impl Resources {
             "finalize" => entry.prepare_finalize(&mut *object, old),
             _ => return Err(no_such_method()),
         }
-        if entry.has_generation() && entry.spec_changed(&*object, old) {
+        // What is written through a subresource is no change of what is wanted, whatever it takes along.
+        if target.subresource.is_empty() && entry.has_generation() && entry.spec_changed(&*object, old) {
             object.meta_mut().generation = Some(old.meta().generation.unwrap_or(0) + 1);
         }
         object.meta_mut().resource_version.clone_from(&old.meta().resource_version);
@@ -150,7 +151,7 @@ impl Resources {
         place.valid(&target.name, problems)?;
         if super::delete::is_finished(entry, &*object) {
             let also = self.release_for_delete(old).into_iter().chain(self.fence_with(Some(old), None)?);
-            return Ok(Decision::Remove { also: also.collect() });
+            return Ok(Decision::Remove { last: Some(object), also: also.collect() });
         }
         let mut also = self.allocate_for_update(place, &mut *object, old, taken)?;
         also.extend(self.fence_with(Some(old), Some(&*object))?);

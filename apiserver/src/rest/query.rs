@@ -9,6 +9,7 @@ use corten_api::selector::{FieldSelector, Selector};
 use corten_api::{ApiError, Problems};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 
+use crate::decode::typed;
 use crate::resources::{FieldValidation, ListOptions, ReadAt, WatchFrom, WatchOptions, WriteOptions, check_options};
 
 /// The pairs of a query string, decoded.
@@ -220,7 +221,7 @@ pub fn delete_options(query: &Query<'_>, body: &[u8]) -> Result<DeleteOptions, A
 /// The body's `apiVersion` may be any group's: clients encode DeleteOptions in the version of what they delete.
 fn read_delete_options(body: &[u8]) -> Result<DeleteOptions, ApiError> {
     let bad = |err: serde_json::Error| ApiError::bad_request(format!("cannot read DeleteOptions: {err}"));
-    let mut value: serde_json::Value = serde_json::from_slice(body).map_err(bad)?;
+    let mut value = typed::value(body)?;
     if let Some(map) = value.as_object_mut() {
         if let Some(kind) = map.get("kind").and_then(|k| k.as_str()).filter(|k| *k != "DeleteOptions") {
             return Err(ApiError::bad_request(format!("the body of a delete must be DeleteOptions, not {kind:?}")));

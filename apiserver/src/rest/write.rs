@@ -123,9 +123,7 @@ fn deletion(write: &Write<'_>) -> Result<(DeleteOptions, WriteOptions), ApiError
         decode::decode(decode::format_of(header(write.headers, CONTENT_TYPE))?, write.body.clone())?.json
     };
     let how = query::delete_options(write.query, &body)?;
-    let mut options = write.options("DeleteOptions")?;
-    options.dry_run = how.dry_run.as_ref().is_some_and(|d| !d.is_empty());
-    Ok((how, options))
+    Ok((how, write.options("DeleteOptions")?))
 }
 
 fn header(headers: &HeaderMap, name: http::header::HeaderName) -> Option<&str> {

@@ -64,3 +64,39 @@ async fn collections_are_deleted_by_selector() {
     assert_eq!(gone.items.len(), 2);
     assert_eq!(c.names("configmaps", "n/", ListOptions::default()).await.unwrap().0, ["b"]);
 }
+
+#[tokio::test]
+async fn who_removes_the_last_finalizer_is_shown_the_object_without_it() {
+    let c = Cluster::new().await;
+    c.create("configmaps", "n/", json!({"metadata": {"name": "f", "finalizers": ["a.b/c"]}})).await.unwrap();
+    assert!(!c.delete("configmaps", "n/f", json!({})).await.unwrap().gone);
+    let mut last = c.get("configmaps", "n/f").await.unwrap();
+    last["metadata"].as_object_mut().unwrap().remove("finalizers");
+    let answer = c.update("configmaps", "n/f", &last).await.unwrap();
+    assert_eq!(answer["metadata"]["finalizers"], Value::Null, "{answer}");
+    assert!(answer["metadata"]["deletionTimestamp"].is_string() && version(&answer) > version(&last), "{answer}");
+    assert_eq!(reason(c.get("configmaps", "n/f").await).0, Reason::NotFound);
+
+    c.delete("namespaces", "n", json!({})).await.unwrap();
+    let mut ending = c.get("namespaces", "n").await.unwrap();
+    ending["spec"]["finalizers"] = json!([]);
+    let answer = c.update("namespaces/finalize", "n", &ending).await.unwrap();
+    assert_eq!(answer["spec"], json!({"finalizers": []}), "{answer}");
+}
+
+#[tokio::test]
+async fn a_dry_run_said_in_the_body_of_a_delete_deletes_nothing() {
+    let c = Cluster::new().await;
+    c.config_map("a", json!({})).await;
+    let dry = json!({"dryRun": ["All"]});
+    assert!(c.delete("configmaps", "n/a", dry.clone()).await.unwrap().gone, "it would be");
+    c.get("configmaps", "n/a").await.unwrap();
+    let (t, how) = (target("configmaps", "n/"), serde_json::from_value(dry.clone()).unwrap());
+    let which = ListOptions::default();
+    c.resources.delete_collection(&c.admin, &t, which, how, WriteOptions::default()).await.unwrap();
+    c.get("configmaps", "n/a").await.unwrap();
+    c.create("pods", "n/", pod("web")).await.unwrap();
+    let eviction = json!({"metadata": {"name": "web"}, "deleteOptions": dry});
+    c.create("pods/eviction", "n/web", eviction).await.unwrap();
+    c.get("pods", "n/web").await.unwrap();
+}

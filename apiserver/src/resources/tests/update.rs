@@ -97,3 +97,52 @@ async fn both_faces_of_an_event_show_the_same_object() {
     let (names, _) = c.names("events", "n/", ListOptions { fields, ..ListOptions::default() }).await.unwrap();
     assert_eq!(names, ["e"]);
 }
+
+#[tokio::test]
+async fn a_status_write_never_raises_the_generation() {
+    let c = Cluster::new().await;
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let spec = json!({"selector": {"matchLabels": {"a": "b"}}, "template": template});
+    for plural in ["deployments", "replicasets"] {
+        c.create(plural, "n/", json!({"metadata": {"name": "d"}, "spec": spec})).await.unwrap();
+        let noted = json!({"metadata": {"annotations": {"x": "y"}}, "status": {"replicas": 1}});
+        let status = c.merge(&format!("{plural}/status"), "n/d", noted).await.unwrap();
+        let shown = (&status["metadata"]["generation"], &status["metadata"]["annotations"]["x"]);
+        assert_eq!(shown, (&json!(1), &json!("y")), "{plural}: {status}");
+    }
+    let noted = json!({"metadata": {"annotations": {"x": "z"}}});
+    let plain = c.merge("deployments", "n/d", noted).await.unwrap();
+    assert_eq!(plain["metadata"]["generation"], 2, "the controller copies annotations");
+}
+
+#[tokio::test]
+async fn a_put_without_its_health_check_port_keeps_it() {
+    let c = Cluster::new().await;
+    let spec = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": [{"port": 80}]});
+    let made = c.create("services", "n/", json!({"metadata": {"name": "s"}, "spec": spec})).await.unwrap();
+    let (checked, port) = (made["spec"]["healthCheckNodePort"].clone(), made["spec"]["ports"][0]["nodePort"].clone());
+    assert!(checked.is_i64() && port.is_i64(), "{made}");
+    let mut put = json!({"metadata": {"name": "s", "labels": {"a": "b"}}, "spec": spec});
+    put["spec"]["ports"][0]["port"] = json!(8080);
+    let kept = c.update("services", "n/s", &put).await.unwrap();
+    assert_eq!((&kept["spec"]["healthCheckNodePort"], &kept["spec"]["ports"][0]["nodePort"]), (&checked, &port));
+    assert_eq!(kept["spec"]["clusterIP"], made["spec"]["clusterIP"]);
+}
+
+#[tokio::test]
+async fn the_status_of_a_service_is_taken_as_upstream_takes_it() {
+    let c = Cluster::new().await;
+    let spec = json!({"type": "LoadBalancer", "ports": [{"port": 80}]});
+    let made = c.create("services", "n/", json!({"metadata": {"name": "s"}, "spec": spec})).await.unwrap();
+    assert_eq!(made["status"], json!({"loadBalancer": {}}));
+    let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.1"}]},
+        "conditions": [{"type": "StatusUpdate", "status": "True", "reason": "E2E", "message": "Set"}]}});
+    let shown = c.merge("services/status", "n/s", status).await.unwrap();
+    assert_eq!(shown["status"]["loadBalancer"]["ingress"], json!([{"ip": "203.0.113.1", "ipMode": "VIP"}]));
+    assert_eq!(shown["status"]["conditions"][0]["lastTransitionTime"], "0001-01-01T00:00:00Z", "Go's zero time");
+    let inside = c.merge("services", "n/s", json!({"spec": {"type": "ClusterIP"}})).await.unwrap();
+    assert_eq!(inside["status"]["loadBalancer"], json!({}), "the balancer went with its type");
+    let late =
+        c.merge("services/status", "n/s", json!({"status": {"loadBalancer": {"ingress": [{"hostname": "a.b"}]}}}));
+    assert!(reason(late.await).1.contains("may only be used when `spec.type` is 'LoadBalancer'"));
+}
