@@ -179,6 +179,8 @@ async fn wrong_kinds_and_types() {
             case("an unknown group", ("GET", "/apis/nope.io/v1/things"), JSON, "", lost),
             case("an unknown version", ("GET", "/apis/apps/v1beta1/deployments"), JSON, "", lost),
             case("an unknown subresource", ("GET", &format!("{PODS}/x/nope")), JSON, "", lost),
+            case("ephemeral containers", ("PATCH", &format!("{PODS}/x/ephemeralcontainers")), JSON, "{}", lost),
+            case("a watch of a log", ("GET", "/api/v1/watch/namespaces/default/pods/x/log"), JSON, "", lost),
             case("an unknown path", ("GET", "/nope"), JSON, "", lost),
             case("a namespace where none belongs", ("GET", "/api/v1/namespaces/default/nodes"), JSON, "", lost),
             case("no namespace to create in", post("/api/v1/pods"), JSON, "{}", not_allowed),
@@ -317,4 +319,51 @@ async fn strangers_are_told_who_they_are() {
         let (have, status) = server.send_as(who, "GET", PODS, JSON, Bytes::new()).await;
         assert_eq!((have, status["message"].as_str()), (code, Some(message)));
     }
+}
+
+/// The most memory that this process has had so far.
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+#[tokio::test]
+async fn small_texts_of_large_objects_are_refused_before_they_take_the_memory() {
+    const MIB_MAX: u64 = 600;
+    let server = TestServer::start(Memory::default()).await;
+    let pod = json!({"metadata": {"name": "web"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    assert_eq!(server.send("POST", PODS, JSON, pod.to_string().into()).await.0, 201);
+    let fill = |item: &str| item.repeat(3_000_000 / item.len());
+    let containers = format!(r#"{{"metadata":{{"name":"x"}},"spec":{{"containers":[{}{{}}]}}}}"#, fill("{},"));
+    let volumes = containers.replace("containers", "volumes");
+    let yaml = format!("spec: {{containers: [{}]}}", fill("{},"));
+    let small = format!(r#"{{"spec":{{"containers":[{}{{}}]}}}}"#, fill(r#"{"":0},"#));
+    let raw = format!(r#"{{"metadata":{{"name":"x"}},"revision":1,"data":[{}0]}}"#, fill(r#"{"":0},"#));
+    let operations =
+        format!(r#"[{}{{"op":"test","path":"","value":0}}]"#, fill(r#"{"op":"add","path":"/x","value":{"":{}}},"#));
+    let spec = [&[0x12, 0xe4, 0xc6, 0x5b][..], &[0x12, 0x00].repeat(750_002)].concat();
+    let mut protobuf = b"k8s\0\x0a\x09\x0a\x02v1\x12\x03Pod\x12\xe8\xc6\x5b".to_vec();
+    protobuf.extend(spec);
+    let revisions = "/apis/apps/v1/namespaces/default/controllerrevisions";
+    let web = format!("{PODS}/web");
+    let too_large = (413, "RequestEntityTooLarge", "bytes of memory");
+    check(
+        &server,
+        vec![
+            case("containers", ("POST", PODS), JSON, containers, too_large),
+            case("volumes", ("POST", PODS), JSON, volumes, too_large),
+            case("containers in YAML", ("POST", PODS), YAML, yaml, (400, "BadRequest", "yaml")),
+            case("JSON in an object", ("POST", revisions), JSON, raw, too_large),
+            case("a merge patch", ("PATCH", &web), "application/merge-patch+json", &small, too_large),
+            case("a strategic patch", ("PATCH", &web), "application/strategic-merge-patch+json", &small, too_large),
+            case("a JSON patch", ("PATCH", &web), "application/json-patch+json", operations, too_large),
+        ],
+    )
+    .await;
+    let (code, status) = server.send("POST", PODS, "application/vnd.kubernetes.protobuf", protobuf.into()).await;
+    assert_eq!(code, 413, "{status}");
+    let peak = peak_mib();
+    println!("peak: {peak} MiB");
+    assert!(peak < MIB_MAX, "{peak} MiB");
 }
