@@ -3,7 +3,7 @@
 //! What it may name at all, `authz` has said before.
 //! <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction>
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use corten_api::pod;
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
@@ -122,6 +122,9 @@ fn on_node(request: &AdmissionRequest<'_>, node: &str) -> Result<(), String> {
         let verb = if old.is_some() { "modify" } else { "set" };
         return Err(format!("node {node:?} is not allowed to {verb} labels: {}", closed.join(", ")));
     }
+    if pod_cidrs(new) != old.map(pod_cidrs).unwrap_or_default() {
+        return Err(format!("node {node:?} is not allowed to set podCIDRs"));
+    }
     let Some(old) = old else { return Ok(()) };
     let taints = |node: &Node| node.spec.as_ref().and_then(|s| s.taints.clone()).unwrap_or_default();
     if taints(new) != taints(old) {
@@ -131,6 +134,14 @@ fn on_node(request: &AdmissionRequest<'_>, node: &str) -> Result<(), String> {
         return Err(format!("node {node:?} is not allowed to modify ownerReferences"));
     }
     Ok(())
+}
+
+/// Which addresses a node's pods have the cluster says: every other node leads packets there, so that a stolen node could
+/// have those of others' pods.
+fn pod_cidrs(node: &Node) -> BTreeSet<&str> {
+    let spec = node.spec.as_ref();
+    let listed = spec.and_then(|s| s.pod_cidrs.as_deref()).unwrap_or_default().iter();
+    listed.chain(spec.and_then(|s| s.pod_cidr.as_ref())).map(String::as_str).filter(|cidr| !cidr.is_empty()).collect()
 }
 
 fn on_lease(request: &AdmissionRequest<'_>, node: &str) -> Result<(), String> {

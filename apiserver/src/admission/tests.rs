@@ -165,6 +165,12 @@ fn a_kubelet_writes_what_is_its_own() {
         case(Verb::Update, "pods/status default/p", on("n1"), on("n1")),
         case(Verb::Create, "nodes ", node(json!({"kubernetes.io/hostname": "n1", "mine": "x"})), Value::Null),
         case(Verb::Update, "nodes/status n1", node(json!({})), node(json!({}))),
+        case(
+            Verb::Update,
+            "nodes n1",
+            json!({"metadata": {"name": "n1", "labels": {"mine": "y"}}, "spec": {"podCIDR": "10.244.1.0/24"}}),
+            json!({"metadata": {"name": "n1"}, "spec": {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24"]}}),
+        ),
         case(Verb::Create, "leases default/", json!({"metadata": {"name": "n1"}}), Value::Null),
     ];
     for case in good {
@@ -192,6 +198,24 @@ fn a_kubelet_writes_what_is_its_own() {
                 json!({"metadata": {"name": "n1"}, "spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}}),
             ),
             "is not allowed to modify taints",
+        ),
+        (
+            case(
+                Verb::Create,
+                "nodes ",
+                json!({"metadata": {"name": "n1"}, "spec": {"podCIDR": "10.244.7.0/24"}}),
+                Value::Null,
+            ),
+            "is not allowed to set podCIDRs",
+        ),
+        (
+            case(
+                Verb::Update,
+                "nodes n1",
+                json!({"metadata": {"name": "n1"}, "spec": {"podCIDRs": ["10.244.7.0/24"]}}),
+                json!({"metadata": {"name": "n1"}}),
+            ),
+            "is not allowed to set podCIDRs",
         ),
         (
             case(Verb::Create, "leases default/", json!({"metadata": {"name": "n2"}}), Value::Null),
