@@ -54,9 +54,11 @@ async fn reservations_without_a_service_are_given_back_at_start() {
     let stored = c.storage.get(key).await.unwrap().unwrap();
     c.storage.commit(vec![crate::storage::Write::Delete { key: key.into(), expected: stored.revision }]).await.unwrap();
     let again = Cluster::on(c.storage.clone()).await;
-    again.create("services", "n/", json!({"metadata": {"name": "new"}, "spec": spec})).await.unwrap();
     let ip = made["spec"]["clusterIP"].as_str().unwrap();
     assert_eq!(reason(again.get("ipaddresses", ip).await).0, Reason::NotFound);
+    let mut spec = spec;
+    spec["clusterIP"] = json!(ip);
+    again.create("services", "n/", json!({"metadata": {"name": "new"}, "spec": spec})).await.unwrap();
 }
 
 #[tokio::test]
