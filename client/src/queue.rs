@@ -14,7 +14,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 const RETRY_FIRST: Duration = Duration::from_millis(5);
-const RETRY_MAX: Duration = Duration::from_secs(1000);
+/// What failed for want of an apiserver is tried soon after one is back, not a quarter of an hour later.
+const RETRY_MAX: Duration = Duration::from_mins(2);
 
 pub trait Item: Hash + Eq + Clone + Send + 'static {}
 impl<Q: Hash + Eq + Clone + Send + 'static> Item for Q {}
