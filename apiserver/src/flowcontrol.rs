@@ -36,7 +36,7 @@ use tokio::time::Instant;
 
 use self::configuration::Configuration;
 use self::engine::Engine;
-use self::long_running::LongRunning;
+use self::long_running::{LongRunning, Places};
 use self::metrics::Metrics;
 use self::seat::{Admission, Seat};
 use crate::authz::Attributes;
@@ -68,7 +68,7 @@ struct Inner {
     metrics: Metrics,
     mutating: AtomicUsize,
     read_only: AtomicUsize,
-    long_running: Arc<AtomicUsize>,
+    long_running: Arc<Places>,
 }
 
 impl Default for FlowControl {
@@ -121,15 +121,15 @@ impl FlowControl {
     }
 
     /// A watch, log, exec or the like begins: it needs no seat while it lasts, and is counted.
-    pub fn enter_long(&self) -> Result<LongRunning, ApiError> {
-        LongRunning::enter(&self.inner.long_running)
+    pub fn enter_long(&self, user: &User) -> Result<LongRunning, ApiError> {
+        LongRunning::enter(&self.inner.long_running, &user.name)
     }
     /// (mutating, read only) at work, for metrics.
     pub fn executing(&self) -> (usize, usize) {
         (self.inner.mutating.load(Ordering::Relaxed), self.inner.read_only.load(Ordering::Relaxed))
     }
     pub fn long_running(&self) -> usize {
-        self.inner.long_running.load(Ordering::Relaxed)
+        self.inner.long_running.count()
     }
     /// Puts the metrics of priority and fairness beside the server's others.
     pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {

@@ -207,7 +207,7 @@ impl resources_server::Resources for Service {
             revision => WatchFrom::After(revision),
         };
         let options = WatchOptions { labels, fields, from, bookmarks: true };
-        let place = self.flow.enter_long().map_err(|err| refused(&err))?;
+        let place = self.flow.enter_long(&call.user).map_err(|err| refused(&err))?;
         let events = self.resources.watch(&call.target, options).await.map_err(|err| refused(&err))?;
         let events = call.grant.guard(&self.resources, events);
         let batches = events.flat_map(move |batch| {
@@ -271,7 +271,7 @@ impl resources_server::Resources for Service {
         let user = caller(&request)?.user;
         let fence = fence_of(&request)?;
         let (resources, flow) = (self.resources.clone(), self.flow.clone());
-        let place = self.flow.enter_long().map_err(|err| refused(&err))?;
+        let place = self.flow.enter_long(&user).map_err(|err| refused(&err))?;
         let replies = request.into_inner().map(move |asked| {
             let _held_while_it_streams = &place;
             let (resources, flow, user, fence) = (resources.clone(), flow.clone(), user.clone(), fence.clone());

@@ -98,6 +98,8 @@ impl Front {
         };
         let response = result.unwrap_or_else(|err| respond::error(&err));
         self.count("get", None, &response, Some(began.elapsed()));
+        let (parts, body) = request.into_parts();
+        receive::discard_unread(&parts, body).await;
         response
     }
 
@@ -138,10 +140,14 @@ impl Front {
         let result = if long_running {
             self.long(asking, entry, request).await
         } else {
-            match tokio::time::timeout(REQUEST_TIMEOUT, self.short(asking, entry, request)).await {
-                Ok(result) => result,
-                Err(_) => Err(respond::timed_out()),
+            let (parts, incoming) = request.into_parts();
+            let mut body = Some(incoming);
+            let answered =
+                tokio::time::timeout(REQUEST_TIMEOUT, self.short(asking, entry, &parts.headers, &mut body)).await;
+            if let Some(unread) = body {
+                receive::discard_unread(&parts, unread).await;
             }
+            answered.unwrap_or_else(|_| Err(respond::timed_out()))
         };
         let response = result.unwrap_or_else(|err| respond::error(&err));
         self.count(verb.as_str(), entry, &response, (!long_running).then(|| began.elapsed()));
@@ -192,7 +198,7 @@ impl Front {
         // What is taken away later ends watches; a connection into a container stays as it began.
         let _grant = self.resources.authorize(user, verb.as_str(), target, &asking.fields()).await?;
         check_path(entry.ok_or_else(respond::no_such_path)?, verb, target)?;
-        connect::serve(self, target, query, request, self.flow.enter_long()?).await
+        connect::serve(self, target, query, request, self.flow.enter_long(user)?).await
     }
 
     /// A watch holds seats while it begins, and none while it lasts.
@@ -205,27 +211,31 @@ impl Front {
         let (_seat, grant) = self.admit(asking).await?;
         let entry = entry.ok_or_else(respond::no_such_path)?;
         check_path(entry, asking.verb, asking.target)?;
-        let counted = self.flow.enter_long()?;
+        let counted = self.flow.enter_long(asking.user)?;
         let wanted = accept::wanted(headers)?;
         let (target, query) = (asking.target, asking.query);
         let read = Read { resources: &self.resources, entry, target, query, headers, wanted };
         watch::start(&read, grant, counted).await
     }
 
+    /// What of the body is not received stays in `body`.
     async fn short(
         &self,
         asking: Asking<'_>,
         entry: Option<&dyn Entry>,
-        request: Request<Incoming>,
+        headers: &HeaderMap,
+        body: &mut Option<Incoming>,
     ) -> Result<Response<Body>, ApiError> {
         let (mut seat, _) = self.admit(asking).await?;
         let Asking { user, verb, target, query } = asking;
-        let (parts, incoming) = request.into_parts();
-        let headers = &parts.headers;
         let resources = &self.resources;
+        let mut arriving = || {
+            let incoming = body.take().ok_or_else(|| ApiError::internal("the body was taken before"))?;
+            Ok::<_, ApiError>(Arriving::new(headers, incoming, MAX_BODY_BYTES))
+        };
         let Some(entry) = entry else {
             let question = review::find(target).ok_or_else(respond::no_such_path)?;
-            let arriving = Arriving::new(headers, incoming, MAX_BODY_BYTES);
+            let arriving = arriving()?;
             let body = self.slow_bodies.receive(&user.name, &mut seat, arriving).await?;
             let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
             let asked = (question, target.namespace.as_str());
@@ -237,8 +247,7 @@ impl Front {
             let read = Read { resources, entry, target, query, headers, wanted };
             return if verb == Verb::Get { read::get(read).await } else { read::list(read).await };
         }
-        let arriving = Arriving::new(headers, incoming, MAX_BODY_BYTES);
-        let body = self.slow_bodies.receive(&user.name, &mut seat, arriving).await?;
+        let body = self.slow_bodies.receive(&user.name, &mut seat, arriving()?).await?;
         let is_large = body.len() > aside::LARGE_BODY_BYTES;
         let write = write::Write { resources, user, entry, target, query, headers, wanted, body };
         let written = tokio::time::timeout(REQUEST_TIMEOUT, Self::write(verb, write));

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use corten_api::{ApiError, Reason};
-use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http::request::Parts;
+use http::{HeaderMap, Version};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use parking_lot::Mutex;
@@ -173,6 +175,15 @@ fn too_slow() -> ApiError {
     let mut status = ApiError::new(Reason::Timeout, "Timeout: the request's body came too slowly").status().clone();
     status.code = Some(408);
     ApiError::from_status(status)
+}
+
+/// Takes what is left of a body that its request was answered without. HTTP/1.1 has no other way to keep the answer: a
+/// connection that is closed on a client which still writes is reset, and the answer may be lost with it.
+pub async fn discard_unread(parts: &Parts, mut body: Incoming) {
+    let waits_to_be_asked = parts.headers.contains_key(EXPECT);
+    if parts.version < Version::HTTP_2 && !body.is_end_stream() && !waits_to_be_asked {
+        discard(&mut body).await;
+    }
 }
 
 async fn discard(incoming: &mut Incoming) {
