@@ -140,11 +140,11 @@ impl Resources {
                     return with_revision(&json, revision).map(Some).map_err(ApiError::internal);
                 }
                 Outcome::Refused { index: 0, .. } => return Ok(None),
-                Outcome::Refused { index, current } => match reserved.into_iter().nth(index - 1) {
+                Outcome::Refused { index, .. } => match reserved.into_iter().nth(index - 1) {
                     // A fence is not reserved by others: the cache has an old one.
                     Some(key) if fence::is_fence(&key) => drop(self.catch_up().await?),
                     Some(key) => drop(taken.insert(key)),
-                    None => return Err(place.fenced_off(current.as_ref())),
+                    None => return Err(place.fenced_off()),
                 },
             }
             if let Some(wanted) = &wanted {

@@ -52,11 +52,6 @@ fn leader(object: &dyn AnyObject) -> Option<Leader> {
     Some((spec.holder_identity.clone().unwrap_or_default(), spec.lease_transitions?))
 }
 
-/// Who leads, by what a fence's key holds.
-pub(super) fn stored_leader(stored: &crate::storage::Stored) -> Option<Leader> {
-    serde_json::from_slice::<Stored>(&stored.value).ok().map(|fence| (fence.holder, fence.transitions))
-}
-
 fn short_key(meta: &ObjectMeta) -> String {
     format!("{}/{}", meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
 }
@@ -66,18 +61,12 @@ impl Fence {
         format!("{}/{}", self.namespace, self.name)
     }
 
-    /// The refusal of a write whose author does not lead any more.
-    pub(super) fn lost(&self, now: Option<Leader>) -> ApiError {
+    /// The refusal of a write whose author does not lead any more. It does not say who does: not everybody who may write may
+    /// read leases.
+    pub(super) fn lost(&self) -> ApiError {
         let Self { holder, transitions, .. } = self;
-        let now = match now {
-            Some((holder, transitions)) if !holder.is_empty() => {
-                format!("{holder:?} holds the lease (transition {transitions})")
-            }
-            _ => "nobody holds the lease".into(),
-        };
-        let why = format!(
-            "the write belongs to the leadership of {holder:?} (transition {transitions}), which is over: {now}"
-        );
+        let why =
+            format!("the write belongs to the leadership of {holder:?} (transition {transitions}), which is over");
         ApiError::lease_lost(&self.name, &why)
     }
 }
@@ -100,7 +89,7 @@ impl Resources {
             Some((stored, expected)) if stored == (fence.holder.clone(), fence.transitions) => {
                 Ok(Write::Expect { key: store_key(&fence.short_key()), expected })
             }
-            other => Err(fence.lost(other.map(|(stored, _)| stored))),
+            _ => Err(fence.lost()),
         }
     }
 

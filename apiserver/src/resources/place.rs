@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use corten_api::{ApiError, Problems, Scope};
 
-use super::{Fence, Resources, fence};
+use super::{Fence, Resources};
 use crate::cache::{FieldTerms, KindCache, ROOT};
 use crate::registry::Entry;
 use crate::request::Target;
-use crate::storage::{Stored, Write};
+use crate::storage::Write;
 use corten_api::selector::FieldSelector;
 
 #[derive(Clone, Copy)]
@@ -100,10 +100,10 @@ impl Place<'_> {
         FieldTerms::new(selector, self.cached.fields()).map_err(unsupported)
     }
 
-    /// The refusal of a write whose fence was not as it was any more. `now`: what the fence's key holds.
-    pub(super) fn fenced_off(&self, now: Option<&Stored>) -> ApiError {
+    /// The refusal of a write whose fence was not as it was any more.
+    pub(super) fn fenced_off(&self) -> ApiError {
         match self.fence {
-            Some(fenced) => fenced.fence.lost(now.and_then(fence::stored_leader)),
+            Some(fenced) => fenced.fence.lost(),
             None => ApiError::internal("the store refused a condition that was not asked for"),
         }
     }

@@ -100,8 +100,8 @@ impl Resources {
                         self.inner.cache.wait_for(stored.revision).await?;
                     }
                 }
-                Outcome::Refused { index, current } if index == writes.keys.len() => {
-                    return Err(place.fenced_off(current.as_ref()));
+                Outcome::Refused { index, .. } if index == writes.keys.len() => {
+                    return Err(place.fenced_off());
                 }
                 Outcome::Refused { index, .. } => {
                     taken.extend(writes.keys.into_iter().nth(index));
