@@ -21,6 +21,8 @@ use tracing::{info, warn};
 
 use crate::client::Client;
 pub use thread::lead;
+#[cfg(test)]
+pub(crate) use thread::renewing;
 
 const LEASE_SECS: i32 = 6;
 const RENEW_EVERY: Duration = Duration::from_secs(2);

@@ -263,6 +263,17 @@ async fn a_busy_server_is_asked_again_after_the_time_it_says_by_reads_and_writes
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leader_hears_of_a_busy_server_at_once_and_renews_in_its_own_time() {
+    let net = Net::of(&["a"]);
+    let client = crate::lease::renewing(&Client::new(net.endpoints()));
+    net.refuse("a", [ApiError::too_many_requests("busy", 10)]);
+    let (began, key) = (Instant::now(), Key::new("n", "a"));
+    let refused = client.get::<Lease>(&key).await.expect_err("the refusal is the answer");
+    assert!(refused.is(Reason::TooManyRequests) && began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    client.get::<Lease>(&key).await.expect("the next renewal is answered");
+}
+
+#[tokio::test(start_paused = true)]
 async fn leases_go_over_a_connection_of_their_own() {
     let net = Net::of(&["a"]);
     let client = Client::new(net.endpoints());

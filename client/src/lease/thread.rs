@@ -36,13 +36,19 @@ pub async fn lead<F: Future<Output = ()> + Send + 'static>(
     mut work: impl FnMut(Client, CancellationToken) -> F + Send + 'static,
 ) -> io::Result<()> {
     let of_work = client.clone();
-    let (client, key, identity, stop) = (client.separate(), key.clone(), identity.to_owned(), stop.clone());
+    let (client, key, identity, stop) = (renewing(client), key.clone(), identity.to_owned(), stop.clone());
     let mut terms = Terms::new(Handle::current(), move |(client, leading)| work(client, leading));
     on_own_thread(move |runtime| {
         let begin = |term: super::Term, leading| terms.begin((of_work.fenced(&term.fence, term.lost), leading));
         runtime.block_on(super::compete(&client, &key, &identity, &stop, begin));
     })
     .await
+}
+
+/// The client that a lease is held with. A refusal for the server's load must reach [`super::keep`] at once: waited for
+/// inside a call, it would use up the time in which the lease could still be renewed.
+pub(crate) fn renewing(client: &Client) -> Client {
+    client.separate().without_busy_retries()
 }
 
 /// Runs `body` on a new thread with a runtime of its own; returns when it ends.

@@ -13,11 +13,15 @@ use tracing::warn;
 const DURATION_SECS: i32 = 40;
 const RENEW_EVERY: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_millis(500);
+/// After a refusal for the apiserver's load: all nodes may be refused then. Many tries still fit into the lease.
+const BUSY_RETRY: Duration = Duration::from_secs(2);
 /// Failures in a row that are nothing to speak of: an apiserver may be changing.
 const QUIET_FAILURES: u32 = 4;
 
 pub(super) fn start(client: Client, node: String, stop: &CancellationToken) {
     let stop = stop.clone();
+    // The client's own retries could last longer than the lease, and nobody would be told.
+    let client = client.without_busy_retries();
     tokio::spawn(async move { stop.run_until_cancelled_owned(renew_for_ever(client, node)).await });
 }
 
@@ -36,10 +40,14 @@ async fn renew_for_ever(client: Client, node: String) {
                 if failures == QUIET_FAILURES {
                     warn!(%err, "the node's Lease cannot be renewed");
                 }
-                tokio::time::sleep(RETRY).await;
+                tokio::time::sleep(pause(&err)).await;
             }
         }
     }
+}
+
+fn pause(err: &ApiError) -> Duration {
+    if err.is(Reason::TooManyRequests) { BUSY_RETRY } else { RETRY }
 }
 
 async fn renew(client: &Client, node: &str, held: Option<Lease>) -> Result<Lease, ApiError> {
@@ -68,5 +76,17 @@ fn fresh(node: &str) -> Lease {
             renew_time: Some(MicroTime(Timestamp::now())),
             ..Default::default()
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_apiserver_is_asked_less_often_than_one_that_does_not_answer_but_in_time() {
+        assert_eq!(pause(&ApiError::unavailable("no answer")), RETRY);
+        let busy = pause(&ApiError::too_many_requests("busy", 10));
+        assert!(busy > RETRY && busy.as_secs() * 4 < u64::from(DURATION_SECS.unsigned_abs()), "{busy:?}");
     }
 }
