@@ -30,6 +30,9 @@ use crate::worker::{CHECK_EVERY, Settings, Work, Worker};
 
 /// A link that comes or goes makes many changes at once.
 const GATHER: Duration = Duration::from_millis(300);
+/// So long the pods are waited for once all else is known. Rules that are written before take an earlier run's hostPorts
+/// away; but an identity that may not watch this node's pods never gets them, and Services and names must not wait for it.
+const PODS_WAIT: Duration = Duration::from_secs(10);
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// corten-proxy: Services, routes between nodes, and cluster DNS, on one node.
@@ -106,8 +109,12 @@ pub async fn run(args: ProxyArgs, stop: CancellationToken) -> Result<(), ProxyEr
         health.serve(address, &stop).await.map_err(ProxyError::Metrics)?;
     }
     // Until all is known, rules and names of an earlier run are better than those of half a cluster.
-    if stop.run_until_cancelled(watched.synced()).await.is_none() {
-        return Ok(());
+    match stop.run_until_cancelled(watched.synced()).await {
+        None => return Ok(()),
+        Some(Pods::Known) => {}
+        Some(Pods::Missing) => {
+            warn!("this node's pods are not known: Services and DNS are served, hostPorts once they are");
+        }
     }
     let settings = Settings {
         node_name: args.node_name,
@@ -208,8 +215,9 @@ impl Watched {
         );
         Self { services, slices, nodes, pods }
     }
-    async fn synced(&self) {
-        tokio::join!(self.services.synced(), self.slices.synced(), self.nodes.synced(), self.pods.synced());
+    async fn synced(&self) -> Pods {
+        let needed = async { tokio::join!(self.services.synced(), self.slices.synced(), self.nodes.synced()) };
+        enough(needed, self.pods.synced()).await
     }
     fn check(&self) -> Result<(), String> {
         let kinds = [
@@ -222,6 +230,22 @@ impl Watched {
             Some((kind, _)) => Err(format!("not all {kind} are known yet")),
             None => Ok(()),
         }
+    }
+}
+
+/// What is known of this node's pods when serving begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pods {
+    Known,
+    Missing,
+}
+
+/// Returns once what Services and DNS need is known, and the pods are or have had their time.
+async fn enough<T>(needed: impl Future<Output = T>, pods: impl Future<Output = ()>) -> Pods {
+    needed.await;
+    match tokio::time::timeout(PODS_WAIT, pods).await {
+        Ok(()) => Pods::Known,
+        Err(_) => Pods::Missing,
     }
 }
 
@@ -298,6 +322,28 @@ mod tests {
         queue.done(&Work::Node("n7".into()));
         assert!(queue.is_empty(), "a heartbeat asks for nothing");
         assert!(directory.read().node("n7").is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn services_and_dns_do_not_wait_for_pods_that_may_not_be_watched() {
+        let after = |secs| tokio::time::sleep(Duration::from_secs(secs));
+        let never = 1 << 20;
+        let cases = [
+            ("all at once", 0, 0, Pods::Known, 0),
+            ("the pods a little later: an earlier run's hostPorts stay", 1, 4, Pods::Known, 4),
+            ("no right to watch pods", 1, never, Pods::Missing, 11),
+            ("an apiserver that comes late", 60, never, Pods::Missing, 70),
+        ];
+        for (why, needed, pods, expected, secs) in cases {
+            let began = tokio::time::Instant::now();
+            assert_eq!(enough(after(needed), after(pods)).await, expected, "{why}");
+            assert_eq!(began.elapsed().as_secs(), secs, "{why}");
+        }
+        let nothing = enough(std::future::pending::<()>(), after(0));
+        assert!(
+            tokio::time::timeout(Duration::from_secs(3600), nothing).await.is_err(),
+            "half a cluster is not served"
+        );
     }
 
     #[tokio::test]
