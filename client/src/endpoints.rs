@@ -39,6 +39,8 @@ pub struct Endpoints {
     uris: Vec<Uri>,
     connector: Arc<dyn Connect>,
     active: ArcSwapOption<Connection>,
+    /// The `left` of the connection that was given up last, until another stands. Locked while `active` changes.
+    given_up: Mutex<Option<CancellationToken>>,
     standing: Mutex<Standing>,
     /// Held while connecting: one at a time.
     connecting: tokio::sync::Mutex<()>,
@@ -79,7 +81,7 @@ impl Endpoints {
         uris.shuffle(&mut rand::rng());
         let standing = Mutex::new(Standing::of(uris.len()));
         let (active, connecting) = (ArcSwapOption::empty(), tokio::sync::Mutex::new(()));
-        Self { uris, connector, active, standing, connecting }
+        Self { uris, connector, active, given_up: Mutex::default(), standing, connecting }
     }
 
     /// A channel that is there already, and is used again though it broke: a test's.
@@ -124,7 +126,7 @@ impl Endpoints {
     /// Says that `failed` is broken, so that the next call connects anew.
     pub fn drop_connection(&self, failed: &Arc<Connection>) {
         self.standing.lock().avoid(failed.rank, Instant::now());
-        // Streams on it find out by themselves, by pings: what broke may have been this one call.
+        // What broke may have been this one call: streams stay on it until there is another to go over to.
         self.give_up(failed);
     }
 
@@ -149,18 +151,22 @@ impl Endpoints {
     }
 
     fn give_up(&self, connection: &Arc<Connection>) {
-        let now = self.active.load();
-        if now.as_ref().is_some_and(|active| Arc::ptr_eq(active, connection)) {
-            self.active.compare_and_swap(&*now, None);
+        let mut given_up = self.given_up.lock();
+        if self.active.load().as_ref().is_some_and(|active| Arc::ptr_eq(active, connection)) {
+            self.active.store(None);
+            *given_up = Some(connection.left.clone());
         }
     }
 
     fn take(self: &Arc<Self>, rank: usize, channel: Channel) -> Arc<Connection> {
         let (uri, left) = (self.uris[rank].clone(), CancellationToken::new());
         let connection = Arc::new(Connection { channel, uri, rank, left });
-        if let Some(before) = self.active.swap(Some(connection.clone())) {
-            before.left.cancel();
-        }
+        let (before, given_up) = {
+            let mut given_up = self.given_up.lock();
+            (self.active.swap(Some(connection.clone())), given_up.take())
+        };
+        // Streams on a connection that nobody uses would never be spread anew.
+        before.map(|before| before.left.clone()).into_iter().chain(given_up).for_each(|left| left.cancel());
         if rank > 0 {
             tokio::spawn(return_from(Arc::downgrade(self), Arc::downgrade(&connection)));
         }

@@ -231,6 +231,25 @@ async fn a_server_without_a_store_is_left_by_reads_and_watches_which_resume() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn streams_on_a_connection_that_was_given_up_go_over_once_another_stands() {
+    let net = Net::of(&["a", "b"]);
+    let endpoints = Arc::new(net.endpoints());
+    let first = endpoints.connection().await.unwrap();
+    endpoints.drop_connection(&first);
+    net.set("a", false, false);
+    net.set("b", false, false);
+    assert!(endpoints.connection().await.is_err());
+    assert!(!first.left.is_cancelled(), "there is nowhere to go to");
+    net.set("a", true, true);
+    net.set("b", true, true);
+    let second = endpoints.connection().await.unwrap();
+    assert!(first.left.is_cancelled(), "its streams go over");
+    endpoints.drop_connection(&first);
+    assert!(Arc::ptr_eq(&second, &endpoints.connection().await.unwrap()), "what was given up before is not again");
+    assert!(!second.left.is_cancelled());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_busy_server_is_asked_again_after_the_time_it_says_by_reads_and_writes_alike() {
     let net = Net::of(&["a"]);
     let client = Client::new(net.endpoints());
