@@ -43,11 +43,12 @@ impl Controller {
             self.write(node, "", json!({"metadata": metadata, "spec": {"taints": taints}})).await?;
         }
         self.tell(node, was_ready, is_ready);
-        if !is_ready {
-            self.mark_pods_not_ready(node).await?;
-        }
+        // Pods leave also if one could not be marked: it must not keep the others on a lost node.
+        let marked = if is_ready { Ok(()) } else { self.mark_pods_not_ready(node).await };
         let taints = decision.taints.as_deref().unwrap_or(node::taints(node));
-        let again = self.evict(node, taints).await?;
+        let evicted = self.evict(node, taints).await;
+        marked?;
+        let again = evicted?;
         let wake = [decision.wake_after, again].into_iter().flatten().min();
         Ok(wake.map_or(Next::Done, Next::After))
     }
@@ -74,11 +75,13 @@ impl Controller {
     }
 
     /// Nobody vouches for pods of a node that is not ready, so they must get no traffic. Only those are marked that
-    /// have not said since that they are ready: a kubelet that lives knows better.
+    /// have not said since that they are ready: a kubelet that lives knows better. All are tried; the first error is
+    /// returned.
     async fn mark_pods_not_ready(&self, node: &Node) -> Result<(), ApiError> {
         let list = node.status.as_ref().and_then(|s| s.conditions.as_ref());
         let Some(ready) = conditions::find(list, "Ready").filter(|c| c.status != "True") else { return Ok(()) };
         let since = ready.last_transition_time.as_ref().map_or(Timestamp::MAX, |t| t.0);
+        let mut all = Ok(());
         for pod in self.nodes.pods_on(node.name()).iter().filter(|p| p.ready_since.is_some_and(|ready| ready <= since))
         {
             let condition = PodCondition {
@@ -94,13 +97,14 @@ impl Controller {
                     self.context.recorder.event(&about, EventType::Warning, "NodeNotReady", "Node is not ready");
                 }
                 Err(err) if err.is(Reason::NotFound) || err.is(Reason::Conflict) => {}
-                Err(err) => return Err(err),
+                Err(err) => all = all.and(Err(err)),
             }
         }
-        Ok(())
+        all
     }
 
-    /// Deletes the pods whose time on this node is over; returns when the next one's is.
+    /// Deletes the pods whose time on this node is over; returns when the next one's is. All are tried; the first error
+    /// is returned.
     async fn evict(&self, node: &Node, taints: &[Taint]) -> Result<Option<Duration>, ApiError> {
         if !taints.iter().any(|t| t.effect == "NoExecute") {
             return Ok(None);
@@ -108,20 +112,21 @@ impl Controller {
         let now = Timestamp::now();
         let mut wake: Option<Duration> = None;
         let mut evicted = 0;
+        let mut all = Ok(());
         for pod in self.nodes.pods_on(node.name()).iter().filter(|p| p.is_active() && !p.mirror) {
             let Some(until) = evict::may_stay_until(taints, &pod.tolerations, now) else { continue };
             let left = if until > now {
                 Duration::try_from(until.duration_since(now)).unwrap_or(Duration::MAX)
             } else if evicted < EVICTED_AT_ONCE_MAX {
                 evicted += 1;
-                self.evict_pod(pod).await?;
+                all = all.and(self.evict_pod(pod).await);
                 continue;
             } else {
                 EVICTION_PAUSE
             };
             wake = Some(wake.map_or(left, |wake| wake.min(left)));
         }
-        Ok(wake)
+        all.map(|()| wake)
     }
 
     async fn evict_pod(&self, pod: &SeenPod) -> Result<(), ApiError> {
