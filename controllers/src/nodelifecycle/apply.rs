@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use corten_api::k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint};
+use corten_api::k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, PodCondition, Taint};
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use corten_api::{ApiError, Object, Reason, conditions, node};
 use corten_client::{EventType, Next, Patch};
@@ -28,7 +28,7 @@ impl Controller {
     ) -> Result<Next, ApiError> {
         if let Some(list) = &decision.conditions {
             info!(node = node.name(), "has fallen silent");
-            self.write(node, "status", json!({"status": {"conditions": list}})).await?;
+            self.write(node, "status", unknown_patch(node, list)).await?;
             // The rest follows from what the watch brings back.
             return Ok(Next::Done);
         }
@@ -150,5 +150,24 @@ impl Controller {
         }
         self.context.delete::<Pod>(&pod.key, &pod.uid).await?;
         Ok(())
+    }
+}
+
+/// A node that has just come back has written its status since: then this is a Conflict, and it is looked at again.
+fn unknown_patch(node: &Node, list: &[NodeCondition]) -> serde_json::Value {
+    json!({"metadata": {"resourceVersion": node.metadata.resource_version}, "status": {"conditions": list}})
+}
+
+#[cfg(test)]
+mod tests {
+    use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+    use super::*;
+
+    #[test]
+    fn conditions_are_written_only_over_the_status_that_was_decided_on() {
+        let metadata = ObjectMeta { resource_version: Some("7".into()), ..ObjectMeta::default() };
+        let patch = unknown_patch(&Node { metadata, ..Node::default() }, &[]);
+        assert_eq!(patch["metadata"]["resourceVersion"], "7");
     }
 }
