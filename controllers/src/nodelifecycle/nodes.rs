@@ -83,31 +83,38 @@ impl Nodes {
         }
     }
 
-    /// An apiserver has lost a node that counts as ready. False if it must not be looked at early, as too many are lost
-    /// or suspected; else `unsuspect` or `found_silent` follows. It is suspected until it is heard of.
-    pub fn suspect(&self, name: &str) -> bool {
+    /// An apiserver has lost a node that counts as ready. `None` if it must not be looked at early, as too many are
+    /// lost or suspected; else when it was heard of last, and `unsuspect` or `found_silent` follows. It is suspected
+    /// until it is heard of.
+    pub fn suspect(&self, name: &str) -> Option<Instant> {
         let mut zones = self.zones.lock();
         zones.change_standing(name, Standing::Ready, Standing::Suspected);
-        zones.may_be_early(name)
+        if !zones.may_be_early(name) {
+            return None;
+        }
+        self.heard.lock().get(name).map(|heard| heard.at)
     }
 
     pub fn unsuspect(&self, name: &str) {
         self.zones.lock().change_standing(name, Standing::Suspected, Standing::Ready);
     }
 
-    /// A suspected node's machine does not answer: it is lost, unless too many others are or may be.
-    pub fn found_silent(&self, name: &str) {
+    /// A suspected node's machine does not answer: it is lost, unless it was heard of after `heard_at`, or too many
+    /// others are lost or may be.
+    pub fn found_silent(&self, name: &str, heard_at: Instant) {
         let others = {
             let mut zones = self.zones.lock();
             if !zones.may_be_early(name) {
                 return;
             }
-            zones.change_standing(name, Standing::Suspected, Standing::Waits)
-        };
-        let Some(others) = others else { return };
-        if let Some(heard) = self.heard.lock().get_mut(name) {
+            // Both locks are held (nobody takes them the other way round): a renewal comes before, and has changed `at`,
+            // or after, and takes both marks back.
+            let mut all = self.heard.lock();
+            let Some(heard) = all.get_mut(name).filter(|heard| heard.at == heard_at) else { return };
+            let Some(others) = zones.change_standing(name, Standing::Suspected, Standing::Waits) else { return };
             heard.is_silent = true;
-        }
+            others
+        };
         self.look_at(others);
         self.queue.add(Key::cluster(name));
     }
@@ -276,9 +283,9 @@ mod tests {
     fn a_node_found_silent_is_lost_until_it_is_heard_of() {
         let (nodes, all) = nodes(3);
         let is_lost = || nodes.decide(&all[0], Timestamp::now()).0.conditions.is_some();
-        assert!(nodes.suspect("n0"));
+        let heard_at = nodes.suspect("n0").unwrap();
         assert!(!is_lost(), "suspicion alone is nothing");
-        nodes.found_silent("n0");
+        nodes.found_silent("n0", heard_at);
         assert!(is_lost());
         nodes.on_lease("n0", Some(Timestamp::UNIX_EPOCH));
         assert!(is_lost(), "the same lease as before");
@@ -289,17 +296,28 @@ mod tests {
     #[test]
     fn who_renews_its_lease_while_it_is_looked_at_is_not_lost() {
         let (nodes, all) = nodes(3);
-        assert!(nodes.suspect("n0"));
+        let heard_at = nodes.suspect("n0").unwrap();
         nodes.on_lease("n0", Some(Timestamp::now()));
-        nodes.found_silent("n0");
+        nodes.found_silent("n0", heard_at);
+        assert!(nodes.decide(&all[0], Timestamp::now()).0.conditions.is_none());
+    }
+
+    #[test]
+    fn a_renewal_that_is_only_half_noted_is_not_lost() {
+        let (nodes, all) = nodes(3);
+        let heard_at = nodes.suspect("n0").unwrap();
+        // What `on_lease` does before it waits for the zones.
+        nodes.heard.lock().get_mut("n0").unwrap().at = heard_at + Duration::from_millis(1);
+        nodes.found_silent("n0", heard_at);
         assert!(nodes.decide(&all[0], Timestamp::now()).0.conditions.is_none());
     }
 
     #[test]
     fn when_many_fall_silent_together_none_is_lost_before_its_grace_is_over() {
         let (nodes, all) = nodes(10);
-        let early = all.iter().filter(|node| nodes.suspect(node.name())).count();
-        all.iter().for_each(|node| nodes.found_silent(node.name()));
+        let heard: Vec<_> = all.iter().map(|node| nodes.suspect(node.name())).collect();
+        let early = heard.iter().flatten().count();
+        all.iter().zip(heard).for_each(|(node, at)| nodes.found_silent(node.name(), at.unwrap_or_else(Instant::now)));
         let lost = all.iter().filter(|node| nodes.decide(node, Timestamp::now()).0.conditions.is_some()).count();
         assert!(early <= 5 && lost == 0, "{early} looked at, {lost} lost of 10");
     }

@@ -86,7 +86,7 @@ impl Prober {
         if !self.under_way.lock().insert(name.clone()) {
             return;
         }
-        let Some(place) = self.place_for(&name) else {
+        let Some((place, heard_at)) = self.place_for(&name) else {
             debug!(node = name, "no early look: too many nodes are lost or suspected");
             self.under_way.lock().remove(&name);
             return;
@@ -97,17 +97,18 @@ impl Prober {
             info!(node = name, %address, ?verdict, "its connections to an apiserver have ended");
             match verdict {
                 Verdict::Lives => own.nodes.unsuspect(&name),
-                Verdict::IsSilent => own.nodes.found_silent(&name),
+                Verdict::IsSilent => own.nodes.found_silent(&name, heard_at),
             }
             own.under_way.lock().remove(&name);
             drop(place);
         });
     }
 
-    /// One of the few places to look from. The node is suspected from now on.
-    fn place_for(&self, name: &str) -> Option<OwnedSemaphorePermit> {
-        let early = self.nodes.suspect(name);
-        Arc::clone(&self.width).try_acquire_owned().ok().filter(|_| early)
+    /// One of the few places to look from, and when the node was heard of last. It is suspected from now on.
+    fn place_for(&self, name: &str) -> Option<(OwnedSemaphorePermit, Instant)> {
+        let heard_at = self.nodes.suspect(name)?;
+        let place = Arc::clone(&self.width).try_acquire_owned().ok()?;
+        Some((place, heard_at))
     }
 }
 
