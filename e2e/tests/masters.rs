@@ -208,8 +208,9 @@ async fn apiservers_that_allocate_at_the_same_time_give_no_address_and_no_port_t
     assert_eq!((addresses.len(), ports.len()), (SERVICES, SERVICES));
 
     // One port that all three are asked for at once: one of them gives it, the others say why not.
+    let free = (31_900..32_000).find(|port| !ports.contains(&i32::from(*port))).unwrap();
     let same = masters.iter().enumerate().map(|(n, master)| {
-        let (service, params) = (service(format!("same-{n}"), Some(31998)), &params);
+        let (service, params) = (service(format!("same-{n}"), Some(free)), &params);
         async move { master.create(params, &service).await }
     });
     let answers = futures::future::join_all(same).await;

@@ -169,7 +169,7 @@ impl Pull<'_> {
     ) -> Result<(), ImageError> {
         let fetch = |at: usize| async move {
             let unpacked =
-                self.store.has_snapshot(&chain_ids[at]).await.map_err(store_failed("looking for a layer"))?;
+                self.store.hold_snapshot(lease, &chain_ids[at]).await.map_err(store_failed("looking for a layer"))?;
             if !unpacked {
                 self.fetch_layer(registry, lease, &layers[at]).await?;
             }
@@ -197,7 +197,7 @@ impl Pull<'_> {
     }
 
     async fn fetch_layer(&self, registry: &Registry<'_>, lease: &Lease, layer: &Blob) -> Result<(), ImageError> {
-        if self.store.has_blob(&layer.digest).await.map_err(store_failed("looking for a blob"))? {
+        if self.store.hold_blob(lease, &layer.digest).await.map_err(store_failed("looking for a blob"))? {
             return Ok(());
         }
         let mut attempt = 1;

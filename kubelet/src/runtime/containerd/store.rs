@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use containerd_client::services::v1::Resource as LeaseResource;
 use containerd_client::services::v1::snapshots::{
     CommitSnapshotRequest, PrepareSnapshotRequest, RemoveSnapshotRequest, StatSnapshotRequest, UsageRequest,
 };
 use containerd_client::services::v1::{
-    ApplyRequest, CreateImageRequest, CreateRequest, DeleteImageRequest, DeleteRequest, GetImageRequest, Image,
-    InfoRequest, ListImagesRequest, ReadContentRequest, UpdateImageRequest, WriteAction, WriteContentRequest,
+    AddResourceRequest, ApplyRequest, CreateImageRequest, CreateRequest, DeleteImageRequest, DeleteRequest,
+    GetImageRequest, Image, InfoRequest, ListImagesRequest, ReadContentRequest, UpdateImageRequest, WriteAction,
+    WriteContentRequest,
 };
 use containerd_client::tonic::Request;
 use containerd_client::types::Descriptor;
@@ -72,6 +74,27 @@ impl Store {
                 .ask("releasing a lease", &lease.id, self.rpc().client().leases().delete(Rpc::request(request)))
                 .await,
         )
+    }
+
+    /// As [`has_blob`](Self::has_blob), and from then on the blob is no garbage: an image that was not kept may have brought it,
+    /// and the collector would take it while a layer is made of it.
+    pub async fn hold_blob(&self, lease: &Lease, digest: &str) -> Result<bool, RuntimeError> {
+        self.hold(lease, "content", digest).await?;
+        self.has_blob(digest).await
+    }
+
+    /// As [`hold_blob`](Self::hold_blob), for a layer that is unpacked.
+    pub async fn hold_snapshot(&self, lease: &Lease, name: &str) -> Result<bool, RuntimeError> {
+        let kind = format!("snapshots/{}", self.runtime.snapshotter().await?);
+        self.hold(lease, &kind, name).await?;
+        self.has_snapshot(name).await
+    }
+
+    /// Before the look whether it is there: between the two it could go.
+    async fn hold(&self, lease: &Lease, kind: &str, id: &str) -> Result<(), RuntimeError> {
+        let resource = Some(LeaseResource { id: id.into(), r#type: kind.into() });
+        let request = Rpc::request(AddResourceRequest { id: lease.id.clone(), resource });
+        self.rpc().ask("keeping for an image", id, self.rpc().client().leases().add_resource(request)).await.map(drop)
     }
 
     pub async fn has_blob(&self, digest: &str) -> Result<bool, RuntimeError> {
@@ -224,8 +247,11 @@ impl Store {
                     labels: HashMap::new(),
                 };
                 match self.rpc().ask("keeping a layer", chain_id, snapshots.commit(self.under(lease, commit))).await {
+                    Ok(()) => Ok(Unpacked::Kept),
                     // Another image with the same layer was quicker.
-                    Ok(()) | Err(RuntimeError::Exists { .. }) => Ok(Unpacked::Kept),
+                    Err(RuntimeError::Exists { .. }) => {
+                        self.hold_snapshot(lease, chain_id).await.map(|_there| Unpacked::Kept)
+                    }
                     Err(e) => Err(e),
                 }
             }
