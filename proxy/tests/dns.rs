@@ -1,6 +1,7 @@
 //! The DNS server over real sockets on the loopback: UDP, TCP, truncation, and questions passed on.
 #![expect(clippy::unwrap_used, reason = "a test: what fails here fails the test")]
 
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use corten_api::Key;
 use corten_proxy::directory::Directory;
 use corten_proxy::dns::forward::Forwarder;
-use corten_proxy::dns::server::{Handler, listen};
+use corten_proxy::dns::server::{DnsError, Handler, Listening, listen};
 use corten_proxy::dns::zone::Zone;
 use corten_proxy::view::{Endpoint, Service, Slice};
 use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 /// More addresses than 512 bytes hold.
 const MANY: u8 = 60;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+const TRIES: usize = 20;
 
 /// One Service `web` of one address and one headless `many`, and aliases.
 fn directory() -> Directory {
@@ -54,10 +56,21 @@ async fn serve(upstream: Vec<SocketAddr>) -> SocketAddr {
         directory: Arc::new(RwLock::new(directory())),
         forwarder: Forwarder::new(upstream),
     };
-    let listening = listen(Ipv4Addr::LOCALHOST, Some(0)).await.unwrap();
+    let listening = listen_somewhere().await;
     let address = listening.address().unwrap();
     tokio::spawn(async move { listening.serve(handler, &CancellationToken::new()).await });
     address
+}
+
+/// A port that the kernel gives for UDP may be somebody's for TCP; then another one is taken.
+async fn listen_somewhere() -> Listening {
+    for _ in 0..TRIES {
+        match listen(Ipv4Addr::LOCALHOST, Some(0)).await {
+            Err(DnsError::Listen { source, .. }) if source.kind() == ErrorKind::AddrInUse => {}
+            other => return other.unwrap(),
+        }
+    }
+    panic!("no port is free for UDP and TCP in {TRIES} tries");
 }
 
 fn question(name: &str) -> Message {
