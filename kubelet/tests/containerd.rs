@@ -1,6 +1,8 @@
 //! The runtime and images ports on a real containerd, private to the test, and the runtime port's fake beside it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests")]
 
+#[path = "containerd/ends.rs"]
+mod ends;
 #[path = "containerd/image.rs"]
 mod image;
 #[path = "containerd/node.rs"]
@@ -309,14 +311,7 @@ async fn what_a_cut_off_making_left_is_swept() {
     let sandbox = pods.runtime.create_sandbox(&pods.sandbox("u1")).await.unwrap();
     let kept = pods.run(&sandbox, &pods.container("kept", &["sleep", "1000"])).await;
     let left = pods.runtime.create_container(&sandbox, &pods.container("left", &["sleep", "1000"])).await.unwrap();
-    let ctr = |words: &[&str]| {
-        let socket = node.path("containerd.sock");
-        let mut ctr = std::process::Command::new("ctr");
-        ctr.args(["--address", socket.to_str().unwrap(), "--namespace", "k8s.io"]).args(words);
-        let done = ctr.output().unwrap();
-        assert!(done.status.success(), "{words:?}: {done:?}");
-        String::from_utf8(done.stdout).unwrap()
-    };
+    let ctr = |words: &[&str]| node.ctr(words);
     // As if the kubelet had been killed between the root file system and the container.
     ctr(&["tasks", "delete", "--force", &left]);
     ctr(&["containers", "delete", "--keep-snapshot", &left]);

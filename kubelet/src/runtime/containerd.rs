@@ -4,6 +4,7 @@ mod attach;
 mod capabilities;
 mod container;
 mod events;
+mod exits;
 mod host;
 mod inventory;
 mod oci;
@@ -32,11 +33,13 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use tokio::sync::{OnceCell, broadcast};
+use tokio::sync::{OnceCell, Semaphore, broadcast};
 
 use self::host::Host;
 use self::rpc::Rpc;
-use super::{ContainerSpec, Event, ExecSpec, Inventory, Runtime, RuntimeError, SandboxSpec, Session, Stats, Version};
+use super::{
+    ContainerSpec, Event, ExecSpec, Exit, Inventory, Runtime, RuntimeError, SandboxSpec, Session, Stats, Version,
+};
 use crate::cgroup::Hierarchy;
 
 /// Events kept for a slow reader before it gets a `Resync` instead.
@@ -68,6 +71,7 @@ struct Inner {
     events: broadcast::Sender<Event>,
     /// What exists, as far as this process has seen: for events, which carry only ids. Never more than containerd holds.
     known: Mutex<HashMap<String, Known>>,
+    settling: Semaphore,
 }
 
 #[derive(Clone, Debug)]
@@ -78,12 +82,32 @@ struct Known {
     started_at: Option<Timestamp>,
     /// Its container object or its process is not there yet, and this is not a failure.
     being_made: bool,
-    /// The process could not be started.
-    failed_at: Option<Timestamp>,
-    /// Its process as we made it; `None` for one from before our time, and until it is made.
+    /// How it ended, or that it could not be started.
+    exit: Option<Exit>,
+    is_settling: bool,
+    /// Held by who takes its task away.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Its process as we made it, or found it; `None` until then.
     pid: Option<u32>,
     /// When it was noticed that its process is gone, though nobody saw it end.
     missed_at: Option<Timestamp>,
+}
+
+impl Known {
+    fn new(pod_uid: &str, is_sandbox: bool, cgroup: String) -> Self {
+        Self {
+            pod_uid: pod_uid.into(),
+            is_sandbox,
+            cgroup,
+            started_at: None,
+            being_made: false,
+            exit: None,
+            is_settling: false,
+            turn: Arc::default(),
+            pid: None,
+            missed_at: None,
+        }
+    }
 }
 
 impl Containerd {
@@ -107,6 +131,7 @@ impl Containerd {
             snapshotter: OnceCell::new(),
             events: broadcast::channel(EVENTS_KEPT).0,
             known: Mutex::default(),
+            settling: Semaphore::new(exits::SETTLED_AT_ONCE),
         });
         tokio::spawn(events::watch(Arc::downgrade(&inner)));
         Ok(Self { inner })

@@ -67,6 +67,16 @@ impl Node {
         }
     }
 
+    /// What containerd's own client says.
+    pub(crate) fn ctr(&self, words: &[&str]) -> String {
+        let socket = self.path("containerd.sock");
+        let mut ctr = Command::new("ctr");
+        ctr.args(["--address", socket.to_str().unwrap(), "--namespace", "k8s.io"]).args(words);
+        let done = ctr.output().unwrap();
+        assert!(done.status.success(), "{words:?}: {done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    }
+
     /// As `kill -9`.
     pub(crate) fn crash_containerd(&mut self) {
         let mut child = self.containerd.take().unwrap();

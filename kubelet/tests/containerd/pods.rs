@@ -118,7 +118,12 @@ impl Pods {
 
     /// As a kubelet that was started again.
     pub(crate) fn again(node: &Node, before: &Pods) -> Self {
-        Self { specs: before.specs.clone(), ..Self::without_image(node) }
+        Self::later(node, before.specs.clone())
+    }
+
+    /// As a kubelet that is started when there has been none for a while.
+    pub(crate) fn later(node: &Node, specs: Specs) -> Self {
+        Self { specs, ..Self::without_image(node) }
     }
 
     pub(crate) async fn run(&self, sandbox: &str, spec: &ContainerSpec) -> String {

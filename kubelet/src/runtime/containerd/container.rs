@@ -10,13 +10,14 @@ use containerd_client::types::Mount;
 use jiff::Timestamp;
 use nix::errno::Errno;
 
+use super::inventory::EXIT_NOT_STARTED;
 use super::record::ContainerRecord;
 use super::rpc::{Rpc, gone_is_fine};
 use super::sandbox::{RUNTIME, spec_any};
 use super::stdio::{self, Fifos};
 use super::{Containerd, Known, RuntimeError, capabilities, host, oci, seccomp, user};
 use crate::logs::logger::QUERY_KEY;
-use crate::runtime::{ContainerSpec, container_id};
+use crate::runtime::{ContainerSpec, Exit, container_id};
 
 /// Keeps a snapshot from containerd's garbage collector until we remove it ourselves.
 const GC_ROOT: &str = "containerd.io/gc.root";
@@ -31,17 +32,13 @@ impl Containerd {
         let id = container_id(&sandbox.pod_uid, &spec.name, spec.attempt);
         let record = ContainerRecord::of(sandbox_id, &sandbox, spec, &id);
         let snapshotter = self.snapshotter().await?;
-        let known = Known {
-            pod_uid: sandbox.pod_uid.clone(),
-            is_sandbox: false,
-            cgroup: record.cgroup.clone(),
-            started_at: None,
-            being_made: true,
-            failed_at: None,
-            pid: None,
-            missed_at: None,
+        let mut known = Known { being_made: true, ..Known::new(&sandbox.pod_uid, false, record.cgroup.clone()) };
+        let before = {
+            let mut all = self.inner.known.lock();
+            // Whoever takes away what was there before does so before anything is made anew.
+            known.turn = all.get(&id).map_or_else(|| known.turn.clone(), |before| before.turn.clone());
+            all.insert(id.clone(), known.clone())
         };
-        let before = self.inner.known.lock().insert(id.clone(), known.clone());
         let root = match self.fresh_root(&id, &spec.image.chain_id, snapshotter, &known).await {
             Ok(root) => root,
             Err(why) => {
@@ -124,7 +121,10 @@ impl Containerd {
         self.update_known(id, |known| known.started_at = Some(now));
         let started = self.start_process(id, "").await;
         if let Err(RuntimeError::Refused { .. }) = &started {
-            self.update_known(id, |known| known.failed_at = Some(now));
+            let (started_at, finished_at) = (now, now);
+            let exit = Exit { exit_code: EXIT_NOT_STARTED, started_at, finished_at, oom_killed: false, unseen: false };
+            let exit = self.note_exit(id, exit);
+            self.put_on_record(id, &exit).await?;
             self.end_task(id).await?;
         }
         started.map(drop)
@@ -132,6 +132,11 @@ impl Containerd {
 
     /// Takes away everything that carries this id: process, container object, snapshot, FIFOs, shared memory.
     pub(super) async fn forget(&self, id: &str) -> Result<(), RuntimeError> {
+        let turn = self.turn(id);
+        let _turn = match &turn {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
         self.end_task(id).await?;
         self.delete_object(id).await?;
         let is_sandbox = self.inner.known.lock().get(id).is_some_and(|k| k.is_sandbox);

@@ -110,7 +110,9 @@ impl Containerd {
                     // Whose end it was cannot be asked now: whoever lists later finds it.
                     Err(_) => return Some(Event::Resync),
                 };
-                self.know(&exit.container_id, &Record::from_labels(&object.labels)?)
+                let created_at = timestamp(object.created_at.as_ref());
+                let known = self.know(&exit.container_id, &Record::from_labels(&object.labels)?);
+                Known { started_at: known.started_at.or(Some(created_at)), ..known }
             }
         };
         if is_anothers(&known, exit.pid) {
@@ -122,8 +124,12 @@ impl Containerd {
         }
         let oom_killed = self.oom_killed(&known, exit_code);
         let started_at = known.started_at.unwrap_or(at);
-        let exit_seen = Exit { exit_code, started_at, finished_at: at, oom_killed, unseen: false };
-        Some(Event::ContainerExited { pod_uid: known.pod_uid, container_id: exit.container_id, exit: exit_seen })
+        let seen = Exit { exit_code, started_at, finished_at: at, oom_killed, unseen: false };
+        let (id, pid, exit) = (exit.container_id, exit.pid, seen);
+        let exit = self.note_exit(&id, exit);
+        self.adopt_pid(&id, pid);
+        self.settle(&id, pid, exit.clone());
+        Some(Event::ContainerExited { pod_uid: known.pod_uid, container_id: id, exit })
     }
 }
 
@@ -138,16 +144,7 @@ mod tests {
 
     #[test]
     fn the_end_of_what_was_replaced_is_not_the_end_of_what_replaces_it() {
-        let known = |pid, being_made| Known {
-            pod_uid: "u".into(),
-            is_sandbox: false,
-            cgroup: "/c".into(),
-            started_at: None,
-            being_made,
-            failed_at: None,
-            pid,
-            missed_at: None,
-        };
+        let known = |pid, being_made| Known { being_made, pid, ..Known::new("u", false, "/c".into()) };
         let cases = [
             ("its own end", known(Some(7), false), false),
             ("of the one before", known(Some(8), false), true),

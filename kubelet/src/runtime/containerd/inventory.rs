@@ -12,7 +12,7 @@ use super::{Containerd, Known, RuntimeError};
 use crate::runtime::{Exit, Inventory, State};
 
 /// What a shell says of a program that cannot be run.
-const EXIT_NOT_STARTED: i32 = 128;
+pub(super) const EXIT_NOT_STARTED: i32 = 128;
 /// Nobody saw the end.
 const EXIT_UNKNOWN: i32 = 255;
 pub(super) const EXIT_KILLED: i32 = 137;
@@ -36,7 +36,11 @@ impl Containerd {
                     all.sandboxes.push(record.listed(object.id, is_up, created_at));
                 }
                 Record::Container(record) => {
-                    let state = self.state(&object.id, &known, task, created_at);
+                    let state = match &record.exit {
+                        Some(exit) if !known.being_made => State::Exited(exit.clone()),
+                        _ => self.state(&object.id, &known, task, created_at),
+                    };
+                    self.settle_found(&object.id, &state, task);
                     all.containers.push(record.listed(object.id, state, created_at));
                 }
             }
@@ -54,21 +58,9 @@ impl Containerd {
 
     /// What this process knows of it; for something from before its time, what is on record.
     pub(super) fn know(&self, id: &str, record: &Record) -> Known {
-        let from_record = || {
-            let (pod_uid, is_sandbox, cgroup) = match record {
-                Record::Sandbox(r) => (r.pod_uid.clone(), true, format!("{}/{id}", r.cgroup_parent)),
-                Record::Container(r) => (r.pod_uid.clone(), false, r.cgroup.clone()),
-            };
-            Known {
-                pod_uid,
-                is_sandbox,
-                cgroup,
-                started_at: None,
-                being_made: false,
-                failed_at: None,
-                pid: None,
-                missed_at: None,
-            }
+        let from_record = || match record {
+            Record::Sandbox(r) => Known::new(&r.pod_uid, true, format!("{}/{id}", r.cgroup_parent)),
+            Record::Container(r) => Known::new(&r.pod_uid, false, r.cgroup.clone()),
         };
         self.inner.known.lock().entry(id.into()).or_insert_with(from_record).clone()
     }
@@ -76,12 +68,15 @@ impl Containerd {
     fn state(&self, id: &str, known: &Known, task: Option<&Process>, created_at: Timestamp) -> State {
         let status = task.and_then(|t| Status::try_from(t.status).ok()).unwrap_or(Status::Unknown);
         let started_at = known.started_at.unwrap_or(created_at);
-        let exit = |exit_code, finished_at, oom_killed| {
-            State::Exited(Exit { exit_code, started_at, finished_at, oom_killed, unseen: false })
-        };
+        if known.being_made {
+            return State::Created;
+        }
+        if let Some(exit) = &known.exit {
+            return State::Exited(exit.clone());
+        }
         match (task, status) {
-            _ if known.being_made => State::Created,
-            _ if known.failed_at.is_some() => exit(EXIT_NOT_STARTED, known.failed_at.unwrap_or(created_at), false),
+            // Of one that it has replaced since the tasks were listed.
+            (Some(task), _) if known.pid.is_some_and(|pid| pid != task.pid) => State::Created,
             (Some(task), Status::Running | Status::Paused | Status::Pausing) => {
                 let started_at = known.started_at.or_else(|| process_start(task.pid)).unwrap_or(created_at);
                 // For when it ends: then its process can't be asked any more.
@@ -89,8 +84,10 @@ impl Containerd {
                 State::Running { pid: task.pid, started_at }
             }
             (Some(task), Status::Stopped) => {
-                let code = task.exit_status.cast_signed();
-                exit(code, timestamp(task.exited_at.as_ref()), self.oom_killed(known, code))
+                let (exit_code, finished_at) = (task.exit_status.cast_signed(), timestamp(task.exited_at.as_ref()));
+                let oom_killed = self.oom_killed(known, exit_code);
+                let exit = Exit { exit_code, started_at, finished_at, oom_killed, unseen: false };
+                State::Exited(self.note_exit(id, exit))
             }
             (Some(_), Status::Created) => State::Created,
             // The node went down under it: it ended some time before now, and after its start.
@@ -101,6 +98,24 @@ impl Containerd {
                 State::Exited(Exit { exit_code, started_at, finished_at, oom_killed: false, unseen: true })
             }
         }
+    }
+
+    /// Of a container that ended while no kubelet looked, or whose end was not yet settled when one was stopped.
+    fn settle_found(&self, id: &str, state: &State, task: Option<&Process>) {
+        let (State::Exited(exit), Some(task)) = (state, task) else { return };
+        if task.status == Status::Stopped as i32 {
+            self.adopt_pid(id, task.pid);
+            self.settle(id, task.pid, exit.clone());
+        }
+    }
+
+    /// Of a container from before our time the process is the one that is found.
+    pub(super) fn adopt_pid(&self, id: &str, pid: u32) {
+        self.update_known(id, |known| {
+            if !known.being_made {
+                known.pid.get_or_insert(pid);
+            }
+        });
     }
 
     /// The kernel counts its OOM kills by group, and the group stays until the task is deleted: no race with an event.

@@ -88,7 +88,7 @@ impl Containerd {
         self.delete_task(id).await
     }
 
-    async fn delete_task(&self, id: &str) -> Result<(), RuntimeError> {
+    pub(super) async fn delete_task(&self, id: &str) -> Result<(), RuntimeError> {
         let mut client = self.rpc().client().tasks();
         let request = Rpc::request(DeleteTaskRequest { container_id: id.into() });
         gone_is_fine(self.rpc().ask("deleting the process", id, client.delete(request)).await.map(drop))

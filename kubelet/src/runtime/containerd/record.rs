@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use crate::runtime::{Container, ContainerSpec, Network, Sandbox, SandboxSpec, State};
+use crate::runtime::{Container, ContainerSpec, Exit, Network, Sandbox, SandboxSpec, State};
 
 /// Ours begin with this; all other labels are the caller's.
 const PREFIX: &str = "corten.io/runtime.";
 const KIND: &str = "corten.io/runtime.kind";
 pub(super) const SANDBOX: &str = "corten.io/runtime.sandbox";
+/// How the container ended: written once, then its task is taken away.
+pub(super) const EXIT: &str = "corten.io/runtime.exit";
 
 /// What is on record of a sandbox or container.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +51,7 @@ pub(super) struct ContainerRecord {
     pub(super) tty: bool,
     pub(super) stdin: bool,
     pub(super) stdin_once: bool,
+    pub(super) exit: Option<Exit>,
     pub(super) labels: BTreeMap<String, String>,
 }
 
@@ -124,6 +127,7 @@ impl ContainerRecord {
             tty: spec.tty,
             stdin: spec.stdin,
             stdin_once: spec.stdin_once,
+            exit: None,
             labels: spec.labels.clone(),
         }
     }
@@ -161,8 +165,29 @@ impl ContainerRecord {
             ("stdin", self.stdin.to_string()),
             ("stdin-once", self.stdin_once.to_string()),
         ];
-        with_prefix(fields, &self.labels)
+        let exit = self.exit.iter().map(|exit| (EXIT.to_owned(), exit_text(exit)));
+        with_prefix(fields, &self.labels).into_iter().chain(exit).collect()
     }
+}
+
+const OOM_KILLED: &str = "oom-killed";
+const UNSEEN: &str = "unseen";
+
+/// The value of [`EXIT`]: exit code, start, end, and what else is to be said of it, with spaces between.
+pub(super) fn exit_text(exit: &Exit) -> String {
+    let notes = [(exit.oom_killed, OOM_KILLED), (exit.unseen, UNSEEN)];
+    let notes: String = notes.iter().filter(|(holds, _)| *holds).map(|(_, note)| format!(" {note}")).collect();
+    format!("{} {} {}{notes}", exit.exit_code, exit.started_at, exit.finished_at)
+}
+
+/// `None`: not a text of [`exit_text`].
+fn exit_from(text: &str) -> Option<Exit> {
+    let mut words = text.split(' ');
+    let exit_code = words.next()?.parse().ok()?;
+    let (started_at, finished_at) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let notes: Vec<&str> = words.collect();
+    let is_noted = |note: &str| notes.contains(&note);
+    Some(Exit { exit_code, started_at, finished_at, oom_killed: is_noted(OOM_KILLED), unseen: is_noted(UNSEEN) })
 }
 
 fn with_prefix<const N: usize>(
@@ -212,6 +237,7 @@ impl Record {
                 tty: flag("tty"),
                 stdin: flag("stdin"),
                 stdin_once: flag("stdin-once"),
+                exit: labels.get(EXIT).and_then(|text| exit_from(text)),
                 labels: theirs,
             })),
             _ => None,
@@ -244,5 +270,19 @@ mod tests {
         let host = SandboxRecord { network: Network::Host, ..sandbox };
         assert_eq!(Record::from_labels(&host.to_labels()), Some(Record::Sandbox(host)));
         assert_eq!(Record::from_labels(&HashMap::from([("a".into(), "b".into())])), None, "another's container");
+    }
+
+    #[test]
+    fn an_end_is_read_as_it_was_written() {
+        let at = |nanos| Timestamp::from_nanosecond(nanos).unwrap();
+        let (started_at, finished_at) = (at(1_700_000_000_123_456_789), at(1_700_000_001_000_000_000));
+        let all = [(0, false, false), (137, true, false), (137, false, false), (255, false, true), (-1, true, true)];
+        for (exit_code, oom_killed, unseen) in all {
+            let exit = Exit { exit_code, started_at, finished_at, oom_killed, unseen };
+            assert_eq!(exit_from(&exit_text(&exit)), Some(exit.clone()), "{exit:?}");
+        }
+        for broken in ["", "3", "3 now then", "three 2026-01-01T00:00:00Z 2026-01-01T00:00:00Z"] {
+            assert_eq!(exit_from(broken), None, "{broken}");
+        }
     }
 }

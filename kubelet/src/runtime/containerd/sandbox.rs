@@ -23,16 +23,8 @@ impl Containerd {
     pub(super) async fn make_sandbox(&self, spec: &SandboxSpec) -> Result<String, RuntimeError> {
         let id = sandbox_id(&spec.pod_uid, spec.attempt);
         let record = SandboxRecord::of(spec);
-        let known = Known {
-            pod_uid: spec.pod_uid.clone(),
-            is_sandbox: true,
-            cgroup: format!("{}/{id}", spec.cgroup_parent),
-            started_at: None,
-            being_made: true,
-            failed_at: None,
-            pid: None,
-            missed_at: None,
-        };
+        let cgroup = format!("{}/{id}", spec.cgroup_parent);
+        let known = Known { being_made: true, ..Known::new(&spec.pod_uid, true, cgroup) };
         let object = Object {
             id: id.clone(),
             labels: record.to_labels(),
