@@ -99,7 +99,7 @@ fn merge_field(of: &str, current: &mut Map<String, Value>, field: String, value:
         Value::Array(patch) => {
             let merged = match (lists::list_rule(of, &field), current.remove(&field)) {
                 (Some(rule), Some(Value::Array(have))) => merge_list(&field, child, rule, have, patch)?,
-                (Some(rule), _) => merge_list(&field, child, rule, Vec::new(), patch)?,
+                (Some(_), _) => new_list(child, patch)?,
                 (None, _) => patch,
             };
             current.insert(field, Value::Array(merged));
@@ -120,27 +120,26 @@ fn merge_list(
 ) -> Result<Vec<Value>, StrategicError> {
     let Some(key) = rule.merge_key else { return Ok(merge_set(have, patch)) };
     // One item `{"$patch": "replace"}` makes the others the whole list.
-    let replaces = patch.iter().any(|item| item.get(PATCH).and_then(Value::as_str) == Some("replace"));
-    let mut have = if replaces { Vec::new() } else { have };
+    if patch.iter().any(|item| item.get(PATCH).and_then(Value::as_str) == Some("replace")) {
+        return new_list(child, patch);
+    }
+    let mut have = have;
     let mut wanted = Vec::with_capacity(patch.len());
     let mut deleted = HashSet::new();
     for item in patch {
         let mut item = as_map(field, item)?;
         let directive = take_directive(&mut item)?;
-        if directive.as_deref() == Some("replace") && item.is_empty() {
-            continue;
-        }
         let id = item.get(key).ok_or_else(|| StrategicError::NoMergeKey { field: field.into(), key })?.to_string();
         if directive.as_deref() == Some("delete") {
             deleted.insert(id);
         } else {
-            wanted.push((id, directive, item));
+            wanted.push((id, item));
         }
     }
     have.retain(|item| !deleted.contains(&order::id_of(item, Some(key))));
     let server = order::places(&have, Some(key));
     let (mut places, mut asked) = (server.clone(), HashMap::new());
-    for (id, directive, item) in wanted {
+    for (id, item) in wanted {
         let next = asked.len();
         asked.entry(id.clone()).or_insert(next);
         let Some(at) = places.get(&id).copied() else {
@@ -148,13 +147,23 @@ fn merge_list(
             have.push(Value::Object(merge_map(child, Map::new(), item)?));
             continue;
         };
-        have[at] = Value::Object(match (directive.as_deref(), have[at].take()) {
-            (Some("replace"), _) => without_directives(item),
-            (_, Value::Object(current)) => merge_map(child, current, item)?,
+        have[at] = Value::Object(match have[at].take() {
+            Value::Object(current) => merge_map(child, current, item)?,
             _ => merge_map(child, Map::new(), item)?,
         });
     }
     Ok(order::ordered(have, &asked, &server, Some(key)))
+}
+
+/// A list where there was none to merge with: all its items, also those that share a merge key, as port 53 of UDP and of
+/// TCP do. Items that are directives say nothing here.
+fn new_list(child: &str, patch: Vec<Value>) -> Result<Vec<Value>, StrategicError> {
+    let items = patch.into_iter().filter(|item| item.get(PATCH).is_none());
+    let new = |item| match item {
+        Value::Object(item) => merge_map(child, Map::new(), item).map(Value::Object),
+        plain => Ok(plain),
+    };
+    items.map(new).collect()
 }
 
 /// A list of plain values, which are there once.
@@ -315,6 +324,34 @@ mod tests {
         for (why, mut object, patch, expected) in cases {
             merge("Pod", &mut object, patch).unwrap();
             assert_eq!(object, expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_new_list_keeps_items_that_share_a_merge_key() {
+        let dns = json!([{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 53, "protocol": "TCP"}]);
+        let with_ports = || pod_spec(json!([{"name": "a", "ports": dns}]));
+        let order = json!([{"containerPort": 53}, {"containerPort": 53}]);
+        let one = json!([{"name": "a", "ports": [{"containerPort": 80}]}]);
+        let replaced = json!([{"$patch": "replace"}, dns[0], dns[1]]);
+        for (why, mut object, patch) in [
+            ("of a container that has none", pod_spec(json!([{"name": "a"}])), with_ports()),
+            ("of a new container", json!({"spec": {}}), with_ports()),
+            ("of a new container beside others", pod_spec(json!([])), with_ports()),
+            (
+                "in an order",
+                pod_spec(json!([{"name": "a"}])),
+                pod_spec(json!([{"name": "a", "$setElementOrder/ports": order, "ports": dns}])),
+            ),
+            ("that stands for another", pod_spec(one), pod_spec(json!([{"name": "a", "ports": replaced}]))),
+            (
+                "with nothing to delete",
+                pod_spec(json!([{"name": "a"}])),
+                pod_spec(json!([{"name": "a", "ports": [dns[0], {"$patch": "delete", "containerPort": 1}, dns[1]]}])),
+            ),
+        ] {
+            merge("Pod", &mut object, patch).unwrap();
+            assert_eq!(object, with_ports(), "{why}");
         }
     }
 
