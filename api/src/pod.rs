@@ -1,5 +1,7 @@
 //! What can be read from a Pod: phase, readiness, what it asks of a node, its quality of service.
 
+pub mod defaults;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
@@ -120,11 +122,18 @@ impl Qos {
             Self::BestEffort => "BestEffort",
         }
     }
+    /// What the pod is given as a whole, where anything is, stands for what its containers are given.
     pub fn of(spec: &PodSpec) -> Self {
+        if let Some(whole) = &spec.resources {
+            return Self::of_all([Some(whole)].into_iter());
+        }
         let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        Self::of_all(containers.map(|c| c.resources.as_ref()))
+    }
+    fn of_all<'a>(all: impl Iterator<Item = Option<&'a ResourceRequirements>>) -> Self {
         let mut guaranteed = true;
         let mut any = false;
-        for resources in containers.map(|c| c.resources.as_ref()) {
+        for resources in all {
             let (requests, limits) = compute_amounts(resources);
             any |= !requests.is_empty() || !limits.is_empty();
             // A missing request counts as its limit.
@@ -189,6 +198,21 @@ mod tests {
         ];
         for (why, containers, expected) in cases {
             assert_eq!(Qos::of(&PodSpec { containers, ..Default::default() }), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn what_a_pod_is_given_as_a_whole_decides_its_quality_of_service() {
+        let whole = |cpu_request, cpu, memory| container(cpu_request, cpu, memory).resources;
+        let cases = [
+            ("limits alone", whole("", "1", "1Gi"), container("", "", ""), Qos::Guaranteed),
+            ("a request below the limit", whole("500m", "1", "1Gi"), container("", "1", "1Gi"), Qos::Burstable),
+            ("a request alone", whole("500m", "", ""), container("", "", ""), Qos::Burstable),
+            ("a limit of one of the two", whole("", "1", ""), container("", "1", "1Gi"), Qos::Burstable),
+        ];
+        for (why, resources, of_container, expected) in cases {
+            let spec = PodSpec { containers: vec![of_container], resources, ..Default::default() };
+            assert_eq!(Qos::of(&spec), expected, "{why}");
         }
     }
 
