@@ -6,6 +6,7 @@ mod volumes;
 
 use std::collections::BTreeMap;
 
+use corten_api::pod::defaults;
 use corten_api::quantity::Quantity;
 use k8s_openapi::api::core::v1::{Container, EnvVar, EphemeralContainer, Lifecycle, Pod, PodSpec, Probe};
 use k8s_openapi::api::core::v1::{ContainerPort, HTTPGetAction, ResourceRequirements};
@@ -18,33 +19,15 @@ pub fn pod(pod: &mut Pod) {
     let spec = pod.spec.get_or_insert_default();
     pod_spec(spec);
     spec.enable_service_links.get_or_insert(true);
-    let host_network = spec.host_network == Some(true);
-    let inits = spec.init_containers.iter_mut().flatten();
-    for container in spec.containers.iter_mut().chain(inits) {
-        if let Some(resources) = &mut container.resources {
-            request_what_is_limited(resources);
-        }
-        if host_network {
-            for port in container.ports.iter_mut().flatten() {
-                if port.host_port.unwrap_or(0) == 0 {
-                    port.host_port = Some(port.container_port);
-                }
-            }
-        }
-    }
-    pod_level_requests(spec);
+    defaults::requests_from_limits(spec);
+    defaults::host_ports(spec);
 }
 
 /// What pods and pod templates get alike.
 pub fn pod_spec(spec: &mut PodSpec) {
-    let set = |field: &mut Option<String>, value: &str| {
-        if field.as_ref().is_none_or(String::is_empty) {
-            *field = Some(value.to_owned());
-        }
-    };
-    set(&mut spec.dns_policy, "ClusterFirst");
-    set(&mut spec.restart_policy, "Always");
-    set(&mut spec.scheduler_name, "default-scheduler");
+    fill(&mut spec.dns_policy, "ClusterFirst");
+    fill(&mut spec.restart_policy, "Always");
+    fill(&mut spec.scheduler_name, "default-scheduler");
     spec.security_context.get_or_insert_default();
     spec.termination_grace_period_seconds.get_or_insert(GRACE_SECS);
     service_account(spec);
@@ -62,9 +45,12 @@ pub fn pod_spec(spec: &mut PodSpec) {
         canonical_resources(resources);
     }
     canonical(spec.overhead.as_mut());
-    for constraint in spec.topology_spread_constraints.iter_mut().flatten() {
-        set(&mut constraint.node_affinity_policy, "Honor");
-        set(&mut constraint.node_taints_policy, "Ignore");
+}
+
+/// An empty text says nothing, as no text does: charts and forms write `imagePullPolicy: ""`.
+fn fill(field: &mut Option<String>, value: &str) {
+    if field.as_ref().is_none_or(String::is_empty) {
+        *field = Some(value.to_owned());
     }
 }
 
@@ -117,15 +103,15 @@ struct Parts<'a> {
 }
 
 fn in_any_container(parts: Parts<'_>) {
-    parts.pull_policy.get_or_insert_with(|| pull_policy(parts.image.unwrap_or_default()).into());
-    parts.message_path.get_or_insert_with(|| "/dev/termination-log".into());
-    parts.message_policy.get_or_insert_with(|| "File".into());
+    fill(parts.pull_policy, pull_policy(parts.image.unwrap_or_default()));
+    fill(parts.message_path, "/dev/termination-log");
+    fill(parts.message_policy, "File");
     for port in parts.ports.iter_mut().flatten() {
-        port.protocol.get_or_insert_with(|| "TCP".into());
+        fill(&mut port.protocol, "TCP");
     }
     for source in parts.env.iter_mut().flatten().filter_map(|e| e.value_from.as_mut()) {
         if let Some(field) = &mut source.field_ref {
-            field.api_version.get_or_insert_with(|| "v1".into());
+            fill(&mut field.api_version, "v1");
         }
         if let Some(resource) = &mut source.resource_field_ref {
             // Upstream writes the zero it computes with.
@@ -180,48 +166,8 @@ fn default_probe(probe: &mut Probe) {
     }
 }
 fn http_get(get: &mut HTTPGetAction) {
-    if get.path.as_ref().is_none_or(String::is_empty) {
-        get.path = Some("/".into());
-    }
-    if get.scheme.as_ref().is_none_or(String::is_empty) {
-        get.scheme = Some("HTTP".into());
-    }
-}
-
-fn request_what_is_limited(resources: &mut ResourceRequirements) {
-    let Some(limits) = resources.limits.as_ref().filter(|l| !l.is_empty()) else { return };
-    let requests = resources.requests.get_or_insert_default();
-    for (name, limit) in limits {
-        requests.entry(name.clone()).or_insert_with(|| limit.clone());
-    }
-}
-
-/// A pod that limits itself as a whole requests what its containers do, or else its limit.
-fn pod_level_requests(spec: &mut PodSpec) {
-    let Some(mut own) = spec.resources.take() else { return };
-    let of_containers = {
-        let mut alone = PodSpec { containers: std::mem::take(&mut spec.containers), ..PodSpec::default() };
-        alone.init_containers = spec.init_containers.take();
-        let sum = corten_api::pod::requests(&alone);
-        spec.containers = alone.containers;
-        spec.init_containers = alone.init_containers;
-        sum
-    };
-    let at_pod_level = |name: &str| name == "cpu" || name == "memory" || name.starts_with("hugepages-");
-    let mut requests = own.requests.take().unwrap_or_default();
-    for (name, amount) in of_containers.into_iter().filter(|(name, _)| at_pod_level(name)) {
-        let quantity = if name == "cpu" {
-            Quantity::from_millis(amount)
-        } else {
-            Quantity::from_units(amount, corten_api::quantity::Format::BinarySi)
-        };
-        requests.entry(name).or_insert_with(|| quantity.to_wire());
-    }
-    for (name, limit) in own.limits.iter().flatten().filter(|(name, _)| at_pod_level(name)) {
-        requests.entry(name.clone()).or_insert_with(|| limit.clone());
-    }
-    own.requests = (!requests.is_empty()).then_some(requests);
-    spec.resources = Some(own);
+    fill(&mut get.path, "/");
+    fill(&mut get.scheme, "HTTP");
 }
 
 fn canonical_resources(resources: &mut ResourceRequirements) {

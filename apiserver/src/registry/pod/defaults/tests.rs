@@ -55,6 +55,37 @@ fn a_pod_requests_as_a_whole_what_its_containers_do() {
 }
 
 #[test]
+fn a_pod_that_only_requests_as_a_whole_gets_no_more() {
+    for given in [json!({}), json!({"requests": {"cpu": "1"}})] {
+        let spec = spec_of(json!({"resources": given,
+            "containers": [{"name": "a", "resources": {"requests": {"memory": "1Gi"}}}]}));
+        assert_eq!(spec["resources"], given);
+    }
+}
+
+#[test]
+fn an_empty_text_is_filled_in_as_one_that_is_missing() {
+    let empty = json!({"name": "a", "image": "nginx:1", "imagePullPolicy": "", "terminationMessagePath": "",
+        "terminationMessagePolicy": "", "ports": [{"containerPort": 80, "protocol": ""}],
+        "env": [{"name": "X", "valueFrom": {"fieldRef": {"apiVersion": "", "fieldPath": "metadata.name"}}}]});
+    let spec = spec_of(json!({"containers": [empty], "initContainers": [empty], "ephemeralContainers": [empty]}));
+    let expected = json!({"name": "a", "image": "nginx:1", "imagePullPolicy": "IfNotPresent", "resources": {},
+        "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+        "ports": [{"containerPort": 80, "protocol": "TCP"}],
+        "env": [{"name": "X", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}}]});
+    for list in ["containers", "initContainers", "ephemeralContainers"] {
+        assert_eq!(spec[list][0], expected, "{list}");
+    }
+}
+
+#[test]
+fn a_spread_gets_no_policies_that_its_author_did_not_write() {
+    let spread = json!([{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]);
+    let spec = spec_of(json!({"containers": [], "topologySpreadConstraints": spread}));
+    assert_eq!(spec["topologySpreadConstraints"], spread);
+}
+
+#[test]
 fn probes_ports_env_and_host_network() {
     let spec = spec_of(json!({"hostNetwork": true, "containers": [{"name": "a",
         "ports": [{"containerPort": 80}],

@@ -2,6 +2,8 @@
 
 use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, ProjectedVolumeSource, Volume};
 
+use super::fill;
+
 /// 0644, which JSON can only say in decimal.
 const FILE_MODE: i32 = 0o644;
 const TOKEN_SECS: i64 = 3600;
@@ -28,14 +30,13 @@ pub(super) fn volume(volume: &mut Volume) {
         host.type_.get_or_insert_default();
     }
     if let Some(image) = &mut volume.image {
-        let reference = image.reference.as_deref().unwrap_or_default();
-        image.pull_policy.get_or_insert_with(|| super::pull_policy(reference).into());
+        fill(&mut image.pull_policy, super::pull_policy(image.reference.as_deref().unwrap_or_default()));
     }
     if let Some(template) = volume.ephemeral.as_mut().and_then(|e| e.volume_claim_template.as_mut()) {
         template.spec.volume_mode.get_or_insert_with(|| "Filesystem".into());
     }
     if let Some(iscsi) = &mut volume.iscsi {
-        iscsi.iscsi_interface.get_or_insert_with(|| "default".into());
+        fill(&mut iscsi.iscsi_interface, "default");
     }
     if let Some(size) = volume.empty_dir.as_mut().and_then(|e| e.size_limit.as_mut())
         && let Ok(parsed) = corten_api::quantity::Quantity::from_wire(size)
@@ -58,7 +59,7 @@ fn default_projected(projected: &mut ProjectedVolumeSource) {
 
 fn downward_file(file: &mut DownwardAPIVolumeFile) {
     if let Some(field) = &mut file.field_ref {
-        field.api_version.get_or_insert_with(|| "v1".into());
+        fill(&mut field.api_version, "v1");
     }
     if let Some(resource) = &mut file.resource_field_ref {
         resource.divisor.get_or_insert_with(|| k8s_openapi::apimachinery::pkg::api::resource::Quantity("0".into()));
