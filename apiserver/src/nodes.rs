@@ -28,7 +28,7 @@ const LISTENERS_MAX: usize = 16;
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Connections {
+pub struct NodeConnections {
     shared: Arc<Shared>,
 }
 
@@ -39,7 +39,7 @@ struct Shared {
     lost: broadcast::Sender<String>,
 }
 
-impl Default for Connections {
+impl Default for NodeConnections {
     fn default() -> Self {
         let (lost, _) = broadcast::channel(UNTOLD_MAX);
         Self { shared: Arc::new(Shared { open: Mutex::default(), lost }) }
@@ -53,7 +53,7 @@ pub struct NodeConnection {
     shared: Arc<Shared>,
 }
 
-impl Connections {
+impl NodeConnections {
     /// Counts a connection, if it is a kubelet's.
     pub fn opened(&self, identity: &Identity) -> Option<NodeConnection> {
         let Identity::Known { user, .. } = identity else { return None };
@@ -79,13 +79,13 @@ impl Drop for NodeConnection {
 }
 
 /// The gRPC service. `drained`: its streams end with it.
-pub fn service(connections: Connections, drained: CancellationToken) -> NodesServer<Service> {
+pub fn service(connections: NodeConnections, drained: CancellationToken) -> NodesServer<Service> {
     NodesServer::new(Service { connections, drained })
 }
 
 #[derive(Clone, Debug)]
 pub struct Service {
-    connections: Connections,
+    connections: NodeConnections,
     drained: CancellationToken,
 }
 
@@ -165,7 +165,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_of_a_nodes_last_connection_is_told_to_who_listens() {
-        let (connections, drained) = (Connections::default(), CancellationToken::new());
+        let (connections, drained) = (NodeConnections::default(), CancellationToken::new());
         let service = Service { connections: connections.clone(), drained: drained.clone() };
         let admin = || user("admin", "system:masters");
         let mut told = service.watch_connections(asked_by(admin())).await.unwrap().into_inner();
@@ -184,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_who_may_watch_nodes_hears_of_them() {
-        let service = Service { connections: Connections::default(), drained: CancellationToken::new() };
+        let service = Service { connections: NodeConnections::default(), drained: CancellationToken::new() };
         let refused = service.watch_connections(asked_by(user("jane", "dev"))).await.err().unwrap();
         assert_eq!(refused.code(), tonic::Code::PermissionDenied, "{refused}");
         assert!(service.watch_connections(asked_by(user("admin", "system:masters"))).await.is_ok());

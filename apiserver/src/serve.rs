@@ -24,7 +24,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::service::Routes;
 
-use self::connections::{Connections, Handshake};
+use self::connections::{ConnectionLimiter, Handshake};
 use self::counted::Counted;
 use crate::authn::Identity;
 use crate::rest::Front;
@@ -64,9 +64,9 @@ pub struct Server {
     /// what a call is about stands in its message.
     pub grpc: Routes,
     pub tls: Arc<TlsKeeper>,
-    pub nodes: crate::nodes::Connections,
+    pub nodes: crate::nodes::NodeConnections,
     /// Who may hold a connection; more are closed as they come.
-    pub connections: Connections,
+    pub connections: ConnectionLimiter,
 }
 
 impl Server {

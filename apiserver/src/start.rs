@@ -17,7 +17,7 @@ use crate::registry::{self, Registry};
 use crate::resources::{Resources, Settings};
 use crate::rest::Front;
 use crate::rest::receive::SlowBodies;
-use crate::serve::connections::{Bounds, Connections};
+use crate::serve::connections::{Bounds, ConnectionLimiter};
 use crate::serve::limits::take_files;
 use crate::serve::{Server, TlsError, TlsFiles, TlsKeeper};
 use crate::storage::etcd::{self, Etcd};
@@ -118,7 +118,7 @@ pub async fn assemble(
     let discovery = Discovery::new(&registry, &address);
     let openapi = Arc::new(Documents::new(registry.clone()));
     let resources = Resources::start(storage.clone(), registry, settings).await?;
-    let nodes = crate::nodes::Connections::default();
+    let nodes = crate::nodes::NodeConnections::default();
     let grpc = tonic::service::Routes::new(crate::grpc::service(resources.clone(), flow.clone()))
         .add_service(crate::nodes::service(nodes.clone(), resources.drained()));
     let mut metrics = crate::metrics::Metrics::new(&flow);
@@ -133,6 +133,6 @@ pub async fn assemble(
         flow,
         slow_bodies: SlowBodies::default(),
     };
-    let connections = Connections::new(Bounds::of(take_files()));
+    let connections = ConnectionLimiter::new(Bounds::of(take_files()));
     Ok(Server { front: Arc::new(front), grpc, tls: Arc::new(tls), nodes, connections })
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use corten_apiserver::serve::connections::{Bounds, Connections};
+use corten_apiserver::serve::connections::{Bounds, ConnectionLimiter};
 use corten_apiserver::storage::memory::Memory;
 use corten_apiserver::storage::{Storage as _, Write};
 use line::{JSON, Line, Slow, connect};
@@ -142,7 +142,7 @@ async fn two_hundred_slow_posts_hold_up_neither_leases_nor_administrators() {
 async fn as_many_idle_connections_as_there_are_places_hold_up_neither_leases_nor_administrators() {
     let places = 1024;
     let bounds = Bounds::of(places);
-    let server = start(|server| server.connections = Connections::new(bounds)).await;
+    let server = start(|server| server.connections = ConnectionLimiter::new(bounds)).await;
     let mut idle = Vec::new();
     for n in 0..places {
         // One by one as they are let in, as an attacker would who wants all of them.
@@ -161,7 +161,7 @@ async fn as_many_idle_connections_as_there_are_places_hold_up_neither_leases_nor
 #[tokio::test(flavor = "multi_thread")]
 async fn as_many_silent_handshakes_as_there_are_places_hold_up_neither_leases_nor_administrators() {
     let bounds = Bounds { handshakes: 256, ..Bounds::of(512) };
-    let server = start(|server| server.connections = Connections::new(bounds)).await;
+    let server = start(|server| server.connections = ConnectionLimiter::new(bounds)).await;
     let mut silent = Vec::new();
     for _ in 0..512 {
         silent.push(TcpStream::connect(server.address).await.unwrap());

@@ -20,7 +20,7 @@ use self::evict::{Idle, Shaking};
 /// Handshakes in flight are at most this share of all sockets, and so many.
 const HANDSHAKES_SHARE: usize = 8;
 const HANDSHAKES_MAX: usize = 1024;
-/// Connections without a certificate of ours, of all connections.
+/// ConnectionLimiter without a certificate of ours, of all connections.
 const UNIDENTIFIED_SHARE: usize = 8;
 
 /// How many there may be of each.
@@ -43,7 +43,7 @@ impl Bounds {
 
 /// All sockets of the server. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Connections {
+pub struct ConnectionLimiter {
     inner: Arc<Inner>,
 }
 
@@ -91,7 +91,7 @@ fn ms(now: Duration) -> u64 {
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Connections {
+impl ConnectionLimiter {
     pub fn new(bounds: Bounds) -> Self {
         Self { inner: Arc::new(Inner { bounds, began: Instant::now(), table: Mutex::default() }) }
     }
@@ -246,7 +246,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn idle_strangers_make_room_for_each_other_and_for_those_we_know() {
-        let all = Connections::new(Bounds { handshakes: 1, connections: 4, unidentified: 2 });
+        let all = ConnectionLimiter::new(Bounds { handshakes: 1, connections: 4, unidentified: 2 });
         let turn = || tokio::time::advance(Duration::from_secs(1));
         let first = all.open(false).unwrap();
         turn().await;
@@ -274,7 +274,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn silent_handshakes_make_room_for_those_that_speak() {
-        let all = Connections::new(Bounds { handshakes: 2, connections: 1, unidentified: 1 });
+        let all = ConnectionLimiter::new(Bounds { handshakes: 2, connections: 1, unidentified: 1 });
         let silent = all.handshake().unwrap();
         let speaking = all.handshake().unwrap();
         speaking.speaks();
