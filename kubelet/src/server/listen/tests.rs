@@ -8,7 +8,9 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
+use tokio_rustls::{TlsConnector, client};
 
+use super::super::handshakes::HANDSHAKES_MAX;
 use super::*;
 
 /// An answer takes no longer, on a machine that is busy with other tests.
@@ -64,18 +66,20 @@ impl Node {
         tokio::spawn(door.accept(listener));
         Self { address, ca, ca_params, roots, stop }
     }
-    async fn connect(&self, cn: &str) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    /// What `cn` connects with.
+    fn client(&self, cn: &str) -> TlsConnector {
         let (certificate, key) = issue(&Issuer::from_params(&self.ca_params, &self.ca), cn);
         let config = ClientConfig::builder().with_root_certificates(self.roots.clone());
-        let config = config.with_client_auth_cert(vec![certificate], key).unwrap();
+        TlsConnector::from(Arc::new(config.with_client_auth_cert(vec![certificate], key).unwrap()))
+    }
+    async fn connect(&self, client: &TlsConnector) -> std::io::Result<client::TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(self.address).await?;
-        let name = ServerName::try_from("localhost").unwrap();
-        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await
+        client.connect(ServerName::try_from("localhost").unwrap(), tcp).await
     }
     /// The status line's code.
     async fn get(&self, cn: &str) -> String {
         let asked = async {
-            let mut tls = self.connect(cn).await.unwrap();
+            let mut tls = self.connect(&self.client(cn)).await.unwrap();
             tls.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
             let mut answer = [0; 12];
             tls.read_exact(&mut answer).await.unwrap();
@@ -96,7 +100,7 @@ async fn who_may_call_is_served_and_who_may_not_is_told() {
 async fn silent_handshakes_keep_no_apiserver_from_a_node() {
     let node = Node::start().await;
     let mut silent = Vec::new();
-    for _ in 0..256 {
+    for _ in 0..4 * HANDSHAKES_MAX {
         silent.push(TcpStream::connect(node.address).await.unwrap());
     }
     assert_eq!(node.get("kube-apiserver-kubelet-client").await, "200");
@@ -106,26 +110,29 @@ async fn silent_handshakes_keep_no_apiserver_from_a_node() {
 #[tokio::test]
 async fn idle_connections_of_those_who_may_not_call_keep_no_apiserver_from_a_node() {
     let node = Node::start().await;
-    let mut idle = Vec::new();
-    for _ in 0..300 {
-        idle.push(timeout(SOON, node.connect("system:node:other")).await.expect("it waits"));
+    let (stranger, mut idle) = (node.client("system:node:other"), Vec::new());
+    for _ in 0..CONNECTIONS_MAX + 44 {
+        idle.push(timeout(SOON, node.connect(&stranger)).await.expect("it waits"));
     }
     assert_eq!(node.get("kube-apiserver-kubelet-client").await, "200");
     drop(idle);
 }
 
-/// Nobody reads a body of theirs, and each is told at once.
+/// As many as there are places for those who may call, and more. Nobody reads a body of theirs, and who has a place is told
+/// at once.
 #[tokio::test]
-async fn slow_posts_of_those_who_may_not_call_keep_no_apiserver_from_a_node() {
+async fn slow_posts_of_those_who_may_not_call_are_refused_unread_and_keep_no_apiserver_from_a_node() {
     let node = Node::start().await;
-    let mut slow = Vec::new();
-    for _ in 0..200 {
-        let mut tls = timeout(SOON, node.connect("system:node:other")).await.expect("it waits").unwrap();
+    let (stranger, mut slow) = (node.client("system:node:other"), Vec::new());
+    for _ in 0..CONNECTIONS_MAX + 44 {
+        let mut tls = timeout(SOON, node.connect(&stranger)).await.expect("it waits").unwrap();
         // One that is closed at once for lack of a place cannot be written to.
         let head = b"POST /run HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n{";
         tls.write_all(head).await.ok();
         slow.push(tls);
     }
     assert_eq!(node.get("kube-apiserver-kubelet-client").await, "200");
-    drop(slow);
+    let mut answer = [0; 12];
+    timeout(SOON, slow[0].read_exact(&mut answer)).await.expect("its body is waited for").unwrap();
+    assert_eq!(String::from_utf8_lossy(&answer[9..]), "403");
 }
