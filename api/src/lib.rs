@@ -1,7 +1,9 @@
-//! The object model both sides of the wire share: names, selectors, quantities, errors. Pure: no I/O, no async.
+//! What both sides of the wire share: the object model (names, selectors, quantities, errors), and the rule by which their
+//! doors share places. Pure: no I/O, no async.
 
 pub mod conditions;
 pub mod error;
+pub mod handshakes;
 pub mod kinds;
 pub mod names;
 pub mod node;

@@ -106,7 +106,7 @@ impl Server {
                 return;
             }
         };
-        let Some(handshake) = self.connections.handshake() else {
+        let Some(handshake) = self.connections.handshake(peer.ip()) else {
             tracing::warn!(%peer, "closed at once: too many connections are being made");
             return;
         };

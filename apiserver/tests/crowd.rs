@@ -6,8 +6,9 @@ mod line;
 #[path = "support/server.rs"]
 mod server;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use corten_apiserver::serve::connections::{Bounds, ConnectionLimiter};
@@ -17,7 +18,7 @@ use line::{JSON, Line, Slow, connect};
 use serde_json::{Value, json};
 use server::TestServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -169,6 +170,43 @@ async fn as_many_silent_handshakes_as_there_are_places_hold_up_neither_leases_no
     let began = Instant::now();
     work_goes_on(&server, || began.elapsed() > Duration::from_secs(1)).await;
     drop(silent);
+}
+
+/// Connections of one address, each of which says one byte and no more: the oldest is given up for the next, so that none
+/// is ever slow. Counts them in `made`.
+async fn one_byte_handshakes(server: std::net::SocketAddr, from: [u8; 4], kept: usize, made: Arc<AtomicUsize>) {
+    let mut all = VecDeque::new();
+    loop {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        // One that is closed at once, for lack of a place, cannot be written to.
+        if let Ok(mut stream) = socket.connect(server).await
+            && stream.write_all(&[0x16]).await.is_ok()
+        {
+            all.push_back(stream);
+        }
+        made.fetch_add(1, Ordering::Relaxed);
+        if all.len() > kept {
+            all.pop_front();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_one_byte_handshakes_of_one_address_hold_up_neither_leases_nor_administrators_of_others() {
+    const THOUSANDS: usize = 4000;
+    let bounds = Bounds { handshakes: 64, ..Bounds::of(512) };
+    let server = start(|server| server.connections = ConnectionLimiter::new(bounds)).await;
+    let made = Arc::new(AtomicUsize::new(0));
+    let attack = tokio::spawn(one_byte_handshakes(server.address, [127, 0, 0, 2], 256, made.clone()));
+    let deadline = Instant::now() + DEADLINE;
+    while made.load(Ordering::Relaxed) < 512 {
+        assert!(Instant::now() < deadline && !attack.is_finished(), "{made:?} were made");
+        tokio::task::yield_now().await;
+    }
+    work_goes_on(&server, || made.load(Ordering::Relaxed) > THOUSANDS || attack.is_finished()).await;
+    assert!(!attack.is_finished());
+    attack.abort();
 }
 
 /// One worker thread: whoever keeps it keeps everybody.

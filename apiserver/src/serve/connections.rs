@@ -7,15 +7,17 @@
 mod evict;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use corten_api::handshakes::{Handshakes, Ticket};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::evict::{Idle, Shaking};
+use self::evict::Idle;
 
 /// Handshakes in flight are at most this share of all sockets, and so many.
 const HANDSHAKES_SHARE: usize = 8;
@@ -51,13 +53,13 @@ pub struct ConnectionLimiter {
 struct Inner {
     bounds: Bounds,
     began: Instant,
+    handshakes: Mutex<Handshakes<CancellationToken>>,
     table: Mutex<Table>,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     next_id: u64,
-    handshakes: HashMap<u64, Arc<State>>,
     open: HashMap<u64, Arc<State>>,
     unidentified: usize,
 }
@@ -66,9 +68,9 @@ struct Table {
 #[derive(Debug)]
 struct State {
     identified: bool,
-    /// A handshake that has sent something; a connection's requests at work.
+    /// Requests at work.
     busy: AtomicU32,
-    /// Milliseconds after the server began: when a handshake began, when the last request ended.
+    /// Milliseconds after the server began: when the last request ended.
     since_ms: AtomicU64,
     evicted: CancellationToken,
 }
@@ -93,26 +95,19 @@ fn ms(now: Duration) -> u64 {
 
 impl ConnectionLimiter {
     pub fn new(bounds: Bounds) -> Self {
-        Self { inner: Arc::new(Inner { bounds, began: Instant::now(), table: Mutex::default() }) }
+        let handshakes = Mutex::new(Handshakes::new(bounds.handshakes));
+        Self { inner: Arc::new(Inner { bounds, began: Instant::now(), handshakes, table: Mutex::default() }) }
     }
 
-    /// A socket that has just been accepted; `None`: too many are shaking hands, and none of them is slow.
-    pub(super) fn handshake(&self) -> Option<Handshake> {
+    /// A socket that has just been accepted from `peer`; `None` if there is no place for it and nobody to make room.
+    pub(super) fn handshake(&self, peer: IpAddr) -> Option<Handshake> {
+        let evicted = CancellationToken::new();
         let now = self.inner.began.elapsed();
-        let mut table = self.inner.table.lock();
-        if table.handshakes.len() >= self.inner.bounds.handshakes {
-            let shaking = table.handshakes.iter().map(|(id, state)| {
-                let spoke = state.busy.load(Ordering::Relaxed) > 0;
-                Shaking { id: *id, spoke, since: state.since() }
-            });
-            let victim = evict::handshake(shaking, now)?;
-            if let Some(state) = table.handshakes.remove(&victim) {
-                state.evicted.cancel();
-            }
+        let (ticket, victim) = self.inner.handshakes.lock().begin(peer.into(), evicted.clone(), now)?;
+        if let Some(victim) = victim {
+            victim.cancel();
         }
-        let (id, state) = (table.id(), State::new(false, now));
-        table.handshakes.insert(id, state.clone());
-        Some(Handshake { server: self.inner.clone(), id, state })
+        Some(Handshake { server: self.inner.clone(), ticket, evicted })
     }
 
     /// A connection whose owner is known, or nobody; `None`: there is no place for it.
@@ -156,24 +151,24 @@ impl Table {
 #[derive(Debug)]
 pub(super) struct Handshake {
     server: Arc<Inner>,
-    id: u64,
-    state: Arc<State>,
+    ticket: Ticket,
+    evicted: CancellationToken,
 }
 
 impl Handshake {
     /// Its first bytes have come: it is no longer among those that go first.
     pub(super) fn speaks(&self) {
-        self.state.busy.store(1, Ordering::Relaxed);
+        self.server.handshakes.lock().speaks(self.ticket);
     }
     /// Done when it is to make room for another.
     pub(super) async fn evicted(&self) {
-        self.state.evicted.cancelled().await;
+        self.evicted.cancelled().await;
     }
 }
 
 impl Drop for Handshake {
     fn drop(&mut self) {
-        self.server.table.lock().handshakes.remove(&self.id);
+        self.server.handshakes.lock().end(self.ticket);
     }
 }
 
@@ -273,19 +268,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silent_handshakes_make_room_for_those_that_speak() {
+    async fn a_silent_handshake_makes_room_and_gives_its_place_back_once() {
         let all = ConnectionLimiter::new(Bounds { handshakes: 2, connections: 1, unidentified: 1 });
-        let silent = all.handshake().unwrap();
-        let speaking = all.handshake().unwrap();
+        let from = |n| IpAddr::from([10, 0, 0, n]);
+        let silent = all.handshake(from(1)).unwrap();
+        let speaking = all.handshake(from(2)).unwrap();
         speaking.speaks();
-        let third = all.handshake().unwrap();
-        assert!(silent.state.evicted.is_cancelled() && !speaking.state.evicted.is_cancelled());
+        let third = all.handshake(from(3)).unwrap();
+        assert!(silent.evicted.is_cancelled() && !speaking.evicted.is_cancelled());
         third.speaks();
-        assert!(all.handshake().is_none(), "both are at it");
+        assert!(all.handshake(from(4)).is_none(), "both are at it");
         tokio::time::advance(Duration::from_secs(3)).await;
-        let _fourth = all.handshake().unwrap();
-        assert!(speaking.state.evicted.is_cancelled(), "one that takes so long goes too");
+        let _fourth = all.handshake(from(4)).unwrap();
+        assert!(speaking.evicted.is_cancelled(), "one that takes so long goes too");
         drop((silent, speaking, third));
-        assert_eq!(all.inner.table.lock().handshakes.len(), 1);
+        assert_eq!(all.inner.handshakes.lock().len(), 1);
     }
 }

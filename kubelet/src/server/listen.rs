@@ -66,7 +66,7 @@ type TlsConfig = dyn Fn() -> Result<Arc<rustls::ServerConfig>, ServerError> + Se
 #[derive(Clone)]
 struct Door {
     router: Router,
-    /// Read anew for every connection.
+    /// Asked for every connection: gives the same until the files change.
     tls: Arc<TlsConfig>,
     handshakes: Handshakes,
     places: Arc<Semaphore>,
@@ -82,9 +82,9 @@ impl Door {
                 () = self.stop.cancelled() => return,
             };
             match accepted {
-                Ok((stream, _)) => {
-                    let Some(handshake) = self.handshakes.begin() else {
-                        tracing::warn!("closed at once: too many connections are being made");
+                Ok((stream, peer)) => {
+                    let Some(handshake) = self.handshakes.begin(peer.ip()) else {
+                        tracing::warn!(%peer, "closed at once: too many connections are being made");
                         continue;
                     };
                     tokio::spawn(self.clone().connection(stream, handshake));

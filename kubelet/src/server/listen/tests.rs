@@ -1,13 +1,16 @@
 //! The door of 10250 with real certificates: those who say nothing keep no apiserver from a node.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::net::TcpSocket;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::{TlsConnector, client};
 
 use super::super::handshakes::HANDSHAKES_MAX;
@@ -105,6 +108,44 @@ async fn silent_handshakes_keep_no_apiserver_from_a_node() {
     }
     assert_eq!(node.get("kube-apiserver-kubelet-client").await, "200");
     drop(silent);
+}
+
+/// Connections of one address, each of which says one byte and no more: the oldest is given up for the next, so that none
+/// is ever slow. Counts them in `made`.
+async fn one_byte_handshakes(node: SocketAddr, from: [u8; 4], kept: usize, made: Arc<AtomicUsize>) {
+    let mut all = VecDeque::new();
+    loop {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        // One that is closed at once, for lack of a place, cannot be written to.
+        if let Ok(mut stream) = socket.connect(node).await
+            && stream.write_all(&[0x16]).await.is_ok()
+        {
+            all.push_back(stream);
+        }
+        made.fetch_add(1, Ordering::Relaxed);
+        if all.len() > kept {
+            all.pop_front();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_one_byte_handshakes_of_one_address_keep_no_apiserver_at_another_from_a_node() {
+    const THOUSANDS: usize = 4000;
+    let node = Node::start().await;
+    let made = Arc::new(AtomicUsize::new(0));
+    let attack = tokio::spawn(one_byte_handshakes(node.address, [127, 0, 0, 2], 4 * HANDSHAKES_MAX, made.clone()));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while made.load(Ordering::Relaxed) < THOUSANDS {
+        assert!(Instant::now() < deadline && !attack.is_finished(), "{made:?} were made");
+        if made.load(Ordering::Relaxed) < 8 * HANDSHAKES_MAX {
+            tokio::task::yield_now().await;
+        } else {
+            assert_eq!(node.get("kube-apiserver-kubelet-client").await, "200");
+        }
+    }
+    attack.abort();
 }
 
 #[tokio::test]
