@@ -85,12 +85,7 @@ pub fn proportional(wanted: i32, surge: i32, shares: &[Share]) -> Vec<i32> {
         .iter()
         .map(|share| {
             let left = to_add - added;
-            let part = part(*share, wanted, surge);
-            let part = match left {
-                0 => 0,
-                left if left > 0 => part.min(left).max(0),
-                left => part.max(left).min(0),
-            };
+            let part = part(*share, wanted, surge).clamp(left.min(0), left.max(0));
             added += part;
             share.spec + part
         })
@@ -102,8 +97,11 @@ pub fn proportional(wanted: i32, surge: i32, shares: &[Share]) -> Vec<i32> {
 }
 
 fn part(share: Share, wanted: i32, surge: i32) -> i32 {
-    if wanted == 0 || share.spec == 0 || share.max_then <= 0 {
-        return if wanted == 0 { -share.spec } else { 0 };
+    if wanted == 0 {
+        return -share.spec;
+    }
+    if share.max_then <= 0 {
+        return 0;
     }
     let (spec, then, now) = (i64::from(share.spec), i64::from(share.max_then), i64::from(wanted + surge));
     // Rounded to the nearest.
@@ -128,6 +126,10 @@ mod tests {
             ("percentages of ten", pct("25%"), pct("25%"), 10, (3, 2)),
             ("both nothing: one may be missing", int(0), int(0), 3, (0, 1)),
             ("no more missing than there are", int(1), int(9), 3, (1, 3)),
+            ("a surge alone moves", int(1), int(0), 3, (1, 0)),
+            ("so does an unavailability alone", int(0), int(2), 3, (0, 2)),
+            ("of one pod: one above, none below", None, None, 1, (1, 0)),
+            ("of no pods: none", None, None, 0, (0, 0)),
         ];
         for (why, surge, unavailable, wanted, expected) in cases {
             let got = Bounds::resolve(surge.as_ref(), unavailable.as_ref(), wanted);
@@ -142,6 +144,8 @@ mod tests {
             ("no room", 4, 1, 1, 5, 1),
             ("an old pod went: one more", 4, 1, 1, 4, 2),
             ("never above what is wanted", 4, 9, 0, 0, 4),
+            ("never above what is wanted, counting those there are", 4, 9, 1, 1, 4),
+            ("as many as there is room for", 10, 3, 4, 10, 7),
             ("scaled down meanwhile", 2, 1, 4, 4, 2),
             ("more pods than there may be: wait", 4, 1, 1, 9, 1),
         ];
@@ -167,6 +171,10 @@ mod tests {
             ),
             ("all moved", 4, (1, 0), s(4, 4), vec![s(1, 1)], vec![0]),
             ("a bad new image never takes old pods down", 3, (1, 0), s(1, 0), vec![s(3, 3)], vec![3]),
+            ("a new pod that is not ready makes no room for a broken one", 4, (1, 0), s(1, 0), vec![s(4, 3)], vec![4]),
+            ("broken pods go only as far as pods may go", 3, (1, 0), s(0, 0), vec![s(2, 1), s(2, 1)], vec![1, 2]),
+            ("the oldest go first", 4, (0, 2), s(0, 0), vec![s(2, 2), s(2, 2)], vec![0, 2]),
+            ("and then the next", 4, (0, 3), s(0, 0), vec![s(2, 2), s(2, 2)], vec![0, 1]),
         ];
         for (why, wanted, (surge, unavailable), new, old, expected) in cases {
             assert_eq!(old_sizes(wanted, Bounds { surge, unavailable }, new, &old), expected, "{why}");
@@ -182,6 +190,11 @@ mod tests {
             ("to nothing", 0, 3, vec![share(8, 13), share(5, 13)], vec![0, 0]),
             ("nothing to add", 10, 3, vec![share(8, 13), share(5, 13)], vec![8, 5]),
             ("leftovers go to the first", 11, 0, vec![share(5, 10), share(5, 10)], vec![6, 5]),
+            ("one that was never sized has no share", 12, 0, vec![share(5, 0), share(5, 10)], vec![6, 6]),
+            ("a share never goes against the scaling", 12, 0, vec![share(5, 20), share(5, 10)], vec![6, 6]),
+            ("nor downwards", 8, 0, vec![share(5, 5), share(5, 10)], vec![4, 4]),
+            ("no pods, no share", 12, 0, vec![share(10, 10), share(0, 10)], vec![12, 0]),
+            ("never below nothing", 1, 0, vec![share(1, 10), share(9, 9)], vec![0, 1]),
         ];
         for (why, wanted, surge, shares, expected) in cases {
             assert_eq!(proportional(wanted, surge, &shares), expected, "{why}");
