@@ -56,12 +56,11 @@ fn plain(template: &PodTemplateSpec) -> serde_json::Value {
     value
 }
 
-/// Drops what is null or an empty list or map at the top two levels where defaulting adds such; an empty
+/// Drops what is an empty list or map at the top two levels where defaulting adds such; an empty
 /// `emptyDir: {}` deeper down has a meaning and stays.
 fn prune(value: &mut serde_json::Value) {
     use serde_json::Value;
     let empty = |v: &Value| match v {
-        Value::Null => true,
         Value::Array(list) => list.is_empty(),
         Value::Object(map) => map.is_empty(),
         _ => false,
@@ -115,7 +114,7 @@ fn remembered(history: Option<&str>, revision: &str) -> String {
     if !entries.contains(&revision) {
         entries.push(revision);
     }
-    while entries.len() > 1 && entries.iter().map(|e| e.len() + 1).sum::<usize>() > REVISION_HISTORY_MAX_BYTES {
+    while entries.join(",").len() > REVISION_HISTORY_MAX_BYTES {
         entries.remove(0);
     }
     entries.join(",")
@@ -167,6 +166,8 @@ fn with_hash(mut selector: LabelSelector, hash: &str) -> LabelSelector {
 mod tests {
     use super::*;
     use corten_api::k8s_openapi::api::core::v1::{Container, PodSpec};
+    use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use jiff::Timestamp;
 
     fn template(image: &str) -> PodTemplateSpec {
         let container = Container { name: "web".into(), image: Some(image.into()), ..Container::default() };
@@ -216,10 +217,119 @@ mod tests {
                 5,
                 notes(&[("team", "x"), (REVISION, "5"), (REVISION_HISTORY, "1,3")]),
             ),
+            (
+                "a third time: each is remembered once",
+                notes(&[(REVISION, "3"), (REVISION_HISTORY, "1,3")]),
+                7,
+                notes(&[("team", "x"), (REVISION, "7"), (REVISION_HISTORY, "1,3")]),
+            ),
             ("never backwards", notes(&[(REVISION, "7")]), 3, notes(&[("team", "x"), (REVISION, "7")])),
+            (
+                "what is no revision is not remembered",
+                notes(&[(REVISION, "0")]),
+                1,
+                notes(&[("team", "x"), (REVISION, "1")]),
+            ),
         ];
         for (why, have, revision, expected) in cases {
             assert_eq!(set_annotations(&deployment, Some(&have), revision), expected, "{why}");
         }
+    }
+
+    #[test]
+    fn absent_and_empty_are_the_same_template_only_where_defaulting_adds_such() {
+        let volumes = |list: serde_json::Value| -> PodTemplateSpec {
+            serde_json::from_value(serde_json::json!({"spec": {"containers": [], "volumes": list}})).unwrap()
+        };
+        let scratch = volumes(serde_json::json!([{"name": "x", "emptyDir": {}}]));
+        assert!(!same_template(&scratch, &volumes(serde_json::json!([{"name": "x"}]))), "a volume needs its source");
+        let mut dressed = template("a");
+        dressed.spec.get_or_insert_default().security_context = Some(Default::default());
+        assert!(same_template(&template("a"), &dressed), "an empty map");
+        let bare = PodTemplateSpec { metadata: None, ..template("a") };
+        let mut timed = PodTemplateSpec { metadata: Some(ObjectMeta::default()), ..template("a") };
+        assert!(same_template(&bare, &timed), "empty metadata");
+        timed.metadata.get_or_insert_default().creation_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        assert!(same_template(&bare, &timed), "a time that some clients send");
+        timed.metadata.get_or_insert_default().labels = Some([(HASH_LABEL.to_owned(), "x".to_owned())].into());
+        assert!(same_template(&bare, &timed), "our own label alone");
+    }
+
+    #[test]
+    fn history_forgets_its_oldest_beyond_its_limit() {
+        // Nine digits and a comma each, but the last: 1,999 bytes.
+        let entries: Vec<String> = (0..200).map(|n| format!("{:09}", n + 1)).collect();
+        let full = entries.join(",");
+        let all_but_first = |n: usize| entries[n..].join(",");
+        assert_eq!(remembered(None, "1"), "1");
+        assert_eq!(remembered(Some(""), "1"), "1");
+        assert_eq!(remembered(Some(&all_but_first(1)), "7654321").len(), 1997);
+        assert_eq!(remembered(Some(&all_but_first(1)), "7654321890"), format!("{},7654321890", all_but_first(1)));
+        assert_eq!(remembered(Some(&all_but_first(1)), "76543218901"), format!("{},76543218901", all_but_first(2)));
+        assert_eq!(remembered(Some(&full), "9"), format!("{},9", all_but_first(1)));
+    }
+
+    fn set(name: &str, created_secs: Option<i64>, image: &str) -> Arc<ReplicaSet> {
+        let mut set = new_set(&deployment(image), 1, 1, 0);
+        set.metadata.name = Some(name.into());
+        set.metadata.creation_timestamp = created_secs.map(|s| Time(Timestamp::from_second(s).unwrap()));
+        Arc::new(set)
+    }
+    fn deployment(image: &str) -> Deployment {
+        let spec = k8s_openapi::api::apps::v1::DeploymentSpec {
+            replicas: Some(4),
+            min_ready_seconds: Some(7),
+            template: template(image),
+            ..Default::default()
+        };
+        let metadata = ObjectMeta {
+            name: Some("web".into()),
+            namespace: Some("shop".into()),
+            uid: Some("d".into()),
+            ..ObjectMeta::default()
+        };
+        Deployment { metadata, spec: Some(spec), status: None }
+    }
+
+    #[test]
+    fn the_new_set_is_the_oldest_of_the_present_template() {
+        let cases = [
+            ("none", vec![set("a", Some(1), "other")], None),
+            ("the one", vec![set("a", Some(1), "other"), set("b", Some(2), "one")], Some("b")),
+            ("the oldest", vec![set("a", Some(2), "one"), set("b", Some(1), "one")], Some("b")),
+            ("of one age the first by name", vec![set("b", Some(1), "one"), set("a", Some(1), "one")], Some("a")),
+            (
+                "one that is just being made is the newest",
+                vec![set("a", None, "one"), set("b", Some(9), "one")],
+                Some("b"),
+            ),
+        ];
+        for (why, sets, expected) in cases {
+            assert_eq!(find_new(&deployment("one"), &sets).map(|s| s.name()), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_set_is_made_as_kubectl_and_its_controller_want_it() {
+        let mut deployment = deployment("one");
+        let made = new_set(&deployment, 3, 2, 1);
+        let hash = hash(&template("one"), 0);
+        assert_eq!((made.name(), made.metadata.namespace.as_deref()), (format!("web-{hash}").as_str(), Some("shop")));
+        assert!(made.is_controlled_by("d"));
+        let notes = [(REVISION, "3"), (DESIRED_REPLICAS, "4"), (MAX_REPLICAS, "5")];
+        assert_eq!(notes.map(|(name, _)| made.annotation(name)), notes.map(|(_, value)| Some(value)));
+        let spec = made.spec.clone().unwrap();
+        assert_eq!((spec.replicas, spec.min_ready_seconds), (Some(2), Some(7)));
+        let own = Some([(HASH_LABEL.to_owned(), hash.clone())].into());
+        assert_eq!(spec.selector.match_labels, own, "its pods are its own");
+        let labels = Some([("app".to_owned(), "web".to_owned()), (HASH_LABEL.to_owned(), hash.clone())].into());
+        assert_eq!(made.metadata.labels, labels);
+        assert_eq!(spec.template.unwrap().metadata.unwrap().labels, labels, "its selector finds its pods");
+
+        deployment.status =
+            Some(k8s_openapi::api::apps::v1::DeploymentStatus { collision_count: Some(1), ..Default::default() });
+        assert_ne!(new_set(&deployment, 3, 2, 1).name(), made.name(), "a name that was taken is not tried again");
+        deployment.metadata.name = Some("x".repeat(253));
+        assert!(new_set(&deployment, 3, 2, 1).name().len() <= 253, "a long name leaves room for the hash");
     }
 }
