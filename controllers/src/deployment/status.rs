@@ -246,3 +246,6 @@ fn put(list: &mut Vec<DeploymentCondition>, now: Timestamp, mut new: DeploymentC
         conditions::set(list, new, &Time(now));
     }
 }
+
+#[cfg(test)]
+mod tests;

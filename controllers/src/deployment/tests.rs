@@ -383,3 +383,155 @@ fn a_strategy_that_changes_in_a_rollout_does_not_stop_a_scaled_deployment() {
     world.edit(|spec| (spec.strategy, spec.replicas) = (Some(strategy), Some(5)));
     assert_eq!(steps(&world), "2→0", "the old one makes way");
 }
+
+#[test]
+fn a_deployment_on_its_way_out_only_reports() {
+    let mut world = World::new(3, 1, 0);
+    Arc::make_mut(&mut world.seen.deployment).metadata.deletion_timestamp = Some(Time(world.seen.now));
+    let decision = decide(&world.seen);
+    assert!(matches!(decision.actions[..], [Action::WriteStatus(_)]), "{:?}", decision.actions);
+    world.settle();
+    assert_eq!(decide(&world.seen).actions, [], "and only once");
+}
+
+#[test]
+fn bounds_are_those_of_the_strategy() {
+    let mut world = World::new(4, 2, 1);
+    assert_eq!(bounds(&world.seen.deployment), Bounds { surge: 2, unavailable: 1 });
+    assert_eq!(facts(&world.seen).map(|f| (f.wanted, f.max_unavailable)), Some((4, 1)));
+    let strategy = DeploymentStrategy { type_: Some("Recreate".into()), rolling_update: None };
+    world.edit(|spec| spec.strategy = Some(strategy));
+    assert_eq!(bounds(&world.seen.deployment), Bounds { surge: 0, unavailable: 0 });
+    assert!(recreates(&world.seen.deployment) && !recreates(&World::new(1, 1, 0).seen.deployment));
+}
+
+#[test]
+fn minimum_ready_time_and_annotations_follow_without_a_rollout() {
+    let mut world = World::new(2, 1, 0);
+    world.settle();
+    world.edit(|spec| spec.min_ready_seconds = Some(5));
+    assert_eq!(world.settle(), "");
+    let set = &world.seen.sets[0];
+    assert_eq!(set.spec.as_ref().unwrap().min_ready_seconds, Some(5));
+    world.edit(|spec| spec.min_ready_seconds = None);
+    world.settle();
+    world.edit(|spec| spec.min_ready_seconds = Some(0));
+    assert!(
+        !decide(&world.seen).actions.iter().any(|a| matches!(a, Action::Refresh(_))),
+        "none and nothing are the same"
+    );
+    let deployment = Arc::make_mut(&mut world.seen.deployment);
+    deployment.metadata.annotations.get_or_insert_default().insert("team".into(), "x".into());
+    world.settle();
+    assert_eq!(world.seen.sets[0].annotation("team"), Some("x"));
+    assert_eq!((world.seen.sets.len(), world.revision()), (1, "1"));
+}
+
+#[test]
+fn sets_are_sized_for_the_deployment_that_they_note() {
+    let mut world = World::new(3, 1, 0);
+    world.settle();
+    let noted = |world: &World| {
+        [DESIRED_REPLICAS, MAX_REPLICAS].map(|note| world.seen.sets[0].annotation(note).unwrap().to_owned())
+    };
+    assert_eq!(noted(&world), ["3", "4"]);
+    // The size is right already; what it is right for is still to be written.
+    let set = Arc::make_mut(&mut world.seen.sets[0]);
+    set.metadata.annotations.get_or_insert_default().insert(DESIRED_REPLICAS.into(), "2".into());
+    let actions = decide(&world.seen).actions;
+    assert!(matches!(actions[..], [Action::NoteSize(_)]), "{actions:?}");
+    world.settle();
+    assert_eq!(noted(&world), ["3", "4"]);
+    // Of another bound alone nothing is to be scaled; the next scaling writes it.
+    let rolling = RollingUpdateDeployment { max_surge: Some(IntOrString::Int(2)), max_unavailable: None };
+    world.edit(|spec| spec.strategy.get_or_insert_default().rolling_update = Some(rolling));
+    world.edit(|spec| spec.paused = Some(true));
+    assert_eq!(world.settle(), "");
+    assert_eq!(noted(&world), ["3", "5"], "a paused one is looked after");
+}
+
+/// Sets that are (image, size, available), the first made first, all sized for a deployment of `noted` pods and one
+/// more, in a paused deployment of `wanted` pods of the image `two`.
+fn paused(wanted: i32, noted: i32, sets: &[(&str, i32, i32)]) -> World {
+    let mut world = World::new(noted, 1, 0);
+    for ((image, replicas, available), revision) in sets.iter().zip(1..) {
+        world.later(10);
+        world.image(image);
+        let mut set = revision::new_set(&world.seen.deployment, revision, *replicas, 1);
+        set.metadata.uid = set.metadata.name.clone();
+        set.metadata.creation_timestamp = Some(Time(world.seen.now));
+        let status =
+            ReplicaSetStatus { replicas: *replicas, available_replicas: Some(*available), ..Default::default() };
+        set.status = Some(status);
+        world.seen.sets.push(Arc::new(set));
+    }
+    world.image("two");
+    world.edit(|spec| (spec.replicas, spec.paused) = (Some(wanted), Some(true)));
+    world
+}
+
+#[test]
+fn scaling_table() {
+    let scaled = |world: &mut World| {
+        let mut told = Vec::new();
+        for action in decide(&world.seen).actions {
+            if let Action::Scale { set, to } = &action {
+                let image = &set.spec.as_ref().unwrap().template.as_ref().unwrap().spec.as_ref().unwrap().containers[0];
+                told.push(format!("{} {}→{to}", image.image.as_deref().unwrap(), size(set)));
+            }
+            world.apply(action);
+        }
+        told.join(", ")
+    };
+    // why, wanted, noted, sets, scaled
+    let cases = [
+        ("one with pods takes it all", 5, 3, vec![("one", 3, 3), ("two", 0, 0)], "one 3→5"),
+        ("none has pods: the new one does", 5, 3, vec![("one", 0, 0), ("two", 0, 0)], "two 0→5"),
+        ("none has pods and none is new: the newest does", 5, 3, vec![("zero", 0, 0), ("one", 0, 0)], "one 0→5"),
+        ("the new one is there: the old ones go", 3, 3, vec![("one", 1, 1), ("two", 3, 3)], "one 1→0"),
+        ("it does not serve yet: they stay", 3, 3, vec![("one", 1, 1), ("two", 3, 2)], ""),
+        ("it grows with them", 6, 3, vec![("one", 1, 1), ("two", 3, 3)], "two 3→5, one 1→2"),
+        ("the newer of equals grows first", 4, 3, vec![("one", 2, 2), ("two", 2, 2)], "two 2→3"),
+        ("the older of equals shrinks first", 2, 3, vec![("one", 2, 2), ("two", 2, 2)], "one 2→1"),
+        ("the larger first", 4, 3, vec![("one", 3, 3), ("two", 1, 1)], "one 3→4"),
+    ];
+    for (why, wanted, noted, sets, expected) in cases {
+        assert_eq!(scaled(&mut paused(wanted, noted, &sets)), expected, "{why}");
+    }
+}
+
+#[test]
+fn what_runs_of_an_old_set_keeps_it_in_the_history() {
+    let mut world = World::new(1, 1, 0);
+    world.edit(|spec| spec.revision_history_limit = Some(0));
+    world.settle();
+    world.later(10);
+    world.edit(|spec| spec.template = template("two"));
+    world.edit(|spec| spec.revision_history_limit = None);
+    world.settle();
+    assert_eq!(world.seen.sets.len(), 2, "without a limit all stay");
+    world.edit(|spec| spec.revision_history_limit = Some(0));
+    world.settle();
+    assert_eq!(world.seen.sets.len(), 1);
+
+    // why, the old set's (size, pods, generation, observed generation), is it being deleted, is it dropped
+    let cases = [
+        ("nothing of it runs", (0, 0, 2, 2), false, true),
+        ("a newer status is about it too", (0, 0, 2, 3), false, true),
+        ("it has a size", (1, 0, 2, 2), false, false),
+        ("it has pods", (0, 1, 2, 2), false, false),
+        ("it has not seen its size", (0, 0, 2, 1), false, false),
+        ("it goes already", (0, 0, 2, 2), true, false),
+    ];
+    for (why, (size, pods, generation, observed), deleting, dropped) in cases {
+        let mut world = paused(1, 1, &[("one", size, 0), ("two", 1, 1)]);
+        world.edit(|spec| spec.revision_history_limit = Some(0));
+        let set = Arc::make_mut(&mut world.seen.sets[0]);
+        set.metadata.generation = Some(generation);
+        set.metadata.deletion_timestamp = Some(Time(world.seen.now)).filter(|_| deleting);
+        let status = set.status.get_or_insert_default();
+        (status.replicas, status.observed_generation) = (pods, Some(observed));
+        let got = decide(&world.seen).actions.iter().any(|a| matches!(a, Action::Delete(_)));
+        assert_eq!(got, dropped, "{why}");
+    }
+}
