@@ -87,4 +87,14 @@ mod tests {
             assert_eq!((got.owned.len(), got.adopt.len(), got.release.len()), expected, "{why}");
         }
     }
+
+    #[test]
+    fn a_claim_is_settled_when_nobody_comes_or_goes() {
+        let claim =
+            |adopt: &[u8], release: &[u8]| Claim { owned: vec![1], adopt: adopt.into(), release: release.into() };
+        assert!(claim(&[], &[]).is_settled());
+        assert!(!claim(&[2], &[]).is_settled() && !claim(&[], &[3]).is_settled());
+        let doubled = Claim { owned: vec![2], adopt: vec![4], release: vec![6] };
+        assert_eq!(claim(&[2], &[3]).map(|n| n * 2), doubled);
+    }
 }

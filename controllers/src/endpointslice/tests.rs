@@ -142,3 +142,131 @@ fn a_headless_service_names_its_pods() {
     assert_eq!(slices[0].label(SERVICE_LABEL), Some("web"));
     assert!(slices[0].is_controlled_by("svc"));
 }
+
+/// An action by what it leads to: the slice's name (or the beginning of it), the pods in it, its first port.
+fn shape(actions: &[Action]) -> Vec<String> {
+    let pods = |s: &EndpointSlice| {
+        let name = |e: &Endpoint| e.target_ref.as_ref().and_then(|t| t.name.clone()).unwrap_or_default();
+        s.endpoints.iter().flatten().map(name).collect::<Vec<_>>().join(" ")
+    };
+    let ports = |s: &EndpointSlice| ports_of(s).iter().map(|p| p.number.to_string()).collect::<Vec<_>>().join(",");
+    let one = |action: &Action| match action {
+        Action::Create(s) => format!("create {} [{}] :{}", s.address_type, pods(s), ports(s)),
+        Action::Update(s) => format!("update {} [{}] :{}", s.name(), pods(s), ports(s)),
+        Action::Delete { key, uid } => format!("delete {} {uid}", key.name),
+    };
+    actions.iter().map(one).collect()
+}
+/// Slices of these pods each, as the store would have them.
+fn slices(service: &Service, pods: &[&[usize]]) -> Vec<Arc<EndpointSlice>> {
+    let made = |list: &&[usize]| decided(service, list.iter().copied().map(pod).collect(), &[]);
+    stored(pods.iter().flat_map(made).collect())
+}
+
+#[test]
+fn a_pod_keeps_its_slice_and_a_new_one_goes_where_something_is_written_anyhow_or_where_most_are() {
+    let web = service(IntOrString::Int(8080));
+    let pods = |list: &[usize]| list.iter().copied().map(pod).collect::<Vec<_>>();
+    let unready = SeenPod { ready_since: None, ..pod(3) };
+    let cases = [
+        (
+            "the fullest",
+            pods(&[1, 2, 3, 4]),
+            slices(&web, &[&[1], &[2, 3]]),
+            vec!["update web-1 [pod-002 pod-003 pod-004] :8080"],
+        ),
+        (
+            "the one that changes anyhow",
+            pods(&[2, 3, 4]),
+            slices(&web, &[&[1], &[2, 3]]),
+            vec!["update web-0 [pod-004] :8080"],
+        ),
+        (
+            "a pod that changes is changed where it is",
+            vec![pod(1), pod(2), unready],
+            slices(&web, &[&[1], &[2, 3]]),
+            vec!["update web-1 [pod-002 pod-003] :8080"],
+        ),
+        ("an empty one goes", pods(&[2, 3]), slices(&web, &[&[1], &[2, 3]]), vec!["delete web-0 slice-0"]),
+        ("of two empty ones one stays", vec![], slices(&web, &[&[], &[]]), vec!["delete web-1 slice-1"]),
+        (
+            "none is left: one says so",
+            vec![],
+            slices(&web, &[&[1], &[2]]),
+            vec!["update web-0 [] :", "delete web-1 slice-1"],
+        ),
+    ];
+    for (why, pods, slices, expected) in cases {
+        assert_eq!(shape(&decided(&web, pods, &slices)), expected, "{why}");
+    }
+}
+
+#[test]
+fn a_slice_that_fits_no_more_is_given_to_what_needs_one() {
+    let mut web = service(IntOrString::Int(8080));
+    let had = slices(&web, &[&[1], &[2]]);
+    let spec = web.spec.get_or_insert_default();
+    spec.ports.get_or_insert_default()[0].target_port = Some(IntOrString::Int(9090));
+    let got = decided(&web, vec![pod(1), pod(2)], &had);
+    assert_eq!(shape(&got), ["update web-0 [pod-001 pod-002] :9090", "delete web-1 slice-1"]);
+
+    let spec = web.spec.get_or_insert_default();
+    spec.ip_families = Some(vec!["IPv6".into(), "IPv4".into()]);
+    let six = SeenPod { ips: vec!["10.244.0.1".into(), "fd00::1".into()], ..pod(1) };
+    let got = decided(&web, vec![six.clone()], &had);
+    assert_eq!(
+        shape(&got),
+        ["create IPv6 [pod-001] :9090", "update web-0 [pod-001] :9090", "delete web-1 slice-1"],
+        "one of another family is no use"
+    );
+    let addresses = |family: &str| {
+        let created = decided(&web, vec![six.clone()], &[]).into_iter().filter_map(|a| match a {
+            Action::Create(s) if s.address_type == family => s.endpoints?.pop(),
+            _ => None,
+        });
+        created.flat_map(|e| e.addresses).collect::<Vec<_>>()
+    };
+    assert_eq!((addresses("IPv4"), addresses("IPv6")), (vec!["10.244.0.1".into()], vec!["fd00::1".into()]));
+}
+
+#[test]
+fn a_slice_follows_its_services_labels_and_owner() {
+    let mut web = service(IntOrString::Int(8080));
+    let had = slices(&web, &[&[1]]);
+    let [slice] = &had[..] else { panic!("{had:?}") };
+    assert_eq!(slice.metadata.generate_name.as_deref(), Some("web-"));
+    assert_eq!((slice.metadata.namespace.as_deref(), slice.label(MANAGED_BY_LABEL)), (Some("ns"), Some(MANAGER)));
+    web.metadata.labels =
+        Some([("team".to_owned(), "x".to_owned()), (HEADLESS_LABEL.to_owned(), String::new())].into());
+    let labelled = decided(&web, vec![pod(1)], &had);
+    let [Action::Update(new)] = &labelled[..] else { panic!("{labelled:?}") };
+    assert_eq!(
+        (new.label("team"), new.label(HEADLESS_LABEL)),
+        (Some("x"), None),
+        "it is not headless, whatever it says"
+    );
+    web.metadata.uid = Some("made anew".into());
+    web.metadata.labels = None;
+    let owned = decided(&web, vec![pod(1)], &had);
+    let [Action::Update(new)] = &owned[..] else { panic!("{owned:?}") };
+    assert!(new.is_controlled_by("made anew"));
+    assert_eq!(decided(&Service { spec: None, ..web }, vec![pod(1)], &[]), []);
+}
+
+#[test]
+fn ports_are_read_as_they_are_written() {
+    let port = |name: &str, number, app: Option<&str>| Port {
+        name: name.into(),
+        protocol: "UDP".into(),
+        number,
+        app_protocol: app.map(str::to_owned),
+    };
+    let ports = vec![port("a", 2, Some("h2c")), port("b", 1, None)];
+    let mut slice = EndpointSlice { ports: Some(wire_ports(&ports)), ..EndpointSlice::default() };
+    assert_eq!(ports_of(&slice), ports);
+    slice.ports.get_or_insert_default().reverse();
+    assert_eq!(ports_of(&slice), ports, "in whatever order");
+    slice.ports = Some(vec![EndpointPort::default()]);
+    let bare = Port { name: String::new(), protocol: "TCP".into(), number: 0, app_protocol: None };
+    assert_eq!(ports_of(&slice), [bare]);
+}

@@ -138,6 +138,8 @@ fn dressed(mut slice: EndpointSlice, endpoints: &Endpoints) -> EndpointSlice {
 mod tests {
     use super::*;
     use corten_api::k8s_openapi::api::core::v1::{EndpointPort, ServiceSpec};
+    use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use jiff::Timestamp;
 
     fn service(selector: &[(&str, &str)]) -> Service {
         let selector: Labels = selector.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -255,5 +257,69 @@ mod tests {
         assert_eq!(left(None, Some(&one)), 1, "the Service");
         assert_eq!(left(Some(&service(&[])), None), 1, "the Endpoints");
         assert_eq!(decide(&Observed { service: None, endpoints: Some(&one), slices: &[] }), [], "no Service yet");
+    }
+
+    #[test]
+    fn what_is_not_mirrored() {
+        let mirrored = |service: &Service, endpoints: &Endpoints| !step(service, endpoints, &[]).0.is_empty();
+        let one = || endpoints(&[(SKIP_LABEL, "false")], vec![subset(&["10.0.0.1"], &[], 80)]);
+        assert!(mirrored(&service(&[]), &one()) && mirrored(&Service::default(), &one()));
+        let time = Some(Time(Timestamp::UNIX_EPOCH));
+        let mut going = service(&[]);
+        going.metadata.deletion_timestamp = time.clone();
+        assert!(!mirrored(&going, &one()), "the Service goes");
+        let mut leaving = one();
+        leaving.metadata.deletion_timestamp = time;
+        assert!(!mirrored(&service(&[]), &leaving), "the Endpoints go");
+        let mut lock = one();
+        lock.metadata.annotations = Some([(LEADER_ANNOTATION.to_owned(), "{}".to_owned())].into());
+        assert!(!mirrored(&service(&[]), &lock), "they are only a lock");
+    }
+
+    #[test]
+    fn what_is_copied() {
+        let mut one = endpoints(&[], vec![subset(&["10.0.0.1"], &[], 80), subset(&["10.0.0.2"], &[], 80)]);
+        let notes = [("team", "x"), (NOT_COPIED[0], "{}"), (NOT_COPIED[1], "now")];
+        one.metadata.annotations = Some(notes.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+        one.metadata.namespace = Some("ns".into());
+        one.metadata.uid = Some("e".into());
+        let list = one.subsets.get_or_insert_default();
+        let address = &mut list[0].addresses.get_or_insert_default()[0];
+        (address.hostname, address.node_name) = (Some("a".into()), Some("n1".into()));
+        for subset in list {
+            let extra = |name: &str, port, protocol: Option<&str>| EndpointPort {
+                name: Some(name.into()),
+                port,
+                protocol: protocol.map(str::to_owned),
+                app_protocol: Some("h2c".into()),
+            };
+            subset.ports = Some(vec![extra("b", 81, Some("UDP")), extra("a", 80, None)]);
+        }
+        let (did, slices) = step(&service(&[]), &one, &[]);
+        assert_eq!(did, "create IPv4 10.0.0.1,10.0.0.2 :80", "two subsets of the same ports are one");
+        let slice = &slices[0];
+        assert_eq!(slice.metadata.annotations, Some([("team".to_owned(), "x".to_owned())].into()));
+        assert_eq!(slice.metadata.namespace.as_deref(), Some("ns"));
+        assert_eq!(slice.metadata.generate_name.as_deref(), Some("db-"));
+        assert!(slice.is_controlled_by("e"));
+        let first = &slice.endpoints.as_ref().unwrap()[0];
+        assert_eq!((first.hostname.as_deref(), first.node_name.as_deref()), (Some("a"), Some("n1")));
+        let wire = slice.ports.as_ref().unwrap();
+        let ports: Vec<_> = wire
+            .iter()
+            .map(|p| (p.name.as_deref().unwrap(), p.port.unwrap(), p.protocol.as_deref().unwrap()))
+            .collect();
+        assert_eq!(ports, [("a", 80, "TCP"), ("b", 81, "UDP")]);
+        one.metadata.annotations = Some([(NOT_COPIED[0].to_owned(), "{}".to_owned())].into());
+        let (_, slices) = step(&service(&[]), &one, &[]);
+        assert_eq!(slices[0].metadata.annotations, None);
+    }
+
+    #[test]
+    fn a_subset_is_mirrored_up_to_its_bound() {
+        let ips: Vec<String> = (0..1200).map(|n| format!("10.0.{}.{}", n / 250, n % 250)).collect();
+        let ips: Vec<&str> = ips.iter().map(String::as_str).collect();
+        let (_, slices) = step(&service(&[]), &endpoints(&[], vec![subset(&ips, &["10.9.9.9"], 80)]), &[]);
+        assert_eq!(slices[0].endpoints.as_ref().unwrap().len(), ADDRESSES_MAX);
     }
 }

@@ -183,4 +183,52 @@ mod tests {
         assert_eq!(message("NamespaceContentRemaining"), "Some resources are remaining: pods has 1 resource instances");
         assert!(message("NamespaceFinalizersRemaining").ends_with("x/y in 1 resource instances"));
     }
+
+    #[test]
+    fn conditions_table() {
+        let full =
+            || BTreeMap::from([("pods".to_owned(), vec![pod("a", true, &["x/y", "z"]), pod("b", true, &["z"])])]);
+        // why, content, failures, (condition, its status, its reason)
+        let cases = [
+            ("could not be deleted", full(), 1, ("NamespaceDeletionContentFailure", "True", "ContentDeletionFailed")),
+            ("could", full(), 0, ("NamespaceDeletionContentFailure", "False", "ContentDeleted")),
+            ("is left", full(), 0, ("NamespaceContentRemaining", "True", "SomeResourcesRemain")),
+            ("is gone", [("pods".into(), vec![])].into(), 0, ("NamespaceContentRemaining", "False", "ContentRemoved")),
+            ("is held", full(), 0, ("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain")),
+            (
+                "is not held",
+                [("pods".to_owned(), vec![pod("a", true, &[])])].into(),
+                0,
+                ("NamespaceFinalizersRemaining", "False", "ContentHasNoFinalizers"),
+            ),
+            ("was found", full(), 0, ("NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered")),
+            ("was read", full(), 0, ("NamespaceDeletionGroupVersionParsingFailure", "False", "ParsedGroupVersions")),
+        ];
+        for (why, content, failures, (kind, status_of, reason)) in cases {
+            let mut namespace = namespace(true, true);
+            let failures = vec!["pods: no answer".to_owned(); failures];
+            let status = |namespace: &Namespace| {
+                let (content, failures) = (content.clone(), failures.clone());
+                decide(&Observed { now: Timestamp::UNIX_EPOCH, namespace, content, failures }).status
+            };
+            let got = status(&namespace).unwrap();
+            let c = conditions::find(got.conditions.as_ref(), kind).unwrap();
+            assert_eq!((c.status.as_str(), c.reason.as_deref()), (status_of, Some(reason)), "{why}");
+            assert_eq!(got.phase.as_deref(), Some("Terminating"));
+            namespace.status = Some(got);
+            assert_eq!(status(&namespace), None, "{why}: it is written once");
+        }
+        let namespace = namespace(true, true);
+        let seen = Observed { now: Timestamp::UNIX_EPOCH, namespace: &namespace, content: full(), failures: vec![] };
+        let got = finalizers(&seen).unwrap().1;
+        assert!(got.ends_with(": x/y in 1 resource instances, z in 2 resource instances"), "{got}");
+    }
+
+    #[test]
+    fn only_our_finalizer_is_ours() {
+        let mut namespace = namespace(true, false);
+        assert!(!has_finalizer(&namespace));
+        namespace.spec = Some(NamespaceSpec { finalizers: Some(vec!["others".into()]) });
+        assert!(!has_finalizer(&namespace));
+    }
 }

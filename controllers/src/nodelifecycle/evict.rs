@@ -63,6 +63,21 @@ mod tests {
                 Some(130),
             ),
             ("zero seconds: now", vec![gone()], vec![tolerate("unreachable", Some(0))], Some(100)),
+            ("less than none: now", vec![gone()], vec![tolerate("unreachable", Some(-9))], Some(100)),
+            (
+                "one of two bounds it",
+                vec![gone()],
+                vec![tolerate("unreachable", None), tolerate("unreachable", Some(30))],
+                Some(130),
+            ),
+            ("another's toleration", vec![gone()], vec![tolerate("mine", None)], Some(100)),
+            ("a taint of the future does not keep it", vec![taint("unreachable", 300)], vec![], Some(200)),
+            (
+                "a taint without a time began now",
+                vec![Taint { time_added: None, ..gone() }],
+                vec![tolerate("unreachable", Some(30))],
+                Some(230),
+            ),
             (
                 "two taints, one not tolerated",
                 vec![gone(), taint("mine", 150)],

@@ -105,3 +105,112 @@ fn a_machine_that_does_not_answer_is_lost_at_once() {
     assert_eq!(names(&got.taints), "unreachable:NoSchedule unreachable:NoExecute");
     assert_eq!(look(false).conditions, None, "one that answers has its grace");
 }
+
+#[test]
+fn a_node_is_lost_when_its_grace_is_over_and_not_a_second_before() {
+    let is_lost = |node: &Node, silent| decided(node, silent, Some(0)).conditions.is_some();
+    let known = node(Some("True"), &[], false);
+    assert_eq!([39, 40].map(|silent| is_lost(&known, silent)), [false, true]);
+    let new = node(None, &[], false);
+    assert_eq!([59, 60].map(|silent| is_lost(&new, silent)), [false, true]);
+}
+
+#[test]
+fn one_on_its_way_out_is_let_go() {
+    let mut node = node(Some("True"), &[], false);
+    node.metadata.deletion_timestamp = Some(Time(at(1)));
+    assert_eq!(decided(&node, 100, Some(0)), Decision::default());
+}
+
+#[test]
+fn an_eviction_begins_once() {
+    let unreachable = [(UNREACHABLE_TAINT, NO_SCHEDULE), (UNREACHABLE_TAINT, NO_EXECUTE)];
+    let cases = [
+        ("pods have to leave", node(Some("True"), &[], false), 41, Some(0), true),
+        ("they had to already", node(Some("Unknown"), &unreachable, false), 100, Some(0), false),
+        ("and go on though no other node's pods may", node(Some("Unknown"), &unreachable, false), 100, None, false),
+        ("they may stay yet", node(Some("True"), &[], false), 41, None, false),
+        ("just now is their time", node(Some("True"), &[], false), 41, Some(NOW), true),
+        ("a healthy node", node(Some("True"), &[], false), 5, Some(0), false),
+        ("back: none has to", node(Some("True"), &unreachable, false), 5, Some(0), false),
+    ];
+    for (why, node, silent, evict_from, expected) in cases {
+        assert_eq!(decided(&node, silent, evict_from).begins_eviction, expected, "{why}");
+    }
+    let going_on = decided(&node(Some("Unknown"), &unreachable, false), 100, None);
+    assert_eq!((going_on.taints, going_on.wake_after), (None, None), "a taint once given stays while the node is lost");
+}
+
+#[test]
+fn pressures_and_others_taints() {
+    let pressed = |kind: &str, status: &str| {
+        let mut node = node(Some("True"), &[], false);
+        let list = node.status.get_or_insert_default().conditions.get_or_insert_default();
+        list.retain(|c| c.type_ != kind);
+        list.push(NodeCondition { type_: kind.into(), status: status.into(), ..NodeCondition::default() });
+        names(&decided(&node, 5, Some(0)).taints)
+    };
+    for (kind, taint) in PRESSURES {
+        let short = taint.rsplit('/').next().unwrap();
+        assert_eq!(pressed(kind, "True"), format!("{short}:NoSchedule"));
+        assert_eq!((pressed(kind, "False"), pressed(kind, "Unknown")), ("same".into(), "same".into()));
+        let over = node(Some("True"), &[(*taint, NO_SCHEDULE)], false);
+        assert_eq!(names(&decided(&over, 5, Some(0)).taints), "", "{kind} is over");
+        let others = node(Some("True"), &[(*taint, "PreferNoSchedule")], false);
+        assert_eq!(names(&decided(&others, 5, Some(0)).taints), "same", "only our effect of it is ours");
+    }
+    for key in [NOT_READY_TAINT, UNREACHABLE_TAINT, UNSCHEDULABLE_TAINT] {
+        let ours = node(Some("True"), &[(key, NO_SCHEDULE)], false);
+        assert_eq!(names(&decided(&ours, 5, Some(0)).taints), "", "{key}");
+        let others = node(Some("True"), &[(key, "PreferNoSchedule")], false);
+        assert_eq!(names(&decided(&others, 5, Some(0)).taints), "same", "{key}");
+    }
+    let theirs = node(Some("True"), &[("team", NO_SCHEDULE), (UNSCHEDULABLE_TAINT, NO_EXECUTE)], false);
+    assert_eq!(decided(&theirs, 5, Some(0)).taints, None, "none of them is ours");
+}
+
+#[test]
+fn a_taint_says_since_when() {
+    let since = |node: &Node| {
+        let taints = decided(node, 5, Some(0)).taints.unwrap();
+        taints.iter().map(|t| t.time_added.as_ref().map(|t| t.0)).collect::<Vec<_>>()
+    };
+    let mut untimed = node(Some("True"), &[("team", NO_EXECUTE), ("other", NO_SCHEDULE)], true);
+    for taint in untimed.spec.get_or_insert_default().taints.iter_mut().flatten() {
+        taint.time_added = None;
+    }
+    assert_eq!(since(&untimed), [Some(at(NOW)), None, Some(at(NOW))], "pods stay for a time that begins somewhere");
+    let timed = node(Some("False"), &[("team", NO_EXECUTE), (NOT_READY_TAINT, NO_SCHEDULE)], false);
+    assert_eq!(since(&timed), [Some(at(1)), Some(at(1)), Some(at(NOW))], "and does not begin again");
+}
+
+#[test]
+fn what_is_unknown_keeps_when_it_was_last_known() {
+    let mut node = node(Some("True"), &[], false);
+    node.metadata.creation_timestamp = Some(Time(at(3)));
+    for condition in node.status.get_or_insert_default().conditions.iter_mut().flatten() {
+        condition.last_heartbeat_time = Some(Time(at(7)));
+        condition.last_transition_time = Some(Time(at(5)));
+    }
+    let list = node.status.get_or_insert_default().conditions.get_or_insert_default();
+    list.retain(|c| c.type_ != "PIDPressure");
+    list[1].status = "Unknown".into();
+    let got = decided(&node, 41, Some(0)).conditions.unwrap();
+    let told: Vec<_> = got
+        .iter()
+        .map(|c| {
+            let secs = |t: &Option<Time>| t.as_ref().map_or(0, |t| t.0.as_second());
+            (c.type_.as_str(), c.reason.as_deref(), secs(&c.last_heartbeat_time), secs(&c.last_transition_time))
+        })
+        .collect();
+    let expected = [
+        ("Ready", Some("NodeStatusUnknown"), 7, NOW),
+        ("MemoryPressure", None, 7, 5),
+        ("DiskPressure", Some("NodeStatusUnknown"), 7, NOW),
+        ("PIDPressure", Some("NodeStatusNeverUpdated"), 3, NOW),
+    ];
+    assert_eq!(
+        told, expected,
+        "what is unknown already is left as it is; what was never told counts from the node's birth"
+    );
+}

@@ -109,6 +109,32 @@ mod tests {
                 "a Unscheduled",
             ),
             ("its kubelet will end it", vec![SeenPod { deleting: at(1), ..pod("a") }], ""),
+            (
+                "deleted without grace before it got a node, and only a finalizer holds it",
+                vec![SeenPod { node: None, deleting: at(1), finalizers: vec!["f".into()], ..pod("a") }],
+                "",
+            ),
+            (
+                "a finalizer holds one that runs on a node that is gone",
+                vec![SeenPod { node: Some("gone".into()), deleting: at(1), finalizers: vec!["f".into()], ..pod("a") }],
+                "a Orphaned",
+            ),
+            (
+                "ended on a node that is gone, and nothing holds it",
+                vec![SeenPod { node: Some("gone".into()), deleting: at(1), ..ended("a", 1) }],
+                "a Orphaned",
+            ),
+            (
+                "ended there with a finalizer, but nobody deleted it",
+                vec![SeenPod { node: Some("gone".into()), finalizers: vec!["f".into()], ..ended("a", 1) }],
+                "a Orphaned",
+            ),
+            (
+                "those that are deleted already are not among the too many",
+                vec![ended("a", 1), ended("b", 2), SeenPod { deleting: at(3), ..ended("c", 3) }],
+                "",
+            ),
+            ("those that run are not among them either", vec![ended("a", 1), ended("b", 2), pod("c")], ""),
             ("ended, few enough", vec![ended("a", 1), ended("b", 2)], ""),
             ("too many ended: the oldest goes", vec![ended("c", 3), ended("a", 1), ended("b", 2)], "a Terminated"),
         ];
@@ -127,5 +153,7 @@ mod tests {
         let gone = [("a".to_owned(), at(100)), ("b".to_owned(), at(130))];
         let (settled, next) = settled(gone.into_iter(), at(140));
         assert_eq!((settled.into_iter().collect::<Vec<_>>(), next), (vec!["a".to_owned()], Some(at(170))));
+        let later = ["c", "b", "d"].into_iter().zip([150, 130, 140]).map(|(name, since)| (name.to_owned(), at(since)));
+        assert_eq!(super::settled(later, at(160)), (BTreeSet::new(), Some(at(170))), "the next of several");
     }
 }

@@ -64,6 +64,9 @@ fn scale_table() {
         ("a pod on its way out is not deleted again", 0, vec![going], "keep"),
         ("scaled to nothing: all go", 0, vec![pod("a"), pod("b")], "delete a b"),
         ("a bounded burst", 2000, vec![], "create 500"),
+        ("some are there", 5, vec![pod("a"), pod("b")], "create 3"),
+        ("one too many", 1, vec![pod("b"), pod("a")], "delete a"),
+        ("fewer than nothing are none", -1, vec![pod("a")], "delete a"),
     ];
     for (why, wanted, pods, expected) in cases {
         assert_eq!(names(&decided(wanted, pods, |_| {}).scale), expected, "{why}");
@@ -112,6 +115,34 @@ fn counts_and_wake_up() {
         Counts { replicas: 4, fully_labeled: 3, ready: 3, available: 2, terminating: 1, observed_generation: 3 };
     assert_eq!(got.counts, expected);
     assert_eq!(got.wake_after, Some(Duration::from_secs(6)), "when the young one has been ready for long enough");
+}
+
+#[test]
+fn a_bounded_burst_of_deletions() {
+    let pods: Vec<SeenPod> = (0..502).map(|n| pod(&format!("{n:03}"))).collect();
+    let Scale::Delete(gone) = decided(1, pods, |_| {}).scale else { panic!("too many") };
+    assert_eq!(gone.len(), BURST_PODS);
+}
+
+#[test]
+fn ages_are_powers_of_two() {
+    let now = Timestamp::from_second(NOW).unwrap();
+    let ages = [-5, 0, 1, 2, 3, 4, 7, 8].map(|secs| age(at(secs), now));
+    assert_eq!(ages, [0, 0, 1, 2, 2, 3, 3, 4]);
+    assert_eq!(age(None, now), 0);
+}
+
+#[test]
+fn it_looks_again_when_the_next_pod_is_available() {
+    let young = |name: &str, secs| SeenPod { ready_since: at(secs), ..pod(name) };
+    let woken = |pods: Vec<SeenPod>| decided(3, pods, |s| s.min_ready_secs = 10).wake_after.map(|d| d.as_secs());
+    assert_eq!(woken(vec![young("a", 4), young("b", 1)]), Some(6), "the first of them");
+    assert_eq!(woken(vec![young("a", 10), young("b", 1)]), Some(9), "one is available just now");
+    assert_eq!(woken(vec![young("a", 11)]), None);
+    let going = SeenPod { deleting: at(1), ..young("a", 1) };
+    assert_eq!(woken(vec![going]), None, "one on its way out is waited for by nobody");
+    let ended = SeenPod { deleting: at(1), phase: Phase::Failed, ..pod("a") };
+    assert_eq!(decided(1, vec![ended], |_| {}).counts.terminating, 0, "it has ended");
 }
 
 #[test]
