@@ -52,3 +52,6 @@ pub fn all() -> Vec<Box<dyn Filter>> {
 fn refuse(text: impl Into<String>, retry_on: Helps) -> Vec<Reason> {
     vec![Reason { text: text.into(), retry_on }]
 }
+
+#[cfg(test)]
+mod tests;

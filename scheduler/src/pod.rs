@@ -131,6 +131,11 @@ mod tests {
         assert!(port("", 80).clashes(&port("10.0.0.1", 80)));
         assert!(!port("10.0.0.2", 80).clashes(&port("10.0.0.1", 80)));
         assert!(!port("", 80).clashes(&port("", 81)));
+        assert!(port("10.0.0.1", 80).clashes(&port("10.0.0.1", 80)), "the same");
+        assert!(port("10.0.0.1", 80).clashes(&port("", 80)), "an unset address is all, whosever it is");
+        assert!(port("10.0.0.1", 80).clashes(&port("0.0.0.0", 80)), "so is this one");
+        let udp = HostPort { protocol: "UDP".into(), ..port("", 80) };
+        assert!(!udp.clashes(&port("", 80)), "another protocol");
     }
 
     #[test]
@@ -149,5 +154,48 @@ mod tests {
             let pod = PodInfo { wants, node, ..PodInfo::default() };
             assert_eq!(pod.is_pending_for("me"), expected, "{why}");
         }
+        let ended = PodInfo { wants: wants("me", false, false), terminal: true, ..PodInfo::default() };
+        assert!(!ended.is_pending_for("me"), "ended before it got a node");
+        let given = PodInfo { wants: wants("me", false, false), node: Some("n1".into()), ..PodInfo::default() };
+        assert!(!given.is_pending_for("me"), "bound, whatever it wanted");
+    }
+
+    #[test]
+    fn what_is_kept_of_a_pod() {
+        let pod = |spec: serde_json::Value| -> Pod {
+            serde_json::from_value(serde_json::json!({
+                "metadata": {"name": "a", "namespace": "ns", "uid": "u", "creationTimestamp": "1970-01-01T00:01:00Z",
+                    "ownerReferences": [{"uid": "rs", "controller": true, "apiVersion": "v1", "kind": "X", "name": "x"}]},
+                "status": {"conditions": [{"type": "PodScheduled", "status": "False", "message": "no room"}]},
+                "spec": spec,
+            }))
+            .unwrap()
+        };
+        let info = PodInfo::of(pod(serde_json::json!({
+            "schedulerName": "me", "priority": 7, "nodeSelector": {"disk": "ssd"},
+            "schedulingGates": [{"name": "g"}],
+            "containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}, "ports": [
+                {"containerPort": 80}, {"containerPort": 81, "hostPort": 0},
+                {"containerPort": 82, "hostPort": 8082},
+                {"containerPort": 83, "hostPort": 8083, "hostIP": "10.0.0.1", "protocol": "UDP"}]}],
+            "initContainers": [
+                {"name": "i", "ports": [{"containerPort": 84, "hostPort": 8084}]},
+                {"name": "s", "restartPolicy": "Always", "ports": [{"containerPort": 85, "hostPort": 8085}]}],
+        })));
+        assert_eq!((info.key.name.as_str(), info.uid.as_str(), info.node), ("a", "u", None));
+        assert_eq!((info.takes.family.as_str(), info.takes.requests.get("cpu")), ("rs", Some(&1000)));
+        let port = |ip: &str, protocol: &str, port| HostPort { ip: ip.into(), protocol: protocol.into(), port };
+        let ports = [port("", "TCP", 8082), port("10.0.0.1", "UDP", 8083), port("", "TCP", 8085)];
+        assert_eq!(info.takes.host_ports, ports, "an init container's are free again when it has ended");
+        let wants = info.wants.unwrap();
+        assert_eq!((wants.scheduler.as_str(), wants.priority, wants.created_secs), ("me", 7, 60));
+        assert_eq!((wants.gated, wants.deleting), (true, false));
+        assert_eq!(wants.node_selector, [("disk".to_owned(), "ssd".to_owned())]);
+        assert_eq!(wants.told.as_deref(), Some("no room"));
+
+        let plain = PodInfo::of(pod(serde_json::json!({"containers": [], "schedulingGates": []}))).wants.unwrap();
+        assert_eq!((plain.scheduler.as_str(), plain.priority, plain.gated), ("default-scheduler", 0, false));
+        let bound = PodInfo::of(pod(serde_json::json!({"containers": [], "nodeName": "n1"})));
+        assert_eq!((bound.node.as_deref(), bound.wants), (Some("n1"), None), "most pods are bound and want nothing");
     }
 }

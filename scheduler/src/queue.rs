@@ -315,4 +315,67 @@ mod tests {
         assert_eq!(popped(&mut queue, now), Some("a".into()));
         assert_eq!((queue.len(), queue.next_timer()), (1, None));
     }
+
+    #[test]
+    fn backoffs_double_up_to_their_bound() {
+        let (mut queue, mut now) = (Queue::default(), Instant::now());
+        queue.set(&pod("a", 0, 0), now);
+        let mut waits = Vec::new();
+        for _ in 0..14 {
+            let key = queue.pop(now).unwrap();
+            queue.failed(&key, now);
+            let at = queue.next_timer().unwrap();
+            waits.push((at - now).as_secs());
+            assert_eq!(queue.pop(at.checked_sub(Duration::from_nanos(1)).unwrap()), None, "not a moment before");
+            now = at;
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10]);
+    }
+
+    #[test]
+    fn what_helps_after_the_backoff_helps_at_once() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.set(&pod("a", 0, 0), now);
+        let key = queue.pop(now).unwrap();
+        queue.refused(&key, Helps::POD_GONE, now);
+        assert_eq!(queue.next_timer(), Some(now + WAIT_MAX), "whatever happens");
+        queue.helped(Helps::NOTHING, now + BACKOFF_FIRST);
+        assert_eq!(queue.pop(now + BACKOFF_FIRST), None);
+        queue.helped(Helps::POD_GONE, now + BACKOFF_FIRST);
+        assert_eq!(queue.next_timer(), None);
+        assert_eq!(queue.pop(now + BACKOFF_FIRST), Some(key));
+    }
+
+    #[test]
+    fn a_change_while_a_pod_is_decided_on_gives_it_to_nobody_else() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let mut a = pod("a", 0, 0);
+        queue.set(&a, now);
+        let key = queue.pop(now).unwrap();
+        a.takes.requests.insert("cpu".into(), 1);
+        queue.set(&a, now);
+        assert_eq!(queue.pop(now), None, "it is being decided on");
+        queue.refused(&key, Helps::POD_GONE, now);
+        queue.set(&a, now);
+        assert_eq!(queue.pop(now), None, "what it asks is known already");
+        assert!(queue.has(&key, "a") && !queue.has(&key, "b") && !queue.is_empty());
+        queue.remove(&key);
+        assert!(!queue.has(&key, "a") && queue.is_empty());
+        assert_eq!((queue.len(), queue.next_timer()), (0, None), "nothing of it is left");
+    }
+
+    #[test]
+    fn the_urgent_go_first_wherever_they_come_from() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        for (name, priority) in [("low", 1), ("high", 3)] {
+            queue.set(&pod(name, priority, 0), now);
+            let key = queue.pop(now).unwrap();
+            queue.refused(&key, Helps::POD_GONE, now);
+        }
+        let later = now + BACKOFF_MAX;
+        queue.helped(Helps::POD_GONE, later);
+        queue.set(&pod("middle", 2, 0), later);
+        let order: Vec<_> = std::iter::from_fn(|| popped(&mut queue, later)).collect();
+        assert_eq!(order, ["high", "middle", "low"]);
+    }
 }

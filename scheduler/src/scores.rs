@@ -37,3 +37,6 @@ fn normalised(counts: &[i64], reverse: bool) -> Vec<i64> {
     let scale = |n: i64| if top == 0 { if reverse { 0 } else { MAX } } else { MAX * n / top };
     counts.iter().map(|n| if reverse { MAX - scale(*n) } else { scale(*n) }).collect()
 }
+
+#[cfg(test)]
+mod tests;

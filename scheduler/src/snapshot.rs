@@ -270,6 +270,7 @@ pub fn scored(requests: &Amounts) -> [i64; 2] {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
     use serde_json::json;
 
     pub(crate) fn node(name: &str, cpu: &str, memory: &str) -> Node {
@@ -335,5 +336,140 @@ pub(crate) mod tests {
         snapshot.set_node(&node("n1", "2", "1Gi"));
         assert_eq!(snapshot.set_node(&node("n1", "1", "1Gi")), Helps::NOTHING);
         assert_eq!(snapshot.set_node(&node("n1", "4", "1Gi")), Helps::NODE_GREW);
+        let mut labelled = node("n1", "4", "1Gi");
+        labelled.metadata.labels.get_or_insert_default().insert("disk".into(), "ssd".into());
+        assert_eq!(snapshot.set_node(&labelled), Helps::NODE_LABELLED);
+        let with = |spec: serde_json::Value| Node { spec: serde_json::from_value(spec).unwrap(), ..labelled.clone() };
+        let taint = json!({"taints": [{"key": "x", "effect": "NoSchedule"}]});
+        assert_eq!(snapshot.set_node(&with(taint)), Helps::NODE_UNTAINTED, "a taint that changes may be one less");
+        assert_eq!(snapshot.set_node(&labelled), Helps::NODE_UNTAINTED);
+        assert_eq!(snapshot.set_node(&with(json!({"unschedulable": true}))), Helps::NOTHING, "cordoned");
+        assert_eq!(snapshot.set_node(&with(json!({"unschedulable": true}))), Helps::NOTHING, "still");
+        assert_eq!(snapshot.set_node(&labelled), Helps::NODE_UNTAINTED, "uncordoned");
+        let mut extended = labelled.clone();
+        let status = extended.status.get_or_insert_default();
+        status.allocatable.get_or_insert_default().insert("x/gpu".into(), Quantity("2".into()));
+        assert_eq!(snapshot.set_node(&extended), Helps::NODE_GREW, "what it had none of");
+        assert_eq!(snapshot.set_node(&extended), Helps::NOTHING);
+        assert_eq!(snapshot.nodes().next().unwrap().free(3), 2);
+        assert_eq!(snapshot.column_name(3), "x/gpu");
+    }
+
+    #[test]
+    fn helps_are_sets() {
+        let all = [Helps::NODE_ADDED, Helps::NODE_GREW, Helps::NODE_LABELLED, Helps::NODE_UNTAINTED, Helps::POD_GONE];
+        for (i, one) in all.into_iter().enumerate() {
+            assert!(one.meets(one) && !one.meets(Helps::NOTHING) && one.and(one) == one);
+            for other in all.into_iter().skip(i + 1) {
+                let both = one.and(other);
+                assert!(both.meets(one) && both.meets(other) && !one.meets(other));
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_pod_takes_it_gives_back_when_it_moves_or_goes() {
+        let mut snapshot = Snapshot::new();
+        for name in ["n1", "n2"] {
+            snapshot.set_node(&node(name, "2", "1Gi"));
+        }
+        let port = |port| HostPort { ip: String::new(), protocol: "TCP".into(), port };
+        let mut a = pod("a", "n1", 500);
+        a.takes.family = "rs".into();
+        a.takes.requests.insert("memory".into(), 100);
+        a.takes.requests.insert("x/gpu".into(), 2);
+        a.takes.host_ports = vec![port(80)];
+        let b = PodInfo {
+            takes: Takes { family: "rs".into(), host_ports: vec![port(81)], ..Takes::default() },
+            ..pod("b", "n1", 0)
+        };
+        let before: Vec<NodeInfo> = snapshot.nodes().cloned().collect();
+        assert_eq!(snapshot.set_pod(&a), Helps::NOTHING, "a pod that comes helps nobody");
+        assert_eq!(snapshot.set_pod(&b), Helps::NOTHING);
+        let of = |snapshot: &Snapshot, at: usize| snapshot.nodes().nth(at).unwrap().clone();
+        let n1 = of(&snapshot, 0);
+        assert_eq!(n1.taken, [500, 100, 2, 2], "cpu, memory, pods, and a column for what is met later");
+        assert_eq!(n1.free(3), -2, "which the node has none of");
+        assert_eq!(n1.scored, [500 + DEFAULT_CPU_MILLIS, 100 + DEFAULT_MEMORY_BYTES]);
+        assert_eq!((n1.host_ports, n1.families.get("rs")), (vec![port(80), port(81)], Some(&2)));
+
+        assert_eq!(snapshot.set_pod(&a), Helps::NOTHING, "nothing new");
+        assert_eq!(of(&snapshot, 0).taken, [500, 100, 2, 2]);
+        let moved = PodInfo { node: Some("n2".into()), ..a.clone() };
+        assert_eq!(snapshot.set_pod(&moved), Helps::POD_GONE, "its place is free");
+        let (n1, n2) = (of(&snapshot, 0), of(&snapshot, 1));
+        assert_eq!((n1.taken, n1.host_ports, n1.families.get("rs")), (vec![0, 0, 1, 0], vec![port(81)], Some(&1)));
+        assert_eq!((n2.taken, n2.host_ports, n2.families.get("rs")), (vec![500, 100, 1, 2], vec![port(80)], Some(&1)));
+        assert_eq!(n2.scored, [500, 100]);
+
+        let smaller = PodInfo { takes: Takes::default(), ..moved.clone() };
+        assert_eq!(snapshot.set_pod(&smaller), Helps::POD_GONE, "resized in place");
+        assert_eq!(of(&snapshot, 1).taken, [0, 0, 1, 0]);
+        let next = PodInfo { uid: "next".into(), ..smaller };
+        assert_eq!(snapshot.set_pod(&next), Helps::POD_GONE, "another of its name");
+        for name in ["a", "b"] {
+            assert_eq!(snapshot.remove_pod(&Key::new("default", name)), Helps::POD_GONE);
+            assert_eq!(snapshot.remove_pod(&Key::new("default", name)), Helps::NOTHING, "once");
+        }
+        for (now, before) in snapshot.nodes().zip(before) {
+            let zero = NodeInfo { taken: before.taken.clone(), ..now.clone() };
+            assert_eq!(zero, before);
+            assert!(now.taken.iter().all(|n| *n == 0), "{now:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_is_gone_is_kept_for_as_long_as_pods_name_it() {
+        let mut snapshot = Snapshot::new();
+        snapshot.set_node(&node("n1", "2", "1Gi"));
+        snapshot.set_pod(&pod("a", "n1", 10));
+        snapshot.set_pod(&pod("b", "n1", 10));
+        snapshot.remove_node("n1");
+        snapshot.remove_node("n9");
+        let left = |snapshot: &Snapshot| (snapshot.nodes.len(), snapshot.nodes().count());
+        assert_eq!(left(&snapshot), (1, 0));
+        snapshot.remove_pod(&Key::new("default", "a"));
+        assert_eq!(left(&snapshot), (1, 0), "one pod more");
+        snapshot.remove_pod(&Key::new("default", "b"));
+        assert_eq!(left(&snapshot), (0, 0));
+        snapshot.set_node(&node("n1", "2", "1Gi"));
+        snapshot.set_pod(&pod("a", "n1", 10));
+        snapshot.remove_pod(&Key::new("default", "a"));
+        assert_eq!(left(&snapshot), (1, 1), "one that is there stays without pods");
+        snapshot.remove_node("n1");
+        assert_eq!(left(&snapshot), (0, 0));
+    }
+
+    #[test]
+    fn an_assumption_is_its_pods_own() {
+        let mut snapshot = Snapshot::new();
+        snapshot.set_node(&node("n1", "2", "1Gi"));
+        let a = pod("a", "", 500);
+        snapshot.assume(&a, "n1");
+        assert!(snapshot.is_assumed(&a.key, &a.uid) && !snapshot.is_assumed(&a.key, "other"));
+        assert_eq!(snapshot.forget(&a.key, "other"), Helps::NOTHING, "another of its name");
+        assert_eq!(free_cpu(&snapshot), [1500]);
+        assert_eq!(snapshot.forget(&a.key, &a.uid), Helps::POD_GONE);
+        assert_eq!((free_cpu(&snapshot), snapshot.is_assumed(&a.key, &a.uid)), (vec![2000], false));
+        snapshot.assume(&a, "n1");
+        assert_eq!(snapshot.set_pod(&PodInfo { uid: "other".into(), ..a.clone() }), Helps::POD_GONE, "it was replaced");
+        snapshot.assume(&a, "n1");
+        assert_eq!(
+            snapshot.set_pod(&PodInfo { terminal: true, ..a.clone() }),
+            Helps::POD_GONE,
+            "it ended without a node"
+        );
+        snapshot.assume(&a, "n1");
+        snapshot.set_pod(&pod("a", "n1", 500));
+        assert!(!snapshot.is_assumed(&a.key, &a.uid), "the cluster shows it bound");
+        assert_eq!(snapshot.set_pod(&a), Helps::POD_GONE, "no assumption any more: what the cluster shows counts");
+    }
+
+    #[test]
+    fn scoring_counts_a_default_for_what_is_not_asked() {
+        let amounts = |list: &[(&str, i64)]| -> Amounts { list.iter().map(|(k, n)| ((*k).to_owned(), *n)).collect() };
+        assert_eq!(scored(&amounts(&[])), [DEFAULT_CPU_MILLIS, DEFAULT_MEMORY_BYTES]);
+        assert_eq!(scored(&amounts(&[("cpu", 0), ("memory", 0)])), [DEFAULT_CPU_MILLIS, DEFAULT_MEMORY_BYTES]);
+        assert_eq!(scored(&amounts(&[("cpu", 1), ("memory", 2)])), [1, 2]);
     }
 }

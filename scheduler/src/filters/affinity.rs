@@ -85,6 +85,54 @@ mod tests {
             ),
             ("by name", json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]}), true),
             ("an empty term", json!({}), false),
+            (
+                "not in, absent",
+                json!({"matchExpressions": [{"key": "zone", "operator": "NotIn", "values": ["a"]}]}),
+                true,
+            ),
+            ("in, absent", json!({"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}), false),
+            ("in, another", json!({"matchExpressions": [{"key": "disk", "operator": "In", "values": ["hdd"]}]}), false),
+            ("exists", json!({"matchExpressions": [{"key": "disk", "operator": "Exists"}]}), true),
+            (
+                "does not exist, and does",
+                json!({"matchExpressions": [{"key": "disk", "operator": "DoesNotExist"}]}),
+                false,
+            ),
+            ("does not exist", json!({"matchExpressions": [{"key": "zone", "operator": "DoesNotExist"}]}), true),
+            ("gt of the same", json!({"matchExpressions": [{"key": "gen", "operator": "Gt", "values": ["7"]}]}), false),
+            ("lt of the same", json!({"matchExpressions": [{"key": "gen", "operator": "Lt", "values": ["7"]}]}), false),
+            ("lt", json!({"matchExpressions": [{"key": "gen", "operator": "Lt", "values": ["8"]}]}), true),
+            ("lt of less", json!({"matchExpressions": [{"key": "gen", "operator": "Lt", "values": ["6"]}]}), false),
+            ("gt of more", json!({"matchExpressions": [{"key": "gen", "operator": "Gt", "values": ["8"]}]}), false),
+            ("an operator of elsewhere", json!({"matchExpressions": [{"key": "disk", "operator": "Like"}]}), false),
+            (
+                "another name",
+                json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n2"]}]}),
+                false,
+            ),
+            (
+                "another field",
+                json!({"matchFields": [{"key": "metadata.uid", "operator": "In", "values": ["n1"]}]}),
+                false,
+            ),
+            (
+                "its labels and its name",
+                json!({"matchExpressions": [{"key": "disk", "operator": "Exists"}],
+                    "matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]}),
+                true,
+            ),
+            (
+                "its labels, but not its name",
+                json!({"matchExpressions": [{"key": "disk", "operator": "Exists"}],
+                    "matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n2"]}]}),
+                false,
+            ),
+            (
+                "its name, but not its labels",
+                json!({"matchExpressions": [{"key": "zone", "operator": "Exists"}],
+                    "matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]}),
+                false,
+            ),
         ];
         for (why, term, expected) in cases {
             let term: NodeSelectorTerm = serde_json::from_value(term).unwrap();
