@@ -240,4 +240,59 @@ mod tests {
         }
         assert_eq!(delay(), RETRY_MAX.as_millis());
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_end_with_the_earliest_timer_or_an_addition() {
+        let queue = WorkQueue::new();
+        let started = Instant::now();
+        queue.add_after("late", Duration::from_secs(9));
+        queue.add_after("soon", Duration::from_secs(3));
+        queue.add_failed("failed");
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            let item = queue.next().await;
+            seen.push((item, started.elapsed().as_millis()));
+            queue.done(&item);
+        }
+        assert_eq!(seen, [("failed", 5), ("soon", 3000), ("late", 9000)]);
+        let (waiting, adding) = (queue.clone(), queue.clone());
+        let add = async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            adding.add("now");
+        };
+        assert_eq!(tokio::join!(waiting.next(), add).0, "now");
+        assert_eq!(started.elapsed().as_secs(), 10);
+    }
+
+    #[tokio::test]
+    async fn it_counts_what_is_ready_and_what_was_added() {
+        let queue = WorkQueue::default();
+        for item in ["a", "b", "a"] {
+            queue.add(item);
+        }
+        assert_eq!((queue.len(), queue.adds(), queue.is_empty()), (2, 3, false));
+        assert_eq!(queue.next().await, "a");
+        queue.done(&"a");
+        assert_eq!((queue.len(), queue.adds()), (1, 3), "done is done");
+    }
+
+    #[tokio::test]
+    async fn one_worker_that_is_woken_wakes_the_next_while_there_is_work() {
+        let queue = WorkQueue::new();
+        let worker = |queue: WorkQueue<&'static str>| tokio::spawn(async move { queue.next().await });
+        let (first, second) = (worker(queue.clone()), worker(queue.clone()));
+        tokio::task::yield_now().await;
+        {
+            // Both at once, as when two timers are due: one call of notify_one for two items.
+            let mut state = queue.shared.0.lock();
+            state.add("a");
+            state.add("b");
+        }
+        queue.shared.1.notify_one();
+        let both = async { tokio::join!(first, second) };
+        let (first, second) = tokio::time::timeout(Duration::from_secs(10), both).await.expect("both get one");
+        let mut got = [first.unwrap(), second.unwrap()];
+        got.sort_unstable();
+        assert_eq!(got, ["a", "b"]);
+    }
 }
