@@ -535,3 +535,13 @@ fn what_runs_of_an_old_set_keeps_it_in_the_history() {
         assert_eq!(got, dropped, "{why}");
     }
 }
+
+#[test]
+fn a_set_without_pods_is_not_written_when_others_make_way() {
+    let mut world = paused(3, 3, &[("zero", 0, 0), ("one", 1, 1), ("two", 3, 3)]);
+    let empty = Arc::make_mut(&mut world.seen.sets[0]);
+    empty.metadata.annotations.get_or_insert_default().insert(DESIRED_REPLICAS.into(), "2".into());
+    let actions = decide(&world.seen).actions;
+    assert!(!actions.iter().any(|a| matches!(a, Action::NoteSize(_))), "{actions:?}");
+    assert!(actions.iter().any(|a| matches!(a, Action::Scale { to: 0, .. })), "{actions:?}");
+}
