@@ -145,18 +145,18 @@ impl Plan {
             draft.endpoints.extend(left.by_ref().take(ENDPOINTS_MAX.saturating_sub(before)));
             draft.changed |= draft.endpoints.len() > before;
         }
-        let mut kept = 0;
+        let mut has_kept = false;
         for draft in drafts {
-            if draft.endpoints.is_empty() && !(nobody && kept == 0) {
+            if draft.endpoints.is_empty() && (!nobody || has_kept) {
                 self.empty.push(draft.slice);
                 continue;
             }
-            kept += 1;
+            has_kept = true;
             if draft.changed {
                 self.update.push(rewritten(service, &draft.slice, ports, draft.endpoints));
             }
         }
-        if nobody && kept == 0 {
+        if nobody && !has_kept {
             self.create.push(new_slice(service, family, ports, Vec::new()));
         }
         let left: Vec<Endpoint> = left.collect();
