@@ -167,6 +167,7 @@ fn server_of(config: &Config, place: &Place, table: &Table, hierarchy: Hierarchy
         runtime: Arc::clone(&place.runtime),
         hierarchy,
         cgroup_root: config.cgroup_root.clone(),
+        rates: server::Rates::default(),
         credentials: server::Credentials::default(),
     }
 }

@@ -6,6 +6,7 @@ mod health;
 mod listen;
 mod metrics;
 mod node;
+mod rates;
 mod stats;
 mod tls;
 
@@ -14,12 +15,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::cgroup::Hierarchy;
 use crate::runtime::{Network, Runtime};
 
 pub use health::is_moving;
 pub use listen::serve;
 pub use node::STREAMS_MAX;
+pub use rates::Rates;
 pub use tls::Credentials;
 
 /// A container of a pod as the server needs it.
@@ -48,6 +52,8 @@ pub struct PodView {
     pub namespace: String,
     pub name: String,
     pub uid: String,
+    /// The status's `startTime`.
+    pub started_at: Option<Timestamp>,
     /// Where its loopback is; `None` while nothing of it is up, and then it must not be taken for the node's.
     pub network: Option<Network>,
     /// All kinds: init, main, ephemeral. The first main one is the default.
@@ -84,6 +90,8 @@ pub struct Server {
     pub hierarchy: Hierarchy,
     /// `--cgroup-root`: what the node as a whole has used.
     pub cgroup_root: String,
+    /// What was used when somebody last asked.
+    pub rates: Rates,
     /// What was last made of the files above.
     pub credentials: Credentials,
 }

@@ -39,6 +39,7 @@ impl Pods for OnePod {
             namespace: "default".into(),
             name: name.into(),
             uid: format!("uid-of-{name}"),
+            started_at: Some(jiff::Timestamp::UNIX_EPOCH),
             network,
             containers,
             default_container: "web".into(),
@@ -112,6 +113,7 @@ impl Running {
             runtime: Arc::new(runtime),
             hierarchy,
             cgroup_root: "/".into(),
+            rates: server::Rates::default(),
             credentials: server::Credentials::default(),
         };
         let stop = CancellationToken::new();

@@ -14,8 +14,33 @@ pub struct Usage {
     pub memory_working_set_bytes: u64,
     /// Anonymous memory.
     pub memory_rss_bytes: u64,
+    /// `None`: as much as the machine has.
+    pub memory_limit_bytes: Option<u64>,
+    pub page_faults: u64,
+    /// Those that had to wait for a disk.
+    pub major_page_faults: u64,
     pub pids: u64,
 }
+
+impl Usage {
+    /// What both have used together; limited only where each of them is.
+    pub fn and(&self, other: &Self) -> Self {
+        let limits = self.memory_limit_bytes.zip(other.memory_limit_bytes);
+        Self {
+            cpu: self.cpu + other.cpu,
+            memory_bytes: self.memory_bytes + other.memory_bytes,
+            memory_working_set_bytes: self.memory_working_set_bytes + other.memory_working_set_bytes,
+            memory_rss_bytes: self.memory_rss_bytes + other.memory_rss_bytes,
+            memory_limit_bytes: limits.map(|(a, b)| a + b),
+            page_faults: self.page_faults + other.page_faults,
+            major_page_faults: self.major_page_faults + other.major_page_faults,
+            pids: self.pids + other.pids,
+        }
+    }
+}
+
+/// cgroup v1 has a number for "no limit": the largest of whole pages.
+const UNLIMITED_V1_BYTES: u64 = 1 << 62;
 
 impl Hierarchy {
     /// `None`: the group does not exist.
@@ -39,6 +64,11 @@ impl Hierarchy {
             memory_bytes: memory,
             memory_working_set_bytes: memory.saturating_sub(inactive),
             memory_rss_bytes: field(&stat, "total_rss").unwrap_or(0),
+            memory_limit_bytes: self
+                .number("memory", path, "memory.limit_in_bytes")
+                .filter(|bytes| *bytes < UNLIMITED_V1_BYTES),
+            page_faults: field(&stat, "total_pgfault").unwrap_or(0),
+            major_page_faults: field(&stat, "total_pgmajfault").unwrap_or(0),
             pids: self.number("pids", path, "pids.current").unwrap_or(0),
         })
     }
@@ -58,6 +88,10 @@ impl Hierarchy {
             memory_bytes: memory,
             memory_working_set_bytes: memory.saturating_sub(field(&stat, "inactive_file").unwrap_or(0)),
             memory_rss_bytes: field(&stat, "anon").unwrap_or(0),
+            // `max` is no number.
+            memory_limit_bytes: self.number("", path, "memory.max"),
+            page_faults: field(&stat, "pgfault").unwrap_or(0),
+            major_page_faults: field(&stat, "pgmajfault").unwrap_or(0),
             pids: self.number("", path, "pids.current").unwrap_or(0),
         })
     }
@@ -81,15 +115,20 @@ mod tests {
     #[test]
     fn what_was_used_is_read_from_both_kinds_of_cgroups() {
         let v1 = &[
-            ("memory/a/memory.stat", "rss 1\ninactive_file 2\ntotal_rss 300\ntotal_inactive_file 200\n"),
+            (
+                "memory/a/memory.stat",
+                "rss 1\ninactive_file 2\ntotal_rss 300\ntotal_inactive_file 200\ntotal_pgfault 9\ntotal_pgmajfault 4\n",
+            ),
             ("memory/a/memory.usage_in_bytes", "1000\n"),
+            ("memory/a/memory.limit_in_bytes", "5000\n"),
             ("cpuacct/a/cpuacct.usage", "5000000000\n"),
             ("pids/a/pids.current", "7\n"),
         ][..];
         let v2 = &[
             ("a/cpu.stat", "usage_usec 5000000\nuser_usec 1\nsystem_usec 2\n"),
             ("a/memory.current", "1000\n"),
-            ("a/memory.stat", "anon 300\nfile 500\ninactive_anon 9\ninactive_file 200\n"),
+            ("a/memory.stat", "anon 300\nfile 500\ninactive_anon 9\ninactive_file 200\npgfault 9\npgmajfault 4\n"),
+            ("a/memory.max", "5000\n"),
             ("a/pids.current", "7\n"),
         ][..];
         let root = &[
@@ -98,14 +137,24 @@ mod tests {
             ("memory.stat", "anon 300\ninactive_file 200\n"),
         ][..];
         let no_memory = &[("a/cpu.stat", "usage_usec 5000000\n")][..];
-        let all = |memory_bytes, memory_working_set_bytes, memory_rss_bytes, pids| {
+        let unlimited = &[
+            ("memory/a/memory.stat", ""),
+            ("memory/a/memory.usage_in_bytes", "1000\n"),
+            ("memory/a/memory.limit_in_bytes", "9223372036854771712\n"),
+            ("cpuacct/a/cpuacct.usage", "5000000000\n"),
+        ][..];
+        let some = |memory_bytes, memory_working_set_bytes, memory_rss_bytes, pids| {
             let cpu = Duration::from_secs(5);
-            Some(Usage { cpu, memory_bytes, memory_working_set_bytes, memory_rss_bytes, pids })
+            Usage { cpu, memory_bytes, memory_working_set_bytes, memory_rss_bytes, pids, ..Usage::default() }
         };
+        let all = |a, b, c, d| Some(some(a, b, c, d));
+        let counted =
+            |usage| Some(Usage { memory_limit_bytes: Some(5000), page_faults: 9, major_page_faults: 4, ..usage });
         let cases = [
-            ("v1", true, v1, "/a", all(1000, 800, 300, 7)),
+            ("v1", true, v1, "/a", counted(some(1000, 800, 300, 7))),
+            ("v1 without a limit", true, unlimited, "/a", all(1000, 1000, 0, 0)),
             ("v1, gone", true, v1, "/b", None),
-            ("v2", false, v2, "/a", all(1000, 800, 300, 7)),
+            ("v2", false, v2, "/a", counted(some(1000, 800, 300, 7))),
             ("v2, gone", false, v2, "/b", None),
             ("v2, the machine", false, root, "/", all(409_600, 409_400, 300, 0)),
             ("v2, memory is not counted here", false, no_memory, "/a", all(0, 0, 0, 0)),

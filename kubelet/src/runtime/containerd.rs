@@ -197,9 +197,11 @@ impl Runtime for Containerd {
     async fn stats(&self) -> Result<Vec<Stats>, RuntimeError> {
         let known = self.inner.known.lock().clone();
         let containers = known.into_iter().filter(|(_, k)| !k.is_sandbox);
-        Ok(containers
-            .filter_map(|(id, k)| self.inner.hierarchy.usage(&k.cgroup).map(|usage| stats(id, usage)))
-            .collect())
+        let stats = |(container_id, known): (String, Known)| {
+            let usage = self.inner.hierarchy.usage(&known.cgroup)?;
+            Some(Stats { container_id, started_at: known.started_at, usage })
+        };
+        Ok(containers.filter_map(stats).collect())
     }
     async fn version(&self) -> Result<Version, RuntimeError> {
         let mut client = self.rpc().client().version();
@@ -208,16 +210,6 @@ impl Runtime for Containerd {
     }
     fn events(&self) -> BoxStream<'static, Event> {
         super::events_of(self.inner.events.subscribe()).boxed()
-    }
-}
-
-fn stats(container_id: String, usage: crate::cgroup::Usage) -> Stats {
-    Stats {
-        container_id,
-        cpu_usage: usage.cpu,
-        memory_usage_bytes: usage.memory_bytes,
-        memory_working_set_bytes: usage.memory_working_set_bytes,
-        memory_rss_bytes: usage.memory_rss_bytes,
     }
 }
 

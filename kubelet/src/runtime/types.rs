@@ -1,13 +1,12 @@
 //! The plain data that crosses the runtime port: what a sandbox and a container should be, and what exists.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::Duration;
-
 use bytes::Bytes;
 use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use tokio::sync::mpsc;
 
+use crate::cgroup::Usage;
 use crate::images::ImageHandle;
 
 /// Where a pod's containers send their packets.
@@ -281,12 +280,9 @@ pub const SESSION_QUEUE: usize = 16;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     pub container_id: String,
-    /// Cpu time since the container started.
-    pub cpu_usage: Duration,
-    pub memory_usage_bytes: u64,
-    /// Usage without the page cache that the kernel would drop first.
-    pub memory_working_set_bytes: u64,
-    pub memory_rss_bytes: u64,
+    /// `None`: it was started before our time and not listed yet.
+    pub started_at: Option<Timestamp>,
+    pub usage: Usage,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
+use jiff::Timestamp;
+
 use super::stats::used;
 use super::{PodView, Server};
 use crate::cgroup::Usage;
@@ -79,25 +81,27 @@ fn of_this_process(text: &mut Text, (cpu, resident, started, files): (f64, f64, 
 pub(super) async fn resource(server: &Server) -> Result<String, RuntimeError> {
     let stats = super::stats::by_container(server).await?;
     let node = server.hierarchy.usage(&server.cgroup_root);
-    Ok(of_resources(&server.pods.all(), &stats, node.as_ref()))
+    Ok(of_resources(&server.pods.all(), &stats, node.as_ref(), Timestamp::now()))
 }
 
-fn of_resources(pods: &[PodView], stats: &ByContainer, node: Option<&Usage>) -> String {
+/// Each with the time it was measured at, as upstream; metrics-server divides by the difference.
+fn of_resources(pods: &[PodView], stats: &ByContainer, node: Option<&Usage>, now: Timestamp) -> String {
     let mut text = Text::default();
+    let at = Some(now);
     let families: [(&str, &str, &str, &str, Figure); 2] = [
         (
             "container_cpu_usage_seconds_total",
             "pod_cpu_usage_seconds_total",
             "counter",
             "Cpu time used, in core-seconds.",
-            |s| s.cpu_usage.as_secs_f64(),
+            |s| s.usage.cpu.as_secs_f64(),
         ),
         (
             "container_memory_working_set_bytes",
             "pod_memory_working_set_bytes",
             "gauge",
             "Memory in use, without the page cache that the kernel would drop first.",
-            |s| s.memory_working_set_bytes as f64,
+            |s| s.usage.memory_working_set_bytes as f64,
         ),
     ];
     for (of_container, of_pod, kind, help, figure) in families {
@@ -105,20 +109,29 @@ fn of_resources(pods: &[PodView], stats: &ByContainer, node: Option<&Usage>) -> 
         for pod in pods {
             for (container, stats) in used(pod, stats) {
                 let labels = [("container", container), ("namespace", &pod.namespace), ("pod", &pod.name)];
-                text.sample(of_container, &labels, figure(stats));
+                text.sample_at(of_container, &labels, figure(stats), at);
             }
         }
         text.family(of_pod, kind, help);
         for pod in pods.iter().filter(|pod| used(pod, stats).next().is_some()) {
             let sum = used(pod, stats).map(|(_, stats)| figure(stats)).sum();
-            text.sample(of_pod, &[("namespace", &pod.namespace), ("pod", &pod.name)], sum);
+            text.sample_at(of_pod, &[("namespace", &pod.namespace), ("pod", &pod.name)], sum, at);
+        }
+    }
+    text.family("container_start_time_seconds", "gauge", "Start of the container, since 1970.");
+    for pod in pods {
+        for (container, stats) in used(pod, stats) {
+            let Some(started_at) = stats.started_at else { continue };
+            let labels = [("container", container), ("namespace", &pod.namespace), ("pod", &pod.name)];
+            let secs = started_at.as_duration().as_secs_f64();
+            text.sample("container_start_time_seconds", &labels, secs);
         }
     }
     if let Some(usage) = node {
         text.family("node_cpu_usage_seconds_total", "counter", "Cpu time used by the node, in core-seconds.");
-        text.sample("node_cpu_usage_seconds_total", &[], usage.cpu.as_secs_f64());
+        text.sample_at("node_cpu_usage_seconds_total", &[], usage.cpu.as_secs_f64(), at);
         text.family("node_memory_working_set_bytes", "gauge", "Memory that the node has in use.");
-        text.sample("node_memory_working_set_bytes", &[], usage.memory_working_set_bytes as f64);
+        text.sample_at("node_memory_working_set_bytes", &[], usage.memory_working_set_bytes as f64, at);
     }
     text.family("resource_scrape_error", "gauge", "1 if something could not be measured.");
     text.sample("resource_scrape_error", &[], if node.is_none() { 1.0 } else { 0.0 });
@@ -134,15 +147,15 @@ fn of_containers(pods: &[PodView], stats: &ByContainer) -> String {
     let mut text = Text::default();
     let families: [(&str, &str, &str, Figure); 4] = [
         ("container_cpu_usage_seconds_total", "counter", "Cpu time used, in core-seconds.", |s| {
-            s.cpu_usage.as_secs_f64()
+            s.usage.cpu.as_secs_f64()
         }),
         ("container_memory_usage_bytes", "gauge", "Memory in use, with all page cache.", |s| {
-            s.memory_usage_bytes as f64
+            s.usage.memory_bytes as f64
         }),
         ("container_memory_working_set_bytes", "gauge", "Memory in use, without the inactive page cache.", |s| {
-            s.memory_working_set_bytes as f64
+            s.usage.memory_working_set_bytes as f64
         }),
-        ("container_memory_rss", "gauge", "Anonymous memory in use.", |s| s.memory_rss_bytes as f64),
+        ("container_memory_rss", "gauge", "Anonymous memory in use.", |s| s.usage.memory_rss_bytes as f64),
     ];
     for (name, kind, help, figure) in families {
         text.family(name, kind, help);
@@ -172,10 +185,14 @@ impl Text {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        self.sample_at(name, labels, value, None);
+    }
+    fn sample_at(&mut self, name: &str, labels: &[(&str, &str)], value: f64, at: Option<Timestamp>) {
         let escaped = |v: &str| v.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
         let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}=\"{}\"", escaped(v))).collect();
         let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-        let _ = writeln!(self.0, "{name}{labels} {value}");
+        let at = at.map(|at| format!(" {}", at.as_millisecond())).unwrap_or_default();
+        let _ = writeln!(self.0, "{name}{labels} {value}{at}");
     }
 }
 
@@ -198,6 +215,7 @@ mod tests {
             namespace: "default".into(),
             name: "web".into(),
             uid: "u".into(),
+            started_at: None,
             network: None,
             containers: vec![
                 container("a", instance("ida", true)),
@@ -212,9 +230,8 @@ mod tests {
     fn stats() -> ByContainer {
         let of = |id: &str, secs| Stats {
             container_id: id.into(),
-            cpu_usage: Duration::from_secs(secs),
-            memory_working_set_bytes: 10,
-            ..Stats::default()
+            started_at: Timestamp::from_millisecond(1500).ok(),
+            usage: Usage { cpu: Duration::from_secs(secs), memory_working_set_bytes: 10, ..Usage::default() },
         };
         [("ida".to_owned(), of("ida", 2)), ("idb".to_owned(), of("idb", 3))].into()
     }
@@ -237,12 +254,14 @@ mod tests {
 
     #[test]
     fn metrics_server_finds_what_it_asks_for() {
-        let text = of_resources(&pods(), &stats(), Some(&Usage::default()));
+        let text = of_resources(&pods(), &stats(), Some(&Usage::default()), Timestamp::from_millisecond(2000).unwrap());
         for expected in [
-            "container_cpu_usage_seconds_total{container=\"a\",namespace=\"default\",pod=\"web\"} 2",
-            "pod_cpu_usage_seconds_total{namespace=\"default\",pod=\"web\"} 5",
-            "pod_memory_working_set_bytes{namespace=\"default\",pod=\"web\"} 20",
-            "node_cpu_usage_seconds_total 0",
+            "container_cpu_usage_seconds_total{container=\"a\",namespace=\"default\",pod=\"web\"} 2 2000",
+            "container_start_time_seconds{container=\"a\",namespace=\"default\",pod=\"web\"} 1.5",
+            "pod_cpu_usage_seconds_total{namespace=\"default\",pod=\"web\"} 5 2000",
+            "pod_memory_working_set_bytes{namespace=\"default\",pod=\"web\"} 20 2000",
+            "node_cpu_usage_seconds_total 0 2000",
+            "node_memory_working_set_bytes 0 2000",
             "resource_scrape_error 0",
         ] {
             assert!(samples(&text).contains(&expected), "{expected}: {text}");

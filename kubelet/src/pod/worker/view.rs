@@ -15,6 +15,7 @@ pub(super) fn empty(pod: &Pod) -> PodView {
         namespace: pod.namespace().into(),
         name: pod.name().into(),
         uid: pod.uid().into(),
+        started_at: None,
         network: None,
         containers: Vec::new(),
         default_container: spec.and_then(|s| s.containers.first()).map(|c| c.name.clone()).unwrap_or_default(),
@@ -25,7 +26,7 @@ pub(super) fn of(machine: &Machine, pod: &Pod, place: &Place) -> PodView {
     let containers = machine.containers.iter().map(|c| container(c, pod, place)).collect();
     // A pod that is over keeps its memory of a sandbox that is being taken down.
     let network = machine.sandbox.done().filter(|_| !machine.is_over()).map(|up| up.network.clone());
-    PodView { containers, network, ..empty(pod) }
+    PodView { containers, network, started_at: Some(machine.started_at), ..empty(pod) }
 }
 
 fn container(c: &Ctr, pod: &Pod, place: &Place) -> ContainerView {
