@@ -133,12 +133,7 @@ fn scaled(whole: &str, fraction: &str, scale: Scale) -> i128 {
     // 18 digits of fraction outlive any scale we know; the 19th only decides rounding up.
     let kept = &fraction[..fraction.len().min(18)];
     let lost = fraction[kept.len()..].bytes().any(|b| b != b'0');
-    let digits = format!("{whole}{kept}");
-    let digits = digits.trim_start_matches('0');
-    if digits.len() > 36 {
-        return MAX;
-    }
-    let mantissa: i128 = if digits.is_empty() { 0 } else { digits.parse().unwrap_or(MAX) };
+    let Ok(mantissa) = format!("0{whole}{kept}").parse::<i128>() else { return MAX };
     if mantissa == 0 && !lost {
         return 0;
     }
@@ -188,6 +183,8 @@ mod tests {
             ("1e3", 1_000_000, 1000, "1e3"),
             ("-5", -5000, -5, "-5"),
             ("1n", 1, 1, "1n"),
+            ("1u", 1, 1, "1u"),
+            ("1500u", 2, 1, "1500u"),
             ("0.0000000001", 1, 1, "1n"),
             ("0", 0, 0, "0"),
             ("0.00000000000000000001", 1, 1, "1n"),
@@ -198,7 +195,10 @@ mod tests {
             ("000000000000000000000000000000000000001", 1000, 1, "1"),
             ("123456789012345678901234567890123456", i64::MAX, i64::MAX, "9223372036854775807"),
             ("1e-40", 1, 1, "1e-9"),
+            ("-99999999999E", i64::MIN, i64::MIN + 1, "-9223372036854775807"),
+            ("1e-50", 1, 1, "1e-9"),
             ("1e40", i64::MAX, i64::MAX, "9223372036854775807"),
+            ("1234567890123456789.000000000000000000", i64::MAX, 1_234_567_890_123_456_789, "1234567890123456789"),
             ("99999999999E", i64::MAX, i64::MAX, "9223372036854775807"),
         ];
         for (text, millis, units, canonical) in cases {
@@ -231,6 +231,19 @@ mod tests {
         }
         let sum = Quantity::parse("1Gi").unwrap().plus(Quantity::parse("1024Mi").unwrap());
         assert_eq!(sum.to_string(), "2Gi");
+    }
+
+    #[test]
+    fn what_is_counted_reads_as_what_is_written() {
+        for (made, written) in [
+            (Quantity::from_units(3, Format::DecimalSi), "3"),
+            (Quantity::from_units(2048, Format::BinarySi), "2Ki"),
+            (Quantity::from_millis(1500), "1500m"),
+            (Quantity::from_millis(-2000), "-2"),
+        ] {
+            assert_eq!(made, Quantity::parse(written).unwrap());
+            assert_eq!(made.to_wire().0, written);
+        }
     }
 
     #[test]
