@@ -70,4 +70,19 @@ mod tests {
         assert_eq!(list[0].last_transition_time, Some(at("2026-01-01T00:00:10Z")));
         assert!(is_true(Some(&list), "Ready") && list.len() == 1);
     }
+
+    #[test]
+    fn only_a_condition_that_is_there_and_true_is_true() {
+        let list =
+            |status: &str| vec![PodCondition { type_: "Ready".into(), status: status.into(), ..Default::default() }];
+        for (why, list, expected) in [
+            ("it holds", Some(list("True")), true),
+            ("it does not", Some(list("False")), false),
+            ("nobody knows", Some(list("Unknown")), false),
+            ("there are none", None, false),
+        ] {
+            assert_eq!(is_true(list.as_ref(), "Ready"), expected, "{why}");
+            assert!(!is_true(list.as_ref(), "Initialized"), "{why}: another is not there");
+        }
+    }
 }

@@ -102,7 +102,9 @@ mod tests {
             // name, label, subdomain, 1035 label
             ("web", true, true, true),
             ("1web", true, true, false),
+            ("my-web", true, true, true),
             ("web.example", false, true, false),
+            ("my-web.example", false, true, false),
             ("Web", false, false, false),
             ("-web", false, false, false),
             ("web-", false, false, false),
@@ -144,11 +146,36 @@ mod tests {
     }
 
     #[test]
+    fn names_are_as_long_as_the_rules_allow_and_no_longer() {
+        type Rule = fn(&str) -> bool;
+        let cases: [(&str, Rule, usize); 5] = [
+            ("label", is_dns1123_label, 63),
+            ("subdomain", is_dns1123_subdomain, 253),
+            ("port", is_port_name, 15),
+            ("label value", is_label_value, 63),
+            ("key of a ConfigMap", is_config_key, 253),
+        ];
+        for (what, is_name, most) in cases {
+            assert!(is_name(&"a".repeat(most)) && !is_name(&"a".repeat(most + 1)), "{what}");
+        }
+    }
+
+    /// ReplicaSets of one template keep their names from release to release.
+    #[test]
+    fn a_hash_is_spelled_digit_by_digit_in_the_suffix_alphabet() {
+        assert_eq!(safe_encode(1_234_567_890), "56789bcdf4");
+    }
+
+    #[test]
     fn keys_and_ports() {
         assert!(is_qualified_name("app.kubernetes.io/name") && is_qualified_name("app") && !is_qualified_name("a/b/c"));
         assert!(is_label_value("") && is_label_value("v1.2_x") && !is_label_value("-x"));
         assert!(
-            is_port_name("http") && !is_port_name("8080") && !is_port_name("a--b") && !is_port_name("sixteen-letters-")
+            is_port_name("http")
+                && is_port_name("http-2")
+                && !is_port_name("8080")
+                && !is_port_name("a--b")
+                && !is_port_name("sixteen-letters-")
         );
         assert!(is_config_key("nginx.conf") && !is_config_key("..") && !is_config_key("a/b"));
     }
@@ -158,5 +185,6 @@ mod tests {
         let name = generate(&"x".repeat(100));
         assert_eq!(name.len(), 63);
         assert!(is_dns1123_label(&generate("web-")));
+        assert_ne!(generate("web-"), generate("web-"), "27^5 suffixes");
     }
 }

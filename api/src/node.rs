@@ -57,6 +57,61 @@ pub fn untolerated<'a>(taints: &'a [Taint], tolerations: &[Toleration], effects:
 mod tests {
     use super::*;
 
+    fn taint(key: &str, effect: &str) -> Taint {
+        Taint { key: key.into(), value: None, effect: effect.into(), time_added: None }
+    }
+
+    #[test]
+    fn a_node_says_whether_it_is_ready_and_where_it_is() {
+        let node = |ready: &str| -> Node {
+            let status = serde_json::json!({
+                "conditions": [{"type": "MemoryPressure", "status": "True"}, {"type": "Ready", "status": ready}],
+                "addresses": [{"type": "Hostname", "address": "n1"}, {"type": "InternalIP", "address": "10.0.0.1"}],
+            });
+            serde_json::from_value(serde_json::json!({"status": status})).unwrap()
+        };
+        assert!(is_ready(&node("True")) && !is_ready(&node("Unknown")) && !is_ready(&Node::default()));
+        assert_eq!(address(&node("True"), "InternalIP"), Some("10.0.0.1"));
+        assert_eq!(address(&node("True"), "ExternalIP"), None);
+        assert_eq!(address(&Node::default(), "InternalIP"), None);
+    }
+
+    #[test]
+    fn the_first_taint_that_counts_and_is_not_tolerated_is_named() {
+        let node = Node {
+            spec: Some(k8s_openapi::api::core::v1::NodeSpec {
+                taints: Some(vec![
+                    taint("soft", "PreferNoSchedule"),
+                    taint("a", "NoSchedule"),
+                    taint("b", "NoExecute"),
+                ]),
+                ..Default::default()
+            }),
+            ..Node::default()
+        };
+        let tolerating = |keys: &[&str]| -> Vec<Toleration> {
+            let one = |key: &&str| Toleration {
+                key: Some((*key).into()),
+                operator: Some("Exists".into()),
+                ..Toleration::default()
+            };
+            keys.iter().map(one).collect()
+        };
+        let hard = ["NoSchedule", "NoExecute"];
+        for (why, keys, effects, expected) in [
+            ("nothing is tolerated", &[][..], &hard[..], Some("a")),
+            ("the first is", &["a"], &hard, Some("b")),
+            ("the first is, among others", &["x", "a"], &hard, Some("b")),
+            ("all are", &["b", "a"], &hard, None),
+            ("what is asked about is tolerated", &["b"], &["NoExecute"], None),
+            ("the soft one counts where it is asked about", &["a", "b"], &["PreferNoSchedule"], Some("soft")),
+        ] {
+            let found = untolerated(taints(&node), &tolerating(keys), effects);
+            assert_eq!(found.map(|t| t.key.as_str()), expected, "{why}");
+        }
+        assert_eq!(taints(&Node::default()), []);
+    }
+
     #[test]
     fn toleration_table() {
         let taint = Taint { key: "k".into(), value: Some("v".into()), effect: "NoSchedule".into(), time_added: None };
@@ -72,6 +127,9 @@ mod tests {
             ("other value", tol("k", "Equal", "w", "NoSchedule"), false),
             ("no effect named: all effects", tol("k", "", "v", ""), true),
             ("exists", tol("k", "Exists", "", "NoSchedule"), true),
+            ("exists, another key", tol("l", "Exists", "", "NoSchedule"), false),
+            ("equal without a key", tol("", "Equal", "v", "NoSchedule"), false),
+            ("an operator that is none", tol("k", "Like", "v", "NoSchedule"), false),
             ("everything", tol("", "Exists", "", ""), true),
             ("other effect", tol("k", "Exists", "", "NoExecute"), false),
         ];

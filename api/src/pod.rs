@@ -188,16 +188,76 @@ mod tests {
         }
     }
 
+    fn with_status(status: serde_json::Value) -> Pod {
+        serde_json::from_value(serde_json::json!({"status": status})).unwrap()
+    }
+
+    #[test]
+    fn phases_table() {
+        for (phase_name, terminal) in
+            [("Pending", false), ("Running", false), ("Succeeded", true), ("Failed", true), ("Unknown", false)]
+        {
+            let pod = with_status(serde_json::json!({"phase": phase_name}));
+            assert_eq!((phase(&pod), is_terminal(&pod)), (phase_name, terminal));
+        }
+        assert_eq!(phase(&Pod::default()), "Pending", "nobody has said anything of it yet");
+    }
+
+    /// `minReadySeconds` decides when a rollout goes on.
+    #[test]
+    fn a_pod_is_available_when_it_was_ready_long_enough() {
+        let since = |status: &str, since: Option<&str>| {
+            let ready = serde_json::json!({"type": "Ready", "status": status, "lastTransitionTime": since});
+            with_status(serde_json::json!({"conditions": [ready]}))
+        };
+        let at_100 = Some("1970-01-01T00:01:40Z");
+        let cases = [
+            ("not ready", since("False", at_100), 10, 1000, (false, false)),
+            ("ready, and that is enough", since("True", at_100), 0, 100, (true, true)),
+            ("less than nothing is asked", since("True", at_100), -1, 100, (true, true)),
+            ("a second too short", since("True", at_100), 10, 109, (true, false)),
+            ("just long enough", since("True", at_100), 10, 110, (true, true)),
+            ("one second is asked", since("True", at_100), 1, 100, (true, false)),
+            ("nobody knows since when", since("True", None), 10, 1000, (true, false)),
+            ("nobody knows, nor asks", since("True", None), 0, 1000, (true, true)),
+            ("no status", Pod::default(), 0, 1000, (false, false)),
+        ];
+        for (why, pod, min_ready_secs, now_secs, expected) in cases {
+            assert_eq!((is_ready(&pod), is_available(&pod, min_ready_secs, now_secs)), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_mirror_is_known_by_its_annotation() {
+        let annotated = |key: &str| {
+            let mut pod = Pod::default();
+            pod.metadata.annotations = Some([(key.to_owned(), "hash".to_owned())].into());
+            pod
+        };
+        assert!(is_mirror(&annotated(MIRROR_ANNOTATION)) && !is_mirror(&annotated(CONFIG_SOURCE_ANNOTATION)));
+        assert!(!is_mirror(&Pod::default()));
+    }
+
     #[test]
     fn qos_table() {
+        let gpu = |amount: &str| {
+            let mut c = container("", "", "");
+            let list = Some([("nvidia.com/gpu".to_owned(), Wire(amount.into()))].into());
+            c.resources = Some(ResourceRequirements { limits: list, ..Default::default() });
+            c
+        };
         let cases = [
+            ("a zero is nothing", vec![container("0", "0", "0")], Qos::BestEffort),
+            ("other resources do not count", vec![gpu("1")], Qos::BestEffort),
+            ("a request alone", vec![container("1", "", "")], Qos::Burstable),
             ("nothing asked", vec![container("", "", "")], Qos::BestEffort),
             ("limits only", vec![container("", "1", "1Gi")], Qos::Guaranteed),
             ("request below limit", vec![container("500m", "1", "1Gi")], Qos::Burstable),
             ("one of two without", vec![container("", "1", "1Gi"), container("", "", "")], Qos::Burstable),
         ];
         for (why, containers, expected) in cases {
-            assert_eq!(Qos::of(&PodSpec { containers, ..Default::default() }), expected, "{why}");
+            let qos = Qos::of(&PodSpec { containers, ..Default::default() });
+            assert_eq!((qos, qos.as_str()), (expected, format!("{expected:?}").as_str()), "{why}");
         }
     }
 
@@ -226,5 +286,17 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(requests(&spec)["cpu"], 1200, "the second init container runs beside the sidecar");
+    }
+
+    #[test]
+    fn limits_are_added_by_the_same_rule_and_those_of_the_whole_pod_stand_for_the_sum() {
+        let mut spec = PodSpec {
+            containers: vec![container("100m", "1", "1Gi"), container("100m", "500m", "")],
+            overhead: Some([("cpu".to_owned(), Wire("50m".into()))].into()),
+            ..Default::default()
+        };
+        assert_eq!(limits(&spec), Amounts::from([("cpu".into(), 1550), ("memory".into(), 1 << 30)]));
+        spec.resources = container("2", "3", "").resources;
+        assert_eq!((requests(&spec)["cpu"], limits(&spec)["cpu"]), (2050, 3050));
     }
 }

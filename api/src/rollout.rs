@@ -31,6 +31,8 @@ mod tests {
         let pct = |s: &str| IntOrString::String(s.into());
         assert_eq!(scaled(&pct("25%"), 3, Round::Up), Some(1));
         assert_eq!(scaled(&pct("25%"), 3, Round::Down), Some(0));
+        assert_eq!(scaled(&pct("50%"), 10, Round::Down), Some(5), "a part of the total, whatever the total is");
+        assert_eq!(scaled(&pct("100%"), 7, Round::Up), Some(7));
         assert_eq!(scaled(&IntOrString::Int(2), 10, Round::Down), Some(2));
         assert_eq!(scaled(&pct("x"), 10, Round::Down), None);
         assert_eq!(scaled(&pct("9223372036854775807%"), i32::MAX, Round::Up), None);

@@ -288,12 +288,18 @@ mod tests {
             ("!a", "a=1", false),
             ("a", "a=", true),
             ("a>3", "a=4", true),
+            ("a>3", "a=3", false),
+            ("a<3", "a=2", true),
+            ("a<3", "a=3", false),
+            ("a<3", "a=4", false),
             ("a<3", "a=x", false),
             ("tier in (web),env!=prod", "tier=web,env=dev", true),
         ];
         for (selector, on, expected) in cases {
             let parsed = Selector::parse(selector).unwrap();
             assert_eq!(parsed.matches(&labels(on)), expected, "{selector} on {on}");
+            assert_eq!(parsed.matches_opt(Some(&labels(on))), expected, "{selector} on {on}");
+            assert_eq!(parsed.requirements().iter().all(|r| r.matches(&labels(on))), expected, "{selector} on {on}");
             assert_eq!(Selector::parse(&parsed.to_string()).unwrap(), parsed, "{selector} survives printing");
         }
         for bad in ["a in 1", "a in (1", "=1", "a b", "a=-x", "a>x", "-"] {
@@ -305,7 +311,13 @@ mod tests {
     fn absent_selects_nothing_and_empty_everything() {
         assert!(!Selector::from_label_selector(None).unwrap().matches(&labels("a=1")));
         assert!(Selector::from_label_selector(Some(&LabelSelector::default())).unwrap().matches(&labels("a=1")));
-        assert!(!Selector::from_labels(None).matches(&labels("a=1")));
+        for none in [None, Some(&Labels::new())] {
+            assert!(!Selector::from_labels(none).matches(&labels("a=1")));
+        }
+        let exact = Selector::from_labels(Some(&labels("a=1,b=2")));
+        assert!(exact.matches(&labels("a=1,b=2,c=3")) && !exact.matches(&labels("a=1")));
+        let of_none = |text: &str| Selector::parse(text).unwrap().matches_opt(None);
+        assert!(of_none("!a") && of_none("a!=1") && !of_none("a"), "an object without labels");
     }
 
     #[test]
@@ -317,5 +329,8 @@ mod tests {
             assert_eq!(FieldSelector::parse(text).unwrap().matches_by(value_of), expected, "{text}");
         }
         assert!(FieldSelector::parse("nonsense").is_err());
+        assert!(
+            FieldSelector::parse("").unwrap().is_everything() && !FieldSelector::parse("a=b").unwrap().is_everything()
+        );
     }
 }
