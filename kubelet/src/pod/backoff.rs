@@ -102,6 +102,23 @@ mod tests {
     }
 
     #[test]
+    fn failures_wait_twice_as_long_each_time_until_one_try_works() {
+        let mut b = Backoff::new(SETUP_RETRY_FIRST, SETUP_RETRY_MAX);
+        let waits: Vec<u64> = (0..7).map(|_| b.fail().as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+        b.reset();
+        assert_eq!(b.fail(), SETUP_RETRY_FIRST);
+    }
+
+    /// A kubelet that comes back does not let a crashing container run hot again.
+    #[test]
+    fn restarts_from_before_count() {
+        for (restarts, wait) in [(0, 0), (1, 10), (3, 40), (u32::MAX, 300)] {
+            assert_eq!(CrashBackoff::after(restarts).exited(Duration::ZERO).as_secs(), wait, "{restarts}");
+        }
+    }
+
+    #[test]
     fn durations_read_as_go_writes_them() {
         let cases = [
             (0, "0s"),

@@ -144,3 +144,79 @@ fn ephemeral(c: &EphemeralContainer) -> Want {
         post_start: false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::RestartPolicy::{Always, Never, OnFailure};
+    use super::*;
+
+    fn of(spec: serde_json::Value) -> Plan {
+        Plan::of(&serde_json::from_value(json!({"metadata": {"name": "web"}, "spec": spec})).unwrap())
+    }
+
+    /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy>
+    #[test]
+    fn what_runs_again_after_which_end() {
+        let spec = |policy: Option<&str>, of_main: Option<&str>| {
+            json!({
+                "restartPolicy": policy,
+                "initContainers": [{"name": "i"}, {"name": "side", "restartPolicy": "Always"}],
+                "containers": [{"name": "a", "restartPolicy": of_main}],
+                "ephemeralContainers": [{"name": "debug"}],
+            })
+        };
+        for (why, policy, of_main, expected) in [
+            ("none is named", None, None, [OnFailure, Always, Always, Never]),
+            ("always", Some("Always"), None, [OnFailure, Always, Always, Never]),
+            ("on failure", Some("OnFailure"), None, [OnFailure, Always, OnFailure, Never]),
+            ("never", Some("Never"), None, [Never, Always, Never, Never]),
+            ("a container has a rule of its own", Some("Never"), Some("OnFailure"), [Never, Always, OnFailure, Never]),
+        ] {
+            let plan = of(spec(policy, of_main));
+            let names: Vec<&str> = plan.containers.iter().map(|w| w.name.as_str()).collect();
+            assert_eq!(names, ["i", "side", "a", "debug"], "{why}: in start order");
+            assert_eq!(plan.containers.iter().map(|w| w.restart).collect::<Vec<_>>(), expected, "{why}");
+        }
+        for (policy, after_success, after_failure) in
+            [(Always, true, true), (OnFailure, false, true), (Never, false, false)]
+        {
+            assert_eq!((policy.restarts(0), policy.restarts(1)), (after_success, after_failure), "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_the_specs_or_upstreams_default() {
+        let plan = of(json!({"containers": []}));
+        assert_eq!((plan.grace, plan.active_deadline), (GRACE_DEFAULT, None));
+        let spec = json!({"containers": [], "terminationGracePeriodSeconds": 7, "activeDeadlineSeconds": 90});
+        let plan = of(spec);
+        assert_eq!((plan.grace, plan.active_deadline), (seconds(7), Some(Duration::from_secs(90))));
+        assert_eq!(seconds(-1), Duration::ZERO, "it cannot end before it was asked to");
+    }
+
+    #[test]
+    fn probes_and_hooks_count_for_what_stays() {
+        let probed = |name: &str, policy: Option<&str>| {
+            json!({
+                "name": name,
+                "restartPolicy": policy,
+                "startupProbe": {"terminationGracePeriodSeconds": 3},
+                "livenessProbe": {"terminationGracePeriodSeconds": 5},
+                "readinessProbe": {},
+                "lifecycle": {"preStop": {}, "postStart": {}},
+            })
+        };
+        let inits = [probed("i", None), probed("side", Some("Always"))];
+        let plan = of(json!({"initContainers": inits, "containers": [probed("a", None), {"name": "bare"}]}));
+        let probes = |w: &Want| (w.startup_probe, w.readiness_probe);
+        assert_eq!(
+            plan.containers.iter().map(probes).collect::<Vec<_>>(),
+            [(false, false), (true, true), (true, true), (false, false)]
+        );
+        let a = &plan.containers[2];
+        assert_eq!((a.startup_grace, a.liveness_grace), (Some(seconds(3)), Some(seconds(5))));
+        assert!(a.pre_stop && a.post_start && !plan.containers[3].pre_stop && !plan.containers[3].post_start);
+    }
+}

@@ -148,3 +148,73 @@ fn an_oom_kill_is_seen_in_last_state_while_the_next_try_waits() {
     let last = first.last_state.as_ref().unwrap().terminated.as_ref().unwrap();
     assert_eq!((last.reason.as_deref(), last.message.as_deref()), (Some("OOMKilled"), Some("last words")));
 }
+
+#[test]
+fn a_rejected_pod_has_failed_and_says_why() {
+    let mut pod = pod(false);
+    let status = rejected(&pod, "OutOfcpu", "no cpu is left", now());
+    assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("OutOfcpu")));
+    assert_eq!(status.message.as_deref(), Some("Pod was rejected: no cpu is left"));
+    assert_eq!((status.qos_class.as_deref(), status.observed_generation), (Some("BestEffort"), Some(3)));
+    assert_eq!(status.start_time, Some(Time(now())));
+    let before = Time(now() - Duration::from_secs(9));
+    pod.status = Some(PodStatus { start_time: Some(before.clone()), ..PodStatus::default() });
+    assert_eq!(rejected(&pod, "r", "m", now()).start_time, Some(before), "it began when it was said to have begun");
+}
+
+#[test]
+fn a_pod_without_addresses_lists_none_and_one_that_is_evicted_says_why() {
+    let pod = pod(true);
+    let mut machine = after(&pod, vec![]);
+    let status = status_of(&machine, &pod, &[], now());
+    assert_eq!((status.host_ips, status.pod_ips, status.reason, status.message), (None, None, None, None));
+    assert_eq!(status.start_time, Some(Time(now())));
+    let names = |list: Option<Vec<ContainerStatus>>| list.map(|l| l.into_iter().map(|s| s.name).collect::<Vec<_>>());
+    assert_eq!(names(status.init_container_statuses), Some(vec!["i".to_owned()]));
+    assert_eq!(names(status.container_statuses), Some(vec!["a".to_owned(), "b".to_owned()]));
+    assert_eq!(names(status.ephemeral_container_statuses), None);
+    machine.on(up(), now());
+    let fate = Fate { reason: "Evicted".into(), message: "the disk is full".into() };
+    machine.on(Event::Evicted { fate, grace: Duration::from_secs(30) }, now());
+    let status = status_of(&machine, &pod, &["10.0.0.1".parse().unwrap()], now());
+    assert_eq!((status.reason.as_deref(), status.message.as_deref()), (Some("Evicted"), Some("the disk is full")));
+    assert_eq!(status.host_ips.unwrap().len(), 1);
+    assert_eq!(status.pod_ips.unwrap()[0].ip, "10.244.1.2");
+}
+
+/// What `kubectl get pod` shows of one container through its life.
+#[test]
+fn a_container_is_ready_and_started_only_while_it_runs() {
+    let pod = pod(false);
+    let mut machine = after(&pod, vec![Event::Prepared, up()]);
+    let first = |machine: &Machine| status_of(machine, &pod, &[], now()).container_statuses.unwrap().remove(0);
+    let waiting = first(&machine);
+    assert_eq!((waiting.ready, waiting.container_id), (false, None));
+    let why = waiting.state.unwrap().waiting.unwrap();
+    assert_eq!((why.reason.as_deref(), why.message), (Some("ContainerCreating"), None), "without init containers");
+    for event in runs("a") {
+        machine.on(event, now());
+    }
+    let running = first(&machine);
+    assert_eq!((running.ready, running.started), (true, Some(true)));
+    assert_eq!(running.state.unwrap().running.unwrap().started_at, Some(Time(now())));
+    machine.containers[0].ready = false;
+    assert!(!first(&machine).ready, "its probe says no");
+    machine.containers[0].ready = true;
+    machine.containers[0].started = false;
+    assert_eq!(first(&machine).started, Some(false));
+    let ended = Ended {
+        id: "a0".into(),
+        exit_code: 1,
+        reason: "Error".into(),
+        message: String::new(),
+        started_at: Some(now()),
+        finished_at: Some(now()),
+    };
+    machine.containers[0].now = Now::Exited { ended, restart_at: None };
+    let over = first(&machine);
+    assert_eq!((over.ready, over.started), (false, Some(false)));
+    let over = over.state.unwrap().terminated.unwrap();
+    assert_eq!((over.exit_code, over.message), (1, None));
+    assert_eq!(over.container_id.as_deref(), Some("containerd://a0"));
+}
