@@ -31,6 +31,7 @@ pub fn write(dir: &Dir, files: &BTreeMap<String, File>, fs_group: Option<u32>) -
     if current(dir)?.is_some_and(|current| holds(&current, files, fs_group)) {
         return link_top_level(dir, files);
     }
+    remove_unfinished(dir)?;
     let stamp = jiff::Timestamp::now().strftime("..%Y_%m_%d_%H_%M_%S.%N").to_string();
     let fresh = dir.make_dir(&stamp, DIR_MODE)?;
     for (path, file) in files {
@@ -128,6 +129,19 @@ fn link_top_level(dir: &Dir, files: &BTreeMap<String, File>) -> io::Result<()> {
         }
         dir.remove(name)?;
         dir.symlink(&wanted, name)?;
+    }
+    Ok(())
+}
+
+/// What is left of attempts that did not get to their end. They are made again and again, and would fill the disk, or the
+/// memory that a volume may take: then none could succeed any more.
+fn remove_unfinished(dir: &Dir) -> io::Result<()> {
+    let used = dir.link_target(DATA.as_ref())?;
+    for (name, _) in dir.entries(ENTRIES_MAX)? {
+        let is_used = name == DATA || used.as_deref() == Some(Path::new(&name));
+        if name.to_string_lossy().starts_with(OURS) && !is_used {
+            dir.remove(&name)?;
+        }
     }
     Ok(())
 }

@@ -29,6 +29,27 @@ fn an_update_replaces_everything_at_once() {
 }
 
 #[test]
+fn attempts_that_fail_leave_no_heap() {
+    let held = tempfile::tempdir().unwrap();
+    put(held.path(), &[("a", "1")]);
+    let dir = Dir::open(held.path()).unwrap();
+    // One file cannot be both a file and a directory.
+    let impossible = files(&[("a", "2"), ("a/b", "3")]);
+    let of_ours = || {
+        std::fs::read_dir(held.path())
+            .unwrap()
+            .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with(OURS))
+    };
+    for _ in 0..5 {
+        write(&dir, &impossible, None).unwrap_err();
+        assert_eq!(std::fs::read_to_string(held.path().join("a")).unwrap(), "1", "the files of before stay");
+    }
+    assert_eq!(of_ours().count(), 3, "the link, what it leads to, and the last attempt");
+    put(held.path(), &[("a", "2")]);
+    assert_eq!(of_ours().count(), 2);
+}
+
+#[test]
 fn no_planted_link_is_followed() {
     let held = tempfile::tempdir().unwrap();
     type Plant = fn(dir: &Path, outside: &Path);
