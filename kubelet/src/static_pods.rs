@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Weak;
 use std::time::Duration;
 
+use corten_api::pod::defaults::{host_ports, requests_from_limits};
 use corten_api::pod::{CONFIG_SOURCE_ANNOTATION, MIRROR_ANNOTATION};
 use corten_api::{Object as _, Reason};
 use k8s_openapi::api::core::v1::{Pod, Toleration};
@@ -149,6 +150,9 @@ pub fn parse(text: &str, node_name: &str) -> Result<Pod, String> {
     let toleration =
         Toleration { operator: Some("Exists".into()), effect: Some("NoExecute".into()), ..Default::default() };
     spec.tolerations.get_or_insert_default().push(toleration);
+    // Of an API's pod the apiserver says what it asks for; without it such a pod would weigh nothing on its own node.
+    requests_from_limits(spec);
+    host_ports(spec);
     let meta = &mut pod.metadata;
     meta.name = Some(format!("{name}-{}", node_name.to_lowercase()));
     meta.namespace.get_or_insert_with(|| "default".into());
@@ -234,5 +238,16 @@ mod tests {
         ] {
             assert!(parse(bad, "n").is_err(), "{why}");
         }
+    }
+    #[test]
+    fn a_static_pod_asks_its_node_for_what_one_of_the_api_would() {
+        let text = "metadata: {name: web}\nspec: {hostNetwork: true, containers: [{name: c, image: nginx, \
+            ports: [{containerPort: 80}], resources: {limits: {cpu: 500m, memory: 64Mi}}}]}\n";
+        let pod = parse(text, "n").unwrap();
+        let spec = pod.spec.as_ref().unwrap();
+        let asked = corten_api::pod::requests(spec);
+        assert_eq!((asked.get("cpu"), asked.get("memory")), (Some(&500), Some(&(64 << 20))));
+        assert_eq!(spec.containers[0].ports.as_ref().unwrap()[0].host_port, Some(80));
+        assert_eq!(crate::pod::container::pod_limits(&pod).cpu_shares, Some(512));
     }
 }
