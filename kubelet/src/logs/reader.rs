@@ -92,6 +92,7 @@ impl Reader {
         let mut chunk = vec![0; CHUNK_BYTES];
         let (mut ended_at, mut changed_at) = (None, Instant::now());
         let mut changes = self.options.follow.then(|| Changes::of(&self.path)).flatten();
+        let mut newer: Option<File> = None;
         loop {
             // Asked before the read: what was written before the container ended is then surely read.
             let more_to_come = self.options.follow
@@ -103,9 +104,12 @@ impl Reader {
                 if printer.print(&chunk[..count], out).await.is_break() {
                     return Ok(());
                 }
-            } else if let Some(next) = rotated_away(&self.path, &self.file).await {
+            } else if let Some(next) = newer.take() {
                 self.file = next;
                 changes = Changes::of(&self.path);
+            } else if let Some(next) = rotated_away(&self.path, &self.file).await {
+                // Where a new log stands nothing more comes to this one. What came to it since it was read is read first.
+                newer = Some(next);
             } else if !more_to_come {
                 return Ok(());
             } else {
@@ -366,6 +370,34 @@ mod tests {
         running.store(false, std::sync::atomic::Ordering::SeqCst);
         follower.await.unwrap().unwrap();
         assert!(rx.recv().await.is_none(), "it ends with the container");
+    }
+
+    /// The first line of each log tells that the follower reads it. The second comes while it finds that nothing follows, and
+    /// the log is moved away at once.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_comes_just_before_a_rotation_is_not_lost() {
+        use std::io::Write as _;
+        const ROTATIONS: usize = 1000;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let mut log = std::fs::File::create(&path).unwrap();
+        let (tx, mut rx) = mpsc::channel(10);
+        let options = LogOptions { follow: true, ..LogOptions::default() };
+        let reader = Reader::open(&path, options).await.unwrap();
+        let follower = tokio::spawn(async move { reader.run(|| true, &tx).await });
+        for number in 0..ROTATIONS {
+            for line in ["first", "last"] {
+                log.write_all(format!("2023-11-14T22:13:20Z stdout F {number} {line}\n").as_bytes()).unwrap();
+                if line == "last" {
+                    std::fs::rename(&path, dir.path().join(number.to_string())).unwrap();
+                    log = std::fs::File::create(&path).unwrap();
+                }
+                let seen = tokio::time::timeout(Duration::from_secs(20), rx.recv()).await;
+                let seen = seen.unwrap_or_else(|_| panic!("the {line} line of log {number} was not seen")).unwrap();
+                assert_eq!(seen.1, format!("{number} {line}\n"));
+            }
+        }
+        follower.abort();
     }
 
     #[tokio::test]
