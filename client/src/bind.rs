@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use crate::client::Client;
+use crate::client::{Client, retry_after};
 use crate::endpoints::Connection;
 
 /// Placements that wait to be sent; a scheduler that is further ahead than this waits.
@@ -37,21 +37,33 @@ impl Binder {
         Self { client, sender }
     }
 
-    /// Binds the pod with this `uid` to `node`. Conflict: it is bound already; NotFound: it is gone.
+    /// Binds the pod with this `uid` to `node`. Conflict: it is bound already; NotFound: it is gone. What a busy server
+    /// refuses with 429 was not done, and is sent again after the time that it says: dropped meanwhile, it is not sent.
     pub async fn bind(&self, namespace: &str, pod: &str, uid: &str, node: &str) -> Result<(), ApiError> {
         let request =
             BindRequest { id: 0, namespace: namespace.into(), pod: pod.into(), uid: uid.into(), node: node.into() };
+        let mut busy = 0;
+        loop {
+            let Err(refusal) = self.ask(request.clone()).await else { return Ok(()) };
+            self.client.heed(&refusal);
+            match retry_after(&refusal) {
+                Some(wait) if busy < self.client.busy_tries() => {
+                    busy += 1;
+                    tokio::time::sleep(wait).await;
+                }
+                Some(_) | None => return Err(refusal),
+            }
+        }
+    }
+
+    async fn ask(&self, request: BindRequest) -> Result<(), ApiError> {
         let (reply, answer) = oneshot::channel();
         let closed = |_| ApiError::unavailable("the bind stream is closed");
         self.sender
             .send(Ask { request, reply })
             .await
             .map_err(|_| ApiError::unavailable("the bind stream is closed"))?;
-        let bound = answer.await.map_err(closed)?;
-        if let Err(refusal) = &bound {
-            self.client.heed(refusal);
-        }
-        bound
+        answer.await.map_err(closed)?
     }
 }
 

@@ -102,6 +102,11 @@ impl Client {
         Self { busy_tries: 0, ..self.clone() }
     }
 
+    /// How often a request is sent again that was refused with 429.
+    pub(crate) fn busy_tries(&self) -> usize {
+        self.busy_tries
+    }
+
     /// As [`timed`], for a write.
     fn written<T>(&self, message: T) -> tonic::Request<T> {
         let mut request = timed(message);

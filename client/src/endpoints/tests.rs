@@ -154,8 +154,16 @@ impl Resources for Served {
         let state = WatchBatch { events: Vec::new(), revision: 7, state_complete: true };
         Ok(Response::new(Box::pin(tokio_stream::once(Ok(state)).chain(tokio_stream::pending()))))
     }
-    async fn bind(&self, _: Request<Streaming<api::BindRequest>>) -> Result<Response<Self::BindStream>, Status> {
-        Err(Status::unimplemented("no binds here"))
+    async fn bind(&self, request: Request<Streaming<api::BindRequest>>) -> Result<Response<Self::BindStream>, Status> {
+        self.enter("open binds".into())?;
+        let served = Self { net: self.net.clone(), host: self.host.clone(), id: self.id };
+        let replies = request.into_inner().map(move |asked| {
+            let api::BindRequest { id, pod, uid, node, .. } = asked?;
+            let refused = served.enter(format!("bind {pod} {uid} {node}")).err();
+            let status = refused.map(|status| corten_proto::status::of_grpc(&status).to_vec());
+            Ok(api::BindReply { id, error_status_json: status.unwrap_or_default().into() })
+        });
+        Ok(Response::new(Box::pin(replies)))
     }
 }
 
@@ -279,6 +287,38 @@ async fn a_busy_server_is_asked_again_after_the_time_it_says_by_reads_and_writes
     net.refuse("a", [ApiError::new(Reason::TooManyRequests, "would violate the disruption budget")]);
     let (done, took) = secs(create()).await;
     assert!(!done && took < 1.0, "a refusal without a time is an answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_placement_that_a_busy_server_refuses_is_sent_again_after_the_time_it_says_and_done_once() {
+    let net = Net::of(&["a"]);
+    let binder = Client::new(net.endpoints()).binder();
+    let busy = |n| std::iter::repeat_n(ApiError::too_many_requests("busy", 2), n);
+    let bind = async |pod: &str| {
+        let began = Instant::now();
+        (binder.bind("n", pod, "u", "n1").await, began.elapsed().as_secs_f64())
+    };
+    let sent = |what: &str| net.seen("a").iter().filter(|(_, seen)| seen == what).count();
+    net.refuse("a", busy(2));
+    let (bound, took) = bind("p1").await;
+    assert!(bound.is_ok() && (4.0..6.5).contains(&took), "the stream is refused: {bound:?} after {took} s");
+    assert_eq!((sent("open binds"), sent("bind p1 u n1")), (3, 1));
+    net.refuse("a", busy(2));
+    let (bound, took) = bind("p2").await;
+    assert!(bound.is_ok() && (4.0..6.5).contains(&took), "the placement is refused: {bound:?} after {took} s");
+    assert_eq!((sent("open binds"), sent("bind p2 u n1")), (3, 3), "over the same stream, until it is done");
+
+    net.refuse("a", busy(1));
+    assert!(timeout(Duration::from_secs(1), bind("p3")).await.is_err(), "it waits");
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(sent("bind p3 u n1"), 1, "who has lost its lease meanwhile sends nothing more");
+    net.refuse("a", [ApiError::conflict("", "pods", "p4", "it is bound already")]);
+    let (bound, took) = bind("p4").await;
+    assert!(bound.is_err_and(|err| err.is(Reason::Conflict)) && took < 1.0, "an answer is not asked for again");
+    net.refuse("a", busy(100));
+    let (bound, took) = bind("p5").await;
+    let is_busy = bound.is_err_and(|err| err.is(Reason::TooManyRequests));
+    assert!(is_busy && (16.0..25.0).contains(&took), "bounded: {took} s");
 }
 
 #[tokio::test(start_paused = true)]
