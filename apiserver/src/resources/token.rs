@@ -34,7 +34,9 @@ impl Token {
         let bad = |why: String| ApiError::bad_request(format!("continue key is not valid: {why}"));
         let json = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|err| bad(err.to_string()))?;
         let token: Self = serde_json::from_slice(&json).map_err(|err| bad(err.to_string()))?;
-        if token.version != VERSION || token.revision == 0 || token.revision < INCONSISTENT || token.after.is_empty() {
+        let is_known = token.version == VERSION && (token.revision == INCONSISTENT || token.revision > 0);
+        // One that leads on has something behind it: less would be counted down below all bounds.
+        if !is_known || token.after.is_empty() || token.left.is_some_and(|left| left <= 0) {
             return Err(bad("incorrect encoded token".into()));
         }
         Ok(token)
@@ -63,7 +65,8 @@ mod tests {
         let token = Token::new(7, "default/web", Some(3));
         assert_eq!(Token::decode(&token.encode().unwrap()).unwrap(), token);
         let other = URL_SAFE_NO_PAD.encode(r#"{"v":"meta.k8s.io/v1","rv":0,"start":"a"}"#);
-        for bad in ["", "?", "e30", &other] {
+        let less_than_none = URL_SAFE_NO_PAD.encode(r#"{"v":"meta.k8s.io/v1","rv":7,"start":"a","left":-1}"#);
+        for bad in ["", "?", "e30", &other, &less_than_none] {
             assert_eq!(Token::decode(bad).unwrap_err().code(), 400, "{bad}");
         }
     }
