@@ -12,6 +12,7 @@ mod interest;
 mod item;
 mod kind_cache;
 mod newest;
+mod replay;
 mod ring;
 mod scan;
 #[cfg(test)]

@@ -8,12 +8,9 @@ use futures::StreamExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{KindCache, Unreadable};
+use super::{KindCache, Unreadable, replay};
 use crate::storage::{Change, Changes, Storage, StorageError};
 
-/// How many revisions back the cache begins, where the store still has them: so far back may watchers resume after a
-/// restart of this server.
-const REPLAYED_REVISIONS: i64 = 2_000;
 pub(super) const FILL_DEADLINE: Duration = Duration::from_secs(60);
 /// A cache that could not follow the store for so long is of no use to who watches it: other servers' may be.
 const STALLED_AFTER: Duration = Duration::from_secs(5);
@@ -46,7 +43,8 @@ impl Feed {
     /// Fills all of them as of one revision, an older one if the store has it. Returns that revision.
     pub(super) async fn fill(&self) -> Result<i64, StorageError> {
         let newest = self.storage.current_revision().await?;
-        match self.fill_at((newest - REPLAYED_REVISIONS).max(1)).await {
+        match self.fill_at(replay::beginning(&*self.storage, newest).await?).await {
+            // It forgot more meanwhile.
             Err(StorageError::Compacted { .. }) => {}
             filled => return filled,
         }

@@ -8,7 +8,7 @@ use super::Item;
 
 /// A watcher that comes back within this time finds all it missed. Longer than the 60 s between two bookmarks, so that
 /// one who was idle does, too.
-const KEPT_FOR: Duration = Duration::from_secs(75);
+pub(super) const KEPT_FOR: Duration = Duration::from_secs(75);
 /// More than this is never kept, however new it is: a watcher behind it lists again.
 const BYTES_MAX: usize = 64 << 20;
 /// So much is kept however old it is: a kind that seldom changes can be resumed for hours at little cost.
