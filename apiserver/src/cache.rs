@@ -8,6 +8,7 @@
 
 mod feed;
 mod filter;
+mod graph;
 mod interest;
 mod item;
 mod kind_cache;

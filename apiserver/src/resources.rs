@@ -10,6 +10,7 @@ mod create;
 mod delete;
 mod event;
 mod fence;
+mod looks;
 mod meta;
 mod options;
 mod place;
@@ -68,6 +69,7 @@ struct Inner {
     registry: Registry,
     cache: Arc<Cache>,
     settings: Settings,
+    looks: looks::Looks,
     drain: CancellationToken,
     /// Ends what runs beside requests.
     _stop: DropGuard,
@@ -87,7 +89,14 @@ impl Resources {
     pub async fn start(storage: Arc<dyn Storage>, registry: Registry, settings: Settings) -> Result<Self, ApiError> {
         let cache = Cache::start(storage, &registry).await.map_err(|err| api_error(&err))?;
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-        let inner = Inner { registry, cache, settings, drain, _stop: stop.clone().drop_guard() };
+        let inner = Inner {
+            registry,
+            cache,
+            settings,
+            looks: looks::Looks::default(),
+            drain,
+            _stop: stop.clone().drop_guard(),
+        };
         let resources = Self { inner: Arc::new(inner) };
         resources.prepare().await?;
         resources.run_beside(&stop);

@@ -8,9 +8,11 @@ use imbl::OrdSet;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use super::graph::{self, Graph, References};
 use super::interest::{Interest, Topics, Wakes};
 use super::ring::{Ring, Step};
 use super::{ByKey, FENCES, Filter, Item, NODE_PORTS, ROOT, Unreadable, too_old};
+use crate::registry::pod::references::Source;
 use crate::registry::{Field, Registry};
 use crate::resources::EventKind;
 use crate::storage::{Change, Listed};
@@ -18,6 +20,8 @@ use corten_api::ApiError;
 
 /// The selectable field whose values are many, and that lists and watches ask for by each: a kubelet's pods.
 const INDEXED_FIELD: &str = "spec.nodeName";
+/// The kind whose references are kept by the value of that field.
+const REFERRING: &str = "pods";
 /// Snapshots kept for the pages that follow a first one. The store itself serves older ones.
 const RETAINED_MAX: usize = 8;
 const RETAINED_FOR: Duration = Duration::from_secs(60);
@@ -50,6 +54,8 @@ pub(crate) struct KindCache {
 struct State {
     items: OrdSet<ByKey>,
     index: Option<Index>,
+    /// Only for pods.
+    graph: Option<Graph>,
     /// Of the last change.
     revision: i64,
     ring: Ring,
@@ -79,10 +85,11 @@ pub(super) fn of(registry: &Registry, unreadable: &Arc<Unreadable>) -> Vec<Arc<K
             }
         }
         let index = Index::of(&fields);
+        let graph = (prefix == REFERRING).then(Graph::default);
         Arc::new(KindCache {
             prefix: format!("{ROOT}{prefix}/"),
             fields,
-            state: RwLock::new(State { index, ..State::default() }),
+            state: RwLock::new(State { index, graph, ..State::default() }),
             retained: Mutex::default(),
             unreadable: unreadable.clone(),
         })
@@ -140,6 +147,10 @@ impl KindCache {
     pub(crate) fn snapshot(&self, reached: i64) -> Snapshot {
         self.state.read().snapshot(reached)
     }
+    /// Whether a pod on this node refers to `name` in `namespace`, as the cache has it now.
+    pub(crate) fn refers(&self, node: &str, source: Source, namespace: &str, name: &str) -> bool {
+        self.state.read().graph.as_ref().is_some_and(|graph| graph.refers(node, source, namespace, name))
+    }
     /// As of exactly `revision`, if that is the present state or was retained.
     pub(crate) fn snapshot_at(&self, revision: i64, reached: i64) -> Option<Snapshot> {
         {
@@ -185,6 +196,22 @@ impl KindCache {
         }
     }
 
+    /// What an object refers to, for the graph; nothing where there is none, or while it has no node.
+    fn references(&self, item: &Item) -> References {
+        let Some(node) = self.referring_field().map(|field| item.field(field)) else { return References::new() };
+        if node.is_empty() {
+            return References::new();
+        }
+        graph::references_of(item).unwrap_or_else(|err| {
+            self.unreadable.value(item.key(), item.revision, &err);
+            References::new()
+        })
+    }
+    fn referring_field(&self) -> Option<usize> {
+        let is_referring = self.prefix.strip_prefix(ROOT).and_then(|p| p.strip_suffix('/')) == Some(REFERRING);
+        if is_referring { self.fields.iter().position(|f| f.name == INDEXED_FIELD) } else { None }
+    }
+
     /// Begins anew: who watched what was here before is cut off.
     pub(super) fn fill(&self, listed: Listed) {
         let Snapshot { items, revision, .. } = self.snapshot_of(listed);
@@ -192,6 +219,11 @@ impl KindCache {
         if let Some(index) = &mut index {
             items.iter().for_each(|row| index.insert(&row.0));
         }
+        let graph = self.referring_field().map(|field| {
+            let mut graph = Graph::default();
+            items.iter().for_each(|row| graph.put(row.0.key(), row.0.field(field), self.references(&row.0)));
+            graph
+        });
         self.retained.lock().clear();
         let mut wakes = Wakes::new();
         let first = {
@@ -200,7 +232,7 @@ impl KindCache {
             let first = state.ring.next() + 1;
             let mut topics = std::mem::take(&mut state.topics);
             topics.reset(first, &mut wakes);
-            *state = State { items, index, revision, ring: Ring::new(first, revision), topics };
+            *state = State { items, index, graph, revision, ring: Ring::new(first, revision), topics };
             first
         };
         tell(&wakes, first);
@@ -208,13 +240,13 @@ impl KindCache {
 
     /// All of it at once for readers.
     pub(super) fn apply(&self, changes: Vec<Change>) {
-        let built: Vec<(Change, Option<Arc<Item>>)> = changes
+        let built: Vec<_> = changes
             .into_iter()
             .map(|change| {
                 let item = match &change {
                     Change::Put { key, value, revision, created } => {
                         let kind = if *created { EventKind::Added } else { EventKind::Modified };
-                        self.item(key, value, *revision, kind)
+                        self.item(key, value, *revision, kind).map(|item| (item.clone(), self.references(&item)))
                     }
                     Change::Deleted { .. } => None,
                 };
@@ -259,6 +291,10 @@ impl KindCache {
         changes
     }
 
+    #[cfg(test)]
+    pub(super) fn graph_is_empty(&self) -> bool {
+        self.state.read().graph.as_ref().is_some_and(Graph::is_empty)
+    }
     #[cfg(test)]
     pub(super) fn is_unwatched(&self) -> bool {
         self.state.read().topics.is_empty()
@@ -315,15 +351,28 @@ impl State {
         Snapshot { items: self.items.clone(), revision: self.revision.max(reached), index: self.index.clone() }
     }
     /// `item`: `None` for a deletion, or for what is stored but is no object.
-    fn apply(&mut self, key: &str, revision: i64, item: Option<Arc<Item>>, fields: &[Field], wakes: &mut Wakes) {
+    fn apply(
+        &mut self,
+        key: &str,
+        revision: i64,
+        item: Option<(Arc<Item>, References)>,
+        fields: &[Field],
+        wakes: &mut Wakes,
+    ) {
         self.revision = self.revision.max(revision);
         let step = match item {
-            Some(item) => {
+            Some((item, references)) => {
+                if let (Some(graph), Some(index)) = (&mut self.graph, &self.index) {
+                    graph.put(key, item.field(index.field), references);
+                }
                 let old = self.items.insert(ByKey(item.clone())).map(|row| row.0);
                 Step { old, item, deleted: false }
             }
             None => {
                 let Some(ByKey(old)) = self.items.remove(key) else { return };
+                if let Some(graph) = &mut self.graph {
+                    graph.remove(key);
+                }
                 let last = old.deleted(revision, fields);
                 if let Some(index) = &mut self.index {
                     index.remove(&old);

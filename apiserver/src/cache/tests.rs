@@ -13,6 +13,7 @@ use crate::storage::flaky::Flaky;
 use crate::storage::memory::Memory;
 use crate::storage::{Outcome, Write};
 
+mod graph;
 mod on_etcd;
 mod watchers;
 

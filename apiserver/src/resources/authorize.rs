@@ -3,14 +3,13 @@
 use corten_api::ApiError;
 use corten_api::selector::{FieldSelector, FieldTerm, Selector};
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Pod;
+use tokio::time::Instant;
 
 use super::place::Place;
 use super::{Event, EventKind, Resources, WatchStream};
 use crate::authz::node::{Need, Verdict, judge, judge_proxy};
 use crate::authz::{self, Attributes};
-use crate::cache::{Filter, Item};
-use crate::registry::pod::references;
+use crate::cache::Filter;
 use crate::request::{Target, User};
 
 /// That a request may be, and on what this depends while a watch goes on.
@@ -70,6 +69,9 @@ impl Resources {
         let refusal = refusal(&format!("no relationship found between node '{node}' and this object"));
         if !self.is_on_node(node, &need)? {
             // The pod may have come to its node through another server, a moment ago.
+            if !self.inner.looks.take(node, Instant::now()) {
+                return Err(refusal);
+            }
             self.catch_up().await?;
             if !self.is_on_node(node, &need)? {
                 return Err(refusal);
@@ -86,15 +88,7 @@ impl Resources {
                 let Some(item) = pods.cached.get(&pods.short_key(namespace, name)) else { return Ok(false) };
                 Ok(bound_to(pods, node, namespace)?.matches(&item))
             }
-            Need::Referred { source, namespace, name } => {
-                let all = pods.cached.snapshot(0);
-                for item in bound_to(pods, node, namespace)?.select(&all, "") {
-                    if refers(item, *source, name)? {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
-            }
+            Need::Referred { source, namespace, name } => Ok(pods.cached.refers(node, *source, namespace, name)),
         }
     }
 
@@ -113,15 +107,6 @@ impl Resources {
             }
         }
     }
-}
-
-fn refers(pod: &Item, source: references::Source, name: &str) -> Result<bool, ApiError> {
-    let pod: Pod = serde_json::from_slice(&pod.object()).map_err(ApiError::internal)?;
-    let mut found = false;
-    if let Some(spec) = &pod.spec {
-        references::each(spec, |is, called| found |= is == source && called == name);
-    }
-    Ok(found)
 }
 
 /// The pods of a namespace that are bound to a node.

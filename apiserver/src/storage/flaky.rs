@@ -1,6 +1,6 @@
 //! The store in memory behind a line that can be cut: for tests of what a store's failures do.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -18,6 +18,7 @@ pub(crate) struct Flaky {
     cut: watch::Sender<bool>,
     away: AtomicBool,
     panics: AtomicBool,
+    asked: AtomicU64,
 }
 
 fn lost() -> StorageError {
@@ -35,6 +36,10 @@ impl Flaky {
     /// Whether calls other than watches fail.
     pub(crate) fn set_away(&self, away: bool) {
         self.away.store(away, Ordering::SeqCst);
+    }
+    /// How often it was asked how new it is.
+    pub(crate) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
     }
     /// From now on whoever begins a watch dies of it.
     pub(crate) fn panic_when_watched(&self) {
@@ -58,6 +63,7 @@ impl Storage for Flaky {
         self.here()?.list(prefix, revision).await
     }
     async fn current_revision(&self) -> Result<i64, StorageError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         self.here()?.current_revision().await
     }
     async fn commit(&self, writes: Vec<Write>) -> Result<Outcome, StorageError> {

@@ -117,6 +117,37 @@ async fn a_node_that_guesses_names_is_told_the_same_whether_they_exist_or_not() 
     }
 }
 
+#[tokio::test]
+async fn guesses_of_a_node_cost_the_store_no_more_than_the_nodes_share() {
+    let store = Arc::new(crate::storage::flaky::Flaky::default());
+    let c = Cluster::on(store.clone()).await;
+    let (began, before) = (tokio::time::Instant::now(), store.asked());
+    for i in 0..500 {
+        for plural in ["secrets", "configmaps", "pods", "serviceaccounts"] {
+            let guessed = may(&c, &kubelet(), "get", plural, &format!("n/{i}"), "").await;
+            assert_eq!(reason(guessed).0, Reason::Forbidden);
+        }
+    }
+    let share = u64::from(looks::BURST) + began.elapsed().as_secs() + 1;
+    let asked = store.asked() - before;
+    assert!(asked <= share, "2,000 guesses: the store was asked {asked} times, of {share}");
+    let other = agent("system:node:n2", "system:nodes");
+    assert_eq!(reason(may(&c, &other, "get", "secrets", "n/s", "").await).0, Reason::Forbidden);
+    assert_eq!(store.asked() - before, asked + 1, "another node has its own");
+}
+
+#[tokio::test]
+async fn a_node_whose_looks_are_spent_still_gets_what_is_known_here() {
+    let c = Cluster::new().await;
+    let other = Cluster::on(c.storage.clone()).await;
+    for i in 0..100 {
+        assert!(may(&other, &kubelet(), "get", "secrets", &format!("n/{i}"), "").await.is_err());
+    }
+    c.create("pods", "n/", on("mine", "n1", "s1")).await.unwrap();
+    other.resources.catch_up().await.unwrap();
+    assert!(may(&other, &kubelet(), "get", "secrets", "n/s1", "").await.is_ok());
+}
+
 /// Starts a watch as the REST and gRPC doors do.
 async fn watch(c: &Cluster, user: &User, plural: &str, fields: &str) -> Watched {
     let grant = may(c, user, "watch", plural, "n/", fields).await.unwrap();
