@@ -1,10 +1,9 @@
 //! The apiserver: the one front door, the one client of etcd.
 //!
-//! A request passes through `request` (what is asked), `authn` (by whom), `flowcontrol` (whose turn is it),
-//! `authz` (may they), `decode` (is it well
-//! formed), and ends in `resources`, the one read and write path of all kinds, for REST and gRPC alike. Kinds are
-//! entries of `registry`; `admission` says what the cluster's state forbids or fills in. State is behind the
-//! `storage` port; reads are served by `cache`.
+//! A request passes through `request` (what is asked), `authn` (by whom), `flowcontrol` (whose turn is it), `authz` (may
+//! they), `decode` (is it well formed), and ends in `resources`, the one read and write path of all kinds, for REST and
+//! gRPC alike. Kinds are entries of `registry`, their types are in `schema`; `admission` says what the cluster's state
+//! forbids or fills in. State is behind the `storage` port; reads are served by `cache`.
 
 pub mod admission;
 pub(crate) mod allocate;
@@ -28,6 +27,7 @@ pub mod registry;
 pub mod request;
 pub mod resources;
 pub mod rest;
+pub mod schema;
 pub mod serve;
 pub mod start;
 pub mod storage;

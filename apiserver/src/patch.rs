@@ -4,7 +4,6 @@
 //! a body may be, whatever the patch does on its way: all that comes after may follow it to its ends.
 
 mod json;
-pub mod lists;
 mod order;
 mod strategic;
 
@@ -28,7 +27,7 @@ pub fn apply(kind: Kind, entry: &dyn Entry, mut object: Value, patch: &[u8]) -> 
     match kind {
         Kind::Json => json::apply(&mut object, body(patch)?)?,
         Kind::Merge => json_patch::merge(&mut object, &merge_body(patch)?),
-        Kind::Strategic => strategic::merge(entry.kind(), &mut object, merge_body(patch)?)
+        Kind::Strategic => strategic::merge(entry.shape(), &mut object, merge_body(patch)?)
             .map_err(|err| ApiError::bad_request(err.to_string()))?,
     }
     Ok(object)

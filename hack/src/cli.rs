@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::lab::{Lab, Size};
-use crate::{bench, images, lab, tidy};
+use crate::{bench, images, lab, schema, tidy};
 
 /// Labs, images, benchmarks and checks for developers of Corten.
 #[derive(Parser)]
@@ -31,6 +31,8 @@ enum Command {
         #[arg(default_value = ".")]
         root: PathBuf,
     },
+    /// Writes the table of built-in types from a release's published document.
+    Schema(schema::SchemaArgs),
     /// Drives single nodes and daemons of a running lab.
     #[command(subcommand)]
     Lab(LabCommand),
@@ -107,6 +109,7 @@ impl Cli {
             Command::Status => lab::status(&Lab::from_env()?)?,
             Command::Images => images::make_all()?,
             Command::Tidy { root } => return tidy::run(&root),
+            Command::Schema(args) => return schema::run(&args),
             Command::Lab(command) => return command.run(&Lab::from_env()?),
             Command::Bench(command) => bench::run(command)?,
             Command::NodeInit { spec } => lab::node_init(&spec)?,

@@ -7,6 +7,7 @@ mod images;
 mod lab;
 mod rest;
 mod run;
+mod schema;
 mod tidy;
 
 use std::process::ExitCode;

@@ -1,12 +1,9 @@
 //! Bodies in Kubernetes' protobuf become JSON. kubectl from 1.32 on writes them (`create`, `auth can-i`, `drain`).
 //!
 //! Envelope: <https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding>. What the messages hold
-//! is data, in `messages.txt`. Answers are JSON: clients that write protobuf read both.
+//! is in the schema. Answers are JSON: clients that write protobuf read both.
 
 pub mod wire;
-
-use std::collections::HashMap;
-use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::MAX_NESTING;
 use super::typed::{Budget, DecodeError};
+use crate::schema::{Field, Node, Scalar, Shape, Zero, builtin};
 use wire::{Fields, WireError, WireValue};
 
 pub const MEDIA: &str = "application/vnd.kubernetes.protobuf";
@@ -52,44 +50,6 @@ impl From<ProtobufError> for ApiError {
 const OBJECT_BYTES: usize = 11 * FIELD_BYTES;
 const FIELD_BYTES: usize = size_of::<String>() + size_of::<Value>();
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
-    One,
-    Repeated,
-    Map,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Field {
-    number: u32,
-    /// Empty: the message's own fields stand in the outer object.
-    name: &'static str,
-    shape: Shape,
-    zero_is_absent: bool,
-    kind: &'static str,
-}
-
-static MESSAGES: LazyLock<HashMap<&'static str, Vec<Field>>> = LazyLock::new(|| {
-    let lines = include_str!("protobuf/messages.txt").lines().filter(|l| !l.starts_with('#'));
-    let message = |line: &'static str| {
-        let mut words = line.split(' ');
-        Some((words.next()?, words.filter_map(field).collect()))
-    };
-    lines.filter_map(message).collect()
-});
-
-fn field(text: &'static str) -> Option<Field> {
-    let mut parts = text.splitn(3, ':');
-    let (number, name, kind) = (parts.next()?.parse().ok()?, parts.next()?, parts.next()?);
-    let (zero_is_absent, kind) = kind.strip_prefix('!').map_or((false, kind), |k| (true, k));
-    let (shape, kind) = match kind.as_bytes().first()? {
-        b'*' => (Shape::Repeated, &kind[1..]),
-        b'%' => (Shape::Map, &kind[1..]),
-        _ => (Shape::One, kind),
-    };
-    Some(Field { number, name, shape, zero_is_absent, kind })
-}
-
 /// A body in JSON, with its kind as its envelope names it.
 #[derive(Debug)]
 pub struct Decoded {
@@ -119,139 +79,163 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, ProtobufError> {
     if kind.is_empty() {
         return Err(ProtobufError::NoKind);
     }
-    let name = message_name(&api_version, &kind);
-    let Some((name, _)) = MESSAGES.get_key_value(name.as_str()) else {
-        return Err(ProtobufError::UnknownKind { api_version, kind });
+    // DeleteOptions are written in the version of whatever is deleted.
+    let of = match kind.as_str() {
+        "DeleteOptions" => builtin().named("meta.v1.DeleteOptions"),
+        _ => builtin().kind(&api_version, &kind),
     };
+    let Some(of) = of else { return Err(ProtobufError::UnknownKind { api_version, kind }) };
     let mut object = Map::new();
     object.insert("apiVersion".into(), api_version.clone().into());
     object.insert("kind".into(), kind.clone().into());
-    message(name, raw, &mut object, (0, &Budget::default()))?;
+    message((of, 0), raw, &mut object, (0, &Budget::default()))?;
     Ok(Decoded { api_version, kind, json: Value::Object(object).to_string().into_bytes() })
-}
-
-/// `apps/v1` and `Deployment` are `apps.v1.Deployment`: packages are named by a group's first word.
-fn message_name(api_version: &str, kind: &str) -> String {
-    if kind == "DeleteOptions" {
-        // Written in the version of whatever is deleted.
-        return "meta.v1.DeleteOptions".to_owned();
-    }
-    let (group, version) = api_version.split_once('/').unwrap_or(("core", api_version));
-    format!("{}.{version}.{kind}", group.split('.').next().unwrap_or_default())
 }
 
 /// How deep a message stands, and what the whole may still take.
 type Bounds<'b> = (usize, &'b Budget);
 
-fn message(name: &str, bytes: &[u8], into: &mut Map<String, Value>, bounds: Bounds<'_>) -> Result<(), ProtobufError> {
-    let (depth, budget) = bounds;
+/// A struct, and the number of the message within it that is read: 0 for its own, else that of a struct that Go embeds,
+/// whose fields JSON has in the outer object.
+type Message<'s> = (Shape<'s>, u16);
+
+fn message(
+    (of, outer): Message<'_>,
+    bytes: &[u8],
+    into: &mut Map<String, Value>,
+    (depth, budget): Bounds<'_>,
+) -> Result<(), ProtobufError> {
     if depth > MAX_NESTING {
         return Err(ProtobufError::TooDeep);
     }
     budget.take(OBJECT_BYTES)?;
     let below = (depth + 1, budget);
-    let known = MESSAGES.get(name).map(Vec::as_slice).unwrap_or_default();
-    for field in Fields(bytes) {
-        let (number, wire) = field?;
-        // A field that we do not know is a newer client's; upstream drops it too.
-        let Some(field) = known.iter().find(|f| f.number == number) else { continue };
-        budget.take(FIELD_BYTES)?;
-        match (field.shape, wire) {
-            (Shape::One, WireValue::Bytes(inner)) if field.name.is_empty() => {
-                message(field.kind, inner, into, below)?;
-            }
-            (Shape::One, wire) => {
-                let value = value(field, wire, bounds)?;
-                if !(field.zero_is_absent && is_zero(&value)) {
-                    into.insert(field.name.into(), value);
-                }
-            }
-            (Shape::Repeated, WireValue::Bytes(packed)) if field.kind == "i" => {
-                // A number is a byte of the text at least, and a value in the list.
-                budget.take(packed.len() * size_of::<Value>())?;
-                let numbers = wire::packed(packed)?.into_iter().map(Value::from);
-                push(into, field, numbers);
-            }
-            (Shape::Repeated, wire) => {
-                let value = value(field, wire, bounds)?;
-                push(into, field, [value]);
-            }
-            (Shape::Map, WireValue::Bytes(pair)) => {
-                let (key, value) = entry(field, pair, bounds)?;
-                let map = into.entry(field.name).or_insert_with(|| Value::Object(Map::new()));
-                if let Value::Object(map) = map {
-                    map.insert(key, value);
-                }
-            }
-            (Shape::Map, _) => return Err(bad(field, "a map entry is no message")),
+    let Some(known) = of.as_struct() else { return Ok(()) };
+    for part in Fields(bytes) {
+        let (number, wire) = part?;
+        // Numbers that no table has are a newer client's; upstream drops them too.
+        let Ok(number) = u16::try_from(number) else { continue };
+        if let Some(field) = known.numbered(outer, number) {
+            budget.take(FIELD_BYTES)?;
+            add((field, of.of(field)), wire, into, below)?;
+        } else if let (true, WireValue::Bytes(inner)) = (outer == 0 && known.embeds(number), wire) {
+            message((of, number), inner, into, below)?;
         }
     }
     Ok(())
 }
 
-fn push(into: &mut Map<String, Value>, field: &Field, values: impl IntoIterator<Item = Value>) {
-    if let Value::Array(list) = into.entry(field.name).or_insert_with(|| Value::Array(Vec::new())) {
-        list.extend(values);
+/// Adds what `wire` holds to the field: its value, an item of its list, or an entry of its map.
+fn add(
+    (field, of): (&Field, Shape<'_>),
+    wire: WireValue<'_>,
+    into: &mut Map<String, Value>,
+    bounds: Bounds<'_>,
+) -> Result<(), ProtobufError> {
+    let name = &*field.name;
+    match (of.node(), of.element()) {
+        (Node::List(_), Some(items)) => {
+            let added = match (items.node(), wire) {
+                (Node::Scalar(Scalar::Int32 | Scalar::Int64), WireValue::Bytes(packed)) => {
+                    // A number is a byte of the text at least, and a value in the list.
+                    bounds.1.take(packed.len() * size_of::<Value>())?;
+                    wire::packed(packed)?.into_iter().map(Value::from).collect()
+                }
+                (_, wire) => vec![value(name, items, wire, bounds)?],
+            };
+            if let Value::Array(list) = into.entry(name).or_insert_with(|| Value::Array(Vec::new())) {
+                list.extend(added);
+            }
+        }
+        (Node::Map(_), Some(values)) => {
+            let WireValue::Bytes(pair) = wire else { return Err(bad(name, "a map entry is no message")) };
+            let (key, value) = entry(name, values, pair, bounds)?;
+            if let Value::Object(map) = into.entry(name).or_insert_with(|| Value::Object(Map::new())) {
+                map.insert(key, value);
+            }
+        }
+        _ => {
+            let value = value(name, of, wire, bounds)?;
+            let left_out = value.is_null() || (field.zero == Zero::Omitted && is_zero(&value));
+            if !left_out {
+                into.insert(name.into(), value);
+            }
+        }
     }
+    Ok(())
 }
 
-fn entry(field: &Field, pair: &[u8], bounds: Bounds<'_>) -> Result<(String, Value), ProtobufError> {
+fn entry(name: &str, values: Shape<'_>, pair: &[u8], bounds: Bounds<'_>) -> Result<(String, Value), ProtobufError> {
     let (mut key, mut found) = (String::new(), None);
     for part in Fields(pair) {
         match part? {
-            (1, WireValue::Bytes(text)) => key = utf8(field.name, text)?,
-            (2, wire) => found = Some(value(field, wire, bounds)?),
+            (1, WireValue::Bytes(text)) => key = utf8(name, text)?,
+            (2, wire) => found = Some(value(name, values, wire, bounds)?),
             _ => {}
         }
     }
-    let empty = || value(field, WireValue::Bytes(&[]), bounds);
+    // A zero value is not written: what an empty message or text would be.
+    let empty = || match values.node() {
+        Node::Scalar(Scalar::Int32 | Scalar::Int64 | Scalar::Bool) => value(name, values, WireValue::Varint(0), bounds),
+        _ => value(name, values, WireValue::Bytes(&[]), bounds),
+    };
     Ok((key, found.map_or_else(empty, Ok)?))
 }
 
-fn value(field: &Field, wire: WireValue<'_>, bounds: Bounds<'_>) -> Result<Value, ProtobufError> {
+/// One value of the field `name`.
+fn value(name: &str, of: Shape<'_>, wire: WireValue<'_>, bounds: Bounds<'_>) -> Result<Value, ProtobufError> {
     let (depth, budget) = bounds;
-    Ok(match (field.kind, wire) {
-        ("s", WireValue::Bytes(text)) => utf8(field.name, text)?.into(),
-        ("y", WireValue::Bytes(bytes)) => STANDARD.encode(bytes).into(),
-        ("i", WireValue::Varint(n)) => n.cast_signed().into(),
-        ("b", WireValue::Varint(n)) => (n != 0).into(),
-        ("f", WireValue::Fixed64(bits)) => f64::from_bits(bits).into(),
-        ("@time", WireValue::Bytes(inner)) => time(field, inner, "%Y-%m-%dT%H:%M:%SZ")?,
-        ("@microtime", WireValue::Bytes(inner)) => time(field, inner, "%Y-%m-%dT%H:%M:%S%.6fZ")?,
-        ("@quantity", WireValue::Bytes(inner)) => match first(inner, 1)? {
-            Some(WireValue::Bytes(text)) => utf8(field.name, text)?.into(),
+    match (of.node(), wire) {
+        (Node::Scalar(scalar), wire) => self::scalar(name, *scalar, wire, budget),
+        (Node::Struct(_), WireValue::Bytes(inner)) => {
+            let mut object = Map::new();
+            message((of, 0), inner, &mut object, (depth + 1, budget))?;
+            Ok(Value::Object(object))
+        }
+        _ => Err(bad(name, "wrong wire type")),
+    }
+}
+
+fn scalar(name: &str, scalar: Scalar, wire: WireValue<'_>, budget: &Budget) -> Result<Value, ProtobufError> {
+    Ok(match (scalar, wire) {
+        (Scalar::String, WireValue::Bytes(text)) => utf8(name, text)?.into(),
+        (Scalar::Bytes, WireValue::Bytes(bytes)) => STANDARD.encode(bytes).into(),
+        (Scalar::Int32 | Scalar::Int64, WireValue::Varint(n)) => n.cast_signed().into(),
+        (Scalar::Bool, WireValue::Varint(n)) => (n != 0).into(),
+        (Scalar::Float64, WireValue::Fixed64(bits)) => f64::from_bits(bits).into(),
+        (Scalar::Time, WireValue::Bytes(inner)) => time(name, inner, "%Y-%m-%dT%H:%M:%SZ")?,
+        (Scalar::MicroTime, WireValue::Bytes(inner)) => time(name, inner, "%Y-%m-%dT%H:%M:%S%.6fZ")?,
+        (Scalar::Quantity, WireValue::Bytes(inner)) => match first(inner, 1)? {
+            Some(WireValue::Bytes(text)) => utf8(name, text)?.into(),
             _ => "0".into(),
         },
-        ("@intorstring", WireValue::Bytes(inner)) => match (first(inner, 1)?, first(inner, 2)?, first(inner, 3)?) {
-            (Some(WireValue::Varint(1)), _, Some(WireValue::Bytes(text))) => utf8(field.name, text)?.into(),
-            (_, Some(WireValue::Varint(n)), _) => n.cast_signed().into(),
-            _ => 0.into(),
-        },
-        ("@items", WireValue::Bytes(inner)) => {
+        (Scalar::IntOrString, WireValue::Bytes(inner)) => {
+            match (first(inner, 1)?, first(inner, 2)?, first(inner, 3)?) {
+                (Some(WireValue::Varint(1)), _, Some(WireValue::Bytes(text))) => utf8(name, text)?.into(),
+                (_, Some(WireValue::Varint(n)), _) => n.cast_signed().into(),
+                _ => 0.into(),
+            }
+        }
+        (Scalar::ExtraValue, WireValue::Bytes(inner)) => {
             let mut items = Vec::new();
             for part in Fields(inner) {
                 if let (1, WireValue::Bytes(text)) = part? {
                     budget.take(FIELD_BYTES)?;
-                    items.push(Value::from(utf8(field.name, text)?));
+                    items.push(Value::from(utf8(name, text)?));
                 }
             }
             items.into()
         }
-        ("@raw", WireValue::Bytes(inner)) => match first(inner, 1)? {
-            Some(WireValue::Bytes(json)) if !json.is_empty() => raw(field, json, budget)?,
+        (Scalar::RawExtension | Scalar::FieldsV1, WireValue::Bytes(inner)) => match first(inner, 1)? {
+            Some(WireValue::Bytes(json)) if !json.is_empty() => raw(name, json, budget)?,
             _ => Value::Null,
         },
-        (name, WireValue::Bytes(inner)) if MESSAGES.contains_key(name) => {
-            let mut object = Map::new();
-            message(name, inner, &mut object, (depth + 1, budget))?;
-            Value::Object(object)
-        }
-        _ => return Err(bad(field, "wrong wire type")),
+        _ => return Err(bad(name, "wrong wire type")),
     })
 }
 
 /// JSON inside a message.
-fn raw(field: &Field, json: &[u8], budget: &Budget) -> Result<Value, ProtobufError> {
+fn raw(field: &str, json: &[u8], budget: &Budget) -> Result<Value, ProtobufError> {
     budget.value(json).map_err(|err| match err {
         DecodeError::Json(err) => bad(field, &err.to_string()),
         DecodeError::TooLarge => err.into(),
@@ -270,7 +254,7 @@ fn first(bytes: &[u8], number: u32) -> Result<Option<WireValue<'_>>, WireError> 
     Ok(found)
 }
 
-fn time(field: &Field, bytes: &[u8], format: &str) -> Result<Value, ProtobufError> {
+fn time(field: &str, bytes: &[u8], format: &str) -> Result<Value, ProtobufError> {
     let (Some(WireValue::Varint(secs)), nanos) = (first(bytes, 1)?, first(bytes, 2)?) else { return Ok(Value::Null) };
     let nanos = match nanos {
         Some(WireValue::Varint(n)) => i32::try_from(n).map_err(|_| bad(field, "nanoseconds out of range"))?,
@@ -299,8 +283,8 @@ fn utf8(field: &str, bytes: &[u8]) -> Result<String, ProtobufError> {
     let why = || ProtobufError::Value { field: field.to_owned(), why: "invalid UTF-8".to_owned() };
     String::from_utf8(bytes.to_vec()).map_err(|_| why())
 }
-fn bad(field: &Field, why: &str) -> ProtobufError {
-    ProtobufError::Value { field: field.name.to_owned(), why: why.to_owned() }
+fn bad(field: &str, why: &str) -> ProtobufError {
+    ProtobufError::Value { field: field.to_owned(), why: why.to_owned() }
 }
 
 #[cfg(test)]

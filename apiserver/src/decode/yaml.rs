@@ -109,7 +109,8 @@ mod tests {
             let began = Instant::now();
             let read = to_json(text.as_bytes());
             assert_eq!(read.is_ok(), good, "{why}: {:?}", read.err());
-            assert!(began.elapsed() < Duration::from_secs(20), "{why}: {:?}", began.elapsed());
+            // Seconds at most; the bound is what a busy machine may make of them.
+            assert!(began.elapsed() < Duration::from_secs(90), "{why}: {:?}", began.elapsed());
             assert!(read.map_or_else(|err| err.code(), |_| 200) < 500, "{why}");
         }
     }

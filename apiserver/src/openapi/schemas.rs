@@ -11,8 +11,8 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::facts;
-use crate::patch::lists;
 use crate::registry::Entry;
+use crate::schema::{Field, ListKind, Map as SchemaMap, Node, Shape, builtin};
 
 pub const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 pub const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";
@@ -102,7 +102,6 @@ fn name_in(schema: &schemars::Schema) -> String {
 
 fn refine(name: &str, schema: &mut Value, version: Version) {
     let Some(schema) = schema.as_object_mut() else { return };
-    let short = name.rsplit('.').next().unwrap_or(name);
     let shape = match (name, version) {
         (INT_OR_STRING, Version::V2) => Some(json!({"type": "string", "format": "int-or-string"})),
         (INT_OR_STRING, Version::V3) => {
@@ -116,21 +115,21 @@ fn refine(name: &str, schema: &mut Value, version: Version) {
         schema.remove("x-kubernetes-int-or-string");
         schema.extend(shape);
     }
-    if facts::ATOMIC_MAPS.contains(&short) {
+    let of = short_name(name).and_then(|name| builtin().named(&name));
+    if of.and_then(Shape::as_struct).is_some_and(|of| of.atomic) {
         schema.insert("x-kubernetes-map-type".into(), "atomic".into());
     }
     if let Some((_, [group, version, kind])) = facts::OTHER_KINDS.iter().find(|(of, _)| *of == name) {
         let gvk = json!([{"group": group, "version": version, "kind": kind}]);
         schema.insert("x-kubernetes-group-version-kind".into(), gvk);
     }
-    loosen_required(name, short, schema);
+    loosen_required(of, schema);
     let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
     for (field, property) in properties {
         if let Some(property) = property.as_object_mut() {
-            if facts::ATOMIC_MAPS.contains(&format!("{short}.{field}").as_str()) {
-                property.insert("x-kubernetes-map-type".into(), "atomic".into());
+            if let Some((field, shape)) = of.and_then(|of| of.field(field)) {
+                add_merge_rules(field, shape, property);
             }
-            add_list_rule(short, field, property);
             if version == Version::V3 {
                 wrap_reference(property);
             }
@@ -139,13 +138,10 @@ fn refine(name: &str, schema: &mut Value, version: Version) {
 }
 
 /// The crate's types cannot be without some fields that a request's body can.
-fn loosen_required(name: &str, short: &str, schema: &mut Map<String, Value>) {
-    let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) else { return };
-    let core_event = name == "io.k8s.api.core.v1.Event";
-    required.retain(|field| {
-        let field = field.as_str().unwrap_or_default();
-        !(field == "metadata" && !core_event || facts::NOT_REQUIRED.contains(&(short, field)))
-    });
+fn loosen_required(of: Option<Shape<'_>>, schema: &mut Map<String, Value>) {
+    let (Some(of), Some(required)) = (of, schema.get_mut("required").and_then(Value::as_array_mut)) else { return };
+    let is_required = |name: &Value| name.as_str().and_then(|name| of.field(name)).is_some_and(|(f, _)| f.required);
+    required.retain(is_required);
     if required.is_empty() {
         schema.remove("required");
     }
@@ -158,27 +154,43 @@ fn wrap_reference(property: &mut Map<String, Value>) {
     }
 }
 
-fn add_list_rule(schema: &str, field: &str, property: &mut Map<String, Value>) {
-    let rule = lists::list_rule(schema, field);
-    if let Some(rule) = rule {
-        property.insert("x-kubernetes-patch-strategy".into(), rule.strategy.into());
-        if let Some(key) = rule.merge_key {
-            property.insert("x-kubernetes-patch-merge-key".into(), key.into());
-        }
-    }
-    if property.get("type").and_then(Value::as_str) != Some("array") {
-        return;
-    }
-    let known = facts::LISTS.iter().find(|(of, f, ..)| *of == schema && *f == field);
-    let (kind, keys) = match (rule, known) {
-        (_, Some((_, _, kind, keys))) => (*kind, *keys),
-        (Some(rule), None) if !rule.map_keys.is_empty() => ("map", rule.map_keys),
-        (Some(rule), None) if rule.merge_key.is_none() => ("set", rule.map_keys),
-        _ => ("atomic", [].as_slice()),
+/// The table's name of a type: `core.v1.PodSpec` for `io.k8s.api.core.v1.PodSpec`.
+fn short_name(name: &str) -> Option<String> {
+    let rest = name.strip_prefix("io.k8s.api.").or_else(|| name.strip_prefix("io.k8s.apimachinery.pkg.apis."))?;
+    Some(rest.to_owned())
+}
+
+/// How patches and server-side apply merge the field.
+fn add_merge_rules(field: &Field, shape: Shape<'_>, property: &mut Map<String, Value>) {
+    let strategy = match (field.patch.merge, field.patch.retain_keys) {
+        (true, true) => Some("merge,retainKeys"),
+        (true, false) => Some("merge"),
+        (false, true) => Some("retainKeys"),
+        (false, false) => None,
     };
-    property.insert("x-kubernetes-list-type".into(), kind.into());
-    if !keys.is_empty() {
-        property.insert("x-kubernetes-list-map-keys".into(), keys.into());
+    if let Some(strategy) = strategy {
+        property.insert("x-kubernetes-patch-strategy".into(), strategy.into());
+    }
+    if let Some(key) = &field.patch.merge_key {
+        property.insert("x-kubernetes-patch-merge-key".into(), (**key).into());
+    }
+    match shape.node() {
+        Node::Map(SchemaMap { atomic: true, .. }) => {
+            property.insert("x-kubernetes-map-type".into(), "atomic".into());
+        }
+        Node::List(list) => {
+            let kind = match &list.kind {
+                ListKind::Atomic => "atomic",
+                ListKind::Set => "set",
+                ListKind::Map(keys) => {
+                    let keys: Vec<&str> = keys.iter().map(|key| &**key).collect();
+                    property.insert("x-kubernetes-list-map-keys".into(), keys.into());
+                    "map"
+                }
+            };
+            property.insert("x-kubernetes-list-type".into(), kind.into());
+        }
+        Node::Map(_) | Node::Struct(_) | Node::Scalar(_) => {}
     }
 }
 

@@ -8,8 +8,8 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::lists::{self, ListRule};
 use super::order;
+use crate::schema::{Node, Shape};
 
 const PATCH: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -19,7 +19,7 @@ const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum StrategicError {
     #[error("unable to apply the patch: an item of {field:?} does not contain the declared merge key: {key}")]
-    NoMergeKey { field: String, key: &'static str },
+    NoMergeKey { field: String, key: String },
     #[error("unable to apply the patch: {field:?} must be a {wanted}")]
     WrongShape { field: String, wanted: &'static str },
     #[error("invalid patch format of retainKeys")]
@@ -28,17 +28,34 @@ pub(super) enum StrategicError {
     Directive(String),
 }
 
-/// Merges `patch` into `object`, which is of the type `kind`.
-pub(super) fn merge(kind: &str, object: &mut Value, patch: Value) -> Result<(), StrategicError> {
+/// Merges `patch` into `object`, which is of the type `of`; without a type, objects merge and lists are replaced.
+pub(super) fn merge(of: Option<Shape<'_>>, object: &mut Value, patch: Value) -> Result<(), StrategicError> {
     let patch = as_map("", patch)?;
     let current = std::mem::take(object);
     let current = if let Value::Object(map) = current { map } else { Map::new() };
-    *object = Value::Object(merge_map(kind, current, patch)?);
+    *object = Value::Object(merge_map(of, current, patch)?);
     Ok(())
 }
 
+/// A list that is merged and not replaced.
+#[derive(Clone, Copy)]
+struct MergedList<'s> {
+    /// The field that tells its items apart; `None` for a list of plain values, which is a set.
+    key: Option<&'s str>,
+    items: Option<Shape<'s>>,
+}
+
+impl<'s> MergedList<'s> {
+    /// The list `field` of an object of the type `of`, if it is merged.
+    fn of(of: Option<Shape<'s>>, field: &str) -> Option<Self> {
+        let (field, shape) = of?.field(field)?;
+        let is_list = matches!(shape.node(), Node::List(_));
+        (is_list && field.patch.merge).then(|| Self { key: field.patch.merge_key.as_deref(), items: shape.element() })
+    }
+}
+
 fn merge_map(
-    of: &str,
+    of: Option<Shape<'_>>,
     mut current: Map<String, Value>,
     mut patch: Map<String, Value>,
 ) -> Result<Map<String, Value>, StrategicError> {
@@ -59,8 +76,8 @@ fn merge_map(
     // Lists as they were, where the patch says in which order they shall be.
     let mut servers = HashMap::new();
     for field in orders.keys() {
-        if let (Some(rule), Some(Value::Array(items))) = (lists::list_rule(of, field), current.get(field)) {
-            servers.insert(field.clone(), order::places(items, rule.merge_key));
+        if let (Some(list), Some(Value::Array(items))) = (MergedList::of(of, field), current.get(field)) {
+            servers.insert(field.clone(), order::places(items, list.key));
         }
     }
     for (field, value) in patch {
@@ -68,18 +85,22 @@ fn merge_map(
     }
     // An order alone, without a change of the list, still reorders.
     for (field, order) in &orders {
-        let Some(rule) = lists::list_rule(of, field) else { continue };
+        let Some(list) = MergedList::of(of, field) else { continue };
         if let Some(Value::Array(items)) = current.get_mut(field) {
-            let server = servers.remove(field).unwrap_or_else(|| order::places(items, rule.merge_key));
-            let asked = order::places(&as_list(field, order.clone())?, rule.merge_key);
-            *items = order::ordered(std::mem::take(items), &asked, &server, rule.merge_key);
+            let server = servers.remove(field).unwrap_or_else(|| order::places(items, list.key));
+            let asked = order::places(&as_list(field, order.clone())?, list.key);
+            *items = order::ordered(std::mem::take(items), &asked, &server, list.key);
         }
     }
     Ok(current)
 }
 
-fn merge_field(of: &str, current: &mut Map<String, Value>, field: String, value: Value) -> Result<(), StrategicError> {
-    let child = lists::child_type(of, &field);
+fn merge_field(
+    of: Option<Shape<'_>>,
+    current: &mut Map<String, Value>,
+    field: String,
+    value: Value,
+) -> Result<(), StrategicError> {
     match value {
         Value::Null => {
             current.remove(&field);
@@ -91,15 +112,15 @@ fn merge_field(of: &str, current: &mut Map<String, Value>, field: String, value:
             };
             // `$patch: delete` takes the field away; all else leaves an object, be it empty.
             let deleted = patch.get(PATCH).and_then(Value::as_str) == Some("delete");
-            let merged = merge_map(child, have, patch)?;
+            let merged = merge_map(of.and_then(|of| of.child(&field)), have, patch)?;
             if !deleted {
                 current.insert(field, Value::Object(merged));
             }
         }
         Value::Array(patch) => {
-            let merged = match (lists::list_rule(of, &field), current.remove(&field)) {
-                (Some(rule), Some(Value::Array(have))) => merge_list(&field, child, rule, have, patch)?,
-                (Some(_), _) => new_list(child, patch)?,
+            let merged = match (MergedList::of(of, &field), current.remove(&field)) {
+                (Some(list), Some(Value::Array(have))) => merge_list(&field, list, have, patch)?,
+                (Some(list), _) => new_list(list.items, patch)?,
                 (None, _) => patch,
             };
             current.insert(field, Value::Array(merged));
@@ -113,15 +134,14 @@ fn merge_field(of: &str, current: &mut Map<String, Value>, field: String, value:
 
 fn merge_list(
     field: &str,
-    child: &str,
-    rule: ListRule,
+    list: MergedList<'_>,
     have: Vec<Value>,
     patch: Vec<Value>,
 ) -> Result<Vec<Value>, StrategicError> {
-    let Some(key) = rule.merge_key else { return Ok(merge_set(have, patch)) };
+    let Some(key) = list.key else { return Ok(merge_set(have, patch)) };
     // One item `{"$patch": "replace"}` makes the others the whole list.
     if patch.iter().any(|item| item.get(PATCH).and_then(Value::as_str) == Some("replace")) {
-        return new_list(child, patch);
+        return new_list(list.items, patch);
     }
     let mut have = have;
     let mut wanted = Vec::with_capacity(patch.len());
@@ -129,7 +149,8 @@ fn merge_list(
     for item in patch {
         let mut item = as_map(field, item)?;
         let directive = take_directive(&mut item)?;
-        let id = item.get(key).ok_or_else(|| StrategicError::NoMergeKey { field: field.into(), key })?.to_string();
+        let no_key = || StrategicError::NoMergeKey { field: field.into(), key: key.into() };
+        let id = item.get(key).ok_or_else(no_key)?.to_string();
         if directive.as_deref() == Some("delete") {
             deleted.insert(id);
         } else {
@@ -144,12 +165,12 @@ fn merge_list(
         asked.entry(id.clone()).or_insert(next);
         let Some(at) = places.get(&id).copied() else {
             places.insert(id, have.len());
-            have.push(Value::Object(merge_map(child, Map::new(), item)?));
+            have.push(Value::Object(merge_map(list.items, Map::new(), item)?));
             continue;
         };
         have[at] = Value::Object(match have[at].take() {
-            Value::Object(current) => merge_map(child, current, item)?,
-            _ => merge_map(child, Map::new(), item)?,
+            Value::Object(current) => merge_map(list.items, current, item)?,
+            _ => merge_map(list.items, Map::new(), item)?,
         });
     }
     Ok(order::ordered(have, &asked, &server, Some(key)))
@@ -157,10 +178,10 @@ fn merge_list(
 
 /// A list where there was none to merge with: all its items, also those that share a merge key, as port 53 of UDP and of
 /// TCP do. Items that are directives say nothing here.
-fn new_list(child: &str, patch: Vec<Value>) -> Result<Vec<Value>, StrategicError> {
+fn new_list(of: Option<Shape<'_>>, patch: Vec<Value>) -> Result<Vec<Value>, StrategicError> {
     let items = patch.into_iter().filter(|item| item.get(PATCH).is_none());
     let new = |item| match item {
-        Value::Object(item) => merge_map(child, Map::new(), item).map(Value::Object),
+        Value::Object(item) => merge_map(of, Map::new(), item).map(Value::Object),
         plain => Ok(plain),
     };
     items.map(new).collect()
@@ -226,7 +247,13 @@ fn as_list(field: &str, value: Value) -> Result<Vec<Value>, StrategicError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::builtin;
     use serde_json::json;
+
+    fn merge(kind: &str, object: &mut Value, patch: Value) -> Result<(), StrategicError> {
+        let api_version = if kind == "Deployment" { "apps/v1" } else { "v1" };
+        super::merge(Some(builtin().kind(api_version, kind).unwrap()), object, patch)
+    }
 
     fn pod_spec(containers: Value) -> Value {
         json!({"spec": {"containers": containers}})
@@ -327,32 +354,56 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_new_list_keeps_items_that_share_a_merge_key() {
-        let dns = json!([{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 53, "protocol": "TCP"}]);
-        let with_ports = || pod_spec(json!([{"name": "a", "ports": dns}]));
-        let order = json!([{"containerPort": 53}, {"containerPort": 53}]);
-        let one = json!([{"name": "a", "ports": [{"containerPort": 80}]}]);
-        let replaced = json!([{"$patch": "replace"}, dns[0], dns[1]]);
-        for (why, mut object, patch) in [
-            ("of a container that has none", pod_spec(json!([{"name": "a"}])), with_ports()),
-            ("of a new container", json!({"spec": {}}), with_ports()),
-            ("of a new container beside others", pod_spec(json!([])), with_ports()),
-            (
-                "in an order",
-                pod_spec(json!([{"name": "a"}])),
-                pod_spec(json!([{"name": "a", "$setElementOrder/ports": order, "ports": dns}])),
-            ),
-            ("that stands for another", pod_spec(one), pod_spec(json!([{"name": "a", "ports": replaced}]))),
-            (
-                "with nothing to delete",
-                pod_spec(json!([{"name": "a"}])),
-                pod_spec(json!([{"name": "a", "ports": [dns[0], {"$patch": "delete", "containerPort": 1}, dns[1]]}])),
-            ),
-        ] {
-            merge("Pod", &mut object, patch).unwrap();
-            assert_eq!(object, with_ports(), "{why}");
+    /// Field by field, from an object's root to a list: with the merge key where the field is a list on the way.
+    type Path<'s> = Vec<(&'s str, Option<&'s str>)>;
+
+    /// An object with `list` at the end of `path`. The items of lists on the way have the same key, and so are the same.
+    fn around(path: &Path<'_>, list: Value) -> Value {
+        path.iter().rev().fold(list, |mut inner, (field, key)| match key {
+            Some(key) => {
+                inner[key] = "way".into();
+                json!({ *field: [inner] })
+            }
+            None => json!({ *field: inner }),
+        })
+    }
+
+    /// Walks all types below `of`, each once, and patches every list that is merged by a key.
+    fn patch_lists<'s>(root: Shape<'s>, of: Shape<'s>, path: &mut Path<'s>, seen: &mut HashSet<&'s str>) {
+        let Some(known) = of.as_struct().filter(|known| seen.insert(&known.name)) else { return };
+        for field in known.fields() {
+            let shape = of.of(field);
+            let list = MergedList::of(Some(of), &field.name);
+            if let Some(key) = list.and_then(|list| list.key) {
+                let with = |ids: &[&str]| {
+                    let items: Vec<Value> = ids.iter().map(|id| json!({ key: id })).collect();
+                    around(path, json!({ &*field.name: items }))
+                };
+                let mut object = with(&["a", "b"]);
+                super::merge(Some(root), &mut object, with(&["b", "c"])).unwrap();
+                assert_eq!(object, with(&["a", "b", "c"]), "{path:?} {}", field.name);
+            }
+            path.push((&field.name, list.and_then(|list| list.key)));
+            // Lists that are replaced, and maps, have no single item to go down into.
+            let below = if list.is_some() { shape.element() } else { shape.as_struct().map(|_| shape) };
+            if let Some(below) = below {
+                patch_lists(root, below, path, seen);
+            }
+            path.pop();
         }
+    }
+
+    #[test]
+    fn every_published_merge_key_keeps_what_a_patch_does_not_name() {
+        let mut types = 0;
+        for (api_version, kind) in builtin().kinds() {
+            let root = builtin().kind(api_version, kind).unwrap();
+            let mut seen = HashSet::new();
+            patch_lists(root, root, &mut Vec::new(), &mut seen);
+            types += seen.len();
+            assert!(kind != "Deployment" || seen.contains("core.v1.ContainerPort"), "{seen:?}");
+        }
+        assert!(types > 500, "{types}");
     }
 
     #[test]

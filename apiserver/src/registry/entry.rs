@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{Cell, Column, Conversion, Field, Kind, NameRule};
 use crate::decode::typed::{self, DecodeError};
+use crate::schema::{self, Shape};
 
 /// An object of some kind. Its kind's [`Entry`] knows what to do with it.
 pub trait AnyObject: Send + Sync + 'static {
@@ -75,6 +76,8 @@ pub trait Entry: Send + Sync + 'static {
     fn has_delete_collection(&self) -> bool;
     fn columns(&self) -> &'static [Column];
     fn conversion(&self) -> Option<Conversion>;
+    /// The kind's type in the schema.
+    fn shape(&self) -> Option<Shape<'_>>;
 
     /// `unknown` is called with the path of every field that the kind does not have (`spec.containers[0].imagee`), once
     /// the whole is known to decode. Numbers are taken where quantities are meant.
@@ -169,6 +172,9 @@ impl<K: Kind> Entry for Typed<K> {
     }
     fn conversion(&self) -> Option<Conversion> {
         K::conversion()
+    }
+    fn shape(&self) -> Option<Shape<'_>> {
+        schema::builtin().kind(K::API_VERSION, K::KIND)
     }
     fn decode(&self, json: &[u8], unknown: &mut dyn FnMut(String)) -> Result<Box<dyn AnyObject>, DecodeError> {
         let mut fields = Vec::new();
