@@ -5,6 +5,7 @@ pub mod decide;
 pub mod evict;
 pub mod nodes;
 pub mod probe;
+pub mod reach;
 #[cfg(test)]
 mod simulation;
 pub mod zones;
@@ -51,7 +52,7 @@ pub async fn run(context: Context) {
     let controller = Arc::new(Controller { context: context.clone(), nodes, told_from, came: Mutex::default() });
     let told = Arc::clone(&controller);
     context.caches.nodes.subscribe(move |change| told.on_node(change));
-    let (prober, seen) = (Prober::new(Arc::clone(&controller.nodes)), context.caches.nodes.clone());
+    let (prober, seen) = (Prober::new(Arc::clone(&controller.nodes), probe::tcp()), context.caches.nodes.clone());
     watch_lost(&context.client, &context.stop, move |name| {
         if let Some(node) = seen.get(&Key::cluster(name)) {
             prober.look_at(&node);
@@ -59,11 +60,11 @@ pub async fn run(context: Context) {
     });
     let told = Arc::clone(&controller.nodes);
     context.caches.pods.subscribe(move |change| told.on_pod(change));
-    run_workers("nodelifecycle", &queue, WORKERS, &context.stop, move |key| {
+    let work = run_workers("nodelifecycle", &queue, WORKERS, &context.stop, move |key| {
         let controller = Arc::clone(&controller);
         async move { controller.sync(&key).await }
-    })
-    .await;
+    });
+    tokio::join!(work, reach::run(context.clone(), probe::tcp()));
 }
 
 fn watch_leases(context: &Context, nodes: &Arc<Nodes>) -> Cache<()> {

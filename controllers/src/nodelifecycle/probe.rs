@@ -1,7 +1,7 @@
 //! An early look at a node whose connections to an apiserver have ended: does the machine still answer?
 //!
 //! An answer or a refused connection means that it lives, however its kubelet is: then nothing changes, and its lease
-//! decides as always. Only silence, several times, means that it is dead.
+//! decides as always. Only silence, several times, of an address that has answered before, means that it is dead.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corten_api::k8s_openapi::api::core::v1::Node;
-use corten_api::node;
+use corten_api::{Object, node};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use nix::errno::Errno;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
@@ -20,11 +22,12 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::nodes::Nodes;
+use super::reach;
 
 const KUBELET_PORT: u16 = 10250;
 const TRIES: u32 = 3;
 /// Each try takes so long, also one that fails at once: a network that is changed is away for a moment.
-const TRY_FOR: Duration = Duration::from_secs(1);
+pub(super) const TRY_FOR: Duration = Duration::from_secs(1);
 /// Probes under way at a time. When more nodes than this fall silent together, most of a zone is lost, or we are.
 const WIDTH: usize = 64;
 
@@ -53,6 +56,12 @@ fn judge(tried: Option<io::Result<()>>) -> Verdict {
     if no_way || err.kind() == ErrorKind::TimedOut { Verdict::IsSilent } else { Verdict::Lives }
 }
 
+/// Whether one try was answered by the machine. What is an error of ours is neither an answer nor silence.
+pub(super) fn is_answer(tried: Option<&io::Result<()>>) -> bool {
+    let refused = |err: &io::Error| matches!(err.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset);
+    tried.is_some_and(|tried| tried.as_ref().err().is_none_or(refused))
+}
+
 /// Tries several times; one answer is enough.
 pub async fn probe<F: Future<Output = io::Result<()>>>(mut connect: impl FnMut() -> F) -> Verdict {
     for _ in 0..TRIES {
@@ -65,24 +74,38 @@ pub async fn probe<F: Future<Output = io::Result<()>>>(mut connect: impl FnMut()
     Verdict::IsSilent
 }
 
+/// Opens a connection to an address and closes it again: the port to the network.
+pub type Dial = Arc<dyn Fn(SocketAddr) -> BoxFuture<'static, io::Result<()>> + Send + Sync>;
+
+pub fn tcp() -> Dial {
+    Arc::new(|address| async move { TcpStream::connect(address).await.map(drop) }.boxed())
+}
+
 /// Looks at nodes on a hint. Cheap to clone.
 #[derive(Clone)]
 pub struct Prober {
     nodes: Arc<Nodes>,
+    dial: Dial,
     width: Arc<Semaphore>,
     /// Nodes that are looked at now: a second hint changes nothing.
     under_way: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Prober {
-    pub fn new(nodes: Arc<Nodes>) -> Self {
-        Self { nodes, width: Arc::new(Semaphore::new(WIDTH)), under_way: Arc::default() }
+    pub fn new(nodes: Arc<Nodes>, dial: Dial) -> Self {
+        Self { nodes, dial, width: Arc::new(Semaphore::new(WIDTH)), under_way: Arc::default() }
     }
 
-    /// Begins to look at the node, if it counts as ready and we can.
+    /// Begins to look at the node, if it counts as ready and its silence would mean something.
     pub fn look_at(&self, node: &Node) {
-        let name = node.metadata.name.clone().unwrap_or_default();
-        let Some(address) = address(node).filter(|_| node::is_ready(node)) else { return };
+        let name = node.name().to_owned();
+        if !node::is_ready(node) {
+            return;
+        }
+        let Some(address) = reach::answered(node) else {
+            debug!(node = name, "no early look: it has never answered us, so its silence would be nothing new");
+            return;
+        };
         if !self.under_way.lock().insert(name.clone()) {
             return;
         }
@@ -93,7 +116,7 @@ impl Prober {
         };
         let own = self.clone();
         tokio::spawn(async move {
-            let verdict = probe(|| async move { TcpStream::connect(address).await.map(drop) }).await;
+            let verdict = probe(|| (own.dial)(address)).await;
             info!(node = name, %address, ?verdict, "its connections to an apiserver have ended");
             match verdict {
                 Verdict::Lives => own.nodes.unsuspect(&name),
@@ -113,8 +136,58 @@ impl Prober {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use corten_api::k8s_openapi::api::core::v1::{NodeAddress, NodeCondition, NodeStatus};
+    use corten_client::{Change, WorkQueue};
+    use jiff::Timestamp;
+
     use super::*;
+
+    /// A node that is ready, at this address.
+    pub(in super::super) fn ready_at(name: &str, ip: &str) -> Node {
+        let ready = NodeCondition { type_: "Ready".into(), status: "True".into(), ..NodeCondition::default() };
+        let address = NodeAddress { type_: "InternalIP".into(), address: ip.into() };
+        let status =
+            NodeStatus { conditions: Some(vec![ready]), addresses: Some(vec![address]), ..NodeStatus::default() };
+        let mut node = Node { status: Some(status), ..Node::default() };
+        node.metadata.name = Some(name.into());
+        node
+    }
+
+    /// As [`ready_at`], and it has answered there.
+    pub(in super::super) fn answered_at(name: &str, ip: &str) -> Node {
+        let mut node = ready_at(name, ip);
+        let list = node.metadata.annotations.get_or_insert_default();
+        list.insert(reach::ANSWERED_ANNOTATION.into(), format!("{ip}:{KUBELET_PORT}"));
+        node
+    }
+
+    pub(in super::super) fn seen(all: &[Node]) -> Arc<Nodes> {
+        let nodes = Nodes::new(WorkQueue::new());
+        for node in all {
+            nodes.on_lease(node.name(), Some(Timestamp::UNIX_EPOCH));
+            nodes.on_node(&Change::Set { key: &node.key(), old: None, new: &Arc::new(node.clone()) });
+        }
+        Arc::new(nodes)
+    }
+
+    pub(in super::super) fn is_lost(nodes: &Nodes, node: &Node) -> bool {
+        nodes.decide(node, Timestamp::now()).0.conditions.is_some()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_counts_only_from_an_address_that_has_answered_before() {
+        let mut moved = answered_at("moved", "10.0.0.3");
+        moved.status = ready_at("moved", "10.0.0.4").status;
+        let all = [ready_at("firewalled", "10.0.0.1"), answered_at("dead", "10.0.0.2"), moved];
+        let nodes = seen(&all);
+        let prober = Prober::new(Arc::clone(&nodes), Arc::new(|_| std::future::pending().boxed()));
+        for (node, expected) in all.iter().zip([false, true, false]) {
+            prober.look_at(node);
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            assert_eq!(is_lost(&nodes, node), expected, "{}", node.name());
+        }
+    }
 
     #[test]
     fn verdicts_of_one_try() {
