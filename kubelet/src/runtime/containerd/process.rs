@@ -15,11 +15,26 @@ const SIGKILL: u32 = 9;
 /// The kernel needs no longer to end a killed process, unless it hangs in a device or a file server.
 const END_AFTER_KILL_MAX: Duration = Duration::from_secs(30);
 
+/// A shim that ends refuses a task so often at most: each time it is given [`SHIM_GOES_WITHIN`].
+const CREATE_TRIES_MAX: u32 = 20;
+const SHIM_GOES_WITHIN: Duration = Duration::from_millis(50);
+
 impl Containerd {
     pub(super) async fn create_task(&self, request: CreateTaskRequest) -> Result<u32, RuntimeError> {
         let id = request.container_id.clone();
         let mut client = self.rpc().client().tasks();
-        let pid = self.rpc().ask("making the process", &id, client.create(Rpc::request(request))).await?.pid;
+        let mut tries = 1;
+        let pid = loop {
+            match self.rpc().ask("making the process", &id, client.create(Rpc::request(request.clone()))).await {
+                // The pod's last task has just been deleted, and its shim was asked once more on its way out: the next try
+                // gets a new one. What is made after an init container's end comes right then.
+                Err(RuntimeError::Refused { message, .. }) if is_shim_gone(&message) && tries < CREATE_TRIES_MAX => {
+                    tries += 1;
+                    tokio::time::sleep(SHIM_GOES_WITHIN).await;
+                }
+                answer => break answer?.pid,
+            }
+        };
         self.update_known(&id, |known| known.pid = Some(pid));
         Ok(pid)
     }
@@ -52,11 +67,7 @@ impl Containerd {
         let all = signal == SIGKILL && exec_id.is_empty();
         let request = KillRequest { container_id: id.into(), exec_id: exec_id.into(), signal, all };
         let mut client = self.rpc().client().tasks();
-        match self.rpc().ask("signalling", id, client.kill(Rpc::request(request))).await {
-            Ok(()) | Err(RuntimeError::NotFound { .. }) => Ok(()),
-            Err(RuntimeError::Refused { message, .. }) if is_over(&message) => Ok(()),
-            Err(e) => Err(e),
-        }
+        over_is_fine(self.rpc().ask("signalling", id, client.kill(Rpc::request(request))).await)
     }
 
     /// Waits for the end and returns the exit code.
@@ -84,7 +95,7 @@ impl Containerd {
         }
         self.kill(id, "", SIGKILL).await?;
         let ended = tokio::time::timeout(END_AFTER_KILL_MAX, self.wait(id, "")).await;
-        gone_is_fine(ended.unwrap_or(Err(RuntimeError::Timeout { after: END_AFTER_KILL_MAX })).map(drop))?;
+        over_is_fine(ended.unwrap_or(Err(RuntimeError::Timeout { after: END_AFTER_KILL_MAX })).map(drop))?;
         self.delete_task(id).await
     }
 
@@ -101,9 +112,25 @@ impl Containerd {
     }
 }
 
+/// What has ended, or is gone, needs no signal and no waiting for.
+fn over_is_fine(result: Result<(), RuntimeError>) -> Result<(), RuntimeError> {
+    match gone_is_fine(result) {
+        Err(RuntimeError::Refused { message, .. }) if is_over(&message) => Ok(()),
+        other => other,
+    }
+}
+
 /// runc's and the shim's ways to say that a process has ended.
 fn is_over(message: &str) -> bool {
     ["process already finished", "no such process", "not running", "already stopped", "cannot kill a stopped"]
         .iter()
         .any(|known| message.contains(known))
+        || is_shim_gone(message)
+}
+
+/// A shim ends when its last task is deleted. What was on its way to it then gets one of these answers, without a code of
+/// their own: its connection is closed, or its socket is gone already.
+fn is_shim_gone(message: &str) -> bool {
+    let no_socket = |why: &str| message.contains("start failed: dial unix") && message.contains(why);
+    message.contains("ttrpc: closed") || no_socket("no such file or directory") || no_socket("connection refused")
 }
