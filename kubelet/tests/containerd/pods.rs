@@ -149,7 +149,8 @@ impl Pods {
     /// Leaves nothing behind.
     pub(crate) async fn clean(&self) {
         let all = self.runtime.list().await.unwrap();
-        futures::future::join_all(all.sandboxes.iter().map(|s| self.runtime.remove_sandbox(&s.id))).await;
+        let removed = futures::future::join_all(all.sandboxes.iter().map(|s| self.runtime.remove_sandbox(&s.id))).await;
+        removed.into_iter().for_each(|done| done.expect("a sandbox goes with what is in it"));
         let left = self.runtime.list().await.unwrap();
         assert!(left.sandboxes.is_empty() && left.containers.is_empty(), "{left:?}");
         for sandbox in all.sandboxes {
