@@ -109,6 +109,7 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 fn daemons_are_killed_and_started_one_by_one() {
     let Some(lab) = TestLab::new("htverbs") else { return };
     lab.ok(&["up", "--no-wait", "--workers", "1"]);
+    eventually("worker1's kubelet is started", || lab.run(&["lab", "pid", "worker1", "kubelet"]).status.success());
     let first = lab.ok(&["lab", "pid", "worker1", "kubelet"]);
     lab.ok(&["lab", "kill", "worker1", "kubelet"]);
     assert!(lab.error(&["lab", "pid", "worker1", "kubelet"]).contains("lab start worker1 kubelet"));
@@ -173,6 +174,8 @@ fn down_leaves_nothing_wherever_up_was_killed() {
 fn up_again_keeps_a_whole_lab_and_replaces_one_of_another_size() {
     let Some(lab) = TestLab::new("htagain") else { return };
     lab.ok(&["up", "--no-wait", "--workers", "1"]);
+    // Nobody waited: the node's first process may still be starting it.
+    eventually("worker1's kubelet is started", || lab.run(&["lab", "pid", "worker1", "kubelet"]).status.success());
     let kubelet = lab.ok(&["lab", "pid", "worker1", "kubelet"]);
     assert!(lab.ok(&["up", "--no-wait", "--workers", "1"]).contains("runs already"));
     assert_eq!(lab.ok(&["lab", "pid", "worker1", "kubelet"]), kubelet);
