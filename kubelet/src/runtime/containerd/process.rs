@@ -15,26 +15,37 @@ const SIGKILL: u32 = 9;
 /// The kernel needs no longer to end a killed process, unless it hangs in a device or a file server.
 const END_AFTER_KILL_MAX: Duration = Duration::from_secs(30);
 
-/// A shim that ends refuses a task so often at most: each time it is given [`SHIM_GOES_WITHIN`].
-const CREATE_TRIES_MAX: u32 = 20;
+/// A shim that ends refuses what it is asked so often at most: each time it is given [`SHIM_GOES_WITHIN`].
+const ASKED_MAX: u32 = 20;
 const SHIM_GOES_WITHIN: Duration = Duration::from_millis(50);
+
+/// Asks again while the answer comes from a shim on its way out. All containers of a pod have one shim, which goes with the
+/// last task: the next try finds a new one, or no task.
+async fn past_a_shim_that_goes<T, F>(ask: impl Fn() -> F) -> Result<T, RuntimeError>
+where
+    F: Future<Output = Result<T, RuntimeError>>,
+{
+    for _ in 1..ASKED_MAX {
+        match ask().await {
+            Err(RuntimeError::Refused { message, .. }) if is_shim_gone(&message) => {
+                tokio::time::sleep(SHIM_GOES_WITHIN).await;
+            }
+            answer => return answer,
+        }
+    }
+    ask().await
+}
 
 impl Containerd {
     pub(super) async fn create_task(&self, request: CreateTaskRequest) -> Result<u32, RuntimeError> {
         let id = request.container_id.clone();
-        let mut client = self.rpc().client().tasks();
-        let mut tries = 1;
-        let pid = loop {
-            match self.rpc().ask("making the process", &id, client.create(Rpc::request(request.clone()))).await {
-                // The pod's last task has just been deleted, and its shim was asked once more on its way out: the next try
-                // gets a new one. What is made after an init container's end comes right then.
-                Err(RuntimeError::Refused { message, .. }) if is_shim_gone(&message) && tries < CREATE_TRIES_MAX => {
-                    tries += 1;
-                    tokio::time::sleep(SHIM_GOES_WITHIN).await;
-                }
-                answer => break answer?.pid,
-            }
-        };
+        // What is made after an init container's end comes while the shim goes.
+        let made = past_a_shim_that_goes(|| {
+            let (mut client, request) = (self.rpc().client().tasks(), Rpc::request(request.clone()));
+            let id = &id;
+            async move { self.rpc().ask("making the process", id, client.create(request)).await }
+        });
+        let pid = made.await?.pid;
         self.update_known(&id, |known| known.pid = Some(pid));
         Ok(pid)
     }
@@ -100,9 +111,12 @@ impl Containerd {
     }
 
     pub(super) async fn delete_task(&self, id: &str) -> Result<(), RuntimeError> {
-        let mut client = self.rpc().client().tasks();
-        let request = Rpc::request(DeleteTaskRequest { container_id: id.into() });
-        gone_is_fine(self.rpc().ask("deleting the process", id, client.delete(request)).await.map(drop))
+        let deleted = past_a_shim_that_goes(|| {
+            let mut client = self.rpc().client().tasks();
+            let request = Rpc::request(DeleteTaskRequest { container_id: id.into() });
+            async move { self.rpc().ask("deleting the process", id, client.delete(request)).await.map(drop) }
+        });
+        gone_is_fine(deleted.await)
     }
 
     pub(super) async fn delete_object(&self, id: &str) -> Result<(), RuntimeError> {
