@@ -28,6 +28,7 @@ mod update;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 pub use authorize::Grant;
 use corten_api::ApiError;
@@ -71,6 +72,7 @@ struct Inner {
     settings: Settings,
     looks: looks::Looks,
     drain: CancellationToken,
+    told_of_unread_service: AtomicBool,
     /// Ends what runs beside requests.
     _stop: DropGuard,
 }
@@ -95,6 +97,7 @@ impl Resources {
             settings,
             looks: looks::Looks::default(),
             drain,
+            told_of_unread_service: AtomicBool::new(false),
             _stop: stop.clone().drop_guard(),
         };
         let resources = Self { inner: Arc::new(inner) };

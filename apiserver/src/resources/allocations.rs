@@ -1,6 +1,9 @@
 //! What is reserved for a Service in the same commit as its own write: an IPAddress for each address, a key for each
 //! node port. And the repair of reservations that no Service has.
 
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use corten_api::ApiError;
 use k8s_openapi::api::core::v1::Service;
@@ -175,7 +178,7 @@ impl Resources {
     }
 
     /// Reservations without a Service are given back; Services without their reservation get it. Both can only come
-    /// from a store that was written by others, or restored.
+    /// from a store that was written by others, or restored. What a Service holds that cannot be read stays its own.
     pub(super) async fn repair_allocations(&self) -> Result<(), ApiError> {
         let cache = &self.inner.cache;
         let mut reserved = Vec::new();
@@ -184,10 +187,13 @@ impl Resources {
             reserved.extend(kind.snapshot(cache.revision()).items.iter().map(|row| (prefix, row.0.clone())));
         }
         // After the reservations: what they are for was there when they were read, if it is there now.
-        let services = self.builtin("", "v1", "services")?.cached.snapshot(cache.revision());
-        let mut owned = std::collections::BTreeMap::new();
+        let place = self.builtin("", "v1", "services")?;
+        let services = place.cached.snapshot(cache.revision());
+        let mut owned = BTreeMap::new();
+        let mut read = HashSet::with_capacity(services.items.len());
         for row in &services.items {
             let Ok(service) = serde_json::from_slice::<Service>(&row.0.object()) else { continue };
+            read.insert(row.0.key());
             owned.extend(service.spec.iter().flat_map(claims).map(|claim| (claim, row.0.key().to_owned())));
         }
         let mut repairs = Vec::new();
@@ -200,6 +206,9 @@ impl Resources {
             match (holder(claim, &item), owned.remove(&claim)) {
                 (Some(holder), Some(owner)) if holder == owner => {}
                 (None, _) => {}
+                (Some(holder), _) if !read.contains(&*holder) && self.is_stored(&place, &holder).await? => {
+                    self.tell_of_unread(&holder);
+                }
                 (Some(_), _) => repairs.push(Write::Delete { key: store_key(claim), expected: item.revision }),
             }
         }
@@ -215,6 +224,21 @@ impl Resources {
                 cache.storage().commit(vec![repair]).await.map_err(|err| api_error(&err))?;
         }
         Ok(())
+    }
+
+    /// Whether the store has something under this Service's name. The cache cannot tell: it leaves out what is no object.
+    async fn is_stored(&self, services: &Place<'_>, name: &str) -> Result<bool, ApiError> {
+        let stored = self.inner.cache.storage().get(&services.store_key(name)).await;
+        Ok(stored.map_err(|err| api_error(&err))?.is_some())
+    }
+
+    fn tell_of_unread(&self, service: &str) {
+        if self.inner.told_of_unread_service.swap(true, Ordering::Relaxed) {
+            tracing::debug!(service, "what is stored as this Service cannot be read: its reservations are kept");
+        } else {
+            let what = "what is stored as this Service cannot be read: its reservations are kept; this is told once";
+            tracing::error!(service, "{what}");
+        }
     }
 }
 

@@ -62,6 +62,28 @@ async fn reservations_without_a_service_are_given_back_at_start() {
 }
 
 #[tokio::test]
+async fn a_service_that_cannot_be_read_keeps_what_it_holds() {
+    for unreadable in [r#"{"metadata": {"name": "web", "namespace": "n"}, "spec": 7}"#, "no object"] {
+        let c = Cluster::new().await;
+        let spec = json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 31001}]});
+        let made = c.create("services", "n/", json!({"metadata": {"name": "web"}, "spec": spec.clone()})).await.unwrap();
+        let key = "/registry/services/specs/n/web";
+        let expected = c.storage.get(key).await.unwrap().unwrap().revision;
+        let value = Bytes::from(unreadable);
+        c.storage
+            .commit(vec![crate::storage::Write::Update { key: key.into(), value, expected, ttl_secs: None }])
+            .await
+            .unwrap();
+        let again = Cluster::on(c.storage.clone()).await;
+        let ip = made["spec"]["clusterIP"].as_str().unwrap();
+        let held = again.get("ipaddresses", ip).await.expect("the address is kept");
+        assert_eq!(held["spec"]["parentRef"]["name"], "web", "{unreadable}");
+        let other = again.create("services", "n/", json!({"metadata": {"name": "other"}, "spec": spec})).await;
+        assert!(reason(other).1.ends_with("provided port is already allocated"), "{unreadable}");
+    }
+}
+
+#[tokio::test]
 async fn living_servers_are_the_endpoints_of_kubernetes() {
     let storage: Arc<dyn Storage> = Arc::new(Memory::default());
     let start = |ip: &str| {
