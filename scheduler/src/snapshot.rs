@@ -58,6 +58,9 @@ impl NodeInfo {
         let at = |list: &[i64]| list.get(column).copied().unwrap_or(0);
         at(&self.allocatable).saturating_sub(at(&self.taken))
     }
+    fn has_pods(&self) -> bool {
+        self.taken.get(PODS).is_some_and(|n| *n > 0)
+    }
 }
 
 /// What changed for the better, as far as a waiting pod is concerned. A set of bits.
@@ -149,7 +152,7 @@ impl Snapshot {
 
     pub fn remove_node(&mut self, name: &str) {
         if let Ok(at) = self.find(name) {
-            if self.pods.values().any(|p| p.node == name) {
+            if self.nodes[at].has_pods() {
                 // Its pods are still there: they count again if the node comes back.
                 self.nodes[at].known = false;
             } else {
@@ -202,7 +205,7 @@ impl Snapshot {
         self.apply(&counted.node, &counted.takes, -1);
         if let Ok(at) = self.find(&counted.node)
             && !self.nodes[at].known
-            && self.nodes[at].taken.get(PODS).is_none_or(|n| *n == 0)
+            && !self.nodes[at].has_pods()
         {
             self.nodes.remove(at);
         }
@@ -318,6 +321,9 @@ pub(crate) mod tests {
         assert_eq!(snapshot.nodes().count(), 0);
         snapshot.set_node(&node("n1", "1", "1Gi"));
         assert_eq!(free_cpu(&snapshot), [500]);
+        snapshot.remove_pod(&Key::new("default", "a"));
+        snapshot.remove_node("n1");
+        assert!(snapshot.nodes.is_empty(), "no row is kept for a node that is gone and has no pods");
     }
 
     #[test]
