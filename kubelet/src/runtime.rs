@@ -1,6 +1,7 @@
 //! The runtime port: all the kubelet wants from a container runtime. containerd's types stop at `runtime/containerd`.
 
 pub mod containerd;
+mod error;
 pub mod fake;
 mod types;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
+pub use error::RuntimeError;
 pub use types::*;
 
 /// Sandboxes and containers of pods.
@@ -87,49 +89,6 @@ pub trait Runtime: Send + Sync {
             Err(RuntimeError::SessionLost { id: container_id.into() })
         };
         tokio::time::timeout(timeout, whole).await.unwrap_or(Err(RuntimeError::Timeout { after: timeout }))
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum RuntimeError {
-    #[error("no container runtime answers on {address}: start containerd, or set --containerd")]
-    Unavailable {
-        address: String,
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    #[error("there is no container or sandbox {id}")]
-    NotFound { id: String },
-    #[error("container {id} is not running")]
-    NotRunning { id: String },
-    /// The spec cannot be run, whoever tries: wording for `CreateContainerConfigError`.
-    #[error("{0}")]
-    BadSpec(String),
-    /// The runtime refused: wording for `CreateContainerError`, `RunContainerError` or `FailedCreatePodSandBox`.
-    #[error("{doing}: {message}")]
-    Refused { doing: &'static str, message: String },
-    #[error("command timed out after {}s", after.as_secs_f64())]
-    Timeout { after: Duration },
-    #[error("{id} exists already")]
-    Exists { id: String },
-    #[error("the runtime closed the session with {id} before the process ended")]
-    SessionLost { id: String },
-    #[error("its output cannot be followed")]
-    Log(#[source] crate::logs::LogError),
-    #[error("{doing} {path}")]
-    Io {
-        doing: &'static str,
-        path: String,
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-impl RuntimeError {
-    /// The command of an exec does not exist or may not be run: what a shell calls 126 and 127.
-    pub fn is_bad_command(&self) -> bool {
-        matches!(self, Self::Refused { message, .. }
-            if message.contains("executable file not found") || message.contains("no such file or directory") || message.contains("permission denied"))
     }
 }
 

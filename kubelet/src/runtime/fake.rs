@@ -31,7 +31,7 @@ struct Shared {
     containers: BTreeMap<String, (Container, ContainerSpec)>,
     /// Every call that changed something, in order: `create web/0`, `signal web/0 15`.
     calls: Vec<String>,
-    refuse: Vec<(&'static str, String)>,
+    refuse: Vec<(&'static str, RuntimeError)>,
     panic: Vec<&'static str>,
     /// How often everything was listed.
     lists: usize,
@@ -49,7 +49,11 @@ impl Default for FakeRuntime {
 impl FakeRuntime {
     /// The next `call` (such as `start_container`) fails with this message.
     pub fn refuse_next(&self, call: &'static str, message: &str) {
-        self.shared.lock().refuse.push((call, message.into()));
+        self.fail_next(call, RuntimeError::Refused { doing: call, message: message.into() });
+    }
+    /// The next `call` fails so.
+    pub fn fail_next(&self, call: &'static str, error: RuntimeError) {
+        self.shared.lock().refuse.push((call, error));
     }
     /// How many of the refusals that were asked for are still to come.
     pub fn refusals_left(&self, call: &str) -> usize {
@@ -117,8 +121,7 @@ impl FakeRuntime {
             panic!("{call} was to panic");
         }
         if let Some(at) = shared.refuse.iter().position(|(refused, _)| *refused == call) {
-            let (doing, message) = shared.refuse.remove(at);
-            return Err(RuntimeError::Refused { doing, message });
+            return Err(shared.refuse.remove(at).1);
         }
         if !what.is_empty() {
             shared.calls.push(what);

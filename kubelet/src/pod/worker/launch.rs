@@ -138,7 +138,7 @@ impl Launch {
                 Ok(id) => id,
                 // Upstream's runtimes find this out only when they start: a container that cannot run, not one that
                 // cannot be made. It counts as a try, and waits as a crash does.
-                Err(err) if is_bad_process(&err) => {
+                Err(err @ RuntimeError::BadCommand { .. }) => {
                     let id = container_id(self.pod.uid(), &name, self.attempt);
                     let created = Event::Created { container: name.clone(), id: id.clone() };
                     // The worker is gone: nobody needs to know.
@@ -266,11 +266,6 @@ fn make_termination_log(path: &std::path::Path) -> std::io::Result<()> {
     }
     std::fs::write(path, b"")?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
-}
-
-/// The runtime made the container, but there is nothing in it that can run.
-fn is_bad_process(err: &RuntimeError) -> bool {
-    err.is_bad_command() || matches!(err, RuntimeError::Refused { message, .. } if message.contains("exec:"))
 }
 
 /// Runs a postStart or preStop hook. The error is for the log and the event.

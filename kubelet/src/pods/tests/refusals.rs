@@ -1,6 +1,7 @@
 //! Pods that the node cannot have, and containers that cannot be made.
 
 use super::*;
+use crate::runtime::RuntimeError;
 
 #[tokio::test]
 async fn a_missing_config_map_is_waited_for_by_name() {
@@ -76,8 +77,11 @@ async fn a_pod_that_was_deleted_leaves_its_host_port_to_the_next() {
 #[tokio::test]
 async fn a_command_that_does_not_exist_counts_as_a_crash() {
     let world = World::new().await;
-    world.runtime.refuse_next("create_container", "exec: \"/nope\": stat /nope: no such file or directory");
-    world.runtime.refuse_next("create_container", "exec: \"/nope\": stat /nope: no such file or directory");
+    for _ in 0..2 {
+        let message = "exec: \"/nope\": stat /nope: no such file or directory".into();
+        let bad_command = RuntimeError::BadCommand { doing: "making the process", message };
+        world.runtime.fail_next("create_container", bad_command);
+    }
     world.tell(pod("web", vec![container("c")])).await;
     world.until("it waits", |w| w.waiting("web").as_deref() == Some("CrashLoopBackOff")).await;
     let status = world.pod("web").unwrap().status.unwrap().container_statuses.unwrap().remove(0);

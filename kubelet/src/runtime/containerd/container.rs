@@ -120,7 +120,7 @@ impl Containerd {
         // Before the start: an exit can be reported before the start is answered.
         self.update_known(id, |known| known.started_at = Some(now));
         let started = self.start_process(id, "").await;
-        if let Err(RuntimeError::Refused { .. }) = &started {
+        if started.as_ref().is_err_and(RuntimeError::is_refusal) {
             let (started_at, finished_at) = (now, now);
             let exit = Exit { exit_code: EXIT_NOT_STARTED, started_at, finished_at, oom_killed: false, unseen: false };
             let exit = self.note_exit(id, exit);

@@ -27,9 +27,7 @@ where
 {
     for _ in 1..ASKED_MAX {
         match ask().await {
-            Err(RuntimeError::Refused { message, .. }) if is_shim_gone(&message) => {
-                tokio::time::sleep(SHIM_GOES_WITHIN).await;
-            }
+            Err(RuntimeError::ShimGone { .. }) => tokio::time::sleep(SHIM_GOES_WITHIN).await,
             answer => return answer,
         }
     }
@@ -101,7 +99,7 @@ impl Containerd {
     /// Kills the container's process if it runs, and takes it away.
     pub(super) async fn end_task(&self, id: &str) -> Result<(), RuntimeError> {
         match self.delete_task(id).await {
-            Err(RuntimeError::Refused { .. }) => {}
+            Err(refused) if refused.is_refusal() => {}
             other => return other,
         }
         self.kill(id, "", SIGKILL).await?;
@@ -129,22 +127,7 @@ impl Containerd {
 /// What has ended, or is gone, needs no signal and no waiting for.
 fn over_is_fine(result: Result<(), RuntimeError>) -> Result<(), RuntimeError> {
     match gone_is_fine(result) {
-        Err(RuntimeError::Refused { message, .. }) if is_over(&message) => Ok(()),
+        Err(RuntimeError::ProcessOver { .. } | RuntimeError::ShimGone { .. }) => Ok(()),
         other => other,
     }
-}
-
-/// runc's and the shim's ways to say that a process has ended.
-fn is_over(message: &str) -> bool {
-    ["process already finished", "no such process", "not running", "already stopped", "cannot kill a stopped"]
-        .iter()
-        .any(|known| message.contains(known))
-        || is_shim_gone(message)
-}
-
-/// A shim ends when its last task is deleted. What was on its way to it then gets one of these answers, without a code of
-/// their own: its connection is closed, or its socket is gone already.
-fn is_shim_gone(message: &str) -> bool {
-    let no_socket = |why: &str| message.contains("start failed: dial unix") && message.contains(why);
-    message.contains("ttrpc: closed") || no_socket("no such file or directory") || no_socket("connection refused")
 }

@@ -69,12 +69,51 @@ impl Rpc {
             // A connection that broke under a request shows as Unknown or Cancelled with a transport error inside.
             Code::Unavailable => self.unavailable(status),
             Code::Unknown | Code::Cancelled if std::error::Error::source(&status).is_some() => self.unavailable(status),
-            _ => RuntimeError::Refused { doing, message: status.message().to_owned() },
+            _ => refusal(doing, status.message().to_owned()),
         }
     }
 
     fn unavailable(&self, status: Status) -> RuntimeError {
         RuntimeError::Unavailable { address: self.socket.display().to_string(), source: Box::new(status) }
+    }
+}
+
+type Kind = fn(&'static str, String) -> RuntimeError;
+
+/// containerd, its shims and runc give these refusals no code of their own: only what they say tells them apart. The first
+/// row all of whose texts are in the message decides.
+const REFUSALS: &[(&[&str], Kind)] = &[
+    // A shim ends when its last task is deleted. What is on its way to it then finds its connection closed, or its socket
+    // gone already.
+    (&["ttrpc: closed"], shim_gone),
+    (&["start failed: dial unix", "no such file or directory"], shim_gone),
+    (&["start failed: dial unix", "connection refused"], shim_gone),
+    (&["process already finished"], process_over),
+    (&["no such process"], process_over),
+    (&["not running"], process_over),
+    (&["already stopped"], process_over),
+    (&["cannot kill a stopped"], process_over),
+    (&["exec:"], bad_command),
+    (&["executable file not found"], bad_command),
+    (&["no such file or directory"], bad_command),
+    (&["permission denied"], bad_command),
+];
+
+fn shim_gone(doing: &'static str, message: String) -> RuntimeError {
+    RuntimeError::ShimGone { doing, message }
+}
+fn process_over(doing: &'static str, message: String) -> RuntimeError {
+    RuntimeError::ProcessOver { doing, message }
+}
+fn bad_command(doing: &'static str, message: String) -> RuntimeError {
+    RuntimeError::BadCommand { doing, message }
+}
+
+fn refusal(doing: &'static str, message: String) -> RuntimeError {
+    let says = |texts: &[&str]| texts.iter().all(|text| message.contains(text));
+    match REFUSALS.iter().find(|(texts, _)| says(texts)) {
+        Some((_, kind)) => kind(doing, message),
+        None => RuntimeError::Refused { doing, message },
     }
 }
 
@@ -88,4 +127,41 @@ pub(crate) fn gone_is_fine(result: Result<(), RuntimeError>) -> Result<(), Runti
 
 pub(crate) fn timestamp(at: Option<&prost_types::Timestamp>) -> jiff::Timestamp {
     at.and_then(|t| jiff::Timestamp::new(t.seconds, t.nanos).ok()).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_refusal_has_its_kind() {
+        let rpc = Rpc::new(Path::new("/nowhere.sock")).unwrap();
+        let kind = |message: &str| match rpc.error("making the process", "c", Status::new(Code::Unknown, message)) {
+            RuntimeError::ShimGone { .. } => "shim gone",
+            RuntimeError::ProcessOver { .. } => "process over",
+            RuntimeError::BadCommand { .. } => "bad command",
+            RuntimeError::Refused { .. } => "refused",
+            other => panic!("{message}: {other:?}"),
+        };
+        let dial = "connection error: desc = \"transport: start failed: dial unix /run/containerd/s/1: connect:";
+        let exec = "OCI runtime exec failed: exec failed: unable to start container process: exec:";
+        let cases = [
+            ("its last task is deleted", "ttrpc: closed: unknown".to_owned(), "shim gone"),
+            ("its socket is gone", format!("{dial} no such file or directory\""), "shim gone"),
+            ("nobody listens on its socket", format!("{dial} connection refused\""), "shim gone"),
+            ("killed twice", "process already finished: unknown".to_owned(), "process over"),
+            ("the kernel knows none", "no such process".to_owned(), "process over"),
+            ("runc knows none", "container not running".to_owned(), "process over"),
+            ("stopped", "cannot kill a stopped process".to_owned(), "process over"),
+            ("not in PATH", format!("{exec} \"x\": executable file not found in $PATH"), "bad command"),
+            ("no such path", format!("{exec} \"/x\": stat /x: no such file or directory"), "bad command"),
+            ("no program", format!("{exec} \"/etc\": is a directory"), "bad command"),
+            ("a directory to work in", "chdir to cwd (\"/x\"): permission denied".to_owned(), "bad command"),
+            ("a device is full", "mkdir /x: no space left on device".to_owned(), "refused"),
+            ("a task that runs", "task must be stopped before deletion: running".to_owned(), "refused"),
+        ];
+        for (why, message, expected) in cases {
+            assert_eq!(kind(&message), expected, "{why}: {message}");
+        }
+    }
 }
