@@ -191,7 +191,6 @@ async fn running_container(runtime: &FakeRuntime, log_path: &Path) -> String {
         env: vec![],
         working_dir: None,
         mounts: vec![],
-        devices: vec![],
         user: Default::default(),
         security: Default::default(),
         resources: Default::default(),

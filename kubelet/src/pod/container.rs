@@ -9,7 +9,7 @@ use super::confinement::{self, Kernel, Refused};
 use crate::cgroup::{CPU_PERIOD_US, PodLimits, cpu_quota_us, cpu_shares};
 use crate::env::expand;
 use crate::images::ImageHandle;
-use crate::runtime::{ContainerSpec, Device, Mount, Resources, Seccomp, Security, User};
+use crate::runtime::{ContainerSpec, Mount, Resources, Seccomp, Security, User};
 
 /// The image as the spec named it: tells after a restart whether the spec changed meanwhile.
 pub const IMAGE_LABEL: &str = "corten/image";
@@ -72,7 +72,6 @@ pub fn spec(pod: &Pod, container: &Container, parts: Parts) -> Result<ContainerS
         command: expanded(&container.command),
         args: expanded(&container.args),
         working_dir: container.working_dir.clone().filter(|d| !d.is_empty()),
-        devices: Vec::<Device>::new(),
         user,
         security: security(pod, context, &parts.seccomp_dir)?,
         resources: resources(pod, container, parts.node_memory_bytes),

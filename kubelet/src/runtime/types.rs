@@ -60,15 +60,6 @@ pub struct Mount {
     pub propagation: Propagation,
 }
 
-/// A device node of the node, made available in the container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device {
-    pub host_path: PathBuf,
-    pub container_path: PathBuf,
-    /// Any of `r`, `w`, `m`.
-    pub permissions: String,
-}
-
 /// Who the process is. `None` means: what the image says, else root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct User {
@@ -135,7 +126,6 @@ pub struct ContainerSpec {
     /// `None`: the image's.
     pub working_dir: Option<String>,
     pub mounts: Vec<Mount>,
-    pub devices: Vec<Device>,
     pub user: User,
     pub security: Security,
     pub resources: Resources,

@@ -74,7 +74,6 @@ impl Specs {
             env: Vec::new(),
             working_dir: None,
             mounts: Vec::new(),
-            devices: Vec::new(),
             user: User::default(),
             security: Security::default(),
             resources: Resources::default(),

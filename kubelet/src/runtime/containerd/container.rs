@@ -64,7 +64,7 @@ impl Containerd {
                 seccomp: seccomp::of(&spec.security, &has)?,
                 capabilities,
                 cgroup: &record.cgroup,
-                devices: host::devices(spec)?,
+                devices: host::devices(spec),
             };
             let oci = oci::container(spec, &around).map_err(RuntimeError::BadSpec)?;
             let object = Object {

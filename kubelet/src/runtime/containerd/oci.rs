@@ -79,7 +79,7 @@ pub(super) fn sandbox(spec: &SandboxSpec, id: &str, shared: &Shared, host: &Host
     let mut cpu = LinuxCpu::default();
     cpu.set_shares(Some(CPU_SHARES_MIN));
     let mut resources = LinuxResources::default();
-    resources.set_devices(Some(vec![deny_all()])).set_cpu(Some(cpu));
+    resources.set_devices(Some(vec![all_devices(false)])).set_cpu(Some(cpu));
     let mut linux = Linux::default();
     linux.set_namespaces(Some(namespaces)).set_resources(Some(resources)).set_devices(None);
     linux.set_cgroups_path(Some(format!("{}/{id}", spec.cgroup_parent).into()));
@@ -100,7 +100,7 @@ pub(super) fn container(spec: &ContainerSpec, around: &Surroundings<'_>) -> Resu
     linux.set_seccomp(around.seccomp.clone());
     linux.set_namespaces(Some(container_namespaces(around)));
     linux.set_cgroups_path(Some(around.cgroup.into())).set_devices(Some(around.devices.clone()));
-    linux.set_resources(Some(resources(spec, &around.devices)));
+    linux.set_resources(Some(resources(spec)));
     linux.set_rootfs_propagation(rootfs_propagation(spec));
     let (masked, readonly) = match spec.security.privileged || spec.security.unmasked_proc {
         true => (None, None),
@@ -188,7 +188,7 @@ fn held_namespaces(network: &Network, host_ipc: bool, shared: &Shared) -> Vec<Li
     all
 }
 
-fn resources(spec: &ContainerSpec, devices: &[oci_spec::runtime::LinuxDevice]) -> LinuxResources {
+fn resources(spec: &ContainerSpec) -> LinuxResources {
     let Resources { cpu_shares, cpu_quota_us, cpu_period_us, memory_limit_bytes, pids_limit, oom_score_adj: _ } =
         spec.resources;
     let mut cpu = LinuxCpu::default();
@@ -205,32 +205,14 @@ fn resources(spec: &ContainerSpec, devices: &[oci_spec::runtime::LinuxDevice]) -
         pids.set_limit(limit);
         all.set_pids(Some(pids));
     }
-    let mut rules = vec![deny_all()];
-    if spec.security.privileged {
-        rules = vec![device_rule(true, None, None, None, "rwm")];
-    } else {
-        let asked = devices.iter().zip(&spec.devices);
-        rules
-            .extend(asked.map(|(d, want)| {
-                device_rule(true, Some(d.typ()), Some(d.major()), Some(d.minor()), &want.permissions)
-            }));
-    }
-    all.set_devices(Some(rules));
+    all.set_devices(Some(vec![all_devices(spec.security.privileged)]));
     all
 }
 
-fn deny_all() -> LinuxDeviceCgroup {
-    device_rule(false, None, None, None, "rwm")
-}
-fn device_rule(
-    allow: bool,
-    kind: Option<oci_spec::runtime::LinuxDeviceType>,
-    major: Option<i64>,
-    minor: Option<i64>,
-    access: &str,
-) -> LinuxDeviceCgroup {
+/// Whether it may use devices at all, besides the few that runc gives every container.
+fn all_devices(allow: bool) -> LinuxDeviceCgroup {
     let mut rule = LinuxDeviceCgroup::default();
-    rule.set_allow(allow).set_typ(kind).set_major(major).set_minor(minor).set_access(Some(access.into()));
+    rule.set_allow(allow).set_access(Some("rwm".into()));
     rule
 }
 

@@ -23,7 +23,6 @@ fn spec() -> ContainerSpec {
         env: vec![],
         working_dir: None,
         mounts: vec![],
-        devices: vec![],
         user: User::default(),
         security: Security::default(),
         resources: Resources::default(),
