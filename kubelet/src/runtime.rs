@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-pub use error::RuntimeError;
+pub use error::{BadSpec, RuntimeError};
 pub use types::*;
 
 /// Sandboxes and containers of pods.

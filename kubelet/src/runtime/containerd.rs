@@ -121,7 +121,7 @@ impl Containerd {
         std::fs::create_dir_all(&config.state_dir).map_err(|e| io("making", &config.state_dir, e))?;
         let pause_root =
             pause::install(&config.state_dir).map_err(|e| io("writing the pause program in", &config.state_dir, e))?;
-        let hierarchy = Hierarchy::detect().map_err(|e| RuntimeError::BadSpec(e.to_string()))?;
+        let hierarchy = Hierarchy::detect().map_err(RuntimeError::internal("looking for the cgroup hierarchy"))?;
         let inner = Arc::new(Inner {
             rpc: Rpc::new(&config.socket)?,
             config,

@@ -1,5 +1,6 @@
 //! What can go wrong with a container runtime, by what its callers do about it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Which of the four refusals an answer is, is found in `runtime/containerd/rpc.rs`; nobody else reads their messages.
@@ -16,8 +17,8 @@ pub enum RuntimeError {
     #[error("container {id} is not running")]
     NotRunning { id: String },
     /// The spec cannot be run, whoever tries: wording for `CreateContainerConfigError`.
-    #[error("{0}")]
-    BadSpec(String),
+    #[error(transparent)]
+    BadSpec(#[from] BadSpec),
     /// The runtime refused, for a reason that nothing depends on: wording for `CreateContainerError`, `RunContainerError`
     /// or `FailedCreatePodSandBox`.
     #[error("{doing}: {message}")]
@@ -46,9 +47,55 @@ pub enum RuntimeError {
         #[source]
         source: std::io::Error,
     },
+    #[error("{id} is larger than the {max_bytes} bytes that a document of its kind may have")]
+    TooLarge { id: String, max_bytes: u64 },
+    /// Nothing that the caller or the runtime did: the node, or a bug of ours.
+    #[error("{doing}")]
+    Internal {
+        doing: &'static str,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// What is wrong with a spec.
+#[derive(Debug, thiserror::Error)]
+pub enum BadSpec {
+    #[error("no command specified: neither the pod nor the image names one")]
+    NoCommand,
+    #[error("you must specify at least one command for the container")]
+    NoExecCommand,
+    #[error("unknown capability \"CAP_{0}\" to add or drop")]
+    UnknownCapability(String),
+    #[error("unable to find user {0}: no matching entries in passwd file")]
+    UnknownUser(String),
+    #[error("unable to find group {0}: no matching entries in group file")]
+    UnknownGroup(String),
+    #[error("sysctl {0:?} is not in a namespace of the pod's own")]
+    ForeignSysctl(String),
+    #[error("cannot read /{name} of the image")]
+    UserFile {
+        name: &'static str,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot load seccomp profile {}", path.display())]
+    SeccompProfile {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 impl RuntimeError {
+    /// For `map_err`.
+    pub(crate) fn internal<E>(doing: &'static str) -> impl FnOnce(E) -> Self
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        move |source| Self::Internal { doing, source: source.into() }
+    }
+
     /// The runtime answered, and did not do what it was asked.
     pub fn is_refusal(&self) -> bool {
         matches!(

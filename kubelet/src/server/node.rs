@@ -250,3 +250,27 @@ impl Node for NodeService {
         Ok(Response::new(StatsReply { summary_json: json.into() }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::BadSpec;
+    use tonic::Code;
+
+    #[test]
+    fn only_what_the_client_asked_wrongly_is_called_its_mistake() {
+        let internal = RuntimeError::Internal { doing: "writing the summary", source: "no memory".into() };
+        let cases = [
+            (RuntimeError::BadSpec(BadSpec::NoExecCommand), Code::InvalidArgument),
+            (internal, Code::Internal),
+            (RuntimeError::TooLarge { id: "sha256:1".into(), max_bytes: 1 }, Code::Internal),
+            (RuntimeError::NotFound { id: "c".into() }, Code::NotFound),
+            (RuntimeError::NotRunning { id: "c".into() }, Code::FailedPrecondition),
+            (RuntimeError::Unavailable { address: "a".into(), source: "gone".into() }, Code::Unavailable),
+        ];
+        for (error, code) in cases {
+            let said = error.to_string();
+            assert_eq!(runtime_status(error).code(), code, "{said}");
+        }
+    }
+}

@@ -25,7 +25,7 @@ pub(super) async fn summary(server: &Server) -> Result<Vec<u8>, RuntimeError> {
     let figures = Figures { now: now.to_string(), rates };
     let pods: Vec<Value> = server.pods.all().iter().map(|pod| figures.of_pod(pod, &stats)).collect();
     let node = figures.of_node(&server.node_name, node.as_ref(), booted_at(), memory_total());
-    serde_json::to_vec(&json!({"node": node, "pods": pods})).map_err(|e| RuntimeError::BadSpec(e.to_string()))
+    serde_json::to_vec(&json!({"node": node, "pods": pods})).map_err(RuntimeError::internal("writing the summary"))
 }
 
 fn booted_at() -> Option<Timestamp> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities};
 
-use crate::runtime::Security;
+use crate::runtime::{BadSpec, Security};
 
 /// What a container may do if nothing is said: the set that every runtime gives.
 const DEFAULT: &[&str] = &[
@@ -30,7 +30,7 @@ pub(super) fn none() -> LinuxCapabilities {
 
 /// `available` is what the host has to give; a capability that is known but not there is left out, as no process on this
 /// host could have it.
-pub(super) fn of(security: &Security, available: &BTreeSet<String>) -> Result<LinuxCapabilities, String> {
+pub(super) fn of(security: &Security, available: &BTreeSet<String>) -> Result<LinuxCapabilities, BadSpec> {
     let plain = |name: &String| {
         let upper = name.to_ascii_uppercase();
         upper.strip_prefix("CAP_").unwrap_or(&upper).to_owned()
@@ -38,7 +38,7 @@ pub(super) fn of(security: &Security, available: &BTreeSet<String>) -> Result<Li
     let add: Vec<String> = security.capabilities_add.iter().map(plain).collect();
     let drop: Vec<String> = security.capabilities_drop.iter().map(plain).collect();
     if let Some(bad) = add.iter().chain(&drop).find(|name| *name != "ALL" && known(name).is_none()) {
-        return Err(format!("unknown capability \"CAP_{bad}\" to add or drop"));
+        return Err(BadSpec::UnknownCapability(bad.clone()));
     }
     let all = |list: &[String]| list.iter().any(|name| name == "ALL");
     let mut names: BTreeSet<String> = match (security.privileged || all(&add), all(&drop)) {

@@ -17,7 +17,7 @@ use super::sandbox::{RUNTIME, spec_any};
 use super::stdio::{self, Fifos};
 use super::{Containerd, Known, RuntimeError, capabilities, host, oci, seccomp, user};
 use crate::logs::logger::QUERY_KEY;
-use crate::runtime::{ContainerSpec, Exit, container_id};
+use crate::runtime::{BadSpec, ContainerSpec, Exit, container_id};
 
 /// Keeps a snapshot from containerd's garbage collector until we remove it ourselves.
 const GC_ROOT: &str = "containerd.io/gc.root";
@@ -51,8 +51,7 @@ impl Containerd {
             }
         };
         let made = async {
-            let capabilities =
-                capabilities::of(&spec.security, &self.inner.host.capabilities).map_err(RuntimeError::BadSpec)?;
+            let capabilities = capabilities::of(&spec.security, &self.inner.host.capabilities)?;
             let has = capabilities.bounding().iter().flatten().cloned().collect();
             let around = oci::Surroundings {
                 host: &self.inner.host,
@@ -66,7 +65,7 @@ impl Containerd {
                 cgroup: &record.cgroup,
                 devices: host::devices(spec),
             };
-            let oci = oci::container(spec, &around).map_err(RuntimeError::BadSpec)?;
+            let oci = oci::container(spec, &around)?;
             let object = Object {
                 id: id.clone(),
                 labels: record.to_labels(),
@@ -253,16 +252,15 @@ async fn identity(spec: &ContainerSpec, root: &[Mount]) -> Result<user::Identity
     let (wanted, layers) = (spec.user.clone(), layers(root));
     let is_root = image_user.is_empty() && wanted.uid.is_none_or(|uid| uid == 0);
     let resolve = move || {
-        let read = |name: &str| match is_root {
+        let read = |name| match is_root {
             true => Ok(String::new()),
-            false => read_first(&layers, name)
-                .map_err(|why| RuntimeError::BadSpec(format!("cannot read /{name} of the image: {why}"))),
+            false => read_first(&layers, name).map_err(|source| BadSpec::UserFile { name, source }),
         };
         let (passwd, group) = (read("etc/passwd")?, read("etc/group")?);
-        user::resolve(&wanted, &image_user, &passwd, &group).map_err(RuntimeError::BadSpec)
+        user::resolve(&wanted, &image_user, &passwd, &group)
     };
     let resolved = tokio::task::spawn_blocking(resolve).await;
-    resolved.map_err(|e| RuntimeError::BadSpec(e.to_string()))?
+    Ok(resolved.map_err(RuntimeError::internal("looking for the user in the image"))??)
 }
 
 /// The directories that make up a root file system, topmost first, without mounting it.

@@ -14,7 +14,7 @@ use super::capabilities;
 use super::record::SandboxRecord;
 use super::shared::Shared;
 use super::user::Identity;
-use crate::runtime::{ContainerSpec, Network, Propagation, Resources, SandboxSpec};
+use crate::runtime::{BadSpec, ContainerSpec, Network, Propagation, Resources, SandboxSpec};
 
 /// containerd's runc shim runs all containers that name the same group in one process.
 const SHIM_GROUP: &str = "io.containerd.runc.v2.group";
@@ -94,7 +94,7 @@ pub(super) fn sandbox(spec: &SandboxSpec, id: &str, shared: &Shared, host: &Host
     whole
 }
 
-pub(super) fn container(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<Spec, String> {
+pub(super) fn container(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<Spec, BadSpec> {
     let process = process(spec, around)?;
     let mut linux = Linux::default();
     linux.set_seccomp(around.seccomp.clone());
@@ -116,7 +116,7 @@ pub(super) fn container(spec: &ContainerSpec, around: &Surroundings<'_>) -> Resu
 }
 
 /// What runs: the pod's command and args, or the image's, by Kubernetes' rules.
-pub(super) fn arguments(spec: &ContainerSpec) -> Result<Vec<String>, String> {
+pub(super) fn arguments(spec: &ContainerSpec) -> Result<Vec<String>, BadSpec> {
     let image = &spec.image.config;
     let (head, tail) = match (spec.command.is_empty(), spec.args.is_empty()) {
         (true, true) => (&image.entrypoint, &image.cmd),
@@ -125,12 +125,12 @@ pub(super) fn arguments(spec: &ContainerSpec) -> Result<Vec<String>, String> {
     };
     let all: Vec<String> = head.iter().chain(tail).cloned().collect();
     if all.is_empty() {
-        return Err("no command specified: neither the pod nor the image names one".into());
+        return Err(BadSpec::NoCommand);
     }
     Ok(all)
 }
 
-fn process(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<Process, String> {
+fn process(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<Process, BadSpec> {
     let mut user = OciUser::default();
     user.set_uid(around.identity.uid).set_gid(around.identity.gid);
     user.set_additional_gids(Some(around.identity.additional_gids.clone()));

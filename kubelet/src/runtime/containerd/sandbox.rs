@@ -62,7 +62,7 @@ impl Containerd {
             shared.release()?;
             shared.make(&spec)
         });
-        made.await.map_err(|e| RuntimeError::BadSpec(e.to_string()))??;
+        made.await.map_err(RuntimeError::internal("making the pod's namespaces"))??;
         if needs_pause { self.run_pause(id).await } else { Ok(()) }
     }
 
@@ -144,6 +144,6 @@ impl Containerd {
 }
 
 pub(super) fn spec_any(spec: &oci_spec::runtime::Spec) -> Result<prost_types::Any, RuntimeError> {
-    let value = serde_json::to_vec(spec).map_err(|e| RuntimeError::BadSpec(e.to_string()))?;
+    let value = serde_json::to_vec(spec).map_err(RuntimeError::internal("writing the spec of the process"))?;
     Ok(prost_types::Any { type_url: SPEC_TYPE.into(), value })
 }

@@ -12,7 +12,7 @@ use oci_spec::runtime::{
 };
 
 use self::table::{ANYBODY, BY_ARCHITECTURE, BY_CAPABILITY, FAMILIES, FAMILIES_BELOW, NAMESPACE_FLAGS, PERSONALITIES};
-use crate::runtime::{RuntimeError, Seccomp, Security};
+use crate::runtime::{BadSpec, RuntimeError, Seccomp, Security};
 
 /// Larger files are no profiles.
 const PROFILE_MAX_BYTES: u64 = 1024 * 1024;
@@ -25,7 +25,7 @@ pub(super) fn of(security: &Security, has: &Capabilities) -> Result<Option<Linux
         _ if security.privileged => Ok(None),
         Seccomp::Unconfined => Ok(None),
         Seccomp::RuntimeDefault => runtime_default(has).map(Some),
-        Seccomp::Profile(path) => read(path).map(Some),
+        Seccomp::Profile(path) => Ok(Some(read(path)?)),
     }
 }
 
@@ -72,7 +72,7 @@ fn allow_if(name: &str, first_argument: LinuxSeccompArg) -> LinuxSyscall {
 /// The first argument against a value; with a mask, the value is the mask and `masked` what must be left.
 fn compare(operator: Operator, value: u64, masked: u64) -> Result<LinuxSeccompArg, RuntimeError> {
     let arg = LinuxSeccompArgBuilder::default().index(0_usize).value(value).value_two(masked).op(operator).build();
-    arg.map_err(|err| RuntimeError::BadSpec(format!("the default seccomp profile cannot be made: {err}")))
+    arg.map_err(RuntimeError::internal("making the default seccomp profile"))
 }
 
 /// Programs of an architecture that is not named would be killed.
@@ -86,14 +86,15 @@ fn architectures() -> Option<Vec<Arch>> {
 }
 
 /// `Localhost`: a profile in the OCI's form, as upstream's runtimes read it.
-fn read(path: &Path) -> Result<LinuxSeccomp, RuntimeError> {
-    let bad = |why: String| RuntimeError::BadSpec(format!("cannot load seccomp profile {}: {why}", path.display()));
-    let length = std::fs::metadata(path).map_err(|err| bad(err.to_string()))?.len();
+fn read(path: &Path) -> Result<LinuxSeccomp, BadSpec> {
+    let bad = |source| BadSpec::SeccompProfile { path: path.into(), source };
+    let length = std::fs::metadata(path).map_err(bad)?.len();
     if length > PROFILE_MAX_BYTES {
-        return Err(bad(format!("it is larger than {PROFILE_MAX_BYTES} bytes")));
+        let why = format!("it is larger than {PROFILE_MAX_BYTES} bytes");
+        return Err(bad(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why)));
     }
-    let text = std::fs::read(path).map_err(|err| bad(err.to_string()))?;
-    serde_json::from_slice(&text).map_err(|err| bad(err.to_string()))
+    let text = std::fs::read(path).map_err(bad)?;
+    serde_json::from_slice(&text).map_err(|err| bad(err.into()))
 }
 
 #[cfg(test)]

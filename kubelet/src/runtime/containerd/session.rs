@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::rpc::Rpc;
 use super::stdio::Fifos;
 use super::{Containerd, RuntimeError};
-use crate::runtime::{ExecSpec, SESSION_QUEUE, Session, SessionInput, SessionOutput, State};
+use crate::runtime::{BadSpec, ExecSpec, SESSION_QUEUE, Session, SessionInput, SessionOutput, State};
 
 const PROCESS_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
 const SIGKILL: u32 = 9;
@@ -27,7 +27,7 @@ const WAIT_RETRIES_MAX: usize = 50;
 impl Containerd {
     pub(super) async fn exec_session(&self, id: &str, spec: &ExecSpec) -> Result<Session, RuntimeError> {
         if spec.command.is_empty() {
-            return Err(RuntimeError::BadSpec("you must specify at least one command for the container".into()));
+            return Err(BadSpec::NoExecCommand.into());
         }
         let process = self.exec_process(id, spec).await?;
         let exec_id = uuid::Uuid::new_v4().simple().to_string();
@@ -88,9 +88,9 @@ impl Containerd {
         if pid.is_none() {
             return Err(RuntimeError::NotRunning { id: id.into() });
         }
-        let unreadable = |e: serde_json::Error| RuntimeError::BadSpec(format!("the spec of {id} cannot be read: {e}"));
-        let whole: oci_spec::runtime::Spec =
-            serde_json::from_slice(&object.spec.unwrap_or_default().value).map_err(unreadable)?;
+        let spec_of_container = object.spec.unwrap_or_default().value;
+        let whole: oci_spec::runtime::Spec = serde_json::from_slice(&spec_of_container)
+            .map_err(RuntimeError::internal("reading the container's spec"))?;
         let mut process = whole.process().clone().unwrap_or_default();
         process.set_args(Some(spec.command.clone())).set_terminal(Some(spec.tty));
         if spec.tty
@@ -99,7 +99,7 @@ impl Containerd {
         {
             env.push("TERM=xterm".into());
         }
-        let value = serde_json::to_vec(&process).map_err(unreadable)?;
+        let value = serde_json::to_vec(&process).map_err(RuntimeError::internal("writing the spec of the process"))?;
         Ok(prost_types::Any { type_url: PROCESS_TYPE.into(), value })
     }
 

@@ -52,7 +52,7 @@ impl Shared {
 
     /// Makes the namespaces that the pod does not share with the node. Blocks.
     pub(super) fn make(&self, spec: &SandboxSpec) -> Result<(), RuntimeError> {
-        let sysctls = sysctls::of(spec).map_err(RuntimeError::BadSpec)?;
+        let sysctls = sysctls::of(spec)?;
         self.hold(spec, &sysctls).map_err(|source| RuntimeError::Io {
             doing: "making the pod's namespaces in",
             path: self.dir.display().to_string(),

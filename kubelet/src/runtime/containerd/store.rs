@@ -115,7 +115,7 @@ impl Store {
             let chunk = chunk.map_err(|status| self.rpc().error("reading a blob", digest, status))?;
             bytes.extend_from_slice(&chunk.data);
             if bytes.len() as u64 > DOCUMENT_MAX_BYTES {
-                return Err(RuntimeError::BadSpec(format!("{digest} is larger than a manifest or config may be")));
+                return Err(RuntimeError::TooLarge { id: digest.into(), max_bytes: DOCUMENT_MAX_BYTES });
             }
         }
         Ok(bytes)

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::runtime::{Network, SandboxSpec};
+use crate::runtime::{BadSpec, Network, SandboxSpec};
 
 /// Two that spare containers a capability: low ports and ping are open to every user inside.
 const USUAL: [(&str, &str); 2] =
@@ -44,7 +44,7 @@ impl Separate {
 }
 
 /// The files to write and what to write to them.
-pub(super) fn of(spec: &SandboxSpec) -> Result<Vec<(PathBuf, String)>, String> {
+pub(super) fn of(spec: &SandboxSpec) -> Result<Vec<(PathBuf, String)>, BadSpec> {
     let separate = Separate::of(spec);
     let mut all: BTreeMap<&str, &str> = BTreeMap::new();
     if separate.network {
@@ -56,7 +56,7 @@ pub(super) fn of(spec: &SandboxSpec) -> Result<Vec<(PathBuf, String)>, String> {
 
 /// `net.ipv4.tcp_syncookies` or, for names that have dots in them, `net/ipv4/conf/eth0.1/forwarding`: the first separator
 /// is the one that counts.
-fn path(name: &str, separate: Separate) -> Result<PathBuf, String> {
+fn path(name: &str, separate: Separate) -> Result<PathBuf, BadSpec> {
     let slashed = match name.find(['.', '/']).and_then(|at| name.as_bytes().get(at)) {
         Some(b'/') => name.to_owned(),
         _ => name
@@ -74,7 +74,7 @@ fn path(name: &str, separate: Separate) -> Result<PathBuf, String> {
     };
     let odd = slashed.split('/').any(|part| part.is_empty() || part == "." || part == "..");
     if odd || !separate.keeps(&slashed.replace('/', ".")) {
-        return Err(format!("sysctl {name:?} is not in a namespace of the pod's own"));
+        return Err(BadSpec::ForeignSysctl(name.to_owned()));
     }
     Ok(Path::new("/proc/sys").join(slashed))
 }

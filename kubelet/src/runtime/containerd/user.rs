@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::runtime::User;
+use crate::runtime::{BadSpec, User};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
@@ -13,7 +13,7 @@ pub(super) struct Identity {
 
 /// `image_user` is `user`, `uid`, `user:group` or `uid:gid`. A uid from the pod wins over the image's user, and then the
 /// group is the pod's, else the user's own from passwd, else 0.
-pub(super) fn resolve(user: &User, image_user: &str, passwd: &str, group: &str) -> Result<Identity, String> {
+pub(super) fn resolve(user: &User, image_user: &str, passwd: &str, group: &str) -> Result<Identity, BadSpec> {
     let (name, group_name) = image_user.split_once(':').unwrap_or((image_user, ""));
     let (uid, named_gid) = match user.uid {
         Some(uid) => (uid, None),
@@ -41,18 +41,18 @@ pub(super) fn resolve(user: &User, image_user: &str, passwd: &str, group: &str) 
 fn fields(line: &str) -> Vec<&str> {
     line.split(':').collect()
 }
-fn find_uid(name: &str, passwd: &str) -> Result<u32, String> {
+fn find_uid(name: &str, passwd: &str) -> Result<u32, BadSpec> {
     if name.is_empty() {
         return Ok(0);
     }
     let named = passwd.lines().map(fields).find(|f| f.first() == Some(&name));
     let found = named.and_then(|f| f.get(2)?.parse().ok()).or_else(|| name.parse().ok());
-    found.ok_or_else(|| format!("unable to find user {name}: no matching entries in passwd file"))
+    found.ok_or_else(|| BadSpec::UnknownUser(name.to_owned()))
 }
-fn find_gid(name: &str, group: &str) -> Result<u32, String> {
+fn find_gid(name: &str, group: &str) -> Result<u32, BadSpec> {
     let named = group.lines().map(fields).find(|f| f.first() == Some(&name));
     let found = named.and_then(|f| f.get(2)?.parse().ok()).or_else(|| name.parse().ok());
-    found.ok_or_else(|| format!("unable to find group {name}: no matching entries in group file"))
+    found.ok_or_else(|| BadSpec::UnknownGroup(name.to_owned()))
 }
 
 #[cfg(test)]
