@@ -3,7 +3,6 @@
 //! The shim keeps the FIFO open, so that input goes on from one client to the next; the logger keeps the output, so that
 //! any number of clients see it and none can hold it up.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::AsyncWriteExt;
@@ -11,7 +10,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 
 use super::record::Record;
-use super::{Containerd, RuntimeError};
+use super::{Containerd, RuntimeError, stdio};
 use crate::logs::{LogOptions, Reader, Stream};
 use crate::runtime::{SESSION_QUEUE, Session, SessionInput, SessionOutput};
 
@@ -25,7 +24,7 @@ impl Containerd {
             return Err(RuntimeError::NotRunning { id: id.into() });
         }
         let stdin = match record.stdin {
-            true => Some(open_stdin(&self.fifo_dir(id).join("stdin"))?),
+            true => Some(stdio::open_input(&self.fifo_dir(id).join("stdin"))?),
             false => None,
         };
         // Opened before any input can be given: no answer to it is missed.
@@ -43,12 +42,6 @@ impl Containerd {
         tokio::spawn(attached.run(stdin, log, input_rx, output_tx));
         Ok(Session { input, output })
     }
-}
-
-/// Read-write, so that the opening waits for nobody.
-fn open_stdin(path: &Path) -> Result<pipe::Sender, RuntimeError> {
-    let opened = pipe::OpenOptions::new().read_write(true).open_sender(path);
-    opened.map_err(|source| RuntimeError::Io { doing: "opening", path: path.display().to_string(), source })
 }
 
 struct Attached {
@@ -105,8 +98,11 @@ impl Attached {
     }
 
     async fn end_input(&self) {
-        if self.closes_stdin {
-            self.runtime.close_stdin(&self.id, "").await;
+        if self.closes_stdin
+            && let Err(why) = self.runtime.close_stdin(&self.id, "").await
+        {
+            let why = crate::images::chain(&why);
+            tracing::warn!(container = self.id, why, "the input of the process could not be closed: it may wait for more");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use containerd_client::services::v1::{
-    CreateTaskRequest, DeleteContainerRequest, DeleteProcessRequest, DeleteTaskRequest, GetRequest, KillRequest,
+    CloseIoRequest, CreateTaskRequest, DeleteContainerRequest, DeleteProcessRequest, DeleteTaskRequest, GetRequest, KillRequest,
     StartRequest, WaitRequest,
 };
 use containerd_client::types::v1::{Process, Status};
@@ -14,6 +14,10 @@ use super::{Containerd, RuntimeError};
 const SIGKILL: u32 = 9;
 /// The kernel needs no longer to end a killed process, unless it hangs in a device or a file server.
 const END_AFTER_KILL_MAX: Duration = Duration::from_secs(30);
+
+/// While containerd is away what must be done is asked for again.
+const AWAY_RETRY: Duration = Duration::from_millis(200);
+const AWAY_RETRIES_MAX: usize = 50;
 
 /// A shim that ends refuses what it is asked so often at most: each time it is given [`SHIM_GOES_WITHIN`].
 const ASKED_MAX: u32 = 20;
@@ -28,6 +32,20 @@ where
     for _ in 1..ASKED_MAX {
         match ask().await {
             Err(RuntimeError::ShimGone { .. }) => tokio::time::sleep(SHIM_GOES_WITHIN).await,
+            answer => return answer,
+        }
+    }
+    ask().await
+}
+
+/// Asks again while nobody answers, to a bound.
+async fn past_an_absence<F>(ask: impl Fn() -> F) -> Result<(), RuntimeError>
+where
+    F: Future<Output = Result<(), RuntimeError>>,
+{
+    for _ in 1..AWAY_RETRIES_MAX {
+        match ask().await {
+            Err(RuntimeError::Unavailable { .. }) => tokio::time::sleep(AWAY_RETRY).await,
             answer => return answer,
         }
     }
@@ -96,6 +114,17 @@ impl Containerd {
         )
     }
 
+    /// Ends the process's standard input; one that has ended has none. A process that is not told may wait for its end for
+    /// ever, so this is tried while containerd is away.
+    pub(super) async fn close_stdin(&self, id: &str, exec_id: &str) -> Result<(), RuntimeError> {
+        let close = || async {
+            let request = CloseIoRequest { container_id: id.into(), exec_id: exec_id.into(), stdin: true };
+            let mut client = self.rpc().client().tasks();
+            self.rpc().ask("closing the input of the process", id, client.close_io(Rpc::request(request))).await
+        };
+        over_is_fine(past_an_absence(close).await)
+    }
+
     /// Kills the container's process if it runs, and takes it away.
     pub(super) async fn end_task(&self, id: &str) -> Result<(), RuntimeError> {
         match self.delete_task(id).await {
@@ -125,9 +154,56 @@ impl Containerd {
 }
 
 /// What has ended, or is gone, needs no signal and no waiting for.
-fn over_is_fine(result: Result<(), RuntimeError>) -> Result<(), RuntimeError> {
+pub(super) fn over_is_fine(result: Result<(), RuntimeError>) -> Result<(), RuntimeError> {
     match gone_is_fine(result) {
         Err(RuntimeError::ProcessOver { .. } | RuntimeError::ShimGone { .. }) => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    fn away() -> RuntimeError {
+        RuntimeError::Unavailable { address: "a".into(), source: "away".into() }
+    }
+    fn refused() -> RuntimeError {
+        RuntimeError::Refused { doing: "closing", message: "no space".into() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_absence_is_waited_out_to_a_bound_and_a_refusal_is_not() {
+        let asked = Cell::new(0);
+        let back_after = |answers: usize| {
+            asked.set(0);
+            let asked = &asked;
+            past_an_absence(move || async move {
+                asked.set(asked.get() + 1);
+                if asked.get() > answers { Ok(()) } else { Err(away()) }
+            })
+        };
+        assert!(back_after(3).await.is_ok());
+        assert_eq!(asked.get(), 4);
+        assert!(matches!(back_after(usize::MAX).await, Err(RuntimeError::Unavailable { .. })));
+        assert_eq!(asked.get(), AWAY_RETRIES_MAX);
+        assert!(matches!(past_an_absence(|| async { Err(refused()) }).await, Err(RuntimeError::Refused { .. })));
+    }
+
+    #[test]
+    fn what_is_over_needs_nothing_more() {
+        let over = |doing, message: &str| RuntimeError::ProcessOver { doing, message: message.into() };
+        let cases = [
+            (RuntimeError::NotFound { id: "c".into() }, true),
+            (over("signalling", "process already finished"), true),
+            (RuntimeError::ShimGone { doing: "signalling", message: "ttrpc: closed".into() }, true),
+            (refused(), false),
+            (away(), false),
+        ];
+        for (error, fine) in cases {
+            let said = error.to_string();
+            assert_eq!(over_is_fine(Err(error)).is_ok(), fine, "{said}");
+        }
     }
 }

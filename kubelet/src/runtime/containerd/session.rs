@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use containerd_client::services::v1::{CloseIoRequest, ExecProcessRequest, ResizePtyRequest};
+use containerd_client::services::v1::{ExecProcessRequest, ResizePtyRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 
 use super::rpc::Rpc;
-use super::stdio::Fifos;
+use super::stdio::{self, Fifos};
 use super::{Containerd, RuntimeError};
 use crate::runtime::{BadSpec, ExecSpec, SESSION_QUEUE, Session, SessionInput, SessionOutput, State};
 
@@ -33,8 +33,8 @@ impl Containerd {
         let exec_id = uuid::Uuid::new_v4().simple().to_string();
         let fifos = Fifos::make(&self.fifo_dir(&exec_id))?;
         let started = self.start_exec(id, &exec_id, spec, process, &fifos).await;
-        let (stdout, stderr) = match started {
-            Ok(outputs) => outputs,
+        let Pipes { stdin, stdout, stderr } = match started {
+            Ok(pipes) => pipes,
             Err(why) => {
                 // A start that failed leaves a process object behind.
                 self.delete_process(id, &exec_id).await?;
@@ -44,8 +44,8 @@ impl Containerd {
         };
         let (input, input_rx) = mpsc::channel(SESSION_QUEUE);
         let (output_tx, output) = mpsc::channel(SESSION_QUEUE);
-        let exec = Exec { runtime: self.clone(), id: id.into(), exec_id, fifos, stdin: spec.stdin };
-        tokio::spawn(exec.run(stdout, stderr, input_rx, output_tx));
+        let exec = Exec { runtime: self.clone(), id: id.into(), exec_id, fifos };
+        tokio::spawn(exec.run(stdout, stderr, stdin, input_rx, output_tx));
         Ok(Session { input, output })
     }
 
@@ -56,7 +56,7 @@ impl Containerd {
         spec: &ExecSpec,
         process: prost_types::Any,
         fifos: &Fifos,
-    ) -> Result<(pipe::Receiver, Option<pipe::Receiver>), RuntimeError> {
+    ) -> Result<Pipes, RuntimeError> {
         let text = |path: &PathBuf, wanted: bool| if wanted { path.display().to_string() } else { String::new() };
         let request = ExecProcessRequest {
             container_id: id.into(),
@@ -67,6 +67,8 @@ impl Containerd {
             spec: Some(process),
             exec_id: exec_id.into(),
         };
+        // Before the process begins: one that runs without the input that was asked for does something else.
+        let stdin = spec.stdin.then(|| stdio::open_input(&fifos.stdin)).transpose()?;
         let [stdout, stderr] = fifos.open_outputs()?;
         let mut client = self.rpc().client().tasks();
         self.rpc().ask("making the process", id, client.exec(Rpc::request(request))).await?;
@@ -79,7 +81,8 @@ impl Containerd {
                 source,
             })
         };
-        Ok((receiver(stdout)?, if spec.tty { None } else { Some(receiver(stderr)?) }))
+        let stderr = if spec.tty { None } else { Some(receiver(stderr)?) };
+        Ok(Pipes { stdin, stdout: receiver(stdout)?, stderr })
     }
 
     /// The container's own process with another command.
@@ -128,12 +131,13 @@ impl Containerd {
         // A terminal that is gone, or none at all, has no size.
         let _ = self.rpc().client().tasks().resize_pty(Rpc::request(request)).await;
     }
+}
 
-    pub(super) async fn close_stdin(&self, id: &str, exec_id: &str) {
-        let request = CloseIoRequest { container_id: id.into(), exec_id: exec_id.into(), stdin: true };
-        // A process that has ended has no input to close.
-        let _ = self.rpc().client().tasks().close_io(Rpc::request(request)).await;
-    }
+/// Our sides of a process's standard input and outputs; a terminal has one output.
+struct Pipes {
+    stdin: Option<pipe::Sender>,
+    stdout: pipe::Receiver,
+    stderr: Option<pipe::Receiver>,
 }
 
 /// A started exec.
@@ -142,7 +146,6 @@ struct Exec {
     id: String,
     exec_id: String,
     fifos: Fifos,
-    stdin: bool,
 }
 
 impl Exec {
@@ -150,25 +153,31 @@ impl Exec {
         self,
         stdout: pipe::Receiver,
         stderr: Option<pipe::Receiver>,
+        stdin: Option<pipe::Sender>,
         input: mpsc::Receiver<SessionInput>,
         output: mpsc::Sender<SessionOutput>,
     ) {
         let out = tokio::spawn(copy(stdout, output.clone(), SessionOutput::Stdout));
         let err = stderr.map(|pipe| tokio::spawn(copy(pipe, output.clone(), SessionOutput::Stderr)));
-        let feed = self.feed(input);
+        let feed = self.feed(stdin, input);
         let end = self.runtime.wait_to_the_end(&self.id, &self.exec_id);
         tokio::pin!(feed, end);
-        let mut fed = false;
-        let mut killed = false;
+        let (mut fed, mut starved, mut abandoned) = (false, false, false);
         let code = loop {
             tokio::select! {
                 code = &mut end => break code,
-                () = &mut feed, if !fed => fed = true,
-                () = output.closed(), if !killed => {
-                    killed = true;
-                    if let Err(why) = self.runtime.kill(&self.id, &self.exec_id, SIGKILL).await {
-                        tracing::warn!(container = self.id, %why, "an abandoned command could not be killed");
+                done = &mut feed, if !fed => {
+                    fed = true;
+                    if let Err(why) = done {
+                        starved = true;
+                        let why = crate::images::chain(&why);
+                        tracing::warn!(container = self.id, why, "a command cannot be given its input: it is ended");
+                        self.kill().await;
                     }
+                }
+                () = output.closed(), if !abandoned => {
+                    abandoned = true;
+                    self.kill().await;
                 }
             }
         };
@@ -184,37 +193,48 @@ impl Exec {
             tracing::debug!(container = self.id, %why, "the process of a finished command stays until the container goes");
         }
         let _ = std::fs::remove_dir_all(&self.fifos.dir);
-        if let Some(code) = code {
+        // How a command without its whole input ended is no answer to the client: for it the session is lost.
+        if let Some(code) = code.filter(|_| !starved) {
             // The client is gone: nobody asks.
             let _ = output.send(SessionOutput::Exited(code)).await;
         }
     }
 
-    async fn feed(&self, mut input: mpsc::Receiver<SessionInput>) {
-        // Read-write, so that it opens at once, whether or not the shim has opened its side.
-        let open = || pipe::OpenOptions::new().read_write(true).open_sender(&self.fifos.stdin).ok();
-        let mut stdin = self.stdin.then(open).flatten();
+    async fn kill(&self) {
+        if let Err(why) = self.runtime.kill(&self.id, &self.exec_id, SIGKILL).await {
+            tracing::warn!(container = self.id, %why, "a command that nobody waits for could not be killed");
+        }
+    }
+
+    async fn feed(
+        &self,
+        mut stdin: Option<pipe::Sender>,
+        mut input: mpsc::Receiver<SessionInput>,
+    ) -> Result<(), RuntimeError> {
         while let Some(message) = input.recv().await {
             match message {
                 SessionInput::Stdin(bytes) => {
-                    if let Some(pipe) = &mut stdin
-                        && pipe.write_all(&bytes).await.is_err()
-                    {
-                        stdin = None;
+                    if let Some(pipe) = &mut stdin {
+                        pipe.write_all(&bytes).await.map_err(|source| RuntimeError::Io {
+                            doing: "writing to",
+                            path: self.fifos.stdin.display().to_string(),
+                            source,
+                        })?;
                     }
                 }
-                SessionInput::CloseStdin => self.close(&mut stdin).await,
+                SessionInput::CloseStdin => self.close(&mut stdin).await?,
                 SessionInput::Resize { width, height } => {
                     self.runtime.resize(&self.id, &self.exec_id, width, height).await
                 }
             }
         }
-        self.close(&mut stdin).await;
+        self.close(&mut stdin).await
     }
 
-    async fn close(&self, stdin: &mut Option<pipe::Sender>) {
-        if stdin.take().is_some() {
-            self.runtime.close_stdin(&self.id, &self.exec_id).await;
+    async fn close(&self, stdin: &mut Option<pipe::Sender>) -> Result<(), RuntimeError> {
+        match stdin.take() {
+            Some(_) => self.runtime.close_stdin(&self.id, &self.exec_id).await,
+            None => Ok(()),
         }
     }
 }

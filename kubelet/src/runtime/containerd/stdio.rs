@@ -56,6 +56,11 @@ impl Fifos {
     }
 }
 
+/// A process's standard input. Read-write, so that it opens at once, whether or not the shim has opened its side.
+pub(super) fn open_input(path: &Path) -> Result<pipe::Sender, RuntimeError> {
+    pipe::OpenOptions::new().read_write(true).open_sender(path).map_err(|e| io("opening", path, e))
+}
+
 /// Starts the logger as the shim would, for a container whose output cannot go to it directly, and waits as the shim does
 /// until it has opened the log.
 pub(super) async fn start_logger(program: &Path, log: &Path, outputs: [File; 2]) -> Result<(), RuntimeError> {
@@ -103,4 +108,19 @@ fn spawn_logger(program: &Path, log: &Path, outputs: &[File; 2], ready: OwnedFd)
     // Reaped when it ends, which is when the container does.
     std::thread::Builder::new().name("logger-reaper".into()).spawn(move || child.wait())?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_input_opens_without_a_reader_and_not_without_its_fifo() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifos = Fifos::make(&dir.path().join("exec")).unwrap();
+        open_input(&fifos.stdin).expect("nobody reads yet");
+        std::fs::remove_file(&fifos.stdin).unwrap();
+        let refused = open_input(&fifos.stdin).unwrap_err();
+        assert!(matches!(refused, RuntimeError::Io { doing: "opening", .. }), "{refused:?}");
+    }
 }
