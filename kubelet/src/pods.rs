@@ -17,9 +17,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{self, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::place::Place;
 use crate::pod::step::FoundPod;
@@ -69,7 +69,6 @@ pub fn start(
     stop: &CancellationToken,
 ) -> (mpsc::Sender<News>, JoinHandle<()>) {
     let (tx, rx) = mpsc::channel(INBOX);
-    let (gone_tx, gone_rx) = mpsc::unbounded_channel();
     let manager = Manager {
         place: Arc::clone(place),
         table: table.clone(),
@@ -79,13 +78,15 @@ pub fn start(
         statics: HashMap::new(),
         api_unheard: true,
         statics_unheard: sources == PodSources::ApiAndFiles,
-        gone: gone_tx,
+        workers: JoinSet::new(),
+        uids: HashMap::new(),
+        died: BTreeSet::new(),
         watched: watched::Watched::new(&tx),
         tiers: tiers::Tiers::start(place),
     };
     let stop = stop.clone();
     let running = tokio::spawn(async move {
-        stop.run_until_cancelled_owned(manager.run(rx, gone_rx)).await;
+        stop.run_until_cancelled_owned(manager.run(rx)).await;
     });
     (tx, running)
 }
@@ -102,13 +103,18 @@ struct Manager {
     statics: HashMap<Key, Arc<Pod>>,
     api_unheard: bool,
     statics_unheard: bool,
-    gone: mpsc::UnboundedSender<String>,
+    /// The tasks of the workers: they end with the manager, and what runs goes on running.
+    workers: JoinSet<()>,
+    /// Whose task it is.
+    uids: HashMap<task::Id, String>,
+    /// Pods whose worker's task died. Until the next comparison they keep their place in the table.
+    died: BTreeSet<String>,
     watched: watched::Watched,
     tiers: tiers::Tiers,
 }
 
 impl Manager {
-    async fn run(mut self, mut news: mpsc::Receiver<News>, mut gone: mpsc::UnboundedReceiver<String>) {
+    async fn run(mut self, mut news: mpsc::Receiver<News>) {
         // First the events, then the list: nothing is missed between them.
         let mut events = self.place.runtime.events();
         self.found = inventory::by_pod(&self.list_patiently().await);
@@ -122,7 +128,7 @@ impl Manager {
                     Some(told) => self.take(told).await,
                     None => return,
                 },
-                Some(uid) = gone.recv() => self.worker_ended(&uid),
+                Some(ended) = self.workers.join_next_with_id() => self.task_ended(ended),
                 _ = beat.tick() => self.compare().await,
             }
         }
@@ -266,7 +272,8 @@ impl Manager {
 
     fn start_worker(&mut self, pod: Arc<Pod>, beginning: Beginning) {
         let uid = pod.uid().to_owned();
-        let handle = worker::start(&self.place, pod, beginning, self.gone.clone());
+        let (handle, task) = worker::start(&self.place, pod, beginning, &mut self.workers);
+        self.uids.insert(task, uid.clone());
         self.table.workers.write().insert(uid, handle);
         self.count_pods();
     }
@@ -277,6 +284,39 @@ impl Manager {
         self.watched.follow(&active, self.place.cluster.as_ref());
         self.place.sources.keep_only(&active);
         self.tiers.weigh(&active);
+    }
+
+    /// A worker's task ends when its pod is gone. One that dies has left a pod that nobody looks after.
+    fn task_ended(&mut self, ended: Result<(task::Id, ()), task::JoinError>) {
+        let id = ended.as_ref().map_or_else(task::JoinError::id, |(id, ())| *id);
+        let Some(uid) = self.uids.remove(&id) else { return };
+        match ended {
+            Ok(_) => self.worker_ended(&uid),
+            Err(why) => {
+                error!(uid, %why, "the worker of a pod died; another one begins with the next comparison");
+                self.died.insert(uid);
+            }
+        }
+    }
+
+    /// Others take over what workers that died have left.
+    async fn replace_dead_workers(&mut self, held: &mut BTreeMap<String, inventory::Found>) {
+        if self.died.is_empty() {
+            return;
+        }
+        let died = std::mem::take(&mut self.died);
+        self.found.extend(died.iter().filter_map(|uid| held.remove_entry(uid)));
+        self.fill_addresses().await;
+        for uid in died {
+            self.worker_ended(&uid);
+            let known = self.api.values().find(|pod| pod.uid() == uid && !corten_api::pod::is_mirror(pod));
+            if let Some(pod) = known.cloned() {
+                self.begin(pod);
+            }
+        }
+        if !self.api_unheard && !self.statics_unheard {
+            self.stop_orphans();
+        }
     }
 
     fn worker_ended(&mut self, uid: &str) {
@@ -337,6 +377,7 @@ impl Manager {
         // The runtime is away: nothing can be said about what runs.
         let Ok(inventory) = self.place.runtime.list().await else { return };
         let mut by_pod = inventory::by_pod(&inventory);
+        self.replace_dead_workers(&mut by_pod).await;
         let workers: Vec<(String, Handle)> =
             self.table.workers.read().iter().map(|(uid, h)| (uid.clone(), h.clone())).collect();
         for (uid, handle) in workers {

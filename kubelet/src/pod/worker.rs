@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -139,8 +140,13 @@ pub struct Worker {
     signals: Signals,
 }
 
-/// Starts a worker; `gone` is told the pod's uid when it has ended.
-pub fn start(place: &Arc<Place>, pod: Arc<Pod>, beginning: Beginning, gone: mpsc::UnboundedSender<String>) -> Handle {
+/// Starts a worker as one of `workers`: its task ends when the pod is gone.
+pub fn start(
+    place: &Arc<Place>,
+    pod: Arc<Pod>,
+    beginning: Beginning,
+    workers: &mut JoinSet<()>,
+) -> (Handle, tokio::task::Id) {
     let (tx, rx) = mpsc::channel(WORKER_QUEUE);
     let now = Timestamp::now();
     let found = match beginning {
@@ -180,17 +186,8 @@ pub fn start(place: &Arc<Place>, pod: Arc<Pod>, beginning: Beginning, gone: mpsc
         orders: CancellationToken::new(),
         signals: Signals::default(),
     };
-    tokio::spawn(async move {
-        let uid = worker.pod.uid().to_owned();
-        tokio::select! {
-            () = supervise::run(worker, failed) => {}
-            // The kubelet ends; what runs goes on running.
-            () = gone.closed() => return,
-        }
-        // The manager is gone: nobody keeps count any more.
-        let _ = gone.send(uid);
-    });
-    handle
+    let task = workers.spawn(supervise::run(worker, failed));
+    (handle, task.id())
 }
 
 impl Worker {

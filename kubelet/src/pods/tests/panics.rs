@@ -32,6 +32,26 @@ async fn a_panic_in_a_worker_ends_neither_its_container_nor_another_pod() {
 }
 
 #[tokio::test]
+async fn a_pod_whose_workers_task_died_is_taken_over_at_the_next_comparison() {
+    let world = World::new().await;
+    // The second one hits the supervisor itself, as it tells of the first.
+    world.cluster.shared.lock().panics.extend(["Started", "FailedSync"]);
+    world.tell(pod("web", vec![container("c")])).await;
+    let dead = |w: &World| w.table.get("uid-web").is_some_and(|handle| handle.tx.is_closed());
+    world.until("its task died", dead).await;
+    let is_running = |w: &World| w.pod("web").is_some_and(|p| corten_api::pod::phase(&p) == "Running");
+    let compared_and_running = |w: &World| {
+        w.runtime.set_away(false);
+        is_running(w)
+    };
+    world.until("it runs, with comparisons", compared_and_running).await;
+    assert_eq!(started(&world, "web"), 1, "what ran was taken over");
+    let key = Key::new("default", "web");
+    world.news.send(News::Api { key, pod: None }).await.unwrap();
+    world.until("it is taken down", |w| w.table.get("uid-web").is_none()).await;
+}
+
+#[tokio::test]
 async fn a_panic_in_an_order_is_no_answer_that_is_waited_for() {
     for call in ["create_sandbox", "create_container", "start_container"] {
         let world = World::new().await;
