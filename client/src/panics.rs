@@ -28,7 +28,7 @@ pub(crate) fn register(registry: &mut Registry) {
 }
 
 /// Runs the future; a panic in it ends it alone. `name` is what it is counted under.
-pub async fn caught<T>(name: &str, future: impl Future<Output = T>) -> Result<T, Panicked> {
+pub async fn catch_future<T>(name: &str, future: impl Future<Output = T>) -> Result<T, Panicked> {
     let mut future = pin!(future);
     // After a panic the future is not polled again.
     poll_fn(|cx| match catch(name, || future.as_mut().poll(cx)) {
@@ -66,8 +66,8 @@ mod tests {
             tokio::task::yield_now().await;
             panic!("on purpose, {}", 7)
         };
-        assert_eq!(caught::<()>("late", late).await.unwrap_err().to_string(), "panicked: on purpose, 7");
-        assert_eq!(caught("well", async { 7 }).await, Ok(7));
+        assert_eq!(catch_future::<()>("late", late).await.unwrap_err().to_string(), "panicked: on purpose, 7");
+        assert_eq!(catch_future("well", async { 7 }).await, Ok(7));
         assert_eq!(catch::<()>("at once", || panic!("on purpose")).unwrap_err().said, "on purpose");
         assert_eq!((count("late"), count("well"), count("at once")), (1, 0, 1));
     }

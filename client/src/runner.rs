@@ -44,7 +44,7 @@ pub async fn run_workers<Q, F, E>(
         let (queue, stop, work, metrics) = (queue.clone(), stop.clone(), Arc::clone(&work), Arc::clone(&metrics));
         tasks.spawn(async move {
             while let Some(item) = stop.run_until_cancelled(queue.next()).await {
-                match panics::caught(name, async { work(item.clone()).await }).await {
+                match panics::catch_future(name, async { work(item.clone()).await }).await {
                     Ok(Ok(Next::Done)) => queue.forget(&item),
                     Ok(Ok(Next::After(delay))) => {
                         queue.forget(&item);

@@ -64,7 +64,7 @@ async fn keep(controller: Controller, stop: CancellationToken, down: Down) {
     let mut pause = RESTART_FIRST;
     loop {
         let (own, began) = (stop.child_token(), Instant::now());
-        let ended = panics::caught(name, async { (controller.start)(own.clone()).await }).await;
+        let ended = panics::catch_future(name, async { (controller.start)(own.clone()).await }).await;
         own.cancel();
         if stop.is_cancelled() {
             return;

@@ -91,7 +91,7 @@ impl<W> Terms<W> {
         working.spawn_on(
             async move {
                 let _place = place.lock_owned().await;
-                panics::caught("leader", work).await
+                panics::catch_future("leader", work).await
             },
             &main,
         );

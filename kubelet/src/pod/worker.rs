@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corten_api::Object as _;
+use corten_client::panics;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::{Mutex, RwLock};
@@ -35,7 +36,7 @@ use crate::runtime;
 use crate::server::PodView;
 use crate::volumes::Paths;
 
-pub use supervise::panics;
+pub use supervise::WORKER;
 
 /// By container and number: one is sent until it arrives, however often it is ordered.
 type Signals = Arc<Mutex<BTreeSet<(String, u32)>>>;
@@ -154,10 +155,11 @@ pub fn start(
         Beginning::Found(found) => found,
     };
     // A pod that cannot even be planned must not take the manager with it: it is tried again like one that fails later.
-    let planned = supervise::caught(|| Machine::recover(Plan::of(&pod), &found, pod.status.as_ref(), now));
+    let planned =
+        panics::catch(supervise::WORKER, || Machine::recover(Plan::of(&pod), &found, pod.status.as_ref(), now));
     let (machine, failed) = match planned {
         Ok(machine) => (machine, None),
-        Err(why) => (Machine::new(Plan::of(&Pod::default()), now), Some(why)),
+        Err(panicked) => (Machine::new(Plan::of(&Pod::default()), now), Some(panicked.to_string())),
     };
     let shared = Arc::new(Shared {
         pod: RwLock::new(Arc::clone(&pod)),

@@ -1,13 +1,11 @@
 //! A worker that panics is contained: its pod runs on, and after a while the worker begins anew from what the runtime holds,
 //! as after a restart of the kubelet. No other pod notices.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use corten_api::Object as _;
-use futures::FutureExt as _;
+use corten_client::panics;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -29,12 +27,8 @@ const RETRY_MAX: Duration = Duration::from_secs(300);
 /// A worker that did well for so long begins with the first wait again.
 const CALM: Duration = Duration::from_secs(600);
 
-static PANICS: AtomicU64 = AtomicU64::new(0);
-
-/// Panics over single pods since the start, for the metrics.
-pub fn panics() -> u64 {
-    PANICS.load(Ordering::Relaxed)
-}
+/// What panics over single pods are counted under.
+pub const WORKER: &str = "pod-worker";
 
 /// Runs the worker until its pod is gone. `failed`: why it could not even be made.
 pub(super) async fn run(mut worker: Worker, mut failed: Option<String>) {
@@ -55,10 +49,10 @@ pub(super) async fn run(mut worker: Worker, mut failed: Option<String>) {
             }
             worker.run().await
         };
-        match AssertUnwindSafe(whole).catch_unwind().await {
+        match panics::catch_future(WORKER, whole).await {
             Ok(Ok(())) => return,
             Ok(Err(why)) => failed = Some(why),
-            Err(panic) => failed = Some(text_of(panic.as_ref())),
+            Err(panicked) => failed = Some(panicked.to_string()),
         }
         if begun.elapsed() > CALM {
             backoff.reset();
@@ -68,24 +62,14 @@ pub(super) async fn run(mut worker: Worker, mut failed: Option<String>) {
 
 /// Runs a piece of a worker's work: the worker is told of a panic in it, as no answer will come.
 pub(super) async fn contained(tx: &mpsc::Sender<Msg>, work: impl Future<Output = ()>) {
-    if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
+    if let Err(panicked) = panics::catch_future(WORKER, work).await {
         // The worker has ended: nobody waits for an answer.
-        let _ = tx.send(Msg::Panicked { why: text_of(panic.as_ref()) }).await;
+        let _ = tx.send(Msg::Panicked { why: panicked.to_string() }).await;
     }
-}
-
-pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| text_of(panic.as_ref()))
-}
-
-fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it said nothing".into())
 }
 
 impl Worker {
     fn tell_of_panic(&self, why: &str) {
-        PANICS.fetch_add(1, Ordering::Relaxed);
         error!(pod = %self.pod.key(), why, "a panic over a pod; it is looked at anew after a while");
         let message = format!("error syncing pod, trying again: the kubelet failed: {why}");
         self.place.cluster.event(&self.pod.reference(), true, "FailedSync", &message);
