@@ -6,6 +6,20 @@ use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusCause, StatusDetails};
 
+/// An error and its causes in one line, for a log or a message. Each is said once: many errors repeat their cause's text.
+pub fn with_causes(err: &dyn std::error::Error) -> String {
+    let mut text = err.to_string();
+    let mut cause = err.source();
+    while let Some(err) = cause {
+        let more = err.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = err.source();
+    }
+    text
+}
+
 /// Why a request failed; each has one HTTP code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
@@ -302,6 +316,41 @@ fn shown(value: &impl serde::Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Texts from the outermost error to the innermost cause.
+    #[derive(Debug)]
+    struct Nested(&'static [&'static str], Option<Box<Nested>>);
+
+    impl Nested {
+        fn of(texts: &'static [&'static str]) -> Self {
+            let inner = &texts[1..];
+            Self(texts, (!inner.is_empty()).then(|| Box::new(Self::of(inner))))
+        }
+    }
+    impl fmt::Display for Nested {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0[0])
+        }
+    }
+    impl std::error::Error for Nested {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            self.1.as_deref().map(|inner| inner as _)
+        }
+    }
+
+    #[test]
+    fn every_cause_is_said_once() {
+        let cases: [(&str, &'static [&'static str], &str); 5] = [
+            ("no cause", &["it broke"], "it broke"),
+            ("all of them, not the first alone", &["a", "b", "c"], "a: b: c"),
+            ("one that its error has said", &["reading /x: gone", "gone"], "reading /x: gone"),
+            ("one that passes its cause's text on", &["dialling", "refused", "refused"], "dialling: refused"),
+            ("one that was said further out", &["a: c", "b", "c"], "a: c: b"),
+        ];
+        for (why, texts, expected) in cases {
+            assert_eq!(with_causes(&Nested::of(texts)), expected, "{why}");
+        }
+    }
 
     #[test]
     fn invalid_reads_as_users_know_it() {

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use corten_api::error::with_causes;
 use corten_apiserver::config::{Config, LogFormat};
-use corten_apiserver::serve::tls::chain;
 use corten_apiserver::start::{self, Started};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
@@ -59,7 +59,7 @@ async fn run(config: Config) -> ExitCode {
     let Started { server, listener } = match started {
         Ok(started) => started,
         Err(err) => {
-            tracing::error!("{}", chain(&err));
+            tracing::error!("{}", with_causes(&err));
             return ExitCode::FAILURE;
         }
     };

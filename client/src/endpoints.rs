@@ -12,7 +12,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-pub(crate) use connect::chain;
 pub use connect::{Connect, Credentials};
 use corten_api::{ApiError, Reason};
 use parking_lot::Mutex;

@@ -69,7 +69,7 @@ where
     let ended = runtime.block_on(async {
         let stop = CancellationToken::new();
         match watch_signals(stop.clone()) {
-            Ok(()) => daemon(stop).await.map_err(|err| crate::endpoints::chain(&err)),
+            Ok(()) => daemon(stop).await.map_err(|err| corten_api::error::with_causes(&err)),
             Err(err) => Err(format!("cannot listen for signals: {err}")),
         }
     });

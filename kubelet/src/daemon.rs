@@ -153,7 +153,7 @@ fn hold_pods_to(facts: &Facts, hierarchy: &Hierarchy) -> Result<(), String> {
     };
     let path = pods_path(&facts.cgroup_root);
     let done = hierarchy.ensure(&path).and_then(|()| hierarchy.set_limits(&path, &limits));
-    done.map_err(|err| crate::images::chain(&err))
+    done.map_err(|err| corten_api::error::with_causes(&err))
 }
 
 fn server_of(config: &Config, place: &Place, table: &Table, hierarchy: Hierarchy) -> Server {

@@ -110,6 +110,7 @@ pub trait Images: Send + Sync {
     async fn remove(&self, id: &str) -> Result<(), ImageError>;
 }
 
+/// Causes are text here: an error is shared between the callers of one pull, and sources cannot be cloned.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ImageError {
     /// Reason `InvalidImageName`.
@@ -129,18 +130,4 @@ pub enum ImageError {
     BadImage { image: String, why: String },
     #[error("the runtime's image store failed while {doing}: {why}")]
     Store { doing: &'static str, why: String },
-}
-
-/// An error with its causes, in one line: these errors are shared between callers, and sources cannot be cloned.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let next_text = next.to_string();
-        if !text.contains(&next_text) {
-            text = format!("{text}: {next_text}");
-        }
-        cause = next.source();
-    }
-    text
 }

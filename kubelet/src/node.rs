@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use corten_api::error::with_causes;
 use corten_api::{ApiError, Key, Reason};
 use corten_client::{Cache, CancellationToken, Client, Watch};
 use futures::StreamExt as _;
@@ -27,7 +28,7 @@ use status::Seen;
 pub use status::VERSION;
 
 use crate::cluster::Cluster;
-use crate::images::{ImageInfo, Images, chain};
+use crate::images::{ImageInfo, Images};
 use crate::network::PodNetwork;
 use crate::runtime::{Event, Runtime};
 
@@ -238,7 +239,7 @@ impl NodeAgent {
         let spec = node.spec.as_ref();
         let Some(text) = spec.and_then(|s| s.pod_cidr.as_deref()).filter(|c| !c.is_empty()) else { return };
         let taken = match text.parse() {
-            Ok(cidr) => self.network.set_pod_cidr(cidr).await.map_err(|err| chain(&err)),
+            Ok(cidr) => self.network.set_pod_cidr(cidr).await.map_err(|err| with_causes(&err)),
             Err(err) => Err(format!("it is not a CIDR: {err}")),
         };
         // Looked at many times a second while the node is not Ready: said once.
@@ -268,7 +269,7 @@ impl NodeAgent {
     async fn look(&self) -> Seen {
         // A runtime that hangs is as good as none, and must not hold up what the node says of itself.
         let hangs = |_| Err(format!("it gives no answer within {}s", RUNTIME_ANSWER_MAX.as_secs()));
-        let version = async { self.runtime.version().await.map_err(|err| chain(&err)) };
+        let version = async { self.runtime.version().await.map_err(|err| with_causes(&err)) };
         let version = tokio::time::timeout(RUNTIME_ANSWER_MAX, version).await.unwrap_or_else(hangs);
         let images = match &version {
             Ok(_) => self.list_images().await,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Weak;
 use std::time::Duration;
 
+use corten_api::error::with_causes;
 use corten_api::pod::defaults::{host_ports, requests_from_limits};
 use corten_api::pod::{CONFIG_SOURCE_ANNOTATION, MIRROR_ANNOTATION};
 use corten_api::{Object as _, Reason};
@@ -114,14 +115,10 @@ fn read_dir(dir: &Path, node_name: &str) -> std::io::Result<Vec<Pod>> {
             // Gone since the directory was read.
             Err(ManifestError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
             Err(ManifestError::Read { source, .. }) => return Err(source),
-            Err(err) => error!(err = chain(&err), "a static pod is left out"),
+            Err(err) => error!(err = with_causes(&err), "a static pod is left out"),
         }
     }
     Ok(pods)
-}
-
-fn chain(err: &dyn std::error::Error) -> String {
-    err.source().map_or_else(|| err.to_string(), |cause| format!("{err}: {cause}"))
 }
 
 fn read_file(path: &Path, node_name: &str) -> Result<Pod, ManifestError> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corten_api::Key;
+use corten_api::error::with_causes;
 use corten_client::{CancellationToken, WorkQueue};
 use ipnet::Ipv4Net;
 use parking_lot::RwLock;
@@ -130,8 +131,7 @@ impl Worker {
             match self.work(&batch).await {
                 Ok(()) => queue.forget(&Work::Everything),
                 Err(err) => {
-                    let cause = std::error::Error::source(&err).map(ToString::to_string).unwrap_or_default();
-                    warn!(%err, cause, "will try again");
+                    warn!(err = with_causes(&err), "will try again");
                     queue.add_failed(Work::Everything);
                 }
             }

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corten_api::ApiError;
+use corten_api::error::with_causes;
 use corten_proto::node::node_client::NodeClient;
 use parking_lot::Mutex;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
-
-use crate::serve::tls::chain;
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 const PING_INTERVAL: Duration = Duration::from_secs(15);
@@ -82,7 +81,7 @@ impl Kubelets {
             .identity(Identity::from_pem(read(&self.tls.cert)?, read(&self.tls.key)?));
         let host = if address.host.contains(':') { format!("[{}]", address.host) } else { address.host.clone() };
         let unusable = |err: tonic::transport::Error| {
-            ApiError::internal(format!("node {} cannot be dialled: {}", address.node, chain(&err)))
+            ApiError::internal(format!("node {} cannot be dialled: {}", address.node, with_causes(&err)))
         };
         let endpoint = Endpoint::from_shared(format!("https://{host}:{}", address.port))
             .and_then(|endpoint| endpoint.tls_config(tls))
@@ -110,6 +109,6 @@ pub fn error_of(node: &str, status: &tonic::Status) -> ApiError {
     match status.code() {
         tonic::Code::InvalidArgument | tonic::Code::FailedPrecondition => ApiError::bad_request(status.message()),
         tonic::Code::NotFound => ApiError::new(corten_api::Reason::NotFound, status.message()),
-        _ => ApiError::internal(format!("error dialing backend: node {node}: {}", chain(status))),
+        _ => ApiError::internal(format!("error dialing backend: node {node}: {}", with_causes(status))),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use corten_api::error::with_causes;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
@@ -119,7 +120,7 @@ impl TlsKeeper {
                     tracing::info!("the serving certificate and client CA are read again");
                     seen = now;
                 }
-                Err(err) => tracing::warn!("changed certificate files are not used: {}", chain(&err)),
+                Err(err) => tracing::warn!("changed certificate files are not used: {}", with_causes(&err)),
             }
         }
     }
@@ -127,17 +128,6 @@ impl TlsKeeper {
         let files = [&self.files.cert, &self.files.key, &self.files.client_ca];
         files.into_iter().map(|f| f.metadata().and_then(|m| m.modified()).ok()).collect()
     }
-}
-
-/// An error with its causes, for a log line.
-pub fn chain(err: &dyn std::error::Error) -> String {
-    let mut text = err.to_string();
-    let mut cause = err.source();
-    while let Some(err) = cause {
-        text += &format!(": {err}");
-        cause = err.source();
-    }
-    text
 }
 
 /// Lets any client certificate through the handshake, once it is proved that the client has its key. Whether it is

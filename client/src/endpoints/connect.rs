@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use corten_api::error::with_causes;
 use tonic::client::GrpcService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
 
@@ -62,7 +63,7 @@ impl Credentials {
 impl Connect for Credentials {
     async fn connect(&self, uri: &Uri) -> Result<Channel, String> {
         let tls = self.read().map_err(|e| e.to_string())?;
-        let endpoint = Endpoint::from(uri.clone()).tls_config(tls).map_err(|e| chain(&e))?;
+        let endpoint = Endpoint::from(uri.clone()).tls_config(tls).map_err(|e| with_causes(&e))?;
         let endpoint = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEP_ALIVE)
@@ -74,7 +75,7 @@ impl Connect for Credentials {
         // connect_timeout covers TCP only; a server that accepts and says nothing must not hold us either.
         match tokio::time::timeout(CONNECT_TIMEOUT * 2, endpoint.connect()).await {
             Ok(Ok(channel)) => Ok(channel),
-            Ok(Err(err)) => Err(chain(&err)),
+            Ok(Err(err)) => Err(with_causes(&err)),
             Err(_) => Err("TLS handshake timed out".into()),
         }
     }
@@ -89,18 +90,4 @@ impl Connect for Credentials {
         let answer = tokio::time::timeout(READY_TIMEOUT, asked).await;
         answer.is_ok_and(|response| response.is_some_and(|response| response.status().is_success()))
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(err: &dyn std::error::Error) -> String {
-    let mut text = err.to_string();
-    let mut cause = err.source();
-    while let Some(err) = cause {
-        let more = err.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = err.source();
-    }
-    text
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use corten_api::Key;
+use corten_api::error::with_causes;
 use corten_proto::api::resources_server::{Resources, ResourcesServer};
 use corten_proto::api::{self, WatchBatch};
 use hyper_util::rt::TokioIo;
@@ -87,7 +88,7 @@ impl Connect for Net {
             let io = ours.take().ok_or_else(|| std::io::Error::other("connects once"));
             async move { io.map(TokioIo::new) }
         });
-        Endpoint::from_static("http://fake").connect_with_connector(connector).await.map_err(|err| chain(&err))
+        Endpoint::from_static("http://fake").connect_with_connector(connector).await.map_err(|err| with_causes(&err))
     }
     async fn is_ready(&self, _: &Channel) -> bool {
         // Which server it is does not matter: they become ready together here.

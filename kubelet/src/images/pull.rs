@@ -264,7 +264,7 @@ fn worse(have: Option<ImageError>, new: ImageError) -> ImageError {
 }
 
 pub(super) fn store_failed(doing: &'static str) -> impl Fn(RuntimeError) -> ImageError {
-    move |why| ImageError::Store { doing, why: crate::images::chain(&why) }
+    move |why| ImageError::Store { doing, why: corten_api::error::with_causes(&why) }
 }
 
 /// One registry's side of a pull.
@@ -359,9 +359,9 @@ impl<'a> Registry<'a> {
                     ImageError::NotFound { image, registry }
                 }
                 Some(C::Unauthorized | C::Denied) => ImageError::Auth { image, registry, why: error.to_string() },
-                _ => self.network(super::chain(&error)),
+                _ => self.network(corten_api::error::with_causes(&error)),
             },
-            _ => self.network(super::chain(&error)),
+            _ => self.network(corten_api::error::with_causes(&error)),
         }
     }
 }

@@ -5,27 +5,27 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use corten_api::error::with_causes;
 use tracing::{info, warn};
 
-use crate::images::chain;
 use crate::place::Place;
 use crate::volumes;
 
 /// Removes it all. What cannot be removed is said and left for the next start; nobody waits for it.
 pub(super) async fn sweep(place: &Arc<Place>, wanted: &BTreeSet<String>) {
     if let Err(err) = place.runtime.sweep().await {
-        warn!(err = chain(&err), "could not sweep the runtime");
+        warn!(err = with_causes(&err), "could not sweep the runtime");
     }
     match place.network.list().await {
         Ok(attachments) => {
             for left in attachments.iter().filter(|a| !wanted.contains(&a.pod_uid)) {
                 info!(uid = left.pod_uid, "removing the network of a pod that is gone");
                 if let Err(err) = place.network.detach(&left.pod_uid).await {
-                    warn!(uid = left.pod_uid, err = chain(&err), "could not remove it");
+                    warn!(uid = left.pod_uid, err = with_causes(&err), "could not remove it");
                 }
             }
         }
-        Err(err) => warn!(err = chain(&err), "could not look for networks of pods that are gone"),
+        Err(err) => warn!(err = with_causes(&err), "could not look for networks of pods that are gone"),
     }
     let (place, wanted) = (Arc::clone(place), wanted.clone());
     let swept = tokio::task::spawn_blocking(move || sweep_files(&place, &wanted)).await;
@@ -39,7 +39,7 @@ fn sweep_files(place: &Place, wanted: &BTreeSet<String>) {
     for uid in names_in(&place.facts.root_dir.join("pods")).iter().filter(|uid| is_left(uid)) {
         info!(uid, "removing the volumes of a pod that is gone");
         if let Err(err) = volumes::remove_pod_dir(&place.pod_dir(uid)) {
-            warn!(uid, err = chain(&err), "could not remove them");
+            warn!(uid, err = with_causes(&err), "could not remove them");
         }
     }
     // `<namespace>_<name>_<uid>`; other directories are not ours.
@@ -54,7 +54,7 @@ fn sweep_files(place: &Place, wanted: &BTreeSet<String>) {
     for (uid, path) in cgroups.pods(&place.facts.cgroup_root).iter().filter(|(uid, _)| is_left(uid)) {
         info!(uid, "removing the cgroup of a pod that is gone");
         if let Err(err) = cgroups.remove(path) {
-            warn!(uid, err = chain(&err), "could not remove it");
+            warn!(uid, err = with_causes(&err), "could not remove it");
         }
     }
 }

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
+use corten_api::error::with_causes;
 use corten_api::pod::Qos;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::watch;
 use tracing::warn;
 
 use crate::cgroup::{CgroupError, PodLimits, cpu_shares, tier_path};
-use crate::images::chain;
 use crate::place::{Place, PodCgroups};
 
 /// The weights as v1 shares.
@@ -59,7 +59,7 @@ async fn write_all(cgroups: Arc<dyn PodCgroups>, root: String, mut asked: watch:
             match done {
                 Ok(Ok(())) => written = Some(shares),
                 // Tried again when a pod comes or goes, and with the next comparison.
-                Ok(Err(err)) => warn!(err = chain(&err), "cannot set the cpu weights of the QoS tiers"),
+                Ok(Err(err)) => warn!(err = with_causes(&err), "cannot set the cpu weights of the QoS tiers"),
                 Err(err) => warn!(%err, "setting the cpu weights of the QoS tiers was interrupted"),
             }
         }

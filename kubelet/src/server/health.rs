@@ -23,7 +23,7 @@ pub(super) async fn check(pods: &dyn Pods, runtime: &dyn Runtime) -> Result<(), 
     let failed = |why| Err(Unhealthy { check: "runtime", why });
     match tokio::time::timeout(RUNTIME_MAX, runtime.version()).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(err)) => failed(crate::images::chain(&err)),
+        Ok(Err(err)) => failed(corten_api::error::with_causes(&err)),
         Err(_) => failed(format!("no answer within {}s", RUNTIME_MAX.as_secs())),
     }
 }

@@ -28,7 +28,11 @@ pub(super) fn own(server: &Server) -> String {
         "counter",
         "Panics over single pods, each contained and tried again.",
     );
-    text.sample("kubelet_pod_worker_panics_total", &[], corten_client::panics::count(crate::pod::worker::WORKER) as f64);
+    text.sample(
+        "kubelet_pod_worker_panics_total",
+        &[],
+        corten_client::panics::count(crate::pod::worker::WORKER) as f64,
+    );
     text.family("kubelet_node_name", "gauge", "The node's name. The count is always 1.");
     text.sample("kubelet_node_name", &[("node", &server.node_name)], 1.0);
     text.family("kubernetes_build_info", "gauge", "The version of this program. The count is always 1.");

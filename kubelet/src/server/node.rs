@@ -139,7 +139,7 @@ async fn feed(mut requests: Streaming<ExecInput>, input: mpsc::Sender<SessionInp
 }
 
 fn runtime_status(error: RuntimeError) -> Status {
-    let message = crate::images::chain(&error);
+    let message = corten_api::error::with_causes(&error);
     match error {
         RuntimeError::NotFound { .. } => Status::not_found(message),
         RuntimeError::NotRunning { .. } => Status::failed_precondition(message),
@@ -203,7 +203,7 @@ impl Node for NodeService {
             if let Err(why) = logs::read(&instance.log_path, options, is_running, &lines_tx).await {
                 let status = match why {
                     LogError::Missing => Status::failed_precondition(why.to_string()),
-                    LogError::Io { .. } => Status::internal(crate::images::chain(&why)),
+                    LogError::Io { .. } => Status::internal(corten_api::error::with_causes(&why)),
                 };
                 // The client is gone: nobody to tell.
                 let _ = errors_tx.send(Err(status)).await;

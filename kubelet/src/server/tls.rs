@@ -44,7 +44,7 @@ pub(super) fn config(server: &Server) -> Result<Arc<ServerConfig>, ServerError> 
         }
         (Err(why), Some(kept)) => {
             tracing::warn!(
-                why = crate::images::chain(&why),
+                why = corten_api::error::with_causes(&why),
                 "the server's files cannot be used; serving with what they were"
             );
             Ok(Arc::clone(&kept.config))

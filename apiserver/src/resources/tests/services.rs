@@ -66,7 +66,8 @@ async fn a_service_that_cannot_be_read_keeps_what_it_holds() {
     for unreadable in [r#"{"metadata": {"name": "web", "namespace": "n"}, "spec": 7}"#, "no object"] {
         let c = Cluster::new().await;
         let spec = json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 31001}]});
-        let made = c.create("services", "n/", json!({"metadata": {"name": "web"}, "spec": spec.clone()})).await.unwrap();
+        let made =
+            c.create("services", "n/", json!({"metadata": {"name": "web"}, "spec": spec.clone()})).await.unwrap();
         let key = "/registry/services/specs/n/web";
         let expected = c.storage.get(key).await.unwrap().unwrap().revision;
         let value = Bytes::from(unreadable);

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use corten_api::Object as _;
+use corten_api::error::with_causes;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use tracing::warn;
 
-use super::prepare::chain;
 use super::{Answer, Worker};
 use crate::cgroup::{QOS_LEVELS, pod_path};
 use crate::logs::{self, logger::rotated};
@@ -58,7 +58,7 @@ pub(super) async fn message(place: &Place, pod: &Pod, name: &str, attempt: u32, 
         // A container that never wrote has no last words.
         Err(crate::logs::LogError::Missing) => String::new(),
         Err(err) => {
-            warn!(pod = %pod.key(), container = name, err = chain(&err), "cannot read a container's last words");
+            warn!(pod = %pod.key(), container = name, err = with_causes(&err), "cannot read a container's last words");
             String::new()
         }
     }
@@ -139,26 +139,26 @@ async fn until_done<F: Future<Output = Result<(), String>>>(pod: &Pod, mut work:
 async fn stop_everything(place: &Arc<Place>, pod: &Arc<Pod>, sandboxes: Range<u32>) -> Result<(), String> {
     for attempt in sandboxes {
         let id = sandbox_id(pod.uid(), attempt);
-        place.runtime.stop_sandbox(&id).await.map_err(|err| chain(&err))?;
+        place.runtime.stop_sandbox(&id).await.map_err(|err| with_causes(&err))?;
     }
-    place.network.detach(pod.uid()).await.map_err(|err| chain(&err))?;
+    place.network.detach(pod.uid()).await.map_err(|err| with_causes(&err))?;
     let dir = place.pod_dir(pod.uid());
-    blocking(move || volumes::tear_down(&dir).map_err(|err| chain(&err))).await
+    blocking(move || volumes::tear_down(&dir).map_err(|err| with_causes(&err))).await
 }
 
 async fn remove_everything(place: &Arc<Place>, pod: &Arc<Pod>, sandboxes: Range<u32>) -> Result<(), String> {
     for attempt in sandboxes {
         let id = sandbox_id(pod.uid(), attempt);
-        place.runtime.remove_sandbox(&id).await.map_err(|err| chain(&err))?;
+        place.runtime.remove_sandbox(&id).await.map_err(|err| with_causes(&err))?;
     }
     let (place, pod) = (Arc::clone(place), Arc::clone(pod));
     blocking(move || {
-        volumes::remove_pod_dir(&place.pod_dir(pod.uid())).map_err(|err| chain(&err))?;
+        volumes::remove_pod_dir(&place.pod_dir(pod.uid())).map_err(|err| with_causes(&err))?;
         volumes::remove_tree(&place.pod_log_dir(&pod)).map_err(|err| format!("cannot remove the pod's logs: {err}"))?;
         let Some(cgroups) = &place.cgroups else { return Ok(()) };
         // On every level: of a pod that was deleted while no kubelet ran nobody knows the QoS class any more.
         let paths = QOS_LEVELS.map(|qos| pod_path(&place.facts.cgroup_root, qos, pod.uid()));
-        paths.iter().try_for_each(|path| cgroups.remove(path)).map_err(|err| chain(&err))
+        paths.iter().try_for_each(|path| cgroups.remove(path)).map_err(|err| with_causes(&err))
     })
     .await
 }
@@ -172,7 +172,7 @@ pub(super) async fn forget_sandboxes(place: &Place, pod: &Pod, newest: u32) {
     for attempt in 0..newest {
         let id = sandbox_id(pod.uid(), attempt);
         if let Err(err) = place.runtime.remove_sandbox(&id).await {
-            warn!(sandbox = id, err = chain(&err), "could not remove an old sandbox");
+            warn!(sandbox = id, err = with_causes(&err), "could not remove an old sandbox");
         }
     }
 }
@@ -181,7 +181,7 @@ pub(super) async fn forget_sandboxes(place: &Place, pod: &Pod, newest: u32) {
 pub(super) async fn forget_old(place: &Place, pod: &Pod, name: &str, attempt: u32) {
     let id = crate::runtime::container_id(pod.uid(), name, attempt);
     if let Err(err) = place.runtime.remove_container(&id).await {
-        warn!(container = id, err = chain(&err), "could not remove an old container");
+        warn!(container = id, err = with_causes(&err), "could not remove an old container");
     }
     let log = place.pod_log_dir(pod).join(name).join(format!("{attempt}.log"));
     let removed = tokio::task::spawn_blocking(move || remove_log(&log)).await;

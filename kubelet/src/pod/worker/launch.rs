@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corten_api::Object as _;
+use corten_api::error::with_causes;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::prepare::{chain, sources};
+use super::prepare::sources;
 use super::{Answer, Msg, Signals, Worker};
 use crate::downward::Downward;
 use crate::env::{self, EnvInput};
@@ -94,7 +95,7 @@ impl Worker {
             // Until it arrives, or the pod needs no worker any more: nobody else would send it again. The exit comes as an
             // event, and a signal to what has ended is a success.
             while let Err(err) = place.runtime.signal(&id, signal).await {
-                warn!(container = id, signal, err = chain(&err), "could not signal; trying again");
+                warn!(container = id, signal, err = with_causes(&err), "could not signal; trying again");
                 tokio::select! { () = tokio::time::sleep(wait) => {}, () = tx.closed() => return }
                 wait = (wait * 2).min(SIGNAL_RETRY_MAX);
             }
@@ -143,15 +144,15 @@ impl Launch {
                     let created = Event::Created { container: name.clone(), id: id.clone() };
                     // The worker is gone: nobody needs to know.
                     let _ = tx.send(Msg::Answer(Answer::Event(created))).await;
-                    return Answer::Event(Event::StartFailed { container: name, id, message: chain(&err) });
+                    return Answer::Event(Event::StartFailed { container: name, id, message: with_causes(&err) });
                 }
-                Err(err) => return failed(CREATE_ERROR, chain(&err)),
+                Err(err) => return failed(CREATE_ERROR, with_causes(&err)),
             };
             let created = Event::Created { container: name.clone(), id: id.clone() };
             // The worker is gone: the recovery of the next one will find the container.
             let _ = tx.send(Msg::Answer(Answer::Event(created))).await;
             if let Err(err) = self.place.runtime.start_container(&id).await {
-                return Answer::Event(Event::StartFailed { container: name, id, message: chain(&err) });
+                return Answer::Event(Event::StartFailed { container: name, id, message: with_causes(&err) });
             }
             id
         };
@@ -279,7 +280,7 @@ async fn run_hook(
 ) -> Result<(), String> {
     if let Some(exec) = &hook.exec {
         let command = exec.command.clone().unwrap_or_default();
-        let done = place.runtime.exec_sync(id, &command, within).await.map_err(|err| chain(&err))?;
+        let done = place.runtime.exec_sync(id, &command, within).await.map_err(|err| with_causes(&err))?;
         return match done.exit_code {
             0 => Ok(()),
             code => Err(format!("command ended with {code}: {}", String::from_utf8_lossy(&done.output))),

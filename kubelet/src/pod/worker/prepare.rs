@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use corten_api::error::with_causes;
 use corten_api::pod::Qos;
 use corten_api::{Key, Object as _};
 use k8s_openapi::api::core::v1::Pod;
@@ -252,7 +253,7 @@ async fn set_up(
         crate::logs::place::make_pod_dir(&logs).map_err(|err| format!("cannot make {}: {err}", logs.display()))?;
         if let Some(cgroups) = &place.cgroups {
             let path = cgroup_path(&place, &pod);
-            cgroups.ensure(&path, &container::pod_limits(&pod)).map_err(|err| chain(&err))?;
+            cgroups.ensure(&path, &container::pod_limits(&pod)).map_err(|err| with_causes(&err))?;
         }
         let downward = Downward {
             pod: &pod,
@@ -271,17 +272,6 @@ fn cgroup_path(place: &Place, pod: &Pod) -> String {
     cgroup::pod_path(&place.facts.cgroup_root, qos, pod.uid())
 }
 
-/// An error with its causes, for a message to the user.
-pub(super) fn chain(err: &dyn std::error::Error) -> String {
-    let mut text = err.to_string();
-    let mut source = err.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 async fn sandbox(place: &Place, pod: &Pod, attempt: u32) -> Result<SandboxUp, String> {
     let spec = pod.spec.as_ref();
     let host_network = spec.and_then(|s| s.host_network) == Some(true);
@@ -291,7 +281,7 @@ async fn sandbox(place: &Place, pod: &Pod, attempt: u32) -> Result<SandboxUp, St
         (Network::Host, place.facts.addresses.clone())
     } else {
         let who = PodRef { uid: pod.uid().into(), namespace: pod.namespace().into(), name: pod.name().into() };
-        let attached = place.network.attach(&who).await.map_err(|err| chain(&err))?;
+        let attached = place.network.attach(&who).await.map_err(|err| with_causes(&err))?;
         (Network::Pod { netns: attached.netns }, attached.addresses)
     };
     let left_out = write_etc_files(&place.pod_dir(pod.uid()), pod, &addresses, place, host_network)
@@ -316,7 +306,7 @@ async fn sandbox(place: &Place, pod: &Pod, attempt: u32) -> Result<SandboxUp, St
         sysctls: sysctls.into_iter().flatten().map(|s| (s.name, s.value)).collect(),
         labels: std::collections::BTreeMap::new(),
     };
-    let id = place.runtime.create_sandbox(&sandbox).await.map_err(|err| chain(&err))?;
+    let id = place.runtime.create_sandbox(&sandbox).await.map_err(|err| with_causes(&err))?;
     Ok(SandboxUp { id, addresses, network })
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corten_api::Object as _;
+use corten_api::error::with_causes;
 use corten_client::panics;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -12,7 +13,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::prepare::chain;
 use super::{Msg, Signals, Worker, probing};
 use crate::images::ImageHandle;
 use crate::pod::backoff::Backoff;
@@ -140,8 +140,8 @@ impl Worker {
 
     async fn find(&self) -> Result<FoundPod, String> {
         let place = Arc::clone(&self.place);
-        let held = place.runtime.list().await.map_err(|err| chain(&err))?;
-        let attached = place.network.list().await.map_err(|err| chain(&err))?;
+        let held = place.runtime.list().await.map_err(|err| with_causes(&err))?;
+        let attached = place.network.list().await.map_err(|err| with_causes(&err))?;
         let uid = self.pod.uid();
         let mut found = inventory::by_pod(&held).remove(uid).map_or_else(FoundPod::default, |found| found.pod);
         inventory::fill_addresses(&mut found, uid, &attached, &place.facts.addresses);

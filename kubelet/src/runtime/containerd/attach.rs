@@ -101,8 +101,12 @@ impl Attached {
         if self.closes_stdin
             && let Err(why) = self.runtime.close_stdin(&self.id, "").await
         {
-            let why = crate::images::chain(&why);
-            tracing::warn!(container = self.id, why, "the input of the process could not be closed: it may wait for more");
+            let why = corten_api::error::with_causes(&why);
+            tracing::warn!(
+                container = self.id,
+                why,
+                "the input of the process could not be closed: it may wait for more"
+            );
         }
     }
 
@@ -115,7 +119,7 @@ impl Attached {
             if let Err(why) = log.run(is_running, &lines_tx).await {
                 tracing::warn!(
                     container = self.id,
-                    why = crate::images::chain(&why),
+                    why = corten_api::error::with_causes(&why),
                     "an attached client sees no more"
                 );
             }

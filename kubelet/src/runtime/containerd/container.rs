@@ -151,7 +151,7 @@ impl Containerd {
     /// After a failure, whose reason is what the caller wants to hear. What stays is replaced by the next attempt.
     pub(super) async fn clear_away(&self, id: &str) {
         if let Err(why) = self.forget(id).await {
-            tracing::warn!(id, why = crate::images::chain(&why), "could not clear away what was half made");
+            tracing::warn!(id, why = corten_api::error::with_causes(&why), "could not clear away what was half made");
         }
     }
 

@@ -39,7 +39,7 @@ impl Containerd {
             if let Err(why) = runtime.settle_now(&id, pid, &exit).await {
                 tracing::warn!(
                     id,
-                    why = crate::images::chain(&why),
+                    why = corten_api::error::with_causes(&why),
                     "could not take away what has ended; trying later"
                 );
             }

@@ -16,9 +16,8 @@ const OWN_DIRS: &[&str] = &["pts", "shm", "mqueue", "fd"];
 
 /// Without its capabilities known, containers would silently get none: that is an error at the start.
 pub(super) fn look() -> Result<Host, RuntimeError> {
-    let read = |set| {
-        caps::read(None, set).map_err(RuntimeError::internal("finding out the capabilities of this process"))
-    };
+    let read =
+        |set| caps::read(None, set).map_err(RuntimeError::internal("finding out the capabilities of this process"));
     let (bounding, permitted) = (read(caps::CapSet::Bounding)?, read(caps::CapSet::Permitted)?);
     let names = bounding.iter().map(|cap| cap.to_string().trim_start_matches("CAP_").to_owned());
     let capabilities: BTreeSet<String> = names.collect();

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use containerd_client::services::v1::{
-    CloseIoRequest, CreateTaskRequest, DeleteContainerRequest, DeleteProcessRequest, DeleteTaskRequest, GetRequest, KillRequest,
-    StartRequest, WaitRequest,
+    CloseIoRequest, CreateTaskRequest, DeleteContainerRequest, DeleteProcessRequest, DeleteTaskRequest, GetRequest,
+    KillRequest, StartRequest, WaitRequest,
 };
 use containerd_client::types::v1::{Process, Status};
 

@@ -170,7 +170,7 @@ impl Exec {
                     fed = true;
                     if let Err(why) = done {
                         starved = true;
-                        let why = crate::images::chain(&why);
+                        let why = corten_api::error::with_causes(&why);
                         tracing::warn!(container = self.id, why, "a command cannot be given its input: it is ended");
                         self.kill().await;
                     }
