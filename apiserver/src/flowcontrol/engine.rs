@@ -91,6 +91,12 @@ impl Engine {
         Self { schemas: schemas.collect(), levels, configuration }
     }
 
+    /// How many wait, at all levels.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> u32 {
+        self.levels.iter().map(|level| level.state.lock().set.waiting()).sum()
+    }
+
     /// Moves seats to where they are wanted.
     pub(super) fn adjust(&self, seats: u32, now: Duration) {
         let claims: Vec<Claim> = self.levels.iter().map(|level| level.claim(now)).collect();

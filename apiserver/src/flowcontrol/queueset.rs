@@ -156,6 +156,10 @@ impl QueueSet {
     pub(super) fn is_executing(&self, id: RequestId) -> bool {
         self.requests.get(&id).is_some_and(|r| r.started.is_some())
     }
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> u32 {
+        self.waiting
+    }
     /// Whether nobody waits or is at work.
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {

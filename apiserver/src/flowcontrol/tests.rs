@@ -54,6 +54,19 @@ async fn enter(flow: &FlowControl, user: &User, verb: &str, target: &Target) -> 
     flow.admit(user, Attributes::Resource { verb, target }, 1).await
 }
 
+/// Lets the other tasks run until so many requests wait. Time stands still meanwhile.
+async fn until_waiting(flow: &FlowControl, expected: u32) {
+    const TURNS_MAX: u32 = 1000;
+    let waiting = || flow.inner.engine.load().waiting();
+    for _ in 0..TURNS_MAX {
+        if waiting() == expected {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("{} wait, not {expected}", waiting());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_request_that_waited_too_long_is_told_to_come_back() {
     let flow = FlowControl::new(2, small(50));
@@ -82,10 +95,11 @@ async fn a_seat_that_is_given_back_goes_to_who_waits_and_who_goes_away_is_forgot
         tokio::spawn(async move { enter(&flow, &jane, "get", &pods()).await })
     };
     let gone = waits(&flow);
+    until_waiting(&flow, 1).await;
     let next = waits(&flow);
-    sleep(Duration::from_millis(1)).await;
+    until_waiting(&flow, 2).await;
     gone.abort();
-    sleep(Duration::from_millis(1)).await;
+    until_waiting(&flow, 1).await;
     seat.release();
     let next = next.await.unwrap().unwrap();
     assert_eq!(flow.executing(), (0, 1));
@@ -93,8 +107,8 @@ async fn a_seat_that_is_given_back_goes_to_who_waits_and_who_goes_away_is_forgot
         seat.retake().await.unwrap();
         seat
     });
-    sleep(Duration::from_millis(1)).await;
-    assert!(!again.is_finished(), "it waits as everybody does");
+    // It waits as everybody does.
+    until_waiting(&flow, 1).await;
     drop(next);
     let seat = again.await.unwrap();
     assert_eq!(flow.executing(), (1, 0));
