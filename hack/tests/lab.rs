@@ -153,16 +153,16 @@ fn a_crashed_node_comes_back_with_its_disk_and_nothing_else() {
 #[test]
 fn down_leaves_nothing_wherever_up_was_killed() {
     let Some(lab) = TestLab::new("htdown") else { return };
-    // Long enough at the end that it is through.
-    for after_ms in [5, 20, 40, 60, 90, 130, 1500] {
+    const WHEN_THROUGH: usize = usize::MAX;
+    for made in [0, 1, 2, 4, 8, 16, WHEN_THROUGH] {
         let mut up = lab.command(&["up", "--no-wait"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        // Not a wait for a condition: the point is to kill it at any time.
-        sleep(Duration::from_millis(after_ms));
+        let mut has_made = || lab.traces().len() >= made || up.try_wait().unwrap().is_some();
+        eventually(&format!("{made} traces, or all that there will be"), &mut has_made);
         up.kill().unwrap();
         up.wait().unwrap();
         lab.ok(&["down"]);
         // A shell that `up` had just started may still have to find out.
-        eventually(&format!("no traces when killed after {after_ms} ms: {:?}", lab.traces()), || {
+        eventually(&format!("no traces when killed after {made} traces: {:?}", lab.traces()), || {
             lab.traces().is_empty()
         });
     }
