@@ -113,9 +113,7 @@ impl Reader {
             } else if !more_to_come {
                 return Ok(());
             } else {
-                // A follower that nobody tells of changes has to look for them.
-                let is_told = changes.is_some() && changed_at.elapsed() > LOOK_FOR && ended_at.is_none();
-                let rest = if is_told { LOOK_SELDOM } else { LOOK_EVERY };
+                let rest = rest(changes.is_some(), changed_at.elapsed(), ended_at.is_some());
                 tokio::select! {
                     () = out.closed() => return Ok(()),
                     () = changed(changes.as_ref()) => changed_at = Instant::now(),
@@ -171,6 +169,11 @@ async fn open(path: &Path) -> io::Result<File> {
     let path = path.to_owned();
     let opened = tokio::task::spawn_blocking(move || place::open(&path, OFlag::O_RDONLY)).await;
     opened.map_err(io::Error::other)?.map(File::from_std)
+}
+
+/// Until a follower looks again. One that nobody tells of changes has to look for them.
+fn rest(is_told: bool, unchanged_for: Duration, has_ended: bool) -> Duration {
+    if is_told && unchanged_for > LOOK_FOR && !has_ended { LOOK_SELDOM } else { LOOK_EVERY }
 }
 
 async fn changed(changes: Option<&Changes>) {
@@ -451,32 +454,47 @@ mod tests {
         assert!(rx.recv().await.is_none());
     }
 
-    #[tokio::test]
-    async fn an_idle_follower_hardly_looks_and_yet_sees_the_end_at_once() {
-        use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    #[test]
+    fn a_follower_that_is_told_of_changes_hardly_looks() {
+        let long = LOOK_FOR * 2;
+        let cases = [
+            ("all is quiet", (true, long, false), LOOK_SELDOM),
+            ("something changed just now", (true, LOOK_FOR, false), LOOK_EVERY),
+            ("the container has ended", (true, long, true), LOOK_EVERY),
+            ("nobody tells of changes", (false, long, false), LOOK_EVERY),
+        ];
+        for (why, (is_told, unchanged_for, has_ended), expected) in cases {
+            assert_eq!(rest(is_told, unchanged_for, has_ended), expected, "{why}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_is_told_of_the_end_without_looking_for_it() {
+        use std::sync::atomic::{AtomicBool, Ordering};
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0.log");
         let log = std::fs::File::create(&path).unwrap();
         log.lock().unwrap();
+        // The clock moves past no task of a thread: while this one waits no time passes, and nobody looks again.
+        let (_time_stands, held) = std::sync::mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || held.recv_timeout(Duration::from_secs(20)));
         let (tx, mut rx) = mpsc::channel(10);
-        let (running, looks) = (AtomicBool::new(true), AtomicU32::new(0));
+        let (running, looked) = (AtomicBool::new(true), tokio::sync::Notify::new());
         let is_running = || {
-            looks.fetch_add(1, Ordering::SeqCst);
+            looked.notify_one();
             running.load(Ordering::SeqCst)
         };
         let options = LogOptions { follow: true, ..LogOptions::default() };
         let follow = read(&path, options, is_running, &tx);
         let end = async {
-            tokio::time::sleep(LOOK_FOR * 2).await;
-            let before = looks.load(Ordering::SeqCst);
-            assert!(before < 30, "{before} looks in {:?}", LOOK_FOR * 2);
+            looked.notified().await;
             running.store(false, Ordering::SeqCst);
             drop(log);
-            Instant::now()
         };
-        let (done, ended_at) = tokio::join!(follow, end);
+        let begun = tokio::time::Instant::now();
+        let (done, ()) = tokio::join!(follow, end);
         done.unwrap();
-        assert!(ended_at.elapsed() < LOOK_FOR, "{:?}", ended_at.elapsed());
+        assert_eq!(begun.elapsed(), Duration::ZERO, "it had to look");
         drop(tx);
         assert!(rx.recv().await.is_none());
     }
