@@ -7,6 +7,7 @@ mod runtime;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use corten_client::seeds::{Chance, for_each_seed};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
@@ -15,6 +16,7 @@ use super::*;
 use crate::pod::plan::{RestartPolicy, Want};
 use crate::pod::status::status_of;
 
+/// Seeds that every run tries, before fresh ones.
 const SEEDS: u64 = 3000;
 /// Things that happen to one pod before the world calms down.
 const TROUBLES: u32 = 80;
@@ -24,24 +26,6 @@ const CALM_MAX: u32 = 600;
 /// The runtime is asked for everything now and then, whatever else goes on.
 const COMPARE_EVERY: u32 = 20;
 
-/// Xorshift: the same numbers for the same seed, everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn of(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from((self.0 >> 33) % n as u64).unwrap()
-    }
-    fn percent(&mut self, n: usize) -> bool {
-        self.below(100) < n
-    }
-}
-
 /// What waits in the worker's queue.
 #[derive(Clone, Debug)]
 enum Mail {
@@ -50,7 +34,7 @@ enum Mail {
 }
 
 struct World {
-    dice: Dice,
+    dice: Chance,
     machine: Machine,
     plan: Plan,
     pod: Pod,
@@ -81,10 +65,10 @@ fn rank(stage: Stage) -> u8 {
     }
 }
 
-fn random_plan(dice: &mut Dice) -> Plan {
+fn random_plan(dice: &mut Chance) -> Plan {
     let restart = [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never][dice.below(3)];
     let mut containers = Vec::new();
-    let mut add = |dice: &mut Dice, name: &str, kind: Kind, restart: RestartPolicy| {
+    let mut add = |dice: &mut Chance, name: &str, kind: Kind, restart: RestartPolicy| {
         containers.push(Want {
             name: name.into(),
             kind,
@@ -120,7 +104,7 @@ fn random_plan(dice: &mut Dice) -> Plan {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let mut dice = Dice::of(seed);
+        let mut dice = Chance(seed);
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let plan = random_plan(&mut dice);
         Self {
@@ -368,7 +352,7 @@ impl World {
 
 #[test]
 fn whatever_happens_every_pod_settles() {
-    for seed in 0..SEEDS {
+    for_each_seed(SEEDS, |seed| {
         let mut world = World::new(seed);
         let history = std::panic::AssertUnwindSafe(&mut world);
         let told = std::panic::catch_unwind(move || {
@@ -384,5 +368,5 @@ fn whatever_happens_every_pod_settles() {
             let tail = world.history.len().saturating_sub(60);
             panic!("seed {seed}:\n{}\n{:#?}", world.history[tail..].join("\n"), world.machine);
         }
-    }
+    });
 }
