@@ -2,7 +2,9 @@
 //!
 //! - `source`: each .rs file: its first line, its length, its functions' lengths, words that must not be
 //! - `house`: who may depend on whom, where an outside world may be named, what may lie in the root
+//! - `circles`: which modules of a room may use each other
 //! - `lexer`: blanks out strings and comments, so that the others see code only
+mod circles;
 mod house;
 mod lexer;
 mod source;
@@ -41,6 +43,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<ExitCode> {
     let mut files: Vec<&str> = listed.lines().filter(|file| root.join(file).is_file()).collect();
     files.sort_unstable();
     let mut findings = house::check_root(&files);
+    let mut uses = circles::Uses::default();
     for file in &files {
         let is_manifest = file.ends_with("/Cargo.toml");
         if !is_manifest && !file.ends_with(".rs") {
@@ -52,8 +55,10 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<ExitCode> {
         } else {
             findings.extend(source::check(file, &text));
             findings.extend(house::check_names(file, &text));
+            uses.note(file, &text);
         }
     }
+    findings.extend(uses.check());
     Ok(report(&findings, files.len()))
 }
 

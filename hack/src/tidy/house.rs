@@ -22,16 +22,34 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// Lies in hack: every room may try its own functions with it in tests, and it knows none of them.
 const IN_HACK: &str = "fuzz";
 
-/// Crates that speak to an outside world: (crate, room, the only place that names it).
-const PORTS: &[(&str, &str, &str)] =
-    &[("etcd-client", "apiserver", "apiserver/src/storage"), ("containerd-client", "kubelet", "kubelet/src/runtime")];
+/// Crates that speak to an outside world, and the only places that name them. Only those places' rooms depend on them.
+const PORTS: &[(&str, &[&str])] = &[
+    ("etcd-client", &["apiserver/src/storage"]),
+    ("containerd-client", &["kubelet/src/runtime"]),
+    // What nftables is spoken over; routes and links have ports of their own.
+    ("netlink-sys", &["proxy/src/nft"]),
+    ("netlink-packet-core", &["proxy/src/routes"]),
+    ("netlink-packet-route", &["kubelet/src/network/links.rs", "proxy/src/routes", "proxy/src/dns/link.rs"]),
+    // The proxy opens one connection for all of its parts.
+    (
+        "rtnetlink",
+        &[
+            "kubelet/src/network/links.rs",
+            "proxy/src/routes",
+            "proxy/src/dns/link.rs",
+            "proxy/src/run.rs",
+            "proxy/src/worker.rs",
+            "proxy/tests/network.rs",
+        ],
+    ),
+];
 
 /// The only place of a daemon that runs nft.
 const NFT_HOME: &str = "proxy/src/nft";
 
 /// Everything that may lie in the root, besides names that start with a dot.
-const ROOT_NAMES: [&str; 8] =
-    ["Cargo.toml", "Cargo.lock", "clippy.toml", "rustfmt.toml", "deny.toml", "README.md", "ARCHITECTURE.md", "LICENSE"];
+const ROOT_NAMES: [&str; 7] =
+    ["Cargo.toml", "Cargo.lock", "clippy.toml", "rustfmt.toml", "README.md", "ARCHITECTURE.md", "LICENSE"];
 
 /// `files` are paths from the root.
 pub(super) fn check_root(files: &[&str]) -> Vec<Finding> {
@@ -65,8 +83,9 @@ pub(super) fn check_manifest(path: &str, text: &str) -> Vec<Finding> {
                 "{at}: {room} must not use {used}; if it has to, change MAY_USE in hack/src/tidy/house.rs and ARCHITECTURE.md in the same commit"
             )));
         }
-        if let Some((_, home, place)) = PORTS.iter().find(|(port, home, _)| *port == name && *home != room) {
-            found.push(Finding::error(format!("{at}: only {home} uses {name} (in {place})")));
+        let is_home = |place: &&str| place.starts_with(&format!("{room}/"));
+        if let Some((_, places)) = PORTS.iter().find(|(port, places)| *port == name && !places.iter().any(is_home)) {
+            found.push(Finding::error(format!("{at}: only {} may use {name}", places.join(", "))));
         }
         if value.starts_with('"') || value.contains("version") {
             found.push(Finding::error(format!(
@@ -105,12 +124,13 @@ fn dependencies(text: &str) -> Vec<(usize, &str, &str)> {
 pub(super) fn check_names(path: &str, text: &str) -> Vec<Finding> {
     let mut found = Vec::new();
     let code = blank_out(text);
-    for (package, _, place) in PORTS {
+    for (package, places) in PORTS {
         let name = package.replace('-', "_");
-        if !path.starts_with(place)
+        if !places.iter().any(|place| path.starts_with(place))
             && let Some(number) = code.lines().position(|line| line.contains(&name))
         {
-            found.push(Finding::error(format!("{path}:{}: only {place} names {name}: use its port", number + 1)));
+            let places = places.join(", ");
+            found.push(Finding::error(format!("{path}:{}: only {places} may name {name}", number + 1)));
         }
     }
     let is_daemon = !path.starts_with("hack/") && !path.starts_with("e2e/");
@@ -143,7 +163,14 @@ mod tests {
                 Some("must not use kubelet"),
             ),
             ("the lab makes certificates", "hack", "cortenadm = { path = \"../admin\" }", None),
-            ("etcd has one client", "controllers", "etcd-client.workspace = true", Some("only apiserver uses")),
+            (
+                "etcd has one client",
+                "controllers",
+                "etcd-client.workspace = true",
+                Some("only apiserver/src/storage may use"),
+            ),
+            ("netlink has its two homes", "proxy", "rtnetlink.workspace = true", None),
+            ("and no other", "controllers", "rtnetlink.workspace = true", Some("may use rtnetlink")),
             ("a version", "api", "serde = \"1\"", Some("versions are named")),
             ("a version in a table", "api", "serde = { version = \"1\" }", Some("versions are named")),
             ("features are fine", "api", "serde = { workspace = true, features = [\"derive\"] }", None),
@@ -166,6 +193,11 @@ mod tests {
             ("apiserver/src/cache.rs", "// etcd_client is elsewhere", true),
             ("kubelet/src/runtime.rs", "use containerd_client::x;", true),
             ("kubelet/src/pod.rs", "containerd_client::x()", false),
+            ("proxy/src/nft/socket.rs", "use netlink_sys::Socket;", true),
+            ("proxy/src/conntrack.rs", "use netlink_sys::Socket;", false),
+            ("proxy/src/routes/apply.rs", "use rtnetlink::Handle;", true),
+            ("kubelet/src/network/links.rs", "use rtnetlink::Handle;", true),
+            ("kubelet/src/network/bridge.rs", "use rtnetlink::Handle;", false),
             ("proxy/src/nft/load.rs", "Command::new(\"nft\")", true),
             ("kubelet/src/net.rs", "Command::new(\"nft\")", false),
             ("e2e/tests/faults.rs", "Command::new(\"nft\")", true),

@@ -34,7 +34,7 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     found
 }
 
-fn is_test_file(path: &str) -> bool {
+pub(super) fn is_test_file(path: &str) -> bool {
     path.ends_with("/tests.rs") || path.contains("/tests/") || path.starts_with("e2e/")
 }
 
@@ -62,7 +62,7 @@ fn check_lengths(path: &str, code: &str) -> Vec<Finding> {
 }
 
 /// Where the tests in the file begin: an inline `mod … {` under `#[cfg(test)]`.
-fn tests_start(lines: &[&str]) -> usize {
+pub(super) fn tests_start(lines: &[&str]) -> usize {
     let starts = |at: usize| {
         let next = lines[at + 1..].iter().find(|line| !line.trim().is_empty()).map(|line| line.trim());
         lines[at].trim() == "#[cfg(test)]" && next.is_some_and(|next| next.contains("mod ") && next.ends_with('{'))
