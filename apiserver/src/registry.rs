@@ -149,7 +149,7 @@ pub trait Kind: Object + Default + schemars::JsonSchema {
     const TTL_SECS: Option<u32> = None;
     /// Whether an update may make an object that is not there (Lease, Event do upstream; Pod does not).
     const CREATE_ON_UPDATE: bool = false;
-    /// Whether an update must carry a resourceVersion.
+    /// Whether an update need not carry a resourceVersion.
     const UNCONDITIONAL_UPDATE: bool = true;
     const NAME_RULE: NameRule = NameRule::Dns1123Subdomain;
     /// Whether all objects of a namespace, or of a selector, can be deleted with one request.

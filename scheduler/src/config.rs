@@ -9,7 +9,7 @@ use corten_client::Args;
 pub struct Config {
     #[command(flatten)]
     pub client: Args,
-    /// Our name in the leader lease. Default: the host name and a number of this process.
+    /// Our name in the leader lease. Default: the host name. Each process adds a UUID of its own.
     #[arg(long)]
     pub identity: Option<String>,
     /// Pods that name this scheduler are ours.
@@ -18,7 +18,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Unique among the instances that compete for the lease.
+    /// Need not be unique: whoever competes for the lease adds a UUID of its own.
     pub fn identity(&self) -> String {
         self.identity.clone().unwrap_or_else(|| {
             let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "localhost".into());

@@ -22,7 +22,7 @@ use self::evict::Idle;
 /// Handshakes in flight are at most this share of all sockets, and so many.
 const HANDSHAKES_SHARE: usize = 8;
 const HANDSHAKES_MAX: usize = 1024;
-/// ConnectionLimiter without a certificate of ours, of all connections.
+/// Connections without a certificate of ours, of all connections.
 const UNIDENTIFIED_SHARE: usize = 8;
 
 /// How many there may be of each.

@@ -1,4 +1,4 @@
-//! The store in etcd: the product's only source of truth. Nothing outside this file knows etcd.
+//! The store in etcd: the product's only source of truth. Nothing outside this file and its folder knows etcd.
 //!
 //! Conditions compare mod revisions; a commit is one Txn. Every call has a deadline, goes to one member ([`members`] says
 //! to which), and is sent again where another or a new leader may answer; [`commit`] says why a write may be, too.
