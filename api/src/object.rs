@@ -134,10 +134,6 @@ impl Key {
     pub fn cluster(name: impl Into<String>) -> Self {
         Self::new("", name)
     }
-    /// `None` for cluster-scoped keys, as client calls take it.
-    pub fn namespace_opt(&self) -> Option<&str> {
-        (!self.namespace.is_empty()).then_some(self.namespace.as_str())
-    }
 }
 
 impl fmt::Display for Key {

@@ -42,7 +42,6 @@ fn quantities_keep_their_value_on_the_wire() {
         let again = Quantity::from_wire(&quantity.to_wire()).unwrap();
         assert_eq!(again.millis(), quantity.millis(), "{text:?} became {:?}", quantity.to_wire());
         assert_eq!(again.units(), quantity.units(), "{text:?} became {:?}", quantity.to_wire());
-        let _no_overflow = quantity.plus(again);
     });
 }
 

@@ -73,10 +73,6 @@ impl Registry {
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&dyn Entry> {
         self.iter().find(|e| e.plural() == plural && e.group() == group && e.version() == version)
     }
-    /// By the names in an object's `apiVersion` and `kind`.
-    pub fn find_kind(&self, group: &str, version: &str, kind: &str) -> Option<&dyn Entry> {
-        self.iter().find(|e| e.kind() == kind && e.group() == group && e.version() == version)
-    }
     pub fn iter(&self) -> impl Iterator<Item = &dyn Entry> {
         self.0.iter().map(Box::as_ref)
     }

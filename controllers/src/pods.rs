@@ -129,11 +129,6 @@ impl SeenPod {
     pub fn is_available(&self, min_ready_secs: i32, now: Timestamp) -> bool {
         self.available_at(min_ready_secs).is_some_and(|at| at <= now)
     }
-    /// When the pod is due to be gone, if it is being deleted.
-    pub fn deletion_due(&self) -> Option<Timestamp> {
-        // deletionTimestamp already has the grace period in it.
-        self.deleting
-    }
 }
 
 fn phase(pod: &Pod) -> Phase {

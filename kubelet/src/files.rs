@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use corten_api::names::fnv32a;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 
 /// Longest hostname the kernel takes, less one.
@@ -58,11 +57,6 @@ fn aliases(pod: &Pod) -> String {
     let lines: String =
         list.map(|a| format!("{}\t{}\n", a.ip, a.hostnames.as_deref().unwrap_or_default().join("\t"))).collect();
     if lines.is_empty() { lines } else { format!("\n# Entries added by HostAliases.\n{lines}") }
-}
-
-/// A short stable name for a text, for directories and annotations.
-pub fn short_hash(text: &[u8]) -> String {
-    format!("{:08x}", fnv32a(text))
 }
 
 #[cfg(test)]

@@ -43,8 +43,6 @@ const NESTED: u16 = 0x8000;
 const TYPE_MASK: u16 = 0x3fff;
 const HEADER_LEN: usize = 16;
 const ATTRIBUTE_HEADER_LEN: usize = 4;
-/// Netlink header and netfilter header together.
-pub const PAYLOAD_AT: usize = HEADER_LEN + 4;
 
 /// Messages one after the other, as one send takes them.
 #[derive(Debug, Default)]
