@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use corten_api::networks;
 use cortenadm::kubeconfig::{self, Access};
 use cortenadm::pki::{ClusterPlan, Outcome, Pki, PkiError, facts, node_plan};
 use jiff::Timestamp;
@@ -55,8 +56,11 @@ struct InitArgs {
     #[arg(long, value_delimiter = ',')]
     etcd_san: Vec<String>,
     /// ClusterIP of the `kubernetes` Service: the first address of the service CIDR.
-    #[arg(long, default_value = "10.96.0.1")]
+    #[arg(long, default_value = networks::KUBERNETES_SERVICE)]
     service_ip: IpAddr,
+    /// The domain that the cluster's names are in: what its kubelets and proxies are given.
+    #[arg(long, default_value = networks::CLUSTER_DOMAIN)]
+    cluster_domain: String,
 }
 
 #[derive(Args)]
@@ -120,7 +124,12 @@ fn main() -> ExitCode {
 
 fn init(args: InitArgs) -> Result<(), Failure> {
     let etcd_sans = if args.etcd_san.is_empty() { args.apiserver_san.clone() } else { args.etcd_san };
-    let plan = ClusterPlan { apiserver_sans: args.apiserver_san, etcd_sans, service_ip: Some(args.service_ip) };
+    let plan = ClusterPlan {
+        apiserver_sans: args.apiserver_san,
+        etcd_sans,
+        service_ip: Some(args.service_ip),
+        cluster_domain: args.cluster_domain,
+    };
     let done = Pki::new(args.pki.dir, Timestamp::now()).init(&plan)?;
     report(&done)
 }

@@ -6,6 +6,7 @@ pub mod error;
 pub mod handshakes;
 pub mod kinds;
 pub mod names;
+pub mod networks;
 pub mod node;
 pub mod object;
 pub mod pod;

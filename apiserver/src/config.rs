@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::Parser;
+use corten_api::networks;
 use ipnet::IpNet;
 
 use crate::flowcontrol::{DEFAULT_MAX_MUTATING, DEFAULT_MAX_READ_ONLY};
@@ -50,7 +51,7 @@ pub struct Config {
     #[arg(long)]
     pub kubelet_ca_file: Option<PathBuf>,
     /// Where ClusterIPs come from
-    #[arg(long, default_value = "10.96.0.0/16")]
+    #[arg(long, default_value = networks::SERVICE_CIDR)]
     pub service_cidr: IpNet,
     /// Ports that NodePort Services may have
     #[arg(long, default_value = "30000-32767", value_parser = parse_port_range)]

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use corten_api::Key;
+use corten_api::{Key, networks};
 use corten_client::{Args, CancellationToken, Client, ConnectError, Recorder, health::Health, lease};
 use ipnet::IpNet;
 use parking_lot::Mutex;
@@ -34,7 +34,7 @@ pub struct Flags {
     #[arg(long)]
     pub identity: Option<String>,
     /// Nodes get their podCIDRs out of this network.
-    #[arg(long, default_value = "10.244.0.0/16")]
+    #[arg(long, default_value = networks::CLUSTER_CIDR)]
     pub cluster_cidr: IpNet,
     /// The prefix length of each node's podCIDR: with 24 a /16 has room for 256 nodes. Default: 24, or 64 for IPv6.
     #[arg(long)]

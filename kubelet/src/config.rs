@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use corten_api::networks;
 use k8s_openapi::api::core::v1::Taint;
 
 use crate::images::containerd::Mirror;
@@ -45,9 +46,9 @@ pub struct Config {
     #[arg(long, default_value = "/run/containerd/containerd.sock")]
     pub containerd: PathBuf,
     /// The address of the cluster's DNS.
-    #[arg(long, default_value = "10.96.0.10")]
+    #[arg(long, default_value = networks::CLUSTER_DNS)]
     pub cluster_dns: IpAddr,
-    #[arg(long, default_value = "cluster.local")]
+    #[arg(long, default_value = networks::CLUSTER_DOMAIN)]
     pub cluster_domain: String,
     /// The file that pods' name resolution is made from. If it names systemd's stub alone, the file behind that is taken; empty
     /// means that pods get nothing of the node's.

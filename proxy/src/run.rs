@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use corten_api::networks;
 use corten_client::health::Health;
 use corten_client::{CancellationToken, Change, Client, ConnectError, Watch, WorkQueue};
 use ipnet::Ipv4Net;
@@ -45,13 +46,13 @@ pub struct ProxyArgs {
     #[arg(long)]
     pub node_name: String,
     /// The addresses of all pods of the cluster.
-    #[arg(long, default_value = "10.244.0.0/16")]
+    #[arg(long, default_value = networks::CLUSTER_CIDR)]
     pub cluster_cidr: Ipv4Net,
     /// The address that pods ask for names; answered on every node by its proxy.
-    #[arg(long, default_value = "10.96.0.10")]
+    #[arg(long, default_value = networks::CLUSTER_DNS)]
     pub cluster_dns: Ipv4Addr,
     /// The domain that the cluster's names are in.
-    #[arg(long, default_value = "cluster.local")]
+    #[arg(long, default_value = networks::CLUSTER_DOMAIN)]
     pub cluster_domain: String,
 }
 

@@ -1,6 +1,8 @@
 //! Which certificates a cluster wants: names, groups, addresses and uses, as data.
 use std::net::IpAddr;
 
+use corten_api::networks;
+
 /// Who signs. Two authorities, so that a cluster client is never an etcd client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authority {
@@ -51,7 +53,7 @@ pub struct CertPlan {
 }
 
 /// What must be known of a cluster to plan its certificates.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ClusterPlan {
     /// Addresses and names by which apiservers are reached, besides those every cluster has.
     pub apiserver_sans: Vec<String>,
@@ -59,6 +61,19 @@ pub struct ClusterPlan {
     pub etcd_sans: Vec<String>,
     /// ClusterIP of the `kubernetes` Service.
     pub service_ip: Option<IpAddr>,
+    /// What the cluster's names end with.
+    pub cluster_domain: String,
+}
+
+impl Default for ClusterPlan {
+    fn default() -> Self {
+        Self {
+            apiserver_sans: Vec::new(),
+            etcd_sans: Vec::new(),
+            service_ip: None,
+            cluster_domain: networks::CLUSTER_DOMAIN.into(),
+        }
+    }
 }
 
 impl ClusterPlan {
@@ -82,7 +97,9 @@ impl ClusterPlan {
     fn apiserver(&self) -> CertPlan {
         let mut sans: Vec<String> =
             ["kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(str::to_owned).into();
-        sans.extend(["kubernetes.default.svc.cluster.local", "localhost", "127.0.0.1"].map(str::to_owned));
+        // A certificate's names have no dot at the end, as a flag may.
+        sans.push(format!("kubernetes.default.svc.{}", self.cluster_domain.trim_end_matches('.')));
+        sans.extend(["localhost", "127.0.0.1"].map(str::to_owned));
         sans.extend(self.service_ip.map(|ip| ip.to_string()));
         sans.extend(self.apiserver_sans.iter().cloned());
         CertPlan {

@@ -31,6 +31,7 @@ fn plan(san: &str) -> ClusterPlan {
         apiserver_sans: vec![san.into()],
         etcd_sans: vec![san.into()],
         service_ip: Some([10, 96, 0, 1].into()),
+        ..ClusterPlan::default()
     }
 }
 
@@ -174,4 +175,23 @@ fn every_nodes_proxy_has_a_key_of_its_own() {
         (outcome(&again, "nodes/worker1/proxy"), outcome(&again, "nodes/worker1/kubelet")),
         (Outcome::Issued, Outcome::Kept)
     );
+}
+
+#[test]
+fn another_cluster_domain_is_in_the_apiservers_certificate() {
+    let dir = TempDir::new("domain");
+    let pki = Pki::new(&dir.0, Timestamp::now());
+    let names = |domain: &str| {
+        let plan = ClusterPlan { cluster_domain: domain.into(), ..plan("172.30.0.11") };
+        let outcome = outcome(&pki.init(&plan).unwrap(), "apiserver");
+        let facts = facts(&fs::read_to_string(pki.cert("apiserver")).unwrap()).unwrap();
+        let sans: Vec<String> =
+            facts.sans.into_iter().filter(|san| san.starts_with("kubernetes.default.svc.")).collect();
+        (outcome, sans)
+    };
+    assert_eq!(names("cluster.local"), (Outcome::Issued, vec!["kubernetes.default.svc.cluster.local".to_owned()]));
+    let (outcome, renewed) = names("corp.example.");
+    assert!(matches!(outcome, Outcome::Renewed(_)), "{outcome:?}");
+    assert_eq!(renewed, ["kubernetes.default.svc.corp.example"]);
+    assert_eq!(names("corp.example").0, Outcome::Kept);
 }

@@ -134,8 +134,12 @@ fn registry_address(plan: &Plan) -> SocketAddr {
 
 fn make_certificates(lab: &Lab, plan: &Plan) -> anyhow::Result<()> {
     let masters: Vec<String> = plan.masters().flat_map(|master| [master.name.clone(), master.ip.to_string()]).collect();
-    let cluster =
-        ClusterPlan { apiserver_sans: masters.clone(), etcd_sans: masters, service_ip: Some(SERVICE_IP.into()) };
+    let cluster = ClusterPlan {
+        apiserver_sans: masters.clone(),
+        etcd_sans: masters,
+        service_ip: Some(SERVICE_IP.into()),
+        ..ClusterPlan::default()
+    };
     let pki = Pki::new(lab.pki_dir(), jiff::Timestamp::now());
     pki.init(&cluster)?;
     for node in &plan.nodes {

@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("controllers", &["client", "api", "proto", "fuzz"]),
     ("kubelet", &["client", "api", "proto", "fuzz"]),
     ("proxy", &["client", "api", "proto", "fuzz"]),
-    ("admin", &[]),
+    ("admin", &["api"]),
     // These two see the outside of everything; the lab makes its certificates as an administrator does.
     ("hack", &["admin"]),
     ("e2e", &[]),
