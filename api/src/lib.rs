@@ -2,6 +2,7 @@
 //! doors share places. Pure: no I/O, no async.
 
 pub mod conditions;
+pub mod connections;
 pub mod error;
 pub mod handshakes;
 pub mod kinds;

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use corten_api::{ApiError, Reason};
 use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::authz;
@@ -72,9 +73,26 @@ impl Identity {
     }
 }
 
+/// Who sent a request.
+#[derive(Debug)]
+pub struct Caller {
+    /// Whether its connection or the request itself has shown who that is: true also for one who may not be whom he asks to
+    /// be.
+    pub is_authenticated: bool,
+    /// Whom the request counts as.
+    pub user: Result<Arc<User>, ApiError>,
+}
+
+/// Who sent a request with these headers that arrives now. REST and gRPC ask this alike, once for each request.
+pub fn caller(identity: &Identity, headers: &HeaderMap, now: SystemTime) -> Caller {
+    let shown = identity.user(now, headers.contains_key(AUTHORIZATION));
+    let is_authenticated = shown.as_ref().is_ok_and(|user| user.in_group(AUTHENTICATED_GROUP));
+    Caller { is_authenticated, user: shown.and_then(|user| impersonated(user, headers)) }
+}
+
 /// `kubectl --as`: whom the request is to count as. Who may be others is decided by the verb `impersonate`; only
 /// system:masters have it. <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation>.
-pub fn impersonated(user: &Arc<User>, headers: &HeaderMap) -> Result<Arc<User>, ApiError> {
+fn impersonated(user: &Arc<User>, headers: &HeaderMap) -> Result<Arc<User>, ApiError> {
     let text = |v: &http::HeaderValue| {
         v.to_str().map(str::to_owned).map_err(|_| ApiError::bad_request("an Impersonate- header is not text"))
     };
@@ -140,6 +158,36 @@ mod tests {
         ];
         for (why, identity, now, has_token, expected) in cases {
             assert_eq!(identity.user(now, has_token).ok().map(|u| u.name.as_str()), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn who_is_authenticated_is_so_whomever_the_request_counts_as() {
+        let user = |groups: &[&str]| {
+            let groups = groups.iter().map(|&group| group.into()).collect();
+            Identity::Known {
+                user: Arc::new(User { name: "jane".into(), uid: String::new(), groups }),
+                until_secs: 100,
+            }
+        };
+        let (master, jane) = (user(&[MASTERS_GROUP, AUTHENTICATED_GROUP]), user(&[AUTHENTICATED_GROUP]));
+        let at = |secs| SystemTime::UNIX_EPOCH + Duration::from_secs(secs);
+        let cases = [
+            ("a valid certificate", &jane, at(0), None, (true, Some("jane"))),
+            ("an ended one", &jane, at(101), None, (false, None)),
+            ("nothing shown", &Identity::anonymous(), at(0), None, (false, Some(ANONYMOUS))),
+            ("who may be another", &master, at(0), Some(ANONYMOUS), (true, Some(ANONYMOUS))),
+            ("who may not", &jane, at(0), Some("root"), (true, None)),
+            ("nobody as another", &Identity::anonymous(), at(0), Some("root"), (false, None)),
+        ];
+        for (why, identity, now, as_user, expected) in cases {
+            let mut headers = HeaderMap::new();
+            if let Some(name) = as_user {
+                headers.insert("impersonate-user", name.parse().unwrap());
+            }
+            let caller = caller(identity, &headers, now);
+            let name = caller.user.as_ref().ok().map(|user| user.name.as_str());
+            assert_eq!((caller.is_authenticated, name), expected, "{why}");
         }
     }
 

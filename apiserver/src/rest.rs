@@ -15,11 +15,11 @@ pub mod watch;
 pub mod write;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use corten_api::ApiError;
 use corten_api::selector::FieldSelector;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{Request, Response};
 use hyper::body::Incoming;
 
@@ -27,7 +27,6 @@ use self::body::Body;
 use self::query::Query;
 use self::read::Read;
 use self::receive::{Arriving, SlowBodies};
-use crate::authn::Identity;
 use crate::authz::{self, Attributes};
 use crate::connect::{self, Kubelets};
 use crate::decode::MAX_BODY_BYTES;
@@ -74,24 +73,25 @@ impl Asking<'_> {
 }
 
 impl Front {
-    /// Answers a REST request. Every outcome is a response.
-    pub async fn answer(self: &Arc<Self>, identity: &Identity, request: Request<Incoming>) -> Response<Body> {
+    /// Answers a REST request of `caller`, or of nobody who is to be believed. Every outcome is a response.
+    pub async fn answer(
+        self: &Arc<Self>,
+        caller: Result<Arc<User>, ApiError>,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
         let began = Instant::now();
         let raw_query = request.uri().query().map(str::to_owned);
         let query = Query::parse(raw_query.as_deref());
         let asked = request::parse(request.method(), request.uri().path(), query.flag("watch"));
         let result = match asked {
-            Ok(Asked::Path(path)) => self.path(identity, &path, &query, &request).await,
-            Ok(Asked::Resource { verb, target }) => {
-                let user = self.user(identity, request.headers());
-                match user {
-                    Ok(user) => {
-                        let asking = Asking { user: &user, verb, target: &target, query: &query };
-                        return self.resource(asking, request, began).await;
-                    }
-                    Err(err) => Err(err),
+            Ok(Asked::Path(path)) => self.path(caller, &path, &query, &request).await,
+            Ok(Asked::Resource { verb, target }) => match caller {
+                Ok(user) => {
+                    let asking = Asking { user: &user, verb, target: &target, query: &query };
+                    return self.resource(asking, request, began).await;
                 }
-            }
+                Err(err) => Err(err),
+            },
             Err(RequestError::Method) => Err(respond::method_not_allowed()),
             Err(RequestError::NoSuchPath) => Err(respond::no_such_path()),
             Err(err @ RequestError::NotUtf8) => Err(ApiError::bad_request(err.to_string())),
@@ -103,21 +103,15 @@ impl Front {
         response
     }
 
-    /// Who asks: the owner of the connection, or whom they may and want to be.
-    fn user(&self, identity: &Identity, headers: &HeaderMap) -> Result<Arc<User>, ApiError> {
-        let user = identity.user(SystemTime::now(), headers.contains_key(AUTHORIZATION))?;
-        crate::authn::impersonated(user, headers)
-    }
-
     async fn path(
         &self,
-        identity: &Identity,
+        caller: Result<Arc<User>, ApiError>,
         path: &str,
         query: &Query<'_>,
         request: &Request<Incoming>,
     ) -> Result<Response<Body>, ApiError> {
         let headers = request.headers();
-        let user = self.user(identity, headers)?;
+        let user = caller?;
         let verb = request.method().as_str().to_ascii_lowercase();
         let asked = Attributes::Path { verb: &verb, path };
         let _seat = self.flow.admit(&user, asked, 1).await?;

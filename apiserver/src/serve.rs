@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::header::CONTENT_TYPE;
 use http::{Request, Response};
@@ -24,9 +24,9 @@ use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::service::Routes;
 
-use self::connections::{ConnectionLimiter, Handshake};
+use self::connections::{Busy, ConnectionLimiter, Handshake};
 use self::counted::Counted;
-use crate::authn::Identity;
+use crate::authn::{self, Identity};
 use crate::rest::Front;
 use crate::rest::body::Body;
 pub use tls::{TlsError, TlsFiles, TlsKeeper};
@@ -143,8 +143,9 @@ impl Server {
         if let Identity::Refused(why) = identity.as_ref() {
             tracing::info!(%peer, "{why}");
         }
-        let Some(place) = self.connections.open(matches!(*identity, Identity::Known { .. })) else {
-            return tracing::warn!(%peer, "closed: too many connections are open, and all are in use");
+        let is_authenticated = matches!(*identity, Identity::Known { .. });
+        let Some(place) = self.connections.open(peer.ip(), is_authenticated) else {
+            return tracing::warn!(%peer, is_authenticated, "closed: too many connections are open, and all are in use");
         };
         drop(handshake);
         let (worker, evicted) = (place.worker(), place.evicted());
@@ -153,7 +154,7 @@ impl Server {
         let service = service_fn(move |request| {
             let (server, identity, busy) = (self.clone(), identity.clone(), worker.begin());
             async move {
-                let response = server.answer(&identity, request).await;
+                let response = server.answer(&identity, &busy, request).await;
                 Ok::<_, Infallible>(response.map(|body| Counted { body, _busy: busy }))
             }
         });
@@ -162,15 +163,23 @@ impl Server {
             served = watcher.watch(connection) => if let Err(err) = served {
                 tracing::debug!(%peer, "connection ended: {err}");
             },
-            () = evicted => tracing::debug!(%peer, "closed while idle: others wait"),
+            () = evicted => tracing::debug!(%peer, "closed: others wait"),
         }
         drop(node);
     }
 
-    async fn answer(&self, identity: &Identity, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(&self, identity: &Identity, busy: &Busy, request: Request<Incoming>) -> Response<Body> {
+        let caller = authn::caller(identity, request.headers(), SystemTime::now());
+        if caller.is_authenticated {
+            busy.authenticated();
+        }
         let is_grpc =
             request.headers().get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
-        if is_grpc { self.answer_grpc(identity, request).await } else { self.front.answer(identity, request).await }
+        if is_grpc {
+            self.answer_grpc(caller.user, request).await
+        } else {
+            self.front.answer(caller.user, request).await
+        }
     }
 }
 

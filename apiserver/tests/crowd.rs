@@ -14,7 +14,7 @@ use std::time::Duration;
 use corten_apiserver::serve::connections::{Bounds, ConnectionLimiter};
 use corten_apiserver::storage::memory::Memory;
 use corten_apiserver::storage::{Storage as _, Write};
-use line::{JSON, Line, Slow, connect};
+use line::{JSON, Line, Slow, connect, connect_from};
 use serde_json::{Value, json};
 use server::TestServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -156,7 +156,64 @@ async fn as_many_idle_connections_as_there_are_places_hold_up_neither_leases_nor
     let (_, metrics) = server.send("GET", "/metrics", JSON, bytes::Bytes::new()).await;
     let open = metrics.as_str().unwrap().lines().find_map(|l| l.strip_prefix("apiserver_connections ")).unwrap();
     let open: usize = open.parse().unwrap();
-    assert!(open <= bounds.unidentified + 16, "{open} are open: those without a certificate have a small share");
+    assert!(
+        open <= bounds.open.unauthenticated + 16,
+        "{open} are open: those without a certificate have a small share"
+    );
+}
+
+const ATTACKER: [u8; 4] = [127, 0, 0, 2];
+
+/// A new client that shows no certificate, and its first answer.
+async fn anonymous(server: &TestServer, from: [u8; 4]) -> Line {
+    let mut line = Line::over(connect_from(from, server, None).await.expect("it is let in")).await;
+    ask(&mut line).await;
+    line
+}
+
+async fn ask(line: &mut Line) {
+    let asked = timeout(SOON, line.send("GET", "/version", &Value::Null)).await;
+    assert_eq!(asked.expect("it is answered").0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_share_of_silent_anonymous_connections_of_one_address_closes_no_others_and_keeps_nobody_out() {
+    let bounds = Bounds::of(256);
+    let server = start(|server| server.connections = ConnectionLimiter::new(bounds)).await;
+    // Older and idler than all that follow.
+    let mut admin = Line::open(&server, "admin").await;
+    let mut before = anonymous(&server, [127, 0, 0, 3]).await;
+    let mut silent = Vec::new();
+    for _ in 0..3 * bounds.open.unauthenticated {
+        silent.push(connect_from(ATTACKER, &server, None).await.unwrap());
+    }
+    let mut after = anonymous(&server, [127, 0, 0, 4]).await;
+    for line in [&mut admin, &mut before, &mut after] {
+        ask(line).await;
+    }
+    // From the address of the silent ones, too: the idlest of its own goes.
+    anonymous(&server, ATTACKER).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_share_of_anonymous_requests_of_one_address_keeps_no_anonymous_client_of_another_out() {
+    let bounds = Bounds::of(256);
+    let server = start(|server| server.connections = ConnectionLimiter::new(bounds)).await;
+    let mut slow = Vec::new();
+    for _ in 0..bounds.open.unauthenticated {
+        let mut tls = connect_from(ATTACKER, &server, None).await.unwrap();
+        // The server waits for the body, which does not come.
+        let head = b"POST /version HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n{";
+        tls.write_all(head).await.unwrap();
+        slow.push(tls);
+    }
+    let mut others = Vec::new();
+    for from in 3..8 {
+        others.push(anonymous(&server, [127, 0, 0, from]).await);
+    }
+    for other in &mut others {
+        ask(other).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,37 +1,32 @@
 //! Who may hold a connection: bounds on handshakes, on connections of nobody in particular, and on all.
 //!
-//! Handshakes are counted apart from connections, so that those who say nothing take no connection's place. Whoever shows no
-//! certificate of ours has a small share. When a bound is met the idlest goes first (`evict`), and never one that has a
-//! request at work: a kubelet's watch keeps its connection.
+//! Handshakes are counted apart from connections, so that those who say nothing take no connection's place. A connection
+//! whose owner is not authenticated counts to a small share until it carries a request that is: a certificate is known
+//! with the handshake, all else with the first request that shows it. Who makes room where a bound is met is decided in
+//! `corten_api::connections`, and for handshakes in `corten_api::handshakes`.
 
-mod evict;
-
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use corten_api::handshakes::{Handshakes, Ticket};
+use corten_api::connections::{self, Activity, Connections};
+use corten_api::handshakes::{self, Handshakes};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::evict::Idle;
-
 /// Handshakes in flight are at most this share of all sockets, and so many.
 const HANDSHAKES_SHARE: usize = 8;
 const HANDSHAKES_MAX: usize = 1024;
-/// Connections without a certificate of ours, of all connections.
-const UNIDENTIFIED_SHARE: usize = 8;
+/// Connections of those that are not authenticated, of all connections.
+const UNAUTHENTICATED_SHARE: usize = 8;
 
 /// How many there may be of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     pub handshakes: usize,
-    pub connections: usize,
-    /// Of the connections.
-    pub unidentified: usize,
+    pub open: connections::Bounds,
 }
 
 impl Bounds {
@@ -39,7 +34,8 @@ impl Bounds {
     pub fn of(sockets: usize) -> Self {
         let handshakes = (sockets / HANDSHAKES_SHARE).clamp(1, HANDSHAKES_MAX);
         let connections = sockets.saturating_sub(handshakes).max(1);
-        Self { handshakes, connections, unidentified: (connections / UNIDENTIFIED_SHARE).max(1) }
+        let unauthenticated = (connections / UNAUTHENTICATED_SHARE).max(1);
+        Self { handshakes, open: connections::Bounds { connections, unauthenticated } }
     }
 }
 
@@ -51,23 +47,15 @@ pub struct ConnectionLimiter {
 
 #[derive(Debug)]
 struct Inner {
-    bounds: Bounds,
     began: Instant,
     handshakes: Mutex<Handshakes<CancellationToken>>,
-    table: Mutex<Table>,
-}
-
-#[derive(Debug, Default)]
-struct Table {
-    next_id: u64,
-    open: HashMap<u64, Arc<State>>,
-    unidentified: usize,
+    open: Mutex<Connections<Arc<State>>>,
 }
 
 /// What a socket's own task and requests write, without a lock.
 #[derive(Debug)]
 struct State {
-    identified: bool,
+    is_authenticated: AtomicBool,
     /// Requests at work.
     busy: AtomicU32,
     /// Milliseconds after the server began: when the last request ended.
@@ -76,16 +64,17 @@ struct State {
 }
 
 impl State {
-    fn new(identified: bool, now: Duration) -> Arc<Self> {
+    fn new(is_authenticated: bool, now: Duration) -> Arc<Self> {
         Arc::new(Self {
-            identified,
+            is_authenticated: AtomicBool::new(is_authenticated),
             busy: AtomicU32::new(0),
             since_ms: AtomicU64::new(ms(now)),
             evicted: CancellationToken::new(),
         })
     }
-    fn since(&self) -> Duration {
-        Duration::from_millis(self.since_ms.load(Ordering::Relaxed))
+    fn activity(&self) -> Activity {
+        let since = Duration::from_millis(self.since_ms.load(Ordering::Relaxed));
+        Activity { busy: self.busy.load(Ordering::Relaxed) > 0, since }
     }
 }
 
@@ -96,7 +85,8 @@ fn ms(now: Duration) -> u64 {
 impl ConnectionLimiter {
     pub fn new(bounds: Bounds) -> Self {
         let handshakes = Mutex::new(Handshakes::new(bounds.handshakes));
-        Self { inner: Arc::new(Inner { bounds, began: Instant::now(), handshakes, table: Mutex::default() }) }
+        let open = Mutex::new(Connections::new(bounds.open));
+        Self { inner: Arc::new(Inner { began: Instant::now(), handshakes, open }) }
     }
 
     /// A socket that has just been accepted from `peer`; `None` if there is no place for it and nobody to make room.
@@ -110,40 +100,16 @@ impl ConnectionLimiter {
         Some(Handshake { server: self.inner.clone(), ticket, evicted })
     }
 
-    /// A connection whose owner is known, or nobody; `None`: there is no place for it.
-    pub(super) fn open(&self, identified: bool) -> Option<Connection> {
-        let now = self.inner.began.elapsed();
-        let mut table = self.inner.table.lock();
-        let Bounds { connections, unidentified, .. } = self.inner.bounds;
-        let share_is_full = !identified && table.unidentified >= unidentified;
-        if share_is_full || table.open.len() >= connections {
-            let open = table.open.iter().map(|(id, state)| Idle {
-                id: *id,
-                identified: state.identified,
-                busy: state.busy.load(Ordering::Relaxed) > 0,
-                since: state.since(),
-            });
-            let victim = evict::connection(open, identified)?;
-            if let Some(state) = table.close(victim) {
-                state.evicted.cancel();
-            }
+    /// A connection from `peer` whose handshake is done, and whether that has shown whose it is; `None`: there is no place
+    /// for it.
+    pub(super) fn open(&self, peer: IpAddr, is_authenticated: bool) -> Option<Connection> {
+        let state = State::new(is_authenticated, self.inner.began.elapsed());
+        let opened = self.inner.open.lock().open(peer.into(), is_authenticated, state.clone(), |one| one.activity());
+        let (ticket, victim) = opened?;
+        if let Some(victim) = victim {
+            victim.evicted.cancel();
         }
-        let (id, state) = (table.id(), State::new(identified, now));
-        table.open.insert(id, state.clone());
-        table.unidentified += usize::from(!identified);
-        Some(Connection { server: self.inner.clone(), id, state })
-    }
-}
-
-impl Table {
-    fn id(&mut self) -> u64 {
-        self.next_id += 1;
-        self.next_id
-    }
-    fn close(&mut self, id: u64) -> Option<Arc<State>> {
-        let state = self.open.remove(&id)?;
-        self.unidentified -= usize::from(!state.identified);
-        Some(state)
+        Some(Connection { server: self.inner.clone(), ticket, state })
     }
 }
 
@@ -151,7 +117,7 @@ impl Table {
 #[derive(Debug)]
 pub(super) struct Handshake {
     server: Arc<Inner>,
-    ticket: Ticket,
+    ticket: handshakes::Ticket,
     evicted: CancellationToken,
 }
 
@@ -176,7 +142,7 @@ impl Drop for Handshake {
 #[derive(Debug)]
 pub(super) struct Connection {
     server: Arc<Inner>,
-    id: u64,
+    ticket: connections::Ticket,
     state: Arc<State>,
 }
 
@@ -187,19 +153,20 @@ impl Connection {
     }
     /// How its requests say that they are at work.
     pub(super) fn worker(&self) -> Worker {
-        Worker { server: self.server.clone(), state: self.state.clone() }
+        Worker { server: self.server.clone(), ticket: self.ticket, state: self.state.clone() }
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.server.table.lock().close(self.id);
+        self.server.open.lock().close(self.ticket);
     }
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
     server: Arc<Inner>,
+    ticket: connections::Ticket,
     state: Arc<State>,
 }
 
@@ -214,9 +181,19 @@ impl Worker {
 #[derive(Debug)]
 pub(super) struct Busy(Worker);
 
+impl Busy {
+    /// This request has shown whose connection it is. Takes a lock the first time only.
+    pub(super) fn authenticated(&self) {
+        let Worker { server, ticket, state } = &self.0;
+        if !state.is_authenticated.swap(true, Ordering::Relaxed) {
+            server.open.lock().authenticate(*ticket);
+        }
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
-        let Worker { server, state } = &self.0;
+        let Worker { server, state, .. } = &self.0;
         state.since_ms.store(ms(server.began.elapsed()), Ordering::Relaxed);
         state.busy.fetch_sub(1, Ordering::Relaxed);
     }
@@ -230,47 +207,71 @@ mod tests {
         connection.state.evicted.is_cancelled()
     }
 
+    fn bounds(handshakes: usize, connections: usize, unauthenticated: usize) -> Bounds {
+        Bounds { handshakes, open: connections::Bounds { connections, unauthenticated } }
+    }
+
+    fn from(n: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, n])
+    }
+
     #[test]
     fn bounds_follow_the_sockets_there_are() {
-        for (sockets, handshakes, connections, unidentified) in
+        for (sockets, handshakes, connections, unauthenticated) in
             [(1, 1, 1, 1), (768, 96, 672, 84), (9216, 1024, 8192, 1024), (50_000, 1024, 48_976, 6122)]
         {
-            assert_eq!(Bounds::of(sockets), Bounds { handshakes, connections, unidentified }, "{sockets}");
+            assert_eq!(Bounds::of(sockets), bounds(handshakes, connections, unauthenticated), "{sockets}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn idle_strangers_make_room_for_each_other_and_for_those_we_know() {
-        let all = ConnectionLimiter::new(Bounds { handshakes: 1, connections: 4, unidentified: 2 });
+        let all = ConnectionLimiter::new(bounds(1, 4, 2));
         let turn = || tokio::time::advance(Duration::from_secs(1));
-        let first = all.open(false).unwrap();
+        let first = all.open(from(1), false).unwrap();
         turn().await;
-        let second = all.open(false).unwrap();
+        let second = all.open(from(1), false).unwrap();
         let busy = first.worker().begin();
-        let third = all.open(false).unwrap();
+        let third = all.open(from(1), false).unwrap();
         assert_eq!((is_evicted(&first), is_evicted(&second), is_evicted(&third)), (false, true, false));
         let at_work = third.worker().begin();
-        assert!(all.open(false).is_none(), "all of the share are at work");
-        let known = [all.open(true).unwrap(), all.open(true).unwrap()];
+        assert!(all.open(from(1), false).is_none(), "all of the share are at work, and from the same address");
+        let known = [all.open(from(1), true).unwrap(), all.open(from(1), true).unwrap()];
         drop(at_work);
         turn().await;
-        let another = all.open(true).unwrap();
+        let another = all.open(from(1), true).unwrap();
         assert!(is_evicted(&third) && !known.iter().any(is_evicted), "strangers go before those we know");
         drop(busy);
-        let fourth = all.open(true).unwrap();
+        let fourth = all.open(from(1), true).unwrap();
         assert!(is_evicted(&first));
         let _at_work: Vec<Busy> = [&known[1], &another, &fourth].map(|c| c.worker().begin()).into();
-        assert!(all.open(false).is_none(), "a stranger drives out nobody we know");
-        let _fifth = all.open(true).unwrap();
+        assert!(all.open(from(1), false).is_none(), "a stranger drives out nobody we know");
+        let _fifth = all.open(from(1), true).unwrap();
         assert!(is_evicted(&known[0]), "the only idle one");
         drop((first, second, third));
-        assert_eq!(all.inner.table.lock().open.len(), 4, "those that were evicted are counted out once");
+        assert_eq!(all.inner.open.lock().len(), 4, "those that were evicted are counted out once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_leaves_the_strangers_share_with_its_first_authenticated_request_and_not_before() {
+        let all = ConnectionLimiter::new(bounds(1, 4, 1));
+        let one = all.open(from(1), false).unwrap();
+        // Requests of nobody in particular change nothing.
+        drop(one.worker().begin());
+        assert_eq!(all.inner.open.lock().unauthenticated_len(), 1);
+        one.worker().begin().authenticated();
+        one.worker().begin().authenticated();
+        assert_eq!(all.inner.open.lock().unauthenticated_len(), 0);
+        let two = all.open(from(2), false).unwrap();
+        let three = all.open(from(3), false).unwrap();
+        assert_eq!((is_evicted(&one), is_evicted(&two)), (false, true));
+        drop((one, two, three));
+        assert!(all.inner.open.lock().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_handshake_makes_room_and_gives_its_place_back_once() {
-        let all = ConnectionLimiter::new(Bounds { handshakes: 2, connections: 1, unidentified: 1 });
-        let from = |n| IpAddr::from([10, 0, 0, n]);
+        let all = ConnectionLimiter::new(bounds(2, 1, 1));
         let silent = all.handshake(from(1)).unwrap();
         let speaking = all.handshake(from(2)).unwrap();
         speaking.speaks();

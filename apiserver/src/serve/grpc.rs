@@ -3,13 +3,11 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use corten_api::ApiError;
 use corten_api::selector::FieldSelector;
 use corten_proto::status;
-use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
@@ -17,7 +15,6 @@ use tower::ServiceExt;
 
 use super::Server;
 use super::message::{self, Beginning};
-use crate::authn::{Identity, impersonated};
 use crate::authz::Attributes;
 use crate::flowcontrol::work::{self, Walk};
 use crate::grpc::{Admitted, MESSAGE_BYTES_MAX};
@@ -74,8 +71,12 @@ fn verb_of(path: &str) -> Option<Verb> {
 }
 
 impl Server {
-    pub(super) async fn answer_grpc(&self, identity: &Identity, request: Request<Incoming>) -> Response<Body> {
-        let answered = match self.caller(identity, &request) {
+    pub(super) async fn answer_grpc(
+        &self,
+        caller: Result<Arc<User>, ApiError>,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        let answered = match caller {
             Err(err) => Err(err),
             Ok(user) => match verb_of(request.uri().path()) {
                 None => Ok(self.route(user, request.map(Message::Stream)).await),
@@ -89,12 +90,6 @@ impl Server {
             let refusal = status::to_grpc(err.code(), err.message(), respond::status_json(&err));
             refusal.into_http::<tonic::body::Body>().map(Body::Grpc)
         })
-    }
-
-    fn caller(&self, identity: &Identity, request: &Request<Incoming>) -> Result<Arc<User>, ApiError> {
-        let headers = request.headers();
-        let user = identity.user(SystemTime::now(), headers.contains_key(AUTHORIZATION))?;
-        impersonated(user, headers)
     }
 
     /// A call with one message.

@@ -13,7 +13,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::client::TlsStream;
 
 use super::server::TestServer;
@@ -22,7 +22,18 @@ pub(crate) const JSON: &str = "application/json";
 
 /// A TLS connection that says nothing more.
 pub(crate) async fn connect(server: &TestServer, who: Option<&str>) -> std::io::Result<TlsStream<TcpStream>> {
-    let tcp = TcpStream::connect(server.address).await?;
+    connect_from([127, 0, 0, 1], server, who).await
+}
+
+/// As `connect`, from another address of this machine.
+pub(crate) async fn connect_from(
+    from: [u8; 4],
+    server: &TestServer,
+    who: Option<&str>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    let tcp = socket.connect(server.address).await?;
     let name = ServerName::try_from("localhost").unwrap();
     tokio_rustls::TlsConnector::from(Arc::new(server.tls_of(who))).connect(name, tcp).await
 }
@@ -33,7 +44,9 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) async fn open(server: &TestServer, who: &str) -> Self {
-        let tls = connect(server, Some(who)).await.unwrap();
+        Self::over(connect(server, Some(who)).await.unwrap()).await
+    }
+    pub(crate) async fn over(tls: TlsStream<TcpStream>) -> Self {
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.unwrap();
         tokio::spawn(connection);
         Self { sender }
