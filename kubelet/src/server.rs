@@ -8,6 +8,7 @@ mod metrics;
 mod node;
 mod rates;
 mod stats;
+mod strangers;
 mod tls;
 
 use std::net::SocketAddr;

@@ -1,5 +1,6 @@
 //! Accepts connections: TLS, who it is, then gRPC or plain HTTPS by what the request is.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,21 +15,19 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::handshakes::{Handshake, Handshakes};
 use super::node::{NodeService, STREAMS_MAX};
+use super::strangers::{Stranger, Strangers};
 use super::{Server, ServerError, health, metrics, stats, tls};
 use crate::runtime::RuntimeError;
 
 /// Of those that may call: more are closed as they come.
 const CONNECTIONS_MAX: usize = 256;
-/// Connections with a certificate that opens nothing here, each for as long as it takes to tell that.
-const STRANGERS_MAX: usize = 16;
-const STRANGER_STAYS_MAX: Duration = Duration::from_secs(10);
 const HTTP2_STREAMS_MAX: u32 = STREAMS_MAX + STREAMS_SPARE;
 /// For short calls and refusals, when all else is taken.
 const STREAMS_SPARE: u32 = 64;
@@ -53,7 +52,7 @@ pub async fn serve(server: Server, stop: CancellationToken) -> Result<(), Server
         tls: Arc::new(move || tls::config(&server)),
         handshakes: Handshakes::default(),
         places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
-        strangers: Arc::new(Semaphore::new(STRANGERS_MAX)),
+        strangers: Strangers::default(),
         stop,
     };
     door.accept(listener).await;
@@ -70,7 +69,7 @@ struct Door {
     tls: Arc<TlsConfig>,
     handshakes: Handshakes,
     places: Arc<Semaphore>,
-    strangers: Arc<Semaphore>,
+    strangers: Strangers,
     stop: CancellationToken,
 }
 
@@ -87,7 +86,7 @@ impl Door {
                         tracing::warn!(%peer, "closed at once: too many connections are being made");
                         continue;
                     };
-                    tokio::spawn(self.clone().connection(stream, handshake));
+                    tokio::spawn(self.clone().connection(stream, peer.ip(), handshake));
                 }
                 // Out of descriptors, or the client went away before we came.
                 Err(why) => {
@@ -98,13 +97,12 @@ impl Door {
         }
     }
 
-    async fn connection(self, stream: TcpStream, handshake: Handshake) {
+    async fn connection(self, stream: TcpStream, peer: IpAddr, handshake: Handshake) {
         let Some(stream) = self.shake_hands(stream, &handshake).await else { return };
         let certificates = stream.get_ref().1.peer_certificates();
         let allowed = certificates.and_then(|all| all.first()).is_some_and(tls::may_call);
-        let places = if allowed { &self.places } else { &self.strangers };
-        let Ok(_place) = places.clone().try_acquire_owned() else {
-            return tracing::warn!(allowed, "closed: too many connections are open");
+        let Some(place) = self.place(peer, allowed) else {
+            return tracing::warn!(%peer, allowed, "closed: too many connections are open");
         };
         drop(handshake);
         let router = if allowed { self.router } else { Router::new().fallback(forbidden) };
@@ -119,14 +117,20 @@ impl Door {
             builder.http2().initial_connection_window_size(STREAM_WINDOW_BYTES * HTTP2_STREAMS_MAX);
         }
         let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));
-        let stays =
-            async { if allowed { std::future::pending().await } else { tokio::time::sleep(STRANGER_STAYS_MAX).await } };
         tokio::select! {
             served = serving => if let Err(why) = served {
                 tracing::debug!(why = %why, "a connection ended badly");
             },
-            () = stays => tracing::debug!("a client that may not call was told so and stayed"),
+            () = place.over() => tracing::debug!("a client that may not call was told so and stayed"),
             () = self.stop.cancelled() => {}
+        }
+    }
+
+    fn place(&self, peer: IpAddr, allowed: bool) -> Option<Place> {
+        if allowed {
+            self.places.clone().try_acquire_owned().ok().map(Place::Caller)
+        } else {
+            self.strangers.open(peer).map(Place::Stranger)
         }
     }
 
@@ -154,6 +158,22 @@ impl Door {
                 None
             }
             Err(_) => None,
+        }
+    }
+}
+
+/// What a connection is counted to until it ends.
+enum Place {
+    Caller(#[expect(dead_code, reason = "held, not looked at")] OwnedSemaphorePermit),
+    Stranger(Stranger),
+}
+
+impl Place {
+    /// Done when the connection has to end though its client goes on.
+    async fn over(&self) {
+        match self {
+            Self::Caller(_) => std::future::pending().await,
+            Self::Stranger(stranger) => stranger.over().await,
         }
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::{TlsConnector, client};
 
 use super::super::handshakes::HANDSHAKES_MAX;
+use super::super::strangers::STRANGERS_MAX;
 use super::*;
 
 /// An answer takes no longer, on a machine that is busy with other tests.
@@ -63,7 +64,7 @@ impl Node {
             tls: Arc::new(move || Ok(config.clone())),
             handshakes: Handshakes::default(),
             places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
-            strangers: Arc::new(Semaphore::new(STRANGERS_MAX)),
+            strangers: Strangers::default(),
             stop: stop.clone(),
         };
         tokio::spawn(door.accept(listener));
@@ -76,13 +77,26 @@ impl Node {
         TlsConnector::from(Arc::new(config.with_client_auth_cert(vec![certificate], key).unwrap()))
     }
     async fn connect(&self, client: &TlsConnector) -> std::io::Result<client::TlsStream<TcpStream>> {
-        let tcp = TcpStream::connect(self.address).await?;
+        self.connect_from([127, 0, 0, 1], client).await
+    }
+    /// From another address of this machine.
+    async fn connect_from(
+        &self,
+        from: [u8; 4],
+        client: &TlsConnector,
+    ) -> std::io::Result<client::TlsStream<TcpStream>> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((from, 0).into())?;
+        let tcp = socket.connect(self.address).await?;
         client.connect(ServerName::try_from("localhost").unwrap(), tcp).await
     }
     /// The status line's code.
     async fn get(&self, cn: &str) -> String {
+        self.get_from([127, 0, 0, 1], cn).await
+    }
+    async fn get_from(&self, from: [u8; 4], cn: &str) -> String {
         let asked = async {
-            let mut tls = self.connect(&self.client(cn)).await.unwrap();
+            let mut tls = self.connect_from(from, &self.client(cn)).await.unwrap();
             tls.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
             let mut answer = [0; 12];
             tls.read_exact(&mut answer).await.unwrap();
@@ -156,6 +170,20 @@ async fn idle_connections_of_those_who_may_not_call_keep_no_apiserver_from_a_nod
         idle.push(timeout(SOON, node.connect(&stranger)).await.expect("it waits"));
     }
     assert_eq!(node.get("kube-apiserver-kubelet-client").await, "200");
+    drop(idle);
+}
+
+#[tokio::test]
+async fn idle_connections_of_those_who_may_not_call_keep_none_of_another_address_from_being_told() {
+    let node = Node::start().await;
+    let (stranger, mut idle) = (node.client("system:node:other"), Vec::new());
+    for _ in 0..2 * STRANGERS_MAX {
+        let connected = timeout(SOON, node.connect_from([127, 0, 0, 2], &stranger)).await;
+        idle.push(connected.expect("it waits").unwrap());
+    }
+    for from in 3..8 {
+        assert_eq!(node.get_from([127, 0, 0, from], "system:node:another").await, "403");
+    }
     drop(idle);
 }
 
