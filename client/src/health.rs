@@ -42,12 +42,13 @@ impl fmt::Debug for Health {
 }
 
 impl Health {
-    /// With the metrics that every component has: work queues and panics.
+    /// With what every component has: the metrics of work queues and panics, and that no worker of a queue hangs.
     pub fn new() -> Self {
         let health = Self::default();
         health.metrics(panics::register);
         health.metrics(runner::register);
         health.metrics(crate::events::register);
+        health.live_when("workers", runner::check);
         health
     }
     /// Adds a condition of life: `Err` says what stands still, and `/healthz` fails.
@@ -155,7 +156,8 @@ mod tests {
         assert_eq!(asked(&health, "/healthz"), (200, "ok".into()));
         health.live_when("well", || Ok(()));
         health.live_when("loop", || Err("it stands still".into()));
-        assert_eq!(asked(&health, "/healthz"), (500, "[+]well ok\n[-]loop failed: it stands still\n".into()));
+        let said = "[+]workers ok\n[+]well ok\n[-]loop failed: it stands still\n";
+        assert_eq!(asked(&health, "/healthz"), (500, said.into()));
         assert_eq!(asked(&health, "/readyz"), (200, "ok".into()), "another question");
         panics::catch::<()>("of-health", || panic!("on purpose")).unwrap_err();
         let metrics = asked(&health, "/metrics").1;

@@ -14,6 +14,7 @@ pub mod lease;
 pub mod nodes;
 pub mod panics;
 pub mod process;
+pub mod pulse;
 pub mod queue;
 pub mod runner;
 #[cfg(any(test, feature = "test-support"))]
@@ -25,6 +26,7 @@ pub use bind::Binder;
 pub use cache::{Cache, Change};
 pub use client::{Client, Patch};
 pub use events::{EventType, Recorder};
+pub use pulse::Pulse;
 pub use queue::WorkQueue;
 pub use runner::{Next, run_workers};
 pub use tokio_util::sync::CancellationToken;

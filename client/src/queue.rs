@@ -40,7 +40,8 @@ impl<Q: Item> Default for WorkQueue<Q> {
 
 #[derive(Debug)]
 struct State<Q> {
-    ready: VecDeque<Q>,
+    /// With since when each is ready.
+    ready: VecDeque<(Q, Instant)>,
     /// In `ready`.
     waiting: HashSet<Q>,
     /// With a worker; true if it was added again meanwhile.
@@ -61,7 +62,7 @@ impl<Q: Item> WorkQueue<Q> {
     }
 
     pub fn add(&self, item: Q) {
-        self.shared.0.lock().add(item);
+        self.shared.0.lock().add(item, Instant::now());
         self.shared.1.notify_one();
     }
 
@@ -108,7 +109,7 @@ impl<Q: Item> WorkQueue<Q> {
     pub fn done(&self, item: &Q) {
         let mut state = self.shared.0.lock();
         if state.working.remove(item) == Some(true) {
-            state.add(item.clone());
+            state.add(item.clone(), Instant::now());
             self.shared.1.notify_one();
         }
     }
@@ -116,6 +117,13 @@ impl<Q: Item> WorkQueue<Q> {
     /// How many are ready to be worked on.
     pub fn len(&self) -> usize {
         self.shared.0.lock().ready.len()
+    }
+    /// Since when the item waits that could have been taken first. Looks at all that are delayed.
+    pub fn waiting_since(&self, now: Instant) -> Option<Instant> {
+        let state = self.shared.0.lock();
+        // What is due is made ready by a worker that asks for the next item: where there is none, it waits all the same.
+        let due = state.due.values().filter(|at| **at <= now);
+        due.chain(state.ready.front().map(|(_, since)| since)).min().copied()
     }
     /// How often something was added, whether it waited already or not.
     pub fn adds(&self) -> u64 {
@@ -149,12 +157,12 @@ impl<Q: Item> State<Q> {
         delay
     }
 
-    fn add(&mut self, item: Q) {
+    fn add(&mut self, item: Q, now: Instant) {
         self.adds += 1;
         if let Some(again) = self.working.get_mut(&item) {
             *again = true;
         } else if self.waiting.insert(item.clone()) {
-            self.ready.push_back(item);
+            self.ready.push_back((item, now));
         }
     }
 
@@ -178,13 +186,13 @@ impl<Q: Item> State<Q> {
             // Only the time that still stands releases; the earlier ones were replaced.
             if self.due.get(&item) == Some(&at) {
                 self.due.remove(&item);
-                self.add(item);
+                self.add(item, at);
             }
         }
     }
 
     fn take(&mut self) -> Option<Q> {
-        let item = self.ready.pop_front()?;
+        let (item, _) = self.ready.pop_front()?;
         self.waiting.remove(&item);
         self.working.insert(item.clone(), false);
         Some(item)
@@ -276,6 +284,32 @@ mod tests {
         assert_eq!((queue.len(), queue.adds()), (1, 3), "done is done");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn it_says_since_when_work_waits_that_nobody_takes_up() {
+        let (queue, start) = (WorkQueue::new(), Instant::now());
+        let since = |queue: &WorkQueue<&'static str>| {
+            let now = Instant::now();
+            queue.waiting_since(now).map(|since| (since - start).as_secs())
+        };
+        let turn = |secs| tokio::time::advance(Duration::from_secs(secs));
+        assert_eq!(since(&queue), None);
+        queue.add_after("later", Duration::from_secs(7));
+        turn(5).await;
+        assert_eq!(since(&queue), None, "it is not due");
+        queue.add("now");
+        turn(5).await;
+        queue.add("now");
+        assert_eq!(since(&queue), Some(5), "not since it was added again");
+        assert_eq!(queue.next().await, "now");
+        assert_eq!(since(&queue), Some(7), "it was due then");
+        assert_eq!(queue.next().await, "later");
+        assert_eq!(since(&queue), None, "with a worker nothing waits");
+        queue.add("later");
+        turn(5).await;
+        queue.done(&"later");
+        assert_eq!(since(&queue), Some(15), "it could not be taken up before");
+    }
+
     #[tokio::test]
     async fn one_worker_that_is_woken_wakes_the_next_while_there_is_work() {
         let queue = WorkQueue::new();
@@ -285,8 +319,8 @@ mod tests {
         {
             // Both at once, as when two timers are due: one call of notify_one for two items.
             let mut state = queue.shared.0.lock();
-            state.add("a");
-            state.add("b");
+            state.add("a", Instant::now());
+            state.add("b", Instant::now());
         }
         queue.shared.1.notify_one();
         let both = async { tokio::join!(first, second) };
