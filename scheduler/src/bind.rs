@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corten_api::{ApiError, Key, Object, Reason, pod};
-use corten_client::{Binder, Client, EventType, Patch, Recorder};
+use corten_client::{Binder, Client, EventType, Patch, Pulse, Recorder, panics};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
+use crate::core::PANICS;
 use crate::pod::PodInfo;
 
 /// Writes on their way; the scheduler waits while there are more.
@@ -37,15 +39,16 @@ pub struct Writer {
     places: Arc<Semaphore>,
     outcomes: mpsc::Sender<Outcome>,
     under_way: JoinSet<()>,
+    pulse: Pulse,
 }
 
 impl Writer {
-    /// Outcomes of placements come on the receiver, at most one for each permit.
-    pub fn new(client: &Client, recorder: Recorder) -> (Self, mpsc::Receiver<Outcome>) {
+    /// Outcomes of placements come on the receiver, at most one for each permit. `pulse` is that of all writes.
+    pub fn new(client: &Client, recorder: Recorder, pulse: Pulse) -> (Self, mpsc::Receiver<Outcome>) {
         let (outcomes, receiver) = mpsc::channel(IN_FLIGHT_MAX);
         let places = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
         let (client, binder, under_way) = (client.clone(), client.binder(), JoinSet::new());
-        (Self { client, binder, recorder, places, outcomes, under_way }, receiver)
+        (Self { client, binder, recorder, places, outcomes, under_way, pulse }, receiver)
     }
 
     /// A place among the writes in flight; wait for it before deciding.
@@ -56,16 +59,18 @@ impl Writer {
 
     /// Returns once nothing is under way any more.
     pub async fn finish(&mut self) {
-        while let Some(ended) = self.under_way.join_next().await {
-            report(ended);
-        }
+        while self.under_way.join_next().await.is_some() {}
     }
 
     fn spawn(&mut self, write: impl Future<Output = ()> + Send + 'static) {
-        while let Some(ended) = self.under_way.try_join_next() {
-            report(ended);
-        }
-        self.under_way.spawn(write);
+        while self.under_way.try_join_next().is_some() {}
+        let beat = self.pulse.begin(Instant::now());
+        self.under_way.spawn(async move {
+            let _under_way = beat;
+            if let Err(panicked) = panics::catch_future(PANICS, write).await {
+                error!(%panicked, "a bug: a write ended by itself");
+            }
+        });
     }
 
     /// Sends a placement; its outcome comes later.
@@ -74,19 +79,9 @@ impl Writer {
         let (key, uid, client) = (pod.key.clone(), pod.uid.clone(), self.client.clone());
         let about = reference(pod);
         self.spawn(async move {
-            let mut result = binder.bind(&key.namespace, &key.name, &uid, &node).await;
-            // What it takes stays taken until somebody knows: given free too early, the node would get too much.
-            while let Err(err) = result.as_ref()
-                && err.is_doubtful()
-            {
-                match settled(client.get::<Pod>(&key).await, err, &uid, &node) {
-                    Some(known) => {
-                        result = known;
-                        break;
-                    }
-                    None => tokio::time::sleep(ASK_AGAIN_AFTER).await,
-                }
-            }
+            let placed = panics::catch_future(PANICS, place_on(&client, &binder, &key, &uid, &node)).await;
+            // Told of as a failure: the pod is decided on again, and does not hold its node for ever.
+            let result = placed.unwrap_or_else(|panicked| Err(ApiError::internal(panicked.to_string())));
             match &result {
                 Ok(()) => {
                     let message = format!("Successfully assigned {key} to {node}");
@@ -128,10 +123,19 @@ impl Writer {
     }
 }
 
-fn report(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(err) = ended {
-        error!(%err, "a write ended by itself");
+/// Sends a placement, and asks what became of it until somebody knows: what it takes stays taken meanwhile, as the node
+/// would get too much if it were given free too early.
+async fn place_on(client: &Client, binder: &Binder, key: &Key, uid: &str, node: &str) -> Result<(), ApiError> {
+    let result = binder.bind(&key.namespace, &key.name, uid, node).await;
+    while let Err(err) = result.as_ref()
+        && err.is_doubtful()
+    {
+        match settled(client.get::<Pod>(key).await, err, uid, node) {
+            Some(known) => return known,
+            None => tokio::time::sleep(ASK_AGAIN_AFTER).await,
+        }
     }
+    result
 }
 
 /// What became of a placement that failed with `err`, by what the apiserver shows of the pod now; `None`: it shows
@@ -153,6 +157,43 @@ fn reference(pod: &PodInfo) -> ObjectReference {
 mod tests {
     use super::*;
     use k8s_openapi::api::core::v1::PodSpec;
+
+    /// A writer without an apiserver.
+    fn writer(limit: Duration) -> (Writer, Pulse) {
+        let client = Client::over(tonic::transport::Endpoint::from_static("http://127.0.0.1:1").connect_lazy());
+        let pulse = Pulse::new(limit, Instant::now());
+        let recorder = Recorder::new(&client, "test", "");
+        (Writer::new(&client, recorder, pulse.clone()).0, pulse)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_never_ends_is_a_hang_until_its_term_is_over() {
+        let limit = Duration::from_secs(120);
+        let (mut writer, pulse) = writer(limit);
+        writer.spawn(async {});
+        writer.spawn(std::future::pending());
+        tokio::time::advance(limit).await;
+        assert_eq!(pulse.check(Instant::now(), None), Ok(()));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(pulse.check(Instant::now(), None).is_err());
+        drop(writer);
+        let ended = async {
+            while pulse.check(Instant::now(), None).is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), ended).await.expect("its writes end with it");
+    }
+
+    #[tokio::test]
+    async fn a_write_that_panics_is_counted_and_ends() {
+        let (mut writer, pulse) = writer(Duration::ZERO);
+        let before = panics::count(PANICS);
+        writer.spawn(async { panic!("on purpose") });
+        writer.finish().await;
+        assert_eq!(panics::count(PANICS), before + 1);
+        assert_eq!(pulse.check(Instant::now(), None), Ok(()));
+    }
 
     #[test]
     fn doubtful_placements_table() {

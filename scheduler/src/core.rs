@@ -1,15 +1,18 @@
 //! What the scheduler knows and has decided, without I/O and clock: changes and outcomes in, decisions out.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use corten_api::{ApiError, Key, Reason};
+use corten_client::panics;
 use k8s_openapi::api::core::v1::Node;
 
 use crate::cycle::{self, Decision, Profile};
 use crate::pod::PodInfo;
 use crate::queue::Queue;
 use crate::snapshot::{Helps, Snapshot};
+
+/// What panics are counted under.
+pub(crate) const PANICS: &str = "scheduler";
 
 #[derive(Debug)]
 pub struct Core {
@@ -79,11 +82,13 @@ impl Core {
         let (profile, snapshot, tie) = (&self.profile, &mut self.snapshot, self.decided);
         // A fault in one plugin over one pod must not end the scheduling of all others. A cycle changes nothing in the
         // snapshot but the list of its columns.
-        let decided = catch_unwind(AssertUnwindSafe(|| cycle::decide(profile, snapshot, pod, tie)));
-        let Ok(decision) = decided else {
-            tracing::error!(pod = %key, "the decision on this pod panicked: it is tried again later");
-            self.queue.failed(key, now);
-            return None;
+        let decision = match panics::catch(PANICS, || cycle::decide(profile, snapshot, pod, tie)) {
+            Ok(decision) => decision,
+            Err(panicked) => {
+                tracing::error!(pod = %key, %panicked, "a bug: the decision on this pod is tried again later");
+                self.queue.failed(key, now);
+                return None;
+            }
         };
         match &decision {
             Decision::Place { node } => self.snapshot.assume(pod, node),
@@ -137,7 +142,8 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_over_one_pod_stops_no_other_and_is_tried_again_later() {
+    fn a_panic_over_one_pod_stops_no_other_is_counted_and_tried_again_later() {
+        let before = panics::count(PANICS);
         let (mut core, now) = (Core::new("me"), Instant::now());
         core.profile.filters.push(Box::new(Faulty));
         core.node_changed("n1", Some(&node("n1", "4", "8Gi")));
@@ -148,6 +154,7 @@ mod tests {
         }
         assert_eq!(core.next(now).as_ref(), Some(&bad.key));
         assert_eq!(core.decide(&bad.key, Some(&bad), now), None);
+        assert_eq!(panics::count(PANICS), before + 1);
         assert_eq!(core.next(now).as_ref(), Some(&good.key));
         assert!(matches!(core.decide(&good.key, Some(&good), now), Some(Decision::Place { .. })));
         assert_eq!(core.next(now), None, "not before its backoff");

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use corten_api::Key;
 use corten_client::health::Health;
-use corten_client::{Cache, CancellationToken, Client, Recorder, Watch, args::ConnectError, lease};
+use corten_client::{Cache, CancellationToken, Client, Pulse, Recorder, Watch, args::ConnectError, lease};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
@@ -18,6 +18,12 @@ use crate::core::Core;
 use crate::cycle::Decision;
 use crate::pod::PodInfo;
 use crate::snapshot::Helps;
+
+/// From the first change that waits to the end of the decisions on it: a turn takes in all changes there are and decides on
+/// one pod.
+const TURN_MAX: Duration = Duration::from_secs(60);
+/// A placement, or the word on a pod why it has no node, with all tries of it.
+const WRITE_MAX: Duration = Duration::from_secs(120);
 
 #[derive(Debug, thiserror::Error)]
 pub enum SchedulerError {
@@ -40,6 +46,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Schedule
         Some(cluster) if !cluster.is_synced() => Err("we lead, and do not know the cluster yet".into()),
         _ => Ok(()),
     });
+    let pulses = Pulses::start();
+    pulses.tell(&health, &term);
     if let Some(address) = config.client.metrics_address {
         health.serve(address, &stop).await.map_err(SchedulerError::Health)?;
     }
@@ -51,7 +59,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Schedule
     lease::lead(&client, &lease, &config.identity(), &stop, move |client, leading| {
         let cluster = Arc::new(Cluster::watch(&client, &leading));
         *term.lock() = Some(Arc::clone(&cluster));
-        let (scheduler, term) = (Scheduler::new(&client, &cluster, &scheduler_name), Arc::clone(&term));
+        let scheduler = Scheduler::new(&client, &cluster, &scheduler_name, &pulses);
+        let term = Arc::clone(&term);
         async move {
             let _ends_with_this_future = TermEnd(term);
             scheduler.run(leading).await;
@@ -59,6 +68,32 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Schedule
     })
     .await
     .map_err(SchedulerError::Lease)
+}
+
+/// What is known of the scheduler's moving on, over all its terms.
+#[derive(Clone, Debug)]
+struct Pulses {
+    turns: Pulse,
+    writes: Pulse,
+}
+
+impl Pulses {
+    fn start() -> Self {
+        let now = tokio::time::Instant::now();
+        Self { turns: Pulse::new(TURN_MAX, now), writes: Pulse::new(WRITE_MAX, now) }
+    }
+
+    fn tell(&self, health: &Health, term: &Term) {
+        let (turns, term) = (self.turns.clone(), Arc::clone(term));
+        health.live_when("scheduling", move || {
+            let waiting = term.lock().as_ref().and_then(|cluster| cluster.changes.waiting_since());
+            turns.check(tokio::time::Instant::now(), waiting).map_err(|hang| hang.to_string())
+        });
+        let writes = self.writes.clone();
+        health.live_when("writes", move || {
+            writes.check(tokio::time::Instant::now(), None).map_err(|hang| hang.to_string())
+        });
+    }
 }
 
 /// What the present leader watches.
@@ -91,12 +126,27 @@ struct Changes {
 struct Dirty {
     pods: HashSet<Key>,
     nodes: HashSet<Key>,
+    /// Whether changes were ever taken in. Until the cluster is known they wait for good reason.
+    begun: bool,
+    /// When the first of these changes came, since the scheduler has begun.
+    since: Option<tokio::time::Instant>,
 }
 
 impl Changes {
     fn mark(&self, change: impl FnOnce(&mut Dirty)) {
-        change(&mut self.dirty.lock());
+        let mut dirty = self.dirty.lock();
+        change(&mut dirty);
+        if dirty.begun {
+            dirty.since.get_or_insert_with(tokio::time::Instant::now);
+        }
+        drop(dirty);
         self.notify.notify_one();
+    }
+    fn take(&self) -> Dirty {
+        std::mem::replace(&mut *self.dirty.lock(), Dirty { begun: true, ..Dirty::default() })
+    }
+    fn waiting_since(&self) -> Option<tokio::time::Instant> {
+        self.dirty.lock().since
     }
 }
 
@@ -134,12 +184,14 @@ struct Scheduler {
     writer: Writer,
     outcomes: mpsc::Receiver<Outcome>,
     core: Core,
+    turns: Pulse,
 }
 
 impl Scheduler {
-    fn new(client: &Client, cluster: &Arc<Cluster>, name: &str) -> Self {
-        let (writer, outcomes) = Writer::new(client, Recorder::new(client, name, ""));
-        Self { cluster: Arc::clone(cluster), writer, outcomes, core: Core::new(name) }
+    fn new(client: &Client, cluster: &Arc<Cluster>, name: &str, pulses: &Pulses) -> Self {
+        let (writer, outcomes) = Writer::new(client, Recorder::new(client, name, ""), pulses.writes.clone());
+        let (cluster, turns) = (Arc::clone(cluster), pulses.turns.clone());
+        Self { cluster, writer, outcomes, core: Core::new(name), turns }
     }
 
     async fn run(mut self, leading: CancellationToken) {
@@ -148,16 +200,23 @@ impl Scheduler {
             return;
         }
         while !leading.is_cancelled() {
-            self.take_changes();
-            while let Ok(outcome) = self.outcomes.try_recv() {
-                self.settle(outcome);
-            }
-            match self.core.next(Instant::now()) {
-                Some(key) => self.schedule(&key).await,
-                None => self.wait(&leading).await,
+            if !self.turn().await {
+                self.wait(&leading).await;
             }
         }
         self.writer.finish().await;
+    }
+
+    /// Takes in what has changed and decides on one pod; false: none wants a node now.
+    async fn turn(&mut self) -> bool {
+        let _under_way = self.turns.begin(tokio::time::Instant::now());
+        self.take_changes();
+        while let Ok(outcome) = self.outcomes.try_recv() {
+            self.settle(outcome);
+        }
+        let Some(key) = self.core.next(Instant::now()) else { return false };
+        self.schedule(&key).await;
+        true
     }
 
     async fn wait(&mut self, leading: &CancellationToken) {
@@ -177,7 +236,7 @@ impl Scheduler {
     }
 
     fn take_changes(&mut self) {
-        let dirty = std::mem::take(&mut *self.cluster.changes.dirty.lock());
+        let dirty = self.cluster.changes.take();
         let now = Instant::now();
         let mut helps = Helps::NOTHING;
         for key in dirty.nodes {
@@ -208,5 +267,29 @@ impl Scheduler {
             info!(pod = %key, %err, "the placement failed");
         }
         self.core.settled(&key, &uid, result.as_ref().copied(), Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_wait_since_the_first_of_them_once_the_scheduler_has_begun() {
+        let (changes, start) = (Changes::default(), tokio::time::Instant::now());
+        let turn = || tokio::time::advance(Duration::from_secs(1));
+        let mark = |name| changes.mark(|dirty| dirty.pods.extend([Key::new("default", name)]));
+        mark("a");
+        assert_eq!(changes.waiting_since(), None, "the cluster is not known yet");
+        turn().await;
+        assert_eq!(changes.take().pods.len(), 1);
+        assert_eq!(changes.waiting_since(), None);
+        turn().await;
+        mark("b");
+        turn().await;
+        mark("c");
+        assert_eq!(changes.waiting_since(), Some(start + Duration::from_secs(2)));
+        assert_eq!(changes.take().pods.len(), 2);
+        assert_eq!(changes.waiting_since(), None, "all are taken up");
     }
 }
