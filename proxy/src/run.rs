@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use corten_api::networks;
 use corten_client::health::Health;
-use corten_client::{CancellationToken, Change, Client, ConnectError, Watch, WorkQueue};
+use corten_client::pulse::Hang;
+use corten_client::{CancellationToken, Change, Client, ConnectError, Pulse, Watch, WorkQueue};
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use parking_lot::RwLock;
 use tokio::task::{JoinError, JoinHandle};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::directory::Directory;
@@ -27,7 +29,7 @@ use crate::routes::apply::NetError;
 use crate::routes::events;
 use crate::routes::switches::{self, SwitchError};
 use crate::view::{Node, PodPorts, Service, Slice};
-use crate::worker::{CHECK_EVERY, Settings, Work, Worker};
+use crate::worker::{BATCH_TAKES_MAX, CHECK_EVERY, Settings, Work, Worker};
 
 /// A link that comes or goes makes many changes at once.
 const GATHER: Duration = Duration::from_millis(300);
@@ -129,13 +131,27 @@ pub async fn run(args: ProxyArgs, stop: CancellationToken) -> Result<(), ProxyEr
     let told = queue.clone();
     events::watch(&stop, move || told.add_after(Work::Network, GATHER)).map_err(ProxyError::Netlink)?;
     tokio::spawn(check_now_and_then(queue.clone(), stop.clone()));
-    let working = tokio::spawn(worker.run(queue, stop.clone()));
+    let (pulse, moves) = pulse(&queue);
+    health.live_when("rules", move || moves().map_err(|hang| hang.to_string()));
+    let working = tokio::spawn(worker.run(queue, pulse, stop.clone()));
     let listening = server::listen(args.cluster_dns, None).await?;
     if let Err(err) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         warn!(%err, "systemd could not be told that we are ready");
     }
     info!(dns = %args.cluster_dns, "serving");
     both(working, listening.serve(Handler { zone, directory, forwarder }, &stop)).await
+}
+
+/// The pulse of the worker that begins now, and the question whether it hangs. While the cluster was not known yet, changes
+/// waited for good reason.
+fn pulse(queue: &WorkQueue<Work>) -> (Pulse, impl Fn() -> Result<(), Hang> + Send + Sync + 'static) {
+    let pulse = Pulse::new(BATCH_TAKES_MAX, Instant::now());
+    let (of_worker, queue) = (pulse.clone(), queue.clone());
+    let check = move || {
+        let now = Instant::now();
+        of_worker.check(now, queue.waiting_since(now))
+    };
+    (pulse, check)
 }
 
 /// Every question that is passed on and every TCP client of DNS has a socket: more together than a soft limit of 1024.
@@ -345,6 +361,28 @@ mod tests {
             tokio::time::timeout(Duration::from_secs(3600), nothing).await.is_err(),
             "half a cluster is not served"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_that_does_not_end_and_changes_that_nobody_takes_up_are_hangs() {
+        let (queue, after) = (WorkQueue::new(), |secs| tokio::time::advance(Duration::from_secs(secs)));
+        queue.add(Work::Everything);
+        // The cluster was not known for a long time.
+        after(3600).await;
+        let pulse = pulse(&queue);
+        let hangs = || (pulse.1)().err().map(|hang| hang.to_string()[..10].to_owned());
+        assert_eq!(hangs(), None);
+        after(121).await;
+        assert_eq!(hangs().as_deref(), Some("work waits"));
+        let batch = pulse.0.begin(Instant::now());
+        assert_eq!(queue.next().await, Work::Everything);
+        assert_eq!(hangs(), None);
+        after(121).await;
+        assert_eq!(hangs().as_deref(), Some("work that "));
+        drop(batch);
+        queue.done(&Work::Everything);
+        after(3600).await;
+        assert_eq!(hangs(), None, "nothing changes");
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use corten_api::Key;
 use corten_api::error::with_causes;
-use corten_client::{CancellationToken, WorkQueue};
+use corten_client::{CancellationToken, Pulse, WorkQueue};
 use ipnet::Ipv4Net;
 use parking_lot::RwLock;
 use tokio::task::block_in_place;
@@ -32,6 +32,8 @@ use crate::ruleset::{End, Front, Owner, Place, desired, diff};
 
 /// The whole state is compared with the kernel this often, whatever happens.
 pub const CHECK_EVERY: Duration = Duration::from_secs(300);
+/// A batch in the kernel takes no longer, nor the wait until it is begun: 10,000 Services are written in a tenth of a second.
+pub const BATCH_TAKES_MAX: Duration = Duration::from_secs(120);
 /// Changes that wait are done together, up to so many.
 const BATCH_MAX: usize = 1024;
 
@@ -121,9 +123,10 @@ impl Worker {
         })
     }
 
-    /// Works until `stop`. What fails comes again, as a full comparison, with backoff.
-    pub async fn run(mut self, queue: WorkQueue<Work>, stop: CancellationToken) {
+    /// Works until `stop`. What fails comes again, as a full comparison, with backoff. `pulse` is that of the batches.
+    pub async fn run(mut self, queue: WorkQueue<Work>, pulse: Pulse, stop: CancellationToken) {
         while let Some(first) = stop.run_until_cancelled(queue.next()).await {
+            let _under_way = pulse.begin(tokio::time::Instant::now());
             let mut batch = vec![first];
             while batch.len() < BATCH_MAX && !queue.is_empty() {
                 batch.push(queue.next().await);
