@@ -18,6 +18,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::mpsc;
 use tokio::task::{self, JoinHandle, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -50,6 +51,14 @@ pub enum News {
     Static(Vec<Pod>),
     /// A ConfigMap or Secret changed.
     SourceChanged { namespace: String, reference: crate::sources::SourceRef },
+}
+
+/// What the manager takes up next.
+enum Woken {
+    Runtime(Event),
+    News(News),
+    WorkerEnded(Result<(task::Id, ()), task::JoinError>),
+    Compare,
 }
 
 /// Where pods come from. Until all of them have spoken nobody can say that a pod is wanted by none.
@@ -117,19 +126,31 @@ impl Manager {
     async fn run(mut self, mut news: mpsc::Receiver<News>) {
         // First the events, then the list: nothing is missed between them.
         let mut events = self.place.runtime.events();
+        let beginning = self.table.begin_turn();
         self.found = inventory::by_pod(&self.list_patiently().await);
         self.fill_addresses().await;
-        let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + COMPARE_EVERY, COMPARE_EVERY);
+        drop(beginning);
+        let mut compare_at = Instant::now() + COMPARE_EVERY;
         loop {
-            self.table.beat();
-            tokio::select! {
-                Some(event) = events.next() => self.runtime_event(event).await,
+            self.table.compares_at(compare_at);
+            let woken = tokio::select! {
+                Some(event) = events.next() => Woken::Runtime(event),
                 told = news.recv() => match told {
-                    Some(told) => self.take(told).await,
+                    Some(told) => Woken::News(told),
                     None => return,
                 },
-                Some(ended) = self.workers.join_next_with_id() => self.task_ended(ended),
-                _ = beat.tick() => self.compare().await,
+                Some(ended) = self.workers.join_next_with_id() => Woken::WorkerEnded(ended),
+                () = tokio::time::sleep_until(compare_at) => Woken::Compare,
+            };
+            let _under_way = self.table.begin_turn();
+            match woken {
+                Woken::Runtime(event) => self.runtime_event(event).await,
+                Woken::News(told) => self.take(told).await,
+                Woken::WorkerEnded(ended) => self.task_ended(ended),
+                Woken::Compare => {
+                    self.compare().await;
+                    compare_at = Instant::now() + COMPARE_EVERY;
+                }
             }
         }
     }

@@ -14,8 +14,8 @@ mod tls;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
+use corten_client::pulse::Hang;
 use jiff::Timestamp;
 
 use crate::cgroup::Hierarchy;
@@ -67,8 +67,8 @@ pub trait Pods: Send + Sync {
     /// A pod by name. Static pods are found by their mirror's name. With a `uid` that is not empty, only that pod.
     fn find(&self, namespace: &str, name: &str, uid: &str) -> Option<PodView>;
 
-    /// How long ago the manager of pods was last seen at work; `None` before it has begun.
-    fn idle_for(&self) -> Option<Duration>;
+    /// Whether the manager of pods moves.
+    fn is_moving(&self) -> Result<(), Hang>;
 
     /// All pods, for statistics.
     fn all(&self) -> Vec<PodView>;

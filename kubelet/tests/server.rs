@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use corten_client::pulse::Hang;
 use corten_kubelet::cgroup::Hierarchy;
 use corten_kubelet::images::ImageHandle;
 use corten_kubelet::runtime::fake::FakeRuntime;
@@ -51,8 +52,8 @@ impl Pods for OnePod {
             view("gone", Some(gone), vec![]),
         ]
     }
-    fn idle_for(&self) -> Option<Duration> {
-        Some(Duration::ZERO)
+    fn is_moving(&self) -> Result<(), Hang> {
+        Ok(())
     }
     fn pod_list_json(&self) -> Vec<u8> {
         br#"{"kind":"PodList","apiVersion":"v1","items":[]}"#.to_vec()

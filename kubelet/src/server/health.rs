@@ -3,11 +3,8 @@
 use std::time::Duration;
 
 use super::Pods;
-use crate::pods::COMPARE_EVERY;
 use crate::runtime::Runtime;
 
-/// The manager looks around at least this often. Upstream allows its loop two of its periods as well.
-const IDLE_MAX: Duration = COMPARE_EVERY.saturating_mul(2);
 const RUNTIME_MAX: Duration = Duration::from_secs(2);
 
 /// As upstream shows a check that fails.
@@ -30,26 +27,24 @@ pub(super) async fn check(pods: &dyn Pods, runtime: &dyn Runtime) -> Result<(), 
 
 /// Whether the manager of pods moves; why not, if it does not.
 pub fn is_moving(pods: &dyn Pods) -> Result<(), String> {
-    match pods.idle_for() {
-        None => Err("the pods were not looked at yet".into()),
-        Some(idle) if idle > IDLE_MAX => Err(format!("sync Loop took longer than expected: {}s ago", idle.as_secs())),
-        Some(_) => Ok(()),
-    }
+    pods.is_moving().map_err(|hang| hang.to_string())
 }
 
 #[cfg(test)]
 mod tests {
+    use corten_client::pulse::Hang;
+
     use super::*;
     use crate::runtime::fake::FakeRuntime;
     use crate::server::PodView;
 
-    struct Manager(Option<Duration>);
+    struct Manager(Result<(), Hang>);
 
     impl Pods for Manager {
         fn find(&self, _: &str, _: &str, _: &str) -> Option<PodView> {
             None
         }
-        fn idle_for(&self) -> Option<Duration> {
+        fn is_moving(&self) -> Result<(), Hang> {
             self.0
         }
         fn all(&self) -> Vec<PodView> {
@@ -62,22 +57,27 @@ mod tests {
 
     #[tokio::test]
     async fn health_tells_the_truth() {
-        let secs = Duration::from_secs;
+        let (since, limit) = (Duration::from_secs(121), Duration::from_secs(120));
         let cases = [
-            ("all well", Some(secs(60)), false, None),
-            ("never begun", None, false, Some("[-]syncloop failed")),
+            ("all well", Ok(()), false, None),
             (
-                "stuck or dead",
-                Some(secs(121)),
+                "stuck",
+                Err(Hang::UnderWay { since, limit }),
                 false,
-                Some("[-]syncloop failed: sync Loop took longer than expected: 121s"),
+                Some("[-]syncloop failed: work that began 121s ago has not ended"),
             ),
-            ("no runtime", Some(secs(1)), true, Some("[-]runtime failed: no container runtime answers")),
+            (
+                "dead",
+                Err(Hang::NotTakenUp { since, limit }),
+                false,
+                Some("[-]syncloop failed: work waits and none was taken up for 121s"),
+            ),
+            ("no runtime", Ok(()), true, Some("[-]runtime failed: no container runtime answers")),
         ];
-        for (why, idle, away, expected) in cases {
+        for (why, moves, away, expected) in cases {
             let runtime = FakeRuntime::default();
             runtime.set_away(away);
-            let got = check(&Manager(idle), &runtime).await.err().map(|err| err.to_string());
+            let got = check(&Manager(moves), &runtime).await.err().map(|err| err.to_string());
             let as_expected = match (&got, expected) {
                 (Some(got), Some(expected)) => got.starts_with(expected),
                 (got, expected) => got.is_none() && expected.is_none(),

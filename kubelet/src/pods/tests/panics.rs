@@ -110,9 +110,15 @@ async fn a_kill_that_the_runtime_refuses_is_tried_by_one_loop_however_often_it_i
     assert!(more < COMPARISONS / 2, "{more} more tries: a loop for each comparison");
 }
 
-#[tokio::test]
-async fn a_health_check_sees_the_manager_at_work() {
+#[tokio::test(start_paused = true)]
+async fn a_health_check_sees_a_manager_that_never_ends_its_turn_and_none_in_one_that_is_idle() {
     let world = World::new().await;
-    world.until("the manager was seen", |w| w.table.idle_for().is_some()).await;
-    assert!(Table::default().idle_for().is_none());
+    // Before it has listed what there is.
+    world.runtime.set_away(true);
+    tokio::time::sleep(Duration::from_secs(121)).await;
+    assert!(world.table.is_moving().is_err(), "it waits for the runtime");
+    world.runtime.set_away(false);
+    world.until("the manager moves", |w| w.table.is_moving().is_ok()).await;
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(world.table.is_moving(), Ok(()), "it has nothing to do");
 }
