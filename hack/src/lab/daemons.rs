@@ -12,6 +12,11 @@ const PROXY_METRICS: &str = "0.0.0.0:10249";
 const SCHEDULER_METRICS: &str = "0.0.0.0:10251";
 const CONTROLLERS_METRICS: &str = "0.0.0.0:10252";
 
+/// `RestartSec` of our units, and of etcd's as we set it.
+const RESTART_SECS: u32 = 1;
+/// Of the unit that containerd comes with.
+const CONTAINERD_RESTART_SECS: u32 = 5;
+
 /// A program that a node keeps running.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Daemon {
@@ -20,6 +25,8 @@ pub(crate) struct Daemon {
     /// Path, or a name on PATH.
     pub(crate) program: String,
     pub(crate) args: Vec<String>,
+    /// The pause before it is started again, whenever it ends: its unit's `RestartSec`.
+    pub(crate) restart_secs: u32,
 }
 
 /// Everything `node` runs, in the order of starting.
@@ -69,7 +76,7 @@ struct Files<'a> {
 impl Files<'_> {
     fn ours(&self, name: &str, args: Vec<String>) -> Daemon {
         let program = self.lab.bin_dir().join(format!("corten-{name}"));
-        Daemon { name: name.to_owned(), program: text(&program), args }
+        Daemon { name: name.to_owned(), program: text(&program), args, restart_secs: RESTART_SECS }
     }
 
     fn pki(&self, file: &str) -> String {
@@ -108,7 +115,7 @@ impl Files<'_> {
             flag("peer-key-file", self.pki("etcd/peer.key")),
             flag("logger", "zap"),
         ];
-        Daemon { name: "etcd".into(), program: "etcd".into(), args }
+        Daemon { name: "etcd".into(), program: "etcd".into(), args, restart_secs: RESTART_SECS }
     }
 
     fn apiserver(&self) -> Daemon {
@@ -150,7 +157,12 @@ impl Files<'_> {
 
     fn containerd(&self) -> Daemon {
         let config = text(&self.lab.node_dir(&self.node.name).join("containerd.toml"));
-        Daemon { name: "containerd".into(), program: "containerd".into(), args: vec![flag("config", config)] }
+        Daemon {
+            name: "containerd".into(),
+            program: "containerd".into(),
+            args: vec![flag("config", config)],
+            restart_secs: CONTAINERD_RESTART_SECS,
+        }
     }
 
     fn kubelet(&self) -> Daemon {
@@ -213,6 +225,39 @@ mod tests {
         let master = ["etcd", "apiserver", "scheduler", "controllers", "containerd", "kubelet", "proxy"];
         assert_eq!(names("master1"), master);
         assert!(master.iter().all(|name| program_of(name).is_some()));
+    }
+
+    /// What a unit, or an addition to one, says of `key`.
+    fn setting<'u>(unit: &'u str, key: &str) -> Option<&'u str> {
+        unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    #[test]
+    fn daemons_are_started_again_as_their_units_say() {
+        let lab = Lab { name: "corten".into(), dir: "/lab".into() };
+        let plan = Plan::new("corten", Size { masters: 1, workers: 0 }, 0);
+        let daemons = of_node(&lab, &plan, plan.node("master1").unwrap());
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
+        let mut seen = 0;
+        for entry in std::fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            let (stem, is_unit) = (path.file_stem().unwrap(), path.extension().is_some_and(|e| e == "service"));
+            let name = stem.to_str().unwrap().trim_start_matches("corten-");
+            if !is_unit && name != "etcd" {
+                continue;
+            }
+            let daemon = daemons.iter().find(|daemon| daemon.name == name);
+            let daemon = daemon.unwrap_or_else(|| panic!("the lab has no {name}, {} is its unit", path.display()));
+            let unit = std::fs::read_to_string(&path).unwrap();
+            let pause = setting(&unit, "RestartSec").and_then(|secs| secs.parse().ok());
+            assert_eq!(pause, Some(daemon.restart_secs), "{}", path.display());
+            // Whatever it ended with, and however often.
+            assert_eq!(setting(&unit, "Restart"), Some("always"), "{}", path.display());
+            assert_eq!(setting(&unit, "StartLimitIntervalSec"), Some("0"), "{}", path.display());
+            seen += 1;
+        }
+        let without_ours = ["containerd"];
+        assert_eq!(seen, daemons.len() - without_ours.len(), "every other daemon has a unit of ours");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The first process of a node: sets up its mounts, keeps its daemons running, and reaps what is orphaned there.
 //!
-//! It stands where systemd stands on a real machine. `lab kill` leaves a file `down/<daemon>`: such a daemon stays
-//! down until `lab start` removes the file and sends SIGHUP.
+//! It stands where systemd stands on a real machine, and starts a daemon that ended again after as long a pause as its unit
+//! has. `lab kill` leaves a file `down/<daemon>`: such a daemon stays down until `lab start` removes the file and sends
+//! SIGHUP.
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -18,12 +19,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::cgroups::Hierarchy;
 use super::daemons::Daemon;
 use super::mounts;
-
-/// The pause before a daemon that ended is started again: short at first, then doubled.
-const RESTART_FIRST: Duration = Duration::from_millis(200);
-const RESTART_MAX: Duration = Duration::from_secs(5);
-/// Who ran this long has recovered: its next pause is short again.
-const RAN_WELL: Duration = Duration::from_secs(10);
 
 /// What a node's first process must know; a JSON file beside the node's logs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -62,7 +57,6 @@ struct Kept {
     daemon: Daemon,
     pid: Option<Pid>,
     started: Instant,
-    pause: Duration,
     due: Option<Instant>,
 }
 
@@ -116,7 +110,7 @@ fn reap() -> BTreeMap<Pid, String> {
 impl Kept {
     fn new(daemon: Daemon) -> Self {
         let now = Instant::now();
-        Self { daemon, pid: None, started: now, pause: RESTART_FIRST, due: Some(now) }
+        Self { daemon, pid: None, started: now, due: Some(now) }
     }
 
     fn start_if_due(&mut self, spec: &NodeSpec) {
@@ -143,21 +137,17 @@ impl Kept {
         let ran = self.started.elapsed();
         say!("{} ended after {:.1} s: {how}", self.daemon.name, ran.as_secs_f64());
         self.pid = None;
-        if ran > RAN_WELL {
-            self.pause = RESTART_FIRST;
-        }
         self.retry_later();
     }
 
     fn retry_later(&mut self) {
-        self.due = Some(Instant::now() + self.pause);
-        self.pause = (self.pause * 2).min(RESTART_MAX);
+        self.due = Some(Instant::now() + Duration::from_secs(self.daemon.restart_secs.into()));
     }
 
     /// `lab start` was called: who may run again runs at once.
     fn forgive(&mut self, spec: &NodeSpec) {
         if self.pid.is_none() && !down_marker(&spec.node_dir, &self.daemon.name).exists() {
-            (self.due, self.pause) = (Some(Instant::now()), RESTART_FIRST);
+            self.due = Some(Instant::now());
         }
     }
 }
@@ -188,4 +178,22 @@ fn spawn(spec: &NodeSpec, daemon: &Daemon) -> anyhow::Result<Pid> {
 fn open_log(path: &Path) -> anyhow::Result<File> {
     let opened = OpenOptions::new().create(true).append(true).open(path);
     opened.with_context(|| format!("cannot open {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_ends_again_and_again_is_started_after_the_same_pause_each_time() {
+        let daemon = Daemon { name: "kubelet".into(), program: "false".into(), args: Vec::new(), restart_secs: 7 };
+        let mut kept = Kept::new(daemon);
+        let pause = Duration::from_secs(7);
+        for time in 0..5 {
+            let before = Instant::now();
+            kept.ended("exit code 1");
+            let due = kept.due.unwrap();
+            assert!(due >= before + pause && due <= Instant::now() + pause, "the {time}th");
+        }
+    }
 }
