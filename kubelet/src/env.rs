@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVar, EnvVarSource}
 use crate::downward::{self, Downward};
 use crate::sources::{Missing, Sources};
 
-pub use expand::{UnknownVariable, expand, expand_known};
+pub use expand::{ExpandError, PROCESS_BYTES_MAX, Room, expand, expand_path};
 
 /// Why a container cannot be configured: the message of `CreateContainerConfigError`.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -22,6 +22,8 @@ pub enum EnvError {
     Field(#[from] downward::FieldError),
     #[error("couldn't find key {key} in {kind} {namespace}/{name}")]
     NoKey { key: String, kind: &'static str, namespace: String, name: String },
+    #[error("its environment is too large: {0}")]
+    TooLarge(ExpandError),
     #[error("environment variable {name} takes its value from a {what}, which this node cannot read")]
     Unsupported { name: String, what: &'static str },
 }
@@ -44,34 +46,62 @@ pub struct Environment {
 
 /// Later definitions of a name win: Services, then `envFrom`, then `env`.
 pub fn environment(container: &Container, input: &EnvInput<'_>) -> Result<Environment, EnvError> {
-    let mut known = BTreeMap::new();
-    let mut order = Vec::new();
+    let mut list = Variables::default();
     let mut skipped = Vec::new();
     for source in container.env_from.iter().flatten() {
         for (name, value) in env_from(source, input.sources, &mut skipped)? {
-            put(&mut known, &mut order, name, value);
+            list.put(name, value)?;
         }
     }
     for variable in container.env.iter().flatten() {
         // Variables of Services can be referred to, but stand below all others.
-        let visible = |name: &str| known.get(name).or_else(|| input.service_variables.get(name)).cloned();
+        let visible =
+            |name: &str| list.known.get(name).or_else(|| input.service_variables.get(name)).map(String::as_str);
         if let Some(value) = value_of(variable, container, input, visible)? {
-            put(&mut known, &mut order, variable.name.clone(), value);
+            list.put(variable.name.clone(), value)?;
         }
     }
     for (name, value) in &input.service_variables {
-        if !known.contains_key(name) {
-            put(&mut known, &mut order, name.clone(), value.clone());
+        if !list.known.contains_key(name) {
+            list.put(name.clone(), value.clone())?;
         }
     }
+    let Variables { mut known, order, .. } = list;
     let variables = order.into_iter().filter_map(|name| known.remove(&name).map(|value| (name, value))).collect();
     Ok(Environment { variables, skipped })
 }
 
-fn put(known: &mut BTreeMap<String, String>, order: &mut Vec<String>, name: String, value: String) {
-    if known.insert(name.clone(), value).is_none() {
-        order.push(name);
+/// What is known so far.
+struct Variables {
+    known: BTreeMap<String, String>,
+    order: Vec<String>,
+    /// Counts all that was ever defined, also what was defined anew: it bounds the work as well.
+    room: Room,
+}
+
+impl Default for Variables {
+    fn default() -> Self {
+        Self { known: BTreeMap::new(), order: Vec::new(), room: Room::new(PROCESS_BYTES_MAX) }
     }
+}
+
+impl Variables {
+    fn put(&mut self, name: String, value: String) -> Result<(), EnvError> {
+        self.room.take(variable_bytes(&name, &value)).map_err(EnvError::TooLarge)?;
+        if self.known.insert(name.clone(), value).is_none() {
+            self.order.push(name);
+        }
+        Ok(())
+    }
+}
+
+/// What the kernel counts for an argument or a `NAME=value` of so many bytes: a zero ends it, and a pointer leads to it.
+pub fn kernel_bytes(len: usize) -> usize {
+    len + 1 + size_of::<usize>()
+}
+
+pub fn variable_bytes(name: &str, value: &str) -> usize {
+    kernel_bytes(name.len() + 1 + value.len())
 }
 
 fn env_from(
@@ -100,16 +130,17 @@ fn env_from(
 }
 
 /// `None`: an optional reference that leads nowhere; the variable is left out.
-fn value_of(
-    variable: &EnvVar,
+fn value_of<'a>(
+    variable: &'a EnvVar,
     container: &Container,
     input: &EnvInput<'_>,
-    visible: impl Fn(&str) -> Option<String>,
+    visible: impl Fn(&str) -> Option<&'a str>,
 ) -> Result<Option<String>, EnvError> {
     if let Some(from) = &variable.value_from {
         return referred(&variable.name, from, container, input);
     }
-    Ok(Some(expand(variable.value.as_deref().unwrap_or_default(), visible)))
+    let text = variable.value.as_deref().unwrap_or_default();
+    expand(text, visible, &mut Room::new(PROCESS_BYTES_MAX)).map(Some).map_err(EnvError::TooLarge)
 }
 
 fn referred(

@@ -108,3 +108,14 @@ fn what_is_missing_is_named() {
         assert_eq!(made(vec![from("V", source)], vec![]), Err(message.to_owned()), "{why}");
     }
 }
+
+/// Forty variables of a kilobyte's pod would be a petabyte.
+#[test]
+fn variables_that_double_each_other_are_refused_before_they_have_grown() {
+    let mut env = vec![plain("V0", &"x".repeat(1024))];
+    env.extend((1..40).map(|n| plain(&format!("V{n}"), &format!("$(V{0})$(V{0})", n - 1))));
+    let why = "its environment is too large: with all variables expanded it has more than the 2097152 bytes that the kernel takes";
+    assert_eq!(made(env, vec![]), Err(why.to_owned()));
+    let many = (0..100).map(|n| plain(&format!("V{n}"), &"x".repeat(30_000))).collect();
+    assert_eq!(made(many, vec![]), Err(why.to_owned()), "each is small enough, all together are not");
+}

@@ -1,5 +1,6 @@
 //! One container of a pod as the runtime should make it. Pure.
 
+use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
 use corten_api::pod::{Qos, amounts};
@@ -7,7 +8,7 @@ use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, SeccompProf
 
 use super::confinement::{self, Kernel, Refused};
 use crate::cgroup::{CPU_PERIOD_US, PodLimits, cpu_quota_us, cpu_shares};
-use crate::env::expand;
+use crate::env::{self, ExpandError, Room};
 use crate::images::ImageHandle;
 use crate::runtime::{ContainerSpec, Mount, Resources, Seccomp, Security, User};
 
@@ -36,6 +37,8 @@ pub enum SpecError {
     UnknownUser { pod: String, container: String, user: String },
     #[error("{field} is {given}, which is not an id")]
     BadId { field: &'static str, given: i64 },
+    #[error("its environment and arguments are too large: {0}")]
+    TooLarge(ExpandError),
     #[error(transparent)]
     Refused(#[from] Refused),
     #[error("seccompProfile.type {kind:?} is not known")]
@@ -59,18 +62,17 @@ pub struct Parts {
 }
 
 pub fn spec(pod: &Pod, container: &Container, parts: Parts) -> Result<ContainerSpec, SpecError> {
-    let lookup = |name: &str| parts.env.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
-    let expanded = |list: &Option<Vec<String>>| list.iter().flatten().map(|s| expand(s, lookup)).collect();
     let context = container.security_context.as_ref();
     confinement::check_container(pod, container, parts.kernel)?;
     let user = user(pod, container, &parts)?;
     let grace = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds).unwrap_or(30);
     let signal = stop_signal(container, &parts.image);
+    let (command, args) = arguments(container, &parts.env).map_err(SpecError::TooLarge)?;
     Ok(ContainerSpec {
         name: container.name.clone(),
         attempt: parts.attempt,
-        command: expanded(&container.command),
-        args: expanded(&container.args),
+        command,
+        args,
         working_dir: container.working_dir.clone().filter(|d| !d.is_empty()),
         user,
         security: security(pod, context, &parts.seccomp_dir)?,
@@ -89,6 +91,21 @@ pub fn spec(pod: &Pod, container: &Container, parts: Parts) -> Result<ContainerS
         image: parts.image,
         log_path: parts.log_path,
     })
+}
+
+/// Command and args with their variables expanded. They share the room that the kernel has with the environment.
+fn arguments(container: &Container, env: &[(String, String)]) -> Result<(Vec<String>, Vec<String>), ExpandError> {
+    let mut room = Room::new(env::PROCESS_BYTES_MAX);
+    env.iter().try_for_each(|(name, value)| room.take(env::variable_bytes(name, value)))?;
+    let known: HashMap<&str, &str> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut expanded = |list: &Option<Vec<String>>| {
+        let each = list.iter().flatten().map(|text| {
+            room.take(env::kernel_bytes(0))?;
+            env::expand(text, |name| known.get(name).copied(), &mut room)
+        });
+        each.collect::<Result<Vec<String>, ExpandError>>()
+    };
+    Ok((expanded(&container.command)?, expanded(&container.args)?))
 }
 
 /// An ephemeral container in the shape of all others.
@@ -319,6 +336,28 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(signal_number(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn arguments_have_no_more_room_than_the_kernel_has() {
+        let env = [("A".to_owned(), "x".repeat(1 << 19))];
+        let container = |command: &str, args: Vec<&str>| Container {
+            command: Some(vec![command.into()]),
+            args: Some(args.into_iter().map(str::to_owned).collect()),
+            ..Default::default()
+        };
+        let (command, args) = arguments(&container("$(A)", vec!["-$$(A)", "$(B)"]), &env).unwrap();
+        assert_eq!((command[0].len(), args), (1 << 19, vec!["-$(A)".to_owned(), "$(B)".to_owned()]));
+        let large = "$(A)".repeat(100_000);
+        let cases = [
+            ("one of them", container("run", vec![&large])),
+            ("all of them together", container("$(A)", vec!["$(A)", "$(A)"])),
+            ("without a byte in them", container("run", vec![""; 3 << 20])),
+        ];
+        for (why, container) in cases {
+            let got = arguments(&container, &env);
+            assert_eq!(got, Err(ExpandError::TooLarge { max: env::PROCESS_BYTES_MAX }), "{why}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{Container, VolumeMount};
 
 use super::{Paths, subpath};
-use crate::env::UnknownVariable;
+use crate::env::ExpandError;
 use crate::runtime::{Mount, Propagation};
 
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +15,7 @@ pub enum MountError {
     NoVolume { mount: String },
     /// In `subPathExpr`.
     #[error(transparent)]
-    Variable(#[from] UnknownVariable),
+    Variable(#[from] ExpandError),
     #[error("failed to prepare subPath for volumeMount {mount:?} of container {container:?}: {source}")]
     SubPath {
         mount: String,
@@ -30,7 +30,7 @@ pub fn container_mounts(
     container: &Container,
     paths: &Paths,
     pod_dir: &Path,
-    expand: impl Fn(&str) -> Result<String, UnknownVariable>,
+    expand: impl Fn(&str) -> Result<String, ExpandError>,
 ) -> Result<Vec<Mount>, MountError> {
     let mut mounts = Vec::new();
     for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {

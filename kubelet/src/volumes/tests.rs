@@ -173,7 +173,7 @@ fn a_variable_that_is_missing_in_sub_path_expr_is_an_error() {
     let pod = pod(made_of("emptyDir"), mounts);
     let paths = all_set_up(&pod, held.path(), "text").unwrap();
     let container = &pod.spec.as_ref().unwrap().containers[0];
-    let unknown = |text: &str| crate::env::expand_known(text, |_| None);
+    let unknown = |text: &str| crate::env::expand_path(text, |_| None);
     let refused = container_mounts(container, &paths, held.path(), unknown).unwrap_err();
     assert_eq!(refused.to_string(), "missing value for \"GONE\"");
     assert_eq!(std::fs::read_dir(held.path().join("volumes/v")).unwrap().count(), 0, "no directory of that name");

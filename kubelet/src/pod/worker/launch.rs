@@ -1,5 +1,6 @@
 //! Orders about one container: making and starting it, its hooks, its signals.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -226,8 +227,8 @@ impl Launch {
         let termination = termination_log(&self.place, &self.pod, &self.container.name, self.attempt);
         let (container, paths, variables) = (self.container.clone(), self.paths.clone(), variables.to_vec());
         let work = move || {
-            let lookup = |name: &str| variables.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
-            let expand = |text: &str| env::expand_known(text, lookup);
+            let known: HashMap<&str, &str> = variables.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            let expand = |text: &str| env::expand_path(text, |name| known.get(name).copied());
             let mut mounts =
                 volumes::container_mounts(&container, &paths, &dir, expand).map_err(|err| err.to_string())?;
             let taken = |path: &str| mounts.iter().any(|m| m.container_path == std::path::Path::new(path));
