@@ -9,6 +9,7 @@ mod fuzz;
 pub(crate) mod platform;
 mod pull;
 pub mod reference;
+mod registry;
 
 use std::time::Duration;
 

@@ -42,7 +42,11 @@ impl Document {
 }
 
 pub(super) fn digest_of(bytes: &[u8]) -> String {
-    let hex: String = sha2::Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+    digest_named(&sha2::Sha256::digest(bytes))
+}
+
+pub(super) fn digest_named(sha256: &[u8]) -> String {
+    let hex: String = sha256.iter().map(|b| format!("{b:02x}")).collect();
     format!("sha256:{hex}")
 }
 

@@ -2,52 +2,33 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use oci_client::client::{ClientConfig, ClientProtocol};
-use oci_client::manifest::{
-    IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE,
-    OciDescriptor,
-};
-use oci_client::secrets::RegistryAuth as ClientAuth;
 use parking_lot::Mutex;
 
 use super::containerd::Mirror;
 use super::documents::{self, Document, Parsed};
 use super::platform::Platform;
 use super::reference::Reference;
+use super::registry::{Registry, Source};
 use super::{ImageError, ImageHandle, RegistryAuth};
 use crate::runtime::RuntimeError;
-use crate::runtime::containerd::store::{Blob, DOCUMENT_MAX_BYTES, ImageRecord, Lease, Store, Unpacked};
+use crate::runtime::containerd::store::{Blob, ImageRecord, Lease, Store, Unpacked};
 
 const LAYERS_AT_ONCE: usize = 3;
 const BLOB_ATTEMPTS_MAX: u32 = 3;
-const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// A registry that sends nothing for so long has gone away.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
-const ACCEPTED: &[&str] =
-    &[OCI_IMAGE_INDEX_MEDIA_TYPE, IMAGE_MANIFEST_LIST_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE];
-
-/// A registry to ask and who to be there.
-struct Source {
-    registry: String,
-    plain_http: bool,
-    auth: ClientAuth,
-}
 
 /// Mirrors first, then the registry itself; at each with every secret that names it, then without one.
 fn sources(reference: &Reference, mirrors: &[Mirror], auth: &[RegistryAuth]) -> Vec<Source> {
     let mut all = Vec::new();
     for mirror in mirrors.iter().filter(|m| m.registry == reference.registry) {
-        all.push(Source { registry: mirror.host.clone(), plain_http: mirror.plain_http, auth: ClientAuth::Anonymous });
+        all.push(Source { registry: mirror.host.clone(), plain_http: mirror.plain_http, auth: None });
     }
     let mut matching: Vec<&RegistryAuth> = auth.iter().filter(|a| applies(&a.registry, reference)).collect();
     // The longest path names the repository most closely.
     matching.sort_by_key(|a| std::cmp::Reverse(a.registry.len()));
-    let as_secret = |a: &RegistryAuth| ClientAuth::Basic(a.username.clone(), a.password.clone());
-    for auth in matching.into_iter().map(as_secret).chain([ClientAuth::Anonymous]) {
+    for auth in matching.into_iter().cloned().map(Some).chain([None]) {
         all.push(Source { registry: reference.registry.clone(), plain_http: is_loopback(&reference.registry), auth });
     }
     all
@@ -94,7 +75,7 @@ impl Pull<'_> {
     }
 
     async fn from(&self, source: &Source) -> Result<ImageHandle, ImageError> {
-        let registry = Registry::new(source, self.image, self.reference);
+        let registry = Registry::new(source, self.image, self.reference)?;
         let top = registry.manifest(self.reference.version()).await?;
         let lease = self.store.lease().await.map_err(store_failed("taking a lease"))?;
         let pulled = self.all(&registry, &lease, top).await;
@@ -208,7 +189,7 @@ impl Pull<'_> {
                 Ok(stream) => {
                     let note = broken.clone();
                     let until_broken = stream.scan(layer.size_bytes, move |left, chunk| {
-                        let chunk = chunk.map_err(|e| *note.lock() = Some(e.to_string())).ok();
+                        let chunk = chunk.map_err(|e| *note.lock() = Some(corten_api::error::with_causes(&e))).ok();
                         let chunk = chunk.filter(|chunk| match left.checked_sub(chunk.len() as u64) {
                             Some(rest) => {
                                 *left = rest;
@@ -267,105 +248,6 @@ pub(super) fn store_failed(doing: &'static str) -> impl Fn(RuntimeError) -> Imag
     move |why| ImageError::Store { doing, why: corten_api::error::with_causes(&why) }
 }
 
-/// One registry's side of a pull.
-struct Registry<'a> {
-    client: oci_client::Client,
-    source: &'a Source,
-    image: &'a str,
-    path: &'a str,
-}
-
-impl<'a> Registry<'a> {
-    fn new(source: &'a Source, image: &'a str, reference: &'a Reference) -> Self {
-        let protocol = if source.plain_http { ClientProtocol::Http } else { ClientProtocol::Https };
-        let config = ClientConfig {
-            protocol,
-            connect_timeout: Some(CONNECT_MAX),
-            read_timeout: Some(SILENCE_MAX),
-            ..ClientConfig::default()
-        };
-        // A client per pull: it keeps tokens, and another pod's secret must not open this pod's image.
-        Self { client: oci_client::Client::new(config), source, image, path: &reference.path }
-    }
-
-    fn at(&self, version: &str) -> oci_client::Reference {
-        let (registry, path) = (self.source.registry.clone(), self.path.to_owned());
-        match version.starts_with("sha256:") {
-            true => oci_client::Reference::with_digest(registry, path, version.into()),
-            false => oci_client::Reference::with_tag(registry, path, version.into()),
-        }
-    }
-
-    /// A manifest or index, checked against the digest it was asked for by.
-    async fn manifest(&self, version: &str) -> Result<Document, ImageError> {
-        let pulled = self.client.pull_manifest_raw(&self.at(version), &self.source.auth, ACCEPTED).await;
-        let (bytes, _) = pulled.map_err(|e| self.failed(e))?;
-        let document = Document::of(bytes);
-        if version.starts_with("sha256:") && document.digest != version {
-            let why = format!("{} sent {} for {version}", self.source.registry, document.digest);
-            return Err(ImageError::BadImage { image: self.image.into(), why });
-        }
-        if document.bytes.len() as u64 > DOCUMENT_MAX_BYTES {
-            return Err(ImageError::BadImage {
-                image: self.image.into(),
-                why: "its manifest is larger than 4 MiB".into(),
-            });
-        }
-        Ok(document)
-    }
-
-    async fn blob(&self, blob: &Blob) -> Result<oci_client::client::SizedStream, ImageError> {
-        let descriptor = OciDescriptor {
-            media_type: blob.media_type.clone(),
-            digest: blob.digest.clone(),
-            size: i64::try_from(blob.size_bytes).unwrap_or(i64::MAX),
-            ..OciDescriptor::default()
-        };
-        self.client.pull_blob_stream(&self.at(&blob.digest), &descriptor).await.map_err(|e| self.failed(e))
-    }
-
-    /// A config: read whole; the stream checks its digest.
-    async fn small_blob(&self, blob: &Blob) -> Result<Bytes, ImageError> {
-        let mut stream = self.blob(blob).await?;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = stream.next().await {
-            bytes.extend_from_slice(&chunk.map_err(|e| self.network(e.to_string()))?);
-            if bytes.len() as u64 > DOCUMENT_MAX_BYTES {
-                return Err(ImageError::BadImage {
-                    image: self.image.into(),
-                    why: "its config is larger than 4 MiB".into(),
-                });
-            }
-        }
-        Ok(bytes.into())
-    }
-
-    fn network(&self, why: String) -> ImageError {
-        ImageError::Network { image: self.image.into(), registry: self.source.registry.clone(), why }
-    }
-
-    fn failed(&self, error: oci_client::errors::OciDistributionError) -> ImageError {
-        use oci_client::errors::{OciDistributionError as E, OciErrorCode as C};
-        let (image, registry) = (self.image.to_owned(), self.source.registry.clone());
-        match &error {
-            E::ImageManifestNotFoundError(_) | E::ServerError { code: 404, .. } => {
-                ImageError::NotFound { image, registry }
-            }
-            E::UnauthorizedError { .. } | E::AuthenticationFailure(_) | E::ServerError { code: 401 | 403, .. } => {
-                ImageError::Auth { image, registry, why: error.to_string() }
-            }
-            E::RegistryError { envelope, .. } => match envelope.errors.first().map(|e| &e.code) {
-                Some(C::ManifestUnknown | C::NameUnknown | C::NotFound | C::BlobUnknown) => {
-                    ImageError::NotFound { image, registry }
-                }
-                Some(C::Unauthorized | C::Denied) => ImageError::Auth { image, registry, why: error.to_string() },
-                _ => self.network(corten_api::error::with_causes(&error)),
-            },
-            _ => self.network(corten_api::error::with_causes(&error)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -384,8 +266,8 @@ mod tests {
         let auth = [secret("docker.io"), secret("docker.io/team"), secret("docker.io/te"), secret("quay.io")];
         let reference = Reference::parse("team/app").unwrap();
         let who = |s: &Source| match &s.auth {
-            ClientAuth::Basic(user, _) => format!("{} as {user}", s.registry),
-            _ => s.registry.clone(),
+            Some(auth) => format!("{} as {}", s.registry, auth.username),
+            None => s.registry.clone(),
         };
         let got: Vec<_> = sources(&reference, &mirrors, &auth).iter().map(who).collect();
         assert_eq!(got, ["10.0.0.1:5000", "docker.io as docker.io/team", "docker.io as docker.io", "docker.io"]);
