@@ -18,6 +18,8 @@ const SIZE_LABEL: &str = "corten.io/image.size";
 const LAYERS_MAX: usize = 500;
 /// No image is as large: a manifest that says so would only make sums overflow.
 const IMAGE_BYTES_MAX: u64 = 1 << 40;
+/// Of an image's variables: the kernel runs no process with more.
+const ENV_BYTES_MAX: usize = crate::env::PROCESS_BYTES_MAX;
 /// What is shown of a digest that is none.
 const DIGEST_SHOWN_CHARS: usize = 80;
 const MEDIA_TYPE_BYTES_MAX: usize = 255;
@@ -187,6 +189,10 @@ pub(super) fn config(bytes: &[u8], machine: &Platform) -> Result<Config, String>
     }
     whole.rootfs.diff_ids.iter().try_for_each(|diff_id| check_digest(diff_id))?;
     let inner = whole.config.unwrap_or_default();
+    let env_bytes: usize = inner.env.iter().flatten().map(|entry| crate::env::kernel_bytes(entry.len())).sum();
+    if env_bytes > ENV_BYTES_MAX {
+        return Err(format!("its environment has more than the {ENV_BYTES_MAX} bytes that the kernel takes"));
+    }
     let image = ImageConfig {
         entrypoint: inner.entrypoint.unwrap_or_default(),
         cmd: inner.cmd.unwrap_or_default(),
@@ -310,6 +316,20 @@ mod tests {
         let text = br#"{"os":"linux","architecture":"arm64","variant":"v8","rootfs":{"diff_ids":["sha256:a"]}}"#;
         let why = config(text, &amd64()).err().unwrap();
         assert_eq!(why, "it is for linux/arm64/v8 and this machine is linux/amd64");
+    }
+
+    /// Such a config has less than the four MiB that one may have.
+    #[test]
+    fn an_environment_that_no_process_can_have_is_refused() {
+        let of = |entries: usize| {
+            let env: Vec<String> = (0..entries).map(|n| format!("{n:x}")).collect();
+            let text = serde_json::json!({"config": {"Env": env}, "rootfs": {"diff_ids": []}}).to_string();
+            assert!(text.len() < 4 << 20);
+            config(text.as_bytes(), &amd64()).map(|config| config.image.env.len())
+        };
+        assert_eq!(of(100_000), Ok(100_000));
+        let why = "its environment has more than the 2097152 bytes that the kernel takes";
+        assert_eq!(of(460_000), Err(why.to_owned()));
     }
 
     #[test]

@@ -151,15 +151,21 @@ fn process(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<Process, B
 
 /// The image's variables, then ours, then the pod's: the last of a name wins, in the place of the first.
 fn environment(spec: &ContainerSpec, around: &Surroundings<'_>) -> Vec<String> {
-    let mut all: Vec<String> = vec![DEFAULT_PATH.into()];
+    let mut all: Vec<String> = Vec::new();
+    // An image may bring many: each is looked up, not searched for.
+    let mut places: HashMap<String, usize> = HashMap::new();
     let tty = spec.tty.then(|| "TERM=xterm".to_owned());
     let hostname = Some(&around.sandbox.hostname).filter(|h| !h.is_empty()).map(|h| format!("HOSTNAME={h}"));
     let pods = spec.env.iter().map(|(name, value)| format!("{name}={value}"));
-    for entry in tty.into_iter().chain(hostname).chain(spec.image.config.env.iter().cloned()).chain(pods) {
+    let ours = [DEFAULT_PATH.to_owned()].into_iter().chain(tty).chain(hostname);
+    for entry in ours.chain(spec.image.config.env.iter().cloned()).chain(pods) {
         let name = entry.split('=').next().unwrap_or_default();
-        match all.iter_mut().find(|have| have.split('=').next() == Some(name)) {
-            Some(have) => *have = entry,
-            None => all.push(entry),
+        match places.get(name) {
+            Some(place) => all[*place] = entry,
+            None => {
+                places.insert(name.to_owned(), all.len());
+                all.push(entry);
+            }
         }
     }
     all
