@@ -16,6 +16,8 @@ use nix::unistd::{Gid, UnlinkatFlags, fchown, symlinkat, unlinkat};
 
 /// Entries of a directory that are held in memory at a time while a tree is removed.
 const ENTRIES_AT_ONCE: usize = 4096;
+/// Looks at a file that is there now and gone the next moment.
+const FILE_ATTEMPTS_MAX: usize = 16;
 
 /// An open directory. Everything asked of it happens below it, on its own mount, and follows no symlink.
 #[derive(Debug)]
@@ -32,13 +34,25 @@ impl Dir {
         Ok(Self(self.open_below(path.as_ref(), OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)?))
     }
 
-    /// A regular file; anything else that stands there (a pipe would hold us up) is an error. `mode` is for a new one.
+    /// A regular file; anything else that stands there is an error, and is not opened. `mode` is for a new one.
     pub fn file(&self, path: impl AsRef<Path>, flags: OFlag, mode: u32) -> io::Result<File> {
-        let file = self.open_below(path.as_ref(), flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, mode)?;
-        if !is_a(&fstat(&file)?, SFlag::S_IFREG) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        let path = path.as_ref();
+        let makes = flags.contains(OFlag::O_CREAT);
+        for _ in 0..FILE_ATTEMPTS_MAX {
+            if !flags.contains(OFlag::O_EXCL) {
+                match self.open_below(path, OFlag::O_PATH, 0) {
+                    Ok(held) => return open_regular(&held, flags),
+                    Err(Errno::ENOENT) if makes => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
+            match self.open_below(path, flags | OFlag::O_EXCL, mode) {
+                // It came between the two looks.
+                Err(Errno::EEXIST) if !flags.contains(OFlag::O_EXCL) => {}
+                made => return Ok(made?.into()),
+            }
         }
-        Ok(file.into())
+        Err(io::Error::new(io::ErrorKind::ResourceBusy, "somebody makes and removes it again and again"))
     }
 
     /// The directory at `path`, made with all that leads to it where it is missing. What is made has exactly this mode.
@@ -192,6 +206,18 @@ impl Dir {
     }
 }
 
+/// Opens what `held` (`O_PATH`) stands for if it is a regular file. To open a device is to use it (a watchdog then wants to be
+/// fed), and a pipe wakes who waits at its other end: so the look comes first.
+pub fn open_regular(held: &OwnedFd, flags: OFlag) -> io::Result<File> {
+    if !is_a(&fstat(held)?, SFlag::S_IFREG) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    // The very file that was looked at: its name may lead to another by now. Not blocking, as somebody may have a lease on it.
+    let flags = flags - OFlag::O_CREAT - OFlag::O_EXCL | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let path = format!("/proc/self/fd/{}", held.as_raw_fd());
+    Ok(nix::fcntl::open(path.as_str(), flags, Mode::empty())?.into())
+}
+
 fn is_a(stat: &FileStat, kind: SFlag) -> bool {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == kind
 }
@@ -229,11 +255,36 @@ mod tests {
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
     }
 
+    /// To open one says more than that there is one: a pipe without a reader and a socket have errors of their own.
     #[test]
-    fn a_pipe_holds_nobody_up() {
+    fn what_is_no_regular_file_is_not_even_opened() {
         let (held, dir) = temp();
         nix::unistd::mkfifo(&held.path().join("pipe"), Mode::from_bits_truncate(0o600)).unwrap();
-        assert!(dir.file("pipe", OFlag::O_RDONLY, 0).is_err());
+        let _socket = std::os::unix::net::UnixListener::bind(held.path().join("socket")).unwrap();
+        let device = nix::sys::stat::makedev(511, 0);
+        // Only root may; no driver has that number.
+        let _ = nix::sys::stat::mknod(&held.path().join("device"), SFlag::S_IFCHR, Mode::empty(), device);
+        for name in ["pipe", "socket", "device"].iter().filter(|name| held.path().join(name).exists()) {
+            for flags in [OFlag::O_RDONLY, OFlag::O_WRONLY, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND] {
+                let refused = dir.file(name, flags, 0o600).unwrap_err();
+                assert_eq!(refused.to_string(), "it is not a regular file", "{name} {flags:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_is_made_where_there_is_none_and_opened_where_there_is_one() {
+        use std::io::Write as _;
+        let (held, dir) = temp();
+        let append = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND;
+        assert_eq!(dir.file("f", OFlag::O_WRONLY, 0).unwrap_err().kind(), io::ErrorKind::NotFound);
+        for text in ["a", "b"] {
+            dir.file("f", append, 0o600).unwrap().write_all(text.as_bytes()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(held.path().join("f")).unwrap(), "ab");
+        assert_eq!(dir.file("f", append | OFlag::O_EXCL, 0o600).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        dir.file("f", append | OFlag::O_TRUNC, 0o600).unwrap();
+        assert_eq!(std::fs::metadata(held.path().join("f")).unwrap().len(), 0);
     }
 
     #[test]

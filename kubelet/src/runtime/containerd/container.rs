@@ -1,5 +1,6 @@
 //! Containers: a writable snapshot of the image, a spec, a process and its logger.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use containerd_client::services::v1::snapshots::{PrepareSnapshotRequest, RemoveSnapshotRequest};
@@ -9,6 +10,8 @@ use containerd_client::services::v1::{
 use containerd_client::types::Mount;
 use jiff::Timestamp;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::SFlag;
 
 use super::inventory::EXIT_NOT_STARTED;
 use super::record::ContainerRecord;
@@ -16,6 +19,7 @@ use super::rpc::{Rpc, gone_is_fine};
 use super::sandbox::{RUNTIME, spec_any};
 use super::stdio::{self, Fifos};
 use super::{Containerd, Known, RuntimeError, capabilities, host, oci, seccomp, user};
+use crate::beneath;
 use crate::logs::logger::QUERY_KEY;
 use crate::runtime::{BadSpec, ContainerSpec, Exit, container_id};
 
@@ -277,14 +281,16 @@ fn layers(root: &[Mount]) -> Vec<PathBuf> {
 fn read_first(layers: &[PathBuf], name: &str) -> std::io::Result<String> {
     use std::io::Read;
     for dir in layers {
-        let file = match open_in(dir, Path::new(name)) {
+        let file = match find_in(dir, Path::new(name)) {
             Ok(file) => file,
             Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
-            // The layer's mark that the file was removed from those below (a device 0:0).
-            Err(Errno::ENXIO) => break,
             Err(errno) => return Err(errno.into()),
         };
+        if is_whiteout(&file)? {
+            break;
+        }
         let mut bytes = Vec::new();
+        let file = beneath::open_regular(&file, OFlag::O_RDONLY)?;
         file.take(USER_FILE_MAX_BYTES + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > USER_FILE_MAX_BYTES {
             let why = format!("it is larger than {USER_FILE_MAX_BYTES} bytes");
@@ -295,14 +301,21 @@ fn read_first(layers: &[PathBuf], name: &str) -> std::io::Result<String> {
     Ok(String::new())
 }
 
-/// Links are followed within the layer, never on the node.
-fn open_in(layer: &Path, name: &Path) -> nix::Result<std::fs::File> {
-    use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+/// The layer's mark that the file was removed from those below: a device 0:0.
+fn is_whiteout(held: &OwnedFd) -> nix::Result<bool> {
+    let stat = nix::sys::stat::fstat(held)?;
+    let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+    Ok(kind == SFlag::S_IFCHR && stat.st_rdev == 0)
+}
+
+/// Only a hold on the file (`O_PATH`): an image may bring devices. Links are followed within the layer, never on the node.
+fn find_in(layer: &Path, name: &Path) -> nix::Result<OwnedFd> {
+    use nix::fcntl::{OpenHow, ResolveFlag, openat2};
     let root = nix::fcntl::open(layer, OFlag::O_PATH | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?;
     let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)
+        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    openat2(root, name, how).map(std::fs::File::from)
+    openat2(root, name, how)
 }
 
 #[cfg(test)]
@@ -329,7 +342,11 @@ mod tests {
         std::os::unix::fs::symlink("/users", linked.join("etc/passwd")).unwrap();
         std::os::unix::fs::symlink("/proc/self/status", outside.join("etc/passwd")).unwrap();
         std::fs::write(large.join("etc/passwd"), vec![b'x'; 2 << 20]).unwrap();
-        let none = layer("none");
+        let (none, pipe, removed) = (layer("none"), layer("pipe"), layer("removed"));
+        nix::unistd::mkfifo(&pipe.join("etc/passwd"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        // Only root may make this one.
+        let mark = nix::sys::stat::mknod(&removed.join("etc/passwd"), SFlag::S_IFCHR, nix::sys::stat::Mode::empty(), 0);
+        let removed = if mark.is_ok() { &removed } else { &none };
         let read = |layers: &[&PathBuf]| {
             let layers: Vec<PathBuf> = layers.iter().map(|dir| (*dir).clone()).collect();
             read_first(&layers, "etc/passwd").map_err(|why| why.kind())
@@ -339,6 +356,12 @@ mod tests {
             ("none has it", read(&[&none]), Ok("")),
             ("a link inside the image", read(&[&linked, &bottom]), Ok("behind a link")),
             ("a link to a file of the node leads nowhere", read(&[&outside]), Ok("")),
+            (
+                "a layer above removed it",
+                read(&[removed, &bottom]),
+                Ok(if mark.is_ok() { "" } else { "from the bottom" }),
+            ),
+            ("a pipe is not opened", read(&[&pipe]), Err(std::io::ErrorKind::InvalidInput)),
             ("cut off it would name other users", read(&[&large]), Err(std::io::ErrorKind::FileTooLarge)),
         ];
         for (why, got, expected) in cases {
