@@ -213,7 +213,7 @@ pub fn open_regular(held: &OwnedFd, flags: OFlag) -> io::Result<File> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
     // The very file that was looked at: its name may lead to another by now. Not blocking, as somebody may have a lease on it.
-    let flags = flags - OFlag::O_CREAT - OFlag::O_EXCL | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let flags = flags.difference(OFlag::O_CREAT | OFlag::O_EXCL) | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let path = format!("/proc/self/fd/{}", held.as_raw_fd());
     Ok(nix::fcntl::open(path.as_str(), flags, Mode::empty())?.into())
 }

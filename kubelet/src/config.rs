@@ -8,6 +8,7 @@ use corten_api::networks;
 use k8s_openapi::api::core::v1::Taint;
 
 use crate::images::containerd::Mirror;
+use crate::sysctls::Pattern;
 
 /// corten-kubelet: runs the pods that are bound to its node.
 #[derive(Clone, Debug, clap::Parser)]
@@ -63,6 +64,9 @@ pub struct Config {
     /// A taint to register the node with: key[=value]:Effect. May be repeated.
     #[arg(long, value_parser = taint)]
     pub register_with_taint: Vec<Taint>,
+    /// Sysctls that pods may set besides the safe ones: net.core.somaxconn,kernel.msg*.
+    #[arg(long, value_delimiter = ',', value_parser = Pattern::parse)]
+    pub allowed_unsafe_sysctls: Vec<Pattern>,
     /// The cgroup that pods' cgroups are made in.
     #[arg(long, default_value = "/")]
     pub cgroup_root: String,

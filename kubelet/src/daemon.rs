@@ -107,10 +107,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
         health,
     };
     let node_cache = node::start(agent, &stop);
-    let (name, allocatable) = (config.node_name.clone(), place.facts.allocatable.clone());
+    let (own, allocatable) = (config.clone(), place.facts.allocatable.clone());
     let own_node = move || {
         let node = node_cache.list().into_iter().next();
-        node::facts_of(node.as_deref(), &name, &allocatable)
+        node::facts_of(node.as_deref(), &own.node_name, &allocatable, &own.allowed_unsafe_sysctls)
     };
     let sources = if config.static_pod_dir.is_some() { PodSources::ApiAndFiles } else { PodSources::Api };
     let (news, manager) = pods::start(&place, &table, sources, own_node, &stop);

@@ -23,4 +23,5 @@ pub mod server;
 pub mod sources;
 pub mod static_pods;
 pub mod status_writer;
+pub mod sysctls;
 pub mod volumes;

@@ -297,11 +297,17 @@ async fn resynced(events: &mut BoxStream<'static, Event>) {
 }
 
 /// What admission needs of the newest Node.
-pub fn facts_of(node: Option<&Node>, name: &str, fallback: &BTreeMap<String, i64>) -> crate::pods::NodeFacts {
+pub fn facts_of(
+    node: Option<&Node>,
+    name: &str,
+    fallback: &BTreeMap<String, i64>,
+    allowed_unsafe_sysctls: &[crate::sysctls::Pattern],
+) -> crate::pods::NodeFacts {
     crate::pods::NodeFacts {
         name: name.to_owned(),
         labels: node.and_then(|n| n.metadata.labels.clone()).unwrap_or_default(),
         taints: node.map(|n| corten_api::node::taints(n).to_vec()).unwrap_or_default(),
         allocatable: fallback.clone(),
+        allowed_unsafe_sysctls: allowed_unsafe_sysctls.to_vec(),
     }
 }

@@ -7,6 +7,8 @@ use corten_api::node::{HOSTNAME_LABEL, untolerated};
 use corten_api::pod::{is_mirror, requests};
 use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, Pod, Taint};
 
+use crate::sysctls::{self, Pattern};
+
 /// The node as admission sees it.
 #[derive(Clone, Debug, Default)]
 pub struct NodeFacts {
@@ -15,11 +17,15 @@ pub struct NodeFacts {
     pub taints: Vec<Taint>,
     /// cpu in thousandths, all else in whole units.
     pub allocatable: BTreeMap<String, i64>,
+    pub allowed_unsafe_sysctls: Vec<Pattern>,
 }
 
 /// Reason and message, if the pod cannot be here.
 pub(super) fn refusal(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts) -> Option<(String, String)> {
     let spec = pod.spec.as_ref()?;
+    if let Some(message) = sysctls::refusal(spec, &node.allowed_unsafe_sysctls) {
+        return Some(("SysctlForbidden".into(), message));
+    }
     if let Some(os) = &spec.os
         && os.name != "linux"
     {
@@ -166,12 +172,20 @@ mod tests {
         };
         let there = [Arc::new(pod("600m", Some(8080), &[]))];
         let two = [Arc::clone(&there[0]), Arc::new(pod("0", None, &[]))];
+        let with_sysctl = |name: &str| {
+            let mut pod = pod("0", None, &[]);
+            let context = serde_json::json!({"sysctls": [{"name": name, "value": "1"}]});
+            pod.spec.as_mut().unwrap().security_context = serde_json::from_value(context).unwrap();
+            pod
+        };
         let cases = [
             ("it fits", pod("400m", None, &[]), &there[..], None),
             ("no cpu left", pod("500m", None, &[]), &there[..], Some("OutOfcpu")),
             ("no place left", pod("0", None, &[]), &two[..], Some("OutOfpods")),
             ("the port is taken", pod("0", Some(8080), &[]), &there[..], Some("NodePorts")),
             ("another port", pod("0", Some(8081), &[]), &there[..], None),
+            ("a sysctl that is not safe", with_sysctl("net.core.somaxconn"), &there[..], Some("SysctlForbidden")),
+            ("a safe one", with_sysctl("net.ipv4.tcp_syncookies"), &there[..], None),
             ("it wants this node", pod("0", None, &[("disk", "ssd")]), &there[..], None),
             ("it wants another", pod("0", None, &[("disk", "hdd")]), &there[..], Some("NodeAffinity")),
         ];

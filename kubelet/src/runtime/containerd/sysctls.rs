@@ -1,4 +1,4 @@
-//! Sysctls of a pod: which there are, and whether a namespace of the pod's own keeps them from the node. Pure.
+//! Sysctls of a pod as files, and whether a namespace of the pod's own keeps them from the node. Pure.
 //!
 //! <https://kubernetes.io/docs/tasks/administer-cluster/sysctl-cluster/>
 
@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::runtime::{BadSpec, Network, SandboxSpec};
+use crate::sysctls::{dotted, swapped};
 
 /// Two that spare containers a capability: low ports and ping are open to every user inside.
 const USUAL: [(&str, &str); 2] =
@@ -54,24 +55,9 @@ pub(super) fn of(spec: &SandboxSpec) -> Result<Vec<(PathBuf, String)>, BadSpec> 
     all.into_iter().map(|(name, value)| Ok((path(name, separate)?, value.to_owned()))).collect()
 }
 
-/// `net.ipv4.tcp_syncookies` or, for names that have dots in them, `net/ipv4/conf/eth0.1/forwarding`: the first separator
-/// is the one that counts.
+/// The file of a sysctl that a namespace of the pod's own keeps; which of those a pod may set is the kubelet's to say.
 fn path(name: &str, separate: Separate) -> Result<PathBuf, BadSpec> {
-    let slashed = match name.find(['.', '/']).and_then(|at| name.as_bytes().get(at)) {
-        Some(b'/') => name.to_owned(),
-        _ => name
-            .chars()
-            .map(|c| {
-                if c == '.' {
-                    '/'
-                } else if c == '/' {
-                    '.'
-                } else {
-                    c
-                }
-            })
-            .collect(),
-    };
+    let slashed = swapped(&dotted(name));
     let odd = slashed.split('/').any(|part| part.is_empty() || part == "." || part == "..");
     if odd || !separate.keeps(&slashed.replace('/', ".")) {
         return Err(BadSpec::ForeignSysctl(name.to_owned()));
