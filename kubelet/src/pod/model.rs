@@ -40,6 +40,8 @@ impl Why {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EndStep {
     PreStop,
+    /// Nothing is left to do before the signal, which waits for those that need the container.
+    Waits,
     Termed,
     Killed,
 }

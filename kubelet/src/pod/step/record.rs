@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::super::backoff::{CrashBackoff, between, go_duration, later};
 use super::super::model::*;
 use super::super::plan::{Kind, Plan};
-use super::{GRACE_MIN, Machine, tell, tell_pod};
+use super::{Machine, tell, tell_pod};
 
 /// Exit code of a container whose process could not be run.
 const START_ERROR_EXIT_CODE: i32 = 128;
@@ -51,9 +51,7 @@ impl Machine {
                 self.start_failed(&container, id, message, now, orders);
             }
             Event::PostStart { container, id, failure } => self.post_start(&container, &id, failure, now, orders),
-            Event::PreStopDone { container, id, failure } => {
-                self.pre_stop_done(&container, &id, failure, now, orders);
-            }
+            Event::PreStopDone { container, id, failure } => self.pre_stop_done(&container, &id, failure, orders),
             Event::Exited { id, ended } => self.exited(&id, ended, now, orders),
             Event::Probe { container, id, probe, healthy } => {
                 self.probed(&container, &id, probe, healthy, now, orders);
@@ -257,25 +255,16 @@ impl Machine {
         }
     }
 
-    fn pre_stop_done(
-        &mut self,
-        name: &str,
-        id: &str,
-        failure: Option<String>,
-        now: Timestamp,
-        orders: &mut Vec<Order>,
-    ) {
+    fn pre_stop_done(&mut self, name: &str, id: &str, failure: Option<String>, orders: &mut Vec<Order>) {
         let Some(index) = self.position_running(name, id) else { return };
         if failure.is_some() {
             orders.push(tell(name, true, "FailedPreStopHook", "PreStopHook failed"));
         }
-        let Some(ending) = self.containers[index].ending.as_mut().filter(|e| e.step == EndStep::PreStop) else {
-            return;
-        };
-        ending.step = EndStep::Termed;
-        // The hook may have used up the grace; the process gets a moment of its own all the same.
-        ending.deadline = ending.deadline.max(later(now, GRACE_MIN));
-        orders.push(Order::Terminate { container: name.into(), id: id.into() });
+        // `drive_endings` orders the signal, at once or when its turn has come. The hook may have used up the grace; the process
+        // gets a moment of its own all the same.
+        if let Some(ending) = self.containers[index].ending.as_mut().filter(|e| e.step == EndStep::PreStop) {
+            ending.step = EndStep::Waits;
+        }
     }
 
     fn position_running(&self, name: &str, id: &str) -> Option<usize> {

@@ -39,6 +39,8 @@ struct World {
     plan: Plan,
     pod: Pod,
     deleted: bool,
+    /// Asked to end without any grace.
+    forced: bool,
     finalized: bool,
     faults: bool,
     now: Timestamp,
@@ -113,6 +115,7 @@ impl World {
             dice,
             pod: Pod::default(),
             deleted: false,
+            forced: false,
             finalized: false,
             faults: true,
             now,
@@ -149,6 +152,9 @@ impl World {
                 Order::Finalize => self.finalized = true,
                 order => {
                     self.history.push(format!("  -> {order:?}"));
+                    if let Order::Terminate { container, .. } = &order {
+                        self.check_turn(container);
+                    }
                     let image = match &order {
                         Order::EnsureImage { container } => {
                             self.machine.container(container).unwrap().want.image.clone()
@@ -163,6 +169,19 @@ impl World {
         if !self.faults || self.dice.percent(70) {
             self.pod.status = Some(status_of(&self.machine, &self.pod, &[], self.now));
         }
+    }
+
+    /// While there is time, a sidecar of an ending pod is asked to end after all that may need it, and the hooks run already.
+    fn check_turn(&self, container: &str) {
+        let Stage::Stopping { deadline } = self.machine.stage else { return };
+        let kind = |name: &str| self.machine.container(name).unwrap().want.kind;
+        let early = deadline > self.now && !self.forced;
+        if early && kind(container) == Kind::Sidecar {
+            let needs_it = |c: &&Ctr| c.is_alive() && c.want.kind != Kind::Sidecar;
+            assert_eq!(self.machine.containers.iter().find(needs_it), None, "{container} goes before it");
+        }
+        let hooks = self.machine.containers.iter().filter(|c| c.is_running() && c.want.pre_stop);
+        hooks.for_each(|c| assert!(c.ending.is_some(), "the hook of {} has not begun", c.want.name));
     }
 
     fn say(&mut self, event: Event) {
@@ -269,7 +288,9 @@ impl World {
             96..98 => self.probe(),
             98 if self.dice.percent(40) => {
                 self.deleted = true;
-                self.feed(Event::DeleteRequested { grace: self.plan.grace });
+                self.forced |= self.dice.percent(20);
+                let grace = if self.forced { Duration::ZERO } else { self.plan.grace };
+                self.feed(Event::DeleteRequested { grace });
             }
             _ => {}
         }

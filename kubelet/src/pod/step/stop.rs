@@ -10,7 +10,8 @@ use super::{GRACE_MIN, Machine, tell};
 impl Machine {
     pub(super) fn stop(&mut self, now: Timestamp, orders: &mut Vec<Order>) {
         if let Stage::Stopping { deadline } = self.stage {
-            for index in self.whose_turn_to_end(deadline <= now) {
+            let fresh = |i: &usize| self.containers[*i].is_running() && self.containers[*i].ending.is_none();
+            for index in (0..self.containers.len()).filter(fresh).collect::<Vec<_>>() {
                 let message = format!("Stopping container {}", self.containers[index].want.name);
                 self.end(index, deadline, now, message, orders);
             }
@@ -31,20 +32,16 @@ impl Machine {
         }
     }
 
-    /// Main containers end at once and together; sidecars after them, the last one first, so that what they serve is
-    /// served to the end. When the pod's time is up it is everybody's turn.
-    fn whose_turn_to_end(&self, time_is_up: bool) -> Vec<usize> {
-        let fresh = |i: &usize| self.containers[*i].is_running() && self.containers[*i].ending.is_none();
-        let is_sidecar = |i: &usize| self.containers[*i].want.kind == Kind::Sidecar;
-        let all = 0..self.containers.len();
-        if time_is_up {
-            return all.filter(fresh).collect();
+    /// Whether a container that is being ended may get its signal. Hooks run at once and side by side, but of a pod that ends
+    /// sidecars are asked after all others, the last one first, so that what they serve is served to the end. When the pod's
+    /// time is up, or it gets none, it is everybody's turn.
+    pub(super) fn has_its_turn(&self, index: usize, now: Timestamp) -> bool {
+        let Stage::Stopping { deadline } = self.stage else { return true };
+        if deadline <= now || self.forced || self.containers[index].want.kind != Kind::Sidecar {
+            return true;
         }
-        if self.containers.iter().any(|c| c.is_alive() && c.want.kind != Kind::Sidecar) {
-            return all.filter(|i| !is_sidecar(i)).filter(fresh).collect();
-        }
-        let last_alive = all.rev().find(|i| self.containers[*i].is_alive());
-        last_alive.into_iter().filter(fresh).collect()
+        let goes_first = |i: usize, c: &Ctr| c.want.kind != Kind::Sidecar || i > index;
+        !self.containers.iter().enumerate().any(|(i, c)| c.is_alive() && goes_first(i, c))
     }
 
     /// Begins to end one running container. Its hook runs where there is time for one; a process that can be asked to end is
@@ -58,6 +55,7 @@ impl Machine {
         orders: &mut Vec<Order>,
     ) {
         let has_time = deadline > now && !self.forced;
+        let has_its_turn = self.has_its_turn(index, now);
         let c = &mut self.containers[index];
         let Now::Running { id, .. } = &c.now else { return };
         let (id, name) = (id.clone(), c.want.name.clone());
@@ -65,16 +63,20 @@ impl Machine {
         if c.want.pre_stop && has_time {
             // The hook is ordered by `drive_endings`, which knows the time that is left for it.
             c.ending = Some(Ending { deadline, step: EndStep::PreStop });
+        } else if !has_its_turn {
+            c.ending = Some(Ending { deadline, step: EndStep::Waits });
         } else {
             c.ending = Some(Ending { deadline: deadline.max(later(now, GRACE_MIN)), step: EndStep::Termed });
             orders.push(Order::Terminate { container: name, id });
         }
     }
 
-    /// Moves every ending that is due: the hook to begin with, the signal when the hook has used up the grace, the kill at the
-    /// deadline.
+    /// Moves every ending that is due: the hook to begin with, the signal when its turn has come or the hook has used up the
+    /// grace, the kill at the deadline.
     pub(super) fn drive_endings(&mut self, now: Timestamp, orders: &mut Vec<Order>) {
-        for c in &mut self.containers {
+        for index in 0..self.containers.len() {
+            let has_its_turn = self.has_its_turn(index, now);
+            let c = &mut self.containers[index];
             let Now::Running { id, .. } = &c.now else { continue };
             let Some(ending) = &mut c.ending else { continue };
             let is_due = ending.deadline <= now;
@@ -88,11 +90,16 @@ impl Machine {
                     let within = between(now, ending.deadline);
                     orders.push(Order::PreStop { container: c.want.name.clone(), id: id.clone(), within });
                 }
+                EndStep::Waits if is_due || has_its_turn => {
+                    let deadline = ending.deadline.max(later(now, GRACE_MIN));
+                    *ending = Ending { deadline, step: EndStep::Termed };
+                    orders.push(Order::Terminate { container: c.want.name.clone(), id: id.clone() });
+                }
                 EndStep::Termed if is_due => {
                     ending.step = EndStep::Killed;
                     orders.push(Order::Kill { id: id.clone() });
                 }
-                EndStep::PreStop | EndStep::Termed | EndStep::Killed => {}
+                EndStep::PreStop | EndStep::Waits | EndStep::Termed | EndStep::Killed => {}
             }
         }
     }

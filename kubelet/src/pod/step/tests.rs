@@ -301,9 +301,9 @@ fn a_sidecar_that_had_no_turn_is_asked_before_it_is_killed() {
     s.happens(0, Event::Looked);
     s.told();
     s.happens(10, Event::DeleteRequested { grace: Duration::from_secs(30) });
-    assert_eq!(s.told(), ["Killing", "term a0"]);
+    assert_eq!(s.told(), ["Killing", "Killing", "term a0"]);
     s.happens(40, Event::Looked);
-    assert_eq!(s.told(), ["Killing", "term i0", "kill a0"]);
+    assert_eq!(s.told(), ["term i0", "kill a0"]);
     s.happens(42, Event::Looked);
     assert_eq!(s.told(), ["kill i0"]);
 }
@@ -574,3 +574,5 @@ fn a_container_that_ran_for_ten_minutes_starts_anew_even_if_a_later_kubelet_saw_
     s.exit(700, "a1", 1);
     assert!(matches!(s.state("a"), Now::Running { id, .. } if id == "a2"), "{:?}", s.state("a"));
 }
+
+mod turns;

@@ -1,0 +1,82 @@
+//! Stories of several containers: whose turn it is to start, and to end.
+
+use super::*;
+
+fn main(name: &str) -> Want {
+    want(name, Kind::Main, RestartPolicy::Always)
+}
+
+fn sidecar(name: &str) -> Want {
+    want(name, Kind::Sidecar, RestartPolicy::Always)
+}
+
+fn hook_done(name: &str) -> Event {
+    Event::PreStopDone { container: name.into(), id: format!("{name}0"), failure: None }
+}
+
+/// Two sidecars and a main container, all with hooks that take their time.
+fn with_hooks() -> Story {
+    let wants = [sidecar("x"), sidecar("y"), main("a")].map(|w| Want { pre_stop: true, ..w });
+    let mut s = Story::new(wants.into());
+    s.undone = vec!["prestop"];
+    s.happens(0, Event::Looked);
+    s.told();
+    s
+}
+
+#[test]
+fn all_hooks_run_at_once_and_only_the_signals_of_sidecars_wait_for_their_turn() {
+    let mut s = with_hooks();
+    s.happens(10, Event::DeleteRequested { grace: Duration::from_secs(30) });
+    assert_eq!(s.told(), ["Killing", "Killing", "Killing", "prestop x", "prestop y", "prestop a"]);
+    s.happens(11, hook_done("x"));
+    s.happens(12, hook_done("y"));
+    assert_eq!(s.told(), Vec::<String>::new(), "what they serve may still be needed");
+    s.happens(13, hook_done("a"));
+    assert_eq!(s.told(), ["term a0"]);
+    s.exit(14, "a0", 0);
+    assert_eq!(s.told(), ["term y0"], "the last one first");
+    s.exit(15, "y0", 0);
+    assert_eq!(s.told(), ["term x0"]);
+    s.exit(16, "x0", 0);
+    assert_eq!(orders(s.told()), ["quiet", "clear", "finalize"]);
+}
+
+#[test]
+fn a_sidecars_hook_may_end_after_its_turn_has_come() {
+    let mut s = with_hooks();
+    s.happens(10, Event::DeleteRequested { grace: Duration::from_secs(30) });
+    s.happens(11, hook_done("a"));
+    s.exit(12, "a0", 0);
+    assert_eq!(orders(s.told()), ["prestop x", "prestop y", "prestop a", "term a0"]);
+    s.happens(13, hook_done("y"));
+    assert_eq!(s.told(), ["term y0"]);
+}
+
+#[test]
+fn when_the_pods_time_is_up_or_it_gets_none_it_is_everybodys_turn() {
+    let mut s = with_hooks();
+    s.happens(10, Event::DeleteRequested { grace: Duration::from_secs(30) });
+    s.happens(11, hook_done("x"));
+    s.told();
+    s.happens(40, Event::Looked);
+    assert_eq!(s.told(), ["term x0", "term y0", "term a0"]);
+    assert_eq!(s.machine.wake_at(at(40)), Some(at(42)));
+
+    let mut s = with_hooks();
+    s.happens(10, Event::DeleteRequested { grace: Duration::from_secs(30) });
+    s.happens(11, hook_done("x"));
+    s.told();
+    s.happens(12, Event::DeleteRequested { grace: Duration::ZERO });
+    assert_eq!(s.told(), ["term x0", "term y0", "term a0"], "forced");
+}
+
+#[test]
+fn a_sidecar_that_is_restarted_waits_for_nobody() {
+    let mut s = with_hooks();
+    let failed = Event::Probe { container: "x".into(), id: "x0".into(), probe: ProbeKind::Liveness, healthy: false };
+    s.happens(5, failed);
+    assert_eq!(s.told(), ["Killing", "prestop x"]);
+    s.happens(6, hook_done("x"));
+    assert_eq!(s.told(), ["term x0"]);
+}
