@@ -50,6 +50,9 @@ impl Target {
             headers,
         })
     }
+    fn has_header(&self, name: &str) -> bool {
+        self.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name))
+    }
     fn authority(&self) -> String {
         match &self.host {
             Some(host) => format!("{host}:{}", self.port),
@@ -147,29 +150,69 @@ fn join(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
+/// Why there was no answer to a GET. The texts are for the user.
+#[derive(Debug, thiserror::Error)]
+enum NoAnswer {
+    #[error("http: server gave HTTP response to HTTPS client")]
+    NotTls,
+    #[error("{0}")]
+    Failed(String),
+}
+
 /// A GET that succeeds on 200 to 399; returns the code. Redirects on the same host are followed.
 pub async fn http_get(target: &Target, timeout: Duration) -> Result<u16, String> {
+    match in_time(target, timeout, answer(target, timeout)).await? {
+        code @ 200..400 => Ok(code),
+        code => Err(format!("HTTP probe failed with statuscode: {code}")),
+    }
+}
+
+/// A GET for a hook: whatever is answered, it was told. A server that does not speak TLS is told without, as upstream does.
+pub async fn http_hook(target: &Target, timeout: Duration) -> Result<(), String> {
     let mut target = target.clone();
+    if !target.has_header("user-agent") {
+        target.headers.push(("user-agent".into(), "kube-lifecycle/1.36".into()));
+    }
+    let told = async {
+        match answer(&target, timeout).await {
+            Err(NoAnswer::NotTls) => {
+                let mut plain = Target { tls: false, ..target.clone() };
+                // What was meant for an encrypted connection goes over no other.
+                plain.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("authorization"));
+                answer(&plain, timeout).await
+            }
+            answered => answered,
+        }
+    };
+    in_time(&target, timeout, told).await.map(drop)
+}
+
+async fn in_time(
+    target: &Target,
+    timeout: Duration,
+    answer: impl Future<Output = Result<u16, NoAnswer>>,
+) -> Result<u16, String> {
     let scheme = if target.tls { "https" } else { "http" };
     let url = format!("{scheme}://{}{}", target.authority(), target.path);
-    let whole = async {
-        for _ in 0..=REDIRECTS_MAX {
-            let (code, location) = one_get(&target, timeout).await.map_err(|why| format!("Get {url:?}: {why}"))?;
-            match location.and_then(|l| same_host_path(&l, &target)) {
-                Some(path) if (300..400).contains(&code) => target.path = path,
-                // A redirect elsewhere counts as an answer.
-                _ if (200..400).contains(&code) => return Ok(code),
-                _ => return Err(format!("HTTP probe failed with statuscode: {code}")),
-            }
-        }
-        Err(format!("Get {url:?}: stopped after {REDIRECTS_MAX} redirects"))
-    };
-    match tokio::time::timeout(timeout, whole).await {
-        Ok(result) => result,
+    match tokio::time::timeout(timeout, answer).await {
+        Ok(answered) => answered.map_err(|why| format!("Get {url:?}: {why}")),
         Err(_) => {
             Err(format!("Get {url:?}: context deadline exceeded (Client.Timeout exceeded while awaiting headers)"))
         }
     }
+}
+
+/// The code of what is answered in the end. A redirect elsewhere counts as an answer.
+async fn answer(target: &Target, timeout: Duration) -> Result<u16, NoAnswer> {
+    let mut target = target.clone();
+    for _ in 0..=REDIRECTS_MAX {
+        let (code, location) = one_get(&target, timeout).await?;
+        match location.and_then(|l| same_host_path(&l, &target)) {
+            Some(path) if (300..400).contains(&code) => target.path = path,
+            _ => return Ok(code),
+        }
+    }
+    Err(NoAnswer::Failed(format!("stopped after {REDIRECTS_MAX} redirects")))
 }
 
 /// The path of a redirect that stays on the host.
@@ -182,11 +225,11 @@ fn same_host_path(location: &str, target: &Target) -> Option<String> {
     same.then(|| uri.path_and_query().map_or("/", |p| p.as_str()).to_owned())
 }
 
-async fn one_get(target: &Target, timeout: Duration) -> Result<(u16, Option<String>), String> {
+async fn one_get(target: &Target, timeout: Duration) -> Result<(u16, Option<String>), NoAnswer> {
     let host = target.host.clone().unwrap_or_else(|| target.ip.to_string());
-    let stream = connect(&host, target.port, timeout).await?;
+    let stream = connect(&host, target.port, timeout).await.map_err(NoAnswer::Failed)?;
     let mut request = http::Request::get(&target.path);
-    let named = |name: &str| target.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+    let named = |name: &str| target.has_header(name);
     if !named("host") {
         request = request.header("host", target.authority());
     }
@@ -199,13 +242,14 @@ async fn one_get(target: &Target, timeout: Duration) -> Result<(u16, Option<Stri
     for (name, value) in &target.headers {
         request = request.header(name, value);
     }
-    let request = request.body(Empty::<Bytes>::new()).map_err(|err| err.to_string())?;
-    if target.tls {
+    let request = request.body(Empty::<Bytes>::new()).map_err(|err| NoAnswer::Failed(err.to_string()))?;
+    let sent = if target.tls {
         let stream = tls::connect(stream, &host).await?;
         send(TokioIo::new(stream), request).await
     } else {
         send(TokioIo::new(stream), request).await
-    }
+    };
+    sent.map_err(NoAnswer::Failed)
 }
 
 async fn send<S>(io: S, request: http::Request<Empty<Bytes>>) -> Result<(u16, Option<String>), String>
@@ -275,19 +319,28 @@ mod tls {
 
     use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
     use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-    use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+    use rustls::{ClientConfig, DigitallySignedStruct, Error, InvalidMessage, SignatureScheme};
     use tokio::net::TcpStream;
     use tokio_rustls::TlsConnector;
     use tokio_rustls::client::TlsStream;
+
+    use super::NoAnswer;
 
     static CONFIG: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
         let builder = ClientConfig::builder().dangerous();
         Arc::new(builder.with_custom_certificate_verifier(Arc::new(AnyCertificate)).with_no_client_auth())
     });
 
-    pub(super) async fn connect(stream: TcpStream, host: &str) -> Result<TlsStream<TcpStream>, String> {
-        let name = ServerName::try_from(host.to_owned()).map_err(|err| err.to_string())?;
-        TlsConnector::from(Arc::clone(&CONFIG)).connect(name, stream).await.map_err(|err| err.to_string())
+    pub(super) async fn connect(stream: TcpStream, host: &str) -> Result<TlsStream<TcpStream>, NoAnswer> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|err| NoAnswer::Failed(err.to_string()))?;
+        let connected = TlsConnector::from(Arc::clone(&CONFIG)).connect(name, stream).await;
+        connected.map_err(|err| if is_plain(&err) { NoAnswer::NotTls } else { NoAnswer::Failed(err.to_string()) })
+    }
+
+    /// What came was no TLS record at all.
+    fn is_plain(err: &std::io::Error) -> bool {
+        let cause = err.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
+        matches!(cause, Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)))
     }
 
     #[derive(Debug)]
@@ -325,3 +378,6 @@ mod tls {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ use crate::images::ImageHandle;
 use crate::place::Place;
 use crate::pod::container::{self, Parts};
 use crate::pod::model::Event;
-use crate::probes::run::{Target, http_get};
+use crate::probes::run::{Target, http_hook};
 use crate::runtime::{ContainerSpec, Mount, Propagation, RuntimeError, container_id};
 use crate::volumes::{self, Paths};
 
@@ -290,7 +290,7 @@ async fn run_hook(
     if let Some(get) = &hook.http_get {
         let ip = addresses.first().ok_or("the pod has no address")?;
         let target = Target::http(get, container, *ip).ok_or("the hook's port is not known")?;
-        return http_get(&target, within).await.map(drop);
+        return http_hook(&target, within).await;
     }
     if let Some(sleep) = &hook.sleep {
         tokio::time::sleep(crate::pod::plan::seconds(sleep.seconds).min(within)).await;
