@@ -100,6 +100,8 @@ pub struct Ctr {
     pub pre_stop_ordered: bool,
     /// The postStart hook is done (or there is none).
     pub hooked: bool,
+    /// Its first start is over, hook and all, or failed: it holds up nobody's any more.
+    pub had_its_turn: bool,
     /// The startup probe succeeded (or there is none).
     pub started: bool,
     pub ready: bool,
@@ -126,6 +128,7 @@ impl Ctr {
             ending: None,
             pre_stop_ordered: false,
             hooked: false,
+            had_its_turn: false,
             started: false,
             ready: false,
             image_in_use: String::new(),
@@ -146,6 +149,15 @@ impl Ctr {
     /// A process exists or is about to.
     pub fn is_alive(&self) -> bool {
         matches!(self.now, Now::Running { .. } | Now::Starting { .. })
+    }
+    /// Something came of the start that is under way: a process whose hook is done, an end, or a failure that is tried again later.
+    pub fn has_tried(&self) -> bool {
+        match &self.now {
+            Now::Idle { retry_at } => retry_at.is_some(),
+            Now::Pulling | Now::ImageReady | Now::Starting { .. } => false,
+            Now::Running { .. } => self.hooked,
+            Now::Exited { .. } => true,
+        }
     }
     /// The newest end, whether or not it is shown as the present state.
     pub fn ended(&self) -> Option<&Ended> {

@@ -27,6 +27,7 @@ impl Machine {
         }
         self.set_up(now, orders);
         self.initialized |= self.is_initialized();
+        self.containers.iter_mut().for_each(|c| c.had_its_turn |= c.has_tried());
         for index in self.startable(now) {
             self.bring_forward(index, orders);
         }
@@ -65,9 +66,12 @@ impl Machine {
         })
     }
 
-    /// Which containers may be brought a step forward now.
+    /// Which containers may be brought a step forward now. Main containers start in their order, each with its image and its hook
+    /// before the next one: what a postStart sets up is there for those after it. Whether they run well, or are restarted later,
+    /// holds up nobody.
     fn startable(&self, now: Timestamp) -> Vec<usize> {
         let mut found = Vec::new();
+        let mut main_before_has_its_turn = false;
         for (index, c) in self.containers.iter().enumerate() {
             let ready_to_go = match &c.now {
                 Now::Idle { retry_at } => is_due(*retry_at, now),
@@ -78,8 +82,10 @@ impl Machine {
             let may = match c.want.kind {
                 Kind::Init => !self.initialized,
                 Kind::Sidecar => true,
-                Kind::Main | Kind::Ephemeral => self.initialized,
+                Kind::Main => self.initialized && !main_before_has_its_turn,
+                Kind::Ephemeral => self.initialized,
             };
+            main_before_has_its_turn |= c.want.kind == Kind::Main && !c.had_its_turn;
             if ready_to_go && may {
                 found.push(index);
             }

@@ -4,7 +4,7 @@
 
 mod runtime;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use corten_client::seeds::{Chance, for_each_seed};
@@ -51,6 +51,8 @@ struct World {
     containers: BTreeMap<String, Made>,
     /// The image that was last brought for each container.
     pulled: BTreeMap<String, String>,
+    /// Containers whose first start was over, as far as any kubelet heard.
+    tried: BTreeSet<String>,
     jobs: Vec<Job>,
     mail: Vec<Mail>,
     history: Vec<String>,
@@ -124,6 +126,7 @@ impl World {
             sandboxes: BTreeMap::new(),
             containers: BTreeMap::new(),
             pulled: BTreeMap::new(),
+            tried: BTreeSet::new(),
             jobs: Vec::new(),
             mail: Vec::new(),
             history: Vec::new(),
@@ -143,6 +146,7 @@ impl World {
             Event::ImageReady { container, image, .. } => drop(self.pulled.insert(container.clone(), image.clone())),
             _ => {}
         }
+        self.note_try(&event);
         let before = rank(self.machine.stage);
         let orders = self.machine.on(event, self.now);
         assert!(rank(self.machine.stage) >= before, "a pod never goes back");
@@ -152,8 +156,10 @@ impl World {
                 Order::Finalize => self.finalized = true,
                 order => {
                     self.history.push(format!("  -> {order:?}"));
-                    if let Order::Terminate { container, .. } = &order {
-                        self.check_turn(container);
+                    match &order {
+                        Order::Terminate { container, .. } => self.check_turn(container),
+                        Order::Start { container, .. } => self.check_order(container),
+                        _ => {}
                     }
                     let image = match &order {
                         Order::EnsureImage { container } => {
@@ -168,6 +174,29 @@ impl World {
         }
         if !self.faults || self.dice.percent(70) {
             self.pod.status = Some(status_of(&self.machine, &self.pod, &[], self.now));
+        }
+    }
+
+    fn note_try(&mut self, event: &Event) {
+        let has_hook = |name: &str| self.plan.containers.iter().any(|w| w.name == name && w.post_start);
+        let name = match event {
+            Event::Started { container, .. } if !has_hook(container) => container.clone(),
+            Event::PostStart { container, failure: None, .. }
+            | Event::ImageFailed { container, .. }
+            | Event::CreateFailed { container, .. }
+            | Event::StartFailed { container, .. } => container.clone(),
+            Event::Exited { id, .. } => id.split('#').next().unwrap_or_default().to_owned(),
+            _ => return,
+        };
+        self.tried.insert(name);
+    }
+
+    /// No main container starts while one before it was never tried.
+    fn check_order(&self, container: &str) {
+        let before = self.machine.containers.iter().take_while(|c| c.want.name != container);
+        let is_main = self.machine.container(container).is_some_and(|c| c.want.kind == Kind::Main);
+        for c in before.filter(|c| is_main && c.want.kind == Kind::Main) {
+            assert!(self.tried.contains(&c.want.name), "{container} starts before {}", c.want.name);
         }
     }
 
@@ -234,6 +263,9 @@ impl World {
         self.heard_at.clear();
         self.history.push("the kubelet restarts".into());
         self.machine = Machine::recover(self.plan.clone(), &self.found(), self.pod.status.as_ref(), self.now);
+        // What ran or ended before this kubelet was tried by the last one.
+        let made = self.machine.containers.iter().filter(|c| c.made_before).map(|c| c.want.name.clone());
+        self.tried.extend(made);
         self.feed(Event::Looked);
         if self.deleted {
             self.feed(Event::DeleteRequested { grace: self.plan.grace });

@@ -80,3 +80,63 @@ fn a_sidecar_that_is_restarted_waits_for_nobody() {
     s.happens(6, hook_done("x"));
     assert_eq!(s.told(), ["term x0"]);
 }
+
+#[test]
+fn main_containers_start_in_order_each_after_the_image_and_the_hook_of_those_before() {
+    let mut s = Story::new(vec![Want { post_start: true, ..main("a") }, main("b"), main("c")]);
+    s.undone = vec!["image b"];
+    s.happens(0, Event::Looked);
+    assert_eq!(orders(s.told()), ["prepare", "image a", "sandbox 0", "start a0"]);
+    let hooked = |failure| Event::PostStart { container: "a".into(), id: "a0".into(), failure };
+    s.happens(5, hooked(None));
+    assert_eq!(orders(s.told()), ["image b"]);
+    let ready = Event::ImageReady {
+        container: "b".into(),
+        image: "img".into(),
+        image_id: "img@sha".into(),
+        message: "present".into(),
+    };
+    s.happens(9, ready);
+    assert_eq!(orders(s.told()), ["start b0", "image c", "start c0"]);
+}
+
+#[test]
+fn a_container_that_cannot_start_holds_up_none_after_it() {
+    let no_image = Event::ImageFailed { container: "a".into(), reason: "ErrImagePull", message: "m".into() };
+    let no_config =
+        Event::CreateFailed { container: "a".into(), reason: "CreateContainerConfigError", message: "m".into() };
+    for (undone, failed) in [("image a", no_image), ("start a0", no_config)] {
+        let mut s = Story::new(vec![main("a"), main("b")]);
+        s.undone = vec![undone];
+        s.happens(0, Event::Looked);
+        assert!(!s.told().contains(&"image b".to_owned()), "{undone}");
+        s.happens(1, failed);
+        assert_eq!(orders(s.told()), ["image b", "start b0"], "{undone}");
+    }
+
+    let mut s = Story::new(vec![Want { post_start: true, ..main("a") }, main("b")]);
+    s.happens(0, Event::Looked);
+    s.happens(1, Event::PostStart { container: "a".into(), id: "a0".into(), failure: Some("m".into()) });
+    s.told();
+    s.exit(2, "a0", 143);
+    assert_eq!(orders(s.told()), ["image a", "image b", "start a1", "start b0"], "nor does its second start");
+}
+
+#[test]
+fn containers_of_a_recovered_pod_that_never_started_take_their_turn_after_those_that_run() {
+    let found = FoundContainer {
+        id: "a0".into(),
+        name: "a".into(),
+        attempt: 0,
+        image: "img".into(),
+        image_id: String::new(),
+        stop_signal: 15,
+        state: FoundState::Running { since: at(1) },
+    };
+    let sandbox = SandboxUp { id: "s0".into(), addresses: vec![], network: crate::runtime::Network::Host };
+    let pod = FoundPod { sandbox: Some(sandbox), sandboxes: 1, containers: vec![found] };
+    let machine = Machine::recover(plan(vec![main("a"), main("b"), main("c")]), &pod, None, at(100));
+    let mut s = Story { machine, log: vec![], undone: vec!["start b"] };
+    s.happens(100, Event::Looked);
+    assert_eq!(orders(s.told()), ["prepare", "image b", "start b0"]);
+}
