@@ -1,7 +1,7 @@
 //! The pod's phase: <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase>.
 
 use super::model::*;
-use super::plan::{Kind, RestartPolicy};
+use super::plan::Kind;
 use super::step::Machine;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +41,7 @@ pub fn phase(machine: &Machine, reported: Option<&str>) -> Phase {
 fn of_containers(machine: &Machine, over: bool) -> Phase {
     let failed_init = machine.containers.iter().any(|c| {
         c.want.kind == Kind::Init
-            && c.want.restart == RestartPolicy::Never
-            && matches!(&c.now, Now::Exited { ended, .. } if ended.exit_code != 0)
+            && matches!(&c.now, Now::Exited { ended, .. } if ended.exit_code != 0 && !c.want.restarts(ended.exit_code))
     });
     if failed_init {
         return Phase::Failed;
@@ -60,7 +59,7 @@ fn of_containers(machine: &Machine, over: bool) -> Phase {
         return Phase::Running;
     }
     let all_well = mains().all(|c| c.ended().is_some_and(|e| e.exit_code == 0));
-    let again = |c: &Ctr| c.ended().is_none_or(|e| c.want.restart.restarts(e.exit_code));
+    let again = |c: &Ctr| c.ended().is_none_or(|e| c.want.restarts(e.exit_code));
     if over {
         return if all_well { Phase::Succeeded } else { Phase::Failed };
     }

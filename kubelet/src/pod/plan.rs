@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use corten_api::pod::is_sidecar;
-use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec, Probe};
+use k8s_openapi::api::core::v1::{Container, ContainerRestartRule, EphemeralContainer, Pod, PodSpec, Probe};
 
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(30);
 
@@ -33,6 +33,32 @@ impl RestartPolicy {
     }
 }
 
+/// One of `restartPolicyRules`: exit codes after which the container runs again, whatever its policy says.
+/// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#container-restart-rules>
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestartRule {
+    codes: Vec<i32>,
+    /// `In`; else `NotIn`.
+    listed: bool,
+}
+
+impl RestartRule {
+    /// `None`: an action or an operator of a later release, which says nothing to us.
+    fn of(rule: &ContainerRestartRule) -> Option<Self> {
+        let on_exit = rule.exit_codes.as_ref().filter(|_| rule.action == "Restart")?;
+        let listed = match on_exit.operator.as_str() {
+            "In" => true,
+            "NotIn" => false,
+            _ => return None,
+        };
+        Some(Self { codes: on_exit.values.clone().unwrap_or_default(), listed })
+    }
+
+    fn matches(&self, exit_code: i32) -> bool {
+        self.codes.contains(&exit_code) == self.listed
+    }
+}
+
 /// The part a container plays in its pod. Their order here is the order in which they start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -51,7 +77,9 @@ pub struct Want {
     pub name: String,
     pub kind: Kind,
     pub image: String,
+    /// Asked through [`Want::restarts`].
     pub restart: RestartPolicy,
+    pub restart_rules: Vec<RestartRule>,
     pub startup_probe: bool,
     pub readiness_probe: bool,
     /// Grace when this probe ends it, instead of the pod's.
@@ -59,6 +87,14 @@ pub struct Want {
     pub liveness_grace: Option<Duration>,
     pub pre_stop: bool,
     pub post_start: bool,
+}
+
+impl Want {
+    /// Whether it runs again after it ended so: by its rules, then by its policy. An init container that succeeded is done.
+    pub fn restarts(&self, exit_code: i32) -> bool {
+        let is_done = self.kind == Kind::Init && exit_code == 0;
+        !is_done && (self.restart_rules.iter().any(|r| r.matches(exit_code)) || self.restart.restarts(exit_code))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +149,8 @@ fn want(c: &Container, kind: Kind, pod_restart: RestartPolicy) -> Want {
         Kind::Main | Kind::Init => RestartPolicy::parse(c.restart_policy.as_deref()).unwrap_or(pod_restart),
         Kind::Sidecar | Kind::Ephemeral => pod_restart,
     };
+    // As upstream has it: rules are for containers that have a policy of their own.
+    let rules = c.restart_policy_rules.iter().flatten().filter(|_| c.restart_policy.is_some());
     // Init containers that end have no probes; validation refuses them.
     let probes = kind != Kind::Init;
     let grace_of = |p: &Option<Probe>| p.as_ref().and_then(|p| p.termination_grace_period_seconds).map(seconds);
@@ -121,6 +159,7 @@ fn want(c: &Container, kind: Kind, pod_restart: RestartPolicy) -> Want {
         kind,
         image: c.image.clone().unwrap_or_default(),
         restart,
+        restart_rules: rules.filter_map(RestartRule::of).collect(),
         startup_probe: probes && c.startup_probe.is_some(),
         readiness_probe: probes && c.readiness_probe.is_some(),
         startup_grace: grace_of(&c.startup_probe),
@@ -136,6 +175,7 @@ fn ephemeral(c: &EphemeralContainer) -> Want {
         kind: Kind::Ephemeral,
         image: c.image.clone().unwrap_or_default(),
         restart: RestartPolicy::Never,
+        restart_rules: Vec::new(),
         startup_probe: false,
         readiness_probe: false,
         startup_grace: None,
@@ -183,6 +223,33 @@ mod tests {
             [(Always, true, true), (OnFailure, false, true), (Never, false, false)]
         {
             assert_eq!((policy.restarts(0), policy.restarts(1)), (after_success, after_failure), "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn rules_by_exit_code_come_before_a_containers_policy() {
+        let rule = |action: &str, operator: &str, values: &[i32]| {
+            let exit_codes = json!({"operator": operator, "values": values});
+            json!({"action": action, "exitCodes": exit_codes})
+        };
+        let (these, others) = (rule("Restart", "In", &[42, 43]), rule("Restart", "NotIn", &[0, 1]));
+        let (later, odd) = (rule("RestartAllContainers", "In", &[1]), rule("Restart", "Near", &[1]));
+        // Which of 0, 1, 42 lead to another run.
+        for (why, list, policy, rules, expected) in [
+            ("no rule", "containers", Some("Never"), vec![], [false, false, false]),
+            ("listed", "containers", Some("Never"), vec![&these], [false, false, true]),
+            ("not listed", "containers", Some("Never"), vec![&others], [false, false, true]),
+            ("the policy is next", "containers", Some("OnFailure"), vec![&these], [false, true, true]),
+            ("any of them", "containers", Some("Never"), vec![&later, &odd, &these], [false, false, true]),
+            ("without a policy there are no rules", "containers", None, vec![&these], [false, false, false]),
+            ("an init container", "initContainers", Some("Never"), vec![&these], [false, false, true]),
+            ("one that is done", "initContainers", Some("Never"), vec![&rule("Restart", "In", &[0])], [false; 3]),
+        ] {
+            let c = json!({"name": "c", "restartPolicy": policy, "restartPolicyRules": rules});
+            let mut spec = json!({"restartPolicy": "Never", "containers": []});
+            spec[list] = json!([c]);
+            let plan = of(spec);
+            assert_eq!([0, 1, 42].map(|code| plan.containers[0].restarts(code)), expected, "{why}");
         }
     }
 

@@ -179,7 +179,7 @@ impl Machine {
 
     /// The main containers are done for good, or an init container failed for good.
     pub(super) fn is_finished(&self) -> bool {
-        let done = |c: &Ctr| matches!(&c.now, Now::Exited { ended, .. } if !c.want.restart.restarts(ended.exit_code));
+        let done = |c: &Ctr| matches!(&c.now, Now::Exited { ended, .. } if !c.want.restarts(ended.exit_code));
         let failed_init = self.containers.iter().any(|c| {
             c.want.kind == Kind::Init && done(c) && matches!(&c.now, Now::Exited { ended, .. } if ended.exit_code != 0)
         });

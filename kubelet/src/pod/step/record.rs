@@ -294,7 +294,7 @@ impl Machine {
         c.started = false;
         c.ending = None;
         c.why = None;
-        let restarts = live && (c.want.restart.restarts(ended.exit_code) || changed);
+        let restarts = live && (c.want.restarts(ended.exit_code) || changed);
         let restart_at = restarts.then(|| {
             let wait = if changed { std::time::Duration::ZERO } else { c.crash.exited(ran) };
             if !wait.is_zero() {

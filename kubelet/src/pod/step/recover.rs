@@ -140,7 +140,7 @@ fn adopt(
             // What the API was told of this end stands: who saw it knew its message, and its time.
             let told = reported.and_then(|s| terminated_of(s, &ended.id)).map(ended_of);
             let ended = told.unwrap_or_else(|| ended.clone());
-            let restarts = c.want.restart.restarts(ended.exit_code);
+            let restarts = c.want.restarts(ended.exit_code);
             c.now = Now::Exited { ended, restart_at: restarts.then_some(now) };
         }
         FoundState::Created => {}
@@ -165,7 +165,7 @@ fn remember(c: &mut Ctr, reported: Option<&ContainerStatus>, now: Timestamp) {
     } else {
         return;
     };
-    let restarts = c.want.restart.restarts(ended.exit_code);
+    let restarts = c.want.restarts(ended.exit_code);
     c.now = Now::Exited { ended, restart_at: restarts.then_some(now) };
 }
 

@@ -78,6 +78,7 @@ fn random_plan(dice: &mut Chance) -> Plan {
             kind,
             image: "img".into(),
             restart,
+            restart_rules: vec![],
             startup_probe: false,
             readiness_probe: dice.percent(20),
             startup_grace: None,
@@ -391,7 +392,7 @@ impl World {
                     wanted.push(id.clone());
                 }
                 (Now::Exited { ended, .. }, Kind::Init) => assert_eq!(ended.exit_code, 0),
-                (Now::Exited { ended, .. }, Kind::Main) => assert!(!c.want.restart.restarts(ended.exit_code)),
+                (Now::Exited { ended, .. }, Kind::Main) => assert!(!c.want.restarts(ended.exit_code)),
                 // It was done before the last kubelet began; nothing keeps what is not needed any more.
                 (Now::Idle { .. }, Kind::Init) if self.machine.initialized => {}
                 (now, kind) => panic!("{kind:?} {} has come to rest as {now:?}", c.want.name),

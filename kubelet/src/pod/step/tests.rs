@@ -19,6 +19,7 @@ fn want(name: &str, kind: Kind, restart: RestartPolicy) -> Want {
         kind,
         image: "img".into(),
         restart,
+        restart_rules: vec![],
         startup_probe: false,
         readiness_probe: false,
         startup_grace: None,

@@ -140,3 +140,26 @@ fn containers_of_a_recovered_pod_that_never_started_take_their_turn_after_those_
     s.happens(100, Event::Looked);
     assert_eq!(orders(s.told()), ["prepare", "image b", "start b0"]);
 }
+
+#[test]
+fn a_rule_restarts_one_container_of_a_pod_that_restarts_none() {
+    let spec = serde_json::json!({"spec": {"restartPolicy": "Never", "containers": [
+        {"name": "a", "image": "img", "restartPolicy": "Never", "restartPolicyRules": [
+            {"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}},
+        ]},
+        {"name": "b", "image": "img"},
+    ]}});
+    let mut s = Story::new(vec![]);
+    s.machine = Machine::new(Plan::of(&serde_json::from_value(spec).unwrap()), at(0));
+    s.happens(0, Event::Looked);
+    s.exit(1, "b0", 42);
+    s.told();
+    s.exit(2, "a0", 42);
+    assert_eq!(orders(s.told()), ["image a", "start a1"]);
+    assert_eq!(crate::pod::phase::phase(&s.machine, None), crate::pod::phase::Phase::Running);
+    s.exit(3, "a1", 42);
+    assert_eq!(s.machine.container("a").unwrap().why.as_ref().unwrap().reason, "CrashLoopBackOff");
+    s.happens(13, Event::Looked);
+    s.exit(14, "a2", 1);
+    assert_eq!(s.machine.stage, Stage::Stopped);
+}
