@@ -48,9 +48,11 @@ impl CrashBackoff {
     pub fn new() -> Self {
         Self { exits: 0 }
     }
-    /// After a restart of the kubelet: what the count of restarts tells us.
-    pub fn after(restarts: u32) -> Self {
-        Self { exits: restarts }
+    /// After a restart of the kubelet: the count of restarts, of a container that last ended so long ago. Where that is long ago
+    /// or not known the count is of other days.
+    pub fn after(restarts: u32, ended_ago: Option<Duration>) -> Self {
+        let counts = ended_ago.is_some_and(|ago| ago < BACKOFF_RESET_AFTER);
+        Self { exits: if counts { restarts } else { 0 } }
     }
     /// The wait after an exit of a container that ran for `ran`.
     pub fn exited(&mut self, ran: Duration) -> Duration {
@@ -110,11 +112,20 @@ mod tests {
         assert_eq!(b.fail(), SETUP_RETRY_FIRST);
     }
 
-    /// A kubelet that comes back does not let a crashing container run hot again.
+    /// A kubelet that comes back does not let a crashing container run hot again, and holds nothing old against it.
     #[test]
-    fn restarts_from_before_count() {
-        for (restarts, wait) in [(0, 0), (1, 10), (3, 40), (u32::MAX, 300)] {
-            assert_eq!(CrashBackoff::after(restarts).exited(Duration::ZERO).as_secs(), wait, "{restarts}");
+    fn restarts_from_before_count_while_they_are_fresh() {
+        let cases = [
+            (0, Some(5), 0),
+            (1, Some(5), 10),
+            (3, Some(599), 40),
+            (u32::MAX, Some(0), 300),
+            (7, Some(600), 0),
+            (7, None, 0),
+        ];
+        for (restarts, ago, wait) in cases {
+            let mut backoff = CrashBackoff::after(restarts, ago.map(Duration::from_secs));
+            assert_eq!(backoff.exited(Duration::ZERO).as_secs(), wait, "{restarts} {ago:?}");
         }
     }
 

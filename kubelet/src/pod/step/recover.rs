@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, PodStatus};
 
-use super::super::backoff::CrashBackoff;
+use super::super::backoff::{CrashBackoff, between};
 use super::super::model::*;
 use super::super::plan::{Kind, Plan};
 use super::Machine;
@@ -101,7 +101,8 @@ fn recover_container(c: &mut Ctr, mut found: Vec<&FoundContainer>, reported: Opt
         Some(newest) => adopt(c, newest, &found, reported, now),
         None => remember(c, reported, now),
     }
-    c.crash = CrashBackoff::after(c.restarts);
+    let ended_ago = c.ended().and_then(|ended| ended.finished_at).map(|at| between(at, now));
+    c.crash = CrashBackoff::after(c.restarts, ended_ago);
 }
 
 fn adopt(

@@ -576,4 +576,5 @@ fn a_container_that_ran_for_ten_minutes_starts_anew_even_if_a_later_kubelet_saw_
     assert!(matches!(s.state("a"), Now::Running { id, .. } if id == "a2"), "{:?}", s.state("a"));
 }
 
+mod crashes;
 mod turns;
