@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use corten_api::node::{HOSTNAME_LABEL, untolerated};
-use corten_api::pod::{is_mirror, requests};
+use corten_api::pod::{is_mirror, is_sidecar, requests};
 use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, Pod, Taint};
 
 use crate::sysctls::{self, Pattern};
@@ -76,7 +76,9 @@ fn too_big(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts) -> Option<(String, 
 
 fn shares_host_port(pod: &Pod, other: &Pod) -> bool {
     let ports = |pod: &Pod| -> Vec<(String, i32, String)> {
-        let containers = pod.spec.iter().flat_map(|s| s.containers.iter());
+        // Sidecars keep their ports as long as the others do.
+        let sidecars = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten()).filter(|c| is_sidecar(c));
+        let containers = pod.spec.iter().flat_map(|s| s.containers.iter()).chain(sidecars);
         let all = containers.flat_map(|c| c.ports.iter().flatten());
         all.filter_map(|p| {
             let port = p.host_port.filter(|p| *p > 0)?;
@@ -178,11 +180,22 @@ mod tests {
             pod.spec.as_mut().unwrap().security_context = serde_json::from_value(context).unwrap();
             pod
         };
+        let sidecar = |restart: &str| {
+            let mut pod = pod("0", Some(8080), &[]);
+            let spec = pod.spec.as_mut().unwrap();
+            let inits = std::mem::replace(&mut spec.containers, vec![Container::default()]);
+            let policy = Some(restart.to_owned());
+            spec.init_containers =
+                Some(inits.into_iter().map(|c| Container { restart_policy: policy.clone(), ..c }).collect());
+            pod
+        };
         let cases = [
             ("it fits", pod("400m", None, &[]), &there[..], None),
             ("no cpu left", pod("500m", None, &[]), &there[..], Some("OutOfcpu")),
             ("no place left", pod("0", None, &[]), &two[..], Some("OutOfpods")),
             ("the port is taken", pod("0", Some(8080), &[]), &there[..], Some("NodePorts")),
+            ("a sidecar's port is taken", sidecar("Always"), &there[..], Some("NodePorts")),
+            ("an init container's is free again", sidecar("Never"), &there[..], None),
             ("another port", pod("0", Some(8081), &[]), &there[..], None),
             ("a sysctl that is not safe", with_sysctl("net.core.somaxconn"), &there[..], Some("SysctlForbidden")),
             ("a safe one", with_sysctl("net.ipv4.tcp_syncookies"), &there[..], None),
