@@ -262,6 +262,8 @@ impl Worker {
                 self.refreshing = false;
                 self.refreshed(outdated);
                 if let Some(message) = too_much {
+                    // Its own limits, so no DisruptionTarget: upstream has that for pods that make room for others, and a Job may
+                    // try those again without counting.
                     let fate = Fate { reason: "Evicted".into(), message };
                     self.look(Event::Evicted { fate, grace: Duration::ZERO });
                 }
