@@ -57,6 +57,8 @@ pub struct FrontRules {
     pub outside: Option<Fate>,
     /// The same client goes to the same end until it was away for so many seconds.
     pub affinity_secs: Option<u32>,
+    /// Who may come, without overlaps: what all others send is dropped. `None`: everybody.
+    pub sources: Option<Arc<[Ipv4Net]>>,
 }
 
 /// Who put a front there.

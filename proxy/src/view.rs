@@ -1,6 +1,7 @@
 //! What the proxy keeps of the objects it watches: only the fields that rules, routes and names are made of.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use corten_api::{Key, Object};
 use ipnet::Ipv4Net;
@@ -82,6 +83,10 @@ pub struct Service {
     pub external_ips: Vec<Ipv4Addr>,
     /// The load balancer's addresses that packets still bear when they arrive.
     pub load_balancer_ips: Vec<Ipv4Addr>,
+    /// All addresses of the load balancer: nobody else may serve these, also where it delivers packets under other ones.
+    pub status_ips: Vec<Ipv4Addr>,
+    /// Who may use the load balancer's addresses (`loadBalancerSourceRanges`), without overlaps; `None`: everybody.
+    pub source_ranges: Option<Arc<[Ipv4Net]>>,
     pub ports: Vec<ServicePort>,
     /// ClientIP session affinity and how long it lasts after the last connection.
     pub affinity_secs: Option<u32>,
@@ -107,7 +112,9 @@ impl Service {
             headless,
             external_name: external_name.flatten(),
             external_ips: addresses(spec.external_ips.as_deref().unwrap_or_default()),
-            load_balancer_ips: load_balancer_ips(service),
+            load_balancer_ips: ingress_ips(service, |ingress| ingress.ip_mode.as_deref() != Some("Proxy")),
+            status_ips: ingress_ips(service, |_| true),
+            source_ranges: source_ranges(spec),
             ports: spec.ports.iter().flatten().filter_map(service_port).collect(),
             affinity_secs: affinity_secs(spec),
             external_policy_local: spec.external_traffic_policy.as_deref() == Some("Local"),
@@ -126,17 +133,18 @@ fn affinity_secs(spec: &core::ServiceSpec) -> Option<u32> {
     Some(secs.filter(|s| *s > 0).unwrap_or(DEFAULT_AFFINITY_SECS))
 }
 
-/// Addresses of a load balancer that delivers packets still addressed to itself. Where the Service
-/// limits who may come in (`loadBalancerSourceRanges`), none: that firewall is not ours to skip.
-fn load_balancer_ips(service: &core::Service) -> Vec<Ipv4Addr> {
-    let limited = service.spec.as_ref().and_then(|s| s.load_balancer_source_ranges.as_ref());
-    if limited.is_some_and(|ranges| !ranges.is_empty()) {
-        return Vec::new();
-    }
+/// Addresses in the load balancer's status. With `ipMode: Proxy` packets do not bear them any more when they arrive.
+fn ingress_ips(service: &core::Service, wanted: impl Fn(&core::LoadBalancerIngress) -> bool) -> Vec<Ipv4Addr> {
     let status = service.status.as_ref().and_then(|s| s.load_balancer.as_ref());
     let ingress = status.and_then(|s| s.ingress.as_deref()).unwrap_or_default();
-    let vip = ingress.iter().filter(|i| i.ip_mode.as_deref() != Some("Proxy"));
-    vip.filter_map(|i| i.ip.as_deref()?.parse().ok()).collect()
+    ingress.iter().filter(|i| wanted(i)).filter_map(|i| i.ip.as_deref()?.parse().ok()).collect()
+}
+
+/// Ranges of other families alone let nobody in: to leave them out must not open the door to all.
+fn source_ranges(spec: &core::ServiceSpec) -> Option<Arc<[Ipv4Net]>> {
+    let listed = spec.load_balancer_source_ranges.as_ref().filter(|ranges| !ranges.is_empty())?;
+    let ranges: Vec<Ipv4Net> = listed.iter().filter_map(|range| range.trim().parse().ok()).collect();
+    Some(Ipv4Net::aggregate(&ranges).into())
 }
 
 fn service_port(port: &core::ServicePort) -> Option<ServicePort> {

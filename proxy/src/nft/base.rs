@@ -1,7 +1,8 @@
 //! The constant part of our table as nft's text, and the one place that runs `nft`. Rules here never grow with
 //! the number of Services: they look things up in maps.
 //!
-//! A packet's way: the `screen` chains refuse what has no endpoint, and more questions to DNS than one address's share; the `nat` chains send a front to a pick chain,
+//! A packet's way: the `screen` chains drop what comes from where a front may not be used from, refuse what has no endpoint, and
+//! drop more questions to DNS than one address's share; the `nat` chains send a front to a pick chain,
 //! which takes an end from `endpoints` by a random index; `nat-postrouting` puts the node's address on what would
 //! not come back otherwise; the `remember` chains note which end a sticky client got.
 
@@ -31,6 +32,8 @@ add map ip corten refused-outside { type ipv4_addr . inet_proto . inet_service :
 add map ip corten remember { type ipv4_addr . inet_proto . inet_service : verdict; }
 add set ip corten hairpin { type ipv4_addr . ipv4_addr; }
 add set ip corten nodes { type ipv4_addr; }
+add set ip corten limited { type ipv4_addr . inet_proto . inet_service; }
+add set ip corten sources { type ipv4_addr . inet_proto . inet_service . ipv4_addr; flags interval; }
 ";
 
 /// Questions to cluster DNS that one address may send over UDP each second; more are dropped before they fill the one queue
@@ -68,6 +71,8 @@ fn rules(place: &Place) -> Vec<(&'static str, String)> {
     let outside = format!("ip saddr != {cluster} fib saddr type != local {FRONT}");
     let ours = format!("ct mark and {BALANCED_MARK:#x} == {BALANCED_MARK:#x}");
     let dns = place.cluster_dns;
+    // Nearly all fronts are for everybody: the ranges are searched for those that are not.
+    let limited = format!("ct state new {FRONT} @limited {FRONT} . ip saddr != @sources drop");
     let mut rules = vec![
         // hostPorts on 127.0.0.1 need a kernel that lets such packets through the pods' bridge (`routes/switches.rs`): none
         // that comes from a pod or another machine is the machine's own.
@@ -87,8 +92,10 @@ fn rules(place: &Place) -> Vec<(&'static str, String)> {
                  {DNS_CONNECTIONS_PER_SOURCE} }} reject with tcp reset"
             ),
         ),
+        ("screen-prerouting", limited.clone()),
         ("screen-prerouting", format!("ct state new {outside} vmap @refused-outside")),
         ("screen-prerouting", format!("ct state new {FRONT} vmap @refused")),
+        ("screen-output", limited),
         ("screen-output", format!("ct state new {FRONT} vmap @refused")),
         ("nat-prerouting", format!("{outside} vmap @outside")),
         ("nat-prerouting", format!("{FRONT} vmap @frontends")),

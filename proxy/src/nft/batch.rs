@@ -61,9 +61,13 @@ fn steps(edit: &Edit) -> impl Iterator<Item = (Run, Slot, Option<Value>)> {
 
 fn element(writer: &mut Writer, slot: &Slot, value: Option<&Value>) {
     let elem = writer.open(wire::LIST_ELEM);
-    let key = writer.open(wire::ELEM_KEY);
-    writer.attribute(wire::DATA_VALUE, slot.key.as_slice());
-    writer.close(key);
+    let (start, end) = slot.bounds();
+    for (kind, bytes) in [(wire::ELEM_KEY, Some(start)), (wire::ELEM_KEY_END, end)] {
+        let Some(bytes) = bytes else { continue };
+        let key = writer.open(kind);
+        writer.attribute(wire::DATA_VALUE, bytes.as_slice());
+        writer.close(key);
+    }
     match value {
         None | Some(Value::Member) => {}
         Some(Value::Goto(chain)) => {

@@ -6,7 +6,7 @@ use super::NftError;
 use super::base::TABLE;
 use super::socket::NetfilterSocket;
 use super::wire::{self, Attributes, Writer};
-use crate::ruleset::elements::{Chain, Elements, KeyBytes, Map, Slot, Value};
+use crate::ruleset::elements::{Chain, Elements, FIELD, KeyBytes, Map, Slot, Value};
 
 pub const AFFINITY: &str = "affinity";
 /// A dump that changes overtake is begun again this often before it counts as failed.
@@ -51,10 +51,15 @@ pub fn remembered_clients(socket: &mut NetfilterSocket) -> Result<Vec<Remembered
 }
 
 fn decode(map: Map, elem: Attributes<'_>) -> Option<(KeyBytes, Option<Value>)> {
-    let key = KeyBytes::new(elem.nested(wire::ELEM_KEY)?.find(wire::DATA_VALUE)?)?;
+    let key = elem.nested(wire::ELEM_KEY)?.find(wire::DATA_VALUE)?;
+    let key = match elem.nested(wire::ELEM_KEY_END).and_then(|end| end.find(wire::DATA_VALUE)) {
+        Some(end) if map == Map::Sources => [key, end.last_chunk::<FIELD>()?].concat(),
+        _ => key.to_vec(),
+    };
+    let key = KeyBytes::new(&key)?;
     let data = elem.nested(wire::ELEM_DATA);
     let value = match map {
-        Map::Hairpin | Map::Nodes => Some(Value::Member),
+        Map::Hairpin | Map::Nodes | Map::Limited | Map::Sources => Some(Value::Member),
         Map::Endpoints => data.and_then(|d| d.find(wire::DATA_VALUE)).and_then(Value::from_data),
         Map::Frontends | Map::Outside | Map::Refused | Map::RefusedOutside | Map::Remember => {
             data.and_then(|d| d.nested(wire::DATA_VERDICT)).and_then(verdict)

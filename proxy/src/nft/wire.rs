@@ -32,6 +32,7 @@ pub const LIST_ELEMENTS: u16 = 3;
 pub const LIST_ELEM: u16 = 1;
 pub const ELEM_KEY: u16 = 1;
 pub const ELEM_DATA: u16 = 2;
+pub const ELEM_KEY_END: u16 = 10;
 pub const DATA_VALUE: u16 = 1;
 pub const DATA_VERDICT: u16 = 2;
 pub const VERDICT_CODE: u16 = 1;

@@ -6,6 +6,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use ipnet::Ipv4Net;
+
 use super::ledger::{Claim, Claims, Hold, Rank};
 use super::{End, Fate, Front, FrontRules, MAX_ENDS, Place};
 use crate::view::{Endpoint, Node, PodPorts, Protocol, Service, ServicePort, Slice};
@@ -23,15 +25,18 @@ pub fn service(service: &Service, slices: &[&Slice], place: &Place) -> Claims {
     if service.headless || service.external_name.is_some() || service.other_proxy {
         return claims;
     }
+    let sources = sources(service, place);
     for port in &service.ports {
         let ends = Ends::of(port, slices);
         let within = if service.internal_policy_local { ends.local_only() } else { ends.anywhere() };
-        let cluster = FrontRules { inside: within, outside: None, affinity_secs: service.affinity_secs };
+        let cluster = FrontRules { inside: within, outside: None, affinity_secs: service.affinity_secs, sources: None };
         let external = FrontRules {
             inside: ends.anywhere(),
             outside: service.external_policy_local.then(|| ends.local_only()),
             affinity_secs: service.affinity_secs,
+            sources: None,
         };
+        let limited = FrontRules { sources: sources.clone(), ..external.clone() };
         let claim = |address, port_number, rank, rules: &FrontRules| Claim {
             front: Front { address, protocol: port.protocol, port: port_number },
             rank,
@@ -44,7 +49,7 @@ pub fn service(service: &Service, slices: &[&Slice], place: &Place) -> Claims {
             let all = place.addresses.iter().map(|ip| claim(*ip, number, Rank::NodePort, &external));
             claims.fronts.extend(all);
         }
-        let balanced = service.load_balancer_ips.iter().map(|ip| claim(*ip, port.port, Rank::LoadBalancer, &external));
+        let balanced = service.load_balancer_ips.iter().map(|ip| claim(*ip, port.port, Rank::LoadBalancer, &limited));
         let outer = service.external_ips.iter().map(|ip| claim(*ip, port.port, Rank::External, &external));
         claims.fronts.extend(balanced.chain(outer).filter(|claim| is_public(claim.front.address, place)));
     }
@@ -56,9 +61,22 @@ pub fn service(service: &Service, slices: &[&Slice], place: &Place) -> Claims {
 /// apiservers' own addresses too, as these may be of machines that are no nodes.
 fn holds(service: &Service, slices: &[&Slice]) -> BTreeSet<(Ipv4Addr, Hold)> {
     let cluster = service.cluster_ips.iter().map(|ip| (*ip, Hold::System));
-    let balanced = service.load_balancer_ips.iter().map(|ip| (*ip, Hold::LoadBalancer));
+    let all = service.status_ips.iter().chain(&service.load_balancer_ips);
+    let balanced = all.map(|ip| (*ip, Hold::LoadBalancer));
     let endpoints = slices.iter().filter(|_| is_api(service)).flat_map(|slice| &slice.endpoints);
     cluster.chain(balanced).chain(endpoints.map(|e| (e.address, Hold::System))).collect()
+}
+
+/// Who may use the load balancer's addresses. Where this node may, so may what comes from such an address itself: on a machine
+/// that has it as its own, the machine's packets to it bear it on both ends.
+fn sources(service: &Service, place: &Place) -> Option<Arc<[Ipv4Net]>> {
+    let ranges = service.source_ranges.as_ref()?;
+    if !ranges.iter().any(|range| place.addresses.iter().any(|ip| range.contains(ip))) {
+        return Some(Arc::clone(ranges));
+    }
+    let own = service.load_balancer_ips.iter().map(|ip| Ipv4Net::from(*ip));
+    let all: Vec<Ipv4Net> = ranges.iter().copied().chain(own).collect();
+    Some(Ipv4Net::aggregate(&all).into())
 }
 
 /// Whether an address can be one outside the cluster. A pod's or a machine's own is nobody's to claim.
@@ -84,7 +102,7 @@ pub fn host_ports(pod: &PodPorts, place: &Place) -> Claims {
     let mut fronts = Vec::new();
     for port in &pod.ports {
         let end = End { address: pod.address, port: port.container_port };
-        let rules = FrontRules { inside: Fate::Balance(Arc::new([end])), outside: None, affinity_secs: None };
+        let rules = FrontRules { inside: Fate::Balance(Arc::new([end])), outside: None, affinity_secs: None, sources: None };
         let own = place.addresses.iter().chain([&Ipv4Addr::LOCALHOST]);
         let on = own.filter(|ip| port.host_ip.is_none_or(|only| only == **ip));
         fronts.extend(on.map(|ip| Claim {

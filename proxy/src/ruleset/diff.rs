@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::elements::{self, Chain, Elements, Slot, Value};
+use super::elements::{self, Chain, Elements, Map, Slot, Value};
 use super::ledger::Change;
 use super::{End, Fate, Front, FrontRules};
 use crate::view::Protocol;
@@ -27,15 +27,18 @@ impl Edit {
 }
 
 /// Ordered so that nothing ever points at a missing thing: ends come before the verdicts that
-/// count them (slots sort that way), and leave after.
+/// count them (slots sort that way), and leave after. Sources leave first: the kernel takes no range that overlaps another.
 pub fn diff(have: &Elements, want: &Elements) -> Vec<Edit> {
     let put = want.iter().filter_map(|(slot, value)| match have.get(slot) {
         None => Some(Edit::Add(*slot, *value)),
         Some(old) if old != value => Some(Edit::Replace(*slot, *value)),
         Some(_) => None,
     });
-    let gone = have.keys().rev().filter(|slot| !want.contains_key(slot)).map(|slot| Edit::Remove(*slot));
-    put.chain(gone).collect()
+    let gone = |first: bool| {
+        let slots = have.keys().rev().filter(move |slot| (slot.map == Map::Sources) == first);
+        slots.filter(|slot| !want.contains_key(slot)).map(|slot| Edit::Remove(*slot))
+    };
+    gone(true).chain(put).chain(gone(false)).collect()
 }
 
 /// The edits for changed fronts.
@@ -113,7 +116,7 @@ mod tests {
         let rules = |lasts: &[u8]| {
             let ends: Arc<[End]> = lasts.iter().map(|n| End { address: [10, 244, 1, *n].into(), port: 1 }).collect();
             let inside = if ends.is_empty() { Fate::Refuse } else { Fate::Balance(ends) };
-            FrontRules { inside, outside: None, affinity_secs: Some(60) }
+            FrontRules { inside, outside: None, affinity_secs: Some(60), sources: None }
         };
         let front = Front { address: [10, 96, 0, 9].into(), protocol, port: 53 };
         Change { front, before: before.map(rules), after: after.map(rules) }
@@ -142,7 +145,7 @@ mod tests {
     fn flows_of_an_earlier_run_table() {
         let front = Front { address: [10, 96, 0, 9].into(), protocol: Protocol::Udp, port: 53 };
         let end = |last| End { address: [10, 244, 1, last].into(), port: 5353 };
-        let rules = |inside| FrontRules { inside, outside: None, affinity_secs: None };
+        let rules = |inside| FrontRules { inside, outside: None, affinity_secs: None, sources: None };
         let serving = rules(Fate::Balance(Arc::new([end(1), end(2)])));
         let nobody = rules(Fate::Refuse);
         let cases = [

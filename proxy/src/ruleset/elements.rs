@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
+
 use super::{End, Fate, Front, FrontRules, Place};
 
 /// Ends for connections from outside stand in the same map, above this index.
@@ -30,10 +32,14 @@ pub enum Map {
     Hairpin,
     /// Set of node addresses
     Nodes,
+    /// Set of fronts that not everybody may use
+    Limited,
+    /// Set of front . those who may, as the first and last address of a range
+    Sources,
 }
 
 impl Map {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Endpoints,
         Self::Frontends,
         Self::Outside,
@@ -42,6 +48,8 @@ impl Map {
         Self::Remember,
         Self::Hairpin,
         Self::Nodes,
+        Self::Limited,
+        Self::Sources,
     ];
     /// Its name in the kernel.
     pub fn name(self) -> &'static str {
@@ -54,6 +62,8 @@ impl Map {
             Self::Remember => "remember",
             Self::Hairpin => "hairpin",
             Self::Nodes => "nodes",
+            Self::Limited => "limited",
+            Self::Sources => "sources",
         }
     }
 }
@@ -85,8 +95,10 @@ impl fmt::Display for Chain {
     }
 }
 
-/// The longest key: index . address . protocol . port.
-pub const KEY_MAX: usize = 16;
+/// The longest key: address . protocol . port . first source . last source.
+pub const KEY_MAX: usize = 20;
+/// A range ends with its last field, which stands behind those of the key that it begins with.
+pub const FIELD: usize = 4;
 
 /// A key's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -138,6 +150,24 @@ impl Slot {
         let [address, protocol, port] = front_fields(front);
         Self { map: Map::Endpoints, key: KeyBytes::fields([index.to_ne_bytes(), address, protocol, port]) }
     }
+    pub fn source(front: &Front, range: Ipv4Net) -> Self {
+        let [address, protocol, port] = front_fields(front);
+        let (first, last) = (range.network().octets(), range.broadcast().octets());
+        Self { map: Map::Sources, key: KeyBytes::fields([address, protocol, port, first, last]) }
+    }
+}
+
+impl Slot {
+    /// The key, and the one that a range ends with.
+    pub fn bounds(&self) -> (KeyBytes, Option<KeyBytes>) {
+        if self.map != Map::Sources {
+            return (self.key, None);
+        }
+        let len = self.key.len.saturating_sub(FIELD as u8);
+        let (start, mut end) = (KeyBytes { len, ..self.key }, KeyBytes { len, ..self.key });
+        end.bytes.copy_within(KEY_MAX - FIELD.., KEY_MAX - 2 * FIELD);
+        (start, Some(end))
+    }
 }
 
 /// What an element holds.
@@ -174,6 +204,15 @@ pub fn ends_in(elements: &Elements, front: &Front, first: u32) -> Vec<End> {
     (first..first.saturating_add(OUTSIDE_OFFSET)).map_while(at).collect()
 }
 
+/// Whether a front that not everybody may use lets this source in.
+pub fn admits(elements: &Elements, front: &Front, from: Ipv4Addr) -> bool {
+    let first = KeyBytes { bytes: Slot::front(Map::Sources, front).key.bytes, len: 0 };
+    let ranges = elements.range(Slot { map: Map::Sources, key: first }..).map(|(slot, _)| slot);
+    let of_front = ranges.take_while(|slot| slot.map == Map::Sources && slot.key.bytes[..12] == first.bytes[..12]);
+    let octets = from.octets();
+    of_front.map(|slot| slot.key.bytes).any(|key| (&key[12..16]..=&key[16..20]).contains(&&octets[..]))
+}
+
 /// All elements of one front.
 pub fn of_front(front: &Front, rules: &FrontRules) -> Elements {
     let mut elements = Elements::new();
@@ -184,6 +223,10 @@ pub fn of_front(front: &Front, rules: &FrontRules) -> Elements {
     }
     if let Some(secs) = rules.affinity_secs {
         elements.insert(Slot::front(Map::Remember, front), Value::Goto(Chain::Remember { secs }));
+    }
+    if let Some(sources) = &rules.sources {
+        elements.insert(Slot::front(Map::Limited, front), Value::Member);
+        elements.extend(sources.iter().map(|range| (Slot::source(front, *range), Value::Member)));
     }
     elements
 }

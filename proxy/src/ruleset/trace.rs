@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::elements::{Chain, Elements, Map, OUTSIDE_OFFSET, Slot, Value};
+use super::elements::{Chain, Elements, Map, OUTSIDE_OFFSET, Slot, Value, admits};
 use super::{End, Front, Place};
 
 /// The first packet of a connection.
@@ -37,6 +37,9 @@ pub fn trace(table: &Elements, place: &Place, packet: Packet) -> Outcome {
     let here = place.addresses.contains(&packet.from) || packet.from.is_loopback();
     let outside = !place.cluster_cidr.contains(&packet.from) && !here;
     let at = |map| table.get(&Slot::front(map, &packet.to));
+    if at(Map::Limited).is_some() && !admits(table, &packet.to, packet.from) {
+        return Outcome::Dropped;
+    }
     let refused = outside.then(|| at(Map::RefusedOutside)).flatten().or_else(|| at(Map::Refused));
     match refused {
         Some(Value::Goto(Chain::Refuse)) => return Outcome::Refused,

@@ -59,6 +59,9 @@ impl Who {
 pub(crate) const NODE_A: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub(crate) const BRIDGE_A: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 1);
 pub(crate) const EXTERNAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
+/// Load balancers' addresses that not everybody may use.
+pub(crate) const LIMITED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 51);
+pub(crate) const CLOSED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 52);
 pub(crate) const SERVER_PORT: u16 = 8080;
 pub(crate) const API_PORT: u16 = 6443;
 pub(crate) const STICKY: Front = front(7, 80);
@@ -164,6 +167,17 @@ fn services() -> Vec<(Service, Vec<Slice>)> {
     add(service(10, None, |_| {}), SERVER_PORT, &[(Pod1OnA, NotReady), (Pod2OnA, Terminating)]);
     add(service(11, None, |_| {}), SERVER_PORT, &[(Pod1OnA, NotReady)]);
     add(service(12, None, |_| {}), SERVER_PORT, &[(Pod1OnA, Ready), (Pod2OnA, Terminating)]);
+    // The client is in the ranges of one and not in those of the other.
+    for (number, address, ranges) in
+        [(14, LIMITED, &["192.0.2.100/32", "10.244.1.2/31"][..]), (15, CLOSED, &["192.0.2.128/25"])]
+    {
+        let ranges = ranges.iter().map(|range| range.parse().unwrap()).collect();
+        let limit = |s: &mut Service| {
+            s.load_balancer_ips = vec![address];
+            s.source_ranges = Some(ranges);
+        };
+        add(service(number, None, limit), SERVER_PORT, &[(Pod1OnA, Ready), (PodOnB, Ready)]);
+    }
     // A second port has ends of its own.
     let other = ServicePort { name: "other".into(), protocol: Protocol::Tcp, port: 81, node_port: None };
     let two = service(13, None, |s| s.ports.push(other));
@@ -224,6 +238,12 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case("the node itself, by NodePort", NodeA, node(31080), "a1 a2 b1~"),
         case("a client outside, by an external address", Client, tcp(EXTERNAL, 80), "a1 a2 b1~"),
+        case("source ranges with the client in them", Client, tcp(LIMITED, 80), "a1 b1~"),
+        blind("source ranges with a pod in them", Pod2OnA, tcp(LIMITED, 80), "a1 b1", "a1~ b1"),
+        case("source ranges without the node", NodeA, tcp(LIMITED, 80), "dropped"),
+        case("source ranges without the client", Client, tcp(CLOSED, 80), "dropped"),
+        case("source ranges without a pod", Pod1OnA, tcp(CLOSED, 80), "dropped"),
+        case("source ranges do not concern the ClusterIP", Pod1OnA, front(15, 80), "a1~ b1"),
         case("externalTrafficPolicy Local: only this node's, under the client's address", Client, node(31082), "a1"),
         blind("externalTrafficPolicy Local: pods are inside and reach all", Pod2OnA, node(31082), "a1 b1", "a1~ b1"),
         case("externalTrafficPolicy Local does not concern the ClusterIP", NodeA, front(2, 80), "a1 b1~"),

@@ -24,7 +24,7 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::cases::{
-    API_PORT, BRIDGE_A, Case, EVERYBODY, EXTERNAL, NODE_A, SERVER_PORT, STICKY, Scenario, Setting, Who, scenario,
+    API_PORT, BRIDGE_A, CLOSED, Case, EVERYBODY, EXTERNAL, LIMITED, NODE_A, SERVER_PORT, STICKY, Scenario, Setting, Who, scenario,
 };
 
 /// How long a connection that should be made may take.
@@ -114,7 +114,9 @@ impl World {
         self.ip("A", "route add 10.244.2.0/24 via 192.0.2.2");
         self.ip("A", "route add default via 192.0.2.2");
         self.ip("B", "route add 10.244.1.0/24 via 192.0.2.1");
-        self.ip("client", &format!("route add {EXTERNAL}/32 via {NODE_A}"));
+        for address in [EXTERNAL, LIMITED, CLOSED] {
+            self.ip("client", &format!("route add {address}/32 via {NODE_A}"));
+        }
     }
 
     fn serve(&self) {

@@ -143,6 +143,61 @@ fn an_address_that_is_held_no_longer_may_be_claimed_again_and_the_kernel_is_told
     assert!(!ledger.is_held(address) && ledger.held.is_empty());
 }
 
+/// What the API's Service says of its load balancer.
+fn balanced(ip_mode: Option<&str>, ranges: &[&str]) -> Service {
+    use k8s_openapi::api::core::v1 as core;
+    let ingress = core::LoadBalancerIngress {
+        ip: Some(CLIENTS.to_string()),
+        ip_mode: ip_mode.map(str::to_owned),
+        ..core::LoadBalancerIngress::default()
+    };
+    let load_balancer = core::LoadBalancerStatus { ingress: Some(vec![ingress]) };
+    let service = core::Service {
+        spec: Some(core::ServiceSpec {
+            cluster_ip: Some("10.96.7.7".into()),
+            ports: Some(vec![core::ServicePort { port: 443, ..core::ServicePort::default() }]),
+            load_balancer_source_ranges: Some(ranges.iter().map(|&r| r.to_owned()).collect()),
+            ..core::ServiceSpec::default()
+        }),
+        status: Some(core::ServiceStatus { load_balancer: Some(load_balancer), ..core::ServiceStatus::default() }),
+        ..core::Service::default()
+    };
+    Service { key: Key::new("zzz", "web"), ..Service::from_api(&service) }
+}
+
+#[test]
+fn external_ips_take_no_balancers_address_whoever_may_use_it_and_however_it_delivers() {
+    for (why, service, expected) in [
+        ("everybody may", balanced(None, &[]), "victim"),
+        ("ipMode VIP", balanced(Some("VIP"), &[]), "victim"),
+        ("source ranges", balanced(None, &["198.51.100.0/24"]), "victim"),
+        ("ranges of another family only: served to nobody", balanced(None, &["2001:db8::/32"]), "victim"),
+        ("ipMode Proxy: not ours to serve, and nobody else's", balanced(Some("Proxy"), &[]), "nobody"),
+        ("both", balanced(Some("Proxy"), &["198.51.100.0/24"]), "nobody"),
+    ] {
+        let mut ledger = Ledger::default();
+        add(&mut ledger, &self::service("aaa", 1, |s| s.external_ips = vec![CLIENTS]), THIEF);
+        add(&mut ledger, &service, VICTIM);
+        assert_eq!(who(&ledger, CLIENTS, 443), expected, "{why}");
+        assert_eq!(who(&ledger, Ipv4Addr::new(10, 96, 7, 7), 443), "victim", "{why}: the ClusterIP is served");
+    }
+}
+
+#[test]
+fn ranges_that_change_leave_before_those_that_overlap_them_come() {
+    let mut ledger = Ledger::default();
+    add(&mut ledger, &balanced(None, &["198.51.100.0/24"]), VICTIM);
+    let owner = Owner::Service(Key::new("zzz", "web"));
+    let service = balanced(None, &[" 198.51.100.0/25", "198.51.100.0/26"]);
+    let changes = ledger.set(&owner, desired::service(&service, &[&slice(&service, [VICTIM])], &place()));
+    let source = |range: &str| {
+        let front = Front { address: CLIENTS, protocol: Protocol::Tcp, port: 443 };
+        elements::Slot::source(&front, range.parse().unwrap())
+    };
+    let (old, new) = (source("198.51.100.0/24"), source("198.51.100.0/25"));
+    assert_eq!(diff::edits(&changes), [Edit::Remove(old), Edit::Add(new, elements::Value::Member)]);
+}
+
 #[test]
 fn of_two_services_with_the_same_external_ip_the_older_has_it() {
     for (older, younger) in [("aaa", "zzz"), ("zzz", "aaa")] {
