@@ -80,7 +80,8 @@ pub struct Place {
     pub addresses: BTreeSet<Ipv4Addr>,
     /// Addresses of this node's pods, once the cluster has given it some.
     pub pod_cidr: Option<Ipv4Net>,
-    /// Addresses of all nodes: pods talk to these under their own address.
+    /// Addresses of this node and the others, without those that a Service has a better right to: pods talk to these under
+    /// their own address.
     pub nodes: BTreeSet<Ipv4Addr>,
     /// Answered by the proxy itself at port 53, whatever Service claims it.
     pub cluster_dns: Ipv4Addr,

@@ -233,6 +233,9 @@ pub struct Node {
     pub name: String,
     /// InternalIP first, then ExternalIP.
     pub addresses: Vec<Ipv4Addr>,
+    /// The first InternalIP. Of what a node says of itself only this one counts for others: with a list as long as it likes, it
+    /// could take any number of addresses from the cluster.
+    pub internal_ip: Option<Ipv4Addr>,
     pub pod_cidr: Option<Ipv4Net>,
 }
 
@@ -241,10 +244,12 @@ impl Node {
         let listed = node.status.as_ref().and_then(|s| s.addresses.as_deref()).unwrap_or_default();
         let of = |kind: &'static str| listed.iter().filter(move |a| a.type_ == kind);
         let addresses = of("InternalIP").chain(of("ExternalIP")).filter_map(|a| a.address.parse().ok());
+        let internal_ip = of("InternalIP").find_map(|a| a.address.parse().ok());
         let spec = node.spec.as_ref();
         let cidrs = spec.and_then(|s| s.pod_cidrs.as_deref()).unwrap_or_default();
         let cidr = cidrs.iter().chain(spec.and_then(|s| s.pod_cidr.as_ref())).find_map(|c| c.parse::<Ipv4Net>().ok());
-        Self { name: node.name().into(), addresses: addresses.collect(), pod_cidr: cidr.map(|c| c.trunc()) }
+        let pod_cidr = cidr.map(|c| c.trunc());
+        Self { name: node.name().into(), addresses: addresses.collect(), internal_ip, pod_cidr }
     }
 }
 

@@ -153,10 +153,11 @@ impl Worker {
             self.network_changed().await?;
         }
         let started = Instant::now();
-        let Consequences { mut edits, routes, .. } = self.nodes_changed(batch);
+        let routes = self.nodes_changed(batch);
         let owners: Vec<Owner> = batch.iter().filter_map(Work::owner).collect();
         let changes = self.learn(owners.iter());
-        edits.extend(diff::edits(&changes));
+        let mut edits = diff::edits(&changes);
+        edits.extend(self.nodes_turned());
         if !edits.is_empty() {
             if let Err(err) = block_in_place(|| self.kernel.apply(&edits)) {
                 // The ledger is ahead of the kernel now; only a full comparison tells by how much.
@@ -174,29 +175,43 @@ impl Worker {
         Ok(())
     }
 
-    /// What changed nodes change in rules and routes.
-    fn nodes_changed(&mut self, batch: &[Work]) -> Consequences {
-        let mut all = Consequences::default();
+    /// What changed nodes change in routes.
+    fn nodes_changed(&mut self, batch: &[Work]) -> Vec<routes::Edit> {
+        let mut all = Vec::new();
         let names = batch.iter().filter_map(|work| if let Work::Node(name) = work { Some(name) } else { None });
         for name in names {
             let node = self.directory.read().node(name).cloned();
             if *name == self.settings.node_name {
-                all.edits.extend(self.nodes.set(name, node));
+                self.nodes.set(name, node);
                 continue;
             }
-            let one = self.nodes.change(name, node, &self.links);
-            all.edits.extend(one.edits);
-            all.routes.extend(one.routes);
-            if !one.unreachable {
+            let Consequences { routes, unreachable } = self.nodes.change(name, node, &self.links);
+            all.extend(routes);
+            if !unreachable {
                 self.unreachable.remove(name);
             } else if self.unreachable.insert(name.clone()) {
                 warn!(node = name, "this node shares no link with ours: its pods cannot be reached");
             }
         }
-        if let Some(place) = self.place.as_mut().filter(|_| !all.edits.is_empty()) {
-            place.nodes = self.nodes.addresses();
-        }
         all
+    }
+
+    /// Addresses that became a node's or ceased to be one: by a node's change, or by a Service's that has a better right.
+    fn nodes_turned(&mut self) -> Vec<diff::Edit> {
+        let turned = self.ledger.take_turned();
+        let Some(place) = self.place.as_mut() else { return Vec::new() };
+        let edit = |(address, is_node)| {
+            let slot = elements::node(address);
+            // This node's own are there whatever it says of itself.
+            if place.addresses.contains(&address) {
+                None
+            } else if is_node {
+                place.nodes.insert(address).then_some(diff::Edit::Add(slot, elements::Value::Member))
+            } else {
+                place.nodes.remove(&address).then_some(diff::Edit::Remove(slot))
+            }
+        };
+        turned.into_iter().filter_map(edit).collect()
     }
 
     /// Takes in what these owners want now.
@@ -211,7 +226,7 @@ impl Worker {
                     service.map(|s| desired::service(s, &directory.slices_of(key), place))
                 }
                 Owner::Pod(key) => directory.pod(key).map(|pod| desired::host_ports(pod, place)),
-                Owner::Node(name) => directory.node(name).map(|node| desired::node(node)),
+                Owner::Node(name) => directory.node(name).map(|node| desired::node(node, place)),
                 Owner::This => Some(desired::this(place)),
             };
             changes.extend(self.ledger.set(owner, claims.unwrap_or_default()));
@@ -236,9 +251,9 @@ impl Worker {
         self.nodes = Nodes::new(self.directory.read().nodes().cloned());
         let (addresses, pod_cidr) = self.here(&self.links);
         self.place = Some(Place {
+            nodes: addresses.clone(),
             addresses,
             pod_cidr,
-            nodes: self.nodes.addresses(),
             cluster_dns: self.settings.cluster_dns,
             cluster_cidr: self.settings.cluster_cidr,
             bridge_sees_ip: self.settings.bridge_sees_ip,
@@ -252,6 +267,10 @@ impl Worker {
             known.chain([Owner::This]).chain(self.ledger.owners().cloned()).collect()
         };
         self.learn(owners.iter());
+        self.nodes_turned();
+        if let Some(place) = &mut self.place {
+            place.nodes.extend(self.ledger.nodes());
+        }
         let mended = block_in_place(|| self.reconcile())?;
         self.metrics.checked(mended, self.ledger.len(), started.elapsed());
         let took = started.elapsed();

@@ -81,7 +81,8 @@ mod tests {
     use super::*;
 
     fn node(name: &str, address: &str, cidr: &str) -> Node {
-        Node { name: name.into(), addresses: address.parse().into_iter().collect(), pod_cidr: cidr.parse().ok() }
+        let addresses = address.parse().into_iter().collect();
+        Node { name: name.into(), addresses, pod_cidr: cidr.parse().ok(), ..Node::default() }
     }
 
     #[test]

@@ -64,7 +64,7 @@ fn holds(service: &Service, slices: &[&Slice]) -> BTreeSet<(Ipv4Addr, Hold)> {
     let all = service.status_ips.iter().chain(&service.load_balancer_ips);
     let balanced = all.map(|ip| (*ip, Hold::LoadBalancer));
     let endpoints = slices.iter().filter(|_| is_api(service)).flat_map(|slice| &slice.endpoints);
-    cluster.chain(balanced).chain(endpoints.map(|e| (e.address, Hold::System))).collect()
+    cluster.chain(balanced).chain(endpoints.map(|e| (e.address, Hold::Api))).collect()
 }
 
 /// Who may use the load balancer's addresses. Where this node may, so may what comes from such an address itself: on a machine
@@ -92,9 +92,10 @@ pub fn this(place: &Place) -> Claims {
     Claims { holds: own.map(|ip| (*ip, Hold::System)).collect(), ..Claims::default() }
 }
 
-/// What a node holds.
-pub fn node(node: &Node) -> Claims {
-    Claims { holds: node.addresses.iter().map(|ip| (*ip, Hold::System)).collect(), ..Claims::default() }
+/// What a node holds by what it says of itself.
+pub fn node(node: &Node, place: &Place) -> Claims {
+    let own = node.internal_ip.filter(|ip| is_public(*ip, place));
+    Claims { holds: own.map(|ip| (ip, Hold::Node)).into_iter().collect(), ..Claims::default() }
 }
 
 /// What one pod's host ports claim. Whatever runs on the node's own network reaches them at 127.0.0.1, too.

@@ -1,7 +1,8 @@
 //! Who claims which front, who holds which address, and what changes when one owner's claims change. Pure.
 //!
 //! The owner of a Service writes its externalIPs himself, so these come last and never on an address that somebody
-//! holds: another Service by its ClusterIP, a node, cluster DNS, the API's endpoints.
+//! holds: another Service by its ClusterIP or its load balancer, a node, cluster DNS, the API's endpoints. What a node says
+//! of its own address comes after all that Services have.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
@@ -35,10 +36,14 @@ pub struct Claim {
 /// How an address is taken: no claim of this rank or a later one is served there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Hold {
-    /// By the cluster itself: a ClusterIP, a node, DNS, the API.
+    /// By the cluster itself: a ClusterIP, this node, DNS.
     System,
+    /// By an apiserver, whose machine may be a node too.
+    Api,
     /// By a load balancer, which several Services may share; externalIPs of others stay out.
     LoadBalancer,
+    /// By a node, which says so itself: it keeps externalIPs out, and takes nothing from anybody above.
+    Node,
 }
 
 /// All that an owner has.
@@ -77,7 +82,16 @@ struct Owned {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Holders {
     system: u32,
+    api: u32,
     load_balancer: u32,
+    node: u32,
+}
+
+impl Holders {
+    /// Whether it is a node's, and no Service has a better right to it: pods talk to it under their own address.
+    fn is_node(self) -> bool {
+        self.node > 0 && self.system == 0 && self.load_balancer == 0
+    }
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +99,9 @@ pub struct Ledger {
     claims: BTreeMap<Front, Vec<(Standing, FrontRules)>>,
     owned: HashMap<Owner, Owned>,
     held: HashMap<Ipv4Addr, Holders>,
+    nodes: BTreeSet<Ipv4Addr>,
+    /// Addresses that became a node's or ceased to be one, since somebody asked.
+    turned: BTreeSet<Ipv4Addr>,
 }
 
 impl Ledger {
@@ -102,8 +119,8 @@ impl Ledger {
         let held = self.held.get(&front.address).copied().unwrap_or_default();
         let refused = match first.rank {
             Rank::ClusterIp | Rank::NodePort | Rank::HostPort => false,
-            Rank::LoadBalancer => held.system > 0,
-            Rank::External => held.system > 0 || held.load_balancer > 0,
+            Rank::LoadBalancer => held.system > 0 || held.api > 0,
+            Rank::External => held != Holders::default(),
         };
         (!refused).then_some(rules)
     }
@@ -116,9 +133,13 @@ impl Ledger {
     pub fn owners(&self) -> impl Iterator<Item = &Owner> {
         self.owned.keys()
     }
-    /// Whether the cluster itself holds an address.
-    pub fn is_held(&self, address: Ipv4Addr) -> bool {
-        self.held.get(&address).is_some_and(|held| held.system > 0)
+    /// The nodes' addresses that no Service has a better right to.
+    pub fn nodes(&self) -> &BTreeSet<Ipv4Addr> {
+        &self.nodes
+    }
+    /// Addresses that became a node's (`true`) or ceased to be one since this was last asked.
+    pub fn take_turned(&mut self) -> Vec<(Ipv4Addr, bool)> {
+        std::mem::take(&mut self.turned).into_iter().map(|ip| (ip, self.nodes.contains(&ip))).collect()
     }
 
     /// Makes `claims` all that `owner` has, and says what this changes in force. Costs as much as what the owner
@@ -154,7 +175,9 @@ impl Ledger {
     fn hold(&mut self, old: &BTreeSet<(Ipv4Addr, Hold)>, new: &BTreeSet<(Ipv4Addr, Hold)>) {
         let count = |holders: &mut Holders, hold: Hold, by: fn(u32) -> u32| match hold {
             Hold::System => holders.system = by(holders.system),
+            Hold::Api => holders.api = by(holders.api),
             Hold::LoadBalancer => holders.load_balancer = by(holders.load_balancer),
+            Hold::Node => holders.node = by(holders.node),
         };
         for (address, hold) in new.difference(old) {
             count(self.held.entry(*address).or_default(), *hold, |n| n.saturating_add(1));
@@ -164,6 +187,14 @@ impl Ledger {
             count(holders, *hold, |n| n.saturating_sub(1));
             if *holders == Holders::default() {
                 self.held.remove(address);
+            }
+        }
+        for (address, _) in old.symmetric_difference(new) {
+            let is_node = self.held.get(address).is_some_and(|holders| holders.is_node());
+            let turns = if is_node { self.nodes.insert(*address) } else { self.nodes.remove(address) };
+            // Twice is back to what it was.
+            if turns && !self.turned.remove(address) {
+                self.turned.insert(*address);
             }
         }
     }

@@ -95,7 +95,8 @@ fn external_ips_never_take_an_address_that_another_service_dns_the_api_or_a_node
             for (why, address, number, expected) in &cases {
                 // Load balancers' addresses are written by their controller, and may be shared.
                 let shared = field == "loadBalancer" && *address == balancer;
-                if shared {
+                let trusted_more = field == "loadBalancer" && *address == node;
+                if shared || trusted_more {
                     continue;
                 }
                 let mut ledger = Ledger::default();
@@ -108,8 +109,7 @@ fn external_ips_never_take_an_address_that_another_service_dns_the_api_or_a_node
                     add(&mut ledger, &thief, THIEF);
                 }
                 ledger.set(&Owner::This, desired::this(&place()));
-                let machine = Node { name: "b".into(), addresses: vec![node], pod_cidr: None };
-                ledger.set(&Owner::Node("b".into()), desired::node(&machine));
+                ledger.set(&Owner::Node("b".into()), desired::node(&machine("b", &[("InternalIP", node)]), &place()));
                 add(&mut ledger, &service("zzz", 9, |s| s.cluster_ips = vec![cluster_ip]), VICTIM);
                 let balanced = service("yyy", 9, |s| s.load_balancer_ips = vec![balancer]);
                 add(&mut ledger, &balanced, VICTIM);
@@ -130,17 +130,89 @@ fn an_address_that_is_held_no_longer_may_be_claimed_again_and_the_kernel_is_told
     let address = Ipv4Addr::new(192, 0, 2, 9);
     let mut ledger = Ledger::default();
     add(&mut ledger, &service("aaa", 1, |s| s.external_ips = vec![address]), THIEF);
-    let node =
-        |name: &str| (Owner::Node(name.into()), Node { name: name.into(), addresses: vec![address], pod_cidr: None });
+    let node = |name: &str| (Owner::Node(name.into()), machine(name, &[("InternalIP", address)]));
     let (first, machine) = node("b");
-    let taken = ledger.set(&first, desired::node(&machine));
+    let taken = ledger.set(&first, desired::node(&machine, &place()));
     assert!(matches!(&taken[..], [Change { before: Some(_), after: None, .. }]), "{taken:?}");
     let (second, machine) = node("c");
-    assert_eq!(ledger.set(&second, desired::node(&machine)), []);
+    assert_eq!(ledger.set(&second, desired::node(&machine, &place())), []);
+    assert_eq!(ledger.take_turned(), [(address, true)]);
     assert_eq!(ledger.set(&first, Claims::default()), [], "the other still holds it");
+    assert_eq!(ledger.take_turned(), []);
     let given = ledger.set(&second, Claims::default());
     assert!(matches!(&given[..], [Change { before: None, after: Some(_), .. }]), "{given:?}");
-    assert!(!ledger.is_held(address) && ledger.held.is_empty());
+    assert_eq!(ledger.take_turned(), [(address, false)]);
+    assert!(ledger.nodes().is_empty() && ledger.held.is_empty());
+}
+
+/// What a node says of itself.
+fn machine(name: &str, addresses: &[(&str, Ipv4Addr)]) -> Node {
+    use k8s_openapi::api::core::v1 as core;
+    let address = |(kind, ip): &(&str, Ipv4Addr)| core::NodeAddress { type_: (*kind).into(), address: ip.to_string() };
+    let addresses = Some(addresses.iter().map(address).collect());
+    let mut node = core::Node { status: Some(core::NodeStatus { addresses, ..Default::default() }), ..Default::default() };
+    node.metadata.name = Some(name.into());
+    Node::from_api(&node)
+}
+
+#[test]
+fn a_node_that_lists_whatever_it_likes_takes_no_address_from_a_service_and_no_egress_from_pods() {
+    let ip = |text: &str| text.parse::<Ipv4Addr>().unwrap();
+    let (balancer, cluster_ip) = (ip("203.0.113.99"), ip("10.96.7.7"));
+    let cases = [
+        ("its InternalIP, that nobody else has", vec![("InternalIP", ip("192.0.2.2"))], vec![ip("192.0.2.2")]),
+        ("its ExternalIP is a load balancer's", vec![("ExternalIP", balancer)], vec![]),
+        ("its InternalIP is a load balancer's", vec![("InternalIP", balancer)], vec![]),
+        ("its InternalIP is a ClusterIP", vec![("InternalIP", cluster_ip)], vec![]),
+        ("its InternalIP is cluster DNS", vec![("InternalIP", place().cluster_dns)], vec![]),
+        ("its InternalIP is a pod's", vec![("InternalIP", VICTIM)], vec![]),
+        ("its InternalIP is the loopback", vec![("InternalIP", Ipv4Addr::LOCALHOST)], vec![]),
+        ("its hostname and its ExternalIP", vec![("Hostname", ip("8.8.8.8")), ("ExternalIP", ip("8.8.4.4"))], vec![]),
+        (
+            "more than one",
+            vec![("ExternalIP", CLIENTS), ("InternalIP", ip("192.0.2.2")), ("InternalIP", ip("8.8.8.8"))],
+            vec![ip("192.0.2.2")],
+        ),
+    ];
+    for node_first in [true, false] {
+        for (why, listed, expected) in &cases {
+            let mut ledger = Ledger::default();
+            let machine = |ledger: &mut Ledger| {
+                ledger.set(&Owner::Node("b".into()), desired::node(&machine("b", listed), &place()));
+            };
+            if node_first {
+                machine(&mut ledger);
+            }
+            ledger.set(&Owner::This, desired::this(&place()));
+            let victim = service("zzz", 9, |s| {
+                s.cluster_ips = vec![cluster_ip];
+                s.load_balancer_ips = vec![balancer];
+            });
+            add(&mut ledger, &victim, VICTIM);
+            add(&mut ledger, &service("yyy", 9, |s| s.external_ips = vec![CLIENTS]), VICTIM);
+            if !node_first {
+                machine(&mut ledger);
+            }
+            for address in [balancer, cluster_ip, CLIENTS] {
+                assert_eq!(who(&ledger, address, 443), "victim", "{why}: {address}, node first: {node_first}");
+            }
+            let nodes: Vec<Ipv4Addr> = ledger.nodes().iter().copied().collect();
+            assert_eq!(nodes, *expected, "{why}, node first: {node_first}");
+            // What has been told adds up, whatever came first.
+            let told: Vec<Ipv4Addr> = ledger.take_turned().into_iter().filter_map(|(ip, is)| is.then_some(ip)).collect();
+            assert_eq!(told, *expected, "{why}, node first: {node_first}");
+        }
+    }
+}
+
+#[test]
+fn an_apiservers_machine_stays_a_node() {
+    let (mut ledger, address) = (Ledger::default(), Ipv4Addr::new(192, 0, 2, 9));
+    let mut api = service("default", 9, |s| s.cluster_ips = vec![Ipv4Addr::new(10, 96, 0, 1)]);
+    api.key = Key::new("default", "kubernetes");
+    add(&mut ledger, &api, address);
+    ledger.set(&Owner::Node("b".into()), desired::node(&machine("b", &[("InternalIP", address)]), &place()));
+    assert!(ledger.nodes().contains(&address), "pods reach it under their own address");
 }
 
 /// What the API's Service says of its load balancer.
