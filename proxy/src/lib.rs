@@ -2,11 +2,12 @@
 //!
 //! `run` puts it together. Watches fill the `directory`; the `worker` turns what changed into edits of the `ruleset`
 //! and has `nft` do them; `nodes` says what one node's change
-//! changes; `routes` leads to other nodes' pods; `dns` answers from the same directory.
+//! changes; `routes` leads to other nodes' pods; `dns` answers from the same directory; `health_check` answers load balancers.
 
 pub mod conntrack;
 pub mod directory;
 pub mod dns;
+pub mod health_check;
 pub mod metrics;
 pub mod nft;
 pub mod nodes;

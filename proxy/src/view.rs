@@ -92,6 +92,8 @@ pub struct Service {
     pub affinity_secs: Option<u32>,
     pub external_policy_local: bool,
     pub internal_policy_local: bool,
+    /// Where load balancers ask whether a node has endpoints (`healthCheckNodePort`).
+    pub health_check_port: Option<u16>,
     pub other_proxy: bool,
 }
 
@@ -119,6 +121,7 @@ impl Service {
             affinity_secs: affinity_secs(spec),
             external_policy_local: spec.external_traffic_policy.as_deref() == Some("Local"),
             internal_policy_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
+            health_check_port: health_check_port(spec),
             other_proxy: service.label(OTHER_PROXY_LABEL).is_some(),
         }
     }
@@ -145,6 +148,13 @@ fn source_ranges(spec: &core::ServiceSpec) -> Option<Arc<[Ipv4Net]>> {
     let listed = spec.load_balancer_source_ranges.as_ref().filter(|ranges| !ranges.is_empty())?;
     let ranges: Vec<Ipv4Net> = listed.iter().filter_map(|range| range.trim().parse().ok()).collect();
     Some(Ipv4Net::aggregate(&ranges).into())
+}
+
+/// Only a load balancer asks, and only where nodes differ.
+fn health_check_port(spec: &core::ServiceSpec) -> Option<u16> {
+    let asked =
+        spec.type_.as_deref() == Some("LoadBalancer") && spec.external_traffic_policy.as_deref() == Some("Local");
+    spec.health_check_node_port.filter(|_| asked).and_then(port_number)
 }
 
 fn service_port(port: &core::ServicePort) -> Option<ServicePort> {

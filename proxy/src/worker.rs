@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 use crate::conntrack;
 use crate::directory::Directory;
 use crate::dns::link;
+use crate::health_check::HealthChecks;
 use crate::metrics::Metrics;
 use crate::nft::NftError;
 use crate::nft::dump::RememberedClient;
@@ -98,6 +99,7 @@ pub struct Worker {
     links: Vec<Ipv4Net>,
     /// Each node is told of once.
     unreachable: BTreeSet<String>,
+    health_checks: HealthChecks,
 }
 
 impl Worker {
@@ -120,6 +122,7 @@ impl Worker {
             nodes: Nodes::default(),
             links: Vec::new(),
             unreachable: BTreeSet::new(),
+            health_checks: HealthChecks::default(),
         })
     }
 
@@ -131,7 +134,9 @@ impl Worker {
             while batch.len() < BATCH_MAX && !queue.is_empty() {
                 batch.push(queue.next().await);
             }
-            match self.work(&batch).await {
+            let worked = self.work(&batch).await;
+            self.health_checks.set_well(worked.is_ok());
+            match worked {
                 Ok(()) => queue.forget(&Work::Everything),
                 Err(err) => {
                     warn!(err = with_causes(&err), "will try again");
@@ -222,8 +227,10 @@ impl Worker {
         for owner in owners {
             let claims = match owner {
                 Owner::Service(key) => {
-                    let service = directory.service(key);
-                    service.map(|s| desired::service(s, &directory.slices_of(key), place))
+                    let service = directory.service(key).map(|service| (service, directory.slices_of(key)));
+                    let asked = service.as_ref().and_then(|(s, slices)| desired::health_check(s, slices));
+                    self.health_checks.set(key, asked);
+                    service.map(|(s, slices)| desired::service(s, &slices, place))
                 }
                 Owner::Pod(key) => directory.pod(key).map(|pod| desired::host_ports(pod, place)),
                 Owner::Node(name) => directory.node(name).map(|node| desired::node(node, place)),

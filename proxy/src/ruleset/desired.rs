@@ -79,6 +79,13 @@ fn sources(service: &Service, place: &Place) -> Option<Arc<[Ipv4Net]>> {
     Some(Ipv4Net::aggregate(&all).into())
 }
 
+/// The port on which load balancers ask for this node's endpoints of a Service, and how many are ready.
+pub fn health_check(service: &Service, slices: &[&Slice]) -> Option<(u16, usize)> {
+    let port = service.health_check_port.filter(|_| !service.other_proxy)?;
+    let here = slices.iter().flat_map(|slice| &slice.endpoints).filter(|end| end.local && end.ready);
+    Some((port, here.map(|end| end.address).collect::<BTreeSet<_>>().len()))
+}
+
 /// Whether an address can be one outside the cluster. A pod's or a machine's own is nobody's to claim.
 fn is_public(address: Ipv4Addr, place: &Place) -> bool {
     let special =
