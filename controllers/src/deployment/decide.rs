@@ -80,8 +80,7 @@ pub fn decide(seen: &Observed) -> Decision {
     }
     let (steps, news) = if recreates(&seen.deployment) { view.recreate() } else { view.roll() };
     actions.extend(steps);
-    let mut report = status::rolled(view.facts(), &news);
-    status::note_pause(view.facts(), false, report.conditions.get_or_insert_default());
+    let report = status::rolled(view.facts(), &news);
     if status::is_complete(view.facts(), &report) {
         actions.extend(view.clean_up());
     }

@@ -67,6 +67,8 @@ pub fn counted(facts: Facts<'_>) -> DeploymentStatus {
 pub fn rolled(facts: Facts<'_>, news: &News) -> DeploymentStatus {
     let mut status = counted(facts);
     let mut conditions = status.conditions.take().unwrap_or_default();
+    // First: else the time of the pause counts as time without progress.
+    note_pause(facts, false, &mut conditions);
     match news {
         News::Created(name) => {
             put(
@@ -126,7 +128,7 @@ pub fn paused(facts: Facts<'_>) -> DeploymentStatus {
 }
 
 /// A pause stops the clock of the progress deadline; resuming starts it again.
-pub fn note_pause(facts: Facts<'_>, is_paused: bool, conditions: &mut Vec<DeploymentCondition>) {
+fn note_pause(facts: Facts<'_>, is_paused: bool, conditions: &mut Vec<DeploymentCondition>) {
     if deadline(facts.deployment).is_none() {
         return;
     }

@@ -269,6 +269,30 @@ fn a_paused_deployment_scales_but_does_not_roll() {
 }
 
 #[test]
+fn a_pause_within_a_rollout_stops_the_clock_however_long_it_is() {
+    for paused_secs in [1, 600, 601, 3600] {
+        let mut world = World::new(3, 1, 0);
+        world.settle();
+        world.slow = true;
+        world.later(10);
+        world.image("two");
+        assert_eq!(world.settle(), "create two 1", "it waits for the first new pod");
+        world.edit(|spec| spec.paused = Some(true));
+        world.settle();
+        world.later(paused_secs);
+        world.edit(|spec| spec.paused = Some(false));
+        world.settle();
+        assert_eq!(world.progressing(), ("Unknown".into(), "DeploymentResumed".into()), "after {paused_secs} s");
+        world.later(600);
+        world.settle();
+        assert_eq!(world.progressing().1, "DeploymentResumed", "all of its time, after {paused_secs} s");
+        world.later(1);
+        world.settle();
+        assert_eq!(world.progressing().1, "ProgressDeadlineExceeded", "after {paused_secs} s");
+    }
+}
+
+#[test]
 fn recreate_waits_until_the_old_pods_have_ended() {
     let mut world = World::new(2, 0, 0);
     world
