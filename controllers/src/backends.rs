@@ -96,8 +96,8 @@ pub fn families(spec: &ServiceSpec) -> Vec<Family> {
     }
 }
 
-/// The pods of `pods` that have an address in `family`, a port of the Service, and have not ended, in the order of
-/// their names.
+/// The pods of `pods` that have an address in `family` and have not ended, in the order of their names. One may lack some of
+/// the Service's ports, or all.
 pub fn backends<'a>(service: &'a Service, family: Family, pods: &'a [Arc<SeenPod>]) -> Vec<Backend<'a>> {
     let mut found: Vec<Backend<'a>> = pods
         .iter()
@@ -108,9 +108,6 @@ pub fn backends<'a>(service: &'a Service, family: Family, pods: &'a [Arc<SeenPod
             Some(Backend { pod, ip, ports: ports(service, pod), hostname: named.then_some(pod.hostname.as_str()) })
         })
         .collect();
-    // A headless Service may do without ports.
-    let needs_port = service.spec.as_ref().is_some_and(|s| !is_headless(s) || s.ports.iter().flatten().count() > 0);
-    found.retain(|b| !b.ports.is_empty() || !needs_port);
     found.sort_by(|a, b| a.pod.key.cmp(&b.pod.key));
     found
 }

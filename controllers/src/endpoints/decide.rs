@@ -93,6 +93,9 @@ fn subsets(service: &Service, spec: &ServiceSpec, pods: &[Arc<SeenPod>]) -> (Vec
     let Some(family) = backends::families(spec).into_iter().next() else { return (Vec::new(), false) };
     let mut found = backends::backends(service, family, pods);
     found.retain(|b| publish_not_ready || !b.terminating());
+    // A headless Service may do without ports; else there is nothing to say of a pod that has none of them.
+    let needs_port = !backends::is_headless(spec) || spec.ports.iter().flatten().count() > 0;
+    found.retain(|b| !b.ports.is_empty() || !needs_port);
     // Ready ones are the last to be left out.
     found.sort_by_key(|b| !b.serving());
     let truncated = found.len() > ADDRESSES_MAX;

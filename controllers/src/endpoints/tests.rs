@@ -2,6 +2,7 @@
 
 use corten_api::Key;
 use corten_api::k8s_openapi::api::core::v1::ServicePort;
+use corten_api::k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use jiff::Timestamp;
 
 use super::*;
@@ -55,7 +56,17 @@ fn endpoints_table() {
     let theirs = Endpoints { metadata: web.metadata.clone(), subsets: None };
     let unready = SeenPod { ready_since: None, ..pod(2) };
     let going = SeenPod { deleting: Some(Timestamp::UNIX_EPOCH), ..pod(3) };
+    let named = |headless: bool| {
+        let mut named = service();
+        let spec = named.spec.get_or_insert_default();
+        spec.ports.as_mut().unwrap()[0].target_port = Some(IntOrString::String("web".into()));
+        spec.cluster_ip = headless.then(|| "None".into());
+        named
+    };
+    let (named, headless) = (named(false), named(true));
     let cases = [
+        ("a pod without the port that is named", Some(&named), vec![pod(1)], None, "create "),
+        ("the same of a headless Service", Some(&headless), vec![pod(1)], None, "create "),
         ("new, one of two is ready", Some(&web), vec![pod(1), unready], None, "create 1+1"),
         ("one on its way out is left out", Some(&web), vec![pod(1), going], None, "create 1+0"),
         ("no pods", Some(&web), vec![], None, "create "),

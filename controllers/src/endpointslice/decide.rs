@@ -55,7 +55,8 @@ pub fn decide(seen: &Observed<'_>) -> Vec<Action> {
 
 type Groups = BTreeMap<Vec<Port>, Vec<Endpoint>>;
 
-/// Endpoints by the ports they have. Pods differ in these only where a targetPort is a name.
+/// Endpoints by the ports they have. Pods differ in these only where a targetPort is a name; one that has no such port is
+/// still there, for DNS and for whoever reads slices, in a slice without that port.
 fn groups(seen: &Observed<'_>, spec: &ServiceSpec, family: Family) -> Groups {
     let mut groups = Groups::new();
     let publish_not_ready = spec.publish_not_ready_addresses == Some(true);
