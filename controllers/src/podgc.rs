@@ -1,4 +1,5 @@
-//! Pods that nobody else will ever clean up: their node is gone, they never had one, or there are too many ended ones.
+//! Pods that nobody else will ever clean up: their node is gone or shut down, they never had one, or there are too many ended
+//! ones.
 
 pub mod decide;
 
@@ -13,7 +14,7 @@ use corten_client::{Change, Next, Patch, WorkQueue, run_workers};
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use crate::context::{Context, same_uid};
@@ -40,7 +41,10 @@ pub async fn run(context: Context) {
     context.caches.pods.subscribe(move |change| {
         if let Change::Set { new, .. } = change {
             let lost = match &new.node {
-                Some(node) => nodes.get(&Key::cluster(node.as_str())).is_none(),
+                Some(node) => match nodes.get(&Key::cluster(node.as_str())) {
+                    Some(node) => new.deleting.is_some() && decide::is_out_of_service(&node),
+                    None => true,
+                },
                 None => new.deleting.is_some(),
             };
             if lost || new.is_terminal() {
@@ -50,7 +54,14 @@ pub async fn run(context: Context) {
     });
     let own = queue.clone();
     context.caches.nodes.subscribe(move |change| {
-        if matches!(change, Change::Removed { .. }) {
+        let matters = match change {
+            Change::Set { old, new, .. } => {
+                decide::is_out_of_service(new) && !old.is_some_and(|old| decide::is_out_of_service(old))
+            }
+            Change::Removed { .. } => true,
+            Change::Synced => false,
+        };
+        if matters {
             own.add(());
         }
     });
@@ -70,7 +81,13 @@ impl Controller {
         let missed = self.missed_nodes(&pods, now);
         let (candidates, next) = decide::settled(missed.into_iter(), now);
         let (gone_nodes, unknown) = self.really_gone(candidates).await;
-        let seen = Observed { pods: &pods, terminated_max: TERMINATED_MAX, gone_nodes: &gone_nodes };
+        let out_of_service = self.out_of_service(&pods);
+        let seen = Observed {
+            pods: &pods,
+            terminated_max: TERMINATED_MAX,
+            gone_nodes: &gone_nodes,
+            out_of_service: &out_of_service,
+        };
         let failed = self.delete_all(decide::decide(&seen)).await;
         let wait = next.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
         // Not with the back-off of a failed item: one pod that cannot be deleted would hold up all others with it.
@@ -132,6 +149,16 @@ impl Controller {
         still
     }
 
+    /// Of the nodes that pods are to leave, those that are shut down.
+    fn out_of_service(&self, pods: &[Arc<SeenPod>]) -> BTreeSet<String> {
+        let leaving: BTreeSet<&String> = pods.iter().filter(|p| p.deleting.is_some()).filter_map(|p| p.node.as_ref()).collect();
+        let nodes = &self.context.caches.nodes;
+        let is_out = |name: &&String| {
+            nodes.get(&Key::cluster(name.as_str())).is_some_and(|node| decide::is_out_of_service(&node))
+        };
+        leaving.into_iter().filter(is_out).cloned().collect()
+    }
+
     /// Asks the apiserver: a cache that is behind must not cost a node its pods.
     async fn is_there(&self, node: &str) -> Result<bool, ApiError> {
         match self.context.client.get::<Node>(&Key::cluster(node)).await {
@@ -144,16 +171,9 @@ impl Controller {
     /// Returns the revision of the deletion; `None`: the pod was not there any more.
     async fn delete(&self, pod: &SeenPod, why: Why) -> Result<Option<i64>, ApiError> {
         info!(pod = %pod.key, ?why, "deleting");
-        if why == Why::Orphaned && !pod.is_terminal() {
-            let condition = PodCondition {
-                type_: "DisruptionTarget".into(),
-                status: "True".into(),
-                reason: Some("DeletionByPodGC".into()),
-                message: Some("PodGC: node no longer exists".into()),
-                last_transition_time: Some(Time(Timestamp::now())),
-                ..PodCondition::default()
-            };
-            let body = json!({"metadata": {"uid": pod.uid}, "status": {"phase": "Failed", "conditions": [condition]}});
+        if !pod.is_terminal() {
+            // No kubelet will say that it has ended; who waits for it, as a Job, must hear so from somebody.
+            let body = failed(pod, why);
             let patch = || self.context.prompt.patch::<Pod>(&pod.key, "status", Patch::Strategic(body.clone()));
             match self.context.width.send(patch).await {
                 Ok(_) => {}
@@ -168,5 +188,38 @@ impl Controller {
             ..DeleteOptions::default()
         };
         self.context.delete_with::<Pod>(&pod.key, &pod.uid, &options).await
+    }
+}
+
+/// What makes a pod Failed. That it was disrupted, not that it failed by itself, is said where its node is gone: in all other
+/// cases somebody has asked for its end before.
+fn failed(pod: &SeenPod, why: Why) -> Value {
+    let mut body = json!({"metadata": {"uid": pod.uid}, "status": {"phase": "Failed"}});
+    if why == Why::Orphaned {
+        let condition = PodCondition {
+            type_: "DisruptionTarget".into(),
+            status: "True".into(),
+            reason: Some("DeletionByPodGC".into()),
+            message: Some("PodGC: node no longer exists".into()),
+            last_transition_time: Some(Time(Timestamp::now())),
+            ..PodCondition::default()
+        };
+        body["status"]["conditions"] = json!([condition]);
+    }
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_pod_whose_node_is_gone_counts_as_disrupted() {
+        let pod = SeenPod { uid: "u".into(), ..SeenPod::default() };
+        for why in [Why::Orphaned, Why::OutOfService, Why::Unscheduled] {
+            let body = failed(&pod, why);
+            assert_eq!((&body["status"]["phase"], &body["metadata"]["uid"]), (&json!("Failed"), &json!("u")), "{why:?}");
+            assert_eq!(body["status"].get("conditions").is_some(), why == Why::Orphaned, "{why:?}");
+        }
     }
 }

@@ -10,6 +10,8 @@ use jiff::Timestamp;
 pub type Labels = BTreeMap<String, String>;
 
 const DELETION_COST_ANNOTATION: &str = "controller.kubernetes.io/pod-deletion-cost";
+/// `status.reason` of a pod that the kubelet evicted.
+const EVICTED: &str = "Evicted";
 const DEFAULT_PROTOCOL: &str = "TCP";
 
 /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase>, in the order in which a scale-down
@@ -47,6 +49,8 @@ pub struct SeenPod {
     /// `controller.kubernetes.io/pod-deletion-cost`; cheaper pods are deleted first.
     pub deletion_cost: i32,
     pub phase: Phase,
+    /// Failed because its node needed what it used.
+    pub evicted: bool,
     pub node: Option<String>,
     /// Since when the pod has been Ready; `None` while it is not.
     pub ready_since: Option<Timestamp>,
@@ -89,6 +93,7 @@ impl SeenPod {
             ready_since: ready_since(&status, meta.creation_timestamp.as_ref().map(|t| t.0)),
             restarts: restarts(&status),
             started: status.start_time.as_ref().map(|t| t.0),
+            evicted: phase == Phase::Failed && status.reason.as_deref() == Some(EVICTED),
             ips: ips(status),
             uid: meta.uid.unwrap_or_default(),
             created: meta.creation_timestamp.map(|t| t.0),
