@@ -9,12 +9,12 @@ use corten_api::k8s_openapi::api::discovery::v1::EndpointSlice;
 use corten_api::{ApiError, Key, Object, Reason};
 use corten_client::{Change, Next, WorkQueue, run_workers};
 use futures::future::join_all;
+use parking_lot::Mutex;
 
 use crate::backends;
 use crate::children::{Children, Owner};
 use crate::context::{Context, is_terminating_namespace};
 use crate::intents::{Answer, Ask};
-use crate::pods::SeenPod;
 use crate::replicas::QueueChanges;
 use decide::{Action, MANAGED_BY_LABEL, MANAGER, Observed, SERVICE_LABEL};
 
@@ -37,11 +37,18 @@ pub async fn run(context: Context) {
             slices_queue.add(key);
         }
     });
+    let missing = Missing::default();
+    let (own, waiting) = (queue.clone(), missing.clone());
+    context.caches.nodes.subscribe(move |change| {
+        if let Change::Set { key, old: None, .. } = change {
+            waiting.waiting_for(&key.name).into_iter().for_each(|service| own.add(service));
+        }
+    });
     let stop = context.stop.clone();
     let slices = context.under_way.of_services.clone();
     run_workers("endpointslice", &queue, WORKERS, &stop, move |key| {
-        let (context, slices) = (context.clone(), slices.clone());
-        async move { sync(&context, &slices, &key).await }
+        let (context, slices, missing) = (context.clone(), slices.clone(), missing.clone());
+        async move { sync(&context, &slices, &missing, &key).await }
     })
     .await;
 }
@@ -60,10 +67,33 @@ pub(crate) fn service_of(change: &Change<'_, EndpointSlice>, manager: &str) -> O
 /// What is under way of the slices of each Service: a whole slice, so that it can be made again.
 pub(crate) type Slices = Children<EndpointSlice>;
 
-async fn sync(context: &Context, under_way: &Slices, key: &Key) -> Result<Next, ApiError> {
+/// The nodes that Services were last found to lack: pods name them, but they are not there. As long as all nodes are there it is
+/// empty, so that a node that comes costs nothing.
+#[derive(Clone, Default)]
+struct Missing {
+    by_service: Arc<Mutex<BTreeMap<Key, BTreeSet<String>>>>,
+}
+
+impl Missing {
+    fn set(&self, service: &Key, nodes: BTreeSet<String>) {
+        let mut by_service = self.by_service.lock();
+        if nodes.is_empty() {
+            by_service.remove(service);
+        } else {
+            by_service.insert(service.clone(), nodes);
+        }
+    }
+    fn waiting_for(&self, node: &str) -> Vec<Key> {
+        let by_service = self.by_service.lock();
+        by_service.iter().filter(|(_, nodes)| nodes.contains(node)).map(|(service, _)| service.clone()).collect()
+    }
+}
+
+async fn sync(context: &Context, under_way: &Slices, missing: &Missing, key: &Key) -> Result<Next, ApiError> {
     // Of a Service that is gone, the garbage collector takes the slices: they name it as their owner.
     let Some(service) = context.caches.services.get(key).filter(|s| !s.is_deleting()) else {
         under_way.forget(key);
+        missing.set(key, BTreeSet::new());
         return Ok(Next::Done);
     };
     let owner = Owner::of(&*service);
@@ -75,19 +105,22 @@ async fn sync(context: &Context, under_way: &Slices, key: &Key) -> Result<Next, 
     slices.retain(|s| {
         s.label(SERVICE_LABEL) == Some(service.name()) && s.label(MANAGED_BY_LABEL) == Some(MANAGER) && !s.is_deleting()
     });
-    let zones = zones(context, &pods);
-    let actions = decide::decide(&Observed { service: &service, pods: &pods, slices: &slices, zones: &zones });
+    // Noted before the nodes are looked at: one that comes in between asks for another look.
+    let named: BTreeSet<&String> = pods.iter().filter_map(|p| p.node.as_ref()).collect();
+    let is_gone = |name: &&&String| context.caches.nodes.get(&Key::cluster(name.as_str())).is_none();
+    missing.set(key, named.iter().filter(is_gone).map(|&name| name.clone()).collect());
+    let nodes = zones(context, &named);
+    let actions = decide::decide(&Observed { service: &service, pods: &pods, slices: &slices, nodes: &nodes });
     apply(context, under_way, &owner, actions).await
 }
 
-/// The zones of the nodes that these pods are on.
-fn zones(context: &Context, pods: &[Arc<SeenPod>]) -> BTreeMap<String, String> {
-    let nodes: BTreeSet<&String> = pods.iter().filter_map(|p| p.node.as_ref()).collect();
-    let zone = |name: &String| {
+/// Those of these nodes that are there, and their zones.
+fn zones(context: &Context, names: &BTreeSet<&String>) -> BTreeMap<String, Option<String>> {
+    let zone = |name: &&String| {
         let node = context.caches.nodes.get(&Key::cluster(name.as_str()))?;
-        Some((name.clone(), node.label(ZONE_LABEL)?.to_owned()))
+        Some(((*name).clone(), node.label(ZONE_LABEL).map(str::to_owned)))
     };
-    nodes.into_iter().filter_map(zone).collect()
+    names.iter().filter_map(zone).collect()
 }
 
 /// Settles what was asked for the slices of `owner` before, as a decision that does not know it makes slices twice.

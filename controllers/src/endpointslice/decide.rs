@@ -27,8 +27,8 @@ pub struct Observed<'a> {
     pub pods: &'a [Arc<SeenPod>],
     /// The slices that we made for it.
     pub slices: &'a [Arc<EndpointSlice>],
-    /// Zones by node.
-    pub zones: &'a BTreeMap<String, String>,
+    /// The nodes of these pods that are there, and their zones.
+    pub nodes: &'a BTreeMap<String, Option<String>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -60,9 +60,12 @@ type Groups = BTreeMap<Vec<Port>, Vec<Endpoint>>;
 fn groups(seen: &Observed<'_>, spec: &ServiceSpec, family: Family) -> Groups {
     let mut groups = Groups::new();
     let publish_not_ready = spec.publish_not_ready_addresses == Some(true);
-    for mut backend in backends::backends(seen.service, family, seen.pods) {
+    // Nobody on a node that is gone answers, whatever the pod's status still says.
+    let is_there = |backend: &Backend<'_>| backend.pod.node.as_ref().is_none_or(|node| seen.nodes.contains_key(node));
+    let found = backends::backends(seen.service, family, seen.pods).into_iter();
+    for mut backend in found.filter(|backend| publish_not_ready || is_there(backend)) {
         let ports = std::mem::take(&mut backend.ports);
-        groups.entry(ports).or_default().push(endpoint(&backend, publish_not_ready, seen.zones));
+        groups.entry(ports).or_default().push(endpoint(&backend, publish_not_ready, seen.nodes));
     }
     if groups.is_empty() {
         // An empty slice says: seen, and nobody there.
@@ -71,7 +74,7 @@ fn groups(seen: &Observed<'_>, spec: &ServiceSpec, family: Family) -> Groups {
     groups
 }
 
-fn endpoint(backend: &Backend<'_>, publish_not_ready: bool, zones: &BTreeMap<String, String>) -> Endpoint {
+fn endpoint(backend: &Backend<'_>, publish_not_ready: bool, nodes: &BTreeMap<String, Option<String>>) -> Endpoint {
     let (serving, terminating) = (backend.serving(), backend.terminating());
     Endpoint {
         addresses: vec![backend.ip.to_owned()],
@@ -83,7 +86,7 @@ fn endpoint(backend: &Backend<'_>, publish_not_ready: bool, zones: &BTreeMap<Str
         hostname: backend.hostname.map(str::to_owned),
         node_name: backend.pod.node.clone(),
         target_ref: Some(backend.target()),
-        zone: backend.pod.node.as_ref().and_then(|node| zones.get(node)).cloned(),
+        zone: backend.pod.node.as_ref().and_then(|node| nodes.get(node)).cloned().flatten(),
         ..Endpoint::default()
     }
 }

@@ -1,5 +1,7 @@
 //! The table of slices: what is written for which pods.
 
+use std::collections::BTreeSet;
+
 use corten_api::k8s_openapi::api::core::v1::ServicePort;
 use corten_api::k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use jiff::Timestamp;
@@ -39,8 +41,8 @@ fn service(target: IntOrString) -> Service {
 
 fn decided(service: &Service, pods: Vec<SeenPod>, slices: &[Arc<EndpointSlice>]) -> Vec<Action> {
     let pods: Vec<_> = pods.into_iter().map(Arc::new).collect();
-    let zones = [("n1".to_owned(), "z1".to_owned())].into();
-    decide(&Observed { service, pods: &pods, slices, zones: &zones })
+    let nodes = [("n1".to_owned(), Some("z1".to_owned())), ("n2".to_owned(), None)].into();
+    decide(&Observed { service, pods: &pods, slices, nodes: &nodes })
 }
 
 /// As the store would have them: named, with uids.
@@ -115,6 +117,31 @@ fn conditions_table() {
         );
         assert_eq!((endpoint.node_name.as_deref(), endpoint.zone.as_deref()), (Some("n1"), Some("z1")), "{why}");
     }
+}
+
+#[test]
+fn a_pod_on_a_node_that_is_gone_is_an_endpoint_only_where_all_are_published() {
+    let on = |node: Option<&str>, n| SeenPod { node: node.map(str::to_owned), ..pod(n) };
+    for (why, publish, pods, expected) in [
+        ("one of two nodes is gone", false, vec![on(Some("n1"), 1), on(Some("gone"), 2)], "create 1"),
+        ("published though", true, vec![on(Some("n1"), 1), on(Some("gone"), 2)], "create 2"),
+        ("a node without a zone is a node", false, vec![on(Some("n2"), 1)], "create 1"),
+        ("a pod that says no node", false, vec![on(None, 1)], "create 1"),
+    ] {
+        let mut web = service(IntOrString::Int(80));
+        web.spec.get_or_insert_default().publish_not_ready_addresses = Some(publish);
+        assert_eq!(told(&decided(&web, pods, &[])), expected, "{why}");
+    }
+}
+
+#[test]
+fn a_service_waits_for_the_nodes_that_it_lacked_last() {
+    let (missing, web) = (crate::endpointslice::Missing::default(), Key::new("ns", "web"));
+    missing.set(&web, ["n3".to_owned()].into());
+    assert_eq!(missing.waiting_for("n3"), [web.clone()]);
+    assert_eq!(missing.waiting_for("n4"), []);
+    missing.set(&web, BTreeSet::new());
+    assert!(missing.waiting_for("n3").is_empty() && missing.by_service.lock().is_empty(), "nothing is kept of it");
 }
 
 #[test]

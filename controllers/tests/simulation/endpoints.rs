@@ -85,8 +85,9 @@ impl Controller {
             Phase::Await => return,
             Phase::Decide => {
                 self.open.forget_seen();
-                let (service, slices, zones) = (service(), self.slices.list(), BTreeMap::new());
-                let actions = decide(&Observed { service: &service, pods, slices: &slices, zones: &zones });
+                let (service, slices) = (service(), self.slices.list());
+                let nodes: BTreeMap<_, _> = pods.iter().filter_map(|pod| Some((pod.node.clone()?, None))).collect();
+                let actions = decide(&Observed { service: &service, pods, slices: &slices, nodes: &nodes });
                 actions.into_iter().map(|action| self.planned(action)).collect()
             }
         };
