@@ -11,6 +11,7 @@ pub mod health_check;
 pub mod metrics;
 pub mod nft;
 pub mod nodes;
+pub mod refused;
 pub mod routes;
 pub mod ruleset;
 pub mod run;

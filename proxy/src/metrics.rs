@@ -12,6 +12,7 @@ use crate::nft::kernel::Mended;
 #[derive(Clone, Debug)]
 pub struct Metrics {
     fronts: Gauge,
+    refused: Gauge,
     edits: Counter,
     mended: Counter,
     checks: Counter,
@@ -25,6 +26,7 @@ impl Default for Metrics {
         let histogram = || Histogram::new(exponential_buckets(0.00025, 4.0, 8));
         Self {
             fronts: Gauge::default(),
+            refused: Gauge::default(),
             edits: Counter::default(),
             mended: Counter::default(),
             checks: Counter::default(),
@@ -38,11 +40,15 @@ impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("corten_proxy");
         registry.register("fronts", "Addresses and ports that are served", self.fronts.clone());
+        registry.register("refused_services", "Services that are too large to be served", self.refused.clone());
         registry.register("edits", "Elements changed in the kernel", self.edits.clone());
         registry.register("mended_elements", "Elements that a full comparison had to change", self.mended.clone());
         registry.register("checks", "Full comparisons with the kernel", self.checks.clone());
         registry.register("change_seconds", "From a change to the rules for it", self.change_seconds.clone());
         registry.register("check_seconds", "How long a full comparison takes", self.check_seconds.clone());
+    }
+    pub fn refused(&self, services: usize) {
+        self.refused.set(i64::try_from(services).unwrap_or(i64::MAX));
     }
     pub fn edited(&self, edits: usize, fronts: usize, took: Duration) {
         self.edits.inc_by(edits as u64);

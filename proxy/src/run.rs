@@ -9,7 +9,7 @@ use std::time::Duration;
 use corten_api::networks;
 use corten_client::health::Health;
 use corten_client::pulse::Hang;
-use corten_client::{CancellationToken, Change, Client, ConnectError, Pulse, Watch, WorkQueue};
+use corten_client::{CancellationToken, Change, Client, ConnectError, Pulse, Recorder, Watch, WorkQueue};
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -36,6 +36,8 @@ const GATHER: Duration = Duration::from_millis(300);
 /// So long the pods are waited for once all else is known. Rules that are written before take an earlier run's hostPorts
 /// away; but an identity that may not watch this node's pods never gets them, and Services and names must not wait for it.
 const PODS_WAIT: Duration = Duration::from_secs(10);
+/// Who says what the proxy has to say of Services.
+const EVENT_SOURCE: &str = "kube-proxy";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// corten-proxy: Services, routes between nodes, and cluster DNS, on one node.
@@ -126,7 +128,8 @@ pub async fn run(args: ProxyArgs, stop: CancellationToken) -> Result<(), ProxyEr
         bridge_sees_ip,
         drop_invalid: !switches::is_tcp_liberal(),
     };
-    let worker = Worker::new(settings, Arc::clone(&directory), network, metrics)?;
+    let recorder = Recorder::new(&client, EVENT_SOURCE, &settings.node_name);
+    let worker = Worker::new(settings, Arc::clone(&directory), network, metrics, recorder)?;
     queue.add(Work::Everything);
     let told = queue.clone();
     events::watch(&stop, move || told.add_after(Work::Network, GATHER)).map_err(ProxyError::Netlink)?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use corten_api::Key;
 use corten_api::error::with_causes;
-use corten_client::{CancellationToken, Pulse, WorkQueue};
+use corten_client::{CancellationToken, Pulse, Recorder, WorkQueue};
 use ipnet::Ipv4Net;
 use parking_lot::RwLock;
 use tokio::task::block_in_place;
@@ -23,6 +23,7 @@ use crate::nft::dump::RememberedClient;
 use crate::nft::kernel::Kernel;
 use crate::nft::socket::NetfilterSocket;
 use crate::nodes::{Consequences, Nodes};
+use crate::refused::{self, Refused};
 use crate::routes::apply::{self as network, NetError};
 use crate::routes::desired as routes;
 use crate::routes::switches;
@@ -100,6 +101,8 @@ pub struct Worker {
     /// Each node is told of once.
     unreachable: BTreeSet<String>,
     health_checks: HealthChecks,
+    recorder: Recorder,
+    refused: Refused,
 }
 
 impl Worker {
@@ -108,6 +111,7 @@ impl Worker {
         directory: Arc<RwLock<Directory>>,
         network: rtnetlink::Handle,
         metrics: Metrics,
+        recorder: Recorder,
     ) -> Result<Self, NftError> {
         let (kernel, flows) = (Kernel::open()?, NetfilterSocket::open()?);
         Ok(Self {
@@ -123,6 +127,8 @@ impl Worker {
             links: Vec::new(),
             unreachable: BTreeSet::new(),
             health_checks: HealthChecks::default(),
+            recorder,
+            refused: Refused::default(),
         })
     }
 
@@ -230,7 +236,14 @@ impl Worker {
                     let service = directory.service(key).map(|service| (service, directory.slices_of(key)));
                     let asked = service.as_ref().and_then(|(s, slices)| desired::health_check(s, slices));
                     self.health_checks.set(key, asked);
-                    service.map(|(s, slices)| desired::service(s, &slices, place))
+                    let claims = service.as_ref().map(|(s, slices)| desired::service(s, slices, place));
+                    let too_large = claims.as_ref().and_then(|claims| claims.too_large);
+                    if self.refused.note(key, too_large.is_some())
+                        && let Some(((service, _), elements)) = service.zip(too_large)
+                    {
+                        refused::tell(&self.recorder, service, elements);
+                    }
+                    claims
                 }
                 Owner::Pod(key) => directory.pod(key).map(|pod| desired::host_ports(pod, place)),
                 Owner::Node(name) => directory.node(name).map(|node| desired::node(node, place)),
@@ -238,6 +251,7 @@ impl Worker {
             };
             changes.extend(self.ledger.set(owner, claims.unwrap_or_default()));
         }
+        self.metrics.refused(self.refused.len());
         changes
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Follows <https://kubernetes.io/docs/reference/networking/virtual-ips/>. Topology hints are not looked at.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -14,6 +14,10 @@ use crate::view::{Endpoint, Node, PodPorts, Protocol, Service, ServicePort, Slic
 
 pub const DNS_PORT: u16 = 53;
 
+/// Elements of the kernel's maps that one Service may take on each node: two hundred ports with a thousand endpoints each, at five
+/// addresses. Who may make Services could otherwise fill the memory of all nodes with one.
+pub const ELEMENTS_PER_SERVICE_MAX: u64 = 1 << 20;
+
 /// The Service that leads to the apiservers.
 pub fn is_api(service: &Service) -> bool {
     service.key.namespace == "default" && service.key.name == "kubernetes"
@@ -21,13 +25,19 @@ pub fn is_api(service: &Service) -> bool {
 
 /// What one Service claims; a front appears once.
 pub fn service(service: &Service, slices: &[&Slice], place: &Place) -> Claims {
-    let mut claims = Claims { holds: holds(service, slices), age: service.age.clone(), fronts: Vec::new() };
+    let mut claims = Claims { holds: holds(service, slices), age: service.age.clone(), ..Claims::default() };
     if service.headless || service.external_name.is_some() || service.other_proxy {
+        return claims;
+    }
+    let offers = Offers::of(slices);
+    let elements = elements(service, &offers, place);
+    if elements > ELEMENTS_PER_SERVICE_MAX {
+        claims.too_large = Some(elements);
         return claims;
     }
     let sources = sources(service, place);
     for port in &service.ports {
-        let ends = Ends::of(port, slices);
+        let ends = Ends::of(port, &offers);
         let within = if service.internal_policy_local { ends.local_only() } else { ends.anywhere() };
         let cluster = FrontRules { inside: within, outside: None, affinity_secs: service.affinity_secs, sources: None };
         let external = FrontRules {
@@ -55,6 +65,25 @@ pub fn service(service: &Service, slices: &[&Slice], place: &Place) -> Claims {
     }
     once(&mut claims.fronts);
     claims
+}
+
+/// No fewer elements than the Service would take, counted without making any of them.
+fn elements(service: &Service, offers: &Offers<'_>, place: &Place) -> u64 {
+    let count = |list: usize| u64::try_from(list).unwrap_or(u64::MAX);
+    let sources = service.source_ranges.as_ref().map_or(0, |ranges| ranges.len() + service.load_balancer_ips.len() + 1);
+    // The verdict, and the note of an affinity.
+    const BESIDE_ENDS: usize = 2;
+    let fates = if service.external_policy_local { 2 } else { 1 };
+    let of_port = |port: &ServicePort| {
+        let ends: usize = offers.of_port(port).map(|(slice, _)| slice.endpoints.len()).sum();
+        let front = count(ends.saturating_add(BESIDE_ENDS));
+        let nodes = if port.node_port.is_some() { place.addresses.len() } else { 0 };
+        let outer = count(nodes + service.load_balancer_ips.len() + service.external_ips.len()) * fates;
+        let inner = count(service.cluster_ips.len());
+        let limits = count(service.load_balancer_ips.len()).saturating_mul(count(sources));
+        (outer + inner).saturating_mul(front).saturating_add(limits)
+    };
+    service.ports.iter().map(of_port).fold(0, u64::saturating_add)
 }
 
 /// A Service keeps its cluster addresses to itself even where another proxy serves them; the API's keeps the
@@ -128,6 +157,26 @@ fn once(claims: &mut Vec<Claim>) {
     claims.retain(|claim| seen.insert(claim.front));
 }
 
+/// Which slices have which ports: with many of both, a search for each would cost their product.
+struct Offers<'a> {
+    by_port: HashMap<(&'a str, Protocol), Vec<(&'a Slice, u16)>>,
+}
+
+impl<'a> Offers<'a> {
+    fn of(slices: &[&'a Slice]) -> Self {
+        let mut by_port: HashMap<_, Vec<_>> = HashMap::new();
+        for slice in slices {
+            for port in &slice.ports {
+                by_port.entry((port.name.as_str(), port.protocol)).or_default().push((*slice, port.port));
+            }
+        }
+        Self { by_port }
+    }
+    fn of_port<'b>(&'b self, port: &'b ServicePort) -> impl Iterator<Item = (&'a Slice, u16)> + 'b {
+        self.by_port.get(&(port.name.as_str(), port.protocol)).into_iter().flatten().copied()
+    }
+}
+
 /// The ends of one port that may be used, wherever and on this node.
 struct Ends {
     all: Arc<[End]>,
@@ -135,13 +184,10 @@ struct Ends {
 }
 
 impl Ends {
-    fn of(port: &ServicePort, slices: &[&Slice]) -> Self {
+    fn of(port: &ServicePort, offers: &Offers<'_>) -> Self {
         let mut found: Vec<(End, &Endpoint)> = Vec::new();
-        for slice in slices {
-            let matching = slice.ports.iter().filter(|p| p.name == port.name && p.protocol == port.protocol);
-            for p in matching {
-                found.extend(slice.endpoints.iter().map(|e| (End { address: e.address, port: p.port }, e)));
-            }
+        for (slice, port) in offers.of_port(port) {
+            found.extend(slice.endpoints.iter().map(|e| (End { address: e.address, port }, e)));
         }
         Self { all: usable(&found, |_| true), local: usable(&found, |e| e.local) }
     }

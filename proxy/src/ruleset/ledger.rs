@@ -53,6 +53,8 @@ pub struct Claims {
     pub holds: BTreeSet<(Ipv4Addr, Hold)>,
     /// Of two with the same right the older goes first: whoever comes later takes nothing away.
     pub age: Age,
+    /// It would take so many elements of the kernel's maps that it claims no front at all.
+    pub too_large: Option<u64>,
 }
 
 /// A front before and after.

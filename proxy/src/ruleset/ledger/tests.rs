@@ -329,6 +329,37 @@ fn one_of_a_thousand_endpoints_that_leaves_or_comes_changes_three_elements_of_ea
 }
 
 #[test]
+fn a_service_of_more_elements_than_a_node_bears_is_refused_and_keeps_its_address_and_the_others_go_on() {
+    let many = |ports: u16, endpoints: u16, change: fn(&mut Service)| {
+        let service = service("shop", 1, |s| {
+            s.cluster_ips = vec![Ipv4Addr::new(10, 96, 7, 7)];
+            s.ports = (1..=ports).map(|n| ServicePort { name: format!("p{n}"), ..port(n) }).collect();
+            change(s);
+        });
+        let slices: Vec<Slice> = ends_without(endpoints, None)
+            .collect::<Vec<_>>()
+            .chunks(100)
+            .map(|chunk| slice(&service, chunk.iter().copied()))
+            .collect();
+        desired::service(&service, &slices.iter().collect::<Vec<_>>(), &place())
+    };
+    let node_ports: fn(&mut Service) = |s| s.ports.iter_mut().for_each(|p| p.node_port = Some(p.port));
+    for (why, claims, refused) in [
+        ("a thousand endpoints at two hundred ports, each a node port too", many(200, 1000, node_ports), false),
+        ("seventeen thousand ports, a few endpoints", many(17_000, 20, |_| {}), false),
+        ("seventeen thousand ports, a thousand endpoints", many(17_000, 1000, |_| {}), true),
+        ("some ports less, but at many addresses", many(2000, 200, |s| s.external_ips = vec![CLIENTS; 8]), true),
+    ] {
+        assert_eq!(claims.too_large.is_some(), refused, "{why}: {:?}", claims.too_large);
+        assert_eq!(claims.fronts.is_empty(), refused, "{why}");
+        assert_eq!(claims.holds.len(), 1, "{why}: its ClusterIP is its own");
+        let fronts = claims.fronts.iter();
+        let counted: usize = fronts.map(|claim| elements::of_front(&claim.front, &claim.rules).len()).sum();
+        assert!(counted as u64 <= desired::ELEMENTS_PER_SERVICE_MAX, "{why}: {counted}");
+    }
+}
+
+#[test]
 fn fifty_that_leave_one_after_the_other_still_leave_no_hole() {
     let service = service("shop", 1, |s| s.cluster_ips = vec![Ipv4Addr::new(10, 96, 7, 7)]);
     let owner = Owner::Service(service.key.clone());
