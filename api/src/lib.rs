@@ -1,10 +1,11 @@
-//! What both sides of the wire share: the object model (names, selectors, quantities, errors), and the rule by which their
-//! doors share places. Pure: no I/O, no async.
+//! What both sides of the wire share: the object model (names, selectors, quantities, errors), the rule by which their doors
+//! share places, and the hardware addresses of pods. Pure: no I/O, no async.
 
 pub mod conditions;
 pub mod connections;
 pub mod error;
 pub mod handshakes;
+pub mod hardware_address;
 pub mod kinds;
 pub mod names;
 pub mod networks;

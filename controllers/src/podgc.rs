@@ -151,7 +151,8 @@ impl Controller {
 
     /// Of the nodes that pods are to leave, those that are shut down.
     fn out_of_service(&self, pods: &[Arc<SeenPod>]) -> BTreeSet<String> {
-        let leaving: BTreeSet<&String> = pods.iter().filter(|p| p.deleting.is_some()).filter_map(|p| p.node.as_ref()).collect();
+        let leaving: BTreeSet<&String> =
+            pods.iter().filter(|p| p.deleting.is_some()).filter_map(|p| p.node.as_ref()).collect();
         let nodes = &self.context.caches.nodes;
         let is_out = |name: &&String| {
             nodes.get(&Key::cluster(name.as_str())).is_some_and(|node| decide::is_out_of_service(&node))
@@ -218,7 +219,11 @@ mod tests {
         let pod = SeenPod { uid: "u".into(), ..SeenPod::default() };
         for why in [Why::Orphaned, Why::OutOfService, Why::Unscheduled] {
             let body = failed(&pod, why);
-            assert_eq!((&body["status"]["phase"], &body["metadata"]["uid"]), (&json!("Failed"), &json!("u")), "{why:?}");
+            assert_eq!(
+                (&body["status"]["phase"], &body["metadata"]["uid"]),
+                (&json!("Failed"), &json!("u")),
+                "{why:?}"
+            );
             assert_eq!(body["status"].get("conditions").is_some(), why == Why::Orphaned, "{why:?}");
         }
     }

@@ -1,8 +1,9 @@
 //! The kernel's side of the rules: the only folder that runs `nft` or speaks nftables over netlink.
 //!
 //! `base` holds the constant chains and declares the maps, written through `nft -f -`; `pick` writes the chains that
-//! choose an end; `wire` lays out netlink messages; `batch` and `dump` change and read elements; `kernel` puts these together behind one type.
+//! choose an end; `antispoof` keeps pods to their own addresses; `wire` lays out netlink messages; `batch` and `dump` change and read elements; `kernel` puts these together behind one type.
 
+pub mod antispoof;
 pub mod base;
 pub mod batch;
 pub mod dump;

@@ -65,16 +65,10 @@ mod tests {
         let (address, cidr) = (Ipv4Addr::new(192, 0, 200, 1), "10.200.0.0/24".parse().unwrap());
         let new = Node { name: "new".into(), addresses: vec![address], pod_cidr: Some(cidr), ..Node::default() };
         let came = nodes.change("new", Some(Arc::new(new)), &links);
-        let expected = Consequences {
-            routes: vec![routes::Edit::Set(cidr, address)],
-            unreachable: false,
-        };
+        let expected = Consequences { routes: vec![routes::Edit::Set(cidr, address)], unreachable: false };
         assert_eq!(came, expected);
         let gone = nodes.change("new", None, &links);
-        let expected = Consequences {
-            routes: vec![routes::Edit::Remove(cidr, address)],
-            unreachable: false,
-        };
+        let expected = Consequences { routes: vec![routes::Edit::Remove(cidr, address)], unreachable: false };
         assert_eq!(gone, expected);
     }
 }

@@ -88,7 +88,7 @@ fn silence_makes_all_conditions_unknown() {
 #[test]
 fn it_looks_again_when_the_grace_is_over() {
     let secs = |d: Decision| d.wake_after.map(|d| d.as_secs());
-    assert_eq!(secs(decided(&node(Some("True"), &[], false), 30, Some(0))), Some(10));
+    assert_eq!(secs(decided(&node(Some("True"), &[], false), 30, Some(0))), Some(20));
     assert_eq!(secs(decided(&node(Some("Unknown"), &[], false), 100, Some(NOW + 7))), Some(7), "when its turn comes");
     assert_eq!(secs(decided(&node(Some("Unknown"), &[], false), 100, None)), None, "another node's return tells");
 }

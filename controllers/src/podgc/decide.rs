@@ -178,12 +178,8 @@ mod tests {
         let (gone_nodes, out_of_service) = (["gone".to_owned()].into(), ["off".to_owned()].into());
         for (why, pods, expected) in cases {
             let pods: Vec<_> = pods.into_iter().map(Arc::new).collect();
-            let seen = Observed {
-                pods: &pods,
-                terminated_max: 2,
-                gone_nodes: &gone_nodes,
-                out_of_service: &out_of_service,
-            };
+            let seen =
+                Observed { pods: &pods, terminated_max: 2, gone_nodes: &gone_nodes, out_of_service: &out_of_service };
             let got = decide(&seen);
             let lines: Vec<String> = got.iter().map(|(pod, why)| format!("{} {why:?}", pod.key.name)).collect();
             assert_eq!(lines.join(", "), expected, "{why}");

@@ -71,6 +71,40 @@ fn the_bridge_keeps_the_contract() {
 }
 
 #[test]
+fn a_pod_that_takes_another_hardware_address_reaches_nobody() {
+    on_a_node_of_its_own(|dir| {
+        run(async {
+            let network = BridgeNetwork::new(&dir).unwrap();
+            network.set_pod_cidr("10.77.5.0/24".parse().unwrap()).await.unwrap();
+            let (pod_a, pod_b) = (pod("a"), pod("b"));
+            let (a, b) = tokio::try_join!(network.attach(&pod_a), network.attach(&pod_b)).unwrap();
+            let address = std::net::SocketAddr::new(b.addresses[0], 8080);
+            let _listener = super::netns::inside(&b.netns, move || std::net::TcpListener::bind(address)).unwrap();
+            let reaches = |wait| {
+                super::netns::inside(&a.netns, move || std::net::TcpStream::connect_timeout(&address, wait)).is_ok()
+            };
+            let takes = |hardware: [u8; 6]| {
+                let text = hardware.map(|byte| format!("{byte:02x}")).join(":");
+                super::netns::inside(&a.netns, move || {
+                    let change = ["link", "set", "eth0", "address", text.as_str()];
+                    std::process::Command::new("ip").args(change).status().map(|status| assert!(status.success()))
+                })
+                .unwrap();
+            };
+            let (long, short) = (std::time::Duration::from_secs(5), std::time::Duration::from_millis(300));
+            let of = |attachment: &super::Attachment| corten_api::hardware_address::of(attachment.addresses[0]);
+            assert!(reaches(long), "under its own");
+            takes(of(&b));
+            assert!(!reaches(short), "under its neighbour's");
+            takes([2, 1, 2, 3, 4, 5]);
+            assert!(!reaches(short), "under one that nobody has");
+            takes(of(&a));
+            assert!(reaches(long), "under its own again");
+        });
+    });
+}
+
+#[test]
 fn pods_reach_each_other_and_a_restart_gives_no_address_twice() {
     on_a_node_of_its_own(|dir| {
         run(async {

@@ -4,9 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 
+use corten_api::hardware_address;
 use futures::TryStreamExt;
 use ipnet::IpNet;
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute};
+use netlink_packet_route::neighbour::{NeighbourFlags, NeighbourState};
 use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 use super::{NetworkError, address, netns};
@@ -69,7 +71,8 @@ impl Links {
             Some(index) => index,
             None => {
                 // A fixed hardware address: else it changes with the ports, and pods' neighbour entries go stale.
-                let message = LinkBridge::new(BRIDGE).address(hardware_address(address::gateway(pod_cidr))).build();
+                let own = hardware_address::of(address::gateway(pod_cidr)).to_vec();
+                let message = LinkBridge::new(BRIDGE).address(own).build();
                 ignore_exists(self.handle.link().add(message).execute().await).map_err(failed("making the bridge"))?;
                 let missing = || NetworkError::Io {
                     doing: "making the bridge".into(),
@@ -85,7 +88,8 @@ impl Links {
         Ok(index)
     }
 
-    /// A veth pair between the bridge and the namespace at `netns`, where it gets an address and the default route.
+    /// A veth pair between the bridge and the namespace at `netns`, where it gets an address and the default route. Whatever the
+    /// pod sends has its own hardware address: the bridge's port drops all else.
     pub(super) async fn connect_pod(
         &self,
         bridge: u32,
@@ -95,22 +99,29 @@ impl Links {
         pod_cidr: IpNet,
     ) -> Result<(), NetworkError> {
         let netns = std::fs::File::open(netns_path).map_err(io_failed("opening the pod's network namespace"))?;
-        let veth = veth_message(host_link, bridge, std::os::fd::AsFd::as_fd(&netns));
+        let own = hardware_address::of(pod_address);
+        let veth = veth_message(host_link, bridge, std::os::fd::AsFd::as_fd(&netns), own);
         let added = self.handle.link().add(veth).execute();
         let (added, pod) = tokio::join!(added, Links::of_pod(netns_path));
         ignore_exists(added).map_err(failed(format!("making the veth pair {host_link}")))?;
-        let hairpin = async {
+        let port = async {
             let missing = || NetworkError::Io {
                 doing: format!("finding {host_link}"),
                 source: std::io::ErrorKind::NotFound.into(),
             };
             let index = self.index(host_link).await?.ok_or_else(missing)?;
-            // So that a pod reaches itself through its Service.
-            let port = LinkBridgePort::new(index).hairpin(true).build();
-            self.handle.link().set_port(port).execute().await.map_err(failed("setting the bridge port to hairpin"))
+            // Static, not permanent: that would make it the bridge's own address. It goes with the port.
+            let neighbours = self.handle.neighbours();
+            let entry =
+                neighbours.add_bridge(index, &own).state(NeighbourState::Noarp).flags(NeighbourFlags::Controller);
+            entry.replace().execute().await.map_err(failed("telling the bridge the pod's hardware address"))?;
+            // A locked port takes frames from the addresses that the bridge has been told of there, and no others. Hairpin: so
+            // that a pod reaches itself through its Service.
+            let port = LinkBridgePort::new(index).hairpin(true).locked(true).build();
+            self.handle.link().set_port(port).execute().await.map_err(failed("setting the bridge port up"))
         };
         let pod = pod?;
-        tokio::try_join!(hairpin, pod.configure(pod_address, pod_cidr))?;
+        tokio::try_join!(port, pod.configure(pod_address, pod_cidr))?;
         Ok(())
     }
 
@@ -144,8 +155,13 @@ impl Links {
 }
 
 /// Both ends are born where they belong: ours on the bridge and up, the pod's in its namespace.
-fn veth_message(host_link: &str, bridge: u32, netns: BorrowedFd<'_>) -> netlink_packet_route::link::LinkMessage {
-    let mut peer = LinkMessageBuilder::<LinkUnspec>::new().name(POD_LINK.to_owned()).build();
+fn veth_message(
+    host_link: &str,
+    bridge: u32,
+    netns: BorrowedFd<'_>,
+    pod: [u8; 6],
+) -> netlink_packet_route::link::LinkMessage {
+    let mut peer = LinkMessageBuilder::<LinkUnspec>::new().name(POD_LINK.to_owned()).address(pod.to_vec()).build();
     peer.attributes.push(LinkAttribute::NetNsFd(netns.as_raw_fd()));
     LinkVeth::new(host_link, POD_LINK)
         .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
@@ -159,13 +175,4 @@ fn ignore_exists(result: Result<(), rtnetlink::Error>) -> Result<(), rtnetlink::
         Err(rtnetlink::Error::NetlinkError(e)) if e.raw_code() == -nix::libc::EEXIST => Ok(()),
         other => other,
     }
-}
-
-/// Locally administered, made from the address.
-fn hardware_address(of: IpAddr) -> Vec<u8> {
-    let tail = match of {
-        IpAddr::V4(a) => a.octets().to_vec(),
-        IpAddr::V6(a) => a.octets()[12..].to_vec(),
-    };
-    [vec![0x0a, 0x58], tail].concat()
 }

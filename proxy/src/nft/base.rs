@@ -43,8 +43,9 @@ pub const DNS_QUESTIONS_PER_SEC: u32 = 5000;
 pub const DNS_QUESTIONS_BURST: u32 = 1000;
 /// TCP connections to cluster DNS that one address may have open.
 pub const DNS_CONNECTIONS_PER_SOURCE: u32 = 32;
-/// Addresses that are counted, far more than a node has pods. Further ones are not limited.
-const DNS_SOURCES_MAX: u32 = 4096;
+/// Addresses that are counted, far more than a node has pods. Further ones are not answered: else whoever comes under many
+/// addresses would not be limited at all.
+pub const DNS_SOURCES_MAX: u32 = 4096;
 
 /// nft 1.0.6 knows no name for -100 in the output hook, so all priorities are numbers: refusals come
 /// just before translation (-100), remembering just before masquerading (100).
@@ -81,17 +82,19 @@ fn rules(place: &Place) -> Vec<(&'static str, String)> {
         (
             "screen-prerouting",
             format!(
-                "ip daddr {dns} udp dport 53 update @dns-sources {{ ip saddr limit rate over \
-                 {DNS_QUESTIONS_PER_SEC}/second burst {DNS_QUESTIONS_BURST} packets }} drop"
+                "ip daddr {dns} udp dport 53 update @dns-askers {{ ip saddr limit rate \
+                 {DNS_QUESTIONS_PER_SEC}/second burst {DNS_QUESTIONS_BURST} packets }} return"
             ),
         ),
+        ("screen-prerouting", format!("ip daddr {dns} udp dport 53 drop")),
         (
             "screen-prerouting",
             format!(
-                "ip daddr {dns} tcp dport 53 ct state new add @dns-connections {{ ip saddr ct count over \
-                 {DNS_CONNECTIONS_PER_SOURCE} }} reject with tcp reset"
+                "ip daddr {dns} tcp dport 53 ct state new add @dns-clients {{ ip saddr ct count \
+                 {DNS_CONNECTIONS_PER_SOURCE} }} return"
             ),
         ),
+        ("screen-prerouting", format!("ip daddr {dns} tcp dport 53 ct state new reject with tcp reset")),
         ("screen-prerouting", limited.clone()),
         ("screen-prerouting", format!("ct state new {outside} vmap @refused-outside")),
         ("screen-prerouting", format!("ct state new {FRONT} vmap @refused")),
@@ -144,8 +147,8 @@ pub fn script(place: &Place) -> String {
     );
     let _ = writeln!(
         text,
-        "add set ip {TABLE} dns-sources {{ type ipv4_addr; size {DNS_SOURCES_MAX}; flags dynamic,timeout; timeout 1m; }}\n\
-         add set ip {TABLE} dns-connections {{ type ipv4_addr; size {DNS_SOURCES_MAX}; flags dynamic; }}"
+        "add set ip {TABLE} dns-askers {{ type ipv4_addr; size {DNS_SOURCES_MAX}; flags dynamic,timeout; timeout 1m; }}\n\
+         add set ip {TABLE} dns-clients {{ type ipv4_addr; size {DNS_SOURCES_MAX}; flags dynamic; }}"
     );
     for (chain, hook) in CHAINS {
         let _ = match *hook {

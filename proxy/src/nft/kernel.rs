@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::base;
 use super::dump::{Found, RememberedClient};
 use super::socket::NetfilterSocket;
-use super::{NftError, batch, dump};
+use super::{NftError, antispoof, batch, dump};
 use crate::ruleset::Place;
 use crate::ruleset::diff::{Edit, diff};
 use crate::ruleset::elements::{Chain, Elements};
@@ -43,6 +43,10 @@ impl Kernel {
             // Another version's table may declare the same names otherwise.
             tracing::warn!(error = %refused, "our nftables table cannot be kept and is made anew");
             base::run(&(base::removal_script() + &script))?;
+        }
+        // A kernel without nftables on bridges still has Services.
+        if let Err(err) = base::run(&antispoof::script(place.pod_cidr)) {
+            tracing::warn!(%err, "pods are not kept from sending under their neighbours' addresses");
         }
         dump::elements(&mut self.socket)
     }
@@ -93,7 +97,7 @@ impl Kernel {
     /// Takes the table away.
     pub fn remove(&mut self) -> Result<(), NftError> {
         self.chains.clear();
-        base::run(&base::removal_script())
+        base::run(&(base::removal_script() + &antispoof::removal_script()))
     }
 }
 

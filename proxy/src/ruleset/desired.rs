@@ -139,7 +139,8 @@ pub fn host_ports(pod: &PodPorts, place: &Place) -> Claims {
     let mut fronts = Vec::new();
     for port in &pod.ports {
         let end = End { address: pod.address, port: port.container_port };
-        let rules = FrontRules { inside: Fate::Balance(Arc::new([end])), outside: None, affinity_secs: None, sources: None };
+        let rules =
+            FrontRules { inside: Fate::Balance(Arc::new([end])), outside: None, affinity_secs: None, sources: None };
         let own = place.addresses.iter().chain([&Ipv4Addr::LOCALHOST]);
         let on = own.filter(|ip| port.host_ip.is_none_or(|only| only == **ip));
         fronts.extend(on.map(|ip| Claim {

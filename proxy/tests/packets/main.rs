@@ -46,7 +46,9 @@ fn real_packets_end_where_traced_ones_do() {
             world.packets_that_conntrack_cannot_place_are_dropped();
             world.nobody_else_comes_as_the_loopback();
             world.one_pods_questions_do_not_crowd_out_anothers();
+            world.who_asks_under_many_addresses_is_limited_too();
             world.an_altered_table_is_mended();
+            world.nobody_comes_as_its_neighbour();
         }
     }
 }

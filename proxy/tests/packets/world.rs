@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Command;
 use std::time::Duration;
 
+use corten_api::hardware_address;
 use corten_proxy::conntrack;
 use corten_proxy::nft::base;
 use corten_proxy::nft::kernel::Kernel;
@@ -24,7 +25,8 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::cases::{
-    API_PORT, BRIDGE_A, CLOSED, Case, EVERYBODY, EXTERNAL, LIMITED, NODE_A, SERVER_PORT, STICKY, Scenario, Setting, Who, scenario,
+    API_PORT, BRIDGE_A, CLOSED, Case, EVERYBODY, EXTERNAL, LIMITED, NODE_A, SERVER_PORT, STICKY, Scenario, Setting,
+    Who, scenario,
 };
 
 /// How long a connection that should be made may take.
@@ -105,6 +107,7 @@ impl World {
                 self.ip(node, &format!("link set {pod} type bridge_slave hairpin on"));
             }
         }
+        self.pin("A", [Who::Pod1OnA, Who::Pod2OnA]);
         for who in EVERYBODY {
             self.ip(who.name(), &format!("addr add {}/24 dev eth0", who.address()));
         }
@@ -116,6 +119,16 @@ impl World {
         self.ip("B", "route add 10.244.1.0/24 via 192.0.2.1");
         for address in [EXTERNAL, LIMITED, CLOSED] {
             self.ip("client", &format!("route add {address}/32 via {NODE_A}"));
+        }
+    }
+
+    /// As the kubelet makes pods' links: each with the hardware address that belongs to its address, and with no other.
+    fn pin(&self, node: &str, pods: [Who; 2]) {
+        for pod in pods {
+            let (name, own) = (pod.name(), hardware(pod));
+            self.ip(name, &format!("link set eth0 address {own}"));
+            run(&format!("bridge -n {} fdb replace {own} dev {name} master static", self.namespace(node)));
+            self.ip(node, &format!("link set {name} type bridge_slave locked on"));
         }
     }
 
@@ -324,6 +337,42 @@ impl World {
         drop(listening);
     }
 
+    /// Packets and ARP under a neighbour's address get nowhere, and nobody's neighbour table believes them. It comes last: its pod
+    /// has been waiting for an answer to ARP, and goes on for a second.
+    pub(crate) fn nobody_comes_as_its_neighbour(&self) {
+        let port = 40_100;
+        for target in [Who::PodOnB, Who::NodeA] {
+            let heard = self.inside(target.name(), raw_socket);
+            for (why, from, passes) in
+                [("its own address", Who::Pod1OnA, true), ("its neighbour's address", Who::Pod2OnA, false)]
+            {
+                let packet =
+                    datagram(from.address(), target.address(), &segment(from.address(), target.address(), port, 0x02));
+                self.inside("a1", move || {
+                    let raw =
+                        socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw).unwrap();
+                    send_raw(&raw, target.address(), &packet);
+                });
+                let wait = if passes { CONNECT_TIMEOUT } else { SILENCE };
+                assert_eq!(hears_raw(&heard, port, wait), passes, "{why}, to {target:?}");
+            }
+        }
+        let (forged, gateway) = (Who::Pod2OnA.address(), SocketAddr::from((BRIDGE_A, SERVER_PORT)));
+        self.ip("a1", &format!("addr add {forged}/32 dev eth0"));
+        self.ip("a1", "neigh flush all");
+        let answered = self.inside("a1", move || {
+            let socket = UdpSocket::bind((forged, 0)).unwrap();
+            socket.set_read_timeout(Some(SILENCE)).unwrap();
+            socket.connect(gateway).and_then(|()| socket.send(b"?")).and_then(|_| socket.recv(&mut [0; 64])).is_ok()
+        });
+        assert!(!answered, "a pod speaks under its neighbour's address");
+        let known =
+            Command::new("ip").args(["-n", &self.namespace("A"), "neigh", "show", &forged.to_string()]).output();
+        let known = String::from_utf8(known.unwrap().stdout).unwrap();
+        assert!(!known.contains(&hardware(Who::Pod1OnA)), "{known}");
+        self.ip("a1", &format!("addr del {forged}/32 dev eth0"));
+    }
+
     /// One pod floods cluster DNS; what reaches the queue is its share, and another pod's question is there.
     pub(crate) fn one_pods_questions_do_not_crowd_out_anothers(&self) {
         const FLOOD: usize = 60_000;
@@ -355,7 +404,43 @@ impl World {
         let share = base::DNS_QUESTIONS_BURST as f64 + f64::from(base::DNS_QUESTIONS_PER_SEC) * took.as_secs_f64();
         let flooded = of(Who::Pod1OnA);
         assert!(flooded as f64 <= share * 1.1, "{flooded} of {sent} came through in {took:?}, the share is {share}");
-        assert_eq!(of(Who::Pod2OnA), 1, "the other pod's question");
+        assert_eq!(of(Who::Pod2OnA), 1, "the other pod's question, of {heard:?}");
+    }
+
+    /// A client outside asks under more addresses than are counted: those beyond are not answered. It comes after the flood,
+    /// whose device and address it uses.
+    pub(crate) fn who_asks_under_many_addresses_is_limited_too(&self) {
+        const BEYOND: u32 = 1000;
+        let dns = self.scenario.place.cluster_dns;
+        let server = self.inside("A", move || UdpSocket::bind((dns, 53)).unwrap());
+        server.set_read_timeout(Some(CONNECT_TIMEOUT)).unwrap();
+        let counting = std::thread::spawn(move || {
+            let (mut heard, mut buffer) = (std::collections::HashSet::new(), [0; 64]);
+            while let Ok((_, from)) = server.recv_from(&mut buffer) {
+                server.set_read_timeout(Some(SILENCE)).unwrap();
+                heard.insert(from.ip());
+            }
+            heard.len()
+        });
+        self.ip("client", &format!("route add {dns}/32 via {NODE_A}"));
+        self.inside("client", move || {
+            let raw = socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw).unwrap();
+            for n in 0..base::DNS_SOURCES_MAX + BEYOND {
+                let from = Ipv4Addr::from(0xc612_0001 + n);
+                // A UDP header without a checksum, and nothing behind it.
+                let question = [0x9c, 0x40, 0, 53, 0, 8, 0, 0];
+                let mut packet = datagram(from, dns, &question);
+                packet[9] = 17;
+                (packet[10], packet[11]) = (0, 0);
+                let sum = checksum(&packet[..20]);
+                packet[10..12].copy_from_slice(&sum.to_be_bytes());
+                send_raw(&raw, dns, &packet);
+            }
+        });
+        let heard = counting.join().unwrap();
+        let most = base::DNS_SOURCES_MAX as usize;
+        assert!(heard > most / 2, "{heard} were answered: is anybody?");
+        assert!(heard <= most, "{heard} were answered, of whom {most} are counted");
     }
 
     /// Rules and elements that somebody changed are put right, and the rest stays.
@@ -373,6 +458,10 @@ impl World {
             assert!(matches!(seen, Seen::Answer(..)), "after {harm}: {seen:?}");
         }
     }
+}
+
+fn hardware(who: Who) -> String {
+    hardware_address::of(who.address().into()).map(|byte| format!("{byte:02x}")).join(":")
 }
 
 impl Drop for World {

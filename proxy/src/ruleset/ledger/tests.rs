@@ -150,7 +150,8 @@ fn machine(name: &str, addresses: &[(&str, Ipv4Addr)]) -> Node {
     use k8s_openapi::api::core::v1 as core;
     let address = |(kind, ip): &(&str, Ipv4Addr)| core::NodeAddress { type_: (*kind).into(), address: ip.to_string() };
     let addresses = Some(addresses.iter().map(address).collect());
-    let mut node = core::Node { status: Some(core::NodeStatus { addresses, ..Default::default() }), ..Default::default() };
+    let mut node =
+        core::Node { status: Some(core::NodeStatus { addresses, ..Default::default() }), ..Default::default() };
     node.metadata.name = Some(name.into());
     Node::from_api(&node)
 }
@@ -199,7 +200,8 @@ fn a_node_that_lists_whatever_it_likes_takes_no_address_from_a_service_and_no_eg
             let nodes: Vec<Ipv4Addr> = ledger.nodes().iter().copied().collect();
             assert_eq!(nodes, *expected, "{why}, node first: {node_first}");
             // What has been told adds up, whatever came first.
-            let told: Vec<Ipv4Addr> = ledger.take_turned().into_iter().filter_map(|(ip, is)| is.then_some(ip)).collect();
+            let told: Vec<Ipv4Addr> =
+                ledger.take_turned().into_iter().filter_map(|(ip, is)| is.then_some(ip)).collect();
             assert_eq!(told, *expected, "{why}, node first: {node_first}");
         }
     }
