@@ -172,6 +172,7 @@ mod tests {
             terminating: false,
             local: false,
             hostname: n.is_multiple_of(2).then(|| format!("h{n}")),
+            hints: crate::view::Hints::default(),
         };
         let (key, service) = (Key::new("n", name), Key::new("n", service));
         Arc::new(Slice { key, service, ports: Vec::new(), endpoints: ends.iter().map(end).collect() })

@@ -78,6 +78,8 @@ pub enum Owner {
 pub struct Place {
     /// This node's own addresses: NodePorts and hostPorts are served on each.
     pub addresses: BTreeSet<Ipv4Addr>,
+    /// Where this node stands: endpoints may be meant for one zone.
+    pub zone: Option<String>,
     /// Addresses of this node's pods, once the cluster has given it some.
     pub pod_cidr: Option<Ipv4Net>,
     /// Addresses of this node and the others, without those that a Service has a better right to: pods talk to these under

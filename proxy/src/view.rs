@@ -12,6 +12,8 @@ use k8s_openapi::api::discovery::v1 as discovery;
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 /// A Service with this label is some other proxy's business.
 pub const OTHER_PROXY_LABEL: &str = "service.kubernetes.io/service-proxy-name";
+/// On a Node.
+const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 /// What upstream gives a ClientIP affinity that names no timeout.
 pub const DEFAULT_AFFINITY_SECS: u32 = 10_800;
 
@@ -192,6 +194,26 @@ pub struct Endpoint {
     /// Runs on this node.
     pub local: bool,
     pub hostname: Option<String>,
+    pub hints: Hints,
+}
+
+/// For whom an endpoint is meant (`trafficDistribution`), if somebody says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// Whether this node is among the nodes that it is meant for; `None`: no nodes are named.
+    pub this_node: Option<bool>,
+    /// None are named: empty.
+    pub zones: Box<[Box<str>]>,
+}
+
+impl Hints {
+    fn of(hints: &discovery::EndpointHints, node_name: &str) -> Self {
+        let nodes = hints.for_nodes.as_deref().unwrap_or_default();
+        Self {
+            this_node: (!nodes.is_empty()).then(|| nodes.iter().any(|node| node.name == node_name)),
+            zones: hints.for_zones.iter().flatten().map(|zone| zone.name.as_str().into()).collect(),
+        }
+    }
 }
 
 /// An IPv4 EndpointSlice.
@@ -234,6 +256,7 @@ fn endpoint(endpoint: &discovery::Endpoint, node_name: &str) -> Option<Endpoint>
         terminating: conditions.and_then(|c| c.terminating).unwrap_or(false),
         local: endpoint.node_name.as_deref() == Some(node_name),
         hostname: endpoint.hostname.clone(),
+        hints: endpoint.hints.as_ref().map(|hints| Hints::of(hints, node_name)).unwrap_or_default(),
     })
 }
 
@@ -246,6 +269,8 @@ pub struct Node {
     /// The first InternalIP. Of what a node says of itself only this one counts for others: with a list as long as it likes, it
     /// could take any number of addresses from the cluster.
     pub internal_ip: Option<Ipv4Addr>,
+    /// Where it stands, for traffic that is to stay there.
+    pub zone: Option<String>,
     pub pod_cidr: Option<Ipv4Net>,
 }
 
@@ -258,8 +283,8 @@ impl Node {
         let spec = node.spec.as_ref();
         let cidrs = spec.and_then(|s| s.pod_cidrs.as_deref()).unwrap_or_default();
         let cidr = cidrs.iter().chain(spec.and_then(|s| s.pod_cidr.as_ref())).find_map(|c| c.parse::<Ipv4Net>().ok());
-        let pod_cidr = cidr.map(|c| c.trunc());
-        Self { name: node.name().into(), addresses: addresses.collect(), internal_ip, pod_cidr }
+        let (pod_cidr, zone) = (cidr.map(|c| c.trunc()), node.label(ZONE_LABEL).map(str::to_owned));
+        Self { name: node.name().into(), addresses: addresses.collect(), internal_ip, zone, pod_cidr }
     }
 }
 

@@ -271,9 +271,11 @@ impl Worker {
         self.links = network::own_networks(&self.network, link::LINK).await?;
         self.nodes = Nodes::new(self.directory.read().nodes().cloned());
         let (addresses, pod_cidr) = self.here(&self.links);
+        let zone = self.zone();
         self.place = Some(Place {
             nodes: addresses.clone(),
             addresses,
+            zone,
             pod_cidr,
             cluster_dns: self.settings.cluster_dns,
             cluster_cidr: self.settings.cluster_cidr,
@@ -319,10 +321,16 @@ impl Worker {
         (networks.iter().map(Ipv4Net::addr).chain(listed).collect(), this.and_then(|n| n.pod_cidr))
     }
 
-    /// Whether the rules were made for other addresses of this node than it has.
+    /// Whether the rules were made for other addresses of this node than it has, or another zone.
     fn has_moved(&self, networks: &[Ipv4Net]) -> bool {
         let (addresses, pod_cidr) = self.here(networks);
-        self.place.as_ref().is_none_or(|place| place.addresses != addresses || place.pod_cidr != pod_cidr)
+        let zone = self.zone();
+        self.place
+            .as_ref()
+            .is_none_or(|place| place.addresses != addresses || place.pod_cidr != pod_cidr || place.zone != zone)
+    }
+    fn zone(&self) -> Option<String> {
+        self.directory.read().node(&self.settings.node_name).and_then(|node| node.zone.clone())
     }
 
     fn reconcile(&mut self) -> Result<crate::nft::kernel::Mended, NftError> {

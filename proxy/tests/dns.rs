@@ -11,7 +11,7 @@ use corten_proxy::directory::Directory;
 use corten_proxy::dns::forward::Forwarder;
 use corten_proxy::dns::server::{DnsError, Handler, Listening, listen};
 use corten_proxy::dns::zone::Zone;
-use corten_proxy::view::{Endpoint, Service, Slice};
+use corten_proxy::view::{Endpoint, Hints, Service, Slice};
 use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -43,6 +43,7 @@ fn directory() -> Directory {
         terminating: false,
         local: false,
         hostname: None,
+        hints: Hints::default(),
     };
     let slice =
         Slice { key: key("many"), service: key("many"), ports: vec![], endpoints: (1..=MANY).map(end).collect() };

@@ -11,7 +11,7 @@ use corten_proxy::nft::kernel::{Kernel, Mended};
 use corten_proxy::ruleset::elements::{self, Elements};
 use corten_proxy::ruleset::ledger::{Claims, Ledger};
 use corten_proxy::ruleset::{Owner, Place, desired, diff};
-use corten_proxy::view::{Endpoint, Protocol, Service, ServicePort, Slice, SlicePort};
+use corten_proxy::view::{Endpoint, Hints, Protocol, Service, ServicePort, Slice, SlicePort};
 use nix::sched::{CloneFlags, unshare};
 
 const SERVICES: u32 = 10_000;
@@ -30,6 +30,7 @@ fn place() -> Place {
         cluster_cidr: "10.128.0.0/9".parse().unwrap(),
         bridge_sees_ip: true,
         drop_invalid: true,
+        zone: None,
     }
 }
 
@@ -46,6 +47,7 @@ fn claims(n: u32, gone: u32) -> (Owner, Claims) {
         terminating: false,
         local: false,
         hostname: None,
+        hints: Hints::default(),
     };
     let ports = vec![SlicePort { name: String::new(), protocol: Protocol::Tcp, port: 8080 }];
     let endpoints = (gone..ENDPOINTS_EACH).map(endpoint).collect();

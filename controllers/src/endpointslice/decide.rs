@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use corten_api::k8s_openapi::api::core::v1::{Service, ServiceSpec};
-use corten_api::k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
+use corten_api::k8s_openapi::api::discovery::v1::{
+    Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode, ForZone,
+};
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use corten_api::{Key, Object};
 
@@ -65,7 +67,9 @@ fn groups(seen: &Observed<'_>, spec: &ServiceSpec, family: Family) -> Groups {
     let found = backends::backends(seen.service, family, seen.pods).into_iter();
     for mut backend in found.filter(|backend| publish_not_ready || is_there(backend)) {
         let ports = std::mem::take(&mut backend.ports);
-        groups.entry(ports).or_default().push(endpoint(&backend, publish_not_ready, seen.nodes));
+        let mut endpoint = endpoint(&backend, publish_not_ready, seen.nodes);
+        endpoint.hints = hints(spec.traffic_distribution.as_deref(), &endpoint);
+        groups.entry(ports).or_default().push(endpoint);
     }
     if groups.is_empty() {
         // An empty slice says: seen, and nobody there.
@@ -89,6 +93,22 @@ fn endpoint(backend: &Backend<'_>, publish_not_ready: bool, nodes: &BTreeMap<Str
         zone: backend.pod.node.as_ref().and_then(|node| nodes.get(node)).cloned().flatten(),
         ..Endpoint::default()
     }
+}
+
+/// For whom an endpoint is meant, where the Service's traffic is to stay near. An endpoint that takes none has no hints.
+fn hints(distribution: Option<&str>, endpoint: &Endpoint) -> Option<EndpointHints> {
+    let is_ready = endpoint.conditions.as_ref().is_some_and(|c| c.ready == Some(true));
+    let zones = || endpoint.zone.clone().map(|name| vec![ForZone { name }]);
+    let hints = match distribution.filter(|_| is_ready)? {
+        "PreferClose" | "PreferSameZone" => EndpointHints { for_zones: zones(), for_nodes: None },
+        // The zone is for nodes that have no endpoint of their own.
+        "PreferSameNode" => {
+            let for_nodes = endpoint.node_name.clone().map(|name| vec![ForNode { name }]);
+            EndpointHints { for_zones: zones(), for_nodes }
+        }
+        _ => return None,
+    };
+    (hints.for_zones.is_some() || hints.for_nodes.is_some()).then_some(hints)
 }
 
 pub(crate) fn ports_of(slice: &EndpointSlice) -> Vec<Port> {

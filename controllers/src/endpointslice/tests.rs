@@ -145,6 +145,35 @@ fn a_service_waits_for_the_nodes_that_it_lacked_last() {
 }
 
 #[test]
+fn hints_table() {
+    let on = |node: &str| SeenPod { node: Some(node.into()), ..pod(1) };
+    // why, trafficDistribution, pod, zones, nodes
+    let cases = [
+        ("wherever", None, on("n1"), "", ""),
+        ("close is in the zone", Some("PreferClose"), on("n1"), "z1", ""),
+        ("in the zone", Some("PreferSameZone"), on("n1"), "z1", ""),
+        ("on the node, or else in the zone", Some("PreferSameNode"), on("n1"), "z1", "n1"),
+        ("a node without a zone", Some("PreferSameZone"), on("n2"), "", ""),
+        ("a node without a zone is a node", Some("PreferSameNode"), on("n2"), "", "n2"),
+        ("not ready", Some("PreferSameNode"), SeenPod { ready_since: None, ..on("n1") }, "", ""),
+    ];
+    for (why, distribution, pod, zones, nodes) in cases {
+        let mut web = service(IntOrString::Int(80));
+        web.spec.get_or_insert_default().traffic_distribution = distribution.map(str::to_owned);
+        let slices = stored(decided(&web, vec![pod.clone()], &[]));
+        let hints = slices[0].endpoints.as_ref().unwrap()[0].hints.clone();
+        assert_eq!(hints.is_some(), !(zones.is_empty() && nodes.is_empty()), "{why}");
+        let hints = hints.unwrap_or_default();
+        let zone: Vec<String> = hints.for_zones.into_iter().flatten().map(|zone| zone.name).collect();
+        let node: Vec<String> = hints.for_nodes.into_iter().flatten().map(|node| node.name).collect();
+        assert_eq!((zone.join(" ").as_str(), node.join(" ").as_str()), (zones, nodes), "{why}");
+        web.spec.get_or_insert_default().traffic_distribution = None;
+        let expected = if zones.is_empty() && nodes.is_empty() { "" } else { "update web-0 1" };
+        assert_eq!(told(&decided(&web, vec![pod], &slices)), expected, "{why}: they go with the wish");
+    }
+}
+
+#[test]
 fn a_named_target_port_is_each_pods_own() {
     let named = |number| vec![NamedPort { name: "web".into(), protocol: "TCP".into(), port: number }];
     let pods = vec![

@@ -1,6 +1,7 @@
 //! From a Service and its EndpointSlices, a pod's host ports, or a node, to what they claim. Pure.
 //!
-//! Follows <https://kubernetes.io/docs/reference/networking/virtual-ips/>. Topology hints are not looked at.
+//! Follows <https://kubernetes.io/docs/reference/networking/virtual-ips/>. Of the endpoints of a Service
+//! with a traffic distribution those are used that are meant for this node, or else for its zone, as long as there are any.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
@@ -37,7 +38,7 @@ pub fn service(service: &Service, slices: &[&Slice], place: &Place) -> Claims {
     }
     let sources = sources(service, place);
     for port in &service.ports {
-        let ends = Ends::of(port, &offers);
+        let ends = Ends::of(port, &offers, place);
         let within = if service.internal_policy_local { ends.local_only() } else { ends.anywhere() };
         let cluster = FrontRules { inside: within, outside: None, affinity_secs: service.affinity_secs, sources: None };
         let external = FrontRules {
@@ -185,12 +186,15 @@ struct Ends {
 }
 
 impl Ends {
-    fn of(port: &ServicePort, offers: &Offers<'_>) -> Self {
+    fn of(port: &ServicePort, offers: &Offers<'_>, place: &Place) -> Self {
         let mut found: Vec<(End, &Endpoint)> = Vec::new();
         for (slice, port) in offers.of_port(port) {
             found.extend(slice.endpoints.iter().map(|e| (End { address: e.address, port }, e)));
         }
-        Self { all: usable(&found, |_| true), local: usable(&found, |e| e.local) }
+        let zone = place.zone.as_deref();
+        let near = Near::of(found.iter().map(|(_, e)| *e), zone);
+        let ready_and_near = |e: &Endpoint| !e.ready || near.takes(e, zone);
+        Self { all: usable(&found, ready_and_near), local: usable(&found, |e| e.local) }
     }
     fn anywhere(&self) -> Fate {
         if self.all.is_empty() { Fate::Refuse } else { Fate::Balance(self.all.clone()) }
@@ -200,6 +204,37 @@ impl Ends {
             (false, _) => Fate::Balance(self.local.clone()),
             (true, false) => Fate::Drop,
             (true, true) => Fate::Refuse,
+        }
+    }
+}
+
+/// How near the ends are that this node is to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Near {
+    Anywhere,
+    Zone,
+    Node,
+}
+
+impl Near {
+    /// Hints count only where every ready endpoint has some: else they are being written, or somebody does without. Where none is
+    /// meant for us, all are used.
+    fn of<'a>(endpoints: impl Iterator<Item = &'a Endpoint> + Clone, zone: Option<&str>) -> Self {
+        let ready = || endpoints.clone().filter(|e| e.ready);
+        let has = |fits: &dyn Fn(&Endpoint) -> bool| ready().any(fits);
+        if ready().all(|e| e.hints.this_node.is_some()) && has(&|e| Self::Node.takes(e, zone)) {
+            Self::Node
+        } else if ready().all(|e| !e.hints.zones.is_empty()) && has(&|e| Self::Zone.takes(e, zone)) {
+            Self::Zone
+        } else {
+            Self::Anywhere
+        }
+    }
+    fn takes(self, endpoint: &Endpoint, zone: Option<&str>) -> bool {
+        match self {
+            Self::Anywhere => true,
+            Self::Zone => zone.is_some_and(|zone| endpoint.hints.zones.iter().any(|meant| **meant == *zone)),
+            Self::Node => endpoint.hints.this_node == Some(true),
         }
     }
 }

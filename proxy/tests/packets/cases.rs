@@ -8,7 +8,7 @@ use corten_proxy::ruleset::elements::{self, Elements};
 use corten_proxy::ruleset::ledger::Ledger;
 use corten_proxy::ruleset::trace::Outcome;
 use corten_proxy::ruleset::{Front, Owner, Place, desired};
-use corten_proxy::view::{Age, Endpoint, HostPort, PodPorts, Protocol, Service, ServicePort, Slice, SlicePort};
+use corten_proxy::view::{Age, Endpoint, Hints, HostPort, PodPorts, Protocol, Service, ServicePort, Slice, SlicePort};
 
 /// Whether frames between pods of the bridge pass the IP hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +85,7 @@ pub(crate) fn scenario(setting: Setting) -> Scenario {
         cluster_cidr: "10.244.0.0/16".parse().unwrap(),
         bridge_sees_ip: setting == Setting::BridgeSeesIp,
         drop_invalid: true,
+        zone: None,
     };
     let mut ledger = Ledger::default();
     for (service, slices) in services() {
@@ -135,6 +136,7 @@ fn slice(service: &Service, port: u16, ends: &[(Who, State)]) -> Slice {
         terminating: *state == State::Terminating,
         local: matches!(who, Who::Pod1OnA | Who::Pod2OnA | Who::NodeA),
         hostname: None,
+        hints: Hints::default(),
     };
     let ports = service.ports.iter().map(|p| SlicePort { name: p.name.clone(), protocol: p.protocol, port });
     Slice {

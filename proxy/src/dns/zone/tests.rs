@@ -19,6 +19,7 @@ fn directory() -> Directory {
         terminating: false,
         local: false,
         hostname: hostname.map(str::to_owned),
+        hints: crate::view::Hints::default(),
     };
     let slice = |of: &Service, endpoints| Slice {
         key: of.key.clone(),

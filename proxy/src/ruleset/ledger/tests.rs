@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use super::*;
 use crate::ruleset::diff::{self, Edit};
 use crate::ruleset::{End, Place, desired};
-use crate::view::{Endpoint, Node, Service, ServicePort, Slice, SlicePort};
+use crate::view::{Endpoint, Hints, Node, Service, ServicePort, Slice, SlicePort};
 
 const CLIENTS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
 
@@ -19,6 +19,7 @@ fn place() -> Place {
         cluster_cidr: "10.244.0.0/16".parse().unwrap(),
         bridge_sees_ip: true,
         drop_invalid: true,
+        zone: None,
     }
 }
 
@@ -38,7 +39,15 @@ fn service(namespace: &str, created_secs: i64, change: impl FnOnce(&mut Service)
 }
 
 fn endpoint(address: Ipv4Addr) -> Endpoint {
-    Endpoint { address, ready: true, serving: true, terminating: false, local: false, hostname: None }
+    Endpoint {
+        address,
+        ready: true,
+        serving: true,
+        terminating: false,
+        local: false,
+        hostname: None,
+        hints: Hints::default(),
+    }
 }
 
 /// A slice whose ends tell whose it is.
@@ -358,6 +367,48 @@ fn a_service_of_more_elements_than_a_node_bears_is_refused_and_keeps_its_address
         let fronts = claims.fronts.iter();
         let counted: usize = fronts.map(|claim| elements::of_front(&claim.front, &claim.rules).len()).sum();
         assert!(counted as u64 <= desired::ELEMENTS_PER_SERVICE_MAX, "{why}: {counted}");
+    }
+}
+
+#[test]
+fn endpoints_that_are_meant_for_the_node_or_its_zone_are_used_as_long_as_there_are_any() {
+    // Each endpoint: whether it is ready, whether it is meant for this node (n), another (o) or none (-), and its zone.
+    let cases = [
+        ("no hints at all", "a", "r--1 r--2", "1 2"),
+        ("the zone's", "a", "r-a1 r-b2 r-a3", "1 3"),
+        ("none is for the zone", "c", "r-a1 r-b2", "1 2"),
+        ("one has no hints: they are being written", "a", "r-a1 r--2", "1 2"),
+        ("one that is not ready has none, which is as it should be", "a", "r-a1 r-b2 u--3", "1"),
+        ("the node has no zone", "", "r-a1 r-b2", "1 2"),
+        ("the node's own", "a", "rna1 roa2 rob3", "1"),
+        ("none is for the node: the zone's", "a", "roa1 rob2", "1"),
+        ("neither for the node nor for the zone", "c", "roa1 rob2", "1 2"),
+        ("one names no nodes: the zone's", "a", "rna1 r-a2 r-b3", "1 2"),
+        ("none is ready: those that terminate but serve, wherever", "a", "t-a1 t-b2", "1 2"),
+    ];
+    for (why, zone, ends, expected) in cases {
+        let service = service("shop", 1, |s| s.cluster_ips = vec![Ipv4Addr::new(10, 96, 7, 7)]);
+        let mut slice = slice(&service, []);
+        slice.endpoints = ends.split(' ').map(|text| hinted(text.as_bytes())).collect();
+        let place = Place { zone: (!zone.is_empty()).then(|| zone.to_owned()), ..place() };
+        let claims = desired::service(&service, &[&slice], &place);
+        let ends = diff::ends(Some(&claims.fronts[0].rules));
+        let used: Vec<String> = ends.iter().map(|end| end.address.octets()[3].to_string()).collect();
+        assert_eq!(used.join(" "), expected, "{why}");
+    }
+}
+
+fn hinted(text: &[u8]) -> Endpoint {
+    let &[state, node, zone, number] = text else { panic!("{text:?}") };
+    let this_node = (node != b'-').then_some(node == b'n');
+    let zone: Box<str> = char::from(zone).to_string().into();
+    let zones: Box<[Box<str>]> = if *zone == *"-" { Box::default() } else { Box::new([zone]) };
+    Endpoint {
+        ready: state == b'r',
+        serving: state != b'u',
+        terminating: state == b't',
+        hints: Hints { this_node, zones },
+        ..endpoint([10, 244, 3, number - b'0'].into())
     }
 }
 
