@@ -6,7 +6,7 @@ use corten_e2e::manifest::{container, deployment, pod};
 use corten_e2e::{Cluster, Namespace, SOON, condition, eventually};
 use serde_json::json;
 
-/// A node is declared dead after 40 s without a sign of life.
+/// A node is declared dead after 50 s without a sign of life.
 const NODE_DEATH: Duration = Duration::from_secs(90);
 
 fn pod_on(ns: &Namespace, name: &str, node: &str) {

@@ -11,7 +11,7 @@ use corten_api::{Object, conditions};
 use jiff::{SignedDuration, Timestamp};
 
 /// A node that has not been heard of for this long is lost.
-pub const GRACE: SignedDuration = SignedDuration::from_secs(40);
+pub const GRACE: SignedDuration = SignedDuration::from_secs(50);
 /// One that has never been heard of has this long to come up.
 pub const STARTUP_GRACE: SignedDuration = SignedDuration::from_secs(60);
 const READY: &str = "Ready";

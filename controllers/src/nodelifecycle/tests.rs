@@ -60,15 +60,15 @@ fn taints_table() {
         ("healthy: none", node(Some("True"), &[], false), 5, free, "same"),
         ("new and silent yet: not ready", node(None, &[], false), 5, free, "not-ready:NoSchedule"),
         ("its kubelet says not ready", node(Some("False"), &[], false), 5, free, unready),
-        ("silent for too long: lost", node(Some("True"), &[], false), 41, free, lost),
+        ("silent for too long: lost", node(Some("True"), &[], false), 51, free, lost),
         ("lost already: nothing new", node(Some("Unknown"), &unreachable, false), 100, free, "same"),
         ("back, not ready yet: the other taint", node(Some("False"), &unreachable, false), 5, free, unready),
         ("back: clean", node(Some("True"), &unreachable, false), 5, free, ""),
         ("registered with the taint, ready now", node(Some("True"), &not_ready, false), 5, free, ""),
         ("cordoned", node(Some("True"), &[], true), 5, free, "unschedulable:NoSchedule"),
         ("others' taints stay", node(Some("False"), &own, false), 5, None, "team:NoExecute not-ready:NoSchedule"),
-        ("too many are lost: pods stay", node(Some("True"), &[], false), 41, None, "unreachable:NoSchedule"),
-        ("not yet this node's turn", node(Some("True"), &[], false), 41, Some(NOW + 9), "unreachable:NoSchedule"),
+        ("too many are lost: pods stay", node(Some("True"), &[], false), 51, None, "unreachable:NoSchedule"),
+        ("not yet this node's turn", node(Some("True"), &[], false), 51, Some(NOW + 9), "unreachable:NoSchedule"),
     ];
     for (why, node, silent, evict_from, expected) in cases {
         assert_eq!(names(&decided(&node, silent, evict_from).taints), expected, "{why}");
@@ -77,10 +77,10 @@ fn taints_table() {
 
 #[test]
 fn silence_makes_all_conditions_unknown() {
-    let got = decided(&node(Some("True"), &[], false), 41, Some(0)).conditions.unwrap();
+    let got = decided(&node(Some("True"), &[], false), 51, Some(0)).conditions.unwrap();
     assert!(got.iter().all(|c| c.status == "Unknown" && c.reason.as_deref() == Some("NodeStatusUnknown")), "{got:?}");
     assert_eq!(got.len(), REPORTED.len());
-    assert_eq!(decided(&node(None, &[], false), 41, Some(0)).conditions, None, "a new node has longer");
+    assert_eq!(decided(&node(None, &[], false), 51, Some(0)).conditions, None, "a new node has longer");
     let never = decided(&node(None, &[], false), 61, Some(0)).conditions.unwrap();
     assert_eq!(never[0].message.as_deref(), Some("Kubelet never posted node status."));
 }
@@ -110,7 +110,7 @@ fn a_machine_that_does_not_answer_is_lost_at_once() {
 fn a_node_is_lost_when_its_grace_is_over_and_not_a_second_before() {
     let is_lost = |node: &Node, silent| decided(node, silent, Some(0)).conditions.is_some();
     let known = node(Some("True"), &[], false);
-    assert_eq!([39, 40].map(|silent| is_lost(&known, silent)), [false, true]);
+    assert_eq!([49, 50].map(|silent| is_lost(&known, silent)), [false, true]);
     let new = node(None, &[], false);
     assert_eq!([59, 60].map(|silent| is_lost(&new, silent)), [false, true]);
 }
@@ -126,11 +126,11 @@ fn one_on_its_way_out_is_let_go() {
 fn an_eviction_begins_once() {
     let unreachable = [(UNREACHABLE_TAINT, NO_SCHEDULE), (UNREACHABLE_TAINT, NO_EXECUTE)];
     let cases = [
-        ("pods have to leave", node(Some("True"), &[], false), 41, Some(0), true),
+        ("pods have to leave", node(Some("True"), &[], false), 51, Some(0), true),
         ("they had to already", node(Some("Unknown"), &unreachable, false), 100, Some(0), false),
         ("and go on though no other node's pods may", node(Some("Unknown"), &unreachable, false), 100, None, false),
-        ("they may stay yet", node(Some("True"), &[], false), 41, None, false),
-        ("just now is their time", node(Some("True"), &[], false), 41, Some(NOW), true),
+        ("they may stay yet", node(Some("True"), &[], false), 51, None, false),
+        ("just now is their time", node(Some("True"), &[], false), 51, Some(NOW), true),
         ("a healthy node", node(Some("True"), &[], false), 5, Some(0), false),
         ("back: none has to", node(Some("True"), &unreachable, false), 5, Some(0), false),
     ];
@@ -195,7 +195,7 @@ fn what_is_unknown_keeps_when_it_was_last_known() {
     let list = node.status.get_or_insert_default().conditions.get_or_insert_default();
     list.retain(|c| c.type_ != "PIDPressure");
     list[1].status = "Unknown".into();
-    let got = decided(&node, 41, Some(0)).conditions.unwrap();
+    let got = decided(&node, 51, Some(0)).conditions.unwrap();
     let told: Vec<_> = got
         .iter()
         .map(|c| {
