@@ -1,12 +1,17 @@
 //! What a watch keeps: the newest state of each object. One writer, many readers.
 
+mod index;
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use corten_api::Key;
 use parking_lot::RwLock;
 use tokio::sync::watch;
+
+pub use index::{Index, IndexFunc};
 
 /// A change that a cache has just taken in. `T` is the object, or what [`crate::Watch::start_reduced`] keeps of it.
 #[derive(Debug)]
@@ -51,6 +56,19 @@ struct Shared<T> {
     objects: RwLock<BTreeMap<Key, Kept<T>>>,
     /// 0 until synced, then how far the watch has seen.
     revision: watch::Sender<i64>,
+    reads: Arc<Reads>,
+}
+
+/// How many objects readers were given. Tests go by it: what a look costs cannot be told by time.
+#[derive(Debug, Default)]
+struct Reads {
+    objects: AtomicUsize,
+}
+
+impl Reads {
+    fn note(&self, objects: usize) {
+        self.objects.fetch_add(objects, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -61,19 +79,29 @@ struct Kept<T> {
 
 impl<T> Cache<T> {
     pub fn get(&self, key: &Key) -> Option<Arc<T>> {
+        self.shared.reads.note(1);
         self.shared.objects.read().get(key).map(|kept| Arc::clone(&kept.object))
     }
     pub fn list(&self) -> Vec<Arc<T>> {
-        self.shared.objects.read().values().map(|kept| Arc::clone(&kept.object)).collect()
+        self.read(self.shared.objects.read().values().map(|kept| Arc::clone(&kept.object)).collect())
     }
     pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<T>> {
         let objects = self.shared.objects.read();
         let from = Bound::Included(Key::new(namespace, ""));
         let range = objects.range((from, Bound::Unbounded)).take_while(|(key, _)| key.namespace == namespace);
-        range.map(|(_, kept)| Arc::clone(&kept.object)).collect()
+        self.read(range.map(|(_, kept)| Arc::clone(&kept.object)).collect())
     }
     pub fn entries(&self) -> Vec<(Key, Arc<T>)> {
-        self.shared.objects.read().iter().map(|(key, kept)| (key.clone(), Arc::clone(&kept.object))).collect()
+        let objects = self.shared.objects.read();
+        self.read(objects.iter().map(|(key, kept)| (key.clone(), Arc::clone(&kept.object))).collect())
+    }
+    fn read<O>(&self, objects: Vec<O>) -> Vec<O> {
+        self.shared.reads.note(objects.len());
+        objects
+    }
+    /// How many objects this cache and its index have given to readers so far.
+    pub fn objects_read(&self) -> usize {
+        self.shared.reads.objects.load(Ordering::Relaxed)
     }
     pub fn len(&self) -> usize {
         self.shared.objects.read().len()
@@ -105,12 +133,26 @@ impl<T> Cache<T> {
 /// The write side: owned by the watch's task.
 pub(crate) struct Writer<T> {
     shared: Arc<Shared<T>>,
+    index: Option<Index<T>>,
 }
 
 impl<T> Writer<T> {
     pub(crate) fn new() -> (Self, Cache<T>) {
-        let shared = Arc::new(Shared { objects: RwLock::new(BTreeMap::new()), revision: watch::Sender::new(0) });
-        (Self { shared: Arc::clone(&shared) }, Cache { shared })
+        let (objects, reads) = (RwLock::new(BTreeMap::new()), Arc::default());
+        let shared = Arc::new(Shared { objects, revision: watch::Sender::new(0), reads });
+        (Self { shared: Arc::clone(&shared), index: None }, Cache { shared })
+    }
+    /// As `new`, with an index of the objects by what `func` says of each.
+    pub(crate) fn indexed(func: IndexFunc<T>) -> (Self, Cache<T>, Index<T>) {
+        let (mut writer, cache) = Self::new();
+        let index = Index::new(func, &cache.shared.reads);
+        writer.index = Some(index.clone());
+        (writer, cache, index)
+    }
+    fn note_in_index(&self, key: &Key, old: Option<&Arc<T>>, new: Option<&Arc<T>>) {
+        if let Some(index) = &self.index {
+            index.update(key, old, new);
+        }
     }
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<T>> {
         self.shared.objects.read().get(key).map(|kept| Arc::clone(&kept.object))
@@ -119,11 +161,13 @@ impl<T> Writer<T> {
         let new = Arc::new(object);
         let kept = Kept { revision, object: Arc::clone(&new) };
         let old = self.shared.objects.write().insert(key.clone(), kept).map(|kept| kept.object);
+        self.note_in_index(&key, old.as_ref(), Some(&new));
         on_change(Change::Set { key: &key, old: old.as_ref(), new: &new });
     }
     pub(crate) fn remove(&self, key: &Key, on_change: &mut dyn FnMut(Change<'_, T>)) {
         let old = self.shared.objects.write().remove(key);
         if let Some(old) = old {
+            self.note_in_index(key, Some(&old.object), None);
             on_change(Change::Removed { key, old: &old.object });
         }
     }
@@ -174,6 +218,24 @@ mod tests {
         assert_eq!(told(&writer, &[("b", 4, "Y")]), ["c gone", "b Some(\"y\")→Y"]);
         assert_eq!(cache.in_namespace("ns").len(), 1);
         assert!(cache.in_namespace("n").is_empty());
+    }
+
+    #[test]
+    fn an_index_follows_every_change_before_it_is_told_of() {
+        let (writer, cache, index) = Writer::indexed(|value: &&str| value.strip_prefix("of-"));
+        let told = |state: &[(&str, i64, &'static str)]| {
+            let state = state.iter().map(|(name, rev, value)| (Key::new("ns", *name), (*rev, *value))).collect();
+            let mut told = Vec::new();
+            writer.replace(state, &mut |_| told.push(index.with("ns", "x").len()));
+            told
+        };
+        assert_eq!(told(&[("a", 1, "of-x"), ("b", 2, "of-x"), ("c", 3, "free")]), [1, 2, 2]);
+        assert_eq!(told(&[("a", 4, "of-y"), ("c", 3, "free")]), [1, 0], "b is gone, then a is another's");
+        let read = cache.objects_read();
+        assert_eq!(index.with_or_without("ns", "y").len(), 2);
+        assert_eq!(cache.objects_read() - read, 2);
+        assert_eq!(cache.in_namespace("ns").len(), 2);
+        assert_eq!(cache.objects_read() - read, 4);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub mod watch;
 
 pub use args::{Args, ConnectError};
 pub use bind::Binder;
-pub use cache::{Cache, Change};
+pub use cache::{Cache, Change, Index};
 pub use client::{Client, Patch};
 pub use events::{EventType, Recorder};
 pub use pulse::Pulse;

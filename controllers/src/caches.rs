@@ -9,7 +9,8 @@ use corten_api::k8s_openapi::api::core::v1::{
 };
 use corten_api::k8s_openapi::api::discovery::v1::EndpointSlice;
 use corten_api::{Key, Object};
-use corten_client::{Cache, CancellationToken, Change, Client, Watch, panics};
+use corten_client::cache::IndexFunc;
+use corten_client::{Cache, CancellationToken, Change, Client, Index, Watch, panics};
 use parking_lot::Mutex;
 use tracing::error;
 
@@ -23,10 +24,12 @@ struct Listener<T> {
     tell: Tell<T>,
 }
 
+type Listeners<T> = Arc<Mutex<Vec<Listener<T>>>>;
+
 /// A cache that tells several listeners of its changes.
 pub struct Shared<T> {
     cache: Cache<T>,
-    listeners: Arc<Mutex<Vec<Listener<T>>>>,
+    listeners: Listeners<T>,
     /// Who subscribes through this handle.
     owner: CancellationToken,
 }
@@ -50,9 +53,8 @@ impl<T: Send + Sync + 'static> Shared<T> {
         stop: &CancellationToken,
         reduce: impl Fn(K) -> T + Send + 'static,
     ) -> Self {
-        let listeners: Arc<Mutex<Vec<Listener<T>>>> = Arc::default();
-        let told = Arc::clone(&listeners);
-        let cache = watch.start_reduced(stop, reduce, move |change| tell_all(K::KIND, &mut told.lock(), &change));
+        let (listeners, tell) = listeners(K::KIND);
+        let cache = watch.start_reduced(stop, reduce, tell);
         Self { cache, listeners, owner: stop.clone() }
     }
 
@@ -74,6 +76,13 @@ impl<T: Send + Sync + 'static> Shared<T> {
     }
 }
 
+/// No listeners yet, and what tells them of the changes of a watch.
+fn listeners<T: 'static>(kind: &'static str) -> (Listeners<T>, impl FnMut(Change<'_, T>) + Send + 'static) {
+    let listeners = Listeners::default();
+    let told = Arc::clone(&listeners);
+    (listeners, move |change: Change<'_, T>| tell_all(kind, &mut told.lock(), &change))
+}
+
 /// Leaves out, and forgets, those whose owner is no more.
 fn tell_all<T>(kind: &'static str, listeners: &mut Vec<Listener<T>>, change: &Change<'_, T>) {
     listeners.retain_mut(|listener| {
@@ -89,6 +98,56 @@ fn tell_all<T>(kind: &'static str, listeners: &mut Vec<Listener<T>>, change: &Ch
     });
 }
 
+/// A cache that knows what each controller owns.
+#[derive(Debug)]
+pub struct ByController<T> {
+    shared: Shared<T>,
+    index: Index<T>,
+}
+
+impl<T> Clone for ByController<T> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone(), index: self.index.clone() }
+    }
+}
+
+impl<T: Send + Sync + 'static> ByController<T> {
+    /// As [`Shared::watch`]; `controller` is the uid of the owner that manages an object.
+    pub fn watch<K: Object>(
+        watch: Watch<K>,
+        stop: &CancellationToken,
+        reduce: impl Fn(K) -> T + Send + 'static,
+        controller: IndexFunc<T>,
+    ) -> Self {
+        let (listeners, tell) = listeners(K::KIND);
+        let (cache, index) = watch.start_indexed(stop, reduce, controller, tell);
+        Self { shared: Shared { cache, listeners, owner: stop.clone() }, index }
+    }
+
+    /// See [`Shared::owned_by`].
+    #[must_use]
+    pub fn owned_by(&self, owner: &CancellationToken) -> Self {
+        Self { shared: self.shared.owned_by(owner), index: self.index.clone() }
+    }
+
+    /// What this controller owns in the namespace.
+    pub fn controlled_by(&self, namespace: &str, uid: &str) -> Vec<Arc<T>> {
+        self.index.with(namespace, uid)
+    }
+
+    /// What this controller owns, and the orphans of the namespace, which it may adopt: all that it can be about.
+    pub fn claimable_by(&self, namespace: &str, uid: &str) -> Vec<Arc<T>> {
+        self.index.with_or_without(namespace, uid)
+    }
+}
+
+impl<T> std::ops::Deref for ByController<T> {
+    type Target = Shared<T>;
+    fn deref(&self) -> &Shared<T> {
+        &self.shared
+    }
+}
+
 impl<T> std::ops::Deref for Shared<T> {
     type Target = Cache<T>;
     fn deref(&self) -> &Cache<T> {
@@ -99,8 +158,8 @@ impl<T> std::ops::Deref for Shared<T> {
 /// The caches that more than one controller reads.
 #[derive(Clone, Debug)]
 pub struct Caches {
-    pub pods: Shared<SeenPod>,
-    pub replica_sets: Shared<ReplicaSet>,
+    pub pods: ByController<SeenPod>,
+    pub replica_sets: ByController<ReplicaSet>,
     pub replication_controllers: Shared<ReplicationController>,
     pub deployments: Shared<Deployment>,
     pub services: Shared<Service>,
@@ -117,8 +176,12 @@ impl Caches {
             Shared::watch(Watch::<K>::all(client), stop, slim)
         }
         Self {
-            pods: Shared::watch(Watch::<Pod>::all(client), stop, SeenPod::of),
-            replica_sets: whole(client, stop),
+            pods: ByController::watch(Watch::<Pod>::all(client), stop, SeenPod::of, |pod| {
+                pod.controller().map(|owner| owner.uid.as_str())
+            }),
+            replica_sets: ByController::watch(Watch::<ReplicaSet>::all(client), stop, slim, |set| {
+                set.controller().map(|owner| owner.uid.as_str())
+            }),
             replication_controllers: whole(client, stop),
             deployments: whole(client, stop),
             services: whole(client, stop),

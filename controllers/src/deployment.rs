@@ -60,7 +60,7 @@ impl Controller {
         let caches = &self.context.caches;
         let Some(deployment) = caches.deployments.get(key) else { return Ok(Next::Done) };
         let Some(selector) = self.usable_selector(&deployment) else { return Ok(Next::Done) };
-        let nearby = caches.replica_sets.in_namespace(&key.namespace);
+        let nearby = caches.replica_sets.claimable_by(&key.namespace, deployment.uid());
         let claim = claim(&deployment, &selector, &nearby);
         if !claim.is_settled() {
             let targets = claim.map(|s| Target { key: s.key(), uid: s.uid().to_owned() });
@@ -70,7 +70,7 @@ impl Controller {
         }
         let seen = Observed {
             now: Timestamp::now(),
-            running_pods: self.running_pods(&deployment),
+            running_pods: self.running_pods(&deployment, &claim.owned),
             deployment,
             sets: claim.owned,
         };
@@ -94,17 +94,17 @@ impl Controller {
         }
     }
 
-    /// Only Recreate waits for the end of pods, so only then are they counted.
-    fn running_pods(&self, deployment: &Deployment) -> BTreeMap<String, usize> {
-        let mut running = BTreeMap::new();
-        if decide::recreates(deployment) {
-            for pod in self.context.caches.pods.in_namespace(deployment.namespace()) {
-                if let Some(owner) = pod.controller().filter(|_| !pod.is_terminal()) {
-                    *running.entry(owner.uid.clone()).or_default() += 1;
-                }
-            }
+    /// Pods that have not ended, by the uid of their ReplicaSet. Only Recreate waits for the end of pods, so only then
+    /// are they counted.
+    fn running_pods(&self, deployment: &Deployment, sets: &[Arc<ReplicaSet>]) -> BTreeMap<String, usize> {
+        if !decide::recreates(deployment) {
+            return BTreeMap::new();
         }
-        running
+        let running = |set: &Arc<ReplicaSet>| {
+            let pods = self.context.caches.pods.controlled_by(set.namespace(), set.uid());
+            (set.uid().to_owned(), pods.iter().filter(|p| !p.is_terminal()).count())
+        };
+        sets.iter().map(running).collect()
     }
 }
 

@@ -153,7 +153,7 @@ fn shared(kind: &str, caches: &Caches) -> Option<Box<dyn MetaCache>> {
         Some(Box::new(View { shared: shared.clone(), meta: |object: &K| SeenMeta::of(object.metadata()) }))
     }
     match kind {
-        "Pod" => Some(Box::new(View { shared: caches.pods.clone(), meta: of_pod })),
+        "Pod" => Some(Box::new(View { shared: Shared::clone(&caches.pods), meta: of_pod })),
         "ReplicaSet" => view(&caches.replica_sets),
         "ReplicationController" => view(&caches.replication_controllers),
         "Deployment" => view(&caches.deployments),

@@ -91,7 +91,7 @@ impl<K: ReplicaOwner> Controller<K> {
                 return Ok(Next::Done);
             }
         };
-        let nearby = pods.in_namespace(&key.namespace);
+        let nearby = pods.claimable_by(&key.namespace, owner.uid());
         let claim = adopt::decide::claim(owner.uid(), owner.is_deleting(), &selector, nearby.iter().map(candidate));
         if !claim.is_settled() {
             let claim = claim.map(|pod| Target { key: pod.key.clone(), uid: pod.uid.clone() });
@@ -130,9 +130,9 @@ pub fn candidate(pod: &Arc<SeenPod>) -> Candidate<'_, Arc<SeenPod>> {
 /// Active pods by node, of the owners with these uids.
 pub fn pods_by_node(context: &Context, namespace: &str, owner_uids: &[String]) -> BTreeMap<String, usize> {
     let mut nodes = BTreeMap::new();
-    for pod in context.caches.pods.in_namespace(namespace).iter().filter(|p| p.is_active()) {
-        let ours = pod.controller().is_some_and(|o| owner_uids.contains(&o.uid));
-        if let Some(node) = pod.node.as_ref().filter(|_| ours) {
+    for uid in owner_uids {
+        let pods = context.caches.pods.controlled_by(namespace, uid);
+        for node in pods.iter().filter(|p| p.is_active()).filter_map(|p| p.node.as_ref()) {
             *nodes.entry(node.clone()).or_default() += 1;
         }
     }

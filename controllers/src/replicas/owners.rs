@@ -12,13 +12,14 @@ use corten_api::{Object, conditions};
 
 use super::decide::Counts;
 use super::{Controller, Failure, ReplicaOwner, pods_by_node};
+use crate::caches::Shared;
 use crate::context::Context;
 
 const REPLICA_FAILURE: &str = "ReplicaFailure";
 
 /// Keeps all ReplicaSets in shape while this instance leads.
 pub async fn run_replica_sets(context: Context) {
-    let (owners, children) = (context.caches.replica_sets.clone(), context.under_way.of_replica_sets.clone());
+    let (owners, children) = (Shared::clone(&context.caches.replica_sets), context.under_way.of_replica_sets.clone());
     Controller { context, owners, children, neighbours: set_neighbours }.run("replicaset").await;
 }
 
@@ -36,8 +37,8 @@ pub async fn run_replication_controllers(context: Context) {
 fn set_neighbours(context: &Context, set: &ReplicaSet) -> BTreeMap<String, usize> {
     let related: Vec<String> = match set.controller() {
         Some(owner) => {
-            let siblings = context.caches.replica_sets.in_namespace(set.namespace()).into_iter();
-            siblings.filter(|s| s.is_controlled_by(&owner.uid)).map(|s| s.uid().to_owned()).collect()
+            let siblings = context.caches.replica_sets.controlled_by(set.namespace(), &owner.uid);
+            siblings.iter().map(|s| s.uid().to_owned()).collect()
         }
         None => vec![set.uid().to_owned()],
     };

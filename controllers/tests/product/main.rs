@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test: what fails here fails the test")]
 
 mod apiserver;
+mod cost;
 mod store;
 mod stories;
 mod world;
