@@ -129,6 +129,10 @@ impl ApiError {
     pub fn no_such_path() -> Self {
         Self::new(R::NotFound, "the server could not find the requested resource").with_details()
     }
+    /// Whether a whole kind is not served, and not only one object not there.
+    pub fn is_no_such_path(&self) -> bool {
+        self.is(R::NotFound) && self.0.details.as_ref().is_none_or(|details| details.name.is_none())
+    }
     pub fn method_not_allowed() -> Self {
         Self::new(R::MethodNotAllowed, "the server does not allow this method on the requested resource").with_details()
     }
@@ -387,6 +391,8 @@ mod tests {
 
     #[test]
     fn messages_name_the_resource() {
+        assert!(ApiError::no_such_path().is_no_such_path());
+        assert!(!ApiError::not_found("apps", "deployments", "x").is_no_such_path());
         assert_eq!(ApiError::not_found("apps", "deployments", "x").message(), r#"deployments.apps "x" not found"#);
         assert_eq!(ApiError::stale("", "pods", "x").reason(), Reason::Conflict);
     }

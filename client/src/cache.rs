@@ -185,6 +185,9 @@ impl<T> Writer<T> {
             }
         }
     }
+    pub(crate) fn revision(&self) -> i64 {
+        *self.shared.revision.borrow()
+    }
     /// True the first time that the cache is complete.
     pub(crate) fn advance(&self, revision: i64) -> bool {
         let first = *self.shared.revision.borrow() == 0;

@@ -1,7 +1,8 @@
 //! Keeps a [`Cache`] true to the cluster: the state, then every change, over breaks and failovers.
 //!
 //! Guarantees: every object ends as the newest state seen; changes of one object come in order; intermediate states
-//! may be skipped when a watch has to begin again. The callback is called from one task, never in parallel.
+//! may be skipped when a watch has to begin again. The callback is called from one task, never in parallel. A kind that
+//! the apiserver does not serve is complete and empty until it is served.
 
 mod listener;
 
@@ -21,6 +22,9 @@ use listener::Listener;
 
 const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(2);
+/// Between questions for a kind that is not served: one that comes with an upgrade is seen within the longer of the two.
+const ABSENT_RETRY_FIRST: Duration = Duration::from_secs(1);
+const ABSENT_RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// What to watch. `start` begins.
 #[derive(Debug)]
@@ -98,7 +102,7 @@ impl<K: Object> Watch<K> {
         on_change: impl FnMut(Change<'_, T>) + Send + 'static,
     ) {
         let listener = Listener::new(K::KIND, on_change);
-        let task = Task { watch: self, writer, reduce, listener, seen: 0, pending: None, told: None };
+        let task = Task { watch: self, writer, reduce, listener, seen: 0, pending: None, told: None, absent: None };
         let stop = stop.clone();
         tokio::spawn(async move { stop.run_until_cancelled_owned(task.run()).await });
     }
@@ -115,6 +119,8 @@ struct Task<K, T, R, C> {
     pending: Option<BTreeMap<Key, (i64, T)>>,
     /// The last refusal that was told of.
     told: Option<String>,
+    /// The kind is not served; how long was waited before it was asked for again.
+    absent: Option<Duration>,
 }
 
 impl<K, T, R, C> Task<K, T, R, C>
@@ -140,6 +146,10 @@ where
         loop {
             let seen_before = self.seen;
             let err = self.follow().await;
+            if err.is_no_such_path() {
+                tokio::time::sleep(self.note_absent()).await;
+                continue;
+            }
             if err.is(Reason::Expired) {
                 info!(kind = K::KIND, "the watch fell too far behind; beginning with the state again");
                 self.seen = 0;
@@ -148,6 +158,25 @@ where
             self.tell(&err);
             tokio::time::sleep(retry_after(&err).unwrap_or(wait)).await;
         }
+    }
+
+    /// The whole kind is not served (any more): it has no objects, and who waits for all kinds need not wait for it.
+    /// Returns after which time to ask again.
+    fn note_absent(&mut self) -> Duration {
+        if let Some(before) = self.absent {
+            let wait = (before * 2).min(ABSENT_RETRY_MAX);
+            self.absent = Some(wait);
+            return wait;
+        }
+        warn!(kind = K::KIND, "is not served: it counts as empty, and is asked for again until it is served");
+        self.absent = Some(ABSENT_RETRY_FIRST);
+        (self.seen, self.pending) = (0, None);
+        self.writer.replace(BTreeMap::new(), &mut |change| self.listener.tell(change));
+        // One further than was seen: who waits for an object to change or to go looks again.
+        if self.writer.advance(self.writer.revision() + 1) {
+            self.listener.tell(Change::Synced);
+        }
+        ABSENT_RETRY_FIRST
     }
 
     /// One stream, until it ends; returns why it did.
@@ -221,6 +250,9 @@ where
         if self.pending.is_none() {
             self.told = None;
             self.seen = batch.revision;
+            if self.absent.take().is_some() {
+                info!(kind = K::KIND, "is served now");
+            }
             if self.writer.advance(batch.revision) {
                 self.listener.tell(Change::Synced);
             }

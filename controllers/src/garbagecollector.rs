@@ -156,6 +156,8 @@ impl Controller {
         }
         match self.monitors.kind(at.kind).get(&self.context.client, &at.key).await {
             Ok(live) if live.uid == owner.uid => Ok(state_of(&live)),
+            // Its whole kind is not served, by this apiserver at least: nothing is deleted for that.
+            Err(err) if err.is_no_such_path() => Ok(OwnerState::Solid),
             Err(err) if !err.is(Reason::NotFound) => Err(err),
             // Gone, or there is another of its name.
             _ => {

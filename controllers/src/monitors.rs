@@ -116,7 +116,7 @@ impl Monitors {
     pub fn in_namespace(&self, kind: KindId, namespace: &str) -> Vec<SeenMeta> {
         self.all[kind.0].cache.in_namespace(namespace)
     }
-    /// A kind whose state is not complete (one that the apiserver does not serve, say) is as if it were empty.
+    /// A kind that the apiserver does not serve is complete, and empty.
     pub fn is_synced(&self, kind: KindId) -> bool {
         self.all[kind.0].cache.is_synced()
     }

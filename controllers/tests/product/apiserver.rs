@@ -41,6 +41,10 @@ struct Inner {
     pub(crate) refused: AtomicUsize,
     /// Kinds whose watches say nothing yet.
     silent: watch::Sender<Vec<&'static str>>,
+    /// Kinds that are not served.
+    absent: watch::Sender<Vec<&'static str>>,
+    /// How often a watch of an absent kind was asked for.
+    absent_asked: AtomicUsize,
 }
 
 impl ApiServer {
@@ -53,6 +57,8 @@ impl ApiServer {
             inside: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
             silent: watch::Sender::new(Vec::new()),
+            absent: watch::Sender::new(Vec::new()),
+            absent_asked: AtomicUsize::new(0),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -93,6 +99,17 @@ impl ApiServer {
     }
     pub(crate) fn set_silent(&self, kinds: Vec<&'static str>) {
         self.inner.silent.send_replace(kinds);
+    }
+    /// Watches of these kinds end, and nothing is found of them.
+    pub(crate) fn set_absent(&self, kinds: Vec<&'static str>) {
+        self.inner.absent.send_replace(kinds);
+    }
+    pub(crate) fn absent_asked(&self) -> usize {
+        self.inner.absent_asked.load(Ordering::SeqCst)
+    }
+    fn check_served(&self, plural: &str) -> Result<(), Status> {
+        let is_absent = self.inner.absent.borrow().contains(&plural);
+        if is_absent { Err(told(&ApiError::no_such_path())) } else { Ok(()) }
     }
     fn chance<R>(&self, draw: impl FnOnce(&mut corten_client::seeds::Chance) -> R) -> R {
         draw(&mut self.inner.state.lock().chance)
@@ -176,12 +193,14 @@ impl Resources for ApiServer {
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Object>, Status> {
         self.late().await;
         let (at, _) = at(request.into_inner().resource);
+        self.check_served(&at.0)?;
         let state = self.inner.state.lock();
         state.get(&at).map(|object| Response::new(envelope(object))).map_err(|err| told(&err))
     }
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<Self::ListStream>, Status> {
         let (at, _) = at(request.into_inner().resource);
+        self.check_served(&at.0)?;
         let state = self.inner.state.lock();
         let within = |key: &&Key| at.1.namespace.is_empty() || key.namespace == at.1.namespace;
         let items = state.of(&at.0).filter(|(key, _)| within(key)).map(|(_, object)| envelope(object)).collect();
@@ -192,6 +211,10 @@ impl Resources for ApiServer {
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let asked = request.into_inner();
         let (at, _) = at(asked.resource);
+        if let Err(absent) = self.check_served(&at.0) {
+            self.inner.absent_asked.fetch_add(1, Ordering::SeqCst);
+            return Err(absent);
+        }
         let mut silent = self.inner.silent.subscribe();
         let plural = at.0.clone();
         silent
@@ -270,7 +293,14 @@ impl Watched {
             return Some((Ok(batch), self));
         }
         let (plural, after) = (self.plural.clone(), self.after);
-        self.newest.wait_for(|newest| *newest > after).await.ok()?;
+        let mut absent = self.server.inner.absent.subscribe();
+        let is_absent = tokio::select! {
+            newer = self.newest.wait_for(|newest| *newest > after) => newer.is_err(),
+            absent = absent.wait_for(|kinds| kinds.contains(&plural.as_str())) => absent.is_ok(),
+        };
+        if is_absent {
+            return Some((Err(told(&ApiError::no_such_path())), self));
+        }
         if self.server.chance(|chance| chance.below(400)) < self.server.inner.faults.load(Ordering::SeqCst) {
             return Some((Err(Status::unavailable("the watch broke")), self));
         }

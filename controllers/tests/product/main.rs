@@ -2,6 +2,7 @@
 //! and refuses what is too much. Time is tokio's paused one; the seed draws what goes wrong, and is printed.
 #![expect(clippy::unwrap_used, reason = "a test: what fails here fails the test")]
 
+mod absent;
 mod apiserver;
 mod cost;
 mod store;
