@@ -1,17 +1,17 @@
 //! Which nodes are connected to this apiserver, as a hint for those who look after nodes: a machine that dies says no
 //! goodbye, but answers no pings either.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::Arc;
 
 use corten_api::{ApiError, Reason};
 use corten_proto::api::nodes_server::{self, NodesServer};
-use corten_proto::api::{LostConnections, WatchConnectionsRequest};
+use corten_proto::api::{NodeConnections as Message, WatchConnectionsRequest};
 use corten_proto::status;
 use futures::{Stream, StreamExt, stream};
 use parking_lot::Mutex;
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
@@ -19,7 +19,7 @@ use crate::authn::Identity;
 use crate::authz::{authorize_resource, node_name};
 use crate::request::{Target, User};
 
-/// Lost nodes that a slow listener has not been told of; it misses the oldest.
+/// Changes that a slow listener has not been told of; with one more it is cut off, and begins with the state again.
 const UNTOLD_MAX: usize = 8192;
 /// Nodes in one message.
 const TOLD_AT_ONCE_MAX: usize = 500;
@@ -36,13 +36,21 @@ pub struct NodeConnections {
 struct Shared {
     /// How many connections each node has. Bounded by the connections that there may be.
     open: Mutex<HashMap<String, usize>>,
-    lost: broadcast::Sender<String>,
+    /// Sent to while `open` is locked, so that changes come in order, and after the state that was read under the lock.
+    changes: broadcast::Sender<Change>,
+}
+
+/// A node's first connection was made, or its last has ended.
+#[derive(Clone, Debug)]
+struct Change {
+    node: String,
+    is_connected: bool,
 }
 
 impl Default for NodeConnections {
     fn default() -> Self {
-        let (lost, _) = broadcast::channel(UNTOLD_MAX);
-        Self { shared: Arc::new(Shared { open: Mutex::default(), lost }) }
+        let (changes, _) = broadcast::channel(UNTOLD_MAX);
+        Self { shared: Arc::new(Shared { open: Mutex::default(), changes }) }
     }
 }
 
@@ -58,8 +66,21 @@ impl NodeConnections {
     pub fn opened(&self, identity: &Identity) -> Option<NodeConnection> {
         let Identity::Known { user, .. } = identity else { return None };
         let node = node_name(user)?.to_owned();
-        *self.shared.open.lock().entry(node.clone()).or_default() += 1;
+        let mut open = self.shared.open.lock();
+        let count = open.entry(node.clone()).or_default();
+        *count += 1;
+        if *count == 1 {
+            // Nobody listens: nobody needs to know. So below.
+            self.shared.changes.send(Change { node: node.clone(), is_connected: true }).ok();
+        }
+        drop(open);
         Some(NodeConnection { node, shared: Arc::clone(&self.shared) })
+    }
+
+    /// Who is connected now, and what changes from then on.
+    fn listen(&self) -> (Vec<String>, broadcast::Receiver<Change>) {
+        let open = self.shared.open.lock();
+        (open.keys().cloned().collect(), self.shared.changes.subscribe())
     }
 }
 
@@ -72,8 +93,8 @@ impl Drop for NodeConnection {
         });
         if left == 0 {
             open.remove(&self.node);
-            // Nobody listens: nobody needs to know.
-            self.shared.lost.send(std::mem::take(&mut self.node)).ok();
+            let node = std::mem::take(&mut self.node);
+            self.shared.changes.send(Change { node, is_connected: false }).ok();
         }
     }
 }
@@ -91,22 +112,41 @@ pub struct Service {
 
 #[tonic::async_trait]
 impl nodes_server::Nodes for Service {
-    type WatchConnectionsStream = Pin<Box<dyn Stream<Item = Result<LostConnections, Status>> + Send + 'static>>;
+    type WatchConnectionsStream = Pin<Box<dyn Stream<Item = Result<Message, Status>> + Send + 'static>>;
 
     async fn watch_connections(
         &self,
         request: Request<WatchConnectionsRequest>,
     ) -> Result<Response<Self::WatchConnectionsStream>, Status> {
         allow(&request).map_err(|err| refused(&err))?;
-        if self.connections.shared.lost.receiver_count() >= LISTENERS_MAX {
+        if self.connections.shared.changes.receiver_count() >= LISTENERS_MAX {
             return Err(refused(&ApiError::new(Reason::TooManyRequests, "too many listen to nodes' connections")));
         }
-        let told = stream::unfold(self.connections.shared.lost.subscribe(), |mut lost| async move {
-            let nodes = next(&mut lost).await?;
-            Some((Ok(LostConnections { nodes }), lost))
+        let (connected, changes) = self.connections.listen();
+        let state = stream::iter(state_messages(&connected).into_iter().map(Ok));
+        let changed = stream::unfold(Some(changes), |changes| async move {
+            let mut changes = changes?;
+            match next(&mut changes).await? {
+                Ok(message) => Some((Ok(message), Some(changes))),
+                Err(err) => Some((Err(refused(&err)), None)),
+            }
         });
-        Ok(Response::new(told.take_until(self.drained.clone().cancelled_owned()).boxed()))
+        Ok(Response::new(state.chain(changed).take_until(self.drained.clone().cancelled_owned()).boxed()))
     }
+}
+
+/// At least one: that nobody is connected has to be told as well.
+fn state_messages(connected: &[String]) -> Vec<Message> {
+    let chunks = connected.chunks(TOLD_AT_ONCE_MAX);
+    let mut messages: Vec<Message> =
+        chunks.map(|nodes| Message { connected: nodes.to_vec(), ..Message::default() }).collect();
+    if messages.is_empty() {
+        messages.push(Message::default());
+    }
+    if let Some(last) = messages.last_mut() {
+        last.state_complete = true;
+    }
+    messages
 }
 
 /// Who may watch nodes may know which of them are connected.
@@ -124,22 +164,27 @@ fn refused(err: &ApiError) -> Status {
     }
 }
 
-/// The nodes that were lost since, at least one; `None` at the end.
-async fn next(lost: &mut broadcast::Receiver<String>) -> Option<Vec<String>> {
-    let mut nodes = Vec::new();
-    while nodes.is_empty() {
-        match lost.recv().await {
-            Ok(node) => nodes.push(node),
-            Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => return None,
+/// What has changed since, for at least one node; `None`: at the end. Of a node that changed more than once the last counts.
+async fn next(changes: &mut broadcast::Receiver<Change>) -> Option<Result<Message, ApiError>> {
+    let too_slow = || ApiError::unavailable("the listener is too slow; begin with who is connected now");
+    let mut newest = BTreeMap::new();
+    match changes.recv().await {
+        Ok(Change { node, is_connected }) => _ = newest.insert(node, is_connected),
+        Err(RecvError::Lagged(_)) => return Some(Err(too_slow())),
+        Err(RecvError::Closed) => return None,
+    }
+    while newest.len() < TOLD_AT_ONCE_MAX {
+        match changes.try_recv() {
+            Ok(Change { node, is_connected }) => _ = newest.insert(node, is_connected),
+            Err(TryRecvError::Lagged(_)) => return Some(Err(too_slow())),
+            Err(TryRecvError::Empty | TryRecvError::Closed) => break,
         }
     }
-    while nodes.len() < TOLD_AT_ONCE_MAX
-        && let Ok(node) = lost.try_recv()
-    {
-        nodes.push(node);
+    let mut message = Message::default();
+    for (node, is_connected) in newest {
+        if is_connected { message.connected.push(node) } else { message.lost.push(node) }
     }
-    Some(nodes)
+    Some(Ok(message))
 }
 
 #[cfg(test)]
@@ -163,23 +208,62 @@ mod tests {
         request
     }
 
+    fn admin() -> Arc<User> {
+        user("admin", "system:masters")
+    }
+
+    fn message(connected: &[&str], lost: &[&str], state_complete: bool) -> Message {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Message { connected: names(connected), lost: names(lost), state_complete }
+    }
+
     #[tokio::test]
-    async fn the_end_of_a_nodes_last_connection_is_told_to_who_listens() {
+    async fn who_listens_is_told_who_is_connected_and_then_of_first_and_last_connections() {
         let (connections, drained) = (NodeConnections::default(), CancellationToken::new());
         let service = Service { connections: connections.clone(), drained: drained.clone() };
-        let admin = || user("admin", "system:masters");
+        let first = connections.opened(&kubelet("n1"));
         let mut told = service.watch_connections(asked_by(admin())).await.unwrap().into_inner();
-        let (first, second) = (connections.opened(&kubelet("n1")), connections.opened(&kubelet("n1")));
+        assert_eq!(told.next().await.unwrap().unwrap(), message(&["n1"], &[], true));
+        let second = connections.opened(&kubelet("n1"));
         let other = Identity::Known { user: admin(), until_secs: i64::MAX };
         assert!(connections.opened(&other).is_none(), "not a node");
         drop(first);
-        drop(connections.opened(&kubelet("n2")));
-        assert_eq!(told.next().await.unwrap().unwrap().nodes, ["n2"], "n1 has another connection");
-        drop(second);
-        assert_eq!(told.next().await.unwrap().unwrap().nodes, ["n1"]);
+        let third = connections.opened(&kubelet("n2"));
+        assert_eq!(told.next().await.unwrap().unwrap(), message(&["n2"], &[], false), "n1 has another connection");
+        drop((second, third));
+        let fourth = connections.opened(&kubelet("n2"));
+        assert_eq!(told.next().await.unwrap().unwrap(), message(&["n2"], &["n1"], false), "n2 is back");
+        drop(fourth);
+        assert_eq!(told.next().await.unwrap().unwrap(), message(&[], &["n2"], false));
         assert!(connections.shared.open.lock().is_empty());
         drained.cancel();
         assert!(told.next().await.is_none(), "it ends with the server");
+    }
+
+    #[test]
+    fn the_state_comes_in_messages_of_a_bounded_size_and_the_last_says_that_it_is_complete() {
+        let cases = [(0, vec![0]), (1, vec![1]), (500, vec![500]), (501, vec![500, 1]), (1000, vec![500, 500])];
+        for (count, expected) in cases {
+            let nodes: Vec<String> = (0..count).map(|n| format!("n{n}")).collect();
+            let messages = state_messages(&nodes);
+            assert_eq!(messages.iter().map(|m| m.connected.len()).collect::<Vec<_>>(), expected, "{count}");
+            let complete = messages.iter().filter(|m| m.state_complete).count();
+            assert!(complete == 1 && messages.last().unwrap().state_complete, "{count}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_is_too_slow_is_cut_off_and_can_begin_again() {
+        let connections = NodeConnections::default();
+        let service = Service { connections: connections.clone(), drained: CancellationToken::new() };
+        let mut told = service.watch_connections(asked_by(admin())).await.unwrap().into_inner();
+        assert_eq!(told.next().await.unwrap().unwrap(), message(&[], &[], true));
+        for _ in 0..=UNTOLD_MAX {
+            drop(connections.opened(&kubelet("n1")));
+        }
+        assert_eq!(told.next().await.unwrap().unwrap_err().code(), tonic::Code::Unavailable);
+        assert!(told.next().await.is_none());
+        assert!(service.watch_connections(asked_by(admin())).await.is_ok());
     }
 
     #[tokio::test]

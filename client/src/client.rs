@@ -128,6 +128,11 @@ impl Client {
         }
     }
 
+    /// How many apiservers there are, dead ones among them.
+    pub fn apiservers(&self) -> usize {
+        self.endpoints.count()
+    }
+
     /// A client for each of the apiservers alone.
     pub(crate) fn each(&self) -> Vec<Self> {
         self.endpoints.each().into_iter().map(Self::new).collect()

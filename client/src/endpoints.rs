@@ -94,6 +94,10 @@ impl Endpoints {
         Self::with_connector(self.uris.clone(), self.connector.clone())
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.uris.len()
+    }
+
     /// Each apiserver alone.
     pub(crate) fn each(&self) -> Vec<Self> {
         self.uris.iter().map(|uri| Self::with_connector(vec![uri.clone()], self.connector.clone())).collect()

@@ -1,4 +1,4 @@
-//! Hints of the apiservers that a node may have died: its connections to them have ended.
+//! What the apiservers know of the nodes by their connections: hints that a node may have died, or that it lives.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,20 +11,39 @@ use tracing::debug;
 
 use crate::client::Client;
 
-/// Between tries to listen to an apiserver: what it would have told meanwhile, leases tell later.
+/// Between tries to listen to an apiserver.
 const RETRY_EVERY: Duration = Duration::from_secs(2);
 
-/// Listens at every apiserver until `stop`, over connections of its own. `on_lost` must be quick. A node that only went
-/// to another apiserver is told of as well, and some that died may not be: look before you believe it.
-pub fn watch_lost(client: &Client, stop: &CancellationToken, on_lost: impl Fn(&str) + Send + Sync + 'static) {
-    let on_lost = Arc::new(on_lost);
-    for one in client.each() {
-        let (stop, on_lost) = (stop.clone(), Arc::clone(&on_lost));
+/// What one apiserver tells of the nodes that are connected to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told<'a> {
+    /// These are connected.
+    Connected(&'a [String]),
+    /// The last connection of these has ended. One that only went to another apiserver is told of as well: look before
+    /// you believe it.
+    Lost(&'a [String]),
+    /// All that were connected when the stream began have been told of.
+    Complete,
+    /// The stream has ended, or none could be opened: nothing is known of its connections any more. It is tried again.
+    Ended,
+}
+
+/// Listens at every apiserver until `stop`, over connections of its own. `on_told` must be quick; it is given the number
+/// of the apiserver, below [`Client::apiservers`]. What one apiserver tells comes in order.
+pub fn watch_connections(
+    client: &Client,
+    stop: &CancellationToken,
+    on_told: impl Fn(usize, Told<'_>) + Send + Sync + 'static,
+) {
+    let on_told = Arc::new(on_told);
+    for (number, one) in client.each().into_iter().enumerate() {
+        let (stop, on_told) = (stop.clone(), Arc::clone(&on_told));
         tokio::spawn(async move {
             stop.run_until_cancelled(async {
                 loop {
-                    let err = listen(&one, &*on_lost).await;
-                    debug!(%err, "an apiserver tells of no lost nodes; trying again");
+                    let err = listen(&one, &|told: Told<'_>| on_told(number, told)).await;
+                    debug!(%err, "an apiserver tells of no nodes' connections; trying again");
+                    on_told(number, Told::Ended);
                     tokio::time::sleep(RETRY_EVERY).await;
                 }
             })
@@ -34,7 +53,7 @@ pub fn watch_lost(client: &Client, stop: &CancellationToken, on_lost: impl Fn(&s
 }
 
 /// One stream, until it ends; returns why it did.
-async fn listen(client: &Client, on_lost: &impl Fn(&str)) -> ApiError {
+async fn listen(client: &Client, on_told: &impl Fn(Told<'_>)) -> ApiError {
     let connection = match client.connection().await {
         Ok(open) => open,
         Err(err) => return err,
@@ -46,7 +65,16 @@ async fn listen(client: &Client, on_lost: &impl Fn(&str)) -> ApiError {
     };
     loop {
         match told.message().await {
-            Ok(Some(lost)) => lost.nodes.iter().for_each(|node| on_lost(node)),
+            Ok(Some(message)) => {
+                for told in [Told::Connected(&message.connected), Told::Lost(&message.lost)] {
+                    if !matches!(told, Told::Connected([]) | Told::Lost([])) {
+                        on_told(told);
+                    }
+                }
+                if message.state_complete {
+                    on_told(Told::Complete);
+                }
+            }
             Ok(None) => return ApiError::unavailable("the apiserver ended the stream"),
             Err(status) => return client.explain(&connection, status),
         }

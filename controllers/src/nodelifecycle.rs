@@ -8,6 +8,7 @@ pub mod probe;
 pub mod reach;
 #[cfg(test)]
 mod simulation;
+pub mod unconnected;
 pub mod zones;
 
 use std::collections::HashSet;
@@ -17,7 +18,7 @@ use corten_api::k8s_openapi::api::coordination::v1::Lease;
 use corten_api::k8s_openapi::api::core::v1::Node;
 use corten_api::node::LEASE_NAMESPACE;
 use corten_api::{ApiError, Key, Object};
-use corten_client::nodes::watch_lost;
+use corten_client::nodes::watch_connections;
 use corten_client::{Cache, Change, EventType, Next, Watch, WorkQueue, run_workers};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
@@ -25,6 +26,7 @@ use parking_lot::Mutex;
 use crate::context::Context;
 use nodes::Nodes;
 use probe::Prober;
+use unconnected::Unconnected;
 
 const WORKERS: usize = 5;
 /// Nodes that were there for longer when a term began were told of by the leader before.
@@ -52,19 +54,24 @@ pub async fn run(context: Context) {
     let controller = Arc::new(Controller { context: context.clone(), nodes, told_from, came: Mutex::default() });
     let told = Arc::clone(&controller);
     context.caches.nodes.subscribe(move |change| told.on_node(change));
-    let (prober, seen) = (Prober::new(Arc::clone(&controller.nodes), probe::tcp()), context.caches.nodes.clone());
-    watch_lost(&context.client, &context.stop, move |name| {
-        if let Some(node) = seen.get(&Key::cluster(name)) {
-            prober.look_at(&node);
-        }
-    });
+    let unconnected = watch_unconnected(&context, &controller.nodes);
     let told = Arc::clone(&controller.nodes);
     context.caches.pods.subscribe(move |change| told.on_pod(change));
     let work = run_workers("nodelifecycle", &queue, WORKERS, &context.stop, move |key| {
         let controller = Arc::clone(&controller);
         async move { controller.sync(&key).await }
     });
-    tokio::join!(work, reach::run(context.clone(), probe::tcp()));
+    tokio::join!(work, unconnected.run(context.stop.clone()), reach::run(context.clone(), probe::tcp()));
+}
+
+/// Hears from all apiservers which nodes are connected to them.
+fn watch_unconnected(context: &Context, nodes: &Arc<Nodes>) -> Arc<Unconnected> {
+    let (prober, seen) = (Prober::new(Arc::clone(nodes), probe::tcp()), context.caches.nodes.clone());
+    let find = Arc::new(move |name: &str| seen.get(&Key::cluster(name)));
+    let unconnected = Unconnected::new(context.client.apiservers(), Arc::clone(nodes), prober, find);
+    let told = Arc::clone(&unconnected);
+    watch_connections(&context.client, &context.stop, move |apiserver, what| told.on_told(apiserver, what));
+    unconnected
 }
 
 fn watch_leases(context: &Context, nodes: &Arc<Nodes>) -> Cache<()> {

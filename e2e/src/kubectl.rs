@@ -167,6 +167,14 @@ impl Kubectl {
         list["items"].as_array().cloned().unwrap_or_default()
     }
 
+    /// How many endpoints of a Service get traffic.
+    #[track_caller]
+    pub fn ready_endpoints(&self, service: &str) -> usize {
+        let slices = self.list(&format!("endpointslices -l kubernetes.io/service-name={service}"));
+        let ends = slices.iter().flat_map(|slice| slice["endpoints"].as_array().cloned().unwrap_or_default());
+        ends.filter(|end| end["conditions"]["ready"] == true).count()
+    }
+
     /// A field of an object (`pod web`) by JSON pointer, as text; "" if it is not there.
     #[track_caller]
     pub fn field(&self, what: &str, pointer: &str) -> String {

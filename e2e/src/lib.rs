@@ -5,12 +5,14 @@
 //! on a lab of their own.
 
 mod cluster;
+mod dead;
 mod kubectl;
 pub mod manifest;
 mod namespace;
 mod wait;
 
 pub use cluster::{Cluster, Node, http_get, program};
+pub use dead::Dead;
 pub use kubectl::{Background, Kubectl, Output, condition};
 pub use namespace::Namespace;
 pub use wait::{SOON, eventually};

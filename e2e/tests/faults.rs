@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use corten_e2e::manifest::{container, deployment, pod};
-use corten_e2e::{Cluster, Namespace, SOON, condition, eventually};
+use corten_e2e::{Cluster, Dead, Namespace, SOON, condition, eventually};
 use serde_json::json;
 
 /// A node is declared dead after 50 s without a sign of life.
@@ -104,26 +104,6 @@ fn a_crashed_node_is_not_ready_its_pods_move_and_it_comes_back() {
     pod_on(&ns, "after", &node);
 }
 
-/// A node whose machine answers nobody any more, as one that lost its power.
-struct Dead<'a>(&'a Cluster, &'a str);
-
-impl<'a> Dead<'a> {
-    fn from_now(cluster: &'a Cluster, node: &'a str) -> Self {
-        let hooks = ["input", "output", "forward"];
-        let chain =
-            |hook: &str| format!("add chain ip story {hook} {{ type filter hook {hook} priority -400; policy drop; }}");
-        let rules: Vec<String> = hooks.iter().map(|hook| chain(hook)).collect();
-        cluster.node_sh(node, &format!("nft 'add table ip story; {}'", rules.join("; ")));
-        Self(cluster, node)
-    }
-}
-
-impl Drop for Dead<'_> {
-    fn drop(&mut self) {
-        self.0.try_node_sh(self.1, "nft delete table ip story");
-    }
-}
-
 /// Two pods of one Service, on two workers; the namespace they are in.
 fn served_by_two(cluster: &Cluster, story: &str) -> Namespace {
     let ns = cluster.namespace(story);
@@ -141,9 +121,7 @@ fn served_by_two(cluster: &Cluster, story: &str) -> Namespace {
 }
 
 fn in_rotation(ns: &Namespace) -> usize {
-    let slices = ns.list("endpointslices -l kubernetes.io/service-name=web");
-    let ends = slices.iter().flat_map(|slice| slice["endpoints"].as_array().cloned().unwrap_or_default());
-    ends.filter(|end| end["conditions"]["ready"] == true).count()
+    ns.ready_endpoints("web")
 }
 
 #[test]

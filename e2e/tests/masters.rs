@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use corten_e2e::manifest::deployment;
-use corten_e2e::{Cluster, Node, SOON, eventually};
+use corten_e2e::manifest::{container, deployment, pod};
+use corten_e2e::{Cluster, Dead, Kubectl, Node, SOON, eventually};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::api::{ListParams, PostParams, WatchEvent, WatchParams};
@@ -20,6 +20,8 @@ const ASK_WITHIN: Duration = Duration::from_secs(2);
 /// Objects that must have been written since a master went before the next one goes.
 const WRITES_BETWEEN: usize = 30;
 const SERVICES: usize = 40;
+/// The lease of the controllers' leader.
+const CONTROLLERS: &str = "kube-controller-manager";
 const WATCH_SECS: u32 = 120;
 
 /// A client of one master's apiserver alone.
@@ -155,17 +157,62 @@ fn etcd_leader(cluster: &Cluster) -> Node {
     masters.into_iter().find(|master| cluster.try_node_sh(&master.name, &ask).ok).unwrap()
 }
 
+/// The master that holds a lease; "" if nobody does.
+fn holder(kubectl: &Kubectl, lease: &str) -> String {
+    // `<master>_<uuid>`: unique to the process.
+    let identity = kubectl.field(&format!("lease {lease} -n kube-system"), "/spec/holderIdentity");
+    identity.split('_').next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn the_endpoints_of_a_master_that_dies_as_leader_of_the_controllers_leave_within_20_s() {
+    /// From the death on, with the time until another leads.
+    const OUT_WITHIN: Duration = Duration::from_secs(20);
+    /// Where a node has answered a leader: its silence then means that it is dead.
+    const ANSWERED: &str = "/metadata/annotations/corten.io~1answered";
+    let cluster = Cluster::with_three_masters();
+    let ns = cluster.namespace("dead-leader");
+    let leader = eventually("leading controllers", SOON, || match holder(&cluster.kubectl(), CONTROLLERS) {
+        name if name.is_empty() => Err("nobody".into()),
+        name => Ok(name),
+    });
+    let masters = cluster.masters();
+    let alive = masters.iter().find(|master| master.name != leader).unwrap();
+    let wide = cluster.kubectl().with_flag(&format!("--server={}", alive.apiserver()));
+    let kubectl = wide.in_namespace(&ns.name);
+    for node in [&leader, &alive.name] {
+        let spec = json!({"nodeName": node, "containers": [container("exec sleep 3600")]});
+        ns.apply(&pod(&format!("on-{node}"), &spec));
+        ns.pod_is_ready(&format!("on-{node}"));
+        ns.ok(&format!("label --overwrite pod on-{node} app=web"));
+        eventually(&format!("{node} has answered a leader"), SOON, || {
+            let at = wide.field(&format!("node {node}"), ANSWERED);
+            if at.is_empty() { Err("not yet".into()) } else { Ok(()) }
+        });
+    }
+    ns.ok("create service clusterip web --tcp=80");
+    let endpoints = |wanted: usize| match kubectl.ready_endpoints("web") {
+        n if n == wanted => Ok(()),
+        n => Err(format!("{n}")),
+    };
+    eventually("both are endpoints", SOON, || endpoints(2));
+    let dead = Dead::from_now(&cluster, &leader);
+    eventually("one endpoint is left", OUT_WITHIN, || endpoints(1));
+    assert_ne!(holder(&wide, CONTROLLERS), leader);
+    wide.shows(&format!("describe node {leader}"), "NodeStatusUnknown");
+    drop(dead);
+    eventually("both are endpoints again", SOON, || endpoints(2));
+    let back = masters.iter().find(|master| master.name == leader).unwrap();
+    cluster.kubectl().with_flag(&format!("--server={}", back.apiserver())).shows("get --raw /readyz", "ok");
+}
+
 #[test]
 fn another_scheduler_and_other_controllers_take_over_from_those_that_die() {
     let cluster = Cluster::with_three_masters();
     let ns = cluster.namespace("leader");
     let kubectl = cluster.kubectl();
-    // `<master>_<uuid>`: unique to the process.
-    let holder = |lease: &str| {
-        let identity = kubectl.field(&format!("lease {lease} -n kube-system"), "/spec/holderIdentity");
-        identity.split('_').next().unwrap_or_default().to_owned()
-    };
-    let leaders = [("scheduler", "kube-scheduler"), ("controllers", "kube-controller-manager")];
+    let holder = |lease: &str| holder(&kubectl, lease);
+    let leaders = [("scheduler", "kube-scheduler"), ("controllers", CONTROLLERS)];
     let before = leaders.map(|(daemon, lease)| {
         eventually(&format!("a leading {daemon}"), SOON, || {
             let name = holder(lease);

@@ -87,12 +87,25 @@ impl Nodes {
     /// lost or suspected; else when it was heard of last, and `unsuspect` or `found_silent` follows. It is suspected
     /// until it is heard of.
     pub fn suspect(&self, name: &str) -> Option<Instant> {
-        let mut zones = self.zones.lock();
-        zones.change_standing(name, Standing::Ready, Standing::Suspected);
-        if !zones.may_be_early(name) {
+        self.mark_suspected(name);
+        if !self.zones.lock().may_be_early(name) {
             return None;
         }
         self.heard.lock().get(name).map(|heard| heard.at)
+    }
+
+    /// A node that counts as ready is suspected until it is heard of.
+    pub fn mark_suspected(&self, name: &str) {
+        self.zones.lock().change_standing(name, Standing::Ready, Standing::Suspected);
+    }
+
+    pub fn is_suspected(&self, name: &str) -> bool {
+        self.zones.lock().standing(name) == Some(Standing::Suspected)
+    }
+
+    /// The nodes that count as ready. Costs as much as there are nodes.
+    pub fn ready_names(&self) -> Vec<String> {
+        self.zones.lock().ready().map(str::to_owned).collect()
     }
 
     pub fn unsuspect(&self, name: &str) {

@@ -1,4 +1,4 @@
-//! An early look at a node whose connections to an apiserver have ended: does the machine still answer?
+//! An early look at a node that no apiserver may have a connection of any more: does the machine still answer?
 //!
 //! An answer or a refused connection means that it lives, however its kubelet is: then nothing changes, and its lease
 //! decides as always. Only silence, several times, of an address that has answered before, means that it is dead.
@@ -35,6 +35,15 @@ const WIDTH: usize = 64;
 pub enum Verdict {
     Lives,
     IsSilent,
+}
+
+/// Why a node is not looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Declined {
+    /// It is not ready, its silence would mean nothing, or it is being looked at.
+    NeedsNone,
+    /// Too many are lost, suspected or being looked at: later, perhaps.
+    TooMany,
 }
 
 /// Where the node's kubelet listens.
@@ -96,35 +105,47 @@ impl Prober {
         Self { nodes, dial, width: Arc::new(Semaphore::new(WIDTH)), under_way: Arc::default() }
     }
 
-    /// Begins to look at the node, if it counts as ready and its silence would mean something.
+    /// An apiserver has lost the node: begins to look at it, if it counts as ready and its silence would mean something.
     pub fn look_at(&self, node: &Node) {
+        if let Ok(looking) = self.begin(node, "its connections to an apiserver have ended") {
+            tokio::spawn(looking);
+        }
+    }
+
+    /// As `look_at`, and returns once the verdict is known and noted. `why`: what made it suspect.
+    pub async fn look(&self, node: &Node, why: &'static str) -> Result<Verdict, Declined> {
+        Ok(self.begin(node, why)?.await)
+    }
+
+    fn begin(&self, node: &Node, why: &'static str) -> Result<impl Future<Output = Verdict> + use<>, Declined> {
         let name = node.name().to_owned();
         if !node::is_ready(node) {
-            return;
+            return Err(Declined::NeedsNone);
         }
         let Some(address) = reach::answered(node) else {
             debug!(node = name, "no early look: it has never answered us, so its silence would be nothing new");
-            return;
+            return Err(Declined::NeedsNone);
         };
         if !self.under_way.lock().insert(name.clone()) {
-            return;
+            return Err(Declined::NeedsNone);
         }
         let Some((place, heard_at)) = self.place_for(&name) else {
             debug!(node = name, "no early look: too many nodes are lost or suspected");
             self.under_way.lock().remove(&name);
-            return;
+            return Err(Declined::TooMany);
         };
         let own = self.clone();
-        tokio::spawn(async move {
+        Ok(async move {
             let verdict = probe(|| (own.dial)(address)).await;
-            info!(node = name, %address, ?verdict, "its connections to an apiserver have ended");
+            info!(node = name, %address, ?verdict, why, "has been looked at");
             match verdict {
                 Verdict::Lives => own.nodes.unsuspect(&name),
                 Verdict::IsSilent => own.nodes.found_silent(&name, heard_at),
             }
             own.under_way.lock().remove(&name);
             drop(place);
-        });
+            verdict
+        })
     }
 
     /// One of the few places to look from, and when the node was heard of last. It is suspected from now on.

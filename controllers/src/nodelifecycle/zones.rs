@@ -138,6 +138,16 @@ impl Zones {
         zone.is_some_and(|z| disruption(z.ready - z.suspected, z.lost + z.suspected) == Disruption::None)
     }
 
+    pub fn standing(&self, node: &str) -> Option<Standing> {
+        self.members.get(node).map(|member| member.standing)
+    }
+
+    /// Nodes that are ready by their own last word.
+    pub fn ready(&self) -> impl Iterator<Item = &str> {
+        let is_ready = |member: &Member| matches!(member.standing, Standing::Ready | Standing::Suspected);
+        self.members.iter().filter(move |(_, member)| is_ready(member)).map(|(name, _)| name.as_str())
+    }
+
     pub fn has(&self, node: &str) -> bool {
         self.members.contains_key(node)
     }
