@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod decide;
+pub mod patches;
 pub mod revision;
 pub mod rolling;
 pub mod status;

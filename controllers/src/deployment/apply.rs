@@ -6,11 +6,11 @@ use std::time::Duration;
 use corten_api::k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use corten_api::{ApiError, Key, Object, Reason};
 use corten_client::{EventType, Next, Patch};
-use serde_json::json;
 use tracing::info;
 
 use super::decide::{self, Action, Decision, Observed, size};
-use super::{Controller, revision, status};
+use super::patches::{self, Collision};
+use super::{Controller, status};
 
 /// Between two questions what became of a write.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -20,9 +20,9 @@ impl Controller {
         for action in decision.actions {
             let done = match action {
                 Action::Create(set) => self.create(seen, set).await,
-                Action::Refresh(set) => self.refresh(&set).await,
+                Action::Refresh(set) => self.patch_set(&set, patches::refresh(&set)).await,
                 Action::Scale { set, to } => self.scale(seen, &set, to).await,
-                Action::NoteSize(set) => self.note_size(seen, &set).await,
+                Action::NoteSize(set) => self.patch_set(&set, patches::note_size(&seen.deployment, &set)).await,
                 Action::Delete(set) => self.delete(&set).await,
                 Action::Revise(revision) => self.revise(&seen.deployment, &revision).await,
                 Action::WriteStatus(status) => self.write_status(&seen.deployment, status).await,
@@ -62,41 +62,24 @@ impl Controller {
     /// the collision count then leads past.
     async fn resolve_collision(&self, seen: &Observed, wanted: &ReplicaSet) -> Result<(), ApiError> {
         let there: ReplicaSet = self.context.client.get(&wanted.key()).await?;
-        let template = |set: &ReplicaSet| set.spec.as_ref().and_then(|s| s.template.clone()).unwrap_or_default();
-        let ours = there.is_controlled_by(seen.deployment.uid());
-        if ours && revision::same_template(&template(&there), &template(wanted)) {
-            self.saw_set(there.revision()).await;
-            return Ok(());
+        match patches::collision(&seen.deployment, wanted, &there) {
+            Collision::Ours => {
+                self.saw_set(there.revision()).await;
+                Ok(())
+            }
+            Collision::Others(status) => {
+                info!(deployment = %seen.deployment.key(), taken = wanted.name(), "the name of its ReplicaSet is taken");
+                self.write_status(&seen.deployment, *status).await
+            }
         }
-        let mut status = seen.deployment.status.clone().unwrap_or_default();
-        status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
-        info!(deployment = %seen.deployment.key(), taken = wanted.name(), "the name of its ReplicaSet is taken");
-        self.write_status(&seen.deployment, status).await
-    }
-
-    async fn refresh(&self, set: &ReplicaSet) -> Result<(), ApiError> {
-        let body = json!({
-            "metadata": {"uid": set.uid(), "annotations": set.metadata.annotations},
-            "spec": {"minReadySeconds": set.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0)},
-        });
-        self.patch_set(set, body).await
     }
 
     async fn scale(&self, seen: &Observed, set: &ReplicaSet, to: i32) -> Result<(), ApiError> {
         let from = size(set);
-        let body = json!({
-            "metadata": {"uid": set.uid(), "annotations": size_annotations(&seen.deployment)},
-            "spec": {"replicas": to},
-        });
-        self.patch_set(set, body).await?;
+        self.patch_set(set, patches::scale(&seen.deployment, set, to)).await?;
         let direction = if to > from { "up" } else { "down" };
         self.say_scaled(&seen.deployment, direction, set.name(), from, to);
         Ok(())
-    }
-
-    async fn note_size(&self, seen: &Observed, set: &ReplicaSet) -> Result<(), ApiError> {
-        let body = json!({"metadata": {"uid": set.uid(), "annotations": size_annotations(&seen.deployment)}});
-        self.patch_set(set, body).await
     }
 
     /// By uid and not by resourceVersion: the ReplicaSet's status changes all the time, and has no part in this.
@@ -132,7 +115,7 @@ impl Controller {
     }
 
     async fn revise(&self, deployment: &Deployment, revision: &str) -> Result<(), ApiError> {
-        let body = json!({"metadata": {"uid": deployment.uid(), "annotations": {revision::REVISION: revision}}});
+        let body = patches::revise(deployment, revision);
         let written = self.context.client.patch::<Deployment>(&deployment.key(), "", Patch::Merge(body)).await?;
         self.context.caught_up(&self.context.caches.deployments, written.revision()).await;
         Ok(())
@@ -160,10 +143,4 @@ impl Controller {
         let message = format!("Scaled {direction} replica set {set} from {from} to {to}");
         self.context.recorder.event(&deployment.reference(), EventType::Normal, "ScalingReplicaSet", message);
     }
-}
-
-fn size_annotations(deployment: &Deployment) -> serde_json::Value {
-    let wanted = deployment.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1);
-    let pairs = revision::scale_annotations(wanted, decide::bounds(deployment).surge);
-    pairs.into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect::<serde_json::Map<_, _>>().into()
 }

@@ -8,8 +8,10 @@ use corten_api::k8s_openapi::api::core::v1::Pod;
 use corten_api::selector::Selector;
 use corten_api::{Key, Object, pod};
 use corten_client::seeds::Chance;
-use corten_controllers::deployment::decide::{Action, Observed, bounds, decide};
-use corten_controllers::deployment::{claim, revision};
+use corten_controllers::deployment::claim;
+use corten_controllers::deployment::decide::{Action, Observed, decide};
+use corten_controllers::deployment::patches::{self, Collision};
+use serde_json::Value;
 
 use crate::store::{Fault, Luck, Store, View};
 
@@ -77,49 +79,30 @@ impl Controller {
     }
 
     fn write(&mut self, store: &mut Store, about: &Deployment, action: Action) -> Result<(), Fault> {
-        let spec = about.spec.clone().unwrap();
-        let notes = revision::scale_annotations(spec.replicas.unwrap(), bounds(about).surge);
-        let note = |set: &mut ReplicaSet| {
-            let own = set.metadata.annotations.get_or_insert_default();
-            own.extend(notes.clone().map(|(name, value)| (name.to_owned(), value)));
-        };
         let ids = &mut store.ids;
         match action {
             Action::Create(set) => match store.sets.create(ids, set.clone()) {
                 Ok(revision) => self.saw_set(revision),
                 Err(_) => self.resolve_collision(store, about, &set)?,
             },
-            Action::Refresh(set) => {
-                let annotations = set.metadata.annotations.clone();
-                let refresh = |live: &mut ReplicaSet| live.metadata.annotations = annotations;
-                let revision = store.sets.edit(ids, (&set.key(), set.uid()), false, refresh)?;
-                self.saw_set(revision);
-            }
-            Action::Scale { set, to } => {
-                let resize = |live: &mut ReplicaSet| {
-                    note(live);
-                    live.spec.get_or_insert_default().replicas = Some(to);
-                };
-                let revision = store.sets.edit(ids, (&set.key(), set.uid()), true, resize)?;
-                self.saw_set(revision);
-            }
-            Action::NoteSize(set) => {
-                let revision = store.sets.edit(ids, (&set.key(), set.uid()), false, note)?;
-                self.saw_set(revision);
-            }
+            Action::Refresh(set) => self.patch_set(store, &set, &patches::refresh(&set))?,
+            Action::Scale { set, to } => self.patch_set(store, &set, &patches::scale(about, &set, to))?,
+            Action::NoteSize(set) => self.patch_set(store, &set, &patches::note_size(about, &set))?,
             Action::Delete(set) => {
                 let revision = store.sets.remove(ids, &set.key());
                 self.saw_set(revision);
             }
             Action::Revise(number) => {
-                let revise = |live: &mut Deployment| {
-                    let own = live.metadata.annotations.get_or_insert_default();
-                    own.insert(revision::REVISION.into(), number);
-                };
-                self.awaits.0 = store.deployments.edit(ids, (&about.key(), about.uid()), false, revise)?;
+                self.awaits.0 = store.deployments.patch(ids, &about.key(), &patches::revise(about, &number))?;
             }
             Action::WriteStatus(status) => self.write_status(store, &about.key(), status)?,
         }
+        Ok(())
+    }
+
+    fn patch_set(&mut self, store: &mut Store, set: &ReplicaSet, body: &Value) -> Result<(), Fault> {
+        let revision = store.sets.patch(&mut store.ids, &set.key(), body)?;
+        self.saw_set(revision);
         Ok(())
     }
 
@@ -144,13 +127,12 @@ impl Controller {
 
     fn resolve_collision(&mut self, store: &mut Store, about: &Deployment, set: &ReplicaSet) -> Result<(), Fault> {
         let there = Arc::clone(store.sets.get(&set.key())?);
-        let template = |set: &ReplicaSet| set.spec.as_ref().and_then(|s| s.template.clone()).unwrap();
-        if there.is_controlled_by(about.uid()) && revision::same_template(&template(&there), &template(set)) {
-            self.saw_set(there.revision());
-            return Ok(());
+        match patches::collision(about, set, &there) {
+            Collision::Ours => {
+                self.saw_set(there.revision());
+                Ok(())
+            }
+            Collision::Others(status) => self.write_status(store, &about.key(), *status),
         }
-        let mut status = about.status.clone().unwrap_or_default();
-        status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
-        self.write_status(store, &about.key(), status)
     }
 }

@@ -10,6 +10,7 @@ use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use corten_api::{Key, Object};
 use corten_client::seeds::Chance;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
 
 /// Why a write failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +82,17 @@ impl<K: Object> Table<K> {
         Ok(self.put(ids, object))
     }
 
+    /// Writes a merge patch that names the object's uid, as the controllers' do. The generation rises with a new spec.
+    pub(crate) fn patch(&mut self, ids: &mut Ids, key: &Key, body: &Value) -> Result<i64, Fault> {
+        let uid = body["metadata"]["uid"].as_str().unwrap();
+        let mut object = serde_json::to_value(&**self.get(key)?).unwrap();
+        let spec = object["spec"].clone();
+        merge(&mut object, body);
+        let is_new_spec = object["spec"] != spec;
+        let new: K = serde_json::from_value(object).unwrap();
+        self.edit(ids, (key, uid), is_new_spec, |live| *live = new)
+    }
+
     pub(crate) fn remove(&mut self, ids: &mut Ids, key: &Key) -> i64 {
         ids.revision += 1;
         self.live.remove(key);
@@ -95,6 +107,24 @@ impl<K: Object> Table<K> {
         self.log.push((ids.revision, key.clone(), Some(Arc::clone(&object))));
         self.live.insert(key, object);
         ids.revision
+    }
+}
+
+/// RFC 7386.
+fn merge(into: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *into = patch.clone();
+        return;
+    };
+    if !into.is_object() {
+        *into = Value::Object(Map::new());
+    }
+    for (field, value) in patch {
+        if value.is_null() {
+            into.as_object_mut().unwrap().remove(field);
+        } else {
+            merge(&mut into[field], value);
+        }
     }
 }
 
