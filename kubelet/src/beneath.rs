@@ -5,7 +5,9 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,11 +15,14 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag, openat2, readlinkat, renameat, renameat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, UnlinkatFlags, fchown, symlinkat, unlinkat};
+use rustix::fs::{RawDir, SeekFrom, seek};
 
 /// Entries of a directory that are held in memory at a time while a tree is removed.
 const ENTRIES_AT_ONCE: usize = 4096;
 /// Looks at a file that is there now and gone the next moment.
 const FILE_ATTEMPTS_MAX: usize = 16;
+/// What one look at a part of a directory takes at most: some hundred entries, or a dozen with the longest names.
+const PART_BYTES: usize = 4096;
 
 /// An open directory. Everything asked of it happens below it, on its own mount, and follows no symlink.
 #[derive(Debug)]
@@ -99,7 +104,7 @@ impl Dir {
     }
 
     pub fn has_dir(&self, name: &OsStr) -> io::Result<bool> {
-        Ok(self.look(name)?.is_some_and(|stat| is_a(&stat, SFlag::S_IFDIR)))
+        Ok(self.look(name)?.is_some_and(|stat| is_dir(&stat)))
     }
 
     /// Something else is mounted on the directory of that name.
@@ -134,6 +139,37 @@ impl Dir {
         let one =
             |entry: io::Result<std::fs::DirEntry>| entry.and_then(|e| Ok((e.file_name(), e.file_type()?.is_dir())));
         entries.take(max).map(one).collect()
+    }
+
+    /// The names from `position` on, as many as one look takes, and where the next begin; `None` at the end. The first position
+    /// is 0. However many entries there are, no more than this is held in memory, and no file stays open for the rest.
+    pub fn part(&self, position: u64) -> io::Result<(Vec<OsString>, Option<u64>)> {
+        seek(&self.0, SeekFrom::Start(position))?;
+        let mut buffer = [MaybeUninit::uninit(); PART_BYTES];
+        let mut entries = RawDir::new(&self.0, &mut buffer);
+        let mut names = Vec::new();
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let (name, next) = (OsStr::from_bytes(entry.file_name().to_bytes()), entry.next_entry_cookie());
+            if name != "." && name != ".." {
+                names.push(name.to_owned());
+            }
+            if entries.is_buffer_empty() {
+                return Ok((names, Some(next)));
+            }
+        }
+        Ok((names, None))
+    }
+
+    /// The directory that this one is in, if that is the one that is expected: whoever can write here may have moved this one.
+    pub fn parent(&self, expected: &Inode) -> io::Result<Option<Self>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let parent = match nix::fcntl::openat(&self.0, "..", flags, Mode::empty()) {
+            Err(Errno::ENOENT) => return Ok(None),
+            other => Self(other?),
+        };
+        let is_expected = Inode::of(&parent.stat()?) == *expected;
+        Ok(is_expected.then_some(parent))
     }
 
     /// Removes a file, a symlink or a tree. What is gone is fine. A tree with something mounted in it is an error: what is
@@ -216,6 +252,23 @@ pub fn open_regular(held: &OwnedFd, flags: OFlag) -> io::Result<File> {
     let flags = flags.difference(OFlag::O_CREAT | OFlag::O_EXCL) | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let path = format!("/proc/self/fd/{}", held.as_raw_fd());
     Ok(nix::fcntl::open(path.as_str(), flags, Mode::empty())?.into())
+}
+
+/// What a file or a directory is, under whatever name it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Inode {
+    device: u64,
+    number: u64,
+}
+
+impl Inode {
+    pub fn of(stat: &FileStat) -> Self {
+        Self { device: stat.st_dev, number: stat.st_ino }
+    }
+}
+
+pub fn is_dir(stat: &FileStat) -> bool {
+    is_a(stat, SFlag::S_IFDIR)
 }
 
 fn is_a(stat: &FileStat, kind: SFlag) -> bool {

@@ -12,6 +12,7 @@ mod ownership;
 pub mod payload;
 mod subpath;
 mod tmpfs;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

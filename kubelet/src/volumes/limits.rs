@@ -2,41 +2,36 @@
 //!
 //! <https://kubernetes.io/docs/concepts/storage/volumes/#emptydir>
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use corten_api::quantity::Quantity;
 use k8s_openapi::api::core::v1::Pod;
+use tracing::warn;
 
-/// Directories deeper than this are not looked into.
-const DEPTH_MAX: usize = 64;
-/// What `st_blocks` counts in.
-const BLOCK_BYTES: u64 = 512;
+use super::usage::{self, UsageError};
 
-/// The message of the eviction, if a limit is exceeded. A tmpfs keeps its limit by itself.
+/// The message of the eviction, if a limit is exceeded. A tmpfs keeps its limit by itself. Who makes a volume that cannot be
+/// measured has no limit: that is too much, too.
 pub fn exceeded(pod: &Pod, pod_dir: &Path) -> Option<String> {
     let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
     for volume in volumes {
         let Some(empty) = volume.empty_dir.as_ref().filter(|e| e.medium.as_deref() != Some("Memory")) else { continue };
         let Some(limit) = empty.size_limit.as_ref() else { continue };
         let bytes = Quantity::from_wire(limit).ok().and_then(|q| u64::try_from(q.units()).ok());
-        let used = usage(&pod_dir.join("volumes").join(&volume.name), DEPTH_MAX);
-        if bytes.is_some_and(|bytes| bytes > 0 && used > bytes) {
-            return Some(format!("Usage of EmptyDir volume {:?} exceeds the limit {:?}. ", volume.name, limit.0));
+        let Some(bytes) = bytes.filter(|bytes| *bytes > 0) else { continue };
+        match usage::exceeds(&pod_dir.join("volumes").join(&volume.name), bytes) {
+            Ok(false) => {}
+            Ok(true) => {
+                return Some(format!("Usage of EmptyDir volume {:?} exceeds the limit {:?}. ", volume.name, limit.0));
+            }
+            Err(why @ (UsageError::TooDeep | UsageError::Restless)) => {
+                return Some(format!("Usage of EmptyDir volume {:?} cannot be measured: {why}. ", volume.name));
+            }
+            // It is looked at again.
+            Err(UsageError::Io(err)) => warn!(volume = volume.name, %err, "a volume's usage cannot be measured now"),
         }
     }
     None
-}
-
-/// Bytes on disk below `path`. What vanishes or cannot be read meanwhile counts as nothing.
-fn usage(path: &Path, depth: usize) -> u64 {
-    let Ok(meta) = std::fs::symlink_metadata(path) else { return 0 };
-    let own = meta.blocks() * BLOCK_BYTES;
-    if !meta.is_dir() || depth == 0 {
-        return own;
-    }
-    let Ok(entries) = std::fs::read_dir(path) else { return own };
-    entries.flatten().map(|entry| usage(&entry.path(), depth - 1)).fold(own, u64::saturating_add)
 }
 
 #[cfg(test)]
