@@ -6,6 +6,7 @@ pub mod confinement;
 pub mod container;
 pub mod inventory;
 pub mod model;
+mod oom;
 pub mod phase;
 pub mod plan;
 pub mod status;

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
-use corten_api::pod::{Qos, amounts};
+use corten_api::pod::amounts;
 use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, SeccompProfile, SecurityContext};
 
 use super::confinement::{self, Kernel, Refused};
+use super::oom;
 use crate::cgroup::{CPU_PERIOD_US, PodLimits, cpu_quota_us, cpu_shares};
 use crate::env::{self, ExpandError, Room};
 use crate::images::ImageHandle;
@@ -20,10 +21,6 @@ pub const STOP_SIGNAL_LABEL: &str = "corten/stop-signal";
 pub const GRACE_LABEL: &str = "corten/grace-secs";
 
 pub const TERMINATION_LOG_DEFAULT: &str = "/dev/termination-log";
-
-const OOM_GUARANTEED: i32 = -997;
-const OOM_BEST_EFFORT: i32 = 1000;
-const PRIORITY_CRITICAL: i32 = 2_000_000_000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SpecError {
@@ -241,23 +238,7 @@ fn resources(pod: &Pod, container: &Container, node_memory_bytes: i64) -> Resour
         cpu_period_us: cpu_limit.map(|_| CPU_PERIOD_US.unsigned_abs()),
         memory_limit_bytes: limits.get("memory").copied().filter(|n| *n > 0),
         pids_limit: None,
-        oom_score_adj: Some(oom_score_adj(pod, requests.get("memory").copied().unwrap_or(0), node_memory_bytes)),
-    }
-}
-
-/// <https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/#node-out-of-memory-behavior>
-fn oom_score_adj(pod: &Pod, memory_request: i64, node_memory_bytes: i64) -> i32 {
-    let Some(spec) = &pod.spec else { return OOM_BEST_EFFORT };
-    if spec.priority.is_some_and(|p| p >= PRIORITY_CRITICAL) {
-        return OOM_GUARANTEED;
-    }
-    match Qos::of(spec) {
-        Qos::Guaranteed => OOM_GUARANTEED,
-        Qos::BestEffort => OOM_BEST_EFFORT,
-        Qos::Burstable => {
-            let share = memory_request.saturating_mul(1000) / node_memory_bytes.max(1);
-            i32::try_from(1000 - share).unwrap_or(3).clamp(3, 999)
-        }
+        oom_score_adj: Some(oom::score_adj(pod, container, node_memory_bytes)),
     }
 }
 
