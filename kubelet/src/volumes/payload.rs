@@ -125,9 +125,9 @@ fn add_keys(
             }
             return Err(Cause::NoKey { kind, key: item.key.clone() });
         };
-        check_path(&item.path)?;
+        let path = cleaned(&item.path)?;
         let mode = permission_bits(item.mode.unwrap_or(mode));
-        payload.files.insert(item.path.clone(), File { bytes: bytes.clone(), mode });
+        payload.files.insert(path, File { bytes: bytes.clone(), mode });
     }
     Ok(())
 }
@@ -139,14 +139,14 @@ fn add_fields<'a>(
     mode: i32,
 ) -> Result<(), Cause> {
     for item in items {
-        check_path(&item.path)?;
+        let path = cleaned(&item.path)?;
         let text = match (&item.field_ref, &item.resource_field_ref) {
             (Some(field), _) => downward.file(&field.field_path)?,
             (None, Some(resource)) => downward.resource(resource, None)?,
             (None, None) => String::new(),
         };
         let mode = permission_bits(item.mode.unwrap_or(mode));
-        payload.files.insert(item.path.clone(), File { bytes: text.into_bytes(), mode });
+        payload.files.insert(path, File { bytes: text.into_bytes(), mode });
     }
     Ok(())
 }
@@ -155,10 +155,16 @@ fn permission_bits(mode: i32) -> u32 {
     u32::try_from(mode).unwrap_or(0) & 0o777
 }
 
-/// Validation refuses these; a file of the node is not to depend on that.
-fn check_path(path: &str) -> Result<(), Cause> {
-    let bad = path.is_empty() || path.starts_with('/') || path.split('/').any(|part| part == ".." || part == "..data");
-    if bad { Err(Cause::BadPath { path: path.into() }) } else { Ok(()) }
+/// The path as it stands in the volume: `./a//b/` is `a/b`. Validation refuses what is refused here; a file of the node is not
+/// to depend on that.
+fn cleaned(path: &str) -> Result<String, Cause> {
+    let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    // Names at the top that begin with two dots are the writer's own.
+    let is_own = parts.first().is_none_or(|first| first.starts_with(".."));
+    if path.starts_with('/') || is_own || parts.contains(&"..") {
+        return Err(Cause::BadPath { path: path.into() });
+    }
+    Ok(parts.join("/"))
 }
 
 /// The type of a volume that we do not make, for the message.
@@ -207,6 +213,8 @@ mod tests {
         let cases = [
             ("all keys", look("cfg", None, false), Ok(vec!["a", "b"])),
             ("one, elsewhere", look("cfg", Some(vec![item("a", "x/y")]), false), Ok(vec!["x/y"])),
+            ("here, by its long name", look("cfg", Some(vec![item("a", "./x")]), false), Ok(vec!["x"])),
+            ("with more than it needs", look("cfg", Some(vec![item("a", "x/.//y/")]), false), Ok(vec!["x/y"])),
             (
                 "a key that is not there",
                 look("cfg", Some(vec![item("z", "z")]), false),
@@ -221,6 +229,17 @@ mod tests {
                 Err("path \"../x\" in the volume must be relative and must not contain \"..\""),
             ),
         ];
+        for (why, path) in [
+            ("nowhere", ""),
+            ("the volume itself", "./"),
+            ("the node's", "/x"),
+            ("out and in again", "x/../y"),
+            ("the writer's own", "..data/x"),
+            ("a name as the writer's", "./..2026"),
+        ] {
+            let expected = format!("path {path:?} in the volume must be relative and must not contain \"..\"");
+            assert_eq!(look("cfg", Some(vec![item("a", path)]), false), Err(expected), "{why}");
+        }
         for (why, got, expected) in cases {
             let expected = expected.map(|l: Vec<&str>| l.into_iter().map(String::from).collect()).map_err(String::from);
             assert_eq!(got, expected, "{why}");
