@@ -169,11 +169,13 @@ struct Log {
     path: PathBuf,
     file: Option<File>,
     bytes: u64,
+    /// The file ends within a line: of the last write only a part was taken.
+    is_torn: bool,
 }
 
 impl Log {
     fn new(path: PathBuf) -> Self {
-        Self { path, file: None, bytes: 0 }
+        Self { path, file: None, bytes: 0, is_torn: false }
     }
 
     fn open(&mut self) {
@@ -184,9 +186,11 @@ impl Log {
             let _ = file.try_lock();
         }
         self.bytes = self.file.as_ref().and_then(|f| f.metadata().ok()).map_or(0, |m| m.len());
+        self.is_torn = false;
     }
 
-    /// One write per call, so that a reader never sees half of it.
+    /// One write per call, so that a reader never sees half of it. What was torn before is closed first, or the next line would
+    /// be lost with it.
     fn append(&mut self, lines: &[u8]) {
         if lines.is_empty() {
             return;
@@ -195,9 +199,13 @@ impl Log {
             self.open();
         }
         let Some(file) = &mut self.file else { return };
-        // A full disk: these lines are lost, the container goes on, the next ones are tried again.
-        if file.write_all(lines).is_ok() {
-            self.bytes += lines.len() as u64;
+        let closed = if self.is_torn { [b"\n", lines].concat() } else { Vec::new() };
+        let lines = if self.is_torn { &closed[..] } else { lines };
+        // A full disk: what it did not take is lost, the container goes on, the next lines are tried again.
+        let taken = write_as_much_as_fits(file, lines);
+        self.bytes += taken as u64;
+        if let Some(last) = lines[..taken].last() {
+            self.is_torn = *last != b'\n';
         }
         if self.bytes > FILE_MAX_BYTES {
             self.rotate();
@@ -220,6 +228,20 @@ impl Log {
             self.bytes = 0;
         }
     }
+}
+
+/// How many of the bytes are in the file.
+fn write_as_much_as_fits(file: &mut File, bytes: &[u8]) -> usize {
+    let mut taken = 0;
+    while taken < bytes.len() {
+        match file.write(&bytes[taken..]) {
+            Ok(0) => break,
+            Ok(count) => taken += count,
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    taken
 }
 
 /// The names of a log's rotated files, oldest first.
@@ -311,6 +333,37 @@ mod tests {
             let got: Vec<_> = lines.map(|l| (l.partial, std::str::from_utf8(l.content).unwrap().to_owned())).collect();
             assert_eq!(got, expected.iter().map(|(p, t)| (*p, (*t).to_owned())).collect::<Vec<_>>(), "{why}");
         }
+    }
+
+    /// A pipe that nobody reads takes a part of what is written, and then nothing, as a full disk does.
+    #[test]
+    fn a_line_of_which_a_full_disk_took_a_part_does_not_spoil_the_next() {
+        use nix::fcntl::{FcntlArg, fcntl};
+        let (mut disk, file) = pipe();
+        fcntl(&file, FcntlArg::F_SETPIPE_SZ(8192)).unwrap();
+        fcntl(&file, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+        let mut log = Log::new("full".into());
+        log.file = Some(file);
+        let line = |text: &str| {
+            let mut line = Vec::new();
+            line::write(&mut line, Timestamp::now(), Stream::Stdout, false, text.as_bytes());
+            line
+        };
+        // Longer than what a pipe takes as a whole or not at all.
+        let long = "x".repeat(5000);
+        log.append(&line(&long));
+        log.append(&line(&long));
+        let mut written = vec![0; usize::try_from(log.bytes).unwrap()];
+        assert!((5050..10_000).contains(&written.len()), "of the second a part: {}", written.len());
+        disk.read_exact(&mut written).unwrap();
+        log.append(&line("there is room again"));
+        log.append(&line("and more"));
+        log.file = None;
+        disk.read_to_end(&mut written).unwrap();
+        assert_eq!(log.bytes, written.len() as u64);
+        let lines: Vec<_> = written.split(|b| *b == b'\n').map(Line::parse).collect();
+        let texts: Vec<_> = lines.iter().flatten().map(|l| std::str::from_utf8(l.content).unwrap()).collect();
+        assert_eq!((texts[0], &texts[texts.len() - 2..]), (long.as_str(), &["there is room again", "and more"][..]));
     }
 
     #[test]
