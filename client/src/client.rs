@@ -22,8 +22,11 @@ use crate::endpoints::{Connection, Endpoints};
 
 /// A reply with many objects may be large; one above this is refused rather than held in memory.
 const MAX_MESSAGE_BYTES: usize = 32 << 20;
-/// A call that has not ended by then never will.
+/// A call that is not answered by then never will be.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// An answer that has begun and of which nothing comes for so long never ends: a connection lives, and answers pings, whatever
+/// becomes of who speaks over it.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How often a read is tried, each time on a new connection.
 const READ_TRIES: usize = 3;
 /// A write that may have been done is not sent again.
@@ -155,7 +158,7 @@ impl Client {
         let request = api::GetRequest { resource: Some(resource) };
         let get = |mut stub: Stub| {
             let request = timed(request.clone());
-            async move { Ok(stub.get(request).await?.into_inner()) }
+            async move { Ok(whole(stub.get(request)).await?.into_inner()) }
         };
         let object = self.call(endpoints, READ_TRIES, get).await?;
         decode(&object)
@@ -183,7 +186,7 @@ impl Client {
             async move {
                 let mut chunks = stub.list(request).await?.into_inner();
                 let mut listed = Listed { items: Vec::new(), revision: 0 };
-                while let Some(chunk) = chunks.message().await? {
+                while let Some(chunk) = within(SILENCE_MAX, chunks.message()).await? {
                     listed.revision = chunk.revision;
                     for item in &chunk.items {
                         listed.items.push(decode(item).map_err(Failure::Told)?);
@@ -206,7 +209,7 @@ impl Client {
         let request = api::WriteRequest { resource: Some(resource), json: encode(body)? };
         let create = |mut stub: Stub| {
             let request = self.written(request.clone());
-            async move { Ok(stub.create(request).await?.into_inner()) }
+            async move { Ok(whole(stub.create(request)).await?.into_inner()) }
         };
         let object = self.call(endpoints, WRITE_TRIES, create).await?;
         decode(&object)
@@ -228,7 +231,7 @@ impl Client {
         let request = api::WriteRequest { resource: Some(resource), json: encode(object)? };
         let update = |mut stub: Stub| {
             let request = self.written(request.clone());
-            async move { Ok(stub.update(request).await?.into_inner()) }
+            async move { Ok(whole(stub.update(request)).await?.into_inner()) }
         };
         let object = self.call(endpoints, WRITE_TRIES, update).await?;
         decode(&object)
@@ -246,7 +249,7 @@ impl Client {
         let request = api::PatchRequest { resource: Some(resource), kind: kind.into(), json: encode(&body)? };
         let patch = |mut stub: Stub| {
             let request = self.written(request.clone());
-            async move { Ok(stub.patch(request).await?.into_inner()) }
+            async move { Ok(whole(stub.patch(request)).await?.into_inner()) }
         };
         let object = self.call(endpoints, WRITE_TRIES, patch).await?;
         decode(&object)
@@ -260,7 +263,7 @@ impl Client {
         let request = api::DeleteRequest { resource: Some(resource), options_json: encode(options)? };
         let delete = |mut stub: Stub| {
             let request = self.written(request.clone());
-            async move { Ok(stub.delete(request).await?.into_inner()) }
+            async move { Ok(whole(stub.delete(request)).await?.into_inner()) }
         };
         Ok(self.call(endpoints, WRITE_TRIES, delete).await?.revision)
     }
@@ -380,6 +383,22 @@ impl From<tonic::Status> for Failure {
                 Self::Broken(ApiError::unavailable(format!("the apiserver did not answer: {}", status.message())))
             }
         }
+    }
+}
+
+/// One message, from the asking to its last byte.
+async fn whole<T>(answer: impl Future<Output = Result<T, tonic::Status>>) -> Result<T, tonic::Status> {
+    within(CALL_TIMEOUT + SILENCE_MAX, answer).await
+}
+
+/// What comes within the time; that it did not counts as a broken connection.
+pub(crate) async fn within<T>(
+    longest: Duration,
+    answer: impl Future<Output = Result<T, tonic::Status>>,
+) -> Result<T, tonic::Status> {
+    match tokio::time::timeout(longest, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(tonic::Status::deadline_exceeded(format!("it was silent for {} s", longest.as_secs()))),
     }
 }
 

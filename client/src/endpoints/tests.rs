@@ -1,5 +1,7 @@
 //! Clients of apiservers in memory that are down, without a store, or busy; time is paused.
 
+mod silence;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -26,6 +28,8 @@ const DEADLINE: Duration = Duration::from_secs(120);
 struct Fake {
     up: bool,
     has_store: bool,
+    /// New connections to it live, and nothing comes over them: see [`silence`].
+    silent: bool,
     /// What the next requests are refused with.
     refusals: VecDeque<ApiError>,
     /// `watch after 5`, `get leases`, with the number of the connection.
@@ -71,18 +75,21 @@ impl Net {
 impl Connect for Net {
     async fn connect(&self, uri: &Uri) -> Result<Channel, String> {
         let host = uri.host().unwrap_or_default().to_owned();
-        let line = {
+        let (line, silent) = {
             let fakes = self.fakes.lock();
             let fake = fakes.get(&host).filter(|fake| fake.up).ok_or("connection refused")?;
-            fake.line.clone()
+            (fake.line.clone(), fake.silent)
         };
         let id = self.connections.fetch_add(1, Ordering::SeqCst);
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let service = ResourcesServer::new(Served { net: self.clone(), host, id });
         let incoming = tokio_stream::once(Ok::<_, std::io::Error>(theirs)).chain(tokio_stream::pending());
-        tokio::spawn(
-            line.run_until_cancelled_owned(Server::builder().add_service(service).serve_with_incoming(incoming)),
-        );
+        let serve = async move {
+            let mut server = Server::builder();
+            let router = if silent { server.add_service(silence::Silent) } else { server.add_service(service) };
+            router.serve_with_incoming(incoming).await
+        };
+        tokio::spawn(line.run_until_cancelled_owned(serve));
         let mut ours = Some(ours);
         let connector = tower::service_fn(move |_| {
             let io = ours.take().ok_or_else(|| std::io::Error::other("connects once"));
