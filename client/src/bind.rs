@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use corten_api::ApiError;
 use corten_proto::api::{BindReply, BindRequest};
@@ -9,11 +10,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use crate::client::{Client, retry_after};
+use crate::client::{Client, retry_after, within};
 use crate::endpoints::Connection;
 
 /// Placements that wait to be sent; a scheduler that is further ahead than this waits.
 const QUEUE_MAX: usize = 1024;
+/// Nothing is done yet when a stream is opened: an apiserver that lives answers at once, and all placements wait for it.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sends placements. Cheap to clone. A stream that breaks fails what was in flight (the scheduler looks at the pod
 /// again) and is opened anew for what comes next.
@@ -102,7 +105,7 @@ async fn open(
     let (mut stub, connection) = client.stub().await?;
     let mut request = tonic::Request::new(ReceiverStream::new(outgoing));
     client.mark(&mut request);
-    match stub.bind(request).await {
+    match within(OPEN_TIMEOUT, stub.bind(request)).await {
         Ok(replies) => Ok((replies.into_inner(), connection)),
         Err(status) => Err(client.explain(&connection, status)),
     }

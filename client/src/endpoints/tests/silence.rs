@@ -9,7 +9,7 @@ use tonic::server::NamedService;
 
 use super::*;
 
-/// Begins to answer whatever it is asked, and sends nothing more.
+/// Begins to answer whatever it is asked, and sends nothing more. Streams of binds it does not even begin to answer.
 #[derive(Clone)]
 pub(super) struct Silent;
 
@@ -35,9 +35,15 @@ impl tower::Service<http::Request<tonic::body::Body>> for Silent {
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
-    fn call(&mut self, _: http::Request<tonic::body::Body>) -> Self::Future {
-        let answer = http::Response::builder().header("content-type", "application/grpc");
-        Box::pin(async move { Ok(answer.body(tonic::body::Body::new(Nothing)).unwrap()) })
+    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
+        let opens_binds = request.uri().path().ends_with("/Bind");
+        Box::pin(async move {
+            if opens_binds {
+                std::future::pending::<()>().await;
+            }
+            let answer = http::Response::builder().header("content-type", "application/grpc");
+            Ok(answer.body(tonic::body::Body::new(Nothing)).unwrap())
+        })
     }
 }
 
@@ -73,4 +79,16 @@ async fn a_write_whose_answer_stalls_may_have_been_done_and_is_not_sent_again() 
     let created = timeout(DEADLINE, client.create(&object)).await.expect("a write waits for ever");
     assert!(created.as_ref().is_err_and(|err| err.is(Reason::ServiceUnavailable)), "{created:?}");
     assert_eq!(net.seen("b"), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_apiserver_that_opens_no_stream_of_binds_is_left_for_another() {
+    let (net, client) = client().await;
+    let binder = client.binder();
+    let bind =
+        async || timeout(DEADLINE, binder.bind("n", "p", "uid", "node")).await.expect("a placement waits for ever");
+    let refused = bind().await;
+    assert!(refused.as_ref().is_err_and(|err| err.is(Reason::ServiceUnavailable)), "{refused:?}");
+    assert_eq!(bind().await, Ok(()));
+    assert!(net.seen("b").iter().any(|(_, what)| what == "bind p uid node"));
 }
