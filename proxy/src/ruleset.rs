@@ -8,6 +8,7 @@ pub mod desired;
 pub mod diff;
 pub mod elements;
 pub mod ledger;
+pub mod refusals;
 pub mod slots;
 pub mod trace;
 

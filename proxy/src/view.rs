@@ -272,6 +272,8 @@ pub struct Node {
     /// Where it stands, for traffic that is to stay there.
     pub zone: Option<String>,
     pub pod_cidr: Option<Ipv4Net>,
+    /// Where its kubelet listens, on all of its addresses.
+    pub kubelet_port: Option<u16>,
 }
 
 impl Node {
@@ -283,8 +285,15 @@ impl Node {
         let spec = node.spec.as_ref();
         let cidrs = spec.and_then(|s| s.pod_cidrs.as_deref()).unwrap_or_default();
         let cidr = cidrs.iter().chain(spec.and_then(|s| s.pod_cidr.as_ref())).find_map(|c| c.parse::<Ipv4Net>().ok());
-        let (pod_cidr, zone) = (cidr.map(|c| c.trunc()), node.label(ZONE_LABEL).map(str::to_owned));
-        Self { name: node.name().into(), addresses: addresses.collect(), internal_ip, zone, pod_cidr }
+        let daemons = node.status.as_ref().and_then(|s| s.daemon_endpoints.as_ref());
+        Self {
+            name: node.name().into(),
+            addresses: addresses.collect(),
+            internal_ip,
+            zone: node.label(ZONE_LABEL).map(str::to_owned),
+            pod_cidr: cidr.map(|c| c.trunc()),
+            kubelet_port: daemons.and_then(|d| port_number(d.kubelet_endpoint.as_ref()?.port)),
+        }
     }
 }
 
@@ -297,12 +306,14 @@ pub struct HostPort {
     pub container_port: u16,
 }
 
-/// The host ports of a pod on this node that has an address of its own and still runs.
+/// The host ports of a pod on this node that has an address and still runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodPorts {
     pub key: Key,
     pub age: Age,
     pub address: Ipv4Addr,
+    /// It listens on the host ports itself: they are not led anywhere, and nobody else's either.
+    pub host_network: bool,
     pub ports: Vec<HostPort>,
 }
 
@@ -310,14 +321,14 @@ impl PodPorts {
     pub fn from_api(pod: &core::Pod) -> Option<Self> {
         let spec = pod.spec.as_ref()?;
         let address = pod.status.as_ref()?.pod_ip.as_deref()?.parse().ok()?;
-        // A pod on the host's network listens on the host port itself.
-        if spec.host_network == Some(true) || corten_api::pod::is_terminal(pod) {
+        if corten_api::pod::is_terminal(pod) {
             return None;
         }
         let sidecars = spec.init_containers.iter().flatten().filter(|c| corten_api::pod::is_sidecar(c));
         let declared = spec.containers.iter().chain(sidecars).flat_map(|c| c.ports.iter().flatten());
         let ports: Vec<HostPort> = declared.filter_map(host_port).collect();
-        (!ports.is_empty()).then(|| Self { key: pod.key(), age: Age::of(pod), address, ports })
+        let host_network = spec.host_network == Some(true);
+        (!ports.is_empty()).then(|| Self { key: pod.key(), age: Age::of(pod), address, host_network, ports })
     }
 }
 
@@ -328,4 +339,36 @@ fn host_port(port: &core::ContainerPort) -> Option<HostPort> {
         host_port: port.host_port.and_then(port_number)?,
         container_port: port_number(port.container_port)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_nodes_kubelet_listens_where_its_status_says() {
+        let port = |endpoints: Value| {
+            let node = json!({"metadata": {"name": "n"}, "status": {"daemonEndpoints": endpoints}});
+            Node::from_api(&from_value(node).unwrap()).kubelet_port
+        };
+        assert_eq!(port(json!({"kubeletEndpoint": {"Port": 10250}})), Some(10250));
+        assert_eq!(port(json!({"kubeletEndpoint": {"Port": 0}})), None);
+        assert_eq!(port(json!({})), None);
+    }
+
+    #[test]
+    fn a_pod_has_its_host_ports_on_a_network_of_its_own_and_on_the_hosts() {
+        let pod = |host_network: bool, phase: &str| {
+            let ports = json!([{"containerPort": 80, "hostPort": 80}, {"containerPort": 81}]);
+            let pod = json!({"metadata": {"name": "p", "namespace": "n"},
+                "spec": {"hostNetwork": host_network, "containers": [{"name": "c", "ports": ports}]},
+                "status": {"podIP": "192.0.2.1", "phase": phase}});
+            PodPorts::from_api(&from_value(pod).unwrap()).map(|pod| (pod.host_network, pod.ports.len()))
+        };
+        assert_eq!(pod(false, "Running"), Some((false, 1)));
+        assert_eq!(pod(true, "Running"), Some((true, 1)));
+        assert_eq!(pod(true, "Succeeded"), None);
+    }
 }

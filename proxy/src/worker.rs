@@ -30,6 +30,7 @@ use crate::routes::switches;
 use crate::ruleset::diff::{Flow, StaleFlow};
 use crate::ruleset::elements::{self, Elements, KeyBytes, Map, Slot};
 use crate::ruleset::ledger::{Change, Ledger};
+use crate::ruleset::refusals::Refusals;
 use crate::ruleset::{End, Front, Owner, Place, desired, diff};
 
 /// The whole state is compared with the kernel this often, whatever happens.
@@ -94,6 +95,7 @@ pub struct Worker {
     kernel: Kernel,
     flows: NetfilterSocket,
     ledger: Ledger,
+    refusals: Refusals,
     place: Option<Place>,
     nodes: Nodes,
     /// The networks of this node's links, when they were last looked at.
@@ -122,6 +124,7 @@ impl Worker {
             kernel,
             flows,
             ledger: Ledger::default(),
+            refusals: Refusals::default(),
             place: None,
             nodes: Nodes::default(),
             links: Vec::new(),
@@ -167,6 +170,7 @@ impl Worker {
         let routes = self.nodes_changed(batch);
         let owners: Vec<Owner> = batch.iter().filter_map(Work::owner).collect();
         let changes = self.learn(owners.iter());
+        self.tell_of_refusals(&owners, &changes);
         let mut edits = diff::edits(&changes);
         edits.extend(self.nodes_turned());
         if !edits.is_empty() {
@@ -246,6 +250,9 @@ impl Worker {
                     claims
                 }
                 Owner::Pod(key) => directory.pod(key).map(|pod| desired::host_ports(pod, place)),
+                Owner::Node(name) if *name == self.settings.node_name => {
+                    directory.node(name).map(|node| desired::own_node(node, place))
+                }
                 Owner::Node(name) => directory.node(name).map(|node| desired::node(node, place)),
                 Owner::This => Some(desired::this(place)),
             };
@@ -253,6 +260,19 @@ impl Worker {
         }
         self.metrics.refused(self.refused.len());
         changes
+    }
+
+    /// Says once what the owners claim and others have, and what others lost to them.
+    fn tell_of_refusals(&mut self, owners: &[Owner], changes: &[Change]) {
+        let displaced = changes.iter().flat_map(|change| self.ledger.refused_at(&change.front));
+        let concerned: BTreeSet<&Owner> = owners.iter().chain(displaced).collect();
+        for owner in concerned {
+            for refusal in self.refusals.news(owner, self.ledger.refusals(owner)) {
+                let Front { address, protocol, port } = refusal.front;
+                let (at, protocol) = (format!("{address}:{port}"), protocol.lower());
+                warn!(at, protocol, ?owner, holder = ?refusal.holder, "a port is not served: somebody has it already");
+            }
+        }
     }
 
     /// Routes come back; what depends on the node's own addresses, too, if these are others now.
@@ -294,6 +314,7 @@ impl Worker {
         if let Some(place) = &mut self.place {
             place.nodes.extend(self.ledger.nodes());
         }
+        self.tell_of_refusals(&owners, &[]);
         let mended = block_in_place(|| self.reconcile())?;
         self.metrics.checked(mended, self.ledger.len(), started.elapsed());
         let took = started.elapsed();

@@ -26,7 +26,8 @@ pub fn is_api(service: &Service) -> bool {
 
 /// What one Service claims; a front appears once.
 pub fn service(service: &Service, slices: &[&Slice], place: &Place) -> Claims {
-    let mut claims = Claims { holds: holds(service, slices), age: service.age.clone(), ..Claims::default() };
+    let fronts = if is_api(service) { own_apiserver(slices, place) } else { Vec::new() };
+    let mut claims = Claims { holds: holds(service, slices), age: service.age.clone(), fronts, ..Claims::default() };
     if service.headless || service.external_name.is_some() || service.other_proxy {
         return claims;
     }
@@ -51,7 +52,7 @@ pub fn service(service: &Service, slices: &[&Slice], place: &Place) -> Claims {
         let claim = |address, port_number, rank, rules: &FrontRules| Claim {
             front: Front { address, protocol: port.protocol, port: port_number },
             rank,
-            rules: rules.clone(),
+            rules: Some(rules.clone()),
         };
         let own_dns = |f: &Front| f.address == place.cluster_dns && f.port == DNS_PORT && f.protocol != Protocol::Sctp;
         let inner = service.cluster_ips.iter().map(|ip| claim(*ip, port.port, Rank::ClusterIp, &cluster));
@@ -135,19 +136,44 @@ pub fn node(node: &Node, place: &Place) -> Claims {
     Claims { holds: own.map(|ip| (ip, Hold::Node)).into_iter().collect(), ..Claims::default() }
 }
 
-/// What one pod's host ports claim. Whatever runs on the node's own network reaches them at 127.0.0.1, too.
+/// What this node holds: its addresses, and on each the port of its kubelet.
+pub fn own_node(own: &Node, place: &Place) -> Claims {
+    let fronts = own.kubelet_port.into_iter().flat_map(|port| left_alone(port, place)).collect();
+    Claims { fronts, ..node(own, place) }
+}
+
+/// The ports of an apiserver on this machine: it is one of those that the API's Service leads to.
+fn own_apiserver(slices: &[&Slice], place: &Place) -> Vec<Claim> {
+    let is_here = |slice: &&&Slice| slice.endpoints.iter().any(|end| place.addresses.contains(&end.address));
+    let ports = slices.iter().filter(is_here).flat_map(|slice| &slice.ports);
+    let mut claims: Vec<Claim> = ports.flat_map(|port| left_alone(port.port, place)).collect();
+    once(&mut claims);
+    claims
+}
+
+/// A daemon of this machine listens at the port: what comes there is left alone.
+fn left_alone(port: u16, place: &Place) -> impl Iterator<Item = Claim> {
+    let front = move |ip: &Ipv4Addr| Front { address: *ip, protocol: Protocol::Tcp, port };
+    own_addresses(place).map(move |ip| Claim { front: front(ip), rank: Rank::Machine, rules: None })
+}
+
+/// Whatever runs on the node's own network reaches what it offers at 127.0.0.1, too.
+fn own_addresses(place: &Place) -> impl Iterator<Item = &Ipv4Addr> {
+    place.addresses.iter().chain([&Ipv4Addr::LOCALHOST])
+}
+
+/// What one pod's host ports claim.
 pub fn host_ports(pod: &PodPorts, place: &Place) -> Claims {
     let mut fronts = Vec::new();
     for port in &pod.ports {
         let end = End { address: pod.address, port: port.container_port };
         let rules =
             FrontRules { inside: Fate::Balance(Arc::new([end])), outside: None, affinity_secs: None, sources: None };
-        let own = place.addresses.iter().chain([&Ipv4Addr::LOCALHOST]);
-        let on = own.filter(|ip| port.host_ip.is_none_or(|only| only == **ip));
+        let on = own_addresses(place).filter(|ip| port.host_ip.is_none_or(|only| only == **ip));
         fronts.extend(on.map(|ip| Claim {
             front: Front { address: *ip, protocol: port.protocol, port: port.host_port },
-            rank: Rank::HostPort,
-            rules: rules.clone(),
+            rank: Rank::NodePort,
+            rules: (!pod.host_network).then(|| rules.clone()),
         }));
     }
     once(&mut fronts);

@@ -2,7 +2,8 @@
 //!
 //! The owner of a Service writes its externalIPs himself, so these come last and never on an address that somebody
 //! holds: another Service by its ClusterIP or its load balancer, a node, cluster DNS, the API's endpoints. What a node says
-//! of its own address comes after all that Services have.
+//! of its own address comes after all that Services have. Nor do NodePorts and hostPorts take a port that a daemon of the
+//! machine listens on, or an older pod or Service has.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
@@ -15,10 +16,12 @@ use crate::view::{Age, Protocol};
 /// By what right a front is claimed; the first has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
+    /// A daemon of the machine, the kubelet or an apiserver, listens there.
+    Machine,
     /// The API gives a ClusterIP to one Service only.
     ClusterIp,
+    /// A Service's NodePort or a pod's hostPort: the older has it.
     NodePort,
-    HostPort,
     /// An address that a load balancer's controller wrote into the Service's status.
     LoadBalancer,
     /// `spec.externalIPs`.
@@ -30,7 +33,8 @@ pub enum Rank {
 pub struct Claim {
     pub front: Front,
     pub rank: Rank,
-    pub rules: FrontRules,
+    /// `None`: somebody listens there on the machine's own network, so packets are left alone.
+    pub rules: Option<FrontRules>,
 }
 
 /// How an address is taken: no claim of this rank or a later one is served there.
@@ -55,6 +59,13 @@ pub struct Claims {
     pub age: Age,
     /// It would take so many elements of the kernel's maps that it claims no front at all.
     pub too_large: Option<u64>,
+}
+
+/// What an owner claims and another has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Refusal {
+    pub front: Front,
+    pub holder: Owner,
 }
 
 /// A front before and after.
@@ -98,7 +109,7 @@ impl Holders {
 
 #[derive(Debug, Default)]
 pub struct Ledger {
-    claims: BTreeMap<Front, Vec<(Standing, FrontRules)>>,
+    claims: BTreeMap<Front, Vec<(Standing, Option<FrontRules>)>>,
     owned: HashMap<Owner, Owned>,
     held: HashMap<Ipv4Addr, Holders>,
     nodes: BTreeSet<Ipv4Addr>,
@@ -116,15 +127,15 @@ impl Ledger {
         self.claims.iter().filter_map(|(front, claims)| Some((front, self.in_force(front, claims)?)))
     }
     /// The claims come by rank, so where the first may not be served, none may.
-    fn in_force<'a>(&self, front: &Front, claims: &'a [(Standing, FrontRules)]) -> Option<&'a FrontRules> {
+    fn in_force<'a>(&self, front: &Front, claims: &'a [(Standing, Option<FrontRules>)]) -> Option<&'a FrontRules> {
         let (first, rules) = claims.first()?;
         let held = self.held.get(&front.address).copied().unwrap_or_default();
         let refused = match first.rank {
-            Rank::ClusterIp | Rank::NodePort | Rank::HostPort => false,
+            Rank::Machine | Rank::ClusterIp | Rank::NodePort => false,
             Rank::LoadBalancer => held.system > 0 || held.api > 0,
             Rank::External => held != Holders::default(),
         };
-        (!refused).then_some(rules)
+        rules.as_ref().filter(|_| !refused)
     }
     pub fn len(&self) -> usize {
         self.claims.len()
@@ -142,6 +153,20 @@ impl Ledger {
     /// Addresses that became a node's (`true`) or ceased to be one since this was last asked.
     pub fn take_turned(&mut self) -> Vec<(Ipv4Addr, bool)> {
         std::mem::take(&mut self.turned).into_iter().map(|ip| (ip, self.nodes.contains(&ip))).collect()
+    }
+
+    /// Which fronts that `owner` claims another has. Costs as much as the owner claims.
+    pub fn refusals(&self, owner: &Owner) -> BTreeSet<Refusal> {
+        let fronts = self.owned.get(owner).into_iter().flat_map(|owned| &owned.fronts);
+        let refusal = |front: &Front| {
+            let (first, _) = self.claims.get(front)?.first()?;
+            (first.owner != *owner).then(|| Refusal { front: *front, holder: first.owner.clone() })
+        };
+        fronts.filter_map(refusal).collect()
+    }
+    /// Who claims a front that another has.
+    pub fn refused_at(&self, front: &Front) -> impl Iterator<Item = &Owner> {
+        self.claims.get(front).into_iter().flatten().skip(1).map(|(by, _)| &by.owner)
     }
 
     /// Makes `claims` all that `owner` has, and says what this changes in force. Costs as much as what the owner
@@ -210,7 +235,7 @@ impl Ledger {
         if let (Some(before), Some(after)) = (&before, &mut after) {
             settler.rules(before, after);
             if let Some((_, rules)) = self.claims.get_mut(&front).and_then(|claims| claims.first_mut()) {
-                *rules = after.clone();
+                *rules = Some(after.clone());
             }
         }
         (before != after).then_some(Change { front, before, after })
@@ -226,7 +251,7 @@ impl Ledger {
             }
         };
         for (front, claims) in &mut self.claims {
-            let Some((_, rules)) = claims.first_mut() else { continue };
+            let Some((_, Some(rules))) = claims.first_mut() else { continue };
             adopt(front, &mut rules.inside, 0);
             if let Some(outside) = &mut rules.outside {
                 adopt(front, outside, elements::OUTSIDE_OFFSET);

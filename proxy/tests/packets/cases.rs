@@ -100,7 +100,13 @@ pub(crate) fn scenario(setting: Setting) -> Scenario {
         ("a2", Who::Pod2OnA, vec![port(own, Protocol::Tcp, 8082)]),
         ("a2-udp", Who::Pod2OnA, vec![port(own, Protocol::Udp, 8082)]),
     ] {
-        let pod = PodPorts { key: Key::new("default", name), age: Age::default(), address: on.address(), ports };
+        let pod = PodPorts {
+            key: Key::new("default", name),
+            age: Age::default(),
+            address: on.address(),
+            host_network: false,
+            ports,
+        };
         ledger.set(&Owner::Pod(pod.key.clone()), desired::host_ports(&pod, &place));
     }
     let mut elements = elements::of_place(&place);

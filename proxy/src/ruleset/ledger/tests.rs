@@ -1,5 +1,7 @@
 //! Who gets an address that several want, and what a change costs.
 
+mod ports;
+
 use corten_api::Key;
 use ipnet::Ipv4Net;
 
@@ -365,7 +367,8 @@ fn a_service_of_more_elements_than_a_node_bears_is_refused_and_keeps_its_address
         assert_eq!(claims.fronts.is_empty(), refused, "{why}");
         assert_eq!(claims.holds.len(), 1, "{why}: its ClusterIP is its own");
         let fronts = claims.fronts.iter();
-        let counted: usize = fronts.map(|claim| elements::of_front(&claim.front, &claim.rules).len()).sum();
+        let counted: usize =
+            fronts.map(|claim| elements::of_front(&claim.front, claim.rules.as_ref().unwrap()).len()).sum();
         assert!(counted as u64 <= desired::ELEMENTS_PER_SERVICE_MAX, "{why}: {counted}");
     }
 }
@@ -392,7 +395,7 @@ fn endpoints_that_are_meant_for_the_node_or_its_zone_are_used_as_long_as_there_a
         slice.endpoints = ends.split(' ').map(|text| hinted(text.as_bytes())).collect();
         let place = Place { zone: (!zone.is_empty()).then(|| zone.to_owned()), ..place() };
         let claims = desired::service(&service, &[&slice], &place);
-        let ends = diff::ends(Some(&claims.fronts[0].rules));
+        let ends = diff::ends(claims.fronts[0].rules.as_ref());
         let used: Vec<String> = ends.iter().map(|end| end.address.octets()[3].to_string()).collect();
         assert_eq!(used.join(" "), expected, "{why}");
     }
