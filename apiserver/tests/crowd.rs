@@ -6,7 +6,6 @@ mod line;
 #[path = "support/server.rs"]
 mod server;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,11 +13,12 @@ use std::time::Duration;
 use corten_apiserver::serve::connections::{Bounds, ConnectionLimiter};
 use corten_apiserver::storage::memory::Memory;
 use corten_apiserver::storage::{Storage as _, Write};
+use corten_fuzz::one_byte_handshakes;
 use line::{JSON, Line, Slow, connect, connect_from};
 use serde_json::{Value, json};
 use server::TestServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -227,26 +227,6 @@ async fn as_many_silent_handshakes_as_there_are_places_hold_up_neither_leases_no
     let began = Instant::now();
     work_goes_on(&server, || began.elapsed() > Duration::from_secs(1)).await;
     drop(silent);
-}
-
-/// Connections of one address, each of which says one byte and no more: the oldest is given up for the next, so that none
-/// is ever slow. Counts them in `made`.
-async fn one_byte_handshakes(server: std::net::SocketAddr, from: [u8; 4], kept: usize, made: Arc<AtomicUsize>) {
-    let mut all = VecDeque::new();
-    loop {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind((from, 0).into()).unwrap();
-        // One that is closed at once, for lack of a place, cannot be written to.
-        if let Ok(mut stream) = socket.connect(server).await
-            && stream.write_all(&[0x16]).await.is_ok()
-        {
-            all.push_back(stream);
-        }
-        made.fetch_add(1, Ordering::Relaxed);
-        if all.len() > kept {
-            all.pop_front();
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,15 +60,15 @@ fn aliases(pod: &Pod) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use k8s_openapi::api::core::v1::HostAlias;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-    fn dns() -> ClusterDns {
+    pub(crate) fn dns() -> ClusterDns {
         ClusterDns { server: "10.96.0.10".parse().unwrap(), domain: "cluster.local".into() }
     }
-    fn pod(spec: PodSpec) -> Pod {
+    pub(crate) fn pod(spec: PodSpec) -> Pod {
         let metadata = ObjectMeta { name: Some("web".into()), namespace: Some("ns".into()), ..Default::default() };
         Pod { metadata, spec: Some(spec), status: None }
     }

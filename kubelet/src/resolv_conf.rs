@@ -196,19 +196,11 @@ fn dedupe(list: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::{PodDNSConfigOption, PodSpec};
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
     use super::*;
+    use crate::files::tests::{dns, pod};
 
     const NODE: &str = "nameserver 9.9.9.9\nsearch example.org. example.org\noptions edns0\noptions timeout:1 edns0\n";
-
-    fn dns() -> ClusterDns {
-        ClusterDns { server: "10.96.0.10".parse().unwrap(), domain: "cluster.local".into() }
-    }
-    fn pod(spec: PodSpec) -> Pod {
-        let metadata = ObjectMeta { name: Some("web".into()), namespace: Some("ns".into()), ..Default::default() };
-        Pod { metadata, spec: Some(spec), status: None }
-    }
 
     #[test]
     fn resolv_conf_by_policy() {

@@ -15,9 +15,11 @@
 //!
 //! - `CORTEN_FUZZ_SECS=60` tries each target for a minute instead of half a second.
 //! - A failure prints `CORTEN_FUZZ_SEED=…`; with that set, the same inputs are tried again, and no others.
+//! - [`one_byte_handshakes`] floods a door; the test says who must get in all the same.
 //! - Inputs run on a thread with the stack of a tokio worker, named after the seed: an overflow, which ends the whole
 //!   process, still tells it.
 
+mod handshakes;
 mod inputs;
 mod random;
 
@@ -27,6 +29,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use handshakes::one_byte_handshakes;
 pub use inputs::Inputs;
 pub use random::Random;
 

@@ -1,15 +1,14 @@
 //! The door of 10250 with real certificates: those who say nothing keep no apiserver from a node.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use corten_fuzz::one_byte_handshakes;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::{TlsConnector, client};
 
@@ -122,26 +121,6 @@ async fn silent_handshakes_keep_no_apiserver_from_a_node() {
     }
     assert_eq!(node.get("kube-apiserver-kubelet-client").await, "200");
     drop(silent);
-}
-
-/// Connections of one address, each of which says one byte and no more: the oldest is given up for the next, so that none
-/// is ever slow. Counts them in `made`.
-async fn one_byte_handshakes(node: SocketAddr, from: [u8; 4], kept: usize, made: Arc<AtomicUsize>) {
-    let mut all = VecDeque::new();
-    loop {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind((from, 0).into()).unwrap();
-        // One that is closed at once, for lack of a place, cannot be written to.
-        if let Ok(mut stream) = socket.connect(node).await
-            && stream.write_all(&[0x16]).await.is_ok()
-        {
-            all.push_back(stream);
-        }
-        made.fetch_add(1, Ordering::Relaxed);
-        if all.len() > kept {
-            all.pop_front();
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
