@@ -30,6 +30,8 @@ const SETTLE: Duration = Duration::from_millis(100);
 const REREAD: Duration = Duration::from_secs(20);
 const MIRROR_RETRY_FIRST: Duration = Duration::from_millis(500);
 const MIRROR_RETRY_MAX: Duration = Duration::from_secs(5);
+/// Of one that is forbidden: whether it stays so is a matter of roles, quotas and namespaces, which change seldom.
+const MIRROR_FORBIDDEN_RETRY_MAX: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
@@ -180,23 +182,34 @@ fn mirror(pod: &Pod) -> Pod {
 }
 
 /// Makes the mirror; the API's watch then brings it back to us. Tries for as long as there is such a pod, however long the
-/// apiservers are away.
+/// apiservers are away or forbid it: a namespace, a role or room in a quota may come later.
 pub async fn make_mirror(place: &Place, pod: Weak<Pod>) {
     let mut wait = MIRROR_RETRY_FIRST;
+    let mut is_told = false;
     while let Some(pod) = pod.upgrade() {
-        match place.cluster.create_pod(&mirror(&pod)).await {
+        let longest = match place.cluster.create_pod(&mirror(&pod)).await {
             Ok(_) => return,
             // Whether it is the right one is seen when the watch brings it.
             Err(err) if err.is(Reason::AlreadyExists) => return,
-            Err(err) if err.is(Reason::Invalid) || err.is(Reason::Forbidden) => {
+            Err(err) if err.is(Reason::Invalid) => {
                 error!(%err, pod = %pod.key(), "the static pod cannot be shown on the API; it runs all the same");
                 return;
             }
-            Err(err) => debug!(%err, pod = %pod.key(), "the mirror waits"),
-        }
+            Err(err) if err.is(Reason::Forbidden) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    error!(%err, pod = %pod.key(), "the static pod may not be shown on the API yet; it runs all the same");
+                }
+                MIRROR_FORBIDDEN_RETRY_MAX
+            }
+            Err(err) => {
+                debug!(%err, pod = %pod.key(), "the mirror waits");
+                MIRROR_RETRY_MAX
+            }
+        };
         drop(pod);
+        wait = wait.min(longest);
         tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(MIRROR_RETRY_MAX);
+        wait *= 2;
     }
 }
 

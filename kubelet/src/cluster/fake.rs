@@ -38,6 +38,8 @@ pub struct Shared {
     pub panics: Vec<&'static str>,
     /// Pods that are another node's: forbidden to this one.
     pub elsewhere: std::collections::BTreeSet<Key>,
+    /// Calls that were forbidden.
+    pub forbidden: u64,
     revision: i64,
 }
 
@@ -64,12 +66,15 @@ impl FakeCluster {
         Ok(shared)
     }
     fn here_for(&self, key: &Key) -> Result<parking_lot::MutexGuard<'_, Shared>, ApiError> {
-        let shared = self.here()?;
+        let mut shared = self.here()?;
         if shared.unanswered.contains(key) {
             return Err(ApiError::unavailable("no answer"));
         }
-        let denied = || ApiError::forbidden("", "pods", &key.name, "it is not on this node");
-        if shared.elsewhere.contains(key) { Err(denied()) } else { Ok(shared) }
+        if shared.elsewhere.contains(key) {
+            shared.forbidden += 1;
+            return Err(ApiError::forbidden("", "pods", &key.name, "it is not on this node"));
+        }
+        Ok(shared)
     }
 }
 
@@ -114,6 +119,7 @@ impl Cluster for FakeCluster {
         }
     }
     async fn create_pod(&self, pod: &Pod) -> Result<Pod, ApiError> {
+        drop(self.here_for(&pod.key())?);
         let mut pod = pod.clone();
         pod.metadata.uid = Some(format!("mirror-{}", pod.name()));
         Ok(self.put(pod))

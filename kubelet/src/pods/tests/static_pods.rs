@@ -33,3 +33,16 @@ async fn a_static_pod_runs_on_though_the_api_is_heard_before_its_file() {
     world.until("all is swept", |w| w.runtime.calls().iter().any(|c| c == "sweep")).await;
     assert!(!world.runtime.calls().iter().any(|c| c.starts_with("signal")), "{:?}", world.runtime.calls());
 }
+
+#[tokio::test]
+async fn a_mirror_that_was_forbidden_is_made_once_it_is_allowed() {
+    let world = World::new().await;
+    let text = "metadata: {name: web}\nspec: {containers: [{name: c, image: 'web:1'}]}";
+    let pod = crate::static_pods::parse(text, "n1").unwrap();
+    world.cluster.shared.lock().elsewhere.insert(pod.key());
+    world.news.send(News::Static(vec![pod.clone()])).await.unwrap();
+    world.until("it was forbidden", |w| w.cluster.shared.lock().forbidden > 0).await;
+    assert!(world.pod("web-n1").is_none());
+    world.cluster.shared.lock().elsewhere.remove(&pod.key());
+    world.until("its mirror is there", |w| w.pod("web-n1").is_some()).await;
+}
