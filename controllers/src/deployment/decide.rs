@@ -317,5 +317,4 @@ impl<'a> View<'a> {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;
