@@ -118,6 +118,7 @@ pub fn claim(deployment: &Deployment, selector: &Selector, nearby: &[Arc<Replica
         controller: set.controller().map(|o| o.uid.as_str()),
         deleting: set.is_deleting(),
         terminal: false,
+        mirror: false,
     });
     adopt::decide::claim(deployment.uid(), deployment.is_deleting(), selector, candidates)
 }

@@ -124,6 +124,7 @@ pub fn candidate(pod: &Arc<SeenPod>) -> Candidate<'_, Arc<SeenPod>> {
         controller: pod.controller().map(|o| o.uid.as_str()),
         deleting: pod.deleting.is_some(),
         terminal: pod.is_terminal(),
+        mirror: pod.mirror,
     }
 }
 

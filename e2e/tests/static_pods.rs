@@ -44,6 +44,8 @@ fn a_file_on_a_node_is_a_pod_that_only_the_file_can_end() {
     eventually("the mirror pod", SOON, || ns.json(&what).map(drop).ok_or_else(|| "none".into()));
     ns.pod_is_ready(&name);
     ns.shows(&format!("get {what} -o yaml"), "kubernetes.io/config.mirror");
+    assert_eq!(ns.field(&what, "/metadata/ownerReferences/0/kind"), "Node");
+    assert_eq!(ns.field(&what, "/metadata/ownerReferences/0/name"), node);
     assert_eq!(ns.ok(&format!("logs {name}")), "started\n");
     assert_eq!(ns.sh(&name, "hostname").text().trim(), name);
     let container = ns.field(&what, "/status/containerStatuses/0/containerID");

@@ -30,6 +30,8 @@ pub trait Cluster: Send + Sync {
     /// Removes the pod for good if it is still the one with this uid.
     async fn remove_pod(&self, key: &Key, uid: &str) -> Result<(), ApiError>;
     async fn create_pod(&self, pod: &Pod) -> Result<Pod, ApiError>;
+    /// The uid of this kubelet's Node as the API has it now.
+    async fn node_uid(&self) -> Result<String, ApiError>;
 
     /// The variables for Services that a pod of this namespace gets; see [`crate::env::services`].
     /// Waits a while for the Services to be known; without any apiserver a container must restart all the same.

@@ -9,8 +9,9 @@ use std::time::Duration;
 use corten_api::error::with_causes;
 use corten_api::pod::defaults::{host_ports, requests_from_limits};
 use corten_api::pod::{CONFIG_SOURCE_ANNOTATION, MIRROR_ANNOTATION};
-use corten_api::{Object as _, Reason};
+use corten_api::{ApiError, Object as _, Reason};
 use k8s_openapi::api::core::v1::{Pod, Toleration};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use notify::Watcher as _;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
@@ -169,11 +170,19 @@ pub fn is_static(pod: &Pod) -> bool {
     pod.annotation(CONFIG_SOURCE_ANNOTATION) == Some("file")
 }
 
-/// The pod as the API shows it.
-fn mirror(pod: &Pod) -> Pod {
+/// The pod as the API shows it: it belongs to its Node, and is collected with it.
+fn mirror(pod: &Pod, node_name: &str, node_uid: &str) -> Pod {
     let mut mirror = pod.clone();
     mirror.metadata.uid = None;
     mirror.metadata.resource_version = None;
+    mirror.metadata.owner_references = Some(vec![OwnerReference {
+        api_version: "v1".into(),
+        kind: "Node".into(),
+        name: node_name.into(),
+        uid: node_uid.into(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    }]);
     let annotations = mirror.metadata.annotations.get_or_insert_default();
     let hash = annotations.get(HASH_ANNOTATION).cloned().unwrap_or_default();
     annotations.insert(MIRROR_ANNOTATION.into(), hash);
@@ -181,27 +190,48 @@ fn mirror(pod: &Pod) -> Pod {
     mirror
 }
 
+/// Why there is no mirror, and of which Node that was said.
+struct NoMirror {
+    err: ApiError,
+    node_uid: Option<String>,
+}
+
+/// Whether it is the right one that is there is seen when the watch brings it.
+async fn try_mirror(place: &Place, pod: &Pod) -> Result<(), NoMirror> {
+    let uid = place.cluster.node_uid().await.map_err(|err| NoMirror { err, node_uid: None })?;
+    match place.cluster.create_pod(&mirror(pod, &place.facts.node_name, &uid)).await {
+        Ok(_) => Ok(()),
+        Err(err) if err.is(Reason::AlreadyExists) => Ok(()),
+        Err(err) => Err(NoMirror { err, node_uid: Some(uid) }),
+    }
+}
+
 /// Makes the mirror; the API's watch then brings it back to us. Tries for as long as there is such a pod, however long the
 /// apiservers are away or forbid it: a namespace, a role or room in a quota may come later.
 pub async fn make_mirror(place: &Place, pod: Weak<Pod>) {
     let mut wait = MIRROR_RETRY_FIRST;
-    let mut is_told = false;
+    let (mut refused, mut is_told) = (None, false);
     while let Some(pod) = pod.upgrade() {
-        let longest = match place.cluster.create_pod(&mirror(&pod)).await {
-            Ok(_) => return,
-            // Whether it is the right one is seen when the watch brings it.
-            Err(err) if err.is(Reason::AlreadyExists) => return,
-            Err(err) if err.is(Reason::Invalid) => {
+        let longest = match try_mirror(place, &pod).await {
+            Ok(()) => return,
+            // The Node may have been replaced in between: a refusal counts when it is said again of the same one.
+            Err(NoMirror { err, node_uid }) if err.is(Reason::Invalid) && node_uid.is_some() && refused == node_uid => {
                 error!(%err, pod = %pod.key(), "the static pod cannot be shown on the API; it runs all the same");
                 return;
             }
-            Err(err) if err.is(Reason::Forbidden) => {
+            Err(NoMirror { err, node_uid }) if err.is(Reason::Invalid) => {
+                debug!(%err, pod = %pod.key(), "the mirror waits");
+                refused = node_uid;
+                MIRROR_RETRY_MAX
+            }
+            Err(NoMirror { err, .. }) if err.is(Reason::Forbidden) => {
                 if !std::mem::replace(&mut is_told, true) {
                     error!(%err, pod = %pod.key(), "the static pod may not be shown on the API yet; it runs all the same");
                 }
                 MIRROR_FORBIDDEN_RETRY_MAX
             }
-            Err(err) => {
+            // The Node is not registered yet, or no apiserver answers.
+            Err(NoMirror { err, .. }) => {
                 debug!(%err, pod = %pod.key(), "the mirror waits");
                 MIRROR_RETRY_MAX
             }

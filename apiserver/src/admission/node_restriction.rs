@@ -52,7 +52,13 @@ fn on_pod(request: &AdmissionRequest<'_>, node: &str) -> Result<(), String> {
         _ => Err(format!("node {node:?} can only {what} pods with spec.nodeName set to itself")),
     };
     match (request.target.subresource.as_str(), request.verb) {
-        ("", Verb::Create) => mirror(request.object(), node).and_then(|()| only("create", request.object())),
+        ("", Verb::Create) => {
+            let pod = request.object::<Pod>();
+            mirror(pod, node)
+                .and_then(|()| only("create", pod))
+                .and_then(|()| owned_by_node(request, pod, node))
+                .and_then(|()| refers_to_nothing(pod, node))
+        }
         ("", Verb::Delete) => only("delete", request.old()),
         ("", verb) => {
             let verb = verb.as_str().to_uppercase();
@@ -74,23 +80,45 @@ fn on_pod(request: &AdmissionRequest<'_>, node: &str) -> Result<(), String> {
     }
 }
 
-/// A node may only say which static pods it runs; such a pod refers to nothing that others own.
+/// A node may only say which static pods it runs.
 fn mirror(pod: Option<&Pod>, node: &str) -> Result<(), String> {
-    let Some(pod) = pod else { return Ok(()) };
-    if !pod::is_mirror(pod) {
-        let annotation = pod::MIRROR_ANNOTATION;
-        return Err(format!("pod does not have {annotation:?} annotation, node {node:?} can only create mirror pods"));
+    if pod.is_none_or(pod::is_mirror) {
+        return Ok(());
     }
-    if let Some(what) = pod.spec.as_ref().and_then(reference) {
-        return Err(format!("node {node:?} can not create pods that reference {what}"));
+    let annotation = pod::MIRROR_ANNOTATION;
+    Err(format!("pod does not have {annotation:?} annotation, node {node:?} can only create mirror pods"))
+}
+
+/// Such a pod uses nothing that others own.
+fn refers_to_nothing(pod: Option<&Pod>, node: &str) -> Result<(), String> {
+    match pod.and_then(|pod| pod.spec.as_ref()).and_then(reference) {
+        Some(what) => Err(format!("node {node:?} can not create pods that reference {what}")),
+        None => Ok(()),
     }
-    let owners = pod.metadata.owner_references.as_deref().unwrap_or_default();
-    match owners {
-        [] => Ok(()),
-        [owner] if owner.kind == "Node" && owner.api_version == "v1" && owner.name == node => Ok(()),
-        [_] => Err(format!("node {node:?} can only create pods with an owner reference set to itself")),
-        _ => Err(format!("node {node:?} can only create pods with a single owner reference set to itself")),
+}
+
+/// A mirror belongs to its Node alone. Without a controller it would be an orphan, which any ReplicaSet with a fitting
+/// selector adopts, and then deletes a good pod for.
+fn owned_by_node(request: &AdmissionRequest<'_>, pod: Option<&Pod>, node: &str) -> Result<(), String> {
+    let owner = match pod.and_then(|pod| pod.metadata.owner_references.as_deref()).unwrap_or_default() {
+        [owner] => owner,
+        [] => return Err(format!("node {node:?} can only create pods with an owner reference set to itself")),
+        _ => return Err(format!("node {node:?} can only create pods with a single owner reference set to itself")),
+    };
+    if owner.api_version != "v1" || owner.kind != "Node" || owner.name != node {
+        return Err(format!("node {node:?} can only create pods with an owner reference set to itself"));
     }
+    if owner.controller != Some(true) {
+        return Err(format!("node {node:?} can only create pods with a controller owner reference set to itself"));
+    }
+    if owner.block_owner_deletion == Some(true) {
+        return Err(format!("node {node:?} must not set blockOwnerDeletion on an owner reference"));
+    }
+    let Some(live) = request.find::<Node>("", "nodes", "", node) else {
+        return Err(format!("error looking up node {node} to verify uid: nodes {node:?} not found"));
+    };
+    let uid = live.metadata.uid.unwrap_or_default();
+    if owner.uid == uid { Ok(()) } else { Err(format!("node {node} UID mismatch: expected {} got {uid}", owner.uid)) }
 }
 
 /// What of others' a pod refers to, in words; `None` for nothing.

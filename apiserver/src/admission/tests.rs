@@ -17,6 +17,7 @@ impl Cluster {
             ("namespaces//default", json!({"metadata": {"name": "default"}, "status": {"phase": "Active"}})),
             ("namespaces//going", json!({"metadata": {"name": "going"}, "status": {"phase": "Terminating"}})),
             ("namespaces//bare", json!({"metadata": {"name": "bare"}, "status": {"phase": "Active"}})),
+            ("nodes//n1", json!({"metadata": {"name": "n1", "uid": "u1"}})),
             (
                 "serviceaccounts/default/default",
                 json!({"metadata": {"name": "default"}, "imagePullSecrets": [{"name": "pull"}]}),
@@ -152,10 +153,61 @@ fn a_new_node_takes_nothing_yet() {
     assert!(serde_json::from_value::<Node>(node).is_ok());
 }
 
+/// A mirror pod with these owners.
+fn mirror(node: &str, owners: Value) -> Value {
+    let annotations = json!({"kubernetes.io/config.mirror": "x"});
+    let metadata = json!({"name": "p", "annotations": annotations, "ownerReferences": owners});
+    json!({"metadata": metadata, "spec": {"containers": [], "nodeName": node}})
+}
+fn own_node() -> Value {
+    json!({"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "u1", "controller": true})
+}
+
+#[test]
+fn a_mirror_pod_belongs_to_its_node_and_to_no_replica_set() {
+    const ITSELF: &str = "node \"n1\" can only create pods with an owner reference set to itself";
+    const CONTROLLER: &str = "node \"n1\" can only create pods with a controller owner reference set to itself";
+    const SINGLE: &str = "node \"n1\" can only create pods with a single owner reference set to itself";
+    let with = |field: &str, value: Value| {
+        let mut owner = own_node();
+        owner[field] = value;
+        json!([owner])
+    };
+    let cases = [
+        ("its own", json!([own_node()]), ""),
+        ("its own, said in full", with("blockOwnerDeletion", json!(false)), ""),
+        ("an orphan", json!([]), ITSELF),
+        ("two", json!([own_node(), {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "u2"}]), SINGLE),
+        ("another version", with("apiVersion", json!("v2")), ITSELF),
+        ("another kind", with("kind", json!("ReplicaSet")), ITSELF),
+        ("another node", with("name", json!("n2")), ITSELF),
+        ("no controller", with("controller", Value::Null), CONTROLLER),
+        ("said to be none", with("controller", json!(false)), CONTROLLER),
+        (
+            "it blocks the deletion",
+            with("blockOwnerDeletion", json!(true)),
+            "node \"n1\" must not set blockOwnerDeletion on an owner reference",
+        ),
+        ("an earlier node of the name", with("uid", json!("u0")), "node n1 UID mismatch: expected u0 got u1"),
+    ];
+    for (why, owners, expected) in cases {
+        let object = mirror("n1", owners);
+        let case = Case { user: "system:node:n1", target: "pods default/", object, ..NO_CASE };
+        let refused = admitted(case).err().map(|refusal| refusal.into_error().message().to_owned());
+        let text = refused.unwrap_or_default();
+        assert!(text.ends_with(expected) && text.is_empty() == expected.is_empty(), "{why}: {text}");
+    }
+    let mut owner = own_node();
+    owner["name"] = json!("n9");
+    let object = mirror("n9", json!([owner]));
+    let gone = message(Case { user: "system:node:n9", target: "pods default/", object, ..NO_CASE });
+    assert!(gone.ends_with("error looking up node n9 to verify uid: nodes \"n9\" not found"), "{gone}");
+}
+
 #[test]
 fn a_kubelet_writes_what_is_its_own() {
     const N1: &str = "system:node:n1";
-    let mirror = |node: &str| json!({"metadata": {"name": "p", "annotations": {"kubernetes.io/config.mirror": "x"}}, "spec": {"containers": [], "nodeName": node}});
+    let mirror = |node: &str| mirror(node, json!([own_node()]));
     let on = |node: &str| pod(json!({"containers": [], "nodeName": node}));
     let node = |labels: Value| json!({"metadata": {"name": "n1", "labels": labels}});
     let case = |verb, target, object, old| Case { user: N1, verb, target, object, old };

@@ -14,6 +14,8 @@ pub struct Candidate<'a, T> {
     pub deleting: bool,
     /// Ended for good; not worth adopting.
     pub terminal: bool,
+    /// A kubelet's copy of a file on its node. Adopted, it would count for a pod that the owner can never replace.
+    pub mirror: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +53,9 @@ pub fn claim<'a, T>(
             Some(uid) if uid == owner_uid && selected => claim.owned.push(c.target),
             // A deleting owner leaves the rest to the garbage collector.
             Some(uid) if uid == owner_uid && !owner_deleting => claim.release.push(c.target),
-            None if selected && !owner_deleting && !c.deleting && !c.terminal => claim.adopt.push(c.target),
+            None if selected && !owner_deleting && !c.deleting && !c.terminal && !c.mirror => {
+                claim.adopt.push(c.target)
+            }
             _ => {}
         }
     }
@@ -67,8 +71,11 @@ mod tests {
         let web: Labels = [("app".to_owned(), "web".to_owned())].into();
         let other: Labels = [("app".to_owned(), "other".to_owned())].into();
         let selector = Selector::from_labels(Some(&web));
-        let seen =
-            |labels, controller, deleting, terminal| Candidate { target: (), labels, controller, deleting, terminal };
+        let seen = |labels, controller, deleting, terminal| {
+            let mirror = false;
+            Candidate { target: (), labels, controller, deleting, terminal, mirror }
+        };
+        let mirror = Candidate { mirror: true, ..seen(&web, None, false, false) };
         // why, owner is deleting, candidate, (owned, adopted, released)
         let cases = [
             ("ours and selected: kept", false, seen(&web, Some("me"), false, false), (1, 0, 0)),
@@ -76,6 +83,7 @@ mod tests {
             ("an orphan that matches: adopted", false, seen(&web, None, false, false), (0, 1, 0)),
             ("an orphan on its way out: left", false, seen(&web, None, true, false), (0, 0, 0)),
             ("an orphan that has ended: left", false, seen(&web, None, false, true), (0, 0, 0)),
+            ("a static pod's mirror: left", false, mirror, (0, 0, 0)),
             ("an orphan that does not match: left", false, seen(&other, None, false, false), (0, 0, 0)),
             ("another's: left", false, seen(&web, Some("you"), false, false), (0, 0, 0)),
             ("a deleting owner adopts nothing", true, seen(&web, None, false, false), (0, 0, 0)),

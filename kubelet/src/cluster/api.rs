@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use corten_api::{ApiError, Key, Reason};
 use corten_client::{Cache, CancellationToken, Client, EventType, Recorder, Watch};
-use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, ObjectReference, Pod, Secret, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
 use tracing::warn;
 
@@ -20,6 +20,7 @@ const SERVICES_WAIT_MAX: Duration = Duration::from_secs(5);
 
 pub struct ApiCluster {
     client: Client,
+    node: Key,
     recorder: Recorder,
     /// All Services with an address, reduced to what variables are made of.
     services: Cache<Option<ServiceAddress>>,
@@ -28,7 +29,8 @@ pub struct ApiCluster {
 impl ApiCluster {
     pub fn new(client: &Client, node_name: &str, stop: &CancellationToken) -> Self {
         let services = Watch::<Service>::all(client).start_reduced(stop, |s| ServiceAddress::of(&s), |_| {});
-        Self { client: client.clone(), recorder: Recorder::new(client, "kubelet", node_name), services }
+        let recorder = Recorder::new(client, "kubelet", node_name);
+        Self { client: client.clone(), node: Key::cluster(node_name), recorder, services }
     }
 }
 
@@ -64,6 +66,10 @@ impl Cluster for ApiCluster {
     }
     async fn create_pod(&self, pod: &Pod) -> Result<Pod, ApiError> {
         self.client.create(pod).await
+    }
+    async fn node_uid(&self) -> Result<String, ApiError> {
+        let node: Node = self.client.get(&self.node).await?;
+        Ok(node.metadata.uid.unwrap_or_default())
     }
     async fn service_variables(&self, namespace: &str, links: bool) -> BTreeMap<String, String> {
         if tokio::time::timeout(SERVICES_WAIT_MAX, self.services.synced()).await.is_err() {

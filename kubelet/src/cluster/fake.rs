@@ -12,6 +12,8 @@ use parking_lot::Mutex;
 use super::{Cluster, OnChange};
 use crate::sources::SourceRef;
 
+pub const NODE_UID: &str = "node-uid";
+
 #[derive(Clone, Default)]
 pub struct FakeCluster {
     pub shared: Arc<Mutex<Shared>>,
@@ -28,6 +30,8 @@ pub struct Shared {
     pub phases: Vec<String>,
     pub watches: Vec<(SourceRef, OnChange)>,
     pub away: bool,
+    /// The node's Node is not there yet.
+    pub unregistered: bool,
     /// How often a ConfigMap was asked for.
     pub reads: u64,
     /// Calls that failed because it was away.
@@ -123,6 +127,11 @@ impl Cluster for FakeCluster {
         let mut pod = pod.clone();
         pod.metadata.uid = Some(format!("mirror-{}", pod.name()));
         Ok(self.put(pod))
+    }
+    async fn node_uid(&self) -> Result<String, ApiError> {
+        let shared = self.here()?;
+        let missing = || ApiError::not_found("", "nodes", "n1");
+        if shared.unregistered { Err(missing()) } else { Ok(NODE_UID.into()) }
     }
     async fn service_variables(&self, _: &str, _: bool) -> BTreeMap<String, String> {
         BTreeMap::new()

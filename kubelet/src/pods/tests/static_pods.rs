@@ -46,3 +46,22 @@ async fn a_mirror_that_was_forbidden_is_made_once_it_is_allowed() {
     world.cluster.shared.lock().elsewhere.remove(&pod.key());
     world.until("its mirror is there", |w| w.pod("web-n1").is_some()).await;
 }
+
+#[tokio::test]
+async fn a_mirror_waits_for_its_node_and_belongs_to_it() {
+    let world = World::new().await;
+    world.cluster.shared.lock().unregistered = true;
+    let text = "metadata: {name: web, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: r, uid: u}]}\n\
+        spec: {containers: [{name: c, image: 'web:1'}]}";
+    let pod = crate::static_pods::parse(text, "n1").unwrap();
+    world.news.send(News::Static(vec![pod])).await.unwrap();
+    world.until("it runs", |w| w.runtime.calls().iter().any(|c| c.starts_with("start "))).await;
+    assert!(world.pod("web-n1").is_none(), "no mirror before there is a Node");
+    world.cluster.shared.lock().unregistered = false;
+    world.until("its mirror is there", |w| w.pod("web-n1").is_some()).await;
+    let owners = world.pod("web-n1").unwrap().metadata.owner_references.unwrap();
+    let [owner] = owners.as_slice() else { panic!("{owners:?}") };
+    assert_eq!((&*owner.api_version, &*owner.kind, &*owner.name), ("v1", "Node", "n1"));
+    assert_eq!((&*owner.uid, owner.controller), (crate::cluster::fake::NODE_UID, Some(true)));
+    assert_ne!(owner.block_owner_deletion, Some(true));
+}
