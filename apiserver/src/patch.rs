@@ -27,8 +27,7 @@ pub fn apply(kind: Kind, entry: &dyn Entry, mut object: Value, patch: &[u8]) -> 
     match kind {
         Kind::Json => json::apply(&mut object, body(patch)?)?,
         Kind::Merge => json_patch::merge(&mut object, &merge_body(patch)?),
-        Kind::Strategic => strategic::merge(entry.shape(), &mut object, merge_body(patch)?)
-            .map_err(|err| ApiError::bad_request(err.to_string()))?,
+        Kind::Strategic => strategic::merge(entry.shape(), &mut object, merge_body(patch)?)?,
     }
     Ok(object)
 }

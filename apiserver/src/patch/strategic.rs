@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use corten_api::{ApiError, Reason};
 use serde_json::{Map, Value};
 
 use super::order;
@@ -15,6 +16,12 @@ const PATCH: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
 const SET_ORDER: &str = "$setElementOrder/";
 const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
+
+/// What all merges of a patch may look at: an item of a list, there before or in the patch, is a step, and so is each
+/// [`STEP_BYTES`] of what tells it from others. A patch that names one item again and again has the lists in it looked
+/// through as often.
+const MAX_STEPS: usize = 1_000_000;
+const STEP_BYTES: usize = 64;
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum StrategicError {
@@ -26,6 +33,20 @@ pub(super) enum StrategicError {
     RetainKeys,
     #[error("unknown patch directive {0:?}: use replace, merge or delete")]
     Directive(String),
+    #[error("the merges of the patch take more than {MAX_STEPS} steps")]
+    Steps,
+}
+
+impl From<StrategicError> for ApiError {
+    fn from(err: StrategicError) -> Self {
+        match err {
+            StrategicError::Steps => Self::new(Reason::RequestEntityTooLarge, err.to_string()),
+            StrategicError::NoMergeKey { .. }
+            | StrategicError::WrongShape { .. }
+            | StrategicError::RetainKeys
+            | StrategicError::Directive(_) => Self::bad_request(err.to_string()),
+        }
+    }
 }
 
 /// Merges `patch` into `object`, which is of the type `of`; without a type, objects merge and lists are replaced.
@@ -33,8 +54,25 @@ pub(super) fn merge(of: Option<Shape<'_>>, object: &mut Value, patch: Value) -> 
     let patch = as_map("", patch)?;
     let current = std::mem::take(object);
     let current = if let Value::Object(map) = current { map } else { Map::new() };
-    *object = Value::Object(merge_map(of, current, patch)?);
+    *object = Value::Object(merge_map(of, current, patch, &mut Steps::default())?);
     Ok(())
+}
+
+/// The steps that a patch has taken.
+#[derive(Default)]
+struct Steps(usize);
+
+impl Steps {
+    /// Pays for a look at all of `items`, which `key` tells apart.
+    fn pay(&mut self, items: &[Value], key: Option<&str>) -> Result<(), StrategicError> {
+        let bytes = |item: &Value| match key.map_or(Some(item), |key| item.get(key)) {
+            Some(Value::String(text)) => text.len(),
+            Some(other @ (Value::Array(_) | Value::Object(_))) => other.to_string().len(),
+            Some(Value::Null | Value::Bool(_) | Value::Number(_)) | None => 0,
+        };
+        self.0 += items.iter().map(|item| 1 + bytes(item) / STEP_BYTES).sum::<usize>();
+        if self.0 > MAX_STEPS { Err(StrategicError::Steps) } else { Ok(()) }
+    }
 }
 
 /// A list that is merged and not replaced.
@@ -58,6 +96,7 @@ fn merge_map(
     of: Option<Shape<'_>>,
     mut current: Map<String, Value>,
     mut patch: Map<String, Value>,
+    steps: &mut Steps,
 ) -> Result<Map<String, Value>, StrategicError> {
     match take_directive(&mut patch)?.as_deref() {
         Some("replace") => return Ok(without_directives(patch)),
@@ -69,6 +108,8 @@ fn merge_map(
     for (field, gone) in take_prefixed(&mut patch, DELETE_FROM) {
         let gone = as_list(&field, gone)?;
         if let Some(Value::Array(items)) = current.get_mut(&field) {
+            steps.pay(items, None)?;
+            steps.pay(&gone, None)?;
             let gone = order::places(&gone, None);
             items.retain(|item| !gone.contains_key(&item.to_string()));
         }
@@ -77,18 +118,22 @@ fn merge_map(
     let mut servers = HashMap::new();
     for field in orders.keys() {
         if let (Some(list), Some(Value::Array(items))) = (MergedList::of(of, field), current.get(field)) {
+            steps.pay(items, list.key)?;
             servers.insert(field.clone(), order::places(items, list.key));
         }
     }
     for (field, value) in patch {
-        merge_field(of, &mut current, field, value)?;
+        merge_field(of, &mut current, field, value, steps)?;
     }
     // An order alone, without a change of the list, still reorders.
     for (field, order) in &orders {
         let Some(list) = MergedList::of(of, field) else { continue };
         if let Some(Value::Array(items)) = current.get_mut(field) {
             let server = servers.remove(field).unwrap_or_else(|| order::places(items, list.key));
-            let asked = order::places(&as_list(field, order.clone())?, list.key);
+            let asked = as_list(field, order.clone())?;
+            steps.pay(items, list.key)?;
+            steps.pay(&asked, list.key)?;
+            let asked = order::places(&asked, list.key);
             *items = order::ordered(std::mem::take(items), &asked, &server, list.key);
         }
     }
@@ -100,6 +145,7 @@ fn merge_field(
     current: &mut Map<String, Value>,
     field: String,
     value: Value,
+    steps: &mut Steps,
 ) -> Result<(), StrategicError> {
     match value {
         Value::Null => {
@@ -112,15 +158,15 @@ fn merge_field(
             };
             // `$patch: delete` takes the field away; all else leaves an object, be it empty.
             let deleted = patch.get(PATCH).and_then(Value::as_str) == Some("delete");
-            let merged = merge_map(of.and_then(|of| of.child(&field)), have, patch)?;
+            let merged = merge_map(of.and_then(|of| of.child(&field)), have, patch, steps)?;
             if !deleted {
                 current.insert(field, Value::Object(merged));
             }
         }
         Value::Array(patch) => {
             let merged = match (MergedList::of(of, &field), current.remove(&field)) {
-                (Some(list), Some(Value::Array(have))) => merge_list(&field, list, have, patch)?,
-                (Some(list), _) => new_list(list.items, patch)?,
+                (Some(list), Some(Value::Array(have))) => merge_list(&field, list, have, patch, steps)?,
+                (Some(list), _) => new_list(list.items, patch, steps)?,
                 (None, _) => patch,
             };
             current.insert(field, Value::Array(merged));
@@ -137,11 +183,14 @@ fn merge_list(
     list: MergedList<'_>,
     have: Vec<Value>,
     patch: Vec<Value>,
+    steps: &mut Steps,
 ) -> Result<Vec<Value>, StrategicError> {
+    steps.pay(&have, list.key)?;
+    steps.pay(&patch, list.key)?;
     let Some(key) = list.key else { return Ok(merge_set(have, patch)) };
     // One item `{"$patch": "replace"}` makes the others the whole list.
     if patch.iter().any(|item| item.get(PATCH).and_then(Value::as_str) == Some("replace")) {
-        return new_list(list.items, patch);
+        return new_list(list.items, patch, steps);
     }
     let mut have = have;
     let mut wanted = Vec::with_capacity(patch.len());
@@ -165,12 +214,12 @@ fn merge_list(
         asked.entry(id.clone()).or_insert(next);
         let Some(at) = places.get(&id).copied() else {
             places.insert(id, have.len());
-            have.push(Value::Object(merge_map(list.items, Map::new(), item)?));
+            have.push(Value::Object(merge_map(list.items, Map::new(), item, steps)?));
             continue;
         };
         have[at] = Value::Object(match have[at].take() {
-            Value::Object(current) => merge_map(list.items, current, item)?,
-            _ => merge_map(list.items, Map::new(), item)?,
+            Value::Object(current) => merge_map(list.items, current, item, steps)?,
+            _ => merge_map(list.items, Map::new(), item, steps)?,
         });
     }
     Ok(order::ordered(have, &asked, &server, Some(key)))
@@ -178,10 +227,10 @@ fn merge_list(
 
 /// A list where there was none to merge with: all its items, also those that share a merge key, as port 53 of UDP and of
 /// TCP do. Items that are directives say nothing here.
-fn new_list(of: Option<Shape<'_>>, patch: Vec<Value>) -> Result<Vec<Value>, StrategicError> {
+fn new_list(of: Option<Shape<'_>>, patch: Vec<Value>, steps: &mut Steps) -> Result<Vec<Value>, StrategicError> {
     let items = patch.into_iter().filter(|item| item.get(PATCH).is_none());
     let new = |item| match item {
-        Value::Object(item) => merge_map(of, Map::new(), item).map(Value::Object),
+        Value::Object(item) => merge_map(of, Map::new(), item, steps).map(Value::Object),
         plain => Ok(plain),
     };
     items.map(new).collect()
@@ -423,6 +472,31 @@ mod tests {
         assert!(merge("Pod", &mut object, pod_spec(json!(["a"]))).is_err());
         let lost = json!({"spec": {"volumes": [{"name": "v", "$retainKeys": ["name"], "emptyDir": {}}]}});
         assert_eq!(merge("Pod", &mut object, lost), Err(StrategicError::RetainKeys));
+    }
+
+    #[test]
+    fn a_patch_that_has_a_long_list_looked_through_again_and_again_is_too_large() {
+        let env: Vec<Value> = (0..40_000).map(|n| json!({"name": n.to_string()})).collect();
+        let again = json!({"name": "a", "env": [{"name": "x"}]});
+        let ordered = json!({"name": "a", "$setElementOrder/env": [{"name": "x"}]});
+        let emptied = json!({"name": "a", "$deleteFromPrimitiveList/args": ["x"]});
+        let long_names = json!({"name": "a", "env": [{"name": "y".repeat(1 << 20)}]});
+        let long_args = json!({"name": "a", "env": env, "args": (0..40_000).collect::<Vec<_>>()});
+        let cases = [
+            ("a list in an item named again", json!({"name": "a", "env": env}), again.clone()),
+            ("an order", json!({"name": "a", "env": env}), ordered),
+            ("what goes of a list", long_args, emptied),
+            ("names that are long", long_names, again),
+        ];
+        for (why, first, item) in cases {
+            let mut patch = vec![item; 100];
+            patch.insert(0, first);
+            let mut object = pod_spec(json!([{"name": "a"}]));
+            assert_eq!(merge("Pod", &mut object, pod_spec(patch.into())), Err(StrategicError::Steps), "{why}");
+        }
+        let err = ApiError::from(StrategicError::Steps);
+        assert_eq!(err.code(), 413);
+        assert_eq!(err.message(), "the merges of the patch take more than 1000000 steps");
     }
 
     #[test]
