@@ -207,8 +207,8 @@ impl Front {
         check_path(entry, asking.verb, asking.target)?;
         let counted = self.flow.enter_long(asking.user)?;
         let wanted = accept::wanted(headers)?;
-        let (target, query) = (asking.target, asking.query);
-        let read = Read { resources: &self.resources, entry, target, query, headers, wanted };
+        let (user, target, query) = (asking.user, asking.target, asking.query);
+        let read = Read { resources: &self.resources, entry, target, query, headers, wanted, user };
         watch::start(&read, grant, counted).await
     }
 
@@ -238,14 +238,14 @@ impl Front {
         check_path(entry, verb, target)?;
         let wanted = accept::wanted(headers)?;
         if !verb.is_write() {
-            let read = Read { resources, entry, target, query, headers, wanted };
+            let read = Read { resources, entry, target, query, headers, wanted, user };
             return if verb == Verb::Get { read::get(read).await } else { read::list(read).await };
         }
         let body = self.slow_bodies.receive(&user.name, &mut seat, arriving()?).await?;
         let is_large = body.len() > aside::LARGE_BODY_BYTES;
         let write = write::Write { resources, user, entry, target, query, headers, wanted, body };
         let written = tokio::time::timeout(REQUEST_TIMEOUT, Self::write(verb, write));
-        aside::aside(is_large, written).await.unwrap_or_else(|_| Err(respond::timed_out()))
+        aside::aside(&user.name, is_large, written).await.unwrap_or_else(|_| Err(respond::timed_out()))
     }
 
     async fn write(verb: Verb, write: write::Write<'_>) -> Result<Response<Body>, ApiError> {

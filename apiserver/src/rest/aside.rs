@@ -1,7 +1,11 @@
 //! Work that keeps a thread busy for long: done where it stalls nobody.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 /// A list with more objects than this takes milliseconds to be made into a table, or YAML.
 pub const LARGE_LIST: usize = 500;
@@ -10,18 +14,68 @@ pub const LARGE_BODY_BYTES: usize = 256 * 1024;
 /// At once: each takes a thread of its own. Others wait.
 const ASIDE_MAX: usize = 8;
 
-static PLACES: Semaphore = Semaphore::const_new(ASIDE_MAX);
+/// Of one user, so that nobody's large requests are all that is worked on. Its others wait for its own.
+const ASIDE_PER_USER_MAX: usize = ASIDE_MAX / 2;
 
-/// Runs `work`. If it `is_large`, the other tasks of this thread are handed to another one meanwhile.
-pub async fn aside<F: Future>(is_large: bool, work: F) -> F::Output {
+static PLACES: Places = Places::new();
+
+/// The places, and who works or waits for one. There is an entry for a user only while it does.
+struct Places {
+    all: Semaphore,
+    by_user: Mutex<Option<HashMap<String, Arc<Semaphore>>>>,
+}
+
+/// A place that is held, or waited for.
+struct Held<'a> {
+    places: &'a Places,
+    user: &'a str,
+    own: Arc<Semaphore>,
+}
+
+impl Places {
+    const fn new() -> Self {
+        Self { all: Semaphore::const_new(ASIDE_MAX), by_user: Mutex::new(None) }
+    }
+    fn enter<'a>(&'a self, user: &'a str) -> Held<'a> {
+        let mut by_user = self.by_user.lock();
+        let by_user = by_user.get_or_insert_default();
+        let own = by_user.entry(user.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(ASIDE_PER_USER_MAX)));
+        Held { places: self, user, own: own.clone() }
+    }
+}
+
+impl<'a> Held<'a> {
+    /// One of the user's own places first: who waits for that is in nobody else's way.
+    async fn place(&self) -> Result<(OwnedSemaphorePermit, SemaphorePermit<'a>), AcquireError> {
+        Ok((self.own.clone().acquire_owned().await?, self.places.all.acquire().await?))
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut by_user = self.places.by_user.lock();
+        // The map's and this one: nobody else of this user is here. Others get theirs under the same lock.
+        if Arc::strong_count(&self.own) == 2
+            && let Some(by_user) = by_user.as_mut()
+        {
+            by_user.remove(self.user);
+        }
+    }
+}
+
+/// Runs `work` of `user`. If it `is_large`, the other tasks of this thread are handed to another one meanwhile.
+pub async fn aside<F: Future>(user: &str, is_large: bool, work: F) -> F::Output {
     let handle = Handle::current();
     // A runtime with one thread (a test's) has no other.
     if !is_large || handle.runtime_flavor() != RuntimeFlavor::MultiThread {
         return work.await;
     }
-    // The semaphore is never closed.
-    let _place = PLACES.acquire().await.ok();
-    tokio::task::block_in_place(|| handle.block_on(work))
+    let held = PLACES.enter(user);
+    // The semaphores are never closed.
+    let place = held.place().await.ok();
+    let done = tokio::task::block_in_place(|| handle.block_on(work));
+    drop(place);
+    done
 }
 
 #[cfg(test)]
@@ -40,7 +94,7 @@ mod tests {
             let over = over.clone();
             tokio::spawn(async move { over.store(true, Ordering::Release) })
         };
-        let busy = tokio::spawn(aside(true, async move {
+        let busy = tokio::spawn(aside("admin", true, async move {
             let began = Instant::now();
             while !over.load(Ordering::Acquire) && began.elapsed() < Duration::from_secs(10) {
                 std::hint::spin_loop();
@@ -49,5 +103,30 @@ mod tests {
         }));
         assert!(busy.await.unwrap(), "another task ran meanwhile");
         others.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_users_large_requests_leave_places_for_the_others() {
+        let places = Places::new();
+        let flood: Vec<Held<'_>> = (0..ASIDE_MAX * 2).map(|_| places.enter("greedy")).collect();
+        let mut working = Vec::new();
+        let mut waiting = Vec::new();
+        for held in &flood {
+            let mut place = Box::pin(held.place());
+            match futures::poll!(place.as_mut()) {
+                std::task::Poll::Ready(place) => working.push(place.unwrap()),
+                std::task::Poll::Pending => waiting.push(place),
+            }
+        }
+        assert_eq!(working.len(), ASIDE_MAX / 2, "of {ASIDE_MAX}");
+        let other = places.enter("other");
+        let place = Box::pin(other.place());
+        assert!(tokio::time::timeout(Duration::from_secs(5), place).await.is_ok(), "another user works at once");
+        working.pop();
+        let next = tokio::time::timeout(Duration::from_secs(5), waiting.remove(0)).await;
+        assert!(next.is_ok(), "whose work is done makes room for its own next");
+        drop((next, working, waiting));
+        drop((flood, other));
+        assert!(places.by_user.lock().as_ref().unwrap().is_empty(), "who has left is forgotten");
     }
 }

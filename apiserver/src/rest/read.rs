@@ -12,7 +12,7 @@ use super::body::Body;
 use super::query::{self, Query};
 use super::{gzip, respond};
 use crate::registry::Entry;
-use crate::request::Target;
+use crate::request::{Target, User};
 use crate::resources::{Page, Resources};
 use crate::table::{self, Include, Tables};
 
@@ -24,6 +24,7 @@ pub struct Read<'a> {
     pub query: &'a Query<'a>,
     pub headers: &'a http::HeaderMap,
     pub wanted: Wanted,
+    pub user: &'a User,
 }
 
 pub async fn get(read: Read<'_>) -> Result<Response<Body>, ApiError> {
@@ -36,7 +37,7 @@ pub async fn list(read: Read<'_>) -> Result<Response<Body>, ApiError> {
     let options = query::list_options(read.query)?;
     let page = read.resources.list(read.target, options).await?;
     let is_large = page.items.len() > LARGE_LIST && (read.wanted.form != Form::Object || read.wanted.yaml);
-    let response = aside(is_large, async { show_page(&read, page) }).await?;
+    let response = aside(&read.user.name, is_large, async { show_page(&read, page) }).await?;
     Ok(gzip::compress(read.headers, response))
 }
 

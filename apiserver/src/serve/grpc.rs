@@ -112,8 +112,8 @@ impl Server {
         let mut request = Request::from_parts(parts, Message::Whole(Some(message)));
         request.extensions_mut().insert(Admitted(beginning.target));
         // Whoever's deadline passes meanwhile: what it writes is written, as it would be a moment before.
-        let called = tokio::time::timeout(REQUEST_TIMEOUT, self.route(user, request));
-        aside(is_large, called).await.map_err(|_| respond::timed_out())
+        let called = tokio::time::timeout(REQUEST_TIMEOUT, self.route(user.clone(), request));
+        aside(&user.name, is_large, called).await.map_err(|_| respond::timed_out())
     }
 
     fn seats(&self, verb: Verb, beginning: &Beginning) -> u32 {
