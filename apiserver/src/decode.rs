@@ -2,6 +2,7 @@
 //!
 //! The typed decoding is the write path's (`registry::Entry::decode`); [`wrong_type`] words its errors.
 
+mod path_text;
 pub mod protobuf;
 pub mod scan;
 pub mod typed;
@@ -63,7 +64,7 @@ pub fn decode(format: Format, bytes: Bytes) -> Result<Body, ApiError> {
         Format::Yaml => {
             let (json, duplicate) = yaml::to_json(&bytes)?;
             let found = scan::scan(&json).map_err(|err| ApiError::bad_request(err.to_string()))?;
-            let duplicates = duplicate.into_iter().collect();
+            let duplicates = duplicate.map(path_text::PathText::of).into_iter().collect();
             Ok(Body { json: json.into(), duplicates, api_version: found.api_version, kind: found.kind })
         }
         Format::Protobuf => {

@@ -269,6 +269,19 @@ async fn what_is_taken_stays_with_its_owner() {
 }
 
 #[tokio::test]
+async fn long_keys_make_no_long_answers() {
+    let server = TestServer::start(Memory::default()).await;
+    let key = "k".repeat(50_000);
+    let twice = vec![format!(r#""{key}":0"#); 40].join(",");
+    let path = format!("{CONFIG_MAPS}?fieldValidation=Strict");
+    let body = Bytes::from(format!(r#"{{"metadata":{{"name":"x"}},{twice}}}"#));
+    let (code, status) = server.send("POST", &path, JSON, body).await;
+    let text = status.to_string();
+    assert_eq!(code, 400, "{}", &text[..200]);
+    assert!(text.len() < 6000 && text.contains("kkk...") && text.contains(" more"), "{} bytes", text.len());
+}
+
+#[tokio::test]
 async fn bad_queries() {
     let server = TestServer::start(Memory::default()).await;
     let get = |query: &str| ("GET", format!("{PODS}?{query}"));

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::fmt;
 
 use super::MAX_NESTING;
+use super::path_text::PathText;
 
 /// Up to so many keys of one object are compared with each other; beyond, they are hashed.
 const COMPARED_KEYS: usize = 24;
@@ -276,8 +278,9 @@ impl<'a> Scanner<'a> {
     fn note(&mut self, text: &str) {
         if let [Frame::Object { key, .. }] = self.stack.as_slice() {
             match key.as_ref() {
-                "apiVersion" => text.clone_into(&mut self.found.api_version),
-                "kind" => text.clone_into(&mut self.found.kind),
+                // No known one is as long; it is told of.
+                "apiVersion" => self.found.api_version = PathText::of(text),
+                "kind" => self.found.kind = PathText::of(text),
                 _ => {}
             }
         }
@@ -288,19 +291,23 @@ impl<'a> Scanner<'a> {
         }
     }
     fn path(&self) -> String {
-        let mut path = String::new();
-        for frame in &self.stack {
+        PathText::of(Here(&self.stack))
+    }
+}
+
+/// The path of the value that is being read.
+struct Here<'s, 'a>(&'s [Frame<'a>]);
+
+impl fmt::Display for Here<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (depth, frame) in self.0.iter().enumerate() {
             match frame {
-                Frame::Object { key, .. } => {
-                    if !path.is_empty() {
-                        path.push('.');
-                    }
-                    path.push_str(key);
-                }
-                Frame::Array { index } => path.push_str(&format!("[{index}]")),
+                Frame::Object { key, .. } if depth == 0 => f.write_str(key)?,
+                Frame::Object { key, .. } => write!(f, ".{key}")?,
+                Frame::Array { index } => write!(f, "[{index}]")?,
             }
         }
-        path
+        Ok(())
     }
 }
 
@@ -323,6 +330,19 @@ mod tests {
         }
         let many: Vec<String> = (0..5000).map(|n| format!("\"k{}\":0", n % 4999)).collect();
         assert_eq!(scan(format!("{{{}}}", many.join(",")).as_bytes()).unwrap().duplicates, ["k0"]);
+    }
+
+    #[test]
+    fn what_is_told_of_a_text_with_long_keys_is_short() {
+        let key = "k".repeat(100_000);
+        let inner: Vec<String> = (0..40).map(|_| r#""a":0"#.to_owned()).collect();
+        let json = format!(r#"{{"kind":"{key}","{key}":{{{}}}}}"#, inner.join(","));
+        let found = scan(json.as_bytes()).unwrap();
+        assert_eq!(found.duplicates.len(), MAX_DUPLICATES);
+        let expected = format!("{}...", "k".repeat(256));
+        assert!(found.duplicates.iter().chain([&found.kind]).all(|text| *text == expected), "{:?}", found.kind.len());
+        let (path, _) = value_at(json.as_bytes(), json.len() - 4).unwrap();
+        assert_eq!(path, expected);
     }
 
     #[test]

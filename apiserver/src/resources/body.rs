@@ -6,6 +6,9 @@ use super::{FieldValidation, WriteOptions};
 use crate::decode::wrong_type;
 use crate::registry::{AnyObject, Entry};
 
+/// Of all that is told of one body; the first findings are enough to mend it.
+const FINDINGS_BYTES_MAX: usize = 4 * 1024;
+
 pub(super) fn decode(
     entry: &dyn Entry,
     json: &[u8],
@@ -22,6 +25,7 @@ pub(super) fn decode(
     if options.field_validation != FieldValidation::Ignore {
         findings.extend(options.duplicates.iter().map(|path| format!("duplicate field \"{path}\"")));
     }
+    shorten(&mut findings);
     match options.field_validation {
         FieldValidation::Strict if !findings.is_empty() => Err(ApiError::bad_request(format!(
             "{kind} in version {:?} cannot be handled as a {kind}: strict decoding error: {}",
@@ -33,5 +37,35 @@ pub(super) fn decode(
             warnings.append(&mut findings);
             Ok(object)
         }
+    }
+}
+
+/// Leaves out what is too much, and says how much that is.
+fn shorten(findings: &mut Vec<String>) {
+    let mut bytes = 0;
+    let kept = findings.iter().take_while(|finding| {
+        bytes += finding.len();
+        bytes <= FINDINGS_BYTES_MAX
+    });
+    let kept = kept.count();
+    let more = findings.len() - kept;
+    if more > 0 {
+        findings.truncate(kept);
+        findings.push(format!("and {more} more"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_much_is_told_of_a_body_and_the_rest_is_counted() {
+        let mut few = vec!["x".repeat(200); 20];
+        shorten(&mut few);
+        assert_eq!(few.len(), 20);
+        let mut many = vec!["x".repeat(200); 130];
+        shorten(&mut many);
+        assert_eq!((many.len(), many.last().map(String::as_str)), (21, Some("and 110 more")));
     }
 }
