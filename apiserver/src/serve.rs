@@ -5,6 +5,7 @@ mod counted;
 mod grpc;
 pub mod limits;
 mod message;
+pub mod responses;
 pub mod tls;
 
 use std::convert::Infallible;
@@ -26,6 +27,7 @@ use tonic::service::Routes;
 
 use self::connections::{Busy, ConnectionLimiter, Handshake};
 use self::counted::Counted;
+use self::responses::Responses;
 use crate::authn::{self, Identity};
 use crate::rest::Front;
 use crate::rest::body::Body;
@@ -67,6 +69,8 @@ pub struct Server {
     pub nodes: crate::nodes::NodeConnections,
     /// Who may hold a connection; more are closed as they come.
     pub connections: ConnectionLimiter,
+    /// How long a client may leave a response lying ([`responses::SEND_DEADLINE`]).
+    pub send_deadline: Duration,
 }
 
 impl Server {
@@ -151,11 +155,13 @@ impl Server {
         let (worker, evicted) = (place.worker(), place.evicted());
         let node = self.nodes.opened(&identity);
         let pings = if node.is_some() { NODE_PINGS } else { PINGS };
+        let (responses, send_deadline) = (Responses::default(), self.send_deadline);
+        let sent = responses.clone();
         let service = service_fn(move |request| {
-            let (server, identity, busy) = (self.clone(), identity.clone(), worker.begin());
+            let (server, identity, busy, sent) = (self.clone(), identity.clone(), worker.begin(), sent.clone());
             async move {
                 let response = server.answer(&identity, &busy, request).await;
-                Ok::<_, Infallible>(response.map(|body| Counted { body, _busy: busy }))
+                Ok::<_, Infallible>(response.map(|body| Counted::new(body, busy, &sent)))
             }
         });
         let connection = builder(pings).serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
@@ -164,6 +170,7 @@ impl Server {
                 tracing::debug!(%peer, "connection ended: {err}");
             },
             () = evicted => tracing::debug!(%peer, "closed: others wait"),
+            () = responses.stalled(send_deadline) => tracing::info!(%peer, "closed: it does not take its responses"),
         }
         drop(node);
     }

@@ -19,6 +19,7 @@ use crate::rest::Front;
 use crate::rest::receive::SlowBodies;
 use crate::serve::connections::{Bounds, ConnectionLimiter};
 use crate::serve::limits::take_files;
+use crate::serve::responses::SEND_DEADLINE;
 use crate::serve::{Server, TlsError, TlsFiles, TlsKeeper};
 use crate::storage::etcd::{self, Etcd};
 use crate::storage::{Storage, StorageError};
@@ -134,5 +135,5 @@ pub async fn assemble(
         slow_bodies: SlowBodies::default(),
     };
     let connections = ConnectionLimiter::new(Bounds::of(take_files()));
-    Ok(Server { front: Arc::new(front), grpc, tls: Arc::new(tls), nodes, connections })
+    Ok(Server { front: Arc::new(front), grpc, tls: Arc::new(tls), nodes, connections, send_deadline: SEND_DEADLINE })
 }

@@ -9,14 +9,20 @@ use http_body::{Frame, SizeHint};
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Pieces of a list are copied into frames of about this size: one write each, and little memory beside the cache's.
+/// Bodies are sent in frames of about this size, and pieces of a list are copied into them: one write each, and little
+/// memory beside the cache's.
 const FRAME_BYTES: usize = 64 * 1024;
+/// The last frame is no larger. It is all of a body that the connection keeps for a client which takes none of it; who
+/// leaves more lying is seen to (`serve/responses.rs`).
+const LAST_FRAME_BYTES: usize = 8 * 1024;
 
 pub enum Body {
     Whole(Option<Bytes>),
     Joined(Joined),
     Stream(BoxStream<'static, Result<Bytes, BoxError>>),
     Grpc(tonic::body::Body),
+    /// An answer of gRPC that lasts as long as the client likes.
+    GrpcStream(tonic::body::Body),
 }
 
 impl Body {
@@ -30,15 +36,35 @@ impl Body {
     pub fn joined(head: Bytes, items: Vec<Bytes>, tail: Bytes) -> Self {
         let commas = items.len().saturating_sub(1);
         let left = head.len() + items.iter().map(Bytes::len).sum::<usize>() + commas + tail.len();
-        Self::Joined(Joined { head: Some(head), items: items.into_iter(), comma: false, tail: Some(tail), left })
+        Self::Joined(Joined {
+            head: Some(head),
+            items: items.into_iter(),
+            comma: false,
+            tail: Some(tail),
+            last: None,
+            left,
+        })
     }
     /// How many bytes it will be, if that is known.
     pub fn known_len(&self) -> Option<usize> {
         match self {
             Self::Whole(bytes) => Some(bytes.as_ref().map_or(0, Bytes::len)),
             Self::Joined(joined) => Some(joined.left),
-            Self::Stream(_) | Self::Grpc(_) => None,
+            Self::Stream(_) | Self::Grpc(_) | Self::GrpcStream(_) => None,
         }
+    }
+    /// It is sent as things happen, and not as fast as the client takes it.
+    pub fn lasts(&self) -> bool {
+        matches!(self, Self::Stream(_) | Self::GrpcStream(_))
+    }
+}
+
+/// Takes a frame from the front.
+fn next_frame(bytes: &mut Option<Bytes>) -> Option<Bytes> {
+    let left = bytes.as_mut()?;
+    match left.len().checked_sub(LAST_FRAME_BYTES) {
+        None | Some(0) => bytes.take(),
+        Some(before_last) => Some(left.split_to(before_last.min(FRAME_BYTES))),
     }
 }
 
@@ -48,6 +74,7 @@ pub struct Joined {
     items: std::vec::IntoIter<Bytes>,
     comma: bool,
     tail: Option<Bytes>,
+    last: Option<Bytes>,
     left: usize,
 }
 
@@ -57,6 +84,10 @@ impl Iterator for Joined {
     fn next(&mut self) -> Option<Bytes> {
         if self.left == 0 {
             return None;
+        }
+        if let Some(last) = self.last.take() {
+            self.left = 0;
+            return Some(last);
         }
         let mut frame = BytesMut::with_capacity(self.left.min(FRAME_BYTES + FRAME_BYTES / 4));
         if let Some(head) = self.head.take() {
@@ -76,6 +107,11 @@ impl Iterator for Joined {
             frame.put(item);
         }
         self.left -= frame.len();
+        if self.left == 0 && frame.len() > LAST_FRAME_BYTES {
+            let last = frame.split_off(frame.len() - LAST_FRAME_BYTES);
+            self.left = last.len();
+            self.last = Some(last.freeze());
+        }
         Some(frame.freeze())
     }
 }
@@ -86,10 +122,10 @@ impl http_body::Body for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+            Self::Whole(bytes) => Poll::Ready(next_frame(bytes).map(|b| Ok(Frame::data(b)))),
             Self::Joined(joined) => Poll::Ready(joined.next().map(|b| Ok(Frame::data(b)))),
             Self::Stream(stream) => stream.as_mut().poll_next(cx).map(|item| item.map(|r| r.map(Frame::data))),
-            Self::Grpc(body) => Pin::new(body).poll_frame(cx).map_err(BoxError::from),
+            Self::Grpc(body) | Self::GrpcStream(body) => Pin::new(body).poll_frame(cx).map_err(BoxError::from),
         }
     }
     fn is_end_stream(&self) -> bool {
@@ -97,13 +133,13 @@ impl http_body::Body for Body {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Joined(joined) => joined.left == 0,
             Self::Stream(_) => false,
-            Self::Grpc(body) => http_body::Body::is_end_stream(body),
+            Self::Grpc(body) | Self::GrpcStream(body) => http_body::Body::is_end_stream(body),
         }
     }
     fn size_hint(&self) -> SizeHint {
         match (self.known_len(), self) {
             (Some(len), _) => SizeHint::with_exact(len as u64),
-            (None, Self::Grpc(body)) => http_body::Body::size_hint(body),
+            (None, Self::Grpc(body) | Self::GrpcStream(body)) => http_body::Body::size_hint(body),
             (None, _) => SizeHint::default(),
         }
     }
@@ -122,8 +158,25 @@ mod tests {
             let body = Body::joined("[".into(), bytes, "]".into());
             assert_eq!(body.known_len(), Some(expected.len()));
             let Body::Joined(joined) = body else { unreachable!("joined makes Joined") };
-            let sent: Vec<u8> = joined.flatten().collect();
-            assert_eq!(String::from_utf8(sent).unwrap(), expected);
+            let frames: Vec<Bytes> = joined.collect();
+            assert!(frames.last().is_some_and(|last| last.len() <= LAST_FRAME_BYTES));
+            assert_eq!(String::from_utf8(frames.concat()).unwrap(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_whole_body_goes_out_in_frames_the_last_of_them_small() {
+        use http_body_util::BodyExt;
+        for len in [0, 1, LAST_FRAME_BYTES, LAST_FRAME_BYTES + 1, FRAME_BYTES, 3 * FRAME_BYTES + 7] {
+            let bytes: Vec<u8> = (0..len).map(|n| u8::try_from(n % 251).unwrap()).collect();
+            let mut body = Body::whole(bytes.clone());
+            let mut frames = Vec::new();
+            while !http_body::Body::is_end_stream(&body) {
+                frames.push(body.frame().await.unwrap().unwrap().into_data().unwrap());
+            }
+            assert!(frames.iter().all(|frame| frame.len() <= FRAME_BYTES), "{len}");
+            assert!(frames.last().is_some_and(|last| last.len() <= LAST_FRAME_BYTES), "{len}");
+            assert_eq!(frames.concat(), bytes, "{len}");
         }
     }
 }

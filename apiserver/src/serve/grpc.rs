@@ -79,7 +79,7 @@ impl Server {
         let answered = match caller {
             Err(err) => Err(err),
             Ok(user) => match verb_of(request.uri().path()) {
-                None => Ok(self.route(user, request.map(Message::Stream)).await),
+                None => Ok(self.route(user, request.map(Message::Stream)).await.map(Body::GrpcStream)),
                 Some(verb) => match tokio::time::timeout(REQUEST_TIMEOUT, self.call(user, verb, request)).await {
                     Ok(answered) => answered,
                     Err(_) => Err(respond::timed_out()),
@@ -113,7 +113,8 @@ impl Server {
         request.extensions_mut().insert(Admitted(beginning.target));
         // Whoever's deadline passes meanwhile: what it writes is written, as it would be a moment before.
         let called = tokio::time::timeout(REQUEST_TIMEOUT, self.route(user.clone(), request));
-        aside(&user.name, is_large, called).await.map_err(|_| respond::timed_out())
+        let response = aside(&user.name, is_large, called).await.map_err(|_| respond::timed_out())?;
+        Ok(response.map(if verb == Verb::Watch { Body::GrpcStream } else { Body::Grpc }))
     }
 
     fn seats(&self, verb: Verb, beginning: &Beginning) -> u32 {
@@ -126,10 +127,10 @@ impl Server {
         work::of_list(walk, || self.front.resources.stored(&beginning.target))
     }
 
-    async fn route(&self, user: Arc<User>, mut request: Request<Message>) -> Response<Body> {
+    async fn route(&self, user: Arc<User>, mut request: Request<Message>) -> Response<tonic::body::Body> {
         request.extensions_mut().insert(user);
         match self.grpc.clone().oneshot(request).await {
-            Ok(response) => response.map(Body::Grpc),
+            Ok(response) => response,
             Err(never) => match never {},
         }
     }
