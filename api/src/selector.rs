@@ -10,6 +10,9 @@ use crate::names;
 
 pub type Labels = BTreeMap<String, String>;
 
+/// Requirements of a selector in a query, and values in their sets, together. A watch keeps them for as long as it lasts.
+pub const TERMS_MAX: usize = 1000;
+
 /// All requirements must hold; none at all matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
@@ -25,12 +28,28 @@ pub struct Requirement {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    In(Vec<String>),
-    NotIn(Vec<String>),
+    In(Values),
+    NotIn(Values),
     Exists,
     DoesNotExist,
     GreaterThan(i64),
     LessThan(i64),
+}
+
+/// A set of label values: sorted, each once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Values(Box<[Box<str>]>);
+
+impl Values {
+    fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut values: Vec<&str> = values.into_iter().collect();
+        values.sort_unstable();
+        values.dedup();
+        Self(values.into_iter().map(Box::from).collect())
+    }
+    fn contains(&self, value: &str) -> bool {
+        self.0.binary_search_by(|own| (**own).cmp(value)).is_ok()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +66,8 @@ pub enum SelectorError {
     NoValues,
     #[error("values set must be empty for exists and does not exist")]
     UnexpectedValues,
+    #[error("a selector may have at most {TERMS_MAX} requirements and values")]
+    TooMany,
 }
 
 impl Requirement {
@@ -56,9 +77,9 @@ impl Requirement {
     fn holds(&self, value: Option<&str>) -> bool {
         let number = || value.and_then(|v| v.parse::<i64>().ok());
         match &self.op {
-            Op::In(set) => value.is_some_and(|v| set.iter().any(|s| s == v)),
+            Op::In(set) => value.is_some_and(|v| set.contains(v)),
             // A missing label is in no set.
-            Op::NotIn(set) => value.is_none_or(|v| set.iter().all(|s| s != v)),
+            Op::NotIn(set) => value.is_none_or(|v| !set.contains(v)),
             Op::Exists => value.is_some(),
             Op::DoesNotExist => value.is_none(),
             Op::GreaterThan(n) => number().is_some_and(|v| v > *n),
@@ -98,7 +119,10 @@ impl Selector {
     pub fn from_labels(labels: Option<&Labels>) -> Self {
         match labels {
             Some(labels) if !labels.is_empty() => Self::new(
-                labels.iter().map(|(k, v)| Requirement { key: k.clone(), op: Op::In(vec![v.clone()]) }).collect(),
+                labels
+                    .iter()
+                    .map(|(k, v)| Requirement { key: k.clone(), op: Op::In(Values::of([v.as_str()])) })
+                    .collect(),
             ),
             _ => Self::nothing(),
         }
@@ -108,14 +132,15 @@ impl Selector {
         let Some(selector) = selector else { return Ok(Self::nothing()) };
         let mut requirements = Vec::new();
         for (key, value) in selector.match_labels.iter().flatten() {
-            requirements.push(checked(key, Op::In(vec![value.clone()]))?);
+            requirements.push(checked(key, Op::In(Values::of([value.as_str()])))?);
         }
         for expr in selector.match_expressions.iter().flatten() {
-            let values = expr.values.clone().unwrap_or_default();
+            let values = expr.values.as_deref().unwrap_or_default();
+            let set = || Values::of(values.iter().map(String::as_str));
             let op = match (expr.operator.as_str(), values.is_empty()) {
                 ("In" | "NotIn", true) => return Err(SelectorError::NoValues),
-                ("In", _) => Op::In(values),
-                ("NotIn", _) => Op::NotIn(values),
+                ("In", _) => Op::In(set()),
+                ("NotIn", _) => Op::NotIn(set()),
                 ("Exists" | "DoesNotExist", false) => return Err(SelectorError::UnexpectedValues),
                 ("Exists", _) => Op::Exists,
                 ("DoesNotExist", _) => Op::DoesNotExist,
@@ -127,13 +152,21 @@ impl Selector {
     }
     /// The query form: `a=b,c!=d,e in (f, g),h,!i,j>1`.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
-        let parts = split_outside_parens(text);
-        parts
-            .into_iter()
-            .filter(|p| !p.trim().is_empty())
-            .map(parse_requirement)
-            .collect::<Result<_, _>>()
-            .map(Self::new)
+        let mut requirements = Vec::new();
+        let mut terms = 0;
+        for part in split_outside_parens(text).filter(|part| !part.trim().is_empty()) {
+            let requirement = parse_requirement(part)?;
+            terms += 1 + match &requirement.op {
+                Op::In(set) | Op::NotIn(set) => set.0.len(),
+                Op::Exists | Op::DoesNotExist | Op::GreaterThan(_) | Op::LessThan(_) => 0,
+            };
+            if terms > TERMS_MAX {
+                return Err(SelectorError::TooMany);
+            }
+            requirements.push(requirement);
+        }
+        requirements.shrink_to_fit();
+        Ok(Self::new(requirements))
     }
 }
 
@@ -141,10 +174,10 @@ impl Selector {
 impl std::fmt::Display for Selector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let part = |r: &Requirement| match &r.op {
-            Op::In(set) if set.len() == 1 => format!("{}={}", r.key, set[0]),
-            Op::In(set) => format!("{} in ({})", r.key, set.join(",")),
-            Op::NotIn(set) if set.len() == 1 => format!("{}!={}", r.key, set[0]),
-            Op::NotIn(set) => format!("{} notin ({})", r.key, set.join(",")),
+            Op::In(Values(set)) if set.len() == 1 => format!("{}={}", r.key, set[0]),
+            Op::In(Values(set)) => format!("{} in ({})", r.key, set.join(",")),
+            Op::NotIn(Values(set)) if set.len() == 1 => format!("{}!={}", r.key, set[0]),
+            Op::NotIn(Values(set)) => format!("{} notin ({})", r.key, set.join(",")),
             Op::Exists => r.key.clone(),
             Op::DoesNotExist => format!("!{}", r.key),
             Op::GreaterThan(n) => format!("{}>{n}", r.key),
@@ -159,16 +192,16 @@ fn checked(key: &str, op: Op) -> Result<Requirement, SelectorError> {
         return Err(SelectorError::Key(key.into()));
     }
     if let Op::In(values) | Op::NotIn(values) = &op
-        && let Some(bad) = values.iter().find(|v| !names::is_label_value(v))
+        && let Some(bad) = values.0.iter().find(|v| !names::is_label_value(v))
     {
-        return Err(SelectorError::Value(bad.clone()));
+        return Err(SelectorError::Value(bad.as_ref().into()));
     }
     Ok(Requirement { key: key.into(), op })
 }
 
-fn split_outside_parens(text: &str) -> Vec<&str> {
+fn split_outside_parens(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_u32;
-    text.split(|c| {
+    text.split(move |c| {
         match c {
             '(' => depth += 1,
             ')' => depth = depth.saturating_sub(1),
@@ -176,7 +209,6 @@ fn split_outside_parens(text: &str) -> Vec<&str> {
         }
         c == ',' && depth == 0
     })
-    .collect()
 }
 
 fn parse_requirement(text: &str) -> Result<Requirement, SelectorError> {
@@ -187,7 +219,7 @@ fn parse_requirement(text: &str) -> Result<Requirement, SelectorError> {
     }
     if let Some(open) = text.find('(') {
         let values = text[open + 1..].strip_suffix(')').ok_or_else(syntax)?;
-        let values: Vec<String> = values.split(',').map(|v| v.trim().to_owned()).collect();
+        let values = Values::of(values.split(',').map(str::trim));
         let (key, word) = text[..open].trim().rsplit_once(char::is_whitespace).ok_or_else(syntax)?;
         return match word {
             "in" => checked(key.trim(), Op::In(values)),
@@ -197,7 +229,7 @@ fn parse_requirement(text: &str) -> Result<Requirement, SelectorError> {
     }
     for (sign, negated) in [("!=", true), ("==", false), ("=", false)] {
         if let Some((key, value)) = text.split_once(sign) {
-            let values = vec![value.trim().to_owned()];
+            let values = Values::of([value.trim()]);
             return checked(key.trim(), if negated { Op::NotIn(values) } else { Op::In(values) });
         }
     }
@@ -231,7 +263,13 @@ impl FieldSelector {
             }
             Err(SelectorError::Syntax(format!("invalid selector: '{part}'; can't understand '{part}'")))
         };
-        text.split(',').filter(|p| !p.trim().is_empty()).map(term).collect::<Result<_, _>>().map(Self)
+        let parts = text.split(',').filter(|part| !part.trim().is_empty());
+        let mut terms = parts.take(TERMS_MAX + 1).map(term).collect::<Result<Vec<_>, _>>()?;
+        if terms.len() > TERMS_MAX {
+            return Err(SelectorError::TooMany);
+        }
+        terms.shrink_to_fit();
+        Ok(Self(terms))
     }
     pub fn is_everything(&self) -> bool {
         self.0.is_empty()
@@ -305,6 +343,29 @@ mod tests {
         for bad in ["a in 1", "a in (1", "=1", "a b", "a=-x", "a>x", "-"] {
             assert!(Selector::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_set_has_each_value_once_and_a_selector_has_so_many() {
+        let again = Selector::parse(&format!("a in ({}b,b)", ",".repeat(60_000))).unwrap();
+        assert_eq!(again.to_string(), "a in (,b)");
+        assert!(again.matches(&labels("a=b")) && again.matches(&labels("a=")) && !again.matches(&labels("a=c")));
+        let list = |n: usize| (0..n).map(|n| format!("v{n}")).collect::<Vec<_>>().join(",");
+        let good = [format!("a in ({})", list(TERMS_MAX - 1)), list(TERMS_MAX), format!("a notin ({})", list(500))];
+        for text in &good {
+            assert!(Selector::parse(text).is_ok(), "{text}");
+        }
+        let bad = [
+            format!("a in ({})", list(TERMS_MAX)),
+            list(TERMS_MAX + 1),
+            format!("a in ({0}),b notin ({0})", list(TERMS_MAX / 2)),
+        ];
+        for text in &bad {
+            assert_eq!(Selector::parse(text), Err(SelectorError::TooMany), "{text}");
+        }
+        let fields = |n: usize| vec!["metadata.name!=x"; n].join(",");
+        assert_eq!(FieldSelector::parse(&fields(TERMS_MAX)).map(|selector| selector.0.len()), Ok(TERMS_MAX));
+        assert_eq!(FieldSelector::parse(&fields(TERMS_MAX + 1)), Err(SelectorError::TooMany));
     }
 
     #[test]

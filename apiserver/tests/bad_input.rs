@@ -300,6 +300,18 @@ async fn bad_queries() {
         case(query, (method, &path), JSON, "", (code, reason, message))
     });
     check(&server, cases.into()).await;
+    let values: Vec<String> = (0..2000).map(|n| n.to_string()).collect();
+    let many_values = format!("{PODS}?labelSelector=a%20in%20({})", values.join(","));
+    let many_fields = format!("{PODS}?fieldSelector={}", vec!["metadata.name!%3Dx"; 2000].join(","));
+    let too_many = (400, "BadRequest", "at most 1000 requirements and values");
+    check(
+        &server,
+        vec![
+            case("a large set", ("GET", &many_values), JSON, "", too_many),
+            case("many fields", ("GET", &many_fields), JSON, "", too_many),
+        ],
+    )
+    .await;
     let patch = |content_type, body, expected| {
         case(content_type, ("PATCH", "/api/v1/namespaces/default"), content_type, body, expected)
     };
