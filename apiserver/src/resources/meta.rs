@@ -3,7 +3,7 @@
 //! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#metadata>
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use corten_api::{ApiError, Problems, Scope, names};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
@@ -201,7 +201,7 @@ pub(super) fn validate_update(new: &ObjectMeta, old: &ObjectMeta, problems: &mut
         problems.invalid("metadata.creationTimestamp", &new.creation_timestamp, IMMUTABLE);
     }
     if old.deletion_timestamp.is_some() {
-        let had = old.finalizers.as_deref().unwrap_or_default();
+        let had: HashSet<&String> = old.finalizers.iter().flatten().collect();
         let added: Vec<&String> = new.finalizers.iter().flatten().filter(|f| !had.contains(f)).collect();
         if !added.is_empty() {
             let why = format!(

@@ -1,5 +1,7 @@
 //! What `kubectl get pods` shows: above all the one word that says how the pod is.
 
+use std::collections::HashSet;
+
 use corten_api::{conditions, pod};
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodSpec, PodStatus};
 
@@ -103,12 +105,12 @@ impl Summary {
     /// Stops at the first init container that is not through; true if there is one. And how often sidecars restarted.
     fn look_at_init_containers(&mut self, spec: &PodSpec, status: &PodStatus) -> (bool, Restarts) {
         let specs = spec.init_containers.as_deref().unwrap_or_default();
-        let is_sidecar = |name: &str| specs.iter().any(|c| c.name == name && pod::is_sidecar(c));
+        let sidecars: HashSet<&str> = specs.iter().filter(|c| pod::is_sidecar(c)).map(|c| c.name.as_str()).collect();
         let mut sidecar_restarts = Restarts::default();
         let mut initializing = false;
         for (i, container) in status.init_container_statuses.iter().flatten().enumerate() {
             self.restarts.add(container);
-            let sidecar = is_sidecar(&container.name);
+            let sidecar = sidecars.contains(container.name.as_str());
             if sidecar {
                 sidecar_restarts.add(container);
             }

@@ -1,5 +1,7 @@
 //! What may change in a pod once it is there: very little.
 
+use std::collections::HashSet;
+
 use corten_api::Problems;
 use k8s_openapi::api::core::v1::{Pod, PodSpec, Toleration};
 
@@ -61,14 +63,18 @@ fn validate_deadline(new: &PodSpec, old: &PodSpec, problems: &mut Problems) {
 
 /// Every old toleration is still there; only its tolerationSeconds may differ.
 fn kept_tolerations(new: &PodSpec, old: &PodSpec) -> bool {
-    let timeless = |t: &Toleration| Toleration { toleration_seconds: None, ..t.clone() };
-    let new: Vec<Toleration> = new.tolerations.iter().flatten().map(timeless).collect();
-    old.tolerations.iter().flatten().all(|old| new.contains(&timeless(old)))
+    let new: HashSet<_> = new.tolerations.iter().flatten().map(timeless).collect();
+    old.tolerations.iter().flatten().map(timeless).all(|old| new.contains(&old))
+}
+
+fn timeless(toleration: &Toleration) -> [Option<&String>; 4] {
+    let Toleration { key, operator, value, effect, toleration_seconds: _ } = toleration;
+    [key, operator, value, effect].map(Option::as_ref)
 }
 
 fn validate_gates(new: &PodSpec, old: &PodSpec, problems: &mut Problems) {
-    let old_gates = old.scheduling_gates.as_deref().unwrap_or_default();
-    let added = new.scheduling_gates.iter().flatten().find(|g| !old_gates.contains(g));
+    let old_gates: HashSet<&str> = old.scheduling_gates.iter().flatten().map(|gate| gate.name.as_str()).collect();
+    let added = new.scheduling_gates.iter().flatten().find(|gate| !old_gates.contains(gate.name.as_str()));
     if let Some(gate) = added {
         problems.forbidden(
             "spec.schedulingGates",
@@ -191,6 +197,17 @@ mod tests {
         for (why, old, new) in cases {
             assert_eq!(found(old, new), Vec::<String>::new(), "{why}");
         }
+    }
+
+    #[test]
+    fn long_lists_are_compared_in_time_that_grows_with_them() {
+        let tolerations = |from: usize| -> Vec<Value> {
+            (from..60_000).rev().map(|n| json!({"key": format!("k{n}"), "operator": "Exists"})).collect()
+        };
+        let began = std::time::Instant::now();
+        let found = found(json!({"tolerations": tolerations(1)}), json!({"tolerations": tolerations(0)}));
+        assert_eq!(found, Vec::<String>::new());
+        assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
     }
 
     #[test]

@@ -68,6 +68,7 @@ fn toleration(one: &Toleration, at: &Path<'_>, problems: &mut Problems) {
 
 fn spread(constraints: &[TopologySpreadConstraint], at: &Path<'_>, problems: &mut Problems) {
     let list = at.field("topologySpreadConstraints");
+    let mut seen = HashSet::new();
     for (i, one) in constraints.iter().enumerate() {
         let at = list.index(i);
         if one.max_skew <= 0 {
@@ -80,10 +81,7 @@ fn spread(constraints: &[TopologySpreadConstraint], at: &Path<'_>, problems: &mu
         }
         let known = ["DoNotSchedule", "ScheduleAnyway"];
         check::word(problems, &at.field("whenUnsatisfiable"), Some(&one.when_unsatisfiable), &known);
-        let twin = |other: &TopologySpreadConstraint| {
-            other.topology_key == one.topology_key && other.when_unsatisfiable == one.when_unsatisfiable
-        };
-        if constraints[..i].iter().any(twin) {
+        if !seen.insert((&one.topology_key, &one.when_unsatisfiable)) {
             let pair = format!("{{{}, {}}}", one.topology_key, one.when_unsatisfiable);
             problems.duplicate(at.field("{topologyKey, whenUnsatisfiable}"), pair);
         }

@@ -1,6 +1,6 @@
 //! What containers ask for: names of resources, amounts, and that none asks for more than its limit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use corten_api::Problems;
 use corten_api::names;
@@ -90,12 +90,13 @@ pub(super) fn overhead(overhead: Option<&List>, at: &Path<'_>, problems: &mut Pr
 
 pub(super) fn resize_policies(policies: &[ContainerResizePolicy], at: &Path<'_>, problems: &mut Problems) {
     let list = at.field("resizePolicy");
+    let mut seen = HashSet::new();
     for (i, policy) in policies.iter().enumerate() {
         let at = list.index(i);
         let known = ["NotRequired", "RestartContainer"];
         check::word(problems, &at.field("resourceName"), Some(&policy.resource_name), &["cpu", "memory"]);
         check::word(problems, &at.field("restartPolicy"), Some(&policy.restart_policy), &known);
-        if policies[..i].iter().any(|other| other.resource_name == policy.resource_name) {
+        if !seen.insert(&policy.resource_name) {
             problems.duplicate(at, &policy.resource_name);
         }
     }

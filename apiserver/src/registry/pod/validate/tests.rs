@@ -72,6 +72,20 @@ fn containers() {
 }
 
 #[test]
+fn long_lists_are_looked_at_in_time_that_grows_with_them() {
+    let began = std::time::Instant::now();
+    let policies: Vec<Value> =
+        (0..60_000).map(|n| json!({"resourceName": format!("r{n}"), "restartPolicy": "NotRequired"})).collect();
+    let unknown = found(container(json!({ "resizePolicy": policies })));
+    assert!(unknown.iter().all(|text| text.contains("Unsupported value")), "{}", unknown[0]);
+    let spread: Vec<Value> = (0..60_000)
+        .map(|n| json!({"maxSkew": 1, "topologyKey": format!("k{n}"), "whenUnsatisfiable": "DoNotSchedule"}))
+        .collect();
+    assert_eq!(found(pod(json!({ "topologySpreadConstraints": spread }))), Vec::<String>::new());
+    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+#[test]
 fn ports() {
     let ports = |list: Value| container(json!({ "ports": list }));
     check(vec![
