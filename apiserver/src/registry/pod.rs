@@ -74,7 +74,10 @@ impl Kind for Pod {
     fn validate(&self, problems: &mut Problems) {
         let at = Path::root("spec");
         match &self.spec {
-            Some(spec) => validate::pod_spec(spec, validate::Of::Pod(&self.metadata), &at, problems),
+            Some(spec) => {
+                validate::pod_spec(spec, validate::Of::Pod(&self.metadata), &at, problems);
+                validate::annotations(self, problems);
+            }
             None => problems.required(at, ""),
         }
     }

@@ -2,10 +2,14 @@
 
 use std::collections::HashSet;
 
-use corten_api::Problems;
+use corten_api::{Problems, pod};
 use k8s_openapi::api::core::v1::{Pod, PodSpec, Toleration};
 
 use crate::registry::check;
+use crate::registry::path::Path;
+
+/// AppArmor's, from before there was a field for it. How a container is confined stays as it was made.
+const APPARMOR_PREFIX: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 const ALLOWED: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
@@ -20,7 +24,34 @@ pub fn open_gates(new: &mut Pod, old: &Pod) {
     }
 }
 
+/// Whether a pod is a node's own is said when it is made, and never again: controllers, drains and the kubelet itself treat
+/// a mirror as nothing else.
+fn validate_annotations(new: &Pod, old: &Pod, problems: &mut Problems) {
+    let at = Path::root("metadata.annotations");
+    let (new, old) = (new.metadata.annotations.as_ref(), old.metadata.annotations.as_ref());
+    let what = |key: &str| match key {
+        pod::MIRROR_ANNOTATION => Some("mirror pod annotation"),
+        key if key.starts_with(APPARMOR_PREFIX) => Some("AppArmor annotations"),
+        _ => None,
+    };
+    for (key, was) in old.into_iter().flatten() {
+        if let Some(what) = what(key)
+            && new.and_then(|new| new.get(key)) != Some(was)
+        {
+            problems.forbidden(at.key(key), &format!("may not remove or update {what}"));
+        }
+    }
+    for key in new.into_iter().flatten().map(|(key, _)| key) {
+        if let Some(what) = what(key)
+            && !old.is_some_and(|old| old.contains_key(key))
+        {
+            problems.forbidden(at.key(key), &format!("may not add {what}"));
+        }
+    }
+}
+
 pub fn validate(new: &Pod, old: &Pod, problems: &mut Problems) {
+    validate_annotations(new, old, problems);
     let none = PodSpec::default();
     let (new_spec, old_spec) = (new.spec.as_ref().unwrap_or(&none), old.spec.as_ref().unwrap_or(&none));
     if new_spec == old_spec {
@@ -129,12 +160,13 @@ fn difference(new: &PodSpec, old: &PodSpec) -> String {
 
 /// A status write: the node that runs the pod stays, and a container that ended for good does not run again.
 pub fn validate_status(new: &Pod, old: &Pod, problems: &mut Problems) {
+    validate_annotations(new, old, problems);
     let Some(status) = &new.status else { return };
     if let Some(name) = status.nominated_node_name.as_ref().filter(|n| !n.is_empty()) {
-        check::dns_subdomain(problems, &super::Path::root("status.nominatedNodeName"), name);
+        check::dns_subdomain(problems, &Path::root("status.nominatedNodeName"), name);
     }
     for (i, ip) in status.pod_ips.iter().flatten().enumerate() {
-        check::ip(problems, &super::Path::root("status.podIPs").index(i), &ip.ip);
+        check::ip(problems, &Path::root("status.podIPs").index(i), &ip.ip);
     }
     if old.spec.as_ref().and_then(|s| s.restart_policy.as_deref()) == Some("Never") {
         validate_no_rebirth(new, old, problems);
@@ -160,7 +192,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::registry::check::testing::found_on_update;
+    use crate::registry::Kind;
+    use crate::registry::check::testing::{defaulted, found_on_update, texts};
 
     fn found(old: Value, new: Value) -> Vec<String> {
         let pod = |mut spec: Value| {
@@ -196,6 +229,42 @@ mod tests {
         ];
         for (why, old, new) in cases {
             assert_eq!(found(old, new), Vec::<String>::new(), "{why}");
+        }
+    }
+
+    #[test]
+    fn the_annotation_of_a_mirror_and_apparmors_stay_as_they_were_made() {
+        const MIRROR: &str = "kubernetes.io/config.mirror";
+        const APPARMOR: &str = "container.apparmor.security.beta.kubernetes.io/a";
+        let cases = [
+            ("nothing", json!({MIRROR: "x", APPARMOR: "y"}), json!({MIRROR: "x", APPARMOR: "y", "mine": "1"}), ""),
+            ("a mirror made", json!({}), json!({MIRROR: "x"}), "may not add mirror pod annotation"),
+            ("a mirror unmade", json!({MIRROR: "x"}), json!({}), "may not remove or update mirror pod annotation"),
+            (
+                "another mirror",
+                json!({MIRROR: "x"}),
+                json!({MIRROR: "y"}),
+                "may not remove or update mirror pod annotation",
+            ),
+            ("confinement", json!({}), json!({APPARMOR: "y"}), "may not add AppArmor annotations"),
+            ("no confinement", json!({APPARMOR: "y"}), json!({}), "may not remove or update AppArmor annotations"),
+        ];
+        for (why, old, new, expected) in cases {
+            let pod = |annotations: &Value| json!({"metadata": {"annotations": annotations}, "spec": {}}).to_string();
+            let (old, new) = (pod(&old), pod(&new));
+            let of_status = {
+                let (old, mut new): (Pod, Pod) = (defaulted(&old), defaulted(&new));
+                new.prepare_status(&old);
+                let mut problems = Problems::default();
+                new.validate_status(&old, &mut problems);
+                texts(&problems)
+            };
+            for found in [found_on_update::<Pod>(&old, &new), of_status] {
+                match expected {
+                    "" => assert_eq!(found, Vec::<String>::new(), "{why}"),
+                    _ => assert!(found.len() == 1 && found[0].ends_with(expected), "{why}: {found:?}"),
+                }
+            }
         }
     }
 

@@ -12,8 +12,8 @@ mod volumes;
 
 use std::collections::{HashMap, HashSet};
 
-use corten_api::Problems;
-use k8s_openapi::api::core::v1::{PodSpec, Volume};
+use corten_api::{Problems, pod};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::registry::check;
@@ -64,6 +64,16 @@ pub fn pod_spec(spec: &PodSpec, of: Of<'_>, at: &Path<'_>, problems: &mut Proble
     let new = matches!(of, Of::Pod(meta) if meta.resource_version.is_none()) || matches!(of, Of::Template);
     if new && spec.ephemeral_containers.as_ref().is_some_and(|list| !list.is_empty()) {
         problems.forbidden(at.field("ephemeralContainers"), "cannot be set on create");
+    }
+}
+
+/// Only the kubelet of a node makes mirrors: of what runs on it already.
+pub fn annotations(of: &Pod, problems: &mut Problems) {
+    let mirror = of.metadata.annotations.as_ref().and_then(|a| a.get(pod::MIRROR_ANNOTATION));
+    if let Some(value) = mirror.filter(|_| pod::node_name(of).is_none()) {
+        let at = Path::root("metadata.annotations");
+        let why = "must set spec.nodeName if mirror pod annotation is set";
+        problems.invalid(at.key(pod::MIRROR_ANNOTATION), value, why);
     }
 }
 

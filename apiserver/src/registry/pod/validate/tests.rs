@@ -86,6 +86,18 @@ fn long_lists_are_looked_at_in_time_that_grows_with_them() {
 }
 
 #[test]
+fn a_mirror_pod_has_a_node() {
+    let pod = |node: &str| {
+        let annotations = json!({"kubernetes.io/config.mirror": "x"});
+        let spec = json!({"nodeName": node, "containers": [{"name": "a", "image": "x"}]});
+        testing::found::<Pod>(&json!({"metadata": {"annotations": annotations}, "spec": spec}).to_string())
+    };
+    assert_eq!(pod("n1"), Vec::<String>::new());
+    let expected = "metadata.annotations[kubernetes.io/config.mirror]: Invalid value: \"x\": must set spec.nodeName if mirror pod annotation is set";
+    assert_eq!(pod(""), [expected]);
+}
+
+#[test]
 fn ports() {
     let ports = |list: Value| container(json!({ "ports": list }));
     check(vec![
