@@ -27,6 +27,18 @@ impl Resources {
         how: DeleteOptions,
         options: WriteOptions,
     ) -> Result<Deleted, ApiError> {
+        self.delete_saying(user, target, how, options, |_, _| {}).await
+    }
+
+    /// `say`: what is to be told on the object of why it goes, in the same write.
+    pub(super) async fn delete_saying(
+        &self,
+        user: &User,
+        target: &Target,
+        how: DeleteOptions,
+        options: WriteOptions,
+        say: fn(&mut dyn AnyObject, &Time),
+    ) -> Result<Deleted, ApiError> {
         let fence = self.fenced(options.fence.as_ref()).await?;
         let place = self.place(target)?.behind(fence.as_ref());
         if !target.subresource.is_empty() {
@@ -41,7 +53,10 @@ impl Resources {
             .revise(place, &short, dry_run, |current, _taken| {
                 check_preconditions(place, &target.name, &how, current)?;
                 warnings = self.admit_delete(user, place, target, &*current.object)?;
-                let step = step(place.entry, &*current.object, &how, now());
+                let now = now();
+                let mut told = current.object.boxed_clone();
+                say(&mut *told, &now);
+                let step = step(place.entry, &*current.object, told, &how, now);
                 Ok(match step {
                     Step::Remove => {
                         let mut also = self.release_for_delete(&*current.object);
@@ -145,9 +160,14 @@ enum Step {
     Remove,
 }
 
-/// What a delete does to an object. Pure.
-fn step(entry: &dyn Entry, old: &dyn AnyObject, how: &DeleteOptions, now: Time) -> Step {
-    let mut object = old.boxed_clone();
+/// What a delete does to an object. Pure. `object`: `old`, with what is told of why it goes.
+fn step(
+    entry: &dyn Entry,
+    old: &dyn AnyObject,
+    mut object: Box<dyn AnyObject>,
+    how: &DeleteOptions,
+    now: Time,
+) -> Step {
     set_propagation(entry, object.meta_mut(), how);
     let asked = how.grace_period_seconds;
     // A second delete without a wish of its own leaves the first one's grace as it is.

@@ -3,12 +3,13 @@
 use corten_api::{ApiError, Problems};
 use k8s_openapi::api::core::v1::{Binding, Pod, PodCondition};
 use k8s_openapi::api::policy::v1::Eviction;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, Time};
 
 use super::place::{Place, no_such_method};
 use super::revise::{Current, Decision};
 use super::{Fence, Resources, WriteOptions, Written, meta};
 use crate::decode::{of_kind, typed};
+use crate::registry::AnyObject;
 use crate::request::{Target, User};
 
 fn decode<T: serde::de::DeserializeOwned>(kind: &str, json: &[u8]) -> Result<T, ApiError> {
@@ -153,6 +154,34 @@ pub(super) async fn evict(
     debug_assert_eq!(place.entry.plural(), "pods");
     let how = eviction.delete_options.unwrap_or_default();
     let pod = Target { subresource: String::new(), ..target.clone() };
-    resources.delete(user, &pod, how, options).await?;
+    resources.delete_saying(user, &pod, how, options, set_disruption_target).await?;
     done()
+}
+
+/// Who counts a pod's failure (a Job) is to know that it was not the pod's.
+/// <https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions>
+fn set_disruption_target(object: &mut dyn AnyObject, now: &Time) {
+    const TYPE: &str = "DisruptionTarget";
+    const REASON: &str = "EvictionByEvictionAPI";
+    let Some(pod) = object.as_any_mut().downcast_mut::<Pod>() else { return };
+    let observed_generation = pod.metadata.generation;
+    let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
+    let have = conditions.iter().position(|c| c.type_ == TYPE);
+    let since = have.and_then(|at| conditions.get(at)).filter(|c| c.status == "True");
+    if since.is_some_and(|c| c.reason.as_deref() == Some(REASON)) {
+        return;
+    }
+    let condition = PodCondition {
+        type_: TYPE.into(),
+        status: "True".into(),
+        reason: Some(REASON.into()),
+        message: Some("Eviction API: evicting".into()),
+        last_transition_time: since.map_or_else(|| Some(now.clone()), |c| c.last_transition_time.clone()),
+        observed_generation,
+        ..PodCondition::default()
+    };
+    match have {
+        Some(at) => conditions[at] = condition,
+        None => conditions.push(condition),
+    }
 }

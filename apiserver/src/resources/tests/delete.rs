@@ -100,3 +100,28 @@ async fn a_dry_run_said_in_the_body_of_a_delete_deletes_nothing() {
     c.create("pods/eviction", "n/web", eviction).await.unwrap();
     c.get("pods", "n/web").await.unwrap();
 }
+
+#[tokio::test]
+async fn an_evicted_pod_says_why_it_goes_in_the_write_that_deletes_it() {
+    let c = Cluster::new().await;
+    let mut held = pod("web");
+    held["spec"]["nodeName"] = json!("n1");
+    let created = c.create("pods", "n/", held).await.unwrap();
+    let from = WatchFrom::After(version(&created));
+    let mut watch = c.watch("pods", "n/", WatchOptions { from, ..WatchOptions::default() }).await.unwrap();
+    c.create("pods/eviction", "n/web", json!({"metadata": {"name": "web"}})).await.unwrap();
+    let evicted = c.get("pods", "n/web").await.unwrap();
+    assert_eq!(evicted["metadata"]["deletionGracePeriodSeconds"], 30);
+    let condition = evicted["status"]["conditions"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((&condition["type"], &condition["status"]), (&json!("DisruptionTarget"), &json!("True")));
+    let said = (&condition["reason"], &condition["message"]);
+    assert_eq!(said, (&json!("EvictionByEvictionAPI"), &json!("Eviction API: evicting")));
+    assert!(condition["lastTransitionTime"].is_string(), "{condition}");
+    c.create("pods/eviction", "n/web", json!({"metadata": {"name": "web"}})).await.unwrap();
+    assert_eq!(version(&c.get("pods", "n/web").await.unwrap()), version(&evicted), "once is enough");
+
+    let at_once = json!({"metadata": {"name": "web"}, "deleteOptions": {"gracePeriodSeconds": 0}});
+    c.create("pods/eviction", "n/web", at_once).await.unwrap();
+    assert_eq!(watch.take(2).await, ["MODIFIED web -", "DELETED web -"], "one write for each");
+    assert_eq!(reason(c.get("pods", "n/web").await).0, Reason::NotFound);
+}
