@@ -13,6 +13,9 @@ const PULL_POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
 const MESSAGE_POLICIES: &[&str] = &["FallbackToLogsOnError", "File"];
 const PROPAGATIONS: &[&str] = &["Bidirectional", "HostToContainer", "None"];
 const READ_ONLY_MODES: &[&str] = &["Disabled", "Enabled", "IfPossible"];
+const RESTART_ACTIONS: &[&str] = &["Restart", "RestartAllContainers"];
+const RESTART_RULES_MAX: usize = 20;
+const EXIT_CODES_MAX: usize = 255;
 const SIDECAR_ONLY: &str = "may not be set for init containers without restartPolicy=Always";
 
 /// `names` holds the names of the pod's containers so far.
@@ -45,6 +48,33 @@ pub(super) fn validate<'a>(
         container.restart_policy.as_ref(),
         super::RESTART_POLICIES,
     );
+    restart_rules(container, at, problems);
+}
+
+/// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#container-restart-rules>
+fn restart_rules(container: &Container, at: &Path<'_>, problems: &mut Problems) {
+    let rules = container.restart_policy_rules.as_deref().unwrap_or_default();
+    if !rules.is_empty() && container.restart_policy.is_none() {
+        problems.required(at.field("restartPolicy"), "must specify restartPolicy when restart rules are used");
+    }
+    let list = at.field("restartPolicyRules");
+    if rules.len() > RESTART_RULES_MAX {
+        problems.too_many(list, rules.len(), RESTART_RULES_MAX);
+    }
+    for (i, rule) in rules.iter().enumerate() {
+        let at = list.index(i);
+        check::optional_word(problems, &at.field("action"), Some(&rule.action), RESTART_ACTIONS);
+        let codes_at = at.field("exitCodes");
+        let Some(codes) = &rule.exit_codes else {
+            problems.required(codes_at, "must be specified");
+            continue;
+        };
+        check::optional_word(problems, &codes_at.field("operator"), Some(&codes.operator), &["In", "NotIn"]);
+        let values = codes.values.as_ref().map_or(0, Vec::len);
+        if values > EXIT_CODES_MAX {
+            problems.too_many(codes_at.field("values"), values, EXIT_CODES_MAX);
+        }
+    }
 }
 
 /// An init container runs to its end before the others start, so it has no probes; unless it is a sidecar.

@@ -72,6 +72,51 @@ fn containers() {
 }
 
 #[test]
+fn restart_rules() {
+    let rules = |list: Value| container(json!({"restartPolicy": "Never", "restartPolicyRules": list}));
+    let rule = |action: &str, operator: &str, values: usize| json!({"action": action, "exitCodes": {"operator": operator, "values": vec![3; values]}});
+    let good = rule("Restart", "In", 1);
+    check(vec![
+        (container(json!({"restartPolicy": "OnFailure"})), ""),
+        (
+            container(json!({"restartPolicy": "Sometimes"})),
+            r#"spec.containers[0].restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "Never", "OnFailure""#,
+        ),
+        (rules(json!([good, rule("RestartAllContainers", "NotIn", 255)])), ""),
+        (
+            pod(
+                json!({"initContainers": [{"name": "i", "image": "x", "restartPolicy": "Always", "restartPolicyRules": [good]}]}),
+            ),
+            "",
+        ),
+        (
+            container(json!({"restartPolicyRules": [good]})),
+            "spec.containers[0].restartPolicy: Required value: must specify restartPolicy when restart rules are used",
+        ),
+        (
+            rules(json!(vec![good.clone(); 21])),
+            "spec.containers[0].restartPolicyRules: Too many: 21: must have at most 20 items",
+        ),
+        (
+            rules(json!([rule("Stop", "In", 1)])),
+            r#"spec.containers[0].restartPolicyRules[0].action: Unsupported value: "Stop": supported values: "Restart", "RestartAllContainers""#,
+        ),
+        (
+            rules(json!([{"action": "Restart"}])),
+            "spec.containers[0].restartPolicyRules[0].exitCodes: Required value: must be specified",
+        ),
+        (
+            rules(json!([rule("Restart", "", 1)])),
+            r#"spec.containers[0].restartPolicyRules[0].exitCodes.operator: Unsupported value: "": supported values: "In", "NotIn""#,
+        ),
+        (
+            rules(json!([rule("Restart", "In", 256)])),
+            "spec.containers[0].restartPolicyRules[0].exitCodes.values: Too many: 256: must have at most 255 items",
+        ),
+    ]);
+}
+
+#[test]
 fn long_lists_are_looked_at_in_time_that_grows_with_them() {
     let began = std::time::Instant::now();
     let policies: Vec<Value> =
