@@ -170,35 +170,48 @@ fn step(
 ) -> Step {
     set_propagation(entry, object.meta_mut(), how);
     let asked = how.grace_period_seconds;
-    // A second delete without a wish of its own leaves the first one's grace as it is.
-    let asked = asked.or(old.meta().deletion_grace_period_seconds);
-    let grace = entry.deletion_grace_secs(old, asked).unwrap_or(0).max(0);
-    if grace == 0 && !is_held(entry, &*object) {
-        return Step::Remove;
+    let is_held = is_held(entry, &*object);
+    match (&old.meta().deletion_timestamp, old.meta().deletion_grace_period_seconds.unwrap_or(0)) {
+        (Some(at), before) if before > 0 => match asked.map(|secs| if secs < 0 { 1 } else { secs }) {
+            Some(0) if !is_held => return Step::Remove,
+            Some(secs) if secs < before => shorten(object.meta_mut(), at, before, secs, now),
+            // It goes as the first delete has it, also if it has ended meanwhile: who ends it says so with 0.
+            Some(_) | None => {}
+        },
+        (Some(_), _) if !is_held => return Step::Remove,
+        (Some(_), _) => {}
+        (None, _) => {
+            let grace = entry.deletion_grace_secs(old, asked).unwrap_or(0).max(0);
+            if grace == 0 && !is_held {
+                return Step::Remove;
+            }
+            mark(object.meta_mut(), grace, &now);
+        }
     }
-    mark(object.meta_mut(), grace, now);
     entry.mark_deleting(&mut *object);
     if object.same_as(old) { Step::Keep } else { Step::Mark(object) }
 }
 
-/// Sets when the object goes; a later delete may bring that nearer, never push it away.
-fn mark(meta: &mut ObjectMeta, grace: i64, now: Time) {
-    let until = |from: &Time, secs: i64| {
-        from.0.checked_add(SignedDuration::from_secs(secs)).map_or_else(|_| from.clone(), Time)
-    };
-    match (&meta.deletion_timestamp, meta.deletion_grace_period_seconds.unwrap_or(0)) {
-        (None, _) => {
-            meta.deletion_timestamp = Some(until(&now, grace));
-            meta.deletion_grace_period_seconds = Some(grace);
-            // Its owner sees a deletion as a change of what is wanted.
-            meta.generation = meta.generation.map(|g| g + 1);
-        }
-        (Some(at), before) if grace < before => {
-            meta.deletion_timestamp = Some(until(at, grace - before));
-            meta.deletion_grace_period_seconds = Some(grace);
-        }
-        (Some(_), _) => {}
-    }
+fn after(from: &Time, secs: i64) -> Time {
+    from.0.checked_add(SignedDuration::from_secs(secs)).map_or_else(|_| from.clone(), Time)
+}
+
+/// Sets when the object goes.
+fn mark(meta: &mut ObjectMeta, grace: i64, now: &Time) {
+    meta.deletion_timestamp = Some(after(now, grace));
+    meta.deletion_grace_period_seconds = Some(grace);
+    // Its owner sees a deletion as a change of what is wanted.
+    meta.generation = meta.generation.map(|g| g + 1);
+}
+
+/// Brings nearer when an object goes that was to go `at`, `before` seconds after it was deleted. The new grace counts from
+/// then, too. Where that is over, the shortest one is left to whoever ends the object: it sees a new time, and none in
+/// the past.
+fn shorten(meta: &mut ObjectMeta, at: &Time, before: i64, secs: i64, now: Time) {
+    let due = after(at, secs - before);
+    let (due, secs) = if due.0 < now.0 { (now, secs.min(1)) } else { (due, secs) };
+    meta.deletion_timestamp = Some(due);
+    meta.deletion_grace_period_seconds = Some(secs);
 }
 
 /// The finalizers that tell the garbage collector what to do with dependents.
@@ -241,4 +254,62 @@ fn success(entry: &dyn Entry, json: &[u8]) -> Result<Vec<u8>, ApiError> {
         ..Status::default()
     };
     serde_json::to_vec(&status).map_err(ApiError::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::registry::Registry;
+
+    const NOW: &str = "2026-01-01T00:01:00Z";
+
+    /// What a delete at [`NOW`] makes of a pod: "gone", "kept", or when it is to go and its grace.
+    fn deleted(metadata: Value, phase: &str, how: Value) -> String {
+        let registry = Registry::default();
+        let entry = registry.find("", "v1", "pods").unwrap();
+        let json = json!({"metadata": metadata, "spec": {"nodeName": "n"}, "status": {"phase": phase}});
+        let pod = entry.decode(json.to_string().as_bytes(), &mut |_| {}).unwrap();
+        let how: DeleteOptions = serde_json::from_value(how).unwrap();
+        match step(entry, &*pod, pod.boxed_clone(), &how, Time(NOW.parse().unwrap())) {
+            Step::Remove => "gone".into(),
+            Step::Keep => "kept".into(),
+            Step::Mark(object) => {
+                let meta = object.meta();
+                let grace = meta.deletion_grace_period_seconds.unwrap();
+                format!("{} {grace}", meta.deletion_timestamp.as_ref().unwrap().0)
+            }
+        }
+    }
+
+    #[test]
+    fn a_later_delete_brings_the_end_nearer_and_never_into_the_past() {
+        // Deleted at 00:00:50 with 30 seconds of grace, unless it says otherwise.
+        let due = |at: &str, grace: i64| json!({"deletionTimestamp": format!("2026-01-01T00:{at}Z"), "deletionGracePeriodSeconds": grace});
+        let of = |secs: i64| json!({"gracePeriodSeconds": secs});
+        let held = json!({"deletionTimestamp": NOW, "deletionGracePeriodSeconds": 0, "finalizers": ["a.b/c"]});
+        let mut held_due = due("01:20", 30);
+        held_due["finalizers"] = json!(["a.b/c"]);
+        let cases = [
+            ("the first", json!({}), "Running", of(5), "2026-01-01T00:01:05Z 5"),
+            ("the first of one that has ended", json!({}), "Failed", json!({}), "gone"),
+            ("longer", due("01:20", 30), "Running", of(40), "kept"),
+            ("without a wish", due("01:20", 30), "Running", json!({}), "kept"),
+            ("without a wish, of one that has ended", due("01:20", 30), "Succeeded", json!({}), "kept"),
+            ("shorter, from the first delete on", due("01:20", 30), "Running", of(20), "2026-01-01T00:01:10Z 20"),
+            ("shorter, and over", due("01:20", 30), "Running", of(5), "2026-01-01T00:01:00Z 1"),
+            ("negative means the shortest", due("01:20", 30), "Running", of(-1), "2026-01-01T00:01:00Z 1"),
+            ("shorter, of one that has ended", due("01:20", 30), "Failed", of(20), "2026-01-01T00:01:10Z 20"),
+            ("at once", due("01:20", 30), "Running", of(0), "gone"),
+            ("at once, but held", held_due, "Running", of(0), "2026-01-01T00:01:00Z 0"),
+            ("late", due("00:10", 30), "Running", of(29), "2026-01-01T00:01:00Z 1"),
+            ("late, without a wish", due("00:10", 30), "Running", json!({}), "kept"),
+            ("due at once, and held", held, "Running", of(5), "kept"),
+            ("due at once, and held no more", due("01:00", 0), "Running", json!({}), "gone"),
+        ];
+        for (why, metadata, phase, how, expected) in cases {
+            assert_eq!(deleted(metadata, phase, how), expected, "{why}");
+        }
+    }
 }
