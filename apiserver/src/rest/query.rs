@@ -159,7 +159,8 @@ fn watch_from(query: &Query<'_>) -> Result<WatchFrom, ApiError> {
         }
     }
     Ok(match (query.flag("sendInitialEvents"), revision) {
-        (true, _) => WatchFrom::State { at, initial_events_end: true },
+        // The end of the state is told by a bookmark, to those who want any.
+        (true, _) => WatchFrom::State { at, initial_events_end: query.flag("allowWatchBookmarks") },
         (false, None | Some(0)) => WatchFrom::Now,
         (false, Some(n)) => WatchFrom::After(n),
     })

@@ -49,9 +49,17 @@ fn where_a_watch_begins() {
         ("", state(ReadAt::Newest, false)),
         ("resourceVersion=0", state(ReadAt::Any, false)),
         ("resourceVersion=9", Some(WatchFrom::After(9))),
-        ("sendInitialEvents=true&resourceVersionMatch=NotOlderThan", state(ReadAt::Newest, true)),
+        ("sendInitialEvents=true&resourceVersionMatch=NotOlderThan", state(ReadAt::Newest, false)),
         (
-            "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=5",
+            "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=false",
+            state(ReadAt::Newest, false),
+        ),
+        (
+            "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true",
+            state(ReadAt::Newest, true),
+        ),
+        (
+            "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=5&allowWatchBookmarks=1",
             state(ReadAt::NotOlderThan(5), true),
         ),
         ("sendInitialEvents=false&resourceVersionMatch=NotOlderThan", Some(WatchFrom::Now)),
