@@ -1,5 +1,7 @@
 //! What may change in a pod once it is there: very little.
 
+mod gated;
+
 use std::collections::HashSet;
 
 use corten_api::{Problems, pod};
@@ -73,6 +75,9 @@ pub fn validate(new: &Pod, old: &Pod, problems: &mut Problems) {
     // What is left once the changeable fields are equal must be equal too.
     let mut masked = new_spec.clone();
     mask(&mut masked, old_spec);
+    if old_spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()) {
+        gated::validate(&mut masked, old_spec, problems);
+    }
     if masked != *old_spec {
         problems.forbidden("spec", &format!("{ALLOWED}\n{}", difference(&masked, old_spec)));
     }
@@ -126,19 +131,7 @@ fn mask(new: &mut PodSpec, old: &PodSpec) {
     if old.termination_grace_period_seconds.is_some_and(|s| s < 0) && new.termination_grace_period_seconds == Some(1) {
         new.termination_grace_period_seconds = old.termination_grace_period_seconds;
     }
-    let gated = old.scheduling_gates.as_ref().is_some_and(|g| !g.is_empty());
     new.scheduling_gates.clone_from(&old.scheduling_gates);
-    if gated {
-        // Until a pod may be scheduled, where it may run can still be narrowed.
-        let narrowed = old
-            .node_selector
-            .iter()
-            .flatten()
-            .all(|(key, value)| new.node_selector.as_ref().and_then(|s| s.get(key)) == Some(value));
-        if narrowed {
-            new.node_selector.clone_from(&old.node_selector);
-        }
-    }
 }
 
 /// The fields of the spec that differ, so that its author finds them.
