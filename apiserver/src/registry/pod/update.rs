@@ -1,14 +1,16 @@
 //! What may change in a pod once it is there: very little.
 
 mod gated;
+mod status;
 
 use std::collections::HashSet;
 
 use corten_api::{Problems, pod};
 use k8s_openapi::api::core::v1::{Pod, PodSpec, Toleration};
 
-use crate::registry::check;
 use crate::registry::path::Path;
+
+pub use status::validate_status;
 
 /// AppArmor's, from before there was a field for it. How a container is confined stays as it was made.
 const APPARMOR_PREFIX: &str = "container.apparmor.security.beta.kubernetes.io/";
@@ -149,35 +151,6 @@ fn difference(new: &PodSpec, old: &PodSpec) -> String {
         }
     }
     lines.join("\n")
-}
-
-/// A status write: the node that runs the pod stays, and a container that ended for good does not run again.
-pub fn validate_status(new: &Pod, old: &Pod, problems: &mut Problems) {
-    validate_annotations(new, old, problems);
-    let Some(status) = &new.status else { return };
-    if let Some(name) = status.nominated_node_name.as_ref().filter(|n| !n.is_empty()) {
-        check::dns_subdomain(problems, &Path::root("status.nominatedNodeName"), name);
-    }
-    for (i, ip) in status.pod_ips.iter().flatten().enumerate() {
-        check::ip(problems, &Path::root("status.podIPs").index(i), &ip.ip);
-    }
-    if old.spec.as_ref().and_then(|s| s.restart_policy.as_deref()) == Some("Never") {
-        validate_no_rebirth(new, old, problems);
-    }
-}
-
-fn validate_no_rebirth(new: &Pod, old: &Pod, problems: &mut Problems) {
-    let statuses = |pod: &Pod| pod.status.as_ref().and_then(|s| s.container_statuses.clone()).unwrap_or_default();
-    let new = statuses(new);
-    for old in statuses(old) {
-        let ended = old.state.as_ref().is_some_and(|s| s.terminated.is_some());
-        let place = new.iter().position(|c| c.name == old.name);
-        let Some(index) = place.filter(|_| ended) else { continue };
-        if new[index].state.as_ref().is_some_and(|s| s.terminated.is_none()) {
-            let at = format!("status.containerStatuses[{index}].state");
-            problems.forbidden(at, "may not be transitioned to non-terminated state");
-        }
-    }
 }
 
 #[cfg(test)]
