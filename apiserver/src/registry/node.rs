@@ -11,6 +11,11 @@ use super::{Cell, Column, Field, Kind, cells, check};
 pub const TAINT_EFFECTS: &[&str] = &["NoExecute", "NoSchedule", "PreferNoSchedule"];
 const ROLE_LABEL_PREFIX: &str = "node-role.kubernetes.io/";
 const ROLE_LABEL: &str = "kubernetes.io/role";
+/// Every proxy and every controller that looks at nodes goes through their addresses. No machine has as many.
+const ADDRESSES_MAX: usize = 64;
+/// As long as a DNS name.
+const ADDRESS_BYTES_MAX: usize = 253;
+const ADDRESS_TYPE_BYTES_MAX: usize = 63;
 const MAY_CHANGE: &str = "node updates may only change labels, taints, or capacity";
 
 const COLUMNS: &[Column] = &[
@@ -55,6 +60,7 @@ impl Kind for Node {
         self.spec = old.spec.clone();
     }
     fn validate(&self, problems: &mut Problems) {
+        validate_addresses(self, problems);
         let Some(spec) = &self.spec else { return };
         let at = Path::root("spec");
         validate_taints(spec, &at, problems);
@@ -80,6 +86,9 @@ impl Kind for Node {
             problems.forbidden("spec", MAY_CHANGE);
         }
     }
+    fn validate_status(&self, _old: &Self, problems: &mut Problems) {
+        validate_addresses(self, problems);
+    }
     fn columns() -> &'static [Column] {
         COLUMNS
     }
@@ -99,6 +108,28 @@ impl Kind for Node {
             info_cell(info.map(|i| i.kernel_version.as_str())),
             info_cell(info.map(|i| i.container_runtime_version.as_str())),
         ]
+    }
+}
+
+fn validate_addresses(node: &Node, problems: &mut Problems) {
+    let list = Path::root("status.addresses");
+    let addresses = node.status.as_ref().and_then(|s| s.addresses.as_deref()).unwrap_or_default();
+    if addresses.len() > ADDRESSES_MAX {
+        return problems.too_many(list, addresses.len(), ADDRESSES_MAX);
+    }
+    let mut seen = HashSet::new();
+    for (i, one) in addresses.iter().enumerate() {
+        let at = list.index(i);
+        for (field, text, max) in
+            [("type", &one.type_, ADDRESS_TYPE_BYTES_MAX), ("address", &one.address, ADDRESS_BYTES_MAX)]
+        {
+            if text.len() > max {
+                problems.too_long(at.field(field), max);
+            }
+        }
+        if !seen.insert((&one.type_, &one.address)) {
+            problems.duplicate(at, one);
+        }
     }
 }
 
@@ -172,7 +203,7 @@ fn roles(node: &Node) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::check::testing::{defaulted, found, found_on_update, row};
+    use crate::registry::check::testing::{defaulted, found, found_on_update, row, texts};
 
     #[test]
     fn bad_nodes() {
@@ -198,6 +229,34 @@ mod tests {
         ];
         for (json, expected) in cases {
             assert_eq!(found::<Node>(&json), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_nodes_addresses_are_few_short_and_each_told_once() {
+        let many = |n: usize| (0..n).map(|n| format!(r#"{{"type":"InternalIP","address":"10.0.0.{n}"}}"#)).collect();
+        let all = |list: Vec<String>| format!(r#"{{"status":{{"addresses":[{}]}}}}"#, list.join(","));
+        let one = |kind: &str, address: &str| format!(r#"{{"type":"{kind}","address":"{address}"}}"#);
+        let same = vec![one("InternalIP", "10.0.0.1"), one("Hostname", "10.0.0.1"), one("InternalIP", "10.0.0.1")];
+        let cases = [
+            (all(many(64)), vec![]),
+            (all(many(65)), vec!["status.addresses: Too many: 65: must have at most 64 items"]),
+            (all(vec![one("Hostname", &"x".repeat(253))]), vec![]),
+            (
+                all(vec![one(&"t".repeat(64), &"x".repeat(254))]),
+                vec![
+                    "status.addresses[0].type: Too long: may not be more than 63 bytes",
+                    "status.addresses[0].address: Too long: may not be more than 253 bytes",
+                ],
+            ),
+            (all(same), vec![r#"status.addresses[2]: Duplicate value: {"address":"10.0.0.1","type":"InternalIP"}"#]),
+        ];
+        for (json, expected) in cases {
+            let mut problems = Problems::default();
+            defaulted::<Node>(&json).validate_status(&Node::default(), &mut problems);
+            for found in [found::<Node>(&json), texts(&problems)] {
+                assert_eq!(found, expected, "{json}");
+            }
         }
     }
 
