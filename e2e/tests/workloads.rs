@@ -179,8 +179,16 @@ fn a_rolling_update_keeps_within_its_surge_and_its_unavailable() {
     let ns = web("bounds", 3);
     let bounds = r#"{"spec":{"minReadySeconds":1,"strategy":{"rollingUpdate":{"maxSurge":1,"maxUnavailable":0}}}}"#;
     ns.ok(&format!("patch deployment web -p {bounds}"));
-    // Pods that have been ready for less than the second are not available yet.
-    ns.ok("rollout status deployment/web --timeout=60s");
+    // Pods that have been ready for less than the second are not available. The ReplicaSet is told of that after the
+    // Deployment has said that it saw the change, so the Deployment's own word is not enough.
+    eventually("its pods to be available by the new measure", SOON, || {
+        let sets = ns.list("replicasets -l app=web");
+        let [set] = sets.as_slice() else { return Err(format!("{} ReplicaSets", sets.len())) };
+        let seen = set["status"]["observedGeneration"] == set["metadata"]["generation"];
+        let measured = set["spec"]["minReadySeconds"] == 1 && seen && set["status"]["availableReplicas"] == 3;
+        if measured { Ok(()) } else { Err(set.to_string()) }
+    });
+    ns.becomes("deployment web", "/status/availableReplicas", "3");
     ns.ok("set env deployment/web COLOUR=green");
     eventually("the update to be through", SOON, || {
         let status = ns.json("deployment web").unwrap_or_default()["status"].clone();
