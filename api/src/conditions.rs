@@ -12,22 +12,21 @@ pub trait Condition {
 }
 
 macro_rules! conditions {
-    ($($ty:ty),*) => {$(
+    ($($ty:ty),*: $text:expr) => {$(
         impl Condition for $ty {
-            fn kind(&self) -> &str { &self.type_ }
-            fn status(&self) -> &str { &self.status }
+            fn kind(&self) -> &str { $text(&self.type_) }
+            fn status(&self) -> &str { $text(&self.status) }
             fn transition_mut(&mut self) -> &mut Option<Time> { &mut self.last_transition_time }
         }
     )*};
 }
-conditions!(
-    PodCondition,
-    NodeCondition,
-    NamespaceCondition,
-    ReplicaSetCondition,
-    DeploymentCondition,
-    ReplicationControllerCondition
-);
+conditions!(PodCondition, NodeCondition, NamespaceCondition, ReplicationControllerCondition: String::as_str);
+// The published document of v1.37 says of these that type and status may be missing.
+conditions!(DeploymentCondition, ReplicaSetCondition: text_or_empty);
+
+fn text_or_empty(text: &Option<String>) -> &str {
+    text.as_deref().unwrap_or_default()
+}
 
 /// Puts `new` in its place in the list; keeps the old transition time if the status is the same.
 pub fn set<C: Condition>(list: &mut Vec<C>, mut new: C, now: &Time) {

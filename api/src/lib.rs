@@ -15,6 +15,7 @@ pub mod pod;
 pub mod quantity;
 pub mod rollout;
 pub mod selector;
+pub mod version;
 
 pub use error::{ApiError, Cause, Problems, Reason};
 pub use k8s_openapi;

@@ -81,7 +81,7 @@ impl Controller {
 
     /// A selector that selects all or is invalid would take others' pods: such a Deployment does nothing.
     fn usable_selector(&self, deployment: &Deployment) -> Option<Selector> {
-        match Selector::from_label_selector(deployment.spec.as_ref().map(|s| &s.selector)) {
+        match Selector::from_label_selector(Some(&deployment.spec.selector)) {
             Ok(selector) if !selector.is_everything() => Some(selector),
             Ok(_) => {
                 let message = "This deployment is selecting all pods. A non-empty selector is required.";
@@ -134,7 +134,7 @@ fn concerned(context: &Context, change: &Change<'_, ReplicaSet>) -> Vec<Key> {
     let mut found: Vec<Key> = [old, new].into_iter().flatten().filter_map(owner).collect();
     if let Some(orphan) = new.filter(|set| set.controller().is_none()) {
         let selects = |d: &Arc<Deployment>| {
-            let selector = Selector::from_label_selector(d.spec.as_ref().map(|s| &s.selector));
+            let selector = Selector::from_label_selector(Some(&d.spec.selector));
             selector.is_ok_and(|s| s.matches_opt(orphan.metadata.labels.as_ref()))
         };
         let nearby = context.caches.deployments.in_namespace(orphan.namespace());

@@ -25,7 +25,6 @@ use tracing::{debug, info, warn};
 pub use facts::Machine;
 use news::News;
 use status::Seen;
-pub use status::VERSION;
 
 use crate::cluster::Cluster;
 use crate::images::{ImageInfo, Images};

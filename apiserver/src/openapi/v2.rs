@@ -13,7 +13,7 @@ pub fn document(registry: &Registry) -> Vec<u8> {
     let paths = operations::paths(&entries, &schemas.names, shown, path_parameter);
     let document = json!({
         "swagger": "2.0",
-        "info": {"title": "Kubernetes", "version": super::v3::API_VERSION},
+        "info": {"title": "Kubernetes", "version": corten_api::version::API},
         "paths": paths,
         "definitions": schemas.by_name,
     });

@@ -1,13 +1,11 @@
 //! `/openapi/v3/…`: one OpenAPI 3.0 document for each group and version.
 
+use corten_api::version;
 use serde_json::{Value, json};
 
 use super::operations::{self, Body, OBJECTS, Operation, PATCHES};
 use super::schemas::{self, META, Version};
 use crate::registry::{Entry, Registry};
-
-/// The version of the API that is served.
-pub const API_VERSION: &str = "v1.36.0";
 
 /// The document of `api/v1`, `apis/apps/v1`, …, as JSON; `None` if the registry has nothing there.
 pub fn document(registry: &Registry, path: &str) -> Option<Vec<u8>> {
@@ -19,7 +17,7 @@ pub fn document(registry: &Registry, path: &str) -> Option<Vec<u8>> {
     let paths = operations::paths(&entries, &schemas.names, shown, path_parameter);
     let document = json!({
         "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": API_VERSION},
+        "info": {"title": "Kubernetes", "version": version::API},
         "paths": paths,
         "components": {"schemas": schemas.by_name},
     });

@@ -2,6 +2,7 @@
 
 use corten_api::{Object, Problems};
 use k8s_openapi::api::apps::v1::ControllerRevision;
+use serde_json::Value;
 
 use super::path::Path;
 use super::{Cell, Column, Kind, cells, check};
@@ -18,12 +19,12 @@ impl Kind for ControllerRevision {
     const STORE_PREFIX: &'static str = "controllerrevisions";
 
     fn validate(&self, problems: &mut Problems) {
-        match self.data.as_ref().map(|data| &data.0) {
-            None => problems.required("data", "data is mandatory"),
-            Some(data) if !data.is_object() => problems.invalid("data", data, "must be a valid JSON object"),
-            Some(_) => {}
+        match &self.data.0 {
+            Value::Null => problems.required("data", "data is mandatory"),
+            data if !data.is_object() => problems.invalid("data", data, "must be a valid JSON object"),
+            _ => {}
         }
-        check::not_negative(problems, &Path::root("revision"), Some(self.revision));
+        check::not_negative(problems, &Path::root("revision"), self.revision);
     }
     fn validate_update(&self, old: &Self, problems: &mut Problems) {
         check::immutable(problems, &Path::root("data"), &self.data, &old.data);
@@ -40,7 +41,7 @@ impl Kind for ControllerRevision {
         vec![
             cells::name(&self.metadata),
             Cell::text_or(controller.as_deref(), cells::NONE),
-            Cell::Int(self.revision),
+            Cell::Int(self.revision.unwrap_or(0)),
             cells::age(&self.metadata, now_secs),
         ]
     }

@@ -34,7 +34,7 @@ impl Kind for Deployment {
     const HAS_GENERATION: bool = true;
 
     fn fill_defaults(&mut self) {
-        let spec = self.spec.get_or_insert_default();
+        let spec = &mut self.spec;
         spec.replicas.get_or_insert(1);
         spec.revision_history_limit.get_or_insert(REVISIONS_KEPT);
         spec.progress_deadline_seconds.get_or_insert(PROGRESS_DEADLINE_SECS);
@@ -56,16 +56,10 @@ impl Kind for Deployment {
         self.spec != old.spec || self.metadata.annotations != old.metadata.annotations
     }
     fn validate(&self, problems: &mut Problems) {
-        let at = Path::root("spec");
-        match &self.spec {
-            None => problems.required(at, ""),
-            Some(spec) => validate_spec(spec, &at, problems),
-        }
+        validate_spec(&self.spec, &Path::root("spec"), problems);
     }
     fn validate_update(&self, old: &Self, problems: &mut Problems) {
-        if let (Some(new), Some(old)) = (&self.spec, &old.spec) {
-            check::immutable(problems, &Path::root("spec.selector"), &new.selector, &old.selector);
-        }
+        check::immutable(problems, &Path::root("spec.selector"), &self.spec.selector, &old.spec.selector);
     }
     fn validate_status(&self, old: &Self, problems: &mut Problems) {
         let none = DeploymentStatus::default();
@@ -86,8 +80,8 @@ impl Kind for Deployment {
         COLUMNS
     }
     fn row(&self, now_secs: i64) -> Vec<Cell> {
-        let (no_spec, no_status) = (DeploymentSpec::default(), DeploymentStatus::default());
-        let (spec, status) = (self.spec.as_ref().unwrap_or(&no_spec), self.status.as_ref().unwrap_or(&no_status));
+        let no_status = DeploymentStatus::default();
+        let (spec, status) = (&self.spec, self.status.as_ref().unwrap_or(&no_status));
         let [containers, images] = cells::containers_and_images(spec.template.spec.as_ref());
         vec![
             cells::name(&self.metadata),
@@ -102,10 +96,10 @@ impl Kind for Deployment {
     }
     fn scale() -> Option<ScaleAccess<Self>> {
         Some(ScaleAccess {
-            spec_replicas: |d| d.spec.as_ref().and_then(|s| s.replicas).unwrap_or(0),
-            set_spec_replicas: |d, n| d.spec.get_or_insert_default().replicas = Some(n),
+            spec_replicas: |d| d.spec.replicas.unwrap_or(0),
+            set_spec_replicas: |d, n| d.spec.replicas = Some(n),
             status_replicas: |d| d.status.as_ref().and_then(|s| s.replicas).unwrap_or(0),
-            selector: |d| d.spec.as_ref().map(|s| workload::query(&s.selector)).unwrap_or_default(),
+            selector: |d| workload::query(&d.spec.selector),
         })
     }
 }

@@ -16,9 +16,8 @@ impl Kind for ReplicaSet {
     const HAS_GENERATION: bool = true;
 
     fn fill_defaults(&mut self) {
-        let spec = self.spec.get_or_insert_default();
-        spec.replicas.get_or_insert(1);
-        if let Some(template) = &mut spec.template {
+        self.spec.replicas.get_or_insert(1);
+        if let Some(template) = &mut self.spec.template {
             workload::default_template(template);
         }
     }
@@ -35,8 +34,7 @@ impl Kind for ReplicaSet {
         self.spec != old.spec
     }
     fn validate(&self, problems: &mut Problems) {
-        let at = Path::root("spec");
-        let Some(spec) = &self.spec else { return problems.required(at, "") };
+        let (spec, at) = (&self.spec, Path::root("spec"));
         check::not_negative(problems, &at.field("replicas"), spec.replicas);
         check::not_negative(problems, &at.field("minReadySeconds"), spec.min_ready_seconds);
         workload::validate_selector(&spec.selector, &at.field("selector"), problems);
@@ -50,9 +48,7 @@ impl Kind for ReplicaSet {
         }
     }
     fn validate_update(&self, old: &Self, problems: &mut Problems) {
-        if let (Some(new), Some(old)) = (&self.spec, &old.spec) {
-            check::immutable(problems, &Path::root("spec.selector"), &new.selector, &old.selector);
-        }
+        check::immutable(problems, &Path::root("spec.selector"), &self.spec.selector, &old.spec.selector);
     }
     fn validate_status(&self, _old: &Self, problems: &mut Problems) {
         let Some(status) = &self.status else { return };
@@ -67,18 +63,17 @@ impl Kind for ReplicaSet {
         workload::REPLICAS_COLUMNS
     }
     fn row(&self, now_secs: i64) -> Vec<Cell> {
-        let (spec, status) = (self.spec.as_ref(), self.status.as_ref());
-        let counts = [spec.and_then(|s| s.replicas), status.map(|s| s.replicas), status.and_then(|s| s.ready_replicas)];
-        let selector = spec.map(|s| workload::query(&s.selector)).unwrap_or_default();
-        let selector = Cell::text_or(Some(&selector), cells::NONE);
-        workload::replicas_row(&self.metadata, counts, spec.and_then(|s| s.template.as_ref()), selector, now_secs)
+        let (spec, status) = (&self.spec, self.status.as_ref());
+        let counts = [spec.replicas, status.map(|s| s.replicas), status.and_then(|s| s.ready_replicas)];
+        let selector = Cell::text_or(Some(&workload::query(&spec.selector)), cells::NONE);
+        workload::replicas_row(&self.metadata, counts, spec.template.as_ref(), selector, now_secs)
     }
     fn scale() -> Option<ScaleAccess<Self>> {
         Some(ScaleAccess {
-            spec_replicas: |rs| rs.spec.as_ref().and_then(|s| s.replicas).unwrap_or(0),
-            set_spec_replicas: |rs, n| rs.spec.get_or_insert_default().replicas = Some(n),
+            spec_replicas: |rs| rs.spec.replicas.unwrap_or(0),
+            set_spec_replicas: |rs, n| rs.spec.replicas = Some(n),
             status_replicas: |rs| rs.status.as_ref().map_or(0, |s| s.replicas),
-            selector: |rs| rs.spec.as_ref().map(|s| workload::query(&s.selector)).unwrap_or_default(),
+            selector: |rs| workload::query(&rs.spec.selector),
         })
     }
 }

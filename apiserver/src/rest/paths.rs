@@ -1,6 +1,6 @@
 //! What is served beside resources: discovery, health, version, metrics, the list of paths.
 
-use corten_api::ApiError;
+use corten_api::{ApiError, version as served};
 use http::header::{HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use serde_json::json;
@@ -9,9 +9,6 @@ use super::body::Body;
 use super::query::Query;
 use super::{Front, gzip, respond};
 
-/// The Kubernetes version whose API is served; clients compare theirs with it.
-pub const MINOR: &str = "36";
-pub const GIT_VERSION: &str = "v1.36.0+corten";
 const METRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 const MORE_PATHS: &[&str] = &["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
 
@@ -53,8 +50,8 @@ fn version() -> Response<Body> {
     let commit = option_env!("CORTEN_GIT_COMMIT").unwrap_or_default();
     let version = json!({
         "major": "1",
-        "minor": MINOR,
-        "gitVersion": GIT_VERSION,
+        "minor": served::MINOR,
+        "gitVersion": served::GIT,
         "gitCommit": commit,
         "gitTreeState": "",
         "buildDate": "",

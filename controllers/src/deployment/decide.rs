@@ -89,7 +89,7 @@ pub fn decide(seen: &Observed) -> Decision {
 
 /// How far above and below the wanted count this Deployment may be.
 pub fn bounds(deployment: &Deployment) -> Bounds {
-    let spec = deployment.spec.clone().unwrap_or_default();
+    let spec = deployment.spec.clone();
     if recreates(deployment) {
         return Bounds { surge: 0, unavailable: 0 };
     }
@@ -100,7 +100,7 @@ pub fn bounds(deployment: &Deployment) -> Bounds {
 
 /// Whether all old pods must have ended before new ones come.
 pub fn recreates(deployment: &Deployment) -> bool {
-    let strategy = deployment.spec.as_ref().and_then(|s| s.strategy.as_ref());
+    let strategy = deployment.spec.strategy.as_ref();
     strategy.and_then(|s| s.type_.as_deref()) == Some("Recreate")
 }
 
@@ -110,7 +110,7 @@ pub fn facts(seen: &Observed) -> Option<Facts<'_>> {
 }
 
 pub fn size(set: &ReplicaSet) -> i32 {
-    set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(0)
+    set.spec.replicas.unwrap_or(0)
 }
 fn available(set: &ReplicaSet) -> i32 {
     set.status.as_ref().and_then(|s| s.available_replicas).unwrap_or(0)
@@ -130,7 +130,7 @@ fn noted(set: &ReplicaSet, annotation: &str) -> Option<i32> {
 
 impl<'a> View<'a> {
     fn of(seen: &'a Observed) -> Option<Self> {
-        let spec = seen.deployment.spec.as_ref()?;
+        let spec = &seen.deployment.spec;
         let new = revision::find_new(&seen.deployment, &seen.sets);
         let mut old: Vec<_> = seen.sets.iter().filter(|s| new.is_none_or(|new| !Arc::ptr_eq(new, s))).collect();
         old.sort_by_key(|s| revision::age_key(s));
@@ -169,13 +169,13 @@ impl<'a> View<'a> {
         let have = new.metadata.annotations.as_ref();
         let annotations = revision::set_annotations(&self.seen.deployment, have, self.revision());
         let min_ready = self.spec.min_ready_seconds;
-        let same_wait = new.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0) == min_ready.unwrap_or(0);
+        let same_wait = new.spec.min_ready_seconds.unwrap_or(0) == min_ready.unwrap_or(0);
         if same_wait && annotations == have.cloned().unwrap_or_default() {
             return None;
         }
         let mut set = ReplicaSet::clone(new);
         set.metadata.annotations = Some(annotations);
-        set.spec.get_or_insert_default().min_ready_seconds = min_ready;
+        set.spec.min_ready_seconds = min_ready;
         Some(set)
     }
 

@@ -10,7 +10,7 @@ use super::{decide, revision};
 pub fn refresh(set: &ReplicaSet) -> Value {
     json!({
         "metadata": {"uid": set.uid(), "annotations": set.metadata.annotations},
-        "spec": {"minReadySeconds": set.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0)},
+        "spec": {"minReadySeconds": set.spec.min_ready_seconds.unwrap_or(0)},
     })
 }
 
@@ -33,7 +33,7 @@ pub fn revise(deployment: &Deployment, revision: &str) -> Value {
 }
 
 fn size_annotations(deployment: &Deployment) -> Value {
-    let wanted = deployment.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1);
+    let wanted = deployment.spec.replicas.unwrap_or(1);
     let pairs = revision::scale_annotations(wanted, decide::bounds(deployment).surge);
     pairs.into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect::<serde_json::Map<_, _>>().into()
 }
@@ -48,7 +48,7 @@ pub enum Collision {
 }
 
 pub fn collision(deployment: &Deployment, wanted: &ReplicaSet, there: &ReplicaSet) -> Collision {
-    let template = |set: &ReplicaSet| set.spec.as_ref().and_then(|s| s.template.clone()).unwrap_or_default();
+    let template = |set: &ReplicaSet| set.spec.template.clone().unwrap_or_default();
     let ours = there.is_controlled_by(deployment.uid());
     if ours && revision::same_template(&template(there), &template(wanted)) {
         return Collision::Ours;

@@ -80,9 +80,8 @@ pub fn revision_of<K: Object>(object: &K) -> i64 {
 
 /// The ReplicaSet of the deployment's present template: the oldest, should there be several.
 pub fn find_new<'a>(deployment: &Deployment, sets: &'a [Arc<ReplicaSet>]) -> Option<&'a Arc<ReplicaSet>> {
-    let wanted = deployment.spec.as_ref().map(|s| &s.template)?;
-    let wanted = plain(wanted);
-    let template = |set: &'a ReplicaSet| set.spec.as_ref()?.template.as_ref();
+    let wanted = plain(&deployment.spec.template);
+    let template = |set: &'a ReplicaSet| set.spec.template.as_ref();
     sets.iter().filter(|set| template(set).is_some_and(|t| plain(t) == wanted)).min_by_key(|set| age_key(set))
 }
 
@@ -127,7 +126,7 @@ pub fn scale_annotations(wanted: i32, surge: i32) -> [(&'static str, String); 2]
 
 /// The ReplicaSet for the deployment's present template.
 pub fn new_set(deployment: &Deployment, revision: i64, replicas: i32, surge: i32) -> ReplicaSet {
-    let spec = deployment.spec.clone().unwrap_or_default();
+    let spec = deployment.spec.clone();
     let collisions = deployment.status.as_ref().and_then(|s| s.collision_count).unwrap_or(0);
     let hash = hash(&spec.template, collisions);
     let base = &deployment.name()[..deployment.name().floor_char_boundary(NAME_BASE_MAX)];
@@ -147,12 +146,12 @@ pub fn new_set(deployment: &Deployment, revision: i64, replicas: i32, surge: i32
             owner_references: Some(vec![deployment.controller_reference()]),
             ..ObjectMeta::default()
         },
-        spec: Some(k8s_openapi::api::apps::v1::ReplicaSetSpec {
+        spec: k8s_openapi::api::apps::v1::ReplicaSetSpec {
             min_ready_seconds: spec.min_ready_seconds,
             replicas: Some(replicas),
             selector: with_hash(spec.selector, &hash),
             template: Some(template),
-        }),
+        },
         status: None,
     }
 }
@@ -288,7 +287,7 @@ mod tests {
             uid: Some("d".into()),
             ..ObjectMeta::default()
         };
-        Deployment { metadata, spec: Some(spec), status: None }
+        Deployment { metadata, spec, status: None }
     }
 
     #[test]
@@ -318,7 +317,7 @@ mod tests {
         assert!(made.is_controlled_by("d"));
         let notes = [(REVISION, "3"), (DESIRED_REPLICAS, "4"), (MAX_REPLICAS, "5")];
         assert_eq!(notes.map(|(name, _)| made.annotation(name)), notes.map(|(_, value)| Some(value)));
-        let spec = made.spec.clone().unwrap();
+        let spec = made.spec.clone();
         assert_eq!((spec.replicas, spec.min_ready_seconds), (Some(2), Some(7)));
         let own = Some([(HASH_LABEL.to_owned(), hash.clone())].into());
         assert_eq!(spec.selector.match_labels, own, "its pods are its own");

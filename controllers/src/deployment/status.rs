@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corten_api::Object;
-use corten_api::conditions;
+use corten_api::conditions::{self, Condition as _};
 use corten_api::k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet};
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use jiff::{SignedDuration, Timestamp};
@@ -43,7 +43,7 @@ pub enum News {
 pub fn counted(facts: Facts<'_>) -> DeploymentStatus {
     let sum = |of: &dyn Fn(&ReplicaSet) -> i32| facts.all.iter().map(|s| of(s)).sum::<i32>();
     let status = |s: &ReplicaSet| s.status.clone().unwrap_or_default();
-    let asked = sum(&|s| s.spec.as_ref().and_then(|s| s.replicas).unwrap_or(0));
+    let asked = sum(&|s| s.spec.replicas.unwrap_or(0));
     let available = sum(&|s| status(s).available_replicas.unwrap_or(0));
     let some = |n: i32| (n != 0).then_some(n);
     let old = facts.deployment.status.clone().unwrap_or_default();
@@ -87,7 +87,7 @@ pub fn rolled(facts: Facts<'_>, news: &News) -> DeploymentStatus {
         News::None => progress(facts, &status, &mut conditions),
     }
     if deadline(facts.deployment).is_none() {
-        conditions.retain(|c| c.type_ != PROGRESSING);
+        conditions.retain(|c| c.kind() != PROGRESSING);
     }
     copy_failure(facts, &mut conditions);
     status.conditions = Some(conditions);
@@ -95,7 +95,7 @@ pub fn rolled(facts: Facts<'_>, news: &News) -> DeploymentStatus {
 }
 
 fn progress(facts: Facts<'_>, status: &DeploymentStatus, conditions: &mut Vec<DeploymentCondition>) {
-    let current = conditions.iter().find(|c| c.type_ == PROGRESSING).cloned();
+    let current = conditions.iter().find(|c| c.kind() == PROGRESSING).cloned();
     let was_done = current.as_ref().is_some_and(|c| c.reason.as_deref() == Some(DONE));
     if status.replicas == status.updated_replicas && was_done {
         return;
@@ -108,8 +108,8 @@ fn progress(facts: Facts<'_>, status: &DeploymentStatus, conditions: &mut Vec<De
         put(conditions, facts.now, progressing("True", DONE, format!("{what} has successfully progressed.")));
     } else if has_moved(facts.deployment, status) {
         // Written anew even if it reads the same: its update time is when the deadline starts.
-        let since = current.filter(|c| c.status == "True").and_then(|c| c.last_transition_time);
-        conditions.retain(|c| c.type_ != PROGRESSING);
+        let since = current.filter(|c| c.status() == "True").and_then(|c| c.last_transition_time);
+        conditions.retain(|c| c.kind() != PROGRESSING);
         put(conditions, facts.now, progressing("True", "ReplicaSetUpdated", format!("{what} is progressing.")));
         if let (Some(since), Some(last)) = (since, conditions.last_mut()) {
             last.last_transition_time = Some(since);
@@ -122,7 +122,7 @@ fn progress(facts: Facts<'_>, status: &DeploymentStatus, conditions: &mut Vec<De
 /// The report of a paused deployment, or of one that is being scaled: counts, and that it is paused.
 pub fn paused(facts: Facts<'_>) -> DeploymentStatus {
     let mut status = counted(facts);
-    let is_paused = facts.deployment.spec.as_ref().and_then(|s| s.paused) == Some(true);
+    let is_paused = facts.deployment.spec.paused == Some(true);
     note_pause(facts, is_paused, status.conditions.get_or_insert_default());
     status
 }
@@ -132,7 +132,7 @@ fn note_pause(facts: Facts<'_>, is_paused: bool, conditions: &mut Vec<Deployment
     if deadline(facts.deployment).is_none() {
         return;
     }
-    let reason = conditions.iter().find(|c| c.type_ == PROGRESSING).and_then(|c| c.reason.as_deref());
+    let reason = conditions.iter().find(|c| c.kind() == PROGRESSING).and_then(|c| c.reason.as_deref());
     if reason == Some(TIMED_OUT) {
         return;
     }
@@ -198,7 +198,7 @@ fn due(deployment: &Deployment, current: &DeploymentCondition) -> Option<Timesta
 }
 
 fn deadline(deployment: &Deployment) -> Option<i64> {
-    let secs = deployment.spec.as_ref()?.progress_deadline_seconds?;
+    let secs = deployment.spec.progress_deadline_seconds?;
     (secs != NO_DEADLINE_SECS).then_some(i64::from(secs))
 }
 
@@ -206,17 +206,16 @@ fn deadline(deployment: &Deployment) -> Option<i64> {
 fn copy_failure(facts: Facts<'_>, conditions: &mut Vec<DeploymentCondition>) {
     let failure = |set: &Arc<ReplicaSet>| {
         conditions::find(set.status.as_ref()?.conditions.as_ref(), REPLICA_FAILURE)
-            .filter(|c| c.status == "True")
+            .filter(|c| c.status() == "True")
             .cloned()
     };
     let found = facts.new.and_then(failure).or_else(|| facts.all.iter().find_map(failure));
     match found {
-        Some(c) => put(
-            conditions,
-            facts.now,
-            condition(REPLICA_FAILURE, &c.status, &c.reason.unwrap_or_default(), c.message.unwrap_or_default()),
-        ),
-        None => conditions.retain(|c| c.type_ != REPLICA_FAILURE),
+        Some(c) => {
+            let (reason, message) = (c.reason.as_deref().unwrap_or_default(), c.message.clone().unwrap_or_default());
+            put(conditions, facts.now, condition(REPLICA_FAILURE, c.status(), reason, message));
+        }
+        None => conditions.retain(|c| c.kind() != REPLICA_FAILURE),
     }
 }
 
@@ -232,8 +231,8 @@ fn progressing(status: &str, reason: &str, message: String) -> DeploymentConditi
 }
 fn condition(kind: &str, status: &str, reason: &str, message: String) -> DeploymentCondition {
     DeploymentCondition {
-        type_: kind.into(),
-        status: status.into(),
+        type_: Some(kind.into()),
+        status: Some(status.into()),
         reason: Some(reason.into()),
         message: Some(message),
         ..DeploymentCondition::default()

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use corten_api::k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
+use corten_api::Object;
+use corten_api::conditions::{self, Condition as _};
+use corten_api::k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetSpec, ReplicaSetStatus};
 use corten_api::k8s_openapi::api::core::v1::{
-    PodTemplateSpec, ReplicationController, ReplicationControllerCondition, ReplicationControllerStatus,
+    PodTemplateSpec, ReplicationController, ReplicationControllerCondition, ReplicationControllerSpec,
+    ReplicationControllerStatus,
 };
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use corten_api::selector::{Selector, SelectorError};
-use corten_api::{Object, conditions};
 
 use super::decide::Counts;
 use super::{Controller, Failure, ReplicaOwner, pods_by_node};
@@ -47,19 +49,19 @@ fn set_neighbours(context: &Context, set: &ReplicaSet) -> BTreeMap<String, usize
 
 /// Their types have the same fields and nothing that says so. `terminating`: the field that only one of them has.
 macro_rules! replica_owner {
-    ($kind:ident, $status:ident, $condition:ident, [$($terminating:ident)?], $selector:expr) => {
+    ($kind:ident, $status:ident, $condition:ident, [$($terminating:ident)?], $spec:expr, $selector:expr) => {
         impl ReplicaOwner for $kind {
             fn wanted(&self) -> i32 {
-                self.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
+                $spec(self).and_then(|s| s.replicas).unwrap_or(1)
             }
             fn min_ready_secs(&self) -> i32 {
-                self.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0)
+                $spec(self).and_then(|s| s.min_ready_seconds).unwrap_or(0)
             }
             fn selector(&self) -> Result<Selector, SelectorError> {
                 $selector(self)
             }
             fn template(&self) -> Option<&PodTemplateSpec> {
-                self.spec.as_ref()?.template.as_ref()
+                $spec(self)?.template.as_ref()
             }
             #[allow(clippy::needless_update, reason = "one of the two has no more fields")]
             fn counts(&self) -> Counts {
@@ -83,15 +85,15 @@ macro_rules! replica_owner {
                 match failure {
                     Some(failure) => {
                         let new = $condition {
-                            type_: REPLICA_FAILURE.into(),
-                            status: "True".into(),
+                            type_: REPLICA_FAILURE.to_owned().into(),
+                            status: "True".to_owned().into(),
                             reason: Some(failure.reason.into()),
                             message: Some(failure.message.clone()),
                             ..$condition::default()
                         };
                         conditions::set(&mut list, new, now);
                     }
-                    None => list.retain(|c| c.type_ != REPLICA_FAILURE),
+                    None => list.retain(|c| c.kind() != REPLICA_FAILURE),
                 }
                 self.status = Some($status {
                     replicas: counts.replicas,
@@ -107,13 +109,26 @@ macro_rules! replica_owner {
     };
 }
 
-replica_owner!(ReplicaSet, ReplicaSetStatus, ReplicaSetCondition, [terminating_replicas], |set: &ReplicaSet| {
-    Selector::from_label_selector(set.spec.as_ref().map(|s| &s.selector))
-});
+fn spec_of_replica_set(set: &ReplicaSet) -> Option<&ReplicaSetSpec> {
+    Some(&set.spec)
+}
+fn spec_of_replication_controller(owner: &ReplicationController) -> Option<&ReplicationControllerSpec> {
+    owner.spec.as_ref()
+}
+
+replica_owner!(
+    ReplicaSet,
+    ReplicaSetStatus,
+    ReplicaSetCondition,
+    [terminating_replicas],
+    spec_of_replica_set,
+    |set: &ReplicaSet| Selector::from_label_selector(Some(&set.spec.selector))
+);
 replica_owner!(
     ReplicationController,
     ReplicationControllerStatus,
     ReplicationControllerCondition,
     [],
+    spec_of_replication_controller,
     |owner: &ReplicationController| Ok(Selector::from_labels(owner.spec.as_ref().and_then(|s| s.selector.as_ref())))
 );

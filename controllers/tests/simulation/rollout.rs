@@ -48,7 +48,7 @@ fn web(replicas: i32, surge: i32, unavailable: i32, recreate: bool) -> Deploymen
     };
     Deployment {
         metadata: ObjectMeta { name: Some("web".into()), namespace: Some("default".into()), ..ObjectMeta::default() },
-        spec: Some(DeploymentSpec {
+        spec: DeploymentSpec {
             replicas: Some(replicas),
             selector: LabelSelector {
                 match_labels: Some([("app".into(), "web".into())].into()),
@@ -59,7 +59,7 @@ fn web(replicas: i32, surge: i32, unavailable: i32, recreate: bool) -> Deploymen
             progress_deadline_seconds: Some(600),
             revision_history_limit: Some(HISTORY),
             ..DeploymentSpec::default()
-        }),
+        },
         status: None,
     }
 }
@@ -80,11 +80,11 @@ impl World {
         Key::new("default", "web")
     }
     fn wanted(&self) -> i32 {
-        self.store.deployments.live[&Self::key()].spec.as_ref().unwrap().replicas.unwrap()
+        self.store.deployments.live[&Self::key()].spec.replicas.unwrap()
     }
     fn change(&mut self, change: impl FnOnce(&mut DeploymentSpec)) {
         let uid = self.store.deployments.live[&Self::key()].uid().to_owned();
-        let edit = |d: &mut Deployment| change(d.spec.as_mut().unwrap());
+        let edit = |d: &mut Deployment| change(&mut d.spec);
         self.store.deployments.edit(&mut self.store.ids, (&Self::key(), &uid), true, edit).unwrap();
     }
     fn new_image(&mut self, image: String) {
@@ -140,7 +140,7 @@ impl World {
     fn latest_sets(&self) -> String {
         let line = |(revision, key, set): &(i64, Key, Option<Arc<ReplicaSet>>)| {
             let Some(set) = set else { return format!("{revision} {} gone", key.name) };
-            let (status, size) = (set.status.clone().unwrap_or_default(), set.spec.as_ref().unwrap().replicas);
+            let (status, size) = (set.status.clone().unwrap_or_default(), set.spec.replicas);
             let (generation, seen) = (set.metadata.generation, status.observed_generation);
             let (there, serve) = (status.replicas, status.available_replicas);
             format!("{revision} {} {size:?}: {there}, {serve:?} serve; {seen:?} of {generation:?}", key.name)
@@ -158,19 +158,18 @@ impl World {
             }
             self.step();
         }
-        let sizes: Vec<_> =
-            self.store.sets.live.values().map(|s| (s.name(), s.spec.as_ref().unwrap().replicas)).collect();
+        let sizes: Vec<_> = self.store.sets.live.values().map(|s| (s.name(), s.spec.replicas)).collect();
         let status = &self.store.deployments.live[&Self::key()].status;
         panic!("seed {seed}: no rest; pods {:?}, sets {sizes:?}, {status:?}; {:?}", self.pods(), self.story);
     }
 
     fn is_as_asked(&self) -> bool {
         let deployment = &self.store.deployments.live[&Self::key()];
-        let wanted = deployment.spec.as_ref().unwrap().template.spec.as_ref().unwrap().containers[0].image.clone();
+        let wanted = deployment.spec.template.spec.as_ref().unwrap().containers[0].image.clone();
         let all_new = self.store.pods.live.values().all(|p| wanted.as_deref() == Some(image(p)));
         let status = deployment.status.clone().unwrap_or_default();
         let progress = conditions::find(status.conditions.as_ref(), "Progressing").and_then(|c| c.reason.as_deref());
-        let paused = deployment.spec.as_ref().unwrap().paused == Some(true);
+        let paused = deployment.spec.paused == Some(true);
         all_new
             && !paused
             && self.pods() == (self.wanted(), self.wanted())
@@ -250,7 +249,7 @@ fn all_changes_come_to_rest() {
                 2 => world.change(|spec| spec.paused = Some(spec.paused != Some(true))),
                 3 => world.change(|spec| {
                     let was_recreate = spec.strategy.as_ref().unwrap().type_.as_deref() == Some("Recreate");
-                    spec.strategy = web(0, 2, 0, !was_recreate).spec.unwrap().strategy;
+                    spec.strategy = web(0, 2, 0, !was_recreate).spec.strategy;
                 }),
                 4 => {
                     let pods: Vec<_> = world.store.pods.live.keys().cloned().collect();

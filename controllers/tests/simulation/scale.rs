@@ -20,12 +20,12 @@ fn web() -> ReplicaSet {
     let labels = Some([("app".to_owned(), "web".to_owned())].into());
     ReplicaSet {
         metadata: ObjectMeta { name: Some("web".into()), namespace: Some("default".into()), ..ObjectMeta::default() },
-        spec: Some(ReplicaSetSpec {
+        spec: ReplicaSetSpec {
             replicas: i32::try_from(REPLICAS_FIRST).ok(),
             selector: LabelSelector { match_labels: labels, ..LabelSelector::default() },
             template: Some(template("good-0")),
             ..ReplicaSetSpec::default()
-        }),
+        },
         status: None,
     }
 }
@@ -64,7 +64,7 @@ fn lost_answers_never_make_one_pod_too_many_nor_take_one_too_many() {
             if unrest && reached && chance.below(30) == 0 {
                 (before, wanted) = (wanted, chance.below(REPLICAS_MAX));
                 let uid = store.sets.live[&web().key()].uid().to_owned();
-                let resize = |set: &mut ReplicaSet| set.spec.as_mut().unwrap().replicas = i32::try_from(wanted).ok();
+                let resize = |set: &mut ReplicaSet| set.spec.replicas = i32::try_from(wanted).ok();
                 store.sets.edit(&mut store.ids, (&web().key(), &uid), true, resize).unwrap();
             }
             step(&mut store, &mut controller, &mut chance, if unrest { FAULTS } else { 0 });

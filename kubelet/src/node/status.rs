@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use corten_api::quantity::{Format, Quantity};
+use corten_api::version;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ContainerImage, DaemonEndpoint, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeFeatures, NodeStatus,
@@ -15,8 +16,6 @@ use super::facts::{Machine, Pressure};
 use crate::images::ImageInfo;
 use crate::pod::status::whole_second;
 
-/// The version of the API that this node speaks.
-pub const VERSION: &str = "v1.36.0+corten";
 /// Images and names of each that a status lists; upstream's bounds.
 const IMAGES_MAX: usize = 50;
 const NAMES_MAX: usize = 5;
@@ -61,7 +60,7 @@ pub(super) fn of(
             }),
             kernel_version: machine.kernel_version.clone(),
             kube_proxy_version: String::new(),
-            kubelet_version: VERSION.into(),
+            kubelet_version: version::GIT.into(),
             machine_id: machine.machine_id.clone(),
             operating_system: "linux".into(),
             os_image: machine.os_image.clone(),

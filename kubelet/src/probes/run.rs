@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use corten_api::version;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction, Probe};
@@ -171,7 +172,7 @@ pub async fn http_get(target: &Target, timeout: Duration) -> Result<u16, String>
 pub async fn http_hook(target: &Target, timeout: Duration) -> Result<(), String> {
     let mut target = target.clone();
     if !target.has_header("user-agent") {
-        target.headers.push(("user-agent".into(), "kube-lifecycle/1.36".into()));
+        target.headers.push(("user-agent".into(), format!("kube-lifecycle/1.{}", version::MINOR)));
     }
     let told = async {
         match answer(&target, timeout).await {
@@ -234,7 +235,7 @@ async fn one_get(target: &Target, timeout: Duration) -> Result<(u16, Option<Stri
         request = request.header("host", target.authority());
     }
     if !named("user-agent") {
-        request = request.header("user-agent", "kube-probe/1.36");
+        request = request.header("user-agent", format!("kube-probe/1.{}", version::MINOR));
     }
     if !named("accept") {
         request = request.header("accept", "*/*");

@@ -5,12 +5,12 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
+use corten_api::version;
 use jiff::Timestamp;
 
 use super::stats::used;
 use super::{PodView, Server};
 use crate::cgroup::Usage;
-use crate::node::VERSION;
 use crate::runtime::{RuntimeError, Stats};
 
 /// The media type of the text format.
@@ -36,7 +36,7 @@ pub(super) fn own(server: &Server) -> String {
     text.family("kubelet_node_name", "gauge", "The node's name. The count is always 1.");
     text.sample("kubelet_node_name", &[("node", &server.node_name)], 1.0);
     text.family("kubernetes_build_info", "gauge", "The version of this program. The count is always 1.");
-    text.sample("kubernetes_build_info", &[("git_version", VERSION)], 1.0);
+    text.sample("kubernetes_build_info", &[("git_version", version::GIT)], 1.0);
     match of_process() {
         Ok(process) => of_this_process(&mut text, process),
         Err(why) => tracing::debug!(%why, "cannot measure this process"),

@@ -203,7 +203,8 @@ mod tests {
         };
         let pod = Pod::default();
         let down = Downward { pod: &pod, pod_addresses: &[], node_addresses: &[], node_allocatable: &BTreeMap::new() };
-        let item = |key: &str, path: &str| KeyToPath { key: key.into(), path: path.into(), mode: Some(0o400) };
+        let item =
+            |key: &str, path: &str| KeyToPath { key: key.into(), path: path.into(), mode: Some(0o400), user: None };
         let look = |name: &str, items: Option<Vec<KeyToPath>>, optional: bool| {
             let source =
                 ConfigMapVolumeSource { name: name.into(), items, optional: Some(optional), ..Default::default() };

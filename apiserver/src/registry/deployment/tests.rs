@@ -14,7 +14,7 @@ fn with(extra: &str) -> String {
 #[test]
 fn defaults() {
     let deployment: Deployment = defaulted(&with(""));
-    let spec = deployment.spec.unwrap();
+    let spec = deployment.spec;
     assert_eq!(
         (spec.replicas, spec.revision_history_limit, spec.progress_deadline_seconds),
         (Some(1), Some(10), Some(600))
@@ -24,7 +24,7 @@ fn defaults() {
     assert_eq!(spec.template.spec.unwrap().restart_policy.as_deref(), Some("Always"));
 
     let recreate: Deployment = defaulted(&with(r#""strategy":{"type":"Recreate"},"#));
-    assert_eq!(recreate.spec.unwrap().strategy.unwrap().rolling_update, None);
+    assert_eq!(recreate.spec.strategy.unwrap().rolling_update, None);
 }
 
 #[test]

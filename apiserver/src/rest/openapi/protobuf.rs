@@ -275,7 +275,7 @@ mod tests {
     fn a_document_keeps_what_kubectl_looks_for() {
         let json = serde_json::json!({
             "swagger": "2.0",
-            "info": {"title": "Kubernetes", "version": "v1.36.0"},
+            "info": {"title": "Kubernetes", "version": corten_api::version::API},
             "paths": {"/api/v1/namespaces": {"patch": {
                 "parameters": [{"name": "fieldValidation", "in": "query", "type": "string"}],
                 "responses": {"200": {"description": "OK"}},

@@ -47,3 +47,9 @@ fn keys_of_lists_are_fields_of_their_items() {
         }
     }
 }
+
+#[test]
+fn the_table_is_of_the_release_that_is_served() {
+    let first = TABLE.lines().next().unwrap();
+    assert!(first.contains(&format!(" v1.{}:", corten_api::version::MINOR)), "{first}");
+}

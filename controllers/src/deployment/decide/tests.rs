@@ -4,6 +4,7 @@ mod history;
 mod rollout;
 mod scale;
 
+use corten_api::conditions::Condition as _;
 use corten_api::k8s_openapi::api::apps::v1::{DeploymentStrategy, ReplicaSetStatus, RollingUpdateDeployment};
 use corten_api::k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, Time};
@@ -44,7 +45,7 @@ impl World {
                 generation: Some(1),
                 ..ObjectMeta::default()
             },
-            spec: Some(DeploymentSpec {
+            spec: DeploymentSpec {
                 replicas: Some(replicas),
                 selector: LabelSelector {
                     match_labels: Some([("app".into(), "web".into())].into()),
@@ -58,7 +59,7 @@ impl World {
                 progress_deadline_seconds: Some(600),
                 revision_history_limit: Some(10),
                 ..DeploymentSpec::default()
-            }),
+            },
             status: None,
         };
         let now = Timestamp::from_second(1_000_000).unwrap();
@@ -68,7 +69,7 @@ impl World {
 
     fn edit(&mut self, change: impl FnOnce(&mut DeploymentSpec)) {
         let deployment = Arc::make_mut(&mut self.seen.deployment);
-        change(deployment.spec.as_mut().unwrap());
+        change(&mut deployment.spec);
         *deployment.metadata.generation.as_mut().unwrap() += 1;
     }
     fn image(&mut self, image: &str) {
@@ -78,8 +79,7 @@ impl World {
         let (broken, slow) = (self.broken_image, self.slow);
         let set = Arc::make_mut(&mut self.seen.sets[index]);
         let (n, generation) = (size(set), set.metadata.generation);
-        let image =
-            set.spec.as_ref().unwrap().template.as_ref().unwrap().spec.as_ref().unwrap().containers[0].image.clone();
+        let image = set.spec.template.as_ref().unwrap().spec.as_ref().unwrap().containers[0].image.clone();
         let serves = image.as_deref() != broken && !slow;
         let ready = if serves { n } else { available(set).min(n) };
         set.status = Some(ReplicaSetStatus {
@@ -92,7 +92,7 @@ impl World {
     }
 
     fn apply(&mut self, action: Action) {
-        let wanted = self.seen.deployment.spec.as_ref().unwrap().replicas.unwrap();
+        let wanted = self.seen.deployment.spec.replicas.unwrap();
         let surge = bounds(&self.seen.deployment).surge;
         let sized = |set: &mut ReplicaSet| {
             let notes = set.metadata.annotations.get_or_insert_default();
@@ -100,10 +100,7 @@ impl World {
         };
         let index = |sets: &[Arc<ReplicaSet>], name: &str| sets.iter().position(|s| s.name() == name).unwrap();
         let label = |set: &ReplicaSet| {
-            set.spec.as_ref().unwrap().template.as_ref().unwrap().spec.as_ref().unwrap().containers[0]
-                .image
-                .clone()
-                .unwrap()
+            set.spec.template.as_ref().unwrap().spec.as_ref().unwrap().containers[0].image.clone().unwrap()
         };
         match action {
             Action::Create(mut set) => {
@@ -120,7 +117,7 @@ impl World {
                 self.log.push(format!("{} {}→{to}", label(&set), size(&set)));
                 let at = index(&self.seen.sets, set.name());
                 let set = Arc::make_mut(&mut self.seen.sets[at]);
-                set.spec.as_mut().unwrap().replicas = Some(to);
+                set.spec.replicas = Some(to);
                 sized(set);
             }
             Action::NoteSize(set) => {
@@ -160,7 +157,7 @@ impl World {
 
     /// What no step may break, whatever the story.
     fn check_bounds(&self) {
-        let wanted = self.seen.deployment.spec.as_ref().unwrap().replicas.unwrap();
+        let wanted = self.seen.deployment.spec.replicas.unwrap();
         let total: i32 = self.seen.sets.iter().map(|s| size(s)).sum();
         assert!(total <= wanted.max(10) + bounds(&self.seen.deployment).surge, "{:?}", self.log);
     }
@@ -168,7 +165,7 @@ impl World {
     fn progressing(&self) -> (String, String) {
         let conditions = self.seen.deployment.status.as_ref().unwrap().conditions.as_ref();
         let c = conditions::find(conditions, "Progressing").unwrap();
-        (c.status.clone(), c.reason.clone().unwrap())
+        (c.status().to_owned(), c.reason.clone().unwrap())
     }
     fn revision(&self) -> &str {
         self.seen.deployment.annotation(revision::REVISION).unwrap()

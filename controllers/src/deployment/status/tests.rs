@@ -12,7 +12,7 @@ fn at(secs: i64) -> Timestamp {
 fn set(name: &str, [spec, all, ready, available, terminating]: [i32; 5]) -> Arc<ReplicaSet> {
     let mut set = ReplicaSet::default();
     set.metadata.name = Some(name.into());
-    set.spec = Some(ReplicaSetSpec { replicas: Some(spec), ..Default::default() });
+    set.spec = ReplicaSetSpec { replicas: Some(spec), ..Default::default() };
     set.status = Some(ReplicaSetStatus {
         replicas: all,
         ready_replicas: Some(ready),
@@ -35,7 +35,7 @@ fn deployment(status: DeploymentStatus) -> Deployment {
     let mut deployment = Deployment::default();
     deployment.metadata.name = Some("web".into());
     deployment.metadata.generation = Some(2);
-    deployment.spec = Some(DeploymentSpec { progress_deadline_seconds: Some(600), ..Default::default() });
+    deployment.spec = DeploymentSpec { progress_deadline_seconds: Some(600), ..Default::default() };
     deployment.status = Some(status);
     deployment
 }
@@ -89,8 +89,8 @@ fn available_table() {
         let deployment = deployment(DeploymentStatus::default());
         let all = [set("new", [4, 4, 4, available, 0])];
         let got = counted(facts(&deployment, &all)).conditions.unwrap();
-        let c = got.iter().find(|c| c.type_ == AVAILABLE).unwrap();
-        assert_eq!((c.status.as_str(), c.reason.as_deref().unwrap()), expected, "{why}");
+        let c = got.iter().find(|c| c.kind() == AVAILABLE).unwrap();
+        assert_eq!((c.status(), c.reason.as_deref().unwrap()), expected, "{why}");
         assert_eq!(c.last_update_time, Some(Time(at(NOW))), "{why}");
     }
 }
@@ -197,12 +197,12 @@ fn a_set_that_is_made_or_found_begins_the_progress_and_no_deadline_means_no_prog
     assert_eq!(told(&deployment, News::Found("a".into())).as_deref(), Some("FoundNewReplicaSet"));
     assert_eq!(told(&deployment, News::None), None);
     for deadline in [None, Some(NO_DEADLINE_SECS)] {
-        deployment.spec.get_or_insert_default().progress_deadline_seconds = deadline;
+        deployment.spec.progress_deadline_seconds = deadline;
         assert_eq!(told(&deployment, News::Created("a".into())), None, "{deadline:?}");
     }
     let refused = create_failed(facts(&deployment, &[]), "web-1", "no quota");
     let c = conditions::find(refused.conditions.as_ref(), PROGRESSING).unwrap();
-    assert_eq!((c.status.as_str(), c.reason.as_deref()), ("False", Some("ReplicaSetCreateError")));
+    assert_eq!((c.status(), c.reason.as_deref()), ("False", Some("ReplicaSetCreateError")));
     assert_eq!(c.message.as_deref(), Some("Failed to create new replica set \"web-1\": no quota"));
 }
 
@@ -223,7 +223,7 @@ fn pause_table() {
     for (why, before, is_paused, has_deadline, expected) in cases {
         let conditions = Some(before.clone().into_iter().collect());
         let mut deployment = deployment(DeploymentStatus { conditions, ..DeploymentStatus::default() });
-        let spec = deployment.spec.get_or_insert_default();
+        let spec = &mut deployment.spec;
         spec.paused = Some(is_paused);
         spec.progress_deadline_seconds = has_deadline.then_some(600);
         let got = paused(facts(&deployment, &[]));
@@ -260,8 +260,8 @@ fn what_keeps_a_set_from_making_pods_is_said_until_it_is_over() {
     let failing = |name: &str, status: &str| {
         let mut set = ReplicaSet::clone(&set(name, [1; 5]));
         set.status.get_or_insert_default().conditions = Some(vec![ReplicaSetCondition {
-            type_: REPLICA_FAILURE.into(),
-            status: status.into(),
+            type_: Some(REPLICA_FAILURE.into()),
+            status: Some(status.into()),
             reason: Some("FailedCreate".into()),
             message: Some(name.into()),
             ..ReplicaSetCondition::default()
@@ -282,7 +282,7 @@ fn what_keeps_a_set_from_making_pods_is_said_until_it_is_over() {
         let got = rolled(facts, &News::None);
         let c = conditions::find(got.conditions.as_ref(), REPLICA_FAILURE);
         assert_eq!(c.and_then(|c| c.message.as_deref()), expected, "{why}");
-        assert!(c.is_none_or(|c| c.status == "True" && c.reason.as_deref() == Some("FailedCreate")), "{why}");
+        assert!(c.is_none_or(|c| c.status() == "True" && c.reason.as_deref() == Some("FailedCreate")), "{why}");
         assert!(reason(&got, AVAILABLE).is_some(), "{why}: no other condition goes");
     }
 }

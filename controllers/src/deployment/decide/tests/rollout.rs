@@ -78,7 +78,7 @@ fn midway(mut world: World, sets: [(i32, i32, i32, bool); 2]) -> World {
     world.settle();
     world.later(10);
     world.image("two");
-    let (wanted, surge) = (world.seen.deployment.spec.as_ref().unwrap().replicas.unwrap(), 1);
+    let (wanted, surge) = (world.seen.deployment.spec.replicas.unwrap(), 1);
     while world.seen.sets.len() < 2 {
         let Action::Create(set) = decide(&world.seen).actions.remove(0) else { panic!("a rollout begins with one") };
         world.apply(Action::Create(set));
@@ -88,7 +88,7 @@ fn midway(mut world: World, sets: [(i32, i32, i32, bool); 2]) -> World {
         let notes = set.metadata.annotations.get_or_insert_default();
         notes.extend(revision::scale_annotations(wanted, surge).map(|(k, v)| (k.to_owned(), v)));
         set.metadata.generation = Some(2);
-        set.spec.as_mut().unwrap().replicas = Some(spec);
+        set.spec.replicas = Some(spec);
         set.status = Some(ReplicaSetStatus {
             replicas,
             available_replicas: Some(available),
@@ -142,7 +142,7 @@ fn recreate_waits_for_what_its_old_set_may_still_make() {
         world.image("two");
         let set = Arc::make_mut(&mut world.seen.sets[0]);
         set.metadata.generation = Some(2);
-        set.spec.as_mut().unwrap().replicas = Some(old.0);
+        set.spec.replicas = Some(old.0);
         set.status = Some(ReplicaSetStatus {
             replicas: old.1,
             available_replicas: Some(old.2),
@@ -189,7 +189,7 @@ fn minimum_ready_time_and_annotations_follow_without_a_rollout() {
     world.edit(|spec| spec.min_ready_seconds = Some(5));
     assert_eq!(world.settle(), "");
     let set = &world.seen.sets[0];
-    assert_eq!(set.spec.as_ref().unwrap().min_ready_seconds, Some(5));
+    assert_eq!(set.spec.min_ready_seconds, Some(5));
     world.edit(|spec| spec.min_ready_seconds = None);
     world.settle();
     world.edit(|spec| spec.min_ready_seconds = Some(0));

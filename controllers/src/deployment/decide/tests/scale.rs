@@ -94,7 +94,7 @@ fn scaling_table() {
         let mut told = Vec::new();
         for action in decide(&world.seen).actions {
             if let Action::Scale { set, to } = &action {
-                let image = &set.spec.as_ref().unwrap().template.as_ref().unwrap().spec.as_ref().unwrap().containers[0];
+                let image = &set.spec.template.as_ref().unwrap().spec.as_ref().unwrap().containers[0];
                 told.push(format!("{} {}→{to}", image.image.as_deref().unwrap(), size(set)));
             }
             world.apply(action);
