@@ -129,11 +129,12 @@ pub(crate) fn processes(lab: &str, node: Option<&str>) -> anyhow::Result<BTreeSe
     Ok(found)
 }
 
-/// Removes the (empty) cgroups of a node or of the whole lab; the parent too once no lab is left.
-pub(crate) fn remove(lab: &str, node: Option<&str>) -> anyhow::Result<()> {
+/// Removes the cgroups of a node or of the whole lab; the parent too once no lab is left. `end_all` ends what is in them: a
+/// shell that had just been started, by an `up` that was killed, can come in when all others have ended.
+pub(crate) fn remove(lab: &str, node: Option<&str>, end_all: impl Fn() -> anyhow::Result<usize>) -> anyhow::Result<()> {
     for dir in dirs(lab, node)? {
         for below in tree(&dir).into_iter().rev() {
-            remove_one(&below).with_context(|| format!("cannot remove the cgroup {}", below.display()))?;
+            remove_one(&below, &end_all).with_context(|| format!("cannot remove the cgroup {}", below.display()))?;
         }
         if node.is_none()
             && let Some(parent) = dir.parent()
@@ -146,15 +147,16 @@ pub(crate) fn remove(lab: &str, node: Option<&str>) -> anyhow::Result<()> {
 }
 
 /// A process that was killed leaves its cgroup a moment after it is gone from the list.
-fn remove_one(dir: &Path) -> std::io::Result<()> {
+fn remove_one(dir: &Path, end_all: &impl Fn() -> anyhow::Result<usize>) -> anyhow::Result<()> {
     let started = Instant::now();
     loop {
         match fs::remove_dir(dir) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) if error.kind() == ErrorKind::ResourceBusy && started.elapsed() < BUSY_MAX => {
+                end_all()?;
                 std::thread::sleep(LOOK_EVERY);
             }
-            other => return other,
+            other => return Ok(other?),
         }
     }
 }
@@ -186,6 +188,8 @@ fn tree(dir: &Path) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -205,5 +209,23 @@ mod tests {
             ("/sys/fs/cgroup/unified".to_owned(), None),
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn who_comes_into_a_cgroup_late_does_not_keep_it() {
+        let lab = format!("htlate{}", std::process::id());
+        let Ok(entrances) = make(&lab, HOST) else {
+            eprintln!("skipped: no cgroup can be made here");
+            return;
+        };
+        let mut late = Command::new("sleep").arg("60").spawn().unwrap();
+        for procs in &entrances.procs {
+            fs::write(procs, late.id().to_string()).unwrap();
+        }
+        let removed = remove(&lab, None, || super::super::process::end_all(&lab, None));
+        late.kill().unwrap();
+        late.wait().unwrap();
+        removed.unwrap();
+        assert_eq!(dirs(&lab, None).unwrap(), Vec::<PathBuf>::new());
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn remove(lab: &Lab) -> anyhow::Result<usize> {
         }
         network::remove_switch(&state.plan)?;
     }
-    cgroups::remove(&lab.name, None)?;
+    cgroups::remove(&lab.name, None, || process::end_all(&lab.name, None))?;
     keep_logs(lab)?;
     remove_dir(&lab.dir)?;
     Ok(ended)

@@ -78,8 +78,9 @@ impl OwnGroup for Command {
 /// Ends a node as a power cut would.
 pub(crate) fn crash(plan: &Plan, node: &NodePlan) -> anyhow::Result<()> {
     network::remove_node(plan, node)?;
-    process::end_all(&plan.lab, Some(&node.name))?;
-    cgroups::remove(&plan.lab, Some(&node.name))
+    let end_all = || process::end_all(&plan.lab, Some(&node.name));
+    end_all()?;
+    cgroups::remove(&plan.lab, Some(&node.name), end_all)
 }
 
 fn spec(lab: &Lab, plan: &Plan, node: &NodePlan) -> anyhow::Result<NodeSpec> {
