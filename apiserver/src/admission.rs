@@ -17,7 +17,7 @@ use bytes::Bytes;
 use corten_api::ApiError;
 use serde::de::DeserializeOwned;
 
-use crate::registry::{AnyObject, Entry};
+use crate::registry::{AnyObject, ApiResource};
 use crate::request::{Target, User, Verb};
 
 /// What admission may ask of the cluster: the newest that this server knows, its own writes included.
@@ -31,7 +31,7 @@ pub struct AdmissionRequest<'a> {
     pub user: &'a User,
     pub verb: Verb,
     pub target: &'a Target,
-    pub entry: &'a dyn Entry,
+    pub resource: &'a ApiResource,
     /// What is to be stored, defaults filled in; `None` for deletes, and for subresources that are not objects of
     /// the kind (binding, eviction).
     pub object: Option<&'a mut dyn AnyObject>,

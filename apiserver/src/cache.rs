@@ -16,6 +16,7 @@ mod newest;
 mod replay;
 mod ring;
 mod scan;
+mod shelves;
 #[cfg(test)]
 mod tests;
 mod unreadable;
@@ -32,12 +33,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
 pub(crate) use kind_cache::{KindCache, Snapshot};
 use newest::Newest;
 use prometheus_client::metrics::counter::Counter;
-use tokio::sync::watch;
+use shelves::Shelves;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use unreadable::Unreadable;
 pub(crate) use watcher::{Watcher, WatcherOptions};
 
-use crate::registry::Registry;
+use crate::registry::{ApiResource, Registry};
 use crate::storage::{Storage, StorageError};
 
 /// All keys of the API stand under this.
@@ -46,14 +48,17 @@ pub(crate) const ROOT: &str = "/registry/";
 pub(crate) const NODE_PORTS: &str = "corten/nodeports";
 /// Who leads by each Lease that is a lock (`resources/fence.rs`): not a kind of the API, yet on a shelf.
 pub(crate) const FENCES: &str = "corten/fences";
+/// Kinds that come or go and wait for the feed; who brings more waits with them.
+const ORDERS_MAX: usize = 16;
 /// How long a read waits for a revision that the cache has not reached; upstream waits as long.
 const CATCH_UP_DEADLINE: Duration = Duration::from_secs(3);
 
 /// All kinds' caches, and how far they are.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    /// By prefix, in order.
-    kinds: Vec<Arc<KindCache>>,
+    shelves: Shelves,
+    /// To the feed, which alone changes which shelves there are.
+    orders: mpsc::Sender<feed::Order>,
     revision: watch::Sender<i64>,
     newest: Newest,
     unreadable: Arc<Unreadable>,
@@ -70,12 +75,13 @@ impl Cache {
     pub(crate) async fn start(storage: Arc<dyn Storage>, registry: &Registry) -> Result<Arc<Self>, StorageError> {
         let stop = CancellationToken::new();
         let unreadable = Arc::<Unreadable>::default();
-        let kinds = kind_cache::of(registry, &unreadable);
+        let shelves = Shelves::of(&registry.table(), &unreadable);
         let newest = Newest::start(storage.clone(), &stop);
         let revision = watch::Sender::new(0);
         let stalls = watch::Sender::new(0);
-        let (caches, unread, stalled) = (kinds.clone(), unreadable.clone(), stalls.clone());
-        let feed = feed::Feed::new(storage.clone(), caches, revision.clone(), unread, stalled);
+        let (orders, ordered) = mpsc::channel(ORDERS_MAX);
+        let (filled, unread, stalled) = (shelves.clone(), unreadable.clone(), stalls.clone());
+        let feed = feed::Feed::new(storage.clone(), filled, ordered, revision.clone(), unread, stalled);
         let after = feed.fill().await?;
         let running = stop.clone();
         let feed_ended = CancellationToken::new();
@@ -88,7 +94,8 @@ impl Cache {
                 () = running.cancelled() => {}
             }
         });
-        let cache = Self { kinds, revision, newest, unreadable, stalls, storage, feed_ended, _stop: stop.drop_guard() };
+        let _stop = stop.drop_guard();
+        let cache = Self { shelves, orders, revision, newest, unreadable, stalls, storage, feed_ended, _stop };
         // What was replayed from history must be there before the first reader is.
         let newest = cache.storage.current_revision().await?;
         let mut reached = cache.revision.subscribe();
@@ -103,11 +110,28 @@ impl Cache {
         Ok(Arc::new(cache))
     }
     /// By the part of the key behind [`ROOT`]: `pods`, `services/specs`.
-    pub(crate) fn kind(&self, store_prefix: &str) -> Option<&Arc<KindCache>> {
-        let is_it = |kind: &&Arc<KindCache>| {
-            kind.prefix().get(ROOT.len()..).and_then(|p| p.strip_suffix('/')) == Some(store_prefix)
-        };
-        self.kinds.iter().find(is_it)
+    pub(crate) fn kind(&self, store_prefix: &str) -> Option<Arc<KindCache>> {
+        self.shelves.get(store_prefix)
+    }
+    /// Keeps what is stored of a kind from now on. Returns once it can be read.
+    pub(crate) async fn begin(&self, resource: &ApiResource, registry: &Registry) -> Result<(), ApiError> {
+        let store_prefix = resource.store_prefix().to_owned();
+        // Other versions of the kind may be selected by more.
+        let mut fields = shelves::fields_of(&registry.table(), &store_prefix);
+        let new = resource.fields().iter().filter(|new| !fields.iter().any(|f| f.name == new.name)).cloned();
+        fields.extend(new.collect::<Vec<_>>());
+        let (done, begun) = oneshot::channel();
+        self.order(feed::Order::Begin { store_prefix, fields, done }).await?;
+        begun.await.map_err(|_| feed_is_gone())?.map_err(|err| api_error(&err))
+    }
+    /// Forgets a kind: nothing of it is served any more. Who watches is cut off.
+    pub(crate) async fn end(&self, store_prefix: &str) -> Result<(), ApiError> {
+        let (done, ended) = oneshot::channel();
+        self.order(feed::Order::End { store_prefix: store_prefix.to_owned(), done }).await?;
+        ended.await.map_err(|_| feed_is_gone())
+    }
+    async fn order(&self, order: feed::Order) -> Result<(), ApiError> {
+        self.orders.send(order).await.map_err(|_| feed_is_gone())
     }
     /// Tells when the store has been lost for so long that watches must end.
     fn stalls(&self) -> watch::Receiver<u64> {
@@ -134,7 +158,7 @@ impl Cache {
     }
     /// Drops snapshots that nobody continued for long, and changes that need not be kept any more.
     pub(crate) fn release(&self) {
-        self.kinds.iter().for_each(|kind| kind.release());
+        self.shelves.all().iter().for_each(|kind| kind.release());
     }
     /// Waits until the cache is as new as the store was when this was called.
     pub(crate) async fn catch_up(&self) -> Result<i64, ApiError> {
@@ -153,6 +177,10 @@ impl Cache {
             Ok(Err(_)) | Err(_) => Err(too_large(revision, self.revision())),
         }
     }
+}
+
+fn feed_is_gone() -> ApiError {
+    ApiError::unavailable("the store is not followed any more")
 }
 
 fn too_large(wanted: i64, current: i64) -> ApiError {

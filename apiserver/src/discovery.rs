@@ -1,18 +1,21 @@
 //! What is served, told to clients: API groups, versions, resources; in the old form and in the aggregated one.
 //!
-//! <https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api>. Made once, from the registry.
+//! <https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api>. Made from the registry, anew when kinds come
+//! or go.
 
 pub mod groups;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::registry::Registry;
+use crate::registry::{Registry, Table};
 use crate::rest::accept;
 use crate::rest::body::Body;
 use crate::rest::respond;
@@ -24,8 +27,19 @@ const AGGREGATED: [&str; 2] = ["v2", "v2beta1"];
 /// All discovery documents.
 #[derive(Debug)]
 pub struct Discovery {
+    registry: Registry,
+    /// What `/api` tells clients, `host:port`.
+    server: String,
+    documents: ArcSwap<Documents>,
+}
+
+/// The documents of one table of kinds.
+#[derive(Debug)]
+struct Documents {
+    /// Of the table.
+    generation: u64,
     /// By path: `/api`, `/apis`, `/apis/apps`, `/apis/apps/v1`, …
-    documents: BTreeMap<String, Bytes>,
+    plain: BTreeMap<String, Bytes>,
     /// By (path, version): `/api` and `/apis`.
     aggregated: BTreeMap<(&'static str, &'static str), Aggregated>,
 }
@@ -39,8 +53,33 @@ struct Aggregated {
 
 impl Discovery {
     /// `server`: the address that `/api` tells clients, `host:port`.
-    pub fn new(registry: &Registry, server: &str) -> Self {
-        let groups = groups::of(registry);
+    pub fn new(registry: Registry, server: &str) -> Self {
+        let documents = ArcSwap::from_pointee(Documents::new(&registry.table(), server));
+        Self { registry, server: server.to_owned(), documents }
+    }
+
+    /// Of the kinds that are served now.
+    fn documents(&self) -> Arc<Documents> {
+        let (documents, table) = (self.documents.load_full(), self.registry.table());
+        if documents.generation == table.generation() {
+            return documents;
+        }
+        let documents = Arc::new(Documents::new(&table, &self.server));
+        self.documents.store(documents.clone());
+        documents
+    }
+    pub fn serve(&self, path: &str, headers: &HeaderMap) -> Option<Response<Body>> {
+        self.documents().serve(path, headers)
+    }
+    /// Paths of all documents, for `/`.
+    pub fn paths(&self) -> Vec<String> {
+        self.documents().plain.keys().cloned().collect()
+    }
+}
+
+impl Documents {
+    fn new(table: &Table, server: &str) -> Self {
+        let groups = groups::of(table);
         let mut documents = BTreeMap::new();
         let mut put = |path: String, doc: Value| documents.insert(path, Bytes::from(doc.to_string()));
         put(
@@ -65,16 +104,16 @@ impl Discovery {
                 put(format!("{root}/{version}"), doc);
             }
         }
-        Self { documents, aggregated: aggregated(&groups) }
+        Self { generation: table.generation(), plain: documents, aggregated: aggregated(&groups) }
     }
 
-    pub fn serve(&self, path: &str, headers: &HeaderMap) -> Option<Response<Body>> {
+    fn serve(&self, path: &str, headers: &HeaderMap) -> Option<Response<Body>> {
         if matches!(path, "/api" | "/apis")
             && let Some(document) = self.wanted_aggregate(path, headers)
         {
             return Some(document.serve(headers));
         }
-        self.documents.get(path).map(|doc| respond::json(StatusCode::OK, doc.clone()))
+        self.plain.get(path).map(|doc| respond::json(StatusCode::OK, doc.clone()))
     }
     fn wanted_aggregate(&self, path: &str, headers: &HeaderMap) -> Option<&Aggregated> {
         for range in accept::ranges(headers) {
@@ -88,10 +127,6 @@ impl Discovery {
             }
         }
         None
-    }
-    /// Paths of all documents, for `/`.
-    pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.documents.keys().map(String::as_str)
     }
 }
 
@@ -109,14 +144,14 @@ impl Aggregated {
     }
 }
 
-fn group_document(group: &Group) -> Value {
+fn group_document(group: &Group<'_>) -> Value {
     let versions: Vec<Value> =
         group.versions.iter().map(|(v, _)| json!({"groupVersion": group.group_version(v), "version": v})).collect();
     json!({"name": group.name, "versions": versions, "preferredVersion": versions[0]})
 }
 
 /// A resource and its subresources, each a row of the old form.
-fn resource_documents(resource: &Resource) -> Vec<Value> {
+fn resource_documents(resource: &Resource<'_>) -> Vec<Value> {
     let mut own = json!({
         "name": resource.plural,
         "singularName": resource.singular,
@@ -148,7 +183,7 @@ fn resource_documents(resource: &Resource) -> Vec<Value> {
     rows
 }
 
-fn aggregated(groups: &[Group]) -> BTreeMap<(&'static str, &'static str), Aggregated> {
+fn aggregated(groups: &[Group<'_>]) -> BTreeMap<(&'static str, &'static str), Aggregated> {
     let mut out = BTreeMap::new();
     for version in AGGREGATED {
         for (path, core) in [("/api", true), ("/apis", false)] {
@@ -173,7 +208,7 @@ fn aggregated(groups: &[Group]) -> BTreeMap<(&'static str, &'static str), Aggreg
     out
 }
 
-fn aggregated_group(group: &Group) -> Value {
+fn aggregated_group(group: &Group<'_>) -> Value {
     let versions: Vec<Value> = group
         .versions
         .iter()
@@ -186,7 +221,7 @@ fn aggregated_group(group: &Group) -> Value {
     json!({"metadata": metadata, "versions": versions})
 }
 
-fn aggregated_resource(group: &Group, version: &str, resource: &Resource) -> Value {
+fn aggregated_resource(group: &Group<'_>, version: &str, resource: &Resource<'_>) -> Value {
     let kind = |(group, version, kind): (&str, &str, &str)| json!({"group": group, "version": version, "kind": kind});
     let mut doc = json!({
         "resource": resource.plural,

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::connect::spdy::{HEAD_BYTES, Head, HeaderCodec};
 use crate::decode::{self, Format};
 use crate::patch;
-use crate::registry::{Registry, entry};
+use crate::registry::{ApiResource, Registry};
 use crate::request;
 use crate::resources::{ListOptions, Resources, Settings};
 use crate::rest::query::{self, Query};
@@ -113,15 +113,15 @@ fn read(format: Format, bytes: Vec<u8>) {
         Err(err) => return assert!((400..500).contains(&err.code()), "{err}"),
     };
     serde_json::from_slice::<serde::de::IgnoredAny>(&body.json).expect("what was decoded is JSON");
-    let pods = entry::of::<Pod>();
-    match pods.decode(&body.json, &mut |_| {}) {
+    let pods = ApiResource::of::<Pod>();
+    match pods.rules().decode(&body.json, &mut |_| {}) {
         Ok(mut pod) => {
-            pods.fill_defaults(&mut *pod);
+            pods.rules().fill_defaults(&mut *pod);
             let mut problems = corten_api::Problems::default();
-            pods.validate(&*pod, &mut problems);
+            pods.rules().validate(&*pod, &mut problems);
             pod.to_json().expect("an object can be written");
         }
-        Err(err) => drop(decode::wrong_type(&*pods, &body.json, err)),
+        Err(err) => drop(decode::wrong_type(&pods, &body.json, err)),
     }
 }
 
@@ -217,9 +217,9 @@ fn protobuf_is_read_or_refused() {
 }
 
 fn patched(kind: patch::Kind, bytes: &[u8], pod: &Value) {
-    let pods = entry::of::<Pod>();
-    if let Ok(new) = patch::apply(kind, &*pods, pod.clone(), bytes) {
-        let _read = pods.decode(new.to_string().as_bytes(), &mut |_| {});
+    let pods = ApiResource::of::<Pod>();
+    if let Ok(new) = patch::apply(kind, &pods, pod.clone(), bytes) {
+        let _read = pods.rules().decode(new.to_string().as_bytes(), &mut |_| {});
     }
 }
 

@@ -26,6 +26,7 @@ use crate::resources::{
     Event, EventKind, Fence, FieldValidation, Grant, ListOptions, ReadAt, Resources, WatchFrom, WatchOptions,
     WriteOptions,
 };
+use crate::table;
 
 /// A message with the largest body, and its envelope.
 pub(crate) const MESSAGE_BYTES_MAX: usize = MAX_BODY_BYTES + 64 * 1024;
@@ -66,7 +67,7 @@ struct Caller {
     admitted: Option<Admitted>,
 }
 
-fn refused(err: &ApiError) -> Status {
+pub(crate) fn refused(err: &ApiError) -> Status {
     match serde_json::to_vec(err.status()) {
         Ok(json) => status::to_grpc(err.code(), err.message(), json),
         Err(unprintable) => Status::internal(unprintable.to_string()),
@@ -143,6 +144,14 @@ fn object_of(item: &Item) -> Object {
     }
 }
 
+/// Takes all but its metadata from an object, where that is asked for.
+fn narrowed(metadata_only: bool, mut object: Object) -> Result<Object, Status> {
+    if metadata_only {
+        object.json = table::metadata_only(&object.json).map_err(|err| refused(&err))?;
+    }
+    Ok(object)
+}
+
 /// The envelope of an object that a write gave.
 fn written(json: Bytes) -> Result<Object, Status> {
     #[derive(Default, serde::Deserialize)]
@@ -170,18 +179,20 @@ impl resources_server::Resources for Service {
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Object>, Status> {
         let caller = caller(&request)?;
-        let call = self.allowed_one(caller, Verb::Get, request.into_inner().resource).await?;
+        let GetRequest { resource, metadata_only } = request.into_inner();
+        let call = self.allowed_one(caller, Verb::Get, resource).await?;
         if call.target.subresource == "scale" {
             let json = self.resources.get(&call.target, ReadAt::Newest).await.map_err(|err| refused(&err))?;
             return written(json).map(Response::new);
         }
         let item = self.resources.get_item(&call.target).await.map_err(|err| refused(&err))?;
-        Ok(Response::new(object_of(&item)))
+        narrowed(metadata_only, object_of(&item)).map(Response::new)
     }
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<Self::ListStream>, Status> {
         let caller = caller(&request)?;
         let asked = request.into_inner();
+        let metadata_only = asked.metadata_only;
         let (labels, fields) = selectors(&asked.label_selector, &asked.field_selector, asked.resource.as_ref())?;
         let call = self.allowed(caller, Verb::List, asked.resource, &fields).await?;
         let options = ListOptions { labels, fields, ..ListOptions::default() };
@@ -192,7 +203,11 @@ impl resources_server::Resources for Service {
         let chunks = std::iter::from_fn(move || {
             let chunk = next_chunk(&mut items);
             // An empty list is one chunk: it tells the revision.
-            (std::mem::take(&mut first) || !chunk.is_empty()).then_some(Ok(ListChunk { revision, items: chunk }))
+            if !std::mem::take(&mut first) && chunk.is_empty() {
+                return None;
+            }
+            let items = chunk.into_iter().map(|object| narrowed(metadata_only, object)).collect::<Result<_, _>>();
+            Some(items.map(|items| ListChunk { revision, items }))
         });
         Ok(Response::new(futures::stream::iter(chunks).boxed()))
     }
@@ -200,6 +215,7 @@ impl resources_server::Resources for Service {
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let caller = caller(&request)?;
         let asked = request.into_inner();
+        let metadata_only = asked.metadata_only;
         let (labels, fields) = selectors(&asked.label_selector, &asked.field_selector, asked.resource.as_ref())?;
         let call = self.allowed(caller, Verb::Watch, asked.resource, &fields).await?;
         let from = match asked.resume_after {
@@ -213,7 +229,7 @@ impl resources_server::Resources for Service {
         let batches = events.flat_map(move |batch| {
             let _held_while_it_streams = &place;
             let batches = match batch {
-                Ok(events) => batches(events).into_iter().map(Ok).collect(),
+                Ok(events) => batches(events).into_iter().map(|batch| narrowed_batch(metadata_only, batch)).collect(),
                 Err(err) => vec![Err(refused(&err))],
             };
             futures::stream::iter(batches)
@@ -355,6 +371,13 @@ fn batches(events: Vec<Event>) -> Vec<WatchBatch> {
     }
     done.push(open);
     done
+}
+
+fn narrowed_batch(metadata_only: bool, mut batch: WatchBatch) -> Result<WatchBatch, Status> {
+    for event in &mut batch.events {
+        event.object = event.object.take().map(|object| narrowed(metadata_only, object)).transpose()?;
+    }
+    Ok(batch)
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //!
 //! A request passes through `request` (what is asked), `authn` (by whom), `flowcontrol` (whose turn is it), `authz` (may
 //! they), `decode` (is it well formed), and ends in `resources`, the one read and write path of all kinds, for REST and
-//! gRPC alike. Kinds are entries of `registry`, their types are in `schema`; `admission` says what the cluster's state
-//! forbids or fills in. State is behind the `storage` port; reads are served by `cache`.
+//! gRPC alike. `registry` says which kinds there are, and their rules; their types are in `schema`; `admission` says what the
+//! cluster's state forbids or fills in. State is behind the `storage` port; reads are served by `cache`.
 
 pub mod admission;
 pub(crate) mod allocate;
@@ -19,6 +19,7 @@ pub mod flowcontrol;
 mod fuzz;
 pub mod grpc;
 pub mod health;
+pub mod kinds;
 pub mod metrics;
 pub mod nodes;
 pub mod openapi;

@@ -2,6 +2,7 @@
 //!
 //! <https://kubernetes.io/docs/reference/instrumentation/metrics/>.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
@@ -18,16 +19,16 @@ use crate::flowcontrol::FlowControl;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
     pub verb: &'static str,
-    pub group: &'static str,
-    pub resource: &'static str,
+    pub group: Arc<str>,
+    pub resource: Arc<str>,
     pub code: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LatencyLabels {
     verb: &'static str,
-    group: &'static str,
-    resource: &'static str,
+    group: Arc<str>,
+    resource: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -79,7 +80,8 @@ impl Metrics {
     /// `took`: `None` for long-running requests.
     pub fn answered(&self, labels: RequestLabels, took: Option<Duration>) {
         if let Some(took) = took {
-            let labels = LatencyLabels { verb: labels.verb, group: labels.group, resource: labels.resource };
+            let labels =
+                LatencyLabels { verb: labels.verb, group: labels.group.clone(), resource: labels.resource.clone() };
             self.latency.get_or_create(&labels).observe(took.as_secs_f64());
         }
         self.requests.get_or_create(&labels).inc();
@@ -106,7 +108,7 @@ mod tests {
     fn rendered_names() {
         let flow = FlowControl::default();
         let metrics = Metrics::new(&flow);
-        let labels = RequestLabels { verb: "list", group: "", resource: "pods", code: 200 };
+        let labels = RequestLabels { verb: "list", group: "".into(), resource: "pods".into(), code: 200 };
         metrics.answered(labels, Some(Duration::from_millis(3)));
         let text = metrics.render(&flow).unwrap();
         for line in [

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use corten_api::{ApiError, Reason};
 use corten_proto::api::nodes_server::{self, NodesServer};
 use corten_proto::api::{NodeConnections as Message, WatchConnectionsRequest};
-use corten_proto::status;
 use futures::{Stream, StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
@@ -17,6 +16,7 @@ use tonic::{Request, Response, Status};
 
 use crate::authn::Identity;
 use crate::authz::{authorize_resource, node_name};
+use crate::grpc::refused;
 use crate::request::{Target, User};
 
 /// Changes that a slow listener has not been told of; with one more it is cut off, and begins with the state again.
@@ -155,13 +155,6 @@ fn allow<T>(request: &Request<T>) -> Result<(), ApiError> {
     let user = user.ok_or_else(|| ApiError::new(Reason::Unauthorized, "Unauthorized"))?;
     let nodes = Target { version: "v1".into(), resource: "nodes".into(), ..Target::default() };
     authorize_resource(user, "watch", &nodes)
-}
-
-fn refused(err: &ApiError) -> Status {
-    match serde_json::to_vec(err.status()) {
-        Ok(json) => status::to_grpc(err.code(), err.message(), json),
-        Err(unprintable) => Status::internal(unprintable.to_string()),
-    }
 }
 
 /// What has changed since, for at least one node; `None`: at the end. Of a node that changed more than once the last counts.

@@ -10,21 +10,22 @@ pub mod v2;
 pub mod v3;
 
 use std::io::{Read, Write};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::registry::Registry;
+use crate::registry::{Registry, Table};
 
 pub use v2::document as v2;
 pub use v3::document as v3_document;
 
-/// Every `group/version` of the registry as its path below the root: `api/v1`, `apis/apps/v1`. Sorted.
-pub fn paths(registry: &Registry) -> Vec<String> {
-    let mut paths: Vec<String> = registry.iter().map(|e| path_of(e.group(), e.version())).collect();
+/// Every `group/version` of the kinds as its path below the root: `api/v1`, `apis/apps/v1`. Sorted.
+pub fn paths(table: &Table) -> Vec<String> {
+    let mut paths: Vec<String> = table.iter().map(|e| path_of(e.group(), e.version())).collect();
     paths.sort();
     paths.dedup();
     paths
@@ -58,21 +59,45 @@ impl Document {
     }
 }
 
-/// The documents of one registry, each made at most once: one for each group and version, the index, and v2.
+/// The documents of the kinds that are served, each made at most once until kinds come or go.
 #[derive(Debug)]
 pub struct Documents {
     registry: Registry,
+    made: ArcSwap<Made>,
+}
+
+/// The documents of one table of kinds: one for each group and version, the index, and v2.
+#[derive(Debug)]
+pub struct Made {
+    table: Arc<Table>,
     v3: OnceLock<Vec<(String, Document)>>,
     v2: OnceLock<Option<Document>>,
 }
 
 impl Documents {
     pub fn new(registry: Registry) -> Self {
-        Self { registry, v3: OnceLock::new(), v2: OnceLock::new() }
+        let made = ArcSwap::from_pointee(Made::new(registry.table()));
+        Self { registry, made }
+    }
+    /// Of the kinds that are served now.
+    pub fn current(&self) -> Arc<Made> {
+        let (made, table) = (self.made.load_full(), self.registry.table());
+        if made.table.generation() == table.generation() {
+            return made;
+        }
+        let made = Arc::new(Made::new(table));
+        self.made.store(made.clone());
+        made
+    }
+}
+
+impl Made {
+    fn new(table: Arc<Table>) -> Self {
+        Self { table, v3: OnceLock::new(), v2: OnceLock::new() }
     }
     /// `/openapi/v2`, as JSON. `None` only if it could not be packed.
     pub fn v2(&self) -> Option<&Document> {
-        self.v2.get_or_init(|| Document::pack(&v2::document(&self.registry)).ok()).as_ref()
+        self.v2.get_or_init(|| Document::pack(&v2::document(&self.table)).ok()).as_ref()
     }
     /// `/openapi/v3/{path}`; `None` if nothing is served there.
     pub fn v3(&self, path: &str) -> Option<&Document> {
@@ -90,10 +115,10 @@ impl Documents {
     fn all_v3(&self) -> &[(String, Document)] {
         self.v3.get_or_init(|| {
             let pack = |path: String| {
-                let plain = v3::document(&self.registry, &path)?;
+                let plain = v3::document(&self.table, &path)?;
                 Some((path, Document::pack(&plain).ok()?))
             };
-            paths(&self.registry).into_iter().filter_map(pack).collect()
+            paths(&self.table).into_iter().filter_map(pack).collect()
         })
     }
 }

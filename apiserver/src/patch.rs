@@ -11,7 +11,7 @@ use corten_api::{ApiError, Reason};
 use serde_json::Value;
 
 use crate::decode::typed::{self, DecodeError};
-use crate::registry::Entry;
+use crate::registry::ApiResource;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -23,11 +23,11 @@ pub enum Kind {
 }
 
 /// Applies a patch to an object's JSON.
-pub fn apply(kind: Kind, entry: &dyn Entry, mut object: Value, patch: &[u8]) -> Result<Value, ApiError> {
+pub fn apply(kind: Kind, resource: &ApiResource, mut object: Value, patch: &[u8]) -> Result<Value, ApiError> {
     match kind {
         Kind::Json => json::apply(&mut object, body(patch)?)?,
         Kind::Merge => json_patch::merge(&mut object, &merge_body(patch)?),
-        Kind::Strategic => strategic::merge(entry.shape(), &mut object, merge_body(patch)?)?,
+        Kind::Strategic => strategic::merge(resource.shape(), &mut object, merge_body(patch)?)?,
     }
     Ok(object)
 }

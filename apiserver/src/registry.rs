@@ -1,10 +1,13 @@
 //! What the apiserver must know about each kind beyond its type; the rest of the server knows only this.
 //!
-//! [`Kind`] is what one file in `registry/` says of its kind. [`Entry`] is the same with the type erased: the read and
-//! write paths handle `&dyn Entry` and `Box<dyn AnyObject>`, so they are written once, and kinds made at run time
-//! (custom resources) can be entries too. The list of all entries is [`all`]; [`Registry`] looks them up.
+//! [`Kind`] is what one file in `registry/` says of its kind. [`ApiResource`] is the same as data, with the type erased: the
+//! read and write paths handle it and `Box<dyn AnyObject>`, so they are written once. [`Registry`] says which kinds are
+//! served, and may change while the server runs; those that every server has are [`builtin`].
 
-pub mod entry;
+mod object;
+mod resource;
+mod rules;
+mod table;
 
 pub mod cells;
 pub mod check;
@@ -30,65 +33,37 @@ pub mod service;
 pub mod serviceaccount;
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use corten_api::{Object, Problems};
-pub use entry::{AnyObject, Entry};
 use k8s_openapi::api::{apps::v1 as apps, coordination::v1 as coordination, core::v1 as core};
 use k8s_openapi::api::{discovery::v1 as discovery, events::v1 as events, networking::v1 as networking};
+pub use object::AnyObject;
+pub use resource::{ApiResource, Names};
+pub use rules::{Rules, ScaleView};
+pub use table::{Registry, Table};
 
-/// Every kind the server serves: the table of contents. Discovery shows them in this order.
-pub fn all() -> Vec<Box<dyn Entry>> {
+/// Every kind that has a type: the table of contents. Discovery shows them in this order.
+pub fn builtin() -> Vec<ApiResource> {
     vec![
-        entry::of::<core::ConfigMap>(),
-        entry::of::<core::Endpoints>(),
-        entry::of::<core::Event>(),
-        entry::of::<core::Namespace>(),
-        entry::of::<core::Node>(),
-        entry::of::<core::Pod>(),
-        entry::of::<core::PodTemplate>(),
-        entry::of::<core::ReplicationController>(),
-        entry::of::<core::Secret>(),
-        entry::of::<core::ServiceAccount>(),
-        entry::of::<core::Service>(),
-        entry::of::<apps::ControllerRevision>(),
-        entry::of::<apps::Deployment>(),
-        entry::of::<apps::ReplicaSet>(),
-        entry::of::<coordination::Lease>(),
-        entry::of::<discovery::EndpointSlice>(),
-        entry::of::<events::Event>(),
-        entry::of::<networking::IPAddress>(),
+        ApiResource::of::<core::ConfigMap>(),
+        ApiResource::of::<core::Endpoints>(),
+        ApiResource::of::<core::Event>(),
+        ApiResource::of::<core::Namespace>(),
+        ApiResource::of::<core::Node>(),
+        ApiResource::of::<core::Pod>(),
+        ApiResource::of::<core::PodTemplate>(),
+        ApiResource::of::<core::ReplicationController>(),
+        ApiResource::of::<core::Secret>(),
+        ApiResource::of::<core::ServiceAccount>(),
+        ApiResource::of::<core::Service>(),
+        ApiResource::of::<apps::ControllerRevision>(),
+        ApiResource::of::<apps::Deployment>(),
+        ApiResource::of::<apps::ReplicaSet>(),
+        ApiResource::of::<coordination::Lease>(),
+        ApiResource::of::<discovery::EndpointSlice>(),
+        ApiResource::of::<events::Event>(),
+        ApiResource::of::<networking::IPAddress>(),
     ]
-}
-
-/// The kinds, found by name. Cheap to clone.
-#[derive(Clone)]
-pub struct Registry(Arc<[Box<dyn Entry>]>);
-
-impl Registry {
-    pub fn new(entries: Vec<Box<dyn Entry>>) -> Self {
-        Self(entries.into())
-    }
-    /// By the names in a request's path.
-    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&dyn Entry> {
-        self.iter().find(|e| e.plural() == plural && e.group() == group && e.version() == version)
-    }
-    pub fn iter(&self) -> impl Iterator<Item = &dyn Entry> {
-        self.0.iter().map(Box::as_ref)
-    }
-}
-
-impl Default for Registry {
-    /// All built-in kinds.
-    fn default() -> Self {
-        Self::new(all())
-    }
-}
-
-impl std::fmt::Debug for Registry {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.iter().map(|e| (e.group(), e.version(), e.plural()))).finish()
-    }
 }
 
 /// A cell of `kubectl get`'s table.
@@ -101,14 +76,14 @@ pub enum Cell {
 }
 
 /// A column of the table. <https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables>
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// `string`, `integer`, `date`.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// `name` for the name column, else empty.
-    pub format: &'static str,
-    pub description: &'static str,
+    pub format: Cow<'static, str>,
+    pub description: Cow<'static, str>,
     /// 0 is always shown; 1 only with `-o wide`.
     pub priority: i32,
 }
@@ -116,11 +91,17 @@ pub struct Column {
 /// A selectable field: its name in a field selector, where its value stands in the object's JSON *as stored*
 /// (a dotted path, or several with `|` between: the first that is not empty counts), and the value of an object that
 /// lacks it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field {
-    pub name: &'static str,
-    pub path: &'static str,
-    pub absent: &'static str,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SelectableField {
+    pub name: Cow<'static, str>,
+    pub path: Cow<'static, str>,
+    pub absent: Cow<'static, str>,
+}
+
+impl SelectableField {
+    pub const fn new(name: &'static str, path: &'static str, absent: &'static str) -> Self {
+        Self { name: Cow::Borrowed(name), path: Cow::Borrowed(path), absent: Cow::Borrowed(absent) }
+    }
 }
 
 /// One kind's rules. The order in which the write path uses them:
@@ -138,7 +119,7 @@ pub trait Kind: Object + Default + schemars::JsonSchema {
     /// `status`, `scale`, `log`, `binding`, …; what each does is the write path's and `connect`'s business.
     const SUBRESOURCES: &'static [&'static str] = &[];
     /// Beyond `metadata.name` and `metadata.namespace`.
-    const FIELDS: &'static [Field] = &[];
+    const FIELDS: &'static [SelectableField] = &[];
     /// Whether `metadata.generation` counts changes of the spec.
     const HAS_GENERATION: bool = false;
     /// Seconds after which the store forgets an object (events); `None`: never.
@@ -223,8 +204,8 @@ pub struct ScaleAccess<K: ?Sized> {
 mod tests {
     #[test]
     fn every_kind_is_in_the_list_that_all_programs_follow() {
-        let entries = super::all();
-        let here: Vec<_> = entries.iter().map(|e| (e.group(), e.plural())).collect();
+        let resources = super::builtin();
+        let here: Vec<_> = resources.iter().map(|resource| (resource.group(), resource.plural())).collect();
         assert_eq!(here, corten_api::kinds::SERVED);
     }
 }

@@ -44,7 +44,7 @@ pub use options::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::cache::{Cache, api_error};
-use crate::registry::Registry;
+use crate::registry::{ApiResource, Registry};
 use crate::storage::Storage;
 
 /// Batches of events that came together. Ends after its first error; a watcher that falls too far behind gets `Expired`.
@@ -110,8 +110,23 @@ impl Resources {
         Weak(Arc::downgrade(&self.inner))
     }
     /// The kinds that are served.
-    pub fn entries(&self) -> &Registry {
+    pub fn registry(&self) -> &Registry {
         &self.inner.registry
+    }
+    /// Serves a kind from now on. Returns once it can be read and written; a kind of the same names gives way.
+    pub async fn serve(&self, resource: ApiResource) -> Result<(), ApiError> {
+        self.inner.cache.begin(&resource, &self.inner.registry).await?;
+        self.inner.registry.put(resource);
+        Ok(())
+    }
+    /// Serves a kind no more, and ends who watches it. What is stored of it stays.
+    pub async fn withdraw(&self, resource: &ApiResource) -> Result<(), ApiError> {
+        self.inner.registry.remove(resource);
+        let shares = |other: &Arc<ApiResource>| other.store_prefix() == resource.store_prefix();
+        if self.inner.registry.table().iter().any(shares) {
+            return Ok(());
+        }
+        self.inner.cache.end(resource.store_prefix()).await
     }
     /// The revision the cache has reached.
     pub fn revision(&self) -> i64 {

@@ -36,7 +36,7 @@ use crate::flowcontrol::{FlowControl, seat::Seat};
 use crate::health::Health;
 use crate::metrics::{Metrics, RequestLabels};
 use crate::openapi::Documents;
-use crate::registry::Entry;
+use crate::registry::ApiResource;
 use crate::request::{self, Asked, RequestError, Target, User, Verb};
 use crate::resources::{Grant, Resources};
 
@@ -129,27 +129,36 @@ impl Front {
         began: Instant,
     ) -> Response<Body> {
         let (verb, target) = (asking.verb, asking.target);
-        let entry = self.resources.entries().find(&target.group, &target.version, &target.resource);
+        let resource = self.resources.registry().find(&target.group, &target.version, &target.resource);
+        let resource = resource.as_ref();
         let long_running = is_long_running(verb, target);
         let result = if long_running {
-            self.long(asking, entry, request).await
+            self.long(asking, resource, request).await
         } else {
             let (parts, incoming) = request.into_parts();
             let mut body = Some(incoming);
             let answered =
-                tokio::time::timeout(REQUEST_TIMEOUT, self.short(asking, entry, &parts.headers, &mut body)).await;
+                tokio::time::timeout(REQUEST_TIMEOUT, self.short(asking, resource, &parts.headers, &mut body)).await;
             if let Some(unread) = body {
                 receive::discard_unread(&parts, unread).await;
             }
             answered.unwrap_or_else(|_| Err(respond::timed_out()))
         };
         let response = result.unwrap_or_else(|err| respond::error(&err));
-        self.count(verb.as_str(), entry, &response, (!long_running).then(|| began.elapsed()));
+        self.count(verb.as_str(), resource, &response, (!long_running).then(|| began.elapsed()));
         response
     }
 
-    fn count(&self, verb: &'static str, entry: Option<&dyn Entry>, response: &Response<Body>, took: Option<Duration>) {
-        let (group, resource) = entry.map_or(("", ""), |e| (e.group(), e.plural()));
+    fn count(
+        &self,
+        verb: &'static str,
+        resource: Option<&Arc<ApiResource>>,
+        response: &Response<Body>,
+        took: Option<Duration>,
+    ) {
+        let names = resource.map(|resource| resource.names());
+        let group = names.map(|names| names.group.clone()).unwrap_or_default();
+        let resource = names.map(|names| names.plural.clone()).unwrap_or_default();
         let labels = RequestLabels { verb, group, resource, code: response.status().as_u16() };
         self.metrics.answered(labels, took);
     }
@@ -176,11 +185,11 @@ impl Front {
     async fn long(
         self: &Arc<Self>,
         asking: Asking<'_>,
-        entry: Option<&dyn Entry>,
+        resource: Option<&Arc<ApiResource>>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, ApiError> {
         if asking.verb == Verb::Watch {
-            let started = tokio::time::timeout(REQUEST_TIMEOUT, self.start_watch(asking, entry, request.headers()));
+            let started = tokio::time::timeout(REQUEST_TIMEOUT, self.start_watch(asking, resource, request.headers()));
             let watch = started.await.unwrap_or_else(|_| Err(respond::timed_out()))?;
             return if connect::websocket::is_upgrade(request.headers()) {
                 connect::websocket::serve_watch(request, watch)
@@ -191,7 +200,7 @@ impl Front {
         let Asking { user, verb, target, query } = asking;
         // What is taken away later ends watches; a connection into a container stays as it began.
         let _grant = self.resources.authorize(user, verb.as_str(), target, &asking.fields()).await?;
-        check_path(entry.ok_or_else(respond::no_such_path)?, verb, target)?;
+        check_path(resource.ok_or_else(respond::no_such_path)?, verb, target)?;
         connect::serve(self, target, query, request, self.flow.enter_long(user)?).await
     }
 
@@ -199,16 +208,16 @@ impl Front {
     async fn start_watch(
         &self,
         asking: Asking<'_>,
-        entry: Option<&dyn Entry>,
+        resource: Option<&Arc<ApiResource>>,
         headers: &HeaderMap,
     ) -> Result<watch::Watch, ApiError> {
         let (_seat, grant) = self.admit(asking).await?;
-        let entry = entry.ok_or_else(respond::no_such_path)?;
-        check_path(entry, asking.verb, asking.target)?;
+        let resource = resource.ok_or_else(respond::no_such_path)?;
+        check_path(resource, asking.verb, asking.target)?;
         let counted = self.flow.enter_long(asking.user)?;
         let wanted = accept::wanted(headers)?;
         let (user, target, query) = (asking.user, asking.target, asking.query);
-        let read = Read { resources: &self.resources, entry, target, query, headers, wanted, user };
+        let read = Read { resources: &self.resources, resource, target, query, headers, wanted, user };
         watch::start(&read, grant, counted).await
     }
 
@@ -216,7 +225,7 @@ impl Front {
     async fn short(
         &self,
         asking: Asking<'_>,
-        entry: Option<&dyn Entry>,
+        resource: Option<&Arc<ApiResource>>,
         headers: &HeaderMap,
         body: &mut Option<Incoming>,
     ) -> Result<Response<Body>, ApiError> {
@@ -227,7 +236,7 @@ impl Front {
             let incoming = body.take().ok_or_else(|| ApiError::internal("the body was taken before"))?;
             Ok::<_, ApiError>(Arriving::new(headers, incoming, MAX_BODY_BYTES))
         };
-        let Some(entry) = entry else {
+        let Some(resource) = resource else {
             let question = review::find(target).ok_or_else(respond::no_such_path)?;
             let arriving = arriving()?;
             let body = self.slow_bodies.receive(&user.name, &mut seat, arriving).await?;
@@ -235,15 +244,15 @@ impl Front {
             let asked = (question, target.namespace.as_str());
             return review::answer(resources, asked, verb, user, content_type, body).await;
         };
-        check_path(entry, verb, target)?;
+        check_path(resource, verb, target)?;
         let wanted = accept::wanted(headers)?;
         if !verb.is_write() {
-            let read = Read { resources, entry, target, query, headers, wanted, user };
+            let read = Read { resources, resource, target, query, headers, wanted, user };
             return if verb == Verb::Get { read::get(read).await } else { read::list(read).await };
         }
         let body = self.slow_bodies.receive(&user.name, &mut seat, arriving()?).await?;
         let is_large = body.len() > aside::LARGE_BODY_BYTES;
-        let write = write::Write { resources, user, entry, target, query, headers, wanted, body };
+        let write = write::Write { resources, user, resource, target, query, headers, wanted, body };
         let written = tokio::time::timeout(REQUEST_TIMEOUT, Self::write(verb, write));
         aside::aside(&user.name, is_large, written).await.unwrap_or_else(|_| Err(respond::timed_out()))
     }
@@ -265,19 +274,19 @@ fn is_long_running(verb: Verb, target: &Target) -> bool {
 }
 
 /// Whether the kind has what the path names, and the verb fits it.
-fn check_path(entry: &dyn Entry, verb: Verb, target: &Target) -> Result<(), ApiError> {
-    read::check_scope(entry, target)?;
+fn check_path(resource: &ApiResource, verb: Verb, target: &Target) -> Result<(), ApiError> {
+    read::check_scope(resource, target)?;
     if !target.subresource.is_empty() {
-        if !entry.subresources().contains(&target.subresource.as_str()) {
+        if !resource.has_subresource(&target.subresource) {
             return Err(respond::no_such_path());
         }
         let fits = groups::subresource_verbs(&target.subresource).contains(&verb.as_str());
         return if fits { Ok(()) } else { Err(respond::method_not_allowed()) };
     }
-    let needs_namespace = entry.scope() == corten_api::Scope::Namespaced && target.namespace.is_empty();
+    let needs_namespace = resource.scope() == corten_api::Scope::Namespaced && target.namespace.is_empty();
     match verb {
         Verb::Create if !target.name.is_empty() || needs_namespace => Err(respond::method_not_allowed()),
-        Verb::DeleteCollection if needs_namespace || !entry.has_delete_collection() => {
+        Verb::DeleteCollection if needs_namespace || !resource.has_delete_collection() => {
             Err(respond::method_not_allowed())
         }
         _ => Ok(()),

@@ -13,7 +13,7 @@ use crate::discovery::Discovery;
 use crate::flowcontrol::{FlowControl, bootstrap};
 use crate::health::Health;
 use crate::openapi::Documents;
-use crate::registry::{self, Registry};
+use crate::registry::Registry;
 use crate::resources::{Resources, Settings};
 use crate::rest::Front;
 use crate::rest::receive::SlowBodies;
@@ -114,14 +114,15 @@ pub async fn assemble(
     tls: TlsKeeper,
     flow: FlowControl,
 ) -> Result<Server, ApiError> {
-    let registry = Registry::new(registry::all());
+    let registry = Registry::default();
     let address = settings.advertise.map(|a| a.to_string()).unwrap_or_default();
-    let discovery = Discovery::new(&registry, &address);
+    let discovery = Discovery::new(registry.clone(), &address);
     let openapi = Arc::new(Documents::new(registry.clone()));
-    let resources = Resources::start(storage.clone(), registry, settings).await?;
+    let resources = Resources::start(storage.clone(), registry.clone(), settings).await?;
     let nodes = crate::nodes::NodeConnections::default();
     let grpc = tonic::service::Routes::new(crate::grpc::service(resources.clone(), flow.clone()))
-        .add_service(crate::nodes::service(nodes.clone(), resources.drained()));
+        .add_service(crate::nodes::service(nodes.clone(), resources.drained()))
+        .add_service(crate::kinds::service(registry, flow.clone(), resources.drained()));
     let mut metrics = crate::metrics::Metrics::new(&flow);
     metrics.count_unreadable(resources.unreadable());
     let front = Front {

@@ -7,7 +7,7 @@ use corten_api::{ApiError, Problems};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::registry::{Cell, Column, Entry};
+use crate::registry::{ApiResource, Cell, Column};
 
 /// What stands in a row beside its cells: `includeObject` of the query.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,18 +34,18 @@ impl Include {
 }
 
 #[derive(Serialize)]
-struct ColumnDefinition {
-    name: &'static str,
+struct ColumnDefinition<'a> {
+    name: &'a str,
     #[serde(rename = "type")]
-    kind: &'static str,
-    format: &'static str,
-    description: &'static str,
+    kind: &'a str,
+    format: &'a str,
+    description: &'a str,
     priority: i32,
 }
 
-impl From<&Column> for ColumnDefinition {
-    fn from(c: &Column) -> Self {
-        Self { name: c.name, kind: c.kind, format: c.format, description: c.description, priority: c.priority }
+impl<'a> From<&'a Column> for ColumnDefinition<'a> {
+    fn from(c: &'a Column) -> Self {
+        Self { name: &c.name, kind: &c.kind, format: &c.format, description: &c.description, priority: c.priority }
     }
 }
 
@@ -58,7 +58,7 @@ struct Row<'a> {
 
 /// Renders objects of one kind at one moment.
 pub struct Tables<'a> {
-    pub entry: &'a dyn Entry,
+    pub resource: &'a ApiResource,
     pub include: Include,
     /// Unix time, for ages.
     pub now_secs: i64,
@@ -72,7 +72,7 @@ impl Tables<'_> {
             format!(r#"{{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{list_meta},"columnDefinitions":"#)
                 .into_bytes();
         if columns {
-            let definitions: Vec<ColumnDefinition> = self.entry.columns().iter().map(Into::into).collect();
+            let definitions: Vec<ColumnDefinition<'_>> = self.resource.columns().iter().map(Into::into).collect();
             serde_json::to_writer(&mut out, &definitions).map_err(ApiError::internal)?;
         } else {
             out.extend_from_slice(b"null");
@@ -83,8 +83,8 @@ impl Tables<'_> {
     pub const TAIL: &'static [u8] = b"]}";
 
     pub fn row(&self, object: &[u8]) -> Result<Bytes, ApiError> {
-        let decoded = self.entry.decode(object, &mut |_| {}).map_err(ApiError::internal)?;
-        let cells = self.entry.row(decoded.as_ref(), self.now_secs).into_iter().map(value_of).collect();
+        let decoded = self.resource.rules().decode(object, &mut |_| {}).map_err(ApiError::internal)?;
+        let cells = self.resource.rules().row(decoded.as_ref(), self.now_secs).into_iter().map(value_of).collect();
         let shown = match self.include {
             Include::None => None,
             Include::Metadata => Some(metadata_only(object)?),

@@ -6,12 +6,13 @@
 //!
 //! Leases and node status go over a connection of their own: no large list delays the signs of life.
 
-use std::sync::Arc;
-use std::time::Duration;
+mod call;
 
-use corten_api::{ApiError, Key, Object, Reason};
+use std::sync::Arc;
+
+use corten_api::{ApiError, Key, Object};
 use corten_proto::api::{self, resources_client::ResourcesClient};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Status};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::{Binary, MetadataValue};
@@ -20,23 +21,15 @@ use tonic::transport::Channel;
 use crate::bind::Binder;
 use crate::endpoints::{Connection, Endpoints};
 
-/// A reply with many objects may be large; one above this is refused rather than held in memory.
-const MAX_MESSAGE_BYTES: usize = 32 << 20;
-/// A call that is not answered by then never will be.
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// An answer that has begun and of which nothing comes for so long never ends: a connection lives, and answers pings, whatever
-/// becomes of who speaks over it.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+use call::{Failure, SILENCE_MAX, stub_on, timed, whole};
+pub(crate) use call::{retry_after, within};
+
 /// How often a read is tried, each time on a new connection.
 const READ_TRIES: usize = 3;
 /// A write that may have been done is not sent again.
 const WRITE_TRIES: usize = 1;
 /// How often a request is tried again that was refused with 429.
 const BUSY_TRIES: usize = 8;
-/// What a Retry-After is taken for at most, and how much is added to it at random.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
-const RETRY_AFTER_SPREAD: f64 = 0.5;
-
 /// A connection to the cluster. Cheap to clone; clones share it.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -153,9 +146,12 @@ impl Client {
     }
 
     pub async fn get<K: Object>(&self, key: &Key) -> Result<K, ApiError> {
-        let resource = named::<K>(key, "");
+        self.get_at(named::<K>(key, ""), false).await
+    }
+
+    pub(crate) async fn get_at<K: Object>(&self, resource: api::Resource, metadata_only: bool) -> Result<K, ApiError> {
         let endpoints = self.endpoints_for(&resource);
-        let request = api::GetRequest { resource: Some(resource) };
+        let request = api::GetRequest { resource: Some(resource), metadata_only };
         let get = |mut stub: Stub| {
             let request = timed(request.clone());
             async move { Ok(whole(stub.get(request)).await?.into_inner()) }
@@ -176,11 +172,16 @@ impl Client {
         label_selector: &str,
         field_selector: &str,
     ) -> Result<Listed<K>, ApiError> {
-        let request = api::ListRequest {
+        self.list_at(api::ListRequest {
             resource: Some(resource::<K>(namespace.unwrap_or_default(), "", "")),
             label_selector: label_selector.into(),
             field_selector: field_selector.into(),
-        };
+            metadata_only: false,
+        })
+        .await
+    }
+
+    pub(crate) async fn list_at<K: Object>(&self, request: api::ListRequest) -> Result<Listed<K>, ApiError> {
         let list = |mut stub: Stub| {
             let request = timed(request.clone());
             async move {
@@ -239,12 +240,15 @@ impl Client {
 
     /// `subresource` is "" or such as `status`.
     pub async fn patch<K: Object>(&self, key: &Key, subresource: &str, patch: Patch) -> Result<K, ApiError> {
+        self.patch_at(named::<K>(key, subresource), patch).await
+    }
+
+    pub(crate) async fn patch_at<K: Object>(&self, resource: api::Resource, patch: Patch) -> Result<K, ApiError> {
         let (kind, body) = match patch {
             Patch::Merge(body) => (api::patch_request::Kind::Merge, body),
             Patch::Strategic(body) => (api::patch_request::Kind::Strategic, body),
             Patch::Json(body) => (api::patch_request::Kind::Json, body),
         };
-        let resource = named::<K>(key, subresource);
         let endpoints = self.endpoints_for(&resource);
         let request = api::PatchRequest { resource: Some(resource), kind: kind.into(), json: encode(&body)? };
         let patch = |mut stub: Stub| {
@@ -258,7 +262,10 @@ impl Client {
     /// Deletes, or begins to: an object with finalizers or a grace period stays for a while. Returns the revision of the
     /// deletion, or of its beginning.
     pub async fn delete<K: Object>(&self, key: &Key, options: &DeleteOptions) -> Result<i64, ApiError> {
-        let resource = named::<K>(key, "");
+        self.delete_at(named::<K>(key, ""), options).await
+    }
+
+    pub(crate) async fn delete_at(&self, resource: api::Resource, options: &DeleteOptions) -> Result<i64, ApiError> {
         let endpoints = self.endpoints_for(&resource);
         let request = api::DeleteRequest { resource: Some(resource), options_json: encode(options)? };
         let delete = |mut stub: Stub| {
@@ -301,54 +308,6 @@ impl Client {
     fn endpoints_for(&self, resource: &api::Resource) -> &Arc<Endpoints> {
         if is_vital(resource) { &self.vital } else { &self.endpoints }
     }
-
-    /// `tries`: how often it may be sent where nobody knows whether an earlier sending was done. (Not an `AsyncFn`: the
-    /// futures of those are not `Send` for callers that are spawned.)
-    async fn call<T, F>(
-        &self,
-        endpoints: &Arc<Endpoints>,
-        tries: usize,
-        call: impl Fn(Stub) -> F,
-    ) -> Result<T, ApiError>
-    where
-        F: Future<Output = Result<T, Failure>>,
-    {
-        let (mut sent, mut busy) = (0, 0);
-        loop {
-            let connection = endpoints.connection().await?;
-            let err = match call(stub_on(&connection)).await {
-                Ok(reply) => return Ok(reply),
-                Err(Failure::Told(err)) if err.is_lease_lost() => {
-                    self.heed(&err);
-                    return Err(err);
-                }
-                Err(Failure::Told(err)) => match retry_after(&err) {
-                    Some(wait) if busy < self.busy_tries => {
-                        busy += 1;
-                        tokio::time::sleep(wait).await;
-                        continue;
-                    }
-                    Some(_) => return Err(err),
-                    None if endpoints.note(&connection, &err) => err,
-                    None => return Err(err),
-                },
-                Err(Failure::Broken(err)) => {
-                    endpoints.drop_connection(&connection);
-                    err
-                }
-            };
-            sent += 1;
-            if sent >= tries {
-                return Err(err);
-            }
-        }
-    }
-}
-
-fn stub_on(connection: &Connection) -> Stub {
-    ResourcesClient::new(connection.channel.clone())
-        .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES)
 }
 
 /// What tells others that somebody lives.
@@ -356,56 +315,6 @@ fn is_vital(resource: &api::Resource) -> bool {
     let is_lease = resource.group == "coordination.k8s.io" && resource.plural == "leases";
     let is_node_status = resource.group.is_empty() && resource.plural == "nodes" && resource.subresource == "status";
     is_lease || is_node_status
-}
-
-/// After which time a request that was refused for the server's load may be sent again. Without a Retry-After it is no
-/// such refusal: evictions are refused with 429, too.
-pub(crate) fn retry_after(err: &ApiError) -> Option<Duration> {
-    let secs = err.status().details.as_ref()?.retry_after_seconds?;
-    if !err.is(Reason::TooManyRequests) {
-        return None;
-    }
-    let wait = Duration::from_secs(u64::try_from(secs).ok()?).min(RETRY_AFTER_MAX);
-    Some(wait.mul_f64(1.0 + RETRY_AFTER_SPREAD * rand::random::<f64>()))
-}
-
-/// Either the server answered that it will not, or nobody knows.
-enum Failure {
-    Told(ApiError),
-    Broken(ApiError),
-}
-
-impl From<tonic::Status> for Failure {
-    fn from(status: tonic::Status) -> Self {
-        match serde_json::from_slice::<Status>(corten_proto::status::of_grpc(&status)) {
-            Ok(told) => Self::Told(ApiError::from_status(told)),
-            Err(_) => {
-                Self::Broken(ApiError::unavailable(format!("the apiserver did not answer: {}", status.message())))
-            }
-        }
-    }
-}
-
-/// One message, from the asking to its last byte.
-async fn whole<T>(answer: impl Future<Output = Result<T, tonic::Status>>) -> Result<T, tonic::Status> {
-    within(CALL_TIMEOUT + SILENCE_MAX, answer).await
-}
-
-/// What comes within the time; that it did not counts as a broken connection.
-pub(crate) async fn within<T>(
-    longest: Duration,
-    answer: impl Future<Output = Result<T, tonic::Status>>,
-) -> Result<T, tonic::Status> {
-    match tokio::time::timeout(longest, answer).await {
-        Ok(answer) => answer,
-        Err(_) => Err(tonic::Status::deadline_exceeded(format!("it was silent for {} s", longest.as_secs()))),
-    }
-}
-
-fn timed<T>(message: T) -> tonic::Request<T> {
-    let mut request = tonic::Request::new(message);
-    request.set_timeout(CALL_TIMEOUT);
-    request
 }
 
 pub(crate) fn resource<K: Object>(namespace: &str, name: &str, subresource: &str) -> api::Resource {

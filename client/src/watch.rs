@@ -8,16 +8,18 @@ mod listener;
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use corten_api::{ApiError, Key, Object, Reason};
-use corten_proto::api::{WatchBatch, WatchRequest, watch_event};
+use corten_proto::api::{self, WatchBatch, WatchRequest, watch_event};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::cache::{Cache, Change, Index, IndexFunc, Writer};
 use crate::client::{Client, decode, resource, retry_after};
 use crate::panics;
+use crate::resource::{ApiResource, PartialObjectMetadata};
 use listener::Listener;
 
 const RETRY_FIRST: Duration = Duration::from_millis(20);
@@ -30,25 +32,33 @@ const ABSENT_RETRY_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Watch<K> {
     client: Client,
-    namespace: String,
+    resource: api::Resource,
+    metadata_only: bool,
     labels: String,
     fields: String,
-    kind: PhantomData<fn() -> K>,
+    /// As messages name the kind.
+    kind: Arc<str>,
+    object: PhantomData<fn() -> K>,
+}
+
+impl Watch<PartialObjectMetadata> {
+    /// Of all objects of a kind that is known by its names alone.
+    pub(crate) fn metadata(client: &Client, of: &ApiResource) -> Self {
+        Self { metadata_only: true, ..Self::of(client, of.at("", ""), of.kind.clone()) }
+    }
 }
 
 impl<K: Object> Watch<K> {
     pub fn all(client: &Client) -> Self {
-        Self {
-            client: client.clone(),
-            namespace: String::new(),
-            labels: String::new(),
-            fields: String::new(),
-            kind: PhantomData,
-        }
+        Self::of(client, resource::<K>("", "", ""), K::KIND.into())
+    }
+    fn of(client: &Client, resource: api::Resource, kind: Arc<str>) -> Self {
+        let (labels, fields) = (String::new(), String::new());
+        Self { client: client.clone(), resource, metadata_only: false, labels, fields, kind, object: PhantomData }
     }
     #[must_use]
     pub fn namespace(mut self, namespace: &str) -> Self {
-        self.namespace = namespace.into();
+        self.resource.namespace = namespace.into();
         self
     }
     /// A label selector in its query form.
@@ -101,7 +111,7 @@ impl<K: Object> Watch<K> {
         reduce: impl Fn(K) -> T + Send + 'static,
         on_change: impl FnMut(Change<'_, T>) + Send + 'static,
     ) {
-        let listener = Listener::new(K::KIND, on_change);
+        let listener = Listener::new(self.kind.clone(), on_change);
         let task = Task { watch: self, writer, reduce, listener, seen: 0, pending: None, told: None, absent: None };
         let stop = stop.clone();
         tokio::spawn(async move { stop.run_until_cancelled_owned(task.run()).await });
@@ -134,10 +144,10 @@ where
         let passes = [Reason::ServiceUnavailable, Reason::Expired, Reason::Timeout, Reason::TooManyRequests];
         let refusal = !passes.contains(&err.reason());
         if refusal && self.told.as_deref() != Some(err.message()) {
-            warn!(kind = K::KIND, %err, "the watch is refused; trying again");
+            warn!(kind = %self.watch.kind, %err, "the watch is refused; trying again");
             self.told = Some(err.message().to_owned());
         } else {
-            debug!(kind = K::KIND, %err, "watch interrupted; resuming");
+            debug!(kind = %self.watch.kind, %err, "watch interrupted; resuming");
         }
     }
 
@@ -151,7 +161,7 @@ where
                 continue;
             }
             if err.is(Reason::Expired) {
-                info!(kind = K::KIND, "the watch fell too far behind; beginning with the state again");
+                info!(kind = %self.watch.kind, "the watch fell too far behind; beginning with the state again");
                 self.seen = 0;
             }
             wait = if self.seen > seen_before { RETRY_FIRST } else { (wait * 2).min(RETRY_MAX) };
@@ -168,7 +178,7 @@ where
             self.absent = Some(wait);
             return wait;
         }
-        warn!(kind = K::KIND, "is not served: it counts as empty, and is asked for again until it is served");
+        warn!(kind = %self.watch.kind, "is not served: it counts as empty, and is asked for again until it is served");
         self.absent = Some(ABSENT_RETRY_FIRST);
         (self.seen, self.pending) = (0, None);
         self.writer.replace(BTreeMap::new(), &mut |change| self.listener.tell(change));
@@ -186,10 +196,11 @@ where
             Err(err) => return err,
         };
         let request = WatchRequest {
-            resource: Some(resource::<K>(&self.watch.namespace, "", "")),
+            resource: Some(self.watch.resource.clone()),
             label_selector: self.watch.labels.clone(),
             field_selector: self.watch.fields.clone(),
             resume_after: self.seen,
+            metadata_only: self.watch.metadata_only,
         };
         self.pending = (self.seen == 0).then(BTreeMap::new);
         let mut batches = match stub.watch(request).await {
@@ -230,8 +241,8 @@ where
                 continue;
             }
             match decode::<K>(object) {
-                Ok(decoded) => match (panics::catch(K::KIND, || (self.reduce)(decoded)), &mut self.pending) {
-                    (Err(panicked), _) => error!(kind = K::KIND, %key, %panicked, "skipping an object"),
+                Ok(decoded) => match (panics::catch(&self.watch.kind, || (self.reduce)(decoded)), &mut self.pending) {
+                    (Err(panicked), _) => error!(kind = %self.watch.kind, %key, %panicked, "skipping an object"),
                     (Ok(kept), Some(state)) => drop(state.insert(key, (object.revision, kept))),
                     (Ok(kept), None) => {
                         self.writer.set(key, object.revision, kept, &mut |change| self.listener.tell(change));
@@ -251,7 +262,7 @@ where
             self.told = None;
             self.seen = batch.revision;
             if self.absent.take().is_some() {
-                info!(kind = K::KIND, "is served now");
+                info!(kind = %self.watch.kind, "is served now");
             }
             if self.writer.advance(batch.revision) {
                 self.listener.tell(Change::Synced);

@@ -8,13 +8,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use corten_api::{ApiError, Reason, Scope};
-use corten_client::{Next, WorkQueue, run_workers};
+use corten_api::{ApiError, Reason};
+use corten_client::{Client, MetadataClient, Next, WorkQueue, run_workers};
 use parking_lot::Mutex;
 
 use crate::context::Context;
-use crate::kinds::SeenMeta;
-use crate::monitors::{MetaChange, Monitors, ObjectId};
+use crate::metadata::SeenMeta;
+use crate::monitors::{KindId, MetaChange, Monitors, ObjectId};
 use decide::{Dependent, FOREGROUND, Observed, OwnerState};
 use index::{Absent, Dependents};
 
@@ -136,11 +136,17 @@ impl Controller {
         named.collect()
     }
 
+    /// Calls for the objects of a kind. One that is not served is as one whose objects are not there.
+    fn objects(&self, kind: KindId, client: &Client) -> Result<MetadataClient, ApiError> {
+        let resource = self.monitors.resource(kind).ok_or_else(ApiError::no_such_path)?;
+        Ok(MetadataClient::new(client, &resource))
+    }
+
     /// Looks in the caches first; only the apiserver may say that an owner is not there.
     async fn state(&self, object: &SeenMeta, id: &ObjectId, owner: &OwnerReference) -> Result<OwnerState, ApiError> {
         let Some(at) = self.monitors.resolve(&object.key.namespace, owner) else { return Ok(OwnerState::Solid) };
-        let scope = |id: &ObjectId| self.monitors.kind(id.kind).scope();
-        if scope(&at) == Scope::Namespaced && scope(id) == Scope::Cluster {
+        let is_namespaced = |id: &ObjectId| self.monitors.resource(id.kind).is_some_and(|r| r.is_namespaced);
+        if is_namespaced(&at) && !is_namespaced(id) {
             // Invalid: such an owner cannot be looked up. Nothing is deleted for a mistake.
             return Ok(OwnerState::Solid);
         }
@@ -154,7 +160,7 @@ impl Controller {
         if self.absent.lock().contains(&object.key.namespace, &owner.uid) {
             return Ok(OwnerState::Absent);
         }
-        match self.monitors.kind(at.kind).get(&self.context.client, &at.key).await {
+        match self.objects(at.kind, &self.context.client)?.get(&at.key).await.map(|o| SeenMeta::of(&o.metadata)) {
             Ok(live) if live.uid == owner.uid => Ok(state_of(&live)),
             // Its whole kind is not served, by this apiserver at least: nothing is deleted for that.
             Err(err) if err.is_no_such_path() => Ok(OwnerState::Solid),

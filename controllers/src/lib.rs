@@ -11,7 +11,7 @@ pub mod endpointslice;
 pub mod endpointslicemirroring;
 pub mod garbagecollector;
 pub mod intents;
-pub mod kinds;
+pub mod metadata;
 pub mod monitors;
 pub mod namespace;
 pub mod nodeipam;

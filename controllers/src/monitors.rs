@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use corten_api::{Key, Object};
-use corten_client::{CancellationToken, Change, Client};
+use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use corten_api::{Key, Object, Scope};
+use corten_client::kinds::{ServedKinds, watch_kinds};
+use corten_client::{ApiResource, CancellationToken, Change, Client, MetadataClient, PartialObjectMetadata};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 
 use crate::caches::{Caches, Shared};
-use crate::kinds::{self, Kind, SeenMeta};
+use crate::metadata::SeenMeta;
 use crate::pods::SeenPod;
-use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
-/// A kind's place in the table.
+/// A kind's place among all that were ever served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KindId(pub usize);
 
@@ -38,6 +41,7 @@ type Listener = Box<dyn FnMut(MetaChange) + Send>;
 trait MetaCache: Send + Sync {
     fn get(&self, key: &Key) -> Option<SeenMeta>;
     fn in_namespace(&self, namespace: &str) -> Vec<SeenMeta>;
+    fn all(&self) -> Vec<SeenMeta>;
     fn subscribe(&self, owner: &CancellationToken, kind: KindId, listener: Listener);
     fn is_synced(&self) -> bool;
     fn synced(&self) -> BoxFuture<'_, ()>;
@@ -54,6 +58,9 @@ impl<T: Send + Sync + 'static> MetaCache for View<T> {
     }
     fn in_namespace(&self, namespace: &str) -> Vec<SeenMeta> {
         self.shared.in_namespace(namespace).iter().map(|object| (self.meta)(object)).collect()
+    }
+    fn all(&self) -> Vec<SeenMeta> {
+        self.shared.entries().iter().map(|(_, object)| (self.meta)(object)).collect()
     }
     fn subscribe(&self, owner: &CancellationToken, kind: KindId, mut listener: Listener) {
         let meta = self.meta;
@@ -74,95 +81,267 @@ impl<T: Send + Sync + 'static> MetaCache for View<T> {
     }
 }
 
+/// A kind, and the metadata of its objects.
 struct Monitor {
-    kind: Box<dyn Kind>,
-    cache: Box<dyn MetaCache>,
+    resource: ApiResource,
+    /// `None`: the kind is not served any more.
+    cache: Option<Arc<dyn MetaCache>>,
+    /// Ends its watch, where it has one of its own.
+    stop: CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    /// A kind keeps its place, also while it is not served.
+    monitors: Vec<Monitor>,
+    /// All kinds that are served, in all versions, and whose objects they are.
+    served: Vec<(ApiResource, KindId)>,
+    /// The kinds that are served are known.
+    is_known: bool,
+}
+
+/// Who is told of the changes of all kinds, also of those that come later. Locked before all else while kinds or subscribers
+/// come: each then hears of each kind once. Listeners look into the state, so nothing is told while that is locked.
+type Subscribers = Arc<Mutex<Vec<Subscriber>>>;
+
+struct Subscriber {
+    owner: CancellationToken,
+    listener: Box<dyn Fn() -> Listener + Send>,
+}
+
+impl Subscriber {
+    fn hear(&self, id: KindId, cache: &dyn MetaCache) {
+        cache.subscribe(&self.owner, id, (self.listener)());
+    }
+    fn hear_gone(&self, id: KindId, objects: &[SeenMeta]) {
+        let mut listener = (self.listener)();
+        for object in objects {
+            let id = ObjectId { kind: id, key: object.key.clone() };
+            listener(MetaChange { id, old: Some(object.clone()), new: None });
+        }
+    }
 }
 
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Monitors {
-    all: Arc<[Monitor]>,
+    state: Arc<RwLock<State>>,
+    subscribers: Subscribers,
+    /// Rises whenever the kinds that are served are told anew.
+    told: watch::Receiver<u64>,
     /// Who subscribes through this handle.
     owner: CancellationToken,
 }
 
 impl Monitors {
-    /// Begins to watch the kinds that `caches` does not have.
+    /// Watches whatever kinds are served, where `caches` do not have them: kinds come and go.
     pub fn start(client: &Client, stop: &CancellationToken, caches: &Caches) -> Self {
-        let all = kinds::all().into_iter().map(|kind| {
-            let cache = shared(kind.kind(), caches)
-                .unwrap_or_else(|| Box::new(View { shared: kind.watch(client, stop), meta: SeenMeta::clone }));
-            Monitor { kind, cache }
-        });
-        Self { all: all.collect(), owner: stop.clone() }
+        let (state, subscribers) = (Arc::<RwLock<State>>::default(), Subscribers::default());
+        let (tell, told) = watch::channel(0);
+        let follower = Follower {
+            state: state.clone(),
+            subscribers: subscribers.clone(),
+            client: client.clone(),
+            caches: caches.clone(),
+            stop: stop.clone(),
+            tell,
+        };
+        let kinds = watch_kinds(client, stop);
+        let stopped = stop.clone();
+        tokio::spawn(async move { stopped.run_until_cancelled(follower.follow(kinds)).await });
+        Self { state, subscribers, told, owner: stop.clone() }
     }
 
     /// A handle whose listeners hear until `owner` is cancelled.
     #[must_use]
     pub fn owned_by(&self, owner: &CancellationToken) -> Self {
-        Self { all: Arc::clone(&self.all), owner: owner.clone() }
+        Self { owner: owner.clone(), ..self.clone() }
     }
 
-    pub fn ids(&self) -> impl Iterator<Item = KindId> + use<> {
-        (0..self.all.len()).map(KindId)
+    /// The kinds that are served now.
+    pub fn ids(&self) -> Vec<KindId> {
+        let state = self.state.read();
+        let served = state.monitors.iter().enumerate().filter(|(_, monitor)| monitor.cache.is_some());
+        served.map(|(n, _)| KindId(n)).collect()
     }
-    pub fn kind(&self, id: KindId) -> &dyn Kind {
-        self.all[id.0].kind.as_ref()
+    /// `None`: no such kind was ever served.
+    pub fn resource(&self, id: KindId) -> Option<ApiResource> {
+        self.state.read().monitors.get(id.0).map(|monitor| monitor.resource.clone())
+    }
+    /// The kinds whose objects live in namespaces.
+    pub fn namespaced(&self) -> Vec<(KindId, ApiResource)> {
+        let named = self.ids().into_iter().filter_map(|id| Some((id, self.resource(id)?)));
+        named.filter(|(_, resource)| resource.is_namespaced).collect()
+    }
+    /// Events: too many to watch, and they own nothing.
+    pub fn events(&self) -> Option<ApiResource> {
+        self.state.read().served.iter().map(|(resource, _)| resource).find(|r| is_event(r)).cloned()
     }
     pub fn get(&self, id: &ObjectId) -> Option<SeenMeta> {
-        self.all[id.kind.0].cache.get(&id.key)
+        self.cache(id.kind)?.get(&id.key)
     }
     pub fn in_namespace(&self, kind: KindId, namespace: &str) -> Vec<SeenMeta> {
-        self.all[kind.0].cache.in_namespace(namespace)
+        self.cache(kind).map(|cache| cache.in_namespace(namespace)).unwrap_or_default()
     }
-    /// A kind that the apiserver does not serve is complete, and empty.
-    pub fn is_synced(&self, kind: KindId) -> bool {
-        self.all[kind.0].cache.is_synced()
+    fn cache(&self, id: KindId) -> Option<Arc<dyn MetaCache>> {
+        self.state.read().monitors.get(id.0)?.cache.clone()
     }
-    /// Whether the state of every kind is complete: who looks for an object's dependents before that misses some.
+    /// Whether the state of every kind is complete: who looks for an object's dependents before that misses some. A kind that
+    /// is not served is complete, and empty.
     pub fn are_synced(&self) -> bool {
-        self.all.iter().all(|monitor| monitor.cache.is_synced())
+        let state = self.state.read();
+        state.is_known && state.monitors.iter().filter_map(|m| m.cache.as_ref()).all(|cache| cache.is_synced())
     }
     /// Returns once the state of every kind is complete.
     pub async fn synced(&self) {
-        for monitor in self.all.iter() {
-            monitor.cache.synced().await;
+        let mut told = self.told.clone();
+        loop {
+            told.borrow_and_update();
+            let (is_known, caches) = {
+                let state = self.state.read();
+                (state.is_known, state.monitors.iter().filter_map(|m| m.cache.clone()).collect::<Vec<_>>())
+            };
+            let all = async {
+                for cache in &caches {
+                    cache.synced().await;
+                }
+            };
+            tokio::select! {
+                () = all, if is_known => return,
+                // Other kinds are served now.
+                Ok(()) = told.changed() => {}
+                // Nobody tells any more: the program ends.
+                else => std::future::pending().await,
+            }
         }
     }
     /// Tells `listener` of every object of every kind, and then of every change.
     pub fn subscribe(&self, listener: impl FnMut(MetaChange) + Send + Clone + 'static) {
-        for (n, monitor) in self.all.iter().enumerate() {
-            monitor.cache.subscribe(&self.owner, KindId(n), Box::new(listener.clone()));
+        let subscriber =
+            Subscriber { owner: self.owner.clone(), listener: Box::new(move || Box::new(listener.clone())) };
+        let mut subscribers = self.subscribers.lock();
+        for id in self.ids() {
+            if let Some(cache) = self.cache(id) {
+                subscriber.hear(id, &*cache);
+            }
         }
+        subscribers.push(subscriber);
     }
-    /// Where the object that a reference names would be; `None` for a kind that is not in the table.
+    /// Where the object that a reference names would be; `None` for a kind that is not served.
     pub fn resolve(&self, namespace: &str, owner: &OwnerReference) -> Option<ObjectId> {
-        let same = |m: &Monitor| m.kind.kind() == owner.kind && m.kind.api_version() == owner.api_version;
-        let at = self.all.iter().position(same)?;
-        let key = match self.all[at].kind.scope() {
-            corten_api::Scope::Cluster => Key::cluster(owner.name.as_str()),
-            corten_api::Scope::Namespaced => Key::new(namespace, owner.name.as_str()),
+        // An owner is the same object in whatever version it is named.
+        let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
+        let state = self.state.read();
+        let same = |(resource, _): &&(ApiResource, KindId)| *resource.kind == *owner.kind && *resource.group == *group;
+        let (resource, kind) = state.served.iter().find(same)?;
+        let key = match resource.scope() {
+            Scope::Cluster => Key::cluster(owner.name.as_str()),
+            Scope::Namespaced => Key::new(namespace, owner.name.as_str()),
         };
-        Some(ObjectId { kind: KindId(at), key })
+        Some(ObjectId { kind: *kind, key })
     }
 }
 
-fn shared(kind: &str, caches: &Caches) -> Option<Box<dyn MetaCache>> {
-    fn view<K: Object>(shared: &Shared<K>) -> Option<Box<dyn MetaCache>> {
-        Some(Box::new(View { shared: shared.clone(), meta: |object: &K| SeenMeta::of(object.metadata()) }))
+fn is_event(resource: &ApiResource) -> bool {
+    &*resource.plural == "events" && matches!(&*resource.group, "" | "events.k8s.io")
+}
+
+/// Begins and ends monitors as kinds come and go.
+struct Follower {
+    state: Arc<RwLock<State>>,
+    subscribers: Subscribers,
+    client: Client,
+    caches: Caches,
+    stop: CancellationToken,
+    tell: watch::Sender<u64>,
+}
+
+/// A kind that came or went.
+type Turned = (KindId, Arc<dyn MetaCache>);
+
+impl Follower {
+    async fn follow(self, mut kinds: watch::Receiver<ServedKinds>) {
+        loop {
+            let served = kinds.borrow_and_update().clone();
+            if let Some(served) = served {
+                self.take(&served);
+                self.tell.send_modify(|times| *times += 1);
+            }
+            if kinds.changed().await.is_err() {
+                return;
+            }
+        }
     }
-    match kind {
-        "Pod" => Some(Box::new(View { shared: Shared::clone(&caches.pods), meta: of_pod })),
-        "ReplicaSet" => view(&caches.replica_sets),
-        "ReplicationController" => view(&caches.replication_controllers),
-        "Deployment" => view(&caches.deployments),
-        "Service" => view(&caches.services),
-        "Endpoints" => view(&caches.endpoints),
-        "EndpointSlice" => view(&caches.endpoint_slices),
-        "Namespace" => view(&caches.namespaces),
-        "ServiceAccount" => view(&caches.service_accounts),
-        "Node" => view(&caches.nodes),
+
+    /// Watches what is served now, and no more than that.
+    fn take(&self, served: &[ApiResource]) {
+        let mut subscribers = self.subscribers.lock();
+        subscribers.retain(|subscriber| !subscriber.owner.is_cancelled());
+        let (begun, gone) = self.turn(served);
+        for subscriber in subscribers.iter() {
+            begun.iter().for_each(|(id, cache)| subscriber.hear(*id, &**cache));
+            gone.iter().for_each(|(id, cache)| subscriber.hear_gone(*id, &cache.all()));
+        }
+    }
+
+    fn turn(&self, served: &[ApiResource]) -> (Vec<Turned>, Vec<Turned>) {
+        let mut state = self.state.write();
+        let State { monitors, served: known, is_known } = &mut *state;
+        (*is_known, *known) = (true, Vec::new());
+        let mut begun = Vec::new();
+        for resource in served {
+            // Objects that are served in several versions are watched in the first.
+            let at = monitors.iter().position(|m| m.resource.stored_as == resource.stored_as).unwrap_or_else(|| {
+                let stop = CancellationToken::new();
+                monitors.push(Monitor { resource: resource.clone(), cache: None, stop });
+                monitors.len() - 1
+            });
+            known.push((resource.clone(), KindId(at)));
+            if monitors[at].cache.is_none() && !is_event(resource) {
+                let (cache, stop) = self.begin(resource);
+                begun.push((KindId(at), cache.clone()));
+                monitors[at] = Monitor { resource: resource.clone(), cache: Some(cache), stop };
+            }
+        }
+        let mut gone = Vec::new();
+        for (at, monitor) in monitors.iter_mut().enumerate() {
+            if !known.iter().any(|(_, id)| id.0 == at)
+                && let Some(cache) = monitor.cache.take()
+            {
+                monitor.stop.cancel();
+                gone.push((KindId(at), cache));
+            }
+        }
+        (begun, gone)
+    }
+
+    fn begin(&self, resource: &ApiResource) -> (Arc<dyn MetaCache>, CancellationToken) {
+        let stop = self.stop.child_token();
+        let cache = shared(resource, &self.caches).unwrap_or_else(|| {
+            let watch = MetadataClient::new(&self.client, resource).watch();
+            let reduce = |object: PartialObjectMetadata| SeenMeta::of(&object.metadata);
+            Arc::new(View { shared: Shared::watch(watch, &stop, reduce), meta: SeenMeta::clone })
+        });
+        (cache, stop)
+    }
+}
+
+/// The cache that is there anyway, if there is one.
+fn shared(resource: &ApiResource, caches: &Caches) -> Option<Arc<dyn MetaCache>> {
+    fn view<K: Object>(shared: &Shared<K>) -> Option<Arc<dyn MetaCache>> {
+        Some(Arc::new(View { shared: shared.clone(), meta: |object: &K| SeenMeta::of(object.metadata()) }))
+    }
+    match (&*resource.group, &*resource.kind) {
+        ("", "Pod") => Some(Arc::new(View { shared: Shared::clone(&caches.pods), meta: of_pod })),
+        ("apps", "ReplicaSet") => view(&caches.replica_sets),
+        ("", "ReplicationController") => view(&caches.replication_controllers),
+        ("apps", "Deployment") => view(&caches.deployments),
+        ("", "Service") => view(&caches.services),
+        ("", "Endpoints") => view(&caches.endpoints),
+        ("discovery.k8s.io", "EndpointSlice") => view(&caches.endpoint_slices),
+        ("", "Namespace") => view(&caches.namespaces),
+        ("", "ServiceAccount") => view(&caches.service_accounts),
+        ("", "Node") => view(&caches.nodes),
         _ => None,
     }
 }

@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 
 use corten_api::k8s_openapi::api::core::v1::Namespace;
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
-use corten_api::{ApiError, Key, Object, Reason, Scope};
-use corten_client::{Next, WorkQueue, run_workers};
+use corten_api::{ApiError, Key, Object, Reason};
+use corten_client::{ApiResource, MetadataClient, Next, WorkQueue, run_workers};
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use tracing::info;
 
 use crate::context::{Context, same_uid};
-use crate::kinds::{self, Kind, SeenMeta};
+use crate::metadata::SeenMeta;
 use crate::monitors::{MetaChange, Monitors};
 use crate::replicas::QueueChanges;
 use crate::width::WIDTH_MAX;
@@ -83,27 +83,26 @@ impl Controller {
 
     /// What the caches say is in a namespace.
     fn cached(&self, namespace: &str) -> Content {
-        let namespaced = self.monitors.ids().filter(|id| self.monitors.kind(*id).scope() == Scope::Namespaced);
-        let found = namespaced.map(|id| (self.monitors.kind(id).resource(), self.monitors.in_namespace(id, namespace)));
-        found.collect()
+        let found = self.monitors.namespaced().into_iter();
+        found.map(|(id, resource)| (resource.to_string(), self.monitors.in_namespace(id, namespace))).collect()
     }
 
     /// What the apiserver says is in it. Its Events are deleted on the way: they are the last to go.
     async fn live(&self, namespace: &str) -> Result<Content, ApiError> {
         let mut content = Content::new();
-        for id in self.monitors.ids().filter(|id| self.monitors.kind(*id).scope() == Scope::Namespaced) {
-            let kind = self.monitors.kind(id);
-            match kind.list(&self.context.client, namespace).await {
-                Ok(objects) => drop(content.insert(kind.resource(), objects)),
+        for (_, resource) in self.monitors.namespaced() {
+            match self.list(&resource, namespace).await {
+                Ok(objects) => drop(content.insert(resource.to_string(), objects)),
                 // A kind that this apiserver does not serve has no objects.
                 Err(err) if err.is(Reason::NotFound) => {}
                 Err(err) => return Err(err),
             }
         }
-        if content.values().all(Vec::is_empty) {
-            let events = kinds::events();
-            let listed = events.list(&self.context.client, namespace).await?;
-            let wanted = listed.iter().map(|e| (events.as_ref(), e.key.clone(), e.uid.clone())).collect();
+        if content.values().all(Vec::is_empty)
+            && let Some(events) = self.monitors.events()
+        {
+            let listed = self.list(&events, namespace).await?;
+            let wanted = listed.iter().map(|e| (events.clone(), e.key.clone(), e.uid.clone())).collect();
             let failures = self.delete_all(wanted).await;
             if !failures.is_empty() {
                 return Err(ApiError::unavailable(failures.join(", ")));
@@ -112,19 +111,26 @@ impl Controller {
         Ok(content)
     }
 
+    async fn list(&self, resource: &ApiResource, namespace: &str) -> Result<Vec<SeenMeta>, ApiError> {
+        let listed = MetadataClient::new(&self.context.client, resource).list(namespace).await?;
+        Ok(listed.items.iter().map(|object| SeenMeta::of(&object.metadata)).collect())
+    }
+
     /// Deletes what was decided on; returns what failed, in words.
     async fn delete(&self, decision: &Decision) -> Vec<String> {
-        let kind_of = |resource: &str| {
-            self.monitors.ids().map(|id| self.monitors.kind(id)).find(|kind| kind.resource() == resource)
-        };
-        let wanted = decision.delete.iter().filter_map(|(r, key, uid)| Some((kind_of(r)?, key.clone(), uid.clone())));
+        let resources: BTreeMap<String, ApiResource> =
+            self.monitors.namespaced().into_iter().map(|(_, resource)| (resource.to_string(), resource)).collect();
+        let wanted = decision.delete.iter().filter_map(|(named, key, uid)| {
+            // A kind that is not served any more has no objects.
+            Some((resources.get(named)?.clone(), key.clone(), uid.clone()))
+        });
         self.delete_all(wanted.collect()).await
     }
 
-    async fn delete_all(&self, wanted: Vec<(&dyn Kind, Key, String)>) -> Vec<String> {
+    async fn delete_all(&self, wanted: Vec<(ApiResource, Key, String)>) -> Vec<String> {
         let mut deletions = Vec::new();
-        for (kind, key, uid) in wanted {
-            deletions.push(self.delete_one(kind, key, uid));
+        for (resource, key, uid) in wanted {
+            deletions.push(self.delete_one(resource, key, uid));
         }
         let mut failures = Vec::new();
         let mut ended = stream::iter(deletions).buffer_unordered(WIDTH_MAX);
@@ -134,15 +140,16 @@ impl Controller {
         failures
     }
 
-    async fn delete_one(&self, kind: &dyn Kind, key: Key, uid: String) -> Option<String> {
+    async fn delete_one(&self, resource: ApiResource, key: Key, uid: String) -> Option<String> {
         let options = DeleteOptions {
             preconditions: same_uid(&uid),
             propagation_policy: Some("Background".into()),
             ..DeleteOptions::default()
         };
-        match self.context.width.send(|| kind.delete(&self.context.prompt, &key, &options)).await {
+        let objects = MetadataClient::new(&self.context.prompt, &resource);
+        match self.context.width.send(|| objects.delete(&key, &options)).await {
             Err(err) if !err.is(Reason::NotFound) && !err.is(Reason::Conflict) => {
-                Some(format!("{} {}: {err}", kind.resource(), key.name))
+                Some(format!("{resource} {}: {err}", key.name))
             }
             _ => None,
         }

@@ -60,10 +60,10 @@ fn admitted(case: Case<'_>) -> Result<Value, Refusal> {
     let registry = Registry::default();
     let group = if resource == "leases" { "coordination.k8s.io" } else { "" };
     let target = Target { group: group.into(), ..target };
-    let entry = registry.find(group, "v1", resource).unwrap();
+    let resource = registry.find(group, "v1", resource).unwrap();
     let object = |value: &Value| {
-        let mut object = entry.decode(value.to_string().as_bytes(), &mut |_| {}).unwrap();
-        entry.fill_defaults(object.as_mut());
+        let mut object = resource.rules().decode(value.to_string().as_bytes(), &mut |_| {}).unwrap();
+        resource.rules().fill_defaults(object.as_mut());
         object
     };
     let mut new = (!case.object.is_null()).then(|| object(&case.object));
@@ -73,7 +73,7 @@ fn admitted(case: Case<'_>) -> Result<Value, Refusal> {
         user: &user,
         verb: case.verb,
         target: &target,
-        entry,
+        resource: &resource,
         object: new.as_deref_mut(),
         old: old.as_deref(),
         view: &view,

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::shelves::Shelves;
 use super::{KindCache, Unreadable, replay};
+use crate::registry::SelectableField;
 use crate::storage::{Change, Changes, Storage, StorageError};
 
 pub(super) const FILL_DEADLINE: Duration = Duration::from_secs(60);
@@ -17,10 +19,18 @@ const STALLED_AFTER: Duration = Duration::from_secs(5);
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
+/// What others ask of the feed: between two batches of changes it knows exactly how far it is.
+pub(super) enum Order {
+    /// A shelf for what stands under this prefix, in the place of one that is there.
+    Begin { store_prefix: String, fields: Vec<SelectableField>, done: oneshot::Sender<Result<(), StorageError>> },
+    /// No shelf any more.
+    End { store_prefix: String, done: oneshot::Sender<()> },
+}
+
 pub(super) struct Feed {
     storage: Arc<dyn Storage>,
-    /// By prefix, in order.
-    kinds: Vec<Arc<KindCache>>,
+    shelves: Shelves,
+    orders: mpsc::Receiver<Order>,
     revision: watch::Sender<i64>,
     unreadable: Arc<Unreadable>,
     /// Rises each time that the store is lost for long.
@@ -32,12 +42,13 @@ pub(super) struct Feed {
 impl Feed {
     pub(super) fn new(
         storage: Arc<dyn Storage>,
-        kinds: Vec<Arc<KindCache>>,
+        shelves: Shelves,
+        orders: mpsc::Receiver<Order>,
         revision: watch::Sender<i64>,
         unreadable: Arc<Unreadable>,
         stalls: watch::Sender<u64>,
     ) -> Self {
-        Self { storage, kinds, revision, unreadable, stalls, lost: None }
+        Self { storage, shelves, orders, revision, unreadable, stalls, lost: None }
     }
 
     /// Fills all of them as of one revision, an older one if the store has it. Returns that revision.
@@ -52,7 +63,7 @@ impl Feed {
     }
 
     async fn fill_at(&self, revision: i64) -> Result<i64, StorageError> {
-        for kind in &self.kinds {
+        for kind in self.shelves.all().iter() {
             let listed = self.storage.list(kind.prefix(), Some(revision)).await?;
             self.unreadable.keys(listed.unreadable_keys);
             kind.fill(listed);
@@ -120,41 +131,75 @@ impl Feed {
             Err(err) => return err,
         };
         self.lost = None;
-        while let Some(changes) = stream.next().await {
+        loop {
+            let changes = tokio::select! {
+                changes = stream.next() => changes,
+                Some(order) = self.orders.recv() => {
+                    self.obey(order, *after).await;
+                    continue;
+                }
+            };
             match changes {
-                Ok(changes) => *after = self.apply(changes).max(*after),
-                Err(err) => return err,
+                Some(Ok(changes)) => *after = self.apply(changes).max(*after),
+                Some(Err(err)) => return err,
+                None => break,
             }
         }
         StorageError::Unavailable { what: "watching: the stream ended".into(), source: None }
     }
 
+    /// `after`: the revision that all shelves have reached. What the new one has comes from the store as of just then, and its
+    /// changes from the same watch as all others'.
+    async fn obey(&self, order: Order, after: i64) {
+        match order {
+            Order::Begin { store_prefix, fields, done } => {
+                let begun = self.begin(&store_prefix, fields, after).await;
+                // Who asked may have gone.
+                let _gone = done.send(begun);
+            }
+            Order::End { store_prefix, done } => {
+                if let Some(shelf) = self.shelves.remove(&store_prefix) {
+                    shelf.close();
+                }
+                let _gone = done.send(());
+            }
+        }
+    }
+    async fn begin(&self, store_prefix: &str, fields: Vec<SelectableField>, after: i64) -> Result<(), StorageError> {
+        if self.shelves.get(store_prefix).is_some_and(|shelf| shelf.fields() == fields) {
+            return Ok(());
+        }
+        let shelf = Arc::new(KindCache::new(store_prefix, fields, &self.unreadable));
+        let listed = self.storage.list(shelf.prefix(), Some(after)).await?;
+        self.unreadable.keys(listed.unreadable_keys);
+        shelf.fill(listed);
+        if let Some(before) = self.shelves.put(shelf) {
+            before.close();
+        }
+        Ok(())
+    }
+
     /// The kinds' caches first, the revision that says so last.
     fn apply(&self, told: Changes) -> i64 {
         self.unreadable.keys(told.unreadable_keys);
-        let mut by_kind: BTreeMap<usize, Vec<Change>> = BTreeMap::new();
+        let shelves = self.shelves.all();
+        let mut by_shelf: BTreeMap<usize, Vec<Change>> = BTreeMap::new();
         for change in told.changes {
-            if let Some(index) = self.kind_of(change.key()) {
-                by_kind.entry(index).or_default().push(change);
+            if let Some(place) = Shelves::place_of(&shelves, change.key()) {
+                by_shelf.entry(place).or_default().push(change);
             }
         }
-        for (index, changes) in by_kind {
-            self.kinds[index].apply(changes);
+        for (place, changes) in by_shelf {
+            shelves[place].apply(changes);
         }
         self.revision.send_replace(told.revision);
         told.revision
     }
 
-    /// `None`: the key is nothing of the API's.
-    fn kind_of(&self, key: &str) -> Option<usize> {
-        let index = self.kinds.partition_point(|kind| kind.prefix() <= key).checked_sub(1)?;
-        key.starts_with(self.kinds[index].prefix()).then_some(index)
-    }
-
     /// After a gap: what differs becomes changes, so that watchers converge without listing again.
     async fn relist(&self) -> Result<i64, StorageError> {
         let revision = self.storage.current_revision().await?;
-        for kind in &self.kinds {
+        for kind in self.shelves.all().iter() {
             let listed = self.storage.list(kind.prefix(), Some(revision)).await?;
             let changes = kind.difference(listed);
             kind.apply(changes);

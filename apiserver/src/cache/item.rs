@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use corten_api::selector::{FieldSelector, Selector};
 
 use super::scan::{Scanned, scan};
-use crate::registry::Field;
+use crate::registry::SelectableField;
 use crate::resources::EventKind;
 
 const FRAME_END: &[u8] = b"}\n";
@@ -31,7 +31,7 @@ impl Item {
         json: &[u8],
         revision: i64,
         kind: EventKind,
-        fields: &[Field],
+        fields: &[SelectableField],
     ) -> Result<Self, serde_json::Error> {
         let scanned = scan(json, fields)?;
         let frame = framed(kind, json, Some((&scanned, revision)));
@@ -39,7 +39,7 @@ impl Item {
         Ok(Self { key: key.into(), revision, kind, frame, labels, fields })
     }
     /// The same object at the revision of its deletion.
-    pub(crate) fn deleted(&self, revision: i64, fields: &[Field]) -> Result<Self, serde_json::Error> {
+    pub(crate) fn deleted(&self, revision: i64, fields: &[SelectableField]) -> Result<Self, serde_json::Error> {
         Self::new(&self.key, &self.object(), revision, EventKind::Deleted, fields)
     }
     /// The same object with other bytes (another version of its kind).
@@ -161,7 +161,7 @@ enum Part {
 
 impl FieldTerms {
     /// Fails with the name of a field that the kind cannot be selected by.
-    pub(crate) fn new(selector: &FieldSelector, fields: &[Field]) -> Result<Self, String> {
+    pub(crate) fn new(selector: &FieldSelector, fields: &[SelectableField]) -> Result<Self, String> {
         let term = |t: &corten_api::selector::FieldTerm| {
             let of = match t.field.as_str() {
                 "metadata.name" => Part::Name,

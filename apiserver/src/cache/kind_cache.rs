@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use super::graph::{self, Graph, References};
 use super::interest::{Interest, Topics, Wakes};
 use super::ring::{Ring, Step};
-use super::{ByKey, FENCES, Filter, Item, NODE_PORTS, ROOT, Unreadable, too_old};
+use super::{ByKey, Filter, Item, ROOT, Unreadable, too_old};
+use crate::registry::SelectableField;
 use crate::registry::pod::references::Source;
-use crate::registry::{Field, Registry};
 use crate::resources::EventKind;
 use crate::storage::{Change, Listed};
 use corten_api::ApiError;
@@ -44,7 +44,7 @@ struct Index {
 #[derive(Debug)]
 pub(crate) struct KindCache {
     prefix: String,
-    fields: Vec<Field>,
+    fields: Vec<SelectableField>,
     state: RwLock<State>,
     retained: Mutex<VecDeque<(Instant, Snapshot)>>,
     unreadable: Arc<Unreadable>,
@@ -72,33 +72,6 @@ pub(super) struct Subscription {
     next: u64,
 }
 
-/// One for each prefix in the store, in order of the prefix. Kinds that are stored as another share its cache.
-pub(super) fn of(registry: &Registry, unreadable: &Arc<Unreadable>) -> Vec<Arc<KindCache>> {
-    let mut prefixes: Vec<&str> = registry.iter().map(|e| e.store_prefix()).chain([FENCES, NODE_PORTS]).collect();
-    prefixes.sort_unstable();
-    prefixes.dedup();
-    let kind = |prefix: &str| {
-        let mut fields: Vec<Field> = Vec::new();
-        for field in registry.iter().filter(|e| e.store_prefix() == prefix).flat_map(|e| e.fields()) {
-            if !fields.iter().any(|f| f.name == field.name) {
-                fields.push(*field);
-            }
-        }
-        let index = Index::of(&fields);
-        let graph = (prefix == REFERRING).then(Graph::default);
-        Arc::new(KindCache {
-            prefix: format!("{ROOT}{prefix}/"),
-            fields,
-            state: RwLock::new(State { index, graph, ..State::default() }),
-            retained: Mutex::default(),
-            unreadable: unreadable.clone(),
-        })
-    };
-    let mut kinds: Vec<_> = prefixes.into_iter().map(kind).collect();
-    kinds.sort_by(|a, b| a.prefix.cmp(&b.prefix));
-    kinds
-}
-
 impl Snapshot {
     /// The field by whose values [`with_value`](Self::with_value) finds.
     pub(super) fn indexed(&self) -> Option<usize> {
@@ -111,7 +84,7 @@ impl Snapshot {
 }
 
 impl Index {
-    fn of(fields: &[Field]) -> Option<Self> {
+    fn of(fields: &[SelectableField]) -> Option<Self> {
         let field = fields.iter().position(|f| f.name == INDEXED_FIELD)?;
         Some(Self { field, by_value: imbl::HashMap::new() })
     }
@@ -133,10 +106,22 @@ impl Index {
 }
 
 impl KindCache {
+    /// Of what stands under `prefix` (without [`ROOT`]); `fields` can be selected by. Empty until it is filled.
+    pub(super) fn new(prefix: &str, fields: Vec<SelectableField>, unreadable: &Arc<Unreadable>) -> Self {
+        let index = Index::of(&fields);
+        let graph = (prefix == REFERRING).then(Graph::default);
+        Self {
+            prefix: format!("{ROOT}{prefix}/"),
+            fields,
+            state: RwLock::new(State { index, graph, ..State::default() }),
+            retained: Mutex::default(),
+            unreadable: unreadable.clone(),
+        }
+    }
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
-    pub(crate) fn fields(&self) -> &[Field] {
+    pub(crate) fn fields(&self) -> &[SelectableField] {
         &self.fields
     }
     /// `key` without the prefix: `namespace/name`.
@@ -210,6 +195,12 @@ impl KindCache {
     fn referring_field(&self) -> Option<usize> {
         let is_referring = self.prefix.strip_prefix(ROOT).and_then(|p| p.strip_suffix('/')) == Some(REFERRING);
         if is_referring { self.fields.iter().position(|f| f.name == INDEXED_FIELD) } else { None }
+    }
+
+    /// Holds nothing any more: the kind is served no more, or by another cache. Who watches is cut off.
+    pub(super) fn close(&self) {
+        let revision = self.state.read().revision;
+        self.fill(Listed { items: Vec::new(), revision, unreadable_keys: 0 });
     }
 
     /// Begins anew: who watched what was here before is cut off.
@@ -356,7 +347,7 @@ impl State {
         key: &str,
         revision: i64,
         item: Option<(Arc<Item>, References)>,
-        fields: &[Field],
+        fields: &[SelectableField],
         wakes: &mut Wakes,
     ) {
         self.revision = self.revision.max(revision);

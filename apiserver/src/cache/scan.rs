@@ -7,7 +7,7 @@ use std::ops::Range;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::registry::Field;
+use crate::registry::SelectableField;
 
 /// What the cache keeps beside the bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) struct Scanned {
 }
 
 /// Fails for what is not a JSON object with a `metadata` object.
-pub(super) fn scan(json: &[u8], fields: &[Field]) -> Result<Scanned, serde_json::Error> {
+pub(super) fn scan(json: &[u8], fields: &[SelectableField]) -> Result<Scanned, serde_json::Error> {
     let places: Vec<(usize, &str)> =
         fields.iter().enumerate().flat_map(|(i, f)| f.path.split('|').map(move |path| (i, path))).collect();
     let wanted: Vec<Wanted<'_>> = places.iter().enumerate().map(|(index, (_, path))| Wanted { index, path }).collect();
@@ -47,7 +47,7 @@ pub(super) fn scan(json: &[u8], fields: &[Field]) -> Result<Scanned, serde_json:
             *so_far = value.or(so_far.take());
         }
     }
-    let values = values.into_iter().zip(fields).map(|(value, f)| value.unwrap_or_else(|| f.absent.into()));
+    let values = values.into_iter().zip(fields).map(|(value, f)| value.unwrap_or_else(|| f.absent.as_ref().into()));
     Ok(Scanned {
         metadata_at: at + 1,
         metadata_empty: meta.empty,
@@ -263,12 +263,12 @@ impl<'de: 'a, 'a> serde::Deserialize<'de> for Word<'a> {
 mod tests {
     use super::*;
 
-    const FIELDS: &[Field] = &[
-        Field { name: "spec.nodeName", path: "spec.nodeName", absent: "" },
-        Field { name: "status.phase", path: "status.phase", absent: "Unknown" },
-        Field { name: "spec.hostNetwork", path: "spec.hostNetwork", absent: "false" },
-        Field { name: "type", path: "type", absent: "" },
-        Field { name: "name", path: "metadata.name", absent: "" },
+    const FIELDS: &[SelectableField] = &[
+        SelectableField::new("spec.nodeName", "spec.nodeName", ""),
+        SelectableField::new("status.phase", "status.phase", "Unknown"),
+        SelectableField::new("spec.hostNetwork", "spec.hostNetwork", "false"),
+        SelectableField::new("type", "type", ""),
+        SelectableField::new("name", "metadata.name", ""),
     ];
 
     #[test]

@@ -39,7 +39,7 @@ fn watcher(cache: &Arc<Cache>) -> Watcher {
         filter: Filter::default(),
         convert: None,
         api_version: "v1".into(),
-        kind: "ConfigMap",
+        kind: "ConfigMap".into(),
         bookmarks: false,
         drain: CancellationToken::new(),
     };

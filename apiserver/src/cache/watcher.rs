@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::kind_cache::Subscription;
 use super::ring::Step;
 use super::{Cache, Filter, Item, KindCache, Snapshot};
-use crate::registry::Field;
+use crate::registry::SelectableField;
 use crate::resources::{Event, EventKind};
 
 /// Events in one batch: a watcher that is behind catches up in bounded steps.
@@ -25,7 +25,7 @@ pub(crate) struct WatcherOptions {
     /// Turns the stored JSON into that of the version asked for.
     pub(crate) convert: Option<Convert>,
     pub(crate) api_version: String,
-    pub(crate) kind: &'static str,
+    pub(crate) kind: Arc<str>,
     pub(crate) bookmarks: bool,
     /// Ends the watch, after a last bookmark.
     pub(crate) drain: CancellationToken,
@@ -215,7 +215,7 @@ impl Watcher {
 }
 
 /// A watcher that loses an object by its selector is shown the state that matched, at the revision of the change.
-fn shown(kind: EventKind, step: Step, fields: &[Field]) -> Result<Arc<Item>, ApiError> {
+fn shown(kind: EventKind, step: Step, fields: &[SelectableField]) -> Result<Arc<Item>, ApiError> {
     match (kind, step.old) {
         (EventKind::Deleted, Some(old)) if !step.deleted => {
             old.deleted(step.item.revision, fields).map(Arc::new).map_err(ApiError::internal)

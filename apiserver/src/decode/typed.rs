@@ -1,6 +1,6 @@
 //! JSON becomes objects as Kubernetes clients expect it to, within a bound for what the objects hold in memory.
 //!
-//! - Each item of a list, and each entry of a map, is paid for by its size before it is read. A body of 3 MiB can name a
+//! - Each item of a list, and each resource of a map, is paid for by its size before it is read. A body of 3 MiB can name a
 //!   million empty containers, and a container takes over a kilobyte.
 //! - A field that is missing or `null` has its zero value, whatever its type: only validation may object.
 //! - Fields that the type does not have are told of, by their paths.

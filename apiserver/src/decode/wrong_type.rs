@@ -4,13 +4,13 @@ use corten_api::ApiError;
 
 use super::scan;
 use super::typed::DecodeError;
-use crate::registry::Entry;
+use crate::registry::ApiResource;
 
 /// A failed `Entry::decode` of `json`, as upstream says it:
 /// `Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal string into Go struct field
 /// Deployment.spec.replicas of type int32`.
-pub fn wrong_type(entry: &dyn Entry, json: &[u8], err: DecodeError) -> ApiError {
-    of_kind(entry.kind(), entry.version(), json, err)
+pub fn wrong_type(resource: &ApiResource, json: &[u8], err: DecodeError) -> ApiError {
+    of_kind(resource.kind(), resource.version(), json, err)
 }
 
 /// The same for what is no object of the registry: a Scale, a Binding, a review.

@@ -1,8 +1,8 @@
-//! The registry's entries, grouped and ordered as discovery tells them.
+//! The kinds that are served, grouped and ordered as discovery tells them.
 
 use corten_api::Scope;
 
-use crate::registry::{Entry, Registry};
+use crate::registry::{ApiResource, Table};
 use crate::rest::review;
 
 /// Groups that clients should look in first: a short name that two groups share means the earlier one's.
@@ -36,32 +36,32 @@ const CONNECT: &[&str] = &["create", "get"];
 const GET: &[&str] = &["get"];
 const UPDATE: &[&str] = &["update"];
 
-pub(super) struct Group {
-    pub name: &'static str,
-    pub versions: Vec<(&'static str, Vec<Resource>)>,
+pub(super) struct Group<'t> {
+    pub name: &'t str,
+    pub versions: Vec<(&'t str, Vec<Resource<'t>>)>,
 }
 
-impl Group {
+impl Group<'_> {
     pub(super) fn group_version(&self, version: &str) -> String {
         if self.name.is_empty() { version.to_owned() } else { format!("{}/{version}", self.name) }
     }
 }
 
-pub(super) struct Resource {
-    pub plural: &'static str,
-    pub singular: &'static str,
-    pub kind: &'static str,
+pub(super) struct Resource<'t> {
+    pub plural: &'t str,
+    pub singular: &'t str,
+    pub kind: &'t str,
     pub namespaced: bool,
-    pub short_names: &'static [&'static str],
-    pub categories: &'static [&'static str],
+    pub short_names: Vec<&'t str>,
+    pub categories: Vec<&'t str>,
     pub verbs: &'static [&'static str],
-    pub subresources: Vec<Sub>,
+    pub subresources: Vec<Sub<'t>>,
 }
 
-pub(super) struct Sub {
-    pub name: &'static str,
+pub(super) struct Sub<'t> {
+    pub name: &'t str,
     /// group, version, kind of what it takes and gives
-    pub kind: (&'static str, &'static str, &'static str),
+    pub kind: (&'t str, &'t str, &'t str),
     /// The kind is another than the resource's own.
     pub foreign: bool,
     pub verbs: &'static [&'static str],
@@ -90,28 +90,28 @@ pub fn subresource_verbs(name: &str) -> &'static [&'static str] {
     rule(name).0
 }
 
-fn resource_of(entry: &dyn Entry) -> Resource {
-    let own = (entry.group(), entry.version(), entry.kind());
-    let sub = |name: &&'static str| {
+fn resource_of(resource: &ApiResource) -> Resource<'_> {
+    let own = (resource.group(), resource.version(), resource.kind());
+    let sub = |name| {
         let (verbs, other) = rule(name);
         Sub { name, kind: other.unwrap_or(own), foreign: other.is_some(), verbs }
     };
     Resource {
-        plural: entry.plural(),
-        singular: entry.singular(),
-        kind: entry.kind(),
-        namespaced: entry.scope() == Scope::Namespaced,
-        short_names: entry.short_names(),
-        categories: entry.categories(),
-        verbs: if entry.has_delete_collection() { VERBS } else { SINGLE_VERBS },
-        subresources: entry.subresources().iter().map(sub).collect(),
+        plural: resource.plural(),
+        singular: &resource.names().singular,
+        kind: resource.kind(),
+        namespaced: resource.scope() == Scope::Namespaced,
+        short_names: resource.names().short_names.iter().map(AsRef::as_ref).collect(),
+        categories: resource.names().categories.iter().map(AsRef::as_ref).collect(),
+        verbs: if resource.has_delete_collection() { VERBS } else { SINGLE_VERBS },
+        subresources: resource.subresources().iter().map(|name| sub(&**name)).collect(),
     }
 }
 
 /// All groups in the order that clients should prefer them.
-pub(super) fn of(registry: &Registry) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
-    let mut add = |name: &'static str, version: &'static str, resource: Resource| {
+pub(super) fn of(table: &Table) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    let mut add = |name, version, resource| {
         let at = groups.iter().position(|g| g.name == name).unwrap_or_else(|| {
             groups.push(Group { name, versions: Vec::new() });
             groups.len() - 1
@@ -122,8 +122,8 @@ pub(super) fn of(registry: &Registry) -> Vec<Group> {
             None => versions.push((version, vec![resource])),
         }
     };
-    for entry in registry.iter() {
-        add(entry.group(), entry.version(), resource_of(entry));
+    for resource in table.iter() {
+        add(resource.group(), resource.version(), resource_of(resource));
     }
     for q in review::QUESTIONS {
         let resource = Resource {
@@ -131,8 +131,8 @@ pub(super) fn of(registry: &Registry) -> Vec<Group> {
             singular: "",
             kind: q.kind,
             namespaced: q.namespaced,
-            short_names: &[],
-            categories: &[],
+            short_names: Vec::new(),
+            categories: Vec::new(),
             verbs: CREATE,
             subresources: Vec::new(),
         };

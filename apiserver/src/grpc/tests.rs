@@ -41,7 +41,7 @@ async fn objects_travel_with_their_names_and_revision_outside() {
     let create = WriteRequest { resource: resource("configmaps", "default", ""), json: object };
     let made = s.create(by_admin(create.clone())).await.unwrap().into_inner();
     assert_eq!((&*made.namespace, &*made.name, made.revision > 0), ("default", "a", true));
-    let get = GetRequest { resource: resource("configmaps", "default", "a") };
+    let get = GetRequest { resource: resource("configmaps", "default", "a"), ..GetRequest::default() };
     assert_eq!(s.get(by_admin(get.clone())).await.unwrap().into_inner(), made);
 
     let again = s.create(by_admin(create)).await.unwrap_err();
@@ -56,6 +56,27 @@ async fn objects_travel_with_their_names_and_revision_outside() {
     let none = ListRequest { resource: resource("configmaps", "kube-system", ""), ..ListRequest::default() };
     let chunks: Vec<_> = s.list(by_admin(none)).await.unwrap().into_inner().collect().await;
     assert!(chunks.len() == 1 && chunks[0].as_ref().unwrap().revision >= made.revision, "empty, and of a revision");
+}
+
+#[tokio::test]
+async fn who_asks_for_metadata_gets_no_more() {
+    let s = service().await;
+    let object = json_of(&json!({"metadata": {"name": "a"}, "data": {"k": "v"}}));
+    s.create(by_admin(WriteRequest { resource: resource("configmaps", "default", ""), json: object })).await.unwrap();
+    let is_narrow = |object: &Object| {
+        let json: Value = serde_json::from_slice(&object.json).unwrap();
+        json["data"].is_null() && json["kind"] == "PartialObjectMetadata" && json["metadata"]["name"] == "a"
+    };
+    let metadata_only = true;
+    let get = GetRequest { resource: resource("configmaps", "default", "a"), metadata_only };
+    assert!(is_narrow(&s.get(by_admin(get)).await.unwrap().into_inner()));
+    let of_all = resource("configmaps", "default", "");
+    let list = ListRequest { resource: of_all.clone(), metadata_only, ..ListRequest::default() };
+    let chunk = s.list(by_admin(list)).await.unwrap().into_inner().next().await.unwrap().unwrap();
+    assert!(is_narrow(&chunk.items[0]));
+    let watch = WatchRequest { resource: of_all, metadata_only, ..WatchRequest::default() };
+    let batch = s.watch(by_admin(watch)).await.unwrap().into_inner().next().await.unwrap().unwrap();
+    assert!(is_narrow(batch.events[0].object.as_ref().unwrap()));
 }
 
 #[tokio::test]
@@ -132,7 +153,7 @@ async fn a_dry_run_in_the_options_of_a_delete_deletes_nothing() {
         by_admin(DeleteRequest { resource: resource("configmaps", "default", "a"), options_json: options.into() })
     };
     s.delete(delete(r#"{"dryRun":["All"]}"#)).await.unwrap();
-    let get = || by_admin(GetRequest { resource: resource("configmaps", "default", "a") });
+    let get = || by_admin(GetRequest { resource: resource("configmaps", "default", "a"), ..GetRequest::default() });
     s.get(get()).await.unwrap();
     s.delete(delete("")).await.unwrap();
     assert_eq!(s.get(get()).await.unwrap_err().code(), Code::NotFound);

@@ -4,23 +4,23 @@ use corten_api::Scope;
 use serde_json::{Map, Value};
 
 use crate::openapi::schemas::{self, META};
-use crate::registry::Entry;
+use crate::registry::ApiResource;
 
 /// The media types of patches, and of objects.
 pub const PATCHES: &[&str] =
     &["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
 pub const OBJECTS: &[&str] = &["application/json", "application/yaml"];
 
-/// A document's `paths`. `names`: of the entries' schemas. `shown` and `path_parameter` say an operation, and a
+/// A document's `paths`. `names`: of the kinds' schemas. `shown` and `path_parameter` say an operation, and a
 /// parameter that stands in the path, as the document's version does.
 pub fn paths(
-    entries: &[&dyn Entry],
+    resources: &[&ApiResource],
     names: &[String],
     shown: impl Fn(&Operation) -> Value,
     path_parameter: impl Fn(&str) -> Value,
 ) -> Map<String, Value> {
     let mut paths = Map::new();
-    for path in entries.iter().zip(names).flat_map(|(entry, name)| of(*entry, name)) {
+    for path in resources.iter().zip(names).flat_map(|(resource, name)| of(*resource, name)) {
         let mut item: Map<String, Value> = path.operations.iter().map(|o| (o.method.into(), shown(o))).collect();
         let named = ["name", "namespace"].into_iter().filter(|name| path.path.contains(&format!("{{{name}}}")));
         item.insert("parameters".into(), named.map(&path_parameter).collect());
@@ -127,14 +127,14 @@ pub struct Path {
 }
 
 /// All paths of one kind. `schema` is the name of the kind's schema.
-pub fn of(entry: &dyn Entry, schema: &str) -> Vec<Path> {
-    let kind = Described { entry, schema };
-    let root = match entry.group() {
-        "" => format!("/api/{}", entry.version()),
-        group => format!("/apis/{group}/{}", entry.version()),
+pub fn of(resource: &ApiResource, schema: &str) -> Vec<Path> {
+    let kind = Described { resource, schema };
+    let root = match resource.group() {
+        "" => format!("/api/{}", resource.version()),
+        group => format!("/apis/{group}/{}", resource.version()),
     };
-    let plural = entry.plural();
-    let namespaced = entry.scope() == Scope::Namespaced;
+    let plural = resource.plural();
+    let namespaced = resource.scope() == Scope::Namespaced;
     let collection =
         if namespaced { format!("{root}/namespaces/{{namespace}}/{plural}") } else { format!("{root}/{plural}") };
     let mut paths = vec![
@@ -147,7 +147,7 @@ pub fn of(entry: &dyn Entry, schema: &str) -> Vec<Path> {
     if namespaced {
         paths.push(Path { path: format!("{root}/{plural}"), operations: vec![kind.list_in_all_namespaces()] });
     }
-    for sub in entry.subresources() {
+    for sub in resource.subresources() {
         let operations = kind.subresource(sub);
         paths.push(Path { path: format!("{collection}/{{name}}/{sub}"), operations });
     }
@@ -155,23 +155,23 @@ pub fn of(entry: &dyn Entry, schema: &str) -> Vec<Path> {
 }
 
 struct Described<'a> {
-    entry: &'a dyn Entry,
+    resource: &'a ApiResource,
     schema: &'a str,
 }
 
 impl Described<'_> {
     /// `readCoreV1NamespacedPodStatus`
     fn id(&self, verb: &str, sub: &str) -> String {
-        let namespaced = if self.entry.scope() == Scope::Namespaced { "Namespaced" } else { "" };
-        format!("{}{namespaced}{}{}", self.id_start(verb), self.entry.kind(), capital(sub))
+        let namespaced = if self.resource.scope() == Scope::Namespaced { "Namespaced" } else { "" };
+        format!("{}{namespaced}{}{}", self.id_start(verb), self.resource.kind(), capital(sub))
     }
     /// `readCoreV1`
     fn id_start(&self, verb: &str) -> String {
-        let group = self.entry.group().split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
-        format!("{verb}{}{}", capital(group), capital(self.entry.version()))
+        let group = self.resource.group().split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
+        format!("{verb}{}{}", capital(group), capital(self.resource.version()))
     }
     fn gvk(&self) -> Gvk {
-        Gvk(self.entry.group().into(), self.entry.version().into(), self.entry.kind().into())
+        Gvk(self.resource.group().into(), self.resource.version().into(), self.resource.kind().into())
     }
     fn operation(&self, method: &'static str, action: &'static str, verb: &str, sub: &str) -> Operation {
         let of = if sub.is_empty() { String::new() } else { format!("{sub} of ") };
@@ -179,7 +179,7 @@ impl Described<'_> {
             method,
             action,
             id: self.id(verb, sub),
-            about: format!("{verb} {of}{}", self.entry.kind()),
+            about: format!("{verb} {of}{}", self.resource.kind()),
             gvk: self.gvk(),
             query: &[],
             body: Body::None,
@@ -191,11 +191,11 @@ impl Described<'_> {
         Operation { query: LIST, answer, ..self.operation("get", "list", "list", "") }
     }
     fn list_in_all_namespaces(&self) -> Operation {
-        Operation { id: format!("{}{}ForAllNamespaces", self.id_start("list"), self.entry.kind()), ..self.list() }
+        Operation { id: format!("{}{}ForAllNamespaces", self.id_start("list"), self.resource.kind()), ..self.list() }
     }
     fn of_collection(&self) -> Vec<Operation> {
         let mut operations = vec![self.list(), self.create()];
-        if self.entry.has_delete_collection() {
+        if self.resource.has_delete_collection() {
             operations.push(self.delete_collection());
         }
         operations
@@ -253,7 +253,7 @@ impl Described<'_> {
             "attach" => "PodAttachOptions",
             "exec" => "PodExecOptions",
             "portforward" => "PodPortForwardOptions",
-            _ => self.entry.kind(),
+            _ => self.resource.kind(),
         };
         let start = self.id_start("connect");
         let with = |method, method_in_id: &str| {

@@ -11,7 +11,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::facts;
-use crate::registry::Entry;
+use crate::registry::ApiResource;
 use crate::schema::{Field, ListKind, Map as SchemaMap, Node, Shape, builtin};
 
 pub const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
@@ -48,27 +48,27 @@ pub struct Schemas {
     pub by_name: BTreeMap<String, Value>,
 }
 
-pub fn of(entries: &[&dyn Entry], version: Version) -> Schemas {
+pub fn of(resources: &[&ApiResource], version: Version) -> Schemas {
     let mut generator = SchemaSettings::draft2020_12()
         .with(|settings| {
             settings.definitions_path = version.home().into();
             settings.meta_schema = None;
         })
         .into_generator();
-    let names: Vec<String> = entries.iter().map(|e| name_in(&e.schema(&mut generator))).collect();
-    let subresources: Vec<&str> = entries.iter().flat_map(|e| e.subresources()).copied().collect();
+    let names: Vec<String> = resources.iter().map(|r| name_in(&r.rules().schema(&mut generator))).collect();
+    let subresources: Vec<&str> = resources.iter().flat_map(|r| r.subresources()).map(AsRef::as_ref).collect();
     add_common(&mut generator, &subresources);
     let mut by_name: BTreeMap<String, Value> = generator.take_definitions(false).into_iter().collect();
     for (name, schema) in &mut by_name {
         refine(name, schema, version);
     }
-    for (entry, name) in entries.iter().zip(&names) {
-        let gvk = |kind: String| json!([{"group": entry.group(), "version": entry.version(), "kind": kind}]);
+    for (resource, name) in resources.iter().zip(&names) {
+        let gvk = |kind: String| json!([{"group": resource.group(), "version": resource.version(), "kind": kind}]);
         if let Some(schema) = by_name.get_mut(name) {
-            schema["x-kubernetes-group-version-kind"] = gvk(entry.kind().into());
+            schema["x-kubernetes-group-version-kind"] = gvk(resource.kind().into());
         }
         let mut list = list_of(name, version);
-        list["x-kubernetes-group-version-kind"] = gvk(format!("{}List", entry.kind()));
+        list["x-kubernetes-group-version-kind"] = gvk(format!("{}List", resource.kind()));
         by_name.insert(format!("{name}List"), list);
     }
     by_name.insert(format!("{META}.Patch"), patch_schema());

@@ -1,11 +1,14 @@
 //! The documents as kubectl reads them.
 
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::Value;
 
 use super::*;
+use crate::registry::ApiResource;
 
 fn v3(path: &str) -> Value {
-    serde_json::from_slice(&v3_document(&Registry::default(), path).unwrap()).unwrap()
+    serde_json::from_slice(&v3_document(&Registry::default().table(), path).unwrap()).unwrap()
 }
 
 /// Every `$ref` of a document leads to a schema.
@@ -33,12 +36,12 @@ fn assert_whole(document: &Value, home: &str) {
 
 #[test]
 fn every_reference_leads_somewhere() {
-    for path in paths(&Registry::default()) {
+    for path in paths(&Registry::default().table()) {
         assert_whole(&v3(&path), "#/components/schemas/");
     }
-    let v2: Value = serde_json::from_slice(&v2(&Registry::default())).unwrap();
+    let v2: Value = serde_json::from_slice(&v2(&Registry::default().table())).unwrap();
     assert_whole(&v2, "#/definitions/");
-    assert!(v3_document(&Registry::default(), "apis/none/v1").is_none());
+    assert!(v3_document(&Registry::default().table(), "apis/none/v1").is_none());
 }
 
 #[test]
@@ -69,16 +72,28 @@ fn lists_say_how_they_merge() {
 }
 
 #[test]
+fn a_kind_that_comes_is_described() {
+    let registry = Registry::new(vec![ApiResource::of::<ConfigMap>()]);
+    let documents = Documents::new(registry.clone());
+    assert!(documents.current().v3("apis/coordination.k8s.io/v1").is_none());
+    registry.put(ApiResource::of::<Lease>());
+    assert!(documents.current().v3("apis/coordination.k8s.io/v1").is_some());
+    registry.remove(&ApiResource::of::<Lease>());
+    assert!(documents.current().v3("apis/coordination.k8s.io/v1").is_none());
+}
+
+#[test]
 fn documents_are_kept_packed_and_named_by_their_content() {
-    let documents = Documents::new(Registry::default());
+    let documents = Documents::new(Registry::default()).current();
     let index: Value = serde_json::from_slice(&documents.v3_index()).unwrap();
     let apps = documents.v3("apis/apps/v1").unwrap();
     assert_eq!(
         index["paths"]["apis/apps/v1"]["serverRelativeURL"],
         format!("/openapi/v3/apis/apps/v1?hash={}", apps.hash)
     );
-    assert_eq!(apps.plain().unwrap(), v3_document(&Registry::default(), "apis/apps/v1").unwrap());
-    let packed: usize = paths(&Registry::default()).iter().map(|p| documents.v3(p).unwrap().gzipped.len()).sum();
+    assert_eq!(apps.plain().unwrap(), v3_document(&Registry::default().table(), "apis/apps/v1").unwrap());
+    let packed: usize =
+        paths(&Registry::default().table()).iter().map(|p| documents.v3(p).unwrap().gzipped.len()).sum();
     assert!(packed < 400_000, "{packed} bytes are kept");
     assert!(documents.v2().is_some());
 }

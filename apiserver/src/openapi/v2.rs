@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 
 use super::operations::{self, Body, OBJECTS, Operation, PATCHES};
 use super::schemas::{self, META, Version};
-use crate::registry::{Entry, Registry};
+use crate::registry::{ApiResource, Table};
 
 /// The document, as JSON.
-pub fn document(registry: &Registry) -> Vec<u8> {
-    let entries: Vec<&dyn Entry> = registry.iter().collect();
-    let schemas = schemas::of(&entries, Version::V2);
-    let paths = operations::paths(&entries, &schemas.names, shown, path_parameter);
+pub fn document(table: &Table) -> Vec<u8> {
+    let resources: Vec<&ApiResource> = table.iter().map(AsRef::as_ref).collect();
+    let schemas = schemas::of(&resources, Version::V2);
+    let paths = operations::paths(&resources, &schemas.names, shown, path_parameter);
     let document = json!({
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": corten_api::version::API},

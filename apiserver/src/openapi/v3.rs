@@ -5,16 +5,17 @@ use serde_json::{Value, json};
 
 use super::operations::{self, Body, OBJECTS, Operation, PATCHES};
 use super::schemas::{self, META, Version};
-use crate::registry::{Entry, Registry};
+use crate::registry::{ApiResource, Table};
 
-/// The document of `api/v1`, `apis/apps/v1`, …, as JSON; `None` if the registry has nothing there.
-pub fn document(registry: &Registry, path: &str) -> Option<Vec<u8>> {
-    let entries: Vec<&dyn Entry> = registry.iter().filter(|e| super::path_of(e.group(), e.version()) == path).collect();
-    if entries.is_empty() {
+/// The document of `api/v1`, `apis/apps/v1`, …, as JSON; `None` if nothing is served there.
+pub fn document(table: &Table, path: &str) -> Option<Vec<u8>> {
+    let resources: Vec<&ApiResource> =
+        table.iter().map(AsRef::as_ref).filter(|e| super::path_of(e.group(), e.version()) == path).collect();
+    if resources.is_empty() {
         return None;
     }
-    let schemas = schemas::of(&entries, Version::V3);
-    let paths = operations::paths(&entries, &schemas.names, shown, path_parameter);
+    let schemas = schemas::of(&resources, Version::V3);
+    let paths = operations::paths(&resources, &schemas.names, shown, path_parameter);
     let document = json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": version::API},

@@ -15,22 +15,36 @@ pub const UNKNOWN: &str = "<unknown>";
 /// How many items of a list a cell shows before it only counts them.
 const SHOWN_ITEMS_MAX: usize = 3;
 
-pub const NAME: Column =
-    Column { name: "Name", kind: "string", format: "name", description: "Unique within its namespace", priority: 0 };
+pub const NAME: Column = column("Name", "string", "name", "Unique within its namespace", 0);
 pub const AGE: Column = text("Age", "Time since the object was created");
 pub const CONTAINERS: Column = wide("Containers", "Names of the template's containers");
 pub const IMAGES: Column = wide("Images", "Images of the template's containers");
 pub const SELECTOR: Column = wide("Selector", "Labels of the pods that are meant");
 
 pub const fn text(name: &'static str, description: &'static str) -> Column {
-    Column { name, kind: "string", format: "", description, priority: 0 }
+    column(name, "string", "", description, 0)
 }
 pub const fn integer(name: &'static str, description: &'static str) -> Column {
-    Column { name, kind: "integer", format: "", description, priority: 0 }
+    column(name, "integer", "", description, 0)
 }
 /// Shown with `-o wide` only.
 pub const fn wide(name: &'static str, description: &'static str) -> Column {
-    Column { name, kind: "string", format: "", description, priority: 1 }
+    column(name, "string", "", description, 1)
+}
+pub const fn column(
+    name: &'static str,
+    kind: &'static str,
+    format: &'static str,
+    description: &'static str,
+    priority: i32,
+) -> Column {
+    Column {
+        name: Cow::Borrowed(name),
+        kind: Cow::Borrowed(kind),
+        format: Cow::Borrowed(format),
+        description: Cow::Borrowed(description),
+        priority,
+    }
 }
 
 impl Cell {

@@ -8,7 +8,7 @@ use k8s_openapi::api::events::v1::Event as NewEvent;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::path::Path;
-use super::{Cell, Column, Conversion, Field, Kind, NameRule, cells, check};
+use super::{Cell, Column, Conversion, Kind, NameRule, SelectableField, cells, check};
 
 /// How long the store keeps an event that nothing repeats.
 const KEPT_SECS: u32 = 3600;
@@ -25,25 +25,25 @@ const COLUMNS: &[Column] = &[
     cells::text("Message", "A sentence for people"),
     cells::wide("First Seen", "Time since it happened first"),
     cells::wide("Count", "How often it happened"),
-    Column { name: "Name", kind: "string", format: "name", description: "The event's own name", priority: 1 },
+    cells::column("Name", "string", "name", "The event's own name", 1),
 ];
 
 impl Kind for Event {
     const SINGULAR: &'static str = "event";
     const SHORT_NAMES: &'static [&'static str] = &["ev"];
     const STORE_PREFIX: &'static str = "events";
-    const FIELDS: &'static [Field] = &[
-        Field { name: "involvedObject.kind", path: "involvedObject.kind", absent: "" },
-        Field { name: "involvedObject.namespace", path: "involvedObject.namespace", absent: "" },
-        Field { name: "involvedObject.name", path: "involvedObject.name", absent: "" },
-        Field { name: "involvedObject.uid", path: "involvedObject.uid", absent: "" },
-        Field { name: "involvedObject.apiVersion", path: "involvedObject.apiVersion", absent: "" },
-        Field { name: "involvedObject.resourceVersion", path: "involvedObject.resourceVersion", absent: "" },
-        Field { name: "involvedObject.fieldPath", path: "involvedObject.fieldPath", absent: "" },
-        Field { name: "reason", path: "reason", absent: "" },
-        Field { name: "reportingComponent", path: "reportingComponent", absent: "" },
-        Field { name: "source", path: "source.component|reportingComponent", absent: "" },
-        Field { name: "type", path: "type", absent: "" },
+    const FIELDS: &'static [SelectableField] = &[
+        SelectableField::new("involvedObject.kind", "involvedObject.kind", ""),
+        SelectableField::new("involvedObject.namespace", "involvedObject.namespace", ""),
+        SelectableField::new("involvedObject.name", "involvedObject.name", ""),
+        SelectableField::new("involvedObject.uid", "involvedObject.uid", ""),
+        SelectableField::new("involvedObject.apiVersion", "involvedObject.apiVersion", ""),
+        SelectableField::new("involvedObject.resourceVersion", "involvedObject.resourceVersion", ""),
+        SelectableField::new("involvedObject.fieldPath", "involvedObject.fieldPath", ""),
+        SelectableField::new("reason", "reason", ""),
+        SelectableField::new("reportingComponent", "reportingComponent", ""),
+        SelectableField::new("source", "source.component|reportingComponent", ""),
+        SelectableField::new("type", "type", ""),
     ];
     const TTL_SECS: Option<u32> = Some(KEPT_SECS);
     const CREATE_ON_UPDATE: bool = true;
@@ -141,17 +141,17 @@ impl Kind for NewEvent {
     const SINGULAR: &'static str = "event";
     const SHORT_NAMES: &'static [&'static str] = &["ev"];
     const STORE_PREFIX: &'static str = "events";
-    const FIELDS: &'static [Field] = &[
-        Field { name: "regarding.kind", path: "involvedObject.kind", absent: "" },
-        Field { name: "regarding.namespace", path: "involvedObject.namespace", absent: "" },
-        Field { name: "regarding.name", path: "involvedObject.name", absent: "" },
-        Field { name: "regarding.uid", path: "involvedObject.uid", absent: "" },
-        Field { name: "regarding.apiVersion", path: "involvedObject.apiVersion", absent: "" },
-        Field { name: "regarding.resourceVersion", path: "involvedObject.resourceVersion", absent: "" },
-        Field { name: "regarding.fieldPath", path: "involvedObject.fieldPath", absent: "" },
-        Field { name: "reason", path: "reason", absent: "" },
-        Field { name: "reportingController", path: "reportingComponent", absent: "" },
-        Field { name: "type", path: "type", absent: "" },
+    const FIELDS: &'static [SelectableField] = &[
+        SelectableField::new("regarding.kind", "involvedObject.kind", ""),
+        SelectableField::new("regarding.namespace", "involvedObject.namespace", ""),
+        SelectableField::new("regarding.name", "involvedObject.name", ""),
+        SelectableField::new("regarding.uid", "involvedObject.uid", ""),
+        SelectableField::new("regarding.apiVersion", "involvedObject.apiVersion", ""),
+        SelectableField::new("regarding.resourceVersion", "involvedObject.resourceVersion", ""),
+        SelectableField::new("regarding.fieldPath", "involvedObject.fieldPath", ""),
+        SelectableField::new("reason", "reason", ""),
+        SelectableField::new("reportingController", "reportingComponent", ""),
+        SelectableField::new("type", "type", ""),
     ];
     const TTL_SECS: Option<u32> = Some(KEPT_SECS);
     const CREATE_ON_UPDATE: bool = true;

@@ -4,7 +4,7 @@ use corten_api::Problems;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus};
 
 use super::path::Path;
-use super::{Cell, Column, Field, Kind, NameRule, cells, check};
+use super::{Cell, Column, Kind, NameRule, SelectableField, cells, check};
 
 /// The finalizer of the namespace controller: it empties the namespace.
 pub const FINALIZER: &str = "kubernetes";
@@ -18,10 +18,8 @@ impl Kind for Namespace {
     const SHORT_NAMES: &'static [&'static str] = &["ns"];
     const STORE_PREFIX: &'static str = "namespaces";
     const SUBRESOURCES: &'static [&'static str] = &["finalize", "status"];
-    const FIELDS: &'static [Field] = &[
-        Field { name: "status.phase", path: "status.phase", absent: "" },
-        Field { name: "name", path: "metadata.name", absent: "" },
-    ];
+    const FIELDS: &'static [SelectableField] =
+        &[SelectableField::new("status.phase", "status.phase", ""), SelectableField::new("name", "metadata.name", "")];
     const NAME_RULE: NameRule = NameRule::Dns1123Label;
     const DELETE_COLLECTION: bool = false;
 

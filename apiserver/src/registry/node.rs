@@ -6,7 +6,7 @@ use corten_api::{Problems, conditions, node};
 use k8s_openapi::api::core::v1::{Node, NodeSpec};
 
 use super::path::Path;
-use super::{Cell, Column, Field, Kind, cells, check};
+use super::{Cell, Column, Kind, SelectableField, cells, check};
 
 pub const TAINT_EFFECTS: &[&str] = &["NoExecute", "NoSchedule", "PreferNoSchedule"];
 const ROLE_LABEL_PREFIX: &str = "node-role.kubernetes.io/";
@@ -36,8 +36,8 @@ impl Kind for Node {
     const SHORT_NAMES: &'static [&'static str] = &["no"];
     const STORE_PREFIX: &'static str = "minions";
     const SUBRESOURCES: &'static [&'static str] = &["status"];
-    const FIELDS: &'static [Field] =
-        &[Field { name: "spec.unschedulable", path: "spec.unschedulable", absent: "false" }];
+    const FIELDS: &'static [SelectableField] =
+        &[SelectableField::new("spec.unschedulable", "spec.unschedulable", "false")];
 
     fn fill_defaults(&mut self) {
         let spec = self.spec.get_or_insert_default();

@@ -10,7 +10,7 @@ use corten_api::{Problems, pod};
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodIP, PodStatus};
 
 use super::path::Path;
-use super::{Cell, Column, Field, Kind};
+use super::{Cell, Column, Kind, SelectableField};
 
 impl Kind for Pod {
     const SINGULAR: &'static str = "pod";
@@ -19,15 +19,15 @@ impl Kind for Pod {
     const STORE_PREFIX: &'static str = "pods";
     const SUBRESOURCES: &'static [&'static str] =
         &["attach", "binding", "eviction", "exec", "log", "portforward", "status"];
-    const FIELDS: &'static [Field] = &[
-        Field { name: "spec.nodeName", path: "spec.nodeName", absent: "" },
-        Field { name: "spec.restartPolicy", path: "spec.restartPolicy", absent: "" },
-        Field { name: "spec.schedulerName", path: "spec.schedulerName", absent: "" },
-        Field { name: "spec.serviceAccountName", path: "spec.serviceAccountName", absent: "" },
-        Field { name: "spec.hostNetwork", path: "spec.hostNetwork", absent: "false" },
-        Field { name: "status.phase", path: "status.phase", absent: "" },
-        Field { name: "status.podIP", path: "status.podIP", absent: "" },
-        Field { name: "status.nominatedNodeName", path: "status.nominatedNodeName", absent: "" },
+    const FIELDS: &'static [SelectableField] = &[
+        SelectableField::new("spec.nodeName", "spec.nodeName", ""),
+        SelectableField::new("spec.restartPolicy", "spec.restartPolicy", ""),
+        SelectableField::new("spec.schedulerName", "spec.schedulerName", ""),
+        SelectableField::new("spec.serviceAccountName", "spec.serviceAccountName", ""),
+        SelectableField::new("spec.hostNetwork", "spec.hostNetwork", "false"),
+        SelectableField::new("status.phase", "status.phase", ""),
+        SelectableField::new("status.podIP", "status.podIP", ""),
+        SelectableField::new("status.nominatedNodeName", "status.nominatedNodeName", ""),
     ];
     const HAS_GENERATION: bool = true;
 

@@ -4,7 +4,7 @@ use corten_api::Problems;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
 
 use super::path::Path;
-use super::{Cell, Column, Field, Kind, ScaleAccess, cells, check, workload};
+use super::{Cell, Column, Kind, ScaleAccess, SelectableField, cells, check, workload};
 
 impl Kind for ReplicaSet {
     const SINGULAR: &'static str = "replicaset";
@@ -12,7 +12,7 @@ impl Kind for ReplicaSet {
     const CATEGORIES: &'static [&'static str] = &["all"];
     const STORE_PREFIX: &'static str = "replicasets";
     const SUBRESOURCES: &'static [&'static str] = &["scale", "status"];
-    const FIELDS: &'static [Field] = &[Field { name: "status.replicas", path: "status.replicas", absent: "0" }];
+    const FIELDS: &'static [SelectableField] = &[SelectableField::new("status.replicas", "status.replicas", "0")];
     const HAS_GENERATION: bool = true;
 
     fn fill_defaults(&mut self) {

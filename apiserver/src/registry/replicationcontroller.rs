@@ -5,7 +5,7 @@ use corten_api::selector::Selector;
 use k8s_openapi::api::core::v1::{ReplicationController, ReplicationControllerStatus};
 
 use super::path::Path;
-use super::{Cell, Column, Field, Kind, ScaleAccess, cells, check, workload};
+use super::{Cell, Column, Kind, ScaleAccess, SelectableField, cells, check, workload};
 
 impl Kind for ReplicationController {
     const SINGULAR: &'static str = "replicationcontroller";
@@ -13,7 +13,7 @@ impl Kind for ReplicationController {
     const CATEGORIES: &'static [&'static str] = &["all"];
     const STORE_PREFIX: &'static str = "controllers";
     const SUBRESOURCES: &'static [&'static str] = &["scale", "status"];
-    const FIELDS: &'static [Field] = &[Field { name: "status.replicas", path: "status.replicas", absent: "0" }];
+    const FIELDS: &'static [SelectableField] = &[SelectableField::new("status.replicas", "status.replicas", "0")];
     const HAS_GENERATION: bool = true;
 
     fn fill_defaults(&mut self) {

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 
 use super::configmap::{DATA_BYTES_MAX, IMMUTABLE_WHY};
 use super::path::Path;
-use super::{Cell, Column, Field, Kind, cells, check};
+use super::{Cell, Column, Kind, SelectableField, cells, check};
 
 pub const OPAQUE: &str = "Opaque";
 const SERVICE_ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
@@ -37,7 +37,7 @@ const TYPES: &[(&str, Holds)] = &[
 impl Kind for Secret {
     const SINGULAR: &'static str = "secret";
     const STORE_PREFIX: &'static str = "secrets";
-    const FIELDS: &'static [Field] = &[Field { name: "type", path: "type", absent: "" }];
+    const FIELDS: &'static [SelectableField] = &[SelectableField::new("type", "type", "")];
 
     fn fill_defaults(&mut self) {
         if check::text(self.type_.as_ref()).is_empty() {

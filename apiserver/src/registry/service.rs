@@ -7,7 +7,7 @@ pub mod validate;
 use corten_api::Problems;
 use k8s_openapi::api::core::v1::{Service, ServiceStatus};
 
-use super::{Cell, Column, Field, Kind, NameRule};
+use super::{Cell, Column, Kind, NameRule, SelectableField};
 
 impl Kind for Service {
     const SINGULAR: &'static str = "service";
@@ -15,9 +15,9 @@ impl Kind for Service {
     const CATEGORIES: &'static [&'static str] = &["all"];
     const STORE_PREFIX: &'static str = "services/specs";
     const SUBRESOURCES: &'static [&'static str] = &["status"];
-    const FIELDS: &'static [Field] = &[
-        Field { name: "spec.clusterIP", path: "spec.clusterIP", absent: "" },
-        Field { name: "spec.type", path: "spec.type", absent: "" },
+    const FIELDS: &'static [SelectableField] = &[
+        SelectableField::new("spec.clusterIP", "spec.clusterIP", ""),
+        SelectableField::new("spec.type", "spec.type", ""),
     ];
     const CREATE_ON_UPDATE: bool = true;
     const NAME_RULE: NameRule = NameRule::Dns1035Label;

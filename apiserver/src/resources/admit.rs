@@ -12,8 +12,8 @@ use crate::request::{Target, User, Verb};
 
 impl ClusterView for Resources {
     fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Bytes> {
-        let entry = self.inner.registry.iter().find(|e| e.plural() == plural && e.group() == group)?;
-        let place = self.place_of(entry).ok()?;
+        let resource = self.inner.registry.find_any_version(group, plural)?;
+        let place = &self.place_of(resource).ok()?;
         Some(place.cached.get(&place.short_key(namespace, name))?.object())
     }
 }
@@ -23,7 +23,7 @@ impl Resources {
     pub(super) async fn admit_create(
         &self,
         user: &User,
-        place: Place<'_>,
+        place: &Place<'_>,
         target: &Target,
         mut object: Option<&mut dyn AnyObject>,
     ) -> Result<Vec<String>, ApiError> {
@@ -31,7 +31,15 @@ impl Resources {
             // Reborrowed, as every question takes the object.
             let object = object.as_mut().map(|o| &mut **o as &mut dyn AnyObject);
             let verb = Verb::Create;
-            admit(&mut AdmissionRequest { user, verb, target, entry: place.entry, object, old: None, view: self })
+            admit(&mut AdmissionRequest {
+                user,
+                verb,
+                target,
+                resource: &place.resource,
+                object,
+                old: None,
+                view: self,
+            })
         };
         if let Ok(warnings) = ask() {
             return Ok(warnings);
@@ -55,25 +63,25 @@ impl Resources {
     pub(super) fn admit_update(
         &self,
         user: &User,
-        place: Place<'_>,
+        place: &Place<'_>,
         target: &Target,
         object: &mut dyn AnyObject,
         old: &dyn AnyObject,
     ) -> Result<Vec<String>, ApiError> {
         let (verb, object, old) = (Verb::Update, Some(object), Some(old));
-        admit(&mut AdmissionRequest { user, verb, target, entry: place.entry, object, old, view: self })
+        admit(&mut AdmissionRequest { user, verb, target, resource: &place.resource, object, old, view: self })
             .map_err(Refusal::into_error)
     }
 
     pub(super) fn admit_delete(
         &self,
         user: &User,
-        place: Place<'_>,
+        place: &Place<'_>,
         target: &Target,
         old: &dyn AnyObject,
     ) -> Result<Vec<String>, ApiError> {
         let (verb, old) = (Verb::Delete, Some(old));
-        admit(&mut AdmissionRequest { user, verb, target, entry: place.entry, object: None, old, view: self })
+        admit(&mut AdmissionRequest { user, verb, target, resource: &place.resource, object: None, old, view: self })
             .map_err(Refusal::into_error)
     }
 }

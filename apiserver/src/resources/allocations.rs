@@ -97,7 +97,7 @@ impl Resources {
 
     pub(super) async fn allocate_for_create(
         &self,
-        place: Place<'_>,
+        place: &Place<'_>,
         object: &mut dyn AnyObject,
         taken: &Taken,
     ) -> Result<Vec<Write>, ApiError> {
@@ -120,7 +120,7 @@ impl Resources {
 
     pub(super) fn allocate_for_update(
         &self,
-        place: Place<'_>,
+        place: &Place<'_>,
         object: &mut dyn AnyObject,
         old: &dyn AnyObject,
         taken: &Taken,
@@ -130,7 +130,7 @@ impl Resources {
 
     fn allocate(
         &self,
-        place: Place<'_>,
+        place: &Place<'_>,
         object: &mut dyn AnyObject,
         old: Option<&dyn AnyObject>,
         taken: &Taken,
@@ -187,7 +187,7 @@ impl Resources {
             reserved.extend(kind.snapshot(cache.revision()).items.iter().map(|row| (prefix, row.0.clone())));
         }
         // After the reservations: what they are for was there when they were read, if it is there now.
-        let place = self.builtin("", "v1", "services")?;
+        let place = &self.builtin("", "v1", "services")?;
         let services = place.cached.snapshot(cache.revision());
         let mut owned = BTreeMap::new();
         let mut read = HashSet::with_capacity(services.items.len());

@@ -82,7 +82,7 @@ impl Resources {
 
     /// A pod that is not there is nobody's: whether a name is taken is not a node's to learn.
     fn is_on_node(&self, node: &str, need: &Need) -> Result<bool, ApiError> {
-        let pods = self.builtin("", "v1", "pods")?;
+        let pods = &self.builtin("", "v1", "pods")?;
         match need {
             Need::Bound { namespace, name } => {
                 let Some(item) = pods.cached.get(&pods.short_key(namespace, name)) else { return Ok(false) };
@@ -102,7 +102,7 @@ impl Resources {
             Need::Referred { .. } => self.is_on_node(&terms.node, &terms.need),
             // A pod of that name may be another one by now, on another node; that its own is gone a node may hear.
             Need::Bound { namespace, .. } => {
-                let own = bound_to(self.builtin("", "v1", "pods")?, &terms.node, namespace)?;
+                let own = bound_to(&self.builtin("", "v1", "pods")?, &terms.node, namespace)?;
                 Ok(told.all(|event| own.matches(&event.item)))
             }
         }
@@ -110,7 +110,7 @@ impl Resources {
 }
 
 /// The pods of a namespace that are bound to a node.
-fn bound_to(pods: Place<'_>, node: &str, namespace: &str) -> Result<Filter, ApiError> {
+fn bound_to(pods: &Place<'_>, node: &str, namespace: &str) -> Result<Filter, ApiError> {
     let term = FieldTerm { field: "spec.nodeName".into(), value: node.into(), negated: false };
     let fields = pods.field_terms(&FieldSelector(vec![term]))?;
     Ok(Filter::new(namespace, Selector::everything(), fields))

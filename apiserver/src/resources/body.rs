@@ -4,13 +4,13 @@ use corten_api::ApiError;
 
 use super::{FieldValidation, WriteOptions};
 use crate::decode::wrong_type;
-use crate::registry::{AnyObject, Entry};
+use crate::registry::{AnyObject, ApiResource};
 
 /// Of all that is told of one body; the first findings are enough to mend it.
 const FINDINGS_BYTES_MAX: usize = 4 * 1024;
 
 pub(super) fn decode(
-    entry: &dyn Entry,
+    resource: &ApiResource,
     json: &[u8],
     options: &WriteOptions,
     warnings: &mut Vec<String>,
@@ -21,7 +21,7 @@ pub(super) fn decode(
             findings.push(format!("unknown field \"{path}\""));
         }
     };
-    let object = entry.decode(json, &mut unknown).map_err(|err| wrong_type(entry, json, err))?;
+    let object = resource.rules().decode(json, &mut unknown).map_err(|err| wrong_type(resource, json, err))?;
     if options.field_validation != FieldValidation::Ignore {
         findings.extend(options.duplicates.iter().map(|path| format!("duplicate field \"{path}\"")));
     }
@@ -29,9 +29,9 @@ pub(super) fn decode(
     match options.field_validation {
         FieldValidation::Strict if !findings.is_empty() => Err(ApiError::bad_request(format!(
             "{kind} in version {:?} cannot be handled as a {kind}: strict decoding error: {}",
-            entry.version(),
+            resource.version(),
             findings.join(", "),
-            kind = entry.kind(),
+            kind = resource.kind(),
         ))),
         FieldValidation::Ignore | FieldValidation::Warn | FieldValidation::Strict => {
             warnings.append(&mut findings);

@@ -8,7 +8,7 @@ use super::place::{Place, no_such_method};
 use super::revise::{Taken, encoded};
 use super::{Resources, WriteOptions, Written, allocations, body, fence, pods};
 use crate::cache::{api_error, with_revision};
-use crate::registry::{AnyObject, Entry};
+use crate::registry::{AnyObject, ApiResource};
 use crate::request::{Target, User};
 use crate::storage::{Outcome, Write};
 
@@ -27,11 +27,11 @@ impl Resources {
         options: WriteOptions,
     ) -> Result<Written, ApiError> {
         let fence = self.fenced(options.fence.as_ref()).await?;
-        let place = self.place(target)?.behind(fence.as_ref());
+        let place = &self.place(target)?.behind(fence.as_ref());
         match target.subresource.as_str() {
             "" => {
                 let mut warnings = Vec::new();
-                let object = body::decode(place.entry, &json, &options, &mut warnings)?;
+                let object = body::decode(&place.resource, &json, &options, &mut warnings)?;
                 let mut written = self.create_object(user, place, target, object, &options).await?;
                 written.warnings.splice(0..0, warnings);
                 Ok(written)
@@ -48,21 +48,21 @@ impl Resources {
     pub(super) async fn create_object(
         &self,
         user: &User,
-        place: Place<'_>,
+        place: &Place<'_>,
         target: &Target,
         mut object: Box<dyn AnyObject>,
         options: &WriteOptions,
     ) -> Result<Written, ApiError> {
-        let entry = place.entry;
+        let resource = &*place.resource;
         let meta = object.meta_mut();
         if meta.resource_version.as_deref().is_some_and(|v| !v.is_empty() && v != "0") {
             return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
         }
-        if entry.scope() == Scope::Namespaced && target.namespace.is_empty() {
+        if resource.scope() == Scope::Namespaced && target.namespace.is_empty() {
             return Err(ApiError::bad_request("an empty namespace may not be set during creation"));
         }
-        meta::settle_namespace(meta, &target.namespace, entry.scope())?;
-        meta::begin(meta, rules(entry), uuid::Uuid::new_v4().to_string(), meta::now());
+        meta::settle_namespace(meta, &target.namespace, resource.scope())?;
+        meta::begin(meta, rules(resource), uuid::Uuid::new_v4().to_string(), meta::now());
         let unnamed = meta.name.as_deref().unwrap_or_default().is_empty();
         let Some(base) = meta.generate_name.clone().filter(|base| unnamed && !base.is_empty()) else {
             let name = meta.name.clone().unwrap_or_default();
@@ -76,7 +76,7 @@ impl Resources {
                 return Ok(written);
             }
         }
-        let what = corten_api::error::qualified(entry.plural(), entry.group());
+        let what = corten_api::error::qualified(resource.plural(), resource.group());
         let why =
             format!("{what} {base:?} already exists, the server was not able to generate a unique name for the object");
         Err(ApiError::new(Reason::AlreadyExists, why))
@@ -86,23 +86,23 @@ impl Resources {
     async fn try_create(
         &self,
         user: &User,
-        place: Place<'_>,
+        place: &Place<'_>,
         target: &Target,
         mut object: Box<dyn AnyObject>,
         options: &WriteOptions,
     ) -> Result<Option<Written>, ApiError> {
-        let entry = place.entry;
-        entry.fill_defaults(&mut *object);
-        entry.prepare_create(&mut *object);
+        let resource = &*place.resource;
+        resource.rules().fill_defaults(&mut *object);
+        resource.rules().prepare_create(&mut *object);
         let name = object.meta().name.clone().unwrap_or_default();
         let mut problems = Problems::default();
-        meta::validate(object.meta(), rules(entry), &mut problems);
+        meta::validate(object.meta(), rules(resource), &mut problems);
         // A broken name must not reach a key, nor admission's look-ups.
         if problems.causes().iter().any(|c| c.field() == "metadata.name") {
             return Err(place.valid(&name, problems).err().unwrap_or_else(|| ApiError::internal("a problem was lost")));
         }
         let warnings = self.admit_create(user, place, target, Some(&mut *object)).await?;
-        entry.validate(&*object, &mut problems);
+        resource.rules().validate(&*object, &mut problems);
         place.valid(&name, problems)?;
 
         let object = self.store_new(place, target, object, options.dry_run).await?;
@@ -112,7 +112,7 @@ impl Resources {
     /// Writes a finished object, with what is allocated for it. `None`: the name is taken.
     async fn store_new(
         &self,
-        place: Place<'_>,
+        place: &Place<'_>,
         target: &Target,
         mut object: Box<dyn AnyObject>,
         dry_run: bool,
@@ -130,7 +130,7 @@ impl Resources {
                 self.catch_up().await?;
                 return Ok(place.cached.get(&short).is_none().then_some(json));
             }
-            let (key, ttl_secs) = (place.store_key(&short), place.entry.ttl_secs());
+            let (key, ttl_secs) = (place.store_key(&short), place.resource.ttl_secs());
             let mut writes = vec![Write::Create { key, value, ttl_secs }];
             let reserved: Vec<String> = also.iter().map(|w| w.key().to_owned()).collect();
             writes.extend(also);
@@ -155,6 +155,6 @@ impl Resources {
     }
 }
 
-pub(super) fn rules(entry: &dyn Entry) -> Rules {
-    Rules { scope: entry.scope(), name: entry.name_rule(), has_generation: entry.has_generation() }
+pub(super) fn rules(resource: &ApiResource) -> Rules {
+    Rules { scope: resource.scope(), name: resource.name_rule(), has_generation: resource.has_generation() }
 }

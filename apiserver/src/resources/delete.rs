@@ -11,7 +11,7 @@ use super::meta::{FINALIZER_FOREGROUND, FINALIZER_ORPHAN, now};
 use super::place::{Place, no_such_method};
 use super::revise::{Current, Decision};
 use super::{Deleted, ListOptions, Page, Resources, WriteOptions, read};
-use crate::registry::{AnyObject, Entry};
+use crate::registry::{AnyObject, ApiResource};
 use crate::request::{Target, User};
 
 /// Deletes under way at one time for one request.
@@ -40,7 +40,7 @@ impl Resources {
         say: fn(&mut dyn AnyObject, &Time),
     ) -> Result<Deleted, ApiError> {
         let fence = self.fenced(options.fence.as_ref()).await?;
-        let place = self.place(target)?.behind(fence.as_ref());
+        let place = &self.place(target)?.behind(fence.as_ref());
         if !target.subresource.is_empty() {
             return Err(no_such_method());
         }
@@ -56,7 +56,7 @@ impl Resources {
                 let now = now();
                 let mut told = current.object.boxed_clone();
                 say(&mut *told, &now);
-                let step = step(place.entry, &*current.object, told, &how, now);
+                let step = step(&place.resource, &*current.object, told, &how, now);
                 Ok(match step {
                     Step::Remove => {
                         let mut also = self.release_for_delete(&*current.object);
@@ -69,8 +69,9 @@ impl Resources {
             })
             .await?
             .ok_or_else(|| place.not_found(&target.name))?;
-        let answers_with_object = !revised.gone || ANSWER_WITH_OBJECT.contains(&place.entry.plural());
-        let body = if answers_with_object { revised.json.clone() } else { success(place.entry, &revised.json)?.into() };
+        let answers_with_object = !revised.gone || ANSWER_WITH_OBJECT.contains(&place.resource.plural());
+        let body =
+            if answers_with_object { revised.json.clone() } else { success(&place.resource, &revised.json)?.into() };
         // Upstream's answer to who said explicitly that dependents go in the background.
         let code = if !revised.gone && how.orphan_dependents == Some(false) { 202 } else { 200 };
         Ok(Deleted { object: revised.json, body, gone: revised.gone, code, warnings })
@@ -85,7 +86,7 @@ impl Resources {
         how: DeleteOptions,
         options: WriteOptions,
     ) -> Result<Page, ApiError> {
-        let place = self.place(target)?;
+        let place = &self.place(target)?;
         check_options(&how)?;
         let rows = self.stored_rows(target, which).await?;
         let one = |item: &std::sync::Arc<crate::cache::Item>| {
@@ -126,7 +127,7 @@ pub fn check_options(how: &DeleteOptions) -> Result<(), ApiError> {
     Err(ApiError::invalid("meta.k8s.io", "DeleteOptions", "", problems))
 }
 
-fn check_preconditions(place: Place<'_>, name: &str, how: &DeleteOptions, current: &Current) -> Result<(), ApiError> {
+fn check_preconditions(place: &Place<'_>, name: &str, how: &DeleteOptions, current: &Current) -> Result<(), ApiError> {
     let Some(wanted) = &how.preconditions else { return Ok(()) };
     let meta = current.object.meta();
     for (what, wanted, is, hint) in [
@@ -144,14 +145,14 @@ fn check_preconditions(place: Place<'_>, name: &str, how: &DeleteOptions, curren
 }
 
 /// Whether an object that is being deleted has nothing left to wait for.
-pub(super) fn is_finished(entry: &dyn Entry, object: &dyn AnyObject) -> bool {
+pub(super) fn is_finished(resource: &ApiResource, object: &dyn AnyObject) -> bool {
     let meta = object.meta();
     let no_grace = meta.deletion_grace_period_seconds.unwrap_or(0) == 0;
-    meta.deletion_timestamp.is_some() && no_grace && !is_held(entry, object)
+    meta.deletion_timestamp.is_some() && no_grace && !is_held(resource, object)
 }
 
-fn is_held(entry: &dyn Entry, object: &dyn AnyObject) -> bool {
-    object.meta().finalizers.as_ref().is_some_and(|f| !f.is_empty()) || entry.holds_deletion(object)
+fn is_held(resource: &ApiResource, object: &dyn AnyObject) -> bool {
+    object.meta().finalizers.as_ref().is_some_and(|f| !f.is_empty()) || resource.rules().holds_deletion(object)
 }
 
 enum Step {
@@ -162,15 +163,15 @@ enum Step {
 
 /// What a delete does to an object. Pure. `object`: `old`, with what is told of why it goes.
 fn step(
-    entry: &dyn Entry,
+    resource: &ApiResource,
     old: &dyn AnyObject,
     mut object: Box<dyn AnyObject>,
     how: &DeleteOptions,
     now: Time,
 ) -> Step {
-    set_propagation(entry, object.meta_mut(), how);
+    set_propagation(resource, object.meta_mut(), how);
     let asked = how.grace_period_seconds;
-    let is_held = is_held(entry, &*object);
+    let is_held = is_held(resource, &*object);
     match (&old.meta().deletion_timestamp, old.meta().deletion_grace_period_seconds.unwrap_or(0)) {
         (Some(at), before) if before > 0 => match asked.map(|secs| if secs < 0 { 1 } else { secs }) {
             Some(0) if !is_held => return Step::Remove,
@@ -181,14 +182,14 @@ fn step(
         (Some(_), _) if !is_held => return Step::Remove,
         (Some(_), _) => {}
         (None, _) => {
-            let grace = entry.deletion_grace_secs(old, asked).unwrap_or(0).max(0);
+            let grace = resource.rules().deletion_grace_secs(old, asked).unwrap_or(0).max(0);
             if grace == 0 && !is_held {
                 return Step::Remove;
             }
             mark(object.meta_mut(), grace, &now);
         }
     }
-    entry.mark_deleting(&mut *object);
+    resource.rules().mark_deleting(&mut *object);
     if object.same_as(old) { Step::Keep } else { Step::Mark(object) }
 }
 
@@ -215,8 +216,8 @@ fn shorten(meta: &mut ObjectMeta, at: &Time, before: i64, secs: i64, now: Time) 
 }
 
 /// The finalizers that tell the garbage collector what to do with dependents.
-fn set_propagation(entry: &dyn Entry, meta: &mut ObjectMeta, how: &DeleteOptions) {
-    let orphans_by_default = (entry.group(), entry.plural()) == ("", "replicationcontrollers");
+fn set_propagation(resource: &ApiResource, meta: &mut ObjectMeta, how: &DeleteOptions) {
+    let orphans_by_default = (resource.group(), resource.plural()) == ("", "replicationcontrollers");
     let finalizer = match (how.propagation_policy.as_deref(), how.orphan_dependents) {
         (Some("Orphan"), _) | (None, Some(true)) => Some(FINALIZER_ORPHAN),
         (Some("Foreground"), _) => Some(FINALIZER_FOREGROUND),
@@ -236,7 +237,7 @@ fn set_propagation(entry: &dyn Entry, meta: &mut ObjectMeta, how: &DeleteOptions
 }
 
 /// `Status` of a success, about the object that is gone.
-fn success(entry: &dyn Entry, json: &[u8]) -> Result<Vec<u8>, ApiError> {
+fn success(resource: &ApiResource, json: &[u8]) -> Result<Vec<u8>, ApiError> {
     #[derive(serde::Deserialize)]
     struct Named {
         metadata: ObjectMeta,
@@ -247,8 +248,8 @@ fn success(entry: &dyn Entry, json: &[u8]) -> Result<Vec<u8>, ApiError> {
         details: Some(StatusDetails {
             name: meta.name,
             uid: meta.uid,
-            group: (!entry.group().is_empty()).then(|| entry.group().to_owned()),
-            kind: Some(entry.plural().to_owned()),
+            group: (!resource.group().is_empty()).then(|| resource.group().to_owned()),
+            kind: Some(resource.plural().to_owned()),
             ..StatusDetails::default()
         }),
         ..Status::default()
@@ -268,11 +269,11 @@ mod tests {
     /// What a delete at [`NOW`] makes of a pod: "gone", "kept", or when it is to go and its grace.
     fn deleted(metadata: Value, phase: &str, how: Value) -> String {
         let registry = Registry::default();
-        let entry = registry.find("", "v1", "pods").unwrap();
+        let resource = registry.find("", "v1", "pods").unwrap();
         let json = json!({"metadata": metadata, "spec": {"nodeName": "n"}, "status": {"phase": phase}});
-        let pod = entry.decode(json.to_string().as_bytes(), &mut |_| {}).unwrap();
+        let pod = resource.rules().decode(json.to_string().as_bytes(), &mut |_| {}).unwrap();
         let how: DeleteOptions = serde_json::from_value(how).unwrap();
-        match step(entry, &*pod, pod.boxed_clone(), &how, Time(NOW.parse().unwrap())) {
+        match step(&resource, &*pod, pod.boxed_clone(), &how, Time(NOW.parse().unwrap())) {
             Step::Remove => "gone".into(),
             Step::Keep => "kept".into(),
             Step::Mark(object) => {

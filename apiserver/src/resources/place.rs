@@ -1,4 +1,4 @@
-//! Where a request's objects are: the kind's entry, its cache, its keys in the store.
+//! Where a request's objects are: the kind's resource, its cache, its keys in the store.
 
 use std::sync::Arc;
 
@@ -6,15 +6,14 @@ use corten_api::{ApiError, Problems, Scope};
 
 use super::{Fence, Resources};
 use crate::cache::{FieldTerms, KindCache, ROOT};
-use crate::registry::Entry;
+use crate::registry::ApiResource;
 use crate::request::Target;
 use crate::storage::Write;
 use corten_api::selector::FieldSelector;
 
-#[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
-    pub(super) entry: &'a dyn Entry,
-    pub(super) cached: &'a Arc<KindCache>,
+    pub(super) resource: Arc<ApiResource>,
+    pub(super) cached: Arc<KindCache>,
     /// The condition of every write here: see [`super::fence`].
     pub(super) fence: Option<&'a Fenced>,
 }
@@ -26,21 +25,21 @@ pub(super) struct Fenced {
 }
 
 impl Resources {
-    pub(super) fn place(&self, target: &Target) -> Result<Place<'_>, ApiError> {
-        let entry = self.inner.registry.find(&target.group, &target.version, &target.resource);
-        let entry = entry.ok_or_else(no_such_path)?;
-        if !target.subresource.is_empty() && !entry.subresources().contains(&&*target.subresource) {
+    pub(super) fn place(&self, target: &Target) -> Result<Place<'static>, ApiError> {
+        let resource = self.inner.registry.find(&target.group, &target.version, &target.resource);
+        let resource = resource.ok_or_else(no_such_path)?;
+        if !target.subresource.is_empty() && !resource.has_subresource(&target.subresource) {
             return Err(no_such_path());
         }
-        if entry.scope() == Scope::Namespaced && target.namespace.is_empty() && !target.name.is_empty() {
+        if resource.scope() == Scope::Namespaced && target.namespace.is_empty() && !target.name.is_empty() {
             return Err(ApiError::bad_request("an empty namespace may not be set when a resource name is provided"));
         }
-        self.place_of(entry)
+        self.place_of(resource)
     }
-    pub(super) fn place_of<'a>(&'a self, entry: &'a dyn Entry) -> Result<Place<'a>, ApiError> {
-        let cached = self.inner.cache.kind(entry.store_prefix());
-        let cached = cached.ok_or_else(|| ApiError::internal(format!("{} have no cache", entry.plural())))?;
-        Ok(Place { entry, cached, fence: None })
+    pub(super) fn place_of(&self, resource: Arc<ApiResource>) -> Result<Place<'static>, ApiError> {
+        let cached = self.inner.cache.kind(resource.store_prefix());
+        let cached = cached.ok_or_else(|| ApiError::internal(format!("{} have no cache", resource.plural())))?;
+        Ok(Place { resource, cached, fence: None })
     }
     /// `None`: the write is nobody's as a leader.
     pub(super) async fn fenced(&self, fence: Option<&Fence>) -> Result<Option<Fenced>, ApiError> {
@@ -49,41 +48,34 @@ impl Resources {
         Ok(Some(Fenced { fence, condition }))
     }
     /// A kind that must be there for this server to work.
-    pub(super) fn builtin(&self, group: &str, version: &str, plural: &str) -> Result<Place<'_>, ApiError> {
-        let entry = self.inner.registry.find(group, version, plural);
-        self.place_of(entry.ok_or_else(|| ApiError::internal(format!("{plural} are not served")))?)
+    pub(super) fn builtin(&self, group: &str, version: &str, plural: &str) -> Result<Place<'static>, ApiError> {
+        let resource = self.inner.registry.find(group, version, plural);
+        self.place_of(resource.ok_or_else(|| ApiError::internal(format!("{plural} are not served")))?)
     }
 }
 
-impl<'a> Place<'a> {
-    pub(super) fn behind(self, fence: Option<&'a Fenced>) -> Self {
-        Self { fence, ..self }
+impl Place<'_> {
+    pub(super) fn behind(self, fence: Option<&Fenced>) -> Place<'_> {
+        Place { fence, ..self }
     }
 }
 
 impl Place<'_> {
     /// The key in the cache: `namespace/name`, or the name alone.
     pub(super) fn short_key(&self, namespace: &str, name: &str) -> String {
-        match self.entry.scope() {
+        match self.resource.scope() {
             Scope::Namespaced => format!("{namespace}/{name}"),
             Scope::Cluster => name.to_owned(),
         }
     }
     /// The key in the store.
     pub(super) fn store_key(&self, short: &str) -> String {
-        format!("{ROOT}{}/{short}", self.entry.store_prefix())
-    }
-    /// `v1`, `apps/v1`.
-    pub(super) fn api_version(&self) -> String {
-        match self.entry.group() {
-            "" => self.entry.version().to_owned(),
-            group => format!("{group}/{}", self.entry.version()),
-        }
+        format!("{ROOT}{}/{short}", self.resource.store_prefix())
     }
     pub(super) fn field_terms(&self, selector: &FieldSelector) -> Result<FieldTerms, ApiError> {
         // A kind without fields of its own has upstream's words for such.
         let unsupported = |field: String| {
-            ApiError::bad_request(if self.entry.fields().is_empty() {
+            ApiError::bad_request(if self.resource.fields().is_empty() {
                 format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
             } else {
                 format!("field label not supported: {field}")
@@ -91,8 +83,8 @@ impl Place<'_> {
         };
         let known = |field: &str| match field {
             "metadata.name" => true,
-            "metadata.namespace" => self.entry.scope() == Scope::Namespaced || self.entry.fields().is_empty(),
-            field => self.entry.fields().iter().any(|f| f.name == field),
+            "metadata.namespace" => self.resource.scope() == Scope::Namespaced || self.resource.fields().is_empty(),
+            field => self.resource.fields().iter().any(|f| f.name == field),
         };
         if let Some(term) = selector.0.iter().find(|t| !known(&t.field)) {
             return Err(unsupported(term.field.clone()));
@@ -108,22 +100,22 @@ impl Place<'_> {
         }
     }
     pub(super) fn not_found(&self, name: &str) -> ApiError {
-        ApiError::not_found(self.entry.group(), self.entry.plural(), name)
+        ApiError::not_found(self.resource.group(), self.resource.plural(), name)
     }
     pub(super) fn already_exists(&self, name: &str) -> ApiError {
-        ApiError::already_exists(self.entry.group(), self.entry.plural(), name)
+        ApiError::already_exists(self.resource.group(), self.resource.plural(), name)
     }
     pub(super) fn stale(&self, name: &str) -> ApiError {
-        ApiError::stale(self.entry.group(), self.entry.plural(), name)
+        ApiError::stale(self.resource.group(), self.resource.plural(), name)
     }
     pub(super) fn conflict(&self, name: &str, why: &str) -> ApiError {
-        ApiError::conflict(self.entry.group(), self.entry.plural(), name, why)
+        ApiError::conflict(self.resource.group(), self.resource.plural(), name, why)
     }
     pub(super) fn valid(&self, name: &str, problems: Problems) -> Result<(), ApiError> {
         if problems.is_empty() {
             return Ok(());
         }
-        Err(ApiError::invalid(self.entry.group(), self.entry.kind(), name, problems))
+        Err(ApiError::invalid(self.resource.group(), self.resource.kind(), name, problems))
     }
 }
 

@@ -25,7 +25,7 @@ fn done() -> Result<Written, ApiError> {
 /// `pods/binding`, from a Binding's JSON.
 pub(super) async fn bind(
     resources: &Resources,
-    place: Place<'_>,
+    place: &Place<'_>,
     target: &Target,
     json: &[u8],
     dry_run: bool,
@@ -67,7 +67,7 @@ impl Resources {
         fence: Option<&Fence>,
     ) -> Result<(), ApiError> {
         let fence = self.fenced(fence).await?;
-        let place = self.place(target)?.behind(fence.as_ref());
+        let place = &self.place(target)?.behind(fence.as_ref());
         self.admit_create(user, place, target, None).await?;
         let assignment = Assignment { uid, node, annotations: None };
         assign(self, place, &target.namespace, &target.name, &assignment, false).await
@@ -85,7 +85,7 @@ pub(super) struct Assignment<'a> {
 /// Gives a pod its node: once.
 pub(super) async fn assign(
     resources: &Resources,
-    place: Place<'_>,
+    place: &Place<'_>,
     namespace: &str,
     name: &str,
     assignment: &Assignment<'_>,
@@ -97,7 +97,7 @@ pub(super) async fn assign(
 }
 
 fn assigned(
-    place: Place<'_>,
+    place: &Place<'_>,
     name: &str,
     assignment: &Assignment<'_>,
     current: &Current,
@@ -142,7 +142,7 @@ fn set_scheduled(pod: &mut Pod) {
 pub(super) async fn evict(
     resources: &Resources,
     user: &User,
-    place: Place<'_>,
+    place: &Place<'_>,
     target: &Target,
     json: &[u8],
     options: WriteOptions,
@@ -151,7 +151,7 @@ pub(super) async fn evict(
     if eviction.metadata.name.as_deref().is_some_and(|name| !name.is_empty() && name != target.name) {
         return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
     }
-    debug_assert_eq!(place.entry.plural(), "pods");
+    debug_assert_eq!(place.resource.plural(), "pods");
     let how = eviction.delete_options.unwrap_or_default();
     let pod = Target { subresource: String::new(), ..target.clone() };
     resources.delete_saying(user, &pod, how, options, set_disruption_target).await?;

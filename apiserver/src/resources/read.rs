@@ -24,22 +24,22 @@ pub(crate) struct Rows {
 impl Resources {
     /// One object; with subresource `scale`, its Scale.
     pub async fn get(&self, target: &Target, at: ReadAt) -> Result<Bytes, ApiError> {
-        let place = self.place(target)?;
+        let place = &self.place(target)?;
         let item = self.item(place, target, at).await?;
         let json = served(place, &item)?;
-        if target.subresource == "scale" { scale::of_json(place.entry, &json) } else { Ok(json) }
+        if target.subresource == "scale" { scale::of_json(&place.resource, &json) } else { Ok(json) }
     }
 
     pub(crate) async fn get_item(&self, target: &Target) -> Result<Arc<Item>, ApiError> {
-        let place = self.place(target)?;
+        let place = &self.place(target)?;
         let item = self.item(place, target, ReadAt::Newest).await?;
-        if place.entry.conversion().is_none() {
+        if place.resource.conversion().is_none() {
             return Ok(item);
         }
         Ok(Arc::new(item.with_object(&served(place, &item)?)))
     }
 
-    async fn item(&self, place: Place<'_>, target: &Target, at: ReadAt) -> Result<Arc<Item>, ApiError> {
+    async fn item(&self, place: &Place<'_>, target: &Target, at: ReadAt) -> Result<Arc<Item>, ApiError> {
         let key = place.short_key(&target.namespace, &target.name);
         self.reach(at).await?;
         place.cached.get(&key).ok_or_else(|| place.not_found(&target.name))
@@ -55,7 +55,7 @@ impl Resources {
     }
 
     pub async fn list(&self, target: &Target, options: ListOptions) -> Result<Page, ApiError> {
-        let place = self.place(target)?;
+        let place = &self.place(target)?;
         let rows = self.rows(place, target, options).await?;
         let items = rows.items.iter().map(|item| served(place, item)).collect::<Result<_, _>>()?;
         let Rows { revision, continue_token, remaining, .. } = rows;
@@ -64,9 +64,9 @@ impl Resources {
 
     /// As [`list`](Self::list), with what stands outside the bytes.
     pub(crate) async fn list_items(&self, target: &Target, options: ListOptions) -> Result<Rows, ApiError> {
-        let place = self.place(target)?;
+        let place = &self.place(target)?;
         let mut rows = self.rows(place, target, options).await?;
-        if place.entry.conversion().is_some() {
+        if place.resource.conversion().is_some() {
             for item in &mut rows.items {
                 *item = Arc::new(item.with_object(&served(place, item)?));
             }
@@ -76,10 +76,10 @@ impl Resources {
 
     /// As [`list_items`](Self::list_items), in the version that is stored.
     pub(super) async fn stored_rows(&self, target: &Target, options: ListOptions) -> Result<Rows, ApiError> {
-        self.rows(self.place(target)?, target, options).await
+        self.rows(&self.place(target)?, target, options).await
     }
 
-    async fn rows(&self, place: Place<'_>, target: &Target, options: ListOptions) -> Result<Rows, ApiError> {
+    async fn rows(&self, place: &Place<'_>, target: &Target, options: ListOptions) -> Result<Rows, ApiError> {
         let filter = self.filter(place, target, options.labels, place.field_terms(&options.fields)?);
         let token = options.continue_token.as_deref().map(Token::decode).transpose()?;
         let snapshot = self.snapshot(place, token.as_ref(), options.at).await?;
@@ -106,7 +106,7 @@ impl Resources {
         Ok(Rows { items, revision: snapshot.revision, continue_token: Some(token), remaining: known })
     }
 
-    async fn snapshot(&self, place: Place<'_>, token: Option<&Token>, at: ReadAt) -> Result<Snapshot, ApiError> {
+    async fn snapshot(&self, place: &Place<'_>, token: Option<&Token>, at: ReadAt) -> Result<Snapshot, ApiError> {
         let cache = &self.inner.cache;
         match token {
             Some(token) if token.revision != INCONSISTENT => {
@@ -130,7 +130,7 @@ impl Resources {
     }
 
     /// From what is retained, or else from the store's history: another apiserver may have served the page before.
-    async fn exactly(&self, place: Place<'_>, revision: i64) -> Result<Snapshot, StorageError> {
+    async fn exactly(&self, place: &Place<'_>, revision: i64) -> Result<Snapshot, StorageError> {
         if let Some(snapshot) = place.cached.snapshot_at(revision, self.inner.cache.revision()) {
             return Ok(snapshot);
         }
@@ -140,25 +140,25 @@ impl Resources {
 
     fn filter(
         &self,
-        place: Place<'_>,
+        place: &Place<'_>,
         target: &Target,
         labels: corten_api::selector::Selector,
         fields: crate::cache::FieldTerms,
     ) -> Filter {
-        let namespace = if place.entry.scope() == Scope::Namespaced { &*target.namespace } else { "" };
+        let namespace = if place.resource.scope() == Scope::Namespaced { &*target.namespace } else { "" };
         Filter::new(namespace, labels, fields)
     }
 
     /// Events in batches, in order. Fails at once with `Expired` if the changes since the revision asked for are not
     /// all kept.
     pub async fn watch(&self, target: &Target, options: WatchOptions) -> Result<WatchStream, ApiError> {
-        let place = self.place(target)?;
+        let place = &self.place(target)?;
         let filter = self.filter(place, target, options.labels, place.field_terms(&options.fields)?);
         let settings = WatcherOptions {
             filter,
-            convert: place.entry.conversion().map(|c| c.from_stored),
-            api_version: place.api_version(),
-            kind: place.entry.kind(),
+            convert: place.resource.conversion().map(|c| c.from_stored),
+            api_version: place.resource.api_version(),
+            kind: place.resource.names().kind.clone(),
             bookmarks: options.bookmarks,
             drain: self.inner.drain.clone(),
         };
@@ -190,9 +190,9 @@ impl Resources {
 }
 
 /// The object's JSON in the version asked for.
-pub(super) fn served(place: Place<'_>, item: &Item) -> Result<Bytes, ApiError> {
+pub(super) fn served(place: &Place<'_>, item: &Item) -> Result<Bytes, ApiError> {
     let json = item.object();
-    match place.entry.conversion() {
+    match place.resource.conversion() {
         None => Ok(json),
         Some(conversion) => Ok((conversion.from_stored)(&json).map_err(ApiError::internal)?.into()),
     }

@@ -52,7 +52,7 @@ impl Resources {
     /// `decide` is asked again whenever what it saw was old. `None`: there is no such object.
     pub(super) async fn revise(
         &self,
-        place: Place<'_>,
+        place: &Place<'_>,
         short: &str,
         dry_run: bool,
         mut decide: impl FnMut(&Current, &Taken) -> Result<Decision, ApiError>,
@@ -119,15 +119,15 @@ fn newer(cached: Option<Arc<Item>>, held: Arc<Item>) -> Option<Arc<Item>> {
     cached.map(|c| if c.revision >= held.revision { c } else { held })
 }
 
-fn item_of(place: Place<'_>, short: &str, stored: &Stored) -> Result<Arc<Item>, ApiError> {
+fn item_of(place: &Place<'_>, short: &str, stored: &Stored) -> Result<Arc<Item>, ApiError> {
     let item = Item::new(short, &stored.value, stored.revision, EventKind::Modified, place.cached.fields());
     item.map(Arc::new).map_err(ApiError::internal)
 }
 
-fn decoded(place: Place<'_>, item: &Item) -> Result<Current, ApiError> {
+fn decoded(place: &Place<'_>, item: &Item) -> Result<Current, ApiError> {
     let json = read::served(place, item)?;
-    let object = place.entry.decode(&json, &mut |_| {}).map_err(|err| {
-        ApiError::internal(format!("{} {:?} cannot be read from the store: {err}", place.entry.plural(), item.key()))
+    let object = place.resource.rules().decode(&json, &mut |_| {}).map_err(|err| {
+        ApiError::internal(format!("{} {:?} cannot be read from the store: {err}", place.resource.plural(), item.key()))
     })?;
     Ok(Current { object, json, revision: item.revision })
 }
@@ -141,12 +141,12 @@ struct Planned {
 }
 
 impl Planned {
-    fn new(place: Place<'_>, short: &str, seen: &Current, decision: Decision) -> Result<Self, ApiError> {
+    fn new(place: &Place<'_>, short: &str, seen: &Current, decision: Decision) -> Result<Self, ApiError> {
         let (key, expected) = (place.store_key(short), seen.revision);
         let (write, also, json, gone) = match decision {
             Decision::Store { mut object, also } => {
                 let (json, value) = encoded(place, &mut *object)?;
-                let ttl_secs = place.entry.ttl_secs();
+                let ttl_secs = place.resource.ttl_secs();
                 (Write::Update { key, value, expected, ttl_secs }, also, json, false)
             }
             Decision::Remove { last, also } => {
@@ -167,11 +167,11 @@ impl Planned {
 }
 
 /// An object's JSON as it is served (but for the revision), and as it is stored.
-pub(super) fn encoded(place: Place<'_>, object: &mut dyn AnyObject) -> Result<(Bytes, Bytes), ApiError> {
+pub(super) fn encoded(place: &Place<'_>, object: &mut dyn AnyObject) -> Result<(Bytes, Bytes), ApiError> {
     // The store's revision is the object's version: it does not stand in the value.
     object.meta_mut().resource_version = None;
     let json: Bytes = object.to_json().map_err(ApiError::internal)?.into();
-    let value = match place.entry.conversion() {
+    let value = match place.resource.conversion() {
         None => json.clone(),
         Some(conversion) => (conversion.to_stored)(&json).map_err(ApiError::internal)?.into(),
     };

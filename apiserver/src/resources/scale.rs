@@ -10,21 +10,21 @@ use super::revise::Current;
 use super::{Resources, WriteOptions, Written};
 use crate::decode::{of_kind, typed};
 use crate::patch as patches;
-use crate::registry::{AnyObject, Entry};
+use crate::registry::{AnyObject, ApiResource};
 use crate::request::{Target, User};
 
 /// The Scale of an object that is given as its JSON.
-pub(super) fn of_json(entry: &dyn Entry, json: &[u8]) -> Result<Bytes, ApiError> {
-    let object = entry.decode(json, &mut |_| {}).map_err(ApiError::internal)?;
-    to_json(&of(entry, &*object)?)
+pub(super) fn of_json(resource: &ApiResource, json: &[u8]) -> Result<Bytes, ApiError> {
+    let object = resource.rules().decode(json, &mut |_| {}).map_err(ApiError::internal)?;
+    to_json(&of(resource, &*object)?)
 }
 
 fn to_json(scale: &Scale) -> Result<Bytes, ApiError> {
     Ok(serde_json::to_vec(scale).map_err(ApiError::internal)?.into())
 }
 
-fn of(entry: &dyn Entry, object: &dyn AnyObject) -> Result<Scale, ApiError> {
-    let view = entry.scale(object).ok_or_else(no_such_path)?;
+fn of(resource: &ApiResource, object: &dyn AnyObject) -> Result<Scale, ApiError> {
+    let view = resource.rules().scale(object).ok_or_else(no_such_path)?;
     let meta = object.meta();
     Ok(Scale {
         metadata: ObjectMeta {
@@ -47,7 +47,7 @@ fn decode(json: &[u8]) -> Result<Scale, ApiError> {
 pub(super) async fn update(
     resources: &Resources,
     user: &User,
-    place: Place<'_>,
+    place: &Place<'_>,
     target: &Target,
     json: &[u8],
     options: WriteOptions,
@@ -59,7 +59,7 @@ pub(super) async fn update(
 pub(super) async fn patch(
     resources: &Resources,
     user: &User,
-    place: Place<'_>,
+    place: &Place<'_>,
     target: &Target,
     kind: patches::Kind,
     body: &[u8],
@@ -67,7 +67,7 @@ pub(super) async fn patch(
 ) -> Result<Written, ApiError> {
     let patched = |scale: &Scale| {
         let old = serde_json::to_value(scale).map_err(ApiError::internal)?;
-        let new = patches::apply(kind, place.entry, old, body)?;
+        let new = patches::apply(kind, &place.resource, old, body)?;
         decode(new.to_string().as_bytes())
     };
     set(resources, user, place, target, options, patched).await
@@ -76,22 +76,22 @@ pub(super) async fn patch(
 async fn set(
     resources: &Resources,
     user: &User,
-    place: Place<'_>,
+    place: &Place<'_>,
     target: &Target,
     options: WriteOptions,
     wanted: impl Fn(&Scale) -> Result<Scale, ApiError>,
 ) -> Result<Written, ApiError> {
-    let entry = place.entry;
+    let resource = &*place.resource;
     let plain = Target { subresource: String::new(), ..target.clone() };
     let short = place.short_key(&target.namespace, &target.name);
     let mut warnings = Vec::new();
     let revised = resources
         .revise(place, &short, options.dry_run, |current: &Current, taken| {
-            let scale = wanted(&of(entry, &*current.object)?)?;
+            let scale = wanted(&of(resource, &*current.object)?)?;
             let replicas = scale.spec.and_then(|s| s.replicas).unwrap_or(0);
             check(&target.name, replicas)?;
             let mut object = current.object.boxed_clone();
-            entry.set_replicas(&mut *object, replicas);
+            resource.rules().set_replicas(&mut *object, replicas);
             let meta = object.meta_mut();
             meta.resource_version = scale.metadata.resource_version;
             if let Some(uid) = scale.metadata.uid {
@@ -102,7 +102,7 @@ async fn set(
         })
         .await?
         .ok_or_else(|| place.not_found(&target.name))?;
-    Ok(Written { object: of_json(entry, &revised.json)?, existed: true, warnings })
+    Ok(Written { object: of_json(resource, &revised.json)?, existed: true, warnings })
 }
 
 fn check(name: &str, replicas: i32) -> Result<(), ApiError> {

@@ -48,7 +48,7 @@ impl Resources {
 
     /// Creates what is not there.
     pub(super) async fn make(&self, target: &Target, object: Value) -> Result<(), ApiError> {
-        let place = self.place(target)?;
+        let place = &self.place(target)?;
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         if place.cached.get(&place.short_key(&target.namespace, name)).is_some() {
             return Ok(());

@@ -5,6 +5,7 @@ mod authorize;
 mod create;
 mod delete;
 mod fence;
+mod kinds;
 mod on_etcd;
 mod read;
 mod services;

@@ -28,17 +28,17 @@ impl Resources {
         options: WriteOptions,
     ) -> Result<Written, ApiError> {
         let fence = self.fenced(options.fence.as_ref()).await?;
-        let place = self.place(target)?.behind(fence.as_ref());
+        let place = &self.place(target)?.behind(fence.as_ref());
         if target.subresource == "scale" {
             return scale::update(self, user, place, target, &json, options).await;
         }
         let mut warnings = Vec::new();
-        let mut object = body::decode(place.entry, &json, &options, &mut warnings)?;
-        meta::settle_namespace(object.meta_mut(), &target.namespace, place.entry.scope())?;
+        let mut object = body::decode(&place.resource, &json, &options, &mut warnings)?;
+        meta::settle_namespace(object.meta_mut(), &target.namespace, place.resource.scope())?;
         meta::settle_name(object.meta_mut(), &target.name)?;
         let mut written = match self.change(user, place, target, &Wanted::Object(&*object), &options).await? {
             Some(written) => written,
-            None if place.entry.create_on_update() && target.subresource.is_empty() => {
+            None if place.resource.create_on_update() && target.subresource.is_empty() => {
                 self.create_by_update(user, place, target, object, &options).await?
             }
             None => return Err(place.not_found(&target.name)),
@@ -50,7 +50,7 @@ impl Resources {
     async fn create_by_update(
         &self,
         user: &User,
-        place: Place<'_>,
+        place: &Place<'_>,
         target: &Target,
         mut object: Box<dyn AnyObject>,
         options: &WriteOptions,
@@ -76,7 +76,7 @@ impl Resources {
         options: WriteOptions,
     ) -> Result<Written, ApiError> {
         let fence = self.fenced(options.fence.as_ref()).await?;
-        let place = self.place(target)?.behind(fence.as_ref());
+        let place = &self.place(target)?.behind(fence.as_ref());
         if target.subresource == "scale" {
             return scale::patch(self, user, place, target, kind, &body, options).await;
         }
@@ -88,7 +88,7 @@ impl Resources {
     async fn change(
         &self,
         user: &User,
-        place: Place<'_>,
+        place: &Place<'_>,
         target: &Target,
         wanted: &Wanted<'_>,
         options: &WriteOptions,
@@ -110,27 +110,27 @@ impl Resources {
     pub(super) fn decide_update(
         &self,
         user: &User,
-        place: Place<'_>,
+        place: &Place<'_>,
         target: &Target,
         mut object: Box<dyn AnyObject>,
         current: &Current,
         taken: &Taken,
         warnings: &mut Vec<String>,
     ) -> Result<Decision, ApiError> {
-        let (entry, old) = (place.entry, &*current.object);
+        let (resource, old) = (&*place.resource, &*current.object);
         check_version(place, target, object.meta_mut(), current)?;
         check_uid(place, target, &*object, old)?;
         meta::carry_over(object.meta_mut(), old.meta());
-        entry.fill_defaults(&mut *object);
+        resource.rules().fill_defaults(&mut *object);
         let mut problems = Problems::default();
         match target.subresource.as_str() {
-            "" => entry.prepare_update(&mut *object, old),
-            "status" => entry.prepare_status(&mut *object, old),
-            "finalize" => entry.prepare_finalize(&mut *object, old),
+            "" => resource.rules().prepare_update(&mut *object, old),
+            "status" => resource.rules().prepare_status(&mut *object, old),
+            "finalize" => resource.rules().prepare_finalize(&mut *object, old),
             _ => return Err(no_such_method()),
         }
         // What is written through a subresource is no change of what is wanted, whatever it takes along.
-        if target.subresource.is_empty() && entry.has_generation() && entry.spec_changed(&*object, old) {
+        if target.subresource.is_empty() && resource.has_generation() && resource.rules().spec_changed(&*object, old) {
             object.meta_mut().generation = Some(old.meta().generation.unwrap_or(0) + 1);
         }
         object.meta_mut().resource_version.clone_from(&old.meta().resource_version);
@@ -138,18 +138,18 @@ impl Resources {
             return Ok(Decision::Keep);
         }
         warnings.extend(self.admit_update(user, place, target, &mut *object, old)?);
-        meta::validate(object.meta(), rules(entry), &mut problems);
+        meta::validate(object.meta(), rules(resource), &mut problems);
         meta::validate_update(object.meta(), old.meta(), &mut problems);
         match target.subresource.as_str() {
-            "status" => entry.validate_status(&*object, old, &mut problems),
+            "status" => resource.rules().validate_status(&*object, old, &mut problems),
             "finalize" => {}
             _ => {
-                entry.validate(&*object, &mut problems);
-                entry.validate_update(&*object, old, &mut problems);
+                resource.rules().validate(&*object, &mut problems);
+                resource.rules().validate_update(&*object, old, &mut problems);
             }
         }
         place.valid(&target.name, problems)?;
-        if super::delete::is_finished(entry, &*object) {
+        if super::delete::is_finished(resource, &*object) {
             let also = self.release_for_delete(old).into_iter().chain(self.fence_with(Some(old), None)?);
             return Ok(Decision::Remove { last: Some(object), also: also.collect() });
         }
@@ -160,7 +160,7 @@ impl Resources {
 }
 
 fn wanted_object(
-    place: Place<'_>,
+    place: &Place<'_>,
     target: &Target,
     wanted: &Wanted<'_>,
     current: &Current,
@@ -171,10 +171,10 @@ fn wanted_object(
         Wanted::Object(object) => Ok(object.boxed_clone()),
         Wanted::Patch(kind, body) => {
             let old: serde_json::Value = serde_json::from_slice(&current.json).map_err(ApiError::internal)?;
-            let new = patch::apply(*kind, place.entry, old, body)?;
+            let new = patch::apply(*kind, &place.resource, old, body)?;
             let json = serde_json::to_vec(&new).map_err(ApiError::internal)?;
-            let mut object = body::decode(place.entry, &json, options, warnings)?;
-            meta::settle_namespace(object.meta_mut(), &target.namespace, place.entry.scope())?;
+            let mut object = body::decode(&place.resource, &json, options, warnings)?;
+            meta::settle_namespace(object.meta_mut(), &target.namespace, place.resource.scope())?;
             meta::settle_name(object.meta_mut(), &target.name)?;
             Ok(object)
         }
@@ -183,13 +183,13 @@ fn wanted_object(
 
 /// Who names a resourceVersion means that one.
 fn check_version(
-    place: Place<'_>,
+    place: &Place<'_>,
     target: &Target,
     meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
     current: &Current,
 ) -> Result<(), ApiError> {
     match meta.resource_version.as_deref().unwrap_or_default() {
-        "" | "0" if place.entry.unconditional_update() => Ok(()),
+        "" | "0" if place.resource.unconditional_update() => Ok(()),
         "" | "0" => {
             let mut problems = Problems::default();
             problems.invalid("metadata.resourceVersion", 0, "must be specified for an update");
@@ -208,7 +208,7 @@ fn check_version(
 }
 
 /// Who names a uid means that object, not another of its name.
-fn check_uid(place: Place<'_>, target: &Target, new: &dyn AnyObject, old: &dyn AnyObject) -> Result<(), ApiError> {
+fn check_uid(place: &Place<'_>, target: &Target, new: &dyn AnyObject, old: &dyn AnyObject) -> Result<(), ApiError> {
     let given = new.meta().uid.as_deref().unwrap_or_default();
     let is = old.meta().uid.as_deref().unwrap_or_default();
     if given.is_empty() || given == is {

@@ -27,7 +27,7 @@ pub async fn serve(
     headers: &HeaderMap,
 ) -> Option<Result<Response<Body>, ApiError>> {
     let below = path.strip_prefix("/openapi/")?.to_owned();
-    let documents = documents.clone();
+    let documents = documents.current();
     let old = accept::ranges(headers).any(|r| r.media == protobuf::MEDIA) && !accepts_json(headers);
     // Making the documents takes a while when it is the first time.
     let found = tokio::task::spawn_blocking(move || match below.as_str() {

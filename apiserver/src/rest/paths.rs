@@ -27,7 +27,8 @@ impl Front {
         }
         match path {
             "/" => {
-                let mut paths: Vec<&str> = self.discovery.paths().chain(MORE_PATHS.iter().copied()).collect();
+                let mut paths = self.discovery.paths();
+                paths.extend(MORE_PATHS.iter().map(|path| (*path).to_owned()));
                 paths.sort_unstable();
                 Ok(respond::value(StatusCode::OK, &json!({ "paths": paths })))
             }

@@ -1,5 +1,6 @@
 //! GET of one object and of lists.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use super::aside::{LARGE_LIST, aside};
 use super::body::Body;
 use super::query::{self, Query};
 use super::{gzip, respond};
-use crate::registry::Entry;
+use crate::registry::ApiResource;
 use crate::request::{Target, User};
 use crate::resources::{Page, Resources};
 use crate::table::{self, Include, Tables};
@@ -19,7 +20,7 @@ use crate::table::{self, Include, Tables};
 /// A request for reading, with what its headers and query say.
 pub struct Read<'a> {
     pub resources: &'a Resources,
-    pub entry: &'a dyn Entry,
+    pub resource: &'a Arc<ApiResource>,
     pub target: &'a Target,
     pub query: &'a Query<'a>,
     pub headers: &'a http::HeaderMap,
@@ -29,7 +30,7 @@ pub struct Read<'a> {
 
 pub async fn get(read: Read<'_>) -> Result<Response<Body>, ApiError> {
     let object = read.resources.get(read.target, query::get_at(read.query)?).await?;
-    let presented = present(read.wanted, read.entry, read.query, object)?;
+    let presented = present(read.wanted, read.resource, read.query, object)?;
     Ok(gzip::compress(read.headers, presented.into_response(StatusCode::OK)))
 }
 
@@ -44,7 +45,7 @@ pub async fn list(read: Read<'_>) -> Result<Response<Body>, ApiError> {
 fn show_page(read: &Read<'_>, page: Page) -> Result<Response<Body>, ApiError> {
     let meta = table::list_meta(&page.revision.to_string(), page.continue_token.as_deref(), page.remaining);
     let body = match read.wanted.form {
-        Form::Object => Body::joined(list_head(read.entry, &meta), page.items, Bytes::from_static(b"]}")),
+        Form::Object => Body::joined(list_head(read.resource, &meta), page.items, Bytes::from_static(b"]}")),
         Form::Metadata => {
             let head = format!(
                 r#"{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{meta},"items":["#
@@ -53,7 +54,7 @@ fn show_page(read: &Read<'_>, page: Page) -> Result<Response<Body>, ApiError> {
             Body::joined(head.into(), items, Bytes::from_static(b"]}"))
         }
         Form::Table => {
-            let tables = tables(read.entry, read.query)?;
+            let tables = tables(read.resource, read.query)?;
             let rows = page.items.iter().map(|i| tables.row(i)).collect::<Result<_, _>>()?;
             Body::joined(tables.head(&meta, true)?.into(), rows, Bytes::from_static(Tables::TAIL))
         }
@@ -67,10 +68,10 @@ fn show_page(read: &Read<'_>, page: Page) -> Result<Response<Body>, ApiError> {
 }
 
 /// `{"kind":"PodList","apiVersion":"v1","metadata":{…},"items":[`
-pub fn list_head(entry: &dyn Entry, meta: &str) -> Bytes {
-    let (group, version) = (entry.group(), entry.version());
+pub fn list_head(resource: &ApiResource, meta: &str) -> Bytes {
+    let (group, version) = (resource.group(), resource.version());
     let slash = if group.is_empty() { "" } else { "/" };
-    let kind = entry.kind();
+    let kind = resource.kind();
     format!(r#"{{"kind":"{kind}List","apiVersion":"{group}{slash}{version}","metadata":{meta},"items":["#).into()
 }
 
@@ -87,20 +88,25 @@ impl Presented {
     }
 }
 
-pub fn present(wanted: Wanted, entry: &dyn Entry, query: &Query<'_>, object: Bytes) -> Result<Presented, ApiError> {
+pub fn present(
+    wanted: Wanted,
+    resource: &ApiResource,
+    query: &Query<'_>,
+    object: Bytes,
+) -> Result<Presented, ApiError> {
     let bytes = match wanted.form {
         Form::Object => object,
         Form::Metadata => table::metadata_only(&object)?,
-        Form::Table => tables(entry, query)?.single(&object, true)?,
+        Form::Table => tables(resource, query)?.single(&object, true)?,
     };
     let bytes = if wanted.yaml { to_yaml(&bytes)? } else { bytes };
     Ok(Presented { bytes, yaml: wanted.yaml })
 }
 
-pub fn tables<'a>(entry: &'a dyn Entry, query: &Query<'_>) -> Result<Tables<'a>, ApiError> {
+pub fn tables<'a>(resource: &'a ApiResource, query: &Query<'_>) -> Result<Tables<'a>, ApiError> {
     let include = Include::parse(query.get("includeObject"))?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_err(ApiError::internal)?;
-    Ok(Tables { entry, include, now_secs: i64::try_from(now.as_secs()).map_err(ApiError::internal)? })
+    Ok(Tables { resource, include, now_secs: i64::try_from(now.as_secs()).map_err(ApiError::internal)? })
 }
 
 pub fn to_yaml(json: &[u8]) -> Result<Bytes, ApiError> {
@@ -109,8 +115,8 @@ pub fn to_yaml(json: &[u8]) -> Result<Bytes, ApiError> {
 }
 
 /// Whether the path gives a namespace where the kind wants one, and none where it does not.
-pub fn check_scope(entry: &dyn Entry, target: &Target) -> Result<(), ApiError> {
-    match entry.scope() {
+pub fn check_scope(resource: &ApiResource, target: &Target) -> Result<(), ApiError> {
+    match resource.scope() {
         Scope::Cluster if !target.namespace.is_empty() => Err(respond::no_such_path()),
         Scope::Namespaced if target.namespace.is_empty() && !target.name.is_empty() => Err(respond::no_such_path()),
         Scope::Cluster | Scope::Namespaced => Ok(()),

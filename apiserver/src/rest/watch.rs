@@ -1,6 +1,7 @@
 //! Watches: events as lines of chunked JSON, or as WebSocket messages.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -15,7 +16,7 @@ use super::query::{self, Query};
 use super::read::Read;
 use super::{read, respond};
 use crate::flowcontrol::long_running::LongRunning;
-use crate::registry::Registry;
+use crate::registry::ApiResource;
 use crate::request::Target;
 use crate::resources::{Event, EventKind, Grant, WatchStream};
 use crate::table::{self, Include, Tables};
@@ -38,8 +39,7 @@ pub async fn start(read: &Read<'_>, grant: Grant, counted: LongRunning) -> Resul
     let (options, timeout) = query::watch_options(read.query, &read.target.name)?;
     let timeout = timeout.unwrap_or_else(|| Duration::from_secs(rand::random_range(DEFAULT_SECS)));
     let renderer = Renderer {
-        registry: read.resources.entries().clone(),
-        target: read.target.clone(),
+        resource: read.resource.clone(),
         form: read.wanted.form,
         include: Include::parse(read.query.get("includeObject"))?,
         columns_sent: false,
@@ -114,8 +114,7 @@ fn wrapped(kind: &str, object: &[u8]) -> Bytes {
 
 /// Turns events into lines of the form that the watcher asked for.
 struct Renderer {
-    registry: Registry,
-    target: Target,
+    resource: Arc<ApiResource>,
     form: Form,
     include: Include,
     columns_sent: bool,
@@ -135,9 +134,7 @@ impl Renderer {
         if self.form == Form::Metadata {
             return table::metadata_only(&event.object());
         }
-        let (group, version, plural) = (&self.target.group, &self.target.version, &self.target.resource);
-        let entry = self.registry.find(group, version, plural).ok_or_else(respond::no_such_path)?;
-        let tables = Tables { include: self.include, ..read::tables(entry, &Query::default())? };
+        let tables = Tables { include: self.include, ..read::tables(&self.resource, &Query::default())? };
         if matches!(event.kind, EventKind::Bookmark { .. }) {
             let mut out = tables.head(&table::list_meta(&event.revision().to_string(), None, None), false)?;
             out.extend_from_slice(Tables::TAIL);

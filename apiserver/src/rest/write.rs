@@ -11,7 +11,7 @@ use super::query::{self, Query};
 use super::{read, respond};
 use crate::decode;
 use crate::patch;
-use crate::registry::Entry;
+use crate::registry::ApiResource;
 use crate::request::{Target, User};
 use crate::resources::{Resources, WriteOptions, Written};
 
@@ -19,7 +19,7 @@ use crate::resources::{Resources, WriteOptions, Written};
 pub struct Write<'a> {
     pub resources: &'a Resources,
     pub user: &'a User,
-    pub entry: &'a dyn Entry,
+    pub resource: &'a ApiResource,
     pub target: &'a Target,
     pub query: &'a Query<'a>,
     pub headers: &'a HeaderMap,
@@ -37,7 +37,7 @@ impl Write<'_> {
         let format = decode::format_of(header(self.headers, CONTENT_TYPE))?;
         let body = decode::decode(format, std::mem::take(&mut self.body))?;
         if matches!(self.target.subresource.as_str(), "" | "status" | "finalize") {
-            decode::check_kind(&body, self.entry.group(), self.entry.version(), self.entry.kind())?;
+            decode::check_kind(&body, self.resource.group(), self.resource.version(), self.resource.kind())?;
         }
         options.duplicates = body.duplicates;
         Ok(body.json)
@@ -47,7 +47,7 @@ impl Write<'_> {
         // What a subresource answers with (a Scale, a Status) is no row of this kind's table.
         let form = if self.target.subresource.is_empty() { self.wanted.form } else { Form::Object };
         let wanted = Wanted { form, ..self.wanted };
-        let mut response = read::present(wanted, self.entry, self.query, written.object)?.into_response(code);
+        let mut response = read::present(wanted, self.resource, self.query, written.object)?.into_response(code);
         respond::add_warnings(&mut response, &written.warnings);
         Ok(response)
     }
@@ -110,7 +110,7 @@ pub async fn delete_collection(write: Write<'_>) -> Result<Response<Body>, ApiEr
     let which = query::list_options(write.query)?;
     let page = write.resources.delete_collection(write.user, write.target, which, how, options).await?;
     let meta = crate::table::list_meta(&page.revision.to_string(), page.continue_token.as_deref(), page.remaining);
-    let body = Body::joined(read::list_head(write.entry, &meta), page.items, Bytes::from_static(b"]}"));
+    let body = Body::joined(read::list_head(write.resource, &meta), page.items, Bytes::from_static(b"]}"));
     Ok(respond::with_type(StatusCode::OK, respond::JSON, body))
 }
 

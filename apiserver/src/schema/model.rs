@@ -142,8 +142,11 @@ pub enum Scalar {
 impl Schema {
     /// The type of a kind, if it is here.
     pub fn kind(&self, api_version: &str, kind: &str) -> Option<Shape<'_>> {
-        let node = self.kinds.get(&(Arc::from(api_version), Arc::from(kind)))?;
-        Some(self.shape(*node))
+        self.kind_node(api_version, kind).map(|node| self.shape(node))
+    }
+    /// Where the type of a kind stands, if it is here.
+    pub fn kind_node(&self, api_version: &str, kind: &str) -> Option<NodeId> {
+        self.kinds.get(&(Arc::from(api_version), Arc::from(kind))).copied()
     }
     /// The type of this name: `meta.v1.ObjectMeta`.
     pub fn named(&self, name: &str) -> Option<Shape<'_>> {
@@ -157,7 +160,8 @@ impl Schema {
     pub fn kinds(&self) -> impl Iterator<Item = (&str, &str)> {
         self.kinds.keys().map(|(api_version, kind)| (&**api_version, &**kind))
     }
-    fn shape(&self, node: NodeId) -> Shape<'_> {
+    /// `node` is of this schema.
+    pub fn shape(&self, node: NodeId) -> Shape<'_> {
         Shape { schema: self, node }
     }
 }
@@ -194,7 +198,7 @@ impl<'s> Shape<'s> {
             Node::Struct(_) | Node::Scalar(_) => None,
         }
     }
-    /// The shape of what stands under `name` in an object: a struct's field, or any entry of a map.
+    /// The shape of what stands under `name` in an object: a struct's field, or any resource of a map.
     pub fn child(self, name: &str) -> Option<Shape<'s>> {
         match self.node() {
             Node::Struct(_) => self.field(name).map(|(_, shape)| shape),

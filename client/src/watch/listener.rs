@@ -1,6 +1,7 @@
 //! Who is told of a watch's changes. A panic over one object costs the others nothing: it is told of again, later.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use corten_api::Key;
@@ -17,7 +18,7 @@ const FAILED_MAX: usize = 1024;
 
 pub(super) struct Listener<C> {
     /// The kind that is watched.
-    kind: &'static str,
+    kind: Arc<str>,
     on_change: C,
     failed: BTreeMap<Key, Failed>,
 }
@@ -28,7 +29,7 @@ struct Failed {
 }
 
 impl<C> Listener<C> {
-    pub(super) fn new(kind: &'static str, on_change: C) -> Self {
+    pub(super) fn new(kind: Arc<str>, on_change: C) -> Self {
         Self { kind, on_change, failed: BTreeMap::new() }
     }
 
@@ -37,10 +38,10 @@ impl<C> Listener<C> {
         C: FnMut(Change<'_, T>),
     {
         let (key, is_removed) = (change.key().cloned(), matches!(change, Change::Removed { .. }));
-        let told = panics::catch(self.kind, || (self.on_change)(change));
+        let told = panics::catch(&self.kind, || (self.on_change)(change));
         let Some(key) = key else {
             if let Err(panicked) = told {
-                error!(kind = self.kind, %panicked, "over a state that is complete");
+                error!(kind = %self.kind, %panicked, "over a state that is complete");
             }
             return;
         };
@@ -48,7 +49,7 @@ impl<C> Listener<C> {
             Ok(()) => drop(self.failed.remove(&key)),
             Err(panicked) if is_removed => {
                 // It cannot be told of again: nobody has it any more.
-                error!(kind = self.kind, %key, %panicked, "over an object that is gone");
+                error!(kind = %self.kind, %key, %panicked, "over an object that is gone");
                 self.failed.remove(&key);
             }
             Err(panicked) => self.note(key, &panicked),
@@ -58,7 +59,7 @@ impl<C> Listener<C> {
     fn note(&mut self, key: Key, panicked: &panics::Panicked) {
         let times = self.failed.get(&key).map_or(0, |failed| failed.times);
         let wait = RETRY_FIRST.saturating_mul(1 << times.min(16)).min(RETRY_MAX);
-        error!(kind = self.kind, %key, %panicked, ?wait, "over a change of an object; it is told of again");
+        error!(kind = %self.kind, %key, %panicked, ?wait, "over a change of an object; it is told of again");
         if self.failed.len() < FAILED_MAX || self.failed.contains_key(&key) {
             self.failed.insert(key, Failed { times: times + 1, due: Instant::now() + wait });
         }
@@ -81,15 +82,13 @@ impl<C> Listener<C> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn an_object_that_makes_the_callback_panic_is_told_of_again_and_holds_up_no_other() {
         let (bad, good, object) = (Key::new("ns", "bad"), Key::new("ns", "good"), Arc::new(7));
         let mut calls = Vec::new();
-        let mut listener = Listener::new("Test", |change: Change<'_, i32>| {
+        let mut listener = Listener::new("Test".into(), |change: Change<'_, i32>| {
             let key = change.key().cloned().unwrap();
             calls.push((key.name.clone(), Instant::now()));
             assert!(key.name != "bad" || calls.len() > 3, "on purpose");

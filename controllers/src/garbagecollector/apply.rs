@@ -8,18 +8,18 @@ use serde_json::json;
 
 use super::Controller;
 use super::decide::{Action, ORPHAN, Policy};
-use crate::kinds::SeenMeta;
+use crate::metadata::SeenMeta;
 use crate::monitors::ObjectId;
 
 impl Controller {
     pub(super) async fn apply(&self, id: &ObjectId, object: &SeenMeta, action: Action) -> Result<Next, ApiError> {
-        let kind = self.monitors.kind(id.kind);
         let done = match action {
             Action::Keep => Ok(()),
             Action::Delete(policy) => {
-                tracing::debug!(kind = kind.kind(), object = %id.key, ?policy, "its owners are gone: it goes too");
+                tracing::debug!(kind = ?self.monitors.resource(id.kind), object = %id.key, ?policy, "its owners are gone: it goes too");
                 let options = options(object, policy);
-                self.context.width.send(|| kind.delete(&self.context.prompt, &id.key, &options)).await
+                let objects = self.objects(id.kind, &self.context.prompt)?;
+                self.context.width.send(|| objects.delete(&id.key, &options)).await.map(drop)
             }
             Action::Disown(uids) => self.disown(id, &object.uid, &uids).await,
             Action::Loosen => self.loosen(id, object).await,
@@ -44,12 +44,12 @@ impl Controller {
     async fn disown(&self, id: &ObjectId, uid: &str, owner_uids: &[String]) -> Result<(), ApiError> {
         let gone: Vec<_> = owner_uids.iter().map(|owner| json!({"$patch": "delete", "uid": owner})).collect();
         let patch = json!({"metadata": {"uid": uid, "ownerReferences": gone}});
-        let kind = self.monitors.kind(id.kind);
-        let send = || kind.patch(&self.context.prompt, &id.key, Patch::Strategic(patch.clone()));
+        let objects = self.objects(id.kind, &self.context.prompt)?;
+        let send = || objects.patch(&id.key, Patch::Strategic(patch.clone()));
         match self.context.width.send(send).await {
             // Another object of its name by now.
             Err(err) if err.is(Reason::Conflict) => Ok(()),
-            other => other,
+            other => other.map(drop),
         }
     }
 
@@ -57,7 +57,7 @@ impl Controller {
         let loose = |owner: &OwnerReference| json!({"uid": owner.uid, "blockOwnerDeletion": false});
         let loose: Vec<_> = object.owners.iter().map(loose).collect();
         let patch = json!({"metadata": {"uid": object.uid, "ownerReferences": loose}});
-        self.monitors.kind(id.kind).patch(&self.context.client, &id.key, Patch::Strategic(patch)).await
+        self.objects(id.kind, &self.context.client)?.patch(&id.key, Patch::Strategic(patch)).await.map(drop)
     }
 
     async fn orphan(&self, id: &ObjectId, object: &SeenMeta) -> Result<(), ApiError> {
@@ -80,12 +80,13 @@ impl Controller {
     async fn live_dependents(&self, object: &SeenMeta) -> Result<Vec<(ObjectId, String)>, ApiError> {
         let mut found = Vec::new();
         for kind in self.monitors.ids() {
-            let listed = match self.monitors.kind(kind).list(&self.context.client, &object.key.namespace).await {
+            let listed = match self.objects(kind, &self.context.client)?.list(&object.key.namespace).await {
                 // A kind that this apiserver does not serve has no objects.
                 Err(err) if err.is(Reason::NotFound) => continue,
                 other => other?,
             };
-            let owned = listed.into_iter().filter(|meta| meta.owners.iter().any(|o| o.uid == object.uid));
+            let listed = listed.items.iter().map(|object| SeenMeta::of(&object.metadata));
+            let owned = listed.filter(|meta| meta.owners.iter().any(|o| o.uid == object.uid));
             found.extend(owned.map(|meta| (ObjectId { kind, key: meta.key }, meta.uid)));
         }
         Ok(found)
@@ -95,8 +96,8 @@ impl Controller {
         let left: Vec<&String> = object.finalizers.iter().filter(|f| *f != finalizer).collect();
         // The list is replaced whole, so it must still be the one that was decided on.
         let metadata = json!({"uid": object.uid, "resourceVersion": object.revision.to_string(), "finalizers": left});
-        let kind = self.monitors.kind(id.kind);
-        kind.patch(&self.context.client, &id.key, Patch::Merge(json!({"metadata": metadata}))).await
+        let patch = Patch::Merge(json!({"metadata": metadata}));
+        self.objects(id.kind, &self.context.client)?.patch(&id.key, patch).await.map(drop)
     }
 }
 

@@ -7,7 +7,7 @@ use std::hash::Hash;
 
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
-use crate::kinds::SeenMeta;
+use crate::metadata::SeenMeta;
 use crate::monitors::ObjectId;
 
 pub const FOREGROUND: &str = "foregroundDeletion";

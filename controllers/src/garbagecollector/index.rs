@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use crate::kinds::SeenMeta;
+use crate::metadata::SeenMeta;
 use crate::monitors::ObjectId;
 
 /// Owners that are remembered to be gone: uids never come again, so this only saves questions.

@@ -10,7 +10,7 @@ use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use corten_api::{Key, Object};
 use jiff::Timestamp;
 
-use crate::kinds::SeenMeta;
+use crate::metadata::SeenMeta;
 
 /// The finalizer that stands for "not empty yet".
 pub const FINALIZER: &str = "kubernetes";

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use corten_api::{ApiError, Key};
 use corten_client::{CancellationToken, Client};
+use corten_proto::api::kinds_server::{Kinds, KindsServer};
 use corten_proto::api::resources_server::{Resources, ResourcesServer};
 use corten_proto::api::{
     BindReply, BindRequest, DeleteRequest, GetRequest, ListChunk, ListRequest, Object, PatchRequest, Resource,
-    WatchBatch, WatchEvent, WatchRequest, WriteRequest, watch_event,
+    ServedKind, ServedKinds, WatchBatch, WatchEvent, WatchKindsRequest, WatchRequest, WriteRequest, watch_event,
 };
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
@@ -67,7 +68,9 @@ impl ApiServer {
     pub(crate) async fn client(&self, stop: &CancellationToken) -> Client {
         let (near, far) = tokio::io::duplex(LINE_BYTES);
         let incoming = stream::iter([Ok::<_, std::io::Error>(far)]).chain(stream::pending());
-        let server = tonic::transport::Server::builder().add_service(ResourcesServer::new(self.clone()));
+        let server = tonic::transport::Server::builder()
+            .add_service(ResourcesServer::new(self.clone()))
+            .add_service(KindsServer::new(self.clone()));
         let stop = stop.clone();
         tokio::spawn(stop.run_until_cancelled_owned(server.serve_with_incoming(incoming)));
         let mut near = Some(near);
@@ -269,6 +272,50 @@ impl Resources for ApiServer {
 
     async fn bind(&self, _: Request<Streaming<BindRequest>>) -> Result<Response<Self::BindStream>, Status> {
         Err(Status::unimplemented("no scheduler is tried here"))
+    }
+}
+
+/// Group, plural, kind and whether it is namespaced, of all that is served.
+const SERVED: &[(&str, &str, &str, bool)] = &[
+    ("", "configmaps", "ConfigMap", true),
+    ("", "endpoints", "Endpoints", true),
+    ("", "namespaces", "Namespace", false),
+    ("", "nodes", "Node", false),
+    ("", "pods", "Pod", true),
+    ("", "podtemplates", "PodTemplate", true),
+    ("", "replicationcontrollers", "ReplicationController", true),
+    ("", "secrets", "Secret", true),
+    ("", "serviceaccounts", "ServiceAccount", true),
+    ("", "services", "Service", true),
+    ("apps", "deployments", "Deployment", true),
+    ("apps", "replicasets", "ReplicaSet", true),
+    ("coordination.k8s.io", "leases", "Lease", true),
+    ("discovery.k8s.io", "endpointslices", "EndpointSlice", true),
+    ("networking.k8s.io", "ipaddresses", "IPAddress", false),
+];
+
+#[tonic::async_trait]
+impl Kinds for ApiServer {
+    type WatchKindsStream = BoxStream<'static, Result<ServedKinds, Status>>;
+
+    async fn watch_kinds(&self, _: Request<WatchKindsRequest>) -> Result<Response<Self::WatchKindsStream>, Status> {
+        let mut absent = self.inner.absent.subscribe();
+        absent.mark_changed();
+        let told = stream::unfold(absent, |mut absent| async {
+            absent.changed().await.ok()?;
+            let hidden = absent.borrow_and_update().clone();
+            let served = SERVED.iter().filter(|(_, plural, ..)| !hidden.contains(plural));
+            let kind = |(group, plural, kind, namespaced): &(&str, &str, &str, bool)| ServedKind {
+                group: (*group).into(),
+                version: "v1".into(),
+                plural: (*plural).into(),
+                kind: (*kind).into(),
+                namespaced: *namespaced,
+                stored_as: (*plural).into(),
+            };
+            Some((Ok(ServedKinds { kinds: served.map(kind).collect() }), absent))
+        });
+        Ok(Response::new(told.boxed()))
     }
 }
 

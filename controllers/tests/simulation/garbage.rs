@@ -9,7 +9,7 @@ use corten_client::seeds::{Chance, for_each_seed};
 use corten_controllers::garbagecollector::decide::{
     Action, Dependent, FOREGROUND, ORPHAN, Observed, OwnerState, Policy, decide, is_in_circle,
 };
-use corten_controllers::kinds::SeenMeta;
+use corten_controllers::metadata::SeenMeta;
 use corten_controllers::monitors::{KindId, ObjectId};
 
 use crate::store::Luck;

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
 use super::*;
+use crate::cache::shelves::Shelves;
 use crate::registry::pod::references::{self, Source};
 use crate::storage::{Listed, Stored};
 
@@ -80,7 +81,7 @@ async fn what_a_node_may_read_is_what_its_pods_refer_to_whatever_happened_to_the
     }
     let cache = Cache::start(store.clone(), &Registry::default()).await.unwrap();
     let kind = cache.kind("pods").unwrap();
-    assert_eq!(by_the_graph(kind), brute_force(kind), "as it was filled");
+    assert_eq!(by_the_graph(&kind), brute_force(&kind), "as it was filled");
     for round in 0..60 {
         let gap = round % 10 == 9;
         if gap {
@@ -98,7 +99,7 @@ async fn what_a_node_may_read_is_what_its_pods_refer_to_whatever_happened_to_the
             store.mend();
         }
         cache.catch_up().await.unwrap();
-        assert_eq!(by_the_graph(kind), brute_force(kind), "round {round}");
+        assert_eq!(by_the_graph(&kind), brute_force(&kind), "round {round}");
     }
     let keys: Vec<String> = kind.snapshot(0).items.iter().map(|row| row.0.key().to_owned()).collect();
     for key in keys {
@@ -110,8 +111,7 @@ async fn what_a_node_may_read_is_what_its_pods_refer_to_whatever_happened_to_the
 
 #[test]
 fn a_question_about_a_node_reads_no_pod() {
-    let kinds = kind_cache::of(&Registry::default(), &Arc::default());
-    let kind = kinds.iter().find(|kind| kind.prefix() == format!("{ROOT}pods/")).unwrap();
+    let kind = Shelves::of(&Registry::default().table(), &Arc::default()).get("pods").unwrap();
     let object = |i: usize, node: &str| {
         let name = format!("p{i}");
         let value = pod(&name, node, &format!("s{i}"), "c", "default", "v").to_string().into();

@@ -102,8 +102,8 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<'_, A> {
             return seed.deserialize(ZeroTime(PhantomData));
         }
         if !self.is_struct {
-            let entry = size_of::<T::Value>() + size_of::<String>();
-            let node = if self.entries == 0 { MAP_NODE_ENTRIES * entry } else { 0 };
+            let resource = size_of::<T::Value>() + size_of::<String>();
+            let node = if self.entries == 0 { MAP_NODE_ENTRIES * resource } else { 0 };
             self.budget.pay(node + MAP_SPARE * size_of::<T::Value>())?;
         }
         self.entries += 1;

@@ -1,50 +1,11 @@
-//! A kind with its type erased: what the read and write paths handle.
+//! A kind's rules with its type erased.
 
-use std::any::Any;
 use std::marker::PhantomData;
 
-use corten_api::{Object, Problems, Scope};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use corten_api::Problems;
 
-use super::{Cell, Column, Conversion, Field, Kind, NameRule};
+use super::{AnyObject, Cell, Kind};
 use crate::decode::typed::{self, DecodeError};
-use crate::schema::{self, Shape};
-
-/// An object of some kind. Its kind's [`Entry`] knows what to do with it.
-pub trait AnyObject: Send + Sync + 'static {
-    fn meta(&self) -> &ObjectMeta;
-    fn meta_mut(&mut self) -> &mut ObjectMeta;
-    /// Compact JSON, `apiVersion` and `kind` first.
-    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error>;
-    fn boxed_clone(&self) -> Box<dyn AnyObject>;
-    fn same_as(&self, other: &dyn AnyObject) -> bool;
-    fn as_any(&self) -> &dyn Any;
-    fn as_any_mut(&mut self) -> &mut dyn Any;
-}
-
-impl<K: Object> AnyObject for K {
-    fn meta(&self) -> &ObjectMeta {
-        self.metadata()
-    }
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        self.metadata_mut()
-    }
-    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
-        serde_json::to_vec(self)
-    }
-    fn boxed_clone(&self) -> Box<dyn AnyObject> {
-        Box::new(self.clone())
-    }
-    fn same_as(&self, other: &dyn AnyObject) -> bool {
-        other.as_any().downcast_ref::<K>() == Some(self)
-    }
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-}
 
 /// `spec.replicas` and its surroundings, for the scale subresource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,31 +15,9 @@ pub struct ScaleView {
     pub selector: String,
 }
 
-/// [`Kind`] without its type. Objects given to an entry must be of its kind: anything else is a bug of the caller,
-/// and reads as "nothing to say" (no problems, no change), never as a panic.
-pub trait Entry: Send + Sync + 'static {
-    fn group(&self) -> &'static str;
-    fn version(&self) -> &'static str;
-    fn kind(&self) -> &'static str;
-    fn plural(&self) -> &'static str;
-    fn singular(&self) -> &'static str;
-    fn short_names(&self) -> &'static [&'static str];
-    fn categories(&self) -> &'static [&'static str];
-    fn scope(&self) -> Scope;
-    fn store_prefix(&self) -> &'static str;
-    fn subresources(&self) -> &'static [&'static str];
-    fn fields(&self) -> &'static [Field];
-    fn has_generation(&self) -> bool;
-    fn ttl_secs(&self) -> Option<u32>;
-    fn create_on_update(&self) -> bool;
-    fn unconditional_update(&self) -> bool;
-    fn name_rule(&self) -> NameRule;
-    fn has_delete_collection(&self) -> bool;
-    fn columns(&self) -> &'static [Column];
-    fn conversion(&self) -> Option<Conversion>;
-    /// The kind's type in the schema.
-    fn shape(&self) -> Option<Shape<'_>>;
-
+/// What can be done with the objects of one kind. Objects given to it must be of that kind: anything else is a bug of the
+/// caller, and reads as "nothing to say" (no problems, no change), never as a panic.
+pub trait Rules: Send + Sync + 'static {
     /// `unknown` is called with the path of every field that the kind does not have (`spec.containers[0].imagee`), once
     /// the whole is known to decode. Numbers are taken where quantities are meant.
     fn decode(&self, json: &[u8], unknown: &mut dyn FnMut(String)) -> Result<Box<dyn AnyObject>, DecodeError>;
@@ -101,12 +40,14 @@ pub trait Entry: Send + Sync + 'static {
     fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema;
 }
 
-/// The entry of a typed kind.
-pub fn of<K: Kind>() -> Box<dyn Entry> {
-    Box::new(Typed::<K>(PhantomData))
-}
+/// The rules of a typed kind.
+pub(super) struct Typed<K>(PhantomData<fn() -> K>);
 
-struct Typed<K>(PhantomData<fn() -> K>);
+impl<K> Default for Typed<K> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
 
 fn typed<K: 'static>(object: &dyn AnyObject) -> Option<&K> {
     object.as_any().downcast_ref()
@@ -115,67 +56,7 @@ fn typed_mut<K: 'static>(object: &mut dyn AnyObject) -> Option<&mut K> {
     object.as_any_mut().downcast_mut()
 }
 
-impl<K: Kind> Entry for Typed<K> {
-    fn group(&self) -> &'static str {
-        K::GROUP
-    }
-    fn version(&self) -> &'static str {
-        K::VERSION
-    }
-    fn kind(&self) -> &'static str {
-        K::KIND
-    }
-    fn plural(&self) -> &'static str {
-        K::URL_PATH_SEGMENT
-    }
-    fn singular(&self) -> &'static str {
-        K::SINGULAR
-    }
-    fn short_names(&self) -> &'static [&'static str] {
-        K::SHORT_NAMES
-    }
-    fn categories(&self) -> &'static [&'static str] {
-        K::CATEGORIES
-    }
-    fn scope(&self) -> Scope {
-        <K as Object>::SCOPE
-    }
-    fn store_prefix(&self) -> &'static str {
-        K::STORE_PREFIX
-    }
-    fn subresources(&self) -> &'static [&'static str] {
-        K::SUBRESOURCES
-    }
-    fn fields(&self) -> &'static [Field] {
-        K::FIELDS
-    }
-    fn has_generation(&self) -> bool {
-        K::HAS_GENERATION
-    }
-    fn ttl_secs(&self) -> Option<u32> {
-        K::TTL_SECS
-    }
-    fn create_on_update(&self) -> bool {
-        K::CREATE_ON_UPDATE
-    }
-    fn unconditional_update(&self) -> bool {
-        K::UNCONDITIONAL_UPDATE
-    }
-    fn name_rule(&self) -> NameRule {
-        K::NAME_RULE
-    }
-    fn has_delete_collection(&self) -> bool {
-        K::DELETE_COLLECTION
-    }
-    fn columns(&self) -> &'static [Column] {
-        K::columns()
-    }
-    fn conversion(&self) -> Option<Conversion> {
-        K::conversion()
-    }
-    fn shape(&self) -> Option<Shape<'_>> {
-        schema::builtin().kind(K::API_VERSION, K::KIND)
-    }
+impl<K: Kind> Rules for Typed<K> {
     fn decode(&self, json: &[u8], unknown: &mut dyn FnMut(String)) -> Result<Box<dyn AnyObject>, DecodeError> {
         let mut fields = Vec::new();
         let object: K = typed::decode(json, &mut fields)?;
@@ -267,7 +148,7 @@ mod tests {
     fn decoding_takes_numbers_as_quantities_and_names_unknown_fields() {
         let decode = |json: &str| {
             let mut unknown = Vec::new();
-            let object = of::<Pod>().decode(json.as_bytes(), &mut |path| unknown.push(path))?;
+            let object = Typed::<Pod>::default().decode(json.as_bytes(), &mut |path| unknown.push(path))?;
             let pod = object.as_any().downcast_ref::<Pod>().cloned().unwrap_or_default();
             Ok::<_, DecodeError>((pod, unknown))
         };

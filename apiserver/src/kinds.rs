@@ -1,0 +1,97 @@
+//! Which kinds are served, told to our own programs as it changes: what discovery is to others.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use corten_api::{ApiError, Reason, Scope};
+use corten_proto::api::kinds_server::{self, KindsServer};
+use corten_proto::api::{ServedKind, ServedKinds, WatchKindsRequest};
+use futures::{Stream, StreamExt, stream};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use crate::authz::{self, Attributes};
+use crate::flowcontrol::FlowControl;
+use crate::grpc::refused;
+use crate::registry::{ApiResource, Registry, Table};
+use crate::request::User;
+
+/// The gRPC service. `drained`: its streams end with it.
+pub fn service(registry: Registry, flow: FlowControl, drained: CancellationToken) -> KindsServer<Service> {
+    KindsServer::new(Service { registry, flow, drained })
+}
+
+#[derive(Clone, Debug)]
+pub struct Service {
+    registry: Registry,
+    flow: FlowControl,
+    drained: CancellationToken,
+}
+
+#[tonic::async_trait]
+impl kinds_server::Kinds for Service {
+    type WatchKindsStream = Pin<Box<dyn Stream<Item = Result<ServedKinds, Status>> + Send + 'static>>;
+
+    async fn watch_kinds(
+        &self,
+        request: Request<WatchKindsRequest>,
+    ) -> Result<Response<Self::WatchKindsStream>, Status> {
+        let user = request.extensions().get::<Arc<User>>();
+        let user = user.ok_or_else(|| refused(&ApiError::new(Reason::Unauthorized, "Unauthorized")))?;
+        // Who may read discovery may be told of its changes.
+        authz::authorize(user, Attributes::Path { verb: "get", path: "/apis" }).map_err(|err| refused(&err))?;
+        let place = self.flow.enter_long(user).map_err(|err| refused(&err))?;
+        let (registry, mut changes) = (self.registry.clone(), self.registry.changes());
+        // The first look counts as a change.
+        changes.mark_changed();
+        let told = stream::unfold((registry, changes, place), |(registry, mut changes, place)| async move {
+            changes.changed().await.ok()?;
+            Some((Ok(message(&registry.table())), (registry, changes, place)))
+        });
+        Ok(Response::new(told.take_until(self.drained.clone().cancelled_owned()).boxed()))
+    }
+}
+
+fn message(table: &Table) -> ServedKinds {
+    let kind = |resource: &Arc<ApiResource>| ServedKind {
+        group: resource.group().into(),
+        version: resource.version().into(),
+        plural: resource.plural().into(),
+        kind: resource.kind().into(),
+        namespaced: resource.scope() == Scope::Namespaced,
+        stored_as: resource.store_prefix().into(),
+    };
+    ServedKinds { kinds: table.iter().map(kind).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use corten_proto::api::kinds_server::Kinds as _;
+    use k8s_openapi::api::coordination::v1::Lease;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use tonic::Code;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn kinds_are_told_of_at_once_and_whenever_they_change() {
+        let registry = Registry::new(vec![ApiResource::of::<ConfigMap>()]);
+        let service =
+            Service { registry: registry.clone(), flow: FlowControl::default(), drained: CancellationToken::new() };
+        let nobody = service.watch_kinds(Request::new(WatchKindsRequest {})).await.err().unwrap();
+        assert_eq!(nobody.code(), Code::Unauthenticated);
+        let mut request = Request::new(WatchKindsRequest {});
+        let user = User { groups: vec!["system:masters".into()], ..User::default() };
+        request.extensions_mut().insert(Arc::new(user));
+        let mut told = service.watch_kinds(request).await.unwrap().into_inner();
+        let mut next = async || {
+            let kinds = told.next().await.unwrap().unwrap().kinds;
+            kinds.into_iter().map(|kind| (kind.plural, kind.namespaced)).collect::<Vec<_>>()
+        };
+        assert_eq!(next().await, [("configmaps".to_owned(), true)]);
+        registry.put(ApiResource::of::<Lease>());
+        assert_eq!(next().await.len(), 2);
+        registry.remove(&ApiResource::of::<ConfigMap>());
+        assert_eq!(next().await, [("leases".to_owned(), true)]);
+    }
+}

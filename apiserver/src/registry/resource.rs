@@ -1,0 +1,164 @@
+//! A kind as it is served in one version: plain data, and the rules of its objects.
+
+use std::fmt;
+use std::sync::Arc;
+
+use corten_api::Scope;
+
+use super::rules::{Rules, Typed};
+use super::{Column, Conversion, Kind, NameRule, SelectableField};
+use crate::schema::{self, NodeId, Schema, Shape};
+
+/// What the server knows of a kind in one version. It never changes while it is served; [`Registry`](super::Registry) says
+/// which there are.
+pub struct ApiResource {
+    names: Names,
+    scope: Scope,
+    store_prefix: Arc<str>,
+    subresources: Vec<Arc<str>>,
+    fields: Arc<[SelectableField]>,
+    traits: Traits,
+    columns: Arc<[Column]>,
+    conversion: Option<Conversion>,
+    schema: Arc<Schema>,
+    node: Option<NodeId>,
+    rules: Box<dyn Rules>,
+}
+
+/// How a kind is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// "" for the core.
+    pub group: Arc<str>,
+    pub version: Arc<str>,
+    pub kind: Arc<str>,
+    pub plural: Arc<str>,
+    pub singular: Arc<str>,
+    pub short_names: Vec<Arc<str>>,
+    pub categories: Vec<Arc<str>>,
+}
+
+/// What kinds differ in, as upstream's strategies do.
+#[derive(Clone, Copy, Debug)]
+struct Traits {
+    has_generation: bool,
+    ttl_secs: Option<u32>,
+    create_on_update: bool,
+    unconditional_update: bool,
+    name_rule: NameRule,
+    delete_collection: bool,
+}
+
+impl ApiResource {
+    /// A built-in kind, which has a type.
+    pub fn of<K: Kind>() -> Self {
+        let shared = |texts: &[&str]| texts.iter().map(|text| Arc::from(*text)).collect();
+        let schema = schema::builtin();
+        Self {
+            names: Names {
+                group: K::GROUP.into(),
+                version: K::VERSION.into(),
+                kind: K::KIND.into(),
+                plural: K::URL_PATH_SEGMENT.into(),
+                singular: K::SINGULAR.into(),
+                short_names: shared(K::SHORT_NAMES),
+                categories: shared(K::CATEGORIES),
+            },
+            scope: <K as corten_api::Object>::SCOPE,
+            store_prefix: K::STORE_PREFIX.into(),
+            subresources: shared(K::SUBRESOURCES),
+            fields: K::FIELDS.into(),
+            traits: Traits {
+                has_generation: K::HAS_GENERATION,
+                ttl_secs: K::TTL_SECS,
+                create_on_update: K::CREATE_ON_UPDATE,
+                unconditional_update: K::UNCONDITIONAL_UPDATE,
+                name_rule: K::NAME_RULE,
+                delete_collection: K::DELETE_COLLECTION,
+            },
+            columns: K::columns().into(),
+            conversion: K::conversion(),
+            node: schema.kind_node(K::API_VERSION, K::KIND),
+            schema: schema.clone(),
+            rules: Box::new(Typed::<K>::default()),
+        }
+    }
+
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+    pub fn group(&self) -> &str {
+        &self.names.group
+    }
+    pub fn version(&self) -> &str {
+        &self.names.version
+    }
+    pub fn kind(&self) -> &str {
+        &self.names.kind
+    }
+    pub fn plural(&self) -> &str {
+        &self.names.plural
+    }
+    /// `v1`, `apps/v1`.
+    pub fn api_version(&self) -> String {
+        match self.group() {
+            "" => self.version().to_owned(),
+            group => format!("{group}/{}", self.version()),
+        }
+    }
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+    /// Under `/registry/`, without slashes around it. Kinds that are stored as another have that one's.
+    pub fn store_prefix(&self) -> &str {
+        &self.store_prefix
+    }
+    pub fn subresources(&self) -> &[Arc<str>] {
+        &self.subresources
+    }
+    pub fn has_subresource(&self, name: &str) -> bool {
+        self.subresources.iter().any(|sub| **sub == *name)
+    }
+    /// Beyond `metadata.name` and `metadata.namespace`.
+    pub fn fields(&self) -> &[SelectableField] {
+        &self.fields
+    }
+    pub fn has_generation(&self) -> bool {
+        self.traits.has_generation
+    }
+    pub fn ttl_secs(&self) -> Option<u32> {
+        self.traits.ttl_secs
+    }
+    pub fn create_on_update(&self) -> bool {
+        self.traits.create_on_update
+    }
+    pub fn unconditional_update(&self) -> bool {
+        self.traits.unconditional_update
+    }
+    pub fn name_rule(&self) -> NameRule {
+        self.traits.name_rule
+    }
+    pub fn has_delete_collection(&self) -> bool {
+        self.traits.delete_collection
+    }
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+    /// `None`: stored as served.
+    pub fn conversion(&self) -> Option<Conversion> {
+        self.conversion
+    }
+    /// The kind's type in its schema.
+    pub fn shape(&self) -> Option<Shape<'_>> {
+        self.node.map(|node| self.schema.shape(node))
+    }
+    pub fn rules(&self) -> &dyn Rules {
+        &*self.rules
+    }
+}
+
+impl fmt::Debug for ApiResource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}/{}", self.plural(), self.version(), self.group())
+    }
+}
