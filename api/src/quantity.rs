@@ -73,8 +73,49 @@ impl Quantity {
     pub fn is_whole(self) -> bool {
         self.nanos % NANO == 0
     }
+    /// Thousandths are the finest that resource lists keep; what is finer is rounded up.
+    #[must_use]
+    pub fn up_to_millis(self) -> Self {
+        const MILLI: i128 = NANO / 1000;
+        Self { nanos: div_ceil(self.nanos, MILLI) * MILLI, ..self }
+    }
+    /// Whole units, rounded up.
+    #[must_use]
+    pub fn up_to_units(self) -> Self {
+        Self { nanos: div_ceil(self.nanos, NANO) * NANO, ..self }
+    }
+    /// Whether it is as much, in whatever format.
+    pub fn is_as_much_as(self, other: Self) -> bool {
+        self.nanos == other.nanos
+    }
     pub fn to_wire(self) -> Wire {
         Wire(self.to_string())
+    }
+    /// A sum reads as its first part does, unless that is zero.
+    fn in_format_of(self, other: Self, nanos: i128) -> Self {
+        let format = if self.is_zero() { other.format } else { self.format };
+        Self { nanos: nanos.clamp(-MAX, MAX), format }
+    }
+}
+
+/// Nothing at all.
+impl Default for Quantity {
+    fn default() -> Self {
+        Self { nanos: 0, format: Format::DecimalSi }
+    }
+}
+
+/// Cut off where parsing cuts off.
+impl std::ops::Add for Quantity {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        self.in_format_of(other, self.nanos + other.nanos)
+    }
+}
+impl std::ops::Sub for Quantity {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        self.in_format_of(other, self.nanos - other.nanos)
     }
 }
 
@@ -244,5 +285,34 @@ mod tests {
     fn order_is_by_value() {
         assert!(Quantity::parse("1Gi").unwrap() > Quantity::parse("1G").unwrap());
         assert!(Quantity::parse("100m").unwrap() < Quantity::parse("1").unwrap());
+        assert!(Quantity::parse("1024").unwrap().is_as_much_as(Quantity::parse("1Ki").unwrap()));
+    }
+
+    #[test]
+    fn sums_and_differences_read_as_their_first_part() {
+        let cases = [
+            ("1Gi", "1G", "2073741824", "73741824"),
+            ("1Gi", "1Gi", "2Gi", "0"),
+            ("0", "1Mi", "1Mi", "-1Mi"),
+            ("100m", "1", "1100m", "-900m"),
+            ("9223372036854775807", "1", "9223372036854775807", "9223372036854775806"),
+            ("-9223372036854775807", "1", "-9223372036854775806", "-9223372036854775807"),
+        ];
+        for (a, b, sum, difference) in cases {
+            let (a, b) = (Quantity::parse(a).unwrap(), Quantity::parse(b).unwrap());
+            assert_eq!(((a + b).to_string(), (a - b).to_string()), (sum.to_owned(), difference.to_owned()), "{a} {b}");
+        }
+        assert_eq!(Quantity::default().to_string(), "0");
+    }
+
+    #[test]
+    fn finer_amounts_are_rounded_up() {
+        for (written, millis, units) in
+            [("1500u", "2m", "1"), ("1.5", "1500m", "2"), ("-1500u", "-1m", "0"), ("1536", "1536", "1536")]
+        {
+            let q = Quantity::parse(written).unwrap();
+            let rounded = (q.up_to_millis().to_string(), q.up_to_units().to_string());
+            assert_eq!(rounded, (millis.to_owned(), units.to_owned()), "{written}");
+        }
     }
 }

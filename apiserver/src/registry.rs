@@ -9,9 +9,16 @@ mod resource;
 mod rules;
 mod table;
 
+pub mod access_modes;
 pub mod cells;
 pub mod check;
+pub mod difference;
+pub mod node_selector;
 pub mod path;
+pub mod quantities;
+pub mod resource_names;
+pub mod storage_class_name;
+pub mod volume_source;
 pub mod workload;
 
 pub mod configmap;
@@ -22,12 +29,16 @@ pub mod endpointslice;
 pub mod event;
 pub mod ipaddress;
 pub mod lease;
+pub mod limitrange;
 pub mod namespace;
 pub mod node;
+pub mod persistentvolume;
+pub mod persistentvolumeclaim;
 pub mod pod;
 pub mod podtemplate;
 pub mod replicaset;
 pub mod replicationcontroller;
+pub mod resourcequota;
 pub mod secret;
 pub mod service;
 pub mod serviceaccount;
@@ -48,11 +59,15 @@ pub fn builtin() -> Vec<ApiResource> {
         ApiResource::of::<core::ConfigMap>(),
         ApiResource::of::<core::Endpoints>(),
         ApiResource::of::<core::Event>(),
+        ApiResource::of::<core::LimitRange>(),
         ApiResource::of::<core::Namespace>(),
         ApiResource::of::<core::Node>(),
+        ApiResource::of::<core::PersistentVolumeClaim>(),
+        ApiResource::of::<core::PersistentVolume>(),
         ApiResource::of::<core::Pod>(),
         ApiResource::of::<core::PodTemplate>(),
         ApiResource::of::<core::ReplicationController>(),
+        ApiResource::of::<core::ResourceQuota>(),
         ApiResource::of::<core::Secret>(),
         ApiResource::of::<core::ServiceAccount>(),
         ApiResource::of::<core::Service>(),

@@ -12,11 +12,20 @@ use super::{Cell, Column};
 
 pub const NONE: &str = "<none>";
 pub const UNKNOWN: &str = "<unknown>";
+pub const UNSET: &str = "<unset>";
 /// How many items of a list a cell shows before it only counts them.
 const SHOWN_ITEMS_MAX: usize = 3;
 
 pub const NAME: Column = column("Name", "string", "name", "Unique within its namespace", 0);
 pub const AGE: Column = text("Age", "Time since the object was created");
+/// In the tables of kinds that have no columns of their own.
+pub const CREATED_AT: Column = Column {
+    name: "Created At",
+    kind: "date",
+    format: "",
+    description: "When the object was created",
+    priority: 0,
+};
 pub const CONTAINERS: Column = wide("Containers", "Names of the template's containers");
 pub const IMAGES: Column = wide("Images", "Images of the template's containers");
 pub const SELECTOR: Column = wide("Selector", "Labels of the pods that are meant");
@@ -68,6 +77,10 @@ pub fn name(meta: &ObjectMeta) -> Cell {
 }
 pub fn age(meta: &ObjectMeta, now_secs: i64) -> Cell {
     since(meta.creation_timestamp.as_ref(), now_secs)
+}
+/// The cell of [`CREATED_AT`]: RFC 3339.
+pub fn created_at(meta: &ObjectMeta) -> Cell {
+    meta.creation_timestamp.as_ref().map_or(Cell::Null, |time| Cell::text(time.0.to_string()))
 }
 pub fn since(time: Option<&Time>, now_secs: i64) -> Cell {
     Cell::text(age_of(time.map(|t| t.0.as_second()), now_secs))

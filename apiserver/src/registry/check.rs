@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use corten_api::{Problems, names};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
 use super::path::Path;
 
@@ -26,6 +26,10 @@ const PORT_NAME_BYTES_MAX: usize = 15;
 
 pub const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 
+/// Whether an object was never stored: what was stored under older rules is not held to the newest of them.
+pub fn is_new(meta: &ObjectMeta) -> bool {
+    matches!(meta.resource_version.as_deref(), None | Some("" | "0"))
+}
 /// The text of an optional field, "" where it is absent.
 pub fn text(value: Option<&String>) -> &str {
     value.map_or("", String::as_str)

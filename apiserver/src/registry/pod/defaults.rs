@@ -4,13 +4,12 @@
 
 mod volumes;
 
-use std::collections::BTreeMap;
-
 use corten_api::pod::defaults;
-use corten_api::quantity::Quantity;
 use k8s_openapi::api::core::v1::{Container, EnvVar, EphemeralContainer, Lifecycle, Pod, PodSpec, Probe};
 use k8s_openapi::api::core::v1::{ContainerPort, HTTPGetAction, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
+
+use crate::registry::quantities::canonical;
 
 const GRACE_SECS: i64 = 30;
 
@@ -173,14 +172,6 @@ fn http_get(get: &mut HTTPGetAction) {
 fn canonical_resources(resources: &mut ResourceRequirements) {
     canonical(resources.limits.as_mut());
     canonical(resources.requests.as_mut());
-}
-/// Quantities are stored as they print: `0.5` as `500m`. What does not parse is left for validation to refuse.
-pub fn canonical(list: Option<&mut BTreeMap<String, Wire>>) {
-    for quantity in list.into_iter().flat_map(BTreeMap::values_mut) {
-        if let Ok(parsed) = Quantity::from_wire(quantity) {
-            *quantity = parsed.to_wire();
-        }
-    }
 }
 
 #[cfg(test)]

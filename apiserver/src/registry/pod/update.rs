@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use corten_api::{Problems, pod};
 use k8s_openapi::api::core::v1::{Pod, PodSpec, Toleration};
 
+use crate::registry::difference;
 use crate::registry::path::Path;
 
 pub use status::validate_status;
@@ -81,7 +82,7 @@ pub fn validate(new: &Pod, old: &Pod, problems: &mut Problems) {
         gated::validate(&mut masked, old_spec, problems);
     }
     if masked != *old_spec {
-        problems.forbidden("spec", &format!("{ALLOWED}\n{}", difference(&masked, old_spec)));
+        problems.forbidden("spec", &format!("{ALLOWED}\n{}", difference::fields(&masked, old_spec)));
     }
 }
 
@@ -134,23 +135,6 @@ fn mask(new: &mut PodSpec, old: &PodSpec) {
         new.termination_grace_period_seconds = old.termination_grace_period_seconds;
     }
     new.scheduling_gates.clone_from(&old.scheduling_gates);
-}
-
-/// The fields of the spec that differ, so that its author finds them.
-fn difference(new: &PodSpec, old: &PodSpec) -> String {
-    let json = |spec: &PodSpec| serde_json::to_value(spec).unwrap_or_default();
-    let (new, old) = (json(new), json(old));
-    let mut lines = Vec::new();
-    let names: std::collections::BTreeSet<&String> =
-        [&new, &old].into_iter().filter_map(|v| v.as_object()).flat_map(|o| o.keys()).collect();
-    for name in names {
-        let (new, old) = (new.get(name), old.get(name));
-        if new != old {
-            let shown = |v: Option<&serde_json::Value>| v.map_or("nothing".into(), ToString::to_string);
-            lines.push(format!("  {name}: {} → {}", shown(old), shown(new)));
-        }
-    }
-    lines.join("\n")
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Rules: <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/>.
 
 mod container;
+mod devices;
 mod env;
 mod handlers;
 mod placement;
@@ -34,6 +35,16 @@ pub enum Of<'a> {
     Template,
 }
 
+impl<'a> Of<'a> {
+    /// Empty where it is not known: in templates, and in pods that cannot be named so.
+    fn pod_name(self) -> &'a str {
+        match self {
+            Self::Pod(meta) => check::text(meta.name.as_ref()),
+            Self::Template => "",
+        }
+    }
+}
+
 /// What the parts of a spec need to know of each other.
 struct Around<'a> {
     volumes: HashMap<&'a str, &'a Volume>,
@@ -41,7 +52,7 @@ struct Around<'a> {
 }
 
 pub fn pod_spec(spec: &PodSpec, of: Of<'_>, at: &Path<'_>, problems: &mut Problems) {
-    let volumes = volumes::validate(spec, &at.field("volumes"), problems);
+    let volumes = volumes::validate(spec, of, &at.field("volumes"), problems);
     let around = Around { volumes, host_network: spec.host_network == Some(true) };
     containers(spec, &around, at, problems);
     if let Some(resources) = &spec.resources {

@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, ProjectedVolumeSource, Volume};
 
 use super::fill;
+use crate::registry::{persistentvolumeclaim, volume_source};
 
 /// 0644, which JSON can only say in decimal.
 const FILE_MODE: i32 = 0o644;
@@ -26,22 +27,37 @@ pub(super) fn volume(volume: &mut Volume) {
     if let Some(projected) = &mut volume.projected {
         default_projected(projected);
     }
-    if let Some(host) = &mut volume.host_path {
-        host.type_.get_or_insert_default();
+    if let Some(template) = volume.ephemeral.as_mut().and_then(|e| e.volume_claim_template.as_mut()) {
+        persistentvolumeclaim::defaults::spec(&mut template.spec);
     }
+    shared_sources(volume);
     if let Some(image) = &mut volume.image {
         fill(&mut image.pull_policy, super::pull_policy(image.reference.as_deref().unwrap_or_default()));
-    }
-    if let Some(template) = volume.ephemeral.as_mut().and_then(|e| e.volume_claim_template.as_mut()) {
-        template.spec.volume_mode.get_or_insert_with(|| "Filesystem".into());
-    }
-    if let Some(iscsi) = &mut volume.iscsi {
-        fill(&mut iscsi.iscsi_interface, "default");
     }
     if let Some(size) = volume.empty_dir.as_mut().and_then(|e| e.size_limit.as_mut())
         && let Ok(parsed) = corten_api::quantity::Quantity::from_wire(size)
     {
         *size = parsed.to_wire();
+    }
+}
+
+/// Of the sources that PersistentVolumes have too.
+fn shared_sources(volume: &mut Volume) {
+    use volume_source::defaults;
+    if let Some(host) = &mut volume.host_path {
+        defaults::host_path(host);
+    }
+    if let Some(rbd) = &mut volume.rbd {
+        defaults::rbd(&mut rbd.pool, &mut rbd.user, &mut rbd.keyring);
+    }
+    if let Some(iscsi) = &mut volume.iscsi {
+        defaults::iscsi(&mut iscsi.iscsi_interface);
+    }
+    if let Some(disk) = &mut volume.azure_disk {
+        defaults::azure_disk(disk);
+    }
+    if let Some(scale_io) = &mut volume.scale_io {
+        defaults::scale_io(&mut scale_io.storage_mode, &mut scale_io.fs_type);
     }
 }
 

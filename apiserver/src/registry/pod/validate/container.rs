@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use corten_api::{Problems, pod};
 use k8s_openapi::api::core::v1::{Container, ContainerPort, VolumeMount};
 
-use super::{Around, env, handlers, resources, security, volumes};
+use super::{Around, devices, env, handlers, resources, security, volumes};
 use crate::registry::check;
 use crate::registry::path::Path;
 
@@ -33,6 +33,7 @@ pub(super) fn validate<'a>(
     ports(container, around, &at.field("ports"), problems);
     env::validate(container, at, problems);
     mounts(container, around, &at.field("volumeMounts"), problems);
+    devices::validate(container, around, &at.field("volumeDevices"), problems);
     if let Some(resources) = &container.resources {
         resources::validate(resources, &at.field("resources"), problems);
     }

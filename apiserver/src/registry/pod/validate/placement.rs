@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use corten_api::Problems;
 use k8s_openapi::api::core::v1::{
-    Affinity, NodeSelectorTerm, PodAffinityTerm, PodSpec, Toleration, TopologySpreadConstraint, WeightedPodAffinityTerm,
+    Affinity, PodAffinityTerm, PodSpec, Toleration, TopologySpreadConstraint, WeightedPodAffinityTerm,
 };
 
 use crate::registry::path::Path;
-use crate::registry::{check, node};
+use crate::registry::{check, node, node_selector};
 
 const WEIGHTS: &str = "must be in the range 1-100";
 
@@ -111,20 +111,13 @@ fn affinity(all: &Affinity, at: &Path<'_>, problems: &mut Problems) {
     if let Some(nodes) = &all.node_affinity {
         let at = at.field("nodeAffinity");
         if let Some(required) = &nodes.required_during_scheduling_ignored_during_execution {
-            let at = at.field(REQUIRED);
-            let list = at.field("nodeSelectorTerms");
-            if required.node_selector_terms.is_empty() {
-                problems.required(list, "must have at least one node selector term");
-            }
-            for (i, term) in required.node_selector_terms.iter().enumerate() {
-                node_term(term, &list.index(i), problems);
-            }
+            node_selector::validate(required, &at.field(REQUIRED), problems);
         }
         let list = at.field(PREFERRED);
         for (i, term) in nodes.preferred_during_scheduling_ignored_during_execution.iter().flatten().enumerate() {
             let at = list.index(i);
             weight(term.weight, &at, problems);
-            node_term(&term.preference, &at.field("preference"), problems);
+            node_selector::term(&term.preference, &at.field("preference"), problems);
         }
     }
     let pods = all.pod_affinity.as_ref().map(|a| {
@@ -152,42 +145,6 @@ fn affinity(all: &Affinity, at: &Path<'_>, problems: &mut Problems) {
 fn weight(weight: i32, at: &Path<'_>, problems: &mut Problems) {
     if !(1..=100).contains(&weight) {
         problems.invalid(at.field("weight"), weight, WEIGHTS);
-    }
-}
-
-fn node_term(term: &NodeSelectorTerm, at: &Path<'_>, problems: &mut Problems) {
-    let list = at.field("matchExpressions");
-    for (i, expr) in term.match_expressions.iter().flatten().enumerate() {
-        let at = list.index(i);
-        let values = expr.values.as_deref().unwrap_or_default();
-        match (expr.operator.as_str(), values.len()) {
-            ("In" | "NotIn", 0) => {
-                problems.required(at.field("values"), "must be specified when `operator` is 'In' or 'NotIn'");
-            }
-            ("Exists" | "DoesNotExist", n) if n > 0 => {
-                let why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-                problems.forbidden(at.field("values"), why);
-            }
-            ("Gt" | "Lt", n) if n != 1 => {
-                problems.required(at.field("values"), "must be specified single value when `operator` is 'Lt' or 'Gt'");
-            }
-            ("In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt", _) => {}
-            (other, _) => problems.invalid(at.field("operator"), other, "not a valid selector operator"),
-        }
-        check::qualified_name(problems, &at.field("key"), &expr.key);
-    }
-    let list = at.field("matchFields");
-    for (i, expr) in term.match_fields.iter().flatten().enumerate() {
-        let at = list.index(i);
-        if !matches!(expr.operator.as_str(), "In" | "NotIn") {
-            problems.invalid(at.field("operator"), &expr.operator, "not a valid selector operator");
-        } else if expr.values.as_ref().map_or(0, Vec::len) != 1 {
-            let why = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector";
-            problems.required(at.field("values"), why);
-        }
-        if expr.key != "metadata.name" {
-            problems.invalid(at.field("key"), &expr.key, "not a valid field selector key");
-        }
     }
 }
 

@@ -1,24 +1,20 @@
 //! What containers ask for: names of resources, amounts, and that none asks for more than its limit.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use corten_api::Problems;
-use corten_api::names;
 use corten_api::quantity::Quantity;
 use k8s_openapi::api::core::v1::{ContainerResizePolicy, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 
-use crate::registry::check;
 use crate::registry::path::Path;
-
-const STANDARD: &[&str] = &["cpu", "memory", "ephemeral-storage"];
-const NOT_STANDARD: &str = "must be a standard resource type or fully qualified";
-
-type List = BTreeMap<String, Wire>;
+use crate::registry::quantities::{self, Wires};
+use crate::registry::resource_names::{is_huge_pages, is_whole, may_be_overcommitted};
+use crate::registry::{check, resource_names};
 
 /// `at` is the path of the requirements.
 pub(super) fn validate(resources: &ResourceRequirements, at: &Path<'_>, problems: &mut Problems) {
-    let none = List::new();
+    let none = Wires::new();
     let (limits, requests) = (resources.limits.as_ref().unwrap_or(&none), resources.requests.as_ref().unwrap_or(&none));
     let (limits_at, requests_at) = (at.field("limits"), at.field("requests"));
     for (name, quantity) in limits {
@@ -28,43 +24,25 @@ pub(super) fn validate(resources: &ResourceRequirements, at: &Path<'_>, problems
         one(name, quantity, &requests_at, problems);
         within_limit(name, quantity, limits.get(name), at, problems);
     }
-    let huge = limits.keys().chain(requests.keys()).any(|name| is_huge(name));
-    let plain = |list: &List| list.contains_key("cpu") || list.contains_key("memory");
+    let huge = limits.keys().chain(requests.keys()).any(|name| is_huge_pages(name));
+    let plain = |list: &Wires| list.contains_key("cpu") || list.contains_key("memory");
     if huge && !plain(limits) && !plain(requests) {
         problems.forbidden(at, "HugePages require cpu or memory");
     }
 }
 
-fn is_huge(name: &str) -> bool {
-    name.starts_with("hugepages-")
-}
-/// Resources of devices and the like, which are counted and not shared.
-fn is_extended(name: &str) -> bool {
-    name.contains('/') && !name.starts_with("kubernetes.io/")
-}
-
 fn one(name: &str, wire: &Wire, list: &Path<'_>, problems: &mut Problems) {
     let at = list.key(name);
-    if !names::is_qualified_name(name) {
-        check::qualified_name(problems, &at, name);
-    } else if !name.contains('/') && !STANDARD.contains(&name) && !is_huge(name) {
-        problems.invalid(at, name, NOT_STANDARD);
+    resource_names::of_containers(problems, &at, name);
+    let Some(quantity) = quantities::well_formed(problems, &at, wire) else { return };
+    quantities::not_negative(problems, &at, quantity);
+    if is_whole(name) {
+        quantities::whole(problems, &at, quantity);
     }
-    let Some(quantity) = parsed(wire, &at, problems) else { return };
-    if quantity.is_negative() {
-        problems.invalid(at, &wire.0, check::NEGATIVE);
-    }
-    if is_extended(name) && !quantity.is_whole() {
-        problems.invalid(at, &wire.0, "must be an integer");
-    }
-}
-
-fn parsed(wire: &Wire, at: &Path<'_>, problems: &mut Problems) -> Option<Quantity> {
-    Quantity::from_wire(wire).map_err(|err| problems.invalid(at, &wire.0, &err.to_string())).ok()
 }
 
 fn within_limit(name: &str, request: &Wire, limit: Option<&Wire>, at: &Path<'_>, problems: &mut Problems) {
-    let shared = !is_extended(name) && !is_huge(name);
+    let shared = may_be_overcommitted(name);
     let Some(limit) = limit else {
         if !shared {
             problems.required(at.field("limits"), "Limit must be set for non overcommitable resources");
@@ -82,7 +60,7 @@ fn within_limit(name: &str, request: &Wire, limit: Option<&Wire>, at: &Path<'_>,
 }
 
 /// What a pod costs beyond its containers.
-pub(super) fn overhead(overhead: Option<&List>, at: &Path<'_>, problems: &mut Problems) {
+pub(super) fn overhead(overhead: Option<&Wires>, at: &Path<'_>, problems: &mut Problems) {
     for (name, quantity) in overhead.into_iter().flatten() {
         one(name, quantity, at, problems);
     }

@@ -243,8 +243,8 @@ fn resources() {
             r#"spec.containers[0].resources.requests[memory]: Invalid value: "-1": must be greater than or equal to 0"#,
         ),
         (
-            resources(json!({"requests": {"gpu": "1"}})),
-            r#"spec.containers[0].resources.requests[gpu]: Invalid value: "gpu": must be a standard resource type or fully qualified"#,
+            resources(json!({"requests": {"storage": "1"}})),
+            r#"spec.containers[0].resources.requests[storage]: Invalid value: "storage": must be a standard resource for containers"#,
         ),
         (
             resources(json!({"requests": {"x.com/gpu": "1"}})),

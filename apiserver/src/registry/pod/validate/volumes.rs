@@ -1,22 +1,23 @@
 //! A pod's volumes: one source each, and the files that are made from it.
 
+mod claims;
+mod remote;
+
 use std::collections::{HashMap, HashSet};
 
 use corten_api::Problems;
 use corten_api::quantity::Quantity;
 use k8s_openapi::api::core::v1::{
-    DownwardAPIVolumeFile, EmptyDirVolumeSource, HostPathVolumeSource, KeyToPath, PodSpec, ProjectedVolumeSource,
-    Volume, VolumeProjection,
+    DownwardAPIVolumeFile, EmptyDirVolumeSource, KeyToPath, PodSpec, ProjectedVolumeSource, Volume, VolumeProjection,
 };
 
-use super::env;
+use super::{Of, env};
 use crate::registry::check;
 use crate::registry::path::Path;
+use crate::registry::volume_source::{self, no_backsteps, required};
 
 const MODE_MAX: i32 = 0o777;
 const MODE_RANGE: &str = "must be a number between 0 and 0777 (octal), both inclusive";
-const HOST_PATH_TYPES: &[&str] =
-    &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
 /// What of the pod a file can be.
 const POD_FIELDS: &[&str] =
     &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
@@ -26,10 +27,13 @@ const TOKEN_SECS_MAX: i64 = 1 << 32;
 /// Gives the volumes by name.
 pub(super) fn validate<'a>(
     spec: &'a PodSpec,
+    of: Of<'_>,
     list: &Path<'_>,
     problems: &mut Problems,
 ) -> HashMap<&'a str, &'a Volume> {
     let mut by_name = HashMap::new();
+    let pod = of.pod_name();
+    let made = claims::made_for(pod, spec);
     for (i, volume) in spec.volumes.iter().flatten().enumerate() {
         let at = list.index(i);
         if volume.name.is_empty() {
@@ -40,37 +44,64 @@ pub(super) fn validate<'a>(
         if by_name.insert(volume.name.as_str(), volume).is_some() {
             problems.duplicate(at.field("name"), &volume.name);
         }
-        one_source(volume, &at, problems);
-        source(volume, &at, problems);
+        if !volume_source::one_of(&given(volume), &at, problems) {
+            problems.required(at, "must specify a volume type");
+        }
+        of_objects(volume, &at, problems);
+        of_nodes(volume, &at, problems);
+        remote::validate(volume, &at, problems);
+        claims::validate(volume, pod, &made, &at, problems);
     }
     by_name
 }
 
-/// A volume comes from one place. The fields of its JSON are its sources.
-fn one_source(volume: &Volume, at: &Path<'_>, problems: &mut Problems) {
-    let json = serde_json::to_value(volume).unwrap_or_default();
-    let sources = json.as_object().into_iter().flatten().filter(|(field, _)| *field != "name");
-    for (field, _) in sources.skip(1) {
-        problems.forbidden(at.field(field), "may not specify more than 1 volume type");
-    }
+/// The sources in the order in which the first counts, and whether each is given.
+fn given(volume: &Volume) -> [(&'static str, bool); 30] {
+    [
+        ("emptyDir", volume.empty_dir.is_some()),
+        ("hostPath", volume.host_path.is_some()),
+        ("gitRepo", volume.git_repo.is_some()),
+        ("gcePersistentDisk", volume.gce_persistent_disk.is_some()),
+        ("awsElasticBlockStore", volume.aws_elastic_block_store.is_some()),
+        ("secret", volume.secret.is_some()),
+        ("nfs", volume.nfs.is_some()),
+        ("iscsi", volume.iscsi.is_some()),
+        ("glusterfs", volume.glusterfs.is_some()),
+        ("flocker", volume.flocker.is_some()),
+        ("persistentVolumeClaim", volume.persistent_volume_claim.is_some()),
+        ("rbd", volume.rbd.is_some()),
+        ("cinder", volume.cinder.is_some()),
+        ("cephfs", volume.cephfs.is_some()),
+        ("quobyte", volume.quobyte.is_some()),
+        ("downwardAPI", volume.downward_api.is_some()),
+        ("fc", volume.fc.is_some()),
+        ("flexVolume", volume.flex_volume.is_some()),
+        ("configMap", volume.config_map.is_some()),
+        ("azureFile", volume.azure_file.is_some()),
+        ("vsphereVolume", volume.vsphere_volume.is_some()),
+        ("photonPersistentDisk", volume.photon_persistent_disk.is_some()),
+        ("portworxVolume", volume.portworx_volume.is_some()),
+        ("azureDisk", volume.azure_disk.is_some()),
+        ("storageos", volume.storageos.is_some()),
+        ("projected", volume.projected.is_some()),
+        ("scaleIO", volume.scale_io.is_some()),
+        ("csi", volume.csi.is_some()),
+        ("ephemeral", volume.ephemeral.is_some()),
+        ("image", volume.image.is_some()),
+    ]
 }
 
-fn source(volume: &Volume, at: &Path<'_>, problems: &mut Problems) {
-    if let Some(dir) = &volume.empty_dir {
-        empty_dir(dir, &at.field("emptyDir"), problems);
-    }
-    if let Some(host) = &volume.host_path {
-        host_path(host, &at.field("hostPath"), problems);
-    }
+/// What is made from objects of the API.
+fn of_objects(volume: &Volume, at: &Path<'_>, problems: &mut Problems) {
     if let Some(secret) = &volume.secret {
         let at = at.field("secret");
-        require(check::text(secret.secret_name.as_ref()), &at.field("secretName"), problems);
+        required(&[("secretName", check::text(secret.secret_name.as_ref()))], &at, problems);
         mode(secret.default_mode, &at.field("defaultMode"), problems);
         items(secret.items.as_deref(), &at, problems);
     }
     if let Some(map) = &volume.config_map {
         let at = at.field("configMap");
-        require(&map.name, &at.field("name"), problems);
+        required(&[("name", &map.name)], &at, problems);
         mode(map.default_mode, &at.field("defaultMode"), problems);
         items(map.items.as_deref(), &at, problems);
     }
@@ -82,28 +113,26 @@ fn source(volume: &Volume, at: &Path<'_>, problems: &mut Problems) {
     if let Some(all) = &volume.projected {
         projected(all, &at.field("projected"), problems);
     }
-    if let Some(claim) = &volume.persistent_volume_claim {
-        require(&claim.claim_name, &at.field("persistentVolumeClaim").field("claimName"), problems);
+}
+
+/// What the kubelet makes or finds on its node.
+fn of_nodes(volume: &Volume, at: &Path<'_>, problems: &mut Problems) {
+    if let Some(dir) = &volume.empty_dir {
+        empty_dir(dir, &at.field("emptyDir"), problems);
+    }
+    if let Some(host) = &volume.host_path {
+        volume_source::host_path(host, &at.field("hostPath"), problems);
+    }
+    if let Some(git) = &volume.git_repo {
+        let at = at.field("gitRepo");
+        required(&[("repository", &git.repository)], &at, problems);
+        descending(check::text(git.directory.as_ref()), &at.field("directory"), problems);
     }
     if let Some(image) = &volume.image {
         let at = at.field("image");
-        require(check::text(image.reference.as_ref()), &at.field("reference"), problems);
+        required(&[("reference", check::text(image.reference.as_ref()))], &at, problems);
         let policies = ["Always", "IfNotPresent", "Never"];
         check::optional_word(problems, &at.field("pullPolicy"), image.pull_policy.as_ref(), &policies);
-    }
-    if let Some(nfs) = &volume.nfs {
-        let at = at.field("nfs");
-        require(&nfs.server, &at.field("server"), problems);
-        require(&nfs.path, &at.field("path"), problems);
-        if !nfs.path.is_empty() && !nfs.path.starts_with('/') {
-            problems.invalid(at.field("path"), &nfs.path, "must be an absolute path");
-        }
-    }
-}
-
-fn require(value: &str, at: &Path<'_>, problems: &mut Problems) {
-    if value.is_empty() {
-        problems.required(at, "");
     }
 }
 
@@ -114,24 +143,9 @@ fn empty_dir(dir: &EmptyDirVolumeSource, at: &Path<'_>, problems: &mut Problems)
     }
 }
 
-fn host_path(host: &HostPathVolumeSource, at: &Path<'_>, problems: &mut Problems) {
-    if host.path.is_empty() {
-        problems.required(at.field("path"), "");
-    } else {
-        no_backsteps(&host.path, &at.field("path"), problems);
-    }
-    check::optional_word(problems, &at.field("type"), host.type_.as_ref(), HOST_PATH_TYPES);
-}
-
 fn mode(mode: Option<i32>, at: &Path<'_>, problems: &mut Problems) {
     if let Some(mode) = mode.filter(|m| !(0..=MODE_MAX).contains(m)) {
         problems.invalid(at, mode, MODE_RANGE);
-    }
-}
-
-fn no_backsteps(path: &str, at: &Path<'_>, problems: &mut Problems) {
-    if path.split('/').any(|part| part == "..") {
-        problems.invalid(at, path, "must not contain '..'");
     }
 }
 
@@ -253,3 +267,6 @@ fn projection(one: &VolumeProjection, at: &Path<'_>, problems: &mut Problems) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

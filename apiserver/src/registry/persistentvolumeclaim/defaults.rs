@@ -1,0 +1,23 @@
+//! What a claim gets where its author said nothing.
+
+use k8s_openapi::api::core::v1::{PersistentVolumeClaimSpec, PersistentVolumeClaimStatus};
+
+use crate::registry::{access_modes, quantities};
+
+/// What claims get, and the templates of claims in pods.
+pub fn spec(spec: &mut PersistentVolumeClaimSpec) {
+    spec.volume_mode.get_or_insert_with(|| access_modes::DEFAULT_VOLUME_MODE.into());
+    if let Some(resources) = &mut spec.resources {
+        quantities::canonical(resources.limits.as_mut());
+        quantities::canonical(resources.requests.as_mut());
+    }
+}
+
+pub(super) fn status(status: &mut PersistentVolumeClaimStatus) {
+    let phase = status.phase.get_or_insert_default();
+    if phase.is_empty() {
+        "Pending".clone_into(phase);
+    }
+    quantities::canonical(status.capacity.as_mut());
+    quantities::canonical(status.allocated_resources.as_mut());
+}
