@@ -4,12 +4,18 @@
 //! fill in the object, and doing so twice changes nothing, so a refused request may be asked again with a newer view.
 //! Words and order: <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/>.
 
+mod claim_resize;
+mod default_storage_class;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
 mod node_taint;
 mod pod_priority;
+mod pod_resources;
 mod pod_tolerations;
+pub mod resource_quota;
 mod service_account;
+mod storage_in_use;
 
 use std::time::Duration;
 
@@ -24,6 +30,8 @@ use crate::request::{Target, User, Verb};
 pub trait ClusterView: Sync {
     /// The stored JSON of one object; `namespace` is "" for cluster-scoped kinds.
     fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Bytes>;
+    /// The stored JSON of all objects of a kind in a namespace, by name; of all there are for cluster-scoped kinds.
+    fn list(&self, group: &str, plural: &str, namespace: &str) -> Vec<Bytes>;
 }
 
 /// A write on its way. `verb` is Create, Update (patches too) or Delete.
@@ -73,6 +81,11 @@ impl AdmissionRequest<'_> {
         // What the store holds passed validation when it was written; what no longer parses is as good as not there.
         serde_json::from_slice(&self.view.get(group, plural, namespace, name)?).ok()
     }
+    /// All objects of a kind in a namespace; as above, what no longer parses is left out.
+    fn list<K: DeserializeOwned>(&self, group: &str, plural: &str, namespace: &str) -> Vec<K> {
+        let stored = self.view.list(group, plural, namespace);
+        stored.iter().filter_map(|json| serde_json::from_slice(json).ok()).collect()
+    }
 }
 
 /// Why a write is not admitted.
@@ -100,11 +113,15 @@ type Plugin = fn(&mut AdmissionRequest<'_>) -> Result<(), Refusal>;
 /// In upstream's order: whoever fills in stands before whoever judges the result.
 const PLUGINS: &[(&str, Plugin)] = &[
     ("NamespaceLifecycle", namespace_lifecycle::admit),
+    ("LimitRanger", limit_ranger::admit),
     ("ServiceAccount", service_account::admit),
     ("NodeRestriction", node_restriction::admit),
     ("TaintNodesByCondition", node_taint::admit),
     ("Priority", pod_priority::admit),
     ("DefaultTolerationSeconds", pod_tolerations::admit),
+    ("DefaultStorageClass", default_storage_class::admit),
+    ("StorageObjectInUseProtection", storage_in_use::admit),
+    ("PersistentVolumeClaimResize", claim_resize::admit),
 ];
 
 /// Runs all plugins. Gives the warnings for the caller.

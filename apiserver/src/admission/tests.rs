@@ -17,6 +17,29 @@ impl Cluster {
             ("namespaces//default", json!({"metadata": {"name": "default"}, "status": {"phase": "Active"}})),
             ("namespaces//going", json!({"metadata": {"name": "going"}, "status": {"phase": "Terminating"}})),
             ("namespaces//bare", json!({"metadata": {"name": "bare"}, "status": {"phase": "Active"}})),
+            ("namespaces//bound", json!({"metadata": {"name": "bound"}, "status": {"phase": "Active"}})),
+            ("serviceaccounts/bound/default", json!({"metadata": {"name": "default"}})),
+            (
+                "limitranges/bound/a",
+                json!({"metadata": {"name": "a"}, "spec": {"limits": [{"type": "Container", "default": {"cpu": "1"}}]}}),
+            ),
+            (
+                "limitranges/bound/b",
+                json!({"metadata": {"name": "b"}, "spec": {"limits": [{"type": "Container", "max": {"cpu": "2"}, "min": {"cpu": "1"}},
+                    {"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}}]}}),
+            ),
+            ("storageclasses//fixed", json!({"metadata": {"name": "fixed"}, "provisioner": "x"})),
+            (
+                "storageclasses//first",
+                json!({"metadata": {"name": "first", "creationTimestamp": "2026-01-01T00:00:00Z",
+                    "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}, "provisioner": "x"}),
+            ),
+            (
+                "storageclasses//newest",
+                json!({"metadata": {"name": "newest", "creationTimestamp": "2026-01-02T00:00:00Z",
+                    "annotations": {"storageclass.beta.kubernetes.io/is-default-class": "true"}},
+                    "provisioner": "x", "allowVolumeExpansion": true}),
+            ),
             ("nodes//n1", json!({"metadata": {"name": "n1", "uid": "u1"}})),
             (
                 "serviceaccounts/default/default",
@@ -29,6 +52,10 @@ impl Cluster {
 impl ClusterView for Cluster {
     fn get(&self, _group: &str, plural: &str, namespace: &str, name: &str) -> Option<Bytes> {
         self.0.get(&format!("{plural}/{namespace}/{name}")).cloned()
+    }
+    fn list(&self, _group: &str, plural: &str, namespace: &str) -> Vec<Bytes> {
+        let prefix = format!("{plural}/{namespace}/");
+        self.0.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, json)| json.clone()).collect()
     }
 }
 
@@ -279,4 +306,89 @@ fn a_kubelet_writes_what_is_its_own() {
         assert!(text.contains(expected), "{text}");
     }
     assert!(serde_json::from_value::<Pod>(mirror("n1")).is_ok());
+}
+
+#[test]
+fn pods_and_claims_are_within_the_bounds_of_their_namespace() {
+    let with = |resources: Value| pod(json!({"containers": [{"name": "a", "resources": resources}]}));
+    let case = |object: Value| Case { target: "pods bound/", object, ..NO_CASE };
+    let filled = admitted(case(with(json!({"requests": {"cpu": "1"}})))).unwrap();
+    assert_eq!(filled["spec"]["containers"][0]["resources"], json!({"limits": {"cpu": "1"}, "requests": {"cpu": "1"}}));
+    assert_eq!(
+        message(case(with(json!({"limits": {"cpu": "3"}, "requests": {"cpu": "500m"}})))),
+        r#"pods "p" is forbidden: [minimum cpu usage per Container is 1, but request is 500m, maximum cpu usage per Container is 2, but limit is 3]"#
+    );
+    let claim = |size: &str| json!({"metadata": {"name": "c"}, "spec": {"resources": {"requests": {"storage": size}}}});
+    let claimed = |size: &str| Case { target: "persistentvolumeclaims bound/", object: claim(size), ..NO_CASE };
+    assert!(admitted(claimed("1Gi")).is_ok());
+    let too_large = "maximum storage usage per PersistentVolumeClaim is 1Gi, but request is 2Gi";
+    assert_eq!(message(claimed("2Gi")), format!(r#"persistentvolumeclaims "c" is forbidden: {too_large}"#));
+    let update = |old: Value| Case {
+        verb: Verb::Update,
+        target: "persistentvolumeclaims bound/c",
+        object: claim("2Gi"),
+        old,
+        ..NO_CASE
+    };
+    assert!(message(update(claim("2Gi"))).ends_with(too_large));
+    let mut going = claim("2Gi");
+    going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    assert!(admitted(update(going)).is_ok(), "what goes may go");
+    let old = with(json!({"limits": {"cpu": "9"}}));
+    let written = Case { verb: Verb::Update, target: "pods bound/p", object: old.clone(), old, ..NO_CASE };
+    assert!(admitted(written).is_ok(), "a pod that is there keeps what it has");
+}
+
+#[test]
+fn claims_get_the_newest_default_class_and_storage_its_finalizer() {
+    let claim = |class: Value| json!({"metadata": {"name": "c"}, "spec": {"storageClassName": class}});
+    let class = |case: Case<'_>| admitted(case).unwrap()["spec"]["storageClassName"].clone();
+    let made = |class: Value| Case { target: "persistentvolumeclaims default/", object: claim(class), ..NO_CASE };
+    assert_eq!(class(made(Value::Null)), "newest");
+    assert_eq!(class(made(json!(""))), "", "none is wanted");
+    assert_eq!(class(made(json!("fixed"))), "fixed");
+    let mut annotated = claim(Value::Null);
+    annotated["metadata"]["annotations"] = json!({"volume.beta.kubernetes.io/storage-class": "old"});
+    assert_eq!(class(Case { object: annotated, ..made(Value::Null) }), Value::Null);
+
+    let finalizers = |case: Case<'_>| admitted(case).unwrap()["metadata"]["finalizers"].clone();
+    assert_eq!(finalizers(made(Value::Null)), json!(["kubernetes.io/pvc-protection"]));
+    let volume = |metadata: Value| Case { target: "persistentvolumes v", object: json!({"metadata": metadata}), ..NO_CASE };
+    assert_eq!(
+        finalizers(volume(json!({"name": "v", "finalizers": ["a/b"]}))),
+        json!(["a/b", "kubernetes.io/pv-protection"])
+    );
+    let own = json!(["kubernetes.io/pv-protection"]);
+    assert_eq!(finalizers(volume(json!({"name": "v", "finalizers": own}))), own);
+    let update = Case { verb: Verb::Update, old: claim(Value::Null), ..made(Value::Null) };
+    let update = admitted(Case { target: "persistentvolumeclaims default/c", ..update }).unwrap();
+    assert_eq!((&update["metadata"]["finalizers"], &update["spec"]["storageClassName"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn claims_grow_where_their_class_says_so() {
+    let claim = |class: &str, phase: &str, size: &str| {
+        json!({"metadata": {"name": "c"}, "status": {"phase": phase},
+            "spec": {"storageClassName": class, "resources": {"requests": {"storage": size}}}})
+    };
+    let grow = |class: &str, phase: &str, from: &str, to: &str| Case {
+        verb: Verb::Update,
+        target: "persistentvolumeclaims default/c",
+        object: claim(class, phase, to),
+        old: claim(class, phase, from),
+        ..NO_CASE
+    };
+    assert!(admitted(grow("newest", "Bound", "1Gi", "2Gi")).is_ok());
+    assert!(admitted(grow("fixed", "Bound", "2Gi", "1Gi")).is_ok(), "less is validation's to judge");
+    assert!(admitted(grow("fixed", "Bound", "1Gi", "1024Mi")).is_ok());
+    let not_expandable = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";
+    for (class, phase, expected) in [
+        ("newest", "Pending", "Only bound persistent volume claims can be expanded"),
+        ("fixed", "Bound", not_expandable),
+        ("nowhere", "Bound", not_expandable),
+        ("", "Bound", not_expandable),
+    ] {
+        let expected = format!(r#"persistentvolumeclaims "c" is forbidden: {expected}"#);
+        assert_eq!(message(grow(class, phase, "1Gi", "2Gi")), expected, "{class} {phase}");
+    }
 }

@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 use corten_api::ApiError;
+use corten_api::selector::Selector;
 use tokio::time::{Instant, timeout_at};
 
 use super::Resources;
 use super::place::Place;
 use crate::admission::{AdmissionRequest, ClusterView, Refusal, admit};
+use crate::cache::{FieldTerms, Filter};
 use crate::registry::AnyObject;
 use crate::request::{Target, User, Verb};
 
@@ -15,6 +17,13 @@ impl ClusterView for Resources {
         let resource = self.inner.registry.find_any_version(group, plural)?;
         let place = &self.place_of(resource).ok()?;
         Some(place.cached.get(&place.short_key(namespace, name))?.object())
+    }
+    fn list(&self, group: &str, plural: &str, namespace: &str) -> Vec<Bytes> {
+        let entry = self.inner.registry.iter().find(|e| e.plural() == plural && e.group() == group);
+        let Some(place) = entry.and_then(|entry| self.place_of(entry).ok()) else { return Vec::new() };
+        let all = Filter::new(namespace, Selector::everything(), FieldTerms::default());
+        let snapshot = place.cached.snapshot(self.inner.cache.revision());
+        all.select(&snapshot, "").map(|item| item.object()).collect()
     }
 }
 
