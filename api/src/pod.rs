@@ -38,6 +38,10 @@ pub fn node_name(pod: &Pod) -> Option<&str> {
 pub fn is_mirror(pod: &Pod) -> bool {
     pod.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(MIRROR_ANNOTATION))
 }
+/// The name of the claim that is made for a pod's ephemeral volume.
+pub fn ephemeral_claim_name(pod: &str, volume: &str) -> String {
+    format!("{pod}-{volume}")
+}
 /// An init container that keeps running beside the main ones.
 pub fn is_sidecar(init: &Container) -> bool {
     init.restart_policy.as_deref() == Some("Always")

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use corten_api::pod;
-use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Node, Pod};
 
 use super::{AdmissionRequest, Refusal};
 use crate::authz;
@@ -91,7 +91,7 @@ fn mirror(pod: Option<&Pod>, node: &str) -> Result<(), String> {
 
 /// Such a pod uses nothing that others own.
 fn refers_to_nothing(pod: Option<&Pod>, node: &str) -> Result<(), String> {
-    match pod.and_then(|pod| pod.spec.as_ref()).and_then(reference) {
+    match pod.and_then(reference) {
         Some(what) => Err(format!("node {node:?} can not create pods that reference {what}")),
         None => Ok(()),
     }
@@ -122,9 +122,10 @@ fn owned_by_node(request: &AdmissionRequest<'_>, pod: Option<&Pod>, node: &str) 
 }
 
 /// What of others' a pod refers to, in words; `None` for nothing.
-fn reference(spec: &PodSpec) -> Option<&'static str> {
+fn reference(pod: &Pod) -> Option<&'static str> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
     let (mut account, mut secrets, mut config_maps, mut claims) = (false, false, false, false);
-    references::each(spec, |source, _| match source {
+    references::each(name, pod.spec.as_ref()?, |source, _| match source {
         Source::ServiceAccount => account = true,
         Source::Secret => secrets = true,
         Source::ConfigMap => config_maps = true,

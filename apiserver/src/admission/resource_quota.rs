@@ -69,7 +69,8 @@ fn charge(
     let name = quota.metadata.name.as_deref().unwrap_or_default();
     if let (true, Some(usage), Some(object)) = (is_checked, &new, change.new) {
         counted.constraints(&hard, object).map_err(|why| format!("failed quota: {name}: {why}"))?;
-        let negative: Vec<&str> = usage.iter().filter(|(_, n)| n.is_negative()).map(|(name, _)| name.as_str()).collect();
+        let negative: Vec<&str> =
+            usage.iter().filter(|(_, n)| n.is_negative()).map(|(name, _)| name.as_str()).collect();
         if !negative.is_empty() {
             return Err(format!("quota usage is negative for resource(s): {}", negative.join(",")));
         }
@@ -138,7 +139,8 @@ pub fn taken<'a>(
 ) -> List {
     let Some(counted) = Counted::of(group, plural) else { return List::new() };
     let hard = quota.spec.iter().filter_map(|spec| spec.hard.as_ref()).flatten().map(|(name, _)| name);
-    let mut sum: List = hard.filter(|name| counted.tracks(name)).map(|name| (name.clone(), Default::default())).collect();
+    let mut sum: List =
+        hard.filter(|name| counted.tracks(name)).map(|name| (name.clone(), Default::default())).collect();
     for object in objects {
         if !sum.is_empty() && scopes::all_match(quota, object) {
             let mut usage = counted.usage(object, now_secs);

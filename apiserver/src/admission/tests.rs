@@ -353,7 +353,8 @@ fn claims_get_the_newest_default_class_and_storage_its_finalizer() {
 
     let finalizers = |case: Case<'_>| admitted(case).unwrap()["metadata"]["finalizers"].clone();
     assert_eq!(finalizers(made(Value::Null)), json!(["kubernetes.io/pvc-protection"]));
-    let volume = |metadata: Value| Case { target: "persistentvolumes v", object: json!({"metadata": metadata}), ..NO_CASE };
+    let volume =
+        |metadata: Value| Case { target: "persistentvolumes v", object: json!({"metadata": metadata}), ..NO_CASE };
     assert_eq!(
         finalizers(volume(json!({"name": "v", "finalizers": ["a/b"]}))),
         json!(["a/b", "kubernetes.io/pv-protection"])

@@ -38,7 +38,7 @@ pub(super) fn references_of(pod: &Item) -> Result<References, serde_json::Error>
     let mut found = References::new();
     if let Some(spec) = &spec {
         let namespace = pod.namespace();
-        references::each(spec, |source, name| {
+        references::each(pod.name(), spec, |source, name| {
             found.push(Reference { source, key: format!("{namespace}/{name}").into() });
         });
     }

@@ -8,7 +8,8 @@ use serde_json::Value;
 /// One line for each field that differs.
 pub fn fields(new: &impl Serialize, old: &impl Serialize) -> String {
     let (new, old) = (json(new), json(old));
-    let names: BTreeSet<&String> = [&new, &old].into_iter().filter_map(Value::as_object).flat_map(|o| o.keys()).collect();
+    let names: BTreeSet<&String> =
+        [&new, &old].into_iter().filter_map(Value::as_object).flat_map(|o| o.keys()).collect();
     let differs = names.into_iter().map(|name| (name, new.get(name), old.get(name))).filter(|(_, new, old)| new != old);
     let shown = |value: Option<&Value>| value.map_or("nothing".into(), ToString::to_string);
     let lines: Vec<String> =

@@ -57,12 +57,14 @@ impl Kind for ResourceQuota {
     fn row(&self, now_secs: i64) -> Vec<Cell> {
         let hard = self.status.as_ref().and_then(|s| s.hard.as_ref());
         let used = self.status.as_ref().and_then(|s| s.used.as_ref());
-        let (limits, requests): (Vec<&String>, Vec<&String>) =
-            hard.into_iter().flatten().map(|(name, _)| name).partition(|n| n.starts_with(resource_names::LIMITS_PREFIX));
+        let (limits, requests): (Vec<&String>, Vec<&String>) = hard
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name)
+            .partition(|n| n.starts_with(resource_names::LIMITS_PREFIX));
         let shown = |names: Vec<&String>| {
-            let one = |name: &String| {
-                format!("{name}: {}/{}", quantities::shown(used, name), quantities::shown(hard, name))
-            };
+            let one =
+                |name: &String| format!("{name}: {}/{}", quantities::shown(used, name), quantities::shown(hard, name));
             Cell::text(names.into_iter().map(one).collect::<Vec<_>>().join(", "))
         };
         vec![cells::name(&self.metadata), shown(requests), shown(limits), cells::age(&self.metadata, now_secs)]

@@ -77,8 +77,7 @@ fn maximum(kind: &str, name: &str, max: Quantity, asked: &Asked) -> Option<Strin
     let Some(limit) = asked.limits.get(name) else {
         return Some(format!("maximum {name} usage per {kind} is {max}.  No limit is specified"));
     };
-    above("limit", name, kind, max, *limit)
-        .or_else(|| above("request", name, kind, max, *asked.requests.get(name)?))
+    above("limit", name, kind, max, *limit).or_else(|| above("request", name, kind, max, *asked.requests.get(name)?))
 }
 
 fn above(what: &str, name: &str, kind: &str, max: Quantity, amount: Quantity) -> Option<String> {

@@ -18,8 +18,7 @@ const PODS: &str = "pods";
 const COMPUTE: &[&str] = &[CPU, MEMORY, EPHEMERAL_STORAGE];
 /// Where a quota counts these, each container must say how much: a mistake of old, which is kept, and not repeated for
 /// any other resource.
-const MUST_BE_SAID: &[&str] =
-    &["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
+const MUST_BE_SAID: &[&str] = &["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
 
 pub(super) fn tracks(resource: &str) -> bool {
     let requested = resource.strip_prefix(REQUESTS_PREFIX);

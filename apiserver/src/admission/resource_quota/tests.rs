@@ -30,11 +30,7 @@ fn container(requests: Value, limits: Value) -> Value {
 fn small_pod() -> Pod {
     pod(json!({"containers": [container(json!({"cpu": "100m", "memory": "1Gi"}), json!({"cpu": "1"}))]}))
 }
-fn change<'a>(
-    plural: &'a str,
-    old: Option<&'a dyn AnyObject>,
-    new: Option<&'a dyn AnyObject>,
-) -> Change<'a> {
+fn change<'a>(plural: &'a str, old: Option<&'a dyn AnyObject>, new: Option<&'a dyn AnyObject>) -> Change<'a> {
     let group = if plural == "deployments" { "apps" } else { "" };
     Change { group, plural, subresource: "", old, new }
 }
@@ -50,7 +46,8 @@ fn usage(plural: &str, object: &dyn AnyObject) -> String {
 
 #[test]
 fn what_pods_take() {
-    let requests = json!({"cpu": "100m", "memory": "1Gi", "ephemeral-storage": "1G", "hugepages-2Mi": "4Mi", "x.com/gpu": "2"});
+    let requests =
+        json!({"cpu": "100m", "memory": "1Gi", "ephemeral-storage": "1G", "hugepages-2Mi": "4Mi", "x.com/gpu": "2"});
     let limits = json!({"cpu": "1", "ephemeral-storage": "2G"});
     let running = pod(json!({"containers": [container(requests, limits)]}));
     assert_eq!(
@@ -82,9 +79,8 @@ fn what_services_take() {
         (json!({"type": "ExternalName"}), 0, 0),
     ];
     for (spec, node_ports, balancers) in cases {
-        let expected = format!(
-            "count/services=1,services=1,services.loadbalancers={balancers},services.nodeports={node_ports}"
-        );
+        let expected =
+            format!("count/services=1,services=1,services.loadbalancers={balancers},services.nodeports={node_ports}");
         assert_eq!(service(spec.clone()), expected, "{spec}");
     }
 }
@@ -143,7 +139,8 @@ fn which_resources_say_something_of_a_kind() {
 
 #[test]
 fn a_write_changes_a_quota_by_what_it_adds_and_takes_away() {
-    let pods = quota(json!({"pods": "3", "requests.cpu": "1"}), json!({"pods": "1", "requests.cpu": "500m"}), json!({}));
+    let pods =
+        quota(json!({"pods": "3", "requests.cpu": "1"}), json!({"pods": "1", "requests.cpu": "500m"}), json!({}));
     let (small, mut ended) = (small_pod(), small_pod());
     ended.status.get_or_insert_default().phase = Some("Succeeded".into());
     let balancers = quota(
@@ -154,9 +151,8 @@ fn a_write_changes_a_quota_by_what_it_adds_and_takes_away() {
     let service = |kind: &str| object::<Service>(json!({"spec": {"type": kind}}));
     let (balanced, plain) = (service("LoadBalancer"), service("ClusterIP"));
     let storage = quota(json!({"requests.storage": "5Gi"}), json!({"requests.storage": "2Gi"}), json!({}));
-    let claim = |size: &str| {
-        object::<PersistentVolumeClaim>(json!({"spec": {"resources": {"requests": {"storage": size}}}}))
-    };
+    let claim =
+        |size: &str| object::<PersistentVolumeClaim>(json!({"spec": {"resources": {"requests": {"storage": size}}}}));
     let (one, four) = (claim("1Gi"), claim("4Gi"));
     let cases: [(&str, Change<'_>, &ResourceQuota, &str); 9] = [
         ("a pod is made", change("pods", None, Some(&small)), &pods, "pods=2,requests.cpu=600m"),
@@ -203,9 +199,9 @@ fn refusals() {
         json!({}),
     );
     let unknown = quota(json!({"pods": "1", "count/pods": "1"}), json!({"pods": "0"}), json!({}));
-    let balancers =
-        quota(json!({"services.loadbalancers": "0"}), json!({"services.loadbalancers": "0"}), json!({}));
-    let cpu = quota(json!({"cpu": "9", "requests.memory": "9"}), json!({"cpu": "0", "requests.memory": "0"}), json!({}));
+    let balancers = quota(json!({"services.loadbalancers": "0"}), json!({"services.loadbalancers": "0"}), json!({}));
+    let cpu =
+        quota(json!({"cpu": "9", "requests.memory": "9"}), json!({"cpu": "0", "requests.memory": "0"}), json!({}));
     let mut terminating = small_pod();
     terminating.spec.as_mut().unwrap().active_deadline_seconds = Some(5);
     let scoped = quota(json!({"pods": "1"}), json!({"pods": "1"}), json!({"scopes": ["Terminating"]}));
@@ -274,9 +270,7 @@ fn a_quota_is_about_what_is_in_all_its_scopes() {
         [{"weight": 1, "podAffinityTerm": {"topologyKey": "z", "namespaceSelector": {}}}]}});
     let own = json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "z"}]}});
     let scopes = |list: &[&str]| json!({ "scopes": list });
-    let select = |scope: &str, operator: &str, values: &[&str]| {
-        json!({"scopeSelector": {"matchExpressions": [{"scopeName": scope, "operator": operator, "values": values}]}})
-    };
+    let select = |scope: &str, operator: &str, values: &[&str]| json!({"scopeSelector": {"matchExpressions": [{"scopeName": scope, "operator": operator, "values": values}]}});
     let high = with("priorityClassName", json!("high"));
     let cases = [
         (scopes(&["BestEffort"]), &best_effort, true),

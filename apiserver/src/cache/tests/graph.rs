@@ -50,7 +50,9 @@ fn brute_force(kind: &KindCache) -> BTreeSet<String> {
         let spec = pod.spec.unwrap();
         let Some(node) = spec.node_name.clone().filter(|n| !n.is_empty()) else { continue };
         let namespace = row.0.namespace();
-        references::each(&spec, |source, name| all.extend([format!("{node} {source:?} {namespace}/{name}")]));
+        references::each(row.0.name(), &spec, |source, name| {
+            all.extend([format!("{node} {source:?} {namespace}/{name}")])
+        });
     }
     all
 }

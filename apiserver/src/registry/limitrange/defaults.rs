@@ -14,13 +14,9 @@ pub(super) fn item(item: &mut LimitRangeItem) {
         item.default.take_if(|list| list.is_empty());
         item.default_request.take_if(|list| list.is_empty());
     }
-    for list in [
-        &mut item.max,
-        &mut item.min,
-        &mut item.default,
-        &mut item.default_request,
-        &mut item.max_limit_request_ratio,
-    ] {
+    for list in
+        [&mut item.max, &mut item.min, &mut item.default, &mut item.default_request, &mut item.max_limit_request_ratio]
+    {
         canonical(list.as_mut());
     }
 }

@@ -57,9 +57,7 @@ fn bad_ranges() {
         (json!({"type": "x.com/y", "max": {"storage": "1"}, "default": {"pods": "1"}}), vec![]),
         (
             json!({"type": "Node"}),
-            vec![format!(
-                r#"{AT}.type: Invalid value: "Node": must be a standard limit type or fully qualified"#
-            )],
+            vec![format!(r#"{AT}.type: Invalid value: "Node": must be a standard limit type or fully qualified"#)],
         ),
         (
             json!({"type": "Pod", "default": {"cpu": "1"}, "defaultRequest": {"cpu": "1"}}),
@@ -76,9 +74,7 @@ fn bad_ranges() {
         ),
         (
             json!({"type": "Pod", "max": {"storage": "1"}}),
-            vec![format!(
-                r#"{AT}.max[storage]: Invalid value: "storage": must be a standard resource for containers"#
-            )],
+            vec![format!(r#"{AT}.max[storage]: Invalid value: "storage": must be a standard resource for containers"#)],
         ),
         (
             json!({"type": "Pod", "min": {"cpu": "2"}, "max": {"cpu": "1"}}),
@@ -107,9 +103,7 @@ fn bad_ranges() {
         ),
         (
             container(json!({"maxLimitRequestRatio": {"cpu": "500m"}})),
-            vec![format!(
-                r#"{AT}.maxLimitRequestRatio[cpu]: Invalid value: "500m": ratio 500m is less than 1"#
-            )],
+            vec![format!(r#"{AT}.maxLimitRequestRatio[cpu]: Invalid value: "500m": ratio 500m is less than 1"#)],
         ),
         (
             json!({"type": "Pod", "min": {"cpu": "3"}, "max": {"cpu": "4"}, "maxLimitRequestRatio": {"cpu": "2"}}),

@@ -92,9 +92,10 @@ fn bad_volumes() {
             vec!["spec.persistentVolumeReclaimPolicy: Forbidden: may not be 'recycle' for a hostPath mount of '/'"],
         ),
         (json!({"csi": null, "hostPath": {"path": "/a"}, "persistentVolumeReclaimPolicy": "Recycle"}), vec![]),
-        (json!({"csi": null, "local": {"path": ""}, "nodeAffinity": zone("a", "b")["nodeAffinity"]}), vec![
-            "spec.local.path: Required value",
-        ]),
+        (
+            json!({"csi": null, "local": {"path": ""}, "nodeAffinity": zone("a", "b")["nodeAffinity"]}),
+            vec!["spec.local.path: Required value"],
+        ),
         (
             json!({"volumeMode": "Tape"}),
             vec![r#"spec.volumeMode: Unsupported value: "Tape": supported values: "Block", "Filesystem""#],
@@ -244,10 +245,7 @@ fn columns() {
     let bound = r#"{"metadata":{"name":"pv"},"spec":{"capacity":{"storage":"1Gi"},"accessModes":["ReadOnlyMany","ReadWriteOnce"],
         "persistentVolumeReclaimPolicy":"Delete","claimRef":{"namespace":"n","name":"c"},"storageClassName":"fast",
         "volumeAttributesClassName":"gold","volumeMode":"Block"},"status":{"phase":"Bound","reason":"R"}}"#;
-    assert_eq!(
-        row::<PersistentVolume>(bound, 0),
-        "pv|1Gi|RWO,ROX|Delete|Bound|n/c|fast|gold|R|<unknown>|Block"
-    );
+    assert_eq!(row::<PersistentVolume>(bound, 0), "pv|1Gi|RWO,ROX|Delete|Bound|n/c|fast|gold|R|<unknown>|Block");
     let going = r#"{"metadata":{"name":"pv","deletionTimestamp":"2026-01-01T00:00:00Z"}}"#;
     assert_eq!(row::<PersistentVolume>(going, 0), "pv|0|||Terminating|||<unset>||<unknown>|<unset>");
 }

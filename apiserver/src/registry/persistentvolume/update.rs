@@ -48,10 +48,8 @@ fn source(new: &PersistentVolumeSpec, old: &PersistentVolumeSpec, problems: &mut
         new.controller_expand_secret_ref = None;
     }
     if new != old {
-        let why = format!(
-            "spec.persistentvolumesource is immutable after creation\n{}",
-            difference::fields(&new, &old)
-        );
+        let why =
+            format!("spec.persistentvolumesource is immutable after creation\n{}", difference::fields(&new, &old));
         problems.forbidden("spec.persistentvolumesource", &why);
     }
 }

@@ -81,14 +81,7 @@ pub(super) fn validate(spec: &PersistentVolumeClaimSpec, is_new: bool, at: &Path
     problems.invalid(at, at.field("dataSource").to_string(), why);
 }
 
-fn reference(
-    group: Option<&String>,
-    kind: &str,
-    name: &str,
-    is_new: bool,
-    at: &Path<'_>,
-    problems: &mut Problems,
-) {
+fn reference(group: Option<&String>, kind: &str, name: &str, is_new: bool, at: &Path<'_>, problems: &mut Problems) {
     for (field, value) in [("name", name), ("kind", kind)] {
         if value.is_empty() {
             problems.required(at.field(field), "");

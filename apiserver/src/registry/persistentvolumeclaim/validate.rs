@@ -30,8 +30,7 @@ pub fn spec(spec: &PersistentVolumeClaimSpec, is_new: bool, at: &Path<'_>, probl
 }
 
 fn resources(spec: &PersistentVolumeClaimSpec, at: &Path<'_>, problems: &mut Problems) {
-    let (limits, requests) =
-        spec.resources.as_ref().map_or((None, None), |r| (r.limits.as_ref(), r.requests.as_ref()));
+    let (limits, requests) = spec.resources.as_ref().map_or((None, None), |r| (r.limits.as_ref(), r.requests.as_ref()));
     quantities::all_well_formed(problems, &at.field("limits"), limits);
     for (name, wire) in requests.into_iter().flatten().filter(|(name, _)| *name != resource_names::STORAGE) {
         well_formed(problems, &at.field("requests").key(name), wire);

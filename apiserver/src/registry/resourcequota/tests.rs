@@ -76,12 +76,8 @@ fn bad_scopes() {
 #[test]
 fn bad_selectors() {
     const AT: &str = "spec.scopeSelector.matchExpressions";
-    let selecting = |expressions: Value, hard: &str| {
-        json!({"scopeSelector": {"matchExpressions": expressions}, "hard": {hard: "1"}})
-    };
-    let one = |scope: &str, operator: &str, values: Value| {
-        json!([{"scopeName": scope, "operator": operator, "values": values}])
-    };
+    let selecting = |expressions: Value, hard: &str| json!({"scopeSelector": {"matchExpressions": expressions}, "hard": {hard: "1"}});
+    let one = |scope: &str, operator: &str, values: Value| json!([{"scopeName": scope, "operator": operator, "values": values}]);
     let none = json!([]);
     let exists = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity";
     let cases = [

@@ -26,8 +26,7 @@ struct Scope {
     resources: &'static [&'static str],
 }
 
-const PODS: &[&str] =
-    &["pods", "cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory"];
+const PODS: &[&str] = &["pods", "cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory"];
 const SCOPES: &[Scope] = &[
     Scope { name: TERMINATING, has_values: false, resources: PODS },
     Scope { name: NOT_TERMINATING, has_values: false, resources: PODS },
@@ -35,11 +34,7 @@ const SCOPES: &[Scope] = &[
     Scope { name: NOT_BEST_EFFORT, has_values: false, resources: PODS },
     Scope { name: PRIORITY_CLASS, has_values: true, resources: PODS },
     Scope { name: CROSS_NAMESPACE_AFFINITY, has_values: false, resources: PODS },
-    Scope {
-        name: ATTRIBUTES_CLASS,
-        has_values: true,
-        resources: &["persistentvolumeclaims", "requests.storage"],
-    },
+    Scope { name: ATTRIBUTES_CLASS, has_values: true, resources: &["persistentvolumeclaims", "requests.storage"] },
 ];
 /// No object is in both.
 const OPPOSITES: &[[&str; 2]] = &[[BEST_EFFORT, NOT_BEST_EFFORT], [TERMINATING, NOT_TERMINATING]];
@@ -54,8 +49,11 @@ impl Scope {
     }
     /// Whether it says something of everything that is counted.
     fn fits(&self, hard: Option<&Wires>) -> bool {
-        let mut known =
-            hard.into_iter().flatten().map(|(name, _)| name.as_str()).filter(|n| resource_names::is_standard_of_quotas(n));
+        let mut known = hard
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name.as_str())
+            .filter(|n| resource_names::is_standard_of_quotas(n));
         known.all(|name| self.resources.contains(&name))
     }
 }

@@ -48,10 +48,7 @@ fn sources_that_both_have() {
         (json!({"nfs": {"server": "s", "path": "/p"}}), vec![]),
         (
             json!({"nfs": {"server": "", "path": "p"}}),
-            vec![
-                "spec.nfs.server: Required value",
-                r#"spec.nfs.path: Invalid value: "p": must be an absolute path"#,
-            ],
+            vec!["spec.nfs.server: Required value", r#"spec.nfs.path: Invalid value: "p": must be an absolute path"#],
         ),
         (portal(json!({})), vec![]),
         (portal(json!({"iqn": "eui.0123456789abcdef"})), vec![]),
@@ -99,10 +96,7 @@ fn sources_that_both_have() {
             vec!["spec.glusterfs.endpoints: Required value", "spec.glusterfs.path: Required value"],
         ),
         (json!({"flocker": {"datasetName": "d"}}), vec![]),
-        (
-            json!({"flocker": {}}),
-            vec!["spec.flocker: Required value: one of datasetName and datasetUUID is required"],
-        ),
+        (json!({"flocker": {}}), vec!["spec.flocker: Required value: one of datasetName and datasetUUID is required"]),
         (
             json!({"flocker": {"datasetName": "a/b", "datasetUUID": "u"}}),
             vec![
@@ -183,10 +177,7 @@ fn secrets_of_volumes_are_in_some_namespace() {
             json!({"iscsi": {"targetPortal": "p", "iqn": "eui.0123456789abcdef", "lun": 0, "secretRef": {}}}),
             vec!["spec.iscsi.secretRef.name: Required value"],
         ),
-        (
-            json!({"csi": {"driver": "csi.example.com", "volumeHandle": "h", "nodeStageSecretRef": {}}}),
-            vec![],
-        ),
+        (json!({"csi": {"driver": "csi.example.com", "volumeHandle": "h", "nodeStageSecretRef": {}}}), vec![]),
         (
             json!({"csi": {"driver": "csi.example.com", "volumeHandle": "", "nodePublishSecretRef": {"name": "s"}}}),
             vec!["spec.csi.volumeHandle: Required value", "spec.csi.nodePublishSecretRef.namespace: Required value"],
@@ -240,9 +231,7 @@ fn names_of_drivers_and_of_targets() {
     let driver = |name: &str| of_volume(&json!({"csi": {"driver": name, "volumeHandle": "h"}}));
     assert!(driver("a_b")[0].starts_with(r#"spec.csi.driver: Invalid value: "a_b": a lowercase RFC 1123 subdomain"#));
     assert_eq!(driver(&"a".repeat(64)), ["spec.csi.driver: Too long: may not be more than 63 bytes"]);
-    let iqn = |name: &str| {
-        of_volume(&json!({"iscsi": {"targetPortal": "p", "iqn": name, "lun": 0}})).is_empty()
-    };
+    let iqn = |name: &str| of_volume(&json!({"iscsi": {"targetPortal": "p", "iqn": name, "lun": 0}})).is_empty();
     for good in ["iqn.2001-04.com.example:storage:disk1", "iqn.2001-04.com.x-y:a"] {
         assert!(iqn(good), "{good}");
     }

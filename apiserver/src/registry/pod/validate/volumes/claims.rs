@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use corten_api::pod::ephemeral_claim_name;
 use corten_api::{Problems, names};
 use k8s_openapi::api::core::v1::{PodSpec, Volume};
 
@@ -9,15 +10,10 @@ use crate::registry::path::Path;
 use crate::registry::persistentvolumeclaim::validate::template;
 use crate::registry::volume_source::required;
 
-/// The claim that is made for an ephemeral volume.
-fn made_name(pod: &str, volume: &str) -> String {
-    format!("{pod}-{volume}")
-}
-
 /// The names of all claims that are made for the pod; none while its own name is not known.
 pub(super) fn made_for(pod: &str, spec: &PodSpec) -> HashSet<String> {
     let ephemeral = spec.volumes.iter().flatten().filter(|volume| volume.ephemeral.is_some() && !pod.is_empty());
-    ephemeral.map(|volume| made_name(pod, &volume.name)).collect()
+    ephemeral.map(|volume| ephemeral_claim_name(pod, &volume.name)).collect()
 }
 
 /// `pod`: its name, or empty; `made`: what [`made_for`] gives.
@@ -40,7 +36,7 @@ pub(super) fn validate(volume: &Volume, pod: &str, made: &HashSet<String>, at: &
     if pod.is_empty() || volume.name.is_empty() {
         return;
     }
-    let name = made_name(pod, &volume.name);
+    let name = ephemeral_claim_name(pod, &volume.name);
     if !names::is_dns1123_subdomain(&name) {
         let why = format!("PVC name {name:?}: {}", names::DNS1123_SUBDOMAIN_WHY);
         problems.invalid(at.field("name"), &volume.name, &why);

@@ -83,10 +83,7 @@ fn devices() {
     mounted["volumeMounts"] = json!([{"name": "v", "mountPath": "/dev/xvda"}]);
     let cases = [
         (device("v", "/dev/xvda"), vec![]),
-        (
-            device("", ""),
-            vec![format!("{AT}.name: Required value"), format!("{AT}.devicePath: Required value")],
-        ),
+        (device("", ""), vec![format!("{AT}.name: Required value"), format!("{AT}.devicePath: Required value")]),
         (device("w", "/d"), vec![format!(r#"{AT}.name: Not found: "w""#)]),
         (
             device("dir", "/d"),
@@ -102,7 +99,9 @@ fn devices() {
             mounted,
             vec![
                 format!(r#"{AT}.name: Invalid value: "v": must not already exist in volumeMounts"#),
-                format!(r#"{AT}.devicePath: Invalid value: "/dev/xvda": must not already exist as a path in volumeMounts"#),
+                format!(
+                    r#"{AT}.devicePath: Invalid value: "/dev/xvda": must not already exist as a path in volumeMounts"#
+                ),
             ],
         ),
         (
