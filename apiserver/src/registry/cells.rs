@@ -19,8 +19,7 @@ const SHOWN_ITEMS_MAX: usize = 3;
 pub const NAME: Column = column("Name", "string", "name", "Unique within its namespace", 0);
 pub const AGE: Column = text("Age", "Time since the object was created");
 /// In the tables of kinds that have no columns of their own.
-pub const CREATED_AT: Column =
-    Column { name: "Created At", kind: "date", format: "", description: "When the object was created", priority: 0 };
+pub const CREATED_AT: Column = column("Created At", "date", "", "When the object was created", 0);
 pub const CONTAINERS: Column = wide("Containers", "Names of the template's containers");
 pub const IMAGES: Column = wide("Images", "Images of the template's containers");
 pub const SELECTOR: Column = wide("Selector", "Labels of the pods that are meant");

@@ -19,8 +19,8 @@ impl ClusterView for Resources {
         Some(place.cached.get(&place.short_key(namespace, name))?.object())
     }
     fn list(&self, group: &str, plural: &str, namespace: &str) -> Vec<Bytes> {
-        let entry = self.inner.registry.iter().find(|e| e.plural() == plural && e.group() == group);
-        let Some(place) = entry.and_then(|entry| self.place_of(entry).ok()) else { return Vec::new() };
+        let resource = self.inner.registry.find_any_version(group, plural);
+        let Some(place) = resource.and_then(|resource| self.place_of(resource).ok()) else { return Vec::new() };
         let all = Filter::new(namespace, Selector::everything(), FieldTerms::default());
         let snapshot = place.cached.snapshot(self.inner.cache.revision());
         all.select(&snapshot, "").map(|item| item.object()).collect()
