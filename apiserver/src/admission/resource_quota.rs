@@ -29,7 +29,7 @@ pub struct Change<'a> {
 }
 
 /// What a write changes in one quota.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Charge {
     /// The quota's name.
     pub quota: String,

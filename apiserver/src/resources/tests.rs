@@ -9,6 +9,7 @@ mod kinds;
 mod on_etcd;
 mod read;
 mod services;
+mod storage;
 mod update;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{PersistentVolume, Pod};
 use serde_json::{Value, json};
 
 use crate::registry::check::testing;
+use crate::schema;
 
 /// Of a PersistentVolume with this source, which can be anywhere.
 fn of_volume(source: &Value) -> Vec<String> {
@@ -260,6 +261,21 @@ fn one_source_alone() {
     assert_eq!(of_pod(&two), ["spec.csi: Forbidden: may not specify more than 1 volume type"]);
     assert_eq!(of_volume(&json!({})), ["spec: Required value: must specify a volume type"]);
     assert_eq!(of_pod(&json!({})), Vec::<String>::new(), "a pod's is an empty directory");
+}
+
+/// The sources are an object of their own in protobuf: what is new among them must become known here.
+#[test]
+fn every_source_is_known() {
+    type Found = fn(&Value) -> Vec<String>;
+    for (name, found) in [("core.v1.Volume", of_pod as Found), ("core.v1.PersistentVolumeSpec", of_volume)] {
+        let fields = schema::builtin().named(name).unwrap().as_struct().unwrap().fields();
+        let sources: Vec<&str> = fields.iter().filter(|field| field.outer != 0).map(|field| &*field.name).collect();
+        assert!(sources.len() > 20, "{name}: {sources:?}");
+        for source in sources {
+            let found = found(&json!({ source: {} }));
+            assert!(!found.iter().any(|text| text.ends_with("must specify a volume type")), "{name}: {source}");
+        }
+    }
 }
 
 #[test]
