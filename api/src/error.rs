@@ -285,6 +285,10 @@ impl Problems {
     pub fn invalid(&mut self, field: impl Into<String>, value: impl serde::Serialize, why: &str) {
         self.push("FieldValueInvalid", field, with_detail(format!("Invalid value: {}", shown(&value)), why));
     }
+    /// `status.conditions: Invalid value: why`, where the value itself would say nothing.
+    pub fn invalid_unshown(&mut self, field: impl Into<String>, why: &str) {
+        self.push("FieldValueInvalid", field, with_detail("Invalid value".into(), why));
+    }
     /// `spec.type: Unsupported value: "X": supported values: "A", "B"`.
     pub fn unsupported(&mut self, field: impl Into<String>, value: impl serde::Serialize, supported: &[&str]) {
         let list: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
@@ -370,6 +374,13 @@ mod tests {
             err.message(),
             r#"Deployment.apps "web" is invalid: [spec.containers: Required value, metadata.name: Invalid value: "A_b": must be lower case]"#
         );
+    }
+
+    #[test]
+    fn a_value_that_tells_nothing_is_not_shown() {
+        let mut one = Problems::default();
+        one.invalid_unshown("status.conditions", "both are true");
+        assert_eq!(one.causes()[0].to_string(), "status.conditions: Invalid value: both are true");
     }
 
     #[test]

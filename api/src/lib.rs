@@ -3,6 +3,7 @@
 
 pub mod conditions;
 pub mod connections;
+pub mod cron;
 pub mod error;
 pub mod handshakes;
 pub mod hardware_address;
@@ -13,6 +14,7 @@ pub mod node;
 pub mod object;
 pub mod pod;
 pub mod quantity;
+pub mod rbac;
 pub mod rollout;
 pub mod selector;
 pub mod version;

@@ -315,4 +315,19 @@ mod tests {
             assert_eq!(rounded, (millis.to_owned(), units.to_owned()), "{written}");
         }
     }
+
+    #[test]
+    fn sums_read_as_their_first_part() {
+        let cases = [
+            ("1Gi", "1G", "2073741824"),
+            ("1Gi", "1Gi", "2Gi"),
+            ("0", "1Mi", "1Mi"),
+            ("100m", "1", "1100m"),
+            ("9223372036854775807", "1", "9223372036854775807"),
+        ];
+        for (a, b, sum) in cases {
+            let (a, b) = (Quantity::parse(a).unwrap(), Quantity::parse(b).unwrap());
+            assert_eq!((a + b).to_string(), sum, "{a} {b}");
+        }
+    }
 }

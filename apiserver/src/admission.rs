@@ -4,18 +4,22 @@
 //! fill in the object, and doing so twice changes nothing, so a refused request may be asked again with a newer view.
 //! Words and order: <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/>.
 
+mod certificates;
 mod claim_resize;
+mod default_ingress_class;
 mod default_storage_class;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
 mod node_taint;
-mod pod_priority;
 mod pod_resources;
+mod pod_security;
 mod pod_tolerations;
+mod priority;
+mod resource_claim;
 pub mod resource_quota;
+mod runtime_class;
 mod service_account;
-mod storage_in_use;
 
 use std::time::Duration;
 
@@ -30,8 +34,10 @@ use crate::request::{Target, User, Verb};
 pub trait ClusterView: Sync {
     /// The stored JSON of one object; `namespace` is "" for cluster-scoped kinds.
     fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Bytes>;
-    /// The stored JSON of all objects of a kind in a namespace, by name; of all there are for cluster-scoped kinds.
+    /// The stored JSON of all objects of a kind in a namespace, by name; "": of all there are.
     fn list(&self, group: &str, plural: &str, namespace: &str) -> Vec<Bytes>;
+    /// Whether a user's roles let him.
+    fn may(&self, user: &User, verb: &str, target: &Target) -> bool;
 }
 
 /// A write on its way. `verb` is Create, Update (patches too) or Delete.
@@ -46,6 +52,8 @@ pub struct AdmissionRequest<'a> {
     /// What is stored now; `None` for creates.
     pub old: Option<&'a dyn AnyObject>,
     pub view: &'a dyn ClusterView,
+    /// What the writer is told though the write is admitted.
+    pub warnings: Vec<String>,
 }
 
 impl AdmissionRequest<'_> {
@@ -75,6 +83,11 @@ impl AdmissionRequest<'_> {
     }
     fn forbidden(&self, why: impl std::fmt::Display) -> Refusal {
         Refusal::Final(ApiError::forbidden(&self.target.group, &self.target.resource, self.name(), why))
+    }
+    /// Whether the writer's roles let him do this with an object that is in no namespace.
+    fn allowed(&self, verb: &str, group: &str, resource: &str, name: &str) -> bool {
+        let (group, resource, name) = (group.into(), resource.into(), name.into());
+        self.view.may(self.user, verb, &Target { group, version: "*".into(), resource, name, ..Target::default() })
     }
     /// An object of the cluster.
     fn find<K: DeserializeOwned>(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<K> {
@@ -117,11 +130,19 @@ const PLUGINS: &[(&str, Plugin)] = &[
     ("ServiceAccount", service_account::admit),
     ("NodeRestriction", node_restriction::admit),
     ("TaintNodesByCondition", node_taint::admit),
-    ("Priority", pod_priority::admit),
+    ("Priority", priority::admit),
     ("DefaultTolerationSeconds", pod_tolerations::admit),
     ("DefaultStorageClass", default_storage_class::admit),
-    ("StorageObjectInUseProtection", storage_in_use::admit),
     ("PersistentVolumeClaimResize", claim_resize::admit),
+    ("RuntimeClass", runtime_class::admit),
+    ("DefaultIngressClass", default_ingress_class::admit),
+    ("PodSecurity", pod_security::admit),
+    ("CertificateApproval", certificates::approval::admit),
+    ("CertificateSigning", certificates::signing::admit),
+    ("ClusterTrustBundleAttest", certificates::attest::admit),
+    ("CertificateSubjectRestriction", certificates::subject::admit),
+    // Upstream's validation of claims does this.
+    ("ResourceClaim", resource_claim::admit),
 ];
 
 /// Runs all plugins. Gives the warnings for the caller.
@@ -129,8 +150,10 @@ pub fn admit(request: &mut AdmissionRequest<'_>) -> Result<Vec<String>, Refusal>
     for (name, plugin) in PLUGINS {
         plugin(request).inspect_err(|refusal| tracing::debug!(plugin = name, ?refusal, "not admitted"))?;
     }
-    Ok(Vec::new())
+    Ok(std::mem::take(&mut request.warnings))
 }
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::authz;
+use crate::authz::{Attributes, Authorizer};
 use crate::request::{Target, User};
 
 pub const ANONYMOUS: &str = "system:anonymous";
@@ -84,15 +84,15 @@ pub struct Caller {
 }
 
 /// Who sent a request with these headers that arrives now. REST and gRPC ask this alike, once for each request.
-pub fn caller(identity: &Identity, headers: &HeaderMap, now: SystemTime) -> Caller {
+pub fn caller(identity: &Identity, headers: &HeaderMap, now: SystemTime, authorizer: &Authorizer) -> Caller {
     let shown = identity.user(now, headers.contains_key(AUTHORIZATION));
     let is_authenticated = shown.as_ref().is_ok_and(|user| user.in_group(AUTHENTICATED_GROUP));
-    Caller { is_authenticated, user: shown.and_then(|user| impersonated(user, headers)) }
+    Caller { is_authenticated, user: shown.and_then(|user| impersonated(user, headers, authorizer)) }
 }
 
-/// `kubectl --as`: whom the request is to count as. Who may be others is decided by the verb `impersonate`; only
-/// system:masters have it. <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation>.
-fn impersonated(user: &Arc<User>, headers: &HeaderMap) -> Result<Arc<User>, ApiError> {
+/// `kubectl --as`: whom the request is to count as. Who may be others is decided by the verb `impersonate`.
+/// <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation>.
+fn impersonated(user: &Arc<User>, headers: &HeaderMap, authorizer: &Authorizer) -> Result<Arc<User>, ApiError> {
     let text = |v: &http::HeaderValue| {
         v.to_str().map(str::to_owned).map_err(|_| ApiError::bad_request("an Impersonate- header is not text"))
     };
@@ -104,7 +104,7 @@ fn impersonated(user: &Arc<User>, headers: &HeaderMap) -> Result<Arc<User>, ApiE
     };
     let may = |resource: &str, name: &str| {
         let target = Target { resource: resource.into(), name: name.into(), version: "v1".into(), ..Target::default() };
-        authz::authorize_resource(user, "impersonate", &target)
+        authorizer.authorize(user, Attributes::Resource { verb: "impersonate", target: &target })
     };
     may("users", &name)?;
     groups.iter().try_for_each(|group| may("groups", group))?;
@@ -185,7 +185,7 @@ mod tests {
             if let Some(name) = as_user {
                 headers.insert("impersonate-user", name.parse().unwrap());
             }
-            let caller = caller(identity, &headers, now);
+            let caller = caller(identity, &headers, now, &Authorizer::fixed());
             let name = caller.user.as_ref().ok().map(|user| user.name.as_str());
             assert_eq!((caller.is_authenticated, name), expected, "{why}");
         }

@@ -6,22 +6,27 @@
 //! before its body is read. It is refused with 429 only when its queue is full or it waited too long.
 //!
 //! <https://kubernetes.io/docs/concepts/cluster-administration/flow-control/>. REST and gRPC both enter by
-//! [`FlowControl::admit`]. The configuration is a value that may be replaced at run time.
+//! [`FlowControl::admit`]. The configuration is a value that may be replaced at run time: it is made of the cluster's
+//! PriorityLevelConfigurations and FlowSchemas (`objects`), of which the server keeps its own up to date (`upkeep`), and says
+//! which of them lead nowhere (`dangling`).
 
 mod allocation;
 pub mod bootstrap;
 mod classify;
 pub mod configuration;
+pub mod dangling;
 mod demand;
 mod engine;
 pub mod long_running;
 mod metrics;
+pub mod objects;
 mod queueset;
 mod retry;
 pub mod seat;
 mod shuffle;
 #[cfg(test)]
 mod tests;
+pub mod upkeep;
 pub mod work;
 
 use std::hash::{BuildHasher, RandomState};

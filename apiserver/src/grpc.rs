@@ -16,7 +16,7 @@ use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::authz::{Attributes, authorize_resource};
+use crate::authz::Attributes;
 use crate::cache::Item;
 use crate::decode::MAX_BODY_BYTES;
 use crate::flowcontrol::FlowControl;
@@ -312,10 +312,10 @@ async fn bind_one(
         name: asked.pod,
         ..Target::default()
     };
-    let verb = Verb::Create.as_str();
+    let attributes = Attributes::Resource { verb: Verb::Create.as_str(), target: &target };
     // Each bind waits for its turn as a request of its own would.
-    let bound = match flow.admit(user, Attributes::Resource { verb, target: &target }, 1).await {
-        Ok(_seat) => match authorize_resource(user, verb, &target) {
+    let bound = match flow.admit(user, attributes, 1).await {
+        Ok(_seat) => match resources.authorizer().authorize(user, attributes) {
             Ok(()) => resources.bind(user, &target, &asked.uid, &asked.node, fence).await,
             Err(err) => Err(err),
         },

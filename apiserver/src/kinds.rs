@@ -10,21 +10,27 @@ use futures::{Stream, StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::authz::{self, Attributes};
+use crate::authz::{Attributes, Authorizer};
 use crate::flowcontrol::FlowControl;
 use crate::grpc::refused;
 use crate::registry::{ApiResource, Registry, Table};
 use crate::request::User;
 
 /// The gRPC service. `drained`: its streams end with it.
-pub fn service(registry: Registry, flow: FlowControl, drained: CancellationToken) -> KindsServer<Service> {
-    KindsServer::new(Service { registry, flow, drained })
+pub fn service(
+    registry: Registry,
+    flow: FlowControl,
+    authorizer: Authorizer,
+    drained: CancellationToken,
+) -> KindsServer<Service> {
+    KindsServer::new(Service { registry, flow, authorizer, drained })
 }
 
 #[derive(Clone, Debug)]
 pub struct Service {
     registry: Registry,
     flow: FlowControl,
+    authorizer: Authorizer,
     drained: CancellationToken,
 }
 
@@ -39,7 +45,8 @@ impl kinds_server::Kinds for Service {
         let user = request.extensions().get::<Arc<User>>();
         let user = user.ok_or_else(|| refused(&ApiError::new(Reason::Unauthorized, "Unauthorized")))?;
         // Who may read discovery may be told of its changes.
-        authz::authorize(user, Attributes::Path { verb: "get", path: "/apis" }).map_err(|err| refused(&err))?;
+        let asked = Attributes::Path { verb: "get", path: "/apis" };
+        self.authorizer.authorize(user, asked).map_err(|err| refused(&err))?;
         let place = self.flow.enter_long(user).map_err(|err| refused(&err))?;
         let (registry, mut changes) = (self.registry.clone(), self.registry.changes());
         // The first look counts as a change.
@@ -76,8 +83,12 @@ mod tests {
     #[tokio::test]
     async fn kinds_are_told_of_at_once_and_whenever_they_change() {
         let registry = Registry::new(vec![ApiResource::of::<ConfigMap>()]);
-        let service =
-            Service { registry: registry.clone(), flow: FlowControl::default(), drained: CancellationToken::new() };
+        let service = Service {
+            registry: registry.clone(),
+            flow: FlowControl::default(),
+            authorizer: Authorizer::fixed(),
+            drained: CancellationToken::new(),
+        };
         let nobody = service.watch_kinds(Request::new(WatchKindsRequest {})).await.err().unwrap();
         assert_eq!(nobody.code(), Code::Unauthenticated);
         let mut request = Request::new(WatchKindsRequest {});

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::authn::Identity;
-use crate::authz::{authorize_resource, node_name};
+use crate::authz::{Attributes, Authorizer, node_name};
 use crate::grpc::refused;
 use crate::request::{Target, User};
 
@@ -100,13 +100,18 @@ impl Drop for NodeConnection {
 }
 
 /// The gRPC service. `drained`: its streams end with it.
-pub fn service(connections: NodeConnections, drained: CancellationToken) -> NodesServer<Service> {
-    NodesServer::new(Service { connections, drained })
+pub fn service(
+    connections: NodeConnections,
+    authorizer: Authorizer,
+    drained: CancellationToken,
+) -> NodesServer<Service> {
+    NodesServer::new(Service { connections, authorizer, drained })
 }
 
 #[derive(Clone, Debug)]
 pub struct Service {
     connections: NodeConnections,
+    authorizer: Authorizer,
     drained: CancellationToken,
 }
 
@@ -118,7 +123,7 @@ impl nodes_server::Nodes for Service {
         &self,
         request: Request<WatchConnectionsRequest>,
     ) -> Result<Response<Self::WatchConnectionsStream>, Status> {
-        allow(&request).map_err(|err| refused(&err))?;
+        allow(&request, &self.authorizer).map_err(|err| refused(&err))?;
         if self.connections.shared.changes.receiver_count() >= LISTENERS_MAX {
             return Err(refused(&ApiError::new(Reason::TooManyRequests, "too many listen to nodes' connections")));
         }
@@ -150,11 +155,11 @@ fn state_messages(connected: &[String]) -> Vec<Message> {
 }
 
 /// Who may watch nodes may know which of them are connected.
-fn allow<T>(request: &Request<T>) -> Result<(), ApiError> {
+fn allow<T>(request: &Request<T>, authorizer: &Authorizer) -> Result<(), ApiError> {
     let user = request.extensions().get::<Arc<User>>();
     let user = user.ok_or_else(|| ApiError::new(Reason::Unauthorized, "Unauthorized"))?;
     let nodes = Target { version: "v1".into(), resource: "nodes".into(), ..Target::default() };
-    authorize_resource(user, "watch", &nodes)
+    authorizer.authorize(user, Attributes::Resource { verb: "watch", target: &nodes })
 }
 
 /// What has changed since, for at least one node; `None`: at the end. Of a node that changed more than once the last counts.
@@ -213,7 +218,8 @@ mod tests {
     #[tokio::test]
     async fn who_listens_is_told_who_is_connected_and_then_of_first_and_last_connections() {
         let (connections, drained) = (NodeConnections::default(), CancellationToken::new());
-        let service = Service { connections: connections.clone(), drained: drained.clone() };
+        let service =
+            Service { connections: connections.clone(), authorizer: Authorizer::fixed(), drained: drained.clone() };
         let first = connections.opened(&kubelet("n1"));
         let mut told = service.watch_connections(asked_by(admin())).await.unwrap().into_inner();
         assert_eq!(told.next().await.unwrap().unwrap(), message(&["n1"], &[], true));
@@ -248,7 +254,11 @@ mod tests {
     #[tokio::test]
     async fn a_listener_that_is_too_slow_is_cut_off_and_can_begin_again() {
         let connections = NodeConnections::default();
-        let service = Service { connections: connections.clone(), drained: CancellationToken::new() };
+        let service = Service {
+            connections: connections.clone(),
+            authorizer: Authorizer::fixed(),
+            drained: CancellationToken::new(),
+        };
         let mut told = service.watch_connections(asked_by(admin())).await.unwrap().into_inner();
         assert_eq!(told.next().await.unwrap().unwrap(), message(&[], &[], true));
         for _ in 0..=UNTOLD_MAX {
@@ -261,7 +271,11 @@ mod tests {
 
     #[tokio::test]
     async fn only_who_may_watch_nodes_hears_of_them() {
-        let service = Service { connections: NodeConnections::default(), drained: CancellationToken::new() };
+        let service = Service {
+            connections: NodeConnections::default(),
+            authorizer: Authorizer::fixed(),
+            drained: CancellationToken::new(),
+        };
         let refused = service.watch_connections(asked_by(user("jane", "dev"))).await.err().unwrap();
         assert_eq!(refused.code(), tonic::Code::PermissionDenied, "{refused}");
         assert!(service.watch_connections(asked_by(user("admin", "system:masters"))).await.is_ok());

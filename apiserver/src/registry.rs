@@ -12,72 +12,124 @@ mod table;
 pub mod access_modes;
 pub mod cells;
 pub mod check;
+pub mod clock;
+pub mod conditions;
 pub mod difference;
 pub mod node_selector;
 pub mod path;
 pub mod quantities;
 pub mod resource_names;
+pub mod status;
 pub mod storage_class_name;
 pub mod volume_source;
 pub mod workload;
 
+pub mod apps;
+pub mod autoscaling;
+pub mod batch;
+pub mod certificates;
 pub mod configmap;
 pub mod controllerrevision;
 pub mod deployment;
+pub mod dra;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
+pub mod flowcontrol;
 pub mod ipaddress;
 pub mod lease;
 pub mod limitrange;
 pub mod namespace;
+pub mod networking;
 pub mod node;
 pub mod persistentvolume;
 pub mod persistentvolumeclaim;
 pub mod pod;
 pub mod podtemplate;
+pub mod policy;
+pub mod rbac;
 pub mod replicaset;
 pub mod replicationcontroller;
 pub mod resourcequota;
+pub mod runtimeclass;
+pub mod scheduling;
 pub mod secret;
 pub mod service;
 pub mod serviceaccount;
+pub mod storage;
+pub mod storagemigration;
 
 use std::borrow::Cow;
 
 use corten_api::{Object, Problems};
-use k8s_openapi::api::{apps::v1 as apps, coordination::v1 as coordination, core::v1 as core};
-use k8s_openapi::api::{discovery::v1 as discovery, events::v1 as events, networking::v1 as networking};
+use k8s_openapi::api;
 pub use object::AnyObject;
 pub use resource::{ApiResource, Names};
 pub use rules::{Rules, ScaleView};
 pub use table::{Registry, Table};
 
+use crate::request::User;
+
 /// Every kind that has a type: the table of contents. Discovery shows them in this order.
 pub fn builtin() -> Vec<ApiResource> {
     vec![
-        ApiResource::of::<core::ConfigMap>(),
-        ApiResource::of::<core::Endpoints>(),
-        ApiResource::of::<core::Event>(),
-        ApiResource::of::<core::LimitRange>(),
-        ApiResource::of::<core::Namespace>(),
-        ApiResource::of::<core::Node>(),
-        ApiResource::of::<core::PersistentVolumeClaim>(),
-        ApiResource::of::<core::PersistentVolume>(),
-        ApiResource::of::<core::Pod>(),
-        ApiResource::of::<core::PodTemplate>(),
-        ApiResource::of::<core::ReplicationController>(),
-        ApiResource::of::<core::ResourceQuota>(),
-        ApiResource::of::<core::Secret>(),
-        ApiResource::of::<core::ServiceAccount>(),
-        ApiResource::of::<core::Service>(),
-        ApiResource::of::<apps::ControllerRevision>(),
-        ApiResource::of::<apps::Deployment>(),
-        ApiResource::of::<apps::ReplicaSet>(),
-        ApiResource::of::<coordination::Lease>(),
-        ApiResource::of::<discovery::EndpointSlice>(),
-        ApiResource::of::<events::Event>(),
-        ApiResource::of::<networking::IPAddress>(),
+        ApiResource::of::<api::core::v1::ConfigMap>(),
+        ApiResource::of::<api::core::v1::Endpoints>(),
+        ApiResource::of::<api::core::v1::Event>(),
+        ApiResource::of::<api::core::v1::LimitRange>(),
+        ApiResource::of::<api::core::v1::Namespace>(),
+        ApiResource::of::<api::core::v1::Node>(),
+        ApiResource::of::<api::core::v1::PersistentVolumeClaim>(),
+        ApiResource::of::<api::core::v1::PersistentVolume>(),
+        ApiResource::of::<api::core::v1::Pod>(),
+        ApiResource::of::<api::core::v1::PodTemplate>(),
+        ApiResource::of::<api::core::v1::ReplicationController>(),
+        ApiResource::of::<api::core::v1::ResourceQuota>(),
+        ApiResource::of::<api::core::v1::Secret>(),
+        ApiResource::of::<api::core::v1::ServiceAccount>(),
+        ApiResource::of::<api::core::v1::Service>(),
+        ApiResource::of::<api::apps::v1::ControllerRevision>(),
+        ApiResource::of::<api::apps::v1::DaemonSet>(),
+        ApiResource::of::<api::apps::v1::Deployment>(),
+        ApiResource::of::<api::apps::v1::ReplicaSet>(),
+        ApiResource::of::<api::apps::v1::StatefulSet>(),
+        // Of two versions clients prefer the first.
+        ApiResource::of::<api::autoscaling::v2::HorizontalPodAutoscaler>(),
+        ApiResource::of::<api::autoscaling::v1::HorizontalPodAutoscaler>(),
+        ApiResource::of::<api::batch::v1::CronJob>(),
+        ApiResource::of::<api::batch::v1::Job>(),
+        ApiResource::of::<api::certificates::v1::CertificateSigningRequest>(),
+        ApiResource::of::<api::certificates::v1::ClusterTrustBundle>(),
+        ApiResource::of::<api::certificates::v1::PodCertificateRequest>(),
+        ApiResource::of::<api::coordination::v1::Lease>(),
+        ApiResource::of::<api::discovery::v1::EndpointSlice>(),
+        ApiResource::of::<api::events::v1::Event>(),
+        ApiResource::of::<api::flowcontrol::v1::FlowSchema>(),
+        ApiResource::of::<api::flowcontrol::v1::PriorityLevelConfiguration>(),
+        ApiResource::of::<api::networking::v1::IngressClass>(),
+        ApiResource::of::<api::networking::v1::Ingress>(),
+        ApiResource::of::<api::networking::v1::IPAddress>(),
+        ApiResource::of::<api::networking::v1::NetworkPolicy>(),
+        ApiResource::of::<api::networking::v1::ServiceCIDR>(),
+        ApiResource::of::<api::node::v1::RuntimeClass>(),
+        ApiResource::of::<api::policy::v1::PodDisruptionBudget>(),
+        ApiResource::of::<api::rbac::v1::ClusterRoleBinding>(),
+        ApiResource::of::<api::rbac::v1::ClusterRole>(),
+        ApiResource::of::<api::rbac::v1::RoleBinding>(),
+        ApiResource::of::<api::rbac::v1::Role>(),
+        ApiResource::of::<api::resource::v1::DeviceClass>(),
+        ApiResource::of::<api::resource::v1::DeviceTaintRule>(),
+        ApiResource::of::<api::resource::v1::ResourceClaim>(),
+        ApiResource::of::<api::resource::v1::ResourceClaimTemplate>(),
+        ApiResource::of::<api::resource::v1::ResourceSlice>(),
+        ApiResource::of::<api::scheduling::v1::PriorityClass>(),
+        ApiResource::of::<api::storage::v1::CSIDriver>(),
+        ApiResource::of::<api::storage::v1::CSINode>(),
+        ApiResource::of::<api::storage::v1::CSIStorageCapacity>(),
+        ApiResource::of::<api::storage::v1::StorageClass>(),
+        ApiResource::of::<api::storage::v1::VolumeAttachment>(),
+        ApiResource::of::<api::storage::v1::VolumeAttributesClass>(),
+        ApiResource::of::<api::storagemigration::v1::StorageVersionMigration>(),
     ]
 }
 
@@ -120,7 +172,7 @@ impl SelectableField {
 }
 
 /// One kind's rules. The order in which the write path uses them:
-/// create: decode → `fill_defaults` → `prepare_create` → admission → `validate` → store;
+/// create: decode → `fill_defaults` → `prepare_create` + `prepare_create_for` → admission → `validate` → store;
 /// update: decode → `fill_defaults` → `prepare_update` → admission → `validate` + `validate_update` → store;
 /// status: decode → `fill_defaults` → `prepare_status` → `validate_status` → store.
 /// ObjectMeta (names, labels, ownerReferences, finalizers, …) is defaulted, kept and validated by the write path
@@ -150,10 +202,14 @@ pub trait Kind: Object + Default + schemars::JsonSchema {
     fn fill_defaults(&mut self) {}
     /// Clears what the server owns (status), sets what it makes.
     fn prepare_create(&mut self) {}
+    /// Writes down who makes it.
+    fn prepare_create_for(&mut self, _user: &User) {}
     /// Keeps what a plain write may not touch (status).
     fn prepare_update(&mut self, _old: &Self) {}
     /// Keeps all but status (and what else a status write may touch).
     fn prepare_status(&mut self, _old: &Self) {}
+    /// Keeps all but what the `approval` subresource may write.
+    fn prepare_approval(&mut self, _old: &Self) {}
     /// Whether `metadata.generation` must rise. Asked after `prepare_update`.
     fn spec_changed(&self, _old: &Self) -> bool {
         false
@@ -161,6 +217,7 @@ pub trait Kind: Object + Default + schemars::JsonSchema {
     fn validate(&self, problems: &mut Problems);
     fn validate_update(&self, _old: &Self, _problems: &mut Problems) {}
     fn validate_status(&self, _old: &Self, _problems: &mut Problems) {}
+    fn validate_approval(&self, _old: &Self, _problems: &mut Problems) {}
     /// How long a delete without `gracePeriodSeconds` waits for the owner of the object (the kubelet) to end it;
     /// `None`: no grace, gone at once. `asked`: what the request says.
     fn deletion_grace_secs(&self, _asked: Option<i64>) -> Option<i64> {
@@ -220,7 +277,9 @@ mod tests {
     #[test]
     fn every_kind_is_in_the_list_that_all_programs_follow() {
         let resources = super::builtin();
-        let here: Vec<_> = resources.iter().map(|resource| (resource.group(), resource.plural())).collect();
+        let mut here: Vec<_> = resources.iter().map(|resource| (resource.group(), resource.plural())).collect();
+        // In however many versions it is served.
+        here.dedup();
         assert_eq!(here, corten_api::kinds::SERVED);
     }
 }

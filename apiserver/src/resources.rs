@@ -9,6 +9,7 @@ mod compaction;
 mod create;
 mod delete;
 mod event;
+mod eviction;
 mod fence;
 mod looks;
 mod meta;
@@ -43,6 +44,7 @@ pub use options::{
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::authz::Authorizer;
 use crate::cache::{Cache, api_error};
 use crate::registry::{ApiResource, Registry};
 use crate::storage::Storage;
@@ -70,6 +72,7 @@ struct Inner {
     registry: Registry,
     cache: Arc<Cache>,
     settings: Settings,
+    authorizer: Authorizer,
     looks: looks::Looks,
     drain: CancellationToken,
     told_of_unread_service: AtomicBool,
@@ -95,6 +98,7 @@ impl Resources {
             registry,
             cache,
             settings,
+            authorizer: Authorizer::fixed(),
             looks: looks::Looks::default(),
             drain,
             told_of_unread_service: AtomicBool::new(false),

@@ -27,7 +27,7 @@ use self::body::Body;
 use self::query::Query;
 use self::read::Read;
 use self::receive::{Arriving, SlowBodies};
-use crate::authz::{self, Attributes};
+use crate::authz::Attributes;
 use crate::connect::{self, Kubelets};
 use crate::decode::MAX_BODY_BYTES;
 use crate::discovery::{Discovery, groups};
@@ -115,7 +115,7 @@ impl Front {
         let verb = request.method().as_str().to_ascii_lowercase();
         let asked = Attributes::Path { verb: &verb, path };
         let _seat = self.flow.admit(&user, asked, 1).await?;
-        authz::authorize(&user, asked)?;
+        self.resources.authorizer().authorize(&user, asked)?;
         if !matches!(verb.as_str(), "get" | "head") {
             return Err(respond::method_not_allowed());
         }

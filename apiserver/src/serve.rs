@@ -176,7 +176,8 @@ impl Server {
     }
 
     async fn answer(&self, identity: &Identity, busy: &Busy, request: Request<Incoming>) -> Response<Body> {
-        let caller = authn::caller(identity, request.headers(), SystemTime::now());
+        let authorizer = self.front.resources.authorizer();
+        let caller = authn::caller(identity, request.headers(), SystemTime::now(), authorizer);
         if caller.is_authenticated {
             busy.authenticated();
         }

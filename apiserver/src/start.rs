@@ -120,9 +120,10 @@ pub async fn assemble(
     let openapi = Arc::new(Documents::new(registry.clone()));
     let resources = Resources::start(storage.clone(), registry.clone(), settings).await?;
     let nodes = crate::nodes::NodeConnections::default();
+    let authorizer = resources.authorizer().clone();
     let grpc = tonic::service::Routes::new(crate::grpc::service(resources.clone(), flow.clone()))
-        .add_service(crate::nodes::service(nodes.clone(), resources.drained()))
-        .add_service(crate::kinds::service(registry, flow.clone(), resources.drained()));
+        .add_service(crate::nodes::service(nodes.clone(), authorizer.clone(), resources.drained()))
+        .add_service(crate::kinds::service(registry, flow.clone(), authorizer, resources.drained()));
     let mut metrics = crate::metrics::Metrics::new(&flow);
     metrics.count_unreadable(resources.unreadable());
     let front = Front {

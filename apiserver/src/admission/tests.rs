@@ -1,5 +1,8 @@
 //! Admission as a table: who writes what, into which cluster, and what becomes of it.
 
+mod priority;
+mod runtime_class;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -12,7 +15,7 @@ use crate::registry::Registry;
 struct Cluster(BTreeMap<String, Bytes>);
 
 impl Cluster {
-    fn usual() -> Self {
+    fn with(extra: &[(&str, Value)]) -> Self {
         let objects = [
             ("namespaces//default", json!({"metadata": {"name": "default"}, "status": {"phase": "Active"}})),
             ("namespaces//going", json!({"metadata": {"name": "going"}, "status": {"phase": "Terminating"}})),
@@ -45,8 +48,13 @@ impl Cluster {
                 "serviceaccounts/default/default",
                 json!({"metadata": {"name": "default"}, "imagePullSecrets": [{"name": "pull"}]}),
             ),
+            ("ingressclasses//a", ingress_class("a", "2026-01-01T00:00:00Z", "true")),
+            ("ingressclasses//b", ingress_class("b", "2026-01-02T00:00:00Z", "true")),
+            ("ingressclasses//c", ingress_class("c", "2026-01-02T00:00:00Z", "true")),
+            ("ingressclasses//d", ingress_class("d", "2026-01-03T00:00:00Z", "false")),
         ];
-        Self(objects.into_iter().map(|(key, value)| (key.to_owned(), value.to_string().into())).collect())
+        let objects = objects.iter().chain(extra);
+        Self(objects.map(|(key, value)| ((*key).to_owned(), value.to_string().into())).collect())
     }
 }
 impl ClusterView for Cluster {
@@ -54,9 +62,17 @@ impl ClusterView for Cluster {
         self.0.get(&format!("{plural}/{namespace}/{name}")).cloned()
     }
     fn list(&self, _group: &str, plural: &str, namespace: &str) -> Vec<Bytes> {
-        let prefix = format!("{plural}/{namespace}/");
-        self.0.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, json)| json.clone()).collect()
+        let prefix = if namespace.is_empty() { format!("{plural}/") } else { format!("{plural}/{namespace}/") };
+        self.0.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, object)| object.clone()).collect()
     }
+    fn may(&self, _user: &User, _verb: &str, _target: &Target) -> bool {
+        false
+    }
+}
+
+fn ingress_class(name: &str, created: &str, is_default: &str) -> Value {
+    let annotations = json!({"ingressclass.kubernetes.io/is-default-class": is_default});
+    json!({"metadata": {"name": name, "creationTimestamp": created, "annotations": annotations}})
 }
 
 struct Case<'a> {
@@ -66,8 +82,11 @@ struct Case<'a> {
     target: &'a str,
     object: Value,
     old: Value,
+    /// What is in the cluster beside the usual.
+    cluster: &'a [(&'a str, Value)],
 }
-const NO_CASE: Case<'_> = Case { user: "admin", verb: Verb::Create, target: "", object: Value::Null, old: Value::Null };
+const NO_CASE: Case<'_> =
+    Case { user: "admin", verb: Verb::Create, target: "", object: Value::Null, old: Value::Null, cluster: &[] };
 
 /// What is stored in the end, or the refusal.
 fn admitted(case: Case<'_>) -> Result<Value, Refusal> {
@@ -85,7 +104,12 @@ fn admitted(case: Case<'_>) -> Result<Value, Refusal> {
         ..Target::default()
     };
     let registry = Registry::default();
-    let group = if resource == "leases" { "coordination.k8s.io" } else { "" };
+    let group = match resource {
+        "leases" => "coordination.k8s.io",
+        "priorityclasses" => "scheduling.k8s.io",
+        "ingresses" => "networking.k8s.io",
+        _ => "",
+    };
     let target = Target { group: group.into(), ..target };
     let resource = registry.find(group, "v1", resource).unwrap();
     let object = |value: &Value| {
@@ -95,7 +119,7 @@ fn admitted(case: Case<'_>) -> Result<Value, Refusal> {
     };
     let mut new = (!case.object.is_null()).then(|| object(&case.object));
     let old = (!case.old.is_null()).then(|| object(&case.old));
-    let view = Cluster::usual();
+    let view = Cluster::with(case.cluster);
     let mut request = AdmissionRequest {
         user: &user,
         verb: case.verb,
@@ -104,6 +128,7 @@ fn admitted(case: Case<'_>) -> Result<Value, Refusal> {
         object: new.as_deref_mut(),
         old: old.as_deref(),
         view: &view,
+        warnings: Vec::new(),
     };
     admit(&mut request)?;
     Ok(new.map_or(Value::Null, |object| serde_json::from_slice(&object.to_json().unwrap()).unwrap()))
@@ -173,6 +198,26 @@ fn priorities_have_names() {
 }
 
 #[test]
+fn an_ingress_of_no_class_gets_the_newest_default() {
+    let of = |metadata: Value, spec: Value| json!({"metadata": metadata, "spec": spec});
+    let plain = || of(json!({"name": "i"}), json!({}));
+    let annotated = of(json!({"annotations": {"kubernetes.io/ingress.class": "x"}}), json!({}));
+    let class = |verb, target, object: Value| {
+        let old = if verb == Verb::Update { object.clone() } else { Value::Null };
+        admitted(Case { verb, target, object, old, ..NO_CASE }).unwrap()["spec"]["ingressClassName"].clone()
+    };
+    for (why, verb, target, object, expected) in [
+        ("the first by name of two of one time", Verb::Create, "ingresses default/", plain(), json!("b")),
+        ("it has one", Verb::Create, "ingresses default/", of(json!({}), json!({"ingressClassName": "x"})), json!("x")),
+        ("it names one in the older way", Verb::Create, "ingresses default/", annotated, Value::Null),
+        ("it is there already", Verb::Update, "ingresses default/i", plain(), Value::Null),
+        ("not it is written", Verb::Update, "ingresses/status default/i", plain(), Value::Null),
+    ] {
+        assert_eq!(class(verb, target, object), expected, "{why}");
+    }
+}
+
+#[test]
 fn a_new_node_takes_nothing_yet() {
     let node = admitted(Case { target: "nodes n1", object: json!({"metadata": {"name": "n1"}}), ..NO_CASE }).unwrap();
     let taint = json!([{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]);
@@ -237,7 +282,7 @@ fn a_kubelet_writes_what_is_its_own() {
     let mirror = |node: &str| mirror(node, json!([own_node()]));
     let on = |node: &str| pod(json!({"containers": [], "nodeName": node}));
     let node = |labels: Value| json!({"metadata": {"name": "n1", "labels": labels}});
-    let case = |verb, target, object, old| Case { user: N1, verb, target, object, old };
+    let case = |verb, target, object, old| Case { user: N1, verb, target, object, old, ..NO_CASE };
     let good = [
         case(Verb::Create, "pods default/", mirror("n1"), Value::Null),
         case(Verb::Delete, "pods default/p", Value::Null, on("n1")),
@@ -340,7 +385,7 @@ fn pods_and_claims_are_within_the_bounds_of_their_namespace() {
 }
 
 #[test]
-fn claims_get_the_newest_default_class_and_storage_its_finalizer() {
+fn claims_get_the_newest_default_class() {
     let claim = |class: Value| json!({"metadata": {"name": "c"}, "spec": {"storageClassName": class}});
     let class = |case: Case<'_>| admitted(case).unwrap()["spec"]["storageClassName"].clone();
     let made = |class: Value| Case { target: "persistentvolumeclaims default/", object: claim(class), ..NO_CASE };
@@ -351,19 +396,9 @@ fn claims_get_the_newest_default_class_and_storage_its_finalizer() {
     annotated["metadata"]["annotations"] = json!({"volume.beta.kubernetes.io/storage-class": "old"});
     assert_eq!(class(Case { object: annotated, ..made(Value::Null) }), Value::Null);
 
-    let finalizers = |case: Case<'_>| admitted(case).unwrap()["metadata"]["finalizers"].clone();
-    assert_eq!(finalizers(made(Value::Null)), json!(["kubernetes.io/pvc-protection"]));
-    let volume =
-        |metadata: Value| Case { target: "persistentvolumes v", object: json!({"metadata": metadata}), ..NO_CASE };
-    assert_eq!(
-        finalizers(volume(json!({"name": "v", "finalizers": ["a/b"]}))),
-        json!(["a/b", "kubernetes.io/pv-protection"])
-    );
-    let own = json!(["kubernetes.io/pv-protection"]);
-    assert_eq!(finalizers(volume(json!({"name": "v", "finalizers": own}))), own);
     let update = Case { verb: Verb::Update, old: claim(Value::Null), ..made(Value::Null) };
     let update = admitted(Case { target: "persistentvolumeclaims default/c", ..update }).unwrap();
-    assert_eq!((&update["metadata"]["finalizers"], &update["spec"]["storageClassName"]), (&Value::Null, &Value::Null));
+    assert_eq!(update["spec"]["storageClassName"], Value::Null);
 }
 
 #[test]

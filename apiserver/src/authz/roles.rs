@@ -1,6 +1,7 @@
-//! The built-in roles: who may do what. Near upstream's bootstrap policy for the same identities.
+//! The fixed roles, which count as long as the cluster's own do not: near upstream's bootstrap policy for the same identities.
 //!
-//! <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#default-roles-and-role-bindings>.
+//! <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#default-roles-and-role-bindings>. `rbac/bootstrap` has the
+//! roles that will be there instead, and what is kubelets' stands there already.
 
 use super::Attributes;
 use crate::authn::{AUTHENTICATED_GROUP, MASTERS_GROUP, PROXIES_GROUP, UNAUTHENTICATED_GROUP};
@@ -11,10 +12,6 @@ use crate::request::User;
 pub enum Subject {
     User(&'static str),
     Group(&'static str),
-    /// Whoever is a node, by name and group.
-    Node,
-    /// Whoever is a node's proxy, by name and group.
-    NodeProxy,
 }
 
 impl Subject {
@@ -22,8 +19,6 @@ impl Subject {
         match self {
             Self::User(name) => user.name == *name,
             Self::Group(group) => user.in_group(group),
-            Self::Node => super::node_name(user).is_some(),
-            Self::NodeProxy => super::proxy_node(user).is_some(),
         }
     }
 }
@@ -84,7 +79,6 @@ const CREATE: &[&str] = &["create"];
 /// Every resource, without subresources.
 const OBJECTS: &[&str] = &["*/"];
 const EVENT: &[&str] = &["create", "patch", "update"];
-const LEASE: &[&str] = &["create", "get", "patch", "update", "delete"];
 const CORE: &[&str] = &[""];
 const EVENT_GROUPS: &[&str] = &["", "events.k8s.io"];
 
@@ -124,7 +118,6 @@ pub const ROLES: &[Role] = &[
             rule(CREATE, &["authentication.k8s.io"], &["selfsubjectreviews"]),
         ],
     },
-    Role { name: "system:node", subjects: &[Subject::Node], rules: NODE },
     Role { name: "system:kube-scheduler", subjects: &[Subject::User("system:kube-scheduler")], rules: SCHEDULER },
     Role {
         name: "system:kube-controller-manager",
@@ -136,23 +129,6 @@ pub const ROLES: &[Role] = &[
         subjects: &[Subject::Group(PROXIES_GROUP), Subject::User("system:kube-proxy")],
         rules: PROXY,
     },
-    Role { name: "system:node-proxier:host-ports", subjects: &[Subject::NodeProxy], rules: PROXY_HOST_PORTS },
-];
-
-/// A kubelet. Of these only what concerns its node: see [`super::node`].
-const NODE: &[Rule] = &[
-    rule(READ, CORE, &["services", "nodes", "pods", "secrets", "configmaps"]),
-    rule(&["create", "update", "patch"], CORE, &["nodes"]),
-    rule(&["update", "patch"], CORE, &["nodes/status", "pods/status"]),
-    rule(&["create", "delete"], CORE, &["pods"]),
-    rule(CREATE, CORE, &["pods/eviction", "serviceaccounts/token"]),
-    rule(&["get"], CORE, &["persistentvolumeclaims", "persistentvolumes", "serviceaccounts"]),
-    rule(EVENT, EVENT_GROUPS, &["events"]),
-    rule(LEASE, &["coordination.k8s.io"], &["leases"]),
-    rule(READ, &["node.k8s.io"], &["runtimeclasses"]),
-    rule(&["create", "get", "list", "watch"], &["certificates.k8s.io"], &["certificatesigningrequests"]),
-    rule(CREATE, &["authentication.k8s.io"], &["tokenreviews"]),
-    rule(CREATE, &["authorization.k8s.io"], &["subjectaccessreviews"]),
 ];
 
 const SCHEDULER: &[Rule] = &[
@@ -220,7 +196,3 @@ const PROXY: &[Rule] = &[
     rule(LISTS, &["discovery.k8s.io"], &["endpointslices"]),
     rule(EVENT, EVENT_GROUPS, &["events"]),
 ];
-
-/// Host ports are the proxy's work here, where upstream has a CNI plugin that the kubelet runs. Of these only pods of its own
-/// node, which that node's kubelet reads anyway: see [`super::node::judge_proxy`].
-const PROXY_HOST_PORTS: &[Rule] = &[rule(LISTS, CORE, &["pods"])];

@@ -1,13 +1,15 @@
-//! Priority levels and flow schemas, as flowcontrol.apiserver.k8s.io/v1 names them, checked when they are put together.
+//! Priority levels and flow schemas as the engine obeys them, checked when they are put together.
 //!
 //! <https://kubernetes.io/docs/concepts/cluster-administration/flow-control/#resources>.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+
+pub use crate::registry::flowcontrol::CATCH_ALL;
+use crate::registry::flowcontrol::prioritylevelconfiguration::hash_tells_hands_apart;
 
 /// Requests wait in at most so many queues of one level: each costs a few dozen bytes and a look at every dispatch.
 pub const QUEUES_MAX: u32 = 10_000;
-/// Bits of a flow's hash that are spent on dealing it a hand of queues.
-const HASH_BITS: f64 = 60.0;
 
 /// What the engine obeys; made by [`Configuration::new`] alone.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,9 +119,6 @@ pub enum ConfigurationError {
     NoShares,
 }
 
-/// The schema and level for what no other schema takes.
-pub const CATCH_ALL: &str = "catch-all";
-
 impl Configuration {
     pub fn new(levels: Vec<PriorityLevel>, mut schemas: Vec<FlowSchema>) -> Result<Self, ConfigurationError> {
         unique(levels.iter().map(|l| &l.name))?;
@@ -134,8 +133,9 @@ impl Configuration {
                 return Err(ConfigurationError::Queuing(level.name.clone()));
             }
         }
+        let names: HashSet<&str> = levels.iter().map(|l| &*l.name).collect();
         for schema in &schemas {
-            if !levels.iter().any(|l| l.name == schema.priority_level) {
+            if !names.contains(&*schema.priority_level) {
                 let (schema, level) = (schema.name.clone(), schema.priority_level.clone());
                 return Err(ConfigurationError::NoLevel { schema, level });
             }
@@ -167,10 +167,14 @@ fn unique<'a>(names: impl Iterator<Item = &'a Arc<str>>) -> Result<(), Configura
 }
 
 impl Queuing {
+    pub(super) fn checked(self) -> Option<Self> {
+        self.can_be_dealt().then_some(self)
+    }
     /// Whether a hash has enough bits to tell all hands apart, and the hand fits the deck.
     fn can_be_dealt(self) -> bool {
-        let hands: f64 = (0..self.hand_size).map(|i| f64::from(self.queues.saturating_sub(i).max(1)).log2()).sum();
-        (1..=QUEUES_MAX).contains(&self.queues) && (1..=self.queues).contains(&self.hand_size) && hands <= HASH_BITS
+        (1..=QUEUES_MAX).contains(&self.queues)
+            && (1..=self.queues).contains(&self.hand_size)
+            && hash_tells_hands_apart(self.queues, self.hand_size)
     }
 }
 

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::allocation::{Claim, Limits, allocate, limits};
-use super::configuration::{Configuration, Enablement};
+use super::configuration::{Configuration, Enablement, FlowSchema};
 use super::metrics::{LevelMetrics, Metrics, SchemaMetrics};
 use super::queueset::{QueueSet, RequestId};
 use super::retry::RetryAfter;
@@ -68,27 +68,27 @@ impl Engine {
         before: Option<&Self>,
     ) -> Self {
         let limits = limits(seats, &configuration);
+        let there: HashMap<&str, &Arc<Level>> =
+            before.into_iter().flat_map(|before| &before.levels).map(|level| (&*level.name, level)).collect();
         let levels: Vec<Arc<Level>> = configuration
             .levels()
             .iter()
             .zip(limits)
-            .map(|(level, limits)| {
-                let kept = before.and_then(|b| b.levels.iter().find(|old| old.name == level.name)).cloned();
-                match kept {
-                    Some(kept) => {
-                        kept.configure(&level.enablement, limits, now);
-                        kept
-                    }
-                    None => Arc::new(Level::new(level.name.clone(), &level.enablement, limits, metrics, now)),
+            .map(|(level, limits)| match there.get(&*level.name).copied() {
+                Some(kept) => {
+                    kept.configure(&level.enablement, limits, now);
+                    kept.clone()
                 }
+                None => Arc::new(Level::new(level.name.clone(), &level.enablement, limits, metrics, now)),
             })
             .collect();
-        let index = |name: &str| levels.iter().position(|l| &*l.name == name).unwrap_or(0);
-        let schemas = configuration.schemas().iter().map(|schema| {
+        let indexes: HashMap<&str, usize> = levels.iter().enumerate().map(|(i, level)| (&*level.name, i)).collect();
+        let schema = |schema: &FlowSchema| {
             let metrics = metrics.of_schema(&schema.priority_level, &schema.name);
-            Arc::new(Schema { name: schema.name.clone(), level: index(&schema.priority_level), metrics })
-        });
-        Self { schemas: schemas.collect(), levels, configuration }
+            let level = indexes.get(&*schema.priority_level).copied().unwrap_or(0);
+            Arc::new(Schema { name: schema.name.clone(), level, metrics })
+        };
+        Self { schemas: configuration.schemas().iter().map(schema).collect(), levels, configuration }
     }
 
     /// How many wait, at all levels.

@@ -20,7 +20,7 @@ pub fn paths(
     path_parameter: impl Fn(&str) -> Value,
 ) -> Map<String, Value> {
     let mut paths = Map::new();
-    for path in resources.iter().zip(names).flat_map(|(resource, name)| of(*resource, name)) {
+    for path in resources.iter().zip(names).flat_map(|(resource, name)| of(resource, name)) {
         let mut item: Map<String, Value> = path.operations.iter().map(|o| (o.method.into(), shown(o))).collect();
         let named = ["name", "namespace"].into_iter().filter(|name| path.path.contains(&format!("{{{name}}}")));
         item.insert("parameters".into(), named.map(&path_parameter).collect());
@@ -226,7 +226,7 @@ impl Described<'_> {
     }
     fn subresource(&self, sub: &str) -> Vec<Operation> {
         match sub {
-            "status" => vec![self.read(sub), self.replace(sub), self.patch(sub)],
+            "approval" | "status" => vec![self.read(sub), self.replace(sub), self.patch(sub)],
             "finalize" => vec![self.replace(sub)],
             "scale" => {
                 let mut all = vec![self.read(sub), self.replace(sub), self.patch(sub)];

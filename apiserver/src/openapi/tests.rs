@@ -94,6 +94,6 @@ fn documents_are_kept_packed_and_named_by_their_content() {
     assert_eq!(apps.plain().unwrap(), v3_document(&Registry::default().table(), "apis/apps/v1").unwrap());
     let packed: usize =
         paths(&Registry::default().table()).iter().map(|p| documents.v3(p).unwrap().gzipped.len()).sum();
-    assert!(packed < 400_000, "{packed} bytes are kept");
+    assert!(packed < 600_000, "{packed} bytes are kept");
     assert!(documents.v2().is_some());
 }

@@ -30,6 +30,9 @@ pub const fn text(name: &'static str, description: &'static str) -> Column {
 pub const fn integer(name: &'static str, description: &'static str) -> Column {
     column(name, "integer", "", description, 0)
 }
+pub const fn boolean(name: &'static str, description: &'static str) -> Column {
+    column(name, "boolean", "", description, 0)
+}
 /// Shown with `-o wide` only.
 pub const fn wide(name: &'static str, description: &'static str) -> Column {
     column(name, "string", "", description, 1)
@@ -60,6 +63,9 @@ impl Cell {
             Some(text) if !text.is_empty() => Self::Text(text.to_owned().into()),
             _ => Self::Text(otherwise.into()),
         }
+    }
+    pub fn boolean(value: bool) -> Self {
+        Self::text(if value { "true" } else { "false" })
     }
     pub fn count(n: usize) -> Self {
         Self::Int(i64::try_from(n).unwrap_or(i64::MAX))

@@ -2,11 +2,16 @@
 //!
 //! Words: <https://pkg.go.dev/k8s.io/apimachinery/pkg/util/validation>.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+mod addresses;
 
+use std::collections::BTreeMap;
+
+pub use addresses::{canonical_cidr, cidr, ip};
+use corten_api::quantity::Quantity;
 use corten_api::{Problems, names};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::path::Path;
 
@@ -16,8 +21,10 @@ pub const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
 pub const IMMUTABLE: &str = "field is immutable";
 pub const NOT_AN_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 const CONFIG_KEY_WHY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
+const NOT_A_PERCENTAGE: &str = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
 const ENV_VAR_NAME_WHY: &str =
     "a valid environment variable name must consist only of printable ASCII characters other than '='";
+const NOT_A_PATH: &str = r"Invalid path (regex used for validation is '[A-Za-z0-9/\-._~%!$&'()*+,;=:]+')";
 /// All annotations of an object together, keys and values.
 const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
 const LABEL_BYTES_MAX: usize = 63;
@@ -49,6 +56,17 @@ pub fn dns_label(problems: &mut Problems, path: &Path<'_>, value: &str) {
 }
 pub fn dns_subdomain(problems: &mut Problems, path: &Path<'_>, value: &str) {
     let good = names::is_dns1123_subdomain(value);
+    shape(problems, path, value, good, SUBDOMAIN_BYTES_MAX, names::DNS1123_SUBDOMAIN_WHY);
+}
+/// A volume driver's: a subdomain in any case, no longer than a label.
+pub fn csi_driver_name(problems: &mut Problems, path: &Path<'_>, value: &str) {
+    if value.is_empty() {
+        return problems.required(path, "");
+    }
+    if value.len() > LABEL_BYTES_MAX {
+        problems.too_long(path, LABEL_BYTES_MAX);
+    }
+    let good = names::is_dns1123_subdomain(&value.to_lowercase());
     shape(problems, path, value, good, SUBDOMAIN_BYTES_MAX, names::DNS1123_SUBDOMAIN_WHY);
 }
 pub fn qualified_name(problems: &mut Problems, path: &Path<'_>, value: &str) {
@@ -107,12 +125,67 @@ pub fn not_negative(problems: &mut Problems, path: &Path<'_>, value: Option<impl
         problems.invalid(path, value, NEGATIVE);
     }
 }
-pub fn ip(problems: &mut Problems, path: &Path<'_>, value: &str) -> Option<IpAddr> {
-    let parsed = value.parse().ok();
-    if parsed.is_none() {
-        problems.invalid(path, value, NOT_AN_IP);
+/// `None`: it is none, which is reported.
+pub fn quantity(problems: &mut Problems, path: &Path<'_>, wire: &Wire) -> Option<Quantity> {
+    Quantity::from_wire(wire).map_err(|err| problems.invalid(path, &wire.0, &err.to_string())).ok()
+}
+/// A count, or a percentage of one.
+pub fn int_or_percent(problems: &mut Problems, path: &Path<'_>, value: &IntOrString) {
+    match value {
+        IntOrString::Int(n) => not_negative(problems, path, Some(*n)),
+        IntOrString::String(text) => {
+            let digits = text.strip_suffix('%').unwrap_or_default();
+            if digits.is_empty() || !digits.bytes().all(|c| c.is_ascii_digit()) {
+                problems.invalid(path, text, NOT_A_PERCENTAGE);
+            }
+        }
     }
-    parsed
+}
+/// A percentage that is none of more than all.
+pub fn at_most_all(problems: &mut Problems, path: &Path<'_>, value: &IntOrString) {
+    let IntOrString::String(text) = value else { return };
+    let digits = text.strip_suffix('%').filter(|d| !d.is_empty() && d.bytes().all(|c| c.is_ascii_digit()));
+    // One that no number can hold is more, too.
+    if digits.is_some_and(|d| d.parse::<u32>().map_or(true, |percent| percent > 100)) {
+        problems.invalid(path, text, "must not be greater than 100%");
+    }
+}
+/// The name of a kind or an object that this server may not know: what can stand in a path of the API. An empty one is
+/// required.
+pub fn path_segment(problems: &mut Problems, path: &Path<'_>, value: &str) {
+    match value {
+        "" => problems.required(path, ""),
+        "." | ".." => problems.invalid(path, value, &format!("may not be '{value}'")),
+        _ => {
+            for sign in ['/', '%'].into_iter().filter(|sign| value.contains(*sign)) {
+                problems.invalid(path, value, &format!("may not contain '{sign}'"));
+            }
+        }
+    }
+}
+/// Whether a count or a percentage comes to nothing. What is neither counts as nothing, too.
+pub fn is_zero(value: &IntOrString) -> bool {
+    match value {
+        IntOrString::Int(n) => *n == 0,
+        IntOrString::String(text) => {
+            let digits = text.strip_suffix('%').unwrap_or(text);
+            !digits.bytes().all(|c| c.is_ascii_digit()) || digits.bytes().all(|c| c == b'0')
+        }
+    }
+}
+/// `acme.io/foo`: who a thing is left to.
+pub fn domain_prefixed_path(problems: &mut Problems, path: &Path<'_>, value: &str) {
+    let is_path_char = |c: u8| c.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&c);
+    match value.split_once('/') {
+        _ if value.is_empty() => problems.required(path, ""),
+        Some((domain, rest)) if !domain.is_empty() && !rest.is_empty() => {
+            dns_subdomain(problems, path, domain);
+            if !rest.bytes().all(is_path_char) {
+                problems.invalid(path, rest, NOT_A_PATH);
+            }
+        }
+        _ => problems.invalid(path, value, r#"must be a domain-prefixed path (such as "acme.io/foo")"#),
+    }
 }
 /// One of the known words; an absent or empty one is required.
 pub fn word(problems: &mut Problems, path: &Path<'_>, value: Option<&String>, known: &[&str]) {
@@ -127,7 +200,7 @@ pub fn optional_word(problems: &mut Problems, path: &Path<'_>, value: Option<&St
         known_word(problems, path, value, known);
     }
 }
-fn known_word(problems: &mut Problems, path: &Path<'_>, value: &str, known: &[&str]) {
+pub fn known_word(problems: &mut Problems, path: &Path<'_>, value: &str, known: &[&str]) {
     if !known.contains(&value) {
         problems.unsupported(path, value, known);
     }
@@ -215,6 +288,77 @@ mod tests {
     }
 
     #[test]
+    fn counts_may_be_percentages() {
+        let all = |value: IntOrString| {
+            found(|p, at| {
+                int_or_percent(p, at, &value);
+                at_most_all(p, at, &value);
+            })
+        };
+        let percent = |text: &str| all(IntOrString::String(text.into()));
+        assert!(all(IntOrString::Int(700)).is_empty() && percent("0%").is_empty() && percent("100%").is_empty());
+        assert_eq!(all(IntOrString::Int(-1)), [format!("f: Invalid value: -1: {NEGATIVE}")]);
+        for text in ["101%", "99999999999%"] {
+            assert_eq!(percent(text), [format!("f: Invalid value: {text:?}: must not be greater than 100%")]);
+        }
+        for text in ["", "%", "5", "-5%", "5.5%"] {
+            assert_eq!(percent(text), [format!("f: Invalid value: {text:?}: {NOT_A_PERCENTAGE}")]);
+        }
+    }
+
+    #[test]
+    fn nothing_is_zero_in_any_form() {
+        let text = |text: &str| IntOrString::String(text.into());
+        for (value, zero) in [
+            (IntOrString::Int(0), true),
+            (IntOrString::Int(-1), false),
+            (text("00%"), true),
+            (text("1%"), false),
+            (text("99999999999999999999%"), false),
+            (text("10"), false),
+            (text("many"), true),
+            (text(""), true),
+        ] {
+            assert_eq!(is_zero(&value), zero, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_domain_stands_before_a_path() {
+        let cases = [
+            ("acme.io/foo", ""),
+            ("acme.io/foo/bar:1", ""),
+            ("", "f: Required value"),
+            ("acme.io", r#"f: Invalid value: "acme.io": must be a domain-prefixed path (such as "acme.io/foo")"#),
+            ("/foo", r#"f: Invalid value: "/foo": must be a domain-prefixed path (such as "acme.io/foo")"#),
+            ("acme.io/", r#"f: Invalid value: "acme.io/": must be a domain-prefixed path (such as "acme.io/foo")"#),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(found(|p, at| domain_prefixed_path(p, at, value)).join("|"), expected, "{value}");
+        }
+        let both = found(|p, at| domain_prefixed_path(p, at, "Acme.io/a b"));
+        assert_eq!(
+            both,
+            [
+                format!(r#"f: Invalid value: "Acme.io": {}"#, names::DNS1123_SUBDOMAIN_WHY),
+                format!(r#"f: Invalid value: "a b": {NOT_A_PATH}"#)
+            ]
+        );
+    }
+
+    #[test]
+    fn names_of_others_stand_in_a_path() {
+        assert!(found(|p, at| path_segment(p, at, "Any_name")).is_empty());
+        assert_eq!(found(|p, at| path_segment(p, at, "")), ["f: Required value"]);
+        assert_eq!(found(|p, at| path_segment(p, at, "..")), [r#"f: Invalid value: "..": may not be '..'"#]);
+        let both = found(|p, at| path_segment(p, at, "a/%"));
+        assert_eq!(
+            both,
+            [r#"f: Invalid value: "a/%": may not contain '/'"#, r#"f: Invalid value: "a/%": may not contain '%'"#]
+        );
+    }
+
+    #[test]
     fn long_values_say_how_long_they_may_be() {
         assert_eq!(
             found(|p, at| dns_label(p, at, &"a".repeat(64)))[0].rsplit(": ").next(),
@@ -253,6 +397,34 @@ pub mod testing {
         new.prepare_update(&old);
         let mut problems = Problems::default();
         new.validate_update(&old, &mut problems);
+        texts(&problems)
+    }
+    /// As it is stored when it is created: defaults, and what the server makes, filled in.
+    pub fn created<K: Kind>(json: &str) -> K {
+        let mut object: K = defaulted(json);
+        object.prepare_create();
+        object
+    }
+    pub fn found_on_create<K: Kind>(json: &str) -> Vec<String> {
+        let mut problems = Problems::default();
+        created::<K>(json).validate(&mut problems);
+        texts(&problems)
+    }
+    /// All that validation says of an update of what is stored.
+    pub fn found_on_write<K: Kind>(stored: &K, json: &str) -> Vec<String> {
+        let mut new: K = defaulted(json);
+        new.metadata_mut().resource_version = Some("1".into());
+        new.prepare_update(stored);
+        let mut problems = Problems::default();
+        new.validate(&mut problems);
+        new.validate_update(stored, &mut problems);
+        texts(&problems)
+    }
+    pub fn found_on_status<K: Kind>(old: &str, new: &str) -> Vec<String> {
+        let (old, mut new) = (defaulted::<K>(old), defaulted::<K>(new));
+        new.prepare_status(&old);
+        let mut problems = Problems::default();
+        new.validate_status(&old, &mut problems);
         texts(&problems)
     }
     /// A row as kubectl prints it, cells joined by `|`.

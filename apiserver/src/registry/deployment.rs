@@ -12,7 +12,6 @@ use super::{Cell, Column, Kind, ScaleAccess, cells, check, workload};
 const REVISIONS_KEPT: i32 = 10;
 const PROGRESS_DEADLINE_SECS: i32 = 600;
 const QUARTER: &str = "25%";
-const NOT_A_PERCENTAGE: &str = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
 
 const COLUMNS: &[Column] = &[
     cells::NAME,
@@ -72,9 +71,7 @@ impl Kind for Deployment {
         workload::validate_counts(&counts, status.replicas.unwrap_or(0), problems);
         check::not_negative(problems, &Path::root("status.observedGeneration"), status.observed_generation);
         check::not_negative(problems, &Path::root("status.unavailableReplicas"), status.unavailable_replicas);
-        if status.collision_count.unwrap_or(0) < old.collision_count.unwrap_or(0) {
-            problems.invalid("status.collisionCount", status.collision_count, "cannot be decremented");
-        }
+        workload::validate_collisions(status.collision_count, old.collision_count, problems);
     }
     fn columns() -> &'static [Column] {
         COLUMNS
@@ -119,7 +116,7 @@ fn default_strategy(strategy: &mut DeploymentStrategy) {
 
 fn validate_spec(spec: &DeploymentSpec, at: &Path<'_>, problems: &mut Problems) {
     check::not_negative(problems, &at.field("replicas"), spec.replicas);
-    workload::validate_selector(&spec.selector, &at.field("selector"), problems);
+    workload::validate_selector(&spec.selector, "deployment", &at.field("selector"), problems);
     if let Some(selector) = workload::parsed(&spec.selector) {
         workload::validate_template(&spec.template, &selector, "ReplicaSet", &at.field("template"), problems);
     }
@@ -153,30 +150,14 @@ fn validate_rolling(rolling: &RollingUpdateDeployment, at: &Path<'_>, problems: 
     let zero = IntOrString::Int(0);
     let max_unavailable = rolling.max_unavailable.as_ref().unwrap_or(&zero);
     let max_surge = rolling.max_surge.as_ref().unwrap_or(&zero);
-    int_or_percent(max_unavailable, &unavailable, problems);
-    int_or_percent(max_surge, &surge, problems);
+    check::int_or_percent(problems, &unavailable, max_unavailable);
+    check::int_or_percent(problems, &surge, max_surge);
     // Of a hundred, a percentage is itself.
     let is_zero = |value| rollout::scaled(value, 100, rollout::Round::Up) == Some(0);
     if is_zero(max_unavailable) && is_zero(max_surge) {
         problems.invalid(unavailable, max_unavailable, "may not be 0 when `maxSurge` is 0");
     }
-    if let IntOrString::String(_) = max_unavailable
-        && rollout::scaled(max_unavailable, 100, rollout::Round::Up).is_some_and(|percent| percent > 100)
-    {
-        problems.invalid(unavailable, max_unavailable, "must not be greater than 100%");
-    }
-}
-
-fn int_or_percent(value: &IntOrString, at: &Path<'_>, problems: &mut Problems) {
-    match value {
-        IntOrString::Int(n) => check::not_negative(problems, at, Some(*n)),
-        IntOrString::String(text) => {
-            let digits = text.strip_suffix('%').unwrap_or_default();
-            if digits.is_empty() || !digits.bytes().all(|c| c.is_ascii_digit()) {
-                problems.invalid(at, text, NOT_A_PERCENTAGE);
-            }
-        }
-    }
+    check::at_most_all(problems, &unavailable, max_unavailable);
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ impl Kind for ReplicaSet {
         let (spec, at) = (&self.spec, Path::root("spec"));
         check::not_negative(problems, &at.field("replicas"), spec.replicas);
         check::not_negative(problems, &at.field("minReadySeconds"), spec.min_ready_seconds);
-        workload::validate_selector(&spec.selector, &at.field("selector"), problems);
+        workload::validate_selector(&spec.selector, "deployment", &at.field("selector"), problems);
         let template_at = at.field("template");
         match (&spec.template, workload::parsed(&spec.selector)) {
             (None, _) => problems.required(template_at, ""),

@@ -6,6 +6,7 @@ use corten_api::Problems;
 
 use super::{AnyObject, Cell, Kind};
 use crate::decode::typed::{self, DecodeError};
+use crate::request::User;
 
 /// `spec.replicas` and its surroundings, for the scale subresource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,12 +24,15 @@ pub trait Rules: Send + Sync + 'static {
     fn decode(&self, json: &[u8], unknown: &mut dyn FnMut(String)) -> Result<Box<dyn AnyObject>, DecodeError>;
     fn fill_defaults(&self, object: &mut dyn AnyObject);
     fn prepare_create(&self, object: &mut dyn AnyObject);
+    fn prepare_create_for(&self, object: &mut dyn AnyObject, user: &User);
     fn prepare_update(&self, object: &mut dyn AnyObject, old: &dyn AnyObject);
     fn prepare_status(&self, object: &mut dyn AnyObject, old: &dyn AnyObject);
+    fn prepare_approval(&self, object: &mut dyn AnyObject, old: &dyn AnyObject);
     fn spec_changed(&self, object: &dyn AnyObject, old: &dyn AnyObject) -> bool;
     fn validate(&self, object: &dyn AnyObject, problems: &mut Problems);
     fn validate_update(&self, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems);
     fn validate_status(&self, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems);
+    fn validate_approval(&self, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems);
     fn deletion_grace_secs(&self, object: &dyn AnyObject, asked: Option<i64>) -> Option<i64>;
     fn holds_deletion(&self, object: &dyn AnyObject) -> bool;
     fn mark_deleting(&self, object: &mut dyn AnyObject);
@@ -73,6 +77,11 @@ impl<K: Kind> Rules for Typed<K> {
             object.prepare_create();
         }
     }
+    fn prepare_create_for(&self, object: &mut dyn AnyObject, user: &User) {
+        if let Some(object) = typed_mut::<K>(object) {
+            object.prepare_create_for(user);
+        }
+    }
     fn prepare_update(&self, object: &mut dyn AnyObject, old: &dyn AnyObject) {
         if let (Some(object), Some(old)) = (typed_mut::<K>(object), typed(old)) {
             object.prepare_update(old);
@@ -81,6 +90,11 @@ impl<K: Kind> Rules for Typed<K> {
     fn prepare_status(&self, object: &mut dyn AnyObject, old: &dyn AnyObject) {
         if let (Some(object), Some(old)) = (typed_mut::<K>(object), typed(old)) {
             object.prepare_status(old);
+        }
+    }
+    fn prepare_approval(&self, object: &mut dyn AnyObject, old: &dyn AnyObject) {
+        if let (Some(object), Some(old)) = (typed_mut::<K>(object), typed(old)) {
+            object.prepare_approval(old);
         }
     }
     fn spec_changed(&self, object: &dyn AnyObject, old: &dyn AnyObject) -> bool {
@@ -99,6 +113,11 @@ impl<K: Kind> Rules for Typed<K> {
     fn validate_status(&self, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems) {
         if let (Some(object), Some(old)) = (typed::<K>(object), typed(old)) {
             object.validate_status(old, problems);
+        }
+    }
+    fn validate_approval(&self, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems) {
+        if let (Some(object), Some(old)) = (typed::<K>(object), typed(old)) {
+            object.validate_approval(old, problems);
         }
     }
     fn deletion_grace_secs(&self, object: &dyn AnyObject, asked: Option<i64>) -> Option<i64> {

@@ -1,4 +1,4 @@
-//! What Deployment, ReplicaSet and ReplicationController share: a selector, a pod template that it must match.
+//! What the kinds share that make pods: a selector, and a pod template that it must match.
 
 use std::collections::BTreeMap;
 
@@ -17,15 +17,15 @@ pub fn default_template(template: &mut PodTemplateSpec) {
     pod::defaults::pod_spec(template.spec.get_or_insert_default());
 }
 
-/// A `LabelSelector` that must select something.
-pub fn validate_selector(selector: &LabelSelector, at: &Path<'_>, problems: &mut Problems) {
+/// A `LabelSelector` that must select something. `kind` names its owner in messages.
+pub fn validate_selector(selector: &LabelSelector, kind: &str, at: &Path<'_>, problems: &mut Problems) {
     let empty = |n: Option<usize>| n.unwrap_or(0) == 0;
     let labels = selector.match_labels.as_ref().map(BTreeMap::len);
     let expressions = selector.match_expressions.as_ref().map(Vec::len);
     if *selector == LabelSelector::default() {
         problems.required(at, "");
     } else if empty(labels) && empty(expressions) {
-        problems.invalid(at, selector, "empty selector is invalid for deployment");
+        problems.invalid(at, selector, &format!("empty selector is invalid for {kind}"));
     } else {
         check::label_selector(problems, at, selector);
     }
@@ -39,13 +39,22 @@ pub fn validate_template(
     at: &Path<'_>,
     problems: &mut Problems,
 ) {
+    validate_labels(template, selector, at, problems);
+    validate_pod_template(template, at, problems);
+    validate_endless(template, kind, at, problems);
+}
+
+/// That the selector finds the template's pods.
+pub fn validate_labels(template: &PodTemplateSpec, selector: &Selector, at: &Path<'_>, problems: &mut Problems) {
     let none = BTreeMap::new();
-    let meta = at.field("metadata");
     let labels = template.metadata.as_ref().and_then(|m| m.labels.as_ref()).unwrap_or(&none);
     if !selector.matches(labels) {
-        problems.invalid(meta.field("labels"), labels, MISMATCH);
+        problems.invalid(at.field("metadata").field("labels"), labels, MISMATCH);
     }
-    validate_pod_template(template, at, problems);
+}
+
+/// That the template's pods run on until they are deleted.
+pub fn validate_endless(template: &PodTemplateSpec, kind: &str, at: &Path<'_>, problems: &mut Problems) {
     let Some(spec) = &template.spec else { return };
     let spec_at = at.field("spec");
     let policy = check::text(spec.restart_policy.as_ref());
@@ -94,6 +103,15 @@ pub fn validate_counts(counts: &[(&str, Option<i32>)], replicas: i32, problems: 
     let available = of("availableReplicas");
     if available > of("readyReplicas") {
         problems.invalid(at.field("availableReplicas"), available, "cannot be greater than readyReplicas");
+    }
+}
+
+/// How often names made from a template's hash were taken already: that never becomes less.
+pub fn validate_collisions(new: Option<i32>, old: Option<i32>, problems: &mut Problems) {
+    let at = Path::root("status.collisionCount");
+    check::not_negative(problems, &at, new);
+    if new < old {
+        problems.invalid(at, new.unwrap_or(0), "cannot be decremented");
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Resources;
 use super::place::Place;
 use crate::admission::{AdmissionRequest, ClusterView, Refusal, admit};
+use crate::authz::Attributes;
 use crate::cache::{FieldTerms, Filter};
 use crate::registry::AnyObject;
 use crate::request::{Target, User, Verb};
@@ -25,6 +26,9 @@ impl ClusterView for Resources {
         let snapshot = place.cached.snapshot(self.inner.cache.revision());
         all.select(&snapshot, "").map(|item| item.object()).collect()
     }
+    fn may(&self, user: &User, verb: &str, target: &Target) -> bool {
+        self.authorizer().check(user, Attributes::Resource { verb, target }).is_ok()
+    }
 }
 
 impl Resources {
@@ -39,16 +43,8 @@ impl Resources {
         let mut ask = || {
             // Reborrowed, as every question takes the object.
             let object = object.as_mut().map(|o| &mut **o as &mut dyn AnyObject);
-            let verb = Verb::Create;
-            admit(&mut AdmissionRequest {
-                user,
-                verb,
-                target,
-                resource: &place.resource,
-                object,
-                old: None,
-                view: self,
-            })
+            let (verb, resource, warnings) = (Verb::Create, &*place.resource, Vec::new());
+            admit(&mut AdmissionRequest { user, verb, target, resource, object, old: None, view: self, warnings })
         };
         if let Ok(warnings) = ask() {
             return Ok(warnings);
@@ -78,7 +74,8 @@ impl Resources {
         old: &dyn AnyObject,
     ) -> Result<Vec<String>, ApiError> {
         let (verb, object, old) = (Verb::Update, Some(object), Some(old));
-        admit(&mut AdmissionRequest { user, verb, target, resource: &place.resource, object, old, view: self })
+        let (resource, warnings) = (&*place.resource, Vec::new());
+        admit(&mut AdmissionRequest { user, verb, target, resource, object, old, view: self, warnings })
             .map_err(Refusal::into_error)
     }
 
@@ -89,8 +86,8 @@ impl Resources {
         target: &Target,
         old: &dyn AnyObject,
     ) -> Result<Vec<String>, ApiError> {
-        let (verb, old) = (Verb::Delete, Some(old));
-        admit(&mut AdmissionRequest { user, verb, target, resource: &place.resource, object: None, old, view: self })
+        let (verb, old, resource, warnings) = (Verb::Delete, Some(old), &*place.resource, Vec::new());
+        admit(&mut AdmissionRequest { user, verb, target, resource, object: None, old, view: self, warnings })
             .map_err(Refusal::into_error)
     }
 }

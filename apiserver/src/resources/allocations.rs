@@ -206,7 +206,7 @@ impl Resources {
             match (holder(claim, &item), owned.remove(&claim)) {
                 (Some(holder), Some(owner)) if holder == owner => {}
                 (None, _) => {}
-                (Some(holder), _) if !read.contains(&*holder) && self.is_stored(&place, &holder).await? => {
+                (Some(holder), _) if !read.contains(&*holder) && self.is_stored(place, &holder).await? => {
                     self.tell_of_unread(&holder);
                 }
                 (Some(_), _) => repairs.push(Write::Delete { key: store_key(claim), expected: item.revision }),

@@ -1,4 +1,4 @@
-//! Whether a request may be: the caller's roles, and for a kubelet or a node's proxy what is on its node.
+//! Whether a request may be: for a kubelet or a node's proxy what is on its node, and for everybody the roles.
 
 use corten_api::ApiError;
 use corten_api::selector::{FieldSelector, FieldTerm, Selector};
@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::place::Place;
 use super::{Event, EventKind, Resources, WatchStream};
-use crate::authz::node::{Need, Verdict, judge, judge_proxy};
-use crate::authz::{self, Attributes};
+use crate::authz::node::{Need, Verdict, judge};
+use crate::authz::{self, Attributes, Authorizer};
 use crate::cache::Filter;
 use crate::request::{Target, User};
 
@@ -45,7 +45,20 @@ impl Grant {
     }
 }
 
+/// Who lets a request be.
+enum Answer {
+    /// The Node authorizer, on these terms.
+    Node(Grant),
+    Roles,
+    /// And what there is to say about it.
+    Nobody(String),
+}
+
 impl Resources {
+    /// Which roles count.
+    pub fn authorizer(&self) -> &Authorizer {
+        &self.inner.authorizer
+    }
     /// `fields`: the field selector of a list or watch. The error is upstream's 403.
     pub async fn authorize(
         &self,
@@ -54,30 +67,54 @@ impl Resources {
         target: &Target,
         fields: &FieldSelector,
     ) -> Result<Grant, ApiError> {
-        authz::authorize_resource(user, verb, target)?;
-        let (node, verdict) = match (authz::node_name(user), authz::proxy_node(user)) {
-            (Some(node), _) => (node, judge(node, verb, target, fields)),
-            (None, Some(node)) => (node, judge_proxy(node, target, fields)),
-            (None, None) => return Ok(Grant::default()),
-        };
-        let refusal = |why: &str| authz::refusal(user, Attributes::Resource { verb, target }, why);
-        let need = match verdict {
-            Verdict::Role => return Ok(Grant::default()),
-            Verdict::Denied(why) => return Err(refusal(&why)),
-            Verdict::Needs(need) => need,
-        };
-        let refusal = refusal(&format!("no relationship found between node '{node}' and this object"));
-        if !self.is_on_node(node, &need)? {
-            // The pod may have come to its node through another server, a moment ago.
-            if !self.inner.looks.take(node, Instant::now()) {
-                return Err(refusal);
+        match self.ask(user, verb, target, fields).await? {
+            Answer::Node(grant) => Ok(grant),
+            Answer::Roles => Ok(Grant::default()),
+            Answer::Nobody(why) => Err(authz::refusal(user, Attributes::Resource { verb, target }, &why)),
+        }
+    }
+    /// Whether it would be allowed, and why (`Ok`) or why not (`Err`), as far as there is something to say.
+    pub async fn explain(&self, user: &User, verb: &str, target: &Target) -> Result<Result<String, String>, ApiError> {
+        Ok(match self.ask(user, verb, target, &FieldSelector::default()).await? {
+            Answer::Node(_) => Ok(String::new()),
+            // Roles may have changed since: what they say now counts.
+            Answer::Roles => self.authorizer().explain(user, Attributes::Resource { verb, target }),
+            Answer::Nobody(why) => Err(why),
+        })
+    }
+
+    async fn ask(&self, user: &User, verb: &str, target: &Target, fields: &FieldSelector) -> Result<Answer, ApiError> {
+        let asked = Attributes::Resource { verb, target };
+        let (terms, mut why) = match judge(user, verb, target, fields) {
+            Verdict::Allowed => return Ok(Answer::Node(Grant::default())),
+            Verdict::NoOpinion(why) => (None, why),
+            Verdict::Needs(need) => {
+                let node = authz::node_name(user).unwrap_or_default().to_owned();
+                let why = format!("no relationship found between node '{node}' and this object");
+                let terms = Terms { need, refusal: authz::refusal(user, asked, &why), node };
+                if self.is_on_node(&terms.node, &terms.need)? {
+                    return Ok(Answer::Node(Grant(Some(terms))));
+                }
+                (Some(terms), why)
             }
+        };
+        match self.authorizer().check(user, asked) {
+            Ok(()) => return Ok(Answer::Roles),
+            Err(more) if more.is_empty() => {}
+            Err(more) if why.is_empty() => why = more,
+            // As upstream shows what its authorizers say, one below the other.
+            Err(more) => why = format!("{why}\n{more}"),
+        }
+        // The pod may have come to its node through another server, a moment ago.
+        if let Some(terms) = terms
+            && self.inner.looks.take(&terms.node, Instant::now())
+        {
             self.catch_up().await?;
-            if !self.is_on_node(node, &need)? {
-                return Err(refusal);
+            if self.is_on_node(&terms.node, &terms.need)? {
+                return Ok(Answer::Node(Grant(Some(terms))));
             }
         }
-        Ok(Grant(Some(Terms { node: node.to_owned(), need, refusal })))
+        Ok(Answer::Nobody(why))
     }
 
     /// A pod that is not there is nobody's: whether a name is taken is not a node's to learn.

@@ -94,6 +94,7 @@ impl Resources {
         let resource = &*place.resource;
         resource.rules().fill_defaults(&mut *object);
         resource.rules().prepare_create(&mut *object);
+        resource.rules().prepare_create_for(&mut *object, user);
         let name = object.meta().name.clone().unwrap_or_default();
         let mut problems = Problems::default();
         meta::validate(object.meta(), rules(resource), &mut problems);

@@ -13,6 +13,7 @@ use super::revise::{Current, Decision};
 use super::{Deleted, ListOptions, Page, Resources, WriteOptions, read};
 use crate::registry::{AnyObject, ApiResource};
 use crate::request::{Target, User};
+use crate::storage::Write;
 
 /// Deletes under way at one time for one request.
 const COLLECTION_CONCURRENCY: usize = 16;
@@ -27,17 +28,18 @@ impl Resources {
         how: DeleteOptions,
         options: WriteOptions,
     ) -> Result<Deleted, ApiError> {
-        self.delete_saying(user, target, how, options, |_, _| {}).await
+        self.delete_with(user, target, how, options, |_, _| Ok(Vec::new())).await
     }
 
-    /// `say`: what is to be told on the object of why it goes, in the same write.
-    pub(super) async fn delete_saying(
+    /// `beside`: tells on the object why it goes, and gives what must be written with its deletion or not at all. It is asked
+    /// again whenever the object was another.
+    pub(super) async fn delete_with(
         &self,
         user: &User,
         target: &Target,
         how: DeleteOptions,
         options: WriteOptions,
-        say: fn(&mut dyn AnyObject, &Time),
+        beside: impl Fn(&mut dyn AnyObject, &Time) -> Result<Vec<Write>, ApiError>,
     ) -> Result<Deleted, ApiError> {
         let fence = self.fenced(options.fence.as_ref()).await?;
         let place = &self.place(target)?.behind(fence.as_ref());
@@ -55,16 +57,16 @@ impl Resources {
                 warnings = self.admit_delete(user, place, target, &*current.object)?;
                 let now = now();
                 let mut told = current.object.boxed_clone();
-                say(&mut *told, &now);
+                let mut also = beside(&mut *told, &now)?;
                 let step = step(&place.resource, &*current.object, told, &how, now);
                 Ok(match step {
                     Step::Remove => {
-                        let mut also = self.release_for_delete(&*current.object);
+                        also.extend(self.release_for_delete(&*current.object));
                         also.extend(self.fence_with(Some(&*current.object), None)?);
                         Decision::Remove { last: None, also }
                     }
                     Step::Keep => Decision::Keep,
-                    Step::Mark(object) => Decision::Store { object, also: Vec::new() },
+                    Step::Mark(object) => Decision::Store { object, also },
                 })
             })
             .await?

@@ -2,15 +2,18 @@
 
 use corten_api::{ApiError, Problems};
 use k8s_openapi::api::core::v1::{Binding, Pod, PodCondition};
-use k8s_openapi::api::policy::v1::Eviction;
+use k8s_openapi::api::policy::v1::{Eviction, PodDisruptionBudget};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, Time};
 
+use super::eviction::{self, Cost};
 use super::place::{Place, no_such_method};
-use super::revise::{Current, Decision};
+use super::revise::{Current, Decision, encoded};
 use super::{Fence, Resources, WriteOptions, Written, meta};
+use crate::admission::ClusterView;
 use crate::decode::{of_kind, typed};
 use crate::registry::AnyObject;
 use crate::request::{Target, User};
+use crate::storage::Write;
 
 fn decode<T: serde::de::DeserializeOwned>(kind: &str, json: &[u8]) -> Result<T, ApiError> {
     typed::decode(json, &mut Vec::new()).map_err(|err| of_kind(kind, "v1", json, err))
@@ -138,7 +141,8 @@ fn set_scheduled(pod: &mut Pod) {
     });
 }
 
-/// `pods/eviction`: a delete that may be refused. Nothing refuses yet: there are no PodDisruptionBudgets.
+/// `pods/eviction`: a delete that a PodDisruptionBudget may refuse, or pays for in the same commit. So it cannot pay and then
+/// not be done, nor be paid for as the pod was a moment ago.
 pub(super) async fn evict(
     resources: &Resources,
     user: &User,
@@ -153,9 +157,39 @@ pub(super) async fn evict(
     }
     debug_assert_eq!(place.resource.plural(), "pods");
     let how = eviction.delete_options.unwrap_or_default();
-    let pod = Target { subresource: String::new(), ..target.clone() };
-    resources.delete_saying(user, &pod, how, options, set_disruption_target).await?;
+    if how.ignore_store_read_error_with_cluster_breaking_potential == Some(true) {
+        let field = "deleteOptions.ignoreStoreReadErrorWithClusterBreakingPotential";
+        let mut problems = Problems::default();
+        problems.invalid(field, true, "can not be set for pod eviction, try after removing the option");
+        return Err(ApiError::invalid("policy", "Eviction", &target.name, problems));
+    }
+    // A budget that was there before this request must be known.
+    resources.catch_up().await?;
+    let plain = Target { subresource: String::new(), ..target.clone() };
+    let evicted = resources.delete_with(user, &plain, how, options, |object, now| {
+        let also = object.as_any().downcast_ref().map(|pod| paid(resources, pod, now)).transpose()?;
+        set_disruption_target(object, now);
+        Ok(also.unwrap_or_default())
+    });
+    evicted.await?;
     done()
+}
+
+/// What must be written with the eviction of a pod. Looks at all budgets of its namespace.
+fn paid(resources: &Resources, pod: &Pod, now: &Time) -> Result<Vec<Write>, ApiError> {
+    let place = &resources.builtin("policy", "v1", "poddisruptionbudgets")?;
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let budgets = ClusterView::list(resources, "policy", "poddisruptionbudgets", namespace);
+    // What the store holds passed validation when it was written; what no longer parses is as good as not there.
+    let budgets: Vec<_> = budgets.iter().filter_map(|json| serde_json::from_slice(json).ok()).collect();
+    let Cost::Disruption { budget, status } = eviction::cost(pod, &budgets, now)? else { return Ok(Vec::new()) };
+    let name = budget.metadata.name.as_deref().unwrap_or_default();
+    let revision = budget.metadata.resource_version.as_deref().and_then(|version| version.parse().ok());
+    let expected = revision.ok_or_else(|| ApiError::internal(format!("budget {name:?} has no resourceVersion")))?;
+    let mut budget = PodDisruptionBudget { status: Some(*status), ..budget.clone() };
+    let (_, value) = encoded(place, &mut budget)?;
+    let key = place.store_key(&place.short_key(namespace, name));
+    Ok(vec![Write::Update { key, value, expected, ttl_secs: None }])
 }
 
 /// Who counts a pod's failure (a Job) is to know that it was not the pod's.

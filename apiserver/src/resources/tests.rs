@@ -2,15 +2,19 @@
 //! share.
 
 mod authorize;
+mod certificates;
 mod create;
 mod delete;
+mod eviction;
 mod fence;
 mod kinds;
 mod on_etcd;
+mod pod_security;
 mod read;
 mod services;
 mod storage;
 mod update;
+mod versions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,8 +47,12 @@ pub(super) fn target(plural: &str, at: &str) -> Target {
     let (plural, subresource) = plural.split_once('/').unwrap_or((plural, ""));
     let (group, version) = match plural {
         "deployments" | "replicasets" => ("apps", "v1"),
+        "certificatesigningrequests" => ("certificates.k8s.io", "v1"),
         "leases" => ("coordination.k8s.io", "v1"),
-        "ipaddresses" => ("networking.k8s.io", "v1"),
+        "ipaddresses" | "ingresses" | "ingressclasses" => ("networking.k8s.io", "v1"),
+        "poddisruptionbudgets" => ("policy", "v1"),
+        "horizontalpodautoscalers" => ("autoscaling", "v2"),
+        "oldautoscalers" => ("autoscaling", "v1"),
         "newevents" => ("events.k8s.io", "v1"),
         "endpointslices" => ("discovery.k8s.io", "v1"),
         _ => ("", "v1"),
@@ -53,7 +61,12 @@ pub(super) fn target(plural: &str, at: &str) -> Target {
     Target {
         group: group.into(),
         version: version.into(),
-        resource: if plural == "newevents" { "events" } else { plural }.into(),
+        resource: match plural {
+            "newevents" => "events",
+            "oldautoscalers" => "horizontalpodautoscalers",
+            plural => plural,
+        }
+        .into(),
         subresource: subresource.into(),
         namespace: namespace.into(),
         name: name.into(),

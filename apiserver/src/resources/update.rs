@@ -19,7 +19,7 @@ enum Wanted<'a> {
 }
 
 impl Resources {
-    /// Also `status`, `scale`, `finalize`.
+    /// Also `status`, `approval`, `scale`, `finalize`.
     pub async fn update(
         &self,
         user: &User,
@@ -126,6 +126,7 @@ impl Resources {
         match target.subresource.as_str() {
             "" => resource.rules().prepare_update(&mut *object, old),
             "status" => resource.rules().prepare_status(&mut *object, old),
+            "approval" => resource.rules().prepare_approval(&mut *object, old),
             "finalize" => resource.rules().prepare_finalize(&mut *object, old),
             _ => return Err(no_such_method()),
         }
@@ -142,6 +143,7 @@ impl Resources {
         meta::validate_update(object.meta(), old.meta(), &mut problems);
         match target.subresource.as_str() {
             "status" => resource.rules().validate_status(&*object, old, &mut problems),
+            "approval" => resource.rules().validate_approval(&*object, old, &mut problems),
             "finalize" => {}
             _ => {
                 resource.rules().validate(&*object, &mut problems);

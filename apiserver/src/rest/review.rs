@@ -3,20 +3,18 @@
 //! <https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access>. Nothing is stored.
 
 use bytes::Bytes;
-use corten_api::selector::FieldSelector;
 use corten_api::{ApiError, Problems};
 use http::{Response, StatusCode};
 use k8s_openapi::api::authentication::v1::{SelfSubjectReview, SelfSubjectReviewStatus, UserInfo};
 use k8s_openapi::api::authorization::v1::{
-    LocalSubjectAccessReview, NonResourceAttributes, NonResourceRule, ResourceAttributes, ResourceRule,
-    SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview, SubjectAccessReviewSpec,
-    SubjectAccessReviewStatus, SubjectRulesReviewStatus,
+    LocalSubjectAccessReview, NonResourceAttributes, ResourceAttributes, SelfSubjectAccessReview,
+    SelfSubjectRulesReview, SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus,
 };
 use serde::de::DeserializeOwned;
 
 use super::body::Body;
 use super::respond;
-use crate::authz::{self, Attributes};
+use crate::authz::Attributes;
 use crate::decode;
 use crate::request::{Target, User, Verb};
 use crate::resources::Resources;
@@ -89,7 +87,9 @@ pub async fn answer(
         }
         "selfsubjectrulesreviews" => {
             let mut review: SelfSubjectRulesReview = read(question, json)?;
-            review.status = Some(rules(user));
+            let namespace = review.spec.namespace.as_deref().filter(|namespace| !namespace.is_empty());
+            let namespace = namespace.ok_or_else(|| ApiError::bad_request("no namespace on request"))?;
+            review.status = Some(resources.authorizer().rules(user, namespace));
             Ok(respond::value(StatusCode::CREATED, &review))
         }
         "localsubjectaccessreviews" => {
@@ -160,7 +160,7 @@ async fn decide(
     resource: Option<&ResourceAttributes>,
     path: Option<&NonResourceAttributes>,
 ) -> Result<SubjectAccessReviewStatus, ApiError> {
-    let allowed = match (resource, path) {
+    let decided = match (resource, path) {
         (Some(asked), None) => {
             let text = |field: &Option<String>| field.clone().unwrap_or_default();
             let target = Target {
@@ -171,12 +171,11 @@ async fn decide(
                 namespace: text(&asked.namespace),
                 name: text(&asked.name),
             };
-            let verb = asked.verb.as_deref().unwrap_or_default();
-            resources.authorize(user, verb, &target, &FieldSelector::default()).await.is_ok()
+            resources.explain(user, asked.verb.as_deref().unwrap_or_default(), &target).await?
         }
         (None, Some(asked)) => {
             let (verb, path) = (asked.verb.as_deref().unwrap_or_default(), asked.path.as_deref().unwrap_or_default());
-            authz::is_allowed(user, Attributes::Path { verb, path })
+            resources.authorizer().explain(user, Attributes::Path { verb, path })
         }
         _ => {
             let mut problems = Problems::default();
@@ -185,27 +184,9 @@ async fn decide(
             return Err(ApiError::invalid(question.group, question.kind, "", problems));
         }
     };
-    Ok(SubjectAccessReviewStatus { allowed, ..SubjectAccessReviewStatus::default() })
-}
-
-fn rules(user: &User) -> SubjectRulesReviewStatus {
-    let owned = |list: &[&str]| -> Vec<String> { list.iter().map(|s| (*s).to_owned()).collect() };
-    let mut status = SubjectRulesReviewStatus { incomplete: false, ..SubjectRulesReviewStatus::default() };
-    for rule in authz::rules_of(user) {
-        if rule.resources.is_empty() {
-            status
-                .non_resource_rules
-                .push(NonResourceRule { verbs: owned(rule.verbs), non_resource_urls: Some(owned(rule.paths)) });
-        } else {
-            status.resource_rules.push(ResourceRule {
-                verbs: owned(rule.verbs),
-                api_groups: Some(owned(rule.groups)),
-                resources: Some(owned(rule.resources)),
-                resource_names: (!rule.names.is_empty()).then(|| owned(rule.names)),
-            });
-        }
-    }
-    status
+    let (allowed, reason) = decided.map_or_else(|why| (false, why), |by| (true, by));
+    let reason = (!reason.is_empty()).then_some(reason);
+    Ok(SubjectAccessReviewStatus { allowed, reason, ..SubjectAccessReviewStatus::default() })
 }
 
 #[cfg(test)]
@@ -243,6 +224,7 @@ mod tests {
             ("selfsubjectaccessreviews", "{", Err(400)),
             ("subjectaccessreviews", r#"{"spec":{"resourceAttributes":{"verb":"get"}}}"#, Err(422)),
             ("selfsubjectrulesreviews", r#"{"spec":{"namespace":"x"}}"#, Ok(201)),
+            ("selfsubjectrulesreviews", r#"{"spec":{}}"#, Err(400)),
             (
                 "localsubjectaccessreviews",
                 r#"{"spec":{"user":"bob","resourceAttributes":{"verb":"get","resource":"pods","namespace":"n"}}}"#,

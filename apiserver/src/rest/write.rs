@@ -36,7 +36,7 @@ impl Write<'_> {
     fn object(&mut self, options: &mut WriteOptions) -> Result<Bytes, ApiError> {
         let format = decode::format_of(header(self.headers, CONTENT_TYPE))?;
         let body = decode::decode(format, std::mem::take(&mut self.body))?;
-        if matches!(self.target.subresource.as_str(), "" | "status" | "finalize") {
+        if matches!(self.target.subresource.as_str(), "" | "status" | "approval" | "finalize") {
             decode::check_kind(&body, self.resource.group(), self.resource.version(), self.resource.kind())?;
         }
         options.duplicates = body.duplicates;

@@ -47,7 +47,7 @@ pub fn pod_spec(spec: &mut PodSpec) {
 }
 
 /// An empty text says nothing, as no text does: charts and forms write `imagePullPolicy: ""`.
-fn fill(field: &mut Option<String>, value: &str) {
+pub fn fill(field: &mut Option<String>, value: &str) {
     if field.as_ref().is_none_or(String::is_empty) {
         *field = Some(value.to_owned());
     }

@@ -14,7 +14,7 @@ mod volumes;
 use std::collections::{HashMap, HashSet};
 
 use corten_api::{Problems, pod};
-use k8s_openapi::api::core::v1::{Pod, PodSpec, Volume};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, ResourceRequirements, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::registry::check;
@@ -76,6 +76,13 @@ pub fn pod_spec(spec: &PodSpec, of: Of<'_>, at: &Path<'_>, problems: &mut Proble
     if new && spec.ephemeral_containers.as_ref().is_some_and(|list| !list.is_empty()) {
         problems.forbidden(at.field("ephemeralContainers"), "cannot be set on create");
     }
+}
+
+pub use placement::tolerations;
+
+/// Amounts that stand elsewhere, by the rules of a container's.
+pub fn container_resources(amounts: &ResourceRequirements, at: &Path<'_>, problems: &mut Problems) {
+    resources::validate(amounts, at, problems);
 }
 
 /// Only the kubelet of a node makes mirrors: of what runs on it already.

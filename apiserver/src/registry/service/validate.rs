@@ -22,7 +22,6 @@ const AFFINITY_SECS_MAX: i32 = 86_400;
 /// The kubelet's port: a load balancer that led there would open every node.
 const KUBELET_PORT: i32 = 10_250;
 const LOAD_BALANCER_ONLY: &str = "may only be used when `type` is 'LoadBalancer'";
-const NOT_A_CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 
 pub fn service(service: &Service, problems: &mut Problems) {
     let at = Path::root("spec");
@@ -159,9 +158,7 @@ fn addresses(spec: &ServiceSpec, at: &Path<'_>, problems: &mut Problems) {
     check::optional_word(problems, &at.field("ipFamilyPolicy"), spec.ip_family_policy.as_ref(), FAMILY_POLICIES);
     let list = at.field("loadBalancerSourceRanges");
     for (i, range) in spec.load_balancer_source_ranges.iter().flatten().enumerate() {
-        if range.trim().parse::<ipnet::IpNet>().is_err() {
-            problems.invalid(list.index(i), range, NOT_A_CIDR);
-        }
+        check::cidr(problems, &list.index(i), range.trim());
     }
 }
 

@@ -64,3 +64,20 @@ async fn dry_runs_write_nothing() {
     c.resources.delete(&c.admin, &t, DeleteOptions::default(), dry()).await.unwrap();
     assert_eq!(c.get("configmaps", "n/a").await.unwrap()["data"], Value::Null);
 }
+
+#[tokio::test]
+async fn an_ingress_gets_the_class_that_is_the_default() {
+    let c = Cluster::new().await;
+    let rules = json!({"rules": [{"host": "a.example"}]});
+    let ingress = |name: &str| json!({"metadata": {"name": name}, "spec": rules});
+    let early = c.create("ingresses", "n/", ingress("early")).await.unwrap();
+    let annotations = json!({"ingressclass.kubernetes.io/is-default-class": "true"});
+    let class = json!({"metadata": {"name": "k", "annotations": annotations}, "spec": {"controller": "a.b/c"}});
+    c.create("ingressclasses", "", class).await.unwrap();
+    c.get("ingressclasses", "k").await.unwrap();
+    let late = c.create("ingresses", "n/", ingress("late")).await.unwrap();
+    let class = |ingress: &Value| ingress["spec"]["ingressClassName"].clone();
+    assert_eq!((class(&early), class(&late)), (Value::Null, json!("k")));
+    let again = c.update("ingresses", "n/early", &early).await.unwrap();
+    assert_eq!(class(&again), Value::Null, "who has none keeps none");
+}

@@ -33,8 +33,11 @@ pub(super) fn validate(spec: &PodSpec, at: &Path<'_>, problems: &mut Problems) {
     if gated && spec.node_name.as_ref().is_some_and(|name| !name.is_empty()) {
         problems.forbidden(at.field("nodeName"), "cannot be set until all schedulingGates have been cleared");
     }
-    let list = at.field("tolerations");
-    for (i, one) in spec.tolerations.iter().flatten().enumerate() {
+    tolerations(spec.tolerations.as_deref().unwrap_or_default(), &at.field("tolerations"), problems);
+}
+
+pub fn tolerations(all: &[Toleration], list: &Path<'_>, problems: &mut Problems) {
+    for (i, one) in all.iter().enumerate() {
         toleration(one, &list.index(i), problems);
     }
 }

@@ -1,0 +1,3 @@
+//! scheduling.k8s.io: which pods matter more than others.
+
+pub mod priorityclass;
