@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use corten_api::selector::{FieldSelector, FieldTerm, Selector};
 use corten_api::{ApiError, Reason};
+use corten_proto::api;
 use corten_proto::api::resources_server::{self, ResourcesServer};
 use corten_proto::api::{
     BindReply, BindRequest, DeleteRequest, GetRequest, ListChunk, ListRequest, Object, PatchRequest, Resource,
@@ -16,7 +17,7 @@ use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::authz::Attributes;
+use crate::authz::{self, Attributes};
 use crate::cache::Item;
 use crate::decode::MAX_BODY_BYTES;
 use crate::flowcontrol::FlowControl;
@@ -130,9 +131,29 @@ fn fence_of<T>(request: &Request<T>) -> Result<Option<Fence>, Status> {
     }))
 }
 
-fn write_options(fence: Option<Fence>) -> WriteOptions {
-    // Our programs are built with the same schema: a field that one does not know is a newer one's.
-    WriteOptions { field_validation: FieldValidation::Ignore, fence, ..WriteOptions::default() }
+fn write_options(user: &User, asked: Option<&api::WriteOptions>, fence: Option<Fence>) -> WriteOptions {
+    let field_manager = match asked {
+        Some(asked) if !asked.field_manager.is_empty() => asked.field_manager.clone(),
+        _ => manager_of(user),
+    };
+    WriteOptions {
+        dry_run: asked.is_some_and(|asked| asked.dry_run),
+        // Our programs are built with the same schema: a field that one does not know is a newer one's.
+        field_validation: FieldValidation::Ignore,
+        field_manager,
+        force: asked.filter(|asked| asked.force).map(|_| true),
+        fence,
+        ..WriteOptions::default()
+    }
+}
+
+/// What upstream's programs call themselves, by whom their certificates name.
+fn manager_of(user: &User) -> String {
+    if authz::node_name(user).is_some() {
+        return "kubelet".to_owned();
+    }
+    let name = user.name.strip_prefix("system:").unwrap_or(&user.name);
+    name.split(':').next().unwrap_or(name).to_owned()
 }
 
 fn object_of(item: &Item) -> Object {
@@ -239,41 +260,46 @@ impl resources_server::Resources for Service {
 
     async fn create(&self, request: Request<WriteRequest>) -> Result<Response<Object>, Status> {
         let caller = caller(&request)?;
-        let options = write_options(fence_of(&request)?);
+        let fence = fence_of(&request)?;
         let asked = request.into_inner();
         let Call { user, target, .. } = self.allowed_one(caller, Verb::Create, asked.resource).await?;
+        let options = write_options(&user, asked.options.as_ref(), fence);
         let done = self.resources.create(&user, &target, asked.json, options).await;
         written(done.map_err(|err| refused(&err))?.object).map(Response::new)
     }
 
     async fn update(&self, request: Request<WriteRequest>) -> Result<Response<Object>, Status> {
         let caller = caller(&request)?;
-        let options = write_options(fence_of(&request)?);
+        let fence = fence_of(&request)?;
         let asked = request.into_inner();
         let Call { user, target, .. } = self.allowed_one(caller, Verb::Update, asked.resource).await?;
+        let options = write_options(&user, asked.options.as_ref(), fence);
         let done = self.resources.update(&user, &target, asked.json, options).await;
         written(done.map_err(|err| refused(&err))?.object).map(Response::new)
     }
 
     async fn patch(&self, request: Request<PatchRequest>) -> Result<Response<Object>, Status> {
         let caller = caller(&request)?;
-        let options = write_options(fence_of(&request)?);
+        let fence = fence_of(&request)?;
         let asked = request.into_inner();
         let kind = match asked.kind() {
             patch_request::Kind::Merge => patch::Kind::Merge,
             patch_request::Kind::Strategic => patch::Kind::Strategic,
             patch_request::Kind::Json => patch::Kind::Json,
+            patch_request::Kind::Apply => patch::Kind::Apply,
         };
         let Call { user, target, .. } = self.allowed_one(caller, Verb::Patch, asked.resource).await?;
+        let options = write_options(&user, asked.options.as_ref(), fence);
         let done = self.resources.patch(&user, &target, kind, asked.json, options).await;
         written(done.map_err(|err| refused(&err))?.object).map(Response::new)
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<Object>, Status> {
         let caller = caller(&request)?;
-        let options = write_options(fence_of(&request)?);
+        let fence = fence_of(&request)?;
         let asked = request.into_inner();
         let Call { user, target, .. } = self.allowed_one(caller, Verb::Delete, asked.resource).await?;
+        let options = write_options(&user, None, fence);
         let how: DeleteOptions = match &*asked.options_json {
             b"" => DeleteOptions::default(),
             json => serde_json::from_slice(json)

@@ -7,6 +7,7 @@
 
 pub mod admission;
 pub(crate) mod allocate;
+pub mod apply;
 pub mod authn;
 pub mod authz;
 pub mod cache;

@@ -20,6 +20,8 @@ pub enum Kind {
     /// RFC 7386
     Merge,
     Strategic,
+    /// Server-side apply: no change of an object, but what its author wants of it.
+    Apply,
 }
 
 /// Applies a patch to an object's JSON.
@@ -28,6 +30,8 @@ pub fn apply(kind: Kind, resource: &ApiResource, mut object: Value, patch: &[u8]
         Kind::Json => json::apply(&mut object, body(patch)?)?,
         Kind::Merge => json_patch::merge(&mut object, &merge_body(patch)?),
         Kind::Strategic => strategic::merge(resource.shape(), &mut object, merge_body(patch)?)?,
+        // An apply of what has no managers, a Scale say, sets what it names.
+        Kind::Apply => json_patch::merge(&mut object, &merge_body(patch)?),
     }
     Ok(object)
 }

@@ -12,6 +12,7 @@ mod event;
 mod eviction;
 mod fence;
 mod looks;
+mod managers;
 mod meta;
 mod options;
 mod place;

@@ -318,7 +318,7 @@ async fn bad_queries() {
     check(
         &server,
         vec![
-            patch("application/apply-patch+yaml", "{}", (415, "UnsupportedMediaType", "server-side apply")),
+            patch("application/apply-patch+yaml", "{}", (422, "Invalid", "fieldManager: Required value")),
             patch("application/json", "{}", (415, "UnsupportedMediaType", "application/merge-patch+json")),
             patch("application/merge-patch+json", "{", (400, "BadRequest", "unexpected end of JSON input")),
         ],

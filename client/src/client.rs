@@ -207,7 +207,7 @@ impl Client {
     pub async fn create_subresource<K: Object>(&self, body: &K, of: &Key, subresource: &str) -> Result<K, ApiError> {
         let resource = named::<K>(of, subresource);
         let endpoints = self.endpoints_for(&resource);
-        let request = api::WriteRequest { resource: Some(resource), json: encode(body)? };
+        let request = api::WriteRequest { resource: Some(resource), json: encode(body)?, options: None };
         let create = |mut stub: Stub| {
             let request = self.written(request.clone());
             async move { Ok(whole(stub.create(request)).await?.into_inner()) }
@@ -229,7 +229,7 @@ impl Client {
     pub async fn update_subresource<K: Object>(&self, object: &K, subresource: &str) -> Result<K, ApiError> {
         let resource = named::<K>(&object.key(), subresource);
         let endpoints = self.endpoints_for(&resource);
-        let request = api::WriteRequest { resource: Some(resource), json: encode(object)? };
+        let request = api::WriteRequest { resource: Some(resource), json: encode(object)?, options: None };
         let update = |mut stub: Stub| {
             let request = self.written(request.clone());
             async move { Ok(whole(stub.update(request)).await?.into_inner()) }
@@ -250,7 +250,8 @@ impl Client {
             Patch::Json(body) => (api::patch_request::Kind::Json, body),
         };
         let endpoints = self.endpoints_for(&resource);
-        let request = api::PatchRequest { resource: Some(resource), kind: kind.into(), json: encode(&body)? };
+        let request =
+            api::PatchRequest { resource: Some(resource), kind: kind.into(), json: encode(&body)?, options: None };
         let patch = |mut stub: Stub| {
             let request = self.written(request.clone());
             async move { Ok(whole(stub.patch(request)).await?.into_inner()) }

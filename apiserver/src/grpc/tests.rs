@@ -38,7 +38,7 @@ fn json_of(object: &Value) -> Bytes {
 async fn objects_travel_with_their_names_and_revision_outside() {
     let s = service().await;
     let object = json_of(&json!({"metadata": {"name": "a"}, "data": {"k": "v"}}));
-    let create = WriteRequest { resource: resource("configmaps", "default", ""), json: object };
+    let create = WriteRequest { resource: resource("configmaps", "default", ""), json: object, options: None };
     let made = s.create(by_admin(create.clone())).await.unwrap().into_inner();
     assert_eq!((&*made.namespace, &*made.name, made.revision > 0), ("default", "a", true));
     let get = GetRequest { resource: resource("configmaps", "default", "a"), ..GetRequest::default() };
@@ -62,7 +62,9 @@ async fn objects_travel_with_their_names_and_revision_outside() {
 async fn who_asks_for_metadata_gets_no_more() {
     let s = service().await;
     let object = json_of(&json!({"metadata": {"name": "a"}, "data": {"k": "v"}}));
-    s.create(by_admin(WriteRequest { resource: resource("configmaps", "default", ""), json: object })).await.unwrap();
+    s.create(by_admin(WriteRequest { resource: resource("configmaps", "default", ""), json: object, options: None }))
+        .await
+        .unwrap();
     let is_narrow = |object: &Object| {
         let json: Value = serde_json::from_slice(&object.json).unwrap();
         json["data"].is_null() && json["kind"] == "PartialObjectMetadata" && json["metadata"]["name"] == "a"
@@ -90,7 +92,7 @@ async fn a_watch_begins_with_the_state_and_resumes_behind_it() {
     let state = events.next().await.unwrap().unwrap();
     assert_eq!((state.events.len(), state.state_complete), (4, true));
     let json = json_of(&json!({"metadata": {"name": "n"}}));
-    s.create(by_admin(WriteRequest { resource: resource("namespaces", "", ""), json })).await.unwrap();
+    s.create(by_admin(WriteRequest { resource: resource("namespaces", "", ""), json, options: None })).await.unwrap();
     let mut resumed = s.watch(watch(state.revision)).await.unwrap().into_inner();
     for stream in [&mut events, &mut resumed] {
         let batch = stream.next().await.unwrap().unwrap();
@@ -104,7 +106,7 @@ async fn binds_answer_each_for_itself() {
     let s = service().await;
     let create = |plural: &str, object: Value| {
         let resource = resource(plural, "default", "");
-        s.create(by_admin(WriteRequest { resource, json: json_of(&object) }))
+        s.create(by_admin(WriteRequest { resource, json: json_of(&object), options: None }))
     };
     create("serviceaccounts", json!({"metadata": {"name": "default"}})).await.unwrap();
     let spec = json!({"containers": [{"name": "c", "image": "i"}]});
@@ -148,7 +150,9 @@ fn a_message_claims_no_revision_that_it_has_not_told_whole() {
 async fn a_dry_run_in_the_options_of_a_delete_deletes_nothing() {
     let s = service().await;
     let object = json_of(&json!({"metadata": {"name": "a"}}));
-    s.create(by_admin(WriteRequest { resource: resource("configmaps", "default", ""), json: object })).await.unwrap();
+    s.create(by_admin(WriteRequest { resource: resource("configmaps", "default", ""), json: object, options: None }))
+        .await
+        .unwrap();
     let delete = |options: &'static str| {
         by_admin(DeleteRequest { resource: resource("configmaps", "default", "a"), options_json: options.into() })
     };

@@ -11,6 +11,8 @@ pub trait AnyObject: Send + Sync + 'static {
     fn meta_mut(&mut self) -> &mut ObjectMeta;
     /// Compact JSON, `apiVersion` and `kind` first.
     fn to_json(&self) -> Result<Vec<u8>, serde_json::Error>;
+    /// The same as [`to_json`](Self::to_json) says, as a value.
+    fn to_value(&self) -> Result<serde_json::Value, serde_json::Error>;
     fn boxed_clone(&self) -> Box<dyn AnyObject>;
     fn same_as(&self, other: &dyn AnyObject) -> bool;
     fn as_any(&self) -> &dyn Any;
@@ -26,6 +28,9 @@ impl<K: Object> AnyObject for K {
     }
     fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(self)
+    }
+    fn to_value(&self) -> Result<serde_json::Value, serde_json::Error> {
+        serde_json::to_value(self)
     }
     fn boxed_clone(&self) -> Box<dyn AnyObject> {
         Box::new(self.clone())

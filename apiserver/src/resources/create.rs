@@ -6,7 +6,8 @@ use corten_api::{ApiError, Problems, Reason, Scope, names};
 use super::meta::{self, Rules};
 use super::place::{Place, no_such_method};
 use super::revise::{Taken, encoded};
-use super::{Resources, WriteOptions, Written, allocations, body, fence, pods};
+use super::update::Writing;
+use super::{Resources, WriteOptions, Written, allocations, body, fence, managers, pods};
 use crate::cache::{api_error, with_revision};
 use crate::registry::{AnyObject, ApiResource};
 use crate::request::{Target, User};
@@ -45,14 +46,32 @@ impl Resources {
         }
     }
 
+    /// Makes what an apply has made up.
+    pub(super) async fn create_applied(
+        &self,
+        user: &User,
+        place: &Place<'_>,
+        target: &Target,
+        object: Box<dyn AnyObject>,
+        options: &WriteOptions,
+    ) -> Result<Written, ApiError> {
+        let target = Target { name: String::new(), ..target.clone() };
+        self.create_from(&Writing { is_applied: true, ..Writing::new(user, place, &target, options) }, object).await
+    }
+
     pub(super) async fn create_object(
         &self,
         user: &User,
         place: &Place<'_>,
         target: &Target,
-        mut object: Box<dyn AnyObject>,
+        object: Box<dyn AnyObject>,
         options: &WriteOptions,
     ) -> Result<Written, ApiError> {
+        self.create_from(&Writing::new(user, place, target, options), object).await
+    }
+
+    async fn create_from(&self, writing: &Writing<'_>, mut object: Box<dyn AnyObject>) -> Result<Written, ApiError> {
+        let Writing { place, target, .. } = *writing;
         let resource = &*place.resource;
         let meta = object.meta_mut();
         if meta.resource_version.as_deref().is_some_and(|v| !v.is_empty() && v != "0") {
@@ -66,13 +85,13 @@ impl Resources {
         let unnamed = meta.name.as_deref().unwrap_or_default().is_empty();
         let Some(base) = meta.generate_name.clone().filter(|base| unnamed && !base.is_empty()) else {
             let name = meta.name.clone().unwrap_or_default();
-            let written = self.try_create(user, place, target, object, options).await?;
+            let written = self.try_create(writing, object).await?;
             return written.ok_or_else(|| place.already_exists(&name));
         };
         for _ in 0..GENERATE_TRIES {
             let mut object = object.boxed_clone();
             object.meta_mut().name = Some(names::generate(&base));
-            if let Some(written) = self.try_create(user, place, target, object, options).await? {
+            if let Some(written) = self.try_create(writing, object).await? {
                 return Ok(written);
             }
         }
@@ -85,12 +104,10 @@ impl Resources {
     /// `None`: the name is taken.
     async fn try_create(
         &self,
-        user: &User,
-        place: &Place<'_>,
-        target: &Target,
+        writing: &Writing<'_>,
         mut object: Box<dyn AnyObject>,
-        options: &WriteOptions,
     ) -> Result<Option<Written>, ApiError> {
+        let Writing { user, place, target, options, .. } = *writing;
         let resource = &*place.resource;
         resource.rules().fill_defaults(&mut *object);
         resource.rules().prepare_create(&mut *object);
@@ -105,7 +122,9 @@ impl Resources {
         let warnings = self.admit_create(user, place, target, Some(&mut *object)).await?;
         resource.rules().validate(&*object, &mut problems);
         place.valid(&name, problems)?;
-
+        if !writing.is_applied {
+            managers::note(place, None, &mut *object, "", options)?;
+        }
         let object = self.store_new(place, target, object, options.dry_run).await?;
         Ok(object.map(|object| Written { object, existed: false, warnings }))
     }

@@ -9,6 +9,7 @@ use corten_api::{ApiError, Problems, Scope, names};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
 
+use crate::apply;
 use crate::registry::path::Path;
 use crate::registry::{NameRule, check};
 
@@ -64,18 +65,16 @@ pub(super) fn begin(meta: &mut ObjectMeta, rules: Rules, uid: String, now: Time)
     meta.generation = rules.has_generation.then_some(1);
     meta.deletion_timestamp = None;
     meta.deletion_grace_period_seconds = None;
-    forget_foreign(meta);
-}
-
-/// Server-side apply's bookkeeping is not kept by this server, and selfLink is history.
-fn forget_foreign(meta: &mut ObjectMeta) {
-    meta.managed_fields = None;
+    // It is history.
     meta.self_link = None;
 }
 
 /// What an update keeps of the object as it was, where the new one says nothing. Generation is counted elsewhere.
 pub(super) fn carry_over(new: &mut ObjectMeta, old: &ObjectMeta) {
-    forget_foreign(new);
+    new.self_link = None;
+    if new.managed_fields.is_none() {
+        new.managed_fields.clone_from(&old.managed_fields);
+    }
     new.generation = old.generation;
     if new.uid.as_deref().unwrap_or_default().is_empty() {
         new.uid.clone_from(&old.uid);
@@ -124,6 +123,7 @@ pub(super) fn validate(meta: &ObjectMeta, rules: Rules, problems: &mut Problems)
     }
     check::labels(problems, &Path::root("metadata.labels"), meta.labels.as_ref());
     check::annotations(problems, &Path::root("metadata.annotations"), meta.annotations.as_ref());
+    apply::names::check_managed_fields(meta.managed_fields.as_deref().unwrap_or_default(), problems);
     validate_owners(meta.owner_references.as_deref().unwrap_or_default(), problems);
     validate_finalizers(meta.finalizers.as_deref().unwrap_or_default(), problems);
 }

@@ -19,7 +19,10 @@ pub enum FieldValidation {
 pub struct WriteOptions {
     pub dry_run: bool,
     pub field_validation: FieldValidation,
+    /// Who comes to own the fields that the write sets.
     pub field_manager: String,
+    /// Of an apply: takes the fields that others own. `None`: not said.
+    pub force: Option<bool>,
     /// Paths of the fields that stood twice in the body, as `decode` found them.
     pub duplicates: Vec<String>,
     /// The leadership that the write is part of: refused once that is over.

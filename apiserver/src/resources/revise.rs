@@ -1,10 +1,12 @@
 //! The one compare-and-swap loop: read from the cache, decide, write if nobody was faster, else again.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use corten_api::ApiError;
+use serde_json::Value;
 
 use super::place::Place;
 use super::{Resources, allocations, read};
@@ -22,6 +24,18 @@ pub(super) struct Current {
     pub(super) object: Box<dyn AnyObject>,
     pub(super) json: Bytes,
     pub(super) revision: i64,
+    value: OnceCell<Value>,
+}
+
+impl Current {
+    /// Its JSON as a value, which is made when it is first asked for.
+    pub(super) fn value(&self) -> Result<&Value, ApiError> {
+        if let Some(value) = self.value.get() {
+            return Ok(value);
+        }
+        let value = serde_json::from_slice(&self.json).map_err(ApiError::internal)?;
+        Ok(self.value.get_or_init(|| value))
+    }
 }
 
 /// What to do with it.
@@ -129,7 +143,7 @@ fn decoded(place: &Place<'_>, item: &Item) -> Result<Current, ApiError> {
     let object = place.resource.rules().decode(&json, &mut |_| {}).map_err(|err| {
         ApiError::internal(format!("{} {:?} cannot be read from the store: {err}", place.resource.plural(), item.key()))
     })?;
-    Ok(Current { object, json, revision: item.revision })
+    Ok(Current { object, json, revision: item.revision, value: OnceCell::new() })
 }
 
 /// A decision as the store takes it.

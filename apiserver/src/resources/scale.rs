@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::place::{Place, no_such_path};
 use super::revise::Current;
+use super::update::Writing;
 use super::{Resources, WriteOptions, Written};
 use crate::decode::{of_kind, typed};
 use crate::patch as patches;
@@ -98,7 +99,8 @@ async fn set(
                 meta.uid = Some(uid);
             }
             warnings.clear();
-            resources.decide_update(user, place, &plain, object, current, taken, &mut warnings)
+            let writing = Writing { subresource: "scale", ..Writing::new(user, place, &plain, &options) };
+            resources.decide_update(&writing, object, current, taken, &mut warnings)
         })
         .await?
         .ok_or_else(|| place.not_found(&target.name))?;

@@ -1,6 +1,7 @@
 //! The read and write paths, whole, on the store in memory: what a caller does and what he gets. Here is what the tests
 //! share.
 
+mod apply;
 mod authorize;
 mod certificates;
 mod create;

@@ -1,21 +1,42 @@
 //! The write path of objects that are there: update and patch, of the object and of its subresources.
 
 use bytes::Bytes;
-use corten_api::{ApiError, Problems};
+use corten_api::{ApiError, Problems, Reason};
+use serde_json::Value;
 
 use super::create::rules;
+use super::managers::{self, Configuration};
 use super::place::{Place, no_such_method};
 use super::revise::{Current, Decision, Taken};
 use super::{Resources, WriteOptions, Written, body, meta, scale};
+use crate::decode::typed;
 use crate::patch;
 use crate::registry::AnyObject;
 use crate::request::{Target, User};
+
+/// An object that is not there when it is changed, and there when it is made, is looked at again so often.
+const APPLY_TRIES: u32 = 8;
 
 /// What a caller wants the object to be.
 enum Wanted<'a> {
     /// The whole object.
     Object(&'a dyn AnyObject),
     Patch(patch::Kind, &'a [u8]),
+    /// Some of its fields.
+    Apply(&'a Configuration),
+}
+
+/// A write, and who wants it.
+#[derive(Clone, Copy)]
+pub(super) struct Writing<'a> {
+    pub(super) user: &'a User,
+    pub(super) place: &'a Place<'a>,
+    pub(super) target: &'a Target,
+    /// Whose fields the write can set: `target`'s, or `scale`.
+    pub(super) subresource: &'a str,
+    pub(super) options: &'a WriteOptions,
+    /// The object says whose its fields are.
+    pub(super) is_applied: bool,
 }
 
 impl Resources {
@@ -36,13 +57,14 @@ impl Resources {
         let mut object = body::decode(&place.resource, &json, &options, &mut warnings)?;
         meta::settle_namespace(object.meta_mut(), &target.namespace, place.resource.scope())?;
         meta::settle_name(object.meta_mut(), &target.name)?;
-        let mut written = match self.change(user, place, target, &Wanted::Object(&*object), &options).await? {
-            Some(written) => written,
-            None if place.resource.create_on_update() && target.subresource.is_empty() => {
-                self.create_by_update(user, place, target, object, &options).await?
-            }
-            None => return Err(place.not_found(&target.name)),
-        };
+        let mut written =
+            match self.change(&Writing::new(user, place, target, &options), &Wanted::Object(&*object)).await? {
+                Some(written) => written,
+                None if place.resource.create_on_update() && target.subresource.is_empty() => {
+                    self.create_by_update(user, place, target, object, &options).await?
+                }
+                None => return Err(place.not_found(&target.name)),
+            };
         written.warnings.splice(0..0, warnings);
         Ok(written)
     }
@@ -80,43 +102,68 @@ impl Resources {
         if target.subresource == "scale" {
             return scale::patch(self, user, place, target, kind, &body, options).await;
         }
-        let written = self.change(user, place, target, &Wanted::Patch(kind, &body), &options).await?;
+        let writing = Writing::new(user, place, target, &options);
+        if kind == patch::Kind::Apply {
+            return self.apply(&Writing { is_applied: true, ..writing }, &body).await;
+        }
+        let written = self.change(&writing, &Wanted::Patch(kind, &body)).await?;
         written.ok_or_else(|| place.not_found(&target.name))
     }
 
+    /// Server-side apply, which makes an object that is not there.
+    async fn apply(&self, writing: &Writing<'_>, body: &[u8]) -> Result<Written, ApiError> {
+        let Writing { user, place, target, options, .. } = *writing;
+        let value = typed::value(body)?;
+        let configuration = Configuration { value, force: options.force == Some(true) };
+        for _ in 0..APPLY_TRIES {
+            if let Some(written) = self.change(writing, &Wanted::Apply(&configuration)).await? {
+                return Ok(written);
+            }
+            if !target.subresource.is_empty() {
+                return Err(place.not_found(&target.name));
+            }
+            let applied = managers::applied(place, None, &configuration, "", options)?;
+            let applied = applied.ok_or_else(|| ApiError::internal("an apply that makes nothing"))?;
+            let mut object = decoded(place, target, &applied, options, &mut Vec::new())?;
+            let meta = object.meta_mut();
+            if meta.uid.as_deref().is_some_and(|uid| !uid.is_empty()) {
+                return Err(place.conflict(&target.name, "Precondition failed: there is no object of this UID"));
+            }
+            meta.resource_version = None;
+            match self.create_applied(user, place, target, object, options).await {
+                // Somebody else made it meanwhile.
+                Err(err) if err.is(Reason::AlreadyExists) => {}
+                made => return made,
+            }
+        }
+        Err(place.conflict(&target.name, "it comes and goes; please try again"))
+    }
+
     /// `None`: there is no such object.
-    async fn change(
-        &self,
-        user: &User,
-        place: &Place<'_>,
-        target: &Target,
-        wanted: &Wanted<'_>,
-        options: &WriteOptions,
-    ) -> Result<Option<Written>, ApiError> {
+    async fn change(&self, writing: &Writing<'_>, wanted: &Wanted<'_>) -> Result<Option<Written>, ApiError> {
+        let Writing { place, target, options, .. } = *writing;
         let short = place.short_key(&target.namespace, &target.name);
         let mut warnings = Vec::new();
         let revised = self
             .revise(place, &short, options.dry_run, |current, taken| {
                 warnings.clear();
-                let object = wanted_object(place, target, wanted, current, options, &mut warnings)?;
-                self.decide_update(user, place, target, object, current, taken, &mut warnings)
+                let object = wanted_object(writing, wanted, current, &mut warnings)?;
+                self.decide_update(writing, object, current, taken, &mut warnings)
             })
             .await?;
         Ok(revised.map(|r| Written { object: r.json, existed: true, warnings }))
     }
 
     /// The rules of an update, from the object as it is and as it should be.
-    #[expect(clippy::too_many_arguments, reason = "one decision, and all that it depends on")]
     pub(super) fn decide_update(
         &self,
-        user: &User,
-        place: &Place<'_>,
-        target: &Target,
+        writing: &Writing<'_>,
         mut object: Box<dyn AnyObject>,
         current: &Current,
         taken: &Taken,
         warnings: &mut Vec<String>,
     ) -> Result<Decision, ApiError> {
+        let Writing { user, place, target, .. } = *writing;
         let (resource, old) = (&*place.resource, &*current.object);
         check_version(place, target, object.meta_mut(), current)?;
         check_uid(place, target, &*object, old)?;
@@ -151,6 +198,13 @@ impl Resources {
             }
         }
         place.valid(&target.name, problems)?;
+        if !writing.is_applied {
+            managers::note(place, Some(current), &mut *object, writing.subresource, writing.options)?;
+        }
+        managers::keep_times(current, &mut *object)?;
+        if object.same_as(old) {
+            return Ok(Decision::Keep);
+        }
         if super::delete::is_finished(resource, &*object) {
             let also = self.release_for_delete(old).into_iter().chain(self.fence_with(Some(old), None)?);
             return Ok(Decision::Remove { last: Some(object), also: also.collect() });
@@ -161,26 +215,46 @@ impl Resources {
     }
 }
 
+impl<'a> Writing<'a> {
+    pub(super) fn new(user: &'a User, place: &'a Place<'a>, target: &'a Target, options: &'a WriteOptions) -> Self {
+        Self { user, place, target, subresource: &target.subresource, options, is_applied: false }
+    }
+}
+
 fn wanted_object(
-    place: &Place<'_>,
-    target: &Target,
+    writing: &Writing<'_>,
     wanted: &Wanted<'_>,
     current: &Current,
-    options: &WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Box<dyn AnyObject>, ApiError> {
+    let Writing { place, target, options, .. } = *writing;
     match wanted {
         Wanted::Object(object) => Ok(object.boxed_clone()),
         Wanted::Patch(kind, body) => {
-            let old: serde_json::Value = serde_json::from_slice(&current.json).map_err(ApiError::internal)?;
-            let new = patch::apply(*kind, &place.resource, old, body)?;
-            let json = serde_json::to_vec(&new).map_err(ApiError::internal)?;
-            let mut object = body::decode(&place.resource, &json, options, warnings)?;
-            meta::settle_namespace(object.meta_mut(), &target.namespace, place.resource.scope())?;
-            meta::settle_name(object.meta_mut(), &target.name)?;
-            Ok(object)
+            let new = patch::apply(*kind, &place.resource, current.value()?.clone(), body)?;
+            decoded(place, target, &new, options, warnings)
+        }
+        Wanted::Apply(configuration) => {
+            match managers::applied(place, Some(current), configuration, &target.subresource, options)? {
+                Some(new) => decoded(place, target, &new, options, warnings),
+                None => Ok(current.object.boxed_clone()),
+            }
         }
     }
+}
+
+fn decoded(
+    place: &Place<'_>,
+    target: &Target,
+    new: &Value,
+    options: &WriteOptions,
+    warnings: &mut Vec<String>,
+) -> Result<Box<dyn AnyObject>, ApiError> {
+    let json = serde_json::to_vec(new).map_err(ApiError::internal)?;
+    let mut object = body::decode(&place.resource, &json, options, warnings)?;
+    meta::settle_namespace(object.meta_mut(), &target.namespace, place.resource.scope())?;
+    meta::settle_name(object.meta_mut(), &target.name)?;
+    Ok(object)
 }
 
 /// Who names a resourceVersion means that one.

@@ -9,6 +9,7 @@ use corten_api::selector::{FieldSelector, Selector};
 use corten_api::{ApiError, Problems};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 
+use crate::apply::names;
 use crate::decode::typed;
 use crate::resources::{FieldValidation, ListOptions, ReadAt, WatchFrom, WatchOptions, WriteOptions, check_options};
 
@@ -166,6 +167,9 @@ fn watch_from(query: &Query<'_>) -> Result<WatchFrom, ApiError> {
     })
 }
 
+/// The options of an apply, for [`write_options`].
+pub const APPLY_OPTIONS: &str = "ApplyOptions";
+
 /// `kind`: `CreateOptions`, `UpdateOptions`, …, for messages. `agent` names the manager of the fields if the query
 /// does not.
 pub fn write_options(query: &Query<'_>, kind: &str, agent: &str) -> Result<WriteOptions, ApiError> {
@@ -186,17 +190,21 @@ pub fn write_options(query: &Query<'_>, kind: &str, agent: &str) -> Result<Write
             FieldValidation::Warn
         }
     };
+    let is_apply = kind == APPLY_OPTIONS;
+    let manager = match query.get("fieldManager") {
+        Some(manager) if !manager.is_empty() => manager.to_owned(),
+        // Who applies says who he is.
+        _ if is_apply => String::new(),
+        _ => names::manager_of_agent(agent),
+    };
+    let force = query.get("force").map(|_| query.flag("force"));
+    names::check_manager(&manager, "fieldManager", &mut problems);
+    names::check_apply_options(is_apply, &manager, force, &mut problems);
     if !problems.is_empty() {
-        return Err(ApiError::invalid("meta.k8s.io", kind, "", problems));
+        return Err(ApiError::invalid("meta.k8s.io", if is_apply { "PatchOptions" } else { kind }, "", problems));
     }
-    let manager = query.get("fieldManager").unwrap_or_else(|| agent.split('/').next().unwrap_or_default());
-    Ok(WriteOptions {
-        dry_run,
-        field_validation,
-        field_manager: manager.to_owned(),
-        duplicates: Vec::new(),
-        fence: None,
-    })
+    let (duplicates, fence) = (Vec::new(), None);
+    Ok(WriteOptions { dry_run, field_validation, field_manager: manager, force, duplicates, fence })
 }
 
 /// Options of a delete from its body, or, if there is none, from its query.

@@ -70,8 +70,10 @@ pub async fn update(mut write: Write<'_>) -> Result<Response<Body>, ApiError> {
 
 pub async fn patch(mut write: Write<'_>) -> Result<Response<Body>, ApiError> {
     let kind = patch_kind(header(write.headers, CONTENT_TYPE))?;
-    let mut options = write.options("PatchOptions")?;
-    let body = decode::decode(decode::Format::Json, std::mem::take(&mut write.body))?;
+    let is_apply = kind == patch::Kind::Apply;
+    let mut options = write.options(if is_apply { query::APPLY_OPTIONS } else { "PatchOptions" })?;
+    let format = if is_apply { decode::Format::Yaml } else { decode::Format::Json };
+    let body = decode::decode(format, std::mem::take(&mut write.body))?;
     options.duplicates = body.duplicates;
     let written = write.resources.patch(write.user, write.target, kind, body.json, options).await?;
     let code = if written.existed { StatusCode::OK } else { StatusCode::CREATED };
@@ -84,13 +86,11 @@ fn patch_kind(content_type: Option<&str>) -> Result<patch::Kind, ApiError> {
         "application/json-patch+json" => Ok(patch::Kind::Json),
         "application/merge-patch+json" => Ok(patch::Kind::Merge),
         "application/strategic-merge-patch+json" => Ok(patch::Kind::Strategic),
-        media @ ("application/apply-patch+yaml" | "application/apply-patch+cbor") => unsupported(format!(
-            "server-side apply ({media}) is not served yet: use kubectl apply without --server-side, or send a \
-             strategic merge patch"
-        )),
+        "application/apply-patch+yaml" => Ok(patch::Kind::Apply),
         _ => unsupported(
             "the body of the request was in an unknown format - accepted media types include: \
-             application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"
+             application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, \
+             application/apply-patch+yaml"
                 .to_owned(),
         ),
     }
@@ -140,7 +140,8 @@ mod tests {
             (Some("application/json-patch+json"), None),
             (Some("application/merge-patch+json; charset=utf-8"), None),
             (Some("application/strategic-merge-patch+json"), None),
-            (Some("application/apply-patch+yaml"), Some(415)),
+            (Some("application/apply-patch+yaml"), None),
+            (Some("application/apply-patch+cbor"), Some(415)),
             (Some("application/json"), Some(415)),
             (None, Some(415)),
         ] {
