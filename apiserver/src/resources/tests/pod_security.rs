@@ -21,6 +21,8 @@ async fn labels_refuse_pods_and_warn_of_those_that_are_there() {
         "old: host namespaces",
     ];
     assert_eq!(written.warnings, told);
+    // Admission reads the cache, as upstream's reads an informer's.
+    c.resources.catch_up().await.unwrap();
 
     let words = r#"pods "new" is forbidden: violates PodSecurity "baseline:latest": host namespaces (hostPID=true)"#;
     assert_eq!(reason(c.create("pods", "n/", bad("new")).await), (Reason::Forbidden, words.into()));
