@@ -4,7 +4,7 @@ use std::fmt;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
-use k8s_openapi::{ClusterResourceScope, Metadata, NamespaceResourceScope};
+use k8s_openapi::{ClusterResourceScope, Metadata, NamespaceResourceScope, SubResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Whether a kind lives in namespaces.
@@ -93,7 +93,7 @@ pub trait Object:
     }
 }
 
-/// The two scopes of `k8s-openapi` that an object can have, as a value.
+/// The scopes of `k8s-openapi` that an object can have, as a value.
 pub trait KnownScope: k8s_openapi::ResourceScope {
     const SCOPE: Scope;
 }
@@ -101,6 +101,10 @@ impl KnownScope for ClusterResourceScope {
     const SCOPE: Scope = Scope::Cluster;
 }
 impl KnownScope for NamespaceResourceScope {
+    const SCOPE: Scope = Scope::Namespaced;
+}
+/// What is posted to an object of a namespace, such as a TokenRequest.
+impl KnownScope for SubResourceScope {
     const SCOPE: Scope = Scope::Namespaced;
 }
 

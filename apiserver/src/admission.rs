@@ -89,6 +89,11 @@ impl AdmissionRequest<'_> {
         let (group, resource, name) = (group.into(), resource.into(), name.into());
         self.view.may(self.user, verb, &Target { group, version: "*".into(), resource, name, ..Target::default() })
     }
+    /// Whether the writer's roles let him do `verb` with `resource`, of the name and namespace that he writes to.
+    fn may(&self, verb: &str, resource: &str) -> bool {
+        let target = Target { resource: resource.into(), subresource: String::new(), ..self.target.clone() };
+        self.view.may(self.user, verb, &target)
+    }
     /// An object of the cluster.
     fn find<K: DeserializeOwned>(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<K> {
         // What the store holds passed validation when it was written; what no longer parses is as good as not there.

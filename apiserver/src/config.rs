@@ -8,8 +8,14 @@ use clap::Parser;
 use corten_api::networks;
 use ipnet::IpNet;
 
+use crate::authn::key_files::KeyFiles;
+use crate::authn::tokens::Rules;
 use crate::flowcontrol::{DEFAULT_MAX_MUTATING, DEFAULT_MAX_READ_ONLY};
 
+/// The cluster's own name for its apiservers, as other tools have it.
+const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+const LIFE_SECS_MIN: i64 = 3600;
+const LIFE_SECS_MAX: i64 = 1 << 32;
 /// More at once than any machine has use for.
 const INFLIGHT_MAX: i64 = 100_000;
 
@@ -50,6 +56,27 @@ pub struct Config {
     /// PEM file of the CA that signed the kubelets' serving certificates [default: the --client-ca-file]
     #[arg(long)]
     pub kubelet_ca_file: Option<PathBuf>,
+    /// Who gives service-account tokens: an https:// URL, if others are to look up the keys; repeat for issuers whose tokens
+    /// stay good
+    #[arg(long = "service-account-issuer", default_value = ISSUER, value_parser = parse_issuer)]
+    pub service_account_issuers: Vec<String>,
+    /// PEM file of the private key that signs service-account tokens; read again when it changes
+    #[arg(long)]
+    pub service_account_signing_key_file: PathBuf,
+    /// PEM file of keys, private or public, whose service-account tokens are good, too; repeat for more. Read again when it
+    /// changes
+    #[arg(long = "service-account-key-file")]
+    pub service_account_key_files: Vec<PathBuf>,
+    /// Who we are, as the audience of a token [default: the first --service-account-issuer]
+    #[arg(long, value_delimiter = ',')]
+    pub api_audiences: Vec<String>,
+    /// The longest life of a service-account token that is asked for, 1h to 2^32 s: 3600, 3600s, 60m, 24h [default: as asked
+    /// for]
+    #[arg(long, value_parser = parse_life)]
+    pub service_account_max_token_expiration: Option<i64>,
+    /// Whether a pod's token of the usual life stays good for a year: programs that never read it again go on
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    pub service_account_extend_token_expiration: bool,
     /// Where ClusterIPs come from
     #[arg(long, default_value = networks::SERVICE_CIDR)]
     pub service_cidr: IpNet,
@@ -84,6 +111,48 @@ impl Config {
     }
 }
 
+impl Config {
+    pub fn key_files(&self) -> KeyFiles {
+        KeyFiles {
+            signing: self.service_account_signing_key_file.clone(),
+            verifying: self.service_account_key_files.clone(),
+        }
+    }
+
+    pub fn token_rules(&self) -> Rules {
+        let (issuer, others) = match self.service_account_issuers.split_first() {
+            Some((first, others)) => (first.clone(), others.to_vec()),
+            None => (ISSUER.to_owned(), Vec::new()),
+        };
+        let audiences = if self.api_audiences.is_empty() { vec![issuer.clone()] } else { self.api_audiences.clone() };
+        let max_life_secs = self.service_account_max_token_expiration;
+        let extends_pods = self.service_account_extend_token_expiration;
+        Rules { issuer, other_issuers: others, audiences, max_life_secs, extends_pods }
+    }
+}
+
+fn parse_issuer(text: &str) -> Result<String, String> {
+    let is_url = !text.contains(':') || text.parse::<http::Uri>().is_ok_and(|uri| uri.scheme().is_some());
+    if text.is_empty() || !is_url {
+        return Err(format!("{text:?} is no issuer: give a URL, or a name without a colon"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A time as Go's flags have it, in whole seconds.
+fn parse_life(text: &str) -> Result<i64, String> {
+    let wrong = || format!("{text:?} is no life of a token: write it as 3600s, 60m or 24h, from 1h to 2^32 s");
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit_secs = match text.get(digits.len()..).unwrap_or_default() {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(wrong()),
+    };
+    let secs = digits.parse::<i64>().ok().and_then(|number| number.checked_mul(unit_secs)).ok_or_else(wrong)?;
+    if (LIFE_SECS_MIN..=LIFE_SECS_MAX).contains(&secs) { Ok(secs) } else { Err(wrong()) }
+}
+
 fn parse_port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
     let wrong = || format!("{text:?} is not a range of ports: write it as 30000-32767");
     let (first, last) = text.split_once('-').ok_or_else(wrong)?;
@@ -106,14 +175,48 @@ mod tests {
 
     #[test]
     fn flags_fit_together() {
-        let base = "corten-apiserver --etcd http://127.0.0.1:2379 --tls-cert-file c --tls-key-file k --client-ca-file ca --kubelet-client-cert-file c --kubelet-client-key-file k";
+        let base = "corten-apiserver --etcd http://127.0.0.1:2379 --tls-cert-file c --tls-key-file k --client-ca-file ca --kubelet-client-cert-file c --kubelet-client-key-file k --service-account-signing-key-file s";
         let parse = |more: &str| Config::try_parse_from(format!("{base} {more}").split_whitespace());
         assert_eq!(parse("").unwrap().advertised(), None);
         let config = parse("--advertise-address 10.0.0.1 --etcd http://b:2379").unwrap();
         assert_eq!(config.advertised(), Some("10.0.0.1:6443".parse().unwrap()));
         assert_eq!(config.etcd.len(), 2);
-        for bad in ["--max-requests-inflight 0", "--etcd-cert-file x", "--service-cidr 10.96", "--node-port-range 5"] {
+        for bad in [
+            "--max-requests-inflight 0",
+            "--etcd-cert-file x",
+            "--service-cidr 10.96",
+            "--node-port-range 5",
+            "--service-account-issuer=",
+            "--service-account-issuer=a:b",
+            "--service-account-max-token-expiration 59m",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn lives_of_tokens() {
+        for (text, expected) in
+            [("3600", Some(3600)), ("3600s", Some(3600)), ("90m", Some(5400)), ("24h", Some(86_400))]
+        {
+            assert_eq!(parse_life(text).ok(), expected, "{text}");
+        }
+        for bad in ["", "h", "10m", "3599s", "4294967297", "9223372036854775807h", "1d", "-1h", "1.5h"] {
+            assert!(parse_life(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_first_issuer_gives_tokens_and_is_their_audience_unless_another_is_named() {
+        let base = "corten-apiserver --etcd http://127.0.0.1:2379 --tls-cert-file c --tls-key-file k --client-ca-file ca --kubelet-client-cert-file c --kubelet-client-key-file k --service-account-signing-key-file s";
+        let rules = |more: &str| {
+            let rules = Config::try_parse_from(format!("{base} {more}").split_whitespace()).unwrap().token_rules();
+            (rules.issuer, rules.other_issuers, rules.audiences)
+        };
+        let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        assert_eq!(rules(""), (ISSUER.to_owned(), owned(&[]), owned(&[ISSUER])));
+        let two = "--service-account-issuer=https://a --service-account-issuer=b";
+        assert_eq!(rules(two), ("https://a".to_owned(), owned(&["b"]), owned(&["https://a"])));
+        assert_eq!(rules(&format!("{two} --api-audiences=x,y")).2, owned(&["x", "y"]));
     }
 }

@@ -1,5 +1,7 @@
 //! What clients send, tried with made-up bytes: paths, queries, continue tokens, bodies in every
-//! format, patches, SPDY frames.
+//! format, patches, SPDY frames, tokens.
+
+mod tokens;
 
 use std::sync::Arc;
 
@@ -15,7 +17,8 @@ use crate::decode::{self, Format};
 use crate::patch;
 use crate::registry::{ApiResource, Registry};
 use crate::request;
-use crate::resources::{ListOptions, Resources, Settings};
+use crate::resources::testing::settings;
+use crate::resources::{ListOptions, Resources};
 use crate::rest::query::{self, Query};
 use crate::storage::memory::Memory;
 use crate::storage::{Storage, Write};
@@ -133,9 +136,7 @@ async fn a_few_config_maps() -> Resources {
         let write = Write::Create { key: format!("/registry/configmaps/{at}"), value, ttl_secs: None };
         store.commit(vec![write]).await.unwrap();
     }
-    let (service_cidr, node_ports) = ("10.96.0.0/24".parse().unwrap(), 31000..=31009);
-    let settings = Settings { service_cidr, node_ports, advertise: None };
-    let resources = Resources::start(Arc::new(store.clone()), Registry::default(), settings).await.unwrap();
+    let resources = Resources::start(Arc::new(store.clone()), Registry::default(), settings()).await.unwrap();
     store.compact(resources.catch_up().await.unwrap() - 1).await.unwrap();
     resources
 }

@@ -105,15 +105,14 @@ mod tests {
     use super::*;
 
     use crate::registry::Registry;
-    use crate::resources::Settings;
+    use crate::resources::testing::settings;
     use crate::storage::Write;
     use crate::storage::flaky::Flaky;
 
     #[tokio::test]
     async fn readiness_tells_of_a_store_that_is_away_and_of_a_cache_that_stands_still() {
         let store = Arc::new(Flaky::default());
-        let settings =
-            Settings { service_cidr: "10.96.0.0/24".parse().unwrap(), node_ports: 31000..=31009, advertise: None };
+        let settings = settings();
         let resources = Resources::start(store.clone(), Registry::default(), settings).await.unwrap();
         let health = Health::new(store.clone(), resources);
         let ready = async || {
@@ -146,8 +145,7 @@ mod tests {
     #[tokio::test]
     async fn liveness_tells_of_a_feed_that_has_ended() {
         let store = Arc::new(Flaky::default());
-        let settings =
-            Settings { service_cidr: "10.96.0.0/24".parse().unwrap(), node_ports: 31000..=31009, advertise: None };
+        let settings = settings();
         let resources = Resources::start(store.clone(), Registry::default(), settings).await.unwrap();
         let health = Health::new(store.clone(), resources.clone());
         store.panic_when_watched();

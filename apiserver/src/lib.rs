@@ -1,9 +1,9 @@
 //! The apiserver: the one front door, the one client of etcd.
 //!
-//! A request passes through `request` (what is asked), `authn` (by whom), `flowcontrol` (whose turn is it), `authz` (may
-//! they), `decode` (is it well formed), and ends in `resources`, the one read and write path of all kinds, for REST and
-//! gRPC alike. `registry` says which kinds there are, and their rules; their types are in `schema`; `admission` says what the
-//! cluster's state forbids or fills in. State is behind the `storage` port; reads are served by `cache`.
+//! A request passes through `request` (what is asked), `authn` (by whom, and as whom), `flowcontrol` (whose turn is it),
+//! `authz` (may they), `decode` (is it well formed), and ends in `resources`, the one read and write path of all kinds, for
+//! REST and gRPC alike. `registry` says which kinds there are, and their rules; their types are in `schema`; `admission` says
+//! what the cluster's state forbids or fills in. State is behind the `storage` port; reads are served by `cache`.
 
 pub mod admission;
 pub(crate) mod allocate;

@@ -56,7 +56,7 @@ async fn run(config: Config) -> ExitCode {
         started = start::start(&config) => started,
         () = &mut stop => return ExitCode::SUCCESS,
     };
-    let Started { server, listener } = match started {
+    let Started { server, listener, tokens, key_files } = match started {
         Ok(started) => started,
         Err(err) => {
             tracing::error!("{}", with_causes(&err));
@@ -69,6 +69,7 @@ async fn run(config: Config) -> ExitCode {
     tokio::select! {
         () = server.run(listener, stop) => {}
         () = tls.keep() => {}
+        () = key_files.keep(tokens) => {}
     }
     ExitCode::SUCCESS
 }

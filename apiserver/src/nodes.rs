@@ -193,7 +193,7 @@ mod tests {
     use crate::authn::{NODE_PREFIX, NODES_GROUP};
 
     fn user(name: &str, group: &str) -> Arc<User> {
-        Arc::new(User { name: name.into(), uid: String::new(), groups: vec![group.into()] })
+        Arc::new(User { name: name.into(), groups: vec![group.into()], ..User::default() })
     }
 
     fn kubelet(node: &str) -> Identity {

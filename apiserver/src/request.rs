@@ -3,6 +3,7 @@
 //! Shape: <https://kubernetes.io/docs/reference/access-authn-authz/authorization/#request-attributes>.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use http::Method;
 use percent_encoding::percent_decode_str;
@@ -13,6 +14,8 @@ pub struct User {
     pub name: String,
     pub uid: String,
     pub groups: Vec<String>,
+    /// What else is known of him, by keys such as `authentication.kubernetes.io/pod-name`.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl User {

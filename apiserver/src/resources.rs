@@ -1,5 +1,6 @@
 //! The one read and write path of all kinds: REST handlers and gRPC services both end here.
 
+mod account_token;
 mod admit;
 mod advertise;
 mod allocations;
@@ -11,6 +12,7 @@ mod delete;
 mod event;
 mod eviction;
 mod fence;
+mod identify;
 mod looks;
 mod managers;
 mod meta;
@@ -22,6 +24,8 @@ mod revise;
 mod scale;
 mod stored;
 mod system;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -38,6 +42,7 @@ pub use delete::check_options;
 pub use event::{Event, EventKind};
 pub use fence::Fence;
 use futures::stream::BoxStream;
+pub use identify::now_secs;
 use ipnet::IpNet;
 pub use options::{
     Deleted, FieldValidation, ListOptions, Page, ReadAt, WatchFrom, WatchOptions, WriteOptions, Written,
@@ -45,6 +50,7 @@ pub use options::{
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::authn::Tokens;
 use crate::authz::Authorizer;
 use crate::cache::{Cache, api_error};
 use crate::registry::{ApiResource, Registry};
@@ -60,6 +66,7 @@ pub struct Settings {
     pub node_ports: RangeInclusive<u16>,
     /// Where clients reach this server: an endpoint of the `kubernetes` Service. `None`: it is not one (tests).
     pub advertise: Option<SocketAddr>,
+    pub tokens: Arc<Tokens>,
 }
 
 /// Reads and writes of all kinds. Cheap to clone.

@@ -4,6 +4,7 @@ pub mod accept;
 pub mod aside;
 pub mod body;
 pub mod gzip;
+mod impersonation;
 pub mod openapi;
 pub mod paths;
 pub mod query;
@@ -73,7 +74,7 @@ impl Asking<'_> {
 }
 
 impl Front {
-    /// Answers a REST request of `caller`, or of nobody who is to be believed. Every outcome is a response.
+    /// Answers a REST request that `caller` sent, or nobody who is to be believed. Every outcome is a response.
     pub async fn answer(
         self: &Arc<Self>,
         caller: Result<Arc<User>, ApiError>,
@@ -85,13 +86,16 @@ impl Front {
         let asked = request::parse(request.method(), request.uri().path(), query.flag("watch"));
         let result = match asked {
             Ok(Asked::Path(path)) => self.path(caller, &path, &query, &request).await,
-            Ok(Asked::Resource { verb, target }) => match caller {
-                Ok(user) => {
-                    let asking = Asking { user: &user, verb, target: &target, query: &query };
-                    return self.resource(asking, request, began).await;
+            Ok(Asked::Resource { verb, target }) => {
+                let asked = Attributes::Resource { verb: verb.as_str(), target: &target };
+                match self.counted_as(caller, request.headers(), asked).await {
+                    Ok(user) => {
+                        let asking = Asking { user: &user, verb, target: &target, query: &query };
+                        return self.resource(asking, request, began).await;
+                    }
+                    Err(err) => Err(err),
                 }
-                Err(err) => Err(err),
-            },
+            }
             Err(RequestError::Method) => Err(respond::method_not_allowed()),
             Err(RequestError::NoSuchPath) => Err(respond::no_such_path()),
             Err(err @ RequestError::NotUtf8) => Err(ApiError::bad_request(err.to_string())),
@@ -111,9 +115,9 @@ impl Front {
         request: &Request<Incoming>,
     ) -> Result<Response<Body>, ApiError> {
         let headers = request.headers();
-        let user = caller?;
         let verb = request.method().as_str().to_ascii_lowercase();
         let asked = Attributes::Path { verb: &verb, path };
+        let user = self.counted_as(caller, headers, asked).await?;
         let _seat = self.flow.admit(&user, asked, 1).await?;
         self.resources.authorizer().authorize(&user, asked)?;
         if !matches!(verb.as_str(), "get" | "head") {

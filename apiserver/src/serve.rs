@@ -1,5 +1,6 @@
 //! One port for everything: TLS, then REST or gRPC, on HTTP/1.1 or HTTP/2; bounds on connections; a graceful end.
 
+mod caller;
 pub mod connections;
 mod counted;
 mod grpc;
@@ -12,8 +13,9 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use corten_api::ApiError;
 use http::header::CONTENT_TYPE;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -28,7 +30,8 @@ use tonic::service::Routes;
 use self::connections::{Busy, ConnectionLimiter, Handshake};
 use self::counted::Counted;
 use self::responses::Responses;
-use crate::authn::{self, Identity};
+use crate::authn::Identity;
+use crate::authn::impersonate::is_wished;
 use crate::rest::Front;
 use crate::rest::body::Body;
 pub use tls::{TlsError, TlsFiles, TlsKeeper};
@@ -176,15 +179,18 @@ impl Server {
     }
 
     async fn answer(&self, identity: &Identity, busy: &Busy, request: Request<Incoming>) -> Response<Body> {
-        let authorizer = self.front.resources.authorizer();
-        let caller = authn::caller(identity, request.headers(), SystemTime::now(), authorizer);
+        let caller = caller::of(&self.front.resources, identity, request.headers()).await;
         if caller.is_authenticated {
             busy.authenticated();
         }
         let is_grpc =
             request.headers().get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
         if is_grpc {
-            self.answer_grpc(caller.user, request).await
+            // Our own programs are who they are.
+            let refused = || ApiError::bad_request("impersonation is for the REST API");
+            let user =
+                caller.user.and_then(|user| if is_wished(request.headers()) { Err(refused()) } else { Ok(user) });
+            self.answer_grpc(user, request).await
         } else {
             self.front.answer(caller.user, request).await
         }

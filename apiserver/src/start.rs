@@ -7,6 +7,8 @@ use std::sync::Arc;
 use corten_api::ApiError;
 use tokio::net::TcpListener;
 
+use crate::authn::Tokens;
+use crate::authn::key_files::{KeyFileError, KeyFiles};
 use crate::config::Config;
 use crate::connect::{KubeletTls, Kubelets};
 use crate::discovery::Discovery;
@@ -34,6 +36,8 @@ pub enum StartError {
     },
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
     #[error("cannot read {} for {flag}: give a PEM file", path.display())]
     File {
         flag: &'static str,
@@ -53,10 +57,12 @@ pub enum StartError {
     State(#[source] ApiError),
 }
 
-/// A server that is about to serve, and its port.
+/// A server that is about to serve, its port, and the keys that it is to keep.
 pub struct Started {
     pub server: Server,
     pub listener: TcpListener,
+    pub tokens: Arc<Tokens>,
+    pub key_files: KeyFiles,
 }
 
 /// The port first: it is what most often fails, and a second server must not touch etcd. Then files, then etcd.
@@ -70,6 +76,7 @@ pub async fn start(config: &Config) -> Result<Started, StartError> {
         key: config.tls_key_file.clone(),
         client_ca: config.client_ca_file.clone(),
     })?;
+    let key_files = config.key_files();
     let endpoints = etcd::Endpoints { urls: config.etcd.clone(), tls: etcd_tls(config) };
     let refused = |source| StartError::Etcd { urls: config.etcd.join(", "), source };
     let storage: Arc<dyn Storage> = Arc::new(Etcd::connect(&endpoints).await.map_err(refused)?);
@@ -77,7 +84,9 @@ pub async fn start(config: &Config) -> Result<Started, StartError> {
         service_cidr: config.service_cidr,
         node_ports: config.node_port_range.clone(),
         advertise: config.advertised(),
+        tokens: Arc::new(Tokens::new(config.token_rules(), key_files.load()?)),
     };
+    let tokens = settings.tokens.clone();
     let kubelets = KubeletTls {
         cert: config.kubelet_client_cert_file.clone(),
         key: config.kubelet_client_key_file.clone(),
@@ -86,7 +95,7 @@ pub async fn start(config: &Config) -> Result<Started, StartError> {
     let seats = config.max_requests_inflight.saturating_add(config.max_mutating_requests_inflight);
     let flow = FlowControl::new(seats, bootstrap::configuration());
     let server = assemble(storage, settings, kubelets, tls, flow).await.map_err(StartError::State)?;
-    Ok(Started { server, listener })
+    Ok(Started { server, listener, tokens, key_files })
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -200,12 +200,20 @@ impl Client {
     }
 
     pub async fn create<K: Object>(&self, object: &K) -> Result<K, ApiError> {
-        self.create_subresource(object, &Key::new(object.namespace(), ""), "").await
+        self.post(object, named::<K>(&Key::new(object.namespace(), ""), "")).await
     }
 
-    /// Posts `body` to a subresource such as `binding`, or (with an empty one) to the collection.
-    pub async fn create_subresource<K: Object>(&self, body: &K, of: &Key, subresource: &str) -> Result<K, ApiError> {
-        let resource = named::<K>(of, subresource);
+    /// Posts `body` to a subresource of a `K`, such as a TokenRequest to a ServiceAccount's `token`.
+    pub async fn create_subresource<K: Object, B: Object>(
+        &self,
+        of: &Key,
+        subresource: &str,
+        body: &B,
+    ) -> Result<B, ApiError> {
+        self.post(body, named::<K>(of, subresource)).await
+    }
+
+    async fn post<B: Object>(&self, body: &B, resource: api::Resource) -> Result<B, ApiError> {
         let endpoints = self.endpoints_for(&resource);
         let request = api::WriteRequest { resource: Some(resource), json: encode(body)?, options: None };
         let create = |mut stub: Stub| {

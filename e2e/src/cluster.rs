@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rand::RngExt;
+use serde_json::json;
+
 use crate::kubectl::{Kubectl, Output};
 use crate::namespace::Namespace;
 
@@ -70,6 +73,23 @@ impl Cluster {
         command.args(["kubeconfig", "--user", user, "--server", &server, "--dir"]).arg(&pki).arg("--out").arg(&file);
         let done = command.output().unwrap_or_else(|err| panic!("cannot run cortenadm: {err}"));
         Output::of("cortenadm kubeconfig", done).text();
+        Kubectl::new(file)
+    }
+
+    /// kubectl of one who has nothing but a token.
+    #[track_caller]
+    pub fn kubectl_with_token(&self, token: &str) -> Kubectl {
+        let pki = self.kubeconfig.with_file_name("pki");
+        let file = pki.join(format!("token-{:08x}.kubeconfig", rand::rng().random::<u32>()));
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "token",
+            "clusters": [{"name": "lab", "cluster": {
+                "server": self.masters().remove(0).apiserver(), "certificate-authority": pki.join("ca.crt"),
+            }}],
+            "users": [{"name": "bearer", "user": {"token": token}}],
+            "contexts": [{"name": "token", "context": {"cluster": "lab", "user": "bearer"}}],
+        });
+        std::fs::write(&file, config.to_string()).unwrap_or_else(|err| panic!("{}: {err}", file.display()));
         Kubectl::new(file)
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use corten_api::{ApiError, Key};
 use corten_client::CancellationToken;
+use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Pod, Secret};
 
 use crate::sources::SourceRef;
@@ -23,6 +24,9 @@ pub trait Cluster: Send + Sync {
     /// `Ok(None)`: it does not exist.
     async fn config_map(&self, key: &Key) -> Result<Option<Arc<ConfigMap>>, ApiError>;
     async fn secret(&self, key: &Key) -> Result<Option<Arc<Secret>>, ApiError>;
+
+    /// A token of an account, as the request says.
+    async fn token(&self, account: &Key, request: &TokenRequest) -> Result<TokenRequest, ApiError>;
 
     async fn pod(&self, key: &Key) -> Result<Pod, ApiError>;
     /// Replaces the status if the pod is still at this resourceVersion.

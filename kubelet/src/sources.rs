@@ -1,13 +1,17 @@
-//! The ConfigMaps and Secrets a pod refers to: which they are, and a snapshot of them for one look at the pod.
+//! What a pod refers to, ConfigMaps, Secrets and tokens of its account: which they are, and a snapshot of them for one look at
+//! the pod.
 
 mod remembered;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Secret, Volume};
 
 pub use remembered::Remembered;
+pub use tokens::{TokenRef, wanted as wanted_tokens};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceKind {
@@ -31,6 +35,18 @@ pub enum Missing {
     /// It may exist, but could not be asked for.
     #[error("failed to fetch {kind} {name:?}: {why}")]
     Unknown { kind: &'static str, name: String, why: String },
+    #[error("failed to fetch token: {why}")]
+    Token { why: String },
+}
+
+impl Missing {
+    /// It may be there, and nobody could say so: what was last known goes on being true.
+    pub fn is_unknown(&self) -> bool {
+        match self {
+            Self::Unknown { .. } | Self::Token { .. } => true,
+            Self::ConfigMap { .. } | Self::Secret { .. } => false,
+        }
+    }
 }
 
 /// What looking one up led to. `Err` is why nobody knows.
@@ -42,6 +58,10 @@ pub struct Sources {
     pub namespace: String,
     pub config_maps: BTreeMap<String, Looked<ConfigMap>>,
     pub secrets: BTreeMap<String, Looked<Secret>>,
+    /// `Err` is why there is none.
+    pub tokens: BTreeMap<TokenRef, Result<Arc<str>, String>>,
+    /// When one of the tokens is to be replaced.
+    pub renew_at: Option<Timestamp>,
     /// Something of it is what was known before, as no apiserver answered.
     pub outdated: bool,
 }
@@ -55,6 +75,11 @@ impl Sources {
     pub fn secret(&self, name: &str, optional: bool) -> Result<Option<&Arc<Secret>>, Missing> {
         let missing = || Missing::Secret { name: name.into() };
         found(self.secrets.get(name), "secret", name, optional, missing)
+    }
+    pub fn token(&self, wanted: &TokenRef) -> Result<&Arc<str>, Missing> {
+        let token = |why: &str| Missing::Token { why: why.to_owned() };
+        let looked = self.tokens.get(wanted).ok_or_else(|| token("it was not asked for"))?;
+        looked.as_ref().map_err(|why| token(why))
     }
 }
 

@@ -71,6 +71,8 @@ pub enum Cause {
     SizeLimit { given: String },
     #[error("fsGroup is not a group id")]
     FsGroup,
+    #[error("runAsUser, or the user of a volume's item, is not a user id")]
+    User,
     #[error("it would hold {bytes} bytes, more than the {max} that a volume of this kind may")]
     TooLarge { bytes: u64, max: u64 },
     #[error("{doing} {}: {source}", path.display())]
@@ -136,7 +138,7 @@ fn set_up_one(
     }
     let payload = match payload::of(volume, sources, downward) {
         // Nobody could say what should be in it. What an earlier kubelet put there is what was last known.
-        Err(Cause::Missing(Missing::Unknown { .. })) if is_filled(&path) => {
+        Err(Cause::Missing(missing)) if missing.is_unknown() && is_filled(&path) => {
             return Ok(VolumePath { path, read_only: true });
         }
         other => other?,

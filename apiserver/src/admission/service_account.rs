@@ -1,12 +1,15 @@
-//! Every pod acts as a ServiceAccount, which must be there. Its token is not mounted: the server makes none yet.
+//! Every pod acts as a ServiceAccount, which must be there, and has its token in a volume unless it wants none.
+
+mod token_volume;
 
 use std::time::Duration;
 
 use corten_api::{ApiError, pod};
-use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, ServiceAccount};
 
 use super::{AdmissionRequest, Refusal};
 use crate::registry::pod::defaults;
+use crate::registry::pod::references::{self, Source};
 use crate::request::Verb;
 
 const DEFAULT: &str = "default";
@@ -22,8 +25,8 @@ pub(super) fn admit(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
     let spec = pod.spec.get_or_insert_default();
     if is_mirror {
         // It runs already, whatever its account may be.
-        let named = spec.service_account_name.as_ref().is_some_and(|name| !name.is_empty());
-        return if named { Err(request.forbidden("a mirror pod may not reference service accounts")) } else { Ok(()) };
+        let refused = not_of_a_mirror(spec);
+        return refused.map_or(Ok(()), |what| Err(request.forbidden(format!("a mirror pod may not {what}"))));
     }
     if spec.service_account_name.as_ref().is_none_or(String::is_empty) {
         spec.service_account_name = Some(DEFAULT.into());
@@ -35,10 +38,32 @@ pub(super) fn admit(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
         return Err(missing(request, &name));
     };
     let Some(spec) = request.object_mut::<Pod>().and_then(|pod| pod.spec.as_mut()) else { return Ok(()) };
+    if token_volume::is_wanted(spec, &account) {
+        token_volume::add(spec);
+    }
     if spec.image_pull_secrets.as_ref().is_none_or(Vec::is_empty) {
         spec.image_pull_secrets = account.image_pull_secrets.filter(|secrets| !secrets.is_empty());
     }
     Ok(())
+}
+
+/// What a mirror has that others own.
+fn not_of_a_mirror(spec: &PodSpec) -> Option<&'static str> {
+    let (mut account, mut secrets) = (false, false);
+    // Its name is of no matter here: claims are told of elsewhere.
+    references::each("", spec, |source, _| {
+        account |= source == Source::ServiceAccount;
+        secrets |= source == Source::Secret;
+    });
+    let volumes = spec.volumes.iter().flatten();
+    let mut parts = volumes.flat_map(|volume| volume.projected.iter().flat_map(|all| all.sources.iter().flatten()));
+    let tokens = parts.any(|part| part.service_account_token.is_some());
+    let all = [
+        (account, "reference service accounts"),
+        (secrets, "reference secrets"),
+        (tokens, "use ServiceAccountToken volume projections"),
+    ];
+    all.into_iter().find(|(is, _)| *is).map(|(_, what)| what)
 }
 
 fn missing(request: &AdmissionRequest<'_>, name: &str) -> Refusal {

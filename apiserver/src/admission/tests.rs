@@ -5,6 +5,7 @@ mod runtime_class;
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::{Value, json};
 
@@ -44,6 +45,8 @@ impl Cluster {
                     "provisioner": "x", "allowVolumeExpansion": true}),
             ),
             ("nodes//n1", json!({"metadata": {"name": "n1", "uid": "u1"}})),
+            ("pods/default/mine", pod_with_token("n1")),
+            ("pods/default/theirs", pod_with_token("n2")),
             (
                 "serviceaccounts/default/default",
                 json!({"metadata": {"name": "default"}, "imagePullSecrets": [{"name": "pull"}]}),
@@ -65,14 +68,21 @@ impl ClusterView for Cluster {
         let prefix = if namespace.is_empty() { format!("{plural}/") } else { format!("{plural}/{namespace}/") };
         self.0.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, object)| object.clone()).collect()
     }
-    fn may(&self, _user: &User, _verb: &str, _target: &Target) -> bool {
-        false
+    fn may(&self, _user: &User, verb: &str, target: &Target) -> bool {
+        (verb, target.resource.as_str()) == ("request-serviceaccounts-token-audience", "allowed")
     }
 }
 
 fn ingress_class(name: &str, created: &str, is_default: &str) -> Value {
     let annotations = json!({"ingressclass.kubernetes.io/is-default-class": is_default});
     json!({"metadata": {"name": name, "creationTimestamp": created, "annotations": annotations}})
+}
+
+/// With tokens for the API and for a vault in its volumes.
+fn pod_with_token(node: &str) -> Value {
+    let token = |audience: Value| json!({"serviceAccountToken": {"path": "t", "audience": audience}});
+    let volumes = json!([{"name": "v", "projected": {"sources": [token(Value::Null), token(json!("vault"))]}}]);
+    json!({"metadata": {"name": "p", "uid": "u2"}, "spec": {"nodeName": node, "containers": [], "volumes": volumes}})
 }
 
 struct Case<'a> {
@@ -91,7 +101,7 @@ const NO_CASE: Case<'_> =
 /// What is stored in the end, or the refusal.
 fn admitted(case: Case<'_>) -> Result<Value, Refusal> {
     let groups = if case.user.starts_with("system:node:") { vec!["system:nodes".into()] } else { vec![] };
-    let user = User { name: case.user.into(), uid: String::new(), groups };
+    let user = User { name: case.user.into(), groups, ..User::default() };
     let (what, which) = case.target.split_once(' ').unwrap();
     let (resource, subresource) = what.split_once('/').unwrap_or((what, ""));
     let (namespace, name) = which.split_once('/').unwrap_or(("", which));
@@ -152,6 +162,71 @@ fn a_pod_gets_account_priority_and_tolerations() {
     assert_eq!((&spec["priority"], &spec["preemptionPolicy"]), (&json!(0), &json!("PreemptLowerPriority")));
     let added = json!({"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
     assert_eq!((&spec["tolerations"][1], spec["tolerations"].as_array().unwrap().len()), (&added, 2));
+}
+
+#[test]
+fn a_kubelet_gets_tokens_for_its_pods_and_what_is_in_their_volumes() {
+    let view = Cluster::with(&[]);
+    let registry = Registry::default();
+    let resource = &registry.find("", "v1", "serviceaccounts").unwrap();
+    let target = Target {
+        version: "v1".into(),
+        resource: "serviceaccounts".into(),
+        subresource: "token".into(),
+        namespace: "default".into(),
+        name: "default".into(),
+        ..Target::default()
+    };
+    let ask = |user: &str, reference: Value, audiences: Value| {
+        let user = User { name: user.into(), groups: vec!["system:nodes".into()], ..User::default() };
+        let asked = json!({"spec": {"boundObjectRef": reference, "audiences": audiences}});
+        let mut asked: TokenRequest = serde_json::from_value(asked).unwrap();
+        let (verb, object) = (Verb::Create, Some(&mut asked as &mut dyn AnyObject));
+        let (target, warnings) = (&target, Vec::new());
+        let mut request =
+            AdmissionRequest { user: &user, verb, target, resource, object, old: None, view: &view, warnings };
+        let refused = admit(&mut request).err().map(|refusal| refusal.into_error().message().to_owned());
+        let refused = refused.unwrap_or_default();
+        refused.trim_start_matches(r#"serviceaccounts "default" is forbidden: "#).to_owned()
+    };
+    let bound = |name: &str, uid: &str| json!({"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid});
+    let kubelet = "system:node:n1";
+    for (why, reference, audiences, expected) in [
+        ("its pod, for the API", bound("mine", "u2"), json!([]), ""),
+        ("its pod, for the vault", bound("mine", "u2"), json!(["vault"]), ""),
+        ("what its roles allow", bound("mine", "u2"), json!(["allowed"]), ""),
+        ("unbound", Value::Null, json!([]), "node requested token not bound to a pod"),
+        (
+            "a node",
+            json!({"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "u1"}),
+            json!([]),
+            "node requested token not bound to a pod",
+        ),
+        ("any pod of that name", bound("mine", ""), json!([]), "node requested token with a pod binding without a uid"),
+        ("no pod", bound("none", "u2"), json!([]), r#"pods "none" not found"#),
+        (
+            "another pod",
+            bound("mine", "u9"),
+            json!([]),
+            "the UID in the bound object reference (u9) does not match the UID in record. The object might have been deleted and then recreated",
+        ),
+        (
+            "another node's pod",
+            bound("theirs", "u2"),
+            json!([]),
+            "node requested token bound to a pod scheduled on a different node",
+        ),
+        ("two audiences", bound("mine", "u2"), json!(["vault", "allowed"]), "node may only request 0 or 1 audiences"),
+        (
+            "an audience of no volume",
+            bound("mine", "u2"),
+            json!(["bank"]),
+            r#"audience "bank" not found in pod spec volume, system:node:n1 is not authorized to request tokens for this audience"#,
+        ),
+    ] {
+        assert_eq!(ask(kubelet, reference, audiences), expected, "{why}");
+    }
+    assert_eq!(ask("admin", Value::Null, json!(["bank"])), "", "others are not bound so");
 }
 
 #[test]

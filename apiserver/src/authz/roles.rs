@@ -111,6 +111,17 @@ pub const ROLES: &[Role] = &[
         rules: &[path_rule(&["/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*"])],
     },
     Role {
+        name: "system:service-account-issuer-discovery",
+        subjects: &[Subject::Group("system:serviceaccounts")],
+        rules: &[Rule {
+            verbs: &["get"],
+            groups: &[],
+            resources: &[],
+            names: &[],
+            paths: &["/.well-known/openid-configuration", "/openid/v1/jwks"],
+        }],
+    },
+    Role {
         name: "system:basic-user",
         subjects: &[Subject::Group(AUTHENTICATED_GROUP)],
         rules: &[

@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
+use crate::authn::bearer;
 use crate::rest::body::Body;
 use crate::rest::watch::Watch;
 
@@ -46,8 +47,15 @@ pub fn subprotocol(headers: &HeaderMap, ours: &[&'static str]) -> Option<&'stati
 
 /// The response that switches protocols, and the socket that will be there once it is sent.
 pub fn accept<B>(
-    mut request: Request<B>,
+    request: Request<B>,
     subprotocol: Option<&'static str>,
+) -> Result<(Response<Body>, OnUpgrade), ApiError> {
+    switched(request, subprotocol.map(HeaderValue::from_static))
+}
+
+fn switched<B>(
+    mut request: Request<B>,
+    subprotocol: Option<HeaderValue>,
 ) -> Result<(Response<Body>, OnUpgrade), ApiError> {
     let headers = request.headers();
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {
@@ -62,7 +70,7 @@ pub fn accept<B>(
     out.insert(UPGRADE, HeaderValue::from_static("websocket"));
     out.insert(SEC_WEBSOCKET_ACCEPT, accept);
     if let Some(protocol) = subprotocol {
-        out.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+        out.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
     }
     Ok((response, hyper::upgrade::on(&mut request)))
 }
@@ -91,7 +99,9 @@ pub async fn wait_for_close(mut messages: impl Stream<Item = Result<Message, Err
 
 /// A watch, one message for each event.
 pub fn serve_watch(request: Request<Incoming>, mut watch: Watch) -> Result<Response<Body>, ApiError> {
-    let (response, upgrade) = accept(request, None)?;
+    // Who sends a token as a subprotocol must be answered with another one.
+    let other = bearer::offered_besides_token(request.headers()).and_then(|other| HeaderValue::try_from(other).ok());
+    let (response, upgrade) = switched(request, other)?;
     tokio::spawn(async move {
         let mut socket = match open(upgrade).await {
             Ok(socket) => socket,

@@ -147,7 +147,7 @@ mod tests {
         for ((name, groups), verb, asked, expected) in cases {
             let known = if name == "system:anonymous" { None } else { Some("system:authenticated") };
             let groups = groups.iter().copied().chain(known).map(str::to_owned).collect();
-            let user = User { name: name.into(), groups, uid: String::new() };
+            let user = User { name: name.into(), groups, ..User::default() };
             let target = target(asked);
             let attributes = match asked.strip_prefix("path ") {
                 Some(path) => Attributes::Path { verb, path },

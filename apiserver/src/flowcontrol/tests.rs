@@ -45,7 +45,7 @@ fn small(queue_length_limit: u32) -> Configuration {
     Configuration::new(vec![level], vec![schema]).unwrap()
 }
 fn user(name: &str, groups: &[&str]) -> User {
-    User { name: name.into(), groups: groups.iter().map(|g| (*g).to_owned()).collect(), uid: String::new() }
+    User { name: name.into(), groups: groups.iter().map(|g| (*g).to_owned()).collect(), ..User::default() }
 }
 fn pods() -> Target {
     Target { version: "v1".into(), resource: "pods".into(), namespace: "default".into(), ..Target::default() }

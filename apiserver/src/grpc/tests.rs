@@ -6,12 +6,11 @@ use tonic::Code;
 
 use super::*;
 use crate::registry::Registry;
-use crate::resources::Settings;
+use crate::resources::testing::settings;
 use crate::storage::memory::Memory;
 
 async fn service() -> Service {
-    let settings =
-        Settings { service_cidr: "10.96.0.0/24".parse().unwrap(), node_ports: 31000..=31009, advertise: None };
+    let settings = settings();
     let storage = Arc::new(Memory::default());
     let resources = Resources::start(storage, Registry::default(), settings).await.unwrap();
     Service { resources, flow: FlowControl::default() }
@@ -161,4 +160,20 @@ async fn a_dry_run_in_the_options_of_a_delete_deletes_nothing() {
     s.get(get()).await.unwrap();
     s.delete(delete("")).await.unwrap();
     assert_eq!(s.get(get()).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_as_any_subresource() {
+    let service = service().await;
+    let write = |plural: &str, name: &str, subresource: &str, body: Value| {
+        let resource = resource(plural, "default", name).map(|of| Resource { subresource: subresource.into(), ..of });
+        by_admin(WriteRequest { resource, json: Bytes::from(body.to_string()), options: None })
+    };
+    let account = json!({"metadata": {"name": "robot"}});
+    service.create(write("serviceaccounts", "", "", account)).await.unwrap();
+    let asked = json!({"spec": {"expirationSeconds": 600}});
+    let answer = service.create(write("serviceaccounts", "robot", "token", asked)).await.unwrap().into_inner();
+    let request: Value = serde_json::from_slice(&answer.json).unwrap();
+    assert_eq!((answer.namespace.as_str(), answer.name.as_str(), answer.revision), ("default", "robot", 0));
+    assert!(request["status"]["token"].as_str().is_some_and(|token| token.split('.').count() == 3), "{request}");
 }

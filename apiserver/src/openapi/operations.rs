@@ -237,6 +237,10 @@ impl Described<'_> {
             }
             "binding" => vec![self.create_other(sub, ("", "v1", "Binding"), schemas::BINDING)],
             "eviction" => vec![self.create_other(sub, ("policy", "v1", "Eviction"), schemas::EVICTION)],
+            "token" => {
+                let of = ("authentication.k8s.io", "v1", "TokenRequest");
+                vec![self.create_other(sub, of, schemas::TOKEN_REQUEST)]
+            }
             "log" => vec![Operation { query: LOG, answer: None, ..self.read(sub) }],
             "portforward" => self.connect(sub, FORWARD),
             _ => self.connect(sub, STREAM),

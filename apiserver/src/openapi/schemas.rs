@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::core::v1::Binding;
 use k8s_openapi::api::policy::v1::Eviction;
@@ -18,6 +19,7 @@ pub const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 pub const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";
 pub const BINDING: &str = "io.k8s.api.core.v1.Binding";
 pub const EVICTION: &str = "io.k8s.api.policy.v1.Eviction";
+pub const TOKEN_REQUEST: &str = "io.k8s.api.authentication.v1.TokenRequest";
 const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
 const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 
@@ -87,6 +89,7 @@ fn add_common(generator: &mut SchemaGenerator, subresources: &[&str]) {
         ("scale", add::<Scale> as fn(&mut SchemaGenerator)),
         ("binding", add::<Binding>),
         ("eviction", add::<Eviction>),
+        ("token", add::<TokenRequest>),
     ] {
         if subresources.contains(&subresource) {
             add(generator);

@@ -1,4 +1,4 @@
-//! ServiceAccount: an identity for pods. Tokens are not made yet, so it has no `token` subresource.
+//! ServiceAccount: an identity for pods; its `token` subresource gives tokens.
 
 use corten_api::Problems;
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -12,6 +12,7 @@ impl Kind for ServiceAccount {
     const SINGULAR: &'static str = "serviceaccount";
     const SHORT_NAMES: &'static [&'static str] = &["sa"];
     const STORE_PREFIX: &'static str = "serviceaccounts";
+    const SUBRESOURCES: &'static [&'static str] = &["token"];
     const UNCONDITIONAL_UPDATE: bool = false;
 
     fn validate(&self, _problems: &mut Problems) {}

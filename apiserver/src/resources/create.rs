@@ -7,7 +7,7 @@ use super::meta::{self, Rules};
 use super::place::{Place, no_such_method};
 use super::revise::{Taken, encoded};
 use super::update::Writing;
-use super::{Resources, WriteOptions, Written, allocations, body, fence, managers, pods};
+use super::{Resources, WriteOptions, Written, account_token, allocations, body, fence, managers, pods};
 use crate::cache::{api_error, with_revision};
 use crate::registry::{AnyObject, ApiResource};
 use crate::request::{Target, User};
@@ -19,7 +19,7 @@ const GENERATE_TRIES: u32 = 8;
 const ALLOCATE_TRIES: u32 = 64;
 
 impl Resources {
-    /// `target.name` is empty, or names the object whose subresource is created (binding, eviction).
+    /// `target.name` is empty, or names the object whose subresource is created (binding, eviction, token).
     pub async fn create(
         &self,
         user: &User,
@@ -41,6 +41,7 @@ impl Resources {
                 self.admit_create(user, place, target, None).await?;
                 pods::bind(self, place, target, &json, options.dry_run).await
             }
+            "token" => account_token::give(self, user, place, target, &json).await,
             "eviction" => pods::evict(self, user, place, target, &json, options).await,
             _ => Err(no_such_method()),
         }

@@ -14,6 +14,7 @@ mod pod_security;
 mod read;
 mod services;
 mod storage;
+mod tokens;
 mod update;
 mod versions;
 
@@ -28,6 +29,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use super::testing::settings;
 use super::*;
 use crate::patch;
 use crate::registry::Registry;
@@ -72,10 +74,6 @@ pub(super) fn target(plural: &str, at: &str) -> Target {
         namespace: namespace.into(),
         name: name.into(),
     }
-}
-
-pub(super) fn settings() -> Settings {
-    Settings { service_cidr: "10.96.0.0/24".parse().unwrap(), node_ports: 31000..=31009, advertise: None }
 }
 
 impl Cluster {

@@ -1,16 +1,28 @@
-//! What is served beside resources: discovery, health, version, metrics, the list of paths.
+//! What is served beside resources: discovery, health, version, metrics, keys of tokens, the list of paths.
 
 use corten_api::{ApiError, version as served};
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use serde_json::json;
 
 use super::body::Body;
 use super::query::Query;
 use super::{Front, gzip, respond};
+use crate::authn::openid;
 
 const METRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-const MORE_PATHS: &[&str] = &["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+const JWK_SET: HeaderValue = HeaderValue::from_static("application/jwk-set+json");
+const MORE_PATHS: &[&str] = &[
+    openid::CONFIGURATION_PATH,
+    "/healthz",
+    "/livez",
+    "/metrics",
+    "/openapi/v2",
+    "/openapi/v3",
+    openid::KEYS_PATH,
+    "/readyz",
+    "/version",
+];
 
 impl Front {
     pub(super) async fn serve_path(
@@ -37,6 +49,14 @@ impl Front {
                 let text = self.metrics.render(&self.flow).map_err(ApiError::internal)?;
                 Ok(respond::with_type(StatusCode::OK, METRICS, Body::whole(text)))
             }
+            openid::CONFIGURATION_PATH if self.resources.tokens().is_discoverable() => {
+                let server = self.resources.advertised().map(|address| address.to_string());
+                let document = self.resources.tokens().openid_configuration(server.as_deref());
+                Ok(published(respond::JSON, document.map_err(ApiError::internal)?))
+            }
+            openid::KEYS_PATH if self.resources.tokens().is_discoverable() => {
+                Ok(published(JWK_SET, self.resources.tokens().openid_keys().map_err(ApiError::internal)?))
+            }
             _ => {
                 let excluded: Vec<&str> = query.all("exclude").collect();
                 let health = self.health.serve(path, query.all("verbose").next().is_some(), &excluded).await;
@@ -44,6 +64,16 @@ impl Front {
             }
         }
     }
+}
+
+/// What anybody may keep for a while.
+fn published(content_type: HeaderValue, document: Vec<u8>) -> Response<Body> {
+    let mut response = respond::with_type(StatusCode::OK, content_type, Body::whole(document));
+    let age = format!("public, max-age={}", openid::MAX_AGE_SECS);
+    if let Ok(age) = HeaderValue::try_from(age) {
+        response.headers_mut().insert(CACHE_CONTROL, age);
+    }
+    response
 }
 
 fn version() -> Response<Body> {

@@ -1,11 +1,14 @@
-//! Questions about rights that are asked by POSTing them: may I, may they, what may I, who am I.
+//! Questions about rights and identities that are asked by POSTing them: may I, may they, what may I, who am I, whose token is
+//! this.
 //!
 //! <https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access>. Nothing is stored.
+
+mod identity;
 
 use bytes::Bytes;
 use corten_api::{ApiError, Problems};
 use http::{Response, StatusCode};
-use k8s_openapi::api::authentication::v1::{SelfSubjectReview, SelfSubjectReviewStatus, UserInfo};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::authorization::v1::{
     LocalSubjectAccessReview, NonResourceAttributes, ResourceAttributes, SelfSubjectAccessReview,
     SelfSubjectRulesReview, SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus,
@@ -35,6 +38,7 @@ const fn question(group: &'static str, plural: &'static str, kind: &'static str)
 /// All of them, in version v1: for routing and discovery.
 pub const QUESTIONS: &[Question] = &[
     question("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
+    question("authentication.k8s.io", "tokenreviews", "TokenReview"),
     Question {
         namespaced: true,
         ..question("authorization.k8s.io", "localsubjectaccessreviews", "LocalSubjectAccessReview")
@@ -67,8 +71,11 @@ pub async fn answer(
     let json = &body.json;
     match question.plural {
         "selfsubjectreviews" => {
-            let mut review: SelfSubjectReview = read(question, json)?;
-            review.status = Some(SelfSubjectReviewStatus { user_info: Some(info_of(user)) });
+            let _asked: SelfSubjectReview = read(question, json)?;
+            Ok(respond::value(StatusCode::CREATED, &identity::who_am_i(user)))
+        }
+        "tokenreviews" => {
+            let review = identity::whose_token(resources, read(question, json)?).await?;
             Ok(respond::value(StatusCode::CREATED, &review))
         }
         "selfsubjectaccessreviews" => {
@@ -134,6 +141,7 @@ async fn decide_about(
         name: spec.user.clone().unwrap_or_default(),
         uid: spec.uid.clone().unwrap_or_default(),
         groups: spec.groups.clone().unwrap_or_default(),
+        extra: spec.extra.clone().unwrap_or_default(),
     };
     if about.name.is_empty() && about.groups.is_empty() {
         let mut problems = Problems::default();
@@ -146,11 +154,6 @@ async fn decide_about(
 
 fn read<T: DeserializeOwned>(question: &Question, json: &[u8]) -> Result<T, ApiError> {
     decode::typed::decode(json, &mut Vec::new()).map_err(|err| decode::of_kind(question.kind, "v1", json, err))
-}
-
-fn info_of(user: &User) -> UserInfo {
-    let some = |s: &str| (!s.is_empty()).then(|| s.to_owned());
-    UserInfo { username: some(&user.name), uid: some(&user.uid), groups: Some(user.groups.clone()), extra: None }
 }
 
 async fn decide(
@@ -193,7 +196,7 @@ async fn decide(
 mod tests {
     use super::*;
     use crate::registry::Registry;
-    use crate::resources::Settings;
+    use crate::resources::testing::settings;
     use crate::storage::memory::Memory;
 
     async fn ask(resources: &Resources, plural: &str, user: &User, body: &str) -> Result<u16, u16> {
@@ -207,13 +210,15 @@ mod tests {
 
     #[tokio::test]
     async fn malformed_questions_are_refused() {
-        let settings =
-            Settings { service_cidr: "10.96.0.0/24".parse().unwrap(), node_ports: 31000..=31009, advertise: None };
+        let settings = settings();
         let store = std::sync::Arc::new(Memory::default());
         let resources = Resources::start(store, Registry::default(), settings).await.unwrap();
         let jane = User { name: "jane".into(), ..User::default() };
         for (plural, body, expected) in [
             ("selfsubjectreviews", "{}", Ok(201)),
+            ("tokenreviews", r#"{"spec":{"token":"abc"}}"#, Ok(201)),
+            ("tokenreviews", r#"{"spec":{}}"#, Err(400)),
+            ("tokenreviews", "{}", Err(400)),
             (
                 "selfsubjectaccessreviews",
                 r#"{"spec":{"resourceAttributes":{"verb":"get","resource":"pods"}}}"#,

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use corten_apiserver::authn::Tokens;
+use corten_apiserver::authn::key_files::KeyFiles;
+use corten_apiserver::authn::tokens::Rules;
 use corten_apiserver::connect::KubeletTls;
 use corten_apiserver::flowcontrol::FlowControl;
 use corten_apiserver::resources::Settings;
@@ -12,7 +15,7 @@ use corten_apiserver::serve::{Server, TlsFiles, TlsKeeper};
 use corten_apiserver::start;
 use corten_apiserver::storage::Storage;
 use corten_apiserver::storage::memory::Memory;
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
@@ -22,6 +25,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+
+/// Of the server's tokens.
+pub(crate) const ISSUER: &str = "https://kubernetes.default.svc";
 
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
@@ -71,8 +77,21 @@ impl TestServer {
         let path = |name: &str| dir.path().join(name);
         let files = TlsFiles { cert: path("server.crt"), key: path("server.key"), client_ca: path("ca.crt") };
         let tls = TlsKeeper::open(files).unwrap();
-        let settings =
-            Settings { service_cidr: "10.96.0.0/16".parse().unwrap(), node_ports: 30000..=32767, advertise: None };
+        // Any key of P-256 will do.
+        let key_files = KeyFiles { signing: path("server.key"), verifying: Vec::new() };
+        let rules = Rules {
+            issuer: ISSUER.into(),
+            other_issuers: Vec::new(),
+            audiences: vec![ISSUER.into()],
+            max_life_secs: None,
+            extends_pods: true,
+        };
+        let settings = Settings {
+            service_cidr: "10.96.0.0/16".parse().unwrap(),
+            node_ports: 30000..=32767,
+            advertise: None,
+            tokens: Arc::new(Tokens::new(rules, key_files.load().unwrap())),
+        };
         let kubelets = KubeletTls { cert: path("admin.crt"), key: path("admin.key"), ca: path("ca.crt") };
         let mut server = start::assemble(storage, settings, kubelets, tls, FlowControl::default()).await.unwrap();
         change(&mut server);
@@ -132,22 +151,32 @@ impl TestServer {
         content_type: &str,
         body: Bytes,
     ) -> (u16, Value) {
+        let (code, _, value) = self.send_with(who, method, path, &[("content-type", content_type)], body).await;
+        (code, value)
+    }
+
+    /// As `send_as`, with these headers; those of the answer too.
+    pub(crate) async fn send_with(
+        &self,
+        who: Option<&str>,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> (u16, HeaderMap, Value) {
         let tls = self.connect(who).await;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.unwrap();
         let connection = tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "localhost")
-            .header("content-type", content_type)
-            .body(Full::new(body))
-            .unwrap();
-        let response = sender.send_request(request).await.unwrap();
-        let code: StatusCode = response.status();
+        let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = sender.send_request(request.body(Full::new(body)).unwrap()).await.unwrap();
+        let (code, headers): (StatusCode, HeaderMap) = (response.status(), response.headers().clone());
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         connection.abort();
         let value = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-        (code.as_u16(), value)
+        (code.as_u16(), headers, value)
     }
 }

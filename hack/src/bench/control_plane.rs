@@ -146,6 +146,7 @@ impl ControlPlane {
             ("client-ca-file", self.pki.cert("ca")),
             ("kubelet-client-cert-file", self.pki.cert("apiserver-kubelet-client")),
             ("kubelet-client-key-file", self.pki.key("apiserver-kubelet-client")),
+            ("service-account-signing-key-file", self.pki.key("sa")),
         ] {
             command.arg(format!("--{flag}={}", file.display()));
         }

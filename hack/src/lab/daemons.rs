@@ -133,6 +133,8 @@ impl Files<'_> {
             flag("client-ca-file", self.pki("ca.crt")),
             flag("kubelet-client-cert-file", self.pki("apiserver-kubelet-client.crt")),
             flag("kubelet-client-key-file", self.pki("apiserver-kubelet-client.key")),
+            flag("service-account-signing-key-file", self.pki("sa.key")),
+            flag("service-account-key-file", self.pki("sa.pub")),
             flag("service-cidr", SERVICE_CIDR),
             flag("node-port-range", "30000-32767"),
         ];

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use corten_api::{ApiError, Key, Reason};
 use corten_client::{Cache, CancellationToken, Client, EventType, Recorder, Watch};
-use k8s_openapi::api::core::v1::{ConfigMap, Node, ObjectReference, Pod, Secret, Service};
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::{ConfigMap, Node, ObjectReference, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
 use tracing::warn;
 
@@ -49,6 +50,9 @@ impl Cluster for ApiCluster {
     }
     async fn secret(&self, key: &Key) -> Result<Option<Arc<Secret>>, ApiError> {
         optional(self.client.get(key).await)
+    }
+    async fn token(&self, account: &Key, request: &TokenRequest) -> Result<TokenRequest, ApiError> {
+        self.client.create_subresource::<ServiceAccount, _>(account, "token", request).await
     }
     async fn pod(&self, key: &Key) -> Result<Pod, ApiError> {
         self.client.get(key).await

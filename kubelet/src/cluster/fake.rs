@@ -6,7 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use corten_api::{ApiError, Key, Object as _};
 use corten_client::CancellationToken;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestStatus};
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Pod, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use parking_lot::Mutex;
 
 use super::{Cluster, OnChange};
@@ -34,6 +37,10 @@ pub struct Shared {
     pub unregistered: bool,
     /// How often a ConfigMap was asked for.
     pub reads: u64,
+    /// Tokens that were given.
+    pub tokens: u64,
+    /// When tokens are given; now if nobody says.
+    pub clock: Option<Timestamp>,
     /// Calls that failed because it was away.
     pub refused: u64,
     /// Pods about which no call is ever answered.
@@ -90,6 +97,18 @@ impl Cluster for FakeCluster {
     }
     async fn secret(&self, key: &Key) -> Result<Option<Arc<Secret>>, ApiError> {
         Ok(self.here()?.secrets.get(key).cloned().map(Arc::new))
+    }
+    async fn token(&self, account: &Key, request: &TokenRequest) -> Result<TokenRequest, ApiError> {
+        let mut shared = self.here()?;
+        shared.tokens += 1;
+        let mut answer = request.clone();
+        let spec = answer.spec.get_or_insert_default();
+        let audiences = spec.audiences.clone().unwrap_or_default().join(" ");
+        let text = format!("token-{} of {account} for {audiences}", shared.tokens);
+        let now = shared.clock.unwrap_or_else(Timestamp::now);
+        let ends_at = now + SignedDuration::from_secs(spec.expiration_seconds.unwrap_or(3600));
+        answer.status = Some(TokenRequestStatus { token: Some(text), expiration_timestamp: Some(Time(ends_at)) });
+        Ok(answer)
     }
     async fn pod(&self, key: &Key) -> Result<Pod, ApiError> {
         self.here_for(key)?.pods.get(key).cloned().ok_or_else(|| ApiError::not_found("", "pods", &key.name))

@@ -18,11 +18,11 @@ fn sources() -> Sources {
     let secret =
         Secret { data: Some([("password".to_owned(), ByteString(b"hunter2".to_vec()))].into()), ..Default::default() };
     Sources {
-        outdated: false,
         namespace: "default".into(),
         config_maps: [("cfg".to_owned(), Ok(Some(Arc::new(map)))), ("gone".to_owned(), Ok(None))].into(),
         secrets: [("sec".to_owned(), Ok(Some(Arc::new(secret)))), ("far".to_owned(), Err("no apiserver".into()))]
             .into(),
+        ..Sources::default()
     }
 }
 

@@ -43,7 +43,8 @@ type Signals = Arc<Mutex<BTreeSet<(String, u32)>>>;
 
 /// Messages that wait for one worker.
 pub const WORKER_QUEUE: usize = 64;
-/// How often volumes with a limit are measured, and how long what could not be brought up to date waits for the next try.
+/// How often volumes with a limit are measured, how long what could not be brought up to date waits for the next try, and how
+/// long a token is kept at least.
 const REFRESH: Duration = Duration::from_secs(60);
 
 /// What a worker is told.
@@ -76,8 +77,7 @@ pub enum Answer {
     Event(Event),
     Prepared {
         paths: Paths,
-        /// No apiserver could say what should be in them now.
-        outdated: bool,
+        fresh: Fresh,
     },
     Image {
         container: String,
@@ -87,8 +87,18 @@ pub enum Answer {
     /// What is wrong with what the pod keeps, if anything: it is then evicted.
     Refreshed {
         too_much: Option<String>,
-        outdated: bool,
+        /// `None`: the volumes were only looked at.
+        fresh: Option<Fresh>,
     },
+}
+
+/// How long what is in the volumes goes on being right, if nothing they are made from changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Fresh {
+    /// No apiserver could say what should be in them now.
+    pub outdated: bool,
+    /// When a token in them is to be replaced.
+    pub renew_at: Option<Timestamp>,
 }
 
 /// A running worker, as the others see it.
@@ -133,6 +143,8 @@ pub struct Worker {
     /// What volumes are made from may have changed since.
     stale: bool,
     next_refresh: Option<tokio::time::Instant>,
+    /// When a token in a volume is to be replaced.
+    renew_at: Option<tokio::time::Instant>,
     /// The API or a file has let go of the pod, with this grace.
     removed: Option<Option<Duration>>,
     /// Ends the orders that are under way when the worker begins anew.
@@ -184,6 +196,7 @@ pub fn start(
         disk: Arc::default(),
         stale: false,
         next_refresh: None,
+        renew_at: None,
         removed: None,
         orders: CancellationToken::new(),
         signals: Signals::default(),
@@ -248,19 +261,19 @@ impl Worker {
                 self.note_time(&event);
                 self.look(event);
             }
-            Msg::Answer(Answer::Prepared { paths, outdated }) => {
+            Msg::Answer(Answer::Prepared { paths, fresh }) => {
                 self.paths = paths;
                 self.look(Event::Prepared);
-                self.refreshed(outdated);
+                self.refreshed(Some(fresh));
             }
             Msg::Answer(Answer::Image { container, handle, message }) => {
                 let (image, image_id) = (handle.name.clone(), handle.repo_digest.clone());
                 self.images.insert(container.clone(), handle);
                 self.look(Event::ImageReady { container, image, image_id, message });
             }
-            Msg::Answer(Answer::Refreshed { too_much, outdated }) => {
+            Msg::Answer(Answer::Refreshed { too_much, fresh }) => {
                 self.refreshing = false;
-                self.refreshed(outdated);
+                self.refreshed(fresh);
                 if let Some(message) = too_much {
                     // Its own limits, so no DisruptionTarget: upstream has that for pods that make room for others, and a Job may
                     // try those again without counting.

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tracing::{debug, warn};
 
 use super::references;
+use super::tokens::Tokens;
 use crate::cluster::Cluster;
 
 /// Bytes of data that are remembered at most; what comes on top of it is not, and a restart then waits for an apiserver.
@@ -20,6 +21,7 @@ const REMEMBERED_BYTES_MAX: usize = 64 << 20;
 pub struct Remembered {
     config_maps: Mutex<Known<ConfigMap>>,
     secrets: Mutex<Known<Secret>>,
+    pub tokens: Tokens,
 }
 
 /// What is known of one object.
@@ -131,6 +133,7 @@ impl Remembered {
                 };
             }
         }
+        self.tokens.keep_only(pods);
         self.config_maps.lock().keep_only(&config_maps);
         self.secrets.lock().keep_only(&secrets);
     }

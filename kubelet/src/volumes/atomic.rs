@@ -67,7 +67,7 @@ fn write_file(base: &Dir, path: &Path, file: &File, fs_group: Option<u32>) -> io
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
     let mut target = parent.file(name, flags, MODE_WHILE_WRITTEN)?;
     target.write_all(&file.bytes)?;
-    std::os::unix::fs::fchown(&target, None, fs_group)?;
+    std::os::unix::fs::fchown(&target, file.owner, fs_group)?;
     target.set_permissions(std::fs::Permissions::from_mode(mode_for(file, fs_group)))
 }
 
@@ -91,6 +91,7 @@ fn is_same(current: &Dir, path: &str, wanted: &File, fs_group: Option<u32>) -> i
     let meta = file.metadata()?;
     let as_wanted = meta.mode() & 0o777 == mode_for(wanted, fs_group)
         && fs_group.is_none_or(|gid| meta.gid() == gid)
+        && wanted.owner.is_none_or(|uid| meta.uid() == uid)
         && meta.len() == wanted.bytes.len() as u64;
     let mut bytes = Vec::new();
     if as_wanted {

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ConfigMap, DownwardAPIVolumeFile, KeyToPath, Secret, Volume, VolumeProjection};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, Volume, VolumeProjection,
+};
 
 use super::Cause;
 use crate::downward::Downward;
-use crate::sources::Sources;
+use crate::sources::{Sources, TokenRef};
 
 const MODE_DEFAULT: i32 = 0o644;
+/// Of a token that one user or group is to read.
+const TOKEN_MODE: i32 = 0o600;
 /// A volume is held in memory while it is written, most of them for good. One source is at most about 1 MiB.
 const PAYLOAD_MAX_BYTES: u64 = 64 << 20;
 
@@ -17,13 +21,15 @@ pub struct File {
     pub bytes: Vec<u8>,
     /// Permission bits.
     pub mode: u32,
+    /// `None`: root.
+    pub owner: Option<u32>,
 }
 
 /// Files by their path in the volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Payload {
     pub files: BTreeMap<String, File>,
-    /// It must not reach a disk: all but ConfigMaps, as upstream has it. A projected volume may come to hold a token.
+    /// It must not reach a disk: all but ConfigMaps, as upstream has it. A projected volume may hold a token.
     pub in_memory: bool,
 }
 
@@ -82,8 +88,9 @@ fn add_projection(
     if let Some(p) = &part.downward_api {
         add_fields(payload, p.items.iter().flatten(), downward, mode)?;
     }
-    if part.service_account_token.is_some() {
-        return Err(Cause::Unsupported { kind: "projected serviceAccountToken (this cluster issues no tokens yet)" });
+    if let Some(wanted) = &part.service_account_token {
+        let text = sources.token(&TokenRef::of(wanted))?;
+        payload.files.insert(cleaned(&wanted.path)?, token_file(text, downward.pod, mode)?);
     }
     if part.cluster_trust_bundle.is_some() {
         return Err(Cause::Unsupported { kind: "projected clusterTrustBundle" });
@@ -92,6 +99,27 @@ fn add_projection(
         return Err(Cause::Unsupported { kind: "projected podCertificate" });
     }
     Ok(())
+}
+
+/// A token is for those alone whose it is, where that can be told: for the one user that all containers run as, or for the
+/// fsGroup, whose members get their right to read when the file is written.
+fn token_file(text: &str, pod: &Pod, mode: i32) -> Result<File, Cause> {
+    let owner = only_user(pod).map(u32::try_from).transpose().map_err(|_| Cause::User)?;
+    let has_group =
+        pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref()).is_some_and(|c| c.fs_group.is_some());
+    let mode = if owner.is_some() || has_group { TOKEN_MODE } else { mode };
+    Ok(File { bytes: text.as_bytes().to_vec(), mode: permission_bits(mode), owner })
+}
+
+/// The user that all containers of the pod are to run as, if that is one.
+fn only_user(pod: &Pod) -> Option<i64> {
+    let spec = pod.spec.as_ref()?;
+    let of_pod = spec.security_context.as_ref().and_then(|context| context.run_as_user);
+    let own = |container: &Container| container.security_context.as_ref().and_then(|context| context.run_as_user);
+    let mut users =
+        spec.init_containers.iter().flatten().chain(&spec.containers).map(|container| own(container).or(of_pod));
+    let first = users.next()??;
+    users.all(|user| user == Some(first)).then_some(first)
 }
 
 fn config_data(map: &ConfigMap) -> BTreeMap<String, Vec<u8>> {
@@ -115,7 +143,7 @@ fn add_keys(
 ) -> Result<(), Cause> {
     let Some(items) = items.filter(|items| !items.is_empty()) else {
         let mode = permission_bits(mode);
-        payload.files.extend(data.into_iter().map(|(key, bytes)| (key, File { bytes, mode })));
+        payload.files.extend(data.into_iter().map(|(key, bytes)| (key, File { bytes, mode, owner: None })));
         return Ok(());
     };
     for item in items {
@@ -127,7 +155,8 @@ fn add_keys(
         };
         let path = cleaned(&item.path)?;
         let mode = permission_bits(item.mode.unwrap_or(mode));
-        payload.files.insert(path, File { bytes: bytes.clone(), mode });
+        let owner = item.user.map(u32::try_from).transpose().map_err(|_| Cause::User)?;
+        payload.files.insert(path, File { bytes: bytes.clone(), mode, owner });
     }
     Ok(())
 }
@@ -146,7 +175,7 @@ fn add_fields<'a>(
             (None, None) => String::new(),
         };
         let mode = permission_bits(item.mode.unwrap_or(mode));
-        payload.files.insert(path, File { bytes: text.into_bytes(), mode });
+        payload.files.insert(path, File { bytes: text.into_bytes(), mode, owner: None });
     }
     Ok(())
 }
@@ -186,7 +215,7 @@ fn kind_of(volume: &Volume) -> &'static str {
 mod tests {
     use std::sync::Arc;
 
-    use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, Pod};
+    use k8s_openapi::api::core::v1::ConfigMapVolumeSource;
 
     use super::*;
 
@@ -211,6 +240,10 @@ mod tests {
             let volume = Volume { config_map: Some(source), ..Default::default() };
             of(&volume, &sources, &down).map(|p| p.files.keys().cloned().collect::<Vec<_>>()).map_err(|e| e.to_string())
         };
+        let owned = vec![KeyToPath { user: Some(7), ..item("a", "x") }];
+        let source = ConfigMapVolumeSource { name: "cfg".into(), items: Some(owned), ..Default::default() };
+        let volume = Volume { config_map: Some(source), ..Default::default() };
+        assert_eq!(of(&volume, &sources, &down).unwrap().files["x"].owner, Some(7), "a user's own file");
         let cases = [
             ("all keys", look("cfg", None, false), Ok(vec!["a", "b"])),
             ("one, elsewhere", look("cfg", Some(vec![item("a", "x/y")]), false), Ok(vec!["x/y"])),
@@ -245,5 +278,41 @@ mod tests {
             let expected = expected.map(|l: Vec<&str>| l.into_iter().map(String::from).collect()).map_err(String::from);
             assert_eq!(got, expected, "{why}");
         }
+    }
+
+    #[test]
+    fn a_token_is_for_those_whose_it_is() {
+        let sources = Sources {
+            tokens: [(TokenRef { audience: "vault".into(), life_secs: 3600 }, Ok("abc".into()))].into(),
+            ..Default::default()
+        };
+        let look = |audience: &str, context: serde_json::Value, users: [Option<i64>; 2]| {
+            let container = |user| serde_json::json!({"name": "c", "securityContext": {"runAsUser": user}});
+            let part = serde_json::json!({"serviceAccountToken": {"path": "./t", "audience": audience}});
+            let pod: Pod = serde_json::from_value(serde_json::json!({"metadata": {}, "spec": {
+                "securityContext": context, "initContainers": [container(users[0])], "containers": [container(users[1])],
+                "volumes": [{"name": "v", "projected": {"defaultMode": 0o440, "sources": [part]}}]}}))
+            .unwrap();
+            let none = BTreeMap::new();
+            let down = Downward { pod: &pod, pod_addresses: &[], node_addresses: &[], node_allocatable: &none };
+            let volume = &pod.spec.as_ref().unwrap().volumes.as_ref().unwrap()[0];
+            let payload = of(volume, &sources, &down).map_err(|err| err.to_string())?;
+            let file = payload.files.get("t").unwrap();
+            assert_eq!((file.bytes.as_slice(), payload.in_memory), (&b"abc"[..], true));
+            Ok::<_, String>((file.mode, file.owner))
+        };
+        let no_context = || serde_json::json!({});
+        for (why, context, users, expected) in [
+            ("nobody says who they are", no_context(), [None, None], (0o440, None)),
+            ("the pod says it", serde_json::json!({"runAsUser": 7}), [None, None], (0o600, Some(7))),
+            ("all say the same", no_context(), [Some(8), Some(8)], (0o600, Some(8))),
+            ("one is another", serde_json::json!({"runAsUser": 7}), [Some(8), None], (0o440, None)),
+            ("one may be anybody", no_context(), [Some(8), None], (0o440, None)),
+            ("a group", serde_json::json!({"fsGroup": 9}), [None, None], (0o600, None)),
+            ("a group and a user", serde_json::json!({"fsGroup": 9, "runAsUser": 7}), [None, None], (0o600, Some(7))),
+        ] {
+            assert_eq!(look("vault", context, users), Ok(expected), "{why}");
+        }
+        assert_eq!(look("bank", no_context(), [None, None]), Err("failed to fetch token: it was not asked for".into()));
     }
 }

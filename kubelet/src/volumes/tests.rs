@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Container, Secret};
 
 use super::*;
 use crate::runtime::Mount;
+use crate::sources::TokenRef;
 
 const NO_NODE: &BTreeMap<String, i64> = &BTreeMap::new();
 
@@ -23,10 +24,11 @@ fn sources(text: &str) -> Sources {
     let map = ConfigMap { data: Some([("k".to_owned(), text.to_owned())].into()), ..Default::default() };
     let secret = Secret { data: Some([("k".to_owned(), ByteString(text.into()))].into()), ..Default::default() };
     Sources {
-        outdated: false,
         namespace: "default".into(),
         config_maps: [("cfg".to_owned(), Ok(Some(Arc::new(map))))].into(),
         secrets: [("key".to_owned(), Ok(Some(Arc::new(secret))))].into(),
+        tokens: [(TokenRef { audience: "vault".into(), life_secs: 3600 }, Ok(text.into()))].into(),
+        ..Sources::default()
     }
 }
 
@@ -47,6 +49,10 @@ fn made_of(kind: &str) -> serde_json::Value {
         "secret" => serde_json::json!({"secret": {"secretName": "key"}}),
         "downwardAPI" => serde_json::json!({"downwardAPI": {"items": item}}),
         "projected" => serde_json::json!({"projected": {"sources": [{"configMap": {"name": "cfg"}}]}}),
+        "projected token" => {
+            let token = serde_json::json!({"serviceAccountToken": {"path": "k", "audience": "vault"}});
+            serde_json::json!({"projected": {"sources": [token]}})
+        }
         "projected downward" => serde_json::json!({"projected": {"sources": [{"downwardAPI": {"items": item}}]}}),
         _ => serde_json::json!({"emptyDir": {}}),
     };
@@ -65,7 +71,8 @@ fn what_is_made_from_the_api_is_mounted_read_only_whatever_the_mount_says() {
         {"name": "v", "mountPath": "/sub", "subPath": "k"},
         {"name": "v", "mountPath": "/expr", "subPathExpr": "k"},
     ]);
-    for kind in ["configMap", "secret", "downwardAPI", "projected", "projected downward", "emptyDir"] {
+    for kind in ["configMap", "secret", "downwardAPI", "projected", "projected downward", "projected token", "emptyDir"]
+    {
         let dir = tempfile::tempdir().unwrap();
         let pod = pod(made_of(kind), mounts.clone());
         let paths = all_set_up(&pod, dir.path(), "text").unwrap();
@@ -95,6 +102,7 @@ fn all_but_config_maps_is_in_memory_and_gone_with_the_pod() {
         ("downwardAPI", true),
         ("projected", true),
         ("projected downward", true),
+        ("projected token", true),
     ] {
         let held = tempfile::tempdir_in("/var/tmp").unwrap();
         let dir = held.path().join("pod");
@@ -106,7 +114,7 @@ fn all_but_config_maps_is_in_memory_and_gone_with_the_pod() {
         // Another kubelet, and contents that the first size had no room for.
         let large = "x".repeat(900 << 10);
         all_set_up(&pod, &dir, &large).unwrap();
-        if matches!(kind, "configMap" | "secret" | "projected") {
+        if matches!(kind, "configMap" | "secret" | "projected" | "projected token") {
             assert_eq!(std::fs::read_to_string(dir.join("volumes/v/k")).unwrap(), large, "{kind}");
         }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();

@@ -34,7 +34,7 @@ pub(in crate::authz) fn target(text: &str) -> Target {
 pub(in crate::authz) fn user(text: &str) -> User {
     let (name, groups) = text.split_once(' ').unwrap_or((text, ""));
     let groups = groups.split(',').filter(|group| !group.is_empty()).map(str::to_owned).collect();
-    User { name: name.into(), uid: String::new(), groups }
+    User { name: name.into(), groups, ..User::default() }
 }
 
 /// An index of roles and bindings, each a line: `role n/reader get on pods in core; get on services in core`,

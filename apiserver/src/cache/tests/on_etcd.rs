@@ -47,11 +47,7 @@ async fn what_is_nothing_of_ours_in_etcd_stops_neither_start_nor_feed() {
     store.commit(vec![configmap("before", 10)]).await.unwrap();
     // So the start reads what is there, and not how it came.
     store.compact(store.current_revision().await.unwrap()).await.unwrap();
-    let settings = crate::resources::Settings {
-        service_cidr: "10.96.0.0/24".parse().unwrap(),
-        node_ports: 31000..=31009,
-        advertise: None,
-    };
+    let settings = crate::resources::testing::settings();
     let resources = crate::resources::Resources::start(store.clone(), Registry::default(), settings).await.unwrap();
     let at_start = resources.unreadable().get();
     assert_eq!(at_start, 1 + 4 + 1, "keys and values that were left out");

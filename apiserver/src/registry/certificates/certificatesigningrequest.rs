@@ -45,8 +45,7 @@ impl Kind for CertificateSigningRequest {
         self.spec.username = full(&user.name);
         self.spec.uid = full(&user.uid);
         self.spec.groups = (!user.groups.is_empty()).then(|| user.groups.clone());
-        // No way to log in gives a user extra attributes yet.
-        self.spec.extra = None;
+        self.spec.extra = (!user.extra.is_empty()).then(|| user.extra.clone());
     }
     fn prepare_update(&mut self, old: &Self) {
         self.spec = old.spec.clone();

@@ -22,7 +22,7 @@ fn condition(kind: &str) -> Value {
 #[tokio::test]
 async fn a_request_is_its_authors_and_is_approved_by_others() {
     let c = Cluster::new().await;
-    let jane = User { name: "jane".into(), uid: "7".into(), groups: vec!["dev".into()] };
+    let jane = User { name: "jane".into(), uid: "7".into(), groups: vec!["dev".into()], ..User::default() };
     let as_jane = |object: Value| Bytes::from(object.to_string());
     let made =
         c.resources.create(&jane, &target(REQUESTS, ""), as_jane(csr("r")), WriteOptions::default()).await.unwrap();

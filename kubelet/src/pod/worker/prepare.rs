@@ -6,24 +6,26 @@ use std::sync::Arc;
 use corten_api::error::with_causes;
 use corten_api::pod::Qos;
 use corten_api::{Key, Object as _};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
 use tracing::warn;
 
-use super::{Answer, REFRESH, Worker};
+use super::{Answer, Fresh, REFRESH, Worker};
 use crate::cgroup;
 use crate::downward::Downward;
 use crate::files;
 use crate::images::{Ensured, ImageError, ImageRequest, PullPolicy};
 use crate::network::PodRef;
 use crate::place::Place;
-use crate::pod::backoff::go_duration;
+use crate::pod::backoff::{between, go_duration};
 use crate::pod::model::{Event, SandboxUp};
 use crate::pod::{confinement, container};
 use crate::pull_secrets;
 use crate::resolv_conf;
 use crate::runtime::{Network, SandboxSpec};
-use crate::sources::{SourceKind, Sources, references};
+use crate::sources::{SourceKind, Sources, references, wanted_tokens};
 use crate::volumes::{self, Paths};
 
 impl Worker {
@@ -33,7 +35,7 @@ impl Worker {
         self.spawn(async move {
             let turn = disk.lock_owned().await;
             match set_up(&place, &pod, addresses, turn).await {
-                Ok((paths, outdated)) => Answer::Prepared { paths, outdated },
+                Ok((paths, fresh)) => Answer::Prepared { paths, fresh },
                 Err(why) => {
                     place.cluster.event(&pod.reference(), true, "FailedMount", &why);
                     Answer::Event(Event::PrepareFailed)
@@ -46,6 +48,7 @@ impl Worker {
     /// its limit. The apiserver is asked only after it told of a change: thousands of nodes that ask now and then are a load.
     pub(super) fn refresh(&mut self) {
         self.next_refresh = None;
+        self.stale |= self.renew_at.take_if(|at| *at <= Instant::now()).is_some();
         let live = self.machine.stage == crate::pod::model::Stage::Live;
         if self.refreshing || !live || self.machine.prepared.done().is_none() {
             return;
@@ -57,23 +60,23 @@ impl Worker {
         }
         let Ok(turn) = Arc::clone(&self.disk).try_lock_owned() else {
             self.stale = stale;
-            self.next_refresh = Some(tokio::time::Instant::now() + REFRESH);
+            self.next_refresh = Some(Instant::now() + REFRESH);
             return;
         };
         self.refreshing = true;
         let (place, pod) = (Arc::clone(&self.place), Arc::clone(&self.pod));
         let addresses = self.addresses();
         self.spawn(async move {
-            let mut outdated = false;
+            let mut fresh = None;
             if stale {
-                outdated = match set_up(&place, &pod, addresses, turn).await {
-                    Ok((_, outdated)) => outdated,
+                fresh = Some(match set_up(&place, &pod, addresses, turn).await {
+                    Ok((_, fresh)) => fresh,
                     // A volume that cannot be brought up to date keeps what it has.
                     Err(why) => {
                         place.cluster.event(&pod.reference(), true, "FailedMount", &why);
-                        true
+                        Fresh { outdated: true, renew_at: None }
                     }
-                };
+                });
             }
             let dir = place.pod_dir(pod.uid());
             let looked = tokio::task::spawn_blocking(move || volumes::limits::exceeded(&pod, &dir)).await;
@@ -81,7 +84,7 @@ impl Worker {
                 warn!(%err, "could not look whether a volume has outgrown its limit");
                 None
             });
-            Answer::Refreshed { too_much, outdated }
+            Answer::Refreshed { too_much, fresh }
         });
     }
 
@@ -91,13 +94,17 @@ impl Worker {
         self.refresh();
     }
 
-    /// The volumes were made, or brought up to date; `outdated` if that has to be done again.
-    pub(super) fn refreshed(&mut self, outdated: bool) {
-        let changed_meanwhile = self.stale;
-        self.stale |= outdated;
-        if self.stale || has_limited_volumes(&self.pod) {
-            self.next_refresh = Some(tokio::time::Instant::now() + REFRESH);
+    /// The volumes were made, brought up to date, or (`None`) looked at.
+    pub(super) fn refreshed(&mut self, fresh: Option<Fresh>) {
+        let (changed_meanwhile, soon) = (self.stale, Instant::now() + REFRESH);
+        if let Some(fresh) = fresh {
+            self.stale |= fresh.outdated;
+            // A clock that is ahead of the apiservers' must not make us ask all the time.
+            let renewal = |at| (Instant::now() + between(Timestamp::now(), at)).max(soon);
+            self.renew_at = fresh.renew_at.map(renewal);
         }
+        let again = (self.stale || has_limited_volumes(&self.pod)).then_some(soon);
+        self.next_refresh = again.into_iter().chain(self.renew_at).min();
         if changed_meanwhile {
             self.refresh();
         }
@@ -233,17 +240,28 @@ pub(super) async fn sources(place: &Place, pod: &Pod) -> Sources {
     found
 }
 
-/// Everything below the pod's directory, and its cgroup; whether it was made from what was known before. The error is for the
-/// user. Nobody else writes there before `turn` is
-/// given back, also when the waiting for this is given up: the thread that writes has it.
+/// The tokens that the pod's volumes want, and when one of them is to be replaced; `None` for none, or as soon as can be.
+async fn add_tokens(place: &Place, pod: &Pod, found: &mut Sources) {
+    let cluster = place.cluster.as_ref();
+    for wanted in wanted_tokens(pod) {
+        let given = place.sources.tokens.get(cluster, pod, &wanted, Timestamp::now()).await;
+        found.outdated |= given.renew_at.is_none();
+        found.renew_at = found.renew_at.into_iter().chain(given.renew_at).min();
+        found.tokens.insert(wanted, given.text);
+    }
+}
+
+/// Everything below the pod's directory, and its cgroup; how long that is right. The error is for the user. Nobody else writes
+/// there before `turn` is given back, also when the waiting for this is given up: the thread that writes has it.
 async fn set_up(
     place: &Arc<Place>,
     pod: &Arc<Pod>,
     addresses: Vec<std::net::IpAddr>,
     turn: OwnedMutexGuard<()>,
-) -> Result<(Paths, bool), String> {
-    let sources = sources(place, pod).await;
-    let outdated = sources.outdated;
+) -> Result<(Paths, Fresh), String> {
+    let mut sources = sources(place, pod).await;
+    add_tokens(place, pod, &mut sources).await;
+    let fresh = Fresh { outdated: sources.outdated, renew_at: sources.renew_at };
     let (place, pod) = (Arc::clone(place), Arc::clone(pod));
     let work = move || {
         let _turn = turn;
@@ -264,7 +282,7 @@ async fn set_up(
         volumes::set_up(&pod, &dir, &sources, &downward).map_err(|err| err.to_string())
     };
     let made = tokio::task::spawn_blocking(work).await.map_err(|err| format!("setting up was interrupted: {err}"))?;
-    made.map(|paths| (paths, outdated))
+    made.map(|paths| (paths, fresh))
 }
 
 fn cgroup_path(place: &Place, pod: &Pod) -> String {

@@ -1,7 +1,10 @@
 //! What goes on while no apiserver answers.
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, Secret, SecretKeySelector, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{
+    ConfigMapVolumeSource, ProjectedVolumeSource, Secret, SecretKeySelector, ServiceAccountTokenProjection, Volume,
+    VolumeMount, VolumeProjection,
+};
 
 use super::*;
 
@@ -107,4 +110,48 @@ async fn a_change_that_could_not_be_read_is_read_when_an_apiserver_is_back() {
     world.cluster.shared.lock().away = false;
     tokio::time::sleep(Duration::from_secs(61)).await;
     world.until("the file says so", |_| std::fs::read_to_string(&file).is_ok_and(|text| text == "new")).await;
+}
+
+/// A pod with a token of its account in a volume, and where that is on the node.
+async fn with_token(world: &World) -> std::path::PathBuf {
+    let part = ServiceAccountTokenProjection { path: "t".into(), expiration_seconds: Some(600), ..Default::default() };
+    let part = VolumeProjection { service_account_token: Some(part), ..Default::default() };
+    let source = ProjectedVolumeSource { sources: Some(vec![part]), ..Default::default() };
+    let mut told = pod("web", vec![container("c")]);
+    let spec = told.spec.as_mut().unwrap();
+    spec.service_account_name = Some("default".into());
+    spec.volumes = Some(vec![Volume { name: "v".into(), projected: Some(source), ..Default::default() }]);
+    world.tell(told).await;
+    world.until("it runs", |w| w.running_id("web").is_some()).await;
+    world.dir.path().join("root/pods/uid-web/volumes/v/t")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_replaced_in_time_and_stays_while_nobody_answers() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let world = World::new().await;
+    // Given so long ago that it is to be replaced as soon as may be.
+    world.cluster.shared.lock().clock = Some(Timestamp::now() - jiff::SignedDuration::from_secs(500));
+    let file = with_token(&world).await;
+    let says = |number: u64| {
+        let file = file.clone();
+        move |_: &World| std::fs::read_to_string(&file).is_ok_and(|text| text.starts_with(&format!("token-{number} ")))
+    };
+    assert!(says(1)(&world), "{:?}", std::fs::read_to_string(&file));
+    let inside = std::fs::canonicalize(&file).unwrap();
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    world.until("there is another", says(2)).await;
+    assert!(!inside.exists(), "both are never there together");
+    world.cluster.shared.lock().away = true;
+    let before = world.cluster.shared.lock().refused;
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    world.until("it was asked for", |w| w.cluster.shared.lock().refused > before).await;
+    assert!(says(2)(&world));
+    world.cluster.shared.lock().away = false;
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    world.until("there is another again", says(3)).await;
+    world.stop.cancel();
+    crate::volumes::tear_down(&world.dir.path().join("root/pods/uid-web")).unwrap();
 }

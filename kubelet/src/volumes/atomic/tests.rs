@@ -5,7 +5,9 @@ use std::os::unix::fs::symlink;
 use super::*;
 
 fn files(list: &[(&str, &str)]) -> BTreeMap<String, File> {
-    list.iter().map(|(p, t)| ((*p).to_owned(), File { bytes: t.as_bytes().to_vec(), mode: 0o644 })).collect()
+    list.iter()
+        .map(|(p, t)| ((*p).to_owned(), File { bytes: t.as_bytes().to_vec(), mode: 0o644, owner: None }))
+        .collect()
 }
 
 fn put(at: &Path, list: &[(&str, &str)]) {

@@ -72,7 +72,7 @@ fn the_server_says_who_asks() {
     new.spec.extra = Some([("a".to_owned(), vec![])].into());
     new.status = with_status(json!({"conditions": [condition("Approved")]})).status;
     new.prepare_create();
-    new.prepare_create_for(&User { name: "jane".into(), uid: String::new(), groups: vec!["dev".into()] });
+    new.prepare_create_for(&User { name: "jane".into(), groups: vec!["dev".into()], ..User::default() });
     let spec = &new.spec;
     assert_eq!((spec.username.as_deref(), spec.uid.as_deref(), spec.extra.as_ref()), (Some("jane"), None, None));
     assert_eq!((spec.groups.as_deref(), conditions(&new)), (Some(&["dev".to_owned()][..]), &[][..]));

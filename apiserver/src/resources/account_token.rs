@@ -1,0 +1,240 @@
+//! `serviceaccounts/token`: a TokenRequest is answered with a token for the account, bound to what it names. Nothing is
+//! stored.
+//!
+//! <https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/>
+
+use corten_api::{ApiError, Object as _, Problems, pod};
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec, TokenRequestStatus};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::SignedDuration;
+use serde::de::DeserializeOwned;
+
+use super::place::Place;
+use super::{Resources, Written, meta};
+use crate::authn::Objects;
+use crate::authn::claims::{Bound, Life, Reference};
+use crate::authn::tokens::{IssueError, Rules, TOKEN_BYTES_MAX};
+use crate::decode::{of_kind, typed};
+use crate::request::{Target, User};
+
+const GROUP: &str = "authentication.k8s.io";
+const KIND: &str = "TokenRequest";
+const LIFE_SECS: i64 = 3600;
+const LIFE_SECS_MIN: i64 = 600;
+const LIFE_SECS_MAX: i64 = 1 << 32;
+/// What the token of every pod's own volume is asked for. Nobody asks for that by chance, so it tells which tokens these are.
+pub(crate) const POD_LIFE_SECS: i64 = 3607;
+const EXTENDED_LIFE_SECS: i64 = 365 * 24 * 3600;
+
+/// `target` names the account.
+pub(super) async fn give(
+    resources: &Resources,
+    user: &User,
+    place: &Place<'_>,
+    target: &Target,
+    json: &[u8],
+) -> Result<Written, ApiError> {
+    let mut asked: TokenRequest = typed::decode(json, &mut Vec::new()).map_err(|err| of_kind(KIND, "v1", json, err))?;
+    let (tokens, now) = (resources.tokens(), meta::now());
+    // Admission judges what is asked for, before it is filled up.
+    let mut warnings = resources.admit_create(user, place, target, Some(&mut asked)).await?;
+    let mut request = ask_twice(resources, || completed(&asked, target, tokens.rules(), resources)).await?;
+    request.metadata.creation_timestamp = Some(now.clone());
+    let bound = ask_twice(resources, || bound_by(&request, target, resources)).await?;
+    let spec = request.spec.get_or_insert_default();
+    warnings.extend(shorten(spec, tokens.rules().max_life_secs));
+    let life = life_of(spec, &bound, tokens.rules(), &now);
+    let ends_at = ends_at(spec, &now);
+    let audiences = spec.audiences.clone().unwrap_or_default();
+    let token = tokens.issue(uuid::Uuid::new_v4().to_string(), audiences, bound, life).map_err(not_issued)?;
+    request.status = Some(TokenRequestStatus { token: Some(token), expiration_timestamp: Some(ends_at) });
+    let object = serde_json::to_vec(&request).map_err(ApiError::internal)?.into();
+    Ok(Written { object, existed: false, warnings })
+}
+
+/// Asks again with a newer view of the cluster before it gives a refusal: what a request is about may be new.
+async fn ask_twice<T>(resources: &Resources, ask: impl Fn() -> Result<T, ApiError>) -> Result<T, ApiError> {
+    match ask() {
+        Err(_) => {
+            resources.catch_up().await?;
+            ask()
+        }
+        found => found,
+    }
+}
+
+fn find<K: DeserializeOwned>(objects: &dyn Objects, plural: &str, namespace: &str, name: &str) -> Result<K, ApiError> {
+    // What the store holds was valid when it was written; what no longer parses is as good as not there.
+    let found = objects.object(plural, namespace, name).and_then(|json| serde_json::from_slice(&json).ok());
+    found.ok_or_else(|| ApiError::not_found("", plural, name))
+}
+
+/// The request with all that it leaves out, checked for itself and against the account.
+fn completed(
+    asked: &TokenRequest,
+    target: &Target,
+    rules: &Rules,
+    objects: &dyn Objects,
+) -> Result<TokenRequest, ApiError> {
+    let mut request = asked.clone();
+    let meta = &mut request.metadata;
+    let other = |field: &str, given: &Option<String>, own: &str| {
+        let given = given.as_deref().filter(|given| !given.is_empty() && *given != own)?;
+        let mut problems = Problems::default();
+        problems.invalid(
+            format!("metadata.{field}"),
+            given,
+            &format!("must match the service account {field} if specified"),
+        );
+        Some(ApiError::invalid(GROUP, KIND, &target.name, problems))
+    };
+    let refused =
+        other("name", &meta.name, &target.name).or_else(|| other("namespace", &meta.namespace, &target.namespace));
+    if let Some(refused) = refused {
+        return Err(refused);
+    }
+    let uid = uid_of(objects, "serviceaccounts", &target.namespace, &target.name)?;
+    let given = meta.uid.as_deref().unwrap_or_default();
+    if !given.is_empty() && given != uid {
+        let why =
+            format!("the UID in the token request ({given}) does not match the UID of the service account ({uid})");
+        return Err(ApiError::conflict(GROUP, KIND, &target.name, &why));
+    }
+    meta.name = Some(target.name.clone());
+    meta.namespace = Some(target.namespace.clone());
+    meta.uid = Some(uid);
+    request.status = None;
+    let spec = request.spec.get_or_insert_default();
+    // Of a feature that is off.
+    spec.attestations = None;
+    if spec.audiences.as_ref().is_none_or(Vec::is_empty) {
+        spec.audiences = Some(rules.audiences.clone());
+    }
+    let secs = *spec.expiration_seconds.get_or_insert(LIFE_SECS);
+    let mut problems = Problems::default();
+    if secs < LIFE_SECS_MIN {
+        problems.invalid("spec.expirationSeconds", secs, "may not specify a duration less than 10 minutes");
+    }
+    if secs > LIFE_SECS_MAX {
+        problems.invalid("spec.expirationSeconds", secs, "may not specify a duration larger than 2^32 seconds");
+    }
+    if problems.is_empty() { Ok(request) } else { Err(ApiError::invalid(GROUP, KIND, "", problems)) }
+}
+
+/// What the token is to die with: the account, and the object that the request names.
+fn bound_by(request: &TokenRequest, target: &Target, objects: &dyn Objects) -> Result<Bound, ApiError> {
+    let meta = &request.metadata;
+    let account = reference(&target.name, meta.uid.as_deref());
+    let mut bound = Bound { namespace: target.namespace.clone(), account, ..Bound::default() };
+    let wanted = request.spec.as_ref().and_then(|spec| spec.bound_object_ref.as_ref());
+    let Some(wanted) = wanted else { return Ok(bound) };
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let (api_version, kind, name) = (text(&wanted.api_version), text(&wanted.kind), text(&wanted.name));
+    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+    let found = match (group, kind.as_str()) {
+        ("", "Pod") => {
+            let pod: Pod = find(objects, "pods", &target.namespace, &name)?;
+            let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref());
+            if account != Some(&target.name) {
+                return Err(ApiError::bad_request(format!(
+                    "cannot bind token for serviceaccount {:?} to pod running with different serviceaccount name.",
+                    target.name
+                )));
+            }
+            let node = pod::node_name(&pod).filter(|node| !node.is_empty());
+            bound.node = node.map(|node| reference(node, uid_of(objects, "nodes", "", node).ok().as_deref()));
+            bound.pod = Some(reference(&name, pod.metadata.uid.as_deref()));
+            pod.uid().to_owned()
+        }
+        ("", "Node") => {
+            let uid = uid_of(objects, "nodes", "", &name)?;
+            bound.node = Some(reference(&name, Some(&uid)));
+            uid
+        }
+        ("", "Secret") => {
+            let uid = uid_of(objects, "secrets", &target.namespace, &name)?;
+            bound.secret = Some(reference(&name, Some(&uid)));
+            uid
+        }
+        _ => {
+            let what = format!("{group}/{version}, Kind={kind}");
+            return Err(ApiError::bad_request(format!("cannot bind token to object of type {what}")));
+        }
+    };
+    same_object(wanted, group, &kind, &name, &found)?;
+    Ok(bound)
+}
+
+fn reference(name: &str, uid: Option<&str>) -> Reference {
+    Reference { name: name.to_owned(), uid: uid.unwrap_or_default().to_owned() }
+}
+
+fn uid_of(objects: &dyn Objects, plural: &str, namespace: &str, name: &str) -> Result<String, ApiError> {
+    #[derive(serde::Deserialize)]
+    struct Meta {
+        #[serde(default)]
+        uid: String,
+    }
+    #[derive(serde::Deserialize)]
+    struct Shell {
+        metadata: Meta,
+    }
+    find::<Shell>(objects, plural, namespace, name).map(|shell| shell.metadata.uid)
+}
+
+fn same_object(
+    wanted: &BoundObjectReference,
+    group: &str,
+    kind: &str,
+    name: &str,
+    found: &str,
+) -> Result<(), ApiError> {
+    let uid = wanted.uid.as_deref().unwrap_or_default();
+    if uid.is_empty() || uid == found {
+        return Ok(());
+    }
+    let why = format!(
+        "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted \
+         and then recreated"
+    );
+    Err(ApiError::conflict(group, kind, name, &why))
+}
+
+/// Takes from a life what is too long; the warning says so.
+fn shorten(spec: &mut TokenRequestSpec, max_secs: Option<i64>) -> Option<String> {
+    let (secs, max_secs) = (spec.expiration_seconds?, max_secs?);
+    if secs <= max_secs {
+        return None;
+    }
+    spec.expiration_seconds = Some(max_secs);
+    Some(format!("requested expiration of {secs} seconds shortened to {max_secs} seconds"))
+}
+
+fn life_of(spec: &TokenRequestSpec, bound: &Bound, rules: &Rules, now: &Time) -> Life {
+    let secs = spec.expiration_seconds.unwrap_or(LIFE_SECS);
+    let is_for_us = spec.audiences.iter().flatten().all(|audience| rules.audiences.contains(audience));
+    let is_extended = rules.extends_pods && bound.pod.is_some() && secs == POD_LIFE_SECS && is_for_us;
+    Life {
+        now_secs: now.0.as_second(),
+        secs: if is_extended { EXTENDED_LIFE_SECS } else { secs },
+        warn_after_secs: is_extended.then_some(secs),
+    }
+}
+
+/// When its holder is to have another, which for some is long before the token is no good any more.
+fn ends_at(spec: &TokenRequestSpec, now: &Time) -> Time {
+    let life = SignedDuration::from_secs(spec.expiration_seconds.unwrap_or(LIFE_SECS));
+    Time(now.0.saturating_add(life).unwrap_or(now.0))
+}
+
+fn not_issued(err: IssueError) -> ApiError {
+    match err {
+        IssueError::TooLong => {
+            let mut problems = Problems::default();
+            problems.too_long("spec.audiences", TOKEN_BYTES_MAX);
+            ApiError::invalid(GROUP, KIND, "", problems)
+        }
+        IssueError::Make(err) => ApiError::internal(format!("failed to generate token: {err}")),
+    }
+}
