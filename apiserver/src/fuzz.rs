@@ -12,6 +12,7 @@ use corten_fuzz::{Inputs, Random, run};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
+use crate::apply::{self, FieldSet, Managers, ObjectType};
 use crate::connect::spdy::{HEAD_BYTES, Head, HeaderCodec};
 use crate::decode::{self, Format};
 use crate::patch;
@@ -248,6 +249,83 @@ fn patches_are_applied_or_refused() {
         let merge = merges.mutate(random);
         patched(patch::Kind::Merge, &merge, &pod);
         patched(patch::Kind::Strategic, &merge, &pod);
+    });
+}
+
+/// A body as a value, as the write path reads it.
+fn value(bytes: Vec<u8>) -> Option<Value> {
+    let body = decode::decode(Format::Json, bytes.into()).ok()?;
+    decode::typed::value(&body.json).ok()
+}
+
+#[test]
+fn fields_v1_is_read_or_refused() {
+    let inputs = Inputs {
+        valid: &[
+            br#"{"f:metadata":{"f:labels":{".":{},"f:a":{}},"f:finalizers":{"v:\"x.y/z\"":{}}},"f:spec":{"f:replicas":{}}}"#,
+            br#"{"f:spec":{"f:containers":{"k:{\"name\":\"c\"}":{".":{},"f:ports":{"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{}}}}}}"#,
+            br#"{"v:1":{},"v:2.5":{},"v:true":{},"v:null":{},"i:0":{".":{},"i:1":{}},"r:later":{"x":1}}"#,
+        ],
+        tokens: &[
+            b"\"f:",
+            b"\"k:{\\\"",
+            b"\"v:\\\"",
+            b"\"i:-1\"",
+            b"\".\":{}",
+            b":{},",
+            b"{",
+            b"}",
+            b"\\\"",
+            b"null",
+            b"[]",
+            b"1e9",
+            b"\\u2028",
+            b"<&>",
+            b"\xc3\xa9",
+        ],
+    };
+    run("fields_v1_is_read_or_refused", |random| {
+        let Some(fields) = value(inputs.mutate(random)) else { return };
+        let entry = serde_json::json!({"operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields});
+        let managers = Managers::read(&Value::Array(vec![entry]));
+        let Ok(set) = FieldSet::from_fields_v1(&fields) else { return assert!(managers.is_err(), "{fields}") };
+        let text = set.to_fields_v1_text();
+        let again = value(text.clone().into()).and_then(|fields| FieldSet::from_fields_v1(&fields).ok());
+        assert_eq!(again.map(|again| again.len()), Some(set.len()), "{text}");
+    });
+}
+
+#[test]
+fn configurations_are_applied_or_refused() {
+    let inputs = Inputs {
+        valid: &[
+            POD.as_bytes(),
+            br#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","labels":{"a":"c"}},"spec":{"containers":[{"name":"d"},{"name":"c","ports":[{"containerPort":80,"protocol":"UDP"}]}]}}"#,
+            br#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","finalizers":["a.b/c"]},"spec":{"nodeSelector":{"x":"y"},"volumes":[{"name":"v","hostPath":null}]}}"#,
+        ],
+        tokens: &[b"null", b"{}", b"[]", b"[", b"{", b",", b"\"name\"", b"\"containers\":", b"\"env\":[{\"name\":\"A\"}],", b"1.0"],
+    };
+    let pods = ApiResource::of::<Pod>();
+    let of = ObjectType::plain("v1", "Pod", pods.shape());
+    let pod: Value = serde_json::from_str(POD).unwrap();
+    let author = |manager| apply::Author { manager, subresource: "", now: jiff::Timestamp::UNIX_EPOCH };
+    run("configurations_are_applied_or_refused", |random| {
+        let (Some(first), Some(second)) = (value(inputs.mutate(random)), value(inputs.mutate(random))) else { return };
+        let mut live = pod.clone();
+        live["metadata"]["managedFields"] = apply::update(&of, None, &pod, &author("made")).unwrap();
+        for (manager, configuration) in [("one", &first), ("two", &second), ("one", &second)] {
+            let _refused = apply::apply(&of, Some(&live), configuration, &author(manager), false).map(drop);
+            match apply::apply(&of, Some(&live), configuration, &author(manager), true) {
+                Ok(applied) => live = applied.unwrap_or(live),
+                Err(err) => {
+                    assert!((400..500).contains(&corten_api::ApiError::from(err).code()), "{configuration}");
+                    continue;
+                }
+            }
+            let again = apply::apply(&of, Some(&live), configuration, &author(manager), false);
+            assert!(matches!(again, Ok(None)), "{configuration}: {again:?}");
+        }
+        let _read = pods.rules().decode(live.to_string().as_bytes(), &mut |_| {});
     });
 }
 
