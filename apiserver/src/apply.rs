@@ -216,9 +216,11 @@ fn merge_and_take(
     let last = managers.take(&applier);
     if let Some(last) = &last {
         managers.put(applier.clone(), Owned::new(of.api_version, None, fields.clone()));
-        merged = prune::prune(of, merged, last, &fields, &managers);
-        // Where all was taken out of an object, what the configuration says of the object itself is as it says.
-        merge::merge(Place::root(of.shape), &mut merged, configuration);
+        if let Some(pruned) = prune::prune(of, &merged, last, &fields, &managers) {
+            merged = pruned;
+            // Whether what has nothing left is empty or null is for the configuration to say.
+            merge::merge(Place::root(of.shape), &mut merged, configuration);
+        }
     }
     Changes::new(of, old, &merged).take_from_others(&mut managers, Some(&applier), force)?;
 

@@ -11,20 +11,22 @@ use super::place::{Form, Place};
 use crate::schema::Shape;
 
 /// Takes out of `merged` what its applier owned until now, as `last` says, and what nobody in `managers` owns, the applier
-/// as of now among them. An item that goes takes along what is in it, and a struct goes with the last of its fields that
-/// somebody owned. What nobody ever owned stays otherwise.
+/// as of `now` among them. An item that goes takes along what is in it, and a struct goes with the last of its fields that
+/// somebody owned. What nobody ever owned stays otherwise. `None`: nothing is given up, or a version that is needed to tell
+/// is not served.
 ///
 /// Costs a look at the two sets if the applier gave nothing up. If it did: five walks over the object, and two conversions for
 /// each other version that somebody owns fields in.
-pub(super) fn prune(of: &ObjectType<'_>, merged: Value, last: &Owned, now: &FieldSet, managers: &Managers) -> Value {
+pub(super) fn prune(
+    of: &ObjectType<'_>,
+    merged: &Value,
+    last: &Owned,
+    now: &FieldSet,
+    managers: &Managers,
+) -> Option<Value> {
     if last.api_version == of.api_version && now.contains(&last.fields) {
-        return merged;
+        return None;
     }
-    pruned(of, &merged, last, managers).unwrap_or(merged)
-}
-
-/// `None`: a version that is needed is not served.
-fn pruned(of: &ObjectType<'_>, merged: &Value, last: &Owned, managers: &Managers) -> Option<Value> {
     let merged = InVersion { api_version: of.api_version, object: merged.clone(), shape: of.shape };
     let whole = merged.to(of, &last.api_version)?;
     let mut last = last.fields.clone();
