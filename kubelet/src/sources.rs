@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Secret, Volume};
 
 pub use remembered::Remembered;
-pub use tokens::{TokenRef, wanted as wanted_tokens};
+pub use tokens::{Given as GivenToken, TokenRef, wanted as wanted_tokens};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceKind {

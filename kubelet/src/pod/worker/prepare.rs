@@ -25,7 +25,7 @@ use crate::pod::{confinement, container};
 use crate::pull_secrets;
 use crate::resolv_conf;
 use crate::runtime::{Network, SandboxSpec};
-use crate::sources::{SourceKind, Sources, references, wanted_tokens};
+use crate::sources::{GivenToken, SourceKind, Sources, TokenRef, references, wanted_tokens};
 use crate::volumes::{self, Paths};
 
 impl Worker {
@@ -240,15 +240,26 @@ pub(super) async fn sources(place: &Place, pod: &Pod) -> Sources {
     found
 }
 
-/// The tokens that the pod's volumes want, and when one of them is to be replaced; `None` for none, or as soon as can be.
-async fn add_tokens(place: &Place, pod: &Pod, found: &mut Sources) {
+/// The tokens that the pod's volumes want.
+async fn tokens(place: &Place, pod: &Pod) -> Vec<(TokenRef, GivenToken)> {
     let cluster = place.cluster.as_ref();
+    let mut given = Vec::new();
     for wanted in wanted_tokens(pod) {
-        let given = place.sources.tokens.get(cluster, pod, &wanted, Timestamp::now()).await;
-        found.outdated |= given.renew_at.is_none();
-        found.renew_at = found.renew_at.into_iter().chain(given.renew_at).min();
-        found.tokens.insert(wanted, given.text);
+        let token = place.sources.tokens.get(cluster, pod, &wanted, Timestamp::now()).await;
+        given.push((wanted, token));
     }
+    given
+}
+
+/// A snapshot of all that the pod's volumes are made from.
+async fn sources_with_tokens(place: &Place, pod: &Pod) -> Sources {
+    let (mut found, given) = tokio::join!(sources(place, pod), tokens(place, pod));
+    for (wanted, token) in given {
+        found.outdated |= token.renew_at.is_none();
+        found.renew_at = found.renew_at.into_iter().chain(token.renew_at).min();
+        found.tokens.insert(wanted, token.text);
+    }
+    found
 }
 
 /// Everything below the pod's directory, and its cgroup; how long that is right. The error is for the user. Nobody else writes
@@ -259,8 +270,7 @@ async fn set_up(
     addresses: Vec<std::net::IpAddr>,
     turn: OwnedMutexGuard<()>,
 ) -> Result<(Paths, Fresh), String> {
-    let mut sources = sources(place, pod).await;
-    add_tokens(place, pod, &mut sources).await;
+    let sources = sources_with_tokens(place, pod).await;
     let fresh = Fresh { outdated: sources.outdated, renew_at: sources.renew_at };
     let (place, pod) = (Arc::clone(place), Arc::clone(pod));
     let work = move || {
