@@ -182,12 +182,13 @@ mod tests {
 
     #[test]
     fn amounts_that_may_not_be() {
-        let found = |check: fn(&mut Problems, &Path<'_>, Quantity), amount: &str| {
+        type Check = fn(&mut Problems, &Path<'_>, Quantity);
+        let found = |check: Check, amount: &str| {
             let mut problems = Problems::default();
             check(&mut problems, &Path::root("f"), q(amount));
             problems.causes().iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
         };
-        let cases: [(fn(&mut Problems, &Path<'_>, Quantity), &str, &str); 8] = [
+        let cases: [(Check, &str, &str); 8] = [
             (not_negative, "0", ""),
             (not_negative, "-1", r#"f: Invalid value: "-1": must be greater than or equal to 0"#),
             (positive, "1", ""),

@@ -21,16 +21,20 @@ fn spec(fields: Value) -> Value {
 #[test]
 fn a_pod_gets_what_its_class_says() {
     const LOWER: &str = "PreemptLowerPriority";
-    let high = ("priorityclasses//high", class("high", 1000, "Never", false));
-    let usual = ("priorityclasses//usual", class("usual", 10, LOWER, true));
-    let lower = ("priorityclasses//lower", class("lower", 5, "Never", true));
+    let classes = [
+        ("priorityclasses//high", class("high", 1000, "Never", false)),
+        ("priorityclasses//usual", class("usual", 10, LOWER, true)),
+        ("priorityclasses//lower", class("lower", 5, "Never", true)),
+    ];
     let described = json!({"metadata": {"name": "a"}, "value": 1, "description": r#"not "globalDefault":true"#});
     let named = |name: &str| spec(json!({"priorityClassName": name}));
-    let cases: [(&str, &[(&str, Value)], Value, (Value, i32, &str)); 8] = [
-        ("a class", &[high.clone()], named("high"), (json!("high"), 1000, "Never")),
-        ("no class in a cluster without a default", &[high.clone()], bare(), (Value::Null, 0, LOWER)),
-        ("no class: the default", &[high, usual.clone()], bare(), (json!("usual"), 10, LOWER)),
-        ("two defaults: the lower", &[usual.clone(), lower], bare(), (json!("lower"), 5, "Never")),
+    /// Why, the classes there are, the pod's spec → name, priority and policy of preemption.
+    type Row<'a> = (&'a str, &'a [(&'a str, Value)], Value, (Value, i32, &'a str));
+    let cases: [Row<'_>; 8] = [
+        ("a class", &classes[..1], named("high"), (json!("high"), 1000, "Never")),
+        ("no class in a cluster without a default", &classes[..1], bare(), (Value::Null, 0, LOWER)),
+        ("no class: the default", &classes[..2], bare(), (json!("usual"), 10, LOWER)),
+        ("two defaults: the lower", &classes[1..], bare(), (json!("lower"), 5, "Never")),
         ("a description is no mark", &[("priorityclasses//a", described)], bare(), (Value::Null, 0, LOWER)),
         (
             "the system's, before there are objects",
@@ -46,7 +50,7 @@ fn a_pod_gets_what_its_class_says() {
         ),
         (
             "said the same",
-            &[usual],
+            &classes[1..2],
             spec(json!({"priority": 10, "preemptionPolicy": LOWER})),
             (json!("usual"), 10, LOWER),
         ),

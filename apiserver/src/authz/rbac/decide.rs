@@ -140,10 +140,9 @@ mod tests {
     fn decided(index: &Index, who: &str, asked: &str) -> Result<String, String> {
         let (user, (verb, what)) = (user(who), asked.split_once(' ').unwrap());
         let target = target(what);
-        let asked = if what.starts_with("path:") {
-            Attributes::Path { verb, path: &what["path:".len()..] }
-        } else {
-            Attributes::Resource { verb, target: &target }
+        let asked = match what.strip_prefix("path:") {
+            Some(path) => Attributes::Path { verb, path },
+            None => Attributes::Resource { verb, target: &target },
         };
         decide(index, &user, asked).map(|allowed| allowed.to_string()).map_err(|refused| refused.to_string())
     }

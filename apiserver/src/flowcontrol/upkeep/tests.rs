@@ -57,8 +57,9 @@ fn a_new_cluster_gets_all_of_them_levels_first() {
 /// What becomes of the suggested level "system": its annotation and generation, and whether an administrator changed it.
 #[test]
 fn a_suggested_one_is_kept_until_somebody_makes_it_his() {
-    let cases: [(&str, Option<&str>, i64, bool, Option<(bool, &str)>); 11] = [
-        // why, annotation, generation, changed → (spec restored, annotation)
+    /// Why, annotation, generation, changed → (spec restored, annotation).
+    type Case = (&'static str, Option<&'static str>, i64, bool, Option<(bool, &'static str)>);
+    let cases: [Case; 11] = [
         ("as it was made", Some("true"), 1, false, None),
         ("changed, and said to be kept", Some("true"), 2, true, Some((true, "true"))),
         ("changed, and said to be somebody's own", Some("false"), 2, true, None),

@@ -22,7 +22,9 @@ fn what_is_missing() {
         "delete,update on deployments in h",
         "delete,update on builds in h",
     ];
-    let cases: [(&str, &[&str], &[&str], &[&str]); 28] = [
+    /// Why, what is owned, what is wanted → what is missing.
+    type Case<'a> = (&'a str, &'a [&'a str], &'a [&'a str], &'a [&'a str]);
+    let cases: [Case<'_>; 28] = [
         ("the same", &["get on builds in g"], &["get on builds in g"], &[]),
         ("nothing is wanted", &[], &[], &[]),
         ("nothing is owned", &[], &["get on builds in g"], &["get on builds in g"]),
