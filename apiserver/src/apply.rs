@@ -35,13 +35,15 @@ mod place;
 mod prune;
 #[cfg(test)]
 mod testing;
-mod told;
 mod zero;
+
+use std::fmt;
 
 use corten_api::{ApiError, Reason};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::bounded_text::bounded;
 use changes::Changes;
 pub use check::Mismatches;
 pub use conflict::Conflicts;
@@ -53,6 +55,8 @@ use place::Place;
 
 /// Who is said to have made what was there before the first apply of an object whose fields had no managers.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
+/// Of a name or value in a message. Paths of built-in kinds are shorter.
+const TOLD_BYTES_MAX: usize = 1024;
 const MANAGED_FIELDS: &str = "managedFields";
 
 /// Who writes.
@@ -271,7 +275,7 @@ fn check_configuration(of: &ObjectType<'_>, configuration: &Value) -> Result<(),
     let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
     let object_type = || format!("{group}/{version}, Kind={kind}");
     if api_version != of.api_version || kind != of.kind {
-        return Err(ApplyError::OtherType(told::told(object_type())));
+        return Err(ApplyError::OtherType(told(object_type())));
     }
     if managed_fields(configuration).is_some_and(|list| !list.is_null()) {
         return Err(ApplyError::ManagedFieldsGiven);
@@ -281,7 +285,7 @@ fn check_configuration(of: &ObjectType<'_>, configuration: &Value) -> Result<(),
         return Ok(());
     }
     let metadata = |field| text(configuration.get("metadata").and_then(|metadata| metadata.get(field)));
-    let object = told::told(format_args!("{}/{}; {}", metadata("namespace"), metadata("name"), object_type()));
+    let object = told(format_args!("{}/{}; {}", metadata("namespace"), metadata("name"), object_type()));
     Err(ApplyError::Mismatches { object, mismatches })
 }
 
@@ -330,6 +334,10 @@ fn same_but(path: &[&str], one: &Value, other: &Value) -> bool {
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => rest.is_empty(),
         }
+}
+
+fn told(shown: impl fmt::Display) -> String {
+    bounded(shown, TOLD_BYTES_MAX)
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //!
 //! The typed decoding is the write path's (`registry::Entry::decode`); [`wrong_type`] words its errors.
 
-mod path_text;
 pub mod protobuf;
 pub mod scan;
 pub mod typed;
@@ -12,6 +11,7 @@ mod yaml;
 use bytes::Bytes;
 use corten_api::{ApiError, Reason};
 
+use crate::bounded_text::bounded;
 pub use wrong_type::{of_kind, wrong_type};
 
 /// Upstream's limit for a request body.
@@ -19,6 +19,8 @@ pub const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
 /// Objects and arrays within each other. Real objects stay under 30; the bound keeps recursive decoders off the
 /// stack's end.
 pub const MAX_NESTING: usize = 100;
+/// Of a path in a message: long enough to find a field by.
+const PATH_BYTES_MAX: usize = 256;
 
 /// A body as JSON, and what one pass over it found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,7 +66,7 @@ pub fn decode(format: Format, bytes: Bytes) -> Result<Body, ApiError> {
         Format::Yaml => {
             let (json, duplicate) = yaml::to_json(&bytes)?;
             let found = scan::scan(&json).map_err(|err| ApiError::bad_request(err.to_string()))?;
-            let duplicates = duplicate.map(path_text::PathText::of).into_iter().collect();
+            let duplicates = duplicate.map(path_text).into_iter().collect();
             Ok(Body { json: json.into(), duplicates, api_version: found.api_version, kind: found.kind })
         }
         Format::Protobuf => {
@@ -91,6 +93,10 @@ pub fn check_kind(body: &Body, group: &str, version: &str, kind: &str) -> Result
         )));
     }
     Ok(())
+}
+
+fn path_text(path: impl std::fmt::Display) -> String {
+    bounded(path, PATH_BYTES_MAX)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub(crate) mod allocate;
 pub mod apply;
 pub mod authn;
 pub mod authz;
+mod bounded_text;
 pub mod cache;
 pub mod config;
 pub mod connect;

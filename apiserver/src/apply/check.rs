@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::element::Element;
 use super::place::{Form, Items, Place};
-use super::told::told;
+use super::told;
 use crate::schema::{Node, Scalar, Shape};
 
 /// Problems that are told. Whoever has more begins with these.

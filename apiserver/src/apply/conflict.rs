@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
 
 use super::field_set::FieldSet;
 use super::managers::Manager;
-use super::told::told;
+use super::told;
 
 /// Fields that are told of one by one. The others are counted.
 const MAX_TOLD: usize = 1000;

@@ -12,7 +12,7 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde_json::{Number, Value};
 
 use super::json::{self, Escape};
-use super::told::told;
+use super::told;
 
 /// Fields that tell the items of one list apart. Upstream has no bound; its longest list of keys has four.
 const KEY_FIELDS_MAX: usize = 64;

@@ -15,7 +15,7 @@ use super::fields::fit;
 use super::fields_v1::FieldsV1Error;
 use super::object_type::ObjectType;
 use super::place::Place;
-use super::told::told;
+use super::told;
 
 /// Entries of updates that are kept apart; the oldest of more are put together. Upstream's number.
 const UPDATE_ENTRIES_MAX: usize = 10;

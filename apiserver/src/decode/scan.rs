@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use super::MAX_NESTING;
-use super::path_text::PathText;
+use super::path_text;
 
 /// Up to so many keys of one object are compared with each other; beyond, they are hashed.
 const COMPARED_KEYS: usize = 24;
@@ -279,8 +279,8 @@ impl<'a> Scanner<'a> {
         if let [Frame::Object { key, .. }] = self.stack.as_slice() {
             match key.as_ref() {
                 // No known one is as long; it is told of.
-                "apiVersion" => self.found.api_version = PathText::of(text),
-                "kind" => self.found.kind = PathText::of(text),
+                "apiVersion" => self.found.api_version = path_text(text),
+                "kind" => self.found.kind = path_text(text),
                 _ => {}
             }
         }
@@ -291,7 +291,7 @@ impl<'a> Scanner<'a> {
         }
     }
     fn path(&self) -> String {
-        PathText::of(Here(&self.stack))
+        path_text(Here(&self.stack))
     }
 }
 

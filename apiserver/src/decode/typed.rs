@@ -16,7 +16,7 @@ use std::cell::{Cell, RefCell};
 use corten_api::{ApiError, Reason};
 use serde::de::{DeserializeOwned, Deserializer, Error, Visitor};
 
-use super::path_text::PathText;
+use super::path_text;
 use path::Path;
 use visitor::{Reading, Zero};
 
@@ -103,7 +103,7 @@ impl Budget {
     fn note_unknown(&self, path: &Path<'_>) {
         let mut unknown = self.unknown.borrow_mut();
         if unknown.len() < MAX_UNKNOWN_FIELDS {
-            unknown.push(PathText::of(path));
+            unknown.push(path_text(path));
         }
     }
 }
