@@ -1,14 +1,14 @@
 //! StatefulSet: pods with names and volumes of their own, made and replaced one after the other.
 
-mod claims;
 mod validate;
 
 use corten_api::Problems;
 use k8s_openapi::api::apps::v1::{RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetStatus};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::registry::pod::defaults::fill;
-use crate::registry::{Cell, Column, Kind, NameRule, ScaleAccess, cells, workload};
+use crate::registry::{Cell, Column, Kind, NameRule, ScaleAccess, cells, persistentvolumeclaim, workload};
 
 const REVISIONS_KEPT: i32 = 10;
 const ROLLING_UPDATE: &str = "RollingUpdate";
@@ -38,7 +38,7 @@ impl Kind for StatefulSet {
         spec.replicas.get_or_insert(1);
         spec.revision_history_limit.get_or_insert(REVISIONS_KEPT);
         workload::default_template(&mut spec.template);
-        spec.volume_claim_templates.iter_mut().flatten().for_each(claims::fill_defaults);
+        spec.volume_claim_templates.iter_mut().flatten().for_each(claim_defaults);
     }
     fn prepare_create(&mut self) {
         self.status = Some(StatefulSetStatus { available_replicas: Some(0), ..StatefulSetStatus::default() });
@@ -83,6 +83,12 @@ impl Kind for StatefulSet {
             selector: |set| workload::query(&set.spec.selector),
         })
     }
+}
+
+/// Templates have a status as claims do: no more than that they wait.
+fn claim_defaults(claim: &mut PersistentVolumeClaim) {
+    persistentvolumeclaim::defaults::spec(claim.spec.get_or_insert_default());
+    persistentvolumeclaim::defaults::status(claim.status.get_or_insert_default());
 }
 
 /// Who names no type means a rolling update, and all of its defaults; who names it may leave them out.

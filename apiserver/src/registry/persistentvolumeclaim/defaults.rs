@@ -13,7 +13,7 @@ pub fn spec(spec: &mut PersistentVolumeClaimSpec) {
     }
 }
 
-pub(super) fn status(status: &mut PersistentVolumeClaimStatus) {
+pub fn status(status: &mut PersistentVolumeClaimStatus) {
     let phase = status.phase.get_or_insert_default();
     if phase.is_empty() {
         "Pending".clone_into(phase);

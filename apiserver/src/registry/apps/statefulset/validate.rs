@@ -10,12 +10,14 @@ use corten_api::selector::Selector;
 use k8s_openapi::api::apps::v1::{
     RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetStatus, StatefulSetUpdateStrategy,
 };
-use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume};
+use k8s_openapi::api::core::v1::{
+    PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::{ON_DELETE, RETAIN, ROLLING_UPDATE, claims};
+use super::{ON_DELETE, RETAIN, ROLLING_UPDATE};
 use crate::registry::path::Path;
-use crate::registry::{check, workload};
+use crate::registry::{check, persistentvolumeclaim, workload};
 
 const KIND: &str = "StatefulSet";
 const CHANGEABLE: &str = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
@@ -27,7 +29,9 @@ pub(super) fn statefulset(set: &StatefulSet, problems: &mut Problems) {
     if check::is_new(&set.metadata) {
         let list = at.field("volumeClaimTemplates");
         for (i, claim) in spec.volume_claim_templates.iter().flatten().enumerate() {
-            claims::validate(claim, &list.index(i), problems);
+            let none = PersistentVolumeClaimSpec::default();
+            let claimed = claim.spec.as_ref().unwrap_or(&none);
+            persistentvolumeclaim::validate::spec(claimed, true, &list.index(i).field("spec"), problems);
         }
         if let Some(service) = spec.service_name.as_ref().filter(|name| !name.is_empty()) {
             check::dns_label(problems, &at.field("serviceName"), service);
