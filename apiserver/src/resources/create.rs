@@ -120,12 +120,13 @@ impl Resources {
         if problems.causes().iter().any(|c| c.field() == "metadata.name") {
             return Err(place.valid(&name, problems).err().unwrap_or_else(|| ApiError::internal("a problem was lost")));
         }
+        if !writing.is_applied {
+            managers::note(self.registry(), place, None, &mut *object, "", options)?;
+        }
+        // What admission fills in is nobody's.
         let warnings = self.admit_create(user, place, target, Some(&mut *object)).await?;
         resource.rules().validate(&*object, &mut problems);
         place.valid(&name, problems)?;
-        if !writing.is_applied {
-            managers::note(place, None, &mut *object, "", options)?;
-        }
         let object = self.store_new(place, target, object, options.dry_run).await?;
         Ok(object.map(|object| Written { object, existed: false, warnings }))
     }

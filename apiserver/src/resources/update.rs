@@ -11,7 +11,7 @@ use super::revise::{Current, Decision, Taken};
 use super::{Resources, WriteOptions, Written, body, meta, scale};
 use crate::decode::typed;
 use crate::patch;
-use crate::registry::AnyObject;
+use crate::registry::{AnyObject, Registry};
 use crate::request::{Target, User};
 
 /// An object that is not there when it is changed, and there when it is made, is looked at again so often.
@@ -122,7 +122,7 @@ impl Resources {
             if !target.subresource.is_empty() {
                 return Err(place.not_found(&target.name));
             }
-            let applied = managers::applied(place, None, &configuration, "", options)?;
+            let applied = managers::applied(self.registry(), place, None, &configuration, "", options)?;
             let applied = applied.ok_or_else(|| ApiError::internal("an apply that makes nothing"))?;
             let mut object = decoded(place, target, &applied, options, &mut Vec::new())?;
             let meta = object.meta_mut();
@@ -147,7 +147,7 @@ impl Resources {
         let revised = self
             .revise(place, &short, options.dry_run, |current, taken| {
                 warnings.clear();
-                let object = wanted_object(writing, wanted, current, &mut warnings)?;
+                let object = wanted_object(self.registry(), writing, wanted, current, &mut warnings)?;
                 self.decide_update(writing, object, current, taken, &mut warnings)
             })
             .await?;
@@ -185,8 +185,12 @@ impl Resources {
         if object.same_as(old) {
             return Ok(Decision::Keep);
         }
-        warnings.extend(self.admit_update(user, place, target, &mut *object, old)?);
         meta::validate(object.meta(), rules(resource), &mut problems);
+        if !writing.is_applied {
+            managers::note(self.registry(), place, Some(current), &mut *object, writing.subresource, writing.options)?;
+        }
+        // What admission fills in is nobody's.
+        warnings.extend(self.admit_update(user, place, target, &mut *object, old)?);
         meta::validate_update(object.meta(), old.meta(), &mut problems);
         match target.subresource.as_str() {
             "status" => resource.rules().validate_status(&*object, old, &mut problems),
@@ -198,9 +202,6 @@ impl Resources {
             }
         }
         place.valid(&target.name, problems)?;
-        if !writing.is_applied {
-            managers::note(place, Some(current), &mut *object, writing.subresource, writing.options)?;
-        }
         managers::keep_times(current, &mut *object)?;
         if object.same_as(old) {
             return Ok(Decision::Keep);
@@ -222,6 +223,7 @@ impl<'a> Writing<'a> {
 }
 
 fn wanted_object(
+    registry: &Registry,
     writing: &Writing<'_>,
     wanted: &Wanted<'_>,
     current: &Current,
@@ -235,7 +237,7 @@ fn wanted_object(
             decoded(place, target, &new, options, warnings)
         }
         Wanted::Apply(configuration) => {
-            match managers::applied(place, Some(current), configuration, &target.subresource, options)? {
+            match managers::applied(registry, place, Some(current), configuration, &target.subresource, options)? {
                 Some(new) => decoded(place, target, &new, options, warnings),
                 None => Ok(current.object.boxed_clone()),
             }

@@ -106,6 +106,18 @@ async fn every_write_says_who_made_it() {
 }
 
 #[tokio::test]
+async fn what_admission_fills_in_is_nobodys() {
+    let c = Cluster::new().await;
+    let json = Bytes::from(pod("p").to_string());
+    c.resources.create(&c.admin, &target("pods", "n/"), json, by("maker", None)).await.unwrap();
+    let made = c.get("pods", "n/p").await.unwrap();
+    assert!(made["spec"]["tolerations"].is_array() && made["spec"]["serviceAccountName"] == "default");
+    let [only] = &managers(&made)[..] else { panic!("{:?}", managers(&made)) };
+    assert!(only.contains("f:restartPolicy"), "defaults are the author's: {only}");
+    assert!(!only.contains("f:tolerations") && !only.contains("f:serviceAccountName"), "{only}");
+}
+
+#[tokio::test]
 async fn a_configuration_that_is_none_is_refused() {
     let c = Cluster::new().await;
     let other = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "c"}});

@@ -32,3 +32,28 @@ async fn an_autoscaler_is_one_object_in_both_its_versions() {
     assert_eq!((&new["spec"]["maxReplicas"], &new["status"]["conditions"]), (&json!(5), &json!([condition])));
     assert_eq!((&new["metadata"]["generation"], &new["metadata"]["annotations"]), (&json!(2), &Value::Null));
 }
+
+#[tokio::test]
+async fn who_owns_fields_in_one_version_keeps_them_when_another_is_written() {
+    let c = Cluster::new().await;
+    let scaled = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+    let new = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "a"},
+        "spec": {"scaleTargetRef": scaled, "maxReplicas": 3}});
+    let options = WriteOptions { field_manager: "one".into(), ..WriteOptions::default() };
+    let body = Bytes::from(new.to_string());
+    let target = target("horizontalpodautoscalers", "n/a");
+    c.resources.patch(&c.admin, &target, patch::Kind::Apply, body, options).await.unwrap();
+    c.merge("oldautoscalers", "n/a", json!({"spec": {"minReplicas": 2}})).await.unwrap();
+    let owned = |object: &Value, manager: &str| {
+        let entries = object["metadata"]["managedFields"].as_array().unwrap().clone();
+        entries.into_iter().find(|entry| entry["manager"] == manager).map(|entry| entry["fieldsV1"].to_string())
+    };
+    let seen = c.get("horizontalpodautoscalers", "n/a").await.unwrap();
+    assert!(owned(&seen, "one").unwrap().contains("f:maxReplicas"), "{seen}");
+    c.merge("oldautoscalers", "n/a", json!({"spec": {"maxReplicas": 5}})).await.unwrap();
+    let seen = c.get("horizontalpodautoscalers", "n/a").await.unwrap();
+    assert!(
+        !owned(&seen, "one").unwrap().contains("f:maxReplicas"),
+        "what another version changed is its writer's: {seen}"
+    );
+}
