@@ -7,7 +7,6 @@ pub mod cron;
 pub mod error;
 pub mod handshakes;
 pub mod hardware_address;
-pub mod kinds;
 pub mod names;
 pub mod networks;
 pub mod node;

@@ -118,8 +118,8 @@ fn binding(request: &AdmissionRequest<'_>, at: &Path<'_>, problems: &mut Problem
     problems.forbidden(at, &why);
 }
 
-/// What is told of a device is its driver's. Drivers that only may speak for their own node (`associated-node:update`) cannot
-/// yet: nothing here says on which node a service account's pod runs.
+/// What is told of a device is its driver's. Drivers that may only speak for their own node (`associated-node:update`) are
+/// not let in yet: that the token's node is the allocation's has to be seen from the allocation's node selector.
 fn device_status(request: &AdmissionRequest<'_>, driver: &str, at: &Path<'_>, problems: &mut Problems) {
     let verb = format!("arbitrary-node:{VERB}");
     let target = Target { subresource: "driver".into(), name: driver.into(), ..request.target.clone() };

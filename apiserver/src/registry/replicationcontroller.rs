@@ -11,6 +11,7 @@ impl Kind for ReplicationController {
     const SINGULAR: &'static str = "replicationcontroller";
     const SHORT_NAMES: &'static [&'static str] = &["rc"];
     const CATEGORIES: &'static [&'static str] = &["all"];
+    const ORPHANS_BY_DEFAULT: Option<&'static str> = Some("");
     const STORE_PREFIX: &'static str = "controllers";
     const SUBRESOURCES: &'static [&'static str] = &["scale", "status"];
     const FIELDS: &'static [SelectableField] = &[SelectableField::new("status.replicas", "status.replicas", "0")];

@@ -47,6 +47,7 @@ struct Traits {
     unconditional_update: bool,
     name_rule: NameRule,
     delete_collection: bool,
+    orphans_by_default: Option<&'static str>,
 }
 
 impl ApiResource {
@@ -75,6 +76,7 @@ impl ApiResource {
                 unconditional_update: K::UNCONDITIONAL_UPDATE,
                 name_rule: K::NAME_RULE,
                 delete_collection: K::DELETE_COLLECTION,
+                orphans_by_default: K::ORPHANS_BY_DEFAULT,
             },
             columns: K::columns().into(),
             conversion: K::conversion(),
@@ -140,6 +142,10 @@ impl ApiResource {
     }
     pub fn has_delete_collection(&self) -> bool {
         self.traits.delete_collection
+    }
+    /// Whether what an object owns stays when its delete says nothing of it, and what the caller is told then.
+    pub fn orphans_by_default(&self) -> Option<&'static str> {
+        self.traits.orphans_by_default
     }
     pub fn columns(&self) -> &[Column] {
         &self.columns

@@ -71,6 +71,10 @@ impl Resources {
             })
             .await?
             .ok_or_else(|| place.not_found(&target.name))?;
+        if how.propagation_policy.is_none() && how.orphan_dependents.is_none() {
+            let told = place.resource.orphans_by_default().filter(|told| !told.is_empty());
+            warnings.extend(told.map(str::to_owned));
+        }
         let answers_with_object = !revised.gone || ANSWER_WITH_OBJECT.contains(&place.resource.plural());
         let body =
             if answers_with_object { revised.json.clone() } else { success(&place.resource, &revised.json)?.into() };
@@ -219,14 +223,13 @@ fn shorten(meta: &mut ObjectMeta, at: &Time, before: i64, secs: i64, now: Time) 
 
 /// The finalizers that tell the garbage collector what to do with dependents.
 fn set_propagation(resource: &ApiResource, meta: &mut ObjectMeta, how: &DeleteOptions) {
-    let orphans_by_default = (resource.group(), resource.plural()) == ("", "replicationcontrollers");
     let finalizer = match (how.propagation_policy.as_deref(), how.orphan_dependents) {
         (Some("Orphan"), _) | (None, Some(true)) => Some(FINALIZER_ORPHAN),
         (Some("Foreground"), _) => Some(FINALIZER_FOREGROUND),
         (Some(_), _) | (None, Some(false)) => None,
         (None, None) => {
             let said = meta.finalizers.iter().flatten().any(|f| f == FINALIZER_ORPHAN || f == FINALIZER_FOREGROUND);
-            if said || !orphans_by_default {
+            if said || resource.orphans_by_default().is_none() {
                 return;
             }
             Some(FINALIZER_ORPHAN)

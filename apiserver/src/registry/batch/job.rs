@@ -35,9 +35,13 @@ const COLUMNS: &[Column] = &[
     cells::SELECTOR,
 ];
 
+/// Upstream's warning: in other kinds it is the other way round.
+const ORPHANS: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
+
 impl Kind for Job {
     const SINGULAR: &'static str = "job";
     const CATEGORIES: &'static [&'static str] = &["all"];
+    const ORPHANS_BY_DEFAULT: Option<&'static str> = Some(ORPHANS);
     const STORE_PREFIX: &'static str = "jobs";
     const SUBRESOURCES: &'static [&'static str] = &["status"];
     const FIELDS: &'static [SelectableField] = &[SelectableField::new("status.successful", "status.succeeded", "0")];
