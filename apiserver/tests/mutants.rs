@@ -6,6 +6,8 @@
 
 #[path = "support/etcd.rs"]
 mod etcd;
+#[path = "support/objects.rs"]
+mod objects;
 #[path = "support/server.rs"]
 mod server;
 
@@ -20,110 +22,13 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
+use objects::ValidObject;
 use serde_json::{Map, Value, json};
 use server::TestServer;
 
 const MUTANTS: u64 = 40;
 const DEADLINE: Duration = Duration::from_secs(60);
 const JSON: &str = "application/json";
-
-/// (collection, name, a valid object)
-fn kinds() -> Vec<(&'static str, &'static str, Value)> {
-    let pod = json!({"serviceAccountName": "default", "nodeSelector": {"a": "b"}, "restartPolicy": "Always",
-        "securityContext": {"runAsUser": 1000, "sysctls": [{"name": "kernel.shm_rmid_forced", "value": "1"}]},
-        "tolerations": [{"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}], "volumes": [
-            {"name": "v", "emptyDir": {"sizeLimit": "1Gi"}}, {"name": "p", "projected": {"sources": [{"configMap": {"name": "c"}}]}}],
-        "containers": [{"name": "c", "image": "i", "args": ["x"], "env": [{"name": "A", "value": "1"},
-            {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
-            "ports": [{"containerPort": 80, "name": "http"}], "volumeMounts": [{"name": "v", "mountPath": "/v"}],
-            "resources": {"limits": {"cpu": 1, "memory": "64Mi"}, "requests": {"cpu": "100m"}},
-            "livenessProbe": {"httpGet": {"port": "http", "path": "/"}, "periodSeconds": 5}}]});
-    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": pod});
-    let selector =
-        json!({"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]});
-    let subset =
-        json!({"addresses": [{"ip": "10.0.0.1", "targetRef": {"kind": "Pod", "name": "p"}}], "ports": [{"port": 80}]});
-    let time = "2026-01-01T00:00:00.000000Z";
-    let about = json!({"kind": "Pod", "name": "p", "namespace": "default"});
-    vec![
-        ("/api/v1/namespaces/default/configmaps", "m", json!({"data": {"a": "b"}, "binaryData": {"c": "aGk="}})),
-        ("/api/v1/namespaces/default/endpoints", "m", json!({"subsets": [subset]})),
-        (
-            "/api/v1/namespaces/default/events",
-            "m",
-            json!({"involvedObject": about, "reason": "R", "type": "Normal",
-            "source": {"component": "c"}, "count": 1, "series": {"count": 2, "lastObservedTime": time}}),
-        ),
-        ("/api/v1/namespaces", "m", json!({"spec": {"finalizers": ["kubernetes"]}})),
-        (
-            "/api/v1/nodes",
-            "m",
-            json!({"spec": {"podCIDRs": ["10.1.0.0/24"], "podCIDR": "10.1.0.0/24",
-            "taints": [{"key": "k", "effect": "NoSchedule"}]}, "status": {"capacity": {"cpu": "2"}}}),
-        ),
-        ("/api/v1/namespaces/default/pods", "m", json!({ "spec": template["spec"] })),
-        ("/api/v1/namespaces/default/podtemplates", "m", json!({"template": template})),
-        (
-            "/api/v1/namespaces/default/replicationcontrollers",
-            "m",
-            json!({"spec": {"replicas": 1, "selector": {"a": "b"}, "template": template}}),
-        ),
-        (
-            "/api/v1/namespaces/default/secrets",
-            "m",
-            json!({"type": "Opaque", "data": {"a": "aGk="}, "stringData": {"b": "c"}}),
-        ),
-        (
-            "/api/v1/namespaces/default/serviceaccounts",
-            "m",
-            json!({"secrets": [{"name": "s"}], "imagePullSecrets": [{"name": "p"}]}),
-        ),
-        (
-            "/api/v1/namespaces/default/services",
-            "m",
-            json!({"spec": {"type": "NodePort", "selector": {"a": "b"}, "sessionAffinity": "ClientIP",
-            "ports": [{"name": "http", "port": 80, "targetPort": "http", "nodePort": 30080}], "externalIPs": ["203.0.113.1"]}}),
-        ),
-        (
-            "/apis/apps/v1/namespaces/default/controllerrevisions",
-            "m",
-            json!({"revision": 1, "data": {"spec": {"template": {"a": [1]}}}}),
-        ),
-        (
-            "/apis/apps/v1/namespaces/default/deployments",
-            "m",
-            json!({"spec": {"replicas": 1, "selector": selector, "template": template,
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 1}}}}),
-        ),
-        (
-            "/apis/apps/v1/namespaces/default/replicasets",
-            "m",
-            json!({"spec": {"replicas": 1, "selector": selector, "template": template}}),
-        ),
-        (
-            "/apis/coordination.k8s.io/v1/namespaces/default/leases",
-            "m",
-            json!({"spec": {"holderIdentity": "h", "leaseDurationSeconds": 15, "renewTime": time}}),
-        ),
-        (
-            "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
-            "m",
-            json!({"addressType": "IPv4", "ports": [{"port": 80}],
-            "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": true}, "hints": {"forZones": [{"name": "z"}]}}]}),
-        ),
-        (
-            "/apis/events.k8s.io/v1/namespaces/default/events",
-            "m2",
-            json!({"regarding": about, "reason": "R", "type": "Normal", "eventTime": time,
-            "reportingController": "a.b/c", "reportingInstance": "i", "action": "A", "series": {"count": 2, "lastObservedTime": time}}),
-        ),
-        (
-            "/apis/networking.k8s.io/v1/ipaddresses",
-            "10.96.7.7",
-            json!({"spec": {"parentRef": {"resource": "services", "name": "s", "namespace": "default"}}}),
-        ),
-    ]
-}
 
 /// Changes one place of a value: takes it away, puts something else there, repeats it or buries it.
 fn change(random: &mut Random, value: &mut Value) {
@@ -197,7 +102,8 @@ fn odd_text(random: &mut Random) -> String {
 
 const FORMATS: [&str; 3] = [JSON, "application/yaml", "application/vnd.kubernetes.protobuf"];
 const PATCHES: [&str; 3] =
-    ["application/merge-patch+json", "application/strategic-merge-patch+json", "application/json-patch+json"];
+    ["application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml"];
+const JSON_PATCH: &str = "application/json-patch+json";
 
 struct Sent {
     method: &'static str,
@@ -212,12 +118,12 @@ fn mutant(random: &mut Random, collection: &str, name: &str, valid: &Value) -> S
         change(random, &mut object);
     }
     let one = format!("{collection}/{name}");
-    let sub = ["", "", "", "/status", "/scale", "/finalize", "/binding", "/eviction"];
+    let sub = ["", "", "", "", "/status", "/scale", "/finalize", "/binding", "/eviction", "/approval", "/token"];
     let below = format!("{one}{}", random.pick(&sub).unwrap());
     let (method, path, content_type, mut body) = match random.below(10) {
         0..=3 => ("POST", collection.to_owned(), JSON, object.to_string().into_bytes()),
         4 | 5 => ("PUT", below, JSON, object.to_string().into_bytes()),
-        6 => ("PATCH", below, PATCHES[random.below(2)], object.to_string().into_bytes()),
+        6 => ("PATCH", below, PATCHES[random.below(PATCHES.len())], object.to_string().into_bytes()),
         7 => {
             let at = ["/spec", "/metadata/labels", "/data", "/status", "", "/spec/ports/0", "/metadata/name"];
             let ops: Vec<Value> = (0..random.below(5))
@@ -227,7 +133,7 @@ fn mutant(random: &mut Random, collection: &str, name: &str, valid: &Value) -> S
                     json!({"op": op, "path": path, "from": from, "value": object})
                 })
                 .collect();
-            ("PATCH", one, PATCHES[2], json!(ops).to_string().into_bytes())
+            ("PATCH", one, JSON_PATCH, json!(ops).to_string().into_bytes())
         }
         8 => (
             "DELETE",
@@ -244,7 +150,15 @@ fn mutant(random: &mut Random, collection: &str, name: &str, valid: &Value) -> S
         body = Inputs { valid: &[&body], tokens: &tokens }.mutate(random);
     }
     let content_type = if method != "PATCH" && random.one_in(6) { FORMATS[random.below(3)] } else { content_type };
-    let query = ["", "", "?dryRun=All", "?fieldValidation=Strict", "?fieldManager=%00", "?pretty=1&limit=-1"];
+    let query = [
+        "",
+        "",
+        "?dryRun=All",
+        "?fieldValidation=Strict",
+        "?fieldManager=%00",
+        "?fieldManager=m&force=true",
+        "?pretty=1&limit=-1",
+    ];
     let path = path + random.pick(&query).unwrap();
     Sent { method, path, content_type, body }
 }
@@ -300,16 +214,15 @@ async fn no_mutant_of_a_valid_request_ends_a_connection_without_a_status() {
         std::env::var("CORTEN_FUZZ_SEED").map_or_else(|_| RandomState::new().hash_one(0), |text| text.parse().unwrap());
     let server = TestServer::start_over(std::sync::Arc::new(on_etcd().await), |_| {}).await;
     let mut codes = Map::new();
-    for (index, (collection, name, mut valid)) in kinds().into_iter().enumerate() {
-        valid["metadata"] = json!({"name": name, "labels": {"a": "b"}, "annotations": {"x.y/z": "1"}});
+    for (index, ValidObject { collection, name, json: valid }) in objects::one_of_each_kind().into_iter().enumerate() {
         let mut sender = connection(&server).await;
         let create =
-            Sent { method: "POST", path: collection.into(), content_type: JSON, body: valid.to_string().into() };
+            Sent { method: "POST", path: collection.clone(), content_type: JSON, body: valid.to_string().into() };
         let (code, made) = answer(&mut sender, &create).await.unwrap();
         assert_eq!(code, 201, "{collection}: a valid request: {made}");
         let mut random = Random::new(seed.wrapping_add(index as u64));
         for n in 0..count {
-            let sent = mutant(&mut random, collection, name, &valid);
+            let sent = mutant(&mut random, &collection, name, &valid);
             let told = |what: &str| {
                 let body = String::from_utf8_lossy(&sent.body[..sent.body.len().min(2000)]).into_owned();
                 format!(
@@ -327,6 +240,10 @@ async fn no_mutant_of_a_valid_request_ends_a_connection_without_a_status() {
             let so_far = codes.get(&code.to_string()).and_then(Value::as_u64).unwrap_or(0);
             codes.insert(code.to_string(), json!(so_far + 1));
         }
+        // What became of it does not bind the next kinds: limits, quotas and classes do.
+        let cleared = Sent { method: "DELETE", path: collection, content_type: JSON, body: Vec::new() };
+        let (code, shown) = answer(&mut connection(&server).await, &cleared).await.unwrap();
+        assert!(is_good(code, &shown), "{}: {code} {shown}", cleared.path);
     }
     println!("{}", Value::Object(codes));
 }
