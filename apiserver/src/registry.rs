@@ -3,6 +3,8 @@
 //! [`Kind`] is what one file in `registry/` says of its kind. [`ApiResource`] is the same as data, with the type erased: the
 //! read and write paths handle it and `Box<dyn AnyObject>`, so they are written once. [`Registry`] says which kinds are
 //! served, and may change while the server runs; those that every server has are [`builtin`].
+//!
+//! Groups of several kinds have a room each; the core's kinds, and those that are alone in their group, stand beside the rooms.
 
 mod object;
 mod resource;
@@ -29,14 +31,11 @@ pub mod autoscaling;
 pub mod batch;
 pub mod certificates;
 pub mod configmap;
-pub mod controllerrevision;
-pub mod deployment;
 pub mod dra;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
 pub mod flowcontrol;
-pub mod ipaddress;
 pub mod lease;
 pub mod limitrange;
 pub mod namespace;
@@ -48,7 +47,6 @@ pub mod pod;
 pub mod podtemplate;
 pub mod policy;
 pub mod rbac;
-pub mod replicaset;
 pub mod replicationcontroller;
 pub mod resourcequota;
 pub mod runtimeclass;

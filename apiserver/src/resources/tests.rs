@@ -50,6 +50,7 @@ pub(super) fn target(plural: &str, at: &str) -> Target {
     let (plural, subresource) = plural.split_once('/').unwrap_or((plural, ""));
     let (group, version) = match plural {
         "deployments" | "replicasets" => ("apps", "v1"),
+        "jobs" => ("batch", "v1"),
         "certificatesigningrequests" => ("certificates.k8s.io", "v1"),
         "leases" => ("coordination.k8s.io", "v1"),
         "ipaddresses" | "ingresses" | "ingressclasses" => ("networking.k8s.io", "v1"),

@@ -40,6 +40,29 @@ async fn deletion_waits_for_grace_and_finalizers() {
 }
 
 #[tokio::test]
+async fn pods_of_a_job_stay_unless_its_delete_says_otherwise() {
+    let c = Cluster::new().await;
+    let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}});
+    let told = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
+    for (asked, is_gone, warning) in [
+        (json!({}), false, Some(told)),
+        (json!({"propagationPolicy": "Orphan"}), false, None),
+        (json!({"orphanDependents": true}), false, None),
+        (json!({"propagationPolicy": "Background"}), true, None),
+    ] {
+        let job = json!({"metadata": {"generateName": "pi-"}, "spec": {"template": template}});
+        let made = c.create("jobs", "n/", job).await.unwrap();
+        let name = format!("n/{}", made["metadata"]["name"].as_str().unwrap());
+        let deleted = c.delete("jobs", &name, asked.clone()).await.unwrap();
+        assert_eq!((deleted.gone, deleted.warnings), (is_gone, Vec::from_iter(warning.map(str::to_owned))), "{asked}");
+        if !is_gone {
+            let waiting = c.get("jobs", &name).await.unwrap();
+            assert_eq!(waiting["metadata"]["finalizers"], json!(["orphan"]), "{asked}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_namespace_goes_when_it_is_finalized() {
     let c = Cluster::new().await;
     assert!(!c.delete("namespaces", "n", json!({})).await.unwrap().gone);

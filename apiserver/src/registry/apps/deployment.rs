@@ -1,13 +1,13 @@
 //! Deployment: replicas of a pod template, replaced step by step when the template changes.
 
-use corten_api::{Problems, rollout};
+use corten_api::Problems;
 use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStatus, DeploymentStrategy, RollingUpdateDeployment,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::path::Path;
-use super::{Cell, Column, Kind, ScaleAccess, cells, check, workload};
+use crate::registry::path::Path;
+use crate::registry::{Cell, Column, Kind, ScaleAccess, cells, check, workload};
 
 const REVISIONS_KEPT: i32 = 10;
 const PROGRESS_DEADLINE_SECS: i32 = 600;
@@ -152,9 +152,7 @@ fn validate_rolling(rolling: &RollingUpdateDeployment, at: &Path<'_>, problems: 
     let max_surge = rolling.max_surge.as_ref().unwrap_or(&zero);
     check::int_or_percent(problems, &unavailable, max_unavailable);
     check::int_or_percent(problems, &surge, max_surge);
-    // Of a hundred, a percentage is itself.
-    let is_zero = |value| rollout::scaled(value, 100, rollout::Round::Up) == Some(0);
-    if is_zero(max_unavailable) && is_zero(max_surge) {
+    if check::is_zero(max_unavailable) && check::is_zero(max_surge) {
         problems.invalid(unavailable, max_unavailable, "may not be 0 when `maxSurge` is 0");
     }
     check::at_most_all(problems, &unavailable, max_unavailable);

@@ -3,8 +3,8 @@
 use corten_api::Problems;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
 
-use super::path::Path;
-use super::{Cell, Column, Kind, ScaleAccess, SelectableField, cells, check, workload};
+use crate::registry::path::Path;
+use crate::registry::{Cell, Column, Kind, ScaleAccess, SelectableField, cells, check, workload};
 
 impl Kind for ReplicaSet {
     const SINGULAR: &'static str = "replicaset";

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use corten_api::Problems;
 use k8s_openapi::api::networking::v1::IPAddress;
 
-use super::path::Path;
-use super::{Cell, Column, Kind, NameRule, cells, check};
+use crate::registry::path::Path;
+use crate::registry::{Cell, Column, Kind, NameRule, cells, check};
 
 const COLUMNS: &[Column] = &[cells::NAME, cells::text("ParentRef", "The object that uses the address")];
 

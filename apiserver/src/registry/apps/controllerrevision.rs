@@ -4,8 +4,8 @@ use corten_api::{Object, Problems};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use serde_json::Value;
 
-use super::path::Path;
-use super::{Cell, Column, Kind, cells, check};
+use crate::registry::path::Path;
+use crate::registry::{Cell, Column, Kind, cells, check};
 
 const COLUMNS: &[Column] = &[
     cells::NAME,
