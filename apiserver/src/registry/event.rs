@@ -1,19 +1,17 @@
 //! Event, in both its versions: core v1, which is what is stored, and events.k8s.io/v1, which is its newer face.
 
 mod conversion;
+mod validate;
 
 use corten_api::Problems;
 use k8s_openapi::api::core::v1::{Event, EventSource};
 use k8s_openapi::api::events::v1::Event as NewEvent;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use super::path::Path;
 use super::{Cell, Column, Conversion, Kind, NameRule, SelectableField, cells, check};
 
 /// How long the store keeps an event that nothing repeats.
 const KEPT_SECS: u32 = 3600;
-const WORD_BYTES_MAX: usize = 128;
-const MESSAGE_BYTES_MAX: usize = 1024;
 
 const COLUMNS: &[Column] = &[
     cells::text("Last Seen", "Time since it happened last"),
@@ -50,18 +48,7 @@ impl Kind for Event {
     const NAME_RULE: NameRule = NameRule::PathSegment;
 
     fn validate(&self, problems: &mut Problems) {
-        let involved = check::text(self.involved_object.namespace.as_ref());
-        let own = check::text(self.metadata.namespace.as_ref());
-        // Events about cluster-scoped objects live in "default".
-        if involved != own && !(involved.is_empty() && own == "default") {
-            problems.invalid("involvedObject.namespace", involved, "does not match event.namespace");
-        }
-        if self.event_time.is_some() {
-            let message = check::text(self.message.as_ref());
-            let controller = (self.reporting_component.as_ref(), "reportingComponent", "message", message);
-            validate_report(controller, self.reporting_instance.as_ref(), self.action.as_ref(), problems);
-            bounded("reason", self.reason.as_ref(), problems);
-        }
+        validate::event(self, "reportingComponent", problems);
     }
     fn columns() -> &'static [Column] {
         COLUMNS
@@ -109,34 +96,6 @@ fn source_text(event: &Event) -> String {
     }
 }
 
-/// What an event of the newer making must say of who reports it.
-fn validate_report(
-    (controller, controller_field, message_field, message): (Option<&String>, &str, &str, &str),
-    instance: Option<&String>,
-    action: Option<&String>,
-    problems: &mut Problems,
-) {
-    match check::text(controller) {
-        "" => problems.required(controller_field, ""),
-        name => check::qualified_name(problems, &Path::root(controller_field), name),
-    }
-    bounded("reportingInstance", instance, problems);
-    bounded("action", action, problems);
-    if message.len() > MESSAGE_BYTES_MAX {
-        problems.invalid(message_field, "", &format!("can have at most {MESSAGE_BYTES_MAX} characters"));
-    }
-}
-
-fn bounded(field: &str, value: Option<&String>, problems: &mut Problems) {
-    match check::text(value) {
-        "" => problems.required(field, ""),
-        value if value.len() > WORD_BYTES_MAX => {
-            problems.invalid(field, "", &format!("can have at most {WORD_BYTES_MAX} characters"));
-        }
-        _ => {}
-    }
-}
-
 impl Kind for NewEvent {
     const SINGULAR: &'static str = "event";
     const SHORT_NAMES: &'static [&'static str] = &["ev"];
@@ -157,39 +116,14 @@ impl Kind for NewEvent {
     const CREATE_ON_UPDATE: bool = true;
 
     fn validate(&self, problems: &mut Problems) {
-        let involved = self.regarding.as_ref().map_or("", |r| check::text(r.namespace.as_ref()));
-        let own = check::text(self.metadata.namespace.as_ref());
-        if involved != own && !(involved.is_empty() && own == "default") {
-            problems.invalid("regarding.namespace", involved, "does not match event.namespace");
-        }
-        let note = check::text(self.note.as_ref());
-        let controller = (self.reporting_controller.as_ref(), "reportingController", "note", note);
-        validate_report(controller, self.reporting_instance.as_ref(), self.action.as_ref(), problems);
-        bounded("reason", self.reason.as_ref(), problems);
-        if self.event_time.is_none() {
-            problems.required("eventTime", "");
-        }
-        check::word(problems, &Path::root("type"), self.type_.as_ref(), &["Normal", "Warning"]);
-        if let Some(series) = self.series.as_ref().filter(|s| s.count < 2) {
-            problems.invalid("series.count", series.count, "should be at least 2");
+        let event = conversion::to_core(self);
+        validate::event(&event, "reportingController", problems);
+        if check::is_new(&self.metadata) {
+            validate::create_new(&event, problems);
         }
     }
     fn validate_update(&self, old: &Self, problems: &mut Problems) {
-        for (field, same) in [
-            ("eventTime", self.event_time == old.event_time),
-            ("reportingController", self.reporting_controller == old.reporting_controller),
-            ("reportingInstance", self.reporting_instance == old.reporting_instance),
-            ("action", self.action == old.action),
-            ("reason", self.reason == old.reason),
-            ("regarding", self.regarding == old.regarding),
-            ("related", self.related == old.related),
-            ("note", self.note == old.note),
-            ("type", self.type_ == old.type_),
-        ] {
-            if !same {
-                problems.invalid(field, "", check::IMMUTABLE);
-            }
-        }
+        validate::update_new(&conversion::to_core(self), &conversion::to_core(old), problems);
     }
     fn columns() -> &'static [Column] {
         COLUMNS

@@ -1,7 +1,11 @@
 //! Events: both faces, validation, columns.
 
+use serde_json::{Value, json};
+
 use super::*;
-use crate::registry::check::testing::{found, row};
+use crate::registry::check::testing::{found, found_on_update, row};
+
+const TIME: &str = "2026-01-01T00:00:00.000000Z";
 
 #[test]
 fn both_faces_say_the_same() {
@@ -21,22 +25,72 @@ fn both_faces_say_the_same() {
 }
 
 #[test]
-fn bad_events() {
-    let about = |own: &str, involved: &str| {
-        format!(r#"{{"metadata":{{"namespace":"{own}"}},"involvedObject":{{"namespace":"{involved}"}}}}"#)
+fn an_event_is_where_what_it_is_about_is() {
+    let about = |time: &str, own: &str, involved: &str| {
+        json!({"metadata": {"namespace": own}, "eventTime": time, "involvedObject": {"namespace": involved},
+            "reportingComponent": "c", "reportingInstance": "i", "action": "a", "reason": "r"})
     };
-    assert!(found::<Event>(&about("a", "a")).is_empty());
-    assert!(found::<Event>(&about("default", "")).is_empty());
-    let wrong = r#"involvedObject.namespace: Invalid value: "b": does not match event.namespace"#;
-    assert_eq!(found::<Event>(&about("a", "b")), [wrong]);
-
-    let new = r#"{"metadata":{"namespace":"a"},"regarding":{"namespace":"a"},"type":"Odd"}"#;
-    let required = ["reportingController", "reportingInstance", "action", "reason", "eventTime"];
-    let found = found::<NewEvent>(new);
-    for field in required {
-        assert!(found.contains(&format!("{field}: Required value")), "{field} in {found:?}");
+    for (time, own, involved, is_good) in [
+        (Value::Null, "a", "a", true),
+        (Value::Null, "default", "", true),
+        (Value::Null, "kube-system", "", false),
+        (Value::Null, "a", "", false),
+        (Value::Null, "a", "b", false),
+        (json!(TIME), "a", "b", true),
+        (json!(TIME), "kube-system", "", true),
+        (json!(TIME), "default", "", true),
+        (json!(TIME), "a", "", false),
+    ] {
+        let mut event = about(TIME, own, involved);
+        event["eventTime"] = time.clone();
+        let wrong = format!("involvedObject.namespace: Invalid value: {involved:?}: does not match event.namespace");
+        let expected = if is_good { vec![] } else { vec![wrong] };
+        assert_eq!(found::<Event>(&event.to_string()), expected, "{time} {own} {involved}");
     }
-    assert_eq!(found.len(), required.len() + 1);
+}
+
+#[test]
+fn the_newer_face_asks_for_more() {
+    let with = |changes: Value| {
+        let mut event = json!({"metadata": {"namespace": "a"}, "regarding": {"namespace": "a"}, "eventTime": TIME, "type": "Normal",
+            "reportingController": "c", "reportingInstance": "i", "action": "a", "reason": "r"});
+        json_patch::merge(&mut event, &changes);
+        found::<NewEvent>(&event.to_string())
+    };
+    let unset = |field: &str| vec![format!("{field}: Invalid value: \"\": needs to be unset")];
+    assert_eq!(with(json!({})), Vec::<String>::new());
+    assert_eq!(with(json!({"deprecatedCount": 1})), unset("count"));
+    assert_eq!(with(json!({"deprecatedSource": {"host": "n"}})), unset("source"));
+    assert_eq!(with(json!({"deprecatedFirstTimestamp": "2026-01-01T00:00:00Z"})), unset("firstTimestamp"));
+    assert_eq!(with(json!({"type": "Odd"})), [r#"type: Invalid value: "": has invalid value: Odd"#]);
+    assert_eq!(with(json!({"eventTime": null})), ["eventTime: Required value"]);
+    let once = json!({"series": {"count": 1, "lastObservedTime": TIME}});
+    assert_eq!(with(once), [r#"series.count: Invalid value: "": should be at least 2"#]);
+    for field in ["reportingController", "reportingInstance", "action", "reason"] {
+        let mut without = json!({});
+        without[field] = Value::Null;
+        assert_eq!(with(without), [format!("{field}: Required value")]);
+    }
+    assert_eq!(
+        with(json!({"note": "x".repeat(1025)})),
+        [r#"message: Invalid value: "": can have at most 1024 characters"#]
+    );
+}
+
+#[test]
+fn an_event_of_an_old_reporter_can_be_labelled_through_the_newer_face() {
+    let old = json!({"metadata": {"namespace": "a", "resourceVersion": "1"}, "regarding": {"namespace": "a"}, "note": "m",
+        "deprecatedCount": 3, "deprecatedSource": {"component": "c"}, "reason": "r"});
+    let changed = |changes: Value| {
+        let mut new = old.clone();
+        json_patch::merge(&mut new, &changes);
+        found_on_update::<NewEvent>(&old.to_string(), &new.to_string())
+    };
+    assert_eq!(changed(json!({"metadata": {"labels": {"a": "b"}}})), Vec::<String>::new());
+    assert_eq!(changed(json!({"deprecatedCount": 4})), ["count: Invalid value: 4: field is immutable"]);
+    assert_eq!(changed(json!({"note": "n"})), [r#"message: Invalid value: "n": field is immutable"#]);
+    let series = json!({"series": {"count": 1, "lastObservedTime": TIME}});
+    assert_eq!(changed(series), [r#"series.count: Invalid value: "": should be at least 2"#]);
 }
 
 #[test]
