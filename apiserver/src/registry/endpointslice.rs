@@ -1,19 +1,18 @@
 //! EndpointSlice: some of the addresses behind a Service, all of one family.
 
-use std::collections::HashSet;
-use std::net::IpAddr;
+mod validate;
 
-use corten_api::Problems;
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use std::collections::{BTreeMap, HashSet};
+
+use corten_api::{Problems, names};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use super::path::Path;
-use super::{Cell, Column, Kind, cells, check, endpoints};
+use super::{Cell, Column, Kind, cells, check};
 
-const ENDPOINTS_MAX: usize = 1000;
-const ADDRESSES_MAX: usize = 100;
-const PORTS_MAX: usize = 20_000;
-const ADDRESS_TYPES: &[&str] = &["FQDN", "IPv4", "IPv6"];
 const UNSET: &str = "<unset>";
+/// Where older clients wrote the node's name.
+const HOSTNAME: &str = "kubernetes.io/hostname";
 
 const COLUMNS: &[Column] = &[
     cells::NAME,
@@ -34,6 +33,16 @@ impl Kind for EndpointSlice {
             port.protocol.get_or_insert_with(|| "TCP".into());
         }
     }
+    fn prepare_create(&mut self) {
+        drop_topology(self, &HashSet::new());
+    }
+    fn prepare_update(&mut self, old: &Self) {
+        if self.endpoints != old.endpoints {
+            let of = |topology: &Option<BTreeMap<String, String>>| topology.as_ref()?.get(HOSTNAME).cloned();
+            let nodes = old.endpoints.iter().flatten().filter_map(|endpoint| of(&endpoint.deprecated_topology));
+            drop_topology(self, &nodes.collect());
+        }
+    }
     fn spec_changed(&self, old: &Self) -> bool {
         self.endpoints != old.endpoints
             || self.ports != old.ports
@@ -41,12 +50,22 @@ impl Kind for EndpointSlice {
             || self.metadata.labels != old.metadata.labels
     }
     fn validate(&self, problems: &mut Problems) {
-        check::word(problems, &Path::root("addressType"), Some(&self.address_type), ADDRESS_TYPES);
-        validate_endpoints(self, problems);
-        validate_ports(self, problems);
+        validate::address_type(self, problems);
+        validate::ports(self, problems);
+        if check::is_new(&self.metadata) {
+            validate::endpoints(self, problems);
+        }
     }
     fn validate_update(&self, old: &Self, problems: &mut Problems) {
+        // What stands there was good once.
+        if self.endpoints != old.endpoints {
+            validate::endpoints(self, problems);
+        }
         check::immutable(problems, &Path::root("addressType"), &self.address_type, &old.address_type);
+    }
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        let is_deprecated = old.is_none() && self.address_type == "FQDN";
+        is_deprecated.then(|| "spec.addressType: FQDN endpoints are deprecated".to_owned()).into_iter().collect()
     }
     fn columns() -> &'static [Column] {
         COLUMNS
@@ -67,69 +86,19 @@ impl Kind for EndpointSlice {
     }
 }
 
-fn validate_endpoints(slice: &EndpointSlice, problems: &mut Problems) {
-    let list = Path::root("endpoints");
-    let endpoints = slice.endpoints.as_deref().unwrap_or_default();
-    if endpoints.len() > ENDPOINTS_MAX {
-        problems.too_many(list, endpoints.len(), ENDPOINTS_MAX);
-        return;
+/// The field is not written by this version. A node that it named before stays known by its own field.
+fn drop_topology(slice: &mut EndpointSlice, nodes: &HashSet<String>) {
+    for endpoint in slice.endpoints.iter_mut().flatten() {
+        let named = endpoint.deprecated_topology.take().and_then(|mut topology| topology.remove(HOSTNAME));
+        let named = named.filter(|name| nodes.contains(name) && names::is_dns1123_subdomain(name));
+        endpoint.node_name = endpoint.node_name.take().or(named);
     }
-    for (i, endpoint) in endpoints.iter().enumerate() {
-        validate_endpoint(endpoint, &slice.address_type, &list.index(i), problems);
-    }
-}
-
-fn validate_ports(slice: &EndpointSlice, problems: &mut Problems) {
-    let list = Path::root("ports");
-    let ports = slice.ports.as_deref().unwrap_or_default();
-    if ports.len() > PORTS_MAX {
-        problems.too_many(list, ports.len(), PORTS_MAX);
-        return;
-    }
-    let mut names = HashSet::new();
-    for (i, port) in ports.iter().enumerate() {
-        let at = list.index(i);
-        let name = check::text(port.name.as_ref());
-        if !name.is_empty() {
-            check::dns_label(problems, &at.field("name"), name);
-        }
-        if !names.insert(name) {
-            problems.duplicate(at.field("name"), name);
-        }
-        check::word(problems, &at.field("protocol"), port.protocol.as_ref(), check::PROTOCOLS);
-        if let Some(app) = &port.app_protocol {
-            check::qualified_name(problems, &at.field("appProtocol"), app);
-        }
-    }
-}
-
-fn validate_endpoint(endpoint: &Endpoint, address_type: &str, at: &Path<'_>, problems: &mut Problems) {
-    let list = at.field("addresses");
-    match endpoint.addresses.len() {
-        0 => problems.required(list, "must contain at least 1 address"),
-        n if n > ADDRESSES_MAX => problems.too_many(list, n, ADDRESSES_MAX),
-        _ => {}
-    }
-    for (i, address) in endpoint.addresses.iter().enumerate() {
-        let at = list.index(i);
-        match (address_type, address.parse::<IpAddr>()) {
-            ("FQDN", _) => check::dns_subdomain(problems, &at, address),
-            ("IPv4", Ok(IpAddr::V6(_))) => problems.invalid(at, address, "must be a valid IPv4 address"),
-            ("IPv6", Ok(IpAddr::V4(_))) => problems.invalid(at, address, "must be a valid IPv6 address"),
-            _ => endpoints::endpoint_ip(address, &at, problems),
-        }
-    }
-    if let Some(node) = &endpoint.node_name {
-        check::dns_subdomain(problems, &at.field("nodeName"), node);
-    }
-    if let Some(hostname) = &endpoint.hostname {
-        check::dns_label(problems, &at.field("hostname"), hostname);
-    }
-    check::labels(problems, &at.field("deprecatedTopology"), endpoint.deprecated_topology.as_ref());
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::registry::check::testing::{found, found_on_update, row};
 
@@ -141,7 +110,7 @@ mod tests {
             (
                 r#"{"addressType":"IPv4","endpoints":[{"addresses":["fd00::1"]},{"addresses":[]}]}"#,
                 vec![
-                    r#"endpoints[0].addresses[0]: Invalid value: "fd00::1": must be a valid IPv4 address"#,
+                    r#"endpoints[0].addresses: Invalid value: "fd00::1": must be an IPv4 address"#,
                     "endpoints[1].addresses: Required value: must contain at least 1 address",
                 ],
             ),
@@ -155,6 +124,59 @@ mod tests {
         }
         let changed = found_on_update::<EndpointSlice>(r#"{"addressType":"IPv4"}"#, r#"{"addressType":"IPv6"}"#);
         assert_eq!(changed, [r#"addressType: Invalid value: "IPv6": field is immutable"#]);
+    }
+
+    #[test]
+    fn hints_and_addresses() {
+        let slice = |kind: &str, endpoint: Value| {
+            found::<EndpointSlice>(&json!({"addressType": kind, "endpoints": [endpoint]}).to_string())
+        };
+        let hint = |hints| slice("IPv4", json!({"addresses": ["10.0.0.1"], "hints": hints}));
+        let zones = |n: usize| (0..n).map(|i| json!({"name": format!("z{i}")})).collect::<Vec<_>>();
+        assert!(hint(json!({"forZones": zones(8), "forNodes": zones(8)})).is_empty());
+        for (hints, expected) in [
+            (json!({"forZones": zones(9)}), "forZones: Too many: 9: must have at most 8 items"),
+            (json!({"forNodes": zones(9)}), "forNodes: Too many: 9: must have at most 8 items"),
+            (json!({"forZones": [{"name": "a"}, {"name": "a"}]}), r#"forZones[1].name: Duplicate value: "a""#),
+            (json!({"forNodes": [{"name": "a"}, {"name": "a"}]}), r#"forNodes[1].name: Duplicate value: "a""#),
+            (json!({"forZones": [{"name": "a b"}]}), r#"forZones[0].name: Invalid value: "a b": a valid label"#),
+            (json!({"forNodes": [{"name": "A"}]}), r#"forNodes[0].name: Invalid value: "A": a lowercase RFC"#),
+        ] {
+            let problems = hint(hints);
+            assert!(problems.len() == 1 && problems[0].contains(expected), "{problems:?}");
+        }
+        for (kind, address, expected) in [
+            ("FQDN", "a.example.", ""),
+            ("FQDN", "a", "should be a domain with at least two segments separated by dots"),
+            ("FQDN", "", "Required value"),
+            ("IPv6", "fd00::1", ""),
+            ("IPv6", "FD00::0001", r#"must be in canonical form ("fd00::1")"#),
+            ("IPv6", "10.0.0.1", "must be an IPv6 address"),
+            ("IPv4", "fd00::1", "must be an IPv4 address"),
+        ] {
+            let problems = slice(kind, json!({"addresses": [address]}));
+            let is_so =
+                if expected.is_empty() { problems.is_empty() } else { problems.iter().any(|p| p.ends_with(expected)) };
+            assert!(is_so, "{kind} {address}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn the_old_topology_is_not_written() {
+        let with = |endpoint: &str| format!(r#"{{"addressType":"IPv4","endpoints":[{endpoint}]}}"#);
+        let topology = r#"{"addresses":["10.0.0.1"],"deprecatedTopology":{"kubernetes.io/hostname":"n1"}}"#;
+        let mut new: EndpointSlice = serde_json::from_str(&with(topology)).unwrap();
+        let old = new.clone();
+        new.prepare_update(&old);
+        assert_eq!(new, old, "nothing is changed");
+        new.endpoints.as_mut().unwrap()[0].hostname = Some("a".into());
+        new.prepare_update(&old);
+        let endpoint = &new.endpoints.as_ref().unwrap()[0];
+        assert_eq!((endpoint.node_name.as_deref(), &endpoint.deprecated_topology), (Some("n1"), &None));
+        let mut made = old.clone();
+        made.prepare_create();
+        let endpoint = &made.endpoints.as_ref().unwrap()[0];
+        assert_eq!((endpoint.node_name.as_deref(), &endpoint.deprecated_topology), (None, &None), "nobody knew it");
     }
 
     #[test]
