@@ -269,7 +269,8 @@ fn give_to_author(changes: &mut Changes<'_, '_>, managers: &mut Managers, author
     managers.put(updater, Owned::new(api_version, Some(author.now), fields));
 }
 
-fn check_configuration(of: &ObjectType<'_>, configuration: &Value) -> Result<(), ApplyError> {
+/// Whether a configuration is one of an object of this type: what [`apply`] asks first.
+pub fn check_configuration(of: &ObjectType<'_>, configuration: &Value) -> Result<(), ApplyError> {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
     let (api_version, kind) = (text(configuration.get("apiVersion")), text(configuration.get("kind")));
     let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));

@@ -30,8 +30,7 @@ pub fn apply(kind: Kind, resource: &ApiResource, mut object: Value, patch: &[u8]
         Kind::Json => json::apply(&mut object, body(patch)?)?,
         Kind::Merge => json_patch::merge(&mut object, &merge_body(patch)?),
         Kind::Strategic => strategic::merge(resource.shape(), &mut object, merge_body(patch)?)?,
-        // An apply of what has no managers, a Scale say, sets what it names.
-        Kind::Apply => json_patch::merge(&mut object, &merge_body(patch)?),
+        Kind::Apply => return Err(ApiError::internal("an apply is no patch of an object")),
     }
     Ok(object)
 }

@@ -5,14 +5,23 @@ use corten_api::{ApiError, Problems};
 use k8s_openapi::api::autoscaling::v1::{Scale, ScaleSpec, ScaleStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use serde_json::{Value, json};
+
+use super::managers::{self, Configuration};
 use super::place::{Place, no_such_path};
-use super::revise::Current;
+use super::revise::{Current, Decision};
 use super::update::Writing;
-use super::{Resources, WriteOptions, Written};
+use super::{Resources, WriteOptions, Written, meta};
+use crate::apply::{self, ObjectType, Tracked};
 use crate::decode::{of_kind, typed};
 use crate::patch as patches;
 use crate::registry::{AnyObject, ApiResource};
 use crate::request::{Target, User};
+use crate::schema;
+
+const SCALE: &str = "scale";
+const API_VERSION: &str = "autoscaling/v1";
+const KIND: &str = "Scale";
 
 /// The Scale of an object that is given as its JSON.
 pub(super) fn of_json(resource: &ApiResource, json: &[u8]) -> Result<Bytes, ApiError> {
@@ -45,6 +54,14 @@ fn decode(json: &[u8]) -> Result<Scale, ApiError> {
     typed::decode(json, &mut Vec::new()).map_err(|err| of_kind("Scale", "v1", json, err))
 }
 
+/// What a caller wants the replicas to be.
+enum Wanted<'a> {
+    Scale(&'a Scale),
+    Patch(patches::Kind, &'a [u8]),
+    /// To own their number.
+    Apply(&'a Configuration),
+}
+
 pub(super) async fn update(
     resources: &Resources,
     user: &User,
@@ -53,8 +70,7 @@ pub(super) async fn update(
     json: &[u8],
     options: WriteOptions,
 ) -> Result<Written, ApiError> {
-    let wanted = decode(json)?;
-    set(resources, user, place, target, options, |_| Ok(wanted.clone())).await
+    set(resources, user, place, target, options, &Wanted::Scale(&decode(json)?)).await
 }
 
 pub(super) async fn patch(
@@ -66,12 +82,12 @@ pub(super) async fn patch(
     body: &[u8],
     options: WriteOptions,
 ) -> Result<Written, ApiError> {
-    let patched = |scale: &Scale| {
-        let old = serde_json::to_value(scale).map_err(ApiError::internal)?;
-        let new = patches::apply(kind, &place.resource, old, body)?;
-        decode(new.to_string().as_bytes())
-    };
-    set(resources, user, place, target, options, patched).await
+    if kind != patches::Kind::Apply {
+        return set(resources, user, place, target, options, &Wanted::Patch(kind, body)).await;
+    }
+    let value = of_parent(place, target, &typed::value(body)?)?;
+    let configuration = Configuration { value, force: options.force == Some(true) };
+    set(resources, user, place, target, options, &Wanted::Apply(&configuration)).await
 }
 
 async fn set(
@@ -80,31 +96,75 @@ async fn set(
     place: &Place<'_>,
     target: &Target,
     options: WriteOptions,
-    wanted: impl Fn(&Scale) -> Result<Scale, ApiError>,
+    wanted: &Wanted<'_>,
 ) -> Result<Written, ApiError> {
-    let resource = &*place.resource;
     let plain = Target { subresource: String::new(), ..target.clone() };
+    let is_applied = matches!(wanted, Wanted::Apply(_));
+    let writing = Writing { subresource: SCALE, is_applied, ..Writing::new(user, place, &plain, &options) };
     let short = place.short_key(&target.namespace, &target.name);
     let mut warnings = Vec::new();
     let revised = resources
-        .revise(place, &short, options.dry_run, |current: &Current, taken| {
-            let scale = wanted(&of(resource, &*current.object)?)?;
-            let replicas = scale.spec.and_then(|s| s.replicas).unwrap_or(0);
-            check(&target.name, replicas)?;
-            let mut object = current.object.boxed_clone();
-            resource.rules().set_replicas(&mut *object, replicas);
-            let meta = object.meta_mut();
-            meta.resource_version = scale.metadata.resource_version;
-            if let Some(uid) = scale.metadata.uid {
-                meta.uid = Some(uid);
-            }
+        .revise(place, &short, options.dry_run, |current, taken| {
+            let object = match wanted {
+                Wanted::Scale(scale) => scaled(place, target, current, scale)?,
+                Wanted::Patch(kind, body) => {
+                    let old = of(&place.resource, &*current.object)?;
+                    let old = serde_json::to_value(old).map_err(ApiError::internal)?;
+                    let new = patches::apply(*kind, &place.resource, old, body)?;
+                    scaled(place, target, current, &decode(new.to_string().as_bytes())?)?
+                }
+                Wanted::Apply(configuration) => {
+                    let applied =
+                        managers::applied(resources.registry(), place, Some(current), configuration, SCALE, &options)?;
+                    let Some(object) = applied else { return Ok(Decision::Keep) };
+                    let json = serde_json::to_vec(&object).map_err(ApiError::internal)?;
+                    place.resource.rules().decode(&json, &mut |_| {}).map_err(ApiError::internal)?
+                }
+            };
             warnings.clear();
-            let writing = Writing { subresource: "scale", ..Writing::new(user, place, &plain, &options) };
             resources.decide_update(&writing, object, current, taken, &mut warnings)
         })
         .await?
         .ok_or_else(|| place.not_found(&target.name))?;
-    Ok(Written { object: of_json(resource, &revised.json)?, existed: true, warnings })
+    Ok(Written { object: of_json(&place.resource, &revised.json)?, existed: true, warnings })
+}
+
+/// The object as it is, with the replicas of a Scale.
+fn scaled(
+    place: &Place<'_>,
+    target: &Target,
+    current: &Current,
+    scale: &Scale,
+) -> Result<Box<dyn AnyObject>, ApiError> {
+    let replicas = scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
+    check(&target.name, replicas)?;
+    let mut object = current.object.boxed_clone();
+    place.resource.rules().set_replicas(&mut *object, replicas);
+    let meta = object.meta_mut();
+    meta.resource_version.clone_from(&scale.metadata.resource_version);
+    if scale.metadata.uid.is_some() {
+        meta.uid.clone_from(&scale.metadata.uid);
+    }
+    Ok(object)
+}
+
+/// The configuration of the object whose Scale is applied: its replicas and nothing else.
+fn of_parent(place: &Place<'_>, target: &Target, scale: &Value) -> Result<Value, ApiError> {
+    let shape = schema::builtin().kind(API_VERSION, KIND);
+    let of = ObjectType { api_version: API_VERSION, kind: KIND, shape, tracked: &Tracked::All, convert: &|_, _| None };
+    apply::check_configuration(&of, scale)?;
+    let mut parent = json!({"apiVersion": place.resource.api_version(), "kind": place.resource.kind()});
+    for field in ["metadata", "spec"] {
+        if let Some(said) = scale.get(field) {
+            parent[field] = said.clone();
+        }
+    }
+    let read = decode(scale.to_string().as_bytes())?;
+    let mut meta = read.metadata;
+    meta::settle_namespace(&mut meta, &target.namespace, place.resource.scope())?;
+    meta::settle_name(&mut meta, &target.name)?;
+    check(&target.name, read.spec.and_then(|spec| spec.replicas).unwrap_or(0))?;
+    Ok(parent)
 }
 
 fn check(name: &str, replicas: i32) -> Result<(), ApiError> {

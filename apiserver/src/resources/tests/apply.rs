@@ -99,6 +99,23 @@ async fn every_write_says_who_made_it() {
     );
     assert!(!managers(&scaled).iter().any(|line| line.starts_with("maker") && line.contains("f:replicas")));
 
+    let applied = |replicas: i32, force| {
+        let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"}, "spec": {"replicas": replicas}});
+        c.apply("deployments/scale", "n/web", scale, by("operator", force))
+    };
+    let (why, words) = reason(applied(7, None).await);
+    assert!(
+        why == Reason::Conflict && words.contains(r#"conflict with "autoscaler" with subresource "scale""#),
+        "{words}"
+    );
+    assert_eq!(applied(7, Some(true)).await.unwrap()["spec"]["replicas"], 7);
+    let scaled = c.get("deployments", "n/web").await.unwrap();
+    assert!(managers(&scaled).contains(&r#"operator Apply scale: {"f:spec":{"f:replicas":{}}}"#.to_owned()));
+    assert!(!managers(&scaled).iter().any(|line| line.starts_with("autoscaler")), "{:?}", managers(&scaled));
+    let typo =
+        json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"}, "spec": {"replica": 7}});
+    assert!(c.apply("deployments/scale", "n/web", typo, by("operator", None)).await.is_err());
+
     // An update that says nothing of managed fields keeps them, and one that changes nothing is none.
     let mut same = scaled.clone();
     same["metadata"].as_object_mut().unwrap().remove("managedFields");
