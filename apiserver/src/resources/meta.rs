@@ -79,15 +79,16 @@ pub(super) fn carry_over(new: &mut ObjectMeta, old: &ObjectMeta) {
     if new.uid.as_deref().unwrap_or_default().is_empty() {
         new.uid.clone_from(&old.uid);
     }
-    if new.creation_timestamp.is_none() {
-        new.creation_timestamp.clone_from(&old.creation_timestamp);
-    }
+    // A manifest may carry that of an object of this name which was here before, or is elsewhere.
+    new.creation_timestamp.clone_from(&old.creation_timestamp);
     if new.generate_name.is_none() {
         new.generate_name.clone_from(&old.generate_name);
     }
-    // A deletion is never taken back, nor begun, by an update.
-    new.deletion_timestamp.clone_from(&old.deletion_timestamp);
-    new.deletion_grace_period_seconds = old.deletion_grace_period_seconds;
+    // A deletion is never taken back by an update; who begins one with it is refused.
+    if old.deletion_timestamp.is_some() {
+        new.deletion_timestamp.clone_from(&old.deletion_timestamp);
+    }
+    new.deletion_grace_period_seconds = new.deletion_grace_period_seconds.or(old.deletion_grace_period_seconds);
     // JSON has no difference between none and empty.
     drop_empty(&mut new.labels);
     drop_empty(&mut new.annotations);
@@ -153,8 +154,12 @@ fn validate_owners(owners: &[OwnerReference], problems: &mut Problems) {
         }
         for (field, value) in [("kind", &owner.kind), ("name", &owner.name), ("uid", &owner.uid)] {
             if value.is_empty() {
-                problems.invalid(at(field), "", &format!("{field} must not be empty"));
+                problems.invalid(at(field), "", "must not be empty");
             }
+        }
+        if (&*owner.api_version, &*owner.kind) == ("v1", "Event") {
+            let at = format!("metadata.ownerReferences[{i}]");
+            problems.invalid(at, owner, "/v1, Kind=Event is disallowed from being an owner");
         }
         if owner.controller == Some(true) {
             if let Some(first) = controller {
@@ -188,6 +193,7 @@ fn validate_finalizers(finalizers: &[String], problems: &mut Problems) {
 /// What an update changed that it may not.
 pub(super) fn validate_update(new: &ObjectMeta, old: &ObjectMeta, problems: &mut Problems) {
     const IMMUTABLE: &str = "field is immutable";
+    const ONLY_BY_DELETION: &str = "field is immutable; may only be changed via deletion";
     for (field, is, was) in [
         ("metadata.name", &new.name, &old.name),
         ("metadata.namespace", &new.namespace, &old.namespace),
@@ -197,8 +203,12 @@ pub(super) fn validate_update(new: &ObjectMeta, old: &ObjectMeta, problems: &mut
             problems.invalid(field, is, IMMUTABLE);
         }
     }
-    if new.creation_timestamp != old.creation_timestamp {
-        problems.invalid("metadata.creationTimestamp", &new.creation_timestamp, IMMUTABLE);
+    if new.deletion_timestamp != old.deletion_timestamp {
+        problems.invalid("metadata.deletionTimestamp", &new.deletion_timestamp, ONLY_BY_DELETION);
+    }
+    if new.deletion_grace_period_seconds != old.deletion_grace_period_seconds {
+        let asked = &new.deletion_grace_period_seconds;
+        problems.invalid("metadata.deletionGracePeriodSeconds", asked, ONLY_BY_DELETION);
     }
     if old.deletion_timestamp.is_some() {
         let had: HashSet<&String> = old.finalizers.iter().flatten().collect();
@@ -278,18 +288,25 @@ mod tests {
         let old = meta(
             r#"{"name":"a","namespace":"n","uid":"1","generation":3,"creationTimestamp":"2026-01-01T00:00:00Z","deletionTimestamp":"2026-01-02T00:00:00Z","deletionGracePeriodSeconds":30,"finalizers":["a.b/c"]}"#,
         );
-        let mut new = meta(r#"{"name":"a","namespace":"n","generation":99,"labels":{},"finalizers":["x.y/z"]}"#);
+        let mut new = meta(
+            r#"{"name":"a","namespace":"n","generation":99,"creationTimestamp":"2020-01-01T00:00:00Z","labels":{},"finalizers":["x.y/z"]}"#,
+        );
         carry_over(&mut new, &old);
         assert_eq!((new.generation, &new.deletion_timestamp, &new.uid), (Some(3), &old.deletion_timestamp, &old.uid));
-        assert_eq!(new.labels, None);
+        assert_eq!((new.labels.as_ref(), &new.creation_timestamp), (None, &old.creation_timestamp));
+        let mut ended = old.clone();
+        (ended.deletion_timestamp, ended.deletion_grace_period_seconds) = (None, None);
+        let mut problems = Problems::default();
+        validate_update(&old, &ended, &mut problems);
+        assert_eq!(fields(&problems), ["metadata.deletionTimestamp", "metadata.deletionGracePeriodSeconds"]);
         let mut problems = Problems::default();
         validate_update(&new, &old, &mut problems);
         assert_eq!(fields(&problems), ["metadata.finalizers"]);
         new.uid = Some("2".into());
-        new.creation_timestamp = None;
+        new.deletion_grace_period_seconds = Some(5);
         let mut problems = Problems::default();
         validate_update(&new, &old, &mut problems);
-        assert_eq!(fields(&problems), ["metadata.uid", "metadata.creationTimestamp", "metadata.finalizers"]);
+        assert_eq!(fields(&problems), ["metadata.uid", "metadata.deletionGracePeriodSeconds", "metadata.finalizers"]);
     }
 
     #[test]
