@@ -5,6 +5,7 @@ pub mod defaults;
 pub mod references;
 pub mod update;
 pub mod validate;
+pub mod warnings;
 
 use corten_api::{Problems, pod};
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodIP, PodStatus};
@@ -17,6 +18,7 @@ impl Kind for Pod {
     const SHORT_NAMES: &'static [&'static str] = &["po"];
     const CATEGORIES: &'static [&'static str] = &["all"];
     const STORE_PREFIX: &'static str = "pods";
+    const DELETE_RETURNS_OBJECT: bool = true;
     const SUBRESOURCES: &'static [&'static str] =
         &["attach", "binding", "eviction", "exec", "log", "portforward", "status"];
     const FIELDS: &'static [SelectableField] = &[
@@ -96,6 +98,9 @@ impl Kind for Pod {
             secs => secs,
         };
         Some(secs)
+    }
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        warnings::pod(self)
     }
     fn columns() -> &'static [Column] {
         columns::COLUMNS

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
 use super::path::Path;
+use super::warnings::Warnings;
 use super::{Cell, Column, cells, check, pod};
 
 const MISMATCH: &str = "`selector` does not match template `labels`";
@@ -42,6 +43,25 @@ pub fn validate_template(
     validate_labels(template, selector, at, problems);
     validate_pod_template(template, at, problems);
     validate_endless(template, kind, at, problems);
+}
+
+/// What users are told of a template that pods are made of, when it is new or may have changed; and of a new workload's name, if
+/// its pods' names begin with it. `at`: of the template.
+pub fn warnings(
+    meta: &ObjectMeta,
+    old: Option<&ObjectMeta>,
+    names_pods: bool,
+    template: Option<&PodTemplateSpec>,
+    at: &Path<'_>,
+) -> Warnings {
+    let mut warnings = Warnings::default();
+    if names_pods && old.is_none() {
+        warnings.name_of_pods(meta);
+    }
+    if let Some(template) = template.filter(|_| old.is_none_or(|old| old.generation != meta.generation)) {
+        pod::warnings::template(template, at, &mut warnings);
+    }
+    warnings
 }
 
 /// That the selector finds the template's pods.
