@@ -24,6 +24,7 @@ pub mod resource_names;
 pub mod status;
 pub mod storage_class_name;
 pub mod volume_source;
+pub mod warnings;
 pub mod workload;
 
 pub mod apps;
@@ -198,6 +199,8 @@ pub trait Kind: Object + Default + schemars::JsonSchema {
     const ORPHANS_BY_DEFAULT: Option<&'static str> = None;
     /// Whether all objects of a namespace, or of a selector, can be deleted with one request.
     const DELETE_COLLECTION: bool = true;
+    /// Whether the delete of an object that goes at once is answered with the object. Else it is with a `Status`.
+    const DELETE_RETURNS_OBJECT: bool = false;
 
     fn fill_defaults(&mut self) {}
     /// Clears what the server owns (status), sets what it makes.
@@ -218,6 +221,10 @@ pub trait Kind: Object + Default + schemars::JsonSchema {
     fn validate_update(&self, _old: &Self, _problems: &mut Problems) {}
     fn validate_status(&self, _old: &Self, _problems: &mut Problems) {}
     fn validate_approval(&self, _old: &Self, _problems: &mut Problems) {}
+    /// What whoever creates (`old`: `None`) or updates the object should know, though it is good. Asked after validation.
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        Vec::new()
+    }
     /// How long a delete without `gracePeriodSeconds` waits for the owner of the object (the kubelet) to end it;
     /// `None`: no grace, gone at once. `asked`: what the request says.
     fn deletion_grace_secs(&self, _asked: Option<i64>) -> Option<i64> {

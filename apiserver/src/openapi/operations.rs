@@ -222,7 +222,10 @@ impl Described<'_> {
         Operation { query: PATCH, body: Body::Patch, ..self.operation("patch", "patch", "patch", sub) }
     }
     fn delete(&self) -> Operation {
-        Operation { query: DELETE, body: Body::DeleteOptions, ..self.operation("delete", "delete", "delete", "") }
+        let operation = self.operation("delete", "delete", "delete", "");
+        let status = || Some(format!("{META}.Status"));
+        let answer = if self.resource.delete_returns_object() { operation.answer } else { status() };
+        Operation { query: DELETE, body: Body::DeleteOptions, answer, ..operation }
     }
     fn subresource(&self, sub: &str) -> Vec<Operation> {
         match sub {

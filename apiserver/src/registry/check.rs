@@ -27,7 +27,7 @@ const ENV_VAR_NAME_WHY: &str =
 const NOT_A_PATH: &str = r"Invalid path (regex used for validation is '[A-Za-z0-9/\-._~%!$&'()*+,;=:]+')";
 /// All annotations of an object together, keys and values.
 const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
-const LABEL_BYTES_MAX: usize = 63;
+pub(super) const LABEL_BYTES_MAX: usize = 63;
 const SUBDOMAIN_BYTES_MAX: usize = 253;
 const PORT_NAME_BYTES_MAX: usize = 15;
 
@@ -57,6 +57,17 @@ pub fn dns_label(problems: &mut Problems, path: &Path<'_>, value: &str) {
 pub fn dns_subdomain(problems: &mut Problems, path: &Path<'_>, value: &str) {
     let good = names::is_dns1123_subdomain(value);
     shape(problems, path, value, good, SUBDOMAIN_BYTES_MAX, names::DNS1123_SUBDOMAIN_WHY);
+}
+/// A domain of several labels; a dot may end it.
+pub fn fully_qualified(problems: &mut Problems, path: &Path<'_>, value: &str) {
+    if value.is_empty() {
+        return problems.required(path, "");
+    }
+    let domain = value.strip_suffix('.').unwrap_or(value);
+    dns_subdomain(problems, path, domain);
+    if !domain.contains('.') {
+        problems.invalid(path, domain, "should be a domain with at least two segments separated by dots");
+    }
 }
 /// A volume driver's: a subdomain in any case, no longer than a label.
 pub fn csi_driver_name(problems: &mut Problems, path: &Path<'_>, value: &str) {

@@ -23,7 +23,7 @@ pub fn validate(conditions: &[Condition], list: &Path<'_>, problems: &mut Proble
     for (i, condition) in conditions.iter().enumerate() {
         let at = list.index(i);
         if !seen.insert(&condition.type_) {
-            problems.duplicate(at, &condition.type_);
+            problems.duplicate(at.field("type"), &condition.type_);
         }
         one(condition, &at, problems);
     }

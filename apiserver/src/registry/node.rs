@@ -89,6 +89,11 @@ impl Kind for Node {
     fn validate_status(&self, _old: &Self, problems: &mut Problems) {
         validate_addresses(self, problems);
     }
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        const NO_ID: &str = "spec.externalID: this field is deprecated, and is unused by Kubernetes";
+        let id = self.spec.as_ref().and_then(|spec| spec.external_id.as_ref());
+        id.filter(|id| !id.is_empty()).map(|_| NO_ID.to_owned()).into_iter().collect()
+    }
     fn columns() -> &'static [Column] {
         COLUMNS
     }

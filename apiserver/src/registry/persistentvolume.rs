@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use super::path::Path;
+use super::warnings::Warnings;
 use super::{Cell, Column, Kind, access_modes, cells, quantities, resource_names, storage_class_name};
 
 const COLUMNS: &[Column] = &[
@@ -30,6 +31,7 @@ impl Kind for PersistentVolume {
     const SINGULAR: &'static str = "persistentvolume";
     const SHORT_NAMES: &'static [&'static str] = &["pv"];
     const STORE_PREFIX: &'static str = "persistentvolumes";
+    const DELETE_RETURNS_OBJECT: bool = true;
     const SUBRESOURCES: &'static [&'static str] = &["status"];
 
     fn fill_defaults(&mut self) {
@@ -57,6 +59,16 @@ impl Kind for PersistentVolume {
     }
     fn validate_update(&self, old: &Self, problems: &mut Problems) {
         update::validate(self, old, problems);
+    }
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        let mut warnings = Warnings::default();
+        warnings.annotation(&self.metadata, storage_class_name::ANNOTATION, storage_class_name::ANNOTATION_WHY);
+        let why = r#"deprecated since v1.31; use "mountOptions" attribute instead"#;
+        warnings.annotation(&self.metadata, "volume.beta.kubernetes.io/mount-options", why);
+        if let Some(spec) = &self.spec {
+            spec_warnings(spec, &Path::root("spec"), &mut warnings);
+        }
+        warnings.into_vec()
     }
     fn columns() -> &'static [Column] {
         COLUMNS
@@ -103,6 +115,36 @@ fn now() -> Time {
 
 /// Where a volume's spec stands.
 const SPEC: Path<'_> = Path::root("spec");
+
+fn spec_warnings(spec: &PersistentVolumeSpec, at: &Path<'_>, warnings: &mut Warnings) {
+    if spec.persistent_volume_reclaim_policy.as_deref() == Some("Recycle") {
+        let why = "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.";
+        warnings.push(&at.field("persistentVolumeReclaimPolicy"), why);
+    }
+    let list = at.field("nodeAffinity");
+    let list = list.field("required");
+    let list = list.field("nodeSelectorTerms");
+    let required = spec.node_affinity.as_ref().and_then(|affinity| affinity.required.as_ref());
+    for (i, term) in required.iter().flat_map(|required| &required.node_selector_terms).enumerate() {
+        warnings.node_selector_term(&list.index(i), term, false);
+    }
+    for (is_there, field, why) in [
+        (spec.cephfs.is_some(), "cephfs", "deprecated in v1.28, non-functional in v1.31+"),
+        (
+            spec.photon_persistent_disk.is_some(),
+            "photonPersistentDisk",
+            "deprecated in v1.11, non-functional in v1.16+",
+        ),
+        (spec.scale_io.is_some(), "scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
+        (spec.storageos.is_some(), "storageOS", "deprecated in v1.22, non-functional in v1.25+"),
+        (spec.glusterfs.is_some(), "glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
+        (spec.rbd.is_some(), "rbd", "deprecated in v1.28, non-functional in v1.31+"),
+    ] {
+        if is_there {
+            warnings.push(&at.field(field), why);
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use corten_api::Problems;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus};
 
 use super::path::Path;
+use super::warnings::Warnings;
 use super::{Cell, Column, Kind, access_modes, cells, check, quantities, resource_names, storage_class_name};
 
 const COLUMNS: &[Column] = &[
@@ -28,6 +29,7 @@ impl Kind for PersistentVolumeClaim {
     const SINGULAR: &'static str = "persistentvolumeclaim";
     const SHORT_NAMES: &'static [&'static str] = &["pvc"];
     const STORE_PREFIX: &'static str = "persistentvolumeclaims";
+    const DELETE_RETURNS_OBJECT: bool = true;
     const SUBRESOURCES: &'static [&'static str] = &["status"];
 
     fn fill_defaults(&mut self) {
@@ -61,6 +63,14 @@ impl Kind for PersistentVolumeClaim {
         if let Some(status) = &self.status {
             status::validate(status, problems);
         }
+    }
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        let mut warnings = Warnings::default();
+        warnings.annotation(&self.metadata, storage_class_name::ANNOTATION, storage_class_name::ANNOTATION_WHY);
+        if let Some(spec) = &self.spec {
+            warnings.claim_spec(&Path::root("spec"), spec);
+        }
+        warnings.into_vec()
     }
     fn columns() -> &'static [Column] {
         COLUMNS

@@ -16,6 +16,7 @@ const COLUMNS: &[Column] = &[
 impl Kind for PodTemplate {
     const SINGULAR: &'static str = "podtemplate";
     const STORE_PREFIX: &'static str = "podtemplates";
+    const DELETE_RETURNS_OBJECT: bool = true;
     const HAS_GENERATION: bool = true;
 
     fn fill_defaults(&mut self) {
@@ -30,6 +31,10 @@ impl Kind for PodTemplate {
         let none = k8s_openapi::api::core::v1::PodTemplateSpec::default();
         let template = self.template.as_ref().unwrap_or(&none);
         workload::validate_pod_template(template, &Path::root("template"), problems);
+    }
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        let (at, old) = (Path::root("template"), old.map(|old| &old.metadata));
+        workload::warnings(&self.metadata, old, false, self.template.as_ref(), &at).into_vec()
     }
     fn columns() -> &'static [Column] {
         COLUMNS

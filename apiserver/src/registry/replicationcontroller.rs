@@ -75,6 +75,11 @@ impl Kind for ReplicationController {
         ];
         workload::validate_counts(&counts, status.replicas, problems);
     }
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        let (at, old) = (Path::root("spec.template"), old.map(|old| &old.metadata));
+        workload::warnings(&self.metadata, old, true, self.spec.as_ref().and_then(|spec| spec.template.as_ref()), &at)
+            .into_vec()
+    }
     fn columns() -> &'static [Column] {
         workload::REPLICAS_COLUMNS
     }

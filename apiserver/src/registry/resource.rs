@@ -47,6 +47,7 @@ struct Traits {
     unconditional_update: bool,
     name_rule: NameRule,
     delete_collection: bool,
+    delete_returns_object: bool,
     orphans_by_default: Option<&'static str>,
 }
 
@@ -76,6 +77,7 @@ impl ApiResource {
                 unconditional_update: K::UNCONDITIONAL_UPDATE,
                 name_rule: K::NAME_RULE,
                 delete_collection: K::DELETE_COLLECTION,
+                delete_returns_object: K::DELETE_RETURNS_OBJECT,
                 orphans_by_default: K::ORPHANS_BY_DEFAULT,
             },
             columns: K::columns().into(),
@@ -142,6 +144,10 @@ impl ApiResource {
     }
     pub fn has_delete_collection(&self) -> bool {
         self.traits.delete_collection
+    }
+    /// Whether the delete of an object that goes at once is answered with the object.
+    pub fn delete_returns_object(&self) -> bool {
+        self.traits.delete_returns_object
     }
     /// Whether what an object owns stays when its delete says nothing of it, and what the caller is told then.
     pub fn orphans_by_default(&self) -> Option<&'static str> {

@@ -19,6 +19,7 @@ impl Kind for ResourceQuota {
     const SINGULAR: &'static str = "resourcequota";
     const SHORT_NAMES: &'static [&'static str] = &["quota"];
     const STORE_PREFIX: &'static str = "resourcequotas";
+    const DELETE_RETURNS_OBJECT: bool = true;
     const SUBRESOURCES: &'static [&'static str] = &["status"];
 
     fn fill_defaults(&mut self) {

@@ -33,6 +33,7 @@ pub trait Rules: Send + Sync + 'static {
     fn validate_update(&self, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems);
     fn validate_status(&self, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems);
     fn validate_approval(&self, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems);
+    fn warnings(&self, object: &dyn AnyObject, old: Option<&dyn AnyObject>) -> Vec<String>;
     fn deletion_grace_secs(&self, object: &dyn AnyObject, asked: Option<i64>) -> Option<i64>;
     fn holds_deletion(&self, object: &dyn AnyObject) -> bool;
     fn mark_deleting(&self, object: &mut dyn AnyObject);
@@ -119,6 +120,9 @@ impl<K: Kind> Rules for Typed<K> {
         if let (Some(object), Some(old)) = (typed::<K>(object), typed(old)) {
             object.validate_approval(old, problems);
         }
+    }
+    fn warnings(&self, object: &dyn AnyObject, old: Option<&dyn AnyObject>) -> Vec<String> {
+        typed::<K>(object).map(|object| object.warnings(old.and_then(typed))).unwrap_or_default()
     }
     fn deletion_grace_secs(&self, object: &dyn AnyObject, asked: Option<i64>) -> Option<i64> {
         typed::<K>(object)?.deletion_grace_secs(asked)

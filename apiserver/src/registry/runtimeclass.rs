@@ -8,6 +8,7 @@ use k8s_openapi::api::node::v1::{RuntimeClass, Scheduling};
 
 use super::path::Path;
 use super::pod::validate as pod;
+use super::warnings::Warnings;
 use super::{Cell, Column, Kind, cells, check, quantities};
 
 const COLUMNS: &[Column] = &[cells::NAME, cells::text("Handler", "The runtime's name on the nodes"), cells::AGE];
@@ -42,6 +43,14 @@ impl Kind for RuntimeClass {
     }
     fn validate_update(&self, old: &Self, problems: &mut Problems) {
         check::immutable(problems, &Path::root("handler"), &self.handler, &old.handler);
+    }
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        let mut warnings = Warnings::default();
+        let selector = self.scheduling.as_ref().and_then(|scheduling| scheduling.node_selector.as_ref());
+        for key in selector.into_iter().flatten().map(|(key, _)| key) {
+            warnings.node_label(&Path::root("scheduling.nodeSelector"), key);
+        }
+        warnings.into_vec()
     }
     fn columns() -> &'static [Column] {
         COLUMNS

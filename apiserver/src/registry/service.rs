@@ -3,6 +3,7 @@
 pub mod columns;
 pub mod defaults;
 pub mod validate;
+mod warnings;
 
 use corten_api::Problems;
 use k8s_openapi::api::core::v1::{Service, ServiceStatus};
@@ -14,6 +15,7 @@ impl Kind for Service {
     const SHORT_NAMES: &'static [&'static str] = &["svc"];
     const CATEGORIES: &'static [&'static str] = &["all"];
     const STORE_PREFIX: &'static str = "services/specs";
+    const DELETE_RETURNS_OBJECT: bool = true;
     const SUBRESOURCES: &'static [&'static str] = &["status"];
     const FIELDS: &'static [SelectableField] = &[
         SelectableField::new("spec.clusterIP", "spec.clusterIP", ""),
@@ -54,6 +56,9 @@ impl Kind for Service {
     }
     fn validate_status(&self, _old: &Self, problems: &mut Problems) {
         validate::status(self, problems);
+    }
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        warnings::service(self)
     }
     fn columns() -> &'static [Column] {
         columns::COLUMNS

@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub const ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
+pub const ANNOTATION_WHY: &str = r#"deprecated since v1.8; use "storageClassName" attribute instead"#;
 
 /// What the annotation says, of old.
 pub fn annotated(meta: &ObjectMeta) -> Option<&str> {

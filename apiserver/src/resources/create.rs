@@ -124,9 +124,10 @@ impl Resources {
             managers::note(self.registry(), place, None, &mut *object, "", options)?;
         }
         // What admission fills in is nobody's.
-        let warnings = self.admit_create(user, place, target, Some(&mut *object)).await?;
+        let mut warnings = self.admit_create(user, place, target, Some(&mut *object)).await?;
         resource.rules().validate(&*object, &mut problems);
         place.valid(&name, problems)?;
+        warnings.extend(resource.rules().warnings(&*object, None));
         let object = self.store_new(place, target, object, options.dry_run).await?;
         Ok(object.map(|object| Written { object, existed: false, warnings }))
     }

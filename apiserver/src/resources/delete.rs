@@ -17,8 +17,6 @@ use crate::storage::Write;
 
 /// Deletes under way at one time for one request.
 const COLLECTION_CONCURRENCY: usize = 16;
-/// Kinds whose delete answers with the object, as upstream's do.
-const ANSWER_WITH_OBJECT: &[&str] = &["pods", "podtemplates", "services", "serviceaccounts"];
 
 impl Resources {
     pub async fn delete(
@@ -75,7 +73,7 @@ impl Resources {
             let told = place.resource.orphans_by_default().filter(|told| !told.is_empty());
             warnings.extend(told.map(str::to_owned));
         }
-        let answers_with_object = !revised.gone || ANSWER_WITH_OBJECT.contains(&place.resource.plural());
+        let answers_with_object = !revised.gone || place.resource.delete_returns_object();
         let body =
             if answers_with_object { revised.json.clone() } else { success(&place.resource, &revised.json)?.into() };
         // Upstream's answer to who said explicitly that dependents go in the background.

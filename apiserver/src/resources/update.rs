@@ -129,6 +129,9 @@ impl Resources {
             if meta.uid.as_deref().is_some_and(|uid| !uid.is_empty()) {
                 return Err(place.conflict(&target.name, "Precondition failed: there is no object of this UID"));
             }
+            if meta.resource_version.as_deref().is_some_and(|v| !v.is_empty() && v != "0") {
+                return Err(place.conflict(&target.name, "Precondition failed: there is no object of this revision"));
+            }
             meta.resource_version = None;
             match self.create_applied(user, place, target, object, options).await {
                 // Somebody else made it meanwhile.
@@ -183,6 +186,9 @@ impl Resources {
         }
         object.meta_mut().resource_version.clone_from(&old.meta().resource_version);
         if object.same_as(old) {
+            if target.subresource.is_empty() {
+                warnings.extend(resource.rules().warnings(&*object, Some(old)));
+            }
             return Ok(Decision::Keep);
         }
         meta::validate(object.meta(), rules(resource), &mut problems);
@@ -202,6 +208,9 @@ impl Resources {
             }
         }
         place.valid(&target.name, problems)?;
+        if target.subresource.is_empty() {
+            warnings.extend(resource.rules().warnings(&*object, Some(old)));
+        }
         managers::keep_times(current, &mut *object)?;
         if object.same_as(old) {
             return Ok(Decision::Keep);

@@ -92,6 +92,10 @@ impl Kind for DaemonSet {
         check::not_negative(problems, &at.field("observedGeneration"), new.observed_generation);
         workload::validate_collisions(new.collision_count, old.collision_count, problems);
     }
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        let (at, old) = (Path::root("spec.template"), old.map(|old| &old.metadata));
+        workload::warnings(&self.metadata, old, false, Some(&self.spec.template), &at).into_vec()
+    }
     fn columns() -> &'static [Column] {
         COLUMNS
     }

@@ -71,7 +71,12 @@ impl Kind for Deployment {
         workload::validate_counts(&counts, status.replicas.unwrap_or(0), problems);
         check::not_negative(problems, &Path::root("status.observedGeneration"), status.observed_generation);
         check::not_negative(problems, &Path::root("status.unavailableReplicas"), status.unavailable_replicas);
+        check::not_negative(problems, &Path::root("status.terminatingReplicas"), status.terminating_replicas);
         workload::validate_collisions(status.collision_count, old.collision_count, problems);
+    }
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        let (at, old) = (Path::root("spec.template"), old.map(|old| &old.metadata));
+        workload::warnings(&self.metadata, old, true, Some(&self.spec.template), &at).into_vec()
     }
     fn columns() -> &'static [Column] {
         COLUMNS

@@ -4,7 +4,7 @@ use corten_api::Problems;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
 
 use crate::registry::path::Path;
-use crate::registry::{Cell, Column, Kind, ScaleAccess, SelectableField, cells, check, workload};
+use crate::registry::{Cell, Column, Kind, ScaleAccess, cells, check, workload};
 
 impl Kind for ReplicaSet {
     const SINGULAR: &'static str = "replicaset";
@@ -12,7 +12,6 @@ impl Kind for ReplicaSet {
     const CATEGORIES: &'static [&'static str] = &["all"];
     const STORE_PREFIX: &'static str = "replicasets";
     const SUBRESOURCES: &'static [&'static str] = &["scale", "status"];
-    const FIELDS: &'static [SelectableField] = &[SelectableField::new("status.replicas", "status.replicas", "0")];
     const HAS_GENERATION: bool = true;
 
     fn fill_defaults(&mut self) {
@@ -58,6 +57,12 @@ impl Kind for ReplicaSet {
             ("availableReplicas", status.available_replicas),
         ];
         workload::validate_counts(&counts, status.replicas, problems);
+        check::not_negative(problems, &Path::root("status.observedGeneration"), status.observed_generation);
+        check::not_negative(problems, &Path::root("status.terminatingReplicas"), status.terminating_replicas);
+    }
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        let (at, old) = (Path::root("spec.template"), old.map(|old| &old.metadata));
+        workload::warnings(&self.metadata, old, true, self.spec.template.as_ref(), &at).into_vec()
     }
     fn columns() -> &'static [Column] {
         workload::REPLICAS_COLUMNS

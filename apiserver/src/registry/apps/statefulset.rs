@@ -7,6 +7,7 @@ use k8s_openapi::api::apps::v1::{RollingUpdateStatefulSetStrategy, StatefulSet, 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use crate::registry::path::Path;
 use crate::registry::pod::defaults::fill;
 use crate::registry::{Cell, Column, Kind, NameRule, ScaleAccess, cells, persistentvolumeclaim, workload};
 
@@ -17,6 +18,9 @@ const RETAIN: &str = "Retain";
 
 const COLUMNS: &[Column] =
     &[cells::NAME, cells::text("Ready", "Ready pods of those wanted"), cells::AGE, cells::CONTAINERS, cells::IMAGES];
+
+const KEEPS_ALL: &str =
+    "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended";
 
 impl Kind for StatefulSet {
     const SINGULAR: &'static str = "statefulset";
@@ -60,6 +64,20 @@ impl Kind for StatefulSet {
     }
     fn validate_status(&self, old: &Self, problems: &mut Problems) {
         validate::status(self, old, problems);
+    }
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        let (at, old) = (Path::root("spec.template"), old.map(|old| &old.metadata));
+        let mut warnings = workload::warnings(&self.metadata, old, false, Some(&self.spec.template), &at);
+        let list = Path::root("spec.volumeClaimTemplates");
+        for (i, claim) in self.spec.volume_claim_templates.iter().flatten().enumerate() {
+            if let Some(spec) = &claim.spec {
+                warnings.claim_spec(&list.index(i), spec);
+            }
+        }
+        if self.spec.revision_history_limit.is_some_and(|limit| limit < 0) {
+            warnings.say(KEEPS_ALL);
+        }
+        warnings.into_vec()
     }
     fn columns() -> &'static [Column] {
         COLUMNS

@@ -47,6 +47,15 @@ impl Kind for v2::HorizontalPodAutoscaler {
     }
     fn validate(&self, problems: &mut Problems) {
         validate::spec(&self.spec, &Path::root("spec"), problems);
+        if check::is_new(&self.metadata) {
+            validate::target(&self.spec.scale_target_ref, &Path::root("spec.scaleTargetRef"), problems);
+        }
+    }
+    fn validate_update(&self, old: &Self, problems: &mut Problems) {
+        let (new, old) = (&self.spec.scale_target_ref, &old.spec.scale_target_ref);
+        if (&new.kind, &new.api_version) != (&old.kind, &old.api_version) {
+            validate::target(new, &Path::root("spec.scaleTargetRef"), problems);
+        }
     }
     fn validate_status(&self, _old: &Self, problems: &mut Problems) {
         let (status, at) = (self.status.as_ref(), Path::root("status"));
@@ -91,6 +100,9 @@ impl Kind for v1::HorizontalPodAutoscaler {
     }
     fn validate(&self, problems: &mut Problems) {
         conversion::to_v2(self).validate(problems);
+    }
+    fn validate_update(&self, old: &Self, problems: &mut Problems) {
+        conversion::to_v2(self).validate_update(&conversion::to_v2(old), problems);
     }
     fn validate_status(&self, old: &Self, problems: &mut Problems) {
         conversion::to_v2(self).validate_status(&conversion::to_v2(old), problems);

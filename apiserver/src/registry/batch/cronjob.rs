@@ -6,6 +6,7 @@ use corten_api::Problems;
 use k8s_openapi::api::batch::v1::{CronJob, CronJobStatus};
 
 use super::job;
+use crate::registry::path::Path;
 use crate::registry::pod::defaults::fill;
 use crate::registry::{Cell, Column, Kind, cells, workload};
 
@@ -24,6 +25,8 @@ const COLUMNS: &[Column] = &[
     cells::IMAGES,
     cells::SELECTOR,
 ];
+
+const NO_ZONE_IN_SCHEDULE: &str = "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details";
 
 impl Kind for CronJob {
     const SINGULAR: &'static str = "cronjob";
@@ -60,6 +63,15 @@ impl Kind for CronJob {
     }
     fn validate_update(&self, old: &Self, problems: &mut Problems) {
         validate::update(self, old, problems);
+    }
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        let spec = self.spec.job_template.spec.as_ref();
+        let at = Path::root("spec.jobTemplate.spec");
+        let mut warnings = job::warnings(&self.metadata, old.map(|old| &old.metadata), spec, &at);
+        if old.is_some() && self.spec.schedule.contains("TZ") {
+            warnings.push(NO_ZONE_IN_SCHEDULE.to_owned());
+        }
+        warnings
     }
     fn columns() -> &'static [Column] {
         COLUMNS

@@ -10,9 +10,11 @@ pub(super) mod validate;
 
 use corten_api::Problems;
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub(super) use defaults::template as default_template;
 
+use crate::registry::path::Path;
 use crate::registry::{Cell, Column, Kind, SelectableField, cells, workload};
 
 /// By these a Job finds its pods. Those without a domain are from before there were domains, and are still looked for.
@@ -37,6 +39,11 @@ const COLUMNS: &[Column] = &[
 
 /// Upstream's warning: in other kinds it is the other way round.
 const ORPHANS: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
+
+/// Beyond both, what has completed may not fit into a status.
+const TRACKED_COMPLETIONS: i32 = 100_000;
+const TRACKED_PARALLELISM: i32 = 10_000;
+const NOT_TRACKED: &str = "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail";
 
 impl Kind for Job {
     const SINGULAR: &'static str = "job";
@@ -76,6 +83,9 @@ impl Kind for Job {
     }
     fn validate_status(&self, old: &Self, problems: &mut Problems) {
         status::validate(self, old, problems);
+    }
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        warnings(&self.metadata, old.map(|old| &old.metadata), self.spec.as_ref(), &Path::root("spec"))
     }
     fn columns() -> &'static [Column] {
         COLUMNS
@@ -138,6 +148,24 @@ fn duration(status: &JobStatus, now_secs: i64) -> String {
     let Some(start) = &status.start_time else { return String::new() };
     let end_secs = status.completion_time.as_ref().map_or(now_secs, |end| end.0.as_second());
     cells::human_duration(end_secs - start.0.as_second())
+}
+
+/// `at`: of the spec.
+pub(super) fn warnings(
+    meta: &ObjectMeta,
+    old: Option<&ObjectMeta>,
+    spec: Option<&JobSpec>,
+    at: &Path<'_>,
+) -> Vec<String> {
+    let template = spec.map(|spec| &spec.template);
+    let mut warnings = workload::warnings(meta, old, true, template, &at.field("template"));
+    let is_indexed = spec.is_some_and(|spec| spec.completion_mode.as_deref() == Some("Indexed"));
+    let (completions, parallelism) =
+        spec.map_or((0, 0), |spec| (spec.completions.unwrap_or(0), spec.parallelism.unwrap_or(0)));
+    if is_indexed && completions > TRACKED_COMPLETIONS && parallelism > TRACKED_PARALLELISM {
+        warnings.push(at, NOT_TRACKED);
+    }
+    warnings.into_vec()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ const COLUMNS: &[Column] = &[cells::NAME, cells::AGE];
 impl Kind for DeviceClass {
     const SINGULAR: &'static str = "deviceclass";
     const STORE_PREFIX: &'static str = "deviceclasses";
+    const DELETE_RETURNS_OBJECT: bool = true;
     const HAS_GENERATION: bool = true;
 
     fn fill_defaults(&mut self) {

@@ -19,6 +19,7 @@ const COLUMNS: &[Column] = &[
 impl Kind for ResourceClaim {
     const SINGULAR: &'static str = "resourceclaim";
     const STORE_PREFIX: &'static str = "resourceclaims";
+    const DELETE_RETURNS_OBJECT: bool = true;
     const SUBRESOURCES: &'static [&'static str] = &["status"];
 
     fn fill_defaults(&mut self) {

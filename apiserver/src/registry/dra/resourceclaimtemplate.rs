@@ -12,6 +12,7 @@ const COLUMNS: &[Column] = &[cells::NAME, cells::AGE];
 impl Kind for ResourceClaimTemplate {
     const SINGULAR: &'static str = "resourceclaimtemplate";
     const STORE_PREFIX: &'static str = "resourceclaimtemplates";
+    const DELETE_RETURNS_OBJECT: bool = true;
 
     fn fill_defaults(&mut self) {
         claim::fill_defaults(self.spec.get_or_insert_default().spec.get_or_insert_default());

@@ -29,6 +29,7 @@ const COLUMNS: &[Column] = &[
 impl Kind for ResourceSlice {
     const SINGULAR: &'static str = "resourceslice";
     const STORE_PREFIX: &'static str = "resourceslices";
+    const DELETE_RETURNS_OBJECT: bool = true;
     const HAS_GENERATION: bool = true;
     const FIELDS: &'static [SelectableField] = &[
         SelectableField::new("spec.driver", "spec.driver", ""),

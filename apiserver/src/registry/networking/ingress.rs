@@ -56,6 +56,15 @@ impl Kind for Ingress {
     fn validate_status(&self, _old: &Self, problems: &mut Problems) {
         validate::status(balancers(self), problems);
     }
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        const WHY: &str =
+            r#"annotation "kubernetes.io/ingress.class" is deprecated, please use 'spec.ingressClassName' instead"#;
+        let has =
+            |key: &str| self.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(key));
+        let has_class = self.spec.as_ref().is_some_and(|spec| spec.ingress_class_name.is_some());
+        let is_told = old.is_none() && !has_class && has("kubernetes.io/ingress.class");
+        is_told.then(|| WHY.to_owned()).into_iter().collect()
+    }
     fn columns() -> &'static [Column] {
         COLUMNS
     }

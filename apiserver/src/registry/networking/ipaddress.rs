@@ -26,10 +26,14 @@ impl Kind for IPAddress {
         }
         let at = Path::root("spec.parentRef");
         let parent = &self.spec.parent_ref;
+        if let Some(group) = parent.group.as_ref().filter(|group| !group.is_empty()) {
+            check::dns_subdomain(problems, &at.field("group"), group);
+        }
         for (field, value) in [("resource", &parent.resource), ("name", &parent.name)] {
-            if value.is_empty() {
-                problems.required(at.field(field), "");
-            }
+            check::path_segment(problems, &at.field(field), value);
+        }
+        if let Some(namespace) = parent.namespace.as_ref().filter(|namespace| !namespace.is_empty()) {
+            check::path_segment(problems, &at.field("namespace"), namespace);
         }
     }
     fn validate_update(&self, old: &Self, problems: &mut Problems) {
@@ -65,6 +69,14 @@ mod tests {
         assert!(found::<IPAddress>(GOOD).is_empty());
         assert!(found::<IPAddress>(&GOOD.replace("10.96.0.1", "web"))[0].starts_with("metadata.name: Invalid value"));
         assert!(found::<IPAddress>(&GOOD.replace("10.96.0.1", "2001:DB8::1"))[0].contains("canonical"));
+        for (was, is, expected) in [
+            ("services", "", "spec.parentRef.resource: Required value"),
+            ("services", "a/b", r#"spec.parentRef.resource: Invalid value: "a/b": may not contain '/'"#),
+            ("default", "..", r#"spec.parentRef.namespace: Invalid value: "..": may not be '..'"#),
+            ("kubernetes", "%", r#"spec.parentRef.name: Invalid value: "%": may not contain '%'"#),
+        ] {
+            assert_eq!(found::<IPAddress>(&GOOD.replace(was, is)), [expected]);
+        }
     }
 
     #[test]

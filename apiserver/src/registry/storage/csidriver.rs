@@ -32,6 +32,7 @@ const COLUMNS: &[Column] = &[
 impl Kind for CSIDriver {
     const SINGULAR: &'static str = "csidriver";
     const STORE_PREFIX: &'static str = "csidrivers";
+    const DELETE_RETURNS_OBJECT: bool = true;
     const HAS_GENERATION: bool = true;
     const UNCONDITIONAL_UPDATE: bool = false;
 

@@ -17,6 +17,7 @@ const COLUMNS: &[Column] =
 impl Kind for CSINode {
     const SINGULAR: &'static str = "csinode";
     const STORE_PREFIX: &'static str = "csinodes";
+    const DELETE_RETURNS_OBJECT: bool = true;
     const SUBRESOURCES: &'static [&'static str] = &["status"];
     const UNCONDITIONAL_UPDATE: bool = false;
 

@@ -6,6 +6,7 @@ use k8s_openapi::api::storage::v1::CSIStorageCapacity;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 
 use crate::registry::path::Path;
+use crate::registry::warnings::Warnings;
 use crate::registry::{Cell, Column, Kind, cells, check};
 
 const COLUMNS: &[Column] = &[
@@ -43,6 +44,19 @@ impl Kind for CSIStorageCapacity {
         check::immutable(problems, &Path::root("nodeTopology"), &self.node_topology, &old.node_topology);
         let (class, was) = (&self.storage_class_name, &old.storage_class_name);
         check::immutable(problems, &Path::root("storageClassName"), class, was);
+    }
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        let mut warnings = Warnings::default();
+        let at = Path::root("nodeTopology");
+        let Some(topology) = &self.node_topology else { return Vec::new() };
+        let list = at.field("matchExpressions");
+        for (i, expression) in topology.match_expressions.iter().flatten().enumerate() {
+            warnings.node_label_at(&list.index(i).field("key"), &expression.key);
+        }
+        for key in topology.match_labels.iter().flatten().map(|(key, _)| key) {
+            warnings.node_label(&at.field("matchLabels").field(key), key);
+        }
+        warnings.into_vec()
     }
     fn columns() -> &'static [Column] {
         COLUMNS

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{parameters, provisioner};
 use crate::registry::path::Path;
+use crate::registry::warnings::Warnings;
 use crate::registry::{Cell, Column, Kind, cells, check};
 
 /// Marks the class that claims without one get. The second is its name of old.
@@ -32,6 +33,7 @@ impl Kind for StorageClass {
     const SINGULAR: &'static str = "storageclass";
     const SHORT_NAMES: &'static [&'static str] = &["sc"];
     const STORE_PREFIX: &'static str = "storageclasses";
+    const DELETE_RETURNS_OBJECT: bool = true;
 
     fn fill_defaults(&mut self) {
         self.reclaim_policy.get_or_insert_with(|| DELETE.into());
@@ -58,6 +60,18 @@ impl Kind for StorageClass {
         check::immutable(problems, &Path::root("reclaimPolicy"), &self.reclaim_policy, &old.reclaim_policy);
         let (mode, was) = (&self.volume_binding_mode, &old.volume_binding_mode);
         check::immutable(problems, &Path::root("volumeBindingMode"), mode, was);
+    }
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        let mut warnings = Warnings::default();
+        let list = Path::root("allowedTopologies");
+        for (i, term) in self.allowed_topologies.iter().flatten().enumerate() {
+            let list = list.index(i);
+            let list = list.field("matchLabelExpressions");
+            for (j, expression) in term.match_label_expressions.iter().flatten().enumerate() {
+                warnings.node_label(&list.index(j).field("key"), &expression.key);
+            }
+        }
+        warnings.into_vec()
     }
     fn columns() -> &'static [Column] {
         COLUMNS

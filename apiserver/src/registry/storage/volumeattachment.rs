@@ -28,6 +28,7 @@ const COLUMNS: &[Column] = &[
 impl Kind for VolumeAttachment {
     const SINGULAR: &'static str = "volumeattachment";
     const STORE_PREFIX: &'static str = "volumeattachments";
+    const DELETE_RETURNS_OBJECT: bool = true;
     const SUBRESOURCES: &'static [&'static str] = &["status"];
     const UNCONDITIONAL_UPDATE: bool = false;
 

@@ -14,6 +14,7 @@ impl Kind for VolumeAttributesClass {
     const SINGULAR: &'static str = "volumeattributesclass";
     const SHORT_NAMES: &'static [&'static str] = &["vac"];
     const STORE_PREFIX: &'static str = "volumeattributesclasses";
+    const DELETE_RETURNS_OBJECT: bool = true;
 
     fn validate(&self, problems: &mut Problems) {
         provisioner(problems, &Path::root("driverName"), &self.driver_name);

@@ -64,7 +64,7 @@ fn present(spec: &MetricSpec) -> Vec<&'static str> {
 }
 
 fn object(source: &ObjectMetricSource, at: &Path<'_>, problems: &mut Problems) {
-    reference(&source.described_object, false, &at.field("describedObject"), problems);
+    reference(&source.described_object, &at.field("describedObject"), problems);
     identifier(&source.metric, &at.field("metric"), problems);
     let target_at = at.field("target");
     target(&source.target, &target_at, problems);

@@ -26,9 +26,7 @@ pub fn spec(spec: &HorizontalPodAutoscalerSpec, at: &Path<'_>, problems: &mut Pr
     if spec.min_replicas.is_some_and(|min| spec.max_replicas < min) {
         problems.invalid(max_at, spec.max_replicas, "must be greater than or equal to `minReplicas`");
     }
-    // The one kind of the core that can be scaled is also the only one whose apiVersion has no group.
-    let needs_group = spec.scale_target_ref.kind != "ReplicationController";
-    reference(&spec.scale_target_ref, needs_group, &at.field("scaleTargetRef"), problems);
+    named(&spec.scale_target_ref, &at.field("scaleTargetRef"), problems);
     let list = at.field("metrics");
     let all = spec.metrics.as_deref().unwrap_or_default();
     for (i, one) in all.iter().enumerate() {
@@ -51,14 +49,23 @@ pub fn spec(spec: &HorizontalPodAutoscalerSpec, at: &Path<'_>, problems: &mut Pr
     }
 }
 
-pub(super) fn reference(
-    reference: &CrossVersionObjectReference,
-    needs_group: bool,
-    at: &Path<'_>,
-    problems: &mut Problems,
-) {
+/// What is scaled, of an autoscaler that is new or now scales something else: older rules let its apiVersion be empty.
+pub fn target(target: &CrossVersionObjectReference, at: &Path<'_>, problems: &mut Problems) {
+    // The one kind of the core that can be scaled is also the only one whose apiVersion has no group.
+    version(target, target.kind != "ReplicationController", at, problems);
+}
+
+pub(super) fn reference(reference: &CrossVersionObjectReference, at: &Path<'_>, problems: &mut Problems) {
+    named(reference, at, problems);
+    version(reference, false, at, problems);
+}
+
+fn named(reference: &CrossVersionObjectReference, at: &Path<'_>, problems: &mut Problems) {
     check::path_segment(problems, &at.field("kind"), &reference.kind);
     check::path_segment(problems, &at.field("name"), &reference.name);
+}
+
+fn version(reference: &CrossVersionObjectReference, needs_group: bool, at: &Path<'_>, problems: &mut Problems) {
     let version = check::text(reference.api_version.as_ref());
     let group = version.split_once('/').map_or("", |(group, _)| group);
     if version.matches('/').count() > 1 {
