@@ -1,6 +1,7 @@
 //! What can be read from a Pod: phase, readiness, what it asks of a node, its quality of service.
 
 pub mod defaults;
+pub mod sums;
 
 use std::collections::BTreeMap;
 
@@ -67,26 +68,13 @@ type Side = fn(&ResourceRequirements) -> Option<&BTreeMap<String, Wire>>;
 
 fn together(spec: &PodSpec, side: Side) -> Amounts {
     let of = |c: &Container| amounts(c.resources.as_ref().and_then(side));
-    let mut running = Amounts::new();
-    spec.containers.iter().for_each(|c| add(&mut running, &of(c)));
-    let mut sidecars = Amounts::new();
-    let mut peak = Amounts::new();
-    for init in spec.init_containers.iter().flatten() {
-        let mut at_this_point = sidecars.clone();
-        add(&mut at_this_point, &of(init));
-        raise(&mut peak, &at_this_point);
-        if is_sidecar(init) {
-            sidecars = at_this_point;
-        }
-    }
-    add(&mut running, &sidecars);
-    raise(&mut running, &peak);
+    let mut all = sums::of_containers(spec, of, of);
     // Amounts for the pod as a whole, where given, stand for the sum of the containers'.
     for (name, amount) in amounts(spec.resources.as_ref().and_then(side)) {
-        running.insert(name, amount);
+        all.insert(name, amount);
     }
-    add(&mut running, &amounts(spec.overhead.as_ref()));
-    running
+    sums::add(&mut all, &amounts(spec.overhead.as_ref()));
+    all
 }
 
 /// A resource list in plain numbers. Amounts that do not parse are left out: validation refuses them.
@@ -96,18 +84,6 @@ pub fn amounts(list: Option<&BTreeMap<String, Wire>>) -> Amounts {
         Some((name.clone(), if name == "cpu" { q.millis() } else { q.units() }))
     });
     parsed.collect()
-}
-fn add(into: &mut Amounts, more: &Amounts) {
-    for (name, n) in more {
-        let sum = into.entry(name.clone()).or_default();
-        *sum = sum.saturating_add(*n);
-    }
-}
-fn raise(into: &mut Amounts, floor: &Amounts) {
-    for (name, n) in floor {
-        let have = into.entry(name.clone()).or_default();
-        *have = (*have).max(*n);
-    }
 }
 
 /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>

@@ -186,7 +186,7 @@ fn scaled(whole: &str, fraction: &str, scale: Scale) -> i128 {
             _ => None,
         },
     };
-    nanos.map_or(MAX, |n| n + i128::from(lost)).min(MAX)
+    nanos.map_or(MAX, |n| n.saturating_add(i128::from(lost))).min(MAX)
 }
 
 fn pow10(exp: i32) -> i128 {
@@ -237,6 +237,9 @@ mod tests {
             ("1e40", i64::MAX, i64::MAX, "9223372036854775807"),
             ("1234567890123456789.000000000000000000", i64::MAX, 1_234_567_890_123_456_789, "1234567890123456789"),
             ("99999999999E", i64::MAX, i64::MAX, "9223372036854775807"),
+            // As much as is reckoned with, and something is lost that rounds up.
+            ("170141183460469231731.6873037158841057271G", i64::MAX, i64::MAX, "9223372036854775807"),
+            ("-170141183460469231731.6873037158841057271G", i64::MIN, i64::MIN + 1, "-9223372036854775807"),
         ];
         for (text, millis, units, canonical) in cases {
             let q = Quantity::parse(text).unwrap();

@@ -64,10 +64,12 @@ impl AdmissionRequest<'_> {
     fn is_plain(&self) -> bool {
         self.target.subresource.is_empty()
     }
-    /// The name in the path, or for creates the object's.
+    /// The name of what is written: of a new object its own, whatever the path says.
     fn name(&self) -> &str {
         match &self.object {
-            Some(object) if self.target.name.is_empty() => object.meta().name.as_deref().unwrap_or_default(),
+            Some(object) if self.verb == Verb::Create && self.is_plain() => {
+                object.meta().name.as_deref().unwrap_or_default()
+            }
             _ => &self.target.name,
         }
     }

@@ -23,6 +23,7 @@ pub mod quantities;
 pub mod resource_names;
 pub mod status;
 pub mod storage_class_name;
+pub mod subresource;
 pub mod volume_source;
 pub mod warnings;
 pub mod workload;

@@ -31,7 +31,7 @@ use self::receive::{Arriving, SlowBodies};
 use crate::authz::Attributes;
 use crate::connect::{self, Kubelets};
 use crate::decode::MAX_BODY_BYTES;
-use crate::discovery::{Discovery, groups};
+use crate::discovery::Discovery;
 use crate::flowcontrol::work::{self, Walk};
 use crate::flowcontrol::{FlowControl, seat::Seat};
 use crate::health::Health;
@@ -204,7 +204,7 @@ impl Front {
         let Asking { user, verb, target, query } = asking;
         // What is taken away later ends watches; a connection into a container stays as it began.
         let _grant = self.resources.authorize(user, verb.as_str(), target, &asking.fields()).await?;
-        check_path(resource.ok_or_else(respond::no_such_path)?, verb, target)?;
+        self.resources.fitting(verb, target)?;
         connect::serve(self, target, query, request, self.flow.enter_long(user)?).await
     }
 
@@ -217,7 +217,7 @@ impl Front {
     ) -> Result<watch::Watch, ApiError> {
         let (_seat, grant) = self.admit(asking).await?;
         let resource = resource.ok_or_else(respond::no_such_path)?;
-        check_path(resource, asking.verb, asking.target)?;
+        self.resources.fitting(asking.verb, asking.target)?;
         let counted = self.flow.enter_long(asking.user)?;
         let wanted = accept::wanted(headers)?;
         let (user, target, query) = (asking.user, asking.target, asking.query);
@@ -248,7 +248,7 @@ impl Front {
             let asked = (question, target.namespace.as_str());
             return review::answer(resources, asked, verb, user, content_type, body).await;
         };
-        check_path(resource, verb, target)?;
+        resources.fitting(verb, target)?;
         let wanted = accept::wanted(headers)?;
         if !verb.is_write() {
             let read = Read { resources, resource, target, query, headers, wanted, user };
@@ -275,24 +275,4 @@ impl Front {
 
 fn is_long_running(verb: Verb, target: &Target) -> bool {
     verb == Verb::Watch || connect::is_connect(target)
-}
-
-/// Whether the kind has what the path names, and the verb fits it.
-fn check_path(resource: &ApiResource, verb: Verb, target: &Target) -> Result<(), ApiError> {
-    read::check_scope(resource, target)?;
-    if !target.subresource.is_empty() {
-        if !resource.has_subresource(&target.subresource) {
-            return Err(respond::no_such_path());
-        }
-        let fits = groups::subresource_verbs(&target.subresource).contains(&verb.as_str());
-        return if fits { Ok(()) } else { Err(respond::method_not_allowed()) };
-    }
-    let needs_namespace = resource.scope() == corten_api::Scope::Namespaced && target.namespace.is_empty();
-    match verb {
-        Verb::Create if !target.name.is_empty() || needs_namespace => Err(respond::method_not_allowed()),
-        Verb::DeleteCollection if needs_namespace || !resource.has_delete_collection() => {
-            Err(respond::method_not_allowed())
-        }
-        _ => Ok(()),
-    }
 }

@@ -3,16 +3,21 @@
 //! What it may name at all, `authz` has said before.
 //! <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction>
 
+mod certificates;
+mod claims;
+mod mirrors;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use corten_api::{ApiError, Object as _, pod};
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod, PodResourceClaimStatus};
 
 use super::{AdmissionRequest, Refusal};
+use crate::authn::{NODE_PREFIX, NODES_GROUP};
 use crate::authz;
+use crate::authz::node::LEASES;
 use crate::registry::AnyObject;
-use crate::registry::pod::references::{self, Source};
 use crate::request::Verb;
 
 /// Labels in Kubernetes' own namespaces that a kubelet may set on its Node, besides those under [`OPEN_PREFIXES`].
@@ -36,6 +41,9 @@ const AUDIENCE_VERB: &str = "request-serviceaccounts-token-audience";
 const OPEN_PREFIXES: &[&str] = &["kubelet.kubernetes.io", "node.kubernetes.io"];
 
 pub(super) fn admit(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
+    if request.user.name == NODE_PREFIX && request.user.in_group(NODES_GROUP) {
+        return Err(request.forbidden(format!("could not determine node from user {NODE_PREFIX:?}")));
+    }
     let Some(node) = authz::node_name(request.user).map(str::to_owned) else { return Ok(()) };
     let verdict = if request.is("", "pods") {
         on_pod(request, &node)
@@ -43,6 +51,12 @@ pub(super) fn admit(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
         on_node(request, &node)
     } else if request.is("", "serviceaccounts") && request.target.subresource == "token" {
         return on_token(request, &node);
+    } else if request.is("", "persistentvolumeclaims") {
+        claims::on_claim(request, &node)
+    } else if request.is("certificates.k8s.io", "certificatesigningrequests") {
+        certificates::on_request(request, &node)
+    } else if request.is("certificates.k8s.io", "podcertificaterequests") {
+        return certificates::on_pod_request(request, &node);
     } else if request.is("coordination.k8s.io", "leases") {
         on_lease(request, &node)
     } else {
@@ -59,90 +73,46 @@ fn on_pod(request: &AdmissionRequest<'_>, node: &str) -> Result<(), String> {
     match (request.target.subresource.as_str(), request.verb) {
         ("", Verb::Create) => {
             let pod = request.object::<Pod>();
-            mirror(pod, node)
+            mirrors::mirror(pod, node)
                 .and_then(|()| only("create", pod))
-                .and_then(|()| owned_by_node(request, pod, node))
-                .and_then(|()| refers_to_nothing(pod, node))
+                .and_then(|()| mirrors::owned_by_node(request, pod, node))
+                .and_then(|()| mirrors::refers_to_nothing(pod, node))
         }
         ("", Verb::Delete) => only("delete", request.old()),
         ("", verb) => {
             let verb = verb.as_str().to_uppercase();
             Err(format!("unexpected operation {verb:?}, node {node:?} can only create and delete mirror pods"))
         }
-        ("status", _) => {
+        ("status", Verb::Update) => {
             let (new, old) = (request.object::<Pod>(), request.old::<Pod>());
             only("update pod status for", old)?;
-            let same = |a: &Pod, b: &Pod| a.metadata.labels == b.metadata.labels;
-            match (new, old) {
-                (Some(new), Some(old)) if !same(new, old) => {
-                    Err(format!("node {node:?} cannot update labels through pod status"))
-                }
-                _ => Ok(()),
-            }
+            let (Some(new), Some(old)) = (new, old) else { return Err("unexpected type".into()) };
+            on_pod_status(new, old, node)
         }
+        ("status", verb) => Err(format!("unexpected operation {:?}", verb.as_str().to_uppercase())),
         ("eviction", _) => only("evict", request.old()),
         (other, _) => Err(format!("unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed")),
     }
 }
 
-/// A node may only say which static pods it runs.
-fn mirror(pod: Option<&Pod>, node: &str) -> Result<(), String> {
-    if pod.is_none_or(pod::is_mirror) {
-        return Ok(());
+/// Which devices a pod was given is the scheduler's and the controllers' to say: whose claims a node may read follows from it.
+fn on_pod_status(new: &Pod, old: &Pod, node: &str) -> Result<(), String> {
+    fn claims(pod: &Pod) -> &[PodResourceClaimStatus] {
+        let status = pod.status.as_ref().and_then(|status| status.resource_claim_statuses.as_deref());
+        status.unwrap_or_default()
     }
-    let annotation = pod::MIRROR_ANNOTATION;
-    Err(format!("pod does not have {annotation:?} annotation, node {node:?} can only create mirror pods"))
-}
-
-/// Such a pod uses nothing that others own.
-fn refers_to_nothing(pod: Option<&Pod>, node: &str) -> Result<(), String> {
-    match pod.and_then(reference) {
-        Some(what) => Err(format!("node {node:?} can not create pods that reference {what}")),
-        None => Ok(()),
+    let extended = |pod: &Pod| pod.status.as_ref().and_then(|status| status.extended_resource_claim_status.clone());
+    let labels = |pod: &Pod| pod.metadata.labels.clone().unwrap_or_default();
+    if labels(new) != labels(old) {
+        return Err(format!("node {node:?} cannot update labels through pod status"));
     }
-}
-
-/// A mirror belongs to its Node alone. Without a controller it would be an orphan, which any ReplicaSet with a fitting
-/// selector adopts, and then deletes a good pod for.
-fn owned_by_node(request: &AdmissionRequest<'_>, pod: Option<&Pod>, node: &str) -> Result<(), String> {
-    let owner = match pod.and_then(|pod| pod.metadata.owner_references.as_deref()).unwrap_or_default() {
-        [owner] => owner,
-        [] => return Err(format!("node {node:?} can only create pods with an owner reference set to itself")),
-        _ => return Err(format!("node {node:?} can only create pods with a single owner reference set to itself")),
-    };
-    if owner.api_version != "v1" || owner.kind != "Node" || owner.name != node {
-        return Err(format!("node {node:?} can only create pods with an owner reference set to itself"));
+    if claims(new) != claims(old) {
+        return Err(format!("node {node:?} cannot update resource claim statues"));
     }
-    if owner.controller != Some(true) {
-        return Err(format!("node {node:?} can only create pods with a controller owner reference set to itself"));
+    if extended(new) != extended(old) {
+        return Err(format!("node {node:?} cannot update extended resource claim status"));
     }
-    if owner.block_owner_deletion == Some(true) {
-        return Err(format!("node {node:?} must not set blockOwnerDeletion on an owner reference"));
-    }
-    let Some(live) = request.find::<Node>("", "nodes", "", node) else {
-        return Err(format!("error looking up node {node} to verify uid: nodes {node:?} not found"));
-    };
-    let uid = live.metadata.uid.unwrap_or_default();
-    if owner.uid == uid { Ok(()) } else { Err(format!("node {node} UID mismatch: expected {} got {uid}", owner.uid)) }
-}
-
-/// What of others' a pod refers to, in words; `None` for nothing.
-fn reference(pod: &Pod) -> Option<&'static str> {
-    let name = pod.metadata.name.as_deref().unwrap_or_default();
-    let (mut account, mut secrets, mut config_maps, mut claims) = (false, false, false, false);
-    references::each(name, pod.spec.as_ref()?, |source, _| match source {
-        Source::ServiceAccount => account = true,
-        Source::Secret => secrets = true,
-        Source::ConfigMap => config_maps = true,
-        Source::PersistentVolumeClaim => claims = true,
-    });
-    let all = [
-        (account, "a service account"),
-        (secrets, "secrets"),
-        (config_maps, "configmaps"),
-        (claims, "persistentvolumeclaims"),
-    ];
-    all.into_iter().find(|(refers, _)| *refers).map(|(_, what)| what)
+    Ok(())
 }
 
 fn on_node(request: &AdmissionRequest<'_>, node: &str) -> Result<(), String> {
@@ -151,10 +121,24 @@ fn on_node(request: &AdmissionRequest<'_>, node: &str) -> Result<(), String> {
     }
     let Some(new) = request.object::<Node>() else { return Ok(()) };
     let old = request.old::<Node>();
+    // What a node may read follows from its spec.
+    let source = |node: &Node| node.spec.as_ref().and_then(|spec| spec.config_source.clone());
+    match (source(new), old) {
+        (Some(_), None) => {
+            return Err(format!("node {node:?} is not allowed to create pods with a non-nil configSource"));
+        }
+        (Some(new), Some(old)) if Some(&new) != source(old).as_ref() => {
+            return Err(format!("node {node:?} is not allowed to update configSource to a new non-nil configSource"));
+        }
+        _ => {}
+    }
     let closed = closed_labels(new.metadata.labels.as_ref(), old.and_then(|o| o.meta().labels.as_ref()));
     if !closed.is_empty() {
-        let verb = if old.is_some() { "modify" } else { "set" };
-        return Err(format!("node {node:?} is not allowed to {verb} labels: {}", closed.join(", ")));
+        let closed = closed.join(", ");
+        return Err(match old {
+            Some(_) => format!("is not allowed to modify labels: {closed}"),
+            None => format!("node {node:?} is not allowed to set the following labels: {closed}"),
+        });
     }
     if pod_cidrs(new) != old.map(pod_cidrs).unwrap_or_default() {
         return Err(format!("node {node:?} is not allowed to set podCIDRs"));
@@ -229,10 +213,13 @@ fn has_audience(pod: &Pod, audience: &str) -> bool {
 }
 
 fn on_lease(request: &AdmissionRequest<'_>, node: &str) -> Result<(), String> {
+    if request.target.namespace != LEASES {
+        return Err(format!("can only access leases in the {LEASES:?} system namespace"));
+    }
     if request.name() == node {
         return Ok(());
     }
-    Err(format!("can only access node lease with the same name as the requesting node, not {:?}", request.name()))
+    Err("can only access node lease with the same name as the requesting node".into())
 }
 
 /// Labels that differ and that are not a kubelet's to say: roles above all, by which pods choose trusted nodes.
@@ -260,3 +247,6 @@ fn is_closed(key: &str) -> bool {
         && !OPEN_LABELS.contains(&key)
         && !OPEN_PREFIXES.iter().any(|p| within(p))
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use corten_api::pod::is_sidecar;
+use corten_api::pod::sums;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, ResourceRequirements};
 
 use crate::registry::quantities::{List, Wires, add, parsed, raise};
@@ -73,29 +73,14 @@ fn is_resize_infeasible(pod: &Pod) -> bool {
 /// `of`: what counts for a container that stays; an init container that ends has what its spec says.
 fn together(pod: &Pod, side: Side, of: &dyn Fn(&Container) -> List) -> List {
     let Some(spec) = &pod.spec else { return List::new() };
-    let mut running = List::new();
-    spec.containers.iter().for_each(|container| add(&mut running, &of(container)));
-    let (mut sidecars, mut peak) = (List::new(), List::new());
-    for init in spec.init_containers.iter().flatten() {
-        if is_sidecar(init) {
-            let its = of(init);
-            add(&mut running, &its);
-            add(&mut sidecars, &its);
-            raise(&mut peak, &sidecars);
-        } else {
-            let mut at_this_point = parsed(side.of(init.resources.as_ref()));
-            add(&mut at_this_point, &sidecars);
-            raise(&mut peak, &at_this_point);
-        }
-    }
-    raise(&mut running, &peak);
+    let mut sum = sums::of_containers(spec, of, |init| parsed(side.of(init.resources.as_ref())));
     // Amounts for the pod as a whole, where given, stand for the sum of the containers'.
     for (name, amount) in parsed(side.of(spec.resources.as_ref())) {
         if is_of_whole_pods(&name) {
-            running.insert(name, amount);
+            sum.insert(name, amount);
         }
     }
-    running
+    sum
 }
 
 /// Whether a pod can be given it as a whole.

@@ -30,7 +30,7 @@ impl ClusterView for World {
         self.objects.get(&format!("{plural}/{namespace}/{name}")).cloned()
     }
     fn list(&self, _group: &str, plural: &str, namespace: &str) -> Vec<Bytes> {
-        let prefix = format!("{plural}/{namespace}/");
+        let prefix = if namespace.is_empty() { format!("{plural}/") } else { format!("{plural}/{namespace}/") };
         self.objects.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, json)| json.clone()).collect()
     }
     fn may(&self, _user: &User, verb: &str, target: &Target) -> bool {
@@ -55,6 +55,16 @@ pub(super) fn ask<K: AnyObject + DeserializeOwned>(
     world: &World,
     write: Write<'_>,
 ) -> Result<Vec<String>, ApiError> {
+    ask_as::<K>(&User { name: "jane".into(), ..User::default() }, plugin, world, write)
+}
+
+/// As `ask`, for somebody else.
+pub(super) fn ask_as<K: AnyObject + DeserializeOwned>(
+    user: &User,
+    plugin: Plugin,
+    world: &World,
+    write: Write<'_>,
+) -> Result<Vec<String>, ApiError> {
     let (what, which) = write.target.split_once(' ').unwrap();
     let mut parts = what.split('/').map(str::to_owned);
     let (namespace, name) = which.split_once('/').unwrap_or(("", which));
@@ -72,7 +82,7 @@ pub(super) fn ask<K: AnyObject + DeserializeOwned>(
     // No plugin that is tested so looks at it.
     let resource = Registry::default().find("", "v1", "pods").unwrap();
     let mut request = AdmissionRequest {
-        user: &User { name: "jane".into(), ..User::default() },
+        user,
         verb: write.verb,
         target: &target,
         resource: &resource,
@@ -83,4 +93,11 @@ pub(super) fn ask<K: AnyObject + DeserializeOwned>(
     };
     plugin(&mut request).map_err(Refusal::into_error)?;
     Ok(request.warnings)
+}
+
+#[test]
+fn a_world_lists_a_namespace_or_all_of_them() {
+    let world = World::of(&[("pods/a/x", 1.into()), ("pods/b/y", 2.into()), ("podsets/a/z", 3.into())]);
+    assert_eq!(world.list("", "pods", "a"), ["1"]);
+    assert_eq!(world.list("", "pods", ""), ["1", "2"]);
 }

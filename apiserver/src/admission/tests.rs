@@ -19,6 +19,10 @@ impl Cluster {
     fn with(extra: &[(&str, Value)]) -> Self {
         let objects = [
             ("namespaces//default", json!({"metadata": {"name": "default"}, "status": {"phase": "Active"}})),
+            (
+                "namespaces//kube-node-lease",
+                json!({"metadata": {"name": "kube-node-lease"}, "status": {"phase": "Active"}}),
+            ),
             ("namespaces//going", json!({"metadata": {"name": "going"}, "status": {"phase": "Terminating"}})),
             ("namespaces//bare", json!({"metadata": {"name": "bare"}, "status": {"phase": "Active"}})),
             ("namespaces//bound", json!({"metadata": {"name": "bound"}, "status": {"phase": "Active"}})),
@@ -370,7 +374,7 @@ fn a_kubelet_writes_what_is_its_own() {
             json!({"metadata": {"name": "n1", "labels": {"mine": "y"}}, "spec": {"podCIDR": "10.244.1.0/24"}}),
             json!({"metadata": {"name": "n1"}, "spec": {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24"]}}),
         ),
-        case(Verb::Create, "leases default/", json!({"metadata": {"name": "n1"}}), Value::Null),
+        case(Verb::Create, "leases kube-node-lease/", json!({"metadata": {"name": "n1"}}), Value::Null),
     ];
     for case in good {
         let target = case.target;
@@ -387,7 +391,7 @@ fn a_kubelet_writes_what_is_its_own() {
         (case(Verb::Update, "pods/status default/p", on("n2"), on("n2")), "can only update pod status for pods"),
         (
             case(Verb::Create, "nodes ", node(json!({"node-role.kubernetes.io/control-plane": ""})), Value::Null),
-            "is not allowed to set labels: node-role.kubernetes.io/control-plane",
+            "is not allowed to set the following labels: node-role.kubernetes.io/control-plane",
         ),
         (
             case(
@@ -417,8 +421,21 @@ fn a_kubelet_writes_what_is_its_own() {
             "is not allowed to set podCIDRs",
         ),
         (
-            case(Verb::Create, "leases default/", json!({"metadata": {"name": "n2"}}), Value::Null),
+            case(Verb::Create, "leases kube-node-lease/", json!({"metadata": {"name": "n2"}}), Value::Null),
             "can only access node lease with the same name as the requesting node",
+        ),
+        (
+            // The name that was judged is not the one that is stored.
+            case(Verb::Create, "leases kube-node-lease/n1", json!({"metadata": {"name": "n2"}}), Value::Null),
+            "can only access node lease with the same name as the requesting node",
+        ),
+        (
+            case(Verb::Create, "nodes n1", json!({"metadata": {"name": "n2"}}), Value::Null),
+            "is not allowed to modify node \"n2\"",
+        ),
+        (
+            case(Verb::Create, "leases default/", json!({"metadata": {"name": "n1"}}), Value::Null),
+            "can only access leases in the \"kube-node-lease\" system namespace",
         ),
     ];
     for (case, expected) in bad {

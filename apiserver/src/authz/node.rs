@@ -12,7 +12,8 @@ use super::{Attributes, node_name, proxy_node};
 use crate::registry::pod::references::Source;
 use crate::request::{Target, User};
 
-const LEASES: &str = "kube-node-lease";
+/// Where the Leases of nodes are.
+pub const LEASES: &str = "kube-node-lease";
 /// What a kubelet may do is known, and depends on what is there.
 pub const NO_RULES: &str = "node authorizer does not support user rule resolution";
 

@@ -2,7 +2,8 @@
 
 use corten_api::Scope;
 
-use crate::registry::{ApiResource, Table};
+use crate::registry::{ApiResource, Table, subresource};
+use crate::request::Verb;
 use crate::rest::review;
 
 /// Groups that clients should look in first: a short name that two groups share means the earlier one's.
@@ -30,11 +31,7 @@ const ORDER: &[&str] = &[
 const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 /// Of a kind whose objects go one by one.
 const SINGLE_VERBS: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
-const CHANGE: &[&str] = &["get", "patch", "update"];
 const CREATE: &[&str] = &["create"];
-const CONNECT: &[&str] = &["create", "get"];
-const GET: &[&str] = &["get"];
-const UPDATE: &[&str] = &["update"];
 
 pub(super) struct Group<'t> {
     pub name: &'t str,
@@ -64,37 +61,15 @@ pub(super) struct Sub<'t> {
     pub kind: (&'t str, &'t str, &'t str),
     /// The kind is another than the resource's own.
     pub foreign: bool,
-    pub verbs: &'static [&'static str],
-}
-
-/// What may be done with a subresource, and of which kind (group, version, kind) its body is; `None`: the parent's own.
-type Rule = (&'static [&'static str], Option<(&'static str, &'static str, &'static str)>);
-
-fn rule(name: &str) -> Rule {
-    match name {
-        "scale" => (CHANGE, Some(("autoscaling", "v1", "Scale"))),
-        "binding" => (CREATE, Some(("", "v1", "Binding"))),
-        "eviction" => (CREATE, Some(("policy", "v1", "Eviction"))),
-        "token" => (CREATE, Some(("authentication.k8s.io", "v1", "TokenRequest"))),
-        "exec" => (CONNECT, Some(("", "v1", "PodExecOptions"))),
-        "attach" => (CONNECT, Some(("", "v1", "PodAttachOptions"))),
-        "portforward" => (CONNECT, Some(("", "v1", "PodPortForwardOptions"))),
-        "log" => (GET, None),
-        "finalize" => (UPDATE, None),
-        _ => (CHANGE, None),
-    }
-}
-
-/// The verbs of a subresource, for routing too.
-pub fn subresource_verbs(name: &str) -> &'static [&'static str] {
-    rule(name).0
+    pub verbs: Vec<&'static str>,
 }
 
 fn resource_of(resource: &ApiResource) -> Resource<'_> {
     let own = (resource.group(), resource.version(), resource.kind());
     let sub = |name| {
-        let (verbs, other) = rule(name);
-        Sub { name, kind: other.unwrap_or(own), foreign: other.is_some(), verbs }
+        let known = subresource::of(name);
+        let verbs = known.verbs.iter().copied().map(Verb::as_str).collect();
+        Sub { name, kind: known.kind.unwrap_or(own), foreign: known.kind.is_some(), verbs }
     };
     Resource {
         plural: resource.plural(),

@@ -177,3 +177,83 @@ async fn a_token_is_asked_for_as_any_subresource() {
     assert_eq!((answer.namespace.as_str(), answer.name.as_str(), answer.revision), ("default", "robot", 0));
     assert!(request["status"]["token"].as_str().is_some_and(|token| token.split('.').count() == 3), "{request}");
 }
+
+/// The code of a refusal.
+fn code<T>(answer: Result<T, Status>) -> Value {
+    let refused = answer.err().expect("it is refused");
+    serde_json::from_slice::<Value>(status::of_grpc(&refused)).unwrap()["code"].clone()
+}
+
+#[tokio::test]
+async fn an_object_is_made_under_the_name_that_roles_were_asked_about() {
+    let s = service().await;
+    let create = |name: &str, object: &str| {
+        let (resource, json) =
+            (resource("configmaps", "default", name), json_of(&json!({"metadata": {"name": object}})));
+        s.create(by_admin(WriteRequest { resource, json, options: None }))
+    };
+    for (name, object) in [("a", "b"), ("a", "a")] {
+        assert_eq!(code(create(name, object).await), 405, "{name} {object}");
+    }
+    create("", "a").await.unwrap();
+    // Nor does a kubelet make another's Lease, or a Node of another name, by naming its own.
+    for (group, plural, namespace) in [("coordination.k8s.io", "leases", "kube-node-lease"), ("", "nodes", "")] {
+        let resource = resource(plural, namespace, "n1").map(|of| Resource { group: group.into(), ..of });
+        let json = json_of(&json!({"metadata": {"name": "n2"}}));
+        let write = by("system:node:n1", &["system:nodes"], WriteRequest { resource, json, options: None });
+        assert_eq!(code(s.create(write).await), 405, "{plural}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_no_namespace_is_not_asked_for_in_one() {
+    let s = service().await;
+    let at = |name: &str| resource("nodes", "default", name);
+    let (label_selector, field_selector) = (String::new(), String::new());
+    let list = ListRequest { resource: at(""), label_selector, field_selector, metadata_only: false };
+    assert_eq!(code(s.list(by_admin(list)).await.map(drop)), 404);
+    let watch = WatchRequest { resource: at(""), ..WatchRequest::default() };
+    assert_eq!(code(s.watch(by_admin(watch)).await.map(drop)), 404);
+    assert_eq!(code(s.get(by_admin(GetRequest { resource: at("n1"), metadata_only: false })).await), 404);
+    let json = json_of(&json!({"metadata": {"name": "n1"}}));
+    let write = |name: &str| by_admin(WriteRequest { resource: at(name), json: json.clone(), options: None });
+    assert_eq!(code(s.create(write("")).await), 404);
+    assert_eq!(code(s.update(write("n1")).await), 404);
+    let patch = PatchRequest { resource: at("n1"), json: "{}".into(), ..PatchRequest::default() };
+    assert_eq!(code(s.patch(by_admin(patch)).await), 404);
+    let delete = DeleteRequest { resource: at("n1"), options_json: Bytes::new() };
+    assert_eq!(code(s.delete(by_admin(delete)).await), 404);
+}
+
+#[tokio::test]
+async fn a_part_of_an_object_is_not_the_whole() {
+    let s = service().await;
+    let account = json_of(&json!({"metadata": {"name": "default"}}));
+    let resource_of = |plural: &str| resource(plural, "default", "");
+    s.create(by_admin(WriteRequest { resource: resource_of("serviceaccounts"), json: account, options: None }))
+        .await
+        .unwrap();
+    let spec = json!({"containers": [{"name": "c", "image": "i", "env": [{"name": "A", "value": "secret"}]}]});
+    let json = json_of(&json!({"metadata": {"name": "web"}, "spec": spec}));
+    s.create(by_admin(WriteRequest { resource: resource_of("pods"), json, options: None })).await.unwrap();
+    let part = |subresource: &str| {
+        resource("pods", "default", "web").map(|of| Resource { subresource: subresource.into(), ..of })
+    };
+    for (subresource, expected) in [
+        ("log", 405),
+        ("exec", 405),
+        ("attach", 405),
+        ("portforward", 405),
+        ("eviction", 405),
+        ("binding", 405),
+        ("scale", 404),
+    ] {
+        let get = GetRequest { resource: part(subresource), metadata_only: false };
+        assert_eq!(code(s.get(by_admin(get)).await), expected, "{subresource}");
+    }
+    s.get(by_admin(GetRequest { resource: part("status"), metadata_only: false })).await.unwrap();
+    let list = ListRequest { resource: part("status"), ..ListRequest::default() };
+    assert_eq!(code(s.list(by_admin(list)).await.map(drop)), 405);
+    let watch = WatchRequest { resource: part("log"), ..WatchRequest::default() };
+    assert_eq!(code(s.watch(by_admin(watch)).await.map(drop)), 405);
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use corten_api::Problems;
+pub use corten_api::pod::sums::{add, raise};
 use corten_api::quantity::Quantity;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 
@@ -77,25 +78,6 @@ pub fn whole(problems: &mut Problems, at: &Path<'_>, quantity: Quantity) {
     }
 }
 
-/// Adds each amount of `more` to that of its name.
-pub fn add(into: &mut List, more: &List) {
-    for (name, amount) in more {
-        match into.get_mut(name) {
-            Some(sum) => *sum = *sum + *amount,
-            None => drop(into.insert(name.clone(), *amount)),
-        }
-    }
-}
-/// Raises each amount to that of `floor`.
-pub fn raise(into: &mut List, floor: &List) {
-    for (name, amount) in floor {
-        match into.get_mut(name) {
-            Some(have) if *have >= *amount => {}
-            Some(have) => *have = *amount,
-            None => drop(into.insert(name.clone(), *amount)),
-        }
-    }
-}
 /// `a=1,b=2Gi`, in the order of the names.
 pub fn text(list: &List) -> String {
     list.iter().map(|(name, amount)| format!("{name}={amount}")).collect::<Vec<_>>().join(",")

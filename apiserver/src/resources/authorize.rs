@@ -10,7 +10,7 @@ use super::{Event, EventKind, Resources, WatchStream};
 use crate::authz::node::{Need, Verdict, judge};
 use crate::authz::{self, Attributes, Authorizer};
 use crate::cache::Filter;
-use crate::request::{Target, User};
+use crate::request::{Target, User, Verb};
 
 /// That a request may be, and on what this depends while a watch goes on.
 #[derive(Clone, Debug, Default)]
@@ -67,15 +67,26 @@ impl Resources {
         target: &Target,
         fields: &FieldSelector,
     ) -> Result<Grant, ApiError> {
-        match self.ask(user, verb, target, fields).await? {
+        match self.ask(user, user, verb, target, fields).await? {
             Answer::Node(grant) => Ok(grant),
             Answer::Roles => Ok(Grant::default()),
             Answer::Nobody(why) => Err(authz::refusal(user, Attributes::Resource { verb, target }, &why)),
         }
     }
-    /// Whether it would be allowed, and why (`Ok`) or why not (`Err`), as far as there is something to say.
-    pub async fn explain(&self, user: &User, verb: &str, target: &Target) -> Result<Result<String, String>, ApiError> {
-        Ok(match self.ask(user, verb, target, &FieldSelector::default()).await? {
+    /// Whether a write that finds nothing may make the object: what a create of this name would be told.
+    pub(super) async fn authorize_create(&self, user: &User, target: &Target) -> Result<(), ApiError> {
+        self.authorize(user, Verb::Create.as_str(), target, &FieldSelector::default()).await.map(drop)
+    }
+    /// Whether it would be allowed to `user`, and why (`Ok`) or why not (`Err`), as far as there is something to say. `asker`
+    /// wants to know it: whoever asks about others' nodes spends none of their looks.
+    pub async fn explain(
+        &self,
+        asker: &User,
+        user: &User,
+        verb: &str,
+        target: &Target,
+    ) -> Result<Result<String, String>, ApiError> {
+        Ok(match self.ask(asker, user, verb, target, &FieldSelector::default()).await? {
             Answer::Node(_) => Ok(String::new()),
             // Roles may have changed since: what they say now counts.
             Answer::Roles => self.authorizer().explain(user, Attributes::Resource { verb, target }),
@@ -83,7 +94,14 @@ impl Resources {
         })
     }
 
-    async fn ask(&self, user: &User, verb: &str, target: &Target, fields: &FieldSelector) -> Result<Answer, ApiError> {
+    async fn ask(
+        &self,
+        asker: &User,
+        user: &User,
+        verb: &str,
+        target: &Target,
+        fields: &FieldSelector,
+    ) -> Result<Answer, ApiError> {
         let asked = Attributes::Resource { verb, target };
         let (terms, mut why) = match judge(user, verb, target, fields) {
             Verdict::Allowed => return Ok(Answer::Node(Grant::default())),
@@ -107,6 +125,7 @@ impl Resources {
         }
         // The pod may have come to its node through another server, a moment ago.
         if let Some(terms) = terms
+            && authz::node_name(asker) == Some(&*terms.node)
             && self.inner.looks.take(&terms.node, Instant::now())
         {
             self.catch_up().await?;

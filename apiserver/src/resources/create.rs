@@ -10,7 +10,7 @@ use super::update::Writing;
 use super::{Resources, WriteOptions, Written, account_token, allocations, body, fence, managers, pods};
 use crate::cache::{api_error, with_revision};
 use crate::registry::{AnyObject, ApiResource};
-use crate::request::{Target, User};
+use crate::request::{Target, User, Verb};
 use crate::storage::{Outcome, Write};
 
 /// Names generated for one object until one is free.
@@ -28,7 +28,7 @@ impl Resources {
         options: WriteOptions,
     ) -> Result<Written, ApiError> {
         let fence = self.fenced(options.fence.as_ref()).await?;
-        let place = &self.place(target)?.behind(fence.as_ref());
+        let place = &self.place(Verb::Create, target)?.behind(fence.as_ref());
         match target.subresource.as_str() {
             "" => {
                 let mut warnings = Vec::new();
@@ -78,6 +78,8 @@ impl Resources {
         if meta.resource_version.as_deref().is_some_and(|v| !v.is_empty() && v != "0") {
             return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
         }
+        // "" and "0" are none: no rule that comes after may take the object for one that is stored.
+        meta.resource_version = None;
         if resource.scope() == Scope::Namespaced && target.namespace.is_empty() {
             return Err(ApiError::bad_request("an empty namespace may not be set during creation"));
         }

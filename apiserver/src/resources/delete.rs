@@ -8,11 +8,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, 
 use k8s_openapi::jiff::SignedDuration;
 
 use super::meta::{FINALIZER_FOREGROUND, FINALIZER_ORPHAN, now};
-use super::place::{Place, no_such_method};
+use super::place::Place;
 use super::revise::{Current, Decision};
 use super::{Deleted, ListOptions, Page, Resources, WriteOptions, read};
 use crate::registry::{AnyObject, ApiResource};
-use crate::request::{Target, User};
+use crate::request::{Target, User, Verb};
 use crate::storage::Write;
 
 /// Deletes under way at one time for one request.
@@ -40,10 +40,7 @@ impl Resources {
         beside: impl Fn(&mut dyn AnyObject, &Time) -> Result<Vec<Write>, ApiError>,
     ) -> Result<Deleted, ApiError> {
         let fence = self.fenced(options.fence.as_ref()).await?;
-        let place = &self.place(target)?.behind(fence.as_ref());
-        if !target.subresource.is_empty() {
-            return Err(no_such_method());
-        }
+        let place = &self.place(Verb::Delete, target)?.behind(fence.as_ref());
         check_options(&how)?;
         let short = place.short_key(&target.namespace, &target.name);
         // Said in the query or in the body: whoever asks, and by whichever way, means it.
@@ -90,7 +87,7 @@ impl Resources {
         how: DeleteOptions,
         options: WriteOptions,
     ) -> Result<Page, ApiError> {
-        let place = &self.place(target)?;
+        let place = &self.place(Verb::DeleteCollection, target)?;
         check_options(&how)?;
         let rows = self.stored_rows(target, which).await?;
         let one = |item: &std::sync::Arc<crate::cache::Item>| {

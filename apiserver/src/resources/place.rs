@@ -6,8 +6,8 @@ use corten_api::{ApiError, Problems, Scope};
 
 use super::{Fence, Resources};
 use crate::cache::{FieldTerms, KindCache, ROOT};
-use crate::registry::ApiResource;
-use crate::request::Target;
+use crate::registry::{ApiResource, subresource};
+use crate::request::{Target, Verb};
 use crate::storage::Write;
 use corten_api::selector::FieldSelector;
 
@@ -25,16 +25,16 @@ pub(super) struct Fenced {
 }
 
 impl Resources {
-    pub(super) fn place(&self, target: &Target) -> Result<Place<'static>, ApiError> {
+    /// The kind that a request is about, if it has what the request names and the verb fits that. Whoever serves requests may
+    /// ask early; every read and write asks for itself, so that no door is without it.
+    pub fn fitting(&self, verb: Verb, target: &Target) -> Result<Arc<ApiResource>, ApiError> {
         let resource = self.inner.registry.find(&target.group, &target.version, &target.resource);
         let resource = resource.ok_or_else(no_such_path)?;
-        if !target.subresource.is_empty() && !resource.has_subresource(&target.subresource) {
-            return Err(no_such_path());
-        }
-        if resource.scope() == Scope::Namespaced && target.namespace.is_empty() && !target.name.is_empty() {
-            return Err(ApiError::bad_request("an empty namespace may not be set when a resource name is provided"));
-        }
-        self.place_of(resource)
+        check(&resource, verb, target)?;
+        Ok(resource)
+    }
+    pub(super) fn place(&self, verb: Verb, target: &Target) -> Result<Place<'static>, ApiError> {
+        self.place_of(self.fitting(verb, target)?)
     }
     pub(super) fn place_of(&self, resource: Arc<ApiResource>) -> Result<Place<'static>, ApiError> {
         let cached = self.inner.cache.kind(resource.store_prefix());
@@ -119,6 +119,32 @@ impl Place<'_> {
     }
 }
 
+/// Whether the kind has what the target names, and the verb fits it. What roles were asked about is then what is done: a
+/// namespace's roles let nobody at what is in none, and an object is not made under another name than the one that was judged.
+fn check(resource: &ApiResource, verb: Verb, target: &Target) -> Result<(), ApiError> {
+    let (is_named, has_namespace) = (!target.name.is_empty(), !target.namespace.is_empty());
+    let is_complete = match resource.scope() {
+        Scope::Cluster if has_namespace => return Err(no_such_path()),
+        Scope::Namespaced if is_named && !has_namespace => return Err(no_such_path()),
+        Scope::Cluster => true,
+        Scope::Namespaced => has_namespace,
+    };
+    let fits = if target.subresource.is_empty() {
+        match verb {
+            Verb::Get | Verb::Update | Verb::Patch | Verb::Delete => is_named,
+            Verb::List | Verb::Watch => true,
+            // The object says its name.
+            Verb::Create => !is_named && is_complete,
+            Verb::DeleteCollection => !is_named && is_complete && resource.has_delete_collection(),
+        }
+    } else if is_named && resource.has_subresource(&target.subresource) {
+        subresource::of(&target.subresource).verbs.contains(&verb)
+    } else {
+        return Err(no_such_path());
+    };
+    if fits { Ok(()) } else { Err(no_such_method()) }
+}
+
 /// A path that leads nowhere.
 pub(super) fn no_such_path() -> ApiError {
     ApiError::no_such_path()
@@ -126,4 +152,71 @@ pub(super) fn no_such_path() -> ApiError {
 
 pub(super) fn no_such_method() -> ApiError {
     ApiError::method_not_allowed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Registry;
+
+    const ALL: [Verb; 8] = [
+        Verb::Get,
+        Verb::List,
+        Verb::Watch,
+        Verb::Create,
+        Verb::Update,
+        Verb::Patch,
+        Verb::Delete,
+        Verb::DeleteCollection,
+    ];
+
+    /// What becomes of each verb: its name where it fits, `405`s left out; or the `404` that all have in common.
+    fn verbs_of(plural: &str, at: &str) -> String {
+        let (plural, subresource) = plural.split_once('/').unwrap_or((plural, ""));
+        let (namespace, name) = at.split_once('/').unwrap_or(("", at));
+        let resource = Registry::default().find("", "v1", plural).unwrap();
+        let target = Target {
+            version: "v1".into(),
+            resource: plural.into(),
+            subresource: subresource.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+            ..Target::default()
+        };
+        let checked = ALL.map(|verb| (verb, check(&resource, verb, &target)));
+        if checked.iter().all(|(_, done)| done.as_ref().is_err_and(ApiError::is_no_such_path)) {
+            return "404".into();
+        }
+        assert!(checked.iter().all(|(_, done)| done.as_ref().map_or_else(ApiError::code, |()| 405) == 405));
+        checked.iter().filter(|(_, done)| done.is_ok()).map(|(verb, _)| verb.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn what_may_be_done_where() {
+        let one = "get list watch update patch delete";
+        for (plural, at, expected) in [
+            ("pods", "n/web", one),
+            ("pods", "n/", "list watch create deletecollection"),
+            ("pods", "", "list watch"),
+            ("pods", "/web", "404"),
+            ("pods/status", "n/web", "get update patch"),
+            ("pods/log", "n/web", "get"),
+            ("pods/exec", "n/web", "get create"),
+            ("pods/binding", "n/web", "create"),
+            ("pods/binding", "n/", "404"),
+            ("pods/token", "n/web", "404"),
+            ("nodes", "n1", one),
+            ("nodes", "", "list watch create deletecollection"),
+            ("nodes", "n/n1", "404"),
+            ("nodes", "n/", "404"),
+            ("nodes/status", "n1", "get update patch"),
+            ("nodes/status", "n/n1", "404"),
+            ("namespaces", "", "list watch create"),
+            ("namespaces/finalize", "n", "update"),
+            ("services", "n/", "list watch create deletecollection"),
+            ("serviceaccounts/token", "n/a", "create"),
+        ] {
+            assert_eq!(verbs_of(plural, at), expected, "{plural} {at}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! What only pods have: binding to a node, eviction.
 
-use corten_api::{ApiError, Problems};
+use corten_api::{ApiError, Problems, Scope};
 use k8s_openapi::api::core::v1::{Binding, Pod, PodCondition};
 use k8s_openapi::api::policy::v1::{Eviction, PodDisruptionBudget};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, Time};
@@ -12,7 +12,7 @@ use super::{Fence, Resources, WriteOptions, Written, meta};
 use crate::admission::ClusterView;
 use crate::decode::{of_kind, typed};
 use crate::registry::AnyObject;
-use crate::request::{Target, User};
+use crate::request::{Target, User, Verb};
 use crate::storage::Write;
 
 fn decode<T: serde::de::DeserializeOwned>(kind: &str, json: &[u8]) -> Result<T, ApiError> {
@@ -33,7 +33,8 @@ pub(super) async fn bind(
     json: &[u8],
     dry_run: bool,
 ) -> Result<Written, ApiError> {
-    let binding: Binding = decode("Binding", json)?;
+    let mut binding: Binding = decode("Binding", json)?;
+    meta::settle_namespace(&mut binding.metadata, &target.namespace, Scope::Namespaced)?;
     let name = match binding.metadata.name.as_deref() {
         Some(name) if !target.name.is_empty() && name != target.name => {
             return Err(ApiError::bad_request("name in URL does not match name in Binding object"));
@@ -70,7 +71,7 @@ impl Resources {
         fence: Option<&Fence>,
     ) -> Result<(), ApiError> {
         let fence = self.fenced(fence).await?;
-        let place = &self.place(target)?.behind(fence.as_ref());
+        let place = &self.place(Verb::Create, target)?.behind(fence.as_ref());
         self.admit_create(user, place, target, None).await?;
         let assignment = Assignment { uid, node, annotations: None };
         assign(self, place, &target.namespace, &target.name, &assignment, false).await
@@ -151,7 +152,8 @@ pub(super) async fn evict(
     json: &[u8],
     options: WriteOptions,
 ) -> Result<Written, ApiError> {
-    let eviction: Eviction = decode("Eviction", json)?;
+    let mut eviction: Eviction = decode("Eviction", json)?;
+    meta::settle_namespace(&mut eviction.metadata, &target.namespace, Scope::Namespaced)?;
     if eviction.metadata.name.as_deref().is_some_and(|name| !name.is_empty() && name != target.name) {
         return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
     }

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use corten_api::{ApiError, Scope};
 use futures::StreamExt;
 
-use super::place::Place;
+use super::place::{Place, no_such_method};
 use super::token::{INCONSISTENT, Token};
 use super::{ListOptions, Page, ReadAt, Resources, WatchFrom, WatchOptions, WatchStream, scale};
 use crate::cache::{Filter, Item, Snapshot, Watcher, WatcherOptions, api_error};
-use crate::request::Target;
+use crate::registry::subresource;
+use crate::request::{Target, Verb};
 use crate::storage::StorageError;
 
 /// One page, not yet as bytes.
@@ -24,19 +25,27 @@ pub(crate) struct Rows {
 impl Resources {
     /// One object; with subresource `scale`, its Scale.
     pub async fn get(&self, target: &Target, at: ReadAt) -> Result<Bytes, ApiError> {
-        let place = &self.place(target)?;
+        let place = &self.place_to_read(target)?;
         let item = self.item(place, target, at).await?;
         let json = served(place, &item)?;
         if target.subresource == "scale" { scale::of_json(&place.resource, &json) } else { Ok(json) }
     }
 
     pub(crate) async fn get_item(&self, target: &Target) -> Result<Arc<Item>, ApiError> {
-        let place = &self.place(target)?;
+        let place = &self.place_to_read(target)?;
         let item = self.item(place, target, ReadAt::Newest).await?;
         if place.resource.conversion().is_none() {
             return Ok(item);
         }
         Ok(Arc::new(item.with_object(&served(place, &item)?)))
+    }
+
+    /// Where one object is read. Who may read a pod's log may not read the pod by asking for it in another way.
+    fn place_to_read(&self, target: &Target) -> Result<Place<'static>, ApiError> {
+        if subresource::of(&target.subresource).is_connection {
+            return Err(no_such_method());
+        }
+        self.place(Verb::Get, target)
     }
 
     async fn item(&self, place: &Place<'_>, target: &Target, at: ReadAt) -> Result<Arc<Item>, ApiError> {
@@ -55,7 +64,7 @@ impl Resources {
     }
 
     pub async fn list(&self, target: &Target, options: ListOptions) -> Result<Page, ApiError> {
-        let place = &self.place(target)?;
+        let place = &self.place(Verb::List, target)?;
         let rows = self.rows(place, target, options).await?;
         let items = rows.items.iter().map(|item| served(place, item)).collect::<Result<_, _>>()?;
         let Rows { revision, continue_token, remaining, .. } = rows;
@@ -64,7 +73,7 @@ impl Resources {
 
     /// As [`list`](Self::list), with what stands outside the bytes.
     pub(crate) async fn list_items(&self, target: &Target, options: ListOptions) -> Result<Rows, ApiError> {
-        let place = &self.place(target)?;
+        let place = &self.place(Verb::List, target)?;
         let mut rows = self.rows(place, target, options).await?;
         if place.resource.conversion().is_some() {
             for item in &mut rows.items {
@@ -76,7 +85,7 @@ impl Resources {
 
     /// As [`list_items`](Self::list_items), in the version that is stored.
     pub(super) async fn stored_rows(&self, target: &Target, options: ListOptions) -> Result<Rows, ApiError> {
-        self.rows(&self.place(target)?, target, options).await
+        self.rows(&self.place(Verb::List, target)?, target, options).await
     }
 
     async fn rows(&self, place: &Place<'_>, target: &Target, options: ListOptions) -> Result<Rows, ApiError> {
@@ -152,7 +161,7 @@ impl Resources {
     /// Events in batches, in order. Fails at once with `Expired` if the changes since the revision asked for are not
     /// all kept.
     pub async fn watch(&self, target: &Target, options: WatchOptions) -> Result<WatchStream, ApiError> {
-        let place = &self.place(target)?;
+        let place = &self.place(Verb::Watch, target)?;
         let filter = self.filter(place, target, options.labels, place.field_terms(&options.fields)?);
         let settings = WatcherOptions {
             filter,

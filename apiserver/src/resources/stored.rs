@@ -6,6 +6,8 @@ use crate::request::Target;
 impl Resources {
     /// Objects of the target's kind in all namespaces; 0 where it is no kind of ours. Costs nothing: the cache counts them.
     pub fn stored(&self, target: &Target) -> usize {
-        self.place(target).map_or(0, |place| place.cached.snapshot(0).items.len())
+        let resource = self.inner.registry.find(&target.group, &target.version, &target.resource);
+        let place = resource.and_then(|resource| self.place_of(resource).ok());
+        place.map_or(0, |place| place.cached.snapshot(0).items.len())
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{Resources, WriteOptions, advertise, compaction};
-use crate::request::{Target, User};
+use crate::request::{Target, User, Verb};
 
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 /// Reservations are compared with Services so often: what a crash between two commits of others left goes away.
@@ -48,7 +48,7 @@ impl Resources {
 
     /// Creates what is not there.
     pub(super) async fn make(&self, target: &Target, object: Value) -> Result<(), ApiError> {
-        let place = &self.place(target)?;
+        let place = &self.place(Verb::Create, target)?;
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         if place.cached.get(&place.short_key(&target.namespace, name)).is_some() {
             return Ok(());

@@ -12,7 +12,7 @@ use super::{Resources, WriteOptions, Written, body, meta, scale};
 use crate::decode::typed;
 use crate::patch;
 use crate::registry::{AnyObject, Registry};
-use crate::request::{Target, User};
+use crate::request::{Target, User, Verb};
 
 /// An object that is not there when it is changed, and there when it is made, is looked at again so often.
 const APPLY_TRIES: u32 = 8;
@@ -49,7 +49,7 @@ impl Resources {
         options: WriteOptions,
     ) -> Result<Written, ApiError> {
         let fence = self.fenced(options.fence.as_ref()).await?;
-        let place = &self.place(target)?.behind(fence.as_ref());
+        let place = &self.place(Verb::Update, target)?.behind(fence.as_ref());
         if target.subresource == "scale" {
             return scale::update(self, user, place, target, &json, options).await;
         }
@@ -85,6 +85,7 @@ impl Resources {
         if meta.resource_version.as_deref().is_some_and(|v| !v.is_empty() && v != "0") {
             return Err(place.not_found(&target.name));
         }
+        self.authorize_create(user, target).await?;
         let target = Target { name: String::new(), ..target.clone() };
         self.create_object(user, place, &target, object, options).await
     }
@@ -98,7 +99,7 @@ impl Resources {
         options: WriteOptions,
     ) -> Result<Written, ApiError> {
         let fence = self.fenced(options.fence.as_ref()).await?;
-        let place = &self.place(target)?.behind(fence.as_ref());
+        let place = &self.place(Verb::Patch, target)?.behind(fence.as_ref());
         if target.subresource == "scale" {
             return scale::patch(self, user, place, target, kind, &body, options).await;
         }
@@ -133,6 +134,7 @@ impl Resources {
                 return Err(place.conflict(&target.name, "Precondition failed: there is no object of this revision"));
             }
             meta.resource_version = None;
+            self.authorize_create(user, target).await?;
             match self.create_applied(user, place, target, object, options).await {
                 // Somebody else made it meanwhile.
                 Err(err) if err.is(Reason::AlreadyExists) => {}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use corten_api::{ApiError, Scope};
+use corten_api::ApiError;
 use http::{Response, StatusCode};
 
 use super::accept::{Form, Wanted};
@@ -112,13 +112,4 @@ pub fn tables<'a>(resource: &'a ApiResource, query: &Query<'_>) -> Result<Tables
 pub fn to_yaml(json: &[u8]) -> Result<Bytes, ApiError> {
     let value: serde_json::Value = serde_json::from_slice(json).map_err(ApiError::internal)?;
     serde_saphyr::to_string(&value).map(Bytes::from).map_err(ApiError::internal)
-}
-
-/// Whether the path gives a namespace where the kind wants one, and none where it does not.
-pub fn check_scope(resource: &ApiResource, target: &Target) -> Result<(), ApiError> {
-    match resource.scope() {
-        Scope::Cluster if !target.namespace.is_empty() => Err(respond::no_such_path()),
-        Scope::Namespaced if target.namespace.is_empty() && !target.name.is_empty() => Err(respond::no_such_path()),
-        Scope::Cluster | Scope::Namespaced => Ok(()),
-    }
 }

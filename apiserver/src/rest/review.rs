@@ -82,7 +82,7 @@ pub async fn answer(
             let mut review: SelfSubjectAccessReview = read(question, json)?;
             let spec = &review.spec;
             let status = decide(
-                resources,
+                (resources, user),
                 question,
                 user,
                 spec.resource_attributes.as_ref(),
@@ -102,12 +102,12 @@ pub async fn answer(
         "localsubjectaccessreviews" => {
             let mut review: LocalSubjectAccessReview = read(question, json)?;
             check_local(question, namespace, &mut review)?;
-            review.status = Some(decide_about(resources, question, &review.spec).await?);
+            review.status = Some(decide_about((resources, user), question, &review.spec).await?);
             Ok(respond::value(StatusCode::CREATED, &review))
         }
         _ => {
             let mut review: SubjectAccessReview = read(question, json)?;
-            review.status = Some(decide_about(resources, question, &review.spec).await?);
+            review.status = Some(decide_about((resources, user), question, &review.spec).await?);
             Ok(respond::value(StatusCode::CREATED, &review))
         }
     }
@@ -132,8 +132,9 @@ fn check_local(question: &Question, namespace: &str, review: &mut LocalSubjectAc
     if problems.is_empty() { Ok(()) } else { Err(ApiError::invalid(question.group, question.kind, "", problems)) }
 }
 
+/// `asked`: of whom, and by whom.
 async fn decide_about(
-    resources: &Resources,
+    asked: (&Resources, &User),
     question: &Question,
     spec: &SubjectAccessReviewSpec,
 ) -> Result<SubjectAccessReviewStatus, ApiError> {
@@ -149,15 +150,16 @@ async fn decide_about(
         return Err(ApiError::invalid(question.group, question.kind, "", problems));
     }
     let (resource, path) = (spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref());
-    decide(resources, question, &about, resource, path).await
+    decide(asked, question, &about, resource, path).await
 }
 
 fn read<T: DeserializeOwned>(question: &Question, json: &[u8]) -> Result<T, ApiError> {
     decode::typed::decode(json, &mut Vec::new()).map_err(|err| decode::of_kind(question.kind, "v1", json, err))
 }
 
+/// `asker`: who wants to know it of `user`.
 async fn decide(
-    resources: &Resources,
+    (resources, asker): (&Resources, &User),
     question: &Question,
     user: &User,
     resource: Option<&ResourceAttributes>,
@@ -174,7 +176,7 @@ async fn decide(
                 namespace: text(&asked.namespace),
                 name: text(&asked.name),
             };
-            resources.explain(user, asked.verb.as_deref().unwrap_or_default(), &target).await?
+            resources.explain(asker, user, asked.verb.as_deref().unwrap_or_default(), &target).await?
         }
         (None, Some(asked)) => {
             let (verb, path) = (asked.verb.as_deref().unwrap_or_default(), asked.path.as_deref().unwrap_or_default());

@@ -1,5 +1,7 @@
 //! Whether containers, pods and claims are within their bounds; and if not, each bound that they break, in words.
 
+use std::cell::LazyCell;
+
 use corten_api::quantity::Quantity;
 use k8s_openapi::api::core::v1::{LimitRangeItem, PersistentVolumeClaim, Pod};
 
@@ -15,19 +17,21 @@ struct Asked {
 
 pub(super) fn pod(pod: &Pod, items: &[LimitRangeItem]) -> Vec<String> {
     let Some(spec) = &pod.spec else { return Vec::new() };
+    // Read once, however many items there are.
+    let containers = LazyCell::new(|| {
+        let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        let asked = containers.map(|container| {
+            let side = |side: Side| parsed(side.of(container.resources.as_ref()));
+            Asked { requests: side(Side::Requests), limits: side(Side::Limits) }
+        });
+        asked.collect::<Vec<_>>()
+    });
+    let whole = LazyCell::new(|| Asked { requests: of_spec(pod, Side::Requests), limits: of_spec(pod, Side::Limits) });
     let mut found = Vec::new();
     for item in items {
         match item.type_.as_str() {
-            CONTAINER => {
-                for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
-                    let side = |side: Side| parsed(side.of(container.resources.as_ref()));
-                    all(item, &Asked { requests: side(Side::Requests), limits: side(Side::Limits) }, &mut found);
-                }
-            }
-            POD => {
-                let whole = Asked { requests: of_spec(pod, Side::Requests), limits: of_spec(pod, Side::Limits) };
-                all(item, &whole, &mut found);
-            }
+            CONTAINER => containers.iter().for_each(|asked| all(item, asked, &mut found)),
+            POD => all(item, &whole, &mut found),
             _ => {}
         }
     }

@@ -4,7 +4,8 @@
 //! path. One rule covers an atom, or none does.
 //!
 //! A rule's atoms are the product of its lists, which a request can make larger than any memory. So values that the same rules
-//! cover are looked at once: as a class.
+//! cover are looked at once: as a class. And all that one question may cost is bounded, as both sides can be made by who asks:
+//! beyond that nothing is covered.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,8 +14,9 @@ use k8s_openapi::api::rbac::v1::PolicyRule;
 
 use super::rule::url_covers;
 
-/// Combinations of classes that are looked at in one rule; one that has more counts as not covered.
-const CLASSES_MAX: usize = 1_000_000;
+/// Steps that one question may cost, of all its rules together: words of sets that are made or met, and paths that are compared.
+/// About a quarter of a second, and as many words are in memory at most.
+const STEPS_MAX: usize = 20_000_000;
 /// Atoms that are told of.
 const ATOMS_MAX: usize = 1_000;
 
@@ -22,23 +24,41 @@ const ATOMS_MAX: usize = 1_000;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Uncovered {
     pub atoms: Vec<PolicyRule>,
-    /// There are more of them than [`ATOMS_MAX`], or more than can be looked at.
+    /// There are more of them than [`ATOMS_MAX`].
     pub and_more: bool,
+    /// They would take more than [`STEPS_MAX`] to compare: some were not looked at, and count as not covered.
+    pub too_many: bool,
 }
 
 impl Uncovered {
     pub fn is_empty(&self) -> bool {
-        self.atoms.is_empty() && !self.and_more
+        self.atoms.is_empty() && !self.and_more && !self.too_many
+    }
+}
+
+/// What is left of [`STEPS_MAX`].
+struct Steps(usize);
+
+impl Steps {
+    /// `None`: there are not as many left as the product of these. They are spent either way.
+    fn take(&mut self, product: &[usize]) -> Option<()> {
+        let wanted = product.iter().try_fold(1_usize, |n, factor| n.checked_mul(*factor));
+        let left = wanted.and_then(|wanted| self.0.checked_sub(wanted));
+        self.0 = left.unwrap_or(0);
+        left.map(drop)
     }
 }
 
 /// What of `wanted` the rules in `owned` do not allow.
 pub fn uncovered<'a>(owned: impl IntoIterator<Item = &'a PolicyRule>, wanted: &[PolicyRule]) -> Uncovered {
     let owned = Owned::new(owned.into_iter().map(Lists::of).collect());
-    let mut found = Uncovered::default();
+    let (mut found, mut steps) = (Uncovered::default(), Steps(STEPS_MAX));
     for rule in wanted.iter().map(Lists::of) {
-        owned.uncovered_on_resources(&rule, &mut found);
-        owned.uncovered_at_paths(&rule, &mut found);
+        let looked = owned.uncovered_on_resources(&rule, &mut found, &mut steps);
+        if looked.and_then(|()| owned.uncovered_at_paths(&rule, &mut found, &mut steps)).is_none() {
+            found.too_many = true;
+            break;
+        }
     }
     found
 }
@@ -85,29 +105,33 @@ struct Owned<'a> {
     names: Listing<'a>,
     /// Rules for all names.
     nameless: Set,
+    /// Paths in all rules together.
+    paths: usize,
 }
 
-/// By a value, the rules that list it.
+/// By a value, the rules that list it. As places, not as sets: those would take values times rules.
 struct Listing<'a> {
     rules: usize,
-    by_value: HashMap<&'a str, Set>,
+    by_value: HashMap<&'a str, Vec<usize>>,
+    /// The rules that list all values.
+    all: Set,
 }
 
 impl<'a> Listing<'a> {
     fn new(rules: &[Lists<'a>], list: impl Fn(&Lists<'a>) -> &'a [String]) -> Self {
-        let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+        let mut by_value: HashMap<&str, Vec<usize>> = HashMap::new();
         for (place, rule) in rules.iter().enumerate() {
-            list(rule).iter().for_each(|value| places.entry(value).or_default().push(place));
+            list(rule).iter().for_each(|value| by_value.entry(value).or_default().push(place));
         }
-        let by_value = places.into_iter().map(|(value, places)| (value, Set::of(places, rules.len()))).collect();
-        Self { rules: rules.len(), by_value }
+        let all = Set::of(by_value.get(ALL).into_iter().flatten().copied(), rules.len());
+        Self { rules: rules.len(), by_value, all }
     }
     fn get(&self, value: &str) -> Set {
-        self.by_value.get(value).cloned().unwrap_or_else(|| Set::of([], self.rules))
+        Set::of(self.by_value.get(value).into_iter().flatten().copied(), self.rules)
     }
     /// The rules that list the value, or all values.
     fn covering(&self, value: &str) -> Set {
-        self.by_value.get(ALL).map_or_else(|| self.get(value), |all| self.get(value).with(all))
+        self.get(value).with(&self.all)
     }
 }
 
@@ -139,6 +163,7 @@ impl<'a> Owned<'a> {
             groups: Listing::new(&rules, |rule| rule.groups),
             resources: Listing::new(&rules, |rule| rule.resources),
             names: Listing::new(&rules, |rule| rule.names),
+            paths: rules.iter().map(|rule| rule.urls.len()).sum(),
             rules,
         }
     }
@@ -151,7 +176,15 @@ impl<'a> Owned<'a> {
         }
     }
 
-    fn uncovered_on_resources(&self, rule: &Lists<'_>, found: &mut Uncovered) {
+    /// Words of a set.
+    fn words(&self) -> usize {
+        self.rules.len().div_ceil(64).max(1)
+    }
+
+    /// `None`: it takes too many steps.
+    fn uncovered_on_resources(&self, rule: &Lists<'_>, found: &mut Uncovered, steps: &mut Steps) -> Option<()> {
+        let values = rule.groups.len() + rule.resources.len() + rule.verbs.len() + rule.names.len();
+        steps.take(&[values, self.words()])?;
         let groups = classes(rule.groups, |group| self.groups.covering(group));
         let resources = classes(rule.resources, |resource| self.covering_resource(resource));
         let verbs = classes(rule.verbs, |verb| self.verbs.covering(verb));
@@ -165,12 +198,9 @@ impl<'a> Owned<'a> {
         let all: Vec<&Set> = lists.into_iter().flatten().map(|class| &class.covered_by).collect();
         if Set::meet(&all) {
             // One rule covers it all, as those of admins do.
-            return;
+            return Some(());
         }
-        if lists.iter().try_fold(1, |n: usize, list| n.checked_mul(list.len())).is_none_or(|n| n > CLASSES_MAX) {
-            found.and_more = true;
-            return;
-        }
+        steps.take(&[groups.len(), resources.len(), verbs.len(), names.len(), self.words()])?;
         let mut places = Places::default();
         for (group, resource) in pairs(&groups, &resources) {
             for (verb, name) in pairs(&verbs, &names) {
@@ -190,15 +220,23 @@ impl<'a> Owned<'a> {
                 non_resource_urls: None,
             }
         });
+        Some(())
     }
 
-    fn uncovered_at_paths(&self, rule: &Lists<'_>, found: &mut Uncovered) {
+    /// `None`: it takes too many steps.
+    fn uncovered_at_paths(&self, rule: &Lists<'_>, found: &mut Uncovered, steps: &mut Steps) -> Option<()> {
+        if rule.urls.is_empty() {
+            return Some(());
+        }
+        steps.take(&[rule.urls.len(), self.paths + self.rules.len() + 1])?;
+        steps.take(&[rule.verbs.len(), self.words()])?;
         let covering = |url: &str| {
             let covers = |own: &Lists<'_>| own.names.is_empty() && own.urls.iter().any(|own| url_covers(own, url));
             let places = self.rules.iter().enumerate().filter(|(_, own)| covers(own)).map(|(place, _)| place);
             Set::of(places, self.rules.len())
         };
         let (urls, verbs) = (classes(rule.urls, covering), classes(rule.verbs, |verb| self.verbs.covering(verb)));
+        steps.take(&[urls.len(), verbs.len(), self.words()])?;
         let mut places = Places::default();
         for (url, verb) in pairs(&urls, &verbs) {
             if !Set::meet(&[&url.covered_by, &verb.covered_by]) {
@@ -210,6 +248,7 @@ impl<'a> Owned<'a> {
             verbs: rule.verbs.get(verb).cloned().into_iter().collect(),
             ..PolicyRule::default()
         });
+        Some(())
     }
 }
 

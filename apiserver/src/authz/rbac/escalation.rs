@@ -18,6 +18,9 @@ use crate::authn::MASTERS_GROUP;
 use crate::authz::Attributes;
 use crate::request::{Target, User};
 
+/// What is told of rules that were not looked at.
+const TOO_MANY: &str = "there are too many rules to compare with those that are held: use smaller roles";
+
 /// A write on its way: of a new object, or of one that was there.
 #[derive(Clone, Copy)]
 pub struct Writing<'a> {
@@ -169,11 +172,14 @@ fn refusal(user: &User, missing: &Uncovered, errors: &Errors) -> String {
         user.name,
         quoted(&user.groups)
     );
-    let lines: Vec<String> = compact(&missing.atoms).into_iter().collect();
-    text.push_str(&lines.join("\n"));
+    let mut lines: Vec<String> = compact(&missing.atoms).into_iter().collect();
     if missing.and_more {
-        text.push_str("\nand more");
+        lines.push("and more".into());
     }
+    if missing.too_many {
+        lines.push(TOO_MANY.into());
+    }
+    text.push_str(&lines.join("\n"));
     if !errors.is_empty() {
         // Into a String, which takes everything.
         write!(text, "; resolution errors: [{errors}]").ok();

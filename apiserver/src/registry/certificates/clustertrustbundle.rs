@@ -66,7 +66,10 @@ fn validate_bundle(bundle: &str, at: &Path<'_>, problems: &mut Problems) {
         return problems.too_long(at, BUNDLE_BYTES_MAX);
     }
     let mut bad = |why: String| problems.invalid(at, "<value omitted>", &why);
-    let (blocks, mut malformed) = (pem::blocks(bundle.as_bytes()), false);
+    let (blocks, mut malformed) = match pem::blocks(bundle.as_bytes()) {
+        Ok(blocks) => (blocks, false),
+        Err(err) => return bad(err.to_string()),
+    };
     let mut places: HashMap<&[u8], Vec<usize>> = HashMap::new();
     for (i, block) in blocks.iter().enumerate() {
         match fault(block) {
@@ -153,9 +156,11 @@ mod tests {
         let (one, other) = (anchor(), anchor());
         let leaf = CertificateParams::default().self_signed(&key(&rcgen::PKCS_ED25519)).unwrap().pem();
         let with_headers = one.replacen('\n', "\nA: b\n\n", 1);
+        let line_of_garbage = format!("line {}: a PEM block that does not decode", one.lines().count() + 2);
         let cases = [
             (format!("{one}text between\n{other}"), vec![]),
             (String::new(), vec!["at least one trust anchor must be provided"]),
+            (format!("{one}-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"), vec![&*line_of_garbage]),
             (format!("{one}{other}{one}"), vec!["duplicate trust anchor (indices [0 2])"]),
             (format!("{one}{leaf}"), vec!["entry 1 does not have the CA bit set"]),
             (format!("{one}{one}{}", as_pem("PRIVATE KEY", b"x")), vec!["entry 2 has bad block type: PRIVATE KEY"]),

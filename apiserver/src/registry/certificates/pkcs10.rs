@@ -13,7 +13,9 @@ const LABEL: &str = "CERTIFICATE REQUEST";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     #[error("PEM block type must be CERTIFICATE REQUEST")]
-    NotPem,
+    NotARequest,
+    #[error(transparent)]
+    NotPem(#[from] pem::NotPem),
     #[error("x509: malformed certificate request: {0}")]
     Malformed(String),
     /// Signed in a way that cannot be checked here: a P-521 key, a digest that is not its curve's.
@@ -39,10 +41,10 @@ fn unsigned(key: &Key) -> &'static str {
     }
 }
 
-/// The request in the first PEM block of a text, as DER.
+/// The request in the first PEM block of a text, as DER. Other blocks may follow, which count for nothing.
 pub fn from_pem(text: &[u8]) -> Result<Vec<u8>, RequestError> {
-    let first = pem::blocks(text).into_iter().next().filter(|block| block.label == LABEL);
-    first.map(|block| block.contents).ok_or(RequestError::NotPem)
+    let first = pem::blocks(text)?.into_iter().next().filter(|block| block.label == LABEL);
+    first.map(|block| block.contents).ok_or(RequestError::NotARequest)
 }
 
 /// Reads DER in which nothing else may stand.
@@ -73,6 +75,13 @@ pub fn organizations<'a>(request: &'a X509CertificationRequest<'_>) -> Result<Ve
     subject.iter_organization().map(|organization| organization.as_str().map_err(text)).collect()
 }
 
+/// The common names of the subject, in their order: mostly one, whom the certificate is for.
+pub fn common_names<'a>(request: &'a X509CertificationRequest<'_>) -> Result<Vec<&'a str>, RequestError> {
+    let subject = &request.certification_request_info.subject;
+    let text = |err: X509Error| RequestError::Malformed(err.to_string());
+    subject.iter_common_name().map(|name| name.as_str().map_err(text)).collect()
+}
+
 /// Requests for tests.
 #[cfg(test)]
 pub mod testing {
@@ -83,10 +92,17 @@ pub mod testing {
     }
     /// A request of this subject, as DER.
     pub fn request(common_name: &str, organizations: &[&str], key: &KeyPair) -> Vec<u8> {
+        request_of(&[common_name], organizations, key)
+    }
+    /// A request of a subject with up to two common names.
+    pub fn request_of(common_names: &[&str], organizations: &[&str], key: &KeyPair) -> Vec<u8> {
         let mut params = CertificateParams::default();
         let mut name = DistinguishedName::new();
-        name.push(DnType::CommonName, common_name);
         // The library keeps one value of a type: a second needs another name for the same type.
+        let types = [DnType::CommonName, DnType::CustomDnType(vec![2, 5, 4, 3])];
+        for (kind, common_name) in types.into_iter().zip(common_names) {
+            name.push(kind, *common_name);
+        }
         let types = [DnType::OrganizationName, DnType::CustomDnType(vec![2, 5, 4, 10])];
         for (kind, organization) in types.into_iter().zip(organizations) {
             name.push(kind, *organization);
@@ -136,7 +152,22 @@ mod tests {
         assert!(checked(b"x").starts_with("x509: malformed certificate request: "));
         assert_eq!(from_pem(as_pem("CERTIFICATE REQUEST", &good).as_bytes()).unwrap(), good);
         for text in ["", "x", &as_pem("NEW CERTIFICATE REQUEST", &good), &as_pem("CERTIFICATE", &good)] {
-            assert_eq!(from_pem(text.as_bytes()), Err(RequestError::NotPem), "{text}");
+            assert_eq!(from_pem(text.as_bytes()), Err(RequestError::NotARequest), "{text}");
         }
+    }
+    /// Go's decoder forgives bits that are left over, and so would sign what stands first.
+    #[test]
+    fn a_request_that_others_read_does_not_hide_behind_one_that_is_looked_at() {
+        let of = |organization| request("jane", &[organization], &key(&rcgen::PKCS_ED25519));
+        let looked_at = as_pem("CERTIFICATE REQUEST", &of("dev"));
+        // Of a length that leaves bits over.
+        let hidden = ["system:masters", "system:masters,", "system:masters,,"].map(of);
+        let hidden = hidden.iter().map(|der| as_pem("CERTIFICATE REQUEST", der)).find(|pem| pem.contains('=')).unwrap();
+        let at = hidden.find('=').unwrap() - 1;
+        let next = char::from(hidden.as_bytes()[at] + 1);
+        let forgiven = format!("{}{next}{}", &hidden[..at], &hidden[at + 1..]);
+        assert_eq!(from_pem(format!("{forgiven}{looked_at}").as_bytes()), Err(pem::NotPem { line: 3 }.into()));
+        let first = from_pem(format!("{looked_at}{hidden}").as_bytes()).unwrap();
+        assert_eq!(organizations(&parse(&first).unwrap()).unwrap(), ["dev"]);
     }
 }

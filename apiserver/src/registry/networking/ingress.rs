@@ -8,7 +8,7 @@ use corten_api::Problems;
 use k8s_openapi::api::networking::v1::{Ingress, IngressLoadBalancerIngress, IngressStatus};
 
 use crate::registry::path::Path;
-use crate::registry::{Cell, Column, Kind, cells};
+use crate::registry::{Cell, Column, Kind, cells, check};
 
 /// What said the class before `spec.ingressClassName` did.
 pub const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
@@ -49,7 +49,7 @@ impl Kind for Ingress {
         let at = Path::root("spec");
         let Some(spec) = &self.spec else { return problems.required(at, "") };
         validate::spec(spec, &at, problems);
-        if is_new(self) {
+        if check::is_new(&self.metadata) {
             validate::one_class(self, problems);
         }
     }
@@ -82,11 +82,6 @@ impl Kind for Ingress {
             cells::age(&self.metadata, now_secs),
         ]
     }
-}
-
-/// An update names the version that it changes by the time it is validated.
-fn is_new(ingress: &Ingress) -> bool {
-    matches!(ingress.metadata.resource_version.as_deref(), None | Some("" | "0"))
 }
 
 fn balancers(ingress: &Ingress) -> &[IngressLoadBalancerIngress] {

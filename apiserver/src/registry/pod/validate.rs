@@ -72,8 +72,11 @@ pub fn pod_spec(spec: &PodSpec, of: Of<'_>, at: &Path<'_>, problems: &mut Proble
     check::optional_word(problems, &preemption, spec.preemption_policy.as_ref(), &["Never", "PreemptLowerPriority"]);
     resources::overhead(spec.overhead.as_ref(), &at.field("overhead"), problems);
     // An update may carry containers that the ephemeralcontainers subresource has put there; a new pod may not.
-    let new = matches!(of, Of::Pod(meta) if meta.resource_version.is_none()) || matches!(of, Of::Template);
-    if new && spec.ephemeral_containers.as_ref().is_some_and(|list| !list.is_empty()) {
+    let is_new = match of {
+        Of::Pod(meta) => check::is_new(meta),
+        Of::Template => true,
+    };
+    if is_new && spec.ephemeral_containers.as_ref().is_some_and(|list| !list.is_empty()) {
         problems.forbidden(at.field("ephemeralContainers"), "cannot be set on create");
     }
 }

@@ -225,3 +225,59 @@ async fn a_stolen_proxy_key_learns_of_no_pod_beyond_its_node() {
         assert_eq!(asked.is_ok(), allowed, "{} {verb} {plural} {at} {fields:?}", user.name);
     }
 }
+
+/// The doors ask whether somebody may change; whether he may make what is not there, the write path asks.
+#[tokio::test]
+async fn who_may_change_but_not_create_makes_nothing_by_changing() {
+    let c = Cluster::new().await;
+    let jane = User { name: "jane".into(), ..User::default() };
+    let apply = |user: &User, name: &str| {
+        let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "1"}});
+        let options = WriteOptions { field_manager: "m".into(), ..WriteOptions::default() };
+        let (c, user, at) = (&c, user.clone(), target("configmaps", &format!("n/{name}")));
+        async move { c.resources.patch(&user, &at, patch::Kind::Apply, Bytes::from(body.to_string()), options).await }
+    };
+    let put = |user: &User, name: &str| {
+        let (c, user, at) = (&c, user.clone(), target("leases", &format!("n/{name}")));
+        let body = Bytes::from(json!({"metadata": {"name": name}}).to_string());
+        async move { c.resources.update(&user, &at, body, WriteOptions::default()).await }
+    };
+    let words = |plural: &str, resource: &str, group: &str| {
+        let cannot =
+            format!("User \"jane\" cannot create resource {resource:?} in API group {group:?} in the namespace \"n\"");
+        (Reason::Forbidden, format!("{plural} \"new\" is forbidden: {cannot}"))
+    };
+    assert_eq!(reason(apply(&jane, "new").await), words("configmaps", "configmaps", ""));
+    let group = "coordination.k8s.io";
+    assert_eq!(reason(put(&jane, "new").await), words("leases.coordination.k8s.io", "leases", group));
+    for plural in ["configmaps", "leases"] {
+        assert_eq!(reason(c.get(plural, "n/new").await).0, Reason::NotFound);
+        c.create(plural, "n/", json!({"metadata": {"name": "there"}})).await.unwrap();
+    }
+    assert!(apply(&jane, "there").await.unwrap().existed && put(&jane, "there").await.unwrap().existed);
+    assert!(!apply(&c.admin, "new").await.unwrap().existed && !put(&c.admin, "new").await.unwrap().existed);
+    // A kubelet's own Lease is its to make in either way, and no other's.
+    let lease = |name: &str| {
+        let (c, at) = (&c, target("leases", &format!("kube-node-lease/{name}")));
+        let body = Bytes::from(json!({"metadata": {"name": name}}).to_string());
+        async move { c.resources.update(&kubelet(), &at, body, WriteOptions::default()).await }
+    };
+    assert!(!lease("n1").await.unwrap().existed);
+    assert_eq!(reason(lease("n2").await).0, Reason::Forbidden);
+}
+
+#[tokio::test]
+async fn who_asks_about_nodes_spends_no_looks_of_theirs() {
+    let store = Arc::new(crate::storage::flaky::Flaky::default());
+    let c = Cluster::on(store.clone()).await;
+    let secret = |i: u32| target("secrets", &format!("n/{i}"));
+    let before = store.asked();
+    for i in 0..100 {
+        assert!(c.resources.explain(&c.admin, &kubelet(), "get", &secret(i)).await.unwrap().is_err());
+    }
+    assert_eq!(store.asked(), before, "nobody looks again for that");
+    assert!(c.resources.explain(&kubelet(), &kubelet(), "get", &secret(0)).await.unwrap().is_err());
+    assert_eq!(store.asked(), before + 1, "a node that asks about itself has its own");
+    assert!(may(&c, &kubelet(), "get", "secrets", "n/s", "").await.is_err());
+    assert_eq!(store.asked(), before + 2);
+}

@@ -81,3 +81,27 @@ async fn an_ingress_gets_the_class_that_is_the_default() {
     let again = c.update("ingresses", "n/early", &early).await.unwrap();
     assert_eq!(class(&again), Value::Null, "who has none keeps none");
 }
+
+#[tokio::test]
+async fn no_resource_version_that_means_none_lets_through_what_a_new_object_may_not_have() {
+    let c = Cluster::new().await;
+    for version in [None, Some(""), Some("0")] {
+        let mut debugged = pod("web");
+        debugged["metadata"]["resourceVersion"] = json!(version);
+        debugged["spec"]["ephemeralContainers"] = json!([{"name": "e", "image": "i"}]);
+        let (got, message) = reason(c.create("pods", "n/", debugged).await);
+        assert!(got == Reason::Invalid && message.contains("cannot be set on create"), "{version:?}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_posted_to_a_pod_is_of_its_namespace() {
+    let c = Cluster::new().await;
+    c.create("pods", "n/", pod("web")).await.unwrap();
+    let in_other = json!({"metadata": {"name": "web", "namespace": "other"}, "target": {"name": "n1"}});
+    for plural in ["pods/binding", "pods/eviction"] {
+        let (got, message) = reason(c.create(plural, "n/web", in_other.clone()).await);
+        assert_eq!(got, Reason::BadRequest, "{message}");
+        assert!(message.contains("does not match the namespace sent on the request"), "{plural}: {message}");
+    }
+}

@@ -146,9 +146,12 @@ fn add_labels_and_annotations<K: Object>(object: &mut K, expected: &K) {
 /// What the rules do not allow so far, verb by verb.
 fn add_rules(own: &mut Option<Vec<PolicyRule>>, expected: Option<&[PolicyRule]>) {
     let missing = uncovered(own.iter().flatten(), expected.unwrap_or_default());
-    if missing.and_more {
-        // More than can be told of one by one: the rules as they are.
-        own.get_or_insert_default().extend_from_slice(expected.unwrap_or_default());
+    if missing.and_more || missing.too_many {
+        // More than can be told of one by one, or looked at: the rules as they are, each once.
+        let own = own.get_or_insert_default();
+        let new: Vec<PolicyRule> =
+            expected.iter().copied().flatten().filter(|rule| !own.contains(rule)).cloned().collect();
+        own.extend(new);
     } else if !missing.atoms.is_empty() {
         own.get_or_insert_default().extend(missing.atoms);
     }

@@ -97,10 +97,41 @@ fn large_rules_cost_what_their_lists_are_long_and_not_their_product() {
 #[test]
 fn what_is_too_much_to_look_at_is_not_covered() {
     // Each of these has another class in each of three lists.
-    let mut owned: Vec<PolicyRule> = (0..200).map(|i| rule(&format!("v{i} on r{i} in g{i}"))).collect();
-    let wanted = [rule(&format!("{} on {} in {}", list(200, "v"), list(200, "r"), list(200, "g")))];
+    let mut owned: Vec<PolicyRule> = (0..400).map(|i| rule(&format!("v{i} on r{i} in g{i}"))).collect();
+    let wanted = [rule(&format!("{} on {} in {}", list(400, "v"), list(400, "r"), list(400, "g")))];
     let found = uncovered(&owned, &wanted);
-    assert!(found.atoms.is_empty() && found.and_more);
+    assert!(found.atoms.is_empty() && found.too_many && !found.is_empty());
     owned.push(rule("* on * in *"));
     assert!(uncovered(&owned, &wanted).is_empty(), "one rule covers it all");
+}
+
+#[test]
+fn many_rules_together_cost_no_more_than_one_may() {
+    // Each alone is looked at, and all of them, as a role could have them, would take minutes.
+    let owned: Vec<PolicyRule> = (0..100).map(|i| rule(&format!("v{i} on r{i} in g{i}"))).collect();
+    let one = rule(&format!("{} on {} in {}", list(100, "v"), list(100, "r"), list(100, "g")));
+    assert!(!uncovered(&owned, std::slice::from_ref(&one)).too_many);
+    let began = std::time::Instant::now();
+    assert!(uncovered(&owned, &vec![one; 1_000]).too_many);
+    assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
+}
+
+#[test]
+fn paths_are_bounded_as_resources_are() {
+    let paths = |n: usize| (0..n).map(|i| format!("/p{i}/*")).collect::<Vec<_>>().join(",");
+    let owned = [rule(&format!("get at {}", paths(10_000)))];
+    assert!(uncovered(&owned, &[rule(&format!("get at {}", paths(1_000)))]).is_empty());
+    assert!(uncovered(&owned, &[rule(&format!("get at {}", paths(10_000)))]).too_many);
+    // Classes of paths times classes of verbs.
+    let owned: Vec<PolicyRule> = (0..2_000).map(|i| rule(&format!("v{i} at /p{i}"))).collect();
+    let many = rule(&format!("{} at {}", list(2_000, "v"), list(2_000, "/p")));
+    assert!(uncovered(&owned, &[many]).too_many);
+}
+
+#[test]
+fn many_rules_that_are_owned_take_no_memory_for_values_that_nobody_asks_about() {
+    // As sets, the values of these would take 100,000 times 12,500 bytes.
+    let owned: Vec<PolicyRule> = (0..100_000).map(|i| rule(&format!("get on r{i} in g named n{i}"))).collect();
+    let found = uncovered(&owned, &rules(&["get on r7 in g named n7,n8"]));
+    assert_eq!(found.atoms, rules(&["get on r7 in g named n8"]));
 }

@@ -133,6 +133,12 @@ fn conditions_are_for_good_and_certificates_too() {
             &["only CERTIFICATE PEM blocks are allowed, found \"PRIVATE KEY\""],
         ),
         (
+            "one that others may read",
+            approved(),
+            json!({"conditions": [condition("Approved")], "certificate": pem(&format!("{}-----BEGIN CERTIFICATE-----\n", signed()))}),
+            &["a PEM block that does not decode"],
+        ),
+        (
             "garbage",
             approved(),
             json!({"conditions": [condition("Approved")], "certificate": pem(&as_pem("CERTIFICATE", b"x"))}),

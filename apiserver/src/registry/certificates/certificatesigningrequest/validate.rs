@@ -99,8 +99,11 @@ pub(super) fn certificate(pem: &[u8], problems: &mut Problems) {
     if pem.is_empty() {
         return;
     }
-    let blocks = pem::blocks(pem);
     let mut bad = |why: &str| problems.invalid(CERTIFICATE, "<certificate data>", why);
+    let blocks = match pem::blocks(pem) {
+        Ok(blocks) => blocks,
+        Err(err) => return bad(&err.to_string()),
+    };
     if blocks.is_empty() {
         bad("must contain at least one CERTIFICATE PEM block");
     }

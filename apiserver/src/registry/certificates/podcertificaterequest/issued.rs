@@ -28,8 +28,11 @@ pub(super) fn validate(
     if chain.len() > CHAIN_BYTES_MAX {
         return problems.too_long(chain_at, CHAIN_BYTES_MAX);
     }
-    let blocks = pem::blocks(chain.as_bytes());
     let mut bad = |why: &str| problems.invalid(chain_at, "<value omitted>", why);
+    let blocks = match pem::blocks(chain.as_bytes()) {
+        Ok(blocks) => blocks,
+        Err(err) => return bad(&err.to_string()),
+    };
     let Some((first, others)) = blocks.split_first() else {
         return bad("issued certificate chain must contain at least one certificate");
     };
