@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 
 use corten_api::Problems;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use k8s_openapi::api::core::v1::ServiceSpec;
 
 use crate::registry::service::defaults::{is_headless, needs_cluster_ip, needs_node_ports};
@@ -25,7 +25,8 @@ const RANDOM_TRIES: u32 = 32;
 /// What there is to give away.
 #[derive(Clone, Debug)]
 pub(crate) struct Ranges {
-    pub(crate) cidr: IpNet,
+    /// The cluster's own first.
+    pub(crate) cidrs: Vec<IpNet>,
     pub(crate) ports: RangeInclusive<u16>,
 }
 
@@ -126,38 +127,46 @@ fn address(
     // What is no address at all, validation has refused.
     let Ok(ip) = given.parse::<IpAddr>() else { return Ok(()) };
     let claim = Claim::Ip(ip);
-    let cidr = &world.ranges.cidr;
-    let why = if had.contains(&claim) {
-        return Ok(());
-    } else if !cidr.contains(&ip) || ip == cidr.network() || ip == cidr.broadcast() {
-        format!("the provided IP ({ip}) is not in the valid range. The range of valid IPs is {cidr}")
-    } else if (world.held)(claim) {
-        "provided IP is already allocated".to_owned()
-    } else {
-        return Ok(());
+    let ranges = || world.ranges.cidrs.iter().filter(|cidr| cidr.contains(&ip));
+    let is_given = ranges().any(|cidr| ip != cidr.network() && ip != cidr.broadcast());
+    let why = match ranges().next() {
+        _ if had.contains(&claim) => return Ok(()),
+        None => "the provided network does not match the current range".to_owned(),
+        Some(cidr) if !is_given => {
+            format!("the provided IP ({ip}) is not in the valid range. The range of valid IPs is {cidr}")
+        }
+        Some(_) if (world.held)(claim) => "provided IP is already allocated".to_owned(),
+        Some(_) => return Ok(()),
     };
     let why = format!("failed to allocate IP {ip}: {why}");
     problems.invalid("spec.clusterIPs", &spec.cluster_ips, &why);
     Ok(())
 }
 
-/// From behind the static band, at random; from the band itself when nothing else is left.
+/// From the first range that has one. The cluster has one family of addresses.
 fn free_address(world: &World<'_>) -> Result<IpAddr, Refusal> {
     const FULL: Refusal = Refusal::Full("failed to allocate a serviceIP: range is full");
-    let IpNet::V4(cidr) = world.ranges.cidr else { return Err(FULL) };
+    let ranges = world.ranges.cidrs.iter().enumerate();
+    let mut found = ranges.filter_map(|(i, cidr)| match cidr {
+        IpNet::V4(cidr) => free_address_of(cidr, i == 0, world),
+        IpNet::V6(_) => None,
+    });
+    found.next().ok_or(FULL)
+}
+
+/// From behind the static band, at random; from the band itself when nothing else is left. `has_dns`: the cluster's DNS
+/// answers in this range.
+fn free_address_of(cidr: &Ipv4Net, has_dns: bool, world: &World<'_>) -> Option<IpAddr> {
     // Neither the network's own address nor the last one.
     let last = (u64::from(u32::from(cidr.broadcast()) - u32::from(cidr.network()))).saturating_sub(1) as u32;
     let band = ((last + 2) / 16).clamp(STATIC_BAND_MIN, STATIC_BAND_MAX);
     let first = if band < last { band } else { 1 };
     let at = |offset: u32| IpAddr::V4(Ipv4Addr::from(u32::from(cidr.network()) + offset));
-    let is_free = |offset: u32| offset != DNS_OFFSET && !(world.held)(Claim::Ip(at(offset)));
-    if first <= last
-        && let Some(offset) =
-            search(first, last, world.random, is_free).or_else(|| search(1, first, world.random, is_free))
-    {
-        return Ok(at(offset));
+    let is_free = |offset: u32| !(has_dns && offset == DNS_OFFSET) && !(world.held)(Claim::Ip(at(offset)));
+    if first > last {
+        return None;
     }
-    Err(FULL)
+    search(first, last, world.random, is_free).or_else(|| search(1, first, world.random, is_free)).map(at)
 }
 
 /// A free number in `first..=last`: by chance, then by looking at all.

@@ -7,8 +7,8 @@
 //!
 //! <https://kubernetes.io/docs/concepts/cluster-administration/flow-control/>. REST and gRPC both enter by
 //! [`FlowControl::admit`]. The configuration is a value that may be replaced at run time: it is made of the cluster's
-//! PriorityLevelConfigurations and FlowSchemas (`objects`), of which the server keeps its own up to date (`upkeep`), and says
-//! which of them lead nowhere (`dangling`).
+//! PriorityLevelConfigurations and FlowSchemas (`objects`) whenever they change (`keeper`). The server keeps its own up to date
+//! (`upkeep`), and says which of them lead nowhere (`dangling`). `dump` shows the queues to administrators.
 
 mod allocation;
 pub mod bootstrap;
@@ -16,16 +16,21 @@ mod classify;
 pub mod configuration;
 pub mod dangling;
 mod demand;
+pub mod dump;
 mod engine;
+pub mod keeper;
+mod level;
 pub mod long_running;
 mod metrics;
 pub mod objects;
 mod queueset;
+mod request_digest;
 mod retry;
 pub mod seat;
 mod shuffle;
 #[cfg(test)]
 mod tests;
+mod uids;
 pub mod upkeep;
 pub mod work;
 
@@ -36,13 +41,18 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use corten_api::ApiError;
+use http::HeaderMap;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use self::configuration::Configuration;
-use self::engine::Engine;
+use self::dump::Moment;
+use self::engine::{Engine, Schema};
+use self::level::Level;
 use self::long_running::{LongRunning, Places};
 use self::metrics::Metrics;
+use self::request_digest::RequestDigest;
 use self::seat::{Admission, Seat};
 use crate::authz::Attributes;
 use crate::request::User;
@@ -76,6 +86,17 @@ struct Inner {
     long_running: Arc<Places>,
 }
 
+/// Where a request belongs: to be admitted there, and to be told of in its response.
+#[derive(Debug)]
+pub struct Classified<'a> {
+    server: Arc<Inner>,
+    level: Arc<Level>,
+    schema: Arc<Schema>,
+    user: &'a User,
+    asked: Attributes<'a>,
+    distinguisher: &'a str,
+}
+
 impl Default for FlowControl {
     fn default() -> Self {
         Self::new(DEFAULT_MAX_READ_ONLY + DEFAULT_MAX_MUTATING, bootstrap::configuration())
@@ -101,28 +122,40 @@ impl FlowControl {
         Self { inner: Arc::new(inner) }
     }
 
-    /// From now on requests are sorted so. Levels that keep their name keep who waits and works in them; those that wait in a
-    /// level that is gone are served by what it had.
-    pub fn configure(&self, configuration: Configuration) {
+    /// From now on requests are sorted so. Levels that keep their name keep who waits and works in them; a level that is gone
+    /// keeps its share until the last of its requests is done. Gives whether this is another configuration than before.
+    pub fn configure(&self, configuration: Configuration) -> bool {
         let _one = self.inner.changing.lock();
         let before = self.inner.engine.load_full();
-        let now = self.inner.now();
-        let engine = Engine::new(configuration, self.inner.seats, &self.inner.metrics, now, Some(&before));
-        self.inner.engine.store(Arc::new(engine));
+        let is_new = before.configuration != configuration;
+        if is_new {
+            self.inner.replace(configuration, &before);
+        }
+        is_new
     }
 
-    /// Lets a request in when its turn has come. `seats`: what it takes (see [`work`]); a level may have a lower bound on it.
-    /// The error is the 429 that it is to be answered with.
-    pub async fn admit(&self, user: &User, asked: Attributes<'_>, seats: u32) -> Result<Seat, ApiError> {
+    /// Where a request belongs as things are now.
+    pub fn classify<'a>(&self, user: &'a User, asked: Attributes<'a>) -> Classified<'a> {
         self.inner.adjust_if_due();
         let engine = self.inner.engine.load();
         let flow = classify::classify(&engine.configuration, user, asked);
         let schema = engine.schemas[flow.schema].clone();
         let level = engine.levels[schema.level].clone();
-        drop(engine);
-        let hash = self.inner.hasher.hash_one((&schema.name, flow.distinguisher));
-        let admission = Admission { flow: hash, seats: seats.clamp(1, level.widest()), is_write: is_write(asked) };
-        Seat::take(self.inner.clone(), level, schema, admission).await
+        let (server, distinguisher) = (self.inner.clone(), flow.distinguisher);
+        Classified { server, level, schema, user, asked, distinguisher }
+    }
+
+    /// Lets a request in when its turn has come. `seats`: what it takes (see [`work`]); a level may have a lower bound on it.
+    /// The error is the 429 that it is to be answered with.
+    pub async fn admit(&self, user: &User, asked: Attributes<'_>, seats: u32) -> Result<Seat, ApiError> {
+        self.classify(user, asked).admit(seats).await
+    }
+
+    /// What stands in the queues. `details`: of requests, who asks for what.
+    pub fn dump(&self, of: dump::Table, details: bool, timestamp: Timestamp) -> String {
+        let engine = self.inner.engine.load();
+        let levels: Vec<_> = engine.all().map(|(_, level)| level.dump(engine.is_leaving(level))).collect();
+        dump::table(of, &levels, details, Moment { now: self.inner.now(), timestamp })
     }
 
     /// A watch, log, exec or the like begins: it needs no seat while it lasts, and is counted.
@@ -142,9 +175,35 @@ impl FlowControl {
     }
 }
 
+impl Classified<'_> {
+    /// As [`FlowControl::admit`].
+    pub async fn admit(&self, seats: u32) -> Result<Seat, ApiError> {
+        let Self { server, level, schema, user, asked, distinguisher } = self;
+        let flow = server.hasher.hash_one((&schema.name, distinguisher));
+        let seats = seats.clamp(1, level.widest());
+        schema.metrics.estimated(seats);
+        let (is_write, is_watch) = (is_write(*asked), verb(*asked) == "watch");
+        let digest = Arc::new(RequestDigest::new(&schema.name, distinguisher, user, *asked));
+        let (server, level, schema) = (server.clone(), level.clone(), schema.clone());
+        Seat::take(Admission { server, level, schema, flow, seats, is_write, is_watch, digest }).await
+    }
+    /// Says in a response's headers where the request was sorted.
+    pub fn tell(&self, headers: &mut HeaderMap) {
+        self.schema.uids.put(headers);
+    }
+}
+
 impl Inner {
     fn now(&self) -> Duration {
         self.began.elapsed()
+    }
+
+    /// Whoever calls this holds the lock `changing`.
+    fn replace(&self, configuration: Configuration, before: &Engine) {
+        let now = self.now();
+        let engine = Engine::new(configuration, self.seats, &self.metrics, now, Some(before));
+        engine.adjust(self.seats, now, &self.metrics);
+        self.engine.store(Arc::new(engine));
     }
 
     /// Decides every so often who borrows from whom. There is no timer: while nobody asks nothing changes.
@@ -159,7 +218,12 @@ impl Inner {
         // Whoever is busy with it does it for all.
         let Some(_one) = self.changing.try_lock() else { return };
         self.adjusted_at.store(now_ms, Ordering::Relaxed);
-        self.engine.load().adjust(self.seats, now);
+        let engine = self.engine.load_full();
+        if engine.has_left() {
+            self.replace(engine.configuration.clone(), &engine);
+        } else {
+            engine.adjust(self.seats, now, &self.metrics);
+        }
     }
 
     fn working(&self, is_write: bool) -> &AtomicUsize {
@@ -167,7 +231,10 @@ impl Inner {
     }
 }
 
-fn is_write(asked: Attributes<'_>) -> bool {
+fn verb(asked: Attributes<'_>) -> &str {
     let (Attributes::Resource { verb, .. } | Attributes::Path { verb, .. }) = asked;
-    !matches!(verb, "get" | "list" | "watch" | "head")
+    verb
+}
+fn is_write(asked: Attributes<'_>) -> bool {
+    !matches!(verb(asked), "get" | "list" | "watch" | "head")
 }

@@ -3,7 +3,7 @@
 //! A request passes through `request` (what is asked), `authn` (by whom, and as whom), `flowcontrol` (whose turn is it),
 //! `authz` (may they), `decode` (is it well formed), and ends in `resources`, the one read and write path of all kinds, for
 //! REST and gRPC alike. `registry` says which kinds there are, and their rules; their types are in `schema`; `admission` says
-//! what the cluster's state forbids or fills in. State is behind the `storage` port; reads are served by `cache`.
+//! what the cluster's state forbids or fills in. `usage` answers what kubelets measure. State is behind the `storage` port; reads are served by `cache`.
 
 pub mod admission;
 pub(crate) mod allocate;
@@ -35,3 +35,4 @@ pub mod serve;
 pub mod start;
 pub mod storage;
 pub mod table;
+pub mod usage;

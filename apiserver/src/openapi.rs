@@ -6,6 +6,7 @@
 mod facts;
 pub mod operations;
 pub mod schemas;
+mod usage;
 pub mod v2;
 pub mod v3;
 
@@ -26,6 +27,7 @@ pub use v3::document as v3_document;
 /// Every `group/version` of the kinds as its path below the root: `api/v1`, `apis/apps/v1`. Sorted.
 pub fn paths(table: &Table) -> Vec<String> {
     let mut paths: Vec<String> = table.iter().map(|e| path_of(e.group(), e.version())).collect();
+    paths.push(usage::path());
     paths.sort();
     paths.dedup();
     paths

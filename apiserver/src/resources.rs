@@ -4,6 +4,7 @@ mod account_token;
 mod admit;
 mod advertise;
 mod allocations;
+mod authentication_trust;
 mod authorize;
 mod body;
 mod compaction;
@@ -19,9 +20,11 @@ mod meta;
 mod options;
 mod place;
 mod pods;
+mod priority_classes;
 mod read;
 mod revise;
 mod scale;
+mod service_cidr;
 mod stored;
 mod system;
 #[cfg(test)]
@@ -48,6 +51,7 @@ pub use options::{
     Deleted, FieldValidation, ListOptions, Page, ReadAt, WatchFrom, WatchOptions, WriteOptions, Written,
 };
 
+pub(crate) use system::{itself, target};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::authn::Tokens;
@@ -88,11 +92,12 @@ struct Inner {
     _stop: DropGuard,
 }
 
+/// Knows the paths without keeping them alive.
 #[derive(Clone, Debug)]
-struct Weak(std::sync::Weak<Inner>);
+pub(crate) struct Weak(std::sync::Weak<Inner>);
 
 impl Weak {
-    fn upgrade(&self) -> Option<Resources> {
+    pub(crate) fn upgrade(&self) -> Option<Resources> {
         Some(Resources { inner: self.0.upgrade()? })
     }
 }
@@ -118,7 +123,7 @@ impl Resources {
         Ok(resources)
     }
     /// For tasks that must not keep the server alive.
-    fn weak(&self) -> Weak {
+    pub(crate) fn weak(&self) -> Weak {
         Weak(Arc::downgrade(&self.inner))
     }
     /// The kinds that are served.

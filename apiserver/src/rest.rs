@@ -12,6 +12,7 @@ pub mod read;
 pub mod receive;
 pub mod respond;
 pub mod review;
+mod usage;
 pub mod watch;
 pub mod write;
 
@@ -33,13 +34,15 @@ use crate::connect::{self, Kubelets};
 use crate::decode::MAX_BODY_BYTES;
 use crate::discovery::Discovery;
 use crate::flowcontrol::work::{self, Walk};
-use crate::flowcontrol::{FlowControl, seat::Seat};
+use crate::flowcontrol::{Classified, FlowControl, seat::Seat};
 use crate::health::Health;
 use crate::metrics::{Metrics, RequestLabels};
 use crate::openapi::Documents;
 use crate::registry::ApiResource;
 use crate::request::{self, Asked, RequestError, Target, User, Verb};
 use crate::resources::{Grant, Resources};
+use crate::usage::collector::Collector;
+use crate::usage::find as find_usage;
 
 /// A request that is not done by then is told so. Watches and connections to containers last as long as they like.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -51,6 +54,7 @@ pub struct Front {
     pub discovery: Discovery,
     pub openapi: Arc<Documents>,
     pub kubelets: Kubelets,
+    pub usage: Collector,
     pub health: Health,
     pub metrics: Metrics,
     pub flow: FlowControl,
@@ -118,12 +122,18 @@ impl Front {
         let verb = request.method().as_str().to_ascii_lowercase();
         let asked = Attributes::Path { verb: &verb, path };
         let user = self.counted_as(caller, headers, asked).await?;
-        let _seat = self.flow.admit(&user, asked, 1).await?;
-        self.resources.authorizer().authorize(&user, asked)?;
-        if !matches!(verb.as_str(), "get" | "head") {
-            return Err(respond::method_not_allowed());
-        }
-        self.serve_path(path, query, headers).await
+        let flow = self.flow.classify(&user, asked);
+        let answered = async {
+            let _seat = flow.admit(1).await?;
+            self.resources.authorizer().authorize(&user, asked)?;
+            if !matches!(verb.as_str(), "get" | "head") {
+                return Err(respond::method_not_allowed());
+            }
+            self.serve_path(path, query, headers).await
+        };
+        let mut response = answered.await.unwrap_or_else(|err| respond::error(&err));
+        flow.tell(response.headers_mut());
+        Ok(response)
     }
 
     async fn resource(
@@ -136,19 +146,25 @@ impl Front {
         let resource = self.resources.registry().find(&target.group, &target.version, &target.resource);
         let resource = resource.as_ref();
         let long_running = is_long_running(verb, target);
+        let flow = self.flow.classify(asking.user, Attributes::Resource { verb: verb.as_str(), target });
         let result = if long_running {
-            self.long(asking, resource, request).await
+            self.long(asking, &flow, resource, request).await
         } else {
             let (parts, incoming) = request.into_parts();
             let mut body = Some(incoming);
             let answered =
-                tokio::time::timeout(REQUEST_TIMEOUT, self.short(asking, resource, &parts.headers, &mut body)).await;
+                tokio::time::timeout(REQUEST_TIMEOUT, self.short(asking, &flow, resource, &parts.headers, &mut body))
+                    .await;
             if let Some(unread) = body {
                 receive::discard_unread(&parts, unread).await;
             }
             answered.unwrap_or_else(|_| Err(respond::timed_out()))
         };
-        let response = result.unwrap_or_else(|err| respond::error(&err));
+        let mut response = result.unwrap_or_else(|err| respond::error(&err));
+        // What lasts and is no watch takes no turn.
+        if !long_running || verb == Verb::Watch {
+            flow.tell(response.headers_mut());
+        }
         self.count(verb.as_str(), resource, &response, (!long_running).then(|| began.elapsed()));
         response
     }
@@ -168,7 +184,7 @@ impl Front {
     }
 
     /// Waits for the request's turn, before its body is read, and asks whether it may be.
-    async fn admit(&self, asking: Asking<'_>) -> Result<(Seat, Grant), ApiError> {
+    async fn admit(&self, asking: Asking<'_>, flow: &Classified<'_>) -> Result<(Seat, Grant), ApiError> {
         let Asking { user, verb, target, query } = asking;
         let fields = asking.fields();
         let walk = Walk {
@@ -181,7 +197,7 @@ impl Front {
             Verb::Watch if query.flag("sendInitialEvents") => work::of_list(walk, || self.resources.stored(target)),
             _ => 1,
         };
-        let seat = self.flow.admit(user, Attributes::Resource { verb: verb.as_str(), target }, seats).await?;
+        let seat = flow.admit(seats).await?;
         let grant = self.resources.authorize(user, verb.as_str(), target, &fields).await?;
         Ok((seat, grant))
     }
@@ -189,11 +205,13 @@ impl Front {
     async fn long(
         self: &Arc<Self>,
         asking: Asking<'_>,
+        flow: &Classified<'_>,
         resource: Option<&Arc<ApiResource>>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, ApiError> {
         if asking.verb == Verb::Watch {
-            let started = tokio::time::timeout(REQUEST_TIMEOUT, self.start_watch(asking, resource, request.headers()));
+            let started =
+                tokio::time::timeout(REQUEST_TIMEOUT, self.start_watch(asking, flow, resource, request.headers()));
             let watch = started.await.unwrap_or_else(|_| Err(respond::timed_out()))?;
             return if connect::websocket::is_upgrade(request.headers()) {
                 connect::websocket::serve_watch(request, watch)
@@ -212,11 +230,15 @@ impl Front {
     async fn start_watch(
         &self,
         asking: Asking<'_>,
+        flow: &Classified<'_>,
         resource: Option<&Arc<ApiResource>>,
         headers: &HeaderMap,
     ) -> Result<watch::Watch, ApiError> {
-        let (_seat, grant) = self.admit(asking).await?;
-        let resource = resource.ok_or_else(respond::no_such_path)?;
+        let (_seat, grant) = self.admit(asking, flow).await?;
+        let Some(resource) = resource else {
+            let is_usage = find_usage(asking.target).is_some();
+            return Err(if is_usage { respond::method_not_allowed() } else { respond::no_such_path() });
+        };
         self.resources.fitting(asking.verb, asking.target)?;
         let counted = self.flow.enter_long(asking.user)?;
         let wanted = accept::wanted(headers)?;
@@ -229,11 +251,12 @@ impl Front {
     async fn short(
         &self,
         asking: Asking<'_>,
+        flow: &Classified<'_>,
         resource: Option<&Arc<ApiResource>>,
         headers: &HeaderMap,
         body: &mut Option<Incoming>,
     ) -> Result<Response<Body>, ApiError> {
-        let (mut seat, _) = self.admit(asking).await?;
+        let (mut seat, _) = self.admit(asking, flow).await?;
         let Asking { user, verb, target, query } = asking;
         let resources = &self.resources;
         let mut arriving = || {
@@ -241,6 +264,9 @@ impl Front {
             Ok::<_, ApiError>(Arriving::new(headers, incoming, MAX_BODY_BYTES))
         };
         let Some(resource) = resource else {
+            if let Some(kind) = find_usage(target) {
+                return self.usage(kind, asking, headers).await;
+            }
             let question = review::find(target).ok_or_else(respond::no_such_path)?;
             let arriving = arriving()?;
             let body = self.slow_bodies.receive(&user.name, &mut seat, arriving).await?;

@@ -12,7 +12,7 @@ use crate::authn::key_files::{KeyFileError, KeyFiles};
 use crate::config::Config;
 use crate::connect::{KubeletTls, Kubelets};
 use crate::discovery::Discovery;
-use crate::flowcontrol::{FlowControl, bootstrap};
+use crate::flowcontrol::{FlowControl, bootstrap, keeper};
 use crate::health::Health;
 use crate::openapi::Documents;
 use crate::registry::Registry;
@@ -25,6 +25,7 @@ use crate::serve::responses::SEND_DEADLINE;
 use crate::serve::{Server, TlsError, TlsFiles, TlsKeeper};
 use crate::storage::etcd::{self, Etcd};
 use crate::storage::{Storage, StorageError};
+use crate::usage::collector::Collector;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -128,6 +129,8 @@ pub async fn assemble(
     let discovery = Discovery::new(registry.clone(), &address);
     let openapi = Arc::new(Documents::new(registry.clone()));
     let resources = Resources::start(storage.clone(), registry.clone(), settings).await?;
+    keeper::start(&resources, &flow).await;
+    resources.publish_client_ca(tls.client_ca_file().to_owned()).await;
     let nodes = crate::nodes::NodeConnections::default();
     let authorizer = resources.authorizer().clone();
     let grpc = tonic::service::Routes::new(crate::grpc::service(resources.clone(), flow.clone()))
@@ -135,12 +138,14 @@ pub async fn assemble(
         .add_service(crate::kinds::service(registry, flow.clone(), authorizer, resources.drained()));
     let mut metrics = crate::metrics::Metrics::new(&flow);
     metrics.count_unreadable(resources.unreadable());
+    let kubelets = Kubelets::new(kubelets);
     let front = Front {
         health: Health::new(storage, resources.clone()),
-        resources,
         discovery,
         openapi,
-        kubelets: Kubelets::new(kubelets),
+        usage: Collector::new(resources.clone(), kubelets.clone()),
+        resources,
+        kubelets,
         metrics,
         flow,
         slow_bodies: SlowBodies::default(),

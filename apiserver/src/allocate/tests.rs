@@ -9,7 +9,10 @@ fn spec(json: Value) -> ServiceSpec {
 }
 
 fn run(new: Value, old: Option<Value>, held: &[&str]) -> (ServiceSpec, Result<Plan, Refusal>) {
-    let ranges = Ranges { cidr: "10.96.0.0/24".parse().unwrap(), ports: 31000..=31003 };
+    run_in(&["10.96.0.0/24"], new, old, held)
+}
+fn run_in(cidrs: &[&str], new: Value, old: Option<Value>, held: &[&str]) -> (ServiceSpec, Result<Plan, Refusal>) {
+    let ranges = Ranges { cidrs: cidrs.iter().map(|cidr| cidr.parse().unwrap()).collect(), ports: 31000..=31003 };
     let held = |claim: Claim| match claim {
         Claim::Ip(ip) => held.contains(&&*ip.to_string()),
         Claim::Port(port) => held.contains(&&*port.to_string()),
@@ -61,7 +64,11 @@ fn what_others_hold_or_nobody_has_is_refused_in_words() {
         ),
         (
             json!({"clusterIP": "10.97.0.1"}),
-            r#"spec.clusterIPs: Invalid value: ["10.97.0.1"]: failed to allocate IP 10.97.0.1: the provided IP (10.97.0.1) is not in the valid range. The range of valid IPs is 10.96.0.0/24"#,
+            r#"spec.clusterIPs: Invalid value: ["10.97.0.1"]: failed to allocate IP 10.97.0.1: the provided network does not match the current range"#,
+        ),
+        (
+            json!({"clusterIP": "10.96.0.255"}),
+            r#"spec.clusterIPs: Invalid value: ["10.96.0.255"]: failed to allocate IP 10.96.0.255: the provided IP (10.96.0.255) is not in the valid range. The range of valid IPs is 10.96.0.0/24"#,
         ),
         (
             json!({"type": "NodePort", "ports": [{"port": 1, "nodePort": 31001}]}),
@@ -105,4 +112,18 @@ fn the_static_band_is_the_last_resort_and_dns_is_never_given_away() {
     }
     assert_eq!(given.len(), 14, "1 to 15 without 10");
     assert!(!given.contains(&"10.96.0.10".to_owned()));
+}
+
+#[test]
+fn what_one_range_does_not_have_comes_from_the_next() {
+    let cidrs = ["2001:db8::/64", "10.96.0.0/30", "10.97.0.0/29"];
+    let mut held: Vec<String> = Vec::new();
+    while let (new, Ok(_)) = run_in(&cidrs, json!({}), None, &held.iter().map(String::as_str).collect::<Vec<_>>()) {
+        held.push(new.cluster_ip.unwrap());
+    }
+    let expected = ["0.1", "0.2"].map(|ip| format!("10.96.{ip}"));
+    assert_eq!(held[..2], expected);
+    assert_eq!((held.len(), held[2..].iter().all(|ip| ip.starts_with("10.97.0."))), (2 + 6, true), "{held:?}");
+    let asked = run_in(&cidrs, json!({"clusterIP": "10.97.0.3"}), None, &[]).1.unwrap();
+    assert_eq!(asked.take, [Claim::Ip("10.97.0.3".parse().unwrap())]);
 }

@@ -82,8 +82,11 @@ impl Item {
         (labels.is_everything() || labels.matches_by(|key| self.label(key))) && selectable.match_item(self)
     }
     /// The value of the kind's selectable field with this index.
-    pub(super) fn field(&self, index: usize) -> &str {
+    pub(crate) fn field(&self, index: usize) -> &str {
         self.fields.get(index).map_or("", |f| f)
+    }
+    pub(crate) fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.labels.iter().map(|(key, value)| (&**key, &**value))
     }
     fn label(&self, key: &str) -> Option<&str> {
         self.labels.iter().find(|(k, _)| **k == *key).map(|(_, v)| &**v)

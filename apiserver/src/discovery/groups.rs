@@ -5,6 +5,7 @@ use corten_api::Scope;
 use crate::registry::{ApiResource, Table, subresource};
 use crate::request::Verb;
 use crate::rest::review;
+use crate::usage;
 
 /// Groups that clients should look in first: a short name that two groups share means the earlier one's.
 const ORDER: &[&str] = &[
@@ -112,6 +113,19 @@ pub(super) fn of(table: &Table) -> Vec<Group<'_>> {
             subresources: Vec::new(),
         };
         add(q.group, "v1", resource);
+    }
+    for kind in usage::KINDS {
+        let resource = Resource {
+            plural: kind.plural(),
+            singular: "",
+            kind: kind.name(),
+            namespaced: kind.namespaced(),
+            short_names: Vec::new(),
+            categories: Vec::new(),
+            verbs: usage::VERBS,
+            subresources: Vec::new(),
+        };
+        add(usage::GROUP, usage::VERSION, resource);
     }
     for (_, resources) in groups.iter_mut().flat_map(|g| &mut g.versions) {
         resources.sort_by_key(|r| r.plural);

@@ -1,6 +1,6 @@
 //! How the server's seats are divided among priority levels: nominal shares, and what a level lends or borrows for now.
 
-use super::configuration::{Configuration, Enablement, LimitResponse, PriorityLevel};
+use super::configuration::{Enablement, LimitResponse, PriorityLevel};
 use super::demand::Demand;
 
 /// A request takes no more than this part of its level's nominal seats, so that it need not wait long for that many.
@@ -17,9 +17,9 @@ pub(super) struct Limits {
 }
 
 /// One for each level. Their nominal seats may sum to a little more than `total`: each is rounded up.
-pub(super) fn limits(total: u32, configuration: &Configuration) -> Vec<Limits> {
-    let shares: f64 = configuration.levels().iter().map(|l| f64::from(l.nominal_concurrency_shares)).sum();
-    configuration.levels().iter().map(|level| limits_of(total, shares, level)).collect()
+pub(super) fn limits(total: u32, levels: &[&PriorityLevel]) -> Vec<Limits> {
+    let shares: f64 = levels.iter().map(|l| f64::from(l.nominal_concurrency_shares)).sum();
+    levels.iter().map(|level| limits_of(total, shares, level)).collect()
 }
 
 fn limits_of(total: u32, shares: f64, level: &PriorityLevel) -> Limits {
@@ -67,9 +67,9 @@ impl Claim {
     }
 }
 
-/// The seats of each level until the next adjustment. Exempt levels have what they use; the others share what is left in
-/// proportion to their demand, within their bounds.
-pub(super) fn allocate(total: u32, claims: &[Claim]) -> Vec<u32> {
+/// The seats of each level until the next adjustment, and the proportion of its demand that each gets (0: no more than its
+/// own). Exempt levels have what they use; the others share what is left in proportion to their demand, within their bounds.
+pub(super) fn allocate(total: u32, claims: &[Claim]) -> (Vec<u32>, f64) {
     let (exempt, limited): (Vec<&Claim>, Vec<&Claim>) = claims.iter().partition(|c| c.exempt);
     let left = f64::from(total) - exempt.iter().map(|c| c.floor()).sum::<f64>();
     let lower: f64 = limited.iter().map(|c| f64::from(c.limits.lower)).sum();
@@ -87,13 +87,13 @@ pub(super) fn allocate(total: u32, claims: &[Claim]) -> Vec<u32> {
             share(claim, proportion)
         }
     };
-    claims.iter().map(|claim| seats(one(claim), f64::round)).collect()
+    (claims.iter().map(|claim| seats(one(claim), f64::round)).collect(), proportion)
 }
 
 /// A claim that is nothing would get nothing, however much is free.
 const TARGET_MIN: f64 = 0.001;
 
-fn target(claim: &Claim) -> f64 {
+pub(super) fn target(claim: &Claim) -> f64 {
     claim.smoothed.max(claim.floor()).max(TARGET_MIN)
 }
 fn share(claim: &Claim, proportion: f64) -> f64 {
@@ -129,7 +129,7 @@ mod tests {
     /// The seats of the defaults' levels, each with a demand.
     fn allocated(demands: &[(&str, f64)]) -> Vec<(String, u32)> {
         let configuration = configuration();
-        let limits = limits(600, &configuration);
+        let limits = limits(600, &configuration.levels().iter().collect::<Vec<_>>());
         let claims: Vec<Claim> = configuration
             .levels()
             .iter()
@@ -143,7 +143,7 @@ mod tests {
             })
             .collect();
         let names = configuration.levels().iter().map(|l| l.name.to_string());
-        names.zip(allocate(600, &claims)).collect()
+        names.zip(allocate(600, &claims).0).collect()
     }
     fn of(all: &[(String, u32)], name: &str) -> u32 {
         all.iter().find(|(is, _)| is == name).unwrap().1
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn nominal_seats_follow_shares() {
         let configuration = configuration();
-        let limits = limits(600, &configuration);
+        let limits = limits(600, &configuration.levels().iter().collect::<Vec<_>>());
         let rows: Vec<(&str, u32, u32, u32)> = configuration
             .levels()
             .iter()

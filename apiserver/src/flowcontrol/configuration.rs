@@ -22,6 +22,8 @@ pub struct Configuration {
 #[derive(Clone, Debug, PartialEq)]
 pub struct PriorityLevel {
     pub name: Arc<str>,
+    /// Of its object; empty while there is none.
+    pub uid: Arc<str>,
     pub nominal_concurrency_shares: u32,
     pub lendable_percent: u32,
     pub enablement: Enablement,
@@ -52,6 +54,8 @@ pub struct Queuing {
 #[derive(Clone, Debug, PartialEq)]
 pub struct FlowSchema {
     pub name: Arc<str>,
+    /// Of its object; empty while there is none.
+    pub uid: Arc<str>,
     pub priority_level: Arc<str>,
     /// The lowest wins; equal ones by name.
     pub matching_precedence: u32,
@@ -187,6 +191,7 @@ mod tests {
         let response = LimitResponse::Queue(queuing);
         PriorityLevel {
             name: name.into(),
+            uid: "".into(),
             nominal_concurrency_shares: 10,
             lendable_percent: 0,
             enablement: Enablement::Limited { borrowing_limit_percent: None, response },
@@ -195,6 +200,7 @@ mod tests {
     fn schema(name: &str, level: &str) -> FlowSchema {
         FlowSchema {
             name: name.into(),
+            uid: "".into(),
             priority_level: level.into(),
             matching_precedence: 1,
             distinguisher: None,

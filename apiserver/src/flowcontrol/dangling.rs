@@ -8,14 +8,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::objects::good_levels;
 use crate::registry::flowcontrol::flowschema::DANGLING;
 
-/// The schemas whose status is not as it should be, with the status that they should have. Nothing: all is well.
-pub fn statuses(levels: &[PriorityLevelConfiguration], schemas: &[FlowSchema], now: &Time) -> Vec<FlowSchema> {
+/// The schemas whose status is not as it should be, with the condition that they should have. Nothing: all is well.
+pub fn due<'a>(
+    levels: &[PriorityLevelConfiguration],
+    schemas: &'a [FlowSchema],
+    now: &Time,
+) -> Vec<(&'a FlowSchema, FlowSchemaCondition)> {
     let good: HashSet<&str> = good_levels(levels).collect();
-    let corrected = |schema: &FlowSchema| {
+    let wanted = |schema: &'a FlowSchema| {
         let level = schema.spec.priority_level_configuration.name.as_str();
-        with_condition(schema, condition(level, good.contains(level), now))
+        let wanted = condition(level, good.contains(level), now);
+        (!has(schema, &wanted)).then_some((schema, wanted))
     };
-    schemas.iter().filter_map(corrected).collect()
+    schemas.iter().filter_map(wanted).collect()
 }
 
 fn condition(level: &str, is_there: bool, now: &Time) -> FlowSchemaCondition {
@@ -33,19 +38,9 @@ fn condition(level: &str, is_there: bool, now: &Time) -> FlowSchemaCondition {
     }
 }
 
-/// `None`: the schema has it already.
-fn with_condition(schema: &FlowSchema, new: FlowSchemaCondition) -> Option<FlowSchema> {
+fn has(schema: &FlowSchema, wanted: &FlowSchemaCondition) -> bool {
     let list = schema.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    if list.iter().any(|old| old.type_ == new.type_ && same(old, &new)) {
-        return None;
-    }
-    let mut schema = schema.clone();
-    let list = schema.status.get_or_insert_default().conditions.get_or_insert_default();
-    match list.iter_mut().find(|old| old.type_ == new.type_) {
-        Some(old) => *old = new,
-        None => list.push(new),
-    }
-    Some(schema)
+    list.iter().any(|old| old.type_ == wanted.type_ && same(old, wanted))
 }
 
 /// But for the time.
@@ -65,6 +60,19 @@ mod tests {
         let mut schema = suggested().schemas[0].clone();
         schema.spec.priority_level_configuration.name = level.into();
         schema
+    }
+    /// The schemas with what is due, as the server's apply would leave them.
+    fn statuses(levels: &[PriorityLevelConfiguration], schemas: &[FlowSchema], now: &Time) -> Vec<FlowSchema> {
+        let written = |(schema, new): (&FlowSchema, FlowSchemaCondition)| {
+            let mut schema = schema.clone();
+            let list = schema.status.get_or_insert_default().conditions.get_or_insert_default();
+            match list.iter_mut().find(|old| old.type_ == new.type_) {
+                Some(old) => *old = new,
+                None => list.push(new),
+            }
+            schema
+        };
+        due(levels, schemas, now).into_iter().map(written).collect()
     }
     fn told(schema: &FlowSchema) -> Vec<String> {
         let conditions = schema.status.iter().flat_map(|status| &status.conditions).flatten();
@@ -103,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn other_conditions_stay() {
+    fn other_conditions_do_not_count() {
         let mut schema = schema("exempt");
         let other = FlowSchemaCondition { type_: "Mine".into(), ..FlowSchemaCondition::default() };
         schema.status.get_or_insert_default().conditions = Some(vec![other]);

@@ -2,7 +2,7 @@
 //!
 //! An object that cannot be obeyed counts as not there, and the mandatory ones always are: whatever is written, deleted or
 //! damaged, administrators and everybody else have a place to go. Validation lets no such object in; this is for what
-//! stands in the store all the same.
+//! stands in the store all the same, and [`broken_levels`] says what that is.
 
 use std::collections::HashSet;
 
@@ -22,13 +22,13 @@ pub fn configuration(
     levels: &[PriorityLevelConfiguration],
     schemas: &[FlowSchema],
 ) -> Result<Configuration, ConfigurationError> {
-    let mut obeyed: Vec<PriorityLevel> = levels.iter().filter_map(level).collect();
+    let mut obeyed: Vec<PriorityLevel> = levels.iter().filter_map(|l| level(l).ok()).collect();
     let good: HashSet<&str> = good_levels(levels).collect();
     let leads_somewhere = |s: &&FlowSchema| good.contains(s.spec.priority_level_configuration.name.as_str());
     let mut sorted: Vec<configuration::FlowSchema> = schemas.iter().filter(leads_somewhere).map(schema).collect();
     for name in [EXEMPT, CATCH_ALL] {
         if !good.contains(name) {
-            obeyed.extend(mandatory().levels.iter().filter(|l| is_named(l, name)).filter_map(level));
+            obeyed.extend(mandatory().levels.iter().filter(|l| is_named(l, name)).filter_map(|l| level(l).ok()));
         }
         if !sorted.iter().any(|s| &*s.name == name) {
             sorted.extend(mandatory().schemas.iter().filter(|s| s.metadata.name.as_deref() == Some(name)).map(schema));
@@ -39,16 +39,40 @@ pub fn configuration(
 
 /// The names of the levels that can be obeyed: a schema that names another leads nowhere.
 pub fn good_levels(levels: &[PriorityLevelConfiguration]) -> impl Iterator<Item = &str> {
-    levels.iter().filter(|l| level(l).is_some()).filter_map(|l| l.metadata.name.as_deref())
+    levels.iter().filter(|l| level(l).is_ok()).filter_map(|l| l.metadata.name.as_deref())
+}
+
+/// The others, and why. A level that says both or neither of what it may be, and the like.
+pub fn broken_levels(levels: &[PriorityLevelConfiguration]) -> Vec<(String, Broken)> {
+    let name = |l: &PriorityLevelConfiguration| l.metadata.name.clone().unwrap_or_default();
+    levels.iter().filter_map(|l| level(l).err().map(|why| (name(l), why))).collect()
+}
+
+/// Why a priority level cannot be obeyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    #[error("it has no name")]
+    NoName,
+    #[error(
+        "type is Exempt with spec.exempt alone, and that for the level named exempt; or Limited with spec.limited alone"
+    )]
+    Type,
+    #[error("limitResponse is Reject without queuing, or Queue with it")]
+    Response,
+    #[error("spec.limited.nominalConcurrencyShares is missing")]
+    NoShares,
+    #[error("a number is negative, or a percentage above 100")]
+    Number,
+    #[error("queues must be 1 or more, handSize 1 to queues and small enough to be dealt from a hash")]
+    Queuing,
 }
 
 fn is_named(level: &PriorityLevelConfiguration, name: &str) -> bool {
     level.metadata.name.as_deref() == Some(name)
 }
 
-/// `None`: it cannot be obeyed.
-fn level(object: &PriorityLevelConfiguration) -> Option<PriorityLevel> {
-    let (name, spec) = (object.metadata.name.as_deref()?, &object.spec);
+fn level(object: &PriorityLevelConfiguration) -> Result<PriorityLevel, Broken> {
+    let (name, spec) = (object.metadata.name.as_deref().ok_or(Broken::NoName)?, &object.spec);
     let (shares, lendable, enablement) = match (spec.type_.as_str(), &spec.exempt, &spec.limited) {
         ("Exempt", exempt, None) if name == EXEMPT => {
             let of = exempt.as_ref();
@@ -57,21 +81,24 @@ fn level(object: &PriorityLevelConfiguration) -> Option<PriorityLevel> {
             (shares, number(of.and_then(|e| e.lendable_percent)), Enablement::Exempt)
         }
         ("Limited", None, Some(limited)) if name != EXEMPT => {
-            let shares = limited.nominal_concurrency_shares?;
+            let shares = limited.nominal_concurrency_shares.ok_or(Broken::NoShares)?;
             (shares, limited.lendable_percent.unwrap_or(0), limited_enablement(limited)?)
         }
-        _ => return None,
+        _ => return Err(Broken::Type),
     };
-    Some(PriorityLevel {
+    let number = |n: i32| u32::try_from(n).map_err(|_| Broken::Number);
+    Ok(PriorityLevel {
         name: name.into(),
-        nominal_concurrency_shares: u32::try_from(shares).ok()?,
-        lendable_percent: u32::try_from(lendable).ok().filter(|percent| *percent <= 100)?,
+        uid: object.metadata.uid.as_deref().unwrap_or_default().into(),
+        nominal_concurrency_shares: number(shares)?,
+        lendable_percent: number(lendable)
+            .and_then(|percent| if percent <= 100 { Ok(percent) } else { Err(Broken::Number) })?,
         enablement,
     })
 }
 
-fn limited_enablement(limited: &LimitedPriorityLevelConfiguration) -> Option<Enablement> {
-    let number = |n: Option<i32>| u32::try_from(n?).ok();
+fn limited_enablement(limited: &LimitedPriorityLevelConfiguration) -> Result<Enablement, Broken> {
+    let number = |n: Option<i32>| n.and_then(|n| u32::try_from(n).ok()).ok_or(Broken::Number);
     let response = match (limited.limit_response.type_.as_str(), &limited.limit_response.queuing) {
         ("Reject", None) => LimitResponse::Reject,
         ("Queue", Some(queuing)) => LimitResponse::Queue(
@@ -81,21 +108,23 @@ fn limited_enablement(limited: &LimitedPriorityLevelConfiguration) -> Option<Ena
                 hand_size: number(queuing.hand_size)?,
                 queue_length_limit: number(queuing.queue_length_limit)?,
             }
-            .checked()?,
+            .checked()
+            .ok_or(Broken::Queuing)?,
         ),
-        _ => return None,
+        _ => return Err(Broken::Response),
     };
     let borrowing_limit_percent = match limited.borrowing_limit_percent {
         None => None,
         limit => Some(number(limit)?),
     };
-    Some(Enablement::Limited { borrowing_limit_percent, response })
+    Ok(Enablement::Limited { borrowing_limit_percent, response })
 }
 
 fn schema(object: &FlowSchema) -> configuration::FlowSchema {
     let spec = &object.spec;
     configuration::FlowSchema {
         name: object.metadata.name.as_deref().unwrap_or_default().into(),
+        uid: object.metadata.uid.as_deref().unwrap_or_default().into(),
         priority_level: spec.priority_level_configuration.name.as_str().into(),
         matching_precedence: u32::try_from(spec.matching_precedence.unwrap_or(0)).unwrap_or(0),
         distinguisher: match spec.distinguisher_method.as_ref().map(|method| method.type_.as_str()) {

@@ -16,9 +16,37 @@ use super::shuffle::deal;
 const ESTIMATED_SERVICE: Duration = Duration::from_millis(3);
 
 /// Work: seats times nanoseconds. Also the virtual time of a level, which grows for as long as the process lives.
-type SeatNanos = i128;
+pub(super) type SeatNanos = i128;
 
 pub(super) type RequestId = u64;
+
+/// Who waits and works where, as it is told of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Dump {
+    pub(super) waiting: u32,
+    pub(super) executing: u32,
+    pub(super) queues: Vec<QueueDump>,
+    /// At work without having had a queue.
+    pub(super) queueless: Vec<RequestDump>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct QueueDump {
+    /// The next one first.
+    pub(super) waiting: Vec<RequestDump>,
+    pub(super) executing: Vec<RequestDump>,
+    pub(super) next_start: SeatNanos,
+    /// Of those that wait.
+    pub(super) work: SeatNanos,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RequestDump {
+    pub(super) id: RequestId,
+    pub(super) seats: u32,
+    /// `None` while it waits.
+    pub(super) started: Option<Duration>,
+}
 
 /// Why a request is turned away; the texts are the metric's `reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -155,6 +183,11 @@ impl QueueSet {
     }
     pub(super) fn is_executing(&self, id: RequestId) -> bool {
         self.requests.get(&id).is_some_and(|r| r.started.is_some())
+    }
+    /// Of the request's queue, with itself; `None`: it has none.
+    pub(super) fn queue_length(&self, id: RequestId) -> Option<usize> {
+        let queue = self.requests.get(&id)?.queue?;
+        Some(self.queues.get(queue)?.waiting.len())
     }
     #[cfg(test)]
     pub(super) fn waiting(&self) -> u32 {
@@ -312,6 +345,28 @@ impl QueueSet {
     }
     fn note_demand(&mut self) {
         self.demand.set(self.now, self.seats_executing + self.seats_waiting);
+    }
+
+    pub(super) fn dump(&self) -> Dump {
+        let told =
+            |id: RequestId, request: &Request| RequestDump { id, seats: request.seats, started: request.started };
+        let of_queue = |queue: &Queue| QueueDump {
+            waiting: queue.waiting.iter().filter_map(|id| Some(told(*id, self.requests.get(id)?))).collect(),
+            executing: Vec::new(),
+            next_start: queue.next_start,
+            work: queue.work,
+        };
+        let queues = self.queues.iter().map(of_queue).collect();
+        let mut dump = Dump { waiting: self.waiting, executing: self.executing, queues, queueless: Vec::new() };
+        let mut at_work: Vec<_> = self.requests.iter().filter(|(_, request)| request.started.is_some()).collect();
+        at_work.sort_unstable_by_key(|(id, _)| **id);
+        for (id, request) in at_work {
+            match request.queue.and_then(|index| dump.queues.get_mut(index)) {
+                Some(queue) => queue.executing.push(told(*id, request)),
+                None => dump.queueless.push(told(*id, request)),
+            }
+        }
+        dump
     }
 
     /// A queue's next request never counts as started before it came.

@@ -31,12 +31,14 @@ fn small(queue_length_limit: u32) -> Configuration {
     };
     let level = PriorityLevel {
         name: "only".into(),
+        uid: "level-uid".into(),
         nominal_concurrency_shares: 1,
         lendable_percent: 0,
         enablement: Enablement::Limited { borrowing_limit_percent: None, response },
     };
     let schema = FlowSchema {
         name: CATCH_ALL.into(),
+        uid: "schema-uid".into(),
         priority_level: "only".into(),
         matching_precedence: 1,
         distinguisher: Some(Distinguisher::ByUser),
@@ -200,23 +202,115 @@ async fn another_configuration_takes_over_at_run_time_and_keeps_who_waits() {
     assert_eq!(flow.executing(), (0, 0));
 }
 
+/// The row of a level in the table of levels.
+fn row(flow: &FlowControl, level: &str) -> Option<Vec<String>> {
+    let text = flow.dump(dump::Table::PriorityLevels, false, Timestamp::UNIX_EPOCH);
+    let cells = |row: &str| row.split(',').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    text.lines().map(cells).find(|cells| cells[0] == level)
+}
+fn rendered(flow: &FlowControl) -> String {
+    let mut registry = prometheus_client::registry::Registry::default();
+    flow.register(&mut registry);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    text
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_level_that_is_gone_stays_until_its_last_request_is_done() {
+    let flow = FlowControl::new(2, small(50));
+    let jane = user("jane", &[]);
+    let first =
+        [enter(&flow, &jane, "create", &pods()).await.unwrap(), enter(&flow, &jane, "get", &pods()).await.unwrap()];
+    let waits = {
+        let (flow, jane) = (flow.clone(), jane.clone());
+        tokio::spawn(async move { enter(&flow, &jane, "create", &pods()).await })
+    };
+    until_waiting(&flow, 1).await;
+    assert!(flow.configure(bootstrap::configuration()), "another one");
+    assert!(!flow.configure(bootstrap::configuration()), "the same again");
+    let cells = row(&flow, "only").expect("it is still here");
+    assert_eq!(cells[1..], ["1", "false", "true", "1", "2", "2", "0", "0", "0"], "active, idle, quiescing, …");
+    let engine = flow.inner.engine.load();
+    let nominal = |name: &str| {
+        engine.all().find(|(level, _)| &*level.name == name).map(|(_, at)| at.claim(flow.inner.now()).limits.nominal)
+    };
+    assert_eq!(nominal("only"), Some(1), "it has a share as long as that");
+    drop(engine);
+    drop(first);
+    let last = waits.await.unwrap().expect("who waited has its turn");
+    drop(last);
+    assert!(rendered(&flow).contains(r#"priority_level="only""#));
+    sleep(demand::ADJUSTMENT_PERIOD + Duration::from_secs(1)).await;
+    drop(enter(&flow, &user("admin", &["system:masters"]), "get", &pods()).await.unwrap());
+    assert_eq!(row(&flow, "only"), None);
+    assert!(!rendered(&flow).contains(r#"priority_level="only""#), "nor is it counted any more");
+    assert_eq!(row(&flow, "exempt").unwrap()[1..7], ["0", "true", "false", "0", "0", "1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_shares_count_at_once() {
+    let shares = |of_one: u32| {
+        let base = bootstrap::configuration();
+        let mut levels = base.levels().to_vec();
+        let one = levels.iter_mut().find(|level| &*level.name == "global-default").unwrap();
+        one.nominal_concurrency_shares = of_one;
+        Configuration::new(levels, base.schemas().to_vec()).unwrap()
+    };
+    let flow = FlowControl::default();
+    let jane = user("jane", &["system:authenticated"]);
+    let mut held = Vec::new();
+    for _ in 0..37 {
+        held.push(enter(&flow, &jane, "create", &pods()).await.unwrap());
+    }
+    let waiting: Vec<_> = (0..63)
+        .map(|_| {
+            let (flow, jane) = (flow.clone(), jane.clone());
+            tokio::spawn(async move { enter(&flow, &jane, "create", &pods()).await })
+        })
+        .collect();
+    until_waiting(&flow, 63).await;
+    flow.configure(shares(500));
+    for task in waiting {
+        held.push(task.await.unwrap().unwrap());
+    }
+    assert_eq!(flow.executing(), (100, 0), "no time has passed");
+}
+
+#[tokio::test]
+async fn a_response_says_where_its_request_was_sorted() {
+    let flow = FlowControl::new(1, small(0));
+    let (jane, target) = (user("jane", &[]), pods());
+    let mut headers = HeaderMap::new();
+    flow.classify(&jane, Attributes::Resource { verb: "get", target: &target }).tell(&mut headers);
+    assert_eq!(headers["x-kubernetes-pf-flowschema-uid"], "schema-uid");
+    assert_eq!(headers["x-kubernetes-pf-prioritylevel-uid"], "level-uid");
+    let mut none = HeaderMap::new();
+    FlowControl::default().classify(&jane, Attributes::Path { verb: "get", path: "/" }).tell(&mut none);
+    assert!(none.is_empty(), "there are no objects yet");
+}
+
 #[tokio::test]
 async fn metrics_have_upstreams_names() {
     let flow = FlowControl::new(1, small(0));
-    let mut registry = prometheus_client::registry::Registry::default();
-    flow.register(&mut registry);
     let jane = user("jane", &[]);
     let _seat = enter(&flow, &jane, "create", &pods()).await.unwrap();
     enter(&flow, &jane, "create", &pods()).await.unwrap_err();
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    flow.inner.engine.load().adjust(1, flow.inner.now(), &flow.inner.metrics);
+    let text = rendered(&flow);
     let of = r#"priority_level="only",flow_schema="catch-all""#;
     for line in [
         format!("apiserver_flowcontrol_dispatched_requests_total{{{of}}} 1"),
         format!(r#"apiserver_flowcontrol_rejected_requests_total{{{of},reason="queue-full"}} 1"#),
         format!("apiserver_flowcontrol_current_executing_requests{{{of}}} 1"),
         format!("apiserver_flowcontrol_current_inqueue_requests{{{of}}} 0"),
+        format!("apiserver_flowcontrol_current_inqueue_seats{{{of}}} 0"),
         format!(r#"apiserver_flowcontrol_request_wait_duration_seconds_count{{{of},execute="true"}} 1"#),
+        format!("apiserver_flowcontrol_request_queue_length_after_enqueue_count{{{of}}} 1"),
+        format!("apiserver_flowcontrol_work_estimated_seats_count{{{of}}} 2"),
+        format!(r#"apiserver_flowcontrol_request_execution_seconds_count{{{of},type="regular"}} 0"#),
+        r#"apiserver_flowcontrol_demand_seats_high_watermark{priority_level="only"} 1.0"#.to_owned(),
+        r#"apiserver_flowcontrol_target_seats{priority_level="only"} 1.0"#.to_owned(),
         r#"apiserver_flowcontrol_nominal_limit_seats{priority_level="only"} 1"#.to_owned(),
     ] {
         assert!(text.contains(&line), "{line} in\n{text}");

@@ -11,16 +11,20 @@ pub const PATCHES: &[&str] =
     &["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
 pub const OBJECTS: &[&str] = &["application/json", "application/yaml"];
 
-/// A document's `paths`. `names`: of the kinds' schemas. `shown` and `path_parameter` say an operation, and a
-/// parameter that stands in the path, as the document's version does.
+/// The paths of some kinds. `names`: of the kinds' schemas.
+pub fn of_all(resources: &[&ApiResource], names: &[String]) -> Vec<Path> {
+    resources.iter().zip(names).flat_map(|(resource, name)| of(resource, name)).collect()
+}
+
+/// A document's `paths`. `shown` and `path_parameter` say an operation, and a parameter that stands in the path, as the
+/// document's version does.
 pub fn paths(
-    resources: &[&ApiResource],
-    names: &[String],
+    all: Vec<Path>,
     shown: impl Fn(&Operation) -> Value,
     path_parameter: impl Fn(&str) -> Value,
 ) -> Map<String, Value> {
     let mut paths = Map::new();
-    for path in resources.iter().zip(names).flat_map(|(resource, name)| of(resource, name)) {
+    for path in all {
         let mut item: Map<String, Value> = path.operations.iter().map(|o| (o.method.into(), shown(o))).collect();
         let named = ["name", "namespace"].into_iter().filter(|name| path.path.contains(&format!("{{{name}}}")));
         item.insert("parameters".into(), named.map(&path_parameter).collect());

@@ -6,6 +6,7 @@ use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::core::v1::Binding;
 use k8s_openapi::api::policy::v1::Eviction;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -21,7 +22,7 @@ pub const BINDING: &str = "io.k8s.api.core.v1.Binding";
 pub const EVICTION: &str = "io.k8s.api.policy.v1.Eviction";
 pub const TOKEN_REQUEST: &str = "io.k8s.api.authentication.v1.TokenRequest";
 const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
-const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
+pub const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 
 /// Which document the schemas are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,19 +52,11 @@ pub struct Schemas {
 }
 
 pub fn of(resources: &[&ApiResource], version: Version) -> Schemas {
-    let mut generator = SchemaSettings::draft2020_12()
-        .with(|settings| {
-            settings.definitions_path = version.home().into();
-            settings.meta_schema = None;
-        })
-        .into_generator();
+    let mut generator = generator(version);
     let names: Vec<String> = resources.iter().map(|r| name_in(&r.rules().schema(&mut generator))).collect();
     let subresources: Vec<&str> = resources.iter().flat_map(|r| r.subresources()).map(AsRef::as_ref).collect();
     add_common(&mut generator, &subresources);
-    let mut by_name: BTreeMap<String, Value> = generator.take_definitions(false).into_iter().collect();
-    for (name, schema) in &mut by_name {
-        refine(name, schema, version);
-    }
+    let mut by_name = refined(generator, version);
     for (resource, name) in resources.iter().zip(&names) {
         let gvk = |kind: String| json!([{"group": resource.group(), "version": resource.version(), "kind": kind}]);
         if let Some(schema) = by_name.get_mut(name) {
@@ -75,6 +68,31 @@ pub fn of(resources: &[&ApiResource], version: Version) -> Schemas {
     }
     by_name.insert(format!("{META}.Patch"), patch_schema());
     Schemas { names, by_name }
+}
+
+/// What objects of all kinds have, for those that are no kinds of the registry.
+pub fn common(version: Version) -> BTreeMap<String, Value> {
+    let mut generator = generator(version);
+    add_common(&mut generator, &[]);
+    generator.subschema_for::<meta::ObjectMeta>();
+    generator.subschema_for::<Quantity>();
+    refined(generator, version)
+}
+
+fn generator(version: Version) -> SchemaGenerator {
+    SchemaSettings::draft2020_12()
+        .with(|settings| {
+            settings.definitions_path = version.home().into();
+            settings.meta_schema = None;
+        })
+        .into_generator()
+}
+fn refined(mut generator: SchemaGenerator, version: Version) -> BTreeMap<String, Value> {
+    let mut by_name: BTreeMap<String, Value> = generator.take_definitions(false).into_iter().collect();
+    for (name, schema) in &mut by_name {
+        refine(name, schema, version);
+    }
+    by_name
 }
 
 /// What the server speaks besides its kinds.
@@ -197,7 +215,7 @@ fn add_merge_rules(field: &Field, shape: Shape<'_>, property: &mut Map<String, V
     }
 }
 
-fn list_of(name: &str, version: Version) -> Value {
+pub fn list_of(name: &str, version: Version) -> Value {
     let kind = name.rsplit('.').next().unwrap_or(name);
     let mut metadata = version.reference(&format!("{META}.ListMeta"));
     if version == Version::V3

@@ -4,13 +4,17 @@ use serde_json::{Value, json};
 
 use super::operations::{self, Body, OBJECTS, Operation, PATCHES};
 use super::schemas::{self, META, Version};
+use super::usage;
 use crate::registry::{ApiResource, Table};
 
 /// The document, as JSON.
 pub fn document(table: &Table) -> Vec<u8> {
     let resources: Vec<&ApiResource> = table.iter().map(AsRef::as_ref).collect();
-    let schemas = schemas::of(&resources, Version::V2);
-    let paths = operations::paths(&resources, &schemas.names, shown, path_parameter);
+    let mut schemas = schemas::of(&resources, Version::V2);
+    schemas.by_name.extend(usage::schemas(Version::V2));
+    let mut all = operations::of_all(&resources, &schemas.names);
+    all.extend(usage::paths());
+    let paths = operations::paths(all, shown, path_parameter);
     let document = json!({
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": corten_api::version::API},

@@ -1,28 +1,40 @@
 //! `/openapi/v3/…`: one OpenAPI 3.0 document for each group and version.
 
+use std::collections::BTreeMap;
+
 use corten_api::version;
 use serde_json::{Value, json};
 
 use super::operations::{self, Body, OBJECTS, Operation, PATCHES};
 use super::schemas::{self, META, Version};
+use super::usage;
 use crate::registry::{ApiResource, Table};
 
 /// The document of `api/v1`, `apis/apps/v1`, …, as JSON; `None` if nothing is served there.
 pub fn document(table: &Table, path: &str) -> Option<Vec<u8>> {
+    if path == usage::path() {
+        let mut schemas = schemas::common(Version::V3);
+        schemas.extend(usage::schemas(Version::V3));
+        return Some(described(usage::paths(), &schemas));
+    }
     let resources: Vec<&ApiResource> =
         table.iter().map(AsRef::as_ref).filter(|e| super::path_of(e.group(), e.version()) == path).collect();
     if resources.is_empty() {
         return None;
     }
     let schemas = schemas::of(&resources, Version::V3);
-    let paths = operations::paths(&resources, &schemas.names, shown, path_parameter);
+    Some(described(operations::of_all(&resources, &schemas.names), &schemas.by_name))
+}
+
+fn described(paths: Vec<operations::Path>, schemas: &BTreeMap<String, Value>) -> Vec<u8> {
+    let paths = operations::paths(paths, shown, path_parameter);
     let document = json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": version::API},
         "paths": paths,
-        "components": {"schemas": schemas.by_name},
+        "components": {"schemas": schemas},
     });
-    Some(document.to_string().into_bytes())
+    document.to_string().into_bytes()
 }
 
 fn path_parameter(name: &str) -> Value {

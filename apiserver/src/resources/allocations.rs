@@ -19,10 +19,10 @@ use crate::cache::{Item, NODE_PORTS, ROOT, api_error};
 use crate::registry::AnyObject;
 use crate::storage::{Outcome, Write};
 
-const IP_ADDRESSES: &str = "ipaddresses";
+pub(super) const IP_ADDRESSES: &str = "ipaddresses";
 const FAMILY_LABEL: &str = "ipaddress.kubernetes.io/ip-family";
-const MANAGER_LABEL: &str = "ipaddress.kubernetes.io/managed-by";
-const MANAGER: &str = "ipallocator.k8s.io";
+pub(super) const MANAGER_LABEL: &str = "ipaddress.kubernetes.io/managed-by";
+pub(super) const MANAGER: &str = "ipallocator.k8s.io";
 
 /// A node port's key holds who has it. It looks like an object, as all that the cache reads does.
 #[derive(Serialize, Deserialize)]
@@ -88,7 +88,7 @@ pub(super) fn concerns(object: &dyn AnyObject) -> bool {
 
 impl Resources {
     fn ranges(&self) -> Ranges {
-        Ranges { cidr: self.inner.settings.service_cidr, ports: self.inner.settings.node_ports.clone() }
+        Ranges { cidrs: self.service_ranges(), ports: self.inner.settings.node_ports.clone() }
     }
     fn reserved(&self, claim: Claim) -> Option<std::sync::Arc<Item>> {
         let (prefix, name) = cached_key(claim);

@@ -7,7 +7,7 @@ use corten_api::{ApiError, Reason};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{Resources, WriteOptions, advertise, compaction};
+use super::{Resources, WriteOptions, advertise, compaction, service_cidr};
 use crate::request::{Target, User, Verb};
 
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -17,11 +17,11 @@ const REPAIR_EVERY: Duration = Duration::from_secs(600);
 const RELEASE_EVERY: Duration = Duration::from_secs(30);
 
 /// The apiserver, as the author of its own objects.
-pub(super) fn itself() -> User {
+pub(crate) fn itself() -> User {
     User { name: "system:apiserver".into(), groups: vec!["system:masters".into()], ..User::default() }
 }
 
-pub(super) fn target(group: &str, plural: &str, namespace: &str, name: &str) -> Target {
+pub(crate) fn target(group: &str, plural: &str, namespace: &str, name: &str) -> Target {
     Target {
         group: group.into(),
         version: "v1".into(),
@@ -39,6 +39,8 @@ impl Resources {
             let namespaces = target("", "namespaces", "", "");
             self.make(&namespaces, json!({"metadata": {"name": name}})).await?;
         }
+        self.make_priority_classes().await?;
+        self.make_service_cidr().await?;
         self.repair_allocations().await?;
         if let Some(address) = self.inner.settings.advertise {
             self.make_kubernetes_service(address.port()).await?;
@@ -80,6 +82,7 @@ impl Resources {
         run(Box::pin(compaction::run(self.inner.cache.storage().clone())));
         run(Box::pin(repair(self.weak())));
         run(Box::pin(release(self.weak())));
+        run(Box::pin(service_cidr::run(self.weak())));
         if let Some(address) = self.inner.settings.advertise {
             let advertised = advertise::Advertised::new(self.weak(), address, self.inner.drain.clone());
             run(Box::pin(advertised.run()));

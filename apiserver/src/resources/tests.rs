@@ -14,6 +14,7 @@ mod pod_security;
 mod read;
 mod services;
 mod storage;
+mod system;
 mod tokens;
 mod update;
 mod versions;

@@ -1,14 +1,16 @@
-//! What is served beside resources: discovery, health, version, metrics, keys of tokens, the list of paths.
+//! What is served beside resources: discovery, health, version, metrics, keys of tokens, queues, the list of paths.
 
 use corten_api::{ApiError, version as served};
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::body::Body;
 use super::query::Query;
 use super::{Front, gzip, respond};
 use crate::authn::openid;
+use crate::flowcontrol::dump::Table;
 
 const METRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 const JWK_SET: HeaderValue = HeaderValue::from_static("application/jwk-set+json");
@@ -33,6 +35,10 @@ impl Front {
     ) -> Result<Response<Body>, ApiError> {
         if let Some(response) = self.discovery.serve(path, headers) {
             return Ok(gzip::compress(headers, response));
+        }
+        if let Some(table) = Table::at(path) {
+            let details = query.get("includeRequestDetails").is_some();
+            return Ok(respond::text(StatusCode::OK, self.flow.dump(table, details, Timestamp::now())));
         }
         if let Some(result) = super::openapi::serve(&self.openapi, path, headers).await {
             return result;

@@ -1,6 +1,6 @@
 //! The server's certificates: read from files, read again when the files change; and whose the clients' are.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -101,6 +101,9 @@ impl TlsKeeper {
     pub fn open(files: TlsFiles) -> Result<Self, TlsError> {
         let current = ArcSwap::from_pointee(Current::load(&files)?);
         Ok(Self { files, current })
+    }
+    pub fn client_ca_file(&self) -> &Path {
+        &self.files.client_ca
     }
     pub fn current(&self) -> Arc<Current> {
         self.current.load_full()

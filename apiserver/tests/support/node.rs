@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::SystemTime;
 
 use corten_proto::node::exec_input::Input;
 use corten_proto::node::exec_output::Output;
@@ -12,6 +13,7 @@ use corten_proto::node::{
 };
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -90,8 +92,26 @@ impl Node for FakeNode {
         let echoes = echoes.filter_map(|m| std::future::ready(m.transpose()));
         Ok(Response::new(echoes.boxed()))
     }
+    /// Half a core and 512Mi on the node, a quarter core and 64Mi in the pod `default/web`; and it tells of a pod of another
+    /// node.
     async fn stats(&self, _request: Request<StatsRequest>) -> Result<Response<StatsReply>, Status> {
-        Err(Status::unimplemented("no stats here"))
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let now = jiff::Timestamp::try_from(SystemTime::UNIX_EPOCH + since).unwrap().to_string();
+        let nanos = u64::try_from(since.as_nanos()).unwrap();
+        let used = |name: &str, part: u64, mebibytes: u64| {
+            json!({
+                "name": name,
+                "startTime": "1970-01-01T00:00:00Z",
+                "cpu": {"time": now, "usageCoreNanoSeconds": nanos / part},
+                "memory": {"time": now, "workingSetBytes": mebibytes << 20},
+            })
+        };
+        let pod = |name: &str| {
+            let pod_ref = json!({"name": name, "namespace": "default", "uid": name});
+            json!({"podRef": pod_ref, "containers": [used("c", 4, 64)]})
+        };
+        let summary = json!({"node": used("n1", 2, 512), "pods": [pod("web"), pod("elsewhere")]});
+        Ok(Response::new(StatsReply { summary_json: summary.to_string().into() }))
     }
 }
 

@@ -39,6 +39,7 @@ fn an_object_says_it_all() {
     let response = LimitResponse::Queue(Queuing { queues: 64, hand_size: 6, queue_length_limit: 9 });
     let expected = PriorityLevel {
         name: "mine".into(),
+        uid: "".into(),
         nominal_concurrency_shares: 7,
         lendable_percent: 50,
         enablement: Enablement::Limited { borrowing_limit_percent: Some(200), response },
@@ -93,6 +94,25 @@ fn the_mandatory_ones_are_there_whatever_is_not() {
     ];
     for (why, levels, schemas) in cases {
         assert_eq!(names(&configuration(&levels, &schemas).unwrap()), both, "{why}");
+    }
+}
+
+#[test]
+fn a_level_that_cannot_be_obeyed_is_told_of() {
+    let limited = |spec: &str| level_of("x", &format!(r#"{{"type":"Limited","limited":{spec}}}"#));
+    let cases = [
+        (queued("x", 64, 6), None),
+        (queued("exempt", 64, 6), Some(Broken::Type)),
+        (level_of("x", r#"{"type":"Odd"}"#), Some(Broken::Type)),
+        (limited(r#"{"limitResponse":{"type":"Reject"}}"#), Some(Broken::NoShares)),
+        (limited(r#"{"nominalConcurrencyShares":1,"limitResponse":{"type":"Queue"}}"#), Some(Broken::Response)),
+        (limited(r#"{"nominalConcurrencyShares":-1,"limitResponse":{"type":"Reject"}}"#), Some(Broken::Number)),
+        (queued("x", 4, 5), Some(Broken::Queuing)),
+    ];
+    for (level, expected) in cases {
+        let found = broken_levels(std::slice::from_ref(&level));
+        assert_eq!(found.first().map(|(_, why)| *why), expected, "{level:?}");
+        assert!(found.iter().all(|(name, _)| Some(name) == level.metadata.name.as_ref()));
     }
 }
 

@@ -1,0 +1,181 @@
+//! The ConfigMap `extension-apiserver-authentication` in kube-system: which CAs this cluster's clients are known by, for API
+//! servers that users add.
+//!
+//! Each apiserver puts its own `--client-ca-file` in and leaves what others have put there, but for certificates whose time is
+//! over. What is said of a proxy that authenticates for others (`requestheader-*`) stays as it is: this server has none.
+//! <https://kubernetes.io/docs/tasks/extend-kubernetes/configure-aggregation-layer/#extension-apiserver-authenticates-the-request>.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use corten_api::{ApiError, Reason};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::json;
+
+use super::system::{itself, target};
+use super::{ReadAt, Resources, WriteOptions};
+use crate::registry::certificates::pem;
+
+const NAMESPACE: &str = "kube-system";
+const NAME: &str = "extension-apiserver-authentication";
+const CLIENT_CA: &str = "client-ca-file";
+const PROXY_CA: &str = "requestheader-client-ca-file";
+/// Lists of texts, as JSON. They mean nothing without [`PROXY_CA`].
+const PROXY_KEYS: [&str; 5] = [
+    "requestheader-allowed-names",
+    "requestheader-extra-headers-prefix",
+    "requestheader-group-headers",
+    "requestheader-uid-headers",
+    "requestheader-username-headers",
+];
+/// The file, and the object, are looked at so often.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Clocks differ: a certificate counts for so long after its time.
+const EXPIRED_SLACK_SECS: i64 = 300;
+/// A line of PEM.
+const PEM_LINE: usize = 64;
+/// No CA file is larger; a ConfigMap takes no more in all.
+const CA_FILE_BYTES_MAX: u64 = 512 * 1024;
+
+/// The data that should be there. `ca`: our own certificates, as PEM.
+fn wanted(there: &BTreeMap<String, String>, ca: &str, now_secs: i64) -> BTreeMap<String, String> {
+    let mut data = BTreeMap::new();
+    let clients = certificates(&[there.get(CLIENT_CA).map_or("", String::as_str), ca], now_secs);
+    if !clients.is_empty() {
+        data.insert(CLIENT_CA.to_owned(), clients);
+    }
+    let proxy = certificates(&[there.get(PROXY_CA).map_or("", String::as_str)], now_secs);
+    if !proxy.is_empty() {
+        data.insert(PROXY_CA.to_owned(), proxy);
+        let kept = PROXY_KEYS.iter().filter_map(|key| Some(((*key).to_owned(), there.get(*key)?.clone())));
+        data.extend(kept);
+    }
+    data
+}
+
+/// Those that are still good, each once.
+fn certificates(texts: &[&str], now_secs: i64) -> String {
+    let mut found: Vec<Vec<u8>> = Vec::new();
+    for block in texts.iter().flat_map(|text| pem::blocks(text.as_bytes())) {
+        let is_good = block.label == "CERTIFICATE"
+            && x509_parser::parse_x509_certificate(&block.contents)
+                .is_ok_and(|(_, cert)| cert.validity().not_after.timestamp() + EXPIRED_SLACK_SECS > now_secs);
+        if is_good && !found.contains(&block.contents) {
+            found.push(block.contents);
+        }
+    }
+    found.iter().map(|der| encoded(der)).collect()
+}
+
+fn encoded(der: &[u8]) -> String {
+    let base64 = STANDARD.encode(der);
+    let mut text = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    let mut rest = base64.as_str();
+    while !rest.is_empty() {
+        let (line, more) = rest.split_at(PEM_LINE.min(rest.len()));
+        text.push_str(line);
+        text.push('\n');
+        rest = more;
+    }
+    text.push_str("-----END CERTIFICATE-----\n");
+    text
+}
+
+impl Resources {
+    /// Puts this server's CA where others look for it, now and for as long as the server lives.
+    pub async fn publish_client_ca(&self, file: PathBuf) {
+        self.publish_once(&file).await;
+        let (weak, drained) = (self.weak(), self.drained());
+        tokio::spawn(drained.run_until_cancelled_owned(async move {
+            loop {
+                tokio::time::sleep(LOOK_EVERY).await;
+                let Some(resources) = weak.upgrade() else { return };
+                resources.publish_once(&file).await;
+            }
+        }));
+    }
+
+    async fn publish_once(&self, file: &Path) {
+        let published = async { self.publish(&read(file).await?).await };
+        if let Err(err) = published.await {
+            tracing::warn!(%err, "the client CA is not in ConfigMap {NAMESPACE}/{NAME}; again soon");
+        }
+    }
+
+    async fn publish(&self, ca: &str) -> Result<(), ApiError> {
+        let at = target("", "configmaps", NAMESPACE, NAME);
+        let there = match self.get(&at, ReadAt::Any).await {
+            Ok(json) => Some(serde_json::from_slice::<ConfigMap>(&json).map_err(ApiError::internal)?),
+            Err(err) if err.is(Reason::NotFound) => None,
+            Err(err) => return Err(err),
+        };
+        let data = there.as_ref().and_then(|map| map.data.clone()).unwrap_or_default();
+        let wanted = wanted(&data, ca, Timestamp::now().as_second());
+        let Some(mut there) = there else {
+            let object = json!({"metadata": {"name": NAME}, "data": wanted});
+            return self.make(&target("", "configmaps", NAMESPACE, ""), object).await;
+        };
+        if wanted == data {
+            return Ok(());
+        }
+        there.data = Some(wanted);
+        let json = Bytes::from(serde_json::to_vec(&there).map_err(ApiError::internal)?);
+        match self.update(&itself(), &at, json, WriteOptions::default()).await {
+            // The next look sees what another has written.
+            Err(err) if err.is(Reason::Conflict) || err.is(Reason::NotFound) => Ok(()),
+            written => written.map(drop),
+        }
+    }
+}
+
+async fn read(file: &Path) -> Result<String, ApiError> {
+    let unreadable = |err: std::io::Error| ApiError::internal(format!("cannot read {}: {err}", file.display()));
+    let size = tokio::fs::metadata(file).await.map_err(unreadable)?.len();
+    if size > CA_FILE_BYTES_MAX {
+        return Err(ApiError::internal(format!("{} is larger than {CA_FILE_BYTES_MAX} bytes", file.display())));
+    }
+    tokio::fs::read_to_string(file).await.map_err(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    fn ca(name: &str, last_year: i32) -> String {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(last_year, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().pem().replace("\r\n", "\n")
+    }
+    fn data(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn our_own_come_to_those_of_others_and_what_is_over_goes() {
+        let now = "2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap().as_second();
+        let (own, other, old) = (ca("own", 2030), ca("other", 2030), ca("old", 2025));
+        let both = format!("{other}{own}");
+        let names = r#"["front-proxy-client"]"#;
+        let proxy = data(&[(CLIENT_CA, &own), (PROXY_CA, &other), (PROXY_KEYS[0], names)]);
+        let cases = [
+            ("nothing is there", data(&[]), data(&[(CLIENT_CA, &own)])),
+            ("another's is there", data(&[(CLIENT_CA, &other)]), data(&[(CLIENT_CA, &both)])),
+            ("all is there", data(&[(CLIENT_CA, &both)]), data(&[(CLIENT_CA, &both)])),
+            ("one is over", data(&[(CLIENT_CA, &format!("{old}{own}"))]), data(&[(CLIENT_CA, &own)])),
+            ("a proxy is known", proxy.clone(), proxy),
+            ("names without a proxy's CA", data(&[(PROXY_KEYS[0], names), ("x", "y")]), data(&[(CLIENT_CA, &own)])),
+        ];
+        for (why, there, expected) in cases {
+            assert_eq!(wanted(&there, &own, now), expected, "{why}");
+        }
+    }
+}
