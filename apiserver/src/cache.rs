@@ -48,6 +48,8 @@ pub(crate) const ROOT: &str = "/registry/";
 pub(crate) const NODE_PORTS: &str = "corten/nodeports";
 /// Who leads by each Lease that is a lock (`resources/fence.rs`): not a kind of the API, yet on a shelf.
 pub(crate) const FENCES: &str = "corten/fences";
+/// What guards the counts of each namespace that has quotas (`resources/quotas.rs`): likewise.
+pub(crate) const QUOTAS: &str = "corten/quotas";
 /// Kinds that come or go and wait for the feed; who brings more waits with them.
 const ORDERS_MAX: usize = 16;
 /// How long a read waits for a revision that the cache has not reached; upstream waits as long.

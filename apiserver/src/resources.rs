@@ -10,6 +10,7 @@ mod body;
 mod compaction;
 mod create;
 mod delete;
+mod encode;
 mod event;
 mod eviction;
 mod fence;
@@ -21,6 +22,7 @@ mod options;
 mod place;
 mod pods;
 mod priority_classes;
+mod quotas;
 mod read;
 mod revise;
 mod scale;
@@ -86,6 +88,7 @@ struct Inner {
     settings: Settings,
     authorizer: Authorizer,
     looks: looks::Looks,
+    quotas: quotas::Turns,
     drain: CancellationToken,
     told_of_unread_service: AtomicBool,
     /// Ends what runs beside requests.
@@ -113,6 +116,7 @@ impl Resources {
             settings,
             authorizer: Authorizer::fixed(),
             looks: looks::Looks::default(),
+            quotas: quotas::Turns::default(),
             drain,
             told_of_unread_service: AtomicBool::new(false),
             _stop: stop.clone().drop_guard(),

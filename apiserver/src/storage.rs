@@ -33,11 +33,19 @@ pub enum Write {
     Update { key: String, value: Bytes, expected: i64, ttl_secs: Option<u32> },
     /// The key must be at `expected`.
     Delete { key: String, expected: i64 },
-    /// The key must be at `expected`, and stays as it is. A commit has another write beside it.
+    /// The key must be at `expected`, 0: not be there, and stays as it is. A commit has another write beside it.
     Expect { key: String, expected: i64 },
 }
 
 impl Write {
+    /// Whether its condition holds while its key is at `revision`; `None`: there is no such key.
+    fn holds_at(&self, revision: Option<i64>) -> bool {
+        match self {
+            Self::Create { .. } => revision.is_none(),
+            Self::Update { expected, .. } | Self::Delete { expected, .. } => revision == Some(*expected),
+            Self::Expect { expected, .. } => revision.unwrap_or(0) == *expected,
+        }
+    }
     pub fn key(&self) -> &str {
         match self {
             Self::Create { key, .. }

@@ -6,6 +6,7 @@
 //! <https://kubernetes.io/docs/concepts/policy/resource-quotas/>
 
 mod counted;
+mod devices;
 mod pods;
 mod scopes;
 
@@ -129,23 +130,54 @@ fn within(quota: &str, hard: &List, used: &List, delta: &List) -> Result<(), Str
     ))
 }
 
+/// Whether a write of this kind can change what is used. `changes`: the object is there before and afterwards.
+pub fn may_change(group: &str, plural: &str, changes: bool) -> bool {
+    Counted::of(group, plural).is_some_and(|counted| !changes || !counted.is_numbered())
+}
+
+/// Objects of one kind, for counting.
+pub enum Objects<'a> {
+    /// How many there are: of kinds whose objects count for nothing else.
+    Number(usize),
+    Each(Vec<&'a dyn AnyObject>),
+}
+
+/// Whether a quota counts objects of a kind at all, and if so whether their number is enough.
+pub fn needs(quota: &ResourceQuota, group: &str, plural: &str) -> Option<Needs> {
+    let counted = Counted::of(group, plural)?;
+    let mut hard = hard(quota);
+    let is_tracked = hard.any(|name| counted.tracks(name));
+    is_tracked.then(|| if counted.is_numbered() { Needs::Number } else { Needs::Each })
+}
+
+/// What must be known of objects to count them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    Number,
+    Each,
+}
+
+fn hard(quota: &ResourceQuota) -> impl Iterator<Item = &String> {
+    quota.spec.iter().filter_map(|spec| spec.hard.as_ref()).flatten().map(|(name, _)| name)
+}
+
 /// What the objects of one kind in a namespace take of the quota: for counting its `status.used` anew, by `spec.hard`. What
 /// is not tracked by the kind is not in it; what is, and nobody takes, is zero.
-pub fn taken<'a>(
-    quota: &ResourceQuota,
-    (group, plural): (&str, &str),
-    objects: impl IntoIterator<Item = &'a dyn AnyObject>,
-    now_secs: i64,
-) -> List {
+pub fn taken(quota: &ResourceQuota, (group, plural): (&str, &str), objects: &Objects<'_>, now_secs: i64) -> List {
     let Some(counted) = Counted::of(group, plural) else { return List::new() };
-    let hard = quota.spec.iter().filter_map(|spec| spec.hard.as_ref()).flatten().map(|(name, _)| name);
-    let mut sum: List =
-        hard.filter(|name| counted.tracks(name)).map(|name| (name.clone(), Default::default())).collect();
-    for object in objects {
-        if !sum.is_empty() && scopes::all_match(quota, object) {
-            let mut usage = counted.usage(object, now_secs);
-            usage.retain(|name, _| sum.contains_key(name));
-            add(&mut sum, &usage);
+    let tracked = hard(quota).filter(|name| counted.tracks(name));
+    let mut sum: List = tracked.map(|name| (name.clone(), Default::default())).collect();
+    let mut take = |mut usage: List| {
+        usage.retain(|name, _| sum.contains_key(name));
+        add(&mut sum, &usage);
+    };
+    match objects {
+        // No such object is in any scope.
+        Objects::Number(_) if scopes::are_any(quota) => {}
+        Objects::Number(number) => take(counted.usage_of(*number)),
+        Objects::Each(objects) => {
+            let mine = objects.iter().filter(|object| scopes::all_match(quota, **object));
+            mine.for_each(|object| take(counted.usage(*object, now_secs)));
         }
     }
     sum

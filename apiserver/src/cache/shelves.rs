@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::{FENCES, KindCache, NODE_PORTS, ROOT, Unreadable};
+use super::{FENCES, KindCache, NODE_PORTS, QUOTAS, ROOT, Unreadable};
 use crate::registry::{SelectableField, Table};
 
 /// One cache for each prefix in the store. Cheap to clone; only the feed changes it.
@@ -14,7 +14,8 @@ pub(super) struct Shelves(Arc<ArcSwap<Vec<Arc<KindCache>>>>);
 impl Shelves {
     /// Of the kinds that are served, and of what is no kind of the API and cached as one. All are empty.
     pub(super) fn of(table: &Table, unreadable: &Arc<Unreadable>) -> Self {
-        let mut prefixes: Vec<&str> = table.iter().map(|r| r.store_prefix()).chain([FENCES, NODE_PORTS]).collect();
+        let ours = [FENCES, NODE_PORTS, QUOTAS];
+        let mut prefixes: Vec<&str> = table.iter().map(|r| r.store_prefix()).chain(ours).collect();
         prefixes.sort_unstable();
         prefixes.dedup();
         let shelf = |prefix: &str| Arc::new(KindCache::new(prefix, fields_of(table, prefix), unreadable));

@@ -3,9 +3,11 @@
 use bytes::Bytes;
 use corten_api::{ApiError, Problems, Reason, Scope, names};
 
+use super::encode::encoded;
 use super::meta::{self, Rules};
 use super::place::{Place, no_such_method};
-use super::revise::{Taken, encoded};
+use super::quotas::{self, Charger, Settled};
+use super::revise::Taken;
 use super::update::Writing;
 use super::{Resources, WriteOptions, Written, account_token, allocations, body, fence, managers, pods};
 use crate::cache::{api_error, with_revision};
@@ -144,12 +146,17 @@ impl Resources {
     ) -> Result<Option<Bytes>, ApiError> {
         let name = object.meta().name.clone().unwrap_or_default();
         let short = place.short_key(&target.namespace, &name);
+        if let Some(quota) = quotas::change_of(None, Some(&*object)).filter(|_| !dry_run) {
+            return self.store_new_quota(place, &target.namespace, &short, quota).await;
+        }
+        let mut charger = Charger::new(self, place, &target.namespace, "", dry_run);
         // As its author wants it: for another try, when others were faster with what was allocated.
         let wanted = allocations::concerns(&*object).then(|| object.boxed_clone());
         let mut taken = Taken::new();
         for _ in 0..ALLOCATE_TRIES {
             let mut also = self.allocate_for_create(place, &mut *object, &taken).await?;
             also.extend(self.fence_with(None, Some(&*object))?);
+            let charges = charger.charge(None, Some(&*object)).await?;
             let (json, value) = encoded(place, &mut *object)?;
             if dry_run {
                 self.catch_up().await?;
@@ -159,12 +166,18 @@ impl Resources {
             let mut writes = vec![Write::Create { key, value, ttl_secs }];
             let reserved: Vec<String> = also.iter().map(|w| w.key().to_owned()).collect();
             writes.extend(also);
+            let (first_charge, after_charges) = (writes.len(), writes.len() + charges.len());
+            writes.extend(charges);
             writes.extend(place.fence.map(|fence| fence.condition.clone()));
             match self.inner.cache.storage().commit(writes).await.map_err(|err| api_error(&err))? {
                 Outcome::Committed { revision } => {
+                    charger.done(revision);
                     return with_revision(&json, revision).map(Some).map_err(ApiError::internal);
                 }
                 Outcome::Refused { index: 0, .. } => return Ok(None),
+                Outcome::Refused { index, current } if (first_charge..after_charges).contains(&index) => {
+                    charger.refused(index - first_charge, current).await?;
+                }
                 Outcome::Refused { index, .. } => match reserved.into_iter().nth(index - 1) {
                     // A fence is not reserved by others: the cache has an old one.
                     Some(key) if fence::is_fence(&key) => drop(self.catch_up().await?),
@@ -177,6 +190,33 @@ impl Resources {
             }
         }
         Err(place.conflict(&name, "others took what was allocated for it; please try again"))
+    }
+
+    /// Writes a new quota, with what is used of it. `None`: the name is taken.
+    async fn store_new_quota(
+        &self,
+        place: &Place<'_>,
+        namespace: &str,
+        short: &str,
+        quota: quotas::Change,
+    ) -> Result<Option<Bytes>, ApiError> {
+        // Who makes what is there keeps nobody from writing.
+        if place.cached.get(short).is_some() {
+            self.catch_up().await?;
+            if place.cached.get(short).is_some() {
+                return Ok(None);
+            }
+        }
+        let beside = place.fence.map(|fence| fence.condition.clone());
+        match self.settle(namespace, Some(quota), beside.into_iter().collect()).await? {
+            Settled::Done { revision, quota: Some(mut quota) } => {
+                let (json, _) = encoded(place, &mut *quota)?;
+                with_revision(&json, revision).map(Some).map_err(ApiError::internal)
+            }
+            Settled::Done { quota: None, .. } => Err(ApiError::internal("a quota that was made is not there")),
+            Settled::Refused { .. } => Ok(None),
+            Settled::Unconditioned => Err(place.fenced_off()),
+        }
     }
 }
 

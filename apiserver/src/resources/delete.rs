@@ -47,7 +47,7 @@ impl Resources {
         let dry_run = options.dry_run || how.dry_run.as_ref().is_some_and(|stages| !stages.is_empty());
         let mut warnings = Vec::new();
         let revised = self
-            .revise(place, &short, dry_run, |current, _taken| {
+            .revise(place, &short, "", dry_run, |current, _taken| {
                 check_preconditions(place, &target.name, &how, current)?;
                 warnings = self.admit_delete(user, place, target, &*current.object)?;
                 let now = now();

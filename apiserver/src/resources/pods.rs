@@ -5,9 +5,10 @@ use k8s_openapi::api::core::v1::{Binding, Pod, PodCondition};
 use k8s_openapi::api::policy::v1::{Eviction, PodDisruptionBudget};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, Time};
 
+use super::encode::encoded;
 use super::eviction::{self, Cost};
 use super::place::{Place, no_such_method};
-use super::revise::{Current, Decision, encoded};
+use super::revise::{Current, Decision};
 use super::{Fence, Resources, WriteOptions, Written, meta};
 use crate::admission::ClusterView;
 use crate::decode::{of_kind, typed};
@@ -96,7 +97,8 @@ pub(super) async fn assign(
     dry_run: bool,
 ) -> Result<(), ApiError> {
     let short = place.short_key(namespace, name);
-    let revised = resources.revise(place, &short, dry_run, |current, _| assigned(place, name, assignment, current));
+    let revised =
+        resources.revise(place, &short, "binding", dry_run, |current, _| assigned(place, name, assignment, current));
     revised.await?.map(drop).ok_or_else(|| place.not_found(name))
 }
 

@@ -2,13 +2,16 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use corten_api::ApiError;
 use serde_json::Value;
 
+use super::encode::encoded;
 use super::place::Place;
+use super::quotas::{self, Charger, Settled};
 use super::{Resources, allocations, read};
 use crate::cache::{Item, api_error, with_revision};
 use crate::registry::AnyObject;
@@ -53,6 +56,16 @@ pub(super) enum Decision {
     },
 }
 
+impl Decision {
+    /// What is to be stored.
+    fn object(&self) -> Option<&dyn AnyObject> {
+        match self {
+            Self::Store { object, .. } => Some(&**object),
+            Self::Keep | Self::Remove { .. } => None,
+        }
+    }
+}
+
 /// What was done.
 pub(super) struct Revised {
     pub(super) json: Bytes,
@@ -63,15 +76,18 @@ pub(super) struct Revised {
 pub(super) type Taken = BTreeSet<String>;
 
 impl Resources {
-    /// `decide` is asked again whenever what it saw was old. `None`: there is no such object.
+    /// `decide` is asked again whenever what it saw was old. `subresource`: what is written. `None`: there is no such object.
     pub(super) async fn revise(
         &self,
         place: &Place<'_>,
         short: &str,
+        subresource: &str,
         dry_run: bool,
         mut decide: impl FnMut(&Current, &Taken) -> Result<Decision, ApiError>,
     ) -> Result<Option<Revised>, ApiError> {
         let mut taken = Taken::new();
+        let namespace = short.split_once('/').map_or("", |(namespace, _)| namespace);
+        let mut charger = Charger::new(self, place, namespace, subresource, dry_run);
         let mut current = place.cached.get(short);
         let mut fresh = false;
         for _ in 0..TRIES_MAX {
@@ -95,18 +111,22 @@ impl Resources {
                 }
                 Err(err) => return Err(err),
                 Ok(Decision::Keep) => return Ok(Some(Revised { json: seen.json, gone: false })),
-                Ok(decision) => Planned::new(place, short, &seen, decision)?,
+                Ok(decision) => {
+                    let (old, new) = (Some(&*seen.object), decision.object());
+                    let (quota, charges) = match quotas::change_of(old, new) {
+                        Some(quota) if !dry_run => (Some(quota), Vec::new()),
+                        Some(_) | None => (None, charger.charge(old, new).await?),
+                    };
+                    Planned { quota, ..Planned::new(place, short, &seen, decision, charges)? }
+                }
             };
             if dry_run {
                 return Ok(Some(Revised { json: writes.json, gone: writes.gone }));
             }
-            match self.inner.cache.storage().commit(writes.writes).await.map_err(|err| api_error(&err))? {
-                Outcome::Committed { revision } => {
-                    let json = with_revision(&writes.json, revision).map_err(ApiError::internal)?;
-                    return Ok(Some(Revised { json, gone: writes.gone }));
-                }
-                Outcome::Refused { index: 0, current: None } => return Ok(None),
-                Outcome::Refused { index: 0, current: Some(stored) } => {
+            match self.attempt(place, namespace, writes, &mut charger, &mut taken).await? {
+                Attempt::Done(revised) => return Ok(Some(revised)),
+                Attempt::Other(None) => return Ok(None),
+                Attempt::Other(Some(stored)) => {
                     current = Some(item_of(place, short, &stored)?);
                     fresh = true;
                     if allocations::concerns(&*seen.object) {
@@ -114,17 +134,77 @@ impl Resources {
                         self.inner.cache.wait_for(stored.revision).await?;
                     }
                 }
-                Outcome::Refused { index, .. } if index == writes.keys.len() => {
-                    return Err(place.fenced_off());
-                }
-                Outcome::Refused { index, .. } => {
-                    taken.extend(writes.keys.into_iter().nth(index));
-                    // The reservation that the cache showed is an old one.
-                    self.inner.cache.catch_up().await?;
-                }
+                Attempt::Again => {}
             }
         }
         Err(place.conflict(short.rsplit('/').next().unwrap_or(short), "too many writers; please try again"))
+    }
+}
+
+/// What became of one decision.
+enum Attempt {
+    Done(Revised),
+    /// The object is not as it was: what is there.
+    Other(Option<Stored>),
+    /// Something beside it is not as it was.
+    Again,
+}
+
+impl Resources {
+    async fn attempt(
+        &self,
+        place: &Place<'_>,
+        namespace: &str,
+        planned: Planned,
+        charger: &mut Charger<'_>,
+        taken: &mut Taken,
+    ) -> Result<Attempt, ApiError> {
+        let Planned { writes, keys, charges, quota, conditions, json, gone } = planned;
+        if let Some(change) = quota {
+            return self.attempt_with_count(place, namespace, change, conditions, json).await;
+        }
+        match self.inner.cache.storage().commit(writes).await.map_err(|err| api_error(&err))? {
+            Outcome::Committed { revision } => {
+                charger.done(revision);
+                let json = with_revision(&json, revision).map_err(ApiError::internal)?;
+                return Ok(Attempt::Done(Revised { json, gone }));
+            }
+            Outcome::Refused { index: 0, current } => return Ok(Attempt::Other(current)),
+            Outcome::Refused { index, current } if charges.contains(&index) => {
+                charger.refused(index - charges.start, current).await?;
+            }
+            Outcome::Refused { index, .. } if index >= charges.end => return Err(place.fenced_off()),
+            Outcome::Refused { index, .. } => {
+                taken.extend(keys.into_iter().nth(index));
+                // The reservation that the cache showed is an old one.
+                self.inner.cache.catch_up().await?;
+            }
+        }
+        Ok(Attempt::Again)
+    }
+
+    /// Of a quota, with what is to be counted anew for it. `last`: how it is told to have been, if it is gone.
+    async fn attempt_with_count(
+        &self,
+        place: &Place<'_>,
+        namespace: &str,
+        change: quotas::Change,
+        conditions: Vec<Write>,
+        last: Bytes,
+    ) -> Result<Attempt, ApiError> {
+        Ok(match self.settle(namespace, Some(change), conditions).await? {
+            Settled::Done { revision, quota } => {
+                let gone = quota.is_none();
+                let json = match quota {
+                    Some(mut quota) => encoded(place, &mut *quota)?.0,
+                    None => last,
+                };
+                let json = with_revision(&json, revision).map_err(ApiError::internal)?;
+                Attempt::Done(Revised { json, gone })
+            }
+            Settled::Refused { current } => Attempt::Other(current),
+            Settled::Unconditioned => return Err(place.fenced_off()),
+        })
     }
 }
 
@@ -150,12 +230,23 @@ fn decoded(place: &Place<'_>, item: &Item) -> Result<Current, ApiError> {
 struct Planned {
     writes: Vec<Write>,
     keys: Vec<String>,
+    /// Where in `writes` what its quotas need stands.
+    charges: Range<usize>,
+    /// A change of a quota, which is written with those of others; and what is expected besides.
+    quota: Option<quotas::Change>,
+    conditions: Vec<Write>,
     json: Bytes,
     gone: bool,
 }
 
 impl Planned {
-    fn new(place: &Place<'_>, short: &str, seen: &Current, decision: Decision) -> Result<Self, ApiError> {
+    fn new(
+        place: &Place<'_>,
+        short: &str,
+        seen: &Current,
+        decision: Decision,
+        charges: Vec<Write>,
+    ) -> Result<Self, ApiError> {
         let (key, expected) = (place.store_key(short), seen.revision);
         let (write, also, json, gone) = match decision {
             Decision::Store { mut object, also } => {
@@ -173,21 +264,11 @@ impl Planned {
         };
         let mut writes = vec![write];
         writes.extend(also);
-        // The fence's condition comes last, and is no reservation.
-        let keys = writes.iter().map(|w| w.key().to_owned()).collect();
-        writes.extend(place.fence.map(|fence| fence.condition.clone()));
-        Ok(Self { writes, keys, json, gone })
+        // What follows is no reservation; the fence's condition comes last.
+        let keys: Vec<String> = writes.iter().map(|w| w.key().to_owned()).collect();
+        let conditions: Vec<Write> = place.fence.iter().map(|fence| fence.condition.clone()).collect();
+        let range = keys.len()..keys.len() + charges.len();
+        writes.extend(charges.into_iter().chain(conditions.iter().cloned()));
+        Ok(Self { writes, keys, charges: range, quota: None, conditions, json, gone })
     }
-}
-
-/// An object's JSON as it is served (but for the revision), and as it is stored.
-pub(super) fn encoded(place: &Place<'_>, object: &mut dyn AnyObject) -> Result<(Bytes, Bytes), ApiError> {
-    // The store's revision is the object's version: it does not stand in the value.
-    object.meta_mut().resource_version = None;
-    let json: Bytes = object.to_json().map_err(ApiError::internal)?.into();
-    let value = match place.resource.conversion() {
-        None => json.clone(),
-        Some(conversion) => (conversion.to_stored)(&json).map_err(ApiError::internal)?.into(),
-    };
-    Ok((json, value))
 }

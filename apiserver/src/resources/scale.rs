@@ -104,7 +104,7 @@ async fn set(
     let short = place.short_key(&target.namespace, &target.name);
     let mut warnings = Vec::new();
     let revised = resources
-        .revise(place, &short, options.dry_run, |current, taken| {
+        .revise(place, &short, SCALE, options.dry_run, |current, taken| {
             let object = match wanted {
                 Wanted::Scale(scale) => scaled(place, target, current, scale)?,
                 Wanted::Patch(kind, body) => {

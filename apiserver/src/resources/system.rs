@@ -7,7 +7,7 @@ use corten_api::{ApiError, Reason};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{Resources, WriteOptions, advertise, compaction, service_cidr};
+use super::{Resources, WriteOptions, advertise, compaction, quotas, service_cidr};
 use crate::request::{Target, User, Verb};
 
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -83,6 +83,7 @@ impl Resources {
         run(Box::pin(repair(self.weak())));
         run(Box::pin(release(self.weak())));
         run(Box::pin(service_cidr::run(self.weak())));
+        run(Box::pin(quotas::keep(self.weak())));
         if let Some(address) = self.inner.settings.advertise {
             let advertised = advertise::Advertised::new(self.weak(), address, self.inner.drain.clone());
             run(Box::pin(advertised.run()));

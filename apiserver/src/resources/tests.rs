@@ -11,6 +11,7 @@ mod fence;
 mod kinds;
 mod on_etcd;
 mod pod_security;
+mod quotas;
 mod read;
 mod services;
 mod storage;

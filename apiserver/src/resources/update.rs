@@ -150,7 +150,7 @@ impl Resources {
         let short = place.short_key(&target.namespace, &target.name);
         let mut warnings = Vec::new();
         let revised = self
-            .revise(place, &short, options.dry_run, |current, taken| {
+            .revise(place, &short, &target.subresource, options.dry_run, |current, taken| {
                 warnings.clear();
                 let object = wanted_object(self.registry(), writing, wanted, current, &mut warnings)?;
                 self.decide_update(writing, object, current, taken, &mut warnings)

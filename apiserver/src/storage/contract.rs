@@ -141,6 +141,9 @@ async fn what_is_expected_must_be_so_and_stays(store: &dyn Storage, at: &str) {
     assert_eq!(refused(store, vec![create(&c, "1"), expect(&a, first)]).await, (1, Some("2".into())));
     assert_eq!(refused(store, vec![create(&c, "1"), expect(&c, second)]).await, (1, None));
     assert_eq!(store.get(&c).await.unwrap(), None, "a refused commit writes nothing");
+    committed(store, vec![create(&c, "1"), expect(&format!("{at}none"), 0)]).await;
+    let d = format!("{at}d");
+    assert_eq!(refused(store, vec![create(&d, "1"), expect(&a, 0)]).await, (1, Some("2".into())));
 }
 
 async fn lists_are_of_one_revision(store: &dyn Storage, at: &str) {

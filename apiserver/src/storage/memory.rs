@@ -40,14 +40,8 @@ impl Default for Memory {
 
 impl State {
     fn refusal(&self, writes: &[Write]) -> Option<Outcome> {
-        let holds = |write: &Write| match (write, self.keys.get(write.key())) {
-            (Write::Create { .. }, current) => current.is_none(),
-            (
-                Write::Update { expected, .. } | Write::Delete { expected, .. } | Write::Expect { expected, .. },
-                current,
-            ) => current.is_some_and(|stored| stored.revision == *expected),
-        };
-        let index = writes.iter().position(|w| !holds(w))?;
+        let revision = |write: &Write| self.keys.get(write.key()).map(|stored| stored.revision);
+        let index = writes.iter().position(|write| !write.holds_at(revision(write)))?;
         Some(Outcome::Refused { index, current: self.keys.get(writes[index].key()).cloned() })
     }
     fn apply(&mut self, write: Write) {

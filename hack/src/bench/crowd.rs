@@ -1,4 +1,5 @@
-//! A crowd of clients that create pods: with the apiserver alone, and while scheduler and controllers work on them.
+//! A crowd of clients that create pods: with the apiserver alone, in a namespace with a quota, and while scheduler and
+//! controllers work on them.
 //!
 //! They are not administrators, who never wait: they are sorted into the level in which the scheduler's binds are too.
 use std::sync::Arc;
@@ -20,7 +21,9 @@ const CLIENTS: usize = 64;
 const PODS: usize = 5_000;
 /// As many as hold the pods, each a hundred.
 const NODES: usize = 60;
-const NAMESPACES: [&str; 2] = ["crowd-alone", "crowd-bound"];
+/// What a quota counts is committed one after the other.
+const QUOTA_PODS: usize = 2_000;
+const NAMESPACES: [&str; 3] = ["crowd-alone", "crowd-bound", "crowd-quota"];
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const BOUND_WITHIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -41,7 +44,13 @@ pub(super) fn run(
         runtime.block_on(prepare(admin, namespace))?;
     }
     let alone =
-        step("64 clients, the apiserver alone", |_| runtime.block_on(create(&clients, NAMESPACES[0], "nobody")))?;
+        step("64 clients, the apiserver alone", |_| runtime.block_on(create(&clients, NAMESPACES[0], "nobody", PODS)))?;
+    let quota = step("64 clients, in a namespace with a quota", |_| {
+        runtime.block_on(async {
+            make_quota(admin, NAMESPACES[2]).await?;
+            create(&clients, NAMESPACES[2], "nobody", QUOTA_PODS).await
+        })
+    })?;
     step("scheduler and controllers take up 60 nodes", |_| {
         runtime.block_on(make_nodes(admin))?;
         plane.start_scheduler_and_controllers()?;
@@ -50,12 +59,13 @@ pub(super) fn run(
     let (bound, all_bound_after) = step("64 clients, while the pods are bound", |_| {
         runtime.block_on(async {
             let started = Instant::now();
-            let created = create(&clients, NAMESPACES[1], "default-scheduler").await?;
+            let created = create(&clients, NAMESPACES[1], "default-scheduler", PODS).await?;
             until(BOUND_WITHIN, "all pods are bound", || all_bound(admin, NAMESPACES[1])).await?;
             anyhow::Ok((created, started.elapsed()))
         })
     })?;
     let mut rows = alone.rows("create, apiserver alone");
+    rows.extend(quota.rows("create, with a quota, apiserver alone"));
     rows.extend(bound.rows("create, while scheduler and controllers work"));
     rows.push(Row::new("  all are bound after", format!("{:.1} s", all_bound_after.as_secs_f64()), "", ""));
     Ok(rows)
@@ -88,6 +98,15 @@ async fn prepare(admin: &Client, namespace: &str) -> anyhow::Result<()> {
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
     let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
     send(admin, Method::POST, &path, "application/json", &account).await
+}
+
+/// Of pods and of what they ask for, and more than all of them want.
+async fn make_quota(admin: &Client, namespace: &str) -> anyhow::Result<()> {
+    let hard = json!({"pods": "100k", "requests.cpu": "100k", "requests.memory": "1Pi"});
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "crowd"},
+        "spec": {"hard": hard}});
+    let path = format!("/api/v1/namespaces/{namespace}/resourcequotas");
+    send(admin, Method::POST, &path, "application/json", &quota).await
 }
 
 /// Nodes that nobody runs: ready for as long as it takes the controllers to miss their leases.
@@ -133,7 +152,12 @@ where
 }
 
 /// Each client sends one after the other; one that is refused is counted and sent again.
-async fn create(client: &Client, namespace: &'static str, scheduler: &'static str) -> anyhow::Result<Crowd> {
+async fn create(
+    client: &Client,
+    namespace: &'static str,
+    scheduler: &'static str,
+    pods: usize,
+) -> anyhow::Result<Crowd> {
     let (next, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut connections = Vec::new();
     for _ in 0..CLIENTS {
@@ -148,7 +172,7 @@ async fn create(client: &Client, namespace: &'static str, scheduler: &'static st
             let path = format!("/api/v1/namespaces/{namespace}/pods");
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= PODS {
+                if number >= pods {
                     return anyhow::Ok(samples);
                 }
                 let body = pod(namespace, number, scheduler);

@@ -1,11 +1,12 @@
-//! What quotas count of each kind: pods by what they ask for, Services by their type, claims by their class, and of all
-//! kinds how many there are.
+//! What quotas count of each kind: pods by what they ask for, Services by their type, claims by their class, claims of
+//! devices by theirs, and of all kinds how many there are.
 
 use corten_api::error::qualified;
 use corten_api::quantity::{Format, Quantity};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::resource::v1::ResourceClaim;
 
-use super::{Change, pods};
+use super::{Change, devices, pods};
 use crate::registry::AnyObject;
 use crate::registry::quantities::{List, get};
 use crate::registry::resource_names::STORAGE;
@@ -32,6 +33,7 @@ enum What {
     Pods,
     Services,
     Claims,
+    Devices,
     /// Nothing but how many there are; with the older name of that.
     Number(Option<&'static str>),
 }
@@ -39,7 +41,7 @@ enum What {
 pub(super) fn one() -> Quantity {
     number(1)
 }
-fn number(n: usize) -> Quantity {
+pub(super) fn number(n: usize) -> Quantity {
     Quantity::from_units(i64::try_from(n).unwrap_or(i64::MAX), Format::DecimalSi)
 }
 
@@ -51,6 +53,7 @@ impl Counted {
             ("", "pods") => What::Pods,
             ("", SERVICES) => What::Services,
             ("", CLAIMS) => What::Claims,
+            ("resource.k8s.io", "resourceclaims") => What::Devices,
             ("", plural) => What::Number(NAMED.iter().copied().find(|name| *name == plural)),
             _ => What::Number(None),
         };
@@ -69,8 +72,14 @@ impl Counted {
                 let of_any = resource.split_once(OF_CLASS).map_or(resource, |(_, of_class)| of_class);
                 of_any == CLAIMS || of_any == CLAIMED_STORAGE
             }
+            What::Devices => resource.ends_with(devices::OF_CLASS),
             What::Number(name) => name == Some(resource),
         }
+    }
+
+    /// Whether objects count for nothing but that they are there.
+    pub(super) fn is_numbered(&self) -> bool {
+        matches!(self.what, What::Number(_))
     }
 
     /// Whether the write may be refused. All others are counted as they are: they tell of what is so already.
@@ -79,7 +88,7 @@ impl Counted {
         match (change.subresource, &self.what) {
             ("", What::Pods) => makes || changes && pods::changes_scope(change.old, change.new),
             ("resize", What::Pods) => changes,
-            ("", What::Services | What::Claims) => makes || changes,
+            ("", What::Services | What::Claims | What::Devices) => makes || changes,
             ("", What::Number(_)) => makes,
             _ => false,
         }
@@ -99,11 +108,19 @@ impl Counted {
             What::Pods => any.downcast_ref::<Pod>().map(|pod| pods::usage(pod, now_secs)),
             What::Services => any.downcast_ref::<Service>().map(service),
             What::Claims => any.downcast_ref::<PersistentVolumeClaim>().map(claim),
-            What::Number(name) => name.map(|name| List::from([(name.to_owned(), one())])),
+            What::Devices => any.downcast_ref::<ResourceClaim>().map(devices::usage),
+            What::Number(_) => return self.usage_of(1),
         }
         .unwrap_or_default();
         usage.insert(self.count.clone(), one());
         usage
+    }
+
+    /// Of so many objects, each of which counts for one.
+    pub(super) fn usage_of(&self, objects: usize) -> List {
+        let older = if let What::Number(name) = self.what { name } else { None };
+        let names = older.map(str::to_owned).into_iter().chain([self.count.clone()]);
+        names.map(|name| (name, number(objects))).collect()
     }
 }
 

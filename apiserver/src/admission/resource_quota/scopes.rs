@@ -14,6 +14,14 @@ use crate::registry::resourcequota::validate::{
     TERMINATING,
 };
 
+/// Whether the quota is about some objects only.
+pub(super) fn are_any(quota: &ResourceQuota) -> bool {
+    let spec = quota.spec.as_ref();
+    let selector = spec.and_then(|spec| spec.scope_selector.as_ref()).and_then(|s| s.match_expressions.as_ref());
+    let plain = spec.and_then(|spec| spec.scopes.as_ref());
+    plain.is_some_and(|scopes| !scopes.is_empty()) || selector.is_some_and(|list| !list.is_empty())
+}
+
 /// Without scopes a quota is about everything. No object of a kind that a scope says nothing of is in it.
 pub(super) fn all_match(quota: &ResourceQuota, object: &dyn AnyObject) -> bool {
     let spec = quota.spec.as_ref();

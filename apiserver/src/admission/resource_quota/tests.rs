@@ -340,8 +340,24 @@ fn counting_anew_adds_up_what_is_there() {
     let (small, mut ended, mut terminating) = (small_pod(), small_pod(), small_pod());
     ended.status.get_or_insert_default().phase = Some("Failed".into());
     terminating.spec.as_mut().unwrap().active_deadline_seconds = Some(5);
-    let pods: [&dyn AnyObject; 4] = [&small, &small, &ended, &terminating];
-    assert_eq!(text(&taken(&quota, ("", "pods"), pods, NOW_SECS)), "count/pods=3,pods=2,requests.cpu=200m");
-    assert_eq!(text(&taken(&quota, ("", "pods"), [], NOW_SECS)), "count/pods=0,pods=0,requests.cpu=0");
-    assert_eq!(text(&taken(&quota, ("", "configmaps"), [], NOW_SECS)), "");
+    let pods: Vec<&dyn AnyObject> = vec![&small, &small, &ended, &terminating];
+    let counted = |kind, objects: Objects<'_>| text(&taken(&quota, kind, &objects, NOW_SECS));
+    assert_eq!(counted(("", "pods"), Objects::Each(pods)), "count/pods=3,pods=2,requests.cpu=200m");
+    assert_eq!(counted(("", "pods"), Objects::Each(vec![])), "count/pods=0,pods=0,requests.cpu=0");
+    assert_eq!(counted(("", "configmaps"), Objects::Number(3)), "");
+    assert_eq!((needs(&quota, "", "pods"), needs(&quota, "", "secrets")), (Some(Needs::Each), None));
+}
+
+#[test]
+fn of_most_kinds_the_number_is_enough() {
+    let hard = json!({"secrets": "9", "count/secrets": "9", "count/widgets.example.com": "2"});
+    let plain = quota(hard.clone(), json!({}), json!({}));
+    let scoped = quota(hard, json!({}), json!({"scopes": ["BestEffort"]}));
+    let counted = |quota, kind| text(&taken(quota, kind, &Objects::Number(3), NOW_SECS));
+    assert_eq!(needs(&plain, "", "secrets"), Some(Needs::Number));
+    assert_eq!(counted(&plain, ("", "secrets")), "count/secrets=3,secrets=3");
+    assert_eq!(counted(&plain, ("example.com", "widgets")), "count/widgets.example.com=3");
+    assert_eq!(counted(&scoped, ("", "secrets")), "count/secrets=0,secrets=0", "a Secret is in no scope");
+    let matters = [("", "secrets", true), ("", "pods", true), ("", "secrets", false), ("", "events", false)];
+    assert_eq!(matters.map(|(group, plural, changes)| may_change(group, plural, changes)), [false, true, true, false]);
 }

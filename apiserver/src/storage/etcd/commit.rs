@@ -126,12 +126,8 @@ fn written<'a>(writes: &'a [Write], found: &'a [Option<Held>]) -> impl Iterator<
 
 /// The first write whose condition does not hold, given what each write's key holds.
 fn refusal(writes: &[Write], found: Vec<Option<Held>>) -> Result<Outcome, StorageError> {
-    let holds = |write: &Write, current: &Option<Held>| match write {
-        Write::Create { .. } => current.is_none(),
-        Write::Update { expected, .. } | Write::Delete { expected, .. } | Write::Expect { expected, .. } => {
-            current.as_ref().is_some_and(|held| held.stored.revision == *expected)
-        }
-    };
+    let holds =
+        |write: &Write, current: &Option<Held>| write.holds_at(current.as_ref().map(|held| held.stored.revision));
     let mut pairs = writes.iter().zip(found).enumerate();
     pairs
         .find(|(_, (write, current))| !holds(write, current))
