@@ -1,11 +1,12 @@
 //! What can be read from a Pod: phase, readiness, what it asks of a node, its quality of service.
 
 pub mod defaults;
+pub mod ephemeral;
 pub mod sums;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 
 use crate::conditions;
@@ -55,24 +56,60 @@ pub type Amounts = BTreeMap<String, i64>;
 /// container takes on top of the sidecars started before it, plus overhead.
 /// <https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers>
 pub fn requests(spec: &PodSpec) -> Amounts {
-    together(spec, |r| r.requests.as_ref())
+    of_side(spec, |r| r.requests.as_ref())
 }
 
 /// What a pod may take of its node at most, by the same rule. Containers without a limit add nothing: whether all have one
 /// is the caller's to ask.
 pub fn limits(spec: &PodSpec) -> Amounts {
-    together(spec, |r| r.limits.as_ref())
+    of_side(spec, |r| r.limits.as_ref())
+}
+
+/// What a pod takes of its node in fact: of what its containers ask for and what they were given or still have the larger,
+/// and where they cannot get what they ask for, the latter alone. Containers that nobody has told of count as they ask.
+/// <https://kubernetes.io/docs/tasks/configure-pod-container/resize-container-resources/>
+pub fn requests_in_fact(pod: &Pod) -> Amounts {
+    let (Some(spec), Some(status)) = (&pod.spec, &pod.status) else {
+        return pod.spec.as_ref().map(requests).unwrap_or_default();
+    };
+    let pending = conditions::find(status.conditions.as_ref(), "PodResizePending");
+    let infeasible = pending.is_some_and(|condition| condition.reason.as_deref() == Some("Infeasible"));
+    let asked = |resources: Option<&ResourceRequirements>| amounts(resources.and_then(|r| r.requests.as_ref()));
+    let in_fact = |asked: Amounts, runs: &ResourceRequirements, given: Option<&BTreeMap<String, Wire>>| {
+        let mut all = if infeasible { Amounts::new() } else { asked };
+        sums::raise(&mut all, &amounts(runs.requests.as_ref()));
+        sums::raise(&mut all, &amounts(given));
+        all
+    };
+    let statuses = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
+    let statuses: HashMap<&str, &ContainerStatus> = statuses.map(|status| (status.name.as_str(), status)).collect();
+    let of = |c: &Container| {
+        let told = statuses.get(c.name.as_str());
+        match told.and_then(|status| Some((status, status.resources.as_ref()?))) {
+            Some((told, runs)) => in_fact(asked(c.resources.as_ref()), runs, told.allocated_resources.as_ref()),
+            None => asked(c.resources.as_ref()),
+        }
+    };
+    let mut whole = asked(spec.resources.as_ref());
+    if let Some(runs) = &status.resources {
+        let of_pod = in_fact(whole.clone(), runs, status.allocated_resources.as_ref());
+        whole.iter_mut().for_each(|(name, n)| *n = of_pod.get(name).copied().unwrap_or(*n));
+    }
+    together(spec, of, whole)
 }
 
 type Side = fn(&ResourceRequirements) -> Option<&BTreeMap<String, Wire>>;
 
-fn together(spec: &PodSpec, side: Side) -> Amounts {
+fn of_side(spec: &PodSpec, side: Side) -> Amounts {
     let of = |c: &Container| amounts(c.resources.as_ref().and_then(side));
-    let mut all = sums::of_containers(spec, of, of);
-    // Amounts for the pod as a whole, where given, stand for the sum of the containers'.
-    for (name, amount) in amounts(spec.resources.as_ref().and_then(side)) {
-        all.insert(name, amount);
-    }
+    together(spec, of, amounts(spec.resources.as_ref().and_then(side)))
+}
+
+/// `of`: what a container counts as. `whole`: what the pod is given as a whole, where it is: it stands for the sum of the
+/// containers'.
+fn together(spec: &PodSpec, of: impl Fn(&Container) -> Amounts, whole: Amounts) -> Amounts {
+    let mut all = sums::of_containers(spec, &of, &of);
+    all.extend(whole);
     sums::add(&mut all, &amounts(spec.overhead.as_ref()));
     all
 }
@@ -266,6 +303,35 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(requests(&spec)["cpu"], 1200, "the second init container runs beside the sidecar");
+    }
+
+    #[test]
+    fn a_pod_that_is_resized_takes_the_larger_of_what_it_asks_for_and_what_it_has() {
+        let infeasible = serde_json::json!([{"type": "PodResizePending", "status": "True", "reason": "Infeasible"}]);
+        let none = serde_json::json!([]);
+        let cases = [
+            ("it has what it asks for", "1", "1", "1", &none, 1000),
+            ("it still has more", "1", "2", "1", &none, 2000),
+            ("it was given more, and does not have it yet", "1", "1", "3", &none, 3000),
+            ("it asks for more", "4", "1", "1", &none, 4000),
+            ("it cannot get more", "4", "2", "1", &infeasible, 2000),
+        ];
+        for (why, asks, runs, given, conditions, expected) in cases {
+            let cpu = |cpu: &str| serde_json::json!({ "cpu": cpu });
+            let status = serde_json::json!([{"name": "a", "image": "", "imageID": "", "ready": true, "restartCount": 0,
+                "resources": {"requests": cpu(runs)}, "allocatedResources": cpu(given)}]);
+            let container = serde_json::json!({"name": "a", "resources": {"requests": cpu(asks)}});
+            let pod = serde_json::json!({"spec": {"containers": [container, {"name": "b"}]},
+                "status": {"containerStatuses": status, "conditions": conditions}});
+            let pod: Pod = serde_json::from_value(pod).unwrap();
+            assert_eq!(requests_in_fact(&pod)["cpu"], expected, "{why}");
+            let untold = Pod { status: None, ..pod };
+            assert_eq!(requests_in_fact(&untold), requests(untold.spec.as_ref().unwrap()), "{why}");
+        }
+        let whole = serde_json::json!({"spec": {"containers": [], "resources": {"requests": {"cpu": "1"}}},
+            "status": {"resources": {"requests": {"cpu": "2"}}, "allocatedResources": {"cpu": "1", "memory": "1Gi"}}});
+        let whole: Pod = serde_json::from_value(whole).unwrap();
+        assert_eq!(requests_in_fact(&whole), Amounts::from([("cpu".into(), 2000)]));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
 mod node_taint;
+mod pod_resize;
 mod pod_resources;
 mod pod_security;
 mod pod_tolerations;
@@ -144,6 +145,7 @@ const PLUGINS: &[(&str, Plugin)] = &[
     ("RuntimeClass", runtime_class::admit),
     ("DefaultIngressClass", default_ingress_class::admit),
     ("PodSecurity", pod_security::admit),
+    ("PodResizeValidator", pod_resize::admit),
     ("CertificateApproval", certificates::approval::admit),
     ("CertificateSigning", certificates::signing::admit),
     ("ClusterTrustBundleAttest", certificates::attest::admit),

@@ -7,6 +7,7 @@
 //! Groups of several kinds have a room each; the core's kinds, and those that are alone in their group, stand beside the rooms.
 
 mod object;
+mod part;
 mod resource;
 mod rules;
 mod table;
@@ -64,6 +65,7 @@ use std::borrow::Cow;
 use corten_api::{Object, Problems};
 use k8s_openapi::api;
 pub use object::AnyObject;
+pub use part::Part;
 pub use resource::{ApiResource, Names};
 pub use rules::{Rules, ScaleView};
 pub use table::{Registry, Table};
@@ -174,7 +176,8 @@ impl SelectableField {
 /// One kind's rules. The order in which the write path uses them:
 /// create: decode → `fill_defaults` → `prepare_create` + `prepare_create_for` → admission → `validate` → store;
 /// update: decode → `fill_defaults` → `prepare_update` → admission → `validate` + `validate_update` → store;
-/// status: decode → `fill_defaults` → `prepare_status` → `validate_status` → store.
+/// status: decode → `fill_defaults` → `prepare_status` → `validate_status` → store;
+/// a [`Part`]: as an update, with `prepare_part` and `validate_part`.
 /// ObjectMeta (names, labels, ownerReferences, finalizers, …) is defaulted, kept and validated by the write path
 /// itself, for all kinds alike; `name_rule` tells it how names of this kind look.
 pub trait Kind: Object + Default + schemars::JsonSchema {
@@ -214,7 +217,9 @@ pub trait Kind: Object + Default + schemars::JsonSchema {
     fn prepare_status(&mut self, _old: &Self) {}
     /// Keeps all but what the `approval` subresource may write.
     fn prepare_approval(&mut self, _old: &Self) {}
-    /// Whether `metadata.generation` must rise. Asked after `prepare_update`.
+    /// Keeps all but what a write of this part may touch.
+    fn prepare_part(&mut self, _part: Part, _old: &Self) {}
+    /// Whether `metadata.generation` must rise. Asked after `prepare_update` and `prepare_part`.
     fn spec_changed(&self, _old: &Self) -> bool {
         false
     }
@@ -222,6 +227,7 @@ pub trait Kind: Object + Default + schemars::JsonSchema {
     fn validate_update(&self, _old: &Self, _problems: &mut Problems) {}
     fn validate_status(&self, _old: &Self, _problems: &mut Problems) {}
     fn validate_approval(&self, _old: &Self, _problems: &mut Problems) {}
+    fn validate_part(&self, _part: Part, _old: &Self, _problems: &mut Problems) {}
     /// What whoever creates (`old`: `None`) or updates the object should know, though it is good. Asked after validation.
     fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
         Vec::new()

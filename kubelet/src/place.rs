@@ -9,7 +9,7 @@ use corten_api::Object as _;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::Semaphore;
 
-use crate::cgroup::{CgroupError, Hierarchy, PodLimits, QOS_LEVELS, pod_path};
+use crate::cgroup::{CgroupError, Hierarchy, PodLimits, QOS_LEVELS, Usage, pod_path};
 use crate::cluster::Cluster;
 use crate::files::ClusterDns;
 use crate::images::Images;
@@ -27,6 +27,10 @@ pub const STARTS_AT_ONCE: usize = 8;
 pub trait PodCgroups: Send + Sync {
     /// Makes the pod's cgroup with its limits, or sets them anew.
     fn ensure(&self, path: &str, limits: &PodLimits) -> Result<(), CgroupError>;
+    /// Sets the limits of a cgroup that is there; those that are `None` stay as they are.
+    fn set_limits(&self, path: &str, limits: &PodLimits) -> Result<(), CgroupError>;
+    /// What all in it use together, and may at most. `None`: it does not exist.
+    fn usage(&self, path: &str) -> Option<Usage>;
     fn remove(&self, path: &str) -> Result<(), CgroupError>;
     /// The pods' cgroups that exist: uid and path.
     fn pods(&self, root: &str) -> Vec<(String, String)>;
@@ -36,6 +40,12 @@ impl PodCgroups for Hierarchy {
     fn ensure(&self, path: &str, limits: &PodLimits) -> Result<(), CgroupError> {
         Self::ensure(self, path)?;
         self.set_limits(path, limits)
+    }
+    fn set_limits(&self, path: &str, limits: &PodLimits) -> Result<(), CgroupError> {
+        Self::set_limits(self, path, limits)
+    }
+    fn usage(&self, path: &str) -> Option<Usage> {
+        Self::usage(self, path)
     }
     fn remove(&self, path: &str) -> Result<(), CgroupError> {
         Self::remove(self, path)

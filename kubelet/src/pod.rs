@@ -9,6 +9,7 @@ pub mod model;
 mod oom;
 pub mod phase;
 pub mod plan;
+pub mod size;
 pub mod status;
 pub mod step;
 pub mod worker;

@@ -1,7 +1,10 @@
 //! The pods of this node: which workers there are, what each is told, and what is taken over at the start.
 
 mod admit;
+mod allocation;
+mod allocations;
 mod mirrors;
+mod resize;
 mod sweep;
 mod table;
 mod tiers;
@@ -23,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::place::Place;
+use crate::pod::size::Share;
 use crate::pod::step::FoundPod;
 use crate::pod::worker::{self, Beginning, Handle, Msg};
 use crate::pod::{inventory, status};
@@ -90,6 +94,9 @@ pub fn start(
         workers: JoinSet::new(),
         uids: HashMap::new(),
         died: BTreeSet::new(),
+        allocations: allocations::Allocations::default(),
+        waiting: HashMap::new(),
+        waited: 0,
         watched: watched::Watched::new(&tx),
         tiers: tiers::Tiers::start(place),
     };
@@ -118,6 +125,11 @@ struct Manager {
     uids: HashMap<task::Id, String>,
     /// Pods whose worker's task died. Until the next comparison they keep their place in the table.
     died: BTreeSet<String>,
+    allocations: allocations::Allocations,
+    /// Pods that ask for what they were not given, by uid.
+    waiting: HashMap<String, resize::Waiting>,
+    /// How often one had to wait.
+    waited: u64,
     watched: watched::Watched,
     tiers: tiers::Tiers,
 }
@@ -146,7 +158,10 @@ impl Manager {
             match woken {
                 Woken::Runtime(event) => self.runtime_event(event).await,
                 Woken::News(told) => self.take(told).await,
-                Woken::WorkerEnded(ended) => self.task_ended(ended),
+                Woken::WorkerEnded(ended) => {
+                    self.task_ended(ended);
+                    self.judge_again().await;
+                }
                 Woken::Compare => {
                     self.compare().await;
                     compare_at = Instant::now() + COMPARE_EVERY;
@@ -213,6 +228,7 @@ impl Manager {
     async fn heard_of_all(&mut self, first: bool) {
         if first && !self.api_unheard && !self.statics_unheard {
             self.stop_orphans();
+            self.judge_again().await;
             let wanted: BTreeSet<String> = self.table.workers.read().keys().cloned().collect();
             // No pod begins meanwhile, or what is made for it could be taken for left over.
             sweep::sweep(&self.place, &wanted).await;
@@ -236,10 +252,10 @@ impl Manager {
             None => self.api.remove(&key),
         };
         // Another pod by that name: the one before is gone, even if nobody said so.
-        if let Some(old) = before
+        if let Some(old) = &before
             && pod.as_ref().is_none_or(|new| new.uid() != old.uid())
         {
-            if corten_api::pod::is_mirror(&old) {
+            if corten_api::pod::is_mirror(old) {
                 self.mirror_gone(&key).await;
             } else if let Some(handle) = self.table.get(old.uid()) {
                 tell(&handle, Msg::Removed { grace: None }).await;
@@ -252,7 +268,15 @@ impl Manager {
         }
         self.place.statuses.saw(pod.uid(), &pod);
         match self.table.get(pod.uid()) {
-            Some(handle) => tell(&handle, Msg::Pod(pod)).await,
+            Some(handle) => {
+                let is_resized = before.is_none_or(|before| before.spec != pod.spec);
+                let (given, share) = self.judged(&pod);
+                tell(&handle, Msg::Pod { pod: given, share }).await;
+                if is_resized {
+                    self.tiers.weigh(&self.those_who_run());
+                }
+                self.judge_again().await;
+            }
             None => self.begin(pod),
         }
     }
@@ -271,7 +295,11 @@ impl Manager {
             return;
         }
         if fresh && !pod.is_deleting() && !corten_api::pod::is_terminal(&pod) {
-            let refusal = admit::refusal(&pod, &self.those_who_stay(), &(self.node)());
+            // One that was admitted by a kubelet before this one has what that gave it.
+            let dir = self.place.pod_dir(pod.uid());
+            let given =
+                self.allocations.recall(pod.uid(), &dir).map_or_else(|| Arc::clone(&pod), |have| have.given(&pod));
+            let refusal = admit::refusal(&given, &self.those_who_stay(), &(self.node)());
             if let Some((reason, message)) = refusal {
                 info!(pod = %pod.key(), reason, "the pod is not admitted");
                 self.place.cluster.event(&pod.reference(), true, &reason, &message);
@@ -279,7 +307,8 @@ impl Manager {
                 return;
             }
         }
-        self.start_worker(pod, beginning);
+        let (given, share) = self.admitted(&pod);
+        self.start_worker(given, share, beginning);
     }
 
     /// Pods that hold a share of the node and whose share may not be given away. One that the API has forgotten is
@@ -288,12 +317,18 @@ impl Manager {
         let stays = |pod: &Arc<Pod>| {
             static_pods::is_static(pod) || self.api.get(&pod.key()).is_some_and(|known| known.uid() == pod.uid())
         };
-        self.table.active().into_iter().filter(stays).collect()
+        self.those_who_run().into_iter().filter(stays).collect()
     }
 
-    fn start_worker(&mut self, pod: Arc<Pod>, beginning: Beginning) {
+    /// Pods that hold a share of the node, with what they were given last: their workers may not know it yet.
+    fn those_who_run(&self) -> Vec<Arc<Pod>> {
+        let given = |pod: Arc<Pod>| self.allocations.get(pod.uid()).map(|have| have.given(&pod)).unwrap_or(pod);
+        self.table.active().into_iter().map(given).collect()
+    }
+
+    fn start_worker(&mut self, pod: Arc<Pod>, share: Share, beginning: Beginning) {
         let uid = pod.uid().to_owned();
-        let (handle, task) = worker::start(&self.place, pod, beginning, &mut self.workers);
+        let (handle, task) = worker::start(&self.place, pod, share, beginning, &mut self.workers);
         self.uids.insert(task, uid.clone());
         self.table.workers.write().insert(uid, handle);
         self.count_pods();
@@ -301,7 +336,7 @@ impl Manager {
 
     /// What depends on which pods there are.
     fn count_pods(&mut self) {
-        let active = self.table.active();
+        let active = self.those_who_run();
         self.watched.follow(&active, self.place.cluster.as_ref());
         self.place.sources.keep_only(&active);
         self.tiers.weigh(&active);
@@ -342,6 +377,7 @@ impl Manager {
 
     fn worker_ended(&mut self, uid: &str) {
         self.table.workers.write().remove(uid);
+        self.allocations.forget(uid);
         self.count_pods();
         // A static pod whose file was written anew while the old one was ending.
         let waiting: Vec<_> = self.statics.values().filter(|p| self.table.get(p.uid()).is_none()).cloned().collect();
@@ -364,7 +400,7 @@ impl Manager {
                 ..Default::default()
             };
             let pod = Pod { metadata, spec: Some(found.spec(grace)), status: None };
-            self.start_worker(Arc::new(pod), Beginning::Found(found.pod));
+            self.start_worker(Arc::new(pod), Share::default(), Beginning::Found(found.pod));
         }
     }
 
@@ -393,7 +429,8 @@ impl Manager {
 
     async fn compare(&mut self) {
         // Nobody says so when the last container of a pod has ended for good.
-        self.tiers.weigh(&self.table.active());
+        self.tiers.weigh(&self.those_who_run());
+        self.judge_again().await;
         let asked_at = std::time::Instant::now();
         // The runtime is away: nothing can be said about what runs.
         let Ok(inventory) = self.place.runtime.list().await else { return };

@@ -5,6 +5,7 @@ mod error;
 pub mod fake;
 mod types;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -39,6 +40,15 @@ pub trait Runtime: Send + Sync {
     /// Sends a signal to the container's first process; `SIGKILL` (9) goes to all of its processes. To a container
     /// that does not run this is a success.
     async fn signal(&self, container_id: &str, signal: u32) -> Result<(), RuntimeError>;
+
+    /// Makes a running container larger or smaller: cpu and memory of `resources`, of which what is `None` stays as it is.
+    /// Then these labels are set on it. Nothing is done twice to its harm.
+    async fn update_container(
+        &self,
+        container_id: &str,
+        resources: &Resources,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<(), RuntimeError>;
 
     /// Forgets a container, killing it first if it runs. Its log stays.
     async fn remove_container(&self, container_id: &str) -> Result<(), RuntimeError>;

@@ -106,7 +106,7 @@ pub fn references(pod: &Pod) -> BTreeSet<SourceRef> {
         of_container(container, &mut found);
     }
     for container in spec.ephemeral_containers.iter().flatten() {
-        of_container(&crate::pod::container::of_ephemeral(container), &mut found);
+        of_container(&corten_api::pod::ephemeral::as_container(container), &mut found);
     }
     for volume in spec.volumes.iter().flatten() {
         of_volume(volume, &mut found);

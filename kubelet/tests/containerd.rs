@@ -13,6 +13,8 @@ mod pods;
 mod registry;
 #[path = "containerd/sandboxes.rs"]
 mod sandboxes;
+#[path = "containerd/sizes.rs"]
+mod sizes;
 
 use std::time::{Duration, Instant};
 
@@ -53,9 +55,16 @@ async fn keeps_the_contract(runtime: &dyn Runtime, pods: &Specs) {
     assert_eq!(container.labels, spec.labels, "labels come back as they were given");
     assert_eq!(runtime.stats().await.unwrap().len(), 1);
 
+    let labels = [("size".to_owned(), "small".to_owned())].into();
+    runtime.update_container(&id, &Resources::default(), &labels).await.unwrap();
+    let labelled = runtime.list().await.unwrap().containers[0].labels.clone();
+    assert_eq!(labelled, spec.labels.iter().chain(&labels).map(|(k, v)| (k.clone(), v.clone())).collect());
+
     runtime.signal(&id, SIGKILL).await.unwrap();
     let exit = pods::exit_of(&mut events, &id).await;
     assert_eq!((exit.exit_code, exit.oom_killed), (137, false));
+    let late = runtime.update_container(&id, &Resources::default(), &labels).await;
+    assert!(matches!(late, Err(RuntimeError::NotRunning { .. })), "{late:?}");
     assert!(matches!(pods::state(runtime, &id).await, Some(State::Exited(listed)) if listed.exit_code == 137));
     runtime.signal(&id, SIGTERM).await.expect("to what has ended a signal is a success");
     let exec = ExecSpec { command: vec!["true".into()], ..ExecSpec::default() };

@@ -200,6 +200,7 @@ async fn running_container(runtime: &FakeRuntime, log_path: &Path) -> String {
         stdin_once: false,
         log_path: log_path.into(),
         labels: Default::default(),
+        target: None,
     };
     let id = runtime.create_container(&sandbox, &spec).await.unwrap();
     runtime.start_container(&id).await.unwrap();

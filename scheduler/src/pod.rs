@@ -72,7 +72,7 @@ impl PodInfo {
             uid: pod.uid().into(),
             terminal: pod::is_terminal(&pod),
             takes: Takes {
-                requests: pod::requests(&spec),
+                requests: pod::requests_in_fact(&pod),
                 host_ports: host_ports(&spec),
                 family: pod.controller().map(|o| o.uid.clone()).unwrap_or_default(),
             },

@@ -233,7 +233,9 @@ impl Described<'_> {
     }
     fn subresource(&self, sub: &str) -> Vec<Operation> {
         match sub {
-            "approval" | "status" => vec![self.read(sub), self.replace(sub), self.patch(sub)],
+            "approval" | "ephemeralcontainers" | "resize" | "status" => {
+                vec![self.read(sub), self.replace(sub), self.patch(sub)]
+            }
             "finalize" => vec![self.replace(sub)],
             "scale" => {
                 let mut all = vec![self.read(sub), self.replace(sub), self.patch(sub)];

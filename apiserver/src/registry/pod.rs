@@ -11,7 +11,7 @@ use corten_api::{Problems, pod};
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodIP, PodStatus};
 
 use super::path::Path;
-use super::{Cell, Column, Kind, SelectableField};
+use super::{Cell, Column, Kind, Part, SelectableField};
 
 impl Kind for Pod {
     const SINGULAR: &'static str = "pod";
@@ -20,7 +20,7 @@ impl Kind for Pod {
     const STORE_PREFIX: &'static str = "pods";
     const DELETE_RETURNS_OBJECT: bool = true;
     const SUBRESOURCES: &'static [&'static str] =
-        &["attach", "binding", "eviction", "exec", "log", "portforward", "status"];
+        &["attach", "binding", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "resize", "status"];
     const FIELDS: &'static [SelectableField] = &[
         SelectableField::new("spec.nodeName", "spec.nodeName", ""),
         SelectableField::new("spec.restartPolicy", "spec.restartPolicy", ""),
@@ -70,6 +70,12 @@ impl Kind for Pod {
             _ => {}
         }
     }
+    fn prepare_part(&mut self, part: Part, old: &Self) {
+        match part {
+            Part::EphemeralContainers => update::ephemeral::prepare(self, old),
+            Part::Resize => update::resize::prepare(self, old),
+        }
+    }
     fn spec_changed(&self, old: &Self) -> bool {
         self.spec != old.spec
     }
@@ -88,6 +94,12 @@ impl Kind for Pod {
     }
     fn validate_status(&self, old: &Self, problems: &mut Problems) {
         update::validate_status(self, old, problems);
+    }
+    fn validate_part(&self, part: Part, old: &Self, problems: &mut Problems) {
+        match part {
+            Part::EphemeralContainers => update::ephemeral::validate(self, old, problems),
+            Part::Resize => update::resize::validate(self, old, problems),
+        }
     }
     /// Nothing waits for a pod that no node runs.
     fn deletion_grace_secs(&self, asked: Option<i64>) -> Option<i64> {

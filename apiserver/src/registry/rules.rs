@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use corten_api::Problems;
 
-use super::{AnyObject, Cell, Kind};
+use super::{AnyObject, Cell, Kind, Part};
 use crate::decode::typed::{self, DecodeError};
 use crate::request::User;
 
@@ -28,11 +28,13 @@ pub trait Rules: Send + Sync + 'static {
     fn prepare_update(&self, object: &mut dyn AnyObject, old: &dyn AnyObject);
     fn prepare_status(&self, object: &mut dyn AnyObject, old: &dyn AnyObject);
     fn prepare_approval(&self, object: &mut dyn AnyObject, old: &dyn AnyObject);
+    fn prepare_part(&self, part: Part, object: &mut dyn AnyObject, old: &dyn AnyObject);
     fn spec_changed(&self, object: &dyn AnyObject, old: &dyn AnyObject) -> bool;
     fn validate(&self, object: &dyn AnyObject, problems: &mut Problems);
     fn validate_update(&self, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems);
     fn validate_status(&self, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems);
     fn validate_approval(&self, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems);
+    fn validate_part(&self, part: Part, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems);
     fn warnings(&self, object: &dyn AnyObject, old: Option<&dyn AnyObject>) -> Vec<String>;
     fn deletion_grace_secs(&self, object: &dyn AnyObject, asked: Option<i64>) -> Option<i64>;
     fn holds_deletion(&self, object: &dyn AnyObject) -> bool;
@@ -98,6 +100,11 @@ impl<K: Kind> Rules for Typed<K> {
             object.prepare_approval(old);
         }
     }
+    fn prepare_part(&self, part: Part, object: &mut dyn AnyObject, old: &dyn AnyObject) {
+        if let (Some(object), Some(old)) = (typed_mut::<K>(object), typed(old)) {
+            object.prepare_part(part, old);
+        }
+    }
     fn spec_changed(&self, object: &dyn AnyObject, old: &dyn AnyObject) -> bool {
         matches!((typed::<K>(object), typed(old)), (Some(object), Some(old)) if object.spec_changed(old))
     }
@@ -119,6 +126,11 @@ impl<K: Kind> Rules for Typed<K> {
     fn validate_approval(&self, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems) {
         if let (Some(object), Some(old)) = (typed::<K>(object), typed(old)) {
             object.validate_approval(old, problems);
+        }
+    }
+    fn validate_part(&self, part: Part, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems) {
+        if let (Some(object), Some(old)) = (typed::<K>(object), typed(old)) {
+            object.validate_part(part, old, problems);
         }
     }
     fn warnings(&self, object: &dyn AnyObject, old: Option<&dyn AnyObject>) -> Vec<String> {

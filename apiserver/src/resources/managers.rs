@@ -107,9 +107,22 @@ static ALL_BUT_STATUS: LazyLock<Tracked> = LazyLock::new(|| Tracked::all_but(&["
 static ALL_BUT_SPEC: LazyLock<Tracked> = LazyLock::new(|| Tracked::all_but(&["spec"]));
 static REPLICAS: LazyLock<Tracked> = LazyLock::new(|| only(&["spec", "replicas"]));
 static FINALIZERS: LazyLock<Tracked> = LazyLock::new(|| only(&["spec", "finalizers"]));
+static EPHEMERAL_CONTAINERS: LazyLock<Tracked> = LazyLock::new(|| only(&["spec", "ephemeralContainers"]));
+static RESOURCES: LazyLock<Tracked> = LazyLock::new(|| {
+    let mut ways = vec![way(&["spec", "resources"])];
+    for list in ["containers", "initContainers"] {
+        for field in ["resources", "resizePolicy"] {
+            ways.push([way(&["spec", list]), vec![Step::Any], way(&[field])].concat());
+        }
+    }
+    Tracked::Only(ways)
+});
 
 fn only(path: &[&str]) -> Tracked {
-    Tracked::Only(vec![path.iter().map(|name| Step::To(Element::field(name))).collect()])
+    Tracked::Only(vec![way(path)])
+}
+fn way(path: &[&str]) -> Vec<Step> {
+    path.iter().map(|name| Step::To(Element::field(name))).collect()
 }
 
 /// The fields that a write can set: those of the others do not become its author's, whatever it says of them.
@@ -119,6 +132,8 @@ fn tracked(subresource: &str, has_status: bool) -> &'static Tracked {
         "status" => &ALL_BUT_SPEC,
         "scale" => &REPLICAS,
         "finalize" => &FINALIZERS,
+        "ephemeralcontainers" => &EPHEMERAL_CONTAINERS,
+        "resize" => &RESOURCES,
         _ => &Tracked::All,
     }
 }

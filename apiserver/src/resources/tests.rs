@@ -10,6 +10,7 @@ mod eviction;
 mod fence;
 mod kinds;
 mod on_etcd;
+mod parts;
 mod pod_security;
 mod quotas;
 mod read;

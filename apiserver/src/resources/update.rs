@@ -11,7 +11,7 @@ use super::revise::{Current, Decision, Taken};
 use super::{Resources, WriteOptions, Written, body, meta, scale};
 use crate::decode::typed;
 use crate::patch;
-use crate::registry::{AnyObject, Registry};
+use crate::registry::{AnyObject, Part, Registry};
 use crate::request::{Target, User, Verb};
 
 /// An object that is not there when it is changed, and there when it is made, is looked at again so often.
@@ -40,7 +40,7 @@ pub(super) struct Writing<'a> {
 }
 
 impl Resources {
-    /// Also `status`, `approval`, `scale`, `finalize`.
+    /// Also `status`, `approval`, `scale`, `finalize`, and every [`Part`].
     pub async fn update(
         &self,
         user: &User,
@@ -175,15 +175,18 @@ impl Resources {
         meta::carry_over(object.meta_mut(), old.meta());
         resource.rules().fill_defaults(&mut *object);
         let mut problems = Problems::default();
-        match target.subresource.as_str() {
-            "" => resource.rules().prepare_update(&mut *object, old),
-            "status" => resource.rules().prepare_status(&mut *object, old),
-            "approval" => resource.rules().prepare_approval(&mut *object, old),
-            "finalize" => resource.rules().prepare_finalize(&mut *object, old),
+        let part = Part::of(&target.subresource);
+        match (target.subresource.as_str(), part) {
+            ("", _) => resource.rules().prepare_update(&mut *object, old),
+            ("status", _) => resource.rules().prepare_status(&mut *object, old),
+            ("approval", _) => resource.rules().prepare_approval(&mut *object, old),
+            ("finalize", _) => resource.rules().prepare_finalize(&mut *object, old),
+            (_, Some(part)) => resource.rules().prepare_part(part, &mut *object, old),
             _ => return Err(no_such_method()),
         }
-        // What is written through a subresource is no change of what is wanted, whatever it takes along.
-        if target.subresource.is_empty() && resource.has_generation() && resource.rules().spec_changed(&*object, old) {
+        // What is written through the other subresources is no change of what is wanted, whatever it takes along.
+        let may_want = target.subresource.is_empty() || part.is_some();
+        if may_want && resource.has_generation() && resource.rules().spec_changed(&*object, old) {
             object.meta_mut().generation = Some(old.meta().generation.unwrap_or(0) + 1);
         }
         object.meta_mut().resource_version.clone_from(&old.meta().resource_version);
@@ -206,7 +209,10 @@ impl Resources {
             "finalize" => {}
             _ => {
                 resource.rules().validate(&*object, &mut problems);
-                resource.rules().validate_update(&*object, old, &mut problems);
+                match part {
+                    Some(part) => resource.rules().validate_part(part, &*object, old, &mut problems),
+                    None => resource.rules().validate_update(&*object, old, &mut problems),
+                }
             }
         }
         place.valid(&target.name, problems)?;

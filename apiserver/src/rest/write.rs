@@ -11,7 +11,7 @@ use super::query::{self, Query};
 use super::{read, respond};
 use crate::decode;
 use crate::patch;
-use crate::registry::ApiResource;
+use crate::registry::{ApiResource, Part};
 use crate::request::{Target, User};
 use crate::resources::{Resources, WriteOptions, Written};
 
@@ -36,7 +36,8 @@ impl Write<'_> {
     fn object(&mut self, options: &mut WriteOptions) -> Result<Bytes, ApiError> {
         let format = decode::format_of(header(self.headers, CONTENT_TYPE))?;
         let body = decode::decode(format, std::mem::take(&mut self.body))?;
-        if matches!(self.target.subresource.as_str(), "" | "status" | "approval" | "finalize") {
+        let sub = self.target.subresource.as_str();
+        if matches!(sub, "" | "status" | "approval" | "finalize") || Part::of(sub).is_some() {
             decode::check_kind(&body, self.resource.group(), self.resource.version(), self.resource.kind())?;
         }
         options.duplicates = body.duplicates;

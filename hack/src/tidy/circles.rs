@@ -23,7 +23,6 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("kubelet", "place", "pod"),
     ("kubelet", "pod", "probes"),
     ("kubelet", "pod", "server"),
-    ("kubelet", "pod", "sources"),
     ("kubelet", "pods", "static_pods"),
 ];
 

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
 use corten_api::pod::amounts;
-use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, SeccompProfile, SecurityContext};
+use corten_api::pod::ephemeral::as_container;
+use k8s_openapi::api::core::v1::{Container, Pod, SeccompProfile, SecurityContext};
 
 use super::confinement::{self, Kernel, Refused};
 use super::oom;
+use super::size::Size;
 use crate::cgroup::{CPU_PERIOD_US, PodLimits, cpu_quota_us, cpu_shares};
 use crate::env::{self, ExpandError, Room};
 use crate::images::ImageHandle;
@@ -19,6 +21,8 @@ pub const IMAGE_LABEL: &str = "corten/image";
 pub const STOP_SIGNAL_LABEL: &str = "corten/stop-signal";
 /// The pod's grace period, for a pod that was deleted while no kubelet ran.
 pub const GRACE_LABEL: &str = "corten/grace-secs";
+/// How large it runs, see [`super::size::Size::text`]: tells after a restart whether it was resized meanwhile.
+pub const SIZE_LABEL: &str = "corten/size";
 
 pub const TERMINATION_LOG_DEFAULT: &str = "/dev/termination-log";
 
@@ -56,6 +60,8 @@ pub struct Parts {
     /// Where `Localhost` seccomp profiles are.
     pub seccomp_dir: PathBuf,
     pub kernel: Kernel,
+    /// The container whose processes it sees.
+    pub target: Option<String>,
 }
 
 pub fn spec(pod: &Pod, container: &Container, parts: Parts) -> Result<ContainerSpec, SpecError> {
@@ -81,12 +87,14 @@ pub fn spec(pod: &Pod, container: &Container, parts: Parts) -> Result<ContainerS
             (IMAGE_LABEL.to_owned(), container.image.clone().unwrap_or_default()),
             (STOP_SIGNAL_LABEL.to_owned(), signal.to_string()),
             (GRACE_LABEL.to_owned(), grace.to_string()),
+            (SIZE_LABEL.to_owned(), Size::of(container.resources.as_ref()).text()),
         ]
         .into(),
         env: parts.env,
         mounts: parts.mounts,
         image: parts.image,
         log_path: parts.log_path,
+        target: parts.target,
     })
 }
 
@@ -105,33 +113,11 @@ fn arguments(container: &Container, env: &[(String, String)]) -> Result<(Vec<Str
     Ok((expanded(&container.command)?, expanded(&container.args)?))
 }
 
-/// An ephemeral container in the shape of all others.
-pub fn of_ephemeral(c: &EphemeralContainer) -> Container {
-    Container {
-        name: c.name.clone(),
-        image: c.image.clone(),
-        image_pull_policy: c.image_pull_policy.clone(),
-        command: c.command.clone(),
-        args: c.args.clone(),
-        env: c.env.clone(),
-        env_from: c.env_from.clone(),
-        working_dir: c.working_dir.clone(),
-        security_context: c.security_context.clone(),
-        stdin: c.stdin,
-        stdin_once: c.stdin_once,
-        tty: c.tty,
-        termination_message_path: c.termination_message_path.clone(),
-        termination_message_policy: c.termination_message_policy.clone(),
-        volume_mounts: c.volume_mounts.clone(),
-        ..Default::default()
-    }
-}
-
 /// A container of any kind by its name.
 pub fn find(pod: &Pod, name: &str) -> Option<Container> {
     let spec = pod.spec.as_ref()?;
     let usual = spec.containers.iter().chain(spec.init_containers.iter().flatten()).find(|c| c.name == name);
-    let ephemeral = || spec.ephemeral_containers.iter().flatten().find(|c| c.name == name).map(of_ephemeral);
+    let ephemeral = || spec.ephemeral_containers.iter().flatten().find(|c| c.name == name).map(as_container);
     usual.cloned().or_else(ephemeral)
 }
 
@@ -226,7 +212,8 @@ fn seccomp(profile: &SeccompProfile, dir: &Path) -> Result<Seccomp, SpecError> {
     }
 }
 
-fn resources(pod: &Pod, container: &Container, node_memory_bytes: i64) -> Resources {
+/// What the runtime is told of its size.
+pub fn resources(pod: &Pod, container: &Container, node_memory_bytes: i64) -> Resources {
     let r = container.resources.as_ref();
     let requests = amounts(r.and_then(|r| r.requests.as_ref()));
     let limits = amounts(r.and_then(|r| r.limits.as_ref()));
@@ -357,6 +344,7 @@ mod tests {
             additional_gids: vec![],
             seccomp_dir: "/seccomp".into(),
             kernel: Kernel::default(),
+            target: None,
         };
         let with = |uid: Option<i64>| Container {
             name: "c".into(),

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container as SpecContainer, PodSpec};
 
-use super::container::{GRACE_LABEL, IMAGE_LABEL, SIGTERM, STOP_SIGNAL_LABEL};
+use super::container::{GRACE_LABEL, IMAGE_LABEL, SIGTERM, SIZE_LABEL, STOP_SIGNAL_LABEL};
 use super::model::{Ended, SandboxUp};
 use super::plan::GRACE_DEFAULT;
+use super::size::Size;
 use super::step::{FoundContainer, FoundPod, FoundState};
 use crate::network::Attachment;
 use crate::runtime::{Container, Exit, Inventory, Network, Sandbox, State};
@@ -112,6 +113,7 @@ fn one(c: &Container) -> FoundContainer {
         attempt: c.attempt,
         image: c.labels.get(IMAGE_LABEL).cloned().unwrap_or_default(),
         image_id: c.image_id.clone(),
+        size: c.labels.get(SIZE_LABEL).and_then(|text| Size::parse(text)),
         stop_signal: c.labels.get(STOP_SIGNAL_LABEL).and_then(|s| s.parse().ok()).unwrap_or(SIGTERM),
         state: match &c.state {
             State::Created => FoundState::Created,

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::backoff::{BACKOFF_FIRST, BACKOFF_MAX, Backoff, CrashBackoff, SETUP_RETRY_FIRST, SETUP_RETRY_MAX};
 use super::plan::Want;
+use super::size::{ResizeStep, Size};
 use crate::runtime::Network;
 
 /// How a container ended, as the API shows it.
@@ -107,6 +108,8 @@ pub struct Ctr {
     pub ready: bool,
     /// The image the running process was made from, as the spec named it.
     pub image_in_use: String,
+    /// How large its process runs.
+    pub size_in_use: Size,
     /// `status.image` and `status.imageID`.
     pub image_name: String,
     pub image_id: String,
@@ -132,6 +135,7 @@ impl Ctr {
             started: false,
             ready: false,
             image_in_use: String::new(),
+            size_in_use: want.size,
             image_name: want.image.clone(),
             image_id: String::new(),
             want,
@@ -145,6 +149,14 @@ impl Ctr {
     }
     pub fn is_running(&self) -> bool {
         matches!(self.now, Now::Running { .. })
+    }
+    /// What runs, or is about to, is not of the size that is wanted.
+    pub fn is_missized(&self) -> bool {
+        self.is_alive() && self.size_in_use != self.want.size
+    }
+    /// Only a new process can have the size that is wanted.
+    pub fn resizes_by_restart(&self) -> bool {
+        self.want.resize_restarts.needed(self.size_in_use, self.want.size)
     }
     /// A process exists or is about to.
     pub fn is_alive(&self) -> bool {
@@ -297,6 +309,11 @@ pub enum Event {
         probe: ProbeKind,
         healthy: bool,
     },
+    /// How far a resize has come, and what went wrong then.
+    Resized {
+        done: Vec<ResizeStep>,
+        failure: Option<String>,
+    },
     DeleteRequested {
         grace: Duration,
     },
@@ -312,8 +329,10 @@ pub enum Event {
 /// What shall be done. Every order but `Tell` is answered by an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Directories, cgroup, volumes.
-    Prepare,
+    /// Directories, cgroup, volumes. `fresh`: nothing of the pod runs yet, so the cgroup's limits harm nobody.
+    Prepare {
+        fresh: bool,
+    },
     MakeSandbox {
         attempt: u32,
     },
@@ -335,6 +354,10 @@ pub enum Order {
     },
     Kill {
         id: String,
+    },
+    /// Make what runs larger or smaller.
+    Resize {
+        steps: Vec<ResizeStep>,
     },
     /// Stop the sandbox, detach the network, unmount volumes.
     Quiet,

@@ -5,6 +5,9 @@ use std::time::Duration;
 use corten_api::pod::is_sidecar;
 use k8s_openapi::api::core::v1::{Container, ContainerRestartRule, EphemeralContainer, Pod, PodSpec, Probe};
 
+use super::size::{ResizeRestarts, Size};
+use crate::cgroup::PodLimits;
+
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +90,8 @@ pub struct Want {
     pub liveness_grace: Option<Duration>,
     pub pre_stop: bool,
     pub post_start: bool,
+    pub size: Size,
+    pub resize_restarts: ResizeRestarts,
 }
 
 impl Want {
@@ -105,6 +110,8 @@ pub struct Plan {
     /// `terminationGracePeriodSeconds`.
     pub grace: Duration,
     pub active_deadline: Option<Duration>,
+    /// Of the pod as a whole.
+    pub size: PodLimits,
     /// Init containers and sidecars in their order, then main ones, then ephemeral ones.
     pub containers: Vec<Want>,
 }
@@ -122,6 +129,7 @@ impl Plan {
             restart,
             grace: spec.termination_grace_period_seconds.map_or(GRACE_DEFAULT, seconds),
             active_deadline: spec.active_deadline_seconds.map(seconds),
+            size: super::container::pod_limits(pod),
             containers: inits.chain(mains).chain(debuggers).collect(),
         }
     }
@@ -166,6 +174,8 @@ fn want(c: &Container, kind: Kind, pod_restart: RestartPolicy) -> Want {
         liveness_grace: grace_of(&c.liveness_probe),
         pre_stop: c.lifecycle.as_ref().is_some_and(|l| l.pre_stop.is_some()),
         post_start: c.lifecycle.as_ref().is_some_and(|l| l.post_start.is_some()),
+        size: Size::of(c.resources.as_ref()),
+        resize_restarts: ResizeRestarts::of(c.resize_policy.as_ref()),
     }
 }
 
@@ -182,6 +192,8 @@ fn ephemeral(c: &EphemeralContainer) -> Want {
         liveness_grace: None,
         pre_stop: false,
         post_start: false,
+        size: Size::default(),
+        resize_restarts: ResizeRestarts::default(),
     }
 }
 

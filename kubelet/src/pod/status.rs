@@ -1,5 +1,7 @@
 //! The pod's status as the API shows it, worked out from the state machine. Pure.
 
+pub mod resources;
+
 use std::net::IpAddr;
 
 use corten_api::pod::Qos;

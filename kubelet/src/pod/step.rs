@@ -8,6 +8,7 @@ mod compare;
 mod live;
 mod record;
 mod recover;
+mod resize;
 mod stop;
 
 use std::time::Duration;
@@ -20,6 +21,7 @@ use super::plan::{Kind, Plan};
 
 pub use compare::{Differences, Unseen};
 pub use recover::{FoundContainer, FoundPod, FoundState};
+pub use resize::{RESIZE_COMPLETED, Resizing};
 
 /// The shortest time between the first signal and the last, even for a forced delete.
 pub const GRACE_MIN: Duration = Duration::from_secs(2);
@@ -38,6 +40,7 @@ pub struct Machine {
     /// All init containers are done; main ones may run. It stays so until the sandbox is replaced.
     pub initialized: bool,
     pub started_at: Timestamp,
+    pub resizing: Resizing,
     pub fate: Option<Fate>,
     pub deleted: bool,
     /// It was asked to end without any grace: no hooks run any more.
@@ -61,6 +64,7 @@ impl Machine {
             containers,
             initialized,
             started_at: now,
+            resizing: Resizing::new(),
             fate: None,
             deleted: false,
             forced: false,
@@ -96,7 +100,7 @@ impl Machine {
         }
         match self.stage {
             Stage::Live => {
-                for retry in [retry_of(&self.prepared), retry_of(&self.sandbox)] {
+                for retry in [retry_of(&self.prepared), retry_of(&self.sandbox), self.resizing.retry_at()] {
                     times.extend(retry);
                 }
                 times.extend(self.backoff_shows_at());

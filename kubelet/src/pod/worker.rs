@@ -7,6 +7,7 @@ mod finish;
 mod launch;
 mod prepare;
 mod probing;
+mod resize;
 mod supervise;
 mod view;
 
@@ -28,8 +29,9 @@ use super::backoff::between;
 use super::container;
 use super::model::*;
 use super::plan::Plan;
-use super::status::status_of;
-use super::step::{FoundPod, Machine, Unseen};
+use super::size::Share;
+use super::status::{resources, status_of};
+use super::step::{FoundPod, Machine, RESIZE_COMPLETED, Unseen};
 use crate::images::ImageHandle;
 use crate::place::Place;
 use crate::runtime;
@@ -49,8 +51,12 @@ const REFRESH: Duration = Duration::from_secs(60);
 
 /// What a worker is told.
 pub enum Msg {
-    /// The pod changed on the API, or its file did.
-    Pod(Arc<Pod>),
+    /// The pod changed on the API, or its file did, or what the node gives it.
+    Pod {
+        /// With the resources that the node gives it.
+        pod: Arc<Pod>,
+        share: Share,
+    },
     /// It is gone from the API, or its file is.
     Removed {
         grace: Option<Duration>,
@@ -125,7 +131,9 @@ pub enum Beginning {
 
 pub struct Worker {
     place: Arc<Place>,
+    /// With the resources that the node gives it, whatever it asks for.
     pod: Arc<Pod>,
+    share: Share,
     machine: Machine,
     tx: mpsc::Sender<Msg>,
     rx: mpsc::Receiver<Msg>,
@@ -157,6 +165,7 @@ pub struct Worker {
 pub fn start(
     place: &Arc<Place>,
     pod: Arc<Pod>,
+    share: Share,
     beginning: Beginning,
     workers: &mut JoinSet<()>,
 ) -> (Handle, tokio::task::Id) {
@@ -183,6 +192,7 @@ pub fn start(
     let worker = Worker {
         place: Arc::clone(place),
         pod,
+        share,
         machine,
         tx,
         rx,
@@ -245,7 +255,7 @@ impl Worker {
 
     async fn take(&mut self, message: Msg) {
         match message {
-            Msg::Pod(pod) => self.pod_changed(pod),
+            Msg::Pod { pod, share } => self.pod_changed(pod, share),
             Msg::Removed { grace } => {
                 self.removed = Some(grace);
                 let grace = grace.unwrap_or(self.machine.plan.grace);
@@ -284,11 +294,12 @@ impl Worker {
         }
     }
 
-    fn pod_changed(&mut self, pod: Arc<Pod>) {
+    fn pod_changed(&mut self, pod: Arc<Pod>, share: Share) {
         let spec_changed = self.pod.spec != pod.spec;
         let meta_changed = self.pod.metadata.labels != pod.metadata.labels
             || self.pod.metadata.annotations != pod.metadata.annotations;
         self.pod = pod;
+        self.share = share;
         if spec_changed {
             self.look(Event::Planned(Box::new(Plan::of(&self.pod))));
         }
@@ -381,7 +392,7 @@ impl Worker {
     fn carry_out(&mut self, order: Order) {
         debug!(pod = %self.pod.key(), ?order, "order");
         match order {
-            Order::Prepare => self.prepare(),
+            Order::Prepare { fresh } => self.prepare(fresh),
             Order::MakeSandbox { attempt } => self.make_sandbox(attempt),
             Order::EnsureImage { container } => self.ensure_image(container),
             Order::Start { container, attempt } => self.launch(container, attempt),
@@ -391,6 +402,7 @@ impl Worker {
                 self.signal(id, signal);
             }
             Order::Kill { id } => self.signal(id, container::SIGKILL),
+            Order::Resize { steps } => self.resize(steps),
             Order::Quiet => self.quiet(),
             Order::Clear => self.clear(),
             Order::Finalize => self.place.statuses.finalize(self.pod.uid()),
@@ -401,14 +413,20 @@ impl Worker {
     pub(super) fn tell(&self, tell: &Tell) {
         let mut about = self.pod.reference();
         about.field_path = tell.container.as_ref().map(|name| container::field_path(&self.pod, name));
-        self.place.cluster.event(&about, tell.warning, tell.reason, &tell.message);
+        let message = match tell.reason {
+            RESIZE_COMPLETED => resize::completed(&self.pod),
+            _ => tell.message.clone(),
+        };
+        self.place.cluster.event(&about, tell.warning, tell.reason, &message);
     }
 
     /// Says what the pod is now: to the API, and to whoever looks at the view.
     fn publish(&mut self) {
         let known = self.place.statuses.known(self.pod.uid());
         let base = known.as_ref().unwrap_or(&self.pod);
-        let status = status_of(&self.machine, base, &self.place.facts.addresses, Timestamp::now());
+        let now = Timestamp::now();
+        let mut status = status_of(&self.machine, base, &self.place.facts.addresses, now);
+        resources::add(&mut status, &self.machine, &self.pod, &self.share, now);
         *self.shared.view.write() = view::of(&self.machine, &self.pod, &self.place);
         self.shared.over.store(self.machine.is_over(), std::sync::atomic::Ordering::Relaxed);
         let before = self.shared.pod.read().status.clone();

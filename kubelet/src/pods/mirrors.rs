@@ -7,6 +7,7 @@ use corten_api::{Key, Object as _};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{Manager, tell};
+use crate::pod::size::{Share, Wish};
 use crate::pod::worker::{Beginning, Handle, Msg};
 use crate::static_pods;
 
@@ -45,7 +46,8 @@ impl Manager {
             None => self.make_mirror(&pod),
         }
         let beginning = found.map_or(Beginning::New, |f| Beginning::Found(f.pod));
-        self.start_worker(pod, beginning);
+        let share = Share { generation: pod.metadata.generation, wish: Wish::Granted };
+        self.start_worker(pod, share, beginning);
     }
 
     fn make_mirror(&self, pod: &Arc<Pod>) {

@@ -4,6 +4,7 @@ mod life;
 mod outage;
 mod panics;
 mod refusals;
+mod resize;
 mod restarts;
 mod static_pods;
 
@@ -16,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::*;
-use crate::cgroup::{CgroupError, PodLimits};
+use crate::cgroup::{CgroupError, PodLimits, Usage};
 use crate::cluster::Cluster;
 use crate::cluster::fake::FakeCluster;
 use crate::files::ClusterDns;
@@ -32,17 +33,29 @@ use crate::status_writer::StatusWriter;
 /// No story takes longer; what is slower hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The cpu shares of cgroups that exist, by path.
+/// The limits of cgroups that exist, by path, and how much memory each of them uses.
 #[derive(Default)]
-struct FakeCgroups(parking_lot::Mutex<BTreeMap<String, Option<u64>>>);
+struct FakeCgroups {
+    limits: parking_lot::Mutex<BTreeMap<String, PodLimits>>,
+    used: std::sync::atomic::AtomicU64,
+}
 
 impl PodCgroups for FakeCgroups {
     fn ensure(&self, path: &str, limits: &PodLimits) -> Result<(), CgroupError> {
-        self.0.lock().insert(path.into(), limits.cpu_shares);
+        self.limits.lock().insert(path.into(), *limits);
         Ok(())
     }
+    fn set_limits(&self, path: &str, limits: &PodLimits) -> Result<(), CgroupError> {
+        self.ensure(path, limits)
+    }
+    fn usage(&self, path: &str) -> Option<Usage> {
+        let limit = self.limits.lock().get(path)?.memory_limit_bytes;
+        let memory_bytes = self.used.load(std::sync::atomic::Ordering::Relaxed);
+        let memory_limit_bytes = limit.map(i64::unsigned_abs);
+        Some(Usage { memory_bytes, memory_limit_bytes, ..Usage::default() })
+    }
     fn remove(&self, path: &str) -> Result<(), CgroupError> {
-        self.0.lock().remove(path);
+        self.limits.lock().remove(path);
         Ok(())
     }
     fn pods(&self, _: &str) -> Vec<(String, String)> {

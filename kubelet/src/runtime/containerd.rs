@@ -11,6 +11,7 @@ mod oci;
 mod pause;
 mod process;
 mod record;
+mod resize;
 pub(crate) mod rpc;
 mod sandbox;
 mod seccomp;
@@ -23,7 +24,7 @@ mod sweep;
 mod sysctls;
 mod user;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -38,7 +39,8 @@ use tokio::sync::{OnceCell, Semaphore, broadcast};
 use self::host::Host;
 use self::rpc::Rpc;
 use super::{
-    ContainerSpec, Event, ExecSpec, Exit, Inventory, Runtime, RuntimeError, SandboxSpec, Session, Stats, Version,
+    ContainerSpec, Event, ExecSpec, Exit, Inventory, Resources, Runtime, RuntimeError, SandboxSpec, Session, Stats,
+    Version,
 };
 use crate::cgroup::Hierarchy;
 
@@ -178,6 +180,14 @@ impl Runtime for Containerd {
     }
     async fn signal(&self, container_id: &str, signal: u32) -> Result<(), RuntimeError> {
         self.kill(container_id, "", signal).await
+    }
+    async fn update_container(
+        &self,
+        container_id: &str,
+        resources: &Resources,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<(), RuntimeError> {
+        self.resize_container(container_id, resources, labels).await
     }
     async fn remove_container(&self, container_id: &str) -> Result<(), RuntimeError> {
         self.forget(container_id).await

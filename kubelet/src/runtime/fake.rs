@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use tokio::sync::{broadcast, mpsc};
 
 use super::{
-    Container, ContainerSpec, Event, ExecSpec, Exit, Inventory, Runtime, RuntimeError, SESSION_QUEUE, Sandbox,
-    SandboxSpec, Session, SessionInput, SessionOutput, State, Stats, Version, container_id, sandbox_id,
+    Container, ContainerSpec, Event, ExecSpec, Exit, Inventory, Resources, Runtime, RuntimeError, SESSION_QUEUE,
+    Sandbox, SandboxSpec, Session, SessionInput, SessionOutput, State, Stats, Version, container_id, sandbox_id,
 };
 
 const EVENTS_KEPT: usize = 256;
@@ -223,6 +223,23 @@ impl Runtime for FakeRuntime {
         if ends {
             self.exit(container_id, code, false);
         }
+        Ok(())
+    }
+
+    async fn update_container(
+        &self,
+        container_id: &str,
+        resources: &Resources,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<(), RuntimeError> {
+        let mut shared = self.enter("update_container", format!("update {container_id}"))?;
+        let found =
+            shared.containers.get_mut(container_id).ok_or(RuntimeError::NotFound { id: container_id.into() })?;
+        if !is_running(&found.0.state) {
+            return Err(RuntimeError::NotRunning { id: container_id.into() });
+        }
+        found.1.resources = resources.clone();
+        found.0.labels.extend(labels.clone());
         Ok(())
     }
 

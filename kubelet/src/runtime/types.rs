@@ -137,6 +137,8 @@ pub struct ContainerSpec {
     pub log_path: PathBuf,
     /// Kept with the container and returned by `list`. A key and its value together may be 4 KiB.
     pub labels: BTreeMap<String, String>,
+    /// A running container of the pod whose pid namespace is this one's too, where they do not share one anyway.
+    pub target: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

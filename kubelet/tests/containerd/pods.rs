@@ -82,6 +82,7 @@ impl Specs {
             stdin_once: false,
             log_path: self.dir.join("logs").join(name).join("0.log"),
             labels: [("a-label".to_owned(), "of ours".to_owned())].into(),
+            target: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What of others' a pod refers to by name in its namespace: Secrets, ConfigMaps, its account, claims of volumes.
 
+use corten_api::pod::ephemeral::as_container;
 use corten_api::pod::ephemeral_claim_name;
 use k8s_openapi::api::core::v1::{Container, LocalObjectReference, PodSpec, Volume};
 
@@ -21,6 +22,9 @@ pub fn each(pod: &str, spec: &PodSpec, mut found: impl FnMut(Source, &str)) {
     };
     for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
         of_container(container, &mut tell);
+    }
+    for debugger in spec.ephemeral_containers.iter().flatten() {
+        of_container(&as_container(debugger), &mut tell);
     }
     for volume in spec.volumes.iter().flatten() {
         of_volume(pod, volume, &mut tell);
@@ -86,6 +90,7 @@ mod tests {
                 {"name":"A","valueFrom":{"secretKeyRef":{"name":"s-key","key":"k"}}},
                 {"name":"B","valueFrom":{"configMapKeyRef":{"name":"c-key","key":"k"}}},
                 {"name":"C","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}]}],
+            "ephemeralContainers":[{"name":"d","envFrom":[{"secretRef":{"name":"s-debug"}}]}],
             "volumes":[{"name":"a","secret":{"secretName":"s-vol"}},{"name":"b","configMap":{"name":"c-vol"}},
                 {"name":"d","projected":{"sources":[{"secret":{"name":"s-part"}},{"configMap":{"name":"c-part"}}]}},
                 {"name":"e","configMap":{}},{"name":"f","persistentVolumeClaim":{"claimName":"v-claim"}},
@@ -102,7 +107,7 @@ mod tests {
         assert_eq!(names(Source::ConfigMap), ["c-all", "c-key", "c-part", "c-vol"]);
         assert_eq!(
             names(Source::Secret),
-            ["s-all", "s-azure", "s-csi", "s-io", "s-key", "s-part", "s-pull", "s-rbd", "s-vol"]
+            ["s-all", "s-azure", "s-csi", "s-debug", "s-io", "s-key", "s-part", "s-pull", "s-rbd", "s-vol"]
         );
         assert_eq!(names(Source::ServiceAccount), ["a-account"]);
         assert_eq!(names(Source::PersistentVolumeClaim), ["p-g", "v-claim"]);

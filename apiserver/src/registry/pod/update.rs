@@ -1,6 +1,8 @@
 //! What may change in a pod once it is there: very little.
 
+pub mod ephemeral;
 mod gated;
+pub mod resize;
 mod status;
 
 use std::collections::HashSet;
@@ -27,6 +29,15 @@ pub fn open_gates(new: &mut Pod, old: &Pod) {
     {
         list.retain(|c| !(c.type_ == "PodScheduled" && c.reason.as_deref() == Some("SchedulingGated")));
     }
+}
+
+/// A subresource that writes a part of the spec leaves this alone.
+fn keep_metadata(new: &mut Pod, old: &Pod) {
+    let (new, old) = (&mut new.metadata, &old.metadata);
+    new.labels.clone_from(&old.labels);
+    new.annotations.clone_from(&old.annotations);
+    new.finalizers.clone_from(&old.finalizers);
+    new.owner_references.clone_from(&old.owner_references);
 }
 
 /// Whether a pod is a node's own is said when it is made, and never again: controllers, drains and the kubelet itself treat

@@ -5,6 +5,7 @@
 mod container;
 mod devices;
 mod env;
+mod ephemeral;
 mod handlers;
 mod placement;
 mod resources;
@@ -49,11 +50,14 @@ impl<'a> Of<'a> {
 struct Around<'a> {
     volumes: HashMap<&'a str, &'a Volume>,
     host_network: bool,
+    /// The pod's restartPolicy lets containers begin anew.
+    restarts: bool,
 }
 
 pub fn pod_spec(spec: &PodSpec, of: Of<'_>, at: &Path<'_>, problems: &mut Problems) {
     let volumes = volumes::validate(spec, of, &at.field("volumes"), problems);
-    let around = Around { volumes, host_network: spec.host_network == Some(true) };
+    let restarts = spec.restart_policy.as_deref() != Some("Never");
+    let around = Around { volumes, host_network: spec.host_network == Some(true), restarts };
     containers(spec, &around, at, problems);
     if let Some(resources) = &spec.resources {
         resources::validate(resources, &at.field("resources"), problems);
@@ -71,13 +75,14 @@ pub fn pod_spec(spec: &PodSpec, of: Of<'_>, at: &Path<'_>, problems: &mut Proble
     let preemption = at.field("preemptionPolicy");
     check::optional_word(problems, &preemption, spec.preemption_policy.as_ref(), &["Never", "PreemptLowerPriority"]);
     resources::overhead(spec.overhead.as_ref(), &at.field("overhead"), problems);
-    // An update may carry containers that the ephemeralcontainers subresource has put there; a new pod may not.
-    let is_new = match of {
-        Of::Pod(meta) => check::is_new(meta),
-        Of::Template => true,
-    };
-    if is_new && spec.ephemeral_containers.as_ref().is_some_and(|list| !list.is_empty()) {
-        problems.forbidden(at.field("ephemeralContainers"), "cannot be set on create");
+    if spec.ephemeral_containers.as_ref().is_some_and(|list| !list.is_empty()) {
+        let why = match of {
+            // An update may carry what the ephemeralcontainers subresource has put there; a new pod may not.
+            Of::Pod(meta) if !check::is_new(meta) => None,
+            Of::Pod(_) => Some("cannot be set on create"),
+            Of::Template => Some("ephemeral containers not allowed in pod template"),
+        };
+        why.into_iter().for_each(|why| problems.forbidden(at.field("ephemeralContainers"), why));
     }
 }
 
@@ -112,6 +117,7 @@ fn containers(spec: &PodSpec, around: &Around<'_>, at: &Path<'_>, problems: &mut
     for (i, c) in spec.init_containers.iter().flatten().enumerate() {
         container::validate_init(c, around, &mut names, &list.index(i), problems);
     }
+    ephemeral::validate(spec, around, &at.field("ephemeralContainers"), problems);
 }
 
 /// No two containers may want the same port of the node.

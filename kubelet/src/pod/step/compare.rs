@@ -83,6 +83,7 @@ mod tests {
             attempt: *attempt,
             image: "img".into(),
             image_id: String::new(),
+            size: None,
             stop_signal: 15,
             state: state.clone(),
         };

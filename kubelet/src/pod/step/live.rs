@@ -31,6 +31,7 @@ impl Machine {
         for index in self.startable(now) {
             self.bring_forward(index, orders);
         }
+        self.resize(now, orders);
         self.show_backoff(now, orders);
         self.drive_endings(now, orders);
     }
@@ -44,7 +45,10 @@ impl Machine {
             && is_due(retry_at, now)
         {
             self.prepared = Setup::Doing;
-            orders.push(Order::Prepare);
+            // Of what runs already the usage is looked at before a limit is set.
+            let fresh = !self.containers.iter().any(Ctr::is_alive);
+            self.resizing.pod_ordered = fresh.then_some(self.plan.size);
+            orders.push(Order::Prepare { fresh });
         }
         // A replaced sandbox waits until nothing of the old one runs.
         if let Setup::Todo { retry_at } = self.sandbox
@@ -68,11 +72,15 @@ impl Machine {
 
     /// Which containers may be brought a step forward now. Main containers start in their order, each with its image and its hook
     /// before the next one: what a postStart sets up is there for those after it. Whether they run well, or are restarted later,
-    /// holds up nobody.
+    /// holds up nobody. Who debugs may look at a pod that does not get so far.
     fn startable(&self, now: Timestamp) -> Vec<usize> {
         let mut found = Vec::new();
         let mut main_before_has_its_turn = false;
+        let mut is_held_up = false;
         for (index, c) in self.containers.iter().enumerate() {
+            if is_held_up && c.want.kind != Kind::Ephemeral {
+                continue;
+            }
             let ready_to_go = match &c.now {
                 Now::Idle { retry_at } => is_due(*retry_at, now),
                 Now::ImageReady => true,
@@ -83,7 +91,7 @@ impl Machine {
                 Kind::Init => !self.initialized,
                 Kind::Sidecar => true,
                 Kind::Main => self.initialized && !main_before_has_its_turn,
-                Kind::Ephemeral => self.initialized,
+                Kind::Ephemeral => true,
             };
             main_before_has_its_turn |= c.want.kind == Kind::Main && !c.had_its_turn;
             if ready_to_go && may {
@@ -95,9 +103,7 @@ impl Machine {
                 Kind::Sidecar => !(c.is_running() && c.hooked && c.started),
                 Kind::Main | Kind::Ephemeral => false,
             };
-            if holds_up && !self.initialized {
-                break;
-            }
+            is_held_up |= holds_up && !self.initialized;
         }
         found
     }
@@ -124,6 +130,7 @@ impl Machine {
                 c.made_before = true;
                 c.now = Now::Starting { id: None };
                 c.image_in_use.clone_from(&c.want.image);
+                c.size_in_use = c.want.size;
                 orders.push(Order::Start { container: c.want.name.clone(), attempt });
             }
             Now::ImageReady | Now::Pulling | Now::Starting { .. } | Now::Running { .. } => {}
@@ -155,12 +162,17 @@ impl Machine {
         waiting.filter_map(|c| c.pull_failed_at).map(|at| later(at, PULL_ERROR_SHOWN))
     }
 
-    /// A container whose image was changed in the spec is ended, to be made anew from the new one.
+    /// A container whose image was changed in the spec is ended, to be made anew from the new one; likewise one that is to get
+    /// another size only with a new process.
     fn end_what_changed(&mut self, now: Timestamp, orders: &mut Vec<Order>) {
         for index in 0..self.containers.len() {
             let c = &self.containers[index];
             if c.is_running() && c.ending.is_none() && c.image_in_use != c.want.image {
                 let message = format!("Container {} definition changed, will be restarted", c.want.name);
+                let deadline = later(now, self.plan.grace);
+                self.end(index, deadline, now, message, orders);
+            } else if c.is_running() && c.ending.is_none() && c.resizes_by_restart() {
+                let message = format!("Container {} resize requires restart", c.want.name);
                 let deadline = later(now, self.plan.grace);
                 self.end(index, deadline, now, message, orders);
             }

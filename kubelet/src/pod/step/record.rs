@@ -17,6 +17,7 @@ impl Machine {
             Event::Planned(plan) => self.replan(*plan, now),
             Event::Prepared => {
                 self.prepared = Setup::Done(());
+                self.resizing.pod = self.resizing.pod_ordered;
                 self.setup.reset();
             }
             Event::PrepareFailed => self.prepared = self.setup_failed(now),
@@ -56,6 +57,7 @@ impl Machine {
             Event::Probe { container, id, probe, healthy } => {
                 self.probed(&container, &id, probe, healthy, now, orders);
             }
+            Event::Resized { done, failure } => self.resized(done, failure, now, orders),
             Event::DeleteRequested { grace } => {
                 self.deleted = true;
                 self.begin_stopping(grace, now);
@@ -91,8 +93,13 @@ impl Machine {
         }
     }
 
-    /// The spec changed where the API lets it: images, the deadline, ephemeral containers.
+    /// The spec changed where the API lets it: images, sizes, the deadline, ephemeral containers.
     fn replan(&mut self, plan: Plan, now: Timestamp) {
+        let sizes = |plan: &Plan| plan.containers.iter().map(|w| (w.name.clone(), w.size)).collect::<Vec<_>>();
+        // A container that is new is made in its size.
+        if self.plan.size != plan.size || !sizes(&plan).starts_with(&sizes(&self.plan)) {
+            self.resizing.wanted_anew();
+        }
         for want in &plan.containers {
             match self.containers.iter_mut().find(|c| c.want.name == want.name) {
                 Some(c) => {
@@ -288,8 +295,8 @@ impl Machine {
             (Some(start), Some(end)) => between(start, end),
             _ => std::time::Duration::ZERO,
         };
-        // A changed image is no crash.
-        let changed = c.image_in_use != c.want.image;
+        // A changed image is no crash, nor is another size.
+        let changed = c.image_in_use != c.want.image || c.resizes_by_restart();
         c.ready = false;
         c.started = false;
         c.ending = None;

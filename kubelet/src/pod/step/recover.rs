@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, PodS
 use super::super::backoff::{CrashBackoff, between};
 use super::super::model::*;
 use super::super::plan::{Kind, Plan};
+use super::super::size::Size;
 use super::Machine;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct FoundContainer {
     /// The image as the spec named it, and its `imageID`.
     pub image: String,
     pub image_id: String,
+    /// How large it runs; `None`: nobody noted it.
+    pub size: Option<Size>,
     /// Number of the signal that asks it to end.
     pub stop_signal: u32,
     pub state: FoundState,
@@ -117,6 +120,7 @@ fn adopt(
     // A container of before we noted it: taken to be what the spec says.
     let image = if newest.image.is_empty() { &c.want.image } else { &newest.image };
     c.image_in_use.clone_from(image);
+    c.size_in_use = newest.size.unwrap_or(c.want.size);
     if !newest.image_id.is_empty() {
         c.image_id.clone_from(&newest.image_id);
     }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits: time is a number. A seed that fails is printed and fails again.
 
+mod plans;
 mod runtime;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -11,9 +12,11 @@ use corten_client::seeds::{Chance, for_each_seed};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
-use self::runtime::{Job, Made};
+use self::plans::random_plan;
+use self::runtime::{Job, Made, Seen};
 use super::*;
-use crate::pod::plan::{RestartPolicy, Want};
+use crate::cgroup::PodLimits;
+use crate::pod::size::{ResizeStep, Size};
 use crate::pod::status::status_of;
 
 /// Seeds that every run tries, before fresh ones.
@@ -49,6 +52,8 @@ struct World {
     heard_at: HashMap<String, u64>,
     sandboxes: BTreeMap<u32, bool>,
     containers: BTreeMap<String, Made>,
+    /// The limits of the pod's cgroup.
+    pod_limits: PodLimits,
     /// The image that was last brought for each container.
     pulled: BTreeMap<String, String>,
     /// Containers whose first start was over, as far as any kubelet heard.
@@ -66,44 +71,6 @@ fn rank(stage: Stage) -> u8 {
         Stage::Stopped => 3,
         Stage::Clearing => 4,
         Stage::Gone => 5,
-    }
-}
-
-fn random_plan(dice: &mut Chance) -> Plan {
-    let restart = [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never][dice.below(3)];
-    let mut containers = Vec::new();
-    let mut add = |dice: &mut Chance, name: &str, kind: Kind, restart: RestartPolicy| {
-        containers.push(Want {
-            name: name.into(),
-            kind,
-            image: "img".into(),
-            restart,
-            restart_rules: vec![],
-            startup_probe: false,
-            readiness_probe: dice.percent(20),
-            startup_grace: None,
-            liveness_grace: None,
-            pre_stop: kind != Kind::Init && dice.percent(30),
-            post_start: kind != Kind::Init && dice.percent(30),
-        });
-    };
-    if dice.percent(40) {
-        let of_init = if restart == RestartPolicy::Never { restart } else { RestartPolicy::OnFailure };
-        add(dice, "i", Kind::Init, of_init);
-    }
-    if dice.percent(30) {
-        add(dice, "side", Kind::Sidecar, RestartPolicy::Always);
-    }
-    add(dice, "a", Kind::Main, restart);
-    if dice.percent(50) {
-        add(dice, "b", Kind::Main, restart);
-    }
-    Plan {
-        full_name: "web_default(u)".into(),
-        restart,
-        grace: Duration::from_secs(10),
-        active_deadline: None,
-        containers,
     }
 }
 
@@ -126,6 +93,7 @@ impl World {
             heard_at: HashMap::new(),
             sandboxes: BTreeMap::new(),
             containers: BTreeMap::new(),
+            pod_limits: PodLimits::default(),
             pulled: BTreeMap::new(),
             tried: BTreeSet::new(),
             jobs: Vec::new(),
@@ -169,7 +137,12 @@ impl World {
                         Order::Start { container, .. } => self.pulled[container].clone(),
                         _ => String::new(),
                     };
-                    self.jobs.push(Job::Order(order, image));
+                    let size = match &order {
+                        Order::Start { container, .. } => self.machine.container(container).unwrap().want.size,
+                        _ => Size::default(),
+                    };
+                    let pod_size = self.machine.plan.size;
+                    self.jobs.push(Job::Order(order, Seen { image, size, pod_size }));
                 }
             }
         }
@@ -243,7 +216,7 @@ impl World {
                     self.feed(Event::Exited { id, ended });
                 }
                 for id in differences.strays {
-                    self.jobs.push(Job::Order(Order::Kill { id }, String::new()));
+                    self.jobs.push(Job::Order(Order::Kill { id }, Seen::default()));
                 }
                 if let Some(id) = differences.lost_sandbox {
                     self.feed(Event::SandboxExited { id });
@@ -319,6 +292,8 @@ impl World {
                 self.feed(Event::Planned(Box::new(self.plan.clone())));
             }
             96..98 => self.probe(),
+            99 if self.dice.percent(70) => self.resize(),
+            99 => self.add_debugger(),
             98 if self.dice.percent(40) => {
                 self.deleted = true;
                 self.forced |= self.dice.percent(20);
@@ -389,8 +364,11 @@ impl World {
             match (&c.now, c.want.kind) {
                 (Now::Running { id, .. }, Kind::Main | Kind::Sidecar) => {
                     assert_eq!(self.containers[id].image, c.want.image, "{id} is made from the wanted image");
+                    assert_eq!(self.containers[id].size, c.want.size, "{id} has the wanted size");
                     wanted.push(id.clone());
                 }
+                (Now::Running { id, .. }, Kind::Ephemeral) => wanted.push(id.clone()),
+                (Now::Exited { restart_at, .. }, Kind::Ephemeral) => assert_eq!(*restart_at, None),
                 (Now::Exited { ended, .. }, Kind::Init) => assert_eq!(ended.exit_code, 0),
                 (Now::Exited { ended, .. }, Kind::Main) => assert!(!c.want.restarts(ended.exit_code)),
                 // It was done before the last kubelet began; nothing keeps what is not needed any more.
@@ -400,6 +378,12 @@ impl World {
         }
         wanted.sort();
         assert_eq!(running, wanted, "what runs is what should");
+        assert_eq!(self.pod_limits, self.plan.size, "the pod has the wanted size");
+        assert!(!self.machine.is_resizing() && self.machine.resizing.failure.is_none());
+        for c in self.machine.containers.iter().filter(|c| c.want.kind == Kind::Ephemeral) {
+            let of_it = self.containers.values().filter(|made| made.name == c.want.name);
+            assert!(of_it.filter(|made| made.state != FoundState::Created).count() <= 1, "a debugger runs once");
+        }
         assert_eq!(self.sandboxes.values().next_back(), Some(&true));
     }
 }

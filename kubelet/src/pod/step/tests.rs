@@ -4,6 +4,7 @@ mod begin;
 mod crashes;
 mod end;
 mod recover;
+mod resize;
 mod restart;
 mod turns;
 
@@ -12,7 +13,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::*;
+use crate::cgroup::PodLimits;
 use crate::pod::plan::{RestartPolicy, Want};
+use crate::pod::size::{ResizeRestarts, ResizeStep, Size};
 
 const START: i64 = 1_800_000_000;
 
@@ -33,6 +36,8 @@ fn want(name: &str, kind: Kind, restart: RestartPolicy) -> Want {
         liveness_grace: None,
         pre_stop: false,
         post_start: false,
+        size: Size::default(),
+        resize_restarts: ResizeRestarts::default(),
     }
 }
 
@@ -42,6 +47,7 @@ fn plan(containers: Vec<Want>) -> Plan {
         restart: RestartPolicy::Always,
         grace: Duration::from_secs(30),
         active_deadline: None,
+        size: PodLimits::default(),
         containers,
     }
 }
@@ -92,7 +98,8 @@ impl Story {
 /// What a world that works says to an order.
 fn answers(order: &Order, secs: u64) -> Vec<Event> {
     match order.clone() {
-        Order::Prepare => vec![Event::Prepared],
+        Order::Prepare { .. } => vec![Event::Prepared],
+        Order::Resize { steps } => vec![Event::Resized { done: steps, failure: None }],
         Order::MakeSandbox { attempt } => {
             vec![Event::SandboxUp(SandboxUp {
                 id: format!("s{attempt}"),
@@ -123,7 +130,8 @@ fn answers(order: &Order, secs: u64) -> Vec<Event> {
 
 fn short(order: &Order) -> String {
     match order {
-        Order::Prepare => "prepare".into(),
+        Order::Prepare { .. } => "prepare".into(),
+        Order::Resize { steps } => format!("resize {}", steps.iter().map(resize::short).collect::<Vec<_>>().join(", ")),
         Order::MakeSandbox { attempt } => format!("sandbox {attempt}"),
         Order::EnsureImage { container } => format!("image {container}"),
         Order::Start { container, attempt } => format!("start {container}{attempt}"),

@@ -42,6 +42,8 @@ struct Launch {
     sandbox: String,
     addresses: Vec<std::net::IpAddr>,
     paths: Paths,
+    /// The container whose processes it sees.
+    target: Option<String>,
 }
 
 impl Worker {
@@ -54,6 +56,14 @@ impl Worker {
             );
             return;
         };
+        let target = match self.target_of(&name) {
+            Ok(target) => target,
+            Err(message) => {
+                let failed = Event::CreateFailed { container: name, reason: CREATE_ERROR, message };
+                self.spawn(async move { Answer::Event(failed) });
+                return;
+            }
+        };
         let signal = container::stop_signal(&spec, &image);
         self.stop_signals.insert(name, signal);
         let launch = Launch {
@@ -65,9 +75,21 @@ impl Worker {
             sandbox: up.id.clone(),
             addresses: up.addresses.clone(),
             paths: self.paths.clone(),
+            target,
         };
         let tx = self.tx.clone();
         self.spawn(async move { launch.run(tx).await });
+    }
+
+    /// The running container that a debugger looks into. It is the runtime's by its id.
+    fn target_of(&self, name: &str) -> Result<Option<String>, String> {
+        let debuggers = self.pod.spec.iter().flat_map(|s| s.ephemeral_containers.iter().flatten());
+        let target = debuggers.filter(|c| c.name == name).find_map(|c| c.target_container_name.as_ref());
+        let Some(target) = target.filter(|target| !target.is_empty()) else { return Ok(None) };
+        let container = self.machine.container(target);
+        let container = container.ok_or_else(|| format!("unable to find target container {target}"))?;
+        let id = container.running_id().ok_or_else(|| format!("target container {target} is not running"))?;
+        Ok(Some(id.to_owned()))
     }
 
     pub(super) fn pre_stop(&mut self, name: String, id: String, within: Duration) {
@@ -218,6 +240,7 @@ impl Launch {
             additional_gids: Vec::new(),
             seccomp_dir: facts.root_dir.join("seccomp"),
             kernel: facts.kernel,
+            target: self.target.clone(),
         };
         container::spec(&self.pod, &self.container, parts).map_err(|err| err.to_string())
     }

@@ -29,12 +29,12 @@ use crate::sources::{GivenToken, SourceKind, Sources, TokenRef, references, want
 use crate::volumes::{self, Paths};
 
 impl Worker {
-    pub(super) fn prepare(&mut self) {
+    pub(super) fn prepare(&mut self, fresh: bool) {
         let (place, pod) = (Arc::clone(&self.place), Arc::clone(&self.pod));
         let (addresses, disk) = (self.addresses(), Arc::clone(&self.disk));
         self.spawn(async move {
             let turn = disk.lock_owned().await;
-            match set_up(&place, &pod, addresses, turn).await {
+            match set_up(&place, &pod, addresses, fresh, turn).await {
                 Ok((paths, fresh)) => Answer::Prepared { paths, fresh },
                 Err(why) => {
                     place.cluster.event(&pod.reference(), true, "FailedMount", &why);
@@ -69,7 +69,7 @@ impl Worker {
         self.spawn(async move {
             let mut fresh = None;
             if stale {
-                fresh = Some(match set_up(&place, &pod, addresses, turn).await {
+                fresh = Some(match set_up(&place, &pod, addresses, false, turn).await {
                     Ok((_, fresh)) => fresh,
                     // A volume that cannot be brought up to date keeps what it has.
                     Err(why) => {
@@ -262,12 +262,13 @@ async fn sources_with_tokens(place: &Place, pod: &Pod) -> Sources {
     found
 }
 
-/// Everything below the pod's directory, and its cgroup; how long that is right. The error is for the user. Nobody else writes
+/// Everything below the pod's directory, and, where nothing of it runs, its cgroup; how long that is right. The error is for the user. Nobody else writes
 /// there before `turn` is given back, also when the waiting for this is given up: the thread that writes has it.
 async fn set_up(
     place: &Arc<Place>,
     pod: &Arc<Pod>,
     addresses: Vec<std::net::IpAddr>,
+    nothing_runs: bool,
     turn: OwnedMutexGuard<()>,
 ) -> Result<(Paths, Fresh), String> {
     let sources = sources_with_tokens(place, pod).await;
@@ -279,7 +280,7 @@ async fn set_up(
         std::fs::create_dir_all(&dir).map_err(|err| format!("cannot make {}: {err}", dir.display()))?;
         let logs = place.pod_log_dir(&pod);
         crate::logs::place::make_pod_dir(&logs).map_err(|err| format!("cannot make {}: {err}", logs.display()))?;
-        if let Some(cgroups) = &place.cgroups {
+        if let Some(cgroups) = place.cgroups.as_ref().filter(|_| nothing_runs) {
             let path = cgroup_path(&place, &pod);
             cgroups.ensure(&path, &container::pod_limits(&pod)).map_err(|err| with_causes(&err))?;
         }
@@ -295,7 +296,7 @@ async fn set_up(
     made.map(|paths| (paths, fresh))
 }
 
-fn cgroup_path(place: &Place, pod: &Pod) -> String {
+pub(super) fn cgroup_path(place: &Place, pod: &Pod) -> String {
     let qos = pod.spec.as_ref().map_or(Qos::BestEffort, Qos::of);
     cgroup::pod_path(&place.facts.cgroup_root, qos, pod.uid())
 }

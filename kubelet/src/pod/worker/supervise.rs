@@ -100,7 +100,7 @@ impl Worker {
 
     fn keep(&mut self, message: Msg) {
         match message {
-            Msg::Pod(pod) => self.pod = pod,
+            Msg::Pod { pod, share } => (self.pod, self.share) = (pod, share),
             Msg::Removed { grace } => self.removed = Some(grace),
             Msg::Runtime(_)
             | Msg::Found { .. }

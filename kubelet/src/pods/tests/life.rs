@@ -42,7 +42,8 @@ async fn a_deleted_pod_is_ended_and_leaves_nothing() {
 async fn qos_tiers_weigh_what_their_pods_ask_for_as_they_come_and_go() {
     let world = World::new().await;
     let shares = |w: &World| {
-        ["burstable", "besteffort"].map(|t| w.cgroups.0.lock().get(&format!("/kubepods/{t}")).copied().flatten())
+        ["burstable", "besteffort"]
+            .map(|t| w.cgroups.limits.lock().get(&format!("/kubepods/{t}")).and_then(|l| l.cpu_shares))
     };
     world.until("the tiers are there", |w| shares(w) == [Some(2), Some(2)]).await;
     let mut c = container("c");
@@ -53,7 +54,8 @@ async fn qos_tiers_weigh_what_their_pods_ask_for_as_they_come_and_go() {
     world.tell(pod("idle", vec![container("c")])).await;
     world.until("the tier weighs as its pod", |w| shares(w) == [Some(512), Some(2)]).await;
     world.until("it runs", |w| w.running_id("web").is_some()).await;
-    assert_eq!(world.cgroups.0.lock().get("/kubepods/burstable/poduid-web"), Some(&Some(512)));
+    let of_pod = world.cgroups.limits.lock().get("/kubepods/burstable/poduid-web").copied();
+    assert_eq!(of_pod.and_then(|limits| limits.cpu_shares), Some(512));
     world.delete(told, 30).await;
     world.until("the pod weighs nothing any more", |w| shares(w) == [Some(2), Some(2)]).await;
 }

@@ -33,6 +33,10 @@ const USER_FILE_MAX_BYTES: u64 = 1024 * 1024;
 impl Containerd {
     pub(super) async fn make_container(&self, sandbox_id: &str, spec: &ContainerSpec) -> Result<String, RuntimeError> {
         let (sandbox, pause_pid) = self.raised_sandbox(sandbox_id).await?;
+        let target_pid = match &spec.target {
+            Some(target) if pause_pid.is_none() && !sandbox.host_pid => Some(self.pid_of_target(target).await?),
+            _ => None,
+        };
         let id = container_id(&sandbox.pod_uid, &spec.name, spec.attempt);
         let record = ContainerRecord::of(sandbox_id, &sandbox, spec, &id);
         let snapshotter = self.snapshotter().await?;
@@ -61,7 +65,7 @@ impl Containerd {
                 host: &self.inner.host,
                 sandbox_id,
                 sandbox: &sandbox,
-                pause_pid,
+                pid_of: pause_pid.or(target_pid),
                 shared: &self.shared(sandbox_id),
                 identity: identity(spec, &root).await?,
                 seccomp: seccomp::of(&spec.security, &has)?,
@@ -81,7 +85,14 @@ impl Containerd {
                 ..Object::default()
             };
             self.create_object(object).await?;
-            self.create_process(&id, &record, root).await
+            self.create_process(&id, &record, root).await?;
+            // Its number could have become another process's while this one was made.
+            match spec.target.as_ref().filter(|_| target_pid.is_some()) {
+                Some(target) if Some(self.pid_of_target(target).await?) != target_pid => {
+                    Err(RuntimeError::NotRunning { id: target.clone() })
+                }
+                _ => Ok(()),
+            }
         };
         if let Err(why) = made.await {
             self.clear_away(&id).await;
@@ -89,6 +100,10 @@ impl Containerd {
         }
         self.update_known(&id, |known| known.being_made = false);
         Ok(id)
+    }
+
+    async fn pid_of_target(&self, id: &str) -> Result<u32, RuntimeError> {
+        self.running_pid(id).await?.ok_or_else(|| RuntimeError::NotRunning { id: id.into() })
     }
 
     async fn create_process(&self, id: &str, record: &ContainerRecord, rootfs: Vec<Mount>) -> Result<(), RuntimeError> {

@@ -55,8 +55,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) host: &'a Host,
     pub(super) sandbox_id: &'a str,
     pub(super) sandbox: &'a SandboxRecord,
-    /// Of the sandbox's pause process.
-    pub(super) pause_pid: Option<u32>,
+    /// Of the process whose pid namespace is joined: the sandbox's pause process, or a container's that is looked into.
+    pub(super) pid_of: Option<u32>,
     pub(super) shared: &'a Shared,
     pub(super) identity: Identity,
     pub(super) capabilities: LinuxCapabilities,
@@ -174,7 +174,7 @@ fn environment(spec: &ContainerSpec, around: &Surroundings<'_>) -> Vec<String> {
 fn container_namespaces(around: &Surroundings<'_>) -> Vec<LinuxNamespace> {
     let mut all = vec![namespace(Ns::Mount, None)];
     all.extend(held_namespaces(&around.sandbox.network, around.sandbox.host_ipc, around.shared));
-    match (around.sandbox.host_pid, around.pause_pid) {
+    match (around.sandbox.host_pid, around.pid_of) {
         (true, _) => {}
         (false, Some(pid)) => all.push(namespace(Ns::Pid, Some(format!("/proc/{pid}/ns/pid").into()))),
         (false, None) => all.push(namespace(Ns::Pid, None)),
@@ -195,8 +195,15 @@ fn held_namespaces(network: &Network, host_ipc: bool, shared: &Shared) -> Vec<Li
 }
 
 fn resources(spec: &ContainerSpec) -> LinuxResources {
+    let mut all = limits(&spec.resources);
+    all.set_devices(Some(vec![all_devices(spec.security.privileged)]));
+    all
+}
+
+/// Without devices: those stay as they are while a container runs.
+pub(super) fn limits(resources: &Resources) -> LinuxResources {
     let Resources { cpu_shares, cpu_quota_us, cpu_period_us, memory_limit_bytes, pids_limit, oom_score_adj: _ } =
-        spec.resources;
+        *resources;
     let mut cpu = LinuxCpu::default();
     cpu.set_shares(cpu_shares).set_quota(cpu_quota_us).set_period(cpu_period_us);
     let mut all = LinuxResources::default();
@@ -211,7 +218,6 @@ fn resources(spec: &ContainerSpec) -> LinuxResources {
         pids.set_limit(limit);
         all.set_pids(Some(pids));
     }
-    all.set_devices(Some(vec![all_devices(spec.security.privileged)]));
     all
 }
 

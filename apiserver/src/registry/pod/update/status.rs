@@ -19,6 +19,20 @@ pub fn validate_status(new: &Pod, old: &Pod, problems: &mut Problems) {
     }
     let (Some(spec), Some(was)) = (&old.spec, &old.status) else { return };
     validate_no_rebirth(spec, status, was, problems);
+    validate_debuggers(status, was, problems);
+}
+
+/// A container that debugs runs once.
+fn validate_debuggers(new: &PodStatus, old: &PodStatus, problems: &mut Problems) {
+    let is_over = |status: &ContainerStatus| status.state.as_ref().is_some_and(|s| s.terminated.is_some());
+    let over = old.ephemeral_container_statuses.iter().flatten().enumerate().filter(|(_, status)| is_over(status));
+    for (i, old) in over {
+        let mut now = new.ephemeral_container_statuses.iter().flatten();
+        if now.any(|new| new.name == old.name && !is_over(new)) {
+            let at = format!("status.ephemeralContainerStatuses[{i}].state");
+            problems.forbidden(at, "may not be transitioned to non-terminated state");
+        }
+    }
 }
 
 /// Init containers are left out: they run again when the pod gets a new sandbox.
@@ -77,6 +91,20 @@ mod tests {
         let mut problems = Problems::default();
         validate_status(&new, &old, &mut problems);
         texts(&problems)
+    }
+
+    #[test]
+    fn a_debugger_runs_once() {
+        let pod = |state: Value| {
+            let statuses =
+                json!([{"name": "d", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state}]);
+            json!({"spec": {"containers": []}, "status": {"ephemeralContainerStatuses": statuses}})
+        };
+        let (running, ended) = (pod(json!({"running": {}})), pod(json!({"terminated": {"exitCode": 1}})));
+        assert_eq!(found(&running, &ended), Vec::<String>::new());
+        let refused =
+            "status.ephemeralContainerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state";
+        assert_eq!(found(&ended, &running), [refused]);
     }
 
     #[test]

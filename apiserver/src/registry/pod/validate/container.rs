@@ -37,7 +37,8 @@ pub(super) fn validate<'a>(
     if let Some(resources) = &container.resources {
         resources::validate(resources, &at.field("resources"), problems);
     }
-    resources::resize_policies(container.resize_policy.as_deref().unwrap_or_default(), at, problems);
+    let policies = container.resize_policy.as_deref().unwrap_or_default();
+    resources::resize_policies(policies, around.restarts, at, problems);
     if let Some(context) = &container.security_context {
         security::container(context, &at.field("securityContext"), problems);
     }

@@ -66,7 +66,13 @@ pub(super) fn overhead(overhead: Option<&Wires>, at: &Path<'_>, problems: &mut P
     }
 }
 
-pub(super) fn resize_policies(policies: &[ContainerResizePolicy], at: &Path<'_>, problems: &mut Problems) {
+/// `restarts`: whether the pod's containers may begin anew.
+pub(super) fn resize_policies(
+    policies: &[ContainerResizePolicy],
+    restarts: bool,
+    at: &Path<'_>,
+    problems: &mut Problems,
+) {
     let list = at.field("resizePolicy");
     let mut seen = HashSet::new();
     for (i, policy) in policies.iter().enumerate() {
@@ -74,6 +80,10 @@ pub(super) fn resize_policies(policies: &[ContainerResizePolicy], at: &Path<'_>,
         let known = ["NotRequired", "RestartContainer"];
         check::word(problems, &at.field("resourceName"), Some(&policy.resource_name), &["cpu", "memory"]);
         check::word(problems, &at.field("restartPolicy"), Some(&policy.restart_policy), &known);
+        if !restarts && policy.restart_policy != "NotRequired" {
+            let why = "must be 'NotRequired' when `restartPolicy` is 'Never'";
+            problems.invalid(list, &policy.restart_policy, why);
+        }
         if !seen.insert(&policy.resource_name) {
             problems.duplicate(at, &policy.resource_name);
         }

@@ -8,13 +8,22 @@ pub(super) struct Made {
     pub(super) name: String,
     pub(super) attempt: u32,
     pub(super) image: String,
+    pub(super) size: Size,
     pub(super) state: FoundState,
+}
+
+/// What of the pod an order was given with: it is carried out later, and the pod may have changed by then.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) image: String,
+    pub(super) size: Size,
+    pub(super) pod_size: PodLimits,
 }
 
 /// What is under way outside of the machine.
 #[derive(Clone, Debug)]
 pub(super) enum Job {
-    Order(Order, String),
+    Order(Order, Seen),
     Run {
         name: String,
         id: String,
@@ -40,6 +49,7 @@ impl World {
             attempt: c.attempt,
             image: c.image.clone(),
             image_id: String::new(),
+            size: Some(c.size),
             stop_signal: 15,
             state: c.state.clone(),
         };
@@ -77,7 +87,7 @@ impl World {
         let job = self.jobs.remove(at);
         self.history.push(format!("  done: {job:?}"));
         match job {
-            Job::Order(order, image) => self.do_order(order, image),
+            Job::Order(order, seen) => self.do_order(order, seen),
             Job::Listed(found, asked_at) => self.mail.push(Mail::Found(found, asked_at)),
             Job::Run { name, id } => {
                 let failed = self.fails(15);
@@ -102,12 +112,18 @@ impl World {
         }
     }
 
-    fn do_order(&mut self, order: Order, image: String) {
+    fn do_order(&mut self, order: Order, seen: Seen) {
         match order {
-            Order::Prepare => {
-                let event = if self.fails(20) { Event::PrepareFailed } else { Event::Prepared };
-                self.say(event);
+            Order::Prepare { fresh } => {
+                if self.fails(20) {
+                    return self.say(Event::PrepareFailed);
+                }
+                if fresh {
+                    self.pod_limits = seen.pod_size;
+                }
+                self.say(Event::Prepared);
             }
+            Order::Resize { steps } => self.resize_what_runs(steps),
             Order::MakeSandbox { attempt } => {
                 if self.fails(20) {
                     return self.say(Event::SandboxFailed { message: "no".into() });
@@ -119,11 +135,11 @@ impl World {
                 let event = if self.fails(20) {
                     Event::ImageFailed { container, reason: "ErrImagePull", message: "no".into() }
                 } else {
-                    Event::ImageReady { container, image, image_id: String::new(), message: String::new() }
+                    Event::ImageReady { container, image: seen.image, image_id: String::new(), message: String::new() }
                 };
                 self.say(event);
             }
-            Order::Start { container, attempt } => self.create(container, attempt, image),
+            Order::Start { container, attempt } => self.create(container, attempt, seen),
             Order::PreStop { container, id, .. } => {
                 let failure = self.fails(20).then(|| "no".to_owned());
                 self.say(Event::PreStopDone { container, id, failure });
@@ -149,14 +165,41 @@ impl World {
         }
     }
 
-    fn create(&mut self, container: String, attempt: u32, image: String) {
+    /// Step by step, to the first that fails; now and then nobody hears how far it came.
+    fn resize_what_runs(&mut self, steps: Vec<ResizeStep>) {
+        let mut done = Vec::new();
+        for step in steps {
+            let of_container = match &step {
+                ResizeStep::Pod(limits) => {
+                    if self.fails(15) {
+                        return self.say(Event::Resized { done, failure: Some("no".into()) });
+                    }
+                    self.pod_limits = *limits;
+                    true
+                }
+                ResizeStep::Container { id, to, .. } => {
+                    let failed = self.fails(15);
+                    let made = self.containers.get_mut(id).filter(|c| matches!(c.state, FoundState::Running { .. }));
+                    made.filter(|_| !failed).map(|made| made.size = *to).is_some()
+                }
+            };
+            if !of_container {
+                return self.say(Event::Resized { done, failure: Some("it does not run".into()) });
+            }
+            done.push(step);
+        }
+        self.say(Event::Resized { done, failure: None });
+    }
+
+    fn create(&mut self, container: String, attempt: u32, seen: Seen) {
         let id = format!("{container}#{attempt}");
         let up = self.sandboxes.values().next_back() == Some(&true);
         let runs = self.containers.get(&id).is_some_and(|c| matches!(c.state, FoundState::Running { .. }));
         if !up || runs || self.fails(15) {
             return self.say(Event::CreateFailed { container, reason: "CreateContainerError", message: "no".into() });
         }
-        let made = Made { name: container.clone(), attempt, image, state: FoundState::Created };
+        let (image, size) = (seen.image, seen.size);
+        let made = Made { name: container.clone(), attempt, image, size, state: FoundState::Created };
         self.containers.insert(id.clone(), made);
         self.say(Event::Created { container: container.clone(), id: id.clone() });
         self.jobs.push(Job::Run { name: container, id });

@@ -19,6 +19,7 @@ fn crashes_of_before_count_only_if_the_last_is_fresh() {
             attempt: 3,
             image: "img".into(),
             image_id: String::new(),
+            size: None,
             stop_signal: 15,
             state: FoundState::Exited(ended),
         };

@@ -10,6 +10,7 @@ fn recovered(sandbox_is_up: bool, restart: RestartPolicy, main: FoundState) -> M
         attempt: 0,
         image: "img".into(),
         image_id: String::new(),
+        size: None,
         stop_signal: 15,
         state,
     };

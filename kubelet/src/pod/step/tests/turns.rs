@@ -130,6 +130,7 @@ fn containers_of_a_recovered_pod_that_never_started_take_their_turn_after_those_
         attempt: 0,
         image: "img".into(),
         image_id: String::new(),
+        size: None,
         stop_signal: 15,
         state: FoundState::Running { since: at(1) },
     };

@@ -31,6 +31,7 @@ fn spec() -> ContainerSpec {
         stdin_once: false,
         log_path: "/log".into(),
         labels: Default::default(),
+        target: None,
     }
 }
 
@@ -60,7 +61,7 @@ fn build(spec: &ContainerSpec, sandbox: &SandboxRecord) -> Spec {
         host: &host,
         sandbox_id: "s",
         sandbox,
-        pause_pid: sandbox.needs_pause().then_some(77),
+        pid_of: sandbox.needs_pause().then_some(77),
         shared: &Shared::new(Path::new("/state"), "s"),
         identity: Identity { uid: 1, gid: 2, additional_gids: vec![2] },
         capabilities: capabilities::of(&spec.security, &host.capabilities).unwrap(),
