@@ -1,10 +1,12 @@
-//! What is served by a pod's own node: its logs, and connections into its containers.
+//! What is served by a pod's own node: its logs, and connections into its containers. And HTTP to what pods, Services and nodes
+//! serve themselves.
 
 pub mod exec;
 pub mod kubelets;
 pub mod log;
 pub mod pod;
 pub mod portforward;
+pub mod proxy;
 pub mod spdy;
 pub mod upgrade;
 pub mod websocket;

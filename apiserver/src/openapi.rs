@@ -19,6 +19,7 @@ use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::registry::questions::QUESTIONS;
 use crate::registry::{Registry, Table};
 
 pub use v2::document as v2;
@@ -26,7 +27,8 @@ pub use v3::document as v3_document;
 
 /// Every `group/version` of the kinds as its path below the root: `api/v1`, `apis/apps/v1`. Sorted.
 pub fn paths(table: &Table) -> Vec<String> {
-    let mut paths: Vec<String> = table.iter().map(|e| path_of(e.group(), e.version())).collect();
+    let of_questions = QUESTIONS.iter().map(|question| path_of(question.group, "v1"));
+    let mut paths: Vec<String> = table.iter().map(|e| path_of(e.group(), e.version())).chain(of_questions).collect();
     paths.push(usage::path());
     paths.sort();
     paths.dedup();
@@ -125,5 +127,7 @@ impl Made {
     }
 }
 
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,7 @@ pub mod difference;
 pub mod node_selector;
 pub mod path;
 pub mod quantities;
+pub mod questions;
 pub mod resource_names;
 pub mod status;
 pub mod storage_class_name;

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use http::Method;
 use percent_encoding::percent_decode_str;
@@ -23,6 +24,10 @@ impl User {
         self.groups.iter().any(|g| g == group)
     }
 }
+
+/// The address that a request came from: stands in its extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
@@ -74,6 +79,14 @@ pub enum Asked {
         verb: Verb,
         target: Target,
     },
+    /// What is behind a pod, a Service or a node: `/api/v1/namespaces/x/services/web:80/proxy/a/b`.
+    Proxied {
+        /// As authorization names it; empty for OPTIONS, for which it has no word.
+        verb: &'static str,
+        target: Target,
+        /// Decoded, with a slash before it; empty where the request's path ends in `proxy`.
+        path: String,
+    },
     /// Discovery, health, metrics, OpenAPI: anything that is not below a group and version. The path is decoded and
     /// has no trailing slash, except for `/` itself.
     Path(String),
@@ -113,6 +126,11 @@ pub fn parse(method: &Method, path: &str, watch: bool) -> Result<Asked, RequestE
     if rest.is_empty() {
         return Ok(plain(&path));
     }
+    if let Some((target, behind)) = proxied(group, version, &rest) {
+        let slash = if path.ends_with('/') { "/" } else { "" };
+        let path = if behind.is_empty() { slash.to_owned() } else { format!("/{}{slash}", behind.join("/")) };
+        return Ok(Asked::Proxied { verb: proxied_verb(method)?, target, path });
+    }
     if rest.iter().any(|part| part.is_empty()) {
         return Err(RequestError::NoSuchPath);
     }
@@ -130,6 +148,41 @@ pub fn parse(method: &Method, path: &str, watch: bool) -> Result<Asked, RequestE
     let target = target_of(group, version, &rest)?;
     let verb = verb_of(method, !target.name.is_empty(), watch)?;
     Ok(Asked::Resource { verb, target })
+}
+
+/// What is asked of something behind the server, and of what: the rest of the path is none of ours.
+fn proxied<'p>(group: &str, version: &str, rest: &'p [&'p str]) -> Option<(Target, &'p [&'p str])> {
+    let (namespace, resource, name, behind) = match rest {
+        ["namespaces", namespace, resource @ ("pods" | "services"), name, "proxy", behind @ ..] => {
+            (*namespace, *resource, *name, behind)
+        }
+        ["nodes", name, "proxy", behind @ ..] => ("", "nodes", *name, behind),
+        _ => return None,
+    };
+    if (group, version) != ("", "v1") || name.is_empty() || (namespace.is_empty() && resource != "nodes") {
+        return None;
+    }
+    let target = Target {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        resource: resource.to_owned(),
+        subresource: "proxy".to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    };
+    Some((target, behind))
+}
+
+fn proxied_verb(method: &Method) -> Result<&'static str, RequestError> {
+    Ok(match method.as_str() {
+        "GET" | "HEAD" => Verb::Get.as_str(),
+        "POST" => Verb::Create.as_str(),
+        "PUT" => Verb::Update.as_str(),
+        "PATCH" => Verb::Patch.as_str(),
+        "DELETE" => Verb::Delete.as_str(),
+        "OPTIONS" => "",
+        _ => return Err(RequestError::Method),
+    })
 }
 
 fn plain(path: &str) -> Asked {
@@ -192,6 +245,9 @@ mod tests {
                 t.namespace,
                 t.name
             ),
+            Ok(Asked::Proxied { verb, target: t, path }) => {
+                format!("proxy {verb:?} {} ns={} name={} path={path}", t.resource, t.namespace, t.name)
+            }
             Ok(Asked::Path(path)) => path,
             Err(err) => format!("{err:?}"),
         }
@@ -225,6 +281,21 @@ mod tests {
             ("GET /api/v1/namespaces/x/pods/%FF", "NotUtf8"),
             ("GET /api/v1/namespaces//pods", "NoSuchPath"),
             ("GET /api/v1/namespaces/x/pods/a/b/c/d", "NoSuchPath"),
+            ("GET /api/v1/namespaces/x/services/web:80/proxy/a/b", "proxy \"get\" services ns=x name=web:80 path=/a/b"),
+            ("GET /api/v1/namespaces/x/services/web/proxy", "proxy \"get\" services ns=x name=web path="),
+            ("HEAD /api/v1/namespaces/x/services/web/proxy/", "proxy \"get\" services ns=x name=web path=/"),
+            (
+                "POST /api/v1/namespaces/x/pods/https:web:443/proxy//a/../b/",
+                "proxy \"create\" pods ns=x name=https:web:443 path=//a/../b/",
+            ),
+            ("PUT /api/v1/nodes/n1:10250/proxy/pods", "proxy \"update\" nodes ns= name=n1:10250 path=/pods"),
+            ("DELETE /api/v1/nodes/n1/proxy/a%20b", "proxy \"delete\" nodes ns= name=n1 path=/a b"),
+            ("OPTIONS /api/v1/nodes/n1/proxy", "proxy \"\" nodes ns= name=n1 path="),
+            ("TRACE /api/v1/nodes/n1/proxy", "Method"),
+            ("GET /api/v1/pods/web/proxy/a", "NoSuchPath"),
+            ("GET /api/v1/namespaces/x/configmaps/c/proxy/a", "NoSuchPath"),
+            ("GET /apis/apps/v1/namespaces/x/pods/c/proxy/a", "NoSuchPath"),
+            ("GET /api/v1/proxy/namespaces/x/pods/c", "NoSuchPath"),
             ("PUT /api/v1/namespaces/x/pods", "Method"),
             ("OPTIONS /api/v1/pods", "Method"),
             ("GET /", "/"),

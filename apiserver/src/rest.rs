@@ -5,6 +5,7 @@ pub mod aside;
 pub mod body;
 pub mod gzip;
 mod impersonation;
+pub mod logs;
 pub mod openapi;
 pub mod paths;
 pub mod query;
@@ -30,6 +31,7 @@ use self::query::Query;
 use self::read::Read;
 use self::receive::{Arriving, SlowBodies};
 use crate::authz::Attributes;
+use crate::connect::proxy::{self, Proxy};
 use crate::connect::{self, Kubelets};
 use crate::decode::MAX_BODY_BYTES;
 use crate::discovery::Discovery;
@@ -55,6 +57,7 @@ pub struct Front {
     pub openapi: Arc<Documents>,
     pub kubelets: Kubelets,
     pub usage: Collector,
+    pub proxy: Proxy,
     pub health: Health,
     pub metrics: Metrics,
     pub flow: FlowControl,
@@ -96,6 +99,16 @@ impl Front {
                     Ok(user) => {
                         let asking = Asking { user: &user, verb, target: &target, query: &query };
                         return self.resource(asking, request, began).await;
+                    }
+                    Err(err) => Err(err),
+                }
+            }
+            Ok(Asked::Proxied { verb, target, path }) => {
+                let asked = Attributes::Resource { verb, target: &target };
+                match self.counted_as(caller, request.headers(), asked).await {
+                    Ok(user) => {
+                        let asked = proxy::Asked { verb, target: &target, path: &path };
+                        return self.proxied(&user, asked, request).await;
                     }
                     Err(err) => Err(err),
                 }
@@ -166,6 +179,21 @@ impl Front {
             flow.tell(response.headers_mut());
         }
         self.count(verb.as_str(), resource, &response, (!long_running).then(|| began.elapsed()));
+        response
+    }
+
+    /// Whatever is behind: it answers as it likes, for as long as it likes.
+    async fn proxied(
+        self: &Arc<Self>,
+        user: &User,
+        asked: proxy::Asked<'_>,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        let Target { group, version, resource, .. } = asked.target;
+        let resource = self.resources.registry().find(group, version, resource);
+        let answered = proxy::answer(self, user, asked, request).await;
+        let response = answered.unwrap_or_else(|err| respond::error(&err));
+        self.count("connect", resource.as_ref(), &response, None);
         response
     }
 
@@ -272,7 +300,7 @@ impl Front {
             let body = self.slow_bodies.receive(&user.name, &mut seat, arriving).await?;
             let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
             let asked = (question, target.namespace.as_str());
-            return review::answer(resources, asked, verb, user, content_type, body).await;
+            return review::answer(resources, asked, (verb, query), user, content_type, body).await;
         };
         resources.fitting(verb, target)?;
         let wanted = accept::wanted(headers)?;

@@ -32,6 +32,7 @@ use self::counted::Counted;
 use self::responses::Responses;
 use crate::authn::Identity;
 use crate::authn::impersonate::is_wished;
+use crate::request::Peer;
 use crate::rest::Front;
 use crate::rest::body::Body;
 pub use tls::{TlsError, TlsFiles, TlsKeeper};
@@ -160,7 +161,8 @@ impl Server {
         let pings = if node.is_some() { NODE_PINGS } else { PINGS };
         let (responses, send_deadline) = (Responses::default(), self.send_deadline);
         let sent = responses.clone();
-        let service = service_fn(move |request| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer.ip()));
             let (server, identity, busy, sent) = (self.clone(), identity.clone(), worker.begin(), sent.clone());
             async move {
                 let response = server.answer(&identity, &busy, request).await;

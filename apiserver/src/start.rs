@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use crate::authn::Tokens;
 use crate::authn::key_files::{KeyFileError, KeyFiles};
 use crate::config::Config;
+use crate::connect::proxy::Proxy;
 use crate::connect::{KubeletTls, Kubelets};
 use crate::discovery::Discovery;
 use crate::flowcontrol::{FlowControl, bootstrap, keeper};
@@ -146,6 +147,7 @@ pub async fn assemble(
         usage: Collector::new(resources.clone(), kubelets.clone()),
         resources,
         kubelets,
+        proxy: Proxy::default(),
         metrics,
         flow,
         slow_bodies: SlowBodies::default(),

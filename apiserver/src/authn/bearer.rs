@@ -3,7 +3,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{AUTHORIZATION, HeaderMap, SEC_WEBSOCKET_PROTOCOL};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 
 const SCHEME: &str = "bearer";
 /// What follows is the token in base64url without padding.
@@ -71,6 +71,19 @@ pub fn offered_besides_token(headers: &HeaderMap) -> Option<&str> {
     }
 }
 
+/// Takes the token out of the subprotocols that are offered: for a server that is not to learn it.
+pub fn take_out(headers: &mut HeaderMap) {
+    let others: Vec<&str> =
+        subprotocols(headers).filter(|protocol| !protocol.starts_with(SUBPROTOCOL_PREFIX)).collect();
+    if subprotocols(headers).count() == others.len() {
+        return;
+    }
+    match HeaderValue::try_from(others.join(", ")) {
+        Ok(value) if !value.is_empty() => drop(headers.insert(SEC_WEBSOCKET_PROTOCOL, value)),
+        _ => drop(headers.remove(SEC_WEBSOCKET_PROTOCOL)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,5 +140,13 @@ mod tests {
         assert_eq!(offered_besides_token(&apart), Some("a"));
         assert_eq!(offered_besides_token(&with(format!("a,b,{}", token("y")))), None);
         assert_eq!(offered_besides_token(&with("a".into())), None);
+        for (protocols, expected) in [("a,b".to_owned(), "a,b"), (format!("a,{},b", token("y")), "a, b")] {
+            let mut headers = with(protocols);
+            take_out(&mut headers);
+            assert_eq!(headers["sec-websocket-protocol"], expected);
+        }
+        let mut alone = with(token("y"));
+        take_out(&mut alone);
+        assert!(alone.is_empty());
     }
 }

@@ -9,6 +9,9 @@ use corten_api::ApiError;
 use corten_api::error::with_causes;
 use corten_proto::node::node_client::NodeClient;
 use parking_lot::Mutex;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -70,6 +73,22 @@ impl Kubelets {
     /// Lets a channel go whose calls failed in transport: the next call reads the certificate files again.
     pub fn forget(&self, address: &KubeletAddress) {
         self.channels.lock().remove(address);
+    }
+
+    /// How a kubelet is spoken to over TLS: with our certificate, and one of its CA. Reads the files.
+    pub fn tls(&self) -> Result<ClientConfig, ApiError> {
+        let unreadable = |path: &PathBuf, err: pem::Error| ApiError::internal(format!("{}: {err}", path.display()));
+        let all = |path: &PathBuf| -> Result<Vec<CertificateDer<'static>>, ApiError> {
+            let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+            read.map_err(|err| unreadable(path, err))
+        };
+        let mut roots = RootCertStore::empty();
+        for certificate in all(&self.tls.ca)? {
+            roots.add(certificate).map_err(ApiError::internal)?;
+        }
+        let key = PrivateKeyDer::from_pem_file(&self.tls.key).map_err(|err| unreadable(&self.tls.key, err))?;
+        let config = ClientConfig::builder().with_root_certificates(roots);
+        config.with_client_auth_cert(all(&self.tls.cert)?, key).map_err(ApiError::internal)
     }
 
     fn open(&self, address: &KubeletAddress) -> Result<Channel, ApiError> {

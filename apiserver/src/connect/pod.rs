@@ -28,7 +28,8 @@ pub async fn kubelet_of(resources: &Resources, pod: &Pod) -> Result<KubeletAddre
     address_of(&serde_json::from_slice(&json).map_err(ApiError::internal)?)
 }
 
-pub(crate) fn address_of(node: &Node) -> Result<KubeletAddress, ApiError> {
+/// Of the node's kubelet.
+pub fn address_of(node: &Node) -> Result<KubeletAddress, ApiError> {
     let status = node.status.as_ref();
     let addresses = || status.and_then(|s| s.addresses.as_ref()).into_iter().flatten();
     let found = ["InternalIP", "ExternalIP"].iter().find_map(|kind| addresses().find(|a| a.type_ == *kind));

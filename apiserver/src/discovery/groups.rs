@@ -2,9 +2,8 @@
 
 use corten_api::Scope;
 
-use crate::registry::{ApiResource, Table, subresource};
+use crate::registry::{ApiResource, Table, questions, subresource};
 use crate::request::Verb;
-use crate::rest::review;
 use crate::usage;
 
 /// Groups that clients should look in first: a short name that two groups share means the earlier one's.
@@ -60,7 +59,7 @@ pub(super) struct Sub<'t> {
     pub name: &'t str,
     /// group, version, kind of what it takes and gives
     pub kind: (&'t str, &'t str, &'t str),
-    /// The kind is another than the resource's own.
+    /// The kind is of another group or version than the resource.
     pub foreign: bool,
     pub verbs: Vec<&'static str>,
 }
@@ -68,9 +67,9 @@ pub(super) struct Sub<'t> {
 fn resource_of(resource: &ApiResource) -> Resource<'_> {
     let own = (resource.group(), resource.version(), resource.kind());
     let sub = |name| {
-        let known = subresource::of(name);
-        let verbs = known.verbs.iter().copied().map(Verb::as_str).collect();
-        Sub { name, kind: known.kind.unwrap_or(own), foreign: known.kind.is_some(), verbs }
+        let known = subresource::of(resource.plural(), name);
+        let (verbs, kind) = (known.verbs.iter().copied().map(Verb::as_str).collect(), known.kind.unwrap_or(own));
+        Sub { name, kind, foreign: (kind.0, kind.1) != (own.0, own.1), verbs }
     };
     Resource {
         plural: resource.plural(),
@@ -101,10 +100,10 @@ pub(super) fn of(table: &Table) -> Vec<Group<'_>> {
     for resource in table.iter() {
         add(resource.group(), resource.version(), resource_of(resource));
     }
-    for q in review::QUESTIONS {
+    for q in questions::QUESTIONS {
         let resource = Resource {
             plural: q.plural,
-            singular: "",
+            singular: q.plural.strip_suffix('s').unwrap_or_default(),
             kind: q.kind,
             namespaced: q.namespaced,
             short_names: Vec::new(),

@@ -34,7 +34,7 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(60);
 /// Changes that come together are taken in together.
 const SETTLE_FOR: Duration = Duration::from_millis(100);
 /// After a turn that failed, as of the store.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Makes what must be there and has the engine obey it, before the first request; then starts the task that goes on. What
 /// fails is tried again by the task: the engine has built-in objects to obey meanwhile.

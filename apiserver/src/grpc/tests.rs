@@ -257,3 +257,21 @@ async fn a_part_of_an_object_is_not_the_whole() {
     let watch = WatchRequest { resource: part("log"), ..WatchRequest::default() };
     assert_eq!(code(s.watch(by_admin(watch)).await.map(drop)), 405);
 }
+
+#[tokio::test]
+async fn who_may_reach_a_service_may_not_read_it_for_that() {
+    let service = service().await;
+    let web = json!({"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}});
+    let made = WriteRequest { resource: resource("services", "default", ""), json: json_of(&web), options: None };
+    service.create(by_admin(made)).await.unwrap();
+    for (subresource, expected) in [("", None), ("status", None), ("proxy", Some(405))] {
+        let resource =
+            resource("services", "default", "web").map(|of| Resource { subresource: subresource.into(), ..of });
+        let read = service.get(by_admin(GetRequest { resource, ..GetRequest::default() })).await;
+        let code = read.err().map(|status| {
+            let status: Value = serde_json::from_slice(corten_proto::status::of_grpc(&status)).unwrap();
+            status["code"].as_i64().unwrap()
+        });
+        assert_eq!(code, expected, "services/{subresource}");
+    }
+}

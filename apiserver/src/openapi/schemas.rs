@@ -2,27 +2,34 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::authentication::v1::{SelfSubjectReview, TokenRequest, TokenReview};
+use k8s_openapi::api::authorization::v1::{
+    LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview,
+};
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::core::v1::Binding;
 use k8s_openapi::api::policy::v1::Eviction;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
+use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::facts;
 use crate::registry::ApiResource;
+use crate::registry::questions::Question;
 use crate::schema::{Field, ListKind, Map as SchemaMap, Node, Shape, builtin};
 
 pub const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 pub const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";
 pub const BINDING: &str = "io.k8s.api.core.v1.Binding";
 pub const EVICTION: &str = "io.k8s.api.policy.v1.Eviction";
+pub const WATCH_EVENT: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent";
 pub const TOKEN_REQUEST: &str = "io.k8s.api.authentication.v1.TokenRequest";
 const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
 pub const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
+const RAW_EXTENSION: &str = "io.k8s.apimachinery.pkg.runtime.RawExtension";
 
 /// Which document the schemas are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,11 +58,14 @@ pub struct Schemas {
     pub by_name: BTreeMap<String, Value>,
 }
 
-pub fn of(resources: &[&ApiResource], version: Version) -> Schemas {
+pub fn of(resources: &[&ApiResource], questions: &[&Question], version: Version) -> Schemas {
     let mut generator = generator(version);
     let names: Vec<String> = resources.iter().map(|r| name_in(&r.rules().schema(&mut generator))).collect();
     let subresources: Vec<&str> = resources.iter().flat_map(|r| r.subresources()).map(AsRef::as_ref).collect();
     add_common(&mut generator, &subresources);
+    for question in questions {
+        add_question(&mut generator, question);
+    }
     let mut by_name = refined(generator, version);
     for (resource, name) in resources.iter().zip(&names) {
         let gvk = |kind: String| json!([{"group": resource.group(), "version": resource.version(), "kind": kind}]);
@@ -67,6 +77,7 @@ pub fn of(resources: &[&ApiResource], version: Version) -> Schemas {
         by_name.insert(format!("{name}List"), list);
     }
     by_name.insert(format!("{META}.Patch"), patch_schema());
+    by_name.insert(WATCH_EVENT.into(), watch_event(version));
     Schemas { names, by_name }
 }
 
@@ -103,6 +114,8 @@ fn add_common(generator: &mut SchemaGenerator, subresources: &[&str]) {
     add::<meta::ListMeta>(generator);
     add::<meta::Status>(generator);
     add::<meta::DeleteOptions>(generator);
+    // Of events of watches.
+    add::<RawExtension>(generator);
     for (subresource, add) in [
         ("scale", add::<Scale> as fn(&mut SchemaGenerator)),
         ("binding", add::<Binding>),
@@ -113,6 +126,20 @@ fn add_common(generator: &mut SchemaGenerator, subresources: &[&str]) {
             add(generator);
         }
     }
+}
+
+fn add_question(generator: &mut SchemaGenerator, question: &Question) {
+    let add = match question.kind {
+        "Binding" => SchemaGenerator::subschema_for::<Binding>,
+        "LocalSubjectAccessReview" => SchemaGenerator::subschema_for::<LocalSubjectAccessReview>,
+        "SelfSubjectAccessReview" => SchemaGenerator::subschema_for::<SelfSubjectAccessReview>,
+        "SelfSubjectReview" => SchemaGenerator::subschema_for::<SelfSubjectReview>,
+        "SelfSubjectRulesReview" => SchemaGenerator::subschema_for::<SelfSubjectRulesReview>,
+        "SubjectAccessReview" => SchemaGenerator::subschema_for::<SubjectAccessReview>,
+        _ => SchemaGenerator::subschema_for::<TokenReview>,
+    };
+    // Into the definitions, which is where it is taken from.
+    let _reference = add(generator);
 }
 
 /// The name at the end of a `$ref`.
@@ -233,6 +260,21 @@ pub fn list_of(name: &str, version: Version) -> Value {
             "metadata": metadata,
             "items": {"type": "array", "items": version.reference(name), "description": "The objects."},
         },
+    })
+}
+
+fn watch_event(version: Version) -> Value {
+    let mut object = version.reference(RAW_EXTENSION);
+    if version == Version::V3
+        && let Some(object) = object.as_object_mut()
+    {
+        wrap_reference(object);
+    }
+    json!({
+        "description": "One change.",
+        "type": "object",
+        "required": ["object", "type"],
+        "properties": {"object": object, "type": {"type": "string"}},
     })
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::operations::{Body, Gvk, LIST, Operation, Path};
+use super::operations::{Answer, Body, Gvk, OK, Operation, Path, params};
 use super::schemas::{META, QUANTITY, Version, list_of};
 use crate::usage::{GROUP, KINDS, Kind, VERSION};
 
@@ -82,9 +82,10 @@ pub(super) fn paths() -> Vec<Path> {
             id: format!("readMetricsV1beta1{scope}{name}"),
             about: format!("read {name}"),
             gvk: gvk(kind),
-            query: &[],
+            query: params::NONE,
             body: Body::None,
-            answer: Some(format!("{TYPES}.{name}")),
+            codes: OK,
+            answer: Answer::Object(format!("{TYPES}.{name}")),
         };
         paths.push(Path { path: format!("{root}{place}/{plural}"), operations: vec![list] });
         paths.push(Path { path: format!("{root}{place}/{plural}/{{name}}"), operations: vec![read] });
@@ -107,8 +108,9 @@ fn list_operation(kind: Kind, id: String) -> Operation {
         id,
         about: format!("list {}", kind.name()),
         gvk: gvk(kind),
-        query: LIST,
+        query: params::LIST,
         body: Body::None,
-        answer: Some(format!("{TYPES}.{}List", kind.name())),
+        codes: OK,
+        answer: Answer::Object(format!("{TYPES}.{}List", kind.name())),
     }
 }

@@ -2,17 +2,19 @@
 
 use serde_json::{Value, json};
 
-use super::operations::{self, Body, OBJECTS, Operation, PATCHES};
+use super::operations::{self, Answer, Body, OBJECTS, Operation, PATCHES};
 use super::schemas::{self, META, Version};
 use super::usage;
+use crate::registry::questions::{QUESTIONS, Question};
 use crate::registry::{ApiResource, Table};
 
 /// The document, as JSON.
 pub fn document(table: &Table) -> Vec<u8> {
     let resources: Vec<&ApiResource> = table.iter().map(AsRef::as_ref).collect();
-    let mut schemas = schemas::of(&resources, Version::V2);
+    let questions: Vec<&Question> = QUESTIONS.iter().collect();
+    let mut schemas = schemas::of(&resources, &questions, Version::V2);
     schemas.by_name.extend(usage::schemas(Version::V2));
-    let mut all = operations::of_all(&resources, &schemas.names);
+    let mut all = operations::of_all(&resources, &schemas.names, &questions);
     all.extend(usage::paths());
     let paths = operations::paths(all, shown, path_parameter);
     let document = json!({
@@ -44,19 +46,23 @@ fn shown(operation: &Operation) -> Value {
         let schema = Version::V2.reference(&schema);
         parameters.insert(0, json!({"name": "body", "in": "body", "required": required, "schema": schema}));
     }
-    let mut answer = json!({"description": "OK"});
-    if let Some(schema) = &operation.answer {
-        answer["schema"] = Version::V2.reference(schema);
+    let (schema, produces) = match &operation.answer {
+        Answer::Object(schema) => (Version::V2.reference(schema), OBJECTS),
+        Answer::Text => (json!({"type": "string"}), &["*/*"][..]),
+    };
+    let mut responses = json!({"401": {"description": "Unauthorized"}});
+    for (code, text) in operation.codes {
+        responses[*code] = json!({"description": text, "schema": schema});
     }
     let (group, version, kind) = (&operation.gvk.0, &operation.gvk.1, &operation.gvk.2);
     json!({
         "operationId": operation.id,
         "description": operation.about,
         "consumes": if operation.body == Body::Patch { PATCHES } else { &["*/*"] },
-        "produces": OBJECTS,
+        "produces": produces,
         "schemes": ["https"],
         "parameters": parameters,
-        "responses": {"200": answer, "401": {"description": "Unauthorized"}},
+        "responses": responses,
         "x-kubernetes-action": operation.action,
         "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": kind},
     })

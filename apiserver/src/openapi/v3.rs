@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use corten_api::version;
 use serde_json::{Value, json};
 
-use super::operations::{self, Body, OBJECTS, Operation, PATCHES};
+use super::operations::{self, Answer, Body, OBJECTS, Operation, PATCHES};
 use super::schemas::{self, META, Version};
 use super::usage;
+use crate::registry::questions::{QUESTIONS, Question};
 use crate::registry::{ApiResource, Table};
 
 /// The document of `api/v1`, `apis/apps/v1`, …, as JSON; `None` if nothing is served there.
@@ -19,11 +20,12 @@ pub fn document(table: &Table, path: &str) -> Option<Vec<u8>> {
     }
     let resources: Vec<&ApiResource> =
         table.iter().map(AsRef::as_ref).filter(|e| super::path_of(e.group(), e.version()) == path).collect();
-    if resources.is_empty() {
+    let questions: Vec<&Question> = QUESTIONS.iter().filter(|q| super::path_of(q.group, "v1") == path).collect();
+    if resources.is_empty() && questions.is_empty() {
         return None;
     }
-    let schemas = schemas::of(&resources, Version::V3);
-    Some(described(operations::of_all(&resources, &schemas.names), &schemas.by_name))
+    let schemas = schemas::of(&resources, &questions, Version::V3);
+    Some(described(operations::of_all(&resources, &schemas.names, &questions), &schemas.by_name))
 }
 
 fn described(paths: Vec<operations::Path>, schemas: &BTreeMap<String, Value>) -> Vec<u8> {
@@ -38,42 +40,49 @@ fn described(paths: Vec<operations::Path>, schemas: &BTreeMap<String, Value>) ->
 }
 
 fn path_parameter(name: &str) -> Value {
-    json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})
+    json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "uniqueItems": true}})
 }
 
 fn shown(operation: &Operation) -> Value {
-    let parameters: Vec<Value> = operation
-        .query
-        .iter()
-        .map(|p| json!({"name": p.name, "in": "query", "schema": {"type": p.kind}, "description": p.about}))
-        .collect();
+    let parameter = |p: &operations::params::Param| {
+        let schema = json!({"type": p.kind, "uniqueItems": true});
+        json!({"name": p.name, "in": "query", "schema": schema, "description": p.about})
+    };
+    let parameters: Vec<Value> = operation.query.iter().map(parameter).collect();
     let (group, version, kind) = (&operation.gvk.0, &operation.gvk.1, &operation.gvk.2);
-    let mut answer = json!({"description": "OK"});
-    if let Some(schema) = &operation.answer {
-        answer["content"] = content(OBJECTS, schema);
+    let answer = match &operation.answer {
+        Answer::Object(schema) => content(OBJECTS, &Version::V3.reference(schema)),
+        Answer::Text => content(&["*/*"], &json!({"type": "string"})),
+    };
+    let mut responses = json!({"401": {"description": "Unauthorized"}});
+    for (code, text) in operation.codes {
+        responses[*code] = json!({"description": text, "content": answer});
     }
     let mut shown = json!({
         "operationId": operation.id,
         "description": operation.about,
         "parameters": parameters,
-        "responses": {"200": answer, "401": {"description": "Unauthorized"}},
+        "responses": responses,
         "x-kubernetes-action": operation.action,
         "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": kind},
     });
+    let of = |schema: &str| Version::V3.reference(schema);
     match &operation.body {
         Body::None => {}
-        Body::Object(schema) => shown["requestBody"] = json!({"content": content(&["*/*"], schema), "required": true}),
+        Body::Object(schema) => {
+            shown["requestBody"] = json!({"content": content(&["*/*"], &of(schema)), "required": true});
+        }
         Body::Patch => {
-            shown["requestBody"] = json!({"content": content(PATCHES, &format!("{META}.Patch")), "required": true});
+            let patch = of(&format!("{META}.Patch"));
+            shown["requestBody"] = json!({"content": content(PATCHES, &patch), "required": true});
         }
         Body::DeleteOptions => {
-            shown["requestBody"] = json!({ "content": content(&["*/*"], &format!("{META}.DeleteOptions")) });
+            shown["requestBody"] = json!({ "content": content(&["*/*"], &of(&format!("{META}.DeleteOptions"))) });
         }
     }
     shown
 }
 
-fn content(types: &[&str], schema: &str) -> Value {
-    let each = |media: &&str| ((*media).to_owned(), json!({"schema": Version::V3.reference(schema)}));
-    Value::Object(types.iter().map(each).collect())
+fn content(types: &[&str], schema: &Value) -> Value {
+    Value::Object(types.iter().map(|media| ((*media).to_owned(), json!({"schema": schema}))).collect())
 }

@@ -35,7 +35,7 @@ impl Kind for Node {
     const SINGULAR: &'static str = "node";
     const SHORT_NAMES: &'static [&'static str] = &["no"];
     const STORE_PREFIX: &'static str = "minions";
-    const SUBRESOURCES: &'static [&'static str] = &["status"];
+    const SUBRESOURCES: &'static [&'static str] = &["proxy", "status"];
     const FIELDS: &'static [SelectableField] =
         &[SelectableField::new("spec.unschedulable", "spec.unschedulable", "false")];
 

@@ -19,8 +19,18 @@ impl Kind for Pod {
     const CATEGORIES: &'static [&'static str] = &["all"];
     const STORE_PREFIX: &'static str = "pods";
     const DELETE_RETURNS_OBJECT: bool = true;
-    const SUBRESOURCES: &'static [&'static str] =
-        &["attach", "binding", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "resize", "status"];
+    const SUBRESOURCES: &'static [&'static str] = &[
+        "attach",
+        "binding",
+        "ephemeralcontainers",
+        "eviction",
+        "exec",
+        "log",
+        "portforward",
+        "proxy",
+        "resize",
+        "status",
+    ];
     const FIELDS: &'static [SelectableField] = &[
         SelectableField::new("spec.nodeName", "spec.nodeName", ""),
         SelectableField::new("spec.restartPolicy", "spec.restartPolicy", ""),

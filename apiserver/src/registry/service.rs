@@ -16,7 +16,7 @@ impl Kind for Service {
     const CATEGORIES: &'static [&'static str] = &["all"];
     const STORE_PREFIX: &'static str = "services/specs";
     const DELETE_RETURNS_OBJECT: bool = true;
-    const SUBRESOURCES: &'static [&'static str] = &["status"];
+    const SUBRESOURCES: &'static [&'static str] = &["proxy", "status"];
     const FIELDS: &'static [SelectableField] = &[
         SelectableField::new("spec.clusterIP", "spec.clusterIP", ""),
         SelectableField::new("spec.type", "spec.type", ""),

@@ -58,10 +58,15 @@ fn wanted(there: &BTreeMap<String, String>, ca: &str, now_secs: i64) -> BTreeMap
     data
 }
 
-/// Those that are still good, each once.
+/// Those that are still good, each once. A text that does not decode has none: somebody has broken the ConfigMap, and our own are
+/// to be in it all the same.
 fn certificates(texts: &[&str], now_secs: i64) -> String {
     let mut found: Vec<Vec<u8>> = Vec::new();
-    for block in texts.iter().flat_map(|text| pem::blocks(text.as_bytes())) {
+    let blocks = |text: &&str| {
+        let told = |err: &pem::NotPem| tracing::warn!(%err, "certificates that are no PEM are left out");
+        pem::blocks(text.as_bytes()).inspect_err(told).unwrap_or_default()
+    };
+    for block in texts.iter().flat_map(blocks) {
         let is_good = block.label == "CERTIFICATE"
             && x509_parser::parse_x509_certificate(&block.contents)
                 .is_ok_and(|(_, cert)| cert.validity().not_after.timestamp() + EXPIRED_SLACK_SECS > now_secs);

@@ -138,7 +138,7 @@ fn check(resource: &ApiResource, verb: Verb, target: &Target) -> Result<(), ApiE
             Verb::DeleteCollection => !is_named && is_complete && resource.has_delete_collection(),
         }
     } else if is_named && resource.has_subresource(&target.subresource) {
-        subresource::of(&target.subresource).verbs.contains(&verb)
+        subresource::of(resource.plural(), &target.subresource).verbs.contains(&verb)
     } else {
         return Err(no_such_path());
     };

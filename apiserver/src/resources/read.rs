@@ -42,7 +42,7 @@ impl Resources {
 
     /// Where one object is read. Who may read a pod's log may not read the pod by asking for it in another way.
     fn place_to_read(&self, target: &Target) -> Result<Place<'static>, ApiError> {
-        if subresource::of(&target.subresource).is_connection {
+        if subresource::of(&target.resource, &target.subresource).is_connection {
             return Err(no_such_method());
         }
         self.place(Verb::Get, target)

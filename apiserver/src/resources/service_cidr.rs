@@ -43,6 +43,16 @@ fn difference(there: &ServiceCIDR, configured: &str) -> Option<String> {
     (!is_same).then(|| format!("the default ServiceCIDR {cidrs:?} does not match --service-cidr {configured}: {flag}"))
 }
 
+/// Says what is new, and once.
+fn tell(difference: Option<String>, told: &mut Option<String>) {
+    if *told != difference {
+        if let Some(why) = &difference {
+            tracing::warn!("{why}");
+        }
+        *told = difference;
+    }
+}
+
 impl Resources {
     /// Where addresses of Services come from: first the range of the command line.
     pub(super) fn service_ranges(&self) -> Vec<IpNet> {
@@ -76,7 +86,7 @@ impl Resources {
             self.inner.cache.catch_up().await?;
             let (all, held) = (self.service_cidrs(), self.held_addresses());
             let default = all.iter().find(|cidr| cidr.name() == DEFAULT);
-            self.tell_of(default.and_then(|default| difference(default, &configured)), told);
+            tell(default.and_then(|default| difference(default, &configured)), told);
             let now = Timestamp::now();
             let steps = all.iter().map(|cidr| (cidr, step::step(cidr, &all, &held, now)));
             let due: Vec<_> = steps.filter(|(_, step)| *step != Step::Rest).collect();
@@ -88,15 +98,6 @@ impl Resources {
             }
         }
         Ok(())
-    }
-
-    fn tell_of(&self, difference: Option<String>, told: &mut Option<String>) {
-        if *told != difference {
-            if let Some(why) = &difference {
-                tracing::warn!("{why}");
-            }
-            *told = difference;
-        }
     }
 
     fn held_addresses(&self) -> Vec<IpAddr> {

@@ -1,4 +1,4 @@
-//! Response bodies: whole, joined from pieces as they are sent, streamed, or gRPC's.
+//! Response bodies: whole, joined from pieces as they are sent, streamed, gRPC's, or another server's.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream::BoxStream;
 use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -23,6 +25,8 @@ pub enum Body {
     Grpc(tonic::body::Body),
     /// An answer of gRPC that lasts as long as the client likes.
     GrpcStream(tonic::body::Body),
+    /// What another server sends, as it comes.
+    Relayed(UnsyncBoxBody<Bytes, BoxError>),
 }
 
 impl Body {
@@ -31,6 +35,9 @@ impl Body {
     }
     pub fn empty() -> Self {
         Self::Whole(None)
+    }
+    pub fn relayed(body: impl http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static) -> Self {
+        Self::Relayed(body.boxed_unsync())
     }
     /// `head`, the items with commas between, `tail`.
     pub fn joined(head: Bytes, items: Vec<Bytes>, tail: Bytes) -> Self {
@@ -50,12 +57,12 @@ impl Body {
         match self {
             Self::Whole(bytes) => Some(bytes.as_ref().map_or(0, Bytes::len)),
             Self::Joined(joined) => Some(joined.left),
-            Self::Stream(_) | Self::Grpc(_) | Self::GrpcStream(_) => None,
+            Self::Stream(_) | Self::Grpc(_) | Self::GrpcStream(_) | Self::Relayed(_) => None,
         }
     }
     /// It is sent as things happen, and not as fast as the client takes it.
     pub fn lasts(&self) -> bool {
-        matches!(self, Self::Stream(_) | Self::GrpcStream(_))
+        matches!(self, Self::Stream(_) | Self::GrpcStream(_) | Self::Relayed(_))
     }
 }
 
@@ -126,6 +133,7 @@ impl http_body::Body for Body {
             Self::Joined(joined) => Poll::Ready(joined.next().map(|b| Ok(Frame::data(b)))),
             Self::Stream(stream) => stream.as_mut().poll_next(cx).map(|item| item.map(|r| r.map(Frame::data))),
             Self::Grpc(body) | Self::GrpcStream(body) => Pin::new(body).poll_frame(cx).map_err(BoxError::from),
+            Self::Relayed(body) => Pin::new(body).poll_frame(cx),
         }
     }
     fn is_end_stream(&self) -> bool {
@@ -134,12 +142,14 @@ impl http_body::Body for Body {
             Self::Joined(joined) => joined.left == 0,
             Self::Stream(_) => false,
             Self::Grpc(body) | Self::GrpcStream(body) => http_body::Body::is_end_stream(body),
+            Self::Relayed(body) => http_body::Body::is_end_stream(body),
         }
     }
     fn size_hint(&self) -> SizeHint {
         match (self.known_len(), self) {
             (Some(len), _) => SizeHint::with_exact(len as u64),
             (None, Self::Grpc(body) | Self::GrpcStream(body)) => http_body::Body::size_hint(body),
+            (None, Self::Relayed(body)) => http_body::Body::size_hint(body),
             (None, _) => SizeHint::default(),
         }
     }

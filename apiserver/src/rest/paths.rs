@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::body::Body;
 use super::query::Query;
-use super::{Front, gzip, respond};
+use super::{Front, gzip, logs, respond};
 use crate::authn::openid;
 use crate::flowcontrol::dump::Table;
 
@@ -18,6 +18,7 @@ const MORE_PATHS: &[&str] = &[
     openid::CONFIGURATION_PATH,
     "/healthz",
     "/livez",
+    "/logs",
     "/metrics",
     "/openapi/v2",
     "/openapi/v3",
@@ -51,6 +52,7 @@ impl Front {
                 Ok(respond::value(StatusCode::OK, &json!({ "paths": paths })))
             }
             "/version" => Ok(version()),
+            "/logs" => logs::serve(logs::DIRECTORY, "").await,
             "/metrics" => {
                 let text = self.metrics.render(&self.flow).map_err(ApiError::internal)?;
                 Ok(respond::with_type(StatusCode::OK, METRICS, Body::whole(text)))
@@ -64,6 +66,9 @@ impl Front {
                 Ok(published(JWK_SET, self.resources.tokens().openid_keys().map_err(ApiError::internal)?))
             }
             _ => {
+                if let Some(below) = path.strip_prefix("/logs/") {
+                    return logs::serve(logs::DIRECTORY, below).await;
+                }
                 let excluded: Vec<&str> = query.all("exclude").collect();
                 let health = self.health.serve(path, query.all("verbose").next().is_some(), &excluded).await;
                 health.ok_or_else(respond::no_such_path)

@@ -13,40 +13,17 @@ use k8s_openapi::api::authorization::v1::{
     LocalSubjectAccessReview, NonResourceAttributes, ResourceAttributes, SelfSubjectAccessReview,
     SelfSubjectRulesReview, SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus,
 };
+use k8s_openapi::api::core::v1::Binding;
 use serde::de::DeserializeOwned;
 
 use super::body::Body;
+use super::query::{self, Query};
 use super::respond;
 use crate::authz::Attributes;
 use crate::decode;
+use crate::registry::questions::{QUESTIONS, Question};
 use crate::request::{Target, User, Verb};
-use crate::resources::Resources;
-
-/// A resource that is only ever created, never kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Question {
-    pub group: &'static str,
-    pub plural: &'static str,
-    pub kind: &'static str,
-    pub namespaced: bool,
-}
-
-const fn question(group: &'static str, plural: &'static str, kind: &'static str) -> Question {
-    Question { group, plural, kind, namespaced: false }
-}
-
-/// All of them, in version v1: for routing and discovery.
-pub const QUESTIONS: &[Question] = &[
-    question("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
-    question("authentication.k8s.io", "tokenreviews", "TokenReview"),
-    Question {
-        namespaced: true,
-        ..question("authorization.k8s.io", "localsubjectaccessreviews", "LocalSubjectAccessReview")
-    },
-    question("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
-    question("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
-    question("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),
-];
+use crate::resources::{Resources, WriteOptions};
 
 pub fn find(target: &Target) -> Option<&'static Question> {
     let fits = |q: &&Question| q.namespaced != target.namespace.is_empty();
@@ -58,7 +35,7 @@ pub fn find(target: &Target) -> Option<&'static Question> {
 pub async fn answer(
     resources: &Resources,
     (question, namespace): (&Question, &str),
-    verb: Verb,
+    (verb, query): (Verb, &Query<'_>),
     user: &User,
     content_type: Option<&str>,
     body: Bytes,
@@ -70,6 +47,10 @@ pub async fn answer(
     decode::check_kind(&body, question.group, "v1", question.kind)?;
     let json = &body.json;
     match question.plural {
+        "bindings" => {
+            let options = query::write_options(query, "CreateOptions", "")?;
+            bind(resources, user, namespace, (read(question, json)?, json.clone()), options).await
+        }
         "selfsubjectreviews" => {
             let _asked: SelfSubjectReview = read(question, json)?;
             Ok(respond::value(StatusCode::CREATED, &identity::who_am_i(user)))
@@ -111,6 +92,26 @@ pub async fn answer(
             Ok(respond::value(StatusCode::CREATED, &review))
         }
     }
+}
+
+/// Another way to write `pods/binding`: the pod's name stands in the body alone.
+async fn bind(
+    resources: &Resources,
+    user: &User,
+    namespace: &str,
+    (binding, json): (Binding, Bytes),
+    options: WriteOptions,
+) -> Result<Response<Body>, ApiError> {
+    let pod = Target {
+        version: "v1".into(),
+        resource: "pods".into(),
+        subresource: "binding".into(),
+        namespace: namespace.into(),
+        name: binding.metadata.name.unwrap_or_default(),
+        ..Target::default()
+    };
+    let bound = resources.create(user, &pod, json, options).await?;
+    Ok(respond::json(StatusCode::CREATED, bound.object))
 }
 
 /// Such a question is about its own namespace, whose admins may ask it.
@@ -204,10 +205,17 @@ mod tests {
     async fn ask(resources: &Resources, plural: &str, user: &User, body: &str) -> Result<u16, u16> {
         let question = QUESTIONS.iter().find(|q| q.plural == plural).unwrap();
         let body = Bytes::copy_from_slice(body.as_bytes());
-        answer(resources, (question, if question.namespaced { "n" } else { "" }), Verb::Create, user, None, body)
-            .await
-            .map(|r| r.status().as_u16())
-            .map_err(|e| e.code())
+        answer(
+            resources,
+            (question, if question.namespaced { "n" } else { "" }),
+            (Verb::Create, &Query::default()),
+            user,
+            None,
+            body,
+        )
+        .await
+        .map(|r| r.status().as_u16())
+        .map_err(|e| e.code())
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use corten_api::ApiError;
+use corten_api::error::with_causes;
 use corten_proto::node::StatsRequest;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Node;
@@ -18,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::samples::NodeSamples;
-use super::summary::Summary;
+use super::summary::{Summary, SummaryError};
 use crate::connect::kubelets::KubeletAddress;
 use crate::connect::{Kubelets, pod};
 use crate::resources::{ListOptions, ReadAt, Resources, target};
@@ -34,7 +35,7 @@ const IDLE_AFTER: Duration = Duration::from_secs(300);
 const AT_ONCE: usize = 64;
 /// For one kubelet's answer.
 const NODE_DEADLINE: Duration = Duration::from_secs(5);
-/// For all of them. Who was not asked by then is the first in the next round.
+/// For all of them. Who was not asked by then is asked in the next round.
 const ROUND_DEADLINE: Duration = Duration::from_secs(14);
 /// What a kubelet told is not shown for longer.
 const STALE_AFTER: Duration = Duration::from_secs(60);
@@ -124,8 +125,25 @@ async fn run(inner: Weak<Inner>) {
     }
 }
 
-/// Where kubelets serve, by node, with the revision of the Node that says so: most do not change from round to round.
-type Addresses = HashMap<Arc<str>, (i64, KubeletAddress)>;
+/// The kubelets, by node: most do not change from round to round.
+type Addresses = HashMap<Arc<str>, Known>;
+
+#[derive(Clone, Debug)]
+struct Known {
+    /// Of the Node that says where it serves.
+    revision: i64,
+    address: KubeletAddress,
+    asked_at: Option<Instant>,
+    has_failed: bool,
+}
+
+/// In which order they are asked: those first that answer, so that however many are dead, these are heard in each round; of
+/// the others who was not asked for longest.
+fn in_turn(addresses: &Addresses) -> Vec<(Arc<str>, KubeletAddress)> {
+    let mut known: Vec<(&Arc<str>, &Known)> = addresses.iter().collect();
+    known.sort_by_key(|(_, known)| (known.has_failed, known.asked_at));
+    known.into_iter().map(|(node, known)| (node.clone(), known.address.clone())).collect()
+}
 
 impl Inner {
     /// Whether nobody has asked for long; then all is forgotten.
@@ -144,11 +162,8 @@ impl Inner {
         self.find(addresses).await?;
         let mut found = Found::clone(&self.found.load());
         found.retain(|node, heard| addresses.contains_key(node) && heard.at.elapsed() < STALE_AFTER);
-        // Those that were heard least lately come first: none is left out for ever.
-        let mut nodes: Vec<(Arc<str>, KubeletAddress)> =
-            addresses.iter().map(|(node, (_, address))| (node.clone(), address.clone())).collect();
-        nodes.sort_by_key(|(node, _)| found.get(node).map(|heard| heard.at));
-        let (asked, mut failed) = (nodes.len(), 0_usize);
+        let nodes = in_turn(addresses);
+        let (asked, mut failed, mut left_out) = (nodes.len(), 0_usize, 0_usize);
         let mut points: usize = found.values().map(|heard| heard.samples.weight()).sum();
         let answers = futures::stream::iter(nodes).map(|(node, address)| async move {
             let answer = self.ask(&address).await;
@@ -156,25 +171,31 @@ impl Inner {
         });
         let mut answers = answers.buffer_unordered(AT_ONCE);
         while let Ok(Some((node, answer))) = timeout_at(began + ROUND_DEADLINE, answers.next()).await {
+            if let Some(known) = addresses.get_mut(&node) {
+                (known.asked_at, known.has_failed) = (Some(Instant::now()), answer.is_err());
+            }
             match answer {
                 Ok(summary) => {
                     let old = found.get(&node).map(|heard| heard.samples.clone());
                     let samples = NodeSamples::then(old.as_deref(), summary);
                     let others = points - old.map_or(0, |old| old.weight());
                     if others + samples.weight() > POINTS_MAX {
-                        tracing::warn!(%node, "what is used on more nodes than fit is not told: {POINTS_MAX} points at most");
+                        left_out += 1;
                         continue;
                     }
                     points = others + samples.weight();
                     found.insert(node, Heard { samples: Arc::new(samples), at: Instant::now() });
                 }
-                Err(why) => {
-                    tracing::debug!(%node, why, "a kubelet does not tell what is used");
+                Err(err) => {
+                    tracing::debug!(%node, why = with_causes(&err), "a kubelet does not tell what is used");
                     failed += 1;
                 }
             }
         }
         drop(answers);
+        if left_out > 0 {
+            tracing::warn!(left_out, "what is used on more nodes than fit is not told: {POINTS_MAX} points at most");
+        }
         tracing::debug!(asked, failed, points, took = ?began.elapsed(), "asked what nodes and pods use");
         self.found.store(Arc::new(found));
         Ok(())
@@ -186,36 +207,46 @@ impl Inner {
         let nodes = self.resources.list_items(&target("", "nodes", "", ""), options).await?;
         let mut now = Addresses::with_capacity(nodes.items.len());
         for item in &nodes.items {
-            let known = addresses.get_key_value(item.name()).filter(|(_, (revision, _))| *revision == item.revision);
+            let known = addresses.get_key_value(item.name()).filter(|(_, known)| known.revision == item.revision);
             if let Some((node, known)) = known {
                 now.insert(node.clone(), known.clone());
                 continue;
             }
-            // A node that has told no address yet has nobody to ask.
             let Ok(node) = serde_json::from_slice::<Node>(&item.object()) else { continue };
-            if let Ok(address) = pod::address_of(&node) {
-                now.insert(item.name().into(), (item.revision, address));
-            }
+            // A node that has told no address yet has nobody to ask.
+            let Ok(address) = pod::address_of(&node) else { continue };
+            let (asked_at, has_failed) = known_before(addresses, item.name());
+            now.insert(item.name().into(), Known { revision: item.revision, address, asked_at, has_failed });
         }
         *addresses = now;
         Ok(())
     }
 
-    async fn ask(&self, address: &KubeletAddress) -> Result<Summary, String> {
-        let mut client = self.kubelets.client(address).map_err(|err| err.to_string())?;
-        let told = match timeout(NODE_DEADLINE, client.stats(StatsRequest {})).await {
-            Ok(Ok(reply)) => reply.into_inner(),
-            Ok(Err(status)) => {
-                self.kubelets.forget(address);
-                return Err(status.to_string());
-            }
-            Err(_) => {
-                self.kubelets.forget(address);
-                return Err("it does not answer".into());
-            }
-        };
-        Summary::parse(&told.summary_json).map_err(|err| corten_api::error::with_causes(&err))
+    async fn ask(&self, address: &KubeletAddress) -> Result<Summary, AskError> {
+        let mut client = self.kubelets.client(address).map_err(AskError::Channel)?;
+        let told = timeout(NODE_DEADLINE, client.stats(StatsRequest {})).await;
+        let told = told.map_err(|_| AskError::Silent).and_then(|told| Ok(told?.into_inner()));
+        // The next round makes a new connection, with the certificate that the file has then.
+        let told = told.inspect_err(|_| self.kubelets.forget(address))?;
+        Ok(Summary::parse(&told.summary_json)?)
     }
+}
+
+/// Why nothing is known of a node in this round.
+#[derive(Debug, thiserror::Error)]
+enum AskError {
+    #[error("the way to the kubelet cannot be made")]
+    Channel(#[source] ApiError),
+    #[error("the kubelet refuses, or cannot be reached")]
+    Refused(#[from] tonic::Status),
+    #[error("the kubelet does not answer within {NODE_DEADLINE:?}")]
+    Silent,
+    #[error(transparent)]
+    Summary(#[from] SummaryError),
+}
+
+fn known_before(addresses: &Addresses, node: &str) -> (Option<Instant>, bool) {
+    addresses.get(node).map_or((None, false), |known| (known.asked_at, known.has_failed))
 }
 
 #[cfg(test)]
@@ -225,6 +256,26 @@ mod tests {
     use crate::registry::Registry;
     use crate::resources::testing::settings;
     use crate::storage::memory::Memory;
+
+    #[test]
+    fn those_that_answer_come_first_and_then_who_was_left_out_longest() {
+        let now = Instant::now();
+        let after = |secs: Option<u64>| secs.map(|secs| now + Duration::from_secs(secs));
+        let known = |(node, asked, has_failed): (&str, Option<u64>, bool)| {
+            let address = KubeletAddress { node: node.into(), host: "10.0.0.1".into(), port: 10250 };
+            (Arc::from(node), Known { revision: 1, address, asked_at: after(asked), has_failed })
+        };
+        let all = [
+            ("dead", Some(5), true),
+            ("dead-longer", Some(1), true),
+            ("well", Some(9), false),
+            ("well-too", Some(8), false),
+            ("new", None, false),
+        ];
+        let order = in_turn(&all.map(known).into());
+        let names: Vec<&str> = order.iter().map(|(node, _)| &**node).collect();
+        assert_eq!(names, ["new", "well-too", "well", "dead-longer", "dead"]);
+    }
 
     /// Time passes at once while nobody has anything to do.
     #[tokio::test(start_paused = true)]

@@ -138,16 +138,19 @@ async fn what_somebody_damaged_is_mended_and_what_he_chose_is_left() {
     let server = Server::over(Arc::new(Memory::default())).await;
     server.delete(LEVELS, "catch-all").await;
     server.delete(SCHEMAS, "global-default").await;
-    server.merge(LEVELS, "workload-low", json!({"spec": {"limited": {"nominalConcurrencyShares": 7}}})).await;
+    let seven = json!({"limited": {"nominalConcurrencyShares": 7}});
+    server.merge(LEVELS, "workload-high", json!({ "spec": seven })).await;
+    let own = json!({"annotations": {"apf.kubernetes.io/autoupdate-spec": "false"}});
+    server.merge(LEVELS, "workload-low", json!({"metadata": own, "spec": seven})).await;
     let keeper = &mut Keeper::new(&server.resources, &server.flow);
     keeper.keep_up(&server.resources).await.unwrap();
     let objects = Objects::read(&server.resources, ReadAt::Newest).await.unwrap();
     assert!(objects.schemas.iter().any(|s| s.name() == "global-default"), "suggested ones that are gone come back");
     let level = |name: &str| objects.levels.iter().find(|l| l.name() == name).unwrap();
     assert!(level("catch-all").spec.limited.is_some());
-    let low = level("workload-low");
-    assert_eq!(low.spec.limited.as_ref().unwrap().nominal_concurrency_shares, Some(7), "an administrator's choice");
-    assert_eq!(low.metadata.annotations.as_ref().unwrap()["apf.kubernetes.io/autoupdate-spec"], "false");
+    let shares = |name: &str| level(name).spec.limited.as_ref().unwrap().nominal_concurrency_shares;
+    assert_eq!(shares("workload-low"), Some(7), "who says that it is his own keeps it");
+    assert_eq!(shares("workload-high"), Some(40), "and nobody else");
     let again = upkeep::decide(&objects.levels, &objects.schemas);
     assert_eq!(again, [], "there is nothing more to do");
 }
