@@ -86,7 +86,11 @@ struct Line<'s> {
 impl Line<'_> {
     /// The code, and for one that refuses the Status.
     async fn send(&mut self, method: &str, path: &str) -> (u16, Value) {
-        if self.sender.as_ref().is_none_or(|sender| sender.is_closed()) {
+        let is_ready = match &mut self.sender {
+            Some(sender) => sender.ready().await.is_ok(),
+            None => false,
+        };
+        if !is_ready {
             let tls = self.server.connect(Some("admin")).await;
             let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.unwrap();
             tokio::spawn(connection);

@@ -7,14 +7,50 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 
-/// Where both may differ, and why.
+/// What may differ, and why.
 struct Known {
-    /// Of the beginning of a difference's line.
-    place: &'static str,
+    /// In a difference's line.
+    part: &'static str,
     why: &'static str,
 }
 
-const KNOWN: &[Known] = &[];
+const fn known(part: &'static str, why: &'static str) -> Known {
+    Known { part, why }
+}
+
+const KNOWN: &[Known] = &[
+    known(" query pretty: nothing", "objects are always sent as they are stored: the server does not read it"),
+    known(" query shardSelector: nothing", "alpha, and off unless it is switched on"),
+    known(
+        " query ignoreStoreReadErrorWithClusterBreakingPotential: nothing",
+        "alpha, and off unless it is switched on",
+    ),
+    known(
+        "/log query insecureSkipTLSVerifyBackend: nothing",
+        "a kubelet is always asked to show its certificate: the server does not read it",
+    ),
+    known("v1/: not described", "discovery is no kind's: clients know its paths"),
+    known("v2/: not described", "discovery is no kind's: clients know its paths"),
+    known("/componentstatuses", "not served: upstream's own past, deprecated since 1.19"),
+    known("/ephemeralcontainers: not described", "not served yet"),
+    known("/resize: not described", "not served yet"),
+    known(
+        "meta.v1.DeleteOptions x-kubernetes-group-version-kind",
+        "upstream names every group and version it has ever had; there is one type",
+    ),
+    known(
+        "meta.v1.WatchEvent x-kubernetes-group-version-kind",
+        "upstream names every group and version it has ever had; there is one type",
+    ),
+    known(
+        "v3 io.k8s.apimachinery.pkg.api.resource.Quantity",
+        "the document is of version 2: 3 can say that it is either",
+    ),
+    known(
+        "v3 io.k8s.apimachinery.pkg.util.intstr.IntOrString",
+        "the document is of version 2: 3 can say that it is either",
+    ),
+];
 
 /// The published document; `None` if this run has none.
 fn published() -> Option<Value> {
@@ -32,7 +68,11 @@ fn plain(schema: &Value) -> Value {
             if let Some(Value::Array(all)) = map.get("allOf")
                 && let [only] = all.as_slice()
             {
-                return plain(only);
+                let mut rest = map.clone();
+                rest.remove("allOf");
+                let (mut whole, rest) = (plain(only), plain(&Value::Object(rest)));
+                whole.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+                return whole;
             }
             let mut kept = Map::new();
             for (key, value) in map {
@@ -128,9 +168,9 @@ fn operations(document: &Value) -> BTreeMap<String, BTreeMap<String, Value>> {
 }
 
 /// Fails with all that differs and is not known to.
-fn judge(differences: Vec<String>) {
-    let unknown: Vec<&String> =
-        differences.iter().filter(|line| !KNOWN.iter().any(|known| line.starts_with(known.place))).collect();
+fn judge(differences: &[String]) {
+    let is_known = |line: &&String| KNOWN.iter().any(|known| line.contains(known.part));
+    let unknown: Vec<&String> = differences.iter().filter(|line| !is_known(line)).collect();
     for line in &unknown {
         eprintln!("{line}");
     }
@@ -138,16 +178,19 @@ fn judge(differences: Vec<String>) {
 }
 
 #[test]
-fn what_may_differ_is_said_with_its_reason() {
+fn types_and_operations_are_described_as_the_release_does() {
+    let Some(published) = published() else { return };
+    let mut differences = differing_types(&published);
+    differences.extend(differing_operations(&published));
+    judge(&differences);
     for known in KNOWN {
-        assert!(!known.place.is_empty() && known.why.len() > 10, "{}", known.place);
+        let is_so = differences.iter().any(|line| line.contains(known.part));
+        assert!(is_so, "no longer so, and no longer to be named here: {} ({})", known.part, known.why);
     }
 }
 
-#[test]
-fn types_are_described_as_the_release_does() {
-    let Some(published) = published() else { return };
-    let published = types(&published, "/definitions");
+fn differing_types(published: &Value) -> Vec<String> {
+    let published = types(published, "/definitions");
     let table = Registry::default().table();
     let ours: Value = serde_json::from_slice(&v2(&table)).unwrap();
     let mut documents = vec![("v2", types(&ours, "/definitions"))];
@@ -164,13 +207,11 @@ fn types_are_described_as_the_release_does() {
             }
         }
     }
-    judge(differences.into_iter().collect());
+    differences.into_iter().collect()
 }
 
-#[test]
-fn operations_are_described_as_the_release_does() {
-    let Some(published) = published() else { return };
-    let published = operations(&published);
+fn differing_operations(published: &Value) -> Vec<String> {
+    let published = operations(published);
     let table = Registry::default().table();
     let v2: Value = serde_json::from_slice(&v2(&table)).unwrap();
     let ours = operations(&v2);
@@ -194,5 +235,5 @@ fn operations_are_described_as_the_release_does() {
             differences.extend(differing(&format!("v3 {name}"), &lines, &of_v2));
         }
     }
-    judge(differences);
+    differences
 }

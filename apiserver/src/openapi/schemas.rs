@@ -16,7 +16,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::facts;
+use super::{capital, facts};
 use crate::registry::ApiResource;
 use crate::registry::questions::Question;
 use crate::schema::{Field, ListKind, Map as SchemaMap, Node, Shape, builtin};
@@ -67,6 +67,12 @@ pub fn of(resources: &[&ApiResource], questions: &[&Question], version: Version)
         add_question(&mut generator, question);
     }
     let mut by_name = refined(generator, version);
+    let kinds = kinds();
+    for (name, schema) in &mut by_name {
+        if let Some(gvk) = short_name(name).and_then(|name| kinds.get(name.as_str())) {
+            schema["x-kubernetes-group-version-kind"] = gvk.clone();
+        }
+    }
     for (resource, name) in resources.iter().zip(&names) {
         let gvk = |kind: String| json!([{"group": resource.group(), "version": resource.version(), "kind": kind}]);
         if let Some(schema) = by_name.get_mut(name) {
@@ -171,12 +177,19 @@ fn refine(name: &str, schema: &mut Value, version: Version) {
         let gvk = json!([{"group": group, "version": version, "kind": kind}]);
         schema.insert("x-kubernetes-group-version-kind".into(), gvk);
     }
-    loosen_required(of, schema);
+    if let Some((_, discriminator, fields)) = facts::UNIONS.iter().find(|(of, ..)| *of == name) {
+        schema.insert("x-kubernetes-unions".into(), union(discriminator, fields));
+    }
+    set_required(of, schema);
     let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
     for (field, property) in properties {
         if let Some(property) = property.as_object_mut() {
             if let Some((field, shape)) = of.and_then(|of| of.field(field)) {
                 add_merge_rules(field, shape, property);
+            }
+            let mut marks = facts::MARKS.iter().filter(|(of, marked, _)| *of == name && *marked == field.as_str());
+            if let Some((_, _, (key, value))) = marks.next() {
+                property.insert((*key).into(), (*value).into());
             }
             if version == Version::V3 {
                 wrap_reference(property);
@@ -185,14 +198,35 @@ fn refine(name: &str, schema: &mut Value, version: Version) {
     }
 }
 
-/// The crate's types cannot be without some fields that a request's body can.
-fn loosen_required(of: Option<Shape<'_>>, schema: &mut Map<String, Value>) {
-    let (Some(of), Some(required)) = (of, schema.get_mut("required").and_then(Value::as_array_mut)) else { return };
-    let is_required = |name: &Value| name.as_str().and_then(|name| of.field(name)).is_some_and(|(f, _)| f.required);
-    required.retain(is_required);
+/// `localhostProfile` is meant where the discriminator is `LocalhostProfile`.
+fn union(discriminator: &str, fields: &[&str]) -> Value {
+    let by: Map<String, Value> = fields.iter().map(|field| ((*field).to_owned(), capital(field).into())).collect();
+    let mut union = json!({ "fields-to-discriminateBy": by });
+    if !discriminator.is_empty() {
+        union["discriminator"] = discriminator.into();
+    }
+    json!([union])
+}
+
+/// The crate's types cannot be without some fields that a request's body can, and can be without others.
+fn set_required(of: Option<Shape<'_>>, schema: &mut Map<String, Value>) {
+    let Some(of) = of.and_then(Shape::as_struct) else { return };
+    let required: Vec<&str> = of.fields().iter().filter(|field| field.required).map(|field| &*field.name).collect();
     if required.is_empty() {
         schema.remove("required");
+    } else {
+        schema.insert("required".into(), json!(required));
     }
+}
+
+/// Group, version and kind of the schema's types, by their names there: wherever a kind is described, it says that it is one.
+fn kinds() -> BTreeMap<&'static str, Value> {
+    let of = |(api_version, kind): (&'static str, &'static str)| {
+        let name = &*builtin().kind(api_version, kind)?.as_struct()?.name;
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        Some((name, json!([{"group": group, "version": version, "kind": kind}])))
+    };
+    builtin().kinds().filter_map(of).collect()
 }
 
 /// Version 3 takes no siblings of `$ref`, so that descriptions need a wrapper.

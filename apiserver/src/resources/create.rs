@@ -1,7 +1,7 @@
 //! The write path of new objects.
 
 use bytes::Bytes;
-use corten_api::{ApiError, Problems, Reason, Scope, names};
+use corten_api::{ApiError, Problems, Reason, names};
 
 use super::encode::encoded;
 use super::meta::{self, Rules};
@@ -82,9 +82,6 @@ impl Resources {
         }
         // "" and "0" are none: no rule that comes after may take the object for one that is stored.
         meta.resource_version = None;
-        if resource.scope() == Scope::Namespaced && target.namespace.is_empty() {
-            return Err(ApiError::bad_request("an empty namespace may not be set during creation"));
-        }
         meta::settle_namespace(meta, &target.namespace, resource.scope())?;
         meta::begin(meta, rules(resource), uuid::Uuid::new_v4().to_string(), meta::now());
         let unnamed = meta.name.as_deref().unwrap_or_default().is_empty();

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -142,10 +143,20 @@ async fn answer(request: Request<Incoming>) -> Response<Body> {
     }
 }
 
+static GIVEN: AtomicUsize = AtomicUsize::new(0);
+
+/// How many bytes of large responses have been taken, in this process.
+pub(crate) fn given() -> usize {
+    GIVEN.load(Ordering::Relaxed)
+}
+
 /// So many pieces, made as they are taken.
 fn large(pieces: usize) -> Response<Body> {
     let piece = Bytes::from(vec![b'x'; PIECE_BYTES]);
-    let pieces = futures::stream::iter((0..pieces).map(move |_| Ok(Frame::data(piece.clone()))));
+    let pieces = futures::stream::iter((0..pieces).map(move |_| {
+        GIVEN.fetch_add(PIECE_BYTES, Ordering::Relaxed);
+        Ok(Frame::data(piece.clone()))
+    }));
     Response::new(StreamBody::new(pieces).boxed_unsync())
 }
 

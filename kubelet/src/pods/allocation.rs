@@ -17,8 +17,8 @@ use crate::pod::size::{DEFERRED, INFEASIBLE, Pending};
 pub(super) struct Allocation {
     /// `metadata.generation` of the pod whose wishes these are.
     pub(super) generation: Option<i64>,
-    pod: Option<ResourceRequirements>,
-    containers: BTreeMap<String, ResourceRequirements>,
+    pub(super) pod: Option<ResourceRequirements>,
+    pub(super) containers: BTreeMap<String, ResourceRequirements>,
 }
 
 impl Allocation {

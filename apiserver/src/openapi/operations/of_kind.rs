@@ -4,6 +4,7 @@ use corten_api::Scope;
 
 use super::params::{self, Param};
 use super::{Answer, Body, Gvk, OK, Operation, Path};
+use crate::openapi::capital;
 use crate::openapi::schemas::{self, META};
 use crate::registry::ApiResource;
 use crate::registry::questions::Question;
@@ -238,9 +239,4 @@ fn about_other(operation: &mut Operation, (group, version, kind): (&str, &str, &
     if let Body::Object(body) = &mut operation.body {
         schema.clone_into(body);
     }
-}
-
-fn capital(word: &str) -> String {
-    let mut chars = word.chars();
-    chars.next().map(|first| first.to_ascii_uppercase().to_string() + chars.as_str()).unwrap_or_default()
 }
