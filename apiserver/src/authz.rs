@@ -1,9 +1,8 @@
 //! May they? The Node authorizer is asked first, then the roles; whoever of them says yes is right.
 //!
 //! - [`node`]: what of the cluster is a kubelet's, or a node's proxy's
-//! - [`rbac`]: the cluster's roles and bindings
-//! - [`roles`]: the fixed roles, as long as those do not count
-//! - [`Authorizer`]: which of the two count
+//! - [`rbac`]: what roles and bindings allow, and who may write them
+//! - [`Authorizer`]: the cluster's, as they change
 //!
 //! Shape: <https://kubernetes.io/docs/reference/access-authn-authz/authorization/>. What depends on the cluster's state is
 //! asked in `Resources::authorize`.
@@ -11,7 +10,6 @@
 mod authorizer;
 pub mod node;
 pub mod rbac;
-pub mod roles;
 
 pub use authorizer::Authorizer;
 use corten_api::{ApiError, Reason};

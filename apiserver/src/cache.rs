@@ -15,6 +15,7 @@ mod kind_cache;
 mod newest;
 mod replay;
 mod ring;
+mod roles;
 mod scan;
 mod shelves;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod watcher;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use corten_api::{ApiError, Reason};
 pub(crate) use filter::Filter;
 pub use item::Item;
@@ -39,6 +41,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use unreadable::Unreadable;
 pub(crate) use watcher::{Watcher, WatcherOptions};
 
+use crate::authz::rbac::Index;
 use crate::registry::{ApiResource, Registry};
 use crate::storage::{Storage, StorageError};
 
@@ -59,6 +62,8 @@ const CATCH_UP_DEADLINE: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(crate) struct Cache {
     shelves: Shelves,
+    /// The roles and bindings of all that `revision` says; newer, if at all, never older.
+    roles: Arc<ArcSwap<Index>>,
     /// To the feed, which alone changes which shelves there are.
     orders: mpsc::Sender<feed::Order>,
     revision: watch::Sender<i64>,
@@ -78,11 +83,12 @@ impl Cache {
         let stop = CancellationToken::new();
         let unreadable = Arc::<Unreadable>::default();
         let shelves = Shelves::of(&registry.table(), &unreadable);
+        let roles = Arc::<ArcSwap<Index>>::default();
         let newest = Newest::start(storage.clone(), &stop);
         let revision = watch::Sender::new(0);
         let stalls = watch::Sender::new(0);
         let (orders, ordered) = mpsc::channel(ORDERS_MAX);
-        let (filled, unread, stalled) = (shelves.clone(), unreadable.clone(), stalls.clone());
+        let (filled, unread, stalled) = ((shelves.clone(), roles.clone()), unreadable.clone(), stalls.clone());
         let feed = feed::Feed::new(storage.clone(), filled, ordered, revision.clone(), unread, stalled);
         let after = feed.fill().await?;
         let running = stop.clone();
@@ -97,7 +103,7 @@ impl Cache {
             }
         });
         let _stop = stop.drop_guard();
-        let cache = Self { shelves, orders, revision, newest, unreadable, stalls, storage, feed_ended, _stop };
+        let cache = Self { shelves, roles, orders, revision, newest, unreadable, stalls, storage, feed_ended, _stop };
         // What was replayed from history must be there before the first reader is.
         let newest = cache.storage.current_revision().await?;
         let mut reached = cache.revision.subscribe();
@@ -114,6 +120,10 @@ impl Cache {
     /// By the part of the key behind [`ROOT`]: `pods`, `services/specs`.
     pub(crate) fn kind(&self, store_prefix: &str) -> Option<Arc<KindCache>> {
         self.shelves.get(store_prefix)
+    }
+    /// What requests are judged by, as it changes.
+    pub(crate) fn roles(&self) -> &Arc<ArcSwap<Index>> {
+        &self.roles
     }
     /// Keeps what is stored of a kind from now on. Returns once it can be read.
     pub(crate) async fn begin(&self, resource: &ApiResource, registry: &Registry) -> Result<(), ApiError> {

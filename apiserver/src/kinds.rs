@@ -86,7 +86,7 @@ mod tests {
         let service = Service {
             registry: registry.clone(),
             flow: FlowControl::default(),
-            authorizer: Authorizer::fixed(),
+            authorizer: Authorizer::of_a_new_cluster(),
             drained: CancellationToken::new(),
         };
         let nobody = service.watch_kinds(Request::new(WatchKindsRequest {})).await.err().unwrap();

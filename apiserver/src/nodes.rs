@@ -218,8 +218,11 @@ mod tests {
     #[tokio::test]
     async fn who_listens_is_told_who_is_connected_and_then_of_first_and_last_connections() {
         let (connections, drained) = (NodeConnections::default(), CancellationToken::new());
-        let service =
-            Service { connections: connections.clone(), authorizer: Authorizer::fixed(), drained: drained.clone() };
+        let service = Service {
+            connections: connections.clone(),
+            authorizer: Authorizer::of_a_new_cluster(),
+            drained: drained.clone(),
+        };
         let first = connections.opened(&kubelet("n1"));
         let mut told = service.watch_connections(asked_by(admin())).await.unwrap().into_inner();
         assert_eq!(told.next().await.unwrap().unwrap(), message(&["n1"], &[], true));
@@ -256,7 +259,7 @@ mod tests {
         let connections = NodeConnections::default();
         let service = Service {
             connections: connections.clone(),
-            authorizer: Authorizer::fixed(),
+            authorizer: Authorizer::of_a_new_cluster(),
             drained: CancellationToken::new(),
         };
         let mut told = service.watch_connections(asked_by(admin())).await.unwrap().into_inner();
@@ -273,7 +276,7 @@ mod tests {
     async fn only_who_may_watch_nodes_hears_of_them() {
         let service = Service {
             connections: NodeConnections::default(),
-            authorizer: Authorizer::fixed(),
+            authorizer: Authorizer::of_a_new_cluster(),
             drained: CancellationToken::new(),
         };
         let refused = service.watch_connections(asked_by(user("jane", "dev"))).await.err().unwrap();

@@ -25,6 +25,7 @@ mod priority_classes;
 mod quotas;
 mod read;
 mod revise;
+mod roles;
 mod scale;
 mod service_cidr;
 mod stored;
@@ -110,11 +111,12 @@ impl Resources {
     pub async fn start(storage: Arc<dyn Storage>, registry: Registry, settings: Settings) -> Result<Self, ApiError> {
         let cache = Cache::start(storage, &registry).await.map_err(|err| api_error(&err))?;
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+        let authorizer = Authorizer::of_objects(cache.roles().clone());
         let inner = Inner {
             registry,
             cache,
             settings,
-            authorizer: Authorizer::fixed(),
+            authorizer,
             looks: looks::Looks::default(),
             quotas: quotas::Turns::default(),
             drain,

@@ -50,13 +50,18 @@ struct Term {
     lost: CancellationToken,
 }
 
-/// The three patch types our own programs use.
+/// The patch types that our own programs use.
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#patch-and-apply>
 #[derive(Clone, Debug)]
 pub enum Patch {
     Merge(Value),
     Strategic(Value),
     Json(Value),
+    /// Server-side apply: of the fields in `body`, whoever had them, `manager` becomes the owner.
+    Apply {
+        manager: &'static str,
+        body: Value,
+    },
 }
 
 /// Objects of one kind, all read at one revision.
@@ -252,14 +257,17 @@ impl Client {
     }
 
     pub(crate) async fn patch_at<K: Object>(&self, resource: api::Resource, patch: Patch) -> Result<K, ApiError> {
-        let (kind, body) = match patch {
-            Patch::Merge(body) => (api::patch_request::Kind::Merge, body),
-            Patch::Strategic(body) => (api::patch_request::Kind::Strategic, body),
-            Patch::Json(body) => (api::patch_request::Kind::Json, body),
+        let (kind, body, options) = match patch {
+            Patch::Merge(body) => (api::patch_request::Kind::Merge, body, None),
+            Patch::Strategic(body) => (api::patch_request::Kind::Strategic, body, None),
+            Patch::Json(body) => (api::patch_request::Kind::Json, body, None),
+            Patch::Apply { manager, body } => {
+                let options = api::WriteOptions { field_manager: manager.into(), force: true, dry_run: false };
+                (api::patch_request::Kind::Apply, body, Some(options))
+            }
         };
         let endpoints = self.endpoints_for(&resource);
-        let request =
-            api::PatchRequest { resource: Some(resource), kind: kind.into(), json: encode(&body)?, options: None };
+        let request = api::PatchRequest { resource: Some(resource), kind: kind.into(), json: encode(&body)?, options };
         let patch = |mut stub: Stub| {
             let request = self.written(request.clone());
             async move { Ok(whole(stub.patch(request)).await?.into_inner()) }

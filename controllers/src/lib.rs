@@ -4,6 +4,7 @@ pub mod adopt;
 pub mod backends;
 pub mod caches;
 pub mod children;
+pub mod clusterroleaggregation;
 pub mod context;
 pub mod deployment;
 pub mod endpoints;

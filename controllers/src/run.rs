@@ -178,6 +178,7 @@ fn controllers(context: &Context, settings: &Settings, monitors: &Monitors) -> V
             let monitors = of_garbage.owned_by(&context.stop);
             Box::pin(crate::garbagecollector::run(context, monitors))
         }),
+        make("clusterroleaggregation", |context| Box::pin(crate::clusterroleaggregation::run(context))),
         make("podgc", |context| Box::pin(crate::podgc::run(context))),
     ]
 }

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use corten_api::{ApiError, Object as _, pod};
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest};
 use k8s_openapi::api::core::v1::{Node, Pod, PodResourceClaimStatus};
+use k8s_openapi::api::resource::v1::ResourceSlice;
 
 use super::{AdmissionRequest, Refusal};
 use crate::authn::{NODE_PREFIX, NODES_GROUP};
@@ -59,6 +60,10 @@ pub(super) fn admit(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
         return certificates::on_pod_request(request, &node);
     } else if request.is("coordination.k8s.io", "leases") {
         on_lease(request, &node)
+    } else if request.is("storage.k8s.io", "csinodes") {
+        of_its_name(request, &node, "CSINode")
+    } else if request.is("resource.k8s.io", "resourceslices") {
+        on_slice(request, &node)
     } else {
         Ok(())
     };
@@ -216,10 +221,27 @@ fn on_lease(request: &AdmissionRequest<'_>, node: &str) -> Result<(), String> {
     if request.target.namespace != LEASES {
         return Err(format!("can only access leases in the {LEASES:?} system namespace"));
     }
+    of_its_name(request, node, "node lease")
+}
+
+fn of_its_name(request: &AdmissionRequest<'_>, node: &str, what: &str) -> Result<(), String> {
     if request.name() == node {
         return Ok(());
     }
-    Err("can only access node lease with the same name as the requesting node".into())
+    Err(format!("can only access {what} with the same name as the requesting node"))
+}
+
+/// Of each that a node makes, and of each that a deletion of many finds; which others it may touch, `authz` has said.
+fn on_slice(request: &AdmissionRequest<'_>, node: &str) -> Result<(), String> {
+    let (slice, what) = match request.verb {
+        Verb::Create => (request.object::<ResourceSlice>(), "create"),
+        Verb::Delete => (request.old(), "delete"),
+        _ => return Ok(()),
+    };
+    if slice.is_some_and(|slice| slice.spec.node_name.as_deref() == Some(node)) {
+        return Ok(());
+    }
+    Err(format!("can only {what} ResourceSlice with the same NodeName as the requesting node"))
 }
 
 /// Labels that differ and that are not a kubelet's to say: roles above all, by which pods choose trusted nodes.

@@ -120,6 +120,8 @@ fn admitted(case: Case<'_>) -> Result<Value, Refusal> {
     let registry = Registry::default();
     let group = match resource {
         "leases" => "coordination.k8s.io",
+        "csinodes" => "storage.k8s.io",
+        "resourceslices" => "resource.k8s.io",
         "priorityclasses" => "scheduling.k8s.io",
         "ingresses" => "networking.k8s.io",
         _ => "",
@@ -362,6 +364,19 @@ fn a_kubelet_writes_what_is_its_own() {
     let on = |node: &str| pod(json!({"containers": [], "nodeName": node}));
     let node = |labels: Value| json!({"metadata": {"name": "n1", "labels": labels}});
     let case = |verb, target, object, old| Case { user: N1, verb, target, object, old, ..NO_CASE };
+    let slice = |node: Value| {
+        let pool = json!({"name": "p", "generation": 1, "resourceSliceCount": 1});
+        json!({"metadata": {"name": "s"}, "spec": {"driver": "d.io", "nodeName": node, "pool": pool}})
+    };
+    let claim = |size: &str, phase: &str, label: &str| {
+        let status = json!({"phase": phase, "capacity": {"storage": size}});
+        json!({"metadata": {"name": "c", "labels": {"a": label}}, "spec": {}, "status": status})
+    };
+    let claiming = |claim: &str| {
+        let mut pod = on("n1");
+        pod["status"] = json!({"resourceClaimStatuses": [{"name": "a", "resourceClaimName": claim}]});
+        pod
+    };
     let good = [
         case(Verb::Create, "pods default/", mirror("n1"), Value::Null),
         case(Verb::Delete, "pods default/p", Value::Null, on("n1")),
@@ -375,6 +390,15 @@ fn a_kubelet_writes_what_is_its_own() {
             json!({"metadata": {"name": "n1"}, "spec": {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24"]}}),
         ),
         case(Verb::Create, "leases kube-node-lease/", json!({"metadata": {"name": "n1"}}), Value::Null),
+        case(Verb::Create, "csinodes ", json!({"metadata": {"name": "n1"}, "spec": {"drivers": []}}), Value::Null),
+        case(Verb::Create, "resourceslices ", slice(json!("n1")), Value::Null),
+        case(Verb::Delete, "resourceslices s", Value::Null, slice(json!("n1"))),
+        case(
+            Verb::Update,
+            "persistentvolumeclaims/status default/c",
+            claim("2Gi", "Bound", "a"),
+            claim("1Gi", "Bound", "a"),
+        ),
     ];
     for case in good {
         let target = case.target;
@@ -391,7 +415,7 @@ fn a_kubelet_writes_what_is_its_own() {
         (case(Verb::Update, "pods/status default/p", on("n2"), on("n2")), "can only update pod status for pods"),
         (
             case(Verb::Create, "nodes ", node(json!({"node-role.kubernetes.io/control-plane": ""})), Value::Null),
-            "is not allowed to set the following labels: node-role.kubernetes.io/control-plane",
+            "node \"n1\" is not allowed to set the following labels: node-role.kubernetes.io/control-plane",
         ),
         (
             case(
@@ -421,6 +445,10 @@ fn a_kubelet_writes_what_is_its_own() {
             "is not allowed to set podCIDRs",
         ),
         (
+            case(Verb::Update, "nodes n1", node(json!({"node-restriction.kubernetes.io/a": "x"})), node(json!({}))),
+            "forbidden: is not allowed to modify labels: node-restriction.kubernetes.io/a",
+        ),
+        (
             case(Verb::Create, "leases kube-node-lease/", json!({"metadata": {"name": "n2"}}), Value::Null),
             "can only access node lease with the same name as the requesting node",
         ),
@@ -436,6 +464,53 @@ fn a_kubelet_writes_what_is_its_own() {
         (
             case(Verb::Create, "leases default/", json!({"metadata": {"name": "n1"}}), Value::Null),
             "can only access leases in the \"kube-node-lease\" system namespace",
+        ),
+        (
+            case(Verb::Create, "csinodes ", json!({"metadata": {"name": "n2"}, "spec": {"drivers": []}}), Value::Null),
+            "can only access CSINode with the same name as the requesting node",
+        ),
+        (
+            case(Verb::Create, "resourceslices ", slice(json!("n2")), Value::Null),
+            "can only create ResourceSlice with the same NodeName as the requesting node",
+        ),
+        (
+            case(Verb::Delete, "resourceslices s", Value::Null, slice(Value::Null)),
+            "can only delete ResourceSlice with the same NodeName as the requesting node",
+        ),
+        (
+            case(
+                Verb::Update,
+                "persistentvolumeclaims default/c",
+                claim("2Gi", "Bound", "a"),
+                claim("1Gi", "Bound", "a"),
+            ),
+            "may only update PVC status",
+        ),
+        (
+            case(
+                Verb::Update,
+                "persistentvolumeclaims/status default/c",
+                claim("1Gi", "Lost", "a"),
+                claim("1Gi", "Bound", "a"),
+            ),
+            "is not allowed to update fields other than status.quantity and status.conditions",
+        ),
+        (
+            case(
+                Verb::Update,
+                "persistentvolumeclaims/status default/c",
+                claim("1Gi", "Bound", "b"),
+                claim("1Gi", "Bound", "a"),
+            ),
+            "is not allowed to update fields other than status.quantity and status.conditions",
+        ),
+        (
+            case(Verb::Update, "pods/status default/p", claiming("theirs"), on("n1")),
+            "node \"n1\" cannot update resource claim statues",
+        ),
+        (
+            case(Verb::Update, "pods/status default/p", claiming("theirs"), claiming("own")),
+            "node \"n1\" cannot update resource claim statues",
         ),
     ];
     for (case, expected) in bad {

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures::StreamExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::roles::NextRoles;
 use super::shelves::Shelves;
 use super::{KindCache, Unreadable, replay};
+use crate::authz::rbac::Index;
 use crate::registry::SelectableField;
 use crate::storage::{Change, Changes, Storage, StorageError};
 
@@ -30,6 +33,8 @@ pub(super) enum Order {
 pub(super) struct Feed {
     storage: Arc<dyn Storage>,
     shelves: Shelves,
+    /// What requests are judged by.
+    roles: Arc<ArcSwap<Index>>,
     orders: mpsc::Receiver<Order>,
     revision: watch::Sender<i64>,
     unreadable: Arc<Unreadable>,
@@ -42,13 +47,13 @@ pub(super) struct Feed {
 impl Feed {
     pub(super) fn new(
         storage: Arc<dyn Storage>,
-        shelves: Shelves,
+        (shelves, roles): (Shelves, Arc<ArcSwap<Index>>),
         orders: mpsc::Receiver<Order>,
         revision: watch::Sender<i64>,
         unreadable: Arc<Unreadable>,
         stalls: watch::Sender<u64>,
     ) -> Self {
-        Self { storage, shelves, orders, revision, unreadable, stalls, lost: None }
+        Self { storage, shelves, roles, orders, revision, unreadable, stalls, lost: None }
     }
 
     /// Fills all of them as of one revision, an older one if the store has it. Returns that revision.
@@ -63,11 +68,14 @@ impl Feed {
     }
 
     async fn fill_at(&self, revision: i64) -> Result<i64, StorageError> {
+        let mut roles = NextRoles::after(&self.roles);
         for kind in self.shelves.all().iter() {
             let listed = self.storage.list(kind.prefix(), Some(revision)).await?;
             self.unreadable.keys(listed.unreadable_keys);
+            roles.fill(kind, &listed.items);
             kind.fill(listed);
         }
+        roles.show();
         self.revision.send_replace(revision);
         Ok(revision)
     }
@@ -159,6 +167,10 @@ impl Feed {
             }
             Order::End { store_prefix, done } => {
                 if let Some(shelf) = self.shelves.remove(&store_prefix) {
+                    // What is not followed gives nothing.
+                    let mut roles = NextRoles::after(&self.roles);
+                    roles.fill(&shelf, &[]);
+                    roles.show();
                     shelf.close();
                 }
                 let _gone = done.send(());
@@ -172,6 +184,9 @@ impl Feed {
         let shelf = Arc::new(KindCache::new(store_prefix, fields, &self.unreadable));
         let listed = self.storage.list(shelf.prefix(), Some(after)).await?;
         self.unreadable.keys(listed.unreadable_keys);
+        let mut roles = NextRoles::after(&self.roles);
+        roles.fill(&shelf, &listed.items);
+        roles.show();
         shelf.fill(listed);
         if let Some(before) = self.shelves.put(shelf) {
             before.close();
@@ -179,7 +194,7 @@ impl Feed {
         Ok(())
     }
 
-    /// The kinds' caches first, the revision that says so last.
+    /// The kinds' caches and what requests are judged by first, the revision that says so last.
     fn apply(&self, told: Changes) -> i64 {
         self.unreadable.keys(told.unreadable_keys);
         let shelves = self.shelves.all();
@@ -189,9 +204,12 @@ impl Feed {
                 by_shelf.entry(place).or_default().push(change);
             }
         }
+        let mut roles = NextRoles::after(&self.roles);
         for (place, changes) in by_shelf {
+            roles.apply(&shelves[place], &changes);
             shelves[place].apply(changes);
         }
+        roles.show();
         self.revision.send_replace(told.revision);
         told.revision
     }
@@ -199,11 +217,23 @@ impl Feed {
     /// After a gap: what differs becomes changes, so that watchers converge without listing again.
     async fn relist(&self) -> Result<i64, StorageError> {
         let revision = self.storage.current_revision().await?;
+        let mut roles_and_bindings = Vec::new();
         for kind in self.shelves.all().iter() {
             let listed = self.storage.list(kind.prefix(), Some(revision)).await?;
+            if NextRoles::is_concerned(kind) {
+                roles_and_bindings.push((kind.clone(), listed));
+                continue;
+            }
+            kind.apply(kind.difference(listed));
+        }
+        // Once all of them are there: what a cache has taken in is no difference any more when this is tried again.
+        let mut roles = NextRoles::after(&self.roles);
+        for (kind, listed) in roles_and_bindings {
             let changes = kind.difference(listed);
+            roles.apply(&kind, &changes);
             kind.apply(changes);
         }
+        roles.show();
         self.revision.send_replace(revision);
         Ok(revision)
     }

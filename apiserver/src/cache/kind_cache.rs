@@ -8,7 +8,7 @@ use imbl::OrdSet;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use super::graph::{self, Graph, References};
+use super::graph::{Graph, References, Referring};
 use super::interest::{Interest, Topics, Wakes};
 use super::ring::{Ring, Step};
 use super::{ByKey, Filter, Item, ROOT, Unreadable, too_old};
@@ -20,8 +20,6 @@ use corten_api::ApiError;
 
 /// The selectable field whose values are many, and that lists and watches ask for by each: a kubelet's pods.
 const INDEXED_FIELD: &str = "spec.nodeName";
-/// The kind whose references are kept by the value of that field.
-const REFERRING: &str = "pods";
 /// Snapshots kept for the pages that follow a first one. The store itself serves older ones.
 const RETAINED_MAX: usize = 8;
 const RETAINED_FOR: Duration = Duration::from_secs(60);
@@ -45,6 +43,8 @@ struct Index {
 pub(crate) struct KindCache {
     prefix: String,
     fields: Vec<SelectableField>,
+    /// Whether its references are kept, and by what.
+    referring: Option<Referring>,
     state: RwLock<State>,
     retained: Mutex<VecDeque<(Instant, Snapshot)>>,
     unreadable: Arc<Unreadable>,
@@ -54,7 +54,7 @@ pub(crate) struct KindCache {
 struct State {
     items: OrdSet<ByKey>,
     index: Option<Index>,
-    /// Only for pods.
+    /// Only for kinds whose references are kept.
     graph: Option<Graph>,
     /// Of the last change.
     revision: i64,
@@ -109,10 +109,16 @@ impl KindCache {
     /// Of what stands under `prefix` (without [`ROOT`]); `fields` can be selected by. Empty until it is filled.
     pub(super) fn new(prefix: &str, fields: Vec<SelectableField>, unreadable: &Arc<Unreadable>) -> Self {
         let index = Index::of(&fields);
-        let graph = (prefix == REFERRING).then(Graph::default);
+        let referring = match prefix {
+            "pods" => index.as_ref().map(|index| Referring::Pods { node: index.field }),
+            "persistentvolumes" => Some(Referring::Volumes),
+            _ => None,
+        };
+        let graph = referring.map(|_| Graph::default());
         Self {
             prefix: format!("{ROOT}{prefix}/"),
             fields,
+            referring,
             state: RwLock::new(State { index, graph, ..State::default() }),
             retained: Mutex::default(),
             unreadable: unreadable.clone(),
@@ -120,6 +126,14 @@ impl KindCache {
     }
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
+    }
+    /// The prefix without [`ROOT`] and the slash at its end: `pods`, `services/specs`.
+    pub(crate) fn store_prefix(&self) -> &str {
+        self.prefix.get(ROOT.len()..).and_then(|prefix| prefix.strip_suffix('/')).unwrap_or_default()
+    }
+    /// A key of the store without the prefix: `namespace/name`.
+    pub(super) fn short_key<'k>(&self, key: &'k str) -> &'k str {
+        key.get(self.prefix.len()..).unwrap_or_default()
     }
     pub(crate) fn fields(&self) -> &[SelectableField] {
         &self.fields
@@ -132,9 +146,14 @@ impl KindCache {
     pub(crate) fn snapshot(&self, reached: i64) -> Snapshot {
         self.state.read().snapshot(reached)
     }
-    /// Whether a pod on this node refers to `name` in `namespace`, as the cache has it now.
-    pub(crate) fn refers(&self, node: &str, source: Source, namespace: &str, name: &str) -> bool {
-        self.state.read().graph.as_ref().is_some_and(|graph| graph.refers(node, source, namespace, name))
+    /// Whether a pod on this node, or the volume of this claim (`namespace/name`), refers to `name` in `namespace`, as the cache
+    /// has it now.
+    pub(crate) fn refers(&self, owner: &str, source: Source, namespace: &str, name: &str) -> bool {
+        self.state.read().graph.as_ref().is_some_and(|graph| graph.refers(owner, source, namespace, name))
+    }
+    /// All of a kind that they refer to, by `namespace/name`.
+    pub(crate) fn referred(&self, owner: &str, source: Source) -> Vec<Arc<str>> {
+        self.state.read().graph.as_ref().map_or_else(Vec::new, |graph| graph.referred(owner, source))
     }
     /// As of exactly `revision`, if that is the present state or was retained.
     pub(crate) fn snapshot_at(&self, revision: i64, reached: i64) -> Option<Snapshot> {
@@ -181,20 +200,11 @@ impl KindCache {
         }
     }
 
-    /// What an object refers to, for the graph; nothing where there is none, or while it has no node.
+    /// What an object refers to, for the graph; nothing where there is none.
     fn references(&self, item: &Item) -> References {
-        let Some(node) = self.referring_field().map(|field| item.field(field)) else { return References::new() };
-        if node.is_empty() {
-            return References::new();
-        }
-        graph::references_of(item).unwrap_or_else(|err| {
-            self.unreadable.value(item.key(), item.revision, &err);
-            References::new()
-        })
-    }
-    fn referring_field(&self) -> Option<usize> {
-        let is_referring = self.prefix.strip_prefix(ROOT).and_then(|p| p.strip_suffix('/')) == Some(REFERRING);
-        if is_referring { self.fields.iter().position(|f| f.name == INDEXED_FIELD) } else { None }
+        let found = self.referring.map(|referring| referring.references_of(item)).transpose();
+        let found = found.inspect_err(|err| self.unreadable.value(item.key(), item.revision, err));
+        found.ok().flatten().unwrap_or_default()
     }
 
     /// Holds nothing any more: the kind is served no more, or by another cache. Who watches is cut off.
@@ -210,9 +220,9 @@ impl KindCache {
         if let Some(index) = &mut index {
             items.iter().for_each(|row| index.insert(&row.0));
         }
-        let graph = self.referring_field().map(|field| {
+        let graph = self.referring.map(|_| {
             let mut graph = Graph::default();
-            items.iter().for_each(|row| graph.put(row.0.key(), row.0.field(field), self.references(&row.0)));
+            items.iter().for_each(|row| graph.put(row.0.key(), self.references(&row.0)));
             graph
         });
         self.retained.lock().clear();
@@ -249,8 +259,7 @@ impl KindCache {
             let mut state = self.state.write();
             state.topics.begin_batch();
             for (change, item) in built {
-                let short = change.key().get(self.prefix.len()..).unwrap_or_default();
-                state.apply(short, change.revision(), item, &self.fields, &mut wakes);
+                state.apply(self.short_key(change.key()), change.revision(), item, &self.fields, &mut wakes);
             }
             state.expire();
             state.ring.next()
@@ -266,7 +275,7 @@ impl KindCache {
         let gone = gone.filter(|key| !listed_keys.contains(key.as_str()));
         let mut changes: Vec<Change> = gone.map(|key| Change::Deleted { key, revision: listed.revision }).collect();
         for stored in listed.items {
-            let known = have.get(stored.key.get(self.prefix.len()..).unwrap_or_default()).map(|row| &row.0);
+            let known = have.get(self.short_key(&stored.key)).map(|row| &row.0);
             if known.is_some_and(|known| known.revision >= stored.revision) {
                 continue;
             }
@@ -353,8 +362,8 @@ impl State {
         self.revision = self.revision.max(revision);
         let step = match item {
             Some((item, references)) => {
-                if let (Some(graph), Some(index)) = (&mut self.graph, &self.index) {
-                    graph.put(key, item.field(index.field), references);
+                if let Some(graph) = &mut self.graph {
+                    graph.put(key, references);
                 }
                 let old = self.items.insert(ByKey(item.clone())).map(|row| row.0);
                 Step { old, item, deleted: false }

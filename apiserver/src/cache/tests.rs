@@ -15,6 +15,7 @@ use crate::storage::{Outcome, Write};
 
 mod graph;
 mod on_etcd;
+mod roles;
 mod watchers;
 
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -1,6 +1,7 @@
 //! PersistentVolume: a piece of storage in the cluster, bound to one claim at a time.
 
 pub mod defaults;
+pub mod secrets;
 pub mod update;
 pub mod validate;
 

@@ -3,13 +3,15 @@
 use corten_api::ApiError;
 use corten_api::selector::{FieldSelector, FieldTerm, Selector};
 use futures::StreamExt;
+use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::place::Place;
 use super::{Event, EventKind, Resources, WatchStream};
 use crate::authz::node::{Need, Verdict, judge};
 use crate::authz::{self, Attributes, Authorizer};
-use crate::cache::Filter;
+use crate::cache::{Filter, Item, KindCache};
+use crate::registry::pod::references::Source;
 use crate::request::{Target, User, Verb};
 
 /// That a request may be, and on what this depends while a watch goes on.
@@ -78,15 +80,17 @@ impl Resources {
         self.authorize(user, Verb::Create.as_str(), target, &FieldSelector::default()).await.map(drop)
     }
     /// Whether it would be allowed to `user`, and why (`Ok`) or why not (`Err`), as far as there is something to say. `asker`
-    /// wants to know it: whoever asks about others' nodes spends none of their looks.
+    /// wants to know it: whoever asks about others' nodes spends none of their looks. `fields`: as
+    /// [`authorize`](Self::authorize) has it.
     pub async fn explain(
         &self,
         asker: &User,
         user: &User,
         verb: &str,
         target: &Target,
+        fields: &FieldSelector,
     ) -> Result<Result<String, String>, ApiError> {
-        Ok(match self.ask(asker, user, verb, target, &FieldSelector::default()).await? {
+        Ok(match self.ask(asker, user, verb, target, fields).await? {
             Answer::Node(_) => Ok(String::new()),
             // Roles may have changed since: what they say now counts.
             Answer::Roles => self.authorizer().explain(user, Attributes::Resource { verb, target }),
@@ -136,16 +140,40 @@ impl Resources {
         Ok(Answer::Nobody(why))
     }
 
-    /// A pod that is not there is nobody's: whether a name is taken is not a node's to learn.
+    /// What is not there is nobody's: whether a name is taken is not a node's to learn.
     fn is_on_node(&self, node: &str, need: &Need) -> Result<bool, ApiError> {
         let pods = &self.builtin("", "v1", "pods")?;
-        match need {
+        Ok(match need {
             Need::Bound { namespace, name } => {
                 let Some(item) = pods.cached.get(&pods.short_key(namespace, name)) else { return Ok(false) };
-                Ok(bound_to(pods, node, namespace)?.matches(&item))
+                bound_to(pods, node, namespace)?.matches(&item)
             }
-            Need::Referred { source, namespace, name } => Ok(pods.cached.refers(node, *source, namespace, name)),
-        }
+            Need::Referred { source, namespace, name } => {
+                pods.cached.refers(node, *source, namespace, name)
+                    || *source == Source::Secret && self.is_of_a_volume(node, &pods.cached, namespace, name)?
+            }
+            Need::Claimed { volume } => {
+                let volumes = &self.builtin("", "v1", "persistentvolumes")?;
+                let Some((namespace, name)) = volumes.cached.get(volume).and_then(|item| claim_of(&item)) else {
+                    return Ok(false);
+                };
+                pods.cached.refers(node, Source::PersistentVolumeClaim, &namespace, &name)
+            }
+            Need::Names { kind, namespace, name } => {
+                let (group, plural) = kind.resource();
+                let place = &self.builtin(group, "v1", plural)?;
+                let item = place.cached.get(&place.short_key(namespace, name));
+                item.is_some_and(|item| names_node(&item, node))
+            }
+        })
+    }
+
+    /// Whether the volume of a claim that a pod on the node refers to needs this Secret. Costs a look-up for each of the node's
+    /// claims, however many volumes there are.
+    fn is_of_a_volume(&self, node: &str, pods: &KindCache, namespace: &str, name: &str) -> Result<bool, ApiError> {
+        let volumes = &self.builtin("", "v1", "persistentvolumes")?;
+        let claims = pods.referred(node, Source::PersistentVolumeClaim);
+        Ok(claims.iter().any(|claim| volumes.cached.refers(claim, Source::Secret, namespace, name)))
     }
 
     /// Whether these events of a watch are still the node's to see.
@@ -155,7 +183,9 @@ impl Resources {
             return Ok(true);
         }
         match &terms.need {
-            Need::Referred { .. } => self.is_on_node(&terms.node, &terms.need),
+            Need::Referred { .. } | Need::Claimed { .. } | Need::Names { .. } => {
+                self.is_on_node(&terms.node, &terms.need)
+            }
             // A pod of that name may be another one by now, on another node; that its own is gone a node may hear.
             Need::Bound { namespace, .. } => {
                 let own = bound_to(&self.builtin("", "v1", "pods")?, &terms.node, namespace)?;
@@ -163,6 +193,39 @@ impl Resources {
             }
         }
     }
+}
+
+/// The namespace and name of the claim that a PersistentVolume is bound to. What cannot be read is bound to none.
+fn claim_of(volume: &Item) -> Option<(String, String)> {
+    #[derive(Deserialize)]
+    struct Claim {
+        namespace: String,
+        name: String,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Spec {
+        claim_ref: Option<Claim>,
+    }
+    #[derive(Deserialize)]
+    struct Volume {
+        spec: Spec,
+    }
+    let Claim { namespace, name } = serde_json::from_slice::<Volume>(&volume.object()).ok()?.spec.claim_ref?;
+    Some((namespace, name))
+}
+
+fn names_node(item: &Item, node: &str) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Spec {
+        node_name: Option<String>,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        spec: Spec,
+    }
+    serde_json::from_slice::<Named>(&item.object()).is_ok_and(|named| named.spec.node_name.as_deref() == Some(node))
 }
 
 /// The pods of a namespace that are bound to a node.

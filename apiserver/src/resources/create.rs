@@ -58,8 +58,9 @@ impl Resources {
         object: Box<dyn AnyObject>,
         options: &WriteOptions,
     ) -> Result<Written, ApiError> {
-        let target = Target { name: String::new(), ..target.clone() };
-        self.create_from(&Writing { is_applied: true, ..Writing::new(user, place, &target, options) }, object).await
+        let unnamed = Target { name: String::new(), ..target.clone() };
+        let writing = Writing { requested: target, is_applied: true, ..Writing::new(user, place, &unnamed, options) };
+        self.create_from(&writing, object).await
     }
 
     pub(super) async fn create_object(
@@ -73,7 +74,11 @@ impl Resources {
         self.create_from(&Writing::new(user, place, target, options), object).await
     }
 
-    async fn create_from(&self, writing: &Writing<'_>, mut object: Box<dyn AnyObject>) -> Result<Written, ApiError> {
+    pub(super) async fn create_from(
+        &self,
+        writing: &Writing<'_>,
+        mut object: Box<dyn AnyObject>,
+    ) -> Result<Written, ApiError> {
         let Writing { place, target, .. } = *writing;
         let resource = &*place.resource;
         let meta = object.meta_mut();
@@ -126,6 +131,7 @@ impl Resources {
         }
         // What admission fills in is nobody's.
         let mut warnings = self.admit_create(user, place, target, Some(&mut *object)).await?;
+        self.check_grant(writing, &*object).await?;
         resource.rules().validate(&*object, &mut problems);
         place.valid(&name, problems)?;
         warnings.extend(resource.rules().warnings(&*object, None));
@@ -169,6 +175,7 @@ impl Resources {
             match self.inner.cache.storage().commit(writes).await.map_err(|err| api_error(&err))? {
                 Outcome::Committed { revision } => {
                     charger.done(revision);
+                    self.judged_by(place, revision).await;
                     return with_revision(&json, revision).map(Some).map_err(ApiError::internal);
                 }
                 Outcome::Refused { index: 0, .. } => return Ok(None),

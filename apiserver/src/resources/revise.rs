@@ -166,6 +166,7 @@ impl Resources {
         match self.inner.cache.storage().commit(writes).await.map_err(|err| api_error(&err))? {
             Outcome::Committed { revision } => {
                 charger.done(revision);
+                self.judged_by(place, revision).await;
                 let json = with_revision(&json, revision).map_err(ApiError::internal)?;
                 return Ok(Attempt::Done(Revised { json, gone }));
             }

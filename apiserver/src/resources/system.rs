@@ -39,6 +39,7 @@ impl Resources {
             let namespaces = target("", "namespaces", "", "");
             self.make(&namespaces, json!({"metadata": {"name": name}})).await?;
         }
+        self.reconcile_roles().await?;
         self.make_priority_classes().await?;
         self.make_service_cidr().await?;
         self.repair_allocations().await?;

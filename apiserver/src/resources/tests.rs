@@ -14,6 +14,7 @@ mod parts;
 mod pod_security;
 mod quotas;
 mod read;
+mod roles;
 mod services;
 mod storage;
 mod system;
@@ -62,6 +63,9 @@ pub(super) fn target(plural: &str, at: &str) -> Target {
         "oldautoscalers" => ("autoscaling", "v1"),
         "newevents" => ("events.k8s.io", "v1"),
         "endpointslices" => ("discovery.k8s.io", "v1"),
+        "csinodes" | "volumeattachments" => ("storage.k8s.io", "v1"),
+        "resourceslices" | "resourceclaims" => ("resource.k8s.io", "v1"),
+        "clusterroles" | "clusterrolebindings" | "roles" | "rolebindings" => (corten_api::rbac::GROUP, "v1"),
         _ => ("", "v1"),
     };
     let (namespace, name) = at.split_once('/').unwrap_or(("", at));

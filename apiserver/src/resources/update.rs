@@ -32,6 +32,8 @@ pub(super) struct Writing<'a> {
     pub(super) user: &'a User,
     pub(super) place: &'a Place<'a>,
     pub(super) target: &'a Target,
+    /// As it was asked for: an object that an update or an apply makes is named here.
+    pub(super) requested: &'a Target,
     /// Whose fields the write can set: `target`'s, or `scale`.
     pub(super) subresource: &'a str,
     pub(super) options: &'a WriteOptions,
@@ -86,8 +88,8 @@ impl Resources {
             return Err(place.not_found(&target.name));
         }
         self.authorize_create(user, target).await?;
-        let target = Target { name: String::new(), ..target.clone() };
-        self.create_object(user, place, &target, object, options).await
+        let unnamed = Target { name: String::new(), ..target.clone() };
+        self.create_from(&Writing { requested: target, ..Writing::new(user, place, &unnamed, options) }, object).await
     }
 
     pub async fn patch(
@@ -202,6 +204,7 @@ impl Resources {
         }
         // What admission fills in is nobody's.
         warnings.extend(self.admit_update(user, place, target, &mut *object, old)?);
+        self.may_grant(writing, &*object, Some(old))?;
         meta::validate_update(object.meta(), old.meta(), &mut problems);
         match target.subresource.as_str() {
             "status" => resource.rules().validate_status(&*object, old, &mut problems),
@@ -235,7 +238,7 @@ impl Resources {
 
 impl<'a> Writing<'a> {
     pub(super) fn new(user: &'a User, place: &'a Place<'a>, target: &'a Target, options: &'a WriteOptions) -> Self {
-        Self { user, place, target, subresource: &target.subresource, options, is_applied: false }
+        Self { user, place, target, requested: target, subresource: &target.subresource, options, is_applied: false }
     }
 }
 

@@ -4,6 +4,7 @@
 //! <https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access>. Nothing is stored.
 
 mod identity;
+mod selectors;
 
 use bytes::Bytes;
 use corten_api::{ApiError, Problems};
@@ -166,8 +167,12 @@ async fn decide(
     resource: Option<&ResourceAttributes>,
     path: Option<&NonResourceAttributes>,
 ) -> Result<SubjectAccessReviewStatus, ApiError> {
-    let decided = match (resource, path) {
-        (Some(asked), None) => {
+    let mut problems = Problems::default();
+    if let Some(asked) = resource {
+        selectors::validate(asked, &mut problems);
+    }
+    let (decided, evaluation_error) = match (resource, path) {
+        (Some(asked), None) if problems.is_empty() => {
             let text = |field: &Option<String>| field.clone().unwrap_or_default();
             let target = Target {
                 group: text(&asked.group),
@@ -177,22 +182,33 @@ async fn decide(
                 namespace: text(&asked.namespace),
                 name: text(&asked.name),
             };
-            resources.explain(asker, user, asked.verb.as_deref().unwrap_or_default(), &target).await?
+            let selectors::Asked { fields, evaluation_error } = selectors::read(asked);
+            let verb = asked.verb.as_deref().unwrap_or_default();
+            (resources.explain(asker, user, verb, &target, &fields).await?, evaluation_error)
         }
         (None, Some(asked)) => {
             let (verb, path) = (asked.verb.as_deref().unwrap_or_default(), asked.path.as_deref().unwrap_or_default());
-            resources.authorizer().explain(user, Attributes::Path { verb, path })
+            (resources.authorizer().explain(user, Attributes::Path { verb, path }), None)
         }
-        _ => {
-            let mut problems = Problems::default();
-            let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-            problems.invalid("spec.resourceAttributes", serde_json::Value::Null, why);
+        (both, path) => {
+            match (both, path) {
+                (Some(_), Some(path)) => {
+                    let why = "cannot be specified in combination with resourceAttributes";
+                    problems.invalid("spec.nonResourceAttributes", path, why);
+                }
+                (None, _) => {
+                    let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+                    problems.invalid("spec.resourceAttributes", serde_json::Value::Null, why);
+                }
+                // Its selectors are wrong.
+                (Some(_), None) => {}
+            }
             return Err(ApiError::invalid(question.group, question.kind, "", problems));
         }
     };
     let (allowed, reason) = decided.map_or_else(|why| (false, why), |by| (true, by));
     let reason = (!reason.is_empty()).then_some(reason);
-    Ok(SubjectAccessReviewStatus { allowed, reason, ..SubjectAccessReviewStatus::default() })
+    Ok(SubjectAccessReviewStatus { allowed, reason, evaluation_error, ..SubjectAccessReviewStatus::default() })
 }
 
 #[cfg(test)]
@@ -219,6 +235,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn selectors_count_where_rights_depend_on_them() {
+        let store = std::sync::Arc::new(Memory::default());
+        let resources = Resources::start(store, Registry::default(), settings()).await.unwrap();
+        let question = QUESTIONS.iter().find(|q| q.plural == "subjectaccessreviews").unwrap();
+        for (field_selector, expected) in [
+            (r#"{"rawSelector":"spec.nodeName=n1"}"#, (true, None)),
+            (r#"{"requirements":[{"key":"spec.nodeName","operator":"In","values":["n1"]}]}"#, (true, None)),
+            (r#"{"rawSelector":"spec.nodeName=n2"}"#, (false, None)),
+            (
+                r#"{"rawSelector":"spec.nodeName"}"#,
+                (false, Some("spec.resourceAttributes.fieldSelector ignored due to parse error".into())),
+            ),
+        ] {
+            let asked = format!(r#"{{"verb":"list","resource":"pods","fieldSelector":{field_selector}}}"#);
+            let spec = format!(r#"{{"user":"system:node:n1","groups":["system:nodes"],"resourceAttributes":{asked}}}"#);
+            let spec = serde_json::from_str(&spec).unwrap();
+            let status = decide_about((&resources, &User::default()), question, &spec).await.unwrap();
+            assert_eq!((status.allowed, status.evaluation_error), expected, "{field_selector}");
+        }
+    }
+
+    #[tokio::test]
     async fn malformed_questions_are_refused() {
         let settings = settings();
         let store = std::sync::Arc::new(Memory::default());
@@ -238,6 +276,12 @@ mod tests {
             ("selfsubjectaccessreviews", r#"{"kind":"Pod"}"#, Err(400)),
             ("selfsubjectaccessreviews", "{", Err(400)),
             ("subjectaccessreviews", r#"{"spec":{"resourceAttributes":{"verb":"get"}}}"#, Err(422)),
+            (
+                "subjectaccessreviews",
+                r#"{"spec":{"user":"bob","resourceAttributes":{"verb":"get"},"nonResourceAttributes":{"path":"/"}}}"#,
+                Err(422),
+            ),
+            ("selfsubjectaccessreviews", r#"{"spec":{"resourceAttributes":{"fieldSelector":{}}}}"#, Err(422)),
             ("selfsubjectrulesreviews", r#"{"spec":{"namespace":"x"}}"#, Ok(201)),
             ("selfsubjectrulesreviews", r#"{"spec":{}}"#, Err(400)),
             (

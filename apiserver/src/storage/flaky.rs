@@ -19,6 +19,9 @@ pub(crate) struct Flaky {
     away: AtomicBool,
     panics: AtomicBool,
     asked: AtomicU64,
+    /// Lists under this prefix fail; empty for none.
+    failing: RwLock<&'static str>,
+    failed_lists: watch::Sender<u64>,
 }
 
 fn lost() -> StorageError {
@@ -41,6 +44,14 @@ impl Flaky {
     pub(crate) fn asked(&self) -> u64 {
         self.asked.load(Ordering::SeqCst)
     }
+    /// Lists of what stands under this prefix fail from now on; "": none.
+    pub(crate) fn fail_lists_of(&self, prefix: &'static str) {
+        *self.failing.write() = prefix;
+    }
+    /// Tells how many have failed.
+    pub(crate) fn failed_lists(&self) -> watch::Receiver<u64> {
+        self.failed_lists.subscribe()
+    }
     /// From now on whoever begins a watch dies of it.
     pub(crate) fn panic_when_watched(&self) {
         self.panics.store(true, Ordering::SeqCst);
@@ -60,6 +71,11 @@ impl Storage for Flaky {
         self.here()?.get(key).await
     }
     async fn list(&self, prefix: &str, revision: Option<i64>) -> Result<Listed, StorageError> {
+        let failing = *self.failing.read();
+        if !failing.is_empty() && prefix.starts_with(failing) {
+            self.failed_lists.send_modify(|failed| *failed += 1);
+            return Err(lost());
+        }
         self.here()?.list(prefix, revision).await
     }
     async fn current_revision(&self) -> Result<i64, StorageError> {

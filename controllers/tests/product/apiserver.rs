@@ -292,6 +292,7 @@ const SERVED: &[(&str, &str, &str, bool)] = &[
     ("coordination.k8s.io", "leases", "Lease", true),
     ("discovery.k8s.io", "endpointslices", "EndpointSlice", true),
     ("networking.k8s.io", "ipaddresses", "IPAddress", false),
+    ("rbac.authorization.k8s.io", "clusterroles", "ClusterRole", false),
 ];
 
 #[tonic::async_trait]

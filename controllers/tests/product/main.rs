@@ -5,6 +5,7 @@
 mod absent;
 mod apiserver;
 mod cost;
+mod roles;
 mod store;
 mod stories;
 mod world;

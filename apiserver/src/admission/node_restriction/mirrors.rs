@@ -56,6 +56,8 @@ fn reference(pod: &Pod) -> Option<&'static str> {
         Source::Secret => secrets = true,
         Source::ConfigMap => config_maps = true,
         Source::PersistentVolumeClaim => claims = true,
+        // Also those that are to be made from a template count, below.
+        Source::ResourceClaim => {}
     });
     let devices = spec.resource_claims.as_ref().is_some_and(|claims| !claims.is_empty());
     let all = [

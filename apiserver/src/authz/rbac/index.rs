@@ -83,6 +83,11 @@ impl Source {
             _ => return None,
         })
     }
+    /// Whether an object of the kind can have this key: what stands somewhere else is none of the cluster's roles.
+    fn has(self, key: &Key) -> bool {
+        let is_of_cluster = matches!(self, Self::ClusterRoles | Self::ClusterRoleBindings);
+        key.namespace.is_empty() == is_of_cluster
+    }
 }
 
 impl Index {
@@ -99,6 +104,9 @@ impl Index {
             role_ref: RoleRef,
             subjects: Option<Vec<Subject>>,
         }
+        if !source.has(&key_of(key)) {
+            return Err(serde::de::Error::custom("objects of this kind have other keys"));
+        }
         self.remove(source, key);
         match source {
             Source::ClusterRoles | Source::Roles => {
@@ -113,7 +121,11 @@ impl Index {
         Ok(())
     }
     pub fn remove(&mut self, source: Source, key: &str) {
-        let Key { namespace, name } = key_of(key);
+        let key = key_of(key);
+        if !source.has(&key) {
+            return;
+        }
+        let Key { namespace, name } = key;
         let Some(scope) = self.scope_mut(&namespace) else { return };
         match source {
             Source::ClusterRoles | Source::Roles => drop(scope.roles.remove(name.as_str())),
@@ -121,6 +133,26 @@ impl Index {
         }
         if scope.is_empty() && !namespace.is_empty() {
             self.namespaces.remove(namespace.as_str());
+        }
+    }
+    /// Forgets all of a kind.
+    pub fn clear(&mut self, source: Source) {
+        match source {
+            Source::ClusterRoles => self.cluster.roles.clear(),
+            Source::ClusterRoleBindings => self.cluster.unbind_all(),
+            Source::Roles | Source::RoleBindings => {
+                let cleared = |mut scope: Scope| {
+                    if source == Source::Roles {
+                        scope.roles.clear()
+                    } else {
+                        scope.unbind_all()
+                    }
+                    scope
+                };
+                let scopes = std::mem::take(&mut self.namespaces).into_iter();
+                let scopes = scopes.map(|(namespace, scope)| (namespace, cleared(scope)));
+                self.namespaces = scopes.filter(|(_, scope)| !scope.is_empty()).collect();
+            }
         }
     }
     /// `key`: without a namespace for a ClusterRole.
@@ -194,6 +226,9 @@ impl Scope {
                 by_subject.remove(&subject);
             }
         }
+    }
+    fn unbind_all(&mut self) {
+        *self = Self { roles: std::mem::take(&mut self.roles), ..Self::default() };
     }
     fn place(&mut self, identity: Identity) -> (&mut BySubject, Arc<str>) {
         match identity {

@@ -12,7 +12,8 @@ use crate::cache::shelves::Shelves;
 use crate::registry::pod::references::{self, Source};
 use crate::storage::{Listed, Stored};
 
-const SOURCES: [Source; 4] = [Source::Secret, Source::ConfigMap, Source::ServiceAccount, Source::PersistentVolumeClaim];
+const SOURCES: [Source; 5] =
+    [Source::Secret, Source::ConfigMap, Source::ServiceAccount, Source::PersistentVolumeClaim, Source::ResourceClaim];
 
 async fn write(store: &dyn Storage, key: &str, pod: Option<serde_json::Value>) {
     let key = format!("{ROOT}pods/{key}");
@@ -39,7 +40,14 @@ fn pod(name: &str, node: &str, secret: &str, config_map: &str, account: &str, cl
 fn random_pod(random: &mut Random, name: &str) -> serde_json::Value {
     let mut one = |of: &[&str]| random.pick(of).unwrap().to_owned();
     let node = one(&["", "n1", "n2", "n3"]);
-    pod(name, &node, &one(&["a", "b", "c"]), &one(&["", "a", "d"]), &one(&["a", ""]), &one(&["a", "e"]))
+    let mut pod = pod(name, &node, &one(&["a", "b", "c"]), &one(&["", "a", "d"]), &one(&["a", ""]), &one(&["a", "e"]));
+    pod["spec"]["resourceClaims"] = json!([{"name": "c", "resourceClaimTemplateName": "t"}]);
+    let made = one(&["", "b", "d"]);
+    pod["status"] = json!({"resourceClaimStatuses": [{"name": "c", "resourceClaimName": made}]});
+    if random.one_in(5) {
+        pod["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "hash"});
+    }
+    pod
 }
 
 /// `node source namespace/name` of all references, by reading every pod.
@@ -47,11 +55,17 @@ fn brute_force(kind: &KindCache) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for row in &kind.snapshot(0).items {
         let pod: Pod = serde_json::from_slice(&row.0.object()).unwrap();
+        if corten_api::pod::is_mirror(&pod) {
+            continue;
+        }
         let spec = pod.spec.unwrap();
         let Some(node) = spec.node_name.clone().filter(|n| !n.is_empty()) else { continue };
         let namespace = row.0.namespace();
         references::each(row.0.name(), &spec, |source, name| {
             all.extend([format!("{node} {source:?} {namespace}/{name}")])
+        });
+        references::each_claim(&spec, pod.status.as_ref(), |name| {
+            all.extend([format!("{node} {:?} {namespace}/{name}", Source::ResourceClaim)])
         });
     }
     all
@@ -109,6 +123,45 @@ async fn what_a_node_may_read_is_what_its_pods_refer_to_whatever_happened_to_the
     }
     cache.catch_up().await.unwrap();
     assert!(kind.graph_is_empty(), "nothing is left of pods that are gone");
+}
+
+#[tokio::test]
+async fn the_secrets_of_a_claims_volume_are_found_while_it_is_bound() {
+    let store: Arc<dyn Storage> = Arc::new(Memory::default());
+    let volume = |claim: Option<&str>, secret: &str| {
+        let claim = claim.map(|name| json!({"namespace": "n", "name": name}));
+        let secret = json!({"namespace": "s", "name": secret});
+        let csi = json!({"driver": "d", "volumeHandle": "h", "nodeStageSecretRef": secret});
+        json!({"metadata": {"name": "v"}, "spec": {"claimRef": claim, "csi": csi}}).to_string()
+    };
+    let put = async |object: Option<String>| {
+        let key = format!("{ROOT}persistentvolumes/v");
+        let write = match (store.get(&key).await.unwrap(), object) {
+            (Some(stored), Some(object)) => {
+                Write::Update { key, value: object.into(), expected: stored.revision, ttl_secs: None }
+            }
+            (Some(stored), None) => Write::Delete { key, expected: stored.revision },
+            (None, object) => Write::Create { key, value: object.unwrap().into(), ttl_secs: None },
+        };
+        store.commit(vec![write]).await.unwrap();
+    };
+    put(Some(volume(Some("c"), "one"))).await;
+    let cache = Cache::start(store.clone(), &Registry::default()).await.unwrap();
+    let volumes = cache.kind("persistentvolumes").unwrap();
+    let refers = |claim: &str, secret: &str| volumes.refers(claim, Source::Secret, "s", secret);
+    assert!(refers("n/c", "one") && !refers("n/other", "one") && !refers("n/c", "two"));
+    for (object, expected) in [
+        (Some(volume(Some("c"), "two")), [false, true, false]),
+        (Some(volume(Some("other"), "two")), [false, false, true]),
+        (Some(volume(None, "two")), [false, false, false]),
+        (Some(volume(Some("c"), "one")), [true, false, false]),
+        (None, [false, false, false]),
+    ] {
+        put(object.clone()).await;
+        cache.catch_up().await.unwrap();
+        assert_eq!([refers("n/c", "one"), refers("n/c", "two"), refers("n/other", "two")], expected, "{object:?}");
+    }
+    assert!(volumes.graph_is_empty(), "nothing is left of it");
 }
 
 #[test]

@@ -273,11 +273,102 @@ async fn who_asks_about_nodes_spends_no_looks_of_theirs() {
     let secret = |i: u32| target("secrets", &format!("n/{i}"));
     let before = store.asked();
     for i in 0..100 {
-        assert!(c.resources.explain(&c.admin, &kubelet(), "get", &secret(i)).await.unwrap().is_err());
+        assert!(
+            c.resources
+                .explain(&c.admin, &kubelet(), "get", &secret(i), &FieldSelector::default())
+                .await
+                .unwrap()
+                .is_err()
+        );
     }
     assert_eq!(store.asked(), before, "nobody looks again for that");
-    assert!(c.resources.explain(&kubelet(), &kubelet(), "get", &secret(0)).await.unwrap().is_err());
+    assert!(
+        c.resources
+            .explain(&kubelet(), &kubelet(), "get", &secret(0), &FieldSelector::default())
+            .await
+            .unwrap()
+            .is_err()
+    );
     assert_eq!(store.asked(), before + 1, "a node that asks about itself has its own");
     assert!(may(&c, &kubelet(), "get", "secrets", "n/s", "").await.is_err());
     assert_eq!(store.asked(), before + 2);
+}
+
+#[tokio::test]
+async fn a_node_reads_the_volumes_of_its_pods_claims_and_their_secrets() {
+    let c = Cluster::new().await;
+    let claimed = |name: &str, node: &str, claim: &str| {
+        let volumes = json!([{"name": "v", "persistentVolumeClaim": {"claimName": claim}}]);
+        let spec = json!({"nodeName": node, "volumes": volumes, "containers": [{"name": "c", "image": "i"}]});
+        json!({"metadata": {"name": name}, "spec": spec})
+    };
+    let volume = |name: &str, claim: &str| {
+        let secret = |kind: &str| json!({"namespace": "default", "name": format!("{name}-{kind}")});
+        let csi = json!({"driver": "d.io", "volumeHandle": "h", "nodeStageSecretRef": secret("stage"),
+            "controllerPublishSecretRef": secret("attach")});
+        let spec = json!({"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "csi": csi,
+            "claimRef": {"namespace": "n", "name": claim}});
+        json!({"metadata": {"name": name}, "spec": spec})
+    };
+    c.create("persistentvolumes", "", volume("v1", "c1")).await.unwrap();
+    c.create("persistentvolumes", "", volume("v2", "c2")).await.unwrap();
+    c.create("pods", "n/", claimed("mine", "n1", "c1")).await.unwrap();
+    c.create("pods", "n/", claimed("theirs", "n2", "c2")).await.unwrap();
+    for (verb, plural, at, allowed) in [
+        ("get", "persistentvolumeclaims", "n/c1", true),
+        ("patch", "persistentvolumeclaims/status", "n/c1", true),
+        ("get", "persistentvolumes", "v1", true),
+        ("get", "secrets", "default/v1-stage", true),
+        ("get", "persistentvolumeclaims", "n/c2", false),
+        ("get", "persistentvolumes", "v2", false),
+        ("get", "persistentvolumes", "none", false),
+        ("list", "persistentvolumes", "", false),
+        ("update", "persistentvolumes", "v1", false),
+        ("get", "secrets", "default/v2-stage", false),
+        ("get", "secrets", "default/v1-attach", false),
+        ("get", "secrets", "n/v1-stage", false),
+    ] {
+        let asked = may(&c, &kubelet(), verb, plural, at, "").await;
+        assert_eq!(asked.is_ok(), allowed, "{verb} {plural} {at}: {asked:?}");
+    }
+    c.delete("pods", "n/mine", json!({"gracePeriodSeconds": 0})).await.unwrap();
+    c.resources.catch_up().await.unwrap();
+    for (plural, at) in [("persistentvolumes", "v1"), ("secrets", "default/v1-stage")] {
+        assert!(may(&c, &kubelet(), "get", plural, at, "").await.is_err(), "{plural}: the pod went");
+    }
+}
+
+#[tokio::test]
+async fn what_names_a_node_is_its() {
+    let c = Cluster::new().await;
+    let attachment = |name: &str, node: &str| json!({"metadata": {"name": name}, "spec": {"attacher": "d.io", "nodeName": node, "source": {"persistentVolumeName": "v"}}});
+    let slice = |name: &str, node: &str| {
+        let pool = json!({"name": node, "generation": 1, "resourceSliceCount": 1});
+        json!({"metadata": {"name": name}, "spec": {"driver": "d.io", "nodeName": node, "pool": pool, "devices": []}})
+    };
+    for (name, node) in [("mine", "n1"), ("theirs", "n2")] {
+        c.create("volumeattachments", "", attachment(name, node)).await.unwrap();
+        c.create("resourceslices", "", slice(name, node)).await.unwrap();
+    }
+    for (verb, plural, name, fields, allowed) in [
+        ("get", "volumeattachments", "mine", "", true),
+        ("get", "volumeattachments", "theirs", "", false),
+        ("get", "volumeattachments", "none", "", false),
+        ("list", "volumeattachments", "", "", false),
+        ("get", "resourceslices", "mine", "", true),
+        ("update", "resourceslices", "mine", "", true),
+        ("delete", "resourceslices", "mine", "", true),
+        ("delete", "resourceslices", "theirs", "", false),
+        ("patch", "resourceslices", "none", "", false),
+        ("create", "resourceslices", "", "", true),
+        ("watch", "resourceslices", "", "spec.nodeName=n1", true),
+        ("watch", "resourceslices", "", "spec.nodeName=n2", false),
+        ("deletecollection", "resourceslices", "", "", false),
+        ("get", "csinodes", "n1", "", true),
+        ("update", "csinodes", "n1", "", true),
+        ("update", "csinodes", "n2", "", false),
+    ] {
+        let asked = may(&c, &kubelet(), verb, plural, name, fields).await;
+        assert_eq!(asked.is_ok(), allowed, "{verb} {plural} {name}: {asked:?}");
+    }
 }

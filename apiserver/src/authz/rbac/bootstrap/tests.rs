@@ -5,7 +5,6 @@ use crate::authz::Attributes;
 use crate::authz::rbac::covers::uncovered;
 use crate::authz::rbac::decide::{decide, held};
 use crate::authz::rbac::testing::{rules, target, user};
-use crate::authz::roles::{ROLES, Subject as FixedSubject};
 
 #[test]
 fn every_object_is_valid_and_marked_as_ours() {
@@ -168,45 +167,65 @@ fn reasons_read_as_users_know_them() {
     );
 }
 
-/// What fixed roles give and no program of ours uses; nor does upstream.
-const GIVEN_UP: &[(&str, &[&str])] = &[(
-    "system:kube-scheduler",
-    &[
-        "patch on leases in coordination.k8s.io named kube-scheduler",
-        "READ on * in storage.k8s.io",
-        "READ on priorityclasses in scheduling.k8s.io",
-    ],
-)];
+/// What each of our programs asks for besides leadership and events, which all ask for: a right that a program needs and that
+/// is in none of its roles is missed here before it is missed in a cluster. `*` asks for all that is served.
+const ASKED: &[(&str, &[&str])] = &[
+    (
+        "system:kube-controller-manager",
+        &[
+            "list,watch on pods,replicationcontrollers,services,endpoints,namespaces,serviceaccounts,nodes,configmaps in core",
+            "list,watch on replicasets,deployments in apps",
+            "list,watch on endpointslices in discovery.k8s.io",
+            "list,watch on leases in coordination.k8s.io",
+            "list,watch on clusterroles in rbac.authorization.k8s.io",
+            "get,list,watch,patch,delete on * in *",
+            "get on pods,nodes,namespaces,replicationcontrollers in core",
+            "create,patch,delete on pods in core",
+            "patch on pods/status,nodes/status in core",
+            "update on replicationcontrollers/status,namespaces/status,namespaces/finalize in core",
+            "patch on nodes in core",
+            "create,patch on configmaps in core",
+            "create on serviceaccounts in core",
+            "create,update,delete on endpoints in core",
+            "get,create,patch,delete on replicasets in apps",
+            "get,patch on deployments in apps",
+            "update on replicasets/status,deployments/status in apps",
+            "get,create,update,delete on endpointslices in discovery.k8s.io",
+            "patch,escalate on clusterroles in rbac.authorization.k8s.io",
+        ],
+    ),
+    (
+        "system:kube-scheduler",
+        &[
+            "list,watch on pods,nodes in core",
+            "get on pods in core",
+            "create on pods/binding in core",
+            "patch on pods/status in core",
+        ],
+    ),
+    (
+        "system:kube-proxy:n1 system:node-proxiers",
+        &["list,watch on services,nodes in core", "list,watch on endpointslices in discovery.k8s.io"],
+    ),
+];
 
-/// Until the server asks the cluster's objects, it asks fixed roles: nobody loses anything when it does.
 #[test]
-fn whoever_has_a_fixed_role_has_its_rules_here_too() {
+fn our_programs_have_what_they_ask_for() {
     let index = policy().index();
-    let words = |list: &[&str]| -> Vec<String> { list.iter().map(|word| (*word).to_owned()).collect() };
-    // `*/` is every resource without its subresources there; that cannot be said here.
-    let resources = |list: &[&str]| words(&list.iter().map(|r| if *r == "*/" { "*" } else { *r }).collect::<Vec<_>>());
-    for role in ROLES {
-        let wanted: Vec<PolicyRule> = role
-            .rules
-            .iter()
-            .map(|rule| PolicyRule {
-                verbs: words(rule.verbs),
-                api_groups: Some(words(rule.groups)),
-                resources: Some(resources(rule.resources)),
-                resource_names: Some(words(rule.names)),
-                non_resource_urls: Some(words(rule.paths)),
-            })
-            .collect();
-        let given_up = GIVEN_UP.iter().find(|(name, _)| *name == role.name).map_or_else(Vec::new, |(_, r)| rules(r));
-        for subject in role.subjects {
-            let who = match subject {
-                FixedSubject::User(name) => user(name),
-                FixedSubject::Group(group) => user(&format!("x {group}")),
-            };
-            let has = held(&index, &who, "").rules;
-            let missing = uncovered(has.iter().copied().chain(&given_up), &wanted);
-            assert_eq!(missing.atoms, [], "{} for {subject:?}", role.name);
-            assert!(given_up.is_empty() || !uncovered(has, &given_up).is_empty(), "{}: it is not given up", role.name);
+    for (who, asked) in ASKED {
+        let user = user(&if who.contains(' ') {
+            format!("{who},system:authenticated")
+        } else {
+            format!("{who} system:authenticated")
+        });
+        let mut asked = rules(asked);
+        asked.extend(rules(&["create,patch on events in core", "get at /apis"]));
+        if let Some(lease) = who.strip_prefix("system:kube-").filter(|_| !who.contains(' ')) {
+            asked.extend(rules(&[
+                "create on leases in coordination.k8s.io",
+                &format!("get,update on leases in coordination.k8s.io named kube-{lease}"),
+            ]));
         }
+        assert_eq!(uncovered(held(&index, &user, "").rules, &asked).atoms, [], "{who}");
     }
 }

@@ -115,8 +115,40 @@ fn what_cannot_be_read_gives_nothing() {
     assert!(index.put(Source::ClusterRoles, "r", br#"{"rules":"all"}"#).is_err());
     let role = RoleRef { kind: "ClusterRole".into(), name: "r".into(), api_group: None };
     assert!(index.rules_of(&role, "").is_err());
+    for (source, key) in [(Source::Roles, "r"), (Source::ClusterRoles, "n/r")] {
+        assert!(index.put(source, key, br#"{"rules":[]}"#).is_err(), "{source:?} have other keys than {key}");
+    }
+    assert!(index.is_empty(), "{index:?}");
     index.put(Source::ClusterRoles, "r", br#"{"metadata":{"name":"r"},"rules":null}"#).unwrap();
     assert_eq!(index.rules_of(&role, "n").map(<[_]>::len), Ok(0), "a role may allow nothing");
+}
+
+#[test]
+fn all_of_a_kind_go_and_the_others_stay() {
+    let lines = [
+        "clusterrole r get on pods in core",
+        "clusterbinding b r User:jane",
+        "role n/r get on pods in core",
+        "role m/r get on pods in core",
+        "binding n/b role r User:jane",
+    ];
+    let sources = [Source::ClusterRoles, Source::ClusterRoleBindings, Source::Roles, Source::RoleBindings];
+    for (left_out, source) in sources.into_iter().enumerate() {
+        let mut index = index(&lines);
+        index.clear(source);
+        let (of_cluster, of_all) = (found(&index, "jane", "").len(), found(&index, "jane", "n").len());
+        let role = |kind: &str| RoleRef { kind: kind.into(), name: "r".into(), api_group: None };
+        let seen = [
+            index.rules_of(&role("ClusterRole"), "").is_ok(),
+            of_cluster == 1,
+            index.rules_of(&role("Role"), "n").is_ok(),
+            of_all - of_cluster == 1,
+        ];
+        assert_eq!(seen, [0, 1, 2, 3].map(|place| place != left_out), "{source:?}");
+        assert_eq!(index.namespaces.contains_key("m"), source != Source::Roles, "nothing is left of an empty one");
+        sources.into_iter().for_each(|source| index.clear(source));
+        assert!(index.is_empty(), "{index:?}");
+    }
 }
 
 #[test]
