@@ -162,7 +162,8 @@ fn free_address_of(cidr: &Ipv4Net, has_dns: bool, world: &World<'_>) -> Option<I
     let band = ((last + 2) / 16).clamp(STATIC_BAND_MIN, STATIC_BAND_MAX);
     let first = if band < last { band } else { 1 };
     let at = |offset: u32| IpAddr::V4(Ipv4Addr::from(u32::from(cidr.network()) + offset));
-    let is_free = |offset: u32| !(has_dns && offset == DNS_OFFSET) && !(world.held)(Claim::Ip(at(offset)));
+    let is_dns = |offset: u32| has_dns && offset == DNS_OFFSET;
+    let is_free = |offset: u32| !is_dns(offset) && !(world.held)(Claim::Ip(at(offset)));
     if first > last {
         return None;
     }

@@ -249,18 +249,25 @@ fn merge(wanted: &PodStatus, have: Option<&PodStatus>) -> PodStatus {
     let mut merged = wanted.clone();
     let theirs = have.and_then(|s| s.conditions.as_ref()).into_iter().flatten();
     let conditions = merged.conditions.get_or_insert_default();
-    for condition in theirs {
+    // What of ours is not among the wanted ones has come to its end.
+    for condition in theirs.filter(|c| !OWN_CONDITIONS.contains(&c.type_.as_str())) {
         match conditions.iter_mut().find(|c| c.type_ == condition.type_) {
-            Some(ours) if !OWN_CONDITIONS.contains(&condition.type_.as_str()) => *ours = condition.clone(),
-            Some(_) => {}
+            Some(ours) => *ours = condition.clone(),
             None => conditions.push(condition.clone()),
         }
     }
     merged
 }
 
-const OWN_CONDITIONS: &[&str] =
-    &["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+const OWN_CONDITIONS: &[&str] = &[
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+    "PodResizePending",
+    "PodResizeInProgress",
+];
 
 #[cfg(test)]
 mod tests {
@@ -349,5 +356,18 @@ mod tests {
             writer.write("old", &cluster).await.unwrap();
             assert!(writer.known("old").is_none(), "finalizes: {finalizes}");
         }
+    }
+
+    #[test]
+    fn conditions_of_others_stay_and_our_own_go_when_they_are_over() {
+        let of = |list: &[(&str, &str)]| {
+            let one =
+                |(kind, reason): &(&str, &str)| serde_json::json!({"type": kind, "status": "True", "reason": reason});
+            let list: Vec<_> = list.iter().map(one).collect();
+            serde_json::from_value::<PodStatus>(serde_json::json!({ "conditions": list })).unwrap()
+        };
+        let have = of(&[("Ready", "old"), ("PodResizePending", "Deferred"), ("example.com/gate", "theirs")]);
+        let merged = merge(&of(&[("Ready", "new"), ("example.com/gate", "older")]), Some(&have));
+        assert_eq!(merged, of(&[("Ready", "new"), ("example.com/gate", "theirs")]));
     }
 }

@@ -135,7 +135,7 @@ mod tests {
             "metadata": {"name": "web", "namespace": "ns", "creationTimestamp": "2026-01-01T00:00:20Z"},
             "timestamp": "2026-01-01T00:00:15Z", "window": "15.25s",
             "containers": [
-                {"name": "a", "usage": {"cpu": "1234567n", "memory": "1000"}},
+                {"name": "a", "usage": {"cpu": "1234567n", "memory": "1k"}},
                 {"name": "b", "usage": {"cpu": "433n", "memory": "24"}},
             ],
         });

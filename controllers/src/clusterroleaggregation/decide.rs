@@ -33,7 +33,8 @@ mod tests {
     fn only_what_is_not_right_is_written() {
         let gathers = |verbs: &[&str]| role("view", json!({}), verbs, Some(json!({"to": "view"})));
         let of = |name: &str, verb: &str| role(name, json!({"to": "view"}), &[verb], None);
-        let cases: [(&str, ClusterRole, Vec<ClusterRole>, Option<&[&str]>); 6] = [
+        type Case<'a> = (&'a str, ClusterRole, Vec<ClusterRole>, Option<&'a [&'a str]>);
+        let cases: [Case<'_>; 6] = [
             ("new: empty so far", gathers(&[]), vec![of("b", "list"), of("a", "get")], Some(&["get", "list"])),
             ("right", gathers(&["get"]), vec![of("a", "get")], None),
             ("another order", gathers(&["list", "get"]), vec![of("a", "get"), of("b", "list")], Some(&["get", "list"])),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::backoff::{BACKOFF_FIRST, BACKOFF_MAX, Backoff, CrashBackoff, SETUP_RETRY_FIRST, SETUP_RETRY_MAX};
-use super::plan::Want;
+use super::plan::{Kind, Want};
 use super::size::{ResizeStep, Size};
 use crate::runtime::Network;
 
@@ -149,6 +149,10 @@ impl Ctr {
     }
     pub fn is_running(&self) -> bool {
         matches!(self.now, Now::Running { .. })
+    }
+    /// What runs is made from another image than is wanted now. One that debugs stays as it is.
+    pub fn is_outdated(&self) -> bool {
+        self.want.kind != Kind::Ephemeral && self.image_in_use != self.want.image
     }
     /// What runs, or is about to, is not of the size that is wanted.
     pub fn is_missized(&self) -> bool {

@@ -80,7 +80,37 @@ async fn a_pod_is_resized_through_its_subresource_alone() {
     assert_eq!((why, text), (Reason::Forbidden, format!("pods \"web\" is forbidden: {too_much}")));
     let range = json!({"metadata": {"name": "r"}, "spec": {"limits": [{"type": "Container", "min": {"cpu": "750m"}}]}});
     c.create("limitranges", "n/", range).await.unwrap();
+    // Whoever has seen it there is judged by it.
+    c.get("limitranges", "n/r").await.unwrap();
     let (why, text) = reason(c.strategic("pods/resize", "n/web", body("600m")).await);
     assert_eq!(why, Reason::Forbidden);
     assert!(text.contains("minimum cpu usage per Container is 750m, but request is 600m"), "{text}");
+}
+
+#[tokio::test]
+async fn both_are_applied_too_and_owned_by_who_applies() {
+    let c = Cluster::new().await;
+    c.bound_pod("500m").await;
+    let apply = |subresource: &'static str, spec: Value| {
+        let (c, body) = (&c, json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": spec}));
+        async move {
+            let options = WriteOptions { field_manager: "me".into(), force: Some(true), ..WriteOptions::default() };
+            let (at, body) = (target(subresource, "n/web"), Bytes::from(body.to_string()));
+            let written = c.resources.patch(&c.admin, &at, patch::Kind::Apply, body, options).await.unwrap();
+            serde_json::from_slice::<Value>(&written.object).unwrap()
+        }
+    };
+    let name = c.get("pods", "n/web").await.unwrap()["spec"]["containers"][0]["name"].clone();
+    let debuggers = json!({"ephemeralContainers": [{"name": "d", "image": "x"}]});
+    let debugged = apply("pods/ephemeralcontainers", debuggers).await;
+    assert_eq!(debugged["spec"]["ephemeralContainers"][0]["name"], "d");
+    let entry = managed(&debugged, "ephemeralcontainers").unwrap();
+    assert!(entry["f:spec"]["f:ephemeralContainers"].is_object(), "{entry}");
+
+    let larger = json!({"containers": [{"name": name, "resources": {"requests": {"cpu": "1"}}}]});
+    let resized = apply("pods/resize", larger).await;
+    assert_eq!(resized["spec"]["containers"][0]["resources"]["requests"]["cpu"], "1");
+    assert_eq!(resized["metadata"]["generation"], 3);
+    let entry = managed(&resized, "resize").unwrap();
+    assert!(entry["f:spec"]["f:containers"].is_object(), "{entry}");
 }

@@ -21,6 +21,15 @@ impl Cluster {
     async fn used(&self, name: &str) -> Value {
         self.get("resourcequotas", &format!("n/{name}")).await.unwrap()["status"]["used"].clone()
     }
+    /// Another hand at the store.
+    async fn rewrite(&self, key: &str, edit: impl FnOnce(&mut Value)) {
+        let stored = self.storage.get(key).await.unwrap().unwrap();
+        let mut object: Value = serde_json::from_slice(&stored.value).unwrap();
+        edit(&mut object);
+        let (key, value, expected) = (key.into(), object.to_string().into(), stored.revision);
+        self.storage.commit(vec![Write::Update { key, value, expected, ttl_secs: None }]).await.unwrap();
+        self.resources.catch_up().await.unwrap();
+    }
     async fn gone(&self, plural: &str, name: &str) {
         self.delete(plural, &format!("n/{name}"), json!({"gracePeriodSeconds": 0})).await.unwrap();
     }
@@ -210,18 +219,30 @@ async fn a_pod_of_a_lost_node_is_given_back_once_its_grace_is_over() {
     c.delete("pods", "n/lost", json!({})).await.unwrap();
     assert_eq!(c.used("q").await, json!({"pods": "1", "count/pods": "1"}));
     // As it stands in the store of a cluster whose node was lost a while ago.
-    let key = "/registry/pods/n/lost";
-    let stored = c.storage.get(key).await.unwrap().unwrap();
-    let mut old: Value = serde_json::from_slice(&stored.value).unwrap();
-    old["metadata"]["deletionTimestamp"] = json!("2020-01-01T00:00:00Z");
-    let (key, value, expected) = (key.into(), old.to_string().into(), stored.revision);
-    c.storage.commit(vec![Write::Update { key, value, expected, ttl_secs: None }]).await.unwrap();
-    c.resources.catch_up().await.unwrap();
+    c.rewrite("/registry/pods/n/lost", |pod| pod["metadata"]["deletionTimestamp"] = json!("2020-01-01T00:00:00Z"))
+        .await;
     c.resources.recount_quotas().await.unwrap();
     assert_eq!(c.used("q").await, json!({"pods": "0", "count/pods": "1"}));
     c.create("pods", "n/", pod("other")).await.unwrap();
     c.gone("pods", "lost").await;
     assert_eq!(c.used("q").await, json!({"pods": "1", "count/pods": "1"}), "it gives back what is counted of it");
+}
+
+#[tokio::test]
+async fn a_pod_whose_grace_is_over_since_the_last_count_is_given_back_when_it_goes() {
+    let c = Cluster::new().await;
+    c.create("resourcequotas", "n/", quota("q", json!({"pods": "5"}))).await.unwrap();
+    let mut late = pod("late");
+    late["spec"]["nodeName"] = json!("n1");
+    c.create("pods", "n/", late).await.unwrap();
+    c.delete("pods", "n/late", json!({})).await.unwrap();
+    // Counted in 2019, to go in 2020.
+    c.rewrite(GUARD, |guard| guard["asOfSecs"] = json!(1_550_000_000)).await;
+    c.rewrite("/registry/pods/n/late", |pod| pod["metadata"]["deletionTimestamp"] = json!("2020-01-01T00:00:00Z"))
+        .await;
+    assert_eq!(c.used("q").await["pods"], "1");
+    c.gone("pods", "late").await;
+    assert_eq!(c.used("q").await["pods"], "0");
 }
 
 #[tokio::test]
@@ -247,12 +268,7 @@ async fn quotas_of_a_store_that_others_wrote_are_counted_when_a_server_starts() 
 async fn a_count_whose_server_died_is_finished_by_who_waits_for_it() {
     let c = Cluster::new().await;
     c.create("resourcequotas", "n/", quota("q", json!({"configmaps": "1"}))).await.unwrap();
-    let stored = c.storage.get(GUARD).await.unwrap().unwrap();
-    let mut dead: Value = serde_json::from_slice(&stored.value).unwrap();
-    dead["counting"] = json!("somebody");
-    let (key, value, expected) = (GUARD.into(), dead.to_string().into(), stored.revision);
-    c.storage.commit(vec![Write::Update { key, value, expected, ttl_secs: None }]).await.unwrap();
-    c.resources.catch_up().await.unwrap();
+    c.rewrite(GUARD, |guard| guard["counting"] = json!("somebody")).await;
     let began = tokio::time::Instant::now();
     c.config_map("a", json!({})).await;
     assert!(began.elapsed() >= Duration::from_secs(10), "it may only be slow");

@@ -167,7 +167,7 @@ impl Machine {
     fn end_what_changed(&mut self, now: Timestamp, orders: &mut Vec<Order>) {
         for index in 0..self.containers.len() {
             let c = &self.containers[index];
-            if c.is_running() && c.ending.is_none() && c.image_in_use != c.want.image {
+            if c.is_running() && c.ending.is_none() && c.is_outdated() {
                 let message = format!("Container {} definition changed, will be restarted", c.want.name);
                 let deadline = later(now, self.plan.grace);
                 self.end(index, deadline, now, message, orders);

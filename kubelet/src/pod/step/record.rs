@@ -296,7 +296,7 @@ impl Machine {
             _ => std::time::Duration::ZERO,
         };
         // A changed image is no crash, nor is another size.
-        let changed = c.image_in_use != c.want.image || c.resizes_by_restart();
+        let changed = c.is_outdated() || c.resizes_by_restart();
         c.ready = false;
         c.started = false;
         c.ending = None;

@@ -37,8 +37,9 @@ impl World {
         self.pod(name)?.status?.container_statuses?.into_iter().next()
     }
     fn runs_with_cpu(&self, name: &str, cpu: &str) -> bool {
-        let status = self.container_status(name).and_then(|status| status.resources);
-        status.and_then(|r| r.requests?.get("cpu").cloned()) == Some(Quantity(cpu.into()))
+        let Some(status) = self.container_status(name) else { return false };
+        let has = status.resources.and_then(|r| r.requests?.get("cpu").cloned());
+        status.state.is_some_and(|s| s.running.is_some()) && has == Some(Quantity(cpu.into()))
     }
     fn updates(&self) -> usize {
         self.runtime.calls().iter().filter(|call| call.starts_with("update ")).count()

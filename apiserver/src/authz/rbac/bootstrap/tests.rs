@@ -47,7 +47,8 @@ fn there_are_as_many_as_upstream_has() {
     let policy = policy();
     let controllers = policy.cluster_roles.iter().filter(|role| role.name().starts_with("system:controller:")).count();
     let ours = policy.cluster_roles.iter().filter(|role| role.name().starts_with("system:corten:")).count();
-    assert_eq!((controllers, ours, policy.cluster_roles.len()), (41, 2, 41 + 2 + 32));
+    // And metrics-server's.
+    assert_eq!((controllers, ours, policy.cluster_roles.len()), (41, 2, 41 + 2 + 32 + 1));
     assert_eq!((policy.roles.len(), policy.role_bindings.len()), (7, 7));
 }
 
@@ -67,7 +68,8 @@ fn aggregated_roles_come_to_what_upstreams_are() {
     }
     let rules_of = |name: &str| roles.iter().find(|role| role.name() == name).unwrap().rules.clone().unwrap();
     let (view, edit, admin) = (rules_of("view"), rules_of("edit"), rules_of("admin"));
-    assert_eq!(view, find("system:aggregate-to-view").rules.clone().unwrap());
+    let of = |name: &str| find(name).rules.clone().unwrap();
+    assert_eq!(view, [of("system:aggregate-to-view"), of("system:aggregated-metrics-reader")].concat());
     assert!(uncovered(&edit, &view).is_empty() && uncovered(&admin, &edit).is_empty());
     let escalating =
         rules(&["get on secrets in core", "create on pods in core", "impersonate on serviceaccounts in core"]);

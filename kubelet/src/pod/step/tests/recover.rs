@@ -52,7 +52,7 @@ fn init_containers_run_again_after_a_reboot_and_never_after_a_restart_of_the_kub
     let always = RestartPolicy::Always;
     let again = vec!["prepare", "image i", "sandbox 1", "start i1"];
     let cases = [
-        ("a restart of the kubelet", true, always, runs(), vec!["prepare"]),
+        ("a restart of the kubelet", true, always, runs(), vec!["prepare", "resize pod 0"]),
         ("its main container ended meanwhile", true, always, cut_off(), vec!["prepare", "image a", "start a1"]),
         ("a reboot", false, always, cut_off(), again.clone()),
         ("a reboot, to be restarted on failure", false, RestartPolicy::OnFailure, cut_off(), again),

@@ -139,7 +139,7 @@ fn containers_of_a_recovered_pod_that_never_started_take_their_turn_after_those_
     let machine = Machine::recover(plan(vec![main("a"), main("b"), main("c")]), &pod, None, at(100));
     let mut s = Story { machine, log: vec![], undone: vec!["start b"] };
     s.happens(100, Event::Looked);
-    assert_eq!(orders(s.told()), ["prepare", "image b", "start b0"]);
+    assert_eq!(orders(s.told()), ["prepare", "image b", "resize pod 0", "start b0"]);
 }
 
 #[test]
