@@ -302,7 +302,11 @@ impl Problems {
         self.push("FieldValueForbidden", field, with_detail("Forbidden".into(), why));
     }
     pub fn not_found(&mut self, field: impl Into<String>, value: impl serde::Serialize) {
-        self.push("FieldValueNotFound", field, format!("Not found: {}", shown(&value)));
+        self.not_found_because(field, value, "");
+    }
+    /// `spec.claims[0]: Not found: "x": why`.
+    pub fn not_found_because(&mut self, field: impl Into<String>, value: impl serde::Serialize, why: &str) {
+        self.push("FieldValueNotFound", field, with_detail(format!("Not found: {}", shown(&value)), why));
     }
     pub fn too_long(&mut self, field: impl Into<String>, max_bytes: usize) {
         let body = format!("Too long: may not be more than {max_bytes} bytes");

@@ -1,5 +1,6 @@
 //! What can be read from a Pod: phase, readiness, what it asks of a node, its quality of service.
 
+pub mod annotations;
 pub mod defaults;
 pub mod ephemeral;
 pub mod sums;
@@ -114,6 +115,19 @@ fn together(spec: &PodSpec, of: impl Fn(&Container) -> Amounts, whole: Amounts) 
     all
 }
 
+/// What the containers of a pod request together, and what they may take: without what is given to the pod as a whole, and
+/// without its overhead.
+pub fn of_containers(spec: &PodSpec) -> (Amounts, Amounts) {
+    let (containers, init_containers) = (spec.containers.clone(), spec.init_containers.clone());
+    let alone = PodSpec { containers, init_containers, ..PodSpec::default() };
+    (requests(&alone), limits(&alone))
+}
+
+/// Whether a pod can be given this as a whole.
+pub fn is_of_whole_pods(resource: &str) -> bool {
+    matches!(resource, "cpu" | "memory") || resource.starts_with("hugepages-")
+}
+
 /// A resource list in plain numbers. Amounts that do not parse are left out: validation refuses them.
 pub fn amounts(list: Option<&BTreeMap<String, Wire>>) -> Amounts {
     let parsed = list.into_iter().flatten().filter_map(|(name, q)| {
@@ -141,7 +155,7 @@ impl Qos {
     }
     /// What the pod is given as a whole, where anything is, stands for what its containers are given.
     pub fn of(spec: &PodSpec) -> Self {
-        if let Some(whole) = &spec.resources {
+        if let Some(whole) = spec.resources.as_ref().filter(|whole| says_something(whole)) {
             return Self::of_all([Some(whole)].into_iter());
         }
         let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
@@ -164,6 +178,10 @@ impl Qos {
             (true, false) => Self::Burstable,
         }
     }
+}
+
+fn says_something(whole: &ResourceRequirements) -> bool {
+    [&whole.requests, &whole.limits].into_iter().flatten().flat_map(BTreeMap::keys).any(|name| is_of_whole_pods(name))
 }
 
 /// cpu and memory of (requests, limits) that are more than nothing.
@@ -286,6 +304,8 @@ mod tests {
             ("a request below the limit", whole("500m", "1", "1Gi"), container("", "1", "1Gi"), Qos::Burstable),
             ("a request alone", whole("500m", "", ""), container("", "", ""), Qos::Burstable),
             ("a limit of one of the two", whole("", "1", ""), container("", "1", "1Gi"), Qos::Burstable),
+            ("nothing, in so many words", whole("", "", ""), container("", "1", "1Gi"), Qos::Guaranteed),
+            ("nothing at all", Some(ResourceRequirements::default()), container("1", "", ""), Qos::Burstable),
         ];
         for (why, resources, of_container, expected) in cases {
             let spec = PodSpec { containers: vec![of_container], resources, ..Default::default() };

@@ -16,6 +16,7 @@ mod pod_resize;
 mod pod_resources;
 mod pod_security;
 mod pod_tolerations;
+mod pod_topology_labels;
 mod priority;
 mod resource_claim;
 pub mod resource_quota;
@@ -47,8 +48,8 @@ pub struct AdmissionRequest<'a> {
     pub verb: Verb,
     pub target: &'a Target,
     pub resource: &'a ApiResource,
-    /// What is to be stored, defaults filled in; `None` for deletes, and for subresources that are not objects of
-    /// the kind (binding, eviction).
+    /// What is to be stored, defaults filled in, or a subresource's own object (a Binding, a TokenRequest); `None` for
+    /// deletes, and for evictions.
     pub object: Option<&'a mut dyn AnyObject>,
     /// What is stored now; `None` for creates.
     pub old: Option<&'a dyn AnyObject>,
@@ -144,6 +145,7 @@ const PLUGINS: &[(&str, Plugin)] = &[
     ("PersistentVolumeClaimResize", claim_resize::admit),
     ("RuntimeClass", runtime_class::admit),
     ("DefaultIngressClass", default_ingress_class::admit),
+    ("PodTopologyLabels", pod_topology_labels::admit),
     ("PodSecurity", pod_security::admit),
     ("PodResizeValidator", pod_resize::admit),
     ("CertificateApproval", certificates::approval::admit),

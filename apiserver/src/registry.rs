@@ -172,6 +172,10 @@ impl SelectableField {
     pub const fn new(name: &'static str, path: &'static str, absent: &'static str) -> Self {
         Self { name: Cow::Borrowed(name), path: Cow::Borrowed(path), absent: Cow::Borrowed(absent) }
     }
+    /// Whether both always have the same value: one is another name of the other, and is kept once.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.path == other.path && self.absent == other.absent
+    }
 }
 
 /// One kind's rules. The order in which the write path uses them:

@@ -9,7 +9,6 @@ use jiff::Timestamp;
 
 pub type Labels = BTreeMap<String, String>;
 
-const DELETION_COST_ANNOTATION: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// `status.reason` of a pod that the kubelet evicted.
 const EVICTED: &str = "Evicted";
 const DEFAULT_PROTOCOL: &str = "TCP";
@@ -73,7 +72,7 @@ impl SeenPod {
         let mirror = pod::is_mirror(&pod);
         let phase = phase(&pod);
         let node = pod::node_name(&pod).map(str::to_owned);
-        let deletion_cost = pod.annotation(DELETION_COST_ANNOTATION).and_then(|c| c.parse().ok()).unwrap_or(0);
+        let deletion_cost = pod::annotations::deletion_cost(pod.metadata.annotations.as_ref()).unwrap_or(0);
         let status = pod.status.take().unwrap_or_default();
         let spec = pod.spec.take().unwrap_or_default();
         let meta = pod.metadata;

@@ -3,9 +3,12 @@
 //!
 //! <https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/>
 
-use k8s_openapi::api::core::v1::{PodSpec, ResourceRequirements};
+use std::collections::BTreeMap;
 
-use super::requests;
+use k8s_openapi::api::core::v1::{PodSpec, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
+
+use super::{Amounts, is_of_whole_pods, of_containers};
 use crate::quantity::{Format, Quantity};
 
 /// Containers request what they are limited to, and so does the pod as a whole.
@@ -41,14 +44,31 @@ fn of_container(resources: &mut ResourceRequirements) {
 /// A pod that limits itself as a whole requests what its containers do, or else its limit. One that only requests something
 /// has said what it wants.
 fn of_pod(spec: &mut PodSpec) {
-    let is_limited = |r: &ResourceRequirements| r.limits.as_ref().is_some_and(|limits| !limits.is_empty());
-    if !spec.resources.as_ref().is_some_and(is_limited) {
+    let Some(mut own) = spec.resources.take() else { return };
+    let (requests, limits) = of_containers(spec);
+    limit_huge_pages(&mut own, &limits);
+    if own.limits.as_ref().is_some_and(|limits| !limits.is_empty()) {
+        request(&mut own, requests);
+    }
+    spec.resources = Some(own);
+}
+
+/// Huge pages that its containers have, and that a pod says nothing of while it does of other resources, are its limit.
+fn limit_huge_pages(own: &mut ResourceRequirements, of_containers: &Amounts) {
+    let is_empty = |list: &Option<BTreeMap<String, Wire>>| list.as_ref().is_none_or(BTreeMap::is_empty);
+    if is_empty(&own.limits) && is_empty(&own.requests) {
         return;
     }
-    let Some(mut own) = spec.resources.take() else { return };
-    let overhead = spec.overhead.take();
-    let of_containers = requests(spec);
-    spec.overhead = overhead;
+    for (name, amount) in of_containers.iter().filter(|(name, _)| name.starts_with("hugepages-")) {
+        if own.requests.as_ref().is_some_and(|requests| requests.contains_key(name)) {
+            continue;
+        }
+        let limits = own.limits.get_or_insert_default();
+        limits.entry(name.clone()).or_insert_with(|| Quantity::from_units(*amount, Format::BinarySi).to_wire());
+    }
+}
+
+fn request(own: &mut ResourceRequirements, of_containers: Amounts) {
     let mut asked = own.requests.take().unwrap_or_default();
     // Huge pages cannot be overcommitted, so their request is their limit.
     for (name, amount) in of_containers.into_iter().filter(|(name, _)| name == "cpu" || name == "memory") {
@@ -56,10 +76,8 @@ fn of_pod(spec: &mut PodSpec) {
             if name == "cpu" { Quantity::from_millis(amount) } else { Quantity::from_units(amount, Format::BinarySi) };
         asked.entry(name).or_insert_with(|| quantity.to_wire());
     }
-    let at_pod_level = |name: &str| name == "cpu" || name == "memory" || name.starts_with("hugepages-");
-    for (name, limit) in own.limits.iter().flatten().filter(|(name, _)| at_pod_level(name)) {
+    for (name, limit) in own.limits.iter().flatten().filter(|(name, _)| is_of_whole_pods(name)) {
         asked.entry(name.clone()).or_insert_with(|| limit.clone());
     }
     own.requests = (!asked.is_empty()).then_some(asked);
-    spec.resources = Some(own);
 }

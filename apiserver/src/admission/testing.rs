@@ -49,13 +49,22 @@ pub(super) struct Write<'a> {
     pub(super) old: Value,
 }
 
+/// What is to be stored after a write is admitted, or why it is not. `jane` writes.
+pub(super) fn written<K: AnyObject + DeserializeOwned>(
+    plugin: Plugin,
+    world: &World,
+    write: Write<'_>,
+) -> Result<K, ApiError> {
+    ask_for(&jane(), plugin, world, write).map(|(object, _)| object.unwrap())
+}
+
 /// The warnings of a write that is admitted, or why it is not. `jane` writes.
 pub(super) fn ask<K: AnyObject + DeserializeOwned>(
     plugin: Plugin,
     world: &World,
     write: Write<'_>,
 ) -> Result<Vec<String>, ApiError> {
-    ask_as::<K>(&User { name: "jane".into(), ..User::default() }, plugin, world, write)
+    ask_as::<K>(&jane(), plugin, world, write)
 }
 
 /// As `ask`, for somebody else.
@@ -65,6 +74,19 @@ pub(super) fn ask_as<K: AnyObject + DeserializeOwned>(
     world: &World,
     write: Write<'_>,
 ) -> Result<Vec<String>, ApiError> {
+    ask_for::<K>(user, plugin, world, write).map(|(_, warnings)| warnings)
+}
+
+fn jane() -> User {
+    User { name: "jane".into(), ..User::default() }
+}
+
+fn ask_for<K: AnyObject + DeserializeOwned>(
+    user: &User,
+    plugin: Plugin,
+    world: &World,
+    write: Write<'_>,
+) -> Result<(Option<K>, Vec<String>), ApiError> {
     let (what, which) = write.target.split_once(' ').unwrap();
     let mut parts = what.split('/').map(str::to_owned);
     let (namespace, name) = which.split_once('/').unwrap_or(("", which));
@@ -92,7 +114,8 @@ pub(super) fn ask_as<K: AnyObject + DeserializeOwned>(
         warnings: Vec::new(),
     };
     plugin(&mut request).map_err(Refusal::into_error)?;
-    Ok(request.warnings)
+    let warnings = request.warnings;
+    Ok((new, warnings))
 }
 
 #[test]

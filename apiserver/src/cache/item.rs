@@ -162,6 +162,12 @@ enum Part {
     Field(usize),
 }
 
+/// Where a field's value is kept; of several names for one thing the first has it.
+fn place_of(name: &str, fields: &[SelectableField]) -> Option<usize> {
+    let field = fields.iter().find(|field| field.name == name)?;
+    fields.iter().position(|first| first.is_same_as(field))
+}
+
 impl FieldTerms {
     /// Fails with the name of a field that the kind cannot be selected by.
     pub(crate) fn new(selector: &FieldSelector, fields: &[SelectableField]) -> Result<Self, String> {
@@ -169,7 +175,7 @@ impl FieldTerms {
             let of = match t.field.as_str() {
                 "metadata.name" => Part::Name,
                 "metadata.namespace" => Part::Namespace,
-                other => Part::Field(fields.iter().position(|f| f.name == other).ok_or_else(|| t.field.clone())?),
+                other => Part::Field(place_of(other, fields).ok_or_else(|| t.field.clone())?),
             };
             Ok(Term { of, value: t.value.as_str().into(), negated: t.negated })
         };

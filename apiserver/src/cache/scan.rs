@@ -24,8 +24,9 @@ pub(super) struct Scanned {
 
 /// Fails for what is not a JSON object with a `metadata` object.
 pub(super) fn scan(json: &[u8], fields: &[SelectableField]) -> Result<Scanned, serde_json::Error> {
-    let places: Vec<(usize, &str)> =
-        fields.iter().enumerate().flat_map(|(i, f)| f.path.split('|').map(move |path| (i, path))).collect();
+    // Of several names for one thing the first has its value.
+    let first = fields.iter().enumerate().filter(|(i, f)| !fields[..*i].iter().any(|before| before.is_same_as(f)));
+    let places: Vec<(usize, &str)> = first.flat_map(|(i, f)| f.path.split('|').map(move |path| (i, path))).collect();
     let wanted: Vec<Wanted<'_>> = places.iter().enumerate().map(|(index, (_, path))| Wanted { index, path }).collect();
     let mut found: Vec<Option<Box<str>>> = vec![None; places.len()];
     let mut de = serde_json::Deserializer::from_slice(json);

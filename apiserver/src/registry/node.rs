@@ -53,7 +53,11 @@ impl Kind for Node {
             status.allocatable = status.capacity.clone();
         }
     }
+    fn prepare_create(&mut self) {
+        drop_unserved(self, None);
+    }
     fn prepare_update(&mut self, old: &Self) {
+        drop_unserved(self, Some(old));
         self.status = old.status.clone();
     }
     fn prepare_status(&mut self, old: &Self) {
@@ -113,6 +117,14 @@ impl Kind for Node {
             info_cell(info.map(|i| i.kernel_version.as_str())),
             info_cell(info.map(|i| i.container_runtime_version.as_str())),
         ]
+    }
+}
+
+/// Who may preempt pods on a node is not for the node to say yet.
+fn drop_unserved(new: &mut Node, old: Option<&Node>) {
+    let policy = |node: &Node| node.spec.as_ref().is_some_and(|spec| spec.pod_preemption_policy.is_some());
+    if let Some(spec) = new.spec.as_mut().filter(|_| !old.is_some_and(policy)) {
+        spec.pod_preemption_policy = None;
     }
 }
 
@@ -275,6 +287,19 @@ mod tests {
         ];
         for (old, new, expected) in cases {
             assert_eq!(found_on_update::<Node>(old, new).len(), expected, "{old} → {new}");
+        }
+    }
+
+    #[test]
+    fn a_node_does_not_say_who_may_preempt_on_it() {
+        let with = || -> Node { defaulted(r#"{"spec":{"podPreemptionPolicy":{}}}"#) };
+        let (stored, mut new) = (with(), with());
+        new.prepare_create();
+        assert_eq!(new.spec.as_ref().unwrap().pod_preemption_policy, None);
+        for (old, kept) in [(stored, true), (new, false)] {
+            let mut new = with();
+            new.prepare_update(&old);
+            assert_eq!(new.spec.unwrap().pod_preemption_policy.is_some(), kept);
         }
     }
 

@@ -1,8 +1,11 @@
 //! Pod: containers that share a node, an address and volumes.
 
+mod app_armor;
 pub mod columns;
 pub mod defaults;
+mod label_keys;
 pub mod references;
+pub mod unserved;
 pub mod update;
 pub mod validate;
 pub mod warnings;
@@ -33,12 +36,16 @@ impl Kind for Pod {
     ];
     const FIELDS: &'static [SelectableField] = &[
         SelectableField::new("spec.nodeName", "spec.nodeName", ""),
+        // What it was called first.
+        SelectableField::new("spec.host", "spec.nodeName", ""),
         SelectableField::new("spec.restartPolicy", "spec.restartPolicy", ""),
         SelectableField::new("spec.schedulerName", "spec.schedulerName", ""),
         SelectableField::new("spec.serviceAccountName", "spec.serviceAccountName", ""),
         SelectableField::new("spec.hostNetwork", "spec.hostNetwork", "false"),
         SelectableField::new("status.phase", "status.phase", ""),
         SelectableField::new("status.podIP", "status.podIP", ""),
+        // A list, and so none of them is a field's value: as upstream, it is known and selects nothing.
+        SelectableField::new("status.podIPs", "status.podIPs", ""),
         SelectableField::new("status.nominatedNodeName", "status.nominatedNodeName", ""),
     ];
     const HAS_GENERATION: bool = true;
@@ -64,9 +71,13 @@ impl Kind for Pod {
             }]);
         }
         self.status = Some(status);
+        unserved::drop_from_spec(spec, None);
+        label_keys::merge(spec, self.metadata.labels.as_ref());
+        app_armor::from_annotations(self);
     }
     fn prepare_update(&mut self, old: &Self) {
         self.status = old.status.clone();
+        unserved::drop_from_spec(self.spec.get_or_insert_default(), old.spec.as_ref());
         update::open_gates(self, old);
     }
     fn prepare_status(&mut self, old: &Self) {
@@ -79,6 +90,7 @@ impl Kind for Pod {
             (None, Some(ips)) => status.pod_ip = ips.first().map(|p| p.ip.clone()),
             _ => {}
         }
+        unserved::drop_from_status(self, old);
     }
     fn prepare_part(&mut self, part: Part, old: &Self) {
         match part {
@@ -93,8 +105,8 @@ impl Kind for Pod {
         let at = Path::root("spec");
         match &self.spec {
             Some(spec) => {
-                validate::pod_spec(spec, validate::Of::Pod(&self.metadata), &at, problems);
-                validate::annotations(self, problems);
+                let of = validate::Of::Pod(&self.metadata);
+                validate::validate(spec, of, &Path::root("metadata.annotations"), &at, problems);
             }
             None => problems.required(at, ""),
         }

@@ -24,13 +24,23 @@ impl Kind for PodTemplate {
             workload::default_template(template);
         }
     }
+    fn prepare_create(&mut self) {
+        workload::drop_unserved(self.template.as_mut(), None);
+    }
+    fn prepare_update(&mut self, old: &Self) {
+        workload::drop_unserved(self.template.as_mut(), old.template.as_ref());
+    }
     fn spec_changed(&self, old: &Self) -> bool {
         self.template != old.template
     }
     fn validate(&self, problems: &mut Problems) {
         let none = k8s_openapi::api::core::v1::PodTemplateSpec::default();
         let template = self.template.as_ref().unwrap_or(&none);
-        workload::validate_pod_template(template, &Path::root("template"), problems);
+        workload::validate_pod_template(template, &self.metadata, &Path::root("template"), problems);
+    }
+    fn validate_update(&self, old: &Self, problems: &mut Problems) {
+        let at = Path::root("template");
+        workload::validate_template_update(self.template.as_ref(), old.template.as_ref(), &at, problems);
     }
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
         let (at, old) = (Path::root("template"), old.map(|old| &old.metadata));

@@ -33,9 +33,12 @@ impl Kind for ReplicationController {
         }
     }
     fn prepare_create(&mut self) {
+        workload::drop_unserved(self.spec.as_mut().and_then(|spec| spec.template.as_mut()), None);
         self.status = Some(ReplicationControllerStatus::default());
     }
     fn prepare_update(&mut self, old: &Self) {
+        let stored = old.spec.as_ref().and_then(|spec| spec.template.as_ref());
+        workload::drop_unserved(self.spec.as_mut().and_then(|spec| spec.template.as_mut()), stored);
         self.status = old.status.clone();
     }
     fn prepare_status(&mut self, old: &Self) {
@@ -62,7 +65,14 @@ impl Kind for ReplicationController {
         match &spec.template {
             None => problems.required(template_at, ""),
             Some(template) => {
-                workload::validate_template(template, &selector, "ReplicationController", &template_at, problems);
+                workload::validate_template(
+                    template,
+                    &self.metadata,
+                    &selector,
+                    "ReplicationController",
+                    &template_at,
+                    problems,
+                );
             }
         }
     }
@@ -74,6 +84,11 @@ impl Kind for ReplicationController {
             ("availableReplicas", status.available_replicas),
         ];
         workload::validate_counts(&counts, status.replicas, problems);
+    }
+    fn validate_update(&self, old: &Self, problems: &mut Problems) {
+        let new = self.spec.as_ref().and_then(|spec| spec.template.as_ref());
+        let old = old.spec.as_ref().and_then(|spec| spec.template.as_ref());
+        workload::validate_template_update(new, old, &Path::root("spec.template"), problems);
     }
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
         let (at, old) = (Path::root("spec.template"), old.map(|old| &old.metadata));

@@ -109,6 +109,12 @@ pub fn of_containers(problems: &mut Problems, at: &Path<'_>, name: &str) {
         problems.invalid(at, name, NOT_EXTENDED);
     }
 }
+/// Of pods as a whole.
+pub fn of_pods(problems: &mut Problems, at: &Path<'_>, name: &str) {
+    if any(problems, at, name) && !corten_api::pod::is_of_whole_pods(name) {
+        problems.unsupported(at, name, &[CPU, HUGE_PAGES_PREFIX, MEMORY]);
+    }
+}
 pub fn of_quotas(problems: &mut Problems, at: &Path<'_>, name: &str) {
     any(problems, at, name);
     if !name.contains('/') && !is_standard_of_quotas(name) {

@@ -22,7 +22,7 @@ impl Kind for Service {
         SelectableField::new("spec.type", "spec.type", ""),
     ];
     const CREATE_ON_UPDATE: bool = true;
-    const NAME_RULE: NameRule = NameRule::Dns1035Label;
+    const NAME_RULE: NameRule = NameRule::Dns1123Label;
 
     fn fill_defaults(&mut self) {
         let spec = self.spec.get_or_insert_default();

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use corten_api::{Problems, selector::Selector};
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
 use super::path::Path;
+use super::pod::validate::newer;
 use super::warnings::Warnings;
 use super::{Cell, Column, cells, check, pod};
 
@@ -32,16 +33,17 @@ pub fn validate_selector(selector: &LabelSelector, kind: &str, at: &Path<'_>, pr
     }
 }
 
-/// A template whose pods the selector must find. `kind` names the owner in messages.
+/// A template whose pods the selector must find. `kind` names the owner in messages; `owner`: its metadata.
 pub fn validate_template(
     template: &PodTemplateSpec,
+    owner: &ObjectMeta,
     selector: &Selector,
     kind: &str,
     at: &Path<'_>,
     problems: &mut Problems,
 ) {
     validate_labels(template, selector, at, problems);
-    validate_pod_template(template, at, problems);
+    validate_pod_template(template, owner, at, problems);
     validate_endless(template, kind, at, problems);
 }
 
@@ -87,16 +89,42 @@ pub fn validate_endless(template: &PodTemplateSpec, kind: &str, at: &Path<'_>, p
     }
 }
 
-/// A template on its own.
-pub fn validate_pod_template(template: &PodTemplateSpec, at: &Path<'_>, problems: &mut Problems) {
+/// A template on its own. `owner`: the metadata of the object that has it.
+pub fn validate_pod_template(template: &PodTemplateSpec, owner: &ObjectMeta, at: &Path<'_>, problems: &mut Problems) {
+    let none = PodSpec::default();
+    let (spec, spec_at, meta_at) = (template.spec.as_ref().unwrap_or(&none), at.field("spec"), at.field("metadata"));
+    let annotations_at = meta_at.field("annotations");
     if let Some(meta) = &template.metadata {
-        let meta_at = at.field("metadata");
         check::labels(problems, &meta_at.field("labels"), meta.labels.as_ref());
-        check::annotations(problems, &meta_at.field("annotations"), meta.annotations.as_ref());
+        check::annotations(problems, &annotations_at, meta.annotations.as_ref());
     }
-    let none = k8s_openapi::api::core::v1::PodSpec::default();
-    let spec = template.spec.as_ref().unwrap_or(&none);
-    pod::validate::pod_spec(spec, pod::validate::Of::Template, &at.field("spec"), problems);
+    let of = pod::validate::Of::Template { meta: template.metadata.as_ref(), owner };
+    pod::validate::validate(spec, of, &annotations_at, &spec_at, problems);
+}
+
+/// What an update is held to though what is stored may not be, unless it is.
+pub fn validate_template_update(
+    new: Option<&PodTemplateSpec>,
+    old: Option<&PodTemplateSpec>,
+    at: &Path<'_>,
+    problems: &mut Problems,
+) {
+    let (Some(new), Some(old)) = (new, old) else { return };
+    let none = PodSpec::default();
+    let (meta_at, spec_at) = (at.field("metadata"), at.field("spec"));
+    let at = newer::Paths { annotations: &meta_at.field("annotations"), spec: &spec_at };
+    let [new, old] = [new, old].map(|template| newer::Described {
+        spec: template.spec.as_ref().unwrap_or(&none),
+        annotations: template.metadata.as_ref().and_then(|meta| meta.annotations.as_ref()),
+    });
+    newer::validate_update(new, old, at, problems);
+}
+
+/// Fields that are not served. `old`: the template that is stored, for updates.
+pub fn drop_unserved(template: Option<&mut PodTemplateSpec>, old: Option<&PodTemplateSpec>) {
+    if let Some(spec) = template.and_then(|template| template.spec.as_mut()) {
+        pod::unserved::drop_from_spec(spec, old.and_then(|old| old.spec.as_ref()));
+    }
 }
 
 /// The selector; nothing, if it is malformed (which is reported by [`validate_selector`]).

@@ -39,10 +39,7 @@ impl Resources {
                 written.warnings.splice(0..0, warnings);
                 Ok(written)
             }
-            "binding" => {
-                self.admit_create(user, place, target, None).await?;
-                pods::bind(self, place, target, &json, options.dry_run).await
-            }
+            "binding" => pods::bind(self, user, place, target, &json, options.dry_run).await,
             "token" => account_token::give(self, user, place, target, &json).await,
             "eviction" => pods::evict(self, user, place, target, &json, options).await,
             _ => Err(no_such_method()),

@@ -1,9 +1,9 @@
 //! What only pods have: binding to a node, eviction.
 
 use corten_api::{ApiError, Problems, Scope};
-use k8s_openapi::api::core::v1::{Binding, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{Binding, ObjectReference, Pod, PodCondition};
 use k8s_openapi::api::policy::v1::{Eviction, PodDisruptionBudget};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Status, Time};
 
 use super::encode::encoded;
 use super::eviction::{self, Cost};
@@ -12,7 +12,8 @@ use super::revise::{Current, Decision};
 use super::{Fence, Resources, WriteOptions, Written, meta};
 use crate::admission::ClusterView;
 use crate::decode::{of_kind, typed};
-use crate::registry::AnyObject;
+use crate::registry::path::Path;
+use crate::registry::{AnyObject, check};
 use crate::request::{Target, User, Verb};
 use crate::storage::Write;
 
@@ -29,6 +30,7 @@ fn done() -> Result<Written, ApiError> {
 /// `pods/binding`, from a Binding's JSON.
 pub(super) async fn bind(
     resources: &Resources,
+    user: &User,
     place: &Place<'_>,
     target: &Target,
     json: &[u8],
@@ -36,27 +38,13 @@ pub(super) async fn bind(
 ) -> Result<Written, ApiError> {
     let mut binding: Binding = decode("Binding", json)?;
     meta::settle_namespace(&mut binding.metadata, &target.namespace, Scope::Namespaced)?;
-    let name = match binding.metadata.name.as_deref() {
-        Some(name) if !target.name.is_empty() && name != target.name => {
-            return Err(ApiError::bad_request("name in URL does not match name in Binding object"));
-        }
-        Some(name) if !name.is_empty() => name,
-        _ => &target.name,
-    };
-    let mut problems = Problems::default();
-    if !matches!(binding.target.kind.as_deref(), None | Some("" | "Node")) {
-        problems.unsupported("target.kind", &binding.target.kind, &["Node", "<empty>"]);
+    let name = check::text(binding.metadata.name.as_ref()).to_owned();
+    // What is posted to `bindings` names its pod itself.
+    if name.is_empty() || !target.name.is_empty() && name != target.name {
+        return Err(ApiError::bad_request("name in URL does not match name in Binding object"));
     }
-    let node = binding.target.name.as_deref().unwrap_or_default();
-    if node.is_empty() {
-        problems.required("target.name", "");
-    }
-    if !problems.is_empty() {
-        return Err(ApiError::invalid("", "Binding", name, problems));
-    }
-    let uid = binding.metadata.uid.as_deref().unwrap_or_default();
-    let assignment = Assignment { uid, node, annotations: binding.metadata.annotations.as_ref() };
-    assign(resources, place, &target.namespace, name, &assignment, dry_run).await?;
+    let target = &Target { name, ..target.clone() };
+    assign(resources, user, place, target, binding, dry_run).await?;
     done()
 }
 
@@ -73,48 +61,54 @@ impl Resources {
     ) -> Result<(), ApiError> {
         let fence = self.fenced(fence).await?;
         let place = &self.place(Verb::Create, target)?.behind(fence.as_ref());
-        self.admit_create(user, place, target, None).await?;
-        let assignment = Assignment { uid, node, annotations: None };
-        assign(self, place, &target.namespace, &target.name, &assignment, false).await
+        let metadata = ObjectMeta {
+            name: Some(target.name.clone()),
+            uid: (!uid.is_empty()).then(|| uid.to_owned()),
+            ..ObjectMeta::default()
+        };
+        let node = ObjectReference { kind: Some("Node".into()), name: Some(node.into()), ..ObjectReference::default() };
+        assign(self, user, place, target, Binding { metadata, target: node }, false).await
     }
-}
-
-/// A scheduler's decision.
-pub(super) struct Assignment<'a> {
-    /// Empty: whichever pod has the name.
-    pub(super) uid: &'a str,
-    pub(super) node: &'a str,
-    pub(super) annotations: Option<&'a std::collections::BTreeMap<String, String>>,
 }
 
 /// Gives a pod its node: once.
 pub(super) async fn assign(
     resources: &Resources,
+    user: &User,
     place: &Place<'_>,
-    namespace: &str,
-    name: &str,
-    assignment: &Assignment<'_>,
+    target: &Target,
+    mut binding: Binding,
     dry_run: bool,
 ) -> Result<(), ApiError> {
-    let short = place.short_key(namespace, name);
+    let name = &target.name;
+    let problems = faults(&binding);
+    if !problems.is_empty() {
+        return Err(ApiError::invalid("", "Binding", name, problems));
+    }
+    resources.admit_create(user, place, target, Some(&mut binding)).await?;
+    let short = place.short_key(&target.namespace, name);
     let revised =
-        resources.revise(place, &short, "binding", dry_run, |current, _| assigned(place, name, assignment, current));
+        resources.revise(place, &short, "binding", dry_run, |current, _| assigned(place, name, &binding, current));
     revised.await?.map(drop).ok_or_else(|| place.not_found(name))
 }
 
-fn assigned(
-    place: &Place<'_>,
-    name: &str,
-    assignment: &Assignment<'_>,
-    current: &Current,
-) -> Result<Decision, ApiError> {
+fn faults(binding: &Binding) -> Problems {
+    let mut problems = Problems::default();
+    if !matches!(binding.target.kind.as_deref(), None | Some("" | "Node")) {
+        problems.unsupported("target.kind", &binding.target.kind, &["Node", "<empty>"]);
+    }
+    let at = Path::root("target.name");
+    match check::text(binding.target.name.as_ref()) {
+        "" => problems.required(at, ""),
+        node => check::dns_subdomain(&mut problems, &at, node),
+    }
+    problems
+}
+
+fn assigned(place: &Place<'_>, name: &str, binding: &Binding, current: &Current) -> Result<Decision, ApiError> {
     let mut object = current.object.boxed_clone();
     let pod = object.as_any_mut().downcast_mut::<Pod>().ok_or_else(no_such_method)?;
-    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-    if !assignment.uid.is_empty() && assignment.uid != uid {
-        let why = format!("Precondition failed: UID in precondition: {}, UID in object meta: {uid}", assignment.uid);
-        return Err(place.conflict(name, &why));
-    }
+    check_same(place, name, &binding.metadata, pod, current.revision)?;
     if pod.metadata.deletion_timestamp.is_some() {
         return Err(place.conflict(name, &format!("pod {name} is being deleted, cannot be assigned to a host")));
     }
@@ -125,12 +119,32 @@ fn assigned(
     if spec.scheduling_gates.as_ref().is_some_and(|g| !g.is_empty()) {
         return Err(place.conflict(name, &format!("pod {name} has non-empty .spec.schedulingGates")));
     }
-    spec.node_name = Some(assignment.node.to_owned());
-    if let Some(more) = assignment.annotations {
+    spec.node_name.clone_from(&binding.target.name);
+    if let Some(more) = &binding.metadata.annotations {
         pod.metadata.annotations.get_or_insert_default().extend(more.clone());
     }
+    if let Some(more) = &binding.metadata.labels {
+        pod.metadata.labels.get_or_insert_default().extend(more.clone());
+    }
+    // Where it was meant to go is of no use once it is there.
+    pod.status.get_or_insert_default().nominated_node_name = None;
     set_scheduled(pod);
     Ok(Decision::Store { object, also: Vec::new() })
+}
+
+/// Who names a uid, or a resourceVersion, means that pod as it was then.
+fn check_same(place: &Place<'_>, name: &str, wanted: &ObjectMeta, pod: &Pod, revision: i64) -> Result<(), ApiError> {
+    let revision = revision.to_string();
+    let is = [("UID", &wanted.uid, check::text(pod.metadata.uid.as_ref()))];
+    let is = is.into_iter().chain([("ResourceVersion", &wanted.resource_version, revision.as_str())]);
+    for (what, wanted, is) in is {
+        let wanted = check::text(wanted.as_ref());
+        if !wanted.is_empty() && wanted != is {
+            let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {is}");
+            return Err(place.conflict(name, &why));
+        }
+    }
+    Ok(())
 }
 
 fn set_scheduled(pod: &mut Pod) {
@@ -156,7 +170,7 @@ pub(super) async fn evict(
 ) -> Result<Written, ApiError> {
     let mut eviction: Eviction = decode("Eviction", json)?;
     meta::settle_namespace(&mut eviction.metadata, &target.namespace, Scope::Namespaced)?;
-    if eviction.metadata.name.as_deref().is_some_and(|name| !name.is_empty() && name != target.name) {
+    if check::text(eviction.metadata.name.as_ref()) != target.name {
         return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
     }
     debug_assert_eq!(place.resource.plural(), "pods");

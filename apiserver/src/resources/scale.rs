@@ -136,6 +136,9 @@ fn scaled(
     current: &Current,
     scale: &Scale,
 ) -> Result<Box<dyn AnyObject>, ApiError> {
+    let mut named = scale.metadata.clone();
+    meta::settle_namespace(&mut named, &target.namespace, place.resource.scope())?;
+    meta::settle_name(&mut named, &target.name)?;
     let replicas = scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
     check(&target.name, replicas)?;
     let mut object = current.object.boxed_clone();

@@ -46,6 +46,7 @@ impl Kind for DaemonSet {
         workload::default_template(&mut self.spec.template);
     }
     fn prepare_create(&mut self) {
+        workload::drop_unserved(Some(&mut self.spec.template), None);
         self.status = Some(DaemonSetStatus::default());
         // One that is no number is left for validation to refuse.
         if template_generation(&self.metadata).is_none_or(|generation| generation.is_ok_and(|n| n < 1)) {
@@ -53,6 +54,7 @@ impl Kind for DaemonSet {
         }
     }
     fn prepare_update(&mut self, old: &Self) {
+        workload::drop_unserved(Some(&mut self.spec.template), Some(&old.spec.template));
         self.status = old.status.clone();
         keep_template_generation(&mut self.metadata, &old.metadata, self.spec.template != old.spec.template);
     }
@@ -68,10 +70,12 @@ impl Kind for DaemonSet {
         if let Some(Err(given)) = template_generation(&self.metadata) {
             problems.invalid(at.key(TEMPLATE_GENERATION), given, "must be an integer");
         }
-        validate_spec(&self.spec, &Path::root("spec"), problems);
+        validate_spec(&self.spec, &self.metadata, &Path::root("spec"), problems);
     }
     fn validate_update(&self, old: &Self, problems: &mut Problems) {
         check::immutable(problems, &Path::root("spec.selector"), &self.spec.selector, &old.spec.selector);
+        let at = Path::root("spec.template");
+        workload::validate_template_update(Some(&self.spec.template), Some(&old.spec.template), &at, problems);
     }
     fn validate_status(&self, old: &Self, problems: &mut Problems) {
         let none = DaemonSetStatus::default();
@@ -143,7 +147,7 @@ fn keep_template_generation(new: &mut ObjectMeta, old: &ObjectMeta, is_changed: 
     set_template_generation(new, was.saturating_add(i64::from(is_changed)));
 }
 
-fn validate_spec(spec: &DaemonSetSpec, at: &Path<'_>, problems: &mut Problems) {
+fn validate_spec(spec: &DaemonSetSpec, owner: &ObjectMeta, at: &Path<'_>, problems: &mut Problems) {
     // One that is missing finds nothing, which is what is told then.
     let selector = if spec.selector == LabelSelector::default() {
         Selector::nothing()
@@ -151,7 +155,7 @@ fn validate_spec(spec: &DaemonSetSpec, at: &Path<'_>, problems: &mut Problems) {
         workload::validate_selector(&spec.selector, "daemonset", &at.field("selector"), problems);
         workload::parsed(&spec.selector).unwrap_or_else(Selector::everything)
     };
-    workload::validate_template(&spec.template, &selector, "DaemonSet", &at.field("template"), problems);
+    workload::validate_template(&spec.template, owner, &selector, "DaemonSet", &at.field("template"), problems);
     check::not_negative(problems, &at.field("minReadySeconds"), spec.min_ready_seconds);
     check::not_negative(problems, &at.field("revisionHistoryLimit"), spec.revision_history_limit);
     let at = at.field("updateStrategy");

@@ -4,6 +4,7 @@ use corten_api::Problems;
 use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStatus, DeploymentStrategy, RollingUpdateDeployment,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::registry::path::Path;
@@ -41,9 +42,11 @@ impl Kind for Deployment {
         workload::default_template(&mut spec.template);
     }
     fn prepare_create(&mut self) {
+        workload::drop_unserved(Some(&mut self.spec.template), None);
         self.status = Some(DeploymentStatus::default());
     }
     fn prepare_update(&mut self, old: &Self) {
+        workload::drop_unserved(Some(&mut self.spec.template), Some(&old.spec.template));
         self.status = old.status.clone();
     }
     fn prepare_status(&mut self, old: &Self) {
@@ -55,10 +58,12 @@ impl Kind for Deployment {
         self.spec != old.spec || self.metadata.annotations != old.metadata.annotations
     }
     fn validate(&self, problems: &mut Problems) {
-        validate_spec(&self.spec, &Path::root("spec"), problems);
+        validate_spec(&self.spec, &self.metadata, &Path::root("spec"), problems);
     }
     fn validate_update(&self, old: &Self, problems: &mut Problems) {
         check::immutable(problems, &Path::root("spec.selector"), &self.spec.selector, &old.spec.selector);
+        let at = Path::root("spec.template");
+        workload::validate_template_update(Some(&self.spec.template), Some(&old.spec.template), &at, problems);
     }
     fn validate_status(&self, old: &Self, problems: &mut Problems) {
         let none = DeploymentStatus::default();
@@ -119,11 +124,11 @@ fn default_strategy(strategy: &mut DeploymentStrategy) {
     }
 }
 
-fn validate_spec(spec: &DeploymentSpec, at: &Path<'_>, problems: &mut Problems) {
+fn validate_spec(spec: &DeploymentSpec, owner: &ObjectMeta, at: &Path<'_>, problems: &mut Problems) {
     check::not_negative(problems, &at.field("replicas"), spec.replicas);
     workload::validate_selector(&spec.selector, "deployment", &at.field("selector"), problems);
     if let Some(selector) = workload::parsed(&spec.selector) {
-        workload::validate_template(&spec.template, &selector, "ReplicaSet", &at.field("template"), problems);
+        workload::validate_template(&spec.template, owner, &selector, "ReplicaSet", &at.field("template"), problems);
     }
     if let Some(strategy) = &spec.strategy {
         validate_strategy(strategy, &at.field("strategy"), problems);

@@ -21,9 +21,11 @@ impl Kind for ReplicaSet {
         }
     }
     fn prepare_create(&mut self) {
+        workload::drop_unserved(self.spec.template.as_mut(), None);
         self.status = Some(ReplicaSetStatus::default());
     }
     fn prepare_update(&mut self, old: &Self) {
+        workload::drop_unserved(self.spec.template.as_mut(), old.spec.template.as_ref());
         self.status = old.status.clone();
     }
     fn prepare_status(&mut self, old: &Self) {
@@ -41,13 +43,15 @@ impl Kind for ReplicaSet {
         match (&spec.template, workload::parsed(&spec.selector)) {
             (None, _) => problems.required(template_at, ""),
             (Some(template), Some(selector)) => {
-                workload::validate_template(template, &selector, "ReplicaSet", &template_at, problems);
+                workload::validate_template(template, &self.metadata, &selector, "ReplicaSet", &template_at, problems);
             }
             (Some(_), None) => {}
         }
     }
     fn validate_update(&self, old: &Self, problems: &mut Problems) {
         check::immutable(problems, &Path::root("spec.selector"), &self.spec.selector, &old.spec.selector);
+        let at = Path::root("spec.template");
+        workload::validate_template_update(self.spec.template.as_ref(), old.spec.template.as_ref(), &at, problems);
     }
     fn validate_status(&self, _old: &Self, problems: &mut Problems) {
         let Some(status) = &self.status else { return };

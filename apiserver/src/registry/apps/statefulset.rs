@@ -45,9 +45,11 @@ impl Kind for StatefulSet {
         spec.volume_claim_templates.iter_mut().flatten().for_each(claim_defaults);
     }
     fn prepare_create(&mut self) {
+        workload::drop_unserved(Some(&mut self.spec.template), None);
         self.status = Some(StatefulSetStatus { available_replicas: Some(0), ..StatefulSetStatus::default() });
     }
     fn prepare_update(&mut self, old: &Self) {
+        workload::drop_unserved(Some(&mut self.spec.template), Some(&old.spec.template));
         self.status = old.status.clone();
     }
     fn prepare_status(&mut self, old: &Self) {

@@ -108,11 +108,12 @@ impl Kind for Job {
     }
 }
 
-/// How a Job's pods are scheduled as one group (`scheduling`) is not served.
+/// How a Job's pods are scheduled as one group (`scheduling`) is not served, nor is some of what pods could have.
 pub(super) fn drop_unserved(new: &mut JobSpec, old: Option<&JobSpec>) {
     if old.is_none_or(|old| old.scheduling.is_none()) {
         new.scheduling = None;
     }
+    workload::drop_unserved(Some(&mut new.template), old.map(|old| &old.template));
 }
 
 fn is_indexed(spec: &JobSpec) -> bool {

@@ -41,24 +41,30 @@ impl Kind for ClusterTrustBundle {
     }
 }
 
-/// A signer's bundles stand in a room of their own, which nobody else can write to.
 fn validate_name(name: &str, signer: &str, problems: &mut Problems) {
+    if let Some(why) = name_fault(name, signer) {
+        problems.invalid("metadata.name", name, &why);
+    }
+}
+
+/// What is wrong with the name of a bundle of this signer, or of nobody's (""): a signer's bundles stand in a room of their
+/// own, which nobody else can write to.
+pub fn name_fault(name: &str, signer: &str) -> Option<String> {
     let room = format!("{}:", signer.replace('/', ":"));
     let own = match name.strip_prefix(&room) {
         _ if signer.is_empty() && name.contains(':') => {
-            let why = "ClusterTrustBundle without signer name must not have \":\" in its name";
-            return problems.invalid("metadata.name", name, why);
+            return Some("ClusterTrustBundle without signer name must not have \":\" in its name".into());
         }
         _ if signer.is_empty() => name,
         Some(own) => own,
-        None => {
-            let why = format!("ClusterTrustBundle for signerName {signer} must be named with prefix {room}");
-            return problems.invalid("metadata.name", name, &why);
-        }
+        None => return Some(format!("ClusterTrustBundle for signerName {signer} must be named with prefix {room}")),
     };
-    if !names::is_dns1123_subdomain(own) {
-        problems.invalid("metadata.name", name, names::DNS1123_SUBDOMAIN_WHY);
-    }
+    (!names::is_dns1123_subdomain(own)).then(|| names::DNS1123_SUBDOMAIN_WHY.into())
+}
+
+/// Whose bundle it is by its name; "" for nobody's.
+pub fn signer_in(name: &str) -> String {
+    name.rsplit_once(':').map(|(signer, _)| signer.replace(':', "/")).unwrap_or_default()
 }
 
 fn validate_bundle(bundle: &str, at: &Path<'_>, problems: &mut Problems) {

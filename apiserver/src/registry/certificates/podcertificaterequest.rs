@@ -10,6 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use crate::registry::path::Path;
 use crate::registry::{Cell, Column, Kind, SelectableField, cells, check, clock, status};
 
+pub use validate::{expiration_secs, user_annotations};
+
 pub const ISSUED: &str = "Issued";
 pub const DENIED: &str = "Denied";
 pub const FAILED: &str = "Failed";

@@ -68,10 +68,10 @@ fn endpoint_of(endpoint: &Endpoint, address_type: &str, at: &Path<'_>, problems:
         let (family, at) = (address.parse::<IpAddr>(), list.index(i));
         match (address_type, family) {
             ("FQDN", _) => check::fully_qualified(problems, &at, address),
-            ("IPv4", Ok(IpAddr::V6(_))) => problems.invalid(&list, address, "must be an IPv4 address"),
-            ("IPv6", Ok(IpAddr::V4(_))) => problems.invalid(&list, address, "must be an IPv6 address"),
+            ("IPv4", Ok(IpAddr::V6(_))) => problems.invalid(list, address, "must be an IPv4 address"),
+            ("IPv6", Ok(IpAddr::V4(_))) => problems.invalid(list, address, "must be an IPv6 address"),
             ("IPv6", Ok(ip)) if ip.to_string() != *address => {
-                problems.invalid(&at, address, &format!("must be in canonical form ({:?})", ip.to_string()));
+                problems.invalid(at, address, &format!("must be in canonical form ({:?})", ip.to_string()));
             }
             _ => endpoints::endpoint_ip(address, &at, problems),
         }
@@ -85,7 +85,7 @@ fn endpoint_of(endpoint: &Endpoint, address_type: &str, at: &Path<'_>, problems:
     let topology = endpoint.deprecated_topology.as_ref();
     let at_topology = at.field("deprecatedTopology");
     match topology.map_or(0, |topology| topology.len()) {
-        n if n > TOPOLOGY_LABELS_MAX => problems.too_many(&at_topology, n, TOPOLOGY_LABELS_MAX),
+        n if n > TOPOLOGY_LABELS_MAX => problems.too_many(at_topology, n, TOPOLOGY_LABELS_MAX),
         _ => check::labels(problems, &at_topology, topology),
     }
     if let Some(hints) = &endpoint.hints {
@@ -109,7 +109,7 @@ fn named(names: &[&String], at: &Path<'_>, check: fn(&mut Problems, &Path<'_>, &
         let item = at.index(i);
         let at = item.field("name");
         if !seen.insert(name) {
-            problems.duplicate(&at, name);
+            problems.duplicate(at, name);
         }
         check(problems, &at, name);
     }

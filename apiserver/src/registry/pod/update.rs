@@ -7,16 +7,15 @@ mod status;
 
 use std::collections::HashSet;
 
+use corten_api::pod::annotations::APP_ARMOR_PREFIX;
 use corten_api::{Problems, pod};
 use k8s_openapi::api::core::v1::{Pod, PodSpec, Toleration};
 
+use super::validate::newer::{self, Described, Paths};
 use crate::registry::difference;
 use crate::registry::path::Path;
 
 pub use status::validate_status;
-
-/// AppArmor's, from before there was a field for it. How a container is confined stays as it was made.
-const APPARMOR_PREFIX: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 const ALLOWED: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
@@ -47,7 +46,8 @@ fn validate_annotations(new: &Pod, old: &Pod, problems: &mut Problems) {
     let (new, old) = (new.metadata.annotations.as_ref(), old.metadata.annotations.as_ref());
     let what = |key: &str| match key {
         pod::MIRROR_ANNOTATION => Some("mirror pod annotation"),
-        key if key.starts_with(APPARMOR_PREFIX) => Some("AppArmor annotations"),
+        // How a container is confined stays as it was made.
+        key if key.starts_with(APP_ARMOR_PREFIX) => Some("AppArmor annotations"),
         _ => None,
     };
     for (key, was) in old.into_iter().flatten() {
@@ -70,6 +70,10 @@ pub fn validate(new: &Pod, old: &Pod, problems: &mut Problems) {
     validate_annotations(new, old, problems);
     let none = PodSpec::default();
     let (new_spec, old_spec) = (new.spec.as_ref().unwrap_or(&none), old.spec.as_ref().unwrap_or(&none));
+    let at = Paths { annotations: &Path::root("metadata.annotations"), spec: &Path::root("spec") };
+    let now = Described { spec: new_spec, annotations: new.metadata.annotations.as_ref() };
+    let was = Described { spec: old_spec, annotations: old.metadata.annotations.as_ref() };
+    newer::validate_update(now, was, at, problems);
     if new_spec == old_spec {
         return;
     }

@@ -2,24 +2,35 @@
 //!
 //! Rules: <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/>.
 
+mod annotations;
+mod claims;
 mod container;
 mod devices;
 mod env;
 mod ephemeral;
+mod every;
 mod handlers;
+mod hosts;
+mod label_keys;
+pub mod newer;
+mod os;
 mod placement;
 mod resources;
 mod security;
+mod signals;
 mod volumes;
+mod whole;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use corten_api::{Problems, pod};
-use k8s_openapi::api::core::v1::{Pod, PodSpec, ResourceRequirements, Volume};
+use corten_api::Problems;
+use k8s_openapi::api::core::v1::{PodSpec, ResourceRequirements, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+pub use placement::tolerations;
+pub use security::app_armor_profile;
 
-use crate::registry::check;
 use crate::registry::path::Path;
+use crate::registry::{check, resource_names};
 
 const RESTART_POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
 const DNS_POLICIES: &[&str] = &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
@@ -33,7 +44,11 @@ const DEADLINE_RANGE: &str = "must be between 1 and 2147483647, inclusive";
 #[derive(Clone, Copy, Debug)]
 pub enum Of<'a> {
     Pod(&'a ObjectMeta),
-    Template,
+    /// Of the workload that is `owner`.
+    Template {
+        meta: Option<&'a ObjectMeta>,
+        owner: &'a ObjectMeta,
+    },
 }
 
 impl<'a> Of<'a> {
@@ -41,32 +56,71 @@ impl<'a> Of<'a> {
     fn pod_name(self) -> &'a str {
         match self {
             Self::Pod(meta) => check::text(meta.name.as_ref()),
-            Self::Template => "",
+            Self::Template { .. } => "",
+        }
+    }
+    fn is_pod(self) -> bool {
+        matches!(self, Self::Pod(_))
+    }
+    /// Never stored: held to rules that came later than what may be stored.
+    fn is_new(self) -> bool {
+        let (Self::Pod(meta) | Self::Template { owner: meta, .. }) = self;
+        check::is_new(meta)
+    }
+    fn annotations(self) -> Option<&'a BTreeMap<String, String>> {
+        match self {
+            Self::Pod(meta) => meta.annotations.as_ref(),
+            Self::Template { meta, .. } => meta.and_then(|meta| meta.annotations.as_ref()),
         }
     }
 }
 
 /// What the parts of a spec need to know of each other.
 struct Around<'a> {
+    of: Of<'a>,
     volumes: HashMap<&'a str, &'a Volume>,
+    claims: claims::Names<'a>,
     host_network: bool,
     /// The pod's restartPolicy lets containers begin anew.
     restarts: bool,
+    /// Whether root in a container is root of the node.
+    host_users: bool,
+    /// How long the pod is given to end.
+    grace_secs: Option<i64>,
+    os: Option<&'a str>,
 }
 
-pub fn pod_spec(spec: &PodSpec, of: Of<'_>, at: &Path<'_>, problems: &mut Problems) {
-    let volumes = volumes::validate(spec, of, &at.field("volumes"), problems);
-    let restarts = spec.restart_policy.as_deref() != Some("Never");
-    let around = Around { volumes, host_network: spec.host_network == Some(true), restarts };
-    containers(spec, &around, at, problems);
-    if let Some(resources) = &spec.resources {
-        resources::validate(resources, &at.field("resources"), problems);
+/// A pod's spec and its annotations, or a template's. `at` and `spec_at` are their paths.
+pub fn validate(spec: &PodSpec, of: Of<'_>, at: &Path<'_>, spec_at: &Path<'_>, problems: &mut Problems) {
+    annotations::validate(spec, of, at, spec_at, problems);
+    if of.is_new() {
+        let described = newer::Described { spec, annotations: of.annotations() };
+        newer::validate(described, newer::Paths { annotations: at, spec: spec_at }, problems);
     }
+    pod_spec(spec, of, spec_at, problems);
+}
+
+fn pod_spec(spec: &PodSpec, of: Of<'_>, at: &Path<'_>, problems: &mut Problems) {
+    let around = Around {
+        of,
+        volumes: volumes::validate(spec, of, &at.field("volumes"), problems),
+        claims: claims::of_pod(spec, of, &at.field("resourceClaims"), problems),
+        host_network: spec.host_network == Some(true),
+        restarts: spec.restart_policy.as_deref() != Some("Never"),
+        host_users: spec.host_users != Some(false),
+        grace_secs: spec.termination_grace_period_seconds,
+        os: spec.os.as_ref().map(|os| os.name.as_str()),
+    };
+    containers(spec, &around, at, problems);
+    whole::validate(spec, at, problems);
     check::word(problems, &at.field("restartPolicy"), spec.restart_policy.as_ref(), RESTART_POLICIES);
     dns(spec, at, problems);
     check::labels(problems, &at.field("nodeSelector"), spec.node_selector.as_ref());
     security::pod(spec, at, problems);
     placement::validate(spec, at, problems);
+    security::windows::host_processes(spec, at, problems);
+    hosts::users(spec, at, problems);
+    hosts::name(spec, at, problems);
     names(spec, at, problems);
     if let Some(secs) = spec.active_deadline_seconds.filter(|s| !(1..=i64::from(i32::MAX)).contains(s)) {
         problems.invalid(at.field("activeDeadlineSeconds"), secs, DEADLINE_RANGE);
@@ -75,32 +129,21 @@ pub fn pod_spec(spec: &PodSpec, of: Of<'_>, at: &Path<'_>, problems: &mut Proble
     let preemption = at.field("preemptionPolicy");
     check::optional_word(problems, &preemption, spec.preemption_policy.as_ref(), &["Never", "PreemptLowerPriority"]);
     resources::overhead(spec.overhead.as_ref(), &at.field("overhead"), problems);
+    os::validate(spec, at, problems);
     if spec.ephemeral_containers.as_ref().is_some_and(|list| !list.is_empty()) {
         let why = match of {
             // An update may carry what the ephemeralcontainers subresource has put there; a new pod may not.
             Of::Pod(meta) if !check::is_new(meta) => None,
             Of::Pod(_) => Some("cannot be set on create"),
-            Of::Template => Some("ephemeral containers not allowed in pod template"),
+            Of::Template { .. } => Some("ephemeral containers not allowed in pod template"),
         };
         why.into_iter().for_each(|why| problems.forbidden(at.field("ephemeralContainers"), why));
     }
 }
 
-pub use placement::tolerations;
-
 /// Amounts that stand elsewhere, by the rules of a container's.
 pub fn container_resources(amounts: &ResourceRequirements, at: &Path<'_>, problems: &mut Problems) {
-    resources::validate(amounts, at, problems);
-}
-
-/// Only the kubelet of a node makes mirrors: of what runs on it already.
-pub fn annotations(of: &Pod, problems: &mut Problems) {
-    let mirror = of.metadata.annotations.as_ref().and_then(|a| a.get(pod::MIRROR_ANNOTATION));
-    if let Some(value) = mirror.filter(|_| pod::node_name(of).is_none()) {
-        let at = Path::root("metadata.annotations");
-        let why = "must set spec.nodeName if mirror pod annotation is set";
-        problems.invalid(at.key(pod::MIRROR_ANNOTATION), value, why);
-    }
+    resources::validate(amounts, resource_names::of_containers, at, problems);
 }
 
 fn containers(spec: &PodSpec, around: &Around<'_>, at: &Path<'_>, problems: &mut Problems) {
@@ -184,7 +227,6 @@ fn names(spec: &PodSpec, at: &Path<'_>, problems: &mut Problems) {
         ("nodeName", &spec.node_name),
         ("priorityClassName", &spec.priority_class_name),
         ("runtimeClassName", &spec.runtime_class_name),
-        ("schedulerName", &spec.scheduler_name),
     ];
     for (field, name) in subdomains {
         if let Some(name) = name.as_ref().filter(|n| !n.is_empty()) {
@@ -195,9 +237,6 @@ fn names(spec: &PodSpec, at: &Path<'_>, problems: &mut Problems) {
         if let Some(name) = name.as_ref().filter(|n| !n.is_empty()) {
             check::dns_label(problems, &at.field(field), name);
         }
-    }
-    if let Some(os) = &spec.os {
-        check::word(problems, &at.field("os").field("name"), Some(&os.name), &["linux", "windows"]);
     }
 }
 

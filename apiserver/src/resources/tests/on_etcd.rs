@@ -12,7 +12,7 @@ async fn the_same_paths_hold_on_etcd() {
     let from = WatchFrom::After(version(&made));
     let mut w = c.watch("pods", "n/", WatchOptions { from, ..Default::default() }).await.unwrap();
     c.merge("pods", "n/web", json!({"metadata": {"labels": {"a": "1"}}})).await.unwrap();
-    c.create("pods/binding", "n/web", json!({"target": {"name": "n1"}})).await.unwrap();
+    c.create("pods/binding", "n/web", json!({"metadata": {"name": "web"}, "target": {"name": "n1"}})).await.unwrap();
     assert_eq!(c.get("pods", "n/web").await.unwrap()["spec"]["nodeName"], "n1");
     c.delete("pods", "n/web", json!({"gracePeriodSeconds": 0})).await.unwrap();
     assert_eq!(w.take(3).await, ["MODIFIED web 1", "MODIFIED web 1", "DELETED web 1"]);

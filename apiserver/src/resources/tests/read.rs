@@ -98,6 +98,29 @@ async fn draining_ends_watches_with_a_bookmark() {
 }
 
 #[tokio::test]
+async fn pods_are_found_by_all_names_of_their_fields() {
+    let c = Cluster::new().await;
+    for (name, node) in [("a", "n1"), ("b", "n2"), ("c", "")] {
+        let mut made = pod(name);
+        made["spec"]["nodeName"] = json!(node);
+        c.create("pods", "n/", made).await.unwrap();
+        c.merge("pods/status", &format!("n/{name}"), json!({"status": {"podIP": "10.0.0.1"}})).await.unwrap();
+    }
+    for (selector, expected) in [
+        ("spec.nodeName=n1", vec!["a"]),
+        ("spec.host=n1", vec!["a"]),
+        ("spec.host!=n1", vec!["b", "c"]),
+        ("spec.host=", vec!["c"]),
+        ("status.podIP=10.0.0.1", vec!["a", "b", "c"]),
+        ("status.podIPs=10.0.0.1", vec![]),
+    ] {
+        let fields = FieldSelector::parse(selector).unwrap();
+        let (names, _) = c.names("pods", "", ListOptions { fields, ..ListOptions::default() }).await.unwrap();
+        assert_eq!(names, expected, "{selector}");
+    }
+}
+
+#[tokio::test]
 async fn events_are_found_by_who_reports_them() {
     let c = Cluster::new().await;
     let about = json!({"kind": "Pod", "name": "web", "namespace": "n"});

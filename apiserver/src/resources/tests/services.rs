@@ -3,6 +3,16 @@
 use super::*;
 
 #[tokio::test]
+async fn a_services_name_is_a_label_of_dns_and_may_begin_with_a_digit() {
+    let c = Cluster::new().await;
+    let service = |name: &str| json!({"metadata": {"name": name}, "spec": {"ports": [{"port": 1}]}});
+    c.create("services", "n/", service("8ball")).await.unwrap();
+    for bad in ["a.b", "A", "-a", &"a".repeat(64)] {
+        assert_eq!(reason(c.create("services", "n/", service(bad)).await).0, Reason::Invalid, "{bad}");
+    }
+}
+
+#[tokio::test]
 async fn a_service_holds_its_address_and_ports_until_it_is_gone() {
     let c = Cluster::new().await;
     let service = |name: &str, spec: Value| json!({"metadata": {"name": name}, "spec": spec});

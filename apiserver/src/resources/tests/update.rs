@@ -63,6 +63,10 @@ async fn scale_is_a_view_of_replicas() {
     assert_eq!(reason(c.update("deployments/scale", "n/d", &scale).await).0, Reason::Conflict, "an old version");
     assert_eq!(reason(c.merge("deployments/scale", "n/d", json!({"spec": {"replicas": -1}})).await).0, Reason::Invalid);
     c.merge("deployments/scale", "n/d", json!({"spec": {"replicas": 4}})).await.unwrap();
+    for other in [json!({"metadata": {"name": "e"}}), json!({"metadata": {"namespace": "m"}})] {
+        let refused = reason(c.merge("deployments/scale", "n/d", other.clone()).await);
+        assert!(refused.0 == Reason::BadRequest && refused.1.contains("does not match"), "{other}: {refused:?}");
+    }
     let now = c.get("deployments", "n/d").await.unwrap();
     assert_eq!((&now["spec"]["replicas"], &now["metadata"]["generation"]), (&json!(4), &json!(3)));
 }
@@ -83,6 +87,52 @@ async fn a_pod_is_bound_once_and_to_the_pod_that_was_meant() {
     assert!(again.0 == Reason::Conflict && again.1.contains(r#"already assigned to node "n1""#), "{again:?}");
     c.create("pods/eviction", "n/web", json!({"metadata": {"name": "web"}})).await.unwrap();
     assert!(c.get("pods", "n/web").await.unwrap()["metadata"]["deletionTimestamp"].is_string());
+}
+
+#[tokio::test]
+async fn a_binding_says_which_pod_it_means_and_takes_labels_along() {
+    let c = Cluster::new().await;
+    let labels = json!({"topology.kubernetes.io/zone": "z", "other": "1"});
+    c.create("nodes", "", json!({"metadata": {"name": "n1", "labels": labels}})).await.unwrap();
+    let made = c.create("pods", "n/", pod("web")).await.unwrap();
+    c.merge("pods/status", "n/web", json!({"status": {"nominatedNodeName": "n1"}})).await.unwrap();
+    let to = |node: &str, metadata: Value| json!({"metadata": metadata, "target": {"kind": "Node", "name": node}});
+    let version = &made["metadata"]["resourceVersion"];
+    let cases = [
+        ("no name", to("n1", json!({})), Reason::BadRequest, "name in URL does not match name in Binding object"),
+        ("another name", to("n1", json!({"name": "db"})), Reason::BadRequest, "name in URL does not match"),
+        ("no node's name", to("N 1", json!({"name": "web"})), Reason::Invalid, "target.name: Invalid value"),
+        (
+            "an old version",
+            to("n1", json!({"name": "web", "resourceVersion": version})),
+            Reason::Conflict,
+            "Precondition failed: ResourceVersion in precondition",
+        ),
+    ];
+    for (why, binding, expected, text) in cases {
+        let refused = reason(c.create("pods/binding", "n/web", binding).await);
+        assert!(refused.0 == expected && refused.1.contains(text), "{why}: {refused:?}");
+    }
+    let now = c.get("pods", "n/web").await.unwrap();
+    let metadata = json!({"name": "web", "resourceVersion": now["metadata"]["resourceVersion"],
+        "labels": {"a": "b"}, "annotations": {"c": "d"}});
+    c.create("pods/binding", "n/web", to("n1", metadata)).await.unwrap();
+    let bound = c.get("pods", "n/web").await.unwrap();
+    let of = &bound["metadata"];
+    assert_eq!((&of["labels"]["a"], &of["annotations"]["c"]), (&json!("b"), &json!("d")));
+    assert_eq!(of["labels"]["topology.kubernetes.io/zone"], "z");
+    assert_eq!((&of["labels"]["other"], &bound["status"]["nominatedNodeName"]), (&Value::Null, &Value::Null));
+}
+
+#[tokio::test]
+async fn an_eviction_names_its_pod() {
+    let c = Cluster::new().await;
+    c.create("pods", "n/", pod("web")).await.unwrap();
+    for metadata in [json!({}), json!({"name": "db"})] {
+        let refused = reason(c.create("pods/eviction", "n/web", json!({ "metadata": metadata })).await);
+        let expected = "name in URL does not match name in Eviction object";
+        assert!(refused.0 == Reason::BadRequest && refused.1.contains(expected), "{refused:?}");
+    }
 }
 
 #[tokio::test]

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use corten_api::pod::annotations::APP_ARMOR_PREFIX;
 use k8s_openapi::api::core::v1::AppArmorProfile;
 
 use crate::admission::pod_security::evaluate::{Check, Violation};
 use crate::admission::pod_security::policy::Level;
 use crate::admission::pod_security::subject::Subject;
 use crate::admission::pod_security::words;
-
-/// What profiles were set with before there was a field.
-const ANNOTATION_PREFIX: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 pub(super) const CHECK: Check =
     Check { id: "appArmorProfile", level: Level::Baseline, revisions: &[(0, judge)], overrides: None };
@@ -28,7 +26,7 @@ fn judge(subject: &Subject<'_>) -> Option<Violation> {
     let containers = subject.which_with(|context| bad(context.app_armor_profile.as_ref()));
     let annotations: Vec<String> = subject
         .annotations()
-        .filter(|(key, value)| key.starts_with(ANNOTATION_PREFIX) && !is_good_annotation(value))
+        .filter(|(key, value)| key.starts_with(APP_ARMOR_PREFIX) && !is_good_annotation(value))
         .map(|(key, value)| format!("{key}={value:?}"))
         .collect();
     let mut setters: Vec<String> = words::setters(pod, &containers).into_iter().collect();
@@ -56,7 +54,7 @@ mod tests {
     #[test]
     fn table() {
         let of = |kind: &str| json!({"appArmorProfile": {"type": kind}});
-        let annotated = |value: &str| json!({"annotations": {format!("{ANNOTATION_PREFIX}a"): value}});
+        let annotated = |value: &str| json!({"annotations": {format!("{APP_ARMOR_PREFIX}a"): value}});
         let good = of("Localhost");
         for (meta, spec, expected) in [
             (json!({}), pair(of("RuntimeDefault"), good.clone(), json!({})), ""),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use corten_api::pod::annotations::{SECCOMP, SECCOMP_PREFIX};
 use k8s_openapi::api::core::v1::SeccompProfile;
 
 use crate::admission::pod_security::evaluate::{Check, Violation};
@@ -9,9 +10,6 @@ use crate::admission::pod_security::policy::Level;
 use crate::admission::pod_security::subject::Subject;
 use crate::admission::pod_security::words;
 
-/// What profiles were set with before there was a field.
-const POD_ANNOTATION: &str = "seccomp.security.alpha.kubernetes.io/pod";
-const CONTAINER_PREFIX: &str = "container.seccomp.security.alpha.kubernetes.io/";
 const REASON: &str = "seccompProfile";
 
 pub(super) const BASELINE: Check = Check {
@@ -29,9 +27,8 @@ pub(super) const RESTRICTED: Check = Check {
 
 fn annotated(subject: &Subject<'_>) -> Option<Violation> {
     let names: BTreeSet<&str> = subject.containers().map(|container| container.name).collect();
-    let concerns = |key: &str| {
-        key == POD_ANNOTATION || key.strip_prefix(CONTAINER_PREFIX).is_some_and(|name| names.contains(name))
-    };
+    let concerns =
+        |key: &str| key == SECCOMP || key.strip_prefix(SECCOMP_PREFIX).is_some_and(|name| names.contains(name));
     let good = |value: &str| matches!(value, "runtime/default" | "docker/default") || value.starts_with("localhost/");
     let bad: BTreeSet<String> = subject
         .annotations()
@@ -93,19 +90,19 @@ mod tests {
 
     #[test]
     fn annotations_table() {
-        let of_container = |name: &str| format!("{CONTAINER_PREFIX}{name}");
+        let of_container = |name: &str| format!("{SECCOMP_PREFIX}{name}");
         for (annotations, expected) in [
             (
-                json!({POD_ANNOTATION: "runtime/default", of_container("a"): "localhost/x", of_container("b"): "docker/default"}),
+                json!({SECCOMP: "runtime/default", of_container("a"): "localhost/x", of_container("b"): "docker/default"}),
                 "",
             ),
             (json!({of_container("nobody"): "unconfined"}), ""),
             (
-                json!({POD_ANNOTATION: "unconfined"}),
+                json!({SECCOMP: "unconfined"}),
                 r#"seccompProfile: forbidden annotation seccomp.security.alpha.kubernetes.io/pod="unconfined""#,
             ),
             (
-                json!({POD_ANNOTATION: "", of_container("b"): "x"}),
+                json!({SECCOMP: "", of_container("b"): "x"}),
                 r#"seccompProfile: forbidden annotations container.seccomp.security.alpha.kubernetes.io/b="x", seccomp.security.alpha.kubernetes.io/pod="""#,
             ),
         ] {

@@ -77,6 +77,52 @@ fn bad_deployments() {
 }
 
 #[test]
+fn a_template_may_have_a_blank_for_an_image_that_somebody_fills_in() {
+    let blank = |image: &str| with("").replace("nginx:latest", image);
+    assert_eq!(found::<Deployment>(&blank(" ")), Vec::<String>::new());
+    assert_eq!(found::<Deployment>(&blank("")), ["spec.template.spec.containers[0].image: Required value"]);
+}
+
+#[test]
+fn what_is_stored_under_older_rules_stays_changeable() {
+    let of = |version: &str| {
+        let context = r#"{"allowPrivilegeEscalation":false,"capabilities":{"add":["CAP_SYS_ADMIN"]}}"#;
+        let json = with("").replace(r#""name":"web","#, &format!(r#""name":"web","securityContext":{context},"#));
+        found::<Deployment>(&json.replacen('{', &format!(r#"{{"metadata":{{{version}}},"#), 1))
+    };
+    assert_eq!((of("").len(), of(r#""resourceVersion":"1""#)), (1, vec![]));
+}
+
+#[test]
+fn an_update_is_held_to_the_younger_rules_that_its_object_kept() {
+    let labels = |value: &str| {
+        let term = format!(r#"{{"matchExpressions":[{{"key":"a","operator":"In","values":["{value}"]}}]}}"#);
+        let required =
+            format!(r#"{{"requiredDuringSchedulingIgnoredDuringExecution":{{"nodeSelectorTerms":[{term}]}}}}"#);
+        with("").replace(
+            r#""spec":{"containers""#,
+            &format!(r#""spec":{{"affinity":{{"nodeAffinity":{required}}},"containers""#),
+        )
+    };
+    let cost = |value: &str| {
+        let annotations = format!(r#"{{"controller.kubernetes.io/pod-deletion-cost":"{value}"}}"#);
+        with("").replace(r#""metadata":{"#, &format!(r#""metadata":{{"annotations":{annotations},"#))
+    };
+    let cases = [
+        ("good", labels("b"), labels("c"), 0),
+        ("bad at once", labels("b"), labels("-"), 1),
+        ("bad before", labels("-"), labels("--"), 0),
+        ("another rule", labels("-"), cost("x"), 1),
+        ("a cost that was none", cost("x"), cost("y"), 0),
+    ];
+    for (why, old, new, expected) in cases {
+        let found = found_on_update::<Deployment>(&old, &new);
+        assert_eq!(found.len(), expected, "{why}: {found:?}");
+    }
+    assert_eq!((found::<Deployment>(&labels("-")).len(), found::<Deployment>(&cost("x")).len()), (1, 1));
+}
+
+#[test]
 fn the_selector_stays() {
     let other = with("").replace("\"web\"", "\"other\"");
     let expected = r#"spec.selector: Invalid value: {"matchLabels":{"app":"other"}}: field is immutable"#;

@@ -13,7 +13,7 @@ use k8s_openapi::api::apps::v1::{
 use k8s_openapi::api::core::v1::{
     PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
 use super::{ON_DELETE, RETAIN, ROLLING_UPDATE};
 use crate::registry::path::Path;
@@ -36,7 +36,7 @@ pub(super) fn statefulset(set: &StatefulSet, problems: &mut Problems) {
         if let Some(service) = spec.service_name.as_ref().filter(|name| !name.is_empty()) {
             check::dns_label(problems, &at.field("serviceName"), service);
         }
-        template(spec, &at, problems);
+        template(spec, &set.metadata, &at, problems);
     }
 }
 
@@ -99,7 +99,7 @@ fn rolling_update(rolling: &RollingUpdateStatefulSetStrategy, at: &Path<'_>, pro
 
 /// The template as pods are made from it: they get their own host name, the Service's domain, and a claim as the volume of
 /// each claim template, whatever the template says.
-fn template(spec: &StatefulSetSpec, at: &Path<'_>, problems: &mut Problems) {
+fn template(spec: &StatefulSetSpec, owner: &ObjectMeta, at: &Path<'_>, problems: &mut Problems) {
     let mut template: PodTemplateSpec = spec.template.clone();
     let pod = template.spec.get_or_insert_default();
     (pod.hostname, pod.subdomain) = (None, None);
@@ -109,7 +109,7 @@ fn template(spec: &StatefulSetSpec, at: &Path<'_>, problems: &mut Problems) {
     let mut own = pod.volumes.take().unwrap_or_default();
     own.retain(|volume| !claimed.contains_key(volume.name.as_str()));
     pod.volumes = Some(claimed.into_values().chain(own).collect());
-    workload::validate_pod_template(&template, &at.field("template"), problems);
+    workload::validate_pod_template(&template, owner, &at.field("template"), problems);
 }
 
 fn claimed(name: &str) -> Volume {
@@ -122,10 +122,12 @@ pub(super) fn update(new: &StatefulSet, old: &StatefulSet, problems: &mut Proble
     // Where the old one was stored under weaker rules, the template is not held to the newest.
     let mut before = Problems::default();
     lasting(&old.spec, &at, &mut before);
-    template(&old.spec, &at, &mut before);
+    template(&old.spec, &new.metadata, &at, &mut before);
     if before.is_empty() {
-        template(&new.spec, &at, problems);
+        template(&new.spec, &new.metadata, &at, problems);
     }
+    let template_at = at.field("template");
+    workload::validate_template_update(Some(&new.spec.template), Some(&old.spec.template), &template_at, problems);
     let mut expected = old.spec.clone();
     expected.replicas = new.spec.replicas;
     expected.template.clone_from(&new.spec.template);

@@ -4,10 +4,11 @@
 
 use corten_api::{Problems, cron};
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, JobTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::registry::batch::job;
-use crate::registry::check;
 use crate::registry::path::Path;
+use crate::registry::{check, workload};
 
 /// Its Jobs are named after it and the minute that they are made for: eleven characters more, and a label at most.
 const NAME_BYTES_MAX: usize = 52;
@@ -17,7 +18,7 @@ const ZONE_MARK: &str = "TZ";
 
 pub(super) fn cronjob(cronjob: &CronJob, problems: &mut Problems) {
     let at = Path::root("spec");
-    spec(&cronjob.spec, &at, problems);
+    spec(&cronjob.spec, &cronjob.metadata, &at, problems);
     if !check::is_new(&cronjob.metadata) {
         return;
     }
@@ -32,6 +33,14 @@ pub(super) fn cronjob(cronjob: &CronJob, problems: &mut Problems) {
 pub(super) fn update(new: &CronJob, old: &CronJob, problems: &mut Problems) {
     let at = Path::root("spec");
     let (new, old) = (&new.spec, &old.spec);
+    let (jobs, were) = (new.job_template.spec.as_ref(), old.job_template.spec.as_ref());
+    let template_at = Path::root("spec.jobTemplate.spec.template");
+    workload::validate_template_update(
+        jobs.map(|jobs| &jobs.template),
+        were.map(|jobs| &jobs.template),
+        &template_at,
+        problems,
+    );
     zone_in_schedule(new, old.schedule.contains(ZONE_MARK), &at, problems);
     // A time zone that is no more does not hold back other changes.
     if new.time_zone != old.time_zone {
@@ -39,7 +48,7 @@ pub(super) fn update(new: &CronJob, old: &CronJob, problems: &mut Problems) {
     }
 }
 
-fn spec(spec: &CronJobSpec, at: &Path<'_>, problems: &mut Problems) {
+fn spec(spec: &CronJobSpec, owner: &ObjectMeta, at: &Path<'_>, problems: &mut Problems) {
     let schedule_at = at.field("schedule");
     if spec.schedule.is_empty() {
         problems.required(schedule_at, "");
@@ -49,15 +58,15 @@ fn spec(spec: &CronJobSpec, at: &Path<'_>, problems: &mut Problems) {
     check::not_negative(problems, &at.field("startingDeadlineSeconds"), spec.starting_deadline_seconds);
     let known = ["Allow", "Forbid", "Replace"];
     check::word(problems, &at.field("concurrencyPolicy"), spec.concurrency_policy.as_ref(), &known);
-    jobs(&spec.job_template, &at.field("jobTemplate").field("spec"), problems);
+    jobs(&spec.job_template, owner, &at.field("jobTemplate").field("spec"), problems);
     check::not_negative(problems, &at.field("successfulJobsHistoryLimit"), spec.successful_jobs_history_limit);
     check::not_negative(problems, &at.field("failedJobsHistoryLimit"), spec.failed_jobs_history_limit);
 }
 
 /// Their labels and selectors are made when they are.
-fn jobs(template: &JobTemplateSpec, at: &Path<'_>, problems: &mut Problems) {
+fn jobs(template: &JobTemplateSpec, owner: &ObjectMeta, at: &Path<'_>, problems: &mut Problems) {
     let Some(spec) = &template.spec else { return problems.required(at, "") };
-    job::validate::spec(spec, at, problems);
+    job::validate::spec(spec, owner, at, problems);
     if let Some(selector) = &spec.selector {
         problems.invalid(at.field("selector"), selector, "`selector` will be auto-generated");
     }

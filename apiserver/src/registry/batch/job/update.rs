@@ -4,8 +4,8 @@ use corten_api::Problems;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 
 use super::{CONTROLLER_UID, JOB_NAME, is_indexed, template, validate};
-use crate::registry::check;
 use crate::registry::path::Path;
+use crate::registry::{check, workload};
 
 pub(super) fn validate(new: &Job, old: &Job, problems: &mut Problems) {
     let (Some(spec), Some(was)) = (&new.spec, &old.spec) else { return };
@@ -18,6 +18,7 @@ pub(super) fn validate(new: &Job, old: &Job, problems: &mut Problems) {
     completions(spec, was, &at, problems);
     check::immutable(problems, &at.field("selector"), &spec.selector, &was.selector);
     template::validate_update(spec, old, &at.field("template"), problems);
+    workload::validate_template_update(Some(&spec.template), Some(&was.template), &at.field("template"), problems);
     check::immutable(problems, &at.field("completionMode"), &spec.completion_mode, &was.completion_mode);
     check::immutable(problems, &at.field("podFailurePolicy"), &spec.pod_failure_policy, &was.pod_failure_policy);
     let limit_at = at.field("backoffLimitPerIndex");

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use corten_api::selector::Selector;
 use corten_api::{Problems, names};
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{
     CONTROLLER_UID, INDEXED, JOB_NAME, LEGACY_CONTROLLER_UID, LEGACY_JOB_NAME, NON_INDEXED, is_indexed, policies,
@@ -29,13 +30,13 @@ pub(super) fn job(job: &Job, problems: &mut Problems) {
     if check::is_new(&job.metadata) {
         generated_selector(job, true, problems);
     }
-    spec(of_job, &at, problems);
+    spec(of_job, &job.metadata, &at, problems);
     selector(of_job, &at, problems);
     pod_names(job, of_job, problems);
 }
 
-/// What Jobs and the Jobs of a CronJob have in common.
-pub(in crate::registry::batch) fn spec(spec: &JobSpec, at: &Path<'_>, problems: &mut Problems) {
+/// What Jobs and the Jobs of a CronJob have in common. `owner`: the metadata of either.
+pub(in crate::registry::batch) fn spec(spec: &JobSpec, owner: &ObjectMeta, at: &Path<'_>, problems: &mut Problems) {
     counts(spec, at, problems);
     if let Some(manager) = &spec.managed_by {
         let at = at.field("managedBy");
@@ -47,7 +48,7 @@ pub(in crate::registry::batch) fn spec(spec: &JobSpec, at: &Path<'_>, problems: 
     completion(spec, at, problems);
     policies::validate(spec, at, problems);
     let template_at = at.field("template");
-    workload::validate_pod_template(&spec.template, &template_at, problems);
+    workload::validate_pod_template(&spec.template, owner, &template_at, problems);
     restart_policy(spec, &template_at.field("spec").field("restartPolicy"), problems);
 }
 

@@ -1,6 +1,7 @@
 //! Whether a pod's request makes sense, and whether a signer's answer is one.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use corten_api::{Problems, names};
 use k8s_openapi::api::certificates::v1::{
@@ -46,13 +47,13 @@ pub(super) fn spec(spec: &PodCertificateRequestSpec, problems: &mut Problems) {
             problems.too_long(at.field(field), UID_BYTES_MAX);
         }
     }
-    annotations(spec.unverified_user_annotations.as_ref(), &at.field("unverifiedUserAnnotations"), problems);
+    user_annotations(spec.unverified_user_annotations.as_ref(), &at.field("unverifiedUserAnnotations"), problems);
     expiration(spec, &at.field("maxExpirationSeconds"), problems);
     request(&spec.stub_pkc_s10_request.0, &at.field("stubPKCS10Request"), problems);
 }
 
 /// They are the signer's to understand, but each must say whose it is.
-fn annotations(annotations: Option<&BTreeMap<String, String>>, at: &Path<'_>, problems: &mut Problems) {
+pub fn user_annotations(annotations: Option<&BTreeMap<String, String>>, at: &Path<'_>, problems: &mut Problems) {
     let mut bytes = 0;
     for (key, value) in annotations.into_iter().flatten() {
         if !names::is_qualified_name(&key.to_ascii_lowercase()) {
@@ -69,11 +70,16 @@ fn annotations(annotations: Option<&BTreeMap<String, String>>, at: &Path<'_>, pr
 
 fn expiration(spec: &PodCertificateRequestSpec, at: &Path<'_>, problems: &mut Problems) {
     let Some(secs) = spec.max_expiration_seconds else { return problems.required(at, "must be set") };
-    let own = signer::is_kubernetes(&spec.signer_name);
-    let max = if own { KUBERNETES_EXPIRATION_SECS_MAX } else { EXPIRATION_SECS_MAX };
-    if !(EXPIRATION_SECS_MIN..=max).contains(&secs) {
-        problems.invalid(at, secs, &format!("must be in the range [{EXPIRATION_SECS_MIN}, {max}]"));
+    let range = expiration_secs(&spec.signer_name);
+    if !range.contains(&secs) {
+        problems.invalid(at, secs, &format!("must be in the range [{}, {}]", range.start(), range.end()));
     }
+}
+
+/// For how long, at most, a certificate of this signer can be asked for.
+pub fn expiration_secs(signer: &str) -> RangeInclusive<i32> {
+    let own = signer::is_kubernetes(signer);
+    EXPIRATION_SECS_MIN..=if own { KUBERNETES_EXPIRATION_SECS_MAX } else { EXPIRATION_SECS_MAX }
 }
 
 fn request(der: &[u8], at: &Path<'_>, problems: &mut Problems) {

@@ -55,6 +55,20 @@ fn a_pod_requests_as_a_whole_what_its_containers_do() {
 }
 
 #[test]
+fn huge_pages_of_containers_are_a_pods_limit_as_a_whole() {
+    let containers = json!([
+        {"name": "a", "resources": {"limits": {"cpu": "1", "hugepages-2Mi": "2Mi"}}},
+        {"name": "b", "resources": {"limits": {"cpu": "1", "hugepages-2Mi": "4Mi"}}}]);
+    let of = |whole: serde_json::Value| spec_of(json!({"resources": whole, "containers": containers}));
+    let given = of(json!({"limits": {"cpu": "3"}}));
+    assert_eq!(given["resources"]["limits"], json!({"cpu": "3", "hugepages-2Mi": "6Mi"}));
+    assert_eq!(given["resources"]["requests"], json!({"cpu": "2", "hugepages-2Mi": "6Mi"}));
+    let own = of(json!({"limits": {"cpu": "3", "hugepages-2Mi": "8Mi"}}));
+    assert_eq!(own["resources"]["limits"]["hugepages-2Mi"], "8Mi");
+    assert_eq!(of(json!({}))["resources"], json!({}));
+}
+
+#[test]
 fn a_pod_that_only_requests_as_a_whole_gets_no_more() {
     for given in [json!({}), json!({"requests": {"cpu": "1"}})] {
         let spec = spec_of(json!({"resources": given,

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use corten_api::{Problems, pod};
 use k8s_openapi::api::core::v1::{Container, ContainerPort, VolumeMount};
 
-use super::{Around, devices, env, handlers, resources, security, volumes};
-use crate::registry::check;
+use super::{Around, claims, devices, env, handlers, resources, security, volumes};
 use crate::registry::path::Path;
+use crate::registry::{check, resource_names};
 
 const PULL_POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
 const MESSAGE_POLICIES: &[&str] = &["FallbackToLogsOnError", "File"];
@@ -27,20 +27,23 @@ pub(super) fn validate<'a>(
     problems: &mut Problems,
 ) {
     name(container, names, at, problems);
-    image(container, at, problems);
-    handlers::lifecycle(container.lifecycle.as_ref(), &at.field("lifecycle"), problems);
+    image(container, around, at, problems);
+    handlers::lifecycle(container.lifecycle.as_ref(), around, &at.field("lifecycle"), problems);
     handlers::probes(container, at, problems);
     ports(container, around, &at.field("ports"), problems);
-    env::validate(container, at, problems);
+    env::validate(container, around, at, problems);
     mounts(container, around, &at.field("volumeMounts"), problems);
     devices::validate(container, around, &at.field("volumeDevices"), problems);
-    if let Some(resources) = &container.resources {
-        resources::validate(resources, &at.field("resources"), problems);
+    if let Some(amounts) = &container.resources {
+        let at = at.field("resources");
+        resources::validate(amounts, resource_names::of_containers, &at, problems);
+        let claims = amounts.claims.as_deref().unwrap_or_default();
+        claims::of_container(claims, &around.claims, &at.field("claims"), problems);
     }
     let policies = container.resize_policy.as_deref().unwrap_or_default();
     resources::resize_policies(policies, around.restarts, at, problems);
     if let Some(context) = &container.security_context {
-        security::container(context, &at.field("securityContext"), problems);
+        security::container(context, around, &at.field("securityContext"), problems);
     }
     let policy = container.termination_message_policy.as_ref();
     check::word(problems, &at.field("terminationMessagePolicy"), policy, MESSAGE_POLICIES);
@@ -89,6 +92,10 @@ pub(super) fn validate_init<'a>(
 ) {
     validate(container, around, names, at, problems);
     if pod::is_sidecar(container) {
+        if container.restart_policy_rules.as_ref().is_some_and(|rules| !rules.is_empty()) {
+            let why = "restartPolicyRules are not allowed for init containers with restart policy Always";
+            problems.forbidden(at.field("restartPolicyRules"), why);
+        }
         return;
     }
     for (field, is_set) in [
@@ -114,10 +121,11 @@ fn name<'a>(container: &'a Container, names: &mut HashSet<&'a str>, at: &Path<'_
     }
 }
 
-fn image(container: &Container, at: &Path<'_>, problems: &mut Problems) {
+fn image(container: &Container, around: &Around<'_>, at: &Path<'_>, problems: &mut Problems) {
     match check::text(container.image.as_ref()) {
         "" => problems.required(at.field("image"), ""),
-        image if image.trim() != image => {
+        // In templates a blank can stand for an image that somebody else is to fill in.
+        image if around.of.is_pod() && image.trim() != image => {
             problems.invalid(at.field("image"), image, "must not have leading or trailing whitespace");
         }
         _ => {}

@@ -1,10 +1,14 @@
 //! A container's environment: names, and where values come from.
 
 use corten_api::Problems;
-use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVar, EnvVarSource, ResourceFieldSelector};
+use k8s_openapi::api::core::v1::{
+    Container, EnvFromSource, EnvVar, EnvVarSource, FileKeySelector, ResourceFieldSelector,
+};
 
+use super::Around;
 use crate::registry::check;
 use crate::registry::path::Path;
+use crate::registry::volume_source::no_backsteps;
 
 /// What of the pod an environment variable can be. Sorted, as they are listed when another is asked for.
 const POD_FIELDS: &[&str] = &[
@@ -29,10 +33,10 @@ const CONTAINER_RESOURCES: &[&str] = &[
 ];
 const ONE_AT_A_TIME: &str = "may not have more than one field specified at a time";
 
-pub(super) fn validate(container: &Container, at: &Path<'_>, problems: &mut Problems) {
+pub(super) fn validate(container: &Container, around: &Around<'_>, at: &Path<'_>, problems: &mut Problems) {
     let list = at.field("env");
     for (i, var) in container.env.iter().flatten().enumerate() {
-        one(var, &list.index(i), problems);
+        one(var, around, &list.index(i), problems);
     }
     let list = at.field("envFrom");
     for (i, source) in container.env_from.iter().flatten().enumerate() {
@@ -40,7 +44,7 @@ pub(super) fn validate(container: &Container, at: &Path<'_>, problems: &mut Prob
     }
 }
 
-fn one(var: &EnvVar, at: &Path<'_>, problems: &mut Problems) {
+fn one(var: &EnvVar, around: &Around<'_>, at: &Path<'_>, problems: &mut Problems) {
     match var.name.as_str() {
         "" => problems.required(at.field("name"), ""),
         name => check::env_var_name(problems, &at.field("name"), name),
@@ -65,10 +69,10 @@ fn one(var: &EnvVar, at: &Path<'_>, problems: &mut Problems) {
         1 => {}
         _ => problems.invalid(at, "", ONE_AT_A_TIME),
     }
-    references(source, &at, problems);
+    references(source, around, &at, problems);
 }
 
-fn references(source: &EnvVarSource, at: &Path<'_>, problems: &mut Problems) {
+fn references(source: &EnvVarSource, around: &Around<'_>, at: &Path<'_>, problems: &mut Problems) {
     if let Some(field) = &source.field_ref {
         field_path(&field.field_path, POD_FIELDS, &at.field("fieldRef").field("fieldPath"), problems);
     }
@@ -91,12 +95,31 @@ fn references(source: &EnvVarSource, at: &Path<'_>, problems: &mut Problems) {
         }
     }
     if let Some(file) = &source.file_key_ref {
-        let at = at.field("fileKeyRef");
-        for (field, value) in [("key", &file.key), ("volumeName", &file.volume_name), ("path", &file.path)] {
-            if value.is_empty() {
-                problems.required(at.field(field), "");
-            }
+        file_key(file, around, &at.field("fileKeyRef"), problems);
+    }
+}
+
+/// What an init container has written down for the others.
+fn file_key(file: &FileKeySelector, around: &Around<'_>, at: &Path<'_>, problems: &mut Problems) {
+    match file.key.as_str() {
+        "" => problems.required(at.field("key"), ""),
+        key => check::env_var_name(problems, &at.field("key"), key),
+    }
+    let volume_at = at.field("volumeName");
+    match file.volume_name.as_str() {
+        "" => problems.required(volume_at, ""),
+        name => check::dns_label(problems, &volume_at, name),
+    }
+    match file.path.as_str() {
+        "" => problems.required(at.field("path"), ""),
+        path => no_backsteps(path, &at.field("path"), problems),
+    }
+    match around.volumes.get(file.volume_name.as_str()) {
+        None => problems.not_found(volume_at, &file.volume_name),
+        Some(volume) if volume.empty_dir.is_none() => {
+            problems.invalid(volume_at, &file.volume_name, "referenced volume must be of type emptyDir");
         }
+        Some(_) => {}
     }
 }
 

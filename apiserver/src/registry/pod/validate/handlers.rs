@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::{Around, signals};
 use crate::registry::check;
 use crate::registry::path::Path;
 
@@ -62,21 +63,24 @@ fn one_probe(probe: &Probe, at: &Path<'_>, problems: &mut Problems) {
     }
 }
 
-pub(super) fn lifecycle(lifecycle: Option<&Lifecycle>, at: &Path<'_>, problems: &mut Problems) {
+pub(super) fn lifecycle(lifecycle: Option<&Lifecycle>, around: &Around<'_>, at: &Path<'_>, problems: &mut Problems) {
     let Some(lifecycle) = lifecycle else { return };
     for (field, handler) in [("postStart", &lifecycle.post_start), ("preStop", &lifecycle.pre_stop)] {
         if let Some(handler) = handler {
-            hook(handler, &at.field(field), problems);
+            hook(handler, around.grace_secs, &at.field(field), problems);
         }
+    }
+    if let Some(signal) = &lifecycle.stop_signal {
+        signals::validate(signal, around.os, &at.field("stopSignal"), problems);
     }
 }
 
-fn hook(handler: &LifecycleHandler, at: &Path<'_>, problems: &mut Problems) {
+fn hook(handler: &LifecycleHandler, grace_secs: Option<i64>, at: &Path<'_>, problems: &mut Problems) {
     let mut actions = Actions::new(at);
     actions.exec(handler.exec.as_ref(), problems);
     actions.http_get(handler.http_get.as_ref(), problems);
     actions.tcp_socket(handler.tcp_socket.as_ref(), problems);
-    actions.sleep(handler.sleep.as_ref(), problems);
+    actions.sleep(handler.sleep.as_ref(), grace_secs, problems);
     actions.end(problems);
 }
 
@@ -137,11 +141,15 @@ impl<'a> Actions<'a> {
             port(&tcp.port, &self.at.field("tcpSocket").field("port"), problems);
         }
     }
-    fn sleep(&mut self, sleep: Option<&SleepAction>, problems: &mut Problems) {
-        if let Some(sleep) = sleep
-            && self.is_first("sleep", problems)
+    /// Nobody sleeps longer than the pod is given to end.
+    fn sleep(&mut self, sleep: Option<&SleepAction>, grace_secs: Option<i64>, problems: &mut Problems) {
+        let Some(SleepAction { seconds }) = sleep else { return };
+        if self.is_first("sleep", problems)
+            && let Some(grace_secs) = grace_secs
+            && (*seconds < 0 || *seconds > grace_secs)
         {
-            check::not_negative(problems, &self.at.field("sleep").field("seconds"), Some(sleep.seconds));
+            let why = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace_secs})");
+            problems.invalid(self.at.field("sleep"), seconds, &why);
         }
     }
 }

@@ -7,10 +7,23 @@ use k8s_openapi::api::core::v1::{
     Affinity, PodAffinityTerm, PodSpec, Toleration, TopologySpreadConstraint, WeightedPodAffinityTerm,
 };
 
+use super::label_keys;
 use crate::registry::path::Path;
 use crate::registry::{check, node, node_selector};
 
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const WEIGHTS: &str = "must be in the range 1-100";
+
+/// No node has labels with other values, so the pod would wait for ever.
+pub(super) fn node_labels(spec: &PodSpec, at: &Path<'_>, problems: &mut Problems) {
+    let nodes = spec.affinity.as_ref().and_then(|all| all.node_affinity.as_ref());
+    let required = nodes.and_then(|nodes| nodes.required_during_scheduling_ignored_during_execution.as_ref());
+    if let Some(required) = required {
+        let at = at.field("affinity");
+        let at = at.field("nodeAffinity");
+        node_selector::label_values(required, &at.field(REQUIRED), problems);
+    }
+}
 
 pub(super) fn validate(spec: &PodSpec, at: &Path<'_>, problems: &mut Problems) {
     if let Some(all) = &spec.affinity {
@@ -102,6 +115,8 @@ fn spread(constraints: &[TopologySpreadConstraint], at: &Path<'_>, problems: &mu
         {
             check::optional_word(problems, &at.field(field), policy.as_ref(), &["Honor", "Ignore"]);
         }
+        let keys = one.match_label_keys.as_deref().unwrap_or_default();
+        label_keys::validate(keys, &[], one.label_selector.as_ref(), &at, problems);
         if let Some(selector) = &one.label_selector {
             check::label_selector(problems, &at.field("labelSelector"), selector);
         }
@@ -109,7 +124,6 @@ fn spread(constraints: &[TopologySpreadConstraint], at: &Path<'_>, problems: &mu
 }
 
 fn affinity(all: &Affinity, at: &Path<'_>, problems: &mut Problems) {
-    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
     const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
     if let Some(nodes) = &all.node_affinity {
         let at = at.field("nodeAffinity");
@@ -161,8 +175,67 @@ fn pod_term(term: &PodAffinityTerm, at: &Path<'_>, problems: &mut Problems) {
     for (i, namespace) in term.namespaces.iter().flatten().enumerate() {
         check::dns_label(problems, &at.field("namespaces").index(i), namespace);
     }
+    let keys = term.match_label_keys.as_deref().unwrap_or_default();
+    let unlike = term.mismatch_label_keys.as_deref().unwrap_or_default();
+    label_keys::validate(keys, unlike, term.label_selector.as_ref(), at, problems);
     match term.topology_key.as_str() {
         "" => problems.required(at.field("topologyKey"), "can not be empty"),
         key => check::qualified_name(problems, &at.field("topologyKey"), key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::tests::{check, found_later, pod};
+    use super::REQUIRED;
+
+    #[test]
+    fn keys_whose_values_are_the_pods_own() {
+        let spread = |more: Value| {
+            let mut one = json!({"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule"});
+            one.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            pod(json!({"topologySpreadConstraints": [one]}))
+        };
+        let term = |more: Value| {
+            let mut one = json!({"topologyKey": "z"});
+            one.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            pod(json!({"affinity": {"podAffinity": {REQUIRED: [one]}}}))
+        };
+        let at = format!("spec.affinity.podAffinity.{REQUIRED}[0]");
+        let selector = json!({"matchLabels": {"k": "v"}});
+        check(vec![
+            (spread(json!({"matchLabelKeys": ["a"], "labelSelector": {}})), ""),
+            (term(json!({"matchLabelKeys": ["a"], "mismatchLabelKeys": ["k"], "labelSelector": selector})), ""),
+            (
+                spread(json!({"matchLabelKeys": ["a"]})),
+                "spec.topologySpreadConstraints[0].matchLabelKeys: Forbidden: must not be specified when labelSelector is not set",
+            ),
+            (
+                term(json!({"mismatchLabelKeys": ["a"]})),
+                &format!("{at}.mismatchLabelKeys: Forbidden: must not be specified when labelSelector is not set"),
+            ),
+            (
+                term(json!({"matchLabelKeys": ["a", "b"], "mismatchLabelKeys": ["b"], "labelSelector": {}})),
+                &format!(
+                    r#"{at}.matchLabelKeys[1]: Invalid value: "b": exists in both matchLabelKeys and mismatchLabelKeys"#
+                ),
+            ),
+        ]);
+        let bad = super::super::tests::found(spread(json!({"matchLabelKeys": ["-"], "labelSelector": {}})));
+        let expected = r#"spec.topologySpreadConstraints[0].matchLabelKeys[0]: Invalid value: "-""#;
+        assert!(bad.len() == 1 && bad[0].starts_with(expected), "{bad:?}");
+    }
+
+    #[test]
+    fn a_new_pod_asks_for_labels_that_a_node_can_have() {
+        let nodes = json!({REQUIRED: {"nodeSelectorTerms": [
+            {"matchExpressions": [{"key": "a", "operator": "In", "values": ["-"]}]}]}});
+        let spec = pod(json!({"affinity": {"nodeAffinity": nodes}}));
+        let found = super::super::tests::found(spec.clone());
+        let at = format!("spec.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms[0].matchExpressions[0].values[0]");
+        assert!(found.len() == 1 && found[0].starts_with(&at), "{found:?}");
+        assert_eq!(found_later(spec), Vec::<String>::new(), "stored under older rules");
     }
 }

@@ -12,16 +12,19 @@ use crate::registry::quantities::{self, Wires};
 use crate::registry::resource_names::{is_huge_pages, is_whole, may_be_overcommitted};
 use crate::registry::{check, resource_names};
 
+/// Tells whether a resource can be had there.
+pub(super) type NameRule = fn(&mut Problems, &Path<'_>, &str);
+
 /// `at` is the path of the requirements.
-pub(super) fn validate(resources: &ResourceRequirements, at: &Path<'_>, problems: &mut Problems) {
+pub(super) fn validate(resources: &ResourceRequirements, names: NameRule, at: &Path<'_>, problems: &mut Problems) {
     let none = Wires::new();
     let (limits, requests) = (resources.limits.as_ref().unwrap_or(&none), resources.requests.as_ref().unwrap_or(&none));
     let (limits_at, requests_at) = (at.field("limits"), at.field("requests"));
     for (name, quantity) in limits {
-        one(name, quantity, &limits_at, problems);
+        one(name, quantity, names, &limits_at, problems);
     }
     for (name, quantity) in requests {
-        one(name, quantity, &requests_at, problems);
+        one(name, quantity, names, &requests_at, problems);
         within_limit(name, quantity, limits.get(name), at, problems);
     }
     let huge = limits.keys().chain(requests.keys()).any(|name| is_huge_pages(name));
@@ -31,9 +34,9 @@ pub(super) fn validate(resources: &ResourceRequirements, at: &Path<'_>, problems
     }
 }
 
-fn one(name: &str, wire: &Wire, list: &Path<'_>, problems: &mut Problems) {
+fn one(name: &str, wire: &Wire, names: NameRule, list: &Path<'_>, problems: &mut Problems) {
     let at = list.key(name);
-    resource_names::of_containers(problems, &at, name);
+    names(problems, &at, name);
     let Some(quantity) = quantities::well_formed(problems, &at, wire) else { return };
     quantities::not_negative(problems, &at, quantity);
     if is_whole(name) {
@@ -62,7 +65,7 @@ fn within_limit(name: &str, request: &Wire, limit: Option<&Wire>, at: &Path<'_>,
 /// What a pod costs beyond its containers.
 pub(super) fn overhead(overhead: Option<&Wires>, at: &Path<'_>, problems: &mut Problems) {
     for (name, quantity) in overhead.into_iter().flatten() {
-        one(name, quantity, at, problems);
+        one(name, quantity, resource_names::of_containers, at, problems);
     }
 }
 

@@ -1,11 +1,16 @@
 //! As whom and with which rights containers run.
 
+mod app_armor;
+pub(super) mod windows;
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+pub use app_armor::profile as app_armor_profile;
 use corten_api::Problems;
 use k8s_openapi::api::core::v1::{PodSpec, SeccompProfile, SecurityContext, Sysctl};
 
+use super::Around;
 use crate::registry::check;
 use crate::registry::path::Path;
 
@@ -36,6 +41,12 @@ pub(super) fn pod(spec: &PodSpec, spec_at: &Path<'_>, problems: &mut Problems) {
     let policy = context.fs_group_change_policy.as_ref();
     check::optional_word(problems, &at.field("fsGroupChangePolicy"), policy, &["Always", "OnRootMismatch"]);
     seccomp(context.seccomp_profile.as_ref(), &at.field("seccompProfile"), problems);
+    windows::options(context.windows_options.as_ref(), &at.field("windowsOptions"), problems);
+    app_armor_profile(context.app_armor_profile.as_ref(), &at.field("appArmorProfile"), problems);
+    let policy = context.supplemental_groups_policy.as_ref();
+    check::optional_word(problems, &at.field("supplementalGroupsPolicy"), policy, &["Merge", "Strict"]);
+    let policy = context.se_linux_change_policy.as_ref();
+    check::optional_word(problems, &at.field("seLinuxChangePolicy"), policy, &["MountOption", "Recursive"]);
     sysctls(spec, context.sysctls.as_deref().unwrap_or_default(), &at.field("sysctls"), problems);
 }
 
@@ -88,12 +99,18 @@ fn dotted(name: &str) -> Cow<'_, str> {
     }
 }
 
-pub(super) fn container(context: &SecurityContext, at: &Path<'_>, problems: &mut Problems) {
+pub(super) fn container(context: &SecurityContext, around: &Around<'_>, at: &Path<'_>, problems: &mut Problems) {
     id(context.run_as_user, &at.field("runAsUser"), problems);
     id(context.run_as_group, &at.field("runAsGroup"), problems);
     let mounts = context.proc_mount.as_ref();
     check::optional_word(problems, &at.field("procMount"), mounts, &["Default", "Unmasked"]);
+    // What is not masked there is the node's, unless root in the pod is nobody on the node.
+    if around.host_users && mounts.is_some_and(|mounts| mounts == "Unmasked") {
+        problems.invalid(at.field("procMount"), mounts, "`hostUsers` must be false to use `Unmasked`");
+    }
     seccomp(context.seccomp_profile.as_ref(), &at.field("seccompProfile"), problems);
+    windows::options(context.windows_options.as_ref(), &at.field("windowsOptions"), problems);
+    app_armor_profile(context.app_armor_profile.as_ref(), &at.field("appArmorProfile"), problems);
     if context.allow_privilege_escalation != Some(false) {
         return;
     }
@@ -101,8 +118,9 @@ pub(super) fn container(context: &SecurityContext, at: &Path<'_>, problems: &mut
         let why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
         problems.invalid(at, context, why);
     }
-    let added = context.capabilities.iter().filter_map(|c| c.add.as_ref()).flatten();
-    if added.into_iter().any(|c| c == "SYS_ADMIN" || c == "CAP_SYS_ADMIN") {
+    // Manifests name it as runtimes do, without the prefix, and are taken so. What is stored with it stays changeable.
+    let mut added = context.capabilities.iter().filter_map(|c| c.add.as_ref()).flatten();
+    if around.of.is_new() && added.any(|c| c == "CAP_SYS_ADMIN") {
         let why = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
         problems.invalid(at, context, why);
     }
@@ -125,42 +143,4 @@ fn seccomp(profile: Option<&SeccompProfile>, at: &Path<'_>, problems: &mut Probl
 }
 
 #[cfg(test)]
-mod tests {
-    use k8s_openapi::api::core::v1::Pod;
-    use serde_json::json;
-
-    use crate::registry::check::testing::found;
-
-    #[test]
-    fn sysctls_that_the_kernel_does_not_have_by_name_are_refused() {
-        let pod = |host: &str, names: &[&str]| {
-            let sysctls: Vec<_> = names.iter().map(|name| json!({"name": name, "value": "1"})).collect();
-            let mut spec =
-                json!({"containers": [{"name": "c", "image": "i"}], "securityContext": {"sysctls": sysctls}});
-            spec[host] = true.into();
-            let all = found::<Pod>(&json!({"metadata": {"name": "p"}, "spec": spec}).to_string());
-            all.into_iter().filter(|text| text.contains("sysctls")).collect::<Vec<_>>()
-        };
-        let good =
-            ["kernel.shm_rmid_forced", "net/ipv4/tcp_syncookies", "net.ipv4.conf.eth0/1.rp_filter", "kernel.sem"];
-        assert_eq!(pod("tty", &good), Vec::<String>::new());
-        let bad = ["foo-", "bar..", "Kernel.x", "a b", ".a", "-a", &"a".repeat(254)];
-        let refused = pod("tty", &bad);
-        assert_eq!(refused.len(), bad.len(), "{refused:?}");
-        assert_eq!(
-            refused[0],
-            r#"spec.securityContext.sysctls[0].name: Invalid value: "foo-": must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"#
-        );
-        assert_eq!(pod("tty", &["a.b", "a.b"]), [r#"spec.securityContext.sysctls[1].name: Duplicate value: "a.b""#]);
-        let on_host = pod("hostNetwork", &["net/ipv4/ip_forward", "kernel.sem"]);
-        assert!(
-            on_host.len() == 1 && on_host[0].ends_with("may not be specified when 'hostNetwork' is true"),
-            "{on_host:?}"
-        );
-        let on_host = pod("hostIPC", &["net.ipv4.ip_forward", "kernel.sem"]);
-        assert!(
-            on_host.len() == 1 && on_host[0].ends_with("may not be specified when 'hostIPC' is true"),
-            "{on_host:?}"
-        );
-    }
-}
+mod tests;

@@ -5,11 +5,15 @@ use serde_json::{Value, json};
 
 use crate::registry::check::testing;
 
-fn found(spec: Value) -> Vec<String> {
+pub(super) fn found(spec: Value) -> Vec<String> {
     testing::found::<Pod>(&json!({ "spec": spec }).to_string())
 }
+/// What is said of an update's new pod.
+pub(super) fn found_later(spec: Value) -> Vec<String> {
+    testing::found::<Pod>(&json!({"metadata": {"resourceVersion": "1"}, "spec": spec}).to_string())
+}
 /// A pod whose one container has these fields too.
-fn container(more: Value) -> Value {
+pub(super) fn container(more: Value) -> Value {
     let mut container = json!({"name": "a", "image": "x"});
     for (field, value) in more.as_object().unwrap() {
         container[field] = value.clone();
@@ -17,14 +21,14 @@ fn container(more: Value) -> Value {
     json!({ "containers": [container] })
 }
 /// A good pod with these fields too.
-fn pod(more: Value) -> Value {
+pub(super) fn pod(more: Value) -> Value {
     let mut spec = container(json!({}));
     for (field, value) in more.as_object().unwrap() {
         spec[field] = value.clone();
     }
     spec
 }
-fn check(cases: Vec<(Value, &str)>) {
+pub(super) fn check(cases: Vec<(Value, &str)>) {
     for (spec, expected) in cases {
         let found = found(spec.clone());
         let expected: &[&str] = if expected.is_empty() { &[] } else { &[expected] };
@@ -86,6 +90,12 @@ fn restart_rules() {
         (
             pod(
                 json!({"initContainers": [{"name": "i", "image": "x", "restartPolicy": "Always", "restartPolicyRules": [good]}]}),
+            ),
+            "spec.initContainers[0].restartPolicyRules: Forbidden: restartPolicyRules are not allowed for init containers with restart policy Always",
+        ),
+        (
+            pod(
+                json!({"initContainers": [{"name": "i", "image": "x", "restartPolicy": "Never", "restartPolicyRules": [good]}]}),
             ),
             "",
         ),
@@ -170,6 +180,12 @@ fn ports() {
 #[test]
 fn environment() {
     let env = |var: Value| container(json!({ "env": [var] }));
+    let file = |volume: &str, key: &str, path: &str| {
+        let source = json!({"fileKeyRef": {"volumeName": volume, "key": key, "path": path}});
+        let mut spec = env(json!({"name": "A", "valueFrom": source}));
+        spec["volumes"] = json!([{"name": "v"}, {"name": "map", "configMap": {"name": "m"}}]);
+        spec
+    };
     check(vec![
         (env(json!({"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}})), ""),
         (env(json!({"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}})), ""),
@@ -186,6 +202,20 @@ fn environment() {
         (
             env(json!({"name": "A", "valueFrom": {"configMapKeyRef": {"name": "", "key": "k"}}})),
             "spec.containers[0].env[0].valueFrom.configMapKeyRef.name: Required value",
+        ),
+        (file("v", "A", "dir/f"), ""),
+        (file("w", "A", "f"), r#"spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName: Not found: "w""#),
+        (
+            file("map", "A", "f"),
+            r#"spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName: Invalid value: "map": referenced volume must be of type emptyDir"#,
+        ),
+        (
+            file("v", "A=", "f"),
+            r#"spec.containers[0].env[0].valueFrom.fileKeyRef.key: Invalid value: "A=": a valid environment variable name must consist only of printable ASCII characters other than '='"#,
+        ),
+        (
+            file("v", "A", "../f"),
+            r#"spec.containers[0].env[0].valueFrom.fileKeyRef.path: Invalid value: "../f": must not contain '..'"#,
         ),
         (
             container(json!({"envFrom": [{}]})),
@@ -221,6 +251,15 @@ fn probes() {
         (
             probe(json!({"tcpSocket": {"port": 1}, "successThreshold": 2})),
             "spec.containers[0].livenessProbe.successThreshold: Invalid value: 2: must be 1",
+        ),
+        (container(json!({"lifecycle": {"preStop": {"sleep": {"seconds": 30}}}})), ""),
+        (
+            container(json!({"lifecycle": {"preStop": {"sleep": {"seconds": 31}}}})),
+            "spec.containers[0].lifecycle.preStop.sleep: Invalid value: 31: must be non-negative and less than terminationGracePeriodSeconds (30)",
+        ),
+        (
+            container(json!({"lifecycle": {"postStart": {"sleep": {"seconds": -1}}}})),
+            "spec.containers[0].lifecycle.postStart.sleep: Invalid value: -1: must be non-negative and less than terminationGracePeriodSeconds (30)",
         ),
         (
             container(json!({"lifecycle": {"preStop": {}}})),

@@ -1,15 +1,14 @@
 //! A pod's volumes: one source each, and the files that are made from it.
 
 mod claims;
+mod projected;
 mod remote;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use corten_api::Problems;
 use corten_api::quantity::Quantity;
-use k8s_openapi::api::core::v1::{
-    DownwardAPIVolumeFile, EmptyDirVolumeSource, KeyToPath, PodSpec, ProjectedVolumeSource, Volume, VolumeProjection,
-};
+use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, EmptyDirVolumeSource, KeyToPath, PodSpec, Volume};
 
 use super::{Of, env};
 use crate::registry::check;
@@ -21,8 +20,6 @@ const MODE_RANGE: &str = "must be a number between 0 and 0777 (octal), both incl
 /// What of the pod a file can be.
 const POD_FIELDS: &[&str] =
     &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
-const TOKEN_SECS_MIN: i64 = 600;
-const TOKEN_SECS_MAX: i64 = 1 << 32;
 
 /// Gives the volumes by name.
 pub(super) fn validate<'a>(
@@ -111,7 +108,7 @@ fn of_objects(volume: &Volume, at: &Path<'_>, problems: &mut Problems) {
         downward_files(downward.items.as_deref(), &at, problems);
     }
     if let Some(all) = &volume.projected {
-        projected(all, &at.field("projected"), problems);
+        projected::validate(all, &at.field("projected"), problems);
     }
 }
 
@@ -197,74 +194,6 @@ fn downward_files(files: Option<&[DownwardAPIVolumeFile]>, at: &Path<'_>, proble
             (None, Some(resource)) => env::resource_field(resource, true, &at.field("resourceFieldRef"), problems),
         }
         mode(file.mode, &at.field("mode"), problems);
-    }
-}
-
-fn projected(all: &ProjectedVolumeSource, at: &Path<'_>, problems: &mut Problems) {
-    mode(all.default_mode, &at.field("defaultMode"), problems);
-    let list = at.field("sources");
-    let mut paths = HashSet::new();
-    for (i, one) in all.sources.iter().flatten().enumerate() {
-        let at = list.index(i);
-        projection(one, &at, problems);
-        for path in projected_paths(one).filter(|p| !p.is_empty()) {
-            if !paths.insert(path) {
-                problems.invalid(at, path, "conflicting duplicate paths");
-            }
-        }
-    }
-}
-
-fn projected_paths(one: &VolumeProjection) -> impl Iterator<Item = &str> {
-    let secret = one.secret.iter().filter_map(|s| s.items.as_ref()).flatten().map(|i| i.path.as_str());
-    let map = one.config_map.iter().filter_map(|s| s.items.as_ref()).flatten().map(|i| i.path.as_str());
-    let downward = one.downward_api.iter().filter_map(|s| s.items.as_ref()).flatten().map(|i| i.path.as_str());
-    secret.chain(map).chain(downward).chain(one.service_account_token.iter().map(|t| t.path.as_str()))
-}
-
-fn projection(one: &VolumeProjection, at: &Path<'_>, problems: &mut Problems) {
-    let given = [
-        ("secret", one.secret.is_some()),
-        ("configMap", one.config_map.is_some()),
-        ("downwardAPI", one.downward_api.is_some()),
-        ("serviceAccountToken", one.service_account_token.is_some()),
-        ("clusterTrustBundle", one.cluster_trust_bundle.is_some()),
-        ("podCertificate", one.pod_certificate.is_some()),
-    ];
-    let given: Vec<&str> = given.into_iter().filter(|(_, is)| *is).map(|(field, _)| field).collect();
-    if given.is_empty() {
-        problems.required(at, "must specify a source type");
-    }
-    for field in given.into_iter().skip(1) {
-        problems.forbidden(at.field(field), "may not specify more than 1 volume type per source");
-    }
-    for (field, source) in [
-        ("secret", one.secret.as_ref().map(|s| (&s.name, s.items.as_deref()))),
-        ("configMap", one.config_map.as_ref().map(|s| (&s.name, s.items.as_deref()))),
-    ] {
-        let Some((name, list)) = source else { continue };
-        let at = at.field(field);
-        if name.is_empty() {
-            problems.required(at.field("name"), "");
-        }
-        items(list, &at, problems);
-    }
-    if let Some(downward) = &one.downward_api {
-        downward_files(downward.items.as_deref(), &at.field("downwardAPI"), problems);
-    }
-    if let Some(token) = &one.service_account_token {
-        let at = at.field("serviceAccountToken");
-        file_path(&token.path, &at.field("path"), problems);
-        let secs_at = at.field("expirationSeconds");
-        match token.expiration_seconds {
-            Some(secs) if secs < TOKEN_SECS_MIN => {
-                problems.invalid(secs_at, secs, "may not specify a duration less than 10 minutes");
-            }
-            Some(secs) if secs > TOKEN_SECS_MAX => {
-                problems.invalid(secs_at, secs, "may not specify a duration larger than 2^32 seconds");
-            }
-            _ => {}
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Volumes behind claims, and devices made of them.
+//! Volumes behind claims, devices made of them, and files of several sources.
 
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -115,4 +115,113 @@ fn devices() {
     for (more, expected) in cases {
         assert_eq!(found(volumes.clone(), more.clone()), expected, "{more}");
     }
+}
+
+const PROJECTED: &str = "spec.volumes[0].projected.sources[0]";
+
+fn projected(sources: Value) -> Vec<String> {
+    found(json!([{"name": "v", "projected": { "sources": sources }}]), json!({}))
+}
+
+#[test]
+fn bundles_of_trust() {
+    let at = format!("{PROJECTED}.clusterTrustBundle");
+    let cases = [
+        (json!({"name": "mine", "path": "ca"}), String::new()),
+        (json!({"name": "example.com:signer:mine", "path": "ca"}), String::new()),
+        (json!({"signerName": "example.com/signer", "path": "ca", "labelSelector": {}}), String::new()),
+        (json!({"path": "ca"}), format!("{at}: Required value: either name or signerName must be specified")),
+        (json!({"name": "", "path": "ca"}), format!("{at}.name: Required value: must be a valid object name")),
+        (json!({"name": "mine", "path": ""}), format!("{at}.path: Required value")),
+        (
+            json!({"name": "mine", "path": "/ca"}),
+            format!(r#"{at}.path: Invalid value: "/ca": must be a relative path"#),
+        ),
+        (
+            json!({"name": "mine", "path": "ca", "labelSelector": {}}),
+            format!("{at}.labelSelector: Invalid value: {{}}: labelSelector must be unset if name is specified"),
+        ),
+        (json!({"signerName": "", "path": "ca"}), format!("{at}.signerName: Required value")),
+    ];
+    for (source, expected) in cases {
+        let expected = if expected.is_empty() { vec![] } else { vec![expected] };
+        assert_eq!(projected(json!([{"clusterTrustBundle": source}])), expected, "{source}");
+    }
+    for (source, expected) in [
+        (json!({"name": "A", "path": "ca"}), "name: Invalid value: \"A\": not a valid clustertrustbundlename: a lower"),
+        (json!({"name": "a", "signerName": "b.c/d", "path": "ca"}), "only one of name and signerName may be used"),
+        (
+            json!({"signerName": "b.c/d", "path": "ca", "labelSelector": {"matchLabels": {"a": "-"}}}),
+            "labelSelector.matchLabels: Invalid value: \"-\"",
+        ),
+    ] {
+        let found = projected(json!([{"clusterTrustBundle": source}]));
+        assert!(found.len() == 1 && found[0].contains(expected), "{found:?}");
+    }
+}
+
+#[test]
+fn certificates_of_pods() {
+    let at = format!("{PROJECTED}.podCertificate");
+    let of = |more: Value| {
+        let mut source = json!({"signerName": "example.com/signer", "keyType": "ED25519", "keyPath": "key"});
+        source.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        source
+    };
+    let cases = [
+        (of(json!({"maxExpirationSeconds": 7_862_400, "userAnnotations": {"acme.io/a": "B c"}})), String::new()),
+        (of(json!({"certificateChainPath": "chain", "credentialBundlePath": "dir/both"})), String::new()),
+        (
+            of(json!({"keyPath": null})),
+            format!(
+                "{at}: Required value: specify at least one of credentialBundlePath, keyPath, and certificateChainPath"
+            ),
+        ),
+        (
+            of(json!({"maxExpirationSeconds": 3599})),
+            format!(
+                "{at}.maxExpirationSeconds: Invalid value: 3599: if provided, maxExpirationSeconds must be >= 3600"
+            ),
+        ),
+        (
+            of(json!({"maxExpirationSeconds": 7_862_401})),
+            format!(
+                "{at}.maxExpirationSeconds: Invalid value: 7862401: if provided, maxExpirationSeconds must be <= 7862400"
+            ),
+        ),
+        (
+            of(json!({"maxExpirationSeconds": 86_401, "signerName": "kubernetes.io/kube-apiserver-client-pod"})),
+            format!(
+                "{at}.maxExpirationSeconds: Invalid value: 86401: if provided, maxExpirationSeconds must be <= 86400"
+            ),
+        ),
+        (
+            of(json!({"keyType": "RSA"})),
+            format!(
+                r#"{at}.keyType: Unsupported value: "RSA": supported values: "RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519""#
+            ),
+        ),
+        (of(json!({"signerName": ""})), format!("{at}.signerName: Required value")),
+        (
+            of(json!({"certificateChainPath": "../chain"})),
+            format!(r#"{at}.certificateChainPath: Invalid value: "../chain": must not contain '..'"#),
+        ),
+        (
+            of(json!({"certificateChainPath": "key"})),
+            format!(r#"{PROJECTED}: Invalid value: "key": conflicting duplicate paths"#),
+        ),
+        (
+            of(json!({"userAnnotations": {"a": "b"}})),
+            format!(
+                r#"{at}.userAnnotations: Invalid value: "a": must be a domain-prefixed key (such as "acme.io/foo")"#
+            ),
+        ),
+    ];
+    for (source, expected) in cases {
+        let expected = if expected.is_empty() { vec![] } else { vec![expected] };
+        assert_eq!(projected(json!([{"podCertificate": source}])), expected, "{source}");
+    }
+    let both = json!([{"podCertificate": of(json!({}))}, {"clusterTrustBundle": {"name": "a", "path": "key"}}]);
+    let expected = r#"spec.volumes[0].projected.sources[1]: Invalid value: "key": conflicting duplicate paths"#;
+    assert_eq!(projected(both), [expected]);
 }
