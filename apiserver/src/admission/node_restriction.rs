@@ -6,11 +6,11 @@
 mod certificates;
 mod claims;
 mod mirrors;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use corten_api::{ApiError, Object as _, pod};
-use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest};
+use corten_api::pod;
 use k8s_openapi::api::core::v1::{Node, Pod, PodResourceClaimStatus};
 use k8s_openapi::api::resource::v1::ResourceSlice;
 
@@ -37,8 +37,6 @@ const OPEN_LABELS: &[&str] = &[
     "topology.kubernetes.io/region",
     "topology.kubernetes.io/zone",
 ];
-/// Who may do this may ask for tokens of an audience that stands in no volume: the resource is the audience.
-const AUDIENCE_VERB: &str = "request-serviceaccounts-token-audience";
 const OPEN_PREFIXES: &[&str] = &["kubelet.kubernetes.io", "node.kubernetes.io"];
 
 pub(super) fn admit(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
@@ -51,7 +49,7 @@ pub(super) fn admit(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
     } else if request.is("", "nodes") {
         on_node(request, &node)
     } else if request.is("", "serviceaccounts") && request.target.subresource == "token" {
-        return on_token(request, &node);
+        return tokens::admit(request, &node);
     } else if request.is("", "persistentvolumeclaims") {
         claims::on_claim(request, &node)
     } else if request.is("certificates.k8s.io", "certificatesigningrequests") {
@@ -165,56 +163,6 @@ fn pod_cidrs(node: &Node) -> BTreeSet<&str> {
     let spec = node.spec.as_ref();
     let listed = spec.and_then(|s| s.pod_cidrs.as_deref()).unwrap_or_default().iter();
     listed.chain(spec.and_then(|s| s.pod_cidr.as_ref())).map(String::as_str).filter(|cidr| !cidr.is_empty()).collect()
-}
-
-/// A token is for a pod of the node, and for an audience that the pod has in a volume.
-fn on_token(request: &AdmissionRequest<'_>, node: &str) -> Result<(), Refusal> {
-    let forbidden = |why: &str| Err(request.forbidden(why));
-    let spec = request.object::<TokenRequest>().and_then(|asked| asked.spec.as_ref());
-    let reference = spec.and_then(|spec| spec.bound_object_ref.as_ref());
-    let is_pod = |bound: &&BoundObjectReference| {
-        bound.api_version.as_deref() == Some("v1") && bound.kind.as_deref() == Some("Pod")
-    };
-    let text = |field: &Option<String>| field.clone().unwrap_or_default();
-    let bound = reference.filter(is_pod).map(|bound| (text(&bound.name), text(&bound.uid)));
-    let Some((name, uid)) = bound.filter(|(name, _)| !name.is_empty()) else {
-        return forbidden("node requested token not bound to a pod");
-    };
-    if uid.is_empty() {
-        return forbidden("node requested token with a pod binding without a uid");
-    }
-    let Some(pod) = request.find::<Pod>("", "pods", &request.target.namespace, &name) else {
-        return Err(Refusal::Final(ApiError::not_found("", "pods", &name)));
-    };
-    if pod.uid() != uid {
-        return forbidden(&format!(
-            "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been \
-             deleted and then recreated"
-        ));
-    }
-    if pod::node_name(&pod) != Some(node) {
-        return forbidden("node requested token bound to a pod scheduled on a different node");
-    }
-    let audience = match spec.and_then(|spec| spec.audiences.as_deref()).unwrap_or_default() {
-        [] => "",
-        [one] => one.as_str(),
-        _ => return forbidden("node may only request 0 or 1 audiences"),
-    };
-    if has_audience(&pod, audience) || request.may(AUDIENCE_VERB, audience) {
-        return Ok(());
-    }
-    forbidden(&format!(
-        "audience {audience:?} not found in pod spec volume, {} is not authorized to request tokens for this audience",
-        request.user.name
-    ))
-}
-
-/// An empty one stands for the API's own.
-fn has_audience(pod: &Pod, audience: &str) -> bool {
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    let parts = volumes.flat_map(|volume| volume.projected.iter().flat_map(|all| all.sources.iter().flatten()));
-    let mut tokens = parts.filter_map(|part| part.service_account_token.as_ref());
-    tokens.any(|token| token.audience.as_deref().unwrap_or_default() == audience)
 }
 
 fn on_lease(request: &AdmissionRequest<'_>, node: &str) -> Result<(), String> {
