@@ -270,7 +270,6 @@ pub trait Kind: Object + Default + schemars::JsonSchema {
 pub enum NameRule {
     Dns1123Subdomain,
     Dns1123Label,
-    Dns1035Label,
     /// Anything that can stand in a path segment: not ".", "..", no "/" nor "%".
     PathSegment,
 }

@@ -179,7 +179,7 @@ async fn wrong_kinds_and_types() {
             case("an unknown group", ("GET", "/apis/nope.io/v1/things"), JSON, "", lost),
             case("an unknown version", ("GET", "/apis/apps/v1beta1/deployments"), JSON, "", lost),
             case("an unknown subresource", ("GET", &format!("{PODS}/x/nope")), JSON, "", lost),
-            case("ephemeral containers", ("PATCH", &format!("{PODS}/x/ephemeralcontainers")), JSON, "{}", lost),
+            case("a part of a list", ("GET", &format!("{PODS}/ephemeralcontainers/x/y")), JSON, "", lost),
             case("a watch of a log", ("GET", "/api/v1/watch/namespaces/default/pods/x/log"), JSON, "", lost),
             case("an unknown path", ("GET", "/nope"), JSON, "", lost),
             case("a namespace where none belongs", ("GET", "/api/v1/namespaces/default/nodes"), JSON, "", lost),

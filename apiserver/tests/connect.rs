@@ -220,11 +220,13 @@ async fn old_websocket_protocols_are_spoken_for_exec_attach_and_logs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kubectl_debug_is_told_that_there_are_no_ephemeral_containers() {
+async fn kubectl_debug_adds_a_debugger() {
     let cluster = Cluster::start().await;
     for kubectl in kubectls() {
-        let (code, _, err) = cluster.run(&kubectl, &["debug", "web", "--image=i", "--attach=false"], "").await;
-        assert_eq!(code, 1, "{kubectl:?}: {err}");
-        assert!(err.contains("ephemeral containers are disabled for this cluster"), "{kubectl:?}: {err}");
+        let (code, out, err) = cluster.run(&kubectl, &["debug", "web", "--image=i", "--attach=false"], "").await;
+        assert_eq!(code, 0, "{kubectl:?}: {out} {err}");
+        let named = ["get", "pod", "web", "-o", "jsonpath={.spec.ephemeralContainers[-1:].image}"];
+        let (code, out, err) = cluster.run(&kubectl, &named, "").await;
+        assert_eq!((code, out.as_str()), (0, "i"), "{kubectl:?}: {err}");
     }
 }

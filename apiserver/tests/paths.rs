@@ -28,7 +28,7 @@ const GROUPS_NOT_SERVED: &[&str] = &[
     "lifecycle.k8s.io",
 ];
 /// Ends of paths that are known to lead nowhere. What is served must not stand here.
-const NOT_SERVED: &[&str] = &["/ephemeralcontainers", "/resize", "/componentstatuses", "/componentstatuses/{name}"];
+const NOT_SERVED: &[&str] = &["/componentstatuses", "/componentstatuses/{name}"];
 
 fn table() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let lines = PATHS.lines().filter(|line| !line.starts_with('#'));

@@ -32,8 +32,6 @@ const KNOWN: &[Known] = &[
     known("v1/: not described", "discovery is no kind's: clients know its paths"),
     known("v2/: not described", "discovery is no kind's: clients know its paths"),
     known("/componentstatuses", "not served: upstream's own past, deprecated since 1.19"),
-    known("/ephemeralcontainers: not described", "not served yet"),
-    known("/resize: not described", "not served yet"),
     known(
         "meta.v1.DeleteOptions x-kubernetes-group-version-kind",
         "upstream names every group and version it has ever had; there is one type",

@@ -82,7 +82,7 @@ mod tests {
             found(json!([condition]))
         };
         assert!(found(json!([good])).is_empty());
-        assert_eq!(found(json!([good, good])), [r#"c[1]: Duplicate value: "Ready""#]);
+        assert_eq!(found(json!([good, good])), [r#"c[1].type: Duplicate value: "Ready""#]);
         for (field, value, expected) in [
             ("type", json!(""), "c[0].type: Invalid value: \"\": name part"),
             ("type", json!("a b"), "c[0].type: Invalid value: \"a b\": name part"),

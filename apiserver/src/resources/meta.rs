@@ -133,7 +133,6 @@ fn name_problem(rule: NameRule, name: &str) -> Option<Cow<'static, str>> {
     let (good, why, bytes_max) = match rule {
         NameRule::Dns1123Subdomain => (names::is_dns1123_subdomain(name), names::DNS1123_SUBDOMAIN_WHY, 253),
         NameRule::Dns1123Label => (names::is_dns1123_label(name), names::DNS1123_LABEL_WHY, 63),
-        NameRule::Dns1035Label => (names::is_dns1035_label(name), names::DNS1035_LABEL_WHY, 63),
         NameRule::PathSegment if matches!(name, "." | "..") => (false, "may not be '.' or '..'", usize::MAX),
         NameRule::PathSegment => (!name.contains(['/', '%']), "may not contain '/' or '%'", usize::MAX),
     };
@@ -277,7 +276,7 @@ mod tests {
             ("a".repeat(254), NameRule::Dns1123Subdomain, Some("must be no more than 253 bytes")),
             ("a".repeat(64), NameRule::Dns1123Label, Some("must be no more than 63 bytes")),
             ("a".repeat(253), NameRule::Dns1123Subdomain, None),
-            ("1a".into(), NameRule::Dns1035Label, Some(names::DNS1035_LABEL_WHY)),
+            ("-a".into(), NameRule::Dns1123Label, Some(names::DNS1123_LABEL_WHY)),
         ] {
             assert_eq!(name_problem(rule, &name).as_deref(), expected, "{name}");
         }

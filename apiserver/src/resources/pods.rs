@@ -38,12 +38,10 @@ pub(super) async fn bind(
 ) -> Result<Written, ApiError> {
     let mut binding: Binding = decode("Binding", json)?;
     meta::settle_namespace(&mut binding.metadata, &target.namespace, Scope::Namespaced)?;
-    let name = check::text(binding.metadata.name.as_ref()).to_owned();
-    // What is posted to `bindings` names its pod itself.
-    if name.is_empty() || !target.name.is_empty() && name != target.name {
+    let name = check::text(binding.metadata.name.as_ref());
+    if name != target.name {
         return Err(ApiError::bad_request("name in URL does not match name in Binding object"));
     }
-    let target = &Target { name, ..target.clone() };
     assign(resources, user, place, target, binding, dry_run).await?;
     done()
 }

@@ -103,12 +103,13 @@ async fn bind(
     (binding, json): (Binding, Bytes),
     options: WriteOptions,
 ) -> Result<Response<Body>, ApiError> {
+    let name = binding.metadata.name.filter(|name| !name.is_empty());
     let pod = Target {
         version: "v1".into(),
         resource: "pods".into(),
         subresource: "binding".into(),
         namespace: namespace.into(),
-        name: binding.metadata.name.unwrap_or_default(),
+        name: name.ok_or_else(|| ApiError::bad_request("metadata.name of a Binding is its pod's, and required"))?,
         ..Target::default()
     };
     let bound = resources.create(user, &pod, json, options).await?;

@@ -157,7 +157,9 @@ async fn whatever_way_an_object_goes_it_gives_back_what_it_took() {
     let eviction = json!({"metadata": {"name": "evicted"}, "deleteOptions": {"gracePeriodSeconds": 0}});
     c.create("pods/eviction", "n/evicted", eviction).await.unwrap();
     assert_eq!(c.used("q").await["pods"], "3");
-    c.create("pods/binding", "n/bound", json!({"target": {"name": "n1"}})).await.unwrap();
+    c.create("pods/binding", "n/bound", json!({"metadata": {"name": "bound"}, "target": {"name": "n1"}}))
+        .await
+        .unwrap();
     c.delete("pods", "n/bound", json!({})).await.unwrap();
     assert_eq!(c.used("q").await["pods"], "3", "it has its grace");
     c.gone("pods", "bound").await;
