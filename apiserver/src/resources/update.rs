@@ -11,7 +11,7 @@ use super::revise::{Current, Decision, Taken};
 use super::{Resources, WriteOptions, Written, body, meta, scale};
 use crate::decode::typed;
 use crate::patch;
-use crate::registry::{AnyObject, Part, Registry};
+use crate::registry::{AnyObject, ApiResource, Part, Registry};
 use crate::request::{Target, User, Verb};
 
 /// An object that is not there when it is changed, and there when it is made, is looked at again so often.
@@ -178,14 +178,7 @@ impl Resources {
         resource.rules().fill_defaults(&mut *object);
         let mut problems = Problems::default();
         let part = Part::of(&target.subresource);
-        match (target.subresource.as_str(), part) {
-            ("", _) => resource.rules().prepare_update(&mut *object, old),
-            ("status", _) => resource.rules().prepare_status(&mut *object, old),
-            ("approval", _) => resource.rules().prepare_approval(&mut *object, old),
-            ("finalize", _) => resource.rules().prepare_finalize(&mut *object, old),
-            (_, Some(part)) => resource.rules().prepare_part(part, &mut *object, old),
-            _ => return Err(no_such_method()),
-        }
+        prepare(resource, target, &mut *object, old)?;
         // What is written through the other subresources is no change of what is wanted, whatever it takes along.
         let may_want = target.subresource.is_empty() || part.is_some();
         if may_want && resource.has_generation() && resource.rules().spec_changed(&*object, old) {
@@ -206,18 +199,7 @@ impl Resources {
         warnings.extend(self.admit_update(user, place, target, &mut *object, old)?);
         self.may_grant(writing, &*object, Some(old))?;
         meta::validate_update(object.meta(), old.meta(), &mut problems);
-        match target.subresource.as_str() {
-            "status" => resource.rules().validate_status(&*object, old, &mut problems),
-            "approval" => resource.rules().validate_approval(&*object, old, &mut problems),
-            "finalize" => {}
-            _ => {
-                resource.rules().validate(&*object, &mut problems);
-                match part {
-                    Some(part) => resource.rules().validate_part(part, &*object, old, &mut problems),
-                    None => resource.rules().validate_update(&*object, old, &mut problems),
-                }
-            }
-        }
+        validate(resource, target, &*object, old, &mut problems);
         place.valid(&target.name, problems)?;
         if target.subresource.is_empty() {
             warnings.extend(resource.rules().warnings(&*object, Some(old)));
@@ -239,6 +221,47 @@ impl Resources {
 impl<'a> Writing<'a> {
     pub(super) fn new(user: &'a User, place: &'a Place<'a>, target: &'a Target, options: &'a WriteOptions) -> Self {
         Self { user, place, target, requested: target, subresource: &target.subresource, options, is_applied: false }
+    }
+}
+
+/// Keeps of the object as it is what a write through this subresource does not reach.
+fn prepare(
+    resource: &ApiResource,
+    target: &Target,
+    object: &mut dyn AnyObject,
+    old: &dyn AnyObject,
+) -> Result<(), ApiError> {
+    let rules = resource.rules();
+    match (target.subresource.as_str(), Part::of(&target.subresource)) {
+        ("", _) => rules.prepare_update(object, old),
+        ("status", _) => rules.prepare_status(object, old),
+        ("approval", _) => rules.prepare_approval(object, old),
+        ("finalize", _) => rules.prepare_finalize(object, old),
+        (_, Some(part)) => rules.prepare_part(part, object, old),
+        _ => return Err(no_such_method()),
+    }
+    Ok(())
+}
+
+fn validate(
+    resource: &ApiResource,
+    target: &Target,
+    object: &dyn AnyObject,
+    old: &dyn AnyObject,
+    problems: &mut Problems,
+) {
+    let rules = resource.rules();
+    match (target.subresource.as_str(), Part::of(&target.subresource)) {
+        ("status", _) => rules.validate_status(object, old, problems),
+        ("approval", _) => rules.validate_approval(object, old, problems),
+        ("finalize", _) => {}
+        (_, part) => {
+            rules.validate(object, problems);
+            match part {
+                Some(part) => rules.validate_part(part, object, old, problems),
+                None => rules.validate_update(object, old, problems),
+            }
+        }
     }
 }
 
