@@ -221,8 +221,8 @@ fn builder(pings: Pings) -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_DEADLINE)
-        .max_buf_size(MAX_HTTP1_BUFFER_BYTES)
-        .pipeline_flush(true);
+        // Never with `pipeline_flush`: hyper would then take a body as fast as it comes, whether the client takes it or not.
+        .max_buf_size(MAX_HTTP1_BUFFER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
