@@ -101,11 +101,12 @@ fn a_new_role_is_gathered_by_its_label() {
 #[test]
 fn kubectl_reconciles_roles() {
     let ns = Cluster::running().namespace("reconcile");
+    let of = &ns.name;
     let manifest = |verbs: &str, user: &str| {
         format!(
-            "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: r}}\nrules:\n- {{apiGroups: [\"\"], \
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: r, namespace: {of}}}\nrules:\n- {{apiGroups: [\"\"], \
              resources: [pods], verbs: [{verbs}]}}\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
-             metadata: {{name: r}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: r}}\nsubjects:\n\
+             metadata: {{name: r, namespace: {of}}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: r}}\nsubjects:\n\
              - {{kind: User, apiGroup: rbac.authorization.k8s.io, name: {user}}}\n"
         )
     };

@@ -31,6 +31,10 @@ const KNOWN: &[Known] = &[
     ),
     known("v1/: not described", "discovery is no kind's: clients know its paths"),
     known("v2/: not described", "discovery is no kind's: clients know its paths"),
+    known("metrics.k8s.io/v1beta1/", "served by ourselves, published by metrics-server"),
+    known("io.k8s.metrics.pkg.apis.metrics.v1beta1.", "served by ourselves, published by metrics-server"),
+    known("Review: not described", "kubectl would look for CustomResourceDefinitions before it asks"),
+    known("/bindings: not described", "kubectl would look for CustomResourceDefinitions before it asks"),
     known("/componentstatuses", "not served: upstream's own past, deprecated since 1.19"),
     known(
         "meta.v1.DeleteOptions x-kubernetes-group-version-kind",

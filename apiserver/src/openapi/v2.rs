@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use super::operations::{self, Answer, Body, OBJECTS, Operation, PATCHES};
 use super::schemas::{self, META, Version};
 use super::usage;
-use crate::registry::questions::{QUESTIONS, Question};
+use crate::registry::questions::Question;
 use crate::registry::{ApiResource, Table};
 
 /// The document, as JSON.
 pub fn document(table: &Table) -> Vec<u8> {
     let resources: Vec<&ApiResource> = table.iter().map(AsRef::as_ref).collect();
-    let questions: Vec<&Question> = QUESTIONS.iter().collect();
+    let questions: Vec<&Question> = super::described_questions().collect();
     let mut schemas = schemas::of(&resources, &questions, Version::V2);
     schemas.by_name.extend(usage::schemas(Version::V2));
     let mut all = operations::of_all(&resources, &schemas.names, &questions);

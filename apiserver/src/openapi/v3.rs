@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::operations::{self, Answer, Body, OBJECTS, Operation, PATCHES};
 use super::schemas::{self, META, Version};
 use super::usage;
-use crate::registry::questions::{QUESTIONS, Question};
+use crate::registry::questions::Question;
 use crate::registry::{ApiResource, Table};
 
 /// The document of `api/v1`, `apis/apps/v1`, …, as JSON; `None` if nothing is served there.
@@ -20,7 +20,8 @@ pub fn document(table: &Table, path: &str) -> Option<Vec<u8>> {
     }
     let resources: Vec<&ApiResource> =
         table.iter().map(AsRef::as_ref).filter(|e| super::path_of(e.group(), e.version()) == path).collect();
-    let questions: Vec<&Question> = QUESTIONS.iter().filter(|q| super::path_of(q.group, "v1") == path).collect();
+    let of_path = |question: &&Question| super::path_of(question.group, "v1") == path;
+    let questions: Vec<&Question> = super::described_questions().filter(of_path).collect();
     if resources.is_empty() && questions.is_empty() {
         return None;
     }
