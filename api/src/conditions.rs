@@ -2,13 +2,14 @@
 
 use k8s_openapi::api::apps::v1::{DeploymentCondition, ReplicaSetCondition};
 use k8s_openapi::api::core::v1::{NamespaceCondition, NodeCondition, PodCondition, ReplicationControllerCondition};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{self as meta, Time};
 
 /// What all condition types share.
 pub trait Condition {
     fn kind(&self) -> &str;
     fn status(&self) -> &str;
-    fn transition_mut(&mut self) -> &mut Option<Time>;
+    fn since(&self) -> Option<&Time>;
+    fn set_since(&mut self, since: Option<Time>);
 }
 
 macro_rules! conditions {
@@ -16,7 +17,8 @@ macro_rules! conditions {
         impl Condition for $ty {
             fn kind(&self) -> &str { $text(&self.type_) }
             fn status(&self) -> &str { $text(&self.status) }
-            fn transition_mut(&mut self) -> &mut Option<Time> { &mut self.last_transition_time }
+            fn since(&self) -> Option<&Time> { self.last_transition_time.as_ref() }
+            fn set_since(&mut self, since: Option<Time>) { self.last_transition_time = since; }
         }
     )*};
 }
@@ -28,17 +30,35 @@ fn text_or_empty(text: &Option<String>) -> &str {
     text.as_deref().unwrap_or_default()
 }
 
+impl Condition for meta::Condition {
+    fn kind(&self) -> &str {
+        &self.type_
+    }
+    fn status(&self) -> &str {
+        &self.status
+    }
+    fn since(&self) -> Option<&Time> {
+        Some(&self.last_transition_time)
+    }
+    /// Such a condition always has a time: without another it keeps its own.
+    fn set_since(&mut self, since: Option<Time>) {
+        if let Some(since) = since {
+            self.last_transition_time = since;
+        }
+    }
+}
+
 /// Puts `new` in its place in the list; keeps the old transition time if the status is the same.
 pub fn set<C: Condition>(list: &mut Vec<C>, mut new: C, now: &Time) {
     let place = list.iter_mut().find(|c| c.kind() == new.kind());
     let unchanged = place.as_ref().is_some_and(|old| old.status() == new.status());
     match place {
         Some(old) => {
-            *new.transition_mut() = if unchanged { old.transition_mut().take() } else { Some(now.clone()) };
+            new.set_since(if unchanged { old.since().cloned() } else { Some(now.clone()) });
             *old = new;
         }
         None => {
-            *new.transition_mut() = Some(now.clone());
+            new.set_since(Some(now.clone()));
             list.push(new);
         }
     }
@@ -68,6 +88,25 @@ mod tests {
         set(&mut list, ready("True"), &at("2026-01-01T00:00:10Z"));
         assert_eq!(list[0].last_transition_time, Some(at("2026-01-01T00:00:10Z")));
         assert!(is_true(Some(&list), "Ready") && list.len() == 1);
+    }
+
+    #[test]
+    fn newer_kinds_conditions_which_must_have_a_time_get_the_same() {
+        let at = |secs: i64| Time(k8s_openapi::jiff::Timestamp::from_second(secs).unwrap());
+        let allowed = |status: &str| meta::Condition {
+            type_: "DisruptionAllowed".into(),
+            status: status.into(),
+            reason: "R".into(),
+            message: String::new(),
+            last_transition_time: at(0),
+            observed_generation: None,
+        };
+        let mut list = vec![];
+        for (status, now, expected) in [("True", 1, 1), ("True", 9, 1), ("False", 10, 10)] {
+            set(&mut list, allowed(status), &at(now));
+            assert_eq!(list[0].last_transition_time, at(expected), "{status} at {now}");
+        }
+        assert_eq!(list.len(), 1);
     }
 
     #[test]

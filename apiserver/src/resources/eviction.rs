@@ -3,7 +3,7 @@
 //! <https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/>
 
 use corten_api::selector::Selector;
-use corten_api::{ApiError, Reason, pod};
+use corten_api::{ApiError, Reason, conditions, pod};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Status, StatusCause, Time};
@@ -107,7 +107,7 @@ fn spent(budget: &PodDisruptionBudget, pod: &Pod, now: &Time) -> Result<PodDisru
 /// Why a budget allows no disruption.
 fn refusal(name: &str, status: &PodDisruptionBudgetStatus) -> String {
     let (desired, current) = (status.desired_healthy.unwrap_or(0), status.current_healthy.unwrap_or(0));
-    let said = status.conditions.iter().flatten().find(|c| c.type_ == ALLOWED);
+    let said = conditions::find(status.conditions.as_ref(), ALLOWED);
     match said.filter(|c| c.status == "False" && !c.message.is_empty()) {
         // Its counts are as they were when they were last found out.
         Some(said) if said.reason == "SyncFailed" => format!(
@@ -127,20 +127,15 @@ fn refusal(name: &str, status: &PodDisruptionBudgetStatus) -> String {
 
 /// The budget's condition says so when the last disruption is spent.
 fn forbid_more(status: &mut PodDisruptionBudgetStatus, now: &Time) {
-    let observed_generation = status.observed_generation;
-    let conditions = status.conditions.get_or_insert_default();
-    let at = conditions.iter().position(|c| c.type_ == ALLOWED);
-    let old = at.map(|at| conditions.remove(at));
-    let since = old.filter(|old| old.status == "False").map(|old| old.last_transition_time);
     let condition = Condition {
         type_: ALLOWED.into(),
         status: "False".into(),
         reason: "InsufficientPods".into(),
         message: String::new(),
-        last_transition_time: since.unwrap_or_else(|| now.clone()),
-        observed_generation,
+        last_transition_time: now.clone(),
+        observed_generation: status.observed_generation,
     };
-    conditions.insert(at.unwrap_or(conditions.len()), condition);
+    conditions::set(status.conditions.get_or_insert_default(), condition, now);
 }
 
 fn because(mut error: ApiError, why: String) -> ApiError {
