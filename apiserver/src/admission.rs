@@ -6,6 +6,7 @@
 
 mod certificates;
 mod claim_resize;
+mod default_class;
 mod default_ingress_class;
 mod default_storage_class;
 mod limit_ranger;
@@ -25,22 +26,12 @@ mod service_account;
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use corten_api::ApiError;
 use serde::de::DeserializeOwned;
 
 use crate::registry::{AnyObject, ApiResource};
 use crate::request::{Target, User, Verb};
-
-/// What admission may ask of the cluster: the newest that this server knows, its own writes included.
-pub trait ClusterView: Sync {
-    /// The stored JSON of one object; `namespace` is "" for cluster-scoped kinds.
-    fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Bytes>;
-    /// The stored JSON of all objects of a kind in a namespace, by name; "": of all there are.
-    fn list(&self, group: &str, plural: &str, namespace: &str) -> Vec<Bytes>;
-    /// Whether a user's roles let him.
-    fn may(&self, user: &User, verb: &str, target: &Target) -> bool;
-}
+use crate::view::{ClusterView, Objects};
 
 /// A write on its way. `verb` is Create, Update (patches too) or Delete.
 pub struct AdmissionRequest<'a> {
@@ -100,10 +91,10 @@ impl AdmissionRequest<'_> {
     }
     /// An object of the cluster.
     fn find<K: DeserializeOwned>(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<K> {
-        // What the store holds passed validation when it was written; what no longer parses is as good as not there.
-        serde_json::from_slice(&self.view.get(group, plural, namespace, name)?).ok()
+        let objects: &dyn Objects = self.view;
+        objects.find(group, plural, namespace, name)
     }
-    /// All objects of a kind in a namespace; as above, what no longer parses is left out.
+    /// All objects of a kind in a namespace, "": of all there are. What no longer parses is left out.
     fn list<K: DeserializeOwned>(&self, group: &str, plural: &str, namespace: &str) -> Vec<K> {
         let stored = self.view.list(group, plural, namespace);
         stored.iter().filter_map(|json| serde_json::from_slice(json).ok()).collect()

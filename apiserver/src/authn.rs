@@ -1,7 +1,8 @@
 //! Who is it? A client certificate, a bearer token, or nobody in particular; and whom he asks to count as.
 //!
 //! <https://kubernetes.io/docs/reference/access-authn-authz/authentication/>. The rooms are pure: what they ask of the cluster
-//! is a view ([`Objects`]), time and keys are handed in. `key_files` reads files; requests are led through by `serve`.
+//! is a view ([`Objects`](crate::view::Objects)), time and keys are handed in. `key_files` reads files; requests are led
+//! through by `serve`.
 
 pub mod account;
 pub mod bearer;
@@ -19,8 +20,9 @@ pub(crate) mod testing;
 pub mod tokens;
 mod verified;
 
-use bytes::Bytes;
 use corten_api::{ApiError, Reason};
+
+use crate::quoted_list::quoted_list;
 
 pub use certificate::{AuthnError, Identity};
 pub use tokens::{Authenticated, Tokens};
@@ -37,12 +39,6 @@ pub const PROXY_PREFIX: &str = "system:kube-proxy:";
 /// What a user's extra information says of the certificate or token that he was known by.
 pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
-/// What tokens are checked against: the newest that this server knows.
-pub trait Objects: Sync {
-    /// The JSON of an object of the core group; `namespace` is "" for nodes.
-    fn object(&self, plural: &str, namespace: &str, name: &str) -> Option<Bytes>;
-}
-
 /// Why a token is not believed, in upstream's words. A TokenReview tells it; who bears the token hears "Unauthorized".
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum TokenError {
@@ -56,7 +52,7 @@ pub enum TokenError {
     Signature,
     #[error("service account token claims could not be validated: {0}")]
     Claims(String),
-    #[error("token audiences {} is invalid for the target audiences {}", quoted(.have), quoted(.wanted))]
+    #[error("token audiences {} is invalid for the target audiences {}", quoted_list(.have), quoted_list(.wanted))]
     Audience { have: Vec<String>, wanted: Vec<String> },
     #[error("service account token has expired")]
     Expired,
@@ -102,12 +98,6 @@ impl TokenError {
             | Self::Unanswered(_) => false,
         }
     }
-}
-
-/// As upstream prints lists.
-fn quoted(list: &[String]) -> String {
-    let quoted: Vec<String> = list.iter().map(|text| format!("{text:?}")).collect();
-    format!("[{}]", quoted.join(" "))
 }
 
 /// What a request is told whose sender is not whom he says: no more than that.

@@ -16,7 +16,7 @@ use crate::apply::{self, FieldSet, Managers, ObjectType};
 use crate::connect::spdy::{HEAD_BYTES, Head, HeaderCodec};
 use crate::decode::{self, Format};
 use crate::patch;
-use crate::registry::{ApiResource, Registry};
+use crate::registry::{ApiResource, Registry, Strategy};
 use crate::request;
 use crate::resources::testing::settings;
 use crate::resources::{ListOptions, Resources};
@@ -122,7 +122,7 @@ fn read(format: Format, bytes: Vec<u8>) {
         Ok(mut pod) => {
             pods.rules().fill_defaults(&mut *pod);
             let mut problems = corten_api::Problems::default();
-            pods.rules().validate(&*pod, &mut problems);
+            pods.rules().validate(Strategy::Create, &*pod, &mut problems);
             pod.to_json().expect("an object can be written");
         }
         Err(err) => drop(decode::wrong_type(&pods, &body.json, err)),

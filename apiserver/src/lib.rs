@@ -3,7 +3,8 @@
 //! A request passes through `request` (what is asked), `authn` (by whom, and as whom), `flowcontrol` (whose turn is it),
 //! `authz` (may they), `decode` (is it well formed), and ends in `resources`, the one read and write path of all kinds, for
 //! REST and gRPC alike. `registry` says which kinds there are, and their rules; their types are in `schema`; `admission` says
-//! what the cluster's state forbids or fills in. `usage` answers what kubelets measure. State is behind the `storage` port; reads are served by `cache`.
+//! what the cluster's state forbids or fills in. `view` is what admission and tokens see of the cluster. `usage` answers what
+//! kubelets measure. State is behind the `storage` port; reads are served by `cache`.
 
 pub mod admission;
 pub(crate) mod allocate;
@@ -26,6 +27,7 @@ pub mod metrics;
 pub mod nodes;
 pub mod openapi;
 pub mod patch;
+mod quoted_list;
 pub mod registry;
 pub mod request;
 pub mod resources;
@@ -36,3 +38,4 @@ pub mod start;
 pub mod storage;
 pub mod table;
 pub mod usage;
+pub mod view;

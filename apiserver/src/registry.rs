@@ -6,6 +6,9 @@
 //!
 //! Groups of several kinds have a room each; the core's kinds, and those that are alone in their group, stand beside the rooms.
 
+#[macro_use]
+mod strategy;
+
 mod object;
 mod part;
 mod resource;
@@ -17,6 +20,7 @@ pub mod cells;
 pub mod check;
 pub mod clock;
 pub mod conditions;
+pub mod defaults;
 pub mod difference;
 pub mod node_selector;
 pub mod path;
@@ -69,9 +73,8 @@ pub use object::AnyObject;
 pub use part::Part;
 pub use resource::{ApiResource, Names};
 pub use rules::{Rules, ScaleView};
+pub use strategy::{Strategy, WriteContext};
 pub use table::{Registry, Table};
-
-use crate::request::User;
 
 /// Every kind that has a type: the table of contents. Discovery shows them in this order.
 pub fn builtin() -> Vec<ApiResource> {
@@ -149,7 +152,7 @@ pub enum Cell {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     pub name: Cow<'static, str>,
-    /// `string`, `integer`, `date`.
+    /// `string`, `integer`, `boolean`, `date`.
     pub kind: Cow<'static, str>,
     /// `name` for the name column, else empty.
     pub format: Cow<'static, str>,
@@ -178,11 +181,8 @@ impl SelectableField {
     }
 }
 
-/// One kind's rules. The order in which the write path uses them:
-/// create: decode → `fill_defaults` → `prepare_create` + `prepare_create_for` → admission → `validate` → store;
-/// update: decode → `fill_defaults` → `prepare_update` → admission → `validate` + `validate_update` → store;
-/// status: decode → `fill_defaults` → `prepare_status` → `validate_status` → store;
-/// a [`Part`]: as an update, with `prepare_part` and `validate_part`.
+/// One kind's rules. Every write goes: decode → `fill_defaults` → prepare → admission → validate → store; which hooks prepare
+/// and validate are in which write, [`Strategy`] says.
 /// ObjectMeta (names, labels, ownerReferences, finalizers, …) is defaulted, kept and validated by the write path
 /// itself, for all kinds alike; `name_rule` tells it how names of this kind look.
 pub trait Kind: Object + Default + schemars::JsonSchema {
@@ -208,25 +208,30 @@ pub trait Kind: Object + Default + schemars::JsonSchema {
     const ORPHANS_BY_DEFAULT: Option<&'static str> = None;
     /// Whether all objects of a namespace, or of a selector, can be deleted with one request.
     const DELETE_COLLECTION: bool = true;
+    /// Whether a write of the status leaves metadata alone, as upstream's newer kinds have it.
+    const STATUS_KEEPS_METADATA: bool = false;
     /// Whether the delete of an object that goes at once is answered with the object. Else it is with a `Status`.
     const DELETE_RETURNS_OBJECT: bool = false;
 
     fn fill_defaults(&mut self) {}
-    /// Clears what the server owns (status), sets what it makes.
-    fn prepare_create(&mut self) {}
-    /// Writes down who makes it.
-    fn prepare_create_for(&mut self, _user: &User) {}
-    /// Keeps what a plain write may not touch (status).
-    fn prepare_update(&mut self, _old: &Self) {}
-    /// Keeps all but status (and what else a status write may touch).
-    fn prepare_status(&mut self, _old: &Self) {}
-    /// Keeps all but what the `approval` subresource may write.
-    fn prepare_approval(&mut self, _old: &Self) {}
-    /// Keeps all but what a write of this part may touch.
+    /// What a new object is seen to be. This and the next three are written by `strategy!`, which every kind has.
+    fn start_status(&mut self);
+    fn keep_status(&mut self, old: &Self);
+    fn keep_spec(&mut self, old: &Self);
+    fn has_other_spec(&self, old: &Self) -> bool;
+    /// Sets what the server makes, beyond the status of a new object.
+    fn prepare_create(&mut self, _context: &WriteContext<'_>) {}
+    /// Keeps what a plain write may not touch, beyond the status.
+    fn prepare_update(&mut self, _old: &Self, _context: &WriteContext<'_>) {}
+    /// Keeps what a write of the status may not touch, beyond the spec.
+    fn prepare_status(&mut self, _old: &Self, _context: &WriteContext<'_>) {}
+    /// Keeps what the `approval` subresource may not write, beyond the spec.
+    fn prepare_approval(&mut self, _old: &Self, _context: &WriteContext<'_>) {}
+    /// Keeps of the spec all but what a write of this part may touch.
     fn prepare_part(&mut self, _part: Part, _old: &Self) {}
-    /// Whether `metadata.generation` must rise. Asked after `prepare_update` and `prepare_part`.
-    fn spec_changed(&self, _old: &Self) -> bool {
-        false
+    /// Whether `metadata.generation` must rise. Asked after preparing.
+    fn spec_changed(&self, old: &Self) -> bool {
+        self.has_other_spec(old)
     }
     fn validate(&self, problems: &mut Problems);
     fn validate_update(&self, _old: &Self, _problems: &mut Problems) {}
@@ -249,8 +254,6 @@ pub trait Kind: Object + Default + schemars::JsonSchema {
     }
     /// What a delete that has to wait writes into the object besides `metadata.deletionTimestamp`.
     fn mark_deleting(&mut self) {}
-    /// Keeps all but what the `finalize` subresource may write.
-    fn prepare_finalize(&mut self, _old: &Self) {}
     fn columns() -> &'static [Column];
     /// One cell for each column. `now_secs`: Unix time, for ages.
     fn row(&self, now_secs: i64) -> Vec<Cell>;

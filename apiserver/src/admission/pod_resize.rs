@@ -50,7 +50,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::admission::testing::{World, Write, ask};
+    use crate::admission::testing::{Write, ask};
+    use crate::view::testing::Cluster;
 
     #[test]
     fn a_pod_asks_for_no_more_than_its_node_has() {
@@ -58,7 +59,7 @@ mod tests {
             json!({"metadata": {"name": "n1", "labels": {OS_LABEL: os}},
                 "status": {"allocatable": {"cpu": "2", "memory": "1Gi"}}})
         };
-        let world = World::of(&[("nodes//n1", node("linux")), ("nodes//n2", node("windows"))]);
+        let world = Cluster::of(&[("nodes//n1", node("linux")), ("nodes//n2", node("windows"))]);
         let pod = |node: &str, cpu: &str, memory: &str| -> Value {
             let requests = json!({"cpu": cpu, "memory": memory});
             json!({"metadata": {"name": "p"},

@@ -56,12 +56,13 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::admission::testing::{World, Write, written};
+    use crate::admission::testing::{Write, written};
+    use crate::view::testing::Cluster;
 
     #[test]
     fn the_place_of_a_node_is_written_on_its_pods() {
         let labels = json!({"topology.kubernetes.io/zone": "z", "topology.kubernetes.io/region": "r", "own": "1"});
-        let world = World::of(&[
+        let world = Cluster::of(&[
             ("nodes//n", json!({"metadata": {"name": "n", "labels": labels}, "spec": {"podCIDR": "10.0.0.0/24"}})),
             ("nodes//bare", json!({"metadata": {"name": "bare"}})),
         ]);

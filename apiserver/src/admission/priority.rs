@@ -6,14 +6,12 @@
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 
-use super::{AdmissionRequest, ClusterView, Refusal};
+use super::{AdmissionRequest, Refusal};
 use crate::registry::scheduling::priorityclass::{PREEMPT, is_system_class, system_classes};
 use crate::request::Verb;
 
 const GROUP: &str = "scheduling.k8s.io";
 const CLASSES: &str = "priorityclasses";
-/// How a default class is stored: `false` is left out.
-const IS_DEFAULT: &[u8] = br#""globalDefault":true"#;
 
 pub(super) fn admit(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
     if !request.is_plain() {
@@ -58,7 +56,7 @@ enum Contradiction {
 fn admit_pod(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
     let Some(spec) = request.object::<Pod>().and_then(|pod| pod.spec.as_ref()) else { return Ok(()) };
     let class = match spec.priority_class_name.as_deref().unwrap_or_default() {
-        "" => default_class(request.view),
+        "" => default_class(request),
         name => match request.find(GROUP, CLASSES, "", name).or_else(|| system_class(name)) {
             None => return Err(request.forbidden(format!("no PriorityClass with name {name} was found"))),
             class => class,
@@ -97,11 +95,8 @@ fn system_class(name: &str) -> Option<PriorityClass> {
 }
 
 /// Two can have come at the same time: of several the lowest counts. Reads every class, of which a cluster has a handful.
-fn default_class(view: &dyn ClusterView) -> Option<PriorityClass> {
-    let stored = view.list(GROUP, CLASSES, "");
-    let marked = stored.iter().filter(|json| json.windows(IS_DEFAULT.len()).any(|part| part == IS_DEFAULT));
-    // The mark may also stand in a description.
-    let classes = marked.filter_map(|json| serde_json::from_slice::<PriorityClass>(json).ok());
+fn default_class(request: &AdmissionRequest<'_>) -> Option<PriorityClass> {
+    let classes = request.list::<PriorityClass>(GROUP, CLASSES, "").into_iter();
     classes.filter(|class| class.global_default == Some(true)).min_by_key(|class| class.value)
 }
 
@@ -110,7 +105,7 @@ fn admit_class(request: &AdmissionRequest<'_>) -> Result<(), Refusal> {
         return Err(request.forbidden("this is a system priority class and cannot be deleted"));
     }
     let wants_default = request.object::<PriorityClass>().is_some_and(|class| class.global_default == Some(true));
-    let other = || default_class(request.view).and_then(|class| class.metadata.name);
+    let other = || default_class(request).and_then(|class| class.metadata.name);
     if wants_default
         && let Some(name) = other()
         && (request.verb == Verb::Create || name != request.name())

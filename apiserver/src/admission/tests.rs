@@ -3,78 +3,61 @@
 mod priority;
 mod runtime_class;
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::registry::Registry;
+use crate::view::testing::Cluster;
 
-/// A cluster of a few objects, by `plural/namespace/name`.
-struct Cluster(BTreeMap<String, Bytes>);
-
-impl Cluster {
-    fn with(extra: &[(&str, Value)]) -> Self {
-        let objects = [
-            ("namespaces//default", json!({"metadata": {"name": "default"}, "status": {"phase": "Active"}})),
-            (
-                "namespaces//kube-node-lease",
-                json!({"metadata": {"name": "kube-node-lease"}, "status": {"phase": "Active"}}),
-            ),
-            ("namespaces//going", json!({"metadata": {"name": "going"}, "status": {"phase": "Terminating"}})),
-            ("namespaces//bare", json!({"metadata": {"name": "bare"}, "status": {"phase": "Active"}})),
-            ("namespaces//bound", json!({"metadata": {"name": "bound"}, "status": {"phase": "Active"}})),
-            ("serviceaccounts/bound/default", json!({"metadata": {"name": "default"}})),
-            (
-                "limitranges/bound/a",
-                json!({"metadata": {"name": "a"}, "spec": {"limits": [{"type": "Container", "default": {"cpu": "1"}}]}}),
-            ),
-            (
-                "limitranges/bound/b",
-                json!({"metadata": {"name": "b"}, "spec": {"limits": [{"type": "Container", "max": {"cpu": "2"}, "min": {"cpu": "1"}},
-                    {"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}}]}}),
-            ),
-            ("storageclasses//fixed", json!({"metadata": {"name": "fixed"}, "provisioner": "x"})),
-            (
-                "storageclasses//first",
-                json!({"metadata": {"name": "first", "creationTimestamp": "2026-01-01T00:00:00Z",
-                    "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}, "provisioner": "x"}),
-            ),
-            (
-                "storageclasses//newest",
-                json!({"metadata": {"name": "newest", "creationTimestamp": "2026-01-02T00:00:00Z",
-                    "annotations": {"storageclass.beta.kubernetes.io/is-default-class": "true"}},
-                    "provisioner": "x", "allowVolumeExpansion": true}),
-            ),
-            ("nodes//n1", json!({"metadata": {"name": "n1", "uid": "u1"}})),
-            ("pods/default/mine", pod_with_token("n1")),
-            ("pods/default/theirs", pod_with_token("n2")),
-            (
-                "serviceaccounts/default/default",
-                json!({"metadata": {"name": "default"}, "imagePullSecrets": [{"name": "pull"}]}),
-            ),
-            ("ingressclasses//a", ingress_class("a", "2026-01-01T00:00:00Z", "true")),
-            ("ingressclasses//b", ingress_class("b", "2026-01-02T00:00:00Z", "true")),
-            ("ingressclasses//c", ingress_class("c", "2026-01-02T00:00:00Z", "true")),
-            ("ingressclasses//d", ingress_class("d", "2026-01-03T00:00:00Z", "false")),
-        ];
-        let objects = objects.iter().chain(extra);
-        Self(objects.map(|(key, value)| ((*key).to_owned(), value.to_string().into())).collect())
-    }
-}
-impl ClusterView for Cluster {
-    fn get(&self, _group: &str, plural: &str, namespace: &str, name: &str) -> Option<Bytes> {
-        self.0.get(&format!("{plural}/{namespace}/{name}")).cloned()
-    }
-    fn list(&self, _group: &str, plural: &str, namespace: &str) -> Vec<Bytes> {
-        let prefix = if namespace.is_empty() { format!("{plural}/") } else { format!("{plural}/{namespace}/") };
-        self.0.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, object)| object.clone()).collect()
-    }
-    fn may(&self, _user: &User, verb: &str, target: &Target) -> bool {
-        (verb, target.resource.as_str()) == ("request-serviceaccounts-token-audience", "allowed")
-    }
+/// The usual cluster, and what there is besides.
+fn cluster(extra: &[(&str, Value)]) -> Cluster {
+    let usual = [
+        ("namespaces//default", json!({"metadata": {"name": "default"}, "status": {"phase": "Active"}})),
+        (
+            "namespaces//kube-node-lease",
+            json!({"metadata": {"name": "kube-node-lease"}, "status": {"phase": "Active"}}),
+        ),
+        ("namespaces//going", json!({"metadata": {"name": "going"}, "status": {"phase": "Terminating"}})),
+        ("namespaces//bare", json!({"metadata": {"name": "bare"}, "status": {"phase": "Active"}})),
+        ("namespaces//bound", json!({"metadata": {"name": "bound"}, "status": {"phase": "Active"}})),
+        ("serviceaccounts/bound/default", json!({"metadata": {"name": "default"}})),
+        (
+            "limitranges/bound/a",
+            json!({"metadata": {"name": "a"}, "spec": {"limits": [{"type": "Container", "default": {"cpu": "1"}}]}}),
+        ),
+        (
+            "limitranges/bound/b",
+            json!({"metadata": {"name": "b"}, "spec": {"limits": [{"type": "Container", "max": {"cpu": "2"}, "min": {"cpu": "1"}},
+                {"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}}]}}),
+        ),
+        ("storageclasses//fixed", json!({"metadata": {"name": "fixed"}, "provisioner": "x"})),
+        (
+            "storageclasses//first",
+            json!({"metadata": {"name": "first", "creationTimestamp": "2026-01-01T00:00:00Z",
+                "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}, "provisioner": "x"}),
+        ),
+        (
+            "storageclasses//newest",
+            json!({"metadata": {"name": "newest", "creationTimestamp": "2026-01-02T00:00:00Z",
+                "annotations": {"storageclass.beta.kubernetes.io/is-default-class": "true"}},
+                "provisioner": "x", "allowVolumeExpansion": true}),
+        ),
+        ("nodes//n1", json!({"metadata": {"name": "n1", "uid": "u1"}})),
+        ("pods/default/mine", pod_with_token("n1")),
+        ("pods/default/theirs", pod_with_token("n2")),
+        (
+            "serviceaccounts/default/default",
+            json!({"metadata": {"name": "default"}, "imagePullSecrets": [{"name": "pull"}]}),
+        ),
+        ("ingressclasses//a", ingress_class("a", "2026-01-01T00:00:00Z", "true")),
+        ("ingressclasses//b", ingress_class("b", "2026-01-02T00:00:00Z", "true")),
+        ("ingressclasses//c", ingress_class("c", "2026-01-02T00:00:00Z", "true")),
+        ("ingressclasses//d", ingress_class("d", "2026-01-03T00:00:00Z", "false")),
+    ];
+    let granted = Cluster::granting(&["request-serviceaccounts-token-audience allowed default/default"]);
+    granted.with(&usual).with(extra)
 }
 
 fn ingress_class(name: &str, created: &str, is_default: &str) -> Value {
@@ -135,7 +118,7 @@ fn admitted(case: Case<'_>) -> Result<Value, Refusal> {
     };
     let mut new = (!case.object.is_null()).then(|| object(&case.object));
     let old = (!case.old.is_null()).then(|| object(&case.old));
-    let view = Cluster::with(case.cluster);
+    let view = cluster(case.cluster);
     let mut request = AdmissionRequest {
         user: &user,
         verb: case.verb,
@@ -172,7 +155,7 @@ fn a_pod_gets_account_priority_and_tolerations() {
 
 #[test]
 fn a_kubelet_gets_tokens_for_its_pods_and_what_is_in_their_volumes() {
-    let view = Cluster::with(&[]);
+    let view = cluster(&[]);
     let registry = Registry::default();
     let resource = &registry.find("", "v1", "serviceaccounts").unwrap();
     let target = Target {

@@ -8,10 +8,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize;
 
 use super::claims::{Bound, Claims, LEEWAY_SECS, Reference};
-use super::{AUTHENTICATED_GROUP, CREDENTIAL_ID, Objects, TokenError};
+use super::{AUTHENTICATED_GROUP, CREDENTIAL_ID, TokenError};
 use crate::request::User;
+use crate::view::Objects;
 
-const USER_PREFIX: &str = "system:serviceaccount:";
+/// The names of all accounts' users begin so, and go on with `namespace:name`.
+pub const USER_PREFIX: &str = "system:serviceaccount:";
 const ALL_ACCOUNTS_GROUP: &str = "system:serviceaccounts";
 /// What is told of a token's holder besides its name.
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
@@ -66,14 +68,14 @@ pub(super) fn user_of(claims: &Claims) -> User {
 
 /// What the checks ask of an object.
 #[derive(Debug, PartialEq)]
-pub(super) struct Seen {
-    pub(super) uid: String,
+pub(crate) struct Seen {
+    pub(crate) uid: String,
     deleted_at_secs: Option<i64>,
 }
 
 impl Seen {
     /// Reads the metadata alone, whatever else there is.
-    pub(super) fn look(objects: &dyn Objects, plural: &str, namespace: &str, name: &str) -> Option<Self> {
+    pub(crate) fn look(objects: &dyn Objects, plural: &str, namespace: &str, name: &str) -> Option<Self> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Meta<'a> {
@@ -89,7 +91,7 @@ impl Seen {
         if name.is_empty() {
             return None;
         }
-        let json = objects.object(plural, namespace, name)?;
+        let json = objects.get("", plural, namespace, name)?;
         // What the store holds was valid when it was written; what no longer parses is as good as not there.
         let Shell { metadata } = serde_json::from_slice(&json).ok()?;
         let deleted_at_secs = metadata.deletion_timestamp.map(|at| at.0.as_second());
@@ -144,8 +146,8 @@ fn check_bound(kind: &'static str, reference: &Reference, seen: Option<Seen>, no
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::View;
     use super::*;
+    use crate::view::testing::Cluster;
 
     fn reference(name: &str, uid: &str) -> Reference {
         Reference { name: name.into(), uid: uid.into() }
@@ -188,7 +190,7 @@ mod tests {
             0 => json!({"metadata": {"uid": uid}, "spec": {"x": [1, {}]}}),
             secs => json!({"metadata": {"uid": uid, "deletionTimestamp": at(secs)}}),
         };
-        let view = View::of(&[
+        let view = Cluster::of(&[
             ("serviceaccounts/ns/sa", object("1", 0)),
             ("serviceaccounts/ns/going", object("1", 1500)),
             ("serviceaccounts/ns/gone", object("1", 1439)),

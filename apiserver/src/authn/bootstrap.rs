@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::Secret;
 use subtle::ConstantTimeEq;
 
-use super::{AUTHENTICATED_GROUP, Objects};
+use super::AUTHENTICATED_GROUP;
 use crate::request::User;
+use crate::view::Objects;
 
 const NAMESPACE: &str = "kube-system";
 const NAME_PREFIX: &str = "bootstrap-token-";
@@ -59,8 +60,8 @@ pub enum BootstrapError {
 }
 
 pub(super) fn authenticate(parts: Parts<'_>, now_secs: i64, objects: &dyn Objects) -> Result<User, BootstrapError> {
-    let json = objects.object("secrets", NAMESPACE, &format!("{NAME_PREFIX}{}", parts.id));
-    let secret = json.and_then(|json| serde_json::from_slice::<Secret>(&json).ok()).ok_or(BootstrapError::NotFound)?;
+    let secret: Option<Secret> = objects.find("", "secrets", NAMESPACE, &format!("{NAME_PREFIX}{}", parts.id));
+    let secret = secret.ok_or(BootstrapError::NotFound)?;
     if secret.metadata.deletion_timestamp.is_some() {
         return Err(BootstrapError::Deleting);
     }
@@ -112,8 +113,8 @@ fn groups(listed: &[u8]) -> Option<Vec<String>> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::testing::View;
     use super::*;
+    use crate::view::testing::Cluster;
 
     const TOKEN: &str = "abcdef.0123456789abcdef";
 
@@ -149,7 +150,7 @@ mod tests {
     }
 
     fn ask(secret: Value) -> Result<String, BootstrapError> {
-        let view = View::of(&[("secrets/kube-system/bootstrap-token-abcdef", secret)]);
+        let view = Cluster::of(&[("secrets/kube-system/bootstrap-token-abcdef", secret)]);
         let now = "2026-06-01T12:00:00Z".parse::<jiff::Timestamp>().unwrap().as_second();
         let user = authenticate(parse(TOKEN).unwrap(), now, &view)?;
         Ok(format!("{} {}", user.name, user.groups.join(" ")))
@@ -200,6 +201,6 @@ mod tests {
         assert_eq!(ask(with("type", json!("Opaque"))), Err(E::Type));
         assert_eq!(ask(with("data", Value::Null)), Err(E::Secret));
         assert_eq!(ask(with("metadata", json!({"deletionTimestamp": "2026-06-01T00:00:00Z"}))), Err(E::Deleting));
-        assert_eq!(authenticate(parse(TOKEN).unwrap(), 0, &View::default()), Err(E::NotFound));
+        assert_eq!(authenticate(parse(TOKEN).unwrap(), 0, &Cluster::default()), Err(E::NotFound));
     }
 }

@@ -5,9 +5,10 @@ use k8s_openapi::api::core::v1::Secret;
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
+use super::TokenError;
 use super::account::{self, Seen};
 use super::claims::Reference;
-use super::{Objects, TokenError};
+use crate::view::Objects;
 
 pub const ISSUER: &str = "kubernetes/serviceaccount";
 const TOKEN_KEY: &str = "token";
@@ -81,8 +82,7 @@ impl Claims {
 /// Whether the Secret still has this token, and the account is the same as then.
 pub(super) fn check(claims: &Claims, token: &str, objects: &dyn Objects) -> Result<(), TokenError> {
     claims.check_own()?;
-    let json = objects.object("secrets", &claims.namespace, &claims.secret);
-    let secret = json.and_then(|json| serde_json::from_slice::<Secret>(&json).ok());
+    let secret: Option<Secret> = objects.find("", "secrets", &claims.namespace, &claims.secret);
     let secret = secret.filter(|secret| secret.metadata.deletion_timestamp.is_none());
     let secret = secret.ok_or(LegacyError::Invalidated)?;
     let copy = secret.data.as_ref().and_then(|data| data.get(TOKEN_KEY)).map_or(&[][..], |copy| &copy.0);
@@ -109,8 +109,8 @@ pub(super) fn check(claims: &Claims, token: &str, objects: &dyn Objects) -> Resu
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::View;
     use super::*;
+    use crate::view::testing::Cluster;
 
     #[test]
     fn claims_that_a_token_must_have() {
@@ -148,7 +148,7 @@ mod tests {
         let account = json!({"metadata": {"uid": "1"}});
         let look = |secret: Option<serde_json::Value>, account: Option<serde_json::Value>, text: &str| {
             let objects = [secret.map(|s| ("secrets/ns/s", s)), account.map(|a| ("serviceaccounts/ns/sa", a))];
-            let view = View::of(&objects.into_iter().flatten().collect::<Vec<_>>());
+            let view = Cluster::of(&objects.into_iter().flatten().collect::<Vec<_>>());
             let claims = Claims {
                 sub: "system:serviceaccount:ns:sa".into(),
                 namespace: "ns".into(),

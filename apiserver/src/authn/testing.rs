@@ -1,16 +1,12 @@
-//! Keys and a cluster for tests of identities.
+//! Keys for tests of identities.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-use serde_json::Value;
 
-use super::Objects;
 use super::keys::Keys;
 use super::tokens::{Rules, Tokens};
 
@@ -56,20 +52,4 @@ pub(crate) fn rules() -> Rules {
 /// With a key of their own.
 pub(crate) fn tokens() -> Arc<Tokens> {
     Arc::new(Tokens::new(rules(), ecdsa()))
-}
-
-/// A few objects, by `plural/namespace/name`.
-#[derive(Default)]
-pub(crate) struct View(HashMap<String, Bytes>);
-
-impl View {
-    pub(crate) fn of(objects: &[(&str, Value)]) -> Self {
-        Self(objects.iter().map(|(key, object)| ((*key).to_owned(), object.to_string().into())).collect())
-    }
-}
-
-impl Objects for View {
-    fn object(&self, plural: &str, namespace: &str, name: &str) -> Option<Bytes> {
-        self.0.get(&format!("{plural}/{namespace}/{name}")).cloned()
-    }
 }

@@ -11,11 +11,15 @@ use super::claims::{self, Bound, Claims, Life};
 use super::jws::{self, Compact, MakeError};
 use super::keys::Keys;
 use super::verified::Verified;
-use super::{Objects, TokenError, account, bootstrap, legacy, openid};
+use super::{TokenError, account, bootstrap, legacy, openid};
 use crate::request::User;
+use crate::view::Objects;
 
 /// A token that is longer is refused unread, and none that is longer is made.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
+
+/// What the token of every pod's own volume is asked for. Nobody asks for that by chance, so it tells which tokens these are.
+pub const POD_TOKEN_SECS: i64 = 3607;
 
 /// What holds for all tokens of a cluster; the command line says it.
 #[derive(Clone, Debug)]

@@ -3,10 +3,9 @@
 use super::configuration::{
     CATCH_ALL, Configuration, Distinguisher, FlowSchema, NonResourceRule, PolicyRules, ResourceRule, Subject,
 };
+use crate::authn::account::USER_PREFIX;
 use crate::authz::Attributes;
 use crate::request::User;
-
-const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 
 /// Where a request belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +49,7 @@ fn is_subject(subject: &Subject, user: &User) -> bool {
         Subject::User(name) => name == "*" || *name == user.name,
         Subject::Group(name) => name == "*" || user.in_group(name),
         Subject::ServiceAccount { namespace, name } => {
-            let account = user.name.strip_prefix(SERVICE_ACCOUNT_PREFIX).and_then(|rest| rest.split_once(':'));
+            let account = user.name.strip_prefix(USER_PREFIX).and_then(|rest| rest.split_once(':'));
             account.is_some_and(|(ns, is)| ns == namespace && (name == "*" || name == is))
         }
     }

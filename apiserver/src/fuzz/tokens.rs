@@ -9,9 +9,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 
 use crate::authn::claims::{Bound, Life, Reference};
-use crate::authn::testing::{self, View};
+use crate::authn::testing;
 use crate::authn::{Tokens, bearer, impersonate, keys::Keys};
 use crate::request::User;
+use crate::view::testing::Cluster;
 
 const NOW: i64 = 1_800_000_000;
 const ACCOUNT: &str = "system:serviceaccount:ns:sa";
@@ -51,8 +52,8 @@ fn rsa() -> (Tokens, Keys) {
     (Tokens::new(testing::rules(), testing::rsa()), testing::rsa())
 }
 
-fn view() -> View {
-    View::of(&[("serviceaccounts/ns/sa", json!({"metadata": {"uid": "1"}}))])
+fn view() -> Cluster {
+    Cluster::of(&[("serviceaccounts/ns/sa", json!({"metadata": {"uid": "1"}}))])
 }
 
 fn issued(tokens: &Tokens) -> String {

@@ -7,9 +7,7 @@ mod addresses;
 use std::collections::BTreeMap;
 
 pub use addresses::{canonical_cidr, cidr, ip};
-use corten_api::quantity::Quantity;
 use corten_api::{Problems, names};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -24,12 +22,14 @@ const CONFIG_KEY_WHY: &str = "a valid config key must consist of alphanumeric ch
 const NOT_A_PERCENTAGE: &str = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
 const ENV_VAR_NAME_WHY: &str =
     "a valid environment variable name must consist only of printable ASCII characters other than '='";
-const NOT_A_PATH: &str = r"Invalid path (regex used for validation is '[A-Za-z0-9/\-._~%!$&'()*+,;=:]+')";
+pub const NOT_A_PATH: &str = r"Invalid path (regex used for validation is '[A-Za-z0-9/\-._~%!$&'()*+,;=:]+')";
 /// All annotations of an object together, keys and values.
 const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
 pub(super) const LABEL_BYTES_MAX: usize = 63;
 const SUBDOMAIN_BYTES_MAX: usize = 253;
 const PORT_NAME_BYTES_MAX: usize = 15;
+const TOKEN_SECS_MIN: i64 = 600;
+const TOKEN_SECS_MAX: i64 = 1 << 32;
 
 pub const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 
@@ -69,16 +69,19 @@ pub fn fully_qualified(problems: &mut Problems, path: &Path<'_>, value: &str) {
         problems.invalid(path, domain, "should be a domain with at least two segments separated by dots");
     }
 }
-/// A volume driver's: a subdomain in any case, no longer than a label.
+/// A volume driver's: a subdomain in upper or lower case, no longer than a label.
 pub fn csi_driver_name(problems: &mut Problems, path: &Path<'_>, value: &str) {
+    driver_name(problems, path, value, &value.to_lowercase(), names::DNS1123_SUBDOMAIN_WHY);
+}
+/// `lower`: the same in lower case. `why`: what is said of one that is no subdomain.
+pub fn driver_name(problems: &mut Problems, path: &Path<'_>, value: &str, lower: &str, why: &str) {
     if value.is_empty() {
         return problems.required(path, "");
     }
     if value.len() > LABEL_BYTES_MAX {
         problems.too_long(path, LABEL_BYTES_MAX);
     }
-    let good = names::is_dns1123_subdomain(&value.to_lowercase());
-    shape(problems, path, value, good, SUBDOMAIN_BYTES_MAX, names::DNS1123_SUBDOMAIN_WHY);
+    shape(problems, path, value, names::is_dns1123_subdomain(lower), SUBDOMAIN_BYTES_MAX, why);
 }
 pub fn qualified_name(problems: &mut Problems, path: &Path<'_>, value: &str) {
     if !names::is_qualified_name(value) {
@@ -136,9 +139,13 @@ pub fn not_negative(problems: &mut Problems, path: &Path<'_>, value: Option<impl
         problems.invalid(path, value, NEGATIVE);
     }
 }
-/// `None`: it is none, which is reported.
-pub fn quantity(problems: &mut Problems, path: &Path<'_>, wire: &Wire) -> Option<Quantity> {
-    Quantity::from_wire(wire).map_err(|err| problems.invalid(path, &wire.0, &err.to_string())).ok()
+/// How long a token is good for.
+pub fn token_life(problems: &mut Problems, path: &Path<'_>, secs: i64) {
+    if secs < TOKEN_SECS_MIN {
+        problems.invalid(path, secs, "may not specify a duration less than 10 minutes");
+    } else if secs > TOKEN_SECS_MAX {
+        problems.invalid(path, secs, "may not specify a duration larger than 2^32 seconds");
+    }
 }
 /// A count, or a percentage of one.
 pub fn int_or_percent(problems: &mut Problems, path: &Path<'_>, value: &IntOrString) {
@@ -231,7 +238,7 @@ pub fn labels(problems: &mut Problems, path: &Path<'_>, labels: Option<&BTreeMap
 pub fn annotations(problems: &mut Problems, path: &Path<'_>, annotations: Option<&BTreeMap<String, String>>) {
     let mut bytes = 0;
     for (key, value) in annotations.into_iter().flatten() {
-        // Keys are compared as lower case here, and only here.
+        // Unlike those of labels, keys may have upper case before the slash.
         if !names::is_qualified_name(&key.to_ascii_lowercase()) {
             problems.invalid(path, key, names::QUALIFIED_NAME_WHY);
         }
@@ -382,8 +389,11 @@ mod tests {
 #[cfg(test)]
 pub mod testing {
     use corten_api::Problems;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
 
-    use crate::registry::{Cell, Kind};
+    use crate::registry::{Cell, Kind, Strategy, WriteContext};
+    use crate::request::User;
 
     pub fn object<K: Kind>(json: &str) -> K {
         serde_json::from_str(json).unwrap_or_else(|err| panic!("{err}: {json}"))
@@ -392,6 +402,14 @@ pub mod testing {
         let mut object: K = object(json);
         object.fill_defaults();
         object
+    }
+    /// When tests write.
+    pub fn now() -> Time {
+        Time(Timestamp::constant(1_769_904_000, 0))
+    }
+    /// What the server does to an object in this write by nobody in particular, now.
+    pub fn prepare<K: Kind>(write: Strategy<'_, K>, new: &mut K) {
+        write.prepare(new, &WriteContext { user: &User::default(), now: now() });
     }
     pub fn texts(problems: &Problems) -> Vec<String> {
         problems.causes().iter().map(ToString::to_string).collect()
@@ -405,7 +423,7 @@ pub mod testing {
     /// What validation says of an update alone.
     pub fn found_on_update<K: Kind>(old: &str, new: &str) -> Vec<String> {
         let (old, mut new) = (defaulted::<K>(old), defaulted::<K>(new));
-        new.prepare_update(&old);
+        prepare(Strategy::Update(&old), &mut new);
         let mut problems = Problems::default();
         new.validate_update(&old, &mut problems);
         texts(&problems)
@@ -413,7 +431,7 @@ pub mod testing {
     /// As it is stored when it is created: defaults, and what the server makes, filled in.
     pub fn created<K: Kind>(json: &str) -> K {
         let mut object: K = defaulted(json);
-        object.prepare_create();
+        prepare(Strategy::Create, &mut object);
         object
     }
     pub fn found_on_create<K: Kind>(json: &str) -> Vec<String> {
@@ -425,7 +443,7 @@ pub mod testing {
     pub fn found_on_write<K: Kind>(stored: &K, json: &str) -> Vec<String> {
         let mut new: K = defaulted(json);
         new.metadata_mut().resource_version = Some("1".into());
-        new.prepare_update(stored);
+        prepare(Strategy::Update(stored), &mut new);
         let mut problems = Problems::default();
         new.validate(&mut problems);
         new.validate_update(stored, &mut problems);
@@ -433,7 +451,7 @@ pub mod testing {
     }
     pub fn found_on_status<K: Kind>(old: &str, new: &str) -> Vec<String> {
         let (old, mut new) = (defaulted::<K>(old), defaulted::<K>(new));
-        new.prepare_status(&old);
+        prepare(Strategy::Status(&old), &mut new);
         let mut problems = Problems::default();
         new.validate_status(&old, &mut problems);
         texts(&problems)

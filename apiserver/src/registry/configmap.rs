@@ -17,6 +17,7 @@ impl Kind for ConfigMap {
     const SHORT_NAMES: &'static [&'static str] = &["cm"];
     const STORE_PREFIX: &'static str = "configmaps";
 
+    strategy!();
     fn validate(&self, problems: &mut Problems) {
         let (data, binary) = (Path::root("data"), Path::root("binaryData"));
         let mut bytes = 0;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use corten_api::Problems;
 use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, Endpoints};
 
+use super::defaults::fill;
 use super::path::Path;
 use super::{Cell, Column, Kind, cells, check};
 
@@ -16,11 +17,10 @@ impl Kind for Endpoints {
     const STORE_PREFIX: &'static str = "services/endpoints";
     const CREATE_ON_UPDATE: bool = true;
 
+    strategy!();
     fn fill_defaults(&mut self) {
         let ports = self.subsets.iter_mut().flatten().filter_map(|s| s.ports.as_mut()).flatten();
-        for port in ports.filter(|p| check::text(p.protocol.as_ref()).is_empty()) {
-            port.protocol = Some("TCP".into());
-        }
+        ports.for_each(|port| fill(&mut port.protocol, "TCP"));
     }
     fn validate(&self, problems: &mut Problems) {
         let list = Path::root("subsets");

@@ -8,7 +8,7 @@ use corten_api::{Problems, names};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use super::path::Path;
-use super::{Cell, Column, Kind, cells, check};
+use super::{Cell, Column, Kind, WriteContext, cells, check};
 
 const UNSET: &str = "<unset>";
 /// Where older clients wrote the node's name.
@@ -27,16 +27,17 @@ impl Kind for EndpointSlice {
     const STORE_PREFIX: &'static str = "endpointslices";
     const HAS_GENERATION: bool = true;
 
+    strategy!();
     fn fill_defaults(&mut self) {
         for port in self.ports.iter_mut().flatten() {
             port.name.get_or_insert_default();
             port.protocol.get_or_insert_with(|| "TCP".into());
         }
     }
-    fn prepare_create(&mut self) {
+    fn prepare_create(&mut self, _: &WriteContext<'_>) {
         drop_topology(self, &HashSet::new());
     }
-    fn prepare_update(&mut self, old: &Self) {
+    fn prepare_update(&mut self, old: &Self, _: &WriteContext<'_>) {
         if self.endpoints != old.endpoints {
             let of = |topology: &Option<BTreeMap<String, String>>| topology.as_ref()?.get(HOSTNAME).cloned();
             let nodes = old.endpoints.iter().flatten().filter_map(|endpoint| of(&endpoint.deprecated_topology));
@@ -100,7 +101,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::registry::check::testing::{found, found_on_update, row};
+    use crate::registry::Strategy;
+    use crate::registry::check::testing::{found, found_on_update, prepare, row};
 
     #[test]
     fn bad_slices() {
@@ -167,14 +169,14 @@ mod tests {
         let topology = r#"{"addresses":["10.0.0.1"],"deprecatedTopology":{"kubernetes.io/hostname":"n1"}}"#;
         let mut new: EndpointSlice = serde_json::from_str(&with(topology)).unwrap();
         let old = new.clone();
-        new.prepare_update(&old);
+        prepare(Strategy::Update(&old), &mut new);
         assert_eq!(new, old, "nothing is changed");
         new.endpoints.as_mut().unwrap()[0].hostname = Some("a".into());
-        new.prepare_update(&old);
+        prepare(Strategy::Update(&old), &mut new);
         let endpoint = &new.endpoints.as_ref().unwrap()[0];
         assert_eq!((endpoint.node_name.as_deref(), &endpoint.deprecated_topology), (Some("n1"), &None));
         let mut made = old.clone();
-        made.prepare_create();
+        prepare(Strategy::Create, &mut made);
         let endpoint = &made.endpoints.as_ref().unwrap()[0];
         assert_eq!((endpoint.node_name.as_deref(), &endpoint.deprecated_topology), (None, &None), "nobody knew it");
     }

@@ -47,6 +47,7 @@ impl Kind for Event {
     const CREATE_ON_UPDATE: bool = true;
     const NAME_RULE: NameRule = NameRule::PathSegment;
 
+    strategy!();
     fn validate(&self, problems: &mut Problems) {
         validate::event(self, "reportingComponent", problems);
     }
@@ -115,6 +116,7 @@ impl Kind for NewEvent {
     const TTL_SECS: Option<u32> = Some(KEPT_SECS);
     const CREATE_ON_UPDATE: bool = true;
 
+    strategy!();
     fn validate(&self, problems: &mut Problems) {
         let event = conversion::to_core(self);
         validate::event(&event, "reportingController", problems);

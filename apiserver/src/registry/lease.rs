@@ -15,6 +15,7 @@ impl Kind for Lease {
     const CREATE_ON_UPDATE: bool = true;
     const UNCONDITIONAL_UPDATE: bool = false;
 
+    strategy!(spec);
     fn validate(&self, problems: &mut Problems) {
         let Some(spec) = &self.spec else { return };
         let at = Path::root("spec");

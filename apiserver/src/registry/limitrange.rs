@@ -6,7 +6,7 @@ pub mod validate;
 use corten_api::Problems;
 use k8s_openapi::api::core::v1::LimitRange;
 
-use super::{Cell, Column, Kind, cells};
+use super::{Cell, Column, Kind, WriteContext, cells};
 
 const COLUMNS: &[Column] = &[cells::NAME, cells::CREATED_AT];
 
@@ -16,11 +16,12 @@ impl Kind for LimitRange {
     const STORE_PREFIX: &'static str = "limitranges";
     const CREATE_ON_UPDATE: bool = true;
 
+    strategy!(spec);
     fn fill_defaults(&mut self) {
         self.spec.get_or_insert_default().limits.iter_mut().for_each(defaults::item);
     }
     /// The one kind that needs no name.
-    fn prepare_create(&mut self) {
+    fn prepare_create(&mut self, _: &WriteContext<'_>) {
         let name = self.metadata.name.get_or_insert_default();
         if name.is_empty() {
             *name = self.metadata.uid.clone().unwrap_or_default();

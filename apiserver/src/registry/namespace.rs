@@ -4,7 +4,7 @@ use corten_api::Problems;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus};
 
 use super::path::Path;
-use super::{Cell, Column, Kind, NameRule, SelectableField, cells, check};
+use super::{Cell, Column, Kind, NameRule, SelectableField, WriteContext, cells, check};
 
 /// The finalizer of the namespace controller: it empties the namespace.
 pub const FINALIZER: &str = "kubernetes";
@@ -23,6 +23,7 @@ impl Kind for Namespace {
     const NAME_RULE: NameRule = NameRule::Dns1123Label;
     const DELETE_COLLECTION: bool = false;
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         if let Some(name) = self.metadata.name.clone().filter(|n| !n.is_empty()) {
             self.metadata.labels.get_or_insert_default().insert(NAME_LABEL.into(), name);
@@ -30,22 +31,15 @@ impl Kind for Namespace {
         let phase = &mut self.status.get_or_insert_default().phase;
         phase.get_or_insert_with(|| "Active".into());
     }
-    fn prepare_create(&mut self) {
+    fn prepare_create(&mut self, _: &WriteContext<'_>) {
         self.status = Some(NamespaceStatus { phase: Some("Active".into()), conditions: None });
         let finalizers = self.spec.get_or_insert_default().finalizers.get_or_insert_default();
         if !finalizers.iter().any(|f| f == FINALIZER) {
             finalizers.push(FINALIZER.into());
         }
     }
-    fn prepare_update(&mut self, old: &Self) {
+    fn prepare_update(&mut self, old: &Self, _: &WriteContext<'_>) {
         self.spec = old.spec.clone();
-        self.status = old.status.clone();
-    }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
-    }
-    fn prepare_finalize(&mut self, old: &Self) {
-        self.status = old.status.clone();
     }
     fn holds_deletion(&self) -> bool {
         self.spec.as_ref().and_then(|s| s.finalizers.as_ref()).is_some_and(|f| !f.is_empty())
@@ -87,18 +81,19 @@ impl Kind for Namespace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::check::testing::{defaulted, found, row};
+    use crate::registry::Strategy;
+    use crate::registry::check::testing::{defaulted, found, prepare, row};
 
     #[test]
     fn a_new_one_is_active_and_held_by_its_finalizer() {
         let mut ns: Namespace = defaulted(r#"{"metadata":{"name":"x"},"status":{"phase":"Terminating"}}"#);
-        ns.prepare_create();
+        prepare(Strategy::Create, &mut ns);
         assert_eq!(ns.metadata.labels.as_ref().unwrap()[NAME_LABEL], "x");
         assert!(ns.holds_deletion());
         assert_eq!(ns.status.as_ref().unwrap().phase.as_deref(), Some("Active"));
         let mut emptied = ns.clone();
         emptied.spec = None;
-        emptied.prepare_finalize(&ns);
+        prepare(Strategy::Finalize(&ns), &mut emptied);
         assert!(!emptied.holds_deletion());
     }
 

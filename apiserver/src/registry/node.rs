@@ -6,7 +6,7 @@ use corten_api::{Problems, conditions, node};
 use k8s_openapi::api::core::v1::{Node, NodeSpec};
 
 use super::path::Path;
-use super::{Cell, Column, Kind, SelectableField, cells, check};
+use super::{Cell, Column, Kind, SelectableField, WriteContext, cells, check};
 
 pub const TAINT_EFFECTS: &[&str] = &["NoExecute", "NoSchedule", "PreferNoSchedule"];
 const ROLE_LABEL_PREFIX: &str = "node-role.kubernetes.io/";
@@ -39,6 +39,7 @@ impl Kind for Node {
     const FIELDS: &'static [SelectableField] =
         &[SelectableField::new("spec.unschedulable", "spec.unschedulable", "false")];
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         let spec = self.spec.get_or_insert_default();
         let first = spec.pod_cidrs.as_ref().and_then(|list| list.first());
@@ -53,15 +54,11 @@ impl Kind for Node {
             status.allocatable = status.capacity.clone();
         }
     }
-    fn prepare_create(&mut self) {
+    fn prepare_create(&mut self, _: &WriteContext<'_>) {
         drop_unserved(self, None);
     }
-    fn prepare_update(&mut self, old: &Self) {
+    fn prepare_update(&mut self, old: &Self, _: &WriteContext<'_>) {
         drop_unserved(self, Some(old));
-        self.status = old.status.clone();
-    }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
     }
     fn validate(&self, problems: &mut Problems) {
         validate_addresses(self, problems);
@@ -220,7 +217,8 @@ fn roles(node: &Node) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::check::testing::{defaulted, found, found_on_update, row, texts};
+    use crate::registry::Strategy;
+    use crate::registry::check::testing::{defaulted, found, found_on_update, prepare, row, texts};
 
     #[test]
     fn bad_nodes() {
@@ -294,11 +292,11 @@ mod tests {
     fn a_node_does_not_say_who_may_preempt_on_it() {
         let with = || -> Node { defaulted(r#"{"spec":{"podPreemptionPolicy":{}}}"#) };
         let (stored, mut new) = (with(), with());
-        new.prepare_create();
+        prepare(Strategy::Create, &mut new);
         assert_eq!(new.spec.as_ref().unwrap().pod_preemption_policy, None);
         for (old, kept) in [(stored, true), (new, false)] {
             let mut new = with();
-            new.prepare_update(&old);
+            prepare(Strategy::Update(&old), &mut new);
             assert_eq!(new.spec.unwrap().pod_preemption_policy.is_some(), kept);
         }
     }

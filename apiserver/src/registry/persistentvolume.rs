@@ -8,11 +8,10 @@ pub mod validate;
 use corten_api::Problems;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeSpec, PersistentVolumeStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 
 use super::path::Path;
 use super::warnings::Warnings;
-use super::{Cell, Column, Kind, access_modes, cells, quantities, resource_names, storage_class_name};
+use super::{Cell, Column, Kind, WriteContext, access_modes, cells, quantities, resource_names, storage_class_name};
 
 const COLUMNS: &[Column] = &[
     cells::NAME,
@@ -35,25 +34,22 @@ impl Kind for PersistentVolume {
     const DELETE_RETURNS_OBJECT: bool = true;
     const SUBRESOURCES: &'static [&'static str] = &["status"];
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         self.status.get_or_insert_default().phase.get_or_insert_with(|| "Pending".into());
         defaults::spec(self.spec.get_or_insert_default());
     }
-    fn prepare_create(&mut self) {
+    fn prepare_create(&mut self, context: &WriteContext<'_>) {
         self.status = Some(PersistentVolumeStatus {
             phase: Some("Pending".into()),
-            last_phase_transition_time: self.metadata.creation_timestamp.clone(),
+            last_phase_transition_time: Some(context.now.clone()),
             ..PersistentVolumeStatus::default()
         });
     }
-    fn prepare_update(&mut self, old: &Self) {
-        self.status = old.status.clone();
-    }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
+    fn prepare_status(&mut self, old: &Self, context: &WriteContext<'_>) {
         let none = PersistentVolumeStatus::default();
-        // The one rule with a clock: who changes the phase need not say when.
-        date_phase(self.status.get_or_insert_default(), old.status.as_ref().unwrap_or(&none), now());
+        let old = old.status.as_ref().unwrap_or(&none);
+        date_phase(self.status.get_or_insert_default(), old, &context.now);
     }
     fn validate(&self, problems: &mut Problems) {
         validate::volume(self, problems);
@@ -100,18 +96,13 @@ impl Kind for PersistentVolume {
 }
 
 /// When the phase changed last, unless its writer says so.
-fn date_phase(status: &mut PersistentVolumeStatus, old: &PersistentVolumeStatus, now: Time) {
+fn date_phase(status: &mut PersistentVolumeStatus, old: &PersistentVolumeStatus, now: &Time) {
     let given = &mut status.last_phase_transition_time;
     if status.phase == old.phase {
         *given = given.take().or(old.last_phase_transition_time.clone());
     } else if given.is_none() || *given == old.last_phase_transition_time {
-        *given = Some(now);
+        *given = Some(now.clone());
     }
-}
-
-fn now() -> Time {
-    let now = Timestamp::now();
-    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
 /// Where a volume's spec stands.

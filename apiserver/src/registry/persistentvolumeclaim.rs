@@ -11,7 +11,9 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpe
 
 use super::path::Path;
 use super::warnings::Warnings;
-use super::{Cell, Column, Kind, access_modes, cells, check, quantities, resource_names, storage_class_name};
+use super::{
+    Cell, Column, Kind, WriteContext, access_modes, cells, check, quantities, resource_names, storage_class_name,
+};
 
 const COLUMNS: &[Column] = &[
     cells::NAME,
@@ -32,23 +34,22 @@ impl Kind for PersistentVolumeClaim {
     const DELETE_RETURNS_OBJECT: bool = true;
     const SUBRESOURCES: &'static [&'static str] = &["status"];
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         defaults::spec(self.spec.get_or_insert_default());
         defaults::status(self.status.get_or_insert_default());
     }
-    fn prepare_create(&mut self) {
+    fn prepare_create(&mut self, _: &WriteContext<'_>) {
         self.status = Some(PersistentVolumeClaimStatus {
             phase: Some("Pending".into()),
             ..PersistentVolumeClaimStatus::default()
         });
         data_source::settle(self.spec.get_or_insert_default(), None);
     }
-    fn prepare_update(&mut self, old: &Self) {
-        self.status = old.status.clone();
+    fn prepare_update(&mut self, old: &Self, _: &WriteContext<'_>) {
         data_source::settle(self.spec.get_or_insert_default(), old.spec.as_ref());
     }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
+    fn prepare_status(&mut self, old: &Self, _: &WriteContext<'_>) {
         status::drop_unserved(self.status.get_or_insert_default(), old.status.as_ref());
     }
     fn validate(&self, problems: &mut Problems) {

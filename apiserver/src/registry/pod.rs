@@ -14,7 +14,7 @@ use corten_api::{Problems, pod};
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodIP, PodStatus};
 
 use super::path::Path;
-use super::{Cell, Column, Kind, Part, SelectableField};
+use super::{Cell, Column, Kind, Part, SelectableField, WriteContext};
 
 impl Kind for Pod {
     const SINGULAR: &'static str = "pod";
@@ -50,10 +50,11 @@ impl Kind for Pod {
     ];
     const HAS_GENERATION: bool = true;
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         defaults::pod(self);
     }
-    fn prepare_create(&mut self) {
+    fn prepare_create(&mut self, _: &WriteContext<'_>) {
         let spec = self.spec.get_or_insert_default();
         let mut status = PodStatus {
             phase: Some("Pending".into()),
@@ -61,7 +62,7 @@ impl Kind for Pod {
             ..PodStatus::default()
         };
         if spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()) {
-            // No transition time: the apiserver's rules have no clock, and nothing has changed yet.
+            // No transition time: nothing has changed yet.
             status.conditions = Some(vec![PodCondition {
                 type_: "PodScheduled".into(),
                 status: "False".into(),
@@ -75,13 +76,11 @@ impl Kind for Pod {
         label_keys::merge(spec, self.metadata.labels.as_ref());
         app_armor::from_annotations(self);
     }
-    fn prepare_update(&mut self, old: &Self) {
-        self.status = old.status.clone();
+    fn prepare_update(&mut self, old: &Self, _: &WriteContext<'_>) {
         unserved::drop_from_spec(self.spec.get_or_insert_default(), old.spec.as_ref());
         update::open_gates(self, old);
     }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
+    fn prepare_status(&mut self, old: &Self, _: &WriteContext<'_>) {
         self.metadata.owner_references = old.metadata.owner_references.clone();
         let status = self.status.get_or_insert_default();
         status.qos_class = old.status.as_ref().and_then(|s| s.qos_class.clone());
@@ -97,9 +96,6 @@ impl Kind for Pod {
             Part::EphemeralContainers => update::ephemeral::prepare(self, old),
             Part::Resize => update::resize::prepare(self, old),
         }
-    }
-    fn spec_changed(&self, old: &Self) -> bool {
-        self.spec != old.spec
     }
     fn validate(&self, problems: &mut Problems) {
         let at = Path::root("spec");
@@ -147,14 +143,15 @@ impl Kind for Pod {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::check::testing::defaulted;
+    use crate::registry::Strategy;
+    use crate::registry::check::testing::{defaulted, prepare};
 
     #[test]
     fn a_new_pod_is_pending() {
         let json =
             r#"{"spec":{"containers":[{"name":"a"}],"schedulingGates":[{"name":"g"}]},"status":{"phase":"Running"}}"#;
         let mut pod: Pod = defaulted(json);
-        pod.prepare_create();
+        prepare(Strategy::Create, &mut pod);
         let status = pod.status.unwrap();
         assert_eq!((status.phase.as_deref(), status.qos_class.as_deref()), (Some("Pending"), Some("BestEffort")));
         assert_eq!(status.conditions.unwrap()[0].reason.as_deref(), Some("SchedulingGated"));

@@ -4,7 +4,7 @@ use corten_api::Problems;
 use k8s_openapi::api::core::v1::PodTemplate;
 
 use super::path::Path;
-use super::{Cell, Column, Kind, cells, workload};
+use super::{Cell, Column, Kind, WriteContext, cells, workload};
 
 const COLUMNS: &[Column] = &[
     cells::NAME,
@@ -19,19 +19,17 @@ impl Kind for PodTemplate {
     const DELETE_RETURNS_OBJECT: bool = true;
     const HAS_GENERATION: bool = true;
 
+    strategy!(template);
     fn fill_defaults(&mut self) {
         if let Some(template) = &mut self.template {
             workload::default_template(template);
         }
     }
-    fn prepare_create(&mut self) {
+    fn prepare_create(&mut self, _: &WriteContext<'_>) {
         workload::drop_unserved(self.template.as_mut(), None);
     }
-    fn prepare_update(&mut self, old: &Self) {
+    fn prepare_update(&mut self, old: &Self, _: &WriteContext<'_>) {
         workload::drop_unserved(self.template.as_mut(), old.template.as_ref());
-    }
-    fn spec_changed(&self, old: &Self) -> bool {
-        self.template != old.template
     }
     fn validate(&self, problems: &mut Problems) {
         let none = k8s_openapi::api::core::v1::PodTemplateSpec::default();

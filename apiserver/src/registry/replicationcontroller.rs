@@ -2,10 +2,10 @@
 
 use corten_api::Problems;
 use corten_api::selector::Selector;
-use k8s_openapi::api::core::v1::{ReplicationController, ReplicationControllerStatus};
+use k8s_openapi::api::core::v1::ReplicationController;
 
 use super::path::Path;
-use super::{Cell, Column, Kind, ScaleAccess, SelectableField, cells, check, workload};
+use super::{Cell, Column, Kind, ScaleAccess, SelectableField, WriteContext, cells, check, workload};
 
 impl Kind for ReplicationController {
     const SINGULAR: &'static str = "replicationcontroller";
@@ -17,6 +17,7 @@ impl Kind for ReplicationController {
     const FIELDS: &'static [SelectableField] = &[SelectableField::new("status.replicas", "status.replicas", "0")];
     const HAS_GENERATION: bool = true;
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         let spec = self.spec.get_or_insert_default();
         spec.replicas.get_or_insert(1);
@@ -32,20 +33,12 @@ impl Kind for ReplicationController {
             }
         }
     }
-    fn prepare_create(&mut self) {
+    fn prepare_create(&mut self, _: &WriteContext<'_>) {
         workload::drop_unserved(self.spec.as_mut().and_then(|spec| spec.template.as_mut()), None);
-        self.status = Some(ReplicationControllerStatus::default());
     }
-    fn prepare_update(&mut self, old: &Self) {
+    fn prepare_update(&mut self, old: &Self, _: &WriteContext<'_>) {
         let stored = old.spec.as_ref().and_then(|spec| spec.template.as_ref());
         workload::drop_unserved(self.spec.as_mut().and_then(|spec| spec.template.as_mut()), stored);
-        self.status = old.status.clone();
-    }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
-    }
-    fn spec_changed(&self, old: &Self) -> bool {
-        self.spec != old.spec
     }
     fn validate(&self, problems: &mut Problems) {
         let at = Path::root("spec");

@@ -3,7 +3,7 @@
 pub mod validate;
 
 use corten_api::Problems;
-use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaStatus};
+use k8s_openapi::api::core::v1::ResourceQuota;
 
 use super::path::Path;
 use super::{Cell, Column, Kind, cells, quantities, resource_names};
@@ -22,21 +22,13 @@ impl Kind for ResourceQuota {
     const DELETE_RETURNS_OBJECT: bool = true;
     const SUBRESOURCES: &'static [&'static str] = &["status"];
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         quantities::canonical(self.spec.get_or_insert_default().hard.as_mut());
         if let Some(status) = &mut self.status {
             quantities::canonical(status.hard.as_mut());
             quantities::canonical(status.used.as_mut());
         }
-    }
-    fn prepare_create(&mut self) {
-        self.status = Some(ResourceQuotaStatus::default());
-    }
-    fn prepare_update(&mut self, old: &Self) {
-        self.status = old.status.clone();
-    }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
     }
     fn validate(&self, problems: &mut Problems) {
         if let Some(spec) = &self.spec {

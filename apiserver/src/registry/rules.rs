@@ -4,9 +4,8 @@ use std::marker::PhantomData;
 
 use corten_api::Problems;
 
-use super::{AnyObject, Cell, Kind, Part};
+use super::{AnyObject, Cell, Kind, Strategy, WriteContext};
 use crate::decode::typed::{self, DecodeError};
-use crate::request::User;
 
 /// `spec.replicas` and its surroundings, for the scale subresource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,23 +22,13 @@ pub trait Rules: Send + Sync + 'static {
     /// the whole is known to decode. Numbers are taken where quantities are meant.
     fn decode(&self, json: &[u8], unknown: &mut dyn FnMut(String)) -> Result<Box<dyn AnyObject>, DecodeError>;
     fn fill_defaults(&self, object: &mut dyn AnyObject);
-    fn prepare_create(&self, object: &mut dyn AnyObject);
-    fn prepare_create_for(&self, object: &mut dyn AnyObject, user: &User);
-    fn prepare_update(&self, object: &mut dyn AnyObject, old: &dyn AnyObject);
-    fn prepare_status(&self, object: &mut dyn AnyObject, old: &dyn AnyObject);
-    fn prepare_approval(&self, object: &mut dyn AnyObject, old: &dyn AnyObject);
-    fn prepare_part(&self, part: Part, object: &mut dyn AnyObject, old: &dyn AnyObject);
+    fn prepare(&self, write: Strategy<'_, dyn AnyObject>, object: &mut dyn AnyObject, context: &WriteContext<'_>);
     fn spec_changed(&self, object: &dyn AnyObject, old: &dyn AnyObject) -> bool;
-    fn validate(&self, object: &dyn AnyObject, problems: &mut Problems);
-    fn validate_update(&self, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems);
-    fn validate_status(&self, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems);
-    fn validate_approval(&self, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems);
-    fn validate_part(&self, part: Part, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems);
+    fn validate(&self, write: Strategy<'_, dyn AnyObject>, object: &dyn AnyObject, problems: &mut Problems);
     fn warnings(&self, object: &dyn AnyObject, old: Option<&dyn AnyObject>) -> Vec<String>;
     fn deletion_grace_secs(&self, object: &dyn AnyObject, asked: Option<i64>) -> Option<i64>;
     fn holds_deletion(&self, object: &dyn AnyObject) -> bool;
     fn mark_deleting(&self, object: &mut dyn AnyObject);
-    fn prepare_finalize(&self, object: &mut dyn AnyObject, old: &dyn AnyObject);
     fn row(&self, object: &dyn AnyObject, now_secs: i64) -> Vec<Cell>;
     fn scale(&self, object: &dyn AnyObject) -> Option<ScaleView>;
     fn set_replicas(&self, object: &mut dyn AnyObject, replicas: i32);
@@ -75,62 +64,17 @@ impl<K: Kind> Rules for Typed<K> {
             object.fill_defaults();
         }
     }
-    fn prepare_create(&self, object: &mut dyn AnyObject) {
-        if let Some(object) = typed_mut::<K>(object) {
-            object.prepare_create();
-        }
-    }
-    fn prepare_create_for(&self, object: &mut dyn AnyObject, user: &User) {
-        if let Some(object) = typed_mut::<K>(object) {
-            object.prepare_create_for(user);
-        }
-    }
-    fn prepare_update(&self, object: &mut dyn AnyObject, old: &dyn AnyObject) {
-        if let (Some(object), Some(old)) = (typed_mut::<K>(object), typed(old)) {
-            object.prepare_update(old);
-        }
-    }
-    fn prepare_status(&self, object: &mut dyn AnyObject, old: &dyn AnyObject) {
-        if let (Some(object), Some(old)) = (typed_mut::<K>(object), typed(old)) {
-            object.prepare_status(old);
-        }
-    }
-    fn prepare_approval(&self, object: &mut dyn AnyObject, old: &dyn AnyObject) {
-        if let (Some(object), Some(old)) = (typed_mut::<K>(object), typed(old)) {
-            object.prepare_approval(old);
-        }
-    }
-    fn prepare_part(&self, part: Part, object: &mut dyn AnyObject, old: &dyn AnyObject) {
-        if let (Some(object), Some(old)) = (typed_mut::<K>(object), typed(old)) {
-            object.prepare_part(part, old);
+    fn prepare(&self, write: Strategy<'_, dyn AnyObject>, object: &mut dyn AnyObject, context: &WriteContext<'_>) {
+        if let (Some(object), Some(write)) = (typed_mut::<K>(object), write.typed::<K>()) {
+            write.prepare(object, context);
         }
     }
     fn spec_changed(&self, object: &dyn AnyObject, old: &dyn AnyObject) -> bool {
         matches!((typed::<K>(object), typed(old)), (Some(object), Some(old)) if object.spec_changed(old))
     }
-    fn validate(&self, object: &dyn AnyObject, problems: &mut Problems) {
-        if let Some(object) = typed::<K>(object) {
-            object.validate(problems);
-        }
-    }
-    fn validate_update(&self, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems) {
-        if let (Some(object), Some(old)) = (typed::<K>(object), typed(old)) {
-            object.validate_update(old, problems);
-        }
-    }
-    fn validate_status(&self, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems) {
-        if let (Some(object), Some(old)) = (typed::<K>(object), typed(old)) {
-            object.validate_status(old, problems);
-        }
-    }
-    fn validate_approval(&self, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems) {
-        if let (Some(object), Some(old)) = (typed::<K>(object), typed(old)) {
-            object.validate_approval(old, problems);
-        }
-    }
-    fn validate_part(&self, part: Part, object: &dyn AnyObject, old: &dyn AnyObject, problems: &mut Problems) {
-        if let (Some(object), Some(old)) = (typed::<K>(object), typed(old)) {
-            object.validate_part(part, old, problems);
+    fn validate(&self, write: Strategy<'_, dyn AnyObject>, object: &dyn AnyObject, problems: &mut Problems) {
+        if let (Some(object), Some(write)) = (typed::<K>(object), write.typed::<K>()) {
+            write.validate(object, problems);
         }
     }
     fn warnings(&self, object: &dyn AnyObject, old: Option<&dyn AnyObject>) -> Vec<String> {
@@ -145,11 +89,6 @@ impl<K: Kind> Rules for Typed<K> {
     fn mark_deleting(&self, object: &mut dyn AnyObject) {
         if let Some(object) = typed_mut::<K>(object) {
             object.mark_deleting();
-        }
-    }
-    fn prepare_finalize(&self, object: &mut dyn AnyObject, old: &dyn AnyObject) {
-        if let (Some(object), Some(old)) = (typed_mut::<K>(object), typed(old)) {
-            object.prepare_finalize(old);
         }
     }
     fn row(&self, object: &dyn AnyObject, now_secs: i64) -> Vec<Cell> {

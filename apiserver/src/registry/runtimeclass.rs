@@ -19,6 +19,7 @@ impl Kind for RuntimeClass {
     const CREATE_ON_UPDATE: bool = true;
     const UNCONDITIONAL_UPDATE: bool = false;
 
+    strategy!();
     fn fill_defaults(&mut self) {
         quantities::canonical(self.overhead.as_mut().and_then(|overhead| overhead.pod_fixed.as_mut()));
     }

@@ -5,6 +5,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 
 use super::configmap::{DATA_BYTES_MAX, IMMUTABLE_WHY};
+use super::defaults::fill;
 use super::path::Path;
 use super::{Cell, Column, Kind, SelectableField, cells, check};
 
@@ -39,10 +40,9 @@ impl Kind for Secret {
     const STORE_PREFIX: &'static str = "secrets";
     const FIELDS: &'static [SelectableField] = &[SelectableField::new("type", "type", "")];
 
+    strategy!();
     fn fill_defaults(&mut self) {
-        if check::text(self.type_.as_ref()).is_empty() {
-            self.type_ = Some(OPAQUE.into());
-        }
+        fill(&mut self.type_, OPAQUE);
         // stringData is for writing only: it overrides data and is never stored.
         if let Some(strings) = self.string_data.take() {
             let data = self.data.get_or_insert_default();

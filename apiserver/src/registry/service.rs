@@ -8,7 +8,7 @@ mod warnings;
 use corten_api::Problems;
 use k8s_openapi::api::core::v1::{Service, ServiceStatus};
 
-use super::{Cell, Column, Kind, NameRule, SelectableField};
+use super::{Cell, Column, Kind, NameRule, SelectableField, WriteContext};
 
 impl Kind for Service {
     const SINGULAR: &'static str = "service";
@@ -24,6 +24,7 @@ impl Kind for Service {
     const CREATE_ON_UPDATE: bool = true;
     const NAME_RULE: NameRule = NameRule::Dns1123Label;
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         let spec = self.spec.get_or_insert_default();
         defaults::service(spec);
@@ -31,11 +32,10 @@ impl Kind for Service {
             defaults::ingress(self.status.as_mut());
         }
     }
-    fn prepare_create(&mut self) {
+    fn prepare_create(&mut self, _: &WriteContext<'_>) {
         self.status = Some(ServiceStatus { load_balancer: Some(Default::default()), conditions: None });
     }
-    fn prepare_update(&mut self, old: &Self) {
-        self.status = old.status.clone();
+    fn prepare_update(&mut self, old: &Self, _: &WriteContext<'_>) {
         if let (Some(new), Some(old)) = (&mut self.spec, &old.spec) {
             defaults::carry_over(new, old);
             // What the load balancer was is over with it.
@@ -44,8 +44,7 @@ impl Kind for Service {
             }
         }
     }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
+    fn prepare_status(&mut self, _old: &Self, _: &WriteContext<'_>) {
         self.status.get_or_insert_default().load_balancer.get_or_insert_default();
     }
     fn validate(&self, problems: &mut Problems) {

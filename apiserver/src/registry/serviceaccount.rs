@@ -15,6 +15,7 @@ impl Kind for ServiceAccount {
     const DELETE_RETURNS_OBJECT: bool = true;
     const SUBRESOURCES: &'static [&'static str] = &["token"];
 
+    strategy!();
     fn validate(&self, _problems: &mut Problems) {}
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
         const MOUNTABLE: &str = "kubernetes.io/enforce-mountable-secrets";

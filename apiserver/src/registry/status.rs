@@ -1,4 +1,4 @@
-//! What a write to the status subresource leaves alone.
+//! What a write through a subresource leaves alone.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 

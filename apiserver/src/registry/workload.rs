@@ -127,9 +127,18 @@ pub fn drop_unserved(template: Option<&mut PodTemplateSpec>, old: Option<&PodTem
     }
 }
 
-/// The selector; nothing, if it is malformed (which is reported by [`validate_selector`]).
+/// `None`: it is malformed, which [`validate_selector`] reports.
 pub fn parsed(selector: &LabelSelector) -> Option<Selector> {
     Selector::from_label_selector(Some(selector)).ok()
+}
+
+/// What a template's labels are held against, where one fault is told once: a selector that is missing finds no pod, and a
+/// malformed one, which is reported as such, any.
+pub fn selector_to_check(selector: &LabelSelector) -> Selector {
+    if *selector == LabelSelector::default() {
+        return Selector::nothing();
+    }
+    parsed(selector).unwrap_or_else(Selector::everything)
 }
 
 /// In its query form, for `status.selector` of a Scale.

@@ -11,20 +11,19 @@ use k8s_openapi::jiff::SignedDuration;
 use serde::de::DeserializeOwned;
 
 use super::place::Place;
-use super::{Resources, Written, meta};
-use crate::authn::Objects;
+use super::{Resources, Written};
+use crate::authn::account::Seen;
 use crate::authn::claims::{Bound, Life, Reference};
-use crate::authn::tokens::{IssueError, Rules, TOKEN_BYTES_MAX};
+use crate::authn::tokens::{IssueError, POD_TOKEN_SECS, Rules, TOKEN_BYTES_MAX};
 use crate::decode::{of_kind, typed};
+use crate::registry::path::Path;
+use crate::registry::{check, clock};
 use crate::request::{Target, User};
+use crate::view::Objects;
 
 const GROUP: &str = "authentication.k8s.io";
 const KIND: &str = "TokenRequest";
 const LIFE_SECS: i64 = 3600;
-const LIFE_SECS_MIN: i64 = 600;
-const LIFE_SECS_MAX: i64 = 1 << 32;
-/// What the token of every pod's own volume is asked for. Nobody asks for that by chance, so it tells which tokens these are.
-pub(crate) const POD_LIFE_SECS: i64 = 3607;
 const EXTENDED_LIFE_SECS: i64 = 365 * 24 * 3600;
 
 /// `target` names the account.
@@ -36,7 +35,7 @@ pub(super) async fn give(
     json: &[u8],
 ) -> Result<Written, ApiError> {
     let mut asked: TokenRequest = typed::decode(json, &mut Vec::new()).map_err(|err| of_kind(KIND, "v1", json, err))?;
-    let (tokens, now) = (resources.tokens(), meta::now());
+    let (tokens, now) = (resources.tokens(), clock::now());
     // Admission judges what is asked for, before it is filled up.
     let mut warnings = resources.admit_create(user, place, target, Some(&mut asked)).await?;
     let mut request = ask_twice(resources, || completed(&asked, target, tokens.rules(), resources)).await?;
@@ -65,9 +64,7 @@ async fn ask_twice<T>(resources: &Resources, ask: impl Fn() -> Result<T, ApiErro
 }
 
 fn find<K: DeserializeOwned>(objects: &dyn Objects, plural: &str, namespace: &str, name: &str) -> Result<K, ApiError> {
-    // What the store holds was valid when it was written; what no longer parses is as good as not there.
-    let found = objects.object(plural, namespace, name).and_then(|json| serde_json::from_slice(&json).ok());
-    found.ok_or_else(|| ApiError::not_found("", plural, name))
+    objects.find("", plural, namespace, name).ok_or_else(|| ApiError::not_found("", plural, name))
 }
 
 /// The request with all that it leaves out, checked for itself and against the account.
@@ -113,12 +110,7 @@ fn completed(
     }
     let secs = *spec.expiration_seconds.get_or_insert(LIFE_SECS);
     let mut problems = Problems::default();
-    if secs < LIFE_SECS_MIN {
-        problems.invalid("spec.expirationSeconds", secs, "may not specify a duration less than 10 minutes");
-    }
-    if secs > LIFE_SECS_MAX {
-        problems.invalid("spec.expirationSeconds", secs, "may not specify a duration larger than 2^32 seconds");
-    }
+    check::token_life(&mut problems, &Path::root("spec.expirationSeconds"), secs);
     if problems.is_empty() { Ok(request) } else { Err(ApiError::invalid(GROUP, KIND, "", problems)) }
 }
 
@@ -171,16 +163,8 @@ fn reference(name: &str, uid: Option<&str>) -> Reference {
 }
 
 fn uid_of(objects: &dyn Objects, plural: &str, namespace: &str, name: &str) -> Result<String, ApiError> {
-    #[derive(serde::Deserialize)]
-    struct Meta {
-        #[serde(default)]
-        uid: String,
-    }
-    #[derive(serde::Deserialize)]
-    struct Shell {
-        metadata: Meta,
-    }
-    find::<Shell>(objects, plural, namespace, name).map(|shell| shell.metadata.uid)
+    let seen = Seen::look(objects, plural, namespace, name);
+    seen.map(|seen| seen.uid).ok_or_else(|| ApiError::not_found("", plural, name))
 }
 
 fn same_object(
@@ -214,7 +198,7 @@ fn shorten(spec: &mut TokenRequestSpec, max_secs: Option<i64>) -> Option<String>
 fn life_of(spec: &TokenRequestSpec, bound: &Bound, rules: &Rules, now: &Time) -> Life {
     let secs = spec.expiration_seconds.unwrap_or(LIFE_SECS);
     let is_for_us = spec.audiences.iter().flatten().all(|audience| rules.audiences.contains(audience));
-    let is_extended = rules.extends_pods && bound.pod.is_some() && secs == POD_LIFE_SECS && is_for_us;
+    let is_extended = rules.extends_pods && bound.pod.is_some() && secs == POD_TOKEN_SECS && is_for_us;
     Life {
         now_secs: now.0.as_second(),
         secs: if is_extended { EXTENDED_LIFE_SECS } else { secs },

@@ -7,18 +7,22 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Resources;
 use super::place::Place;
-use crate::admission::{AdmissionRequest, ClusterView, Refusal, admit};
+use crate::admission::{AdmissionRequest, Refusal, admit};
 use crate::authz::Attributes;
 use crate::cache::{FieldTerms, Filter};
 use crate::registry::AnyObject;
 use crate::request::{Target, User, Verb};
+use crate::view::{ClusterView, Objects};
 
-impl ClusterView for Resources {
+impl Objects for Resources {
     fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Bytes> {
         let resource = self.inner.registry.find_any_version(group, plural)?;
         let place = &self.place_of(resource).ok()?;
         Some(place.cached.get(&place.short_key(namespace, name))?.object())
     }
+}
+
+impl ClusterView for Resources {
     fn list(&self, group: &str, plural: &str, namespace: &str) -> Vec<Bytes> {
         let resource = self.inner.registry.find_any_version(group, plural);
         let Some(place) = resource.and_then(|resource| self.place_of(resource).ok()) else { return Vec::new() };

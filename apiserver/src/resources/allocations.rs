@@ -11,12 +11,12 @@ use k8s_openapi::api::networking::v1::{IPAddress, IPAddressSpec, ParentReference
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
+use super::Resources;
 use super::place::Place;
 use super::revise::Taken;
-use super::{Resources, meta};
 use crate::allocate::{self, Claim, Plan, Ranges, Refusal, World, claims};
 use crate::cache::{Item, NODE_PORTS, ROOT, api_error};
-use crate::registry::AnyObject;
+use crate::registry::{AnyObject, clock};
 use crate::storage::{Outcome, Write};
 
 pub(super) const IP_ADDRESSES: &str = "ipaddresses";
@@ -59,7 +59,7 @@ fn reservation(claim: Claim, namespace: &str, name: &str) -> Result<Bytes, ApiEr
     let metadata = ObjectMeta {
         name: Some(cached_key(claim).1),
         uid: Some(uuid::Uuid::new_v4().to_string()),
-        creation_timestamp: Some(meta::now()),
+        creation_timestamp: Some(clock::now()),
         ..ObjectMeta::default()
     };
     let json = match claim {

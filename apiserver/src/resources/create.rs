@@ -11,7 +11,7 @@ use super::revise::Taken;
 use super::update::Writing;
 use super::{Resources, WriteOptions, Written, account_token, allocations, body, fence, managers, pods};
 use crate::cache::{api_error, with_revision};
-use crate::registry::{AnyObject, ApiResource};
+use crate::registry::{AnyObject, ApiResource, Strategy, WriteContext, check, clock};
 use crate::request::{Target, User, Verb};
 use crate::storage::{Outcome, Write};
 
@@ -79,13 +79,13 @@ impl Resources {
         let Writing { place, target, .. } = *writing;
         let resource = &*place.resource;
         let meta = object.meta_mut();
-        if meta.resource_version.as_deref().is_some_and(|v| !v.is_empty() && v != "0") {
+        if !check::is_new(meta) {
             return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
         }
         // "" and "0" are none: no rule that comes after may take the object for one that is stored.
         meta.resource_version = None;
         meta::settle_namespace(meta, &target.namespace, resource.scope())?;
-        meta::begin(meta, rules(resource), uuid::Uuid::new_v4().to_string(), meta::now());
+        meta::begin(meta, rules(resource), uuid::Uuid::new_v4().to_string(), clock::now());
         let unnamed = meta.name.as_deref().unwrap_or_default().is_empty();
         let Some(base) = meta.generate_name.clone().filter(|base| unnamed && !base.is_empty()) else {
             let name = meta.name.clone().unwrap_or_default();
@@ -114,8 +114,8 @@ impl Resources {
         let Writing { user, place, target, options, .. } = *writing;
         let resource = &*place.resource;
         resource.rules().fill_defaults(&mut *object);
-        resource.rules().prepare_create(&mut *object);
-        resource.rules().prepare_create_for(&mut *object, user);
+        let now = object.meta().creation_timestamp.clone().unwrap_or_else(clock::now);
+        resource.rules().prepare(Strategy::Create, &mut *object, &WriteContext { user, now });
         let name = object.meta().name.clone().unwrap_or_default();
         let mut problems = Problems::default();
         meta::validate(object.meta(), rules(resource), &mut problems);
@@ -129,7 +129,7 @@ impl Resources {
         // What admission fills in is nobody's.
         let mut warnings = self.admit_create(user, place, target, Some(&mut *object)).await?;
         self.check_grant(writing, &*object).await?;
-        resource.rules().validate(&*object, &mut problems);
+        resource.rules().validate(Strategy::Create, &*object, &mut problems);
         place.valid(&name, problems)?;
         warnings.extend(resource.rules().warnings(&*object, None));
         let object = self.store_new(place, target, object, options.dry_run).await?;

@@ -7,11 +7,11 @@ use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Status, StatusDetails, Time};
 use k8s_openapi::jiff::SignedDuration;
 
-use super::meta::{FINALIZER_FOREGROUND, FINALIZER_ORPHAN, now};
+use super::meta::{FINALIZER_FOREGROUND, FINALIZER_ORPHAN};
 use super::place::Place;
 use super::revise::{Current, Decision};
 use super::{Deleted, ListOptions, Page, Resources, WriteOptions, read};
-use crate::registry::{AnyObject, ApiResource};
+use crate::registry::{AnyObject, ApiResource, clock};
 use crate::request::{Target, User, Verb};
 use crate::storage::Write;
 
@@ -50,7 +50,7 @@ impl Resources {
             .revise(place, &short, "", dry_run, |current, _taken| {
                 check_preconditions(place, &target.name, &how, current)?;
                 warnings = self.admit_delete(user, place, target, &*current.object)?;
-                let now = now();
+                let now = clock::now();
                 let mut told = current.object.boxed_clone();
                 let mut also = beside(&mut *told, &now)?;
                 let step = step(&place.resource, &*current.object, told, &how, now);

@@ -12,9 +12,9 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
-use super::{Resources, meta};
+use super::Resources;
 use crate::cache::{FENCES, ROOT};
-use crate::registry::AnyObject;
+use crate::registry::{AnyObject, clock};
 use crate::storage::Write;
 
 /// The holder of a lease, and its transitions.
@@ -132,7 +132,7 @@ fn value(short: &str, (holder, transitions): Leader) -> Result<Bytes, ApiError> 
         namespace: Some(namespace.to_owned()),
         name: Some(name.to_owned()),
         uid: Some(uuid::Uuid::new_v4().to_string()),
-        creation_timestamp: Some(meta::now()),
+        creation_timestamp: Some(clock::now()),
         ..ObjectMeta::default()
     };
     Ok(serde_json::to_vec(&Stored { metadata, holder, transitions }).map_err(ApiError::internal)?.into())

@@ -2,21 +2,12 @@
 
 use std::net::SocketAddr;
 
-use bytes::Bytes;
-
 use super::Resources;
-use crate::authn::{Authenticated, Objects, TokenError, Tokens};
+use crate::authn::{Authenticated, TokenError, Tokens};
 
 /// Unix time.
 pub fn now_secs() -> i64 {
     k8s_openapi::jiff::Timestamp::now().as_second()
-}
-
-impl Objects for Resources {
-    fn object(&self, plural: &str, namespace: &str, name: &str) -> Option<Bytes> {
-        let place = self.builtin("", "v1", plural).ok()?;
-        Some(place.cached.get(&place.short_key(namespace, name))?.object())
-    }
 }
 
 impl Resources {

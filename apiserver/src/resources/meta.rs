@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, HashSet};
 
 use corten_api::{ApiError, Problems, Scope, names};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
-use k8s_openapi::jiff::Timestamp;
 
 use crate::apply;
 use crate::registry::path::Path;
@@ -26,12 +25,6 @@ pub(super) struct Rules {
     pub(super) scope: Scope,
     pub(super) name: NameRule,
     pub(super) has_generation: bool,
-}
-
-/// Now, in the whole seconds that the API has.
-pub(super) fn now() -> Time {
-    let now = Timestamp::now();
-    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
 /// The namespace of the request's path is the object's.
@@ -191,7 +184,6 @@ fn validate_finalizers(finalizers: &[String], problems: &mut Problems) {
 
 /// What an update changed that it may not.
 pub(super) fn validate_update(new: &ObjectMeta, old: &ObjectMeta, problems: &mut Problems) {
-    const IMMUTABLE: &str = "field is immutable";
     const ONLY_BY_DELETION: &str = "field is immutable; may only be changed via deletion";
     for (field, is, was) in [
         ("metadata.name", &new.name, &old.name),
@@ -199,7 +191,7 @@ pub(super) fn validate_update(new: &ObjectMeta, old: &ObjectMeta, problems: &mut
         ("metadata.uid", &new.uid, &old.uid),
     ] {
         if is != was {
-            problems.invalid(field, is, IMMUTABLE);
+            problems.invalid(field, is, check::IMMUTABLE);
         }
     }
     if new.deletion_timestamp != old.deletion_timestamp {

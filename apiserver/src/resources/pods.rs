@@ -1,6 +1,6 @@
 //! What only pods have: binding to a node, eviction.
 
-use corten_api::{ApiError, Problems, Scope};
+use corten_api::{ApiError, Problems, Scope, conditions};
 use k8s_openapi::api::core::v1::{Binding, ObjectReference, Pod, PodCondition};
 use k8s_openapi::api::policy::v1::{Eviction, PodDisruptionBudget};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Status, Time};
@@ -10,12 +10,12 @@ use super::eviction::{self, Cost};
 use super::place::{Place, no_such_method};
 use super::revise::{Current, Decision};
 use super::{Fence, Resources, WriteOptions, Written, meta};
-use crate::admission::ClusterView;
 use crate::decode::{of_kind, typed};
 use crate::registry::path::Path;
-use crate::registry::{AnyObject, check};
+use crate::registry::{AnyObject, check, clock};
 use crate::request::{Target, User, Verb};
 use crate::storage::Write;
+use crate::view::ClusterView;
 
 fn decode<T: serde::de::DeserializeOwned>(kind: &str, json: &[u8]) -> Result<T, ApiError> {
     typed::decode(json, &mut Vec::new()).map_err(|err| of_kind(kind, "v1", json, err))
@@ -146,14 +146,9 @@ fn check_same(place: &Place<'_>, name: &str, wanted: &ObjectMeta, pod: &Pod, rev
 }
 
 fn set_scheduled(pod: &mut Pod) {
-    let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
-    conditions.retain(|c| c.type_ != "PodScheduled");
-    conditions.push(PodCondition {
-        type_: "PodScheduled".into(),
-        status: "True".into(),
-        last_transition_time: Some(meta::now()),
-        ..PodCondition::default()
-    });
+    let list = pod.status.get_or_insert_default().conditions.get_or_insert_default();
+    let scheduled = PodCondition { type_: "PodScheduled".into(), status: "True".into(), ..PodCondition::default() };
+    conditions::set(list, scheduled, &clock::now());
 }
 
 /// `pods/eviction`: a delete that a PodDisruptionBudget may refuse, or pays for in the same commit. So it cannot pay and then
@@ -215,10 +210,9 @@ fn set_disruption_target(object: &mut dyn AnyObject, now: &Time) {
     const REASON: &str = "EvictionByEvictionAPI";
     let Some(pod) = object.as_any_mut().downcast_mut::<Pod>() else { return };
     let observed_generation = pod.metadata.generation;
-    let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
-    let have = conditions.iter().position(|c| c.type_ == TYPE);
-    let since = have.and_then(|at| conditions.get(at)).filter(|c| c.status == "True");
-    if since.is_some_and(|c| c.reason.as_deref() == Some(REASON)) {
+    let list = pod.status.get_or_insert_default().conditions.get_or_insert_default();
+    let have = conditions::find(Some(&*list), TYPE);
+    if have.is_some_and(|c| c.status == "True" && c.reason.as_deref() == Some(REASON)) {
         return;
     }
     let condition = PodCondition {
@@ -226,12 +220,8 @@ fn set_disruption_target(object: &mut dyn AnyObject, now: &Time) {
         status: "True".into(),
         reason: Some(REASON.into()),
         message: Some("Eviction API: evicting".into()),
-        last_transition_time: since.map_or_else(|| Some(now.clone()), |c| c.last_transition_time.clone()),
         observed_generation,
         ..PodCondition::default()
     };
-    match have {
-        Some(at) => conditions[at] = condition,
-        None => conditions.push(condition),
-    }
+    conditions::set(list, condition, now);
 }

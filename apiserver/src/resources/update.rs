@@ -11,7 +11,7 @@ use super::revise::{Current, Decision, Taken};
 use super::{Resources, WriteOptions, Written, body, meta, scale};
 use crate::decode::typed;
 use crate::patch;
-use crate::registry::{AnyObject, ApiResource, Part, Registry};
+use crate::registry::{AnyObject, Registry, Strategy, WriteContext, check, clock};
 use crate::request::{Target, User, Verb};
 
 /// An object that is not there when it is changed, and there when it is made, is looked at again so often.
@@ -42,7 +42,7 @@ pub(super) struct Writing<'a> {
 }
 
 impl Resources {
-    /// Also `status`, `approval`, `scale`, `finalize`, and every [`Part`].
+    /// Also `status`, `approval`, `scale`, `finalize`, and every [`Part`](crate::registry::Part).
     pub async fn update(
         &self,
         user: &User,
@@ -84,7 +84,7 @@ impl Resources {
         if meta.uid.as_deref().is_some_and(|uid| !uid.is_empty()) {
             return Err(place.conflict(&target.name, "Precondition failed: there is no object of this UID"));
         }
-        if meta.resource_version.as_deref().is_some_and(|v| !v.is_empty() && v != "0") {
+        if !check::is_new(meta) {
             return Err(place.not_found(&target.name));
         }
         self.authorize_create(user, target).await?;
@@ -132,7 +132,7 @@ impl Resources {
             if meta.uid.as_deref().is_some_and(|uid| !uid.is_empty()) {
                 return Err(place.conflict(&target.name, "Precondition failed: there is no object of this UID"));
             }
-            if meta.resource_version.as_deref().is_some_and(|v| !v.is_empty() && v != "0") {
+            if !check::is_new(meta) {
                 return Err(place.conflict(&target.name, "Precondition failed: there is no object of this revision"));
             }
             meta.resource_version = None;
@@ -177,11 +177,9 @@ impl Resources {
         meta::carry_over(object.meta_mut(), old.meta());
         resource.rules().fill_defaults(&mut *object);
         let mut problems = Problems::default();
-        let part = Part::of(&target.subresource);
-        prepare(resource, target, &mut *object, old)?;
-        // What is written through the other subresources is no change of what is wanted, whatever it takes along.
-        let may_want = target.subresource.is_empty() || part.is_some();
-        if may_want && resource.has_generation() && resource.rules().spec_changed(&*object, old) {
+        let write = Strategy::of(&target.subresource, old).ok_or_else(no_such_method)?;
+        resource.rules().prepare(write, &mut *object, &WriteContext { user, now: clock::now() });
+        if write.may_want() && resource.has_generation() && resource.rules().spec_changed(&*object, old) {
             object.meta_mut().generation = Some(old.meta().generation.unwrap_or(0) + 1);
         }
         object.meta_mut().resource_version.clone_from(&old.meta().resource_version);
@@ -199,7 +197,7 @@ impl Resources {
         warnings.extend(self.admit_update(user, place, target, &mut *object, old)?);
         self.may_grant(writing, &*object, Some(old))?;
         meta::validate_update(object.meta(), old.meta(), &mut problems);
-        validate(resource, target, &*object, old, &mut problems);
+        resource.rules().validate(write, &*object, &mut problems);
         place.valid(&target.name, problems)?;
         if target.subresource.is_empty() {
             warnings.extend(resource.rules().warnings(&*object, Some(old)));
@@ -221,47 +219,6 @@ impl Resources {
 impl<'a> Writing<'a> {
     pub(super) fn new(user: &'a User, place: &'a Place<'a>, target: &'a Target, options: &'a WriteOptions) -> Self {
         Self { user, place, target, requested: target, subresource: &target.subresource, options, is_applied: false }
-    }
-}
-
-/// Keeps of the object as it is what a write through this subresource does not reach.
-fn prepare(
-    resource: &ApiResource,
-    target: &Target,
-    object: &mut dyn AnyObject,
-    old: &dyn AnyObject,
-) -> Result<(), ApiError> {
-    let rules = resource.rules();
-    match (target.subresource.as_str(), Part::of(&target.subresource)) {
-        ("", _) => rules.prepare_update(object, old),
-        ("status", _) => rules.prepare_status(object, old),
-        ("approval", _) => rules.prepare_approval(object, old),
-        ("finalize", _) => rules.prepare_finalize(object, old),
-        (_, Some(part)) => rules.prepare_part(part, object, old),
-        _ => return Err(no_such_method()),
-    }
-    Ok(())
-}
-
-fn validate(
-    resource: &ApiResource,
-    target: &Target,
-    object: &dyn AnyObject,
-    old: &dyn AnyObject,
-    problems: &mut Problems,
-) {
-    let rules = resource.rules();
-    match (target.subresource.as_str(), Part::of(&target.subresource)) {
-        ("status", _) => rules.validate_status(object, old, problems),
-        ("approval", _) => rules.validate_approval(object, old, problems),
-        ("finalize", _) => {}
-        (_, part) => {
-            rules.validate(object, problems);
-            match part {
-                Some(part) => rules.validate_part(part, object, old, problems),
-                None => rules.validate_update(object, old, problems),
-            }
-        }
     }
 }
 

@@ -4,9 +4,10 @@ use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, ClusterTrust
 use serde_json::{Value, json};
 
 use super::*;
-use crate::admission::testing::{World, Write, ask};
+use crate::admission::testing::{Write, ask};
 use crate::registry::certificates::pkcs10::testing::{as_pem, key, request};
 use crate::request::Verb;
+use crate::view::testing::Cluster;
 
 const SIGNER: &str = "example.com/s";
 
@@ -30,7 +31,7 @@ fn approving_takes_a_right_of_its_own() {
     ] {
         let target = &format!("certificates.k8s.io/certificatesigningrequests/{target} r");
         let write = Write { verb: Verb::Update, target, new: asked(SIGNER, json!({})), old: asked(old, json!({})) };
-        let answer = ask::<CertificateSigningRequest>(approval::admit, &World::granting(grants), write);
+        let answer = ask::<CertificateSigningRequest>(approval::admit, &Cluster::granting(grants), write);
         assert_eq!(said(answer), expected, "{grants:?} {target} {old}");
     }
 }
@@ -49,7 +50,7 @@ fn signing_takes_a_right_of_its_own() {
     ] {
         let target = &format!("certificates.k8s.io/certificatesigningrequests/{sub} r");
         let write = Write { verb: Verb::Update, target, new: asked(SIGNER, new), old: asked(SIGNER, json!({})) };
-        let answer = ask::<CertificateSigningRequest>(signing::admit, &World::granting(grants), write);
+        let answer = ask::<CertificateSigningRequest>(signing::admit, &Cluster::granting(grants), write);
         assert_eq!(said(answer), expected, "{grants:?} {target}");
     }
 }
@@ -65,7 +66,7 @@ fn a_pods_certificate_is_issued_by_its_signer() {
     ] {
         let target = "certificates.k8s.io/podcertificaterequests/status ns/r";
         let write = Write { verb: Verb::Update, target, new: of(new), old: of(json!({})) };
-        let answer = ask::<PodCertificateRequest>(signing::admit, &World::granting(grants), write);
+        let answer = ask::<PodCertificateRequest>(signing::admit, &Cluster::granting(grants), write);
         assert_eq!(said(answer), expected, "{grants:?}");
     }
 }
@@ -85,7 +86,7 @@ fn a_signers_bundle_is_attested() {
     ] {
         let verb = if old.is_null() { Verb::Create } else { Verb::Update };
         let write = Write { verb, target: "certificates.k8s.io/clustertrustbundles b", new, old };
-        let answer = ask::<ClusterTrustBundle>(attest::admit, &World::granting(grants), write);
+        let answer = ask::<ClusterTrustBundle>(attest::admit, &Cluster::granting(grants), write);
         assert_eq!(said(answer), expected, "{grants:?}");
     }
 }
@@ -113,7 +114,7 @@ fn no_certificate_makes_a_master() {
         let mut new = asked(signer, json!({}));
         new["spec"]["request"] = json!(pem);
         let write = Write { verb, target: "certificates.k8s.io/certificatesigningrequests r", new, old: Value::Null };
-        let answer = said(ask::<CertificateSigningRequest>(subject::admit, &World::default(), write));
+        let answer = said(ask::<CertificateSigningRequest>(subject::admit, &Cluster::default(), write));
         assert_eq!(answer.strip_prefix(prefix).unwrap_or_default(), expected, "{verb:?} {signer}: {answer}");
     }
 }

@@ -7,16 +7,17 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::admission::testing::{World, Write, ask_as};
+use crate::admission::testing::{Write, ask_as};
 use crate::registry::certificates::pkcs10::testing::{as_pem, key, request, request_of};
 use crate::request::User;
+use crate::view::testing::Cluster;
 
 fn kubelet(name: &str) -> User {
     User { name: name.into(), groups: vec![NODES_GROUP.into()], ..User::default() }
 }
 
 /// "" or why it is refused, by node n1.
-fn said<K: AnyObject + DeserializeOwned>(world: &World, write: Write<'_>) -> String {
+fn said<K: AnyObject + DeserializeOwned>(world: &Cluster, write: Write<'_>) -> String {
     let answer = ask_as::<K>(&kubelet("system:node:n1"), admit, world, write);
     answer.map_or_else(|err| format!("{} {}", err.code(), err.message()), |_| String::new())
 }
@@ -43,7 +44,7 @@ fn of_a_claim_a_node_writes_how_large_it_is_and_nothing_else() {
         json!({"status": {"allocatedResourceStatuses": {"storage": "NodeResizeInProgress"}}}),
         json!({"metadata": {"resourceVersion": null, "managedFields": [{"manager": "kubelet"}]}}),
     ] {
-        assert_eq!(said::<PersistentVolumeClaim>(&World::default(), update(CLAIM, change.clone())), "", "{change}");
+        assert_eq!(said::<PersistentVolumeClaim>(&Cluster::default(), update(CLAIM, change.clone())), "", "{change}");
     }
     let words = "403 persistentvolumeclaims \"c\" is forbidden: node \"n1\" is not allowed to update fields other than \
                  status.quantity and status.conditions: ";
@@ -58,7 +59,7 @@ fn of_a_claim_a_node_writes_how_large_it_is_and_nothing_else() {
         json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u"}]}}),
         json!({"spec": {"volumeName": "w"}}),
     ] {
-        let found = said::<PersistentVolumeClaim>(&World::default(), update(CLAIM, change.clone()));
+        let found = said::<PersistentVolumeClaim>(&Cluster::default(), update(CLAIM, change.clone()));
         assert!(found.starts_with(words), "{change}: {found}");
     }
     for (verb, target, expected) in [
@@ -68,7 +69,7 @@ fn of_a_claim_a_node_writes_how_large_it_is_and_nothing_else() {
         (Verb::Create, CLAIM, "unexpected operation \"CREATE\""),
     ] {
         let write = Write { verb, target, new: old.clone(), old: Value::Null };
-        let found = said::<PersistentVolumeClaim>(&World::default(), write);
+        let found = said::<PersistentVolumeClaim>(&Cluster::default(), write);
         assert!(found.starts_with("403 ") && found.ends_with(expected), "{verb:?} {target}: {found}");
     }
 }
@@ -94,7 +95,7 @@ fn of_a_pods_status_a_node_changes_neither_labels_nor_claims() {
         ),
     ] {
         let (new, old, target) = (merged(&old, change.clone()), old.clone(), "/pods/status n/p");
-        let found = said::<Pod>(&World::default(), Write { verb: Verb::Update, target, new, old });
+        let found = said::<Pod>(&Cluster::default(), Write { verb: Verb::Update, target, new, old });
         assert_eq!(found, expected, "{change}");
     }
 }
@@ -127,7 +128,7 @@ fn a_node_asks_for_certificates_of_its_own_name_alone() {
         let new = json!({"metadata": {"name": "r"}, "spec": spec});
         let target = "certificates.k8s.io/certificatesigningrequests ";
         let write = Write { verb, target, old: if verb == Verb::Create { Value::Null } else { new.clone() }, new };
-        let found = said::<CertificateSigningRequest>(&World::default(), write);
+        let found = said::<CertificateSigningRequest>(&Cluster::default(), write);
         assert!(found.ends_with(expected) && found.is_empty() == expected.is_empty(), "{signer} {pem}: {found}");
     }
     let plain = as_pem("CERTIFICATE REQUEST", &request("system:node:n1", &["system:nodes"], &key));
@@ -143,7 +144,7 @@ fn a_node_asks_for_certificates_of_the_pods_that_run_on_it() {
             "spec": {"nodeName": node, "serviceAccountName": "a", "containers": [], "volumes": volume}})
     };
     let world = |pod: Value| {
-        World::of(&[
+        Cluster::of(&[
             ("nodes//n1", json!({"metadata": {"name": "n1", "uid": "nu"}})),
             ("pods/n/p", pod),
             ("serviceaccounts/n/a", json!({"metadata": {"name": "a", "uid": "au"}})),
@@ -166,7 +167,7 @@ fn a_node_asks_for_certificates_of_the_pods_that_run_on_it() {
         (good(), json!({"serviceAccountName": "b"}), "403 contains serviceAccountName (\"b\") that differs"),
         (good(), json!({"serviceAccountUID": "x"}), "500 names service account UID \"x\", which differs"),
         (good(), json!({"signerName": "example.com/t"}), "403 has no podCertificate volume source with signerName"),
-        (World::default(), json!({}), "500 while retrieving node \"n1\" named"),
+        (Cluster::default(), json!({}), "500 while retrieving node \"n1\" named"),
     ];
     for (world, change, expected) in cases {
         let new = merged(&asked, json!({"spec": change}));
@@ -184,7 +185,7 @@ fn a_node_asks_for_certificates_of_the_pods_that_run_on_it() {
 
 #[test]
 fn a_mirror_uses_nothing_of_the_apis() {
-    let world = World::of(&[("nodes//n1", json!({"metadata": {"name": "n1", "uid": "u"}}))]);
+    let world = Cluster::of(&[("nodes//n1", json!({"metadata": {"name": "n1", "uid": "u"}}))]);
     let owner = json!([{"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "u", "controller": true}]);
     let annotations = json!({"kubernetes.io/config.mirror": "x"});
     let base = json!({"metadata": {"name": "p", "annotations": annotations, "ownerReferences": owner},
@@ -230,11 +231,11 @@ fn a_node_says_of_itself_what_it_may() {
         (&role, &base, "is not allowed to modify labels: node-role.kubernetes.io/x"),
     ] {
         let (verb, target) = if old.is_null() { (Verb::Create, "/nodes ") } else { (Verb::Update, "/nodes n1") };
-        let found = said::<Node>(&World::default(), Write { verb, target, new: new.clone(), old: old.clone() });
+        let found = said::<Node>(&Cluster::default(), Write { verb, target, new: new.clone(), old: old.clone() });
         let words = format!("403 nodes \"n1\" is forbidden: {expected}");
         assert_eq!(found, if expected.is_empty() { String::new() } else { words }, "{new} {old}");
     }
     let write = Write { verb: Verb::Create, target: "/nodes ", new: base, old: Value::Null };
-    let nameless = ask_as::<Node>(&kubelet(NODE_PREFIX), admit, &World::default(), write).unwrap_err();
+    let nameless = ask_as::<Node>(&kubelet(NODE_PREFIX), admit, &Cluster::default(), write).unwrap_err();
     assert!(nameless.message().ends_with("could not determine node from user \"system:node:\""), "{nameless}");
 }

@@ -85,8 +85,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::admission::testing::{World, Write, ask_as};
+    use crate::admission::testing::{Write, ask_as};
     use crate::request::{User, Verb};
+    use crate::view::testing::Cluster;
 
     #[test]
     fn a_driver_of_a_pods_volume_has_its_tokens() {
@@ -96,7 +97,7 @@ mod tests {
         };
         let driver = |audience: &str| json!({"metadata": {}, "spec": {"tokenRequests": [{"audience": audience}]}});
         let volume = json!({"metadata": {}, "spec": {"csi": {"driver": "bound.io", "volumeHandle": "h"}}});
-        let world = World::of(&[
+        let world = Cluster::of(&[
             ("pods/ns/plain", pod(json!({"name": "v", "emptyDir": {}}))),
             ("pods/ns/inline", pod(json!({"name": "v", "csi": {"driver": "inline.io"}}))),
             ("pods/ns/claimed", pod(json!({"name": "v", "persistentVolumeClaim": {"claimName": "c"}}))),

@@ -7,8 +7,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::admission::testing::{World, Write, ask};
+use crate::admission::testing::{Write, ask};
 use crate::registry::AnyObject;
+use crate::view::testing::Cluster;
 
 fn labels(labels: &[(&str, &str)]) -> Value {
     let labels = labels.iter().map(|(name, value)| (format!("pod-security.kubernetes.io/{name}"), json!(value)));
@@ -17,8 +18,8 @@ fn labels(labels: &[(&str, &str)]) -> Value {
 fn namespace(of: &[(&str, &str)]) -> Value {
     json!({"metadata": {"name": "ns", "labels": labels(of)}})
 }
-fn world(of: &[(&str, &str)]) -> World {
-    World::of(&[("namespaces//ns", namespace(of)), ("pods/ns/old", pod("old", bad()))])
+fn world(of: &[(&str, &str)]) -> Cluster {
+    Cluster::of(&[("namespaces//ns", namespace(of)), ("pods/ns/old", pod("old", bad()))])
 }
 fn pod(name: &str, spec: Value) -> Value {
     json!({"metadata": {"name": name}, "spec": spec})

@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::admission::testing::{World, Write, ask};
+use crate::admission::testing::{Write, ask};
+use crate::view::testing::Cluster;
 
-fn world(grants: &[&'static str]) -> World {
-    let mut world = World::of(&[
+fn world(grants: &[&'static str]) -> Cluster {
+    let mut world = Cluster::of(&[
         ("namespaces//admin", json!({"metadata": {"name": "admin", "labels": {ADMIN_LABEL: "true"}}})),
         ("namespaces//plain", json!({"metadata": {"name": "plain", "labels": {ADMIN_LABEL: "yes"}}})),
     ]);

@@ -8,14 +8,13 @@ use k8s_openapi::api::core::v1::{
     VolumeProjection,
 };
 
+use crate::authn::tokens::POD_TOKEN_SECS;
+use crate::registry::pod::defaults::FILE_MODE;
+
 const NAME_PREFIX: &str = "kube-api-access-";
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const ROOT_CA: &str = "kube-root-ca.crt";
 const CA_FILE: &str = "ca.crt";
-/// 0644.
-const FILE_MODE: i32 = 0o644;
-/// An hour, and what tells these tokens from others that are asked for an hour.
-const TOKEN_LIFE_SECS: i64 = 3607;
 
 /// The pod's wish goes before its account's.
 pub(super) fn is_wanted(spec: &PodSpec, account: &ServiceAccount) -> bool {
@@ -52,7 +51,7 @@ fn mount(container: &mut Container, volume: &str) -> bool {
 fn source() -> ProjectedVolumeSource {
     let token = ServiceAccountTokenProjection {
         path: "token".into(),
-        expiration_seconds: Some(TOKEN_LIFE_SECS),
+        expiration_seconds: Some(POD_TOKEN_SECS),
         ..ServiceAccountTokenProjection::default()
     };
     let ca = ConfigMapProjection {

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::super::claims::Reference;
-use super::super::testing::{self, ISSUER, View};
+use super::super::testing::{self, ISSUER};
 use super::super::{CREDENTIAL_ID, keys::Keys};
 use super::*;
+use crate::view::testing::Cluster;
 
 const NOW: i64 = 1_800_000_000;
 const LIFE: Life = Life { now_secs: NOW, secs: 3600, warn_after_secs: None };
@@ -15,8 +16,8 @@ fn bound() -> Bound {
     Bound { namespace: "ns".into(), account, ..Bound::default() }
 }
 
-fn view() -> View {
-    View::of(&[("serviceaccounts/ns/sa", json!({"metadata": {"uid": "1"}}))])
+fn view() -> Cluster {
+    Cluster::of(&[("serviceaccounts/ns/sa", json!({"metadata": {"uid": "1"}}))])
 }
 
 fn owned(list: &[&str]) -> Vec<String> {
@@ -126,7 +127,7 @@ fn a_token_that_is_known_still_ends() {
     ] {
         assert_eq!(told(&tokens, &token, &[], now), expected, "{}", now - NOW);
     }
-    let gone = tokens.authenticate(&token, &[], NOW, &View::default()).unwrap_err();
+    let gone = tokens.authenticate(&token, &[], NOW, &Cluster::default()).unwrap_err();
     assert_eq!(gone, TokenError::NoAccount { name: "sa".into() });
 }
 
@@ -173,7 +174,7 @@ fn bootstrap_tokens_are_for_this_api_alone() {
     let tokens = testing::tokens();
     let data = json!({"token-id": "YWJjZGVm", "token-secret": "MDEyMzQ1Njc4OWFiY2RlZg==", "usage-bootstrap-authentication": "dHJ1ZQ=="});
     let secret = json!({"metadata": {}, "type": "bootstrap.kubernetes.io/token", "data": data});
-    let view = View::of(&[("secrets/kube-system/bootstrap-token-abcdef", secret)]);
+    let view = Cluster::of(&[("secrets/kube-system/bootstrap-token-abcdef", secret)]);
     let ask = |token: &str, audiences: &[&str]| {
         let found = tokens.authenticate(token, &owned(audiences), NOW, &view);
         found.map(|found| format!("{} {}", found.user.name, found.audiences.join(" "))).map_err(|err| err.to_string())

@@ -16,6 +16,7 @@ use super::decide::{Errors, decide, held};
 use super::index::{Index, RoleError};
 use crate::authn::MASTERS_GROUP;
 use crate::authz::Attributes;
+use crate::quoted_list::quoted_list;
 use crate::request::{Target, User};
 
 /// What is told of rules that were not looked at.
@@ -170,7 +171,7 @@ fn refusal(user: &User, missing: &Uncovered, errors: &Errors) -> String {
     let mut text = format!(
         "user {:?} (groups={}) is attempting to grant RBAC permissions not currently held:\n",
         user.name,
-        quoted(&user.groups)
+        quoted_list(&user.groups)
     );
     let mut lines: Vec<String> = compact(&missing.atoms).into_iter().collect();
     if missing.and_more {
@@ -207,14 +208,8 @@ fn compact(atoms: &[PolicyRule]) -> BTreeSet<String> {
 /// `{APIGroups:[""], Resources:["pods"], Verbs:["get" "list"]}`
 fn line(lists: &[(&str, &[String])]) -> String {
     let full = lists.iter().filter(|(_, list)| !list.is_empty());
-    let parts: Vec<String> = full.map(|(name, list)| format!("{name}:{}", quoted(list))).collect();
+    let parts: Vec<String> = full.map(|(name, list)| format!("{name}:{}", quoted_list(list))).collect();
     format!("{{{}}}", parts.join(", "))
-}
-
-/// `["a" "b"]`
-fn quoted(list: &[String]) -> String {
-    let quoted: Vec<String> = list.iter().map(|text| format!("{text:?}")).collect();
-    format!("[{}]", quoted.join(" "))
 }
 
 #[cfg(test)]

@@ -11,9 +11,8 @@ use imbl::{HashMap, OrdMap};
 use k8s_openapi::api::rbac::v1::{PolicyRule, RoleRef, Subject};
 use serde::Deserialize;
 
+use crate::authn::account::{USER_PREFIX, user_name};
 use crate::request::User;
-
-const ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 
 /// A snapshot is cheap to clone, and one owner changes his own.
 ///
@@ -249,7 +248,7 @@ impl Binding {
                 "Group" => Identity::Group(subject.name.as_str().into()),
                 "ServiceAccount" => {
                     let namespace = self.namespace_of(subject)?;
-                    Identity::User(format!("{ACCOUNT_PREFIX}{namespace}:{}", subject.name).into())
+                    Identity::User(user_name(namespace, &subject.name).into())
                 }
                 _ => return None,
             })
@@ -265,7 +264,7 @@ impl Binding {
             "User" => user.name == subject.name,
             "Group" => user.in_group(&subject.name),
             "ServiceAccount" => self.namespace_of(subject).is_some_and(|namespace| {
-                let account = user.name.strip_prefix(ACCOUNT_PREFIX).and_then(|rest| rest.strip_prefix(namespace));
+                let account = user.name.strip_prefix(USER_PREFIX).and_then(|rest| rest.strip_prefix(namespace));
                 account.and_then(|rest| rest.strip_prefix(':')) == Some(&subject.name)
             }),
             _ => false,

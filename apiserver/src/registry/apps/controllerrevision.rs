@@ -18,6 +18,7 @@ impl Kind for ControllerRevision {
     const SINGULAR: &'static str = "controllerrevision";
     const STORE_PREFIX: &'static str = "controllerrevisions";
 
+    strategy!();
     fn validate(&self, problems: &mut Problems) {
         match &self.data.0 {
             Value::Null => problems.required("data", "data is mandatory"),

@@ -1,16 +1,15 @@
 //! DaemonSet: one pod on each node that fits.
 
 use corten_api::Problems;
-use corten_api::selector::Selector;
 use k8s_openapi::api::apps::v1::{
     DaemonSet, DaemonSetSpec, DaemonSetStatus, DaemonSetUpdateStrategy, RollingUpdateDaemonSet,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use crate::registry::defaults::fill;
 use crate::registry::path::Path;
-use crate::registry::pod::defaults::fill;
-use crate::registry::{Cell, Column, Kind, cells, check, workload};
+use crate::registry::{Cell, Column, Kind, WriteContext, cells, check, workload};
 
 const REVISIONS_KEPT: i32 = 10;
 const ROLLING_UPDATE: &str = "RollingUpdate";
@@ -40,30 +39,25 @@ impl Kind for DaemonSet {
     const SUBRESOURCES: &'static [&'static str] = &["status"];
     const HAS_GENERATION: bool = true;
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         default_strategy(self.spec.update_strategy.get_or_insert_default());
         self.spec.revision_history_limit.get_or_insert(REVISIONS_KEPT);
         workload::default_template(&mut self.spec.template);
     }
-    fn prepare_create(&mut self) {
+    fn prepare_create(&mut self, _: &WriteContext<'_>) {
         workload::drop_unserved(Some(&mut self.spec.template), None);
-        self.status = Some(DaemonSetStatus::default());
         // One that is no number is left for validation to refuse.
         if template_generation(&self.metadata).is_none_or(|generation| generation.is_ok_and(|n| n < 1)) {
             set_template_generation(&mut self.metadata, 1);
         }
     }
-    fn prepare_update(&mut self, old: &Self) {
+    fn prepare_update(&mut self, old: &Self, _: &WriteContext<'_>) {
         workload::drop_unserved(Some(&mut self.spec.template), Some(&old.spec.template));
-        self.status = old.status.clone();
         keep_template_generation(&mut self.metadata, &old.metadata, self.spec.template != old.spec.template);
     }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
+    fn prepare_status(&mut self, old: &Self, _: &WriteContext<'_>) {
         keep_template_generation(&mut self.metadata, &old.metadata, false);
-    }
-    fn spec_changed(&self, old: &Self) -> bool {
-        self.spec != old.spec
     }
     fn validate(&self, problems: &mut Problems) {
         let at = Path::root("metadata.annotations");
@@ -148,13 +142,11 @@ fn keep_template_generation(new: &mut ObjectMeta, old: &ObjectMeta, is_changed: 
 }
 
 fn validate_spec(spec: &DaemonSetSpec, owner: &ObjectMeta, at: &Path<'_>, problems: &mut Problems) {
-    // One that is missing finds nothing, which is what is told then.
-    let selector = if spec.selector == LabelSelector::default() {
-        Selector::nothing()
-    } else {
+    // Of one that is missing is told that it does not find the template's labels, and no more.
+    if spec.selector != LabelSelector::default() {
         workload::validate_selector(&spec.selector, "daemonset", &at.field("selector"), problems);
-        workload::parsed(&spec.selector).unwrap_or_else(Selector::everything)
-    };
+    }
+    let selector = workload::selector_to_check(&spec.selector);
     workload::validate_template(&spec.template, owner, &selector, "DaemonSet", &at.field("template"), problems);
     check::not_negative(problems, &at.field("minReadySeconds"), spec.min_ready_seconds);
     check::not_negative(problems, &at.field("revisionHistoryLimit"), spec.revision_history_limit);

@@ -7,8 +7,9 @@ use k8s_openapi::api::apps::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use crate::registry::defaults::fill;
 use crate::registry::path::Path;
-use crate::registry::{Cell, Column, Kind, ScaleAccess, cells, check, workload};
+use crate::registry::{Cell, Column, Kind, ScaleAccess, WriteContext, cells, check, workload};
 
 const REVISIONS_KEPT: i32 = 10;
 const PROGRESS_DEADLINE_SECS: i32 = 600;
@@ -33,6 +34,7 @@ impl Kind for Deployment {
     const SUBRESOURCES: &'static [&'static str] = &["scale", "status"];
     const HAS_GENERATION: bool = true;
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         let spec = &mut self.spec;
         spec.replicas.get_or_insert(1);
@@ -41,16 +43,13 @@ impl Kind for Deployment {
         default_strategy(spec.strategy.get_or_insert_default());
         workload::default_template(&mut spec.template);
     }
-    fn prepare_create(&mut self) {
+    fn prepare_create(&mut self, _: &WriteContext<'_>) {
         workload::drop_unserved(Some(&mut self.spec.template), None);
-        self.status = Some(DeploymentStatus::default());
     }
-    fn prepare_update(&mut self, old: &Self) {
+    fn prepare_update(&mut self, old: &Self, _: &WriteContext<'_>) {
         workload::drop_unserved(Some(&mut self.spec.template), Some(&old.spec.template));
-        self.status = old.status.clone();
     }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
+    fn prepare_status(&mut self, old: &Self, _: &WriteContext<'_>) {
         self.metadata.labels = old.metadata.labels.clone();
     }
     /// Annotations count too: the controller copies them to its ReplicaSets.
@@ -112,11 +111,8 @@ impl Kind for Deployment {
 }
 
 fn default_strategy(strategy: &mut DeploymentStrategy) {
-    let kind = strategy.type_.get_or_insert_default();
-    if kind.is_empty() {
-        "RollingUpdate".clone_into(kind);
-    }
-    if kind == "RollingUpdate" {
+    fill(&mut strategy.type_, "RollingUpdate");
+    if strategy.type_.as_deref() == Some("RollingUpdate") {
         let quarter = || IntOrString::String(QUARTER.into());
         let rolling: &mut RollingUpdateDeployment = strategy.rolling_update.get_or_insert_default();
         rolling.max_unavailable.get_or_insert_with(quarter);

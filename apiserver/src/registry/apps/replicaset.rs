@@ -1,10 +1,10 @@
 //! ReplicaSet: so many pods of one template.
 
 use corten_api::Problems;
-use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
+use k8s_openapi::api::apps::v1::ReplicaSet;
 
 use crate::registry::path::Path;
-use crate::registry::{Cell, Column, Kind, ScaleAccess, cells, check, workload};
+use crate::registry::{Cell, Column, Kind, ScaleAccess, WriteContext, cells, check, workload};
 
 impl Kind for ReplicaSet {
     const SINGULAR: &'static str = "replicaset";
@@ -14,25 +14,18 @@ impl Kind for ReplicaSet {
     const SUBRESOURCES: &'static [&'static str] = &["scale", "status"];
     const HAS_GENERATION: bool = true;
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         self.spec.replicas.get_or_insert(1);
         if let Some(template) = &mut self.spec.template {
             workload::default_template(template);
         }
     }
-    fn prepare_create(&mut self) {
+    fn prepare_create(&mut self, _: &WriteContext<'_>) {
         workload::drop_unserved(self.spec.template.as_mut(), None);
-        self.status = Some(ReplicaSetStatus::default());
     }
-    fn prepare_update(&mut self, old: &Self) {
+    fn prepare_update(&mut self, old: &Self, _: &WriteContext<'_>) {
         workload::drop_unserved(self.spec.template.as_mut(), old.spec.template.as_ref());
-        self.status = old.status.clone();
-    }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
-    }
-    fn spec_changed(&self, old: &Self) -> bool {
-        self.spec != old.spec
     }
     fn validate(&self, problems: &mut Problems) {
         let (spec, at) = (&self.spec, Path::root("spec"));

@@ -7,9 +7,11 @@ use k8s_openapi::api::apps::v1::{RollingUpdateStatefulSetStrategy, StatefulSet, 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use crate::registry::defaults::fill;
 use crate::registry::path::Path;
-use crate::registry::pod::defaults::fill;
-use crate::registry::{Cell, Column, Kind, NameRule, ScaleAccess, cells, persistentvolumeclaim, workload};
+use crate::registry::{
+    Cell, Column, Kind, NameRule, ScaleAccess, WriteContext, cells, persistentvolumeclaim, workload,
+};
 
 const REVISIONS_KEPT: i32 = 10;
 const ROLLING_UPDATE: &str = "RollingUpdate";
@@ -32,6 +34,7 @@ impl Kind for StatefulSet {
     /// Its pods have its name, and a number, as their host names.
     const NAME_RULE: NameRule = NameRule::Dns1123Label;
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         let spec = &mut self.spec;
         fill(&mut spec.pod_management_policy, "OrderedReady");
@@ -44,19 +47,12 @@ impl Kind for StatefulSet {
         workload::default_template(&mut spec.template);
         spec.volume_claim_templates.iter_mut().flatten().for_each(claim_defaults);
     }
-    fn prepare_create(&mut self) {
+    fn prepare_create(&mut self, _: &WriteContext<'_>) {
         workload::drop_unserved(Some(&mut self.spec.template), None);
         self.status = Some(StatefulSetStatus { available_replicas: Some(0), ..StatefulSetStatus::default() });
     }
-    fn prepare_update(&mut self, old: &Self) {
+    fn prepare_update(&mut self, old: &Self, _: &WriteContext<'_>) {
         workload::drop_unserved(Some(&mut self.spec.template), Some(&old.spec.template));
-        self.status = old.status.clone();
-    }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
-    }
-    fn spec_changed(&self, old: &Self) -> bool {
-        self.spec != old.spec
     }
     fn validate(&self, problems: &mut Problems) {
         validate::statefulset(self, problems);

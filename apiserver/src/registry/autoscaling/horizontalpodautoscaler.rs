@@ -28,22 +28,11 @@ impl Kind for v2::HorizontalPodAutoscaler {
     const SUBRESOURCES: &'static [&'static str] = SUBRESOURCES;
     const HAS_GENERATION: bool = true;
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         // What they say stands in the spec here.
         conversion::drop_annotations(&mut self.metadata);
         defaults::spec(&mut self.spec);
-    }
-    fn prepare_create(&mut self) {
-        self.status = Some(Default::default());
-    }
-    fn prepare_update(&mut self, old: &Self) {
-        self.status.clone_from(&old.status);
-    }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec.clone_from(&old.spec);
-    }
-    fn spec_changed(&self, old: &Self) -> bool {
-        self.spec != old.spec
     }
     fn validate(&self, problems: &mut Problems) {
         validate::spec(&self.spec, &Path::root("spec"), problems);
@@ -83,20 +72,20 @@ impl Kind for v1::HorizontalPodAutoscaler {
     fn fill_defaults(&mut self) {
         as_v2(self, Kind::fill_defaults);
     }
-    fn prepare_create(&mut self) {
-        as_v2(self, Kind::prepare_create);
+    fn start_status(&mut self) {
+        as_v2(self, Kind::start_status);
     }
     /// The status is in annotations, too, which are metadata: of those no plain write may say anything.
-    fn prepare_update(&mut self, old: &Self) {
+    fn keep_status(&mut self, old: &Self) {
         let old = conversion::to_v2(old);
-        as_v2(self, |new| new.prepare_update(&old));
+        as_v2(self, |new| new.keep_status(&old));
     }
-    fn prepare_status(&mut self, old: &Self) {
+    fn keep_spec(&mut self, old: &Self) {
         let old = conversion::to_v2(old);
-        as_v2(self, |new| new.prepare_status(&old));
+        as_v2(self, |new| new.keep_spec(&old));
     }
-    fn spec_changed(&self, old: &Self) -> bool {
-        conversion::to_v2(self).spec_changed(&conversion::to_v2(old))
+    fn has_other_spec(&self, old: &Self) -> bool {
+        conversion::to_v2(self).has_other_spec(&conversion::to_v2(old))
     }
     fn validate(&self, problems: &mut Problems) {
         conversion::to_v2(self).validate(problems);

@@ -3,12 +3,12 @@
 mod validate;
 
 use corten_api::Problems;
-use k8s_openapi::api::batch::v1::{CronJob, CronJobStatus};
+use k8s_openapi::api::batch::v1::CronJob;
 
 use super::job;
+use crate::registry::defaults::fill;
 use crate::registry::path::Path;
-use crate::registry::pod::defaults::fill;
-use crate::registry::{Cell, Column, Kind, cells, workload};
+use crate::registry::{Cell, Column, Kind, WriteContext, cells, workload};
 
 const SUCCESSFUL_JOBS_KEPT: i32 = 3;
 const FAILED_JOBS_KEPT: i32 = 1;
@@ -36,6 +36,7 @@ impl Kind for CronJob {
     const SUBRESOURCES: &'static [&'static str] = &["status"];
     const HAS_GENERATION: bool = true;
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         fill(&mut self.spec.concurrency_policy, "Allow");
         self.spec.suspend.get_or_insert(false);
@@ -43,20 +44,12 @@ impl Kind for CronJob {
         self.spec.failed_jobs_history_limit.get_or_insert(FAILED_JOBS_KEPT);
         job::default_template(self.spec.job_template.spec.get_or_insert_default());
     }
-    fn prepare_create(&mut self) {
+    fn prepare_create(&mut self, _: &WriteContext<'_>) {
         job::drop_unserved(self.spec.job_template.spec.get_or_insert_default(), None);
-        self.status = Some(CronJobStatus::default());
     }
-    fn prepare_update(&mut self, old: &Self) {
+    fn prepare_update(&mut self, old: &Self, _: &WriteContext<'_>) {
         let jobs = self.spec.job_template.spec.get_or_insert_default();
         job::drop_unserved(jobs, old.spec.job_template.spec.as_ref());
-        self.status = old.status.clone();
-    }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
-    }
-    fn spec_changed(&self, old: &Self) -> bool {
-        self.spec != old.spec
     }
     fn validate(&self, problems: &mut Problems) {
         validate::cronjob(self, problems);

@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 pub(super) use defaults::template as default_template;
 
 use crate::registry::path::Path;
-use crate::registry::{Cell, Column, Kind, SelectableField, cells, workload};
+use crate::registry::{Cell, Column, Kind, SelectableField, WriteContext, cells, workload};
 
 /// By these a Job finds its pods. Those without a domain are from before there were domains, and are still looked for.
 const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
@@ -54,26 +54,21 @@ impl Kind for Job {
     const FIELDS: &'static [SelectableField] = &[SelectableField::new("status.successful", "status.succeeded", "0")];
     const HAS_GENERATION: bool = true;
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         defaults::spec(self.spec.get_or_insert_default());
     }
-    fn prepare_create(&mut self) {
+    fn prepare_create(&mut self, _: &WriteContext<'_>) {
         defaults::generate_selector(self);
         defaults::share_labels(self);
         drop_unserved(self.spec.get_or_insert_default(), None);
-        self.status = Some(JobStatus::default());
     }
-    fn prepare_update(&mut self, old: &Self) {
+    fn prepare_update(&mut self, old: &Self, _: &WriteContext<'_>) {
         defaults::share_labels(self);
         drop_unserved(self.spec.get_or_insert_default(), old.spec.as_ref());
-        self.status = old.status.clone();
     }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
+    fn prepare_status(&mut self, _old: &Self, _: &WriteContext<'_>) {
         defaults::share_labels(self);
-    }
-    fn spec_changed(&self, old: &Self) -> bool {
-        self.spec != old.spec
     }
     fn validate(&self, problems: &mut Problems) {
         validate::job(self, problems);

@@ -8,12 +8,10 @@ mod validate;
 use std::collections::HashMap;
 
 use corten_api::Problems;
-use k8s_openapi::api::certificates::v1::{
-    CertificateSigningRequest, CertificateSigningRequestCondition, CertificateSigningRequestStatus,
-};
+use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::registry::{Cell, Column, Kind, NameRule, SelectableField, cells, check, clock};
-use crate::request::User;
+use crate::registry::{Cell, Column, Kind, NameRule, SelectableField, WriteContext, cells, check};
 
 pub const APPROVED: &str = "Approved";
 pub const DENIED: &str = "Denied";
@@ -36,35 +34,30 @@ impl Kind for CertificateSigningRequest {
     const FIELDS: &'static [SelectableField] = &[SelectableField::new("spec.signerName", "spec.signerName", "")];
     const NAME_RULE: NameRule = NameRule::PathSegment;
 
-    fn prepare_create(&mut self) {
-        // Nobody makes an approved request.
-        self.status = Some(CertificateSigningRequestStatus::default());
-    }
-    fn prepare_create_for(&mut self, user: &User) {
+    strategy!(spec, status);
+    fn prepare_create(&mut self, context: &WriteContext<'_>) {
+        let user = context.user;
         let full = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         self.spec.username = full(&user.name);
         self.spec.uid = full(&user.uid);
         self.spec.groups = (!user.groups.is_empty()).then(|| user.groups.clone());
         self.spec.extra = (!user.extra.is_empty()).then(|| user.extra.clone());
     }
-    fn prepare_update(&mut self, old: &Self) {
+    fn prepare_update(&mut self, old: &Self, _: &WriteContext<'_>) {
         self.spec = old.spec.clone();
-        self.status = old.status.clone();
     }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
+    fn prepare_status(&mut self, old: &Self, context: &WriteContext<'_>) {
         if let Some(list) = &mut self.status.get_or_insert_default().conditions {
             // Whoever writes the certificate sends these along, perhaps as they were a moment ago.
             preserve(list, conditions(old), APPROVED);
             preserve(list, conditions(old), DENIED);
-            set_times(list, conditions(old));
+            set_times(list, conditions(old), &context.now);
         }
     }
-    fn prepare_approval(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
+    fn prepare_approval(&mut self, old: &Self, context: &WriteContext<'_>) {
         let status = self.status.get_or_insert_default();
         if let Some(list) = &mut status.conditions {
-            set_times(list, conditions(old));
+            set_times(list, conditions(old), &context.now);
         }
         status.certificate = old.status.as_ref().and_then(|status| status.certificate.clone());
     }
@@ -116,8 +109,7 @@ fn preserve(list: &mut [CertificateSigningRequestCondition], old: &[CertificateS
 }
 
 /// Fills in the times that the writer left out. A transition was when the condition first had its status.
-fn set_times(list: &mut [CertificateSigningRequestCondition], old: &[CertificateSigningRequestCondition]) {
-    let now = clock::now();
+fn set_times(list: &mut [CertificateSigningRequestCondition], old: &[CertificateSigningRequestCondition], now: &Time) {
     let mut since = HashMap::new();
     for condition in old.iter().rev().filter(|condition| condition.last_transition_time.is_some()) {
         since.insert((&condition.type_, &condition.status), &condition.last_transition_time);

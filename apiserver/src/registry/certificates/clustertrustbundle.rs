@@ -19,6 +19,7 @@ impl Kind for ClusterTrustBundle {
     const UNCONDITIONAL_UPDATE: bool = false;
     const NAME_RULE: NameRule = NameRule::PathSegment;
 
+    strategy!(spec);
     fn validate(&self, problems: &mut Problems) {
         let at = Path::root("spec");
         let signer = check::text(self.spec.signer_name.as_ref());

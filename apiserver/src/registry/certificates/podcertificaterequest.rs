@@ -4,11 +4,11 @@ mod issued;
 mod validate;
 
 use corten_api::Problems;
-use k8s_openapi::api::certificates::v1::{PodCertificateRequest, PodCertificateRequestStatus};
+use k8s_openapi::api::certificates::v1::PodCertificateRequest;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::registry::path::Path;
-use crate::registry::{Cell, Column, Kind, SelectableField, cells, check, clock, status};
+use crate::registry::{Cell, Column, Kind, SelectableField, cells, check, clock};
 
 pub use validate::{expiration_secs, user_annotations};
 
@@ -37,19 +37,11 @@ impl Kind for PodCertificateRequest {
         SelectableField::new("spec.nodeName", "spec.nodeName", ""),
     ];
     const UNCONDITIONAL_UPDATE: bool = false;
+    const STATUS_KEEPS_METADATA: bool = true;
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         self.spec.max_expiration_seconds.get_or_insert(EXPIRATION_SECS);
-    }
-    fn prepare_create(&mut self) {
-        self.status = Some(PodCertificateRequestStatus::default());
-    }
-    fn prepare_update(&mut self, old: &Self) {
-        self.status = old.status.clone();
-    }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
-        status::keep_metadata(&mut self.metadata, &old.metadata);
     }
     fn validate(&self, problems: &mut Problems) {
         validate::spec(&self.spec, problems);

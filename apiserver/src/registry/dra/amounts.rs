@@ -7,16 +7,16 @@ use corten_api::quantity::Quantity;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 
 use super::names;
-use crate::registry::check;
 use crate::registry::path::Path;
+use crate::registry::quantities;
 
 /// One that may be left out, which reads as an empty text and means nothing at all.
 pub fn given(wire: &Wire, at: &Path<'_>, problems: &mut Problems) -> Option<Quantity> {
-    if wire.0.is_empty() { Quantity::parse("0").ok() } else { check::quantity(problems, at, wire) }
+    if wire.0.is_empty() { Quantity::parse("0").ok() } else { quantities::well_formed(problems, at, wire) }
 }
 
 pub fn by_name(amounts: Option<&BTreeMap<String, Wire>>, map: &Path<'_>, problems: &mut Problems) {
     for (name, wire) in amounts.into_iter().flatten() {
-        check::quantity(problems, &map.key(&names::shown(name, names::QUALIFIED_BYTES_MAX)), wire);
+        quantities::well_formed(problems, &map.key(&names::shown(name, names::QUALIFIED_BYTES_MAX)), wire);
     }
 }

@@ -16,11 +16,9 @@ impl Kind for DeviceClass {
     const DELETE_RETURNS_OBJECT: bool = true;
     const HAS_GENERATION: bool = true;
 
+    strategy!(spec);
     fn fill_defaults(&mut self) {
         self.spec.get_or_insert_default();
-    }
-    fn spec_changed(&self, old: &Self) -> bool {
-        self.spec != old.spec
     }
     fn validate(&self, problems: &mut Problems) {
         let Some(spec) = &self.spec else { return };

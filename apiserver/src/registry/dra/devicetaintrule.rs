@@ -1,11 +1,11 @@
 //! DeviceTaintRule: an administrator's taint on devices, wherever drivers publish them.
 
 use corten_api::Problems;
-use k8s_openapi::api::resource::v1::{DeviceTaintRule, DeviceTaintRuleStatus};
+use k8s_openapi::api::resource::v1::DeviceTaintRule;
 
 use super::{names, taints};
 use crate::registry::path::Path;
-use crate::registry::{Cell, Column, Kind, cells, check, clock, conditions, status};
+use crate::registry::{Cell, Column, Kind, WriteContext, cells, check, conditions};
 
 const CONDITIONS_MAX: usize = 8;
 const COLUMNS: &[Column] = &[
@@ -22,27 +22,19 @@ impl Kind for DeviceTaintRule {
     const STORE_PREFIX: &'static str = "devicetaintrules";
     const SUBRESOURCES: &'static [&'static str] = &["status"];
     const HAS_GENERATION: bool = true;
+    const STATUS_KEEPS_METADATA: bool = true;
 
-    fn fill_defaults(&mut self) {
-        taints::fill_in(&mut self.spec.taint);
+    strategy!(spec, status);
+    fn prepare_create(&mut self, context: &WriteContext<'_>) {
+        taints::date(&mut self.spec.taint, &context.now);
     }
-    fn prepare_create(&mut self) {
-        self.status = Some(DeviceTaintRuleStatus::default());
-    }
-    fn prepare_update(&mut self, old: &Self) {
-        self.status = old.status.clone();
+    fn prepare_update(&mut self, old: &Self, context: &WriteContext<'_>) {
+        taints::date(&mut self.spec.taint, &context.now);
         // How long pods may tolerate it is counted from here.
         let (new, old) = (&mut self.spec.taint, &old.spec.taint);
         if new.effect != old.effect && new.time_added == old.time_added {
-            new.time_added = Some(clock::now());
+            new.time_added = Some(context.now.clone());
         }
-    }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
-        status::keep_metadata(&mut self.metadata, &old.metadata);
-    }
-    fn spec_changed(&self, old: &Self) -> bool {
-        self.spec != old.spec
     }
     fn validate(&self, problems: &mut Problems) {
         let at = Path::root("spec");
@@ -87,7 +79,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::registry::check::testing::{defaulted, found, row, texts};
+    use crate::registry::Strategy;
+    use crate::registry::check::testing::{created, defaulted, found, now, prepare, row, texts};
 
     fn rule(field: &str, value: Value) -> String {
         let mut rule = json!({"metadata": {"name": "r"}, "spec": {"taint": {"key": "a/b", "effect": "NoExecute"}}});
@@ -130,7 +123,7 @@ mod tests {
         };
         let (first, second) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
         let old = of("None", first);
-        assert!(defaulted::<DeviceTaintRule>(&rule("taint", json!({}))).spec.taint.time_added.is_some());
+        assert_eq!(created::<DeviceTaintRule>(&rule("taint", json!({}))).spec.taint.time_added, Some(now()));
         for (new, expected) in [
             (of("None", first), Some(first)),
             (of("None", second), Some(second)),
@@ -138,12 +131,9 @@ mod tests {
             (of("NoExecute", first), None),
         ] {
             let mut new = new;
-            new.prepare_update(&old);
-            let added = new.spec.taint.time_added.map(|time| time.0.to_string());
-            match expected {
-                Some(expected) => assert_eq!(added.as_deref(), Some(expected)),
-                None => assert!(added.as_deref() > Some(second), "{added:?}"),
-            }
+            prepare(Strategy::Update(&old), &mut new);
+            let expected = expected.map_or_else(|| now().0.to_string(), str::to_owned);
+            assert_eq!(new.spec.taint.time_added.map(|time| time.0.to_string()), Some(expected));
         }
     }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use corten_api::{Problems, names};
 
+use crate::registry::check;
 use crate::registry::path::Path;
 
 const DRIVER_BYTES_MAX: usize = 63;
@@ -18,15 +19,7 @@ const UUID_WHY: &str = "must be a lowercase UUID in 8-4-4-4-12 format";
 const UUID_PARTS: [usize; 5] = [8, 4, 4, 4, 12];
 
 pub fn driver(name: &str, at: &Path<'_>, problems: &mut Problems) {
-    if name.is_empty() {
-        return problems.required(at, "");
-    }
-    if name.len() > DRIVER_BYTES_MAX {
-        problems.too_long(at, DRIVER_BYTES_MAX);
-    }
-    if !names::is_dns1123_subdomain(&name.to_ascii_lowercase()) {
-        problems.invalid(at, name, CASELESS_SUBDOMAIN_WHY);
-    }
+    check::driver_name(problems, at, name, &name.to_ascii_lowercase(), CASELESS_SUBDOMAIN_WHY);
 }
 
 /// Subdomains with slashes between.

@@ -10,6 +10,7 @@ use k8s_openapi::api::resource::v1::{
 use super::lists::{bounded, unique};
 use super::{amounts, selectors, taints};
 use crate::registry::check;
+use crate::registry::defaults::fill;
 use crate::registry::path::Path;
 
 pub const REQUESTS_MAX: usize = 32;
@@ -34,9 +35,7 @@ pub fn fill_defaults(requests: Option<&mut Vec<DeviceRequest>>) {
 }
 
 fn mode(mode: &mut Option<String>, count: &mut Option<i64>) {
-    if check::text(mode.as_ref()).is_empty() {
-        *mode = Some(EXACT.into());
-    }
+    fill(mode, EXACT);
     if mode.as_deref() == Some(EXACT) && count.unwrap_or(0) == 0 {
         *count = Some(1);
     }

@@ -8,7 +8,7 @@ use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceClaimStatus};
 use super::claim;
 use crate::registry::check::IMMUTABLE;
 use crate::registry::path::Path;
-use crate::registry::{Cell, Column, Kind, cells, status as statuses};
+use crate::registry::{Cell, Column, Kind, WriteContext, cells};
 
 const COLUMNS: &[Column] = &[
     cells::NAME,
@@ -21,7 +21,9 @@ impl Kind for ResourceClaim {
     const STORE_PREFIX: &'static str = "resourceclaims";
     const DELETE_RETURNS_OBJECT: bool = true;
     const SUBRESOURCES: &'static [&'static str] = &["status"];
+    const STATUS_KEEPS_METADATA: bool = true;
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         claim::fill_defaults(self.spec.get_or_insert_default());
         let allocation = self.status.as_mut().and_then(|status| status.allocation.as_mut());
@@ -29,17 +31,13 @@ impl Kind for ResourceClaim {
             status::fill_defaults(allocation);
         }
     }
-    fn prepare_create(&mut self) {
-        self.status = Some(ResourceClaimStatus::default());
+    fn prepare_create(&mut self, _: &WriteContext<'_>) {
         claim::drop_disabled(self.spec.get_or_insert_default());
     }
-    fn prepare_update(&mut self, old: &Self) {
-        self.status = old.status.clone();
+    fn prepare_update(&mut self, _old: &Self, _: &WriteContext<'_>) {
         claim::drop_disabled(self.spec.get_or_insert_default());
     }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
-        statuses::keep_metadata(&mut self.metadata, &old.metadata);
+    fn prepare_status(&mut self, old: &Self, _: &WriteContext<'_>) {
         let none = ResourceClaimStatus::default();
         status::prepare(self.status.get_or_insert_default(), old.status.as_ref().unwrap_or(&none));
     }

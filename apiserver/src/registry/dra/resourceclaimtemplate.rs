@@ -5,7 +5,7 @@ use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 
 use super::claim;
 use crate::registry::path::Path;
-use crate::registry::{Cell, Column, Kind, cells, check};
+use crate::registry::{Cell, Column, Kind, WriteContext, cells, check};
 
 const COLUMNS: &[Column] = &[cells::NAME, cells::AGE];
 
@@ -14,13 +14,14 @@ impl Kind for ResourceClaimTemplate {
     const STORE_PREFIX: &'static str = "resourceclaimtemplates";
     const DELETE_RETURNS_OBJECT: bool = true;
 
+    strategy!(spec);
     fn fill_defaults(&mut self) {
         claim::fill_defaults(self.spec.get_or_insert_default().spec.get_or_insert_default());
     }
-    fn prepare_create(&mut self) {
+    fn prepare_create(&mut self, _: &WriteContext<'_>) {
         drop_disabled(self);
     }
-    fn prepare_update(&mut self, _old: &Self) {
+    fn prepare_update(&mut self, _old: &Self, _: &WriteContext<'_>) {
         drop_disabled(self);
     }
     fn validate(&self, problems: &mut Problems) {

@@ -6,11 +6,12 @@ mod device;
 
 use corten_api::Problems;
 use k8s_openapi::api::resource::v1::{Device, ResourcePool, ResourceSlice, ResourceSliceSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::lists::{bounded, unique};
 use super::{names, taints};
 use crate::registry::path::Path;
-use crate::registry::{Cell, Column, Kind, SelectableField, cells, check, node_selector};
+use crate::registry::{Cell, Column, Kind, SelectableField, WriteContext, cells, check, node_selector};
 
 const DEVICES_MAX: usize = 128;
 /// If any of them has taints or consumes counters.
@@ -37,19 +38,12 @@ impl Kind for ResourceSlice {
         SelectableField::new("spec.pool.name", "spec.pool.name", ""),
     ];
 
-    fn fill_defaults(&mut self) {
-        for device in self.spec.devices.iter_mut().flatten() {
-            device.taints.iter_mut().flatten().for_each(taints::fill_in);
-        }
+    strategy!(spec);
+    fn prepare_create(&mut self, context: &WriteContext<'_>) {
+        prepare(&mut self.spec, &context.now);
     }
-    fn prepare_create(&mut self) {
-        drop_disabled(&mut self.spec);
-    }
-    fn prepare_update(&mut self, _old: &Self) {
-        drop_disabled(&mut self.spec);
-    }
-    fn spec_changed(&self, old: &Self) -> bool {
-        self.spec != old.spec
+    fn prepare_update(&mut self, _old: &Self, context: &WriteContext<'_>) {
+        prepare(&mut self.spec, &context.now);
     }
     fn validate(&self, problems: &mut Problems) {
         validate(&self.spec, &Path::root("spec"), problems);
@@ -75,11 +69,14 @@ impl Kind for ResourceSlice {
     }
 }
 
-/// What is behind gates that are off.
-fn drop_disabled(spec: &mut ResourceSliceSpec) {
+/// Dates taints, and drops what is behind gates that are off.
+fn prepare(spec: &mut ResourceSliceSpec, now: &Time) {
     spec.partition_type_attribute = None;
     spec.skip_node_operations = None;
-    spec.devices.iter_mut().flatten().for_each(device::drop_disabled);
+    for device in spec.devices.iter_mut().flatten() {
+        device.taints.iter_mut().flatten().for_each(|taint| taints::date(taint, now));
+        device::drop_disabled(device);
+    }
 }
 
 fn validate(spec: &ResourceSliceSpec, at: &Path<'_>, problems: &mut Problems) {

@@ -2,21 +2,22 @@
 
 use corten_api::Problems;
 use k8s_openapi::api::resource::v1::{DeviceTaint, DeviceToleration};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use crate::registry::check;
+use crate::registry::defaults::fill;
 use crate::registry::path::Path;
-use crate::registry::{check, clock};
 
 pub const EFFECTS: &[&str] = &["NoExecute", "NoSchedule", "None"];
 const TOLERATIONS_MAX: usize = 16;
 
-pub fn fill_in(taint: &mut DeviceTaint) {
-    taint.time_added.get_or_insert_with(clock::now);
+/// A taint has its effect from when it was first written.
+pub fn date(taint: &mut DeviceTaint, now: &Time) {
+    taint.time_added.get_or_insert_with(|| now.clone());
 }
 pub fn tolerate(tolerations: Option<&mut Vec<DeviceToleration>>) {
     for toleration in tolerations.into_iter().flatten() {
-        if check::text(toleration.operator.as_ref()).is_empty() {
-            toleration.operator = Some("Equal".into());
-        }
+        fill(&mut toleration.operator, "Equal");
     }
 }
 

@@ -3,10 +3,9 @@
 mod validate;
 
 use corten_api::Problems;
-use k8s_openapi::api::flowcontrol::v1::{FlowSchema, FlowSchemaSpec, FlowSchemaStatus, PolicyRulesWithSubjects};
+use k8s_openapi::api::flowcontrol::v1::{FlowSchema, FlowSchemaSpec, PolicyRulesWithSubjects};
 
 use super::condition_types;
-use crate::registry::status::keep_metadata;
 use crate::registry::{Cell, Column, Kind, cells};
 
 /// The condition that says whether its priority level is missing.
@@ -27,7 +26,9 @@ impl Kind for FlowSchema {
     const STORE_PREFIX: &'static str = "flowschemas";
     const SUBRESOURCES: &'static [&'static str] = &["status"];
     const HAS_GENERATION: bool = true;
+    const STATUS_KEEPS_METADATA: bool = true;
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         let FlowSchemaSpec { matching_precedence, rules, .. } = &mut self.spec;
         if matching_precedence.is_none_or(|p| p == 0) {
@@ -35,19 +36,6 @@ impl Kind for FlowSchema {
         }
         rules.take_if(|rules| rules.is_empty());
         rules.iter_mut().flatten().for_each(shorten);
-    }
-    fn prepare_create(&mut self) {
-        self.status = Some(FlowSchemaStatus::default());
-    }
-    fn prepare_update(&mut self, old: &Self) {
-        self.status = old.status.clone();
-    }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
-        keep_metadata(&mut self.metadata, &old.metadata);
-    }
-    fn spec_changed(&self, old: &Self) -> bool {
-        self.spec != old.spec
     }
     fn validate(&self, problems: &mut Problems) {
         validate::validate(self, problems);

@@ -3,10 +3,9 @@
 mod validate;
 
 use corten_api::Problems;
-use k8s_openapi::api::flowcontrol::v1::{PriorityLevelConfiguration, PriorityLevelConfigurationStatus};
+use k8s_openapi::api::flowcontrol::v1::PriorityLevelConfiguration;
 
 use super::condition_types;
-use crate::registry::status::keep_metadata;
 use crate::registry::{Cell, Column, Kind, cells};
 
 pub use validate::hash_tells_hands_apart;
@@ -31,7 +30,9 @@ impl Kind for PriorityLevelConfiguration {
     const STORE_PREFIX: &'static str = "prioritylevelconfigurations";
     const SUBRESOURCES: &'static [&'static str] = &["status"];
     const HAS_GENERATION: bool = true;
+    const STATUS_KEEPS_METADATA: bool = true;
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         if let Some(exempt) = &mut self.spec.exempt {
             exempt.nominal_concurrency_shares.get_or_insert(0);
@@ -50,19 +51,6 @@ impl Kind for PriorityLevelConfiguration {
                 *number = Some(default);
             }
         }
-    }
-    fn prepare_create(&mut self) {
-        self.status = Some(PriorityLevelConfigurationStatus::default());
-    }
-    fn prepare_update(&mut self, old: &Self) {
-        self.status = old.status.clone();
-    }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
-        keep_metadata(&mut self.metadata, &old.metadata);
-    }
-    fn spec_changed(&self, old: &Self) -> bool {
-        self.spec != old.spec
     }
     fn validate(&self, problems: &mut Problems) {
         validate::validate(self, problems);

@@ -3,8 +3,8 @@
 use k8s_openapi::api::core::v1::LimitRange;
 use serde_json::{Value, json};
 
-use super::*;
-use crate::registry::check::testing::{self, defaulted, row};
+use crate::registry::Strategy;
+use crate::registry::check::testing::{self, defaulted, prepare, row};
 
 fn of(item: Value) -> String {
     json!({"metadata": {"name": "l"}, "spec": {"limits": [item]}}).to_string()
@@ -29,10 +29,10 @@ fn containers_get_no_more_than_they_may_have() {
 #[test]
 fn one_without_a_name_is_called_by_its_uid() {
     let mut range: LimitRange = defaulted(r#"{"metadata":{"uid":"u"}}"#);
-    range.prepare_create();
+    prepare(Strategy::Create, &mut range);
     assert_eq!(range.metadata.name.as_deref(), Some("u"));
     let mut named: LimitRange = defaulted(r#"{"metadata":{"name":"n","uid":"u"}}"#);
-    named.prepare_create();
+    prepare(Strategy::Create, &mut named);
     assert_eq!(named.metadata.name.as_deref(), Some("n"));
 }
 

@@ -8,7 +8,7 @@ use corten_api::Problems;
 use k8s_openapi::api::networking::v1::{Ingress, IngressLoadBalancerIngress, IngressStatus};
 
 use crate::registry::path::Path;
-use crate::registry::{Cell, Column, Kind, cells, check};
+use crate::registry::{Cell, Column, Kind, WriteContext, cells, check};
 
 /// What said the class before `spec.ingressClassName` did.
 pub const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
@@ -29,21 +29,15 @@ impl Kind for Ingress {
     const SUBRESOURCES: &'static [&'static str] = &["status"];
     const HAS_GENERATION: bool = true;
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         self.spec.get_or_insert_default();
     }
-    fn prepare_create(&mut self) {
+    fn prepare_create(&mut self, _: &WriteContext<'_>) {
         self.status = Some(IngressStatus { load_balancer: Some(Default::default()) });
     }
-    fn prepare_update(&mut self, old: &Self) {
-        self.status.clone_from(&old.status);
-    }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec.clone_from(&old.spec);
+    fn prepare_status(&mut self, _old: &Self, _: &WriteContext<'_>) {
         self.status.get_or_insert_default().load_balancer.get_or_insert_default();
-    }
-    fn spec_changed(&self, old: &Self) -> bool {
-        self.spec != old.spec
     }
     fn validate(&self, problems: &mut Problems) {
         let at = Path::root("spec");

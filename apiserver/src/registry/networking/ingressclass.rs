@@ -2,13 +2,14 @@
 
 use corten_api::{Problems, error};
 use k8s_openapi::api::networking::v1::{IngressClass, IngressClassParametersReference, IngressClassSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::registry::path::Path;
 use crate::registry::{Cell, Column, Kind, cells, check};
 
 const CONTROLLER_BYTES_MAX: usize = 250;
-const NOT_A_PATH: &str = r"Invalid path (regex used for validation is '[A-Za-z0-9/\-._~%!$&'()*+,;=:]+')";
-const PATH_SIGNS: &[u8] = b"/-._~%!$&'()*+,;=:";
+/// Marks the class that Ingresses without one get.
+const IS_DEFAULT: &str = "ingressclass.kubernetes.io/is-default-class";
 
 const COLUMNS: &[Column] = &[
     cells::NAME,
@@ -22,18 +23,20 @@ impl Kind for IngressClass {
     const STORE_PREFIX: &'static str = "ingressclasses";
     const HAS_GENERATION: bool = true;
 
+    strategy!(spec);
     fn fill_defaults(&mut self) {
         if let Some(parameters) = &mut self.spec.get_or_insert_default().parameters {
             parameters.scope.get_or_insert_with(|| "Cluster".into());
         }
     }
-    fn spec_changed(&self, old: &Self) -> bool {
-        self.spec != old.spec
-    }
     fn validate(&self, problems: &mut Problems) {
         let none = IngressClassSpec::default();
         let (spec, at) = (self.spec.as_ref().unwrap_or(&none), Path::root("spec"));
-        validate_controller(check::text(spec.controller.as_ref()), &at.field("controller"), problems);
+        let (controller, at_controller) = (check::text(spec.controller.as_ref()), &at.field("controller"));
+        if controller.len() > CONTROLLER_BYTES_MAX {
+            problems.too_long(at_controller, CONTROLLER_BYTES_MAX);
+        }
+        check::domain_prefixed_path(problems, at_controller, controller);
         if let Some(parameters) = &spec.parameters {
             validate_parameters(parameters, &at.field("parameters"), problems);
         }
@@ -57,28 +60,14 @@ impl Kind for IngressClass {
     }
 }
 
+/// Whether a class says that it is the default.
+pub fn is_default(meta: &ObjectMeta) -> bool {
+    meta.annotations.as_ref().and_then(|all| all.get(IS_DEFAULT)).is_some_and(|mark| mark == "true")
+}
+
 fn shown(parameters: &IngressClassParametersReference) -> String {
     let kind = error::qualified(&parameters.kind, check::text(parameters.api_group.as_ref()));
     format!("{kind}/{}", parameters.name)
-}
-
-/// `acme.io/foo`.
-fn validate_controller(controller: &str, at: &Path<'_>, problems: &mut Problems) {
-    if controller.is_empty() {
-        return problems.required(at, "");
-    }
-    if controller.len() > CONTROLLER_BYTES_MAX {
-        problems.too_long(at, CONTROLLER_BYTES_MAX);
-    }
-    match controller.split_once('/') {
-        Some((domain, path)) if !domain.is_empty() && !path.is_empty() => {
-            check::dns_subdomain(problems, at, domain);
-            if !path.bytes().all(|c| c.is_ascii_alphanumeric() || PATH_SIGNS.contains(&c)) {
-                problems.invalid(at, path, NOT_A_PATH);
-            }
-        }
-        _ => problems.invalid(at, controller, "must be a domain-prefixed path (such as \"acme.io/foo\")"),
-    }
 }
 
 fn validate_parameters(parameters: &IngressClassParametersReference, at: &Path<'_>, problems: &mut Problems) {
@@ -123,7 +112,7 @@ mod tests {
             ("/nginx", "/nginx", r#"must be a domain-prefixed path (such as "acme.io/foo")"#),
             ("a.b/", "a.b/", r#"must be a domain-prefixed path (such as "acme.io/foo")"#),
             ("A/b", "A", names::DNS1123_SUBDOMAIN_WHY),
-            ("a/b c", "b c", NOT_A_PATH),
+            ("a/b c", "b c", check::NOT_A_PATH),
         ] {
             let expected = format!("spec.controller: Invalid value: {value:?}: {why}");
             assert_eq!(found(json!({"controller": controller})), [expected], "{controller}");

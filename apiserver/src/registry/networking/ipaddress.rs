@@ -16,6 +16,7 @@ impl Kind for IPAddress {
     const STORE_PREFIX: &'static str = "ipaddresses";
     const NAME_RULE: NameRule = NameRule::PathSegment;
 
+    strategy!(spec);
     fn validate(&self, problems: &mut Problems) {
         let name = check::text(self.metadata.name.as_ref());
         // One address has one name, or two Services could hold it.

@@ -17,14 +17,12 @@ impl Kind for NetworkPolicy {
     const STORE_PREFIX: &'static str = "networkpolicies";
     const HAS_GENERATION: bool = true;
 
+    strategy!(spec);
     fn fill_defaults(&mut self) {
         let spec = self.spec.get_or_insert_default();
         spec.pod_selector.get_or_insert_default();
         default_protocols(spec);
         default_types(spec);
-    }
-    fn spec_changed(&self, old: &Self) -> bool {
-        self.spec != old.spec
     }
     fn validate(&self, problems: &mut Problems) {
         let at = Path::root("spec");

@@ -2,7 +2,7 @@
 
 use corten_api::Problems;
 use ipnet::IpNet;
-use k8s_openapi::api::networking::v1::{ServiceCIDR, ServiceCIDRStatus};
+use k8s_openapi::api::networking::v1::ServiceCIDR;
 
 use crate::registry::path::Path;
 use crate::registry::{Cell, Column, Kind, cells, check};
@@ -16,23 +16,11 @@ impl Kind for ServiceCIDR {
     const SINGULAR: &'static str = "servicecidr";
     const STORE_PREFIX: &'static str = "servicecidrs";
     const SUBRESOURCES: &'static [&'static str] = &["status"];
+    const STATUS_KEEPS_METADATA: bool = true;
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         self.spec.get_or_insert_default();
-    }
-    fn prepare_create(&mut self) {
-        self.status = Some(ServiceCIDRStatus::default());
-    }
-    fn prepare_update(&mut self, old: &Self) {
-        self.status.clone_from(&old.status);
-    }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec.clone_from(&old.spec);
-        let (meta, old) = (&mut self.metadata, &old.metadata);
-        meta.labels.clone_from(&old.labels);
-        meta.annotations.clone_from(&old.annotations);
-        meta.finalizers.clone_from(&old.finalizers);
-        meta.owner_references.clone_from(&old.owner_references);
     }
     fn validate(&self, problems: &mut Problems) {
         let (cidrs, list) = (cidrs(self), Path::root("spec.cidrs"));
@@ -76,10 +64,12 @@ fn cidrs(object: &ServiceCIDR) -> &[String] {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::networking::v1::ServiceCIDRStatus;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::registry::check::testing::{defaulted, found, found_on_update, row};
+    use crate::registry::Strategy;
+    use crate::registry::check::testing::{defaulted, found, found_on_update, prepare, row};
 
     const V4: &str = "10.96.0.0/16";
     const V6: &str = "2001:db8::/64";
@@ -141,11 +131,11 @@ mod tests {
             "status": {"conditions": [condition]}});
         let (old, bare): (ServiceCIDR, ServiceCIDR) = (defaulted(&old.to_string()), defaulted("{}"));
         let (mut new, mut status, mut created) = (bare.clone(), bare, old.clone());
-        new.prepare_update(&old);
+        prepare(Strategy::Update(&old), &mut new);
         assert_eq!(new.status, old.status);
-        status.prepare_status(&old);
+        prepare(Strategy::Status(&old), &mut status);
         assert_eq!((&status.spec, &status.metadata, &status.status), (&old.spec, &old.metadata, &None));
-        created.prepare_create();
+        prepare(Strategy::Create, &mut created);
         assert_eq!(created.status, Some(ServiceCIDRStatus::default()));
     }
 

@@ -2,14 +2,12 @@
 
 use k8s_openapi::api::core::v1::PersistentVolumeSpec;
 
+use crate::registry::defaults::fill;
 use crate::registry::volume_source::defaults;
 use crate::registry::{access_modes, quantities};
 
 pub fn spec(spec: &mut PersistentVolumeSpec) {
-    let policy = spec.persistent_volume_reclaim_policy.get_or_insert_default();
-    if policy.is_empty() {
-        "Retain".clone_into(policy);
-    }
+    fill(&mut spec.persistent_volume_reclaim_policy, "Retain");
     spec.volume_mode.get_or_insert_with(|| access_modes::DEFAULT_VOLUME_MODE.into());
     quantities::canonical(spec.capacity.as_mut());
     if let Some(host) = &mut spec.host_path {

@@ -2,10 +2,12 @@
 
 use corten_api::Problems;
 use k8s_openapi::api::core::v1::PersistentVolume;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::registry::check::testing::{self, defaulted, found_on_update, row};
+use crate::registry::Strategy;
+use crate::registry::check::testing::{self, defaulted, found_on_update, now, prepare, row};
 
 /// A good volume, with these fields of its spec.
 fn volume(more: Value) -> String {
@@ -32,10 +34,10 @@ fn a_new_volume_is_pending_since_it_was_made() {
     let json = r#"{"metadata":{"creationTimestamp":"2026-01-01T00:00:00Z"},"status":{"phase":"Bound"},
         "spec":{"capacity":{"storage":"1024Mi"}}}"#;
     let mut new: PersistentVolume = defaulted(json);
-    new.prepare_create();
+    prepare(Strategy::Create, &mut new);
     let (spec, status) = (new.spec.unwrap(), new.status.unwrap());
     assert_eq!(status.phase.as_deref(), Some("Pending"));
-    assert_eq!(status.last_phase_transition_time, new.metadata.creation_timestamp);
+    assert_eq!(status.last_phase_transition_time, Some(now()));
     assert_eq!(spec.persistent_volume_reclaim_policy.as_deref(), Some("Retain"));
     assert_eq!(spec.volume_mode.as_deref(), Some("Filesystem"));
     assert_eq!(spec.capacity.unwrap()["storage"].0, "1Gi");
@@ -207,9 +209,9 @@ fn each_half_keeps_the_other() {
     let mut new: PersistentVolume = defaulted(&volume(json!({"storageClassName": "x"})));
     new.status.as_mut().unwrap().phase = Some("Bound".into());
     let mut spec_write = new.clone();
-    spec_write.prepare_update(&old);
+    prepare(Strategy::Update(&old), &mut spec_write);
     assert_eq!((&spec_write.status, &spec_write.spec), (&old.status, &new.spec));
-    new.prepare_status(&old);
+    prepare(Strategy::Status(&old), &mut new);
     assert_eq!(new.spec, old.spec);
     let status = new.status.as_ref().unwrap();
     assert!(status.phase.as_deref() == Some("Bound") && status.last_phase_transition_time.is_some());
@@ -235,7 +237,7 @@ fn a_phase_is_dated_when_it_changes() {
     ];
     for (why, old_phase, old_time, phase, time, expected) in cases {
         let mut new = status(phase, time);
-        date_phase(&mut new, &status(old_phase, old_time), at(9).unwrap());
+        date_phase(&mut new, &status(old_phase, old_time), &at(9).unwrap());
         assert_eq!(new.last_phase_transition_time, expected, "{why}");
     }
 }

@@ -22,7 +22,7 @@ pub fn volume(volume: &PersistentVolume, problems: &mut Problems) {
     let policy = spec.persistent_volume_reclaim_policy.as_ref();
     check::optional_word(problems, &SPEC.field("persistentVolumeReclaimPolicy"), policy, RECLAIM_POLICIES);
     node_affinity(spec, check::is_new(&volume.metadata), &SPEC.field("nodeAffinity"), problems);
-    sources(spec, volume.metadata.name.as_deref().unwrap_or_default(), &SPEC, problems);
+    source(spec, volume.metadata.name.as_deref().unwrap_or_default(), &SPEC, problems);
     root_of_a_host(spec, problems);
     if let Some(class) = spec.storage_class_name.as_ref().filter(|class| !class.is_empty()) {
         check::dns_subdomain(problems, &SPEC.field("storageClassName"), class);
@@ -109,8 +109,8 @@ fn mount_options(volume: &PersistentVolume, spec: &PersistentVolumeSpec, problem
 }
 
 /// `name`: the volume's. Every source that is given is looked at, though only one may be.
-fn sources(spec: &PersistentVolumeSpec, name: &str, at: &Path<'_>, problems: &mut Problems) {
-    if !volume_source::one_of(&given(spec), at, problems) {
+fn source(spec: &PersistentVolumeSpec, name: &str, at: &Path<'_>, problems: &mut Problems) {
+    if !volume_source::one_of(&sources(spec), at, problems) {
         problems.required(at, "must specify a volume type");
     }
     of_nodes(spec, at, problems);
@@ -119,7 +119,7 @@ fn sources(spec: &PersistentVolumeSpec, name: &str, at: &Path<'_>, problems: &mu
 }
 
 /// The sources in the order in which the first counts, and whether each is given.
-fn given(spec: &PersistentVolumeSpec) -> [(&'static str, bool); 22] {
+pub fn sources(spec: &PersistentVolumeSpec) -> [(&'static str, bool); 22] {
     [
         ("hostPath", spec.host_path.is_some()),
         ("gcePersistentDisk", spec.gce_persistent_disk.is_some()),

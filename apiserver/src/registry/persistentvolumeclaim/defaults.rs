@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaimSpec, PersistentVolumeClaimStatus};
 
+use crate::registry::defaults::fill;
 use crate::registry::{access_modes, quantities};
 
 /// What claims get, and the templates of claims in pods.
@@ -14,10 +15,7 @@ pub fn spec(spec: &mut PersistentVolumeClaimSpec) {
 }
 
 pub fn status(status: &mut PersistentVolumeClaimStatus) {
-    let phase = status.phase.get_or_insert_default();
-    if phase.is_empty() {
-        "Pending".clone_into(phase);
-    }
+    fill(&mut status.phase, "Pending");
     quantities::canonical(status.capacity.as_mut());
     quantities::canonical(status.allocated_resources.as_mut());
 }

@@ -4,7 +4,8 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::registry::check::testing::{self, defaulted, found_on_update, row, texts};
+use crate::registry::Strategy;
+use crate::registry::check::testing::{self, defaulted, found_on_update, prepare, row, texts};
 
 /// A good claim, with these fields of its spec.
 fn claim(more: Value) -> Value {
@@ -22,7 +23,7 @@ fn asks(storage: &str) -> Value {
 fn a_new_claim_is_pending() {
     let mut new: PersistentVolumeClaim = defaulted(&claim(asks("1024Mi")).to_string());
     new.status.as_mut().unwrap().phase = Some("Bound".into());
-    new.prepare_create();
+    prepare(Strategy::Create, &mut new);
     let spec = serde_json::to_value(new.spec.unwrap()).unwrap();
     assert_eq!((&spec["volumeMode"], &spec["resources"]["requests"]["storage"]), (&json!("Filesystem"), &json!("1Gi")));
     assert_eq!(new.status.unwrap().phase.as_deref(), Some("Pending"));
@@ -127,7 +128,7 @@ fn either_data_source_is_copied_to_the_other() {
     for (why, source, source_ref, expected, expected_ref) in cases {
         let mut new: PersistentVolumeClaim =
             defaulted(&claim(json!({"dataSource": source, "dataSourceRef": source_ref})).to_string());
-        new.prepare_create();
+        prepare(Strategy::Create, &mut new);
         let spec = serde_json::to_value(new.spec.unwrap()).unwrap();
         let field = |name: &str| spec.get(name).unwrap_or(&Value::Null);
         assert_eq!((field("dataSource"), field("dataSourceRef")), (expected, expected_ref), "{why}");
@@ -238,7 +239,7 @@ fn found_in_status(status: Value) -> Vec<String> {
     let mut json = claim(json!({"storageClassName": "x"}));
     json["status"] = status;
     let mut new: PersistentVolumeClaim = defaulted(&json.to_string());
-    new.prepare_status(&old);
+    prepare(Strategy::Status(&old), &mut new);
     assert_eq!(new.spec, old.spec);
     let mut problems = Problems::default();
     new.validate_status(&old, &mut problems);
@@ -290,9 +291,9 @@ fn the_health_of_a_volume_is_not_served() {
     new.status.as_mut().unwrap().health_status = Some(Default::default());
     let old: PersistentVolumeClaim = defaulted(&claim(json!({})).to_string());
     let mut kept = new.clone();
-    kept.prepare_status(&new);
+    prepare(Strategy::Status(&new), &mut kept);
     assert!(kept.status.unwrap().health_status.is_some(), "one that is there stays");
-    new.prepare_status(&old);
+    prepare(Strategy::Status(&old), &mut new);
     assert!(new.status.unwrap().health_status.is_none());
 }
 

@@ -4,11 +4,14 @@
 
 mod volumes;
 
+pub use volumes::FILE_MODE;
+
 use corten_api::pod::defaults;
 use k8s_openapi::api::core::v1::{Container, EnvVar, EphemeralContainer, Lifecycle, Pod, PodSpec, Probe};
 use k8s_openapi::api::core::v1::{ContainerPort, HTTPGetAction, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 
+use crate::registry::defaults::fill;
 use crate::registry::quantities::canonical;
 
 const GRACE_SECS: i64 = 30;
@@ -44,13 +47,6 @@ pub fn pod_spec(spec: &mut PodSpec) {
         canonical_resources(resources);
     }
     canonical(spec.overhead.as_mut());
-}
-
-/// An empty text says nothing, as no text does: charts and forms write `imagePullPolicy: ""`.
-pub fn fill(field: &mut Option<String>, value: &str) {
-    if field.as_ref().is_none_or(String::is_empty) {
-        *field = Some(value.to_owned());
-    }
 }
 
 /// The account has two names, the older of which old clients still read.

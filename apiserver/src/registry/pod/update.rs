@@ -30,15 +30,6 @@ pub fn open_gates(new: &mut Pod, old: &Pod) {
     }
 }
 
-/// A subresource that writes a part of the spec leaves this alone.
-fn keep_metadata(new: &mut Pod, old: &Pod) {
-    let (new, old) = (&mut new.metadata, &old.metadata);
-    new.labels.clone_from(&old.labels);
-    new.annotations.clone_from(&old.annotations);
-    new.finalizers.clone_from(&old.finalizers);
-    new.owner_references.clone_from(&old.owner_references);
-}
-
 /// Whether a pod is a node's own is said when it is made, and never again: controllers, drains and the kubelet itself treat
 /// a mirror as nothing else.
 fn validate_annotations(new: &Pod, old: &Pod, problems: &mut Problems) {
@@ -157,8 +148,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::registry::Kind;
-    use crate::registry::check::testing::{defaulted, found_on_update, texts};
+    use crate::registry::check::testing::{defaulted, found_on_update, prepare, texts};
+    use crate::registry::{Kind, Strategy};
 
     fn found(old: Value, new: Value) -> Vec<String> {
         let pod = |mut spec: Value| {
@@ -219,7 +210,7 @@ mod tests {
             let (old, new) = (pod(&old), pod(&new));
             let of_status = {
                 let (old, mut new): (Pod, Pod) = (defaulted(&old), defaulted(&new));
-                new.prepare_status(&old);
+                prepare(Strategy::Status(&old), &mut new);
                 let mut problems = Problems::default();
                 new.validate_status(&old, &mut problems);
                 texts(&problems)

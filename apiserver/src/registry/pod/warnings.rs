@@ -5,6 +5,7 @@ mod ports;
 
 use std::collections::HashSet;
 
+use corten_api::pod::annotations::{APP_ARMOR_PREFIX, SECCOMP, SECCOMP_PREFIX};
 use k8s_openapi::api::core::v1::{
     Affinity, Container, Pod, PodAffinityTerm, PodSpec, PodTemplateSpec, Volume, WeightedPodAffinityTerm,
 };
@@ -15,10 +16,7 @@ use crate::registry::path::Path;
 use crate::registry::warnings::Warnings;
 
 const NO_POD: &str = "a null labelSelector results in matching no pod";
-const POD_SECCOMP: &str = "seccomp.security.alpha.kubernetes.io/pod";
-const CONTAINER_SECCOMP: &str = "container.seccomp.security.alpha.kubernetes.io/";
 const SECCOMP_WHY: &str = r#"non-functional in v1.27+; use the "seccompProfile" field instead"#;
-const CONTAINER_APPARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 const APPARMOR_WHY: &str = r#"deprecated since v1.30; use the "appArmorProfile" field instead"#;
 const ANNOTATIONS: &[(&str, &str)] = &[
     (
@@ -83,8 +81,8 @@ fn spec_and_meta(spec: &PodSpec, meta: &ObjectMeta, at: &At<'_>, warnings: &mut 
         warnings.fractional_bytes(&at.spec.field("overhead"), spec.overhead.as_ref(), name);
     }
     let has_profile = spec.security_context.as_ref().is_some_and(|context| context.seccomp_profile.is_some());
-    if !has_profile && has_annotation(meta, POD_SECCOMP) {
-        warnings.push(&at.annotations.key(POD_SECCOMP), SECCOMP_WHY);
+    if !has_profile && has_annotation(meta, SECCOMP) {
+        warnings.push(&at.annotations.key(SECCOMP), SECCOMP_WHY);
     }
     each_container(spec, at.spec, &mut |one, place| container(one, spec, meta, place, at, warnings));
     ports::all(spec, at.spec, warnings);
@@ -234,14 +232,14 @@ fn container(
     warnings: &mut Warnings,
 ) {
     let context = one.security_context.as_ref();
-    let seccomp = format!("{CONTAINER_SECCOMP}{}", one.name);
+    let seccomp = format!("{SECCOMP_PREFIX}{}", one.name);
     if context.is_none_or(|context| context.seccomp_profile.is_none()) && has_annotation(meta, &seccomp) {
         warnings.push(&at.annotations.key(&seccomp), SECCOMP_WHY);
     }
     // Of a pod the annotation becomes the field.
     let of_pod = spec.security_context.as_ref().is_some_and(|context| context.app_armor_profile.is_some());
     let of_container = context.is_some_and(|context| context.app_armor_profile.is_some());
-    let apparmor = format!("{CONTAINER_APPARMOR}{}", one.name);
+    let apparmor = format!("{APP_ARMOR_PREFIX}{}", one.name);
     if at.is_template && !of_pod && !of_container && has_annotation(meta, &apparmor) {
         warnings.push(&at.annotations.key(&apparmor), APPARMOR_WHY);
     }

@@ -5,7 +5,7 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec,
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::registry::path::Path;
-use crate::registry::{Cell, Column, Kind, NameRule, cells, check, conditions};
+use crate::registry::{Cell, Column, Kind, NameRule, WriteContext, cells, check, conditions};
 
 /// When a pod may be evicted that is not ready.
 pub const ALWAYS_ALLOW: &str = "AlwaysAllow";
@@ -28,23 +28,15 @@ impl Kind for PodDisruptionBudget {
     const UNCONDITIONAL_UPDATE: bool = false;
     const NAME_RULE: NameRule = NameRule::PathSegment;
 
+    strategy!(spec, status);
     fn fill_defaults(&mut self) {
         self.spec.get_or_insert_default();
         show_counts(self.status.get_or_insert_default());
     }
-    fn prepare_create(&mut self) {
+    fn prepare_create(&mut self, _: &WriteContext<'_>) {
         let mut status = PodDisruptionBudgetStatus::default();
         show_counts(&mut status);
         self.status = Some(status);
-    }
-    fn prepare_update(&mut self, old: &Self) {
-        self.status.clone_from(&old.status);
-    }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec.clone_from(&old.spec);
-    }
-    fn spec_changed(&self, old: &Self) -> bool {
-        self.spec != old.spec
     }
     fn validate(&self, problems: &mut Problems) {
         let none = PodDisruptionBudgetSpec::default();
@@ -115,7 +107,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::registry::check::testing::{defaulted, found, object, row, texts};
+    use crate::registry::Strategy;
+    use crate::registry::check::testing::{defaulted, found, object, prepare, row, texts};
 
     fn of_spec(spec: Value) -> Vec<String> {
         found::<PodDisruptionBudget>(&json!({ "spec": spec }).to_string())
@@ -186,12 +179,12 @@ mod tests {
         let fresh: PodDisruptionBudget =
             defaulted(r#"{"metadata":{"labels":{"a":"b"}},"spec":{"minAvailable":2},"status":{"currentHealthy":9}}"#);
         let (mut created, mut new, mut status) = (fresh.clone(), fresh.clone(), fresh);
-        created.prepare_create();
+        prepare(Strategy::Create, &mut created);
         let zeros = json!({"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0});
         assert_eq!(serde_json::to_value(&created.status).unwrap(), zeros);
-        new.prepare_update(&old);
+        prepare(Strategy::Update(&old), &mut new);
         assert!(new.status == old.status && new.spec_changed(&old));
-        status.prepare_status(&old);
+        prepare(Strategy::Status(&old), &mut status);
         assert!(status.spec == old.spec && !status.spec_changed(&old) && status.metadata.labels.is_some());
         assert_eq!(status.status.unwrap().current_healthy, Some(9));
     }

@@ -6,6 +6,7 @@ use corten_api::{Problems, Scope, rbac};
 use k8s_openapi::api::rbac::v1::{RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::registry::defaults::fill;
 use crate::registry::path::Path;
 use crate::registry::{Cell, Column, cells, check};
 
@@ -23,13 +24,11 @@ pub(super) const COLUMNS: &[Column] = &[
 ];
 
 pub(super) fn fill_defaults(role: &mut RoleRef, subjects: Option<&mut Vec<Subject>>) {
-    let is_empty = |group: &Option<String>| check::text(group.as_ref()).is_empty();
-    if is_empty(&role.api_group) {
-        role.api_group = Some(rbac::GROUP.to_owned());
-    }
+    fill(&mut role.api_group, rbac::GROUP);
     for subject in subjects.into_iter().flatten() {
-        if is_empty(&subject.api_group) {
-            subject.api_group = matches!(subject.kind.as_str(), USER | GROUP).then(|| rbac::GROUP.to_owned());
+        match subject.kind.as_str() {
+            USER | GROUP => fill(&mut subject.api_group, rbac::GROUP),
+            _ => drop(subject.api_group.take_if(|group| group.is_empty())),
         }
     }
 }

@@ -16,6 +16,7 @@ impl Kind for ClusterRole {
     const CREATE_ON_UPDATE: bool = true;
     const NAME_RULE: NameRule = NameRule::PathSegment;
 
+    strategy!();
     fn validate(&self, problems: &mut Problems) {
         policy::validate(self.rules.as_ref(), Scope::Cluster, problems);
         if let Some(aggregation) = &self.aggregation_rule {

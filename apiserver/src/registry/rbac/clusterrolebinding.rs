@@ -14,6 +14,7 @@ impl Kind for ClusterRoleBinding {
     const CREATE_ON_UPDATE: bool = true;
     const NAME_RULE: NameRule = NameRule::PathSegment;
 
+    strategy!();
     fn fill_defaults(&mut self) {
         binding::fill_defaults(&mut self.role_ref, self.subjects.as_mut());
     }

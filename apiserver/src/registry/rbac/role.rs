@@ -12,6 +12,7 @@ impl Kind for Role {
     const CREATE_ON_UPDATE: bool = true;
     const NAME_RULE: NameRule = NameRule::PathSegment;
 
+    strategy!();
     fn validate(&self, problems: &mut Problems) {
         policy::validate(self.rules.as_ref(), Scope::Namespaced, problems);
     }

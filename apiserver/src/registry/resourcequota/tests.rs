@@ -4,7 +4,8 @@ use k8s_openapi::api::core::v1::ResourceQuota;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::registry::check::testing::{self, defaulted, found_on_update, row, texts};
+use crate::registry::Strategy;
+use crate::registry::check::testing::{self, defaulted, found_on_update, prepare, row, texts};
 
 fn quota(spec: Value) -> String {
     json!({"metadata": {"name": "q"}, "spec": spec}).to_string()
@@ -154,15 +155,15 @@ fn each_half_keeps_the_other() {
     let hard = |quota: &ResourceQuota| quota.spec.clone().unwrap().hard.unwrap()["cpu"].0.clone();
     assert_eq!(hard(&both), "500m");
     let mut new = both.clone();
-    new.prepare_create();
+    prepare(Strategy::Create, &mut new);
     assert_eq!(new.status, Some(Default::default()));
     let old = new.clone();
     new = both.clone();
-    new.prepare_update(&old);
+    prepare(Strategy::Update(&old), &mut new);
     assert_eq!(new.status, old.status);
     let other: ResourceQuota = defaulted(&quota(json!({"hard": {"cpu": "9"}})));
     new = both.clone();
-    new.prepare_status(&other);
+    prepare(Strategy::Status(&other), &mut new);
     assert_eq!((hard(&new), &new.status), ("9".to_owned(), &both.status));
     let mut problems = Problems::default();
     new.validate_status(&other, &mut problems);

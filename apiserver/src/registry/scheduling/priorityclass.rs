@@ -57,6 +57,7 @@ impl Kind for PriorityClass {
     /// 1 for good: what matters of it never changes.
     const HAS_GENERATION: bool = true;
 
+    strategy!();
     fn fill_defaults(&mut self) {
         self.value.get_or_insert(0);
         self.preemption_policy.get_or_insert_with(|| PREEMPT.into());

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec, ServiceStatus};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::registry::check;
+use crate::registry::defaults::fill;
 
 pub const HEADLESS: &str = "None";
 const AFFINITY_SECS: i32 = 10_800;
@@ -37,13 +38,8 @@ pub fn externally_accessible(spec: &ServiceSpec) -> bool {
 }
 
 pub fn service(spec: &mut ServiceSpec) {
-    let set = |field: &mut Option<String>, value: &str| {
-        if check::text(field.as_ref()).is_empty() {
-            *field = Some(value.to_owned());
-        }
-    };
-    set(&mut spec.type_, "ClusterIP");
-    set(&mut spec.session_affinity, "None");
+    fill(&mut spec.type_, "ClusterIP");
+    fill(&mut spec.session_affinity, "None");
     match spec.session_affinity.as_deref() {
         Some("None") => spec.session_affinity_config = None,
         Some("ClientIP") => {
@@ -56,10 +52,10 @@ pub fn service(spec: &mut ServiceSpec) {
         default_port(port);
     }
     if externally_accessible(spec) {
-        set(&mut spec.external_traffic_policy, "Cluster");
+        fill(&mut spec.external_traffic_policy, "Cluster");
     }
     if needs_cluster_ip(spec) {
-        set(&mut spec.internal_traffic_policy, "Cluster");
+        fill(&mut spec.internal_traffic_policy, "Cluster");
         default_addresses(spec);
     }
     if spec.type_.as_deref() == Some("LoadBalancer") {
@@ -78,9 +74,7 @@ pub fn ingress(status: Option<&mut ServiceStatus>) {
 }
 
 fn default_port(port: &mut ServicePort) {
-    if check::text(port.protocol.as_ref()).is_empty() {
-        port.protocol = Some("TCP".into());
-    }
+    fill(&mut port.protocol, "TCP");
     let unset = match &port.target_port {
         None | Some(IntOrString::Int(0)) => true,
         Some(IntOrString::String(name)) => name.is_empty(),
@@ -193,8 +187,8 @@ mod tests {
     use k8s_openapi::api::core::v1::Service;
     use serde_json::{Value, json};
 
-    use crate::registry::Kind;
-    use crate::registry::check::testing::defaulted;
+    use crate::registry::Strategy;
+    use crate::registry::check::testing::{defaulted, prepare};
 
     #[test]
     fn defaults() {
@@ -230,7 +224,7 @@ mod tests {
         let old = balancer(json!({"healthCheckNodePort": 31500, "loadBalancerClass": "a.b/c"}));
         let update = |more: Value| {
             let mut new = balancer(more);
-            new.prepare_update(&old);
+            prepare(Strategy::Update(&old), &mut new);
             new.spec.unwrap()
         };
         assert_eq!(update(json!({})).health_check_node_port, Some(31500), "left out");
@@ -249,7 +243,7 @@ mod tests {
         let update = |new: Value| {
             let of = |spec: &Value| defaulted::<Service>(&json!({"spec": spec}).to_string());
             let (old, mut new) = (of(&old), of(&new));
-            new.prepare_update(&old);
+            prepare(Strategy::Update(&old), &mut new);
             serde_json::to_value(new.spec).unwrap()
         };
         let same = update(json!({"type": "NodePort", "ports": [{"port": 8080}, {"port": 81, "name": "b"}]}));

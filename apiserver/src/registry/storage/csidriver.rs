@@ -12,8 +12,6 @@ const PERSISTENT: &str = "Persistent";
 const LIFECYCLE_MODES: &[&str] = &[PERSISTENT, "Ephemeral"];
 const BY_FS_TYPE: &str = "ReadWriteOnceWithFSType";
 const FS_GROUP_POLICIES: &[&str] = &["File", "None", BY_FS_TYPE];
-const TOKEN_SECS_MIN: i64 = 600;
-const TOKEN_SECS_MAX: i64 = 1 << 32;
 const UPDATE_PERIOD_SECS_MIN: i64 = 10;
 /// Under this name messages speak of `spec.attachRequired`.
 const ATTACH_REQUIRED: &str = "attachedRequired";
@@ -36,6 +34,7 @@ impl Kind for CSIDriver {
     const HAS_GENERATION: bool = true;
     const UNCONDITIONAL_UPDATE: bool = false;
 
+    strategy!(spec);
     fn fill_defaults(&mut self) {
         let spec = &mut self.spec;
         spec.attach_required.get_or_insert(true);
@@ -48,9 +47,6 @@ impl Kind for CSIDriver {
         }
         spec.requires_republish.get_or_insert(false);
         spec.se_linux_mount.get_or_insert(false);
-    }
-    fn spec_changed(&self, old: &Self) -> bool {
-        self.spec != old.spec
     }
     fn validate(&self, problems: &mut Problems) {
         validate_spec(&self.spec, &Path::root("spec"), problems);
@@ -118,16 +114,8 @@ fn validate_token_requests(requests: &[TokenRequest], list: &Path<'_>, problems:
             problems.duplicate(at.field("audience"), &request.audience);
             continue;
         }
-        match request.expiration_seconds {
-            Some(secs) if secs < TOKEN_SECS_MIN => {
-                let why = "may not specify a duration less than 10 minutes";
-                problems.invalid(at.field("expirationSeconds"), secs, why);
-            }
-            Some(secs) if secs > TOKEN_SECS_MAX => {
-                let why = "may not specify a duration larger than 2^32 seconds";
-                problems.invalid(at.field("expirationSeconds"), secs, why);
-            }
-            _ => {}
+        if let Some(secs) = request.expiration_seconds {
+            check::token_life(problems, &at.field("expirationSeconds"), secs);
         }
     }
 }

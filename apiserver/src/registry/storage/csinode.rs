@@ -6,8 +6,7 @@ use corten_api::Problems;
 use k8s_openapi::api::storage::v1::{CSINode, CSINodeDriver};
 
 use crate::registry::path::Path;
-use crate::registry::status::keep_metadata;
-use crate::registry::{Cell, Column, Kind, cells, check};
+use crate::registry::{Cell, Column, Kind, WriteContext, cells, check};
 
 const NODE_ID_BYTES_MAX: usize = 256;
 
@@ -20,18 +19,15 @@ impl Kind for CSINode {
     const DELETE_RETURNS_OBJECT: bool = true;
     const SUBRESOURCES: &'static [&'static str] = &["status"];
     const UNCONDITIONAL_UPDATE: bool = false;
+    const STATUS_KEEPS_METADATA: bool = true;
 
-    fn prepare_create(&mut self) {
+    strategy!(spec, status);
+    fn prepare_create(&mut self, _: &WriteContext<'_>) {
         self.status = None;
     }
-    fn prepare_update(&mut self, old: &Self) {
-        self.status = old.status.clone();
-    }
     /// All there is in the status, the health of storage, is behind a gate that is off by default: it is dropped.
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
+    fn prepare_status(&mut self, old: &Self, _: &WriteContext<'_>) {
         self.status = old.status.clone();
-        keep_metadata(&mut self.metadata, &old.metadata);
     }
     fn validate(&self, problems: &mut Problems) {
         let list = Path::root("spec.drivers");
@@ -90,7 +86,8 @@ fn validate_driver(driver: &CSINodeDriver, at: &Path<'_>, problems: &mut Problem
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::check::testing::{found, found_on_update, object, row};
+    use crate::registry::Strategy;
+    use crate::registry::check::testing::{found, found_on_update, object, prepare, row};
 
     fn with(drivers: &str) -> String {
         format!(r#"{{"metadata":{{"name":"n1"}},"spec":{{"drivers":[{drivers}]}}}}"#)
@@ -146,10 +143,10 @@ mod tests {
         let mut new: CSINode = object(
             r#"{"metadata":{"name":"n1","labels":{"a":"b"}},"status":{"storageHealth":[{"name":"csi.example.com"}]}}"#,
         );
-        new.prepare_status(&old);
+        prepare(Strategy::Status(&old), &mut new);
         assert_eq!(new, old);
         new.status = Some(Default::default());
-        new.prepare_create();
+        prepare(Strategy::Create, &mut new);
         assert_eq!(new.status, None);
     }
 

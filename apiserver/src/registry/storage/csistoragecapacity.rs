@@ -3,11 +3,10 @@
 use corten_api::Problems;
 use corten_api::quantity::Quantity;
 use k8s_openapi::api::storage::v1::CSIStorageCapacity;
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 
 use crate::registry::path::Path;
 use crate::registry::warnings::Warnings;
-use crate::registry::{Cell, Column, Kind, cells, check};
+use crate::registry::{Cell, Column, Kind, cells, check, quantities};
 
 const COLUMNS: &[Column] = &[
     cells::NAME,
@@ -20,6 +19,7 @@ impl Kind for CSIStorageCapacity {
     const STORE_PREFIX: &'static str = "csistoragecapacities";
     const UNCONDITIONAL_UPDATE: bool = false;
 
+    strategy!();
     fn fill_defaults(&mut self) {
         for amount in [&mut self.capacity, &mut self.maximum_volume_size].into_iter().flatten() {
             if let Ok(parsed) = Quantity::from_wire(amount) {
@@ -32,12 +32,13 @@ impl Kind for CSIStorageCapacity {
             check::label_selector(problems, &Path::root("nodeTopology"), selector);
         }
         check::dns_subdomain(problems, &Path::root("storageClassName"), &self.storage_class_name);
-        if let Some((wire, capacity)) = parsed(self.capacity.as_ref(), "capacity", problems)
-            && capacity.is_negative()
-        {
-            problems.invalid("capacity", &wire.0, check::NEGATIVE);
+        let at = Path::root("capacity");
+        if let Some(capacity) = self.capacity.as_ref().and_then(|wire| quantities::well_formed(problems, &at, wire)) {
+            quantities::not_negative(problems, &at, capacity);
         }
-        parsed(self.maximum_volume_size.as_ref(), "maximumVolumeSize", problems);
+        if let Some(size) = &self.maximum_volume_size {
+            quantities::well_formed(problems, &Path::root("maximumVolumeSize"), size);
+        }
     }
     /// What the driver was asked stays; its answer may change.
     fn validate_update(&self, old: &Self, problems: &mut Problems) {
@@ -68,14 +69,10 @@ impl Kind for CSIStorageCapacity {
     }
 }
 
-fn parsed<'a>(wire: Option<&'a Wire>, field: &str, problems: &mut Problems) -> Option<(&'a Wire, Quantity)> {
-    let wire = wire?;
-    let amount = Quantity::from_wire(wire).map_err(|err| problems.invalid(field, &wire.0, &err.to_string()));
-    Some((wire, amount.ok()?))
-}
-
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
+
     use super::*;
     use crate::registry::check::testing::{defaulted, found, found_on_update, row};
 

@@ -35,6 +35,7 @@ impl Kind for StorageClass {
     const STORE_PREFIX: &'static str = "storageclasses";
     const DELETE_RETURNS_OBJECT: bool = true;
 
+    strategy!();
     fn fill_defaults(&mut self) {
         self.reclaim_policy.get_or_insert_with(|| DELETE.into());
         self.volume_binding_mode.get_or_insert_with(|| IMMEDIATE.into());

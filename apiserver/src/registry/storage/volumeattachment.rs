@@ -3,12 +3,9 @@
 mod inline;
 
 use corten_api::Problems;
-use k8s_openapi::api::storage::v1::{
-    VolumeAttachment, VolumeAttachmentSource, VolumeAttachmentSpec, VolumeAttachmentStatus, VolumeError,
-};
+use k8s_openapi::api::storage::v1::{VolumeAttachment, VolumeAttachmentSource, VolumeAttachmentSpec, VolumeError};
 
 use crate::registry::path::Path;
-use crate::registry::status::keep_metadata;
 use crate::registry::{Cell, Column, Kind, cells, check};
 
 /// All that a driver says of an attached volume, keys and values.
@@ -31,17 +28,9 @@ impl Kind for VolumeAttachment {
     const DELETE_RETURNS_OBJECT: bool = true;
     const SUBRESOURCES: &'static [&'static str] = &["status"];
     const UNCONDITIONAL_UPDATE: bool = false;
+    const STATUS_KEEPS_METADATA: bool = true;
 
-    fn prepare_create(&mut self) {
-        self.status = Some(VolumeAttachmentStatus::default());
-    }
-    fn prepare_update(&mut self, old: &Self) {
-        self.status = old.status.clone();
-    }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
-        keep_metadata(&mut self.metadata, &old.metadata);
-    }
+    strategy!(spec, status);
     fn validate(&self, problems: &mut Problems) {
         let VolumeAttachmentSpec { attacher, node_name, source } = &self.spec;
         let at = Path::root("spec");

@@ -16,6 +16,7 @@ impl Kind for VolumeAttributesClass {
     const STORE_PREFIX: &'static str = "volumeattributesclasses";
     const DELETE_RETURNS_OBJECT: bool = true;
 
+    strategy!();
     fn validate(&self, problems: &mut Problems) {
         provisioner(problems, &Path::root("driverName"), &self.driver_name);
         let at = Path::root("parameters");

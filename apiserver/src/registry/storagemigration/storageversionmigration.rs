@@ -1,12 +1,12 @@
 //! StorageVersionMigration: the wish that all objects of a resource are written anew, and how far that is.
 
+use corten_api::conditions::is_true;
 use corten_api::{Problems, names};
 use k8s_openapi::api::storagemigration::v1::{
     StorageVersionMigration, StorageVersionMigrationSpec, StorageVersionMigrationStatus,
 };
 
 use crate::registry::path::Path;
-use crate::registry::status::keep_metadata;
 use crate::registry::{Cell, Column, Kind, cells, check, conditions};
 
 const COLUMNS: &[Column] = &[cells::NAME, cells::text("Resource", "What is written anew")];
@@ -16,17 +16,9 @@ impl Kind for StorageVersionMigration {
     const STORE_PREFIX: &'static str = "storageversionmigrations";
     const SUBRESOURCES: &'static [&'static str] = &["status"];
     const UNCONDITIONAL_UPDATE: bool = false;
+    const STATUS_KEEPS_METADATA: bool = true;
 
-    fn prepare_create(&mut self) {
-        self.status = Some(StorageVersionMigrationStatus::default());
-    }
-    fn prepare_update(&mut self, old: &Self) {
-        self.status = old.status.clone();
-    }
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec = old.spec.clone();
-        keep_metadata(&mut self.metadata, &old.metadata);
-    }
+    strategy!(spec, status);
     fn validate(&self, problems: &mut Problems) {
         let none = StorageVersionMigrationSpec::default();
         let resource = &self.spec.as_ref().unwrap_or(&none).resource;
@@ -88,10 +80,7 @@ fn validate_progress(
     let at = Path::root("status.conditions");
     let list = status.conditions.as_deref().unwrap_or_default();
     conditions::validate(list, &at, problems);
-    let is = |of: &StorageVersionMigrationStatus, kind: &str| {
-        let condition = of.conditions.iter().flatten().find(|c| c.type_ == kind);
-        condition.is_some_and(|c| c.status == "True")
-    };
+    let is = |of: &StorageVersionMigrationStatus, kind: &str| is_true(of.conditions.as_ref(), kind);
     let [succeeded, failed, running] = ["Succeeded", "Failed", "Running"].map(|kind| is(status, kind));
     let wrong = [
         (succeeded && failed, "Both success and failed conditions cannot be true at the same time"),
@@ -108,7 +97,8 @@ fn validate_progress(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::check::testing::{found, found_on_update, object, row, texts};
+    use crate::registry::Strategy;
+    use crate::registry::check::testing::{found, found_on_update, object, prepare, row, texts};
 
     const GOOD: &str = r#"{"metadata":{"name":"m"},"spec":{"resource":{"group":"apps","resource":"deployments"}}}"#;
 
@@ -184,12 +174,12 @@ mod tests {
     fn the_status_is_the_controllers() {
         let mut new: StorageVersionMigration = object(GOOD);
         new.status = status("7 Running").status;
-        new.prepare_create();
+        prepare(Strategy::Create, &mut new);
         assert_eq!(new.status, Some(StorageVersionMigrationStatus::default()));
         let mut written = status("7 Running");
-        written.prepare_status(&new);
+        prepare(Strategy::Status(&new), &mut written);
         assert_eq!((&written.spec, &written.metadata), (&new.spec, &new.metadata));
-        new.prepare_update(&written);
+        prepare(Strategy::Update(&written), &mut new);
         assert_eq!(new.status, written.status);
     }
 

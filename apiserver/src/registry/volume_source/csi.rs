@@ -2,30 +2,15 @@
 //!
 //! <https://kubernetes-csi.github.io/docs/>
 
-use corten_api::{Problems, names};
+use corten_api::Problems;
 use k8s_openapi::api::core::v1::{CSIPersistentVolumeSource, CSIVolumeSource};
 
 use super::{Secret, required};
 use crate::registry::check;
 use crate::registry::path::Path;
 
-const DRIVER_BYTES_MAX: usize = 63;
-
-/// Drivers have names like `csi.example.com`, in any case.
-pub fn driver_name(name: &str, at: &Path<'_>, problems: &mut Problems) {
-    if name.is_empty() {
-        return problems.required(at, "");
-    }
-    if name.len() > DRIVER_BYTES_MAX {
-        problems.too_long(at, DRIVER_BYTES_MAX);
-    }
-    if !names::is_dns1123_subdomain(&name.to_lowercase()) {
-        problems.invalid(at, name, names::DNS1123_SUBDOMAIN_WHY);
-    }
-}
-
 pub fn of_pod(csi: &CSIVolumeSource, at: &Path<'_>, problems: &mut Problems) {
-    driver_name(&csi.driver, &at.field("driver"), problems);
+    check::csi_driver_name(problems, &at.field("driver"), &csi.driver);
     if let Some(secret) = &csi.node_publish_secret_ref {
         let at = at.field("nodePublishSecretRef");
         match secret.name.as_str() {
@@ -36,7 +21,7 @@ pub fn of_pod(csi: &CSIVolumeSource, at: &Path<'_>, problems: &mut Problems) {
 }
 
 pub fn of_volume(csi: &CSIPersistentVolumeSource, at: &Path<'_>, problems: &mut Problems) {
-    driver_name(&csi.driver, &at.field("driver"), problems);
+    check::csi_driver_name(problems, &at.field("driver"), &csi.driver);
     required(&[("volumeHandle", &csi.volume_handle)], at, problems);
     // Stage secrets were never checked, and there are volumes with half of one.
     for (field, reference) in [
@@ -52,11 +37,12 @@ pub fn of_volume(csi: &CSIPersistentVolumeSource, at: &Path<'_>, problems: &mut 
 }
 
 fn secret(secret: Secret<'_>, at: &Path<'_>, problems: &mut Problems) {
-    secret.required(at, problems);
-    if !secret.name.is_empty() {
-        check::dns_subdomain(problems, &at.field("name"), secret.name);
+    match secret.name {
+        "" => problems.required(at.field("name"), ""),
+        name => check::dns_subdomain(problems, &at.field("name"), name),
     }
-    if !secret.namespace.is_empty() {
-        check::dns_label(problems, &at.field("namespace"), secret.namespace);
+    match secret.namespace {
+        "" => problems.required(at.field("namespace"), ""),
+        namespace => check::dns_label(problems, &at.field("namespace"), namespace),
     }
 }

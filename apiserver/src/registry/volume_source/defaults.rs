@@ -2,12 +2,7 @@
 
 use k8s_openapi::api::core::v1::{AzureDiskVolumeSource, HostPathVolumeSource};
 
-/// An empty text says nothing, as no text does.
-fn fill(field: &mut Option<String>, value: &str) {
-    if field.as_ref().is_none_or(String::is_empty) {
-        *field = Some(value.to_owned());
-    }
-}
+use crate::registry::defaults::fill;
 
 pub fn host_path(host: &mut HostPathVolumeSource) {
     host.type_.get_or_insert_default();

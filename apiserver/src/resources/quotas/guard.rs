@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cache, QUOTAS, ROOT};
-use crate::resources::meta;
+use crate::registry::clock;
 use crate::storage::Write;
 
 /// As its key holds it. It looks like an object, as all that the cache reads does.
@@ -68,7 +68,7 @@ fn value(namespace: &str, as_of_secs: i64, counting: Option<&str>) -> Result<Byt
         name: Some(namespace.to_owned()),
         // No two writes are equal: the store may have to tell whose was done.
         uid: Some(uuid::Uuid::new_v4().to_string()),
-        creation_timestamp: Some(meta::now()),
+        creation_timestamp: Some(clock::now()),
         ..ObjectMeta::default()
     };
     let stored = Stored { metadata, as_of_secs, counting: counting.map(str::to_owned) };

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::admission::ClusterView;
+use crate::view::ClusterView;
 
 fn claim(name: &str) -> Value {
     json!({"metadata": {"name": name, "finalizers": ["kubernetes.io/pvc-protection"]},

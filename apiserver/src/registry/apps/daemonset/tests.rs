@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::registry::check::testing::{created, defaulted, found_on_create, found_on_status, found_on_write, row};
+use crate::registry::Strategy;
+use crate::registry::check::testing::{
+    created, defaulted, found_on_create, found_on_status, found_on_write, prepare, row,
+};
 
 /// A good DaemonSet, with `changes` merged into it.
 fn set(changes: Value) -> String {
@@ -122,11 +125,11 @@ fn changes_of_the_template_are_counted() {
     ];
     for (why, json, expected) in cases {
         let mut new: DaemonSet = defaulted(&json);
-        new.prepare_update(&old);
+        prepare(Strategy::Update(&old), &mut new);
         assert_eq!(count(&new), expected, "{why}");
     }
     let mut new: DaemonSet = defaulted(&annotated("9"));
-    new.prepare_status(&old);
+    prepare(Strategy::Status(&old), &mut new);
     assert_eq!(count(&new), "1", "a status");
 }
 

@@ -6,14 +6,13 @@
 use std::collections::BTreeMap;
 
 use corten_api::Problems;
-use corten_api::selector::Selector;
 use k8s_openapi::api::apps::v1::{
     RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetStatus, StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{
     PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{ON_DELETE, RETAIN, ROLLING_UPDATE};
 use crate::registry::path::Path;
@@ -64,10 +63,7 @@ fn lasting(spec: &StatefulSetSpec, at: &Path<'_>, problems: &mut Problems) {
     check::not_negative(problems, &at.field("ordinals").field("start"), start);
     workload::validate_selector(&spec.selector, "statefulset", &at.field("selector"), problems);
     let template_at = at.field("template");
-    let selector = match spec.selector == LabelSelector::default() {
-        true => Selector::nothing(),
-        false => workload::parsed(&spec.selector).unwrap_or_else(Selector::everything),
-    };
+    let selector = workload::selector_to_check(&spec.selector);
     workload::validate_labels(&spec.template, &selector, &template_at, problems);
     workload::validate_endless(&spec.template, KIND, &template_at, problems);
 }

@@ -8,7 +8,7 @@ use k8s_openapi::api::autoscaling::v2::{
 
 use super::validate::reference;
 use crate::registry::path::Path;
-use crate::registry::{check, resource_names};
+use crate::registry::{check, quantities, resource_names};
 
 /// Types, and the fields of their sources.
 const TYPES: [(&str, &str); 5] = [
@@ -140,7 +140,7 @@ fn target(target: &MetricTarget, at: &Path<'_>, problems: &mut Problems) {
     for (field, value) in [("value", &target.value), ("averageValue", &target.average_value)] {
         let Some(value) = value else { continue };
         let at = at.field(field);
-        let amount = check::quantity(problems, &at, value);
+        let amount = quantities::well_formed(problems, &at, value);
         if amount.is_some_and(|amount| amount.is_negative() || amount.is_zero()) {
             problems.invalid(at, &value.0, "must be positive");
         }

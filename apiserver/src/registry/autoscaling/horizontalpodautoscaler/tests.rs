@@ -5,7 +5,8 @@ mod versions;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::registry::check::testing::{defaulted, found, object, row, texts};
+use crate::registry::Strategy;
+use crate::registry::check::testing::{defaulted, found, object, prepare, row, texts};
 
 type V1 = v1::HorizontalPodAutoscaler;
 type V2 = v2::HorizontalPodAutoscaler;
@@ -292,11 +293,11 @@ fn spec_and_status_are_written_apart() {
     );
     let fresh: V2 = defaulted(&with(&json!({"maxReplicas": 4})));
     let (mut created, mut new, mut status) = (old.clone(), fresh.clone(), fresh);
-    created.prepare_create();
+    prepare(Strategy::Create, &mut created);
     assert_eq!(serde_json::to_value(&created.status).unwrap(), json!({"desiredReplicas": 0}));
-    new.prepare_update(&old);
+    prepare(Strategy::Update(&old), &mut new);
     assert!(new.status == old.status && new.spec_changed(&old));
-    status.prepare_status(&old);
+    prepare(Strategy::Status(&old), &mut status);
     assert!(status.spec == old.spec && status.status.is_none());
     let bad: V2 = object(r#"{"status":{"currentReplicas":-1,"desiredReplicas":-2}}"#);
     let mut problems = Problems::default();

@@ -7,8 +7,8 @@ use k8s_openapi::api::autoscaling::v2::{
 };
 
 use super::metrics;
-use crate::registry::check;
 use crate::registry::path::Path;
+use crate::registry::{check, quantities};
 
 const PERIOD_SECS_MAX: i32 = 1800;
 const STABILIZATION_SECS_MAX: i32 = 3600;
@@ -95,7 +95,7 @@ fn rules(rules: &HPAScalingRules, at: &Path<'_>, problems: &mut Problems) {
     }
     if let Some(tolerance) = &rules.tolerance {
         let at = at.field("tolerance");
-        let amount = check::quantity(problems, &at, tolerance);
+        let amount = quantities::well_formed(problems, &at, tolerance);
         if amount.is_some_and(Quantity::is_negative) {
             problems.invalid(at, &tolerance.0, check::NEGATIVE);
         }

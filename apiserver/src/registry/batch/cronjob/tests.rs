@@ -1,5 +1,6 @@
 //! CronJobs: defaults, validation, updates, columns.
 
+use k8s_openapi::api::batch::v1::CronJobStatus;
 use serde_json::{Value, json};
 
 use super::*;

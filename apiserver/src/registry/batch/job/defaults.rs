@@ -3,7 +3,7 @@
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 
 use super::{CONTROLLER_UID, JOB_NAME, LEGACY_CONTROLLER_UID, LEGACY_JOB_NAME, NON_INDEXED};
-use crate::registry::pod::defaults::fill;
+use crate::registry::defaults::fill;
 use crate::registry::workload;
 
 const BACKOFF_LIMIT: i32 = 6;

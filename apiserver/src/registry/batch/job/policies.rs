@@ -9,8 +9,9 @@ use k8s_openapi::api::batch::v1::{
 };
 
 use super::{indexes, is_indexed};
-use crate::registry::check;
+use crate::quoted_list::quoted_list;
 use crate::registry::path::Path;
+use crate::registry::{check, conditions};
 
 const RULES_MAX: usize = 20;
 const EXIT_CODES_MAX: usize = 255;
@@ -33,8 +34,7 @@ pub(super) fn validate(spec: &JobSpec, at: &Path<'_>, problems: &mut Problems) {
 /// One of the known words, which are told to who says none.
 fn word(problems: &mut Problems, at: &Path<'_>, value: &str, known: &[&str]) {
     if value.is_empty() {
-        let quoted: Vec<String> = known.iter().map(|word| format!("{word:?}")).collect();
-        problems.required(at, &format!("valid values: [{}]", quoted.join(" ")));
+        problems.required(at, &format!("valid values: {}", quoted_list(known)));
     } else if !known.contains(&value) {
         problems.unsupported(at, value, known);
     }
@@ -88,7 +88,7 @@ fn pod_conditions(patterns: &[PodFailurePolicyOnPodConditionsPattern], list: &Pa
         let at = list.index(i);
         check::qualified_name(problems, &at.field("type"), &pattern.type_);
         let status = check::text(pattern.status.as_ref());
-        word(problems, &at.field("status"), status, &["False", "True", "Unknown"]);
+        word(problems, &at.field("status"), status, conditions::STATUSES);
     }
 }
 

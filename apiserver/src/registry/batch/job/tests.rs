@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::registry::check::testing::{created, defaulted, found_on_create, found_on_write, row};
+use crate::registry::Strategy;
+use crate::registry::check::testing::{created, defaulted, found_on_create, found_on_write, prepare, row};
 
 /// A good Job, with `changes` merged into its spec.
 fn job(changes: Value) -> String {
@@ -73,11 +74,11 @@ fn what_is_not_served_is_dropped_unless_it_is_there() {
     let scheduled = job(json!({"scheduling": {"schedulingPolicy": {"basic": {}}}}));
     let mut old: Job = defaulted(&scheduled);
     let mut new = old.clone();
-    new.prepare_update(&old);
+    prepare(Strategy::Update(&old), &mut new);
     assert!(new.spec.as_ref().unwrap().scheduling.is_some());
     assert_eq!(created::<Job>(&scheduled).spec.unwrap().scheduling, None);
     old.spec.as_mut().unwrap().scheduling = None;
-    new.prepare_update(&old);
+    prepare(Strategy::Update(&old), &mut new);
     assert_eq!(new.spec.unwrap().scheduling, None);
 }
 

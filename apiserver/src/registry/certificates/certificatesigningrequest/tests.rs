@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::registry::certificates::pkcs10::testing::{as_pem, key, request};
-use crate::registry::check::testing::{found, row, texts};
+use crate::registry::check::testing::{found, now, prepare, row, texts};
+use crate::registry::{Strategy, WriteContext};
+use crate::request::User;
 
 fn good() -> Value {
     let der = request("jane", &["dev"], &key(&rcgen::PKCS_ECDSA_P256_SHA256));
@@ -71,8 +73,8 @@ fn the_server_says_who_asks() {
     new.spec.username = Some("root".into());
     new.spec.extra = Some([("a".to_owned(), vec![])].into());
     new.status = with_status(json!({"conditions": [condition("Approved")]})).status;
-    new.prepare_create();
-    new.prepare_create_for(&User { name: "jane".into(), groups: vec!["dev".into()], ..User::default() });
+    let user = &User { name: "jane".into(), groups: vec!["dev".into()], ..User::default() };
+    Strategy::Create.prepare(&mut new, &WriteContext { user, now: now() });
     let spec = &new.spec;
     assert_eq!((spec.username.as_deref(), spec.uid.as_deref(), spec.extra.as_ref()), (Some("jane"), None, None));
     assert_eq!((spec.groups.as_deref(), conditions(&new)), (Some(&["dev".to_owned()][..]), &[][..]));
@@ -91,10 +93,10 @@ fn each_write_changes_its_own_part() {
         conditions(of).iter().map(|c| c.reason.clone().unwrap_or_default()).collect::<Vec<_>>()
     };
     let mut plain = asked();
-    plain.prepare_update(&old);
+    prepare(Strategy::Update(&old), &mut plain);
     assert_eq!((&plain.spec, &plain.status), (&old.spec, &old.status));
     let mut status = asked();
-    status.prepare_status(&old);
+    prepare(Strategy::Status(&old), &mut status);
     assert_eq!(
         (status.spec.signer_name.as_str(), reasons(&status)),
         ("example.com/a", vec!["R".into(), String::new()])
@@ -102,7 +104,7 @@ fn each_write_changes_its_own_part() {
     assert!(conditions(&status).iter().all(|c| c.last_update_time.is_some() && c.last_transition_time.is_some()));
     assert_eq!(certificate(&status), b"c");
     let mut approval = asked();
-    approval.prepare_approval(&old);
+    prepare(Strategy::Approval(&old), &mut approval);
     assert_eq!((approval.spec.signer_name.as_str(), certificate(&approval)), ("example.com/a", &[][..]));
     assert_eq!(reasons(&approval), ["Other", ""]);
     let before = conditions(&old)[0].last_transition_time.clone();

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::registry::check::testing::{defaulted, found, found_on_update, row, texts};
+use crate::registry::Strategy;
+use crate::registry::check::testing::{defaulted, found, found_on_update, prepare, row, texts};
 
 fn claim(status: Value) -> ResourceClaim {
     defaulted(&json!({"metadata": {"name": "c"}, "spec": spec(), "status": status}).to_string())
@@ -43,7 +44,7 @@ fn what_is_told_of_a_device_goes_with_it() {
     let old = claim(json!({"allocation": allocation(&["x", "y"]), "devices": [device("x"), device("y")]}));
     let written = |status: Value| {
         let mut new = claim(status);
-        new.prepare_status(&old);
+        prepare(Strategy::Status(&old), &mut new);
         new.status
             .and_then(|status| status.devices)
             .unwrap_or_default()
@@ -62,7 +63,7 @@ fn operations_that_are_skipped_are_behind_a_gate() {
     let mut one = result("x");
     one["skipNodeOperations"] = json!(["*"]);
     let mut new = claim(json!({"allocation": {"devices": {"results": [one]}}}));
-    new.prepare_status(&claim(json!({})));
+    prepare(Strategy::Status(&claim(json!({}))), &mut new);
     assert_eq!(new.status, claim(json!({"allocation": allocation(&["x"])})).status);
 }
 

@@ -7,10 +7,10 @@ use corten_api::quantity::Quantity;
 use k8s_openapi::api::resource::v1::{CapacityRequestPolicy, CapacityRequestPolicyRange, DeviceCapacity};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 
-use crate::registry::check;
 use crate::registry::dra::amounts;
 use crate::registry::dra::lists::{bounded, unique};
 use crate::registry::path::Path;
+use crate::registry::quantities;
 
 const VALUES_MAX: usize = 10;
 const ONE_POLICY: &str =
@@ -43,7 +43,7 @@ pub(super) fn validate(capacity: &DeviceCapacity, shared: bool, at: &Path<'_>, p
 
 fn default(policy: &CapacityRequestPolicy, why: &str, at: &Path<'_>, problems: &mut Problems) -> Option<Quantity> {
     match &policy.default {
-        Some(wire) => check::quantity(problems, &at.field("default"), wire),
+        Some(wire) => quantities::well_formed(problems, &at.field("default"), wire),
         None => {
             problems.required(at.field("default"), why);
             None
@@ -55,7 +55,7 @@ fn one_of(values: &Vec<Wire>, default: Quantity, all: Quantity, list: &Path<'_>,
     let mut amounts = Vec::new();
     for (i, wire) in bounded(Some(values), VALUES_MAX, list, problems).iter().enumerate() {
         let at = list.index(i);
-        let Some(amount) = check::quantity(problems, &at, wire) else { continue };
+        let Some(amount) = quantities::well_formed(problems, &at, wire) else { continue };
         if amounts.last().is_some_and(|last| *last > amount) {
             problems.invalid(at, amount.to_string(), "values must be sorted in ascending order");
         }
@@ -83,9 +83,9 @@ fn within(
     if range.min.0.is_empty() {
         return problems.required(min_at, "required when validRange is defined");
     }
-    let Some(min) = check::quantity(problems, &min_at, &range.min) else { return };
-    let max = range.max.as_ref().and_then(|wire| check::quantity(problems, &max_at, wire));
-    let step = range.step.as_ref().and_then(|wire| check::quantity(problems, &step_at, wire));
+    let Some(min) = quantities::well_formed(problems, &min_at, &range.min) else { return };
+    let max = range.max.as_ref().and_then(|wire| quantities::well_formed(problems, &max_at, wire));
+    let step = range.step.as_ref().and_then(|wire| quantities::well_formed(problems, &step_at, wire));
     let mut refuse = |at: &Path<'_>, value: Quantity, why: String| problems.invalid(at, value.to_string(), &why);
     if min > all {
         refuse(&min_at, min, format!("min is larger than capacity value: {all}"));

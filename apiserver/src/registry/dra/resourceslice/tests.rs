@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::registry::check::testing::{defaulted, found, found_on_update, row};
+use crate::registry::Strategy;
+use crate::registry::check::testing::{created, defaulted, found, found_on_update, now, prepare, row};
 
 fn slice(fields: Value) -> Value {
     let mut spec = json!({
@@ -388,13 +389,12 @@ fn a_taint_has_a_time_and_gates_are_closed() {
     let mut new: ResourceSlice = defaulted(
         &slice(json!({"devices": [gated], "partitionTypeAttribute": "a/b", "skipNodeOperations": ["*"]})).to_string(),
     );
-    new.prepare_create();
+    prepare(Strategy::Create, &mut new);
     assert_eq!(new, defaulted(&slice(json!({"devices": [device(bare)]})).to_string()));
-    let tainted: ResourceSlice = defaulted(
-        &slice(json!({"devices": [device(json!({"taints": [{"key": "a", "effect": "None"}]}))]})).to_string(),
-    );
+    let tainted: ResourceSlice =
+        created(&slice(json!({"devices": [device(json!({"taints": [{"key": "a", "effect": "None"}]}))]})).to_string());
     let time = tainted.spec.devices.and_then(|mut devices| devices.remove(0).taints?.remove(0).time_added);
-    assert!(time.is_some());
+    assert_eq!(time, Some(now()));
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! FlowSchemas: defaults, what their rules may say, the two that never change, columns.
 
+use k8s_openapi::api::flowcontrol::v1::FlowSchemaStatus;
+
 use super::*;
-use crate::registry::check::testing::{defaulted, found, object, row};
+use crate::registry::Strategy;
+use crate::registry::check::testing::{defaulted, found, object, prepare, row};
 use crate::registry::flowcontrol::bootstrap;
 
 const SUBJECT: &str = r#"{"kind":"User","user":{"name":"jane"}}"#;
@@ -196,15 +199,15 @@ fn the_status_is_the_servers_and_generation_counts_the_spec() {
     let mut written: FlowSchema = object(
         r#"{"metadata":{"name":"mine","labels":{"a":"b"}},"status":{"conditions":[{"type":"Dangling","status":"True"}]}}"#,
     );
-    written.prepare_status(&old);
+    prepare(Strategy::Status(&old), &mut written);
     assert_eq!((&written.spec, &written.metadata), (&old.spec, &old.metadata));
     let mut later = old.clone();
-    later.prepare_update(&written);
+    prepare(Strategy::Update(&written), &mut later);
     assert_eq!(later.status, written.status);
     assert!(!later.spec_changed(&old));
     later.spec.matching_precedence = Some(7);
     assert!(later.spec_changed(&old));
-    later.prepare_create();
+    prepare(Strategy::Create, &mut later);
     assert_eq!(later.status, Some(FlowSchemaStatus::default()));
 }
 

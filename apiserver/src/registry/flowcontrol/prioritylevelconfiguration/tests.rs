@@ -1,7 +1,10 @@
 //! PriorityLevelConfigurations: defaults, numbers within bounds, the two that never change, columns.
 
+use k8s_openapi::api::flowcontrol::v1::PriorityLevelConfigurationStatus;
+
 use super::*;
-use crate::registry::check::testing::{defaulted, found, object, row};
+use crate::registry::Strategy;
+use crate::registry::check::testing::{defaulted, found, object, prepare, row};
 use crate::registry::flowcontrol::bootstrap;
 
 fn named(name: &str, spec: &str) -> String {
@@ -164,13 +167,13 @@ fn the_status_is_the_servers_and_generation_counts_the_spec() {
     let old: PriorityLevelConfiguration = defaulted(&limited(REJECT));
     let mut written: PriorityLevelConfiguration =
         object(r#"{"metadata":{"name":"mine","labels":{"a":"b"}},"status":{"conditions":[{"type":"X"}]}}"#);
-    written.prepare_status(&old);
+    prepare(Strategy::Status(&old), &mut written);
     assert_eq!((&written.spec, &written.metadata), (&old.spec, &old.metadata));
     let mut later = old.clone();
-    later.prepare_update(&written);
+    prepare(Strategy::Update(&written), &mut later);
     assert_eq!(later.status, written.status);
     assert!(!later.spec_changed(&old) && later.spec_changed(&defaulted(&queuing(""))));
-    later.prepare_create();
+    prepare(Strategy::Create, &mut later);
     assert_eq!(later.status, Some(PriorityLevelConfigurationStatus::default()));
 }
 

@@ -4,7 +4,8 @@ use corten_api::names;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::registry::check::testing::{defaulted, found, row, texts};
+use crate::registry::Strategy;
+use crate::registry::check::testing::{defaulted, found, prepare, row, texts};
 
 fn to_service() -> Value {
     json!({"service": {"name": "web", "port": {"number": 80}}})
@@ -163,14 +164,14 @@ fn spec_and_status_are_written_apart() {
         defaulted(r#"{"spec":{"ingressClassName":"a"},"status":{"loadBalancer":{"ingress":[{"ip":"203.0.113.1"}]}}}"#);
     let mut new: Ingress = defaulted(r#"{"spec":{"ingressClassName":"b"},"status":{"loadBalancer":{}}}"#);
     let mut created = new.clone();
-    created.prepare_create();
+    prepare(Strategy::Create, &mut created);
     assert_eq!(serde_json::to_value(&created.status).unwrap(), json!({"loadBalancer": {}}));
     let mut status = new.clone();
     status.status = None;
-    status.prepare_status(&old);
+    prepare(Strategy::Status(&old), &mut status);
     assert_eq!(status.spec, old.spec);
     assert_eq!(serde_json::to_value(&status.status).unwrap(), json!({"loadBalancer": {}}));
-    new.prepare_update(&old);
+    prepare(Strategy::Update(&old), &mut new);
     assert_eq!(new.status, old.status);
     assert!(new.spec_changed(&old) && !status.spec_changed(&old));
 }

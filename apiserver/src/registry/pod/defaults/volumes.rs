@@ -2,11 +2,11 @@
 
 use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, ProjectedVolumeSource, Volume};
 
-use super::fill;
+use crate::registry::defaults::fill;
 use crate::registry::{persistentvolumeclaim, volume_source};
 
 /// 0644, which JSON can only say in decimal.
-const FILE_MODE: i32 = 0o644;
+pub const FILE_MODE: i32 = 0o644;
 const TOKEN_SECS: i64 = 3600;
 
 pub(super) fn volume(volume: &mut Volume) {

@@ -4,8 +4,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use crate::registry::Kind;
-use crate::registry::check::testing::{created, defaulted};
+use crate::registry::Strategy;
+use crate::registry::check::testing::{created, defaulted, prepare};
 
 /// A pod's spec with a field of one feature.
 fn with(feature: &str) -> Value {
@@ -79,7 +79,7 @@ fn what_is_not_served_is_not_stored_unless_it_was() {
         assert!(!written(&created::<Pod>(&pod)), "{feature}: it is stored");
         for (why, old, kept) in [("as it was", stored, true), ("for the first time", created(&pod), false)] {
             let mut new: Pod = defaulted(&pod);
-            new.prepare_update(&old);
+            prepare(Strategy::Update(&old), &mut new);
             assert_eq!(written(&new), kept, "{feature}: {why}");
         }
     }
@@ -94,7 +94,7 @@ fn nor_in_templates() {
         assert!(written(&stored) && !written(&created::<Deployment>(&json)), "{feature}");
         for (old, kept) in [(stored, true), (created(&json), false)] {
             let mut new: Deployment = defaulted(&json);
-            new.prepare_update(&old);
+            prepare(Strategy::Update(&old), &mut new);
             assert_eq!(written(&new), kept, "{feature}");
         }
     }
@@ -108,7 +108,7 @@ fn nor_in_statuses() {
     };
     for (old, kept) in [(pod(&Value::Null), false), (pod(&health), true)] {
         let mut new = pod(&health);
-        new.prepare_status(&old);
+        prepare(Strategy::Status(&old), &mut new);
         assert_eq!(new.status.unwrap().volume_health.is_some(), kept);
     }
 }

@@ -17,8 +17,6 @@ pub fn prepare(new: &mut Pod, old: &Pod) {
     if let Some(spec) = &mut new.spec {
         spec.ephemeral_containers = wanted;
     }
-    new.status.clone_from(&old.status);
-    super::keep_metadata(new, old);
 }
 
 pub fn validate(new: &Pod, old: &Pod, problems: &mut Problems) {
@@ -48,8 +46,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::registry::check::testing::{defaulted, texts};
-    use crate::registry::{Kind, Part};
+    use crate::registry::check::testing::{defaulted, prepare, texts};
+    use crate::registry::{Kind, Part, Strategy};
 
     fn pod(debuggers: &Value) -> Pod {
         let spec =
@@ -71,7 +69,7 @@ mod tests {
             ("one less", json!([a, b]), json!([b]), removed),
         ] {
             let (old, mut new) = (pod(&old), pod(&new));
-            new.prepare_part(Part::EphemeralContainers, &old);
+            prepare(Strategy::Part(Part::EphemeralContainers, &old), &mut new);
             let mut problems = Problems::default();
             new.validate_part(Part::EphemeralContainers, &old, &mut problems);
             let found = texts(&problems);
@@ -88,7 +86,7 @@ mod tests {
         let mut new = pod(&json!([{"name": "d", "image": "x"}]));
         new.metadata.labels = None;
         new.spec.as_mut().unwrap().containers[0].image = Some("other".into());
-        new.prepare_part(Part::EphemeralContainers, &old);
+        prepare(Strategy::Part(Part::EphemeralContainers, &old), &mut new);
         assert_eq!(new.metadata, old.metadata);
         let spec = new.spec.as_mut().unwrap();
         assert_eq!(spec.ephemeral_containers.take().map(|list| list[0].name.clone()).as_deref(), Some("d"));

@@ -13,11 +13,9 @@ use crate::registry::resource_names::{CPU, MEMORY};
 const ONLY_THESE: &str = "only cpu and memory resources are mutable";
 const ONLY_THESE_OF_SIDECARS: &str = "only cpu and memory resources for sidecar containers are mutable";
 
-/// Keeps all but resources and resize policies. Where containers are not those that were there, all stays as it is given:
-/// validation refuses it.
+/// Keeps all of the spec but resources and resize policies. Where containers are not those that were there, all stays as it is
+/// given: validation refuses it.
 pub fn prepare(new: &mut Pod, old: &Pod) {
-    new.status.clone_from(&old.status);
-    super::keep_metadata(new, old);
     let (Some(wanted), Some(kept)) = (new.spec.take(), &old.spec) else {
         new.spec.clone_from(&old.spec);
         return;

@@ -128,16 +128,16 @@ fn what_may_surprise() {
 fn annotations_that_became_fields() {
     let with = |key: &str| json!({"annotations": {key: "x"}});
     let none = Vec::<String>::new;
-    let seccomp = format!("metadata.annotations[{POD_SECCOMP}]: {SECCOMP_WHY}");
-    assert_eq!(told(with(POD_SECCOMP), json!({})), [seccomp]);
-    assert_eq!(told(with(POD_SECCOMP), json!({"securityContext": {"seccompProfile": {"type": "Unconfined"}}})), none());
-    let key = format!("{CONTAINER_SECCOMP}c");
+    let seccomp = format!("metadata.annotations[{SECCOMP}]: {SECCOMP_WHY}");
+    assert_eq!(told(with(SECCOMP), json!({})), [seccomp]);
+    assert_eq!(told(with(SECCOMP), json!({"securityContext": {"seccompProfile": {"type": "Unconfined"}}})), none());
+    let key = format!("{SECCOMP_PREFIX}c");
     assert_eq!(told(with(&key), json!({})), [format!("metadata.annotations[{key}]: {SECCOMP_WHY}")]);
     let key = "scheduler.alpha.kubernetes.io/critical-pod";
     let why = r#"non-functional in v1.16+; use the "priorityClassName" field instead"#;
     assert_eq!(told(with(key), json!({})), [format!("metadata.annotations[{key}]: {why}")]);
 
-    let key = format!("{CONTAINER_APPARMOR}c");
+    let key = format!("{APP_ARMOR_PREFIX}c");
     assert_eq!(told(with(&key), json!({})), none(), "a pod gets the field");
     let of = json!({"metadata": with(&key), "spec": {"containers": [{"name": "c"}]}});
     let mut warnings = Warnings::default();

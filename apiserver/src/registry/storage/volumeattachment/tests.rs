@@ -1,7 +1,10 @@
 //! VolumeAttachments: sources, errors of drivers, what stays, columns.
 
+use k8s_openapi::api::storage::v1::VolumeAttachmentStatus;
+
 use super::*;
-use crate::registry::check::testing::{defaulted, found, found_on_update, object, row, texts};
+use crate::registry::Strategy;
+use crate::registry::check::testing::{defaulted, found, found_on_update, object, prepare, row, texts};
 
 fn with(source: &str) -> String {
     format!(
@@ -111,16 +114,16 @@ fn what_is_wished_stays() {
 fn the_status_is_the_attachers() {
     let mut new: VolumeAttachment = defaulted(&with(BY_NAME));
     new.status = Some(VolumeAttachmentStatus { attached: true, ..Default::default() });
-    new.prepare_create();
+    prepare(Strategy::Create, &mut new);
     assert_eq!(new.status, Some(VolumeAttachmentStatus::default()));
     let old = new.clone();
     let mut written: VolumeAttachment =
         object(r#"{"metadata":{"name":"va","labels":{"a":"b"}},"status":{"attached":true}}"#);
-    written.prepare_status(&old);
+    prepare(Strategy::Status(&old), &mut written);
     assert_eq!((&written.spec, &written.metadata), (&old.spec, &old.metadata));
     assert!(written.status.as_ref().is_some_and(|status| status.attached));
     let mut later = old.clone();
-    later.prepare_update(&written);
+    prepare(Strategy::Update(&written), &mut later);
     assert_eq!(later.status, written.status);
 }
 

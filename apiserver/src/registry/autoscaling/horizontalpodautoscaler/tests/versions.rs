@@ -153,16 +153,16 @@ fn the_older_version_keeps_the_rules_of_the_newer() {
     };
     let old: V1 = defaulted(&of(3, &conditions));
     let (mut new, mut same): (V1, V1) = (defaulted(&of(5, "[]")), defaulted(&of(3, "[]")));
-    new.prepare_update(&old);
+    prepare(Strategy::Update(&old), &mut new);
     assert!(new.status == old.status && new.spec_changed(&old));
     assert_eq!(new.metadata.annotations, old.metadata.annotations, "the status that stands there stays, too");
-    same.prepare_update(&old);
+    prepare(Strategy::Update(&old), &mut same);
     assert!(same == old && !same.spec_changed(&old));
     let mut status: V1 = defaulted(&of(5, "[]"));
-    status.prepare_status(&old);
+    prepare(Strategy::Status(&old), &mut status);
     assert!(status.spec == old.spec && status.metadata.annotations.is_none());
     let mut created = old.clone();
-    created.prepare_create();
+    prepare(Strategy::Create, &mut created);
     assert!(created.metadata.annotations.is_none());
     let bad = json!({"spec": {"scaleTargetRef": target_ref(), "targetCPUUtilizationPercentage": 0}}).to_string();
     assert_eq!(

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::registry::check::testing::{defaulted, texts};
-use crate::registry::{Kind, Part};
+use crate::registry::check::testing::{defaulted, prepare, texts};
+use crate::registry::{Kind, Part, Strategy};
 
 /// `requests/limits` of a container, each `cpu,memory` where given: `100m,64Mi/1`.
 fn resources(text: &str) -> Value {
@@ -32,7 +32,7 @@ fn pod(containers: Value, more: Value) -> Value {
 }
 fn found(old: &Value, new: &Value) -> Vec<String> {
     let (old, mut new): (Pod, Pod) = (defaulted(&old.to_string()), defaulted(&new.to_string()));
-    new.prepare_part(Part::Resize, &old);
+    prepare(Strategy::Part(Part::Resize, &old), &mut new);
     let mut problems = Problems::default();
     new.validate_part(Part::Resize, &old, &mut problems);
     texts(&problems)

@@ -14,8 +14,6 @@ use crate::registry::certificates::{clustertrustbundle, signer};
 use crate::registry::check;
 use crate::registry::path::Path;
 
-const TOKEN_SECS_MIN: i64 = 600;
-const TOKEN_SECS_MAX: i64 = 1 << 32;
 const KEY_TYPES: &[&str] = &["RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519"];
 
 pub(super) fn validate(all: &ProjectedVolumeSource, at: &Path<'_>, problems: &mut Problems) {
@@ -86,15 +84,8 @@ fn projection(one: &VolumeProjection, at: &Path<'_>, problems: &mut Problems) {
 
 fn token(source: &ServiceAccountTokenProjection, at: &Path<'_>, problems: &mut Problems) {
     file_path(&source.path, &at.field("path"), problems);
-    let secs_at = at.field("expirationSeconds");
-    match source.expiration_seconds {
-        Some(secs) if secs < TOKEN_SECS_MIN => {
-            problems.invalid(secs_at, secs, "may not specify a duration less than 10 minutes");
-        }
-        Some(secs) if secs > TOKEN_SECS_MAX => {
-            problems.invalid(secs_at, secs, "may not specify a duration larger than 2^32 seconds");
-        }
-        _ => {}
+    if let Some(secs) = source.expiration_seconds {
+        check::token_life(problems, &at.field("expirationSeconds"), secs);
     }
 }
 
