@@ -2,6 +2,7 @@
 //!
 //! - `start`, `pods`, `memory`, `ha`: on a lab
 //! - `api`: an apiserver and an etcd alone, under `load`, and then with scheduler and controllers under a `crowd`
+//! - `large`: the same two with hundreds of thousands of objects and thousands of watchers
 //! - `scale`: the controllers of a cluster with thousands of made-up nodes
 //! - `control_plane` starts those two; `cpu`, `samples` and `table` measure, sum up and show
 mod api;
@@ -9,8 +10,10 @@ mod control_plane;
 mod cpu;
 mod crowd;
 mod ha;
+mod large;
 mod load;
 mod memory;
+mod phase;
 mod pods;
 mod samples;
 mod scale;
@@ -51,6 +54,16 @@ pub(crate) enum BenchCommand {
         #[arg(long, default_value_t = 500)]
         watchers: usize,
     },
+    /// An apiserver and its etcd with very many objects, and with a watcher for each node.
+    Large {
+        #[arg(long, default_value_t = 300_000)]
+        configmaps: usize,
+        #[arg(long, default_value_t = 165_000)]
+        pods: usize,
+        /// Each has one watcher of its pods.
+        #[arg(long, default_value_t = 10_000)]
+        nodes: usize,
+    },
     /// The controllers' time, CPU and memory with thousands of nodes: made, taken over, all silent, all back.
     Scale {
         #[arg(long, default_value_t = 5_000)]
@@ -65,6 +78,7 @@ pub(crate) fn run(command: BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Memory { idle_secs } => memory::run(&Lab::from_env()?, idle_secs),
         BenchCommand::Ha { crashes } => ha::run(crashes),
         BenchCommand::Api { pods, watchers } => api::run(pods, watchers),
+        BenchCommand::Large { configmaps, pods, nodes } => large::run(configmaps, pods, nodes),
         BenchCommand::Scale { nodes } => scale::run(nodes),
     }
 }

@@ -22,6 +22,8 @@ pub(crate) type Sender = http1::SendRequest<Body>;
 pub(crate) struct Client {
     address: SocketAddr,
     tls: TlsConnector,
+    /// Whom it acts as, if not as itself.
+    user: Option<String>,
 }
 
 impl Client {
@@ -35,7 +37,13 @@ impl Client {
         let config = rustls::ClientConfig::builder()
             .with_root_certificates(roots)
             .with_client_auth_cert(vec![cert(&pki.join(format!("{stem}.crt")))?], key)?;
-        Ok(Self { address, tls: TlsConnector::from(Arc::new(config)) })
+        Ok(Self { address, tls: TlsConnector::from(Arc::new(config)), user: None })
+    }
+
+    /// The same way, as another user of the group of administrators: what is counted by user is then counted as theirs.
+    #[must_use]
+    pub(crate) fn acting_as(&self, user: &str) -> Self {
+        Self { user: Some(user.into()), ..self.clone() }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -82,13 +90,16 @@ impl Client {
         content_type: &str,
         body: Bytes,
     ) -> anyhow::Result<Request<Body>> {
-        Ok(Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", self.address.to_string())
             .header("accept", "application/json")
-            .header("content-type", content_type)
-            .body(Full::new(body))?)
+            .header("content-type", content_type);
+        if let Some(user) = &self.user {
+            request = request.header("impersonate-user", user).header("impersonate-group", "system:masters");
+        }
+        Ok(request.body(Full::new(body))?)
     }
 }
 

@@ -12,6 +12,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::control_plane::ControlPlane;
+use super::load;
 use super::samples::Samples;
 use super::table::Row;
 use crate::rest::{Client, answer};
@@ -41,7 +42,7 @@ pub(super) fn run(
 ) -> anyhow::Result<Vec<Row>> {
     let clients = plane.client("controller-manager")?;
     for namespace in NAMESPACES {
-        runtime.block_on(prepare(admin, namespace))?;
+        runtime.block_on(load::prepare(admin, namespace))?;
     }
     let alone =
         step("64 clients, the apiserver alone", |_| runtime.block_on(create(&clients, NAMESPACES[0], "nobody", PODS)))?;
@@ -90,14 +91,6 @@ async fn send(client: &Client, method: Method, path: &str, kind: &str, object: &
         bail!("{path} answered {status}: {}", String::from_utf8_lossy(&answer));
     }
     Ok(())
-}
-
-async fn prepare(admin: &Client, namespace: &str) -> anyhow::Result<()> {
-    let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
-    send(admin, Method::POST, "/api/v1/namespaces", "application/json", &object).await?;
-    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
-    let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
-    send(admin, Method::POST, &path, "application/json", &account).await
 }
 
 /// Of pods and of what they ask for, and more than all of them want.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use bytes::Bytes;
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::json;
 
 use super::samples::Samples;
@@ -18,18 +18,47 @@ pub(super) const CLIENTS: usize = 16;
 pub(super) const NAMESPACE: &str = "bench";
 /// A pod's JSON as sent has this length.
 const POD_BYTES: usize = 1536;
+pub(super) const JSON: &str = "application/json";
 
 /// One request; what it is follows from its number.
 pub(super) struct Call {
     pub(super) method: Method,
     pub(super) path: String,
+    pub(super) content_type: &'static str,
     pub(super) body: Bytes,
+}
+
+impl Call {
+    /// With a body of JSON, or none.
+    pub(super) fn new(method: Method, path: String, body: Bytes) -> Self {
+        Self { method, path, content_type: JSON, body }
+    }
 }
 
 /// How a phase went.
 pub(super) struct Done {
     pub(super) samples: Samples,
     pub(super) took: Duration,
+}
+
+/// A namespace and its service account, which no controller is there to make.
+pub(super) async fn prepare(client: &Client, namespace: &str) -> anyhow::Result<()> {
+    let account = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
+    let objects = [
+        (
+            "/api/v1/namespaces".to_owned(),
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
+        ),
+        (account, json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}})),
+    ];
+    for (path, object) in objects {
+        let body = Bytes::from(object.to_string());
+        let (status, answer) = client.send(Method::POST, &path, "application/json", body).await?;
+        if !status.is_success() && status != StatusCode::CONFLICT {
+            bail!("POST {path} answered {status}: {}", String::from_utf8_lossy(&answer));
+        }
+    }
+    Ok(())
 }
 
 /// Runs calls 0..count over all clients; any answer but 2xx ends the phase with the server's words.
@@ -54,8 +83,8 @@ pub(super) async fn run(
                 if number >= count {
                     return anyhow::Ok(samples);
                 }
-                let Call { method, path, body } = call(number);
-                let request = client.request(method, &path, "application/json", body)?;
+                let Call { method, path, content_type, body } = call(number);
+                let request = client.request(method, &path, content_type, body)?;
                 let sent = Instant::now();
                 let (status, answer) = answer(&mut sender, request).await?;
                 samples.add(sent.elapsed());

@@ -69,7 +69,8 @@ fn of_node(plan: &Plan, node: &str) -> anyhow::Result<(ByProgram, Sums)> {
     Ok((seen.into_iter().map(|(program, (count, mb))| ((program, count), mb)).collect(), sums))
 }
 
-fn pss_mb(pid: i32) -> Option<f64> {
+/// Proportional set size; nothing of a process that ended.
+pub(super) fn pss_mb(pid: i32) -> Option<f64> {
     pss_kib(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?).map(|kib| kib as f64 / KIB_PER_MB)
 }
 

@@ -92,7 +92,7 @@ fn reply(request: &Request<Incoming>) -> Response<Full<Bytes>> {
 #[tokio::test]
 async fn every_call_is_made_once() {
     let server = Server::start("calls").await;
-    let call = |number| Call { method: Method::POST, path: pods_path(), body: pod_body(&pod_name(number), 0) };
+    let call = |number| Call::new(Method::POST, pods_path(), pod_body(&pod_name(number), 0));
     let done = load::run(&server.client(), 1000, call).await.unwrap();
     assert_eq!((done.samples.count(), server.asked.load(Ordering::Relaxed)), (1000, 1000));
 }
@@ -102,7 +102,7 @@ async fn an_answer_that_is_no_success_ends_the_phase_with_the_servers_words() {
     let server = Server::start("refused").await;
     let call = |number| {
         let name = if number == 50 { "missing".to_owned() } else { pod_name(number) };
-        Call { method: Method::GET, path: format!("{}/{name}", pods_path()), body: Bytes::new() }
+        Call::new(Method::GET, format!("{}/{name}", pods_path()), Bytes::new())
     };
     let Err(error) = load::run(&server.client(), 100, call).await else { panic!("a 404 went unnoticed") };
     assert!(error.to_string().contains("no such pod"), "{error}");
