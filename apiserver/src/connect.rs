@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 
 use crate::flowcontrol::long_running::LongRunning;
 use crate::request::Target;
+use crate::resources::{Authorized, to};
 use crate::rest::body::Body;
 use crate::rest::query::Query;
 use crate::rest::{Front, respond};
@@ -31,18 +32,18 @@ pub fn is_connect(target: &Target) -> bool {
         && matches!(target.subresource.as_str(), "log" | "exec" | "attach" | "portforward")
 }
 
-/// Answers a request for which [`is_connect`] holds and that is authorized.
+/// Answers a request for which [`is_connect`] holds.
 pub async fn serve(
     front: &Arc<Front>,
-    target: &Target,
+    may: &Authorized<to::Connect>,
     query: &Query<'_>,
     request: Request<Incoming>,
     counted: LongRunning,
 ) -> Result<Response<Body>, ApiError> {
-    match target.subresource.as_str() {
-        "log" => log::serve(front, target, query, request, counted).await,
-        "exec" | "attach" => exec::serve(front, target, query, request, counted).await,
-        "portforward" => portforward::serve(front, target, query, request, counted).await,
+    match may.target().subresource.as_str() {
+        "log" => log::serve(front, may, query, request, counted).await,
+        "exec" | "attach" => exec::serve(front, may, query, request, counted).await,
+        "portforward" => portforward::serve(front, may, query, request, counted).await,
         _ => Err(respond::no_such_path()),
     }
 }

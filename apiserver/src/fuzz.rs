@@ -19,7 +19,7 @@ use crate::patch;
 use crate::registry::{ApiResource, Registry, Strategy};
 use crate::request;
 use crate::resources::testing::settings;
-use crate::resources::{ListOptions, Resources};
+use crate::resources::{Authorized, ListOptions, Resources};
 use crate::rest::query::{self, Query};
 use crate::storage::memory::Memory;
 use crate::storage::{Storage, Write};
@@ -179,7 +179,7 @@ fn continue_tokens_are_understood_or_refused() {
         let (version, resource) = ("v1".into(), "configmaps".into());
         let target = request::Target { version, resource, namespace, ..request::Target::default() };
         let options = ListOptions { limit: 2, continue_token: Some(token.clone()), ..ListOptions::default() };
-        match runtime.block_on(resources.list(&target, options)) {
+        match runtime.block_on(resources.list(&Authorized::own(target), options)) {
             Ok(page) => assert!(page.items.len() <= 2 && page.remaining.is_none_or(|left| left > 0), "{token}"),
             // 504: the server of the page before may be ahead of this one.
             Err(err) => assert!(matches!(err.code(), 400 | 410 | 504), "{token}: {err}"),

@@ -24,8 +24,8 @@ use crate::flowcontrol::FlowControl;
 use crate::patch;
 use crate::request::{Target, User, Verb};
 use crate::resources::{
-    Event, EventKind, Fence, FieldValidation, Grant, ListOptions, ReadAt, Resources, WatchFrom, WatchOptions,
-    WriteOptions,
+    Authorized, Event, EventKind, Fence, FieldValidation, ListOptions, ReadAt, Resources, WatchFrom, WatchOptions,
+    WriteOptions, to,
 };
 use crate::table;
 
@@ -49,13 +49,6 @@ pub struct Service {
     resources: Resources,
     /// For what lasts, and for what comes in streams; who routes calls here lets the others in.
     flow: FlowControl,
-}
-
-/// A call that may go on: who asks for what.
-struct Call {
-    user: Arc<User>,
-    target: Target,
-    grant: Grant,
 }
 
 /// What a call was let in as, by the beginning of its message.
@@ -83,13 +76,12 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
 
 impl Service {
     /// `fields`: the selector of a list or watch.
-    async fn allowed(
+    async fn allowed<V: to::Act>(
         &self,
         Caller { user, admitted }: Caller,
-        verb: Verb,
         resource: Option<Resource>,
         fields: &FieldSelector,
-    ) -> Result<Call, Status> {
+    ) -> Result<Authorized<V>, Status> {
         let r = resource.ok_or_else(|| refused(&ApiError::bad_request("the request names no resource")))?;
         let target = Target {
             group: r.group,
@@ -103,21 +95,34 @@ impl Service {
         if admitted.is_some_and(|Admitted(as_this)| as_this != target) {
             return Err(refused(&ApiError::bad_request("the message names its resource more than once")));
         }
-        let grant = self.resources.authorize(&user, verb.as_str(), &target, fields).await;
-        Ok(Call { user, target, grant: grant.map_err(|err| refused(&err))? })
+        self.resources.authorize_to(&user, target, fields).await.map_err(|err| refused(&err))
     }
-    async fn allowed_one(&self, caller: Caller, verb: Verb, resource: Option<Resource>) -> Result<Call, Status> {
-        self.allowed(caller, verb, resource, &FieldSelector::default()).await
+    async fn allowed_one<V: to::Act>(
+        &self,
+        caller: Caller,
+        resource: Option<Resource>,
+    ) -> Result<Authorized<V>, Status> {
+        self.allowed(caller, resource, &FieldSelector::default()).await
     }
 }
 
-fn selectors(labels: &str, fields: &str, resource: Option<&Resource>) -> Result<(Selector, FieldSelector), Status> {
-    let bad = |err: corten_api::selector::SelectorError| refused(&ApiError::bad_request(err.to_string()));
-    let (labels, mut fields) = (Selector::parse(labels).map_err(bad)?, FieldSelector::parse(fields).map_err(bad)?);
-    if let Some(name) = resource.map(|r| r.name.as_str()).filter(|name| !name.is_empty()) {
+/// By which fields a list or watch selects, for the question whether it may be. A selector that is malformed is told of later
+/// ([`selectors`]), to those who may ask.
+fn asked_fields(fields: &str, resource: Option<&Resource>) -> FieldSelector {
+    named(FieldSelector::parse(fields).unwrap_or_default(), resource.map_or("", |r| &r.name))
+}
+
+fn named(mut fields: FieldSelector, name: &str) -> FieldSelector {
+    if !name.is_empty() {
         fields.0.push(FieldTerm { field: "metadata.name".into(), value: name.into(), negated: false });
     }
-    Ok((labels, fields))
+    fields
+}
+
+fn selectors<V>(may: &Authorized<V>, labels: &str, fields: &str) -> Result<(Selector, FieldSelector), Status> {
+    let bad = |err: corten_api::selector::SelectorError| refused(&ApiError::bad_request(err.to_string()));
+    let (labels, fields) = (Selector::parse(labels).map_err(bad)?, FieldSelector::parse(fields).map_err(bad)?);
+    Ok((labels, named(fields, &may.target().name)))
 }
 
 /// The leadership that a write is part of, if its author says so.
@@ -201,12 +206,12 @@ impl resources_server::Resources for Service {
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Object>, Status> {
         let caller = caller(&request)?;
         let GetRequest { resource, metadata_only } = request.into_inner();
-        let call = self.allowed_one(caller, Verb::Get, resource).await?;
-        if call.target.subresource == "scale" {
-            let json = self.resources.get(&call.target, ReadAt::Newest).await.map_err(|err| refused(&err))?;
+        let may = self.allowed_one::<to::Get>(caller, resource).await?;
+        if may.target().subresource == "scale" {
+            let json = self.resources.get(&may, ReadAt::Newest).await.map_err(|err| refused(&err))?;
             return written(json).map(Response::new);
         }
-        let item = self.resources.get_item(&call.target).await.map_err(|err| refused(&err))?;
+        let item = self.resources.get_item(&may).await.map_err(|err| refused(&err))?;
         narrowed(metadata_only, object_of(&item)).map(Response::new)
     }
 
@@ -214,10 +219,11 @@ impl resources_server::Resources for Service {
         let caller = caller(&request)?;
         let asked = request.into_inner();
         let metadata_only = asked.metadata_only;
-        let (labels, fields) = selectors(&asked.label_selector, &asked.field_selector, asked.resource.as_ref())?;
-        let call = self.allowed(caller, Verb::List, asked.resource, &fields).await?;
+        let fields = asked_fields(&asked.field_selector, asked.resource.as_ref());
+        let may = self.allowed(caller, asked.resource, &fields).await?;
+        let (labels, fields) = selectors(&may, &asked.label_selector, &asked.field_selector)?;
         let options = ListOptions { labels, fields, ..ListOptions::default() };
-        let rows = self.resources.list_items(&call.target, options).await.map_err(|err| refused(&err))?;
+        let rows = self.resources.list_items(&may, options).await.map_err(|err| refused(&err))?;
         let revision = rows.revision;
         let mut items = rows.items.into_iter().peekable();
         let mut first = true;
@@ -237,16 +243,16 @@ impl resources_server::Resources for Service {
         let caller = caller(&request)?;
         let asked = request.into_inner();
         let metadata_only = asked.metadata_only;
-        let (labels, fields) = selectors(&asked.label_selector, &asked.field_selector, asked.resource.as_ref())?;
-        let call = self.allowed(caller, Verb::Watch, asked.resource, &fields).await?;
+        let fields = asked_fields(&asked.field_selector, asked.resource.as_ref());
+        let may = self.allowed(caller, asked.resource, &fields).await?;
+        let (labels, fields) = selectors(&may, &asked.label_selector, &asked.field_selector)?;
         let from = match asked.resume_after {
             0 => WatchFrom::State { at: ReadAt::Newest, initial_events_end: true },
             revision => WatchFrom::After(revision),
         };
         let options = WatchOptions { labels, fields, from, bookmarks: true };
-        let place = self.flow.enter_long(&call.user).map_err(|err| refused(&err))?;
-        let events = self.resources.watch(&call.target, options).await.map_err(|err| refused(&err))?;
-        let events = call.grant.guard(&self.resources, events);
+        let place = self.flow.enter_long(may.user()).map_err(|err| refused(&err))?;
+        let events = self.resources.watch(&may, options).await.map_err(|err| refused(&err))?;
         let batches = events.flat_map(move |batch| {
             let _held_while_it_streams = &place;
             let batches = match batch {
@@ -262,9 +268,9 @@ impl resources_server::Resources for Service {
         let caller = caller(&request)?;
         let fence = fence_of(&request)?;
         let asked = request.into_inner();
-        let Call { user, target, .. } = self.allowed_one(caller, Verb::Create, asked.resource).await?;
-        let options = write_options(&user, asked.options.as_ref(), fence);
-        let done = self.resources.create(&user, &target, asked.json, options).await;
+        let may = self.allowed_one(caller, asked.resource).await?;
+        let options = write_options(may.user(), asked.options.as_ref(), fence);
+        let done = self.resources.create(&may, asked.json, options).await;
         written(done.map_err(|err| refused(&err))?.object).map(Response::new)
     }
 
@@ -272,9 +278,9 @@ impl resources_server::Resources for Service {
         let caller = caller(&request)?;
         let fence = fence_of(&request)?;
         let asked = request.into_inner();
-        let Call { user, target, .. } = self.allowed_one(caller, Verb::Update, asked.resource).await?;
-        let options = write_options(&user, asked.options.as_ref(), fence);
-        let done = self.resources.update(&user, &target, asked.json, options).await;
+        let may = self.allowed_one(caller, asked.resource).await?;
+        let options = write_options(may.user(), asked.options.as_ref(), fence);
+        let done = self.resources.update(&may, asked.json, options).await;
         written(done.map_err(|err| refused(&err))?.object).map(Response::new)
     }
 
@@ -288,9 +294,9 @@ impl resources_server::Resources for Service {
             patch_request::Kind::Json => patch::Kind::Json,
             patch_request::Kind::Apply => patch::Kind::Apply,
         };
-        let Call { user, target, .. } = self.allowed_one(caller, Verb::Patch, asked.resource).await?;
-        let options = write_options(&user, asked.options.as_ref(), fence);
-        let done = self.resources.patch(&user, &target, kind, asked.json, options).await;
+        let may = self.allowed_one(caller, asked.resource).await?;
+        let options = write_options(may.user(), asked.options.as_ref(), fence);
+        let done = self.resources.patch(&may, kind, asked.json, options).await;
         written(done.map_err(|err| refused(&err))?.object).map(Response::new)
     }
 
@@ -298,14 +304,14 @@ impl resources_server::Resources for Service {
         let caller = caller(&request)?;
         let fence = fence_of(&request)?;
         let asked = request.into_inner();
-        let Call { user, target, .. } = self.allowed_one(caller, Verb::Delete, asked.resource).await?;
-        let options = write_options(&user, None, fence);
+        let may = self.allowed_one(caller, asked.resource).await?;
+        let options = write_options(may.user(), None, fence);
         let how: DeleteOptions = match &*asked.options_json {
             b"" => DeleteOptions::default(),
             json => serde_json::from_slice(json)
                 .map_err(|err| refused(&ApiError::bad_request(format!("DeleteOptions cannot be read: {err}"))))?,
         };
-        let done = self.resources.delete(&user, &target, how, options).await;
+        let done = self.resources.delete(&may, how, options).await;
         written(done.map_err(|err| refused(&err))?.object).map(Response::new)
     }
 
@@ -326,7 +332,7 @@ impl resources_server::Resources for Service {
 async fn bind_one(
     resources: &Resources,
     flow: &FlowControl,
-    user: &User,
+    user: &Arc<User>,
     asked: BindRequest,
     fence: Option<&Fence>,
 ) -> BindReply {
@@ -341,8 +347,8 @@ async fn bind_one(
     let attributes = Attributes::Resource { verb: Verb::Create.as_str(), target: &target };
     // Each bind waits for its turn as a request of its own would.
     let bound = match flow.admit(user, attributes, 1).await {
-        Ok(_seat) => match resources.authorizer().authorize(user, attributes) {
-            Ok(()) => resources.bind(user, &target, &asked.uid, &asked.node, fence).await,
+        Ok(_seat) => match resources.authorize_to(user, target, &FieldSelector::default()).await {
+            Ok(may) => resources.bind(&may, &asked.uid, &asked.node, fence).await,
             Err(err) => Err(err),
         },
         Err(err) => Err(err),

@@ -10,11 +10,13 @@ use futures::{Stream, StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::authz::{Attributes, Authorizer};
+use crate::authz::Authorizer;
 use crate::flowcontrol::FlowControl;
+use crate::flowcontrol::long_running::LongRunning;
 use crate::grpc::refused;
 use crate::registry::{ApiResource, Registry, Table};
 use crate::request::User;
+use crate::resources::AuthorizedPath;
 
 /// The gRPC service. `drained`: its streams end with it.
 pub fn service(
@@ -45,18 +47,26 @@ impl kinds_server::Kinds for Service {
         let user = request.extensions().get::<Arc<User>>();
         let user = user.ok_or_else(|| refused(&ApiError::new(Reason::Unauthorized, "Unauthorized")))?;
         // Who may read discovery may be told of its changes.
-        let asked = Attributes::Path { verb: "get", path: "/apis" };
-        self.authorizer.authorize(user, asked).map_err(|err| refused(&err))?;
+        let may = AuthorizedPath::ask(&self.authorizer, user, "get", "/apis").map_err(|err| refused(&err))?;
         let place = self.flow.enter_long(user).map_err(|err| refused(&err))?;
-        let (registry, mut changes) = (self.registry.clone(), self.registry.changes());
-        // The first look counts as a change.
-        changes.mark_changed();
-        let told = stream::unfold((registry, changes, place), |(registry, mut changes, place)| async move {
-            changes.changed().await.ok()?;
-            Some((Ok(message(&registry.table())), (registry, changes, place)))
-        });
+        let told = told(&may, self.registry.clone(), place);
         Ok(Response::new(told.take_until(self.drained.clone().cancelled_owned()).boxed()))
     }
+}
+
+/// The kinds now, and whenever they change.
+fn told(
+    _may: &AuthorizedPath,
+    registry: Registry,
+    counted: LongRunning,
+) -> impl Stream<Item = Result<ServedKinds, Status>> + Send + use<> {
+    let mut changes = registry.changes();
+    // The first look counts as a change.
+    changes.mark_changed();
+    stream::unfold((registry, changes, counted), |(registry, mut changes, counted)| async move {
+        changes.changed().await.ok()?;
+        Some((Ok(message(&registry.table())), (registry, changes, counted)))
+    })
 }
 
 fn message(table: &Table) -> ServedKinds {

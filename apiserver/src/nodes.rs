@@ -15,9 +15,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::authn::Identity;
-use crate::authz::{Attributes, Authorizer, node_name};
+use crate::authz::{Authorizer, node_name};
 use crate::grpc::refused;
 use crate::request::{Target, User};
+use crate::resources::{Authorized, to};
 
 /// Changes that a slow listener has not been told of; with one more it is cut off, and begins with the state again.
 const UNTOLD_MAX: usize = 8192;
@@ -78,7 +79,7 @@ impl NodeConnections {
     }
 
     /// Who is connected now, and what changes from then on.
-    fn listen(&self) -> (Vec<String>, broadcast::Receiver<Change>) {
+    fn listen(&self, _may: &Authorized<to::Watch>) -> (Vec<String>, broadcast::Receiver<Change>) {
         let open = self.shared.open.lock();
         (open.keys().cloned().collect(), self.shared.changes.subscribe())
     }
@@ -123,11 +124,11 @@ impl nodes_server::Nodes for Service {
         &self,
         request: Request<WatchConnectionsRequest>,
     ) -> Result<Response<Self::WatchConnectionsStream>, Status> {
-        allow(&request, &self.authorizer).map_err(|err| refused(&err))?;
+        let may = allow(&request, &self.authorizer).map_err(|err| refused(&err))?;
         if self.connections.shared.changes.receiver_count() >= LISTENERS_MAX {
             return Err(refused(&ApiError::new(Reason::TooManyRequests, "too many listen to nodes' connections")));
         }
-        let (connected, changes) = self.connections.listen();
+        let (connected, changes) = self.connections.listen(&may);
         let state = stream::iter(state_messages(&connected).into_iter().map(Ok));
         let changed = stream::unfold(Some(changes), |changes| async move {
             let mut changes = changes?;
@@ -155,11 +156,11 @@ fn state_messages(connected: &[String]) -> Vec<Message> {
 }
 
 /// Who may watch nodes may know which of them are connected.
-fn allow<T>(request: &Request<T>, authorizer: &Authorizer) -> Result<(), ApiError> {
+fn allow<T>(request: &Request<T>, authorizer: &Authorizer) -> Result<Authorized<to::Watch>, ApiError> {
     let user = request.extensions().get::<Arc<User>>();
     let user = user.ok_or_else(|| ApiError::new(Reason::Unauthorized, "Unauthorized"))?;
     let nodes = Target { version: "v1".into(), resource: "nodes".into(), ..Target::default() };
-    authorizer.authorize(user, Attributes::Resource { verb: "watch", target: &nodes })
+    Authorized::by_roles(authorizer, user, nodes)
 }
 
 /// What has changed since, for at least one node; `None`: at the end. Of a node that changed more than once the last counts.

@@ -1,4 +1,8 @@
-//! The one read and write path of all kinds: REST handlers and gRPC services both end here.
+//! The one read and write path of all kinds: REST handlers and gRPC services both end here, with a proof that they have asked
+//! ([`Authorized`]).
+//!
+//! What stands open without one tells of no object: which kinds there are and how many of each, whether a target fits its kind,
+//! how far the cache has come. Admission and authentication look at objects through traits of their own, from within.
 
 mod account_token;
 mod admit;
@@ -42,7 +46,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-pub use authorize::Grant;
+pub use authorize::{Allowed, Authorized, AuthorizedPath, to};
 use corten_api::ApiError;
 pub use delete::check_options;
 pub use event::{Event, EventKind};
@@ -54,7 +58,7 @@ pub use options::{
     Deleted, FieldValidation, ListOptions, Page, ReadAt, WatchFrom, WatchOptions, WriteOptions, Written,
 };
 
-pub(crate) use system::{itself, target};
+pub(crate) use system::target;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::authn::Tokens;

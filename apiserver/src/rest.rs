@@ -42,7 +42,7 @@ use crate::metrics::{Metrics, RequestLabels};
 use crate::openapi::Documents;
 use crate::registry::ApiResource;
 use crate::request::{self, Asked, RequestError, Target, User, Verb};
-use crate::resources::{Grant, Resources};
+use crate::resources::{Allowed, AuthorizedPath, Resources, to};
 use crate::usage::collector::Collector;
 use crate::usage::find as find_usage;
 
@@ -67,17 +67,16 @@ pub struct Front {
 /// A resource request on its way through.
 #[derive(Clone, Copy)]
 struct Asking<'a> {
-    user: &'a User,
+    user: &'a Arc<User>,
     verb: Verb,
     target: &'a Target,
     query: &'a Query<'a>,
+    /// The field selector. One that is malformed is told of later, to those who may ask.
+    fields: &'a FieldSelector,
 }
 
-impl Asking<'_> {
-    /// The field selector. One that is malformed is told of later, to those who may ask.
-    fn fields(&self) -> FieldSelector {
-        self.query.get("fieldSelector").and_then(|text| FieldSelector::parse(text).ok()).unwrap_or_default()
-    }
+fn field_selector(query: &Query<'_>) -> FieldSelector {
+    query.get("fieldSelector").and_then(|text| FieldSelector::parse(text).ok()).unwrap_or_default()
 }
 
 impl Front {
@@ -97,7 +96,8 @@ impl Front {
                 let asked = Attributes::Resource { verb: verb.as_str(), target: &target };
                 match self.counted_as(caller, request.headers(), asked).await {
                     Ok(user) => {
-                        let asking = Asking { user: &user, verb, target: &target, query: &query };
+                        let fields = &field_selector(&query);
+                        let asking = Asking { user: &user, verb, target: &target, query: &query, fields };
                         return self.resource(asking, request, began).await;
                     }
                     Err(err) => Err(err),
@@ -138,11 +138,11 @@ impl Front {
         let flow = self.flow.classify(&user, asked);
         let answered = async {
             let _seat = flow.admit(1).await?;
-            self.resources.authorizer().authorize(&user, asked)?;
-            if !matches!(verb.as_str(), "get" | "head") {
+            let may = AuthorizedPath::ask(self.resources.authorizer(), &user, &verb, path)?;
+            if !matches!(may.verb(), "get" | "head") {
                 return Err(respond::method_not_allowed());
             }
-            self.serve_path(path, query, headers).await
+            self.serve_path(&may, query, headers).await
         };
         let mut response = answered.await.unwrap_or_else(|err| respond::error(&err));
         flow.tell(response.headers_mut());
@@ -185,7 +185,7 @@ impl Front {
     /// Whatever is behind: it answers as it likes, for as long as it likes.
     async fn proxied(
         self: &Arc<Self>,
-        user: &User,
+        user: &Arc<User>,
         asked: proxy::Asked<'_>,
         request: Request<Incoming>,
     ) -> Response<Body> {
@@ -211,12 +211,11 @@ impl Front {
         self.metrics.answered(labels, took);
     }
 
-    /// Waits for the request's turn, before its body is read, and asks whether it may be.
-    async fn admit(&self, asking: Asking<'_>, flow: &Classified<'_>) -> Result<(Seat, Grant), ApiError> {
-        let Asking { user, verb, target, query } = asking;
-        let fields = asking.fields();
+    /// Waits for the request's turn, before it is asked whether it may be, and before its body is read.
+    async fn turn(&self, asking: Asking<'_>, flow: &Classified<'_>) -> Result<Seat, ApiError> {
+        let Asking { verb, target, query, fields, .. } = asking;
         let walk = Walk {
-            fields: &fields,
+            fields,
             selects_labels: query.get("labelSelector").is_some(),
             limit: query.get("limit").and_then(|text| text.parse().ok()).filter(|limit| *limit > 0),
         };
@@ -225,9 +224,7 @@ impl Front {
             Verb::Watch if query.flag("sendInitialEvents") => work::of_list(walk, || self.resources.stored(target)),
             _ => 1,
         };
-        let seat = flow.admit(seats).await?;
-        let grant = self.resources.authorize(user, verb.as_str(), target, &fields).await?;
-        Ok((seat, grant))
+        flow.admit(seats).await
     }
 
     async fn long(
@@ -247,11 +244,10 @@ impl Front {
                 Ok(watch.into_response())
             };
         }
-        let Asking { user, verb, target, query } = asking;
-        // What is taken away later ends watches; a connection into a container stays as it began.
-        let _grant = self.resources.authorize(user, verb.as_str(), target, &asking.fields()).await?;
+        let Asking { user, verb, target, query, .. } = asking;
+        let may = self.resources.authorize_connect(user, verb.as_str(), target).await?;
         self.resources.fitting(verb, target)?;
-        connect::serve(self, target, query, request, self.flow.enter_long(user)?).await
+        connect::serve(self, &may, query, request, self.flow.enter_long(user)?).await
     }
 
     /// A watch holds seats while it begins, and none while it lasts.
@@ -262,17 +258,17 @@ impl Front {
         resource: Option<&Arc<ApiResource>>,
         headers: &HeaderMap,
     ) -> Result<watch::Watch, ApiError> {
-        let (_seat, grant) = self.admit(asking, flow).await?;
+        let _seat = self.turn(asking, flow).await?;
+        let Asking { user, verb, target, query, fields } = asking;
+        let may = self.resources.authorize_to::<to::Watch>(user, target.clone(), fields).await?;
         let Some(resource) = resource else {
-            let is_usage = find_usage(asking.target).is_some();
+            let is_usage = find_usage(target).is_some();
             return Err(if is_usage { respond::method_not_allowed() } else { respond::no_such_path() });
         };
-        self.resources.fitting(asking.verb, asking.target)?;
-        let counted = self.flow.enter_long(asking.user)?;
+        self.resources.fitting(verb, target)?;
+        let counted = self.flow.enter_long(user)?;
         let wanted = accept::wanted(headers)?;
-        let (user, target, query) = (asking.user, asking.target, asking.query);
-        let read = Read { resources: &self.resources, resource, target, query, headers, wanted, user };
-        watch::start(&read, grant, counted).await
+        watch::start(&Read { resources: &self.resources, resource, query, headers, wanted }, &may, counted).await
     }
 
     /// What of the body is not received stays in `body`.
@@ -284,45 +280,53 @@ impl Front {
         headers: &HeaderMap,
         body: &mut Option<Incoming>,
     ) -> Result<Response<Body>, ApiError> {
-        let (mut seat, _) = self.admit(asking, flow).await?;
-        let Asking { user, verb, target, query } = asking;
+        let mut seat = self.turn(asking, flow).await?;
+        let Asking { user, verb, target, query, fields } = asking;
         let resources = &self.resources;
+        let may = resources.authorize(user, verb, target, fields).await?;
         let mut arriving = || {
             let incoming = body.take().ok_or_else(|| ApiError::internal("the body was taken before"))?;
             Ok::<_, ApiError>(Arriving::new(headers, incoming, MAX_BODY_BYTES))
         };
         let Some(resource) = resource else {
             if let Some(kind) = find_usage(target) {
-                return self.usage(kind, asking, headers).await;
+                return self.usage(kind, &may, asking, headers).await;
             }
             let question = review::find(target).ok_or_else(respond::no_such_path)?;
             let arriving = arriving()?;
             let body = self.slow_bodies.receive(&user.name, &mut seat, arriving).await?;
             let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
-            let asked = (question, target.namespace.as_str());
-            return review::answer(resources, asked, (verb, query), user, content_type, body).await;
+            return review::answer(resources, question, &may, query, content_type, body).await;
         };
         resources.fitting(verb, target)?;
         let wanted = accept::wanted(headers)?;
-        if !verb.is_write() {
-            let read = Read { resources, resource, target, query, headers, wanted, user };
-            return if verb == Verb::Get { read::get(read).await } else { read::list(read).await };
+        let read = Read { resources, resource, query, headers, wanted };
+        match &may {
+            Allowed::Get(may) => return read::get(read, may).await,
+            Allowed::List(may) => return read::list(read, may).await,
+            // What is left writes; watches last, and do not come here.
+            Allowed::Watch(_)
+            | Allowed::Create(_)
+            | Allowed::Update(_)
+            | Allowed::Patch(_)
+            | Allowed::Delete(_)
+            | Allowed::DeleteCollection(_) => {}
         }
         let body = self.slow_bodies.receive(&user.name, &mut seat, arriving()?).await?;
         let is_large = body.len() > aside::LARGE_BODY_BYTES;
-        let write = write::Write { resources, user, resource, target, query, headers, wanted, body };
-        let written = tokio::time::timeout(REQUEST_TIMEOUT, Self::write(verb, write));
+        let write = write::Write { resources, resource, query, headers, wanted, body };
+        let written = tokio::time::timeout(REQUEST_TIMEOUT, Self::write(&may, write));
         aside::aside(&user.name, is_large, written).await.unwrap_or_else(|_| Err(respond::timed_out()))
     }
 
-    async fn write(verb: Verb, write: write::Write<'_>) -> Result<Response<Body>, ApiError> {
-        match verb {
-            Verb::Create => write::create(write).await,
-            Verb::Update => write::update(write).await,
-            Verb::Patch => write::patch(write).await,
-            Verb::Delete => write::delete(write).await,
-            Verb::DeleteCollection => write::delete_collection(write).await,
-            Verb::Get | Verb::List | Verb::Watch => Err(respond::method_not_allowed()),
+    async fn write(may: &Allowed, write: write::Write<'_>) -> Result<Response<Body>, ApiError> {
+        match may {
+            Allowed::Create(may) => write::create(write, may).await,
+            Allowed::Update(may) => write::update(write, may).await,
+            Allowed::Patch(may) => write::patch(write, may).await,
+            Allowed::Delete(may) => write::delete(write, may).await,
+            Allowed::DeleteCollection(may) => write::delete_collection(write, may).await,
+            Allowed::Get(_) | Allowed::List(_) | Allowed::Watch(_) => Err(respond::method_not_allowed()),
         }
     }
 }

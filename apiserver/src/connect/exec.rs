@@ -23,7 +23,7 @@ use self::dialect::Dialect;
 use super::upgrade::{self, Protocol};
 use super::{kubelets, log, pod, websocket};
 use crate::flowcontrol::long_running::LongRunning;
-use crate::request::Target;
+use crate::resources::{Authorized, to};
 use crate::rest::Front;
 use crate::rest::body::Body;
 use crate::rest::query::Query;
@@ -55,18 +55,18 @@ struct Wanted {
 
 pub async fn serve(
     front: &Arc<Front>,
-    target: &Target,
+    may: &Authorized<to::Connect>,
     query: &Query<'_>,
     request: Request<Incoming>,
     counted: LongRunning,
 ) -> Result<Response<Body>, ApiError> {
-    let attaches = target.subresource == "attach";
+    let attaches = may.target().subresource == "attach";
     let wanted = wanted(query, if attaches { "PodAttachOptions" } else { "PodExecOptions" })?;
     let command: Vec<String> = query.all("command").map(str::to_owned).collect();
     if !attaches && command.is_empty() {
         return Err(missing_command());
     }
-    let pod = pod::read_pod(&front.resources, target).await?;
+    let pod = pod::read_pod(&front.resources, may).await?;
     let container = pod::choose_container(&pod, query.get("container"))?;
     if matches!(phase(&pod), "Succeeded" | "Failed") {
         let what = if attaches { "attach to" } else { "exec into" };

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::{kubelets, pod};
 use crate::flowcontrol::long_running::LongRunning;
-use crate::request::Target;
+use crate::resources::{Authorized, to};
 use crate::rest::body::{Body, BoxError};
 use crate::rest::query::Query;
 use crate::rest::{Front, respond};
@@ -24,14 +24,14 @@ const FIRST_ANSWER: Duration = Duration::from_secs(15);
 
 pub async fn serve(
     front: &Arc<Front>,
-    target: &Target,
+    may: &Authorized<to::Connect>,
     query: &Query<'_>,
     request: Request<Incoming>,
     counted: LongRunning,
 ) -> Result<Response<Body>, ApiError> {
     let mut wanted = options(query, SystemTime::now())?;
     let upgrade = over_websocket::wanted(request.headers())?;
-    let pod = pod::read_pod(&front.resources, target).await?;
+    let pod = pod::read_pod(&front.resources, may).await?;
     let container = pod::choose_container(&pod, query.get("container"))?;
     pod::check_has_logs(&pod, &container, wanted.previous)?;
     let address = pod::kubelet_of(&front.resources, &pod).await?;

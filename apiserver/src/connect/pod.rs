@@ -6,15 +6,16 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod};
 
 use super::kubelets::KubeletAddress;
 use crate::request::Target;
-use crate::resources::{ReadAt, Resources};
+use crate::resources::{Authorized, ReadAt, Resources, to};
 
 /// Where kubelets serve if their Node does not say.
 const KUBELET_PORT: u16 = 10250;
 const DEFAULT_CONTAINER_ANNOTATION: &str = "kubectl.kubernetes.io/default-container";
 
-pub async fn read_pod(resources: &Resources, target: &Target) -> Result<Pod, ApiError> {
-    let target = Target { subresource: String::new(), ..target.clone() };
-    let json = resources.get(&target, ReadAt::Newest).await?;
+/// The pod that a connection leads to.
+pub async fn read_pod(resources: &Resources, may: &Authorized<to::Connect>) -> Result<Pod, ApiError> {
+    let target = Target { subresource: String::new(), ..may.target().clone() };
+    let json = resources.get(&Authorized::own(target), ReadAt::Newest).await?;
     serde_json::from_slice(&json).map_err(ApiError::internal)
 }
 
@@ -24,7 +25,7 @@ pub async fn kubelet_of(resources: &Resources, pod: &Pod) -> Result<KubeletAddre
         return Err(ApiError::bad_request(format!("pod {} does not have a host assigned", pod.name())));
     };
     let target = Target { version: "v1".into(), resource: "nodes".into(), name: node.to_owned(), ..Target::default() };
-    let json = resources.get(&target, ReadAt::Any).await?;
+    let json = resources.get(&Authorized::own(target), ReadAt::Any).await?;
     address_of(&serde_json::from_slice(&json).map_err(ApiError::internal)?)
 }
 

@@ -20,7 +20,7 @@ use tonic::Streaming;
 use super::upgrade::{self, Protocol};
 use super::{kubelets, log, pod, websocket};
 use crate::flowcontrol::long_running::LongRunning;
-use crate::request::Target;
+use crate::resources::{Authorized, to};
 use crate::rest::Front;
 use crate::rest::body::Body;
 use crate::rest::query::Query;
@@ -45,12 +45,12 @@ struct Pod {
 
 pub async fn serve(
     front: &Arc<Front>,
-    target: &Target,
+    may: &Authorized<to::Connect>,
     query: &Query<'_>,
     request: Request<Incoming>,
     counted: LongRunning,
 ) -> Result<Response<Body>, ApiError> {
-    let found = pod::read_pod(&front.resources, target).await?;
+    let found = pod::read_pod(&front.resources, may).await?;
     let protocol = upgrade::choose(request.headers(), &[TUNNELLED, CHANNELS], &[PLAIN])?;
     let ports = match protocol {
         Protocol::WebSocket(Some(TUNNELLED)) | Protocol::Spdy(_) => Vec::new(),

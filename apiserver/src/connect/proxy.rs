@@ -21,7 +21,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corten_api::ApiError;
-use corten_api::selector::FieldSelector;
 use futures::TryStreamExt;
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, LOCATION};
 use http::{Method, Request, Response, StatusCode};
@@ -72,7 +71,7 @@ pub struct Asked<'a> {
 /// Answers a request of somebody who may not be allowed it.
 pub async fn answer(
     front: &Arc<Front>,
-    user: &User,
+    user: &Arc<User>,
     asked: Asked<'_>,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, ApiError> {
@@ -105,17 +104,16 @@ enum Begun {
 
 async fn begin(
     front: &Arc<Front>,
-    user: &User,
+    user: &Arc<User>,
     asked: Asked<'_>,
     request: &Request<Incoming>,
 ) -> Result<(Begun, LongRunning), ApiError> {
-    // What is taken away later does not end what streams.
-    let _grant = front.resources.authorize(user, asked.verb, asked.target, &FieldSelector::default()).await?;
+    let may = front.resources.authorize_connect(user, asked.verb, asked.target).await?;
     if Query::parse(request.uri().query()).get("dryRun").is_some() {
         return Err(ApiError::bad_request("dryRun is not supported"));
     }
     let counted = front.flow.enter_long(user)?;
-    let location = locate::find(&front.resources, asked.target, front.proxy.allows).await?;
+    let location = locate::find(&front.resources, &may, front.proxy.allows).await?;
     let is_upgrade = headers::is_upgrade(request.headers());
     // Links of a page at the root are relative to a directory.
     if !is_upgrade && asked.path.is_empty() && matches!(*request.method(), Method::GET | Method::HEAD) {

@@ -24,7 +24,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use self::rate::Rate;
 use super::{FlowControl, dangling, objects, upkeep};
-use crate::resources::{ListOptions, ReadAt, Resources, WatchFrom, WatchOptions, WatchStream, Weak, target};
+use crate::resources::{
+    Authorized, ListOptions, ReadAt, Resources, WatchFrom, WatchOptions, WatchStream, Weak, target,
+};
 
 const GROUP: &str = "flowcontrol.apiserver.k8s.io";
 const LEVELS: &str = "prioritylevelconfigurations";
@@ -193,8 +195,8 @@ impl Objects {
 
 /// All of a kind, but for those that cannot be read.
 async fn read<K: DeserializeOwned>(resources: &Resources, plural: &str, at: ReadAt) -> Result<Vec<K>, ApiError> {
-    let rows =
-        resources.list_items(&target(GROUP, plural, "", ""), ListOptions { at, ..ListOptions::default() }).await?;
+    let all = Authorized::own(target(GROUP, plural, "", ""));
+    let rows = resources.list_items(&all, ListOptions { at, ..ListOptions::default() }).await?;
     let object = |item: &std::sync::Arc<crate::cache::Item>| match serde_json::from_slice(&item.object()) {
         Ok(object) => Some(object),
         Err(err) => {
@@ -207,7 +209,7 @@ async fn read<K: DeserializeOwned>(resources: &Resources, plural: &str, at: Read
 
 async fn watch(resources: &Resources, plural: &str) -> Result<WatchStream, ApiError> {
     let options = WatchOptions { from: WatchFrom::Now, ..WatchOptions::default() };
-    resources.watch(&target(GROUP, plural, "", ""), options).await
+    resources.watch(&Authorized::own(target(GROUP, plural, "", "")), options).await
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ async fn binds_answer_each_for_itself() {
         let asked =
             BindRequest { id, namespace: "default".into(), pod: pod.into(), uid: String::new(), node: "n1".into() };
         let (resources, flow) = (s.resources.clone(), s.flow.clone());
-        async move { bind_one(&resources, &flow, &user, asked, None).await }
+        async move { bind_one(&resources, &flow, &Arc::new(user), asked, None).await }
     };
     let done = bind(7, "web", scheduler.clone()).await;
     assert_eq!((done.id, &*done.error_status_json), (7, &b""[..]));

@@ -14,8 +14,8 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::system::{itself, target};
-use super::{ListOptions, ReadAt, Resources, Weak, WriteOptions};
+use super::system::target;
+use super::{Authorized, ListOptions, ReadAt, Resources, Weak, WriteOptions};
 use crate::patch;
 
 /// A Lease that has not changed for so long is that of a dead server.
@@ -85,14 +85,14 @@ impl Advertised {
     async fn withdraw(&mut self, resources: &Resources) -> Result<(), ApiError> {
         self.publish(resources, Some(self.address)).await?;
         let lease = target("coordination.k8s.io", "leases", NAMESPACE, &self.lease_name());
-        resources.delete(&itself(), &lease, DeleteOptions::default(), WriteOptions::default()).await.map(drop)
+        resources.delete(&Authorized::own(lease), DeleteOptions::default(), WriteOptions::default()).await.map(drop)
     }
 
     async fn publish(&mut self, resources: &Resources, without: Option<SocketAddr>) -> Result<(), ApiError> {
         let labels = Selector::parse(&format!("{LABEL}={LABEL_VALUE}")).map_err(ApiError::internal)?;
         let options = ListOptions { labels, at: ReadAt::Newest, ..ListOptions::default() };
         let leases = target("coordination.k8s.io", "leases", NAMESPACE, "");
-        let rows = resources.list_items(&leases, options).await?;
+        let rows = resources.list_items(&Authorized::own(leases), options).await?;
         let now = Instant::now();
         let mut alive = BTreeSet::new();
         for item in &rows.items {
@@ -103,7 +103,7 @@ impl Advertised {
             let quiet = now.duration_since(*since);
             if quiet > FORGET_AFTER {
                 let lease = target("coordination.k8s.io", "leases", NAMESPACE, item.name());
-                resources.delete(&itself(), &lease, DeleteOptions::default(), WriteOptions::default()).await?;
+                resources.delete(&Authorized::own(lease), DeleteOptions::default(), WriteOptions::default()).await?;
             } else if quiet <= ALIVE_FOR {
                 let lease: Lease = serde_json::from_slice(&item.object()).map_err(ApiError::internal)?;
                 alive.extend(lease.spec.and_then(|s| s.holder_identity).and_then(|a| a.parse::<SocketAddr>().ok()));
@@ -133,7 +133,7 @@ async fn put(
     resources.make(&collection, object.clone()).await?;
     let json = Bytes::from(object.to_string());
     let one = target(group, plural, namespace, name);
-    let done = resources.patch(&itself(), &one, patch::Kind::Merge, json, WriteOptions::default()).await;
+    let done = resources.patch(&Authorized::own(one), patch::Kind::Merge, json, WriteOptions::default()).await;
     done.map(drop)
 }
 

@@ -17,8 +17,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::json;
 
-use super::system::{itself, target};
-use super::{ReadAt, Resources, WriteOptions};
+use super::system::target;
+use super::{Authorized, ReadAt, Resources, WriteOptions};
 use crate::registry::certificates::pem;
 
 const NAMESPACE: &str = "kube-system";
@@ -114,7 +114,7 @@ impl Resources {
 
     async fn publish(&self, ca: &str) -> Result<(), ApiError> {
         let at = target("", "configmaps", NAMESPACE, NAME);
-        let there = match self.get(&at, ReadAt::Any).await {
+        let there = match self.get(&Authorized::own(at.clone()), ReadAt::Any).await {
             Ok(json) => Some(serde_json::from_slice::<ConfigMap>(&json).map_err(ApiError::internal)?),
             Err(err) if err.is(Reason::NotFound) => None,
             Err(err) => return Err(err),
@@ -130,7 +130,7 @@ impl Resources {
         }
         there.data = Some(wanted);
         let json = Bytes::from(serde_json::to_vec(&there).map_err(ApiError::internal)?);
-        match self.update(&itself(), &at, json, WriteOptions::default()).await {
+        match self.update(&Authorized::own(at), json, WriteOptions::default()).await {
             // The next look sees what another has written.
             Err(err) if err.is(Reason::Conflict) || err.is(Reason::NotFound) => Ok(()),
             written => written.map(drop),

@@ -1,8 +1,14 @@
-//! Whether a request may be: for a kubelet or a node's proxy what is on its node, and for everybody the roles.
+//! Whether a request may be: for a kubelet or a node's proxy what is on its node, and for everybody the roles. Whoever may gets
+//! a proof of it, without which nothing is read or written ([`Authorized`]).
+
+mod proof;
+
+use std::sync::Arc;
 
 use corten_api::ApiError;
 use corten_api::selector::{FieldSelector, FieldTerm, Selector};
 use futures::StreamExt;
+pub use proof::{Allowed, Authorized, AuthorizedPath, to};
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -14,10 +20,9 @@ use crate::cache::{Filter, Item, KindCache};
 use crate::registry::pod::references::Source;
 use crate::request::{Target, User, Verb};
 
-/// That a request may be, and on what this depends while a watch goes on.
+/// On what it depends, while a watch goes on, that it may be.
 #[derive(Clone, Debug, Default)]
-#[must_use]
-pub struct Grant(Option<Terms>);
+struct Grant(Option<Terms>);
 
 #[derive(Clone, Debug)]
 struct Terms {
@@ -26,11 +31,11 @@ struct Terms {
     refusal: ApiError,
 }
 
-impl Grant {
+impl Authorized<to::Watch> {
     /// The same watch, which ends with a refusal once an event is not the node's to see any more: the pod that made the object
     /// its business may have gone since the watch began.
-    pub fn guard(self, resources: &Resources, stream: WatchStream) -> WatchStream {
-        let Some(terms) = self.0 else { return stream };
+    pub(super) fn guard(&self, resources: &Resources, stream: WatchStream) -> WatchStream {
+        let Some(terms) = self.grant().0.clone() else { return stream };
         let state = Some((stream, terms, resources.clone()));
         let guarded = futures::stream::unfold(state, |state| async {
             let (mut stream, terms, resources) = state?;
@@ -61,36 +66,76 @@ impl Resources {
     pub fn authorizer(&self) -> &Authorizer {
         &self.inner.authorizer
     }
-    /// `fields`: the field selector of a list or watch. The error is upstream's 403.
+    /// Whether this verb is allowed, of a request that says its own. `fields`: the field selector of a list or watch. The error is
+    /// upstream's 403.
     pub async fn authorize(
+        &self,
+        user: &Arc<User>,
+        verb: Verb,
+        target: &Target,
+        fields: &FieldSelector,
+    ) -> Result<Allowed, ApiError> {
+        let grant = self.grant(user, verb.as_str(), target, fields).await?;
+        Ok(Allowed::granted(user.clone(), verb, target.clone(), grant))
+    }
+    /// As [`authorize`](Self::authorize), where the verb is known.
+    pub async fn authorize_to<V: to::Act>(
+        &self,
+        user: &Arc<User>,
+        target: Target,
+        fields: &FieldSelector,
+    ) -> Result<Authorized<V>, ApiError> {
+        let grant = self.grant(user, V::VERB.as_str(), &target, fields).await?;
+        Ok(Authorized::granted(user.clone(), target, grant))
+    }
+    /// Whether somebody may be connected to what the target names. What is taken away later does not end what streams.
+    /// `verb`: as roles name it, which follows the request's method; none for OPTIONS.
+    pub async fn authorize_connect(
+        &self,
+        user: &Arc<User>,
+        verb: &str,
+        target: &Target,
+    ) -> Result<Authorized<to::Connect>, ApiError> {
+        let grant = self.grant(user, verb, target, &FieldSelector::default()).await?;
+        Ok(Authorized::granted(user.clone(), target.clone(), grant))
+    }
+    /// Whether a write that finds nothing may make the object: what a create of this name would be told.
+    pub(super) async fn authorize_create(
+        &self,
+        user: &Arc<User>,
+        target: &Target,
+    ) -> Result<Authorized<to::Create>, ApiError> {
+        self.authorize_to(user, target.clone(), &FieldSelector::default()).await
+    }
+    /// Whether it is allowed, where nothing is to follow from it but a yes or no: verbs that are no access (`impersonate`).
+    pub async fn check(
         &self,
         user: &User,
         verb: &str,
         target: &Target,
         fields: &FieldSelector,
-    ) -> Result<Grant, ApiError> {
+    ) -> Result<(), ApiError> {
+        self.grant(user, verb, target, fields).await.map(drop)
+    }
+    async fn grant(&self, user: &User, verb: &str, target: &Target, fields: &FieldSelector) -> Result<Grant, ApiError> {
         match self.ask(user, user, verb, target, fields).await? {
             Answer::Node(grant) => Ok(grant),
             Answer::Roles => Ok(Grant::default()),
             Answer::Nobody(why) => Err(authz::refusal(user, Attributes::Resource { verb, target }, &why)),
         }
     }
-    /// Whether a write that finds nothing may make the object: what a create of this name would be told.
-    pub(super) async fn authorize_create(&self, user: &User, target: &Target) -> Result<(), ApiError> {
-        self.authorize(user, Verb::Create.as_str(), target, &FieldSelector::default()).await.map(drop)
-    }
     /// Whether it would be allowed to `user`, and why (`Ok`) or why not (`Err`), as far as there is something to say. `asker`
-    /// wants to know it: whoever asks about others' nodes spends none of their looks. `fields`: as
+    /// wants to know it, and may create reviews: whoever asks about others' nodes spends none of their looks. `fields`: as
     /// [`authorize`](Self::authorize) has it.
     pub async fn explain(
         &self,
-        asker: &User,
+        asker: &Authorized<to::Create>,
         user: &User,
         verb: &str,
         target: &Target,
         fields: &FieldSelector,
     ) -> Result<Result<String, String>, ApiError> {
-        Ok(match self.ask(asker, user, verb, target, fields).await? {
+        Ok(match self.ask(asker.user(), user, verb, target, fields).await? {
             Answer::Node(_) => Ok(String::new()),
             // Roles may have changed since: what they say now counts.
             Answer::Roles => self.authorizer().explain(user, Attributes::Resource { verb, target }),

@@ -1,5 +1,7 @@
 //! The write path of new objects.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use corten_api::{ApiError, Problems, Reason, names};
 
@@ -9,7 +11,9 @@ use super::place::{Place, no_such_method};
 use super::quotas::{self, Charger, Settled};
 use super::revise::Taken;
 use super::update::Writing;
-use super::{Resources, WriteOptions, Written, account_token, allocations, body, fence, managers, pods};
+use super::{
+    Authorized, Resources, WriteOptions, Written, account_token, allocations, body, fence, managers, pods, to,
+};
 use crate::cache::{api_error, with_revision};
 use crate::registry::{AnyObject, ApiResource, Strategy, WriteContext, check, clock};
 use crate::request::{Target, User, Verb};
@@ -24,11 +28,11 @@ impl Resources {
     /// `target.name` is empty, or names the object whose subresource is created (binding, eviction, token).
     pub async fn create(
         &self,
-        user: &User,
-        target: &Target,
+        may: &Authorized<to::Create>,
         json: Bytes,
         options: WriteOptions,
     ) -> Result<Written, ApiError> {
+        let (user, target) = (may.user(), may.target());
         let fence = self.fenced(options.fence.as_ref()).await?;
         let place = &self.place(Verb::Create, target)?.behind(fence.as_ref());
         match target.subresource.as_str() {
@@ -49,12 +53,12 @@ impl Resources {
     /// Makes what an apply has made up.
     pub(super) async fn create_applied(
         &self,
-        user: &User,
+        may: &Authorized<to::Create>,
         place: &Place<'_>,
-        target: &Target,
         object: Box<dyn AnyObject>,
         options: &WriteOptions,
     ) -> Result<Written, ApiError> {
+        let (user, target) = (may.user(), may.target());
         let unnamed = Target { name: String::new(), ..target.clone() };
         let writing = Writing { requested: target, is_applied: true, ..Writing::new(user, place, &unnamed, options) };
         self.create_from(&writing, object).await
@@ -62,7 +66,7 @@ impl Resources {
 
     pub(super) async fn create_object(
         &self,
-        user: &User,
+        user: &Arc<User>,
         place: &Place<'_>,
         target: &Target,
         object: Box<dyn AnyObject>,

@@ -10,7 +10,7 @@ use k8s_openapi::jiff::SignedDuration;
 use super::meta::{FINALIZER_FOREGROUND, FINALIZER_ORPHAN};
 use super::place::Place;
 use super::revise::{Current, Decision};
-use super::{Deleted, ListOptions, Page, Resources, WriteOptions, read};
+use super::{Authorized, Deleted, ListOptions, Page, Resources, WriteOptions, read, to};
 use crate::registry::{AnyObject, ApiResource, clock};
 use crate::request::{Target, User, Verb};
 use crate::storage::Write;
@@ -21,12 +21,11 @@ const COLLECTION_CONCURRENCY: usize = 16;
 impl Resources {
     pub async fn delete(
         &self,
-        user: &User,
-        target: &Target,
+        may: &Authorized<to::Delete>,
         how: DeleteOptions,
         options: WriteOptions,
     ) -> Result<Deleted, ApiError> {
-        self.delete_with(user, target, how, options, |_, _| Ok(Vec::new())).await
+        self.delete_with(may.user(), may.target(), how, options, |_, _| Ok(Vec::new())).await
     }
 
     /// `beside`: tells on the object why it goes, and gives what must be written with its deletion or not at all. It is asked
@@ -81,12 +80,12 @@ impl Resources {
     /// The deleted objects, as they were.
     pub async fn delete_collection(
         &self,
-        user: &User,
-        target: &Target,
+        may: &Authorized<to::DeleteCollection>,
         which: ListOptions,
         how: DeleteOptions,
         options: WriteOptions,
     ) -> Result<Page, ApiError> {
+        let (user, target) = (may.user(), may.target());
         let place = &self.place(Verb::DeleteCollection, target)?;
         check_options(&how)?;
         let rows = self.stored_rows(target, which).await?;
@@ -94,7 +93,7 @@ impl Resources {
             let target = Target { namespace: item.namespace().into(), name: item.name().into(), ..target.clone() };
             let (how, options) = (how.clone(), options.clone());
             async move {
-                match self.delete(user, &target, how, options).await {
+                match self.delete_with(user, &target, how, options, |_, _| Ok(Vec::new())).await {
                     // Gone already is what was asked for.
                     Err(err) if err.is(corten_api::Reason::NotFound) => Ok(()),
                     deleted => deleted.map(drop),

@@ -9,7 +9,7 @@ use super::encode::encoded;
 use super::eviction::{self, Cost};
 use super::place::{Place, no_such_method};
 use super::revise::{Current, Decision};
-use super::{Fence, Resources, WriteOptions, Written, meta};
+use super::{Authorized, Fence, Resources, WriteOptions, Written, meta, to};
 use crate::decode::{of_kind, typed};
 use crate::registry::path::Path;
 use crate::registry::{AnyObject, check, clock};
@@ -47,16 +47,21 @@ pub(super) async fn bind(
 }
 
 impl Resources {
-    /// Gives a pod its node. `uid`: the pod that was scheduled, or empty for whichever has the name.
+    /// Gives a pod its node, for who may create its `pods/binding`. `uid`: the pod that was scheduled, or empty for whichever has
+    /// the name.
     /// `fence`: of the scheduler that leads.
     pub async fn bind(
         &self,
-        user: &User,
-        target: &Target,
+        may: &Authorized<to::Create>,
         uid: &str,
         node: &str,
         fence: Option<&Fence>,
     ) -> Result<(), ApiError> {
+        let (user, target) = (may.user(), may.target());
+        // Who may evict pods, say, creates something of theirs too.
+        if target.subresource != "binding" {
+            return Err(no_such_method());
+        }
         let fence = self.fenced(fence).await?;
         let place = &self.place(Verb::Create, target)?.behind(fence.as_ref());
         let metadata = ObjectMeta {

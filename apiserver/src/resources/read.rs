@@ -8,7 +8,7 @@ use futures::StreamExt;
 
 use super::place::{Place, no_such_method};
 use super::token::{INCONSISTENT, Token};
-use super::{ListOptions, Page, ReadAt, Resources, WatchFrom, WatchOptions, WatchStream, scale};
+use super::{Authorized, ListOptions, Page, ReadAt, Resources, WatchFrom, WatchOptions, WatchStream, scale, to};
 use crate::cache::{Filter, Item, Snapshot, Watcher, WatcherOptions, api_error};
 use crate::registry::subresource;
 use crate::request::{Target, Verb};
@@ -24,14 +24,16 @@ pub(crate) struct Rows {
 
 impl Resources {
     /// One object; with subresource `scale`, its Scale.
-    pub async fn get(&self, target: &Target, at: ReadAt) -> Result<Bytes, ApiError> {
+    pub async fn get(&self, may: &Authorized<to::Get>, at: ReadAt) -> Result<Bytes, ApiError> {
+        let target = may.target();
         let place = &self.place_to_read(target)?;
         let item = self.item(place, target, at).await?;
         let json = served(place, &item)?;
         if target.subresource == "scale" { scale::of_json(&place.resource, &json) } else { Ok(json) }
     }
 
-    pub(crate) async fn get_item(&self, target: &Target) -> Result<Arc<Item>, ApiError> {
+    pub(crate) async fn get_item(&self, may: &Authorized<to::Get>) -> Result<Arc<Item>, ApiError> {
+        let target = may.target();
         let place = &self.place_to_read(target)?;
         let item = self.item(place, target, ReadAt::Newest).await?;
         if place.resource.conversion().is_none() {
@@ -63,7 +65,8 @@ impl Resources {
         }
     }
 
-    pub async fn list(&self, target: &Target, options: ListOptions) -> Result<Page, ApiError> {
+    pub async fn list(&self, may: &Authorized<to::List>, options: ListOptions) -> Result<Page, ApiError> {
+        let target = may.target();
         let place = &self.place(Verb::List, target)?;
         let rows = self.rows(place, target, options).await?;
         let items = rows.items.iter().map(|item| served(place, item)).collect::<Result<_, _>>()?;
@@ -72,7 +75,8 @@ impl Resources {
     }
 
     /// As [`list`](Self::list), with what stands outside the bytes.
-    pub(crate) async fn list_items(&self, target: &Target, options: ListOptions) -> Result<Rows, ApiError> {
+    pub(crate) async fn list_items(&self, may: &Authorized<to::List>, options: ListOptions) -> Result<Rows, ApiError> {
+        let target = may.target();
         let place = &self.place(Verb::List, target)?;
         let mut rows = self.rows(place, target, options).await?;
         if place.resource.conversion().is_some() {
@@ -159,8 +163,10 @@ impl Resources {
     }
 
     /// Events in batches, in order. Fails at once with `Expired` if the changes since the revision asked for are not
-    /// all kept.
-    pub async fn watch(&self, target: &Target, options: WatchOptions) -> Result<WatchStream, ApiError> {
+    /// all kept. Ends with a refusal once what made it allowed has gone. A name is a matter of `options`: it is a field that is
+    /// selected by.
+    pub async fn watch(&self, may: &Authorized<to::Watch>, options: WatchOptions) -> Result<WatchStream, ApiError> {
+        let target = may.target();
         let place = &self.place(Verb::Watch, target)?;
         let filter = self.filter(place, target, options.labels, place.field_terms(&options.fields)?);
         let settings = WatcherOptions {
@@ -194,7 +200,7 @@ impl Resources {
                 Err(err) => Some((Err(err), None)),
             }
         });
-        Ok(stream.boxed())
+        Ok(may.guard(self, stream.boxed()))
     }
 }
 

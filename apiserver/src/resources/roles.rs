@@ -9,9 +9,9 @@ use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
 
 use super::place::Place;
-use super::system::{itself, target};
+use super::system::target;
 use super::update::Writing;
-use super::{Resources, WriteOptions};
+use super::{Authorized, Resources, WriteOptions};
 use crate::authz::rbac::bootstrap::reconcile::{Action, Item, decide};
 use crate::authz::rbac::bootstrap::{Policy, policy};
 use crate::authz::rbac::escalation;
@@ -94,13 +94,13 @@ impl Resources {
             Action::Create(item) => self.make_role(&item).await,
             Action::Update(item) => {
                 let (target, json) = parts(&item)?;
-                self.update(&itself(), &target, json, WriteOptions::default()).await.map(drop)
+                self.update(&Authorized::own(target), json, WriteOptions::default()).await.map(drop)
             }
             Action::Recreate { uid, item } => {
                 let preconditions = Some(Preconditions { uid: Some(uid), resource_version: None });
                 let how = DeleteOptions { preconditions, ..DeleteOptions::default() };
                 let (target, _) = parts(&item)?;
-                match self.delete(&itself(), &target, how, WriteOptions::default()).await {
+                match self.delete(&Authorized::own(target), how, WriteOptions::default()).await {
                     Ok(_) => self.make_role(&item).await,
                     Err(err) => Err(err),
                 }
@@ -122,7 +122,7 @@ impl Resources {
     async fn make_role(&self, item: &Item) -> Result<(), ApiError> {
         let (target, json) = parts(item)?;
         let target = Target { name: String::new(), ..target };
-        self.create(&itself(), &target, json, WriteOptions::default()).await.map(drop)
+        self.create(&Authorized::own(target), json, WriteOptions::default()).await.map(drop)
     }
 
     /// Nobody gives what he does not have. What others have given him a moment ago, through another server, is looked for

@@ -1,5 +1,7 @@
 //! The `scale` subresource: `spec.replicas` of a kind, as an autoscaling/v1 Scale.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use corten_api::{ApiError, Problems};
 use k8s_openapi::api::autoscaling::v1::{Scale, ScaleSpec, ScaleStatus};
@@ -64,7 +66,7 @@ enum Wanted<'a> {
 
 pub(super) async fn update(
     resources: &Resources,
-    user: &User,
+    user: &Arc<User>,
     place: &Place<'_>,
     target: &Target,
     json: &[u8],
@@ -75,7 +77,7 @@ pub(super) async fn update(
 
 pub(super) async fn patch(
     resources: &Resources,
-    user: &User,
+    user: &Arc<User>,
     place: &Place<'_>,
     target: &Target,
     kind: patches::Kind,
@@ -92,7 +94,7 @@ pub(super) async fn patch(
 
 async fn set(
     resources: &Resources,
-    user: &User,
+    user: &Arc<User>,
     place: &Place<'_>,
     target: &Target,
     options: WriteOptions,

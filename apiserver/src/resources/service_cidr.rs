@@ -21,8 +21,8 @@ use tokio::time::{sleep, timeout};
 
 use self::step::{FINALIZER, READY, Said, Step};
 use super::allocations::{IP_ADDRESSES, MANAGER, MANAGER_LABEL};
-use super::system::{itself, target};
-use super::{Resources, WatchFrom, WatchOptions, WriteOptions};
+use super::system::target;
+use super::{Authorized, Resources, WatchFrom, WatchOptions, WriteOptions};
 use crate::patch;
 
 const GROUP: &str = "networking.k8s.io";
@@ -124,7 +124,7 @@ impl Resources {
             }
         };
         let options = WriteOptions { field_manager: CONTROLLER.into(), force, ..WriteOptions::default() };
-        match self.patch(&itself(), &at, kind, Bytes::from(body.to_string()), options).await {
+        match self.patch(&Authorized::own(at), kind, Bytes::from(body.to_string()), options).await {
             // Another server was quicker, most likely with the same; the next look tells.
             Err(err) if err.is(Reason::Conflict) || err.is(Reason::NotFound) => Ok(()),
             written => written.map(drop),
@@ -155,7 +155,7 @@ pub(super) async fn run(resources: super::Weak) {
         let changes = {
             let Some(resources) = resources.upgrade() else { return };
             let options = WatchOptions { from: WatchFrom::Now, ..WatchOptions::default() };
-            resources.watch(&target(GROUP, PLURAL, "", ""), options).await
+            resources.watch(&Authorized::own(target(GROUP, PLURAL, "", "")), options).await
         };
         let mut changes = match changes {
             Ok(changes) => changes,

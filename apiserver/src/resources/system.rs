@@ -7,7 +7,7 @@ use corten_api::{ApiError, Reason};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{Resources, WriteOptions, advertise, compaction, quotas, service_cidr};
+use super::{Authorized, Resources, WriteOptions, advertise, compaction, quotas, service_cidr};
 use crate::request::{Target, User, Verb};
 
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -17,7 +17,7 @@ const REPAIR_EVERY: Duration = Duration::from_secs(600);
 const RELEASE_EVERY: Duration = Duration::from_secs(30);
 
 /// The apiserver, as the author of its own objects.
-pub(crate) fn itself() -> User {
+pub(super) fn itself() -> User {
     User { name: "system:apiserver".into(), groups: vec!["system:masters".into()], ..User::default() }
 }
 
@@ -57,7 +57,7 @@ impl Resources {
             return Ok(());
         }
         let json = Bytes::from(object.to_string());
-        match self.create(&itself(), target, json, WriteOptions::default()).await {
+        match self.create(&Authorized::own(target.clone()), json, WriteOptions::default()).await {
             Err(err) if err.is(Reason::AlreadyExists) => Ok(()),
             made => made.map(drop),
         }

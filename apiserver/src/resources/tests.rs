@@ -33,7 +33,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::testing::settings;
+use super::testing::{allowed, settings};
 use super::*;
 use crate::patch;
 use crate::registry::Registry;
@@ -99,37 +99,39 @@ impl Cluster {
     }
     pub(super) async fn create(&self, plural: &str, at: &str, object: Value) -> Result<Value, ApiError> {
         let json = Bytes::from(object.to_string());
-        let written = self.resources.create(&self.admin, &target(plural, at), json, WriteOptions::default()).await?;
+        let written =
+            self.resources.create(&allowed(&self.admin, &target(plural, at)), json, WriteOptions::default()).await?;
         Ok(serde_json::from_slice(&written.object).unwrap())
     }
     pub(super) async fn update(&self, plural: &str, at: &str, object: &Value) -> Result<Value, ApiError> {
         let json = Bytes::from(object.to_string());
-        let written = self.resources.update(&self.admin, &target(plural, at), json, WriteOptions::default()).await?;
+        let written =
+            self.resources.update(&allowed(&self.admin, &target(plural, at)), json, WriteOptions::default()).await?;
         Ok(serde_json::from_slice(&written.object).unwrap())
     }
     pub(super) async fn merge(&self, plural: &str, at: &str, body: Value) -> Result<Value, ApiError> {
         let (kind, body) = (patch::Kind::Merge, Bytes::from(body.to_string()));
         let options = WriteOptions::default();
-        let written = self.resources.patch(&self.admin, &target(plural, at), kind, body, options).await?;
+        let written = self.resources.patch(&allowed(&self.admin, &target(plural, at)), kind, body, options).await?;
         Ok(serde_json::from_slice(&written.object).unwrap())
     }
     pub(super) async fn delete(&self, plural: &str, at: &str, how: Value) -> Result<Deleted, ApiError> {
         let how: DeleteOptions = serde_json::from_value(how).unwrap();
-        self.resources.delete(&self.admin, &target(plural, at), how, WriteOptions::default()).await
+        self.resources.delete(&allowed(&self.admin, &target(plural, at)), how, WriteOptions::default()).await
     }
     pub(super) async fn get(&self, plural: &str, at: &str) -> Result<Value, ApiError> {
-        let json = self.resources.get(&target(plural, at), ReadAt::Newest).await?;
+        let json = self.resources.get(&allowed(&self.admin, &target(plural, at)), ReadAt::Newest).await?;
         Ok(serde_json::from_slice(&json).unwrap())
     }
     async fn names(&self, plural: &str, at: &str, options: ListOptions) -> Result<(Vec<String>, Page), ApiError> {
-        let page = self.resources.list(&target(plural, at), options).await?;
+        let page = self.resources.list(&allowed(&self.admin, &target(plural, at)), options).await?;
         let name = |json: &Bytes| {
             serde_json::from_slice::<Value>(json).unwrap()["metadata"]["name"].as_str().unwrap().to_owned()
         };
         Ok((page.items.iter().map(name).collect(), page))
     }
     async fn watch(&self, plural: &str, at: &str, options: WatchOptions) -> Result<Watched, ApiError> {
-        Ok(Watched(self.resources.watch(&target(plural, at), options).await?, Vec::new()))
+        Ok(Watched(self.resources.watch(&allowed(&self.admin, &target(plural, at)), options).await?, Vec::new()))
     }
     async fn config_map(&self, name: &str, labels: Value) -> Value {
         self.create("configmaps", "n/", json!({"metadata": {"name": name, "labels": labels}})).await.unwrap()

@@ -1,5 +1,7 @@
 //! The write path of objects that are there: update and patch, of the object and of its subresources.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use corten_api::{ApiError, Problems, Reason};
 use serde_json::Value;
@@ -8,7 +10,7 @@ use super::create::rules;
 use super::managers::{self, Configuration};
 use super::place::{Place, no_such_method};
 use super::revise::{Current, Decision, Taken};
-use super::{Resources, WriteOptions, Written, body, meta, scale};
+use super::{Authorized, Resources, WriteOptions, Written, body, meta, scale, to};
 use crate::decode::typed;
 use crate::patch;
 use crate::registry::{AnyObject, Registry, Strategy, WriteContext, check, clock};
@@ -29,7 +31,7 @@ enum Wanted<'a> {
 /// A write, and who wants it.
 #[derive(Clone, Copy)]
 pub(super) struct Writing<'a> {
-    pub(super) user: &'a User,
+    pub(super) user: &'a Arc<User>,
     pub(super) place: &'a Place<'a>,
     pub(super) target: &'a Target,
     /// As it was asked for: an object that an update or an apply makes is named here.
@@ -45,11 +47,11 @@ impl Resources {
     /// Also `status`, `approval`, `scale`, `finalize`, and every [`Part`](crate::registry::Part).
     pub async fn update(
         &self,
-        user: &User,
-        target: &Target,
+        may: &Authorized<to::Update>,
         json: Bytes,
         options: WriteOptions,
     ) -> Result<Written, ApiError> {
+        let (user, target) = (may.user(), may.target());
         let fence = self.fenced(options.fence.as_ref()).await?;
         let place = &self.place(Verb::Update, target)?.behind(fence.as_ref());
         if target.subresource == "scale" {
@@ -73,7 +75,7 @@ impl Resources {
 
     async fn create_by_update(
         &self,
-        user: &User,
+        user: &Arc<User>,
         place: &Place<'_>,
         target: &Target,
         mut object: Box<dyn AnyObject>,
@@ -87,19 +89,20 @@ impl Resources {
         if !check::is_new(meta) {
             return Err(place.not_found(&target.name));
         }
-        self.authorize_create(user, target).await?;
-        let unnamed = Target { name: String::new(), ..target.clone() };
-        self.create_from(&Writing { requested: target, ..Writing::new(user, place, &unnamed, options) }, object).await
+        let may = self.authorize_create(user, target).await?;
+        let unnamed = Target { name: String::new(), ..may.target().clone() };
+        let writing = Writing::new(may.user(), place, &unnamed, options);
+        self.create_from(&Writing { requested: may.target(), ..writing }, object).await
     }
 
     pub async fn patch(
         &self,
-        user: &User,
-        target: &Target,
+        may: &Authorized<to::Patch>,
         kind: patch::Kind,
         body: Bytes,
         options: WriteOptions,
     ) -> Result<Written, ApiError> {
+        let (user, target) = (may.user(), may.target());
         let fence = self.fenced(options.fence.as_ref()).await?;
         let place = &self.place(Verb::Patch, target)?.behind(fence.as_ref());
         if target.subresource == "scale" {
@@ -136,8 +139,8 @@ impl Resources {
                 return Err(place.conflict(&target.name, "Precondition failed: there is no object of this revision"));
             }
             meta.resource_version = None;
-            self.authorize_create(user, target).await?;
-            match self.create_applied(user, place, target, object, options).await {
+            let may = self.authorize_create(user, target).await?;
+            match self.create_applied(&may, place, object, options).await {
                 // Somebody else made it meanwhile.
                 Err(err) if err.is(Reason::AlreadyExists) => {}
                 made => return made,
@@ -217,7 +220,12 @@ impl Resources {
 }
 
 impl<'a> Writing<'a> {
-    pub(super) fn new(user: &'a User, place: &'a Place<'a>, target: &'a Target, options: &'a WriteOptions) -> Self {
+    pub(super) fn new(
+        user: &'a Arc<User>,
+        place: &'a Place<'a>,
+        target: &'a Target,
+        options: &'a WriteOptions,
+    ) -> Self {
         Self { user, place, target, requested: target, subresource: &target.subresource, options, is_applied: false }
     }
 }

@@ -60,6 +60,6 @@ impl Front {
     }
 
     async fn may(&self, sender: &User, verb: &str, target: &Target) -> Result<(), ApiError> {
-        self.resources.authorize(sender, verb, target, &FieldSelector::default()).await.map(drop)
+        self.resources.check(sender, verb, target, &FieldSelector::default()).await
     }
 }

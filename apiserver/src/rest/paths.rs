@@ -11,6 +11,7 @@ use super::query::Query;
 use super::{Front, gzip, logs, respond};
 use crate::authn::openid;
 use crate::flowcontrol::dump::Table;
+use crate::resources::AuthorizedPath;
 
 const METRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 const JWK_SET: HeaderValue = HeaderValue::from_static("application/jwk-set+json");
@@ -30,10 +31,11 @@ const MORE_PATHS: &[&str] = &[
 impl Front {
     pub(super) async fn serve_path(
         &self,
-        path: &str,
+        may: &AuthorizedPath,
         query: &Query<'_>,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, ApiError> {
+        let path = may.path();
         if let Some(response) = self.discovery.serve(path, headers) {
             return Ok(gzip::compress(headers, response));
         }

@@ -13,32 +13,29 @@ use super::body::Body;
 use super::query::{self, Query};
 use super::{gzip, respond};
 use crate::registry::ApiResource;
-use crate::request::{Target, User};
-use crate::resources::{Page, Resources};
+use crate::resources::{Authorized, Page, Resources, to};
 use crate::table::{self, Include, Tables};
 
-/// A request for reading, with what its headers and query say.
+/// What a request for reading says in its headers and query. What is read, the proof says that it may be.
 pub struct Read<'a> {
     pub resources: &'a Resources,
     pub resource: &'a Arc<ApiResource>,
-    pub target: &'a Target,
     pub query: &'a Query<'a>,
     pub headers: &'a http::HeaderMap,
     pub wanted: Wanted,
-    pub user: &'a User,
 }
 
-pub async fn get(read: Read<'_>) -> Result<Response<Body>, ApiError> {
-    let object = read.resources.get(read.target, query::get_at(read.query)?).await?;
+pub async fn get(read: Read<'_>, may: &Authorized<to::Get>) -> Result<Response<Body>, ApiError> {
+    let object = read.resources.get(may, query::get_at(read.query)?).await?;
     let presented = present(read.wanted, read.resource, read.query, object)?;
     Ok(gzip::compress(read.headers, presented.into_response(StatusCode::OK)))
 }
 
-pub async fn list(read: Read<'_>) -> Result<Response<Body>, ApiError> {
+pub async fn list(read: Read<'_>, may: &Authorized<to::List>) -> Result<Response<Body>, ApiError> {
     let options = query::list_options(read.query)?;
-    let page = read.resources.list(read.target, options).await?;
+    let page = read.resources.list(may, options).await?;
     let is_large = page.items.len() > LARGE_LIST && (read.wanted.form != Form::Object || read.wanted.yaml);
-    let response = aside(&read.user.name, is_large, async { show_page(&read, page) }).await?;
+    let response = aside(&may.user().name, is_large, async { show_page(&read, page) }).await?;
     Ok(gzip::compress(read.headers, response))
 }
 

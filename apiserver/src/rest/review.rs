@@ -23,8 +23,8 @@ use super::respond;
 use crate::authz::Attributes;
 use crate::decode;
 use crate::registry::questions::{QUESTIONS, Question};
-use crate::request::{Target, User, Verb};
-use crate::resources::{Resources, WriteOptions};
+use crate::request::{Target, User};
+use crate::resources::{Allowed, Authorized, Resources, WriteOptions, to};
 
 pub fn find(target: &Target) -> Option<&'static Question> {
     let fits = |q: &&Question| q.namespaced != target.namespace.is_empty();
@@ -32,25 +32,25 @@ pub fn find(target: &Target) -> Option<&'static Question> {
     named.filter(|_| target.version == "v1" && target.subresource.is_empty()).filter(fits)
 }
 
-/// `namespace`: of the path; empty for what has none.
+/// `may`: do to the question whatever the request would; only to create it makes sense.
 pub async fn answer(
     resources: &Resources,
-    (question, namespace): (&Question, &str),
-    (verb, query): (Verb, &Query<'_>),
-    user: &User,
+    question: &Question,
+    may: &Allowed,
+    query: &Query<'_>,
     content_type: Option<&str>,
     body: Bytes,
 ) -> Result<Response<Body>, ApiError> {
-    if verb != Verb::Create {
-        return Err(respond::method_not_allowed());
-    }
+    let Allowed::Create(asker) = may else { return Err(respond::method_not_allowed()) };
+    // Empty for what has none.
+    let (user, namespace) = (asker.user(), asker.target().namespace.as_str());
     let body = decode::decode(decode::format_of(content_type)?, body)?;
     decode::check_kind(&body, question.group, "v1", question.kind)?;
     let json = &body.json;
     match question.plural {
         "bindings" => {
             let options = query::write_options(query, "CreateOptions", "")?;
-            bind(resources, user, namespace, (read(question, json)?, json.clone()), options).await
+            bind(resources, asker, (read(question, json)?, json.clone()), options).await
         }
         "selfsubjectreviews" => {
             let _asked: SelfSubjectReview = read(question, json)?;
@@ -64,7 +64,7 @@ pub async fn answer(
             let mut review: SelfSubjectAccessReview = read(question, json)?;
             let spec = &review.spec;
             let status = decide(
-                (resources, user),
+                (resources, asker),
                 question,
                 user,
                 spec.resource_attributes.as_ref(),
@@ -84,12 +84,12 @@ pub async fn answer(
         "localsubjectaccessreviews" => {
             let mut review: LocalSubjectAccessReview = read(question, json)?;
             check_local(question, namespace, &mut review)?;
-            review.status = Some(decide_about((resources, user), question, &review.spec).await?);
+            review.status = Some(decide_about((resources, asker), question, &review.spec).await?);
             Ok(respond::value(StatusCode::CREATED, &review))
         }
         _ => {
             let mut review: SubjectAccessReview = read(question, json)?;
-            review.status = Some(decide_about((resources, user), question, &review.spec).await?);
+            review.status = Some(decide_about((resources, asker), question, &review.spec).await?);
             Ok(respond::value(StatusCode::CREATED, &review))
         }
     }
@@ -98,21 +98,13 @@ pub async fn answer(
 /// Another way to write `pods/binding`: the pod's name stands in the body alone.
 async fn bind(
     resources: &Resources,
-    user: &User,
-    namespace: &str,
+    may: &Authorized<to::Create>,
     (binding, json): (Binding, Bytes),
     options: WriteOptions,
 ) -> Result<Response<Body>, ApiError> {
     let name = binding.metadata.name.filter(|name| !name.is_empty());
-    let pod = Target {
-        version: "v1".into(),
-        resource: "pods".into(),
-        subresource: "binding".into(),
-        namespace: namespace.into(),
-        name: name.ok_or_else(|| ApiError::bad_request("metadata.name of a Binding is its pod's, and required"))?,
-        ..Target::default()
-    };
-    let bound = resources.create(user, &pod, json, options).await?;
+    let name = name.ok_or_else(|| ApiError::bad_request("metadata.name of a Binding is its pod's, and required"))?;
+    let bound = resources.create(&may.as_binding_of(name)?, json, options).await?;
     Ok(respond::json(StatusCode::CREATED, bound.object))
 }
 
@@ -137,7 +129,7 @@ fn check_local(question: &Question, namespace: &str, review: &mut LocalSubjectAc
 
 /// `asked`: of whom, and by whom.
 async fn decide_about(
-    asked: (&Resources, &User),
+    asked: (&Resources, &Authorized<to::Create>),
     question: &Question,
     spec: &SubjectAccessReviewSpec,
 ) -> Result<SubjectAccessReviewStatus, ApiError> {
@@ -162,7 +154,7 @@ fn read<T: DeserializeOwned>(question: &Question, json: &[u8]) -> Result<T, ApiE
 
 /// `asker`: who wants to know it of `user`.
 async fn decide(
-    (resources, asker): (&Resources, &User),
+    (resources, asker): (&Resources, &Authorized<to::Create>),
     question: &Question,
     user: &User,
     resource: Option<&ResourceAttributes>,
@@ -216,23 +208,17 @@ async fn decide(
 mod tests {
     use super::*;
     use crate::registry::Registry;
+    use crate::resources::target;
     use crate::resources::testing::settings;
     use crate::storage::memory::Memory;
 
     async fn ask(resources: &Resources, plural: &str, user: &User, body: &str) -> Result<u16, u16> {
         let question = QUESTIONS.iter().find(|q| q.plural == plural).unwrap();
         let body = Bytes::copy_from_slice(body.as_bytes());
-        answer(
-            resources,
-            (question, if question.namespaced { "n" } else { "" }),
-            (Verb::Create, &Query::default()),
-            user,
-            None,
-            body,
-        )
-        .await
-        .map(|r| r.status().as_u16())
-        .map_err(|e| e.code())
+        let namespace = if question.namespaced { "n" } else { "" };
+        let may = Allowed::Create(Authorized::unasked(user, &target(question.group, plural, namespace, "")));
+        let answered = answer(resources, question, &may, &Query::default(), None, body).await;
+        answered.map(|r| r.status().as_u16()).map_err(|e| e.code())
     }
 
     #[tokio::test]
@@ -252,7 +238,8 @@ mod tests {
             let asked = format!(r#"{{"verb":"list","resource":"pods","fieldSelector":{field_selector}}}"#);
             let spec = format!(r#"{{"user":"system:node:n1","groups":["system:nodes"],"resourceAttributes":{asked}}}"#);
             let spec = serde_json::from_str(&spec).unwrap();
-            let status = decide_about((&resources, &User::default()), question, &spec).await.unwrap();
+            let asker = Authorized::unasked(&User::default(), &Target::default());
+            let status = decide_about((&resources, &asker), question, &spec).await.unwrap();
             assert_eq!((status.allowed, status.evaluation_error), expected, "{field_selector}");
         }
     }

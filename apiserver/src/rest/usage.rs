@@ -12,7 +12,7 @@ use super::body::Body;
 use super::{Asking, Front, gzip, query, read, respond};
 use crate::cache::Item;
 use crate::request::{Target, Verb};
-use crate::resources::{ListOptions, ReadAt};
+use crate::resources::{Allowed, Authorized, ListOptions, ReadAt};
 use crate::table::{self, Include};
 use crate::usage::collector::Found;
 use crate::usage::objects::{self, COLUMNS, Shown};
@@ -25,10 +25,11 @@ impl Front {
     pub(super) async fn usage(
         &self,
         kind: Kind,
+        may: &Allowed,
         asking: Asking<'_>,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, ApiError> {
-        if !matches!(asking.verb, Verb::Get | Verb::List) {
+        if !matches!(may, Allowed::Get(_) | Allowed::List(_)) {
             return Err(respond::method_not_allowed());
         }
         let wanted = accept::wanted(headers)?;
@@ -67,12 +68,12 @@ impl Front {
         Ok(gzip::compress(headers, response))
     }
 
-    /// The nodes or pods that are meant.
+    /// The nodes or pods that are meant: whoever may read what they use learns their names and labels with it, and no more.
     async fn measured(&self, kind: Kind, asking: Asking<'_>) -> Result<Vec<Arc<Item>>, ApiError> {
         let Target { namespace, name, .. } = asking.target;
         let core = crate::resources::target("", kind.plural(), namespace, name);
         if asking.verb == Verb::Get {
-            return match self.resources.get_item(&core).await {
+            return match self.resources.get_item(&Authorized::own(core)).await {
                 Ok(item) => Ok(vec![item]),
                 Err(err) if err.is(Reason::NotFound) => Err(not_found(kind, asking.target)),
                 Err(err) => Err(err),
@@ -80,7 +81,7 @@ impl Front {
         }
         let ListOptions { labels, fields, .. } = query::list_options(asking.query)?;
         let options = ListOptions { labels, fields, at: ReadAt::Newest, ..ListOptions::default() };
-        Ok(self.resources.list_items(&core, options).await?.items)
+        Ok(self.resources.list_items(&Authorized::own(core), options).await?.items)
     }
 }
 

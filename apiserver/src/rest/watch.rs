@@ -17,8 +17,7 @@ use super::read::Read;
 use super::{read, respond};
 use crate::flowcontrol::long_running::LongRunning;
 use crate::registry::ApiResource;
-use crate::request::Target;
-use crate::resources::{Event, EventKind, Grant, WatchStream};
+use crate::resources::{Authorized, Event, EventKind, WatchStream, to};
 use crate::table::{self, Include, Tables};
 
 /// Events that wait together are joined into chunks of about this size.
@@ -35,8 +34,8 @@ pub struct Watch {
     _counted: LongRunning,
 }
 
-pub async fn start(read: &Read<'_>, grant: Grant, counted: LongRunning) -> Result<Watch, ApiError> {
-    let (options, timeout) = query::watch_options(read.query, &read.target.name)?;
+pub async fn start(read: &Read<'_>, may: &Authorized<to::Watch>, counted: LongRunning) -> Result<Watch, ApiError> {
+    let (options, timeout) = query::watch_options(read.query, &may.target().name)?;
     let timeout = timeout.unwrap_or_else(|| Duration::from_secs(rand::random_range(DEFAULT_SECS)));
     let renderer = Renderer {
         resource: read.resource.clone(),
@@ -44,13 +43,11 @@ pub async fn start(read: &Read<'_>, grant: Grant, counted: LongRunning) -> Resul
         include: Include::parse(read.query.get("includeObject"))?,
         columns_sent: false,
     };
-    // A named watch is one of the collection, narrowed by the selector.
-    let target = Target { name: String::new(), ..read.target.clone() };
-    let stream = match read.resources.watch(&target, options).await {
+    let stream = match read.resources.watch(may, options).await {
         // A watch that begins and ends with this error makes every client list again; some take an HTTP error for
         // something that passes, and come back with the same revision for ever.
         Err(err) if err.is(Reason::Expired) => futures::stream::iter([Err(err)]).boxed(),
-        watched => grant.guard(read.resources, watched?),
+        watched => watched?,
     };
     Ok(Watch { stream, waiting: VecDeque::new(), ends: Instant::now() + timeout, renderer, _counted: counted })
 }

@@ -12,15 +12,13 @@ use super::{read, respond};
 use crate::decode;
 use crate::patch;
 use crate::registry::{ApiResource, Part};
-use crate::request::{Target, User};
-use crate::resources::{Resources, WriteOptions, Written};
+use crate::request::Target;
+use crate::resources::{Authorized, Resources, WriteOptions, Written, to};
 
-/// A request for writing, its body read.
+/// A request for writing, its body read. What it writes, and for whom, the proof says that it may.
 pub struct Write<'a> {
     pub resources: &'a Resources,
-    pub user: &'a User,
     pub resource: &'a ApiResource,
-    pub target: &'a Target,
     pub query: &'a Query<'a>,
     pub headers: &'a HeaderMap,
     pub wanted: Wanted,
@@ -33,10 +31,10 @@ impl Write<'_> {
     }
 
     /// The body as JSON of the kind that the path asks for.
-    fn object(&mut self, options: &mut WriteOptions) -> Result<Bytes, ApiError> {
+    fn object(&mut self, target: &Target, options: &mut WriteOptions) -> Result<Bytes, ApiError> {
         let format = decode::format_of(header(self.headers, CONTENT_TYPE))?;
         let body = decode::decode(format, std::mem::take(&mut self.body))?;
-        let sub = self.target.subresource.as_str();
+        let sub = target.subresource.as_str();
         if matches!(sub, "" | "status" | "approval" | "finalize") || Part::of(sub).is_some() {
             decode::check_kind(&body, self.resource.group(), self.resource.version(), self.resource.kind())?;
         }
@@ -44,9 +42,9 @@ impl Write<'_> {
         Ok(body.json)
     }
 
-    fn show(&self, written: Written, code: StatusCode) -> Result<Response<Body>, ApiError> {
+    fn show(&self, target: &Target, written: Written, code: StatusCode) -> Result<Response<Body>, ApiError> {
         // What a subresource answers with (a Scale, a Status) is no row of this kind's table.
-        let form = if self.target.subresource.is_empty() { self.wanted.form } else { Form::Object };
+        let form = if target.subresource.is_empty() { self.wanted.form } else { Form::Object };
         let wanted = Wanted { form, ..self.wanted };
         let mut response = read::present(wanted, self.resource, self.query, written.object)?.into_response(code);
         respond::add_warnings(&mut response, &written.warnings);
@@ -54,31 +52,31 @@ impl Write<'_> {
     }
 }
 
-pub async fn create(mut write: Write<'_>) -> Result<Response<Body>, ApiError> {
+pub async fn create(mut write: Write<'_>, may: &Authorized<to::Create>) -> Result<Response<Body>, ApiError> {
     let mut options = write.options("CreateOptions")?;
-    let json = write.object(&mut options)?;
-    let written = write.resources.create(write.user, write.target, json, options).await?;
-    write.show(written, StatusCode::CREATED)
+    let json = write.object(may.target(), &mut options)?;
+    let written = write.resources.create(may, json, options).await?;
+    write.show(may.target(), written, StatusCode::CREATED)
 }
 
-pub async fn update(mut write: Write<'_>) -> Result<Response<Body>, ApiError> {
+pub async fn update(mut write: Write<'_>, may: &Authorized<to::Update>) -> Result<Response<Body>, ApiError> {
     let mut options = write.options("UpdateOptions")?;
-    let json = write.object(&mut options)?;
-    let written = write.resources.update(write.user, write.target, json, options).await?;
+    let json = write.object(may.target(), &mut options)?;
+    let written = write.resources.update(may, json, options).await?;
     let code = if written.existed { StatusCode::OK } else { StatusCode::CREATED };
-    write.show(written, code)
+    write.show(may.target(), written, code)
 }
 
-pub async fn patch(mut write: Write<'_>) -> Result<Response<Body>, ApiError> {
+pub async fn patch(mut write: Write<'_>, may: &Authorized<to::Patch>) -> Result<Response<Body>, ApiError> {
     let kind = patch_kind(header(write.headers, CONTENT_TYPE))?;
     let is_apply = kind == patch::Kind::Apply;
     let mut options = write.options(if is_apply { query::APPLY_OPTIONS } else { "PatchOptions" })?;
     let format = if is_apply { decode::Format::Yaml } else { decode::Format::Json };
     let body = decode::decode(format, std::mem::take(&mut write.body))?;
     options.duplicates = body.duplicates;
-    let written = write.resources.patch(write.user, write.target, kind, body.json, options).await?;
+    let written = write.resources.patch(may, kind, body.json, options).await?;
     let code = if written.existed { StatusCode::OK } else { StatusCode::CREATED };
-    write.show(written, code)
+    write.show(may.target(), written, code)
 }
 
 fn patch_kind(content_type: Option<&str>) -> Result<patch::Kind, ApiError> {
@@ -97,19 +95,22 @@ fn patch_kind(content_type: Option<&str>) -> Result<patch::Kind, ApiError> {
     }
 }
 
-pub async fn delete(write: Write<'_>) -> Result<Response<Body>, ApiError> {
+pub async fn delete(write: Write<'_>, may: &Authorized<to::Delete>) -> Result<Response<Body>, ApiError> {
     let (how, options) = deletion(&write)?;
-    let deleted = write.resources.delete(write.user, write.target, how, options).await?;
+    let deleted = write.resources.delete(may, how, options).await?;
     let code = StatusCode::from_u16(deleted.code).map_err(ApiError::internal)?;
     let mut response = respond::json(code, deleted.body);
     respond::add_warnings(&mut response, &deleted.warnings);
     Ok(response)
 }
 
-pub async fn delete_collection(write: Write<'_>) -> Result<Response<Body>, ApiError> {
+pub async fn delete_collection(
+    write: Write<'_>,
+    may: &Authorized<to::DeleteCollection>,
+) -> Result<Response<Body>, ApiError> {
     let (how, options) = deletion(&write)?;
     let which = query::list_options(write.query)?;
-    let page = write.resources.delete_collection(write.user, write.target, which, how, options).await?;
+    let page = write.resources.delete_collection(may, which, how, options).await?;
     let meta = crate::table::list_meta(&page.revision.to_string(), page.continue_token.as_deref(), page.remaining);
     let body = Body::joined(read::list_head(write.resource, &meta), page.items, Bytes::from_static(b"]}"));
     Ok(respond::with_type(StatusCode::OK, respond::JSON, body))

@@ -22,7 +22,7 @@ use super::samples::NodeSamples;
 use super::summary::{Summary, SummaryError};
 use crate::connect::kubelets::KubeletAddress;
 use crate::connect::{Kubelets, pod};
-use crate::resources::{ListOptions, ReadAt, Resources, target};
+use crate::resources::{Authorized, ListOptions, ReadAt, Resources, target};
 
 /// As upstream's metrics-server.
 const ROUND_EVERY: Duration = Duration::from_secs(15);
@@ -204,7 +204,7 @@ impl Inner {
     /// The nodes as they are now.
     async fn find(&self, addresses: &mut Addresses) -> Result<(), ApiError> {
         let options = ListOptions { at: ReadAt::Any, ..ListOptions::default() };
-        let nodes = self.resources.list_items(&target("", "nodes", "", ""), options).await?;
+        let nodes = self.resources.list_items(&Authorized::own(target("", "nodes", "", "")), options).await?;
         let mut now = Addresses::with_capacity(nodes.items.len());
         for item in &nodes.items {
             let known = addresses.get_key_value(item.name()).filter(|(_, known)| known.revision == item.revision);

@@ -62,6 +62,9 @@ async fn what_is_nothing_of_ours_in_etcd_stops_neither_start_nor_feed() {
         namespace: "n".into(),
         ..Default::default()
     };
-    let page = resources.list(&target, crate::resources::ListOptions::default()).await.unwrap();
+    let page = resources
+        .list(&crate::resources::Authorized::own(target), crate::resources::ListOptions::default())
+        .await
+        .unwrap();
     assert_eq!(page.items.len(), 2);
 }

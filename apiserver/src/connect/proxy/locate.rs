@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::address::{Named, Scheme};
 use crate::connect::pod;
 use crate::request::Target;
-use crate::resources::{ListOptions, ReadAt, Resources};
+use crate::resources::{Authorized, ListOptions, ReadAt, Resources, to};
 
 /// Endpoints whose pods are looked at before a Service counts as without any.
 const TRIED_MAX: usize = 64;
@@ -38,7 +38,12 @@ pub struct Location {
 }
 
 /// `allows`: which addresses may be connected to.
-pub async fn find(resources: &Resources, target: &Target, allows: fn(IpAddr) -> bool) -> Result<Location, ApiError> {
+pub async fn find(
+    resources: &Resources,
+    may: &Authorized<to::Connect>,
+    allows: fn(IpAddr) -> bool,
+) -> Result<Location, ApiError> {
+    let target = may.target();
     let kind = match target.resource.as_str() {
         "pods" => "pod",
         "services" => "service",
@@ -48,12 +53,12 @@ pub async fn find(resources: &Resources, target: &Target, allows: fn(IpAddr) -> 
     let named = Named::parse(&target.name).ok_or_else(invalid)?;
     match kind {
         "pod" => {
-            let pod: Pod = read(resources, &of_name(target, named.name), ReadAt::Newest).await?;
+            let pod: Pod = read(resources, of_name(target, named.name), ReadAt::Newest).await?;
             Ok(location(named.scheme, address_of_pod(&pod, named, allows)?))
         }
         "service" => service(resources, target, named, allows).await,
         _ => {
-            let node: Node = read(resources, &of_name(target, named.name), ReadAt::Newest).await?;
+            let node: Node = read(resources, of_name(target, named.name), ReadAt::Newest).await?;
             of_node(&node, named, allows)
         }
     }
@@ -68,8 +73,8 @@ fn of_name(target: &Target, name: &str) -> Target {
     Target { name: name.to_owned(), subresource: String::new(), ..target.clone() }
 }
 
-async fn read<K: DeserializeOwned>(resources: &Resources, target: &Target, at: ReadAt) -> Result<K, ApiError> {
-    serde_json::from_slice(&resources.get(target, at).await?).map_err(ApiError::internal)
+async fn read<K: DeserializeOwned>(resources: &Resources, target: Target, at: ReadAt) -> Result<K, ApiError> {
+    serde_json::from_slice(&resources.get(&Authorized::own(target), at).await?).map_err(ApiError::internal)
 }
 
 fn not_allowed() -> ApiError {
@@ -121,7 +126,7 @@ async fn service(
     named: Named<'_>,
     allows: fn(IpAddr) -> bool,
 ) -> Result<Location, ApiError> {
-    let service: Service = read(resources, &of_name(target, named.name), ReadAt::Newest).await?;
+    let service: Service = read(resources, of_name(target, named.name), ReadAt::Newest).await?;
     let port = port_of_service(&service, named.port)?;
     let slices = slices_of(resources, &target.namespace, named.name).await?;
     if slices.is_empty() {
@@ -131,7 +136,7 @@ async fn service(
     let family = families.and_then(|all| all.first()).map_or("", String::as_str);
     for endpoint in endpoints(&slices, &port, family, rand::random()).into_iter().take(TRIED_MAX) {
         let pod = Target { resource: "pods".into(), ..of_name(target, endpoint.pod) };
-        let pod: Pod = match read(resources, &pod, ReadAt::Any).await {
+        let pod: Pod = match read(resources, pod, ReadAt::Any).await {
             Ok(pod) => pod,
             Err(err) if err.is(corten_api::Reason::NotFound) => continue,
             Err(err) => return Err(err),
@@ -163,7 +168,7 @@ async fn slices_of(resources: &Resources, namespace: &str, service: &str) -> Res
     let labels = labels.map_err(|err| ApiError::bad_request(err.to_string()))?;
     // The Service was read as new as it is, and the cache takes in all kinds in one order.
     let options = ListOptions { labels, at: ReadAt::Any, ..ListOptions::default() };
-    let page = resources.list(&target, options).await?;
+    let page = resources.list(&Authorized::own(target), options).await?;
     page.items.iter().map(|json| serde_json::from_slice(json).map_err(ApiError::internal)).collect()
 }
 

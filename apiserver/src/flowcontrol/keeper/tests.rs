@@ -15,7 +15,7 @@ use crate::registry::Registry;
 use crate::registry::flowcontrol::bootstrap::{mandatory, suggested};
 use crate::request::User;
 use crate::resources::testing::settings;
-use crate::resources::{WriteOptions, itself};
+use crate::resources::{Authorized, WriteOptions};
 use crate::storage::Storage;
 use crate::storage::memory::Memory;
 
@@ -48,15 +48,18 @@ impl Server {
     }
     async fn create(&self, plural: &str, object: Value) {
         let json = Bytes::from(object.to_string());
-        self.resources.create(&itself(), &target(GROUP, plural, "", ""), json, WriteOptions::default()).await.unwrap();
+        self.resources
+            .create(&Authorized::own(target(GROUP, plural, "", "")), json, WriteOptions::default())
+            .await
+            .unwrap();
     }
     async fn merge(&self, plural: &str, name: &str, change: Value) {
         let (at, body) = (target(GROUP, plural, "", name), Bytes::from(change.to_string()));
-        self.resources.patch(&itself(), &at, patch::Kind::Merge, body, WriteOptions::default()).await.unwrap();
+        self.resources.patch(&Authorized::own(at), patch::Kind::Merge, body, WriteOptions::default()).await.unwrap();
     }
     async fn delete(&self, plural: &str, name: &str) {
         let at = target(GROUP, plural, "", name);
-        self.resources.delete(&itself(), &at, DeleteOptions::default(), WriteOptions::default()).await.unwrap();
+        self.resources.delete(&Authorized::own(at), DeleteOptions::default(), WriteOptions::default()).await.unwrap();
     }
     async fn until(&self, what: &str, is: impl AsyncFn() -> bool) {
         let waits = async {

@@ -10,7 +10,7 @@ use super::super::upkeep::{Action, Kept};
 use super::{GROUP, LEVELS, SCHEMAS};
 use crate::patch;
 use crate::request::Target;
-use crate::resources::{Resources, WriteOptions, itself, target};
+use crate::resources::{Authorized, Resources, WriteOptions, target};
 
 const PRODUCER: &str = "api-priority-and-fairness-config-producer-v1";
 const CONSUMER: &str = "api-priority-and-fairness-config-consumer-v1";
@@ -24,14 +24,16 @@ pub(super) async fn carry_out(resources: &Resources, action: Action) -> Result<(
     let (verb, done) = match &action {
         Action::Create(_) => {
             let collection = Target { name: String::new(), ..at };
-            ("made", resources.create(&itself(), &collection, json, options).await.map(drop))
+            ("made", resources.create(&Authorized::own(collection), json, options).await.map(drop))
         }
-        Action::Update(_) => ("brought up to date", resources.update(&itself(), &at, json, options).await.map(drop)),
+        Action::Update(_) => {
+            ("brought up to date", resources.update(&Authorized::own(at), json, options).await.map(drop))
+        }
         Action::Delete(_) => {
             let (uid, resource_version) = (meta.uid.clone(), meta.resource_version.clone());
             let preconditions = Some(Preconditions { uid, resource_version });
             let how = DeleteOptions { preconditions, ..DeleteOptions::default() };
-            ("deleted", resources.delete(&itself(), &at, how, options).await.map(drop))
+            ("deleted", resources.delete(&Authorized::own(at), how, options).await.map(drop))
         }
     };
     match done {
@@ -58,7 +60,7 @@ pub(super) async fn condition(
     });
     let options = WriteOptions { field_manager: CONSUMER.into(), force: Some(true), ..WriteOptions::default() };
     let body = Bytes::from(applied.to_string());
-    match resources.patch(&itself(), &at, patch::Kind::Apply, body, options).await {
+    match resources.patch(&Authorized::own(at), patch::Kind::Apply, body, options).await {
         // Its change comes over the watch, and is looked at.
         Err(err) if is_race(&err) => Ok(()),
         written => written.map(drop),

@@ -20,12 +20,14 @@ fn managers(object: &Value) -> Vec<String> {
 impl Cluster {
     async fn apply(&self, plural: &str, at: &str, object: Value, options: WriteOptions) -> Result<Value, ApiError> {
         let body = Bytes::from(object.to_string());
-        let written = self.resources.patch(&self.admin, &target(plural, at), patch::Kind::Apply, body, options).await?;
+        let written =
+            self.resources.patch(&allowed(&self.admin, &target(plural, at)), patch::Kind::Apply, body, options).await?;
         Ok(serde_json::from_slice(&written.object).unwrap())
     }
     async fn replace(&self, plural: &str, at: &str, object: &Value, manager: &str) -> Result<Value, ApiError> {
         let json = Bytes::from(object.to_string());
-        let written = self.resources.update(&self.admin, &target(plural, at), json, by(manager, None)).await?;
+        let written =
+            self.resources.update(&allowed(&self.admin, &target(plural, at)), json, by(manager, None)).await?;
         Ok(serde_json::from_slice(&written.object).unwrap())
     }
 }
@@ -75,7 +77,7 @@ async fn every_write_says_who_made_it() {
     let spec = json!({"selector": {"matchLabels": labels}, "template": template, "replicas": 1});
     let object = json!({"metadata": {"name": "web"}, "spec": spec});
     let json = Bytes::from(object.to_string());
-    c.resources.create(&c.admin, &target("deployments", "n/"), json, by("maker", None)).await.unwrap();
+    c.resources.create(&allowed(&c.admin, &target("deployments", "n/")), json, by("maker", None)).await.unwrap();
     let made = c.get("deployments", "n/web").await.unwrap();
     let [only] = &managers(&made)[..] else { panic!("{:?}", managers(&made)) };
     assert!(only.starts_with("maker Update: ") && only.contains(r#""f:replicas":{}"#), "{only}");
@@ -126,7 +128,7 @@ async fn every_write_says_who_made_it() {
 async fn what_admission_fills_in_is_nobodys() {
     let c = Cluster::new().await;
     let json = Bytes::from(pod("p").to_string());
-    c.resources.create(&c.admin, &target("pods", "n/"), json, by("maker", None)).await.unwrap();
+    c.resources.create(&allowed(&c.admin, &target("pods", "n/")), json, by("maker", None)).await.unwrap();
     let made = c.get("pods", "n/p").await.unwrap();
     assert!(made["spec"]["tolerations"].is_array() && made["spec"]["serviceAccountName"] == "default");
     let [only] = &managers(&made)[..] else { panic!("{:?}", managers(&made)) };

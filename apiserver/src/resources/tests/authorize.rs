@@ -16,8 +16,8 @@ fn on(name: &str, node: &str, secret: &str) -> Value {
     json!({"metadata": {"name": name}, "spec": spec})
 }
 
-async fn may(c: &Cluster, user: &User, verb: &str, plural: &str, at: &str, fields: &str) -> Result<Grant, ApiError> {
-    c.resources.authorize(user, verb, &target(plural, at), &FieldSelector::parse(fields).unwrap()).await
+async fn may(c: &Cluster, user: &User, verb: &str, plural: &str, at: &str, fields: &str) -> Result<(), ApiError> {
+    c.resources.check(user, verb, &target(plural, at), &FieldSelector::parse(fields).unwrap()).await
 }
 
 #[tokio::test]
@@ -150,11 +150,11 @@ async fn a_node_whose_looks_are_spent_still_gets_what_is_known_here() {
 
 /// Starts a watch as the REST and gRPC doors do.
 async fn watch(c: &Cluster, user: &User, plural: &str, fields: &str) -> Watched {
-    let grant = may(c, user, "watch", plural, "n/", fields).await.unwrap();
     let fields = FieldSelector::parse(fields).unwrap();
+    let may = c.resources.authorize_to(&Arc::new(user.clone()), target(plural, "n/"), &fields).await.unwrap();
     let options = WatchOptions { fields, from: WatchFrom::Now, ..WatchOptions::default() };
-    let stream = c.resources.watch(&target(plural, "n/"), options).await.unwrap();
-    Watched(grant.guard(&c.resources, stream), Vec::new())
+    let stream = c.resources.watch(&may, options).await.unwrap();
+    Watched(stream, Vec::new())
 }
 
 async fn ends(mut watched: Watched) -> (Reason, String) {
@@ -235,12 +235,14 @@ async fn who_may_change_but_not_create_makes_nothing_by_changing() {
         let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "1"}});
         let options = WriteOptions { field_manager: "m".into(), ..WriteOptions::default() };
         let (c, user, at) = (&c, user.clone(), target("configmaps", &format!("n/{name}")));
-        async move { c.resources.patch(&user, &at, patch::Kind::Apply, Bytes::from(body.to_string()), options).await }
+        async move {
+            c.resources.patch(&allowed(&user, &at), patch::Kind::Apply, Bytes::from(body.to_string()), options).await
+        }
     };
     let put = |user: &User, lease: &Value| {
         let (c, user, name) = (&c, user.clone(), lease["metadata"]["name"].as_str().unwrap());
         let (at, body) = (target("leases", &format!("n/{name}")), Bytes::from(lease.to_string()));
-        async move { c.resources.update(&user, &at, body, WriteOptions::default()).await }
+        async move { c.resources.update(&allowed(&user, &at), body, WriteOptions::default()).await }
     };
     let new = json!({"metadata": {"name": "new"}});
     let words = |plural: &str, resource: &str, group: &str| {
@@ -263,10 +265,15 @@ async fn who_may_change_but_not_create_makes_nothing_by_changing() {
     let lease = |name: &str| {
         let (c, at) = (&c, target("leases", &format!("kube-node-lease/{name}")));
         let body = Bytes::from(json!({"metadata": {"name": name}}).to_string());
-        async move { c.resources.update(&kubelet(), &at, body, WriteOptions::default()).await }
+        async move { c.resources.update(&allowed(&kubelet(), &at), body, WriteOptions::default()).await }
     };
     assert!(!lease("n1").await.unwrap().existed);
     assert_eq!(reason(lease("n2").await).0, Reason::Forbidden);
+}
+
+/// Who may ask about rights.
+fn reviews(user: &User) -> Authorized<to::Create> {
+    allowed(user, &super::super::target("authorization.k8s.io", "subjectaccessreviews", "", ""))
 }
 
 #[tokio::test]
@@ -278,7 +285,7 @@ async fn who_asks_about_nodes_spends_no_looks_of_theirs() {
     for i in 0..100 {
         assert!(
             c.resources
-                .explain(&c.admin, &kubelet(), "get", &secret(i), &FieldSelector::default())
+                .explain(&reviews(&c.admin), &kubelet(), "get", &secret(i), &FieldSelector::default())
                 .await
                 .unwrap()
                 .is_err()
@@ -287,7 +294,7 @@ async fn who_asks_about_nodes_spends_no_looks_of_theirs() {
     assert_eq!(store.asked(), before, "nobody looks again for that");
     assert!(
         c.resources
-            .explain(&kubelet(), &kubelet(), "get", &secret(0), &FieldSelector::default())
+            .explain(&reviews(&kubelet()), &kubelet(), "get", &secret(0), &FieldSelector::default())
             .await
             .unwrap()
             .is_err()

@@ -24,8 +24,11 @@ async fn a_request_is_its_authors_and_is_approved_by_others() {
     let c = Cluster::new().await;
     let jane = User { name: "jane".into(), uid: "7".into(), groups: vec!["dev".into()], ..User::default() };
     let as_jane = |object: Value| Bytes::from(object.to_string());
-    let made =
-        c.resources.create(&jane, &target(REQUESTS, ""), as_jane(csr("r")), WriteOptions::default()).await.unwrap();
+    let made = c
+        .resources
+        .create(&allowed(&jane, &target(REQUESTS, "")), as_jane(csr("r")), WriteOptions::default())
+        .await
+        .unwrap();
     let made: Value = serde_json::from_slice(&made.object).unwrap();
     let spec = &made["spec"];
     assert_eq!((&spec["username"], &spec["uid"], &spec["groups"]), (&json!("jane"), &json!("7"), &json!(["dev"])));
@@ -38,8 +41,10 @@ async fn a_request_is_its_authors_and_is_approved_by_others() {
     assert_eq!((&plain["spec"], &plain["status"]), (spec, &json!({})), "a plain write changes neither");
     let approval = format!("{REQUESTS}/approval");
     approved["metadata"] = plain["metadata"].clone();
-    let alone =
-        c.resources.update(&jane, &target(&approval, "r"), as_jane(approved.clone()), WriteOptions::default()).await;
+    let alone = c
+        .resources
+        .update(&allowed(&jane, &target(&approval, "r")), as_jane(approved.clone()), WriteOptions::default())
+        .await;
     let words = r#"certificatesigningrequests.certificates.k8s.io "r" is forbidden: user not permitted to approve requests with signerName "example.com/s""#;
     assert_eq!(reason(alone), (Reason::Forbidden, words.into()));
     let approved = c.update(&approval, "r", &approved).await.unwrap();

@@ -40,10 +40,13 @@ async fn names_are_generated_and_bad_bodies_refused() {
     }
     let strict = WriteOptions { field_validation: FieldValidation::Strict, ..WriteOptions::default() };
     let body = Bytes::from(json!({"metadata": {"name": "a"}, "date": {}}).to_string());
-    let refused = c.resources.create(&c.admin, &target("configmaps", "n/"), body.clone(), strict).await;
+    let refused = c.resources.create(&allowed(&c.admin, &target("configmaps", "n/")), body.clone(), strict).await;
     assert!(reason(refused).1.contains(r#"strict decoding error: unknown field "date""#));
-    let warned =
-        c.resources.create(&c.admin, &target("configmaps", "n/"), body, WriteOptions::default()).await.unwrap();
+    let warned = c
+        .resources
+        .create(&allowed(&c.admin, &target("configmaps", "n/")), body, WriteOptions::default())
+        .await
+        .unwrap();
     assert_eq!(warned.warnings, [r#"unknown field "date""#]);
 }
 
@@ -53,15 +56,15 @@ async fn dry_runs_write_nothing() {
     let dry = || WriteOptions { dry_run: true, ..WriteOptions::default() };
     let body = || Bytes::from(json!({"metadata": {"name": "a"}, "data": {"k": "v"}}).to_string());
     let t = target("configmaps", "n/");
-    c.resources.create(&c.admin, &t, body(), dry()).await.unwrap();
+    c.resources.create(&allowed(&c.admin, &t), body(), dry()).await.unwrap();
     assert_eq!(reason(c.get("configmaps", "n/a").await).0, Reason::NotFound);
     c.config_map("a", json!({})).await;
     c.get("configmaps", "n/a").await.unwrap();
-    assert_eq!(reason(c.resources.create(&c.admin, &t, body(), dry()).await).0, Reason::AlreadyExists);
+    assert_eq!(reason(c.resources.create(&allowed(&c.admin, &t), body(), dry()).await).0, Reason::AlreadyExists);
     let t = target("configmaps", "n/a");
-    let would = c.resources.update(&c.admin, &t, body(), dry()).await.unwrap();
+    let would = c.resources.update(&allowed(&c.admin, &t), body(), dry()).await.unwrap();
     assert!(String::from_utf8_lossy(&would.object).contains(r#""k":"v""#));
-    c.resources.delete(&c.admin, &t, DeleteOptions::default(), dry()).await.unwrap();
+    c.resources.delete(&allowed(&c.admin, &t), DeleteOptions::default(), dry()).await.unwrap();
     assert_eq!(c.get("configmaps", "n/a").await.unwrap()["data"], Value::Null);
 }
 

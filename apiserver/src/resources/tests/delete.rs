@@ -83,7 +83,8 @@ async fn collections_are_deleted_by_selector() {
     }
     let which = ListOptions { labels: Selector::parse("a=1").unwrap(), ..ListOptions::default() };
     let (t, how) = (target("configmaps", "n/"), DeleteOptions::default());
-    let gone = c.resources.delete_collection(&c.admin, &t, which, how, WriteOptions::default()).await.unwrap();
+    let gone =
+        c.resources.delete_collection(&allowed(&c.admin, &t), which, how, WriteOptions::default()).await.unwrap();
     assert_eq!(gone.items.len(), 2);
     assert_eq!(c.names("configmaps", "n/", ListOptions::default()).await.unwrap().0, ["b"]);
 }
@@ -116,7 +117,7 @@ async fn a_dry_run_said_in_the_body_of_a_delete_deletes_nothing() {
     c.get("configmaps", "n/a").await.unwrap();
     let (t, how) = (target("configmaps", "n/"), serde_json::from_value(dry.clone()).unwrap());
     let which = ListOptions::default();
-    c.resources.delete_collection(&c.admin, &t, which, how, WriteOptions::default()).await.unwrap();
+    c.resources.delete_collection(&allowed(&c.admin, &t), which, how, WriteOptions::default()).await.unwrap();
     c.get("configmaps", "n/a").await.unwrap();
     c.create("pods", "n/", pod("web")).await.unwrap();
     let eviction = json!({"metadata": {"name": "web"}, "deleteOptions": dry});

@@ -29,7 +29,7 @@ impl Cluster {
     async fn make(&self, name: &str, fence: Option<Fence>) -> Result<(), ApiError> {
         let json = Bytes::from(json!({"metadata": {"name": name}}).to_string());
         let options = WriteOptions { fence, ..WriteOptions::default() };
-        self.resources.create(&self.admin, &target("configmaps", "default/"), json, options).await.map(drop)
+        self.resources.create(&allowed(&self.admin, &target("configmaps", "default/")), json, options).await.map(drop)
     }
     async fn fence_key(&self) -> Option<i64> {
         let key = format!("/registry/corten/fences/{LEASE}");
@@ -63,13 +63,16 @@ async fn a_leader_writes_until_another_takes_its_lease(storage: Arc<dyn Storage>
         ..WriteOptions::default()
     });
     let patch = Bytes::from(json!({"data": {"k": "v"}}).to_string());
-    let patched = c.resources.patch(&c.admin, &at, patch::Kind::Merge, patch, a()).await;
+    let patched = c.resources.patch(&allowed(&c.admin, &at), patch::Kind::Merge, patch, a()).await;
     assert_lost(&patched.map(drop), "a patch");
     let object = Bytes::from(c.get("configmaps", "default/first").await.unwrap().to_string());
-    assert_lost(&c.resources.update(&c.admin, &at, object, a()).await.map(drop), "an update");
-    let deleted = c.resources.delete(&c.admin, &at, DeleteOptions::default(), a()).await;
+    assert_lost(&c.resources.update(&allowed(&c.admin, &at), object, a()).await.map(drop), "an update");
+    let deleted = c.resources.delete(&allowed(&c.admin, &at), DeleteOptions::default(), a()).await;
     assert_lost(&deleted.map(drop), "a delete");
-    let bound = c.resources.bind(&c.admin, &target("pods", "default/web"), "", "n1", Some(&led_by("a", 1))).await;
+    let bound = c
+        .resources
+        .bind(&allowed(&c.admin, &target("pods/binding", "default/web")), "", "n1", Some(&led_by("a", 1)))
+        .await;
     assert_lost(&bound, "a placement");
 
     c.take_lease("b", 3).await;
@@ -106,7 +109,7 @@ async fn what_comes_late_through_an_apiserver_that_has_not_heard_of_the_takeover
     let at = target("configmaps", "default/first");
     let options = WriteOptions { fence: Some(led_by("a", 1)), ..WriteOptions::default() };
     let patch = Bytes::from(json!({"data": {"k": "v"}}).to_string());
-    let patched = behind.resources.patch(&behind.admin, &at, patch::Kind::Merge, patch, options).await;
+    let patched = behind.resources.patch(&allowed(&behind.admin, &at), patch::Kind::Merge, patch, options).await;
     assert_lost(&patched.map(drop), "a patch");
     flaky.mend();
     behind.make("second", Some(led_by("b", 2))).await.unwrap();

@@ -20,7 +20,8 @@ async fn a_kind_that_goes_ends_its_watches_and_one_that_comes_has_all_that_is_st
     let c = Cluster::new().await;
     let lease = ApiResource::of::<Lease>();
     let before = c.create("leases", "n/", json!({"metadata": {"name": "before"}})).await.unwrap();
-    let mut watch = c.resources.watch(&target("leases", "n/"), WatchOptions::default()).await.unwrap();
+    let mut watch =
+        c.resources.watch(&allowed(&c.admin, &target("leases", "n/")), WatchOptions::default()).await.unwrap();
 
     c.resources.withdraw(&lease).await.unwrap();
     let ended = timeout(DEADLINE, watch.next()).await.unwrap().unwrap();
@@ -41,7 +42,7 @@ async fn a_kind_that_goes_ends_its_watches_and_one_that_comes_has_all_that_is_st
     c.resources.serve(ApiResource::of::<Lease>()).await.unwrap();
     let from = WatchFrom::State { at: ReadAt::Newest, initial_events_end: false };
     let options = WatchOptions { from, ..WatchOptions::default() };
-    let mut watch = c.resources.watch(&target("leases", "n/"), options).await.unwrap();
+    let mut watch = c.resources.watch(&allowed(&c.admin, &target("leases", "n/")), options).await.unwrap();
     writer.await.unwrap();
     let mut names = Vec::new();
     while names.len() < 201 {

@@ -6,7 +6,7 @@ impl Cluster {
     async fn strategic(&self, plural: &str, at: &str, body: Value) -> Result<Value, ApiError> {
         let (kind, body) = (patch::Kind::Strategic, Bytes::from(body.to_string()));
         let options = WriteOptions { field_manager: "me".into(), ..WriteOptions::default() };
-        let written = self.resources.patch(&self.admin, &target(plural, at), kind, body, options).await?;
+        let written = self.resources.patch(&allowed(&self.admin, &target(plural, at)), kind, body, options).await?;
         Ok(serde_json::from_slice(&written.object).unwrap())
     }
     /// A pod with this cpu on a node with two of them.
@@ -96,7 +96,7 @@ async fn both_are_applied_too_and_owned_by_who_applies() {
         async move {
             let options = WriteOptions { field_manager: "me".into(), force: Some(true), ..WriteOptions::default() };
             let (at, body) = (target(subresource, "n/web"), Bytes::from(body.to_string()));
-            let written = c.resources.patch(&c.admin, &at, patch::Kind::Apply, body, options).await.unwrap();
+            let written = c.resources.patch(&allowed(&c.admin, &at), patch::Kind::Apply, body, options).await.unwrap();
             serde_json::from_slice::<Value>(&written.object).unwrap()
         }
     };

@@ -15,7 +15,7 @@ async fn labels_refuse_pods_and_warn_of_those_that_are_there() {
     let labelled = |level: &str| json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": level}}});
     let body = Bytes::from(labelled("baseline").to_string());
     let (kind, options) = (patch::Kind::Merge, WriteOptions::default());
-    let written = c.resources.patch(&c.admin, &target("namespaces", "n"), kind, body, options).await.unwrap();
+    let written = c.resources.patch(&allowed(&c.admin, &target("namespaces", "n")), kind, body, options).await.unwrap();
     let told = [
         r#"existing pods in namespace "n" violate the new PodSecurity enforce level "baseline:latest""#,
         "old: host namespaces",
@@ -37,8 +37,11 @@ async fn labels_refuse_pods_and_warn_of_those_that_are_there() {
     let deployment =
         json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
     let json = Bytes::from(deployment.to_string());
-    let written =
-        c.resources.create(&c.admin, &target("deployments", "n/"), json, WriteOptions::default()).await.unwrap();
+    let written = c
+        .resources
+        .create(&allowed(&c.admin, &target("deployments", "n/")), json, WriteOptions::default())
+        .await
+        .unwrap();
     assert_eq!(written.warnings, [r#"would violate PodSecurity "baseline:latest": host namespaces (hostPID=true)"#]);
 
     let odd = reason(c.merge("namespaces", "n", labelled("odd")).await);

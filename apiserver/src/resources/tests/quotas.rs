@@ -62,10 +62,10 @@ async fn a_quota_is_counted_when_it_is_made_and_holds_from_then_on() {
     );
     let json = Bytes::from(asking("dry", "2").to_string());
     let dry = WriteOptions { dry_run: true, ..WriteOptions::default() };
-    let refused = c.resources.create(&c.admin, &target("pods", "n/"), json, dry.clone()).await.unwrap_err();
+    let refused = c.resources.create(&allowed(&c.admin, &target("pods", "n/")), json, dry.clone()).await.unwrap_err();
     assert!(refused.message().contains("exceeded quota: q"), "a dry run is refused too: {refused}");
     let json = Bytes::from(asking("dry", "100m").to_string());
-    c.resources.create(&c.admin, &target("pods", "n/"), json, dry).await.unwrap();
+    c.resources.create(&allowed(&c.admin, &target("pods", "n/")), json, dry).await.unwrap();
     assert_eq!(c.used("q").await["pods"], "1", "and charges nothing");
 
     let second = c.create("pods", "n/", asking("second", "900m")).await.unwrap();
@@ -165,7 +165,7 @@ async fn whatever_way_an_object_goes_it_gives_back_what_it_took() {
     c.gone("pods", "bound").await;
     let how: DeleteOptions = serde_json::from_value(json!({"gracePeriodSeconds": 0})).unwrap();
     let (all, options) = (ListOptions::default(), WriteOptions::default());
-    c.resources.delete_collection(&c.admin, &target("pods", "n/"), all, how, options).await.unwrap();
+    c.resources.delete_collection(&allowed(&c.admin, &target("pods", "n/")), all, how, options).await.unwrap();
     assert_eq!(c.used("q").await["pods"], "0");
 
     c.delete("configmaps", "n/held", json!({})).await.unwrap();

@@ -62,8 +62,8 @@ async fn a_watch_tells_what_begins_and_ceases_to_match() {
 async fn one_event_is_encoded_once_for_all_watchers() {
     let c = Cluster::new().await;
     let options = || WatchOptions { from: WatchFrom::Now, ..Default::default() };
-    let mut a = c.resources.watch(&target("configmaps", "n/"), options()).await.unwrap();
-    let mut b = c.resources.watch(&target("configmaps", ""), options()).await.unwrap();
+    let mut a = c.resources.watch(&allowed(&c.admin, &target("configmaps", "n/")), options()).await.unwrap();
+    let mut b = c.resources.watch(&allowed(&c.admin, &target("configmaps", "")), options()).await.unwrap();
     c.config_map("a", json!({})).await;
     let (a, b) = (a.next().await.unwrap().unwrap(), b.next().await.unwrap().unwrap());
     assert_eq!(a[0].frame().as_ptr(), b[0].frame().as_ptr());

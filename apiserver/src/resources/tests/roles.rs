@@ -34,11 +34,11 @@ fn binding(name: &str, (kind, role): (&str, &str), who: &str) -> Value {
 impl Cluster {
     async fn may(&self, who: &User, verb: &str, plural: &str, at: &str) -> Result<(), ApiError> {
         let (target, fields) = (target(plural, at), FieldSelector::default());
-        self.resources.authorize(who, verb, &target, &fields).await.map(drop)
+        self.resources.check(who, verb, &target, &fields).await
     }
     async fn create_as(&self, who: &User, plural: &str, at: &str, object: &Value) -> Result<Value, ApiError> {
         let options = WriteOptions::default();
-        let written = self.resources.create(who, &target(plural, at), body(object), options).await?;
+        let written = self.resources.create(&allowed(who, &target(plural, at)), body(object), options).await?;
         Ok(serde_json::from_slice(&written.object).unwrap())
     }
     /// Says what the server does with roles when it starts.
@@ -106,29 +106,31 @@ async fn nobody_gives_what_he_does_not_have_by_whichever_way() {
     let (who, dry) = (jane(), WriteOptions { dry_run: true, ..WriteOptions::default() });
     assert_eq!(reason(c.create_as(&who, "roles", "n/", &strong).await), (Reason::Forbidden, words(r)));
     assert_eq!(reason(c.create_as(&who, "rolebindings", "n/", &gives).await), (Reason::Forbidden, words(b)));
-    let asked = c.resources.create(&who, &target("roles", "n/"), body(&strong), dry.clone()).await;
+    let asked = c.resources.create(&allowed(&who, &target("roles", "n/")), body(&strong), dry.clone()).await;
     assert_eq!(reason(asked).1, words(r), "a dry run is asked, too");
-    let asked = c.resources.update(&who, &target("roles", "n/r"), body(&strong), WriteOptions::default()).await;
+    let asked =
+        c.resources.update(&allowed(&who, &target("roles", "n/r")), body(&strong), WriteOptions::default()).await;
     assert_eq!(reason(asked).1, words(r), "an update that would make it");
     let applied =
         json!({"apiVersion": format!("{GROUP}/v1"), "kind": "Role", "metadata": {"name": "r"}, "rules": secrets});
     let by = WriteOptions { field_manager: "m".into(), ..WriteOptions::default() };
     let target_r = target("roles", "n/r");
-    let apply = |by: WriteOptions| c.resources.patch(&who, &target_r, patch::Kind::Apply, body(&applied), by);
+    let may = allowed(&who, &target_r);
+    let apply = |by: WriteOptions| c.resources.patch(&may, patch::Kind::Apply, body(&applied), by);
     assert_eq!(reason(apply(by.clone()).await).1, words(r), "an apply that would make it");
     assert_eq!(reason(c.get("roles", "n/r").await).0, Reason::NotFound);
 
     c.create_as(&who, "roles", "n/", &weak).await.expect("what she has she gives");
-    let asked = c.resources.update(&who, &target_r, body(&strong), WriteOptions::default()).await;
+    let asked = c.resources.update(&allowed(&who, &target_r), body(&strong), WriteOptions::default()).await;
     assert_eq!(reason(asked).1, words(r));
-    let asked = c.resources.update(&who, &target_r, body(&strong), dry).await;
+    let asked = c.resources.update(&allowed(&who, &target_r), body(&strong), dry).await;
     assert_eq!(reason(asked).1, words(r));
     let merge = body(&json!({"rules": secrets}));
-    let asked = c.resources.patch(&who, &target_r, patch::Kind::Merge, merge, WriteOptions::default()).await;
+    let asked = c.resources.patch(&allowed(&who, &target_r), patch::Kind::Merge, merge, WriteOptions::default()).await;
     assert_eq!(reason(asked).1, words(r));
     assert_eq!(reason(apply(WriteOptions { force: Some(true), ..by }).await).1, words(r));
     let labels = body(&json!({"metadata": {"labels": {"a": "b"}}}));
-    let asked = c.resources.patch(&who, &target_r, patch::Kind::Merge, labels, WriteOptions::default()).await;
+    let asked = c.resources.patch(&allowed(&who, &target_r), patch::Kind::Merge, labels, WriteOptions::default()).await;
     assert!(asked.is_ok(), "a role that gives what she has may be labelled");
 
     let gone = binding("b", ("Role", "gone"), "jane");
@@ -141,13 +143,13 @@ async fn nobody_gives_what_he_does_not_have_by_whichever_way() {
     c.create("roles", "n/", role("more", may)).await.unwrap();
     c.create("rolebindings", "n/", binding("more", ("Role", "more"), "jane")).await.unwrap();
     c.create_as(&who, "rolebindings", "n/", &gives).await.expect("she may bind it");
-    let asked = c.resources.update(&who, &target_r, body(&strong), WriteOptions::default()).await;
+    let asked = c.resources.update(&allowed(&who, &target_r), body(&strong), WriteOptions::default()).await;
     assert!(asked.is_ok(), "she may escalate this one: {:?}", asked.err());
     c.delete("roles", "n/r", json!({})).await.unwrap();
     // And she has what it gives since she is bound to it.
     c.delete("rolebindings", "n/b", json!({})).await.unwrap();
     assert_eq!(reason(c.create_as(&who, "roles", "n/", &strong).await).1, words(r), "a create names nothing");
-    let asked = c.resources.update(&who, &target_r, body(&strong), WriteOptions::default()).await;
+    let asked = c.resources.update(&allowed(&who, &target_r), body(&strong), WriteOptions::default()).await;
     assert!(asked.is_ok(), "an update names what it makes: {:?}", asked.err());
 }
 
@@ -248,7 +250,8 @@ async fn aggregate(c: &Cluster) {
     let manager = user("system:kube-controller-manager");
     for _ in 0..3 {
         c.may(&manager, "list", "clusterroles", "").await.unwrap();
-        let page = c.resources.list(&target("clusterroles", ""), ListOptions::default()).await.unwrap();
+        let page =
+            c.resources.list(&allowed(&c.admin, &target("clusterroles", "")), ListOptions::default()).await.unwrap();
         let roles: Vec<ClusterRole> = page.items.iter().map(|json| serde_json::from_slice(json).unwrap()).collect();
         for role in &roles {
             let Some(rules) = aggregated(role, &roles).unwrap() else { continue };
@@ -257,7 +260,7 @@ async fn aggregate(c: &Cluster) {
             let options = WriteOptions { field_manager: "m".into(), force: Some(true), ..WriteOptions::default() };
             let target = target("clusterroles", &name);
             c.may(&manager, "patch", "clusterroles", &name).await.unwrap();
-            c.resources.patch(&manager, &target, patch::Kind::Apply, body(&object), options).await.unwrap();
+            c.resources.patch(&allowed(&manager, &target), patch::Kind::Apply, body(&object), options).await.unwrap();
         }
     }
 }
@@ -293,7 +296,10 @@ async fn view_reads_and_edit_writes_once_their_rules_are_gathered() {
     assert_eq!(reason(refused).0, Reason::Forbidden);
     let rules = c.resources.authorizer().rules(&view, "n");
     assert!(rules.resource_rules.len() > 10 && !rules.incomplete, "what `kubectl auth can-i --list` shows");
-    let answer =
-        c.resources.explain(&view, &view, "list", &target("pods", "n/"), &FieldSelector::default()).await.unwrap();
+    let answer = c
+        .resources
+        .explain(&allowed(&view, &Target::default()), &view, "list", &target("pods", "n/"), &FieldSelector::default())
+        .await
+        .unwrap();
     assert_eq!(answer, Ok(r#"RBAC: allowed by RoleBinding "v/n" of ClusterRole "view" to User "jane""#.to_owned()));
 }

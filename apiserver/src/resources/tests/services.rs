@@ -102,12 +102,11 @@ async fn living_servers_are_the_endpoints_of_kubernetes() {
         Resources::start(storage.clone(), Registry::default(), Settings { advertise, ..settings() })
     };
     let (a, b) = (start("10.0.0.1").await.unwrap(), start("10.0.0.2").await.unwrap());
-    let service: Value =
-        serde_json::from_slice(&a.get(&target("services", "default/kubernetes"), ReadAt::Newest).await.unwrap())
-            .unwrap();
+    let kubernetes = Authorized::own(target("services", "default/kubernetes"));
+    let service: Value = serde_json::from_slice(&a.get(&kubernetes, ReadAt::Newest).await.unwrap()).unwrap();
     assert_eq!(service["spec"]["clusterIP"], "10.96.0.1");
     let addresses = |of: &'static str| {
-        let (a, slice) = (a.clone(), target(of, "default/kubernetes"));
+        let (a, slice) = (a.clone(), Authorized::own(target(of, "default/kubernetes")));
         async move { String::from_utf8(a.get(&slice, ReadAt::Newest).await.unwrap_or_default().to_vec()).unwrap() }
     };
     let until = async |want: &[&str], not: &[&str]| {

@@ -3,7 +3,8 @@
 use super::*;
 
 async fn get(c: &Cluster, group: &str, plural: &str, name: &str) -> Result<Value, ApiError> {
-    let json = c.resources.get(&super::super::target(group, plural, "", name), ReadAt::Newest).await?;
+    let json =
+        c.resources.get(&allowed(&c.admin, &super::super::target(group, plural, "", name)), ReadAt::Newest).await?;
     Ok(serde_json::from_slice(&json).unwrap())
 }
 
@@ -68,7 +69,7 @@ async fn another_range_gives_addresses_and_stays_while_they_are_held() {
     let c = Cluster::new().await;
     let ranges = || super::super::target("networking.k8s.io", "servicecidrs", "", "");
     let object = json!({"metadata": {"name": "more"}, "spec": {"cidrs": ["10.97.0.0/24"]}}).to_string();
-    c.resources.create(&c.admin, &ranges(), object.into(), WriteOptions::default()).await.unwrap();
+    c.resources.create(&allowed(&c.admin, &ranges()), object.into(), WriteOptions::default()).await.unwrap();
     let ready = async || {
         let more = get(&c, "networking.k8s.io", "servicecidrs", "more").await.unwrap();
         more["status"]["conditions"][0]["status"] == "True"
@@ -77,7 +78,7 @@ async fn another_range_gives_addresses_and_stays_while_they_are_held() {
     let spec = json!({"clusterIP": "10.97.0.7", "ports": [{"port": 1}]});
     c.create("services", "n/", json!({"metadata": {"name": "web"}, "spec": spec})).await.unwrap();
     let one = Target { name: "more".into(), ..ranges() };
-    c.resources.delete(&c.admin, &one, DeleteOptions::default(), WriteOptions::default()).await.unwrap();
+    c.resources.delete(&allowed(&c.admin, &one), DeleteOptions::default(), WriteOptions::default()).await.unwrap();
     let held = async || {
         let more = get(&c, "networking.k8s.io", "servicecidrs", "more").await.unwrap();
         more["status"]["conditions"][0]["reason"] == "Terminating"

@@ -42,7 +42,7 @@ async fn who_owns_fields_in_one_version_keeps_them_when_another_is_written() {
     let options = WriteOptions { field_manager: "one".into(), ..WriteOptions::default() };
     let body = Bytes::from(new.to_string());
     let target = target("horizontalpodautoscalers", "n/a");
-    c.resources.patch(&c.admin, &target, patch::Kind::Apply, body, options).await.unwrap();
+    c.resources.patch(&allowed(&c.admin, &target), patch::Kind::Apply, body, options).await.unwrap();
     c.merge("oldautoscalers", "n/a", json!({"spec": {"minReplicas": 2}})).await.unwrap();
     let owned = |object: &Value, manager: &str| {
         let entries = object["metadata"]["managedFields"].as_array().unwrap().clone();
