@@ -17,6 +17,7 @@ pub mod config;
 pub mod connect;
 pub mod decode;
 pub mod discovery;
+pub mod encode;
 pub mod flowcontrol;
 #[cfg(test)]
 mod fuzz;

@@ -171,7 +171,9 @@ impl Front {
             if let Some(unread) = body {
                 receive::discard_unread(&parts, unread).await;
             }
-            answered.unwrap_or_else(|_| Err(respond::timed_out()))
+            let answered = answered.unwrap_or_else(|_| Err(respond::timed_out()));
+            let response = answered.unwrap_or_else(|err| respond::error(&err));
+            Ok(gzip::compress(&parts.headers, respond::encoded(&parts.headers, response)))
         };
         let mut response = result.unwrap_or_else(|err| respond::error(&err));
         // What lasts and is no watch takes no turn.

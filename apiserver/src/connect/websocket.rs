@@ -21,6 +21,8 @@ use crate::authn::bearer;
 use crate::rest::body::Body;
 use crate::rest::watch::Watch;
 
+/// What stands before a frame of a watch in protobuf.
+const FRAME_LENGTH: usize = size_of::<u32>();
 /// One message. kubectl sends at most 32 KiB at a time.
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 /// For a client's answer to our close.
@@ -108,6 +110,13 @@ pub fn serve_watch(request: Request<Incoming>, mut watch: Watch) -> Result<Respo
             Err(err) => return tracing::debug!("a WebSocket watch was not taken up: {err}"),
         };
         while let Some(line) = watch.next_line().await {
+            if watch.is_protobuf() {
+                // A message has its own length.
+                if let Err(err) = socket.send(Message::Binary(line.slice(FRAME_LENGTH.min(line.len())..))).await {
+                    return tracing::debug!("a WebSocket watch ended: {err}");
+                }
+                continue;
+            }
             let text = Utf8Bytes::try_from(line.slice(..line.len().saturating_sub(1)));
             let sent = match text {
                 Ok(text) => socket.send(Message::Text(text)).await,

@@ -1,7 +1,7 @@
 //! Bodies in Kubernetes' protobuf become JSON. kubectl from 1.32 on writes them (`create`, `auth can-i`, `drain`).
 //!
 //! Envelope: <https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding>. What the messages hold
-//! is in the schema. Answers are JSON: clients that write protobuf read both.
+//! is in the schema. Answers in protobuf are written by `encode/protobuf.rs`.
 
 pub mod wire;
 

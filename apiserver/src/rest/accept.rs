@@ -5,6 +5,8 @@
 use corten_api::{ApiError, Reason};
 use http::header::{ACCEPT, HeaderMap};
 
+use crate::decode::protobuf;
+
 /// How an object or list is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -14,17 +16,19 @@ pub enum Form {
     Metadata,
 }
 
+/// How it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    Json,
+    Yaml,
+    /// Tables have none.
+    Protobuf,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
     pub form: Form,
-    pub yaml: bool,
-}
-
-impl Wanted {
-    /// Stored bytes can be sent as they are.
-    pub fn is_plain(self) -> bool {
-        self.form == Form::Object && !self.yaml
-    }
+    pub encoding: Encoding,
 }
 
 /// One media range of an Accept header.
@@ -59,28 +63,34 @@ pub fn wanted(headers: &HeaderMap) -> Result<Wanted, ApiError> {
     let mut any = false;
     for range in ranges(headers).filter(|r| !r.media.is_empty()) {
         any = true;
-        let yaml = match range.media {
-            "application/json" | "application/*" | "*/*" => false,
-            "application/yaml" => true,
+        let encoding = match range.media {
+            "application/json" | "application/*" | "*/*" => Encoding::Json,
+            "application/yaml" => Encoding::Yaml,
+            protobuf::MEDIA => Encoding::Protobuf,
             _ => continue,
         };
         let form = match (range.param("as"), range.param("g"), range.param("v")) {
             (None, ..) => Form::Object,
-            (Some("Table"), Some("meta.k8s.io"), Some("v1")) => Form::Table,
+            (Some("Table"), Some("meta.k8s.io"), Some("v1")) if encoding != Encoding::Protobuf => Form::Table,
             (Some("PartialObjectMetadata" | "PartialObjectMetadataList"), Some("meta.k8s.io"), Some("v1")) => {
                 Form::Metadata
             }
             _ => continue,
         };
-        return Ok(Wanted { form, yaml });
+        return Ok(Wanted { form, encoding });
     }
-    if any { Err(not_acceptable()) } else { Ok(Wanted { form: Form::Object, yaml: false }) }
+    if any { Err(not_acceptable()) } else { Ok(Wanted { form: Form::Object, encoding: Encoding::Json }) }
+}
+
+/// Whether protobuf is the first that we can serve.
+pub fn prefers_protobuf(headers: &HeaderMap) -> bool {
+    wanted(headers).is_ok_and(|wanted| wanted.encoding == Encoding::Protobuf)
 }
 
 fn not_acceptable() -> ApiError {
     ApiError::new(
         Reason::NotAcceptable,
-        "only the following media types are accepted: application/json, application/yaml, \
+        "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf, \
          application/json;as=Table;v=v1;g=meta.k8s.io, application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
     )
 }
@@ -92,16 +102,28 @@ mod tests {
     #[test]
     fn accept_headers() {
         let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+        let (object, table, metadata) = (Form::Object, Form::Table, Form::Metadata);
+        let (json, yaml, protobuf) = (Encoding::Json, Encoding::Yaml, Encoding::Protobuf);
         let cases = [
-            (None, Some((Form::Object, false))),
-            (Some("*/*"), Some((Form::Object, false))),
-            (Some("application/json;stream=watch"), Some((Form::Object, false))),
-            (Some("application/vnd.kubernetes.protobuf, application/json"), Some((Form::Object, false))),
-            (Some(kubectl), Some((Form::Table, false))),
-            (Some("application/json;as=Table;v=v2;g=meta.k8s.io, application/json"), Some((Form::Object, false))),
-            (Some("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"), Some((Form::Metadata, false))),
-            (Some("application/yaml"), Some((Form::Object, true))),
-            (Some("application/vnd.kubernetes.protobuf"), None),
+            (None, Some((object, json))),
+            (Some("*/*"), Some((object, json))),
+            (Some("application/json;stream=watch"), Some((object, json))),
+            (Some("application/vnd.kubernetes.protobuf, application/json"), Some((object, protobuf))),
+            (Some("application/vnd.kubernetes.protobuf;stream=watch, */*"), Some((object, protobuf))),
+            (Some("application/json, application/vnd.kubernetes.protobuf"), Some((object, json))),
+            (
+                Some("application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"),
+                Some((metadata, protobuf)),
+            ),
+            (
+                Some("application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1, application/json"),
+                Some((object, json)),
+            ),
+            (Some(kubectl), Some((table, json))),
+            (Some("application/json;as=Table;v=v2;g=meta.k8s.io, application/json"), Some((object, json))),
+            (Some("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"), Some((metadata, json))),
+            (Some("application/yaml"), Some((object, yaml))),
+            (Some("application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1"), None),
             (Some("text/html"), None),
         ];
         for (header, expected) in cases {
@@ -109,7 +131,7 @@ mod tests {
             if let Some(header) = header {
                 headers.insert(ACCEPT, header.parse().unwrap());
             }
-            assert_eq!(wanted(&headers).ok().map(|w| (w.form, w.yaml)), expected, "{header:?}");
+            assert_eq!(wanted(&headers).ok().map(|w| (w.form, w.encoding)), expected, "{header:?}");
         }
     }
 }

@@ -43,14 +43,13 @@ impl Body {
     pub fn joined(head: Bytes, items: Vec<Bytes>, tail: Bytes) -> Self {
         let commas = items.len().saturating_sub(1);
         let left = head.len() + items.iter().map(Bytes::len).sum::<usize>() + commas + tail.len();
-        Self::Joined(Joined {
-            head: Some(head),
-            items: items.into_iter(),
-            comma: false,
-            tail: Some(tail),
-            last: None,
-            left,
-        })
+        let items = Box::new(items.into_iter());
+        Self::Joined(Joined { head: Some(head), items, commas: Commas::None, tail: Some(tail), last: None, left })
+    }
+    /// `head` and the items one after the other, made as they are sent; `items_len`: bytes of all items.
+    pub fn pieces(head: Bytes, items: Box<dyn Iterator<Item = Bytes> + Send>, items_len: usize) -> Self {
+        let left = head.len() + items_len;
+        Self::Joined(Joined { head: Some(head), items, commas: Commas::Never, tail: None, last: None, left })
     }
     /// How many bytes it will be, if that is known.
     pub fn known_len(&self) -> Option<usize> {
@@ -75,11 +74,20 @@ fn next_frame(bytes: &mut Option<Bytes>) -> Option<Bytes> {
     }
 }
 
+/// Whether a comma stands before the next item.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Commas {
+    Never,
+    /// Not yet: it is the first.
+    None,
+    Before,
+}
+
 /// A list on its way out.
 pub struct Joined {
     head: Option<Bytes>,
-    items: std::vec::IntoIter<Bytes>,
-    comma: bool,
+    items: Box<dyn Iterator<Item = Bytes> + Send>,
+    commas: Commas,
     tail: Option<Bytes>,
     last: Option<Bytes>,
     left: usize,
@@ -107,13 +115,19 @@ impl Iterator for Joined {
                 }
                 break;
             };
-            if self.comma {
-                frame.put_u8(b',');
+            match self.commas {
+                Commas::Never => {}
+                Commas::None => self.commas = Commas::Before,
+                Commas::Before => frame.put_u8(b','),
             }
-            self.comma = true;
             frame.put(item);
         }
-        self.left -= frame.len();
+        // Items that came out shorter than was said: the connection sees that, and ends.
+        if frame.is_empty() {
+            self.left = 0;
+            return None;
+        }
+        self.left = self.left.saturating_sub(frame.len());
         if self.left == 0 && frame.len() > LAST_FRAME_BYTES {
             let last = frame.split_off(frame.len() - LAST_FRAME_BYTES);
             self.left = last.len();
@@ -172,6 +186,19 @@ mod tests {
             assert!(frames.last().is_some_and(|last| last.len() <= LAST_FRAME_BYTES));
             assert_eq!(String::from_utf8(frames.concat()).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn pieces_are_made_as_they_are_sent() {
+        let items = (0..5).map(|n| Bytes::from(vec![n; FRAME_BYTES / 2]));
+        let expected: Vec<u8> = b"head".iter().copied().chain(items.clone().flatten()).collect();
+        let body = Body::pieces("head".into(), Box::new(items), expected.len() - 4);
+        assert_eq!(body.known_len(), Some(expected.len()));
+        let Body::Joined(joined) = body else { unreachable!("pieces make Joined") };
+        assert_eq!(joined.collect::<Vec<_>>().concat(), expected);
+        let short = Body::pieces("head".into(), Box::new(std::iter::empty()), 10);
+        let Body::Joined(joined) = short else { unreachable!("pieces make Joined") };
+        assert_eq!(joined.collect::<Vec<_>>().concat(), b"head", "what is missing is no endless loop");
     }
 
     #[tokio::test]

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use corten_api::ApiError;
 use http::{Response, StatusCode};
 
-use super::accept::{Form, Wanted};
+use super::accept::{Encoding, Form, Wanted};
 use super::aside::{LARGE_LIST, aside};
 use super::body::Body;
 use super::query::{self, Query};
-use super::{gzip, respond};
+use super::respond;
+use crate::encode::protobuf;
 use crate::registry::ApiResource;
 use crate::resources::{Authorized, Page, Resources, to};
 use crate::table::{self, Include, Tables};
@@ -27,36 +28,47 @@ pub struct Read<'a> {
 
 pub async fn get(read: Read<'_>, may: &Authorized<to::Get>) -> Result<Response<Body>, ApiError> {
     let object = read.resources.get(may, query::get_at(read.query)?).await?;
-    let presented = present(read.wanted, read.resource, read.query, object)?;
-    Ok(gzip::compress(read.headers, presented.into_response(StatusCode::OK)))
+    Ok(present(read.wanted, read.resource, read.query, object)?.into_response(StatusCode::OK))
 }
 
 pub async fn list(read: Read<'_>, may: &Authorized<to::List>) -> Result<Response<Body>, ApiError> {
     let options = query::list_options(read.query)?;
     let page = read.resources.list(may, options).await?;
-    let is_large = page.items.len() > LARGE_LIST && (read.wanted.form != Form::Object || read.wanted.yaml);
-    let response = aside(&may.user().name, is_large, async { show_page(&read, page) }).await?;
-    Ok(gzip::compress(read.headers, response))
+    let as_stored = Wanted { form: Form::Object, encoding: Encoding::Json };
+    let is_large = page.items.len() > LARGE_LIST && read.wanted != as_stored;
+    aside(&may.user().name, is_large, async { show_page(read.wanted, read.resource, read.query, page) }).await
 }
 
-fn show_page(read: &Read<'_>, page: Page) -> Result<Response<Body>, ApiError> {
+/// A list in the form that its reader asked for.
+pub fn show_page(
+    wanted: Wanted,
+    resource: &ApiResource,
+    query: &Query<'_>,
+    page: Page,
+) -> Result<Response<Body>, ApiError> {
     let meta = table::list_meta(&page.revision.to_string(), page.continue_token.as_deref(), page.remaining);
-    let body = match read.wanted.form {
-        Form::Object => Body::joined(list_head(read.resource, &meta), page.items, Bytes::from_static(b"]}")),
+    let partial = |items: Vec<Bytes>| items.iter().map(|item| table::metadata_only(item)).collect::<Result<_, _>>();
+    if wanted.encoding == Encoding::Protobuf {
+        return match wanted.form {
+            Form::Metadata => as_protobuf("meta.k8s.io/v1", "PartialObjectMetadata", &meta, partial(page.items)?),
+            Form::Object | Form::Table => as_protobuf(&resource.api_version(), resource.kind(), &meta, page.items),
+        };
+    }
+    let body = match wanted.form {
+        Form::Object => Body::joined(list_head(resource, &meta), page.items, Bytes::from_static(b"]}")),
         Form::Metadata => {
             let head = format!(
                 r#"{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{meta},"items":["#
             );
-            let items = page.items.iter().map(|i| table::metadata_only(i)).collect::<Result<_, _>>()?;
-            Body::joined(head.into(), items, Bytes::from_static(b"]}"))
+            Body::joined(head.into(), partial(page.items)?, Bytes::from_static(b"]}"))
         }
         Form::Table => {
-            let tables = tables(read.resource, read.query)?;
+            let tables = tables(resource, query)?;
             let rows = page.items.iter().map(|i| tables.row(i)).collect::<Result<_, _>>()?;
             Body::joined(tables.head(&meta, true)?.into(), rows, Bytes::from_static(Tables::TAIL))
         }
     };
-    if !read.wanted.yaml {
+    if wanted.encoding != Encoding::Yaml {
         return Ok(respond::with_type(StatusCode::OK, respond::JSON, body));
     }
     let Body::Joined(joined) = body else { return Err(ApiError::internal("a list that is not joined")) };
@@ -64,23 +76,35 @@ fn show_page(read: &Read<'_>, page: Page) -> Result<Response<Body>, ApiError> {
     Ok(respond::with_type(StatusCode::OK, respond::YAML, Body::whole(to_yaml(&whole)?)))
 }
 
+fn as_protobuf(api_version: &str, kind: &str, meta: &str, items: Vec<Bytes>) -> Result<Response<Body>, ApiError> {
+    let list = protobuf::List::new(api_version, kind, meta, &items)?;
+    let (head, len) = (list.head.clone(), list.items_len);
+    let written = items.into_iter().map(move |json| {
+        list.item(&json).unwrap_or_else(|err| {
+            tracing::error!("an item of a list was written once and not a second time: {err}");
+            Bytes::new()
+        })
+    });
+    Ok(respond::with_type(StatusCode::OK, respond::PROTOBUF, Body::pieces(head, Box::new(written), len)))
+}
+
 /// `{"kind":"PodList","apiVersion":"v1","metadata":{…},"items":[`
-pub fn list_head(resource: &ApiResource, meta: &str) -> Bytes {
+fn list_head(resource: &ApiResource, meta: &str) -> Bytes {
     let (group, version) = (resource.group(), resource.version());
     let slash = if group.is_empty() { "" } else { "/" };
     let kind = resource.kind();
     format!(r#"{{"kind":"{kind}List","apiVersion":"{group}{slash}{version}","metadata":{meta},"items":["#).into()
 }
 
-/// One object in the form that its reader asked for.
+/// One object in the form that its reader asked for; what is asked for in protobuf is JSON still ([`respond::encoded`]).
 pub struct Presented {
     bytes: Bytes,
-    yaml: bool,
+    is_yaml: bool,
 }
 
 impl Presented {
     pub fn into_response(self, code: StatusCode) -> Response<Body> {
-        let content_type = if self.yaml { respond::YAML } else { respond::JSON };
+        let content_type = if self.is_yaml { respond::YAML } else { respond::JSON };
         respond::with_type(code, content_type, Body::whole(self.bytes))
     }
 }
@@ -96,8 +120,9 @@ pub fn present(
         Form::Metadata => table::metadata_only(&object)?,
         Form::Table => tables(resource, query)?.single(&object, true)?,
     };
-    let bytes = if wanted.yaml { to_yaml(&bytes)? } else { bytes };
-    Ok(Presented { bytes, yaml: wanted.yaml })
+    let is_yaml = wanted.encoding == Encoding::Yaml;
+    let bytes = if is_yaml { to_yaml(&bytes)? } else { bytes };
+    Ok(Presented { bytes, is_yaml })
 }
 
 pub fn tables<'a>(resource: &'a ApiResource, query: &Query<'_>) -> Result<Tables<'a>, ApiError> {

@@ -2,13 +2,17 @@
 
 use bytes::Bytes;
 use corten_api::{ApiError, Reason};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
+use super::accept;
 use super::body::Body;
+use crate::decode;
+use crate::encode::protobuf::{self, EncodeError};
 
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub const YAML: HeaderValue = HeaderValue::from_static("application/yaml");
+pub const PROTOBUF: HeaderValue = HeaderValue::from_static(decode::protobuf::MEDIA);
 pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const PRIVATE: HeaderValue = HeaderValue::from_static("no-cache, private");
 const WARNING: HeaderName = HeaderName::from_static("warning");
@@ -35,6 +39,24 @@ pub fn value(code: StatusCode, value: &impl serde::Serialize) -> Response<Body> 
         Ok(bytes) => json(code, bytes),
         Err(err) => error(&ApiError::internal(err)),
     }
+}
+
+/// What is JSON so far as the client asked for it (`asked`: the request's headers): in protobuf, if the kind has a message. Who
+/// reads protobuf looks at the content type, and finds there that some are JSON: tables, measurements.
+pub fn encoded(asked: &HeaderMap, mut response: Response<Body>) -> Response<Body> {
+    if response.headers().get(CONTENT_TYPE) != Some(&JSON) || !accept::prefers_protobuf(asked) {
+        return response;
+    }
+    let Body::Whole(Some(json)) = response.body() else { return response };
+    match protobuf::object(json) {
+        Ok(bytes) => {
+            *response.body_mut() = Body::whole(bytes);
+            response.headers_mut().insert(CONTENT_TYPE, PROTOBUF);
+        }
+        Err(EncodeError::UnknownKind { .. }) => {}
+        Err(err) => tracing::warn!(err = &err as &dyn std::error::Error, "answered in JSON and not in protobuf"),
+    }
+    response
 }
 
 /// A failed request, as a `Status`.

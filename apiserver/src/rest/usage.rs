@@ -7,7 +7,7 @@ use http::{HeaderMap, Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::accept::{self, Form};
+use super::accept::{self, Encoding, Form};
 use super::body::Body;
 use super::{Asking, Front, gzip, query, read, respond};
 use crate::cache::Item;
@@ -59,7 +59,7 @@ impl Front {
             }
             (_, Form::Table) => table(shown, include)?,
         };
-        let response = if wanted.yaml {
+        let response = if wanted.encoding == Encoding::Yaml {
             let json = serde_json::to_vec(&value).map_err(ApiError::internal)?;
             respond::with_type(StatusCode::OK, respond::YAML, Body::whole(read::to_yaml(&json)?))
         } else {

@@ -7,19 +7,21 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use corten_api::{ApiError, Reason};
 use futures::{Stream, StreamExt};
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use tokio::time::Instant;
 
-use super::accept::Form;
+use super::accept::{Encoding, Form};
 use super::body::{Body, BoxError};
 use super::query::{self, Query};
 use super::read::Read;
 use super::{read, respond};
+use crate::encode::protobuf;
 use crate::flowcontrol::long_running::LongRunning;
 use crate::registry::ApiResource;
 use crate::resources::{Authorized, Event, EventKind, WatchStream, to};
 use crate::table::{self, Include, Tables};
 
+const FRAMES: HeaderValue = HeaderValue::from_static(protobuf::WATCH_MEDIA);
 /// Events that wait together are joined into chunks of about this size.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// A watch without `timeoutSeconds` ends after so many seconds, at random, so that clients do not come back at once.
@@ -40,6 +42,7 @@ pub async fn start(read: &Read<'_>, may: &Authorized<to::Watch>, counted: LongRu
     let renderer = Renderer {
         resource: read.resource.clone(),
         form: read.wanted.form,
+        is_protobuf: read.wanted.encoding == Encoding::Protobuf,
         include: Include::parse(read.query.get("includeObject"))?,
         columns_sent: false,
     };
@@ -53,10 +56,11 @@ pub async fn start(read: &Read<'_>, may: &Authorized<to::Watch>, counted: LongRu
 }
 
 impl Watch {
-    /// As chunked JSON lines.
+    /// As chunked JSON lines, or frames of protobuf.
     pub fn into_response(self) -> Response<Body> {
+        let content_type = if self.renderer.is_protobuf { FRAMES } else { respond::JSON };
         let chunks = self.into_stream().map(Ok::<_, BoxError>).boxed();
-        respond::with_type(StatusCode::OK, respond::JSON, Body::Stream(chunks))
+        respond::with_type(StatusCode::OK, content_type, Body::Stream(chunks))
     }
     fn into_stream(self) -> impl Stream<Item = Bytes> + Send {
         futures::stream::unfold(self, |mut watch| async { watch.next_chunk().await.map(|chunk| (chunk, watch)) })
@@ -76,7 +80,11 @@ impl Watch {
         Some(chunk.freeze())
     }
 
-    /// One event and its newline; `None` at the end.
+    /// Whether [`next_line`](Self::next_line) gives frames of protobuf.
+    pub fn is_protobuf(&self) -> bool {
+        self.renderer.is_protobuf
+    }
+    /// One event, as a line with its newline or as a frame; `None` at the end.
     pub async fn next_line(&mut self) -> Option<Bytes> {
         loop {
             if let Some(event) = self.waiting.pop_front() {
@@ -88,15 +96,11 @@ impl Watch {
                 Err(err) => {
                     self.ends = Instant::now();
                     self.stream = futures::stream::empty().boxed();
-                    return Some(error_line(&err));
+                    return Some(self.renderer.error(&err));
                 }
             }
         }
     }
-}
-
-fn error_line(err: &ApiError) -> Bytes {
-    wrapped("ERROR", &respond::status_json(err))
 }
 
 fn wrapped(kind: &str, object: &[u8]) -> Bytes {
@@ -113,23 +117,34 @@ fn wrapped(kind: &str, object: &[u8]) -> Bytes {
 struct Renderer {
     resource: Arc<ApiResource>,
     form: Form,
+    is_protobuf: bool,
     include: Include,
     columns_sent: bool,
 }
 
 impl Renderer {
     fn line(&mut self, event: &Event) -> Bytes {
-        if self.form == Form::Object {
+        if self.form == Form::Object && !self.is_protobuf {
             return event.frame();
         }
-        match self.rendered(event) {
-            Ok(object) => wrapped(event.kind.as_str(), &object),
-            Err(err) => error_line(&err),
-        }
+        let rendered = self.rendered(event).and_then(|object| self.written(event.kind.as_str(), &object));
+        rendered.unwrap_or_else(|err| self.error(&err))
+    }
+    fn error(&self, err: &ApiError) -> Bytes {
+        let status = respond::status_json(err);
+        self.written("ERROR", &status).unwrap_or_else(|err| {
+            tracing::error!(err = &err as &dyn std::error::Error, "a watch's error cannot be told in protobuf");
+            Bytes::new()
+        })
+    }
+    fn written(&self, kind: &str, object: &[u8]) -> Result<Bytes, ApiError> {
+        Ok(if self.is_protobuf { protobuf::event(kind, object)? } else { wrapped(kind, object) })
     }
     fn rendered(&mut self, event: &Event) -> Result<Bytes, ApiError> {
-        if self.form == Form::Metadata {
-            return table::metadata_only(&event.object());
+        match self.form {
+            Form::Object => return Ok(event.object()),
+            Form::Metadata => return table::metadata_only(&event.object()),
+            Form::Table => {}
         }
         let tables = Tables { include: self.include, ..read::tables(&self.resource, &Query::default())? };
         if matches!(event.kind, EventKind::Bookmark { .. }) {

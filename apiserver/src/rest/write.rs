@@ -111,9 +111,7 @@ pub async fn delete_collection(
     let (how, options) = deletion(&write)?;
     let which = query::list_options(write.query)?;
     let page = write.resources.delete_collection(may, which, how, options).await?;
-    let meta = crate::table::list_meta(&page.revision.to_string(), page.continue_token.as_deref(), page.remaining);
-    let body = Body::joined(read::list_head(write.resource, &meta), page.items, Bytes::from_static(b"]}"));
-    Ok(respond::with_type(StatusCode::OK, respond::JSON, body))
+    read::show_page(Wanted { form: Form::Object, ..write.wanted }, write.resource, write.query, page)
 }
 
 type DeleteOptions = k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;

@@ -164,6 +164,21 @@ impl TestServer {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> (u16, HeaderMap, Value) {
+        let (code, headers, bytes) = self.send_raw(who, method, path, headers, body).await;
+        let value = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+        (code, headers, value)
+    }
+
+    /// As `send_with`; the answer's bytes as they come.
+    pub(crate) async fn send_raw(
+        &self,
+        who: Option<&str>,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> (u16, HeaderMap, Bytes) {
         let tls = self.connect(who).await;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.unwrap();
         let connection = tokio::spawn(connection);
@@ -175,8 +190,6 @@ impl TestServer {
         let (code, headers): (StatusCode, HeaderMap) = (response.status(), response.headers().clone());
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         connection.abort();
-        let value = serde_json::from_slice(&bytes)
-            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-        (code.as_u16(), headers, value)
+        (code.as_u16(), headers, bytes)
     }
 }

@@ -1,0 +1,3 @@
+//! Objects in another encoding than the JSON in which they are kept.
+
+pub mod protobuf;
