@@ -106,9 +106,15 @@ impl Cluster {
     /// `hack/lab <words>`, which must succeed: its output.
     #[track_caller]
     pub fn lab(&self, words: &str) -> String {
+        self.try_lab(words).text()
+    }
+
+    /// `hack/lab <words>`.
+    #[track_caller]
+    pub fn try_lab(&self, words: &str) -> Output {
         let mut args = vec!["lab"];
         args.extend(words.split_whitespace());
-        self.hack(&args).text()
+        self.hack(&args)
     }
 
     /// A shell command on a node, which must succeed: its output.
