@@ -179,7 +179,7 @@ fn scaled(whole: &str, fraction: &str, scale: Scale) -> i128 {
         Scale::Pow2(shift) => mantissa
             .checked_mul(1_i128 << shift)
             .map(|n| if places <= 9 { n.saturating_mul(pow10(9 - places)) } else { div_ceil(n, pow10(places - 9)) }),
-        Scale::Pow10(exp) => match exp.saturating_add(9) - places {
+        Scale::Pow10(exp) => match exp.saturating_add(9).saturating_sub(places) {
             up @ 0..=38 => mantissa.checked_mul(pow10(up)),
             down if (-38..0).contains(&down) => Some(div_ceil(mantissa, pow10(-down))),
             down if down < 0 => Some(1),
@@ -234,6 +234,7 @@ mod tests {
             ("1e-40", 1, 1, "1e-9"),
             ("-99999999999E", i64::MIN, i64::MIN + 1, "-9223372036854775807"),
             ("1e-50", 1, 1, "1e-9"),
+            ("0.000000000000000001e-2147483648", 1, 1, "1e-9"),
             ("1e40", i64::MAX, i64::MAX, "9223372036854775807"),
             ("1234567890123456789.000000000000000000", i64::MAX, 1_234_567_890_123_456_789, "1234567890123456789"),
             ("99999999999E", i64::MAX, i64::MAX, "9223372036854775807"),
