@@ -51,7 +51,12 @@ pub(super) fn of(
             kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(identity.port) }),
         }),
         features: Some(NodeFeatures { supplemental_groups_policy: Some(true) }),
-        images: seen.images.as_deref().map(images).or_else(|| old.and_then(|o| o.images.clone())),
+        images: match seen.images.as_deref() {
+            // The server keeps no empty list, and what it keeps is compared with this.
+            Some([]) => None,
+            Some(seen) => Some(images(seen)),
+            None => old.and_then(|o| o.images.clone()),
+        },
         node_info: Some(NodeSystemInfo {
             architecture: machine.architecture.clone(),
             boot_id: machine.boot_id.clone(),
@@ -210,6 +215,12 @@ mod tests {
         let first = of(&identity(), &Machine::default(), &fine, None, now);
         let away = Seen { images: None, ..seen(Err("gone"), Ok(())) };
         assert_eq!(of(&identity(), &Machine::default(), &away, Some(&first), now).images, first.images);
+        let none = seen(Ok("containerd://1"), Ok(()));
+        assert_eq!(
+            of(&identity(), &Machine::default(), &none, Some(&first), now).images,
+            None,
+            "as the server keeps it"
+        );
     }
 
     #[test]

@@ -98,7 +98,8 @@ fn container_status(
     ContainerStatus {
         name: c.want.name.clone(),
         state: Some(state),
-        last_state: Some(last),
+        // The server keeps no empty one, and what it keeps is compared with this.
+        last_state: (last != ContainerState::default()).then_some(last),
         ready,
         restart_count: i32::try_from(c.restarts).unwrap_or(i32::MAX),
         image: c.image_name.clone(),
