@@ -60,9 +60,9 @@ fn wait_returns_with_what_it_waits_for_and_gives_up_when_it_is_told_to() {
     assert!(gave_up.contains("timed out waiting for the condition"), "{gave_up}");
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
 
-    let deleted = ns.start("wait --for=delete pod/box --timeout=60s");
     ns.ok("delete pod box --wait=false");
-    deleted.line("the pod's end", |line| line == "pod/box condition met");
+    ns.ok("wait --for=delete pod/box --timeout=60s");
+    assert!(ns.json("pod box").is_none());
     let created = ns.start("wait --for=create configmap/late --timeout=60s");
     ns.ok("create configmap late");
     created.line("what was made late", |line| line == "configmap/late condition met");
@@ -105,11 +105,12 @@ fn every_kubectl_makes_an_autoscaler_that_every_version_reads() {
     for (version, kubectl) in ns.every_version() {
         let kubectl = kubectl.in_namespace(&ns.name);
         kubectl.ok("autoscale deployment web --min=2 --max=5 --cpu-percent=80");
-        let scaler = kubectl.json("hpa.v1.autoscaling web").expect("it is there");
+        let scaler = kubectl.json("horizontalpodautoscalers.v1.autoscaling web").expect("it is there");
         let spec = &scaler["spec"];
         assert_eq!((&spec["minReplicas"], &spec["maxReplicas"]), (&json!(2), &json!(5)), "{version}");
         assert_eq!(spec["targetCPUUtilizationPercentage"], 80, "{version}");
-        let target = kubectl.field("hpa.v2.autoscaling web", "/spec/metrics/0/resource/target/averageUtilization");
+        let target = kubectl
+            .field("horizontalpodautoscalers.v2.autoscaling web", "/spec/metrics/0/resource/target/averageUtilization");
         assert_eq!(target, "80", "{version}");
         let row = kubectl.ok("get hpa web --no-headers");
         assert!(row.contains("Deployment/web"), "{version}: {row}");
@@ -132,8 +133,6 @@ fn files_go_into_a_container_and_come_back_as_they_were() {
     assert_eq!(ns.sh("box", "cat /tmp/there/small").text(), "hello\n");
     ns.run(&["cp", "box:/tmp/there", &at("out")]).text();
     assert!(fs::read(dir.join("out/deep/large")).expect("it came back") == large, "other bytes came back");
-    let missing = ns.run(&["cp", "box:/tmp/nothing", &at("none")]);
-    assert!(!missing.ok || missing.stderr.contains("No such file"), "{missing:?}");
     fs::remove_dir_all(&dir).expect("removed");
 }
 
@@ -164,7 +163,7 @@ fn a_certificate_request_is_approved_or_denied_once_by_kubectl() {
     assert_eq!(condition(&of(&no), "Denied"), "True");
     assert!(kubectl.ok(&format!("get csr {yes}")).contains("Approved"));
     let refused = kubectl.refused(&format!("certificate deny {yes}"));
-    assert!(refused.contains("already approved") || refused.contains("Invalid value"), "{refused}");
+    assert!(refused.contains("already Approved"), "{refused}");
     assert_eq!(of(&yes)["spec"]["username"], json!(kubectl.ok("auth whoami -o jsonpath={.status.userInfo.username}")));
     kubectl.ok(&format!("delete csr {yes} {no}"));
 }

@@ -278,8 +278,9 @@ impl World {
 
     /// A node tracks the flows of all its pods: those of other fronts are not even listed.
     pub(crate) fn flows_of_one_front_are_listed_alone(&self) {
+        const OTHERS: usize = 20;
         let front = Front { protocol: Protocol::Udp, ..crate::cases::front(8, 80) };
-        for _ in 0..20 {
+        for _ in 0..OTHERS {
             self.inside("a1", || ask_udp((Who::PodOnB.address(), SERVER_PORT).into(), CONNECT_TIMEOUT));
         }
         self.inside("a1", move || ask_udp((front.address, front.port).into(), CONNECT_TIMEOUT));
@@ -290,7 +291,8 @@ impl World {
             })
         };
         let (all, one) = (look(None), look(Some(vec![front])));
-        assert!(all >= 20 && (1..=5).contains(&one), "{one} of {all} flows are listed");
+        // Tests before may have left some of the front's own.
+        assert!(one >= 1 && all >= one + OTHERS, "{one} of {all} flows are listed");
     }
 
     /// Packets from a pod that get through to a pod of another node, by what conntrack thinks of them.
