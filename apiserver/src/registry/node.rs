@@ -39,7 +39,7 @@ impl Kind for Node {
     const FIELDS: &'static [SelectableField] =
         &[SelectableField::new("spec.unschedulable", "spec.unschedulable", "false")];
 
-    strategy!(spec, status);
+    strategy!(spec, given status);
     fn fill_defaults(&mut self) {
         let spec = self.spec.get_or_insert_default();
         let first = spec.pod_cidrs.as_ref().and_then(|list| list.first());
@@ -219,6 +219,17 @@ mod tests {
     use super::*;
     use crate::registry::Strategy;
     use crate::registry::check::testing::{defaulted, found, found_on_update, prepare, row, texts};
+
+    #[test]
+    fn a_node_is_made_with_the_status_that_its_maker_knows() {
+        let mut node: Node = defaulted(r#"{"status":{"capacity":{"cpu":"4"}}}"#);
+        prepare(Strategy::Create, &mut node);
+        let status = node.status.unwrap();
+        assert!(status.capacity.is_some_and(|capacity| capacity["cpu"].0 == "4"), "{:?}", status.allocatable);
+        let mut bare: Node = defaulted("{}");
+        prepare(Strategy::Create, &mut bare);
+        assert!(bare.status.is_some());
+    }
 
     #[test]
     fn bad_nodes() {

@@ -119,7 +119,7 @@ impl<K: Kind> Strategy<'_, K> {
 }
 
 /// Says which field of a kind is what is wanted, and which is what is seen: those that [`Kind`] wants to know of each.
-/// `strategy!(spec, status)`; `strategy!(spec)` for a kind without status; `strategy!()` for one that has neither.
+/// `strategy!(spec, status)`, or `strategy!(spec, given status)` where whoever creates says what is seen; `strategy!(spec)` for a kind without status; `strategy!()` for one that has neither.
 macro_rules! strategy {
     () => {
         no_status!();
@@ -136,10 +136,23 @@ macro_rules! strategy {
         fn start_status(&mut self) {
             self.$status = Some(Default::default());
         }
+        keep_status!($status);
+        spec!($spec);
+    };
+    ($spec:ident, given $status:ident) => {
+        fn start_status(&mut self) {
+            self.$status.get_or_insert_default();
+        }
+        keep_status!($status);
+        spec!($spec);
+    };
+}
+
+macro_rules! keep_status {
+    ($status:ident) => {
         fn keep_status(&mut self, old: &Self) {
             self.$status.clone_from(&old.$status);
         }
-        spec!($spec);
     };
 }
 
@@ -173,7 +186,7 @@ mod tests {
 
     /// Its status after a plain write of this one.
     fn written(resource: &ApiResource, old: &Value, new: &Value) -> Option<Value> {
-        let decode = |json: &Value| resource.rules().decode(json.to_string().as_bytes(), &mut |_| {}).unwrap();
+        let decode = |json: &Value| resource.decode(json.to_string().as_bytes()).unwrap();
         let (old, mut new) = (decode(old), decode(new));
         let context = WriteContext { user: &User::default(), now: now() };
         resource.rules().prepare(Strategy::Update(&*old), &mut *new, &context);
