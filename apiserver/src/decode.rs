@@ -1,18 +1,23 @@
-//! Bodies become JSON here, with bounds: media type, size, nesting; what is malformed is refused in upstream's words.
+//! Bodies become objects here, with bounds: media type, size, nesting; what is malformed is refused in upstream's words.
 //!
-//! The typed decoding is the write path's (`registry::Entry::decode`); [`wrong_type`] words its errors.
+//! [`decode`] makes JSON of what came. [`normal`] then walks the JSON along its type once, and gives what a Go server would
+//! keep of it; typed objects are made of that alone.
 
+mod findings;
+mod normal;
+mod path;
 pub mod protobuf;
-pub mod scan;
-pub mod typed;
-pub mod wrong_type;
+mod text;
+mod value;
+mod walk;
 mod yaml;
 
 use bytes::Bytes;
 use corten_api::{ApiError, Reason};
 
 use crate::bounded_text::bounded;
-pub use wrong_type::{of_kind, wrong_type};
+pub use normal::{DecodeError, Normal, normal, object};
+pub use text::SyntaxError;
 
 /// Upstream's limit for a request body.
 pub const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
@@ -22,15 +27,15 @@ pub const MAX_NESTING: usize = 100;
 /// Of a path in a message: long enough to find a field by.
 const PATH_BYTES_MAX: usize = 256;
 
-/// A body as JSON, and what one pass over it found.
+/// What the lists and maps of one body may hold. An object that fits into the store stays far below.
+pub const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
+
+/// A body as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Body {
     pub json: Bytes,
-    /// Paths of keys that stand more than once in their object.
-    pub duplicates: Vec<String>,
-    /// At the top; empty if absent.
-    pub api_version: String,
-    pub kind: String,
+    /// What strict decoding objects to and the JSON does not show: keys that YAML had twice.
+    pub findings: Vec<String>,
 }
 
 /// The media types of bodies.
@@ -56,29 +61,31 @@ pub fn format_of(content_type: Option<&str>) -> Result<Format, ApiError> {
     }
 }
 
-/// Reads a whole body.
+/// Makes JSON of a body. JSON itself is not looked at: who reads it refuses what is malformed.
 pub fn decode(format: Format, bytes: Bytes) -> Result<Body, ApiError> {
-    match format {
-        Format::Json => {
-            let found = scan::scan(&bytes).map_err(|err| ApiError::bad_request(err.to_string()))?;
-            Ok(Body { json: bytes, duplicates: found.duplicates, api_version: found.api_version, kind: found.kind })
-        }
+    let (json, findings) = match format {
+        Format::Json => (bytes, Vec::new()),
         Format::Yaml => {
             let (json, duplicate) = yaml::to_json(&bytes)?;
-            let found = scan::scan(&json).map_err(|err| ApiError::bad_request(err.to_string()))?;
-            let duplicates = duplicate.map(path_text).into_iter().collect();
-            Ok(Body { json: json.into(), duplicates, api_version: found.api_version, kind: found.kind })
+            (json.into(), duplicate.into_iter().collect())
         }
-        Format::Protobuf => {
-            let found = protobuf::decode(&bytes)?;
-            let (api_version, kind) = (found.api_version, found.kind);
-            Ok(Body { json: found.json.into(), duplicates: Vec::new(), api_version, kind })
-        }
-    }
+        Format::Protobuf => (protobuf::decode(&bytes)?.into(), Vec::new()),
+    };
+    Ok(Body { json, findings })
+}
+
+/// Any JSON, within [`MAX_HELD_BYTES`].
+pub fn value(json: &[u8]) -> Result<serde_json::Value, DecodeError> {
+    value::Budget::default().value(json)
+}
+
+/// What strict decoding objects to in JSON without a type: keys that stand twice. Refuses what is malformed or too deep.
+pub fn duplicates(json: &[u8]) -> Result<Vec<String>, SyntaxError> {
+    walk::duplicates(json)
 }
 
 /// Whether the body is of the kind that the request's path asks for. A body that names none is taken as it.
-pub fn check_kind(body: &Body, group: &str, version: &str, kind: &str) -> Result<(), ApiError> {
+pub fn check_kind(body: &Normal, group: &str, version: &str, kind: &str) -> Result<(), ApiError> {
     let expected = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     if !body.api_version.is_empty() && body.api_version != expected {
         return Err(ApiError::bad_request(format!(
@@ -101,7 +108,10 @@ fn path_text(path: impl std::fmt::Display) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::schema::builtin;
 
     #[test]
     fn media_types() {
@@ -120,19 +130,23 @@ mod tests {
 
     #[test]
     fn yaml_is_json_in_the_end() {
-        let cases = [
+        let cases: [(&str, &str, &[String]); 2] = [
             (
                 "kind: Pod\napiVersion: v1\nx: {a: [1, true, null, \"1\"]}\n",
                 r#"{"kind":"Pod","apiVersion":"v1","x":{"a":[1,true,null,"1"]}}"#,
-                0,
+                &[],
             ),
-            ("a: 1\nb:\n  c: 1\n  c: 2\n", r#"{"a":1,"b":{"c":2}}"#, 1),
+            (
+                "a: 1\nb:\n  c: 1\n  c: 2\n",
+                r#"{"a":1,"b":{"c":2}}"#,
+                &["yaml: unmarshal errors:\n  line 4: key \"c\" already set in map".to_owned()],
+            ),
         ];
-        for (yaml, json, duplicates) in cases {
+        for (yaml, json, findings) in cases {
             let body = decode(Format::Yaml, Bytes::from(yaml)).unwrap();
             let (have, want): (serde_json::Value, serde_json::Value) =
                 (serde_json::from_slice(&body.json).unwrap(), serde_json::from_str(json).unwrap());
-            assert_eq!((have, body.duplicates.len()), (want, duplicates), "{yaml}");
+            assert_eq!((have, body.findings.as_slice()), (want, findings), "{yaml}");
         }
     }
 
@@ -148,10 +162,9 @@ mod tests {
 
     #[test]
     fn a_body_of_another_kind_is_refused() {
-        let body = |api_version: &str, kind: &str| Body {
-            api_version: api_version.into(),
-            kind: kind.into(),
-            ..Body::default()
+        let deployment = builtin().kind("apps/v1", "Deployment");
+        let body = |api_version: &str, kind: &str| {
+            normal(deployment, json!({"apiVersion": api_version, "kind": kind}).to_string().as_bytes()).unwrap()
         };
         for (api_version, kind, fits) in [
             ("apps/v1", "Deployment", true),

@@ -116,16 +116,23 @@ fn read(format: Format, bytes: Vec<u8>) {
         Ok(body) => body,
         Err(err) => return assert!((400..500).contains(&err.code()), "{err}"),
     };
-    serde_json::from_slice::<serde::de::IgnoredAny>(&body.json).expect("what was decoded is JSON");
     let pods = ApiResource::of::<Pod>();
-    match pods.rules().decode(&body.json, &mut |_| {}) {
+    let normal = match decode::normal(pods.shape(), &body.json) {
+        Ok(normal) => normal,
+        Err(err) => return assert!((400..500).contains(&corten_api::ApiError::from(err).code())),
+    };
+    serde_json::from_slice::<serde::de::IgnoredAny>(&body.json).expect("what was read is JSON");
+    match pods.object(&normal) {
         Ok(mut pod) => {
+            let text = normal.json().expect("what is an object has no fault");
+            let again = decode::normal(pods.shape(), text.as_bytes()).expect("what was read is read again");
+            assert_eq!(again.json().expect("and is all of its type"), text);
             pods.rules().fill_defaults(&mut *pod);
             let mut problems = corten_api::Problems::default();
             pods.rules().validate(Strategy::Create, &*pod, &mut problems);
             pod.to_json().expect("an object can be written");
         }
-        Err(err) => drop(decode::wrong_type(&pods, &body.json, err)),
+        Err(err) => drop(err.of_kind("Pod", "v1")),
     }
 }
 
@@ -221,7 +228,7 @@ fn protobuf_is_read_or_refused() {
 fn patched(kind: patch::Kind, bytes: &[u8], pod: &Value) {
     let pods = ApiResource::of::<Pod>();
     if let Ok(new) = patch::apply(kind, &pods, pod.clone(), bytes) {
-        let _read = pods.rules().decode(new.to_string().as_bytes(), &mut |_| {});
+        let _read = pods.decode(new.to_string().as_bytes());
     }
 }
 
@@ -255,7 +262,7 @@ fn patches_are_applied_or_refused() {
 /// A body as a value, as the write path reads it.
 fn value(bytes: Vec<u8>) -> Option<Value> {
     let body = decode::decode(Format::Json, bytes.into()).ok()?;
-    decode::typed::value(&body.json).ok()
+    decode::value(&body.json).ok()
 }
 
 #[test]
@@ -325,7 +332,7 @@ fn configurations_are_applied_or_refused() {
             let again = apply::apply(&of, Some(&live), configuration, &author(manager), false);
             assert!(matches!(again, Ok(None)), "{configuration}: {again:?}");
         }
-        let _read = pods.rules().decode(live.to_string().as_bytes(), &mut |_| {});
+        let _read = pods.decode(live.to_string().as_bytes());
     });
 }
 

@@ -7,10 +7,10 @@ mod json;
 mod order;
 mod strategic;
 
-use corten_api::{ApiError, Reason};
+use corten_api::ApiError;
 use serde_json::Value;
 
-use crate::decode::typed::{self, DecodeError};
+use crate::decode::{self, DecodeError};
 use crate::registry::ApiResource;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +36,9 @@ pub fn apply(kind: Kind, resource: &ApiResource, mut object: Value, patch: &[u8]
 }
 
 fn body(patch: &[u8]) -> Result<Value, ApiError> {
-    typed::value(patch).map_err(|err| match err {
-        DecodeError::Json(err) => ApiError::bad_request(format!("error decoding patch: {err}")),
-        DecodeError::TooLarge => ApiError::new(Reason::RequestEntityTooLarge, err.to_string()),
+    decode::value(patch).map_err(|err| match err {
+        DecodeError::TooLarge => err.into(),
+        err => ApiError::bad_request(format!("error decoding patch: {err}")),
     })
 }
 

@@ -298,7 +298,9 @@ impl Front {
             let arriving = arriving()?;
             let body = self.slow_bodies.receive(&user.name, &mut seat, arriving).await?;
             let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
-            return review::answer(resources, question, &may, query, content_type, body).await;
+            let is_large = body.len() > aside::LARGE_BODY_BYTES;
+            let answer = review::answer(resources, question, &may, query, content_type, body);
+            return aside::aside(&user.name, is_large, answer).await;
         };
         resources.fitting(verb, target)?;
         let wanted = accept::wanted(headers)?;

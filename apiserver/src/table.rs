@@ -83,7 +83,7 @@ impl Tables<'_> {
     pub const TAIL: &'static [u8] = b"]}";
 
     pub fn row(&self, object: &[u8]) -> Result<Bytes, ApiError> {
-        let decoded = self.resource.rules().decode(object, &mut |_| {}).map_err(ApiError::internal)?;
+        let decoded = self.resource.cached(object).map_err(ApiError::internal)?;
         let cells = self.resource.rules().row(decoded.as_ref(), self.now_secs).into_iter().map(value_of).collect();
         let shown = match self.include {
             Include::None => None,

@@ -145,21 +145,21 @@ async fn wrong_kinds_and_types() {
                 post(DEPLOYMENTS),
                 JSON,
                 with("/spec/replicas", json!("3")),
-                bad("json: cannot unmarshal string into Go struct field Deployment.spec.replicas of type int32"),
+                bad("json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"),
             ),
             case(
                 "a number for text",
                 post(DEPLOYMENTS),
                 JSON,
                 with("/metadata/name", json!(5)),
-                bad("json: cannot unmarshal number into Go struct field Deployment.metadata.name of type string"),
+                bad("json: cannot unmarshal number into Go struct field ObjectMeta.metadata.name of type string"),
             ),
             case(
                 "an object for a list",
                 post(DEPLOYMENTS),
                 JSON,
                 with("/spec/template/spec/containers", json!({})),
-                bad("Deployment.spec.template.spec.containers of type array"),
+                bad("Go struct field PodSpec.spec.template.spec.containers of type []v1.Container"),
             ),
             case(
                 "an unknown field, strictly",
@@ -272,9 +272,9 @@ async fn what_is_taken_stays_with_its_owner() {
 async fn long_keys_make_no_long_answers() {
     let server = TestServer::start(Memory::default()).await;
     let key = "k".repeat(50_000);
-    let twice = vec![format!(r#""{key}":0"#); 40].join(",");
+    let many = (0..40).map(|n| format!(r#""{n}{key}":0"#)).collect::<Vec<_>>().join(",");
     let path = format!("{CONFIG_MAPS}?fieldValidation=Strict");
-    let body = Bytes::from(format!(r#"{{"metadata":{{"name":"x"}},{twice}}}"#));
+    let body = Bytes::from(format!(r#"{{"metadata":{{"name":"x"}},{many}}}"#));
     let (code, status) = server.send("POST", &path, JSON, body).await;
     let text = status.to_string();
     assert_eq!(code, 400, "{}", &text[..200]);

@@ -27,7 +27,7 @@ async fn ask(server: &TestServer, method: &str, path: &str, accept: &str, body: 
 /// An object that came in protobuf.
 fn read(bytes: &[u8]) -> Value {
     let decoded = decode(bytes).unwrap_or_else(|err| panic!("{err}: {}", String::from_utf8_lossy(bytes)));
-    serde_json::from_slice(&decoded.json).unwrap()
+    serde_json::from_slice(&decoded).unwrap()
 }
 
 /// Without what protobuf cannot tell from nothing.
@@ -60,7 +60,13 @@ async fn every_kind_is_the_same_in_protobuf_and_in_json() {
         let one = format!("{collection}/{name}");
         let (code, _, bytes) = ask(&server, "GET", &one, "application/json", Bytes::new()).await;
         assert_eq!(code, 200, "{one}");
-        let expected = without_nothings(serde_json::from_slice(&bytes).unwrap());
+        let mut expected = without_nothings(serde_json::from_slice(&bytes).unwrap());
+        // A message has its kind around it: what lies within another has none.
+        for inner in
+            expected.pointer_mut("/spec/volumeClaimTemplates").and_then(Value::as_array_mut).into_iter().flatten()
+        {
+            inner.as_object_mut().unwrap().retain(|field, _| !matches!(field.as_str(), "apiVersion" | "kind"));
+        }
         let (code, content_type, bytes) = ask(&server, "GET", &one, ASKED, Bytes::new()).await;
         assert_eq!((code, content_type.as_str()), (200, PROTOBUF), "{one}");
         assert_eq!(read(&bytes), expected, "{one}");

@@ -112,7 +112,7 @@ fn admitted(case: Case<'_>) -> Result<Value, Refusal> {
     let target = Target { group: group.into(), ..target };
     let resource = registry.find(group, "v1", resource).unwrap();
     let object = |value: &Value| {
-        let mut object = resource.rules().decode(value.to_string().as_bytes(), &mut |_| {}).unwrap();
+        let mut object = resource.decode(value.to_string().as_bytes()).unwrap();
         resource.rules().fill_defaults(object.as_mut());
         object
     };

@@ -12,8 +12,7 @@ use super::field_set::FieldSet;
 use super::fields::fields_of;
 use super::json::escape_html;
 use super::object_type::ObjectType;
-use crate::decode::scan::scan;
-use crate::decode::typed;
+use crate::decode;
 
 /// Who is treated so.
 pub(super) const KUBECTL: &str = "kubectl";
@@ -26,9 +25,11 @@ const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
 pub(super) fn allowed(of: &ObjectType<'_>, live: &Value) -> FieldSet {
     let applied = annotation(live).filter(|text| {
         // No deeper than a body may be.
-        scan(text.as_bytes()).is_ok_and(|found| found.api_version == of.api_version)
+        decode::duplicates(text.as_bytes()).is_ok()
     });
-    let Some(applied) = applied.and_then(|text| typed::value(text.as_bytes()).ok()) else { return FieldSet::default() };
+    let applied = applied.and_then(|text| decode::value(text.as_bytes()).ok());
+    let applied = applied.filter(|applied| applied.get("apiVersion").and_then(Value::as_str) == Some(of.api_version));
+    let Some(applied) = applied else { return FieldSet::default() };
     if !Mismatches::of(of.shape, &applied).is_empty() {
         return FieldSet::default();
     }

@@ -181,7 +181,7 @@ impl Feed {
         if self.shelves.get(store_prefix).is_some_and(|shelf| shelf.fields() == fields) {
             return Ok(());
         }
-        let shelf = Arc::new(KindCache::new(store_prefix, fields, &self.unreadable));
+        let shelf = Arc::new(KindCache::new(store_prefix, fields, None, &self.unreadable));
         let listed = self.storage.list(shelf.prefix(), Some(after)).await?;
         self.unreadable.keys(listed.unreadable_keys);
         let mut roles = NextRoles::after(&self.roles);

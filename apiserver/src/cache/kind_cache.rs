@@ -12,8 +12,8 @@ use super::graph::{Graph, References, Referring};
 use super::interest::{Interest, Topics, Wakes};
 use super::ring::{Ring, Step};
 use super::{ByKey, Filter, Item, ROOT, Unreadable, too_old};
-use crate::registry::SelectableField;
 use crate::registry::pod::references::Source;
+use crate::registry::{ApiResource, SelectableField};
 use crate::resources::EventKind;
 use crate::storage::{Change, Listed};
 use corten_api::ApiError;
@@ -43,6 +43,8 @@ struct Index {
 pub(crate) struct KindCache {
     prefix: String,
     fields: Vec<SelectableField>,
+    /// The kind as it is stored, if it was stored by servers before this one.
+    stored: Option<Arc<ApiResource>>,
     /// Whether its references are kept, and by what.
     referring: Option<Referring>,
     state: RwLock<State>,
@@ -107,7 +109,12 @@ impl Index {
 
 impl KindCache {
     /// Of what stands under `prefix` (without [`ROOT`]); `fields` can be selected by. Empty until it is filled.
-    pub(super) fn new(prefix: &str, fields: Vec<SelectableField>, unreadable: &Arc<Unreadable>) -> Self {
+    pub(super) fn new(
+        prefix: &str,
+        fields: Vec<SelectableField>,
+        stored: Option<Arc<ApiResource>>,
+        unreadable: &Arc<Unreadable>,
+    ) -> Self {
         let index = Index::of(&fields);
         let referring = match prefix {
             "pods" => index.as_ref().map(|index| Referring::Pods { node: index.field }),
@@ -118,6 +125,7 @@ impl KindCache {
         Self {
             prefix: format!("{ROOT}{prefix}/"),
             fields,
+            stored,
             referring,
             state: RwLock::new(State { index, graph, ..State::default() }),
             retained: Mutex::default(),
@@ -191,13 +199,25 @@ impl KindCache {
 
     fn item(&self, key: &str, value: &[u8], revision: i64, kind: EventKind) -> Option<Arc<Item>> {
         let short = key.get(self.prefix.len()..)?;
-        match Item::new(short, value, revision, kind, &self.fields) {
+        match self.read(short, value, revision, kind) {
             Ok(item) => Some(Arc::new(item)),
             Err(err) => {
                 self.unreadable.value(key, revision, &err);
                 None
             }
         }
+    }
+    /// From what is stored under `short` (`namespace/name`), however long ago it was written: who watches a Deployment must not
+    /// take the zeros that an older server kept of it for another template.
+    pub(crate) fn read(
+        &self,
+        short: &str,
+        value: &[u8],
+        revision: i64,
+        kind: EventKind,
+    ) -> Result<Item, serde_json::Error> {
+        let mended = self.stored.as_ref().and_then(|resource| resource.mended(value));
+        Item::new(short, mended.as_deref().unwrap_or(value), revision, kind, &self.fields)
     }
 
     /// What an object refers to, for the graph; nothing where there is none.

@@ -18,7 +18,10 @@ impl Shelves {
         let mut prefixes: Vec<&str> = table.iter().map(|r| r.store_prefix()).chain(ours).collect();
         prefixes.sort_unstable();
         prefixes.dedup();
-        let shelf = |prefix: &str| Arc::new(KindCache::new(prefix, fields_of(table, prefix), unreadable));
+        let shelf = |prefix: &str| {
+            let stored = table.iter().find(|r| r.store_prefix() == prefix && r.conversion().is_none());
+            Arc::new(KindCache::new(prefix, fields_of(table, prefix), stored.cloned(), unreadable))
+        };
         let mut all: Vec<_> = prefixes.into_iter().map(shelf).collect();
         all.sort_by(|a, b| a.prefix().cmp(b.prefix()));
         Self(Arc::new(ArcSwap::from_pointee(all)))

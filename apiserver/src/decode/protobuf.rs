@@ -11,9 +11,9 @@ use corten_api::ApiError;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::MAX_NESTING;
-use super::typed::{Budget, DecodeError};
-use crate::schema::{Field, Node, Scalar, Shape, Zero, builtin};
+use super::value::Budget;
+use super::{DecodeError, MAX_NESTING};
+use crate::schema::{Field, Node, Scalar, Shape, builtin};
 use wire::{Fields, WireError, WireValue};
 
 pub const MEDIA: &str = "application/vnd.kubernetes.protobuf";
@@ -50,15 +50,8 @@ impl From<ProtobufError> for ApiError {
 const OBJECT_BYTES: usize = 11 * FIELD_BYTES;
 const FIELD_BYTES: usize = size_of::<String>() + size_of::<Value>();
 
-/// A body in JSON, with its kind as its envelope names it.
-#[derive(Debug)]
-pub struct Decoded {
-    pub api_version: String,
-    pub kind: String,
-    pub json: Vec<u8>,
-}
-
-pub fn decode(bytes: &[u8]) -> Result<Decoded, ProtobufError> {
+/// A body in JSON, with the kind that its envelope names. Zeros that are written are there.
+pub fn decode(bytes: &[u8]) -> Result<Vec<u8>, ProtobufError> {
     let body = bytes.strip_prefix(MAGIC).ok_or(ProtobufError::NoMagic)?;
     let (mut api_version, mut kind, mut raw) = (String::new(), String::new(), &[][..]);
     for field in Fields(body) {
@@ -86,10 +79,10 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, ProtobufError> {
     };
     let Some(of) = of else { return Err(ProtobufError::UnknownKind { api_version, kind }) };
     let mut object = Map::new();
-    object.insert("apiVersion".into(), api_version.clone().into());
-    object.insert("kind".into(), kind.clone().into());
+    object.insert("apiVersion".into(), api_version.into());
+    object.insert("kind".into(), kind.into());
     message((of, 0), raw, &mut object, (0, &Budget::default()))?;
-    Ok(Decoded { api_version, kind, json: Value::Object(object).to_string().into_bytes() })
+    Ok(Value::Object(object).to_string().into_bytes())
 }
 
 /// How deep a message stands, and what the whole may still take.
@@ -155,11 +148,7 @@ fn add(
             }
         }
         _ => {
-            let value = value(name, of, wire, bounds)?;
-            let left_out = value.is_null() || (field.zero == Zero::Omitted && is_zero(&value));
-            if !left_out {
-                into.insert(name.into(), value);
-            }
+            into.insert(name.into(), value(name, of, wire, bounds)?);
         }
     }
     Ok(())
@@ -237,8 +226,8 @@ fn scalar(name: &str, scalar: Scalar, wire: WireValue<'_>, budget: &Budget) -> R
 /// JSON inside a message.
 fn raw(field: &str, json: &[u8], budget: &Budget) -> Result<Value, ProtobufError> {
     budget.value(json).map_err(|err| match err {
-        DecodeError::Json(err) => bad(field, &err.to_string()),
         DecodeError::TooLarge => err.into(),
+        err => bad(field, &err.to_string()),
     })
 }
 
@@ -267,16 +256,6 @@ fn time(field: &str, bytes: &[u8], format: &str) -> Result<Value, ProtobufError>
     }
     let time = Timestamp::new(secs.cast_signed(), nanos).map_err(|err| bad(field, &err.to_string()))?;
     Ok(time.strftime(format).to_string().into())
-}
-
-fn is_zero(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Bool(b) => !b,
-        Value::Number(n) => n.as_f64() == Some(0.0),
-        Value::String(s) => s.is_empty(),
-        Value::Array(_) | Value::Object(_) => false,
-    }
 }
 
 fn utf8(field: &str, bytes: &[u8]) -> Result<String, ProtobufError> {

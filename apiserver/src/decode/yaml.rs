@@ -3,12 +3,11 @@
 use std::thread;
 
 use corten_api::ApiError;
-use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::{DuplicateKeyPolicy, Error};
 
-use super::typed::{Budget, DecodeError, Typed};
-use super::{MAX_BODY_BYTES, MAX_NESTING};
+use super::value::Budget;
+use super::{DecodeError, MAX_BODY_BYTES, MAX_NESTING, path_text};
 
 /// Parser events of one document. A body of one list item per three bytes has a third of its bytes in events.
 const MAX_EVENTS: usize = MAX_BODY_BYTES / 3;
@@ -20,7 +19,8 @@ const MAX_MERGE_KEYS: usize = 1000;
 /// The parser calls itself for each level, and takes more than a worker's stack for [`MAX_NESTING`] of them.
 const STACK_BYTES: usize = 16 * 1024 * 1024;
 
-/// JSON text, and the first duplicate key if there is one: the parser stops at it, and is asked again to go on.
+/// JSON text, and of the first duplicate key, if there is one, what upstream says of it: the parser stops there, and is
+/// asked again to go on.
 pub(super) fn to_json(bytes: &[u8]) -> Result<(Vec<u8>, Option<String>), ApiError> {
     let text =
         std::str::from_utf8(bytes).map_err(|_| ApiError::bad_request("yaml: control characters are not allowed"))?;
@@ -33,8 +33,11 @@ pub(super) fn to_json(bytes: &[u8]) -> Result<(Vec<u8>, Option<String>), ApiErro
 
 fn parse(text: &str) -> Result<(Vec<u8>, Option<String>), ApiError> {
     let (value, duplicate) = match read(text, DuplicateKeyPolicy::Error) {
-        Err(YamlError::Yaml(Error::DuplicateMappingKey { key, .. })) => {
-            (read(text, DuplicateKeyPolicy::LastWins), Some(key.unwrap_or_default()))
+        Err(YamlError::Yaml(Error::DuplicateMappingKey { key, location })) => {
+            let key = path_text(key.unwrap_or_default());
+            let line = location.line();
+            let finding = format!("yaml: unmarshal errors:\n  line {line}: key {key:?} already set in map");
+            (read(text, DuplicateKeyPolicy::LastWins), Some(finding))
         }
         read => (read, None),
     };
@@ -70,9 +73,7 @@ fn read(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Value, YamlErr
         with_snippet: false,
     };
     let budget = Budget::default();
-    let value = serde_saphyr::with_deserializer_from_str_with_options(text, options, |yaml| {
-        Value::deserialize(Typed::new(yaml, &budget))
-    });
+    let value = serde_saphyr::with_deserializer_from_str_with_options(text, options, |yaml| budget.read(yaml));
     value.map_err(|err| if budget.is_spent() { YamlError::TooLarge } else { YamlError::Yaml(err) })
 }
 

@@ -78,7 +78,7 @@ impl TypeMeta<'_> {
 pub fn object(json: &[u8]) -> Result<Bytes, EncodeError> {
     let meta: TypeMeta<'_> = serde_json::from_slice(json)?;
     let message = message(meta.shape()?, json)?;
-    let head = meta.envelope(message.len());
+    let head = meta.envelope(message.as_slice().len());
     Ok([head.as_slice(), message.as_slice()].concat().into())
 }
 
@@ -92,8 +92,8 @@ pub fn event(kind: &str, json: &[u8]) -> Result<Bytes, EncodeError> {
     let extension = event.begin(OBJECT);
     event.bytes(1, &object);
     event.end(extension);
-    let len = u32::try_from(event.len()).map_err(|_| EncodeError::TooLong(event.len()))?;
-    let mut frame = BytesMut::with_capacity(event.len() + size_of::<u32>());
+    let len = u32::try_from(event.as_slice().len()).map_err(|_| EncodeError::TooLong(event.as_slice().len()))?;
+    let mut frame = BytesMut::with_capacity(event.as_slice().len() + size_of::<u32>());
     frame.put_u32(len);
     frame.put_slice(event.as_slice());
     Ok(frame.freeze())
@@ -136,10 +136,11 @@ impl List {
         for json in items {
             scratch.clear();
             write(item, json, &mut scratch)?;
+            let len = scratch.as_slice().len();
             // A tag of one byte, the length, and the message.
-            items_len += 1 + varint_len(scratch.len() as u64) + scratch.len();
+            items_len += 1 + varint_len(len as u64) + len;
         }
-        let envelope = of_list.envelope(own.len() + items_len);
+        let envelope = of_list.envelope(own.as_slice().len() + items_len);
         let head = [envelope.as_slice(), own.as_slice()].concat().into();
         Ok(Self { head, items_len, item })
     }

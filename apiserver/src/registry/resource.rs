@@ -6,7 +6,8 @@ use std::sync::Arc;
 use corten_api::Scope;
 
 use super::rules::{Rules, Typed};
-use super::{Column, Conversion, Kind, NameRule, SelectableField};
+use super::{AnyObject, Column, Conversion, Kind, NameRule, SelectableField};
+use crate::decode::{self, DecodeError, Normal, SyntaxError};
 use crate::schema::{self, NodeId, Schema, Shape};
 
 /// What the server knows of a kind in one version. It never changes while it is served; [`Registry`](super::Registry) says
@@ -166,6 +167,30 @@ impl ApiResource {
     }
     pub fn rules(&self) -> &dyn Rules {
         &*self.rules
+    }
+    /// The object that a text says, in its normal form.
+    pub fn decode(&self, json: &[u8]) -> Result<Box<dyn AnyObject>, DecodeError> {
+        self.object(&decode::normal(self.shape(), json)?)
+    }
+    /// The object of a text that has been read along the kind's type.
+    pub fn object(&self, normal: &Normal) -> Result<Box<dyn AnyObject>, DecodeError> {
+        Ok(self.rules.decode(normal.json()?)?)
+    }
+    /// The object of a text that is in its normal form already: what the cache has, and what is converted from that.
+    pub(crate) fn cached(&self, json: &[u8]) -> Result<Box<dyn AnyObject>, DecodeError> {
+        let json = std::str::from_utf8(json).map_err(|_| SyntaxError::NotUtf8)?;
+        Ok(self.rules.decode(json)?)
+    }
+    /// What is stored, as it would be stored today: what was stored before zeros went may have some. `None`: it is that already,
+    /// or it cannot be read.
+    pub(crate) fn mended(&self, stored: &[u8]) -> Option<Vec<u8>> {
+        let normal = decode::normal(Some(self.shape()?), stored).ok()?;
+        if !normal.is_changed() {
+            return None;
+        }
+        let mut object = self.object(&normal).ok()?;
+        self.rules.fill_defaults(&mut *object);
+        object.to_json().ok()
     }
 }
 

@@ -5,7 +5,6 @@ use std::marker::PhantomData;
 use corten_api::Problems;
 
 use super::{AnyObject, Cell, Kind, Strategy, WriteContext};
-use crate::decode::typed::{self, DecodeError};
 
 /// `spec.replicas` and its surroundings, for the scale subresource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +17,8 @@ pub struct ScaleView {
 /// What can be done with the objects of one kind. Objects given to it must be of that kind: anything else is a bug of the
 /// caller, and reads as "nothing to say" (no problems, no change), never as a panic.
 pub trait Rules: Send + Sync + 'static {
-    /// `unknown` is called with the path of every field that the kind does not have (`spec.containers[0].imagee`), once
-    /// the whole is known to decode. Numbers are taken where quantities are meant.
-    fn decode(&self, json: &[u8], unknown: &mut dyn FnMut(String)) -> Result<Box<dyn AnyObject>, DecodeError>;
+    /// `json` is in its normal form (`decode::normal`).
+    fn decode(&self, json: &str) -> Result<Box<dyn AnyObject>, serde_json::Error>;
     fn fill_defaults(&self, object: &mut dyn AnyObject);
     fn prepare(&self, write: Strategy<'_, dyn AnyObject>, object: &mut dyn AnyObject, context: &WriteContext<'_>);
     fn spec_changed(&self, object: &dyn AnyObject, old: &dyn AnyObject) -> bool;
@@ -53,11 +51,8 @@ fn typed_mut<K: 'static>(object: &mut dyn AnyObject) -> Option<&mut K> {
 }
 
 impl<K: Kind> Rules for Typed<K> {
-    fn decode(&self, json: &[u8], unknown: &mut dyn FnMut(String)) -> Result<Box<dyn AnyObject>, DecodeError> {
-        let mut fields = Vec::new();
-        let object: K = typed::decode(json, &mut fields)?;
-        fields.into_iter().for_each(unknown);
-        Ok(Box::new(object))
+    fn decode(&self, json: &str) -> Result<Box<dyn AnyObject>, serde_json::Error> {
+        Ok(Box::new(serde_json::from_str::<K>(json)?))
     }
     fn fill_defaults(&self, object: &mut dyn AnyObject) {
         if let Some(object) = typed_mut::<K>(object) {
@@ -109,30 +104,5 @@ impl<K: Kind> Rules for Typed<K> {
     }
     fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         generator.subschema_for::<K>()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use k8s_openapi::api::core::v1::Pod;
-
-    use super::*;
-
-    #[test]
-    fn decoding_takes_numbers_as_quantities_and_names_unknown_fields() {
-        let decode = |json: &str| {
-            let mut unknown = Vec::new();
-            let object = Typed::<Pod>::default().decode(json.as_bytes(), &mut |path| unknown.push(path))?;
-            let pod = object.as_any().downcast_ref::<Pod>().cloned().unwrap_or_default();
-            Ok::<_, DecodeError>((pod, unknown))
-        };
-        let (pod, unknown) =
-            decode(r#"{"spec":{"containers":[{"name":"a","imagee":"x","resources":{"limits":{"cpu":2}}}],"odd":1}}"#)
-                .unwrap();
-        let limits = pod.spec.unwrap().containers[0].resources.clone().unwrap().limits.unwrap();
-        assert_eq!(limits["cpu"].0, "2");
-        assert_eq!(unknown, ["spec.containers[0].imagee", "spec.odd"]);
-        assert!(decode(r#"{"spec":{"hostNetwork":"yes"}}"#).is_err());
-        assert!(decode(r#"{"spec":{}} x"#).is_err());
     }
 }

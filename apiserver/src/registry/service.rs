@@ -31,6 +31,8 @@ impl Kind for Service {
         if spec.type_.as_deref() == Some("LoadBalancer") {
             defaults::ingress(self.status.as_mut());
         }
+        // An empty one is not stored, and is always shown.
+        self.status.get_or_insert_default().load_balancer.get_or_insert_default();
     }
     fn prepare_create(&mut self, _: &WriteContext<'_>) {
         self.status = Some(ServiceStatus { load_balancer: Some(Default::default()), conditions: None });

@@ -15,7 +15,7 @@ use super::{Resources, Written};
 use crate::authn::account::Seen;
 use crate::authn::claims::{Bound, Life, Reference};
 use crate::authn::tokens::{IssueError, POD_TOKEN_SECS, Rules, TOKEN_BYTES_MAX};
-use crate::decode::{of_kind, typed};
+use crate::decode;
 use crate::registry::path::Path;
 use crate::registry::{check, clock};
 use crate::request::{Target, User};
@@ -34,7 +34,7 @@ pub(super) async fn give(
     target: &Target,
     json: &[u8],
 ) -> Result<Written, ApiError> {
-    let mut asked: TokenRequest = typed::decode(json, &mut Vec::new()).map_err(|err| of_kind(KIND, "v1", json, err))?;
+    let mut asked: TokenRequest = decode::object(json)?;
     let (tokens, now) = (resources.tokens(), clock::now());
     // Admission judges what is asked for, before it is filled up.
     let mut warnings = resources.admit_create(user, place, target, Some(&mut asked)).await?;

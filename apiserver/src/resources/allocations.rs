@@ -68,7 +68,7 @@ fn reservation(claim: Claim, namespace: &str, name: &str) -> Result<Bytes, ApiEr
             let labels = [(FAMILY_LABEL, family), (MANAGER_LABEL, MANAGER)];
             let labels = labels.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
             let parent_ref = ParentReference {
-                group: Some(String::new()),
+                group: None,
                 resource: "services".into(),
                 namespace: Some(namespace.into()),
                 name: name.into(),

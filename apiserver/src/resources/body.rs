@@ -3,7 +3,7 @@
 use corten_api::ApiError;
 
 use super::{FieldValidation, WriteOptions};
-use crate::decode::wrong_type;
+use crate::decode::{DecodeError, check_kind, normal};
 use crate::registry::{AnyObject, ApiResource};
 
 /// Of all that is told of one body; the first findings are enough to mend it.
@@ -15,15 +15,14 @@ pub(super) fn decode(
     options: &WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Box<dyn AnyObject>, ApiError> {
+    let of_kind = |err: DecodeError| err.of_kind(resource.kind(), resource.version());
+    let mut body = normal(resource.shape(), json).map_err(of_kind)?;
+    check_kind(&body, resource.group(), resource.version(), resource.kind())?;
+    let object = resource.object(&body).map_err(of_kind)?;
     let mut findings = Vec::new();
-    let mut unknown = |path: String| {
-        if options.field_validation != FieldValidation::Ignore {
-            findings.push(format!("unknown field \"{path}\""));
-        }
-    };
-    let object = resource.rules().decode(json, &mut unknown).map_err(|err| wrong_type(resource, json, err))?;
     if options.field_validation != FieldValidation::Ignore {
-        findings.extend(options.duplicates.iter().map(|path| format!("duplicate field \"{path}\"")));
+        findings.extend(options.findings.iter().cloned());
+        findings.append(&mut body.findings);
     }
     shorten(&mut findings);
     match options.field_validation {

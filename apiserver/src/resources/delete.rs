@@ -270,7 +270,7 @@ mod tests {
         let registry = Registry::default();
         let resource = registry.find("", "v1", "pods").unwrap();
         let json = json!({"metadata": metadata, "spec": {"nodeName": "n"}, "status": {"phase": phase}});
-        let pod = resource.rules().decode(json.to_string().as_bytes(), &mut |_| {}).unwrap();
+        let pod = resource.decode(json.to_string().as_bytes()).unwrap();
         let how: DeleteOptions = serde_json::from_value(how).unwrap();
         match step(&resource, &*pod, pod.boxed_clone(), &how, Time(NOW.parse().unwrap())) {
             Step::Remove => "gone".into(),

@@ -23,8 +23,8 @@ pub struct WriteOptions {
     pub field_manager: String,
     /// Of an apply: takes the fields that others own. `None`: not said.
     pub force: Option<bool>,
-    /// Paths of the fields that stood twice in the body, as `decode` found them.
-    pub duplicates: Vec<String>,
+    /// What strict decoding objects to and only the body as it came shows: keys that YAML or a patch had twice.
+    pub findings: Vec<String>,
     /// The leadership that the write is part of: refused once that is over.
     pub fence: Option<Fence>,
 }

@@ -10,16 +10,12 @@ use super::eviction::{self, Cost};
 use super::place::{Place, no_such_method};
 use super::revise::{Current, Decision};
 use super::{Authorized, Fence, Resources, WriteOptions, Written, meta, to};
-use crate::decode::{of_kind, typed};
+use crate::decode;
 use crate::registry::path::Path;
 use crate::registry::{AnyObject, check, clock};
 use crate::request::{Target, User, Verb};
 use crate::storage::Write;
 use crate::view::ClusterView;
-
-fn decode<T: serde::de::DeserializeOwned>(kind: &str, json: &[u8]) -> Result<T, ApiError> {
-    typed::decode(json, &mut Vec::new()).map_err(|err| of_kind(kind, "v1", json, err))
-}
 
 fn done() -> Result<Written, ApiError> {
     let status = Status { status: Some("Success".into()), code: Some(201), ..Status::default() };
@@ -36,7 +32,7 @@ pub(super) async fn bind(
     json: &[u8],
     dry_run: bool,
 ) -> Result<Written, ApiError> {
-    let mut binding: Binding = decode("Binding", json)?;
+    let mut binding: Binding = decode::object(json)?;
     meta::settle_namespace(&mut binding.metadata, &target.namespace, Scope::Namespaced)?;
     let name = check::text(binding.metadata.name.as_ref());
     if name != target.name {
@@ -166,7 +162,7 @@ pub(super) async fn evict(
     json: &[u8],
     options: WriteOptions,
 ) -> Result<Written, ApiError> {
-    let mut eviction: Eviction = decode("Eviction", json)?;
+    let mut eviction: Eviction = decode::object(json)?;
     meta::settle_namespace(&mut eviction.metadata, &target.namespace, Scope::Namespaced)?;
     if check::text(eviction.metadata.name.as_ref()) != target.name {
         return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));

@@ -215,15 +215,17 @@ fn newer(cached: Option<Arc<Item>>, held: Arc<Item>) -> Option<Arc<Item>> {
 }
 
 fn item_of(place: &Place<'_>, short: &str, stored: &Stored) -> Result<Arc<Item>, ApiError> {
-    let item = Item::new(short, &stored.value, stored.revision, EventKind::Modified, place.cached.fields());
+    let item = place.cached.read(short, &stored.value, stored.revision, EventKind::Modified);
     item.map(Arc::new).map_err(ApiError::internal)
 }
 
 fn decoded(place: &Place<'_>, item: &Item) -> Result<Current, ApiError> {
     let json = read::served(place, item)?;
-    let object = place.resource.rules().decode(&json, &mut |_| {}).map_err(|err| {
+    let mut object = place.resource.cached(&json).map_err(|err| {
         ApiError::internal(format!("{} {:?} cannot be read from the store: {err}", place.resource.plural(), item.key()))
     })?;
+    // What is compared with it has them too: it may have been stored before there was a default, or with zeros.
+    place.resource.rules().fill_defaults(&mut *object);
     Ok(Current { object, json, revision: item.revision, value: OnceCell::new() })
 }
 

@@ -15,7 +15,7 @@ use super::revise::{Current, Decision};
 use super::update::Writing;
 use super::{Resources, WriteOptions, Written, meta};
 use crate::apply::{self, ObjectType, Tracked};
-use crate::decode::{of_kind, typed};
+use crate::decode;
 use crate::patch as patches;
 use crate::registry::{AnyObject, ApiResource};
 use crate::request::{Target, User};
@@ -27,7 +27,7 @@ const KIND: &str = "Scale";
 
 /// The Scale of an object that is given as its JSON.
 pub(super) fn of_json(resource: &ApiResource, json: &[u8]) -> Result<Bytes, ApiError> {
-    let object = resource.rules().decode(json, &mut |_| {}).map_err(ApiError::internal)?;
+    let object = resource.cached(json).map_err(ApiError::internal)?;
     to_json(&of(resource, &*object)?)
 }
 
@@ -52,10 +52,6 @@ fn of(resource: &ApiResource, object: &dyn AnyObject) -> Result<Scale, ApiError>
     })
 }
 
-fn decode(json: &[u8]) -> Result<Scale, ApiError> {
-    typed::decode(json, &mut Vec::new()).map_err(|err| of_kind("Scale", "v1", json, err))
-}
-
 /// What a caller wants the replicas to be.
 enum Wanted<'a> {
     Scale(&'a Scale),
@@ -72,7 +68,7 @@ pub(super) async fn update(
     json: &[u8],
     options: WriteOptions,
 ) -> Result<Written, ApiError> {
-    set(resources, user, place, target, options, &Wanted::Scale(&decode(json)?)).await
+    set(resources, user, place, target, options, &Wanted::Scale(&decode::object(json)?)).await
 }
 
 pub(super) async fn patch(
@@ -87,7 +83,7 @@ pub(super) async fn patch(
     if kind != patches::Kind::Apply {
         return set(resources, user, place, target, options, &Wanted::Patch(kind, body)).await;
     }
-    let value = of_parent(place, target, &typed::value(body)?)?;
+    let value = of_parent(place, target, &decode::value(body)?)?;
     let configuration = Configuration { value, force: options.force == Some(true) };
     set(resources, user, place, target, options, &Wanted::Apply(&configuration)).await
 }
@@ -113,14 +109,14 @@ async fn set(
                     let old = of(&place.resource, &*current.object)?;
                     let old = serde_json::to_value(old).map_err(ApiError::internal)?;
                     let new = patches::apply(*kind, &place.resource, old, body)?;
-                    scaled(place, target, current, &decode(new.to_string().as_bytes())?)?
+                    scaled(place, target, current, &decode::object(new.to_string().as_bytes())?)?
                 }
                 Wanted::Apply(configuration) => {
                     let applied =
                         managers::applied(resources.registry(), place, Some(current), configuration, SCALE, &options)?;
                     let Some(object) = applied else { return Ok(Decision::Keep) };
                     let json = serde_json::to_vec(&object).map_err(ApiError::internal)?;
-                    place.resource.rules().decode(&json, &mut |_| {}).map_err(ApiError::internal)?
+                    place.resource.decode(&json).map_err(ApiError::internal)?
                 }
             };
             warnings.clear();
@@ -164,7 +160,7 @@ fn of_parent(place: &Place<'_>, target: &Target, scale: &Value) -> Result<Value,
             parent[field] = said.clone();
         }
     }
-    let read = decode(scale.to_string().as_bytes())?;
+    let read: Scale = decode::object(scale.to_string().as_bytes())?;
     let mut meta = read.metadata;
     meta::settle_namespace(&mut meta, &target.namespace, place.resource.scope())?;
     meta::settle_name(&mut meta, &target.name)?;

@@ -21,6 +21,7 @@ mod system;
 mod tokens;
 mod update;
 mod versions;
+mod zeros;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +54,7 @@ pub(super) struct Cluster {
 pub(super) fn target(plural: &str, at: &str) -> Target {
     let (plural, subresource) = plural.split_once('/').unwrap_or((plural, ""));
     let (group, version) = match plural {
-        "deployments" | "replicasets" => ("apps", "v1"),
+        "daemonsets" | "deployments" | "replicasets" | "statefulsets" => ("apps", "v1"),
         "jobs" => ("batch", "v1"),
         "certificatesigningrequests" => ("certificates.k8s.io", "v1"),
         "leases" => ("coordination.k8s.io", "v1"),

@@ -11,9 +11,9 @@ use super::managers::{self, Configuration};
 use super::place::{Place, no_such_method};
 use super::revise::{Current, Decision, Taken};
 use super::{Authorized, Resources, WriteOptions, Written, body, meta, scale, to};
-use crate::decode::typed;
+use crate::decode;
 use crate::patch;
-use crate::registry::{AnyObject, Registry, Strategy, WriteContext, check, clock};
+use crate::registry::{AnyObject, ApiResource, Registry, Strategy, WriteContext, check, clock};
 use crate::request::{Target, User, Verb};
 
 /// An object that is not there when it is changed, and there when it is made, is looked at again so often.
@@ -119,7 +119,7 @@ impl Resources {
     /// Server-side apply, which makes an object that is not there.
     async fn apply(&self, writing: &Writing<'_>, body: &[u8]) -> Result<Written, ApiError> {
         let Writing { user, place, target, options, .. } = *writing;
-        let value = typed::value(body)?;
+        let value = decode::value(body)?;
         let configuration = Configuration { value, force: options.force == Some(true) };
         for _ in 0..APPLY_TRIES {
             if let Some(written) = self.change(writing, &Wanted::Apply(&configuration)).await? {
@@ -182,8 +182,9 @@ impl Resources {
         let mut problems = Problems::default();
         let write = Strategy::of(&target.subresource, old).ok_or_else(no_such_method)?;
         resource.rules().prepare(write, &mut *object, &WriteContext { user, now: clock::now() });
-        if write.may_want() && resource.has_generation() && resource.rules().spec_changed(&*object, old) {
-            object.meta_mut().generation = Some(old.meta().generation.unwrap_or(0) + 1);
+        // What is written through the other subresources is no change of what is wanted, whatever it takes along.
+        if write.may_want() {
+            count_generation(resource, &mut *object, old);
         }
         object.meta_mut().resource_version.clone_from(&old.meta().resource_version);
         if object.same_as(old) {
@@ -198,6 +199,10 @@ impl Resources {
         }
         // What admission fills in is nobody's.
         warnings.extend(self.admit_update(user, place, target, &mut *object, old)?);
+        if write.may_want() {
+            // What the write took away and admission put back has not changed.
+            count_generation(resource, &mut *object, old);
+        }
         self.may_grant(writing, &*object, Some(old))?;
         meta::validate_update(object.meta(), old.meta(), &mut problems);
         resource.rules().validate(write, &*object, &mut problems);
@@ -227,6 +232,14 @@ impl<'a> Writing<'a> {
         options: &'a WriteOptions,
     ) -> Self {
         Self { user, place, target, requested: target, subresource: &target.subresource, options, is_applied: false }
+    }
+}
+
+/// The next generation, if what is wanted has changed.
+fn count_generation(resource: &ApiResource, object: &mut dyn AnyObject, old: &dyn AnyObject) {
+    if resource.has_generation() {
+        let (before, changed) = (old.meta().generation, resource.rules().spec_changed(object, old));
+        object.meta_mut().generation = if changed { Some(before.unwrap_or(0) + 1) } else { before };
     }
 }
 

@@ -10,8 +10,9 @@ use corten_api::{ApiError, Problems};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 
 use crate::apply::names;
-use crate::decode::typed;
+use crate::decode::{self, DecodeError};
 use crate::resources::{FieldValidation, ListOptions, ReadAt, WatchFrom, WatchOptions, WriteOptions, check_options};
+use crate::schema::builtin;
 
 /// The pairs of a query string, decoded.
 #[derive(Clone, Debug, Default)]
@@ -203,8 +204,8 @@ pub fn write_options(query: &Query<'_>, kind: &str, agent: &str) -> Result<Write
     if !problems.is_empty() {
         return Err(ApiError::invalid("meta.k8s.io", if is_apply { "PatchOptions" } else { kind }, "", problems));
     }
-    let (duplicates, fence) = (Vec::new(), None);
-    Ok(WriteOptions { dry_run, field_validation, field_manager: manager, force, duplicates, fence })
+    let (findings, fence) = (Vec::new(), None);
+    Ok(WriteOptions { dry_run, field_validation, field_manager: manager, force, findings, fence })
 }
 
 /// Options of a delete from its body, or, if there is none, from its query.
@@ -229,16 +230,20 @@ pub fn delete_options(query: &Query<'_>, body: &[u8]) -> Result<DeleteOptions, A
 
 /// The body's `apiVersion` may be any group's: clients encode DeleteOptions in the version of what they delete.
 fn read_delete_options(body: &[u8]) -> Result<DeleteOptions, ApiError> {
-    let bad = |err: serde_json::Error| ApiError::bad_request(format!("cannot read DeleteOptions: {err}"));
-    let mut value = typed::value(body)?;
+    let of_kind = |err: DecodeError| err.of_kind("DeleteOptions", "v1");
+    let normal = decode::normal(builtin().named("meta.v1.DeleteOptions"), body).map_err(of_kind)?;
+    if !matches!(normal.kind.as_str(), "" | "DeleteOptions") {
+        return Err(ApiError::bad_request(format!(
+            "the body of a delete must be DeleteOptions, not {:?}",
+            normal.kind
+        )));
+    }
+    let mut value = decode::value(normal.json().map_err(of_kind)?.as_bytes())?;
     if let Some(map) = value.as_object_mut() {
-        if let Some(kind) = map.get("kind").and_then(|k| k.as_str()).filter(|k| *k != "DeleteOptions") {
-            return Err(ApiError::bad_request(format!("the body of a delete must be DeleteOptions, not {kind:?}")));
-        }
         map.remove("kind");
         map.remove("apiVersion");
     }
-    serde_json::from_value(value).map_err(bad)
+    serde_json::from_value(value).map_err(|err| of_kind(err.into()))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use corten_api::ApiError;
 use http::{Response, StatusCode};
 
 use super::accept::{Encoding, Form, Wanted};
-use super::aside::{LARGE_LIST, aside};
+use super::aside::{LARGE_BODY_BYTES, LARGE_LIST, aside};
 use super::body::Body;
 use super::query::{self, Query};
 use super::respond;
@@ -35,7 +35,8 @@ pub async fn list(read: Read<'_>, may: &Authorized<to::List>) -> Result<Response
     let options = query::list_options(read.query)?;
     let page = read.resources.list(may, options).await?;
     let as_stored = Wanted { form: Form::Object, encoding: Encoding::Json };
-    let is_large = page.items.len() > LARGE_LIST && read.wanted != as_stored;
+    let bytes = || page.items.iter().map(Bytes::len).sum::<usize>();
+    let is_large = read.wanted != as_stored && (page.items.len() > LARGE_LIST || bytes() > LARGE_BODY_BYTES);
     aside(&may.user().name, is_large, async { show_page(read.wanted, read.resource, read.query, page) }).await
 }
 

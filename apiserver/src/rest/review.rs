@@ -21,10 +21,11 @@ use super::body::Body;
 use super::query::{self, Query};
 use super::respond;
 use crate::authz::Attributes;
-use crate::decode;
+use crate::decode::{self, DecodeError, Normal};
 use crate::registry::questions::{QUESTIONS, Question};
 use crate::request::{Target, User};
 use crate::resources::{Allowed, Authorized, Resources, WriteOptions, to};
+use crate::schema::builtin;
 
 pub fn find(target: &Target) -> Option<&'static Question> {
     let fits = |q: &&Question| q.namespaced != target.namespace.is_empty();
@@ -45,12 +46,13 @@ pub async fn answer(
     // Empty for what has none.
     let (user, namespace) = (asker.user(), asker.target().namespace.as_str());
     let body = decode::decode(decode::format_of(content_type)?, body)?;
-    decode::check_kind(&body, question.group, "v1", question.kind)?;
-    let json = &body.json;
+    let api_version = format!("{}/v1", question.group);
+    let json = &decode::normal(builtin().kind(&api_version, question.kind), &body.json)?;
+    decode::check_kind(json, question.group, "v1", question.kind)?;
     match question.plural {
         "bindings" => {
             let options = query::write_options(query, "CreateOptions", "")?;
-            bind(resources, asker, (read(question, json)?, json.clone()), options).await
+            bind(resources, asker, (read(question, json)?, body.json.clone()), options).await
         }
         "selfsubjectreviews" => {
             let _asked: SelfSubjectReview = read(question, json)?;
@@ -148,8 +150,9 @@ async fn decide_about(
     decide(asked, question, &about, resource, path).await
 }
 
-fn read<T: DeserializeOwned>(question: &Question, json: &[u8]) -> Result<T, ApiError> {
-    decode::typed::decode(json, &mut Vec::new()).map_err(|err| decode::of_kind(question.kind, "v1", json, err))
+fn read<T: DeserializeOwned>(question: &Question, body: &Normal) -> Result<T, ApiError> {
+    let read = || Ok::<T, DecodeError>(serde_json::from_str(body.json()?)?);
+    read().map_err(|err| err.of_kind(question.kind, "v1"))
 }
 
 /// `asker`: who wants to know it of `user`.

@@ -9,9 +9,9 @@ use super::accept::{Form, Wanted};
 use super::body::Body;
 use super::query::{self, Query};
 use super::{read, respond};
-use crate::decode;
+use crate::decode::{self, DecodeError};
 use crate::patch;
-use crate::registry::{ApiResource, Part};
+use crate::registry::ApiResource;
 use crate::request::Target;
 use crate::resources::{Authorized, Resources, WriteOptions, Written, to};
 
@@ -30,15 +30,11 @@ impl Write<'_> {
         query::write_options(self.query, kind, header(self.headers, USER_AGENT).unwrap_or_default())
     }
 
-    /// The body as JSON of the kind that the path asks for.
-    fn object(&mut self, target: &Target, options: &mut WriteOptions) -> Result<Bytes, ApiError> {
+    /// The body as JSON.
+    fn object(&mut self, options: &mut WriteOptions) -> Result<Bytes, ApiError> {
         let format = decode::format_of(header(self.headers, CONTENT_TYPE))?;
         let body = decode::decode(format, std::mem::take(&mut self.body))?;
-        let sub = target.subresource.as_str();
-        if matches!(sub, "" | "status" | "approval" | "finalize") || Part::of(sub).is_some() {
-            decode::check_kind(&body, self.resource.group(), self.resource.version(), self.resource.kind())?;
-        }
-        options.duplicates = body.duplicates;
+        options.findings = body.findings;
         Ok(body.json)
     }
 
@@ -54,14 +50,14 @@ impl Write<'_> {
 
 pub async fn create(mut write: Write<'_>, may: &Authorized<to::Create>) -> Result<Response<Body>, ApiError> {
     let mut options = write.options("CreateOptions")?;
-    let json = write.object(may.target(), &mut options)?;
+    let json = write.object(&mut options)?;
     let written = write.resources.create(may, json, options).await?;
     write.show(may.target(), written, StatusCode::CREATED)
 }
 
 pub async fn update(mut write: Write<'_>, may: &Authorized<to::Update>) -> Result<Response<Body>, ApiError> {
     let mut options = write.options("UpdateOptions")?;
-    let json = write.object(may.target(), &mut options)?;
+    let json = write.object(&mut options)?;
     let written = write.resources.update(may, json, options).await?;
     let code = if written.existed { StatusCode::OK } else { StatusCode::CREATED };
     write.show(may.target(), written, code)
@@ -73,7 +69,8 @@ pub async fn patch(mut write: Write<'_>, may: &Authorized<to::Patch>) -> Result<
     let mut options = write.options(if is_apply { query::APPLY_OPTIONS } else { "PatchOptions" })?;
     let format = if is_apply { decode::Format::Yaml } else { decode::Format::Json };
     let body = decode::decode(format, std::mem::take(&mut write.body))?;
-    options.duplicates = body.duplicates;
+    options.findings = body.findings;
+    options.findings.extend(decode::duplicates(&body.json).map_err(DecodeError::from)?);
     let written = write.resources.patch(may, kind, body.json, options).await?;
     let code = if written.existed { StatusCode::OK } else { StatusCode::CREATED };
     write.show(may.target(), written, code)

@@ -17,6 +17,8 @@ pub struct Schema {
     pub(super) types: HashMap<Arc<str>, NodeId>,
     /// By `apiVersion` and `kind`.
     pub(super) kinds: HashMap<(Arc<str>, Arc<str>), NodeId>,
+    /// By node: what a value takes where it stands, in bytes.
+    pub(super) held: Vec<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +42,8 @@ pub struct Struct {
     pub(super) fields: Box<[Field]>,
     /// Places in `fields`, by protobuf number.
     pub(super) numbers: Box<[u16]>,
+    /// Places in `fields` of those that are there whenever the struct is.
+    pub(super) filled: Box<[u16]>,
 }
 
 /// Fields of which one may be there.
@@ -190,6 +194,10 @@ impl<'s> Shape<'s> {
     pub fn of(self, field: &Field) -> Shape<'s> {
         self.schema.shape(field.node)
     }
+    /// What a value takes in memory where it stands, in bytes; lists, maps and texts take more elsewhere.
+    pub fn held_bytes(self) -> usize {
+        self.schema.held.get(self.node.0 as usize).map_or(0, |bytes| *bytes as usize)
+    }
     /// The shape of a list's items or a map's values.
     pub fn element(self) -> Option<Shape<'s>> {
         match self.node() {
@@ -217,15 +225,27 @@ impl Struct {
             let field = &fields[usize::from(*at)];
             (field.outer, field.number)
         });
-        Self { name, atomic, unions: unions.into(), fields: fields.into(), numbers: numbers.into() }
+        let (fields, numbers) = (fields.into(), numbers.into());
+        Self { name, atomic, unions: unions.into(), fields, numbers, filled: Box::default() }
     }
     /// By name.
     pub fn fields(&self) -> &[Field] {
         &self.fields
     }
     pub fn field(&self, name: &str) -> Option<&Field> {
-        let at = self.fields.binary_search_by(|field| (*field.name).cmp(name)).ok()?;
-        Some(&self.fields[at])
+        Some(&self.fields[self.position(name)?])
+    }
+    /// The place of a field in [`fields`](Self::fields).
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.fields.binary_search_by(|field| (*field.name).cmp(name)).ok()
+    }
+    /// The places of the fields that are there whenever the struct is, at their zero if nothing else: those that Go writes
+    /// whatever is in them and that have no parts.
+    pub fn filled(&self) -> impl Iterator<Item = usize> + '_ {
+        self.filled.iter().map(|at| usize::from(*at))
+    }
+    pub fn fills(&self, at: usize) -> bool {
+        self.filled().any(|filled| filled == at)
     }
     /// By number in protobuf; `outer`: of the message around it, or 0.
     pub fn numbered(&self, outer: u16, number: u16) -> Option<&Field> {

@@ -12,6 +12,8 @@
 //!   differ, `omitempty` that zero is not written.
 //! - Lines that begin with `#`, and empty ones, say nothing.
 
+mod size;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -120,7 +122,9 @@ impl Reader {
         let Some(Current { name, atomic, unions, fields }) = self.current.take() else { return Ok(()) };
         let NodeId(at) = self.named(&name)?;
         self.open.remove(&name);
-        self.schema.nodes[at as usize] = Node::Struct(Struct::new(name, atomic, unions, fields));
+        let mut of = Struct::new(name, atomic, unions, fields);
+        of.filled = size::filled(&of, &self.schema);
+        self.schema.nodes[at as usize] = Node::Struct(of);
         Ok(())
     }
 
@@ -128,7 +132,10 @@ impl Reader {
         self.close()?;
         match self.open.keys().min() {
             Some(name) => Err(Why::Unknown(name.to_string())),
-            None => Ok(self.schema),
+            None => {
+                self.schema.held = size::held(&self.schema);
+                Ok(self.schema)
+            }
         }
     }
 

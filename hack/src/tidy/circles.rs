@@ -11,7 +11,6 @@ use super::source::{is_test_file, tests_start};
 const KNOWN: &[(&str, &str, &str)] = &[
     ("apiserver", "cache", "resources"),
     ("apiserver", "connect", "rest"),
-    ("apiserver", "decode", "registry"),
     ("apiserver", "discovery", "rest"),
     ("apiserver", "health", "rest"),
     ("client", "args", "endpoints"),

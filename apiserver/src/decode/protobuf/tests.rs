@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::super::normal;
 use super::*;
 
 /// A message from (number, payload) pairs.
@@ -21,7 +22,11 @@ fn body(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
     [MAGIC, &fields(&[(1, &meta), (2, raw)])].concat()
 }
 fn read(bytes: &[u8]) -> Result<Value, String> {
-    decode(bytes).map(|d| serde_json::from_slice(&d.json).unwrap()).map_err(|err| err.to_string())
+    let json = decode(bytes).map_err(|err| err.to_string())?;
+    let value: Value = serde_json::from_slice(&json).unwrap();
+    let of = builtin().kind(value["apiVersion"].as_str().unwrap(), value["kind"].as_str().unwrap());
+    let normal = normal(of.or(builtin().named("meta.v1.DeleteOptions")), &json).unwrap();
+    Ok(serde_json::from_str(normal.json().unwrap()).unwrap())
 }
 
 #[test]
@@ -43,7 +48,7 @@ fn messages_become_json() {
         ),
         (
             body("v1", "Pod", &fields(&[(2, &spec)])),
-            json!({"apiVersion": "v1", "kind": "Pod", "spec": {"terminationGracePeriodSeconds": 0, "containers": [
+            json!({"apiVersion": "v1", "kind": "Pod", "status": {}, "spec": {"terminationGracePeriodSeconds": 0, "containers": [
                 {"name": "c", "command": ["sh", "-c"], "resources": {"requests": {"cpu": "100m"}}, "livenessProbe":
                     {"httpGet": {"port": 80}, "terminationGracePeriodSeconds": 0}}]}}),
         ),
@@ -58,7 +63,7 @@ fn messages_become_json() {
                 &fields(&[(2, &fields(&[(1, &fields(&[(2, b"get")]))]))]),
             ),
             json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
-                "spec": {"resourceAttributes": {"verb": "get"}}}),
+                "spec": {"resourceAttributes": {"verb": "get"}}, "status": {}}),
         ),
     ];
     for (bytes, expected) in cases {

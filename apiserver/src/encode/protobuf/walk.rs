@@ -17,9 +17,9 @@ use super::wire::{Begun, Writer};
 use crate::schema::{Field, Node, Scalar, Shape, Struct};
 
 /// The fields of one message, without a tag or length of its own.
-pub struct Fields<'s, 'o> {
-    pub of: Shape<'s>,
-    pub out: &'o mut Writer,
+pub(super) struct Fields<'s, 'o> {
+    pub(super) of: Shape<'s>,
+    pub(super) out: &'o mut Writer,
 }
 
 impl<'de> DeserializeSeed<'de> for Fields<'_, '_> {

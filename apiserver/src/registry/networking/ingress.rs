@@ -32,6 +32,8 @@ impl Kind for Ingress {
     strategy!(spec, status);
     fn fill_defaults(&mut self) {
         self.spec.get_or_insert_default();
+        // An empty one is not stored, and is always shown.
+        self.status.get_or_insert_default().load_balancer.get_or_insert_default();
     }
     fn prepare_create(&mut self, _: &WriteContext<'_>) {
         self.status = Some(IngressStatus { load_balancer: Some(Default::default()) });

@@ -22,9 +22,6 @@ impl Kind for CSINode {
     const STATUS_KEEPS_METADATA: bool = true;
 
     strategy!(spec, status);
-    fn prepare_create(&mut self, _: &WriteContext<'_>) {
-        self.status = None;
-    }
     /// All there is in the status, the health of storage, is behind a gate that is off by default: it is dropped.
     fn prepare_status(&mut self, old: &Self, _: &WriteContext<'_>) {
         self.status = old.status.clone();
@@ -85,6 +82,8 @@ fn validate_driver(driver: &CSINodeDriver, at: &Path<'_>, problems: &mut Problem
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::storage::v1::CSINodeStatus;
+
     use super::*;
     use crate::registry::Strategy;
     use crate::registry::check::testing::{found, found_on_update, object, prepare, row};
@@ -145,9 +144,9 @@ mod tests {
         );
         prepare(Strategy::Status(&old), &mut new);
         assert_eq!(new, old);
-        new.status = Some(Default::default());
+        new.status = None;
         prepare(Strategy::Create, &mut new);
-        assert_eq!(new.status, None);
+        assert_eq!(new.status, Some(CSINodeStatus::default()));
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl Resources {
 }
 
 fn decoded(place: &Place<'_>, item: &Item) -> Result<Box<dyn AnyObject>, ApiError> {
-    place.resource.rules().decode(&read::served(place, item)?, &mut |_| {}).map_err(ApiError::internal)
+    place.resource.cached(&read::served(place, item)?).map_err(ApiError::internal)
 }
 
 /// What cannot be read can be neither written nor deleted here, and takes nothing.

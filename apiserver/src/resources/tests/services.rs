@@ -20,10 +20,7 @@ async fn a_service_holds_its_address_and_ports_until_it_is_gone() {
     let made = c.create("services", "n/", service("web", web.clone())).await.unwrap();
     let ip = made["spec"]["clusterIP"].as_str().unwrap().to_owned();
     let held = c.get("ipaddresses", &ip).await.unwrap();
-    assert_eq!(
-        held["spec"]["parentRef"],
-        json!({"group": "", "resource": "services", "namespace": "n", "name": "web"})
-    );
+    assert_eq!(held["spec"]["parentRef"], json!({"resource": "services", "namespace": "n", "name": "web"}));
     let other = c.create("services", "n/", service("other", web.clone())).await;
     let words = r#"Service "other" is invalid: spec.ports[0].nodePort: Invalid value: 31005: provided port is already allocated"#;
     assert_eq!(reason(other), (Reason::Invalid, words.into()));

@@ -47,6 +47,8 @@ fn a_table_becomes_nodes() {
     assert!(matches!(sets.node(), Node::List(List { kind: ListKind::Set, .. })));
     assert!(matches!(sets.element().unwrap().node(), Node::List(List { kind: ListKind::Atomic, .. })));
     assert_eq!(spec.field("replicas").unwrap().0.zero, Zero::Distinct);
+    assert_eq!((labels.held_bytes(), part.held_bytes(), thing.held_bytes()), (24, 24 + 8, 24 * 4 + 8 + 32));
+    assert_eq!(part.as_struct().unwrap().filled().collect::<Vec<_>>(), [1], "a name is always there");
     assert!(spec.child("nothing").is_none() && spec.child("replicas").unwrap().child("x").is_none());
 }
 

@@ -6,10 +6,11 @@ use k8s_openapi::api::autoscaling::{v1, v2};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::defaults::{self, CPU};
 use super::legacy::{Behavior, Metric};
-use crate::decode::typed;
+use crate::decode;
 
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
@@ -44,7 +45,21 @@ pub(super) fn drop_annotations(meta: &mut ObjectMeta) {
 /// What an annotation holds; nothing, if it holds something else.
 fn read<T: DeserializeOwned>(meta: &ObjectMeta, key: &str) -> Option<T> {
     let text = meta.annotations.as_ref()?.get(key)?;
-    typed::decode(text.as_bytes(), &mut Vec::new()).ok()
+    let mut value = decode::value(text.as_bytes()).ok()?;
+    drop_nulls(&mut value);
+    serde_json::from_value(value).ok()
+}
+
+/// What is null is what is missing.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(list) => list.iter_mut().for_each(drop_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn write(meta: &mut ObjectMeta, key: &str, value: &impl Serialize) -> Result<(), serde_json::Error> {
