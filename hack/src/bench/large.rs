@@ -2,7 +2,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::Method;
 use serde_json::json;
@@ -43,14 +43,7 @@ pub(super) fn run(configmaps: usize, pods: usize, nodes: usize) -> anyhow::Resul
 fn of_configmaps(bench: &Bench, count: usize) -> anyhow::Result<Vec<Row>> {
     let client = &bench.client;
     let names = names("maps", count);
-    bench.runtime.block_on(namespaces(client, &names))?;
-    let of = names.clone();
-    bench.phase("ConfigMaps are made", || {
-        load::run(client, count, move |number| {
-            let path = format!("/api/v1/namespaces/{}/configmaps", of[number / OF_NAMESPACE]);
-            Call::new(Method::POST, path, configmap(number))
-        })
-    })?;
+    fill(bench, "configmaps", &names, count, configmap)?;
     let mut rows = vec![memory(bench, "apiserver's memory with the ConfigMaps")?];
     for (name, path) in [
         ("list of all ConfigMaps", "/api/v1/configmaps".to_owned()),
@@ -67,14 +60,7 @@ fn of_configmaps(bench: &Bench, count: usize) -> anyhow::Result<Vec<Row>> {
 fn of_pods(bench: &Bench, count: usize, nodes: usize) -> anyhow::Result<Vec<Row>> {
     let client = &bench.client;
     let names = names("pods", count);
-    bench.runtime.block_on(namespaces(client, &names))?;
-    let of = names.clone();
-    bench.phase("pods are made", || {
-        load::run(client, count, move |number| {
-            let path = format!("/api/v1/namespaces/{}/pods", of[number / OF_NAMESPACE]);
-            Call::new(Method::POST, path, pod(number, nodes))
-        })
-    })?;
+    fill(bench, "pods", &names, count, move |number| pod(number, nodes))?;
     let mut rows = vec![memory(bench, "apiserver's memory with the pods too")?];
     let streamed = bench.phase("pods are streamed to a watcher", || stream(client, count))?;
     rows.extend(of_lists(&format!("{count} pods streamed to a watcher"), &streamed));
@@ -88,9 +74,26 @@ fn of_pods(bench: &Bench, count: usize, nodes: usize) -> anyhow::Result<Vec<Row>
     Ok(rows)
 }
 
+/// Makes `count` objects, a thousand in each of the namespaces, which it makes too.
+fn fill(
+    bench: &Bench,
+    plural: &'static str,
+    namespaces: &[String],
+    count: usize,
+    object: impl Fn(usize) -> Bytes + Send + Sync + 'static,
+) -> anyhow::Result<()> {
+    let (client, of) = (&bench.client, namespaces.to_vec());
+    bench.runtime.block_on(prepare_all(client, namespaces))?;
+    let make = move |number| {
+        let path = format!("/api/v1/namespaces/{}/{plural}", of[number / OF_NAMESPACE]);
+        Call::new(Method::POST, path, object(number))
+    };
+    bench.phase(&format!("{plural} are made"), || load::run(client, count, make)).map(drop)
+}
+
 fn memory(bench: &Bench, what: &str) -> anyhow::Result<Row> {
     let (apiserver, _) = bench.plane.pids()?;
-    let mb = pss_mb(i32::try_from(apiserver)?).unwrap_or_default();
+    let mb = pss_mb(i32::try_from(apiserver)?).context("the apiserver has ended")?;
     Ok(Row::new(what, format!("{mb:.0} MB"), "", ""))
 }
 
@@ -110,7 +113,7 @@ fn names(stem: &str, objects: usize) -> Vec<String> {
     (0..objects.div_ceil(OF_NAMESPACE)).map(|number| format!("large-{stem}-{number:03}")).collect()
 }
 
-async fn namespaces(client: &Client, names: &[String]) -> anyhow::Result<()> {
+async fn prepare_all(client: &Client, names: &[String]) -> anyhow::Result<()> {
     for name in names {
         load::prepare(client, name).await?;
     }
