@@ -118,7 +118,7 @@ fn message(
     Ok(())
 }
 
-/// Adds what `wire` holds to the field: its value, an item of its list, or an resource of its map.
+/// Adds what `wire` holds to the field: its value, an item of its list, or an entry of its map.
 fn add(
     (field, of): (&Field, Shape<'_>),
     wire: WireValue<'_>,
@@ -141,7 +141,7 @@ fn add(
             }
         }
         (Node::Map(_), Some(values)) => {
-            let WireValue::Bytes(pair) = wire else { return Err(bad(name, "a map resource is no message")) };
+            let WireValue::Bytes(pair) = wire else { return Err(bad(name, "a map entry is no message")) };
             let (key, value) = entry(name, values, pair, bounds)?;
             if let Value::Object(map) = into.entry(name).or_insert_with(|| Value::Object(Map::new())) {
                 map.insert(key, value);

@@ -19,7 +19,7 @@ const ASIDE_PER_USER_MAX: usize = ASIDE_MAX / 2;
 
 static PLACES: Places = Places::new();
 
-/// The places, and who works or waits for one. There is an resource for a user only while it does.
+/// The places, and who works or waits for one. There is an entry for a user only while he does.
 struct Places {
     all: Semaphore,
     by_user: Mutex<Option<HashMap<String, Arc<Semaphore>>>>,

@@ -206,7 +206,7 @@ impl<'s> Shape<'s> {
             Node::Struct(_) | Node::Scalar(_) => None,
         }
     }
-    /// The shape of what stands under `name` in an object: a struct's field, or any resource of a map.
+    /// The shape of what stands under `name` in an object: a struct's field, or any entry of a map.
     pub fn child(self, name: &str) -> Option<Shape<'s>> {
         match self.node() {
             Node::Struct(_) => self.field(name).map(|(_, shape)| shape),
