@@ -2,16 +2,18 @@
 
 mod index;
 
+use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use corten_api::Key;
+use corten_api::{Key, Scope};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-pub use index::{Index, IndexFunc};
+use index::Index;
+pub use index::IndexBy;
 
 /// A change that a cache has just taken in. `T` is the object, or what [`crate::Watch::start_reduced`] keeps of it.
 #[derive(Debug)]
@@ -51,12 +53,22 @@ impl<T> Clone for Cache<T> {
     }
 }
 
+/// Of which nobody writes: it stays empty, and is never complete. For tests of who reads one.
+impl<T> Default for Cache<T> {
+    fn default() -> Self {
+        Writer::new().1
+    }
+}
+
 #[derive(Debug)]
 struct Shared<T> {
+    /// Locked before `indexes`: a change is in both, or in none, for who begins an index.
     objects: RwLock<BTreeMap<Key, Kept<T>>>,
+    /// Those that somebody asked for, by their type.
+    indexes: RwLock<Vec<(TypeId, Index<T>)>>,
     /// 0 until synced, then how far the watch has seen.
     revision: watch::Sender<i64>,
-    reads: Arc<Reads>,
+    reads: Reads,
 }
 
 /// How many objects readers were given. Tests go by it: what a look costs cannot be told by time.
@@ -99,7 +111,47 @@ impl<T> Cache<T> {
         self.shared.reads.note(objects.len());
         objects
     }
-    /// How many objects this cache and its index have given to readers so far.
+    /// The objects of this namespace that have this value in the index, by name.
+    pub fn with<I: IndexBy<T>>(&self, namespace: &str, value: &str) -> Vec<Arc<T>> {
+        const { assert!(matches!(I::SCOPE, Scope::Namespaced), "this index is of the whole cluster: use `everywhere`") };
+        self.read(self.index::<I>().with(namespace, value))
+    }
+    /// Those that have this value, and then those of the namespace that have none, as of one moment: one that goes from
+    /// one to the other meanwhile is not missed.
+    pub fn with_or_without<I: IndexBy<T>>(&self, namespace: &str, value: &str) -> Vec<Arc<T>> {
+        const { assert!(matches!(I::SCOPE, Scope::Namespaced), "this index is of the whole cluster: use `everywhere`") };
+        self.read(self.index::<I>().with_or_without(namespace, value))
+    }
+    /// Those that have any of these values (as often as they have some), and then those of the namespace that have none.
+    pub fn with_any_or_none<I: IndexBy<T>>(&self, namespace: &str, values: &[String]) -> Vec<Arc<T>> {
+        const { assert!(matches!(I::SCOPE, Scope::Namespaced), "this index is of the whole cluster: use `everywhere`") };
+        self.read(self.index::<I>().with_any_or_none(namespace, values))
+    }
+    /// The objects of the cluster that have this value, by namespace and name.
+    pub fn everywhere<I: IndexBy<T>>(&self, value: &str) -> Vec<Arc<T>> {
+        const { assert!(matches!(I::SCOPE, Scope::Cluster), "this index is of namespaces: use `with`") };
+        self.read(self.index::<I>().with("", value))
+    }
+    /// The first call costs a look at all objects.
+    fn index<I: IndexBy<T>>(&self) -> Index<T> {
+        let id = TypeId::of::<I>();
+        let known = |all: &[(TypeId, Index<T>)]| all.iter().find(|(of, _)| *of == id).map(|(_, index)| index.clone());
+        if let Some(index) = known(&self.shared.indexes.read()) {
+            return index;
+        }
+        let objects = self.shared.objects.read();
+        let mut indexes = self.shared.indexes.write();
+        if let Some(index) = known(&indexes) {
+            return index;
+        }
+        let index = Index::by::<I>();
+        for (key, kept) in &*objects {
+            index.update(key, None, Some(&kept.object));
+        }
+        indexes.push((id, index.clone()));
+        index
+    }
+    /// How many objects this cache and its indexes have given to readers so far.
     pub fn objects_read(&self) -> usize {
         self.shared.reads.objects.load(Ordering::Relaxed)
     }
@@ -133,24 +185,17 @@ impl<T> Cache<T> {
 /// The write side: owned by the watch's task.
 pub(crate) struct Writer<T> {
     shared: Arc<Shared<T>>,
-    index: Option<Index<T>>,
 }
 
 impl<T> Writer<T> {
     pub(crate) fn new() -> (Self, Cache<T>) {
-        let (objects, reads) = (RwLock::new(BTreeMap::new()), Arc::default());
-        let shared = Arc::new(Shared { objects, revision: watch::Sender::new(0), reads });
-        (Self { shared: Arc::clone(&shared), index: None }, Cache { shared })
+        let (objects, indexes) = (RwLock::new(BTreeMap::new()), RwLock::default());
+        let shared = Shared { objects, indexes, revision: watch::Sender::new(0), reads: Reads::default() };
+        let shared = Arc::new(shared);
+        (Self { shared: Arc::clone(&shared) }, Cache { shared })
     }
-    /// As `new`, with an index of the objects by what `func` says of each.
-    pub(crate) fn indexed(func: IndexFunc<T>) -> (Self, Cache<T>, Index<T>) {
-        let (mut writer, cache) = Self::new();
-        let index = Index::new(func, &cache.shared.reads);
-        writer.index = Some(index.clone());
-        (writer, cache, index)
-    }
-    fn note_in_index(&self, key: &Key, old: Option<&Arc<T>>, new: Option<&Arc<T>>) {
-        if let Some(index) = &self.index {
+    fn note_in_indexes(&self, key: &Key, old: Option<&Arc<T>>, new: Option<&Arc<T>>) {
+        for (_, index) in &*self.shared.indexes.read() {
             index.update(key, old, new);
         }
     }
@@ -160,14 +205,22 @@ impl<T> Writer<T> {
     pub(crate) fn set(&self, key: Key, revision: i64, object: T, on_change: &mut dyn FnMut(Change<'_, T>)) {
         let new = Arc::new(object);
         let kept = Kept { revision, object: Arc::clone(&new) };
-        let old = self.shared.objects.write().insert(key.clone(), kept).map(|kept| kept.object);
-        self.note_in_index(&key, old.as_ref(), Some(&new));
+        let old = {
+            let mut objects = self.shared.objects.write();
+            let old = objects.insert(key.clone(), kept).map(|kept| kept.object);
+            self.note_in_indexes(&key, old.as_ref(), Some(&new));
+            old
+        };
         on_change(Change::Set { key: &key, old: old.as_ref(), new: &new });
     }
     pub(crate) fn remove(&self, key: &Key, on_change: &mut dyn FnMut(Change<'_, T>)) {
-        let old = self.shared.objects.write().remove(key);
+        let old = {
+            let mut objects = self.shared.objects.write();
+            let old = objects.remove(key);
+            self.note_in_indexes(key, old.as_ref().map(|kept| &kept.object), None);
+            old
+        };
         if let Some(old) = old {
-            self.note_in_index(key, Some(&old.object), None);
             on_change(Change::Removed { key, old: &old.object });
         }
     }
@@ -223,19 +276,36 @@ mod tests {
         assert!(cache.in_namespace("n").is_empty());
     }
 
+    /// What comes after `of-`.
+    struct Owner;
+    impl IndexBy<&'static str> for Owner {
+        fn values<'a>(object: &'a &'static str) -> Vec<std::borrow::Cow<'a, str>> {
+            object.strip_prefix("of-").map(Into::into).into_iter().collect()
+        }
+    }
+
+    #[test]
+    fn an_index_that_is_asked_for_late_has_what_was_there_before() {
+        let (writer, cache) = Writer::new();
+        told(&writer, &[("a", 1, "of-x"), ("b", 2, "of-y")]);
+        assert_eq!(cache.with::<Owner>("ns", "x").len(), 1);
+        told(&writer, &[("a", 1, "of-x"), ("b", 3, "of-x")]);
+        assert_eq!(cache.with::<Owner>("ns", "x").len(), 2);
+    }
+
     #[test]
     fn an_index_follows_every_change_before_it_is_told_of() {
-        let (writer, cache, index) = Writer::indexed(|value: &&str| value.strip_prefix("of-"));
+        let (writer, cache) = Writer::new();
         let told = |state: &[(&str, i64, &'static str)]| {
             let state = state.iter().map(|(name, rev, value)| (Key::new("ns", *name), (*rev, *value))).collect();
             let mut told = Vec::new();
-            writer.replace(state, &mut |_| told.push(index.with("ns", "x").len()));
+            writer.replace(state, &mut |_| told.push(cache.with::<Owner>("ns", "x").len()));
             told
         };
         assert_eq!(told(&[("a", 1, "of-x"), ("b", 2, "of-x"), ("c", 3, "free")]), [1, 2, 2]);
         assert_eq!(told(&[("a", 4, "of-y"), ("c", 3, "free")]), [1, 0], "b is gone, then a is another's");
         let read = cache.objects_read();
-        assert_eq!(index.with_or_without("ns", "y").len(), 2);
+        assert_eq!(cache.with_or_without::<Owner>("ns", "y").len(), 2);
         assert_eq!(cache.objects_read() - read, 2);
         assert_eq!(cache.in_namespace("ns").len(), 2);
         assert_eq!(cache.objects_read() - read, 4);

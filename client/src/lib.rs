@@ -26,7 +26,7 @@ pub mod watch;
 
 pub use args::{Args, ConnectError};
 pub use bind::Binder;
-pub use cache::{Cache, Change, Index};
+pub use cache::{Cache, Change, IndexBy};
 pub use client::{Client, Patch};
 pub use events::{EventType, Recorder};
 pub use metadata::MetadataClient;

@@ -16,7 +16,7 @@ use corten_proto::api::{self, WatchBatch, WatchRequest, watch_event};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use crate::cache::{Cache, Change, Index, IndexFunc, Writer};
+use crate::cache::{Cache, Change, Writer};
 use crate::client::{Client, decode, resource, retry_after};
 use crate::panics;
 use crate::resource::{ApiResource, PartialObjectMetadata};
@@ -87,34 +87,11 @@ impl<K: Object> Watch<K> {
         on_change: impl FnMut(Change<'_, T>) + Send + 'static,
     ) -> Cache<T> {
         let (writer, cache) = Writer::new();
-        self.run(stop, writer, reduce, on_change);
-        cache
-    }
-
-    /// As `start_reduced`, with an index of what is kept by what `func` says of it.
-    pub fn start_indexed<T: Send + Sync + 'static>(
-        self,
-        stop: &CancellationToken,
-        reduce: impl Fn(K) -> T + Send + 'static,
-        func: IndexFunc<T>,
-        on_change: impl FnMut(Change<'_, T>) + Send + 'static,
-    ) -> (Cache<T>, Index<T>) {
-        let (writer, cache, index) = Writer::indexed(func);
-        self.run(stop, writer, reduce, on_change);
-        (cache, index)
-    }
-
-    fn run<T: Send + Sync + 'static>(
-        self,
-        stop: &CancellationToken,
-        writer: Writer<T>,
-        reduce: impl Fn(K) -> T + Send + 'static,
-        on_change: impl FnMut(Change<'_, T>) + Send + 'static,
-    ) {
         let listener = Listener::new(self.kind.clone(), on_change);
         let task = Task { watch: self, writer, reduce, listener, seen: 0, pending: None, told: None, absent: None };
         let stop = stop.clone();
         tokio::spawn(async move { stop.run_until_cancelled_owned(task.run()).await });
+        cache
     }
 }
 

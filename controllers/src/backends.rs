@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
+use corten_api::Object;
 use corten_api::k8s_openapi::api::core::v1::{ObjectReference, Service, ServicePort, ServiceSpec};
 use corten_api::k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use corten_api::selector::Selector;
-use corten_api::{Key, Object};
-use corten_client::Change;
 
-use crate::caches::Shared;
+use crate::caches::Selects;
 use crate::pods::SeenPod;
 
 /// On a Service (and on what is made for it) without a cluster IP.
@@ -81,6 +80,12 @@ pub fn selector(service: &Service) -> Option<Selector> {
     (spec.type_.as_deref() != Some("ExternalName")).then(|| Selector::from_labels(Some(labels)))
 }
 
+impl Selects for Service {
+    fn selects_by(&self) -> Option<Selector> {
+        selector(self)
+    }
+}
+
 pub fn is_headless(spec: &ServiceSpec) -> bool {
     spec.cluster_ip.as_deref() == Some("None")
 }
@@ -141,18 +146,4 @@ fn number(port: &ServicePort, pod: &SeenPod) -> Option<i32> {
             pod.ports.iter().find(|p| p.name == *name && p.protocol == protocol(port)).map(|p| p.port)
         }
     }
-}
-
-/// Services that a pod's change may concern: those that select it now or did before.
-pub fn concerned(change: &Change<'_, SeenPod>, services: &Shared<Service>) -> Vec<Key> {
-    let (old, new) = match change {
-        Change::Set { old, new, .. } => (*old, Some(*new)),
-        Change::Removed { old, .. } => (Some(*old), None),
-        Change::Synced => return Vec::new(),
-    };
-    let Some(pod) = new.or(old) else { return Vec::new() };
-    let selects = |service: &Arc<Service>| {
-        selector(service).is_some_and(|s| [old, new].into_iter().flatten().any(|pod| s.matches(&pod.labels)))
-    };
-    services.in_namespace(&pod.key.namespace).iter().filter(|s| selects(s)).map(|s| s.key()).collect()
 }

@@ -1,20 +1,25 @@
-//! What all controllers watch, kept once, with as many listeners as there are controllers.
+//! What all controllers watch, kept once, with as many listeners as there are controllers. Who needs a kind asks for it.
 
+pub mod any;
+pub mod index;
+pub mod kept;
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use corten_api::k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use corten_api::k8s_openapi::api::core::v1::{
-    Endpoints, Namespace, Node, Pod, ReplicationController, Service, ServiceAccount,
-};
-use corten_api::k8s_openapi::api::discovery::v1::EndpointSlice;
+use corten_api::k8s_openapi::Resource;
+use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use corten_api::{Key, Object};
-use corten_client::cache::IndexFunc;
-use corten_client::{Cache, CancellationToken, Change, Client, Index, Watch, panics};
+use corten_client::{Cache, CancellationToken, Change, Client, Watch, panics};
+use futures::future::join_all;
 use parking_lot::Mutex;
 use tracing::error;
 
-use crate::pods::SeenPod;
+pub use any::{MetaCache, Progress};
+pub use index::{ByController, BySelector, Selects, selecting};
+pub use kept::{Kept, slim};
 
 type Tell<T> = Box<dyn FnMut(&Change<'_, T>) + Send>;
 
@@ -76,6 +81,13 @@ impl<T: Send + Sync + 'static> Shared<T> {
     }
 }
 
+impl<T> std::ops::Deref for Shared<T> {
+    type Target = Cache<T>;
+    fn deref(&self) -> &Cache<T> {
+        &self.cache
+    }
+}
+
 /// No listeners yet, and what tells them of the changes of a watch.
 fn listeners<T: 'static>(kind: &'static str) -> (Listeners<T>, impl FnMut(Change<'_, T>) + Send + 'static) {
     let listeners = Listeners::default();
@@ -98,169 +110,106 @@ fn tell_all<T>(kind: &'static str, listeners: &mut Vec<Listener<T>>, change: &Ch
     });
 }
 
-/// A cache that knows what each controller owns.
-#[derive(Debug)]
-pub struct ByController<T> {
-    shared: Shared<T>,
-    index: Index<T>,
+/// What is followed besides the caches by type, and how to find them.
+#[derive(Default)]
+struct Followed {
+    /// `Shared<T>` by `T`.
+    by_type: HashMap<TypeId, Box<dyn Any + Send>>,
+    /// The same by group and kind, for who needs the metadata alone.
+    by_kind: HashMap<(&'static str, &'static str), Arc<dyn MetaCache>>,
+    /// All of them, with whose they are: those of one controller alone go with it.
+    all: Vec<(CancellationToken, &'static str, Arc<dyn Progress>)>,
 }
 
-impl<T> Clone for ByController<T> {
-    fn clone(&self) -> Self {
-        Self { shared: self.shared.clone(), index: self.index.clone() }
-    }
-}
-
-impl<T: Send + Sync + 'static> ByController<T> {
-    /// As [`Shared::watch`]; `controller` is the uid of the owner that manages an object.
-    pub fn watch<K: Object>(
-        watch: Watch<K>,
-        stop: &CancellationToken,
-        reduce: impl Fn(K) -> T + Send + 'static,
-        controller: IndexFunc<T>,
-    ) -> Self {
-        let (listeners, tell) = listeners(K::KIND);
-        let (cache, index) = watch.start_indexed(stop, reduce, controller, tell);
-        Self { shared: Shared { cache, listeners, owner: stop.clone() }, index }
-    }
-
-    /// See [`Shared::owned_by`].
-    #[must_use]
-    pub fn owned_by(&self, owner: &CancellationToken) -> Self {
-        Self { shared: self.shared.owned_by(owner), index: self.index.clone() }
-    }
-
-    /// What this controller owns in the namespace.
-    pub fn controlled_by(&self, namespace: &str, uid: &str) -> Vec<Arc<T>> {
-        self.index.with(namespace, uid)
-    }
-
-    /// What this controller owns, and the orphans of the namespace, which it may adopt: all that it can be about.
-    pub fn claimable_by(&self, namespace: &str, uid: &str) -> Vec<Arc<T>> {
-        self.index.with_or_without(namespace, uid)
-    }
-}
-
-impl<T> std::ops::Deref for ByController<T> {
-    type Target = Shared<T>;
-    fn deref(&self) -> &Shared<T> {
-        &self.shared
-    }
-}
-
-impl<T> std::ops::Deref for Shared<T> {
-    type Target = Cache<T>;
-    fn deref(&self) -> &Cache<T> {
-        &self.cache
-    }
-}
-
-/// The caches that more than one controller reads.
-#[derive(Clone, Debug)]
+/// All caches of the program, each made when somebody first asks for it and then shared. Cheap to clone.
+#[derive(Clone)]
 pub struct Caches {
-    pub pods: ByController<SeenPod>,
-    pub replica_sets: ByController<ReplicaSet>,
-    pub replication_controllers: Shared<ReplicationController>,
-    pub deployments: Shared<Deployment>,
-    pub services: Shared<Service>,
-    pub endpoints: Shared<Endpoints>,
-    pub endpoint_slices: Shared<EndpointSlice>,
-    pub namespaces: Shared<Namespace>,
-    pub service_accounts: Shared<ServiceAccount>,
-    pub nodes: Shared<Node>,
+    client: Client,
+    /// Ends all of them.
+    stop: CancellationToken,
+    /// Who subscribes through this handle.
+    owner: CancellationToken,
+    followed: Arc<Mutex<Followed>>,
+}
+
+impl fmt::Debug for Caches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let followed = self.followed.lock();
+        let all = followed.all.iter().map(|(_, kind, cache)| (kind, cache.objects()));
+        f.debug_map().entries(all).finish()
+    }
 }
 
 impl Caches {
-    pub fn start(client: &Client, stop: &CancellationToken) -> Self {
-        fn whole<K: Object>(client: &Client, stop: &CancellationToken) -> Shared<K> {
-            Shared::watch(Watch::<K>::all(client), stop, slim)
-        }
-        Self {
-            pods: ByController::watch(Watch::<Pod>::all(client), stop, SeenPod::of, |pod| {
-                pod.controller().map(|owner| owner.uid.as_str())
-            }),
-            replica_sets: ByController::watch(Watch::<ReplicaSet>::all(client), stop, slim, |set| {
-                set.controller().map(|owner| owner.uid.as_str())
-            }),
-            replication_controllers: whole(client, stop),
-            deployments: whole(client, stop),
-            services: whole(client, stop),
-            endpoints: whole(client, stop),
-            endpoint_slices: whole(client, stop),
-            namespaces: whole(client, stop),
-            service_accounts: whole(client, stop),
-            nodes: Shared::watch(Watch::<Node>::all(client), stop, |node| slim(without_images(node))),
-        }
+    pub fn new(client: &Client, stop: &CancellationToken) -> Self {
+        let (client, stop) = (client.unfenced(), stop.clone());
+        Self { client, owner: stop.clone(), stop, followed: Arc::default() }
     }
 
     /// Handles whose listeners hear until `owner` is cancelled.
     #[must_use]
     pub fn owned_by(&self, owner: &CancellationToken) -> Self {
-        Self {
-            pods: self.pods.owned_by(owner),
-            replica_sets: self.replica_sets.owned_by(owner),
-            replication_controllers: self.replication_controllers.owned_by(owner),
-            deployments: self.deployments.owned_by(owner),
-            services: self.services.owned_by(owner),
-            endpoints: self.endpoints.owned_by(owner),
-            endpoint_slices: self.endpoint_slices.owned_by(owner),
-            namespaces: self.namespaces.owned_by(owner),
-            service_accounts: self.service_accounts.owned_by(owner),
-            nodes: self.nodes.owned_by(owner),
-        }
+        Self { owner: owner.clone(), ..self.clone() }
     }
 
-    /// Whether all are complete.
-    pub fn is_synced(&self) -> bool {
-        self.pods.is_synced()
-            && self.replica_sets.is_synced()
-            && self.replication_controllers.is_synced()
-            && self.deployments.is_synced()
-            && self.services.is_synced()
-            && self.endpoints.is_synced()
-            && self.endpoint_slices.is_synced()
-            && self.namespaces.is_synced()
-            && self.service_accounts.is_synced()
-            && self.nodes.is_synced()
+    /// The cache of what is kept of a kind: `of::<Deployment>()`, `of::<SeenPod>()`.
+    pub fn of<T: Kept>(&self) -> Shared<T> {
+        let mut followed = self.followed.lock();
+        let known = followed.by_type.get(&TypeId::of::<T>()).and_then(|any| any.downcast_ref::<Shared<T>>());
+        if let Some(shared) = known {
+            return shared.owned_by(&self.owner);
+        }
+        let shared = Shared::watch(T::watch(&self.client), &self.stop, T::keep);
+        followed.by_type.insert(TypeId::of::<T>(), Box::new(shared.clone()));
+        let kind = (<T::Kind as Resource>::GROUP, <T::Kind as Resource>::KIND);
+        followed.by_kind.insert(kind, Arc::new(shared.clone()));
+        followed.all.push((self.stop.clone(), kind.1, Arc::new(shared.clone())));
+        shared.owned_by(&self.owner)
+    }
+
+    /// A cache for one controller alone, of some objects of a kind or of what only it reads of them. It ends with it.
+    pub fn own<K: Object, T: Send + Sync + 'static>(
+        &self,
+        watch: impl FnOnce(&Client) -> Watch<K>,
+        keep: impl Fn(K) -> T + Send + 'static,
+    ) -> Shared<T> {
+        let shared = Shared::watch(watch(&self.client), &self.owner, keep);
+        let mut followed = self.followed.lock();
+        followed.all.retain(|(owner, ..)| !owner.is_cancelled());
+        followed.all.push((self.owner.clone(), K::KIND, Arc::new(shared.clone())));
+        shared
+    }
+
+    /// The metadata of all objects of this kind, if they are in a cache.
+    pub fn metadata(&self, group: &str, kind: &str) -> Option<Arc<dyn MetaCache>> {
+        self.followed.lock().by_kind.get(&(group, kind)).cloned()
+    }
+
+    fn all(&self) -> Vec<(&'static str, Arc<dyn Progress>)> {
+        let followed = self.followed.lock();
+        let living = followed.all.iter().filter(|(owner, ..)| !owner.is_cancelled());
+        living.map(|(_, kind, cache)| (*kind, Arc::clone(cache))).collect()
+    }
+
+    /// The kinds of which the state is not complete yet.
+    pub fn awaited(&self) -> Vec<&'static str> {
+        self.all().into_iter().filter(|(_, cache)| cache.revision() == 0).map(|(kind, _)| kind).collect()
     }
 
     /// Returns once all are complete: a controller that decides earlier would miss what is there.
     pub async fn synced(&self) {
-        tokio::join!(
-            self.pods.synced(),
-            self.replica_sets.synced(),
-            self.replication_controllers.synced(),
-            self.deployments.synced(),
-            self.services.synced(),
-            self.endpoints.synced(),
-            self.endpoint_slices.synced(),
-            self.namespaces.synced(),
-            self.service_accounts.synced(),
-            self.nodes.synced(),
-        );
+        self.reached(1).await;
+    }
+
+    /// Returns once all that are followed now have seen `revision`.
+    pub async fn reached(&self, revision: i64) {
+        let all = self.all();
+        join_all(all.iter().map(|(_, cache)| cache.reached(revision))).await;
     }
 }
 
-/// Without managed fields, which no controller reads and which are often the larger half of an object.
-/// Never write such a copy back whole with `update` where others' managed fields matter: patch.
-pub fn slim<K: Object>(mut object: K) -> K {
-    object.metadata_mut().managed_fields = None;
-    object
-}
-
-/// A node lists up to 50 images that only the scheduler is interested in.
-fn without_images(mut node: Node) -> Node {
-    if let Some(status) = &mut node.status {
-        status.images = None;
-    }
-    node
-}
-
-/// The owner's key, if the controller of an object with these owners is a `K`.
-pub fn owner_key<K: Object>(
-    namespace: &str,
-    controller: Option<&corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference>,
-) -> Option<Key> {
+/// The owner's key, if the controller of an object is a `K`.
+pub fn owner_key<K: Object>(namespace: &str, controller: Option<&OwnerReference>) -> Option<Key> {
     let owner = controller.filter(|o| o.kind == K::KIND && o.api_version == K::API_VERSION)?;
     Some(Key::new(namespace, owner.name.as_str()))
 }

@@ -1,6 +1,7 @@
 //! Makes and deletes the children of owners: remembers what was asked for, asks again what had no answer, and waits until
 //! the cache shows it. What follows from each answer is decided in [`crate::intents`].
 
+use std::any::{Any, TypeId};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -75,14 +76,19 @@ impl<C> Default for Children<C> {
 }
 
 /// What all controllers have under way. It lives as long as the term: a controller that is started again after a panic
-/// finds what it had asked for.
+/// finds what it had asked for. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct UnderWay {
-    /// A pod needs nothing but its name to be made again.
-    pub of_replica_sets: Children<()>,
-    pub of_replication_controllers: Children<()>,
-    pub of_services: Children<EndpointSlice>,
-    pub of_endpoints: Children<EndpointSlice>,
+    by_controller: Arc<Mutex<HashMap<(&'static str, TypeId), Box<dyn Any + Send>>>>,
+}
+
+impl UnderWay {
+    /// The writes of this controller. `C`: what it needs to make a child again, besides its name.
+    pub fn of<C: Send + 'static>(&self, controller: &'static str) -> Children<C> {
+        let mut all = self.by_controller.lock();
+        let made = all.entry((controller, TypeId::of::<C>())).or_insert_with(|| Box::new(Children::<C>::default()));
+        made.downcast_ref::<Children<C>>().cloned().unwrap_or_default()
+    }
 }
 
 /// What became of a write, for who asked for it.

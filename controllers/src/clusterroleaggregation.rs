@@ -9,45 +9,38 @@ use corten_api::k8s_openapi::Resource as _;
 use corten_api::k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use corten_api::rbac::GROUP;
 use corten_api::{ApiError, Key, Object, Reason};
-use corten_client::{Cache, Next, Patch, Watch, WorkQueue, run_workers};
+use corten_client::{Next, Patch, WorkQueue};
 use serde_json::json;
 use tracing::warn;
 
-use crate::caches::slim;
+use crate::caches::Shared;
 use crate::context::Context;
+use crate::controller::{Controller, Loop, Setup, maps};
 use decide::decide;
 
-const WORKERS: usize = 5;
 /// Upstream's: whose the rules of an aggregated role are.
 const FIELD_MANAGER: &str = "clusterrole-aggregation-controller";
 /// Stands for all of them: which roles a change concerns, only all roles together tell.
 const ALL: &str = "";
 
-struct Controller {
+struct Aggregation {
     context: Context,
-    roles: Cache<ClusterRole>,
+    roles: Shared<ClusterRole>,
     queue: WorkQueue<Key>,
 }
 
-/// Its queue holds aggregated ClusterRoles.
-pub async fn run(context: Context) {
-    let queue = WorkQueue::new();
-    let own = queue.clone();
-    let watch = Watch::<ClusterRole>::all(&context.client);
-    let roles = watch.start_reduced(&context.stop, slim, move |_| own.add(Key::cluster(ALL)));
-    if context.stop.run_until_cancelled(roles.synced()).await.is_none() {
-        return;
-    }
-    let stop = context.stop.clone();
-    let controller = std::sync::Arc::new(Controller { context, roles, queue: queue.clone() });
-    run_workers("clusterroleaggregation", &queue, WORKERS, &stop, move |key| {
-        let controller = std::sync::Arc::clone(&controller);
-        async move { controller.sync(&key).await }
+/// Its items are aggregated ClusterRoles.
+pub fn controller(setup: &Setup) -> Loop {
+    let roles = setup.caches.of::<ClusterRole>();
+    let this = Controller::new(setup).watches(&roles, maps::always(Key::cluster(ALL)));
+    let queue = this.queue();
+    this.run(move |context, key| {
+        let this = Aggregation { context, roles: roles.clone(), queue: queue.clone() };
+        async move { this.sync(&key).await }
     })
-    .await;
 }
 
-impl Controller {
+impl Aggregation {
     async fn sync(&self, key: &Key) -> Result<Next, ApiError> {
         if key.name == ALL {
             let roles = self.roles.list();

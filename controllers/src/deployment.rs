@@ -13,60 +13,48 @@ use std::sync::Arc;
 use corten_api::k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use corten_api::selector::Selector;
 use corten_api::{ApiError, Key, Object};
-use corten_client::{Change, EventType, Next, WorkQueue, run_workers};
+use corten_client::{Change, EventType, Next};
 use jiff::Timestamp;
 use tracing::warn;
 
 use crate::adopt::{self, Target, decide::Candidate, decide::Claim};
-use crate::caches::owner_key;
+use crate::caches::{Caches, Selects, owner_key};
 use crate::context::Context;
+use crate::controller::{Controller, Loop, Setup, maps};
 use crate::pods::{Labels, SeenPod};
-use crate::replicas::QueueChanges;
 use decide::Observed;
 
-const WORKERS: usize = 5;
-
-/// Keeps all Deployments moving while this instance leads.
-pub async fn run(context: Context) {
-    let queue = WorkQueue::new();
-    let own = queue.clone();
-    context.caches.deployments.subscribe(move |change| own.extend_from(change));
-    let (sets_queue, reader) = (queue.clone(), context.clone());
-    context.caches.replica_sets.subscribe(move |change| {
-        for key in concerned(&reader, change) {
-            sets_queue.add(key);
-        }
-    });
-    let (pods_queue, reader) = (queue.clone(), context.clone());
-    context.caches.pods.subscribe(move |change| {
-        if let Some(key) = waiting_for_end(&reader, change) {
-            pods_queue.add(key);
-        }
-    });
-    let stop = context.stop.clone();
-    let controller = Arc::new(Controller { context });
-    run_workers("deployment", &queue, WORKERS, &stop, move |key| {
-        let controller = Arc::clone(&controller);
-        async move { controller.sync(&key).await }
-    })
-    .await;
+pub fn controller(setup: &Setup) -> Loop {
+    let deployments = setup.caches.of::<Deployment>();
+    let caches = setup.caches.clone();
+    Controller::new(setup)
+        .reconciles(&deployments)
+        .watches(&setup.caches.of::<ReplicaSet>(), maps::owner_or_adopters(&deployments))
+        .watches(&setup.caches.of::<SeenPod>(), move |change| waiting_for_end(&caches, change))
+        .run(|context, key| async move { Deployments { context }.sync(&key).await })
 }
 
-pub(crate) struct Controller {
+pub(crate) struct Deployments {
     pub(crate) context: Context,
 }
 
-impl Controller {
+impl Selects for Deployment {
+    fn selects_by(&self) -> Option<Selector> {
+        Selector::from_label_selector(Some(&self.spec.selector)).ok()
+    }
+}
+
+impl Deployments {
     async fn sync(&self, key: &Key) -> Result<Next, ApiError> {
         let caches = &self.context.caches;
-        let Some(deployment) = caches.deployments.get(key) else { return Ok(Next::Done) };
+        let Some(deployment) = caches.of::<Deployment>().get(key) else { return Ok(Next::Done) };
         let Some(selector) = self.usable_selector(&deployment) else { return Ok(Next::Done) };
-        let nearby = caches.replica_sets.claimable_by(&key.namespace, deployment.uid());
+        let nearby = caches.of::<ReplicaSet>().claimable_by(&key.namespace, deployment.uid());
         let claim = claim(&deployment, &selector, &nearby);
         if !claim.is_settled() {
             let targets = claim.map(|s| Target { key: s.key(), uid: s.uid().to_owned() });
             let revision = adopt::apply::<Deployment, ReplicaSet>(&self.context.client, &deployment, &targets).await?;
-            self.context.caught_up(&caches.replica_sets, revision).await;
+            self.context.caught_up(&caches.of::<ReplicaSet>(), revision).await;
             return Ok(Next::Done);
         }
         let seen = Observed {
@@ -102,7 +90,7 @@ impl Controller {
             return BTreeMap::new();
         }
         let running = |set: &Arc<ReplicaSet>| {
-            let pods = self.context.caches.pods.controlled_by(set.namespace(), set.uid());
+            let pods = self.context.caches.of::<SeenPod>().controlled_by(set.namespace(), set.uid());
             (set.uid().to_owned(), pods.iter().filter(|p| !p.is_terminal()).count())
         };
         sets.iter().map(running).collect()
@@ -123,37 +111,16 @@ pub fn claim(deployment: &Deployment, selector: &Selector, nearby: &[Arc<Replica
     adopt::decide::claim(deployment.uid(), deployment.is_deleting(), selector, candidates)
 }
 
-/// Deployments that a ReplicaSet's change may concern.
-fn concerned(context: &Context, change: &Change<'_, ReplicaSet>) -> Vec<Key> {
-    let (old, new) = match change {
-        Change::Set { old, new, .. } => (*old, Some(*new)),
-        Change::Removed { old, .. } => (Some(*old), None),
-        Change::Synced => (None, None),
-    };
-    let owner = |set: &Arc<ReplicaSet>| owner_key::<Deployment>(set.namespace(), set.controller());
-    let mut found: Vec<Key> = [old, new].into_iter().flatten().filter_map(owner).collect();
-    if let Some(orphan) = new.filter(|set| set.controller().is_none()) {
-        let selects = |d: &Arc<Deployment>| {
-            let selector = Selector::from_label_selector(Some(&d.spec.selector));
-            selector.is_ok_and(|s| s.matches_opt(orphan.metadata.labels.as_ref()))
-        };
-        let nearby = context.caches.deployments.in_namespace(orphan.namespace());
-        found.extend(nearby.iter().filter(|d| selects(d)).map(|d| d.key()));
-    }
-    found.dedup();
-    found
-}
-
 /// A pod has ended or gone: the Recreate Deployment above it may have waited for that.
-fn waiting_for_end(context: &Context, change: &Change<'_, SeenPod>) -> Option<Key> {
+fn waiting_for_end(caches: &Caches, change: &Change<'_, SeenPod>) -> Option<Key> {
     let pod = match change {
         Change::Set { new, .. } if new.is_terminal() => new,
         Change::Removed { old, .. } => old,
         _ => return None,
     };
     let set = owner_key::<ReplicaSet>(&pod.key.namespace, pod.controller())?;
-    let set = context.caches.replica_sets.get(&set)?;
+    let set = caches.of::<ReplicaSet>().get(&set)?;
     let key = owner_key::<Deployment>(set.namespace(), set.controller())?;
-    let deployment = context.caches.deployments.get(&key)?;
+    let deployment = caches.of::<Deployment>().get(&key)?;
     decide::recreates(&deployment).then_some(key)
 }

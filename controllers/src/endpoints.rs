@@ -4,42 +4,30 @@ pub mod decide;
 
 use corten_api::k8s_openapi::api::core::v1::{Endpoints, Service};
 use corten_api::{ApiError, Key, Object, Reason};
-use corten_client::{Next, WorkQueue, run_workers};
+use corten_client::Next;
 
 use crate::backends;
 use crate::context::{Context, is_terminating_namespace};
-use crate::replicas::QueueChanges;
+use crate::controller::{Controller, Loop, Setup, maps};
+use crate::pods::SeenPod;
 use decide::{Action, Observed};
 
-const WORKERS: usize = 5;
-
-pub async fn run(context: Context) {
-    let queue = WorkQueue::new();
-    let own = queue.clone();
-    context.caches.services.subscribe(move |change| own.extend_from(change));
-    // Endpoints have the name of their Service.
-    let own = queue.clone();
-    context.caches.endpoints.subscribe(move |change| own.extend_from(change));
-    let (pods_queue, services) = (queue.clone(), context.caches.services.clone());
-    context.caches.pods.subscribe(move |change| {
-        for key in backends::concerned(change, &services) {
-            pods_queue.add(key);
-        }
-    });
-    let stop = context.stop.clone();
-    run_workers("endpoints", &queue, WORKERS, &stop, move |key| {
-        let context = context.clone();
-        async move { sync(&context, &key).await }
-    })
-    .await;
+pub fn controller(setup: &Setup) -> Loop {
+    let services = setup.caches.of::<Service>();
+    Controller::new(setup)
+        .reconciles(&services)
+        // Endpoints have the name of their Service.
+        .watches(&setup.caches.of::<Endpoints>(), maps::own)
+        .watches(&setup.caches.of::<SeenPod>(), maps::selectors(&services))
+        .run(|context, key| async move { sync(&context, &key).await })
 }
 
 async fn sync(context: &Context, key: &Key) -> Result<Next, ApiError> {
-    let service = context.caches.services.get(key);
-    let existing = context.caches.endpoints.get(key);
+    let service = context.caches.of::<Service>().get(key);
+    let existing = context.caches.of::<Endpoints>().get(key);
     let mut pods = Vec::new();
     if let Some(selector) = service.as_deref().and_then(backends::selector) {
-        pods = context.caches.pods.in_namespace(&key.namespace);
+        pods = context.caches.of::<SeenPod>().in_namespace(&key.namespace);
         pods.retain(|pod| selector.matches(&pod.labels));
     }
     let service: Option<&Service> = service.as_deref();
@@ -51,15 +39,15 @@ async fn sync(context: &Context, key: &Key) -> Result<Next, ApiError> {
         Action::Delete { uid } => {
             context.delete::<Endpoints>(key, &uid).await?;
             let gone = |e: &Endpoints| e.uid() != uid || e.is_deleting();
-            context.seen_gone(&context.caches.endpoints, key, gone).await;
+            context.seen_gone(&context.caches.of::<Endpoints>(), key, gone).await;
             return Ok(Next::Done);
         }
     };
     match written {
-        Ok(endpoints) => context.caught_up(&context.caches.endpoints, endpoints.revision()).await,
+        Ok(endpoints) => context.caught_up(&context.caches.of::<Endpoints>(), endpoints.revision()).await,
         Err(err) if is_terminating_namespace(&err) => {}
         // The namespace went meanwhile.
-        Err(err) if err.is(Reason::NotFound) && context.caches.services.get(key).is_none() => {}
+        Err(err) if err.is(Reason::NotFound) && context.caches.of::<Service>().get(key).is_none() => {}
         Err(err) => return Err(err),
     }
     Ok(Next::Done)

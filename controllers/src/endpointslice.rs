@@ -5,52 +5,39 @@ pub mod decide;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use corten_api::k8s_openapi::api::core::v1::{Node, Service};
 use corten_api::k8s_openapi::api::discovery::v1::EndpointSlice;
 use corten_api::{ApiError, Key, Object, Reason};
-use corten_client::{Change, Next, WorkQueue, run_workers};
+use corten_client::{Change, Next};
 use futures::future::join_all;
 use parking_lot::Mutex;
 
 use crate::backends;
 use crate::children::{Children, Owner};
 use crate::context::{Context, is_terminating_namespace};
+use crate::controller::{Controller, Loop, Setup, maps};
 use crate::intents::{Answer, Ask};
-use crate::replicas::QueueChanges;
+use crate::pods::SeenPod;
 use decide::{Action, MANAGED_BY_LABEL, MANAGER, Observed, SERVICE_LABEL};
 
-const WORKERS: usize = 5;
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
-pub async fn run(context: Context) {
-    let queue = WorkQueue::new();
-    let own = queue.clone();
-    context.caches.services.subscribe(move |change| own.extend_from(change));
-    let (pods_queue, services) = (queue.clone(), context.caches.services.clone());
-    context.caches.pods.subscribe(move |change| {
-        for key in backends::concerned(change, &services) {
-            pods_queue.add(key);
-        }
-    });
-    let slices_queue = queue.clone();
-    context.caches.endpoint_slices.subscribe(move |change| {
-        if let Some(key) = service_of(change, MANAGER) {
-            slices_queue.add(key);
-        }
-    });
+pub fn controller(setup: &Setup) -> Loop {
+    let services = setup.caches.of::<Service>();
     let missing = Missing::default();
-    let (own, waiting) = (queue.clone(), missing.clone());
-    context.caches.nodes.subscribe(move |change| {
-        if let Change::Set { key, old: None, .. } = change {
-            waiting.waiting_for(&key.name).into_iter().for_each(|service| own.add(service));
-        }
-    });
-    let stop = context.stop.clone();
-    let slices = context.under_way.of_services.clone();
-    run_workers("endpointslice", &queue, WORKERS, &stop, move |key| {
-        let (context, slices, missing) = (context.clone(), slices.clone(), missing.clone());
-        async move { sync(&context, &slices, &missing, &key).await }
-    })
-    .await;
+    let waiting = missing.clone();
+    Controller::new(setup)
+        .reconciles(&services)
+        .watches(&setup.caches.of::<SeenPod>(), maps::selectors(&services))
+        .watches(&setup.caches.of::<EndpointSlice>(), |change| service_of(change, MANAGER))
+        .watches(&setup.caches.of::<Node>(), move |change| match change {
+            Change::Set { key, old: None, .. } => waiting.waiting_for(&key.name),
+            _ => Vec::new(),
+        })
+        .run(move |context, key| {
+            let missing = missing.clone();
+            async move { sync(&context, &context.under_way.of("endpointslice"), &missing, &key).await }
+        })
 }
 
 /// The Service that a slice by this manager belongs to.
@@ -91,7 +78,7 @@ impl Missing {
 
 async fn sync(context: &Context, under_way: &Slices, missing: &Missing, key: &Key) -> Result<Next, ApiError> {
     // Of a Service that is gone, the garbage collector takes the slices: they name it as their owner.
-    let Some(service) = context.caches.services.get(key).filter(|s| !s.is_deleting()) else {
+    let Some(service) = context.caches.of::<Service>().get(key).filter(|s| !s.is_deleting()) else {
         under_way.forget(key);
         missing.set(key, BTreeSet::new());
         return Ok(Next::Done);
@@ -99,15 +86,15 @@ async fn sync(context: &Context, under_way: &Slices, missing: &Missing, key: &Ke
     let owner = Owner::of(&*service);
     settle(context, under_way, &owner).await?;
     let Some(selector) = backends::selector(&service) else { return Ok(Next::Done) };
-    let mut pods = context.caches.pods.in_namespace(&key.namespace);
+    let mut pods = context.caches.of::<SeenPod>().in_namespace(&key.namespace);
     pods.retain(|pod| selector.matches(&pod.labels));
-    let mut slices = context.caches.endpoint_slices.in_namespace(&key.namespace);
+    let mut slices = context.caches.of::<EndpointSlice>().in_namespace(&key.namespace);
     slices.retain(|s| {
         s.label(SERVICE_LABEL) == Some(service.name()) && s.label(MANAGED_BY_LABEL) == Some(MANAGER) && !s.is_deleting()
     });
     // Noted before the nodes are looked at: one that comes in between asks for another look.
     let named: BTreeSet<&String> = pods.iter().filter_map(|p| p.node.as_ref()).collect();
-    let is_gone = |name: &&&String| context.caches.nodes.get(&Key::cluster(name.as_str())).is_none();
+    let is_gone = |name: &&&String| context.caches.of::<Node>().get(&Key::cluster(name.as_str())).is_none();
     missing.set(key, named.iter().filter(is_gone).map(|&name| name.clone()).collect());
     let nodes = zones(context, &named);
     let actions = decide::decide(&Observed { service: &service, pods: &pods, slices: &slices, nodes: &nodes });
@@ -117,7 +104,7 @@ async fn sync(context: &Context, under_way: &Slices, missing: &Missing, key: &Ke
 /// Those of these nodes that are there, and their zones.
 fn zones(context: &Context, names: &BTreeSet<&String>) -> BTreeMap<String, Option<String>> {
     let zone = |name: &&String| {
-        let node = context.caches.nodes.get(&Key::cluster(name.as_str()))?;
+        let node = context.caches.of::<Node>().get(&Key::cluster(name.as_str()))?;
         Some(((*name).clone(), node.label(ZONE_LABEL).map(str::to_owned)))
     };
     names.iter().filter_map(zone).collect()
@@ -125,7 +112,7 @@ fn zones(context: &Context, names: &BTreeSet<&String>) -> BTreeMap<String, Optio
 
 /// Settles what was asked for the slices of `owner` before, as a decision that does not know it makes slices twice.
 pub(crate) async fn settle(context: &Context, under_way: &Slices, owner: &Owner) -> Result<(), ApiError> {
-    under_way.settle(context, owner, &context.caches.endpoint_slices, named).await
+    under_way.settle(context, owner, &context.caches.of::<EndpointSlice>(), named).await
 }
 
 /// Writes what was decided for the slices of one owner. What is new comes before what is old goes.
@@ -143,13 +130,15 @@ pub(crate) async fn apply(
             Action::Delete { key, uid } => delete.push(Ask::Delete { name: key.name, uid }),
         }
     }
-    let names = under_way.fresh_names(owner, &context.caches.endpoint_slices, create.len());
+    let names = under_way.fresh_names(owner, &context.caches.of::<EndpointSlice>(), create.len());
     let create = names.into_iter().zip(create).map(|(name, what)| Ask::Create { name, what }).collect();
     match write(context, under_way, owner, create, update, delete).await {
         Ok(()) => Ok(Next::Done),
         Err(err) if is_terminating_namespace(&err) => Ok(Next::Done),
         // The Service or a slice went or changed under us; what came instead asks for the next look.
-        Err(err) if err.is(Reason::NotFound) && context.caches.services.get(&owner.key).is_none() => Ok(Next::Done),
+        Err(err) if err.is(Reason::NotFound) && context.caches.of::<Service>().get(&owner.key).is_none() => {
+            Ok(Next::Done)
+        }
         Err(err) => Err(err),
     }
 }

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use corten_api::{ApiError, Reason};
-use corten_client::{Client, MetadataClient, Next, WorkQueue, run_workers};
+use corten_client::{Client, MetadataClient, Next, WorkQueue};
 use parking_lot::Mutex;
 
 use crate::context::Context;
+use crate::controller::{Controller, Loop, Setup};
 use crate::metadata::SeenMeta;
 use crate::monitors::{KindId, MetaChange, Monitors, ObjectId};
 use decide::{Dependent, FOREGROUND, Observed, OwnerState};
@@ -21,32 +22,45 @@ use index::{Absent, Dependents};
 /// As upstream: the pods of a large ReplicaSet go one by one.
 const WORKERS: usize = 20;
 
-pub(crate) struct Controller {
+/// Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Collector {
     context: Context,
     monitors: Monitors,
     queue: WorkQueue<ObjectId>,
     dependents: Arc<Mutex<Dependents>>,
-    absent: Mutex<Absent>,
+    absent: Arc<Mutex<Absent>>,
     /// What waits until every kind has been seen. Bounded by the objects that there are.
-    waiting: Mutex<HashSet<ObjectId>>,
+    waiting: Arc<Mutex<HashSet<ObjectId>>>,
 }
 
-pub async fn run(context: Context, monitors: Monitors) {
-    let queue = WorkQueue::new();
-    let dependents: Arc<Mutex<Dependents>> = Arc::default();
-    let (own, index, reader) = (queue.clone(), Arc::clone(&dependents), monitors.clone());
-    monitors.subscribe(move |change| on_change(&reader, &own, &index, &change));
-    let stop = context.stop.clone();
-    let absent = Mutex::default();
-    let (waiting, own) = (Mutex::default(), queue.clone());
-    let controller = Arc::new(Controller { context, monitors, queue: own, dependents, absent, waiting });
-    let waker = Arc::clone(&controller);
-    let wake = stop.run_until_cancelled(async move { waker.wake_when_synced().await });
-    let work = run_workers("garbagecollector", &queue, WORKERS, &stop, move |id| {
-        let controller = Arc::clone(&controller);
-        async move { controller.sync(&id).await }
-    });
-    tokio::join!(wake, work);
+/// Its items are objects of all kinds.
+pub fn controller(setup: &Setup) -> Loop {
+    let (monitors, dependents) = (setup.monitors.clone(), Arc::<Mutex<Dependents>>::default());
+    let this = Controller::new(setup).workers(WORKERS);
+    let (queue, absent, waiting) = (this.queue(), Arc::default(), Arc::default());
+    let (of_changes, index) = (monitors.clone(), Arc::clone(&dependents));
+    let collector = move |context| Collector {
+        context,
+        monitors: monitors.clone(),
+        queue: queue.clone(),
+        dependents: Arc::clone(&dependents),
+        absent: Arc::clone(&absent),
+        waiting: Arc::clone(&waiting),
+    };
+    let beside = collector.clone();
+    this.source(move |stop, queue| {
+        let (reader, own, index) = (of_changes.clone(), queue.clone(), Arc::clone(&index));
+        of_changes.owned_by(stop).subscribe(move |change| on_change(&reader, &own, &index, &change));
+    })
+    .beside(move |context| {
+        let (stop, this) = (context.stop.clone(), beside(context));
+        async move { stop.run_until_cancelled(this.wake_when_synced()).await.unwrap_or(()) }
+    })
+    .run(move |context, id| {
+        let this = collector(context);
+        async move { this.sync(&id).await }
+    })
 }
 
 /// Keeps the index, and queues whom the change may concern: the object, its owners, its dependents.
@@ -84,7 +98,7 @@ fn on_change(monitors: &Monitors, queue: &WorkQueue<ObjectId>, index: &Mutex<Dep
     }
 }
 
-impl Controller {
+impl Collector {
     async fn wake_when_synced(&self) {
         self.monitors.synced().await;
         let waiting = std::mem::take(&mut *self.waiting.lock());

@@ -6,6 +6,7 @@ pub mod caches;
 pub mod children;
 pub mod clusterroleaggregation;
 pub mod context;
+pub mod controller;
 pub mod deployment;
 pub mod endpoints;
 pub mod endpointslice;

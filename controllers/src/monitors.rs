@@ -3,17 +3,14 @@
 use std::sync::Arc;
 
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use corten_api::{Key, Object, Scope};
+use corten_api::{Key, Scope};
 use corten_client::kinds::{ServedKinds, watch_kinds};
-use corten_client::{ApiResource, CancellationToken, Change, Client, MetadataClient, PartialObjectMetadata};
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use corten_client::{ApiResource, CancellationToken, Client, MetadataClient};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use crate::caches::{Caches, Shared};
+use crate::caches::{Caches, Kept, MetaCache, Shared};
 use crate::metadata::SeenMeta;
-use crate::pods::SeenPod;
 
 /// A kind's place among all that were ever served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,50 +33,6 @@ pub struct MetaChange {
 }
 
 type Listener = Box<dyn FnMut(MetaChange) + Send>;
-
-/// Any cache, seen as one of metadata.
-trait MetaCache: Send + Sync {
-    fn get(&self, key: &Key) -> Option<SeenMeta>;
-    fn in_namespace(&self, namespace: &str) -> Vec<SeenMeta>;
-    fn all(&self) -> Vec<SeenMeta>;
-    fn subscribe(&self, owner: &CancellationToken, kind: KindId, listener: Listener);
-    fn is_synced(&self) -> bool;
-    fn synced(&self) -> BoxFuture<'_, ()>;
-}
-
-struct View<T> {
-    shared: Shared<T>,
-    meta: fn(&T) -> SeenMeta,
-}
-
-impl<T: Send + Sync + 'static> MetaCache for View<T> {
-    fn get(&self, key: &Key) -> Option<SeenMeta> {
-        self.shared.get(key).map(|object| (self.meta)(&object))
-    }
-    fn in_namespace(&self, namespace: &str) -> Vec<SeenMeta> {
-        self.shared.in_namespace(namespace).iter().map(|object| (self.meta)(object)).collect()
-    }
-    fn all(&self) -> Vec<SeenMeta> {
-        self.shared.entries().iter().map(|(_, object)| (self.meta)(object)).collect()
-    }
-    fn subscribe(&self, owner: &CancellationToken, kind: KindId, mut listener: Listener) {
-        let meta = self.meta;
-        self.shared.owned_by(owner).subscribe(move |change| {
-            let (key, old, new) = match change {
-                Change::Set { key, old, new } => (*key, old.map(|o| meta(o)), Some(meta(new))),
-                Change::Removed { key, old } => (*key, Some(meta(old)), None),
-                Change::Synced => return,
-            };
-            listener(MetaChange { id: ObjectId { kind, key: key.clone() }, old, new });
-        });
-    }
-    fn is_synced(&self) -> bool {
-        self.shared.is_synced()
-    }
-    fn synced(&self) -> BoxFuture<'_, ()> {
-        self.shared.synced().boxed()
-    }
-}
 
 /// A kind, and the metadata of its objects.
 struct Monitor {
@@ -111,7 +64,10 @@ struct Subscriber {
 
 impl Subscriber {
     fn hear(&self, id: KindId, cache: &dyn MetaCache) {
-        cache.subscribe(&self.owner, id, (self.listener)());
+        let mut listener = (self.listener)();
+        let tell =
+            move |key: &Key, old, new| listener(MetaChange { id: ObjectId { kind: id, key: key.clone() }, old, new });
+        cache.subscribe(&self.owner, Box::new(tell));
     }
     fn hear_gone(&self, id: KindId, objects: &[SeenMeta]) {
         let mut listener = (self.listener)();
@@ -127,6 +83,7 @@ impl Subscriber {
 pub struct Monitors {
     state: Arc<RwLock<State>>,
     subscribers: Subscribers,
+    tell: Arc<watch::Sender<u64>>,
     /// Rises whenever the kinds that are served are told anew.
     told: watch::Receiver<u64>,
     /// Who subscribes through this handle.
@@ -134,22 +91,26 @@ pub struct Monitors {
 }
 
 impl Monitors {
-    /// Watches whatever kinds are served, where `caches` do not have them: kinds come and go.
-    pub fn start(client: &Client, stop: &CancellationToken, caches: &Caches) -> Self {
-        let (state, subscribers) = (Arc::<RwLock<State>>::default(), Subscribers::default());
+    /// To which no kind is known yet.
+    pub fn new(owner: &CancellationToken) -> Self {
         let (tell, told) = watch::channel(0);
+        Self { state: Arc::default(), subscribers: Arc::default(), tell: Arc::new(tell), told, owner: owner.clone() }
+    }
+
+    /// Watches whatever kinds are served, where `caches` do not have them: kinds come and go. To be called once, when all
+    /// who need a whole kind have asked for it.
+    pub fn begin(&self, client: &Client, stop: &CancellationToken, caches: &Caches) {
         let follower = Follower {
-            state: state.clone(),
-            subscribers: subscribers.clone(),
+            state: self.state.clone(),
+            subscribers: self.subscribers.clone(),
             client: client.clone(),
             caches: caches.clone(),
             stop: stop.clone(),
-            tell,
+            tell: Arc::clone(&self.tell),
         };
         let kinds = watch_kinds(client, stop);
         let stopped = stop.clone();
         tokio::spawn(async move { stopped.run_until_cancelled(follower.follow(kinds)).await });
-        Self { state, subscribers, told, owner: stop.clone() }
     }
 
     /// A handle whose listeners hear until `owner` is cancelled.
@@ -190,7 +151,7 @@ impl Monitors {
     /// is not served is complete, and empty.
     pub fn are_synced(&self) -> bool {
         let state = self.state.read();
-        state.is_known && state.monitors.iter().filter_map(|m| m.cache.as_ref()).all(|cache| cache.is_synced())
+        state.is_known && state.monitors.iter().filter_map(|m| m.cache.as_ref()).all(|cache| cache.revision() > 0)
     }
     /// Returns once the state of every kind is complete.
     pub async fn synced(&self) {
@@ -203,7 +164,7 @@ impl Monitors {
             };
             let all = async {
                 for cache in &caches {
-                    cache.synced().await;
+                    cache.reached(1).await;
                 }
             };
             tokio::select! {
@@ -253,7 +214,7 @@ struct Follower {
     client: Client,
     caches: Caches,
     stop: CancellationToken,
-    tell: watch::Sender<u64>,
+    tell: Arc<watch::Sender<u64>>,
 }
 
 /// A kind that came or went.
@@ -317,42 +278,10 @@ impl Follower {
 
     fn begin(&self, resource: &ApiResource) -> (Arc<dyn MetaCache>, CancellationToken) {
         let stop = self.stop.child_token();
-        let cache = shared(resource, &self.caches).unwrap_or_else(|| {
+        let cache = self.caches.metadata(&resource.group, &resource.kind).unwrap_or_else(|| {
             let watch = MetadataClient::new(&self.client, resource).watch();
-            let reduce = |object: PartialObjectMetadata| SeenMeta::of(&object.metadata);
-            Arc::new(View { shared: Shared::watch(watch, &stop, reduce), meta: SeenMeta::clone })
+            Arc::new(Shared::watch(watch, &stop, SeenMeta::keep))
         });
         (cache, stop)
-    }
-}
-
-/// The cache that is there anyway, if there is one.
-fn shared(resource: &ApiResource, caches: &Caches) -> Option<Arc<dyn MetaCache>> {
-    fn view<K: Object>(shared: &Shared<K>) -> Option<Arc<dyn MetaCache>> {
-        Some(Arc::new(View { shared: shared.clone(), meta: |object: &K| SeenMeta::of(object.metadata()) }))
-    }
-    match (&*resource.group, &*resource.kind) {
-        ("", "Pod") => Some(Arc::new(View { shared: Shared::clone(&caches.pods), meta: of_pod })),
-        ("apps", "ReplicaSet") => view(&caches.replica_sets),
-        ("", "ReplicationController") => view(&caches.replication_controllers),
-        ("apps", "Deployment") => view(&caches.deployments),
-        ("", "Service") => view(&caches.services),
-        ("", "Endpoints") => view(&caches.endpoints),
-        ("discovery.k8s.io", "EndpointSlice") => view(&caches.endpoint_slices),
-        ("", "Namespace") => view(&caches.namespaces),
-        ("", "ServiceAccount") => view(&caches.service_accounts),
-        ("", "Node") => view(&caches.nodes),
-        _ => None,
-    }
-}
-
-fn of_pod(pod: &SeenPod) -> SeenMeta {
-    SeenMeta {
-        key: pod.key.clone(),
-        uid: pod.uid.clone(),
-        revision: pod.revision,
-        owners: pod.owners.clone(),
-        finalizers: pod.finalizers.clone(),
-        deleting: pod.deleting.is_some(),
     }
 }

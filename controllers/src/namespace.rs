@@ -7,53 +7,55 @@ use std::collections::BTreeMap;
 use corten_api::k8s_openapi::api::core::v1::Namespace;
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use corten_api::{ApiError, Key, Object, Reason};
-use corten_client::{ApiResource, MetadataClient, Next, WorkQueue, run_workers};
+use corten_client::{ApiResource, MetadataClient, Next};
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use tracing::info;
 
 use crate::context::{Context, same_uid};
+use crate::controller::{Controller, Loop, Setup};
 use crate::metadata::SeenMeta;
 use crate::monitors::{MetaChange, Monitors};
-use crate::replicas::QueueChanges;
 use crate::width::WIDTH_MAX;
 use decide::{Decision, FINALIZER, Observed};
 
 const WORKERS: usize = 2;
 
-struct Controller {
+struct Namespaces {
     context: Context,
     monitors: Monitors,
 }
 
-/// Its queue holds namespaces.
-pub async fn run(context: Context, monitors: Monitors) {
-    let queue = WorkQueue::new();
-    let own = queue.clone();
-    context.caches.namespaces.subscribe(move |change| own.extend_from(change));
-    let (own, namespaces) = (queue.clone(), context.caches.namespaces.clone());
-    monitors.subscribe(move |change: MetaChange| {
-        // What comes to or goes from a namespace that is being emptied.
-        let namespace = Key::cluster(change.id.key.namespace.as_str());
-        let counts = change.old.is_none() || change.new.is_none();
-        if counts && !namespace.name.is_empty() && namespaces.get(&namespace).is_some_and(|n| n.is_deleting()) {
-            own.add(namespace);
-        }
-    });
-    let stop = context.stop.clone();
-    let controller = std::sync::Arc::new(Controller { context, monitors });
-    run_workers("namespace", &queue, WORKERS, &stop, move |key| {
-        let controller = std::sync::Arc::clone(&controller);
-        async move { controller.sync(&key).await }
-    })
-    .await;
+/// Its items are namespaces.
+pub fn controller(setup: &Setup) -> Loop {
+    let (namespaces, monitors) = (setup.caches.of::<Namespace>(), setup.monitors.clone());
+    let contents = monitors.clone();
+    Controller::new(setup)
+        .workers(WORKERS)
+        .reconciles(&namespaces)
+        .source(move |stop, queue| {
+            let (namespaces, queue) = (namespaces.clone(), queue.clone());
+            contents.owned_by(stop).subscribe(move |change: MetaChange| {
+                // What comes to or goes from a namespace that is being emptied.
+                let namespace = Key::cluster(change.id.key.namespace.as_str());
+                let counts = change.old.is_none() || change.new.is_none();
+                let is_emptied = || namespaces.get(&namespace).is_some_and(|n| n.is_deleting());
+                if counts && !namespace.name.is_empty() && is_emptied() {
+                    queue.add(namespace);
+                }
+            });
+        })
+        .run(move |context, key| {
+            let this = Namespaces { context, monitors: monitors.clone() };
+            async move { this.sync(&key).await }
+        })
 }
 
 type Content = BTreeMap<String, Vec<SeenMeta>>;
 
-impl Controller {
+impl Namespaces {
     async fn sync(&self, key: &Key) -> Result<Next, ApiError> {
-        let Some(namespace) = self.context.caches.namespaces.get(key) else { return Ok(Next::Done) };
+        let Some(namespace) = self.context.caches.of::<Namespace>().get(key) else { return Ok(Next::Done) };
         if !namespace.is_deleting() || !decide::has_finalizer(&namespace) {
             return Ok(Next::Done);
         }
@@ -160,7 +162,7 @@ impl Controller {
         let mut changed = namespace.clone();
         changed.status = Some(status.clone());
         match self.context.client.update_status(&changed).await {
-            Ok(written) => self.context.caught_up(&self.context.caches.namespaces, written.revision()).await,
+            Ok(written) => self.context.caught_up(&self.context.caches.of::<Namespace>(), written.revision()).await,
             // Its newer form comes by watch.
             Err(err) if err.is(Reason::NotFound) || err.is(Reason::Conflict) => {}
             Err(err) => return Err(err),

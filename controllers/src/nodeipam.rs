@@ -7,25 +7,30 @@ use std::sync::Arc;
 
 use corten_api::k8s_openapi::api::core::v1::Node;
 use corten_api::{ApiError, Key, Object, Reason};
-use corten_client::{Change, EventType, Next, Patch, WorkQueue, run_workers};
+use corten_client::{Change, EventType, Next, Patch};
 use ipnet::IpNet;
 use parking_lot::Mutex;
 use serde_json::json;
 use tracing::info;
 
 use crate::context::Context;
+use crate::controller::{Controller, Loop, Setup};
 use allocator::{Allocator, Assignment, SeenNode};
-use networks::Networks;
 
 /// Each has one write under way; the allocator keeps two of them from giving out the same network.
 const WORKERS: usize = 8;
 
-/// Its queue holds nodes that want a network.
-pub async fn run(context: Context, networks: Networks) {
-    let queue = WorkQueue::new();
-    let allocator = Arc::new(Mutex::new(Allocator::new(networks)));
-    let (kept, look_at) = (Arc::clone(&allocator), queue.clone());
-    context.caches.nodes.subscribe(move |change| {
+/// Its items are nodes that want a network.
+pub fn controller(setup: &Setup) -> Loop {
+    let nodes = setup.caches.of::<Node>();
+    let allocator = Arc::new(Mutex::new(Allocator::new(setup.settings.networks.clone())));
+    let this = Controller::new(setup).workers(WORKERS).watches(&nodes, |change| match change {
+        // Whom another change concerns, the allocator says.
+        Change::Set { key, old: None, .. } => Some(key.name.clone()),
+        _ => None,
+    });
+    let (kept, look_at) = (Arc::clone(&allocator), this.queue());
+    nodes.subscribe(move |change| {
         let names = match change {
             Change::Set { new, .. } => kept.lock().set(seen(new)),
             Change::Removed { key, .. } => kept.lock().remove(&key.name),
@@ -33,12 +38,10 @@ pub async fn run(context: Context, networks: Networks) {
         };
         names.into_iter().for_each(|name| look_at.add(name));
     });
-    let stop = context.stop.clone();
-    run_workers("nodeipam", &queue, WORKERS, &stop, move |name| {
-        let (context, allocator) = (context.clone(), Arc::clone(&allocator));
+    this.run(move |context, name| {
+        let allocator = Arc::clone(&allocator);
         async move { sync(&context, &allocator, name).await }
     })
-    .await;
 }
 
 async fn sync(context: &Context, allocator: &Mutex<Allocator>, name: String) -> Result<Next, ApiError> {
@@ -60,7 +63,7 @@ async fn sync(context: &Context, allocator: &Mutex<Allocator>, name: String) -> 
                 let allocator = allocator.lock();
                 (allocator.networks().cluster(), allocator.networks().mask())
             };
-            if let Some(node) = context.caches.nodes.get(&Key::cluster(name)) {
+            if let Some(node) = context.caches.of::<Node>().get(&Key::cluster(name)) {
                 let message = format!(
                     "Node {} status is now: CIDRNotAvailable: no podCIDR of /{mask} is left in {cluster}",
                     node.name()

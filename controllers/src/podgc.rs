@@ -10,7 +10,7 @@ use std::time::Duration;
 use corten_api::k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Time};
 use corten_api::{ApiError, Key, Reason};
-use corten_client::{Change, Next, Patch, WorkQueue, run_workers};
+use corten_client::{Cache, Change, Next, Patch};
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use crate::context::{Context, same_uid};
+use crate::controller::{Controller, Loop, Setup};
 use crate::pods::SeenPod;
 use crate::width::WIDTH_MAX;
 use decide::{Observed, TERMINATED_MAX, Why};
@@ -28,56 +29,55 @@ const GATHER: Duration = Duration::from_secs(1);
 /// When what could not be done is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(20);
 
-struct Controller {
+struct PodGc {
     context: Context,
     /// When we first missed each node that a pod names.
-    missed: Mutex<BTreeMap<String, Timestamp>>,
+    missed: Arc<Mutex<BTreeMap<String, Timestamp>>>,
 }
 
-/// Its queue has one item, which stands for all pods.
-pub async fn run(context: Context) {
-    let queue = WorkQueue::new();
-    let (own, nodes) = (queue.clone(), context.caches.nodes.clone());
-    context.caches.pods.subscribe(move |change| {
-        if let Change::Set { new, .. } = change {
-            let lost = match &new.node {
-                Some(node) => match nodes.get(&Key::cluster(node.as_str())) {
-                    Some(node) => new.deleting.is_some() && decide::is_out_of_service(&node),
-                    None => true,
-                },
-                None => new.deleting.is_some(),
-            };
-            if lost || new.is_terminal() {
-                own.add_after((), GATHER);
-            }
-        }
-    });
-    let own = queue.clone();
-    context.caches.nodes.subscribe(move |change| {
-        let matters = match change {
-            Change::Set { old, new, .. } => {
-                decide::is_out_of_service(new) && !old.is_some_and(|old| decide::is_out_of_service(old))
-            }
-            Change::Removed { .. } => true,
-            Change::Synced => false,
-        };
-        if matters {
-            own.add(());
-        }
-    });
-    let stop = context.stop.clone();
-    let controller = Arc::new(Controller { context, missed: Mutex::default() });
-    run_workers("podgc", &queue, WORKERS, &stop, move |()| {
-        let controller = Arc::clone(&controller);
-        async move { controller.sync().await }
-    })
-    .await;
+/// It has one item, which stands for all pods.
+pub fn controller(setup: &Setup) -> Loop {
+    let (pods, nodes) = (setup.caches.of::<SeenPod>(), setup.caches.of::<Node>());
+    let missed = Arc::default();
+    let seen = nodes.clone();
+    Controller::new(setup)
+        .workers(WORKERS)
+        .watches_after(&pods, GATHER, move |change| may_be_left(change, &seen).then_some(()))
+        .watches(&nodes, |change| leaves_pods(change).then_some(()))
+        .run(move |context, ()| {
+            let this = PodGc { context, missed: Arc::clone(&missed) };
+            async move { this.sync().await }
+        })
 }
 
-impl Controller {
+/// Nobody else may clean up after this pod.
+fn may_be_left(change: &Change<'_, SeenPod>, nodes: &Cache<Node>) -> bool {
+    let Change::Set { new: pod, .. } = change else { return false };
+    let lost = match &pod.node {
+        Some(node) => match nodes.get(&Key::cluster(node.as_str())) {
+            Some(node) => pod.deleting.is_some() && decide::is_out_of_service(&node),
+            None => true,
+        },
+        None => pod.deleting.is_some(),
+    };
+    lost || pod.is_terminal()
+}
+
+/// The node is gone, or is shut down now.
+fn leaves_pods(change: &Change<'_, Node>) -> bool {
+    match change {
+        Change::Set { old, new, .. } => {
+            decide::is_out_of_service(new) && !old.is_some_and(|old| decide::is_out_of_service(old))
+        }
+        Change::Removed { .. } => true,
+        Change::Synced => false,
+    }
+}
+
+impl PodGc {
     async fn sync(&self) -> Result<Next, ApiError> {
         let now = Timestamp::now();
-        let pods = self.context.caches.pods.list();
+        let pods = self.context.caches.of::<SeenPod>().list();
         let missed = self.missed_nodes(&pods, now);
         let (candidates, next) = decide::settled(missed.into_iter(), now);
         let (gone_nodes, unknown) = self.really_gone(candidates).await;
@@ -133,7 +133,7 @@ impl Controller {
                 }
             }
         }
-        self.context.caught_up(&self.context.caches.pods, revision).await;
+        self.context.caught_up(&self.context.caches.of::<SeenPod>(), revision).await;
         failed
     }
 
@@ -141,7 +141,7 @@ impl Controller {
         let mut missed = self.missed.lock();
         let mut still = BTreeMap::new();
         for node in pods.iter().filter_map(|p| p.node.as_ref()) {
-            if self.context.caches.nodes.get(&Key::cluster(node.as_str())).is_none() {
+            if self.context.caches.of::<Node>().get(&Key::cluster(node.as_str())).is_none() {
                 still.insert(node.clone(), missed.get(node).copied().unwrap_or(now));
             }
         }
@@ -153,7 +153,7 @@ impl Controller {
     fn out_of_service(&self, pods: &[Arc<SeenPod>]) -> BTreeSet<String> {
         let leaving: BTreeSet<&String> =
             pods.iter().filter(|p| p.deleting.is_some()).filter_map(|p| p.node.as_ref()).collect();
-        let nodes = &self.context.caches.nodes;
+        let nodes = &self.context.caches.of::<Node>();
         let is_out = |name: &&String| {
             nodes.get(&Key::cluster(name.as_str())).is_some_and(|node| decide::is_out_of_service(&node))
         };

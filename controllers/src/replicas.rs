@@ -11,19 +11,18 @@ use corten_api::k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use corten_api::selector::{Selector, SelectorError};
 use corten_api::{ApiError, Key, Object};
-use corten_client::{Change, Next, WorkQueue, run_workers};
+use corten_client::Next;
 use jiff::Timestamp;
 use tracing::warn;
 
 use crate::adopt::{self, Target, decide::Candidate};
-use crate::caches::{Shared, owner_key};
+use crate::caches::{Selects, Shared};
 use crate::children::{Children, Owner};
 use crate::context::Context;
+use crate::controller::{Controller, Loop, Setup, maps};
 use crate::pods::{Labels, SeenPod};
 use apply::pod_of;
 use decide::{Counts, Observed};
-
-const WORKERS: usize = 5;
 
 /// Why pods could not be made or deleted: the ReplicaFailure condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,38 +45,34 @@ pub trait ReplicaOwner: Object {
     fn set_status(&mut self, counts: Counts, failure: Option<&Failure>, now: &Time);
 }
 
-/// Keeps all objects of one kind in shape while this instance leads.
-pub struct Controller<K> {
-    pub context: Context,
-    pub owners: Shared<K>,
-    /// What is under way of the pods of each owner; a pod needs nothing but its name to be made again.
-    pub children: Children<()>,
-    /// Pods on each node that a pod of this owner would double up with.
-    pub neighbours: fn(&Context, &K) -> BTreeMap<String, usize>,
-}
-
-impl<K: ReplicaOwner> Controller<K> {
-    pub async fn run(self, name: &'static str) {
-        let queue = WorkQueue::new();
-        let own = queue.clone();
-        self.owners.subscribe(move |change| own.extend_from(change));
-        let (pods_queue, owners) = (queue.clone(), self.owners.clone());
-        self.context.caches.pods.subscribe(move |change| {
-            for owner in concerned(change, &owners) {
-                pods_queue.add(owner);
-            }
-        });
-        let stop = self.context.stop.clone();
-        let this = Arc::new(self);
-        run_workers(name, &queue, WORKERS, &stop, move |key| {
-            let this = Arc::clone(&this);
+/// Keeps all objects of one kind in shape. `neighbours`: pods on each node that a pod of this owner would double up with.
+fn controller_of<K: ReplicaOwner + Selects>(
+    setup: &Setup,
+    neighbours: fn(&Context, &K) -> BTreeMap<String, usize>,
+) -> Loop {
+    let (name, owners) = (setup.name, setup.caches.of::<K>());
+    Controller::new(setup)
+        .reconciles(&owners)
+        .watches(&setup.caches.of::<SeenPod>(), maps::owner_or_adopters(&owners))
+        .run(move |context, key| {
+            // A pod needs nothing but its name to be made again.
+            let children = context.under_way.of(name);
+            let this = Replicas { owners: owners.clone(), children, neighbours, context };
             async move { this.sync(&key).await }
         })
-        .await;
-    }
+}
 
+struct Replicas<K> {
+    context: Context,
+    owners: Shared<K>,
+    /// What is under way of the pods of each owner.
+    children: Children<()>,
+    neighbours: fn(&Context, &K) -> BTreeMap<String, usize>,
+}
+
+impl<K: ReplicaOwner> Replicas<K> {
     async fn sync(&self, key: &Key) -> Result<Next, ApiError> {
-        let pods = &self.context.caches.pods;
+        let pods = &self.context.caches.of::<SeenPod>();
         let Some(owner) = self.owners.get(key) else {
             self.children.forget(key);
             return Ok(Next::Done);
@@ -132,41 +127,10 @@ pub fn candidate(pod: &Arc<SeenPod>) -> Candidate<'_, Arc<SeenPod>> {
 pub fn pods_by_node(context: &Context, namespace: &str, owner_uids: &[String]) -> BTreeMap<String, usize> {
     let mut nodes = BTreeMap::new();
     for uid in owner_uids {
-        let pods = context.caches.pods.controlled_by(namespace, uid);
+        let pods = context.caches.of::<SeenPod>().controlled_by(namespace, uid);
         for node in pods.iter().filter(|p| p.is_active()).filter_map(|p| p.node.as_ref()) {
             *nodes.entry(node.clone()).or_default() += 1;
         }
     }
     nodes
-}
-
-/// Owners that a pod's change may concern: the one it has, the one it had, and for an orphan those that select it.
-fn concerned<K: ReplicaOwner>(change: &Change<'_, SeenPod>, owners: &Shared<K>) -> Vec<Key> {
-    let (old, new) = match change {
-        Change::Set { old, new, .. } => (*old, Some(*new)),
-        Change::Removed { old, .. } => (Some(*old), None),
-        Change::Synced => (None, None),
-    };
-    let owner = |pod: &Arc<SeenPod>| owner_key::<K>(&pod.key.namespace, pod.controller());
-    let mut found: Vec<Key> = [old, new].into_iter().flatten().filter_map(owner).collect();
-    if let Some(orphan) = new.filter(|pod| pod.controller().is_none()) {
-        let selecting = owners.in_namespace(&orphan.key.namespace).into_iter();
-        let selecting = selecting.filter(|o| o.selector().is_ok_and(|s| s.matches(&orphan.labels)));
-        found.extend(selecting.map(|o| o.key()));
-    }
-    found.dedup();
-    found
-}
-
-/// Queues the object that a change is about.
-pub trait QueueChanges<T> {
-    fn extend_from(&self, change: &Change<'_, T>);
-}
-
-impl<T> QueueChanges<T> for WorkQueue<Key> {
-    fn extend_from(&self, change: &Change<'_, T>) {
-        if let Some(key) = change.key() {
-            self.add(key.clone());
-        }
-    }
 }

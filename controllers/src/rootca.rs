@@ -2,62 +2,55 @@
 
 pub mod decide;
 
-use corten_api::k8s_openapi::api::core::v1::ConfigMap;
+use std::sync::Arc;
+
+use corten_api::k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use corten_api::{ApiError, Key, Object, Reason};
-use corten_client::{Cache, Next, Patch, Watch, WorkQueue, run_workers};
+use corten_client::{Cache, Next, Patch, Watch};
 use serde_json::json;
 
 use crate::context::{Context, is_terminating_namespace};
-use crate::replicas::QueueChanges;
+use crate::controller::{Controller, Loop, Setup, maps};
 use decide::{Action, Observed, decide};
 
 const WORKERS: usize = 2;
 const NAME: &str = "kube-root-ca.crt";
 const FILE: &str = "ca.crt";
 
-struct Controller {
+struct RootCa {
     context: Context,
-    root_ca: String,
+    root_ca: Arc<str>,
     /// Whether each of these ConfigMaps has the right content.
     right: Cache<bool>,
 }
 
-/// Its queue holds namespaces.
-pub async fn run(context: Context, root_ca: String) {
-    let queue = WorkQueue::new();
-    let (own, wanted) = (queue.clone(), root_ca.clone());
-    let right = Watch::<ConfigMap>::all(&context.client).fields(&format!("metadata.name={NAME}")).start_reduced(
-        &context.stop,
-        move |map| map.data.as_ref().and_then(|d| d.get(FILE)) == Some(&wanted),
-        move |change| {
-            if let Some(key) = change.key() {
-                own.add(Key::cluster(key.namespace.as_str()));
-            }
-        },
+/// Its items are namespaces.
+pub fn controller(setup: &Setup) -> Loop {
+    let root_ca: Arc<str> = setup.settings.root_ca.as_str().into();
+    let wanted = Arc::clone(&root_ca);
+    let right = setup.caches.own(
+        |client| Watch::<ConfigMap>::all(client).fields(&format!("metadata.name={NAME}")),
+        move |map| map.data.as_ref().and_then(|d| d.get(FILE)).is_some_and(|file| **file == *wanted),
     );
-    if context.stop.run_until_cancelled(right.synced()).await.is_none() {
-        return;
-    }
-    let own = queue.clone();
-    context.caches.namespaces.subscribe(move |change| own.extend_from(change));
-    let stop = context.stop.clone();
-    let controller = std::sync::Arc::new(Controller { context, root_ca, right });
-    run_workers("rootca", &queue, WORKERS, &stop, move |key| {
-        let controller = std::sync::Arc::clone(&controller);
-        async move { controller.sync(&key).await }
-    })
-    .await;
+    Controller::new(setup)
+        .workers(WORKERS)
+        .reconciles(&setup.caches.of::<Namespace>())
+        .watches(&right, maps::namespace)
+        .run(move |context, namespace| {
+            let this = RootCa { context, root_ca: Arc::clone(&root_ca), right: Cache::clone(&right) };
+            async move { this.sync(&namespace).await }
+        })
 }
 
-impl Controller {
+impl RootCa {
     async fn sync(&self, namespace: &Key) -> Result<Next, ApiError> {
         let key = Key::new(namespace.name.as_str(), NAME);
         let seen = Observed {
-            namespace: self.context.caches.namespaces.get(namespace).map(|n| n.is_deleting()),
+            namespace: self.context.caches.of::<Namespace>().get(namespace).map(|n| n.is_deleting()),
             is_right: self.right.get(&key).as_deref().copied(),
         };
-        let data = json!({FILE: self.root_ca});
+        let data = json!({FILE: *self.root_ca});
         let written = match decide(seen) {
             Action::Keep => return Ok(Next::Done),
             Action::Create => self.context.client.create(&self.config_map(&key)).await,
@@ -82,7 +75,7 @@ impl Controller {
                 namespace: Some(key.namespace.clone()),
                 ..ObjectMeta::default()
             },
-            data: Some([(FILE.to_owned(), self.root_ca.clone())].into()),
+            data: Some([(FILE.to_owned(), self.root_ca.to_string())].into()),
             ..ConfigMap::default()
         }
     }

@@ -8,14 +8,17 @@ use corten_api::{Key, networks};
 use corten_client::{Args, CancellationToken, Client, ConnectError, Recorder, health::Health, lease};
 use ipnet::IpNet;
 use parking_lot::Mutex;
-use tracing::info;
 
 use crate::caches::Caches;
 use crate::context::Context;
+use crate::controller::{Loop, Settings, Setup};
 use crate::monitors::Monitors;
 use crate::nodeipam::networks::{Networks, SizeError};
-use crate::replicas;
-use crate::supervise::{Controller, Down, Running, supervise};
+use crate::supervise::{Down, Supervised, supervise};
+use crate::{
+    clusterroleaggregation, deployment, endpoints, endpointslice, endpointslicemirroring, garbagecollector, namespace,
+    nodeipam, nodelifecycle, podgc, replicas, rootca, serviceaccount,
+};
 
 /// Upstream's name, so that tools that look for the leader find it.
 const LEASE_NAMESPACE: &str = "kube-system";
@@ -68,14 +71,6 @@ pub enum RunError {
     NoIdentity(#[source] io::Error),
 }
 
-/// What the flags come to, checked.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// What nodes get their podCIDRs from.
-    pub networks: Networks,
-    pub root_ca: String,
-}
-
 /// Competes for the lease until `stop`, and runs all controllers while it leads.
 pub async fn run(flags: Flags, stop: CancellationToken) -> Result<(), RunError> {
     let client = flags.client.connect()?;
@@ -88,7 +83,9 @@ pub async fn run(flags: Flags, stop: CancellationToken) -> Result<(), RunError> 
     let health = Health::new();
     let seen = Arc::clone(&term);
     health.ready_when("caches", move || match seen.lock().as_ref() {
-        Some(caches) if !caches.is_synced() => Err("we lead, and do not know the cluster yet".into()),
+        Some(caches) if !caches.awaited().is_empty() => {
+            Err(format!("we lead, and do not know all of these yet: {}", caches.awaited().join(", ")))
+        }
         _ => Ok(()),
     });
     let down = Down::default();
@@ -101,7 +98,7 @@ pub async fn run(flags: Flags, stop: CancellationToken) -> Result<(), RunError> 
     let lease = Key::new(LEASE_NAMESPACE, LEASE_NAME);
     let recorder = Recorder::new(&client, EVENT_SOURCE, "");
     lease::lead(&client, &lease, &identity, &stop, move |client, leading| {
-        let caches = Caches::start(&client, &leading);
+        let caches = Caches::new(&client, &leading);
         *term.lock() = Some(caches.clone());
         let (recorder, settings) = (recorder.clone(), settings.clone());
         let (term, down) = (Arc::clone(&term), down.clone());
@@ -135,7 +132,28 @@ impl Drop for TermEnd {
     }
 }
 
-/// One term of leadership. Caches live no longer than that: one who waits costs next to nothing.
+type Constructor = fn(&Setup) -> Loop;
+
+/// The table of contents.
+const CONTROLLERS: &[(&str, Constructor)] = &[
+    ("replicaset", replicas::owners::replica_sets),
+    ("replicationcontroller", replicas::owners::replication_controllers),
+    ("deployment", deployment::controller),
+    ("endpointslice", endpointslice::controller),
+    ("endpoints", endpoints::controller),
+    ("endpointslicemirroring", endpointslicemirroring::controller),
+    ("serviceaccount", serviceaccount::controller),
+    ("rootca", rootca::controller),
+    ("nodeipam", nodeipam::controller),
+    ("nodelifecycle", nodelifecycle::controller),
+    ("nodelifecycle-reach", nodelifecycle::reach::controller),
+    ("namespace", namespace::controller),
+    ("garbagecollector", garbagecollector::controller),
+    ("clusterroleaggregation", clusterroleaggregation::controller),
+    ("podgc", podgc::controller),
+];
+
+/// One term of leadership.
 async fn lead(
     client: Client,
     recorder: Recorder,
@@ -145,50 +163,28 @@ async fn lead(
     leading: CancellationToken,
 ) {
     let stop = leading.child_token();
-    let monitors = Monitors::start(&client, &stop, &caches);
-    if stop.run_until_cancelled(caches.synced()).await.is_none() {
-        return;
-    }
-    info!(pods = caches.pods.len(), nodes = caches.nodes.len(), "caches are complete; controllers start");
-    let context = Context::new(client, recorder, caches, stop.clone());
-    supervise(controllers(&context, &settings, &monitors), &stop, &down).await;
-}
-
-/// The table of contents.
-fn controllers(context: &Context, settings: &Settings, monitors: &Monitors) -> Vec<Controller> {
-    let make = |name: &'static str, run: fn(Context) -> Running| of(name, context, run);
-    let (root_ca, networks) = (settings.root_ca.clone(), settings.networks.clone());
-    let (of_namespaces, of_garbage) = (monitors.clone(), monitors.clone());
-    vec![
-        make("replicaset", |context| Box::pin(replicas::owners::run_replica_sets(context))),
-        make("replicationcontroller", |context| Box::pin(replicas::owners::run_replication_controllers(context))),
-        make("deployment", |context| Box::pin(crate::deployment::run(context))),
-        make("endpointslice", |context| Box::pin(crate::endpointslice::run(context))),
-        make("endpoints", |context| Box::pin(crate::endpoints::run(context))),
-        make("endpointslicemirroring", |context| Box::pin(crate::endpointslicemirroring::run(context))),
-        make("serviceaccount", |context| Box::pin(crate::serviceaccount::run(context))),
-        of("rootca", context, move |context| Box::pin(crate::rootca::run(context, root_ca.clone()))),
-        of("nodeipam", context, move |context| Box::pin(crate::nodeipam::run(context, networks.clone()))),
-        make("nodelifecycle", |context| Box::pin(crate::nodelifecycle::run(context))),
-        of("namespace", context, move |context| {
-            let monitors = of_namespaces.owned_by(&context.stop);
-            Box::pin(crate::namespace::run(context, monitors))
-        }),
-        of("garbagecollector", context, move |context| {
-            let monitors = of_garbage.owned_by(&context.stop);
-            Box::pin(crate::garbagecollector::run(context, monitors))
-        }),
-        make("clusterroleaggregation", |context| Box::pin(crate::clusterroleaggregation::run(context))),
-        make("podgc", |context| Box::pin(crate::podgc::run(context))),
-    ]
-}
-
-/// Each start of a controller has a context of its own, and hears of changes only while it runs.
-fn of(name: &'static str, context: &Context, run: impl Fn(Context) -> Running + Send + Sync + 'static) -> Controller {
-    let context = context.clone();
-    let start = move |own: CancellationToken| {
-        let caches = context.caches.owned_by(&own);
-        run(Context { caches, stop: own, ..context.clone() })
+    let monitors = Monitors::new(&stop);
+    monitors.begin(&client, &stop, &caches);
+    let setup = Setup {
+        name: "",
+        caches: caches.clone(),
+        monitors,
+        client: client.clone(),
+        recorder: recorder.clone(),
+        settings,
+        stop: stop.clone(),
     };
-    Controller { name, start: Box::new(start) }
+    let context = Context::new(client, recorder, caches, stop.clone());
+    let all = CONTROLLERS.iter().map(|(name, make)| supervised(name, *make, &setup, &context));
+    supervise(all.collect(), &stop, &down).await;
+}
+
+/// Each start of a controller has a setup of its own, and hears of changes only while it runs.
+fn supervised(name: &'static str, make: Constructor, setup: &Setup, context: &Context) -> Supervised {
+    let (setup, context) = (setup.clone(), context.clone());
+    let start = move |own: CancellationToken| {
+        let made = make(&setup.of(name, &own));
+        made.run(Context { stop: own, ..context.clone() })
+    };
+    Supervised { name, start: Box::new(start) }
 }

@@ -1,8 +1,6 @@
 //! Keeps every controller running. One that ends by itself begins anew after a while; the others do not notice.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,17 +10,17 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{error, info};
 
+use crate::controller::Running;
+
 /// The pause before a controller begins anew: short at first, then doubled.
 const RESTART_FIRST: Duration = Duration::from_secs(1);
 const RESTART_MAX: Duration = Duration::from_secs(300);
 /// Who ran this long has recovered: its next pause is short again.
 const RAN_WELL: Duration = Duration::from_secs(600);
 
-pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
-
 /// A controller that can be started as often as need be. It gets a token of its own, which is cancelled when it has
 /// ended or has to end.
-pub struct Controller {
+pub struct Supervised {
     pub name: &'static str,
     pub start: Box<dyn Fn(CancellationToken) -> Running + Send + Sync>,
 }
@@ -50,7 +48,7 @@ impl Down {
 }
 
 /// Runs the controllers until `stop`, and returns once all have ended.
-pub async fn supervise(controllers: Vec<Controller>, stop: &CancellationToken, down: &Down) {
+pub async fn supervise(controllers: Vec<Supervised>, stop: &CancellationToken, down: &Down) {
     let mut running = JoinSet::new();
     for controller in controllers {
         running.spawn(keep(controller, stop.clone(), down.clone()));
@@ -59,7 +57,7 @@ pub async fn supervise(controllers: Vec<Controller>, stop: &CancellationToken, d
     down.clear();
 }
 
-async fn keep(controller: Controller, stop: CancellationToken, down: Down) {
+async fn keep(controller: Supervised, stop: CancellationToken, down: Down) {
     let name = controller.name;
     let mut pause = RESTART_FIRST;
     loop {
@@ -93,8 +91,8 @@ mod tests {
     fn controller(
         name: &'static str,
         run: impl Fn(CancellationToken) -> Running + Send + Sync + 'static,
-    ) -> Controller {
-        Controller { name, start: Box::new(run) }
+    ) -> Supervised {
+        Supervised { name, start: Box::new(run) }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,65 +1,72 @@
-//! Finds a cache's objects by what they have in common (their controller, say) without a look at all the others.
+//! Finds a cache's objects by what they have in common (their controller, their node) without a look at all the others.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use corten_api::Key;
+use corten_api::{Key, Scope};
 use parking_lot::RwLock;
 
-use super::Reads;
+/// A way to find objects. It is known by its type: whoever asks a cache for the same one shares one index, which is made
+/// for the first of them.
+pub trait IndexBy<T>: 'static {
+    /// Where a value counts. Namespaced: within its namespace only, as who may write in one namespace must not come into
+    /// another's buckets. Cluster is for values that mean the same everywhere, as a node's name.
+    const SCOPE: Scope = Scope::Namespaced;
 
-/// The value by which an object is found; `None`: it has none.
-pub type IndexFunc<T> = fn(&T) -> Option<&str>;
+    /// The values by which the object is found. Each counts once.
+    fn values(object: &T) -> Vec<Cow<'_, str>>;
+}
 
-/// A read handle of an index: kept with its cache, so that who is told of a change finds it here too. Cheap to clone.
-///
-/// A value counts within its namespace only: who may write in one namespace must not come into another's buckets.
+type ValuesOf<T> = fn(&T) -> Vec<Cow<'_, str>>;
+
+/// Kept with its cache, so that who is told of a change finds it here too. Cheap to clone.
 #[derive(Debug)]
-pub struct Index<T> {
+pub(super) struct Index<T> {
     buckets: Arc<RwLock<Buckets<T>>>,
-    reads: Arc<Reads>,
 }
 
 impl<T> Clone for Index<T> {
     fn clone(&self) -> Self {
-        Self { buckets: Arc::clone(&self.buckets), reads: Arc::clone(&self.reads) }
+        Self { buckets: Arc::clone(&self.buckets) }
     }
 }
 
 impl<T> Index<T> {
-    pub(super) fn new(func: IndexFunc<T>, reads: &Arc<Reads>) -> Self {
-        Self { buckets: Arc::new(RwLock::new(Buckets::new(func))), reads: Arc::clone(reads) }
+    pub(super) fn by<I: IndexBy<T>>() -> Self {
+        let buckets = Buckets { scope: I::SCOPE, values: I::values, namespaces: HashMap::new() };
+        Self { buckets: Arc::new(RwLock::new(buckets)) }
     }
 
     pub(super) fn update(&self, key: &Key, old: Option<&Arc<T>>, new: Option<&Arc<T>>) {
         self.buckets.write().update(key, old, new);
     }
 
-    /// The objects of this namespace that have this value, by name.
-    pub fn with(&self, namespace: &str, value: &str) -> Vec<Arc<T>> {
-        let found: Vec<_> = self.buckets.read().with(namespace, value).cloned().collect();
-        self.reads.note(found.len());
-        found
+    pub(super) fn with(&self, namespace: &str, value: &str) -> Vec<Arc<T>> {
+        self.buckets.read().with(namespace, value).cloned().collect()
     }
 
-    /// Those that have this value, and then those of the namespace that have none, as of one moment: one that goes from
-    /// one to the other meanwhile is not missed.
-    pub fn with_or_without(&self, namespace: &str, value: &str) -> Vec<Arc<T>> {
+    pub(super) fn with_or_without(&self, namespace: &str, value: &str) -> Vec<Arc<T>> {
         let buckets = self.buckets.read();
-        let found: Vec<_> = buckets.with(namespace, value).chain(buckets.without(namespace)).cloned().collect();
-        drop(buckets);
-        self.reads.note(found.len());
-        found
+        buckets.with(namespace, value).chain(buckets.without(namespace)).cloned().collect()
+    }
+
+    /// Those with any of the values, each as often as it has some, and those that have none at all.
+    pub(super) fn with_any_or_none(&self, namespace: &str, values: &[String]) -> Vec<Arc<T>> {
+        let buckets = self.buckets.read();
+        let with = values.iter().flat_map(|value| buckets.with(namespace, value));
+        with.chain(buckets.without(namespace)).cloned().collect()
     }
 }
 
-/// By name.
+/// By name; by namespace and name in an index of the whole cluster.
 type Bucket<T> = BTreeMap<Box<str>, Arc<T>>;
 
 #[derive(Debug)]
 struct Buckets<T> {
-    func: IndexFunc<T>,
-    /// By namespace; neither a namespace nor a bucket is kept when it is empty.
+    scope: Scope,
+    values: ValuesOf<T>,
+    /// By namespace, or all under "". Neither a namespace nor a bucket is kept when it is empty.
     namespaces: HashMap<String, Namespace<T>>,
 }
 
@@ -76,10 +83,6 @@ impl<T> Default for Namespace<T> {
 }
 
 impl<T> Buckets<T> {
-    fn new(func: IndexFunc<T>) -> Self {
-        Self { func, namespaces: HashMap::new() }
-    }
-
     fn with(&self, namespace: &str, value: &str) -> impl Iterator<Item = &Arc<T>> {
         let bucket = self.namespaces.get(namespace).and_then(|all| all.with.get(value));
         bucket.into_iter().flat_map(BTreeMap::values)
@@ -89,33 +92,46 @@ impl<T> Buckets<T> {
         self.namespaces.get(namespace).into_iter().flat_map(|all| all.without.values())
     }
 
-    fn update(&mut self, key: &Key, old: Option<&Arc<T>>, new: Option<&Arc<T>>) {
-        if let Some(old) = old {
-            self.take_out(key, old);
+    /// The namespace that counts, and the name within it.
+    fn place(&self, key: &Key) -> (String, Box<str>) {
+        match self.scope {
+            Scope::Namespaced => (key.namespace.clone(), key.name.as_str().into()),
+            Scope::Cluster => (String::new(), key.to_string().into()),
         }
-        let Some(new) = new else { return };
-        let namespace = self.namespaces.entry(key.namespace.clone()).or_default();
-        let bucket = match (self.func)(new) {
-            Some(value) => namespace.with.entry(value.to_owned()).or_default(),
-            None => &mut namespace.without,
-        };
-        bucket.insert(key.name.as_str().into(), Arc::clone(new));
     }
 
-    fn take_out(&mut self, key: &Key, old: &T) {
-        let Some(namespace) = self.namespaces.get_mut(&key.namespace) else { return };
-        match (self.func)(old) {
-            Some(value) => {
-                let Some(bucket) = namespace.with.get_mut(value) else { return };
-                bucket.remove(key.name.as_str());
-                if bucket.is_empty() {
-                    namespace.with.remove(value);
-                }
+    fn update(&mut self, key: &Key, old: Option<&Arc<T>>, new: Option<&Arc<T>>) {
+        let (namespace, name) = self.place(key);
+        if let Some(old) = old {
+            self.take_out(&namespace, &name, old);
+        }
+        let Some(new) = new else { return };
+        let namespace = self.namespaces.entry(namespace).or_default();
+        let values = (self.values)(new);
+        if values.is_empty() {
+            namespace.without.insert(name, Arc::clone(new));
+            return;
+        }
+        for value in values {
+            namespace.with.entry(value.into_owned()).or_default().insert(name.clone(), Arc::clone(new));
+        }
+    }
+
+    fn take_out(&mut self, at: &str, name: &str, old: &T) {
+        let Some(namespace) = self.namespaces.get_mut(at) else { return };
+        let values = (self.values)(old);
+        if values.is_empty() {
+            namespace.without.remove(name);
+        }
+        for value in values {
+            let Some(bucket) = namespace.with.get_mut(&*value) else { continue };
+            bucket.remove(name);
+            if bucket.is_empty() {
+                namespace.with.remove(&*value);
             }
-            None => drop(namespace.without.remove(key.name.as_str())),
         }
         if namespace.with.is_empty() && namespace.without.is_empty() {
-            self.namespaces.remove(&key.namespace);
+            self.namespaces.remove(at);
         }
     }
 }
@@ -124,46 +140,83 @@ impl<T> Buckets<T> {
 mod tests {
     use super::*;
 
-    type Object = (&'static str, Option<&'static str>);
+    type Object = (&'static str, Vec<&'static str>);
+
+    struct Here;
+    impl IndexBy<Object> for Here {
+        fn values(object: &Object) -> Vec<Cow<'_, str>> {
+            object.1.iter().map(|&value| value.into()).collect()
+        }
+    }
+    struct Everywhere;
+    impl IndexBy<Object> for Everywhere {
+        const SCOPE: Scope = Scope::Cluster;
+        fn values(object: &Object) -> Vec<Cow<'_, str>> {
+            Here::values(object)
+        }
+    }
 
     fn found(objects: Vec<Arc<Object>>) -> Vec<&'static str> {
         objects.iter().map(|object| object.0).collect()
     }
 
+    fn put(index: &Index<Object>, namespace: &str, old: Option<Object>, new: Option<Object>) {
+        let name = old.as_ref().or(new.as_ref()).map(|object| object.0).unwrap();
+        index.update(&Key::new(namespace, name), old.map(Arc::new).as_ref(), new.map(Arc::new).as_ref());
+    }
+
     #[test]
     fn objects_are_found_by_their_value_in_their_own_namespace_alone() {
-        let index = Index::new(|object: &Object| object.1, &Arc::default());
-        let put = |namespace: &str, old: Option<Object>, new: Option<Object>| {
-            let name = old.or(new).map(|object| object.0).unwrap();
-            index.update(&Key::new(namespace, name), old.map(Arc::new).as_ref(), new.map(Arc::new).as_ref());
-        };
-        put("a", None, Some(("two", Some("x"))));
-        put("a", None, Some(("one", Some("x"))));
-        put("a", None, Some(("three", Some("y"))));
-        put("a", None, Some(("orphan", None)));
-        put("b", None, Some(("stranger", Some("x"))));
+        let index = Index::by::<Here>();
+        let put = |namespace: &str, old, new| put(&index, namespace, old, new);
+        put("a", None, Some(("two", vec!["x"])));
+        put("a", None, Some(("one", vec!["x"])));
+        put("a", None, Some(("three", vec!["y"])));
+        put("a", None, Some(("orphan", vec![])));
+        put("b", None, Some(("stranger", vec!["x"])));
         assert_eq!(found(index.with("a", "x")), ["one", "two"], "by name, and none of another namespace");
         assert_eq!(found(index.with_or_without("a", "x")), ["one", "two", "orphan"]);
         assert_eq!(found(index.with_or_without("b", "y")), Vec::<&str>::new());
 
-        put("a", Some(("two", Some("x"))), Some(("two", None)));
+        put("a", Some(("two", vec!["x"])), Some(("two", vec![])));
         assert_eq!(found(index.with_or_without("a", "x")), ["one", "orphan", "two"], "it was let go");
-        put("a", Some(("orphan", None)), Some(("orphan", Some("x"))));
+        put("a", Some(("orphan", vec![])), Some(("orphan", vec!["x"])));
         assert_eq!(found(index.with("a", "x")), ["one", "orphan"], "it was taken up");
         assert_eq!(found(index.with_or_without("a", "x")), ["one", "orphan", "two"]);
     }
 
     #[test]
+    fn an_object_with_several_values_is_found_by_each_and_leaves_all() {
+        let index = Index::by::<Here>();
+        put(&index, "a", None, Some(("o", vec!["x", "y"])));
+        assert_eq!((found(index.with("a", "x")), found(index.with("a", "y"))), (vec!["o"], vec!["o"]));
+        put(&index, "a", Some(("o", vec!["x", "y"])), Some(("o", vec!["y", "z"])));
+        assert_eq!((found(index.with("a", "x")), found(index.with("a", "z"))), (vec![], vec!["o"]));
+        let any = |values: &[&str]| values.iter().map(|&value| value.to_owned()).collect::<Vec<_>>();
+        assert_eq!(found(index.with_any_or_none("a", &any(&["x", "y"]))), ["o"]);
+    }
+
+    #[test]
+    fn an_index_of_the_cluster_finds_the_same_name_in_every_namespace() {
+        let index = Index::by::<Everywhere>();
+        put(&index, "a", None, Some(("pod", vec!["node"])));
+        put(&index, "b", None, Some(("pod", vec!["node"])));
+        assert_eq!(found(index.with("", "node")), ["pod", "pod"]);
+        put(&index, "a", Some(("pod", vec!["node"])), None);
+        assert_eq!(found(index.with("", "node")), ["pod"]);
+    }
+
+    #[test]
     fn nothing_is_kept_of_objects_that_are_gone() {
-        let mut buckets = Buckets::new(|object: &Object| object.1);
-        let (owned, orphan) = (Arc::new(("owned", Some("x"))), Arc::new(("orphan", None)));
+        let index = Index::by::<Here>();
+        let (owned, orphan) = (Arc::new(("owned", vec!["x", "y"])), Arc::new(("orphan", vec![])));
         for object in [&owned, &orphan] {
-            buckets.update(&Key::new("a", object.0), None, Some(object));
+            index.update(&Key::new("a", object.0), None, Some(object));
         }
         for object in [&owned, &orphan] {
-            buckets.update(&Key::new("a", object.0), Some(object), None);
+            index.update(&Key::new("a", object.0), Some(object), None);
         }
-        assert!(buckets.namespaces.is_empty(), "{:?}", buckets.namespaces);
+        assert!(index.buckets.read().namespaces.is_empty());
         assert_eq!(Arc::strong_count(&owned), 1);
     }
 }

@@ -10,12 +10,12 @@ use tracing::info;
 
 use super::decide::{self, Action, Decision, Observed, size};
 use super::patches::{self, Collision};
-use super::{Controller, status};
+use super::{Deployments, status};
 
 /// Between two questions what became of a write.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-impl Controller {
+impl Deployments {
     pub(crate) async fn apply(&self, seen: &Observed, decision: Decision) -> Result<Next, ApiError> {
         for action in decision.actions {
             let done = match action {
@@ -110,19 +110,19 @@ impl Controller {
     async fn delete(&self, set: &Arc<ReplicaSet>) -> Result<(), ApiError> {
         self.context.delete::<ReplicaSet>(&set.key(), set.uid()).await?;
         let gone = |s: &ReplicaSet| s.uid() != set.uid() || s.is_deleting();
-        self.context.seen_gone(&self.context.caches.replica_sets, &set.key(), gone).await;
+        self.context.seen_gone(&self.context.caches.of::<ReplicaSet>(), &set.key(), gone).await;
         Ok(())
     }
 
     async fn revise(&self, deployment: &Deployment, revision: &str) -> Result<(), ApiError> {
         let body = patches::revise(deployment, revision);
         let written = self.context.client.patch::<Deployment>(&deployment.key(), "", Patch::Merge(body)).await?;
-        self.context.caught_up(&self.context.caches.deployments, written.revision()).await;
+        self.context.caught_up(&self.context.caches.of::<Deployment>(), written.revision()).await;
         Ok(())
     }
 
     async fn write_status(&self, deployment: &Deployment, status: DeploymentStatus) -> Result<(), ApiError> {
-        let cache = &self.context.caches.deployments;
+        let cache = &self.context.caches.of::<Deployment>();
         let mut changed = match cache.get(&deployment.key()) {
             // Our own write of the revision may have made it newer. What others wrote meanwhile may not be what the
             // status is about, which observedGeneration says.
@@ -136,7 +136,7 @@ impl Controller {
     }
 
     async fn saw_set(&self, revision: i64) {
-        self.context.caught_up(&self.context.caches.replica_sets, revision).await;
+        self.context.caught_up(&self.context.caches.of::<ReplicaSet>(), revision).await;
     }
 
     fn say_scaled(&self, deployment: &Deployment, direction: &str, set: &str, from: i32, to: i32) {

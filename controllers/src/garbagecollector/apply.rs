@@ -6,12 +6,12 @@ use corten_client::{Next, Patch};
 use futures::future::join_all;
 use serde_json::json;
 
-use super::Controller;
+use super::Collector;
 use super::decide::{Action, ORPHAN, Policy};
 use crate::metadata::SeenMeta;
 use crate::monitors::ObjectId;
 
-impl Controller {
+impl Collector {
     pub(super) async fn apply(&self, id: &ObjectId, object: &SeenMeta, action: Action) -> Result<Next, ApiError> {
         let done = match action {
             Action::Keep => Ok(()),

@@ -12,14 +12,14 @@ use serde_json::json;
 use tracing::info;
 
 use super::decide::Decision;
-use super::{Controller, evict};
+use super::{NodeLifecycle, evict};
 use crate::pods::SeenPod;
 
 /// Pods that leave a node in one go; the rest follow a second later.
 const EVICTED_AT_ONCE_MAX: usize = 50;
 const EVICTION_PAUSE: Duration = Duration::from_secs(1);
 
-impl Controller {
+impl NodeLifecycle {
     pub(super) async fn apply(
         &self,
         node: &Arc<Node>,
@@ -56,7 +56,7 @@ impl Controller {
     async fn write(&self, node: &Node, subresource: &str, body: serde_json::Value) -> Result<(), ApiError> {
         let patch = if subresource.is_empty() { Patch::Merge(body) } else { Patch::Strategic(body) };
         match self.context.client.patch::<Node>(&node.key(), subresource, patch).await {
-            Ok(written) => self.context.caught_up(&self.context.caches.nodes, written.revision()).await,
+            Ok(written) => self.context.caught_up(&self.context.caches.of::<Node>(), written.revision()).await,
             Err(err) if err.is(Reason::NotFound) => {}
             Err(err) => {
                 self.nodes.could_not_write(node.name());

@@ -1,14 +1,16 @@
-//! What is known of the nodes between looks at them: when each was heard of, what its zone is like, and its pods.
+//! What is known of the nodes between looks at them: when each was heard of, what its zone is like, and which pods have to
+//! leave.
 //!
 //! Every change that is noted here costs the same however many nodes there are, and queues only whom it concerns.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use corten_api::k8s_openapi::api::core::v1::Node;
-use corten_api::{Key, Object, conditions, node};
-use corten_client::{Change, WorkQueue};
+use corten_api::{Key, Object, Scope, conditions, node};
+use corten_client::{Cache, Change, IndexBy, WorkQueue};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -45,20 +47,24 @@ pub struct Nodes {
     queue: WorkQueue<Key>,
     heard: Mutex<HashMap<String, Heard>>,
     zones: Mutex<Zones>,
-    pods: Mutex<HashMap<String, OnNode>>,
+    /// Nodes that are not ready, or have a taint that pods have to leave for.
+    left: Mutex<HashSet<String>>,
+    pods: Cache<SeenPod>,
 }
 
-/// The pods of a node.
-#[derive(Default)]
-struct OnNode {
-    pods: HashMap<Key, Arc<SeenPod>>,
-    /// The node is not ready, or has a taint that pods have to leave for.
-    is_left: bool,
+/// By the node that a pod is on.
+pub struct ByNode;
+
+impl IndexBy<SeenPod> for ByNode {
+    const SCOPE: Scope = Scope::Cluster;
+    fn values(pod: &SeenPod) -> Vec<Cow<'_, str>> {
+        pod.node.iter().map(|node| node.as_str().into()).collect()
+    }
 }
 
 impl Nodes {
-    pub fn new(queue: WorkQueue<Key>) -> Self {
-        Self { queue, heard: Mutex::default(), zones: Mutex::default(), pods: Mutex::default() }
+    pub fn new(queue: WorkQueue<Key>, pods: Cache<SeenPod>) -> Self {
+        Self { queue, heard: Mutex::default(), zones: Mutex::default(), left: Mutex::default(), pods }
     }
 
     /// A renewed Lease is only noted down: the node is looked at when its grace would be over.
@@ -160,9 +166,12 @@ impl Nodes {
     }
 
     fn note_is_left(&self, name: &str, is_left: bool) {
-        let mut pods = self.pods.lock();
-        pods.entry(name.to_owned()).or_default().is_left = is_left;
-        forget_if_empty(&mut pods, name);
+        let mut left = self.left.lock();
+        if is_left {
+            left.insert(name.to_owned());
+        } else {
+            left.remove(name);
+        }
     }
 
     fn note_status(&self, node: &Node) {
@@ -176,30 +185,14 @@ impl Nodes {
     }
 
     /// A pod that comes to a node that pods have to leave may have to leave at once.
-    pub fn on_pod(&self, change: &Change<'_, SeenPod>) {
-        let (key, old, new) = match change {
-            Change::Set { key, old, new } => (*key, *old, Some(*new)),
-            Change::Removed { key, old } => (*key, Some(*old), None),
-            Change::Synced => return,
-        };
-        let (was_on, is_on) = (old.and_then(|p| p.node.as_deref()), new.and_then(|p| p.node.as_deref()));
-        let mut pods = self.pods.lock();
-        if let Some(name) = was_on.filter(|name| is_on != Some(name)) {
-            if let Some(on_node) = pods.get_mut(name) {
-                on_node.pods.remove(key);
-            }
-            forget_if_empty(&mut pods, name);
-        }
-        let (Some(name), Some(pod)) = (is_on, new) else { return };
-        let on_node = pods.entry(name.to_owned()).or_default();
-        on_node.pods.insert(key.clone(), Arc::clone(pod));
-        if on_node.is_left && was_on != is_on {
-            self.queue.add(Key::cluster(name));
-        }
+    pub fn left_by(&self, change: &Change<'_, SeenPod>) -> Option<Key> {
+        let Change::Set { old, new, .. } = change else { return None };
+        let comes = new.node.as_ref().filter(|node| old.is_none_or(|old| old.node.as_ref() != Some(*node)))?;
+        self.left.lock().contains(comes).then(|| Key::cluster(comes.as_str()))
     }
 
     pub fn pods_on(&self, node: &str) -> Vec<Arc<SeenPod>> {
-        self.pods.lock().get(node).map(|on| on.pods.values().cloned().collect()).unwrap_or_default()
+        self.pods.everywhere::<ByNode>(node)
     }
 
     /// What is to be done about a node, and whether it was ready when that was asked last.
@@ -231,13 +224,6 @@ impl Nodes {
 
     fn look_at(&self, names: Vec<String>) {
         names.into_iter().for_each(|name| self.queue.add(Key::cluster(name)));
-    }
-}
-
-/// Pods may name a node that is not there, and a node may have none.
-fn forget_if_empty(pods: &mut HashMap<String, OnNode>, name: &str) {
-    if pods.get(name).is_some_and(|on_node| on_node.pods.is_empty() && !on_node.is_left) {
-        pods.remove(name);
     }
 }
 
@@ -284,7 +270,8 @@ mod tests {
 
     /// So many nodes that are ready and were heard of.
     fn nodes(count: usize) -> (Nodes, Vec<Node>) {
-        let (nodes, all) = (Nodes::new(WorkQueue::new()), (0..count).map(|n| ready(&format!("n{n}"))).collect());
+        let (nodes, all) =
+            (Nodes::new(WorkQueue::new(), Cache::default()), (0..count).map(|n| ready(&format!("n{n}"))).collect());
         for node in &all {
             nodes.on_lease(Node::name(node), Some(Timestamp::UNIX_EPOCH));
             nodes.on_node(&Change::Set { key: &node.key(), old: None, new: &Arc::new(node.clone()) });

@@ -184,7 +184,7 @@ pub(super) mod tests {
     }
 
     pub(in super::super) fn seen(all: &[Node]) -> Arc<Nodes> {
-        let nodes = Nodes::new(WorkQueue::new());
+        let nodes = Nodes::new(WorkQueue::new(), corten_client::Cache::default());
         for node in all {
             nodes.on_lease(node.name(), Some(Timestamp::UNIX_EPOCH));
             nodes.on_node(&Change::Set { key: &node.key(), old: None, new: &Arc::new(node.clone()) });

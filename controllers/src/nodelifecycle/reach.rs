@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use corten_api::k8s_openapi::api::core::v1::Node;
 use corten_api::{ApiError, Key, Object, Reason, node};
-use corten_client::{Change, Next, Patch, WorkQueue, run_workers};
+use corten_client::{Change, Next, Patch};
 use serde_json::json;
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::probe::{Dial, TRY_FOR, address, is_answer};
+use super::probe::{self, Dial, TRY_FOR, address, is_answer};
 use crate::context::Context;
+use crate::controller::{Controller, Loop, Setup};
 
 /// Where the kubelet's machine has answered a leader of the controllers: `IP:PORT`.
 pub const ANSWERED_ANNOTATION: &str = "corten.io/answered";
@@ -37,29 +38,28 @@ fn untried(node: &Node) -> Option<SocketAddr> {
     address(node).filter(|_| node::is_ready(node) && !node.is_deleting() && answered(node).is_none())
 }
 
-/// Tries all nodes that are ready, now and as they come, until the end of the term.
-pub async fn run(context: Context, dial: Dial) {
-    let queue = WorkQueue::new();
-    let own = queue.clone();
-    context.caches.nodes.subscribe(move |change| {
-        if let Change::Set { key, old, new } = change {
-            let wanted = untried(new);
-            // A node's status is written again and again; that alone is no reason for another try.
-            if wanted.is_some() && wanted != old.and_then(|old| untried(old)) {
-                own.add((*key).clone());
+/// Tries all nodes that are ready, now and as they come.
+pub fn controller(setup: &Setup) -> Loop {
+    let dial = probe::tcp();
+    Controller::new(setup)
+        .workers(WIDTH)
+        .watches(&setup.caches.of::<Node>(), |change| match change {
+            Change::Set { key, old, new } => {
+                let wanted = untried(new);
+                // A node's status is written again and again; that alone is no reason for another try.
+                let is_new = wanted.is_some() && wanted != old.and_then(|old| untried(old));
+                is_new.then(|| (*key).clone())
             }
-        }
-    });
-    let stop = context.stop.clone();
-    run_workers("nodelifecycle-reach", &queue, WIDTH, &stop, move |key| {
-        let (context, dial) = (context.clone(), Arc::clone(&dial));
-        async move { look(&context, &dial, &key).await }
-    })
-    .await;
+            Change::Removed { .. } | Change::Synced => None,
+        })
+        .run(move |context, key| {
+            let dial = Arc::clone(&dial);
+            async move { look(&context, &dial, &key).await }
+        })
 }
 
 async fn look(context: &Context, dial: &Dial, key: &Key) -> Result<Next, ApiError> {
-    let Some(node) = context.caches.nodes.get(key) else { return Ok(Next::Done) };
+    let Some(node) = context.caches.of::<Node>().get(key) else { return Ok(Next::Done) };
     let Some(address) = untried(&node) else { return Ok(Next::Done) };
     if !answers(dial(address)).await {
         debug!(node = key.name, %address, "does not answer us; its silence will mean nothing");

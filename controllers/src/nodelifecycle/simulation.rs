@@ -36,7 +36,7 @@ impl Cluster {
     fn taken_over() -> Arc<Self> {
         let queue = WorkQueue::new();
         let cluster = Arc::new(Self {
-            nodes: Nodes::new(queue.clone()),
+            nodes: Nodes::new(queue.clone(), corten_client::Cache::default()),
             queue,
             objects: Mutex::default(),
             began: Instant::now(),

@@ -9,13 +9,13 @@ use corten_client::{EventType, Next};
 use jiff::Timestamp;
 
 use super::decide::{Counts, Decision, Scale, batches};
-use super::{Controller, Failure, ReplicaOwner};
+use super::{Failure, ReplicaOwner, Replicas};
 use crate::children::{Owner, Sent};
 use crate::context::is_terminating_namespace;
 use crate::intents::{Answer, Ask};
 use crate::pods::SeenPod;
 
-impl<K: ReplicaOwner> Controller<K> {
+impl<K: ReplicaOwner> Replicas<K> {
     pub(super) async fn apply(&self, owner: &Arc<K>, decision: Decision) -> Result<Next, ApiError> {
         let scaled = match decision.scale {
             Scale::Keep => Ok(()),
@@ -36,7 +36,7 @@ impl<K: ReplicaOwner> Controller<K> {
         if owner.template().is_none() {
             return Err(ApiError::bad_request(format!("{} {} has no pod template", K::KIND, owner.key())));
         }
-        let (parent, pods) = (Owner::of(owner), &self.context.caches.pods);
+        let (parent, pods) = (Owner::of(owner), &self.context.caches.of::<SeenPod>());
         for batch in batches(count) {
             let names = self.children.fresh_names(&parent, pods, batch);
             let asks = names.into_iter().map(|name| Ask::Create { name, what: () }).collect();

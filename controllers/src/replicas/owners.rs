@@ -13,33 +13,40 @@ use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use corten_api::selector::{Selector, SelectorError};
 
 use super::decide::Counts;
-use super::{Controller, Failure, ReplicaOwner, pods_by_node};
-use crate::caches::Shared;
+use super::{Failure, ReplicaOwner, controller_of, pods_by_node};
+use crate::caches::Selects;
 use crate::context::Context;
+use crate::controller::{Loop, Setup};
 
 const REPLICA_FAILURE: &str = "ReplicaFailure";
 
-/// Keeps all ReplicaSets in shape while this instance leads.
-pub async fn run_replica_sets(context: Context) {
-    let (owners, children) = (Shared::clone(&context.caches.replica_sets), context.under_way.of_replica_sets.clone());
-    Controller { context, owners, children, neighbours: set_neighbours }.run("replicaset").await;
+pub fn replica_sets(setup: &Setup) -> Loop {
+    controller_of::<ReplicaSet>(setup, set_neighbours)
 }
 
-/// Keeps all ReplicationControllers in shape while this instance leads.
-pub async fn run_replication_controllers(context: Context) {
-    let owners = context.caches.replication_controllers.clone();
-    let children = context.under_way.of_replication_controllers.clone();
-    let neighbours = |context: &Context, owner: &ReplicationController| {
+pub fn replication_controllers(setup: &Setup) -> Loop {
+    controller_of(setup, |context, owner: &ReplicationController| {
         pods_by_node(context, owner.namespace(), &[owner.uid().to_owned()])
-    };
-    Controller { context, owners, children, neighbours }.run("replicationcontroller").await;
+    })
+}
+
+impl Selects for ReplicaSet {
+    fn selects_by(&self) -> Option<Selector> {
+        self.selector().ok()
+    }
+}
+
+impl Selects for ReplicationController {
+    fn selects_by(&self) -> Option<Selector> {
+        self.selector().ok()
+    }
 }
 
 /// Active pods by node, of all ReplicaSets of the same Deployment: its new and old pods do not crowd one node.
 fn set_neighbours(context: &Context, set: &ReplicaSet) -> BTreeMap<String, usize> {
     let related: Vec<String> = match set.controller() {
         Some(owner) => {
-            let siblings = context.caches.replica_sets.controlled_by(set.namespace(), &owner.uid);
+            let siblings = context.caches.of::<ReplicaSet>().controlled_by(set.namespace(), &owner.uid);
             siblings.iter().map(|s| s.uid().to_owned()).collect()
         }
         None => vec![set.uid().to_owned()],

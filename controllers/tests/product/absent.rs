@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corten_api::Key;
+use corten_api::k8s_openapi::api::apps::v1::ReplicaSet;
 use corten_api::k8s_openapi::api::core::v1::ConfigMap;
 use corten_client::{CancellationToken, Change, Watch};
-use corten_controllers::context::Context;
 use corten_controllers::garbagecollector;
-use corten_controllers::monitors::Monitors;
 use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::apiserver::ApiServer;
-use crate::world::{context, play, template, until};
+use crate::world::{World, play, template, until};
 
 /// Longer than the longest pause between two questions for an absent kind.
 const LONG: Duration = Duration::from_secs(600);
@@ -22,10 +21,9 @@ fn at(plural: &str, name: &str) -> (String, Key) {
     (plural.to_owned(), Key::new("ns", name))
 }
 
-fn collect_garbage(context: Context, stop: &CancellationToken) -> Monitors {
-    let monitors = Monitors::start(&context.client, stop, &context.caches);
-    tokio::spawn(garbagecollector::run(context, monitors.clone()));
-    monitors
+fn collect_garbage(world: &World) {
+    world.start("garbagecollector", garbagecollector::controller);
+    world.monitor();
 }
 
 /// A ReplicaSet and a pod of its own.
@@ -49,8 +47,8 @@ fn foreground_deletion_does_not_wait_for_a_kind_that_is_not_served() {
         let (server, stop) = (ApiServer::new(0), CancellationToken::new());
         server.set_absent(vec!["ipaddresses", "podtemplates"]);
         fill(&server);
-        let context = context(&server, &stop).await;
-        collect_garbage(context, &stop);
+        let world = World::new(&server, &stop).await;
+        collect_garbage(&world);
         server.with(|state| {
             state.delete(&at("replicasets", "web"), &json!({"propagationPolicy": "Foreground"})).unwrap()
         });
@@ -67,9 +65,10 @@ fn nothing_is_deleted_because_the_kind_of_its_owner_is_not_served() {
     play(async {
         let (server, stop) = (ApiServer::new(0), CancellationToken::new());
         fill(&server);
-        let context = context(&server, &stop).await;
-        let sets = context.caches.replica_sets.clone();
-        collect_garbage(context, &stop).synced().await;
+        let world = World::new(&server, &stop).await;
+        let sets = world.context.caches.of::<ReplicaSet>();
+        collect_garbage(&world);
+        world.setup.monitors.synced().await;
         // Another apiserver answers, which is older.
         server.set_absent(vec!["replicasets"]);
         tokio::time::sleep(LONG).await;

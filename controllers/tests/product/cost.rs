@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use corten_api::Key;
+use corten_api::k8s_openapi::api::apps::v1::ReplicaSet;
 use corten_client::CancellationToken;
 use corten_controllers::context::Context;
+use corten_controllers::pods::SeenPod;
 use corten_controllers::{deployment, replicas};
 use serde_json::{Value, json};
 
 use crate::apiserver::ApiServer;
 use crate::store::State;
-use crate::world::{context, is_active, play, template, until};
+use crate::world::{World, is_active, play, template, until};
 
 const PODS_OF_OTHERS: usize = 10_000;
 /// Objects read until a few pods are made or replaced. Whoever looks at what others own reads more at one look.
@@ -49,7 +51,7 @@ fn fill(state: &mut State, pods: usize, sets: usize) {
 
 /// Returns once nothing reads the caches any more: in paused time that is when nothing is left to be done.
 async fn settled(context: &Context) -> (usize, usize) {
-    let read = || (context.caches.pods.objects_read(), context.caches.replica_sets.objects_read());
+    let read = || (context.caches.of::<SeenPod>().objects_read(), context.caches.of::<ReplicaSet>().objects_read());
     let mut before = None;
     while before != Some(read()) {
         before = Some(read());
@@ -89,8 +91,8 @@ fn ten_thousand_pods_of_others_in_the_namespace_are_not_read_for_a_replica_set()
             let meta = json!({"name": "web", "namespace": "ns"});
             state.create("replicasets", json!({"metadata": meta, "spec": spec(3, "one")})).unwrap();
         });
-        let context = context(&server, &stop).await;
-        tokio::spawn(replicas::owners::run_replica_sets(context.clone()));
+        let world = World::new(&server, &stop).await;
+        world.start("replicaset", replicas::owners::replica_sets);
         let has = |count: usize| {
             move |state: &State| {
                 let set = &state.objects[&at("replicasets", "web")];
@@ -98,12 +100,12 @@ fn ten_thousand_pods_of_others_in_the_namespace_are_not_read_for_a_replica_set()
             }
         };
         until(&server, "three pods", has(3)).await;
-        let (before, _) = settled(&context).await;
+        let (before, _) = settled(&world.context).await;
         server.with(|state| edit(state, "replicasets", "web", |set| set["spec"]["replicas"] = json!(5)));
         until(&server, "five pods", has(5)).await;
         server.with(|state| edit(state, "replicasets", "web", |set| set["spec"]["replicas"] = json!(2)));
         until(&server, "two pods", has(2)).await;
-        let read = settled(&context).await.0 - before;
+        let read = settled(&world.context).await.0 - before;
         assert!(read <= READ_MAX, "{read} pods read of {PODS_OF_OTHERS} that are others'");
         stop.cancel();
     });
@@ -114,10 +116,10 @@ fn what_others_own_in_the_namespace_is_not_read_for_a_deployment() {
     play(async {
         let (server, stop) = (ApiServer::new(0), CancellationToken::new());
         server.with(|state| fill(state, 2_000, 500));
-        let context = context(&server, &stop).await;
-        tokio::spawn(deployment::run(context.clone()));
-        tokio::spawn(replicas::owners::run_replica_sets(context.clone()));
-        let before = settled(&context).await;
+        let world = World::new(&server, &stop).await;
+        world.start("deployment", deployment::controller);
+        world.start("replicaset", replicas::owners::replica_sets);
+        let before = settled(&world.context).await;
         server.with(|state| {
             let meta = json!({"name": "web", "namespace": "ns"});
             state.create("deployments", json!({"metadata": meta, "spec": spec(3, "one")})).unwrap();
@@ -128,7 +130,7 @@ fn what_others_own_in_the_namespace_is_not_read_for_a_deployment() {
         });
         until(&server, "three new ones", |state| pods_of_web(state, "two") == 3 && pods_of_web(state, "one") == 0)
             .await;
-        let after = settled(&context).await;
+        let after = settled(&world.context).await;
         let read = (after.0 - before.0, after.1 - before.1);
         assert!(read.0 <= READ_MAX && read.1 <= READ_MAX, "{read:?} pods and sets read that are others'");
         stop.cancel();
@@ -150,8 +152,8 @@ fn orphans_that_match_are_adopted_and_pods_that_no_longer_match_are_released() {
             let meta = json!({"name": "web", "namespace": "ns"});
             state.create("replicasets", json!({"metadata": meta, "spec": spec(2, "one")})).unwrap();
         });
-        let context = context(&server, &stop).await;
-        tokio::spawn(replicas::owners::run_replica_sets(context));
+        let world = World::new(&server, &stop).await;
+        world.start("replicaset", replicas::owners::replica_sets);
         let owner = |state: &State, name: &str| {
             let owners = &state.objects[&at("pods", name)]["metadata"]["ownerReferences"][0];
             let is_controller = owners["controller"] == json!(true);

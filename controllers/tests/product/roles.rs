@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::apiserver::ApiServer;
 use crate::store::State;
-use crate::world::{context, play, until};
+use crate::world::{World, play, until};
 
 const SEEDS: u64 = 6;
 const FAULTS: usize = 8;
@@ -49,8 +49,8 @@ fn roles_gather_what_they_select_through_each_other_whatever_the_line_does() {
                     state.create("clusterroles", role).unwrap();
                 }
             });
-            let context = context(&server, &stop).await;
-            tokio::spawn(clusterroleaggregation::run(context));
+            let world = World::new(&server, &stop).await;
+            world.start("clusterroleaggregation", clusterroleaggregation::controller);
             server.set_faults(FAULTS);
             let is = |state: &State, view: &[&str], edit: &[&str]| {
                 verbs(state, "view") == view && verbs(state, "edit") == edit
@@ -80,8 +80,8 @@ fn a_role_that_is_right_is_not_written() {
             state.create("clusterroles", role("view", None, &["get"], Some("view"))).unwrap();
             state.create("clusterroles", role("reads", Some("view"), &["get"], None)).unwrap();
         });
-        let context = context(&server, &stop).await;
-        tokio::spawn(clusterroleaggregation::run(context));
+        let world = World::new(&server, &stop).await;
+        world.start("clusterroleaggregation", clusterroleaggregation::controller);
         // What is written after it shows that it was looked at.
         server.with(|state| state.create("clusterroles", role("late", None, &[], Some("view"))).unwrap());
         until(&server, "the one that lacks a rule has it", |state| verbs(state, "late") == ["get"]).await;

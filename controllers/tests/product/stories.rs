@@ -6,13 +6,12 @@ use std::time::Duration;
 use corten_api::Key;
 use corten_client::CancellationToken;
 use corten_client::seeds::for_each_seed;
-use corten_controllers::monitors::Monitors;
 use corten_controllers::{deployment, endpointslice, garbagecollector, podgc, replicas};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::apiserver::ApiServer;
-use crate::world::{assert_fine, context, is_active, is_ready, kubelet, play, template, until};
+use crate::world::{World, assert_fine, is_active, is_ready, kubelet, play, template, until};
 
 /// Of a hundred writes, so many are not done, and as many are done without an answer.
 const FAULTS: usize = 8;
@@ -50,9 +49,9 @@ fn lost_answers_never_make_one_pod_too_many_nor_take_one_too_many() {
                     }
                 });
             });
-            let context = context(&server, &stop).await;
+            let world = World::new(&server, &stop).await;
             tokio::spawn(stop.clone().run_until_cancelled_owned(kubelet(server.clone())));
-            tokio::spawn(replicas::owners::run_replica_sets(context));
+            world.start("replicaset", replicas::owners::replica_sets);
             server.set_faults(FAULTS);
             let mut wanted = 3;
             for _ in 0..8 {
@@ -77,8 +76,8 @@ fn a_rollout_of_a_thousand_pods_loses_no_request_to_429() {
         let (server, stop) = (ApiServer::new(0), CancellationToken::new());
         server.set_room(40);
         server.with(|state| state.create("replicasets", replica_set(1000)).unwrap());
-        let context = context(&server, &stop).await;
-        tokio::spawn(replicas::owners::run_replica_sets(context));
+        let world = World::new(&server, &stop).await;
+        world.start("replicaset", replicas::owners::replica_sets);
         until(&server, "a thousand pods", |state| pods(&state.objects, |_| true) == 1000).await;
         let failed = server.with(|state| state.of("events").any(|(_, event)| event["reason"] == "FailedCreate"));
         assert!(!failed, "a create was given up");
@@ -103,8 +102,8 @@ fn lost_answers_never_make_a_second_slice() {
                     if slices <= 1 { Ok(()) } else { Err(format!("{slices} slices")) }
                 });
             });
-            let context = context(&server, &stop).await;
-            tokio::spawn(endpointslice::run(context));
+            let world = World::new(&server, &stop).await;
+            world.start("endpointslice", endpointslice::controller);
             server.set_faults(FAULTS);
             for n in 0..10 {
                 server.with(|state| {
@@ -145,8 +144,8 @@ fn pod_garbage_collection_never_waits_for_one_pod() {
             state.create("pods", unscheduled("held", json!(["example.com/hold"]))).unwrap();
             (0..20).for_each(|n| drop(state.create("pods", unscheduled(&format!("p{n}"), json!([]))).unwrap()));
         });
-        let context = context(&server, &stop).await;
-        tokio::spawn(podgc::run(context));
+        let world = World::new(&server, &stop).await;
+        world.start("podgc", podgc::controller);
         until(&server, "all but the one that is held are gone", |state| state.of("pods").count() == 1).await;
         server.with(|state| state.create("pods", unscheduled("late", json!([]))).unwrap());
         until(&server, "one that comes later goes too", |state| state.of("pods").count() == 1).await;
@@ -177,9 +176,9 @@ fn foreground_deletion_waits_until_every_kind_was_seen() {
                 if there("secrets") && !there("replicasets") { Err("it went before its Secret".into()) } else { Ok(()) }
             });
         });
-        let context = context(&server, &stop).await;
-        let monitors = Monitors::start(&context.client, &stop, &context.caches);
-        tokio::spawn(garbagecollector::run(context, monitors));
+        let world = World::new(&server, &stop).await;
+        world.start("garbagecollector", garbagecollector::controller);
+        world.monitor();
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert_fine(&server);
         assert_eq!(server.with(|state| state.of("replicasets").count()), 1, "it waits");
@@ -205,10 +204,10 @@ fn a_rolling_update_keeps_its_bounds_whatever_answers_are_lost() {
         play(async move {
             let (server, stop) = (ApiServer::new(seed), CancellationToken::new());
             server.with(|state| state.create("deployments", rolling()).unwrap());
-            let context = context(&server, &stop).await;
+            let world = World::new(&server, &stop).await;
             tokio::spawn(stop.clone().run_until_cancelled_owned(kubelet(server.clone())));
-            tokio::spawn(replicas::owners::run_replica_sets(context.clone()));
-            tokio::spawn(deployment::run(context));
+            world.start("replicaset", replicas::owners::replica_sets);
+            world.start("deployment", deployment::controller);
             until(&server, "four pods that serve", |state| pods(&state.objects, is_ready) == 4).await;
             server.with(|state| {
                 state.check = Box::new(|objects| {

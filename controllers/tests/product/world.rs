@@ -5,6 +5,9 @@ use std::time::Duration;
 use corten_client::{CancellationToken, Recorder};
 use corten_controllers::caches::Caches;
 use corten_controllers::context::Context;
+use corten_controllers::controller::{Loop, Settings, Setup};
+use corten_controllers::monitors::Monitors;
+use corten_controllers::nodeipam::networks::Networks;
 use serde_json::{Value, json};
 
 use crate::apiserver::ApiServer;
@@ -20,12 +23,34 @@ pub(crate) fn play(story: impl Future<Output = ()>) {
     runtime.unwrap().block_on(story);
 }
 
-pub(crate) async fn context(server: &ApiServer, stop: &CancellationToken) -> Context {
-    let client = server.client(stop).await;
-    let caches = Caches::start(&client, stop);
-    caches.synced().await;
-    let recorder = Recorder::new(&client, "test", "");
-    Context::new(client, recorder, caches, stop.clone())
+/// What controllers are made of, and a term in which they may write.
+pub(crate) struct World {
+    pub(crate) setup: Setup,
+    pub(crate) context: Context,
+}
+
+impl World {
+    pub(crate) async fn new(server: &ApiServer, stop: &CancellationToken) -> Self {
+        let client = server.client(stop).await;
+        let (caches, monitors) = (Caches::new(&client, stop), Monitors::new(stop));
+        let recorder = Recorder::new(&client, "test", "");
+        let context = Context::new(client.clone(), recorder.clone(), caches.clone(), stop.clone());
+        let networks = Networks::of("10.244.0.0/16".parse().unwrap(), 24).unwrap();
+        let settings = Settings { networks, root_ca: String::new() };
+        let setup = Setup { name: "", caches, monitors, client, recorder, settings, stop: stop.clone() };
+        Self { setup, context }
+    }
+
+    /// Runs it until the stop.
+    pub(crate) fn start(&self, name: &'static str, controller: fn(&Setup) -> Loop) {
+        let made = controller(&self.setup.of(name, &self.setup.stop));
+        tokio::spawn(made.run(self.context.clone()));
+    }
+
+    /// For controllers that look at all kinds.
+    pub(crate) fn monitor(&self) {
+        self.setup.monitors.begin(&self.context.client, &self.setup.stop, &self.context.caches);
+    }
 }
 
 pub(crate) async fn until(server: &ApiServer, what: &str, done: impl Fn(&State) -> bool) {
