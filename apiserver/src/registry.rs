@@ -212,6 +212,8 @@ pub trait Kind: Object + Default + schemars::JsonSchema {
     const STATUS_KEEPS_METADATA: bool = false;
     /// Whether the delete of an object that goes at once is answered with the object. Else it is with a `Status`.
     const DELETE_RETURNS_OBJECT: bool = false;
+    /// What whoever uses this version of the kind is told with every answer. <https://kubernetes.io/docs/reference/using-api/deprecation-policy/>
+    const DEPRECATION: Option<&'static str> = None;
 
     fn fill_defaults(&mut self) {}
     /// What a new object is seen to be. This and the next three are written by `strategy!`, which every kind has.

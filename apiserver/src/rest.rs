@@ -176,6 +176,9 @@ impl Front {
             Ok(gzip::compress(&parts.headers, respond::encoded(&parts.headers, response)))
         };
         let mut response = result.unwrap_or_else(|err| respond::error(&err));
+        if let Some(text) = resource.and_then(|resource| resource.deprecation()) {
+            respond::add_warnings(&mut response, &[text.to_owned()]);
+        }
         // What lasts and is no watch takes no turn.
         if !long_running || verb == Verb::Watch {
             flow.tell(response.headers_mut());

@@ -73,3 +73,24 @@ async fn who_takes_no_responses_loses_the_connection_and_who_watches_in_peace_do
     assert!(read.to_bytes().len() > 500_000, "who reads slowly gets it all");
     drop(watch);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_uses_a_deprecated_kind_is_told_so_with_every_answer() {
+    const ENDPOINTS: &str = "/api/v1/namespaces/default/endpoints";
+    let server = TestServer::start_over(Arc::new(Memory::default()), |_| {}).await;
+    let mut client = Narrow::open(&server).await;
+    let wanted = r#"299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice""#;
+    let cases = [
+        ("GET", ENDPOINTS.to_owned(), true),
+        ("GET", format!("{ENDPOINTS}?watch=1"), true),
+        ("GET", format!("{ENDPOINTS}/missing"), true),
+        ("DELETE", format!("{ENDPOINTS}/missing"), true),
+        ("GET", CONFIG_MAPS.to_owned(), false),
+    ];
+    for (method, path, told) in cases {
+        let request = Request::builder().method(method).uri(format!("https://localhost{path}"));
+        let response = client.sender.send_request(request.body(Empty::new()).unwrap()).await.unwrap();
+        let warning = response.headers().get("warning").map(|text| text.to_str().unwrap());
+        assert_eq!(warning, told.then_some(wanted), "{method} {path}");
+    }
+}

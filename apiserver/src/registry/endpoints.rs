@@ -16,6 +16,8 @@ impl Kind for Endpoints {
     const SHORT_NAMES: &'static [&'static str] = &["ep"];
     const STORE_PREFIX: &'static str = "services/endpoints";
     const CREATE_ON_UPDATE: bool = true;
+    const DEPRECATION: Option<&'static str> =
+        Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
 
     strategy!();
     fn fill_defaults(&mut self) {

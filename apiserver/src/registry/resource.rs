@@ -50,6 +50,7 @@ struct Traits {
     delete_collection: bool,
     delete_returns_object: bool,
     orphans_by_default: Option<&'static str>,
+    deprecation: Option<&'static str>,
 }
 
 impl ApiResource {
@@ -80,6 +81,7 @@ impl ApiResource {
                 delete_collection: K::DELETE_COLLECTION,
                 delete_returns_object: K::DELETE_RETURNS_OBJECT,
                 orphans_by_default: K::ORPHANS_BY_DEFAULT,
+                deprecation: K::DEPRECATION,
             },
             columns: K::columns().into(),
             conversion: K::conversion(),
@@ -145,6 +147,10 @@ impl ApiResource {
     }
     pub fn has_delete_collection(&self) -> bool {
         self.traits.delete_collection
+    }
+    /// What its users are warned of.
+    pub fn deprecation(&self) -> Option<&'static str> {
+        self.traits.deprecation
     }
     /// Whether the delete of an object that goes at once is answered with the object.
     pub fn delete_returns_object(&self) -> bool {
