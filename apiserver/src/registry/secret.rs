@@ -1,5 +1,7 @@
 //! Secret: what each type must hold; stringData is folded into data; an immutable one stays as it is.
 
+mod key_pair;
+
 use corten_api::Problems;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -10,6 +12,7 @@ use super::path::Path;
 use super::{Cell, Column, Kind, SelectableField, cells, check};
 
 pub const OPAQUE: &str = "Opaque";
+const TLS: &str = "kubernetes.io/tls";
 const SERVICE_ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
 const SERVICE_ACCOUNT_NAME: &str = "kubernetes.io/service-account.name";
 
@@ -32,7 +35,7 @@ const TYPES: &[(&str, Holds)] = &[
     ("kubernetes.io/dockerconfigjson", Holds::Json(".dockerconfigjson")),
     ("kubernetes.io/basic-auth", Holds::Any(&["username", "password"])),
     ("kubernetes.io/ssh-auth", Holds::All(&["ssh-privatekey"])),
-    ("kubernetes.io/tls", Holds::All(&["tls.crt", "tls.key"])),
+    (TLS, Holds::All(&["tls.crt", "tls.key"])),
 ];
 
 impl Kind for Secret {
@@ -71,6 +74,13 @@ impl Kind for Secret {
                 problems.forbidden("data", IMMUTABLE_WHY);
             }
         }
+    }
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        if self.type_.as_deref() != Some(TLS) {
+            return Vec::new();
+        }
+        let data = |key: &str| self.data.as_ref().and_then(|data| data.get(key)).map_or(&[][..], |value| &value.0);
+        key_pair::problem(data("tls.crt"), data("tls.key")).into_iter().collect()
     }
     fn columns() -> &'static [Column] {
         COLUMNS
