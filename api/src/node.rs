@@ -1,5 +1,7 @@
 //! What can be read from a Node: readiness, addresses, and which taints a pod tolerates.
 
+pub mod selector;
+
 use k8s_openapi::api::core::v1::{Node, Taint, Toleration};
 
 use crate::conditions;

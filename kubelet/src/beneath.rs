@@ -12,13 +12,17 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag, openat2, readlinkat, renameat, renameat2};
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::{Gid, UnlinkatFlags, fchown, symlinkat, unlinkat};
+use nix::fcntl::{
+    AT_FDCWD, AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag, openat, openat2, readlinkat, renameat, renameat2,
+};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmod, fchmodat, fstat, fstatat, mkdirat};
+use nix::unistd::{Gid, UnlinkatFlags, fchown, fchownat, symlinkat, unlinkat};
 use rustix::fs::{RawDir, SeekFrom, seek};
 
 /// Entries of a directory that are held in memory at a time while a tree is removed.
 const ENTRIES_AT_ONCE: usize = 4096;
+/// What a mode says of who may do what, and of set-user-ID and the like.
+const PERMISSIONS: u32 = 0o7777;
 /// Looks at a file that is there now and gone the next moment.
 const FILE_ATTEMPTS_MAX: usize = 16;
 /// What one look at a part of a directory takes at most: some hundred entries, or a dozen with the longest names.
@@ -87,6 +91,29 @@ impl Dir {
 
     pub fn set_group(&self, gid: u32) -> io::Result<()> {
         Ok(fchown(&self.0, None, Some(Gid::from_raw(gid)))?)
+    }
+
+    /// Gives what stands at the name to the group, and adds to its mode: `file_mode` to a file's, `dir_mode` to a directory's. A
+    /// symlink itself is given, as it has no mode. What is gone is fine, and so is what is mounted there.
+    pub fn give(&self, name: &OsStr, gid: u32, file_mode: u32, dir_mode: u32) -> io::Result<()> {
+        let held = match openat(&self.0, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
+            Err(Errno::ENOENT) => return Ok(()),
+            other => other?,
+        };
+        let (here, stat) = (self.stat()?, fstat(&held)?);
+        if stat.st_dev != here.st_dev {
+            return Ok(());
+        }
+        fchownat(&held, "", None, Some(Gid::from_raw(gid)), AtFlags::AT_EMPTY_PATH)?;
+        if is_a(&stat, SFlag::S_IFLNK) {
+            return Ok(());
+        }
+        let adds = if is_dir(&stat) { dir_mode } else { file_mode };
+        let mode = (stat.st_mode & PERMISSIONS) | adds;
+        // The very file that was looked at: this leads to it whatever its name leads to by now.
+        let path = format!("/proc/self/fd/{}", held.as_raw_fd());
+        let mode = Mode::from_bits_truncate(mode);
+        Ok(fchmodat(AT_FDCWD, path.as_str(), mode, FchmodatFlags::FollowSymlink)?)
     }
 
     /// Of the directory itself.
@@ -164,7 +191,7 @@ impl Dir {
     /// The directory that this one is in, if that is the one that is expected: whoever can write here may have moved this one.
     pub fn parent(&self, expected: &Inode) -> io::Result<Option<Self>> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let parent = match nix::fcntl::openat(&self.0, "..", flags, Mode::empty()) {
+        let parent = match openat(&self.0, "..", flags, Mode::empty()) {
             Err(Errno::ENOENT) => return Ok(None),
             other => Self(other?),
         };

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use corten_api::{ApiError, Key};
 use corten_client::CancellationToken;
 use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod, Secret};
 
 use crate::sources::SourceRef;
 
@@ -24,6 +24,8 @@ pub trait Cluster: Send + Sync {
     /// `Ok(None)`: it does not exist.
     async fn config_map(&self, key: &Key) -> Result<Option<Arc<ConfigMap>>, ApiError>;
     async fn secret(&self, key: &Key) -> Result<Option<Arc<Secret>>, ApiError>;
+    async fn claim(&self, key: &Key) -> Result<Option<Arc<PersistentVolumeClaim>>, ApiError>;
+    async fn persistent_volume(&self, name: &str) -> Result<Option<Arc<PersistentVolume>>, ApiError>;
 
     /// A token of an account, as the request says.
     async fn token(&self, account: &Key, request: &TokenRequest) -> Result<TokenRequest, ApiError>;

@@ -17,7 +17,8 @@ use crate::images::Images;
 use crate::images::containerd::ContainerdImages;
 use crate::network::bridge::BridgeNetwork;
 use crate::network::{NetworkError, PodNetwork};
-use crate::node::{Identity, Machine, NodeAgent, NodeHealth};
+use crate::node::{Identity, Machine, NodeAgent, NodeHealth, OwnNode};
+use crate::node_facts::NodeFacts;
 use crate::place::{Facts, Place, STARTS_AT_ONCE};
 use crate::pod::confinement::Kernel;
 use crate::pods::{self, News, PodSources, Table};
@@ -77,8 +78,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
     let hierarchy = Hierarchy::detect()?;
     let statuses = StatusWriter::new();
     statuses.start(&cluster, &stop);
+    let own_node = OwnNode::watch(&client, &config.node_name, &stop);
+    let facts = facts(&config, &machine);
     let place = Arc::new(Place {
-        facts: facts(&config, &machine),
+        node: newest_node(&config, &own_node, &facts),
+        facts,
         runtime: Arc::clone(&runtime),
         images: Arc::clone(&images),
         network: Arc::clone(&network),
@@ -106,14 +110,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
         limits: hold_pods_to(&place.facts, &hierarchy),
         health,
     };
-    let node_cache = node::start(agent, &stop);
-    let (own, allocatable) = (config.clone(), place.facts.allocatable.clone());
-    let own_node = move || {
-        let node = node_cache.list().into_iter().next();
-        node::facts_of(node.as_deref(), &own.node_name, &allocatable, &own.allowed_unsafe_sysctls)
-    };
+    node::start(agent, own_node, &stop);
     let sources = if config.static_pod_dir.is_some() { PodSources::ApiAndFiles } else { PodSources::Api };
-    let (news, manager) = pods::start(&place, &table, sources, own_node, &stop);
+    let (news, manager) = pods::start(&place, &table, sources, &stop);
     if let Some(dir) = &config.static_pod_dir {
         static_pods::start(dir.clone(), config.node_name.clone(), news.clone(), &stop);
     }
@@ -126,6 +125,15 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
         ended = manager => ended.map(Ok),
     };
     ended.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+}
+
+/// The newest Node, for whoever asks.
+fn newest_node(config: &Config, own: &OwnNode, facts: &Facts) -> Box<dyn Fn() -> NodeFacts + Send + Sync> {
+    let (config, cache, allocatable) = (config.clone(), own.cache.clone(), facts.allocatable.clone());
+    Box::new(move || {
+        let node = cache.list().into_iter().next();
+        NodeFacts::of(node.as_deref(), &config.node_name, &allocatable, &config.allowed_unsafe_sysctls)
+    })
 }
 
 /// `--metrics-address`: whether pods are looked after, whether the node is well, and the metrics that every component has.

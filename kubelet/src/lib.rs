@@ -12,6 +12,7 @@ pub mod images;
 pub mod logs;
 pub mod network;
 pub mod node;
+pub mod node_facts;
 pub mod place;
 pub mod pod;
 pub mod pods;

@@ -108,18 +108,27 @@ struct Before {
     cidr_trouble: Option<String>,
 }
 
-/// Starts everything about the node; returns a read handle to the Node as the API has it.
-pub fn start(agent: NodeAgent, stop: &CancellationToken) -> Cache<Node> {
-    let changed = Arc::new(Notify::new());
-    let seen = Arc::clone(&changed);
-    let name = agent.identity.name.clone();
-    let cache = Watch::<Node>::all(&agent.client)
-        .fields(&format!("metadata.name={name}"))
-        .start(stop, move |_| seen.notify_one());
-    lease::start(agent.client.clone(), name, stop);
-    let (own, token) = (cache.clone(), stop.clone());
-    tokio::spawn(async move { token.run_until_cancelled_owned(agent.run(own, changed)).await });
-    cache
+/// Starts everything about the node.
+pub fn start(agent: NodeAgent, own: OwnNode, stop: &CancellationToken) {
+    lease::start(agent.client.clone(), agent.identity.name.clone(), stop);
+    let token = stop.clone();
+    tokio::spawn(async move { token.run_until_cancelled_owned(agent.run(own.cache, own.changed)).await });
+}
+
+/// This kubelet's own Node, as the API has it.
+pub struct OwnNode {
+    pub cache: Cache<Node>,
+    changed: Arc<Notify>,
+}
+
+impl OwnNode {
+    pub fn watch(client: &Client, name: &str, stop: &CancellationToken) -> Self {
+        let changed = Arc::new(Notify::new());
+        let seen = Arc::clone(&changed);
+        let fields = format!("metadata.name={name}");
+        let cache = Watch::<Node>::all(client).fields(&fields).start(stop, move |_| seen.notify_one());
+        Self { cache, changed }
+    }
 }
 
 impl NodeAgent {
@@ -293,20 +302,4 @@ async fn resynced(events: &mut BoxStream<'static, Event>) {
         }
     }
     std::future::pending().await
-}
-
-/// What admission needs of the newest Node.
-pub fn facts_of(
-    node: Option<&Node>,
-    name: &str,
-    fallback: &BTreeMap<String, i64>,
-    allowed_unsafe_sysctls: &[crate::sysctls::Pattern],
-) -> crate::pods::NodeFacts {
-    crate::pods::NodeFacts {
-        name: name.to_owned(),
-        labels: node.and_then(|n| n.metadata.labels.clone()).unwrap_or_default(),
-        taints: node.map(|n| corten_api::node::taints(n).to_vec()).unwrap_or_default(),
-        allocatable: fallback.clone(),
-        allowed_unsafe_sysctls: allowed_unsafe_sysctls.to_vec(),
-    }
 }

@@ -14,6 +14,7 @@ use crate::cluster::Cluster;
 use crate::files::ClusterDns;
 use crate::images::Images;
 use crate::network::PodNetwork;
+use crate::node_facts::NodeFacts;
 use crate::pod::confinement::Kernel;
 use crate::resolv_conf::NodeFile;
 use crate::runtime::Runtime;
@@ -85,6 +86,8 @@ pub struct Place {
     pub network: Arc<dyn PodNetwork>,
     pub cgroups: Option<Arc<dyn PodCgroups>>,
     pub cluster: Arc<dyn Cluster>,
+    /// The newest Node.
+    pub node: Box<dyn Fn() -> NodeFacts + Send + Sync>,
     /// What pods refer to, as it was last.
     pub sources: Remembered,
     pub statuses: StatusWriter,

@@ -33,7 +33,6 @@ use crate::pod::{inventory, status};
 use crate::runtime::{Event, Inventory};
 use crate::static_pods;
 
-pub use admit::NodeFacts;
 pub use table::Table;
 
 /// How often everything is compared with the runtime, in case an event was missed.
@@ -72,20 +71,18 @@ pub enum PodSources {
     ApiAndFiles,
 }
 
-/// Starts the manager. `node` gives the newest Node for admission. It ends only with `stop`: if it does so otherwise, the
+/// Starts the manager. It ends only with `stop`: if it does so otherwise, the
 /// kubelet must start anew.
 pub fn start(
     place: &Arc<Place>,
     table: &Table,
     sources: PodSources,
-    node: impl Fn() -> NodeFacts + Send + Sync + 'static,
     stop: &CancellationToken,
 ) -> (mpsc::Sender<News>, JoinHandle<()>) {
     let (tx, rx) = mpsc::channel(INBOX);
     let manager = Manager {
         place: Arc::clone(place),
         table: table.clone(),
-        node: Box::new(node),
         found: BTreeMap::new(),
         api: HashMap::new(),
         statics: HashMap::new(),
@@ -110,7 +107,6 @@ pub fn start(
 struct Manager {
     place: Arc<Place>,
     table: Table,
-    node: Box<dyn Fn() -> NodeFacts + Send + Sync>,
     /// What the runtime held at the start and nobody has claimed yet, by uid.
     found: BTreeMap<String, inventory::Found>,
     /// The pods of the API, mirrors too.
@@ -299,7 +295,7 @@ impl Manager {
             let dir = self.place.pod_dir(pod.uid());
             let given =
                 self.allocations.recall(pod.uid(), &dir).map_or_else(|| Arc::clone(&pod), |have| have.given(&pod));
-            let refusal = admit::refusal(&given, &self.those_who_stay(), &(self.node)());
+            let refusal = admit::refusal(&given, &self.those_who_stay(), &(self.place.node)());
             if let Some((reason, message)) = refusal {
                 info!(pod = %pod.key(), reason, "the pod is not admitted");
                 self.place.cluster.event(&pod.reference(), true, &reason, &message);

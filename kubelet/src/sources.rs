@@ -1,6 +1,7 @@
-//! What a pod refers to, ConfigMaps, Secrets and tokens of its account: which they are, and a snapshot of them for one look at
-//! the pod.
+//! What a pod refers to, ConfigMaps, Secrets, claims and tokens of its account: which they are, and a snapshot of them for one
+//! look at the pod.
 
+pub mod claims;
 mod remembered;
 mod tokens;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Secret, Volume};
 
+pub use claims::{Bound, ClaimError};
 pub use remembered::Remembered;
 pub use tokens::{Given as GivenToken, TokenRef, wanted as wanted_tokens};
 
@@ -60,6 +62,10 @@ pub struct Sources {
     pub secrets: BTreeMap<String, Looked<Secret>>,
     /// `Err` is why there is none.
     pub tokens: BTreeMap<TokenRef, Result<Arc<str>, String>>,
+    /// By the pod's names for the volumes that are claims.
+    pub claims: BTreeMap<String, Result<Bound, ClaimError>>,
+    /// Something of the pod runs, so that its volumes are in use.
+    pub pod_runs: bool,
     /// When one of the tokens is to be replaced.
     pub renew_at: Option<Timestamp>,
     /// Something of it is what was known before, as no apiserver answered.

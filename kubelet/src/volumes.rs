@@ -10,9 +10,11 @@ mod mounts;
 mod nested;
 mod ownership;
 pub mod payload;
+mod persistent;
 mod subpath;
 mod tmpfs;
 mod usage;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -25,7 +27,8 @@ use nix::errno::Errno;
 
 use crate::beneath::Dir;
 use crate::downward::{Downward, FieldError};
-use crate::sources::{Missing, Sources};
+use crate::node_facts::NodeFacts;
+use crate::sources::{Bound, ClaimError, Missing, Sources};
 
 pub use mounts::{MountError, container_mounts};
 use payload::Payload;
@@ -73,6 +76,16 @@ pub enum Cause {
     FsGroup,
     #[error("runAsUser, or the user of a volume's item, is not a user id")]
     User,
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
+    #[error("NodeAffinity check failed for volume {volume:?} : no matching NodeSelectorTerms")]
+    ElsewhereThanHere { volume: String },
+    #[error("Mount options are not supported for this volume type")]
+    MountOptions,
+    #[error("path {path:?} does not exist")]
+    NoPath { path: String },
+    #[error("cannot give {} to fsGroup: {why}", path.display())]
+    Tree { path: PathBuf, why: String },
     #[error("it would hold {bytes} bytes, more than the {max} that a volume of this kind may")]
     TooLarge { bytes: u64, max: u64 },
     #[error("{doing} {}: {source}", path.display())]
@@ -101,15 +114,43 @@ pub struct VolumePath {
 pub type Paths = BTreeMap<String, VolumePath>;
 
 /// Makes all volumes of the pod, or brings what is in them up to date. May be repeated.
-pub fn set_up(pod: &Pod, pod_dir: &Path, sources: &Sources, downward: &Downward<'_>) -> Result<Paths, VolumeError> {
+pub fn set_up(
+    pod: &Pod,
+    pod_dir: &Path,
+    sources: &Sources,
+    downward: &Downward<'_>,
+    node: &NodeFacts,
+) -> Result<Paths, VolumeError> {
     let mut paths = Paths::new();
     let spec = pod.spec.as_ref();
     for volume in spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
         let fail = |source| VolumeError::Volume { volume: volume.name.clone(), source };
-        let path = set_up_one(volume, pod, pod_dir, sources, downward).map_err(fail)?;
+        let path = match sources.claims.get(&volume.name) {
+            Some(bound) => set_up_claim(volume, pod, bound, sources, node),
+            None => set_up_one(volume, pod, pod_dir, sources, downward),
+        };
+        let path = path.map_err(fail)?;
         paths.insert(volume.name.clone(), path);
     }
     Ok(paths)
+}
+
+fn set_up_claim(
+    volume: &Volume,
+    pod: &Pod,
+    bound: &Result<Bound, ClaimError>,
+    sources: &Sources,
+    node: &NodeFacts,
+) -> Result<VolumePath, Cause> {
+    let bound = bound.as_ref().map_err(Clone::clone)?;
+    let read_only = volume.persistent_volume_claim.as_ref().and_then(|claim| claim.read_only) == Some(true);
+    let at = persistent::path_of(bound, node, read_only)?;
+    // While the pod runs its volume is as its programs have it.
+    let context = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref()).filter(|_| !sources.pod_runs);
+    if let Some(context) = context {
+        persistent::give_to_group(bound, &at, context)?;
+    }
+    Ok(at)
 }
 
 fn set_up_one(

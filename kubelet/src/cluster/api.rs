@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use corten_api::{ApiError, Key, Reason};
 use corten_client::{Cache, CancellationToken, Client, EventType, Recorder, Watch};
 use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::core::v1::{ConfigMap, Node, ObjectReference, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
 use tracing::warn;
 
@@ -50,6 +52,12 @@ impl Cluster for ApiCluster {
     }
     async fn secret(&self, key: &Key) -> Result<Option<Arc<Secret>>, ApiError> {
         optional(self.client.get(key).await)
+    }
+    async fn claim(&self, key: &Key) -> Result<Option<Arc<PersistentVolumeClaim>>, ApiError> {
+        optional(self.client.get(key).await)
+    }
+    async fn persistent_volume(&self, name: &str) -> Result<Option<Arc<PersistentVolume>>, ApiError> {
+        optional(self.client.get(&Key::cluster(name)).await)
     }
     async fn token(&self, account: &Key, request: &TokenRequest) -> Result<TokenRequest, ApiError> {
         self.client.create_subresource::<ServiceAccount, _>(account, "token", request).await

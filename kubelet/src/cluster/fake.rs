@@ -8,7 +8,7 @@ use corten_api::{ApiError, Key, Object as _};
 use corten_client::CancellationToken;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestStatus};
-use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use parking_lot::Mutex;
 
@@ -27,6 +27,8 @@ pub struct Shared {
     pub pods: BTreeMap<Key, Pod>,
     pub config_maps: BTreeMap<Key, ConfigMap>,
     pub secrets: BTreeMap<Key, Secret>,
+    pub claims: BTreeMap<Key, PersistentVolumeClaim>,
+    pub persistent_volumes: BTreeMap<String, PersistentVolume>,
     /// `Reason: message`.
     pub events: Vec<String>,
     /// Every phase that was reported, in order, without repeats.
@@ -97,6 +99,12 @@ impl Cluster for FakeCluster {
     }
     async fn secret(&self, key: &Key) -> Result<Option<Arc<Secret>>, ApiError> {
         Ok(self.here()?.secrets.get(key).cloned().map(Arc::new))
+    }
+    async fn claim(&self, key: &Key) -> Result<Option<Arc<PersistentVolumeClaim>>, ApiError> {
+        Ok(self.here()?.claims.get(key).cloned().map(Arc::new))
+    }
+    async fn persistent_volume(&self, name: &str) -> Result<Option<Arc<PersistentVolume>>, ApiError> {
+        Ok(self.here()?.persistent_volumes.get(name).cloned().map(Arc::new))
     }
     async fn token(&self, account: &Key, request: &TokenRequest) -> Result<TokenRequest, ApiError> {
         let mut shared = self.here()?;

@@ -3,22 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use corten_api::node::{HOSTNAME_LABEL, untolerated};
+use corten_api::node::{selector, untolerated};
 use corten_api::pod::{is_mirror, is_sidecar, requests};
-use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, Pod, Taint};
+use k8s_openapi::api::core::v1::{Pod, Taint};
 
-use crate::sysctls::{self, Pattern};
-
-/// The node as admission sees it.
-#[derive(Clone, Debug, Default)]
-pub struct NodeFacts {
-    pub name: String,
-    pub labels: BTreeMap<String, String>,
-    pub taints: Vec<Taint>,
-    /// cpu in thousandths, all else in whole units.
-    pub allocatable: BTreeMap<String, i64>,
-    pub allowed_unsafe_sysctls: Vec<Pattern>,
-}
+use crate::node_facts::NodeFacts;
+use crate::sysctls;
 
 /// Reason and message, if the pod cannot be here.
 pub(super) fn refusal(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts) -> Option<(String, String)> {
@@ -100,44 +90,10 @@ fn shares_host_port(pod: &Pod, other: &Pod) -> bool {
 /// nodeSelector and the required node affinity.
 fn matches_node(pod: &Pod, node: &NodeFacts) -> bool {
     let Some(spec) = &pod.spec else { return true };
-    let label = |key: &str| {
-        node.labels.get(key).map(String::as_str).or_else(|| (key == HOSTNAME_LABEL).then_some(node.name.as_str()))
-    };
-    let selected = spec.node_selector.iter().flatten().all(|(k, v)| label(k) == Some(v.as_str()));
+    let selected = spec.node_selector.iter().flatten().all(|(k, v)| node.label(k) == Some(v.as_str()));
     let affinity = spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
     let required = affinity.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
-    let terms = required.is_none_or(|r| r.node_selector_terms.iter().any(|t| term_matches(t, node, &label)));
-    selected && terms
-}
-
-fn term_matches<'a>(term: &NodeSelectorTerm, node: &'a NodeFacts, label: &impl Fn(&str) -> Option<&'a str>) -> bool {
-    let expressions = term.match_expressions.as_deref().unwrap_or_default();
-    let fields = term.match_fields.as_deref().unwrap_or_default();
-    // An empty term matches nothing.
-    if expressions.is_empty() && fields.is_empty() {
-        return false;
-    }
-    let field = |key: &str| (key == "metadata.name").then_some(node.name.as_str());
-    expressions.iter().all(|e| requirement(e, label(&e.key))) && fields.iter().all(|f| requirement(f, field(&f.key)))
-}
-
-fn requirement(r: &NodeSelectorRequirement, have: Option<&str>) -> bool {
-    let values = r.values.as_deref().unwrap_or_default();
-    let is_in = || have.is_some_and(|have| values.iter().any(|v| v == have));
-    let compare = |test: fn(i64, i64) -> bool| {
-        let have = have.and_then(|h| h.parse().ok());
-        let limit = values.first().and_then(|v| v.parse().ok());
-        have.zip(limit).is_some_and(|(have, limit)| test(have, limit))
-    };
-    match r.operator.as_str() {
-        "In" => is_in(),
-        "NotIn" => !is_in(),
-        "Exists" => have.is_some(),
-        "DoesNotExist" => have.is_none(),
-        "Gt" => compare(|a, b| a > b),
-        "Lt" => compare(|a, b| a < b),
-        _ => false,
-    }
+    selected && required.is_none_or(|terms| selector::matches(terms, &node.name, |key| node.label(key)))
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use corten_api::pod::{Qos, requests};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
 use serde::{Deserialize, Serialize};
 
-use super::admit::{self, NodeFacts};
+use super::admit;
+use crate::node_facts::NodeFacts;
 use crate::pod::size::{DEFERRED, INFEASIBLE, Pending};
 
 /// A pod's resources, and those of its containers by name, as they were last granted.

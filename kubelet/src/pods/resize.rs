@@ -64,7 +64,7 @@ impl Manager {
             return Wish::Unjudged;
         }
         let others: Vec<_> = self.those_who_stay().into_iter().filter(|other| other.uid() != pod.uid()).collect();
-        if let Some(pending) = allocation::refusal(pod, &others, &(self.node)()) {
+        if let Some(pending) = allocation::refusal(pod, &others, &(self.place.node)()) {
             return Wish::Pending(pending);
         }
         let dir = self.place.pod_dir(pod.uid());

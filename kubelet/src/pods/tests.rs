@@ -24,6 +24,7 @@ use crate::files::ClusterDns;
 use crate::images::fake::FakeImages;
 use crate::network::PodNetwork as _;
 use crate::network::fake::FakeNetwork;
+use crate::node_facts::NodeFacts;
 use crate::place::{Facts, PodCgroups};
 use crate::pod::confinement::Kernel;
 use crate::runtime::fake::FakeRuntime;
@@ -96,6 +97,7 @@ impl World {
         let port: Arc<dyn Cluster> = Arc::new(cluster.clone());
         statuses.start(&port, &stop);
         let allocatable: BTreeMap<String, i64> = [("cpu".to_owned(), 2000), ("memory".to_owned(), 1 << 30)].into();
+        let node = NodeFacts { name: "n1".into(), allocatable: allocatable.clone(), ..Default::default() };
         let place = Arc::new(Place {
             facts: Facts {
                 node_name: "n1".into(),
@@ -106,7 +108,7 @@ impl World {
                 cgroup_root: "/".into(),
                 resolv_conf: crate::resolv_conf::NodeFile(None),
                 dns: ClusterDns { server: "10.96.0.10".parse().unwrap(), domain: "cluster.local".into() },
-                allocatable: allocatable.clone(),
+                allocatable,
                 kernel: Kernel::default(),
             },
             runtime: Arc::new(runtime.clone()),
@@ -114,14 +116,14 @@ impl World {
             network: Arc::new(network.clone()),
             cgroups: Some(Arc::clone(&cgroups) as Arc<dyn PodCgroups>),
             cluster: port,
+            node: Box::new(move || node.clone()),
             sources: Default::default(),
             statuses,
             starts: Semaphore::new(8),
         });
         let table = Table::default();
         let sources = PodSources::ApiAndFiles;
-        let facts = NodeFacts { name: "n1".into(), allocatable, ..Default::default() };
-        let (news, _) = start(&place, &table, sources, move || facts.clone(), &stop);
+        let (news, _) = start(&place, &table, sources, &stop);
         Self { cgroups, runtime, images, network, cluster, dir, news, table, stop }
     }
     /// The kubelet ends and another one takes its place; all else stays.

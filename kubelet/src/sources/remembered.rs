@@ -1,26 +1,30 @@
-//! What the ConfigMaps and Secrets of this node's pods were when an apiserver was last asked, for containers that restart
+//! What the ConfigMaps, Secrets and claims of this node's pods were when an apiserver was last asked, for containers that restart
 //! while none answers. In memory only: a Secret must not reach a disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use corten_api::{ApiError, Key, Object as _, Reason};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret};
 use parking_lot::Mutex;
 use tracing::{debug, warn};
 
-use super::references;
 use super::tokens::Tokens;
+use super::{claims, references};
 use crate::cluster::Cluster;
 
 /// Bytes of data that are remembered at most; what comes on top of it is not, and a restart then waits for an apiserver.
 const REMEMBERED_BYTES_MAX: usize = 64 << 20;
+/// What a claim or a persistent volume counts for: they hold names and little else.
+const CLAIM_BYTES: usize = 4 << 10;
 
 /// Read through this and not through the cluster port: what is asked for is remembered on the way.
 #[derive(Default)]
 pub struct Remembered {
     config_maps: Mutex<Known<ConfigMap>>,
     secrets: Mutex<Known<Secret>>,
+    claims: Mutex<Known<PersistentVolumeClaim>>,
+    volumes: Mutex<Known<PersistentVolume>>,
     pub tokens: Tokens,
 }
 
@@ -59,6 +63,18 @@ impl HasSize for ConfigMap {
 impl HasSize for Secret {
     fn bytes(&self) -> usize {
         self.data.iter().flatten().map(|(k, v)| k.len() + v.0.len()).sum()
+    }
+}
+
+impl HasSize for PersistentVolumeClaim {
+    fn bytes(&self) -> usize {
+        CLAIM_BYTES
+    }
+}
+
+impl HasSize for PersistentVolume {
+    fn bytes(&self) -> usize {
+        CLAIM_BYTES
     }
 }
 
@@ -121,6 +137,16 @@ impl Remembered {
         self.secrets.lock().answer(key, asked)
     }
 
+    pub async fn claim(&self, cluster: &dyn Cluster, key: &Key) -> Answer<PersistentVolumeClaim> {
+        let asked = cluster.claim(key).await;
+        self.claims.lock().answer(key, asked)
+    }
+
+    pub async fn persistent_volume(&self, cluster: &dyn Cluster, name: &str) -> Answer<PersistentVolume> {
+        let asked = cluster.persistent_volume(name).await;
+        self.volumes.lock().answer(&Key::cluster(name), asked)
+    }
+
     /// Forgets what no pod of these refers to.
     pub fn keep_only(&self, pods: &[Arc<Pod>]) {
         let (mut config_maps, mut secrets) = (BTreeSet::new(), BTreeSet::new());
@@ -133,6 +159,16 @@ impl Remembered {
                 };
             }
         }
+        let of_pod = |pod: &Arc<Pod>| {
+            let namespace = pod.namespace().to_owned();
+            claims::claims(pod).into_iter().map(move |claim| Key::new(namespace.as_str(), claim.name))
+        };
+        let claims = pods.iter().flat_map(of_pod).collect();
+        let mut known = self.claims.lock();
+        known.keep_only(&claims);
+        let named = known.objects.values().filter_map(|claim| claim.spec.as_ref()?.volume_name.as_deref());
+        self.volumes.lock().keep_only(&named.map(Key::cluster).collect());
+        drop(known);
         self.tokens.keep_only(pods);
         self.config_maps.lock().keep_only(&config_maps);
         self.secrets.lock().keep_only(&secrets);

@@ -8,7 +8,8 @@ use corten_api::quantity::Quantity;
 use k8s_openapi::api::core::v1::Pod;
 use tracing::warn;
 
-use super::usage::{self, UsageError};
+use super::usage;
+use super::walk::WalkError;
 
 /// The message of the eviction, if a limit is exceeded. A tmpfs keeps its limit by itself. Who makes a volume that cannot be
 /// measured has no limit: that is too much, too.
@@ -24,11 +25,11 @@ pub fn exceeded(pod: &Pod, pod_dir: &Path) -> Option<String> {
             Ok(true) => {
                 return Some(format!("Usage of EmptyDir volume {:?} exceeds the limit {:?}. ", volume.name, limit.0));
             }
-            Err(why @ (UsageError::TooDeep | UsageError::Restless)) => {
+            Err(why @ (WalkError::TooDeep | WalkError::Restless)) => {
                 return Some(format!("Usage of EmptyDir volume {:?} cannot be measured: {why}. ", volume.name));
             }
             // It is looked at again.
-            Err(UsageError::Io(err)) => warn!(volume = volume.name, %err, "a volume's usage cannot be measured now"),
+            Err(WalkError::Io(err)) => warn!(volume = volume.name, %err, "a volume's usage cannot be measured now"),
         }
     }
     None

@@ -34,7 +34,7 @@ fn sources(text: &str) -> Sources {
 
 fn all_set_up(pod: &Pod, dir: &Path, text: &str) -> Result<Paths, VolumeError> {
     let downward = Downward { pod, pod_addresses: &[], node_addresses: &[], node_allocatable: NO_NODE };
-    set_up(pod, dir, &sources(text), &downward)
+    set_up(pod, dir, &sources(text), &downward, &NodeFacts::default())
 }
 
 /// Only root may mount: elsewhere these tests have nothing to say.

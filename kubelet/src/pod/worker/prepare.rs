@@ -25,7 +25,8 @@ use crate::pod::{confinement, container};
 use crate::pull_secrets;
 use crate::resolv_conf;
 use crate::runtime::{Network, SandboxSpec};
-use crate::sources::{GivenToken, SourceKind, Sources, TokenRef, references, wanted_tokens};
+use crate::sources::claims::{self, ClaimRef};
+use crate::sources::{Bound, ClaimError, GivenToken, SourceKind, Sources, TokenRef, references, wanted_tokens};
 use crate::volumes::{self, Paths};
 
 impl Worker {
@@ -262,6 +263,28 @@ async fn sources_with_tokens(place: &Place, pod: &Pod) -> Sources {
     found
 }
 
+/// The claims of the pod's volumes.
+async fn add_claims(place: &Place, pod: &Pod, found: &mut Sources) {
+    for wanted in claims::claims(pod) {
+        let (bound, outdated) = claim(place, pod, &wanted, found.pod_runs).await;
+        found.outdated |= outdated;
+        found.claims.insert(wanted.volume, bound);
+    }
+}
+
+async fn claim(place: &Place, pod: &Pod, wanted: &ClaimRef, runs: bool) -> (Result<Bound, ClaimError>, bool) {
+    let cluster = place.cluster.as_ref();
+    let claim = place.sources.claim(cluster, &Key::new(pod.namespace(), wanted.name.as_str())).await;
+    let looked = claim.object.map_err(|err| err.to_string());
+    let (found, name) = match claims::usable(pod, wanted, looked, runs) {
+        Ok(usable) => usable,
+        Err(err) => return (Err(err), claim.outdated),
+    };
+    let volume = place.sources.persistent_volume(cluster, &name).await;
+    let outdated = claim.outdated || volume.outdated;
+    (claims::bound(found, &name, volume.object.map_err(|err| err.to_string())), outdated)
+}
+
 /// Everything below the pod's directory, and, where nothing of it runs, its cgroup; how long that is right. The error is for the user. Nobody else writes
 /// there before `turn` is given back, also when the waiting for this is given up: the thread that writes has it.
 async fn set_up(
@@ -271,7 +294,9 @@ async fn set_up(
     nothing_runs: bool,
     turn: OwnedMutexGuard<()>,
 ) -> Result<(Paths, Fresh), String> {
-    let sources = sources_with_tokens(place, pod).await;
+    let mut sources = sources_with_tokens(place, pod).await;
+    sources.pod_runs = !nothing_runs;
+    add_claims(place, pod, &mut sources).await;
     let fresh = Fresh { outdated: sources.outdated, renew_at: sources.renew_at };
     let (place, pod) = (Arc::clone(place), Arc::clone(pod));
     let work = move || {
@@ -290,7 +315,7 @@ async fn set_up(
             node_addresses: &place.facts.addresses,
             node_allocatable: &place.facts.allocatable,
         };
-        volumes::set_up(&pod, &dir, &sources, &downward).map_err(|err| err.to_string())
+        volumes::set_up(&pod, &dir, &sources, &downward, &(place.node)()).map_err(|err| err.to_string())
     };
     let made = tokio::task::spawn_blocking(work).await.map_err(|err| format!("setting up was interrupted: {err}"))?;
     made.map(|paths| (paths, fresh))

@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use super::*;
+use crate::volumes::walk::{DEPTH_MAX, MOVES_MAX};
 
 const MIB: u64 = 1 << 20;
 
@@ -45,11 +46,11 @@ fn a_file_counts_once_however_many_names_it_has() {
     assert!(!exceeds(&volume, 5 * MIB).unwrap());
     assert!(exceeds(&volume, 3 * MIB).unwrap());
     // There is room to remember two of the four.
-    let mut walk = Walk::of(Dir::open(&volume).unwrap()).unwrap();
-    walk.linked.max = 2;
-    while walk.step().unwrap() {}
-    assert!((4 * MIB..5 * MIB).contains(&walk.used_bytes), "{}", walk.used_bytes);
-    assert_eq!(walk.linked.seen.len(), 2);
+    let mut usage = Usage::of(Dir::open(&volume).unwrap()).unwrap();
+    usage.linked.max = 2;
+    while usage.step().unwrap() {}
+    assert!((4 * MIB..5 * MIB).contains(&usage.used_bytes), "{}", usage.used_bytes);
+    assert_eq!(usage.linked.seen.len(), 2);
 }
 
 #[test]
@@ -69,7 +70,7 @@ fn what_lies_deeper_than_any_path_leads_counts() {
 fn a_tree_that_is_too_deep_to_be_counted_is_said_to_be() {
     let (_held, volume) = temp();
     drop(nested(&volume, DEPTH_MAX + 1));
-    assert!(matches!(exceeds(&volume, u64::MAX - 1), Err(UsageError::TooDeep)));
+    assert!(matches!(exceeds(&volume, u64::MAX - 1), Err(WalkError::TooDeep)));
     remove(&volume);
 }
 
@@ -103,35 +104,35 @@ fn directories_that_are_moved_while_they_are_looked_into_hide_nothing_else() {
         std::fs::create_dir_all(volume.join(side).join("b/c")).unwrap();
         fill(&volume.join(side).join("f"), MIB);
     }
-    let mut walk = Walk::of(Dir::open(&volume).unwrap()).unwrap();
-    while walk.levels.len() < 4 {
-        assert!(walk.step().unwrap(), "the deepest directory is never reached");
+    let mut usage = Usage::of(Dir::open(&volume).unwrap()).unwrap();
+    while usage.walk.levels.len() < 4 {
+        assert!(usage.step().unwrap(), "the deepest directory is never reached");
     }
     // The other side has not been looked into yet.
-    let side = volume.join(&walk.levels[1].name);
+    let side = volume.join(&usage.walk.levels[1].name);
     std::fs::rename(side.join("b"), volume.join("moved")).unwrap();
-    while walk.step().unwrap() {}
-    assert_eq!(walk.moves, 1);
-    assert!(walk.used_bytes >= 2 * MIB, "{}", walk.used_bytes);
+    while usage.step().unwrap() {}
+    assert_eq!(usage.walk.moves, 1);
+    assert!(usage.used_bytes >= 2 * MIB, "{}", usage.used_bytes);
 }
 
 #[test]
 fn who_moves_directories_all_the_time_is_not_looked_at_for_ever() {
     let (_held, volume) = temp();
     std::fs::create_dir_all(volume.join("a/b")).unwrap();
-    let mut walk = Walk::of(Dir::open(&volume).unwrap()).unwrap();
-    while walk.levels.len() < 3 {
-        assert!(walk.step().unwrap(), "the deepest directory is never reached");
+    let mut usage = Usage::of(Dir::open(&volume).unwrap()).unwrap();
+    while usage.walk.levels.len() < 3 {
+        assert!(usage.step().unwrap(), "the deepest directory is never reached");
     }
-    walk.moves = MOVES_MAX;
+    usage.walk.moves = MOVES_MAX;
     std::fs::rename(volume.join("a/b"), volume.join("b")).unwrap();
     let ended = loop {
-        match walk.step() {
+        match usage.step() {
             Ok(true) => {}
             other => break other,
         }
     };
-    assert!(matches!(ended, Err(UsageError::Restless)), "{ended:?}");
+    assert!(matches!(ended, Err(WalkError::Restless)), "{ended:?}");
 }
 
 #[test]
