@@ -7,6 +7,7 @@ pub mod cron;
 pub mod error;
 pub mod handshakes;
 pub mod hardware_address;
+pub mod json;
 pub mod names;
 pub mod networks;
 pub mod node;
@@ -19,5 +20,7 @@ pub mod selector;
 pub mod version;
 
 pub use error::{ApiError, Cause, Problems, Reason};
+pub use json::Json;
 pub use k8s_openapi;
 pub use object::{Key, Object, Scope};
+pub use serde_json;

@@ -7,6 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference,
 use k8s_openapi::{ClusterResourceScope, Metadata, NamespaceResourceScope, SubResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::json::Json;
+
 /// Whether a kind lives in namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -16,10 +18,11 @@ pub enum Scope {
 
 /// A typed API object: anything from `k8s-openapi` that has ObjectMeta.
 ///
-/// Implemented for all of them; `GROUP`, `VERSION`, `KIND` and `URL_PATH_SEGMENT` (the plural) come
+/// Implemented for all that [`Json`] is; `GROUP`, `VERSION`, `KIND` and `URL_PATH_SEGMENT` (the plural) come
 /// from [`k8s_openapi::Resource`].
 pub trait Object:
     Metadata<Ty = ObjectMeta, Scope = Self::KindScope>
+    + Json
     + Serialize
     + DeserializeOwned
     + Clone
@@ -111,6 +114,7 @@ impl KnownScope for SubResourceScope {
 impl<K> Object for K
 where
     K: Metadata<Ty = ObjectMeta>
+        + Json
         + Serialize
         + DeserializeOwned
         + Clone

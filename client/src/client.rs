@@ -220,7 +220,7 @@ impl Client {
 
     async fn post<B: Object>(&self, body: &B, resource: api::Resource) -> Result<B, ApiError> {
         let endpoints = self.endpoints_for(&resource);
-        let request = api::WriteRequest { resource: Some(resource), json: encode(body)?, options: None };
+        let request = api::WriteRequest { resource: Some(resource), json: encode_object(body)?, options: None };
         let create = |mut stub: Stub| {
             let request = self.written(request.clone());
             async move { Ok(whole(stub.create(request)).await?.into_inner()) }
@@ -240,9 +240,12 @@ impl Client {
     }
 
     pub async fn update_subresource<K: Object>(&self, object: &K, subresource: &str) -> Result<K, ApiError> {
-        let resource = named::<K>(&object.key(), subresource);
+        self.update_at(named::<K>(&object.key(), subresource), object).await
+    }
+
+    pub(crate) async fn update_at<K: Object>(&self, resource: api::Resource, object: &K) -> Result<K, ApiError> {
         let endpoints = self.endpoints_for(&resource);
-        let request = api::WriteRequest { resource: Some(resource), json: encode(object)?, options: None };
+        let request = api::WriteRequest { resource: Some(resource), json: encode_object(object)?, options: None };
         let update = |mut stub: Stub| {
             let request = self.written(request.clone());
             async move { Ok(whole(stub.update(request)).await?.into_inner()) }
@@ -349,14 +352,20 @@ fn named<K: Object>(key: &Key, subresource: &str) -> api::Resource {
     resource::<K>(&key.namespace, &key.name, subresource)
 }
 
+fn encode_object<K: Object>(object: &K) -> Result<prost::bytes::Bytes, ApiError> {
+    encoded(object.to_json())
+}
+
 fn encode(value: &impl serde::Serialize) -> Result<prost::bytes::Bytes, ApiError> {
-    serde_json::to_vec(value)
-        .map(Into::into)
-        .map_err(|err| ApiError::internal(format!("cannot encode the request: {err}")))
+    encoded(serde_json::to_vec(value))
+}
+
+fn encoded(json: Result<Vec<u8>, serde_json::Error>) -> Result<prost::bytes::Bytes, ApiError> {
+    json.map(Into::into).map_err(|err| ApiError::internal(format!("cannot encode the request: {err}")))
 }
 
 pub(crate) fn decode<K: Object>(object: &api::Object) -> Result<K, ApiError> {
-    serde_json::from_slice(&object.json).map_err(|err| {
+    K::from_json(&object.json).map_err(|err| {
         let key = Key::new(object.namespace.as_str(), object.name.as_str());
         ApiError::internal(format!("cannot decode {} {key}: {err}", K::KIND))
     })

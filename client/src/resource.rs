@@ -78,6 +78,8 @@ impl Resource for PartialObjectMetadata {
     type Scope = NamespaceResourceScope;
 }
 
+corten_api::json_kinds!(PartialObjectMetadata);
+
 impl Metadata for PartialObjectMetadata {
     type Ty = ObjectMeta;
     fn metadata(&self) -> &ObjectMeta {

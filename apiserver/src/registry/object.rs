@@ -27,7 +27,7 @@ impl<K: Object> AnyObject for K {
         self.metadata_mut()
     }
     fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
-        serde_json::to_vec(self)
+        corten_api::Json::to_json(self)
     }
     fn to_value(&self) -> Result<serde_json::Value, serde_json::Error> {
         serde_json::to_value(self)

@@ -52,7 +52,7 @@ fn typed_mut<K: 'static>(object: &mut dyn AnyObject) -> Option<&mut K> {
 
 impl<K: Kind> Rules for Typed<K> {
     fn decode(&self, json: &str) -> Result<Box<dyn AnyObject>, serde_json::Error> {
-        Ok(Box::new(serde_json::from_str::<K>(json)?))
+        Ok(Box::new(K::from_json(json.as_bytes())?))
     }
     fn fill_defaults(&self, object: &mut dyn AnyObject) {
         if let Some(object) = typed_mut::<K>(object) {
