@@ -1,6 +1,7 @@
 //! Setting a condition in a status list: the transition time moves only when the status does.
 
 use k8s_openapi::api::apps::v1::{DeploymentCondition, ReplicaSetCondition};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscalerCondition;
 use k8s_openapi::api::core::v1::{NamespaceCondition, NodeCondition, PodCondition, ReplicationControllerCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{self as meta, Time};
 
@@ -22,7 +23,10 @@ macro_rules! conditions {
         }
     )*};
 }
-conditions!(PodCondition, NodeCondition, NamespaceCondition, ReplicationControllerCondition: String::as_str);
+conditions!(
+    PodCondition, NodeCondition, NamespaceCondition, ReplicationControllerCondition, HorizontalPodAutoscalerCondition:
+    String::as_str
+);
 // The published document of v1.37 says of these that type and status may be missing.
 conditions!(DeploymentCondition, ReplicaSetCondition: text_or_empty);
 

@@ -20,6 +20,7 @@ pub mod pulse;
 pub mod queue;
 pub mod resource;
 pub mod runner;
+pub mod scale;
 #[cfg(any(test, feature = "test-support"))]
 pub mod seeds;
 pub mod watch;
@@ -34,5 +35,6 @@ pub use pulse::Pulse;
 pub use queue::WorkQueue;
 pub use resource::{ApiResource, PartialObjectMetadata};
 pub use runner::{Next, run_workers};
+pub use scale::ScaleClient;
 pub use tokio_util::sync::CancellationToken;
 pub use watch::Watch;

@@ -12,6 +12,7 @@ pub mod endpoints;
 pub mod endpointslice;
 pub mod endpointslicemirroring;
 pub mod garbagecollector;
+pub mod horizontalpodautoscaler;
 pub mod intents;
 pub mod metadata;
 pub mod monitors;

@@ -190,16 +190,23 @@ impl Monitors {
     }
     /// Where the object that a reference names would be; `None` for a kind that is not served.
     pub fn resolve(&self, namespace: &str, owner: &OwnerReference) -> Option<ObjectId> {
-        // An owner is the same object in whatever version it is named.
-        let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
-        let state = self.state.read();
-        let same = |(resource, _): &&(ApiResource, KindId)| *resource.kind == *owner.kind && *resource.group == *group;
-        let (resource, kind) = state.served.iter().find(same)?;
+        let (resource, kind) = self.find(&owner.api_version, &owner.kind)?;
         let key = match resource.scope() {
             Scope::Cluster => Key::cluster(owner.name.as_str()),
             Scope::Namespaced => Key::new(namespace, owner.name.as_str()),
         };
-        Some(ObjectId { kind: *kind, key })
+        Some(ObjectId { kind, key })
+    }
+    /// The kind that an object names another's by, if it is served in any version.
+    pub fn served(&self, api_version: &str, kind: &str) -> Option<ApiResource> {
+        self.find(api_version, kind).map(|(resource, _)| resource)
+    }
+    /// A kind is the same in whatever version it is named.
+    fn find(&self, api_version: &str, kind: &str) -> Option<(ApiResource, KindId)> {
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        let state = self.state.read();
+        let mut served = state.served.iter();
+        served.find(|(resource, _)| *resource.kind == *kind && *resource.group == *group).cloned()
     }
 }
 

@@ -16,8 +16,8 @@ use crate::monitors::Monitors;
 use crate::nodeipam::networks::{Networks, SizeError};
 use crate::supervise::{Down, Supervised, supervise};
 use crate::{
-    clusterroleaggregation, deployment, endpoints, endpointslice, endpointslicemirroring, garbagecollector, namespace,
-    nodeipam, nodelifecycle, podgc, replicas, rootca, serviceaccount,
+    clusterroleaggregation, deployment, endpoints, endpointslice, endpointslicemirroring, garbagecollector,
+    horizontalpodautoscaler, namespace, nodeipam, nodelifecycle, podgc, replicas, rootca, serviceaccount,
 };
 
 /// Upstream's name, so that tools that look for the leader find it.
@@ -151,6 +151,7 @@ const CONTROLLERS: &[(&str, Constructor)] = &[
     ("garbagecollector", garbagecollector::controller),
     ("clusterroleaggregation", clusterroleaggregation::controller),
     ("podgc", podgc::controller),
+    ("horizontalpodautoscaler", horizontalpodautoscaler::controller),
 ];
 
 /// One term of leadership.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use corten_api::node::{selector, untolerated};
 use corten_api::pod::{is_mirror, is_sidecar, requests};
-use k8s_openapi::api::core::v1::{Pod, Taint};
+use k8s_openapi::api::core::v1::Pod;
 
 use crate::node_facts::NodeFacts;
 use crate::sysctls;

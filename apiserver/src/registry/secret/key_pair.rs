@@ -12,7 +12,7 @@ const CERTIFICATE: &str = "CERTIFICATE";
 const PRIVATE_KEY: &str = "PRIVATE KEY";
 
 /// What is wrong with the pair; `None`: nothing that can be told. A P-521 key is taken as it is: it cannot be read here.
-pub fn problem(cert: &[u8], key: &[u8]) -> Option<String> {
+pub(super) fn problem(cert: &[u8], key: &[u8]) -> Option<String> {
     let chain = match certificates(cert) {
         Ok(chain) => chain,
         Err(problem) => return Some(problem),

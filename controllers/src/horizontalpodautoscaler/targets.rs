@@ -1,0 +1,113 @@
+//! The pods of an autoscaler's target, and whether another autoscaler has the same.
+
+use std::collections::HashMap;
+
+use corten_api::conditions;
+use corten_api::k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use corten_api::k8s_openapi::api::core::v1::Pod;
+use corten_api::selector::{Labels, Selector};
+use corten_api::{ApiError, Key, Object};
+use parking_lot::Mutex;
+
+use super::decide::BadSelector;
+use super::replicas::{Phase, PodFacts};
+use crate::context::Context;
+
+/// The pods of a target.
+#[derive(Debug)]
+pub struct Selected {
+    pub pods: Vec<Pod>,
+    pub facts: Vec<PodFacts>,
+}
+
+/// What the targets of autoscalers select, as each was last looked at.
+#[derive(Debug, Default)]
+pub struct Selectors(Mutex<HashMap<Key, Selector>>);
+
+impl Selectors {
+    pub fn forget(&self, hpa: &Key) {
+        self.0.lock().remove(hpa);
+    }
+
+    /// The pods that `selector` (in its query form) names in the autoscaler's namespace.
+    pub async fn select(
+        &self,
+        context: &Context,
+        hpa: &HorizontalPodAutoscaler,
+        selector: &str,
+    ) -> Result<Result<Selected, BadSelector>, ApiError> {
+        let parsed = match parse(selector) {
+            Ok(parsed) => parsed,
+            Err(bad) => {
+                self.forget(&hpa.key());
+                return Ok(Err(bad));
+            }
+        };
+        self.0.lock().insert(hpa.key(), parsed);
+        let pods = context.client.list_selected::<Pod>(Some(hpa.namespace()), selector, "").await?.items;
+        let rivals = self.rivals(hpa, &pods);
+        if !rivals.is_empty() {
+            return Ok(Err(ambiguous(selector, &hpa.key(), &rivals)));
+        }
+        let facts = pods.iter().map(facts).collect();
+        Ok(Ok(Selected { pods, facts }))
+    }
+
+    /// Other autoscalers of the namespace whose targets have one of these pods.
+    fn rivals(&self, hpa: &HorizontalPodAutoscaler, pods: &[Pod]) -> Vec<Key> {
+        static NONE: Labels = Labels::new();
+        let own = hpa.key();
+        let has_one = |selector: &Selector| {
+            pods.iter().any(|pod| selector.matches(pod.metadata.labels.as_ref().unwrap_or(&NONE)))
+        };
+        let selectors = self.0.lock();
+        let others = selectors.iter().filter(|(key, _)| key.namespace == own.namespace && **key != own);
+        let mut rivals: Vec<Key> =
+            others.filter(|(_, selector)| has_one(selector)).map(|(key, _)| key.clone()).collect();
+        rivals.sort();
+        rivals
+    }
+}
+
+fn parse(selector: &str) -> Result<Selector, BadSelector> {
+    let invalid = "InvalidSelector";
+    if selector.is_empty() {
+        return Err(BadSelector {
+            event: "SelectorRequired",
+            reason: invalid,
+            message: "selector is required".into(),
+            condition: "the HPA target's scale is missing a selector".into(),
+        });
+    }
+    Selector::parse(selector).map_err(|err| {
+        let message = format!("couldn't convert selector into a corresponding internal selector object: {err}");
+        BadSelector { event: invalid, reason: invalid, condition: message.clone(), message }
+    })
+}
+
+fn ambiguous(selector: &str, own: &Key, rivals: &[Key]) -> BadSelector {
+    let mut all: Vec<String> =
+        rivals.iter().chain([own]).map(|key| format!("{}/{}", key.namespace, key.name)).collect();
+    all.sort();
+    let message = format!("pods by selector {selector} are controlled by multiple HPAs: [{}]", all.join(" "));
+    let reason = "AmbiguousSelector";
+    BadSelector { event: reason, reason, condition: message.clone(), message }
+}
+
+fn facts(pod: &Pod) -> PodFacts {
+    let status = pod.status.as_ref();
+    let ready = conditions::find(status.and_then(|status| status.conditions.as_ref()), "Ready");
+    let since = |time: &corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time| time.0;
+    PodFacts {
+        name: pod.name().to_owned(),
+        deleting: pod.is_deleting(),
+        phase: match status.and_then(|status| status.phase.as_deref()).unwrap_or_default() {
+            "Pending" | "" => Phase::Pending,
+            "Running" => Phase::Running,
+            "Failed" => Phase::Failed,
+            _ => Phase::Other,
+        },
+        started: status.and_then(|status| status.start_time.as_ref()).map(since),
+        ready: ready.and_then(|ready| Some((ready.status != "False", ready.last_transition_time.as_ref().map(since)?))),
+    }
+}
