@@ -1,10 +1,18 @@
-//! Which nodes a node selector names: the terms of a pod's node affinity, and of a volume's.
+//! Which nodes a pod may go to by their labels and names, and which a volume is on.
 //!
 //! <https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#node-affinity>
 
-use k8s_openapi::api::core::v1::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm};
+use k8s_openapi::api::core::v1::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec};
 
-/// Whether one of the terms names the node. A selector without terms names none. `label` gives the node's labels.
+/// Whether a pod's nodeSelector and required node affinity let it go to the node. `label` gives the node's labels.
+pub fn selects<'a>(spec: &PodSpec, name: &str, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+    let selected = spec.node_selector.iter().flatten().all(|(key, value)| label(key) == Some(value.as_str()));
+    let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+    let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
+    selected && required.is_none_or(|required| matches(required, name, label))
+}
+
+/// Whether one of the terms names the node. A selector without terms names none.
 pub fn matches<'a>(selector: &NodeSelector, name: &str, label: impl Fn(&str) -> Option<&'a str>) -> bool {
     selector.node_selector_terms.iter().any(|term| matches_term(term, name, &label))
 }
@@ -41,7 +49,17 @@ fn holds(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    fn label(key: &str) -> Option<&'static str> {
+        match key {
+            "disk" => Some("ssd"),
+            "gen" => Some("7"),
+            _ => None,
+        }
+    }
 
     fn requirement(key: &str, operator: &str, values: &[&str]) -> NodeSelectorRequirement {
         let values = (!values.is_empty()).then(|| values.iter().map(|value| (*value).to_owned()).collect());
@@ -50,11 +68,6 @@ mod tests {
 
     #[test]
     fn a_term_names_a_node_if_all_of_it_holds() {
-        let label = |key: &str| match key {
-            "disk" => Some("ssd"),
-            "gen" => Some("7"),
-            _ => None,
-        };
         let on = |key: &str, operator: &str, values: &[&str]| (vec![requirement(key, operator, values)], vec![]);
         let named = |key: &str, name: &str| (vec![], vec![requirement(key, "In", &[name])]);
         let both = |key: &str, name: &str| {
@@ -99,15 +112,39 @@ mod tests {
     }
 
     #[test]
-    fn terms_are_alternatives_and_none_names_nothing() {
-        let term = |name: &str| NodeSelectorTerm {
-            match_fields: Some(vec![requirement("metadata.name", "In", &[name])]),
-            ..NodeSelectorTerm::default()
+    fn a_pod_goes_where_its_selector_and_one_of_its_terms_say() {
+        let ssd = json!([{"key": "disk", "operator": "In", "values": ["ssd"]}]);
+        let hdd = json!([{"key": "disk", "operator": "In", "values": ["hdd"]}]);
+        let by = |field: &str, name: &str| json!([{"key": field, "operator": "In", "values": [name]}]);
+        let near = |terms: Value| {
+            let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
+            json!({"affinity": {"nodeAffinity": required}})
         };
-        let selects =
-            |terms: Vec<NodeSelectorTerm>| matches(&NodeSelector { node_selector_terms: terms }, "n1", |_| None);
-        assert!(selects(vec![term("n2"), term("n1")]));
-        assert!(!selects(vec![term("n2"), NodeSelectorTerm::default()]));
-        assert!(!selects(vec![]));
+        let cases = [
+            ("anywhere", json!({}), true),
+            ("by labels", json!({"nodeSelector": {"disk": "ssd", "gen": "7"}}), true),
+            ("by labels, one of which differs", json!({"nodeSelector": {"disk": "ssd", "gen": "8"}}), false),
+            ("no terms", near(json!([])), false),
+            ("an empty term", near(json!([{}])), false),
+            ("one term of two", near(json!([{"matchExpressions": hdd}, {"matchExpressions": ssd}])), true),
+            (
+                "all of a term",
+                near(json!([{"matchExpressions": ssd, "matchFields": by("metadata.name", "n2")}])),
+                false,
+            ),
+            ("by name", near(json!([{"matchFields": by("metadata.name", "n1")}])), true),
+            (
+                "by name and labels",
+                near(json!([{"matchExpressions": ssd, "matchFields": by("metadata.name", "n1")}])),
+                true,
+            ),
+            ("by another field", near(json!([{"matchFields": by("metadata.uid", "n1")}])), false),
+            ("preferred alone", json!({"affinity": {"nodeAffinity": {}}}), true),
+        ];
+        for (why, mut spec, expected) in cases {
+            spec["containers"] = json!([]);
+            let spec: PodSpec = serde_json::from_value(spec).unwrap();
+            assert_eq!(selects(&spec, "n1", label), expected, "{why}");
+        }
     }
 }

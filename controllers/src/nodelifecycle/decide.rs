@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use corten_api::k8s_openapi::api::core::v1::{Node, NodeCondition, Taint};
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use corten_api::node::{NOT_READY_TAINT, UNREACHABLE_TAINT, UNSCHEDULABLE_TAINT, taints};
+use corten_api::node::{self, NOT_READY_TAINT, UNREACHABLE_TAINT, UNSCHEDULABLE_TAINT, taints};
 use corten_api::{Object, conditions};
 use jiff::{SignedDuration, Timestamp};
 
@@ -19,10 +19,10 @@ const READY: &str = "Ready";
 const REPORTED: &[&str] = &[READY, "MemoryPressure", "DiskPressure", "PIDPressure"];
 /// Taints that keep pods away while a condition is True.
 const PRESSURES: &[(&str, &str)] = &[
-    ("MemoryPressure", "node.kubernetes.io/memory-pressure"),
-    ("DiskPressure", "node.kubernetes.io/disk-pressure"),
-    ("PIDPressure", "node.kubernetes.io/pid-pressure"),
-    ("NetworkUnavailable", "node.kubernetes.io/network-unavailable"),
+    ("MemoryPressure", node::MEMORY_PRESSURE_TAINT),
+    ("DiskPressure", node::DISK_PRESSURE_TAINT),
+    ("PIDPressure", node::PID_PRESSURE_TAINT),
+    ("NetworkUnavailable", node::NETWORK_UNAVAILABLE_TAINT),
 ];
 const NO_SCHEDULE: &str = "NoSchedule";
 pub(super) const NO_EXECUTE: &str = "NoExecute";

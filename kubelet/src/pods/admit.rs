@@ -21,7 +21,7 @@ pub(super) fn refusal(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts) -> Optio
     {
         return Some(("PodOSNotSupported".into(), "Failed to admit pod as the OS field doesn't match node OS".into()));
     }
-    if !matches_node(pod, node) {
+    if !selector::selects(spec, &node.name, |key| node.label(key)) {
         let message = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
         return Some(("NodeAffinity".into(), message.into()));
     }
@@ -85,15 +85,6 @@ fn shares_host_port(pod: &Pod, other: &Pod) -> bool {
             .iter()
             .any(|(p, n, have)| p == protocol && n == port && (ip == have || everywhere(ip) || everywhere(have)))
     })
-}
-
-/// nodeSelector and the required node affinity.
-fn matches_node(pod: &Pod, node: &NodeFacts) -> bool {
-    let Some(spec) = &pod.spec else { return true };
-    let selected = spec.node_selector.iter().flatten().all(|(k, v)| node.label(k) == Some(v.as_str()));
-    let affinity = spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
-    let required = affinity.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
-    selected && required.is_none_or(|terms| selector::matches(terms, &node.name, |key| node.label(key)))
 }
 
 #[cfg(test)]
