@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use corten_api::k8s_openapi::api::core::v1::{Pod, PodStatus, Toleration};
+use corten_api::k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus, Toleration};
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use corten_api::{Key, Object, conditions, pod};
 use jiff::Timestamp;
@@ -12,6 +12,8 @@ pub type Labels = BTreeMap<String, String>;
 /// `status.reason` of a pod that the kubelet evicted.
 const EVICTED: &str = "Evicted";
 const DEFAULT_PROTOCOL: &str = "TCP";
+/// A kubelet says within this time of a pod's start that it is not ready yet.
+const FIRST_REPORT: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
 
 /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase>, in the order in which a scale-down
 /// takes pods.
@@ -53,6 +55,8 @@ pub struct SeenPod {
     pub node: Option<String>,
     /// Since when the pod has been Ready; `None` while it is not.
     pub ready_since: Option<Timestamp>,
+    /// Whether the pod is ready, or was at some time before.
+    pub was_ready: bool,
     pub restarts: i32,
     pub started: Option<Timestamp>,
     pub ips: Vec<String>,
@@ -62,6 +66,10 @@ pub struct SeenPod {
     pub tolerations: Vec<Toleration>,
     /// The kubelet's copy of a file on the node; deleting it deletes nothing.
     pub mirror: bool,
+    /// The one node that it may go to, if it says so by the node's name and is not there yet.
+    pub aimed_at: Option<Box<str>>,
+    /// The PersistentVolumeClaims among its volumes.
+    pub claims: Box<[Box<str>]>,
 }
 
 impl SeenPod {
@@ -75,6 +83,9 @@ impl SeenPod {
         let deletion_cost = pod::annotations::deletion_cost(pod.metadata.annotations.as_ref()).unwrap_or(0);
         let status = pod.status.take().unwrap_or_default();
         let spec = pod.spec.take().unwrap_or_default();
+        let aimed_at = if node.is_none() { aimed_at(&spec) } else { None };
+        let claims = spec.volumes.iter().flatten().filter_map(|v| v.persistent_volume_claim.as_ref());
+        let claims = claims.map(|claim| claim.claim_name.as_str().into()).collect();
         let meta = pod.metadata;
         let ports = spec.containers.iter().chain(spec.init_containers.iter().flatten().filter(|c| pod::is_sidecar(c)));
         let ports = ports.flat_map(|c| c.ports.iter().flatten()).filter_map(|p| {
@@ -88,6 +99,9 @@ impl SeenPod {
             phase,
             node,
             deletion_cost,
+            aimed_at,
+            claims,
+            was_ready: was_ready(&status, phase),
             ports: ports.collect(),
             ready_since: ready_since(&status, meta.creation_timestamp.as_ref().map(|t| t.0)),
             restarts: restarts(&status),
@@ -125,6 +139,10 @@ impl SeenPod {
     pub fn is_ready(&self) -> bool {
         self.ready_since.is_some()
     }
+    /// As StatefulSets count: one that has ended may still say that it is ready.
+    pub fn is_running_and_ready(&self) -> bool {
+        self.phase == Phase::Running && self.is_ready()
+    }
     /// When the pod has been ready for long enough to count as available; `None` while it is not ready.
     pub fn available_at(&self, min_ready_secs: i32) -> Option<Timestamp> {
         let wait = jiff::SignedDuration::from_secs(i64::from(min_ready_secs.max(0)));
@@ -151,6 +169,28 @@ fn ready_since(status: &PodStatus, created: Option<Timestamp>) -> Option<Timesta
     ready.last_transition_time.as_ref().map(|t| t.0).or(created).or(Some(Timestamp::UNIX_EPOCH))
 }
 
+/// A pod that is not ready says since when it is not. If that is since its start, it never was.
+fn was_ready(status: &PodStatus, phase: Phase) -> bool {
+    let Some(ready) = conditions::find(status.conditions.as_ref(), "Ready") else { return false };
+    if ready.status == "True" {
+        return true;
+    }
+    let (Some(since), Some(started)) = (&ready.last_transition_time, &status.start_time) else { return false };
+    phase != Phase::Pending && since.0.duration_since(started.0) > FIRST_REPORT
+}
+
+/// <https://kubernetes.io/docs/concepts/workloads/controllers/daemonset/#how-daemon-pods-are-scheduled>
+fn aimed_at(spec: &PodSpec) -> Option<Box<str>> {
+    let near = spec.affinity.as_ref()?.node_affinity.as_ref()?;
+    let terms = &near.required_during_scheduling_ignored_during_execution.as_ref()?.node_selector_terms;
+    let fields = terms.iter().flat_map(|term| term.match_fields.iter().flatten());
+    let mut named = fields.filter(|field| field.key == "metadata.name" && field.operator == "In");
+    match named.next()?.values.as_deref()? {
+        [node] => Some(node.as_str().into()),
+        _ => None,
+    }
+}
+
 /// The most restarts of any one container.
 fn restarts(status: &PodStatus) -> i32 {
     let all = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
@@ -163,4 +203,52 @@ fn ips(status: PodStatus) -> Vec<String> {
         ips.insert(0, first);
     }
     ips
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn seen(pod: Value) -> SeenPod {
+        SeenPod::of(serde_json::from_value(pod).unwrap())
+    }
+
+    #[test]
+    fn a_pod_was_ready_if_it_ceased_to_be_later_than_it_began() {
+        let status = |phase: &str, ready: &str, since: &str| {
+            let conditions = json!([{"type": "Ready", "status": ready, "lastTransitionTime": since}]);
+            seen(json!({"status": {"phase": phase, "startTime": "2030-01-01T00:00:00Z", "conditions": conditions}}))
+        };
+        let cases = [
+            ("it is", status("Running", "True", "2030-01-01T00:00:01Z"), true),
+            ("not since its start", status("Running", "False", "2030-01-01T00:00:01Z"), false),
+            ("not for a while", status("Running", "False", "2030-01-01T00:01:00Z"), true),
+            ("its containers have not begun", status("Pending", "False", "2030-01-01T00:01:00Z"), false),
+            ("no kubelet has seen it", seen(json!({})), false),
+        ];
+        for (why, pod, expected) in cases {
+            assert_eq!(pod.was_ready, expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_pod_is_aimed_at_the_node_that_its_affinity_names() {
+        let field = |key: &str, operator: &str, values: &[&str]| json!([{"matchFields": [{"key": key, "operator": operator, "values": values}]}]);
+        let pod = |node: Option<&str>, terms: Value| {
+            let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
+            seen(json!({"spec": {"containers": [], "nodeName": node, "affinity": {"nodeAffinity": required}}}))
+        };
+        let cases = [
+            ("by name", pod(None, field("metadata.name", "In", &["n1"])), Some("n1")),
+            ("it is there", pod(Some("n1"), field("metadata.name", "In", &["n1"])), None),
+            ("one of two", pod(None, field("metadata.name", "In", &["n1", "n2"])), None),
+            ("not that one", pod(None, field("metadata.name", "NotIn", &["n1"])), None),
+            ("another field", pod(None, field("metadata.uid", "In", &["n1"])), None),
+            ("anywhere", seen(json!({"spec": {"containers": []}})), None),
+        ];
+        for (why, pod, expected) in cases {
+            assert_eq!(pod.aimed_at.as_deref(), expected, "{why}");
+        }
+    }
 }

@@ -16,8 +16,8 @@ use crate::monitors::Monitors;
 use crate::nodeipam::networks::{Networks, SizeError};
 use crate::supervise::{Down, Supervised, supervise};
 use crate::{
-    clusterroleaggregation, deployment, endpoints, endpointslice, endpointslicemirroring, garbagecollector,
-    horizontalpodautoscaler, namespace, nodeipam, nodelifecycle, podgc, replicas, rootca, serviceaccount,
+    clusterroleaggregation, daemonset, deployment, endpoints, endpointslice, endpointslicemirroring, garbagecollector,
+    horizontalpodautoscaler, namespace, nodeipam, nodelifecycle, podgc, replicas, rootca, serviceaccount, statefulset,
 };
 
 /// Upstream's name, so that tools that look for the leader find it.
@@ -139,6 +139,8 @@ const CONTROLLERS: &[(&str, Constructor)] = &[
     ("replicaset", replicas::owners::replica_sets),
     ("replicationcontroller", replicas::owners::replication_controllers),
     ("deployment", deployment::controller),
+    ("statefulset", statefulset::controller),
+    ("daemonset", daemonset::controller),
     ("endpointslice", endpointslice::controller),
     ("endpoints", endpoints::controller),
     ("endpointslicemirroring", endpointslicemirroring::controller),

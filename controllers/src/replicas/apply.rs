@@ -5,14 +5,15 @@ use std::sync::Arc;
 use corten_api::k8s_openapi::api::core::v1::Pod;
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use corten_api::{ApiError, Reason};
-use corten_client::{EventType, Next};
+use corten_client::Next;
 use jiff::Timestamp;
 
 use super::decide::{Counts, Decision, Scale, batches};
 use super::{Failure, ReplicaOwner, Replicas};
-use crate::children::{Owner, Sent};
+use crate::children::Owner;
 use crate::context::is_terminating_namespace;
-use crate::intents::{Answer, Ask};
+use crate::intents::Ask;
+use crate::pod_events;
 use crate::pods::SeenPod;
 
 impl<K: ReplicaOwner> Replicas<K> {
@@ -41,7 +42,7 @@ impl<K: ReplicaOwner> Replicas<K> {
             let names = self.children.fresh_names(&parent, pods, batch);
             let asks = names.into_iter().map(|name| Ask::Create { name, what: () }).collect();
             let sent = self.children.send(&self.context, &parent, asks, |name, ()| pod_of(owner, name)).await;
-            self.told_of(owner, &sent)?;
+            pod_events::tell(&self.context.recorder, &owner.reference(), &sent)?;
         }
         Ok(())
     }
@@ -51,32 +52,7 @@ impl<K: ReplicaOwner> Replicas<K> {
         let ask = |pod: &Arc<SeenPod>| Ask::Delete { name: pod.key.name.clone(), uid: pod.uid.clone() };
         let asks = pods.iter().map(ask).collect();
         let sent = self.children.send(&self.context, &Owner::of(owner), asks, |name, ()| pod_of(owner, name)).await;
-        self.told_of(owner, &sent)
-    }
-
-    /// Says what was done in events. The last failure is returned.
-    fn told_of(&self, owner: &K, sent: &[Sent<()>]) -> Result<(), ApiError> {
-        let mut failed = None;
-        for Sent { ask, answer } in sent {
-            let (name, created) = (ask.name(), matches!(ask, Ask::Create { .. }));
-            match answer {
-                Answer::Done { .. } if created => {
-                    self.say(owner, EventType::Normal, "SuccessfulCreate", format!("Created pod: {name}"));
-                }
-                Answer::Done { .. } => {
-                    self.say(owner, EventType::Normal, "SuccessfulDelete", format!("Deleted pod: {name}"));
-                }
-                Answer::Gone => {}
-                Answer::Refused(err) | Answer::Doubtful(err) => failed = Some((created, err)),
-            }
-        }
-        let Some((created, err)) = failed else { return Ok(()) };
-        if created && !is_terminating_namespace(err) {
-            self.say(owner, EventType::Warning, "FailedCreate", format!("Error creating: {err}"));
-        } else if !created {
-            self.say(owner, EventType::Warning, "FailedDelete", format!("Error deleting: {err}"));
-        }
-        Err(err.clone())
+        pod_events::tell(&self.context.recorder, &owner.reference(), &sent)
     }
 
     async fn report(&self, owner: &K, counts: Counts, failure: Option<&Failure>) -> Result<(), ApiError> {
@@ -101,10 +77,6 @@ impl<K: ReplicaOwner> Replicas<K> {
     async fn wait_for_newer(&self, owner: &K) {
         let revision = owner.revision();
         self.context.seen_gone(&self.owners, &owner.key(), |o: &K| o.revision() > revision).await;
-    }
-
-    fn say(&self, owner: &K, kind: EventType, reason: &str, message: String) {
-        self.context.recorder.event(&owner.reference(), kind, reason, message);
     }
 }
 

@@ -6,6 +6,7 @@ mod absent;
 mod apiserver;
 mod cost;
 mod roles;
+mod sets;
 mod store;
 mod stories;
 mod world;
