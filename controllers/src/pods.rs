@@ -1,11 +1,15 @@
 //! What the controllers remember of a Pod: one small record, kept once for all of them.
 
+pub mod of_job;
+
 use std::collections::BTreeMap;
 
 use corten_api::k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus, Toleration};
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use corten_api::{Key, Object, conditions, pod};
 use jiff::Timestamp;
+
+use of_job::OfJob;
 
 pub type Labels = BTreeMap<String, String>;
 
@@ -70,6 +74,8 @@ pub struct SeenPod {
     pub aimed_at: Option<Box<str>>,
     /// The PersistentVolumeClaims among its volumes.
     pub claims: Box<[Box<str>]>,
+    /// Of Jobs' pods only.
+    pub of_job: Option<Box<OfJob>>,
 }
 
 impl SeenPod {
@@ -78,6 +84,7 @@ impl SeenPod {
         let key = pod.key();
         let revision = pod.revision();
         let mirror = pod::is_mirror(&pod);
+        let of_job = OfJob::of(&pod);
         let phase = phase(&pod);
         let node = pod::node_name(&pod).map(str::to_owned);
         let deletion_cost = pod::annotations::deletion_cost(pod.metadata.annotations.as_ref()).unwrap_or(0);
@@ -96,6 +103,7 @@ impl SeenPod {
             key,
             revision,
             mirror,
+            of_job,
             phase,
             node,
             deletion_cost,

@@ -2,8 +2,6 @@
 //!
 //! <https://kubernetes.io/docs/concepts/workloads/controllers/daemonset/#how-daemon-pods-are-scheduled>
 
-use std::collections::BTreeMap;
-
 use corten_api::Object;
 use corten_api::k8s_openapi::api::apps::v1::DaemonSet;
 use corten_api::k8s_openapi::api::core::v1::{

@@ -1,0 +1,3 @@
+//! Finished Jobs that have said how long they may stay.
+
+pub mod decide;
