@@ -152,13 +152,20 @@ impl<C: Clone + Send + Sync> Children<C> {
         let base = format!("{}-", owner.key.name);
         let mut fresh = BTreeSet::new();
         while fresh.len() < count {
-            let name = names::generate(&base);
-            let shown = cache.get(&Key::new(owner.key.namespace.as_str(), name.as_str())).is_some();
-            if !shown && !self.with(owner, |open| open.holds(&name)) {
-                fresh.insert(name);
-            }
+            fresh.insert(self.fresh_name(owner, cache, &base, &fresh));
         }
         fresh
+    }
+
+    /// A name that begins with `base`, for one more child. `taken`: names of others that are to be asked for.
+    pub fn fresh_name<T>(&self, owner: &Owner, cache: &Cache<T>, base: &str, taken: &BTreeSet<String>) -> String {
+        loop {
+            let name = names::generate(base);
+            let shown = cache.get(&Key::new(owner.key.namespace.as_str(), name.as_str())).is_some();
+            if !shown && !taken.contains(&name) && !self.with(owner, |open| open.holds(&name)) {
+                return name;
+            }
+        }
     }
 
     /// Sends these side by side, as many at once as the width allows.

@@ -16,8 +16,9 @@ use crate::monitors::Monitors;
 use crate::nodeipam::networks::{Networks, SizeError};
 use crate::supervise::{Down, Supervised, supervise};
 use crate::{
-    clusterroleaggregation, daemonset, deployment, endpoints, endpointslice, endpointslicemirroring, garbagecollector,
-    horizontalpodautoscaler, namespace, nodeipam, nodelifecycle, podgc, replicas, rootca, serviceaccount, statefulset,
+    clusterroleaggregation, cronjob, daemonset, deployment, endpoints, endpointslice, endpointslicemirroring,
+    garbagecollector, horizontalpodautoscaler, job, namespace, nodeipam, nodelifecycle, podgc, replicas, rootca,
+    serviceaccount, statefulset, ttlafterfinished,
 };
 
 /// Upstream's name, so that tools that look for the leader find it.
@@ -154,6 +155,10 @@ const CONTROLLERS: &[(&str, Constructor)] = &[
     ("clusterroleaggregation", clusterroleaggregation::controller),
     ("podgc", podgc::controller),
     ("horizontalpodautoscaler", horizontalpodautoscaler::controller),
+    ("job", job::controller),
+    ("job-orphans", job::orphans::controller),
+    ("cronjob", cronjob::controller),
+    ("ttlafterfinished", ttlafterfinished::controller),
 ];
 
 /// One term of leadership.

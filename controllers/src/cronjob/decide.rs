@@ -144,7 +144,8 @@ fn timing(spec: &CronJobSpec, news: &mut Vec<News>) -> Option<(Schedule, TimeZon
     }
 }
 
-/// Makes a Job for the last time that has come, unless it is too late, was made already, or another still runs.
+/// Makes a Job for the last time that has come, unless it was made already, or another still runs. Times before the
+/// startingDeadlineSeconds are not looked at.
 fn start(seen: &Observed<'_>, schedule: &Schedule, zone: &TimeZone, decision: &mut Decision) {
     let spec = &seen.cron.spec;
     let since = since(seen.cron, seen.now);
@@ -162,11 +163,6 @@ fn start(seen: &Observed<'_>, schedule: &Schedule, zone: &TimeZone, decision: &m
     if missed.are_many() {
         decision.news.push(News::warning("TooManyMissedTimes", TOO_MANY.into()));
     }
-    if earliest.is_some_and(|earliest| at < earliest) {
-        let time = at.strftime("%a, %d %b %Y %H:%M:%S +0000");
-        let message = format!("Missed scheduled time to start a job: {time}");
-        return decision.news.push(News::warning("MissSchedule", message));
-    }
     let name = job_name(seen.cron, at);
     let active = decision.status.active.as_deref().unwrap_or_default();
     let is_done = seen.cron.status.as_ref().and_then(|s| s.last_schedule_time.as_ref()).is_some_and(|t| t.0 == at);
@@ -182,6 +178,12 @@ fn start(seen: &Observed<'_>, schedule: &Schedule, zone: &TimeZone, decision: &m
     }
     let replaces = if policy == Some(REPLACE) { running } else { Vec::new() };
     decision.start = Some(Start { at, job: job_at(seen.cron, at, zone), replaces });
+}
+
+/// How long until its next time; `None`: it has none, or cannot be understood.
+pub fn wait(cron: &CronJob, now: Timestamp) -> Option<Duration> {
+    let (schedule, zone) = timing(&cron.spec, &mut Vec::new())?;
+    schedule::wait(&schedule, &zone, since(cron, now), now)
 }
 
 /// Up to when all times are dealt with.

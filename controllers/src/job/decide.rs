@@ -85,20 +85,18 @@ pub fn decide(seen: &Observed<'_>) -> Decision {
     }
 }
 
-/// The Suspended condition. Who goes on after a pause has all its time again.
+/// The Suspended condition. Who goes on after a pause has all its time again: the start is forgotten meanwhile, as that of a
+/// Job that runs may not be changed.
 fn suspend(view: &View<'_>, status: &mut JobStatus) -> Option<News> {
     let now = view.seen.now;
     let list = status.conditions.get_or_insert_default();
     if view.is_suspended() {
+        status.start_time = None;
         let suspended = conditions::new(conditions::SUSPENDED, "True", "JobSuspended", "Job suspended", now);
         return conditions::ensure(list, suspended).then_some(News::Suspended);
     }
     let resumed = conditions::new(conditions::SUSPENDED, "False", "JobResumed", "Job resumed", now);
-    let changed = conditions::ensure(list, resumed);
-    if changed {
-        status.start_time = Some(Time(now));
-    }
-    changed.then_some(News::Resumed)
+    conditions::ensure(list, resumed).then_some(News::Resumed)
 }
 
 /// How long until its activeDeadlineSeconds are over.

@@ -51,6 +51,8 @@ impl End {
             return None;
         }
         conditions::ensure(list, condition(done));
+        // One that ends while it is suspended has to have started all the same.
+        status.start_time.get_or_insert(Time(now));
         if self.fails {
             return Some(News::Failed { reason: self.reason.clone(), message: self.message.clone() });
         }

@@ -293,6 +293,8 @@ const SERVED: &[(&str, &str, &str, bool)] = &[
     ("apps", "deployments", "Deployment", true),
     ("apps", "replicasets", "ReplicaSet", true),
     ("apps", "statefulsets", "StatefulSet", true),
+    ("batch", "cronjobs", "CronJob", true),
+    ("batch", "jobs", "Job", true),
     ("coordination.k8s.io", "leases", "Lease", true),
     ("discovery.k8s.io", "endpointslices", "EndpointSlice", true),
     ("networking.k8s.io", "ipaddresses", "IPAddress", false),

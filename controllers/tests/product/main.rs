@@ -5,6 +5,7 @@
 mod absent;
 mod apiserver;
 mod cost;
+mod jobs;
 mod roles;
 mod sets;
 mod store;

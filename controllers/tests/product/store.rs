@@ -132,7 +132,8 @@ impl State {
     }
 }
 
-/// RFC 7386. Lists are replaced whole, which is enough for what the controllers send here.
+/// RFC 7386. Lists are replaced whole, which is enough for what the controllers send here; and of a list of words some may
+/// be taken out, as by a strategic merge patch.
 pub(crate) fn merge(into: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *into = patch.clone();
@@ -142,7 +143,11 @@ pub(crate) fn merge(into: &mut Value, patch: &Value) {
         *into = json!({});
     }
     for (key, value) in patch {
-        if value.is_null() {
+        if let Some(list) = key.strip_prefix("$deleteFromPrimitiveList/") {
+            let left =
+                into[list].as_array().into_iter().flatten().filter(|word| !value.as_array().unwrap().contains(word));
+            into[list] = left.cloned().collect();
+        } else if value.is_null() {
             into.as_object_mut().unwrap().remove(key);
         } else {
             merge(&mut into[key], value);

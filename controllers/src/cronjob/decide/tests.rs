@@ -55,8 +55,8 @@ fn starts_table() {
         ("the last that was missed", none.clone(), none.clone(), vec![], "10:22:00", "10:20:00"),
         ("dealt with", none.clone(), last("10:20:00"), vec![], "10:22:00", ""),
         ("many were missed", none.clone(), none.clone(), vec![], "22:00:00", "22:00:00 TooManyMissedTimes"),
-        ("in time", json!({"startingDeadlineSeconds": 60}), none.clone(), vec![], "10:21:00", "10:20:00"),
-        ("too late", json!({"startingDeadlineSeconds": 60}), none.clone(), vec![], "10:21:01", ""),
+        ("in time", json!({"startingDeadlineSeconds": 60}), none.clone(), vec![], "10:20:59", "10:20:00"),
+        ("too late", json!({"startingDeadlineSeconds": 60}), none.clone(), vec![], "10:21:00", ""),
         ("suspended", json!({"suspend": true}), none.clone(), vec![], "10:05:00", ""),
         ("another runs, which does not matter", none.clone(), active(&["old"]), run(), "10:05:00", "10:05:00"),
         (

@@ -99,10 +99,9 @@ fn a_job_that_goes_on_has_all_its_time_again() {
     let running = job(deadline.clone());
     let paused = decided(&running, &[pod("a")]);
     assert_eq!(holds(&running, &paused), "Suspended JobSuspended", "it is a minute old, but does not run");
-    assert_eq!(paused.wake_after, None);
+    assert_eq!((paused.wake_after, paused.status.clone().unwrap().start_time), (None, None));
     let mut resumed = written(&running, &paused);
     resumed.spec.as_mut().unwrap().suspend = Some(false);
-    // The time is over that it had before it went on: the first look may find so only after it has begun again.
     let decision = decided(&resumed, &[]);
     assert_eq!((holds(&resumed, &decision).as_str(), decision.news.as_slice()), ("", &[News::Resumed][..]));
     assert_eq!(decision.status.unwrap().start_time, Some(Time(at(0))));

@@ -1,0 +1,43 @@
+//! A Job's pods by its selector: an orphan that it adopts is held until it is counted, one that it releases is let go.
+
+use corten_api::k8s_openapi::api::batch::v1::Job;
+use corten_api::k8s_openapi::api::core::v1::Pod;
+use corten_api::{ApiError, Object, Reason};
+use corten_client::Patch;
+use serde_json::{Value, json};
+
+use crate::adopt::decide::Claim;
+use crate::adopt::{Target, may_adopt};
+use crate::context::Context;
+use crate::pods::of_job::TRACKING_FINALIZER;
+
+/// The uid makes a patch fail if the pod was replaced meanwhile by another of its name.
+fn adopted(job: &Job, target: &Target) -> Value {
+    let owners = [job.controller_reference()];
+    json!({"metadata": {"uid": target.uid, "ownerReferences": owners, "finalizers": [TRACKING_FINALIZER]}})
+}
+fn released(job: &Job, target: &Target) -> Value {
+    json!({"metadata": {
+        "uid": target.uid,
+        "ownerReferences": [{"$patch": "delete", "uid": job.uid()}],
+        "$deleteFromPrimitiveList/finalizers": [TRACKING_FINALIZER],
+    }})
+}
+
+/// Does what was decided; returns the highest revision that was written.
+pub(super) async fn apply(context: &Context, job: &Job, claim: &Claim<Target>) -> Result<i64, ApiError> {
+    let mut bodies: Vec<_> = claim.release.iter().map(|target| (target, released(job, target))).collect();
+    if !claim.adopt.is_empty() && may_adopt(&context.client, job).await? {
+        bodies.extend(claim.adopt.iter().map(|target| (target, adopted(job, target))));
+    }
+    let mut revision = 0;
+    for (target, body) in bodies {
+        match context.client.patch::<Pod>(&target.key, "", Patch::Strategic(body)).await {
+            Ok(pod) => revision = revision.max(pod.revision()),
+            // Gone, replaced, or done already: the watch tells.
+            Err(err) if [Reason::NotFound, Reason::Conflict, Reason::Invalid].contains(&err.reason()) => {}
+            Err(err) => return Err(err),
+        }
+    }
+    Ok(revision)
+}
