@@ -86,7 +86,9 @@ impl CronJobs {
 
     /// Only over the one that was decided on: any other has to be decided on again.
     async fn write_status(&self, cron: &CronJob, status: CronJobStatus) -> Result<(), ApiError> {
-        if cron.status.clone().unwrap_or_default() == status {
+        let mut old = cron.status.clone().unwrap_or_default();
+        old.active = old.active.filter(|active| !active.is_empty());
+        if old == status {
             return Ok(());
         }
         let written = self.context.client.update_status(&CronJob { status: Some(status), ..cron.clone() }).await?;

@@ -76,7 +76,7 @@ pub fn decide(seen: &Observed<'_>) -> Decision {
     let deadline = if end.is_none() { deadline_in(&view, &status) } else { None };
     let status = track::tidy(status);
     Decision {
-        status: (track::tidy(view.status.clone()) != status).then_some(status),
+        status: (!track::says_the_same(&view.status, &status)).then_some(status),
         news,
         untrack,
         scale,

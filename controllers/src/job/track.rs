@@ -91,7 +91,17 @@ fn outcome(view: &View<'_>, pod: &SeenPod, end: Option<&End>) -> Option<Outcome>
     (fails && view.has_right_index(pod) && view.verdict(pod) != Verdict::Ignore).then_some(Outcome::Failed)
 }
 
-/// A status as the apiserver keeps it: what says nothing is not there. Two that say the same are equal then.
+/// Whether one need not be written over the other.
+pub(super) fn says_the_same(one: &JobStatus, other: &JobStatus) -> bool {
+    // That no index has failed is said by an empty text or by none.
+    let read = |status: &JobStatus| {
+        let failed_indexes = status.failed_indexes.clone().filter(|text| !text.is_empty());
+        tidy(JobStatus { failed_indexes, ..status.clone() })
+    };
+    read(one) == read(other)
+}
+
+/// A status as the apiserver keeps it: what says nothing is not there.
 pub(super) fn tidy(mut status: JobStatus) -> JobStatus {
     for sum in [&mut status.active, &mut status.succeeded, &mut status.failed] {
         *sum = sum.filter(|n| *n != 0);

@@ -5,6 +5,7 @@
 mod absent;
 mod apiserver;
 mod cost;
+mod cronjobs;
 mod jobs;
 mod roles;
 mod sets;
