@@ -2,11 +2,14 @@
 
 pub mod of_job;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use corten_api::k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus, Toleration};
+use corten_api::k8s_openapi::Resource;
+use corten_api::k8s_openapi::api::core::v1::{ObjectReference, Pod, PodSpec, PodStatus, Toleration, Volume};
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use corten_api::{Key, Object, conditions, pod};
+use corten_client::IndexBy;
 use jiff::Timestamp;
 
 use of_job::OfJob;
@@ -18,6 +21,10 @@ const EVICTED: &str = "Evicted";
 const DEFAULT_PROTOCOL: &str = "TCP";
 /// A kubelet says within this time of a pod's start that it is not ready yet.
 const FIRST_REPORT: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
+/// The condition that says that a pod is about to be disrupted.
+pub const DISRUPTION_TARGET: &str = "DisruptionTarget";
+/// Its reason when a kubelet says so: it may end the pod as late as it wants.
+const TERMINATION_BY_KUBELET: &str = "TerminationByKubelet";
 
 /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase>, in the order in which a scale-down
 /// takes pods.
@@ -37,6 +44,24 @@ pub struct NamedPort {
     pub name: String,
     pub protocol: String,
     pub port: i32,
+}
+
+/// A claim that a pod has a volume of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsedClaim {
+    pub name: String,
+    /// It is made for the pod, and goes with it.
+    pub ephemeral: bool,
+}
+
+/// Finds the pods of a namespace that use a claim, by its name.
+#[derive(Debug)]
+pub struct ByClaim;
+
+impl IndexBy<SeenPod> for ByClaim {
+    fn values(pod: &SeenPod) -> Vec<Cow<'_, str>> {
+        pod.claims.iter().map(|claim| claim.name.as_str().into()).collect()
+    }
 }
 
 /// A Pod without all that no controller reads (most of its spec, its volumes, its managed fields).
@@ -72,10 +97,12 @@ pub struct SeenPod {
     pub mirror: bool,
     /// The one node that it may go to, if it says so by the node's name and is not there yet.
     pub aimed_at: Option<Box<str>>,
-    /// The PersistentVolumeClaims among its volumes.
-    pub claims: Box<[Box<str>]>,
     /// Of Jobs' pods only.
     pub of_job: Option<Box<OfJob>>,
+    /// The claims that its volumes are of.
+    pub claims: Vec<UsedClaim>,
+    /// Since when somebody other than its kubelet has said that the pod is about to be disrupted.
+    pub disruption_target_since: Option<Timestamp>,
 }
 
 impl SeenPod {
@@ -91,9 +118,8 @@ impl SeenPod {
         let status = pod.status.take().unwrap_or_default();
         let spec = pod.spec.take().unwrap_or_default();
         let aimed_at = if node.is_none() { aimed_at(&spec) } else { None };
-        let claims = spec.volumes.iter().flatten().filter_map(|v| v.persistent_volume_claim.as_ref());
-        let claims = claims.map(|claim| claim.claim_name.as_str().into()).collect();
         let meta = pod.metadata;
+        let claims = claims(&key.name, spec.volumes.as_deref().unwrap_or_default());
         let ports = spec.containers.iter().chain(spec.init_containers.iter().flatten().filter(|c| pod::is_sidecar(c)));
         let ports = ports.flat_map(|c| c.ports.iter().flatten()).filter_map(|p| {
             let protocol = p.protocol.clone().unwrap_or_else(|| DEFAULT_PROTOCOL.into());
@@ -108,12 +134,13 @@ impl SeenPod {
             node,
             deletion_cost,
             aimed_at,
-            claims,
             was_ready: was_ready(&status, phase),
+            claims,
             ports: ports.collect(),
             ready_since: ready_since(&status, meta.creation_timestamp.as_ref().map(|t| t.0)),
             restarts: restarts(&status),
             started: status.start_time.as_ref().map(|t| t.0),
+            disruption_target_since: disruption_target_since(&status),
             evicted: phase == Phase::Failed && status.reason.as_deref() == Some(EVICTED),
             ips: ips(status),
             uid: meta.uid.unwrap_or_default(),
@@ -129,6 +156,18 @@ impl SeenPod {
         }
     }
 
+    /// For events and `involvedObject`.
+    pub fn reference(&self) -> ObjectReference {
+        ObjectReference {
+            api_version: Some(Pod::API_VERSION.into()),
+            kind: Some(Pod::KIND.into()),
+            name: Some(self.key.name.clone()),
+            namespace: Some(self.key.namespace.clone()),
+            uid: Some(self.uid.clone()),
+            resource_version: Some(self.revision.to_string()),
+            field_path: None,
+        }
+    }
     /// The one owner that manages this pod.
     pub fn controller(&self) -> Option<&OwnerReference> {
         self.owners.iter().find(|o| o.controller == Some(true))
@@ -197,6 +236,29 @@ fn aimed_at(spec: &PodSpec) -> Option<Box<str>> {
         [node] => Some(node.as_str().into()),
         _ => None,
     }
+}
+
+fn claims(pod: &str, volumes: &[Volume]) -> Vec<UsedClaim> {
+    let of = |volume: &Volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(claim), _) => Some(UsedClaim { name: claim.claim_name.clone(), ephemeral: false }),
+        (None, Some(_)) => Some(UsedClaim { name: ephemeral_claim_name(pod, &volume.name), ephemeral: true }),
+        (None, None) => None,
+    };
+    volumes.iter().filter_map(of).collect()
+}
+
+/// The claim that is made for a pod's volume.
+/// <https://kubernetes.io/docs/concepts/storage/ephemeral-volumes/#persistentvolumeclaim-naming>
+pub fn ephemeral_claim_name(pod: &str, volume: &str) -> String {
+    format!("{pod}-{volume}")
+}
+
+fn disruption_target_since(status: &PodStatus) -> Option<Timestamp> {
+    let told = conditions::find(status.conditions.as_ref(), DISRUPTION_TARGET).filter(|c| c.status == "True")?;
+    let by_kubelet = told.reason.as_deref() == Some(TERMINATION_BY_KUBELET);
+    // A condition without a time has been there for nobody knows how long.
+    let since = told.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |t| t.0);
+    (!by_kubelet).then_some(since)
 }
 
 /// The most restarts of any one container.

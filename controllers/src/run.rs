@@ -16,9 +16,9 @@ use crate::monitors::Monitors;
 use crate::nodeipam::networks::{Networks, SizeError};
 use crate::supervise::{Down, Supervised, supervise};
 use crate::{
-    clusterroleaggregation, cronjob, daemonset, deployment, endpoints, endpointslice, endpointslicemirroring,
-    garbagecollector, horizontalpodautoscaler, job, namespace, nodeipam, nodelifecycle, podgc, replicas, rootca,
-    serviceaccount, statefulset, ttlafterfinished,
+    clusterroleaggregation, cronjob, daemonset, deployment, disruption, endpoints, endpointslice,
+    endpointslicemirroring, garbagecollector, horizontalpodautoscaler, job, namespace, nodeipam, nodelifecycle, podgc,
+    replicas, rootca, serviceaccount, statefulset, ttlafterfinished,
 };
 
 /// Upstream's name, so that tools that look for the leader find it.
@@ -159,6 +159,8 @@ const CONTROLLERS: &[(&str, Constructor)] = &[
     ("job-orphans", job::orphans::controller),
     ("cronjob", cronjob::controller),
     ("ttlafterfinished", ttlafterfinished::controller),
+    ("disruption", disruption::controller),
+    ("disruption-stale-pods", disruption::stale_pods),
 ];
 
 /// One term of leadership.

@@ -6,6 +6,7 @@ mod absent;
 mod apiserver;
 mod cost;
 mod cronjobs;
+mod disruptions;
 mod jobs;
 mod roles;
 mod sets;
