@@ -15,6 +15,7 @@ use corten_client::{CancellationToken, Change, Client, Next, Recorder, WorkQueue
 use futures::future::join_all;
 
 use crate::caches::{Caches, Shared};
+use crate::certificates::flags::Signing;
 use crate::context::Context;
 use crate::monitors::Monitors;
 use crate::nodeipam::networks::Networks;
@@ -30,6 +31,7 @@ pub struct Settings {
     /// What nodes get their podCIDRs from.
     pub networks: Networks,
     pub root_ca: String,
+    pub signing: Signing,
 }
 
 /// What a controller is made of. What it keeps lives as long as `stop` lasts, whether this instance leads or not, so it

@@ -3,11 +3,15 @@
 pub mod adopt;
 pub mod backends;
 pub mod caches;
+pub mod certificates;
 pub mod children;
 pub mod clusterroleaggregation;
 pub mod context;
 pub mod controller;
 pub mod cronjob;
+pub mod csrapproving;
+pub mod csrcleaner;
+pub mod csrsigning;
 pub mod daemonset;
 pub mod deployment;
 pub mod disruption;

@@ -10,15 +10,16 @@ use ipnet::IpNet;
 use parking_lot::Mutex;
 
 use crate::caches::Caches;
+use crate::certificates::flags::{Signing, SigningArgs, SigningError};
 use crate::context::Context;
 use crate::controller::{Loop, Settings, Setup};
 use crate::monitors::Monitors;
 use crate::nodeipam::networks::{Networks, SizeError};
 use crate::supervise::{Down, Supervised, supervise};
 use crate::{
-    clusterroleaggregation, cronjob, daemonset, deployment, disruption, endpoints, endpointslice,
-    endpointslicemirroring, garbagecollector, horizontalpodautoscaler, job, namespace, nodeipam, nodelifecycle, podgc,
-    replicas, rootca, serviceaccount, statefulset, ttlafterfinished,
+    clusterroleaggregation, cronjob, csrapproving, csrcleaner, csrsigning, daemonset, deployment, disruption,
+    endpoints, endpointslice, endpointslicemirroring, garbagecollector, horizontalpodautoscaler, job, namespace,
+    nodeipam, nodelifecycle, podgc, replicas, rootca, serviceaccount, statefulset, ttlafterfinished,
 };
 
 /// Upstream's name, so that tools that look for the leader find it.
@@ -46,6 +47,8 @@ pub struct Flags {
     /// The CA that pods find in the ConfigMap kube-root-ca.crt of their namespace (PEM).
     #[arg(long)]
     pub root_ca_file: PathBuf,
+    #[command(flatten)]
+    pub signing: SigningArgs,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +69,8 @@ pub enum RunError {
     },
     #[error(transparent)]
     Networks(#[from] SizeError),
+    #[error(transparent)]
+    Signing(#[from] SigningError),
     #[error("cannot compete for the leader lease")]
     Lease(#[source] io::Error),
     #[error("cannot find the host's name: give --identity")]
@@ -117,7 +122,9 @@ fn settings(flags: &Flags) -> Result<Settings, RunError> {
     let networks = Networks::of(flags.cluster_cidr, flags.node_cidr_mask_size.unwrap_or(default))?;
     let path = flags.root_ca_file.clone();
     let root_ca = std::fs::read_to_string(&path).map_err(|source| RunError::RootCa { path, source })?;
-    Ok(Settings { networks, root_ca })
+    let signing = Signing::of(&flags.signing)?;
+    signing.check()?;
+    Ok(Settings { networks, root_ca, signing })
 }
 
 /// The caches of the present term, if we lead.
@@ -161,6 +168,9 @@ const CONTROLLERS: &[(&str, Constructor)] = &[
     ("ttlafterfinished", ttlafterfinished::controller),
     ("disruption", disruption::controller),
     ("disruption-stale-pods", disruption::stale_pods),
+    ("csrapproving", csrapproving::controller),
+    ("csrsigning", csrsigning::controller),
+    ("csrcleaner", csrcleaner::controller),
 ];
 
 /// One term of leadership.

@@ -4,6 +4,7 @@
 
 mod absent;
 mod apiserver;
+mod certificates;
 mod cost;
 mod cronjobs;
 mod disruptions;

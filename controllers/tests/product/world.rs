@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use corten_client::{CancellationToken, Recorder};
 use corten_controllers::caches::Caches;
+use corten_controllers::certificates::flags::Signing;
 use corten_controllers::context::Context;
 use corten_controllers::controller::{Loop, Settings, Setup};
 use corten_controllers::monitors::Monitors;
@@ -36,7 +37,7 @@ impl World {
         let recorder = Recorder::new(&client, "test", "");
         let context = Context::new(client.clone(), recorder.clone(), caches.clone(), stop.clone());
         let networks = Networks::of("10.244.0.0/16".parse().unwrap(), 24).unwrap();
-        let settings = Settings { networks, root_ca: String::new() };
+        let settings = Settings { networks, root_ca: String::new(), signing: Signing::default() };
         let setup = Setup { name: "", caches, monitors, client, recorder, settings, stop: stop.clone() };
         Self { setup, context }
     }

@@ -154,6 +154,8 @@ impl Files<'_> {
         args.push(flag("cluster-cidr", POD_CIDR));
         args.push(flag("node-cidr-mask-size", "24"));
         args.push(flag("root-ca-file", self.pki("ca.crt")));
+        args.push(flag("cluster-signing-cert-file", self.pki("ca.crt")));
+        args.push(flag("cluster-signing-key-file", self.pki("ca.key")));
         self.ours("controllers", args)
     }
 
