@@ -2,6 +2,8 @@
 
 pub mod adopt;
 pub mod backends;
+pub mod bootstrapsigner;
+pub mod bootstraptokens;
 pub mod caches;
 pub mod certificates;
 pub mod children;
@@ -37,5 +39,6 @@ pub mod run;
 pub mod serviceaccount;
 pub mod statefulset;
 pub mod supervise;
+pub mod tokencleaner;
 pub mod ttlafterfinished;
 pub mod width;

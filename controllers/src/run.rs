@@ -17,9 +17,10 @@ use crate::monitors::Monitors;
 use crate::nodeipam::networks::{Networks, SizeError};
 use crate::supervise::{Down, Supervised, supervise};
 use crate::{
-    clusterroleaggregation, cronjob, csrapproving, csrcleaner, csrsigning, daemonset, deployment, disruption,
-    endpoints, endpointslice, endpointslicemirroring, garbagecollector, horizontalpodautoscaler, job, namespace,
-    nodeipam, nodelifecycle, podgc, replicas, rootca, serviceaccount, statefulset, ttlafterfinished,
+    bootstrapsigner, clusterroleaggregation, cronjob, csrapproving, csrcleaner, csrsigning, daemonset, deployment,
+    disruption, endpoints, endpointslice, endpointslicemirroring, garbagecollector, horizontalpodautoscaler, job,
+    namespace, nodeipam, nodelifecycle, podgc, replicas, rootca, serviceaccount, statefulset, tokencleaner,
+    ttlafterfinished,
 };
 
 /// Upstream's name, so that tools that look for the leader find it.
@@ -171,6 +172,8 @@ const CONTROLLERS: &[(&str, Constructor)] = &[
     ("csrapproving", csrapproving::controller),
     ("csrsigning", csrsigning::controller),
     ("csrcleaner", csrcleaner::controller),
+    ("bootstrapsigner", bootstrapsigner::controller),
+    ("tokencleaner", tokencleaner::controller),
 ];
 
 /// One term of leadership.
