@@ -18,9 +18,9 @@ use crate::nodeipam::networks::{Networks, SizeError};
 use crate::supervise::{Down, Supervised, supervise};
 use crate::{
     bootstrapsigner, clusterroleaggregation, cronjob, csrapproving, csrcleaner, csrsigning, daemonset, deployment,
-    disruption, endpoints, endpointslice, endpointslicemirroring, garbagecollector, horizontalpodautoscaler, job,
-    namespace, nodeipam, nodelifecycle, podgc, replicas, rootca, serviceaccount, statefulset, tokencleaner,
-    ttlafterfinished,
+    disruption, endpoints, endpointslice, endpointslicemirroring, ephemeral, garbagecollector, horizontalpodautoscaler,
+    job, namespace, nodeipam, nodelifecycle, persistentvolume, podgc, pvcprotection, pvprotection, replicas, rootca,
+    serviceaccount, statefulset, tokencleaner, ttlafterfinished,
 };
 
 /// Upstream's name, so that tools that look for the leader find it.
@@ -174,6 +174,11 @@ const CONTROLLERS: &[(&str, Constructor)] = &[
     ("csrcleaner", csrcleaner::controller),
     ("bootstrapsigner", bootstrapsigner::controller),
     ("tokencleaner", tokencleaner::controller),
+    ("persistentvolume-claims", persistentvolume::claims),
+    ("persistentvolume-volumes", persistentvolume::volumes),
+    ("pvcprotection", pvcprotection::controller),
+    ("pvprotection", pvprotection::controller),
+    ("ephemeral", ephemeral::controller),
 ];
 
 /// One term of leadership.

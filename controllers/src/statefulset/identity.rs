@@ -66,7 +66,9 @@ pub fn is_labelled(pod: &SeenPod) -> bool {
 
 /// Whether the pod has the claims of its ordinal. Volumes cannot be added to a pod.
 pub fn has_claims(set: &StatefulSet, pod: &SeenPod, ordinal: i32) -> bool {
-    claim_templates(set).iter().all(|template| pod.claims.iter().any(|had| **had == claim_name(set, template, ordinal)))
+    claim_templates(set)
+        .iter()
+        .all(|template| pod.claims.iter().any(|had| !had.ephemeral && had.name == claim_name(set, template, ordinal)))
 }
 
 /// The pod of this ordinal, made from `template`, which the revision of this name keeps.

@@ -13,4 +13,5 @@ mod roles;
 mod sets;
 mod store;
 mod stories;
+mod volumes;
 mod world;

@@ -1,0 +1,88 @@
+//! The finalizer of claims: none goes while a pod uses it.
+//!
+//! <https://kubernetes.io/docs/concepts/storage/persistent-volumes/#storage-object-in-use-protection>
+
+pub mod decide;
+
+use corten_api::k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use corten_api::{ApiError, Key, Object, Reason};
+use corten_client::{Change, Next};
+use tracing::info;
+
+use crate::context::Context;
+use crate::controller::{Controller, Loop, Setup};
+use crate::pods::{ByClaim, SeenPod};
+use decide::{Action, decide, uses};
+
+const FINALIZER: &str = "kubernetes.io/pvc-protection";
+
+pub fn controller(setup: &Setup) -> Loop {
+    Controller::new(setup)
+        .reconciles(&setup.caches.of::<PersistentVolumeClaim>())
+        .watches(&setup.caches.of::<SeenPod>(), |change| match change {
+            Change::Removed { old, .. } => claims_of(old),
+            // One that is shut down may have let go of its own claims.
+            Change::Set { old: Some(old), new, .. } => {
+                let is_done = new.deletion_grace_secs == Some(0) && old.deletion_grace_secs != Some(0);
+                if is_done || old.uid != new.uid { claims_of(old) } else { Vec::new() }
+            }
+            _ => Vec::new(),
+        })
+        .run(|context, key| async move { sync(&context, &key).await })
+}
+
+fn claims_of(pod: &SeenPod) -> Vec<Key> {
+    pod.claims.iter().map(|claim| Key::new(pod.key.namespace.as_str(), claim.name.as_str())).collect()
+}
+
+async fn sync(context: &Context, key: &Key) -> Result<Next, ApiError> {
+    let Some(claim) = context.caches.of::<PersistentVolumeClaim>().get(key) else { return Ok(Next::Done) };
+    let users = context.caches.of::<SeenPod>().with::<ByClaim>(&key.namespace, &key.name);
+    let is_used = users.iter().any(|pod| uses(pod, &claim));
+    let mut action = decide(&claim.metadata, FINALIZER, is_used);
+    // The cache may not have a pod that began before the claim was deleted: its data would go from under it.
+    if action == Action::Remove && is_used_after_all(context, &claim).await? {
+        action = Action::Keep;
+    }
+    finalizer(context, &*claim, FINALIZER, action).await
+}
+
+async fn is_used_after_all(context: &Context, claim: &PersistentVolumeClaim) -> Result<bool, ApiError> {
+    let pods = context.client.list::<Pod>(Some(claim.namespace())).await?;
+    Ok(pods.items.into_iter().map(SeenPod::of).any(|pod| uses(&pod, claim)))
+}
+
+/// Puts the finalizer on or takes it off, if the object is as it was seen.
+pub async fn finalizer<K: Object>(
+    context: &Context,
+    object: &K,
+    finalizer: &str,
+    action: Action,
+) -> Result<Next, ApiError> {
+    let mut changed = object.clone();
+    let finalizers = changed.metadata_mut().finalizers.get_or_insert_default();
+    match action {
+        Action::Keep => return Ok(Next::Done),
+        Action::Add => finalizers.push(finalizer.to_owned()),
+        Action::Remove => finalizers.retain(|f| f != finalizer),
+    }
+    match context.client.update(&changed).await {
+        Ok(written) => {
+            info!(kind = K::KIND, object = %object.key(), ?action, "the finalizer that protects it");
+            let cache = context.caches.of::<K>();
+            if action == Action::Remove {
+                // It may be gone by that.
+                context
+                    .seen_gone(&cache, &object.key(), |seen: &K| {
+                        seen.uid() != object.uid() || seen.revision() > object.revision()
+                    })
+                    .await;
+            } else {
+                context.caught_up(&cache, written.revision()).await;
+            }
+            Ok(Next::Done)
+        }
+        Err(err) if err.is(Reason::NotFound) => Ok(Next::Done),
+        Err(err) => Err(err),
+    }
+}
