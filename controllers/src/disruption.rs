@@ -175,3 +175,33 @@ async fn take_back(context: &Context, key: &Key) -> Result<Next, ApiError> {
     }
     Ok(Next::Done)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_budget_counts_asks_for_a_look() {
+        let key = Key::new("shop", "p");
+        let ready = || SeenPod { uid: "u".into(), ready_since: Some(Timestamp::UNIX_EPOCH), ..SeenPod::default() };
+        let cases = [
+            (
+                "nothing that counts",
+                SeenPod { revision: 9, ips: vec!["10.0.0.1".into()], restarts: 3, ..ready() },
+                false,
+            ),
+            ("since when it is ready", SeenPod { ready_since: Some(Timestamp::MAX), ..ready() }, false),
+            ("it is not ready any more", SeenPod { ready_since: None, ..ready() }, true),
+            ("it goes", SeenPod { deleting: Some(Timestamp::UNIX_EPOCH), ..ready() }, true),
+            ("other budgets guard it", SeenPod { labels: [("a".into(), "b".into())].into(), ..ready() }, true),
+            ("another of its name", SeenPod { uid: "v".into(), ..ready() }, true),
+        ];
+        let old = Arc::new(ready());
+        for (why, new, expected) in cases {
+            let new = Arc::new(new);
+            assert_eq!(counts(&Change::Set { key: &key, old: Some(&old), new: &new }), expected, "{why}");
+        }
+        assert!(counts(&Change::Set { key: &key, old: None, new: &old }), "it came");
+        assert!(counts(&Change::Removed { key: &key, old: &old }), "it is gone");
+    }
+}
