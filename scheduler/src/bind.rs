@@ -1,11 +1,14 @@
-//! Carries decisions out: placements to the apiserver, refusals to the pod's condition, both to its events.
+//! Carries decisions out: placements to the apiserver, refusals to the pod's condition, both to its events; and makes room for
+//! pods of higher priority.
+
+mod preempt;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use corten_api::{ApiError, Key, Object, Reason, pod};
 use corten_client::{Binder, Client, EventType, Patch, Pulse, Recorder, panics};
-use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
@@ -16,18 +19,28 @@ use tracing::{debug, error, warn};
 
 use crate::core::PANICS;
 use crate::pod::PodInfo;
+use preempt::Preemption;
+pub use preempt::Room;
 
 /// Writes on their way; the scheduler waits while there are more.
 const IN_FLIGHT_MAX: usize = 256;
 /// Between two questions whether a placement was done.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// What came of a placement.
+/// What came of a placement, or of making room for a pod.
 #[derive(Debug)]
 pub struct Outcome {
     pub key: Key,
     pub uid: String,
+    pub of: Write,
     pub result: Result<(), ApiError>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    Placement,
+    /// Every victim is told to go.
+    Preemption,
 }
 
 /// Its writes end with it: a scheduler that has lost its lease must not place another pod.
@@ -43,7 +56,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Outcomes of placements come on the receiver, at most one for each permit. `pulse` is that of all writes.
+    /// Outcomes of placements and preemptions come on the receiver, at most one for each permit. `pulse` is that of all writes.
     pub fn new(client: &Client, recorder: Recorder, pulse: Pulse) -> (Self, mpsc::Receiver<Outcome>) {
         let (outcomes, receiver) = mpsc::channel(IN_FLIGHT_MAX);
         let places = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
@@ -77,7 +90,7 @@ impl Writer {
     pub fn bind(&mut self, place: OwnedSemaphorePermit, pod: &PodInfo, node: String) {
         let (binder, recorder, outcomes) = (self.binder.clone(), self.recorder.clone(), self.outcomes.clone());
         let (key, uid, client) = (pod.key.clone(), pod.uid.clone(), self.client.clone());
-        let about = reference(pod);
+        let about = pod.reference();
         self.spawn(async move {
             let placed = panics::catch_future(PANICS, place_on(&client, &binder, &key, &uid, &node)).await;
             // Told of as a failure: the pod is decided on again, and does not hold its node for ever.
@@ -90,37 +103,70 @@ impl Writer {
                 Err(err) => debug!(pod = %key, node, %err, "not bound"),
             }
             // The scheduler may have stopped meanwhile; its successor looks at the pod itself.
-            let _ = outcomes.send(Outcome { key, uid, result }).await;
+            let _ = outcomes.send(Outcome { key, uid, of: Write::Placement, result }).await;
             drop(place);
         });
     }
 
-    /// Says on the pod why it has no node, once for each reason.
-    pub fn refuse(&mut self, place: OwnedSemaphorePermit, pod: &PodInfo, why: &str) {
-        self.recorder.event(&reference(pod), EventType::Warning, "FailedScheduling", why);
-        let told = pod.wants.as_deref().and_then(|w| w.told.as_deref());
-        if told == Some(why) {
+    /// Says on the pod why it has no node, once for each reason. `denominate`: it was nominated for one in vain.
+    pub fn refuse(&mut self, place: OwnedSemaphorePermit, pod: &PodInfo, why: &str, denominate: bool) {
+        self.recorder.event(&pod.reference(), EventType::Warning, "FailedScheduling", why);
+        let loses = denominate && pod.nominated().is_some();
+        let told = pod.pending.as_deref().and_then(|p| p.told.as_deref());
+        if told == Some(why) && !loses {
             return;
         }
-        let mut condition = json!({
-            "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why,
-        });
-        if told.is_none() {
-            condition["lastTransitionTime"] = json!(Time(Timestamp::now()));
+        let mut status = json!({"conditions": [unschedulable(pod, why)]});
+        if loses {
+            status["nominatedNodeName"] = json!(null);
         }
-        let patch = Patch::Strategic(json!({"metadata": {"uid": pod.uid}, "status": {"conditions": [condition]}}));
-        let (client, key) = (self.client.clone(), pod.key.clone());
+        let (client, key, uid) = (self.client.clone(), pod.key.clone(), pod.uid.clone());
         self.spawn(async move {
-            match client.patch::<Pod>(&key, "status", patch).await {
-                // Gone, or another of its name: nobody to tell.
-                Err(err) if !err.is(Reason::NotFound) && !err.is(Reason::Conflict) => {
-                    warn!(pod = %key, %err, "cannot write why the pod has no node");
-                }
-                _ => {}
+            if let Err(err) = patch_status(&client, &key, &uid, status).await {
+                warn!(pod = %key, %err, "cannot write why the pod has no node");
             }
             drop(place);
         });
     }
+
+    /// Nominates the pod for the node and tells its victims to go; the outcome comes later.
+    pub fn preempt(&mut self, place: OwnedSemaphorePermit, pod: &PodInfo, room: Room) {
+        self.recorder.event(&pod.reference(), EventType::Warning, "FailedScheduling", &*room.why);
+        let (client, recorder, outcomes) = (self.client.clone(), self.recorder.clone(), self.outcomes.clone());
+        let (key, uid) = (pod.key.clone(), pod.uid.clone());
+        let status = json!({"nominatedNodeName": room.node, "conditions": [unschedulable(pod, &room.why)]});
+        let preemption = Preemption { scheduler: pod.class.scheduler.clone(), client, recorder };
+        self.spawn(async move {
+            let made = panics::catch_future(PANICS, preemption.run(&key, &uid, status, room)).await;
+            let result = made.unwrap_or_else(|panicked| Err(ApiError::internal(panicked.to_string())));
+            // The scheduler may have stopped meanwhile; its successor looks at the pod itself.
+            let _ = outcomes.send(Outcome { key, uid, of: Write::Preemption, result }).await;
+            drop(place);
+        });
+    }
+}
+
+/// The condition that says why the pod has no node.
+fn unschedulable(pod: &PodInfo, why: &str) -> serde_json::Value {
+    let mut condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why});
+    if pod.pending.as_deref().is_none_or(|p| p.told.is_none()) {
+        condition["lastTransitionTime"] = json!(Time(Timestamp::now()));
+    }
+    condition
+}
+
+/// Changes what is given of the status of the pod with this uid. One that is gone needs it no more.
+async fn patch_status(client: &Client, key: &Key, uid: &str, status: serde_json::Value) -> Result<(), ApiError> {
+    let patch = Patch::Strategic(json!({"metadata": {"uid": uid}, "status": status}));
+    match client.patch::<Pod>(key, "status", patch).await {
+        Err(err) if !is_gone(&err) => Err(err),
+        _ => Ok(()),
+    }
+}
+
+/// Gone, or another of its name by now.
+fn is_gone(err: &ApiError) -> bool {
+    err.is(Reason::NotFound) || err.is(Reason::Conflict)
 }
 
 /// Sends a placement, and asks what became of it until somebody knows: what it takes stays taken meanwhile, as the node
@@ -147,10 +193,6 @@ fn settled(shown: Result<Pod, ApiError>, err: &ApiError, uid: &str, node: &str) 
         Err(unknown) if unknown.is_doubtful() => None,
         Err(known) => Some(Err(known)),
     }
-}
-
-fn reference(pod: &PodInfo) -> ObjectReference {
-    pod.wants.as_deref().map(|w| w.reference.clone()).unwrap_or_default()
 }
 
 #[cfg(test)]

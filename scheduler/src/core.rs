@@ -1,65 +1,121 @@
 //! What the scheduler knows and has decided, without I/O and clock: changes and outcomes in, decisions out.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
+use corten_api::selector::{Labels, Selector};
 use corten_api::{ApiError, Key, Reason};
 use corten_client::panics;
 use k8s_openapi::api::core::v1::Node;
 
-use crate::cycle::{self, Decision, Profile};
+use crate::cycle::view::Views;
+use crate::cycle::{self, Decision};
+use crate::framework::event::{AssignedPod, Event, Hint};
+use crate::framework::profile::{Profile, Profiles};
 use crate::pod::PodInfo;
-use crate::queue::Queue;
-use crate::snapshot::{Helps, Snapshot};
+use crate::queue::{Backoff, Queue};
+use crate::snapshot::nominations::Nomination;
+use crate::snapshot::{Budget, Snapshot};
 
 /// What panics are counted under.
 pub(crate) const PANICS: &str = "scheduler";
 
 #[derive(Debug)]
 pub struct Core {
-    name: String,
-    profile: Profile,
+    /// By `schedulerName`, in its order; a profile's place here is its number.
+    profiles: Vec<(String, Profile)>,
     snapshot: Snapshot,
+    views: Views,
     queue: Queue,
+    /// What happened since pods were last woken.
+    events: Vec<Event>,
+    /// The nomination that the cluster shows of a pod, if any, with the pod's uid.
+    shown: HashMap<Key, (String, String)>,
     /// Counts decisions, so that equally good nodes take turns.
     decided: usize,
 }
 
 impl Core {
-    /// `name`: pods that name this scheduler are ours.
-    pub fn new(name: &str) -> Self {
-        let (profile, snapshot, queue) = (Profile::default(), Snapshot::new(), Queue::default());
-        Self { name: name.into(), profile, snapshot, queue, decided: 0 }
+    /// Pods that name one of the profiles are ours.
+    pub fn new(profiles: Profiles, backoff: Backoff) -> Self {
+        Self {
+            profiles: profiles.into_iter().collect(),
+            snapshot: Snapshot::new(),
+            views: Views::default(),
+            queue: Queue::new(backoff),
+            events: Vec::new(),
+            shown: HashMap::new(),
+            decided: 0,
+        }
+    }
+    /// With the default profile alone, under this name.
+    pub fn named(name: &str) -> Self {
+        Self::new([(name.to_owned(), Profile::default())].into(), Backoff::default())
     }
 
-    /// Takes in a node as it is now, or that it is gone; says what about it could help a waiting pod.
-    pub fn node_changed(&mut self, name: &str, node: Option<&Node>) -> Helps {
-        match node {
+    /// Takes in a node as it is now, or that it is gone.
+    pub fn node_changed(&mut self, name: &str, node: Option<&Node>) {
+        let event = match node {
             Some(node) => self.snapshot.set_node(node),
-            None => {
-                self.snapshot.remove_node(name);
-                Helps::NOTHING
-            }
-        }
+            None => self.snapshot.remove_node(name),
+        };
+        self.events.extend(event);
     }
 
     /// As `node_changed`, for a pod.
-    pub fn pod_changed(&mut self, key: &Key, pod: Option<&PodInfo>, now: Instant) -> Helps {
-        let Some(pod) = pod else {
-            self.queue.remove(key);
-            return self.snapshot.remove_pod(key);
+    pub fn pod_changed(&mut self, key: &Key, pod: Option<&PodInfo>, now: Instant) {
+        let events = match pod {
+            Some(pod) => self.snapshot.set_pod(pod),
+            None => self.snapshot.remove_pod(key),
         };
-        let helps = self.snapshot.set_pod(pod);
-        if !pod.is_pending_for(&self.name) {
-            self.queue.remove(key);
-        } else if !self.snapshot.is_assumed(key, &pod.uid) {
-            self.queue.set(pod, now);
+        self.events.extend(events);
+        match pod.filter(|pod| self.is_to_place(pod)) {
+            None => {
+                self.queue.remove(key);
+                self.shown.remove(key);
+                self.denominate(key);
+            }
+            Some(pod) if !self.snapshot.is_assumed(key, &pod.uid) => {
+                self.note_nomination(pod);
+                self.queue.set(pod, now);
+            }
+            Some(_) => {}
         }
-        helps
     }
 
-    /// Pods that this could help come again.
-    pub fn helped(&mut self, by: Helps, now: Instant) {
-        self.queue.helped(by, now);
+    /// A namespace's labels; `None`: it is gone.
+    pub fn namespace_changed(&mut self, name: &str, labels: Option<&Labels>) {
+        self.events.extend(self.snapshot.set_namespace(name, labels.cloned()));
+    }
+    pub fn budget_changed(&mut self, key: &Key, budget: Option<&Budget>) {
+        match budget {
+            Some(budget) => drop(self.snapshot.budgets.insert(key.clone(), budget.clone())),
+            None => drop(self.snapshot.budgets.remove(key)),
+        }
+    }
+    /// A Service's selector; `None`: it has none, or is gone.
+    pub fn service_changed(&mut self, key: &Key, selector: Option<&Labels>) {
+        self.snapshot.workloads.set_service(key, selector.cloned());
+    }
+    /// The selector of what controls pods: `kind` is such as `ReplicaSet`.
+    pub fn controller_changed(&mut self, kind: &str, key: &Key, selector: Option<&Selector>) {
+        self.snapshot.workloads.set_controller(kind, key, selector.cloned());
+    }
+
+    /// Pods that what happened could help come again.
+    pub fn wake(&mut self, now: Instant) {
+        let events = std::mem::take(&mut self.events);
+        let (profiles, snapshot) = (&self.profiles, &self.snapshot);
+        self.queue.wake(
+            &events,
+            |class, plugin, event| {
+                let profile = profiles.iter().find(|(name, _)| *name == class.scheduler);
+                let plugin = profile.and_then(|(_, profile)| profile.plugins.get(plugin));
+                plugin.is_some_and(|enabled| enabled.plugin.hint(snapshot, class, event) == Hint::Queue)
+            },
+            now,
+        );
     }
     /// The pod to decide on next.
     pub fn next(&mut self, now: Instant) -> Option<Key> {
@@ -71,30 +127,58 @@ impl Core {
     }
 
     /// Decides on a pod, as it is now, that `next` named. A placement counts on its node from now on, until the pod shows
-    /// it or `settled` takes it back. `None`: it needs no node any more.
+    /// it or `settled` takes it back; a nomination holds until the pod is placed or no room can be made. `None`: it needs no
+    /// node any more.
     pub fn decide(&mut self, key: &Key, pod: Option<&PodInfo>, now: Instant) -> Option<Decision> {
-        let Some(pod) = pod.filter(|pod| pod.is_pending_for(&self.name)) else {
+        let Some(pod) = pod.filter(|pod| self.is_to_place(pod)) else {
             // It changed since the queue heard of it; its change is on the way to us.
             self.queue.remove(key);
             return None;
         };
+        let number = self.profile_number(pod)?;
         self.decided = self.decided.wrapping_add(1);
-        let (profile, snapshot, tie) = (&self.profile, &mut self.snapshot, self.decided);
+        let (profile, snapshot, tie) = ((number, &self.profiles[number].1), &mut self.snapshot, self.decided);
+        let views = &mut self.views;
         // A fault in one plugin over one pod must not end the scheduling of all others. A cycle changes nothing in the
-        // snapshot but the list of its columns.
-        let decision = match panics::catch(PANICS, || cycle::decide(profile, snapshot, pod, tie)) {
+        // snapshot but what it keeps counted, and views begin anew after a fault.
+        let decision = match panics::catch(PANICS, || cycle::decide(profile, snapshot, views, pod, tie)) {
             Ok(decision) => decision,
             Err(panicked) => {
                 tracing::error!(pod = %key, %panicked, "a bug: the decision on this pod is tried again later");
+                self.views = Views::default();
                 self.queue.failed(key, now);
                 return None;
             }
         };
-        match &decision {
-            Decision::Place { node } => self.snapshot.assume(pod, node),
-            Decision::Refuse { retry_on, .. } => self.queue.refused(key, *retry_on, now),
-        }
+        self.take_in(pod, &decision, now);
         Some(decision)
+    }
+
+    fn take_in(&mut self, pod: &PodInfo, decision: &Decision, now: Instant) {
+        let key = &pod.key;
+        match decision {
+            Decision::Place { node } => {
+                let is_elsewhere = self.snapshot.nominations.get(key).is_some_and(|n| n.node != *node);
+                if is_elsewhere {
+                    self.denominate(key);
+                }
+                self.snapshot.nominations.remove(key);
+                let events = self.snapshot.assume(pod, node);
+                self.events.extend(events);
+            }
+            Decision::Nominate { node, demoted, rejected_by, .. } => {
+                demoted.iter().for_each(|other| self.denominate(&other.key));
+                let (uid, class) = (pod.uid.clone(), Arc::clone(&pod.class));
+                self.nominate(key, Nomination { uid, node: node.clone(), class });
+                self.queue.preempting(key, *rejected_by, now);
+            }
+            Decision::Refuse { rejected_by, denominate, .. } => {
+                if *denominate {
+                    self.denominate(key);
+                }
+                self.queue.refused(key, *rejected_by, now);
+            }
+        }
     }
 
     /// What came of the placement of the pod with this uid. There may be another of its name by now.
@@ -105,76 +189,81 @@ impl Core {
             Ok(()) if is_queued => self.queue.remove(key),
             Ok(()) => {}
             Err(err) => {
-                let helps = self.snapshot.forget(key, uid);
+                let events = self.snapshot.forget(key, uid);
+                self.events.extend(events);
                 if is_queued && err.is(Reason::NotFound) {
                     self.queue.remove(key);
                 } else if is_queued {
                     self.queue.failed(key, now);
                 }
-                self.queue.helped(helps, now);
+                self.wake(now);
             }
+        }
+    }
+
+    /// All victims of a nominated pod are told to go, or one could not be.
+    pub fn preempted(&mut self, key: &Key, uid: &str, is_done: bool, now: Instant) {
+        if self.queue.has(key, uid) {
+            self.queue.preempted(key, is_done, now);
+        }
+    }
+
+    /// Whether it is ours to find a node for, now.
+    fn is_to_place(&self, pod: &PodInfo) -> bool {
+        let profile = self.profile_number(pod).map(|number| &self.profiles[number].1);
+        pod.is_pending() && profile.is_some_and(|profile| profile.pre_enqueue(&pod.class).is_ok())
+    }
+    fn profile_number(&self, pod: &PodInfo) -> Option<usize> {
+        self.profiles.iter().position(|(name, _)| *name == pod.class.scheduler)
+    }
+
+    /// The cluster shows another nomination than before: another leader's, or another program's. Our own are known here
+    /// before they are shown.
+    fn note_nomination(&mut self, pod: &PodInfo) {
+        match self.snapshot.nominations.get(&pod.key).cloned() {
+            Some(known) if known.uid != pod.uid => self.denominate(&pod.key),
+            Some(known) if known.class != pod.class => {
+                self.snapshot.nominations.set(&pod.key, Nomination { class: Arc::clone(&pod.class), ..known });
+            }
+            _ => {}
+        }
+        let before = self.shown.get(&pod.key).filter(|(uid, _)| *uid == pod.uid).map(|(_, node)| node.as_str());
+        let now = pod.nominated();
+        if before == now {
+            return;
+        }
+        match now {
+            Some(node) => {
+                self.shown.insert(pod.key.clone(), (pod.uid.clone(), node.into()));
+                let known = self.snapshot.nominations.get(&pod.key);
+                if known.is_none_or(|known| known.node != node || known.uid != pod.uid) {
+                    let (uid, class) = (pod.uid.clone(), Arc::clone(&pod.class));
+                    self.nominate(&pod.key, Nomination { uid, node: node.into(), class });
+                }
+            }
+            None => {
+                self.shown.remove(&pod.key);
+                self.denominate(&pod.key);
+            }
+        }
+    }
+
+    fn nominate(&mut self, key: &Key, nomination: Nomination) {
+        if self.snapshot.nominations.get(key).is_some_and(|known| known.node != nomination.node) {
+            self.denominate(key);
+        }
+        self.snapshot.nominations.set(key, nomination);
+    }
+
+    /// No room is kept for the pod any more: others may have it.
+    fn denominate(&mut self, key: &Key) {
+        let Some(gone) = self.snapshot.nominations.remove(key) else { return };
+        if let Some(node) = self.snapshot.node_named(&gone.node) {
+            let left = AssignedPod { class: gone.class, node: Arc::clone(&node.spec) };
+            self.events.push(Event::PodRemoved(left));
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::filters::{Asked, Filter};
-    use crate::pod::Wants;
-    use crate::snapshot::NodeInfo;
-    use crate::snapshot::tests::{node, pod};
-
-    fn pending(uid: &str) -> PodInfo {
-        let wants = Wants { scheduler: "me".into(), ..Wants::default() };
-        PodInfo { uid: uid.into(), wants: Some(Box::new(wants)), ..pod("a", "", 10) }
-    }
-
-    /// Panics over the pod `a`.
-    #[derive(Debug)]
-    struct Faulty;
-
-    impl Filter for Faulty {
-        fn check(&self, asked: &Asked<'_>, _: &NodeInfo, _: &Snapshot) -> Vec<crate::filters::Reason> {
-            assert_ne!(asked.pod.key.name, "a", "a fault");
-            Vec::new()
-        }
-    }
-
-    #[test]
-    fn a_panic_over_one_pod_stops_no_other_is_counted_and_tried_again_later() {
-        let before = panics::count(PANICS);
-        let (mut core, now) = (Core::new("me"), Instant::now());
-        core.profile.filters.push(Box::new(Faulty));
-        core.node_changed("n1", Some(&node("n1", "4", "8Gi")));
-        let bad = pending("one");
-        let good = PodInfo { key: Key::new("default", "b"), ..pending("two") };
-        for pod in [&bad, &good] {
-            core.pod_changed(&pod.key, Some(pod), now);
-        }
-        assert_eq!(core.next(now).as_ref(), Some(&bad.key));
-        assert_eq!(core.decide(&bad.key, Some(&bad), now), None);
-        assert_eq!(panics::count(PANICS), before + 1);
-        assert_eq!(core.next(now).as_ref(), Some(&good.key));
-        assert!(matches!(core.decide(&good.key, Some(&good), now), Some(Decision::Place { .. })));
-        assert_eq!(core.next(now), None, "not before its backoff");
-        assert_eq!(core.next(core.next_timer().unwrap()), Some(bad.key));
-    }
-
-    #[test]
-    fn what_came_of_a_pod_says_nothing_of_the_next_of_its_name() {
-        let gone = ApiError::not_found("", "pods", "a");
-        for result in [Ok(()), Err(&gone)] {
-            let (mut core, now) = (Core::new("me"), Instant::now());
-            core.node_changed("n1", Some(&node("n1", "4", "8Gi")));
-            let (first, second) = (pending("one"), pending("two"));
-            core.pod_changed(&first.key, Some(&first), now);
-            let key = core.next(now).unwrap();
-            assert!(matches!(core.decide(&key, Some(&first), now), Some(Decision::Place { .. })));
-            core.pod_changed(&key, None, now);
-            core.pod_changed(&key, Some(&second), now);
-            core.settled(&key, "one", result, now);
-            assert_eq!(core.next(now), Some(key), "the second still wants a node after {result:?}");
-        }
-    }
-}
+mod tests;

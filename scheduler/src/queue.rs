@@ -1,25 +1,42 @@
-//! Pods without a node: which one is next, which wait for a change that could help, which back off. Pure: time is an
+//! Pods without a node: which one is next, which wait for an event that could help, which back off. Pure: time is an
 //! argument.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corten_api::Key;
 
-use crate::pod::PodInfo;
-use crate::snapshot::Helps;
+use crate::framework::event::Event;
+use crate::framework::profile::PluginSet;
+use crate::pod::{PodClass, PodInfo};
 
-const BACKOFF_FIRST: Duration = Duration::from_secs(1);
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// How long a pod waits after a first try, and at most. Each further try doubles it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    pub first: Duration,
+    pub max: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { first: Duration::from_secs(1), max: Duration::from_secs(10) }
+    }
+}
+
 /// A pod that waited this long is tried again whatever happened: the safety net.
 pub const WAIT_MAX: Duration = Duration::from_mins(5);
 
 /// Higher priority first, then by the number: the smaller one first.
 type Rank = (Reverse<i32>, i64, Key);
 
+/// Pods that look alike and that the same plugins refused: an event helps all of them or none.
+type Group = (Arc<PodClass>, PluginSet);
+
 #[derive(Debug, Default)]
 pub struct Queue {
+    backoff: Backoff,
     pods: HashMap<Key, Pending>,
     /// Pods that were never tried, the oldest first.
     fresh: BTreeSet<Rank>,
@@ -32,6 +49,7 @@ pub struct Queue {
     fresh_was_last: bool,
     /// When each backed-off or waiting pod is tried again.
     timers: BTreeSet<(Instant, Key)>,
+    waiting: HashMap<Group, BTreeSet<Rank>>,
 }
 
 #[derive(Debug)]
@@ -39,8 +57,9 @@ struct Pending {
     /// Its place while it is ready.
     rank: Rank,
     created_secs: i64,
+    uid: String,
     /// What the pod asks; a change of it is worth a new try.
-    ask: PodInfo,
+    class: Arc<PodClass>,
     tries: u32,
     state: State,
 }
@@ -52,32 +71,71 @@ enum State {
     Taken,
     /// Tried again at this time.
     BackingOff(Instant),
-    /// Tried again when one of these happens, but not before `not_before`; at the latest at `until`.
+    /// Tried again when an event helps with what one of these plugins refused, but not before `not_before`; at the latest at
+    /// `until`.
     Waiting {
-        retry_on: Helps,
+        rejected_by: PluginSet,
         not_before: Instant,
         until: Instant,
     },
+    /// Room is being made for it; what helps it meanwhile helps when that is done.
+    Preempting {
+        rejected_by: PluginSet,
+        not_before: Instant,
+        until: Instant,
+        helped: bool,
+    },
+}
+
+impl State {
+    fn timer(self) -> Option<Instant> {
+        match self {
+            Self::Ready | Self::Taken => None,
+            Self::BackingOff(at) => Some(at),
+            Self::Waiting { until, .. } | Self::Preempting { until, .. } => Some(until),
+        }
+    }
+    fn rejected_by(self) -> Option<PluginSet> {
+        match self {
+            Self::Ready | Self::Taken | Self::BackingOff(_) => None,
+            Self::Waiting { rejected_by, .. } | Self::Preempting { rejected_by, .. } => Some(rejected_by),
+        }
+    }
 }
 
 impl Queue {
+    pub fn new(backoff: Backoff) -> Self {
+        Self { backoff, ..Self::default() }
+    }
+
     /// Takes in a pod that wants a node, as it is now.
     pub fn set(&mut self, pod: &PodInfo, now: Instant) {
-        let wants = pod.wants.as_deref();
-        let created_secs = wants.map_or(0, |w| w.created_secs);
-        let rank = (Reverse(wants.map_or(0, |w| w.priority)), created_secs, pod.key.clone());
-        let ask = asked(pod);
-        match self.pods.get_mut(&pod.key) {
-            Some(known) if known.ask == ask => return,
-            Some(known) if known.ask.uid == ask.uid => {
-                known.ask = ask;
-                if matches!(known.state, State::Ready | State::Taken) {
-                    return;
+        let created_secs = pod.pending.as_deref().map_or(0, |p| p.created_secs);
+        let rank = (Reverse(pod.class.priority), created_secs, pod.key.clone());
+        match self.pods.get(&pod.key) {
+            Some(known) if known.uid == pod.uid && known.class == pod.class => return,
+            Some(known) if known.uid == pod.uid => {
+                let state = known.state;
+                self.enter(&pod.key, State::Taken, now);
+                if let Some(known) = self.pods.get_mut(&pod.key) {
+                    known.class = Arc::clone(&pod.class);
+                    known.rank.0 = rank.0;
+                }
+                // Room that is being made for it stays: it is tried again when that is done.
+                match state {
+                    State::Taken => return,
+                    State::Preempting { rejected_by, not_before, until, .. } => {
+                        let state = State::Preempting { rejected_by, not_before, until, helped: true };
+                        return self.enter(&pod.key, state, now);
+                    }
+                    State::Ready | State::BackingOff(_) | State::Waiting { .. } => {}
                 }
             }
             _ => {
                 self.remove(&pod.key);
-                self.pods.insert(pod.key.clone(), Pending { rank, created_secs, ask, tries: 0, state: State::Taken });
+                let (uid, class) = (pod.uid.clone(), Arc::clone(&pod.class));
+                let pending = Pending { rank, created_secs, uid, class, tries: 0, state: State::Taken };
+                self.pods.insert(pod.key.clone(), pending);
             }
         }
         self.enter(&pod.key, State::Ready, now);
@@ -85,7 +143,7 @@ impl Queue {
 
     /// Whether it has the pod with this uid.
     pub fn has(&self, key: &Key, uid: &str) -> bool {
-        self.pods.get(key).is_some_and(|pending| pending.ask.uid == uid)
+        self.pods.get(key).is_some_and(|pending| pending.uid == uid)
     }
 
     pub fn remove(&mut self, key: &Key) {
@@ -119,9 +177,26 @@ impl Queue {
     }
 
     /// No node would do.
-    pub fn refused(&mut self, key: &Key, retry_on: Helps, now: Instant) {
+    pub fn refused(&mut self, key: &Key, rejected_by: PluginSet, now: Instant) {
         let not_before = now + self.backoff(key);
-        self.enter(key, State::Waiting { retry_on, not_before, until: now + WAIT_MAX }, now);
+        self.enter(key, State::Waiting { rejected_by, not_before, until: now + WAIT_MAX }, now);
+    }
+
+    /// No node would do, and room is made on one: `preempted` says when.
+    pub fn preempting(&mut self, key: &Key, rejected_by: PluginSet, now: Instant) {
+        let not_before = now + self.backoff(key);
+        let state = State::Preempting { rejected_by, not_before, until: now + WAIT_MAX, helped: false };
+        self.enter(key, state, now);
+    }
+
+    /// All victims of the pod are told to go, or it did not come about: then it is tried again.
+    pub fn preempted(&mut self, key: &Key, is_done: bool, now: Instant) {
+        let Some(State::Preempting { rejected_by, not_before, until, helped }) = self.pods.get(key).map(|p| p.state)
+        else {
+            return;
+        };
+        let state = State::Waiting { rejected_by, not_before, until };
+        self.enter(key, if helped || !is_done { after(not_before, now) } else { state }, now);
     }
 
     /// The placement did not come about for a reason that is not the pod's.
@@ -130,20 +205,27 @@ impl Queue {
         self.enter(key, State::BackingOff(at), now);
     }
 
-    /// Something happened: pods that it could help come again, those that failed just now after their backoff.
-    pub fn helped(&mut self, by: Helps, now: Instant) {
-        if by == Helps::NOTHING {
+    /// These happened: pods that one of them could help come again, those that failed just now after their backoff.
+    /// `helps` asks one plugin's hint for pods of a class.
+    pub fn wake(&mut self, events: &[Event], helps: impl Fn(&PodClass, usize, &Event) -> bool, now: Instant) {
+        if events.is_empty() {
             return;
         }
-        let waiting = self.pods.values().filter_map(|p| match p.state {
-            State::Waiting { retry_on, not_before, .. } if retry_on.meets(by) => Some((p.rank.clone(), not_before)),
-            _ => None,
-        });
-        let mut helped: Vec<(Rank, Instant)> = waiting.collect();
+        let is_helped = |(class, rejected_by): &Group| {
+            rejected_by.iter().any(|plugin| events.iter().any(|event| helps(class, plugin, event)))
+        };
+        let groups = self.waiting.iter().filter(|(group, _)| is_helped(group));
+        let mut helped: Vec<Rank> = groups.flat_map(|(_, ranks)| ranks.iter().cloned()).collect();
         // Those that waited longest come first, in the same order on every run.
         helped.sort_unstable();
-        for ((.., key), not_before) in helped {
-            let state = if not_before <= now { State::Ready } else { State::BackingOff(not_before) };
+        for (.., key) in helped {
+            let state = match self.pods.get(&key).map(|p| p.state) {
+                Some(State::Waiting { not_before, .. }) => after(not_before, now),
+                Some(State::Preempting { rejected_by, not_before, until, .. }) => {
+                    State::Preempting { rejected_by, not_before, until, helped: true }
+                }
+                Some(State::Ready | State::Taken | State::BackingOff(_)) | None => continue,
+            };
             self.enter(&key, state, now);
         }
     }
@@ -161,14 +243,17 @@ impl Queue {
 
     fn backoff(&self, key: &Key) -> Duration {
         let tries = self.pods.get(key).map_or(1, |p| p.tries.max(1));
-        BACKOFF_FIRST.saturating_mul(1 << (tries - 1).min(10)).min(BACKOFF_MAX)
+        self.backoff.first.saturating_mul(1 << (tries - 1).min(10)).min(self.backoff.max)
     }
 
     fn enter(&mut self, key: &Key, state: State, now: Instant) {
         let Some(mut pending) = self.pods.remove(key) else { return };
         self.leave(key, &pending);
-        pending.state = state;
-        match state {
+        pending.state = match state {
+            State::BackingOff(at) => State::BackingOff(at.max(now)),
+            other => other,
+        };
+        match pending.state {
             State::Ready if pending.tries == 0 => {
                 pending.rank.1 = pending.created_secs;
                 self.fresh.insert(pending.rank.clone());
@@ -178,204 +263,41 @@ impl Queue {
                 pending.rank.1 = self.came_back;
                 self.again.insert(pending.rank.clone());
             }
-            State::Taken => {}
-            State::BackingOff(at) => drop(self.timers.insert((at.max(now), key.clone()))),
-            State::Waiting { until, .. } => drop(self.timers.insert((until, key.clone()))),
+            State::Taken | State::BackingOff(_) | State::Waiting { .. } | State::Preempting { .. } => {}
+        }
+        if let Some(at) = pending.state.timer() {
+            self.timers.insert((at, key.clone()));
+        }
+        if let Some(rejected_by) = pending.state.rejected_by() {
+            let group = (Arc::clone(&pending.class), rejected_by);
+            self.waiting.entry(group).or_default().insert(pending.rank.clone());
         }
         self.pods.insert(key.clone(), pending);
     }
 
     fn leave(&mut self, key: &Key, pending: &Pending) {
-        match pending.state {
-            State::Ready => drop(self.fresh.remove(&pending.rank) || self.again.remove(&pending.rank)),
-            State::Taken => {}
-            State::BackingOff(at) => drop(self.timers.remove(&(at, key.clone()))),
-            State::Waiting { until, .. } => drop(self.timers.remove(&(until, key.clone()))),
+        if pending.state == State::Ready {
+            drop(self.fresh.remove(&pending.rank) || self.again.remove(&pending.rank));
+        }
+        if let Some(at) = pending.state.timer() {
+            self.timers.remove(&(at, key.clone()));
+        }
+        if let Some(rejected_by) = pending.state.rejected_by() {
+            let group = (Arc::clone(&pending.class), rejected_by);
+            if let Some(ranks) = self.waiting.get_mut(&group) {
+                ranks.remove(&pending.rank);
+                if ranks.is_empty() {
+                    self.waiting.remove(&group);
+                }
+            }
         }
     }
 }
 
-/// The pod without what we write on it ourselves.
-fn asked(pod: &PodInfo) -> PodInfo {
-    let mut ask = pod.clone();
-    if let Some(wants) = &mut ask.wants {
-        wants.told = None;
-        wants.reference.resource_version = None;
-    }
-    ask
+/// Ready, if its backoff is over.
+fn after(not_before: Instant, now: Instant) -> State {
+    if not_before <= now { State::Ready } else { State::BackingOff(not_before) }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pod::Wants;
-
-    fn pod(name: &str, priority: i32, created_secs: i64) -> PodInfo {
-        let wants = Wants { priority, created_secs, ..Wants::default() };
-        PodInfo { key: Key::new("default", name), uid: name.into(), wants: Some(Box::new(wants)), ..PodInfo::default() }
-    }
-    fn popped(queue: &mut Queue, now: Instant) -> Option<String> {
-        queue.pop(now).map(|k| k.name)
-    }
-
-    #[test]
-    fn by_priority_then_by_age() {
-        let (mut queue, now) = (Queue::default(), Instant::now());
-        for p in [pod("young", 0, 20), pod("old", 0, 10), pod("urgent", 100, 30)] {
-            queue.set(&p, now);
-        }
-        let order: Vec<_> = std::iter::from_fn(|| popped(&mut queue, now)).collect();
-        assert_eq!(order, ["urgent", "old", "young"]);
-    }
-
-    #[test]
-    fn a_crowd_that_fits_nowhere_does_not_delay_new_pods_nor_they_the_crowd() {
-        let (mut queue, now) = (Queue::default(), Instant::now());
-        let crowd = 1000;
-        for n in 0..crowd {
-            queue.set(&pod(&format!("large-{n}"), 0, 0), now);
-            let key = queue.pop(now).unwrap();
-            queue.refused(&key, Helps::POD_GONE, now);
-        }
-        let later = now + BACKOFF_MAX;
-        queue.helped(Helps::POD_GONE, later);
-        (0..3).for_each(|n| queue.set(&pod(&format!("new-{n}"), 0, 100), later));
-        queue.set(&pod("urgent", 1, 100), later);
-        let order: Vec<_> = (0..8).filter_map(|_| popped(&mut queue, later)).collect();
-        let new = |n: usize| order.iter().position(|name| *name == format!("new-{n}")).unwrap();
-        assert_eq!(order[0], "urgent", "{order:?}");
-        assert!((0..3).all(|n| new(n) < 8), "{order:?}");
-        assert_eq!(order.iter().filter(|name| name.starts_with("large")).count(), 4, "{order:?}");
-    }
-
-    #[test]
-    fn pods_that_come_back_take_turns() {
-        let (mut queue, now) = (Queue::default(), Instant::now());
-        for name in ["a", "b"] {
-            queue.set(&pod(name, 0, 0), now);
-        }
-        for _ in 0..2 {
-            let key = queue.pop(now).unwrap();
-            queue.refused(&key, Helps::POD_GONE, now);
-        }
-        let mut order = Vec::new();
-        for round in 1..7 {
-            let at = now + BACKOFF_MAX * round;
-            queue.helped(Helps::POD_GONE, at);
-            let key = queue.pop(at).unwrap();
-            order.push(key.name.clone());
-            queue.refused(&key, Helps::POD_GONE, at);
-        }
-        assert_eq!(order, ["a", "b", "a", "b", "a", "b"]);
-    }
-
-    #[test]
-    fn a_refused_pod_waits_for_what_could_help_it() {
-        let (mut queue, now) = (Queue::default(), Instant::now());
-        let secs = |n| now + Duration::from_secs(n);
-        queue.set(&pod("a", 0, 0), now);
-        let key = queue.pop(now).unwrap();
-        queue.refused(&key, Helps::POD_GONE, now);
-        queue.helped(Helps::NODE_LABELLED, secs(30));
-        assert_eq!(popped(&mut queue, secs(30)), None, "a label does not help");
-        queue.helped(Helps::POD_GONE, secs(31));
-        assert_eq!(popped(&mut queue, secs(31)), Some("a".into()));
-        queue.refused(&key, Helps::POD_GONE, secs(31));
-        queue.helped(Helps::POD_GONE, secs(31));
-        assert_eq!(popped(&mut queue, secs(32)), None, "not before its backoff, 2 s by now");
-        assert_eq!(queue.next_timer(), Some(secs(33)));
-        assert_eq!(popped(&mut queue, secs(33)), Some("a".into()));
-        queue.refused(&key, Helps::NOTHING, secs(33));
-        assert_eq!(popped(&mut queue, secs(33) + WAIT_MAX), Some("a".into()), "the safety net");
-    }
-
-    #[test]
-    fn what_we_write_on_a_pod_does_not_bring_it_back_but_its_owner_does() {
-        let (mut queue, now) = (Queue::default(), Instant::now());
-        let mut a = pod("a", 0, 0);
-        queue.set(&a, now);
-        let key = queue.pop(now).unwrap();
-        queue.refused(&key, Helps::NODE_ADDED, now);
-        a.wants.as_mut().unwrap().told = Some("0/1 nodes are available".into());
-        queue.set(&a, now);
-        assert_eq!(popped(&mut queue, now), None);
-        a.wants.as_mut().unwrap().node_selector.clear();
-        a.takes.requests.insert("cpu".into(), 1);
-        queue.set(&a, now);
-        assert_eq!(popped(&mut queue, now), Some("a".into()));
-    }
-
-    #[test]
-    fn a_pod_of_the_same_name_begins_anew() {
-        let (mut queue, now) = (Queue::default(), Instant::now());
-        queue.set(&pod("a", 0, 0), now);
-        let key = queue.pop(now).unwrap();
-        queue.failed(&key, now);
-        queue.set(&PodInfo { uid: "other".into(), ..pod("a", 0, 5) }, now);
-        assert_eq!(popped(&mut queue, now), Some("a".into()));
-        assert_eq!((queue.len(), queue.next_timer()), (1, None));
-    }
-
-    #[test]
-    fn backoffs_double_up_to_their_bound() {
-        let (mut queue, mut now) = (Queue::default(), Instant::now());
-        queue.set(&pod("a", 0, 0), now);
-        let mut waits = Vec::new();
-        for _ in 0..14 {
-            let key = queue.pop(now).unwrap();
-            queue.failed(&key, now);
-            let at = queue.next_timer().unwrap();
-            waits.push((at - now).as_secs());
-            assert_eq!(queue.pop(at.checked_sub(Duration::from_nanos(1)).unwrap()), None, "not a moment before");
-            now = at;
-        }
-        assert_eq!(waits, [1, 2, 4, 8, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10]);
-    }
-
-    #[test]
-    fn what_helps_after_the_backoff_helps_at_once() {
-        let (mut queue, now) = (Queue::default(), Instant::now());
-        queue.set(&pod("a", 0, 0), now);
-        let key = queue.pop(now).unwrap();
-        queue.refused(&key, Helps::POD_GONE, now);
-        assert_eq!(queue.next_timer(), Some(now + WAIT_MAX), "whatever happens");
-        queue.helped(Helps::NOTHING, now + BACKOFF_FIRST);
-        assert_eq!(queue.pop(now + BACKOFF_FIRST), None);
-        queue.helped(Helps::POD_GONE, now + BACKOFF_FIRST);
-        assert_eq!(queue.next_timer(), None);
-        assert_eq!(queue.pop(now + BACKOFF_FIRST), Some(key));
-    }
-
-    #[test]
-    fn a_change_while_a_pod_is_decided_on_gives_it_to_nobody_else() {
-        let (mut queue, now) = (Queue::default(), Instant::now());
-        let mut a = pod("a", 0, 0);
-        queue.set(&a, now);
-        let key = queue.pop(now).unwrap();
-        a.takes.requests.insert("cpu".into(), 1);
-        queue.set(&a, now);
-        assert_eq!(queue.pop(now), None, "it is being decided on");
-        queue.refused(&key, Helps::POD_GONE, now);
-        queue.set(&a, now);
-        assert_eq!(queue.pop(now), None, "what it asks is known already");
-        assert!(queue.has(&key, "a") && !queue.has(&key, "b") && !queue.is_empty());
-        queue.remove(&key);
-        assert!(!queue.has(&key, "a") && queue.is_empty());
-        assert_eq!((queue.len(), queue.next_timer()), (0, None), "nothing of it is left");
-    }
-
-    #[test]
-    fn the_urgent_go_first_wherever_they_come_from() {
-        let (mut queue, now) = (Queue::default(), Instant::now());
-        for (name, priority) in [("low", 1), ("high", 3)] {
-            queue.set(&pod(name, priority, 0), now);
-            let key = queue.pop(now).unwrap();
-            queue.refused(&key, Helps::POD_GONE, now);
-        }
-        let later = now + BACKOFF_MAX;
-        queue.helped(Helps::POD_GONE, later);
-        queue.set(&pod("middle", 2, 0), later);
-        let order: Vec<_> = std::iter::from_fn(|| popped(&mut queue, later)).collect();
-        assert_eq!(order, ["high", "middle", "low"]);
-    }
-}
+mod tests;

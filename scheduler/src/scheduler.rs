@@ -1,23 +1,20 @@
 //! Turns changes of the cluster into decisions, and carries them out. One task owns all that is known.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corten_api::Key;
 use corten_client::health::Health;
-use corten_client::{Cache, CancellationToken, Client, Pulse, Recorder, Watch, args::ConnectError, lease};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use corten_client::{CancellationToken, Client, Pulse, Recorder, args::ConnectError, lease};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use crate::bind::{Outcome, Writer};
+use crate::bind::{Outcome, Room, Write, Writer};
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::core::Core;
 use crate::cycle::Decision;
-use crate::pod::PodInfo;
-use crate::snapshot::Helps;
 
 /// From the first change that waits to the end of the decisions on it: a turn takes in all changes there are and decides on
 /// one pod.
@@ -86,7 +83,7 @@ impl Pulses {
     fn tell(&self, health: &Health, term: &Term) {
         let (turns, term) = (self.turns.clone(), Arc::clone(term));
         health.live_when("scheduling", move || {
-            let waiting = term.lock().as_ref().and_then(|cluster| cluster.changes.waiting_since());
+            let waiting = term.lock().as_ref().and_then(|cluster| cluster.waiting_since());
             turns.check(tokio::time::Instant::now(), waiting).map_err(|hang| hang.to_string())
         });
         let writes = self.writes.clone();
@@ -108,77 +105,6 @@ impl Drop for TermEnd {
     }
 }
 
-/// What is watched, and which of it changed since the scheduler looked last. Bounded by what exists.
-#[derive(Debug)]
-struct Cluster {
-    pods: Cache<PodInfo>,
-    nodes: Cache<Node>,
-    changes: Arc<Changes>,
-}
-
-#[derive(Debug, Default)]
-struct Changes {
-    dirty: Mutex<Dirty>,
-    notify: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Dirty {
-    pods: HashSet<Key>,
-    nodes: HashSet<Key>,
-    /// Whether changes were ever taken in. Until the cluster is known they wait for good reason.
-    begun: bool,
-    /// When the first of these changes came, since the scheduler has begun.
-    since: Option<tokio::time::Instant>,
-}
-
-impl Changes {
-    fn mark(&self, change: impl FnOnce(&mut Dirty)) {
-        let mut dirty = self.dirty.lock();
-        change(&mut dirty);
-        if dirty.begun {
-            dirty.since.get_or_insert_with(tokio::time::Instant::now);
-        }
-        drop(dirty);
-        self.notify.notify_one();
-    }
-    fn take(&self) -> Dirty {
-        std::mem::replace(&mut *self.dirty.lock(), Dirty { begun: true, ..Dirty::default() })
-    }
-    fn waiting_since(&self) -> Option<tokio::time::Instant> {
-        self.dirty.lock().since
-    }
-}
-
-impl Cluster {
-    fn watch(client: &Client, stop: &CancellationToken) -> Self {
-        let changes = Arc::new(Changes::default());
-        let (of_pods, of_nodes) = (Arc::clone(&changes), Arc::clone(&changes));
-        let pods = Watch::<Pod>::all(client).start_reduced(stop, PodInfo::of, move |change| {
-            of_pods.mark(|dirty| dirty.pods.extend(change.key().cloned()));
-        });
-        let nodes = Watch::<Node>::all(client).start_reduced(stop, without_bulk, move |change| {
-            of_nodes.mark(|dirty| dirty.nodes.extend(change.key().cloned()));
-        });
-        Self { pods, nodes, changes }
-    }
-    fn is_synced(&self) -> bool {
-        self.pods.is_synced() && self.nodes.is_synced()
-    }
-}
-
-/// A Node without what no filter looks at: it is kept for as long as the node lives.
-fn without_bulk(mut node: Node) -> Node {
-    node.metadata.managed_fields = None;
-    node.metadata.annotations = None;
-    if let Some(status) = &mut node.status {
-        status.images = None;
-        status.conditions = None;
-        status.node_info = None;
-    }
-    node
-}
-
 struct Scheduler {
     cluster: Arc<Cluster>,
     writer: Writer,
@@ -191,12 +117,11 @@ impl Scheduler {
     fn new(client: &Client, cluster: &Arc<Cluster>, name: &str, pulses: &Pulses) -> Self {
         let (writer, outcomes) = Writer::new(client, Recorder::new(client, name, ""), pulses.writes.clone());
         let (cluster, turns) = (Arc::clone(cluster), pulses.turns.clone());
-        Self { cluster, writer, outcomes, core: Core::new(name), turns }
+        Self { cluster, writer, outcomes, core: Core::named(name), turns }
     }
 
     async fn run(mut self, leading: CancellationToken) {
-        let synced = async { tokio::join!(self.cluster.pods.synced(), self.cluster.nodes.synced()) };
-        if leading.run_until_cancelled(synced).await.is_none() {
+        if leading.run_until_cancelled(self.cluster.synced()).await.is_none() {
             return;
         }
         while !leading.is_cancelled() {
@@ -229,67 +154,45 @@ impl Scheduler {
         };
         tokio::select! {
             () = leading.cancelled() => {}
-            () = self.cluster.changes.notify.notified() => {}
+            () = self.cluster.changed() => {}
             Some(outcome) = self.outcomes.recv() => self.settle(outcome),
             () = tick => {}
         }
     }
 
     fn take_changes(&mut self) {
-        let dirty = self.cluster.changes.take();
         let now = Instant::now();
-        let mut helps = Helps::NOTHING;
-        for key in dirty.nodes {
-            helps = helps.and(self.core.node_changed(&key.name, self.cluster.nodes.get(&key).as_deref()));
-        }
-        for key in dirty.pods {
-            helps = helps.and(self.core.pod_changed(&key, self.cluster.pods.get(&key).as_deref(), now));
-        }
-        self.core.helped(helps, now);
+        self.cluster.take_changes(&mut self.core, now);
+        self.core.wake(now);
     }
 
     async fn schedule(&mut self, key: &Key) {
         let Some(place) = self.writer.place().await else { return };
-        let pod = self.cluster.pods.get(key);
+        let pod = self.cluster.pod(key);
         let decision = self.core.decide(key, pod.as_deref(), Instant::now());
         match pod.zip(decision) {
             None => {}
             Some((pod, Decision::Place { node })) => self.writer.bind(place, &pod, node),
-            Some((pod, Decision::Refuse { why, .. })) => {
+            Some((pod, Decision::Nominate { node, victims, demoted, why, .. })) => {
+                info!(pod = %key, node, victims = victims.len(), "makes room");
+                self.writer.preempt(place, &pod, Room { node, victims, demoted, why });
+            }
+            Some((pod, Decision::Refuse { why, denominate, .. })) => {
                 debug!(pod = %key, why, "no node will do");
-                self.writer.refuse(place, &pod, &why);
+                self.writer.refuse(place, &pod, &why, denominate);
             }
         }
     }
 
-    fn settle(&mut self, Outcome { key, uid, result }: Outcome) {
+    fn settle(&mut self, Outcome { key, uid, of, result }: Outcome) {
         if let Err(err) = &result {
-            info!(pod = %key, %err, "the placement failed");
+            let what = if of == Write::Placement { "the placement failed" } else { "no room could be made" };
+            info!(pod = %key, %err, "{what}");
         }
-        self.core.settled(&key, &uid, result.as_ref().copied(), Instant::now());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn changes_wait_since_the_first_of_them_once_the_scheduler_has_begun() {
-        let (changes, start) = (Changes::default(), tokio::time::Instant::now());
-        let turn = || tokio::time::advance(Duration::from_secs(1));
-        let mark = |name| changes.mark(|dirty| dirty.pods.extend([Key::new("default", name)]));
-        mark("a");
-        assert_eq!(changes.waiting_since(), None, "the cluster is not known yet");
-        turn().await;
-        assert_eq!(changes.take().pods.len(), 1);
-        assert_eq!(changes.waiting_since(), None);
-        turn().await;
-        mark("b");
-        turn().await;
-        mark("c");
-        assert_eq!(changes.waiting_since(), Some(start + Duration::from_secs(2)));
-        assert_eq!(changes.take().pods.len(), 2);
-        assert_eq!(changes.waiting_since(), None, "all are taken up");
+        let now = Instant::now();
+        match of {
+            Write::Placement => self.core.settled(&key, &uid, result.as_ref().copied(), now),
+            Write::Preemption => self.core.preempted(&key, &uid, result.is_ok(), now),
+        }
     }
 }

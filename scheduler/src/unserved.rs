@@ -1,27 +1,11 @@
 //! What a pod may ask that this scheduler cannot give yet. Such a pod waits and is told why: placed without regard to it, it
 //! would run where its owner said that it must not. Pure.
-//!
-//! Preferences (`preferred…`, `ScheduleAnyway`) are no demands: a pod with only those is placed.
 
 use k8s_openapi::api::core::v1::PodSpec;
 
 /// Every demand of the pod that nobody here could see to, in words that follow `0/3 nodes are available: `.
 pub fn demands(spec: &PodSpec) -> Vec<String> {
     let mut found = Vec::new();
-    let near = spec.affinity.as_ref().and_then(|a| a.pod_affinity.as_ref());
-    if near.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref()).is_some_and(|l| !l.is_empty())
-    {
-        found.push("required pod affinity is not supported by this scheduler yet".into());
-    }
-    let apart = spec.affinity.as_ref().and_then(|a| a.pod_anti_affinity.as_ref());
-    if apart.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref()).is_some_and(|l| !l.is_empty())
-    {
-        found.push("required pod anti-affinity is not supported by this scheduler yet".into());
-    }
-    let hard = |when: &str| when == "DoNotSchedule";
-    if spec.topology_spread_constraints.iter().flatten().any(|c| hard(&c.when_unsatisfiable)) {
-        found.push("topology spread constraints are not supported by this scheduler yet".into());
-    }
     found.extend(claims(spec));
     if spec.resource_claims.iter().flatten().next().is_some() {
         found.push("resource claims are not supported by this scheduler yet".into());
@@ -53,33 +37,8 @@ mod tests {
 
     #[test]
     fn demands_table() {
-        let term = json!([{"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "a"}}}]);
-        let spread = |when: &str| json!([{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": when}]);
         let cases = [
             ("a plain pod", json!({}), ""),
-            (
-                "required affinity",
-                json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term}}}),
-                "required pod affinity",
-            ),
-            (
-                "required anti-affinity",
-                json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term}}}),
-                "required pod anti-affinity",
-            ),
-            (
-                "a preference",
-                json!({"affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution":
-                    [{"weight": 1, "podAffinityTerm": term[0]}]}}}),
-                "",
-            ),
-            (
-                "an empty list",
-                json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []}}}),
-                "",
-            ),
-            ("a hard spread", json!({"topologySpreadConstraints": spread("DoNotSchedule")}), "topology spread"),
-            ("a soft spread", json!({"topologySpreadConstraints": spread("ScheduleAnyway")}), ""),
             (
                 "a claim",
                 json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]}),

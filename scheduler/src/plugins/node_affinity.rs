@@ -1,35 +1,110 @@
-//! `nodeSelector` and required node affinity.
+//! `nodeSelector` and node affinity: which nodes a pod may go to by their labels, and which it prefers.
 //!
 //! <https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#node-affinity>
 
-use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm};
+use k8s_openapi::api::core::v1::{
+    NodeAffinity as Affinity, NodeSelectorRequirement, NodeSelectorTerm, PreferredSchedulingTerm,
+};
 
-use super::{Asked, Filter, Reason, refuse};
-use crate::snapshot::{Helps, NodeInfo, Snapshot};
+use crate::framework::event::{Event, Hint};
+use crate::framework::{Cycle, Filter, Normalize, Plugin, Refusal, Scorer};
+use crate::pod::{Ask, PodClass};
+use crate::snapshot::{NodeId, NodeInfo, NodeSpec, Snapshot};
 
-#[derive(Debug)]
-pub(super) struct NodeAffinity;
+#[derive(Debug, Default)]
+pub struct NodeAffinity {
+    /// What the profile adds to the affinity of each of its pods.
+    pub added: Affinity,
+}
 
-impl Filter for NodeAffinity {
-    fn applies(&self, asked: &Asked<'_>) -> bool {
-        asked.pod.wants.as_deref().is_some_and(|w| !w.node_selector.is_empty() || w.node_affinity.is_some())
+impl Plugin for NodeAffinity {
+    fn name(&self) -> &'static str {
+        "NodeAffinity"
     }
-    fn check(&self, asked: &Asked<'_>, node: &NodeInfo, _: &Snapshot) -> Vec<Reason> {
-        let Some(wants) = asked.pod.wants.as_deref() else { return Vec::new() };
-        let selected = wants.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value));
-        let required =
-            wants.node_affinity.as_ref().and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
-        // Terms are alternatives; none at all selects nothing.
-        let near = required.is_none_or(|r| r.node_selector_terms.iter().any(|term| term_matches(term, node)));
-        if selected && near {
-            return Vec::new();
+    fn filter<'a>(&'a self, cycle: &Cycle<'a>) -> Option<Box<dyn Filter + 'a>> {
+        let ask = &*cycle.class.ask;
+        let of_the_pod = !ask.node_selector.is_empty() || ask.node_affinity.is_some();
+        (of_the_pod || required(&self.added).is_some())
+            .then(|| Box::new(Matching { added: &self.added, ask }) as Box<dyn Filter + 'a>)
+    }
+    fn scorer<'a>(&'a self, cycle: &Cycle<'a>, _: &[NodeId]) -> Option<Box<dyn Scorer + 'a>> {
+        let of_the_pod = cycle.class.ask.node_affinity.as_ref().map(preferred).unwrap_or_default();
+        let scorer = Preferring { terms: [of_the_pod, preferred(&self.added)] };
+        scorer.terms.iter().any(|t| !t.is_empty()).then(|| Box::new(scorer) as Box<dyn Scorer + 'a>)
+    }
+    fn hint(&self, _: &Snapshot, class: &PodClass, event: &Event) -> Hint {
+        let matches = |node: &NodeSpec| self.added_matches(node) && is_affine(node, &class.ask);
+        match event {
+            Event::NodeAdded(node) => Hint::when(matches(node)),
+            Event::NodeUpdated { old, new } => Hint::when(!matches(old) && matches(new)),
+            _ => Hint::Skip,
         }
-        refuse("node(s) didn't match Pod's node affinity/selector", Helps::NODE_LABELLED)
+    }
+}
+
+impl NodeAffinity {
+    fn added_matches(&self, node: &NodeSpec) -> bool {
+        required(&self.added).is_none_or(|terms| terms.iter().any(|term| term_matches(term, node)))
+    }
+}
+
+fn required(affinity: &Affinity) -> Option<&[NodeSelectorTerm]> {
+    affinity.required_during_scheduling_ignored_during_execution.as_ref().map(|r| r.node_selector_terms.as_slice())
+}
+
+fn preferred(affinity: &Affinity) -> &[PreferredSchedulingTerm] {
+    affinity.preferred_during_scheduling_ignored_during_execution.as_deref().unwrap_or_default()
+}
+
+/// Whether the pod's own selector and required terms match.
+pub fn is_affine(node: &NodeSpec, ask: &Ask) -> bool {
+    let selected = ask.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value));
+    // Terms are alternatives; none at all selects nothing.
+    let near = ask.node_affinity.as_ref().and_then(required);
+    selected && near.is_none_or(|terms| terms.iter().any(|term| term_matches(term, node)))
+}
+
+#[derive(Clone)]
+struct Matching<'a> {
+    added: &'a Affinity,
+    ask: &'a Ask,
+}
+
+impl Filter for Matching<'_> {
+    fn check(&self, node: &NodeInfo) -> Result<(), Refusal> {
+        if required(self.added).is_some_and(|terms| !terms.iter().any(|term| term_matches(term, &node.spec))) {
+            return Err(Refusal::unresolvable("node(s) didn't match scheduler-enforced node affinity"));
+        }
+        if is_affine(&node.spec, self.ask) {
+            return Ok(());
+        }
+        Err(Refusal::unresolvable("node(s) didn't match Pod's node affinity/selector"))
+    }
+    fn fork<'a>(&self) -> Box<dyn Filter + 'a>
+    where
+        Self: 'a,
+    {
+        Box::new(self.clone())
+    }
+}
+
+/// The weights of the terms that a node matches.
+struct Preferring<'a> {
+    terms: [&'a [PreferredSchedulingTerm]; 2],
+}
+
+impl Scorer for Preferring<'_> {
+    fn score(&self, node: &NodeInfo) -> i64 {
+        let terms = self.terms.iter().copied().flatten();
+        terms.filter(|t| term_matches(&t.preference, &node.spec)).map(|t| i64::from(t.weight)).sum()
+    }
+    fn normalize(&self) -> Normalize {
+        Normalize::Largest
     }
 }
 
 /// All requirements of one term; an empty term matches nothing.
-pub fn term_matches(term: &NodeSelectorTerm, node: &NodeInfo) -> bool {
+pub fn term_matches(term: &NodeSelectorTerm, node: &NodeSpec) -> bool {
     let expressions = term.match_expressions.iter().flatten();
     let fields = term.match_fields.iter().flatten();
     let empty = expressions.clone().count() + fields.clone().count() == 0;
@@ -67,11 +142,8 @@ mod tests {
 
     #[test]
     fn term_table() {
-        let mut snapshot = Snapshot::new();
-        let mut node = crate::snapshot::tests::node("n1", "1", "1Gi");
-        node.metadata.labels = Some([("disk".to_owned(), "ssd".to_owned()), ("gen".to_owned(), "7".to_owned())].into());
-        snapshot.set_node(&node);
-        let info = snapshot.nodes().next().unwrap();
+        let labels = [("disk".to_owned(), "ssd".to_owned()), ("gen".to_owned(), "7".to_owned())].into();
+        let node = NodeSpec { name: "n1".into(), labels, ..NodeSpec::default() };
         let cases = [
             ("in", json!({"matchExpressions": [{"key": "disk", "operator": "In", "values": ["ssd", "nvme"]}]}), true),
             ("not in", json!({"matchExpressions": [{"key": "disk", "operator": "NotIn", "values": ["ssd"]}]}), false),
@@ -136,7 +208,7 @@ mod tests {
         ];
         for (why, term, expected) in cases {
             let term: NodeSelectorTerm = serde_json::from_value(term).unwrap();
-            assert_eq!(term_matches(&term, info), expected, "{why}");
+            assert_eq!(term_matches(&term, &node), expected, "{why}");
         }
     }
 }

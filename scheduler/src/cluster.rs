@@ -1,0 +1,243 @@
+//! What the scheduler watches of the cluster, and which of it changed since it looked last.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use corten_api::selector::{Labels, Selector};
+use corten_api::{Key, Object};
+use corten_client::{Cache, CancellationToken, Client, Watch};
+use k8s_openapi::api::apps::v1::{ReplicaSet, StatefulSet};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ReplicationController, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tracing::warn;
+
+use crate::core::Core;
+use crate::pod::{Classes, PodInfo};
+use crate::snapshot::Budget;
+
+/// Bounded by what exists.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pods: Cache<PodInfo>,
+    nodes: Cache<Node>,
+    namespaces: Cache<Labels>,
+    budgets: Cache<Option<Budget>>,
+    services: Cache<Option<Labels>>,
+    replica_sets: Cache<Option<Selector>>,
+    stateful_sets: Cache<Option<Selector>>,
+    replication_controllers: Cache<Option<Selector>>,
+    changes: Arc<Changes>,
+}
+
+/// In the order in which their changes are taken in: what decisions on a pod depend on comes before the pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Kind {
+    Namespace,
+    Budget,
+    Service,
+    ReplicaSet,
+    StatefulSet,
+    ReplicationController,
+    Node,
+    Pod,
+}
+
+#[derive(Debug, Default)]
+struct Changes {
+    dirty: Mutex<Dirty>,
+    notify: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Dirty {
+    keys: HashSet<(Kind, Key)>,
+    /// Whether changes were ever taken in. Until the cluster is known they wait for good reason.
+    begun: bool,
+    /// When the first of these changes came, since the scheduler has begun.
+    since: Option<tokio::time::Instant>,
+}
+
+impl Changes {
+    fn mark(&self, kind: Kind, key: &Key) {
+        let mut dirty = self.dirty.lock();
+        dirty.keys.insert((kind, key.clone()));
+        if dirty.begun {
+            dirty.since.get_or_insert_with(tokio::time::Instant::now);
+        }
+        drop(dirty);
+        self.notify.notify_one();
+    }
+    fn take(&self) -> Dirty {
+        std::mem::replace(&mut *self.dirty.lock(), Dirty { begun: true, ..Dirty::default() })
+    }
+    fn waiting_since(&self) -> Option<tokio::time::Instant> {
+        self.dirty.lock().since
+    }
+}
+
+/// What the watches of one term have in common.
+struct Watches<'a> {
+    client: &'a Client,
+    stop: &'a CancellationToken,
+    changes: &'a Arc<Changes>,
+}
+
+impl Watches<'_> {
+    fn of<K: Object, T: Send + Sync + 'static>(
+        &self,
+        kind: Kind,
+        reduce: impl Fn(K) -> T + Send + 'static,
+    ) -> Cache<T> {
+        let changes = Arc::clone(self.changes);
+        Watch::<K>::all(self.client).start_reduced(self.stop, reduce, move |change| {
+            if let Some(key) = change.key() {
+                changes.mark(kind, key);
+            }
+        })
+    }
+}
+
+impl Cluster {
+    pub(crate) fn watch(client: &Client, stop: &CancellationToken) -> Self {
+        let changes = Arc::new(Changes::default());
+        let watches = Watches { client, stop, changes: &changes };
+        let classes = Classes::default();
+        Self {
+            pods: watches.of(Kind::Pod, move |pod: Pod| PodInfo::of(&pod, &classes)),
+            nodes: watches.of(Kind::Node, without_bulk),
+            namespaces: watches.of(Kind::Namespace, |ns: Namespace| ns.metadata.labels.unwrap_or_default()),
+            budgets: watches.of(Kind::Budget, budget),
+            services: watches.of(Kind::Service, |service: Service| service.spec.and_then(|s| s.selector)),
+            replica_sets: watches
+                .of(Kind::ReplicaSet, |rs: ReplicaSet| selector(&rs, rs.spec.as_ref().map(|spec| &spec.selector))),
+            stateful_sets: watches
+                .of(Kind::StatefulSet, |set: StatefulSet| selector(&set, set.spec.as_ref().map(|spec| &spec.selector))),
+            replication_controllers: watches.of(Kind::ReplicationController, |rc: ReplicationController| {
+                Some(Selector::from_labels(rc.spec.and_then(|spec| spec.selector).as_ref()))
+            }),
+            changes,
+        }
+    }
+
+    pub(crate) fn is_synced(&self) -> bool {
+        self.pods.is_synced()
+            && self.nodes.is_synced()
+            && self.namespaces.is_synced()
+            && self.budgets.is_synced()
+            && self.services.is_synced()
+            && self.replica_sets.is_synced()
+            && self.stateful_sets.is_synced()
+            && self.replication_controllers.is_synced()
+    }
+    /// Returns once everything is known.
+    pub(crate) async fn synced(&self) {
+        tokio::join!(
+            self.pods.synced(),
+            self.nodes.synced(),
+            self.namespaces.synced(),
+            self.budgets.synced(),
+            self.services.synced(),
+            self.replica_sets.synced(),
+            self.stateful_sets.synced(),
+            self.replication_controllers.synced(),
+        );
+    }
+
+    pub(crate) fn pod(&self, key: &Key) -> Option<Arc<PodInfo>> {
+        self.pods.get(key)
+    }
+    /// Returns when something has changed since the changes were last taken.
+    pub(crate) async fn changed(&self) {
+        self.changes.notify.notified().await;
+    }
+    pub(crate) fn waiting_since(&self) -> Option<tokio::time::Instant> {
+        self.changes.waiting_since()
+    }
+
+    /// Tells the core of everything that changed.
+    pub(crate) fn take_changes(&self, core: &mut Core, now: Instant) {
+        let mut keys: Vec<(Kind, Key)> = self.changes.take().keys.into_iter().collect();
+        keys.sort_unstable();
+        for (kind, key) in keys {
+            match kind {
+                Kind::Namespace => core.namespace_changed(&key.name, self.namespaces.get(&key).as_deref()),
+                Kind::Budget => {
+                    core.budget_changed(&key, self.budgets.get(&key).as_deref().and_then(Option::as_ref));
+                }
+                Kind::Service => {
+                    core.service_changed(&key, self.services.get(&key).as_deref().and_then(Option::as_ref));
+                }
+                Kind::ReplicaSet => tell_of_controller(core, "ReplicaSet", &key, &self.replica_sets),
+                Kind::StatefulSet => tell_of_controller(core, "StatefulSet", &key, &self.stateful_sets),
+                Kind::ReplicationController => {
+                    tell_of_controller(core, "ReplicationController", &key, &self.replication_controllers);
+                }
+                Kind::Node => core.node_changed(&key.name, self.nodes.get(&key).as_deref()),
+                Kind::Pod => core.pod_changed(&key, self.pods.get(&key).as_deref(), now),
+            }
+        }
+    }
+}
+
+fn tell_of_controller(core: &mut Core, kind: &str, key: &Key, cache: &Cache<Option<Selector>>) {
+    core.controller_changed(kind, key, cache.get(key).as_deref().and_then(Option::as_ref));
+}
+
+/// The apiserver refuses a selector that does not mean anything: nobody is spread by one, or protected.
+fn selector<K: Object>(of: &K, selector: Option<&LabelSelector>) -> Option<Selector> {
+    match Selector::from_label_selector(selector) {
+        Ok(selector) => Some(selector),
+        Err(err) => {
+            warn!(kind = K::KIND, key = %of.key(), %err, "its selector is not valid");
+            None
+        }
+    }
+}
+
+fn budget(budget: PodDisruptionBudget) -> Option<Budget> {
+    let selector = selector(&budget, budget.spec.as_ref().and_then(|spec| spec.selector.as_ref()))?;
+    let status = budget.status.unwrap_or_default();
+    let disrupted = status.disrupted_pods.unwrap_or_default().into_keys().collect();
+    Some(Budget { selector, disruptions_allowed: status.disruptions_allowed.into(), disrupted })
+}
+
+/// A Node without what no plugin looks at: it is kept for as long as the node lives.
+fn without_bulk(mut node: Node) -> Node {
+    node.metadata.managed_fields = None;
+    node.metadata.annotations = None;
+    if let Some(status) = &mut node.status {
+        status.conditions = None;
+        status.node_info = None;
+    }
+    node
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_wait_since_the_first_of_them_once_the_scheduler_has_begun() {
+        let (changes, start) = (Changes::default(), tokio::time::Instant::now());
+        let turn = || tokio::time::advance(Duration::from_secs(1));
+        let mark = |name| changes.mark(Kind::Pod, &Key::new("default", name));
+        mark("a");
+        assert_eq!(changes.waiting_since(), None, "the cluster is not known yet");
+        turn().await;
+        assert_eq!(changes.take().keys.len(), 1);
+        assert_eq!(changes.waiting_since(), None);
+        turn().await;
+        mark("b");
+        turn().await;
+        mark("c");
+        assert_eq!(changes.waiting_since(), Some(start + Duration::from_secs(2)));
+        assert_eq!(changes.take().keys.len(), 2);
+        assert_eq!(changes.waiting_since(), None, "all are taken up");
+    }
+}

@@ -1,0 +1,116 @@
+//! Which nodes will do for one pod: what its plugins say of each, and what is kept for pods that are nominated.
+
+use std::collections::HashMap;
+
+use corten_api::Key;
+
+use super::view::{View, filters};
+use crate::framework::profile::{PluginSet, Profile};
+use crate::framework::{Cycle, Filter, Other, Refusal};
+use crate::pod::PodClass;
+use crate::snapshot::{NodeId, NodeInfo};
+
+pub(crate) type Filters<'a> = Vec<(usize, Box<dyn Filter + 'a>)>;
+
+pub(crate) struct Search<'a> {
+    pub(crate) profile: &'a Profile,
+    pub(crate) cycle: Cycle<'a>,
+    pub(super) view: &'a View,
+    /// Of the plugins whose answers do not follow from the node alone.
+    pub(super) wide: Filters<'a>,
+    pod: &'a Key,
+    /// Pods that room is kept for, by node: they are at least as urgent as this one.
+    nominated: HashMap<NodeId, Vec<&'a PodClass>>,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new(profile: &'a Profile, cycle: Cycle<'a>, view: &'a View, pod: &'a Key) -> Self {
+        let wide = filters(profile, &cycle, false);
+        let (snapshot, priority) = (cycle.snapshot, cycle.class.priority);
+        let mut nominated: HashMap<NodeId, Vec<&PodClass>> = HashMap::new();
+        for node in snapshot.nominations.nodes().filter_map(|name| snapshot.node_named(name)) {
+            let others = snapshot.nominations.of_node(node.name());
+            let others = others.filter(|(key, n)| *key != pod && n.class.priority >= priority);
+            let classes: Vec<&PodClass> = others.map(|(_, n)| &*n.class).collect();
+            if !classes.is_empty() {
+                nominated.insert(node.id, classes);
+            }
+        }
+        Self { profile, cycle, view, wide, pod, nominated }
+    }
+
+    /// The node that room was made on for this pod, if it will do now.
+    pub(super) fn nominated_node(&self) -> Option<&'a NodeInfo> {
+        let nomination = self.cycle.snapshot.nominations.get(self.pod)?;
+        let node = self.cycle.snapshot.node_named(&nomination.node)?;
+        self.fits(node).then_some(node)
+    }
+    /// Its name, whether it will do or not.
+    pub(crate) fn nominated_for(&self) -> Option<&'a str> {
+        self.cycle.snapshot.nominations.get(self.pod).map(|n| n.node.as_str())
+    }
+    pub(super) fn keeps_room(&self) -> bool {
+        !self.nominated.is_empty()
+    }
+
+    pub(super) fn fits(&self, node: &NodeInfo) -> bool {
+        self.view.fits(node.id)
+            && self.wide.iter().all(|(_, filter)| filter.check(node).is_ok())
+            && (!self.nominated.contains_key(&node.id)
+                || self.check_with_nominated(node, &self.local(), &self.wide).is_ok())
+    }
+
+    /// Every node's refusal, by plugin. Call where none fits.
+    pub(super) fn refusals(&self) -> Vec<(&'a NodeInfo, usize, Refusal)> {
+        let local = self.local();
+        let why = |node: &'a NodeInfo| {
+            if let Some((plugin, refusal)) = self.view.refusal(node.id) {
+                return Some((node, plugin, refusal.clone()));
+            }
+            let wide = first_refusal(&self.wide, node);
+            let (plugin, refusal) = wide.or_else(|| self.check_with_nominated(node, &local, &self.wide).err())?;
+            Some((node, plugin, refusal))
+        };
+        self.cycle.snapshot.nodes().filter_map(why).collect()
+    }
+
+    pub(super) fn all_plugins(&self) -> PluginSet {
+        (0..self.profile.plugins.len()).collect()
+    }
+
+    pub(crate) fn local(&self) -> Filters<'a> {
+        filters(self.profile, &self.cycle, true)
+    }
+    pub(crate) fn fork_wide(&self) -> Filters<'a> {
+        self.wide.iter().map(|(plugin, filter)| (*plugin, filter.fork())).collect()
+    }
+
+    /// What all filters say of a node as it would be, without the pods that are nominated for it and with them: they may not
+    /// come after all.
+    pub(crate) fn check(&self, node: &NodeInfo, local: &Filters<'_>, wide: &Filters<'a>) -> Result<(), Refusal> {
+        match first_refusal(local, node).or_else(|| first_refusal(wide, node)) {
+            Some((_, refusal)) => Err(refusal),
+            None => self.check_with_nominated(node, local, wide).map_err(|(_, refusal)| refusal),
+        }
+    }
+
+    fn check_with_nominated(
+        &self,
+        node: &NodeInfo,
+        local: &Filters<'_>,
+        wide: &Filters<'a>,
+    ) -> Result<(), (usize, Refusal)> {
+        let Some(classes) = self.nominated.get(&node.id) else { return Ok(()) };
+        let mut with = node.clone();
+        let mut wide: Filters<'a> = wide.iter().map(|(plugin, filter)| (*plugin, filter.fork())).collect();
+        for class in classes {
+            with.imagine(&class.ask, &self.cycle.snapshot.amounts(class));
+            wide.iter_mut().for_each(|(_, filter)| filter.add(Other { class, deleting: false }, node.id));
+        }
+        first_refusal(local, &with).or_else(|| first_refusal(&wide, &with)).map_or(Ok(()), Err)
+    }
+}
+
+fn first_refusal(filters: &Filters<'_>, node: &NodeInfo) -> Option<(usize, Refusal)> {
+    filters.iter().find_map(|(plugin, filter)| Some((*plugin, filter.check(node).err()?)))
+}

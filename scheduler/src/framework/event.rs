@@ -1,0 +1,49 @@
+//! What happens in the cluster, as far as a waiting pod may be helped by it. An event carries what it is about, so that a
+//! queueing hint can say no.
+
+use std::sync::Arc;
+
+use crate::pod::PodClass;
+use crate::snapshot::NodeSpec;
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    NodeAdded(Arc<NodeSpec>),
+    NodeUpdated {
+        old: Arc<NodeSpec>,
+        new: Arc<NodeSpec>,
+    },
+    NodeRemoved(Arc<NodeSpec>),
+    /// A pod has got a node, or is assumed to have.
+    PodAdded(AssignedPod),
+    /// A pod that has a node changed: its labels, what it takes, or that it is deleted.
+    PodUpdated {
+        old: AssignedPod,
+        new: AssignedPod,
+    },
+    /// A pod takes nothing of its node any more, or leaves the place that was kept for it.
+    PodRemoved(AssignedPod),
+    /// The labels of a namespace changed.
+    NamespaceUpdated(String),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct AssignedPod {
+    pub class: Arc<PodClass>,
+    pub node: Arc<NodeSpec>,
+}
+
+/// What an event means for a pod that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// It may be schedulable now.
+    Queue,
+    /// It is as unschedulable as before.
+    Skip,
+}
+
+impl Hint {
+    pub fn when(it_helps: bool) -> Self {
+        if it_helps { Self::Queue } else { Self::Skip }
+    }
+}
