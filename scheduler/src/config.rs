@@ -1,5 +1,7 @@
 //! The scheduler's arguments.
 
+use std::path::PathBuf;
+
 use clap::Parser;
 use corten_client::Args;
 
@@ -13,8 +15,11 @@ pub struct Config {
     #[arg(long)]
     pub identity: Option<String>,
     /// Pods that name this scheduler are ours.
-    #[arg(long, default_value = "default-scheduler")]
+    #[arg(long, default_value = "default-scheduler", conflicts_with = "config")]
     pub scheduler_name: String,
+    /// A KubeSchedulerConfiguration file, kubescheduler.config.k8s.io/v1: whose pods are ours, and how they are placed.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
 }
 
 impl Config {

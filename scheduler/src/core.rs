@@ -11,10 +11,11 @@ use k8s_openapi::api::core::v1::Node;
 
 use crate::cycle::view::Views;
 use crate::cycle::{self, Decision};
-use crate::framework::event::{AssignedPod, Event, Hint};
-use crate::framework::profile::{Profile, Profiles};
+use crate::framework::Hint;
 use crate::pod::PodInfo;
+use crate::profile::{Profile, Profiles};
 use crate::queue::{Backoff, Queue};
+use crate::snapshot::event::{AssignedPod, Event};
 use crate::snapshot::nominations::Nomination;
 use crate::snapshot::{Budget, Snapshot};
 

@@ -2,16 +2,17 @@
 
 mod choose;
 mod explain;
-pub(crate) mod search;
+mod preemption;
+mod search;
 pub mod view;
 
 use corten_api::Key;
 
 use crate::framework::Cycle;
-use crate::framework::profile::{PluginSet, Profile};
 use crate::pod::PodInfo;
-use crate::preemption::{self, Attempt};
+use crate::profile::{PluginSet, Profile};
 use crate::snapshot::Snapshot;
+use preemption::Attempt;
 use search::Search;
 use view::Views;
 

@@ -5,16 +5,13 @@
 //! decision is a function of the snapshot and the pod. The names are kube-scheduler's.
 //! <https://kubernetes.io/docs/concepts/scheduling-eviction/scheduling-framework/>
 
-pub mod event;
-pub mod profile;
-
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::pod::PodClass;
+use crate::snapshot::event::Event;
 use crate::snapshot::{NodeId, NodeInfo, Snapshot};
-use event::{Event, Hint};
 
 /// The best that one scorer can say of a node.
 pub const MAX_NODE_SCORE: i64 = 100;
@@ -116,6 +113,21 @@ pub trait Scorer: Send {
     /// Brings the scores of all nodes to 0..=[`MAX_NODE_SCORE`].
     fn normalize(&self) -> Normalize {
         Normalize::No
+    }
+}
+
+/// What an event means for a pod that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// It may be schedulable now.
+    Queue,
+    /// It is as unschedulable as before.
+    Skip,
+}
+
+impl Hint {
+    pub fn when(it_helps: bool) -> Self {
+        if it_helps { Self::Queue } else { Self::Skip }
     }
 }
 

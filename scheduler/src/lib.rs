@@ -7,12 +7,13 @@
 pub mod bind;
 mod cluster;
 pub mod config;
+pub mod configuration;
 pub mod core;
 pub mod cycle;
 pub mod framework;
 pub mod plugins;
 pub mod pod;
-pub mod preemption;
+pub mod profile;
 pub mod queue;
 pub mod scheduler;
 pub mod snapshot;

@@ -17,9 +17,8 @@ pub mod taint_toleration;
 use std::sync::Arc;
 
 use crate::framework::Plugin;
-use crate::framework::profile::Enabled;
 
-/// The name by which a configuration file has what makes room for pods that fit nowhere (see [`crate::preemption`]).
+/// The name by which a configuration file has what makes room for pods that fit nowhere (see [`crate::cycle`]).
 pub const DEFAULT_PREEMPTION: &str = "DefaultPreemption";
 
 /// A plugin with its weight among the scores; 0: it gives none.
@@ -37,13 +36,6 @@ pub fn all() -> Vec<(Arc<dyn Plugin>, i64)> {
         (Arc::new(node_resources_balanced_allocation::NodeResourcesBalancedAllocation::default()), 1),
         (Arc::new(image_locality::ImageLocality), 1),
     ]
-}
-
-/// What a profile has that says nothing else.
-pub fn defaults() -> Vec<Enabled> {
-    let enable =
-        |(plugin, weight): (Arc<dyn Plugin>, i64)| Enabled { plugin, filters: true, scores: weight > 0, weight };
-    all().into_iter().map(enable).collect()
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use corten_api::Key;
 
-use crate::framework::event::Event;
-use crate::framework::profile::PluginSet;
 use crate::pod::{PodClass, PodInfo};
+use crate::profile::PluginSet;
+use crate::snapshot::event::Event;
 
 /// How long a pod waits after a first try, and at most. Each further try doubles it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use tracing::{debug, info, warn};
 use crate::bind::{Outcome, Room, Write, Writer};
 use crate::cluster::Cluster;
 use crate::config::Config;
+use crate::configuration::{Configuration, ConfigurationError};
 use crate::core::Core;
 use crate::cycle::Decision;
 
@@ -28,6 +29,8 @@ pub enum SchedulerError {
     Connect(#[from] ConnectError),
     #[error("cannot listen on --metrics-address: choose another, or end what holds it")]
     Health(#[source] std::io::Error),
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
     #[error("cannot compete for the leader lease")]
     Lease(#[source] std::io::Error),
 }
@@ -35,6 +38,10 @@ pub enum SchedulerError {
 /// Runs until `stop`: watches and schedules while it leads. A term begins with a state read anew, which has all that
 /// the leader before us placed: a watch of before may be behind, and a node would get too much.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), SchedulerError> {
+    let configuration = match &config.config {
+        Some(path) => Configuration::read(path)?,
+        None => Configuration::named(&config.scheduler_name),
+    };
     let client = config.client.connect()?;
     let term: Term = Arc::default();
     let health = Health::new();
@@ -52,11 +59,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Schedule
         warn!(%err, "systemd could not be told that we are ready");
     }
     let lease = Key::new("kube-system", "kube-scheduler");
-    let scheduler_name = config.scheduler_name.clone();
     lease::lead(&client, &lease, &config.identity(), &stop, move |client, leading| {
         let cluster = Arc::new(Cluster::watch(&client, &leading));
         *term.lock() = Some(Arc::clone(&cluster));
-        let scheduler = Scheduler::new(&client, &cluster, &scheduler_name, &pulses);
+        let scheduler = Scheduler::new(&client, &cluster, &configuration, &pulses);
         let term = Arc::clone(&term);
         async move {
             let _ends_with_this_future = TermEnd(term);
@@ -114,10 +120,13 @@ struct Scheduler {
 }
 
 impl Scheduler {
-    fn new(client: &Client, cluster: &Arc<Cluster>, name: &str, pulses: &Pulses) -> Self {
+    fn new(client: &Client, cluster: &Arc<Cluster>, configuration: &Configuration, pulses: &Pulses) -> Self {
+        // Events of one program have one component, whatever profiles it has.
+        let name = configuration.profiles.keys().next().map_or("default-scheduler", String::as_str);
         let (writer, outcomes) = Writer::new(client, Recorder::new(client, name, ""), pulses.writes.clone());
         let (cluster, turns) = (Arc::clone(cluster), pulses.turns.clone());
-        Self { cluster, writer, outcomes, core: Core::named(name), turns }
+        let core = Core::new(configuration.profiles.clone(), configuration.backoff);
+        Self { cluster, writer, outcomes, core, turns }
     }
 
     async fn run(mut self, leading: CancellationToken) {

@@ -5,6 +5,7 @@
 //! [`topology`].
 
 pub mod counts;
+pub mod event;
 pub mod images;
 pub mod node;
 pub mod nominations;
@@ -19,9 +20,9 @@ use corten_api::selector::{Labels, Selector};
 use corten_api::{Key, Object};
 use k8s_openapi::api::core::v1::Node;
 
-use crate::framework::event::Event;
 use crate::pod::PodClass;
 use counts::{Counted, Counts, Namespaces};
+use event::Event;
 use images::Images;
 pub use node::{CPU, MEMORY, NodeId, NodeInfo, NodeSpec, PODS, PodId};
 use nominations::Nominations;

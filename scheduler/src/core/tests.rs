@@ -1,9 +1,9 @@
 //! The core's way with pods: faults, outcomes that come late, nominations.
 
 use super::*;
-use crate::framework::profile::Enabled;
 use crate::framework::{Cycle, Filter, Other, Plugin, Refusal};
 use crate::pod::{Pending, PodClass};
+use crate::profile::Enabled;
 use crate::snapshot::tests::{node, of_class, pod};
 use crate::snapshot::{NodeId, NodeInfo};
 

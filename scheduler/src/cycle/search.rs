@@ -5,16 +5,16 @@ use std::collections::HashMap;
 use corten_api::Key;
 
 use super::view::{View, filters};
-use crate::framework::profile::{PluginSet, Profile};
 use crate::framework::{Cycle, Filter, Other, Refusal};
 use crate::pod::PodClass;
+use crate::profile::{PluginSet, Profile};
 use crate::snapshot::{NodeId, NodeInfo};
 
-pub(crate) type Filters<'a> = Vec<(usize, Box<dyn Filter + 'a>)>;
+pub(super) type Filters<'a> = Vec<(usize, Box<dyn Filter + 'a>)>;
 
-pub(crate) struct Search<'a> {
-    pub(crate) profile: &'a Profile,
-    pub(crate) cycle: Cycle<'a>,
+pub(super) struct Search<'a> {
+    pub(super) profile: &'a Profile,
+    pub(super) cycle: Cycle<'a>,
     pub(super) view: &'a View,
     /// Of the plugins whose answers do not follow from the node alone.
     pub(super) wide: Filters<'a>,
@@ -46,7 +46,7 @@ impl<'a> Search<'a> {
         self.fits(node).then_some(node)
     }
     /// Its name, whether it will do or not.
-    pub(crate) fn nominated_for(&self) -> Option<&'a str> {
+    pub(super) fn nominated_for(&self) -> Option<&'a str> {
         self.cycle.snapshot.nominations.get(self.pod).map(|n| n.node.as_str())
     }
     pub(super) fn keeps_room(&self) -> bool {
@@ -78,16 +78,16 @@ impl<'a> Search<'a> {
         (0..self.profile.plugins.len()).collect()
     }
 
-    pub(crate) fn local(&self) -> Filters<'a> {
+    pub(super) fn local(&self) -> Filters<'a> {
         filters(self.profile, &self.cycle, true)
     }
-    pub(crate) fn fork_wide(&self) -> Filters<'a> {
+    pub(super) fn fork_wide(&self) -> Filters<'a> {
         self.wide.iter().map(|(plugin, filter)| (*plugin, filter.fork())).collect()
     }
 
     /// What all filters say of a node as it would be, without the pods that are nominated for it and with them: they may not
     /// come after all.
-    pub(crate) fn check(&self, node: &NodeInfo, local: &Filters<'_>, wide: &Filters<'a>) -> Result<(), Refusal> {
+    pub(super) fn check(&self, node: &NodeInfo, local: &Filters<'_>, wide: &Filters<'a>) -> Result<(), Refusal> {
         match first_refusal(local, node).or_else(|| first_refusal(wide, node)) {
             Some((_, refusal)) => Err(refusal),
             None => self.check_with_nominated(node, local, wide).map_err(|(_, refusal)| refusal),

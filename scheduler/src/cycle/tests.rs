@@ -6,9 +6,9 @@ use k8s_openapi::api::core::v1::Node;
 use serde_json::json;
 
 use super::*;
-use crate::framework::profile::Enabled;
 use crate::plugins;
 use crate::pod::{Ask, HostPort, PodClass};
+use crate::profile::Enabled;
 use crate::snapshot::tests::{asking, labelled, labels, node, of_class, pod};
 
 fn cluster(nodes: Vec<Node>) -> Snapshot {
@@ -28,7 +28,7 @@ fn placed(node: &str) -> Decision {
 }
 fn refused(decision: Decision) -> (String, Vec<&'static str>) {
     let Decision::Refuse { why, rejected_by, .. } = decision else { panic!("{decision:?}") };
-    (why, rejected_by.iter().map(|at| plugins::defaults()[at].plugin.name()).collect())
+    (why, rejected_by.iter().map(|at| crate::profile::defaults()[at].plugin.name()).collect())
 }
 
 #[test]

@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::framework::profile::{Enabled, Profile};
 use crate::framework::{Cycle, Filter, Inclusion, Normalize, Refusal, Scorer};
 use crate::plugins::{node_affinity, taint_toleration};
 use crate::pod::{Ask, PodClass};
+use crate::profile::{Enabled, Profile};
 use crate::snapshot::{NodeId, NodeInfo, Snapshot};
 
 /// Asks that views are kept for; of more the one that was not used for the longest time goes.

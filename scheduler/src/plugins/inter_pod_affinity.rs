@@ -7,11 +7,12 @@ mod scoring;
 
 use std::sync::Arc;
 
-use crate::framework::event::{Event, Hint};
+use crate::framework::Hint;
 use crate::framework::{Cycle, Filter, Other, Plugin, Refusal, Scorer};
 use crate::pod::PodClass;
 use crate::pod::terms::{PodSelector, Term};
 use crate::snapshot::counts::{Counted, TermKind};
+use crate::snapshot::event::Event;
 use crate::snapshot::topology::{NO_DOMAIN, Topology};
 use crate::snapshot::{NodeId, NodeInfo, Snapshot};
 

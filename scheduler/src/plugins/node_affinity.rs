@@ -6,9 +6,10 @@ use k8s_openapi::api::core::v1::{
     NodeAffinity as Affinity, NodeSelectorRequirement, NodeSelectorTerm, PreferredSchedulingTerm,
 };
 
-use crate::framework::event::{Event, Hint};
+use crate::framework::Hint;
 use crate::framework::{Cycle, Filter, Normalize, Plugin, Refusal, Scorer};
 use crate::pod::{Ask, PodClass};
+use crate::snapshot::event::Event;
 use crate::snapshot::{NodeId, NodeInfo, NodeSpec, Snapshot};
 
 #[derive(Debug, Default)]

@@ -1,8 +1,9 @@
 //! Two pods cannot have the same port of a node.
 
-use crate::framework::event::{Event, Hint};
+use crate::framework::Hint;
 use crate::framework::{Cycle, Filter, Plugin, Refusal};
 use crate::pod::{HostPort, PodClass};
+use crate::snapshot::event::Event;
 use crate::snapshot::{NodeInfo, Snapshot};
 
 #[derive(Debug)]

@@ -4,9 +4,10 @@ pub mod strategy;
 
 use std::borrow::Cow;
 
-use crate::framework::event::{AssignedPod, Event, Hint};
+use crate::framework::Hint;
 use crate::framework::{Cycle, Filter, Plugin, Refusal, Scorer};
 use crate::pod::PodClass;
+use crate::snapshot::event::{AssignedPod, Event};
 use crate::snapshot::{NodeId, NodeInfo, NodeSpec, PODS, Snapshot};
 use strategy::{Resources, Strategy};
 

@@ -3,9 +3,10 @@
 use corten_api::node::{UNSCHEDULABLE_TAINT, tolerates};
 use k8s_openapi::api::core::v1::Taint;
 
-use crate::framework::event::{Event, Hint};
+use crate::framework::Hint;
 use crate::framework::{Cycle, Filter, Plugin, Refusal};
 use crate::pod::{Ask, PodClass};
+use crate::snapshot::event::Event;
 use crate::snapshot::{NodeInfo, NodeSpec, Snapshot};
 
 #[derive(Debug)]

@@ -13,11 +13,12 @@ use corten_api::node::HOSTNAME_LABEL;
 use corten_api::selector::Labels;
 use k8s_openapi::api::core::v1::TopologySpreadConstraint;
 
-use crate::framework::event::{Event, Hint};
+use crate::framework::Hint;
 use crate::framework::{Cycle, Filter, Inclusion, Other, Plugin, Refusal, Scorer};
 use crate::pod::PodClass;
 use crate::pod::terms::SpreadConstraint;
 use crate::snapshot::counts::Counted;
+use crate::snapshot::event::Event;
 use crate::snapshot::topology::{NO_DOMAIN, Topology};
 use crate::snapshot::{NodeId, NodeInfo, Snapshot};
 

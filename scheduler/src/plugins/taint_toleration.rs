@@ -3,9 +3,10 @@
 use corten_api::node::{tolerates, untolerated};
 use k8s_openapi::api::core::v1::Toleration;
 
-use crate::framework::event::{Event, Hint};
+use crate::framework::Hint;
 use crate::framework::{Cycle, Filter, Normalize, Plugin, Refusal, Scorer};
 use crate::pod::PodClass;
+use crate::snapshot::event::Event;
 use crate::snapshot::{NodeId, NodeInfo, NodeSpec, Snapshot};
 
 const HARD: [&str; 2] = ["NoSchedule", "NoExecute"];

@@ -5,9 +5,11 @@ use k8s_openapi::api::core::v1::Node;
 use serde_json::json;
 
 use super::*;
-use crate::framework::event::{AssignedPod, Event, Hint};
+use crate::framework::Hint;
 use crate::framework::{Cycle, Inclusion, MAX_NODE_SCORE};
 use crate::pod::{Ask, HostPort, PodInfo};
+use crate::profile::defaults;
+use crate::snapshot::event::{AssignedPod, Event};
 use crate::snapshot::tests::{asking, node, pod};
 use crate::snapshot::{NodeId, NodeSpec, Snapshot};
 

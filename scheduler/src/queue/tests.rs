@@ -1,9 +1,9 @@
 //! Who is next, who waits for what, and for how long.
 
 use super::*;
-use crate::framework::event::AssignedPod;
 use crate::pod::Ask;
 use crate::pod::Pending as Unbound;
+use crate::snapshot::event::AssignedPod;
 
 fn pod(name: &str, priority: i32, created_secs: i64) -> PodInfo {
     let pending = Unbound { created_secs, ..Unbound::default() };

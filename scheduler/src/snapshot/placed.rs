@@ -6,9 +6,9 @@ use std::sync::Arc;
 use corten_api::Key;
 
 use super::counts::ClassCounts;
+use super::event::{AssignedPod, Event};
 use super::node::{NodeId, PodId};
 use super::{PODS, Snapshot};
-use crate::framework::event::{AssignedPod, Event};
 use crate::pod::{PodClass, PodInfo};
 
 /// A pod that counts on its node.
@@ -41,9 +41,8 @@ pub(super) struct ClassEntry {
 }
 
 impl PlacedPods {
+    #[expect(clippy::expect_used, reason = "an id is given back when its pod leaves its node's list")]
     pub(super) fn get(&self, id: PodId) -> &PlacedPod {
-        // A node lists the pods that are placed on it, and no others.
-        #[expect(clippy::expect_used, reason = "an id is given back when its pod leaves its node's list")]
         self.list[id.0 as usize].as_ref().expect("a placed pod")
     }
     pub(super) fn iter(&self) -> impl Iterator<Item = &PlacedPod> {
@@ -101,7 +100,8 @@ impl Snapshot {
         if known.class == pod.class && known.deleting == pod.deleting {
             return Vec::new();
         }
-        let node = self.node(known.node).name().to_owned();
+        let node = known.node;
+        let node = self.node(node).name().to_owned();
         let mut old = self.uncount(&pod.key);
         let new = self.count(pod, &node, false);
         match (old.pop(), new) {

@@ -1,9 +1,10 @@
 //! What could help a pod that no node took because of the pods there.
 
 use super::is_about;
-use crate::framework::event::{AssignedPod, Event, Hint};
+use crate::framework::Hint;
 use crate::pod::PodClass;
 use crate::snapshot::Snapshot;
+use crate::snapshot::event::{AssignedPod, Event};
 
 pub(super) fn hint(snapshot: &Snapshot, class: &PodClass, event: &Event) -> Hint {
     let affinity = &class.affinity;

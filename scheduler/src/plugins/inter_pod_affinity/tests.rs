@@ -6,10 +6,10 @@ use super::*;
 use crate::cycle::view::Views;
 use crate::cycle::{Decision, decide};
 use crate::framework::Inclusion;
-use crate::framework::event::AssignedPod;
-use crate::framework::profile::Profile;
 use crate::pod::PodInfo;
 use crate::pod::terms::Affinity;
+use crate::profile::Profile;
+use crate::snapshot::event::AssignedPod;
 use crate::snapshot::tests::{labelled, labels, of_class, term};
 use corten_api::selector::Selector;
 

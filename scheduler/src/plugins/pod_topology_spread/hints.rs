@@ -1,9 +1,10 @@
 //! What could help a pod that no node took because of how its kind is spread.
 
-use crate::framework::event::{AssignedPod, Event, Hint};
+use crate::framework::Hint;
 use crate::pod::PodClass;
 use crate::pod::terms::SpreadConstraint;
 use crate::snapshot::NodeSpec;
+use crate::snapshot::event::{AssignedPod, Event};
 
 pub(super) fn hint(constraints: &[&SpreadConstraint], class: &PodClass, event: &Event) -> Hint {
     let matches = |pod: &AssignedPod, c: &SpreadConstraint| {

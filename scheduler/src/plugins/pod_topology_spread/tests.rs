@@ -8,10 +8,10 @@ use serde_json::json;
 use super::*;
 use crate::cycle::view::Views;
 use crate::cycle::{Decision, decide};
-use crate::framework::event::AssignedPod;
-use crate::framework::profile::Profile;
 use crate::pod::PodInfo;
 use crate::pod::class::ControllerRef;
+use crate::profile::Profile;
+use crate::snapshot::event::AssignedPod;
 use crate::snapshot::tests::{labelled, labels, of_class};
 
 fn constraint(max_skew: i32, key: &str, when: &str, more: serde_json::Value) -> SpreadConstraint {

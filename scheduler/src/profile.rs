@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Plugin;
+use crate::framework::Plugin;
 use crate::plugins;
 use crate::pod::PodClass;
 
@@ -52,8 +52,15 @@ impl Preemption {
 
 impl Default for Profile {
     fn default() -> Self {
-        Self { plugins: plugins::defaults(), preemption: Some(Preemption::default()), percentage_of_nodes_to_score: 0 }
+        Self { plugins: defaults(), preemption: Some(Preemption::default()), percentage_of_nodes_to_score: 0 }
     }
+}
+
+/// All plugins, with the weights that they have where nobody says another.
+pub fn defaults() -> Vec<Enabled> {
+    let enable =
+        |(plugin, weight): (Arc<dyn Plugin>, i64)| Enabled { plugin, filters: true, scores: weight > 0, weight };
+    plugins::all().into_iter().map(enable).collect()
 }
 
 impl Profile {

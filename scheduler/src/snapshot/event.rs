@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use super::NodeSpec;
 use crate::pod::PodClass;
-use crate::snapshot::NodeSpec;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -31,19 +31,4 @@ pub enum Event {
 pub struct AssignedPod {
     pub class: Arc<PodClass>,
     pub node: Arc<NodeSpec>,
-}
-
-/// What an event means for a pod that waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hint {
-    /// It may be schedulable now.
-    Queue,
-    /// It is as unschedulable as before.
-    Skip,
-}
-
-impl Hint {
-    pub fn when(it_helps: bool) -> Self {
-        if it_helps { Self::Queue } else { Self::Skip }
-    }
 }

@@ -8,9 +8,9 @@ use k8s_openapi::api::core::v1::Node;
 
 use crate::cycle::view::Views;
 use crate::cycle::{Decision, decide};
-use crate::framework::profile::Profile;
 use crate::pod::terms::Affinity;
 use crate::pod::{PodClass, PodInfo};
+use crate::profile::Profile;
 use crate::snapshot::tests::{labelled, labels, node, of_class, pod, term};
 use crate::snapshot::{Budget, Snapshot};
 

@@ -1,18 +1,18 @@
-//! Which pods would have to go for one that fits nowhere, and on which node that costs least. Pure: `writes` does it.
+//! Which pods would have to go for one that fits nowhere, and on which node that costs least. Pure: `bind` does it.
 //!
 //! <https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/#preemption>
 
 mod budgets;
 mod pick;
 
-use crate::cycle::PodRef;
-use crate::cycle::search::{Filters, Search};
-use crate::framework::profile::Preemption;
+use super::PodRef;
+use super::search::{Filters, Search};
 use crate::framework::{Other, Refusal};
+use crate::profile::Preemption;
 use crate::snapshot::{NodeInfo, PlacedPod, PodId, Snapshot};
 use pick::Candidate;
 
-pub(crate) enum Attempt {
+pub(super) enum Attempt {
     Nominate {
         node: String,
         victims: Vec<PodRef>,
@@ -26,7 +26,7 @@ pub(crate) enum Attempt {
 /// What became of one node that was looked at.
 type Simulated<'a> = Result<Candidate<'a>, Refusal>;
 
-pub(crate) fn attempt(
+pub(super) fn attempt(
     search: &Search<'_>,
     settings: &Preemption,
     refused: &[(&NodeInfo, usize, Refusal)],
