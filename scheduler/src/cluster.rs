@@ -202,7 +202,7 @@ fn budget(budget: PodDisruptionBudget) -> Option<Budget> {
     let selector = selector(&budget, budget.spec.as_ref().and_then(|spec| spec.selector.as_ref()))?;
     let status = budget.status.unwrap_or_default();
     let disrupted = status.disrupted_pods.unwrap_or_default().into_keys().collect();
-    Some(Budget { selector, disruptions_allowed: status.disruptions_allowed.into(), disrupted })
+    Some(Budget { selector, disruptions_allowed: status.disruptions_allowed.unwrap_or(0).into(), disrupted })
 }
 
 /// A Node without what no plugin looks at: it is kept for as long as the node lives.

@@ -28,11 +28,11 @@ pub struct Configuration {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigurationError {
-    #[error("cannot read {path}", path = path.display())]
+    #[error("cannot read {}", .path.display())]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{path} is not a {KIND} of {API_VERSION}", path = path.display())]
+    #[error("{} is not a {KIND} of {API_VERSION}", .path.display())]
     Decode { path: PathBuf, source: Box<serde_saphyr::Error> },
-    #[error("{path}: {invalid}", path = path.display())]
+    #[error("{}: {invalid}", .path.display())]
     Invalid { path: PathBuf, invalid: Invalid },
 }
 

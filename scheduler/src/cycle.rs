@@ -10,7 +10,7 @@ use corten_api::Key;
 
 use crate::framework::Cycle;
 use crate::pod::PodInfo;
-use crate::profile::{PluginSet, Profile};
+use crate::profile::{PluginBits, Profile};
 use crate::snapshot::Snapshot;
 use preemption::Attempt;
 use search::Search;
@@ -28,12 +28,12 @@ pub enum Decision {
         /// Pods of lower priority that were nominated for the node; they no longer are.
         demoted: Vec<PodRef>,
         why: String,
-        rejected_by: PluginSet,
+        rejected_by: PluginBits,
     },
     /// No node will do. `why` is for the user; the plugins in `rejected_by` know what could change it.
     Refuse {
         why: String,
-        rejected_by: PluginSet,
+        rejected_by: PluginBits,
         /// It was nominated for a node, and that does not help it any more.
         denominate: bool,
     },
@@ -58,7 +58,7 @@ pub fn decide(
     if !class.unserved.is_empty() {
         let why = format!("0/{} nodes are available: {}.", snapshot.len(), class.unserved.join(", "));
         // Nothing in the cluster can change it, only its owner can.
-        return Decision::Refuse { why, rejected_by: PluginSet::default(), denominate: false };
+        return Decision::Refuse { why, rejected_by: PluginBits::default(), denominate: false };
     }
     snapshot.shrink();
     profile.plugins.iter().for_each(|enabled| enabled.plugin.prepare(snapshot, class));
@@ -77,7 +77,7 @@ fn refuse(search: &Search<'_>, pod: &PodInfo, tie: usize) -> Decision {
     let refused = search.refusals();
     let nodes = search.cycle.snapshot.len();
     let mut why = explain::message(nodes, refused.iter().map(|(_, _, refusal)| refusal));
-    let rejected_by: PluginSet = refused.iter().map(|(_, plugin, _)| *plugin).collect();
+    let rejected_by: PluginBits = refused.iter().map(|(_, plugin, _)| *plugin).collect();
     if nodes == 0 {
         return Decision::Refuse { why, rejected_by: search.all_plugins(), denominate: false };
     }

@@ -168,9 +168,10 @@ impl Normalize {
 
 fn spread(ignored: &[NodeId], nodes: &[NodeId], scores: &mut [i64]) {
     let is_ignored = |node: &NodeId| ignored.binary_search(node).is_ok();
-    let counted = || nodes.iter().zip(&*scores).filter(|(n, _)| !is_ignored(n)).map(|(_, s)| *s);
-    let max = counted().max().unwrap_or(0).max(0);
-    let min = counted().min().unwrap_or(0);
+    let (mut min, mut max) = (i64::MAX, 0);
+    for (_, score) in nodes.iter().zip(&*scores).filter(|(node, _)| !is_ignored(node)) {
+        (min, max) = (min.min(*score), max.max(*score));
+    }
     for (node, score) in nodes.iter().zip(scores.iter_mut()) {
         *score = match max {
             _ if is_ignored(node) => 0,

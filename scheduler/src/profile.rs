@@ -85,9 +85,9 @@ pub type Profiles = BTreeMap<String, Profile>;
 
 /// A set of a profile's plugins, by their place in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PluginSet(u64);
+pub struct PluginBits(u64);
 
-impl PluginSet {
+impl PluginBits {
     pub fn insert(&mut self, plugin: usize) {
         self.0 |= 1 << plugin;
     }
@@ -96,7 +96,7 @@ impl PluginSet {
     }
 }
 
-impl FromIterator<usize> for PluginSet {
+impl FromIterator<usize> for PluginBits {
     fn from_iter<I: IntoIterator<Item = usize>>(plugins: I) -> Self {
         let mut set = Self::default();
         plugins.into_iter().for_each(|plugin| set.insert(plugin));
@@ -135,8 +135,8 @@ mod tests {
 
     #[test]
     fn a_set_of_plugins() {
-        let set: PluginSet = [0, 3, 63, 3].into_iter().collect();
+        let set: PluginBits = [0, 3, 63, 3].into_iter().collect();
         assert_eq!(set.iter().collect::<Vec<_>>(), [0, 3, 63]);
-        assert_eq!(PluginSet::default().iter().count(), 0);
+        assert_eq!(PluginBits::default().iter().count(), 0);
     }
 }

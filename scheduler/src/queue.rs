@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use corten_api::Key;
 
 use crate::pod::{PodClass, PodInfo};
-use crate::profile::PluginSet;
+use crate::profile::PluginBits;
 use crate::snapshot::event::Event;
 
 /// How long a pod waits after a first try, and at most. Each further try doubles it.
@@ -32,7 +32,7 @@ pub const WAIT_MAX: Duration = Duration::from_mins(5);
 type Rank = (Reverse<i32>, i64, Key);
 
 /// Pods that look alike and that the same plugins refused: an event helps all of them or none.
-type Group = (Arc<PodClass>, PluginSet);
+type Group = (Arc<PodClass>, PluginBits);
 
 #[derive(Debug, Default)]
 pub struct Queue {
@@ -74,13 +74,13 @@ enum State {
     /// Tried again when an event helps with what one of these plugins refused, but not before `not_before`; at the latest at
     /// `until`.
     Waiting {
-        rejected_by: PluginSet,
+        rejected_by: PluginBits,
         not_before: Instant,
         until: Instant,
     },
     /// Room is being made for it; what helps it meanwhile helps when that is done.
     Preempting {
-        rejected_by: PluginSet,
+        rejected_by: PluginBits,
         not_before: Instant,
         until: Instant,
         helped: bool,
@@ -95,7 +95,7 @@ impl State {
             Self::Waiting { until, .. } | Self::Preempting { until, .. } => Some(until),
         }
     }
-    fn rejected_by(self) -> Option<PluginSet> {
+    fn rejected_by(self) -> Option<PluginBits> {
         match self {
             Self::Ready | Self::Taken | Self::BackingOff(_) => None,
             Self::Waiting { rejected_by, .. } | Self::Preempting { rejected_by, .. } => Some(rejected_by),
@@ -177,13 +177,13 @@ impl Queue {
     }
 
     /// No node would do.
-    pub fn refused(&mut self, key: &Key, rejected_by: PluginSet, now: Instant) {
+    pub fn refused(&mut self, key: &Key, rejected_by: PluginBits, now: Instant) {
         let not_before = now + self.backoff(key);
         self.enter(key, State::Waiting { rejected_by, not_before, until: now + WAIT_MAX }, now);
     }
 
     /// No node would do, and room is made on one: `preempted` says when.
-    pub fn preempting(&mut self, key: &Key, rejected_by: PluginSet, now: Instant) {
+    pub fn preempting(&mut self, key: &Key, rejected_by: PluginBits, now: Instant) {
         let not_before = now + self.backoff(key);
         let state = State::Preempting { rejected_by, not_before, until: now + WAIT_MAX, helped: false };
         self.enter(key, state, now);

@@ -212,7 +212,7 @@ fn strategy(args: &Args<'_>, given: ScoringStrategy) -> Result<Strategy, Invalid
         None | Some("LeastAllocated") => Kind::LeastAllocated,
         Some("MostAllocated") => Kind::MostAllocated,
         Some("RequestedToCapacityRatio") => {
-            let shape = shape.iter().flatten().map(|point| (point.utilization, point.score)).collect();
+            let shape: Vec<(i64, i64)> = shape.iter().flatten().map(|point| (point.utilization, point.score)).collect();
             check_shape(args, &shape)?;
             Kind::RequestedToCapacityRatio(shape)
         }
@@ -231,7 +231,7 @@ fn strategy(args: &Args<'_>, given: ScoringStrategy) -> Result<Strategy, Invalid
     Ok(Strategy { kind, resources })
 }
 
-fn check_shape(args: &Args<'_>, shape: &Vec<(i64, i64)>) -> Result<(), Invalid> {
+fn check_shape(args: &Args<'_>, shape: &[(i64, i64)]) -> Result<(), Invalid> {
     let field = "scoringStrategy.requestedToCapacityRatio.shape";
     if shape.is_empty() {
         return Err(args.invalid(field, "at least one point must be specified"));

@@ -1,13 +1,9 @@
 //! `plugins` of a profile: which are enabled at which extension point, and with which weight.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use serde::Deserialize;
 
 use super::Invalid;
 use super::args::Configured;
-use crate::framework::Plugin;
 use crate::plugins::DEFAULT_PREEMPTION;
 use crate::profile::{Enabled, PLUGINS_MAX, Profile};
 
@@ -60,19 +56,20 @@ impl PluginSet {
 impl Plugins {
     pub(super) fn apply(&self, path: &str, configured: Configured) -> Result<Profile, Invalid> {
         self.check(path, &configured)?;
-        let order = self.order(&configured);
         let mut profile = Profile { plugins: Vec::new(), preemption: None, percentage_of_nodes_to_score: 0 };
-        let mut plugins: BTreeMap<&str, (Arc<dyn Plugin>, i64)> =
-            configured.plugins.iter().map(|(plugin, weight)| (plugin.name(), (Arc::clone(plugin), *weight))).collect();
-        for name in &order {
-            let Some((plugin, default_weight)) = plugins.remove(name.as_str()) else { continue };
+        for (plugin, default_weight) in configured.plugins {
+            let name = plugin.name();
             let everywhere = self.is_everywhere(name);
             let at = |sets: &[&PluginSet]| {
                 sets.iter().any(|s| s.enabled(name).is_some()) || everywhere && !sets.iter().any(|s| s.disables(name))
             };
             let weight = self.weight(name, default_weight);
             let enabled = Enabled {
-                filters: at(&[&self.pre_filter, &self.filter]) || at(&[&self.pre_enqueue]) && name == "SchedulingGates",
+                filters: if name == "SchedulingGates" {
+                    at(&[&self.pre_enqueue])
+                } else {
+                    at(&[&self.pre_filter, &self.filter])
+                },
                 scores: default_weight > 0 && at(&[&self.pre_score, &self.score]),
                 plugin,
                 weight,
@@ -86,11 +83,6 @@ impl Plugins {
         let preempts = point.enabled(DEFAULT_PREEMPTION).is_some() || everywhere && !point.disables(DEFAULT_PREEMPTION);
         profile.preemption = preempts.then_some(configured.preemption);
         Ok(profile)
-    }
-
-    /// Names of all plugins in the order in which they are asked: the defaults, then what was enabled anew.
-    fn order(&self, configured: &Configured) -> Vec<String> {
-        configured.plugins.iter().map(|(plugin, _)| plugin.name().to_owned()).collect()
     }
 
     fn is_everywhere(&self, name: &str) -> bool {

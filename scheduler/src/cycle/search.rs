@@ -7,7 +7,7 @@ use corten_api::Key;
 use super::view::{View, filters};
 use crate::framework::{Cycle, Filter, Other, Refusal};
 use crate::pod::PodClass;
-use crate::profile::{PluginSet, Profile};
+use crate::profile::{PluginBits, Profile};
 use crate::snapshot::{NodeId, NodeInfo};
 
 pub(super) type Filters<'a> = Vec<(usize, Box<dyn Filter + 'a>)>;
@@ -74,7 +74,7 @@ impl<'a> Search<'a> {
         self.cycle.snapshot.nodes().filter_map(why).collect()
     }
 
-    pub(super) fn all_plugins(&self) -> PluginSet {
+    pub(super) fn all_plugins(&self) -> PluginBits {
         (0..self.profile.plugins.len()).collect()
     }
 

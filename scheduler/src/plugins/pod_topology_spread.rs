@@ -80,6 +80,11 @@ impl Plugin for PodTopologySpread {
             .then(|| Box::new(scoring::Siblings::new(cycle, nodes, constraints, requires_all)) as Box<dyn Scorer + 'a>)
     }
     fn hint(&self, snapshot: &Snapshot, class: &PodClass, event: &Event) -> Hint {
+        let is_unknown = class.spread.is_empty() && snapshot.workloads.siblings(class).is_none();
+        if is_unknown && !self.defaults.is_empty() {
+            // It was refused with siblings that are not known any more.
+            return Hint::Queue;
+        }
         let constraints = self.constraints(snapshot, class);
         let hard: Vec<&SpreadConstraint> = constraints.iter().filter(|c| c.hard).collect();
         hints::hint(&hard, class, event)

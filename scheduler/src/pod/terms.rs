@@ -2,7 +2,6 @@
 
 use corten_api::selector::{Labels, Selector, SelectorError};
 use k8s_openapi::api::core::v1::{PodAffinityTerm, PodSpec, TopologySpreadConstraint};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 /// Pods by namespace and labels. Two with the same key are the same.
 #[derive(Clone, Debug, Default)]
@@ -50,9 +49,6 @@ impl PodSelector {
     }
     pub fn matches_labels(&self, labels: &Labels) -> bool {
         self.selector.matches(labels)
-    }
-    pub fn key(&self) -> &str {
-        &self.key
     }
 }
 
@@ -145,12 +141,6 @@ impl SpreadConstraint {
             honors_taints: honors(&constraint.node_taints_policy, false),
         }
     }
-}
-
-/// For tests and benches: pods that have these labels.
-pub fn label_selector(labels: &[(&str, &str)]) -> LabelSelector {
-    let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    LabelSelector { match_labels: Some(labels), ..LabelSelector::default() }
 }
 
 #[cfg(test)]

@@ -27,10 +27,10 @@ fn asks(pod: &mut PodInfo, cpu_millis: i64) {
     let ask = Ask { requests: [("cpu".to_owned(), cpu_millis)].into(), ..Ask::default() };
     pod.class = Arc::new(PodClass { ask: Arc::new(ask), ..(*pod.class).clone() });
 }
-fn fit() -> PluginSet {
+fn fit() -> PluginBits {
     [0].into_iter().collect()
 }
-fn affinity() -> PluginSet {
+fn affinity() -> PluginBits {
     [1].into_iter().collect()
 }
 fn pod_removed(queue: &mut Queue, now: Instant) {
@@ -111,7 +111,7 @@ fn a_refused_pod_waits_for_what_could_help_it() {
     assert_eq!(popped(&mut queue, secs(32)), None, "not before its backoff, 2 s by now");
     assert_eq!(queue.next_timer(), Some(secs(33)));
     assert_eq!(popped(&mut queue, secs(33)), Some("a".into()));
-    queue.refused(&key, PluginSet::default(), secs(33));
+    queue.refused(&key, PluginBits::default(), secs(33));
     assert_eq!(popped(&mut queue, secs(33) + WAIT_MAX), Some("a".into()), "the safety net");
 }
 

@@ -86,7 +86,7 @@ impl Counts {
         namespace_labels: Option<&'a Labels>,
     ) -> impl Iterator<Item = (&'a OwnedTerm, &'a HashMap<NodeId, u32>)> {
         let named = self.by_namespace.get(&class.namespace).into_iter().flatten();
-        let candidates = named.chain(&self.of_any_namespace).filter_map(|at| self.terms[*at].as_ref());
+        let candidates = named.chain(&self.of_any_namespace).filter_map(move |at| self.terms[*at].as_ref());
         candidates
             .filter(move |o| o.term.term.pods.matches(&class.namespace, namespace_labels, &class.labels))
             .map(|o| (&o.term, &o.pods))

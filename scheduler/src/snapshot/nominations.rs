@@ -25,9 +25,6 @@ impl Nominations {
     pub fn get(&self, pod: &Key) -> Option<&Nomination> {
         self.by_pod.get(pod)
     }
-    pub fn is_empty(&self) -> bool {
-        self.by_pod.is_empty()
-    }
     /// The nodes that somebody is nominated for.
     pub fn nodes(&self) -> impl Iterator<Item = &str> {
         self.by_node.keys().map(String::as_str)
@@ -39,7 +36,7 @@ impl Nominations {
     /// Who is nominated for a node, in the order in which they were.
     pub fn of_node(&self, node: &str) -> impl Iterator<Item = (&Key, &Nomination)> {
         let keys = self.by_node.get(node).into_iter().flatten();
-        keys.filter_map(|key| Some((key, self.by_pod.get(key)?)))
+        keys.filter_map(move |key| Some((key, self.by_pod.get(key)?)))
     }
     pub fn set(&mut self, pod: &Key, nomination: Nomination) {
         self.remove(pod);

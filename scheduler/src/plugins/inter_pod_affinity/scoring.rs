@@ -51,7 +51,7 @@ impl<'a> Preferring<'a> {
             }
         };
         let (_, topology, worth) = &mut self.worth[at];
-        Some((topology, worth))
+        Some((*topology, worth))
     }
 }
 

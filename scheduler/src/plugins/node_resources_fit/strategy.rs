@@ -92,7 +92,7 @@ impl Resources {
 
     /// Of each resource that the node has.
     pub fn used(&self, node: &NodeInfo) -> impl Iterator<Item = Use> {
-        self.0.iter().filter_map(|r| {
+        self.0.iter().filter_map(move |r| {
             let allocatable = node.spec.allocatable(r.column);
             let taken = r.non_zero.map_or_else(|| node.taken(r.column), |at| node.non_zero[at]);
             let requested = taken.saturating_add(r.asks);

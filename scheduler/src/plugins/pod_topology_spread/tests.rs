@@ -160,15 +160,19 @@ fn pods_without_constraints_are_spread_with_their_siblings() {
     assert_eq!(scores(&mut snapshot, &sibling("a")), None, "nobody says who they are");
     let key = Key::new("default", "rs");
     snapshot.workloads.set_controller("ReplicaSet", &key, Some(Selector::parse("app=web").unwrap()));
-    // One sibling by ln(5), and max skews of 3 and 5 less one each: 8, 6, 6 before they are compared.
-    assert_eq!(scores(&mut snapshot, &sibling("a")), Some(vec![75, 100, 100]));
+    // One sibling by ln(5), and a max skew of 3 less one: 4, 2 and 2 before they are compared.
+    assert_eq!(scores(&mut snapshot, &sibling("a")), Some(vec![50, 100, 100]));
     assert!(matches!(decided(&mut snapshot, &sibling("a")), Decision::Place { node } if node != "n1"));
     snapshot.workloads.set_controller("ReplicaSet", &key, None);
     assert_eq!(scores(&mut snapshot, &sibling("a")), None, "it is gone");
     snapshot.workloads.set_service(&Key::new("default", "web"), Some(labels("app=web")));
-    assert_eq!(scores(&mut snapshot, &sibling("a")), Some(vec![75, 100, 100]), "a Service's");
+    assert_eq!(scores(&mut snapshot, &sibling("a")), Some(vec![50, 100, 100]), "a Service's");
     snapshot.workloads.set_service(&Key::new("default", "web"), Some(labels("app=web,tier=x")));
     assert_eq!(scores(&mut snapshot, &sibling("a")), None, "not one of its pods");
+}
+
+fn other(class: &PodClass) -> Other<'_> {
+    Other { class, deleting: false }
 }
 
 #[test]
@@ -180,7 +184,6 @@ fn what_if_pods_came_and_went() {
     let cycle = Cycle { snapshot: &snapshot, class: &pod.class, inclusion: &inclusion };
     let filter = plugin.filter(&cycle).unwrap();
     let passes = |filter: &dyn Filter| -> Vec<bool> { snapshot.nodes().map(|n| filter.check(n).is_ok()).collect() };
-    let other = |class| Other { class, deleting: false };
     let mut what_if = filter.fork();
     what_if.remove(other(&pod.class), NodeId(2));
     assert_eq!(passes(&*what_if), [false, false, true]);
