@@ -112,10 +112,8 @@ impl Cluster {
             namespaces: watches.of(Kind::Namespace, |ns: Namespace| ns.metadata.labels.unwrap_or_default()),
             budgets: watches.of(Kind::Budget, budget),
             services: watches.of(Kind::Service, |service: Service| service.spec.and_then(|s| s.selector)),
-            replica_sets: watches
-                .of(Kind::ReplicaSet, |rs: ReplicaSet| selector(&rs, rs.spec.as_ref().map(|spec| &spec.selector))),
-            stateful_sets: watches
-                .of(Kind::StatefulSet, |set: StatefulSet| selector(&set, set.spec.as_ref().map(|spec| &spec.selector))),
+            replica_sets: watches.of(Kind::ReplicaSet, |rs: ReplicaSet| selector(&rs, Some(&rs.spec.selector))),
+            stateful_sets: watches.of(Kind::StatefulSet, |set: StatefulSet| selector(&set, Some(&set.spec.selector))),
             replication_controllers: watches.of(Kind::ReplicationController, |rc: ReplicationController| {
                 Some(Selector::from_labels(rc.spec.and_then(|spec| spec.selector).as_ref()))
             }),
