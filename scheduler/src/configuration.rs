@@ -5,6 +5,7 @@
 
 mod args;
 mod plugin_sets;
+mod strict;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

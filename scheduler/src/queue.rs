@@ -276,8 +276,8 @@ impl Queue {
     }
 
     fn leave(&mut self, key: &Key, pending: &Pending) {
-        if pending.state == State::Ready {
-            drop(self.fresh.remove(&pending.rank) || self.again.remove(&pending.rank));
+        if pending.state == State::Ready && !self.fresh.remove(&pending.rank) {
+            self.again.remove(&pending.rank);
         }
         if let Some(at) = pending.state.timer() {
             self.timers.remove(&(at, key.clone()));

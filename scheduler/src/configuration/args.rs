@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Invalid;
+use super::{Invalid, strict};
 use crate::framework::Plugin;
 use crate::plugins::inter_pod_affinity::InterPodAffinity;
 use crate::plugins::node_affinity::NodeAffinity;
@@ -49,7 +49,7 @@ pub(super) fn configured(path: &str, given: Vec<PluginConfig>) -> Result<Configu
                 continue;
             }
             "InterPodAffinity" => Arc::new(inter_pod_affinity(&args)?),
-            "NodeAffinity" => Arc::new(NodeAffinity { added: args.read::<NodeAffinityArgs>()?.added_affinity }),
+            "NodeAffinity" => Arc::new(node_affinity(&args)?),
             "NodeResourcesFit" => Arc::new(fit(&args)?),
             "NodeResourcesBalancedAllocation" => Arc::new(balanced(&args)?),
             "PodTopologySpread" => Arc::new(spread(&args)?),
@@ -146,7 +146,16 @@ fn inter_pod_affinity(args: &Args<'_>) -> Result<InterPodAffinity, Invalid> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct NodeAffinityArgs {
-    added_affinity: Affinity,
+    added_affinity: Option<Value>,
+}
+
+fn node_affinity(args: &Args<'_>) -> Result<NodeAffinity, Invalid> {
+    let read: NodeAffinityArgs = args.read()?;
+    let at = |(rest, why): (String, String)| args.invalid(&format!("addedAffinity{rest}"), why);
+    let added: Affinity =
+        read.added_affinity.map(|given| strict::read(&given)).transpose().map_err(at)?.unwrap_or_default();
+    strict::check_affinity(&added).map_err(at)?;
+    Ok(NodeAffinity { added })
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -280,7 +289,7 @@ fn balanced(args: &Args<'_>) -> Result<NodeResourcesBalancedAllocation, Invalid>
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct PodTopologySpreadArgs {
-    default_constraints: Vec<TopologySpreadConstraint>,
+    default_constraints: Vec<Value>,
     defaulting_type: Option<String>,
 }
 
@@ -297,7 +306,11 @@ fn spread(args: &Args<'_>) -> Result<PodTopologySpread, Invalid> {
             return Err(args.invalid("defaultingType", why));
         }
     }
-    for (at, constraint) in read.default_constraints.iter().enumerate() {
+    let at = |at: usize, (rest, why): (String, String)| args.invalid(&format!("defaultConstraints[{at}]{rest}"), why);
+    let read = read.default_constraints.iter().enumerate();
+    let defaults: Vec<TopologySpreadConstraint> =
+        read.map(|(n, given)| strict::read(given).map_err(|err| at(n, err))).collect::<Result<_, _>>()?;
+    for (at, constraint) in defaults.iter().enumerate() {
         let invalid = |field: &str, why: &str| Err(args.invalid(&format!("defaultConstraints[{at}].{field}"), why));
         if constraint.max_skew <= 0 {
             return invalid("maxSkew", "not in valid range (0, inf)");
@@ -314,9 +327,9 @@ fn spread(args: &Args<'_>) -> Result<PodTopologySpread, Invalid> {
         let same = |other: &TopologySpreadConstraint| {
             other.topology_key == constraint.topology_key && other.when_unsatisfiable == constraint.when_unsatisfiable
         };
-        if read.default_constraints[..at].iter().any(same) {
+        if defaults[..at].iter().any(same) {
             return invalid("topologyKey", "Duplicate value");
         }
     }
-    Ok(PodTopologySpread { defaults: read.default_constraints, system_defaulted: false })
+    Ok(PodTopologySpread { defaults, system_defaulted: false })
 }

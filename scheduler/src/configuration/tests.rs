@@ -168,6 +168,22 @@ fn refusals_table() {
             "defaultConstraints[0].labelSelector: constraint must not define a selector",
         ),
         (
+            "a field of a constraint that is none",
+            args(
+                "PodTopologySpread",
+                "{defaultingType: List, defaultConstraints: [{maxSkew: 1, topologyKey: z, whenUnsatisfiable: ScheduleAnyway, x: 1}]}",
+            ),
+            "args.defaultConstraints[0].x: unknown field",
+        ),
+        (
+            "an affinity that cannot be judged",
+            args(
+                "NodeAffinity",
+                "{addedAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: a, operator: In}]}]}}}",
+            ),
+            "nodeSelectorTerms[0].matchExpressions[0]: must have values with In and NotIn",
+        ),
+        (
             "no candidates",
             args("DefaultPreemption", "{minCandidateNodesPercentage: 0, minCandidateNodesAbsolute: 0}"),
             "cannot be zero at the same time",
