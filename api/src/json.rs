@@ -40,6 +40,7 @@ json_kinds!(
     api::apps::v1::ReplicaSet,
     api::apps::v1::StatefulSet,
     api::authentication::v1::TokenRequest,
+    api::authorization::v1::SubjectAccessReview,
     api::autoscaling::v1::HorizontalPodAutoscaler,
     api::autoscaling::v1::Scale,
     api::autoscaling::v2::HorizontalPodAutoscaler,

@@ -2,9 +2,8 @@
 //!
 //! <https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#node-affinity>
 
-use k8s_openapi::api::core::v1::{
-    NodeAffinity as Affinity, NodeSelectorRequirement, NodeSelectorTerm, PreferredSchedulingTerm,
-};
+use corten_api::node::selector;
+use k8s_openapi::api::core::v1::{NodeAffinity as Affinity, NodeSelectorTerm, PreferredSchedulingTerm};
 
 use crate::framework::Hint;
 use crate::framework::{Cycle, Filter, Normalize, Plugin, Refusal, Scorer};
@@ -104,112 +103,6 @@ impl Scorer for Preferring<'_> {
     }
 }
 
-/// All requirements of one term; an empty term matches nothing.
-pub fn term_matches(term: &NodeSelectorTerm, node: &NodeSpec) -> bool {
-    let expressions = term.match_expressions.iter().flatten();
-    let fields = term.match_fields.iter().flatten();
-    let empty = expressions.clone().count() + fields.clone().count() == 0;
-    !empty
-        && expressions.clone().all(|e| holds(e, node.labels.get(&e.key).map(String::as_str)))
-        && fields.clone().all(|e| e.key == "metadata.name" && holds(e, Some(&node.name)))
-}
-
-fn holds(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
-    let values = requirement.values.as_deref().unwrap_or_default();
-    let among = || value.is_some_and(|v| values.iter().any(|x| x == v));
-    let compared = |larger: bool| {
-        let number = |s: &str| s.parse::<i64>().ok();
-        let (Some(have), Some(bound)) = (value.and_then(number), values.first().and_then(|v| number(v))) else {
-            return false;
-        };
-        if larger { have > bound } else { have < bound }
-    };
-    match requirement.operator.as_str() {
-        "In" => among(),
-        "NotIn" => !among(),
-        "Exists" => value.is_some(),
-        "DoesNotExist" => value.is_none(),
-        "Gt" => compared(true),
-        "Lt" => compared(false),
-        // Validation refuses any other; an object from elsewhere must not be placed by chance.
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn term_table() {
-        let labels = [("disk".to_owned(), "ssd".to_owned()), ("gen".to_owned(), "7".to_owned())].into();
-        let node = NodeSpec { name: "n1".into(), labels, ..NodeSpec::default() };
-        let cases = [
-            ("in", json!({"matchExpressions": [{"key": "disk", "operator": "In", "values": ["ssd", "nvme"]}]}), true),
-            ("not in", json!({"matchExpressions": [{"key": "disk", "operator": "NotIn", "values": ["ssd"]}]}), false),
-            ("gt", json!({"matchExpressions": [{"key": "gen", "operator": "Gt", "values": ["6"]}]}), true),
-            ("lt of text", json!({"matchExpressions": [{"key": "disk", "operator": "Lt", "values": ["6"]}]}), false),
-            (
-                "all must hold",
-                json!({"matchExpressions": [{"key": "disk", "operator": "Exists"},
-                {"key": "zone", "operator": "Exists"}]}),
-                false,
-            ),
-            ("by name", json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]}), true),
-            ("an empty term", json!({}), false),
-            (
-                "not in, absent",
-                json!({"matchExpressions": [{"key": "zone", "operator": "NotIn", "values": ["a"]}]}),
-                true,
-            ),
-            ("in, absent", json!({"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}), false),
-            ("in, another", json!({"matchExpressions": [{"key": "disk", "operator": "In", "values": ["hdd"]}]}), false),
-            ("exists", json!({"matchExpressions": [{"key": "disk", "operator": "Exists"}]}), true),
-            (
-                "does not exist, and does",
-                json!({"matchExpressions": [{"key": "disk", "operator": "DoesNotExist"}]}),
-                false,
-            ),
-            ("does not exist", json!({"matchExpressions": [{"key": "zone", "operator": "DoesNotExist"}]}), true),
-            ("gt of the same", json!({"matchExpressions": [{"key": "gen", "operator": "Gt", "values": ["7"]}]}), false),
-            ("lt of the same", json!({"matchExpressions": [{"key": "gen", "operator": "Lt", "values": ["7"]}]}), false),
-            ("lt", json!({"matchExpressions": [{"key": "gen", "operator": "Lt", "values": ["8"]}]}), true),
-            ("lt of less", json!({"matchExpressions": [{"key": "gen", "operator": "Lt", "values": ["6"]}]}), false),
-            ("gt of more", json!({"matchExpressions": [{"key": "gen", "operator": "Gt", "values": ["8"]}]}), false),
-            ("an operator of elsewhere", json!({"matchExpressions": [{"key": "disk", "operator": "Like"}]}), false),
-            (
-                "another name",
-                json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n2"]}]}),
-                false,
-            ),
-            (
-                "another field",
-                json!({"matchFields": [{"key": "metadata.uid", "operator": "In", "values": ["n1"]}]}),
-                false,
-            ),
-            (
-                "its labels and its name",
-                json!({"matchExpressions": [{"key": "disk", "operator": "Exists"}],
-                    "matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]}),
-                true,
-            ),
-            (
-                "its labels, but not its name",
-                json!({"matchExpressions": [{"key": "disk", "operator": "Exists"}],
-                    "matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n2"]}]}),
-                false,
-            ),
-            (
-                "its name, but not its labels",
-                json!({"matchExpressions": [{"key": "zone", "operator": "Exists"}],
-                    "matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]}),
-                false,
-            ),
-        ];
-        for (why, term, expected) in cases {
-            let term: NodeSelectorTerm = serde_json::from_value(term).unwrap();
-            assert_eq!(term_matches(&term, &node), expected, "{why}");
-        }
-    }
+fn term_matches(term: &NodeSelectorTerm, node: &NodeSpec) -> bool {
+    selector::matches_term(term, &node.name, |key| node.labels.get(key).map(String::as_str))
 }

@@ -29,7 +29,7 @@ pub(super) fn problem(cert: &[u8], key: &[u8]) -> Option<String> {
         return None;
     }
     let Some(signer) = signer(&key) else { return Some("tls: failed to parse private key".into()) };
-    let Some(public) = signer.public_key() else { return None };
+    let public = signer.public_key()?;
     let (public, of_leaf) = (public.as_ref(), leaf.subject_pki.raw);
     if public == of_leaf {
         return None;
