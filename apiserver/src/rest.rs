@@ -118,7 +118,7 @@ impl Front {
             Err(err @ RequestError::NotUtf8) => Err(ApiError::bad_request(err.to_string())),
         };
         let response = result.unwrap_or_else(|err| respond::error(&err));
-        self.count("get", None, &response, Some(began.elapsed()));
+        self.count("get", None, response.status().as_u16(), Some(began.elapsed()));
         let (parts, body) = request.into_parts();
         receive::discard_unread(&parts, body).await;
         response
@@ -183,7 +183,8 @@ impl Front {
         if !long_running || verb == Verb::Watch {
             flow.tell(response.headers_mut());
         }
-        self.count(verb.as_str(), resource, &response, (!long_running).then(|| began.elapsed()));
+        let took = (!long_running).then(|| began.elapsed());
+        self.count(verb.as_str(), resource, response.status().as_u16(), took);
         response
     }
 
@@ -198,22 +199,22 @@ impl Front {
         let resource = self.resources.registry().find(group, version, resource);
         let answered = proxy::answer(self, user, asked, request).await;
         let response = answered.unwrap_or_else(|err| respond::error(&err));
-        self.count("connect", resource.as_ref(), &response, None);
+        self.count("connect", resource.as_ref(), response.status().as_u16(), None);
         response
     }
 
-    fn count(
+    /// Counts an answer, of whichever door. `took`: none for what lasts.
+    pub(crate) fn count(
         &self,
         verb: &'static str,
         resource: Option<&Arc<ApiResource>>,
-        response: &Response<Body>,
+        code: u16,
         took: Option<Duration>,
     ) {
         let names = resource.map(|resource| resource.names());
         let group = names.map(|names| names.group.clone()).unwrap_or_default();
         let resource = names.map(|names| names.plural.clone()).unwrap_or_default();
-        let labels = RequestLabels { verb, group, resource, code: response.status().as_u16() };
-        self.metrics.answered(labels, took);
+        self.metrics.answered(RequestLabels { verb, group, resource, code }, took);
     }
 
     /// Waits for the request's turn, before it is asked whether it may be, and before its body is read.

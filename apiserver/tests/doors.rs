@@ -185,3 +185,32 @@ async fn both_doors_refuse_in_one_order() {
         assert_eq!((rest, grpc), (code, code), "{why}: {caller:?}, {asked:?}");
     }
 }
+
+#[tokio::test]
+async fn both_doors_are_counted() {
+    let server = TestServer::start(Memory::default()).await;
+    let gone = asked("get", "secrets", "default/gone", "");
+    let malformed = asked("list", "secrets", "default/", "!");
+    for (caller, asked, code) in [(ADMIN, gone, 404), (JANE, gone, 403), (ADMIN, malformed, 400)] {
+        assert_eq!(by_rest(&server, caller, asked).await, code);
+        assert_eq!(by_grpc(&server, caller, asked).await, code);
+    }
+    let unknown = asked("get", "widgets", "default/x", "");
+    assert_eq!(by_grpc(&server, Token("x"), unknown).await, 401);
+    assert_eq!(by_grpc(&server, JANE, asked("watch", "secrets", "default/", "")).await, 403);
+    let (code, text) = server.send("GET", "/metrics", JSON, Bytes::new()).await;
+    let text = text.as_str().unwrap();
+    assert_eq!(code, 200, "{text}");
+    for line in [
+        r#"apiserver_request_total{verb="get",group="",resource="secrets",code="404"} 2"#,
+        r#"apiserver_request_total{verb="get",group="",resource="secrets",code="403"} 2"#,
+        r#"apiserver_request_total{verb="list",group="",resource="secrets",code="400"} 2"#,
+        r#"apiserver_request_total{verb="get",group="",resource="",code="401"} 1"#,
+        r#"apiserver_request_total{verb="watch",group="",resource="secrets",code="403"} 1"#,
+        r#"apiserver_request_duration_seconds_count{verb="get",group="",resource="secrets"} 4"#,
+        r#"apiserver_request_duration_seconds_count{verb="list",group="",resource="secrets"} 2"#,
+    ] {
+        assert!(text.lines().any(|have| have == line), "{line} in\n{text}");
+    }
+    assert!(!text.contains(r#"apiserver_request_duration_seconds_count{verb="watch""#), "what lasts has no duration");
+}

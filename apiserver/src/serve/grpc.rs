@@ -1,8 +1,9 @@
-//! gRPC's door: calls wait for their turn as REST's requests do, before their messages are received.
+//! gRPC's door: calls wait for their turn as REST's requests do, before their messages are received, and are counted with them.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use corten_api::ApiError;
@@ -11,6 +12,7 @@ use corten_proto::status;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use tower::ServiceExt;
 
 use super::Server;
@@ -18,7 +20,8 @@ use super::message::{self, Beginning};
 use crate::authz::Attributes;
 use crate::flowcontrol::work::{self, Walk};
 use crate::grpc::{Admitted, MESSAGE_BYTES_MAX};
-use crate::request::{User, Verb};
+use crate::registry::ApiResource;
+use crate::request::{Target, User, Verb};
 use crate::rest::aside::{LARGE_BODY_BYTES, aside};
 use crate::rest::body::Body;
 use crate::rest::receive::Arriving;
@@ -70,30 +73,52 @@ fn verb_of(path: &str) -> Option<Verb> {
     })
 }
 
+fn refused(err: &ApiError) -> Response<Body> {
+    let refusal = status::to_grpc(err.code(), err.message(), respond::status_json(err));
+    refusal.into_http::<tonic::body::Body>().map(Body::Grpc)
+}
+
+/// HTTP's code for what a call was answered with: a refusal's own, as REST would have it.
+fn code_of(response: &Response<Body>) -> u16 {
+    let refusal = tonic::Status::from_header_map(response.headers()).filter(|status| status.code() != tonic::Code::Ok);
+    let Some(refusal) = refusal else { return response.status().as_u16() };
+    let told = serde_json::from_slice::<Status>(status::of_grpc(&refusal)).ok().and_then(|status| status.code);
+    // What tonic refuses (no protobuf, say) has no Status of ours, and is its caller's fault or a failure of ours: REST would not
+    // know either.
+    told.and_then(|code| u16::try_from(code).ok()).unwrap_or(500)
+}
+
 impl Server {
     pub(super) async fn answer_grpc(
         &self,
         caller: Result<Arc<User>, ApiError>,
         request: Request<Incoming>,
     ) -> Response<Body> {
-        let answered = match caller {
-            Err(err) => Err(err),
-            Ok(user) => match verb_of(request.uri().path()) {
-                None => Ok(self.route(user, request.map(Message::Stream)).await.map(Body::GrpcStream)),
-                Some(verb) => match tokio::time::timeout(REQUEST_TIMEOUT, self.call(user, verb, request)).await {
-                    Ok(answered) => answered,
-                    Err(_) => Err(respond::timed_out()),
-                },
-            },
+        let Some(verb) = verb_of(request.uri().path()) else {
+            return match caller {
+                Ok(user) => self.route(user, request.map(Message::Stream)).await.map(Body::GrpcStream),
+                Err(err) => refused(&err),
+            };
         };
-        answered.unwrap_or_else(|err| {
-            let refusal = status::to_grpc(err.code(), err.message(), respond::status_json(&err));
-            refusal.into_http::<tonic::body::Body>().map(Body::Grpc)
-        })
+        let (began, mut about) = (Instant::now(), None);
+        let answered = async {
+            let called = self.call(caller?, verb, request, &mut about);
+            tokio::time::timeout(REQUEST_TIMEOUT, called).await.unwrap_or_else(|_| Err(respond::timed_out()))
+        };
+        let response = answered.await.unwrap_or_else(|err| refused(&err));
+        let took = (verb != Verb::Watch).then(|| began.elapsed());
+        self.front.count(verb.as_str(), about.as_ref(), code_of(&response), took);
+        response
     }
 
-    /// A call with one message.
-    async fn call(&self, user: Arc<User>, verb: Verb, request: Request<Incoming>) -> Result<Response<Body>, ApiError> {
+    /// A call with one message. `about`: the kind that it turns out to be about.
+    async fn call(
+        &self,
+        user: Arc<User>,
+        verb: Verb,
+        request: Request<Incoming>,
+        about: &mut Option<Arc<ApiResource>>,
+    ) -> Result<Response<Body>, ApiError> {
         let (parts, incoming) = request.into_parts();
         let mut arriving = Arriving::new(&parts.headers, incoming, MESSAGE_BYTES_MAX);
         let selects = matches!(verb, Verb::List | Verb::Watch);
@@ -105,6 +130,8 @@ impl Server {
                 None => return Err(ApiError::bad_request("the message breaks off")),
             }
         };
+        let Target { group, version, resource, .. } = &beginning.target;
+        *about = self.front.resources.registry().find(group, version, resource);
         let asked = Attributes::Resource { verb: verb.as_str(), target: &beginning.target };
         let mut seat = self.front.flow.admit(&user, asked, self.seats(verb, &beginning)).await?;
         let message = self.front.slow_bodies.receive(&user.name, &mut seat, arriving).await?;
