@@ -146,6 +146,17 @@ async fn what_is_expected_must_be_so_and_stays(store: &dyn Storage, at: &str) {
     assert_eq!(refused(store, vec![create(&d, "1"), expect(&a, 0)]).await, (1, Some("2".into())));
 }
 
+async fn of_two_deleters_one_has_deleted(store: &dyn Storage, at: &str) {
+    let key = format!("{at}a");
+    let made = committed(store, vec![create(&key, "1")]).await;
+    let delete = || store.commit(vec![Write::Delete { key: key.clone(), expected: made }]);
+    let (one, other) = tokio::join!(delete(), delete());
+    let refused = Outcome::Refused { index: 0, current: None };
+    let outcomes = [one.unwrap(), other.unwrap()];
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == refused).count(), 1, "{outcomes:?}");
+    assert!(outcomes.iter().any(|outcome| matches!(outcome, Outcome::Committed { .. })), "{outcomes:?}");
+}
+
 async fn lists_are_of_one_revision(store: &dyn Storage, at: &str) {
     let count = 1_203;
     let mut last = 0;
@@ -223,6 +234,7 @@ async fn contract(store: &dyn Storage) {
     lists_are_of_one_revision(store, "/registry/lists/").await;
     watches_see_every_change_in_order(store, "/registry/watches/").await;
     keys_with_a_lifetime_are_kept_for_now(store, "/registry/lifetimes/").await;
+    of_two_deleters_one_has_deleted(store, "/registry/deleters/two/").await;
     compacted_history_is_refused(store, "/registry/compaction/").await;
 }
 

@@ -6,6 +6,7 @@
 mod commit;
 mod history;
 mod lease;
+mod mark;
 mod members;
 mod page;
 mod watch;
@@ -18,6 +19,7 @@ use etcd_client::proto::{PbKeyValue, PbRangeResponse};
 use etcd_client::{Certificate, Client, ConnectOptions, Error, GetOptions, Identity, KvClient, TlsOptions};
 use futures::future::try_join_all;
 use lease::Leases;
+use mark::Marks;
 use members::Members;
 use page::PageSize;
 use tokio::time::Instant;
@@ -57,6 +59,7 @@ pub struct TlsFiles {
 pub struct Etcd {
     members: Members,
     leases: Leases,
+    marks: Marks,
 }
 
 impl std::fmt::Debug for Etcd {
@@ -86,7 +89,7 @@ impl Etcd {
         if clients.is_empty() {
             return Err(unavailable("connecting to etcd", "no endpoint is named".into()));
         }
-        Ok(Self { members: Members::new(clients), leases: Leases::default() })
+        Ok(Self { members: Members::new(clients), leases: Leases::default(), marks: Marks::default() })
     }
 
     /// A call that may be made twice.

@@ -2,7 +2,8 @@
 //!
 //! One that got no answer (a member died, a leader changed) may have been done, or be done yet. Its conditions let only
 //! one sending of it succeed, so it may be sent again: a second one that is refused because all its keys hold what it
-//! writes was done before; of another, [`history`](super::history) may tell whether it was.
+//! writes was done before; of another, [`history`](super::history) may tell whether it was. One that deletes tells it by its
+//! [`mark`](super::mark): others delete, too.
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use etcd_client::proto::{PbKeyValue, PbTxnOpResponse, PbTxnResponse};
 use etcd_client::{Compare, CompareOp, Error, PutOptions, Txn, TxnOp};
 
 use super::history::{Fate, Held, fate};
+use super::mark::{self, Mark};
 use super::members::View;
 use super::{Etcd, RETRY_AFTER, failed, may_pass, stored, unavailable};
 use crate::storage::{Outcome, StorageError, Write};
@@ -25,8 +27,14 @@ const WHAT: &str = "writing";
 
 /// What etcd said to one sending.
 enum Answer {
-    Done { revision: i64 },
-    Refused { revision: i64, found: Vec<Option<Held>> },
+    Done {
+        revision: i64,
+    },
+    /// `marked`: what stands under its mark, if it has one.
+    Refused {
+        found: Vec<Option<Held>>,
+        marked: Option<Held>,
+    },
 }
 
 /// Why one sending got no answer that counts.
@@ -40,17 +48,33 @@ enum Failed {
 }
 
 pub(super) async fn commit(etcd: &Etcd, writes: &[Write]) -> Result<Outcome, StorageError> {
+    let deletes = writes.iter().any(|write| matches!(write, Write::Delete { .. }));
+    let mark = deletes.then(|| etcd.marks.make());
+    let outcome = try_commit(etcd, writes, mark.as_ref()).await;
+    // After all other errors it will not be done either.
+    if let Some(mark) = mark.filter(|_| !matches!(outcome, Err(StorageError::Unknown { .. }))) {
+        mark.settled();
+    }
+    outcome
+}
+
+async fn try_commit(etcd: &Etcd, writes: &[Write], mark: Option<&Mark>) -> Result<Outcome, StorageError> {
     let (began, before) = (Instant::now(), etcd.members.revision());
     let (mut silence, mut leases_gone) = (None, 0);
     loop {
         let view = etcd.members.view();
-        match send(etcd, writes, view).await {
+        match send(etcd, writes, mark, view).await {
             Ok(Answer::Done { revision }) => return Ok(Outcome::Committed { revision }),
-            Ok(Answer::Refused { revision, found }) => {
-                return match silence {
-                    None => refusal(writes, found),
-                    Some(silence) => settle(etcd, writes, Refused { revision, found, before, silence }).await,
+            Ok(Answer::Refused { found, marked }) => {
+                let Some(silence) = silence else { return refusal(writes, found) };
+                let Some(mark) = mark else {
+                    return settle(etcd, writes, Refused { found, before, silence }).await;
                 };
+                let own = marked.filter(|held| held.stored.value == mark.value);
+                return own.map_or_else(
+                    || refusal(writes, found),
+                    |held| Ok(Outcome::Committed { revision: held.stored.revision }),
+                );
             }
             Err(Failed::LeaseGone) if leases_gone < LEASES_MAX => {
                 leases_gone += 1;
@@ -78,9 +102,8 @@ fn unknown(writes: &[Write], silence: StorageError) -> StorageError {
     StorageError::Unknown { what, source: Some(Box::new(silence)) }
 }
 
-/// A refusal of a commit that was sent before and got no answer.
+/// A refusal of a commit without a mark that was sent before and got no answer.
 struct Refused {
-    revision: i64,
     found: Vec<Option<Held>>,
     /// A revision that the store had before the first sending.
     before: i64,
@@ -89,7 +112,7 @@ struct Refused {
 
 /// What such a refusal means.
 async fn settle(etcd: &Etcd, writes: &[Write], refused: Refused) -> Result<Outcome, StorageError> {
-    if let Some(revision) = done_at(writes, &refused.found, refused.revision) {
+    if let Some(revision) = done_at(writes, &refused.found) {
         return Ok(Outcome::Committed { revision });
     }
     match fate(etcd, writes, &refused.found, refused.before).await {
@@ -99,24 +122,20 @@ async fn settle(etcd: &Etcd, writes: &[Write], refused: Refused) -> Result<Outco
     }
 }
 
-/// Where all keys are as the commit leaves them, the revision at which it was done. `now`: one that only deletes leaves
-/// no key to tell, but was done by now.
-fn done_at(writes: &[Write], found: &[Option<Held>], now: i64) -> Option<i64> {
-    let of_put = written(writes, found).find_map(|(_, held)| held.as_ref()).map(|held| held.stored.revision);
-    is_done(writes, found).then_some(of_put.unwrap_or(now))
-}
-
-/// Whether all keys are as the commit leaves them: as one revision has put them, or gone.
-fn is_done(writes: &[Write], found: &[Option<Held>]) -> bool {
-    let mut revisions = written(writes, found).filter_map(|(_, held)| held.as_ref()).map(|held| held.stored.revision);
-    let first = revisions.next();
+/// Where all keys are as the commit leaves them, as one revision has put them: that revision. Not of one that deletes: a key that is
+/// gone may be so by others.
+fn done_at(writes: &[Write], found: &[Option<Held>]) -> Option<i64> {
+    let mut revisions = written(writes, found).map(|(_, held)| held.as_ref().map(|held| held.stored.revision));
+    let first = revisions.next()??;
     let as_left = |(write, found): (&Write, &Option<Held>)| match (write, found.as_ref().map(|held| &held.stored)) {
         (Write::Create { value, .. }, Some(stored)) => stored.value == *value,
         (Write::Update { value, expected, .. }, Some(stored)) => stored.value == *value && stored.revision > *expected,
-        (Write::Delete { .. }, None) => true,
         _ => false,
     };
-    revisions.all(|r| Some(r) == first) && writes.len() == found.len() && written(writes, found).all(as_left)
+    let is_done = revisions.all(|revision| revision == Some(first))
+        && writes.len() == found.len()
+        && written(writes, found).all(as_left);
+    is_done.then_some(first)
 }
 
 /// What a commit changes, with what those keys hold. What it only expects may have changed since it was done.
@@ -135,8 +154,8 @@ fn refusal(writes: &[Write], found: Vec<Option<Held>>) -> Result<Outcome, Storag
         .ok_or_else(|| unavailable("writing: etcd refused a commit whose conditions hold", "odd reply".into()))
 }
 
-async fn send(etcd: &Etcd, writes: &[Write], view: View) -> Result<Answer, Failed> {
-    let txn = txn(etcd, writes).await.map_err(Failed::Refused)?;
+async fn send(etcd: &Etcd, writes: &[Write], mark: Option<&Mark>, view: View) -> Result<Answer, Failed> {
+    let txn = txn(etcd, writes, mark).await.map_err(Failed::Refused)?;
     let mut kv = etcd.members.kv(view);
     let answered = tokio::select! {
         answered = tokio::time::timeout(TRY_DEADLINE, kv.txn(txn)) => answered,
@@ -149,7 +168,7 @@ async fn send(etcd: &Etcd, writes: &[Write], view: View) -> Result<Answer, Faile
         Err(late) => Err(Failed::Silence(unavailable(WHAT, Box::new(late)))),
         Ok(Ok(response)) => {
             etcd.members.saw(response.0.header.as_ref().map_or(0, |h| h.revision));
-            answer(response.0).map_err(Failed::Refused)
+            answer(response.0, mark.is_some()).map_err(Failed::Refused)
         }
         Ok(Err(err)) => Err(why(writes, err)),
     }
@@ -171,7 +190,7 @@ fn why(writes: &[Write], err: Error) -> Failed {
     }
 }
 
-async fn txn(etcd: &Etcd, writes: &[Write]) -> Result<Txn, StorageError> {
+async fn txn(etcd: &Etcd, writes: &[Write], mark: Option<&Mark>) -> Result<Txn, StorageError> {
     let mut compares = Vec::with_capacity(writes.len());
     let mut puts = Vec::with_capacity(writes.len());
     let mut gets = Vec::with_capacity(writes.len());
@@ -189,6 +208,10 @@ async fn txn(etcd: &Etcd, writes: &[Write]) -> Result<Txn, StorageError> {
         compares.push(Compare::mod_revision(key, CompareOp::Equal, expected));
         puts.extend(op);
     }
+    if let Some(Mark { key, value, .. }) = mark {
+        gets.push(TxnOp::get(key.as_str(), None));
+        puts.push(put(etcd, key, value, Some(mark::TTL_SECS)).await?);
+    }
     Ok(Txn::new().when(compares).and_then(puts).or_else(gets))
 }
 
@@ -200,7 +223,8 @@ async fn put(etcd: &Etcd, key: &str, value: &Bytes, ttl_secs: Option<u32>) -> Re
     Ok(TxnOp::put(key, value.clone(), options))
 }
 
-fn answer(response: PbTxnResponse) -> Result<Answer, StorageError> {
+/// `has_mark`: it was read behind all keys.
+fn answer(response: PbTxnResponse, has_mark: bool) -> Result<Answer, StorageError> {
     let revision = response.header.map_or(0, |h| h.revision);
     if response.succeeded {
         return Ok(Answer::Done { revision });
@@ -211,8 +235,9 @@ fn answer(response: PbTxnResponse) -> Result<Answer, StorageError> {
     });
     let held = |kv: PbKeyValue| Ok(Held { created: kv.create_revision, stored: stored(kv)? });
     let found = ranges.map(|range| range.kvs.into_iter().next().map(held).transpose());
-    let found = found.collect::<Result<_, StorageError>>()?;
-    Ok(Answer::Refused { revision, found })
+    let mut found = found.collect::<Result<Vec<_>, StorageError>>()?;
+    let marked = if has_mark { found.pop().flatten() } else { None };
+    Ok(Answer::Refused { found, marked })
 }
 
 #[cfg(test)]

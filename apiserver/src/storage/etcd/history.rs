@@ -1,5 +1,5 @@
 //! What became of a commit that got no answer and was refused when it was sent again: told by what its keys hold, and
-//! held before.
+//! held before. Of one that deletes its mark tells it (`mark`).
 //!
 //! A commit has one revision, so what is sure of one of its writes is sure of all. A write whose condition is of a
 //! revision that has passed can never be done later. One that creates could be, if the key goes away in time; but what
@@ -52,17 +52,14 @@ pub(super) async fn fate(
 fn needs_states(write: &Write, held: &Held, before: i64) -> Result<i64, Fate> {
     match write {
         // As it was: nothing has been done to it.
-        Write::Update { expected, .. } | Write::Delete { expected, .. } if held.stored.revision == *expected => {
-            Err(Fate::NotDone)
-        }
+        Write::Update { expected, .. } if held.stored.revision == *expected => Err(Fate::NotDone),
         Write::Create { .. } if held.created <= before => Err(Fate::NotDone),
         Write::Create { .. } => Ok(held.created),
         Write::Update { expected, .. } if held.created <= *expected => Ok(*expected),
-        Write::Delete { expected, .. } if held.created <= *expected => Err(Fate::NotDone),
         // Deleted and made again since: what was in it before is gone.
-        Write::Update { .. } | Write::Delete { .. } => Err(Fate::Unknown),
-        // Its key tells nothing: it is not written.
-        Write::Expect { .. } => Err(Fate::Unknown),
+        Write::Update { .. } => Err(Fate::Unknown),
+        // Their keys tell nothing: it has a mark for that, and is not written.
+        Write::Delete { .. } | Write::Expect { .. } => Err(Fate::Unknown),
     }
 }
 
@@ -121,7 +118,6 @@ mod tests {
     fn what_is_known_of_a_write_by_the_states_of_its_key() {
         let update = || Write::Update { key: "k".into(), value: "mine".into(), expected: 5, ttl_secs: None };
         let create = || Write::Create { key: "k".into(), value: "mine".into(), ttl_secs: None };
-        let delete = || Write::Delete { key: "k".into(), expected: 5 };
         let done = |revision| Fate::Done { revision };
         // The write; when its key was made; its states, the newest first.
         let cases = [
@@ -133,9 +129,6 @@ mod tests {
             ("it stood there before", create(), 3, vec![("theirs", 9)], Fate::NotDone),
             ("made, and changed since", create(), 6, vec![("theirs", 9), ("mine", 6)], done(6)),
             ("made by another: after ours was deleted?", create(), 6, vec![("theirs", 6)], Fate::Unknown),
-            ("not deleted: another changed it", delete(), 2, vec![("theirs", 9)], Fate::NotDone),
-            ("not deleted", delete(), 2, vec![("old", 5)], Fate::NotDone),
-            ("deleted, by whomever, and made again", delete(), 8, vec![("theirs", 8)], Fate::Unknown),
         ];
         let before = 4;
         for (why, write, created, states, expected) in cases {

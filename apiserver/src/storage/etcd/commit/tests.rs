@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -16,11 +17,13 @@ use crate::storage::{Storage, Stored};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Forwards to etcd. While it is deaf, what etcd says is lost; a cut ends the connections there are.
+/// Forwards to etcd. While it is deaf, what etcd says is lost; a dead one loses all. A cut ends the connections there are.
 struct Line {
     url: String,
     deaf: Arc<AtomicBool>,
-    /// Tells of what etcd said while the line was deaf.
+    /// What is said to etcd is lost, too.
+    dead: Arc<AtomicBool>,
+    /// Tells of what was lost while the line was deaf or dead.
     lost: watch::Sender<usize>,
     cut: watch::Sender<()>,
 }
@@ -30,20 +33,21 @@ impl Line {
         let etcd = etcd.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (deaf, cut) = (Arc::new(AtomicBool::new(false)), watch::Sender::new(()));
-        let lost = watch::Sender::new(0);
-        let (deafness, losses, cuts) = (deaf.clone(), lost.clone(), cut.clone());
+        let (deaf, dead) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (lost, cut) = (watch::Sender::new(0), watch::Sender::new(()));
+        let (states, losses, cuts) = ((deaf.clone(), dead.clone()), lost.clone(), cut.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&etcd).await.unwrap();
-                tokio::spawn(forward(client, server, deafness.clone(), losses.clone(), cuts.subscribe()));
+                tokio::spawn(forward(client, server, states.clone(), losses.clone(), cuts.subscribe()));
             }
         });
-        Self { url, deaf, lost, cut }
+        Self { url, deaf, dead, lost, cut }
     }
     /// From here on new connections work.
     fn mend(&self) {
         self.deaf.store(false, Ordering::SeqCst);
+        self.dead.store(false, Ordering::SeqCst);
         self.cut.send_replace(());
     }
 }
@@ -51,29 +55,45 @@ impl Line {
 async fn forward(
     client: TcpStream,
     server: TcpStream,
-    deaf: Arc<AtomicBool>,
+    (deaf, dead): (Arc<AtomicBool>, Arc<AtomicBool>),
     lost: watch::Sender<usize>,
     mut cut: watch::Receiver<()>,
 ) {
-    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
-        (client.into_split(), server.into_split());
-    let up = tokio::io::copy(&mut from_client, &mut to_server);
-    let down = async {
-        let mut buffer = vec![0; 16 << 10];
-        while let Ok(n @ 1..) = from_server.read(&mut buffer).await {
-            if deaf.load(Ordering::SeqCst) {
-                lost.send_modify(|bytes| *bytes += n);
-            } else if to_client.write_all(&buffer[..n]).await.is_err() {
-                return;
-            }
-        }
-    };
+    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let is_dead = || dead.load(Ordering::SeqCst);
+    let up = pass(from_client, to_server, is_dead, &lost);
+    let down = pass(from_server, to_client, || is_dead() || deaf.load(Ordering::SeqCst), &lost);
     // Whichever way ends first ends the other.
     tokio::select! {
-        _ = up => {}
+        () = up => {}
         () = down => {}
         _ = cut.changed() => {}
     }
+}
+
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    is_lost: impl Fn() -> bool,
+    lost: &watch::Sender<usize>,
+) {
+    let mut buffer = vec![0; 16 << 10];
+    while let Ok(n @ 1..) = from.read(&mut buffer).await {
+        if is_lost() {
+            lost.send_modify(|bytes| *bytes += n);
+        } else if to.write_all(&buffer[..n]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// As a server that has deleted before, and has a lease for its marks.
+async fn at_work(line: &Line, key: &str) -> Etcd {
+    let far = Etcd::connect(&Endpoints { urls: vec![line.url.clone()], tls: None }).await.unwrap();
+    let key = format!("{key}/before");
+    let made = revision(&far.commit(vec![create(&key, "1")]).await);
+    revision(&far.commit(vec![delete(&key, made)]).await);
+    far
 }
 
 /// Commits `writes` so that etcd does it and its answer is lost; then, before the line is mended, `meanwhile`.
@@ -84,7 +104,7 @@ async fn unanswered(
 ) -> Result<Outcome, StorageError> {
     let direct = contract::etcd().await;
     let line = Line::to(&contract::etcd_url()).await;
-    let far = Etcd::connect(&Endpoints { urls: vec![line.url.clone()], tls: None }).await.unwrap();
+    let far = at_work(&line, key).await;
     let before = far.get(key).await.unwrap();
     line.deaf.store(true, Ordering::SeqCst);
     let commit = tokio::spawn(async move { far.commit(writes).await });
@@ -121,7 +141,7 @@ async fn a_commit_whose_answer_is_lost_is_found_to_be_done() {
     let updated = revision(&unanswered(a, vec![update(a, "2", made)], async |_| {}).await);
     let stored = direct.get(a).await.unwrap().unwrap();
     assert_eq!((stored.revision, &stored.value[..]), (updated, &b"2"[..]), "written once");
-    let gone = unanswered(a, vec![Write::Delete { key: a.into(), expected: updated }], async |_| {}).await;
+    let gone = unanswered(a, vec![delete(a, updated)], async |_| {}).await;
     assert!(revision(&gone) > updated);
 }
 
@@ -141,10 +161,48 @@ async fn what_was_deleted_and_made_by_others_meanwhile_leaves_it_unknown() {
     let a = "/registry/remade/a";
     let outcome = unanswered(a, vec![create(a, "mine")], async |direct| {
         let expected = direct.get(a).await.unwrap().unwrap().revision;
-        direct.commit(vec![Write::Delete { key: a.into(), expected }]).await.unwrap();
+        direct.commit(vec![delete(a, expected)]).await.unwrap();
         direct.commit(vec![create(a, "theirs")]).await.unwrap();
     });
     assert!(matches!(outcome.await, Err(StorageError::Unknown { .. })));
+}
+
+fn delete(key: &str, expected: i64) -> Write {
+    Write::Delete { key: key.into(), expected }
+}
+
+#[tokio::test]
+async fn of_two_deleters_one_has_deleted_though_neither_was_answered() {
+    let a = "/registry/deleters/a";
+    let direct = contract::etcd().await;
+    for (why, is_own) in [("its own", true), ("another's, before it", false)] {
+        let made = revision(&direct.commit(vec![create(a, "1")]).await);
+        let line = Line::to(&contract::etcd_url()).await;
+        let far = at_work(&line, a).await;
+        let lossy = if is_own { &line.deaf } else { &line.dead };
+        lossy.store(true, Ordering::SeqCst);
+        let mut lost = line.lost.subscribe();
+        let sending = tokio::spawn(async move { far.commit(vec![delete(a, made)]).await });
+        timeout(DEADLINE, lost.changed()).await.expect("something is sent, and lost").unwrap();
+        if is_own {
+            let gone = async {
+                while direct.get(a).await.unwrap().is_some() {
+                    tokio::task::yield_now().await
+                }
+            };
+            timeout(DEADLINE, gone).await.expect("etcd does what it was sent");
+        }
+        let others = direct.commit(vec![delete(a, made)]).await;
+        assert_eq!(matches!(others, Ok(Outcome::Committed { .. })), !is_own, "{why}: {others:?}");
+        line.mend();
+        let outcome = timeout(2 * DEADLINE, sending).await.expect("a commit ends").unwrap();
+        if is_own {
+            assert!(revision(&outcome) > made, "{why}");
+        } else {
+            let refused = Outcome::Refused { index: 0, current: None };
+            assert_eq!(outcome.ok(), Some(refused), "{why}: who has not deleted it is told so");
+        }
+    }
 }
 
 #[tokio::test]
@@ -195,14 +253,12 @@ fn what_a_refusal_after_silence_means() {
         let stored = Stored { key: "k".into(), value: value.into(), revision };
         Some(Held { stored, created: 1 })
     };
-    let delete = || Write::Delete { key: "k".into(), expected: 5 };
     let cases = [
         ("created", vec![create("k", "v")], vec![stored("v", 7)], Some(7)),
         ("another's", vec![create("k", "v")], vec![stored("w", 7)], None),
         ("updated", vec![update("k", "v", 5)], vec![stored("v", 7)], Some(7)),
         ("as it was", vec![update("k", "v", 5)], vec![stored("v", 5)], None),
-        ("deleted", vec![delete()], vec![None], Some(9)),
-        ("deleted and made again", vec![delete()], vec![stored("v", 7)], None),
+        ("deleted, by whomever", vec![delete("k", 5)], vec![None], None),
         (
             "both, at one revision",
             vec![create("a", "v"), update("k", "w", 5)],
@@ -227,9 +283,9 @@ fn what_a_refusal_after_silence_means() {
             vec![None, stored("x", 8)],
             None,
         ),
-        ("half", vec![create("a", "v"), delete()], vec![stored("v", 7), stored("w", 5)], None),
+        ("half", vec![create("a", "v"), delete("k", 5)], vec![stored("v", 7), stored("w", 5)], None),
     ];
     for (why, writes, found, expected) in cases {
-        assert_eq!(done_at(&writes, &found, 9), expected, "{why}");
+        assert_eq!(done_at(&writes, &found), expected, "{why}");
     }
 }
