@@ -1,7 +1,13 @@
 //! Admission: what an object may be in the light of who writes it and what else is in the cluster.
 //!
-//! Each plugin is a pure function over the request and a view of the cluster; [`PLUGINS`] is their order. A plugin may
-//! fill in the object, and doing so twice changes nothing, so a refused request may be asked again with a newer view.
+//! Plugins are asked in the order of their [`Chain`]. Most are pure functions over the request and a view of the cluster; those
+//! that have to ask somebody else first ([`Asks`]) are waited for. A plugin may fill in the object, and doing so twice changes
+//! nothing, so a refused request may be asked again with a newer view.
+//!
+//! **While admission waits nothing is held and nothing is written.** What a write was decided on is a condition of its commit, so
+//! an object that changes meanwhile is admitted again as it is then; a client that goes away takes its write with it, as the commit
+//! comes after all questions.
+//!
 //! Words and order: <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/>.
 
 mod certificates;
@@ -24,9 +30,12 @@ pub mod resource_quota;
 mod runtime_class;
 mod service_account;
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use corten_api::ApiError;
+use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
 use crate::registry::{AnyObject, ApiResource};
@@ -121,10 +130,25 @@ impl Refusal {
     }
 }
 
-type Plugin = fn(&mut AdmissionRequest<'_>) -> Result<(), Refusal>;
+/// A plugin that answers at once: by the request and the view alone.
+pub type Pure = fn(&mut AdmissionRequest<'_>) -> Result<(), Refusal>;
+
+/// A plugin that asks somebody else before it answers. Whoever waits for it may go away at any time, so that its answer is not
+/// heard: it keeps no promise that hangs on a write being done.
+pub trait Asks: Send + Sync + fmt::Debug {
+    fn admit<'a>(&'a self, request: &'a mut AdmissionRequest<'_>) -> BoxFuture<'a, Result<(), Refusal>>;
+}
+
+#[derive(Clone, Debug)]
+pub enum Plugin {
+    /// Costs a call.
+    Pure(Pure),
+    /// Costs a box, too.
+    Asks(Arc<dyn Asks>),
+}
 
 /// In upstream's order: whoever fills in stands before whoever judges the result.
-const PLUGINS: &[(&str, Plugin)] = &[
+const PLUGINS: &[(&str, Pure)] = &[
     ("NamespaceLifecycle", namespace_lifecycle::admit),
     ("LimitRanger", limit_ranger::admit),
     ("ServiceAccount", service_account::admit),
@@ -147,12 +171,34 @@ const PLUGINS: &[(&str, Plugin)] = &[
     ("ResourceClaim", resource_claim::admit),
 ];
 
-/// Runs all plugins. Gives the warnings for the caller.
-pub fn admit(request: &mut AdmissionRequest<'_>) -> Result<Vec<String>, Refusal> {
-    for (name, plugin) in PLUGINS {
-        plugin(request).inspect_err(|refusal| tracing::debug!(plugin = name, ?refusal, "not admitted"))?;
+/// Which plugins are asked about every write, and in which order.
+#[derive(Clone, Debug)]
+pub struct Chain(Arc<[(&'static str, Plugin)]>);
+
+impl Default for Chain {
+    /// The server's own.
+    fn default() -> Self {
+        Self(PLUGINS.iter().map(|(name, plugin)| (*name, Plugin::Pure(*plugin))).collect())
     }
-    Ok(std::mem::take(&mut request.warnings))
+}
+
+impl Chain {
+    /// The same, and behind them another.
+    pub fn and(&self, name: &'static str, plugin: Plugin) -> Self {
+        Self(self.0.iter().cloned().chain([(name, plugin)]).collect())
+    }
+
+    /// Asks all plugins. Gives the warnings for the caller.
+    pub async fn admit(&self, request: &mut AdmissionRequest<'_>) -> Result<Vec<String>, Refusal> {
+        for (name, plugin) in &*self.0 {
+            let admitted = match plugin {
+                Plugin::Pure(plugin) => plugin(request),
+                Plugin::Asks(plugin) => plugin.admit(request).await,
+            };
+            admitted.inspect_err(|refusal| tracing::debug!(plugin = name, ?refusal, "not admitted"))?;
+        }
+        Ok(std::mem::take(&mut request.warnings))
+    }
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-pub use authorize::{Allowed, Authorized, AuthorizedPath, to};
+pub use authorize::{Allowed, Authorized, AuthorizedPath, Permit, to};
 use corten_api::ApiError;
 pub use delete::check_options;
 pub use event::{Event, EventKind};
@@ -61,6 +61,7 @@ pub use options::{
 pub(crate) use system::target;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::admission::Chain;
 use crate::authn::Tokens;
 use crate::authz::Authorizer;
 use crate::cache::{Cache, api_error};
@@ -78,6 +79,8 @@ pub struct Settings {
     /// Where clients reach this server: an endpoint of the `kubernetes` Service. `None`: it is not one (tests).
     pub advertise: Option<SocketAddr>,
     pub tokens: Arc<Tokens>,
+    /// Who is asked about every write.
+    pub admission: Chain,
 }
 
 /// Reads and writes of all kinds. Cheap to clone.

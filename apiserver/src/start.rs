@@ -7,6 +7,7 @@ use std::sync::Arc;
 use corten_api::ApiError;
 use tokio::net::TcpListener;
 
+use crate::admission::Chain;
 use crate::authn::Tokens;
 use crate::authn::key_files::{KeyFileError, KeyFiles};
 use crate::config::Config;
@@ -87,6 +88,7 @@ pub async fn start(config: &Config) -> Result<Started, StartError> {
         node_ports: config.node_port_range.clone(),
         advertise: config.advertised(),
         tokens: Arc::new(Tokens::new(config.token_rules(), key_files.load()?)),
+        admission: Chain::default(),
     };
     let tokens = settings.tokens.clone();
     let kubelets = KubeletTls {

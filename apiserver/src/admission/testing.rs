@@ -17,7 +17,7 @@ pub(super) struct Write<'a> {
 
 /// What is to be stored after a write is admitted, or why it is not. `jane` writes.
 pub(super) fn written<K: AnyObject + DeserializeOwned>(
-    plugin: Plugin,
+    plugin: Pure,
     cluster: &Cluster,
     write: Write<'_>,
 ) -> Result<K, ApiError> {
@@ -26,7 +26,7 @@ pub(super) fn written<K: AnyObject + DeserializeOwned>(
 
 /// The warnings of a write that is admitted, or why it is not. `jane` writes.
 pub(super) fn ask<K: AnyObject + DeserializeOwned>(
-    plugin: Plugin,
+    plugin: Pure,
     cluster: &Cluster,
     write: Write<'_>,
 ) -> Result<Vec<String>, ApiError> {
@@ -36,7 +36,7 @@ pub(super) fn ask<K: AnyObject + DeserializeOwned>(
 /// As `ask`, for somebody else.
 pub(super) fn ask_as<K: AnyObject + DeserializeOwned>(
     user: &User,
-    plugin: Plugin,
+    plugin: Pure,
     cluster: &Cluster,
     write: Write<'_>,
 ) -> Result<Vec<String>, ApiError> {
@@ -49,7 +49,7 @@ fn jane() -> User {
 
 fn ask_for<K: AnyObject + DeserializeOwned>(
     user: &User,
-    plugin: Plugin,
+    plugin: Pure,
     cluster: &Cluster,
     write: Write<'_>,
 ) -> Result<(Option<K>, Vec<String>), ApiError> {

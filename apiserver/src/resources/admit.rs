@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Resources;
 use super::place::Place;
-use crate::admission::{AdmissionRequest, Refusal, admit};
+use crate::admission::{AdmissionRequest, Refusal};
 use crate::authz::Attributes;
 use crate::cache::{FieldTerms, Filter};
 use crate::registry::AnyObject;
@@ -44,20 +44,14 @@ impl Resources {
         target: &Target,
         mut object: Option<&mut dyn AnyObject>,
     ) -> Result<Vec<String>, ApiError> {
-        let mut ask = || {
-            // Reborrowed, as every question takes the object.
-            let object = object.as_mut().map(|o| &mut **o as &mut dyn AnyObject);
-            let (verb, resource, warnings) = (Verb::Create, &*place.resource, Vec::new());
-            admit(&mut AdmissionRequest { user, verb, target, resource, object, old: None, view: self, warnings })
-        };
-        if let Ok(warnings) = ask() {
+        if let Ok(warnings) = self.ask_of_create(user, place, target, &mut object).await {
             return Ok(warnings);
         }
         let begun = Instant::now();
         self.inner.cache.catch_up().await?;
         loop {
             let mut changed = self.inner.cache.changes();
-            let (error, patience) = match ask() {
+            let (error, patience) = match self.ask_of_create(user, place, target, &mut object).await {
                 Ok(warnings) => return Ok(warnings),
                 Err(Refusal::Final(error)) => return Err(error),
                 Err(Refusal::NotYet { error, patience }) => (error, patience),
@@ -69,7 +63,21 @@ impl Resources {
         }
     }
 
-    pub(super) fn admit_update(
+    async fn ask_of_create(
+        &self,
+        user: &User,
+        place: &Place<'_>,
+        target: &Target,
+        object: &mut Option<&mut dyn AnyObject>,
+    ) -> Result<Vec<String>, Refusal> {
+        // Reborrowed, as every question takes the object.
+        let object = object.as_mut().map(|o| &mut **o as &mut dyn AnyObject);
+        let (verb, resource, warnings) = (Verb::Create, &*place.resource, Vec::new());
+        let mut asked = AdmissionRequest { user, verb, target, resource, object, old: None, view: self, warnings };
+        self.inner.settings.admission.admit(&mut asked).await
+    }
+
+    pub(super) async fn admit_update(
         &self,
         user: &User,
         place: &Place<'_>,
@@ -79,11 +87,11 @@ impl Resources {
     ) -> Result<Vec<String>, ApiError> {
         let (verb, object, old) = (Verb::Update, Some(object), Some(old));
         let (resource, warnings) = (&*place.resource, Vec::new());
-        admit(&mut AdmissionRequest { user, verb, target, resource, object, old, view: self, warnings })
-            .map_err(Refusal::into_error)
+        let mut asked = AdmissionRequest { user, verb, target, resource, object, old, view: self, warnings };
+        self.inner.settings.admission.admit(&mut asked).await.map_err(Refusal::into_error)
     }
 
-    pub(super) fn admit_delete(
+    pub(super) async fn admit_delete(
         &self,
         user: &User,
         place: &Place<'_>,
@@ -91,7 +99,7 @@ impl Resources {
         old: &dyn AnyObject,
     ) -> Result<Vec<String>, ApiError> {
         let (verb, old, resource, warnings) = (Verb::Delete, Some(old), &*place.resource, Vec::new());
-        admit(&mut AdmissionRequest { user, verb, target, resource, object: None, old, view: self, warnings })
-            .map_err(Refusal::into_error)
+        let mut asked = AdmissionRequest { user, verb, target, resource, object: None, old, view: self, warnings };
+        self.inner.settings.admission.admit(&mut asked).await.map_err(Refusal::into_error)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use corten_api::ApiError;
 use corten_api::selector::{FieldSelector, FieldTerm, Selector};
 use futures::StreamExt;
-pub use proof::{Allowed, Authorized, AuthorizedPath, to};
+pub use proof::{Allowed, Authorized, AuthorizedPath, Permit, to};
 use serde::Deserialize;
 use tokio::time::Instant;
 

@@ -9,11 +9,14 @@ use k8s_openapi::jiff::SignedDuration;
 
 use super::meta::{FINALIZER_FOREGROUND, FINALIZER_ORPHAN};
 use super::place::Place;
-use super::revise::{Current, Decision};
+use super::revise::{Current, Decide, Decision, Taken};
 use super::{Authorized, Deleted, ListOptions, Page, Resources, WriteOptions, read, to};
 use crate::registry::{AnyObject, ApiResource, clock};
 use crate::request::{Target, User, Verb};
 use crate::storage::Write;
+
+/// What else an object's deletion changes: see [`Resources::delete_with`].
+pub(super) type Beside<'a> = &'a (dyn Fn(&mut dyn AnyObject, &Time) -> Result<Vec<Write>, ApiError> + Send + Sync);
 
 /// Deletes under way at one time for one request.
 const COLLECTION_CONCURRENCY: usize = 16;
@@ -25,7 +28,7 @@ impl Resources {
         how: DeleteOptions,
         options: WriteOptions,
     ) -> Result<Deleted, ApiError> {
-        self.delete_with(may.user(), may.target(), how, options, |_, _| Ok(Vec::new())).await
+        self.delete_with(may.user(), may.target(), how, options, &|_, _| Ok(Vec::new())).await
     }
 
     /// `beside`: tells on the object why it goes, and gives what must be written with its deletion or not at all. It is asked
@@ -36,7 +39,7 @@ impl Resources {
         target: &Target,
         how: DeleteOptions,
         options: WriteOptions,
-        beside: impl Fn(&mut dyn AnyObject, &Time) -> Result<Vec<Write>, ApiError>,
+        beside: Beside<'_>,
     ) -> Result<Deleted, ApiError> {
         let fence = self.fenced(options.fence.as_ref()).await?;
         let place = &self.place(Verb::Delete, target)?.behind(fence.as_ref());
@@ -44,27 +47,10 @@ impl Resources {
         let short = place.short_key(&target.namespace, &target.name);
         // Said in the query or in the body: whoever asks, and by whichever way, means it.
         let dry_run = options.dry_run || how.dry_run.as_ref().is_some_and(|stages| !stages.is_empty());
-        let mut warnings = Vec::new();
-        let revised = self
-            .revise(place, &short, "", dry_run, |current, _taken| {
-                check_preconditions(place, &target.name, &how, current)?;
-                warnings = self.admit_delete(user, place, target, &*current.object)?;
-                let now = clock::now();
-                let mut told = current.object.boxed_clone();
-                let mut also = beside(&mut *told, &now)?;
-                let step = step(&place.resource, &*current.object, told, &how, now);
-                Ok(match step {
-                    Step::Remove => {
-                        also.extend(self.release_for_delete(&*current.object));
-                        also.extend(self.fence_with(Some(&*current.object), None)?);
-                        Decision::Remove { last: None, also }
-                    }
-                    Step::Keep => Decision::Keep,
-                    Step::Mark(object) => Decision::Store { object, also },
-                })
-            })
-            .await?
-            .ok_or_else(|| place.not_found(&target.name))?;
+        let mut by = Deletion { resources: self, user, place, target, how: &how, beside, warnings: Vec::new() };
+        let revised = self.revise(place, &short, "", dry_run, &mut by).await?;
+        let revised = revised.ok_or_else(|| place.not_found(&target.name))?;
+        let mut warnings = by.warnings;
         if how.propagation_policy.is_none() && how.orphan_dependents.is_none() {
             let told = place.resource.orphans_by_default().filter(|told| !told.is_empty());
             warnings.extend(told.map(str::to_owned));
@@ -93,7 +79,7 @@ impl Resources {
             let target = Target { namespace: item.namespace().into(), name: item.name().into(), ..target.clone() };
             let (how, options) = (how.clone(), options.clone());
             async move {
-                match self.delete_with(user, &target, how, options, |_, _| Ok(Vec::new())).await {
+                match self.delete_with(user, &target, how, options, &|_, _| Ok(Vec::new())).await {
                     // Gone already is what was asked for.
                     Err(err) if err.is(corten_api::Reason::NotFound) => Ok(()),
                     deleted => deleted.map(drop),
@@ -106,6 +92,37 @@ impl Resources {
             .await?;
         let items = rows.items.iter().map(|item| read::served(place, item)).collect::<Result<_, _>>()?;
         Ok(Page { items, revision: rows.revision, continue_token: None, remaining: None })
+    }
+}
+
+/// How a delete decides.
+struct Deletion<'a> {
+    resources: &'a Resources,
+    user: &'a User,
+    place: &'a Place<'a>,
+    target: &'a Target,
+    how: &'a DeleteOptions,
+    beside: Beside<'a>,
+    warnings: Vec<String>,
+}
+
+impl Decide for Deletion<'_> {
+    async fn decide(&mut self, current: &Current, _: &Taken) -> Result<Decision, ApiError> {
+        let Self { resources, user, place, target, how, .. } = *self;
+        check_preconditions(place, &target.name, how, current)?;
+        self.warnings = resources.admit_delete(user, place, target, &*current.object).await?;
+        let now = clock::now();
+        let mut told = current.object.boxed_clone();
+        let mut also = (self.beside)(&mut *told, &now)?;
+        Ok(match step(&place.resource, &*current.object, told, how, now) {
+            Step::Remove => {
+                also.extend(resources.release_for_delete(&*current.object));
+                also.extend(resources.fence_with(Some(&*current.object), None)?);
+                Decision::Remove { last: None, also }
+            }
+            Step::Keep => Decision::Keep,
+            Step::Mark(object) => Decision::Store { object, also },
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Status, Time};
 use super::encode::encoded;
 use super::eviction::{self, Cost};
 use super::place::{Place, no_such_method};
-use super::revise::{Current, Decision};
+use super::revise::{Current, Decide, Decision, Taken};
 use super::{Authorized, Fence, Resources, WriteOptions, Written, meta, to};
 use crate::decode;
 use crate::registry::path::Path;
@@ -86,9 +86,22 @@ pub(super) async fn assign(
     }
     resources.admit_create(user, place, target, Some(&mut binding)).await?;
     let short = place.short_key(&target.namespace, name);
-    let revised =
-        resources.revise(place, &short, "binding", dry_run, |current, _| assigned(place, name, &binding, current));
-    revised.await?.map(drop).ok_or_else(|| place.not_found(name))
+    let mut by = Assignment { place, name, binding: &binding };
+    let revised = resources.revise(place, &short, "binding", dry_run, &mut by).await?;
+    revised.map(drop).ok_or_else(|| place.not_found(name))
+}
+
+/// How a binding decides: it was admitted before.
+struct Assignment<'a> {
+    place: &'a Place<'a>,
+    name: &'a str,
+    binding: &'a Binding,
+}
+
+impl Decide for Assignment<'_> {
+    async fn decide(&mut self, current: &Current, _: &Taken) -> Result<Decision, ApiError> {
+        assigned(self.place, self.name, self.binding, current)
+    }
 }
 
 fn faults(binding: &Binding) -> Problems {
@@ -178,17 +191,17 @@ pub(super) async fn evict(
     // A budget that was there before this request must be known.
     resources.catch_up().await?;
     let plain = Target { subresource: String::new(), ..target.clone() };
-    let evicted = resources.delete_with(user, &plain, how, options, |object, now| {
-        let also = object.as_any().downcast_ref().map(|pod| paid(resources, pod, now)).transpose()?;
+    let paid = |object: &mut dyn AnyObject, now: &Time| -> Result<Vec<Write>, ApiError> {
+        let also = object.as_any().downcast_ref().map(|pod| cost(resources, pod, now)).transpose()?;
         set_disruption_target(object, now);
         Ok(also.unwrap_or_default())
-    });
-    evicted.await?;
+    };
+    resources.delete_with(user, &plain, how, options, &paid).await?;
     done()
 }
 
 /// What must be written with the eviction of a pod. Looks at all budgets of its namespace.
-fn paid(resources: &Resources, pod: &Pod, now: &Time) -> Result<Vec<Write>, ApiError> {
+fn cost(resources: &Resources, pod: &Pod, now: &Time) -> Result<Vec<Write>, ApiError> {
     let place = &resources.builtin("policy", "v1", "poddisruptionbudgets")?;
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let budgets = ClusterView::list(resources, "policy", "poddisruptionbudgets", namespace);

@@ -1,12 +1,13 @@
 //! The one compare-and-swap loop: read from the cache, decide, write if nobody was faster, else again.
 
-use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 
 use bytes::Bytes;
 use corten_api::ApiError;
+use futures::future::BoxFuture;
 use serde_json::Value;
 
 use super::encode::encoded;
@@ -27,7 +28,7 @@ pub(super) struct Current {
     pub(super) object: Box<dyn AnyObject>,
     pub(super) json: Bytes,
     pub(super) revision: i64,
-    value: OnceCell<Value>,
+    value: OnceLock<Value>,
 }
 
 impl Current {
@@ -75,15 +76,39 @@ pub(super) struct Revised {
 /// What a decision may not count on: keys of `also` whose condition did not hold.
 pub(super) type Taken = BTreeSet<String>;
 
+/// Who decides what becomes of an object.
+pub(super) trait Decide: Send {
+    /// Asked again whenever what it saw was old: what it said before counts no more. It may wait, for admission; the object may
+    /// change meanwhile, or the client go away.
+    fn decide(&mut self, current: &Current, taken: &Taken) -> impl Future<Output = Result<Decision, ApiError>> + Send;
+}
+
+/// Others do not wait for a decision that itself waits for somebody: it holds no turn meanwhile.
+async fn decided(
+    by: &mut impl Decide,
+    (current, taken): (&Current, &Taken),
+    charger: &mut Charger<'_>,
+) -> Result<Decision, ApiError> {
+    // One box for each try of a write: its future has a name then, which spawned tasks need for it to be `Send`.
+    let mut deciding: BoxFuture<'_, _> = Box::pin(by.decide(current, taken));
+    match futures::poll!(deciding.as_mut()) {
+        Poll::Ready(decision) => decision,
+        Poll::Pending => {
+            charger.steps_aside();
+            deciding.await
+        }
+    }
+}
+
 impl Resources {
-    /// `decide` is asked again whenever what it saw was old. `subresource`: what is written. `None`: there is no such object.
+    /// `subresource`: what is written. `None`: there is no such object.
     pub(super) async fn revise(
         &self,
         place: &Place<'_>,
         short: &str,
         subresource: &str,
         dry_run: bool,
-        mut decide: impl FnMut(&Current, &Taken) -> Result<Decision, ApiError>,
+        by: &mut impl Decide,
     ) -> Result<Option<Revised>, ApiError> {
         let mut taken = Taken::new();
         let namespace = short.split_once('/').map_or("", |(namespace, _)| namespace);
@@ -101,7 +126,7 @@ impl Resources {
                 continue;
             };
             let seen = decoded(place, &item)?;
-            let writes = match decide(&seen, &taken) {
+            let writes = match decided(by, (&seen, &taken), &mut charger).await {
                 // What the cache had may be old: nothing is refused, or left undone, for that.
                 Err(_) | Ok(Decision::Keep) if !fresh => {
                     fresh = true;
@@ -226,7 +251,7 @@ fn decoded(place: &Place<'_>, item: &Item) -> Result<Current, ApiError> {
     })?;
     // What is compared with it has them too: it may have been stored before there was a default, or with zeros.
     place.resource.rules().fill_defaults(&mut *object);
-    Ok(Current { object, json, revision: item.revision, value: OnceCell::new() })
+    Ok(Current { object, json, revision: item.revision, value: OnceLock::new() })
 }
 
 /// A decision as the store takes it.

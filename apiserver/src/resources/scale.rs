@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::managers::{self, Configuration};
 use super::place::{Place, no_such_path};
-use super::revise::{Current, Decision};
+use super::revise::{Current, Decide, Decision, Taken};
 use super::update::Writing;
 use super::{Resources, WriteOptions, Written, meta};
 use crate::apply::{self, ObjectType, Tracked};
@@ -100,31 +100,53 @@ async fn set(
     let is_applied = matches!(wanted, Wanted::Apply(_));
     let writing = Writing { subresource: SCALE, is_applied, ..Writing::new(user, place, &plain, &options) };
     let short = place.short_key(&target.namespace, &target.name);
-    let mut warnings = Vec::new();
-    let revised = resources
-        .revise(place, &short, SCALE, options.dry_run, |current, taken| {
-            let object = match wanted {
-                Wanted::Scale(scale) => scaled(place, target, current, scale)?,
-                Wanted::Patch(kind, body) => {
-                    let old = of(&place.resource, &*current.object)?;
-                    let old = serde_json::to_value(old).map_err(ApiError::internal)?;
-                    let new = patches::apply(*kind, &place.resource, old, body)?;
-                    scaled(place, target, current, &decode::object(new.to_string().as_bytes())?)?
-                }
-                Wanted::Apply(configuration) => {
-                    let applied =
-                        managers::applied(resources.registry(), place, Some(current), configuration, SCALE, &options)?;
-                    let Some(object) = applied else { return Ok(Decision::Keep) };
-                    let json = serde_json::to_vec(&object).map_err(ApiError::internal)?;
-                    place.resource.decode(&json).map_err(ApiError::internal)?
-                }
-            };
-            warnings.clear();
-            resources.decide_update(&writing, object, current, taken, &mut warnings)
-        })
-        .await?
-        .ok_or_else(|| place.not_found(&target.name))?;
-    Ok(Written { object: of_json(&place.resource, &revised.json)?, existed: true, warnings })
+    let mut by = Scaling { resources, writing: &writing, target, wanted, warnings: Vec::new() };
+    let revised = resources.revise(place, &short, SCALE, options.dry_run, &mut by).await?;
+    let revised = revised.ok_or_else(|| place.not_found(&target.name))?;
+    Ok(Written { object: of_json(&place.resource, &revised.json)?, existed: true, warnings: by.warnings })
+}
+
+/// How a write of a Scale decides.
+struct Scaling<'a> {
+    resources: &'a Resources,
+    /// Of the object itself.
+    writing: &'a Writing<'a>,
+    /// The Scale.
+    target: &'a Target,
+    wanted: &'a Wanted<'a>,
+    warnings: Vec<String>,
+}
+
+impl Scaling<'_> {
+    /// The object as it should be; `None`: as it is.
+    fn wanted(&self, current: &Current) -> Result<Option<Box<dyn AnyObject>>, ApiError> {
+        let Self { resources, target, .. } = *self;
+        let Writing { place, options, .. } = *self.writing;
+        Ok(Some(match self.wanted {
+            Wanted::Scale(scale) => scaled(place, target, current, scale)?,
+            Wanted::Patch(kind, body) => {
+                let old = of(&place.resource, &*current.object)?;
+                let old = serde_json::to_value(old).map_err(ApiError::internal)?;
+                let new = patches::apply(*kind, &place.resource, old, body)?;
+                scaled(place, target, current, &decode::object(new.to_string().as_bytes())?)?
+            }
+            Wanted::Apply(configuration) => {
+                let registry = resources.registry();
+                let applied = managers::applied(registry, place, Some(current), configuration, SCALE, options)?;
+                let Some(object) = applied else { return Ok(None) };
+                let json = serde_json::to_vec(&object).map_err(ApiError::internal)?;
+                place.resource.decode(&json).map_err(ApiError::internal)?
+            }
+        }))
+    }
+}
+
+impl Decide for Scaling<'_> {
+    async fn decide(&mut self, current: &Current, taken: &Taken) -> Result<Decision, ApiError> {
+        let Some(object) = self.wanted(current)? else { return Ok(Decision::Keep) };
+        self.warnings.clear();
+        self.resources.decide_update(self.writing, object, current, taken, &mut self.warnings).await
+    }
 }
 
 /// The object as it is, with the replicas of a Scale.

@@ -1,6 +1,7 @@
 //! The read and write paths, whole, on the store in memory: what a caller does and what he gets. Here is what the tests
 //! share.
 
+mod admission;
 mod apply;
 mod authorize;
 mod certificates;
@@ -87,7 +88,10 @@ pub(super) fn target(plural: &str, at: &str) -> Target {
 
 impl Cluster {
     pub(super) async fn on(storage: Arc<dyn Storage>) -> Self {
-        let resources = Resources::start(storage.clone(), Registry::default(), settings()).await.unwrap();
+        Self::set_to(storage, settings()).await
+    }
+    async fn set_to(storage: Arc<dyn Storage>, settings: Settings) -> Self {
+        let resources = Resources::start(storage.clone(), Registry::default(), settings).await.unwrap();
         let admin = User { name: "admin".into(), groups: vec!["system:masters".into()], ..User::default() };
         Self { resources, storage, admin }
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::create::rules;
 use super::managers::{self, Configuration};
 use super::place::{Place, no_such_method};
-use super::revise::{Current, Decision, Taken};
+use super::revise::{Current, Decide, Decision, Taken};
 use super::{Authorized, Resources, WriteOptions, Written, body, meta, scale, to};
 use crate::decode;
 use crate::patch;
@@ -153,19 +153,13 @@ impl Resources {
     async fn change(&self, writing: &Writing<'_>, wanted: &Wanted<'_>) -> Result<Option<Written>, ApiError> {
         let Writing { place, target, options, .. } = *writing;
         let short = place.short_key(&target.namespace, &target.name);
-        let mut warnings = Vec::new();
-        let revised = self
-            .revise(place, &short, &target.subresource, options.dry_run, |current, taken| {
-                warnings.clear();
-                let object = wanted_object(self.registry(), writing, wanted, current, &mut warnings)?;
-                self.decide_update(writing, object, current, taken, &mut warnings)
-            })
-            .await?;
-        Ok(revised.map(|r| Written { object: r.json, existed: true, warnings }))
+        let mut by = Change { resources: self, writing, wanted, warnings: Vec::new() };
+        let revised = self.revise(place, &short, &target.subresource, options.dry_run, &mut by).await?;
+        Ok(revised.map(|r| Written { object: r.json, existed: true, warnings: by.warnings }))
     }
 
     /// The rules of an update, from the object as it is and as it should be.
-    pub(super) fn decide_update(
+    pub(super) async fn decide_update(
         &self,
         writing: &Writing<'_>,
         mut object: Box<dyn AnyObject>,
@@ -198,7 +192,7 @@ impl Resources {
             managers::note(self.registry(), place, Some(current), &mut *object, writing.subresource, writing.options)?;
         }
         // What admission fills in is nobody's.
-        warnings.extend(self.admit_update(user, place, target, &mut *object, old)?);
+        warnings.extend(self.admit_update(user, place, target, &mut *object, old).await?);
         if write.may_want() {
             // What the write took away and admission put back has not changed.
             count_generation(resource, &mut *object, old);
@@ -221,6 +215,23 @@ impl Resources {
         let mut also = self.allocate_for_update(place, &mut *object, old, taken)?;
         also.extend(self.fence_with(Some(old), Some(&*object))?);
         Ok(Decision::Store { object, also })
+    }
+}
+
+/// How an update or a patch decides.
+struct Change<'a> {
+    resources: &'a Resources,
+    writing: &'a Writing<'a>,
+    wanted: &'a Wanted<'a>,
+    warnings: Vec<String>,
+}
+
+impl Decide for Change<'_> {
+    async fn decide(&mut self, current: &Current, taken: &Taken) -> Result<Decision, ApiError> {
+        let Self { resources, writing, wanted, warnings } = self;
+        warnings.clear();
+        let object = wanted_object(resources.registry(), writing, wanted, current, warnings)?;
+        resources.decide_update(writing, object, current, taken, warnings).await
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use corten_apiserver::admission::Chain;
 use corten_apiserver::authn::Tokens;
 use corten_apiserver::authn::key_files::KeyFiles;
 use corten_apiserver::authn::tokens::Rules;
@@ -91,6 +92,7 @@ impl TestServer {
             node_ports: 30000..=32767,
             advertise: None,
             tokens: Arc::new(Tokens::new(rules, key_files.load().unwrap())),
+            admission: Chain::default(),
         };
         let kubelets = KubeletTls { cert: path("admin.crt"), key: path("admin.key"), ca: path("ca.crt") };
         let mut server = start::assemble(storage, settings, kubelets, tls, FlowControl::default()).await.unwrap();

@@ -19,11 +19,14 @@ use crate::resources::system::itself;
 
 /// What somebody may be authorized to do. These are names for types: there are no values of them.
 pub mod to {
+    use super::{Allowed, Authorized};
     use crate::request::Verb;
 
     /// One verb of the API.
-    pub trait Act: Send + Sync + 'static {
+    pub trait Act: Send + Sync + Sized + 'static {
         const VERB: Verb;
+        /// The proof for this verb, if that is what was allowed.
+        fn of(allowed: &Allowed) -> Option<&Authorized<Self>>;
     }
 
     macro_rules! acts {
@@ -32,6 +35,13 @@ pub mod to {
             pub enum $name {}
             impl Act for $name {
                 const VERB: Verb = Verb::$name;
+
+                fn of(allowed: &Allowed) -> Option<&Authorized<Self>> {
+                    match allowed {
+                        Allowed::$name(may) => Some(may),
+                        _ => None,
+                    }
+                }
             }
         )+};
     }
@@ -165,6 +175,19 @@ pub enum Allowed {
 }
 
 impl Allowed {
+    /// Who asks.
+    pub fn user(&self) -> &Arc<User> {
+        match self {
+            Self::Get(may) => may.user(),
+            Self::List(may) => may.user(),
+            Self::Watch(may) => may.user(),
+            Self::Create(may) => may.user(),
+            Self::Update(may) => may.user(),
+            Self::Patch(may) => may.user(),
+            Self::Delete(may) => may.user(),
+            Self::DeleteCollection(may) => may.user(),
+        }
+    }
     pub(super) fn granted(user: Arc<User>, verb: Verb, target: Target, grant: Grant) -> Self {
         match verb {
             Verb::Get => Self::Get(Authorized::granted(user, target, grant)),
@@ -200,4 +223,13 @@ impl AuthorizedPath {
     pub fn path(&self) -> &str {
         &self.path
     }
+}
+
+/// A proof for whichever request it was that a door let in.
+#[derive(Debug)]
+#[must_use]
+pub enum Permit {
+    Resource(Allowed),
+    Connection(Authorized<to::Connect>),
+    Path(AuthorizedPath),
 }

@@ -130,6 +130,11 @@ impl<'a> Charger<'a> {
         Ok(writes)
     }
 
+    /// The write waits for somebody: others may charge meanwhile.
+    pub(in crate::resources) fn steps_aside(&mut self) {
+        self.turn = None;
+    }
+
     /// It was committed.
     pub(in crate::resources) fn done(&mut self, revision: i64) {
         let Some(mut turn) = self.turn.take() else { return };
