@@ -97,6 +97,13 @@ pub struct Classified<'a> {
     distinguisher: &'a str,
 }
 
+/// Where a request was sorted.
+#[derive(Clone, Debug)]
+pub struct Sorted {
+    level: Arc<Level>,
+    schema: Arc<Schema>,
+}
+
 impl Default for FlowControl {
     fn default() -> Self {
         Self::new(DEFAULT_MAX_READ_ONLY + DEFAULT_MAX_MUTATING, bootstrap::configuration())
@@ -186,6 +193,21 @@ impl Classified<'_> {
         let digest = Arc::new(RequestDigest::new(&schema.name, distinguisher, user, *asked));
         let (server, level, schema) = (server.clone(), level.clone(), schema.clone());
         Seat::take(Admission { server, level, schema, flow, seats, is_write, is_watch, digest }).await
+    }
+    /// Where that is, for who outlives the question.
+    pub fn sorted(&self) -> Sorted {
+        Sorted { level: self.level.clone(), schema: self.schema.clone() }
+    }
+}
+
+impl Sorted {
+    /// The flow schema's name.
+    pub fn flow_schema(&self) -> &str {
+        &self.schema.name
+    }
+    /// The priority level's name.
+    pub fn priority_level(&self) -> &str {
+        self.level.name()
     }
     /// Says in a response's headers where the request was sorted.
     pub fn tell(&self, headers: &mut HeaderMap) {

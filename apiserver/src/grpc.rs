@@ -1,11 +1,13 @@
 //! `corten.api.v1.Resources`: what our own programs call. The same paths as REST's, in another envelope.
 
+pub mod bind;
+
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use corten_api::selector::{FieldSelector, FieldTerm, Selector};
-use corten_api::{ApiError, Reason};
+use corten_api::ApiError;
+use corten_api::selector::{FieldSelector, Selector};
 use corten_proto::api;
 use corten_proto::api::resources_server::{self, ResourcesServer};
 use corten_proto::api::{
@@ -14,32 +16,33 @@ use corten_proto::api::{
 };
 use corten_proto::{fence, status};
 use futures::{Stream, StreamExt};
+use http::StatusCode;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::authz::{self, Attributes};
+use self::bind::Binder;
+use crate::authn::unauthorized;
+use crate::authz;
 use crate::cache::Item;
-use crate::decode::MAX_BODY_BYTES;
 use crate::flowcontrol::FlowControl;
 use crate::patch;
-use crate::request::{Target, User, Verb};
+use crate::pipeline::{MESSAGE_BYTES_MAX, Pipeline, asked_fields, named};
+use crate::request::{Target, User};
+use crate::request_info::RequestInfo;
 use crate::resources::{
-    Authorized, Event, EventKind, Fence, FieldValidation, ListOptions, ReadAt, Resources, WatchFrom, WatchOptions,
-    WriteOptions, to,
+    Allowed, Authorized, Event, EventKind, Fence, FieldValidation, ListOptions, ReadAt, Resources, WatchFrom,
+    WatchOptions, WriteOptions, Written, to,
 };
+use crate::rest::query::read_delete_options;
 use crate::table;
 
-/// A message with the largest body, and its envelope.
-pub(crate) const MESSAGE_BYTES_MAX: usize = MAX_BODY_BYTES + 64 * 1024;
 /// Objects and bytes in one message of a stream; one object may be larger alone.
 const CHUNK_OBJECTS: usize = 500;
 const CHUNK_BYTES: usize = 1 << 20;
-/// Binds of one stream that are under way at a time.
-const BINDS_MAX: usize = 128;
 
 type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
 
-/// The service, to be routed to. It finds its caller in the request's extensions.
+/// The service, to be routed to. What lets a call in it finds in the request's extensions.
 pub fn service(resources: Resources, flow: FlowControl) -> ResourcesServer<Service> {
     ResourcesServer::new(Service { resources, flow }).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
@@ -47,18 +50,8 @@ pub fn service(resources: Resources, flow: FlowControl) -> ResourcesServer<Servi
 #[derive(Clone, Debug)]
 pub struct Service {
     resources: Resources,
-    /// For what lasts, and for what comes in streams; who routes calls here lets the others in.
+    /// For what lasts.
     flow: FlowControl,
-}
-
-/// What a call was let in as, by the beginning of its message.
-#[derive(Clone, Debug)]
-pub(crate) struct Admitted(pub(crate) Target);
-
-/// Who calls.
-struct Caller {
-    user: Arc<User>,
-    admitted: Option<Admitted>,
 }
 
 pub(crate) fn refused(err: &ApiError) -> Status {
@@ -68,20 +61,23 @@ pub(crate) fn refused(err: &ApiError) -> Status {
     }
 }
 
-fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
-    let user = request.extensions().get::<Arc<User>>().cloned();
-    let user = user.ok_or_else(|| refused(&ApiError::new(Reason::Unauthorized, "Unauthorized")))?;
-    Ok(Caller { user, admitted: request.extensions().get::<Admitted>().cloned() })
+/// By which a call was let in.
+struct Permit {
+    info: Arc<RequestInfo>,
+    allowed: Arc<Allowed>,
 }
 
-impl Service {
-    /// `fields`: the selector of a list or watch.
-    async fn allowed<V: to::Act>(
-        &self,
-        Caller { user, admitted }: Caller,
-        resource: Option<Resource>,
-        fields: &FieldSelector,
-    ) -> Result<Authorized<V>, Status> {
+impl Permit {
+    fn of<T>(request: &Request<T>) -> Result<Self, Status> {
+        let info = request.extensions().get::<Arc<RequestInfo>>();
+        let allowed = request.extensions().get::<Arc<Allowed>>();
+        let permit = info.zip(allowed).map(|(info, allowed)| Self { info: info.clone(), allowed: allowed.clone() });
+        permit.ok_or_else(|| refused(&unauthorized()))
+    }
+
+    /// The proof, of what the message is about. That was read from the message's beginning; protobuf lets a field come twice, and
+    /// what this would lead to was not asked. `fields`: the selector of a list or watch.
+    fn to<V: to::Act>(&self, resource: Option<Resource>, fields: &FieldSelector) -> Result<&Authorized<V>, Status> {
         let r = resource.ok_or_else(|| refused(&ApiError::bad_request("the request names no resource")))?;
         let target = Target {
             group: r.group,
@@ -91,32 +87,25 @@ impl Service {
             namespace: r.namespace,
             name: r.name,
         };
-        // Protobuf lets a field come twice, and the last one counts.
-        if admitted.is_some_and(|Admitted(as_this)| as_this != target) {
+        let may =
+            V::of(&self.allowed).ok_or_else(|| refused(&ApiError::internal("what was allowed is another verb")))?;
+        let question = self.info.question().map_err(|err| refused(&err))?;
+        if *may.target() != target {
             return Err(refused(&ApiError::bad_request("the message names its resource more than once")));
         }
-        self.resources.authorize_to(&user, target, fields).await.map_err(|err| refused(&err))
+        if question.fields != *fields {
+            return Err(refused(&ApiError::bad_request("the message has its field selector more than once")));
+        }
+        Ok(may)
     }
-    async fn allowed_one<V: to::Act>(
-        &self,
-        caller: Caller,
-        resource: Option<Resource>,
-    ) -> Result<Authorized<V>, Status> {
-        self.allowed(caller, resource, &FieldSelector::default()).await
+    fn to_one<V: to::Act>(&self, resource: Option<Resource>) -> Result<&Authorized<V>, Status> {
+        self.to(resource, &FieldSelector::default())
     }
 }
 
-/// By which fields a list or watch selects, for the question whether it may be. A selector that is malformed is told of later
-/// ([`selectors`]), to those who may ask.
-fn asked_fields(fields: &str, resource: Option<&Resource>) -> FieldSelector {
-    named(FieldSelector::parse(fields).unwrap_or_default(), resource.map_or("", |r| &r.name))
-}
-
-fn named(mut fields: FieldSelector, name: &str) -> FieldSelector {
-    if !name.is_empty() {
-        fields.0.push(FieldTerm { field: "metadata.name".into(), value: name.into(), negated: false });
-    }
-    fields
+/// The selector of a list or watch, as roles were asked about it.
+fn asked_of(fields: &str, resource: Option<&Resource>) -> FieldSelector {
+    asked_fields(fields, resource.map_or("", |r| &r.name))
 }
 
 fn selectors<V>(may: &Authorized<V>, labels: &str, fields: &str) -> Result<(Selector, FieldSelector), Status> {
@@ -178,8 +167,16 @@ fn narrowed(metadata_only: bool, mut object: Object) -> Result<Object, Status> {
     Ok(object)
 }
 
-/// The envelope of an object that a write gave.
-fn written(json: Bytes) -> Result<Object, Status> {
+/// What a write gave, and HTTP's code for it, which is counted.
+fn answered(done: Result<Written, ApiError>) -> Result<Response<Object>, Status> {
+    let done = done.map_err(|err| refused(&err))?;
+    let mut response = Response::new(envelope(done.object)?);
+    response.extensions_mut().insert(if done.existed { StatusCode::OK } else { StatusCode::CREATED });
+    Ok(response)
+}
+
+/// The envelope of an object that is given as its JSON.
+fn envelope(json: Bytes) -> Result<Object, Status> {
     #[derive(Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     struct Meta {
@@ -204,26 +201,26 @@ impl resources_server::Resources for Service {
     type BindStream = BoxStream<BindReply>;
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Object>, Status> {
-        let caller = caller(&request)?;
+        let permit = Permit::of(&request)?;
         let GetRequest { resource, metadata_only } = request.into_inner();
-        let may = self.allowed_one::<to::Get>(caller, resource).await?;
+        let may = permit.to_one::<to::Get>(resource)?;
         if may.target().subresource == "scale" {
-            let json = self.resources.get(&may, ReadAt::Newest).await.map_err(|err| refused(&err))?;
-            return written(json).map(Response::new);
+            let json = self.resources.get(may, ReadAt::Newest).await.map_err(|err| refused(&err))?;
+            return envelope(json).map(Response::new);
         }
         let item = self.resources.get_item(&may).await.map_err(|err| refused(&err))?;
         narrowed(metadata_only, object_of(&item)).map(Response::new)
     }
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<Self::ListStream>, Status> {
-        let caller = caller(&request)?;
+        let permit = Permit::of(&request)?;
         let asked = request.into_inner();
         let metadata_only = asked.metadata_only;
-        let fields = asked_fields(&asked.field_selector, asked.resource.as_ref());
-        let may = self.allowed(caller, asked.resource, &fields).await?;
-        let (labels, fields) = selectors(&may, &asked.label_selector, &asked.field_selector)?;
+        let fields = asked_of(&asked.field_selector, asked.resource.as_ref());
+        let may = permit.to(asked.resource, &fields)?;
+        let (labels, fields) = selectors(may, &asked.label_selector, &asked.field_selector)?;
         let options = ListOptions { labels, fields, ..ListOptions::default() };
-        let rows = self.resources.list_items(&may, options).await.map_err(|err| refused(&err))?;
+        let rows = self.resources.list_items(may, options).await.map_err(|err| refused(&err))?;
         let revision = rows.revision;
         let mut items = rows.items.into_iter().peekable();
         let mut first = true;
@@ -240,19 +237,19 @@ impl resources_server::Resources for Service {
     }
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let caller = caller(&request)?;
+        let permit = Permit::of(&request)?;
         let asked = request.into_inner();
         let metadata_only = asked.metadata_only;
-        let fields = asked_fields(&asked.field_selector, asked.resource.as_ref());
-        let may = self.allowed(caller, asked.resource, &fields).await?;
-        let (labels, fields) = selectors(&may, &asked.label_selector, &asked.field_selector)?;
+        let fields = asked_of(&asked.field_selector, asked.resource.as_ref());
+        let may = permit.to(asked.resource, &fields)?;
+        let (labels, fields) = selectors(may, &asked.label_selector, &asked.field_selector)?;
         let from = match asked.resume_after {
             0 => WatchFrom::State { at: ReadAt::Newest, initial_events_end: true },
             revision => WatchFrom::After(revision),
         };
         let options = WatchOptions { labels, fields, from, bookmarks: true };
         let place = self.flow.enter_long(may.user()).map_err(|err| refused(&err))?;
-        let events = self.resources.watch(&may, options).await.map_err(|err| refused(&err))?;
+        let events = self.resources.watch(may, options).await.map_err(|err| refused(&err))?;
         let batches = events.flat_map(move |batch| {
             let _held_while_it_streams = &place;
             let batches = match batch {
@@ -265,27 +262,27 @@ impl resources_server::Resources for Service {
     }
 
     async fn create(&self, request: Request<WriteRequest>) -> Result<Response<Object>, Status> {
-        let caller = caller(&request)?;
+        let permit = Permit::of(&request)?;
         let fence = fence_of(&request)?;
         let asked = request.into_inner();
-        let may = self.allowed_one(caller, asked.resource).await?;
+        let may = permit.to_one(asked.resource)?;
         let options = write_options(may.user(), asked.options.as_ref(), fence);
-        let done = self.resources.create(&may, asked.json, options).await;
-        written(done.map_err(|err| refused(&err))?.object).map(Response::new)
+        let done = self.resources.create(may, asked.json, options).await;
+        answered(done)
     }
 
     async fn update(&self, request: Request<WriteRequest>) -> Result<Response<Object>, Status> {
-        let caller = caller(&request)?;
+        let permit = Permit::of(&request)?;
         let fence = fence_of(&request)?;
         let asked = request.into_inner();
-        let may = self.allowed_one(caller, asked.resource).await?;
+        let may = permit.to_one(asked.resource)?;
         let options = write_options(may.user(), asked.options.as_ref(), fence);
-        let done = self.resources.update(&may, asked.json, options).await;
-        written(done.map_err(|err| refused(&err))?.object).map(Response::new)
+        let done = self.resources.update(may, asked.json, options).await;
+        answered(done)
     }
 
     async fn patch(&self, request: Request<PatchRequest>) -> Result<Response<Object>, Status> {
-        let caller = caller(&request)?;
+        let permit = Permit::of(&request)?;
         let fence = fence_of(&request)?;
         let asked = request.into_inner();
         let kind = match asked.kind() {
@@ -294,70 +291,43 @@ impl resources_server::Resources for Service {
             patch_request::Kind::Json => patch::Kind::Json,
             patch_request::Kind::Apply => patch::Kind::Apply,
         };
-        let may = self.allowed_one(caller, asked.resource).await?;
+        let may = permit.to_one(asked.resource)?;
         let options = write_options(may.user(), asked.options.as_ref(), fence);
-        let done = self.resources.patch(&may, kind, asked.json, options).await;
-        written(done.map_err(|err| refused(&err))?.object).map(Response::new)
+        let done = self.resources.patch(may, kind, asked.json, options).await;
+        answered(done)
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<Object>, Status> {
-        let caller = caller(&request)?;
+        let permit = Permit::of(&request)?;
         let fence = fence_of(&request)?;
         let asked = request.into_inner();
-        let may = self.allowed_one(caller, asked.resource).await?;
+        let may = permit.to_one(asked.resource)?;
         let options = write_options(may.user(), None, fence);
         let how: DeleteOptions = match &*asked.options_json {
             b"" => DeleteOptions::default(),
-            json => serde_json::from_slice(json)
-                .map_err(|err| refused(&ApiError::bad_request(format!("DeleteOptions cannot be read: {err}"))))?,
+            json => read_delete_options(json).map_err(|err| refused(&err))?,
         };
-        let done = self.resources.delete(&may, how, options).await;
-        written(done.map_err(|err| refused(&err))?.object).map(Response::new)
+        let done = self.resources.delete(may, how, options).await;
+        let done = done.map_err(|err| refused(&err))?;
+        let mut response = Response::new(envelope(done.object)?);
+        response.extensions_mut().insert(StatusCode::from_u16(done.code).unwrap_or(StatusCode::OK));
+        Ok(response)
     }
 
     async fn bind(&self, request: Request<Streaming<BindRequest>>) -> Result<Response<Self::BindStream>, Status> {
-        let user = caller(&request)?.user;
+        let user = request.extensions().get::<Arc<User>>().cloned().ok_or_else(|| refused(&unauthorized()))?;
+        let pipeline = request.extensions().get::<Arc<dyn Pipeline>>().cloned();
+        let pipeline =
+            pipeline.ok_or_else(|| refused(&ApiError::internal("a stream without a way for its messages")))?;
         let fence = fence_of(&request)?;
-        let (resources, flow) = (self.resources.clone(), self.flow.clone());
         let place = self.flow.enter_long(&user).map_err(|err| refused(&err))?;
-        let replies = request.into_inner().map(move |asked| {
+        let resource = self.resources.registry().find("", "v1", "pods");
+        let replies = bind::replies(Binder { pipeline, user, fence, resource }, request.into_inner());
+        let held = replies.inspect(move |_| {
             let _held_while_it_streams = &place;
-            let (resources, flow, user, fence) = (resources.clone(), flow.clone(), user.clone(), fence.clone());
-            async move { Ok(bind_one(&resources, &flow, &user, asked?, fence.as_ref()).await) }
         });
-        Ok(Response::new(replies.buffer_unordered(BINDS_MAX).boxed()))
+        Ok(Response::new(held.boxed()))
     }
-}
-
-async fn bind_one(
-    resources: &Resources,
-    flow: &FlowControl,
-    user: &Arc<User>,
-    asked: BindRequest,
-    fence: Option<&Fence>,
-) -> BindReply {
-    let target = Target {
-        version: "v1".into(),
-        resource: "pods".into(),
-        subresource: "binding".into(),
-        namespace: asked.namespace,
-        name: asked.pod,
-        ..Target::default()
-    };
-    let attributes = Attributes::Resource { verb: Verb::Create.as_str(), target: &target };
-    // Each bind waits for its turn as a request of its own would.
-    let bound = match flow.admit(user, attributes, 1).await {
-        Ok(_seat) => match resources.authorize_to(user, target, &FieldSelector::default()).await {
-            Ok(may) => resources.bind(&may, &asked.uid, &asked.node, fence).await,
-            Err(err) => Err(err),
-        },
-        Err(err) => Err(err),
-    };
-    let error_status_json = match bound {
-        Ok(()) => Bytes::new(),
-        Err(err) => serde_json::to_vec(err.status()).unwrap_or_else(|_| b"{}".to_vec()).into(),
-    };
-    BindReply { id: asked.id, error_status_json }
 }
 
 fn next_chunk(items: &mut std::iter::Peekable<std::vec::IntoIter<Arc<Item>>>) -> Vec<Object> {

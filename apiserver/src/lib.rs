@@ -1,8 +1,9 @@
 //! The apiserver: the one front door, the one client of etcd.
 //!
-//! A request passes through `request` (what is asked), `authn` (by whom, and as whom), `flowcontrol` (whose turn is it),
-//! `authz` (may they), `decode` (is it well formed), and ends in `resources`, the one read and write path of all kinds, for
-//! REST and gRPC alike. `registry` says which kinds there are, and their rules; their types are in `schema`; `admission` says
+//! A request passes through `pipeline`, one stack of layers for REST and gRPC alike, over `request` (what is asked), `authn` (by
+//! whom, and as whom), `flowcontrol` (whose turn is it) and `authz` (may they). What is known of it stands in its `request_info`.
+//! Behind the stack `rest` and `grpc` answer, with `decode` (is it well formed), and end in `resources`, the one read and write
+//! path of all kinds. `registry` says which kinds there are, and their rules; their types are in `schema`; `admission` says
 //! what the cluster's state forbids or fills in. `view` is what admission and tokens see of the cluster. `usage` answers what
 //! kubelets measure. State is behind the `storage` port; reads are served by `cache`.
 
@@ -28,9 +29,11 @@ pub mod metrics;
 pub mod nodes;
 pub mod openapi;
 pub mod patch;
+pub mod pipeline;
 mod quoted_list;
 pub mod registry;
 pub mod request;
+pub mod request_info;
 pub mod resources;
 pub mod rest;
 pub mod schema;

@@ -1,10 +1,10 @@
-//! The REST API: one request in, one response out. Routes by our own reading of the path; there is no router to walk.
+//! The REST API behind the pipeline: a request that may be in, its response out. The path has been read ([`RequestInfo`]); there is
+//! no router to walk.
 
 pub mod accept;
 pub mod aside;
 pub mod body;
 pub mod gzip;
-mod impersonation;
 pub mod logs;
 pub mod openapi;
 pub mod paths;
@@ -18,36 +18,31 @@ pub mod watch;
 pub mod write;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use corten_api::ApiError;
-use corten_api::selector::FieldSelector;
 use http::header::{CONTENT_TYPE, HeaderMap};
+use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
 use self::body::Body;
 use self::query::Query;
 use self::read::Read;
-use self::receive::{Arriving, SlowBodies};
-use crate::authz::Attributes;
+use self::receive::{SlowBodies, Unread};
 use crate::connect::proxy::{self, Proxy};
 use crate::connect::{self, Kubelets};
-use crate::decode::MAX_BODY_BYTES;
 use crate::discovery::Discovery;
-use crate::flowcontrol::work::{self, Walk};
-use crate::flowcontrol::{Classified, FlowControl, seat::Seat};
+use crate::flowcontrol::FlowControl;
+use crate::flowcontrol::seat::Seat;
 use crate::health::Health;
-use crate::metrics::{Metrics, RequestLabels};
+use crate::metrics::Metrics;
 use crate::openapi::Documents;
 use crate::registry::ApiResource;
-use crate::request::{self, Asked, RequestError, Target, User, Verb};
-use crate::resources::{Allowed, AuthorizedPath, Resources, to};
+use crate::request::{Target, Verb};
+use crate::request_info::{REQUEST_TIMEOUT, RequestInfo, Subject};
+use crate::resources::{Allowed, Authorized, Permit, Resources, to};
 use crate::usage::collector::Collector;
 use crate::usage::find as find_usage;
-
-/// A request that is not done by then is told so. Watches and connections to containers last as long as they like.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What requests are answered from. One for the process.
 #[derive(Debug)]
@@ -59,7 +54,7 @@ pub struct Front {
     pub usage: Collector,
     pub proxy: Proxy,
     pub health: Health,
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     pub flow: FlowControl,
     pub slow_bodies: SlowBodies,
 }
@@ -67,249 +62,98 @@ pub struct Front {
 /// A resource request on its way through.
 #[derive(Clone, Copy)]
 struct Asking<'a> {
-    user: &'a Arc<User>,
     verb: Verb,
     target: &'a Target,
+    /// None of our own names, and of what is not served.
+    resource: Option<&'a Arc<ApiResource>>,
     query: &'a Query<'a>,
-    /// The field selector. One that is malformed is told of later, to those who may ask.
-    fields: &'a FieldSelector,
+    headers: &'a HeaderMap,
 }
 
-fn field_selector(query: &Query<'_>) -> FieldSelector {
-    query.get("fieldSelector").and_then(|text| FieldSelector::parse(text).ok()).unwrap_or_default()
+/// A body, and the seats that are held while it comes.
+struct Inbound {
+    body: Unread,
+    seat: Seat,
 }
 
 impl Front {
-    /// Answers a REST request that `caller` sent, or nobody who is to be believed. Every outcome is a response.
-    pub async fn answer(
+    /// Answers a request that may be. Of its body nothing is read that its handler does not ask for.
+    pub async fn serve(
         self: &Arc<Self>,
-        caller: Result<Arc<User>, ApiError>,
-        request: Request<Incoming>,
-    ) -> Response<Body> {
-        let began = Instant::now();
+        info: &RequestInfo,
+        may: Permit,
+        seat: Option<Seat>,
+        request: Request<Unread>,
+    ) -> Result<Response<Body>, ApiError> {
         let raw_query = request.uri().query().map(str::to_owned);
-        let query = Query::parse(raw_query.as_deref());
-        let asked = request::parse(request.method(), request.uri().path(), query.flag("watch"));
-        let result = match asked {
-            Ok(Asked::Path(path)) => self.path(caller, &path, &query, &request).await,
-            Ok(Asked::Resource { verb, target }) => {
-                let asked = Attributes::Resource { verb: verb.as_str(), target: &target };
-                match self.counted_as(caller, request.headers(), asked).await {
-                    Ok(user) => {
-                        let fields = &field_selector(&query);
-                        let asking = Asking { user: &user, verb, target: &target, query: &query, fields };
-                        return self.resource(asking, request, began).await;
-                    }
-                    Err(err) => Err(err),
+        let query = &Query::parse(raw_query.as_deref());
+        let question = info.question()?;
+        match (may, &question.subject) {
+            (Permit::Path(may), _) => {
+                if !matches!(may.verb(), "get" | "head") {
+                    return Err(respond::method_not_allowed());
                 }
+                self.serve_path(&may, query, request.headers()).await
             }
-            Ok(Asked::Proxied { verb, target, path }) => {
-                let asked = Attributes::Resource { verb, target: &target };
-                match self.counted_as(caller, request.headers(), asked).await {
-                    Ok(user) => {
-                        let asked = proxy::Asked { verb, target: &target, path: &path };
-                        return self.proxied(&user, asked, request).await;
-                    }
-                    Err(err) => Err(err),
+            (Permit::Connection(may), Subject::Container { verb, target }) => {
+                self.resources.fitting(*verb, target)?;
+                let counted = self.flow.enter_long(may.user())?;
+                connect::serve(self, &may, query, whole(request)?, counted).await
+            }
+            (Permit::Connection(may), Subject::Proxied { target, path, .. }) => {
+                proxy::answer(self, &may, proxy::Asked { target, path }, request).await
+            }
+            (Permit::Resource(may), Subject::Resource { verb, target }) => {
+                let (parts, body) = request.into_parts();
+                let resource = question.resource.as_ref();
+                let asking = Asking { verb: *verb, target, resource, query, headers: &parts.headers };
+                if let Allowed::Watch(may) = &may {
+                    let watch = self.watch(asking, may).await?;
+                    drop(seat);
+                    return begun(parts, body, watch);
                 }
+                let seat = seat.ok_or_else(|| ApiError::internal("a request that has waited for no seat"))?;
+                let response = self.short(asking, &may, Inbound { body, seat }).await?;
+                let prefers_protobuf = accept::prefers_protobuf(&parts.headers);
+                Ok(gzip::compress(&parts.headers, respond::encoded(prefers_protobuf, response)))
             }
-            Err(RequestError::Method) => Err(respond::method_not_allowed()),
-            Err(RequestError::NoSuchPath) => Err(respond::no_such_path()),
-            Err(err @ RequestError::NotUtf8) => Err(ApiError::bad_request(err.to_string())),
-        };
-        let response = result.unwrap_or_else(|err| respond::error(&err));
-        self.count("get", None, response.status().as_u16(), Some(began.elapsed()));
-        let (parts, body) = request.into_parts();
-        receive::discard_unread(&parts, body).await;
-        response
-    }
-
-    async fn path(
-        &self,
-        caller: Result<Arc<User>, ApiError>,
-        path: &str,
-        query: &Query<'_>,
-        request: &Request<Incoming>,
-    ) -> Result<Response<Body>, ApiError> {
-        let headers = request.headers();
-        let verb = request.method().as_str().to_ascii_lowercase();
-        let asked = Attributes::Path { verb: &verb, path };
-        let user = self.counted_as(caller, headers, asked).await?;
-        let flow = self.flow.classify(&user, asked);
-        let answered = async {
-            let _seat = flow.admit(1).await?;
-            let may = AuthorizedPath::ask(self.resources.authorizer(), &user, &verb, path)?;
-            if !matches!(may.verb(), "get" | "head") {
-                return Err(respond::method_not_allowed());
+            (Permit::Connection(_) | Permit::Resource(_), _) => {
+                Err(ApiError::internal("what was allowed is not what is asked"))
             }
-            self.serve_path(&may, query, headers).await
-        };
-        let mut response = answered.await.unwrap_or_else(|err| respond::error(&err));
-        flow.tell(response.headers_mut());
-        Ok(response)
-    }
-
-    async fn resource(
-        self: &Arc<Self>,
-        asking: Asking<'_>,
-        request: Request<Incoming>,
-        began: Instant,
-    ) -> Response<Body> {
-        let (verb, target) = (asking.verb, asking.target);
-        let resource = self.resources.registry().find(&target.group, &target.version, &target.resource);
-        let resource = resource.as_ref();
-        let long_running = is_long_running(verb, target);
-        let flow = self.flow.classify(asking.user, Attributes::Resource { verb: verb.as_str(), target });
-        let result = if long_running {
-            self.long(asking, &flow, resource, request).await
-        } else {
-            let (parts, incoming) = request.into_parts();
-            let mut body = Some(incoming);
-            let answered =
-                tokio::time::timeout(REQUEST_TIMEOUT, self.short(asking, &flow, resource, &parts.headers, &mut body))
-                    .await;
-            if let Some(unread) = body {
-                receive::discard_unread(&parts, unread).await;
-            }
-            let answered = answered.unwrap_or_else(|_| Err(respond::timed_out()));
-            let response = answered.unwrap_or_else(|err| respond::error(&err));
-            Ok(gzip::compress(&parts.headers, respond::encoded(&parts.headers, response)))
-        };
-        let mut response = result.unwrap_or_else(|err| respond::error(&err));
-        if let Some(text) = resource.and_then(|resource| resource.deprecation()) {
-            respond::add_warnings(&mut response, &[text.to_owned()]);
         }
-        // What lasts and is no watch takes no turn.
-        if !long_running || verb == Verb::Watch {
-            flow.tell(response.headers_mut());
-        }
-        let took = (!long_running).then(|| began.elapsed());
-        self.count(verb.as_str(), resource, response.status().as_u16(), took);
-        response
-    }
-
-    /// Whatever is behind: it answers as it likes, for as long as it likes.
-    async fn proxied(
-        self: &Arc<Self>,
-        user: &Arc<User>,
-        asked: proxy::Asked<'_>,
-        request: Request<Incoming>,
-    ) -> Response<Body> {
-        let Target { group, version, resource, .. } = asked.target;
-        let resource = self.resources.registry().find(group, version, resource);
-        let answered = proxy::answer(self, user, asked, request).await;
-        let response = answered.unwrap_or_else(|err| respond::error(&err));
-        self.count("connect", resource.as_ref(), response.status().as_u16(), None);
-        response
-    }
-
-    /// Counts an answer, of whichever door. `took`: none for what lasts.
-    pub(crate) fn count(
-        &self,
-        verb: &'static str,
-        resource: Option<&Arc<ApiResource>>,
-        code: u16,
-        took: Option<Duration>,
-    ) {
-        let names = resource.map(|resource| resource.names());
-        let group = names.map(|names| names.group.clone()).unwrap_or_default();
-        let resource = names.map(|names| names.plural.clone()).unwrap_or_default();
-        self.metrics.answered(RequestLabels { verb, group, resource, code }, took);
-    }
-
-    /// Waits for the request's turn, before it is asked whether it may be, and before its body is read.
-    async fn turn(&self, asking: Asking<'_>, flow: &Classified<'_>) -> Result<Seat, ApiError> {
-        let Asking { verb, target, query, fields, .. } = asking;
-        let walk = Walk {
-            fields,
-            selects_labels: query.get("labelSelector").is_some(),
-            limit: query.get("limit").and_then(|text| text.parse().ok()).filter(|limit| *limit > 0),
-        };
-        let seats = match verb {
-            Verb::List => work::of_list(walk, || self.resources.stored(target)),
-            Verb::Watch if query.flag("sendInitialEvents") => work::of_list(walk, || self.resources.stored(target)),
-            _ => 1,
-        };
-        flow.admit(seats).await
-    }
-
-    async fn long(
-        self: &Arc<Self>,
-        asking: Asking<'_>,
-        flow: &Classified<'_>,
-        resource: Option<&Arc<ApiResource>>,
-        request: Request<Incoming>,
-    ) -> Result<Response<Body>, ApiError> {
-        if asking.verb == Verb::Watch {
-            let started =
-                tokio::time::timeout(REQUEST_TIMEOUT, self.start_watch(asking, flow, resource, request.headers()));
-            let watch = started.await.unwrap_or_else(|_| Err(respond::timed_out()))?;
-            return if connect::websocket::is_upgrade(request.headers()) {
-                connect::websocket::serve_watch(request, watch)
-            } else {
-                Ok(watch.into_response())
-            };
-        }
-        let Asking { user, verb, target, query, .. } = asking;
-        let may = self.resources.authorize_connect(user, verb.as_str(), target).await?;
-        self.resources.fitting(verb, target)?;
-        connect::serve(self, &may, query, request, self.flow.enter_long(user)?).await
     }
 
     /// A watch holds seats while it begins, and none while it lasts.
-    async fn start_watch(
-        &self,
-        asking: Asking<'_>,
-        flow: &Classified<'_>,
-        resource: Option<&Arc<ApiResource>>,
-        headers: &HeaderMap,
-    ) -> Result<watch::Watch, ApiError> {
-        let _seat = self.turn(asking, flow).await?;
-        let Asking { user, verb, target, query, fields } = asking;
-        let may = self.resources.authorize_to::<to::Watch>(user, target.clone(), fields).await?;
+    async fn watch(&self, asking: Asking<'_>, may: &Authorized<to::Watch>) -> Result<watch::Watch, ApiError> {
+        let Asking { verb, target, resource, query, headers } = asking;
         let Some(resource) = resource else {
             let is_usage = find_usage(target).is_some();
             return Err(if is_usage { respond::method_not_allowed() } else { respond::no_such_path() });
         };
         self.resources.fitting(verb, target)?;
-        let counted = self.flow.enter_long(user)?;
+        let counted = self.flow.enter_long(may.user())?;
         let wanted = accept::wanted(headers)?;
-        watch::start(&Read { resources: &self.resources, resource, query, headers, wanted }, &may, counted).await
+        watch::start(&Read { resources: &self.resources, resource, query, headers, wanted }, may, counted).await
     }
 
-    /// What of the body is not received stays in `body`.
-    async fn short(
-        &self,
-        asking: Asking<'_>,
-        flow: &Classified<'_>,
-        resource: Option<&Arc<ApiResource>>,
-        headers: &HeaderMap,
-        body: &mut Option<Incoming>,
-    ) -> Result<Response<Body>, ApiError> {
-        let mut seat = self.turn(asking, flow).await?;
-        let Asking { user, verb, target, query, fields } = asking;
+    async fn short(&self, asking: Asking<'_>, may: &Allowed, inbound: Inbound) -> Result<Response<Body>, ApiError> {
+        let Asking { verb, target, resource, query, headers } = asking;
         let resources = &self.resources;
-        let may = resources.authorize(user, verb, target, fields).await?;
-        let mut arriving = || {
-            let incoming = body.take().ok_or_else(|| ApiError::internal("the body was taken before"))?;
-            Ok::<_, ApiError>(Arriving::new(headers, incoming, MAX_BODY_BYTES))
-        };
         let Some(resource) = resource else {
             if let Some(kind) = find_usage(target) {
-                return self.usage(kind, &may, asking, headers).await;
+                return self.usage(kind, may, asking).await;
             }
             let question = review::find(target).ok_or_else(respond::no_such_path)?;
-            let arriving = arriving()?;
-            let body = self.slow_bodies.receive(&user.name, &mut seat, arriving).await?;
+            let (body, _seat) = self.receive(may, inbound).await?;
             let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
             let is_large = body.len() > aside::LARGE_BODY_BYTES;
-            let answer = review::answer(resources, question, &may, query, content_type, body);
-            return aside::aside(&user.name, is_large, answer).await;
+            let answer = review::answer(resources, question, may, query, content_type, body);
+            return aside::aside(&may.user().name, is_large, answer).await;
         };
         resources.fitting(verb, target)?;
         let wanted = accept::wanted(headers)?;
         let read = Read { resources, resource, query, headers, wanted };
-        match &may {
+        match may {
             Allowed::Get(may) => return read::get(read, may).await,
             Allowed::List(may) => return read::list(read, may).await,
             // What is left writes; watches last, and do not come here.
@@ -320,11 +164,18 @@ impl Front {
             | Allowed::Delete(_)
             | Allowed::DeleteCollection(_) => {}
         }
-        let body = self.slow_bodies.receive(&user.name, &mut seat, arriving()?).await?;
+        let (body, _seat) = self.receive(may, inbound).await?;
         let is_large = body.len() > aside::LARGE_BODY_BYTES;
         let write = write::Write { resources, resource, query, headers, wanted, body };
-        let written = tokio::time::timeout(REQUEST_TIMEOUT, Self::write(&may, write));
-        aside::aside(&user.name, is_large, written).await.unwrap_or_else(|_| Err(respond::timed_out()))
+        let written = tokio::time::timeout(REQUEST_TIMEOUT, Self::write(may, write));
+        aside::aside(&may.user().name, is_large, written).await.unwrap_or_else(|_| Err(respond::timed_out()))
+    }
+
+    /// The body, and the seats: they are held until the request is done.
+    async fn receive(&self, may: &Allowed, inbound: Inbound) -> Result<(bytes::Bytes, Seat), ApiError> {
+        let Inbound { body, mut seat } = inbound;
+        let body = self.slow_bodies.receive(&may.user().name, &mut seat, body.take()?).await?;
+        Ok((body, seat))
     }
 
     async fn write(may: &Allowed, write: write::Write<'_>) -> Result<Response<Body>, ApiError> {
@@ -339,6 +190,17 @@ impl Front {
     }
 }
 
-fn is_long_running(verb: Verb, target: &Target) -> bool {
-    verb == Verb::Watch || connect::is_connect(target)
+/// With its body as it comes, for whoever passes it on.
+fn whole(request: Request<Unread>) -> Result<Request<Incoming>, ApiError> {
+    let (parts, body) = request.into_parts();
+    Ok(Request::from_parts(parts, body.take()?.into_incoming()?))
+}
+
+/// A watch in whichever way its client takes it.
+fn begun(parts: Parts, body: Unread, watch: watch::Watch) -> Result<Response<Body>, ApiError> {
+    if connect::websocket::is_upgrade(&parts.headers) {
+        connect::websocket::serve_watch(Request::from_parts(parts, body), watch)
+    } else {
+        Ok(watch.into_response())
+    }
 }

@@ -1,11 +1,8 @@
 //! One port for everything: TLS, then REST or gRPC, on HTTP/1.1 or HTTP/2; bounds on connections; a graceful end.
 
-mod caller;
 pub mod connections;
 mod counted;
-mod grpc;
 pub mod limits;
-mod message;
 pub mod responses;
 pub mod tls;
 
@@ -15,9 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corten_api::ApiError;
-use http::header::CONTENT_TYPE;
-use http::{Request, Response};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -27,14 +22,14 @@ use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::service::Routes;
 
-use self::connections::{Busy, ConnectionLimiter, Handshake};
+use self::connections::{ConnectionLimiter, Handshake};
 use self::counted::Counted;
 use self::responses::Responses;
 use crate::authn::Identity;
-use crate::authn::impersonate::is_wished;
+use crate::grpc::bind::Binds;
+use crate::pipeline::{self, Audit, Connection, Means, Pipeline};
 use crate::request::Peer;
 use crate::rest::Front;
-use crate::rest::body::Body;
 pub use tls::{TlsError, TlsFiles, TlsKeeper};
 
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
@@ -66,9 +61,11 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Server {
     pub front: Arc<Front>,
-    /// Our gRPC services. They find the caller in the request's extensions, as `Arc<User>`, and ask `authz` themselves:
-    /// what a call is about stands in its message.
+    /// Our gRPC services. What lets a call in they find in its extensions; who sends a stream of messages, too, and that such
+    /// may be they ask themselves.
     pub grpc: Routes,
+    /// Who is told of every request.
+    pub audit: Arc<dyn Audit>,
     pub tls: Arc<TlsKeeper>,
     pub nodes: crate::nodes::NodeConnections,
     /// Who may hold a connection; more are closed as they come.
@@ -80,11 +77,12 @@ pub struct Server {
 impl Server {
     /// Serves until `stop` is done, then drains.
     pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) {
+        let pipeline = self.pipeline();
         let graceful = GracefulShutdown::new();
         let mut stop = std::pin::pin!(stop);
         loop {
             tokio::select! {
-                accepted = listener.accept() => self.accepted(accepted, graceful.watcher()).await,
+                accepted = listener.accept() => self.accepted(accepted, graceful.watcher(), &pipeline).await,
                 () = &mut stop => break,
             }
         }
@@ -94,7 +92,7 @@ impl Server {
         let mut notice = std::pin::pin!(notice);
         loop {
             tokio::select! {
-                accepted = listener.accept() => self.accepted(accepted, graceful.watcher()).await,
+                accepted = listener.accept() => self.accepted(accepted, graceful.watcher(), &pipeline).await,
                 () = &mut notice => break,
             }
         }
@@ -105,7 +103,20 @@ impl Server {
         }
     }
 
-    async fn accepted(&self, accepted: io::Result<(TcpStream, SocketAddr)>, watcher: Watcher) {
+    fn pipeline(&self) -> Arc<dyn Pipeline> {
+        let Front { resources, flow, metrics, .. } = &*self.front;
+        let (resources, flow, metrics) = (resources.clone(), flow.clone(), metrics.clone());
+        let means = Means { resources, flow, metrics, audit: self.audit.clone() };
+        let messages = pipeline::messages(&means, Binds::new(means.resources.clone()));
+        pipeline::stack(&means, self.front.clone(), self.grpc.clone(), messages)
+    }
+
+    async fn accepted(
+        &self,
+        accepted: io::Result<(TcpStream, SocketAddr)>,
+        watcher: Watcher,
+        pipeline: &Arc<dyn Pipeline>,
+    ) {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(err) => {
@@ -118,16 +129,23 @@ impl Server {
             tracing::warn!(%peer, "closed at once: too many connections are being made");
             return;
         };
-        let server = self.clone();
+        let (server, pipeline) = (self.clone(), pipeline.clone());
         tokio::spawn(async move {
             let counted = server.front.metrics.connections.clone();
             counted.inc();
-            server.connection(stream, peer, handshake, watcher).await;
+            server.connection(stream, peer, handshake, watcher, pipeline).await;
             counted.dec();
         });
     }
 
-    async fn connection(self, stream: TcpStream, peer: SocketAddr, handshake: Handshake, watcher: Watcher) {
+    async fn connection(
+        self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        handshake: Handshake,
+        watcher: Watcher,
+        pipeline: Arc<dyn Pipeline>,
+    ) {
         if let Err(err) = prepare(&stream) {
             tracing::debug!(%peer, "the connection's options: {err}");
         }
@@ -161,11 +179,15 @@ impl Server {
         let pings = if node.is_some() { NODE_PINGS } else { PINGS };
         let (responses, send_deadline) = (Responses::default(), self.send_deadline);
         let sent = responses.clone();
+        let authenticated = worker.clone();
+        let shown = Connection { identity, authenticated: Box::new(move || authenticated.authenticated()) };
+        let shown = Arc::new(shown);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer.ip()));
-            let (server, identity, busy, sent) = (self.clone(), identity.clone(), worker.begin(), sent.clone());
+            request.extensions_mut().insert(shown.clone());
+            let (pipeline, busy, sent) = (pipeline.clone(), worker.begin(), sent.clone());
             async move {
-                let response = server.answer(&identity, &busy, request).await;
+                let response = pipeline::answer(&*pipeline, request).await;
                 Ok::<_, Infallible>(response.map(|body| Counted::new(body, busy, &sent)))
             }
         });
@@ -178,24 +200,6 @@ impl Server {
             () = responses.stalled(send_deadline) => tracing::info!(%peer, "closed: it does not take its responses"),
         }
         drop(node);
-    }
-
-    async fn answer(&self, identity: &Identity, busy: &Busy, request: Request<Incoming>) -> Response<Body> {
-        let caller = caller::of(&self.front.resources, identity, request.headers()).await;
-        if caller.is_authenticated {
-            busy.authenticated();
-        }
-        let is_grpc =
-            request.headers().get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
-        if is_grpc {
-            // Our own programs are who they are.
-            let refused = || ApiError::bad_request("impersonation is for the REST API");
-            let user =
-                caller.user.and_then(|user| if is_wished(request.headers()) { Err(refused()) } else { Ok(user) });
-            self.answer_grpc(user, request).await
-        } else {
-            self.front.answer(caller.user, request).await
-        }
     }
 }
 

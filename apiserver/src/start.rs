@@ -17,6 +17,7 @@ use crate::discovery::Discovery;
 use crate::flowcontrol::{FlowControl, bootstrap, keeper};
 use crate::health::Health;
 use crate::openapi::Documents;
+use crate::pipeline::audit::Log;
 use crate::registry::Registry;
 use crate::resources::{Resources, Settings};
 use crate::rest::Front;
@@ -150,10 +151,11 @@ pub async fn assemble(
         resources,
         kubelets,
         proxy: Proxy::default(),
-        metrics,
+        metrics: Arc::new(metrics),
         flow,
         slow_bodies: SlowBodies::default(),
     };
     let connections = ConnectionLimiter::new(Bounds::of(take_files()));
-    Ok(Server { front: Arc::new(front), grpc, tls: Arc::new(tls), nodes, connections, send_deadline: SEND_DEADLINE })
+    let (front, audit, tls) = (Arc::new(front), Arc::new(Log), Arc::new(tls));
+    Ok(Server { front, grpc, audit, tls, nodes, connections, send_deadline: SEND_DEADLINE })
 }

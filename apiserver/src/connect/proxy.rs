@@ -34,10 +34,12 @@ use self::locate::Location;
 use self::page::Coding;
 use self::relay::Download;
 use crate::flowcontrol::long_running::LongRunning;
-use crate::request::{Peer, Target, User};
+use crate::request::{Peer, Target};
+use crate::resources::{Authorized, to};
+use crate::rest::Front;
 use crate::rest::body::Body;
 use crate::rest::query::Query;
-use crate::rest::{Front, receive};
+use crate::rest::receive::Unread;
 
 /// How the server reaches what is behind it.
 #[derive(Clone, Copy, Debug)]
@@ -61,29 +63,21 @@ impl Default for Proxy {
 /// What is asked of something behind the proxy.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
-    /// As authorization names it.
-    pub verb: &'static str,
     pub target: &'a Target,
     /// Behind `/proxy`: decoded, with a slash before it, or empty.
     pub path: &'a str,
 }
 
-/// Answers a request of somebody who may not be allowed it.
+/// Answers a request that may be.
 pub async fn answer(
     front: &Arc<Front>,
-    user: &Arc<User>,
+    may: &Authorized<to::Connect>,
     asked: Asked<'_>,
-    mut request: Request<Incoming>,
+    request: Request<Unread>,
 ) -> Result<Response<Body>, ApiError> {
-    let begun = begin(front, user, asked, &request).await;
-    let (begun, counted) = match begun {
-        Ok(begun) => begun,
-        Err(err) => {
-            let (parts, body) = request.into_parts();
-            receive::discard_unread(&parts, body).await;
-            return Err(err);
-        }
-    };
+    let (begun, counted) = begin(front, may, asked, &request).await?;
+    let (parts, body) = request.into_parts();
+    let mut request = Request::from_parts(parts, body.take()?.into_incoming()?);
     match begun {
         Begun::Redirected(response) => Ok(response),
         Begun::Upgrade(connection) => {
@@ -104,16 +98,15 @@ enum Begun {
 
 async fn begin(
     front: &Arc<Front>,
-    user: &Arc<User>,
+    may: &Authorized<to::Connect>,
     asked: Asked<'_>,
-    request: &Request<Incoming>,
+    request: &Request<Unread>,
 ) -> Result<(Begun, LongRunning), ApiError> {
-    let may = front.resources.authorize_connect(user, asked.verb, asked.target).await?;
     if Query::parse(request.uri().query()).get("dryRun").is_some() {
         return Err(ApiError::bad_request("dryRun is not supported"));
     }
-    let counted = front.flow.enter_long(user)?;
-    let location = locate::find(&front.resources, &may, front.proxy.allows).await?;
+    let counted = front.flow.enter_long(may.user())?;
+    let location = locate::find(&front.resources, may, front.proxy.allows).await?;
     let is_upgrade = headers::is_upgrade(request.headers());
     // Links of a page at the root are relative to a directory.
     if !is_upgrade && asked.path.is_empty() && matches!(*request.method(), Method::GET | Method::HEAD) {

@@ -9,7 +9,6 @@ use http::header::{
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
@@ -100,7 +99,7 @@ pub async fn wait_for_close(mut messages: impl Stream<Item = Result<Message, Err
 }
 
 /// A watch, one message for each event.
-pub fn serve_watch(request: Request<Incoming>, mut watch: Watch) -> Result<Response<Body>, ApiError> {
+pub fn serve_watch<B>(request: Request<B>, mut watch: Watch) -> Result<Response<Body>, ApiError> {
     // Who sends a token as a subprotocol must be answered with another one.
     let other = bearer::offered_besides_token(request.headers()).and_then(|other| HeaderValue::try_from(other).ok());
     let (response, upgrade) = switched(request, other)?;

@@ -87,6 +87,9 @@ impl Level {
         self.metrics.current_limit(limit);
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
     /// How many seats its widest request takes.
     pub(super) fn widest(&self) -> u32 {
         self.widest.load(Ordering::Relaxed)

@@ -280,11 +280,11 @@ async fn a_response_says_where_its_request_was_sorted() {
     let flow = FlowControl::new(1, small(0));
     let (jane, target) = (user("jane", &[]), pods());
     let mut headers = HeaderMap::new();
-    flow.classify(&jane, Attributes::Resource { verb: "get", target: &target }).tell(&mut headers);
+    flow.classify(&jane, Attributes::Resource { verb: "get", target: &target }).sorted().tell(&mut headers);
     assert_eq!(headers["x-kubernetes-pf-flowschema-uid"], "schema-uid");
     assert_eq!(headers["x-kubernetes-pf-prioritylevel-uid"], "level-uid");
     let mut none = HeaderMap::new();
-    FlowControl::default().classify(&jane, Attributes::Path { verb: "get", path: "/" }).tell(&mut none);
+    FlowControl::default().classify(&jane, Attributes::Path { verb: "get", path: "/" }).sorted().tell(&mut none);
     assert!(none.is_empty(), "there are no objects yet");
 }
 

@@ -4,16 +4,100 @@ use corten_proto::api::resources_server::Resources as _;
 use serde_json::{Value, json};
 use tonic::Code;
 
+use super::bind::Binds;
 use super::*;
+use crate::metrics::Metrics;
+use crate::pipeline::audit::Log;
+use crate::pipeline::{self, Means};
 use crate::registry::Registry;
+use crate::request::Verb;
+use crate::request_info::{self, Lasts, Question, Read, RequestId, Subject};
 use crate::resources::testing::settings;
 use crate::storage::memory::Memory;
 
-async fn service() -> Service {
+/// The service behind as much of the way to it as a call needs: who calls is known, and asked about.
+struct Door(Service);
+
+async fn service() -> Door {
     let settings = settings();
     let storage = Arc::new(Memory::default());
     let resources = Resources::start(storage, Registry::default(), settings).await.unwrap();
-    Service { resources, flow: FlowControl::default() }
+    Door(Service { resources, flow: FlowControl::default() })
+}
+
+impl Door {
+    /// `fields`: the selector of a list or watch.
+    async fn admitted<T>(
+        &self,
+        verb: Verb,
+        resource: Option<Resource>,
+        fields: &str,
+        mut request: Request<T>,
+    ) -> Result<Request<T>, Status> {
+        let Some(user) = request.extensions().get::<Arc<User>>().cloned() else { return Ok(request) };
+        let fields = asked_of(fields, resource.as_ref());
+        let r = resource.unwrap_or_default();
+        let target = Target {
+            group: r.group,
+            version: r.version,
+            resource: r.plural,
+            subresource: r.subresource,
+            namespace: r.namespace,
+            name: r.name,
+        };
+        let allowed = self.0.resources.authorize(&user, verb, &target, &fields).await.map_err(|err| refused(&err))?;
+        let question = Question { fields, ..Question::about(Subject::Resource { verb, target }) };
+        let read = Read::Question(question);
+        let info = RequestInfo::new(RequestId::new(None), request_info::Door::Grpc, verb.as_str(), Lasts::Short, read);
+        request.extensions_mut().insert(Arc::new(info));
+        request.extensions_mut().insert(Arc::new(allowed));
+        Ok(request)
+    }
+    async fn get(&self, request: Request<GetRequest>) -> Result<Response<Object>, Status> {
+        let resource = request.get_ref().resource.clone();
+        self.0.get(self.admitted(Verb::Get, resource, "", request).await?).await
+    }
+    async fn list(&self, request: Request<ListRequest>) -> Result<Response<BoxStream<ListChunk>>, Status> {
+        let (resource, fields) = (request.get_ref().resource.clone(), request.get_ref().field_selector.clone());
+        self.0.list(self.admitted(Verb::List, resource, &fields, request).await?).await
+    }
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<BoxStream<WatchBatch>>, Status> {
+        let (resource, fields) = (request.get_ref().resource.clone(), request.get_ref().field_selector.clone());
+        self.0.watch(self.admitted(Verb::Watch, resource, &fields, request).await?).await
+    }
+    async fn create(&self, request: Request<WriteRequest>) -> Result<Response<Object>, Status> {
+        let resource = request.get_ref().resource.clone();
+        self.0.create(self.admitted(Verb::Create, resource, "", request).await?).await
+    }
+    async fn update(&self, request: Request<WriteRequest>) -> Result<Response<Object>, Status> {
+        let resource = request.get_ref().resource.clone();
+        self.0.update(self.admitted(Verb::Update, resource, "", request).await?).await
+    }
+    async fn patch(&self, request: Request<PatchRequest>) -> Result<Response<Object>, Status> {
+        let resource = request.get_ref().resource.clone();
+        self.0.patch(self.admitted(Verb::Patch, resource, "", request).await?).await
+    }
+    async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<Object>, Status> {
+        let resource = request.get_ref().resource.clone();
+        self.0.delete(self.admitted(Verb::Delete, resource, "", request).await?).await
+    }
+}
+
+#[tokio::test]
+async fn what_a_message_says_twice_is_what_was_allowed() {
+    let s = service().await;
+    let get = |name: &str| GetRequest { resource: resource("configmaps", "default", name), ..GetRequest::default() };
+    let of_a = s.admitted(Verb::Get, get("a").resource, "", by_admin(get("b"))).await.unwrap();
+    assert_eq!(code(s.0.get(of_a).await), 400, "another object");
+    let list = |field_selector: &str| {
+        let resource = resource("pods", "", "");
+        ListRequest { resource, field_selector: field_selector.into(), ..ListRequest::default() }
+    };
+    let asked = by_admin(list("spec.nodeName=n2"));
+    let of_n1 = s.admitted(Verb::List, list("").resource, "spec.nodeName=n1", asked).await.unwrap();
+    assert_eq!(code(s.0.list(of_n1).await.map(drop)), 400, "another node's pods");
+    let as_get = s.admitted(Verb::Get, get("a").resource, "", by_admin(DeleteRequest::default())).await.unwrap();
+    assert_eq!(code(s.0.delete(as_get).await), 500, "another verb");
 }
 
 fn by<T>(user: &str, groups: &[&str], message: T) -> Request<T> {
@@ -111,11 +195,16 @@ async fn binds_answer_each_for_itself() {
     let spec = json!({"containers": [{"name": "c", "image": "i"}]});
     create("pods", json!({"metadata": {"name": "web"}, "spec": spec})).await.unwrap();
     let scheduler = User { name: "system:kube-scheduler".into(), ..User::default() };
+    let Service { resources, flow } = s.0.clone();
+    let pods = resources.registry().find("", "v1", "pods");
+    let metrics = Arc::new(Metrics::new(&flow));
+    let means = Means { resources: resources.clone(), flow, metrics: metrics.clone(), audit: Arc::new(Log) };
+    let pipeline = pipeline::messages(&means, Binds::new(resources));
     let bind = |id, pod: &str, user: User| {
         let asked =
             BindRequest { id, namespace: "default".into(), pod: pod.into(), uid: String::new(), node: "n1".into() };
-        let (resources, flow) = (s.resources.clone(), s.flow.clone());
-        async move { bind_one(&resources, &flow, &Arc::new(user), asked, None).await }
+        let binder = Binder { pipeline: pipeline.clone(), user: Arc::new(user), fence: None, resource: pods.clone() };
+        async move { bind::reply(binder, asked).await }
     };
     let done = bind(7, "web", scheduler.clone()).await;
     assert_eq!((done.id, &*done.error_status_json), (7, &b""[..]));
@@ -124,6 +213,12 @@ async fn binds_answer_each_for_itself() {
     {
         let refused: Value = serde_json::from_slice(&bind(8, pod, user).await.error_status_json).unwrap();
         assert_eq!(refused["reason"], reason, "{pod}");
+    }
+    let counted = metrics.render(&means.flow).unwrap();
+    for (code, count) in [(201, 1), (409, 1), (404, 1), (403, 1)] {
+        let line =
+            format!(r#"apiserver_request_total{{verb="create",group="",resource="pods",code="{code}"}} {count}"#);
+        assert!(counted.contains(&line), "{line} in\n{counted}");
     }
 }
 

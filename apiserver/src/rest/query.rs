@@ -229,7 +229,7 @@ pub fn delete_options(query: &Query<'_>, body: &[u8]) -> Result<DeleteOptions, A
 }
 
 /// The body's `apiVersion` may be any group's: clients encode DeleteOptions in the version of what they delete.
-fn read_delete_options(body: &[u8]) -> Result<DeleteOptions, ApiError> {
+pub(crate) fn read_delete_options(body: &[u8]) -> Result<DeleteOptions, ApiError> {
     let of_kind = |err: DecodeError| err.of_kind("DeleteOptions", "v1");
     let normal = decode::normal(builtin().named("meta.v1.DeleteOptions"), body).map_err(of_kind)?;
     if !matches!(normal.kind.as_str(), "" | "DeleteOptions") {

@@ -4,12 +4,12 @@
 //! gives them back until it is whole: who sends slowly keeps nobody from being served.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use corten_api::{ApiError, Reason};
 use http::header::{CONTENT_LENGTH, EXPECT};
-use http::request::Parts;
 use http::{HeaderMap, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::decode::MAX_BODY_BYTES;
 use crate::flowcontrol::seat::Seat;
 
 /// Of a body that is too large, so much more is taken and thrown away: a client that is cut off while it still writes
@@ -41,8 +42,8 @@ pub struct Arriving {
     max: usize,
     announced: Option<usize>,
     pieces: Pieces,
-    /// When it was first waited for.
-    since: Instant,
+    /// Since when it is waited for, and what had come by then.
+    since: Option<(Instant, usize)>,
 }
 
 /// What has come. Most bodies come in one piece and need no copy.
@@ -84,33 +85,78 @@ impl Arriving {
     /// `max`: bytes.
     pub fn new(headers: &HeaderMap, incoming: Incoming, max: usize) -> Self {
         let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-        Self { incoming, max, announced, pieces: Pieces::default(), since: Instant::now() }
+        Self { incoming, max, announced, pieces: Pieces::default(), since: None }
+    }
+    /// As it comes, for whoever passes it on. Nobody may have read of it.
+    pub fn into_incoming(self) -> Result<Incoming, ApiError> {
+        if self.pieces.len() > 0 {
+            return Err(ApiError::internal("the body was read before"));
+        }
+        Ok(self.incoming)
     }
     /// What has come so far.
     pub fn seen(&self) -> &[u8] {
         self.pieces.seen()
     }
-    /// Waits for more; `false` at the end. Nothing is lost if this is dropped.
+    /// Waits for more; `false` at the end. Nothing is lost if this is dropped. How long the whole will be is not looked at: who
+    /// reads the beginning does not know yet whether its sender may send it.
     pub async fn more(&mut self) -> Result<bool, ApiError> {
-        if self.announced.is_some_and(|len| len > self.max) {
-            discard(&mut self.incoming).await;
-            return Err(too_large(self.max));
-        }
-        let due = due(self.since, self.pieces.len());
+        let (since, before) = *self.since.get_or_insert_with(|| (Instant::now(), self.pieces.len()));
+        let due = due(since, self.pieces.len() - before);
         let frame = tokio::time::timeout_at(due, self.incoming.frame()).await.map_err(|_| too_slow())?;
         let Some(frame) = frame else { return Ok(false) };
         let frame = frame.map_err(|err| ApiError::bad_request(format!("the body could not be read: {err}")))?;
         let Ok(data) = frame.into_data() else { return Ok(true) };
         if self.pieces.len() + data.len() > self.max {
             discard(&mut self.incoming).await;
-            return Err(too_large(self.max));
+            return Err(too_large());
         }
         self.pieces.add(data, self.announced);
         Ok(true)
     }
     async fn rest(&mut self) -> Result<(), ApiError> {
+        if self.announced.is_some_and(|len| len > self.max) {
+            discard(&mut self.incoming).await;
+            return Err(too_large());
+        }
         while self.more().await? {}
         Ok(())
+    }
+    /// Nobody waited for it meanwhile: its client is not to blame for that time.
+    fn waits_again(&mut self) {
+        self.since = None;
+    }
+}
+
+/// A request's body, for whoever takes it first: a handler that reads it, or, once the request is answered without it, who
+/// throws it away.
+#[derive(Clone, Debug, Default)]
+pub struct Unread(Arc<Mutex<Option<Arriving>>>);
+
+impl Unread {
+    pub fn new(arriving: Arriving) -> Self {
+        Self(Arc::new(Mutex::new(Some(arriving))))
+    }
+    pub fn take(&self) -> Result<Arriving, ApiError> {
+        self.0.lock().take().ok_or_else(|| ApiError::internal("the body was taken before"))
+    }
+    /// What was begun is to be read on by somebody else.
+    pub fn put_back(&self, arriving: Arriving) {
+        *self.0.lock() = Some(arriving);
+    }
+    /// Whether what nobody reads of it must be taken all the same. HTTP/1.1 has no other way to keep the answer: a connection that
+    /// is closed on a client which still writes is reset, and the answer may be lost with it.
+    pub fn is_to_be_discarded(&self, headers: &HeaderMap, version: Version) -> bool {
+        let waits_to_be_asked = headers.contains_key(EXPECT);
+        let comes = || self.0.lock().as_ref().is_some_and(|arriving| !arriving.incoming.is_end_stream());
+        version < Version::HTTP_2 && !waits_to_be_asked && comes()
+    }
+    /// Takes what nobody has read.
+    pub async fn discard(&self) {
+        let left = self.0.lock().take();
+        if let Some(mut left) = left {
+            discard(&mut left.incoming).await;
+        }
     }
 }
 
@@ -152,6 +198,7 @@ impl SlowBodies {
 
     /// The whole body. `seat` is given back while a slow one comes, and taken again then.
     pub async fn receive(&self, user: &str, seat: &mut Seat, mut body: Arriving) -> Result<Bytes, ApiError> {
+        body.waits_again();
         let prompt = tokio::time::timeout(PROMPT, body.rest()).await;
         match prompt {
             Ok(received) => received?,
@@ -166,8 +213,9 @@ impl SlowBodies {
     }
 }
 
-fn too_large(max: usize) -> ApiError {
-    ApiError::new(Reason::RequestEntityTooLarge, format!("Request entity too large: limit is {max}"))
+/// In upstream's words, by whichever door: of a gRPC message the envelope is not counted.
+fn too_large() -> ApiError {
+    ApiError::new(Reason::RequestEntityTooLarge, format!("Request entity too large: limit is {MAX_BODY_BYTES}"))
 }
 
 /// 408, for which Kubernetes has no reason of its own.
@@ -175,15 +223,6 @@ fn too_slow() -> ApiError {
     let mut status = ApiError::new(Reason::Timeout, "Timeout: the request's body came too slowly").status().clone();
     status.code = Some(408);
     ApiError::from_status(status)
-}
-
-/// Takes what is left of a body that its request was answered without. HTTP/1.1 has no other way to keep the answer: a
-/// connection that is closed on a client which still writes is reset, and the answer may be lost with it.
-pub async fn discard_unread(parts: &Parts, mut body: Incoming) {
-    let waits_to_be_asked = parts.headers.contains_key(EXPECT);
-    if parts.version < Version::HTTP_2 && !body.is_end_stream() && !waits_to_be_asked {
-        discard(&mut body).await;
-    }
 }
 
 async fn discard(incoming: &mut Incoming) {

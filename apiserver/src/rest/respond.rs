@@ -2,10 +2,9 @@
 
 use bytes::Bytes;
 use corten_api::{ApiError, Reason};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
-use super::accept;
 use super::body::Body;
 use crate::decode;
 use crate::encode::protobuf::{self, EncodeError};
@@ -41,10 +40,10 @@ pub fn value(code: StatusCode, value: &impl serde::Serialize) -> Response<Body> 
     }
 }
 
-/// What is JSON so far as the client asked for it (`asked`: the request's headers): in protobuf, if the kind has a message. Who
-/// reads protobuf looks at the content type, and finds there that some are JSON: tables, measurements.
-pub fn encoded(asked: &HeaderMap, mut response: Response<Body>) -> Response<Body> {
-    if response.headers().get(CONTENT_TYPE) != Some(&JSON) || !accept::prefers_protobuf(asked) {
+/// What is JSON so far as the client asked for it (`prefers_protobuf`): in protobuf, if the kind has a message. Who reads protobuf
+/// looks at the content type, and finds there that some are JSON: tables, measurements.
+pub fn encoded(prefers_protobuf: bool, mut response: Response<Body>) -> Response<Body> {
+    if !prefers_protobuf || response.headers().get(CONTENT_TYPE) != Some(&JSON) {
         return response;
     }
     let Body::Whole(Some(json)) = response.body() else { return response };

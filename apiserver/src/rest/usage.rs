@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use corten_api::{ApiError, Reason};
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -27,12 +27,11 @@ impl Front {
         kind: Kind,
         may: &Allowed,
         asking: Asking<'_>,
-        headers: &HeaderMap,
     ) -> Result<Response<Body>, ApiError> {
         if !matches!(may, Allowed::Get(_) | Allowed::List(_)) {
             return Err(respond::method_not_allowed());
         }
-        let wanted = accept::wanted(headers)?;
+        let wanted = accept::wanted(asking.headers)?;
         let include = Include::parse(asking.query.get("includeObject"))?;
         let measured = self.measured(kind, asking).await?;
         let found = self.usage.found().await;
@@ -65,7 +64,7 @@ impl Front {
         } else {
             respond::value(StatusCode::OK, &value)
         };
-        Ok(gzip::compress(headers, response))
+        Ok(gzip::compress(asking.headers, response))
     }
 
     /// The nodes or pods that are meant: whoever may read what they use learns their names and labels with it, and no more.

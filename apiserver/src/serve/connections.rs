@@ -176,20 +176,17 @@ impl Worker {
         self.state.busy.fetch_add(1, Ordering::Relaxed);
         Busy(self.clone())
     }
-}
-
-#[derive(Debug)]
-pub(super) struct Busy(Worker);
-
-impl Busy {
-    /// This request has shown whose connection it is. Takes a lock the first time only.
+    /// A request has shown whose connection this is. Takes a lock the first time only.
     pub(super) fn authenticated(&self) {
-        let Worker { server, ticket, state } = &self.0;
+        let Self { server, ticket, state } = self;
         if !state.is_authenticated.swap(true, Ordering::Relaxed) {
             server.open.lock().authenticate(*ticket);
         }
     }
 }
+
+#[derive(Debug)]
+pub(super) struct Busy(Worker);
 
 impl Drop for Busy {
     fn drop(&mut self) {
@@ -259,8 +256,8 @@ mod tests {
         // Requests of nobody in particular change nothing.
         drop(one.worker().begin());
         assert_eq!(all.inner.open.lock().unauthenticated_len(), 1);
-        one.worker().begin().authenticated();
-        one.worker().begin().authenticated();
+        one.worker().authenticated();
+        one.worker().authenticated();
         assert_eq!(all.inner.open.lock().unauthenticated_len(), 0);
         let two = all.open(from(2), false).unwrap();
         let three = all.open(from(3), false).unwrap();

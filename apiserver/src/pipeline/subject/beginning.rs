@@ -8,21 +8,25 @@ use crate::request::Target;
 /// A compression flag and a length stand before each message.
 const PREFIX_BYTES: usize = 5;
 /// The resource must stand within the first so many bytes, and a list's or watch's whole message.
-pub(super) const BEGINNING_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const BEGINNING_BYTES_MAX: usize = 64 * 1024;
 
 const RESOURCE: u64 = 1;
 const LABEL_SELECTOR: u64 = 2;
 const FIELD_SELECTOR: u64 = 3;
+/// Of a watch. Lists have another field of this number.
+const RESUME_AFTER: u64 = 4;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Beginning {
-    pub(super) target: Target,
-    pub(super) field_selector: String,
-    pub(super) selects_labels: bool,
+pub(crate) struct Beginning {
+    pub(crate) target: Target,
+    pub(crate) field_selector: String,
+    pub(crate) selects_labels: bool,
+    /// Of a watch: it goes on behind a revision, and does not begin with the state.
+    pub(crate) resumes: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum MessageError {
+pub(crate) enum MessageError {
     #[error("the message does not begin with its resource")]
     NoResource,
     #[error("the message is not protobuf")]
@@ -32,7 +36,7 @@ pub(super) enum MessageError {
 }
 
 /// `bytes`: what has come of the body. `whole`: selectors are wanted too. `None`: more must come.
-pub(super) fn beginning(bytes: &[u8], whole: bool) -> Result<Option<Beginning>, MessageError> {
+pub(crate) fn read(bytes: &[u8], whole: bool) -> Result<Option<Beginning>, MessageError> {
     let Some((prefix, message)) = bytes.split_at_checked(PREFIX_BYTES) else { return Ok(None) };
     if prefix[0] != 0 {
         return Err(MessageError::Compressed);
@@ -53,7 +57,8 @@ pub(super) fn beginning(bytes: &[u8], whole: bool) -> Result<Option<Beginning>, 
             }
             Field::Bytes(LABEL_SELECTOR, bytes) => found.selects_labels = !bytes.is_empty(),
             Field::Bytes(FIELD_SELECTOR, bytes) => found.field_selector = text(bytes)?,
-            Field::Bytes(..) | Field::Other => {}
+            Field::Number(RESUME_AFTER, revision) => found.resumes = revision != 0,
+            Field::Bytes(..) | Field::Number(..) | Field::Other => {}
         }
     }
     match (is_whole, has_resource) {
@@ -70,7 +75,7 @@ fn target(bytes: &[u8]) -> Result<Target, MessageError> {
     for field in Fields(bytes) {
         let (number, bytes) = match field? {
             Field::Bytes(number, bytes) => (number, bytes),
-            Field::Other => continue,
+            Field::Number(..) | Field::Other => continue,
             Field::Cut => return Err(MessageError::Malformed),
         };
         let part = match number {
@@ -93,7 +98,8 @@ fn text(bytes: &[u8]) -> Result<String, MessageError> {
 
 enum Field<'a> {
     Bytes(u64, &'a [u8]),
-    /// A number.
+    Number(u64, u64),
+    /// A number of a fixed length.
     Other,
     /// It goes on beyond what is there.
     Cut,
@@ -129,7 +135,7 @@ impl<'a> Fields<'a> {
         let Some(key) = self.varint()? else { return Ok(Field::Cut) };
         let number = key >> 3;
         Ok(match key & 7 {
-            0 => self.varint()?.map_or(Field::Cut, |_| Field::Other),
+            0 => self.varint()?.map_or(Field::Cut, |value| Field::Number(number, value)),
             1 => self.skip(8),
             5 => self.skip(4),
             2 => {
@@ -181,15 +187,15 @@ mod tests {
         };
         let known = 5 + 2 + pods().len();
         for len in 0..write.len() {
-            let found = beginning(&write[..len], false).unwrap();
+            let found = read(&write[..len], false).unwrap();
             assert_eq!(found.map(|f| f.target), (len >= known).then(|| target.clone()), "{len} bytes");
         }
         let list = framed(&[field(1, &pods()), field(3, b"spec.nodeName=n1"), vec![4 << 3, 0x96, 1]].concat());
         for len in 0..list.len() {
-            assert_eq!(beginning(&list[..len], true), Ok(None), "{len} bytes");
+            assert_eq!(read(&list[..len], true), Ok(None), "{len} bytes");
         }
-        let found = beginning(&list, true).unwrap().unwrap();
-        assert_eq!((found.target, &*found.field_selector), (target, "spec.nodeName=n1"));
+        let found = read(&list, true).unwrap().unwrap();
+        assert_eq!((found.target, &*found.field_selector, found.resumes), (target, "spec.nodeName=n1", true));
     }
 
     #[test]
@@ -207,7 +213,7 @@ mod tests {
             (framed(&field(1, &field(3, &[0xff]))), E::Malformed),
             (framed(&field(1, &[0x0a, 9])), E::Malformed),
         ] {
-            assert_eq!(beginning(&bytes, false), Err(expected), "{bytes:?}");
+            assert_eq!(read(&bytes, false), Err(expected), "{bytes:?}");
         }
     }
 }

@@ -1,0 +1,116 @@
+//! From here on it is known what is asked. REST's head has said it; of a gRPC call the beginning of its message is read, and not
+//! more. A head that makes no sense is told so here: not before it is known who asks.
+
+mod beginning;
+
+use std::task::{Context, Poll};
+
+use corten_api::ApiError;
+use corten_api::selector::{FieldSelector, FieldTerm};
+use http::{Request, Response};
+use tower::{Layer, Service};
+
+use self::beginning::Beginning;
+use super::door::grpc::verb_of;
+use super::{Answering, Inner, Means, Pipeline, ready, refused};
+use crate::registry::Registry;
+use crate::request::Verb;
+use crate::request_info::{self, Question, RequestInfo, Subject, Walked};
+use crate::rest::body::Body;
+use crate::rest::receive::Unread;
+
+#[derive(Clone, Debug)]
+pub(super) struct ReadSubject {
+    registry: Registry,
+}
+
+impl ReadSubject {
+    pub(super) fn new(means: &Means) -> Self {
+        Self { registry: means.resources.registry().clone() }
+    }
+}
+
+pub(super) struct WithSubject {
+    registry: Registry,
+    inner: Inner<Unread>,
+}
+
+impl<S: Pipeline<Unread> + 'static> Layer<S> for ReadSubject {
+    type Service = WithSubject;
+
+    fn layer(&self, inner: S) -> WithSubject {
+        WithSubject { registry: self.registry.clone(), inner: Box::new(inner) }
+    }
+}
+
+impl<'a> Service<Request<Unread>> for &'a WithSubject {
+    type Response = Response<Body>;
+    type Error = ApiError;
+    type Future = Answering<'a>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ApiError>> {
+        ready()
+    }
+
+    fn call(&mut self, request: Request<Unread>) -> Answering<'a> {
+        let WithSubject { registry, inner } = *self;
+        let next = &**inner;
+        let info = match request_info::of(&request) {
+            Ok(info) => info,
+            Err(err) => return refused(err),
+        };
+        if let Some(why) = info.fault() {
+            return refused(why.clone());
+        }
+        if info.asked().is_some() {
+            return next.answer(request);
+        }
+        Box::pin(async move {
+            read(&info, &request, registry).await?;
+            next.answer(request).await
+        })
+    }
+}
+
+async fn read(info: &RequestInfo, request: &Request<Unread>, registry: &Registry) -> Result<(), ApiError> {
+    let verb = verb_of(request.uri().path()).ok_or_else(|| ApiError::internal("a call of no verb"))?;
+    let selects = matches!(verb, Verb::List | Verb::Watch);
+    let mut arriving = request.body().take()?;
+    let beginning = loop {
+        let seen = beginning::read(arriving.seen(), selects);
+        match seen.map_err(|err| ApiError::bad_request(err.to_string()))? {
+            Some(beginning) => break beginning,
+            None if arriving.more().await? => {}
+            None => return Err(ApiError::bad_request("the message breaks off")),
+        }
+    };
+    request.body().put_back(arriving);
+    info.is_about(question(verb, beginning, registry))
+}
+
+fn question(verb: Verb, beginning: Beginning, registry: &Registry) -> Question {
+    let Beginning { target, field_selector, selects_labels, resumes } = beginning;
+    let (selects, walks) = match verb {
+        Verb::List => (true, true),
+        Verb::Watch => (true, !resumes),
+        _ => (false, false),
+    };
+    let fields = if selects { asked_fields(&field_selector, &target.name) } else { FieldSelector::default() };
+    let walks = walks.then_some(Walked { selects_labels, limit: None });
+    let resource = registry.find(&target.group, &target.version, &target.resource);
+    Question { subject: Subject::Resource { verb, target }, resource, fields, walks }
+}
+
+/// By which fields a list or watch selects, for the question whether it may be. A selector that is malformed is told of later, to
+/// those who may ask.
+pub(crate) fn asked_fields(fields: &str, name: &str) -> FieldSelector {
+    named(FieldSelector::parse(fields).unwrap_or_default(), name)
+}
+
+/// Who lists or watches one name selects by it.
+pub(crate) fn named(mut fields: FieldSelector, name: &str) -> FieldSelector {
+    if !name.is_empty() {
+        fields.0.push(FieldTerm { field: "metadata.name".into(), value: name.into(), negated: false });
+    }
+    fields
+}
