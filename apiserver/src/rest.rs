@@ -4,6 +4,7 @@
 pub mod accept;
 pub mod aside;
 pub mod body;
+mod frames;
 pub mod gzip;
 pub mod logs;
 pub mod openapi;
@@ -78,6 +79,8 @@ struct Inbound {
 
 impl Front {
     /// Answers a request that may be. Of its body nothing is read that its handler does not ask for.
+    ///
+    /// What takes much room while it is at work is boxed, here and below: a get must not pay for what a write needs.
     pub async fn serve(
         self: &Arc<Self>,
         info: &RequestInfo,
@@ -93,22 +96,22 @@ impl Front {
                 if !matches!(may.verb(), "get" | "head") {
                     return Err(respond::method_not_allowed());
                 }
-                self.serve_path(&may, query, request.headers()).await
+                Box::pin(self.serve_path(&may, query, request.headers())).await
             }
             (Permit::Connection(may), Subject::Container { verb, target }) => {
                 self.resources.fitting(*verb, target)?;
                 let counted = self.flow.enter_long(may.user())?;
-                connect::serve(self, &may, query, whole(request)?, counted).await
+                Box::pin(connect::serve(self, &may, query, whole(request)?, counted)).await
             }
             (Permit::Connection(may), Subject::Proxied { target, path, .. }) => {
-                proxy::answer(self, &may, proxy::Asked { target, path }, request).await
+                Box::pin(proxy::answer(self, &may, proxy::Asked { target, path }, request)).await
             }
             (Permit::Resource(may), Subject::Resource { verb, target }) => {
                 let (parts, body) = request.into_parts();
                 let resource = question.resource.as_ref();
                 let asking = Asking { verb: *verb, target, resource, query, headers: &parts.headers };
                 if let Allowed::Watch(may) = &may {
-                    let watch = self.watch(asking, may).await?;
+                    let watch = Box::pin(self.watch(asking, may)).await?;
                     drop(seat);
                     return begun(parts, body, watch);
                 }
@@ -141,13 +144,13 @@ impl Front {
         let resources = &self.resources;
         let Some(resource) = resource else {
             if let Some(kind) = find_usage(target) {
-                return self.usage(kind, may, asking).await;
+                return Box::pin(self.usage(kind, may, asking)).await;
             }
             let question = review::find(target).ok_or_else(respond::no_such_path)?;
             let (body, _seat) = self.receive(may, inbound).await?;
             let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
             let is_large = body.len() > aside::LARGE_BODY_BYTES;
-            let answer = review::answer(resources, question, may, query, content_type, body);
+            let answer = Box::pin(review::answer(resources, question, may, query, content_type, body));
             return aside::aside(&may.user().name, is_large, answer).await;
         };
         resources.fitting(verb, target)?;
@@ -180,11 +183,11 @@ impl Front {
 
     async fn write(may: &Allowed, write: write::Write<'_>) -> Result<Response<Body>, ApiError> {
         match may {
-            Allowed::Create(may) => write::create(write, may).await,
-            Allowed::Update(may) => write::update(write, may).await,
-            Allowed::Patch(may) => write::patch(write, may).await,
-            Allowed::Delete(may) => write::delete(write, may).await,
-            Allowed::DeleteCollection(may) => write::delete_collection(write, may).await,
+            Allowed::Create(may) => Box::pin(write::create(write, may)).await,
+            Allowed::Update(may) => Box::pin(write::update(write, may)).await,
+            Allowed::Patch(may) => Box::pin(write::patch(write, may)).await,
+            Allowed::Delete(may) => Box::pin(write::delete(write, may)).await,
+            Allowed::DeleteCollection(may) => Box::pin(write::delete_collection(write, may)).await,
             Allowed::Get(_) | Allowed::List(_) | Allowed::Watch(_) => Err(respond::method_not_allowed()),
         }
     }
@@ -202,5 +205,22 @@ fn begun(parts: Parts, body: Unread, watch: watch::Watch) -> Result<Response<Bod
         connect::websocket::serve_watch(Request::from_parts(parts, body), watch)
     } else {
         Ok(watch.into_response())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Asked = (&'static Arc<Front>, &'static RequestInfo, Permit, Request<Unread>);
+
+    fn size_of_future<F>(_: impl FnOnce(Asked) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_request_takes_little_room_whatever_it_is() {
+        let bytes = size_of_future(|(front, info, may, request)| front.serve(info, may, None, request));
+        assert!(bytes < 8 * 1024, "{bytes}");
     }
 }

@@ -71,10 +71,13 @@ pub(super) fn word(info: &RequestInfo, answer: Answer) -> Response<Body> {
         sorted.tell(response.headers_mut());
     }
     // Our own programs do not ask for it: it would be a tenth of a lease's answer.
-    if let Door::Rest { .. } = info.door
-        && let Some(id) = info.id.header()
-    {
-        response.headers_mut().entry(AUDIT_ID).or_insert(id);
+    if let Door::Rest { .. } = info.door {
+        if let Some(id) = info.id.header() {
+            response.headers_mut().entry(AUDIT_ID).or_insert(id);
+        }
+        if let Some(text) = info.question().ok().and_then(|asked| asked.resource.as_ref()?.deprecation()) {
+            respond::add_warnings(&mut response, &[text.to_owned()]);
+        }
     }
     response
 }

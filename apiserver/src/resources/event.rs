@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::cache::Item;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventKind {
     Added,
     Modified,

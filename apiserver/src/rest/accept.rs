@@ -8,7 +8,7 @@ use http::header::{ACCEPT, HeaderMap};
 use crate::decode::protobuf;
 
 /// How an object or list is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
     Object,
     Table,

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::accept::{Encoding, Form};
 use super::body::{Body, BoxError};
+use super::frames::NEWEST;
 use super::query::{self, Query};
 use super::read::Read;
 use super::{read, respond};
@@ -127,8 +128,20 @@ impl Renderer {
         if self.form == Form::Object && !self.is_protobuf {
             return event.frame();
         }
-        let rendered = self.rendered(event).and_then(|object| self.written(event.kind.as_str(), &object));
+        // What is converted is made for each watcher anew, and cells tell the time.
+        let is_same_for_all = self.form != Form::Table
+            && self.resource.conversion().is_none()
+            && !matches!(event.kind, EventKind::Bookmark { .. });
+        let (form, is_protobuf) = (self.form, self.is_protobuf);
+        let rendered = match is_same_for_all {
+            true => NEWEST.shared(event, form, is_protobuf, || self.encoded(event)),
+            false => self.encoded(event),
+        };
         rendered.unwrap_or_else(|err| self.error(&err))
+    }
+    fn encoded(&mut self, event: &Event) -> Result<Bytes, ApiError> {
+        let object = self.rendered(event)?;
+        self.written(event.kind.as_str(), &object)
     }
     fn error(&self, err: &ApiError) -> Bytes {
         let status = respond::status_json(err);
