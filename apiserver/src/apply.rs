@@ -5,13 +5,15 @@
 //!
 //! Every write passes here. [`update`] gives what a create, update or patch changed to its manager, and [`apply`] merges a
 //! configuration, says what it conflicts with, and takes away what its manager no longer applies. Both give the object's
-//! `metadata.managedFields`; [`keep_times`] then sees to it that a write that changed nothing in the end is none.
+//! `metadata.managedFields`. [`created`] and [`updated`] are [`update`] for typed objects whose writers say nothing of managed
+//! fields, which most are: they read and write no more of them than changes.
 //!
 //! - [`element`]: the steps of paths; [`field_set`]: sets of fields; [`fields_v1`]: these as JSON
 //! - `place`: how a value is owned by its schema; `zero`: what Go writes though nobody set it
-//! - [`fields`]: the fields of a value; [`mod@compare`]: of two, what differs
+//! - [`fields`]: the fields of a value; [`mod@compare`]: of two, what differs; [`mod@differing`]: two texts, as far as they do
 //! - `merge`, `prune`: a configuration into an object, and out of it
-//! - [`managers`]: the managed fields of an object; `changes`: what a write does to them; [`conflict`]: whom it would rob
+//! - [`managers`]: the managed fields of an object; `entries`: those of a typed one; `changes`: what a write does to them;
+//!   [`conflict`]: whom it would rob
 //! - `check`: whether a configuration is of its type; `last_applied`: the way from client-side apply
 //! - [`names`]: of managers, and whether they are good
 //!
@@ -21,7 +23,9 @@ mod changes;
 mod check;
 pub mod compare;
 pub mod conflict;
+mod differing;
 pub mod element;
+mod entries;
 pub mod field_set;
 pub mod fields;
 pub mod fields_v1;
@@ -41,12 +45,14 @@ use std::fmt;
 
 use corten_api::{ApiError, Reason};
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::{Map, Value};
 
 use crate::bounded_text::bounded;
 use changes::Changes;
 pub use check::Mismatches;
 pub use conflict::Conflicts;
+pub use differing::differing;
 pub use field_set::FieldSet;
 use fields::fields_of;
 pub use managers::{Manager, Managers, ManagersError, Operation, Owned};
@@ -137,6 +143,43 @@ pub fn update(of: &ObjectType<'_>, live: Option<&Value>, new: &Value, author: &A
     managers.to_value()
 }
 
+/// As [`update`], for a create that says nothing of managed fields. `new` may be anything of the object but those.
+///
+/// Costs a walk over the object, and a step for each of its fields.
+pub fn created(of: &ObjectType<'_>, new: &Value, author: &Author<'_>) -> Vec<ManagedFieldsEntry> {
+    let nothing = Value::Object(Map::new());
+    let mut managers = Managers::default();
+    give_to_author(&mut Changes::new(of, &nothing, new), &mut managers, author);
+    managers.to_entries()
+}
+
+/// As [`update`], for an update that leaves the managed fields as they are: the entries that are there, and those that are to be.
+/// `old` and `new` need have no more of the two objects than what differs ([`differing()`]) if all entries are of the version that
+/// is written.
+///
+/// Costs a walk over both, and reading and writing all entries; these stay unread where the author owned already what it changed.
+pub fn updated(
+    of: &ObjectType<'_>,
+    mut before: Vec<ManagedFieldsEntry>,
+    old: &Value,
+    new: &Value,
+    author: &Author<'_>,
+) -> Vec<ManagedFieldsEntry> {
+    let mut changes = Changes::new(of, old, new);
+    let changed = changes.written();
+    if before.is_empty() || changed.is_empty() || entries::renew(&mut before, changed, of.api_version, author) {
+        return before;
+    }
+    let mut managers = Managers::of_entries(&before).unwrap_or_default();
+    if managers.is_empty() {
+        return Vec::new();
+    }
+    managers.fit(of, new);
+    give_to_author(&mut changes, &mut managers, author);
+    managers.cap();
+    managers.to_entries()
+}
+
 /// Applies a configuration: the object as it is to be, with its managed fields, before defaults are filled in. `None`:
 /// nothing changes, neither fields nor whose they are.
 ///
@@ -179,22 +222,6 @@ pub fn apply(
         metadata.insert(MANAGED_FIELDS.to_owned(), managed);
     }
     Ok(Some(object))
-}
-
-/// Gives the managed fields of `new` the times that they have in `live`, if nothing else differs between the two objects, as
-/// both would be stored. What a write changed may have been changed back since, by defaults or by who prepares it; it is
-/// then no write, and the object keeps its revision.
-pub fn keep_times(live: &Value, new: &mut Value) {
-    let before = managed_fields(live).and_then(Value::as_array);
-    let after = managed_fields(new).and_then(Value::as_array);
-    let (Some(before), Some(after)) = (before, after) else { return };
-    let same_entries = || before.iter().zip(after).all(|(before, after)| same_but(&["time"], before, after));
-    if before.len() == after.len() && before != after && same_entries() && same_but_managed_fields(live, new) {
-        let before = Value::Array(before.clone());
-        if let Some(metadata) = metadata_of(new) {
-            metadata.insert(MANAGED_FIELDS.to_owned(), before);
-        }
-    }
 }
 
 /// The object without managed fields, and its managers.

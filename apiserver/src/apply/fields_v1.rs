@@ -16,7 +16,7 @@ use crate::decode::MAX_NESTING;
 /// Fields, and steps to fields, of one set. What fits into the store has fewer: none takes less than nine bytes there.
 const MAX_STEPS: usize = 200_000;
 /// The step that says that its parent is a field of the set.
-const SELF: &str = ".";
+pub(super) const SELF: &str = ".";
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FieldsV1Error {

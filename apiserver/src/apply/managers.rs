@@ -18,10 +18,10 @@ use super::place::Place;
 use super::told;
 
 /// Entries of updates that are kept apart; the oldest of more are put together. Upstream's number.
-const UPDATE_ENTRIES_MAX: usize = 10;
+pub(super) const UPDATE_ENTRIES_MAX: usize = 10;
 /// Who owns what was changed by updates that are no longer kept apart.
 const ANCIENT_CHANGES: &str = "ancient-changes";
-const FIELDS_TYPE: &str = "FieldsV1";
+pub(super) const FIELDS_TYPE: &str = "FieldsV1";
 
 /// Fields that nobody owns: they say which object it is, or are the server's.
 static UNOWNED: LazyLock<FieldSet> = LazyLock::new(|| {
@@ -75,6 +75,12 @@ pub struct Owned {
 /// The managers of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Managers(BTreeMap<Manager, Owned>);
+
+impl FromIterator<(Manager, Owned)> for Managers {
+    fn from_iter<I: IntoIterator<Item = (Manager, Owned)>>(entries: I) -> Self {
+        Self(entries.into_iter().collect())
+    }
+}
 
 /// Why a list of managed fields is none. Worded as upstream words it, which warnings show.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -141,7 +147,7 @@ impl Owned {
 }
 
 /// Times are stored so.
-fn to_the_second(time: Timestamp) -> Timestamp {
+pub(super) fn to_the_second(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
@@ -155,19 +161,24 @@ impl Managers {
                 return Err(ManagersError::NotAList);
             }
         };
-        entries.iter().enumerate().map(|(at, entry)| read_entry(at, entry)).collect::<Result<_, _>>().map(Self)
+        entries.iter().enumerate().map(|(at, entry)| read_entry(at, entry)).collect()
     }
 
     /// `metadata.managedFields`: whoever applied first, and of each sort the oldest first. `None` if nobody owns anything.
     pub fn to_value(&self) -> Option<Value> {
+        let list: Vec<Value> = self.in_order().into_iter().map(|(manager, owned)| written(manager, owned)).collect();
+        (!list.is_empty()).then_some(Value::Array(list))
+    }
+
+    /// As they are written.
+    pub(super) fn in_order(&self) -> Vec<(&Manager, &Owned)> {
         let mut entries: Vec<(&Manager, &Owned)> = self.0.iter().collect();
         entries.sort_by_key(|entry| {
             let (manager, owned) = *entry;
             let when = (manager.operation, owned.seconds());
             (when, manager.name.as_str(), owned.api_version.as_str(), manager.subresource.as_str())
         });
-        let list: Vec<Value> = entries.into_iter().map(|(manager, owned)| written(manager, owned)).collect();
-        (!list.is_empty()).then_some(Value::Array(list))
+        entries
     }
 
     pub fn is_empty(&self) -> bool {
@@ -255,34 +266,61 @@ impl Managers {
     }
 }
 
+/// An entry, as far as it is told alike by JSON and by typed objects.
+pub(super) struct Said<'e> {
+    pub(super) manager: &'e str,
+    pub(super) operation: &'e str,
+    pub(super) api_version: &'e str,
+    pub(super) subresource: &'e str,
+    pub(super) fields_type: &'e str,
+    pub(super) fields: &'e Value,
+}
+
+impl Said<'_> {
+    /// The entry that stands at place `at`; `time` is asked for last.
+    pub(super) fn read(
+        self,
+        at: usize,
+        time: impl FnOnce() -> Result<Option<Timestamp>, ManagersError>,
+    ) -> Result<(Manager, Owned), ManagersError> {
+        let operation = match self.operation {
+            "Apply" => Operation::Apply,
+            "Update" => Operation::Update,
+            _ => return Err(ManagersError::Operation),
+        };
+        if self.api_version.is_empty() {
+            return Err(ManagersError::ApiVersion);
+        }
+        match self.fields_type {
+            FIELDS_TYPE => {}
+            "" => return Err(ManagersError::NoFieldsType(at)),
+            other => return Err(ManagersError::FieldsType { fields_type: told(other), at }),
+        }
+        let time = time()?;
+        let manager = Manager {
+            name: self.manager.to_owned(),
+            operation,
+            api_version: if operation == Operation::Update { self.api_version.to_owned() } else { String::new() },
+            subresource: self.subresource.to_owned(),
+        };
+        Ok((manager, Owned::new(self.api_version, time, FieldSet::from_fields_v1(self.fields)?)))
+    }
+}
+
 fn read_entry(at: usize, entry: &Value) -> Result<(Manager, Owned), ManagersError> {
     let text = |field: &str| entry.get(field).and_then(Value::as_str).unwrap_or_default();
-    let operation = match text("operation") {
-        "Apply" => Operation::Apply,
-        "Update" => Operation::Update,
-        _ => return Err(ManagersError::Operation),
+    let said = Said {
+        manager: text("manager"),
+        operation: text("operation"),
+        api_version: text("apiVersion"),
+        subresource: text("subresource"),
+        fields_type: text("fieldsType"),
+        fields: entry.get("fieldsV1").unwrap_or(&Value::Null),
     };
-    let api_version = text("apiVersion");
-    if api_version.is_empty() {
-        return Err(ManagersError::ApiVersion);
-    }
-    match text("fieldsType") {
-        FIELDS_TYPE => {}
-        "" => return Err(ManagersError::NoFieldsType(at)),
-        other => return Err(ManagersError::FieldsType { fields_type: told(other), at }),
-    }
-    let time = match text("time") {
-        "" => None,
-        time => Some(time.parse().map_err(|_| ManagersError::Time { time: told(time), at })?),
-    };
-    let manager = Manager {
-        name: text("manager").to_owned(),
-        operation,
-        api_version: if operation == Operation::Update { api_version.to_owned() } else { String::new() },
-        subresource: text("subresource").to_owned(),
-    };
-    let fields = FieldSet::from_fields_v1(entry.get("fieldsV1").unwrap_or(&Value::Null))?;
-    Ok((manager, Owned::new(api_version, time, fields)))
+    said.read(at, || match text("time") {
+        "" => Ok(None),
+        time => time.parse().map(Some).map_err(|_| ManagersError::Time { time: told(time), at }),
+    })
 }
 
 fn written(manager: &Manager, owned: &Owned) -> Value {

@@ -4,9 +4,10 @@ use std::sync::LazyLock;
 
 use corten_api::ApiError;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use serde_json::{Value, from_value, json};
 
-use super::{Author, FieldSet, ObjectType, apply, update};
+use super::{Author, FieldSet, ObjectType, apply, created, differing, update, updated};
 use crate::schema::{Schema, Shape, builtin, text};
 
 const TABLE: &str = r#"
@@ -117,10 +118,30 @@ impl<'a> Story<'a> {
     pub(super) fn update(&mut self, manager: &str, mut new: Value) {
         let author = self.author(manager);
         let managed = update(&self.of, self.object.as_ref(), &new, &author);
+        if new["metadata"].get("managedFields").is_none() {
+            assert_eq!(self.typed(&new, &author), managed, "{new} after {:?}", self.object);
+        }
         let metadata = new["metadata"].as_object_mut().unwrap();
         metadata.remove("managedFields");
         metadata.extend(managed.map(|managed| ("managedFields".to_owned(), managed)));
         self.object = Some(new);
+    }
+
+    /// The managed fields after a write that says nothing of them, as typed objects get theirs.
+    fn typed(&self, new: &Value, author: &Author<'_>) -> Option<Value> {
+        let Some(live) = &self.object else {
+            let entries = created(&self.of, new, author);
+            return (!entries.is_empty()).then(|| serde_json::to_value(entries).unwrap());
+        };
+        let before: Vec<ManagedFieldsEntry> =
+            live["metadata"].get("managedFields").map_or_else(Vec::new, |list| from_value(list.clone()).unwrap());
+        let is_one_version = before.iter().all(|entry| entry.api_version.as_deref() == Some(self.of.api_version));
+        let (old, new) = match is_one_version {
+            true => differing(&live.to_string(), &new.to_string()).unwrap(),
+            false => (live.clone(), new.clone()),
+        };
+        let entries = updated(&self.of, before, &old, &new, author);
+        (!entries.is_empty()).then(|| serde_json::to_value(entries).unwrap())
     }
 
     /// Whether anything changed; or the conflicts, as they are told.

@@ -2,10 +2,12 @@
 //!
 //! The rules are [`crate::apply`]'s, over JSON; here objects become that and come back.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use corten_api::ApiError;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use serde_json::Value;
 
 use super::WriteOptions;
@@ -33,12 +35,53 @@ pub(super) fn note(
     subresource: &str,
     options: &WriteOptions,
 ) -> Result<(), ApiError> {
-    let old = live.map(Current::value).transpose()?;
-    let new = object.to_value().map_err(ApiError::internal)?;
-    let managed =
-        in_type(registry, place, subresource, |of| apply::update(of, old, &new, &author(subresource, options)));
-    object.meta_mut().managed_fields = managed.map(serde_json::from_value).transpose().map_err(ApiError::internal)?;
+    let author = author(subresource, options);
+    // Through a subresource nobody says whose fields are whose.
+    let given = object.meta().managed_fields.as_deref().filter(|_| subresource.is_empty());
+    let managed = match (live, given) {
+        (None, None) => {
+            let new = object.to_value().map_err(ApiError::internal)?;
+            Some(in_type(registry, place, subresource, |of| apply::created(of, &new, &author)))
+        }
+        (Some(live), given) if given.is_none_or(|given| given == entries(&*live.object)) => {
+            let (old, new) = as_far_as_needed(place, live, object)?;
+            let is_as_before = entries(object) == entries(&*live.object);
+            let before = if is_as_before { object.meta_mut().managed_fields.take() } else { None };
+            let before = before.unwrap_or_else(|| entries(&*live.object).to_vec());
+            Some(in_type(registry, place, subresource, |of| apply::updated(of, before, &old, &new, &author)))
+        }
+        (live, Some(_)) | (live @ Some(_), None) => {
+            let (old, new) = (live.map(Current::value).transpose()?, object.to_value().map_err(ApiError::internal)?);
+            let managed = in_type(registry, place, subresource, |of| apply::update(of, old, &new, &author));
+            managed.map(serde_json::from_value).transpose().map_err(ApiError::internal)?
+        }
+    };
+    object.meta_mut().managed_fields = managed.filter(|entries| !entries.is_empty());
     Ok(())
+}
+
+fn entries(object: &dyn AnyObject) -> &[ManagedFieldsEntry] {
+    object.meta().managed_fields.as_deref().unwrap_or_default()
+}
+
+/// An object as it is and as it is to be: what differs, or all of both where somebody owns fields in another version, into which
+/// they have to be converted. Nothing of them where nobody owns anything.
+fn as_far_as_needed<'l>(
+    place: &Place<'_>,
+    live: &'l Current,
+    object: &dyn AnyObject,
+) -> Result<(Cow<'l, Value>, Value), ApiError> {
+    let api_version = place.resource.api_version();
+    if entries(&*live.object).is_empty() {
+        return Ok((Cow::Owned(Value::Null), Value::Null));
+    }
+    if entries(&*live.object).iter().any(|entry| entry.api_version.as_ref() != Some(&api_version)) {
+        return Ok((Cow::Borrowed(live.value()?), object.to_value().map_err(ApiError::internal)?));
+    }
+    let new = object.to_json().map_err(ApiError::internal)?;
+    let text = |json| str::from_utf8(json).map_err(ApiError::internal);
+    let (old, new) = apply::differing(text(&live.json)?, text(&new)?).map_err(ApiError::internal)?;
+    Ok((Cow::Owned(old), new))
 }
 
 /// The object that an apply makes of `live`, or makes anew; `None`: nothing changes.
@@ -58,16 +101,23 @@ pub(super) fn applied(
     applied.map_err(ApiError::from)
 }
 
-/// A write that changed nothing but the times of its managed fields is none.
-pub(super) fn keep_times(live: &Current, object: &mut dyn AnyObject) -> Result<(), ApiError> {
-    if object.meta().managed_fields == live.object.meta().managed_fields {
-        return Ok(());
+/// A write that changed nothing but the times of its managed fields is none. What it changed may have been changed back since, by
+/// defaults or by who prepares or admits it.
+pub(super) fn keep_times(live: &dyn AnyObject, object: &mut dyn AnyObject) {
+    let times = |object: &dyn AnyObject| entries(object).iter().map(|entry| entry.time.clone()).collect::<Vec<_>>();
+    let (before, after) = (times(live), times(object));
+    if before == after || before.len() != after.len() {
+        return;
     }
-    let mut new = object.to_value().map_err(ApiError::internal)?;
-    apply::keep_times(live.value()?, &mut new);
-    let managed = new.pointer_mut("/metadata/managedFields").map(Value::take);
-    object.meta_mut().managed_fields = managed.map(serde_json::from_value).transpose().map_err(ApiError::internal)?;
-    Ok(())
+    set_times(object, before);
+    if !object.same_as(live) {
+        set_times(object, after);
+    }
+}
+
+fn set_times(object: &mut dyn AnyObject, times: Vec<Option<Time>>) {
+    let entries = object.meta_mut().managed_fields.as_deref_mut().unwrap_or_default();
+    entries.iter_mut().zip(times).for_each(|(entry, time)| entry.time = time);
 }
 
 fn author<'a>(subresource: &'a str, options: &'a WriteOptions) -> Author<'a> {
@@ -135,5 +185,44 @@ fn tracked(subresource: &str, has_status: bool) -> &'static Tracked {
         "ephemeralcontainers" => &EPHEMERAL_CONTAINERS,
         "resize" => &RESOURCES,
         _ => &Tracked::All,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_write_that_came_to_nothing_keeps_its_times() {
+        let object = |second: i64, fields: Value, text: &str| -> ConfigMap {
+            let time = Timestamp::from_second(second).unwrap().to_string();
+            let entry = json!({"manager": "one", "operation": "Update", "apiVersion": "v1", "time": time, "fieldsType": "FieldsV1", "fieldsV1": fields});
+            serde_json::from_value(json!({"metadata": {"name": "x", "managedFields": [entry]}, "data": {"text": text}}))
+                .unwrap()
+        };
+        let fields = || json!({"f:data": {"f:text": {}}});
+        let live = object(1, fields(), "a");
+        for (why, new, kept) in [
+            ("nothing but the time", object(2, fields(), "a"), true),
+            ("a field", object(2, fields(), "b"), false),
+            ("an owner", object(2, json!({"f:data": {"f:text": {}, "f:number": {}}}), "a"), false),
+        ] {
+            let mut settled = new.clone();
+            keep_times(&live, &mut settled);
+            assert_eq!(&settled, if kept { &live } else { &new }, "{why}");
+        }
+        for managed in [None, Some(Vec::new())] {
+            let mut without = live.clone();
+            without.metadata.managed_fields = managed;
+            let mut new = object(2, fields(), "a");
+            keep_times(&without, &mut new);
+            assert_eq!(new, object(2, fields(), "a"));
+            let mut new = without.clone();
+            keep_times(&live, &mut new);
+            assert_eq!(new, without);
+        }
     }
 }

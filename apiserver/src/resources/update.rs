@@ -204,7 +204,7 @@ impl Resources {
         if target.subresource.is_empty() {
             warnings.extend(resource.rules().warnings(&*object, Some(old)));
         }
-        managers::keep_times(current, &mut *object)?;
+        managers::keep_times(old, &mut *object);
         if object.same_as(old) {
             return Ok(Decision::Keep);
         }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::apply::element::Element;
 use crate::apply::testing::{Story, kind_shape, named, thing};
-use crate::apply::{ObjectType, Tracked, keep_times};
+use crate::apply::{ObjectType, Tracked};
 
 fn with_managed_fields(mut object: Value, list: Value) -> Value {
     object["metadata"]["managedFields"] = list;
@@ -207,34 +207,6 @@ fn ten_updaters_are_told_apart() {
         r#"ancient-changes Update 4 {"f:labels":{".":{},"f:l01":{},"f:l02":{},"f:l03":{},"f:l04":{}}}"#
     );
     assert_eq!(managers[1], r#"m05 Update 5 {"f:labels":{"f:l05":{}}}"#);
-}
-
-#[test]
-fn a_write_that_came_to_nothing_keeps_its_times() {
-    let object = |second: i64, fields: Value, text: &str| {
-        let time = jiff::Timestamp::from_second(second).unwrap().to_string();
-        let entry = json!({"manager": "one", "operation": "Update", "apiVersion": "v1", "time": time, "fieldsType": "FieldsV1", "fieldsV1": fields});
-        with_managed_fields(thing(&json!({"text": text})), json!([entry]))
-    };
-    let fields = || json!({"f:spec": {"f:text": {}}});
-    let live = object(1, fields(), "a");
-    for (why, new, kept) in [
-        ("nothing but the time", object(2, fields(), "a"), true),
-        ("a field", object(2, fields(), "b"), false),
-        ("an owner", object(2, json!({"f:spec": {"f:text": {}, "f:number": {}}}), "a"), false),
-    ] {
-        let mut settled = new.clone();
-        keep_times(&live, &mut settled);
-        assert_eq!(&settled, if kept { &live } else { &new }, "{why}");
-    }
-    for without in [thing(&json!({"text": "a"})), with_managed_fields(thing(&json!({"text": "a"})), json!([]))] {
-        let mut new = object(2, fields(), "a");
-        keep_times(&without, &mut new);
-        assert_eq!(new, object(2, fields(), "a"));
-        let mut new = without.clone();
-        keep_times(&live, &mut new);
-        assert_eq!(new, without);
-    }
 }
 
 #[test]
