@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use corten_api::ApiError;
-use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
+use serde::Deserialize;
 
 use super::{AdmissionRequest, Refusal};
 use crate::request::Verb;
@@ -13,6 +13,16 @@ use crate::request::Verb;
 const IMMORTAL: &[&str] = &["default", "kube-public", "kube-system"];
 /// How long a namespace may be known to another server and not yet to this one.
 const PATIENCE: Duration = Duration::from_millis(50);
+
+/// All that is wanted of a namespace: every create looks at one.
+#[derive(Deserialize)]
+struct Namespace {
+    status: Option<Status>,
+}
+#[derive(Deserialize)]
+struct Status {
+    phase: Option<String>,
+}
 
 pub(super) fn admit(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
     if request.is("", "namespaces") {

@@ -11,8 +11,11 @@ mod policy;
 mod subject;
 mod words;
 
+use std::collections::BTreeMap;
+
 use corten_api::{ApiError, Problems};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use serde::Deserialize;
 
 use super::{AdmissionRequest, Refusal};
 use crate::request::Verb;
@@ -23,6 +26,16 @@ use subject::Subject;
 /// What is written through these is no pod that could run otherwise than before.
 const IGNORED_SUBRESOURCES: &[&str] =
     &["attach", "binding", "eviction", "exec", "log", "portforward", "proxy", "status"];
+
+/// All that is wanted of a pod's namespace: every create of a pod looks at it.
+#[derive(Deserialize)]
+struct Around {
+    metadata: Labels,
+}
+#[derive(Deserialize)]
+struct Labels {
+    labels: Option<BTreeMap<String, String>>,
+}
 
 pub(super) fn admit(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
     let warnings = if request.verb == Verb::Delete {
@@ -84,7 +97,7 @@ fn on_template(request: &AdmissionRequest<'_>) -> Vec<String> {
 }
 
 fn policy_here(request: &AdmissionRequest<'_>) -> Option<Policy> {
-    let namespace = request.find::<Namespace>("", "namespaces", "", &request.target.namespace)?;
+    let namespace = request.find::<Around>("", "namespaces", "", &request.target.namespace)?;
     // What is wrong with the labels was told to whom wrote them.
     Some(Policy::of(namespace.metadata.labels.as_ref(), &mut Problems::default()))
 }

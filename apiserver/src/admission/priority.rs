@@ -5,6 +5,7 @@
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
+use serde::Deserialize;
 
 use super::{AdmissionRequest, Refusal};
 use crate::registry::scheduling::priorityclass::{PREEMPT, is_system_class, system_classes};
@@ -12,6 +13,27 @@ use crate::request::Verb;
 
 const GROUP: &str = "scheduling.k8s.io";
 const CLASSES: &str = "priorityclasses";
+
+/// All that is wanted of a class: every create of a pod looks at one, or at all.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Class {
+    metadata: Named,
+    value: Option<i32>,
+    preemption_policy: Option<String>,
+    global_default: Option<bool>,
+}
+#[derive(Deserialize)]
+struct Named {
+    name: Option<String>,
+}
+
+impl From<PriorityClass> for Class {
+    fn from(class: PriorityClass) -> Self {
+        let PriorityClass { metadata, value, preemption_policy, global_default, .. } = class;
+        Self { metadata: Named { name: metadata.name }, value, preemption_policy, global_default }
+    }
+}
 
 pub(super) fn admit(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
     if !request.is_plain() {
@@ -67,7 +89,7 @@ fn admit_pod(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
 }
 
 /// `class`: `None` is no class, in a cluster without a default.
-fn fill_in(spec: &mut PodSpec, class: Option<PriorityClass>) -> Result<(), Contradiction> {
+fn fill_in(spec: &mut PodSpec, class: Option<Class>) -> Result<(), Contradiction> {
     let (computed, policy) = match class {
         Some(class) => {
             spec.priority_class_name = class.metadata.name;
@@ -90,13 +112,13 @@ fn fill_in(spec: &mut PodSpec, class: Option<PriorityClass>) -> Result<(), Contr
 }
 
 /// They are meant also before there are objects of them: the first pods of a cluster are of the system.
-fn system_class(name: &str) -> Option<PriorityClass> {
-    system_classes().find(|class| class.metadata.name.as_deref() == Some(name))
+fn system_class(name: &str) -> Option<Class> {
+    system_classes().find(|class| class.metadata.name.as_deref() == Some(name)).map(Class::from)
 }
 
 /// Two can have come at the same time: of several the lowest counts. Reads every class, of which a cluster has a handful.
-fn default_class(request: &AdmissionRequest<'_>) -> Option<PriorityClass> {
-    let classes = request.list::<PriorityClass>(GROUP, CLASSES, "").into_iter();
+fn default_class(request: &AdmissionRequest<'_>) -> Option<Class> {
+    let classes = request.list::<Class>(GROUP, CLASSES, "").into_iter();
     classes.filter(|class| class.global_default == Some(true)).min_by_key(|class| class.value)
 }
 

@@ -5,7 +5,8 @@ mod token_volume;
 use std::time::Duration;
 
 use corten_api::{ApiError, pod};
-use k8s_openapi::api::core::v1::{Pod, PodSpec, ServiceAccount};
+use k8s_openapi::api::core::v1::{LocalObjectReference, Pod, PodSpec};
+use serde::Deserialize;
 
 use super::{AdmissionRequest, Refusal};
 use crate::registry::pod::defaults;
@@ -15,6 +16,14 @@ use crate::request::Verb;
 const DEFAULT: &str = "default";
 /// How long a new namespace may be without its default account, which a controller makes.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// All that is wanted of an account: every create of a pod looks at one.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Account {
+    automount_service_account_token: Option<bool>,
+    image_pull_secrets: Option<Vec<LocalObjectReference>>,
+}
 
 pub(super) fn admit(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
     if request.verb != Verb::Create || !request.is("", "pods") || !request.is_plain() {
@@ -34,11 +43,11 @@ pub(super) fn admit(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
     defaults::service_account(spec);
     let name = spec.service_account_name.clone().unwrap_or_default();
     let namespace = &request.target.namespace;
-    let Some(account) = request.find::<ServiceAccount>("", "serviceaccounts", namespace, &name) else {
+    let Some(account) = request.find::<Account>("", "serviceaccounts", namespace, &name) else {
         return Err(missing(request, &name));
     };
     let Some(spec) = request.object_mut::<Pod>().and_then(|pod| pod.spec.as_mut()) else { return Ok(()) };
-    if token_volume::is_wanted(spec, &account) {
+    if token_volume::is_wanted(spec, account.automount_service_account_token) {
         token_volume::add(spec);
     }
     if spec.image_pull_secrets.as_ref().is_none_or(Vec::is_empty) {

@@ -4,8 +4,7 @@
 use corten_api::names;
 use k8s_openapi::api::core::v1::{
     ConfigMapProjection, Container, DownwardAPIProjection, DownwardAPIVolumeFile, KeyToPath, ObjectFieldSelector,
-    PodSpec, ProjectedVolumeSource, ServiceAccount, ServiceAccountTokenProjection, Volume, VolumeMount,
-    VolumeProjection,
+    PodSpec, ProjectedVolumeSource, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
 };
 
 use crate::authn::tokens::POD_TOKEN_SECS;
@@ -17,8 +16,8 @@ const ROOT_CA: &str = "kube-root-ca.crt";
 const CA_FILE: &str = "ca.crt";
 
 /// The pod's wish goes before its account's.
-pub(super) fn is_wanted(spec: &PodSpec, account: &ServiceAccount) -> bool {
-    spec.automount_service_account_token.or(account.automount_service_account_token).unwrap_or(true)
+pub(super) fn is_wanted(spec: &PodSpec, accounts: Option<bool>) -> bool {
+    spec.automount_service_account_token.or(accounts).unwrap_or(true)
 }
 
 /// Mounts it in every container that has nothing else there. Doing so twice changes nothing.
@@ -126,7 +125,6 @@ mod tests {
 
     #[test]
     fn whose_wish_counts() {
-        let account = |wish| ServiceAccount { automount_service_account_token: wish, ..ServiceAccount::default() };
         let pod = |wish| PodSpec { automount_service_account_token: wish, ..PodSpec::default() };
         for (of_pod, of_account, expected) in [
             (None, None, true),
@@ -135,7 +133,7 @@ mod tests {
             (Some(true), Some(false), true),
             (Some(false), Some(true), false),
         ] {
-            assert_eq!(is_wanted(&pod(of_pod), &account(of_account)), expected, "{of_pod:?} {of_account:?}");
+            assert_eq!(is_wanted(&pod(of_pod), of_account), expected, "{of_pod:?} {of_account:?}");
         }
     }
 }
