@@ -137,10 +137,26 @@ fn put_versioned(out: &mut BytesMut, json: &[u8], scanned: &Scanned, revision: i
 
 /// Stored JSON with its resourceVersion.
 pub(crate) fn with_revision(json: &[u8], revision: i64) -> Result<Bytes, serde_json::Error> {
-    let scanned = scan(json, &[])?;
+    let scanned = match metadata_of_ours(json) {
+        Some((metadata_at, metadata_empty)) => Scanned { metadata_at, metadata_empty, ..Scanned::default() },
+        None => scan(json, &[])?,
+    };
     let mut out = BytesMut::with_capacity(json.len() + 48);
     put_versioned(&mut out, json, &scanned, revision);
     Ok(out.freeze())
+}
+
+/// Where the metadata of an object begins, and whether it is empty, if its JSON is as our types write it and says no
+/// resourceVersion anywhere: that of every write, but for those of Events.
+fn metadata_of_ours(json: &[u8]) -> Option<(usize, bool)> {
+    let text = std::str::from_utf8(json).ok()?;
+    let mut rest = text;
+    for name in [r#"{"apiVersion":""#, r#"","kind":""#] {
+        let value = rest.strip_prefix(name)?;
+        rest = value.get(value.find(['"', '\\'])?..)?;
+    }
+    let inside = rest.strip_prefix(r#"","metadata":{"#)?;
+    (!text.contains(r#""resourceVersion""#)).then(|| (text.len() - inside.len(), inside.starts_with('}')))
 }
 
 /// A field selector, made ready for the items of one kind.
@@ -264,6 +280,39 @@ mod tests {
             assert_eq!(item.frame(EventKind::Deleted), format!("{{\"type\":\"DELETED\",\"object\":{served}}}\n"));
             assert_eq!(item.deleted(9, &[]).unwrap().object(), served.replace("\"5\"", "\"9\""));
         }
+    }
+
+    #[test]
+    fn the_answer_to_a_write_has_its_revision() {
+        for (written, ours, served) in [
+            (
+                r#"{"apiVersion":"v1","kind":"A","metadata":{"name":"a"},"x":1}"#,
+                true,
+                r#"{"resourceVersion":"5","name":"a"},"x":1}"#,
+            ),
+            (r#"{"apiVersion":"v1","kind":"A","metadata":{}}"#, true, r#"{"resourceVersion":"5"}}"#),
+            (r#"{"kind":"A","apiVersion":"v1","metadata":{}}"#, false, r#"{"resourceVersion":"5"}}"#),
+            (
+                r#"{"apiVersion":"v1","kind":"A","metadata":{"a":1,"resourceVersion":"3"}}"#,
+                false,
+                r#"{"a":1,"resourceVersion":"5"}}"#,
+            ),
+            (
+                r#"{"apiVersion":"v1","kind":"A","metadata":{},"of":{"resourceVersion":"3"}}"#,
+                false,
+                r#"{"resourceVersion":"5"},"of":{"resourceVersion":"3"}}"#,
+            ),
+            (
+                r#"{"apiVersion":"v1","kind":"\",\"metadata\":{","metadata":{"name":"a"}}"#,
+                false,
+                r#"{"resourceVersion":"5","name":"a"}}"#,
+            ),
+        ] {
+            assert_eq!(metadata_of_ours(written.as_bytes()).is_some(), ours, "{written}");
+            let answer = with_revision(written.as_bytes(), 5).unwrap();
+            assert!(answer.ends_with(served.as_bytes()), "{written}: {answer:?}");
+        }
+        assert!(with_revision(b"{}", 5).is_err());
     }
 
     #[test]

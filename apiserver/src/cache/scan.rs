@@ -29,17 +29,11 @@ pub(super) fn scan(json: &[u8], fields: &[SelectableField]) -> Result<Scanned, s
     let places: Vec<(usize, &str)> = first.flat_map(|(i, f)| f.path.split('|').map(move |path| (i, path))).collect();
     let wanted: Vec<Wanted<'_>> = places.iter().enumerate().map(|(index, (_, path))| Wanted { index, path }).collect();
     let mut found: Vec<Option<Box<str>>> = vec![None; places.len()];
-    let mut de = serde_json::Deserializer::from_slice(json);
-    let metadata = Top { wanted: &wanted, found: &mut found }.deserialize(&mut de)?;
-    let metadata = metadata.ok_or_else(|| serde::de::Error::missing_field("metadata"))?;
-    let text = metadata.get();
-    // `text` is borrowed from `json`, so the difference is its offset.
-    let at = text.as_ptr() as usize - json.as_ptr() as usize;
-    let inside: Vec<Wanted<'_>> = wanted.iter().filter_map(|w| w.below("metadata")).collect();
-    if !inside.is_empty() {
-        Below { wanted: &inside, found: &mut found }.deserialize(&mut serde_json::Deserializer::from_str(text))?;
-    }
-    let meta: Meta<'_> = serde_json::from_str(text)?;
+    let text = std::str::from_utf8(json).map_err(serde::de::Error::custom)?;
+    let mut de = serde_json::Deserializer::from_str(text);
+    let meta = Top { wanted: &wanted, found: &mut found, text }.deserialize(&mut de)?;
+    let meta = meta.ok_or_else(|| serde::de::Error::missing_field("metadata"))?;
+    let metadata_at = meta.first_at.map_or_else(|| metadata_at(text), Ok)?;
     // Of several places of a field the first that is not empty counts.
     let mut values: Vec<Option<Box<str>>> = vec![None; fields.len()];
     for (value, (field, _)) in found.into_iter().zip(&places) {
@@ -50,15 +44,29 @@ pub(super) fn scan(json: &[u8], fields: &[SelectableField]) -> Result<Scanned, s
     }
     let values = values.into_iter().zip(fields).map(|(value, f)| value.unwrap_or_else(|| f.absent.as_ref().into()));
     Ok(Scanned {
-        metadata_at: at + 1,
+        metadata_at,
         metadata_empty: meta.empty,
-        resource_version: meta.resource_version.map(|raw| {
-            let start = raw.get().as_ptr() as usize - json.as_ptr() as usize;
-            start..start + raw.get().len()
-        }),
+        resource_version: meta.resource_version,
         labels: meta.labels,
         fields: values.collect(),
     })
+}
+
+/// Where the members of `metadata` begin if its first name does not show it.
+fn metadata_at(text: &str) -> Result<usize, serde_json::Error> {
+    #[derive(serde::Deserialize)]
+    struct Located<'t> {
+        #[serde(borrow)]
+        metadata: &'t RawValue,
+    }
+    let Located { metadata } = serde_json::from_str(text)?;
+    Ok(place_in(text, metadata.get()).start + 1)
+}
+
+/// Where a part that is borrowed from a text stands in it.
+fn place_in(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - text.as_ptr() as usize;
+    start..start + part.len()
 }
 
 #[derive(Clone, Copy)]
@@ -77,21 +85,22 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// The object: hands its metadata back raw, and looks for fields in all else.
-struct Top<'w, 'f> {
+/// The object: gives what its metadata says, and looks for fields everywhere.
+struct Top<'w, 'f, 't> {
     wanted: &'w [Wanted<'w>],
     found: &'f mut [Option<Box<str>>],
+    text: &'t str,
 }
 
-impl<'de> DeserializeSeed<'de> for Top<'_, '_> {
-    type Value = Option<&'de RawValue>;
+impl<'de> DeserializeSeed<'de> for Top<'_, '_, '_> {
+    type Value = Option<Meta>;
     fn deserialize<D: Deserializer<'de>>(self, de: D) -> Result<Self::Value, D::Error> {
         de.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Top<'_, '_> {
-    type Value = Option<&'de RawValue>;
+impl<'de> Visitor<'de> for Top<'_, '_, '_> {
+    type Value = Option<Meta>;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an API object")
     }
@@ -99,7 +108,9 @@ impl<'de> Visitor<'de> for Top<'_, '_> {
         let mut metadata = None;
         while let Some(Word(key)) = map.next_key()? {
             if key == "metadata" {
-                metadata = Some(map.next_value()?);
+                let inside: Vec<Wanted<'_>> = self.wanted.iter().filter_map(|w| w.below("metadata")).collect();
+                let seed = Metadata { wanted: &inside, found: &mut *self.found, text: self.text };
+                metadata = Some(map.next_value_seed(seed)?);
             } else {
                 step(&key, self.wanted, self.found, &mut map)?;
             }
@@ -183,35 +194,53 @@ impl<'de> Visitor<'de> for Below<'_, '_> {
     }
 }
 
+/// What is to be known of an object's metadata.
 #[derive(Default)]
-struct Meta<'a> {
+struct Meta {
     empty: bool,
-    resource_version: Option<&'a RawValue>,
+    /// Where its first member stands, if that can be seen from its name.
+    first_at: Option<usize>,
+    resource_version: Option<Range<usize>>,
     labels: Vec<(Box<str>, Box<str>)>,
 }
 
-impl<'de: 'a, 'a> serde::Deserialize<'de> for Meta<'a> {
-    fn deserialize<D: Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
-        struct MetaVisitor;
-        impl<'de> Visitor<'de> for MetaVisitor {
-            type Value = Meta<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("ObjectMeta")
+struct Metadata<'w, 'f, 't> {
+    wanted: &'w [Wanted<'w>],
+    found: &'f mut [Option<Box<str>>],
+    text: &'t str,
+}
+
+impl<'de> DeserializeSeed<'de> for Metadata<'_, '_, '_> {
+    type Value = Meta;
+    fn deserialize<D: Deserializer<'de>>(self, de: D) -> Result<Meta, D::Error> {
+        de.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Metadata<'_, '_, '_> {
+    type Value = Meta;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ObjectMeta")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Meta, A::Error> {
+        let mut meta = Meta { empty: true, ..Meta::default() };
+        while let Some(Word(key)) = map.next_key()? {
+            if std::mem::take(&mut meta.empty)
+                && let Cow::Borrowed(name) = key
+            {
+                // Its quote stands before it.
+                meta.first_at = Some(place_in(self.text, name).start - 1);
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Meta<'de>, A::Error> {
-                let mut meta = Meta { empty: true, ..Meta::default() };
-                while let Some(Word(key)) = map.next_key()? {
-                    meta.empty = false;
-                    match &*key {
-                        "resourceVersion" => meta.resource_version = Some(map.next_value()?),
-                        "labels" => meta.labels = map.next_value::<Option<LabelList>>()?.unwrap_or_default().0,
-                        _ => drop(map.next_value::<IgnoredAny>()?),
-                    }
+            match &*key {
+                "resourceVersion" => {
+                    let raw: &RawValue = map.next_value()?;
+                    meta.resource_version = Some(place_in(self.text, raw.get()));
                 }
-                Ok(meta)
+                "labels" => meta.labels = map.next_value::<Option<LabelList>>()?.unwrap_or_default().0,
+                _ => step(&key, self.wanted, self.found, &mut map)?,
             }
         }
-        de.deserialize_map(MetaVisitor)
+        Ok(meta)
     }
 }
 
@@ -284,10 +313,26 @@ mod tests {
     }
 
     #[test]
+    fn metadata_begins_at_its_first_member() {
+        for json in [
+            r#"{"metadata":{"name":"x"}}"#,
+            r#"{"metadata": { "name":"x"}}"#,
+            r#"{"metadata":{"n\u0061me":"x"},"spec":{}}"#,
+            r#"{"spec":{"metadata":{}},"metadata":{}}"#,
+        ] {
+            let at = scan(json.as_bytes(), FIELDS).unwrap().metadata_at;
+            let before = json[..at].trim_end();
+            assert!(before.ends_with(r#""metadata":{"#) || before.ends_with(r#""metadata": {"#), "{json} {at}");
+            assert!(json[at..].starts_with(['"', '}']) || json[..at].ends_with('{'), "{json} {at}");
+        }
+    }
+
+    #[test]
     fn what_is_no_object_is_refused() {
         for bad in ["", "[]", "{}", r#"{"metadata":1}"#, r#"{"metadata":{"#, "null"] {
             assert!(scan(bad.as_bytes(), FIELDS).is_err(), "{bad}");
         }
         assert!(scan(br#"{"metadata":{}}"#, FIELDS).unwrap().metadata_empty);
+        assert!(scan(b"{\"metadata\":{\"name\":\"\xff\"}}", FIELDS).is_err(), "no text");
     }
 }

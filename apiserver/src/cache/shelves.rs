@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::{FENCES, KindCache, NODE_PORTS, QUOTAS, Unreadable};
+use super::{FENCES, KindCache, NODE_PORTS, QUOTAS, ROOT, Unreadable};
 use crate::registry::{SelectableField, Table};
 
 /// One cache for each prefix in the store. Cheap to clone; only the feed changes it.
@@ -30,10 +30,12 @@ impl Shelves {
     pub(super) fn all(&self) -> Arc<Vec<Arc<KindCache>>> {
         self.0.load_full()
     }
-    /// By the part of the key behind [`ROOT`](super::ROOT): `pods`, `services/specs`.
+    /// By the part of the key behind [`ROOT`]: `pods`, `services/specs`.
     pub(super) fn get(&self, store_prefix: &str) -> Option<Arc<KindCache>> {
         let all = self.0.load();
-        all.iter().find(|shelf| shelf.store_prefix() == store_prefix).cloned()
+        let wanted = || ROOT.bytes().chain(store_prefix.bytes()).chain(*b"/");
+        let at = all.binary_search_by(|shelf| shelf.prefix().bytes().cmp(wanted())).ok()?;
+        all.get(at).cloned()
     }
     /// In the place of one with the same prefix, which is given back.
     pub(super) fn put(&self, shelf: Arc<KindCache>) -> Option<Arc<KindCache>> {

@@ -1,12 +1,13 @@
 //! One watcher: reads the changes of its interest at its own pace, and tells of what concerns its selector.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use corten_api::ApiError;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::kind_cache::Subscription;
 use super::ring::Step;
@@ -45,6 +46,8 @@ pub(crate) struct Watcher {
     changes: Subscription,
     initial: Option<Initial>,
     stalls: watch::Receiver<u64>,
+    /// Waits from the beginning: all watchers wait for the same, and would be in each other's way with every event.
+    drained: Pin<Box<WaitForCancellationFutureOwned>>,
     bookmarks: Interval,
     seen: i64,
     ended: bool,
@@ -96,9 +99,11 @@ impl Watcher {
         let mut bookmarks = tokio::time::interval_at(Instant::now() + first, BOOKMARK_EVERY);
         bookmarks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stalls = cache.stalls();
+        let drained = Box::pin(options.drain.clone().cancelled_owned());
         Self {
             cache,
             stalls,
+            drained,
             kind,
             options,
             changes,
@@ -141,7 +146,7 @@ impl Watcher {
             due = tokio::select! {
                 () = self.changes.changed() => Due::Nothing,
                 _ = self.bookmarks.tick(), if self.options.bookmarks => Due::Bookmark,
-                () = self.options.drain.cancelled() => Due::End,
+                () = &mut self.drained => Due::End,
                 // Silence would look like peace: who watches another server gets what happens meanwhile.
                 Ok(()) = self.stalls.changed() => {
                     return Err(ApiError::unavailable("the store cannot be followed, please watch again"));
