@@ -15,6 +15,7 @@ use crate::request_info::{Door, RequestInfo};
 use crate::rest::accept;
 use crate::rest::body::Body;
 use crate::rest::receive::{Arriving, Unread};
+use crate::rest::respond;
 use corten_api::ApiError;
 
 /// By which a request is known, to its client and in the audit's events.
@@ -75,7 +76,7 @@ pub(super) fn word(info: &RequestInfo, answer: Answer) -> Response<Body> {
         if let Some(id) = info.id.header() {
             response.headers_mut().entry(AUDIT_ID).or_insert(id);
         }
-        if let Some(text) = info.question().ok().and_then(|asked| asked.resource.as_ref()?.deprecation()) {
+        if let Some(text) = info.asked().and_then(|asked| asked.resource.as_ref()?.deprecation()) {
             respond::add_warnings(&mut response, &[text.to_owned()]);
         }
     }
