@@ -18,6 +18,7 @@ use corten_proto::{fence, status};
 use futures::{Stream, StreamExt};
 use http::StatusCode;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
+use serde_json::Value;
 use tonic::{Request, Response, Status, Streaming};
 
 use self::bind::Binder;
@@ -35,6 +36,10 @@ use crate::resources::{
 };
 use crate::rest::query::read_delete_options;
 use crate::table;
+use crate::usage;
+use crate::usage::collector::Collector;
+use crate::usage::lookup::Lookup;
+use crate::usage::objects::Shown;
 
 /// Objects and bytes in one message of a stream; one object may be larger alone.
 const CHUNK_OBJECTS: usize = 500;
@@ -43,8 +48,8 @@ const CHUNK_BYTES: usize = 1 << 20;
 type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
 
 /// The service, to be routed to. What lets a call in it finds in the request's extensions.
-pub fn service(resources: Resources, flow: FlowControl) -> ResourcesServer<Service> {
-    ResourcesServer::new(Service { resources, flow }).max_decoding_message_size(MESSAGE_BYTES_MAX)
+pub fn service(resources: Resources, flow: FlowControl, usage: Collector) -> ResourcesServer<Service> {
+    ResourcesServer::new(Service { resources, flow, usage }).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +57,29 @@ pub struct Service {
     resources: Resources,
     /// For what lasts.
     flow: FlowControl,
+    usage: Collector,
+}
+
+impl Service {
+    /// All in one message: of a pod it is a few hundred bytes.
+    async fn list_usage(
+        &self,
+        kind: usage::Kind,
+        may: &Authorized<to::List>,
+        (labels, fields): (Selector, FieldSelector),
+    ) -> Result<ListChunk, ApiError> {
+        let lookup = Lookup { resources: &self.resources, collector: &self.usage };
+        let measured = lookup.shown(kind, may.target(), labels, fields).await?;
+        let object = |shown: &Shown| {
+            let text =
+                |pointer: &str| shown.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let json = serde_json::to_vec(&shown.object).map_err(ApiError::internal)?.into();
+            let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+            Ok(Object { namespace, name, revision: measured.revision, json })
+        };
+        let items = measured.shown.iter().map(object).collect::<Result<_, ApiError>>()?;
+        Ok(ListChunk { revision: measured.revision, items })
+    }
 }
 
 pub(crate) fn refused(err: &ApiError) -> Status {
@@ -219,6 +247,10 @@ impl resources_server::Resources for Service {
         let fields = asked_of(&asked.field_selector, asked.resource.as_ref());
         let may = permit.to(asked.resource, &fields)?;
         let (labels, fields) = selectors(may, &asked.label_selector, &asked.field_selector)?;
+        if let Some(kind) = usage::find(may.target()) {
+            let chunk = self.list_usage(kind, may, (labels, fields)).await.map_err(|err| refused(&err));
+            return Ok(Response::new(futures::stream::iter([chunk]).boxed()));
+        }
         let options = ListOptions { labels, fields, ..ListOptions::default() };
         let rows = self.resources.list_items(may, options).await.map_err(|err| refused(&err))?;
         let revision = rows.revision;

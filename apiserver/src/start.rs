@@ -137,17 +137,18 @@ pub async fn assemble(
     resources.publish_client_ca(tls.client_ca_file().to_owned()).await;
     let nodes = crate::nodes::NodeConnections::default();
     let authorizer = resources.authorizer().clone();
-    let grpc = tonic::service::Routes::new(crate::grpc::service(resources.clone(), flow.clone()))
+    let kubelets = Kubelets::new(kubelets);
+    let usage = Collector::new(resources.clone(), kubelets.clone());
+    let grpc = tonic::service::Routes::new(crate::grpc::service(resources.clone(), flow.clone(), usage.clone()))
         .add_service(crate::nodes::service(nodes.clone(), authorizer.clone(), resources.drained()))
         .add_service(crate::kinds::service(registry, flow.clone(), authorizer, resources.drained()));
     let mut metrics = crate::metrics::Metrics::new(&flow);
     metrics.count_unreadable(resources.unreadable());
-    let kubelets = Kubelets::new(kubelets);
     let front = Front {
         health: Health::new(storage, resources.clone()),
         discovery,
         openapi,
-        usage: Collector::new(resources.clone(), kubelets.clone()),
+        usage,
         resources,
         kubelets,
         proxy: Proxy::default(),

@@ -7,6 +7,7 @@
 //! <https://kubernetes.io/docs/tasks/debug/debug-cluster/resource-metrics-pipeline/>.
 
 pub mod collector;
+pub mod lookup;
 pub mod objects;
 pub mod samples;
 pub mod summary;

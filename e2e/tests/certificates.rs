@@ -1,4 +1,5 @@
 //! Certificates that the cluster itself signs: asked for, approved, used.
+#![allow(clippy::expect_used, reason = "what a test cannot do without fails it")]
 
 use corten_e2e::{Cluster, Kubectl, SOON, eventually};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
@@ -23,7 +24,8 @@ impl<'a> Csr<'a> {
         let mut subject = DistinguishedName::new();
         subject.push(DnType::CommonName, user);
         params.distinguished_name = subject;
-        let pem = params.serialize_request(key).unwrap().pem().unwrap();
+        let request = params.serialize_request(key).expect("a key signs its request");
+        let pem = request.pem().expect("a request has a text");
         let name = format!("{story}-{:08x}", rand::random::<u32>());
         let mut spec = spec.clone();
         spec["request"] = json!(base64::engine::general_purpose::STANDARD.encode(pem));
