@@ -236,7 +236,7 @@ impl resources_server::Resources for Service {
             let json = self.resources.get(may, ReadAt::Newest).await.map_err(|err| refused(&err))?;
             return envelope(json).map(Response::new);
         }
-        let item = self.resources.get_item(&may).await.map_err(|err| refused(&err))?;
+        let item = self.resources.get_item(may).await.map_err(|err| refused(&err))?;
         narrowed(metadata_only, object_of(&item)).map(Response::new)
     }
 

@@ -75,11 +75,14 @@ impl<C> Default for Children<C> {
     }
 }
 
+/// Whatever each controller remembers, by its name and the type of that.
+type ByController = HashMap<(&'static str, TypeId), Box<dyn Any + Send>>;
+
 /// What all controllers have under way. It lives as long as the term: a controller that is started again after a panic
 /// finds what it had asked for. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct UnderWay {
-    by_controller: Arc<Mutex<HashMap<(&'static str, TypeId), Box<dyn Any + Send>>>>,
+    by_controller: Arc<Mutex<ByController>>,
 }
 
 impl UnderWay {

@@ -63,7 +63,7 @@ fn check_no(request: &Request, kinds: &[&'static str]) -> Result<(), NotAKubelet
         AltName::Uri(_) => "URI",
     };
     let is_there = |kind: &&&'static str| request.alt_names.iter().any(|name| kind_of(name) == **kind);
-    kinds.iter().find(is_there).map_or(Ok(()), |kind| Err(NotAKubelets::AltName(*kind)))
+    kinds.iter().find(is_there).map_or(Ok(()), |kind| Err(NotAKubelets::AltName(kind)))
 }
 
 /// Exactly these; only keys of RSA encipher others.

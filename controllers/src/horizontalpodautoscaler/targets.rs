@@ -15,22 +15,22 @@ use crate::context::Context;
 
 /// The pods of a target.
 #[derive(Debug)]
-pub struct Selected {
-    pub pods: Vec<Pod>,
-    pub facts: Vec<PodFacts>,
+pub(super) struct Selected {
+    pub(super) pods: Vec<Pod>,
+    pub(super) facts: Vec<PodFacts>,
 }
 
 /// What the targets of autoscalers select, as each was last looked at.
 #[derive(Debug, Default)]
-pub struct Selectors(Mutex<HashMap<Key, Selector>>);
+pub(super) struct Selectors(Mutex<HashMap<Key, Selector>>);
 
 impl Selectors {
-    pub fn forget(&self, hpa: &Key) {
+    pub(super) fn forget(&self, hpa: &Key) {
         self.0.lock().remove(hpa);
     }
 
     /// The pods that `selector` (in its query form) names in the autoscaler's namespace.
-    pub async fn select(
+    pub(super) async fn select(
         &self,
         context: &Context,
         hpa: &HorizontalPodAutoscaler,
