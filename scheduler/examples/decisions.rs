@@ -1,5 +1,5 @@
 //! How many decisions a second the scheduler's core makes, by the shape of pods and the size of the cluster, and what memory
-//! 5,000 nodes with 150,000 pods take: `cargo run --release -p corten-scheduler --example decisions`.
+//! 5,000 nodes with 150,000 pods take: `cargo run --release -p corten-scheduler --example decisions [NODES]...`.
 #![expect(clippy::unwrap_used, reason = "a bench: what fails here ends it")]
 
 use std::collections::HashMap;
@@ -177,7 +177,8 @@ fn main() {
         "{:<14} {:>6} {:>9} {:>7} {:>12} {:>10} {:>10}",
         "shape", "nodes", "decisions", "placed", "decisions/s", "p50 µs", "p99 µs"
     );
-    for nodes in [100, 1000, 5000] {
+    let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|size| size.parse().ok()).collect();
+    for nodes in if sizes.is_empty() { vec![100, 1000, 5000] } else { sizes } {
         SHAPES.iter().for_each(|shape| measure(*shape, nodes));
     }
 }
