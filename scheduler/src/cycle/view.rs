@@ -50,6 +50,8 @@ struct Column {
 }
 
 type Filters<'a> = Vec<(usize, Box<dyn Filter + 'a>)>;
+/// A plugin that scores, by its place, and what it found out; nothing: all nodes are alike to it.
+type Asked<'a> = (usize, &'a Enabled, Option<Box<dyn Scorer + 'a>>);
 
 /// The filters of a profile's plugins that are local, or that are not.
 pub(super) fn filters<'a>(profile: &'a Profile, cycle: &Cycle<'a>, local: bool) -> Filters<'a> {
@@ -112,8 +114,7 @@ impl View {
         let changed = self.changed(snapshot);
         self.seen = Some(snapshot.changes_seen());
         let scores = profile.plugins.iter().enumerate().filter(|(_, e)| e.scores && e.plugin.is_local());
-        let scorers: Vec<(usize, &Enabled, Option<Box<dyn Scorer + '_>>)> =
-            scores.map(|(at, e)| (at, e, e.plugin.scorer(&cycle, &[]))).collect();
+        let scorers: Vec<Asked<'_>> = scores.map(|(at, e)| (at, e, e.plugin.scorer(&cycle, &[]))).collect();
         let stale = self.match_columns(&cycle, &scorers, snapshot.id_end());
         if changed.as_ref().is_some_and(Vec::is_empty) && stale.is_empty() {
             return;
@@ -152,7 +153,9 @@ impl View {
             nodes
         });
         if changed.is_none() {
-            (self.verdicts.clear(), self.refusals.clear(), self.columns.clear());
+            self.verdicts.clear();
+            self.refusals.clear();
+            self.columns.clear();
         }
         self.verdicts.resize(end, ABSENT);
         self.absolute.resize(end, NO_SCORE);
@@ -162,12 +165,7 @@ impl View {
     }
 
     /// Brings the columns in line with the scorers; says which do not hold any more.
-    fn match_columns(
-        &mut self,
-        cycle: &Cycle<'_>,
-        scorers: &[(usize, &Enabled, Option<Box<dyn Scorer + '_>>)],
-        end: usize,
-    ) -> Vec<usize> {
+    fn match_columns(&mut self, cycle: &Cycle<'_>, scorers: &[Asked<'_>], end: usize) -> Vec<usize> {
         let is_new = self.columns.is_empty();
         let mut stale = Vec::new();
         for (at, (plugin, enabled, scorer)) in scorers.iter().enumerate() {
