@@ -11,7 +11,7 @@ use corten_client::{EventType, Next};
 use super::decide::{Decision, News};
 use super::pod::{name_base, pod_of};
 use super::scale::{NewPod, Scale};
-use super::untrack::untrack;
+use super::untrack::{Since, untrack};
 use super::{Jobs, conditions};
 use crate::children::Owner;
 use crate::context::is_terminating_namespace;
@@ -28,12 +28,12 @@ impl Jobs {
         }
         self.backoffs.set(job, decision.backoff);
         decision.news.into_iter().for_each(|news| self.tell(job, news));
-        untrack(&self.context, &decision.untrack).await?;
+        untrack(&self.context, &decision.untrack, Since::Anything).await?;
         let scaled = match decision.scale {
             Scale::Keep => Ok(()),
             Scale::Create(pods) => self.create(job, pods).await,
             Scale::DeleteSurplus(pods) => {
-                untrack(&self.context, &pods).await?;
+                untrack(&self.context, &pods, Since::Nothing).await?;
                 self.delete(job, &pods).await
             }
             Scale::Stop(pods) => self.delete(job, &pods).await,

@@ -7,7 +7,7 @@ use corten_api::k8s_openapi::api::batch::v1::Job;
 use corten_api::{ApiError, Key, Object, Reason};
 use corten_client::{Change, Next};
 
-use super::untrack::untrack;
+use super::untrack::{Since, untrack};
 use super::{conditions, spec};
 use crate::caches::{Shared, owner_key};
 use crate::context::Context;
@@ -41,7 +41,7 @@ async fn sync(context: &Context, pods: &Shared<SeenPod>, jobs: &Shared<Job>, key
             Err(err) => return Err(err),
         }
     }
-    untrack(context, &[pod]).await?;
+    untrack(context, &[pod], Since::Anything).await?;
     Ok(Next::Done)
 }
 
