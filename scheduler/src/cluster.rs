@@ -8,8 +8,11 @@ use corten_api::selector::{Labels, Selector};
 use corten_api::{Key, Object};
 use corten_client::{Cache, CancellationToken, Client, Watch};
 use k8s_openapi::api::apps::v1::{ReplicaSet, StatefulSet};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ReplicationController, Service};
+use k8s_openapi::api::core::v1::{
+    Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
+};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -18,6 +21,7 @@ use tracing::warn;
 use crate::core::Core;
 use crate::pod::{Classes, PodInfo};
 use crate::snapshot::Budget;
+use crate::snapshot::volumes::{self, Claim, Volume};
 
 /// Bounded by what exists.
 #[derive(Debug)]
@@ -26,6 +30,10 @@ pub(crate) struct Cluster {
     nodes: Cache<Node>,
     namespaces: Cache<Labels>,
     budgets: Cache<Option<Budget>>,
+    claims: Cache<Claim>,
+    volumes: Cache<Volume>,
+    /// Whether the claims of each StorageClass wait.
+    storage_classes: Cache<bool>,
     services: Cache<Option<Labels>>,
     replica_sets: Cache<Option<Selector>>,
     stateful_sets: Cache<Option<Selector>>,
@@ -38,6 +46,9 @@ pub(crate) struct Cluster {
 enum Kind {
     Namespace,
     Budget,
+    StorageClass,
+    Volume,
+    Claim,
     Service,
     ReplicaSet,
     StatefulSet,
@@ -111,6 +122,9 @@ impl Cluster {
             nodes: watches.of(Kind::Node, without_bulk),
             namespaces: watches.of(Kind::Namespace, |ns: Namespace| ns.metadata.labels.unwrap_or_default()),
             budgets: watches.of(Kind::Budget, budget),
+            claims: watches.of(Kind::Claim, |claim: PersistentVolumeClaim| Claim::of(&claim)),
+            volumes: watches.of(Kind::Volume, |volume: PersistentVolume| Volume::of(&volume)),
+            storage_classes: watches.of(Kind::StorageClass, |class: StorageClass| volumes::waits(&class)),
             services: watches.of(Kind::Service, |service: Service| service.spec.and_then(|s| s.selector)),
             replica_sets: watches.of(Kind::ReplicaSet, |rs: ReplicaSet| selector(&rs, Some(&rs.spec.selector))),
             stateful_sets: watches.of(Kind::StatefulSet, |set: StatefulSet| selector(&set, Some(&set.spec.selector))),
@@ -126,6 +140,9 @@ impl Cluster {
             && self.nodes.is_synced()
             && self.namespaces.is_synced()
             && self.budgets.is_synced()
+            && self.claims.is_synced()
+            && self.volumes.is_synced()
+            && self.storage_classes.is_synced()
             && self.services.is_synced()
             && self.replica_sets.is_synced()
             && self.stateful_sets.is_synced()
@@ -138,6 +155,9 @@ impl Cluster {
             self.nodes.synced(),
             self.namespaces.synced(),
             self.budgets.synced(),
+            self.claims.synced(),
+            self.volumes.synced(),
+            self.storage_classes.synced(),
             self.services.synced(),
             self.replica_sets.synced(),
             self.stateful_sets.synced(),
@@ -166,6 +186,11 @@ impl Cluster {
                 Kind::Budget => {
                     core.budget_changed(&key, self.budgets.get(&key).as_deref().and_then(Option::as_ref));
                 }
+                Kind::StorageClass => {
+                    core.storage_class_changed(&key.name, self.storage_classes.get(&key).as_deref().copied())
+                }
+                Kind::Volume => core.volume_changed(&key.name, self.volumes.get(&key).as_deref()),
+                Kind::Claim => core.claim_changed(&key, self.claims.get(&key).as_deref()),
                 Kind::Service => {
                     core.service_changed(&key, self.services.get(&key).as_deref().and_then(Option::as_ref));
                 }

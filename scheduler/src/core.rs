@@ -17,6 +17,7 @@ use crate::profile::{Profile, Profiles};
 use crate::queue::{Backoff, Queue};
 use crate::snapshot::event::{AssignedPod, Event};
 use crate::snapshot::nominations::Nomination;
+use crate::snapshot::volumes::{Claim, Volume};
 use crate::snapshot::{Budget, Snapshot};
 
 /// What panics are counted under.
@@ -94,6 +95,16 @@ impl Core {
             Some(budget) => drop(self.snapshot.budgets.insert(key.clone(), budget.clone())),
             None => drop(self.snapshot.budgets.remove(key)),
         }
+    }
+    pub fn claim_changed(&mut self, key: &Key, claim: Option<&Claim>) {
+        self.events.extend(self.snapshot.volumes.set_claim(key, claim));
+    }
+    pub fn volume_changed(&mut self, name: &str, volume: Option<&Volume>) {
+        self.events.extend(self.snapshot.volumes.set_volume(name, volume));
+    }
+    /// `waits`: whether claims of the class wait for a pod that wants them; `None`: it is gone.
+    pub fn storage_class_changed(&mut self, name: &str, waits: Option<bool>) {
+        self.events.extend(self.snapshot.volumes.set_class(name, waits));
     }
     /// A Service's selector; `None`: it has none, or is gone.
     pub fn service_changed(&mut self, key: &Key, selector: Option<&Labels>) {

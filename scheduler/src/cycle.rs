@@ -65,11 +65,28 @@ pub fn decide(
     let snapshot = &*snapshot;
     let view = views.refreshed(number, profile, snapshot, class);
     let cycle = Cycle { snapshot, class, inclusion: view.inclusion() };
+    if let Some(refused) = refused_everywhere(profile, &cycle) {
+        return refused;
+    }
     let search = Search::new(profile, cycle, view, &pod.key);
     if let Some(node) = search.nominated_node().or_else(|| choose::best(&search, tie)) {
         return Decision::Place { node: node.name().into() };
     }
     refuse(&search, pod, tie)
+}
+
+/// What keeps the pod from every node, whatever the node.
+fn refused_everywhere(profile: &Profile, cycle: &Cycle<'_>) -> Option<Decision> {
+    let filtering = profile.plugins.iter().enumerate().filter(|(_, enabled)| enabled.filters);
+    let refused: Vec<(usize, String)> =
+        filtering.filter_map(|(at, enabled)| Some((at, enabled.plugin.pre_filter(cycle).err()?))).collect();
+    if refused.is_empty() {
+        return None;
+    }
+    let reasons: Vec<&str> = refused.iter().map(|(_, why)| why.as_str()).collect();
+    let why = format!("0/{} nodes are available: {}.", cycle.snapshot.len(), reasons.join(", "));
+    let rejected_by = refused.iter().map(|(at, _)| *at).collect();
+    Some(Decision::Refuse { why, rejected_by, denominate: false })
 }
 
 /// No node will do: says so, and makes room if that can be.

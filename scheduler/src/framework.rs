@@ -67,6 +67,10 @@ pub trait Plugin: Send + Sync + fmt::Debug {
     fn pre_enqueue(&self, _class: &PodClass) -> Result<(), String> {
         Ok(())
     }
+    /// Why the pod can go nowhere, whatever the node, in words that follow `0/3 nodes are available: `.
+    fn pre_filter(&self, _cycle: &Cycle<'_>) -> Result<(), String> {
+        Ok(())
+    }
     /// Asks the snapshot to keep what `filter` and `scorer` will want to know about pods of this class.
     fn prepare(&self, _snapshot: &mut Snapshot, _class: &Arc<PodClass>) {}
 

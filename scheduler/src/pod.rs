@@ -1,6 +1,7 @@
 //! What the scheduler keeps of a pod: who it is, where it is, and the class that says all else.
 
 pub mod ask;
+mod claims;
 pub mod class;
 pub mod terms;
 

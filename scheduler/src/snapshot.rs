@@ -11,6 +11,7 @@ pub mod node;
 pub mod nominations;
 mod placed;
 pub mod topology;
+pub mod volumes;
 pub mod workloads;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -29,6 +30,7 @@ use nominations::Nominations;
 pub use placed::PlacedPod;
 use placed::{ClassEntry, PlacedPods};
 use topology::Topologies;
+use volumes::Volumes;
 use workloads::Workloads;
 
 const FIXED_COLUMNS: [&str; 3] = ["cpu", "memory", "pods"];
@@ -50,6 +52,7 @@ pub struct Snapshot {
     images: Images,
     namespaces: Namespaces,
     pub workloads: Workloads,
+    pub volumes: Volumes,
     pub budgets: BTreeMap<Key, Budget>,
     pub nominations: Nominations,
     changes: Changes,

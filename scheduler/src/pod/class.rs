@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use parking_lot::Mutex;
 
 use super::ask::Ask;
+use super::claims;
 use super::terms::{Affinity, SpreadConstraint};
 
 /// Classes that nobody has are looked for when there are twice as many as after the last look, and at least this many.
@@ -32,6 +33,8 @@ pub struct PodClass {
     pub affinity: Affinity,
     /// As its owner gave them; none: the profile's defaults.
     pub spread: Vec<SpreadConstraint>,
+    /// The names of its volumes' claims.
+    pub claims: Vec<String>,
     /// What it demands that this scheduler cannot see to; it waits while there is any.
     pub unserved: Vec<String>,
 }
@@ -70,6 +73,7 @@ impl PodClass {
             ask: Arc::new(Ask::of(pod, spec)),
             affinity: affinity.unwrap_or_default(),
             spread: spread.unwrap_or_default(),
+            claims: claims::of(pod, spec),
             unserved,
         }
     }

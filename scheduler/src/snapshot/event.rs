@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use corten_api::Key;
+
 use super::NodeSpec;
 use crate::pod::PodClass;
 
@@ -25,6 +27,10 @@ pub enum Event {
     PodRemoved(AssignedPod),
     /// The labels of a namespace changed.
     NamespaceUpdated(String),
+    /// It came, went, got its volume, or lost it.
+    ClaimChanged(Key),
+    VolumeChanged(String),
+    StorageClassChanged(String),
 }
 
 #[derive(Clone, Debug, PartialEq)]

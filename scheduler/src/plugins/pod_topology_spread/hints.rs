@@ -29,6 +29,9 @@ pub(super) fn hint(constraints: &[&SpreadConstraint], class: &PodClass, event: &
             let differs = moved || old.taints != new.taints || old.labels != new.labels;
             Hint::when((has_labels(old) || has_labels(new)) && differs)
         }
-        Event::NamespaceUpdated(_) => Hint::Skip,
+        Event::NamespaceUpdated(_)
+        | Event::ClaimChanged(_)
+        | Event::VolumeChanged(_)
+        | Event::StorageClassChanged(_) => Hint::Skip,
     }
 }

@@ -223,8 +223,12 @@ const ASKED: &[(&str, &[&str])] = &[
     (
         "system:kube-scheduler",
         &[
-            "list,watch on pods,nodes in core",
-            "get on pods in core",
+            "list,watch on pods,nodes,namespaces,services,replicationcontrollers in core",
+            "list,watch on persistentvolumes,persistentvolumeclaims in core",
+            "list,watch on replicasets,statefulsets in apps",
+            "list,watch on poddisruptionbudgets in policy",
+            "list,watch on storageclasses in storage.k8s.io",
+            "get,delete on pods in core",
             "create on pods/binding in core",
             "patch on pods/status in core",
         ],

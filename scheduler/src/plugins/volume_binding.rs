@@ -1,0 +1,196 @@
+//! A pod goes where the volumes of its claims are.
+//!
+//! Claims that wait for their first consumer are not bound by this scheduler yet: their pods wait, and are told so.
+//! <https://kubernetes.io/docs/concepts/storage/storage-classes/#volume-binding-mode>
+
+use corten_api::node::selector;
+use k8s_openapi::api::core::v1::NodeSelector;
+
+use crate::framework::{Cycle, Filter, Hint, Plugin, Refusal};
+use crate::pod::PodClass;
+use crate::snapshot::event::Event;
+use crate::snapshot::{NodeInfo, Snapshot};
+
+const UNBOUND: &str = "pod has unbound immediate PersistentVolumeClaims";
+const CONFLICT: &str = "node(s) didn't match PersistentVolume's node affinity";
+const NO_VOLUME: &str = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
+
+#[derive(Debug)]
+pub struct VolumeBinding;
+
+impl Plugin for VolumeBinding {
+    fn name(&self) -> &'static str {
+        "VolumeBinding"
+    }
+    fn is_local(&self) -> bool {
+        false
+    }
+    fn pre_filter(&self, cycle: &Cycle<'_>) -> Result<(), String> {
+        let unusable = cycle.class.claims.iter().find_map(|name| unusable(cycle, name));
+        unusable.map_or(Ok(()), Err)
+    }
+    fn filter<'a>(&'a self, cycle: &Cycle<'a>) -> Option<Box<dyn Filter + 'a>> {
+        if cycle.class.claims.is_empty() {
+            return None;
+        }
+        let volumes = &cycle.snapshot.volumes;
+        let of_claim = |name: &String| volumes.volume(volumes.claim(&cycle.class.namespace, name)?.volume.as_ref()?);
+        let found: Option<Vec<_>> = cycle.class.claims.iter().map(of_claim).collect();
+        let wanted = found.map(|found| found.into_iter().filter_map(|volume| volume.0.as_ref()).collect());
+        Some(Box::new(Having { wanted }))
+    }
+    fn hint(&self, snapshot: &Snapshot, class: &PodClass, event: &Event) -> Hint {
+        match event {
+            Event::NodeAdded(_) | Event::NodeUpdated { .. } => Hint::when(!class.claims.is_empty()),
+            Event::ClaimChanged(key) => {
+                Hint::when(key.namespace == class.namespace && class.claims.iter().any(|name| *name == key.name))
+            }
+            Event::VolumeChanged(name) => {
+                let mut claims =
+                    class.claims.iter().filter_map(|claim| snapshot.volumes.claim(&class.namespace, claim));
+                Hint::when(claims.any(|claim| claim.volume.as_ref() == Some(name)))
+            }
+            Event::StorageClassChanged(name) => {
+                let mut claims =
+                    class.claims.iter().filter_map(|claim| snapshot.volumes.claim(&class.namespace, claim));
+                Hint::when(claims.any(|claim| claim.class == *name))
+            }
+            _ => Hint::Skip,
+        }
+    }
+}
+
+/// Why a claim keeps the pod from every node.
+fn unusable(cycle: &Cycle<'_>, name: &str) -> Option<String> {
+    let volumes = &cycle.snapshot.volumes;
+    let Some(claim) = volumes.claim(&cycle.class.namespace, name) else {
+        return Some(format!("persistentvolumeclaim {name:?} not found"));
+    };
+    if let Some(volume) = &claim.lost {
+        return Some(format!("persistentvolumeclaim {name:?} bound to non-existent persistentvolume {volume:?}"));
+    }
+    if claim.deleting {
+        return Some(format!("persistentvolumeclaim {name:?} is being deleted"));
+    }
+    match &claim.volume {
+        Some(_) => None,
+        None if volumes.waits(&claim.class) => Some(format!(
+            "persistentvolumeclaim {name:?} waits for its first consumer, which is not supported by this scheduler yet"
+        )),
+        None => Some(UNBOUND.to_owned()),
+    }
+}
+
+#[derive(Clone)]
+struct Having<'a> {
+    /// Of the volumes that are not on all nodes; `None`: one of them does not exist.
+    wanted: Option<Vec<&'a NodeSelector>>,
+}
+
+impl Filter for Having<'_> {
+    fn check(&self, node: &NodeInfo) -> Result<(), Refusal> {
+        let Some(wanted) = &self.wanted else { return Err(Refusal::unresolvable(NO_VOLUME)) };
+        let label = |key: &str| node.spec.labels.get(key).map(String::as_str);
+        if wanted.iter().all(|terms| selector::matches(terms, node.name(), label)) {
+            return Ok(());
+        }
+        Err(Refusal::unresolvable(CONFLICT))
+    }
+    fn fork<'a>(&self) -> Box<dyn Filter + 'a>
+    where
+        Self: 'a,
+    {
+        Box::new(self.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use corten_api::Key;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::framework::Inclusion;
+    use crate::snapshot::NodeId;
+    use crate::snapshot::tests::node;
+    use crate::snapshot::volumes::{Claim, Volume};
+
+    fn snapshot(claim: Option<Value>, volume: Option<Value>) -> Snapshot {
+        let mut snapshot = Snapshot::new();
+        snapshot.set_node(&node("n1", "1", "1Gi"));
+        let claim = claim.map(|claim| Claim::of(&serde_json::from_value(claim).unwrap()));
+        let volume = volume.map(|volume| Volume::of(&serde_json::from_value(volume).unwrap()));
+        snapshot.volumes.set_claim(&Key::new("ns", "data"), claim.as_ref());
+        snapshot.volumes.set_volume("v", volume.as_ref());
+        snapshot.volumes.set_class("late", Some(true));
+        snapshot
+    }
+
+    fn class() -> Arc<PodClass> {
+        Arc::new(PodClass { namespace: "ns".into(), claims: vec!["data".into()], ..PodClass::default() })
+    }
+
+    #[test]
+    fn a_pod_goes_where_the_volume_of_its_claim_is() {
+        let claim = |phase: &str, class: &str| {
+            let spec = json!({"volumeName": "v", "storageClassName": class});
+            Some(json!({"metadata": {"name": "data"}, "spec": spec, "status": {"phase": phase}}))
+        };
+        let going = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "status": {"phase": "Pending"}});
+        let on = |node: &str| {
+            let named = json!([{"key": "metadata.name", "operator": "In", "values": [node]}]);
+            let affinity = json!({"required": {"nodeSelectorTerms": [{"matchFields": named}]}});
+            Some(json!({"metadata": {}, "spec": {"nodeAffinity": affinity}}))
+        };
+        let anywhere = || Some(json!({"metadata": {}, "spec": {}}));
+        let first =
+            "persistentvolumeclaim \"data\" waits for its first consumer, which is not supported by this scheduler yet";
+        let cases = [
+            ("it is here", claim("Bound", ""), on("n1"), ""),
+            ("it is anywhere", claim("Bound", ""), anywhere(), ""),
+            ("it is elsewhere", claim("Bound", ""), on("n2"), CONFLICT),
+            ("it does not exist", claim("Bound", ""), None, NO_VOLUME),
+            ("no claim", None, anywhere(), "persistentvolumeclaim \"data\" not found"),
+            ("it has none yet", claim("Pending", ""), anywhere(), UNBOUND),
+            ("it waits for the pod", claim("Pending", "late"), anywhere(), first),
+            ("it goes", Some(going), anywhere(), "persistentvolumeclaim \"data\" is being deleted"),
+            (
+                "its volume went",
+                claim("Lost", ""),
+                None,
+                "persistentvolumeclaim \"data\" bound to non-existent persistentvolume \"v\"",
+            ),
+        ];
+        for (why, claim, volume, expected) in cases {
+            let (snapshot, class, inclusion) = (snapshot(claim, volume), class(), Inclusion::default());
+            let cycle = Cycle { snapshot: &snapshot, class: &class, inclusion: &inclusion };
+            let told = VolumeBinding.pre_filter(&cycle).err().or_else(|| {
+                let refusal = VolumeBinding.filter(&cycle)?.check(snapshot.node(NodeId(0))).err()?;
+                Some(refusal.reason.into_owned())
+            });
+            assert_eq!(told.unwrap_or_default(), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_pod_is_woken_by_its_own_claims_and_their_volumes() {
+        let bound =
+            json!({"metadata": {}, "spec": {"volumeName": "v", "storageClassName": "c"}, "status": {"phase": "Bound"}});
+        let (snapshot, class) = (snapshot(Some(bound), None), class());
+        let cases = [
+            (Event::ClaimChanged(Key::new("ns", "data")), Hint::Queue),
+            (Event::ClaimChanged(Key::new("ns", "other")), Hint::Skip),
+            (Event::ClaimChanged(Key::new("elsewhere", "data")), Hint::Skip),
+            (Event::VolumeChanged("v".into()), Hint::Queue),
+            (Event::VolumeChanged("w".into()), Hint::Skip),
+            (Event::StorageClassChanged("c".into()), Hint::Queue),
+            (Event::StorageClassChanged("d".into()), Hint::Skip),
+            (Event::NamespaceUpdated("ns".into()), Hint::Skip),
+        ];
+        for (event, expected) in cases {
+            assert_eq!(VolumeBinding.hint(&snapshot, &class, &event), expected, "{event:?}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Claims and persistent volumes, as far as they say where a pod may go.
+
+use std::collections::HashMap;
+
+use corten_api::{Key, Object as _};
+use k8s_openapi::api::core::v1::{NodeSelector, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::storage::v1::StorageClass;
+
+use super::event::Event;
+
+const WAITS: &str = "WaitForFirstConsumer";
+
+/// What is kept of a claim.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// The volume that it has.
+    pub volume: Option<String>,
+    pub deleting: bool,
+    /// Its volume is gone for good; holds the name that it had.
+    pub lost: Option<String>,
+    pub class: String,
+}
+
+impl Claim {
+    pub fn of(claim: &PersistentVolumeClaim) -> Self {
+        let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
+        let spec = claim.spec.as_ref();
+        let named = spec.and_then(|spec| spec.volume_name.clone()).filter(|name| !name.is_empty());
+        Self {
+            volume: named.clone().filter(|_| phase == "Bound"),
+            deleting: claim.is_deleting(),
+            lost: named.filter(|_| phase == "Lost"),
+            class: spec.and_then(|spec| spec.storage_class_name.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+/// What is kept of a persistent volume: the nodes that it can be had on; `None`: any.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Volume(pub Option<NodeSelector>);
+
+impl Volume {
+    pub fn of(volume: &PersistentVolume) -> Self {
+        let affinity = volume.spec.as_ref().and_then(|spec| spec.node_affinity.as_ref());
+        Self(affinity.and_then(|affinity| affinity.required.clone()))
+    }
+}
+
+/// Whether claims of a class wait until a pod wants them.
+pub fn waits(class: &StorageClass) -> bool {
+    class.volume_binding_mode.as_deref() == Some(WAITS)
+}
+
+/// Bounded by what exists.
+#[derive(Debug, Default)]
+pub struct Volumes {
+    claims: HashMap<Key, Claim>,
+    volumes: HashMap<String, Volume>,
+    /// Whether the claims of each class wait.
+    classes: HashMap<String, bool>,
+}
+
+impl Volumes {
+    pub fn claim(&self, namespace: &str, name: &str) -> Option<&Claim> {
+        self.claims.get(&Key::new(namespace, name))
+    }
+    pub fn volume(&self, name: &str) -> Option<&Volume> {
+        self.volumes.get(name)
+    }
+    pub fn waits(&self, class: &str) -> bool {
+        self.classes.get(class).copied().unwrap_or(false)
+    }
+
+    /// Takes in a claim; `None`: it is gone.
+    pub fn set_claim(&mut self, key: &Key, claim: Option<&Claim>) -> Option<Event> {
+        set(&mut self.claims, key, claim).then(|| Event::ClaimChanged(key.clone()))
+    }
+    pub fn set_volume(&mut self, name: &str, volume: Option<&Volume>) -> Option<Event> {
+        set(&mut self.volumes, &name.to_owned(), volume).then(|| Event::VolumeChanged(name.to_owned()))
+    }
+    pub fn set_class(&mut self, name: &str, waits: Option<bool>) -> Option<Event> {
+        set(&mut self.classes, &name.to_owned(), waits.as_ref()).then(|| Event::StorageClassChanged(name.to_owned()))
+    }
+}
+
+/// Whether anything changed.
+fn set<K: Clone + Eq + std::hash::Hash, V: Clone + PartialEq>(
+    all: &mut HashMap<K, V>,
+    key: &K,
+    new: Option<&V>,
+) -> bool {
+    if all.get(key) == new {
+        return false;
+    }
+    match new {
+        Some(new) => drop(all.insert(key.clone(), new.clone())),
+        None => drop(all.remove(key)),
+    }
+    true
+}
