@@ -173,9 +173,11 @@ impl<'a> View<'a> {
     /// Those that go of pods beside each other on a node, where an update makes the new pod first: the old one stays for as
     /// long as it serves and the new one does not.
     fn beside(&self, running: &[&Arc<SeenPod>]) -> Vec<Arc<SeenPod>> {
-        let hash = hash_of(self.present);
+        let (hash, mut running) = (hash_of(self.present), running.to_vec());
+        // Of two of a kind the one that serves stays: an update that was followed by another left them.
+        running.sort_by_key(|pod| !self.is_available(pod));
         let (new, old): (Vec<&Arc<SeenPod>>, Vec<_>) =
-            running.iter().copied().partition(|pod| history::of_pod(&pod.labels) == hash);
+            running.into_iter().partition(|pod| history::of_pod(&pod.labels) == hash);
         let too_many = new.iter().skip(1).chain(old.iter().skip(1));
         let mut gone: Vec<Arc<SeenPod>> = too_many.map(|pod| Arc::clone(pod)).collect();
         if let (Some(new), Some(old)) = (new.first(), old.first())

@@ -235,6 +235,15 @@ fn update_table() {
             "delete o",
         ),
         (
+            "with a surge of two old ones the one that serves stays",
+            "b",
+            surge(1),
+            ab,
+            &["n1"],
+            &["o n1 a down", "p n1 a serves"],
+            "delete o",
+        ),
+        (
             "with a surge one of each stays",
             "b",
             surge(1),
