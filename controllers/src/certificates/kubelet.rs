@@ -96,6 +96,7 @@ mod tests {
     #[test]
     fn kubelets_table() {
         let (dns, ip) = (AltName::Dns("n1".into()), AltName::Ip(vec![10, 0, 0, 1]));
+        let alone = [ip.clone()];
         let (email, uri) = (AltName::Email("a@b".into()), AltName::Uri("urn:a".into()));
         let (no_org, no_name) =
             ("subject organization is not system:nodes", "subject common name does not begin with system:node:");
@@ -109,7 +110,7 @@ mod tests {
                 "DNS subjectAltNames are not allowed",
                 "good",
             ),
-            ("an address alone", node(&[ip.clone()]), "IP subjectAltNames are not allowed", "good"),
+            ("an address alone", node(&alone), "IP subjectAltNames are not allowed", "good"),
             (
                 "mail",
                 node(&[ip.clone(), email]),

@@ -258,7 +258,7 @@ fn events_table() {
             decision.events.iter().map(|said| format!("{:?} {}: {}", said.kind, said.reason, said.message)).collect();
         assert_eq!(lines.join("; "), expected, "{why}");
     }
-    let broken = SelectorError::clone(&broken_selector());
+    let broken = broken_selector();
     let budget = budget(share, json!({"disruptionsAllowed": 1}));
     let decision = decide(&Observed {
         now: at(NOW),
