@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use corten_e2e::Cluster;
 use corten_e2e::manifest::{container, deployment};
-use corten_e2e::wait::eventually;
+use corten_e2e::{Cluster, eventually};
 use serde_json::json;
 
 /// Usage is measured over a quarter of a minute, and looked at as often.

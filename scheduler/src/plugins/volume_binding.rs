@@ -43,7 +43,7 @@ impl Plugin for VolumeBinding {
         match event {
             Event::NodeAdded(_) | Event::NodeUpdated { .. } => Hint::when(!class.claims.is_empty()),
             Event::ClaimChanged(key) => {
-                Hint::when(key.namespace == class.namespace && class.claims.iter().any(|name| *name == key.name))
+                Hint::when(key.namespace == class.namespace && class.claims.contains(&key.name))
             }
             Event::VolumeChanged(name) => {
                 let mut claims =

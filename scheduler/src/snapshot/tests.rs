@@ -62,6 +62,9 @@ fn told(events: impl IntoIterator<Item = Event>) -> String {
         Event::PodUpdated { .. } => "updated",
         Event::PodRemoved(_) => "removed",
         Event::NamespaceUpdated(_) => "namespace",
+        Event::ClaimChanged(_) => "claim",
+        Event::VolumeChanged(_) => "volume",
+        Event::StorageClassChanged(_) => "class",
     };
     events.into_iter().map(word).collect::<Vec<_>>().join(", ")
 }

@@ -1,6 +1,7 @@
 //! Claims: made before their pods, waited for when they go, given to whom the retention policy says.
 
 use super::*;
+use crate::pods::UsedClaim;
 
 fn with_claims(more: &Value) -> Value {
     let mut changes = json!({"replicas": 1, "volumeClaimTemplates": [{"metadata": {"name": "data"}}]});
@@ -31,7 +32,7 @@ fn claim(text: &str) -> Arc<PersistentVolumeClaim> {
 fn claims_table() {
     let holding = |text: &str| {
         let mut pod = pod(text);
-        pod.claims = [format!("data-{}", pod.key.name).as_str().into()].into();
+        pod.claims = vec![UsedClaim { name: format!("data-{}", pod.key.name), ephemeral: false }];
         pod
     };
     let kept = || with_claims(&json!({}));
