@@ -17,6 +17,7 @@ use corten_proto::api::{
 use corten_proto::{fence, status};
 use futures::{Stream, StreamExt};
 use http::StatusCode;
+use http_body_util::BodyExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use serde_json::Value;
 use tonic::{Request, Response, Status, Streaming};
@@ -28,13 +29,15 @@ use crate::cache::Item;
 use crate::flowcontrol::FlowControl;
 use crate::patch;
 use crate::pipeline::{MESSAGE_BYTES_MAX, Pipeline, asked_fields, named};
+use crate::registry::questions::Question;
 use crate::request::{Target, User};
 use crate::request_info::RequestInfo;
 use crate::resources::{
     Allowed, Authorized, Event, EventKind, Fence, FieldValidation, ListOptions, ReadAt, Resources, WatchFrom,
     WatchOptions, WriteOptions, Written, to,
 };
-use crate::rest::query::read_delete_options;
+use crate::rest::query::{Query, read_delete_options};
+use crate::rest::review;
 use crate::table;
 use crate::usage;
 use crate::usage::collector::Collector;
@@ -61,6 +64,14 @@ pub struct Service {
 }
 
 impl Service {
+    /// A question, answered as REST answers it. It is no object: it has no name and no revision.
+    async fn review(&self, question: &Question, may: &Allowed, json: Bytes) -> Result<Response<Object>, ApiError> {
+        let query = Query::parse(None);
+        let answer = review::answer(&self.resources, question, may, &query, None, json).await?;
+        let json = answer.into_body().collect().await.map_err(ApiError::internal)?.to_bytes();
+        Ok(Response::new(Object { namespace: String::new(), name: String::new(), revision: 0, json }))
+    }
+
     /// All in one message: of a pod it is a few hundred bytes.
     async fn list_usage(
         &self,
@@ -297,7 +308,11 @@ impl resources_server::Resources for Service {
         let permit = Permit::of(&request)?;
         let fence = fence_of(&request)?;
         let asked = request.into_inner();
-        let may = permit.to_one(asked.resource)?;
+        let may = permit.to_one::<to::Create>(asked.resource)?;
+        // Our programs bind by their own stream, whose writes are part of a leadership.
+        if let Some(question) = review::find(may.target()).filter(|question| question.plural != "bindings") {
+            return self.review(question, &permit.allowed, asked.json).await.map_err(|err| refused(&err));
+        }
         let options = write_options(may.user(), asked.options.as_ref(), fence);
         let done = self.resources.create(may, asked.json, options).await;
         answered(done)

@@ -6,6 +6,7 @@ use tonic::Code;
 
 use super::bind::Binds;
 use super::*;
+use crate::connect::kubelets::{KubeletTls, Kubelets};
 use crate::metrics::Metrics;
 use crate::pipeline::audit::Log;
 use crate::pipeline::{self, Means};
@@ -22,7 +23,10 @@ async fn service() -> Door {
     let settings = settings();
     let storage = Arc::new(Memory::default());
     let resources = Resources::start(storage, Registry::default(), settings).await.unwrap();
-    Door(Service { resources, flow: FlowControl::default() })
+    let none = || "/nowhere".into();
+    let kubelets = Kubelets::new(KubeletTls { cert: none(), key: none(), ca: none() });
+    let usage = Collector::new(resources.clone(), kubelets);
+    Door(Service { resources, flow: FlowControl::default(), usage })
 }
 
 impl Door {
@@ -195,7 +199,7 @@ async fn binds_answer_each_for_itself() {
     let spec = json!({"containers": [{"name": "c", "image": "i"}]});
     create("pods", json!({"metadata": {"name": "web"}, "spec": spec})).await.unwrap();
     let scheduler = User { name: "system:kube-scheduler".into(), ..User::default() };
-    let Service { resources, flow } = s.0.clone();
+    let Service { resources, flow, .. } = s.0.clone();
     let pods = resources.registry().find("", "v1", "pods");
     let metrics = Arc::new(Metrics::new(&flow));
     let means = Means { resources: resources.clone(), flow, metrics: metrics.clone(), audit: Arc::new(Log) };

@@ -37,7 +37,8 @@ mod tests {
         let end = |kind: &str, status: &str| json!([{"type": kind, "status": status, "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
         let deleting = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
         let secs = |secs| Decision::KeepFor(Duration::from_secs(secs));
-        let cases: [(&str, Value, Value, Option<i32>, i64, Decision); 9] = [
+        type Row = (&'static str, Value, Value, Option<i32>, i64, Decision);
+        let cases: [Row; 9] = [
             ("it runs", json!({}), json!([]), Some(10), 99, Decision::Keep),
             ("it is about to fail", json!({}), end("FailureTarget", "True"), Some(10), 99, Decision::Keep),
             ("it has not failed", json!({}), end("Failed", "False"), Some(10), 99, Decision::Keep),

@@ -297,7 +297,8 @@ fn reported(seen: &Observed) -> String {
 fn status_table() {
     let slow = || json!({"minReadySeconds": 10});
     let none = || json!({});
-    let cases: &[(&str, Value, &[&str], &[&str], &str)] = &[
+    type Row<'a> = (&'a str, Value, &'a [&'a str], &'a [&'a str], &'a str);
+    let cases: &[Row<'_>] = &[
         ("no nodes", none(), &[], &[], "0 0 0 | 0 0 0 0"),
         ("nothing there", none(), &["n1", "n2"], &[], "2 0 0 | 0 0 0 2"),
         ("one waits, one serves", none(), &["n1", "n2"], &["p n1 b waits", "q n2 b serves"], "2 2 0 | 1 1 2 1"),

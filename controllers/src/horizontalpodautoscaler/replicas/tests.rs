@@ -83,7 +83,8 @@ fn pods_that_say_little_of_the_rest_do_not_count() {
         change(&mut pods[2]);
         ask(&pods, &samples, &utilization(&all, 50, 1000)).map(|got| got.replicas)
     };
-    let cases: [(&str, fn(&mut PodFacts), i32); 9] = [
+    type Row = (&'static str, fn(&mut PodFacts), i32);
+    let cases: [Row; 9] = [
         ("all count", |_| {}, 6),
         ("one goes", |pod| pod.deleting = true, 4),
         ("one has failed", |pod| pod.phase = Phase::Failed, 4),

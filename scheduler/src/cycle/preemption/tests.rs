@@ -148,8 +148,7 @@ fn a_pod_that_never_preempts_waits() {
     let polite = sized("polite", "", 9, 500, class);
     let mut snapshot = cluster(&two(), &[plain("a", "n1", 1, 900), plain("b", "n2", 1, 900)]);
     assert_eq!(told(decided(&mut snapshot, &polite)), "not eligible due to preemptionPolicy=Never.");
-    let mut profile = Profile::default();
-    profile.preemption = None;
+    let profile = Profile { preemption: None, ..Profile::default() };
     let high = plain("high", "", 9, 500);
     let decision = decide((0, &profile), &mut snapshot, &mut Views::default(), &high, 0);
     assert_eq!(told(decision), "no word of preemption", "it is disabled");

@@ -27,7 +27,8 @@ fn status_table() {
     let slow = || json!({"minReadySeconds": 10});
     let on_delete = || json!({"updateStrategy": {"type": "OnDelete"}});
     let ab: &[&str] = &["a", "b"];
-    let cases: &[(&str, &str, Value, &[&str], &[&str], &str)] = &[
+    type Row<'a> = (&'a str, &'a str, Value, &'a [&'a str], &'a [&'a str], &'a str);
+    let cases: &[Row<'_>] = &[
         ("nothing yet", "a", json!({}), &["a"], &[], "0 0 0 0 0 | a -> a"),
         ("ready is not available", "a", slow(), &["a"], &["0 a serves", "1 a young"], "2 2 1 2 2 | a -> a"),
         ("one that goes is there, and is of no revision", "a", slow(), &["a"], &["0 a going"], "1 1 1 0 0 | a -> a"),
