@@ -167,7 +167,7 @@ mod tests {
             ("{\"a\": 1} # one", false),
         ] {
             let body = decode(Format::Yaml, Bytes::from(text)).unwrap();
-            assert_eq!((&body.json == text, body.findings.is_empty()), (as_it_is, true), "{text}");
+            assert_eq!((body.json == text, body.findings.is_empty()), (as_it_is, true), "{text}");
         }
         let twice = decode(Format::Yaml, Bytes::from("{\"a\":1,\n\"a\":2}")).unwrap();
         assert_eq!(twice.findings, ["yaml: unmarshal errors:\n  line 2: key \"a\" already set in map"]);
