@@ -13,7 +13,6 @@ mod interest;
 mod item;
 mod kind_cache;
 mod newest;
-mod own;
 mod replay;
 mod ring;
 mod roles;

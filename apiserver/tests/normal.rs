@@ -102,11 +102,6 @@ fn an_object_that_is_stored_is_read_back_as_it_was() {
         rules.fill_defaults(&mut *made);
         rules.prepare(Strategy::Create, &mut *made, &context);
         let stored = made.to_json().unwrap();
-        assert!(
-            !decode::normal(resource.shape(), &stored).unwrap().is_changed(),
-            "{resource:?}: {}",
-            value(str::from_utf8(&stored).unwrap())
-        );
         let read = || {
             let mut object = resource.decode(&stored).unwrap();
             rules.fill_defaults(&mut *object);

@@ -4,14 +4,12 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use imbl::OrdSet;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::graph::{Graph, References, Referring};
 use super::interest::{Interest, Topics, Wakes};
-use super::own::OwnWrites;
 use super::ring::{Ring, Step};
 use super::{ByKey, Filter, Item, ROOT, Unreadable, too_old};
 use crate::registry::pod::references::Source;
@@ -47,7 +45,6 @@ pub(crate) struct KindCache {
     fields: Vec<SelectableField>,
     /// The kind as it is stored, if it was stored by servers before this one.
     stored: Option<Arc<ApiResource>>,
-    own: OwnWrites,
     /// Whether its references are kept, and by what.
     referring: Option<Referring>,
     state: RwLock<State>,
@@ -129,7 +126,6 @@ impl KindCache {
             prefix: format!("{ROOT}{prefix}/"),
             fields,
             stored,
-            own: OwnWrites::default(),
             referring,
             state: RwLock::new(State { index, graph, ..State::default() }),
             retained: Mutex::default(),
@@ -211,13 +207,6 @@ impl KindCache {
             }
         }
     }
-    /// This server is about to write a value, which it has made of an object of its type: what is so made is as it would be read.
-    pub(crate) fn begin_write(&self, short: &str, value: &Bytes) {
-        if self.stored.is_some() {
-            self.own.begin(short, value);
-        }
-    }
-
     /// From what is stored under `short` (`namespace/name`), however long ago it was written: who watches a Deployment must not
     /// take the zeros that an older server kept of it for another template.
     pub(crate) fn read(
@@ -227,8 +216,7 @@ impl KindCache {
         revision: i64,
         kind: EventKind,
     ) -> Result<Item, serde_json::Error> {
-        let others = self.stored.as_ref().filter(|_| !self.own.is_one(short, value));
-        let mended = others.and_then(|resource| resource.mended(value));
+        let mended = self.stored.as_ref().and_then(|resource| resource.mended(value));
         Item::new(short, mended.as_deref().unwrap_or(value), revision, kind, &self.fields)
     }
 

@@ -167,7 +167,6 @@ impl Resources {
                 return Ok(place.cached.get(&short).is_none().then_some(json));
             }
             let (key, ttl_secs) = (place.store_key(&short), place.resource.ttl_secs());
-            place.begin_write(&short, &value);
             let mut writes = vec![Write::Create { key, value, ttl_secs }];
             let reserved: Vec<String> = also.iter().map(|w| w.key().to_owned()).collect();
             writes.extend(also);

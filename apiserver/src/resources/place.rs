@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use corten_api::{ApiError, Problems, Scope};
 
 use super::{Fence, Resources};
@@ -72,12 +71,6 @@ impl Place<'_> {
     /// The key in the store.
     pub(super) fn store_key(&self, short: &str) -> String {
         format!("{ROOT}{}/{short}", self.resource.store_prefix())
-    }
-    /// Says that an object is about to be written here, so that it is known when the store tells of it.
-    pub(super) fn begin_write(&self, short: &str, value: &Bytes) {
-        if self.resource.conversion().is_none() {
-            self.cached.begin_write(short, value);
-        }
     }
     pub(super) fn field_terms(&self, selector: &FieldSelector) -> Result<FieldTerms, ApiError> {
         // A kind without fields of its own has upstream's words for such.

@@ -280,7 +280,6 @@ impl Planned {
             Decision::Store { mut object, also } => {
                 let (json, value) = encoded(place, &mut *object)?;
                 let ttl_secs = place.resource.ttl_secs();
-                place.begin_write(short, &value);
                 (Write::Update { key, value, expected, ttl_secs }, also, json, false)
             }
             Decision::Remove { last, also } => {
