@@ -4,7 +4,7 @@ pub mod decide;
 
 use corten_api::k8s_openapi::api::core::v1::{Endpoints, Service};
 use corten_api::k8s_openapi::api::discovery::v1::EndpointSlice;
-use corten_api::{ApiError, Key};
+use corten_api::{ApiError, Key, Object};
 use corten_client::Next;
 
 use crate::children::Owner;
