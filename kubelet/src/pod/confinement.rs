@@ -10,13 +10,16 @@ const APPARMOR_ANNOTATION: &str = "container.apparmor.security.beta.kubernetes.i
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kernel {
     pub apparmor: bool,
+    /// Processes have labels.
+    pub selinux: bool,
 }
 
 impl Kernel {
-    /// As upstream's kubelet looks for it.
+    /// As upstream's kubelet, and the runtime, look for it.
     pub fn look() -> Self {
         let apparmor = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
-        Self { apparmor: apparmor.is_ok_and(|enabled| enabled.starts_with('Y')) }
+        let selinux = std::path::Path::new("/sys/fs/selinux/enforce").exists();
+        Self { apparmor: apparmor.is_ok_and(|enabled| enabled.starts_with('Y')), selinux }
     }
 }
 
@@ -83,7 +86,8 @@ pub fn check_container(pod: &Pod, container: &Container, kernel: Kernel) -> Resu
         return Err(Refused::ProcMount { container: name(), given });
     }
     let label = own.and_then(|c| c.se_linux_options.as_ref()).or(of_pod.and_then(|c| c.se_linux_options.as_ref()));
-    if label.is_some_and(|label| *label != SELinuxOptions::default()) {
+    // Where the kernel knows no labels they mean nothing, as with other runtimes: manifests of other clusters have them.
+    if kernel.selinux && label.is_some_and(|label| *label != SELinuxOptions::default()) {
         return Err(Refused::SeLinux { container: name() });
     }
     let field = own.and_then(|c| c.app_armor_profile.as_ref()).or(of_pod.and_then(|c| c.app_armor_profile.as_ref()));
@@ -142,7 +146,7 @@ mod tests {
 
     fn refused(pod: Value) -> Option<String> {
         let pod: Pod = serde_json::from_value(pod).unwrap();
-        check(&pod, Kernel { apparmor: false }).err().map(|err| err.to_string())
+        check(&pod, Kernel { apparmor: false, selinux: true }).err().map(|err| err.to_string())
     }
 
     /// A pod with something in its own securityContext or in that of a container of each kind.
@@ -178,6 +182,14 @@ mod tests {
                 };
                 assert!(as_expected, "{pod}: {got:?}");
             }
+        }
+    }
+
+    #[test]
+    fn labels_mean_nothing_to_a_kernel_that_knows_none() {
+        for pod in everywhere(&json!({"seLinuxOptions": {"level": "s0:c1"}})) {
+            let pod: Pod = serde_json::from_value(pod).unwrap();
+            assert_eq!(check(&pod, Kernel { apparmor: false, selinux: false }), Ok(()));
         }
     }
 
