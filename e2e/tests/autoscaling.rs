@@ -64,7 +64,11 @@ fn an_autoscaler_without_metrics_says_why_and_leaves_its_target_alone() {
     assert!(told.contains("ScalingActive"), "{told}");
     assert_eq!(ns.field("deployment web", "/spec/replicas"), "2");
     ns.ok("delete hpa web");
-    ns.ok("autoscale deployment nobody --min=1 --max=5 --cpu-percent=50");
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "nobody"});
+    let spec = json!({"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 5});
+    let hpa = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "nobody"}, "spec": spec});
+    ns.apply(&hpa.to_string());
     let told = ns.shows("describe hpa nobody", "FailedGetScale");
     assert!(told.contains("deployments.apps \"nobody\" not found"), "{told}");
 }
