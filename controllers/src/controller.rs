@@ -18,7 +18,7 @@ use crate::caches::{Caches, Shared};
 use crate::certificates::flags::Signing;
 use crate::context::Context;
 use crate::monitors::Monitors;
-use crate::nodeipam::networks::Networks;
+use crate::networks::Networks;
 
 /// Items that are worked on at a time, where a controller does not say otherwise.
 const WORKERS: usize = 5;

@@ -29,6 +29,7 @@ pub mod job;
 pub mod metadata;
 pub mod monitors;
 pub mod namespace;
+pub mod networks;
 pub mod nodeipam;
 pub mod nodelifecycle;
 pub mod persistentvolume;

@@ -1,7 +1,6 @@
 //! podCIDRs: each Node gets a network of its own out of the cluster's. A node is Ready only once it has one.
 
 pub mod allocator;
-pub mod networks;
 
 use std::sync::Arc;
 

@@ -14,7 +14,7 @@ use crate::certificates::flags::{Signing, SigningArgs, SigningError};
 use crate::context::Context;
 use crate::controller::{Loop, Settings, Setup};
 use crate::monitors::Monitors;
-use crate::nodeipam::networks::{Networks, SizeError};
+use crate::networks::{Networks, SizeError};
 use crate::supervise::{Down, Supervised, supervise};
 use crate::{
     bootstrapsigner, clusterroleaggregation, cronjob, csrapproving, csrcleaner, csrsigning, daemonset, deployment,

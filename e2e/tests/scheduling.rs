@@ -132,6 +132,10 @@ fn a_more_urgent_pod_takes_the_room_of_another() {
     let urgent = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": class},
         "value": 1000, "description": "for a story"});
     ns.apply(&urgent.to_string());
+    let mut polite = urgent;
+    polite["metadata"]["name"] = json!(format!("{class}-polite"));
+    polite["preemptionPolicy"] = json!("Never");
+    ns.apply(&polite.to_string());
     let node = cluster.workers().remove(0).name;
     let cpus: f64 = {
         let text = ns.field(&format!("node {node}"), "/status/allocatable/cpu");
@@ -154,7 +158,7 @@ fn a_more_urgent_pod_takes_the_room_of_another() {
     ns.apply(&sleeper("equal", "equal", &large(json!({}))));
     let told = ns.shows("describe pod equal", "FailedScheduling");
     assert!(told.contains("1 Insufficient cpu"), "{told}");
-    ns.apply(&sleeper("never", "never", &large(json!({"priorityClassName": class, "preemptionPolicy": "Never"}))));
+    ns.apply(&sleeper("never", "never", &large(json!({"priorityClassName": format!("{class}-polite")}))));
     let told = ns.shows("describe pod never", "FailedScheduling");
     assert!(told.contains("preemption: not eligible due to preemptionPolicy=Never."), "{told}");
     ns.ok("delete pod never equal");
@@ -167,7 +171,7 @@ fn a_more_urgent_pod_takes_the_room_of_another() {
     });
     ns.shows("get events --field-selector=involvedObject.name=low", "Preempted by pod");
     ns.ok("delete pod high");
-    ns.ok(&format!("delete priorityclass {class}"));
+    ns.ok(&format!("delete priorityclass {class} {class}-polite"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use super::networks::Networks;
+use crate::networks::Networks;
 
 /// What is looked at of a Node.
 #[derive(Clone, Debug)]

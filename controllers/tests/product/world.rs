@@ -8,7 +8,7 @@ use corten_controllers::certificates::flags::Signing;
 use corten_controllers::context::Context;
 use corten_controllers::controller::{Loop, Settings, Setup};
 use corten_controllers::monitors::Monitors;
-use corten_controllers::nodeipam::networks::Networks;
+use corten_controllers::networks::Networks;
 use serde_json::{Value, json};
 
 use crate::apiserver::ApiServer;
