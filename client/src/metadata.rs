@@ -2,7 +2,6 @@
 
 use corten_api::{ApiError, Key};
 use corten_proto::api;
-use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 
 use crate::client::{Client, Listed, Patch};
@@ -22,11 +21,6 @@ impl MetadataClient {
     }
     pub async fn get(&self, key: &Key) -> Result<PartialObjectMetadata, ApiError> {
         self.client.get_at(self.resource.at(&key.namespace, &key.name), true).await
-    }
-    /// How many replicas an object wants, if it is of a kind that says so: its `scale` subresource.
-    pub async fn scale(&self, key: &Key) -> Result<Scale, ApiError> {
-        let of = self.resource.at(&key.namespace, &key.name);
-        self.client.get_at(api::Resource { subresource: "scale".into(), ..of }, false).await
     }
     /// All of a namespace; "": of the cluster.
     pub async fn list(&self, namespace: &str) -> Result<Listed<PartialObjectMetadata>, ApiError> {

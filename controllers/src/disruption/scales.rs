@@ -8,7 +8,7 @@ use corten_api::k8s_openapi::api::core::v1::{PodTemplateSpec, ReplicationControl
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use corten_api::selector::Labels;
 use corten_api::{ApiError, Key, Object, Reason};
-use corten_client::{Client, MetadataClient};
+use corten_client::{Client, ScaleClient};
 
 use super::expected::{CountError, Counted, Scaled};
 use crate::caches::Shared;
@@ -123,7 +123,7 @@ impl Scales {
             return Err(CountError::NoSuchKind { kind, version });
         };
         let Some(resource) = self.monitors.resource(id.kind) else { return Ok(None) };
-        match MetadataClient::new(client, &resource).scale(&id.key).await {
+        match ScaleClient::new(client, &resource).get(&id.key).await {
             Ok(scale) if scale.uid() == owner.uid => {
                 let replicas = scale.spec.and_then(|spec| spec.replicas).unwrap_or(0);
                 Ok(Some(Scaled { uid: owner.uid.clone(), replicas }))
