@@ -105,7 +105,8 @@ impl<'a> View<'a> {
             }
         }
         for on_node in pods.values_mut() {
-            on_node.sort_by_key(|pod| (pod.node.is_none(), pod.created, pod.key.name.clone()));
+            // Times of creation are whole seconds: of two pods made in one, the one that serves is the older.
+            on_node.sort_by_key(|pod| (pod.node.is_none(), pod.created, !pod.is_ready(), pod.key.name.clone()));
         }
         let generation = placement::generation(&seen.set).map(|generation| generation.to_string());
         Self { seen, present, generation, fits, pods }

@@ -50,7 +50,7 @@ fn node(text: &str) -> Arc<Node> {
 }
 
 /// `NAME NODE IMAGE STATE`. STATE: `serves`, `down`, `young` (ready for two seconds), `waits` (for its node), `failed`,
-/// `succeeded`, `going`. Names are in the order of their age.
+/// `succeeded`, `going`. Names are in the order of their age, and `x` and what begins with it are of one second.
 fn pod(text: &str) -> SeenPod {
     let [name, node, image, state] = text.split(' ').collect::<Vec<_>>()[..] else { panic!("{text}") };
     let revision = revision(image, 1);
@@ -58,6 +58,7 @@ fn pod(text: &str) -> SeenPod {
     let pod = SeenPod {
         key: Key::new("ns", name),
         uid: format!("uid-{name}"),
+        created: Some(at(1000 - i64::from(name.as_bytes()[0]))),
         phase: Phase::Running,
         node: Some(node.to_owned()),
         labels: labels.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
@@ -306,6 +307,13 @@ fn status_table() {
         ("an old one", none(), &["n1"], &["p n1 a serves"], "1 1 0 | 1 1 0 0"),
         ("where none should be", none(), &["n1 tainted", "n2 other"], &["p n1 b serves"], "0 0 1 | 0 0 0 0"),
         ("of two the older counts", none(), &["n1"], &["p n1 a serves", "q n1 b down"], "1 1 0 | 1 1 0 0"),
+        (
+            "of two of one second the one that serves",
+            none(),
+            &["n1"],
+            &["x n1 b down", "x2 n1 a serves"],
+            "1 1 0 | 1 1 0 0",
+        ),
         ("one that goes is there", none(), &["n1"], &["p n1 b going"], "1 1 0 | 1 1 1 0"),
     ];
     for (why, changes, nodes, pods, expected) in cases {
