@@ -149,7 +149,7 @@ fn not_ready(plan: &Plan, seen: &[(String, bool)]) -> Vec<String> {
 }
 
 /// For an error: which daemons do not run, or do but not well, and the ends of their logs.
-fn diagnosis(lab: &Lab, plan: &Plan) -> String {
+pub(super) fn diagnosis(lab: &Lab, plan: &Plan) -> String {
     let mut text = String::new();
     let (mut running, mut broken) = (Vec::new(), Vec::new());
     for node in &plan.nodes {

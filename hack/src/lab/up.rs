@@ -18,6 +18,9 @@ use crate::{images, run};
 
 /// For kubectl, which says what it waited for.
 const DEMO_WITHIN: &str = "--timeout=60s";
+/// What tells why the demo does not come up.
+const SHOWN_OF_DEMO: [&[&str]; 3] =
+    [&["get", "nodes,pods", "-A", "-o", "wide"], &["describe", "nodes"], &["describe", "pod/nginx-pod"]];
 const TOOLS: [&str; 9] =
     ["etcd", "containerd", "runc", "nft", "docker-registry", "ip", "nsenter", "unshare", "kubectl"];
 pub(crate) const PROGRAMS: [&str; 5] =
@@ -55,7 +58,7 @@ pub(crate) fn up(lab: &Lab, options: &UpOptions) -> anyhow::Result<Duration> {
     say!("        {:.2} s from the start to Ready", took.as_secs_f64());
     step("images are in the registry", |progress| images::ensure(&registry_address(&plan), progress))?;
     if options.demo {
-        step("demo is applied", |_| apply_demo(lab))?;
+        step("demo is applied", |_| apply_demo(lab, &plan))?;
     }
     print_what_next(lab, &plan, options.demo);
     Ok(took)
@@ -210,14 +213,26 @@ impl Programs {
     }
 }
 
-/// Applies the demo and waits until what is shown first of it works.
-fn apply_demo(lab: &Lab) -> anyhow::Result<()> {
+/// Applies the demo and waits until what is shown first of it works; the error of a wait says what the cluster says of it.
+fn apply_demo(lab: &Lab, plan: &Plan) -> anyhow::Result<()> {
     let demo = demo_dir()?.display().to_string();
     let kubeconfig = format!("--kubeconfig={}", lab.kubeconfig().display());
-    let kubectl = |args: &[&str]| run::output("kubectl", &[&[kubeconfig.as_str()], args].concat()).map(drop);
+    let kubectl = |args: &[&str]| run::output("kubectl", &[&[kubeconfig.as_str()], args].concat());
     kubectl(&["apply", "-f", &demo])?;
-    kubectl(&["wait", "--for=condition=Ready", "pod/nginx-pod", DEMO_WITHIN])?;
-    kubectl(&["rollout", "status", "deployment/nginx", DEMO_WITHIN])
+    let waits: [&[&str]; 2] = [
+        &["wait", "--for=condition=Ready", "pod/nginx-pod", DEMO_WITHIN],
+        &["rollout", "status", "deployment/nginx", DEMO_WITHIN],
+    ];
+    for wait in waits {
+        if let Err(error) = kubectl(wait) {
+            let shown = SHOWN_OF_DEMO.map(|args| match kubectl(args) {
+                Ok(said) => format!("kubectl {}:\n{said}", args.join(" ")),
+                Err(error) => format!("{error:#}\n"),
+            });
+            bail!("{error:#}\n{}{}", shown.concat(), ready::diagnosis(lab, plan));
+        }
+    }
+    Ok(())
 }
 
 /// `hack/demo` of the sources this program was built from, or of the directory it is called in.
