@@ -14,7 +14,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use nix::fcntl::{Flock, FlockArg};
 use oci_client::client::{ClientConfig, ClientProtocol, Config, ImageLayer};
-use oci_client::manifest::{IMAGE_MANIFEST_MEDIA_TYPE, OciImageManifest};
+use oci_client::manifest::{IMAGE_LAYER_GZIP_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OciImageManifest};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 
@@ -45,17 +45,20 @@ pub(crate) fn make_all() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Pushes all images into the registry at `address`, unless its storage has them.
+/// Pushes all images into the registry at `address`, unless its storage has them whole.
 pub(crate) fn ensure(address: &SocketAddr, progress: &Progress) -> anyhow::Result<()> {
     fs::create_dir_all(storage_dir()).with_context(|| format!("cannot make {}", storage_dir().display()))?;
     // One at a time: two labs share the storage.
     let lock = File::create(storage_dir().join("images.lock"))?;
     let _lock =
         Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| anyhow!("cannot lock the images: {error}"))?;
-    if is_made() {
-        return Ok(());
-    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if is_made() {
+        let Err(error) = runtime.block_on(check(address)) else { return Ok(()) };
+        say!("  The images that are kept are damaged ({error:#}): they are made anew.");
+        // The registry would take what it has of a blob for the whole of it.
+        fs::remove_dir_all(storage_dir().join("registry")).context("cannot remove the damaged images")?;
+    }
     let images = catalog::all();
     progress.total(images.len() as u64);
     for (done, image) in images.iter().enumerate() {
@@ -78,9 +81,32 @@ fn is_made() -> bool {
     storage_dir().join("registry").is_dir() && stamp == catalog::recipe()
 }
 
+/// Whether the registry has every tag, and every byte of what the tags share. A machine that lost its power may have a
+/// stamp and no images.
+async fn check(address: &SocketAddr) -> anyhow::Result<()> {
+    let client = client();
+    for image in catalog::all() {
+        for (number, tag) in image.tags.iter().enumerate() {
+            let reference: Reference = format!("{address}/{tag}").parse()?;
+            let pulled = match number {
+                0 => {
+                    client.pull(&reference, &RegistryAuth::Anonymous, vec![IMAGE_LAYER_GZIP_MEDIA_TYPE]).await.map(drop)
+                }
+                _ => client.pull_manifest_and_config(&reference, &RegistryAuth::Anonymous).await.map(drop),
+            };
+            pulled.with_context(|| format!("{tag} cannot be pulled"))?;
+        }
+    }
+    Ok(())
+}
+
+fn client() -> Client {
+    Client::new(ClientConfig { protocol: ClientProtocol::Http, ..Default::default() })
+}
+
 async fn push(address: &SocketAddr, image: &Image, tag: &str, layer: &layer::Layer) -> anyhow::Result<()> {
     let reference: Reference = format!("{address}/{tag}").parse()?;
-    let client = Client::new(ClientConfig { protocol: ClientProtocol::Http, ..Default::default() });
+    let client = client();
     let layers = [ImageLayer::oci_v1_gzip(layer.gzip.clone(), None)];
     let config = Config::oci_v1(image.config_json(tag, &layer.diff_id), None);
     let mut manifest = OciImageManifest::build(&layers, &config, None);
