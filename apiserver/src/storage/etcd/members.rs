@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use etcd_client::{Client, GetOptions, KvClient, LeaseClient, WatchClient};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::MESSAGE_BYTES_MAX;
@@ -19,8 +21,10 @@ use super::MESSAGE_BYTES_MAX;
 /// Between two probes of the member in use. With two that are not answered, a dead one is left after a second.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
 const PROBE_DEADLINE: Duration = Duration::from_millis(350);
-/// Between two rounds while no member answers: a new leader is found soon, and nobody is flooded.
-const SEARCH_EVERY: Duration = Duration::from_millis(100);
+/// Between two questions to a member that refuses them: a new leader is found soon, and nobody is flooded.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// So much longer than another the member in use may take to answer, and be kept.
+const KEPT_WITHIN: Duration = Duration::from_millis(100);
 /// The other members are asked so often, so that their connections are there when they are needed.
 const WARM_EVERY: Duration = Duration::from_secs(5);
 /// The preferred member is used again once it has answered for so long.
@@ -142,19 +146,17 @@ impl Prober {
                 drop(timeout(PROBE_EVERY, self.shared.suspicion.notified()).await);
                 continue;
             }
-            match self.search(used).await {
-                Some((member, term)) => {
-                    if member != used {
-                        tracing::warn!(left = used, used = member, "a member of etcd does not answer; another is used");
-                        self.shared.view.send_modify(|view| {
-                            view.member = member;
-                            view.failovers += 1;
-                        });
-                    }
-                    self.learn(term);
+            // None: they choose a leader, or are down.
+            let found = search(self.shared.clients.len(), used, |member| self.probe(member)).await;
+            if let Some((member, term)) = found {
+                if member != used {
+                    tracing::warn!(left = used, used = member, "a member of etcd does not answer; another is used");
+                    self.shared.view.send_modify(|view| {
+                        view.member = member;
+                        view.failovers += 1;
+                    });
                 }
-                // They choose a leader, or are down.
-                None => sleep(SEARCH_EVERY).await,
+                self.learn(term);
             }
         }
     }
@@ -171,13 +173,6 @@ impl Prober {
                 None
             }
         }
-    }
-    /// All at once. The one in use is kept if it answers now; without a leader none does, and none is at fault.
-    async fn search(&self, used: usize) -> Option<(usize, u64)> {
-        let probes = (0..self.shared.clients.len()).map(|member| self.probe(member));
-        let terms = futures::future::join_all(probes).await;
-        let answered = |member: usize| terms[member].map(|term| (member, term));
-        answered(used).or_else(|| (0..terms.len()).find_map(answered))
     }
     fn learn(&self, term: u64) {
         self.shared.view.send_if_modified(|view| {
@@ -204,6 +199,33 @@ impl Prober {
         let others = (0..self.shared.clients.len()).map(|member| self.probe(member));
         drop(futures::future::join_all(others).await);
     }
+}
+
+/// Asks all members at once, those that refuse again and again, for `PROBE_DEADLINE`. Without a leader all refuse or are silent, and
+/// none is at fault: the one in use is kept if it is not much later than another. Nobody waits for one that is silent because it
+/// is dead.
+async fn search<F: Future<Output = Option<u64>>>(
+    members: usize,
+    used: usize,
+    probe: impl Fn(usize) -> F,
+) -> Option<(usize, u64)> {
+    let ask = async |member| loop {
+        if let Some(term) = probe(member).await {
+            return (member, term);
+        }
+        sleep(ASK_AGAIN).await;
+    };
+    let mut asked: FuturesUnordered<_> = (0..members).map(ask).collect();
+    let mut deadline = Instant::now() + PROBE_DEADLINE;
+    let mut other: Option<(usize, u64)> = None;
+    while let Ok(Some(answer)) = timeout_at(deadline, asked.next()).await {
+        if answer.0 == used {
+            return Some(answer);
+        }
+        other = Some(other.map_or(answer, |before| before.min(answer)));
+        deadline = deadline.min(Instant::now() + KEPT_WITHIN);
+    }
+    other
 }
 
 #[cfg(test)]

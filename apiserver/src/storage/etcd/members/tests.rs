@@ -68,3 +68,34 @@ async fn writes_go_on_after_the_leader_or_the_used_member_died_and_nothing_is_lo
         assert!(acknowledged.is_subset(&kept), "{why}: what was acknowledged is kept");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_member_keeps_nobody_from_finding_the_one_in_use() {
+    /// From when on, in ms, a member answers, in which term; before, it refuses after `REFUSES_AFTER`. `None`: it is silent.
+    type Member = Option<(u64, u64)>;
+    const REFUSES_AFTER: Duration = Duration::from_millis(5);
+    const DEAD: Member = None;
+    let table: [(&str, [Member; 3], usize, Option<(usize, u64)>, u64); 7] = [
+        ("the one in use answers, another is dead", [Some((0, 4)), DEAD, Some((0, 4))], 0, Some((0, 4)), 0),
+        ("and also after others did", [Some((90, 4)), DEAD, Some((0, 4))], 0, Some((0, 4)), 110),
+        ("a leader is chosen while they are asked", [Some((200, 5)), Some((200, 5)), DEAD], 0, Some((0, 5)), 220),
+        ("the one in use is dead: the first that is named", [DEAD, Some((0, 4)), Some((0, 4))], 0, Some((1, 4)), 100),
+        ("or the only one", [Some((0, 4)), DEAD, DEAD], 2, Some((0, 4)), 100),
+        ("the one in use refuses for longer", [Some((300, 4)), Some((0, 4)), DEAD], 0, Some((1, 4)), 100),
+        ("all are dead", [DEAD, DEAD, DEAD], 1, None, 350),
+    ];
+    for (why, members, used, expected, after_ms) in table {
+        let began = Instant::now();
+        let probe = async |member: usize| {
+            let Some((from, term)) = members[member] else { return std::future::pending().await };
+            if began.elapsed() < Duration::from_millis(from) {
+                sleep(REFUSES_AFTER).await;
+                return None;
+            }
+            Some(term)
+        };
+        let found = search(members.len(), used, probe).await;
+        let took = u64::try_from(began.elapsed().as_millis()).unwrap();
+        assert_eq!((found, took), (expected, after_ms), "{why}");
+    }
+}
