@@ -12,6 +12,11 @@ const PROXY_METRICS: &str = "0.0.0.0:10249";
 const SCHEDULER_METRICS: &str = "0.0.0.0:10251";
 const CONTROLLERS_METRICS: &str = "0.0.0.0:10252";
 
+/// Half of etcd's own: after a crash of etcd's leader writes stand still for one to two election timeouts, and for one more
+/// round where the votes split. Ten heartbeats each, as etcd asks.
+const ETCD_HEARTBEAT_MS: u32 = 50;
+const ETCD_ELECTION_MS: u32 = 500;
+
 /// `RestartSec` of our units, and of etcd's as we set it.
 const RESTART_SECS: u32 = 1;
 /// Of the unit that containerd comes with.
@@ -113,6 +118,8 @@ impl Files<'_> {
             flag("peer-trusted-ca-file", self.pki("etcd/ca.crt")),
             flag("peer-cert-file", self.pki("etcd/peer.crt")),
             flag("peer-key-file", self.pki("etcd/peer.key")),
+            flag("heartbeat-interval", ETCD_HEARTBEAT_MS),
+            flag("election-timeout", ETCD_ELECTION_MS),
             flag("logger", "zap"),
         ];
         Daemon { name: "etcd".into(), program: "etcd".into(), args, restart_secs: RESTART_SECS }
@@ -255,6 +262,13 @@ mod tests {
             let unit = std::fs::read_to_string(&path).unwrap();
             let pause = setting(&unit, "RestartSec").and_then(|secs| secs.parse().ok());
             assert_eq!(pause, Some(daemon.restart_secs), "{}", path.display());
+            if name == "etcd" {
+                assert_eq!(
+                    setting(&unit, "Environment=ETCD_HEARTBEAT_INTERVAL"),
+                    Some(&*ETCD_HEARTBEAT_MS.to_string())
+                );
+                assert_eq!(setting(&unit, "Environment=ETCD_ELECTION_TIMEOUT"), Some(&*ETCD_ELECTION_MS.to_string()));
+            }
             // Whatever it ended with, and however often.
             assert_eq!(setting(&unit, "Restart"), Some("always"), "{}", path.display());
             assert_eq!(setting(&unit, "StartLimitIntervalSec"), Some("0"), "{}", path.display());
