@@ -15,9 +15,12 @@ use bytes::Bytes;
 use corten_apiserver::storage::memory::Memory;
 use corten_apiserver::storage::{ChangeStream, Listed, Outcome, Storage, StorageError, Stored, Write};
 use futures::StreamExt;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, Response};
 use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use recorder::Recorder;
 use serde_json::json;
@@ -128,21 +131,45 @@ async fn whom_a_request_counts_as_is_charged_for_it_and_asked_about() {
     assert_eq!((code, headers.get("x-kubernetes-pf-flowschema-uid")), (403, None));
 }
 
-/// The head of the answer to a request over HTTP/2 of whose body this much comes, and never more.
-async fn answered_early(server: &TestServer, who: &str, request: http::request::Builder, begun: Vec<u8>) -> HeaderMap {
+/// A body of which a beginning comes, and never more.
+type Endless = UnsyncBoxBody<Bytes, Infallible>;
+
+fn begun(request: http::request::Builder, begun: Vec<u8>) -> Request<Endless> {
+    let first = futures::stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from(begun)))]);
+    request.body(StreamBody::new(first.chain(futures::stream::pending())).boxed_unsync()).unwrap()
+}
+
+/// A call by gRPC's door.
+fn call(method: &str) -> http::request::Builder {
+    let call = Request::post(format!("https://localhost/corten.api.v1.{method}"));
+    call.header("content-type", "application/grpc").header("te", "trailers")
+}
+
+/// A connection over HTTP/2; it ends with the task.
+async fn http2(server: &TestServer, who: Option<&str>) -> (SendRequest<Endless>, AbortOnDrop) {
     let tls = {
-        let mut config = server.tls_of(Some(who));
+        let mut config = server.tls_of(who);
         config.alpn_protocols = vec![b"h2".to_vec()];
         let tcp = tokio::net::TcpStream::connect(server.address).await.unwrap();
         let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
         tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap()
     };
-    let (mut sender, connection) =
+    let (sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await.unwrap();
-    let connection = tokio::spawn(connection);
-    let first = futures::stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from(begun)))]);
-    let body = StreamBody::new(first.chain(futures::stream::pending()));
-    let response = timeout(DEADLINE, sender.send_request(request.body(body).unwrap())).await;
+    (sender, AbortOnDrop(tokio::spawn(connection)))
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<hyper::Result<()>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The answer's head, with its code, and its trailers if they come first.
+async fn head(answer: impl Future<Output = hyper::Result<Response<Incoming>>>) -> HeaderMap {
+    let response = timeout(DEADLINE, answer).await;
     let mut response = response.expect("it is answered before its body has come").unwrap();
     let mut headers = response.headers().clone();
     headers.insert("code", response.status().as_u16().into());
@@ -151,28 +178,44 @@ async fn answered_early(server: &TestServer, who: &str, request: http::request::
     {
         headers.extend(trailers);
     }
-    connection.abort();
     headers
+}
+
+/// The head of the answer to a request over HTTP/2 of whose body this much comes, and never more.
+async fn answered_early(
+    server: &TestServer,
+    who: Option<&str>,
+    request: http::request::Builder,
+    beginning: Vec<u8>,
+) -> HeaderMap {
+    let (mut sender, _open) = http2(server, who).await;
+    head(sender.send_request(begun(request, beginning))).await
+}
+
+#[tokio::test]
+async fn nobody_is_refused_by_grpc_before_a_byte_of_his_message_has_come() {
+    let (server, _) = start().await;
+    for method in ["Resources/Create", "Resources/List", "Resources/Bind", "Kinds/WatchKinds", "Nodes/WatchConnections"]
+    {
+        let answer = answered_early(&server, None, call(method), Vec::new()).await;
+        assert_eq!(answer["grpc-status"], "16", "{method}: UNAUTHENTICATED");
+    }
 }
 
 #[tokio::test]
 async fn the_body_of_what_may_not_be_is_not_waited_for() {
     let (server, audit) = start().await;
-    let uri = |path: &str| format!("https://localhost{path}");
-    let post = || Request::post(uri(MAPS)).header("content-type", JSON);
+    let post = || Request::post(format!("https://localhost{MAPS}")).header("content-type", JSON);
     let huge = post().header("content-length", 64 << 20);
     for request in [post(), huge] {
-        assert_eq!(answered_early(&server, "jane", request, b"{".to_vec()).await["code"], "403");
+        assert_eq!(answered_early(&server, Some("jane"), request, b"{".to_vec()).await["code"], "403");
     }
     // `Resource`: v1 configmaps, in default; the object is announced and does not come.
     let field = |number: u8, value: &[u8]| [&[number << 3 | 2, u8::try_from(value.len()).unwrap()], value].concat();
     let resource = field(1, &[field(2, b"v1"), field(3, b"configmaps"), field(5, b"default")].concat());
     let framed = [&[0, 0, 32, 0, 0][..], &resource].concat();
-    let call = || {
-        let call = Request::post(uri("/corten.api.v1.Resources/Create"));
-        call.header("content-type", "application/grpc").header("te", "trailers")
-    };
-    assert_eq!(answered_early(&server, "jane", call(), framed).await["grpc-status"], "7", "PERMISSION_DENIED");
+    let answer = answered_early(&server, Some("jane"), call("Resources/Create"), framed).await;
+    assert_eq!(answer["grpc-status"], "7", "PERMISSION_DENIED");
     for _ in 0..3 {
         let event = audit.next(|event| event.starts_with("jane")).await;
         assert_eq!(event, "jane: create configmaps default/: 403");

@@ -11,9 +11,9 @@ use http::{Request, Response};
 use tower::{Layer, Service};
 
 use super::{Answering, Inner, Means, Pipeline, ready, refused};
-use crate::authn::{AUTHENTICATED_GROUP, Identity};
+use crate::authn::{AUTHENTICATED_GROUP, Identity, unauthorized};
 use crate::request::User;
-use crate::request_info::{self, RequestInfo};
+use crate::request_info::{self, Door, RequestInfo};
 use crate::resources::Resources;
 use crate::rest::body::Body;
 use crate::rest::receive::Unread;
@@ -92,6 +92,10 @@ impl<'a> Service<Request<Unread>> for &'a Authentication {
 fn is_of(info: &RequestInfo, connection: &Connection, user: Arc<User>) -> Result<(), ApiError> {
     if user.in_group(AUTHENTICATED_GROUP) {
         (connection.authenticated)();
+    } else if info.door == Door::Grpc {
+        // Our own programs all show who they are. What a call is about stands in its message: of nobody's not a byte is read, and
+        // no stream of his is kept.
+        return Err(unauthorized());
     }
     info.is_sent_by(user)
 }
