@@ -58,7 +58,7 @@ pub fn service(resources: Resources, flow: FlowControl, usage: Collector) -> Res
 #[derive(Clone, Debug)]
 pub struct Service {
     resources: Resources,
-    /// For what lasts.
+    /// For watches.
     flow: FlowControl,
     usage: Collector,
 }
@@ -367,13 +367,9 @@ impl resources_server::Resources for Service {
         let pipeline =
             pipeline.ok_or_else(|| refused(&ApiError::internal("a stream without a way for its messages")))?;
         let fence = fence_of(&request)?;
-        let place = self.flow.enter_long(&user).map_err(|err| refused(&err))?;
         let resource = self.resources.registry().find("", "v1", "pods");
         let replies = bind::replies(Binder { pipeline, user, fence, resource }, request.into_inner());
-        let held = replies.inspect(move |_| {
-            let _held_while_it_streams = &place;
-        });
-        Ok(Response::new(held.boxed()))
+        Ok(Response::new(replies.boxed()))
     }
 }
 

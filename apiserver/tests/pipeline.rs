@@ -203,6 +203,30 @@ async fn nobody_is_refused_by_grpc_before_a_byte_of_his_message_has_come() {
 }
 
 #[tokio::test]
+async fn a_stream_is_counted_before_its_first_message_and_makes_no_room_for_a_large_one() {
+    let (server, _) = start().await;
+    let (mut sender, open) = http2(&server, Some("jane")).await;
+    let silent = ["Resources/Bind", "Kinds/WatchKinds", "Nodes/WatchConnections"];
+    let silent = silent.map(|method| tokio::spawn(sender.send_request(begun(call(method), Vec::new()))));
+    for (why, expected) in [("those that say nothing", 3), ("those that are gone", 0)] {
+        let counted = async {
+            while sum(&server, "apiserver_longrunning_requests", "").await != expected {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(DEADLINE, counted).await.unwrap_or_else(|_| panic!("{why}: {expected} are to be counted"));
+        open.0.abort();
+    }
+    drop(silent);
+    // Three megabytes, of which nothing comes.
+    let announced = vec![0, 0, 48, 0, 0];
+    for method in ["Resources/Bind", "Kinds/WatchKinds", "Nodes/WatchConnections"] {
+        let answer = answered_early(&server, Some("jane"), call(method), announced.clone()).await;
+        assert_eq!(answer["grpc-status"], "3", "{method}: INVALID_ARGUMENT");
+    }
+}
+
+#[tokio::test]
 async fn the_body_of_what_may_not_be_is_not_waited_for() {
     let (server, audit) = start().await;
     let post = || Request::post(format!("https://localhost{MAPS}")).header("content-type", JSON);

@@ -1,6 +1,8 @@
 //! gRPC's head: the path says which method, and with it the verb. What it is about stands in the message (`subject`). A refusal is a
 //! gRPC status with the `Status` in its details.
 
+mod messages;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,20 +12,21 @@ use corten_api::ApiError;
 use corten_proto::status;
 use http::{Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use tonic::service::Routes;
 use tower::ServiceExt;
 
+use self::messages::Messages;
 use super::AUDIT_ID;
 use crate::decode::MAX_BODY_BYTES;
 use crate::pipeline::{Answer, Permitted, Pipeline};
 use crate::request::Verb;
 use crate::request_info::{Door, Lasts, Question, REQUEST_TIMEOUT, Read, RequestId, RequestInfo, Subject};
 use crate::resources::{Allowed, Permit};
+use crate::rest::Front;
 use crate::rest::aside::{LARGE_BODY_BYTES, aside};
 use crate::rest::body::Body;
-use crate::rest::receive::{SlowBodies, Unread};
+use crate::rest::receive::Unread;
 use crate::rest::respond;
 
 /// A message with the largest body, and its envelope.
@@ -80,29 +83,29 @@ pub(super) fn code(response: &Response<Body>) -> u16 {
 /// What the service is given: one message that has come, or what a client goes on sending.
 enum Message {
     Whole(Option<Bytes>),
-    Stream(Incoming),
+    Stream(Messages),
 }
 
 impl http_body::Body for Message {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = tonic::Status;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(incoming) => Pin::new(incoming).poll_frame(cx),
+            Self::Stream(messages) => Pin::new(messages).poll_frame(cx),
         }
     }
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
-            Self::Stream(incoming) => incoming.is_end_stream(),
+            Self::Stream(messages) => messages.is_end_stream(),
         }
     }
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
-            Self::Stream(incoming) => incoming.size_hint(),
+            Self::Stream(messages) => messages.size_hint(),
         }
     }
 }
@@ -116,21 +119,24 @@ pub(in crate::pipeline) struct Services {
 impl Services {
     pub(in crate::pipeline) async fn serve(
         &self,
-        slow_bodies: &SlowBodies,
+        front: &Front,
         info: &RequestInfo,
         request: Request<Permitted>,
     ) -> Answer {
         let (parts, Permitted { body, seat, may }) = request.into_parts();
         match (may, seat) {
             (None, _) => {
-                let mut request = Request::from_parts(parts, Message::Stream(body.take()?.into_incoming()?));
-                request.extensions_mut().insert(info.user()?.clone());
+                let user = info.user()?;
+                let counted = front.flow.enter_long(user)?;
+                let messages = Messages::new(body.take()?.into_incoming()?, counted);
+                let mut request = Request::from_parts(parts, Message::Stream(messages));
+                request.extensions_mut().insert(user.clone());
                 request.extensions_mut().insert(self.messages.clone());
                 Ok(self.route(request).await.map(Body::GrpcStream))
             }
             (Some(Permit::Resource(allowed)), Some(mut seat)) => {
                 let user = &info.user()?.name;
-                let message = slow_bodies.receive(user, &mut seat, body.take()?).await?;
+                let message = front.slow_bodies.receive(user, &mut seat, body.take()?).await?;
                 let called = self.call(user, allowed, Request::from_parts(parts, message));
                 let is_watch = info.lasts == Lasts::Watch;
                 Ok(called.await?.map(if is_watch { Body::GrpcStream } else { Body::Grpc }))
