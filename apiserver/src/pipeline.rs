@@ -47,6 +47,7 @@ use crate::resources::{Permit, Resources};
 use crate::rest::Front;
 use crate::rest::body::Body;
 use crate::rest::receive::Unread;
+use crate::rest::unfinished::Unfinished;
 
 pub use audit::{Audit, Event};
 pub use authentication::Connection;
@@ -121,6 +122,8 @@ pub struct Means {
     pub flow: FlowControl,
     pub metrics: Arc<Metrics>,
     pub audit: Arc<dyn Audit>,
+    /// What requests hold that are not whole yet.
+    pub unfinished: Arc<Unfinished>,
 }
 
 /// The stack of both doors, from the outermost layer to what answers. `messages`: the way of what comes in gRPC's streams.

@@ -14,6 +14,7 @@ pub mod read;
 pub mod receive;
 pub mod respond;
 pub mod review;
+pub mod unfinished;
 mod usage;
 pub mod watch;
 pub mod write;
@@ -29,7 +30,8 @@ use hyper::body::Incoming;
 use self::body::Body;
 use self::query::Query;
 use self::read::Read;
-use self::receive::{SlowBodies, Unread};
+use self::receive::Unread;
+use self::unfinished::Unfinished;
 use crate::connect::proxy::{self, Proxy};
 use crate::connect::{self, Kubelets};
 use crate::discovery::Discovery;
@@ -57,7 +59,7 @@ pub struct Front {
     pub health: Health,
     pub metrics: Arc<Metrics>,
     pub flow: FlowControl,
-    pub slow_bodies: SlowBodies,
+    pub unfinished: Arc<Unfinished>,
 }
 
 /// A resource request on its way through.
@@ -177,7 +179,7 @@ impl Front {
     /// The body, and the seats: they are held until the request is done.
     async fn receive(&self, may: &Allowed, inbound: Inbound) -> Result<(bytes::Bytes, Seat), ApiError> {
         let Inbound { body, mut seat } = inbound;
-        let body = self.slow_bodies.receive(&may.user().name, &mut seat, body.take()?).await?;
+        let body = receive::whole(&self.unfinished, &may.user().name, &mut seat, body.take()?).await?;
         Ok((body, seat))
     }
 

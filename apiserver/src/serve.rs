@@ -104,9 +104,9 @@ impl Server {
     }
 
     fn pipeline(&self) -> Arc<dyn Pipeline> {
-        let Front { resources, flow, metrics, .. } = &*self.front;
+        let Front { resources, flow, metrics, unfinished, .. } = &*self.front;
         let (resources, flow, metrics) = (resources.clone(), flow.clone(), metrics.clone());
-        let means = Means { resources, flow, metrics, audit: self.audit.clone() };
+        let means = Means { resources, flow, metrics, audit: self.audit.clone(), unfinished: unfinished.clone() };
         let messages = pipeline::messages(&means, Binds::new(means.resources.clone()));
         pipeline::stack(&means, self.front.clone(), self.grpc.clone(), messages)
     }

@@ -21,7 +21,6 @@ use crate::pipeline::audit::Log;
 use crate::registry::Registry;
 use crate::resources::{Resources, Settings};
 use crate::rest::Front;
-use crate::rest::receive::SlowBodies;
 use crate::serve::connections::{Bounds, ConnectionLimiter};
 use crate::serve::limits::take_files;
 use crate::serve::responses::SEND_DEADLINE;
@@ -154,7 +153,7 @@ pub async fn assemble(
         proxy: Proxy::default(),
         metrics: Arc::new(metrics),
         flow,
-        slow_bodies: SlowBodies::default(),
+        unfinished: Arc::default(),
     };
     let connections = ConnectionLimiter::new(Bounds::of(take_files()));
     let (front, audit, tls) = (Arc::new(front), Arc::new(Log), Arc::new(tls));

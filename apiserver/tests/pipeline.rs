@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use corten_apiserver::rest::unfinished::{Bounds, Unfinished};
 use corten_apiserver::storage::memory::Memory;
 use corten_apiserver::storage::{ChangeStream, Listed, Outcome, Storage, StorageError, Stored, Write};
 use futures::StreamExt;
@@ -224,6 +225,24 @@ async fn a_stream_is_counted_before_its_first_message_and_makes_no_room_for_a_la
         let answer = answered_early(&server, Some("jane"), call(method), announced.clone()).await;
         assert_eq!(answer["grpc-status"], "3", "{method}: INVALID_ARGUMENT");
     }
+}
+
+#[tokio::test]
+async fn what_messages_hold_before_their_turn_is_bounded() {
+    let server = TestServer::start_over(Arc::new(Memory::default()), |server| {
+        let bounds = Bounds { all: 1 << 20, of_user: 100 << 10 };
+        Arc::get_mut(&mut server.front).unwrap().unfinished = Arc::new(Unfinished::new(bounds));
+    })
+    .await;
+    // 60 KiB are announced, and 40 come of a field that nobody knows: what it is about is behind that.
+    let beginning = [&[0, 0, 0, 240, 0][..], &[9 << 3 | 2, 0xd0, 0x86, 0x03], &[7; 40 << 10]].concat();
+    let (mut sender, _open) = http2(&server, Some("jane")).await;
+    let calls: Vec<_> =
+        (0..3).map(|_| Box::pin(sender.send_request(begun(call("Resources/Create"), beginning.clone())))).collect();
+    let (first, _, _others) = timeout(DEADLINE, futures::future::select_all(calls)).await.unwrap();
+    assert_eq!(head(std::future::ready(first)).await["grpc-status"], "8", "RESOURCE_EXHAUSTED");
+    let (code, answer) = server.send("POST", MAPS, JSON, map("another")).await;
+    assert_eq!(code, 201, "{answer}");
 }
 
 #[tokio::test]

@@ -206,7 +206,8 @@ async fn binds_answer_each_for_itself() {
     let Service { resources, flow, .. } = s.0.clone();
     let pods = resources.registry().find("", "v1", "pods");
     let metrics = Arc::new(Metrics::new(&flow));
-    let means = Means { resources: resources.clone(), flow, metrics: metrics.clone(), audit: Arc::new(Log) };
+    let (audit, unfinished) = (Arc::new(Log), Arc::default());
+    let means = Means { resources: resources.clone(), flow, metrics: metrics.clone(), audit, unfinished };
     let pipeline = pipeline::messages(&means, Binds::new(resources));
     let bind = |id, pod: &str, user: User| {
         let asked =

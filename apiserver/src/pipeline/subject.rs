@@ -3,11 +3,12 @@
 
 mod beginning;
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use corten_api::ApiError;
 use corten_api::selector::{FieldSelector, FieldTerm};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use tower::{Layer, Service};
 
 use self::beginning::Beginning;
@@ -18,20 +19,22 @@ use crate::request::Verb;
 use crate::request_info::{self, Question, RequestInfo, Subject, Walked};
 use crate::rest::body::Body;
 use crate::rest::receive::Unread;
+use crate::rest::unfinished::Unfinished;
 
 #[derive(Clone, Debug)]
 pub(super) struct ReadSubject {
     registry: Registry,
+    unfinished: Arc<Unfinished>,
 }
 
 impl ReadSubject {
     pub(super) fn new(means: &Means) -> Self {
-        Self { registry: means.resources.registry().clone() }
+        Self { registry: means.resources.registry().clone(), unfinished: means.unfinished.clone() }
     }
 }
 
 pub(super) struct WithSubject {
-    registry: Registry,
+    reader: ReadSubject,
     inner: Inner<Unread>,
 }
 
@@ -39,7 +42,7 @@ impl<S: Pipeline<Unread> + 'static> Layer<S> for ReadSubject {
     type Service = WithSubject;
 
     fn layer(&self, inner: S) -> WithSubject {
-        WithSubject { registry: self.registry.clone(), inner: Box::new(inner) }
+        WithSubject { reader: self.clone(), inner: Box::new(inner) }
     }
 }
 
@@ -53,7 +56,7 @@ impl<'a> Service<Request<Unread>> for &'a WithSubject {
     }
 
     fn call(&mut self, request: Request<Unread>) -> Answering<'a> {
-        let WithSubject { registry, inner } = *self;
+        let WithSubject { reader, inner } = *self;
         let next = &**inner;
         let info = match request_info::of(&request) {
             Ok(info) => info,
@@ -66,26 +69,38 @@ impl<'a> Service<Request<Unread>> for &'a WithSubject {
             return next.answer(request);
         }
         Box::pin(async move {
-            read(&info, &request, registry).await?;
+            reader.read(&info, &request).await?;
             next.answer(request).await
         })
     }
 }
 
-async fn read(info: &RequestInfo, request: &Request<Unread>, registry: &Registry) -> Result<(), ApiError> {
-    let verb = verb_of(request.uri().path()).ok_or_else(|| ApiError::internal("a call of no verb"))?;
-    let selects = matches!(verb, Verb::List | Verb::Watch);
-    let mut arriving = request.body().take()?;
-    let beginning = loop {
-        let seen = beginning::read(arriving.seen(), selects);
-        match seen.map_err(|err| ApiError::bad_request(err.to_string()))? {
-            Some(beginning) => break beginning,
-            None if arriving.more().await? => {}
-            None => return Err(ApiError::bad_request("the message breaks off")),
-        }
-    };
-    request.body().put_back(arriving);
-    info.is_about(question(verb, beginning, registry))
+impl ReadSubject {
+    async fn read(&self, info: &RequestInfo, request: &Request<Unread>) -> Result<(), ApiError> {
+        let verb = verb_of(request.uri().path()).ok_or_else(|| ApiError::internal("a call of no verb"))?;
+        let sender = info.sender().ok_or_else(|| ApiError::internal("a call of nobody"))?;
+        let selects = matches!(verb, Verb::List | Verb::Watch);
+        let mut arriving = request.body().take()?;
+        // From here on it holds what has come until it is whole, and has not waited for its turn yet.
+        let mut share = self.unfinished.share(&sender.name);
+        let head_bytes = head_bytes(request.headers());
+        let beginning = loop {
+            share.grow(head_bytes + arriving.seen().len())?;
+            let seen = beginning::read(arriving.seen(), selects);
+            match seen.map_err(|err| ApiError::bad_request(err.to_string()))? {
+                Some(beginning) => break beginning,
+                None if arriving.more().await? => {}
+                None => return Err(ApiError::bad_request("the message breaks off")),
+            }
+        };
+        arriving.holds(share);
+        request.body().put_back(arriving);
+        info.is_about(question(verb, beginning, &self.registry))
+    }
+}
+
+fn head_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
 fn question(verb: Verb, beginning: Beginning, registry: &Registry) -> Question {

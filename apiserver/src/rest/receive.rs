@@ -1,9 +1,8 @@
-//! Bodies, received within their bounds: of size, of pace, and of how many may be slow at once.
+//! Bodies, received within their bounds: of size, of pace, and of what all that are not whole hold together.
 //!
 //! A body that is there when its request's turn has come is read while the request holds its seats. One that is not
 //! gives them back until it is whole: who sends slowly keeps nobody from being served.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::unfinished::{Share, Unfinished};
 use crate::decode::MAX_BODY_BYTES;
 use crate::flowcontrol::seat::Seat;
 
@@ -29,11 +29,6 @@ const PROMPT: Duration = Duration::from_millis(500);
 /// After this much grace a body must have come at this pace, or it is given up.
 const PACE_GRACE: Duration = Duration::from_secs(5);
 const PACE_BYTES_PER_SEC: u32 = 16 * 1024;
-/// Slow bodies at once, which hold up to 3 MiB each.
-pub const SLOW_BODIES_MAX: u32 = 128;
-/// And of one user: nobody takes the others' places.
-pub const SLOW_BODIES_PER_USER_MAX: u32 = 32;
-const RETRY_AFTER_SECS: i32 = 1;
 
 /// A body on its way.
 #[derive(Debug)]
@@ -44,6 +39,8 @@ pub struct Arriving {
     pieces: Pieces,
     /// Since when it is waited for, and what had come by then.
     since: Option<(Instant, usize)>,
+    /// What was read of it before its request's turn.
+    _share: Option<Share>,
 }
 
 /// What has come. Most bodies come in one piece and need no copy.
@@ -85,7 +82,7 @@ impl Arriving {
     /// `max`: bytes.
     pub fn new(headers: &HeaderMap, incoming: Incoming, max: usize) -> Self {
         let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-        Self { incoming, max, announced, pieces: Pieces::default(), since: None }
+        Self { incoming, max, announced, pieces: Pieces::default(), since: None, _share: None }
     }
     /// As it comes, for whoever passes it on. Nobody may have read of it.
     pub fn into_incoming(self) -> Result<Incoming, ApiError> {
@@ -93,6 +90,10 @@ impl Arriving {
             return Err(ApiError::internal("the body was read before"));
         }
         Ok(self.incoming)
+    }
+    /// What has been read so far counts as long as this is there.
+    pub fn holds(&mut self, share: Share) {
+        self._share = Some(share);
     }
     /// What has come so far.
     pub fn seen(&self) -> &[u8] {
@@ -160,57 +161,27 @@ impl Unread {
     }
 }
 
-/// Counts bodies that are slow.
-#[derive(Debug, Default)]
-pub struct SlowBodies {
-    by_user: Mutex<HashMap<String, u32>>,
-}
-
-struct Slow<'a> {
-    of: &'a SlowBodies,
-    user: &'a str,
-}
-
-impl Drop for Slow<'_> {
-    fn drop(&mut self) {
-        let mut by_user = self.of.by_user.lock();
-        if let Some(count) = by_user.get_mut(self.user) {
-            *count -= 1;
-            if *count == 0 {
-                by_user.remove(self.user);
-            }
+/// The whole body. `seat` is given back while a slow one comes, and taken again then.
+pub async fn whole(
+    unfinished: &Arc<Unfinished>,
+    user: &str,
+    seat: &mut Seat,
+    mut body: Arriving,
+) -> Result<Bytes, ApiError> {
+    body.waits_again();
+    let prompt = tokio::time::timeout(PROMPT, body.rest()).await;
+    match prompt {
+        Ok(received) => received?,
+        Err(_) => {
+            seat.release();
+            // Counted as large as it may become, until it has a seat again.
+            let mut counted = unfinished.share(user);
+            counted.grow(MAX_BODY_BYTES)?;
+            body.rest().await?;
+            seat.retake().await?;
         }
     }
-}
-
-impl SlowBodies {
-    fn enter<'a>(&'a self, user: &'a str) -> Result<Slow<'a>, ApiError> {
-        let mut by_user = self.by_user.lock();
-        let all: u32 = by_user.values().sum();
-        let own = by_user.get(user).copied().unwrap_or(0);
-        if all >= SLOW_BODIES_MAX || own >= SLOW_BODIES_PER_USER_MAX {
-            let why = "Too many requests are still sending their bodies, please try again later.";
-            return Err(ApiError::too_many_requests(why, RETRY_AFTER_SECS));
-        }
-        by_user.insert(user.to_owned(), own + 1);
-        Ok(Slow { of: self, user })
-    }
-
-    /// The whole body. `seat` is given back while a slow one comes, and taken again then.
-    pub async fn receive(&self, user: &str, seat: &mut Seat, mut body: Arriving) -> Result<Bytes, ApiError> {
-        body.waits_again();
-        let prompt = tokio::time::timeout(PROMPT, body.rest()).await;
-        match prompt {
-            Ok(received) => received?,
-            Err(_) => {
-                seat.release();
-                let _counted = self.enter(user)?;
-                body.rest().await?;
-                seat.retake().await?;
-            }
-        }
-        Ok(body.pieces.take())
-    }
+    Ok(body.pieces.take())
 }
 
 /// In upstream's words, by whichever door: of a gRPC message the envelope is not counted.
@@ -250,18 +221,6 @@ mod tests {
         for (received, secs) in [(0, 5), (16 * 1024 - 1, 5), (16 * 1024, 6), (3 * 1024 * 1024, 5 + 192)] {
             assert_eq!(due(since, received) - since, Duration::from_secs(secs), "{received} bytes");
         }
-    }
-
-    #[test]
-    fn nobody_takes_all_places_for_slow_bodies() {
-        let slow = SlowBodies::default();
-        let own: Vec<_> = (0..SLOW_BODIES_PER_USER_MAX).map(|_| slow.enter("jane").ok().unwrap()).collect();
-        assert_eq!(slow.enter("jane").err().unwrap().code(), 429);
-        let names: Vec<String> = (0..SLOW_BODIES_MAX).map(|n| format!("u{n}")).collect();
-        let others: Vec<_> = names.iter().filter_map(|name| slow.enter(name).ok()).collect();
-        assert_eq!(others.len(), (SLOW_BODIES_MAX - SLOW_BODIES_PER_USER_MAX) as usize);
-        drop((own, others));
-        assert!(slow.by_user.lock().is_empty());
     }
 
     #[test]

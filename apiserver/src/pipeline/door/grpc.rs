@@ -26,7 +26,7 @@ use crate::resources::{Allowed, Permit};
 use crate::rest::Front;
 use crate::rest::aside::{LARGE_BODY_BYTES, aside};
 use crate::rest::body::Body;
-use crate::rest::receive::Unread;
+use crate::rest::receive::{self, Unread};
 use crate::rest::respond;
 
 /// A message with the largest body, and its envelope.
@@ -136,7 +136,7 @@ impl Services {
             }
             (Some(Permit::Resource(allowed)), Some(mut seat)) => {
                 let user = &info.user()?.name;
-                let message = front.slow_bodies.receive(user, &mut seat, body.take()?).await?;
+                let message = receive::whole(&front.unfinished, user, &mut seat, body.take()?).await?;
                 let called = self.call(user, allowed, Request::from_parts(parts, message));
                 let is_watch = info.lasts == Lasts::Watch;
                 Ok(called.await?.map(if is_watch { Body::GrpcStream } else { Body::Grpc }))
