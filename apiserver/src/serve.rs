@@ -37,16 +37,17 @@ const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 const HEADER_DEADLINE: Duration = Duration::from_secs(32);
 const MAX_HTTP1_BUFFER_BYTES: usize = 64 * 1024;
 const MAX_HEADER_BYTES: u32 = 64 * 1024;
-/// Streams of one HTTP/2 connection; a kubelet has a watch for each Secret and ConfigMap that its pods use.
-const MAX_STREAMS: u32 = 1000;
 /// A connection that is silent for so long is asked whether its other end still lives, then so often, so many times:
 /// HTTP/1.1 has no pings, and a machine that lost its power says no goodbye.
 const KEEPALIVE_AFTER_SECS: u32 = 60;
 const KEEPALIVE_EVERY_SECS: u32 = 15;
 const KEEPALIVE_PROBES: u32 = 4;
-/// Received on one HTTP/2 stream before its handler reads. Bodies are small; the memory is ours.
-const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Of those whom a certificate names: a kubelet has a watch for each Secret and ConfigMap that its pods use.
+const CERTIFIED: Http2Bounds =
+    Http2Bounds { streams: 1000, stream_window_bytes: 256 * 1024, connection_window_bytes: 1024 * 1024 };
+/// Of all others: with the handshake nobody knows yet whether they are anybody.
+const UNCERTIFIED: Http2Bounds =
+    Http2Bounds { streams: 250, stream_window_bytes: 64 * 1024, connection_window_bytes: 128 * 1024 };
 const PINGS: Pings = Pings { interval: Duration::from_secs(30), deadline: Duration::from_secs(15) };
 /// Kubelets ping us every second: where nothing at all comes for so long, there is no node.
 const NODE_PINGS: Pings = Pings { interval: Duration::from_secs(2), deadline: Duration::from_secs(1) };
@@ -170,6 +171,7 @@ impl Server {
             tracing::info!(%peer, "{why}");
         }
         let is_authenticated = matches!(*identity, Identity::Known { .. });
+        let bounds = if is_authenticated { CERTIFIED } else { UNCERTIFIED };
         let Some(place) = self.connections.open(peer.ip(), is_authenticated) else {
             return tracing::warn!(%peer, is_authenticated, "closed: too many connections are open, and all are in use");
         };
@@ -191,7 +193,8 @@ impl Server {
                 Ok::<_, Infallible>(response.map(|body| Counted::new(body, busy, &sent)))
             }
         });
-        let connection = builder(pings).serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        let connection =
+            builder(pings, bounds).serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         tokio::select! {
             served = watcher.watch(connection) => if let Err(err) = served {
                 tracing::debug!(%peer, "connection ended: {err}");
@@ -219,7 +222,18 @@ struct Pings {
     deadline: Duration,
 }
 
-fn builder(pings: Pings) -> auto::Builder<TokioExecutor> {
+/// What one HTTP/2 connection may make the server hold.
+#[derive(Clone, Copy)]
+struct Http2Bounds {
+    /// At once.
+    streams: u32,
+    /// Received on one stream before its handler reads. Bodies are small; the memory is ours.
+    stream_window_bytes: u32,
+    /// And on all together.
+    connection_window_bytes: u32,
+}
+
+fn builder(pings: Pings, bounds: Http2Bounds) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -230,10 +244,10 @@ fn builder(pings: Pings) -> auto::Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
+        .max_concurrent_streams(bounds.streams)
         .max_header_list_size(MAX_HEADER_BYTES)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_stream_window_size(bounds.stream_window_bytes)
+        .initial_connection_window_size(bounds.connection_window_bytes)
         .keep_alive_interval(pings.interval)
         .keep_alive_timeout(pings.deadline);
     builder

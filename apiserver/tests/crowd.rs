@@ -216,6 +216,42 @@ async fn a_full_share_of_anonymous_requests_of_one_address_keeps_no_anonymous_cl
     }
 }
 
+/// What the server lets a client do on an HTTP/2 connection: streams, and bytes on one of them and on all.
+async fn http2_bounds(server: &TestServer, who: Option<&str>) -> (u32, u32, u32) {
+    const SETTINGS: u8 = 4;
+    const WINDOW_UPDATE: u8 = 8;
+    let mut tls = connect(server, who).await.unwrap();
+    tls.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    tls.write_all(&[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0]).await.unwrap();
+    // What the protocol begins with, where the server says nothing else.
+    let (mut streams, mut of_stream, of_connection) = (u32::MAX, 65_535, 65_535);
+    loop {
+        let mut head = [0; 9];
+        timeout(SOON, tls.read_exact(&mut head)).await.expect("it tells its bounds").unwrap();
+        let [_, high, low, kind, ..] = head;
+        let mut frame = vec![0; usize::from(u16::from_be_bytes([high, low]))];
+        tls.read_exact(&mut frame).await.unwrap();
+        if kind == WINDOW_UPDATE {
+            return (streams, of_stream, of_connection + u32::from_be_bytes(frame.try_into().unwrap()));
+        }
+        for setting in frame.chunks_exact(6).filter(|_| kind == SETTINGS) {
+            let value = u32::from_be_bytes(setting[2..].try_into().unwrap());
+            match setting[1] {
+                3 => streams = value,
+                4 => of_stream = value,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_shows_no_certificate_makes_the_server_hold_little() {
+    let server = start(|_| {}).await;
+    assert_eq!(http2_bounds(&server, Some("admin")).await, (1000, 256 << 10, 1 << 20));
+    assert_eq!(http2_bounds(&server, None).await, (250, 64 << 10, 128 << 10));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn as_many_silent_handshakes_as_there_are_places_hold_up_neither_leases_nor_administrators() {
     let bounds = Bounds { handshakes: 256, ..Bounds::of(512) };

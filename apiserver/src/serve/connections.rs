@@ -21,6 +21,8 @@ const HANDSHAKES_SHARE: usize = 8;
 const HANDSHAKES_MAX: usize = 1024;
 /// Connections of those that are not authenticated, of all connections.
 const UNAUTHENTICATED_SHARE: usize = 8;
+/// And at most so many: each may make the server hold what its windows allow, and a head.
+const UNAUTHENTICATED_MAX: usize = 1024;
 
 /// How many there may be of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +36,7 @@ impl Bounds {
     pub fn of(sockets: usize) -> Self {
         let handshakes = (sockets / HANDSHAKES_SHARE).clamp(1, HANDSHAKES_MAX);
         let connections = sockets.saturating_sub(handshakes).max(1);
-        let unauthenticated = (connections / UNAUTHENTICATED_SHARE).max(1);
+        let unauthenticated = (connections / UNAUTHENTICATED_SHARE).clamp(1, UNAUTHENTICATED_MAX);
         Self { handshakes, open: connections::Bounds { connections, unauthenticated } }
     }
 }
@@ -215,7 +217,7 @@ mod tests {
     #[test]
     fn bounds_follow_the_sockets_there_are() {
         for (sockets, handshakes, connections, unauthenticated) in
-            [(1, 1, 1, 1), (768, 96, 672, 84), (9216, 1024, 8192, 1024), (50_000, 1024, 48_976, 6122)]
+            [(1, 1, 1, 1), (768, 96, 672, 84), (9216, 1024, 8192, 1024), (50_000, 1024, 48_976, 1024)]
         {
             assert_eq!(Bounds::of(sockets), bounds(handshakes, connections, unauthenticated), "{sockets}");
         }
