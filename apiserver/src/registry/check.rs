@@ -7,6 +7,7 @@ mod addresses;
 use std::collections::BTreeMap;
 
 pub use addresses::{canonical_cidr, cidr, ip};
+use corten_api::selector::{SelectorError, TERMS_MAX};
 use corten_api::{Problems, names};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -249,8 +250,25 @@ pub fn annotations(problems: &mut Problems, path: &Path<'_>, annotations: Option
     }
 }
 
+/// Labels that others must have.
+pub fn selector(problems: &mut Problems, path: &Path<'_>, wanted: Option<&BTreeMap<String, String>>) {
+    labels(problems, path, wanted);
+    few_terms(problems, path, 2 * wanted.map_or(0, BTreeMap::len));
+}
+
+/// Upstream has no bound here. Whoever has a selector holds it against object after object: `terms` are requirements, and values.
+fn few_terms(problems: &mut Problems, path: &Path<'_>, terms: usize) {
+    if terms > TERMS_MAX {
+        problems.invalid(path, terms, &SelectorError::TooMany.to_string());
+    }
+}
+
 pub fn label_selector(problems: &mut Problems, path: &Path<'_>, selector: &LabelSelector) {
     labels(problems, &path.field("matchLabels"), selector.match_labels.as_ref());
+    let of_labels = 2 * selector.match_labels.as_ref().map_or(0, BTreeMap::len);
+    let expressions = selector.match_expressions.iter().flatten();
+    let of_expressions = expressions.map(|expr| 1 + expr.values.as_ref().map_or(0, Vec::len)).sum::<usize>();
+    few_terms(problems, path, of_labels + of_expressions);
     let list = path.field("matchExpressions");
     for (i, expr) in selector.match_expressions.iter().flatten().enumerate() {
         let at = list.index(i);
@@ -294,6 +312,39 @@ mod tests {
             found(|p, at| port_name(p, at, "80"))[0],
             r#"f: Invalid value: "80": must contain at least one letter (a-z)"#
         );
+    }
+
+    #[test]
+    fn a_selector_has_so_many_requirements_and_values() {
+        use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement;
+        let wanted = |n: usize| (0..n).map(|n| (format!("k{n}"), "v".to_owned())).collect::<BTreeMap<_, _>>();
+        let expression = |values: usize| LabelSelectorRequirement {
+            key: "k".into(),
+            operator: if values == 0 { "Exists".into() } else { "In".into() },
+            values: (values > 0).then(|| vec!["v".into(); values]),
+        };
+        let of = |labels: usize, expressions: Vec<LabelSelectorRequirement>| LabelSelector {
+            match_labels: Some(wanted(labels)),
+            match_expressions: Some(expressions),
+        };
+        let cases = [
+            ("labels", of(TERMS_MAX / 2, vec![]), None),
+            ("one more", of(TERMS_MAX / 2 + 1, vec![]), Some(TERMS_MAX + 2)),
+            ("requirements", of(0, vec![expression(0); TERMS_MAX]), None),
+            ("one more", of(0, vec![expression(0); TERMS_MAX + 1]), Some(TERMS_MAX + 1)),
+            ("values", of(0, vec![expression(TERMS_MAX - 1)]), None),
+            ("one more", of(0, vec![expression(TERMS_MAX)]), Some(TERMS_MAX + 1)),
+            ("all together", of(1, vec![expression(0), expression(TERMS_MAX - 3)]), Some(TERMS_MAX + 1)),
+        ];
+        let told = |terms: usize| {
+            format!("f: Invalid value: {terms}: a selector may have at most {TERMS_MAX} requirements and values")
+        };
+        for (why, one, expected) in cases {
+            let expected: Vec<_> = expected.map(told).into_iter().collect();
+            assert_eq!(found(|p, at| label_selector(p, at, &one)), expected, "{why}");
+        }
+        assert!(found(|p, at| selector(p, at, Some(&wanted(TERMS_MAX / 2)))).is_empty());
+        assert_eq!(found(|p, at| selector(p, at, Some(&wanted(TERMS_MAX)))), [told(2 * TERMS_MAX)]);
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Kind for ReplicationController {
         if spec.selector.as_ref().is_none_or(|s| s.is_empty()) {
             problems.required(selector_at, "");
         }
-        check::labels(problems, &selector_at, spec.selector.as_ref());
+        check::selector(problems, &selector_at, spec.selector.as_ref());
         check::not_negative(problems, &at.field("replicas"), spec.replicas);
         let selector = match &spec.selector {
             Some(labels) if !labels.is_empty() => Selector::from_labels(Some(labels)),

@@ -36,7 +36,7 @@ impl Kind for RuntimeClass {
         }
         if let Some(Scheduling { node_selector, tolerations }) = &self.scheduling {
             let at = Path::root("scheduling");
-            check::labels(problems, &at.field("nodeSelector"), node_selector.as_ref());
+            check::selector(problems, &at.field("nodeSelector"), node_selector.as_ref());
             let tolerations = tolerations.as_deref().unwrap_or_default();
             pod::tolerations(tolerations, &at.field("tolerations"), problems);
             each_once(tolerations, &at.field("tolerations"), problems);

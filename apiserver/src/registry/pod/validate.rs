@@ -115,7 +115,7 @@ fn pod_spec(spec: &PodSpec, of: Of<'_>, at: &Path<'_>, problems: &mut Problems) 
     whole::validate(spec, at, problems);
     check::word(problems, &at.field("restartPolicy"), spec.restart_policy.as_ref(), RESTART_POLICIES);
     dns(spec, at, problems);
-    check::labels(problems, &at.field("nodeSelector"), spec.node_selector.as_ref());
+    check::selector(problems, &at.field("nodeSelector"), spec.node_selector.as_ref());
     security::pod(spec, at, problems);
     placement::validate(spec, at, problems);
     security::windows::host_processes(spec, at, problems);

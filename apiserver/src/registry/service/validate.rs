@@ -32,7 +32,7 @@ pub fn service(service: &Service, problems: &mut Problems) {
     }
     for_type(spec, kind, &at, problems);
     ports(spec, &at, problems);
-    check::labels(problems, &at.field("selector"), spec.selector.as_ref());
+    check::selector(problems, &at.field("selector"), spec.selector.as_ref());
     affinity(spec, &at, problems);
     addresses(spec, &at, problems);
     check::word(problems, &at.field("type"), spec.type_.as_ref(), TYPES);
