@@ -120,7 +120,10 @@ impl Front {
                 let seat = seat.ok_or_else(|| ApiError::internal("a request that has waited for no seat"))?;
                 let response = self.short(asking, &may, Inbound { body, seat }).await?;
                 let prefers_protobuf = accept::prefers_protobuf(&parts.headers);
-                Ok(gzip::compress(&parts.headers, respond::encoded(prefers_protobuf, response)))
+                let bytes = response.body().known_len().unwrap_or(0);
+                let is_large = prefers_protobuf && bytes > aside::LARGE_BODY_BYTES;
+                let encoded = async { respond::encoded(prefers_protobuf, response) };
+                Ok(gzip::compress(&parts.headers, aside::aside(&may.user().name, is_large, encoded).await))
             }
             (Permit::Connection(_) | Permit::Resource(_), _) => {
                 Err(ApiError::internal("what was allowed is not what is asked"))
@@ -170,7 +173,7 @@ impl Front {
             | Allowed::DeleteCollection(_) => {}
         }
         let (body, _seat) = self.receive(may, inbound).await?;
-        let is_large = body.len() > aside::LARGE_BODY_BYTES;
+        let is_large = body.len().max(resources.stored_bytes(may)) > aside::LARGE_BODY_BYTES;
         let write = write::Write { resources, resource, query, headers, wanted, body };
         let written = tokio::time::timeout(REQUEST_TIMEOUT, Self::write(may, write));
         aside::aside(&may.user().name, is_large, written).await.unwrap_or_else(|_| Err(respond::timed_out()))

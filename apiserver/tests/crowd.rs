@@ -311,3 +311,40 @@ async fn a_table_of_ten_thousand_pods_stalls_nobody() {
     assert_eq!((code, table["rows"].as_array().map(Vec::len)), (200, Some(10_000)));
     assert!(answered >= 10, "{answered} others were answered while the table was made");
 }
+
+/// One worker thread: whoever keeps it keeps everybody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_small_patch_of_a_large_object_stalls_nobody() {
+    let memory = Memory::default();
+    let data: serde_json::Map<_, _> = (0..40_000).map(|n| (format!("key{n}"), json!("a few bytes"))).collect();
+    let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "large", "namespace": "default"},
+        "data": data});
+    let key = "/registry/configmaps/default/large".to_owned();
+    memory.commit(vec![Write::Create { key, value: value.to_string().into(), ttl_secs: None }]).await.unwrap();
+    let storage = Slow { memory, commit: Duration::ZERO };
+    let server = Arc::new(TestServer::start_over(Arc::new(storage), |_| {}).await);
+    let mut other = Line::open(&server, "admin").await;
+    let patches = {
+        let server = server.clone();
+        tokio::spawn(async move {
+            let path = format!("{CONFIG_MAPS}/large");
+            for (content_type, patch) in [
+                ("application/merge-patch+json", "{}"),
+                ("application/merge-patch+json", r#"{"data":{"key0":"x"}}"#),
+                ("application/apply-patch+yaml", "{apiVersion: v1, kind: ConfigMap}"),
+            ] {
+                let path = format!("{path}?fieldManager=m");
+                let (code, answer) = server.send("PATCH", &path, content_type, patch.into()).await;
+                assert_eq!(code, 200, "{patch}: {answer}");
+            }
+        })
+    };
+    let mut answered = 0;
+    while !patches.is_finished() {
+        let (code, _) = other.send("GET", "/api/v1/namespaces/default", &Value::Null).await;
+        assert_eq!(code, 200);
+        answered += 1;
+    }
+    patches.await.unwrap();
+    assert!(answered >= 30, "{answered} others were answered meanwhile");
+}

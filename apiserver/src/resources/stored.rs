@@ -1,6 +1,6 @@
 //! How many objects there are: what a list of them is thought to cost.
 
-use super::Resources;
+use super::{Allowed, Resources};
 use crate::request::Target;
 
 impl Resources {
@@ -9,5 +9,22 @@ impl Resources {
         let resource = self.inner.registry.find(&target.group, &target.version, &target.resource);
         let place = resource.and_then(|resource| self.place_of(resource).ok());
         place.map_or(0, |place| place.cached.snapshot(0).items.len())
+    }
+
+    /// Bytes of the object that a write changes, as the cache has it now: what is to be gone through, however little the write
+    /// says. 0 for what is not there yet, and for what reads.
+    pub fn stored_bytes(&self, may: &Allowed) -> usize {
+        let target = match may {
+            Allowed::Create(may) => may.target(),
+            Allowed::Update(may) => may.target(),
+            Allowed::Patch(may) => may.target(),
+            Allowed::Delete(may) => may.target(),
+            // Of a collection each object is a write of its own.
+            Allowed::Get(_) | Allowed::List(_) | Allowed::Watch(_) | Allowed::DeleteCollection(_) => return 0,
+        };
+        let resource = self.inner.registry.find(&target.group, &target.version, &target.resource);
+        let place = resource.and_then(|resource| self.place_of(resource).ok());
+        let item = place.and_then(|place| place.cached.get(&place.short_key(&target.namespace, &target.name)));
+        item.map_or(0, |item| item.weight())
     }
 }

@@ -17,6 +17,9 @@ use crate::registry::ApiResource;
 use crate::resources::{Authorized, Page, Resources, to};
 use crate::table::{self, Include, Tables};
 
+/// What takes no more work than to be sent.
+const AS_STORED: Wanted = Wanted { form: Form::Object, encoding: Encoding::Json };
+
 /// What a request for reading says in its headers and query. What is read, the proof says that it may be.
 pub struct Read<'a> {
     pub resources: &'a Resources,
@@ -28,15 +31,16 @@ pub struct Read<'a> {
 
 pub async fn get(read: Read<'_>, may: &Authorized<to::Get>) -> Result<Response<Body>, ApiError> {
     let object = read.resources.get(may, query::get_at(read.query)?).await?;
-    Ok(present(read.wanted, read.resource, read.query, object)?.into_response(StatusCode::OK))
+    let is_large = read.wanted != AS_STORED && object.len() > LARGE_BODY_BYTES;
+    let shown = async { present(read.wanted, read.resource, read.query, object) };
+    Ok(aside(&may.user().name, is_large, shown).await?.into_response(StatusCode::OK))
 }
 
 pub async fn list(read: Read<'_>, may: &Authorized<to::List>) -> Result<Response<Body>, ApiError> {
     let options = query::list_options(read.query)?;
     let page = read.resources.list(may, options).await?;
-    let as_stored = Wanted { form: Form::Object, encoding: Encoding::Json };
     let bytes = || page.items.iter().map(Bytes::len).sum::<usize>();
-    let is_large = read.wanted != as_stored && (page.items.len() > LARGE_LIST || bytes() > LARGE_BODY_BYTES);
+    let is_large = read.wanted != AS_STORED && (page.items.len() > LARGE_LIST || bytes() > LARGE_BODY_BYTES);
     aside(&may.user().name, is_large, async { show_page(read.wanted, read.resource, read.query, page) }).await
 }
 

@@ -137,7 +137,10 @@ impl Services {
             (Some(Permit::Resource(allowed)), Some(mut seat)) => {
                 let user = &info.user()?.name;
                 let message = receive::whole(&front.unfinished, user, &mut seat, body.take()?).await?;
-                let called = self.call(user, allowed, Request::from_parts(parts, message));
+                // What a write costs is what there is of its object, too.
+                let bytes = message.len().max(front.resources.stored_bytes(&allowed));
+                let request = Request::from_parts(parts, Message::Whole(Some(message)));
+                let called = self.call(user, bytes > LARGE_BODY_BYTES, allowed, request);
                 let is_watch = info.lasts == Lasts::Watch;
                 Ok(called.await?.map(if is_watch { Body::GrpcStream } else { Body::Grpc }))
             }
@@ -151,11 +154,10 @@ impl Services {
     async fn call(
         &self,
         user: &str,
+        is_large: bool,
         allowed: Allowed,
-        request: Request<Bytes>,
+        mut request: Request<Message>,
     ) -> Result<Response<tonic::body::Body>, ApiError> {
-        let is_large = request.body().len() > LARGE_BODY_BYTES;
-        let mut request = request.map(|message| Message::Whole(Some(message)));
         request.extensions_mut().insert(Arc::new(allowed));
         // Whoever's deadline passes meanwhile: what it writes is written, as it would be a moment before.
         let called = tokio::time::timeout(REQUEST_TIMEOUT, self.route(request));
