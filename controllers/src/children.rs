@@ -199,8 +199,12 @@ impl<C: Clone + Send + Sync> Children<C> {
         let key = Key::new(owner.key.namespace.as_str(), ask.name());
         let heard = match &ask {
             Ask::Create { name, what } => {
-                let child = make(name, what);
-                let made = context.width.send(|| context.prompt.create(&child)).await;
+                // It is made when its turn has come: of those that wait there are no copies of a template, which may be large.
+                let made = context.width.send(|| {
+                    let child = make(name, what);
+                    async move { context.prompt.create(&child).await }
+                });
+                let made = made.await;
                 intents::created(made.map(|child| child.revision()), again)
             }
             Ask::Delete { uid, .. } => intents::deleted(context.delete::<K>(&key, uid).await, again),

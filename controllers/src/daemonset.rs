@@ -28,7 +28,7 @@ use crate::pods::SeenPod;
 use crate::replicas::candidate;
 use backoff::Backoff;
 use decide::Observed;
-use placement::Placement;
+use placement::{NewPod, Placement};
 
 pub fn controller(setup: &Setup) -> Loop {
     let name = setup.name;
@@ -83,7 +83,7 @@ pub(crate) struct DaemonSets {
     revisions: Shared<ControllerRevision>,
     nodes: Shared<Node>,
     /// What is under way of the pods of each DaemonSet. A pod is made again as it was asked for.
-    children: Children<Arc<Pod>>,
+    children: Children<NewPod>,
     backoff: Arc<Mutex<Backoff>>,
 }
 
@@ -94,8 +94,7 @@ impl DaemonSets {
             self.backoff.lock().forget(key);
             return Ok(Next::Done);
         };
-        let made_again = |_: &str, pod: &Arc<Pod>| Pod::clone(pod);
-        self.children.settle(&self.context, &Owner::of(&*set), &self.pods, made_again).await?;
+        self.children.settle(&self.context, &Owner::of(&*set), &self.pods, |name, new| new.pod(name)).await?;
         let Some(selector) = self.usable_selector(&set) else { return Ok(Next::Done) };
         let nearby = self.revisions.claimable_by(&key.namespace, set.uid());
         let revisions = self.history(&set).claim(&selector, &nearby);

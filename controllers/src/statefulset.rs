@@ -27,6 +27,7 @@ use crate::history::{self, apply::Writer};
 use crate::pods::SeenPod;
 use crate::replicas::candidate;
 use decide::Observed;
+use identity::NewPod;
 
 pub fn controller(setup: &Setup) -> Loop {
     let name = setup.name;
@@ -85,7 +86,7 @@ pub(crate) struct StatefulSets {
     revisions: Shared<ControllerRevision>,
     claims: Shared<PersistentVolumeClaim>,
     /// What is under way of the pods of each StatefulSet. A pod is made again as it was asked for.
-    children: Children<Arc<Pod>>,
+    children: Children<NewPod>,
 }
 
 impl StatefulSets {
@@ -94,8 +95,7 @@ impl StatefulSets {
             self.children.forget(key);
             return Ok(Next::Done);
         };
-        let made_again = |_: &str, pod: &Arc<Pod>| Pod::clone(pod);
-        self.children.settle(&self.context, &Owner::of(&*set), &self.pods, made_again).await?;
+        self.children.settle(&self.context, &Owner::of(&*set), &self.pods, |_, new| new.pod()).await?;
         let selector = match Selector::from_label_selector(Some(&set.spec.selector)) {
             Ok(selector) => selector,
             Err(err) => {

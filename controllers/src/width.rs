@@ -77,7 +77,8 @@ impl Drop for Place<'_> {
 }
 
 impl Width {
-    /// Sends `write` when there is room, and again after a while when it is refused with 429.
+    /// Sends `write` when there is room, and again after a while when it is refused with 429. What is large is made in `write`:
+    /// then there is no more of it than is under way.
     pub async fn send<T, F>(&self, write: impl Fn() -> F) -> Result<T, ApiError>
     where
         F: Future<Output = Result<T, ApiError>>,

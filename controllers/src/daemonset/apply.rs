@@ -12,6 +12,7 @@ use serde_json::json;
 use tracing::info;
 
 use super::decide::{Decision, Observed};
+use super::placement::NewPod;
 use super::{DaemonSets, placement, status};
 use crate::children::Owner;
 use crate::context::is_terminating_namespace;
@@ -58,11 +59,11 @@ impl DaemonSets {
         // One that fails keeps no other from going.
         self.send(set, deletes).await?;
         // Slow start: a batch is tried only if the one before, half its size, was made whole.
-        let mut nodes = decision.create.iter();
+        let (mut nodes, hash) = (decision.create.iter(), Arc::<str>::from(decision.hash.as_str()));
         for batch in batches(decision.create.len()) {
             let names = self.children.fresh_names(&Owner::of(set), &self.pods, batch);
             let ask = |(name, node): (String, &String)| {
-                let what = Arc::new(placement::pod_of(set, &decision.hash, &name, node));
+                let what = NewPod { set: Arc::clone(&seen.set), hash: Arc::clone(&hash), node: node.clone() };
                 Ask::Create { name, what }
             };
             self.send(set, names.into_iter().zip(nodes.by_ref()).map(ask).collect()).await?;
@@ -70,9 +71,8 @@ impl DaemonSets {
         Ok(())
     }
 
-    async fn send(&self, set: &DaemonSet, asks: Vec<Ask<Arc<Pod>>>) -> Result<(), ApiError> {
-        let made = |_: &str, pod: &Arc<Pod>| Pod::clone(pod);
-        let sent = self.children.send(&self.context, &Owner::of(set), asks, made).await;
+    async fn send(&self, set: &DaemonSet, asks: Vec<Ask<NewPod>>) -> Result<(), ApiError> {
+        let sent = self.children.send(&self.context, &Owner::of(set), asks, |name, new| new.pod(name)).await;
         pod_events::tell(&self.context.recorder, &set.reference(), &sent)
     }
 

@@ -2,6 +2,8 @@
 //!
 //! <https://kubernetes.io/docs/concepts/workloads/controllers/daemonset/#how-daemon-pods-are-scheduled>
 
+use std::sync::Arc;
+
 use corten_api::Object;
 use corten_api::k8s_openapi::api::apps::v1::DaemonSet;
 use corten_api::k8s_openapi::api::core::v1::{
@@ -97,6 +99,21 @@ fn spec_of(set: &DaemonSet) -> PodSpec {
 /// The value that the template's changes have come to; `None`: there is none that counts.
 pub fn generation(set: &DaemonSet) -> Option<i64> {
     set.annotation(TEMPLATE_GENERATION)?.parse().ok()
+}
+
+/// A pod that is to be made for a node: what is known of it until it is sent. However many there are, they share one template.
+#[derive(Clone, Debug)]
+pub struct NewPod {
+    pub set: Arc<DaemonSet>,
+    /// Of the revision that it is made from.
+    pub hash: Arc<str>,
+    pub node: String,
+}
+
+impl NewPod {
+    pub fn pod(&self, name: &str) -> Pod {
+        pod_of(&self.set, &self.hash, name, &self.node)
+    }
 }
 
 /// The pod of this name for a node. `hash`: of the revision that it is made from.

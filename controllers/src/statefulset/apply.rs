@@ -6,13 +6,15 @@ use std::sync::Arc;
 use corten_api::k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 use corten_api::k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use corten_api::{ApiError, Object, Reason};
+use corten_api::{ApiError, Key, Object, Reason};
 use corten_client::{EventType, Next, Patch};
 use futures::future::join_all;
 use serde_json::json;
 use tracing::info;
 
+use super::claims::NewClaim;
 use super::decide::{ClaimStep, Decision, PodStep, label_patch};
+use super::identity::NewPod;
 use super::{StatefulSets, status};
 use crate::children::{Owner, Sent};
 use crate::context::is_terminating_namespace;
@@ -73,10 +75,8 @@ impl StatefulSets {
         let (mut creates, mut deletes, mut labels) = (Vec::new(), Vec::new(), Vec::new());
         for step in steps {
             match step {
-                PodStep::Create(pod) if without.contains(pod.name()) => {}
-                PodStep::Create(pod) => {
-                    creates.push(Ask::Create { name: pod.name().to_owned(), what: Arc::new(*pod) });
-                }
+                PodStep::Create(pod) if without.contains(pod.name().as_str()) => {}
+                PodStep::Create(pod) => creates.push(Ask::Create { name: pod.name(), what: pod }),
                 PodStep::Delete(pod) => {
                     deletes.push(Ask::Delete { name: pod.key.name.clone(), uid: pod.uid.clone() });
                 }
@@ -96,9 +96,8 @@ impl StatefulSets {
     }
 
     /// Sends these side by side and says what was done. The last failure is returned.
-    async fn send(&self, set: &StatefulSet, asks: Vec<Ask<Arc<Pod>>>) -> Result<(), ApiError> {
-        let made = |_: &str, pod: &Arc<Pod>| Pod::clone(pod);
-        let sent = self.children.send(&self.context, &Owner::of(set), asks, made).await;
+    async fn send(&self, set: &StatefulSet, asks: Vec<Ask<NewPod>>) -> Result<(), ApiError> {
+        let sent = self.children.send(&self.context, &Owner::of(set), asks, |_, new| new.pod()).await;
         let mut failed = None;
         for Sent { ask, answer } in sent {
             let verb = if matches!(ask, Ask::Create { .. }) { "Create" } else { "Delete" };
@@ -155,13 +154,13 @@ impl StatefulSets {
     }
 
     /// Makes a claim. `Err`: the pod that cannot be made without it.
-    async fn make(
-        &self,
-        set: &StatefulSet,
-        claim: Box<PersistentVolumeClaim>,
-        pod: String,
-    ) -> Result<(), (String, ApiError)> {
-        let made = self.context.width.send(|| self.context.prompt.create(&*claim)).await;
+    async fn make(&self, set: &StatefulSet, claim: NewClaim, pod: String) -> Result<(), (String, ApiError)> {
+        // Made when its turn has come, as pods are.
+        let made = self.context.width.send(|| {
+            let claim = claim.claim();
+            async move { self.context.prompt.create(&claim?).await }
+        });
+        let made = made.await;
         let about = format!("Claim {} Pod {pod}", claim.name());
         let there = match made {
             Ok(made) => {
@@ -170,7 +169,9 @@ impl StatefulSets {
                 Ok(made)
             }
             // From before, or its answer was lost.
-            Err(err) if err.is(Reason::AlreadyExists) => self.context.client.get(&claim.key()).await,
+            Err(err) if err.is(Reason::AlreadyExists) => {
+                self.context.client.get(&Key::new(set.namespace(), claim.name())).await
+            }
             Err(err) => {
                 if !is_terminating_namespace(&err) {
                     self.say(set, "Create", &about, Some(&err.to_string()));

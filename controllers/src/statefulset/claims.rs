@@ -5,11 +5,13 @@
 //!
 //! <https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#persistentvolumeclaim-retention>
 
-use corten_api::Object;
+use std::sync::Arc;
+
 use corten_api::k8s_openapi::Resource;
 use corten_api::k8s_openapi::api::apps::v1::StatefulSet;
 use corten_api::k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use corten_api::{ApiError, Object};
 
 use super::identity::{self, claim_name};
 use crate::pods::SeenPod;
@@ -131,6 +133,28 @@ fn pod_reference(holder: &Holder<'_>) -> OwnerReference {
         uid: uid.into(),
         controller: Some(true),
         block_owner_deletion: Some(true),
+    }
+}
+
+/// A claim that is to be made, as [`identity::NewPod`] is a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewClaim {
+    pub set: Arc<StatefulSet>,
+    /// Which of the set's templates it is made from.
+    pub template: usize,
+    pub ordinal: i32,
+}
+
+impl NewClaim {
+    fn of(&self) -> Option<&PersistentVolumeClaim> {
+        identity::claim_templates(&self.set).get(self.template)
+    }
+    pub fn name(&self) -> String {
+        self.of().map(|template| claim_name(&self.set, template, self.ordinal)).unwrap_or_default()
+    }
+    pub fn claim(&self) -> Result<PersistentVolumeClaim, ApiError> {
+        let template = self.of().ok_or_else(|| ApiError::internal("a claim of a template that there is not"))?;
+        Ok(made(&self.set, template, self.ordinal))
     }
 }
 

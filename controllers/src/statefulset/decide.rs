@@ -5,18 +5,19 @@
 //!
 //! <https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/>
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use corten_api::Object;
 use corten_api::k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus};
-use corten_api::k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use corten_api::k8s_openapi::api::core::v1::{PersistentVolumeClaim, PodTemplateSpec};
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use jiff::Timestamp;
 
-use super::claims::{self, Holder, Owners};
-use super::identity::{self, POD_NAME_LABEL};
+use super::claims::{self, Holder, NewClaim, Owners};
+use super::identity::{self, NewPod, POD_NAME_LABEL};
 use super::status;
 use super::update::{Member, Rollout};
 use crate::history::{self, HASH_LABEL, HASH_MAX, Present, Step};
@@ -43,7 +44,7 @@ pub struct Observed {
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClaimStep {
     Create {
-        claim: Box<PersistentVolumeClaim>,
+        claim: NewClaim,
         pod: String,
     },
     /// Writes whose the claim is.
@@ -57,7 +58,7 @@ pub enum ClaimStep {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum PodStep {
-    Create(Box<Pod>),
+    Create(NewPod),
     Delete(Arc<SeenPod>),
     /// Writes the label that says which pod it is.
     Label(Arc<SeenPod>),
@@ -136,6 +137,7 @@ struct View<'a> {
     slots: BTreeMap<i32, Option<&'a Arc<SeenPod>>>,
     /// Pods of ordinals that are not wanted any more.
     condemned: BTreeMap<i32, &'a Arc<SeenPod>>,
+    kept: OnceCell<Option<Arc<PodTemplateSpec>>>,
 }
 
 impl<'a> View<'a> {
@@ -146,7 +148,7 @@ impl<'a> View<'a> {
         let slots = ordinals(&seen.set, &seen.pods).into_iter().filter(|ordinal| wanted.contains(ordinal));
         let slots = slots.map(|ordinal| (ordinal, there.get(&ordinal).copied())).collect();
         let condemned = there.into_iter().filter(|(ordinal, _)| !wanted.contains(ordinal)).collect();
-        Self { seen, ordered: is_ordered(&seen.set), current, update, slots, condemned }
+        Self { seen, ordered: is_ordered(&seen.set), current, update, slots, condemned, kept: OnceCell::new() }
     }
 
     fn decide(&self) -> Decision {
@@ -195,20 +197,22 @@ impl<'a> View<'a> {
             return Flow::Waits;
         }
         let revision = self.wanted(ordinal);
-        let template = if revision.name() == self.update.name() {
-            Some(self.seen.set.spec.template.clone())
-        } else {
-            history::template(revision)
-        };
-        let Some(template) = template else {
+        let is_own = revision.name() == self.update.name();
+        let kept = if is_own { None } else { self.kept() };
+        if !is_own && kept.is_none() {
             let why = format!("the data of controller revision {} is no pod template", revision.name());
             decision.pods.push(PodStep::Refuse { verb: "Create", pod: name, why });
             return Flow::Waits;
-        };
+        }
         decision.claims.extend(self.missing_claims(ordinal, &name));
-        let pod = identity::pod_of(&self.seen.set, template, revision.name(), ordinal);
-        decision.pods.push(PodStep::Create(Box::new(pod)));
+        let (set, revision) = (Arc::clone(&self.seen.set), revision.name().into());
+        decision.pods.push(PodStep::Create(NewPod { set, template: kept, revision, ordinal }));
         Flow::Waits
+    }
+
+    /// The template that the current revision keeps: read once, however many pods are made from it.
+    fn kept(&self) -> Option<Arc<PodTemplateSpec>> {
+        self.kept.get_or_init(|| history::template(self.current).map(Arc::new)).clone()
     }
 
     fn mend(&self, ordinal: i32, pod: &Arc<SeenPod>, decision: &mut Decision) -> Flow {
@@ -311,9 +315,9 @@ impl<'a> View<'a> {
     }
 
     fn missing_claims(&self, ordinal: i32, pod: &str) -> Vec<ClaimStep> {
-        let missing = self.claims_of(ordinal).filter(|(_, claim)| claim.is_none());
-        let made = |template| Box::new(claims::made(&self.seen.set, template, ordinal));
-        missing.map(|(template, _)| ClaimStep::Create { claim: made(template), pod: pod.to_owned() }).collect()
+        let missing = self.claims_of(ordinal).enumerate().filter(|(_, (_, claim))| claim.is_none());
+        let claim = |template| NewClaim { set: Arc::clone(&self.seen.set), template, ordinal };
+        missing.map(|(template, _)| ClaimStep::Create { claim: claim(template), pod: pod.to_owned() }).collect()
     }
 
     /// Of all pods that are there, whatever else waits: who deletes a StatefulSet of which one pod is broken means all claims.

@@ -2,6 +2,8 @@
 //!
 //! <https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#pod-identity>
 
+use std::sync::Arc;
+
 use corten_api::Object;
 use corten_api::k8s_openapi::api::apps::v1::StatefulSet;
 use corten_api::k8s_openapi::api::core::v1::{
@@ -69,6 +71,27 @@ pub fn has_claims(set: &StatefulSet, pod: &SeenPod, ordinal: i32) -> bool {
     claim_templates(set)
         .iter()
         .all(|template| pod.claims.iter().any(|had| !had.ephemeral && had.name == claim_name(set, template, ordinal)))
+}
+
+/// A pod that is to be made: what is known of it until it is sent. However many there are, their templates are shared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewPod {
+    pub set: Arc<StatefulSet>,
+    /// What the revision keeps; `None`: what the set itself says.
+    pub template: Option<Arc<PodTemplateSpec>>,
+    /// The revision's name.
+    pub revision: Arc<str>,
+    pub ordinal: i32,
+}
+
+impl NewPod {
+    pub fn name(&self) -> String {
+        pod_name(&self.set, self.ordinal)
+    }
+    pub fn pod(&self) -> Pod {
+        let template = self.template.as_deref().unwrap_or(&self.set.spec.template).clone();
+        pod_of(&self.set, template, &self.revision, self.ordinal)
+    }
 }
 
 /// The pod of this ordinal, made from `template`, which the revision of this name keeps.

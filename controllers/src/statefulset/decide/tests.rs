@@ -97,7 +97,8 @@ fn said(seen: &Observed, decision: &Decision) -> Vec<String> {
         }
     });
     let pods = decision.pods.iter().map(|step| match step {
-        PodStep::Create(pod) => {
+        PodStep::Create(new) => {
+            let pod = new.pod();
             let image = image(pod.spec.as_ref());
             let expected = seen.revisions.iter().find(|r| pod.label(REVISION_LABEL) == Some(r.name())).unwrap();
             assert_eq!(self::image_of(expected), image, "a pod is labelled by what it is made from");
@@ -348,4 +349,33 @@ fn a_revision_that_cannot_be_read_is_told_of() {
     Arc::make_mut(&mut seen.revisions[0]).data.0 = json!({"spec": "?"});
     let told = said(&seen, &decide(&seen));
     assert!(told.len() == 1 && told[0].ends_with("is no pod template"), "{told:?}");
+}
+
+#[test]
+fn hundreds_of_pods_and_claims_to_be_made_share_what_they_are_made_from() {
+    let many = json!({
+        "replicas": 400, "podManagementPolicy": "Parallel",
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 399}},
+        "volumeClaimTemplates": [{"metadata": {"name": "data"}}],
+    });
+    let seen = observed(set("b", &many), &["a", "b"], &[]);
+    let decision = decide(&seen);
+    let pods: Vec<&NewPod> = decision
+        .pods
+        .iter()
+        .map(|step| match step {
+            PodStep::Create(new) => new,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let kept = pods[0].template.as_ref().unwrap();
+    let is_shared =
+        |new: &&NewPod| Arc::ptr_eq(&new.set, &seen.set) && Arc::ptr_eq(new.template.as_ref().unwrap(), kept);
+    assert!(pods.len() == 400 && pods[..399].iter().all(is_shared), "all of the revision before");
+    assert_eq!(pods[399].template, None, "the last is made from the set's own");
+    let images: Vec<_> = [0, 398, 399].map(|n: usize| pods[n].pod().spec.unwrap().containers[0].image.clone()).into();
+    assert_eq!(images, ["a", "a", "b"].map(|image| Some(image.to_owned())));
+    let is_claim =
+        |step: &ClaimStep| matches!(step, ClaimStep::Create { claim, .. } if Arc::ptr_eq(&claim.set, &seen.set));
+    assert!(decision.claims.len() == 400 && decision.claims.iter().all(is_claim));
 }
