@@ -1,6 +1,8 @@
 //! Makes and deletes the children of owners: remembers what was asked for, asks again what had no answer, and waits until
 //! the cache shows it. What follows from each answer is decided in [`crate::intents`].
 
+mod refusals;
+
 use std::any::{Any, TypeId};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,10 +12,13 @@ use corten_api::{ApiError, Key, Object, names};
 use corten_client::Cache;
 use futures::future::join_all;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::context::Context;
 use crate::intents::{self, Answer, Ask, Found, Heard, Intents, Phase};
 use crate::pods::SeenPod;
+use refusals::Refusals;
+pub use refusals::{HeldBack, wake};
 
 /// What a cache must tell of a child.
 pub trait Shown {
@@ -44,12 +49,14 @@ impl Shown for SeenPod {
 pub struct Owner {
     pub key: Key,
     pub uid: String,
+    pub generation: i64,
     pub deleting: bool,
 }
 
 impl Owner {
     pub fn of<K: Object>(owner: &K) -> Self {
-        Self { key: owner.key(), uid: owner.uid().to_owned(), deleting: owner.is_deleting() }
+        let generation = owner.metadata().generation.unwrap_or(0);
+        Self { key: owner.key(), uid: owner.uid().to_owned(), generation, deleting: owner.is_deleting() }
     }
 }
 
@@ -61,17 +68,18 @@ type ByOwner<C> = HashMap<Key, (String, Intents<C>)>;
 #[derive(Debug)]
 pub struct Children<C> {
     by_owner: Arc<Mutex<ByOwner<C>>>,
+    refusals: Arc<Mutex<Refusals>>,
 }
 
 impl<C> Clone for Children<C> {
     fn clone(&self) -> Self {
-        Self { by_owner: Arc::clone(&self.by_owner) }
+        Self { by_owner: Arc::clone(&self.by_owner), refusals: Arc::clone(&self.refusals) }
     }
 }
 
 impl<C> Default for Children<C> {
     fn default() -> Self {
-        Self { by_owner: Arc::default() }
+        Self { by_owner: Arc::default(), refusals: Arc::default() }
     }
 }
 
@@ -148,6 +156,17 @@ impl<C: Clone + Send + Sync> Children<C> {
     /// The owner is not there any more.
     pub fn forget(&self, owner: &Key) {
         self.by_owner.lock().remove(owner);
+        self.refusals.lock().forget(owner);
+    }
+
+    /// Why no children of the owner are to be made for a while, if so: the last ones were refused.
+    pub fn held_back(&self, owner: &Owner) -> Option<HeldBack> {
+        self.refusals.lock().held_back(owner, Instant::now())
+    }
+
+    /// Something that the owner needs was not made: its children wait, too.
+    pub fn refused(&self, owner: &Owner, refusal: ApiError) {
+        self.refusals.lock().refused(owner, refusal, Instant::now());
     }
 
     /// Names for so many more children of `owner`, which `cache` does not show and which were not asked for.
@@ -171,7 +190,7 @@ impl<C: Clone + Send + Sync> Children<C> {
         }
     }
 
-    /// Sends these side by side, as many at once as the width allows.
+    /// Sends these side by side, as many at once as the width allows. Who makes children asks [`Self::held_back`] before.
     pub async fn send<K: Object>(
         &self,
         context: &Context,
@@ -179,7 +198,14 @@ impl<C: Clone + Send + Sync> Children<C> {
         asks: Vec<Ask<C>>,
         make: impl Fn(&str, &C) -> K + Sync,
     ) -> Vec<Sent<C>> {
-        join_all(asks.into_iter().map(|ask| self.one::<K>(context, owner, ask, false, &make))).await
+        let sent = join_all(asks.into_iter().map(|ask| self.one::<K>(context, owner, ask, false, &make))).await;
+        let creates = || sent.iter().filter(|sent| matches!(sent.ask, Ask::Create { .. })).map(|sent| &sent.answer);
+        if let Some(err) = creates().find_map(refusal) {
+            self.refused(owner, err);
+        } else if creates().any(|answer| matches!(answer, Answer::Done { .. })) {
+            self.refusals.lock().forget(&owner.key);
+        }
+        sent
     }
 
     /// Another write to a child of `owner` was done: the next decision waits until the cache shows it.
@@ -243,6 +269,13 @@ impl<C: Clone + Send + Sync> Children<C> {
                 all.remove(owner);
             }
         }
+    }
+}
+
+fn refusal(answer: &Answer) -> Option<ApiError> {
+    match answer {
+        Answer::Refused(err) => Some(err.clone()),
+        Answer::Done { .. } | Answer::Gone | Answer::Doubtful(_) => None,
     }
 }
 

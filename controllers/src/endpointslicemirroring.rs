@@ -30,7 +30,7 @@ async fn sync(context: &Context, under_way: &Slices, key: &Key) -> Result<Next, 
     let of = |endpoints: Option<&Endpoints>| match endpoints {
         Some(endpoints) => Owner::of(endpoints),
         // Nothing is made for Endpoints that are gone, only deleted.
-        None => Owner { key: key.clone(), uid: String::new(), deleting: true },
+        None => Owner { key: key.clone(), uid: String::new(), generation: 0, deleting: true },
     };
     let owner = of(context.caches.of::<Endpoints>().get(key).as_deref());
     settle(context, under_way, &owner).await?;

@@ -14,7 +14,7 @@ use tracing::info;
 use super::decide::{Decision, Observed};
 use super::placement::NewPod;
 use super::{DaemonSets, placement, status};
-use crate::children::Owner;
+use crate::children::{Owner, wake};
 use crate::context::is_terminating_namespace;
 use crate::history::{REVISION_LABEL, Step, apply::Done};
 use crate::intents::Ask;
@@ -30,7 +30,9 @@ impl DaemonSets {
         }
         // Before the revision that they are labelled with goes.
         try_join_all(decision.relabel.iter().map(|pod| self.relabel(set, pod, &decision.hash))).await?;
-        let acted = self.act(seen, &decision).await;
+        let held = if decision.create.is_empty() { None } else { self.children.held_back(&Owner::of(&**set)) };
+        let create = if held.is_some() { &[][..] } else { &decision.create };
+        let acted = self.act(seen, &decision, create).await;
         if let Some(status) = decision.status {
             self.write_status(set, *status).await?;
         }
@@ -39,7 +41,7 @@ impl DaemonSets {
             acted => acted?,
         }
         self.history(set).truncate(&decision.surplus).await?;
-        Ok(decision.wake_after.map_or(Next::Done, Next::After))
+        Ok(wake(decision.wake_after, held.as_ref()).map_or(Next::Done, Next::After))
     }
 
     /// What it wrote comes back as an event, which asks for the next look.
@@ -51,7 +53,8 @@ impl DaemonSets {
         Ok(Next::Done)
     }
 
-    async fn act(&self, seen: &Observed, decision: &Decision) -> Result<(), ApiError> {
+    /// `create`: for which nodes pods are made now.
+    async fn act(&self, seen: &Observed, decision: &Decision, create: &[String]) -> Result<(), ApiError> {
         let set = &*seen.set;
         self.say_ended(seen, &decision.ended);
         let deletes = decision.delete.iter();
@@ -59,8 +62,8 @@ impl DaemonSets {
         // One that fails keeps no other from going.
         self.send(set, deletes).await?;
         // Slow start: a batch is tried only if the one before, half its size, was made whole.
-        let (mut nodes, hash) = (decision.create.iter(), Arc::<str>::from(decision.hash.as_str()));
-        for batch in batches(decision.create.len()) {
+        let (mut nodes, hash) = (create.iter(), Arc::<str>::from(decision.hash.as_str()));
+        for batch in batches(create.len()) {
             let names = self.children.fresh_names(&Owner::of(set), &self.pods, batch);
             let ask = |(name, node): (String, &String)| {
                 let what = NewPod { set: Arc::clone(&seen.set), hash: Arc::clone(&hash), node: node.clone() };

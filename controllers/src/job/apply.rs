@@ -13,7 +13,7 @@ use super::pod::{name_base, pod_of};
 use super::scale::{NewPod, Scale};
 use super::untrack::{Since, untrack};
 use super::{Jobs, conditions};
-use crate::children::Owner;
+use crate::children::{Owner, wake};
 use crate::context::is_terminating_namespace;
 use crate::intents::Ask;
 use crate::pod_events;
@@ -29,8 +29,13 @@ impl Jobs {
         self.backoffs.set(job, decision.backoff);
         decision.news.into_iter().for_each(|news| self.tell(job, news));
         untrack(&self.context, &decision.untrack, Since::Anything).await?;
+        let held = match decision.scale {
+            Scale::Create(_) => self.children.held_back(&Owner::of(&**job)),
+            Scale::Keep | Scale::DeleteSurplus(_) | Scale::Stop(_) => None,
+        };
         let scaled = match decision.scale {
             Scale::Keep => Ok(()),
+            Scale::Create(_) if held.is_some() => Ok(()),
             Scale::Create(pods) => self.create(job, pods).await,
             Scale::DeleteSurplus(pods) => {
                 untrack(&self.context, &pods, Since::Nothing).await?;
@@ -43,7 +48,7 @@ impl Jobs {
             Err(err) => Err(err),
             // What was let go can be counted.
             Ok(()) if !decision.untrack.is_empty() => Ok(Next::After(Duration::ZERO)),
-            Ok(()) => Ok(decision.wake_after.map_or(Next::Done, Next::After)),
+            Ok(()) => Ok(wake(decision.wake_after, held.as_ref()).map_or(Next::Done, Next::After)),
         }
     }
 

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::decide::{Counts, Decision, Scale, batches};
 use super::{Failure, ReplicaOwner, Replicas};
-use crate::children::Owner;
+use crate::children::{Owner, wake};
 use crate::context::is_terminating_namespace;
 use crate::intents::Ask;
 use crate::pod_events;
@@ -18,17 +18,23 @@ use crate::pods::SeenPod;
 
 impl<K: ReplicaOwner> Replicas<K> {
     pub(super) async fn apply(&self, owner: &Arc<K>, decision: Decision) -> Result<Next, ApiError> {
-        let scaled = match decision.scale {
-            Scale::Keep => Ok(()),
-            Scale::Create(count) => self.create(owner, count).await.map_err(|err| ("FailedCreate", err)),
-            Scale::Delete(pods) => self.delete(owner, &pods).await.map_err(|err| ("FailedDelete", err)),
+        let held = match decision.scale {
+            Scale::Create(_) => self.children.held_back(&Owner::of(&**owner)),
+            Scale::Keep | Scale::Delete(_) => None,
+        };
+        let scaled = match (decision.scale, &held) {
+            (Scale::Keep, _) => Ok(()),
+            (Scale::Create(_), Some(held)) => Err(("FailedCreate", held.refusal.clone())),
+            (Scale::Create(count), None) => self.create(owner, count).await.map_err(|err| ("FailedCreate", err)),
+            (Scale::Delete(pods), _) => self.delete(owner, &pods).await.map_err(|err| ("FailedDelete", err)),
         };
         let failure = scaled.as_ref().err().map(|(reason, err)| Failure { reason, message: err.to_string() });
         self.report(owner, decision.counts, failure.as_ref()).await?;
         match scaled {
             Ok(()) => Ok(decision.wake_after.map_or(Next::Done, Next::After)),
             Err((_, err)) if is_terminating_namespace(&err) => Ok(Next::Done),
-            Err((_, err)) => Err(err),
+            Err((_, err)) if held.is_none() => Err(err),
+            Err(_) => Ok(wake(decision.wake_after, held.as_ref()).map_or(Next::Done, Next::After)),
         }
     }
 

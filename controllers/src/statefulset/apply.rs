@@ -16,7 +16,7 @@ use super::claims::NewClaim;
 use super::decide::{ClaimStep, Decision, PodStep, label_patch};
 use super::identity::NewPod;
 use super::{StatefulSets, status};
-use crate::children::{Owner, Sent};
+use crate::children::{Owner, Sent, wake};
 use crate::context::is_terminating_namespace;
 use crate::history::{Step, apply::Done};
 use crate::intents::{Answer, Ask};
@@ -28,7 +28,14 @@ impl StatefulSets {
         if let Some(step) = &decision.history {
             return self.step(set, step).await;
         }
-        let acted = self.act(set, decision.claims, decision.pods).await;
+        let makes = decision.pods.iter().any(|step| matches!(step, PodStep::Create(_)));
+        let held = if makes { self.children.held_back(&Owner::of(&**set)) } else { None };
+        let (mut claims, mut pods) = (decision.claims, decision.pods);
+        if held.is_some() {
+            claims.retain(|step| !matches!(step, ClaimStep::Create { .. }));
+            pods.retain(|step| !matches!(step, PodStep::Create(_)));
+        }
+        let acted = self.act(set, claims, pods).await;
         if let Some(status) = decision.status {
             self.write_status(set, *status).await?;
         }
@@ -37,7 +44,7 @@ impl StatefulSets {
             acted => acted?,
         }
         self.history(set).truncate(&decision.surplus).await?;
-        Ok(decision.wake_after.map_or(Next::Done, Next::After))
+        Ok(wake(decision.wake_after, held.as_ref()).map_or(Next::Done, Next::After))
     }
 
     /// What it wrote comes back as an event, which asks for the next look.
@@ -60,6 +67,9 @@ impl StatefulSets {
         // Before any pod goes: what becomes of a claim is decided by whose it is when its pod is gone.
         join_all(owned).await.into_iter().collect::<Result<Vec<()>, _>>()?;
         let failed: Vec<(String, ApiError)> = join_all(made).await.into_iter().filter_map(Result::err).collect();
+        if let Some((_, err)) = failed.first().filter(|(_, err)| !err.is_doubtful()) {
+            self.children.refused(&Owner::of(set), err.clone());
+        }
         let without: BTreeSet<&str> = failed.iter().map(|(pod, _)| pod.as_str()).collect();
         let done = self.act_on_pods(set, pods, &without).await;
         failed.into_iter().next().map_or(done, |(_, err)| Err(err))

@@ -27,6 +27,10 @@ pub(crate) struct State {
     /// Looked at after every change; the first violation is kept.
     pub(crate) check: Check,
     pub(crate) violation: Option<String>,
+    /// So many pods there may be.
+    pub(crate) pods_max: usize,
+    /// Pods that were refused for that.
+    pub(crate) pods_refused: usize,
 }
 
 impl State {
@@ -38,6 +42,8 @@ impl State {
             chance: Chance(seed),
             check: Box::new(|_| Ok(())),
             violation: None,
+            pods_max: usize::MAX,
+            pods_refused: 0,
         }
     }
 
@@ -71,6 +77,10 @@ impl State {
         assert!(!at.1.name.is_empty(), "a child without a name: {object}");
         if self.objects.contains_key(&at) {
             return Err(ApiError::already_exists("", plural, &at.1.name));
+        }
+        if plural == "pods" && self.of("pods").count() >= self.pods_max {
+            self.pods_refused += 1;
+            return Err(ApiError::forbidden("", plural, &at.1.name, "exceeded quota"));
         }
         let meta = &mut object["metadata"];
         meta["uid"] = json!(format!("uid-{}", self.revision + 1));

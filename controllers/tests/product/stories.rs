@@ -87,6 +87,34 @@ fn a_rollout_of_a_thousand_pods_loses_no_request_to_429() {
 }
 
 #[test]
+fn pods_that_a_quota_refuses_are_asked_for_less_and_less_often_whatever_happens_meanwhile() {
+    play(async {
+        let (server, stop) = (ApiServer::new(0), CancellationToken::new());
+        server.with(|state| {
+            state.pods_max = 2;
+            state.create("replicasets", replica_set(5)).unwrap();
+        });
+        let world = World::new(&server, &stop).await;
+        world.start("replicaset", replicas::owners::replica_sets);
+        until(&server, "as many pods as there may be", |state| pods(&state.objects, |_| true) == 2).await;
+        for n in 0..300 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            server.with(|state| {
+                let key = state.of("pods").next().unwrap().0.clone();
+                let mut pod = state.objects[&("pods".to_owned(), key.clone())].clone();
+                pod["metadata"]["annotations"] = json!({"beat": n.to_string()});
+                state.replace(&("pods".to_owned(), key), pod).unwrap();
+            });
+        }
+        let refused = server.with(|state| state.pods_refused);
+        assert!((2..40).contains(&refused), "{refused} were refused");
+        server.with(|state| state.pods_max = 5);
+        until(&server, "all of them, once they may be", |state| pods(&state.objects, |_| true) == 5).await;
+        stop.cancel();
+    });
+}
+
+#[test]
 fn lost_answers_never_make_a_second_slice() {
     for_each_seed(SEEDS, |seed| {
         play(async move {
