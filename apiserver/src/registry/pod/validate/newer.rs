@@ -28,6 +28,7 @@ const RULES: &[Rule] = &[
     |of, at, problems| annotations::deletion_cost(of.annotations, at.annotations, problems),
     |of, at, problems| placement::node_labels(of.spec, at.spec, problems),
     |of, at, problems| hosts::devices(of.spec, at.spec, problems),
+    |of, at, problems| placement::few_terms(of.spec, at.spec, problems),
 ];
 
 pub fn validate(of: Described<'_>, at: Paths<'_>, problems: &mut Problems) {

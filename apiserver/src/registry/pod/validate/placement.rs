@@ -13,6 +13,11 @@ use crate::registry::{check, node, node_selector};
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const WEIGHTS: &str = "must be in the range 1-100";
+/// Terms of affinity and anti-affinity to pods, required and preferred together; and spread constraints. Upstream has no bound: but
+/// whoever decides on another pod looks at the terms of those that are there.
+const POD_TERMS_MAX: usize = 256;
+/// Namespaces that these terms name together.
+const POD_TERM_NAMESPACES_MAX: usize = 1000;
 
 /// No node has labels with other values, so the pod would wait for ever.
 pub(super) fn node_labels(spec: &PodSpec, at: &Path<'_>, problems: &mut Problems) {
@@ -22,6 +27,37 @@ pub(super) fn node_labels(spec: &PodSpec, at: &Path<'_>, problems: &mut Problems
         let at = at.field("affinity");
         let at = at.field("nodeAffinity");
         node_selector::label_values(required, &at.field(REQUIRED), problems);
+    }
+}
+
+/// What a pod says of others is little.
+pub(super) fn few_terms(spec: &PodSpec, at: &Path<'_>, problems: &mut Problems) {
+    let constraints = spec.topology_spread_constraints.as_ref().map_or(0, Vec::len);
+    if constraints > POD_TERMS_MAX {
+        problems.too_many(at.field("topologySpreadConstraints"), constraints, POD_TERMS_MAX);
+    }
+    let Some(affinity) = &spec.affinity else { return };
+    let (near, apart) = (affinity.pod_affinity.as_ref(), affinity.pod_anti_affinity.as_ref());
+    let required = [
+        near.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref()),
+        apart.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref()),
+    ];
+    let preferred = [
+        near.and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref()),
+        apart.and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref()),
+    ];
+    let required = required.into_iter().flatten().flatten();
+    let terms =
+        || required.clone().chain(preferred.into_iter().flatten().flatten().map(|term| &term.pod_affinity_term));
+    let count = terms().count();
+    if count > POD_TERMS_MAX {
+        let why = format!("a pod may have at most {POD_TERMS_MAX} affinity and anti-affinity terms about pods");
+        problems.invalid(at.field("affinity"), count, &why);
+    }
+    let namespaces = terms().map(|term| term.namespaces.as_ref().map_or(0, Vec::len)).sum::<usize>();
+    if namespaces > POD_TERM_NAMESPACES_MAX {
+        let why = format!("terms about pods may name at most {POD_TERM_NAMESPACES_MAX} namespaces together");
+        problems.invalid(at.field("affinity"), namespaces, &why);
     }
 }
 
@@ -226,6 +262,36 @@ mod tests {
         let bad = super::super::tests::found(spread(json!({"matchLabelKeys": ["-"], "labelSelector": {}})));
         let expected = r#"spec.topologySpreadConstraints[0].matchLabelKeys[0]: Invalid value: "-""#;
         assert!(bad.len() == 1 && bad[0].starts_with(expected), "{bad:?}");
+    }
+
+    #[test]
+    fn a_new_pod_says_little_of_others() {
+        const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
+        let term = |namespaces: usize| json!({"topologyKey": "z", "namespaces": vec!["n"; namespaces]});
+        let weighted = json!({"weight": 1, "podAffinityTerm": term(0)});
+        let of = |near: usize, apart: usize, preferred: usize, namespaces: usize| {
+            let (near, apart) = (vec![term(namespaces); near], vec![term(0); apart]);
+            let both = vec![weighted.clone(); preferred];
+            pod(json!({"affinity": {
+                "podAffinity": {REQUIRED: near, PREFERRED: both}, "podAntiAffinity": {REQUIRED: apart, PREFERRED: both},
+            }}))
+        };
+        let constraints = |count: usize| {
+            let one = |n: usize| json!({"maxSkew": 1, "topologyKey": format!("k{n}"), "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}});
+            pod(json!({"topologySpreadConstraints": (0..count).map(one).collect::<Vec<_>>()}))
+        };
+        let many =
+            "spec.affinity: Invalid value: 257: a pod may have at most 256 affinity and anti-affinity terms about pods";
+        let far = "spec.affinity: Invalid value: 1002: terms about pods may name at most 1000 namespaces together";
+        check(vec![
+            (of(64, 64, 64, 0), ""),
+            (of(65, 64, 64, 0), many),
+            (of(10, 0, 0, 100), ""),
+            (of(3, 0, 0, 334), far),
+            (constraints(256), ""),
+            (constraints(257), "spec.topologySpreadConstraints: Too many: 257: must have at most 256 items"),
+        ]);
+        assert_eq!(found_later(of(65, 64, 64, 0)), Vec::<String>::new(), "stored under older rules");
     }
 
     #[test]
