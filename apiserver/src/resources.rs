@@ -39,6 +39,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod token;
+mod turns;
 mod update;
 
 use std::net::SocketAddr;
@@ -96,7 +97,10 @@ struct Inner {
     settings: Settings,
     authorizer: Authorizer,
     looks: looks::Looks,
-    quotas: quotas::Turns,
+    /// To charge a namespace's quotas.
+    quotas: turns::Turns<quotas::Latest>,
+    /// To evict pods that its budgets guard.
+    evictions: turns::Turns<()>,
     drain: CancellationToken,
     told_of_unread_service: AtomicBool,
     /// Ends what runs beside requests.
@@ -125,7 +129,8 @@ impl Resources {
             settings,
             authorizer,
             looks: looks::Looks::default(),
-            quotas: quotas::Turns::default(),
+            quotas: turns::Turns::new(quotas::PATIENCE),
+            evictions: turns::Turns::new(eviction::PATIENCE),
             drain,
             told_of_unread_service: AtomicBool::new(false),
             _stop: stop.clone().drop_guard(),

@@ -2,13 +2,23 @@
 //!
 //! <https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/>
 
+use std::time::Duration;
+
 use corten_api::selector::Selector;
 use corten_api::{ApiError, Reason, conditions, pod};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Status, StatusCause, Time};
 
+use super::turns::Patience;
 use crate::registry::policy::poddisruptionbudget::ALWAYS_ALLOW;
+
+/// Who evicts pods of a namespace that has budgets. He holds seats meanwhile, and whoever drains nodes comes again.
+pub(super) const PATIENCE: Patience = Patience {
+    waiting_max: 64,
+    wait_max: Duration::from_secs(2),
+    refusal: "Too many evictions wait for the disruption budgets of the namespace, please try again later.",
+};
 
 /// Evicted pods that a budget's controller has not seen to go. With more of them something is wrong, and its count too.
 const DISRUPTED_PODS_MAX: usize = 2000;
@@ -31,8 +41,14 @@ pub(super) enum Cost<'a> {
     },
 }
 
-/// `budgets`: those of the pod's namespace. The error is the answer to who asked for the eviction.
-pub(super) fn cost<'a>(pod: &Pod, budgets: &'a [PodDisruptionBudget], now: &Time) -> Result<Cost<'a>, ApiError> {
+/// `budgets`: those of the pod's namespace; `is_there`: whether it has a pod of this name. The error is the answer to who asked for
+/// the eviction.
+pub(super) fn cost<'a>(
+    pod: &Pod,
+    budgets: &'a [PodDisruptionBudget],
+    is_there: impl Fn(&str) -> bool,
+    now: &Time,
+) -> Result<Cost<'a>, ApiError> {
     if is_disrupted(pod) {
         return Ok(Cost::Nothing);
     }
@@ -44,7 +60,7 @@ pub(super) fn cost<'a>(pod: &Pod, budgets: &'a [PodDisruptionBudget], now: &Time
     if !pod::is_ready(pod) && lets_unhealthy_go(budget) {
         return Ok(Cost::Nothing);
     }
-    let status = Box::new(spent(budget, pod, now)?);
+    let status = Box::new(spent(budget, pod, is_there, now)?);
     Ok(Cost::Disruption { budget, status })
 }
 
@@ -69,7 +85,12 @@ fn lets_unhealthy_go(budget: &PodDisruptionBudget) -> bool {
 }
 
 /// The budget's status after one more disruption.
-fn spent(budget: &PodDisruptionBudget, pod: &Pod, now: &Time) -> Result<PodDisruptionBudgetStatus, ApiError> {
+fn spent(
+    budget: &PodDisruptionBudget,
+    pod: &Pod,
+    is_there: impl Fn(&str) -> bool,
+    now: &Time,
+) -> Result<PodDisruptionBudgetStatus, ApiError> {
     let name = budget.metadata.name.as_deref().unwrap_or_default();
     let mut status = budget.status.clone().unwrap_or_default();
     if status.observed_generation.unwrap_or(0) < budget.metadata.generation.unwrap_or(0) {
@@ -85,7 +106,10 @@ fn spent(budget: &PodDisruptionBudget, pod: &Pod, now: &Time) -> Result<PodDisru
         let why = "pdb disruptions allowed is negative";
         return Err(forbidden(why, why));
     }
-    if status.disrupted_pods.as_ref().is_some_and(|pods| pods.len() > DISRUPTED_PODS_MAX) {
+    // Its controller looks for them among the pods that there are: of others nothing is to be noted.
+    let noted = status.disrupted_pods.get_or_insert_default();
+    noted.retain(|name, _| is_there(name));
+    if noted.len() > DISRUPTED_PODS_MAX {
         return Err(forbidden(
             "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
             "too many pending evictions not confirmed by PDB controller",

@@ -15,7 +15,7 @@ use crate::registry::path::Path;
 use crate::registry::{AnyObject, check, clock};
 use crate::request::{Target, User, Verb};
 use crate::storage::Write;
-use crate::view::ClusterView;
+use crate::view::{ClusterView, Objects};
 
 fn done() -> Result<Written, ApiError> {
     let status = Status { status: Some("Success".into()), code: Some(201), ..Status::default() };
@@ -190,6 +190,17 @@ pub(super) async fn evict(
     }
     // A budget that was there before this request must be known.
     resources.catch_up().await?;
+    // Where budgets pay, evictions go one after the other: each would otherwise be tried again for every other that was quicker.
+    let namespace = &target.namespace;
+    let is_guarded = !ClusterView::list(resources, "policy", "poddisruptionbudgets", namespace).is_empty();
+    let _turn = if is_guarded {
+        let turn = resources.inner.evictions.take(namespace).await?;
+        // What the one before has taken from its budget must be known, too.
+        resources.catch_up().await?;
+        Some(turn)
+    } else {
+        None
+    };
     let plain = Target { subresource: String::new(), ..target.clone() };
     let paid = |object: &mut dyn AnyObject, now: &Time| -> Result<Vec<Write>, ApiError> {
         let also = object.as_any().downcast_ref().map(|pod| cost(resources, pod, now)).transpose()?;
@@ -207,7 +218,9 @@ fn cost(resources: &Resources, pod: &Pod, now: &Time) -> Result<Vec<Write>, ApiE
     let budgets = ClusterView::list(resources, "policy", "poddisruptionbudgets", namespace);
     // What the store holds passed validation when it was written; what no longer parses is as good as not there.
     let budgets: Vec<_> = budgets.iter().filter_map(|json| serde_json::from_slice(json).ok()).collect();
-    let Cost::Disruption { budget, status } = eviction::cost(pod, &budgets, now)? else { return Ok(Vec::new()) };
+    let is_there = |name: &str| Objects::get(resources, "", "pods", namespace, name).is_some();
+    let cost = eviction::cost(pod, &budgets, is_there, now)?;
+    let Cost::Disruption { budget, status } = cost else { return Ok(Vec::new()) };
     let name = budget.metadata.name.as_deref().unwrap_or_default();
     let revision = budget.metadata.resource_version.as_deref().and_then(|version| version.parse().ok());
     let expected = revision.ok_or_else(|| ApiError::internal(format!("budget {name:?} has no resourceVersion")))?;

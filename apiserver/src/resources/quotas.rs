@@ -16,7 +16,7 @@
 //! whether it would change anything.
 //!
 //! Several writes do not share one transaction: they would share a revision, and who watches their kind and is cut off between
-//! two of them could not resume. What is charged in one server to one namespace is committed in turn ([`turns`]), each from
+//! two of them could not resume. What is charged in one server to one namespace is committed in turn ([`Turns`](super::turns::Turns)), each from
 //! the quotas as the one before has left them.
 
 mod charge;
@@ -24,18 +24,33 @@ mod count;
 mod guard;
 mod keep;
 mod settle;
-mod turns;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 pub(super) use charge::Charger;
 use corten_api::ApiError;
 use k8s_openapi::api::core::v1::ResourceQuota;
 pub(super) use keep::run as keep;
 pub(super) use settle::{Change, Settled};
-pub(super) use turns::Turns;
+use tokio::sync::OwnedMutexGuard;
 
+use super::turns::Patience;
 use crate::registry::AnyObject;
 
 const PLURAL: &str = "resourcequotas";
+
+/// Who charges. One waits as long as upstream's does.
+pub(super) const PATIENCE: Patience = Patience {
+    waiting_max: 1024,
+    wait_max: Duration::from_secs(10),
+    refusal: "too many writes wait for the resource quotas of the namespace, please try again",
+};
+
+/// Quotas by name, with their resourceVersions: newer than the cache's, or older.
+pub(super) type Latest = BTreeMap<String, ResourceQuota>;
+/// The right to charge.
+type Turn = OwnedMutexGuard<Latest>;
 
 /// What the namespace must be counted anew for; `None`: the write is no such.
 pub(super) fn change_of(old: Option<&dyn AnyObject>, new: Option<&dyn AnyObject>) -> Option<Change> {

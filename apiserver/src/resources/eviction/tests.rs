@@ -34,7 +34,7 @@ fn budget(spec: Value, status: Value) -> PodDisruptionBudget {
 }
 /// "nothing", "a disruption", or the refusal: its code and words.
 fn outcome(pod: &Pod, budgets: &[PodDisruptionBudget]) -> String {
-    match cost(pod, budgets, &time(NOW)) {
+    match cost(pod, budgets, |_| true, &time(NOW)) {
         Ok(Cost::Nothing) => "nothing".into(),
         Ok(Cost::Disruption { .. }) => "a disruption".into(),
         Err(err) => {
@@ -156,7 +156,7 @@ fn a_refusal_says_what_could_change_it() {
         assert_eq!(outcome(&pod("Running", "True"), &[budget(json!({}), status)]), expected);
     }
     let retry = |status: Value| {
-        let refused = cost(&pod("Running", "True"), &[budget(json!({}), status)], &time(NOW)).unwrap_err();
+        let refused = cost(&pod("Running", "True"), &[budget(json!({}), status)], |_| true, &time(NOW)).unwrap_err();
         refused.status().details.as_ref().unwrap().retry_after_seconds
     };
     assert_eq!(retry(json!({"observedGeneration": 1})), Some(10));
@@ -167,7 +167,7 @@ fn a_refusal_says_what_could_change_it() {
 fn a_disruption_is_taken_from_the_budget() {
     let after = |status: Value| {
         let guards = [budget(json!({}), status)];
-        match cost(&pod("Running", "True"), &guards, &time(NOW)).unwrap() {
+        match cost(&pod("Running", "True"), &guards, |name| name != "gone", &time(NOW)).unwrap() {
             Cost::Disruption { budget, status } => {
                 assert_eq!(*budget, guards[0]);
                 serde_json::to_value(*status).unwrap()
@@ -179,6 +179,8 @@ fn a_disruption_is_taken_from_the_budget() {
     assert_eq!(first["disruptionsAllowed"], 1);
     assert_eq!(first["disruptedPods"], json!({"web-0": THEN, "web-1": NOW}));
     assert_eq!((&first["conditions"], &first["currentHealthy"]), (&Value::Null, &json!(2)), "nothing else changes");
+    let noted = after(json!({"disruptedPods": {"web-0": THEN, "gone": THEN}}))["disruptedPods"].clone();
+    assert_eq!(noted, json!({"web-0": THEN, "web-1": NOW}), "of pods that are gone nothing is noted");
 
     let insufficient = |since: &str| {
         json!([{"type": "DisruptionAllowed", "status": "False", "reason": "InsufficientPods", "message": "",

@@ -6,7 +6,7 @@ use corten_api::ApiError;
 use k8s_openapi::api::core::v1::ResourceQuota;
 
 use super::guard::Guard;
-use super::turns::{Latest, Turn};
+use super::{Latest, Turn};
 use super::{PLURAL, name, quota, revision};
 use crate::admission::resource_quota::{Change, Charge, charges, may_change};
 use crate::registry::AnyObject;

@@ -81,3 +81,17 @@ async fn a_pod_with_two_budgets_is_not_evicted() {
     let odd = evict(&c, "web-1", json!({"ignoreStoreReadErrorWithClusterBreakingPotential": true})).await.unwrap_err();
     assert!(odd.code() == 422 && odd.message().contains("can not be set for pod eviction"), "{odd}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn evictions_that_budgets_pay_for_go_one_after_the_other_and_wait_briefly() {
+    let c = guarded(2).await;
+    let turn = c.resources.inner.evictions.take("n").await.unwrap();
+    let refused = evict(&c, "web-1", json!({})).await.unwrap_err();
+    assert_eq!((refused.code(), refused.status().details.as_ref().unwrap().retry_after_seconds), (429, Some(1)));
+    drop(turn);
+    evict(&c, "web-1", json!({})).await.unwrap();
+    // Nobody waits where there is no budget.
+    let _turn = c.resources.inner.evictions.take("n").await.unwrap();
+    c.delete("poddisruptionbudgets", "n/b", json!({})).await.unwrap();
+    evict(&c, "web-2", json!({})).await.unwrap();
+}

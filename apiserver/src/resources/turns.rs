@@ -1,49 +1,56 @@
-//! Who charges the quotas of a namespace waits for its turn in this server: two at once would only undo each other's work.
+//! Whose writes in a namespace change one thing beside their own objects (its quotas, its disruption budgets) waits for his turn
+//! in this server: two at once would only undo each other's work.
 //!
 //! With the turn goes what the one before has left: the cache learns of it later.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use corten_api::ApiError;
-use k8s_openapi::api::core::v1::ResourceQuota;
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
-/// Writes that wait for the quotas of one namespace; more are refused.
-const WAITING_MAX: usize = 1024;
-/// How long one waits: as long as upstream's.
-const WAIT_MAX: Duration = Duration::from_secs(10);
-/// Namespaces whose quotas are remembered while nobody charges them.
+/// Namespaces whose turns are remembered while nobody takes them.
 const IDLE_MAX: usize = 1024;
 
-/// Quotas by name, with their resourceVersions: newer than the cache's, or older.
-pub(super) type Latest = BTreeMap<String, ResourceQuota>;
-/// The right to charge. The next has it when it is dropped.
-pub(super) type Turn = OwnedMutexGuard<Latest>;
-
-/// Of all namespaces.
-#[derive(Debug, Default)]
-pub(in crate::resources) struct Turns(Mutex<HashMap<Box<str>, Arc<tokio::sync::Mutex<Latest>>>>);
-
-fn too_many() -> ApiError {
-    ApiError::too_many_requests("too many writes wait for the resource quotas of the namespace, please try again", 1)
+/// Who waits for one namespace's turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// So many; more are refused.
+    pub(super) waiting_max: usize,
+    /// So long.
+    pub(super) wait_max: Duration,
+    /// What the others are told.
+    pub(super) refusal: &'static str,
 }
 
-impl Turns {
-    /// In the order in which they came.
-    pub(super) async fn take(&self, namespace: &str) -> Result<Turn, ApiError> {
-        let turn = self.of(namespace);
-        // One is the map's, one ours.
-        if Arc::strong_count(&turn) > WAITING_MAX + 2 {
-            return Err(too_many());
-        }
-        tokio::time::timeout(WAIT_MAX, turn.lock_owned()).await.map_err(|_| too_many())
+/// Of all namespaces.
+#[derive(Debug)]
+pub(super) struct Turns<T> {
+    patience: Patience,
+    by_namespace: Mutex<HashMap<Box<str>, Arc<tokio::sync::Mutex<T>>>>,
+}
+
+impl<T: Default> Turns<T> {
+    pub(super) fn new(patience: Patience) -> Self {
+        Self { patience, by_namespace: Mutex::default() }
     }
 
-    fn of(&self, namespace: &str) -> Arc<tokio::sync::Mutex<Latest>> {
-        let mut turns = self.0.lock();
+    /// In the order in which they came. The next has it when it is dropped.
+    pub(super) async fn take(&self, namespace: &str) -> Result<OwnedMutexGuard<T>, ApiError> {
+        let Patience { waiting_max, wait_max, refusal } = self.patience;
+        let too_many = || ApiError::too_many_requests(refusal, 1);
+        let turn = self.of(namespace);
+        // One is the map's, one ours.
+        if Arc::strong_count(&turn) > waiting_max + 2 {
+            return Err(too_many());
+        }
+        tokio::time::timeout(wait_max, turn.lock_owned()).await.map_err(|_| too_many())
+    }
+
+    fn of(&self, namespace: &str) -> Arc<tokio::sync::Mutex<T>> {
+        let mut turns = self.by_namespace.lock();
         if let Some(turn) = turns.get(namespace) {
             return turn.clone();
         }
@@ -58,13 +65,20 @@ impl Turns {
 mod tests {
     use super::*;
 
+    const WAITING_MAX: usize = 20;
+    const WAIT_MAX: Duration = Duration::from_secs(10);
+
+    fn turns() -> Turns<Vec<u32>> {
+        Turns::new(Patience { waiting_max: WAITING_MAX, wait_max: WAIT_MAX, refusal: "too many" })
+    }
+
     #[tokio::test]
     async fn turns_go_by_namespace_in_order_and_carry_what_was_left() {
-        let turns = Turns::default();
+        let turns = turns();
         let mut first = turns.take("a").await.unwrap();
         let other = turns.take("b").await.unwrap();
         assert!(other.is_empty(), "another namespace does not wait");
-        first.insert("q".into(), ResourceQuota::default());
+        first.push(1);
         let (second, third) = (turns.take("a"), turns.take("a"));
         let mut order = futures::stream::FuturesUnordered::from_iter([
             tokio::time::timeout(WAIT_MAX, second),
@@ -78,7 +92,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_too_long_or_behind_too_many_is_told_to_come_again() {
-        let turns = Turns::default();
+        let turns = turns();
         let held = turns.take("a").await.unwrap();
         let late = turns.take("a").await.unwrap_err();
         assert_eq!(late.code(), 429);
@@ -90,13 +104,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn namespaces_that_nobody_charges_are_forgotten() {
-        let turns = Turns::default();
+    async fn namespaces_where_nobody_waits_are_forgotten() {
+        let turns = turns();
         let held = turns.take("held").await.unwrap();
         for n in 0..IDLE_MAX * 2 {
             drop(turns.take(&n.to_string()).await.unwrap());
         }
-        assert!(turns.0.lock().len() <= IDLE_MAX && turns.0.lock().contains_key("held"));
+        assert!(turns.by_namespace.lock().len() <= IDLE_MAX && turns.by_namespace.lock().contains_key("held"));
         drop(held);
     }
 }
