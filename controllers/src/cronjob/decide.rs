@@ -165,8 +165,15 @@ fn start(seen: &Observed<'_>, schedule: &Schedule, zone: &TimeZone, decision: &m
     }
     let name = job_name(seen.cron, at);
     let active = decision.status.active.as_deref().unwrap_or_default();
-    let is_done = seen.cron.status.as_ref().and_then(|s| s.last_schedule_time.as_ref()).is_some_and(|t| t.0 == at);
-    if is_done || active.iter().any(|r| r.name.as_deref() == Some(&name)) {
+    // There is one Job for a minute, whose name says which: of an interval of seconds nothing is to be done before the next.
+    let last = seen.cron.status.as_ref().and_then(|s| s.last_schedule_time.as_ref());
+    if last.is_some_and(|last| minute(last.0) == minute(at)) {
+        let next_minute = Timestamp::from_second((minute(at) + 1) * 60).unwrap_or(Timestamp::MAX);
+        let rest = Duration::try_from(next_minute.duration_since(seen.now)).unwrap_or_default();
+        decision.wake_after = decision.wake_after.map(|wake| wake.max(rest));
+        return;
+    }
+    if active.iter().any(|r| r.name.as_deref() == Some(&name)) {
         return;
     }
     // One that the status does not know of runs all the same.
@@ -194,7 +201,11 @@ fn since(cron: &CronJob, now: Timestamp) -> Timestamp {
 
 /// By its time, so that none is made twice for one time, whatever was forgotten.
 pub fn job_name(cron: &CronJob, at: Timestamp) -> String {
-    format!("{}-{}", cron.name(), at.as_second() / 60)
+    format!("{}-{}", cron.name(), minute(at))
+}
+
+fn minute(at: Timestamp) -> i64 {
+    at.as_second().div_euclid(60)
 }
 
 fn job_at(cron: &CronJob, at: Timestamp, zone: &TimeZone) -> Job {

@@ -50,13 +50,29 @@ pub fn missed(schedule: &Schedule, zone: &TimeZone, since: Timestamp, now: Times
     }
     let count = now.duration_since(first).as_secs() / interval + 1;
     let skipped = SignedDuration::from_secs(interval.saturating_mul(count - 2));
-    let mut last = None;
-    let mut time = next(first.saturating_add(skipped).unwrap_or(now));
-    while let Some(at) = time.filter(|at| *at <= now) {
-        last = Some(at);
-        time = next(at);
-    }
+    let last = last_until(next, first.saturating_add(skipped).unwrap_or(now), now);
     Ok(Missed { last, count })
+}
+
+/// The last time after `from` that is not after `now`. Of an interval that is left as even steps only a few are to go; of a schedule
+/// whose times are dense after a long pause (all minutes of a month) there may be any number: they are searched by halves.
+fn last_until(next: impl Fn(Timestamp) -> Option<Timestamp>, from: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let next = |after| next(after).filter(|at| *at <= now);
+    let mut last = next(from)?;
+    for _ in 0..MANY {
+        let Some(at) = next(last) else { return Some(last) };
+        last = at;
+    }
+    // Nothing comes after `end`.
+    let mut end = now;
+    while end.duration_since(last).as_secs() > 1 {
+        let middle = last.saturating_add(end.duration_since(last) / 2).unwrap_or(end);
+        match next(middle) {
+            Some(at) => last = at,
+            None => end = middle,
+        }
+    }
+    Some(next(last).unwrap_or(last))
 }
 
 /// `None`: there is no next time.
@@ -108,6 +124,27 @@ mod tests {
             missed(&never, &TimeZone::UTC, at("2026-01-01T00:00:00Z"), at("2026-01-02T00:00:00Z")),
             Err(NoTimes)
         );
+    }
+
+    #[test]
+    fn the_last_of_very_many_times_is_found_in_few_steps() {
+        let january = Schedule::parse("* * * 1 *").unwrap();
+        let asked = std::cell::Cell::new(0);
+        for (from, now, expected) in [
+            ("2025-01-31T23:59:00Z", "2026-07-01T00:00:00Z", Some("2026-01-31T23:59:00Z")),
+            ("2025-12-31T23:59:00Z", "2026-01-20T11:30:30Z", Some("2026-01-20T11:30:00Z")),
+            ("2025-12-31T23:59:00Z", "2026-01-20T11:30:00Z", Some("2026-01-20T11:30:00Z")),
+            ("2025-12-31T23:59:00Z", "2026-01-01T00:02:00Z", Some("2026-01-01T00:02:00Z")),
+            ("2025-02-01T00:00:00Z", "2025-12-31T23:59:59Z", None),
+        ] {
+            asked.set(0);
+            let next = |after| {
+                asked.set(asked.get() + 1);
+                january.next(after, &TimeZone::UTC)
+            };
+            assert_eq!(last_until(next, at(from), at(now)), expected.map(at), "{from} {now}");
+            assert!(asked.get() < 200, "{} steps", asked.get());
+        }
     }
 
     #[test]

@@ -45,6 +45,16 @@ fn told(decision: &Decision) -> String {
 }
 
 #[test]
+fn an_interval_of_seconds_makes_one_job_a_minute_and_is_looked_at_no_more_often() {
+    let spec = json!({"schedule": "@every 1s"});
+    let last = json!({"lastScheduleTime": at("10:04:10").to_string()});
+    for (now, expected, wake_secs) in [("10:04:11", "", 49), ("10:04:50", "", 10), ("10:05:00", "10:05:00", 1)] {
+        let decision = decided(&cron(&spec, &last), &[], now);
+        assert_eq!((told(&decision).as_str(), decision.wake_after.unwrap().as_secs()), (expected, wake_secs), "{now}");
+    }
+}
+
+#[test]
 fn starts_table() {
     let none = json!({});
     let last = |time: &str| json!({"lastScheduleTime": at(time).to_string()});
