@@ -21,6 +21,9 @@ use index::{Absent, Dependents};
 
 /// As upstream: the pods of a large ReplicaSet go one by one.
 const WORKERS: usize = 20;
+/// Owners of one object that the apiserver is asked for at one look, of those that no cache shows. Anybody may write thousands of
+/// names that stand for nothing.
+const LOOKUPS_MAX: usize = 50;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -123,8 +126,17 @@ impl Collector {
         let mut owners = Vec::new();
         // A deleting object's owners make no difference any more.
         if !object.deleting {
+            let mut lookups_left = LOOKUPS_MAX;
             for owner in &object.owners {
-                owners.push((owner.clone(), self.state(&object, id, owner).await?));
+                let state = match self.known(&object, id, owner) {
+                    Known::Is(state) => state,
+                    Known::Ask(_) if lookups_left == 0 => OwnerState::Unknown,
+                    Known::Ask(at) => {
+                        lookups_left -= 1;
+                        self.asked(&object, &at, owner).await?
+                    }
+                };
+                owners.push((owner.clone(), state));
             }
         }
         let action = decide::decide(&Observed { object: &object, owners, dependents, in_circle, complete });
@@ -156,24 +168,25 @@ impl Collector {
         Ok(MetadataClient::new(client, &resource))
     }
 
-    /// Looks in the caches first; only the apiserver may say that an owner is not there.
-    async fn state(&self, object: &SeenMeta, id: &ObjectId, owner: &OwnerReference) -> Result<OwnerState, ApiError> {
-        let Some(at) = self.monitors.resolve(&object.key.namespace, owner) else { return Ok(OwnerState::Solid) };
+    /// What the caches say of an owner. Only the apiserver may say that one is not there.
+    fn known(&self, object: &SeenMeta, id: &ObjectId, owner: &OwnerReference) -> Known {
+        let Some(at) = self.monitors.resolve(&object.key.namespace, owner) else { return Known::Is(OwnerState::Solid) };
         let is_namespaced = |id: &ObjectId| self.monitors.resource(id.kind).is_some_and(|r| r.is_namespaced);
         if is_namespaced(&at) && !is_namespaced(id) {
             // Invalid: such an owner cannot be looked up. Nothing is deleted for a mistake.
-            return Ok(OwnerState::Solid);
+            return Known::Is(OwnerState::Solid);
         }
-        let state_of = |seen: &SeenMeta| {
-            let waits = seen.deleting && seen.has_finalizer(FOREGROUND);
-            if waits { OwnerState::WaitsForDependents } else { OwnerState::Solid }
-        };
         if let Some(seen) = self.monitors.get(&at).filter(|seen| seen.uid == owner.uid) {
-            return Ok(state_of(&seen));
+            return Known::Is(state_of(&seen));
         }
         if self.absent.lock().contains(&object.key.namespace, &owner.uid) {
-            return Ok(OwnerState::Absent);
+            return Known::Is(OwnerState::Absent);
         }
+        Known::Ask(at)
+    }
+
+    /// What the apiserver says of an owner. That one is absent is remembered.
+    async fn asked(&self, object: &SeenMeta, at: &ObjectId, owner: &OwnerReference) -> Result<OwnerState, ApiError> {
         match self.objects(at.kind, &self.context.client)?.get(&at.key).await.map(|o| SeenMeta::of(&o.metadata)) {
             Ok(live) if live.uid == owner.uid => Ok(state_of(&live)),
             // Its whole kind is not served, by this apiserver at least: nothing is deleted for that.
@@ -186,4 +199,16 @@ impl Collector {
             }
         }
     }
+}
+
+/// What can be said of an owner without asking anybody.
+enum Known {
+    Is(OwnerState),
+    /// The apiserver has to be asked for this object.
+    Ask(ObjectId),
+}
+
+fn state_of(seen: &SeenMeta) -> OwnerState {
+    let waits = seen.deleting && seen.has_finalizer(FOREGROUND);
+    if waits { OwnerState::WaitsForDependents } else { OwnerState::Solid }
 }

@@ -1,5 +1,7 @@
 //! Deletes, disowns and finalizes what was decided on.
 
+use std::time::Duration;
+
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, OwnerReference, Preconditions};
 use corten_api::{ApiError, Reason};
 use corten_client::{Next, Patch};
@@ -10,6 +12,9 @@ use super::Collector;
 use super::decide::{Action, ORPHAN, Policy};
 use crate::metadata::SeenMeta;
 use crate::monitors::ObjectId;
+
+/// Until more of an object's owners are asked for.
+const LOOK_ON: Duration = Duration::from_secs(1);
 
 impl Collector {
     pub(super) async fn apply(&self, id: &ObjectId, object: &SeenMeta, action: Action) -> Result<Next, ApiError> {
@@ -24,6 +29,7 @@ impl Collector {
             Action::Disown(uids) => self.disown(id, &object.uid, &uids).await,
             Action::Loosen => self.loosen(id, object).await,
             Action::OrphanDependents => self.orphan(id, object).await,
+            Action::LookOn => return Ok(Next::After(LOOK_ON)),
             Action::AwaitCaches => {
                 self.wait_for_caches(id);
                 Ok(())

@@ -22,6 +22,8 @@ pub enum OwnerState {
     WaitsForDependents,
     /// It is not there: the apiserver said so, not only a cache.
     Absent,
+    /// Nobody was asked yet: an object may name any number of owners.
+    Unknown,
 }
 
 /// An object that names the observed one as an owner.
@@ -68,6 +70,8 @@ pub enum Action {
     OrphanDependents,
     /// Waits until every kind has been seen.
     AwaitCaches,
+    /// Looks at more of its owners, in a while.
+    LookOn,
     /// Looks at these dependents, which have to go first.
     Await(Vec<ObjectId>),
     RemoveFinalizer(&'static str),
@@ -113,6 +117,11 @@ fn for_living(seen: &Observed<'_>) -> Action {
     let uids = |keep: &dyn Fn(OwnerState) -> bool| -> Vec<String> {
         seen.owners.iter().filter(|(_, state)| keep(*state)).map(|(owner, _)| owner.uid.clone()).collect()
     };
+    if seen.owners.iter().any(|(_, state)| *state == OwnerState::Unknown) {
+        // Whatever the others are, it keeps them so far: if they are gone, too, it goes with the last of them.
+        let absent = uids(&|state| state == OwnerState::Absent);
+        return if absent.is_empty() { Action::LookOn } else { Action::Disown(absent) };
+    }
     let leaving = uids(&|state| state != OwnerState::Solid);
     if leaving.is_empty() {
         return Action::Keep;

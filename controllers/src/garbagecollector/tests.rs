@@ -18,7 +18,7 @@ fn dependent(name: &str, blocks: bool) -> Dependent {
 
 #[test]
 fn garbage_table() {
-    use OwnerState::{Absent, Solid, WaitsForDependents as Waits};
+    use OwnerState::{Absent, Solid, Unknown, WaitsForDependents as Waits};
     let dep = |blocks| dependent("d", blocks);
     let disown = |uid: &str| Action::Disown(vec![uid.to_owned()]);
     let live = || object(false, &[]);
@@ -35,6 +35,27 @@ fn garbage_table() {
             vec![owner("a", Waits)],
             vec![dep(true)],
             Action::Delete(Policy::Foreground),
+        ),
+        (
+            "one of two is not asked for yet",
+            live(),
+            vec![owner("a", Solid), owner("b", Unknown)],
+            vec![],
+            Action::LookOn,
+        ),
+        (
+            "nor is it known who else stays",
+            live(),
+            vec![owner("a", Waits), owner("b", Unknown)],
+            vec![],
+            Action::LookOn,
+        ),
+        (
+            "one is gone, whatever the other is",
+            live(),
+            vec![owner("a", Absent), owner("b", Unknown)],
+            vec![],
+            disown("a"),
         ),
         (
             "it was to be orphaned from",

@@ -122,3 +122,28 @@ fn an_absent_kind_is_empty_and_is_seen_when_it_is_served() {
         stop.cancel();
     });
 }
+
+#[test]
+fn of_hundreds_of_owners_that_are_not_there_few_are_asked_for_at_one_look() {
+    play(async {
+        let (server, stop) = (ApiServer::new(0), CancellationToken::new());
+        let owner = |n: usize| {
+            let name = format!("none-{n}");
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": name})
+        };
+        let owners: Vec<_> = (0..300).map(owner).collect();
+        server.with(|state| {
+            let meta = json!({"name": "odd", "namespace": "ns", "ownerReferences": owners});
+            state.create("secrets", json!({"metadata": meta})).unwrap();
+        });
+        let world = World::new(&server, &stop).await;
+        collect_garbage(&world);
+        until(&server, "it goes with the last of its owners", |state| state.of("secrets").count() == 0).await;
+        let left: Vec<usize> = server.with(|state| {
+            let of_secrets = state.log.iter().filter(|change| change.at.0 == "secrets");
+            of_secrets.map(|c| c.object["metadata"]["ownerReferences"].as_array().map_or(0, Vec::len)).collect()
+        });
+        assert_eq!(left, [300, 250, 200, 150, 100, 50, 50], "of how many it was told after each look");
+        stop.cancel();
+    });
+}

@@ -142,8 +142,8 @@ impl State {
     }
 }
 
-/// RFC 7386. Lists are replaced whole, which is enough for what the controllers send here; and of a list of words some may
-/// be taken out, as by a strategic merge patch.
+/// RFC 7386. Lists are replaced whole, which is enough for what the controllers send here; and of a list of words, or of objects
+/// with uids, some may be taken out, as by a strategic merge patch.
 pub(crate) fn merge(into: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *into = patch.clone();
@@ -157,6 +157,10 @@ pub(crate) fn merge(into: &mut Value, patch: &Value) {
             let left =
                 into[list].as_array().into_iter().flatten().filter(|word| !value.as_array().unwrap().contains(word));
             into[list] = left.cloned().collect();
+        } else if value.as_array().is_some_and(|list| list.iter().any(|one| one["$patch"] == "delete")) {
+            let is_out = |one: &&Value| value.as_array().unwrap().iter().any(|out| out["uid"] == one["uid"]);
+            let left = into[key].as_array().into_iter().flatten().filter(|one| !is_out(one));
+            into[key] = left.cloned().collect();
         } else if value.is_null() {
             into.as_object_mut().unwrap().remove(key);
         } else {

@@ -201,7 +201,7 @@ impl World {
     fn apply(&mut self, key: &ObjectKey, object: &SeenMeta, action: Action) {
         let as_seen = self.live.get(key).is_some_and(|m| m.uid == object.uid && m.revision == object.revision);
         match action {
-            Action::Keep | Action::Await(_) | Action::AwaitCaches => {}
+            Action::Keep | Action::Await(_) | Action::AwaitCaches | Action::LookOn => {}
             Action::Delete(policy) if as_seen => self.delete(key, &object.uid, policy),
             Action::RemoveFinalizer(name) if as_seen => {
                 let blocked_by = self.blocked_by(&object.uid);
