@@ -177,16 +177,35 @@ impl Client {
         label_selector: &str,
         field_selector: &str,
     ) -> Result<Listed<K>, ApiError> {
-        self.list_at(api::ListRequest {
+        let request = api::ListRequest {
             resource: Some(resource::<K>(namespace.unwrap_or_default(), "", "")),
             label_selector: label_selector.into(),
             field_selector: field_selector.into(),
             metadata_only: false,
-        })
-        .await
+        };
+        self.list_at(request, &|object: K| object).await
     }
 
-    pub(crate) async fn list_at<K: Object>(&self, request: api::ListRequest) -> Result<Listed<K>, ApiError> {
+    /// What `keep` makes of each object that a label selector names: no more whole ones are in memory than come in one message.
+    pub async fn list_reduced<K: Object, T: Send>(
+        &self,
+        namespace: Option<&str>,
+        label_selector: &str,
+        keep: impl Fn(K) -> T + Send + Sync,
+    ) -> Result<Listed<T>, ApiError> {
+        let request = api::ListRequest {
+            resource: Some(resource::<K>(namespace.unwrap_or_default(), "", "")),
+            label_selector: label_selector.into(),
+            ..api::ListRequest::default()
+        };
+        self.list_at(request, &keep).await
+    }
+
+    pub(crate) async fn list_at<K: Object, T: Send>(
+        &self,
+        request: api::ListRequest,
+        keep: &(impl Fn(K) -> T + Sync),
+    ) -> Result<Listed<T>, ApiError> {
         let list = |mut stub: Stub| {
             let request = timed(request.clone());
             async move {
@@ -195,7 +214,7 @@ impl Client {
                 while let Some(chunk) = within(SILENCE_MAX, chunks.message()).await? {
                     listed.revision = chunk.revision;
                     for item in &chunk.items {
-                        listed.items.push(decode(item).map_err(Failure::Told)?);
+                        listed.items.push(keep(decode(item).map_err(Failure::Told)?));
                     }
                 }
                 Ok(listed)

@@ -26,7 +26,8 @@ impl MetadataClient {
     pub async fn list(&self, namespace: &str) -> Result<Listed<PartialObjectMetadata>, ApiError> {
         let resource = Some(self.resource.at(namespace, ""));
         let (label_selector, field_selector) = (String::new(), String::new());
-        self.client.list_at(api::ListRequest { resource, label_selector, field_selector, metadata_only: true }).await
+        let request = api::ListRequest { resource, label_selector, field_selector, metadata_only: true };
+        self.client.list_at(request, &|object: PartialObjectMetadata| object).await
     }
     /// Returns the revision of the deletion, or of its beginning.
     pub async fn delete(&self, key: &Key, options: &DeleteOptions) -> Result<i64, ApiError> {

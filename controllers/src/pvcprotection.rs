@@ -48,8 +48,9 @@ async fn sync(context: &Context, key: &Key) -> Result<Next, ApiError> {
 }
 
 async fn is_used_after_all(context: &Context, claim: &PersistentVolumeClaim) -> Result<bool, ApiError> {
-    let pods = context.client.list::<Pod>(Some(claim.namespace())).await?;
-    Ok(pods.items.into_iter().map(SeenPod::of).any(|pod| uses(&pod, claim)))
+    let is_user = |pod: Pod| uses(&SeenPod::of(pod), claim);
+    let pods = context.client.list_reduced(Some(claim.namespace()), "", is_user).await?;
+    Ok(pods.items.contains(&true))
 }
 
 /// Puts the finalizer on or takes it off, if the object is as it was seen.

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use corten_api::conditions;
 use corten_api::k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use corten_api::k8s_openapi::api::core::v1::Pod;
+use corten_api::k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
+use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use corten_api::pod::is_sidecar;
 use corten_api::selector::{Labels, Selector};
 use corten_api::{ApiError, Key, Object};
 use parking_lot::Mutex;
@@ -13,7 +15,10 @@ use super::decide::BadSelector;
 use super::replicas::{Phase, PodFacts};
 use crate::context::Context;
 
-/// The pods of a target.
+/// The condition.
+const READY: &str = "Ready";
+
+/// The pods of a target, [`reduced`].
 #[derive(Debug)]
 pub(super) struct Selected {
     pub(super) pods: Vec<Pod>,
@@ -44,7 +49,7 @@ impl Selectors {
             }
         };
         self.0.lock().insert(hpa.key(), parsed);
-        let pods = context.client.list_selected::<Pod>(Some(hpa.namespace()), selector, "").await?.items;
+        let pods = context.client.list_reduced(Some(hpa.namespace()), selector, reduced).await?.items;
         let rivals = self.rivals(hpa, &pods);
         if !rivals.is_empty() {
             return Ok(Err(ambiguous(selector, &hpa.key(), &rivals)));
@@ -94,9 +99,39 @@ fn ambiguous(selector: &str, own: &Key, rivals: &[Key]) -> BadSelector {
     BadSelector { event: reason, reason, condition: message.clone(), message }
 }
 
+/// A pod with what is read of it alone: a target may have thousands, and each autoscaler looks at its own every few seconds.
+fn reduced(pod: Pod) -> Pod {
+    let container = |one: Container| Container {
+        name: one.name,
+        resources: one.resources,
+        restart_policy: one.restart_policy,
+        ..Container::default()
+    };
+    let spec = pod.spec.map(|spec| PodSpec {
+        containers: spec.containers.into_iter().map(container).collect(),
+        init_containers: spec.init_containers.map(|all| all.into_iter().filter(is_sidecar).map(container).collect()),
+        resources: spec.resources,
+        ..PodSpec::default()
+    });
+    let status = pod.status.map(|status| PodStatus {
+        phase: status.phase,
+        start_time: status.start_time,
+        conditions: status.conditions.map(|all| all.into_iter().filter(|one| one.type_ == READY).collect()),
+        ..PodStatus::default()
+    });
+    let metadata = ObjectMeta {
+        name: pod.metadata.name,
+        namespace: pod.metadata.namespace,
+        labels: pod.metadata.labels,
+        deletion_timestamp: pod.metadata.deletion_timestamp,
+        ..ObjectMeta::default()
+    };
+    Pod { metadata, spec, status }
+}
+
 fn facts(pod: &Pod) -> PodFacts {
     let status = pod.status.as_ref();
-    let ready = conditions::find(status.and_then(|status| status.conditions.as_ref()), "Ready");
+    let ready = conditions::find(status.and_then(|status| status.conditions.as_ref()), READY);
     let since = |time: &corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time| time.0;
     PodFacts {
         name: pod.name().to_owned(),
@@ -109,5 +144,44 @@ fn facts(pod: &Pod) -> PodFacts {
         },
         started: status.and_then(|status| status.start_time.as_ref()).map(since),
         ready: ready.and_then(|ready| Some((ready.status != "False", ready.last_transition_time.as_ref().map(since)?))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_a_pod_nothing_is_kept_but_what_is_read() {
+        let requests = json!({"requests": {"cpu": "1"}});
+        let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let pod = json!({
+            "metadata": {"name": "p", "namespace": "n", "labels": {"a": "b"}, "annotations": {"large": "x"},
+                "managedFields": [{"manager": "m"}], "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {
+                "containers": [{"name": "c", "image": "i", "env": [{"name": "E", "value": "x"}], "resources": requests}],
+                "initContainers": [
+                    {"name": "s", "restartPolicy": "Always", "image": "i", "resources": requests},
+                    {"name": "i", "resources": requests},
+                ],
+                "volumes": [{"name": "v", "emptyDir": {}}], "resources": requests, "nodeName": "n1",
+            },
+            "status": {"phase": "Running", "startTime": "2026-01-01T00:00:00Z", "podIP": "10.0.0.1",
+                "conditions": [ready, {"type": "Initialized", "status": "True"}]},
+        });
+        let expected = json!({
+            "metadata": {"name": "p", "namespace": "n", "labels": {"a": "b"}, "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {
+                "containers": [{"name": "c", "resources": requests}],
+                "initContainers": [{"name": "s", "restartPolicy": "Always", "resources": requests}],
+                "resources": requests,
+            },
+            "status": {"phase": "Running", "startTime": "2026-01-01T00:00:00Z", "conditions": [ready]},
+        });
+        let of = |pod: serde_json::Value| serde_json::from_value::<Pod>(pod).unwrap();
+        assert_eq!(reduced(of(pod.clone())), of(expected));
+        assert_eq!(facts(&reduced(of(pod.clone()))), facts(&of(pod)));
     }
 }
