@@ -140,7 +140,8 @@ pub fn builtin() -> Vec<ApiResource> {
 }
 
 /// A cell of `kubectl get`'s table.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[serde(untagged)]
 pub enum Cell {
     Text(Cow<'static, str>),
     Int(i64),

@@ -51,9 +51,35 @@ impl<'a> From<&'a Column> for ColumnDefinition<'a> {
 
 #[derive(Serialize)]
 struct Row<'a> {
-    cells: Vec<serde_json::Value>,
+    cells: Vec<Cell>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    object: Option<&'a RawValue>,
+    object: Option<Shown<'a>>,
+}
+
+/// Beside the cells: cut out of the object's JSON, and copied into the row alone.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Shown<'a> {
+    Partial {
+        kind: &'static str,
+        #[serde(rename = "apiVersion")]
+        api_version: &'static str,
+        metadata: &'a RawValue,
+    },
+    Object(&'a RawValue),
+}
+
+impl<'a> Shown<'a> {
+    fn of(object: &'a [u8], include: Include) -> Result<Option<Self>, serde_json::Error> {
+        Ok(match include {
+            Include::None => None,
+            Include::Metadata => {
+                let RawHead { metadata } = serde_json::from_slice(object)?;
+                Some(Self::Partial { kind: "PartialObjectMetadata", api_version: "meta.k8s.io/v1", metadata })
+            }
+            Include::Object => Some(Self::Object(serde_json::from_slice(object)?)),
+        })
+    }
 }
 
 /// Renders objects of one kind at one moment.
@@ -83,32 +109,25 @@ impl Tables<'_> {
     pub const TAIL: &'static [u8] = b"]}";
 
     pub fn row(&self, object: &[u8]) -> Result<Bytes, ApiError> {
+        let mut out = Vec::new();
+        self.put_row(&mut out, object)?;
+        Ok(out.into())
+    }
+    /// Behind what is there.
+    pub fn put_row(&self, out: &mut Vec<u8>, object: &[u8]) -> Result<(), ApiError> {
         let decoded = self.resource.cached(object).map_err(ApiError::internal)?;
-        let cells = self.resource.rules().row(decoded.as_ref(), self.now_secs).into_iter().map(value_of).collect();
-        let shown = match self.include {
-            Include::None => None,
-            Include::Metadata => Some(metadata_only(object)?),
-            Include::Object => Some(Bytes::copy_from_slice(object)),
-        };
-        let raw = shown.as_deref().map(serde_json::from_slice::<&RawValue>).transpose().map_err(ApiError::internal)?;
-        serde_json::to_vec(&Row { cells, object: raw }).map(Bytes::from).map_err(ApiError::internal)
+        let cells = self.resource.rules().row(decoded.as_ref(), self.now_secs);
+        let object = Shown::of(object, self.include).map_err(ApiError::internal)?;
+        serde_json::to_writer(out, &Row { cells, object }).map_err(ApiError::internal)
     }
 
     /// A table of one object.
     pub fn single(&self, object: &[u8], columns: bool) -> Result<Bytes, ApiError> {
         let version = head_of(object)?.metadata.resource_version.unwrap_or_default();
         let mut out = self.head(&list_meta(&version, None, None), columns)?;
-        out.extend_from_slice(&self.row(object)?);
+        self.put_row(&mut out, object)?;
         out.extend_from_slice(Self::TAIL);
         Ok(out.into())
-    }
-}
-
-fn value_of(cell: Cell) -> serde_json::Value {
-    match cell {
-        Cell::Text(text) => text.into_owned().into(),
-        Cell::Int(n) => n.into(),
-        Cell::Null => serde_json::Value::Null,
     }
 }
 

@@ -17,6 +17,9 @@ use crate::registry::ApiResource;
 use crate::resources::{Authorized, Page, Resources, to};
 use crate::table::{self, Include, Tables};
 
+/// Of a list with more bytes than this no table is kept in memory.
+const TABLE_BYTES_MAX: usize = 4 << 20;
+
 /// What takes no more work than to be sent.
 const AS_STORED: Wanted = Wanted { form: Form::Object, encoding: Encoding::Json };
 
@@ -47,7 +50,7 @@ pub async fn list(read: Read<'_>, may: &Authorized<to::List>) -> Result<Response
 /// A list in the form that its reader asked for.
 pub fn show_page(
     wanted: Wanted,
-    resource: &ApiResource,
+    resource: &Arc<ApiResource>,
     query: &Query<'_>,
     page: Page,
 ) -> Result<Response<Body>, ApiError> {
@@ -69,8 +72,14 @@ pub fn show_page(
         }
         Form::Table => {
             let tables = tables(resource, query)?;
-            let rows = page.items.iter().map(|i| tables.row(i)).collect::<Result<_, _>>()?;
-            Body::joined(tables.head(&meta, true)?.into(), rows, Bytes::from_static(Tables::TAIL))
+            let head = tables.head(&meta, true)?.into();
+            if page.items.iter().map(Bytes::len).sum::<usize>() > TABLE_BYTES_MAX {
+                let Tables { include, now_secs, .. } = tables;
+                rows_as_sent(head, Rows { resource: resource.clone(), include, now_secs }, page.items)?
+            } else {
+                let rows = page.items.iter().map(|i| tables.row(i)).collect::<Result<_, _>>()?;
+                Body::joined(head, rows, Bytes::from_static(Tables::TAIL))
+            }
         }
     };
     if wanted.encoding != Encoding::Yaml {
@@ -79,6 +88,45 @@ pub fn show_page(
     let Body::Joined(joined) = body else { return Err(ApiError::internal("a list that is not joined")) };
     let whole: Vec<u8> = joined.flatten().collect();
     Ok(respond::with_type(StatusCode::OK, respond::YAML, Body::whole(to_yaml(&whole)?)))
+}
+
+/// [`Tables`], for who outlives the request.
+struct Rows {
+    resource: Arc<ApiResource>,
+    include: Include,
+    now_secs: i64,
+}
+
+impl Rows {
+    /// The row of an object, with a comma before it unless it is the first.
+    fn put(&self, out: &mut Vec<u8>, is_first: bool, object: &[u8]) -> Result<(), ApiError> {
+        if !is_first {
+            out.push(b',');
+        }
+        let Self { resource, include, now_secs } = self;
+        Tables { resource, include: *include, now_secs: *now_secs }.put_row(out, object)
+    }
+}
+
+/// The rows are written twice, once for how long they are, and then as they are sent: so the list is in memory as the cache has it,
+/// and no table of it.
+fn rows_as_sent(head: Bytes, rows: Rows, items: Vec<Bytes>) -> Result<Body, ApiError> {
+    let mut row = Vec::new();
+    let mut len = Tables::TAIL.len();
+    for (n, item) in items.iter().enumerate() {
+        row.clear();
+        rows.put(&mut row, n == 0, item)?;
+        len += row.len();
+    }
+    let written = items.into_iter().enumerate().map(move |(n, item)| {
+        let mut row = Vec::new();
+        if let Err(err) = rows.put(&mut row, n == 0, &item) {
+            tracing::error!("a row of a table was written once and not a second time: {err}");
+        }
+        Bytes::from(row)
+    });
+    let tail = std::iter::once(Bytes::from_static(Tables::TAIL));
+    Ok(Body::pieces(head, Box::new(written.chain(tail)), len))
 }
 
 fn as_protobuf(api_version: &str, kind: &str, meta: &str, items: Vec<Bytes>) -> Result<Response<Body>, ApiError> {
@@ -139,4 +187,57 @@ pub fn tables<'a>(resource: &'a ApiResource, query: &Query<'_>) -> Result<Tables
 pub fn to_yaml(json: &[u8]) -> Result<Bytes, ApiError> {
     let value: serde_json::Value = serde_json::from_slice(json).map_err(ApiError::internal)?;
     serde_saphyr::to_string(&value).map(Bytes::from).map_err(ApiError::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::registry::Registry;
+
+    async fn table(include: Include, items: Vec<Bytes>, as_sent: bool) -> Bytes {
+        let resource = Registry::default().find("", "v1", "configmaps").unwrap();
+        let rows = Rows { resource: resource.clone(), include, now_secs: 100 };
+        let body = if as_sent {
+            rows_as_sent(Bytes::from_static(b"["), rows, items).unwrap()
+        } else {
+            let tables = Tables { resource: &resource, include, now_secs: 100 };
+            let rows = items.iter().map(|item| tables.row(item)).collect::<Result<_, _>>().unwrap();
+            Body::joined(Bytes::from_static(b"["), rows, Bytes::from_static(Tables::TAIL))
+        };
+        let known = body.known_len();
+        let sent = body.collect().await.unwrap().to_bytes();
+        assert_eq!(known, Some(sent.len()));
+        sent
+    }
+
+    #[tokio::test]
+    async fn a_large_table_is_written_as_it_is_sent_and_is_the_same() {
+        let map = |n: usize| {
+            let meta = json!({"name": format!("m{n}"), "namespace": "n"});
+            let text =
+                json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"k": "v"}}).to_string();
+            Bytes::from(text)
+        };
+        for include in [Include::None, Include::Metadata, Include::Object] {
+            for count in [0, 1, 3, 2000] {
+                let items: Vec<Bytes> = (0..count).map(map).collect();
+                let (sent, kept) = (table(include, items.clone(), true).await, table(include, items, false).await);
+                assert_eq!(sent, kept, "{count}");
+                let rows: Value = serde_json::from_slice(&sent[..sent.len() - 1]).unwrap();
+                assert_eq!(rows.as_array().map(Vec::len), Some(count));
+                let object = &rows[0]["object"];
+                let expected = match include {
+                    _ if count == 0 => Value::Null,
+                    Include::None => Value::Null,
+                    Include::Metadata => json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+                        "metadata": {"name": "m0", "namespace": "n"}}),
+                    Include::Object => serde_json::from_slice(&map(0)).unwrap(),
+                };
+                assert_eq!(*object, expected);
+            }
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! POST, PUT, PATCH, DELETE: body and options read, the write path asked, its answer shown.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use corten_api::{ApiError, Reason};
 use http::header::{CONTENT_TYPE, HeaderMap, USER_AGENT};
@@ -18,7 +20,7 @@ use crate::resources::{Authorized, Resources, WriteOptions, Written, to};
 /// A request for writing, its body read. What it writes, and for whom, the proof says that it may.
 pub struct Write<'a> {
     pub resources: &'a Resources,
-    pub resource: &'a ApiResource,
+    pub resource: &'a Arc<ApiResource>,
     pub query: &'a Query<'a>,
     pub headers: &'a HeaderMap,
     pub wanted: Wanted,
