@@ -80,8 +80,8 @@ impl Reader {
         Ok(Self { path: path.into(), file, options })
     }
 
-    /// Sends the log's content with its stream to `out` until its end, or, when following, until `is_running` says no, the
-    /// logger has written the last of it, and all is read. Ends early when nobody receives.
+    /// Sends the log's content with its stream to `out` until its end: of a container that has ended, as `is_running` says, this
+    /// is once the logger has written the last of it. A follower waits for the container's end, too. Ends early when nobody receives.
     pub async fn run(
         mut self,
         is_running: impl Fn() -> bool,
@@ -95,22 +95,29 @@ impl Reader {
         let mut newer: Option<File> = None;
         loop {
             // Asked before the read: what was written before the container ended is then surely read.
-            let more_to_come = self.options.follow
-                && (is_running()
-                    || ended_at.get_or_insert_with(Instant::now).elapsed() < LAST_WORDS_MAX
-                        && is_written(&self.file).await.map_err(|e| LogError::of(&self.path, e))?);
+            let more_to_come = if is_running() {
+                self.options.follow
+            } else {
+                ended_at.get_or_insert_with(Instant::now).elapsed() < LAST_WORDS_MAX
+                    && is_written(&self.file).await.map_err(|e| LogError::of(&self.path, e))?
+            };
             let count = self.file.read(&mut chunk).await.map_err(|e| LogError::of(&self.path, e))?;
             if count > 0 {
                 if printer.print(&chunk[..count], out).await.is_break() {
                     return Ok(());
                 }
             } else if let Some(next) = newer.take() {
+                if printer.print_torn(out).await.is_break() {
+                    return Ok(());
+                }
                 self.file = next;
                 changes = Changes::of(&self.path);
             } else if let Some(next) = rotated_away(&self.path, &self.file).await {
                 // Where a new log stands nothing more comes to this one. What came to it since it was read is read first.
                 newer = Some(next);
             } else if !more_to_come {
+                // Whether anybody is there to receive it makes no difference any more.
+                let _ = printer.print_torn(out).await;
                 return Ok(());
             } else {
                 let rest = rest(changes.is_some(), changed_at.elapsed(), ended_at.is_some());
@@ -287,6 +294,16 @@ impl Printer<'_> {
         Continue(())
     }
 
+    /// What is left at the end of a file: of its last line the disk took only a part.
+    async fn print_torn(&mut self, out: &mpsc::Sender<(Stream, Bytes)>) -> std::ops::ControlFlow<()> {
+        let text = std::mem::take(&mut self.pending);
+        let Some(line) = Line::parse(&text) else { return std::ops::ControlFlow::Continue(()) };
+        match self.render(&Line { partial: true, ..line }) {
+            Some(piece) => self.send(line.stream, piece, out).await,
+            None => std::ops::ControlFlow::Continue(()),
+        }
+    }
+
     fn render(&mut self, line: &Line<'_>) -> Option<Vec<u8>> {
         if self.options.stream.is_some_and(|only| only != line.stream)
             || self.options.since.is_some_and(|s| line.at < s)
@@ -334,9 +351,13 @@ mod tests {
         2023-11-14T22:13:23.000000000Z stdout P end";
 
     async fn all(options: LogOptions) -> String {
+        all_of(&format!("{LOG}\n"), options).await
+    }
+
+    async fn all_of(log: &str, options: LogOptions) -> String {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0.log");
-        std::fs::write(&path, format!("{LOG}\n")).unwrap();
+        std::fs::write(&path, log).unwrap();
         let (tx, mut rx) = mpsc::channel(100);
         read(&path, options, || false, &tx).await.unwrap();
         drop(tx);
@@ -367,6 +388,21 @@ mod tests {
         ];
         for (why, options, expected) in cases {
             assert_eq!(all(options).await, expected, "{why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_last_line_that_is_torn_there_is_what_the_disk_took() {
+        let cases = [
+            ("within its text", "2023-11-14T22:13:24Z stdout F las", "one\nlas"),
+            ("before its text", "2023-11-14T22:13:24Z stdout F ", "one\n"),
+            ("within its head", "2023-11-14T22:13:24Z std", "one\n"),
+            ("of another stream", "2023-11-14T22:13:24Z stderr F las", "one\n"),
+        ];
+        for (why, torn, expected) in cases {
+            let options = LogOptions { stream: Some(Stream::Stdout), ..LogOptions::default() };
+            let log = format!("2023-11-14T22:13:20Z stdout F one\n{torn}");
+            assert_eq!(all_of(&log, options).await, expected, "{why}");
         }
     }
 
@@ -436,21 +472,39 @@ mod tests {
         follower.abort();
     }
 
+    /// Whoever is told that a container has ended may ask for its log before the logger has its turn.
     #[tokio::test]
     async fn last_words_are_waited_for_while_the_logger_holds_the_log() {
         use std::io::Write as _;
+        for follow in [true, false] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("0.log");
+            let mut log = std::fs::File::create(&path).unwrap();
+            log.lock().unwrap();
+            let (tx, mut rx) = mpsc::channel(10);
+            let options = LogOptions { follow, ..LogOptions::default() };
+            let reader = Reader::open(&path, options).await.unwrap();
+            let mut reading = tokio::spawn(async move { reader.run(|| false, &tx).await });
+            let too_early = tokio::time::timeout(LOOK_EVERY * 4, &mut reading).await;
+            assert!(too_early.is_err(), "the logger still holds it; follow: {follow}, {too_early:?}");
+            log.write_all(b"2023-11-14T22:13:20Z stdout F last\n").unwrap();
+            assert_eq!(rx.recv().await.unwrap().1, "last\n", "follow: {follow}");
+            drop(log);
+            reading.await.unwrap().unwrap();
+            assert!(rx.recv().await.is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_container_that_runs_there_is_what_it_has_written_and_nobody_waits() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0.log");
-        let mut log = std::fs::File::create(&path).unwrap();
+        let log = std::fs::File::create(&path).unwrap();
         log.lock().unwrap();
         let (tx, mut rx) = mpsc::channel(10);
-        let options = LogOptions { follow: true, ..LogOptions::default() };
-        let reader = Reader::open(&path, options).await.unwrap();
-        let reading = tokio::spawn(async move { reader.run(|| false, &tx).await });
-        log.write_all(b"2023-11-14T22:13:20Z stdout F last\n").unwrap();
-        assert_eq!(rx.recv().await.unwrap().1, "last\n");
-        drop(log);
-        reading.await.unwrap().unwrap();
+        let reader = Reader::open(&path, LogOptions::default()).await.unwrap();
+        tokio::time::timeout(LAST_WORDS_MAX / 2, reader.run(|| true, &tx)).await.expect("it has ended").unwrap();
+        drop(tx);
         assert!(rx.recv().await.is_none());
     }
 
