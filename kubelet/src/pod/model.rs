@@ -87,6 +87,8 @@ pub struct Ctr {
     pub why: Option<Why>,
     /// The end before the present state: `lastState`.
     pub last: Option<Ended>,
+    /// The end before `last`: it is `lastState` as long as `last` is shown as the present state.
+    pub earlier: Option<Ended>,
     pub restarts: u32,
     /// Whether any process of it was ever made in this pod.
     pub made_before: bool,
@@ -121,6 +123,7 @@ impl Ctr {
             now: Now::Idle { retry_at: None },
             why: None,
             last: None,
+            earlier: None,
             restarts: 0,
             made_before: false,
             crash: CrashBackoff::new(),
@@ -174,6 +177,18 @@ impl Ctr {
             Now::Running { .. } => self.hooked,
             Now::Exited { .. } => true,
         }
+    }
+    /// The number of the process that a status is about: one that is being made is none yet, and its number may be given
+    /// again. `None`: there was none.
+    pub fn attempt_shown(&self) -> Option<u32> {
+        match &self.now {
+            Now::Starting { .. } => self.restarts.checked_sub(1),
+            _ => self.made_before.then_some(self.restarts),
+        }
+    }
+    /// It ran, and its end is the newest that there is.
+    pub(super) fn again(&mut self, ended: Ended) {
+        self.earlier = self.last.replace(ended);
     }
     /// The newest end, whether or not it is shown as the present state.
     pub fn ended(&self) -> Option<&Ended> {

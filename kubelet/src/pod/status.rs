@@ -84,7 +84,7 @@ fn container_status(
 ) -> ContainerStatus {
     let (state, last) = states(c, machine, pending_init);
     let newest_id = match &c.now {
-        Now::Running { id, .. } | Now::Starting { id: Some(id) } => id.clone(),
+        Now::Running { id, .. } => id.clone(),
         _ => c.ended().map(|e| e.id.clone()).unwrap_or_default(),
     };
     let running = c.is_running();
@@ -101,13 +101,21 @@ fn container_status(
         // The server keeps no empty one, and what it keeps is compared with this.
         last_state: (last != ContainerState::default()).then_some(last),
         ready,
-        restart_count: i32::try_from(c.restarts).unwrap_or(i32::MAX),
+        restart_count: i32::try_from(c.attempt_shown().unwrap_or(0)).unwrap_or(i32::MAX),
         image: c.image_name.clone(),
         image_id: c.image_id.clone(),
         container_id: (!newest_id.is_empty()).then(|| format!("containerd://{newest_id}")),
         started: Some(running && c.started),
         ..old
     }
+}
+
+/// The numbers of the processes that `state` and `lastState` are about. One that waits has only the latter, and its log is what
+/// there is to read.
+pub fn attempts(c: &Ctr, machine: &Machine) -> (Option<u32>, Option<u32>) {
+    let newest = c.attempt_shown();
+    let is_waiting = states(c, machine, false).0.waiting.is_some();
+    (newest, if is_waiting { newest } else { newest.and_then(|attempt| attempt.checked_sub(1)) })
 }
 
 /// `state` and `lastState`.
@@ -128,7 +136,7 @@ fn states(c: &Ctr, machine: &Machine, pending_init: bool) -> (ContainerState, Co
                 && c.made_before
                 && c.want.kind != Kind::Ephemeral
             {
-                return (terminated(ended), last);
+                return (terminated(ended), c.earlier.as_ref().map(terminated).unwrap_or_default());
             }
             let has_init = machine.containers.iter().any(|c| matches!(c.want.kind, Kind::Init | Kind::Sidecar));
             let default = if has_init && pending_init { "PodInitializing" } else { "ContainerCreating" };

@@ -218,3 +218,69 @@ fn a_container_is_ready_and_started_only_while_it_runs() {
     assert_eq!((over.exit_code, over.message), (1, None));
     assert_eq!(over.container_id.as_deref(), Some("containerd://a0"));
 }
+
+/// A restart that goes wrong at first. Whoever looks in between sees one process after the other, each with its own number.
+#[test]
+fn a_restart_is_seen_once_the_new_process_runs_and_nothing_goes_back_to_an_older_one() {
+    let pod = pod(false);
+    let mut events = vec![Event::Prepared, up()];
+    events.extend(runs("a").into_iter().chain(runs("b")));
+    let mut machine = after(&pod, events);
+    let ended = |id: &str| Ended {
+        id: id.into(),
+        exit_code: 1,
+        reason: "Error".into(),
+        message: String::new(),
+        started_at: Some(now()),
+        finished_at: Some(now()),
+    };
+    let ready = || runs("a").remove(0);
+    let failed = || Event::CreateFailed { container: "a".into(), reason: "CreateContainerError", message: "no".into() };
+    let created = |id: &str| Event::Created { container: "a".into(), id: id.into() };
+    let started = |id: &str| Event::Started { container: "a".into(), id: id.into(), at: now() };
+    let exited = |id: &str| Event::Exited { id: id.into(), ended: ended(id) };
+    let id = |t: &ContainerStateTerminated| t.container_id.clone().unwrap().replace("containerd://", "");
+    // What happens, and then: the state, the container's id and its number, `lastState`, and whose logs there are to read.
+    for (event, expected) in [
+        (Event::Looked, ("running", "a0", 0, None, (Some(0), None))),
+        (exited("a0"), ("ended a0", "a0", 0, None, (Some(0), None))),
+        (ready(), ("ended a0", "a0", 0, None, (Some(0), None))),
+        (failed(), ("CreateContainerError", "a0", 0, Some("a0"), (Some(0), Some(0)))),
+        (Event::Looked, ("CreateContainerError", "a0", 0, Some("a0"), (Some(0), Some(0)))),
+        (ready(), ("CreateContainerError", "a0", 0, Some("a0"), (Some(0), Some(0)))),
+        (created("a1"), ("CreateContainerError", "a0", 0, Some("a0"), (Some(0), Some(0)))),
+        (started("a1"), ("running", "a1", 1, Some("a0"), (Some(1), Some(0)))),
+        (exited("a1"), ("CrashLoopBackOff", "a1", 1, Some("a1"), (Some(1), Some(1)))),
+        (Event::Looked, ("CrashLoopBackOff", "a1", 1, Some("a1"), (Some(1), Some(1)))),
+        (ready(), ("CrashLoopBackOff", "a1", 1, Some("a1"), (Some(1), Some(1)))),
+        (created("a2"), ("CrashLoopBackOff", "a1", 1, Some("a1"), (Some(1), Some(1)))),
+        (started("a2"), ("running", "a2", 2, Some("a1"), (Some(2), Some(1)))),
+    ] {
+        let why = format!("{event:?}");
+        // A look comes when what waits may be tried again.
+        let wait = Duration::from_secs(if event == Event::Looked { 600 } else { 0 });
+        machine.on(event, now() + wait);
+        let c = &machine.containers[0];
+        let status = container_status(c, &machine, false, None);
+        let state = status.state.unwrap();
+        let shown = match (&state.running, &state.terminated) {
+            (Some(_), _) => "running".to_owned(),
+            (_, Some(end)) => format!("ended {}", id(end)),
+            _ => state.waiting.unwrap().reason.unwrap(),
+        };
+        let last = status.last_state.and_then(|s| s.terminated).map(|end| id(&end));
+        let has = status.container_id.unwrap().replace("containerd://", "");
+        let got = (&*shown, &*has, status.restart_count, last.as_deref(), attempts(c, &machine));
+        assert_eq!(got, expected, "{why}");
+    }
+}
+
+#[test]
+fn of_a_container_that_never_ran_there_is_nothing_to_read() {
+    let pod = pod(false);
+    let mut machine = after(&pod, vec![Event::Prepared, up()]);
+    for event in runs("a").into_iter().take(2) {
+        machine.on(event, now());
+        assert_eq!(attempts(&machine.containers[0], &machine), (None, None), "it is being made");
+    }
+}

@@ -120,7 +120,8 @@ impl Machine {
             }
             Now::Exited { ended, .. } => {
                 // The image is looked for again, as its policy may be Always; the old end becomes `lastState`.
-                c.last = Some(ended.clone());
+                let ended = ended.clone();
+                c.again(ended);
                 c.now = Now::Pulling;
                 orders.push(Order::EnsureImage { container: c.want.name.clone() });
             }

@@ -129,7 +129,8 @@ impl Machine {
         self.initialized = !has_init;
         for c in self.containers.iter_mut().filter(|c| c.want.kind == Kind::Init) {
             if let Now::Exited { ended, .. } = &c.now {
-                c.last = Some(ended.clone());
+                let ended = ended.clone();
+                c.again(ended);
                 c.now = Now::Idle { retry_at: None };
             }
         }

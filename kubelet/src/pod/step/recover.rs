@@ -91,7 +91,7 @@ fn statuses_by_name(reported: Option<&PodStatus>) -> BTreeMap<&str, &ContainerSt
 fn recover_container(c: &mut Ctr, mut found: Vec<&FoundContainer>, reported: Option<&ContainerStatus>, now: Timestamp) {
     found.sort_by_key(|f| f.attempt);
     if let Some(status) = reported {
-        c.restarts = u32::try_from(status.restart_count).unwrap_or(0);
+        c.restarts = attempt_of(status);
         c.last = status.last_state.as_ref().and_then(|s| s.terminated.as_ref()).map(ended_of);
         if !status.image_id.is_empty() {
             c.image_name.clone_from(&status.image);
@@ -100,7 +100,7 @@ fn recover_container(c: &mut Ctr, mut found: Vec<&FoundContainer>, reported: Opt
         c.made_before = status.container_id.is_some() || c.last.is_some();
     }
     let newest = found.iter().rev().find(|f| f.state != FoundState::Created);
-    match newest {
+    match newest.filter(|newest| !reported.is_some_and(|status| is_of_a_later_one(status, newest))) {
         Some(newest) => adopt(c, newest, &found, reported, now),
         None => remember(c, reported, now),
     }
@@ -124,14 +124,7 @@ fn adopt(
     if !newest.image_id.is_empty() {
         c.image_id.clone_from(&newest.image_id);
     }
-    let before = all.iter().rev().filter(|f| f.attempt < newest.attempt).find_map(|f| match &f.state {
-        FoundState::Exited(ended) => Some(ended.clone()),
-        _ => None,
-    });
-    // The API's copy has the termination message too, where it is about the same container.
-    if c.last.as_ref().is_none_or(|last| before.as_ref().is_some_and(|b| b.id != last.id)) {
-        c.last = before;
-    }
+    c.last = end_before(newest, all, reported);
     match &newest.state {
         FoundState::Running { since } => {
             c.now = Now::Running { id: newest.id.clone(), started_at: *since };
@@ -150,6 +143,40 @@ fn adopt(
         }
         FoundState::Created => {}
     }
+}
+
+/// The API was told of a container that the runtime has lost, and that came after this one.
+fn is_of_a_later_one(status: &ContainerStatus, found: &FoundContainer) -> bool {
+    let id = status.container_id.as_deref().map(bare_id).unwrap_or_default();
+    !id.is_empty() && id != found.id && attempt_of(status) > found.attempt
+}
+
+/// How the one before `newest` ended. What the API was told has the termination message; what the runtime holds may be newer.
+fn end_before(newest: &FoundContainer, all: &[&FoundContainer], reported: Option<&ContainerStatus>) -> Option<Ended> {
+    let found = all.iter().rev().filter(|f| f.attempt < newest.attempt).find_map(|f| match &f.state {
+        FoundState::Exited(ended) => Some((f.attempt, ended.clone())),
+        _ => None,
+    });
+    let told = reported.into_iter().flat_map(ends_told).find(|(attempt, _)| *attempt < newest.attempt);
+    match (found, told) {
+        (Some((at, found)), Some((told_at, told))) if at > told_at && found.id != told.id => Some(found),
+        (_, Some((_, told))) => Some(told),
+        (found, None) => found.map(|(_, ended)| ended),
+    }
+}
+
+/// The ends that a status tells of, with the numbers of their containers, newest first.
+fn ends_told(status: &ContainerStatus) -> impl Iterator<Item = (u32, Ended)> {
+    let states = [&status.state, &status.last_state].into_iter().flatten();
+    states.filter_map(|s| s.terminated.as_ref()).map(|t| {
+        let attempt = attempt_of(status);
+        let is_present = t.container_id == status.container_id;
+        (if is_present { attempt } else { attempt.saturating_sub(1) }, ended_of(t))
+    })
+}
+
+fn attempt_of(status: &ContainerStatus) -> u32 {
+    u32::try_from(status.restart_count).unwrap_or(0)
 }
 
 /// The runtime knows nothing of it; what the API was told stands.

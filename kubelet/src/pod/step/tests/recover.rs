@@ -1,5 +1,8 @@
 //! What a kubelet that has just started makes of a pod that it finds.
 
+use k8s_openapi::api::core::v1::PodStatus;
+use serde_json::{Value, json};
+
 use super::*;
 
 /// What the API was told, and what the runtime holds, of a pod whose init container was done and whose main one ran.
@@ -89,4 +92,71 @@ fn a_container_of_a_recovered_pod_waits_for_its_volumes() {
     assert_eq!(orders(s.told()), ["prepare", "image a"]);
     s.happens(101, Event::Prepared);
     assert_eq!(orders(s.told()), ["start a1"]);
+}
+
+/// What the API was told of a container's present process and the one before, and what the runtime holds: which of them it is
+/// that counts, and how the one before ended.
+#[test]
+fn a_recovered_container_is_the_newest_that_anybody_knows_of() {
+    let ended = |id: &str, message: &str| Ended {
+        id: id.into(),
+        exit_code: 1,
+        reason: "Error".into(),
+        message: message.into(),
+        started_at: Some(at(1)),
+        finished_at: Some(at(2)),
+    };
+    let found = |attempt: u32, runs: bool| FoundContainer {
+        id: format!("a{attempt}"),
+        name: "a".into(),
+        attempt,
+        image: "img".into(),
+        image_id: String::new(),
+        size: None,
+        stop_signal: 15,
+        state: match runs {
+            true => FoundState::Running { since: at(3) },
+            false => FoundState::Exited(ended(&format!("a{attempt}"), "")),
+        },
+    };
+    let end = |id: u32| json!({"terminated": {"exitCode": 1, "containerID": format!("containerd://a{id}"), "message": "told"}});
+    let runs = || json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}});
+    let told = |count: u32, state: Value, last: Value| {
+        let id = format!("containerd://a{count}");
+        let status = json!({"name": "a", "image": "", "imageID": "", "ready": false, "restartCount": count, "containerID": id,
+            "state": state, "lastState": last});
+        serde_json::from_value(json!({"containerStatuses": [status]})).unwrap()
+    };
+    let cases: [(_, PodStatus, _, _); 6] = [
+        (
+            "as it was told",
+            told(1, runs(), end(0)),
+            vec![found(0, false), found(1, true)],
+            ("a1", 1, Some(("a0", "told"))),
+        ),
+        (
+            "restarted meanwhile",
+            told(1, end(1), end(0)),
+            vec![found(1, false), found(2, true)],
+            ("a2", 2, Some(("a1", "told"))),
+        ),
+        ("and the one before is gone", told(1, end(1), end(0)), vec![found(2, true)], ("a2", 2, Some(("a1", "told")))),
+        (
+            "restarted twice",
+            told(0, end(0), json!({})),
+            vec![found(1, false), found(2, true)],
+            ("a2", 2, Some(("a1", ""))),
+        ),
+        ("the newest is lost", told(1, runs(), end(0)), vec![found(0, false)], ("a1", 1, Some(("a0", "told")))),
+        ("it has ended and is lost", told(1, end(1), end(0)), vec![found(0, false)], ("a1", 1, Some(("a0", "told")))),
+    ];
+    for (why, reported, containers, expected) in cases {
+        let pod = FoundPod { sandbox: None, sandboxes: 1, containers };
+        let plan = plan(vec![want("a", Kind::Main, RestartPolicy::Never)]);
+        let machine = Machine::recover(plan, &pod, Some(&reported), at(100));
+        let c = machine.container("a").unwrap();
+        let id = c.running_id().map(str::to_owned).or_else(|| c.ended().map(|e| e.id.clone())).unwrap();
+        let last = c.last.as_ref().map(|e| (&*e.id, &*e.message));
+        assert_eq!((&*id, c.restarts, last), expected, "{why}");
+    }
 }
