@@ -8,6 +8,7 @@
 
 mod feed;
 mod filter;
+mod forgotten;
 mod graph;
 mod interest;
 mod item;
@@ -29,6 +30,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use corten_api::{ApiError, Reason};
 pub(crate) use filter::Filter;
+use forgotten::Forgotten;
+pub(crate) use forgotten::{COMPACTION, told as forgotten_before};
 pub use item::Item;
 pub(crate) use item::{ByKey, FieldTerms, with_revision};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
@@ -69,6 +72,7 @@ pub(crate) struct Cache {
     revision: watch::Sender<i64>,
     newest: Newest,
     unreadable: Arc<Unreadable>,
+    forgotten: Forgotten,
     stalls: watch::Sender<u64>,
     storage: Arc<dyn Storage>,
     /// Cancelled when the feed has ended, which it never does by itself.
@@ -81,15 +85,15 @@ impl Cache {
     /// Returns once it holds the store's state.
     pub(crate) async fn start(storage: Arc<dyn Storage>, registry: &Registry) -> Result<Arc<Self>, StorageError> {
         let stop = CancellationToken::new();
-        let unreadable = Arc::<Unreadable>::default();
+        let (unreadable, forgotten) = (Arc::<Unreadable>::default(), Forgotten::default());
         let shelves = Shelves::of(&registry.table(), &unreadable);
         let roles = Arc::<ArcSwap<Index>>::default();
         let newest = Newest::start(storage.clone(), &stop);
         let revision = watch::Sender::new(0);
         let stalls = watch::Sender::new(0);
         let (orders, ordered) = mpsc::channel(ORDERS_MAX);
-        let (filled, unread, stalled) = ((shelves.clone(), roles.clone()), unreadable.clone(), stalls.clone());
-        let feed = feed::Feed::new(storage.clone(), filled, ordered, revision.clone(), unread, stalled);
+        let (filled, beside) = ((shelves.clone(), roles.clone()), (unreadable.clone(), forgotten.clone()));
+        let feed = feed::Feed::new(storage.clone(), filled, ordered, revision.clone(), beside, stalls.clone());
         let after = feed.fill().await?;
         let running = stop.clone();
         let feed_ended = CancellationToken::new();
@@ -103,7 +107,19 @@ impl Cache {
             }
         });
         let _stop = stop.drop_guard();
-        let cache = Self { shelves, roles, orders, revision, newest, unreadable, stalls, storage, feed_ended, _stop };
+        let cache = Self {
+            shelves,
+            roles,
+            orders,
+            revision,
+            newest,
+            unreadable,
+            forgotten,
+            stalls,
+            storage,
+            feed_ended,
+            _stop,
+        };
         // What was replayed from history must be there before the first reader is.
         let newest = cache.storage.current_revision().await?;
         let mut reached = cache.revision.subscribe();
@@ -152,6 +168,10 @@ impl Cache {
     /// How many keys and values were left out, as they are nothing of the API's.
     pub(crate) fn unreadable(&self) -> Counter {
         self.unreadable.counter()
+    }
+    /// The oldest revision whose state is known, to the store or to us.
+    pub(crate) fn oldest(&self) -> i64 {
+        self.forgotten.before()
     }
     /// The revision that all kinds have reached.
     pub(crate) fn revision(&self) -> i64 {

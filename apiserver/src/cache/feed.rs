@@ -9,6 +9,7 @@ use futures::StreamExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::forgotten::Forgotten;
 use super::roles::NextRoles;
 use super::shelves::Shelves;
 use super::{KindCache, Unreadable, replay};
@@ -38,6 +39,7 @@ pub(super) struct Feed {
     orders: mpsc::Receiver<Order>,
     revision: watch::Sender<i64>,
     unreadable: Arc<Unreadable>,
+    forgotten: Forgotten,
     /// Rises each time that the store is lost for long.
     stalls: watch::Sender<u64>,
     /// Since when it cannot be followed, and whether that was told.
@@ -50,10 +52,10 @@ impl Feed {
         (shelves, roles): (Shelves, Arc<ArcSwap<Index>>),
         orders: mpsc::Receiver<Order>,
         revision: watch::Sender<i64>,
-        unreadable: Arc<Unreadable>,
+        (unreadable, forgotten): (Arc<Unreadable>, Forgotten),
         stalls: watch::Sender<u64>,
     ) -> Self {
-        Self { storage, shelves, roles, orders, revision, unreadable, stalls, lost: None }
+        Self { storage, shelves, roles, orders, revision, unreadable, forgotten, stalls, lost: None }
     }
 
     /// Fills all of them as of one revision, an older one if the store has it. Returns that revision.
@@ -68,6 +70,7 @@ impl Feed {
     }
 
     async fn fill_at(&self, revision: i64) -> Result<i64, StorageError> {
+        self.forgotten.read(&*self.storage).await?;
         let mut roles = NextRoles::after(&self.roles);
         for kind in self.shelves.all().iter() {
             let listed = self.storage.list(kind.prefix(), Some(revision)).await?;
@@ -200,6 +203,7 @@ impl Feed {
         let shelves = self.shelves.all();
         let mut by_shelf: BTreeMap<usize, Vec<Change>> = BTreeMap::new();
         for change in told.changes {
+            self.forgotten.note(&change);
             if let Some(place) = Shelves::place_of(&shelves, change.key()) {
                 by_shelf.entry(place).or_default().push(change);
             }
@@ -217,6 +221,7 @@ impl Feed {
     /// After a gap: what differs becomes changes, so that watchers converge without listing again.
     async fn relist(&self) -> Result<i64, StorageError> {
         let revision = self.storage.current_revision().await?;
+        self.forgotten.read(&*self.storage).await?;
         let mut roles_and_bindings = Vec::new();
         for kind in self.shelves.all().iter() {
             let listed = self.storage.list(kind.prefix(), Some(revision)).await?;

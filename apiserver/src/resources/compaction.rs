@@ -3,15 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::ROOT;
+use crate::cache::{COMPACTION, forgotten_before};
 use crate::storage::{Outcome, Storage, StorageError, Write};
 
 /// History is kept at least this long, and at most twice as long.
 const COMPACT_EVERY: Duration = Duration::from_secs(300);
-
-fn key() -> String {
-    format!("{ROOT}corten/compaction")
-}
 
 pub(super) async fn run(storage: Arc<dyn Storage>) {
     let mut seen = 0;
@@ -25,9 +21,9 @@ pub(super) async fn run(storage: Arc<dyn Storage>) {
 }
 
 /// One round. `seen`: the revision that the last round gave, 0 before the first. Who writes the key compacts up to its
-/// last writing; who finds it written by another takes that for the present round.
-async fn round(storage: &dyn Storage, seen: i64) -> Result<i64, StorageError> {
-    let (key, value) = (key(), "{}".into());
+/// last writing, and says so in the key for all servers to see; who finds it written by another takes that for the present round.
+pub(super) async fn round(storage: &dyn Storage, seen: i64) -> Result<i64, StorageError> {
+    let (key, value) = (COMPACTION.to_owned(), forgotten_before(seen));
     let write = match seen {
         0 => Write::Create { key, value, ttl_secs: None },
         expected => Write::Update { key, value, expected, ttl_secs: None },
@@ -47,6 +43,7 @@ async fn round(storage: &dyn Storage, seen: i64) -> Result<i64, StorageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::ROOT;
     use crate::storage::memory::Memory;
 
     #[tokio::test]

@@ -142,8 +142,13 @@ impl Resources {
         Ok(place.cached.snapshot(cache.revision()))
     }
 
-    /// From what is retained, or else from the store's history: another apiserver may have served the page before.
+    /// From what is retained, or else from the store's history: another apiserver may have served the page before. What the store
+    /// has forgotten nobody is served, even if nothing of the kind has changed since: so clients learn that lists end.
     async fn exactly(&self, place: &Place<'_>, revision: i64) -> Result<Snapshot, StorageError> {
+        let oldest = self.inner.cache.oldest();
+        if revision < oldest {
+            return Err(StorageError::Compacted { wanted: revision, oldest });
+        }
         if let Some(snapshot) = place.cached.snapshot_at(revision, self.inner.cache.revision()) {
             return Ok(snapshot);
         }

@@ -35,6 +35,33 @@ async fn lists_select_and_page_through_one_moment() {
     assert_eq!(reason(c.names("configmaps", "n/", future).await).0, Reason::Timeout);
 }
 
+/// Nothing of the kind changes meanwhile: its cache could go on for ever.
+#[tokio::test]
+async fn a_list_ends_with_the_stores_history_and_goes_on_in_what_is_there() {
+    let c = Cluster::new().await;
+    for name in ["a", "b", "c"] {
+        c.config_map(name, json!({})).await;
+    }
+    let page = |continue_token| ListOptions { limit: 1, continue_token, ..ListOptions::default() };
+    let (names, first) = c.names("configmaps", "n/", page(None)).await.unwrap();
+    assert_eq!((names, first.remaining), (vec!["a".to_owned()], Some(2)));
+    let begun = super::super::compaction::round(&*c.storage, 0).await.unwrap();
+    let (names, second) = c.names("configmaps", "n/", page(first.continue_token.clone())).await.unwrap();
+    assert_eq!((names, second.revision), (vec!["b".to_owned()], first.revision), "nothing is forgotten yet");
+    super::super::compaction::round(&*c.storage, begun).await.unwrap();
+    c.names("configmaps", "n/", ListOptions::default()).await.expect("the cache is as new as the store");
+    let expired = c.names("configmaps", "n/", page(first.continue_token)).await.err().expect("it is refused");
+    assert_eq!((expired.code(), expired.reason()), (410, Reason::Expired));
+    assert!(expired.message().starts_with("The provided continue parameter is too old "), "{expired}");
+    let again = expired.status().metadata.continue_.clone();
+    let (names, next) = c.names("configmaps", "n/", page(again)).await.unwrap();
+    assert_eq!((names, next.remaining), (vec!["b".to_owned()], Some(1)));
+    assert!(next.revision > first.revision);
+    let exact = ListOptions { at: ReadAt::Exact(first.revision), ..ListOptions::default() };
+    let too_old = "The resourceVersion for the provided list is too old.";
+    assert_eq!(reason(c.names("configmaps", "n/", exact).await), (Reason::Expired, too_old.into()));
+}
+
 #[tokio::test]
 async fn a_watch_tells_what_begins_and_ceases_to_match() {
     let c = Cluster::new().await;
