@@ -152,6 +152,7 @@ impl Front {
                 return Box::pin(self.usage(kind, may, asking)).await;
             }
             let question = review::find(target).ok_or_else(respond::no_such_path)?;
+            accept::wanted_without_tables(headers)?;
             let (body, _seat) = self.receive(may, inbound).await?;
             let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
             let is_large = body.len() > aside::LARGE_BODY_BYTES;
@@ -159,7 +160,9 @@ impl Front {
             return aside::aside(&may.user().name, is_large, answer).await;
         };
         resources.fitting(verb, target)?;
-        let wanted = accept::wanted(headers)?;
+        // What a subresource answers that is made by a POST (a token, a Status) is no row of any table.
+        let is_answer = matches!(may, Allowed::Create(_)) && !target.subresource.is_empty();
+        let wanted = if is_answer { accept::wanted_without_tables(headers)? } else { accept::wanted(headers)? };
         let read = Read { resources, resource, query, headers, wanted };
         match may {
             Allowed::Get(may) => return read::get(read, may).await,

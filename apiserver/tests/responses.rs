@@ -94,3 +94,23 @@ async fn who_uses_a_deprecated_kind_is_told_so_with_every_answer() {
         assert_eq!(warning, told.then_some(wanted), "{method} {path}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_has_an_answer_and_no_table() {
+    let server = TestServer::start_over(Arc::new(Memory::default()), |_| {}).await;
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let table_or_object = format!("{table}, {JSON}");
+    let access = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let token = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let asked = json!({"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}).to_string();
+    for (path, body, accept, expected) in [
+        (access, &*asked, table, 406),
+        (access, &*asked, &*table_or_object, 201),
+        (token, "{}", table, 406),
+        (CONFIG_MAPS, r#"{"metadata":{"name":"a"}}"#, table, 201),
+    ] {
+        let headers = [("accept", accept), ("content-type", JSON)];
+        let (code, _, answer) = server.send_with(Some("admin"), "POST", path, &headers, body.to_owned().into()).await;
+        assert_eq!(code, expected, "{path} as {accept}: {answer:?}");
+    }
+}

@@ -60,6 +60,15 @@ pub fn ranges(headers: &HeaderMap) -> impl Iterator<Item = Range<'_>> {
 
 /// The first range that we can serve. No header at all asks for JSON.
 pub fn wanted(headers: &HeaderMap) -> Result<Wanted, ApiError> {
+    first(headers, true)
+}
+
+/// Of an answer that is no row of any table.
+pub fn wanted_without_tables(headers: &HeaderMap) -> Result<Wanted, ApiError> {
+    first(headers, false)
+}
+
+fn first(headers: &HeaderMap, has_tables: bool) -> Result<Wanted, ApiError> {
     let mut any = false;
     for range in ranges(headers).filter(|r| !r.media.is_empty()) {
         any = true;
@@ -71,7 +80,9 @@ pub fn wanted(headers: &HeaderMap) -> Result<Wanted, ApiError> {
         };
         let form = match (range.param("as"), range.param("g"), range.param("v")) {
             (None, ..) => Form::Object,
-            (Some("Table"), Some("meta.k8s.io"), Some("v1")) if encoding != Encoding::Protobuf => Form::Table,
+            (Some("Table"), Some("meta.k8s.io"), Some("v1")) if has_tables && encoding != Encoding::Protobuf => {
+                Form::Table
+            }
             (Some("PartialObjectMetadata" | "PartialObjectMetadataList"), Some("meta.k8s.io"), Some("v1")) => {
                 Form::Metadata
             }
@@ -79,7 +90,7 @@ pub fn wanted(headers: &HeaderMap) -> Result<Wanted, ApiError> {
         };
         return Ok(Wanted { form, encoding });
     }
-    if any { Err(not_acceptable()) } else { Ok(Wanted { form: Form::Object, encoding: Encoding::Json }) }
+    if any { Err(not_acceptable(has_tables)) } else { Ok(Wanted { form: Form::Object, encoding: Encoding::Json }) }
 }
 
 /// Whether protobuf is the first that we can serve.
@@ -87,12 +98,13 @@ pub fn prefers_protobuf(headers: &HeaderMap) -> bool {
     wanted(headers).is_ok_and(|wanted| wanted.encoding == Encoding::Protobuf)
 }
 
-fn not_acceptable() -> ApiError {
-    ApiError::new(
-        Reason::NotAcceptable,
+fn not_acceptable(has_tables: bool) -> ApiError {
+    let table = if has_tables { "application/json;as=Table;v=v1;g=meta.k8s.io, " } else { "" };
+    let message = format!(
         "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf, \
-         application/json;as=Table;v=v1;g=meta.k8s.io, application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
-    )
+         {table}application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
+    );
+    ApiError::new(Reason::NotAcceptable, message)
 }
 
 #[cfg(test)]
@@ -132,6 +144,22 @@ mod tests {
                 headers.insert(ACCEPT, header.parse().unwrap());
             }
             assert_eq!(wanted(&headers).ok().map(|w| (w.form, w.encoding)), expected, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn who_wants_nothing_but_a_table_of_what_has_none_is_refused() {
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        let cases = [
+            (table.to_owned(), Err(406)),
+            (format!("{table}, application/json"), Ok(Form::Object)),
+            ("application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io".to_owned(), Ok(Form::Metadata)),
+            ("*/*".to_owned(), Ok(Form::Object)),
+        ];
+        for (header, expected) in cases {
+            let headers = HeaderMap::from_iter([(ACCEPT, header.parse().unwrap())]);
+            let got = wanted_without_tables(&headers).map(|w| w.form).map_err(|err| err.code());
+            assert_eq!(got, expected, "{header}");
         }
     }
 }
