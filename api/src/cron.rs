@@ -4,16 +4,16 @@
 //! the wall of the time zone shows it. One that the clock skips in spring does not fit that day; one that it shows twice in
 //! autumn fits twice.
 
-mod duration;
 mod field;
 
 use jiff::civil::{Date, Time};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use jiff::{SignedDuration, Timestamp};
 
-pub use duration::DurationError;
 pub use field::FieldError;
 use field::Values;
+
+use crate::duration::{self, DurationError};
 
 /// Years that are looked through for a time that fits, as upstream has it.
 const SEARCH_YEARS: i16 = 5;

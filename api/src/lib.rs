@@ -4,6 +4,7 @@
 pub mod conditions;
 pub mod connections;
 pub mod cron;
+pub mod duration;
 pub mod error;
 pub mod handshakes;
 pub mod hardware_address;

@@ -139,10 +139,12 @@ pub struct RequestInfo {
     pub verb: &'static str,
     pub lasts: Lasts,
     pub received: Instant,
-    /// When it is given up; none for what lasts from the beginning.
-    pub deadline: Option<Instant>,
+    /// None for what lasts from the beginning.
+    deadline: Option<Instant>,
     /// Why the head makes no sense.
     fault: Option<ApiError>,
+    /// Why the client's own bound makes none.
+    bad_timeout: Option<ApiError>,
     question: OnceLock<Question>,
     sender: OnceLock<Arc<User>>,
     user: OnceLock<Arc<User>>,
@@ -173,7 +175,29 @@ impl RequestInfo {
             Read::Fault(why) => (Some(why), OnceLock::new()),
         };
         let (sender, user, sorted) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self { id, door, verb, lasts, received, deadline, fault, question, sender, user, sorted }
+        let bad_timeout = None;
+        Self { id, door, verb, lasts, received, deadline, fault, bad_timeout, question, sender, user, sorted }
+    }
+
+    /// `timeout`: how long its client waits. It makes the time shorter, never longer, and none of it is no bound of his.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Result<Option<Duration>, ApiError>) -> Self {
+        match (self.lasts, timeout) {
+            (Lasts::Short, Ok(Some(timeout))) if !timeout.is_zero() && timeout < REQUEST_TIMEOUT => {
+                self.deadline = Some(self.received + timeout);
+            }
+            (Lasts::Short, Err(why)) => self.bad_timeout = Some(why),
+            // What lasts has bounds of its own.
+            (Lasts::Short | Lasts::Watch | Lasts::Open, _) => {}
+        }
+        self
+    }
+    /// When it is given up; `None`: never.
+    pub fn deadline(&self) -> Result<Option<Instant>, ApiError> {
+        match &self.bad_timeout {
+            Some(why) => Err(why.clone()),
+            None => Ok(self.deadline),
+        }
     }
 
     pub fn fault(&self) -> Option<&ApiError> {

@@ -308,3 +308,22 @@ async fn a_request_has_the_name_that_its_client_gives_it_or_one_of_its_own() {
     let (one, other) = (named(&[], MAPS).await, named(&[], "/nothing/here").await);
     assert!(one.len() == 36 && other.len() == 36 && one != other, "{one} {other}");
 }
+
+#[tokio::test]
+async fn a_client_says_how_long_he_waits_and_is_told_where_that_is_no_time() {
+    let storage = Arc::new(Odd::default());
+    let (server, audit) = start_over(storage).await;
+    let (code, answer) = server.send("GET", &format!("{MAPS}?timeout=soon"), JSON, Bytes::new()).await;
+    let words = r#"invalid timeout specified in the request URL - time: invalid duration "soon""#;
+    assert_eq!((code, answer["message"].as_str()), (400, Some(words)), "{answer}");
+    let event = audit.next(|event| event.ends_with("400")).await;
+    assert!(event.contains("list configmaps default/"), "it is told of: {event}");
+    for path in [format!("{MAPS}?timeout=1m"), format!("{MAPS}?timeout="), "/healthz?timeout=32s".to_owned()] {
+        let (code, answer) = server.send("GET", &path, JSON, Bytes::new()).await;
+        assert_eq!(code, 200, "{path}: {answer}");
+    }
+    let path = format!("{MAPS}?timeout=100ms");
+    let late = server.send("POST", &path, JSON, map("never-ends"));
+    let (code, answer) = timeout(DEADLINE, late).await.expect("it is given up");
+    assert_eq!((code, answer["reason"].as_str()), (504, Some("Timeout")), "{answer}");
+}

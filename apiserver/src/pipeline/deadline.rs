@@ -40,7 +40,7 @@ impl<'a> Service<Request<Unread>> for &'a Deadline {
 
     fn call(&mut self, request: Request<Unread>) -> Answering<'a> {
         let next = &*self.inner;
-        let deadline = request_info::of(&request).map(|info| info.deadline);
+        let deadline = request_info::of(&request).and_then(|info| info.deadline());
         let answering = next.answer(request);
         match deadline {
             Ok(None) => answering,
@@ -77,10 +77,17 @@ mod tests {
         }
     }
 
+    type Timeout = Result<Option<std::time::Duration>, ApiError>;
+
     /// How long it took to be told so, and the code; `None`: for ever.
-    async fn given_up(lasts: Lasts, waited: std::time::Duration) -> Option<(std::time::Duration, u16)> {
+    async fn given_up(
+        lasts: Lasts,
+        waited: std::time::Duration,
+        timeout: Timeout,
+    ) -> Option<(std::time::Duration, u16)> {
         let stack = GiveUp.layer(Silent);
         let info = RequestInfo::new(RequestId::new(None), Door::Grpc, "get", lasts, Read::InTheMessage);
+        let info = info.with_timeout(timeout);
         let began = info.received;
         tokio::time::advance(waited).await;
         let mut request = Request::new(Unread::default());
@@ -98,9 +105,27 @@ mod tests {
             (Lasts::Watch, secs(0), Some((REQUEST_TIMEOUT, 504))),
             (Lasts::Open, secs(0), None),
         ] {
-            let given_up = given_up(lasts, waited).await;
+            let given_up = given_up(lasts, waited, Ok(None)).await;
             let given_up = given_up.map(|(took, code)| (secs(took.as_secs()), code));
             assert_eq!(given_up, expected, "{lasts:?}, {waited:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_may_wait_for_less_and_not_for_more() {
+        let secs = std::time::Duration::from_secs;
+        for (lasts, timeout, expected) in [
+            (Lasts::Short, Ok(Some(secs(5))), Some((secs(5), 504))),
+            (Lasts::Short, Ok(Some(secs(0))), Some((REQUEST_TIMEOUT, 504))),
+            (Lasts::Short, Ok(Some(2 * REQUEST_TIMEOUT)), Some((REQUEST_TIMEOUT, 504))),
+            (Lasts::Short, Err(ApiError::bad_request("no time")), Some((secs(0), 400))),
+            (Lasts::Watch, Ok(Some(secs(5))), Some((REQUEST_TIMEOUT, 504))),
+            (Lasts::Watch, Err(ApiError::bad_request("no time")), Some((REQUEST_TIMEOUT, 504))),
+            (Lasts::Open, Ok(Some(secs(5))), None),
+        ] {
+            let why = format!("{lasts:?}, {timeout:?}");
+            let given_up = given_up(lasts, secs(0), timeout).await;
+            assert_eq!(given_up.map(|(took, code)| (secs(took.as_secs()), code)), expected, "{why}");
         }
     }
 }

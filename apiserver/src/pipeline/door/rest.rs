@@ -1,5 +1,7 @@
 //! REST's head: everything stands in method, path and query. A refusal is a `Status`.
 
+use std::time::Duration;
+
 use http::{Request, Response};
 
 use super::AUDIT_ID;
@@ -11,8 +13,8 @@ use crate::rest::body::Body;
 use crate::rest::query::Query;
 use crate::rest::receive::Unread;
 use crate::rest::respond;
-use corten_api::ApiError;
 use corten_api::selector::FieldSelector;
+use corten_api::{ApiError, duration};
 
 /// As metrics have what is below no group and version, and what makes no sense.
 const OTHERS: &str = "get";
@@ -35,7 +37,16 @@ pub(super) fn info(door: Door, request: &Request<Unread>, registry: &Registry) -
         }
         Err(why) => (OTHERS, Lasts::Short, Read::Fault(fault(why))),
     };
-    RequestInfo::new(id, door, verb, lasts, read)
+    RequestInfo::new(id, door, verb, lasts, read).with_timeout(timeout(&query))
+}
+
+/// `timeout`: how long the client waits, as upstream's language writes lengths of time. Less than nothing is none.
+fn timeout(query: &Query<'_>) -> Result<Option<Duration>, ApiError> {
+    let Some(text) = query.get("timeout") else { return Ok(None) };
+    match duration::parse(text) {
+        Ok(length) => Ok(Duration::try_from(length).ok()),
+        Err(err) => Err(ApiError::bad_request(format!("invalid timeout specified in the request URL - {err}"))),
+    }
 }
 
 fn of_resource(verb: Verb, target: Target, query: &Query<'_>, registry: &Registry) -> (&'static str, Lasts, Read) {

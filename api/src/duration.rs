@@ -28,7 +28,8 @@ pub enum DurationError {
     UnknownUnit { unit: String, text: String },
 }
 
-pub(super) fn parse(text: &str) -> Result<SignedDuration, DurationError> {
+/// `text` may begin with a sign.
+pub fn parse(text: &str) -> Result<SignedDuration, DurationError> {
     let invalid = || DurationError::Invalid(text.into());
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     if unsigned == "0" {
