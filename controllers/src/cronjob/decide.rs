@@ -176,15 +176,21 @@ fn start(seen: &Observed<'_>, schedule: &Schedule, zone: &TimeZone, decision: &m
     if active.iter().any(|r| r.name.as_deref() == Some(&name)) {
         return;
     }
-    // One that the status does not know of runs all the same.
-    let running: Vec<_> =
-        seen.jobs.iter().filter(|job| !conditions::is_finished(job) && job.name() != name).cloned().collect();
+    let ours = |job: &&Arc<Job>| is_ours(job, seen.cron) && !conditions::is_finished(job) && job.name() != name;
+    let running: Vec<_> = seen.jobs.iter().filter(ours).cloned().collect();
     let policy = spec.concurrency_policy.as_deref();
     if policy == Some(FORBID) && !(running.is_empty() && active.is_empty()) {
         return decision.news.push(News::normal("JobAlreadyActive", ALREADY_ACTIVE.into()));
     }
     let replaces = if policy == Some(REPLACE) { running } else { Vec::new() };
     decision.start = Some(Start { at, job: job_at(seen.cron, at, zone), replaces });
+}
+
+/// Whether it runs for a time of the CronJob: one that was made before the status could say so does, too. One that somebody made
+/// by hand (`kubectl create job --from`) has it for its owner, and neither holds it up nor is replaced.
+fn is_ours(job: &Job, cron: &CronJob) -> bool {
+    let mut active = cron.status.iter().flat_map(|status| status.active.iter().flatten());
+    job.annotation(SCHEDULED_TIMESTAMP).is_some() || active.any(|r| r.uid.as_deref() == Some(job.uid()))
 }
 
 /// How long until its next time; `None`: it has none, or cannot be understood.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use corten_api::Key;
 use corten_client::CancellationToken;
 use corten_client::seeds::for_each_seed;
+use corten_controllers::cronjob::decide::SCHEDULED_TIMESTAMP;
 use corten_controllers::{cronjob, ttlafterfinished};
 use serde_json::{Value, json};
 
@@ -90,7 +91,9 @@ fn a_job_that_still_runs_is_replaced_or_waited_for_and_old_ones_are_forgotten() 
                     state.create("jobs", job(name)).unwrap();
                     finish(state, name, "Complete");
                 }
-                state.create("jobs", job("old")).unwrap()["metadata"]["uid"].clone()
+                let mut old = job("old");
+                old["metadata"]["annotations"] = json!({SCHEDULED_TIMESTAMP: LONG_AGO});
+                state.create("jobs", old).unwrap()["metadata"]["uid"].clone()
             });
             let world = World::new(&server, &stop).await;
             world.start("cronjob", cronjob::controller);

@@ -26,6 +26,12 @@ fn job(name: &str, end: Option<(&str, &str)>) -> Arc<Job> {
     }
     Arc::new(serde_json::from_value(job).unwrap())
 }
+/// One that runs, of a time of the CronJob.
+fn timed(name: &str) -> Arc<Job> {
+    let mut job = Job::clone(&job(name, None));
+    job.metadata.annotations = Some([(SCHEDULED_TIMESTAMP.to_owned(), "2026-03-02T10:00:00Z".to_owned())].into());
+    Arc::new(job)
+}
 fn active(names: &[&str]) -> Value {
     let refs: Vec<Value> = names.iter().map(|name| json!({"name": name, "uid": format!("uid-{name}")})).collect();
     json!({"active": refs})
@@ -81,9 +87,33 @@ fn starts_table() {
             "another runs that nobody remembers",
             json!({"concurrencyPolicy": "Forbid"}),
             none.clone(),
-            run(),
+            vec![timed("old")],
             "10:05:00",
             "UnexpectedJob JobAlreadyActive",
+        ),
+        (
+            "another that nobody remembers is replaced",
+            json!({"concurrencyPolicy": "Replace"}),
+            none.clone(),
+            vec![timed("old")],
+            "10:05:00",
+            "10:05:00 replacing old UnexpectedJob",
+        ),
+        (
+            "one that was made by hand is not waited for",
+            json!({"concurrencyPolicy": "Forbid"}),
+            none.clone(),
+            run(),
+            "10:05:00",
+            "10:05:00 UnexpectedJob",
+        ),
+        (
+            "nor is it replaced",
+            json!({"concurrencyPolicy": "Replace"}),
+            active(&["older"]),
+            vec![job("old", None), timed("older")],
+            "10:05:00",
+            "10:05:00 replacing older UnexpectedJob",
         ),
         (
             "another has ended just now",
