@@ -2,10 +2,18 @@
 
 pub mod decide;
 
+use std::time::Duration;
+
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use corten_api::{ApiError, Key, Object, Reason};
-use corten_client::{Client, Patch};
+use corten_client::{Cache, Client, Next, Patch};
 use serde_json::json;
+use tracing::warn;
+
+use crate::context::Context;
+
+/// Until what could not be adopted or released is tried again.
+const AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// An object that is to be adopted or released: the copy that the decision was made on.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,46 +32,134 @@ pub async fn may_adopt<O: Object>(client: &Client, owner: &O) -> Result<bool, Ap
 }
 
 /// Adds `owner` to the object's owners. Returns the revision at which it stands.
-pub async fn adopt<K: Object>(client: &Client, target: &Target, owner: OwnerReference) -> Result<i64, ApiError> {
+async fn adopt<K: Object>(client: &Client, target: &Target, owner: OwnerReference) -> Result<i64, ApiError> {
     // The uid makes the patch fail if the object was replaced meanwhile by another of its name.
     let patch = json!({"metadata": {"uid": target.uid, "ownerReferences": [owner]}});
     Ok(client.patch::<K>(&target.key, "", Patch::Strategic(patch)).await?.revision())
 }
 
-/// Takes the owner with `owner_uid` from the object's owners. `None`: the object has gone, which is as good.
-pub async fn release<K: Object>(client: &Client, target: &Target, owner_uid: &str) -> Result<Option<i64>, ApiError> {
+/// Takes the owner with `owner_uid` from the object's owners. Invalid, if it was not there any more.
+async fn release<K: Object>(client: &Client, target: &Target, owner_uid: &str) -> Result<i64, ApiError> {
     let patch = json!({"metadata": {
         "uid": target.uid,
         "ownerReferences": [{"$patch": "delete", "uid": owner_uid}],
     }});
-    match client.patch::<K>(&target.key, "", Patch::Strategic(patch)).await {
-        Ok(object) => Ok(Some(object.revision())),
-        // Invalid: the owner reference was not there any more.
-        Err(err) if err.is(Reason::NotFound) || err.is(Reason::Invalid) || err.is(Reason::Conflict) => Ok(None),
-        Err(err) => Err(err),
+    Ok(client.patch::<K>(&target.key, "", Patch::Strategic(patch)).await?.revision())
+}
+
+/// How a look goes on after a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// Not at all: what changed comes back as events, which ask for the next look.
+    Wait,
+    /// With what is owned already, and again then: what could not be had or let go is tried at the next look.
+    GoOn(Next),
+}
+
+/// What came of the writes of a claim.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    revision: i64,
+    is_refused: bool,
+    failed: Option<ApiError>,
+}
+
+impl Outcome {
+    /// Of one object, at the revision at which it was written. One that cannot be had keeps no other from being had.
+    pub fn note<O: Object>(&mut self, owner: &O, target: &Target, written: Result<i64, ApiError>) {
+        match written {
+            Ok(at) => self.revision = self.revision.max(at),
+            // Gone, or replaced by another of its name: the watch tells.
+            Err(err) if err.is(Reason::NotFound) || err.is(Reason::Conflict) => {}
+            // Somebody else's by now, of which the watch tells; or an object that may not be written at all.
+            Err(err) if err.is(Reason::Invalid) => {
+                warn!(kind = O::KIND, owner = %owner.key(), object = %target.key, %err, "cannot adopt or release; trying again");
+                self.is_refused = true;
+            }
+            Err(err) => {
+                self.failed.get_or_insert(err);
+            }
+        }
+    }
+
+    /// The highest revision that was written.
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    pub fn settled(self) -> Result<Settled, ApiError> {
+        match self {
+            Self { failed: Some(err), .. } => Err(err),
+            Self { revision: 0, is_refused: true, .. } => Ok(Settled::GoOn(Next::After(AGAIN_AFTER))),
+            Self { .. } => Ok(Settled::Wait),
+        }
     }
 }
 
-/// Does what [`decide::claim`] decided; returns the highest revision that was written.
-pub async fn apply<O: Object, K: Object>(
-    client: &Client,
+/// Whichever is sooner.
+pub fn sooner(one: Next, other: Next) -> Next {
+    match (one, other) {
+        (Next::After(one), Next::After(other)) => Next::After(one.min(other)),
+        (Next::Done, next) | (next, Next::Done) => next,
+    }
+}
+
+/// Does what [`decide::claim`] decided. Returns once `cache` shows it.
+pub async fn settle<O: Object, K: Object, T>(
+    context: &Context,
+    cache: &Cache<T>,
     owner: &O,
     claim: &decide::Claim<Target>,
-) -> Result<i64, ApiError> {
-    let mut revision = 0;
+) -> Result<Settled, ApiError> {
+    if claim.is_settled() {
+        return Ok(Settled::GoOn(Next::Done));
+    }
+    let (client, mut outcome) = (&context.client, Outcome::default());
     for target in &claim.release {
-        revision = revision.max(release::<K>(client, target, owner.uid()).await?.unwrap_or(0));
+        outcome.note(owner, target, release::<K>(client, target, owner.uid()).await);
     }
-    if claim.adopt.is_empty() || !may_adopt(client, owner).await? {
-        return Ok(revision);
-    }
-    for target in &claim.adopt {
-        match adopt::<K>(client, target, owner.controller_reference()).await {
-            Ok(at) => revision = revision.max(at),
-            // Gone, or replaced: the watch tells.
-            Err(err) if err.is(Reason::NotFound) || err.is(Reason::Conflict) => {}
-            Err(err) => return Err(err),
+    if !claim.adopt.is_empty() && may_adopt(client, owner).await? {
+        for target in &claim.adopt {
+            outcome.note(owner, target, adopt::<K>(client, target, owner.controller_reference()).await);
         }
     }
-    Ok(revision)
+    context.caught_up(cache, outcome.revision()).await;
+    outcome.settled()
+}
+
+#[cfg(test)]
+mod tests {
+    use corten_api::k8s_openapi::api::apps::v1::ReplicaSet;
+
+    use super::*;
+
+    #[test]
+    fn a_look_goes_on_where_nothing_could_be_had_and_waits_where_something_was() {
+        let wrong = |reason| ApiError::new(reason, "no");
+        let (conflict, invalid) = (|| Err(wrong(Reason::Conflict)), || Err(wrong(Reason::Invalid)));
+        let gone = || Err(wrong(Reason::NotFound));
+        let down = || Err(wrong(Reason::ServiceUnavailable));
+        let again = Settled::GoOn(Next::After(AGAIN_AFTER));
+        let cases = [
+            ("written", vec![Ok(7), Ok(5)], Ok((Settled::Wait, 7))),
+            ("gone: the watch tells", vec![gone()], Ok((Settled::Wait, 0))),
+            ("replaced: the watch tells", vec![conflict()], Ok((Settled::Wait, 0))),
+            ("refused", vec![gone(), invalid()], Ok((again, 0))),
+            ("one is refused and the other written", vec![invalid(), Ok(7)], Ok((Settled::Wait, 7))),
+            ("nobody answers", vec![invalid(), down(), Ok(7)], Err(Reason::ServiceUnavailable)),
+        ];
+        for (why, written, expected) in cases {
+            let (owner, mut outcome) = (ReplicaSet::default(), Outcome::default());
+            let target = Target { key: Key::new("ns", "a"), uid: "u".into() };
+            written.into_iter().for_each(|written| outcome.note(&owner, &target, written));
+            let at = outcome.revision();
+            let got = outcome.settled().map(|settled| (settled, at)).map_err(|err| err.reason());
+            assert_eq!(got, expected, "{why}");
+        }
+        let secs = |secs| Next::After(Duration::from_secs(secs));
+        assert_eq!(
+            [sooner(secs(1), secs(2)), sooner(Next::Done, secs(2)), sooner(secs(1), Next::Done)],
+            [secs(1), secs(2), secs(1)]
+        );
+    }
 }

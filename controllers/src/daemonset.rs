@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tracing::warn;
 
-use crate::adopt::{self, Target};
+use crate::adopt::{self, Settled, Target};
 use crate::caches::{Selects, Shared};
 use crate::children::{Children, Owner};
 use crate::context::Context;
@@ -98,19 +98,17 @@ impl DaemonSets {
         let Some(selector) = self.usable_selector(&set) else { return Ok(Next::Done) };
         let nearby = self.revisions.claimable_by(&key.namespace, set.uid());
         let revisions = self.history(&set).claim(&selector, &nearby);
-        if !revisions.is_settled() {
-            // What changed comes back as events, which ask for the next look.
-            self.history(&set).settle(&revisions).await?;
-            return Ok(Next::Done);
-        }
+        let again = match self.history(&set).settle(&revisions).await? {
+            Settled::Wait => return Ok(Next::Done),
+            Settled::GoOn(again) => again,
+        };
         let nearby = self.pods.claimable_by(&key.namespace, set.uid());
         let claim = adopt::decide::claim(set.uid(), set.is_deleting(), &selector, nearby.iter().map(candidate));
-        if !claim.is_settled() {
-            let targets = claim.map(|pod| Target { key: pod.key.clone(), uid: pod.uid.clone() });
-            let revision = adopt::apply::<DaemonSet, Pod>(&self.context.client, &set, &targets).await?;
-            self.context.caught_up(&self.pods, revision).await;
-            return Ok(Next::Done);
-        }
+        let targets = claim.map(|pod| Target { key: pod.key.clone(), uid: pod.uid.clone() });
+        let again = match adopt::settle::<_, Pod, _>(&self.context, &self.pods, &*set, &targets).await? {
+            Settled::Wait => return Ok(Next::Done),
+            Settled::GoOn(also) => adopt::sooner(also, again),
+        };
         let mut revisions = revisions.owned;
         history::sort(&mut revisions);
         let generation = set.metadata.generation.unwrap_or(0);
@@ -122,7 +120,8 @@ impl DaemonSets {
             backoff: self.backoff.lock().until(key, set.uid(), generation),
             set,
         };
-        self.apply(&seen, decide::decide(&seen)).await
+        let next = self.apply(&seen, decide::decide(&seen)).await?;
+        Ok(adopt::sooner(next, again))
     }
 
     fn history<'a>(&'a self, set: &'a DaemonSet) -> Writer<'a, DaemonSet> {

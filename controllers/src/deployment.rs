@@ -17,7 +17,7 @@ use corten_client::{Change, EventType, Next};
 use jiff::Timestamp;
 use tracing::warn;
 
-use crate::adopt::{self, Target, decide::Candidate, decide::Claim};
+use crate::adopt::{self, Settled, Target, decide::Candidate, decide::Claim};
 use crate::caches::{Caches, Selects, owner_key};
 use crate::context::Context;
 use crate::controller::{Controller, Loop, Setup, maps};
@@ -51,12 +51,12 @@ impl Deployments {
         let Some(selector) = self.usable_selector(&deployment) else { return Ok(Next::Done) };
         let nearby = caches.of::<ReplicaSet>().claimable_by(&key.namespace, deployment.uid());
         let claim = claim(&deployment, &selector, &nearby);
-        if !claim.is_settled() {
-            let targets = claim.map(|s| Target { key: s.key(), uid: s.uid().to_owned() });
-            let revision = adopt::apply::<Deployment, ReplicaSet>(&self.context.client, &deployment, &targets).await?;
-            self.context.caught_up(&caches.of::<ReplicaSet>(), revision).await;
-            return Ok(Next::Done);
-        }
+        let (sets, targets) =
+            (caches.of::<ReplicaSet>(), claim.map(|s| Target { key: s.key(), uid: s.uid().to_owned() }));
+        let again = match adopt::settle::<_, ReplicaSet, _>(&self.context, &sets, &*deployment, &targets).await? {
+            Settled::Wait => return Ok(Next::Done),
+            Settled::GoOn(again) => again,
+        };
         let seen = Observed {
             now: Timestamp::now(),
             running_pods: self.running_pods(&deployment, &claim.owned),
@@ -64,7 +64,7 @@ impl Deployments {
             sets: claim.owned,
         };
         let decision = decide::decide(&seen);
-        self.apply(&seen, decision).await
+        Ok(adopt::sooner(self.apply(&seen, decision).await?, again))
     }
 
     /// A selector that selects all or is invalid would take others' pods: such a Deployment does nothing.

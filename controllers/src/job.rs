@@ -26,7 +26,7 @@ use corten_client::{Change, EventType, Next};
 use jiff::Timestamp;
 use tracing::warn;
 
-use crate::adopt::{self, Target};
+use crate::adopt::{self, Settled, Target};
 use crate::caches::{Selects, Shared};
 use crate::children::{Children, Owner};
 use crate::context::Context;
@@ -101,17 +101,15 @@ impl Jobs {
         self.children.settle(&self.context, &owner, &self.pods, |name, new| pod_of(&job, name, new)).await?;
         let nearby = self.pods.claimable_by(&key.namespace, job.uid());
         let claim = adopt::decide::claim(job.uid(), job.is_deleting(), &selector, nearby.iter().map(candidate));
-        if !claim.is_settled() {
-            let targets = claim.map(|pod| Target { key: pod.key.clone(), uid: pod.uid.clone() });
-            let revision = claim::apply(&self.context, &job, &targets).await?;
-            // What changed comes back as pod events, which ask for the next look.
-            self.context.caught_up(&self.pods, revision).await;
-            return Ok(Next::After(Duration::ZERO));
-        }
+        let targets = claim.map(|pod| Target { key: pod.key.clone(), uid: pod.uid.clone() });
+        let again = match claim::settle(&self.context, &self.pods, &job, &targets).await? {
+            Settled::Wait => return Ok(Next::After(Duration::ZERO)),
+            Settled::GoOn(again) => again,
+        };
         let backoff = self.backoffs.get(&job);
         let seen = Observed { now: Timestamp::now(), job: &job, pods: &claim.owned, backoff };
         let decision = decide::decide(&seen);
-        self.apply(&job, decision).await
+        Ok(adopt::sooner(self.apply(&job, decision).await?, again))
     }
 
     /// `None`: nothing can be done about the Job until it is edited, which brings us back.

@@ -15,7 +15,7 @@ use corten_client::Next;
 use jiff::Timestamp;
 use tracing::warn;
 
-use crate::adopt::{self, Target, decide::Candidate};
+use crate::adopt::{self, Settled, Target, decide::Candidate};
 use crate::caches::{Selects, Shared};
 use crate::children::{Children, Owner};
 use crate::context::Context;
@@ -88,13 +88,11 @@ impl<K: ReplicaOwner> Replicas<K> {
         };
         let nearby = pods.claimable_by(&key.namespace, owner.uid());
         let claim = adopt::decide::claim(owner.uid(), owner.is_deleting(), &selector, nearby.iter().map(candidate));
-        if !claim.is_settled() {
-            let claim = claim.map(|pod| Target { key: pod.key.clone(), uid: pod.uid.clone() });
-            let revision = adopt::apply::<K, Pod>(&self.context.client, &owner, &claim).await?;
-            // What changed comes back as pod events, which ask for the next look.
-            self.context.caught_up(pods, revision).await;
-            return Ok(Next::Done);
-        }
+        let targets = claim.map(|pod| Target { key: pod.key.clone(), uid: pod.uid.clone() });
+        let again = match adopt::settle::<K, Pod, _>(&self.context, pods, &owner, &targets).await? {
+            Settled::Wait => return Ok(Next::Done),
+            Settled::GoOn(again) => again,
+        };
         let empty = Labels::new();
         let labels = owner.template().and_then(|t| t.metadata.as_ref()?.labels.as_ref()).unwrap_or(&empty);
         let decision = decide::decide(&Observed {
@@ -107,7 +105,7 @@ impl<K: ReplicaOwner> Replicas<K> {
             pods: &claim.owned,
             neighbours: &(self.neighbours)(&self.context, &owner),
         });
-        self.apply(&owner, decision).await
+        Ok(adopt::sooner(self.apply(&owner, decision).await?, again))
     }
 }
 

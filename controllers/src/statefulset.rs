@@ -18,7 +18,7 @@ use corten_client::{Change, Next};
 use jiff::Timestamp;
 use tracing::warn;
 
-use crate::adopt::{self, Target, decide::Claim};
+use crate::adopt::{self, Settled, Target, decide::Claim};
 use crate::caches::{Selects, Shared};
 use crate::children::{Children, Owner};
 use crate::context::Context;
@@ -106,24 +106,23 @@ impl StatefulSets {
         };
         let nearby = self.revisions.claimable_by(&key.namespace, set.uid());
         let revisions = self.history(&set).claim(&selector, &nearby);
-        if !revisions.is_settled() {
-            // What changed comes back as events, which ask for the next look.
-            self.history(&set).settle(&revisions).await?;
-            return Ok(Next::Done);
-        }
+        let again = match self.history(&set).settle(&revisions).await? {
+            Settled::Wait => return Ok(Next::Done),
+            Settled::GoOn(again) => again,
+        };
         let nearby = self.pods.claimable_by(&key.namespace, set.uid());
         let pods = claim(&set, &selector, &nearby);
-        if !pods.is_settled() {
-            let targets = pods.map(|pod| Target { key: pod.key.clone(), uid: pod.uid.clone() });
-            let revision = adopt::apply::<StatefulSet, Pod>(&self.context.client, &set, &targets).await?;
-            self.context.caught_up(&self.pods, revision).await;
-            return Ok(Next::Done);
-        }
+        let targets = pods.map(|pod| Target { key: pod.key.clone(), uid: pod.uid.clone() });
+        let again = match adopt::settle::<_, Pod, _>(&self.context, &self.pods, &*set, &targets).await? {
+            Settled::Wait => return Ok(Next::Done),
+            Settled::GoOn(also) => adopt::sooner(also, again),
+        };
         let mut revisions = revisions.owned;
         history::sort(&mut revisions);
         let claims = self.claims_of(&set, &pods.owned);
         let seen = Observed { now: Timestamp::now(), set: Arc::clone(&set), revisions, pods: pods.owned, claims };
-        self.apply(&set, decide::decide(&seen)).await
+        let next = self.apply(&set, decide::decide(&seen)).await?;
+        Ok(adopt::sooner(next, again))
     }
 
     fn history<'a>(&'a self, set: &'a StatefulSet) -> Writer<'a, StatefulSet> {

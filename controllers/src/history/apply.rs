@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 use serde_json::json;
 
 use super::{Step, Taken, taken};
-use crate::adopt::{self, Target, decide::Candidate, decide::Claim};
+use crate::adopt::{self, Settled, Target, decide::Candidate, decide::Claim};
 use crate::context::Context;
 use crate::pods::Labels;
 
@@ -48,11 +48,9 @@ impl<K: Object> Writer<'_, K> {
     }
 
     /// Adopts and releases as [`Self::claim`] says.
-    pub async fn settle(&self, claim: &Claim<Arc<ControllerRevision>>) -> Result<(), ApiError> {
+    pub async fn settle(&self, claim: &Claim<Arc<ControllerRevision>>) -> Result<Settled, ApiError> {
         let targets = claim.map(|revision| target(revision));
-        let written = adopt::apply::<K, ControllerRevision>(&self.context.client, self.owner, &targets).await?;
-        self.context.caught_up(self.revisions, written).await;
-        Ok(())
+        adopt::settle::<K, ControllerRevision, _>(self.context, self.revisions, self.owner, &targets).await
     }
 
     pub async fn step(&self, step: &Step) -> Result<Done, ApiError> {
@@ -77,8 +75,11 @@ impl<K: Object> Writer<'_, K> {
                     Taken::Ours => there.revision(),
                     Taken::Orphan => {
                         let adopt = Claim { owned: Vec::new(), adopt: vec![Arc::new(there)], release: Vec::new() };
-                        self.settle(&adopt).await?;
-                        return Ok(Done::Written);
+                        return match self.settle(&adopt).await? {
+                            Settled::Wait => Ok(Done::Written),
+                            // It cannot be had: it is another's for all that can be done with it.
+                            Settled::GoOn(_) => Ok(Done::Collision),
+                        };
                     }
                     Taken::Others => return Ok(Done::Collision),
                 }

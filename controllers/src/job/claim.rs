@@ -2,13 +2,14 @@
 
 use corten_api::k8s_openapi::api::batch::v1::Job;
 use corten_api::k8s_openapi::api::core::v1::Pod;
-use corten_api::{ApiError, Object, Reason};
-use corten_client::Patch;
+use corten_api::{ApiError, Object};
+use corten_client::{Cache, Next, Patch};
 use serde_json::{Value, json};
 
 use crate::adopt::decide::Claim;
-use crate::adopt::{Target, may_adopt};
+use crate::adopt::{Outcome, Settled, Target, may_adopt};
 use crate::context::Context;
+use crate::pods::SeenPod;
 use crate::pods::of_job::TRACKING_FINALIZER;
 
 /// The uid makes a patch fail if the pod was replaced meanwhile by another of its name.
@@ -24,20 +25,25 @@ fn released(job: &Job, target: &Target) -> Value {
     }})
 }
 
-/// Does what was decided; returns the highest revision that was written.
-pub(super) async fn apply(context: &Context, job: &Job, claim: &Claim<Target>) -> Result<i64, ApiError> {
+/// Does what was decided. Returns once `cache` shows it.
+pub(super) async fn settle(
+    context: &Context,
+    cache: &Cache<SeenPod>,
+    job: &Job,
+    claim: &Claim<Target>,
+) -> Result<Settled, ApiError> {
+    if claim.is_settled() {
+        return Ok(Settled::GoOn(Next::Done));
+    }
     let mut bodies: Vec<_> = claim.release.iter().map(|target| (target, released(job, target))).collect();
     if !claim.adopt.is_empty() && may_adopt(&context.client, job).await? {
         bodies.extend(claim.adopt.iter().map(|target| (target, adopted(job, target))));
     }
-    let mut revision = 0;
+    let mut outcome = Outcome::default();
     for (target, body) in bodies {
-        match context.client.patch::<Pod>(&target.key, "", Patch::Strategic(body)).await {
-            Ok(pod) => revision = revision.max(pod.revision()),
-            // Gone, replaced, or done already: the watch tells.
-            Err(err) if [Reason::NotFound, Reason::Conflict, Reason::Invalid].contains(&err.reason()) => {}
-            Err(err) => return Err(err),
-        }
+        let written = context.client.patch::<Pod>(&target.key, "", Patch::Strategic(body)).await;
+        outcome.note(job, target, written.map(|pod| pod.revision()));
     }
-    Ok(revision)
+    context.caught_up(cache, outcome.revision()).await;
+    outcome.settled()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use corten_api::{ApiError, Key};
+use corten_api::{ApiError, Key, Reason};
 use corten_client::{CancellationToken, Client};
 use corten_proto::api::kinds_server::{Kinds, KindsServer};
 use corten_proto::api::resources_server::{Resources, ResourcesServer};
@@ -22,6 +22,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::store::{At, Change, State, merge};
 
+/// A label of what nobody can patch, as what was stored under older rules cannot be.
+pub(crate) const STUCK: &str = "stuck";
 const LINE_BYTES: usize = 1 << 20;
 /// The longest that an answer, or an event, takes.
 const LATE_MAX_MILLIS: usize = 20;
@@ -257,6 +259,9 @@ impl Resources for ApiServer {
         let plural = at.0.clone();
         let change = move |state: &mut State| {
             let mut new = same(&patch, state.get(&at)?, &at)?.clone();
+            if !new["metadata"]["labels"][STUCK].is_null() {
+                return Err(ApiError::new(Reason::Invalid, format!("{} {} may not be changed", at.0, at.1)));
+            }
             merge(&mut new, &patch);
             state.replace(&at, new)
         };

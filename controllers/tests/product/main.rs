@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test: what fails here fails the test")]
 
 mod absent;
+mod adoption;
 mod apiserver;
 mod certificates;
 mod cost;
