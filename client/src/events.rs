@@ -8,7 +8,7 @@ mod correlate;
 mod recent;
 mod write;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{EventSource, ObjectReference};
@@ -56,6 +56,7 @@ impl EventType {
 #[derive(Clone, Debug)]
 pub struct Recorder {
     queue: mpsc::Sender<Said>,
+    source: Arc<EventSource>,
 }
 
 impl Recorder {
@@ -68,15 +69,27 @@ impl Recorder {
     fn to(sink: impl write::Sink, component: &str, host: &str) -> Self {
         let (queue, said) = mpsc::channel(QUEUE_MAX);
         let host = (!host.is_empty()).then(|| host.to_owned());
-        let correlator = Correlator::new(EventSource { component: Some(component.into()), host });
-        tokio::spawn(write::run(sink, correlator, said));
-        Self { queue }
+        tokio::spawn(write::run(sink, Correlator::new(), said));
+        Self { queue, source: Arc::new(EventSource { component: Some(component.into()), host }) }
+    }
+
+    /// For another component of the same program: what it says waits in the same queue.
+    #[must_use]
+    pub fn of(&self, component: &str) -> Self {
+        let source = EventSource { component: Some(component.into()), host: self.source.host.clone() };
+        Self { queue: self.queue.clone(), source: Arc::new(source) }
     }
 
     /// Returns at once; the event is written in the background.
     pub fn event(&self, about: &ObjectReference, kind: EventType, reason: &str, message: impl Into<String>) {
-        let said =
-            Said { about: about.clone(), kind, reason: reason.into(), message: message.into(), at: Timestamp::now() };
+        let said = Said {
+            source: Arc::clone(&self.source),
+            about: about.clone(),
+            kind,
+            reason: reason.into(),
+            message: message.into(),
+            at: Timestamp::now(),
+        };
         if self.queue.try_send(said).is_err() {
             DROPPED.inc();
             tell_of_loss(reason);

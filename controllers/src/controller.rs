@@ -19,6 +19,7 @@ use crate::certificates::flags::Signing;
 use crate::context::Context;
 use crate::monitors::Monitors;
 use crate::networks::Networks;
+use crate::sources;
 
 /// Items that are worked on at a time, where a controller does not say otherwise.
 const WORKERS: usize = 5;
@@ -56,7 +57,8 @@ impl Setup {
     #[must_use]
     pub fn of(&self, name: &'static str, own: &CancellationToken) -> Self {
         let (caches, monitors) = (self.caches.owned_by(own), self.monitors.owned_by(own));
-        Self { name, caches, monitors, stop: own.clone(), ..self.clone() }
+        let recorder = self.recorder.of(sources::of(name));
+        Self { name, caches, monitors, recorder, stop: own.clone(), ..self.clone() }
     }
 }
 

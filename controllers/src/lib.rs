@@ -42,6 +42,7 @@ pub mod replicas;
 pub mod rootca;
 pub mod run;
 pub mod serviceaccount;
+pub mod sources;
 pub mod statefulset;
 pub mod supervise;
 pub mod tokencleaner;

@@ -20,7 +20,7 @@ use crate::{
     bootstrapsigner, clusterroleaggregation, cronjob, csrapproving, csrcleaner, csrsigning, daemonset, deployment,
     disruption, endpoints, endpointslice, endpointslicemirroring, ephemeral, garbagecollector, horizontalpodautoscaler,
     job, namespace, nodeipam, nodelifecycle, persistentvolume, podgc, pvcprotection, pvprotection, replicas, rootca,
-    serviceaccount, statefulset, tokencleaner, ttlafterfinished,
+    serviceaccount, sources, statefulset, tokencleaner, ttlafterfinished,
 };
 
 /// Upstream's name, so that tools that look for the leader find it.
@@ -29,7 +29,6 @@ const LEASE_NAME: &str = "kube-controller-manager";
 /// As upstream.
 const NODE_MASK_V4: u8 = 24;
 const NODE_MASK_V6: u8 = 64;
-const EVENT_SOURCE: &str = "kube-controller-manager";
 
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "corten-controllers", version, about = "Keeps the cluster as its objects say")]
@@ -103,7 +102,7 @@ pub async fn run(flags: Flags, stop: CancellationToken) -> Result<(), RunError> 
         served.map_err(|source| RunError::Metrics { address, source })?;
     }
     let lease = Key::new(LEASE_NAMESPACE, LEASE_NAME);
-    let recorder = Recorder::new(&client, EVENT_SOURCE, "");
+    let recorder = Recorder::new(&client, sources::PROGRAM, "");
     lease::lead(&client, &lease, &identity, &stop, move |client, leading| {
         let caches = Caches::new(&client, &leading);
         *term.lock() = Some(caches.clone());
@@ -211,8 +210,22 @@ async fn lead(
 fn supervised(name: &'static str, make: Constructor, setup: &Setup, context: &Context) -> Supervised {
     let (setup, context) = (setup.clone(), context.clone());
     let start = move |own: CancellationToken| {
-        let made = make(&setup.of(name, &own));
-        made.run(Context { stop: own, ..context.clone() })
+        let setup = setup.of(name, &own);
+        make(&setup).run(Context { stop: own, recorder: setup.recorder, ..context.clone() })
     };
     Supervised { name, start: Box::new(start) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_in_the_names_of_controllers_that_there_are() {
+        for (name, source) in sources::SOURCES {
+            assert!(CONTROLLERS.iter().any(|(controller, _)| controller == name), "{name}");
+            assert_eq!(sources::of(name), *source);
+        }
+        assert_eq!(sources::of("serviceaccount"), sources::PROGRAM);
+    }
 }

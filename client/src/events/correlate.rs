@@ -4,6 +4,7 @@
 //! little become one, and the same once more is a count.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -25,6 +26,7 @@ const COMBINED: &str = "(combined from similar events): ";
 /// An event as a component says it.
 #[derive(Clone, Debug)]
 pub(super) struct Said {
+    pub(super) source: Arc<EventSource>,
     pub(super) about: ObjectReference,
     pub(super) kind: EventType,
     pub(super) reason: String,
@@ -32,9 +34,10 @@ pub(super) struct Said {
     pub(super) at: Timestamp,
 }
 
-/// The object, as events know it.
+/// The object, as events of one component know it: what another says of it is another matter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Object {
+    component: String,
     api_version: String,
     kind: String,
     namespace: String,
@@ -85,7 +88,6 @@ pub(super) struct Record {
 
 #[derive(Debug)]
 pub(super) struct Correlator {
-    source: EventSource,
     buckets: Recent<Object, Bucket>,
     similar: Recent<Group, Similar>,
     known: Recent<Identity, Known>,
@@ -94,9 +96,8 @@ pub(super) struct Correlator {
 }
 
 impl Correlator {
-    pub(super) fn new(source: EventSource) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            source,
             buckets: Recent::new(REMEMBERED_MAX),
             similar: Recent::new(REMEMBERED_MAX),
             known: Recent::new(REMEMBERED_MAX),
@@ -109,6 +110,7 @@ impl Correlator {
         let text = |s: &Option<String>| s.clone().unwrap_or_default();
         let about = &said.about;
         let object = Object {
+            component: text(&said.source.component),
             api_version: text(&about.api_version),
             kind: text(&about.kind),
             namespace: text(&about.namespace),
@@ -130,7 +132,7 @@ impl Correlator {
         let new = || Known { name: format!("{}.{:x}", text(&about.name), self.last_name), first: said.at, count: 0 };
         let known = self.known.entry(&identity, new);
         known.count = known.count.saturating_add(1);
-        Some(Record { counted: known.count > 1, event: event(&self.source, said, message, known) })
+        Some(Record { counted: known.count > 1, event: event(said, message, known) })
     }
 
     /// One token bucket for each object.
@@ -160,7 +162,7 @@ impl Correlator {
     }
 }
 
-fn event(source: &EventSource, said: &Said, message: String, known: &Known) -> Event {
+fn event(said: &Said, message: String, known: &Known) -> Event {
     // Cluster-scoped objects have their events in `default`, as upstream's do.
     let namespace = said.about.namespace.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| "default".into());
     Event {
@@ -172,9 +174,9 @@ fn event(source: &EventSource, said: &Said, message: String, known: &Known) -> E
         first_timestamp: Some(Time(known.first)),
         last_timestamp: Some(Time(said.at)),
         count: Some(known.count),
-        reporting_component: source.component.clone(),
-        reporting_instance: source.host.clone(),
-        source: Some(source.clone()),
+        reporting_component: said.source.component.clone(),
+        reporting_instance: said.source.host.clone(),
+        source: Some(EventSource::clone(&said.source)),
         ..Event::default()
     }
 }
@@ -185,6 +187,7 @@ mod tests {
 
     fn said(name: &str, message: &str, secs: i64) -> Said {
         Said {
+            source: Arc::new(EventSource { component: Some("test".into()), host: None }),
             about: ObjectReference { name: Some(name.into()), uid: Some(name.into()), ..ObjectReference::default() },
             kind: EventType::Normal,
             reason: "Pulled".into(),
@@ -193,7 +196,7 @@ mod tests {
         }
     }
     fn correlator() -> Correlator {
-        Correlator::new(EventSource { component: Some("test".into()), host: None })
+        Correlator::new()
     }
     /// `message ×count`, with a `+` before what is written for the first time.
     fn told(record: Option<Record>) -> String {
@@ -213,6 +216,25 @@ mod tests {
         assert_eq!((told(Some(one)), told(Some(two))), ("+x ×1".into(), "x ×2".into()));
         assert_eq!(told(correlator.observe(&said("b", "x", 5))), "+x ×1", "of another object");
         assert_eq!(told(correlator.observe(&said("a", "y", 5))), "+y ×1", "another message");
+    }
+
+    #[test]
+    fn what_two_components_say_of_one_object_is_counted_for_each() {
+        let mut correlator = correlator();
+        let other = Arc::new(EventSource { component: Some("other".into()), host: Some("n1".into()) });
+        for (source, expected) in [(None, "+x ×1"), (Some(&other), "+x ×1"), (Some(&other), "x ×2"), (None, "x ×2")]
+        {
+            let mut said = said("a", "x", 0);
+            said.source = source.unwrap_or(&said.source).clone();
+            let record = correlator.observe(&said).unwrap();
+            let event = &record.event;
+            assert_eq!(event.source.as_ref(), Some(&*said.source));
+            assert_eq!(
+                (&event.reporting_component, &event.reporting_instance),
+                (&said.source.component, &said.source.host)
+            );
+            assert_eq!(told(Some(record)), expected);
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tracing::info;
 use super::decide::Decision;
 use super::{NodeLifecycle, evict};
 use crate::pods::SeenPod;
+use crate::sources;
 
 /// Pods that leave a node in one go; the rest follow a second later.
 const EVICTED_AT_ONCE_MAX: usize = 50;
@@ -143,7 +144,8 @@ impl NodeLifecycle {
             Ok(written) => {
                 let message = format!("Marking for deletion Pod {}", pod.key);
                 let about = written.reference();
-                self.context.recorder.event(&about, EventType::Normal, "TaintManagerEviction", message);
+                let recorder = self.context.recorder.of(sources::TAINT_EVICTION);
+                recorder.event(&about, EventType::Normal, "TaintManagerEviction", message);
             }
             Err(err) if err.is(Reason::NotFound) || err.is(Reason::Conflict) => return Ok(()),
             Err(err) => return Err(err),

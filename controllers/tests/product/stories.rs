@@ -262,3 +262,19 @@ fn a_rolling_update_keeps_its_bounds_whatever_answers_are_lost() {
         });
     });
 }
+
+#[test]
+fn what_a_controller_says_it_says_in_its_own_name() {
+    play(async move {
+        let (server, stop) = (ApiServer::new(0), CancellationToken::new());
+        server.with(|state| state.create("replicasets", replica_set(1)).unwrap());
+        let world = World::new(&server, &stop).await;
+        world.start("replicaset", replicas::owners::replica_sets);
+        until(&server, "the event", |state| state.of("events").any(|(_, event)| event["reason"] == "SuccessfulCreate"))
+            .await;
+        let said = server.with(|state| state.of("events").next().map(|(_, event)| event.clone()).unwrap());
+        let names = (&said["source"]["component"], &said["reportingComponent"]);
+        assert_eq!(names, (&json!("replicaset-controller"), &json!("replicaset-controller")));
+        stop.cancel();
+    });
+}

@@ -44,8 +44,9 @@ impl World {
 
     /// Runs it until the stop.
     pub(crate) fn start(&self, name: &'static str, controller: fn(&Setup) -> Loop) {
-        let made = controller(&self.setup.of(name, &self.setup.stop));
-        tokio::spawn(made.run(self.context.clone()));
+        let setup = self.setup.of(name, &self.setup.stop);
+        let made = controller(&setup);
+        tokio::spawn(made.run(Context { recorder: setup.recorder, ..self.context.clone() }));
     }
 
     /// For controllers that look at all kinds.
