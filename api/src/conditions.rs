@@ -3,7 +3,9 @@
 use k8s_openapi::api::apps::v1::{DeploymentCondition, ReplicaSetCondition};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscalerCondition;
 use k8s_openapi::api::batch::v1::JobCondition;
-use k8s_openapi::api::core::v1::{NamespaceCondition, NodeCondition, PodCondition, ReplicationControllerCondition};
+use k8s_openapi::api::core::v1::{
+    NamespaceCondition, NodeCondition, PersistentVolumeClaimCondition, PodCondition, ReplicationControllerCondition,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{self as meta, Time};
 
 /// What all condition types share.
@@ -26,7 +28,7 @@ macro_rules! conditions {
 }
 conditions!(
     PodCondition, NodeCondition, NamespaceCondition, ReplicationControllerCondition, JobCondition,
-    HorizontalPodAutoscalerCondition: String::as_str
+    HorizontalPodAutoscalerCondition, PersistentVolumeClaimCondition: String::as_str
 );
 // The published document of v1.37 says of these that type and status may be missing.
 conditions!(DeploymentCondition, ReplicaSetCondition: text_or_empty);

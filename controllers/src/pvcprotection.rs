@@ -1,12 +1,17 @@
-//! The finalizer of claims: none goes while a pod uses it.
+//! Which claims pods use. None goes while a pod does, which its finalizer holds up; and its condition `Unused` says since when
+//! no pod has wanted it.
 //!
-//! <https://kubernetes.io/docs/concepts/storage/persistent-volumes/#storage-object-in-use-protection>
+//! <https://kubernetes.io/docs/concepts/storage/persistent-volumes/#storage-object-in-use-protection>, and
+//! <https://kubernetes.io/docs/concepts/storage/persistent-volumes/#unused-pvc-tracking>.
 
 pub mod decide;
+pub mod unused;
 
-use corten_api::k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use corten_api::k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimStatus, Pod};
+use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use corten_api::{ApiError, Key, Object, Reason};
 use corten_client::{Change, Next};
+use jiff::Timestamp;
 use tracing::info;
 
 use crate::context::Context;
@@ -21,12 +26,14 @@ pub fn controller(setup: &Setup) -> Loop {
         .reconciles(&setup.caches.of::<PersistentVolumeClaim>())
         .watches(&setup.caches.of::<SeenPod>(), |change| match change {
             Change::Removed { old, .. } => claims_of(old),
-            // One that is shut down may have let go of its own claims.
+            Change::Set { old: None, new, .. } => claims_of(new),
+            // One that has ended, or is shut down, may have let go of its claims.
             Change::Set { old: Some(old), new, .. } => {
-                let is_done = new.deletion_grace_secs == Some(0) && old.deletion_grace_secs != Some(0);
+                let is_shut_down = |pod: &SeenPod| pod.deletion_grace_secs == Some(0);
+                let is_done = is_shut_down(new) && !is_shut_down(old) || new.is_terminal() && !old.is_terminal();
                 if is_done || old.uid != new.uid { claims_of(old) } else { Vec::new() }
             }
-            _ => Vec::new(),
+            Change::Synced => Vec::new(),
         })
         .run(|context, key| async move { sync(&context, &key).await })
 }
@@ -44,7 +51,32 @@ async fn sync(context: &Context, key: &Key) -> Result<Next, ApiError> {
     if action == Action::Remove && is_used_after_all(context, &claim).await? {
         action = Action::Keep;
     }
-    finalizer(context, &*claim, FINALIZER, action).await
+    if action != Action::Keep {
+        // What changed comes back as an event, which asks for the next look.
+        return finalizer(context, &*claim, FINALIZER, action).await;
+    }
+    let is_wanted = users.iter().any(|pod| unused::wants(pod, &claim));
+    match unused::told(&claim, is_wanted, &Time(Timestamp::now())) {
+        Some(status) => tell(context, &claim, status).await,
+        None => Ok(Next::Done),
+    }
+}
+
+async fn tell(
+    context: &Context,
+    claim: &PersistentVolumeClaim,
+    status: PersistentVolumeClaimStatus,
+) -> Result<Next, ApiError> {
+    let changed = PersistentVolumeClaim { status: Some(status), ..claim.clone() };
+    match context.client.update_status(&changed).await {
+        Ok(written) => {
+            context.caught_up(&context.caches.of::<PersistentVolumeClaim>(), written.revision()).await;
+            Ok(Next::Done)
+        }
+        // Somebody else wrote it, or it is gone: its newer form comes by watch and asks for the next look.
+        Err(err) if err.is(Reason::Conflict) || err.is(Reason::NotFound) => Ok(Next::Done),
+        Err(err) => Err(err),
+    }
 }
 
 async fn is_used_after_all(context: &Context, claim: &PersistentVolumeClaim) -> Result<bool, ApiError> {

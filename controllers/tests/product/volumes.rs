@@ -110,3 +110,41 @@ fn a_claim_that_a_pod_uses_stays_until_the_pod_is_gone() {
         stop.cancel();
     });
 }
+
+#[test]
+fn a_claim_says_since_when_no_pod_has_wanted_it() {
+    play(async {
+        let (server, stop) = (ApiServer::new(0), CancellationToken::new());
+        let pod = || {
+            let volumes = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]);
+            let spec = json!({"containers": [], "volumes": volumes});
+            json!({"metadata": {"name": "p", "namespace": "ns"}, "spec": spec})
+        };
+        let data = at("persistentvolumeclaims", "ns", "data");
+        server.with(|state| {
+            state.create("persistentvolumeclaims", claim("data")).unwrap();
+            let mut bound = state.objects[&data].clone();
+            bound["status"] = json!({"phase": "Bound", "conditions": [{"type": "Resizing", "status": "True"}]});
+            state.replace(&data, bound).unwrap();
+        });
+        let world = World::new(&server, &stop).await;
+        world.start("pvcprotection", pvcprotection::controller);
+        let says = |reason: &'static str| {
+            let data = data.clone();
+            move |state: &State| {
+                let all = &state.objects[&data]["status"]["conditions"];
+                all[0]["type"] == "Resizing" && all[1]["type"] == "Unused" && all[1]["reason"] == reason
+            }
+        };
+        until(&server, "nobody wants it", says("NoPodsUsingPVC")).await;
+        server.with(|state| state.create("pods", pod()).unwrap());
+        until(&server, "a pod wants it, without a node", says("PodUsingPVC")).await;
+        server.with(|state| {
+            let mut ended = state.objects[&at("pods", "ns", "p")].clone();
+            ended["status"] = json!({"phase": "Succeeded"});
+            state.replace(&at("pods", "ns", "p"), ended).unwrap();
+        });
+        until(&server, "the pod has ended", says("NoPodsUsingPVC")).await;
+        stop.cancel();
+    });
+}
