@@ -32,6 +32,8 @@ use targets::{Selected, Selectors};
 const PERIOD: Duration = Duration::from_secs(15);
 /// How often a scale that somebody else writes at the same time is read again.
 const SCALE_TRIES: usize = 5;
+/// And how often a status is, that says what was done.
+const STATUS_TRIES: usize = 5;
 
 pub fn controller(setup: &Setup) -> Loop {
     let autoscalers = Arc::new(Autoscalers {
@@ -69,14 +71,14 @@ impl Autoscalers {
             return Ok(Next::Done);
         };
         let now = Timestamp::now();
-        let status = match self.scale_of(context, &hpa).await {
+        let (status, is_record) = match self.scale_of(context, &hpa).await {
             Ok((client, scale)) => self.look(context, &hpa, &client, scale, now).await?,
             Err(why) => {
                 warn(context, &hpa, "FailedGetScale", &why);
-                decide::without_scale(&hpa, &why, now)
+                (decide::without_scale(&hpa, &why, now), false)
             }
         };
-        write_status(context, &hpa, status).await?;
+        write_status(context, &hpa, status, is_record).await?;
         Ok(Next::After(PERIOD))
     }
 
@@ -96,7 +98,7 @@ impl Autoscalers {
         scale.map(|scale| (client, scale)).map_err(|err| err.to_string())
     }
 
-    /// Scales the target as its metrics ask; returns the status that says so.
+    /// Scales the target as its metrics ask; returns the status that says so, and whether that was tried.
     async fn look(
         &self,
         context: &Context,
@@ -104,7 +106,7 @@ impl Autoscalers {
         client: &ScaleClient,
         scale: ScaleObject,
         now: Timestamp,
-    ) -> Result<HorizontalPodAutoscalerStatus, ApiError> {
+    ) -> Result<(HorizontalPodAutoscalerStatus, bool), ApiError> {
         let seen = Scale {
             spec_replicas: scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0),
             status_replicas: scale.status.as_ref().map_or(0, |status| status.replicas),
@@ -125,8 +127,8 @@ impl Autoscalers {
         for warning in &decision.warnings {
             warn(context, hpa, warning.reason, &warning.message);
         }
-        let Some(rescale) = &decision.rescale else { return Ok(decision.status) };
-        Ok(self.rescale(context, hpa, client, scale, rescale, &decision).await)
+        let Some(rescale) = &decision.rescale else { return Ok((decision.status, false)) };
+        Ok((self.rescale(context, hpa, client, scale, rescale, &decision).await, true))
     }
 
     async fn rescale(
@@ -171,16 +173,32 @@ async fn set_replicas(client: &ScaleClient, mut scale: ScaleObject, replicas: i3
     }
 }
 
+/// `is_record`: of what was done, which cannot be seen at the next look: that a target was scaled to zero says nobody else.
 async fn write_status(
     context: &Context,
     hpa: &HorizontalPodAutoscaler,
     status: HorizontalPodAutoscalerStatus,
+    is_record: bool,
 ) -> Result<(), ApiError> {
     if hpa.status.as_ref() == Some(&status) {
         return Ok(());
     }
-    let next = HorizontalPodAutoscaler { status: Some(status), ..hpa.clone() };
-    match context.client.update_status(&next).await {
+    let mut next = HorizontalPodAutoscaler { status: Some(status), ..hpa.clone() };
+    let mut tries = 0;
+    let mut written = context.client.update_status(&next).await;
+    while is_record && tries < STATUS_TRIES && written.as_ref().is_err_and(|err| err.is(Reason::Conflict)) {
+        tries += 1;
+        let live: HorizontalPodAutoscaler = match context.client.get(&hpa.key()).await {
+            Err(err) if err.is(Reason::NotFound) => return Ok(()),
+            live => live?,
+        };
+        if live.uid() != hpa.uid() {
+            return Ok(());
+        }
+        next = HorizontalPodAutoscaler { status: next.status, ..live };
+        written = context.client.update_status(&next).await;
+    }
+    match written {
         Ok(written) => {
             context.caught_up(&context.caches.of::<HorizontalPodAutoscaler>(), written.revision()).await;
             Ok(())

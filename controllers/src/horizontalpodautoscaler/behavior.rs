@@ -189,6 +189,8 @@ fn rate(rules: Option<&HPAScalingRules>, direction: Direction, current: i32, his
             ("Pods", Direction::Up) => before.saturating_add(policy.value),
             ("Pods", Direction::Down) => before.saturating_sub(policy.value),
             // Up, so that a small target grows at all; what it may lose is rounded up, too.
+            // No share of nothing is anything.
+            (_, Direction::Up) if before == 0 => 1,
             (_, Direction::Up) => rounded((f64::from(before) * (1.0 + f64::from(policy.value) / 100.0)).ceil()),
             (_, Direction::Down) => rounded((f64::from(before) * (1.0 - f64::from(policy.value) / 100.0)).trunc()),
         }

@@ -16,6 +16,8 @@ use super::replicas::{PodFacts, TOLERANCE, Tolerances};
 const ABLE: &str = "AbleToScale";
 const ACTIVE: &str = "ScalingActive";
 const LIMITED: &str = "ScalingLimited";
+/// Whose doing it is that the target has no replicas: an administrator's zero switches the autoscaler off.
+const TO_ZERO: &str = "ScaledToZero";
 
 /// The target's scale.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +97,21 @@ pub fn without_rescale(
     );
     status.next.desired_replicas = before.map_or(0, |before| before.desired_replicas);
     status.next.last_scale_time = before.and_then(|before| before.last_scale_time.clone());
+    let to_zero = conditions::find(before.and_then(|before| before.conditions.as_ref()), TO_ZERO).cloned();
+    let conditions = status.next.conditions.get_or_insert_default();
+    conditions.retain(|condition| condition.type_ != TO_ZERO);
+    conditions.extend(to_zero);
     status.next
+}
+
+/// Whether it was this autoscaler that took the last replica.
+fn scaled_to_zero(hpa: &HorizontalPodAutoscaler) -> bool {
+    conditions::is_true(hpa.status.as_ref().and_then(|status| status.conditions.as_ref()), TO_ZERO)
+}
+
+/// Whether something is measured that does not go with the last pod.
+fn measures_without_pods(hpa: &HorizontalPodAutoscaler) -> bool {
+    hpa.spec.metrics.iter().flatten().any(|metric| matches!(metric.type_.as_str(), "External" | "Object"))
 }
 
 pub fn decide(seen: Observed<'_>, history: &mut History) -> Decision {
@@ -106,13 +122,16 @@ pub fn decide(seen: Observed<'_>, history: &mut History) -> Decision {
     let mut status = Status::of(hpa, now);
     status.next.current_replicas = Some(current);
     status.set(ABLE, true, "SucceededGetScale", "the HPA controller was able to get the target's current scale".into());
-    if current == 0 && min != 0 {
+    let is_zero_ours = scaled_to_zero(hpa) && (min != 0 || measures_without_pods(hpa));
+    if current == 0 && !is_zero_ours {
         let message = "scaling is disabled since the replica count of the target is zero";
         status.set(ACTIVE, false, "ScalingDisabled", message.into());
         status.next.desired_replicas = 0;
         return Decision { rescale: None, status: status.next, warnings: Vec::new() };
     }
     let bound = match current {
+        // It grows as its metrics ask, and to its minimum at least.
+        0 => None,
         current if current > max => Some((max, "Current number of replicas above Spec.MaxReplicas")),
         current if current < min => Some((min, "Current number of replicas below Spec.MinReplicas")),
         _ => None,
@@ -242,6 +261,8 @@ struct Status {
     next: HorizontalPodAutoscalerStatus,
     /// Of the spec that it is about.
     generation: Option<i64>,
+    /// With no replicas the autoscaler goes on.
+    may_be_zero: bool,
     now: Time,
 }
 
@@ -253,7 +274,8 @@ impl Status {
     }
 
     fn after(next: HorizontalPodAutoscalerStatus, hpa: &HorizontalPodAutoscaler, now: Timestamp) -> Self {
-        Self { next, generation: hpa.metadata.generation, now: Time(now) }
+        let may_be_zero = hpa.spec.min_replicas == Some(0) && measures_without_pods(hpa);
+        Self { next, generation: hpa.metadata.generation, may_be_zero, now: Time(now) }
     }
 
     fn set(&mut self, kind: &str, is: bool, reason: &str, message: String) {
@@ -272,6 +294,13 @@ impl Status {
     fn rescaled(mut self, from: i32, to: i32, reason: String, warnings: Vec<Warning>) -> Decision {
         let message = format!("the HPA controller was able to update the target scale to {to}");
         self.set(ABLE, true, "SucceededRescale", message);
+        match from > 0 && to == 0 && self.may_be_zero {
+            true => self.set(TO_ZERO, true, "ScaledToZero", "the HPA controller scaled the workload to zero".into()),
+            false => {
+                let message = "the HPA controller did not scale the workload to zero";
+                self.set(TO_ZERO, false, "NotScaledToZero", message.into());
+            }
+        }
         self.next.desired_replicas = to;
         self.next.last_scale_time = Some(self.now);
         Decision { rescale: Some(Rescale { from, to, reason }), status: self.next, warnings }

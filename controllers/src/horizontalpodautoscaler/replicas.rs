@@ -166,7 +166,8 @@ pub fn of_share(used_milli: i64, target_milli: i64, current: i32, tolerances: To
     let used = wide(used_milli);
     let ratio = used / (wide(target_milli) * f64::from(current));
     let replicas = if tolerances.include(ratio) { current } else { rounded((used / wide(target_milli)).ceil()) };
-    (replicas, whole((used / f64::from(current)).ceil()))
+    // Where nobody is there to share it, it is one's.
+    (replicas, whole((used / f64::from(current.max(1))).ceil()))
 }
 
 /// Those that run and are ready.

@@ -90,6 +90,13 @@ fn policies_bound_the_changes_of_their_periods() {
         ("the larger step", up("Max", &both), wish(10, 50), 15, "ScaleUpLimit"),
         ("the smaller step", up("Min", &both), wish(10, 50), 14, "ScaleUpLimit"),
         ("no step", up("Disabled", &both), wish(10, 50), 10, "ScaleUpLimit"),
+        (
+            "no share of nothing is anything",
+            up("Max", &[("Percent", 50, 60)]),
+            Wish { min: 0, ..wish(0, 5) },
+            1,
+            "ScaleUpLimit",
+        ),
         ("a percentage is rounded up", up("Max", &[("Percent", 10, 60)]), wish(1, 50), 2, "ScaleUpLimit"),
         ("within", up("Max", &both), wish(10, 12), 12, "DesiredWithinRange"),
         ("to the maximum", up("Max", &both), Wish { max: 12, ..wish(10, 13) }, 12, "TooManyReplicas"),

@@ -181,3 +181,62 @@ fn tolerances_are_the_spec_s() {
     hpa.spec.behavior = serde_json::from_value(behavior).unwrap();
     assert_eq!(tolerances(&hpa), Tolerances { up: 0.05, down: 0.2 });
 }
+
+/// Between none and ten replicas, by a number that nobody's pods have.
+fn from_zero(min: i32, metric: &str, status: &serde_json::Value) -> HorizontalPodAutoscaler {
+    let mut hpa = hpa(1);
+    let target = json!({"type": "Value", "value": "10"});
+    let external = json!([{"type": "External", "external": {"metric": {"name": "queue"}, "target": target}}]);
+    if metric == "External" {
+        hpa.spec.metrics = serde_json::from_value(external).unwrap();
+    }
+    hpa.spec.min_replicas = Some(min);
+    hpa.status = serde_json::from_value(status.clone()).unwrap();
+    hpa
+}
+
+#[test]
+fn from_zero_it_grows_where_the_zero_is_its_own() {
+    let zero = |status: &str| json!({"desiredReplicas": 0, "conditions": [{"type": "ScaledToZero", "status": status}]});
+    let none = json!({"desiredReplicas": 0});
+    let (grows, stays) = (Some((3, "external metric queue(nil) above target")), None);
+    let (off, on) = ("False ScalingDisabled", "True ValidMetricFound");
+    let cases = [
+        ("its own", 0, "External", zero("True"), 30, grows, on, "False NotScaledToZero"),
+        ("its own, and nothing to do", 0, "External", zero("True"), 0, stays, on, "True "),
+        ("an administrator's", 0, "External", zero("False"), 30, stays, off, "False "),
+        ("an administrator's from the beginning", 0, "External", none.clone(), 30, stays, off, ""),
+        ("nothing is measured without pods", 0, "Resource", zero("True"), 30, stays, off, "True "),
+        (
+            "its own, and no longer what it may be",
+            2,
+            "External",
+            zero("True"),
+            0,
+            Some((2, "All metrics below target")),
+            on,
+            "False NotScaledToZero",
+        ),
+    ];
+    for (why, min, metric, status, value, to, active, to_zero) in cases {
+        let hpa = from_zero(min, metric, &status);
+        let got = ask(&hpa, 0, &[Ok(Read::Value(value * 1000))]);
+        let rescale = got.rescale.as_ref().map(|rescale| (rescale.to, rescale.reason.as_str()));
+        assert_eq!(rescale, to, "{why}");
+        let told = told(&got.status);
+        let of = |kind: &str| told.get(kind).map_or("", String::as_str);
+        assert_eq!((of(ACTIVE), of(TO_ZERO)), (active, to_zero), "{why}");
+    }
+}
+
+#[test]
+fn who_takes_the_last_replica_says_so_once_it_is_taken() {
+    let mut hpa = from_zero(0, "External", &json!({"desiredReplicas": 1}));
+    let rules = json!({"scaleDown": {"stabilizationWindowSeconds": 0}});
+    hpa.spec.behavior = serde_json::from_value(rules).unwrap();
+    let got = ask(&hpa, 1, &[Ok(Read::Value(0))]);
+    assert_eq!(got.rescale.as_ref().map(|rescale| rescale.to), Some(0));
+    assert_eq!(told(&got.status)[TO_ZERO], "True ScaledToZero");
+    let failed = without_rescale(&hpa, &got, "it is away", now());
+    assert_eq!(told(&failed).get(TO_ZERO), None, "it has its last replica still");
+}

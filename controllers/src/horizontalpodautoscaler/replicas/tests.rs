@@ -148,6 +148,7 @@ fn a_share_of_one_value_for_each() {
     assert_eq!(of(3050, 3), (3, 1017), "nearly so");
     assert_eq!(of(6000, 3), (6, 2000));
     assert_eq!(of(500, 3), (1, 167));
+    assert_eq!((of(500, 0), of(0, 0)), ((1, 500), (0, 0)), "nobody is there to share it");
     assert_eq!(of(i64::MAX, 3).0, i32::MAX, "no overflow");
 }
 
