@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use corten_api::selector::{Labels, Selector};
-use corten_api::{ApiError, Key, Reason};
+use corten_api::{ApiError, Key};
 use corten_client::panics;
 use k8s_openapi::api::core::v1::Node;
 
@@ -72,17 +72,19 @@ impl Core {
             None => self.snapshot.remove_pod(key),
         };
         self.events.extend(events);
-        match pod.filter(|pod| self.is_to_place(pod)) {
+        match pod.filter(|pod| self.profile_to_place(pod).is_some()) {
             None => {
                 self.queue.remove(key);
                 self.shown.remove(key);
                 self.denominate(key);
             }
-            Some(pod) if !self.snapshot.is_assumed(key, &pod.uid) => {
-                self.note_nomination(pod);
+            Some(pod) => {
+                // One that is being bound keeps its place in the queue: the binding may fail.
+                if !self.snapshot.is_assumed(key, &pod.uid) {
+                    self.note_nomination(pod);
+                }
                 self.queue.set(pod, now);
             }
-            Some(_) => {}
         }
     }
 
@@ -140,14 +142,18 @@ impl Core {
 
     /// Decides on a pod, as it is now, that `next` named. A placement counts on its node from now on, until the pod shows
     /// it or `settled` takes it back; a nomination holds until the pod is placed or no room can be made. `None`: it needs no
-    /// node any more.
+    /// node any more, or is another by now, which comes in its turn.
     pub fn decide(&mut self, key: &Key, pod: Option<&PodInfo>, now: Instant) -> Option<Decision> {
-        let Some(pod) = pod.filter(|pod| self.is_to_place(pod)) else {
-            // It changed since the queue heard of it; its change is on the way to us.
-            self.queue.remove(key);
+        let known = pod.filter(|pod| self.queue.is_taken(key, &pod.uid));
+        let Some((pod, number)) = known.and_then(|pod| Some((pod, self.profile_to_place(pod)?))) else {
+            // It changed since the queue heard of it: the pod of before must not stand in the way of this one.
+            self.pod_changed(key, pod, now);
             return None;
         };
-        let number = self.profile_number(pod)?;
+        self.queue.set(pod, now);
+        // A placement that the apiserver confirmed, and that the cluster has not shown for long: it is lost.
+        let events = self.snapshot.forget(key, &pod.uid);
+        self.events.extend(events);
         self.decided = self.decided.wrapping_add(1);
         let (profile, snapshot, tie) = ((number, &self.profiles[number].1), &mut self.snapshot, self.decided);
         let views = &mut self.views;
@@ -195,17 +201,16 @@ impl Core {
 
     /// What came of the placement of the pod with this uid. There may be another of its name by now.
     pub fn settled(&mut self, key: &Key, uid: &str, result: Result<(), &ApiError>, now: Instant) {
-        let is_queued = self.queue.has(key, uid);
+        let is_queued = self.queue.is_taken(key, uid);
         match result {
             // The assumption stands until the watch shows the pod bound.
-            Ok(()) if is_queued => self.queue.remove(key),
+            Ok(()) if is_queued => self.queue.bound(key, now),
             Ok(()) => {}
-            Err(err) => {
+            Err(_) => {
                 let events = self.snapshot.forget(key, uid);
                 self.events.extend(events);
-                if is_queued && err.is(Reason::NotFound) {
-                    self.queue.remove(key);
-                } else if is_queued {
+                // Whatever the error says of the pod: it is gone when the watch shows that it is.
+                if is_queued {
                     self.queue.failed(key, now);
                 }
                 self.wake(now);
@@ -220,13 +225,10 @@ impl Core {
         }
     }
 
-    /// Whether it is ours to find a node for, now.
-    fn is_to_place(&self, pod: &PodInfo) -> bool {
-        let profile = self.profile_number(pod).map(|number| &self.profiles[number].1);
-        pod.is_pending() && profile.is_some_and(|profile| profile.pre_enqueue(&pod.class).is_ok())
-    }
-    fn profile_number(&self, pod: &PodInfo) -> Option<usize> {
-        self.profiles.iter().position(|(name, _)| *name == pod.class.scheduler)
+    /// The number of its profile, if it is ours to find a node for now.
+    fn profile_to_place(&self, pod: &PodInfo) -> Option<usize> {
+        let number = self.profiles.iter().position(|(name, _)| *name == pod.class.scheduler)?;
+        (pod.is_pending() && self.profiles[number].1.pre_enqueue(&pod.class).is_ok()).then_some(number)
     }
 
     /// The cluster shows another nomination than before: another leader's, or another program's. Our own are known here

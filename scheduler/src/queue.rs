@@ -47,7 +47,7 @@ pub struct Queue {
     /// Which of two pods of one priority is next: they alternate, so that neither a crowd that fits nowhere delays a new
     /// pod, nor a stream of new pods one that waited.
     fresh_was_last: bool,
-    /// When each backed-off or waiting pod is tried again.
+    /// When each pod that is backed off, waits or is bound is tried again.
     timers: BTreeSet<(Instant, Key)>,
     waiting: HashMap<Group, BTreeSet<Rank>>,
 }
@@ -69,6 +69,8 @@ enum State {
     Ready,
     /// Being decided or bound.
     Taken,
+    /// Bound, as the apiserver said; the cluster does not show it yet. Tried again at this time if it never does.
+    Bound(Instant),
     /// Tried again at this time.
     BackingOff(Instant),
     /// Tried again when an event helps with what one of these plugins refused, but not before `not_before`; at the latest at
@@ -91,13 +93,13 @@ impl State {
     fn timer(self) -> Option<Instant> {
         match self {
             Self::Ready | Self::Taken => None,
-            Self::BackingOff(at) => Some(at),
+            Self::BackingOff(at) | Self::Bound(at) => Some(at),
             Self::Waiting { until, .. } | Self::Preempting { until, .. } => Some(until),
         }
     }
     fn rejected_by(self) -> Option<PluginBits> {
         match self {
-            Self::Ready | Self::Taken | Self::BackingOff(_) => None,
+            Self::Ready | Self::Taken | Self::BackingOff(_) | Self::Bound(_) => None,
             Self::Waiting { rejected_by, .. } | Self::Preempting { rejected_by, .. } => Some(rejected_by),
         }
     }
@@ -124,6 +126,7 @@ impl Queue {
                 // Room that is being made for it stays: it is tried again when that is done.
                 match state {
                     State::Taken => return,
+                    State::Bound(_) => return self.enter(&pod.key, state, now),
                     State::Preempting { rejected_by, not_before, until, .. } => {
                         let state = State::Preempting { rejected_by, not_before, until, helped: true };
                         return self.enter(&pod.key, state, now);
@@ -146,13 +149,18 @@ impl Queue {
         self.pods.get(key).is_some_and(|pending| pending.uid == uid)
     }
 
+    /// Whether the pod with this uid is being decided or bound.
+    pub fn is_taken(&self, key: &Key, uid: &str) -> bool {
+        self.pods.get(key).is_some_and(|pending| pending.uid == uid && pending.state == State::Taken)
+    }
+
     pub fn remove(&mut self, key: &Key) {
         if let Some(pending) = self.pods.remove(key) {
             self.leave(key, &pending);
         }
     }
 
-    /// The next pod to decide on. Until `refused`, `failed` or `remove` says what came of it, it is nobody else's.
+    /// The next pod to decide on. Until `refused`, `failed`, `bound` or `remove` says what came of it, it is nobody else's.
     pub fn pop(&mut self, now: Instant) -> Option<Key> {
         while let Some((_, key)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() {
             self.enter(&key, State::Ready, now);
@@ -205,6 +213,11 @@ impl Queue {
         self.enter(key, State::BackingOff(at), now);
     }
 
+    /// The apiserver says that it has its node: the cluster will show it, and `remove` ends it here.
+    pub fn bound(&mut self, key: &Key, now: Instant) {
+        self.enter(key, State::Bound(now + WAIT_MAX), now);
+    }
+
     /// These happened: pods that one of them could help come again, those that failed just now after their backoff.
     /// `helps` asks one plugin's hint for pods of a class.
     pub fn wake(&mut self, events: &[Event], helps: impl Fn(&PodClass, usize, &Event) -> bool, now: Instant) {
@@ -224,7 +237,7 @@ impl Queue {
                 Some(State::Preempting { rejected_by, not_before, until, .. }) => {
                     State::Preempting { rejected_by, not_before, until, helped: true }
                 }
-                Some(State::Ready | State::Taken | State::BackingOff(_)) | None => continue,
+                Some(State::Ready | State::Taken | State::BackingOff(_) | State::Bound(_)) | None => continue,
             };
             self.enter(&key, state, now);
         }
@@ -263,7 +276,11 @@ impl Queue {
                 pending.rank.1 = self.came_back;
                 self.again.insert(pending.rank.clone());
             }
-            State::Taken | State::BackingOff(_) | State::Waiting { .. } | State::Preempting { .. } => {}
+            State::Taken
+            | State::Bound(_)
+            | State::BackingOff(_)
+            | State::Waiting { .. }
+            | State::Preempting { .. } => {}
         }
         if let Some(at) = pending.state.timer() {
             self.timers.insert((at, key.clone()));

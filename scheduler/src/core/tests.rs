@@ -1,5 +1,7 @@
 //! The core's way with pods: faults, outcomes that come late, nominations.
 
+mod liveness;
+
 use super::*;
 use crate::framework::{Cycle, Filter, Other, Plugin, Refusal};
 use crate::pod::{Pending, PodClass};
