@@ -24,6 +24,8 @@ pub use preempt::Room;
 
 /// Writes on their way; the scheduler waits while there are more.
 const IN_FLIGHT_MAX: usize = 256;
+/// A placement that is not answered for so long is asked about: a connection lives, whatever becomes of one of its messages.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// Between two questions whether a placement was done.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -172,7 +174,7 @@ fn is_gone(err: &ApiError) -> bool {
 /// Sends a placement, and asks what became of it until somebody knows: what it takes stays taken meanwhile, as the node
 /// would get too much if it were given free too early.
 async fn place_on(client: &Client, binder: &Binder, key: &Key, uid: &str, node: &str) -> Result<(), ApiError> {
-    let result = binder.bind(&key.namespace, &key.name, uid, node).await;
+    let result = answered(binder.bind(&key.namespace, &key.name, uid, node)).await;
     while let Err(err) = result.as_ref()
         && err.is_doubtful()
     {
@@ -182,6 +184,13 @@ async fn place_on(client: &Client, binder: &Binder, key: &Key, uid: &str, node: 
         }
     }
     result
+}
+
+/// The answer to a placement, or that nobody knows what became of it.
+async fn answered(bind: impl Future<Output = Result<(), ApiError>>) -> Result<(), ApiError> {
+    let silent =
+        || Err(ApiError::unavailable(format!("the placement was not answered for {} s", ANSWER_MAX.as_secs())));
+    tokio::time::timeout(ANSWER_MAX, bind).await.unwrap_or_else(|_| silent())
 }
 
 /// What became of a placement that failed with `err`, by what the apiserver shows of the pod now; `None`: it shows
@@ -235,6 +244,14 @@ mod tests {
         writer.finish().await;
         assert_eq!(panics::count(PANICS), before + 1);
         assert_eq!(pulse.check(Instant::now(), None), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_placement_without_an_answer_is_doubtful() {
+        let begun = Instant::now();
+        let err = answered(std::future::pending()).await.unwrap_err();
+        assert!(err.is_doubtful() && begun.elapsed() < Duration::from_secs(60), "{err} after {:?}", begun.elapsed());
+        assert_eq!(answered(async { Ok(()) }).await, Ok(()));
     }
 
     #[test]
