@@ -60,7 +60,7 @@ pub fn decide(
         // Nothing in the cluster can change it, only its owner can.
         return Decision::Refuse { why, rejected_by: PluginBits::default(), denominate: false };
     }
-    snapshot.shrink();
+    snapshot.put_in_order();
     profile.plugins.iter().for_each(|enabled| enabled.plugin.prepare(snapshot, class));
     let snapshot = &*snapshot;
     let view = views.refreshed(number, profile, snapshot, class);

@@ -13,6 +13,7 @@ mod placed;
 pub mod topology;
 pub mod volumes;
 pub mod workloads;
+mod zones;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use placed::{ClassEntry, PlacedPods};
 use topology::Topologies;
 use volumes::Volumes;
 use workloads::Workloads;
+use zones::Order;
 
 const FIXED_COLUMNS: [&str; 3] = ["cpu", "memory", "pods"];
 /// Changes of nodes that are remembered; who is further behind looks at all of them.
@@ -45,6 +47,7 @@ pub struct Snapshot {
     free: Vec<NodeId>,
     by_name: HashMap<String, NodeId>,
     known_nodes: usize,
+    order: Order,
     pods: PlacedPods,
     classes: HashMap<Arc<PodClass>, ClassEntry>,
     counts: Counts,
@@ -84,6 +87,10 @@ impl Snapshot {
     /// The nodes that exist, in the order of their ids.
     pub fn nodes(&self) -> impl Iterator<Item = &NodeInfo> {
         self.nodes.iter().filter(|n| n.known)
+    }
+    /// The nodes that exist, zone by zone in turn, as of the last [`Self::put_in_order`].
+    pub fn in_turn(&self) -> &[NodeId] {
+        self.order.nodes()
     }
     pub fn len(&self) -> usize {
         self.known_nodes
@@ -171,8 +178,11 @@ impl Snapshot {
         }
     }
 
-    /// Forgets what was kept for decisions if it has become too much. Call between decisions.
-    pub fn shrink(&mut self) {
+    /// Forgets what was kept for decisions if it has become too much, and brings the nodes in order. Call between decisions.
+    pub fn put_in_order(&mut self) {
+        if self.order.is_stale() {
+            self.order.renew(self.nodes.iter().filter(|node| node.known));
+        }
         self.topologies.shrink();
         if self.counts.are_too_many(self.nodes.len()) {
             self.forget_counts(|_| true);
@@ -208,6 +218,7 @@ impl Snapshot {
         let was_known = std::mem::replace(&mut info.known, true);
         // The images of what was read before are counted; those of the new were counted as they were read.
         old.images.iter().for_each(|(image, _)| self.images.remove(*image));
+        self.order.node_changed(was_known.then_some(&old.labels), Some(&spec.labels));
         if !was_known {
             self.known_nodes += 1;
         } else if old == spec {
@@ -257,6 +268,7 @@ impl Snapshot {
         let gone = NodeSpec { name: name.into(), ..NodeSpec::default() };
         let old = std::mem::replace(&mut info.spec, Arc::new(gone));
         old.images.iter().for_each(|(image, _)| self.images.remove(*image));
+        self.order.node_changed(Some(&old.labels), None);
         self.topologies.node_changed(&self.nodes[id.at()]);
         self.note_change(id);
         self.free_if_unused(id);

@@ -26,11 +26,10 @@ fn top(scores: &[i32], tie: usize) -> Option<NodeId> {
 /// Looks at nodes, beginning at another one each time, until enough will do; then scores those.
 fn searched(search: &Search<'_>, tie: usize) -> Option<NodeId> {
     let snapshot = search.cycle.snapshot;
-    let (end, enough) = (snapshot.id_end(), search.profile.nodes_to_find(snapshot.len()));
+    let (all, enough) = (snapshot.in_turn(), search.profile.nodes_to_find(snapshot.len()));
     // Decisions that follow each other begin far apart: each finds other nodes than the one before.
-    let start = tie.wrapping_mul(enough) % end.max(1);
-    let ids = (start..end).chain(0..start).map(|at| NodeId(at as u32));
-    let nodes = ids.map(|id| snapshot.node(id)).filter(|node| node.known && search.fits(node));
+    let (before, after) = all.split_at(tie.wrapping_mul(enough) % all.len().max(1));
+    let nodes = after.iter().chain(before).map(|id| snapshot.node(*id)).filter(|node| search.fits(node));
     let mut candidates: Vec<NodeId> = nodes.take(enough).map(|node| node.id).collect();
     if candidates.len() < 2 {
         return candidates.first().copied();

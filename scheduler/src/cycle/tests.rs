@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::plugins;
+use crate::plugins::pod_topology_spread::ZONE_LABEL;
 use crate::pod::{Ask, HostPort, PodClass};
 use crate::profile::Enabled;
 use crate::snapshot::tests::{asking, labelled, labels, node, of_class, pod};
@@ -85,6 +86,30 @@ fn placement_table() {
     let mut zones = cluster(vec![labelled("n1", &[("zone", "a")]), labelled("n2", &[("zone", "b")])]);
     zones.set_pod(&pod("x", "n2", 1000));
     assert_eq!(decide_one(&mut zones, &wishing), placed("n2"), "where it wishes to be");
+}
+
+#[test]
+fn a_search_that_stops_early_has_seen_all_zones() {
+    let zone = |n: usize| ["a", "b", "c"][n / 100];
+    let mut nodes: Vec<Node> = (0..300).map(|n| labelled(&format!("n{n}"), &[(ZONE_LABEL, zone(n))])).collect();
+    nodes[0].metadata.labels.get_or_insert_default().remove(ZONE_LABEL);
+    let mut snapshot = cluster(nodes);
+    // They changed their zones, came and went.
+    snapshot.set_node(&labelled("n0", &[(ZONE_LABEL, "a")]));
+    snapshot.set_node(&node("n300", "4", "8Gi"));
+    snapshot.remove_node("n300");
+    let term = json!({"matchExpressions": [{"key": ZONE_LABEL, "operator": "In", "values": ["c"]}]});
+    let wish = json!({"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": term}]});
+    let wishing = asking("a", "", Ask { node_affinity: serde_json::from_value(wish).unwrap(), ..Ask::default() });
+    let profile = Profile { percentage_of_nodes_to_score: 34, ..Profile::default() };
+    for tie in 0..6 {
+        let decision = decide((0, &profile), &mut snapshot, &mut Views::default(), &wishing, tie);
+        let Decision::Place { node } = decision else { panic!("{decision:?}") };
+        let node = snapshot.node_named(&node).unwrap();
+        assert_eq!(node.spec.labels[ZONE_LABEL], "c", "{tie}: {}", node.name());
+    }
+    let turns: Vec<u32> = snapshot.in_turn().iter().map(|id| id.0).collect();
+    assert_eq!((turns.len(), &turns[..4]), (300, &[0, 100, 200, 1][..]));
 }
 
 #[test]
