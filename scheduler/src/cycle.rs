@@ -13,8 +13,8 @@ use crate::pod::PodInfo;
 use crate::profile::{PluginBits, Profile};
 use crate::snapshot::Snapshot;
 use preemption::Attempt;
-use search::Search;
-use view::Views;
+use search::{Only, Search};
+use view::{View, Views};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -63,12 +63,17 @@ pub fn decide(
     snapshot.put_in_order();
     profile.plugins.iter().for_each(|enabled| enabled.plugin.prepare(snapshot, class));
     let snapshot = &*snapshot;
-    let view = views.refreshed(number, profile, snapshot, class);
+    let only = Only::of(profile, snapshot, class);
+    let narrow = only.as_ref().map(|only| View::of(profile, snapshot, class, &only.nodes));
+    let view = match &narrow {
+        Some(view) => view,
+        None => views.refreshed(number, profile, snapshot, class),
+    };
     let cycle = Cycle { snapshot, class, inclusion: view.inclusion() };
     if let Some(refused) = refused_everywhere(profile, &cycle) {
         return refused;
     }
-    let search = Search::new(profile, cycle, view, &pod.key);
+    let search = Search::new(profile, cycle, view, only, &pod.key);
     if let Some(node) = search.nominated_node().or_else(|| choose::best(&search, tie)) {
         return Decision::Place { node: node.name().into() };
     }
@@ -93,8 +98,11 @@ fn refused_everywhere(profile: &Profile, cycle: &Cycle<'_>) -> Option<Decision> 
 fn refuse(search: &Search<'_>, pod: &PodInfo, tie: usize) -> Decision {
     let refused = search.refusals();
     let nodes = search.cycle.snapshot.len();
-    let mut why = explain::message(nodes, refused.iter().map(|(_, _, refusal)| refusal));
-    let rejected_by: PluginBits = refused.iter().map(|(_, plugin, _)| *plugin).collect();
+    let unseen = search.unseen();
+    let of_unseen = unseen.iter().flat_map(|unseen| std::iter::repeat_n(&unseen.refusal, unseen.nodes));
+    let mut why = explain::message(nodes, refused.iter().map(|(_, _, refusal)| refusal).chain(of_unseen));
+    let plugins = refused.iter().map(|(_, plugin, _)| *plugin).chain(unseen.iter().map(|unseen| unseen.plugin));
+    let rejected_by: PluginBits = plugins.collect();
     if nodes == 0 {
         return Decision::Refuse { why, rejected_by: search.all_plugins(), denominate: false };
     }

@@ -71,6 +71,10 @@ pub trait Plugin: Send + Sync + fmt::Debug {
     fn pre_filter(&self, _cycle: &Cycle<'_>) -> Result<(), String> {
         Ok(())
     }
+    /// The names of the nodes that the pod may go to, where it may go to no others: only those are looked at.
+    fn nodes<'a>(&self, _cycle: &Cycle<'a>) -> Option<&'a [String]> {
+        None
+    }
     /// Asks the snapshot to keep what `filter` and `scorer` will want to know about pods of this class.
     fn prepare(&self, _snapshot: &mut Snapshot, _class: &Arc<PodClass>) {}
 

@@ -6,7 +6,8 @@ use crate::framework::Scorer;
 use crate::snapshot::{NodeId, NodeInfo};
 
 pub(super) fn best<'a>(search: &Search<'a>, tie: usize) -> Option<&'a NodeInfo> {
-    let looks_at_all = search.profile.percentage_of_nodes_to_score == 0
+    let looks_at_all = search.looks_at_all()
+        && search.profile.percentage_of_nodes_to_score == 0
         && search.wide.is_empty()
         && !search.keeps_room()
         && !search.view.has_relative_scores()
@@ -26,7 +27,8 @@ fn top(scores: &[i32], tie: usize) -> Option<NodeId> {
 /// Looks at nodes, beginning at another one each time, until enough will do; then scores those.
 fn searched(search: &Search<'_>, tie: usize) -> Option<NodeId> {
     let snapshot = search.cycle.snapshot;
-    let (all, enough) = (snapshot.in_turn(), search.profile.nodes_to_find(snapshot.len()));
+    let all = search.nodes();
+    let enough = search.profile.nodes_to_find(all.len());
     // Decisions that follow each other begin far apart: each finds other nodes than the one before.
     let (before, after) = all.split_at(tie.wrapping_mul(enough) % all.len().max(1));
     let nodes = after.iter().chain(before).map(|id| snapshot.node(*id)).filter(|node| search.fits(node));

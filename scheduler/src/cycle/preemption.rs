@@ -58,7 +58,7 @@ pub(super) fn attempt(
             Attempt::Nominate { node: best.node.name().into(), victims }
         }
         None => {
-            let others = refused.len() - potential.len();
+            let others = search.cycle.snapshot.len() - potential.len();
             let not_helpful = Refusal::unresolvable("Preemption is not helpful for scheduling");
             refusals.extend(std::iter::repeat_n(not_helpful, others));
             Attempt::NotHelpful(refusals)

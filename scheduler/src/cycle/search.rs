@@ -1,14 +1,15 @@
 //! Which nodes will do for one pod: what its plugins say of each, and what is kept for pods that are nominated.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use corten_api::Key;
 
 use super::view::{View, filters};
-use crate::framework::{Cycle, Filter, Other, Refusal};
+use crate::framework::{Cycle, Filter, Inclusion, Other, Refusal};
 use crate::pod::PodClass;
 use crate::profile::{PluginBits, Profile};
-use crate::snapshot::{NodeId, NodeInfo};
+use crate::snapshot::{NodeId, NodeInfo, Snapshot};
 
 pub(super) type Filters<'a> = Vec<(usize, Box<dyn Filter + 'a>)>;
 
@@ -16,6 +17,7 @@ pub(super) struct Search<'a> {
     pub(super) profile: &'a Profile,
     pub(super) cycle: Cycle<'a>,
     pub(super) view: &'a View,
+    only: Option<Only>,
     /// Of the plugins whose answers do not follow from the node alone.
     pub(super) wide: Filters<'a>,
     pod: &'a Key,
@@ -23,8 +25,39 @@ pub(super) struct Search<'a> {
     nominated: HashMap<NodeId, Vec<&'a PodClass>>,
 }
 
+/// The only nodes that a pod may go to, as this plugin says.
+pub(super) struct Only {
+    plugin: usize,
+    pub(super) nodes: Vec<NodeId>,
+}
+
+impl Only {
+    pub(super) fn of(profile: &Profile, snapshot: &Snapshot, class: &Arc<PodClass>) -> Option<Self> {
+        let nothing = Inclusion::default();
+        let cycle = Cycle { snapshot, class, inclusion: &nothing };
+        let mut filtering = profile.plugins.iter().enumerate().filter(|(_, enabled)| enabled.filters);
+        let (plugin, names) = filtering.find_map(|(at, enabled)| Some((at, enabled.plugin.nodes(&cycle)?)))?;
+        let nodes = names.iter().filter_map(|name| snapshot.node_named(name)).map(|node| node.id).collect();
+        Some(Self { plugin, nodes })
+    }
+}
+
+/// Nodes that are not looked at, and why not.
+pub(super) struct Unseen {
+    pub(super) nodes: usize,
+    pub(super) plugin: usize,
+    pub(super) refusal: Refusal,
+}
+
 impl<'a> Search<'a> {
-    pub(super) fn new(profile: &'a Profile, cycle: Cycle<'a>, view: &'a View, pod: &'a Key) -> Self {
+    /// `view` knows the nodes of `only`, if there is one.
+    pub(super) fn new(
+        profile: &'a Profile,
+        cycle: Cycle<'a>,
+        view: &'a View,
+        only: Option<Only>,
+        pod: &'a Key,
+    ) -> Self {
         let wide = filters(profile, &cycle, false);
         let (snapshot, priority) = (cycle.snapshot, cycle.class.priority);
         let mut nominated: HashMap<NodeId, Vec<&PodClass>> = HashMap::new();
@@ -36,7 +69,22 @@ impl<'a> Search<'a> {
                 nominated.insert(node.id, classes);
             }
         }
-        Self { profile, cycle, view, wide, pod, nominated }
+        Self { profile, cycle, view, only, wide, pod, nominated }
+    }
+
+    /// The nodes to look at: those that the pod names, or all, zone by zone in turn.
+    pub(super) fn nodes(&self) -> &[NodeId] {
+        self.only.as_ref().map_or_else(|| self.cycle.snapshot.in_turn(), |only| &only.nodes)
+    }
+    pub(super) fn looks_at_all(&self) -> bool {
+        self.only.is_none()
+    }
+    pub(super) fn unseen(&self) -> Option<Unseen> {
+        let only = self.only.as_ref()?;
+        let nodes = self.cycle.snapshot.len() - only.nodes.len();
+        let name = self.profile.plugins[only.plugin].plugin.name();
+        let refusal = Refusal::unresolvable(format!("node(s) didn't satisfy plugin(s) [{name}]"));
+        Some(Unseen { nodes, plugin: only.plugin, refusal })
     }
 
     /// The node that room was made on for this pod, if it will do now.
@@ -63,7 +111,8 @@ impl<'a> Search<'a> {
     /// Every node's refusal, by plugin. Call where none fits.
     pub(super) fn refusals(&self) -> Vec<(&'a NodeInfo, usize, Refusal)> {
         let local = self.local();
-        let why = |node: &'a NodeInfo| {
+        let why = |id: &NodeId| {
+            let node = self.cycle.snapshot.node(*id);
             if let Some((plugin, refusal)) = self.view.refusal(node.id) {
                 return Some((node, plugin, refusal.clone()));
             }
@@ -71,7 +120,7 @@ impl<'a> Search<'a> {
             let (plugin, refusal) = wide.or_else(|| self.check_with_nominated(node, &local, &self.wide).err())?;
             Some((node, plugin, refusal))
         };
-        self.cycle.snapshot.nodes().filter_map(why).collect()
+        self.nodes().iter().filter_map(why).collect()
     }
 
     pub(super) fn all_plugins(&self) -> PluginBits {

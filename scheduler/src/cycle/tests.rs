@@ -113,6 +113,39 @@ fn a_search_that_stops_early_has_seen_all_zones() {
 }
 
 #[test]
+fn a_pod_that_names_its_node_looks_at_that_node_alone() {
+    let named = |names: &[&str]| {
+        let is = json!([{"key": "metadata.name", "operator": "In", "values": names}]);
+        let required = json!({"nodeSelectorTerms": [{"matchFields": is}]});
+        let affinity = json!({"requiredDuringSchedulingIgnoredDuringExecution": required});
+        let node_names = Some(names.iter().map(|name| (*name).to_owned()).collect());
+        let ask = pod("a", "", 1000).class.ask.clone();
+        asking("a", "", Ask { node_affinity: serde_json::from_value(affinity).unwrap(), node_names, ..(*ask).clone() })
+    };
+    let mut nodes: Vec<Node> = (0..300).map(|n| node(&format!("n{n}"), "4", "8Gi")).collect();
+    nodes[7] = node("n7", "1", "8Gi");
+    let mut snapshot = cluster(nodes);
+    let (profile, mut views) = (Profile::default(), Views::default());
+    let mut decided = |snapshot: &mut Snapshot, pod: &PodInfo| decide((0, &profile), snapshot, &mut views, pod, 5);
+    assert_eq!(decided(&mut snapshot, &named(&["n7"])), placed("n7"));
+    assert_eq!(decided(&mut snapshot, &named(&["n7", "n9"])), placed("n9"), "the emptier of two");
+    snapshot.set_pod(&pod("x", "n7", 500));
+    let (why, by) = refused(decided(&mut snapshot, &named(&["n7"])));
+    let preemption = "preemption: 0/300 nodes are available: 1 No preemption victims found for incoming pod, \
+                      299 Preemption is not helpful for scheduling.";
+    let told = "0/300 nodes are available: 1 Insufficient cpu, 299 node(s) didn't satisfy plugin(s) [NodeAffinity].";
+    assert_eq!((why.as_str(), by), (format!("{told} {preemption}").as_str(), vec!["NodeAffinity", "NodeResourcesFit"]));
+    let (why, _) = refused(decided(&mut snapshot, &named(&["gone"])));
+    assert!(
+        why.starts_with("0/300 nodes are available: 300 node(s) didn't satisfy plugin(s) [NodeAffinity]."),
+        "{why}"
+    );
+    let (why, by) = refused(decided(&mut snapshot, &named(&[])));
+    assert_eq!((why.as_str(), by), ("0/300 nodes are available: pod affinity terms conflict.", vec!["NodeAffinity"]));
+    assert_eq!(views.len(), 0, "nothing is kept of nodes that nobody looks at again");
+}
+
+#[test]
 fn a_demand_that_nobody_can_see_to_is_never_ignored() {
     let demanding = PodClass { unserved: vec!["resource claims are …".into()], ..PodClass::default() };
     let decision = decide_one(&mut cluster(vec![node("n1", "4", "8Gi")]), &of_class("a", "", demanding));

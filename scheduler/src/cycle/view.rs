@@ -59,6 +59,12 @@ pub(super) fn filters<'a>(profile: &'a Profile, cycle: &Cycle<'a>, local: bool) 
     plugins.filter_map(|(at, enabled)| Some((at, enabled.plugin.filter(cycle)?))).collect()
 }
 
+/// What the local plugins that score found out.
+fn scorers<'a>(profile: &'a Profile, cycle: &Cycle<'a>) -> Vec<Asked<'a>> {
+    let scores = profile.plugins.iter().enumerate().filter(|(_, e)| e.scores && e.plugin.is_local());
+    scores.map(|(at, enabled)| (at, enabled, enabled.plugin.scorer(cycle, &[]))).collect()
+}
+
 impl Views {
     /// What is known for pods that ask what this class does, brought up to date.
     pub(super) fn refreshed(
@@ -81,7 +87,30 @@ impl Views {
     }
 }
 
+#[cfg(test)]
+impl Views {
+    pub(super) fn len(&self) -> usize {
+        self.views.len()
+    }
+}
+
 impl View {
+    /// Of these nodes alone, for one decision: nothing is known of the others but whether their taints are tolerated.
+    pub(super) fn of(profile: &Profile, snapshot: &Snapshot, class: &Arc<PodClass>, nodes: &[NodeId]) -> Self {
+        let nothing = Inclusion::default();
+        let cycle = Cycle { snapshot, class, inclusion: &nothing };
+        let mut view = Self::default();
+        view.resize(snapshot.id_end());
+        for node in snapshot.nodes() {
+            let is_tolerated = taint_toleration::is_tolerated(&node.spec, &class.ask.tolerations);
+            view.inclusion.tolerated[node.id.at()] = is_tolerated;
+        }
+        let scorers = scorers(profile, &cycle);
+        view.match_columns(&cycle, &scorers, snapshot.id_end());
+        view.look_at(nodes, &filters(profile, &cycle, true), &scorers, &cycle);
+        view
+    }
+
     pub(super) fn fits(&self, node: NodeId) -> bool {
         self.verdicts.get(node.at()) == Some(&FITS)
     }
@@ -113,8 +142,7 @@ impl View {
         let cycle = Cycle { snapshot, class, inclusion: &nothing };
         let changed = self.changed(snapshot);
         self.seen = Some(snapshot.changes_seen());
-        let scores = profile.plugins.iter().enumerate().filter(|(_, e)| e.scores && e.plugin.is_local());
-        let scorers: Vec<Asked<'_>> = scores.map(|(at, e)| (at, e, e.plugin.scorer(&cycle, &[]))).collect();
+        let scorers = scorers(profile, &cycle);
         let stale = self.match_columns(&cycle, &scorers, snapshot.id_end());
         if changed.as_ref().is_some_and(Vec::is_empty) && stale.is_empty() {
             return;
@@ -124,20 +152,31 @@ impl View {
             Some(nodes) => nodes,
             None => (0..snapshot.id_end()).map(|at| NodeId(at as u32)).collect(),
         };
-        for id in all {
-            let node = snapshot.node(id);
-            self.judge(node, &filters, class);
-            for (column, (_, _, scorer)) in self.columns.iter_mut().zip(&scorers) {
-                column.set(node, scorer.as_deref());
-            }
-            self.sum(id);
-        }
+        self.look_at(&all, &filters, &scorers, &cycle);
         for at in stale {
             for node in snapshot.nodes() {
                 self.columns[at].set(node, scorers[at].2.as_deref());
             }
             (0..snapshot.id_end()).for_each(|at| self.sum(NodeId(at as u32)));
         }
+    }
+
+    fn look_at(&mut self, nodes: &[NodeId], filters: &Filters<'_>, scorers: &[Asked<'_>], cycle: &Cycle<'_>) {
+        for id in nodes {
+            let node = cycle.snapshot.node(*id);
+            self.judge(node, filters, cycle.class);
+            for (column, (_, _, scorer)) in self.columns.iter_mut().zip(scorers) {
+                column.set(node, scorer.as_deref());
+            }
+            self.sum(*id);
+        }
+    }
+
+    fn resize(&mut self, end: usize) {
+        self.verdicts.resize(end, ABSENT);
+        self.absolute.resize(end, NO_SCORE);
+        self.inclusion.affine.resize(end, false);
+        self.inclusion.tolerated.resize(end, false);
     }
 
     /// The nodes to look at; `None`: all.
@@ -157,10 +196,7 @@ impl View {
             self.refusals.clear();
             self.columns.clear();
         }
-        self.verdicts.resize(end, ABSENT);
-        self.absolute.resize(end, NO_SCORE);
-        self.inclusion.affine.resize(end, false);
-        self.inclusion.tolerated.resize(end, false);
+        self.resize(end);
         changed
     }
 

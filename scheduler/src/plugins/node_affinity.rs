@@ -21,6 +21,13 @@ impl Plugin for NodeAffinity {
     fn name(&self) -> &'static str {
         "NodeAffinity"
     }
+    fn pre_filter(&self, cycle: &Cycle<'_>) -> Result<(), String> {
+        let is_nowhere = self.nodes(cycle).is_some_and(<[String]>::is_empty);
+        if is_nowhere { Err("pod affinity terms conflict".into()) } else { Ok(()) }
+    }
+    fn nodes<'a>(&self, cycle: &Cycle<'a>) -> Option<&'a [String]> {
+        cycle.class.ask.node_names.as_deref()
+    }
     fn filter<'a>(&'a self, cycle: &Cycle<'a>) -> Option<Box<dyn Filter + 'a>> {
         let ask = &*cycle.class.ask;
         let of_the_pod = !ask.node_selector.is_empty() || ask.node_affinity.is_some();

@@ -1,5 +1,7 @@
 //! What a pod asks of a node, whatever other pods there are: amounts, ports, labels, tolerated taints, images.
 
+use std::collections::BTreeSet;
+
 use corten_api::pod::{self, Amounts};
 use k8s_openapi::api::core::v1::{Container, NodeAffinity, Pod, PodSpec, ResourceRequirements, Toleration};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -8,6 +10,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 /// <https://kubernetes.io/docs/concepts/scheduling-eviction/resource-bin-packing/>
 pub const DEFAULT_CPU_MILLIS: i64 = 100;
 pub const DEFAULT_MEMORY_BYTES: i64 = 200 << 20;
+/// The one field by which node affinity can choose.
+const NAME_FIELD: &str = "metadata.name";
 
 /// Keys what was found out of nodes for the pods that ask the same.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,6 +22,8 @@ pub struct Ask {
     pub host_ports: Vec<HostPort>,
     pub node_selector: Vec<(String, String)>,
     pub node_affinity: Option<NodeAffinity>,
+    /// The nodes that its required affinity names, in order; `None`: it may match others too.
+    pub node_names: Option<Vec<String>>,
     pub tolerations: Vec<Toleration>,
     /// Of each container and init container, with its tag.
     pub images: Vec<String>,
@@ -60,6 +66,7 @@ impl Ask {
             host_ports: host_ports(spec),
             node_selector: spec.node_selector.clone().unwrap_or_default().into_iter().collect(),
             node_affinity: spec.affinity.as_ref().and_then(|a| a.node_affinity.clone()),
+            node_names: node_names(spec),
             tolerations: spec.tolerations.clone().unwrap_or_default(),
             images: images(spec),
         }
@@ -83,6 +90,20 @@ fn non_zero(pod: &Pod) -> [i64; 2] {
     }
     let all = pod::requests_in_fact(&filled);
     ["cpu", "memory"].map(|name| all.get(name).copied().unwrap_or(0))
+}
+
+/// Terms are alternatives, and what a term says of names all holds. A daemon's pod names its one node so.
+fn node_names(spec: &PodSpec) -> Option<Vec<String>> {
+    let affinity = spec.affinity.as_ref()?.node_affinity.as_ref()?;
+    let terms = &affinity.required_during_scheduling_ignored_during_execution.as_ref()?.node_selector_terms;
+    let mut names = BTreeSet::new();
+    for term in terms {
+        let fields = term.match_fields.iter().flatten();
+        let named = fields.filter(|field| field.key == NAME_FIELD && field.operator == "In");
+        let named = named.map(|field| field.values.iter().flatten().cloned().collect::<BTreeSet<String>>());
+        names.extend(named.reduce(|all, also| &all & &also)?);
+    }
+    (!terms.is_empty()).then(|| names.into_iter().collect())
 }
 
 /// Ports of the node itself; sidecars hold theirs too, other init containers only for a while and are not counted.
@@ -163,5 +184,29 @@ mod tests {
         assert_eq!(ask(json!({"containers": [cpu("0")]})).non_zero, [0, DEFAULT_MEMORY_BYTES], "none is asked for");
         let whole = json!({"requests": {"cpu": "2", "memory": "5"}});
         assert_eq!(ask(json!({"containers": [nothing], "resources": whole})).non_zero, [2000, 5], "the pod's own");
+    }
+
+    #[test]
+    fn named_nodes_table() {
+        let field =
+            |operator: &str, names: &[&str]| json!({"key": "metadata.name", "operator": operator, "values": names});
+        let is = |names: &[&str]| field("In", names);
+        let label = json!([{"key": "disk", "operator": "Exists"}]);
+        let cases = [
+            ("one", json!([{"matchFields": [is(&["n1"])]}]), Some("n1")),
+            ("with a label", json!([{"matchFields": [is(&["n1"])], "matchExpressions": label}]), Some("n1")),
+            ("alternatives", json!([{"matchFields": [is(&["n2"])]}, {"matchFields": [is(&["n1"])]}]), Some("n1 n2")),
+            ("both hold", json!([{"matchFields": [is(&["n1", "n2"]), is(&["n2"])]}]), Some("n2")),
+            ("both cannot hold", json!([{"matchFields": [is(&["n1"]), is(&["n2"])]}]), Some("")),
+            ("any but one", json!([{"matchFields": [field("NotIn", &["n1"])]}]), None),
+            ("or others by a label", json!([{"matchFields": [is(&["n1"])]}, {"matchExpressions": label}]), None),
+            ("no terms", json!([]), None),
+        ];
+        for (why, terms, expected) in cases {
+            let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
+            let names = ask(json!({"containers": [], "affinity": {"nodeAffinity": required}})).node_names;
+            assert_eq!(names.map(|names| names.join(" ")).as_deref(), expected, "{why}");
+        }
+        assert_eq!(ask(json!({"containers": []})).node_names, None, "no affinity");
     }
 }
