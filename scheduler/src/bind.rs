@@ -151,7 +151,11 @@ impl Writer {
 /// The condition that says why the pod has no node.
 fn unschedulable(pod: &PodInfo, why: &str) -> serde_json::Value {
     let mut condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why});
-    if pod.pending.as_deref().is_none_or(|p| p.told.is_none()) {
+    let pending = pod.pending.as_deref();
+    if let Some(generation) = pending.and_then(|p| p.generation) {
+        condition["observedGeneration"] = json!(generation);
+    }
+    if pending.is_none_or(|p| p.told.is_none()) {
         condition["lastTransitionTime"] = json!(Time(Timestamp::now()));
     }
     condition
@@ -207,6 +211,7 @@ fn settled(shown: Result<Pod, ApiError>, err: &ApiError, uid: &str, node: &str) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pod::Pending;
     use k8s_openapi::api::core::v1::PodSpec;
 
     /// A writer without an apiserver.
@@ -252,6 +257,20 @@ mod tests {
         let err = answered(std::future::pending()).await.unwrap_err();
         assert!(err.is_doubtful() && begun.elapsed() < Duration::from_secs(60), "{err} after {:?}", begun.elapsed());
         assert_eq!(answered(async { Ok(()) }).await, Ok(()));
+    }
+
+    #[test]
+    fn a_condition_says_which_generation_it_is_about_and_when_the_pod_began_to_wait() {
+        let pod = |told: Option<&str>| {
+            let pending = Pending { generation: Some(4), told: told.map(str::to_owned), ..Pending::default() };
+            PodInfo { pending: Some(Box::new(pending)), ..PodInfo::default() }
+        };
+        let mut first = unschedulable(&pod(None), "no room");
+        assert!(first.as_object_mut().unwrap().remove("lastTransitionTime").is_some());
+        let expected = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no room",
+            "observedGeneration": 4});
+        assert_eq!(first, expected);
+        assert_eq!(unschedulable(&pod(Some("less room")), "no room"), expected, "it waits since before");
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub struct PodInfo {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pending {
     pub created_secs: i64,
+    /// `metadata.generation`: conditions say which one they are about.
+    pub generation: Option<i64>,
     /// The message of its PodScheduled=False condition, so that the same is not written again.
     pub told: Option<String>,
     /// `status.nominatedNodeName`.
@@ -55,6 +57,7 @@ impl PodInfo {
         let pending = node.is_none().then(|| {
             Box::new(Pending {
                 created_secs: pod.created().map_or(0, |t| t.0.as_second()),
+                generation: pod.metadata.generation,
                 told: told.and_then(|c| c.message.clone()),
                 nominated: pod.status.as_ref().and_then(|s| s.nominated_node_name.clone()).filter(|n| !n.is_empty()),
             })
@@ -120,8 +123,8 @@ mod tests {
     fn what_is_kept_of_a_pod() {
         let classes = Classes::default();
         let pod = |spec: serde_json::Value, status: serde_json::Value| -> PodInfo {
-            let metadata =
-                json!({"name": "a", "namespace": "ns", "uid": "u", "creationTimestamp": "1970-01-01T00:01:00Z"});
+            let metadata = json!({"name": "a", "namespace": "ns", "uid": "u", "creationTimestamp": "1970-01-01T00:01:00Z",
+                "generation": 3});
             let pod = json!({"metadata": metadata, "spec": spec, "status": status});
             PodInfo::of(&serde_json::from_value(pod).unwrap(), &classes)
         };
@@ -130,7 +133,8 @@ mod tests {
         assert_eq!((info.key.name.as_str(), info.uid.as_str(), info.node.as_deref()), ("a", "u", None));
         assert_eq!(info.nominated(), Some("n7"));
         let pending = info.pending.as_deref().unwrap();
-        assert_eq!((pending.created_secs, pending.told.as_deref()), (60, Some("no room")));
+        assert_eq!((pending.created_secs, pending.generation), (60, Some(3)));
+        assert_eq!(pending.told.as_deref(), Some("no room"));
         assert!(!info.preempted && !info.terminal);
 
         let target = json!({"type": "DisruptionTarget", "status": "True", "reason": PREEMPTED});
