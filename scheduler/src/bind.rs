@@ -26,6 +26,9 @@ pub use preempt::Room;
 const IN_FLIGHT_MAX: usize = 256;
 /// A placement that is not answered for so long is asked about: a connection lives, whatever becomes of one of its messages.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
+/// The reasons in a PodScheduled condition: no node will do, or it was found and could not be given.
+const UNSCHEDULABLE: &str = "Unschedulable";
+const SCHEDULER_ERROR: &str = "SchedulerError";
 /// Between two questions whether a placement was done.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -91,8 +94,7 @@ impl Writer {
     /// Sends a placement; its outcome comes later.
     pub fn bind(&mut self, place: OwnedSemaphorePermit, pod: &PodInfo, node: String) {
         let (binder, recorder, outcomes) = (self.binder.clone(), self.recorder.clone(), self.outcomes.clone());
-        let (key, uid, client) = (pod.key.clone(), pod.uid.clone(), self.client.clone());
-        let about = pod.reference();
+        let (key, uid, client, pod) = (pod.key.clone(), pod.uid.clone(), self.client.clone(), pod.clone());
         self.spawn(async move {
             let placed = panics::catch_future(PANICS, place_on(&client, &binder, &key, &uid, &node)).await;
             // Told of as a failure: the pod is decided on again, and does not hold its node for ever.
@@ -100,12 +102,16 @@ impl Writer {
             match &result {
                 Ok(()) => {
                     let message = format!("Successfully assigned {key} to {node}");
-                    recorder.event(&about, EventType::Normal, "Scheduled", message);
+                    recorder.event(&pod.reference(), EventType::Normal, "Scheduled", message);
                 }
                 Err(err) => debug!(pod = %key, node, %err, "not bound"),
             }
+            let refusal = result.as_ref().err().cloned();
             // The scheduler may have stopped meanwhile; its successor looks at the pod itself.
             let _ = outcomes.send(Outcome { key, uid, of: Write::Placement, result }).await;
+            if let Some(err) = refusal {
+                tell_of_refusal(&client, &recorder, &pod, &err).await;
+            }
             drop(place);
         });
     }
@@ -118,7 +124,7 @@ impl Writer {
         if told == Some(why) && !loses {
             return;
         }
-        let mut status = json!({"conditions": [unschedulable(pod, why)]});
+        let mut status = json!({"conditions": [not_scheduled(pod, UNSCHEDULABLE, why)]});
         if loses {
             status["nominatedNodeName"] = json!(null);
         }
@@ -136,7 +142,8 @@ impl Writer {
         self.recorder.event(&pod.reference(), EventType::Warning, "FailedScheduling", &*room.why);
         let (client, recorder, outcomes) = (self.client.clone(), self.recorder.clone(), self.outcomes.clone());
         let (key, uid) = (pod.key.clone(), pod.uid.clone());
-        let status = json!({"nominatedNodeName": room.node, "conditions": [unschedulable(pod, &room.why)]});
+        let condition = not_scheduled(pod, UNSCHEDULABLE, &room.why);
+        let status = json!({"nominatedNodeName": room.node, "conditions": [condition]});
         let preemption = Preemption { scheduler: pod.class.scheduler.clone(), client, recorder };
         self.spawn(async move {
             let made = panics::catch_future(PANICS, preemption.run(&key, &uid, status, room)).await;
@@ -149,8 +156,8 @@ impl Writer {
 }
 
 /// The condition that says why the pod has no node.
-fn unschedulable(pod: &PodInfo, why: &str) -> serde_json::Value {
-    let mut condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why});
+fn not_scheduled(pod: &PodInfo, reason: &str, why: &str) -> serde_json::Value {
+    let mut condition = json!({"type": "PodScheduled", "status": "False", "reason": reason, "message": why});
     let pending = pod.pending.as_deref();
     if let Some(generation) = pending.and_then(|p| p.generation) {
         condition["observedGeneration"] = json!(generation);
@@ -161,9 +168,41 @@ fn unschedulable(pod: &PodInfo, why: &str) -> serde_json::Value {
     condition
 }
 
+/// Says on a pod, and to its events, that a node was found and could not be given, as upstream words it.
+async fn tell_of_refusal(client: &Client, recorder: &Recorder, pod: &PodInfo, err: &ApiError) {
+    let shown = match client.get::<Pod>(&pod.key).await {
+        Ok(shown) => shown,
+        Err(unknown) => return debug!(pod = %pod.key, %unknown, "whether it still waits is not known"),
+    };
+    let Some(revision) = still_waits(&shown, &pod.uid) else { return };
+    let why = format!("running Bind plugin \"DefaultBinder\": {}", err.message());
+    recorder.event(&pod.reference(), EventType::Warning, "FailedScheduling", &*why);
+    let status = json!({"conditions": [not_scheduled(pod, SCHEDULER_ERROR, &why)]});
+    // Of the pod as it was looked at: it may be bound by now, and must not say then that it is not.
+    let metadata = json!({"uid": pod.uid, "resourceVersion": revision});
+    if let Err(err) = patch_status_of(client, &pod.key, metadata, status).await {
+        warn!(pod = %pod.key, %err, "cannot write why the pod was not bound");
+    }
+}
+
+/// The revision of a pod with this uid that has no node and is not deleted.
+fn still_waits<'a>(shown: &'a Pod, uid: &str) -> Option<&'a str> {
+    let waits = shown.uid() == uid && pod::node_name(shown).is_none() && !shown.is_deleting();
+    shown.metadata.resource_version.as_deref().filter(|_| waits)
+}
+
 /// Changes what is given of the status of the pod with this uid. One that is gone needs it no more.
 async fn patch_status(client: &Client, key: &Key, uid: &str, status: serde_json::Value) -> Result<(), ApiError> {
-    let patch = Patch::Strategic(json!({"metadata": {"uid": uid}, "status": status}));
+    patch_status_of(client, key, json!({"uid": uid}), status).await
+}
+
+async fn patch_status_of(
+    client: &Client,
+    key: &Key,
+    metadata: serde_json::Value,
+    status: serde_json::Value,
+) -> Result<(), ApiError> {
+    let patch = Patch::Strategic(json!({"metadata": metadata, "status": status}));
     match client.patch::<Pod>(key, "status", patch).await {
         Err(err) if !is_gone(&err) => Err(err),
         _ => Ok(()),
@@ -265,12 +304,30 @@ mod tests {
             let pending = Pending { generation: Some(4), told: told.map(str::to_owned), ..Pending::default() };
             PodInfo { pending: Some(Box::new(pending)), ..PodInfo::default() }
         };
-        let mut first = unschedulable(&pod(None), "no room");
+        let mut first = not_scheduled(&pod(None), UNSCHEDULABLE, "no room");
         assert!(first.as_object_mut().unwrap().remove("lastTransitionTime").is_some());
         let expected = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no room",
             "observedGeneration": 4});
         assert_eq!(first, expected);
-        assert_eq!(unschedulable(&pod(Some("less room")), "no room"), expected, "it waits since before");
+        assert_eq!(not_scheduled(&pod(Some("less room")), UNSCHEDULABLE, "no room"), expected, "it waits since before");
+    }
+
+    #[test]
+    fn only_a_pod_that_still_waits_is_told_that_it_was_not_bound() {
+        let shown = |uid: &str, spec: serde_json::Value, deleted: Option<&str>| -> Pod {
+            let metadata = json!({"name": "a", "uid": uid, "resourceVersion": "7", "deletionTimestamp": deleted});
+            serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
+        };
+        let (open, bound) = (json!({"containers": []}), json!({"containers": [], "nodeName": "n1"}));
+        let cases = [
+            ("it waits", shown("u", open.clone(), None), Some("7")),
+            ("it is bound", shown("u", bound, None), None),
+            ("it is another", shown("v", open.clone(), None), None),
+            ("it goes", shown("u", open, Some("2026-01-01T00:00:00Z")), None),
+        ];
+        for (why, shown, expected) in cases {
+            assert_eq!(still_waits(&shown, "u"), expected, "{why}");
+        }
     }
 
     #[test]
