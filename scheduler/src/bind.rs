@@ -116,16 +116,16 @@ impl Writer {
         });
     }
 
-    /// Says on the pod why it has no node, once for each reason. `denominate`: it was nominated for one in vain.
+    /// Says on the pod why it has no node, once for each reason. `denominate`: it was nominated for one in vain, though the
+    /// cluster may not show that yet.
     pub fn refuse(&mut self, place: OwnedSemaphorePermit, pod: &PodInfo, why: &str, denominate: bool) {
         self.recorder.event(&pod.reference(), EventType::Warning, "FailedScheduling", why);
-        let loses = denominate && pod.nominated().is_some();
         let told = pod.pending.as_deref().and_then(|p| p.told.as_deref());
-        if told == Some(why) && !loses {
+        if told == Some(why) && !denominate {
             return;
         }
         let mut status = json!({"conditions": [not_scheduled(pod, UNSCHEDULABLE, why)]});
-        if loses {
+        if denominate {
             status["nominatedNodeName"] = json!(null);
         }
         let (client, key, uid) = (self.client.clone(), pod.key.clone(), pod.uid.clone());

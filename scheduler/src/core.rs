@@ -80,9 +80,7 @@ impl Core {
             }
             Some(pod) => {
                 // One that is being bound keeps its place in the queue: the binding may fail.
-                if !self.snapshot.is_assumed(key, &pod.uid) {
-                    self.note_nomination(pod);
-                }
+                self.note_nomination(pod);
                 self.queue.set(pod, now);
             }
         }
@@ -209,6 +207,7 @@ impl Core {
             Err(_) => {
                 let events = self.snapshot.forget(key, uid);
                 self.events.extend(events);
+                self.renominate(key, uid);
                 // Whatever the error says of the pod: it is gone when the watch shows that it is.
                 if is_queued {
                     self.queue.failed(key, now);
@@ -250,7 +249,9 @@ impl Core {
             Some(node) => {
                 self.shown.insert(pod.key.clone(), (pod.uid.clone(), node.into()));
                 let known = self.snapshot.nominations.get(&pod.key);
-                if known.is_none_or(|known| known.node != node || known.uid != pod.uid) {
+                // One that is being bound has its room: see `renominate`.
+                let is_assumed = self.snapshot.is_assumed(&pod.key, &pod.uid);
+                if !is_assumed && known.is_none_or(|known| known.node != node || known.uid != pod.uid) {
                     let (uid, class) = (pod.uid.clone(), Arc::clone(&pod.class));
                     self.nominate(&pod.key, Nomination { uid, node: node.into(), class });
                 }
@@ -259,6 +260,15 @@ impl Core {
                 self.shown.remove(&pod.key);
                 self.denominate(&pod.key);
             }
+        }
+    }
+
+    /// A placement did not come about: the pod is nominated still for what the cluster shows.
+    fn renominate(&mut self, key: &Key, uid: &str) {
+        let shown = self.shown.get(key).filter(|(of, _)| of == uid);
+        if let Some(((_, node), class)) = shown.zip(self.queue.class(key, uid)) {
+            let nomination = Nomination { uid: uid.into(), node: node.clone(), class: Arc::clone(class) };
+            self.nominate(key, nomination);
         }
     }
 

@@ -34,7 +34,7 @@ pub enum Decision {
     Refuse {
         why: String,
         rejected_by: PluginBits,
-        /// It was nominated for a node, and that does not help it any more.
+        /// It was nominated for a node, and that does not help it any more: it is no longer.
         denominate: bool,
     },
 }
@@ -123,7 +123,9 @@ fn refuse(search: &Search<'_>, pod: &PodInfo, tie: usize) -> Decision {
         Attempt::NotHelpful(refusals) => {
             let text = explain::message(nodes, refusals.iter());
             why = format!("{why} preemption: {text}");
-            Decision::Refuse { why, rejected_by, denominate: true }
+            // Our own nominations are known before the cluster shows them.
+            let denominate = search.nominated_for().is_some() || pod.nominated().is_some();
+            Decision::Refuse { why, rejected_by, denominate }
         }
     }
 }

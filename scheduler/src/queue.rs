@@ -149,6 +149,10 @@ impl Queue {
         self.pods.get(key).is_some_and(|pending| pending.uid == uid)
     }
 
+    /// What the pod with this uid asks.
+    pub fn class(&self, key: &Key, uid: &str) -> Option<&Arc<PodClass>> {
+        self.pods.get(key).filter(|pending| pending.uid == uid).map(|pending| &pending.class)
+    }
     /// Whether the pod with this uid is being decided or bound.
     pub fn is_taken(&self, key: &Key, uid: &str) -> bool {
         self.pods.get(key).is_some_and(|pending| pending.uid == uid && pending.state == State::Taken)

@@ -155,3 +155,47 @@ fn a_new_leader_knows_who_was_nominated_and_forgets_it_with_the_pod() {
     assert_eq!(nominated(&core), None);
     assert!(matches!(core.events[..], [Event::PodRemoved(_)]), "others may have its room: {:?}", core.events);
 }
+
+#[test]
+fn a_nomination_outlives_a_placement_that_did_not_come_about() {
+    let failed = ApiError::conflict("", "pods", "high", "it is not as it was");
+    let shown = |node: Option<&str>| {
+        let pending = Pending { nominated: node.map(str::to_owned), ..Pending::default() };
+        PodInfo { pending: Some(Box::new(pending)), ..urgent("high", "", 9, 3000) }
+    };
+    // why, what the cluster shows before and while it is bound, what it is nominated for after that
+    let cases = [
+        ("not nominated", None, None, None),
+        ("shown before", Some("n1"), Some("n1"), Some("n1")),
+        ("shown while it is bound", None, Some("n1"), Some("n1")),
+        ("taken away while it is bound", Some("n1"), None, None),
+        ("placed elsewhere", Some("n2"), Some("n2"), Some("n2")),
+    ];
+    for (why, before, meanwhile, after) in cases {
+        let (mut core, now) = (core(), Instant::now());
+        let key = shown(None).key;
+        let nominated = |core: &Core| core.snapshot.nominations.get(&key).map(|n| n.node.clone());
+        core.pod_changed(&key, Some(&shown(before)), now);
+        assert_eq!(decided(&mut core, &shown(before), now), Decision::Place { node: "n1".into() }, "{why}");
+        core.pod_changed(&key, Some(&shown(meanwhile)), now);
+        assert_eq!(nominated(&core), None, "{why}: what it takes is counted already");
+        core.settled(&key, "uid-high", Err(&failed), now);
+        assert_eq!(nominated(&core).as_deref(), after, "{why}");
+        core.pod_changed(&key, None, now);
+        assert_eq!(nominated(&core), None, "{why}: it is gone");
+    }
+}
+
+#[test]
+fn a_nomination_that_is_not_shown_yet_is_taken_back_too() {
+    let (mut core, now) = (core(), Instant::now());
+    let waits = urgent("high", "", 9, 5000);
+    core.pod_changed(&waits.key, Some(&waits), now);
+    let refused = |decision: &Decision| matches!(decision, Decision::Refuse { denominate: true, .. });
+    let (uid, class) = (waits.uid.clone(), waits.class.clone());
+    core.nominate(&waits.key, Nomination { uid, node: "n1".into(), class });
+    assert!(refused(&decided(&mut core, &waits, now)), "no room can be made for it any more");
+    assert_eq!(core.snapshot.nominations.get(&waits.key), None);
+    let later = core.next_timer().unwrap();
+    assert!(!refused(&decided(&mut core, &waits, later)), "once");
+}
