@@ -1,4 +1,6 @@
-//! Prefers the node where cpu and memory end up used to the same degree: neither is stranded.
+//! Prefers the node where cpu and memory come nearer to being used to the same degree: neither is stranded.
+//!
+//! What counts since v1.36 is how much the pod changes the balance, not how good it is with the pod.
 
 use super::node_resources_fit::strategy::{Resources, Use, Weighted, default_resources};
 use crate::framework::{Cycle, MAX_NODE_SCORE, Plugin, Scorer};
@@ -33,17 +35,25 @@ struct Balanced {
 
 impl Scorer for Balanced {
     fn score(&self, node: &NodeInfo) -> i64 {
-        let fraction = |Use { requested, allocatable, .. }: Use| (requested as f64 / allocatable as f64).min(1.0);
-        let (mut sum, mut squares, mut count) = (0.0, 0.0, 0.0);
-        for fraction in self.resources.used(node).map(fraction) {
-            (sum, squares, count) = (sum + fraction, squares + fraction * fraction, count + 1.0);
-        }
-        if count == 0.0 {
-            return MAX_NODE_SCORE;
-        }
-        let mean: f64 = sum / count;
-        let deviation = (squares / count - mean * mean).max(0.0).sqrt();
-        // Sums of binary fractions are a little off; a score must not be one less for that.
-        ((1.0 - deviation) * MAX_NODE_SCORE as f64 + 1e-6) as i64
+        let (with, without) = (balance(self.resources.used(node)), balance(self.resources.used_before(node)));
+        // From a half, for a node that the pod unbalances wholly, to all, for one that it balances.
+        let half = MAX_NODE_SCORE / 2;
+        half + (half + with - without) / 2
     }
+}
+
+/// The less the degrees of use deviate from each other, the more.
+fn balance(used: impl Iterator<Item = Use>) -> i64 {
+    let fraction = |Use { requested, allocatable, .. }: Use| (requested as f64 / allocatable as f64).min(1.0);
+    let (mut sum, mut squares, mut count) = (0.0, 0.0, 0.0);
+    for fraction in used.map(fraction) {
+        (sum, squares, count) = (sum + fraction, squares + fraction * fraction, count + 1.0);
+    }
+    if count == 0.0 {
+        return MAX_NODE_SCORE;
+    }
+    let mean: f64 = sum / count;
+    let deviation = (squares / count - mean * mean).max(0.0).sqrt();
+    // Sums of binary fractions are a little off; a score must not be one less for that.
+    ((1.0 - deviation) * MAX_NODE_SCORE as f64 + 1e-6) as i64
 }

@@ -161,12 +161,14 @@ fn allocation_table() {
     let there = |cpu, memory| vec![sized("x", "n1", cpu, memory)];
     // why, what the pod asks (cpu, MiB), who is there, (least allocated, balanced)
     let cases = [
-        ("empty, a quarter of both is asked", (250, 250), vec![], (75, 100)),
-        ("a quarter is used, a quarter is asked", (250, 250), there(250, 250), (50, 100)),
-        ("all is asked", (1000, 1000), vec![], (0, 100)),
-        ("more than all of one is asked", (1001, 500), vec![], (25, 75)),
-        ("three quarters against one", (750, 250), vec![], (50, 75)),
-        ("one against three quarters", (250, 750), vec![], (50, 75)),
+        ("empty, a quarter of both is asked", (250, 250), vec![], (75, 75)),
+        ("a quarter is used, a quarter is asked", (250, 250), there(250, 250), (50, 75)),
+        ("all is asked", (1000, 1000), vec![], (0, 75)),
+        ("more than all of one is asked", (1001, 500), vec![], (25, 62)),
+        ("three quarters against one", (750, 250), vec![], (50, 62)),
+        ("one against three quarters", (250, 750), vec![], (50, 62)),
+        ("it balances what was not", (250, 750), there(750, 250), (0, 87)),
+        ("it makes worse what was not balanced", (500, 250), there(250, 0), (50, 69)),
     ];
     for (why, (cpu, memory), there, expected) in cases {
         let asked = sized("a", "", cpu, memory);
@@ -177,9 +179,9 @@ fn allocation_table() {
     let nothing = cluster(&[node("n1", "0", "0")], &[]);
     let asked = sized("a", "", 1, 1);
     assert_eq!(scores(&least, &asked, &nothing), Some(vec![0]), "a node that has nothing");
-    assert_eq!(scores(&balanced, &asked, &nothing), Some(vec![100]), "and is in balance");
+    assert_eq!(scores(&balanced, &asked, &nothing), Some(vec![75]), "and stays in balance");
     let half = cluster(&[node("n1", "1", "0")], &[]);
-    assert_eq!(scores(&balanced, &sized("a", "", 900, 0), &half), Some(vec![100]), "what it has is one thing");
+    assert_eq!(scores(&balanced, &sized("a", "", 900, 0), &half), Some(vec![75]), "what it has is one thing");
     assert_eq!(scores(&balanced, &sized("a", "", 0, 0), &half), None, "a pod that asks for nothing changes no balance");
 }
 

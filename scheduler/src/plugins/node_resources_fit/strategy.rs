@@ -90,14 +90,22 @@ impl Resources {
         Self(resources.iter().filter_map(read).collect())
     }
 
-    /// Of each resource that the node has.
+    /// Of each resource that the node has, with the pod there.
     pub fn used(&self, node: &NodeInfo) -> impl Iterator<Item = Use> {
-        self.0.iter().filter_map(move |r| {
-            let allocatable = node.spec.allocatable(r.column);
-            let taken = r.non_zero.map_or_else(|| node.taken(r.column), |at| node.non_zero[at]);
-            let requested = taken.saturating_add(r.asks);
-            (allocatable > 0).then_some(Use { requested, allocatable, weight: r.weight })
-        })
+        self.0.iter().filter_map(|r| r.used(node, r.asks))
+    }
+    /// As `used`, without the pod.
+    pub fn used_before(&self, node: &NodeInfo) -> impl Iterator<Item = Use> {
+        self.0.iter().filter_map(|r| r.used(node, 0))
+    }
+}
+
+impl Resource {
+    fn used(&self, node: &NodeInfo, asks: i64) -> Option<Use> {
+        let allocatable = node.spec.allocatable(self.column);
+        let taken = self.non_zero.map_or_else(|| node.taken(self.column), |at| node.non_zero[at]);
+        let requested = taken.saturating_add(asks);
+        (allocatable > 0).then_some(Use { requested, allocatable, weight: self.weight })
     }
 }
 
