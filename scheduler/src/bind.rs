@@ -3,6 +3,7 @@
 
 mod preempt;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,7 +54,8 @@ pub enum Write {
 pub struct Writer {
     client: Client,
     binder: Binder,
-    recorder: Recorder,
+    /// By `schedulerName`: events say which scheduler speaks. One for each profile that had something to say.
+    recorders: HashMap<String, Recorder>,
     places: Arc<Semaphore>,
     outcomes: mpsc::Sender<Outcome>,
     under_way: JoinSet<()>,
@@ -62,11 +64,19 @@ pub struct Writer {
 
 impl Writer {
     /// Outcomes of placements and preemptions come on the receiver, at most one for each permit. `pulse` is that of all writes.
-    pub fn new(client: &Client, recorder: Recorder, pulse: Pulse) -> (Self, mpsc::Receiver<Outcome>) {
+    pub fn new(client: &Client, pulse: Pulse) -> (Self, mpsc::Receiver<Outcome>) {
         let (outcomes, receiver) = mpsc::channel(IN_FLIGHT_MAX);
         let places = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
         let (client, binder, under_way) = (client.clone(), client.binder(), JoinSet::new());
-        (Self { client, binder, recorder, places, outcomes, under_way, pulse }, receiver)
+        (Self { client, binder, recorders: HashMap::new(), places, outcomes, under_way, pulse }, receiver)
+    }
+
+    fn recorder(&mut self, pod: &PodInfo) -> Recorder {
+        let name = &pod.class.scheduler;
+        if !self.recorders.contains_key(name) {
+            self.recorders.insert(name.clone(), Recorder::new(&self.client, name, ""));
+        }
+        self.recorders[name].clone()
     }
 
     /// A place among the writes in flight; wait for it before deciding.
@@ -93,7 +103,7 @@ impl Writer {
 
     /// Sends a placement; its outcome comes later.
     pub fn bind(&mut self, place: OwnedSemaphorePermit, pod: &PodInfo, node: String) {
-        let (binder, recorder, outcomes) = (self.binder.clone(), self.recorder.clone(), self.outcomes.clone());
+        let (binder, recorder, outcomes) = (self.binder.clone(), self.recorder(pod), self.outcomes.clone());
         let (key, uid, client, pod) = (pod.key.clone(), pod.uid.clone(), self.client.clone(), pod.clone());
         self.spawn(async move {
             let placed = panics::catch_future(PANICS, place_on(&client, &binder, &key, &uid, &node)).await;
@@ -119,7 +129,7 @@ impl Writer {
     /// Says on the pod why it has no node, once for each reason. `denominate`: it was nominated for one in vain, though the
     /// cluster may not show that yet.
     pub fn refuse(&mut self, place: OwnedSemaphorePermit, pod: &PodInfo, why: &str, denominate: bool) {
-        self.recorder.event(&pod.reference(), EventType::Warning, "FailedScheduling", why);
+        self.recorder(pod).event(&pod.reference(), EventType::Warning, "FailedScheduling", why);
         let told = pod.pending.as_deref().and_then(|p| p.told.as_deref());
         if told == Some(why) && !denominate {
             return;
@@ -139,8 +149,8 @@ impl Writer {
 
     /// Nominates the pod for the node and tells its victims to go; the outcome comes later.
     pub fn preempt(&mut self, place: OwnedSemaphorePermit, pod: &PodInfo, room: Room) {
-        self.recorder.event(&pod.reference(), EventType::Warning, "FailedScheduling", &*room.why);
-        let (client, recorder, outcomes) = (self.client.clone(), self.recorder.clone(), self.outcomes.clone());
+        let (client, recorder, outcomes) = (self.client.clone(), self.recorder(pod), self.outcomes.clone());
+        recorder.event(&pod.reference(), EventType::Warning, "FailedScheduling", &*room.why);
         let (key, uid) = (pod.key.clone(), pod.uid.clone());
         let condition = not_scheduled(pod, UNSCHEDULABLE, &room.why);
         let status = json!({"nominatedNodeName": room.node, "conditions": [condition]});
@@ -250,15 +260,14 @@ fn settled(shown: Result<Pod, ApiError>, err: &ApiError, uid: &str, node: &str) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pod::Pending;
+    use crate::pod::{Pending, PodClass};
     use k8s_openapi::api::core::v1::PodSpec;
 
     /// A writer without an apiserver.
     fn writer(limit: Duration) -> (Writer, Pulse) {
         let client = Client::over(tonic::transport::Endpoint::from_static("http://127.0.0.1:1").connect_lazy());
         let pulse = Pulse::new(limit, Instant::now());
-        let recorder = Recorder::new(&client, "test", "");
-        (Writer::new(&client, recorder, pulse.clone()).0, pulse)
+        (Writer::new(&client, pulse.clone()).0, pulse)
     }
 
     #[tokio::test(start_paused = true)]
@@ -288,6 +297,21 @@ mod tests {
         writer.finish().await;
         assert_eq!(panics::count(PANICS), before + 1);
         assert_eq!(pulse.check(Instant::now(), None), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn events_are_said_by_the_scheduler_that_the_pod_names() {
+        let (mut writer, _) = writer(Duration::ZERO);
+        for name in ["one", "two", "one"] {
+            let class = PodClass { scheduler: name.into(), ..PodClass::default() };
+            let pending = Pending { told: Some("no room".into()), ..Pending::default() };
+            let pod = PodInfo { class: Arc::new(class), pending: Some(Box::new(pending)), ..PodInfo::default() };
+            let place = writer.place().await.unwrap();
+            writer.refuse(place, &pod, "no room", false);
+        }
+        let mut names: Vec<&str> = writer.recorders.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["one", "two"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use corten_api::Key;
 use corten_client::health::Health;
-use corten_client::{CancellationToken, Client, Pulse, Recorder, args::ConnectError, lease};
+use corten_client::{CancellationToken, Client, Pulse, args::ConnectError, lease};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -121,9 +121,7 @@ struct Scheduler {
 
 impl Scheduler {
     fn new(client: &Client, cluster: &Arc<Cluster>, configuration: &Configuration, pulses: &Pulses) -> Self {
-        // Events of one program have one component, whatever profiles it has.
-        let name = configuration.profiles.keys().next().map_or("default-scheduler", String::as_str);
-        let (writer, outcomes) = Writer::new(client, Recorder::new(client, name, ""), pulses.writes.clone());
+        let (writer, outcomes) = Writer::new(client, pulses.writes.clone());
         let (cluster, turns) = (Arc::clone(cluster), pulses.turns.clone());
         let core = Core::new(configuration.profiles.clone(), configuration.backoff);
         Self { cluster, writer, outcomes, core, turns }
