@@ -96,13 +96,9 @@ fn refused_everywhere(profile: &Profile, cycle: &Cycle<'_>) -> Option<Decision> 
 
 /// No node will do: says so, and makes room if that can be.
 fn refuse(search: &Search<'_>, pod: &PodInfo, tie: usize) -> Decision {
-    let refused = search.refusals();
     let nodes = search.cycle.snapshot.len();
-    let unseen = search.unseen();
-    let of_unseen = unseen.iter().flat_map(|unseen| std::iter::repeat_n(&unseen.refusal, unseen.nodes));
-    let mut why = explain::message(nodes, refused.iter().map(|(_, _, refusal)| refusal).chain(of_unseen));
-    let plugins = refused.iter().map(|(_, plugin, _)| *plugin).chain(unseen.iter().map(|unseen| unseen.plugin));
-    let rejected_by: PluginBits = plugins.collect();
+    let refused = search.refused();
+    let (mut why, rejected_by) = (refused.tally.message(nodes), refused.plugins);
     if nodes == 0 {
         return Decision::Refuse { why, rejected_by: search.all_plugins(), denominate: false };
     }
@@ -121,8 +117,7 @@ fn refuse(search: &Search<'_>, pod: &PodInfo, tie: usize) -> Decision {
             Decision::Refuse { why, rejected_by, denominate: false }
         }
         Attempt::NotHelpful(refusals) => {
-            let text = explain::message(nodes, refusals.iter());
-            why = format!("{why} preemption: {text}");
+            why = format!("{why} preemption: {}", refusals.message(nodes));
             // Our own nominations are known before the cluster shows them.
             let denominate = search.nominated_for().is_some() || pod.nominated().is_some();
             Decision::Refuse { why, rejected_by, denominate }

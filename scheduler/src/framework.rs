@@ -33,7 +33,7 @@ pub struct Inclusion {
 }
 
 /// Why a pod cannot go to a node, in words that follow the number of such nodes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Refusal {
     pub reason: Cow<'static, str>,
     /// Most nodes are refused for one reason alone.

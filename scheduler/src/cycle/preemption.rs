@@ -6,7 +6,8 @@ mod budgets;
 mod pick;
 
 use super::PodRef;
-use super::search::{Filters, Search};
+use super::explain::Tally;
+use super::search::{Filters, Refused, Search};
 use crate::framework::{Other, Refusal};
 use crate::profile::Preemption;
 use crate::snapshot::{NodeInfo, PlacedPod, PodId, Snapshot};
@@ -20,31 +21,29 @@ pub(super) enum Attempt {
     /// It may not preempt now, for this reason.
     NotEligible(&'static str),
     /// No node would do without the pods that may go; what each says then.
-    NotHelpful(Vec<Refusal>),
+    NotHelpful(Tally),
 }
 
 /// What became of one node that was looked at.
 type Simulated<'a> = Result<Candidate<'a>, Refusal>;
 
-pub(super) fn attempt(
-    search: &Search<'_>,
-    settings: &Preemption,
-    refused: &[(&NodeInfo, usize, Refusal)],
-    tie: usize,
-) -> Attempt {
-    if let Err(why) = may_preempt(search, refused) {
+const NO_VICTIMS: &str = "No preemption victims found for incoming pod";
+
+pub(super) fn attempt(search: &Search<'_>, settings: &Preemption, refused: &Refused, tie: usize) -> Attempt {
+    let local = search.local();
+    if let Err(why) = may_preempt(search, &local) {
         return Attempt::NotEligible(why);
     }
-    let potential: Vec<&NodeInfo> = refused.iter().filter(|(.., r)| r.resolvable).map(|(node, ..)| *node).collect();
+    let snapshot = search.cycle.snapshot;
+    let potential: Vec<&NodeInfo> = refused.potential.iter().map(|id| snapshot.node(*id)).collect();
     let enough = settings.candidates(potential.len());
     let start = tie % potential.len().max(1);
-    let local = search.local();
     let mut candidates: Vec<Candidate<'_>> = Vec::new();
-    let mut refusals: Vec<Refusal> = Vec::new();
+    let mut refusals = Tally::default();
     for node in potential.iter().cycle().skip(start).take(potential.len()) {
         match simulate(search, &local, node) {
             Ok(candidate) => candidates.push(candidate),
-            Err(refusal) => refusals.push(refusal),
+            Err(refusal) => refusals.add(refusal, 1),
         }
         // One that breaks no budget is worth a longer search.
         if candidates.len() >= enough && candidates.iter().any(|c| c.violations == 0) {
@@ -58,21 +57,23 @@ pub(super) fn attempt(
             Attempt::Nominate { node: best.node.name().into(), victims }
         }
         None => {
-            let others = search.cycle.snapshot.len() - potential.len();
-            let not_helpful = Refusal::unresolvable("Preemption is not helpful for scheduling");
-            refusals.extend(std::iter::repeat_n(not_helpful, others));
+            // Where nobody could go the nodes were not looked at one by one.
+            refusals.add(Refusal::unresolvable(NO_VICTIMS), refused.resolvable - potential.len());
+            let others = snapshot.len() - refused.resolvable;
+            refusals.add(Refusal::unresolvable("Preemption is not helpful for scheduling"), others);
             Attempt::NotHelpful(refusals)
         }
     }
 }
 
-fn may_preempt(search: &Search<'_>, refused: &[(&NodeInfo, usize, Refusal)]) -> Result<(), &'static str> {
+fn may_preempt(search: &Search<'_>, local: &Filters<'_>) -> Result<(), &'static str> {
     if search.cycle.class.never_preempts {
         return Err("not eligible due to preemptionPolicy=Never.");
     }
     let Some(nominated) = search.nominated_for() else { return Ok(()) };
-    let Some((node, _, refusal)) = refused.iter().find(|(node, ..)| node.name() == nominated) else { return Ok(()) };
     let snapshot = search.cycle.snapshot;
+    let Some(node) = snapshot.node_named(nominated) else { return Ok(()) };
+    let Some(refusal) = search.refusal(node, local) else { return Ok(()) };
     let leaves = |id: &PodId| {
         let pod = snapshot.pod(*id);
         pod.deleting && pod.preempted && pod.class.priority < search.cycle.class.priority
@@ -118,7 +119,7 @@ fn simulate<'a>(search: &Search<'a>, local: &Filters<'_>, node: &'a NodeInfo) ->
     let pods = node.pods.iter().map(|id| (*id, snapshot.pod(*id)));
     let mut potential: Vec<(PodId, &PlacedPod)> = pods.filter(|(_, pod)| pod.class.priority < priority).collect();
     if potential.is_empty() {
-        return Err(Refusal::unresolvable("No preemption victims found for incoming pod"));
+        return Err(Refusal::unresolvable(NO_VICTIMS));
     }
     let mut simulation = Simulation { search, local, wide: search.fork_wide(), node: node.clone() };
     potential.iter().for_each(|(id, pod)| simulation.remove(*id, pod));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use corten_api::Key;
 
+use super::explain::Tally;
 use super::view::{View, filters};
 use crate::framework::{Cycle, Filter, Inclusion, Other, Refusal};
 use crate::pod::PodClass;
@@ -42,11 +43,23 @@ impl Only {
     }
 }
 
-/// Nodes that are not looked at, and why not.
-pub(super) struct Unseen {
-    pub(super) nodes: usize,
-    pub(super) plugin: usize,
-    pub(super) refusal: Refusal,
+/// What became of all nodes where none will do.
+#[derive(Default)]
+pub(super) struct Refused {
+    pub(super) tally: Tally,
+    pub(super) plugins: PluginBits,
+    /// How many nodes might do if other pods were gone.
+    pub(super) resolvable: usize,
+    /// Which those are, where there are pods that could go.
+    pub(super) potential: Vec<NodeId>,
+}
+
+impl Refused {
+    fn add(&mut self, plugin: usize, refusal: Refusal, nodes: usize) {
+        self.plugins.insert(plugin);
+        self.resolvable += if refusal.resolvable { nodes } else { 0 };
+        self.tally.add(refusal, nodes);
+    }
 }
 
 impl<'a> Search<'a> {
@@ -79,14 +92,6 @@ impl<'a> Search<'a> {
     pub(super) fn looks_at_all(&self) -> bool {
         self.only.is_none()
     }
-    pub(super) fn unseen(&self) -> Option<Unseen> {
-        let only = self.only.as_ref()?;
-        let nodes = self.cycle.snapshot.len() - only.nodes.len();
-        let name = self.profile.plugins[only.plugin].plugin.name();
-        let refusal = Refusal::unresolvable(format!("node(s) didn't satisfy plugin(s) [{name}]"));
-        Some(Unseen { nodes, plugin: only.plugin, refusal })
-    }
-
     /// The node that room was made on for this pod, if it will do now.
     pub(super) fn nominated_node(&self) -> Option<&'a NodeInfo> {
         let nomination = self.cycle.snapshot.nominations.get(self.pod)?;
@@ -108,19 +113,58 @@ impl<'a> Search<'a> {
                 || self.check_with_nominated(node, &self.local(), &self.wide).is_ok())
     }
 
-    /// Every node's refusal, by plugin. Call where none fits.
-    pub(super) fn refusals(&self) -> Vec<(&'a NodeInfo, usize, Refusal)> {
-        let local = self.local();
-        let why = |id: &NodeId| {
-            let node = self.cycle.snapshot.node(*id);
-            if let Some((plugin, refusal)) = self.view.refusal(node.id) {
-                return Some((node, plugin, refusal.clone()));
+    /// Why no node will do. Call where none fits.
+    pub(super) fn refused(&self) -> Refused {
+        let (local, known) = (self.local(), self.view.refusals());
+        let mut refused = Refused::default();
+        let mut nodes_of_known = vec![0; known.len()];
+        let keeps_potential = self.could_others_go();
+        for id in self.nodes() {
+            let is_resolvable = match self.view.verdict(*id) {
+                Some(at) => {
+                    nodes_of_known[at] += 1;
+                    known[at].1.resolvable
+                }
+                None => {
+                    let Some((plugin, refusal)) = self.refusal_by_wide(self.cycle.snapshot.node(*id), &local) else {
+                        continue;
+                    };
+                    let is_resolvable = refusal.resolvable;
+                    refused.add(plugin, refusal, 1);
+                    is_resolvable
+                }
+            };
+            if is_resolvable && keeps_potential {
+                refused.potential.push(*id);
             }
-            let wide = first_refusal(&self.wide, node);
-            let (plugin, refusal) = wide.or_else(|| self.check_with_nominated(node, &local, &self.wide).err())?;
-            Some((node, plugin, refusal))
-        };
-        self.nodes().iter().filter_map(why).collect()
+        }
+        for ((plugin, refusal), nodes) in known.iter().zip(nodes_of_known).filter(|(_, nodes)| *nodes > 0) {
+            refused.add(*plugin, refusal.clone(), nodes);
+        }
+        if let Some(only) = &self.only {
+            let name = self.profile.plugins[only.plugin].plugin.name();
+            let unseen = Refusal::unresolvable(format!("node(s) didn't satisfy plugin(s) [{name}]"));
+            refused.add(only.plugin, unseen, self.cycle.snapshot.len() - only.nodes.len());
+        }
+        refused
+    }
+
+    /// Whether any pod of a node is less urgent than this one.
+    fn could_others_go(&self) -> bool {
+        self.cycle.snapshot.lowest_priority().is_some_and(|lowest| lowest < self.cycle.class.priority)
+    }
+
+    /// Why one node will not do.
+    pub(super) fn refusal(&self, node: &NodeInfo, local: &Filters<'_>) -> Option<Refusal> {
+        match self.view.verdict(node.id) {
+            Some(at) => Some(self.view.refusals()[at].1.clone()),
+            None => self.refusal_by_wide(node, local).map(|(_, refusal)| refusal),
+        }
+    }
+
+    /// Of a node that no local plugin refuses as it is.
+    fn refusal_by_wide(&self, node: &NodeInfo, local: &Filters<'_>) -> Option<(usize, Refusal)> {
+        first_refusal(&self.wide, node).or_else(|| self.check_with_nominated(node, local, &self.wide).err())
     }
 
     pub(super) fn all_plugins(&self) -> PluginBits {

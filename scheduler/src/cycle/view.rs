@@ -114,11 +114,14 @@ impl View {
     pub(super) fn fits(&self, node: NodeId) -> bool {
         self.verdicts.get(node.at()) == Some(&FITS)
     }
-    /// The plugin that refuses the node, and why.
-    pub(super) fn refusal(&self, node: NodeId) -> Option<(usize, &Refusal)> {
+    /// The place in `refusals` of the node's, if a local plugin refuses it.
+    pub(super) fn verdict(&self, node: NodeId) -> Option<usize> {
         let verdict = *self.verdicts.get(node.at())?;
-        let at = verdict.checked_sub(1).filter(|_| verdict != ABSENT)?;
-        self.refusals.get(at as usize).map(|(plugin, refusal)| (*plugin, refusal))
+        verdict.checked_sub(1).filter(|_| verdict != ABSENT).map(|at| at as usize)
+    }
+    /// Every refusal that there is, with the plugin whose it is.
+    pub(super) fn refusals(&self) -> &[(usize, Refusal)] {
+        &self.refusals
     }
     pub(super) fn inclusion(&self) -> &Inclusion {
         &self.inclusion

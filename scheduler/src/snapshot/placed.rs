@@ -1,6 +1,7 @@
 //! The pods that have a node, or are assumed to have one: counting them in and out.
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use corten_api::Key;
@@ -30,6 +31,8 @@ pub(super) struct PlacedPods {
     list: Vec<Option<PlacedPod>>,
     free: Vec<PodId>,
     by_key: HashMap<Key, PodId>,
+    /// Pods of each priority.
+    priorities: BTreeMap<i32, usize>,
 }
 
 /// What is known of a class while pods of it are placed.
@@ -53,6 +56,7 @@ impl PlacedPods {
     }
     fn insert(&mut self, pod: PlacedPod) -> PodId {
         let key = pod.key.clone();
+        *self.priorities.entry(pod.class.priority).or_default() += 1;
         let id = match self.free.pop() {
             Some(id) => {
                 self.list[id.0 as usize] = Some(pod);
@@ -70,6 +74,12 @@ impl PlacedPods {
         let id = self.by_key.remove(key)?;
         let pod = self.list[id.0 as usize].take()?;
         self.free.push(id);
+        if let Entry::Occupied(mut of) = self.priorities.entry(pod.class.priority) {
+            *of.get_mut() -= 1;
+            if *of.get() == 0 {
+                of.remove();
+            }
+        }
         Some((id, pod))
     }
 }
@@ -124,6 +134,11 @@ impl Snapshot {
 
     pub fn is_assumed(&self, key: &Key, uid: &str) -> bool {
         self.pods.named(key).is_some_and(|p| p.assumed && p.uid == uid)
+    }
+
+    /// The priority of the least urgent pod that has a node.
+    pub fn lowest_priority(&self) -> Option<i32> {
+        self.pods.priorities.keys().next().copied()
     }
 
     pub fn remove_pod(&mut self, key: &Key) -> Vec<Event> {

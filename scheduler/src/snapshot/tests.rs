@@ -236,6 +236,21 @@ fn an_assumption_is_its_pods_own() {
     assert_eq!(told(snapshot.set_pod(&a)), "removed", "no assumption any more: what the cluster shows counts");
 }
 
+#[test]
+fn the_least_urgent_pod_is_known() {
+    let mut snapshot = Snapshot::new();
+    let of = |name: &str, priority| of_class(name, "n1", PodClass { priority, ..PodClass::default() });
+    assert_eq!(snapshot.lowest_priority(), None);
+    for (name, priority, lowest) in [("a", 5, 5), ("b", -3, -3), ("c", -3, -3), ("a", -7, -7), ("a", 5, -3)] {
+        snapshot.set_pod(&of(name, priority));
+        assert_eq!(snapshot.lowest_priority(), Some(lowest), "{name} {priority}");
+    }
+    for (name, lowest) in [("b", Some(-3)), ("c", Some(5)), ("a", None)] {
+        snapshot.remove_pod(&Key::new("default", name));
+        assert_eq!(snapshot.lowest_priority(), lowest, "without {name}");
+    }
+}
+
 fn counted(selector: &str, living: bool) -> Counted {
     Counted { selectors: vec![term(selector, "").pods], living }
 }
