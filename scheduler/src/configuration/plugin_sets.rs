@@ -9,7 +9,7 @@ use crate::profile::{Enabled, PLUGINS_MAX, Profile};
 
 /// Of upstream's default plugins those that this scheduler always or never has: they can be named, not changed.
 const ALWAYS: [&str; 2] = ["PrioritySort", "DefaultBinder"];
-const NOT_YET: [&str; 4] = ["VolumeRestrictions", "NodeVolumeLimits", "VolumeZone", "DynamicResources"];
+const NOT_YET: [&str; 3] = ["NodeVolumeLimits", "VolumeZone", "DynamicResources"];
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -162,6 +162,8 @@ impl Plugins {
             "NodeAffinity",
             "NodePorts",
             "NodeResourcesFit",
+            "VolumeRestrictions",
+            "VolumeBinding",
             "PodTopologySpread",
             "InterPodAffinity",
         ];

@@ -258,6 +258,7 @@ fn names_and_weights_are_upstreams() {
         ("NodeAffinity", 2),
         ("NodePorts", 0),
         ("NodeResourcesFit", 1),
+        ("VolumeRestrictions", 0),
         ("VolumeBinding", 0),
         ("PodTopologySpread", 2),
         ("InterPodAffinity", 2),

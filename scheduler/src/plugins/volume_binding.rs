@@ -42,20 +42,7 @@ impl Plugin for VolumeBinding {
     fn hint(&self, snapshot: &Snapshot, class: &PodClass, event: &Event) -> Hint {
         match event {
             Event::NodeAdded(_) | Event::NodeUpdated { .. } => Hint::when(!class.claims.is_empty()),
-            Event::ClaimChanged(key) => {
-                Hint::when(key.namespace == class.namespace && class.claims.contains(&key.name))
-            }
-            Event::VolumeChanged(name) => {
-                let mut claims =
-                    class.claims.iter().filter_map(|claim| snapshot.volumes.claim(&class.namespace, claim));
-                Hint::when(claims.any(|claim| claim.volume.as_ref() == Some(name)))
-            }
-            Event::StorageClassChanged(name) => {
-                let mut claims =
-                    class.claims.iter().filter_map(|claim| snapshot.volumes.claim(&class.namespace, claim));
-                Hint::when(claims.any(|claim| claim.class == *name))
-            }
-            _ => Hint::Skip,
+            event => Hint::when(snapshot.volumes.concerns(class, event)),
         }
     }
 }

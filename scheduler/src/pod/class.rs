@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use corten_api::Object;
 use corten_api::selector::Labels;
+use corten_api::{Key, Object};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use parking_lot::Mutex;
 
@@ -76,6 +76,14 @@ impl PodClass {
             claims: claims::of(pod, spec),
             unserved,
         }
+    }
+}
+
+impl PodClass {
+    /// The claims of its volumes, each once.
+    pub fn claim_keys(&self) -> impl Iterator<Item = Key> {
+        let each = self.claims.iter().enumerate().filter(|(at, name)| !self.claims[..*at].contains(name));
+        each.map(|(_, name)| Key::new(&self.namespace, name))
     }
 }
 

@@ -1,7 +1,6 @@
 //! The pods that have a node, or are assumed to have one: counting them in and out.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, btree_map, hash_map};
 use std::sync::Arc;
 
 use corten_api::Key;
@@ -33,6 +32,8 @@ pub(super) struct PlacedPods {
     by_key: HashMap<Key, PodId>,
     /// Pods of each priority.
     priorities: BTreeMap<i32, usize>,
+    /// Pods that use each claim.
+    claims: HashMap<Key, usize>,
 }
 
 /// What is known of a class while pods of it are placed.
@@ -57,6 +58,9 @@ impl PlacedPods {
     fn insert(&mut self, pod: PlacedPod) -> PodId {
         let key = pod.key.clone();
         *self.priorities.entry(pod.class.priority).or_default() += 1;
+        for claim in pod.class.claim_keys() {
+            *self.claims.entry(claim).or_default() += 1;
+        }
         let id = match self.free.pop() {
             Some(id) => {
                 self.list[id.0 as usize] = Some(pod);
@@ -74,10 +78,18 @@ impl PlacedPods {
         let id = self.by_key.remove(key)?;
         let pod = self.list[id.0 as usize].take()?;
         self.free.push(id);
-        if let Entry::Occupied(mut of) = self.priorities.entry(pod.class.priority) {
+        if let btree_map::Entry::Occupied(mut of) = self.priorities.entry(pod.class.priority) {
             *of.get_mut() -= 1;
             if *of.get() == 0 {
                 of.remove();
+            }
+        }
+        for claim in pod.class.claim_keys() {
+            if let hash_map::Entry::Occupied(mut users) = self.claims.entry(claim) {
+                *users.get_mut() -= 1;
+                if *users.get() == 0 {
+                    users.remove();
+                }
             }
         }
         Some((id, pod))
@@ -139,6 +151,11 @@ impl Snapshot {
     /// The priority of the least urgent pod that has a node.
     pub fn lowest_priority(&self) -> Option<i32> {
         self.pods.priorities.keys().next().copied()
+    }
+
+    /// How many pods that have a node use a claim.
+    pub fn users_of_claim(&self, claim: &Key) -> usize {
+        self.pods.claims.get(claim).copied().unwrap_or(0)
     }
 
     pub fn remove_pod(&mut self, key: &Key) -> Vec<Event> {

@@ -7,8 +7,10 @@ use k8s_openapi::api::core::v1::{NodeSelector, PersistentVolume, PersistentVolum
 use k8s_openapi::api::storage::v1::StorageClass;
 
 use super::event::Event;
+use crate::pod::PodClass;
 
 const WAITS: &str = "WaitForFirstConsumer";
+const ONCE: &str = "ReadWriteOncePod";
 
 /// What is kept of a claim.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub struct Claim {
     /// Its volume is gone for good; holds the name that it had.
     pub lost: Option<String>,
     pub class: String,
+    /// One pod alone may use it at a time.
+    pub is_for_one_pod: bool,
 }
 
 impl Claim {
@@ -31,6 +35,9 @@ impl Claim {
             deleting: claim.is_deleting(),
             lost: named.filter(|_| phase == "Lost"),
             class: spec.and_then(|spec| spec.storage_class_name.clone()).unwrap_or_default(),
+            is_for_one_pod: spec
+                .and_then(|spec| spec.access_modes.as_ref())
+                .is_some_and(|m| m.iter().any(|m| m == ONCE)),
         }
     }
 }
@@ -66,6 +73,18 @@ impl Volumes {
     }
     pub fn volume(&self, name: &str) -> Option<&Volume> {
         self.volumes.get(name)
+    }
+    /// Whether an event is about a claim of pods of this class, or about what such a claim has.
+    pub fn concerns(&self, class: &PodClass, event: &Event) -> bool {
+        let any = |is_it: &dyn Fn(&Claim) -> bool| {
+            class.claims.iter().filter_map(|name| self.claim(&class.namespace, name)).any(is_it)
+        };
+        match event {
+            Event::ClaimChanged(key) => key.namespace == class.namespace && class.claims.contains(&key.name),
+            Event::VolumeChanged(name) => any(&|claim| claim.volume.as_ref() == Some(name)),
+            Event::StorageClassChanged(name) => any(&|claim| claim.class == *name),
+            _ => false,
+        }
     }
     pub fn waits(&self, class: &str) -> bool {
         self.classes.get(class).copied().unwrap_or(false)
