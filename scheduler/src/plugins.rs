@@ -15,6 +15,7 @@ pub mod scheduling_gates;
 pub mod taint_toleration;
 pub mod volume_binding;
 pub mod volume_restrictions;
+pub mod volume_zone;
 
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ pub fn all() -> Vec<(Arc<dyn Plugin>, i64)> {
         (Arc::new(node_resources_fit::NodeResourcesFit::default()), 1),
         (Arc::new(volume_restrictions::VolumeRestrictions), 0),
         (Arc::new(volume_binding::VolumeBinding), 0),
+        (Arc::new(volume_zone::VolumeZone), 0),
         (Arc::new(pod_topology_spread::PodTopologySpread::default()), 2),
         (Arc::new(inter_pod_affinity::InterPodAffinity::default()), 2),
         (Arc::new(node_resources_balanced_allocation::NodeResourcesBalancedAllocation::default()), 1),

@@ -9,7 +9,7 @@ use crate::profile::{Enabled, PLUGINS_MAX, Profile};
 
 /// Of upstream's default plugins those that this scheduler always or never has: they can be named, not changed.
 const ALWAYS: [&str; 2] = ["PrioritySort", "DefaultBinder"];
-const NOT_YET: [&str; 3] = ["NodeVolumeLimits", "VolumeZone", "DynamicResources"];
+const NOT_YET: [&str; 2] = ["NodeVolumeLimits", "DynamicResources"];
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -164,6 +164,7 @@ impl Plugins {
             "NodeResourcesFit",
             "VolumeRestrictions",
             "VolumeBinding",
+            "VolumeZone",
             "PodTopologySpread",
             "InterPodAffinity",
         ];

@@ -120,8 +120,8 @@ fn refusals_table() {
         ),
         (
             "not yet",
-            profile("plugins: {multiPoint: {enabled: [{name: VolumeZone}]}}"),
-            "VolumeZone is not supported by this scheduler yet",
+            profile("plugins: {multiPoint: {enabled: [{name: DynamicResources}]}}"),
+            "DynamicResources is not supported by this scheduler yet",
         ),
         (
             "at the wrong point",

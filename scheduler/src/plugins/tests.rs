@@ -260,6 +260,7 @@ fn names_and_weights_are_upstreams() {
         ("NodeResourcesFit", 1),
         ("VolumeRestrictions", 0),
         ("VolumeBinding", 0),
+        ("VolumeZone", 0),
         ("PodTopologySpread", 2),
         ("InterPodAffinity", 2),
         ("NodeResourcesBalancedAllocation", 1),

@@ -36,7 +36,7 @@ impl Plugin for VolumeBinding {
         let volumes = &cycle.snapshot.volumes;
         let of_claim = |name: &String| volumes.volume(volumes.claim(&cycle.class.namespace, name)?.volume.as_ref()?);
         let found: Option<Vec<_>> = cycle.class.claims.iter().map(of_claim).collect();
-        let wanted = found.map(|found| found.into_iter().filter_map(|volume| volume.0.as_ref()).collect());
+        let wanted = found.map(|found| found.into_iter().filter_map(|volume| volume.nodes.as_ref()).collect());
         Some(Box::new(Having { wanted }))
     }
     fn hint(&self, snapshot: &Snapshot, class: &PodClass, event: &Event) -> Hint {

@@ -11,6 +11,13 @@ use crate::pod::PodClass;
 
 const WAITS: &str = "WaitForFirstConsumer";
 const ONCE: &str = "ReadWriteOncePod";
+/// By which nodes and volumes say where they are, the older names first.
+pub const ZONE_LABELS: [&str; 4] = [
+    "failure-domain.beta.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region",
+    "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region",
+];
 
 /// What is kept of a claim.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,15 +49,28 @@ impl Claim {
     }
 }
 
-/// What is kept of a persistent volume: the nodes that it can be had on; `None`: any.
+/// What is kept of a persistent volume.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Volume(pub Option<NodeSelector>);
+pub struct Volume {
+    /// The nodes that it can be had on; `None`: any.
+    pub nodes: Option<NodeSelector>,
+    /// The zones and regions that it is in: labels of nodes, each with the values that will do.
+    pub zones: Vec<(&'static str, Vec<String>)>,
+}
 
 impl Volume {
     pub fn of(volume: &PersistentVolume) -> Self {
         let affinity = volume.spec.as_ref().and_then(|spec| spec.node_affinity.as_ref());
-        Self(affinity.and_then(|affinity| affinity.required.clone()))
+        let labels = volume.metadata.labels.as_ref();
+        let zones = ZONE_LABELS.iter().filter_map(|label| Some((*label, zones(labels?.get(*label)?)?)));
+        Self { nodes: affinity.and_then(|affinity| affinity.required.clone()), zones: zones.collect() }
     }
+}
+
+/// The zones of a label such as `a__b`; one that names an empty zone says nothing.
+fn zones(value: &str) -> Option<Vec<String>> {
+    let zones: Vec<String> = value.split("__").map(|zone| zone.trim().to_owned()).collect();
+    zones.iter().all(|zone| !zone.is_empty()).then_some(zones)
 }
 
 /// Whether claims of a class wait until a pod wants them.
