@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{
     Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
 };
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::api::storage::v1::{CSINode, StorageClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -21,7 +21,7 @@ use tracing::warn;
 use crate::core::Core;
 use crate::pod::{Classes, PodInfo};
 use crate::snapshot::Budget;
-use crate::snapshot::volumes::{self, Claim, Volume};
+use crate::snapshot::volumes::{self, Claim, Class, Limits, Volume};
 
 /// Bounded by what exists.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ pub(crate) struct Cluster {
     budgets: Cache<Option<Budget>>,
     claims: Cache<Claim>,
     volumes: Cache<Volume>,
-    /// Whether the claims of each StorageClass wait.
-    storage_classes: Cache<bool>,
+    storage_classes: Cache<Class>,
+    csi_nodes: Cache<Limits>,
     services: Cache<Option<Labels>>,
     replica_sets: Cache<Option<Selector>>,
     stateful_sets: Cache<Option<Selector>>,
@@ -47,6 +47,7 @@ enum Kind {
     Namespace,
     Budget,
     StorageClass,
+    CsiNode,
     Volume,
     Claim,
     Service,
@@ -124,7 +125,8 @@ impl Cluster {
             budgets: watches.of(Kind::Budget, budget),
             claims: watches.of(Kind::Claim, |claim: PersistentVolumeClaim| Claim::of(&claim)),
             volumes: watches.of(Kind::Volume, |volume: PersistentVolume| Volume::of(&volume)),
-            storage_classes: watches.of(Kind::StorageClass, |class: StorageClass| volumes::waits(&class)),
+            storage_classes: watches.of(Kind::StorageClass, |class: StorageClass| Class::of(&class)),
+            csi_nodes: watches.of(Kind::CsiNode, |node: CSINode| volumes::limits(&node)),
             services: watches.of(Kind::Service, |service: Service| service.spec.and_then(|s| s.selector)),
             replica_sets: watches.of(Kind::ReplicaSet, |rs: ReplicaSet| selector(&rs, Some(&rs.spec.selector))),
             stateful_sets: watches.of(Kind::StatefulSet, |set: StatefulSet| selector(&set, Some(&set.spec.selector))),
@@ -143,6 +145,7 @@ impl Cluster {
             && self.claims.is_synced()
             && self.volumes.is_synced()
             && self.storage_classes.is_synced()
+            && self.csi_nodes.is_synced()
             && self.services.is_synced()
             && self.replica_sets.is_synced()
             && self.stateful_sets.is_synced()
@@ -158,6 +161,7 @@ impl Cluster {
             self.claims.synced(),
             self.volumes.synced(),
             self.storage_classes.synced(),
+            self.csi_nodes.synced(),
             self.services.synced(),
             self.replica_sets.synced(),
             self.stateful_sets.synced(),
@@ -186,9 +190,8 @@ impl Cluster {
                 Kind::Budget => {
                     core.budget_changed(&key, self.budgets.get(&key).as_deref().and_then(Option::as_ref));
                 }
-                Kind::StorageClass => {
-                    core.storage_class_changed(&key.name, self.storage_classes.get(&key).as_deref().copied())
-                }
+                Kind::StorageClass => core.storage_class_changed(&key.name, self.storage_classes.get(&key).as_deref()),
+                Kind::CsiNode => core.volume_limits_changed(&key.name, self.csi_nodes.get(&key).as_deref()),
                 Kind::Volume => core.volume_changed(&key.name, self.volumes.get(&key).as_deref()),
                 Kind::Claim => core.claim_changed(&key, self.claims.get(&key).as_deref()),
                 Kind::Service => {

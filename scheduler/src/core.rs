@@ -17,7 +17,7 @@ use crate::profile::{Profile, Profiles};
 use crate::queue::{Backoff, Queue};
 use crate::snapshot::event::{AssignedPod, Event};
 use crate::snapshot::nominations::Nomination;
-use crate::snapshot::volumes::{Claim, Volume};
+use crate::snapshot::volumes::{Claim, Class, Limits, Volume};
 use crate::snapshot::{Budget, Snapshot};
 
 /// What panics are counted under.
@@ -102,9 +102,12 @@ impl Core {
     pub fn volume_changed(&mut self, name: &str, volume: Option<&Volume>) {
         self.events.extend(self.snapshot.volumes.set_volume(name, volume));
     }
-    /// `waits`: whether claims of the class wait for a pod that wants them; `None`: it is gone.
-    pub fn storage_class_changed(&mut self, name: &str, waits: Option<bool>) {
-        self.events.extend(self.snapshot.volumes.set_class(name, waits));
+    pub fn storage_class_changed(&mut self, name: &str, class: Option<&Class>) {
+        self.events.extend(self.snapshot.volumes.set_class(name, class));
+    }
+    /// How many volumes of each driver a node can have; `None`: nobody says.
+    pub fn volume_limits_changed(&mut self, node: &str, limits: Option<&Limits>) {
+        self.events.extend(self.snapshot.volumes.set_limits(node, limits));
     }
     /// A Service's selector; `None`: it has none, or is gone.
     pub fn service_changed(&mut self, key: &Key, selector: Option<&Labels>) {

@@ -10,6 +10,7 @@ pub mod node_ports;
 pub mod node_resources_balanced_allocation;
 pub mod node_resources_fit;
 pub mod node_unschedulable;
+pub mod node_volume_limits;
 pub mod pod_topology_spread;
 pub mod scheduling_gates;
 pub mod taint_toleration;
@@ -35,6 +36,7 @@ pub fn all() -> Vec<(Arc<dyn Plugin>, i64)> {
         (Arc::new(node_ports::NodePorts), 0),
         (Arc::new(node_resources_fit::NodeResourcesFit::default()), 1),
         (Arc::new(volume_restrictions::VolumeRestrictions), 0),
+        (Arc::new(node_volume_limits::NodeVolumeLimits), 0),
         (Arc::new(volume_binding::VolumeBinding), 0),
         (Arc::new(volume_zone::VolumeZone), 0),
         (Arc::new(pod_topology_spread::PodTopologySpread::default()), 2),

@@ -9,7 +9,7 @@ use crate::profile::{Enabled, PLUGINS_MAX, Profile};
 
 /// Of upstream's default plugins those that this scheduler always or never has: they can be named, not changed.
 const ALWAYS: [&str; 2] = ["PrioritySort", "DefaultBinder"];
-const NOT_YET: [&str; 2] = ["NodeVolumeLimits", "DynamicResources"];
+const NOT_YET: [&str; 1] = ["DynamicResources"];
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -163,6 +163,7 @@ impl Plugins {
             "NodePorts",
             "NodeResourcesFit",
             "VolumeRestrictions",
+            "NodeVolumeLimits",
             "VolumeBinding",
             "VolumeZone",
             "PodTopologySpread",

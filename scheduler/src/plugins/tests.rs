@@ -259,6 +259,7 @@ fn names_and_weights_are_upstreams() {
         ("NodePorts", 0),
         ("NodeResourcesFit", 1),
         ("VolumeRestrictions", 0),
+        ("NodeVolumeLimits", 0),
         ("VolumeBinding", 0),
         ("VolumeZone", 0),
         ("PodTopologySpread", 2),

@@ -102,7 +102,7 @@ mod tests {
     use crate::framework::Inclusion;
     use crate::snapshot::NodeId;
     use crate::snapshot::tests::node;
-    use crate::snapshot::volumes::{Claim, Volume};
+    use crate::snapshot::volumes::{Claim, Class, Volume};
 
     fn snapshot(claim: Option<Value>, volume: Option<Value>) -> Snapshot {
         let mut snapshot = Snapshot::new();
@@ -111,7 +111,7 @@ mod tests {
         let volume = volume.map(|volume| Volume::of(&serde_json::from_value(volume).unwrap()));
         snapshot.volumes.set_claim(&Key::new("ns", "data"), claim.as_ref());
         snapshot.volumes.set_volume("v", volume.as_ref());
-        snapshot.volumes.set_class("late", Some(true));
+        snapshot.volumes.set_class("late", Some(&Class { waits: true, ..Class::default() }));
         snapshot
     }
 

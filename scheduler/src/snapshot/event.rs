@@ -31,6 +31,10 @@ pub enum Event {
     ClaimChanged(Key),
     VolumeChanged(String),
     StorageClassChanged(String),
+    /// How many volumes a node can have changed; `grew`: of some driver it can have more than before.
+    VolumeLimitsChanged {
+        grew: bool,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -65,6 +65,7 @@ fn told(events: impl IntoIterator<Item = Event>) -> String {
         Event::ClaimChanged(_) => "claim",
         Event::VolumeChanged(_) => "volume",
         Event::StorageClassChanged(_) => "class",
+        Event::VolumeLimitsChanged { .. } => "limits",
     };
     events.into_iter().map(word).collect::<Vec<_>>().join(", ")
 }

@@ -1,10 +1,11 @@
-//! Claims and persistent volumes, as far as they say where a pod may go.
+//! Claims, persistent volumes, and how many of them nodes can have, as far as they say where a pod may go.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 
 use corten_api::{Key, Object as _};
 use k8s_openapi::api::core::v1::{NodeSelector, PersistentVolume, PersistentVolumeClaim};
-use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::api::storage::v1::{CSINode, CSINodeDriver, StorageClass};
 
 use super::event::Event;
 use crate::pod::PodClass;
@@ -56,14 +57,18 @@ pub struct Volume {
     pub nodes: Option<NodeSelector>,
     /// The zones and regions that it is in: labels of nodes, each with the values that will do.
     pub zones: Vec<(&'static str, Vec<String>)>,
+    /// Its CSI driver, and what that calls it.
+    pub csi: Option<(String, String)>,
 }
 
 impl Volume {
     pub fn of(volume: &PersistentVolume) -> Self {
-        let affinity = volume.spec.as_ref().and_then(|spec| spec.node_affinity.as_ref());
+        let spec = volume.spec.as_ref();
+        let affinity = spec.and_then(|spec| spec.node_affinity.as_ref());
+        let csi = spec.and_then(|spec| spec.csi.as_ref()).map(|csi| (csi.driver.clone(), csi.volume_handle.clone()));
         let labels = volume.metadata.labels.as_ref();
         let zones = ZONE_LABELS.iter().filter_map(|label| Some((*label, zones(labels?.get(*label)?)?)));
-        Self { nodes: affinity.and_then(|affinity| affinity.required.clone()), zones: zones.collect() }
+        Self { nodes: affinity.and_then(|affinity| affinity.required.clone()), zones: zones.collect(), csi }
     }
 }
 
@@ -73,9 +78,31 @@ fn zones(value: &str) -> Option<Vec<String>> {
     zones.iter().all(|zone| !zone.is_empty()).then_some(zones)
 }
 
-/// Whether claims of a class wait until a pod wants them.
-pub fn waits(class: &StorageClass) -> bool {
-    class.volume_binding_mode.as_deref() == Some(WAITS)
+/// What is kept of a StorageClass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Class {
+    /// Its claims wait until a pod wants them.
+    pub waits: bool,
+    /// The driver that makes its volumes.
+    pub provisioner: String,
+}
+
+impl Class {
+    pub fn of(class: &StorageClass) -> Self {
+        let waits = class.volume_binding_mode.as_deref() == Some(WAITS);
+        Self { waits, provisioner: class.provisioner.clone() }
+    }
+}
+
+/// How many volumes of each CSI driver a node can have; of one that is not named, any number.
+pub type Limits = BTreeMap<String, i64>;
+
+pub fn limits(node: &CSINode) -> Limits {
+    let limit = |driver: &CSINodeDriver| {
+        let count = driver.allocatable.as_ref()?.count?;
+        Some((driver.name.clone(), count.into()))
+    };
+    node.spec.drivers.iter().filter_map(limit).collect()
 }
 
 /// Bounded by what exists.
@@ -83,8 +110,9 @@ pub fn waits(class: &StorageClass) -> bool {
 pub struct Volumes {
     claims: HashMap<Key, Claim>,
     volumes: HashMap<String, Volume>,
-    /// Whether the claims of each class wait.
-    classes: HashMap<String, bool>,
+    classes: HashMap<String, Class>,
+    /// By node.
+    limits: HashMap<String, Limits>,
 }
 
 impl Volumes {
@@ -107,7 +135,22 @@ impl Volumes {
         }
     }
     pub fn waits(&self, class: &str) -> bool {
-        self.classes.get(class).copied().unwrap_or(false)
+        self.classes.get(class).is_some_and(|class| class.waits)
+    }
+    /// The limits of a node, if its drivers have told any.
+    pub fn limits(&self, node: &str) -> Option<&Limits> {
+        self.limits.get(node).filter(|limits| !limits.is_empty())
+    }
+    /// The CSI driver of a claim's volume, and what that calls it; of a claim without one, what its class will make.
+    pub fn csi(&self, claim: &Key) -> Option<(&str, Cow<'_, str>)> {
+        let kept = self.claims.get(claim)?;
+        match kept.volume.as_ref().and_then(|name| self.volumes.get(name)) {
+            Some(volume) => volume.csi.as_ref().map(|(driver, handle)| (driver.as_str(), handle.as_str().into())),
+            // No driver has a handle of this form.
+            None => {
+                self.classes.get(&kept.class).map(|class| (class.provisioner.as_str(), format!("claim {claim}").into()))
+            }
+        }
     }
 
     /// Takes in a claim; `None`: it is gone.
@@ -117,8 +160,17 @@ impl Volumes {
     pub fn set_volume(&mut self, name: &str, volume: Option<&Volume>) -> Option<Event> {
         set(&mut self.volumes, &name.to_owned(), volume).then(|| Event::VolumeChanged(name.to_owned()))
     }
-    pub fn set_class(&mut self, name: &str, waits: Option<bool>) -> Option<Event> {
-        set(&mut self.classes, &name.to_owned(), waits.as_ref()).then(|| Event::StorageClassChanged(name.to_owned()))
+    pub fn set_class(&mut self, name: &str, class: Option<&Class>) -> Option<Event> {
+        set(&mut self.classes, &name.to_owned(), class).then(|| Event::StorageClassChanged(name.to_owned()))
+    }
+    pub fn set_limits(&mut self, node: &str, limits: Option<&Limits>) -> Option<Event> {
+        let old = self.limits.get(node).cloned();
+        let more =
+            |(driver, limit): (&String, &i64)| old.as_ref().and_then(|old| old.get(driver)).unwrap_or(&0) < limit;
+        // What was limited and is not any more can be had in any number.
+        let is_free = |driver: &String| limits.is_none_or(|new| !new.contains_key(driver));
+        let grew = limits.into_iter().flatten().any(more) || old.iter().flat_map(BTreeMap::keys).any(is_free);
+        set(&mut self.limits, &node.to_owned(), limits).then_some(Event::VolumeLimitsChanged { grew })
     }
 }
 

@@ -28,6 +28,9 @@ pub(super) fn hint(snapshot: &Snapshot, class: &PodClass, event: &Event) -> Hint
         Event::NodeUpdated { old, new } => Hint::when(old.labels != new.labels),
         // Terms may be about pods of other namespaces than before.
         Event::NamespaceUpdated(_) => Hint::Queue,
-        Event::ClaimChanged(_) | Event::VolumeChanged(_) | Event::StorageClassChanged(_) => Hint::Skip,
+        Event::ClaimChanged(_)
+        | Event::VolumeChanged(_)
+        | Event::StorageClassChanged(_)
+        | Event::VolumeLimitsChanged { .. } => Hint::Skip,
     }
 }

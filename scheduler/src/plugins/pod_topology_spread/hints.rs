@@ -32,6 +32,7 @@ pub(super) fn hint(constraints: &[&SpreadConstraint], class: &PodClass, event: &
         Event::NamespaceUpdated(_)
         | Event::ClaimChanged(_)
         | Event::VolumeChanged(_)
-        | Event::StorageClassChanged(_) => Hint::Skip,
+        | Event::StorageClassChanged(_)
+        | Event::VolumeLimitsChanged { .. } => Hint::Skip,
     }
 }

@@ -227,7 +227,7 @@ const ASKED: &[(&str, &[&str])] = &[
             "list,watch on persistentvolumes,persistentvolumeclaims in core",
             "list,watch on replicasets,statefulsets in apps",
             "list,watch on poddisruptionbudgets in policy",
-            "list,watch on storageclasses in storage.k8s.io",
+            "list,watch on storageclasses,csinodes in storage.k8s.io",
             "get,delete on pods in core",
             "create on pods/binding in core",
             "patch on pods/status in core",
