@@ -42,11 +42,23 @@ pub struct Outcome {
     pub result: Result<(), ApiError>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    Placement,
+    Placement(Try),
     /// Every victim is told to go.
     Preemption,
+}
+
+/// A try to place a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Try {
+    /// The pod's `schedulerName`.
+    pub scheduler: String,
+    pub begun: std::time::Instant,
+    /// The first has 1.
+    pub number: u32,
+    /// When the first began.
+    pub first: std::time::Instant,
 }
 
 /// Its writes end with it: a scheduler that has lost its lease must not place another pod.
@@ -102,7 +114,7 @@ impl Writer {
     }
 
     /// Sends a placement; its outcome comes later.
-    pub fn bind(&mut self, place: OwnedSemaphorePermit, pod: &PodInfo, node: String) {
+    pub fn bind(&mut self, place: OwnedSemaphorePermit, pod: &PodInfo, node: String, of: Try) {
         let (binder, recorder, outcomes) = (self.binder.clone(), self.recorder(pod), self.outcomes.clone());
         let (key, uid, client, pod) = (pod.key.clone(), pod.uid.clone(), self.client.clone(), pod.clone());
         self.spawn(async move {
@@ -118,7 +130,7 @@ impl Writer {
             }
             let refusal = result.as_ref().err().cloned();
             // The scheduler may have stopped meanwhile; its successor looks at the pod itself.
-            let _ = outcomes.send(Outcome { key, uid, of: Write::Placement, result }).await;
+            let _ = outcomes.send(Outcome { key, uid, of: Write::Placement(of), result }).await;
             if let Some(err) = refusal {
                 tell_of_refusal(&client, &recorder, &pod, &err).await;
             }

@@ -1,6 +1,6 @@
 //! What the scheduler knows and has decided, without I/O and clock: changes and outcomes in, decisions out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::cycle::{self, Decision};
 use crate::framework::Hint;
 use crate::pod::PodInfo;
 use crate::profile::{Profile, Profiles};
-use crate::queue::{Backoff, Queue};
+use crate::queue::{Backoff, Incoming, Queue, Sizes};
 use crate::snapshot::event::{AssignedPod, Event};
 use crate::snapshot::nominations::Nomination;
 use crate::snapshot::volumes::{Claim, Class, Limits, Volume};
@@ -34,6 +34,8 @@ pub struct Core {
     events: Vec<Event>,
     /// The nomination that the cluster shows of a pod, if any, with the pod's uid.
     shown: HashMap<Key, (String, String)>,
+    /// Pods of ours that are not to be looked at yet.
+    gated: HashSet<Key>,
     /// Counts decisions, so that equally good nodes take turns.
     decided: usize,
 }
@@ -48,6 +50,7 @@ impl Core {
             queue: Queue::new(backoff),
             events: Vec::new(),
             shown: HashMap::new(),
+            gated: HashSet::new(),
             decided: 0,
         }
     }
@@ -72,6 +75,11 @@ impl Core {
             None => self.snapshot.remove_pod(key),
         };
         self.events.extend(events);
+        if pod.is_some_and(|pod| self.is_gated(pod)) {
+            self.gated.insert(key.clone());
+        } else {
+            self.gated.remove(key);
+        }
         match pod.filter(|pod| self.profile_to_place(pod).is_some()) {
             None => {
                 self.queue.remove(key);
@@ -231,6 +239,24 @@ impl Core {
     fn profile_to_place(&self, pod: &PodInfo) -> Option<usize> {
         let number = self.profiles.iter().position(|(name, _)| *name == pod.class.scheduler)?;
         (pod.is_pending() && self.profiles[number].1.pre_enqueue(&pod.class).is_ok()).then_some(number)
+    }
+
+    fn is_gated(&self, pod: &PodInfo) -> bool {
+        let profile = self.profiles.iter().find(|(name, _)| *name == pod.class.scheduler);
+        pod.is_pending() && profile.is_some_and(|(_, profile)| profile.pre_enqueue(&pod.class).is_err())
+    }
+
+    /// How many pods wait, by the part of the queue; and those that are not to be looked at yet.
+    pub fn waiting(&self) -> (Sizes, usize) {
+        (self.queue.sizes(), self.gated.len())
+    }
+    /// Who came into which part of the queue since this was asked before.
+    pub fn take_incoming(&mut self) -> Incoming {
+        self.queue.take_incoming()
+    }
+    /// How often the pod with this uid was tried, and when for the first time.
+    pub fn tries(&self, key: &Key, uid: &str) -> Option<(u32, Instant)> {
+        self.queue.tries(key, uid)
     }
 
     /// The cluster shows another nomination than before: another leader's, or another program's. Our own are known here

@@ -36,6 +36,8 @@ pub enum Decision {
         rejected_by: PluginBits,
         /// It was nominated for a node, and that does not help it any more: it is no longer.
         denominate: bool,
+        /// Whether it was found out if room could be made for it.
+        tried_preemption: bool,
     },
 }
 
@@ -58,7 +60,7 @@ pub fn decide(
     if !class.unserved.is_empty() {
         let why = format!("0/{} nodes are available: {}.", snapshot.len(), class.unserved.join(", "));
         // Nothing in the cluster can change it, only its owner can.
-        return Decision::Refuse { why, rejected_by: PluginBits::default(), denominate: false };
+        return refusal(why, PluginBits::default());
     }
     snapshot.put_in_order();
     profile.plugins.iter().for_each(|enabled| enabled.plugin.prepare(snapshot, class));
@@ -80,6 +82,11 @@ pub fn decide(
     refuse(&search, pod, tie)
 }
 
+/// Without a look for victims.
+fn refusal(why: String, rejected_by: PluginBits) -> Decision {
+    Decision::Refuse { why, rejected_by, denominate: false, tried_preemption: false }
+}
+
 /// What keeps the pod from every node, whatever the node.
 fn refused_everywhere(profile: &Profile, cycle: &Cycle<'_>) -> Option<Decision> {
     let filtering = profile.plugins.iter().enumerate().filter(|(_, enabled)| enabled.filters);
@@ -91,7 +98,7 @@ fn refused_everywhere(profile: &Profile, cycle: &Cycle<'_>) -> Option<Decision> 
     let reasons: Vec<&str> = refused.iter().map(|(_, why)| why.as_str()).collect();
     let why = format!("0/{} nodes are available: {}.", cycle.snapshot.len(), reasons.join(", "));
     let rejected_by = refused.iter().map(|(at, _)| *at).collect();
-    Some(Decision::Refuse { why, rejected_by, denominate: false })
+    Some(refusal(why, rejected_by))
 }
 
 /// No node will do: says so, and makes room if that can be.
@@ -100,10 +107,10 @@ fn refuse(search: &Search<'_>, pod: &PodInfo, tie: usize) -> Decision {
     let refused = search.refused();
     let (mut why, rejected_by) = (refused.tally.message(nodes), refused.plugins);
     if nodes == 0 {
-        return Decision::Refuse { why, rejected_by: search.all_plugins(), denominate: false };
+        return refusal(why, search.all_plugins());
     }
     let Some(settings) = &search.profile.preemption else {
-        return Decision::Refuse { why, rejected_by, denominate: false };
+        return refusal(why, rejected_by);
     };
     match preemption::attempt(search, settings, &refused, tie) {
         Attempt::Nominate { node, victims } => {
@@ -114,13 +121,13 @@ fn refuse(search: &Search<'_>, pod: &PodInfo, tie: usize) -> Decision {
         }
         Attempt::NotEligible(text) => {
             why = format!("{why} preemption: {text}");
-            Decision::Refuse { why, rejected_by, denominate: false }
+            Decision::Refuse { why, rejected_by, denominate: false, tried_preemption: true }
         }
         Attempt::NotHelpful(refusals) => {
             why = format!("{why} preemption: {}", refusals.message(nodes));
             // Our own nominations are known before the cluster shows them.
             let denominate = search.nominated_for().is_some() || pod.nominated().is_some();
-            Decision::Refuse { why, rejected_by, denominate }
+            Decision::Refuse { why, rejected_by, denominate, tried_preemption: true }
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod configuration;
 pub mod core;
 pub mod cycle;
 pub mod framework;
+mod metrics;
 pub mod plugins;
 pub mod pod;
 pub mod profile;

@@ -50,7 +50,29 @@ pub struct Queue {
     /// When each pod that is backed off, waits or is bound is tried again.
     timers: BTreeSet<(Instant, Key)>,
     waiting: HashMap<Group, BTreeSet<Rank>>,
+    sizes: Sizes,
+    /// Pods that came into a part of the queue, by why, since somebody asked.
+    incoming: Incoming,
 }
+
+/// Pods by the parts of the queue that upstream's metrics name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    pub active: usize,
+    pub backoff: usize,
+    pub unschedulable: usize,
+}
+
+/// How many pods came into a part of the queue, by the part and the event, as upstream's metrics name both.
+pub type Incoming = HashMap<(&'static str, &'static str), u64>;
+
+/// Events that are none of the cluster's, by upstream's names.
+const POD_ADDED: &str = "UnschedulablePodAdd";
+const POD_UPDATED: &str = "UnschedulablePodUpdate";
+const FAILED: &str = "ScheduleAttemptFailure";
+const BACKOFF_COMPLETE: &str = "BackoffComplete";
+const WAITED_LONG: &str = "UnschedulableTimeout";
+const ROOM_MADE: &str = "ForceActivate";
 
 #[derive(Debug)]
 struct Pending {
@@ -61,6 +83,7 @@ struct Pending {
     /// What the pod asks; a change of it is worth a new try.
     class: Arc<PodClass>,
     tries: u32,
+    first_try: Option<Instant>,
     state: State,
 }
 
@@ -97,6 +120,15 @@ impl State {
             Self::Waiting { until, .. } | Self::Preempting { until, .. } => Some(until),
         }
     }
+    /// The part of the queue that it is in, by upstream's name; `None`: it is being decided or bound.
+    fn part(self) -> Option<&'static str> {
+        match self {
+            Self::Ready => Some("active"),
+            Self::BackingOff(_) => Some("backoff"),
+            Self::Waiting { .. } | Self::Preempting { .. } => Some("unschedulable"),
+            Self::Taken | Self::Bound(_) => None,
+        }
+    }
     fn rejected_by(self) -> Option<PluginBits> {
         match self {
             Self::Ready | Self::Taken | Self::BackingOff(_) | Self::Bound(_) => None,
@@ -114,6 +146,7 @@ impl Queue {
     pub fn set(&mut self, pod: &PodInfo, now: Instant) {
         let created_secs = pod.pending.as_deref().map_or(0, |p| p.created_secs);
         let rank = (Reverse(pod.class.priority), created_secs, pod.key.clone());
+        let mut event = POD_ADDED;
         match self.pods.get(&pod.key) {
             Some(known) if known.uid == pod.uid && known.class == pod.class => return,
             Some(known) if known.uid == pod.uid => {
@@ -123,6 +156,7 @@ impl Queue {
                     known.class = Arc::clone(&pod.class);
                     known.rank.0 = rank.0;
                 }
+                event = POD_UPDATED;
                 // Room that is being made for it stays: it is tried again when that is done.
                 match state {
                     State::Taken => return,
@@ -137,11 +171,12 @@ impl Queue {
             _ => {
                 self.remove(&pod.key);
                 let (uid, class) = (pod.uid.clone(), Arc::clone(&pod.class));
-                let pending = Pending { rank, created_secs, uid, class, tries: 0, state: State::Taken };
+                let state = State::Taken;
+                let pending = Pending { rank, created_secs, uid, class, tries: 0, first_try: None, state };
                 self.pods.insert(pod.key.clone(), pending);
             }
         }
-        self.enter(&pod.key, State::Ready, now);
+        self.come(&pod.key, State::Ready, event, now);
     }
 
     /// Whether it has the pod with this uid.
@@ -167,12 +202,14 @@ impl Queue {
     /// The next pod to decide on. Until `refused`, `failed`, `bound` or `remove` says what came of it, it is nobody else's.
     pub fn pop(&mut self, now: Instant) -> Option<Key> {
         while let Some((_, key)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() {
-            self.enter(&key, State::Ready, now);
+            let was_backing_off = matches!(self.pods.get(&key).map(|p| p.state), Some(State::BackingOff(_)));
+            self.come(&key, State::Ready, if was_backing_off { BACKOFF_COMPLETE } else { WAITED_LONG }, now);
         }
         let (.., key) = self.next_ready()?;
         self.enter(&key, State::Taken, now);
         let pending = self.pods.get_mut(&key)?;
         pending.tries += 1;
+        pending.first_try.get_or_insert(now);
         Some(key)
     }
 
@@ -191,14 +228,14 @@ impl Queue {
     /// No node would do.
     pub fn refused(&mut self, key: &Key, rejected_by: PluginBits, now: Instant) {
         let not_before = now + self.backoff(key);
-        self.enter(key, State::Waiting { rejected_by, not_before, until: now + WAIT_MAX }, now);
+        self.come(key, State::Waiting { rejected_by, not_before, until: now + WAIT_MAX }, FAILED, now);
     }
 
     /// No node would do, and room is made on one: `preempted` says when.
     pub fn preempting(&mut self, key: &Key, rejected_by: PluginBits, now: Instant) {
         let not_before = now + self.backoff(key);
         let state = State::Preempting { rejected_by, not_before, until: now + WAIT_MAX, helped: false };
-        self.enter(key, state, now);
+        self.come(key, state, FAILED, now);
     }
 
     /// All victims of the pod are told to go, or it did not come about: then it is tried again.
@@ -207,14 +244,17 @@ impl Queue {
         else {
             return;
         };
-        let state = State::Waiting { rejected_by, not_before, until };
-        self.enter(key, if helped || !is_done { after(not_before, now) } else { state }, now);
+        if helped || !is_done {
+            self.come(key, after(not_before, now), ROOM_MADE, now);
+        } else {
+            self.enter(key, State::Waiting { rejected_by, not_before, until }, now);
+        }
     }
 
     /// The placement did not come about for a reason that is not the pod's.
     pub fn failed(&mut self, key: &Key, now: Instant) {
         let at = now + self.backoff(key);
-        self.enter(key, State::BackingOff(at), now);
+        self.come(key, State::BackingOff(at), FAILED, now);
     }
 
     /// The apiserver says that it has its node: the cluster will show it, and `remove` ends it here.
@@ -228,22 +268,23 @@ impl Queue {
         if events.is_empty() {
             return;
         }
-        let is_helped = |(class, rejected_by): &Group| {
-            rejected_by.iter().any(|plugin| events.iter().any(|event| helps(class, plugin, event)))
+        let helping = |(class, rejected_by): &Group| {
+            let helps = |event: &&Event| rejected_by.iter().any(|plugin| helps(class, plugin, event));
+            events.iter().find(helps).map(Event::label)
         };
-        let groups = self.waiting.iter().filter(|(group, _)| is_helped(group));
-        let mut helped: Vec<Rank> = groups.flat_map(|(_, ranks)| ranks.iter().cloned()).collect();
+        let groups = self.waiting.iter().filter_map(|(group, ranks)| Some((ranks, helping(group)?)));
+        let mut helped: Vec<(Rank, &str)> =
+            groups.flat_map(|(ranks, event)| ranks.iter().map(move |rank| (rank.clone(), event))).collect();
         // Those that waited longest come first, in the same order on every run.
         helped.sort_unstable();
-        for (.., key) in helped {
-            let state = match self.pods.get(&key).map(|p| p.state) {
-                Some(State::Waiting { not_before, .. }) => after(not_before, now),
+        for ((.., key), event) in helped {
+            match self.pods.get(&key).map(|p| p.state) {
+                Some(State::Waiting { not_before, .. }) => self.come(&key, after(not_before, now), event, now),
                 Some(State::Preempting { rejected_by, not_before, until, .. }) => {
-                    State::Preempting { rejected_by, not_before, until, helped: true }
+                    self.enter(&key, State::Preempting { rejected_by, not_before, until, helped: true }, now);
                 }
-                Some(State::Ready | State::Taken | State::BackingOff(_) | State::Bound(_)) | None => continue,
-            };
-            self.enter(&key, state, now);
+                Some(State::Ready | State::Taken | State::BackingOff(_) | State::Bound(_)) | None => {}
+            }
         }
     }
 
@@ -258,9 +299,40 @@ impl Queue {
         self.pods.is_empty()
     }
 
+    pub fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+    /// Who came since this was asked before.
+    pub fn take_incoming(&mut self) -> Incoming {
+        std::mem::take(&mut self.incoming)
+    }
+    /// How often the pod with this uid was tried, and when for the first time.
+    pub fn tries(&self, key: &Key, uid: &str) -> Option<(u32, Instant)> {
+        let pending = self.pods.get(key).filter(|pending| pending.uid == uid)?;
+        Some((pending.tries, pending.first_try?))
+    }
+
     fn backoff(&self, key: &Key) -> Duration {
         let tries = self.pods.get(key).map_or(1, |p| p.tries.max(1));
         self.backoff.first.saturating_mul(1 << (tries - 1).min(10)).min(self.backoff.max)
+    }
+
+    /// As `enter`, because of an event.
+    fn come(&mut self, key: &Key, state: State, event: &'static str, now: Instant) {
+        if let Some(part) = state.part().filter(|_| self.pods.contains_key(key)) {
+            *self.incoming.entry((part, event)).or_default() += 1;
+        }
+        self.enter(key, state, now);
+    }
+
+    fn count(&mut self, state: State, by: isize) {
+        let count = match state {
+            State::Ready => &mut self.sizes.active,
+            State::BackingOff(_) => &mut self.sizes.backoff,
+            State::Waiting { .. } | State::Preempting { .. } => &mut self.sizes.unschedulable,
+            State::Taken | State::Bound(_) => return,
+        };
+        *count = count.saturating_add_signed(by);
     }
 
     fn enter(&mut self, key: &Key, state: State, now: Instant) {
@@ -286,6 +358,7 @@ impl Queue {
             | State::Waiting { .. }
             | State::Preempting { .. } => {}
         }
+        self.count(pending.state, 1);
         if let Some(at) = pending.state.timer() {
             self.timers.insert((at, key.clone()));
         }
@@ -297,6 +370,7 @@ impl Queue {
     }
 
     fn leave(&mut self, key: &Key, pending: &Pending) {
+        self.count(pending.state, -1);
         if pending.state == State::Ready && !self.fresh.remove(&pending.rank) {
             self.again.remove(&pending.rank);
         }

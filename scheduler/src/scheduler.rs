@@ -10,12 +10,14 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use crate::bind::{Outcome, Room, Write, Writer};
+use crate::bind::{Outcome, Room, Try, Write, Writer};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::configuration::{Configuration, ConfigurationError};
 use crate::core::Core;
 use crate::cycle::Decision;
+use crate::metrics::{Attempt, Metrics};
+use crate::queue::Incoming;
 
 /// From the first change that waits to the end of the decisions on it: a turn takes in all changes there are and decides on
 /// one pod.
@@ -52,6 +54,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Schedule
     });
     let pulses = Pulses::start();
     pulses.tell(&health, &term);
+    let metrics = Metrics::default();
+    health.metrics(|registry| metrics.register(registry));
     if let Some(address) = config.client.metrics_address {
         health.serve(address, &stop).await.map_err(SchedulerError::Health)?;
     }
@@ -62,10 +66,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Schedule
     lease::lead(&client, &lease, &config.identity(), &stop, move |client, leading| {
         let cluster = Arc::new(Cluster::watch(&client, &leading));
         *term.lock() = Some(Arc::clone(&cluster));
-        let scheduler = Scheduler::new(&client, &cluster, &configuration, &pulses);
-        let term = Arc::clone(&term);
+        let scheduler = Scheduler::new(&client, &cluster, &configuration, &pulses, &metrics);
+        let (term, metrics) = (Arc::clone(&term), metrics.clone());
         async move {
-            let _ends_with_this_future = TermEnd(term);
+            let _ends_with_this_future = TermEnd { term, metrics };
             scheduler.run(leading).await;
         }
     })
@@ -102,12 +106,17 @@ impl Pulses {
 /// What the present leader watches.
 type Term = Arc<Mutex<Option<Arc<Cluster>>>>;
 
-/// Lets go of a term's caches, also when the term's future is dropped where it stands because the lease was lost.
-struct TermEnd(Term);
+/// Lets go of a term's caches, also when the term's future is dropped where it stands because the lease was lost. Whoever leads
+/// next has the pods that wait.
+struct TermEnd {
+    term: Term,
+    metrics: Metrics,
+}
 
 impl Drop for TermEnd {
     fn drop(&mut self) {
-        self.0.lock().take();
+        self.term.lock().take();
+        self.metrics.note_queue(Default::default(), Incoming::default());
     }
 }
 
@@ -117,14 +126,21 @@ struct Scheduler {
     outcomes: mpsc::Receiver<Outcome>,
     core: Core,
     turns: Pulse,
+    metrics: Metrics,
 }
 
 impl Scheduler {
-    fn new(client: &Client, cluster: &Arc<Cluster>, configuration: &Configuration, pulses: &Pulses) -> Self {
+    fn new(
+        client: &Client,
+        cluster: &Arc<Cluster>,
+        configuration: &Configuration,
+        pulses: &Pulses,
+        metrics: &Metrics,
+    ) -> Self {
         let (writer, outcomes) = Writer::new(client, pulses.writes.clone());
         let (cluster, turns) = (Arc::clone(cluster), pulses.turns.clone());
         let core = Core::new(configuration.profiles.clone(), configuration.backoff);
-        Self { cluster, writer, outcomes, core, turns }
+        Self { cluster, writer, outcomes, core, turns, metrics: metrics.clone() }
     }
 
     async fn run(mut self, leading: CancellationToken) {
@@ -132,7 +148,9 @@ impl Scheduler {
             return;
         }
         while !leading.is_cancelled() {
-            if !self.turn().await {
+            let decided = self.turn().await;
+            self.metrics.note_queue(self.core.waiting(), self.core.take_incoming());
+            if !decided {
                 self.wait(&leading).await;
             }
         }
@@ -176,16 +194,29 @@ impl Scheduler {
     async fn schedule(&mut self, key: &Key) {
         let Some(place) = self.writer.place().await else { return };
         let pod = self.cluster.pod(key);
-        let decision = self.core.decide(key, pod.as_deref(), Instant::now());
-        match pod.zip(decision) {
-            None => {}
-            Some((pod, Decision::Place { node })) => self.writer.bind(place, &pod, node),
-            Some((pod, Decision::Nominate { node, victims, demoted, why, .. })) => {
+        let begun = Instant::now();
+        let decision = self.core.decide(key, pod.as_deref(), begun);
+        let Some((pod, decision)) = pod.zip(decision) else { return };
+        let took = begun.elapsed();
+        self.metrics.decided(took);
+        match decision {
+            Decision::Place { node } => {
+                let (number, first) = self.core.tries(key, &pod.uid).unwrap_or((1, begun));
+                let of = Try { scheduler: pod.class.scheduler.clone(), begun, number, first };
+                self.writer.bind(place, &pod, node, of);
+            }
+            Decision::Nominate { node, victims, demoted, why, .. } => {
                 info!(pod = %key, node, victims = victims.len(), "makes room");
+                self.metrics.tried(&pod.class.scheduler, Attempt::Unschedulable, took);
+                self.metrics.preempted(Some(victims.len()));
                 self.writer.preempt(place, &pod, Room { node, victims, demoted, why });
             }
-            Some((pod, Decision::Refuse { why, denominate, .. })) => {
+            Decision::Refuse { why, denominate, tried_preemption, .. } => {
                 debug!(pod = %key, why, "no node will do");
+                self.metrics.tried(&pod.class.scheduler, Attempt::Unschedulable, took);
+                if tried_preemption {
+                    self.metrics.preempted(None);
+                }
                 self.writer.refuse(place, &pod, &why, denominate);
             }
         }
@@ -193,12 +224,22 @@ impl Scheduler {
 
     fn settle(&mut self, Outcome { key, uid, of, result }: Outcome) {
         if let Err(err) = &result {
-            let what = if of == Write::Placement { "the placement failed" } else { "no room could be made" };
+            let what = match of {
+                Write::Placement(_) => "the placement failed",
+                Write::Preemption => "no room could be made",
+            };
             info!(pod = %key, %err, "{what}");
         }
         let now = Instant::now();
         match of {
-            Write::Placement => self.core.settled(&key, &uid, result.as_ref().copied(), now),
+            Write::Placement(of) => {
+                let came = if result.is_ok() { Attempt::Scheduled } else { Attempt::Error };
+                self.metrics.tried(&of.scheduler, came, now - of.begun);
+                if result.is_ok() {
+                    self.metrics.placed(of.number, now - of.first);
+                }
+                self.core.settled(&key, &uid, result.as_ref().copied(), now);
+            }
             Write::Preemption => self.core.preempted(&key, &uid, result.is_ok(), now),
         }
     }

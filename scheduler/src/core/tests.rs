@@ -95,9 +95,11 @@ fn pods_of_others_and_gated_ones_are_left_alone() {
     for pod in [others("you", &[]), others("me", &["g"])] {
         core.pod_changed(&pod.key, Some(&pod), now);
         assert_eq!(core.next(now), None, "{:?}", pod.class);
+        assert_eq!(core.waiting().1, pod.class.gates.len(), "gated ones are counted");
     }
     let open = others("me", &[]);
     core.pod_changed(&open.key, Some(&open), now);
+    assert_eq!(core.waiting(), (Sizes { active: 1, ..Sizes::default() }, 0));
     assert_eq!(core.next(now), Some(open.key), "its gate is gone");
 }
 

@@ -103,7 +103,7 @@ mod tests {
             let claim = Claim { volume: Some("v".into()), is_for_one_pod, ..Claim::default() };
             snapshot.volumes.set_claim(&Key::new("default", name), Some(&claim));
         }
-        let mut told = |snapshot: &mut Snapshot, pod: &PodInfo| match decide(
+        let told = |snapshot: &mut Snapshot, pod: &PodInfo| match decide(
             (0, &Profile::default()),
             snapshot,
             &mut Views::default(),

@@ -253,3 +253,37 @@ fn a_hint_is_asked_once_for_pods_that_look_alike() {
     let order: Vec<_> = std::iter::from_fn(|| popped(&mut queue, later)).collect();
     assert_eq!((order.join(" "), asked.get()), ("a b c".into(), 1));
 }
+
+#[test]
+fn pods_are_counted_by_the_part_of_the_queue_and_by_why_they_came() {
+    let (mut queue, now) = (Queue::default(), Instant::now());
+    let later = now + Backoff::default().max;
+    let told = |queue: &mut Queue| {
+        let mut incoming: Vec<String> =
+            queue.take_incoming().iter().map(|((part, event), n)| format!("{part} {event} {n}")).collect();
+        incoming.sort_unstable();
+        let Sizes { active, backoff, unschedulable } = queue.sizes();
+        (incoming.join(", "), [active, backoff, unschedulable])
+    };
+    ["a", "b", "c", "d"].iter().for_each(|name| queue.set(&pod(name, 0, 0), now));
+    assert_eq!(told(&mut queue), ("active UnschedulablePodAdd 4".into(), [4, 0, 0]));
+    let keys: Vec<Key> = std::iter::from_fn(|| queue.pop(now)).collect();
+    assert_eq!(told(&mut queue), (String::new(), [0, 0, 0]), "they are being decided on");
+    assert_eq!(queue.tries(&keys[0], "a"), Some((1, now)));
+    assert_eq!(queue.tries(&keys[0], "another"), None);
+    queue.refused(&keys[0], fit(), now);
+    queue.refused(&keys[1], affinity(), now);
+    queue.failed(&keys[2], now);
+    queue.bound(&keys[3], now);
+    let failed = "backoff ScheduleAttemptFailure 1, unschedulable ScheduleAttemptFailure 2";
+    assert_eq!(told(&mut queue), (failed.into(), [0, 1, 2]));
+    pod_removed(&mut queue, now);
+    assert_eq!(told(&mut queue), ("backoff AssignedPodDelete 1".into(), [0, 2, 1]), "not before its backoff");
+    node_added(&mut queue, later);
+    assert_eq!(told(&mut queue), ("active NodeAdd 1".into(), [1, 2, 0]));
+    assert_eq!(popped(&mut queue, later), Some("a".into()));
+    assert_eq!(told(&mut queue), ("active BackoffComplete 2".into(), [2, 0, 0]));
+    assert_eq!(queue.tries(&keys[0], "a"), Some((2, now)), "since the first");
+    keys.iter().for_each(|key| queue.remove(key));
+    assert_eq!(told(&mut queue), (String::new(), [0, 0, 0]));
+}

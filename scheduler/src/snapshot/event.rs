@@ -42,3 +42,28 @@ pub struct AssignedPod {
     pub class: Arc<PodClass>,
     pub node: Arc<NodeSpec>,
 }
+
+impl Event {
+    /// By what upstream's metrics and logs name it.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::NodeAdded(_) => "NodeAdd",
+            Self::NodeUpdated { old, new } if old.allocatable != new.allocatable => "NodeUpdateNodeAllocatable",
+            Self::NodeUpdated { old, new } if old.labels != new.labels => "NodeUpdateNodeLabel",
+            // A node that is cordoned counts as one with a taint.
+            Self::NodeUpdated { old, new } if old.taints != new.taints || old.unschedulable != new.unschedulable => {
+                "NodeUpdateNodeTaint"
+            }
+            Self::NodeUpdated { .. } => "NodeUpdate",
+            Self::NodeRemoved(_) => "NodeDelete",
+            Self::PodAdded(_) => "AssignedPodAdd",
+            Self::PodUpdated { .. } => "AssignedPodUpdate",
+            Self::PodRemoved(_) => "AssignedPodDelete",
+            Self::NamespaceUpdated(_) => "NamespaceUpdate",
+            Self::ClaimChanged(_) => "PersistentVolumeClaimUpdate",
+            Self::VolumeChanged(_) => "PersistentVolumeUpdate",
+            Self::StorageClassChanged(_) => "StorageClassUpdate",
+            Self::VolumeLimitsChanged { .. } => "CSINodeUpdate",
+        }
+    }
+}
