@@ -163,7 +163,11 @@ pub(super) fn diagnosis(lab: &Lab, plan: &Plan) -> String {
     // Nothing has ended: then the words of those that decide are the best there is.
     if broken.is_empty() {
         broken = running;
-        broken.retain(|(node, name)| name == "apiserver" || name == "kubelet" && node.role == Role::Worker);
+        broken.retain(|(node, name)| match name.as_str() {
+            "apiserver" | "scheduler" => true,
+            "kubelet" | "containerd" => node.role == Role::Worker,
+            _ => false,
+        });
     }
     for (node, daemon) in broken {
         let log = lab.log(&node.name, &daemon);
