@@ -17,11 +17,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::cache::{Cache, Change, Writer};
-use crate::client::{Client, decode, resource, retry_after};
+use crate::client::{Client, decode, resource, retry_after, within};
 use crate::panics;
 use crate::resource::{ApiResource, PartialObjectMetadata};
 use listener::Listener;
 
+/// Until a watch begins. Its state may take longer to come.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 /// Between questions for a kind that is not served: one that comes with an upgrade is seen within the longer of the two.
@@ -180,7 +182,7 @@ where
             metadata_only: self.watch.metadata_only,
         };
         self.pending = (self.seen == 0).then(BTreeMap::new);
-        let mut batches = match stub.watch(request).await {
+        let mut batches = match within(OPEN_TIMEOUT, stub.watch(request)).await {
             Ok(batches) => batches.into_inner(),
             Err(status) => return self.watch.client.explain(&connection, status),
         };
