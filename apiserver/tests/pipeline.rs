@@ -146,25 +146,36 @@ fn call(method: &str) -> http::request::Builder {
     call.header("content-type", "application/grpc").header("te", "trailers")
 }
 
-/// A connection over HTTP/2; it ends with the task.
-async fn http2(server: &TestServer, who: Option<&str>) -> (SendRequest<Endless>, AbortOnDrop) {
-    let tls = {
+/// A connection over HTTP/2, for as long as it is kept open.
+async fn http2(server: &TestServer, who: Option<&str>) -> (SendRequest<Endless>, Open) {
+    let (tls, open) = {
         let mut config = server.tls_of(who);
         config.alpn_protocols = vec![b"h2".to_vec()];
-        let tcp = tokio::net::TcpStream::connect(server.address).await.unwrap();
+        let tcp = tokio::net::TcpStream::connect(server.address).await.unwrap().into_std().unwrap();
+        let open = Open(tcp.try_clone().unwrap());
+        let tcp = tokio::net::TcpStream::from_std(tcp).unwrap();
         let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
-        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap()
+        (tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap(), open)
     };
     let (sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await.unwrap();
-    (sender, AbortOnDrop(tokio::spawn(connection)))
+    tokio::spawn(connection);
+    (sender, open)
 }
 
-struct AbortOnDrop(tokio::task::JoinHandle<hyper::Result<()>>);
+/// The socket of a connection: what is under way on it would keep it open.
+struct Open(std::net::TcpStream);
 
-impl Drop for AbortOnDrop {
+impl Open {
+    fn close(&self) {
+        // It may have ended by itself.
+        self.0.shutdown(std::net::Shutdown::Both).ok();
+    }
+}
+
+impl Drop for Open {
     fn drop(&mut self) {
-        self.0.abort();
+        self.close();
     }
 }
 
@@ -216,7 +227,7 @@ async fn a_stream_is_counted_before_its_first_message_and_makes_no_room_for_a_la
             }
         };
         timeout(DEADLINE, counted).await.unwrap_or_else(|_| panic!("{why}: {expected} are to be counted"));
-        open.0.abort();
+        open.close();
     }
     drop(silent);
     // Three megabytes, of which nothing comes.

@@ -87,13 +87,6 @@ impl Views {
     }
 }
 
-#[cfg(test)]
-impl Views {
-    pub(super) fn len(&self) -> usize {
-        self.views.len()
-    }
-}
-
 impl View {
     /// Of these nodes alone, for one decision: nothing is known of the others but whether their taints are tolerated.
     pub(super) fn of(profile: &Profile, snapshot: &Snapshot, class: &Arc<PodClass>, nodes: &[NodeId]) -> Self {
@@ -258,5 +251,12 @@ impl Column {
     fn set(&mut self, node: &NodeInfo, scorer: Option<&(dyn Scorer + '_)>) {
         let score = scorer.filter(|_| node.known).map_or(0, |s| s.score(node));
         self.raw[node.id.at()] = i32::try_from(score).unwrap_or(i32::MAX);
+    }
+}
+
+#[cfg(test)]
+impl Views {
+    pub(super) fn len(&self) -> usize {
+        self.views.len()
     }
 }

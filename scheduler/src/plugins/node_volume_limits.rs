@@ -119,12 +119,14 @@ mod tests {
     use crate::snapshot::tests::{node, of_class};
     use crate::snapshot::volumes::{self, Claim, Class};
 
-    fn using(name: &str, claims: &[&str]) -> PodInfo {
+    type Claims<'a> = &'a [&'a str];
+
+    fn using(name: &str, claims: Claims<'_>) -> PodInfo {
         let claims = claims.iter().map(|name| (*name).to_owned()).collect();
         of_class(name, "n1", PodClass { claims, ..PodClass::default() })
     }
     /// Claims `a` to `e` have volumes of the driver `d`, `x` one of another, `file` one of none, and `late` none yet.
-    fn snapshot(limit: Option<i64>, there: &[&[&str]]) -> Snapshot {
+    fn snapshot(limit: Option<i64>, there: &[Claims<'_>]) -> Snapshot {
         let mut snapshot = Snapshot::new();
         snapshot.set_node(&node("n1", "4", "8Gi"));
         let class = Class { waits: true, provisioner: "d".into() };
@@ -153,7 +155,7 @@ mod tests {
 
     #[test]
     fn limits_table() {
-        let cases: [(&str, &[&str], Option<i64>, &[&[&str]], bool); 10] = [
+        let cases: [(&str, Claims<'_>, Option<i64>, &[Claims<'_>], bool); 10] = [
             ("no claims", &[], Some(0), &[], true),
             ("nobody says a limit", &["a"], None, &[&["b"], &["c"]], true),
             ("there is room", &["a"], Some(2), &[&["b"]], true),

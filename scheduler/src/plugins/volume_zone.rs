@@ -81,7 +81,9 @@ mod tests {
     const REGION: &str = "topology.kubernetes.io/region";
     const OLD_ZONE: &str = "failure-domain.beta.kubernetes.io/zone";
 
-    fn snapshot(labels: &[(&str, &str)]) -> Snapshot {
+    type Labels<'a> = &'a [(&'a str, &'a str)];
+
+    fn snapshot(labels: Labels<'_>) -> Snapshot {
         let labels: serde_json::Map<_, _> = labels.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect();
         let volume = Volume::of(&serde_json::from_value(json!({"metadata": {"labels": labels}, "spec": {}})).unwrap());
         let mut snapshot = Snapshot::new();
@@ -96,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_pod_goes_to_a_zone_of_its_volume() {
-        let cases: [(&str, &[(&str, &str)], &[(&str, &str)], bool); 9] = [
+        let cases: [(&str, Labels<'_>, Labels<'_>, bool); 9] = [
             ("the volume says nothing", &[], &[(ZONE, "a")], true),
             ("the node says nothing", &[(ZONE, "a")], &[], true),
             ("its zone", &[(ZONE, "a")], &[(ZONE, "a")], true),
@@ -120,7 +122,7 @@ mod tests {
     #[test]
     fn a_pod_is_woken_by_nodes_that_say_where_they_are() {
         let (mut snapshot, class) = (snapshot(&[(ZONE, "a")]), class());
-        let mut spec = |labels: &[(&str, &str)]| {
+        let mut spec = |labels: Labels<'_>| {
             snapshot.set_node(&labelled("n1", labels));
             snapshot.node_named("n1").unwrap().spec.clone()
         };

@@ -281,9 +281,9 @@ fn pods_are_counted_by_the_part_of_the_queue_and_by_why_they_came() {
     assert_eq!(told(&mut queue), ("backoff AssignedPodDelete 1".into(), [0, 2, 1]), "not before its backoff");
     node_added(&mut queue, later);
     assert_eq!(told(&mut queue), ("active NodeAdd 1".into(), [1, 2, 0]));
-    assert_eq!(popped(&mut queue, later), Some("a".into()));
+    assert_eq!(popped(&mut queue, later), Some("b".into()));
     assert_eq!(told(&mut queue), ("active BackoffComplete 2".into(), [2, 0, 0]));
-    assert_eq!(queue.tries(&keys[0], "a"), Some((2, now)), "since the first");
+    assert_eq!(queue.tries(&keys[1], "b"), Some((2, now)), "since the first");
     keys.iter().for_each(|key| queue.remove(key));
     assert_eq!(told(&mut queue), (String::new(), [0, 0, 0]));
 }

@@ -11,8 +11,8 @@ use super::*;
 use crate::pod::Ask;
 use crate::queue::WAIT_MAX;
 
-const SEEDS: u64 = 300;
-const STEPS: usize = 1500;
+const SEEDS: u64 = 60;
+const STEPS: usize = 3000;
 const NAMES: usize = 5;
 
 /// What the apiserver has, and the scheduler's cache, which follows it.
