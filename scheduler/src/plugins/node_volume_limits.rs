@@ -120,6 +120,8 @@ mod tests {
     use crate::snapshot::volumes::{self, Claim, Class};
 
     type Claims<'a> = &'a [&'a str];
+    /// Why, what is wanted, the limit, what is there by pod, and whether there is room.
+    type Case<'a> = (&'a str, Claims<'a>, Option<i64>, &'a [Claims<'a>], bool);
 
     fn using(name: &str, claims: Claims<'_>) -> PodInfo {
         let claims = claims.iter().map(|name| (*name).to_owned()).collect();
@@ -155,7 +157,7 @@ mod tests {
 
     #[test]
     fn limits_table() {
-        let cases: [(&str, Claims<'_>, Option<i64>, &[Claims<'_>], bool); 10] = [
+        let cases: [Case<'_>; 10] = [
             ("no claims", &[], Some(0), &[], true),
             ("nobody says a limit", &["a"], None, &[&["b"], &["c"]], true),
             ("there is room", &["a"], Some(2), &[&["b"]], true),
