@@ -50,7 +50,7 @@ async fn a_list_ends_with_the_stores_history_and_goes_on_in_what_is_there() {
     assert_eq!((names, second.revision), (vec!["b".to_owned()], first.revision), "nothing is forgotten yet");
     super::super::compaction::round(&*c.storage, begun).await.unwrap();
     c.names("configmaps", "n/", ListOptions::default()).await.expect("the cache is as new as the store");
-    let expired = c.names("configmaps", "n/", page(first.continue_token)).await.err().expect("it is refused");
+    let expired = c.names("configmaps", "n/", page(first.continue_token)).await.expect_err("it is refused");
     assert_eq!((expired.code(), expired.reason()), (410, Reason::Expired));
     assert!(expired.message().starts_with("The provided continue parameter is too old "), "{expired}");
     let again = expired.status().metadata.continue_.clone();

@@ -73,9 +73,11 @@ async fn writes_go_on_after_the_leader_or_the_used_member_died_and_nothing_is_lo
 async fn a_dead_member_keeps_nobody_from_finding_the_one_in_use() {
     /// From when on, in ms, a member answers, in which term; before, it refuses after `REFUSES_AFTER`. `None`: it is silent.
     type Member = Option<(u64, u64)>;
+    /// Why, the members, the one in use, which is found in which term, and after how many ms.
+    type Case = (&'static str, [Member; 3], usize, Option<(usize, u64)>, u64);
     const REFUSES_AFTER: Duration = Duration::from_millis(5);
     const DEAD: Member = None;
-    let table: [(&str, [Member; 3], usize, Option<(usize, u64)>, u64); 7] = [
+    let table: [Case; 7] = [
         ("the one in use answers, another is dead", [Some((0, 4)), DEAD, Some((0, 4))], 0, Some((0, 4)), 0),
         ("and also after others did", [Some((40, 4)), DEAD, Some((0, 4))], 0, Some((0, 4)), 55),
         ("a leader is chosen while they are asked", [Some((200, 5)), Some((200, 5)), DEAD], 0, Some((0, 5)), 220),
