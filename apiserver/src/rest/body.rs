@@ -14,6 +14,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Bodies are sent in frames of about this size, and pieces of a list are copied into them: one write each, and little
 /// memory beside the cache's.
 const FRAME_BYTES: usize = 64 * 1024;
+/// What is read to make one frame: it is made between other work of the thread.
+const FRAME_MADE_OF_BYTES: usize = 256 * 1024;
 /// The last frame is no larger. It is all of a body that the connection keeps for a client which takes none of it; who
 /// leaves more lying is seen to (`serve/responses.rs`).
 const LAST_FRAME_BYTES: usize = 8 * 1024;
@@ -43,11 +45,11 @@ impl Body {
     pub fn joined(head: Bytes, items: Vec<Bytes>, tail: Bytes) -> Self {
         let commas = items.len().saturating_sub(1);
         let left = head.len() + items.iter().map(Bytes::len).sum::<usize>() + commas + tail.len();
-        let items = Box::new(items.into_iter());
+        let items = Box::new(items.into_iter().map(|bytes| Piece { bytes, made_of: 0 }));
         Self::Joined(Joined { head: Some(head), items, commas: Commas::None, tail: Some(tail), last: None, left })
     }
     /// `head` and the items one after the other, made as they are sent; `items_len`: bytes of all items.
-    pub fn pieces(head: Bytes, items: Box<dyn Iterator<Item = Bytes> + Send>, items_len: usize) -> Self {
+    pub fn pieces(head: Bytes, items: Box<dyn Iterator<Item = Piece> + Send>, items_len: usize) -> Self {
         let left = head.len() + items_len;
         Self::Joined(Joined { head: Some(head), items, commas: Commas::Never, tail: None, last: None, left })
     }
@@ -83,10 +85,18 @@ enum Commas {
     Before,
 }
 
+/// An item as it is sent.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    pub bytes: Bytes,
+    /// Bytes that were read to make it, while it was asked for.
+    pub made_of: usize,
+}
+
 /// A list on its way out.
 pub struct Joined {
     head: Option<Bytes>,
-    items: Box<dyn Iterator<Item = Bytes> + Send>,
+    items: Box<dyn Iterator<Item = Piece> + Send>,
     commas: Commas,
     tail: Option<Bytes>,
     last: Option<Bytes>,
@@ -108,7 +118,8 @@ impl Iterator for Joined {
         if let Some(head) = self.head.take() {
             frame.put(head);
         }
-        while frame.len() < FRAME_BYTES {
+        let mut made_of = 0;
+        while frame.len() < FRAME_BYTES && made_of < FRAME_MADE_OF_BYTES {
             let Some(item) = self.items.next() else {
                 if let Some(tail) = self.tail.take() {
                     frame.put(tail);
@@ -120,7 +131,8 @@ impl Iterator for Joined {
                 Commas::None => self.commas = Commas::Before,
                 Commas::Before => frame.put_u8(b','),
             }
-            frame.put(item);
+            made_of += item.made_of;
+            frame.put(item.bytes);
         }
         // Items that came out shorter than was said: the connection sees that, and ends.
         if frame.is_empty() {
@@ -192,13 +204,23 @@ mod tests {
     fn pieces_are_made_as_they_are_sent() {
         let items = (0..5).map(|n| Bytes::from(vec![n; FRAME_BYTES / 2]));
         let expected: Vec<u8> = b"head".iter().copied().chain(items.clone().flatten()).collect();
-        let body = Body::pieces("head".into(), Box::new(items), expected.len() - 4);
+        let pieces = items.map(|bytes| Piece { bytes, made_of: 0 });
+        let body = Body::pieces("head".into(), Box::new(pieces), expected.len() - 4);
         assert_eq!(body.known_len(), Some(expected.len()));
         let Body::Joined(joined) = body else { unreachable!("pieces make Joined") };
         assert_eq!(joined.collect::<Vec<_>>().concat(), expected);
         let short = Body::pieces("head".into(), Box::new(std::iter::empty()), 10);
         let Body::Joined(joined) = short else { unreachable!("pieces make Joined") };
         assert_eq!(joined.collect::<Vec<_>>().concat(), b"head", "what is missing is no endless loop");
+    }
+
+    #[test]
+    fn small_pieces_of_large_things_do_not_come_all_at_once() {
+        let pieces = (0..100).map(|_| Piece { bytes: "x".into(), made_of: FRAME_MADE_OF_BYTES / 2 });
+        let Body::Joined(joined) = Body::pieces(Bytes::new(), Box::new(pieces), 100) else {
+            unreachable!("pieces make Joined")
+        };
+        assert_eq!(joined.map(|frame| frame.len()).collect::<Vec<_>>(), [2; 50]);
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 
 use super::accept::{Encoding, Form, Wanted};
 use super::aside::{LARGE_BODY_BYTES, LARGE_LIST, aside};
-use super::body::Body;
+use super::body::{Body, Piece};
 use super::query::{self, Query};
 use super::respond;
 use crate::encode::protobuf;
@@ -123,9 +123,9 @@ fn rows_as_sent(head: Bytes, rows: Rows, items: Vec<Bytes>) -> Result<Body, ApiE
         if let Err(err) = rows.put(&mut row, n == 0, &item) {
             tracing::error!("a row of a table was written once and not a second time: {err}");
         }
-        Bytes::from(row)
+        Piece { bytes: row.into(), made_of: item.len() }
     });
-    let tail = std::iter::once(Bytes::from_static(Tables::TAIL));
+    let tail = std::iter::once(Piece { bytes: Bytes::from_static(Tables::TAIL), made_of: 0 });
     Ok(Body::pieces(head, Box::new(written.chain(tail)), len))
 }
 
@@ -133,10 +133,11 @@ fn as_protobuf(api_version: &str, kind: &str, meta: &str, items: Vec<Bytes>) -> 
     let list = protobuf::List::new(api_version, kind, meta, &items)?;
     let (head, len) = (list.head.clone(), list.items_len);
     let written = items.into_iter().map(move |json| {
-        list.item(&json).unwrap_or_else(|err| {
+        let bytes = list.item(&json).unwrap_or_else(|err| {
             tracing::error!("an item of a list was written once and not a second time: {err}");
             Bytes::new()
-        })
+        });
+        Piece { bytes, made_of: json.len() }
     });
     Ok(respond::with_type(StatusCode::OK, respond::PROTOBUF, Body::pieces(head, Box::new(written), len)))
 }
