@@ -47,7 +47,7 @@ const CERTIFIED: Http2Bounds =
     Http2Bounds { streams: 1000, stream_window_bytes: 256 * 1024, connection_window_bytes: 1024 * 1024 };
 /// Of all others: with the handshake nobody knows yet whether they are anybody.
 const UNCERTIFIED: Http2Bounds =
-    Http2Bounds { streams: 250, stream_window_bytes: 64 * 1024, connection_window_bytes: 128 * 1024 };
+    Http2Bounds { streams: 250, stream_window_bytes: 64 * 1024, connection_window_bytes: 1024 * 1024 };
 const PINGS: Pings = Pings { interval: Duration::from_secs(30), deadline: Duration::from_secs(15) };
 /// Kubelets ping us every second: where nothing at all comes for so long, there is no node.
 const NODE_PINGS: Pings = Pings { interval: Duration::from_secs(2), deadline: Duration::from_secs(1) };

@@ -249,7 +249,7 @@ async fn http2_bounds(server: &TestServer, who: Option<&str>) -> (u32, u32, u32)
 async fn who_shows_no_certificate_makes_the_server_hold_little() {
     let server = start(|_| {}).await;
     assert_eq!(http2_bounds(&server, Some("admin")).await, (1000, 256 << 10, 1 << 20));
-    assert_eq!(http2_bounds(&server, None).await, (250, 64 << 10, 128 << 10));
+    assert_eq!(http2_bounds(&server, None).await, (250, 64 << 10, 1 << 20));
 }
 
 #[tokio::test(flavor = "multi_thread")]

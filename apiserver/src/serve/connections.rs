@@ -22,7 +22,7 @@ const HANDSHAKES_MAX: usize = 1024;
 /// Connections of those that are not authenticated, of all connections.
 const UNAUTHENTICATED_SHARE: usize = 8;
 /// And at most so many: each may make the server hold what its windows allow, and a head.
-const UNAUTHENTICATED_MAX: usize = 1024;
+const UNAUTHENTICATED_MAX: usize = 4096;
 
 /// How many there may be of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn bounds_follow_the_sockets_there_are() {
         for (sockets, handshakes, connections, unauthenticated) in
-            [(1, 1, 1, 1), (768, 96, 672, 84), (9216, 1024, 8192, 1024), (50_000, 1024, 48_976, 1024)]
+            [(1, 1, 1, 1), (768, 96, 672, 84), (9216, 1024, 8192, 1024), (50_000, 1024, 48_976, 4096)]
         {
             assert_eq!(Bounds::of(sockets), bounds(handshakes, connections, unauthenticated), "{sockets}");
         }
