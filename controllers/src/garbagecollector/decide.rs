@@ -120,7 +120,13 @@ fn for_living(seen: &Observed<'_>) -> Action {
     if seen.owners.iter().any(|(_, state)| *state == OwnerState::Unknown) {
         // Whatever the others are, it keeps them so far: if they are gone, too, it goes with the last of them.
         let absent = uids(&|state| state == OwnerState::Absent);
-        return if absent.is_empty() { Action::LookOn } else { Action::Disown(absent) };
+        let stays = seen.owners.iter().any(|(_, state)| *state == OwnerState::Solid);
+        return match (absent.is_empty(), stays) {
+            (false, _) => Action::Disown(absent),
+            // With that owner's end it is looked at again. Who is there is not remembered: no look would ever be the last.
+            (true, true) => Action::Keep,
+            (true, false) => Action::LookOn,
+        };
     }
     let leaving = uids(&|state| state != OwnerState::Solid);
     if leaving.is_empty() {

@@ -37,11 +37,11 @@ fn garbage_table() {
             Action::Delete(Policy::Foreground),
         ),
         (
-            "one of two is not asked for yet",
+            "one of two is not asked for yet, the other stays",
             live(),
             vec![owner("a", Solid), owner("b", Unknown)],
             vec![],
-            Action::LookOn,
+            Action::Keep,
         ),
         (
             "nor is it known who else stays",
