@@ -186,7 +186,8 @@ async fn write_status(
     let mut next = HorizontalPodAutoscaler { status: Some(status), ..hpa.clone() };
     let mut tries = 0;
     let mut written = context.client.update_status(&next).await;
-    while is_record && tries < STATUS_TRIES && written.as_ref().is_err_and(|err| err.is(Reason::Conflict)) {
+    let may_come_about = |err: &ApiError| err.is(Reason::Conflict) || err.is_doubtful();
+    while is_record && tries < STATUS_TRIES && written.as_ref().is_err_and(may_come_about) {
         tries += 1;
         let live: HorizontalPodAutoscaler = match context.client.get(&hpa.key()).await {
             Err(err) if err.is(Reason::NotFound) => return Ok(()),

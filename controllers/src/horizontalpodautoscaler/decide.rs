@@ -130,8 +130,6 @@ pub fn decide(seen: Observed<'_>, history: &mut History) -> Decision {
         return Decision { rescale: None, status: status.next, warnings: Vec::new() };
     }
     let bound = match current {
-        // It grows as its metrics ask, and to its minimum at least.
-        0 => None,
         current if current > max => Some((max, "Current number of replicas above Spec.MaxReplicas")),
         current if current < min => Some((min, "Current number of replicas below Spec.MinReplicas")),
         _ => None,

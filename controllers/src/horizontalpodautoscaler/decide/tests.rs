@@ -213,8 +213,8 @@ fn from_zero_it_grows_where_the_zero_is_its_own() {
             "External",
             zero("True"),
             0,
-            Some((2, "All metrics below target")),
-            on,
+            Some((2, "Current number of replicas below Spec.MinReplicas")),
+            "",
             "False NotScaledToZero",
         ),
     ];
