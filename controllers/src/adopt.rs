@@ -71,13 +71,14 @@ impl Outcome {
             Ok(at) => self.revision = self.revision.max(at),
             // Gone, or replaced by another of its name: the watch tells.
             Err(err) if err.is(Reason::NotFound) || err.is(Reason::Conflict) => {}
+            // Nobody knows whether it was done, or it may be tried again at once.
+            Err(err) if err.is_doubtful() || err.is(Reason::TooManyRequests) => {
+                self.failed.get_or_insert(err);
+            }
             // Somebody else's by now, of which the watch tells; or an object that may not be written at all.
-            Err(err) if err.is(Reason::Invalid) => {
+            Err(err) => {
                 warn!(kind = O::KIND, owner = %owner.key(), object = %target.key, %err, "cannot adopt or release; trying again");
                 self.is_refused = true;
-            }
-            Err(err) => {
-                self.failed.get_or_insert(err);
             }
         }
     }
