@@ -41,5 +41,11 @@ async fn sync(context: &Context, under_way: &Slices, key: &Key) -> Result<Next, 
     slices.retain(|s| {
         s.label(SERVICE_LABEL) == Some(&key.name) && s.label(MANAGED_BY_LABEL) == Some(MANAGER) && !s.is_deleting()
     });
-    apply(context, under_way, &of(endpoints), decide(&Observed { service, endpoints, slices: &slices })).await
+    let next =
+        apply(context, under_way, &of(endpoints), decide(&Observed { service, endpoints, slices: &slices })).await?;
+    if endpoints.is_none() && slices.is_empty() {
+        // Nobody else tells that they are gone.
+        under_way.forget(key);
+    }
+    Ok(next)
 }
