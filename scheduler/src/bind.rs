@@ -2,6 +2,7 @@
 //! pods of higher priority.
 
 mod preempt;
+mod volumes;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tracing::{debug, error, warn};
 
 use crate::core::PANICS;
 use crate::pod::PodInfo;
+use crate::snapshot::volumes::progress::Written;
 use preempt::Preemption;
 pub use preempt::Room;
 
@@ -27,6 +29,8 @@ pub use preempt::Room;
 const IN_FLIGHT_MAX: usize = 256;
 /// A placement that is not answered for so long is asked about: a connection lives, whatever becomes of one of its messages.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
+/// Who speaks where a placement was refused.
+const BIND_PLUGIN: &str = "Bind plugin \"DefaultBinder\"";
 /// The reasons in a PodScheduled condition: no node will do, or it was found and could not be given.
 const UNSCHEDULABLE: &str = "Unschedulable";
 const SCHEDULER_ERROR: &str = "SchedulerError";
@@ -45,6 +49,8 @@ pub struct Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
     Placement(Try),
+    /// The volumes of a pod's claims are reserved, or a node is selected for them.
+    Volumes(Try, Written),
     /// Every victim is told to go.
     Preemption,
 }
@@ -132,7 +138,7 @@ impl Writer {
             // The scheduler may have stopped meanwhile; its successor looks at the pod itself.
             let _ = outcomes.send(Outcome { key, uid, of: Write::Placement(of), result }).await;
             if let Some(err) = refusal {
-                tell_of_refusal(&client, &recorder, &pod, &err).await;
+                tell_of_refusal(&client, &recorder, &pod, BIND_PLUGIN, &err).await;
             }
             drop(place);
         });
@@ -191,13 +197,13 @@ fn not_scheduled(pod: &PodInfo, reason: &str, why: &str) -> serde_json::Value {
 }
 
 /// Says on a pod, and to its events, that a node was found and could not be given, as upstream words it.
-async fn tell_of_refusal(client: &Client, recorder: &Recorder, pod: &PodInfo, err: &ApiError) {
+async fn tell_of_refusal(client: &Client, recorder: &Recorder, pod: &PodInfo, plugin: &str, err: &ApiError) {
     let shown = match client.get::<Pod>(&pod.key).await {
         Ok(shown) => shown,
         Err(unknown) => return debug!(pod = %pod.key, %unknown, "whether it still waits is not known"),
     };
     let Some(revision) = still_waits(&shown, &pod.uid) else { return };
-    let why = format!("running Bind plugin \"DefaultBinder\": {}", err.message());
+    let why = format!("running {plugin}: {}", err.message());
     recorder.event(&pod.reference(), EventType::Warning, "FailedScheduling", &*why);
     let status = json!({"conditions": [not_scheduled(pod, SCHEDULER_ERROR, &why)]});
     // Of the pod as it was looked at: it may be bound by now, and must not say then that it is not.

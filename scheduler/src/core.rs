@@ -1,5 +1,7 @@
 //! What the scheduler knows and has decided, without I/O and clock: changes and outcomes in, decisions out.
 
+mod volumes;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,8 +19,10 @@ use crate::profile::{Profile, Profiles};
 use crate::queue::{Backoff, Incoming, Queue, Sizes};
 use crate::snapshot::event::{AssignedPod, Event};
 use crate::snapshot::nominations::Nomination;
-use crate::snapshot::volumes::{Claim, Class, Limits, Volume};
+use crate::snapshot::volumes::{Class, Limits};
 use crate::snapshot::{Budget, Snapshot};
+use volumes::Binding;
+pub use volumes::{BIND_MAX, Waited};
 
 /// What panics are counted under.
 pub(crate) const PANICS: &str = "scheduler";
@@ -36,6 +40,8 @@ pub struct Core {
     shown: HashMap<Key, (String, String)>,
     /// Pods of ours that are not to be looked at yet.
     gated: HashSet<Key>,
+    /// Pods that were given a node, and whose claims are to get volumes there.
+    binding: Binding,
     /// Counts decisions, so that equally good nodes take turns.
     decided: usize,
 }
@@ -51,6 +57,7 @@ impl Core {
             events: Vec::new(),
             shown: HashMap::new(),
             gated: HashSet::new(),
+            binding: Binding::default(),
             decided: 0,
         }
     }
@@ -85,8 +92,10 @@ impl Core {
                 self.queue.remove(key);
                 self.shown.remove(key);
                 self.denominate(key);
+                self.break_promise(key, None);
             }
             Some(pod) => {
+                self.break_promise(key, Some(&pod.uid));
                 // One that is being bound keeps its place in the queue: the binding may fail.
                 self.note_nomination(pod);
                 self.queue.set(pod, now);
@@ -103,12 +112,6 @@ impl Core {
             Some(budget) => drop(self.snapshot.budgets.insert(key.clone(), budget.clone())),
             None => drop(self.snapshot.budgets.remove(key)),
         }
-    }
-    pub fn claim_changed(&mut self, key: &Key, claim: Option<&Claim>) {
-        self.events.extend(self.snapshot.volumes.set_claim(key, claim));
-    }
-    pub fn volume_changed(&mut self, name: &str, volume: Option<&Volume>) {
-        self.events.extend(self.snapshot.volumes.set_volume(name, volume));
     }
     pub fn storage_class_changed(&mut self, name: &str, class: Option<&Class>) {
         self.events.extend(self.snapshot.volumes.set_class(name, class));
@@ -146,7 +149,7 @@ impl Core {
     }
     /// When to ask `next` again though nothing happened.
     pub fn next_timer(&self) -> Option<Instant> {
-        self.queue.next_timer()
+        self.queue.next_timer().into_iter().chain(self.binding.next_timer()).min()
     }
 
     /// Decides on a pod, as it is now, that `next` named. A placement counts on its node from now on, until the pod shows
@@ -192,6 +195,7 @@ impl Core {
                 self.snapshot.nominations.remove(key);
                 let events = self.snapshot.assume(pod, node);
                 self.events.extend(events);
+                self.promise_volumes(pod, node, now);
             }
             Decision::Nominate { node, demoted, rejected_by, .. } => {
                 demoted.iter().for_each(|other| self.denominate(&other.key));
@@ -211,6 +215,7 @@ impl Core {
     /// What came of the placement of the pod with this uid. There may be another of its name by now.
     pub fn settled(&mut self, key: &Key, uid: &str, result: Result<(), &ApiError>, now: Instant) {
         let is_queued = self.queue.is_taken(key, uid);
+        self.settle_volumes(key, uid);
         match result {
             // The assumption stands until the watch shows the pod bound.
             Ok(()) if is_queued => self.queue.bound(key, now),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use corten_api::Key;
+use corten_api::{ApiError, Key, Reason};
 use corten_client::health::Health;
 use corten_client::{CancellationToken, Client, Pulse, args::ConnectError, lease};
 use parking_lot::Mutex;
@@ -14,9 +14,10 @@ use crate::bind::{Outcome, Room, Try, Write, Writer};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::configuration::{Configuration, ConfigurationError};
-use crate::core::Core;
+use crate::core::{Core, Waited};
 use crate::cycle::Decision;
 use crate::metrics::{Attempt, Metrics};
+use crate::pod::PodInfo;
 use crate::queue::Incoming;
 
 /// From the first change that waits to the end of the decisions on it: a turn takes in all changes there are and decides on
@@ -164,6 +165,11 @@ impl Scheduler {
         while let Ok(outcome) = self.outcomes.try_recv() {
             self.settle(outcome);
         }
+        // One for each turn: outcomes are taken in between.
+        if let Some(waited) = self.core.next_waited(Instant::now()) {
+            self.finish(waited).await;
+            return true;
+        }
         let Some(key) = self.core.next(Instant::now()) else { return false };
         self.schedule(&key).await;
         true
@@ -201,9 +207,11 @@ impl Scheduler {
         self.metrics.decided(took);
         match decision {
             Decision::Place { node } => {
-                let (number, first) = self.core.tries(key, &pod.uid).unwrap_or((1, begun));
-                let of = Try { scheduler: pod.class.scheduler.clone(), begun, number, first };
-                self.writer.bind(place, &pod, node, of);
+                let of = self.try_of(&pod, begun);
+                match self.core.volumes_to_bind(key, &pod.uid) {
+                    Some(plan) => self.writer.bind_volumes(place, &pod, plan, of),
+                    None => self.writer.bind(place, &pod, node, of),
+                }
             }
             Decision::Nominate { node, victims, demoted, why, .. } => {
                 info!(pod = %key, node, victims = victims.len(), "makes room");
@@ -222,10 +230,37 @@ impl Scheduler {
         }
     }
 
+    fn try_of(&self, pod: &PodInfo, begun: Instant) -> Try {
+        let (number, first) = self.core.tries(&pod.key, &pod.uid).unwrap_or((1, begun));
+        Try { scheduler: pod.class.scheduler.clone(), begun, number, first }
+    }
+
+    /// The claims of a pod have their volumes, or will not have them on its node.
+    async fn finish(&mut self, Waited { key, uid, node, begun, result }: Waited) {
+        let Some(place) = self.writer.place().await else { return };
+        // What happened to the pod otherwise is on its way to the core.
+        let Some(pod) = self.cluster.pod(&key).filter(|pod| pod.uid == uid) else { return };
+        match result {
+            Ok(()) => {
+                let of = self.try_of(&pod, begun);
+                self.writer.bind(place, &pod, node, of);
+            }
+            Err(why) => {
+                let err = ApiError::new(Reason::InternalError, why);
+                info!(pod = %key, node, %err, "its claims get no volumes");
+                let now = Instant::now();
+                self.metrics.tried(&pod.class.scheduler, Attempt::Error, now - begun);
+                self.core.settled(&key, &uid, Err(&err), now);
+                self.writer.refuse_volumes(place, &pod, err);
+            }
+        }
+    }
+
     fn settle(&mut self, Outcome { key, uid, of, result }: Outcome) {
         if let Err(err) = &result {
             let what = match of {
                 Write::Placement(_) => "the placement failed",
+                Write::Volumes(..) => "the volumes of its claims could not be bound",
                 Write::Preemption => "no room could be made",
             };
             info!(pod = %key, %err, "{what}");
@@ -238,6 +273,11 @@ impl Scheduler {
                 if result.is_ok() {
                     self.metrics.placed(of.number, now - of.first);
                 }
+                self.core.settled(&key, &uid, result.as_ref().copied(), now);
+            }
+            Write::Volumes(_, written) if result.is_ok() => self.core.volumes_written(&key, &uid, written, now),
+            Write::Volumes(of, _) => {
+                self.metrics.tried(&of.scheduler, Attempt::Error, now - of.begun);
                 self.core.settled(&key, &uid, result.as_ref().copied(), now);
             }
             Write::Preemption => self.core.preempted(&key, &uid, result.is_ok(), now),

@@ -1,6 +1,7 @@
 //! The core's way with pods: faults, outcomes that come late, nominations.
 
 mod liveness;
+mod volumes;
 
 use super::*;
 use crate::framework::{Cycle, Filter, Other, Plugin, Refusal};

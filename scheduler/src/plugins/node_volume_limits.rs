@@ -131,7 +131,7 @@ mod tests {
     fn snapshot(limit: Option<i64>, there: &[Claims<'_>]) -> Snapshot {
         let mut snapshot = Snapshot::new();
         snapshot.set_node(&node("n1", "4", "8Gi"));
-        let class = Class { waits: true, provisioner: "d".into() };
+        let class = Class { waits: true, provisioner: "d".into(), ..Class::default() };
         snapshot.volumes.set_class("late", Some(&class));
         for name in ["a", "b", "c", "e", "x", "file", "late"] {
             let driver = if name == "x" { "other" } else { "d" };

@@ -1,7 +1,8 @@
-//! A pod goes where the volumes of its claims are.
+//! A pod goes where the volumes of its claims are, and where those that wait for it can get one.
 //!
-//! Claims that wait for their first consumer are not bound by this scheduler yet: their pods wait, and are told so.
 //! <https://kubernetes.io/docs/concepts/storage/storage-classes/#volume-binding-mode>
+
+use std::sync::Arc;
 
 use corten_api::node::selector;
 use k8s_openapi::api::core::v1::NodeSelector;
@@ -9,10 +10,12 @@ use k8s_openapi::api::core::v1::NodeSelector;
 use crate::framework::{Cycle, Filter, Hint, Plugin, Refusal};
 use crate::pod::PodClass;
 use crate::snapshot::event::Event;
+use crate::snapshot::volumes::matching::Wants;
 use crate::snapshot::{NodeInfo, Snapshot};
 
 const UNBOUND: &str = "pod has unbound immediate PersistentVolumeClaims";
 const CONFLICT: &str = "node(s) didn't match PersistentVolume's node affinity";
+const NO_MATCH: &str = "node(s) didn't find available persistent volumes to bind";
 const NO_VOLUME: &str = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
 
 #[derive(Debug)]
@@ -34,10 +37,12 @@ impl Plugin for VolumeBinding {
             return None;
         }
         let volumes = &cycle.snapshot.volumes;
-        let of_claim = |name: &String| volumes.volume(volumes.claim(&cycle.class.namespace, name)?.volume.as_ref()?);
-        let found: Option<Vec<_>> = cycle.class.claims.iter().map(of_claim).collect();
-        let wanted = found.map(|found| found.into_iter().filter_map(|volume| volume.nodes.as_ref()).collect());
-        Some(Box::new(Having { wanted }))
+        let claims = cycle.class.claims.iter().filter_map(|name| volumes.claim(&cycle.class.namespace, name));
+        let bound = claims.filter_map(|claim| claim.volume.as_ref()).map(|name| volumes.volume(name));
+        let (found, gone): (Vec<_>, Vec<_>) = bound.partition(Option::is_some);
+        let wanted = found.into_iter().flatten().filter_map(|volume| volume.nodes.as_ref()).collect();
+        let wants = Arc::new(Wants::of(volumes, cycle.class));
+        Some(Box::new(Having { wanted, lacks: !gone.is_empty(), wants }))
     }
     fn hint(&self, snapshot: &Snapshot, class: &PodClass, event: &Event) -> Hint {
         match event {
@@ -61,27 +66,34 @@ fn unusable(cycle: &Cycle<'_>, name: &str) -> Option<String> {
     }
     match &claim.volume {
         Some(_) => None,
-        None if volumes.waits(&claim.class) => Some(format!(
-            "persistentvolumeclaim {name:?} waits for its first consumer, which is not supported by this scheduler yet"
-        )),
-        None => Some(UNBOUND.to_owned()),
+        None => {
+            let is_named = claim.wanted.as_ref().is_some_and(|wanted| wanted.names_volume);
+            (is_named || !volumes.waits(&claim.class)).then(|| UNBOUND.to_owned())
+        }
     }
 }
 
 #[derive(Clone)]
 struct Having<'a> {
-    /// Of the volumes that are not on all nodes; `None`: one of them does not exist.
-    wanted: Option<Vec<&'a NodeSelector>>,
+    /// Of the volumes that claims have and that are not on all nodes.
+    wanted: Vec<&'a NodeSelector>,
+    /// A volume that a claim has does not exist.
+    lacks: bool,
+    wants: Arc<Wants<'a>>,
 }
 
 impl Filter for Having<'_> {
     fn check(&self, node: &NodeInfo) -> Result<(), Refusal> {
-        let Some(wanted) = &self.wanted else { return Err(Refusal::unresolvable(NO_VOLUME)) };
         let label = |key: &str| node.spec.labels.get(key).map(String::as_str);
-        if wanted.iter().all(|terms| selector::matches(terms, node.name(), label)) {
-            return Ok(());
-        }
-        Err(Refusal::unresolvable(CONFLICT))
+        let is_here = self.wanted.iter().all(|terms| selector::matches(terms, node.name(), label));
+        let checks = [
+            (is_here, CONFLICT),
+            (self.wants.is_empty() || self.wants.plan(&node.spec).is_some(), NO_MATCH),
+            (!self.lacks, NO_VOLUME),
+        ];
+        let mut reasons = checks.into_iter().filter(|(holds, _)| !holds).map(|(_, why)| why);
+        let Some(first) = reasons.next() else { return Ok(()) };
+        Err(Refusal { others: reasons.map(Into::into).collect(), ..Refusal::unresolvable(first) })
     }
     fn fork<'a>(&self) -> Box<dyn Filter + 'a>
     where
@@ -93,8 +105,6 @@ impl Filter for Having<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use corten_api::Key;
     use serde_json::{Value, json};
 
@@ -132,8 +142,15 @@ mod tests {
             Some(json!({"metadata": {}, "spec": {"nodeAffinity": affinity}}))
         };
         let anywhere = || Some(json!({"metadata": {}, "spec": {}}));
-        let first =
-            "persistentvolumeclaim \"data\" waits for its first consumer, which is not supported by this scheduler yet";
+        let late = |changes: Value| {
+            let mut spec = json!({"storageClassName": "late", "resources": {"requests": {"storage": "1Gi"}}});
+            spec.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            Some(json!({"metadata": {"name": "data"}, "spec": spec, "status": {"phase": "Pending"}}))
+        };
+        let free = |size: &str| {
+            let spec = json!({"storageClassName": "late", "capacity": {"storage": size}});
+            Some(json!({"metadata": {}, "spec": spec, "status": {"phase": "Available"}}))
+        };
         let cases = [
             ("it is here", claim("Bound", ""), on("n1"), ""),
             ("it is anywhere", claim("Bound", ""), anywhere(), ""),
@@ -141,7 +158,9 @@ mod tests {
             ("it does not exist", claim("Bound", ""), None, NO_VOLUME),
             ("no claim", None, anywhere(), "persistentvolumeclaim \"data\" not found"),
             ("it has none yet", claim("Pending", ""), anywhere(), UNBOUND),
-            ("it waits for the pod", claim("Pending", "late"), anywhere(), first),
+            ("it waits for the pod, and there is one for it", late(json!({})), free("1Gi"), ""),
+            ("it waits for the pod, and there is none", late(json!({})), free("500Mi"), NO_MATCH),
+            ("it names its volume: others bind it", late(json!({"volumeName": "v"})), free("1Gi"), UNBOUND),
             ("it goes", Some(going), anywhere(), "persistentvolumeclaim \"data\" is being deleted"),
             (
                 "its volume went",

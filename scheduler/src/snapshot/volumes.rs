@@ -1,14 +1,21 @@
 //! Claims, persistent volumes, and how many of them nodes can have, as far as they say where a pod may go.
 
+pub mod assumed;
+pub mod matching;
+pub mod offers;
+pub mod progress;
+
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use corten_api::{Key, Object as _};
-use k8s_openapi::api::core::v1::{NodeSelector, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{NodeSelector, PersistentVolume, PersistentVolumeClaim, TopologySelectorTerm};
 use k8s_openapi::api::storage::v1::{CSINode, CSINodeDriver, StorageClass};
 
 use super::event::Event;
 use crate::pod::PodClass;
+use assumed::Assumed;
+use offers::{Offer, Wanted};
 
 const WAITS: &str = "WaitForFirstConsumer";
 const ONCE: &str = "ReadWriteOncePod";
@@ -31,6 +38,8 @@ pub struct Claim {
     pub class: String,
     /// One pod alone may use it at a time.
     pub is_for_one_pod: bool,
+    /// What it asks for while it has no volume.
+    pub wanted: Option<Box<Wanted>>,
 }
 
 impl Claim {
@@ -42,7 +51,8 @@ impl Claim {
             volume: named.clone().filter(|_| phase == "Bound"),
             deleting: claim.is_deleting(),
             lost: named.filter(|_| phase == "Lost"),
-            class: spec.and_then(|spec| spec.storage_class_name.clone()).unwrap_or_default(),
+            class: offers::class_of(claim),
+            wanted: (!matches!(phase, "Bound" | "Lost")).then(|| Box::new(Wanted::of(claim))),
             is_for_one_pod: spec
                 .and_then(|spec| spec.access_modes.as_ref())
                 .is_some_and(|m| m.iter().any(|m| m == ONCE)),
@@ -59,6 +69,7 @@ pub struct Volume {
     pub zones: Vec<(&'static str, Vec<String>)>,
     /// Its CSI driver, and what that calls it.
     pub csi: Option<(String, String)>,
+    pub offer: Offer,
 }
 
 impl Volume {
@@ -68,7 +79,8 @@ impl Volume {
         let csi = spec.and_then(|spec| spec.csi.as_ref()).map(|csi| (csi.driver.clone(), csi.volume_handle.clone()));
         let labels = volume.metadata.labels.as_ref();
         let zones = ZONE_LABELS.iter().filter_map(|label| Some((*label, zones(labels?.get(*label)?)?)));
-        Self { nodes: affinity.and_then(|affinity| affinity.required.clone()), zones: zones.collect(), csi }
+        let nodes = affinity.and_then(|affinity| affinity.required.clone());
+        Self { nodes, zones: zones.collect(), csi, offer: Offer::of(volume) }
     }
 }
 
@@ -85,12 +97,19 @@ pub struct Class {
     pub waits: bool,
     /// The driver that makes its volumes.
     pub provisioner: String,
+    /// Where it does: labels of nodes with the values that will do, all of one of these lists; empty: anywhere.
+    pub topologies: Vec<Vec<(String, Vec<String>)>>,
 }
 
 impl Class {
     pub fn of(class: &StorageClass) -> Self {
         let waits = class.volume_binding_mode.as_deref() == Some(WAITS);
-        Self { waits, provisioner: class.provisioner.clone() }
+        let terms = class.allowed_topologies.iter().flatten();
+        let labels = |term: &TopologySelectorTerm| {
+            let expressions = term.match_label_expressions.iter().flatten();
+            expressions.map(|expression| (expression.key.clone(), expression.values.clone())).collect()
+        };
+        Self { waits, provisioner: class.provisioner.clone(), topologies: terms.map(labels).collect() }
     }
 }
 
@@ -113,6 +132,11 @@ pub struct Volumes {
     classes: HashMap<String, Class>,
     /// By node.
     limits: HashMap<String, Limits>,
+    /// The volumes that are nobody's, by class.
+    free: HashMap<String, BTreeSet<String>>,
+    /// The others, by the claim that they name.
+    meant: HashMap<Key, BTreeSet<String>>,
+    pub assumed: Assumed,
 }
 
 impl Volumes {
@@ -129,7 +153,14 @@ impl Volumes {
         };
         match event {
             Event::ClaimChanged(key) => key.namespace == class.namespace && class.claims.contains(&key.name),
-            Event::VolumeChanged(name) => any(&|claim| claim.volume.as_ref() == Some(name)),
+            Event::VolumeChanged(name) => {
+                let class = self.volumes.get(name).map(|volume| &volume.offer.class);
+                // One without a volume may take it.
+                any(&|claim| match &claim.volume {
+                    Some(volume) => volume == name,
+                    None => class == Some(&claim.class),
+                })
+            }
             Event::StorageClassChanged(name) => any(&|claim| claim.class == *name),
             _ => false,
         }
@@ -158,6 +189,19 @@ impl Volumes {
         set(&mut self.claims, key, claim).then(|| Event::ClaimChanged(key.clone()))
     }
     pub fn set_volume(&mut self, name: &str, volume: Option<&Volume>) -> Option<Event> {
+        if let Some(old) = self.volumes.get(name) {
+            match &old.offer.claim {
+                Some((claim, _)) => unlist(&mut self.meant, claim, name),
+                None => unlist(&mut self.free, &old.offer.class, name),
+            }
+        }
+        if let Some(new) = volume {
+            let names = match &new.offer.claim {
+                Some((claim, _)) => self.meant.entry(claim.clone()).or_default(),
+                None => self.free.entry(new.offer.class.clone()).or_default(),
+            };
+            names.insert(name.to_owned());
+        }
         set(&mut self.volumes, &name.to_owned(), volume).then(|| Event::VolumeChanged(name.to_owned()))
     }
     pub fn set_class(&mut self, name: &str, class: Option<&Class>) -> Option<Event> {
@@ -171,6 +215,15 @@ impl Volumes {
         let is_free = |driver: &String| limits.is_none_or(|new| !new.contains_key(driver));
         let grew = limits.into_iter().flatten().any(more) || old.iter().flat_map(BTreeMap::keys).any(is_free);
         set(&mut self.limits, &node.to_owned(), limits).then_some(Event::VolumeLimitsChanged { grew })
+    }
+}
+
+fn unlist<K: Eq + std::hash::Hash>(lists: &mut HashMap<K, BTreeSet<String>>, key: &K, name: &str) {
+    if let Some(names) = lists.get_mut(key) {
+        names.remove(name);
+        if names.is_empty() {
+            lists.remove(key);
+        }
     }
 }
 

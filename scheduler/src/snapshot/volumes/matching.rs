@@ -1,0 +1,140 @@
+//! Which volumes the claims of a pod that wait for it would get on a node: those that are there, or new ones. Pure.
+//!
+//! <https://kubernetes.io/docs/concepts/storage/storage-classes/#volume-binding-mode>
+
+use std::collections::BTreeSet;
+
+use corten_api::Key;
+use corten_api::node::selector;
+
+use super::offers::Wanted;
+use super::{Class, Volume, Volumes};
+use crate::pod::PodClass;
+use crate::snapshot::NodeSpec;
+
+/// The provisioner of classes whose volumes nobody makes.
+const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
+
+/// A claim, and not another of its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClaimRef {
+    pub key: Key,
+    pub uid: String,
+}
+
+/// What is to be done for a pod's claims before it is bound.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    pub node: String,
+    /// Claims with the volumes that they get.
+    pub bindings: Vec<(ClaimRef, String)>,
+    /// Claims whose volumes are made on the node.
+    pub provisions: Vec<ClaimRef>,
+}
+
+impl Plan {
+    pub fn is_empty(&self) -> bool {
+        self.bindings.is_empty() && self.provisions.is_empty()
+    }
+    pub fn claims(&self) -> impl Iterator<Item = &ClaimRef> {
+        self.bindings.iter().map(|(claim, _)| claim).chain(&self.provisions)
+    }
+}
+
+/// What a pod's waiting claims could have, wherever it is: found out once for each decision. The smallest chooses first.
+#[derive(Clone, Debug, Default)]
+pub struct Wants<'a>(Vec<Want<'a>>);
+
+#[derive(Clone, Debug)]
+struct Want<'a> {
+    claim: ClaimRef,
+    wanted: &'a Wanted,
+    class: &'a Class,
+    /// Its volume is made there.
+    node: Option<&'a str>,
+    /// Volumes that are meant for it.
+    meant: Vec<(&'a str, &'a Volume)>,
+    /// Others that it could have, the smallest first.
+    free: Vec<(&'a str, &'a Volume)>,
+}
+
+impl<'a> Wants<'a> {
+    pub fn of(volumes: &'a Volumes, class: &PodClass) -> Self {
+        let mut wants: Vec<Want<'a>> = class.claim_keys().filter_map(|key| Want::of(volumes, key)).collect();
+        wants.sort_by(|a, b| (a.wanted.size_units(), &a.claim).cmp(&(b.wanted.size_units(), &b.claim)));
+        Self(wants)
+    }
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What is to be done on this node; `None`: a claim would get no volume there.
+    pub fn plan(&self, node: &NodeSpec) -> Option<Plan> {
+        if self.0.iter().any(|want| want.node.is_some_and(|selected| selected != node.name)) {
+            return None;
+        }
+        let mut plan = Plan { node: node.name.clone(), ..Plan::default() };
+        for want in &self.0 {
+            let found = if want.node.is_some() { None } else { want.find(node, &plan) };
+            match found {
+                Some(volume) => plan.bindings.push((want.claim.clone(), volume.to_owned())),
+                None if want.can_be_made_on(node) => plan.provisions.push(want.claim.clone()),
+                None => return None,
+            }
+        }
+        Some(plan)
+    }
+}
+
+impl<'a> Want<'a> {
+    /// `None`: the claim has its volume, or does not wait for a pod.
+    fn of(volumes: &'a Volumes, key: Key) -> Option<Self> {
+        let claim = volumes.claims.get(&key)?;
+        let wanted = claim.wanted.as_deref().filter(|wanted| !wanted.names_volume)?;
+        let class = volumes.classes.get(&claim.class).filter(|class| class.waits)?;
+        let claim_ref = ClaimRef { key, uid: wanted.uid.clone() };
+        let of_names = move |names: Option<&'a BTreeSet<String>>| {
+            names.into_iter().flatten().filter_map(move |name| volumes.volumes.get_key_value(name))
+        };
+        let by_others = |name: &str| volumes.assumed.claim_of(name).is_some_and(|other| *other != claim_ref);
+        let promised = volumes.assumed.volumes_of(&claim_ref).filter_map(|name| volumes.volumes.get_key_value(name));
+        let named = of_names(volumes.meant.get(&claim_ref.key))
+            .filter(|(name, volume)| volume.offer.is_meant_for(&claim_ref.key, &claim_ref.uid) && !by_others(name));
+        let mut meant: Vec<(&str, &Volume)> =
+            promised.chain(named).filter(|(_, v)| v.offer.could_be_for(wanted)).map(|(n, v)| (n.as_str(), v)).collect();
+        meant.dedup_by_key(|(name, _)| *name);
+        let free = of_names(volumes.free.get(&claim.class))
+            .filter(|(name, volume)| volume.offer.is_free_for(wanted) && volumes.assumed.claim_of(name).is_none());
+        let mut free: Vec<(&str, &Volume)> = free.map(|(name, volume)| (name.as_str(), volume)).collect();
+        // Names are in order already.
+        free.sort_by(|(_, a), (_, b)| a.offer.size().partial_cmp(&b.offer.size()).unwrap_or(std::cmp::Ordering::Equal));
+        let node = volumes.assumed.node_of(&claim_ref).or(wanted.node.as_deref());
+        Some(Self { claim: claim_ref, wanted, class, node, meant, free })
+    }
+
+    /// One of the volumes that are there, and on the node.
+    fn find(&self, node: &NodeSpec, plan: &Plan) -> Option<&'a str> {
+        let is_left = |name: &str| !plan.bindings.iter().any(|(_, chosen)| chosen == name);
+        // One that is meant for the claim leaves no choice.
+        if let Some((name, volume)) = self.meant.iter().find(|(name, _)| is_left(name)) {
+            return is_on(volume, node).then_some(*name);
+        }
+        self.free.iter().find(|(name, volume)| is_left(name) && is_on(volume, node)).map(|(name, _)| *name)
+    }
+
+    fn can_be_made_on(&self, node: &NodeSpec) -> bool {
+        let class = self.class;
+        let has = |(label, values): &(String, Vec<String>)| node.labels.get(label).is_some_and(|v| values.contains(v));
+        let is_allowed = class.topologies.is_empty() || class.topologies.iter().any(|term| term.iter().all(has));
+        !class.provisioner.is_empty() && class.provisioner != NO_PROVISIONER && is_allowed
+    }
+}
+
+/// Whether the volume can be had on the node.
+pub fn is_on(volume: &Volume, node: &NodeSpec) -> bool {
+    let label = |key: &str| node.labels.get(key).map(String::as_str);
+    volume.nodes.as_ref().is_none_or(|terms| selector::matches(terms, &node.name, label))
+}
+
+#[cfg(test)]
+mod tests;
