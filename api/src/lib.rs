@@ -19,6 +19,7 @@ pub mod rbac;
 pub mod rollout;
 pub mod selector;
 pub mod version;
+pub mod volumes;
 
 pub use error::{ApiError, Cause, Problems, Reason};
 pub use json::Json;

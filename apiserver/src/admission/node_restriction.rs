@@ -7,6 +7,7 @@ mod certificates;
 mod claims;
 mod mirrors;
 mod tokens;
+mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,6 +53,8 @@ pub(super) fn admit(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
         return tokens::admit(request, &node);
     } else if request.is("", "persistentvolumeclaims") {
         claims::on_claim(request, &node)
+    } else if request.is("", "persistentvolumes") {
+        volumes::on_volume(request, &node)
     } else if request.is("certificates.k8s.io", "certificatesigningrequests") {
         certificates::on_request(request, &node)
     } else if request.is("certificates.k8s.io", "podcertificaterequests") {

@@ -33,8 +33,10 @@ pub enum Need {
     Referred { source: Source, namespace: String, name: String },
     /// This pod is bound to the node.
     Bound { namespace: String, name: String },
-    /// The claim that this PersistentVolume is bound to is one that a pod on the node refers to.
+    /// The claim that this PersistentVolume is bound to is one that a pod on the node refers to, or it is a directory of the node.
     Claimed { volume: String },
+    /// This PersistentVolume is a directory of the node, made and removed by its kubelet.
+    Kept { volume: String },
     /// This object has the node's name as its `spec.nodeName`.
     Names { kind: Naming, namespace: String, name: String },
 }
@@ -75,7 +77,7 @@ fn judge_kubelet(node: &str, verb: &str, target: &Target, fields: &FieldSelector
         ("", "configmaps") => asked.read(Source::ConfigMap),
         ("", "serviceaccounts") => asked.service_account(),
         ("", "persistentvolumeclaims") => asked.claim(),
-        ("", "persistentvolumes") => asked.get(|asked| Need::Claimed { volume: asked.name.to_owned() }),
+        ("", "persistentvolumes") => asked.volume(),
         ("resource.k8s.io", "resourceclaims") => asked.get(|asked| asked.referred(Source::ResourceClaim)),
         ("storage.k8s.io", "volumeattachments") => asked.get(|asked| asked.names(Naming::VolumeAttachment)),
         ("", "pods") => asked.pod(),
@@ -184,6 +186,16 @@ impl Asked<'_> {
         match self.verb {
             "update" | "patch" => self.needs(self.referred(Source::PersistentVolumeClaim)),
             _ => no_opinion("can only get/update/patch this type"),
+        }
+    }
+    /// Upstream's kubelets read volumes alone. What of it ours may write, admission looks at.
+    fn volume(&self) -> Verdict {
+        let volume = self.name.to_owned();
+        match self.verb {
+            "list" | "watch" | "update" if self.is_plain() && !volume.is_empty() => {
+                Verdict::Needs(Need::Kept { volume })
+            }
+            _ => self.get(|_| Need::Claimed { volume }),
         }
     }
     fn pod(&self) -> Verdict {

@@ -3,10 +3,12 @@
 
 mod proof;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use corten_api::ApiError;
 use corten_api::selector::{FieldSelector, FieldTerm, Selector};
+use corten_api::volumes::{LOCAL_DIRECTORY, ON_NODE, PROVISIONED_BY};
 use futures::StreamExt;
 pub use proof::{Allowed, Authorized, AuthorizedPath, Permit, to};
 use serde::Deserialize;
@@ -199,10 +201,15 @@ impl Resources {
             }
             Need::Claimed { volume } => {
                 let volumes = &self.builtin("", "v1", "persistentvolumes")?;
-                let Some((namespace, name)) = volumes.cached.get(volume).and_then(|item| claim_of(&item)) else {
-                    return Ok(false);
+                let Some(item) = volumes.cached.get(volume) else { return Ok(false) };
+                let is_used = |(namespace, name): (String, String)| {
+                    pods.cached.refers(node, Source::PersistentVolumeClaim, &namespace, &name)
                 };
-                pods.cached.refers(node, Source::PersistentVolumeClaim, &namespace, &name)
+                claim_of(&item).is_some_and(is_used) || is_directory_of(&item, node)
+            }
+            Need::Kept { volume } => {
+                let volumes = &self.builtin("", "v1", "persistentvolumes")?;
+                volumes.cached.get(volume).is_some_and(|item| is_directory_of(&item, node))
             }
             Need::Names { kind, namespace, name } => {
                 let (group, plural) = kind.resource();
@@ -231,6 +238,7 @@ impl Resources {
             Need::Referred { .. } | Need::Claimed { .. } | Need::Names { .. } => {
                 self.is_on_node(&terms.node, &terms.need)
             }
+            Need::Kept { .. } => Ok(told.all(|event| is_directory_of(&event.item, &terms.node))),
             // A pod of that name may be another one by now, on another node; that its own is gone a node may hear.
             Need::Bound { namespace, .. } => {
                 let own = bound_to(&self.builtin("", "v1", "pods")?, &terms.node, namespace)?;
@@ -238,6 +246,22 @@ impl Resources {
             }
         }
     }
+}
+
+/// Whether the PersistentVolume is a directory of the node. What cannot be read is nobody's.
+fn is_directory_of(volume: &Item, node: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Meta {
+        annotations: Option<BTreeMap<String, String>>,
+    }
+    #[derive(Deserialize)]
+    struct Volume {
+        metadata: Meta,
+    }
+    let read = serde_json::from_slice::<Volume>(&volume.object());
+    let Some(annotations) = read.ok().and_then(|volume| volume.metadata.annotations) else { return false };
+    let says = |key: &str, value: &str| annotations.get(key).is_some_and(|said| said == value);
+    says(PROVISIONED_BY, LOCAL_DIRECTORY) && says(ON_NODE, node)
 }
 
 /// The namespace and name of the claim that a PersistentVolume is bound to. What cannot be read is bound to none.

@@ -2,7 +2,7 @@
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, PodCertificateRequest};
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -71,6 +71,41 @@ fn of_a_claim_a_node_writes_how_large_it_is_and_nothing_else() {
         let write = Write { verb, target, new: old.clone(), old: Value::Null };
         let found = said::<PersistentVolumeClaim>(&Cluster::default(), write);
         assert!(found.starts_with("403 ") && found.ends_with(expected), "{verb:?} {target}: {found}");
+    }
+}
+
+#[test]
+fn of_a_volume_a_node_writes_that_there_is_a_directory() {
+    const VOLUME: &str = "/persistentvolumes v";
+    let old = json!({"metadata": {"name": "v", "resourceVersion": "7", "finalizers": ["kubernetes.io/pv-protection"]},
+        "spec": {"local": {"path": "/x"}, "accessModes": ["ReadWriteOnce"]}, "status": {"phase": "Bound"}});
+    let update = |target, change| Write { verb: Verb::Update, target, new: merged(&old, change), old: old.clone() };
+    for change in [
+        json!({}),
+        json!({"metadata": {"finalizers": ["kubernetes.io/pv-protection", "corten.io/local-directory"]}}),
+        json!({"metadata": {"resourceVersion": null, "managedFields": [{"manager": "kubelet"}]}}),
+    ] {
+        assert_eq!(said::<PersistentVolume>(&Cluster::default(), update(VOLUME, change.clone())), "", "{change}");
+    }
+    let words = "403 persistentvolumes \"v\" is forbidden: node \"n1\" is not allowed to update more than the finalizer \
+                 \"corten.io/local-directory\": ";
+    for change in [
+        json!({"metadata": {"finalizers": null}}),
+        json!({"metadata": {"finalizers": ["kubernetes.io/pv-protection", "a.b/c"]}}),
+        json!({"metadata": {"annotations": {"corten.io/node": "n2"}}}),
+        json!({"metadata": {"labels": {"a": "b"}}}),
+        json!({"spec": {"local": {"path": "/etc"}}}),
+        json!({"spec": {"claimRef": {"namespace": "n", "name": "c"}}}),
+    ] {
+        let found = said::<PersistentVolume>(&Cluster::default(), update(VOLUME, change.clone()));
+        assert!(found.starts_with(words), "{change}: {found}");
+    }
+    for (verb, target) in
+        [(Verb::Delete, VOLUME), (Verb::Create, "/persistentvolumes "), (Verb::Update, "/persistentvolumes/status v")]
+    {
+        let write = Write { verb, target, new: old.clone(), old: Value::Null };
+        let found = said::<PersistentVolume>(&Cluster::default(), write);
+        assert!(found.contains("unexpected operation"), "{verb:?} {target}: {found}");
     }
 }
 

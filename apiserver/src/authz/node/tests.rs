@@ -34,6 +34,7 @@ fn judged(user: &User, line: &str) -> String {
         Verdict::Needs(Need::Bound { namespace, name }) => format!("bound {namespace}/{name}"),
         Verdict::Needs(Need::Referred { source, namespace, name }) => format!("{source:?} {namespace}/{name}"),
         Verdict::Needs(Need::Claimed { volume }) => format!("claimed {volume}"),
+        Verdict::Needs(Need::Kept { volume }) => format!("kept {volume}"),
         Verdict::Needs(Need::Names { kind, namespace, name }) => format!("{kind:?} {namespace}/{name}"),
     }
 }
@@ -59,7 +60,14 @@ fn what_each_request_needs() {
         ("get persistentvolumes /v -", "claimed v"),
         ("get persistentvolumes/status /v -", "-"),
         ("list persistentvolumes / -", "-"),
-        ("update persistentvolumes /v -", "-"),
+        ("list persistentvolumes / metadata.name=v", "kept v"),
+        ("watch persistentvolumes / metadata.name=v", "kept v"),
+        ("watch persistentvolumes / metadata.name!=v", "-"),
+        ("update persistentvolumes /v -", "kept v"),
+        ("update persistentvolumes/status /v -", "-"),
+        ("patch persistentvolumes /v -", "-"),
+        ("delete persistentvolumes /v -", "-"),
+        ("create persistentvolumes / -", "-"),
         ("get pods ns/web -", "bound ns/web"),
         ("get pods/log ns/web -", "-"),
         ("get pods/exec ns/web -", "-"),

@@ -350,6 +350,38 @@ async fn a_node_reads_the_volumes_of_its_pods_claims_and_their_secrets() {
 }
 
 #[tokio::test]
+async fn a_node_keeps_the_volumes_that_are_its_directories() {
+    let c = Cluster::new().await;
+    let volume = |name: &str, node: &str, provisioner: &str| {
+        let spec =
+            json!({"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/x"}});
+        let annotations = json!({"corten.io/node": node, "pv.kubernetes.io/provisioned-by": provisioner});
+        json!({"metadata": {"name": name, "annotations": annotations}, "spec": spec})
+    };
+    c.create("persistentvolumes", "", volume("mine", "n1", "corten.io/local-directory")).await.unwrap();
+    c.create("persistentvolumes", "", volume("theirs", "n2", "corten.io/local-directory")).await.unwrap();
+    c.create("persistentvolumes", "", volume("other", "n1", "example.org/disk")).await.unwrap();
+    for (verb, name, fields, allowed) in [
+        ("get", "mine", "", true),
+        ("update", "mine", "", true),
+        ("list", "", "metadata.name=mine", true),
+        ("watch", "", "metadata.name=mine", true),
+        ("delete", "mine", "", false),
+        ("patch", "mine", "", false),
+        ("update", "theirs", "", false),
+        ("get", "theirs", "", false),
+        ("watch", "", "metadata.name=theirs", false),
+        ("update", "other", "", false),
+        ("get", "other", "", false),
+        ("get", "none", "", false),
+        ("watch", "", "", false),
+    ] {
+        let asked = may(&c, &kubelet(), verb, "persistentvolumes", name, fields).await;
+        assert_eq!(asked.is_ok(), allowed, "{verb} {name} {fields}: {asked:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_names_a_node_is_its() {
     let c = Cluster::new().await;
     let attachment = |name: &str, node: &str| json!({"metadata": {"name": name}, "spec": {"attacher": "d.io", "nodeName": node, "source": {"persistentVolumeName": "v"}}});

@@ -48,7 +48,7 @@ fn there_are_as_many_as_upstream_has() {
     let controllers = policy.cluster_roles.iter().filter(|role| role.name().starts_with("system:controller:")).count();
     let ours = policy.cluster_roles.iter().filter(|role| role.name().starts_with("system:corten:")).count();
     // And metrics-server's.
-    assert_eq!((controllers, ours, policy.cluster_roles.len()), (41, 2, 41 + 2 + 32 + 1));
+    assert_eq!((controllers, ours, policy.cluster_roles.len()), (41, 3, 41 + 3 + 32 + 1));
     assert_eq!((policy.roles.len(), policy.role_bindings.len()), (7, 7));
 }
 
@@ -114,6 +114,8 @@ fn who_may_what() {
         (manager, "update", "apps/deployments/status ns/web", true),
         (manager, "update", "/namespaces/finalize ns", true),
         (manager, "update", "coordination.k8s.io/leases kube-system/kube-controller-manager", true),
+        (manager, "create", "storage.k8s.io/storageclasses", true),
+        (manager, "patch", "/namespaces kube-system", true),
         (manager, "create", "/nodes", false),
         (manager, "create", "/pods/exec ns/web", false),
         (manager, "create", "rbac.authorization.k8s.io/clusterrolebindings", false),
