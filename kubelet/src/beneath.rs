@@ -223,6 +223,15 @@ impl Dir {
         }
     }
 
+    /// Removes a directory that is empty; false: there is something in it. What is gone is fine.
+    pub fn remove_empty(&self, name: &OsStr) -> io::Result<bool> {
+        match unlinkat(&self.0, name, UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(true),
+            Err(Errno::ENOTEMPTY | Errno::EEXIST) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     /// Whether nothing but a directory can be there now.
     fn unlink(&self, name: &OsStr) -> io::Result<bool> {
         match unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir) {

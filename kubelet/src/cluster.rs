@@ -26,6 +26,8 @@ pub trait Cluster: Send + Sync {
     async fn secret(&self, key: &Key) -> Result<Option<Arc<Secret>>, ApiError>;
     async fn claim(&self, key: &Key) -> Result<Option<Arc<PersistentVolumeClaim>>, ApiError>;
     async fn persistent_volume(&self, name: &str) -> Result<Option<Arc<PersistentVolume>>, ApiError>;
+    /// Replaces the volume if it is still at this resourceVersion.
+    async fn update_persistent_volume(&self, volume: &PersistentVolume) -> Result<(), ApiError>;
 
     /// A token of an account, as the request says.
     async fn token(&self, account: &Key, request: &TokenRequest) -> Result<TokenRequest, ApiError>;
@@ -44,6 +46,8 @@ pub trait Cluster: Send + Sync {
     async fn service_variables(&self, namespace: &str, links: bool) -> BTreeMap<String, String>;
     /// Calls `changed` whenever the ConfigMap or Secret changes, until `stop`.
     fn watch_source(&self, namespace: &str, source: &SourceRef, stop: &CancellationToken, changed: OnChange);
+    /// As `watch_source`, for a volume. It is called at the beginning, too.
+    fn watch_persistent_volume(&self, name: &str, stop: &CancellationToken, changed: OnChange);
     /// Tells the user. Never waits.
     fn event(&self, about: &ObjectReference, warning: bool, reason: &str, message: &str);
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use corten_api::volumes::DIRECTORIES;
 use corten_client::{CancellationToken, Change, Watch};
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{Semaphore, mpsc};
@@ -12,6 +13,7 @@ use crate::cgroup::{CgroupError, Hierarchy, PodLimits, cpu_shares, pods_path};
 use crate::cluster::Cluster;
 use crate::cluster::api::ApiCluster;
 use crate::config::Config;
+use crate::directories::Directories;
 use crate::files::ClusterDns;
 use crate::images::Images;
 use crate::images::containerd::ContainerdImages;
@@ -87,11 +89,16 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
         images: Arc::clone(&images),
         network: Arc::clone(&network),
         cgroups: Some(Arc::new(hierarchy.clone())),
+        directories: Directories::new(DIRECTORIES, &config.node_name, &cluster, &stop),
         cluster,
         sources: Remembered::default(),
         statuses,
         starts: Semaphore::new(STARTS_AT_ONCE),
     });
+    let of_pods = Arc::downgrade(&place);
+    place
+        .directories
+        .start(Box::new(move |claim| of_pods.upgrade().is_some_and(|place| place.sources.has_claim(claim))));
     let table = Table::default();
     let server = tokio::spawn(server::serve(server_of(&config, &place, &table, hierarchy.clone()), stop.clone()));
     let health = Arc::new(NodeHealth::default());

@@ -5,6 +5,7 @@ pub mod cgroup;
 pub mod cluster;
 pub mod config;
 pub mod daemon;
+pub mod directories;
 pub mod downward;
 pub mod env;
 pub mod files;

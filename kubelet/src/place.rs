@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::cgroup::{CgroupError, Hierarchy, PodLimits, QOS_LEVELS, Usage, pod_path};
 use crate::cluster::Cluster;
+use crate::directories::Directories;
 use crate::files::ClusterDns;
 use crate::images::Images;
 use crate::network::PodNetwork;
@@ -90,6 +91,8 @@ pub struct Place {
     pub node: Box<dyn Fn() -> NodeFacts + Send + Sync>,
     /// What pods refer to, as it was last.
     pub sources: Remembered,
+    /// Volumes that are directories of this node.
+    pub directories: Directories,
     pub statuses: StatusWriter,
     pub starts: Semaphore,
 }

@@ -59,6 +59,9 @@ impl Cluster for ApiCluster {
     async fn persistent_volume(&self, name: &str) -> Result<Option<Arc<PersistentVolume>>, ApiError> {
         optional(self.client.get(&Key::cluster(name)).await)
     }
+    async fn update_persistent_volume(&self, volume: &PersistentVolume) -> Result<(), ApiError> {
+        self.client.update(volume).await.map(drop)
+    }
     async fn token(&self, account: &Key, request: &TokenRequest) -> Result<TokenRequest, ApiError> {
         self.client.create_subresource::<ServiceAccount, _>(account, "token", request).await
     }
@@ -103,6 +106,10 @@ impl Cluster for ApiCluster {
                 drop(watch.start_reduced(stop, drop, move |_| changed()));
             }
         }
+    }
+    fn watch_persistent_volume(&self, name: &str, stop: &CancellationToken, changed: OnChange) {
+        let watch = Watch::<PersistentVolume>::all(&self.client).fields(&format!("metadata.name={name}"));
+        drop(watch.start_reduced(stop, drop, move |_| changed()));
     }
     fn event(&self, about: &ObjectReference, warning: bool, reason: &str, message: &str) {
         let kind = if warning { EventType::Warning } else { EventType::Normal };

@@ -106,6 +106,19 @@ impl Cluster for FakeCluster {
     async fn persistent_volume(&self, name: &str) -> Result<Option<Arc<PersistentVolume>>, ApiError> {
         Ok(self.here()?.persistent_volumes.get(name).cloned().map(Arc::new))
     }
+    async fn update_persistent_volume(&self, volume: &PersistentVolume) -> Result<(), ApiError> {
+        let mut shared = self.here()?;
+        shared.revision += 1;
+        let revision = shared.revision.to_string();
+        let stored = shared.persistent_volumes.get_mut(volume.name());
+        let stored = stored.ok_or_else(|| ApiError::not_found("", "persistentvolumes", volume.name()))?;
+        if stored.metadata.resource_version != volume.metadata.resource_version {
+            return Err(ApiError::stale("", "persistentvolumes", volume.name()));
+        }
+        stored.clone_from(volume);
+        stored.metadata.resource_version = Some(revision);
+        Ok(())
+    }
     async fn token(&self, account: &Key, request: &TokenRequest) -> Result<TokenRequest, ApiError> {
         let mut shared = self.here()?;
         shared.tokens += 1;
@@ -166,6 +179,7 @@ impl Cluster for FakeCluster {
     fn watch_source(&self, _: &str, source: &SourceRef, _: &CancellationToken, changed: OnChange) {
         self.shared.lock().watches.push((source.clone(), changed));
     }
+    fn watch_persistent_volume(&self, _: &str, _: &CancellationToken, _: OnChange) {}
     fn event(&self, about: &ObjectReference, _: bool, reason: &str, message: &str) {
         let path = about.field_path.as_deref().unwrap_or_default();
         let place = path.split_once('{').map(|(_, name)| name.trim_end_matches('}')).unwrap_or_default();

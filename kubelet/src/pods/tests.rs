@@ -115,6 +115,7 @@ impl World {
             images: Arc::new(images.clone()),
             network: Arc::new(network.clone()),
             cgroups: Some(Arc::clone(&cgroups) as Arc<dyn PodCgroups>),
+            directories: crate::directories::Directories::new(dir.path().join("volumes"), "n1", &port, &stop),
             cluster: port,
             node: Box::new(move || node.clone()),
             sources: Default::default(),

@@ -41,6 +41,9 @@ pub enum ClaimError {
     NoVolume { name: String, volume: String },
     #[error("persistentvolume {volume:?} is bound to another claim than PVC {name:?}")]
     Taken { name: String, volume: String },
+    /// Its volume is a directory of this node that could not be had.
+    #[error("{why}")]
+    Directory { why: String },
     /// It may be there, but could not be asked for.
     #[error("failed to fetch {kind} {name:?}: {why}")]
     Unknown { kind: &'static str, name: String, why: String },

@@ -147,6 +147,11 @@ impl Remembered {
         self.volumes.lock().answer(&Key::cluster(name), asked)
     }
 
+    /// Whether a pod that was here at the last look refers to the claim.
+    pub fn has_claim(&self, key: &Key) -> bool {
+        self.claims.lock().objects.contains_key(key)
+    }
+
     /// Forgets what no pod of these refers to.
     pub fn keep_only(&self, pods: &[Arc<Pod>]) {
         let (mut config_maps, mut secrets) = (BTreeSet::new(), BTreeSet::new());

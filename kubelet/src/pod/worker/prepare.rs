@@ -282,7 +282,13 @@ async fn claim(place: &Place, pod: &Pod, wanted: &ClaimRef, runs: bool) -> (Resu
     };
     let volume = place.sources.persistent_volume(cluster, &name).await;
     let outdated = claim.outdated || volume.outdated;
-    (claims::bound(found, &name, volume.object.map_err(|err| err.to_string())), outdated)
+    let bound = match claims::bound(found, &name, volume.object.map_err(|err| err.to_string())) {
+        Ok(bound) => {
+            place.directories.hold(&bound.volume).await.map(|()| bound).map_err(|why| ClaimError::Directory { why })
+        }
+        unbound => unbound,
+    };
+    (bound, outdated)
 }
 
 /// Everything below the pod's directory, and, where nothing of it runs, its cgroup; how long that is right. The error is for the user. Nobody else writes

@@ -1,0 +1,288 @@
+//! Volumes that are directories of this node (`corten.io/local-directory`): made before the first mount, removed when the volume
+//! is released and deleted.
+//!
+//! All is below one directory that root alone enters. A volume has our finalizer before anything can be written to its directory,
+//! and until that is gone: no volume goes while there is a directory of it, whenever this program is stopped. Which volumes to
+//! watch the directories say: there is nothing else to remember.
+
+pub mod decide;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corten_api::volumes::DIRECTORY_FINALIZER;
+use corten_api::{ApiError, Key, Object as _, Reason};
+use corten_client::CancellationToken;
+use k8s_openapi::api::core::v1::PersistentVolume;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::beneath::Dir;
+use crate::cluster::Cluster;
+use decide::Step;
+
+/// Whoever a container runs as may write to its volume, as nothing tells who that is; nobody else of the node comes so far.
+const VOLUME_MODE: u32 = 0o777;
+const ROOT_MODE: u32 = 0o700;
+/// Before the name of a directory that is being removed: nobody mounts it any more.
+const REMOVING: &str = ".removing-";
+/// After what did not come about: nobody tells when it will.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// Directories that are looked for at the start.
+const DIRECTORIES_MAX: usize = 1 << 16;
+/// Writes of one volume that others are faster with, one after the other.
+const CONFLICTS_MAX: usize = 5;
+
+/// Says whether something of this node still uses the claim.
+pub type InUse = Box<dyn Fn(&Key) -> bool + Send + Sync>;
+
+/// Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Directories(Arc<Inner>);
+
+struct Inner {
+    root: PathBuf,
+    node: String,
+    cluster: Arc<dyn Cluster>,
+    stop: CancellationToken,
+    /// Volumes that are watched: those that have a directory.
+    watched: Mutex<BTreeMap<String, CancellationToken>>,
+    /// To be looked at.
+    dirty: Mutex<BTreeSet<String>>,
+    wake: Notify,
+    /// Held while a directory is made, and while one is taken out of the way to be removed.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// What became of a look at a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Looked {
+    Done,
+    Again,
+}
+
+impl Directories {
+    pub fn new(root: impl Into<PathBuf>, node: &str, cluster: &Arc<dyn Cluster>, stop: &CancellationToken) -> Self {
+        Self(Arc::new(Inner {
+            root: root.into(),
+            node: node.to_owned(),
+            cluster: Arc::clone(cluster),
+            stop: stop.clone(),
+            watched: Mutex::default(),
+            dirty: Mutex::default(),
+            wake: Notify::new(),
+            turn: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    /// Begins to look after the directories that are there, until the stop.
+    pub fn start(&self, in_use: InUse) {
+        let (inner, stop) = (Arc::clone(&self.0), self.0.stop.clone());
+        tokio::spawn(async move { stop.run_until_cancelled(inner.run(in_use)).await });
+    }
+
+    /// Makes the directory of a volume that a pod is about to mount, if it is one of these. The error is for the user.
+    pub async fn hold(&self, volume: &PersistentVolume) -> Result<(), String> {
+        if decide::is_of(volume, &self.0.node) { self.0.hold(volume).await } else { Ok(()) }
+    }
+}
+
+impl Inner {
+    async fn hold(self: &Arc<Self>, known: &PersistentVolume) -> Result<(), String> {
+        let name = known.name();
+        decide::place(known, &self.root)?;
+        let _turn = self.turn.lock().await;
+        for _ in 0..CONFLICTS_MAX {
+            let newest = match self.cluster.persistent_volume(name).await {
+                Ok(Some(newest)) => newest,
+                Ok(None) => return Err(format!("persistentvolume {name:?} not found")),
+                // A container restarts without any apiserver: its directory is there, and stays as long as nobody is told otherwise.
+                Err(err) if decide::has_finalizer(known) && self.has(name) => {
+                    info!(volume = name, %err, "whether it is deleted is not known");
+                    return Ok(());
+                }
+                Err(err) => return Err(format!("failed to fetch persistentvolume {name:?}: {err}")),
+            };
+            decide::may_be_mounted(&newest)?;
+            self.make(name).map_err(|err| format!("cannot make the directory of persistentvolume {name:?}: {err}"))?;
+            self.watch(name);
+            if decide::has_finalizer(&newest) {
+                return Ok(());
+            }
+            let mut held = PersistentVolume::clone(&newest);
+            held.metadata.finalizers.get_or_insert_default().push(DIRECTORY_FINALIZER.into());
+            match self.cluster.update_persistent_volume(&held).await {
+                Ok(()) => return Ok(()),
+                Err(err) if err.is(Reason::Conflict) => {}
+                Err(err) => return Err(format!("cannot hold persistentvolume {name:?}: {err}")),
+            }
+        }
+        Err(format!("cannot hold persistentvolume {name:?}: others change it all the time"))
+    }
+
+    fn root(&self) -> io::Result<Dir> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        std::fs::DirBuilder::new().recursive(true).mode(ROOT_MODE).create(&self.root)?;
+        Dir::open(&self.root)
+    }
+    fn has(&self, name: &str) -> bool {
+        self.root().and_then(|root| root.has_dir(OsStr::new(name))).unwrap_or(false)
+    }
+    fn make(&self, name: &str) -> io::Result<()> {
+        self.root()?.make_dir(name, VOLUME_MODE).map(drop)
+    }
+
+    fn watch(self: &Arc<Self>, name: &str) {
+        let mut watched = self.watched.lock();
+        if watched.contains_key(name) {
+            return;
+        }
+        let stop = self.stop.child_token();
+        watched.insert(name.to_owned(), stop.clone());
+        drop(watched);
+        let (inner, of) = (Arc::downgrade(self), name.to_owned());
+        let changed = move || {
+            if let Some(inner) = inner.upgrade() {
+                inner.touch(&of);
+            }
+        };
+        self.cluster.watch_persistent_volume(name, &stop, Box::new(changed));
+    }
+    fn forget(&self, name: &str) {
+        if let Some(stop) = self.watched.lock().remove(name) {
+            stop.cancel();
+        }
+    }
+    fn touch(&self, name: &str) {
+        self.dirty.lock().insert(name.to_owned());
+        self.wake.notify_one();
+    }
+
+    async fn run(self: Arc<Self>, in_use: InUse) {
+        let mut again: BTreeSet<(Instant, String)> = BTreeSet::new();
+        match self.names() {
+            Ok(names) => names.iter().for_each(|name| self.touch(name)),
+            Err(err) => warn!(root = %self.root.display(), %err, "cannot look which volumes have a directory here"),
+        }
+        loop {
+            let due = again.iter().take_while(|(at, _)| *at <= Instant::now()).cloned().collect::<Vec<_>>();
+            for entry in due {
+                again.remove(&entry);
+                self.dirty.lock().insert(entry.1);
+            }
+            let next = self.dirty.lock().pop_first();
+            let Some(name) = next else {
+                let timer = again.first().map(|(at, _)| *at);
+                let tick = async {
+                    match timer {
+                        Some(at) => tokio::time::sleep_until(at).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! { () = self.wake.notified() => {}, () = tick => {} }
+                continue;
+            };
+            if self.look(&name, &in_use).await == Looked::Again {
+                again.retain(|(_, of)| *of != name);
+                again.insert((Instant::now() + AGAIN_AFTER, name));
+            }
+        }
+    }
+
+    /// The volumes of the directories that are there, also of those that are being removed.
+    fn names(&self) -> io::Result<BTreeSet<String>> {
+        let entries = self.root()?.entries(DIRECTORIES_MAX)?;
+        let names = entries.into_iter().filter(|(_, is_dir)| *is_dir).filter_map(|(name, _)| name.into_string().ok());
+        Ok(names.map(|name| name.strip_prefix(REMOVING).map_or(name.clone(), str::to_owned)).collect())
+    }
+
+    async fn look(self: &Arc<Self>, name: &str, in_use: &InUse) -> Looked {
+        let volume = match self.cluster.persistent_volume(name).await {
+            Ok(Some(volume)) if decide::is_of(&volume, &self.node) => volume,
+            Ok(_) => return self.orphaned(name).await,
+            // To a node, what is not there is forbidden.
+            Err(err) if err.is(Reason::NotFound) || err.is(Reason::Forbidden) => return self.orphaned(name).await,
+            Err(err) => {
+                warn!(volume = name, %err, "cannot look whether it is deleted");
+                return Looked::Again;
+            }
+        };
+        match decide::decide(&volume) {
+            Step::Keep => {
+                self.watch(name);
+                return Looked::Done;
+            }
+            // What its pods left behind is theirs as long as one of them is here.
+            Step::Remove if decide::claim_of(&volume).is_some_and(|claim| in_use(&claim)) => return Looked::Again,
+            Step::Remove => {
+                if let Err(err) = self.remove(name).await {
+                    warn!(volume = name, %err, "cannot remove its directory");
+                    return Looked::Again;
+                }
+            }
+            Step::LetGo => info!(volume = name, "it is deleted, and its directory stays"),
+        }
+        match self.let_go(&volume).await {
+            Ok(()) => {
+                self.forget(name);
+                Looked::Done
+            }
+            Err(err) => {
+                warn!(volume = name, %err, "cannot take our finalizer off");
+                Looked::Again
+            }
+        }
+    }
+
+    /// No volume is shown for it: its finalizer was taken off by others, or it never had it. What may hold data stays.
+    async fn orphaned(&self, name: &str) -> Looked {
+        self.forget(name);
+        let _turn = self.turn.lock().await;
+        let removed = self.root().and_then(|root| root.remove_empty(OsStr::new(name)));
+        match removed {
+            Ok(true) => {}
+            Ok(false) => {
+                warn!(volume = name, root = %self.root.display(), "no such volume is this node's: its directory stays")
+            }
+            Err(err) => warn!(volume = name, %err, "cannot look at the directory that is left of it"),
+        }
+        Looked::Done
+    }
+
+    async fn remove(self: &Arc<Self>, name: &str) -> io::Result<()> {
+        let hidden = format!("{REMOVING}{name}");
+        let turn = self.turn.lock().await;
+        let root = self.root()?;
+        if root.has_dir(OsStr::new(name))? {
+            // One of an earlier try first.
+            let (inner, old) = (Arc::clone(self), hidden.clone());
+            blocking(move || inner.root()?.remove(old)).await?;
+            root.rename(OsStr::new(name), OsStr::new(&hidden))?;
+        }
+        drop(turn);
+        let inner = Arc::clone(self);
+        blocking(move || inner.root()?.remove(hidden)).await
+    }
+
+    async fn let_go(&self, volume: &PersistentVolume) -> Result<(), ApiError> {
+        let mut freed = volume.clone();
+        freed.metadata.finalizers.iter_mut().for_each(|all| all.retain(|one| one != DIRECTORY_FINALIZER));
+        match self.cluster.update_persistent_volume(&freed).await {
+            Err(err) if !err.is(Reason::NotFound) => Err(err),
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|err| Err(io::Error::other(err)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! Directories that come with the first mount and go with their volume, and not before.
+
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use corten_api::volumes::{LOCAL_DIRECTORY, ON_NODE, PROVISIONED_BY};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::cluster::fake::FakeCluster;
+
+const PROTECTION: &str = "kubernetes.io/pv-protection";
+
+struct Story {
+    held: tempfile::TempDir,
+    cluster: FakeCluster,
+    directories: Directories,
+    stop: CancellationToken,
+}
+
+impl Story {
+    fn new() -> Self {
+        let (held, cluster, stop) = (tempfile::tempdir().unwrap(), FakeCluster::default(), CancellationToken::new());
+        let port: Arc<dyn Cluster> = Arc::new(cluster.clone());
+        let directories = Directories::new(held.path().join("volumes"), "n1", &port, &stop);
+        Self { held, cluster, directories, stop }
+    }
+    fn root(&self) -> PathBuf {
+        self.held.path().join("volumes")
+    }
+    /// The volume `v` of the node, with changes to its spec.
+    fn put(&self, node: &str, changes: Value) -> PersistentVolume {
+        let mut spec = json!({"local": {"path": self.root().join("v")}, "persistentVolumeReclaimPolicy": "Delete",
+            "claimRef": {"namespace": "ns", "name": "data", "uid": "c-uid"}});
+        spec.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        let annotations = json!({PROVISIONED_BY: LOCAL_DIRECTORY, ON_NODE: node});
+        let metadata =
+            json!({"name": "v", "annotations": annotations, "finalizers": [PROTECTION], "resourceVersion": "1"});
+        let volume = json!({"metadata": metadata, "spec": spec, "status": {"phase": "Bound"}});
+        let volume: PersistentVolume = serde_json::from_value(volume).unwrap();
+        self.cluster.shared.lock().persistent_volumes.insert("v".into(), volume.clone());
+        volume
+    }
+    fn change(&self, change: impl FnOnce(&mut PersistentVolume)) {
+        let mut shared = self.cluster.shared.lock();
+        change(shared.persistent_volumes.get_mut("v").unwrap());
+    }
+    fn finalizers(&self) -> Vec<String> {
+        let shared = self.cluster.shared.lock();
+        shared.persistent_volumes["v"].metadata.finalizers.clone().unwrap_or_default()
+    }
+    /// As the controllers do it once the claim is gone.
+    fn release_and_delete(&self) {
+        self.change(|volume| {
+            volume.status.get_or_insert_default().phase = Some("Released".into());
+            volume.metadata.finalizers.iter_mut().for_each(|all| all.retain(|one| one != PROTECTION));
+            volume.metadata.deletion_timestamp = Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
+        });
+    }
+    async fn look(&self, is_used: bool) -> Looked {
+        let in_use: InUse = Box::new(move |claim| is_used && *claim == Key::new("ns", "data"));
+        self.directories.0.look("v", &in_use).await
+    }
+}
+
+#[tokio::test]
+async fn it_is_made_before_the_first_mount_and_removed_with_its_volume() {
+    let story = Story::new();
+    let volume = story.put("n1", json!({}));
+    story.directories.hold(&volume).await.unwrap();
+    let dir = story.root().join("v");
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode(&dir), mode(&story.root())), (0o777, 0o700));
+    assert_eq!(story.finalizers(), [PROTECTION, DIRECTORY_FINALIZER]);
+    std::fs::write(dir.join("data"), "x").unwrap();
+    let shown = story.cluster.shared.lock().persistent_volumes["v"].clone();
+    story.directories.hold(&shown).await.expect("a second pod");
+    assert_eq!(std::fs::read_to_string(dir.join("data")).unwrap(), "x");
+
+    assert_eq!(story.look(false).await, Looked::Done);
+    assert!(dir.exists(), "its claim has it");
+    story.release_and_delete();
+    assert_eq!(story.look(true).await, Looked::Again);
+    assert!(dir.exists(), "a pod that is going uses it");
+    assert_eq!(story.look(false).await, Looked::Done);
+    assert_eq!((dir.exists(), story.finalizers().len()), (false, 0));
+    assert_eq!(std::fs::read_dir(story.root()).unwrap().count(), 0);
+    assert!(story.directories.0.watched.lock().is_empty());
+}
+
+#[tokio::test]
+async fn what_does_not_mount_table() {
+    let cases = [
+        ("another node's: not ours to make", "n2", json!({}), false, Ok(())),
+        (
+            "it is elsewhere",
+            "n1",
+            json!({"local": {"path": "/etc"}}),
+            false,
+            Err("persistentvolume \"v\" is not in ROOT, where corten.io/local-directory has its volumes"),
+        ),
+        ("it goes", "n1", json!({}), true, Err("persistentvolume \"v\" is being deleted")),
+    ];
+    for (why, node, changes, goes, expected) in cases {
+        let story = Story::new();
+        let volume = story.put(node, changes);
+        if goes {
+            story.release_and_delete();
+        }
+        let got = story.directories.hold(&volume).await;
+        let got = got.map_err(|err| err.replace(&*story.root().to_string_lossy(), "ROOT"));
+        assert_eq!(got, expected.map_err(str::to_owned), "{why}");
+        assert!(!story.root().join("v").exists(), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn no_link_is_followed_to_make_it_or_to_remove_it() {
+    let (story, outside) = (Story::new(), tempfile::tempdir().unwrap());
+    let volume = story.put("n1", json!({}));
+    std::fs::create_dir(story.root()).unwrap();
+    symlink(outside.path(), story.root().join("v")).unwrap();
+    assert!(story.directories.hold(&volume).await.is_err());
+    std::fs::remove_file(story.root().join("v")).unwrap();
+    story.directories.hold(&volume).await.unwrap();
+    std::fs::write(outside.path().join("kept"), "x").unwrap();
+    symlink(outside.path(), story.root().join("v/out")).unwrap();
+    story.release_and_delete();
+    assert_eq!(story.look(false).await, Looked::Done);
+    assert!(outside.path().join("kept").exists());
+}
+
+#[tokio::test]
+async fn data_stay_where_they_are_to_stay() {
+    let story = Story::new();
+    let volume = story.put("n1", json!({"persistentVolumeReclaimPolicy": "Retain"}));
+    story.directories.hold(&volume).await.unwrap();
+    std::fs::write(story.root().join("v/data"), "x").unwrap();
+    story.release_and_delete();
+    assert_eq!(story.look(false).await, Looked::Done);
+    assert_eq!((story.root().join("v/data").exists(), story.finalizers().len()), (true, 0), "Retain");
+    // Somebody took the finalizer off by force: what it was is not known any more.
+    story.cluster.shared.lock().persistent_volumes.clear();
+    assert_eq!(story.look(false).await, Looked::Done);
+    assert!(story.root().join("v/data").exists());
+    std::fs::remove_file(story.root().join("v/data")).unwrap();
+    assert_eq!(story.look(false).await, Looked::Done);
+    assert!(!story.root().join("v").exists(), "nothing is lost with an empty one");
+}
+
+#[tokio::test]
+async fn a_kubelet_that_was_stopped_goes_on_where_it_was() {
+    let story = Story::new();
+    let volume = story.put("n1", json!({}));
+    story.directories.hold(&volume).await.unwrap();
+    // It was stopped while it removed.
+    std::fs::rename(story.root().join("v"), story.root().join(".removing-v")).unwrap();
+    story.release_and_delete();
+    let port: Arc<dyn Cluster> = Arc::new(story.cluster.clone());
+    let next = Directories::new(story.root(), "n1", &port, &story.stop);
+    next.start(Box::new(|_| false));
+    let gone = async {
+        while !story.finalizers().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("it lets the volume go");
+    assert_eq!(std::fs::read_dir(story.root()).unwrap().count(), 0);
+    story.stop.cancel();
+}
+
+#[tokio::test]
+async fn without_an_apiserver_a_pod_restarts_and_no_new_one_starts() {
+    let story = Story::new();
+    let volume = story.put("n1", json!({}));
+    story.cluster.shared.lock().away = true;
+    assert!(story.directories.hold(&volume).await.is_err(), "nobody knows whether it is still there");
+    story.cluster.shared.lock().away = false;
+    story.directories.hold(&volume).await.unwrap();
+    let shown = story.cluster.shared.lock().persistent_volumes["v"].clone();
+    story.cluster.shared.lock().away = true;
+    story.directories.hold(&shown).await.unwrap();
+    assert_eq!(story.look(false).await, Looked::Again);
+}
