@@ -26,6 +26,7 @@ pub mod history;
 pub mod horizontalpodautoscaler;
 pub mod intents;
 pub mod job;
+pub mod localdirectory;
 pub mod metadata;
 pub mod monitors;
 pub mod namespace;

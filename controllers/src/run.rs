@@ -19,8 +19,8 @@ use crate::supervise::{Down, Supervised, supervise};
 use crate::{
     bootstrapsigner, clusterroleaggregation, cronjob, csrapproving, csrcleaner, csrsigning, daemonset, deployment,
     disruption, endpoints, endpointslice, endpointslicemirroring, ephemeral, garbagecollector, horizontalpodautoscaler,
-    job, namespace, nodeipam, nodelifecycle, persistentvolume, podgc, pvcprotection, pvprotection, replicas, rootca,
-    serviceaccount, sources, statefulset, tokencleaner, ttlafterfinished,
+    job, localdirectory, namespace, nodeipam, nodelifecycle, persistentvolume, podgc, pvcprotection, pvprotection,
+    replicas, rootca, serviceaccount, sources, statefulset, tokencleaner, ttlafterfinished,
 };
 
 /// Upstream's name, so that tools that look for the leader find it.
@@ -178,6 +178,8 @@ const CONTROLLERS: &[(&str, Constructor)] = &[
     ("pvcprotection", pvcprotection::controller),
     ("pvprotection", pvprotection::controller),
     ("ephemeral", ephemeral::controller),
+    ("localdirectory-claims", localdirectory::claims),
+    ("localdirectory-volumes", localdirectory::volumes),
 ];
 
 /// One term of leadership.

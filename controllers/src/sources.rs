@@ -29,6 +29,8 @@ pub const SOURCES: &[(&str, &str)] = &[
     ("persistentvolume-claims", "persistentvolume-controller"),
     ("persistentvolume-volumes", "persistentvolume-controller"),
     ("ephemeral", "ephemeral_volume"),
+    // As provisioners of others call themselves.
+    ("localdirectory", "corten.io/local-directory"),
 ];
 
 pub fn of(controller: &str) -> &'static str {

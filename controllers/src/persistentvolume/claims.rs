@@ -15,14 +15,14 @@ use corten_client::EventType;
 use super::matching::{capacity, claim_spec, class_of_claim, find, is_bound_to, mismatch, storage, volume_spec};
 use super::step::{BIND_COMPLETED, BOUND, BOUND_BY_CONTROLLER, LOST, PENDING, Said, Write, phase_of, with_phase};
 
-const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 /// Whom a claim waits for, and the annotation's name of old.
-const PROVISIONER: [&str; 2] =
+pub const PROVISIONER: [&str; 2] =
     ["volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner"];
 /// Marks the class of claims that name none; the second is its name of old.
-const IS_DEFAULT: [&str; 2] =
+pub const IS_DEFAULT: [&str; 2] =
     ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
-const WAIT_FOR_FIRST_CONSUMER: &str = "WaitForFirstConsumer";
+pub const WAIT_FOR_FIRST_CONSUMER: &str = "WaitForFirstConsumer";
 /// The provisioners of Kubernetes' own, of which none is here.
 const IN_TREE: &str = "kubernetes.io/";
 

@@ -10,6 +10,7 @@ mod cost;
 mod cronjobs;
 mod disruptions;
 mod jobs;
+mod localdirectory;
 mod roles;
 mod sets;
 mod store;

@@ -1,0 +1,60 @@
+//! The StorageClass `local-directory`: made once in a cluster's life, and its users' from then on.
+//!
+//! That it was made is said on the namespace `kube-system`, which nobody deletes: who deletes or changes the class is obeyed.
+
+use std::time::Duration;
+
+use corten_api::k8s_openapi::api::core::v1::Namespace;
+use corten_api::k8s_openapi::api::storage::v1::StorageClass;
+use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use corten_api::volumes::LOCAL_DIRECTORY;
+use corten_api::{ApiError, Key, Object, Reason};
+use corten_client::Patch;
+use serde_json::json;
+use tracing::warn;
+
+use crate::context::Context;
+use crate::persistentvolume::claims::{IS_DEFAULT, default_class};
+
+const NAME: &str = "local-directory";
+const NAMESPACE: &str = "kube-system";
+const MADE: &str = "corten.io/local-directory-class";
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// Returns when the class was made, now or ever before.
+pub async fn made(context: Context) {
+    let make = async {
+        while let Err(err) = make_once(&context).await {
+            warn!(%err, "cannot make the StorageClass {NAME} yet");
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    };
+    context.stop.run_until_cancelled(make).await;
+}
+
+async fn make_once(context: &Context) -> Result<(), ApiError> {
+    let key = Key::cluster(NAMESPACE);
+    let namespace = context.client.get::<Namespace>(&key).await?;
+    if namespace.annotation(MADE).is_some() {
+        return Ok(());
+    }
+    let classes = context.caches.of::<StorageClass>().list();
+    match context.client.create(&class(default_class(&classes).is_none())).await {
+        Err(err) if !err.is(Reason::AlreadyExists) => return Err(err),
+        _ => {}
+    }
+    // If this fails the class is made again, unless it is there.
+    let patch = json!({"metadata": {"uid": namespace.uid(), "annotations": {MADE: "made"}}});
+    context.client.patch::<Namespace>(&key, "", Patch::Merge(patch)).await.map(drop)
+}
+
+fn class(is_default: bool) -> StorageClass {
+    let annotations = is_default.then(|| [(IS_DEFAULT[0].to_owned(), "true".to_owned())].into());
+    StorageClass {
+        metadata: ObjectMeta { name: Some(NAME.into()), annotations, ..ObjectMeta::default() },
+        provisioner: LOCAL_DIRECTORY.into(),
+        reclaim_policy: Some("Delete".into()),
+        volume_binding_mode: Some("WaitForFirstConsumer".into()),
+        ..StorageClass::default()
+    }
+}
