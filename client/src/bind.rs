@@ -60,6 +60,7 @@ impl Binder {
     }
 
     async fn ask(&self, request: BindRequest) -> Result<(), ApiError> {
+        let _under_way = self.client.begin_write().await;
         let (reply, answer) = oneshot::channel();
         let closed = |_| ApiError::unavailable("the bind stream is closed");
         self.sender

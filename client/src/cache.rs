@@ -175,10 +175,14 @@ impl<T> Cache<T> {
     /// Returns once the cache has seen `revision`: its holder then reads its own write.
     /// Never returns if the watch was stopped before; race it with the same token.
     pub async fn reached(&self, revision: i64) {
-        let mut receiver = self.shared.revision.subscribe();
-        if receiver.wait_for(|seen| *seen >= revision).await.is_err() {
+        if !self.reached_or_stopped(revision).await {
             std::future::pending::<()>().await;
         }
+    }
+    /// As [`Self::reached`], but returns false if the watch was stopped before.
+    pub async fn reached_or_stopped(&self, revision: i64) -> bool {
+        let mut receiver = self.shared.revision.subscribe();
+        receiver.wait_for(|seen| *seen >= revision).await.is_ok()
     }
 }
 

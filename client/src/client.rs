@@ -15,19 +15,19 @@ use corten_proto::api::{self, resources_client::ResourcesClient};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tonic::metadata::{Binary, MetadataValue};
 use tonic::transport::Channel;
 
 use crate::bind::Binder;
 use crate::endpoints::{Connection, Endpoints};
+use crate::writes::Writes;
 
 use call::{Failure, SILENCE_MAX, stub_on, timed, whole};
 pub(crate) use call::{retry_after, within};
 
 /// How often a read is tried, each time on a new connection.
 const READ_TRIES: usize = 3;
-/// A write that may have been done is not sent again.
-const WRITE_TRIES: usize = 1;
 /// How often a request is tried again that was refused with 429.
 const BUSY_TRIES: usize = 8;
 /// A connection to the cluster. Cheap to clone; clones share it.
@@ -48,6 +48,7 @@ struct Term {
     fence: MetadataValue<Binary>,
     /// Cancelled when the apiserver says that it is over.
     lost: CancellationToken,
+    writes: Writes,
 }
 
 /// The patch types that our own programs use.
@@ -85,10 +86,11 @@ impl Client {
         Self::new(Endpoints::over(channel))
     }
 
-    /// A client whose writes are refused once `fence` is over; `lost` is cancelled by the first refusal.
-    pub fn fenced(&self, fence: &api::Fence, lost: CancellationToken) -> Self {
+    /// A client whose writes are among `writes`, and are refused once `fence` is over; `lost` is cancelled by the first
+    /// refusal.
+    pub fn fenced(&self, fence: &api::Fence, lost: CancellationToken, writes: Writes) -> Self {
         let fence = corten_proto::fence::encoded(fence);
-        Self { term: Some(Arc::new(Term { fence, lost })), ..self.clone() }
+        Self { term: Some(Arc::new(Term { fence, lost, writes })), ..self.clone() }
     }
 
     /// The same client without a fence.
@@ -119,6 +121,14 @@ impl Client {
     pub(crate) fn mark<T>(&self, request: &mut tonic::Request<T>) {
         if let Some(term) = &self.term {
             corten_proto::fence::add(&term.fence, request.metadata_mut());
+        }
+    }
+
+    /// A write is under way until what this returns is dropped. Does not return once the term has ended.
+    pub(crate) async fn begin_write(&self) -> Option<TaskTrackerToken> {
+        match &self.term {
+            Some(term) => Some(term.writes.begin().await),
+            None => None,
         }
     }
 
@@ -244,7 +254,7 @@ impl Client {
             let request = self.written(request.clone());
             async move { Ok(whole(stub.create(request)).await?.into_inner()) }
         };
-        let object = self.call(endpoints, WRITE_TRIES, create).await?;
+        let object = self.write(endpoints, create).await?;
         decode(&object)
     }
 
@@ -269,7 +279,7 @@ impl Client {
             let request = self.written(request.clone());
             async move { Ok(whole(stub.update(request)).await?.into_inner()) }
         };
-        let object = self.call(endpoints, WRITE_TRIES, update).await?;
+        let object = self.write(endpoints, update).await?;
         decode(&object)
     }
 
@@ -294,7 +304,7 @@ impl Client {
             let request = self.written(request.clone());
             async move { Ok(whole(stub.patch(request)).await?.into_inner()) }
         };
-        let object = self.call(endpoints, WRITE_TRIES, patch).await?;
+        let object = self.write(endpoints, patch).await?;
         decode(&object)
     }
 
@@ -311,7 +321,7 @@ impl Client {
             let request = self.written(request.clone());
             async move { Ok(whole(stub.delete(request)).await?.into_inner()) }
         };
-        Ok(self.call(endpoints, WRITE_TRIES, delete).await?.revision)
+        Ok(self.write(endpoints, delete).await?.revision)
     }
 
     /// Opens the scheduler's stream of placements.

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::client::Client;
+use crate::writes::Writes;
 pub use thread::lead;
 #[cfg(test)]
 pub(crate) use thread::renewing;
@@ -34,20 +35,39 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 struct Term {
     fence: Fence,
+    ends: Ends,
+}
+
+/// How a leadership ends.
+#[derive(Clone, Debug)]
+struct Ends {
+    /// Cancelled as soon as it does.
+    leading: CancellationToken,
     /// Cancelled by who hears from the apiserver that it is over.
     lost: CancellationToken,
+    /// What it has under way then.
+    writes: Writes,
+}
+
+impl Ends {
+    /// With `stop`, if not before.
+    fn with(stop: &CancellationToken) -> Self {
+        let leading = stop.child_token();
+        Self { writes: Writes::until(&leading), lost: CancellationToken::new(), leading }
+    }
 }
 
 /// Competes for the lease `key` until `stop`, and runs `work` whenever it leads. `work` gets the leadership that its
 /// writes are part of, and a token that is cancelled when it ends. `identity` (the host's name, say) is made unique
-/// to this process: two of one name would both take the lease for theirs. On `stop` it may finish what it has begun, then the lease is given up. When the lease is lost
-/// it is dropped where it stands, as another may lead already: what must not outlive it belongs to its future.
+/// to this process: two of one name would both take the lease for theirs. On `stop` no write of it begins any more; once
+/// those under way have ended it is dropped where it stands, and the lease is given up. When the lease is lost it is
+/// dropped at once, as another may lead already: what must not outlive it belongs to its future.
 async fn compete<F: Future<Output = ()> + Send>(
     client: &Client,
     key: &Key,
     identity: &str,
     stop: &CancellationToken,
-    mut work: impl FnMut(Term, CancellationToken) -> F + Send,
+    mut work: impl FnMut(Term) -> F + Send,
 ) {
     let identity = &format!("{identity}_{}", uuid::Uuid::new_v4());
     let mut candidate = Candidate::new(client, key, identity);
@@ -56,9 +76,9 @@ async fn compete<F: Future<Output = ()> + Send>(
         match tokio::time::timeout(GIVE_UP_AFTER, candidate.try_hold()).await {
             Ok(Ok(true)) => {
                 info!(lease = %key, identity, "leading");
-                let lost = CancellationToken::new();
-                let term = Term { fence: candidate.fence(), lost: lost.clone() };
-                lead_once(&mut candidate, asked, stop, &lost, &mut |leading| work(term.clone(), leading)).await;
+                let ends = Ends::with(stop);
+                let working = work(Term { fence: candidate.fence(), ends: ends.clone() });
+                lead_once(&mut candidate, asked, stop, &ends, working).await;
                 candidate.term = None;
                 info!(lease = %key, identity, "no longer leading");
                 if stop.is_cancelled()
@@ -81,34 +101,39 @@ trait Hold: Send {
     fn try_hold(&mut self) -> impl Future<Output = Result<bool, ApiError>> + Send;
 }
 
-/// One term: runs `work` until it ends by itself, `stop`, or the loss of the lease, which `lost` may tell of first.
-/// `renewed` is the time before the
-/// request that took the lease: what the others see can only be later.
-async fn lead_once<F: Future<Output = ()> + Send>(
+/// One term: goes on with the work until it ends by itself, `stop`, or the loss of the lease, which the apiserver may tell of
+/// first. `renewed` is the time before the request that took the lease: what the others see can only be later.
+async fn lead_once(
     lease: &mut impl Hold,
     mut renewed: Instant,
     stop: &CancellationToken,
-    lost: &CancellationToken,
-    work: &mut (impl FnMut(CancellationToken) -> F + Send),
+    Ends { leading, lost, writes }: &Ends,
+    working: impl Future<Output = ()> + Send,
 ) {
-    let leading = stop.child_token();
-    let working = work(leading.clone());
     tokio::pin!(working);
     // Side by side: slow work must not delay a renewal, nor a slow apiserver the work.
     let finished = tokio::select! {
         () = &mut working => true,
-        () = keep(lease, &mut renewed, &leading) => false,
+        () = keep(lease, &mut renewed, leading) => false,
         () = lost.cancelled() => {
             warn!("the apiserver says that another leads: a write was refused");
             false
         }
     };
     leading.cancel();
-    if !finished
-        && !lost.is_cancelled()
-        && stop.is_cancelled()
-        && tokio::time::timeout_at(renewed + GIVE_UP_AFTER, working).await.is_err()
-    {
+    if finished || lost.is_cancelled() || !stop.is_cancelled() {
+        return;
+    }
+    // Whatever waits for a cache, or to write, was decided by who leads no more, and ends here with the work.
+    let ended = writes.ended();
+    tokio::pin!(ended);
+    let ended = async {
+        tokio::select! {
+            () = &mut ended => {}
+            () = &mut working => ended.await,
+        }
+    };
+    if tokio::time::timeout_at(renewed + GIVE_UP_AFTER, ended).await.is_err() {
         warn!("what was under way did not end in time and is dropped");
     }
 }
@@ -266,9 +291,9 @@ impl Candidate {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
-    use std::pin::Pin;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use parking_lot::Mutex;
 
     use super::*;
 
@@ -285,19 +310,17 @@ mod tests {
 
     /// Seconds that a term lasts whose renewals are answered so.
     async fn term(script: Vec<(u64, Result<bool, ApiError>)>) -> f32 {
-        let started = Instant::now();
-        let work = |_: CancellationToken| std::future::pending::<()>();
-        let (stop, lost) = (CancellationToken::new(), CancellationToken::new());
-        lead_once(&mut Script(script.into()), started, &stop, &lost, &mut work.clone()).await;
+        let (started, stop) = (Instant::now(), CancellationToken::new());
+        lead_once(&mut Script(script.into()), started, &stop, &Ends::with(&stop), std::future::pending()).await;
         started.elapsed().as_secs_f32()
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_refused_write_ends_the_term_at_once() {
-        let (stop, lost, started) = (CancellationToken::new(), CancellationToken::new(), Instant::now());
-        lost.cancel();
-        let work = |_: CancellationToken| std::future::pending::<()>();
-        lead_once(&mut Script(VecDeque::new()), started, &stop, &lost, &mut work.clone()).await;
+        let (stop, started) = (CancellationToken::new(), Instant::now());
+        let ends = Ends::with(&stop);
+        ends.lost.cancel();
+        lead_once(&mut Script(VecDeque::new()), started, &stop, &ends, std::future::pending()).await;
         assert_eq!(started.elapsed(), Duration::ZERO);
     }
 
@@ -345,37 +368,40 @@ mod tests {
         }
     }
 
-    type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-    /// Work that takes so long to end, and says if it did.
-    fn slow(secs: u64, done: &Arc<AtomicBool>) -> impl FnMut(CancellationToken) -> Work + Send {
-        let done = Arc::clone(done);
-        move |leading| {
-            let done = Arc::clone(&done);
-            Box::pin(async move {
-                leading.cancelled().await;
-                tokio::time::sleep(Duration::from_secs(secs)).await;
-                done.store(true, Ordering::SeqCst);
-            })
-        }
+    /// A write that has begun, takes so long, and says if it was done; then another is decided on.
+    async fn writing(writes: Writes, secs: u64, done: Arc<Mutex<Vec<&'static str>>>) {
+        let under_way = writes.begin().await;
+        tokio::time::sleep(Duration::from_secs(secs)).await;
+        drop(under_way);
+        done.lock().push("the one under way");
+        let _under_way = writes.begin().await;
+        done.lock().push("one more");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn work_ends_in_order_at_a_stop_and_at_once_at_a_loss() {
+    async fn a_stop_lets_a_write_end_and_none_begin_and_a_loss_drops_all() {
         let cases = [
-            ("a stop: it may finish", true, 1, true),
-            ("a stop: but not for longer than the lease is ours", true, 60, false),
-            ("a loss: it is dropped", false, 1, false),
+            ("a stop: what is under way may end", true, 1, vec!["the one under way"], 1),
+            ("a stop: but not for longer than the lease is ours", true, 60, vec![], 4),
+            ("a loss: it is dropped", false, 1, vec![], 0),
         ];
-        for (why, stops, secs, finishes) in cases {
-            let (done, stop) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+        for (why, stops, secs, expected, lasts) in cases {
+            let (done, stop, started) = (Arc::default(), CancellationToken::new(), Instant::now());
+            let ends = Ends::with(&stop);
+            let mut working = Box::pin(writing(ends.writes.clone(), secs, Arc::clone(&done)));
+            tokio::select! {
+                biased;
+                () = &mut working => panic!("{why}: it takes its time"),
+                () = std::future::ready(()) => {}
+            }
             if stops {
                 stop.cancel();
+            } else {
+                ends.lost.cancel();
             }
             let mut lease = Script([(0, Ok(false))].into());
-            let lost = CancellationToken::new();
-            lead_once(&mut lease, Instant::now(), &stop, &lost, &mut slow(secs, &done)).await;
-            assert_eq!(done.load(Ordering::SeqCst), finishes, "{why}");
+            lead_once(&mut lease, started, &stop, &ends, working).await;
+            assert_eq!((done.lock().clone(), started.elapsed().as_secs()), (expected, lasts), "{why}");
         }
     }
 }

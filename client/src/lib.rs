@@ -24,6 +24,7 @@ pub mod scale;
 #[cfg(any(test, feature = "test-support"))]
 pub mod seeds;
 pub mod watch;
+pub mod writes;
 
 pub use args::{Args, ConnectError};
 pub use bind::Binder;
@@ -38,3 +39,4 @@ pub use runner::{Next, run_workers};
 pub use scale::ScaleClient;
 pub use tokio_util::sync::CancellationToken;
 pub use watch::Watch;
+pub use writes::Writes;

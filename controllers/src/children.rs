@@ -119,7 +119,7 @@ impl<C: Clone + Send + Sync> Children<C> {
         cache: &Cache<T>,
         make: impl Fn(&str, &C) -> K + Sync,
     ) -> Result<(), ApiError> {
-        while !context.stop.is_cancelled() {
+        loop {
             let namespace = owner.key.namespace.as_str();
             let stays = |name: &str, uid: &str| {
                 let shown = cache.get(&Key::new(namespace, name));

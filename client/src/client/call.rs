@@ -20,6 +20,8 @@ pub(super) const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// What a Retry-After is taken for at most, and how much is added to it at random.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 const RETRY_AFTER_SPREAD: f64 = 0.5;
+/// A write that may have been done is not sent again.
+const WRITE_TRIES: usize = 1;
 
 impl Client {
     /// `tries`: how often it may be sent where nobody knows whether an earlier sending was done. (Not an `AsyncFn`: the
@@ -62,6 +64,21 @@ impl Client {
                 return Err(err);
             }
         }
+    }
+
+    /// As [`Self::call`], for a write. None is sent once the term has ended that it is part of, not again either.
+    pub(super) async fn write<T, F>(&self, endpoints: &Arc<Endpoints>, call: impl Fn(Stub) -> F) -> Result<T, ApiError>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let call = |stub| {
+            let sent = call(stub);
+            async move {
+                let _under_way = self.begin_write().await;
+                sent.await
+            }
+        };
+        self.call(endpoints, WRITE_TRIES, call).await
     }
 }
 

@@ -22,9 +22,10 @@ const STUCK_AFTER: Duration = Duration::from_secs(60);
 const ASK_EVERY: Duration = Duration::from_secs(15);
 
 /// Competes for the lease `key` until `stop`, and runs `work` on the caller's runtime whenever it leads. `work` gets a
-/// client whose writes are refused once this leadership is over, and a token that is cancelled when it ends. On `stop` it may finish what it has begun, then the lease is given up.
-/// When the lease is lost it is dropped where it stands, as another may lead already: what must not outlive it belongs
-/// to its future. The next term's work begins once that of the last one is gone.
+/// client whose writes are refused once this leadership is over, and a token that is cancelled when it ends. On `stop` no
+/// write begins any more, neither of its decisions that are made nor of new ones; once those under way have ended it is
+/// dropped where it stands, and the lease is given up. When the lease is lost it is dropped at once, as another may lead
+/// already: what must not outlive it belongs to its future. The next term's work begins once that of the last one is gone.
 ///
 /// The lease is renewed by a thread of its own over a connection of its own: a leader that is slow because it has too
 /// much to do stays the leader, as its successor would have no less to do.
@@ -39,7 +40,9 @@ pub async fn lead<F: Future<Output = ()> + Send + 'static>(
     let (client, key, identity, stop) = (renewing(client), key.clone(), identity.to_owned(), stop.clone());
     let mut terms = Terms::new(Handle::current(), move |(client, leading)| work(client, leading));
     on_own_thread(move |runtime| {
-        let begin = |term: super::Term, leading| terms.begin((of_work.fenced(&term.fence, term.lost), leading));
+        let begin = |super::Term { fence, ends: super::Ends { leading, lost, writes } }| {
+            terms.begin((of_work.fenced(&fence, lost, writes), leading))
+        };
         runtime.block_on(super::compete(&client, &key, &identity, &stop, begin));
     })
     .await
@@ -123,7 +126,7 @@ mod tests {
 
     use corten_api::ApiError;
 
-    use super::super::{Hold, lead_once};
+    use super::super::{Ends, Hold, lead_once};
     use super::*;
 
     const DEADLINE: Duration = Duration::from_secs(20);
@@ -155,8 +158,9 @@ mod tests {
         let ended = on_own_thread(move |runtime| {
             let mut hold = hold;
             let now = tokio::time::Instant::now();
-            let lost = CancellationToken::new();
-            runtime.block_on(lead_once(&mut hold, now, &stop, &lost, &mut |leading| terms.begin(leading)));
+            let ends = Ends::with(&stop);
+            let working = terms.begin(ends.leading.clone());
+            runtime.block_on(lead_once(&mut hold, now, &stop, &ends, working));
         });
         ended.await.unwrap();
         assert!(renewals.load(Ordering::SeqCst) >= 3, "not renewed in {:?}", began.elapsed());

@@ -97,7 +97,7 @@ impl Deployments {
     /// Waits until the cache shows what became of a write to a ReplicaSet that failed so. The next decision must know:
     /// it may choose another ReplicaSet to shrink, and both would be missing.
     async fn settle(&self, err: &ApiError, set: &Key) {
-        while err.is_doubtful() && !self.context.stop.is_cancelled() {
+        while err.is_doubtful() {
             match self.context.client.get::<ReplicaSet>(set).await {
                 Ok(live) => return self.saw_set(live.revision()).await,
                 Err(err) if err.is_doubtful() => tokio::time::sleep(ASK_AGAIN_AFTER).await,

@@ -102,6 +102,10 @@ impl ApiServer {
     pub(crate) fn refused(&self) -> usize {
         self.inner.refused.load(Ordering::SeqCst)
     }
+    /// Writes that are asked for and not answered yet.
+    pub(crate) fn inside(&self) -> usize {
+        self.inner.inside.load(Ordering::SeqCst)
+    }
     pub(crate) fn set_silent(&self, kinds: Vec<&'static str>) {
         self.inner.silent.send_replace(kinds);
     }

@@ -15,5 +15,6 @@ mod roles;
 mod sets;
 mod store;
 mod stories;
+mod terms;
 mod volumes;
 mod world;

@@ -2,6 +2,7 @@
 //! they must get done.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use corten_api::Key;
@@ -10,6 +11,7 @@ use corten_client::seeds::for_each_seed;
 use corten_controllers::controller::{Loop, Setup};
 use corten_controllers::pods::SeenPod;
 use corten_controllers::{daemonset, statefulset};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::apiserver::ApiServer;
@@ -107,7 +109,8 @@ async fn leaders(server: ApiServer, name: &'static str, controller: fn(&Setup) -
         let millis = server.with(|state| state.chance.below(TERM_MAX_MILLIS));
         tokio::time::sleep(Duration::from_millis(millis as u64)).await;
         stop.cancel();
-        // What it sent last is done or lost by then: the product's apiserver refuses it by its fence.
+        world.writes.ended().await;
+        // What broke on the line is done or lost by then: the product's apiserver refuses it by its fence.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -266,6 +269,13 @@ fn add_node(server: &ApiServer, name: &str) {
     server.with(|state| state.create("nodes", node).unwrap());
 }
 
+fn on_every_node(state: &State, wanted: &str) -> bool {
+    let nodes: Vec<&str> = state.of("nodes").map(|(key, _)| key.name.as_str()).collect();
+    let mut served: Vec<String> = pods(&state.objects).map(|(_, pod)| node_of(pod)).collect();
+    served.sort();
+    pods(&state.objects).all(|(_, pod)| serves(pod) && image(pod) == wanted) && served == nodes
+}
+
 #[test]
 fn thousands_of_pods_of_others_in_the_namespace_are_read_for_neither_kind() {
     play(async {
@@ -307,6 +317,71 @@ fn thousands_of_pods_of_others_in_the_namespace_are_read_for_neither_kind() {
         assert!(read() - before <= READ_MAX, "{} pods read", read() - before);
         stop.cancel();
     });
+}
+
+/// How a DaemonSet may be updated.
+fn updates() -> [Value; 2] {
+    [json!({"maxUnavailable": 1, "maxSurge": 0}), json!({"maxUnavailable": 0, "maxSurge": 2})]
+}
+
+fn daemons_come_and_are_updated(seed: u64, rolling: Value) {
+    play(async move {
+        let (server, stop) = (ApiServer::new(seed), CancellationToken::new());
+        let at_once = if rolling["maxSurge"] == 0 { 1 } else { 2 };
+        let floor = Arc::new(Mutex::new(0));
+        let checked = Arc::clone(&floor);
+        (1..5).for_each(|n| add_node(&server, &format!("n{n}")));
+        server.with(|state| {
+            state.create("daemonsets", daemon_set(&rolling)).unwrap();
+            state.check = Box::new(move |objects| {
+                let (mut there, mut serving) = (BTreeMap::new(), BTreeSet::new());
+                for (_, pod) in pods(objects).filter(|(_, pod)| is_active(pod)) {
+                    *there.entry(node_of(pod)).or_insert(0) += 1;
+                    serving.extend(is_ready(pod).then(|| node_of(pod)));
+                }
+                let crowded = there.iter().find(|(_, count)| **count > at_once);
+                if let Some((node, count)) = crowded {
+                    return Err(format!("{count} pods on {node}"));
+                }
+                if serving.len() < *checked.lock() {
+                    return Err(format!("only {serving:?} are served"));
+                }
+                Ok(())
+            });
+        });
+        begin(&server, &stop, "daemonset", daemonset::controller);
+        until(&server, "a pod on each node", |state| on_every_node(state, "good-0")).await;
+        add_node(&server, "n5");
+        until(&server, "a pod on the new node", |state| on_every_node(state, "good-0")).await;
+        *floor.lock() = if rolling["maxSurge"] == 0 { 4 } else { 5 };
+        for image in ["bad-1", "good-2", "good-0"] {
+            change(&server, &at("daemonsets", "agent"), "/spec/template", template(image));
+            if image == "bad-1" {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            } else {
+                until(&server, "the new pods", |state| on_every_node(state, image)).await;
+            }
+        }
+        until(&server, "the status says so", |state| {
+            let status = &state.objects[&at("daemonsets", "agent")]["status"];
+            status["updatedNumberScheduled"] == 5 && status["numberAvailable"] == 5
+        })
+        .await;
+        stop.cancel();
+    });
+}
+
+#[test]
+fn daemons_are_on_every_node_once_and_an_update_keeps_its_bound() {
+    for rolling in updates() {
+        for_each_seed(SEEDS, |seed| daemons_come_and_are_updated(seed, rolling.clone()));
+    }
+}
+
+/// With this seed a leader was stopped while it waited for its cache.
+#[test]
+fn who_is_stopped_while_it_waits_for_its_cache_makes_no_second_daemon() {
+    updates().into_iter().for_each(|rolling| daemons_come_and_are_updated(10_357_730_498_667_290_979, rolling));
 }
 
 #[test]

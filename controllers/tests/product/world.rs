@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use corten_client::{CancellationToken, Recorder};
+use corten_client::{CancellationToken, Recorder, Writes};
 use corten_controllers::caches::Caches;
 use corten_controllers::certificates::flags::Signing;
 use corten_controllers::context::Context;
 use corten_controllers::controller::{Loop, Settings, Setup};
 use corten_controllers::monitors::Monitors;
 use corten_controllers::networks::Networks;
+use corten_proto::api::Fence;
 use serde_json::{Value, json};
 
 use crate::apiserver::ApiServer;
@@ -28,18 +29,22 @@ pub(crate) fn play(story: impl Future<Output = ()>) {
 pub(crate) struct World {
     pub(crate) setup: Setup,
     pub(crate) context: Context,
+    /// What the term has under way.
+    pub(crate) writes: Writes,
 }
 
 impl World {
+    /// Of a term that ends with `stop`.
     pub(crate) async fn new(server: &ApiServer, stop: &CancellationToken) -> Self {
-        let client = server.client(stop).await;
+        let writes = Writes::until(stop);
+        let client = server.client(stop).await.fenced(&Fence::default(), CancellationToken::new(), writes.clone());
         let (caches, monitors) = (Caches::new(&client, stop), Monitors::new(stop));
         let recorder = Recorder::new(&client, "test", "");
         let context = Context::new(client.clone(), recorder.clone(), caches.clone(), stop.clone());
         let networks = Networks::of("10.244.0.0/16".parse().unwrap(), 24).unwrap();
         let settings = Settings { networks, root_ca: String::new(), signing: Signing::default() };
         let setup = Setup { name: "", caches, monitors, client, recorder, settings, stop: stop.clone() };
-        Self { setup, context }
+        Self { setup, context, writes }
     }
 
     /// Runs it until the stop.
