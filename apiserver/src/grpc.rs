@@ -290,7 +290,8 @@ impl resources_server::Resources for Service {
             0 => WatchFrom::State { at: ReadAt::Newest, initial_events_end: true },
             revision => WatchFrom::After(revision),
         };
-        let options = WatchOptions { labels, fields, from, bookmarks: true };
+        let report_at = Some(asked.report_at).filter(|revision| *revision > 0);
+        let options = WatchOptions { labels, fields, from, bookmarks: true, report_at };
         let place = self.flow.enter_long(may.user()).map_err(|err| refused(&err))?;
         let events = self.resources.watch(may, options).await.map_err(|err| refused(&err))?;
         let batches = events.flat_map(move |batch| {

@@ -60,6 +60,17 @@ impl<T> Default for Cache<T> {
     }
 }
 
+#[cfg(feature = "test-support")]
+impl<T> Cache<T> {
+    /// Which is complete, and never changes. For tests of who reads one.
+    pub fn holding(objects: impl IntoIterator<Item = (Key, T)>) -> Self {
+        let (writer, cache) = Writer::new();
+        writer.replace(objects.into_iter().map(|(key, object)| (key, (1, object))).collect(), &mut |_| {});
+        writer.advance(1);
+        cache
+    }
+}
+
 #[derive(Debug)]
 struct Shared<T> {
     /// Locked before `indexes`: a change is in both, or in none, for who begins an index.
@@ -68,6 +79,8 @@ struct Shared<T> {
     indexes: RwLock<Vec<(TypeId, Index<T>)>>,
     /// 0 until synced, then how far the watch has seen.
     revision: watch::Sender<i64>,
+    /// The highest revision that somebody waits for and cannot wait until something happens to tell.
+    wanted: watch::Sender<i64>,
     reads: Reads,
 }
 
@@ -96,6 +109,9 @@ impl<T> Cache<T> {
     }
     pub fn list(&self) -> Vec<Arc<T>> {
         self.read(self.shared.objects.read().values().map(|kept| Arc::clone(&kept.object)).collect())
+    }
+    pub fn keys(&self) -> Vec<Key> {
+        self.shared.objects.read().keys().cloned().collect()
     }
     pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<T>> {
         let objects = self.shared.objects.read();
@@ -179,6 +195,16 @@ impl<T> Cache<T> {
             std::future::pending::<()>().await;
         }
     }
+    /// As [`Self::reached`], for a revision that is there already: the watch asks to be told when it has seen it, however
+    /// little happens to its kind. Of a kind that is not served it is asked anew whether it is.
+    pub async fn catch_up(&self, revision: i64) {
+        self.shared.wanted.send_if_modified(|wanted| {
+            let is_higher = revision > *wanted;
+            *wanted = revision.max(*wanted);
+            is_higher
+        });
+        self.reached(revision).await;
+    }
     /// As [`Self::reached`], but returns false if the watch was stopped before.
     pub async fn reached_or_stopped(&self, revision: i64) -> bool {
         let mut receiver = self.shared.revision.subscribe();
@@ -194,8 +220,8 @@ pub(crate) struct Writer<T> {
 impl<T> Writer<T> {
     pub(crate) fn new() -> (Self, Cache<T>) {
         let (objects, indexes) = (RwLock::new(BTreeMap::new()), RwLock::default());
-        let shared = Shared { objects, indexes, revision: watch::Sender::new(0), reads: Reads::default() };
-        let shared = Arc::new(shared);
+        let (revision, wanted, reads) = (watch::Sender::new(0), watch::Sender::new(0), Reads::default());
+        let shared = Arc::new(Shared { objects, indexes, revision, wanted, reads });
         (Self { shared: Arc::clone(&shared) }, Cache { shared })
     }
     fn note_in_indexes(&self, key: &Key, old: Option<&Arc<T>>, new: Option<&Arc<T>>) {
@@ -244,6 +270,16 @@ impl<T> Writer<T> {
     }
     pub(crate) fn revision(&self) -> i64 {
         *self.shared.revision.borrow()
+    }
+    /// The highest revision that somebody asked to be told of.
+    pub(crate) fn wanted(&self) -> i64 {
+        *self.shared.wanted.borrow()
+    }
+    /// Returns once somebody wants to be told of a higher revision than this. Cancel-safe.
+    pub(crate) async fn wanted_above(&self, revision: i64) {
+        let mut wanted = self.shared.wanted.subscribe();
+        // Never closed: we hold it ourselves.
+        drop(wanted.wait_for(|wanted| *wanted > revision).await);
     }
     /// True the first time that the cache is complete.
     pub(crate) fn advance(&self, revision: i64) -> bool {

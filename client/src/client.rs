@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use corten_api::{ApiError, Key, Object};
 use corten_proto::api::{self, resources_client::ResourcesClient};
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -194,6 +195,12 @@ impl Client {
             metadata_only: false,
         };
         self.list_at(request, &|object: K| object).await
+    }
+
+    /// A revision that is as new as all that was written before this was asked.
+    pub async fn newest_revision(&self) -> Result<i64, ApiError> {
+        // Of one small object, at most: what it is does not matter.
+        Ok(self.list_selected::<Namespace>(None, "", "metadata.name=kube-system").await?.revision)
     }
 
     /// What `keep` makes of each object that a label selector names: no more whole ones are in memory than come in one message.

@@ -23,6 +23,7 @@ pub mod runner;
 pub mod scale;
 #[cfg(any(test, feature = "test-support"))]
 pub mod seeds;
+pub mod takeover;
 pub mod watch;
 pub mod writes;
 
@@ -37,6 +38,7 @@ pub use queue::WorkQueue;
 pub use resource::{ApiResource, PartialObjectMetadata};
 pub use runner::{Next, run_workers};
 pub use scale::ScaleClient;
+pub use takeover::TakeOver;
 pub use tokio_util::sync::CancellationToken;
 pub use watch::Watch;
 pub use writes::Writes;

@@ -90,7 +90,17 @@ impl<K: Object> Watch<K> {
     ) -> Cache<T> {
         let (writer, cache) = Writer::new();
         let listener = Listener::new(self.kind.clone(), on_change);
-        let task = Task { watch: self, writer, reduce, listener, seen: 0, pending: None, told: None, absent: None };
+        let task = Task {
+            watch: self,
+            writer,
+            reduce,
+            listener,
+            seen: 0,
+            pending: None,
+            asked_at: 0,
+            told: None,
+            absent: None,
+        };
         let stop = stop.clone();
         tokio::spawn(async move { stop.run_until_cancelled_owned(task.run()).await });
         cache
@@ -106,6 +116,8 @@ struct Task<K, T, R, C> {
     seen: i64,
     /// A state that is not complete yet.
     pending: Option<BTreeMap<Key, (i64, T)>>,
+    /// The revision of which the apiserver was asked to tell us as soon as we have seen it; 0: of none.
+    asked_at: i64,
     /// The last refusal that was told of.
     told: Option<String>,
     /// The kind is not served; how long was waited before it was asked for again.
@@ -134,9 +146,13 @@ where
         let mut wait = RETRY_FIRST;
         loop {
             let seen_before = self.seen;
-            let err = self.follow().await;
+            let Some(err) = self.follow().await else { continue };
             if err.is_no_such_path() {
-                tokio::time::sleep(self.note_absent()).await;
+                let wait = tokio::time::sleep(self.note_absent());
+                tokio::select! {
+                    () = wait => {}
+                    () = self.writer.wanted_above(self.asked_at) => {}
+                }
                 continue;
             }
             if err.is(Reason::Expired) {
@@ -155,6 +171,8 @@ where
         if let Some(before) = self.absent {
             let wait = (before * 2).min(ABSENT_RETRY_MAX);
             self.absent = Some(wait);
+            // Asked for after somebody wanted to know: none of its objects can be missed.
+            self.writer.advance(self.writer.revision().max(self.asked_at));
             return wait;
         }
         warn!(kind = %self.watch.kind, "is not served: it counts as empty, and is asked for again until it is served");
@@ -162,17 +180,19 @@ where
         (self.seen, self.pending) = (0, None);
         self.writer.replace(BTreeMap::new(), &mut |change| self.listener.tell(change));
         // One further than was seen: who waits for an object to change or to go looks again.
-        if self.writer.advance(self.writer.revision() + 1) {
+        if self.writer.advance((self.writer.revision() + 1).max(self.asked_at)) {
             self.listener.tell(Change::Synced);
         }
         ABSENT_RETRY_FIRST
     }
 
-    /// One stream, until it ends; returns why it did.
-    async fn follow(&mut self) -> ApiError {
+    /// One stream, until it ends; returns why it did. `None`: it is to be asked anew, and to tell how far it is.
+    async fn follow(&mut self) -> Option<ApiError> {
+        // Before anything is asked: what is answered then is as new as what is wanted, or tells when it is.
+        self.asked_at = self.writer.wanted();
         let (mut stub, connection) = match self.watch.client.stub().await {
             Ok(open) => open,
-            Err(err) => return err,
+            Err(err) => return Some(err),
         };
         let request = WatchRequest {
             resource: Some(self.watch.resource.clone()),
@@ -180,16 +200,19 @@ where
             field_selector: self.watch.fields.clone(),
             resume_after: self.seen,
             metadata_only: self.watch.metadata_only,
+            report_at: if self.asked_at > self.seen { self.asked_at } else { 0 },
         };
         self.pending = (self.seen == 0).then(BTreeMap::new);
         let mut batches = match within(OPEN_TIMEOUT, stub.watch(request)).await {
             Ok(batches) => batches.into_inner(),
-            Err(status) => return self.watch.client.explain(&connection, status),
+            Err(status) => return Some(self.watch.client.explain(&connection, status)),
         };
         loop {
             let batch = tokio::select! {
                 batch = batches.message() => batch,
-                () = connection.left() => return ApiError::unavailable("this apiserver is left for another"),
+                () = connection.left() => return Some(ApiError::unavailable("this apiserver is left for another")),
+                // A state that has begun is not begun again for that.
+                () = self.writer.wanted_above(self.asked_at.max(self.seen)), if self.pending.is_none() => return None,
                 key = self.listener.due() => {
                     self.tell_again(&key);
                     continue;
@@ -197,8 +220,8 @@ where
             };
             match batch {
                 Ok(Some(batch)) => self.take(batch),
-                Ok(None) => return ApiError::unavailable("the apiserver ended the watch"),
-                Err(status) => return self.watch.client.explain(&connection, status),
+                Ok(None) => return Some(ApiError::unavailable("the apiserver ended the watch")),
+                Err(status) => return Some(self.watch.client.explain(&connection, status)),
             }
         }
     }

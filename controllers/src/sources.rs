@@ -29,8 +29,9 @@ pub const SOURCES: &[(&str, &str)] = &[
     ("persistentvolume-claims", "persistentvolume-controller"),
     ("persistentvolume-volumes", "persistentvolume-controller"),
     ("ephemeral", "ephemeral_volume"),
-    // As provisioners of others call themselves.
-    ("localdirectory", "corten.io/local-directory"),
+    // As other provisioners call themselves.
+    ("localdirectory-claims", "corten.io/local-directory"),
+    ("localdirectory-volumes", "corten.io/local-directory"),
 ];
 
 pub fn of(controller: &str) -> &'static str {

@@ -49,6 +49,8 @@ pub(crate) struct Watcher {
     /// Waits from the beginning: all watchers wait for the same, and would be in each other's way with every event.
     drained: Pin<Box<WaitForCancellationFutureOwned>>,
     bookmarks: Interval,
+    /// It owes a bookmark once it has told what the cache has.
+    reports: bool,
     seen: i64,
     ended: bool,
     /// How often it has looked for changes.
@@ -73,6 +75,10 @@ impl Watcher {
     ) -> Result<Self, ApiError> {
         let changes = kind.subscribe_after(revision, &options.filter)?;
         Ok(Self::new(cache, kind, options, changes, revision, None))
+    }
+    /// Tells how far it has come as soon as it has told all that the cache has.
+    pub(crate) fn that_reports(self) -> Self {
+        Self { reports: true, ..self }
     }
     /// The state first.
     pub(crate) fn from_state(
@@ -109,6 +115,7 @@ impl Watcher {
             changes,
             initial,
             bookmarks,
+            reports: false,
             seen,
             ended: false,
             #[cfg(test)]
@@ -127,7 +134,7 @@ impl Watcher {
                 return Ok(Some(events));
             }
         }
-        let mut due = Due::Nothing;
+        let mut due = if self.reports { Due::Bookmark } else { Due::Nothing };
         loop {
             let events = self.read_changes()?;
             if !events.is_empty() {
@@ -135,7 +142,10 @@ impl Watcher {
             }
             match due {
                 Due::Nothing => {}
-                Due::Bookmark => return Ok(Some(vec![self.bookmark(false)])),
+                Due::Bookmark => {
+                    self.reports = false;
+                    return Ok(Some(vec![self.bookmark(false)]));
+                }
                 Due::End => {
                     self.ended = true;
                     return Ok(self.options.bookmarks.then(|| vec![self.bookmark(false)]));

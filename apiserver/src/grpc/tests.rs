@@ -192,6 +192,32 @@ async fn a_watch_begins_with_the_state_and_resumes_behind_it() {
     }
 }
 
+/// Who leads anew asks so of all that it watches, however quiet: without it the next bookmark could be a minute away.
+#[tokio::test]
+async fn a_watch_that_resumes_tells_at_once_that_it_has_seen_a_revision() {
+    let s = service().await;
+    let watch = |resume_after, report_at| {
+        let resource = resource("namespaces", "", "");
+        by_admin(WatchRequest { resource, resume_after, report_at, ..WatchRequest::default() })
+    };
+    let create = |plural: &str, namespace: &str, name: &str| {
+        let (resource, json) = (resource(plural, namespace, ""), json_of(&json!({"metadata": {"name": name}})));
+        s.create(by_admin(WriteRequest { resource, json, options: None }))
+    };
+    let mut events = s.watch(watch(0, 0)).await.unwrap().into_inner();
+    let state = events.next().await.unwrap().unwrap().revision;
+    let elsewhere = create("configmaps", "default", "a").await.unwrap().into_inner().revision;
+    let mut quiet = s.watch(watch(state, elsewhere)).await.unwrap().into_inner();
+    let told = quiet.next().await.unwrap().unwrap();
+    assert!(told.events.is_empty() && told.revision >= elsewhere, "{told:?}");
+    let here = create("namespaces", "", "n").await.unwrap().into_inner().revision;
+    let newest = create("configmaps", "default", "b").await.unwrap().into_inner().revision;
+    let mut busy = s.watch(watch(state, newest)).await.unwrap().into_inner();
+    let told = [busy.next().await.unwrap().unwrap(), busy.next().await.unwrap().unwrap()];
+    assert_eq!((told[0].events.len(), told[0].revision), (1, here), "what is there comes first");
+    assert!(told[1].events.is_empty() && told[1].revision >= newest, "{told:?}");
+}
+
 #[tokio::test]
 async fn binds_answer_each_for_itself() {
     let s = service().await;

@@ -68,6 +68,8 @@ pub struct WatchOptions {
     pub fields: FieldSelector,
     pub from: WatchFrom,
     pub bookmarks: bool,
+    /// Of a watch that goes on `After` a revision: a bookmark comes as soon as it has seen this one.
+    pub report_at: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

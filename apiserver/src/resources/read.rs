@@ -189,8 +189,10 @@ impl Resources {
                 Watcher::from_state(cache, cached, initial_events_end, settings)
             }
             WatchFrom::After(revision) => {
-                self.reach(ReadAt::NotOlderThan(revision)).await?;
-                Watcher::after(cache, cached, revision, settings)?
+                let reached = options.report_at.unwrap_or(0).max(revision);
+                self.reach(ReadAt::NotOlderThan(reached)).await?;
+                let watcher = Watcher::after(cache, cached, revision, settings)?;
+                if options.report_at.is_some() { watcher.that_reports() } else { watcher }
             }
             WatchFrom::Now => {
                 let revision = cache.catch_up().await?;

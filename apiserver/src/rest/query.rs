@@ -130,7 +130,7 @@ pub fn watch_options(query: &Query<'_>, name: &str) -> Result<(WatchOptions, Opt
     let bookmarks = query.flag("allowWatchBookmarks");
     let from = watch_from(query)?;
     let secs = query.int("timeoutSeconds")?.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
-    Ok((WatchOptions { labels, fields, from, bookmarks }, secs.map(Duration::from_secs)))
+    Ok((WatchOptions { labels, fields, from, bookmarks, report_at: None }, secs.map(Duration::from_secs)))
 }
 
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-watch>, and
