@@ -74,6 +74,8 @@ impl<T: Send + Sync + 'static> Shared<T> {
     pub fn subscribe(&self, mut listener: impl FnMut(&Change<'_, T>) + Send + 'static) {
         // No change gets past while the lock is held, so none falls between the two.
         let mut listeners = self.listeners.lock();
+        // Of a quiet kind those of terms that are over are forgotten here.
+        listeners.retain(|listener| !listener.owner.is_cancelled());
         for (key, new) in self.cache.entries() {
             listener(&Change::Set { key: &key, old: None, new: &new });
         }
@@ -121,7 +123,7 @@ struct Followed {
     all: Vec<(CancellationToken, &'static str, Arc<dyn Progress>)>,
 }
 
-/// All caches of the program, each made when somebody first asks for it and then shared. Cheap to clone.
+/// All caches of the program, each made when somebody first asks for it and then shared, by all terms. Cheap to clone.
 #[derive(Clone)]
 pub struct Caches {
     client: Client,
@@ -198,13 +200,14 @@ impl Caches {
 
     /// Returns once all are complete: a controller that decides earlier would miss what is there.
     pub async fn synced(&self) {
-        self.reached(1).await;
+        let all = self.all();
+        join_all(all.iter().map(|(_, cache)| cache.reached(1))).await;
     }
 
-    /// Returns once all that are followed now have seen `revision`.
-    pub async fn reached(&self, revision: i64) {
+    /// Returns once all that are followed now have seen `revision`, which is there already.
+    pub async fn catch_up(&self, revision: i64) {
         let all = self.all();
-        join_all(all.iter().map(|(_, cache)| cache.reached(revision))).await;
+        join_all(all.iter().map(|(_, cache)| cache.catch_up(revision))).await;
     }
 }
 

@@ -128,7 +128,7 @@ mod tests {
         assert!(ends(context.caught_up(&cache, 7)).await, "a controller's own, which has ended with it");
         term.cancel();
         assert!(!ends(context.caught_up(&cache, 7)).await, "a write");
-        let owner = Owner { key: Key::new("ns", "a"), uid: "u".into(), deleting: false };
+        let owner = Owner { key: Key::new("ns", "a"), uid: "u".into(), generation: 0, deleting: false };
         let children = context.under_way.of::<()>("test");
         children.saw(&owner, 7);
         let settled = async {

@@ -6,6 +6,7 @@ pub mod index;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use corten_api::{ApiError, Reason};
@@ -24,6 +25,8 @@ const WORKERS: usize = 20;
 /// Owners of one object that the apiserver is asked for at one look, of those that no cache shows. Anybody may write thousands of
 /// names that stand for nothing.
 const LOOKUPS_MAX: usize = 50;
+/// At an object of whose kind not all has been seen that was there when the term began.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -119,6 +122,10 @@ impl Collector {
 
     async fn sync(&self, id: &ObjectId) -> Result<Next, ApiError> {
         let Some(object) = self.monitors.get(id) else { return Ok(Next::Done) };
+        if !self.monitors.is_synced(id.kind) {
+            // Its owners may be others by now.
+            return Ok(Next::After(LOOK_AGAIN_AFTER));
+        }
         // Before the look at the dependents: what comes between the two is only seen as not complete.
         let complete = self.monitors.are_synced();
         let dependents = self.dependents_of(&object.uid);

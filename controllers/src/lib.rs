@@ -44,6 +44,7 @@ pub mod rootca;
 pub mod run;
 pub mod serviceaccount;
 pub mod sources;
+pub mod standby;
 pub mod statefulset;
 pub mod supervise;
 pub mod tokencleaner;

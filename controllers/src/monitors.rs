@@ -1,11 +1,13 @@
 //! The metadata of all objects of all kinds, from caches that are there anyway where there are such.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use corten_api::{Key, Scope};
 use corten_client::kinds::{ServedKinds, watch_kinds};
 use corten_client::{ApiResource, CancellationToken, Client, MetadataClient};
+use futures::future::join_all;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
@@ -86,6 +88,8 @@ pub struct Monitors {
     tell: Arc<watch::Sender<u64>>,
     /// Rises whenever the kinds that are served are told anew.
     told: watch::Receiver<u64>,
+    /// What has to be seen of a kind for its state to count as complete.
+    needed: Arc<AtomicI64>,
     /// Who subscribes through this handle.
     owner: CancellationToken,
 }
@@ -94,7 +98,8 @@ impl Monitors {
     /// To which no kind is known yet.
     pub fn new(owner: &CancellationToken) -> Self {
         let (tell, told) = watch::channel(0);
-        Self { state: Arc::default(), subscribers: Arc::default(), tell: Arc::new(tell), told, owner: owner.clone() }
+        let (state, subscribers, needed) = (Arc::default(), Arc::default(), Arc::default());
+        Self { state, subscribers, tell: Arc::new(tell), told, needed, owner: owner.clone() }
     }
 
     /// Watches whatever kinds are served, where `caches` do not have them: kinds come and go. To be called once, when all
@@ -147,11 +152,23 @@ impl Monitors {
     fn cache(&self, id: KindId) -> Option<Arc<dyn MetaCache>> {
         self.state.read().monitors.get(id.0)?.cache.clone()
     }
+    /// From now on no kind's state counts as complete that has not seen `revision`: a term begins. One kind that cannot be
+    /// watched must not hold up who does not need it, so nobody waits here.
+    pub fn at_least(&self, revision: i64) {
+        self.needed.fetch_max(revision, Ordering::SeqCst);
+    }
+    fn needed(&self) -> i64 {
+        self.needed.load(Ordering::SeqCst).max(1)
+    }
+    /// Whether the state of this kind is complete. Until it is, objects may be shown as a leader before us found them.
+    pub fn is_synced(&self, id: KindId) -> bool {
+        self.cache(id).is_none_or(|cache| cache.revision() >= self.needed())
+    }
     /// Whether the state of every kind is complete: who looks for an object's dependents before that misses some. A kind that
     /// is not served is complete, and empty.
     pub fn are_synced(&self) -> bool {
-        let state = self.state.read();
-        state.is_known && state.monitors.iter().filter_map(|m| m.cache.as_ref()).all(|cache| cache.revision() > 0)
+        let (state, needed) = (self.state.read(), self.needed());
+        state.is_known && state.monitors.iter().filter_map(|m| m.cache.as_ref()).all(|cache| cache.revision() >= needed)
     }
     /// Returns once the state of every kind is complete.
     pub async fn synced(&self) {
@@ -162,13 +179,8 @@ impl Monitors {
                 let state = self.state.read();
                 (state.is_known, state.monitors.iter().filter_map(|m| m.cache.clone()).collect::<Vec<_>>())
             };
-            let all = async {
-                for cache in &caches {
-                    cache.reached(1).await;
-                }
-            };
             tokio::select! {
-                () = all, if is_known => return,
+                _ = join_all(caches.iter().map(|cache| cache.catch_up(self.needed()))), if is_known => return,
                 // Other kinds are served now.
                 Ok(()) = told.changed() => {}
                 // Nobody tells any more: the program ends.
@@ -181,6 +193,7 @@ impl Monitors {
         let subscriber =
             Subscriber { owner: self.owner.clone(), listener: Box::new(move || Box::new(listener.clone())) };
         let mut subscribers = self.subscribers.lock();
+        subscribers.retain(|subscriber| !subscriber.owner.is_cancelled());
         for id in self.ids() {
             if let Some(cache) = self.cache(id) {
                 subscriber.hear(id, &*cache);

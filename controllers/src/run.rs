@@ -2,20 +2,18 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use corten_api::{Key, networks};
-use corten_client::{Args, CancellationToken, Client, ConnectError, Recorder, health::Health, lease};
+use corten_client::{Args, CancellationToken, ConnectError, Recorder, health::Health, lease};
 use ipnet::IpNet;
-use parking_lot::Mutex;
 
 use crate::caches::Caches;
 use crate::certificates::flags::{Signing, SigningArgs, SigningError};
-use crate::context::Context;
-use crate::controller::{Loop, Settings, Setup};
+use crate::controller::{Settings, Setup};
 use crate::monitors::Monitors;
 use crate::networks::{Networks, SizeError};
-use crate::supervise::{Down, Supervised, supervise};
+use crate::standby::{Named, Standby};
+use crate::supervise::Down;
 use crate::{
     bootstrapsigner, clusterroleaggregation, cronjob, csrapproving, csrcleaner, csrsigning, daemonset, deployment,
     disruption, endpoints, endpointslice, endpointslicemirroring, ephemeral, garbagecollector, horizontalpodautoscaler,
@@ -77,7 +75,7 @@ pub enum RunError {
     NoIdentity(#[source] io::Error),
 }
 
-/// Competes for the lease until `stop`, and runs all controllers while it leads.
+/// Knows the cluster, and competes for the lease until `stop`; runs all controllers while it leads.
 pub async fn run(flags: Flags, stop: CancellationToken) -> Result<(), RunError> {
     let client = flags.client.connect()?;
     let settings = settings(&flags)?;
@@ -85,32 +83,24 @@ pub async fn run(flags: Flags, stop: CancellationToken) -> Result<(), RunError> 
         Some(given) => given.clone(),
         None => std::fs::read_to_string("/proc/sys/kernel/hostname").map_err(RunError::NoIdentity)?.trim().to_owned(),
     };
-    let term: Term = Arc::default();
-    let health = Health::new();
-    let seen = Arc::clone(&term);
-    health.ready_when("caches", move || match seen.lock().as_ref() {
-        Some(caches) if !caches.awaited().is_empty() => {
-            Err(format!("we lead, and do not know all of these yet: {}", caches.awaited().join(", ")))
-        }
-        _ => Ok(()),
-    });
-    let down = Down::default();
-    let checked = down.clone();
+    let recorder = Recorder::new(&client, sources::PROGRAM, "");
+    let (caches, monitors) = (Caches::new(&client, &stop), Monitors::new(&stop));
+    let setup = Setup { name: "", caches, monitors, client: client.clone(), recorder, settings, stop: stop.clone() };
+    let standby = Standby::begin(setup, CONTROLLERS);
+    let (health, down) = (Health::new(), Down::default());
+    let (known, checked) = (standby.clone(), down.clone());
+    health.ready_when("caches", move || known.check());
     health.live_when("controllers", move || checked.check());
     if let Some(address) = flags.client.metrics_address {
         let served = health.serve(address, &stop).await;
         served.map_err(|source| RunError::Metrics { address, source })?;
     }
     let lease = Key::new(LEASE_NAMESPACE, LEASE_NAME);
-    let recorder = Recorder::new(&client, sources::PROGRAM, "");
     lease::lead(&client, &lease, &identity, &stop, move |client, leading| {
-        let caches = Caches::new(&client, &leading);
-        *term.lock() = Some(caches.clone());
-        let (recorder, settings) = (recorder.clone(), settings.clone());
-        let (term, down) = (Arc::clone(&term), down.clone());
+        let (standby, down) = (standby.clone(), down.clone());
         async move {
-            let _ends_with_this_future = TermEnd(term, down.clone());
-            lead(client, recorder, settings, caches, down, leading).await;
+            let _ends_with_this_future = TermEnd(down.clone());
+            standby.lead(client, down, leading).await;
         }
     })
     .await
@@ -127,23 +117,17 @@ fn settings(flags: &Flags) -> Result<Settings, RunError> {
     Ok(Settings { networks, root_ca, signing })
 }
 
-/// The caches of the present term, if we lead.
-type Term = Arc<Mutex<Option<Caches>>>;
-
-/// Lets go of a term's caches and of what was down in it, also when its future is dropped where it stands because the lease was lost.
-struct TermEnd(Term, Down);
+/// Lets go of what was down in a term, also when its future is dropped where it stands because the lease was lost.
+struct TermEnd(Down);
 
 impl Drop for TermEnd {
     fn drop(&mut self) {
-        self.0.lock().take();
-        self.1.clear();
+        self.0.clear();
     }
 }
 
-type Constructor = fn(&Setup) -> Loop;
-
 /// The table of contents.
-const CONTROLLERS: &[(&str, Constructor)] = &[
+const CONTROLLERS: &[Named] = &[
     ("replicaset", replicas::owners::replica_sets),
     ("replicationcontroller", replicas::owners::replication_controllers),
     ("deployment", deployment::controller),
@@ -181,42 +165,6 @@ const CONTROLLERS: &[(&str, Constructor)] = &[
     ("localdirectory-claims", localdirectory::claims),
     ("localdirectory-volumes", localdirectory::volumes),
 ];
-
-/// One term of leadership.
-async fn lead(
-    client: Client,
-    recorder: Recorder,
-    settings: Settings,
-    caches: Caches,
-    down: Down,
-    leading: CancellationToken,
-) {
-    let stop = leading.child_token();
-    let monitors = Monitors::new(&stop);
-    monitors.begin(&client, &stop, &caches);
-    let setup = Setup {
-        name: "",
-        caches: caches.clone(),
-        monitors,
-        client: client.clone(),
-        recorder: recorder.clone(),
-        settings,
-        stop: stop.clone(),
-    };
-    let context = Context::new(client, recorder, caches, stop.clone());
-    let all = CONTROLLERS.iter().map(|(name, make)| supervised(name, *make, &setup, &context));
-    supervise(all.collect(), &stop, &down).await;
-}
-
-/// Each start of a controller has a setup of its own, and hears of changes only while it runs.
-fn supervised(name: &'static str, make: Constructor, setup: &Setup, context: &Context) -> Supervised {
-    let (setup, context) = (setup.clone(), context.clone());
-    let start = move |own: CancellationToken| {
-        let setup = setup.of(name, &own);
-        make(&setup).run(Context { stop: own, recorder: setup.recorder, ..context.clone() })
-    };
-    Supervised { name, start: Box::new(start) }
-}
 
 #[cfg(test)]
 mod tests {

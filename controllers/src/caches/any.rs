@@ -14,6 +14,8 @@ pub trait Progress: Send + Sync {
     /// How many objects are in it.
     fn objects(&self) -> usize;
     fn reached(&self, revision: i64) -> BoxFuture<'_, ()>;
+    /// As `reached`, and asks to be told however little happens: see [`corten_client::Cache::catch_up`].
+    fn catch_up(&self, revision: i64) -> BoxFuture<'_, ()>;
 }
 
 impl<T: Send + Sync + 'static> Progress for Shared<T> {
@@ -25,6 +27,9 @@ impl<T: Send + Sync + 'static> Progress for Shared<T> {
     }
     fn reached(&self, revision: i64) -> BoxFuture<'_, ()> {
         self.cache.reached(revision).boxed()
+    }
+    fn catch_up(&self, revision: i64) -> BoxFuture<'_, ()> {
+        self.cache.catch_up(revision).boxed()
     }
 }
 

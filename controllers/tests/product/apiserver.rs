@@ -2,7 +2,7 @@
 //! are refused. The controllers do not know that it is not the real one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use corten_api::{ApiError, Key, Reason};
@@ -27,6 +27,8 @@ pub(crate) const STUCK: &str = "stuck";
 const LINE_BYTES: usize = 1 << 20;
 /// The longest that an answer, or an event, takes.
 const LATE_MAX_MILLIS: usize = 20;
+/// Objects in one message of a state.
+const CHUNK_OBJECTS: usize = 10_000;
 
 #[derive(Clone)]
 pub(crate) struct ApiServer {
@@ -48,6 +50,10 @@ struct Inner {
     absent: watch::Sender<Vec<&'static str>>,
     /// How often a watch of an absent kind was asked for.
     absent_asked: AtomicUsize,
+    /// Watches say nothing of what is not of their kind, as the product's for most of a minute.
+    quiet: AtomicBool,
+    /// Objects that were told as part of a whole state.
+    states_told: AtomicUsize,
 }
 
 impl ApiServer {
@@ -62,6 +68,8 @@ impl ApiServer {
             silent: watch::Sender::new(Vec::new()),
             absent: watch::Sender::new(Vec::new()),
             absent_asked: AtomicUsize::new(0),
+            quiet: AtomicBool::new(false),
+            states_told: AtomicUsize::new(0),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -105,6 +113,12 @@ impl ApiServer {
     /// Writes that are asked for and not answered yet.
     pub(crate) fn inside(&self) -> usize {
         self.inner.inside.load(Ordering::SeqCst)
+    }
+    pub(crate) fn set_quiet(&self) {
+        self.inner.quiet.store(true, Ordering::SeqCst);
+    }
+    pub(crate) fn states_told(&self) -> usize {
+        self.inner.states_told.load(Ordering::SeqCst)
     }
     pub(crate) fn set_silent(&self, kinds: Vec<&'static str>) {
         self.inner.silent.send_replace(kinds);
@@ -214,6 +228,7 @@ impl Resources for ApiServer {
         let within = |key: &&Key| at.1.namespace.is_empty() || key.namespace == at.1.namespace;
         let items = state.of(&at.0).filter(|(key, _)| within(key)).map(|(_, object)| envelope(object)).collect();
         let chunk = ListChunk { revision: state.revision, items };
+        self.inner.states_told.fetch_add(chunk.items.len(), Ordering::SeqCst);
         Ok(Response::new(stream::iter([Ok(chunk)]).boxed()))
     }
 
@@ -230,8 +245,9 @@ impl Resources for ApiServer {
             .wait_for(|kinds| !kinds.contains(&plural.as_str()))
             .await
             .map_err(|err| Status::internal(err.to_string()))?;
-        let seen =
-            Watched { server: self.clone(), plural, after: asked.resume_after, newest: self.inner.newest.subscribe() };
+        let (server, newest) = (self.clone(), self.inner.newest.subscribe());
+        let (after, report_at) = (asked.resume_after, asked.report_at);
+        let seen = Watched { server, plural, after, report_at, newest, state: Vec::new() };
         Ok(Response::new(stream::unfold(seen, Watched::next).boxed()))
     }
 
@@ -340,43 +356,65 @@ struct Watched {
     server: ApiServer,
     plural: String,
     after: i64,
+    /// It tells that it has seen this revision, also when nothing happens.
+    report_at: i64,
     newest: watch::Receiver<i64>,
+    /// What is left to tell of the state.
+    state: Vec<WatchEvent>,
 }
 
 impl Watched {
     async fn next(mut self) -> Option<(Result<WatchBatch, Status>, Self)> {
+        if !self.state.is_empty() {
+            return Some(self.next_of_state());
+        }
         self.server.late().await;
         if self.after == 0 {
             let state = self.server.inner.state.lock();
             let added = |(_, object): (&Key, &Value)| event(object, watch_event::Kind::Added);
-            let events = state.of(&self.plural).map(added).collect();
-            let batch = WatchBatch { revision: state.revision, events, state_complete: true };
+            self.state = state.of(&self.plural).map(added).collect();
+            self.after = state.revision;
             drop(state);
-            self.after = batch.revision;
-            return Some((Ok(batch), self));
+            self.server.inner.states_told.fetch_add(self.state.len(), Ordering::SeqCst);
+            return Some(self.next_of_state());
         }
-        let (plural, after) = (self.plural.clone(), self.after);
+        let (plural, mut after) = (self.plural.clone(), self.after);
         let mut absent = self.server.inner.absent.subscribe();
-        let is_absent = tokio::select! {
-            newer = self.newest.wait_for(|newest| *newest > after) => newer.is_err(),
-            absent = absent.wait_for(|kinds| kinds.contains(&plural.as_str())) => absent.is_ok(),
-        };
-        if is_absent {
-            return Some((Err(told(&ApiError::no_such_path())), self));
+        loop {
+            let is_absent = tokio::select! {
+                newer = self.newest.wait_for(|newest| *newest > after) => newer.is_err(),
+                absent = absent.wait_for(|kinds| kinds.contains(&plural.as_str())) => absent.is_ok(),
+            };
+            if is_absent {
+                return Some((Err(told(&ApiError::no_such_path())), self));
+            }
+            if self.server.chance(|chance| chance.below(400)) < self.server.inner.faults.load(Ordering::SeqCst) {
+                return Some((Err(Status::unavailable("the watch broke")), self));
+            }
+            let batch = self.changes();
+            let owed = self.report_at > 0 && batch.revision >= self.report_at;
+            if owed || !batch.events.is_empty() || !self.server.inner.quiet.load(Ordering::SeqCst) {
+                (self.after, self.report_at) = (batch.revision, if owed { 0 } else { self.report_at });
+                return Some((Ok(batch), self));
+            }
+            after = batch.revision;
         }
-        if self.server.chance(|chance| chance.below(400)) < self.server.inner.faults.load(Ordering::SeqCst) {
-            return Some((Err(Status::unavailable("the watch broke")), self));
-        }
+    }
+
+    fn next_of_state(mut self) -> (Result<WatchBatch, Status>, Self) {
+        let left = self.state.split_off(self.state.len().min(CHUNK_OBJECTS));
+        let events = std::mem::replace(&mut self.state, left);
+        (Ok(WatchBatch { revision: self.after, events, state_complete: self.state.is_empty() }), self)
+    }
+
+    fn changes(&self) -> WatchBatch {
         let state = self.server.inner.state.lock();
-        let first = state.log.partition_point(|change| change.revision <= after);
-        let of_kind = state.log[first..].iter().filter(|change| change.at.0 == plural);
+        let first = state.log.partition_point(|change| change.revision <= self.after);
+        let of_kind = state.log[first..].iter().filter(|change| change.at.0 == self.plural);
         let events = of_kind.map(|Change { object, deleted, .. }| {
             event(object, if *deleted { watch_event::Kind::Deleted } else { watch_event::Kind::Modified })
         });
-        let batch = WatchBatch { revision: state.revision, events: events.collect(), state_complete: false };
-        drop(state);
-        self.after = batch.revision;
-        Some((Ok(batch), self))
+        WatchBatch { revision: state.revision, events: events.collect(), state_complete: false }
     }
 }
 
