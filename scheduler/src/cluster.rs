@@ -25,6 +25,7 @@ use crate::snapshot::volumes::{self, Claim, Class, Limits, Volume};
 
 /// Bounded by what exists.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Default))]
 pub(crate) struct Cluster {
     pods: Cache<PodInfo>,
     nodes: Cache<Node>,
@@ -67,6 +68,8 @@ struct Changes {
 #[derive(Debug, Default)]
 struct Dirty {
     keys: HashSet<(Kind, Key)>,
+    /// Who stands by notes nothing: at the beginning of a term all is looked at, and until then what goes again would gather.
+    leads: bool,
     /// Whether changes were ever taken in. Until the cluster is known they wait for good reason.
     begun: bool,
     /// When the first of these changes came, since the scheduler has begun.
@@ -76,6 +79,9 @@ struct Dirty {
 impl Changes {
     fn mark(&self, kind: Kind, key: &Key) {
         let mut dirty = self.dirty.lock();
+        if !dirty.leads {
+            return;
+        }
         dirty.keys.insert((kind, key.clone()));
         if dirty.begun {
             dirty.since.get_or_insert_with(tokio::time::Instant::now);
@@ -84,14 +90,23 @@ impl Changes {
         self.notify.notify_one();
     }
     fn take(&self) -> Dirty {
-        std::mem::replace(&mut *self.dirty.lock(), Dirty { begun: true, ..Dirty::default() })
+        let mut dirty = self.dirty.lock();
+        let next = Dirty { leads: dirty.leads, begun: true, ..Dirty::default() };
+        std::mem::replace(&mut *dirty, next)
+    }
+    /// From now on changes are noted, or not any more; those of before are forgotten.
+    fn lead(&self, leads: bool) {
+        *self.dirty.lock() = Dirty { leads, ..Dirty::default() };
+    }
+    fn mark_all<T>(&self, kind: Kind, cache: &Cache<T>) {
+        cache.keys().iter().for_each(|key| self.mark(kind, key));
     }
     fn waiting_since(&self) -> Option<tokio::time::Instant> {
         self.dirty.lock().since
     }
 }
 
-/// What the watches of one term have in common.
+/// What the watches have in common.
 struct Watches<'a> {
     client: &'a Client,
     stop: &'a CancellationToken,
@@ -151,22 +166,41 @@ impl Cluster {
             && self.stateful_sets.is_synced()
             && self.replication_controllers.is_synced()
     }
-    /// Returns once everything is known.
-    pub(crate) async fn synced(&self) {
+    /// Returns once everything has seen `revision`, which is there already.
+    pub(crate) async fn catch_up(&self, revision: i64) {
         tokio::join!(
-            self.pods.synced(),
-            self.nodes.synced(),
-            self.namespaces.synced(),
-            self.budgets.synced(),
-            self.claims.synced(),
-            self.volumes.synced(),
-            self.storage_classes.synced(),
-            self.csi_nodes.synced(),
-            self.services.synced(),
-            self.replica_sets.synced(),
-            self.stateful_sets.synced(),
-            self.replication_controllers.synced(),
+            self.pods.catch_up(revision),
+            self.nodes.catch_up(revision),
+            self.namespaces.catch_up(revision),
+            self.budgets.catch_up(revision),
+            self.claims.catch_up(revision),
+            self.volumes.catch_up(revision),
+            self.storage_classes.catch_up(revision),
+            self.csi_nodes.catch_up(revision),
+            self.services.catch_up(revision),
+            self.replica_sets.catch_up(revision),
+            self.stateful_sets.catch_up(revision),
+            self.replication_controllers.catch_up(revision),
         );
+    }
+    /// A term begins: all that is there counts as changed, for a core that knows nothing yet, and what changes from now on.
+    /// Ends when what this returns is dropped.
+    pub(crate) fn lead(self: &Arc<Self>) -> Leads {
+        // Before the look at what is there: nothing falls between the two.
+        self.changes.lead(true);
+        self.changes.mark_all(Kind::Namespace, &self.namespaces);
+        self.changes.mark_all(Kind::Budget, &self.budgets);
+        self.changes.mark_all(Kind::StorageClass, &self.storage_classes);
+        self.changes.mark_all(Kind::CsiNode, &self.csi_nodes);
+        self.changes.mark_all(Kind::Volume, &self.volumes);
+        self.changes.mark_all(Kind::Claim, &self.claims);
+        self.changes.mark_all(Kind::Service, &self.services);
+        self.changes.mark_all(Kind::ReplicaSet, &self.replica_sets);
+        self.changes.mark_all(Kind::StatefulSet, &self.stateful_sets);
+        self.changes.mark_all(Kind::ReplicationController, &self.replication_controllers);
+        self.changes.mark_all(Kind::Node, &self.nodes);
+        self.changes.mark_all(Kind::Pod, &self.pods);
+        Leads(Arc::clone(self))
     }
 
     pub(crate) fn pod(&self, key: &Key) -> Option<Arc<PodInfo>> {
@@ -209,6 +243,15 @@ impl Cluster {
     }
 }
 
+/// A term in which changes are noted, until this is dropped.
+pub(crate) struct Leads(Arc<Cluster>);
+
+impl Drop for Leads {
+    fn drop(&mut self) {
+        self.0.changes.lead(false);
+    }
+}
+
 fn tell_of_controller(core: &mut Core, kind: &str, key: &Key, cache: &Cache<Option<Selector>>) {
     core.controller_changed(kind, key, cache.get(key).as_deref().and_then(Option::as_ref));
 }
@@ -246,13 +289,58 @@ fn without_bulk(mut node: Node) -> Node {
 mod tests {
     use std::time::Duration;
 
+    use serde_json::json;
+
     use super::*;
+    use crate::cycle::Decision;
+
+    const NODES: usize = 1_500;
+    const PODS_OF_NODE: usize = 100;
+
+    /// The nodes are full with the pods that the leader before has placed, and one more waits.
+    fn full_cluster() -> Cluster {
+        let node = |n: usize| {
+            let (name, allocatable) = (format!("n{n}"), json!({"pods": PODS_OF_NODE.to_string()}));
+            let node = json!({"metadata": {"name": name}, "status": {"allocatable": allocatable}});
+            (Key::cluster(name), serde_json::from_value::<Node>(node).unwrap())
+        };
+        let open = json!({"metadata": {"name": "open", "namespace": "ns", "uid": "open"},
+            "spec": {"schedulerName": "me", "containers": [{"name": "c"}]}});
+        let open = PodInfo::of(&serde_json::from_value(open).unwrap(), &Classes::default());
+        let placed = |n: usize| {
+            let (key, node) = (Key::new("ns", format!("p{n}")), Some(format!("n{}", n % NODES)));
+            PodInfo { uid: key.name.clone(), key, node, pending: None, ..open.clone() }
+        };
+        let pods = (0..NODES * PODS_OF_NODE).map(placed).chain([open.clone()]);
+        Cluster {
+            pods: Cache::holding(pods.map(|pod| (pod.key.clone(), pod))),
+            nodes: Cache::holding((0..NODES).map(node)),
+            ..Cluster::default()
+        }
+    }
+
+    #[test]
+    fn each_term_begins_with_all_that_the_caches_have() {
+        let cluster = Arc::new(full_cluster());
+        for _term in 0..2 {
+            let leads = cluster.lead();
+            let (mut core, now) = (Core::named("me"), Instant::now());
+            cluster.take_changes(&mut core, now);
+            let open = core.next(now).unwrap();
+            let decision = core.decide(&open, cluster.pod(&open).as_deref(), now);
+            assert!(matches!(decision, Some(Decision::Refuse { .. })), "{decision:?}");
+            drop(leads);
+            assert!(cluster.changes.take().keys.is_empty(), "another leads");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn changes_wait_since_the_first_of_them_once_the_scheduler_has_begun() {
         let (changes, start) = (Changes::default(), tokio::time::Instant::now());
         let turn = || tokio::time::advance(Duration::from_secs(1));
         let mark = |name| changes.mark(Kind::Pod, &Key::new("default", name));
+        mark("before");
+        changes.lead(true);
         mark("a");
         assert_eq!(changes.waiting_since(), None, "the cluster is not known yet");
         turn().await;
@@ -265,5 +353,9 @@ mod tests {
         assert_eq!(changes.waiting_since(), Some(start + Duration::from_secs(2)));
         assert_eq!(changes.take().keys.len(), 2);
         assert_eq!(changes.waiting_since(), None, "all are taken up");
+        mark("d");
+        changes.lead(false);
+        mark("e");
+        assert_eq!((changes.waiting_since(), changes.take().keys.len()), (None, 0), "another leads");
     }
 }

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use corten_api::{ApiError, Key, Reason};
 use corten_client::health::Health;
-use corten_client::{CancellationToken, Client, Pulse, args::ConnectError, lease};
-use parking_lot::Mutex;
+use corten_client::{CancellationToken, Client, Pulse, TakeOver, args::ConnectError, lease};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
@@ -38,23 +37,23 @@ pub enum SchedulerError {
     Lease(#[source] std::io::Error),
 }
 
-/// Runs until `stop`: watches and schedules while it leads. A term begins with a state read anew, which has all that
-/// the leader before us placed: a watch of before may be behind, and a node would get too much.
+/// Runs until `stop`: watches, and schedules while it leads. A term begins once all that the leader before us placed is
+/// known: a node would get too much.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), SchedulerError> {
     let configuration = match &config.config {
         Some(path) => Configuration::read(path)?,
         None => Configuration::named(&config.scheduler_name),
     };
     let client = config.client.connect()?;
-    let term: Term = Arc::default();
+    let (cluster, takeover) = (Arc::new(Cluster::watch(&client, &stop)), TakeOver::default());
     let health = Health::new();
-    let seen = Arc::clone(&term);
-    health.ready_when("caches", move || match seen.lock().as_ref() {
-        Some(cluster) if !cluster.is_synced() => Err("we lead, and do not know the cluster yet".into()),
-        _ => Ok(()),
+    let (seen, begins) = (Arc::clone(&cluster), takeover.clone());
+    health.ready_when("caches", move || {
+        begins.check()?;
+        if seen.is_synced() { Ok(()) } else { Err("the cluster is not known yet".into()) }
     });
     let pulses = Pulses::start();
-    pulses.tell(&health, &term);
+    pulses.tell(&health, &cluster);
     let metrics = Metrics::default();
     health.metrics(|registry| metrics.register(registry));
     if let Some(address) = config.client.metrics_address {
@@ -65,13 +64,14 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Schedule
     }
     let lease = Key::new("kube-system", "kube-scheduler");
     lease::lead(&client, &lease, &config.identity(), &stop, move |client, leading| {
-        let cluster = Arc::new(Cluster::watch(&client, &leading));
-        *term.lock() = Some(Arc::clone(&cluster));
         let scheduler = Scheduler::new(&client, &cluster, &configuration, &pulses, &metrics);
-        let (term, metrics) = (Arc::clone(&term), metrics.clone());
+        let (cluster, takeover, metrics) = (Arc::clone(&cluster), takeover.clone(), metrics.clone());
         async move {
-            let _ends_with_this_future = TermEnd { term, metrics };
-            scheduler.run(leading).await;
+            let caught_up = takeover.begin(&client, |revision| cluster.catch_up(revision));
+            if leading.run_until_cancelled(caught_up).await.is_some() {
+                let _end_with_this_future = (cluster.lead(), TermEnd(metrics));
+                scheduler.run(leading).await;
+            }
         }
     })
     .await
@@ -91,11 +91,10 @@ impl Pulses {
         Self { turns: Pulse::new(TURN_MAX, now), writes: Pulse::new(WRITE_MAX, now) }
     }
 
-    fn tell(&self, health: &Health, term: &Term) {
-        let (turns, term) = (self.turns.clone(), Arc::clone(term));
+    fn tell(&self, health: &Health, cluster: &Arc<Cluster>) {
+        let (turns, cluster) = (self.turns.clone(), Arc::clone(cluster));
         health.live_when("scheduling", move || {
-            let waiting = term.lock().as_ref().and_then(|cluster| cluster.waiting_since());
-            turns.check(tokio::time::Instant::now(), waiting).map_err(|hang| hang.to_string())
+            turns.check(tokio::time::Instant::now(), cluster.waiting_since()).map_err(|hang| hang.to_string())
         });
         let writes = self.writes.clone();
         health.live_when("writes", move || {
@@ -104,20 +103,12 @@ impl Pulses {
     }
 }
 
-/// What the present leader watches.
-type Term = Arc<Mutex<Option<Arc<Cluster>>>>;
-
-/// Lets go of a term's caches, also when the term's future is dropped where it stands because the lease was lost. Whoever leads
-/// next has the pods that wait.
-struct TermEnd {
-    term: Term,
-    metrics: Metrics,
-}
+/// Whoever leads next has the pods that wait. Also when the term's future is dropped where it stands because the lease was lost.
+struct TermEnd(Metrics);
 
 impl Drop for TermEnd {
     fn drop(&mut self) {
-        self.term.lock().take();
-        self.metrics.note_queue(Default::default(), Incoming::default());
+        self.0.note_queue(Default::default(), Incoming::default());
     }
 }
 
@@ -145,9 +136,6 @@ impl Scheduler {
     }
 
     async fn run(mut self, leading: CancellationToken) {
-        if leading.run_until_cancelled(self.cluster.synced()).await.is_none() {
-            return;
-        }
         while !leading.is_cancelled() {
             let decided = self.turn().await;
             self.metrics.note_queue(self.core.waiting(), self.core.take_incoming());
