@@ -187,27 +187,27 @@ impl Caches {
         self.followed.lock().by_kind.get(&(group, kind)).cloned()
     }
 
-    fn all(&self) -> Vec<(&'static str, Arc<dyn Progress>)> {
+    /// With whose they are: one whose controller ended is awaited by nobody.
+    fn all(&self) -> Vec<(CancellationToken, &'static str, Arc<dyn Progress>)> {
         let followed = self.followed.lock();
-        let living = followed.all.iter().filter(|(owner, ..)| !owner.is_cancelled());
-        living.map(|(_, kind, cache)| (*kind, Arc::clone(cache))).collect()
+        followed.all.iter().filter(|(owner, ..)| !owner.is_cancelled()).cloned().collect()
     }
 
     /// The kinds of which the state is not complete yet.
     pub fn awaited(&self) -> Vec<&'static str> {
-        self.all().into_iter().filter(|(_, cache)| cache.revision() == 0).map(|(kind, _)| kind).collect()
+        self.all().into_iter().filter(|(.., cache)| cache.revision() == 0).map(|(_, kind, _)| kind).collect()
     }
 
     /// Returns once all are complete: a controller that decides earlier would miss what is there.
     pub async fn synced(&self) {
         let all = self.all();
-        join_all(all.iter().map(|(_, cache)| cache.reached(1))).await;
+        join_all(all.iter().map(|(owner, _, cache)| owner.run_until_cancelled(cache.reached(1)))).await;
     }
 
     /// Returns once all that are followed now have seen `revision`, which is there already.
     pub async fn catch_up(&self, revision: i64) {
         let all = self.all();
-        join_all(all.iter().map(|(_, cache)| cache.catch_up(revision))).await;
+        join_all(all.iter().map(|(owner, _, cache)| owner.run_until_cancelled(cache.catch_up(revision)))).await;
     }
 }
 
