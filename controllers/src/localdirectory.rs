@@ -42,6 +42,11 @@ pub fn claims(setup: &Setup) -> Loop {
             }
             _ => Vec::new(),
         })
+        .watches(&caches.of::<PersistentVolume>(), |change| match change {
+            // A claim that was not bound to it yet wants another.
+            Change::Removed { old, .. } if volumes::is_ours(old) => volumes::claim_of(old),
+            _ => None,
+        })
         .beside(class::made)
         .run(|context, key| async move { sync_claim(&context, &key).await })
 }

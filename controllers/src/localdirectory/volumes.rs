@@ -1,8 +1,8 @@
 //! What becomes of a volume of this provisioner when its claim is gone. Pure.
 
-use corten_api::Object;
 use corten_api::k8s_openapi::api::core::v1::PersistentVolume;
 use corten_api::volumes::{DIRECTORY_FINALIZER, ON_NODE, PROVISIONED_BY};
+use corten_api::{Key, Object};
 
 use super::is_our_name;
 use crate::persistentvolume::matching::volume_spec;
@@ -21,6 +21,12 @@ pub fn is_ours(volume: &PersistentVolume) -> bool {
 
 pub fn node_of(volume: &PersistentVolume) -> Option<&str> {
     volume.annotation(ON_NODE).filter(|_| is_ours(volume))
+}
+
+/// The claim that it names.
+pub fn claim_of(volume: &PersistentVolume) -> Option<Key> {
+    let claimed = volume_spec(volume).claim_ref.as_ref()?;
+    Some(Key::new(claimed.namespace.as_deref()?, claimed.name.as_deref()?))
 }
 
 /// It is deleted, and waits for its node's kubelet to remove the directory.
@@ -82,5 +88,16 @@ mod tests {
             };
             assert_eq!(got, expected, "{why}");
         }
+    }
+
+    #[test]
+    fn a_volume_names_its_claim() {
+        let of = |claim_ref: serde_json::Value| -> PersistentVolume {
+            let spec = json!({"claimRef": claim_ref});
+            serde_json::from_value(json!({"metadata": {"name": "v"}, "spec": spec})).unwrap()
+        };
+        let named = of(json!({"namespace": "shop", "name": "data", "uid": "c-uid"}));
+        assert_eq!(claim_of(&named), Some(Key::new("shop", "data")));
+        assert_eq!(claim_of(&of(json!(null))), None);
     }
 }
