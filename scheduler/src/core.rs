@@ -70,7 +70,10 @@ impl Core {
     pub fn node_changed(&mut self, name: &str, node: Option<&Node>) {
         let event = match node {
             Some(node) => self.snapshot.set_node(node),
-            None => self.snapshot.remove_node(name),
+            None => {
+                self.binding.touch_node(name);
+                self.snapshot.remove_node(name)
+            }
         };
         self.events.extend(event);
     }

@@ -106,6 +106,11 @@ impl Binding {
             self.touch_claim(claim);
         }
     }
+    /// It costs a look at all that wait, once for each node that goes.
+    pub(super) fn touch_node(&mut self, name: &str) {
+        let there = self.pods.iter().filter(|(_, promised)| promised.plan.node == name);
+        self.dirty.extend(there.map(|(key, _)| key.clone()));
+    }
     pub(super) fn next_timer(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| *at)
     }

@@ -116,3 +116,20 @@ fn a_volume_that_could_not_be_made_is_tried_elsewhere() {
     let later = now + Backoff::default().max;
     assert_eq!(decided(&mut core, &pod, later), Decision::Place { node: "n2".into() });
 }
+
+#[test]
+fn a_pod_whose_node_goes_waits_no_longer() {
+    let (mut core, now) = (core(), Instant::now());
+    class(&mut core, "example.org/disk");
+    claim(&mut core, "a", None, None, "1");
+    let pod = waiting("one", "a");
+    core.pod_changed(&pod.key, Some(&pod), now);
+    decided(&mut core, &pod, now);
+    core.volumes_written(&pod.key, &pod.uid, Written::default(), now);
+    claim(&mut core, "a", Some("n1"), None, "2");
+    assert_eq!(core.next_waited(now), None);
+    core.node_changed("n1", None);
+    let waited = core.next_waited(now).unwrap();
+    let why = "binding volumes: failed to get node \"n1\": node \"n1\" not found";
+    assert_eq!(waited.result, Err(why.to_owned()));
+}

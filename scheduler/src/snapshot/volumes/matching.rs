@@ -78,7 +78,9 @@ impl<'a> Wants<'a> {
             let found = if want.node.is_some() { None } else { want.find(node, &plan) };
             match found {
                 Some(volume) => plan.bindings.push((want.claim.clone(), volume.to_owned())),
-                None if want.can_be_made_on(node) => plan.provisions.push(want.claim.clone()),
+                None if !want.is_elsewhere(node) && want.can_be_made_on(node) => {
+                    plan.provisions.push(want.claim.clone())
+                }
                 None => return None,
             }
         }
@@ -120,6 +122,11 @@ impl<'a> Want<'a> {
             return is_on(volume, node).then_some(*name);
         }
         self.free.iter().find(|(name, volume)| is_left(name) && is_on(volume, node)).map(|(name, _)| *name)
+    }
+
+    /// It has a volume, or nearly so, and not on this node: none is made a second time.
+    fn is_elsewhere(&self, node: &NodeSpec) -> bool {
+        self.meant.iter().any(|(_, volume)| !is_on(volume, node))
     }
 
     fn can_be_made_on(&self, node: &NodeSpec) -> bool {

@@ -55,7 +55,14 @@ fn is_bound_to(
     if volume.offer.claim.as_ref().is_none_or(|(_, uid)| uid.is_empty()) {
         return Err(format!("ClaimRef got reset for pv {name:?}"));
     }
-    Ok(kept.volume.is_some())
+    match &kept.volume {
+        None => Ok(false),
+        Some(volume) if volume == name => Ok(true),
+        // Nobody has asked whether that one can be had on the node.
+        Some(other) => {
+            Err(format!("claim {:?} is bound to pv {other:?} instead of pv {name:?}", claim.key.to_string()))
+        }
+    }
 }
 
 fn is_provisioned(volumes: &Volumes, claim: &ClaimRef, written: &Written, node: &NodeSpec) -> Result<bool, String> {

@@ -135,6 +135,28 @@ fn volumes_that_are_made_table() {
 }
 
 #[test]
+fn what_is_meant_for_a_claim_is_not_made_a_second_time() {
+    let cases = [
+        ("it is where none could be made", "n2", json!({}), "no, c=v"),
+        ("it is where one could be made", "n1", json!({}), "c=v, no"),
+        (
+            "it was made on the node that was selected",
+            "n1",
+            json!({"volume.kubernetes.io/selected-node": "n1"}),
+            "c=new, no",
+        ),
+        ("it was made elsewhere", "n2", json!({"volume.kubernetes.io/selected-node": "n1"}), "no, no"),
+    ];
+    for (why, node, annotations, expected) in cases {
+        let mut snapshot = snapshot();
+        let wants = json!({"storageClassName": "late", "resources": {"requests": {"storage": "1Gi"}}});
+        with_claim(&mut snapshot, "c", wants, annotations);
+        with_volume(&mut snapshot, "v", "1Gi", node, json!({"claimRef": {"namespace": "ns", "name": "c"}}));
+        assert_eq!(plans(&snapshot, &["c"]), expected, "{why}");
+    }
+}
+
+#[test]
 fn what_is_promised_to_one_pod_is_no_other_claims() {
     let mut snapshot = snapshot();
     with_volume(&mut snapshot, "v", "10Gi", "n1", json!({}));
@@ -195,6 +217,13 @@ fn how_far_it_has_come_table() {
             bound("v"),
             claim("9", "Pending", "", ""),
             r#"provisioning failed for PVC "b""#,
+        ),
+        (
+            "it got another volume",
+            ours(),
+            bound("far"),
+            bound("w"),
+            r#"claim "ns/a" is bound to pv "far" instead of pv "v""#,
         ),
         (
             "it was made elsewhere",
