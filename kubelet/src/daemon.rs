@@ -13,7 +13,7 @@ use crate::cgroup::{CgroupError, Hierarchy, PodLimits, cpu_shares, pods_path};
 use crate::cluster::Cluster;
 use crate::cluster::api::ApiCluster;
 use crate::config::Config;
-use crate::directories::Directories;
+use crate::directories::{Directories, Used};
 use crate::files::ClusterDns;
 use crate::images::Images;
 use crate::images::containerd::ContainerdImages;
@@ -96,9 +96,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
         starts: Semaphore::new(STARTS_AT_ONCE),
     });
     let of_pods = Arc::downgrade(&place);
-    place
-        .directories
-        .start(Box::new(move |claim| of_pods.upgrade().is_some_and(|place| place.sources.has_claim(claim))));
+    place.directories.start(Box::new(move |used| {
+        of_pods.upgrade().is_some_and(|place| match used {
+            Used::Claim(key, uid) => place.sources.has_claim(key, uid),
+            Used::Volume(name) => place.sources.has_volume(name),
+        })
+    }));
     let table = Table::default();
     let server = tokio::spawn(server::serve(server_of(&config, &place, &table, hierarchy.clone()), stop.clone()));
     let health = Arc::new(NodeHealth::default());

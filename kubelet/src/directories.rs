@@ -34,13 +34,24 @@ const ROOT_MODE: u32 = 0o700;
 const REMOVING: &str = ".removing-";
 /// After what did not come about: nobody tells when it will.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// A volume that we may not see so often in a row is not there.
+const FORBIDDEN_MAX: u32 = 6;
 /// Directories that are looked for at the start.
 const DIRECTORIES_MAX: usize = 1 << 16;
 /// Writes of one volume that others are faster with, one after the other.
 const CONFLICTS_MAX: usize = 5;
 
-/// Says whether something of this node still uses the claim.
-pub type InUse = Box<dyn Fn(&Key) -> bool + Send + Sync>;
+/// What something of this node may still use.
+#[derive(Clone, Copy, Debug)]
+pub enum Used<'a> {
+    /// A claim, with its uid if that is known: another may have its name by now.
+    Claim(&'a Key, Option<&'a str>),
+    /// A volume, by its name.
+    Volume(&'a str),
+}
+
+/// Says whether something of this node still uses it.
+pub type InUse = Box<dyn Fn(Used<'_>) -> bool + Send + Sync>;
 
 /// Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -53,6 +64,8 @@ struct Inner {
     stop: CancellationToken,
     /// Volumes that are watched: those that have a directory.
     watched: Mutex<BTreeMap<String, CancellationToken>>,
+    /// How often in a row we were not allowed to see a volume.
+    forbidden: Mutex<BTreeMap<String, u32>>,
     /// To be looked at.
     dirty: Mutex<BTreeSet<String>>,
     wake: Notify,
@@ -75,6 +88,7 @@ impl Directories {
             cluster: Arc::clone(cluster),
             stop: stop.clone(),
             watched: Mutex::default(),
+            forbidden: Mutex::default(),
             dirty: Mutex::default(),
             wake: Notify::new(),
             turn: tokio::sync::Mutex::default(),
@@ -110,6 +124,10 @@ impl Inner {
                 Err(err) => return Err(format!("failed to fetch persistentvolume {name:?}: {err}")),
             };
             decide::may_be_mounted(&newest)?;
+            // It was made before the finalizer came: what it held is lost, and an empty one must not stand for it.
+            if decide::has_finalizer(&newest) && !self.has(name) {
+                return Err(format!("the directory of persistentvolume {name:?} is gone from this node"));
+            }
             self.make(name).map_err(|err| format!("cannot make the directory of persistentvolume {name:?}: {err}"))?;
             self.watch(name);
             if decide::has_finalizer(&newest) {
@@ -166,11 +184,21 @@ impl Inner {
 
     async fn run(self: Arc<Self>, in_use: InUse) {
         let mut again: BTreeSet<(Instant, String)> = BTreeSet::new();
-        match self.names() {
-            Ok(names) => names.iter().for_each(|name| self.touch(name)),
-            Err(err) => warn!(root = %self.root.display(), %err, "cannot look which volumes have a directory here"),
-        }
+        // Until the directories that are there were read once.
+        let mut names_at = Some(Instant::now());
         loop {
+            if names_at.is_some_and(|at| at <= Instant::now()) {
+                names_at = match self.names() {
+                    Ok(names) => {
+                        names.iter().for_each(|name| self.touch(name));
+                        None
+                    }
+                    Err(err) => {
+                        warn!(root = %self.root.display(), %err, "cannot look which volumes have a directory here");
+                        Some(Instant::now() + AGAIN_AFTER)
+                    }
+                };
+            }
             let due = again.iter().take_while(|(at, _)| *at <= Instant::now()).cloned().collect::<Vec<_>>();
             for entry in due {
                 again.remove(&entry);
@@ -178,7 +206,7 @@ impl Inner {
             }
             let next = self.dirty.lock().pop_first();
             let Some(name) = next else {
-                let timer = again.first().map(|(at, _)| *at);
+                let timer = again.first().map(|(at, _)| *at).into_iter().chain(names_at).min();
                 let tick = async {
                     match timer {
                         Some(at) => tokio::time::sleep_until(at).await,
@@ -203,11 +231,18 @@ impl Inner {
     }
 
     async fn look(self: &Arc<Self>, name: &str, in_use: &InUse) -> Looked {
-        let volume = match self.cluster.persistent_volume(name).await {
+        let shown = self.cluster.persistent_volume(name).await;
+        if !shown.as_ref().is_err_and(|err| err.is(Reason::Forbidden)) {
+            self.forbidden.lock().remove(name);
+        }
+        let volume = match shown {
             Ok(Some(volume)) if decide::is_of(&volume, &self.node) => volume,
-            Ok(_) => return self.orphaned(name).await,
-            // To a node, what is not there is forbidden.
-            Err(err) if err.is(Reason::NotFound) || err.is(Reason::Forbidden) => return self.orphaned(name).await,
+            Ok(_) => return self.orphaned(name, in_use).await,
+            Err(err) if err.is(Reason::NotFound) => return self.orphaned(name, in_use).await,
+            // To a node, what is not there is forbidden; but so is what the authorizer does not know of yet.
+            Err(err) if err.is(Reason::Forbidden) => {
+                return if self.is_forbidden_again(name) { Looked::Again } else { self.orphaned(name, in_use).await };
+            }
             Err(err) => {
                 warn!(volume = name, %err, "cannot look whether it is deleted");
                 return Looked::Again;
@@ -219,7 +254,7 @@ impl Inner {
                 return Looked::Done;
             }
             // What its pods left behind is theirs as long as one of them is here.
-            Step::Remove if decide::claim_of(&volume).is_some_and(|claim| in_use(&claim)) => return Looked::Again,
+            Step::Remove if is_claim_used(&volume, in_use) => return Looked::Again,
             Step::Remove => {
                 if let Err(err) = self.remove(name).await {
                     warn!(volume = name, %err, "cannot remove its directory");
@@ -240,10 +275,26 @@ impl Inner {
         }
     }
 
+    /// Counts; false: it was so too often.
+    fn is_forbidden_again(&self, name: &str) -> bool {
+        let mut forbidden = self.forbidden.lock();
+        let times = forbidden.entry(name.to_owned()).or_default();
+        *times += 1;
+        if *times >= FORBIDDEN_MAX {
+            forbidden.remove(name);
+            return false;
+        }
+        true
+    }
+
     /// No volume is shown for it: its finalizer was taken off by others, or it never had it. What may hold data stays.
-    async fn orphaned(&self, name: &str) -> Looked {
+    async fn orphaned(&self, name: &str, in_use: &InUse) -> Looked {
         self.forget(name);
         let _turn = self.turn.lock().await;
+        // A pod may have come with it since.
+        if in_use(Used::Volume(name)) {
+            return Looked::Again;
+        }
         let removed = self.root().and_then(|root| root.remove_empty(OsStr::new(name)));
         match removed {
             Ok(true) => {}
@@ -278,6 +329,13 @@ impl Inner {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a pod of this node has the very claim that the volume is of. Without a uid its name has to do.
+fn is_claim_used(volume: &PersistentVolume, in_use: &InUse) -> bool {
+    let claim_ref = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
+    let uid = claim_ref.and_then(|claim| claim.uid.as_deref()).filter(|uid| !uid.is_empty());
+    decide::claim_of(volume).is_some_and(|claim| in_use(Used::Claim(&claim, uid)))
 }
 
 async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {

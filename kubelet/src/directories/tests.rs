@@ -57,7 +57,10 @@ impl Story {
         });
     }
     async fn look(&self, is_used: bool) -> Looked {
-        let in_use: InUse = Box::new(move |claim| is_used && *claim == Key::new("ns", "data"));
+        let in_use: InUse = Box::new(move |used| match used {
+            Used::Claim(key, uid) => is_used && *key == Key::new("ns", "data") && uid == Some("c-uid"),
+            Used::Volume(name) => is_used && name == "v",
+        });
         self.directories.0.look("v", &in_use).await
     }
 }
@@ -114,6 +117,27 @@ async fn what_does_not_mount_table() {
 }
 
 #[tokio::test]
+async fn what_is_gone_is_not_made_anew() {
+    let story = Story::new();
+    let volume = story.put("n1", json!({}));
+    story.directories.hold(&volume).await.unwrap();
+    std::fs::remove_dir(story.root().join("v")).unwrap();
+    let got = story.directories.hold(&volume).await;
+    assert_eq!(got, Err("the directory of persistentvolume \"v\" is gone from this node".to_owned()));
+    assert!(!story.root().join("v").exists());
+}
+
+#[tokio::test]
+async fn a_claim_of_the_same_name_does_not_keep_it() {
+    let story = Story::new();
+    let volume = story.put("n1", json!({"claimRef": {"namespace": "ns", "name": "data", "uid": "before"}}));
+    story.directories.hold(&volume).await.unwrap();
+    story.release_and_delete();
+    assert_eq!(story.look(true).await, Looked::Done);
+    assert!(!story.root().join("v").exists());
+}
+
+#[tokio::test]
 async fn no_link_is_followed_to_make_it_or_to_remove_it() {
     let (story, outside) = (Story::new(), tempfile::tempdir().unwrap());
     let volume = story.put("n1", json!({}));
@@ -143,6 +167,8 @@ async fn data_stay_where_they_are_to_stay() {
     assert_eq!(story.look(false).await, Looked::Done);
     assert!(story.root().join("v/data").exists());
     std::fs::remove_file(story.root().join("v/data")).unwrap();
+    assert_eq!(story.look(true).await, Looked::Again);
+    assert!(story.root().join("v").exists(), "a pod has come with it");
     assert_eq!(story.look(false).await, Looked::Done);
     assert!(!story.root().join("v").exists(), "nothing is lost with an empty one");
 }

@@ -147,9 +147,14 @@ impl Remembered {
         self.volumes.lock().answer(&Key::cluster(name), asked)
     }
 
-    /// Whether a pod that was here at the last look refers to the claim.
-    pub fn has_claim(&self, key: &Key) -> bool {
-        self.claims.lock().objects.contains_key(key)
+    /// Whether a pod that was here at the last look refers to the claim; with a uid, to that one and none of the same name.
+    pub fn has_claim(&self, key: &Key, uid: Option<&str>) -> bool {
+        self.claims.lock().objects.get(key).is_some_and(|claim| uid.is_none_or(|uid| claim.uid() == uid))
+    }
+
+    /// Whether a pod that was here at the last look has the volume of that name.
+    pub fn has_volume(&self, name: &str) -> bool {
+        self.volumes.lock().objects.contains_key(&Key::cluster(name))
     }
 
     /// Forgets what no pod of these refers to.
@@ -214,6 +219,20 @@ mod tests {
         assert_eq!(known.bytes, 8);
         known.keep_only(&BTreeSet::from([Key::new("default", "other")]));
         assert_eq!((known.bytes, known.objects.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_claim_made_again_is_another() {
+        let (key, remembered) = (Key::new("default", "data"), Remembered::default());
+        let mut claim = PersistentVolumeClaim::default();
+        claim.metadata.uid = Some("new".to_owned());
+        remembered.claims.lock().remember(&key, &Arc::new(claim));
+        for (uid, expected) in [(Some("new"), true), (Some("old"), false), (None, true)] {
+            assert_eq!(remembered.has_claim(&key, uid), expected, "{uid:?}");
+        }
+        assert!(!remembered.has_claim(&Key::new("default", "other"), None));
+        remembered.volumes.lock().remember(&Key::cluster("v"), &Arc::new(PersistentVolume::default()));
+        assert!(remembered.has_volume("v") && !remembered.has_volume("w"));
     }
 
     #[test]
