@@ -2,11 +2,15 @@
 //!
 //! Grammar: <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#api>.
 
+mod matcher;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::names;
+
+pub use matcher::Matcher;
 
 pub type Labels = BTreeMap<String, String>;
 
@@ -46,6 +50,9 @@ impl Values {
         values.sort_unstable();
         values.dedup();
         Self(values.into_iter().map(Box::from).collect())
+    }
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.0.iter().map(|value| &**value)
     }
     fn contains(&self, value: &str) -> bool {
         self.0.binary_search_by(|own| (**own).cmp(value)).is_ok()
