@@ -111,16 +111,6 @@ impl Selector {
     pub fn requirements(&self) -> &[Requirement] {
         &self.requirements
     }
-    /// Labels (with a value each) of which whatever it matches has one: by them a selector is found for an object. None at
-    /// all: objects without any label may match, too.
-    pub fn needs_one_of(&self) -> Vec<(&str, &str)> {
-        let sets = self.requirements.iter().filter_map(|r| match &r.op {
-            Op::In(values) => Some((r.key.as_str(), values)),
-            _ => None,
-        });
-        let fewest = sets.min_by_key(|(_, values)| values.0.len());
-        fewest.into_iter().flat_map(|(key, values)| values.0.iter().map(move |value| (key, &**value))).collect()
-    }
     pub fn matches(&self, labels: &Labels) -> bool {
         self.matches_by(|key| labels.get(key).map(String::as_str))
     }

@@ -1,6 +1,9 @@
 //! What a watch keeps: the newest state of each object. One writer, many readers.
 
+mod follow;
 mod index;
+mod labels;
+mod selectors;
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -8,12 +11,18 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use corten_api::selector::{Labels, Matcher};
 use corten_api::{Key, Scope};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use follow::{Followers, Follows};
 use index::Index;
 pub use index::IndexBy;
+use labels::{Found, LabelIndex, Which};
+pub use labels::{LabelSets, Labelled, SharedLabels};
+pub use selectors::SelectBy;
+use selectors::SelectorIndex;
 
 /// A change that a cache has just taken in. `T` is the object, or what [`crate::Watch::start_reduced`] keeps of it.
 #[derive(Debug)]
@@ -75,8 +84,7 @@ impl<T> Cache<T> {
 struct Shared<T> {
     /// Locked before `indexes`: a change is in both, or in none, for who begins an index.
     objects: RwLock<BTreeMap<Key, Kept<T>>>,
-    /// Those that somebody asked for, by their type.
-    indexes: RwLock<Vec<(TypeId, Index<T>)>>,
+    indexes: Followers<T>,
     /// 0 until synced, then how far the watch has seen.
     revision: watch::Sender<i64>,
     /// The highest revision that somebody waits for and cannot wait until something happens to tell.
@@ -127,46 +135,6 @@ impl<T> Cache<T> {
         self.shared.reads.note(objects.len());
         objects
     }
-    /// The objects of this namespace that have this value in the index, by name.
-    pub fn with<I: IndexBy<T>>(&self, namespace: &str, value: &str) -> Vec<Arc<T>> {
-        const { assert!(matches!(I::SCOPE, Scope::Namespaced), "this index is of the whole cluster: use `everywhere`") };
-        self.read(self.index::<I>().with(namespace, value))
-    }
-    /// Those that have this value, and then those of the namespace that have none, as of one moment: one that goes from
-    /// one to the other meanwhile is not missed.
-    pub fn with_or_without<I: IndexBy<T>>(&self, namespace: &str, value: &str) -> Vec<Arc<T>> {
-        const { assert!(matches!(I::SCOPE, Scope::Namespaced), "this index is of the whole cluster: use `everywhere`") };
-        self.read(self.index::<I>().with_or_without(namespace, value))
-    }
-    /// Those that have any of these values (as often as they have some), and then those of the namespace that have none.
-    pub fn with_any_or_none<I: IndexBy<T>>(&self, namespace: &str, values: &[String]) -> Vec<Arc<T>> {
-        const { assert!(matches!(I::SCOPE, Scope::Namespaced), "this index is of the whole cluster: use `everywhere`") };
-        self.read(self.index::<I>().with_any_or_none(namespace, values))
-    }
-    /// The objects of the cluster that have this value, by namespace and name.
-    pub fn everywhere<I: IndexBy<T>>(&self, value: &str) -> Vec<Arc<T>> {
-        const { assert!(matches!(I::SCOPE, Scope::Cluster), "this index is of namespaces: use `with`") };
-        self.read(self.index::<I>().with("", value))
-    }
-    /// The first call costs a look at all objects.
-    fn index<I: IndexBy<T>>(&self) -> Index<T> {
-        let id = TypeId::of::<I>();
-        let known = |all: &[(TypeId, Index<T>)]| all.iter().find(|(of, _)| *of == id).map(|(_, index)| index.clone());
-        if let Some(index) = known(&self.shared.indexes.read()) {
-            return index;
-        }
-        let objects = self.shared.objects.read();
-        let mut indexes = self.shared.indexes.write();
-        if let Some(index) = known(&indexes) {
-            return index;
-        }
-        let index = Index::by::<I>();
-        for (key, kept) in &*objects {
-            index.update(key, None, Some(&kept.object));
-        }
-        indexes.push((id, index.clone()));
-        index
-    }
     /// How many objects this cache and its indexes have given to readers so far.
     pub fn objects_read(&self) -> usize {
         self.shared.reads.objects.load(Ordering::Relaxed)
@@ -212,6 +180,85 @@ impl<T> Cache<T> {
     }
 }
 
+impl<T: Send + Sync + 'static> Cache<T> {
+    /// The objects of this namespace that have this value in the index, by name.
+    pub fn with<I: IndexBy<T>>(&self, namespace: &str, value: &str) -> Vec<Arc<T>> {
+        const { assert!(matches!(I::SCOPE, Scope::Namespaced), "this index is of the whole cluster: use `everywhere`") };
+        self.read(self.index::<I>().with(namespace, value))
+    }
+    /// Those that have this value, and then those of the namespace that have none, as of one moment: one that goes from
+    /// one to the other meanwhile is not missed.
+    pub fn with_or_without<I: IndexBy<T>>(&self, namespace: &str, value: &str) -> Vec<Arc<T>> {
+        const { assert!(matches!(I::SCOPE, Scope::Namespaced), "this index is of the whole cluster: use `everywhere`") };
+        self.read(self.index::<I>().with_or_without(namespace, value))
+    }
+    /// The objects of the cluster that have this value, by namespace and name.
+    pub fn everywhere<I: IndexBy<T>>(&self, value: &str) -> Vec<Arc<T>> {
+        const { assert!(matches!(I::SCOPE, Scope::Cluster), "this index is of namespaces: use `with`") };
+        self.read(self.index::<I>().with("", value))
+    }
+    fn index<I: IndexBy<T>>(&self) -> Arc<Index<T>> {
+        self.follower(TypeId::of::<I>(), Index::by::<I>)
+    }
+    /// The objects of this namespace that select an object with these labels, by name. `I` tells what each selects by.
+    /// Costs as many as have a required label in common with these, and those that require none.
+    pub fn selecting<I: SelectBy<T>>(&self, namespace: &str, labels: &Labels) -> Vec<Arc<T>> {
+        self.read(self.selectors::<I>().selecting(namespace, labels))
+    }
+    /// What this object selects by, made when it came; `None`: it is not here, or selects nothing.
+    pub fn matcher<I: SelectBy<T>>(&self, key: &Key) -> Option<Arc<Matcher>> {
+        self.selectors::<I>().matcher(key)
+    }
+    fn selectors<I: SelectBy<T>>(&self) -> Arc<SelectorIndex<T>> {
+        self.follower(TypeId::of::<I>(), SelectorIndex::by::<I>)
+    }
+    /// The first call for an index costs a look at all objects.
+    fn follower<F: Follows<T> + 'static>(&self, id: TypeId, make: impl FnOnce() -> F) -> Arc<F> {
+        if let Some(known) = self.shared.indexes.get(id) {
+            return known;
+        }
+        let objects = self.shared.objects.read();
+        self.shared.indexes.get_or_begin(id, || {
+            let index = make();
+            for (key, kept) in &*objects {
+                index.update(key, None, Some(&kept.object));
+            }
+            index
+        })
+    }
+}
+
+impl<T: Labelled> Cache<T> {
+    /// The objects of this namespace that `matcher` matches, by name. Costs as many as there are different sets of labels
+    /// with the rarest label that it requires, and what it returns.
+    pub fn selected(&self, namespace: &str, matcher: &Matcher) -> Vec<Arc<T>> {
+        self.found(self.labels().selected(namespace, matcher, Which::All))
+    }
+    /// Those that have this value, and those that `matcher` matches and nobody controls, as of one moment: one that goes
+    /// from one to the other meanwhile is not missed.
+    pub fn with_or_selected_orphans<I: IndexBy<T>>(
+        &self,
+        namespace: &str,
+        value: &str,
+        matcher: &Matcher,
+    ) -> Vec<Arc<T>> {
+        const { assert!(matches!(I::SCOPE, Scope::Namespaced), "this index is of the whole cluster: use `everywhere`") };
+        let (index, labels) = (self.index::<I>(), self.labels());
+        // Nothing changes while this is held.
+        let _objects = self.shared.objects.read();
+        let mut with = self.read(index.with(namespace, value));
+        with.extend(self.found(labels.selected(namespace, matcher, Which::Orphans)));
+        with
+    }
+    fn labels(&self) -> Arc<LabelIndex<T>> {
+        self.follower(TypeId::of::<LabelIndex<T>>(), LabelIndex::new)
+    }
+    fn found(&self, found: Found<T>) -> Vec<Arc<T>> {
+        self.shared.reads.note(found.objects.len() + found.others);
+        found.objects
+    }
+}
+
 /// The write side: owned by the watch's task.
 pub(crate) struct Writer<T> {
     shared: Arc<Shared<T>>,
@@ -219,15 +266,10 @@ pub(crate) struct Writer<T> {
 
 impl<T> Writer<T> {
     pub(crate) fn new() -> (Self, Cache<T>) {
-        let (objects, indexes) = (RwLock::new(BTreeMap::new()), RwLock::default());
+        let (objects, indexes) = (RwLock::new(BTreeMap::new()), Followers::default());
         let (revision, wanted, reads) = (watch::Sender::new(0), watch::Sender::new(0), Reads::default());
         let shared = Arc::new(Shared { objects, indexes, revision, wanted, reads });
         (Self { shared: Arc::clone(&shared) }, Cache { shared })
-    }
-    fn note_in_indexes(&self, key: &Key, old: Option<&Arc<T>>, new: Option<&Arc<T>>) {
-        for (_, index) in &*self.shared.indexes.read() {
-            index.update(key, old, new);
-        }
     }
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<T>> {
         self.shared.objects.read().get(key).map(|kept| Arc::clone(&kept.object))
@@ -238,7 +280,7 @@ impl<T> Writer<T> {
         let old = {
             let mut objects = self.shared.objects.write();
             let old = objects.insert(key.clone(), kept).map(|kept| kept.object);
-            self.note_in_indexes(&key, old.as_ref(), Some(&new));
+            self.shared.indexes.update(&key, old.as_ref(), Some(&new));
             old
         };
         on_change(Change::Set { key: &key, old: old.as_ref(), new: &new });
@@ -247,7 +289,7 @@ impl<T> Writer<T> {
         let old = {
             let mut objects = self.shared.objects.write();
             let old = objects.remove(key);
-            self.note_in_indexes(key, old.as_ref().map(|kept| &kept.object), None);
+            self.shared.indexes.update(key, old.as_ref().map(|kept| &kept.object), None);
             old
         };
         if let Some(old) = old {

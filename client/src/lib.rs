@@ -29,7 +29,7 @@ pub mod writes;
 
 pub use args::{Args, ConnectError};
 pub use bind::Binder;
-pub use cache::{Cache, Change, IndexBy};
+pub use cache::{Cache, Change, IndexBy, LabelSets, Labelled, SelectBy, SharedLabels};
 pub use client::{Client, Patch};
 pub use events::{EventType, Recorder};
 pub use metadata::MetadataClient;

@@ -85,7 +85,7 @@ impl<K: Object> Watch<K> {
     pub fn start_reduced<T: Send + Sync + 'static>(
         self,
         stop: &CancellationToken,
-        reduce: impl Fn(K) -> T + Send + 'static,
+        reduce: impl FnMut(K) -> T + Send + 'static,
         on_change: impl FnMut(Change<'_, T>) + Send + 'static,
     ) -> Cache<T> {
         let (writer, cache) = Writer::new();
@@ -127,7 +127,7 @@ struct Task<K, T, R, C> {
 impl<K, T, R, C> Task<K, T, R, C>
 where
     K: Object,
-    R: Fn(K) -> T,
+    R: FnMut(K) -> T,
     C: FnMut(Change<'_, T>),
 {
     /// Breaks are part of life; a refusal is not, and is told once while it stays the same.

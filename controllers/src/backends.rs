@@ -8,7 +8,7 @@ use corten_api::k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use corten_api::selector::Selector;
 
 use crate::caches::Selects;
-use crate::pods::SeenPod;
+use crate::pods::{Labels, SeenPod};
 
 /// On a Service (and on what is made for it) without a cluster IP.
 pub const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
@@ -73,16 +73,15 @@ impl Backend<'_> {
     }
 }
 
-/// The selector of a Service whose endpoints are ours to write: others are written by their users.
-pub fn selector(service: &Service) -> Option<Selector> {
-    let spec = service.spec.as_ref()?;
-    let labels = spec.selector.as_ref().filter(|labels| !labels.is_empty())?;
-    (spec.type_.as_deref() != Some("ExternalName")).then(|| Selector::from_labels(Some(labels)))
+/// What a Service selects by whose endpoints are ours to write: others are written by their users.
+pub fn selected_labels(service: &Service) -> Option<&Labels> {
+    let spec = service.spec.as_ref().filter(|spec| spec.type_.as_deref() != Some("ExternalName"))?;
+    spec.selector.as_ref().filter(|labels| !labels.is_empty())
 }
 
 impl Selects for Service {
     fn selects_by(&self) -> Option<Selector> {
-        selector(self)
+        selected_labels(self).map(|labels| Selector::from_labels(Some(labels)))
     }
 }
 

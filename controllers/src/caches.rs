@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tracing::error;
 
 pub use any::{MetaCache, Progress};
-pub use index::{ByController, BySelector, Selects, selecting};
+pub use index::{ByController, BySelector, Selects, selected_by, selecting};
 pub use kept::{Kept, slim};
 
 type Tell<T> = Box<dyn FnMut(&Change<'_, T>) + Send>;
@@ -56,7 +56,7 @@ impl<T: Send + Sync + 'static> Shared<T> {
     pub fn watch<K: Object>(
         watch: Watch<K>,
         stop: &CancellationToken,
-        reduce: impl Fn(K) -> T + Send + 'static,
+        reduce: impl FnMut(K) -> T + Send + 'static,
     ) -> Self {
         let (listeners, tell) = listeners(K::KIND);
         let cache = watch.start_reduced(stop, reduce, tell);
@@ -161,7 +161,7 @@ impl Caches {
         if let Some(shared) = known {
             return shared.owned_by(&self.owner);
         }
-        let shared = Shared::watch(T::watch(&self.client), &self.stop, T::keep);
+        let shared = Shared::watch(T::watch(&self.client), &self.stop, T::keeper());
         followed.by_type.insert(TypeId::of::<T>(), Box::new(shared.clone()));
         let kind = (<T::Kind as Resource>::GROUP, <T::Kind as Resource>::KIND);
         followed.by_kind.insert(kind, Arc::new(shared.clone()));
@@ -173,7 +173,7 @@ impl Caches {
     pub fn own<K: Object, T: Send + Sync + 'static>(
         &self,
         watch: impl FnOnce(&Client) -> Watch<K>,
-        keep: impl Fn(K) -> T + Send + 'static,
+        keep: impl FnMut(K) -> T + Send + 'static,
     ) -> Shared<T> {
         let shared = Shared::watch(watch(&self.client), &self.owner, keep);
         let mut followed = self.followed.lock();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use corten_api::k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use corten_api::k8s_openapi::api::core::v1::{Node, Pod};
-use corten_api::selector::Selector;
+use corten_api::selector::{Matcher, Selector};
 use corten_api::{ApiError, Key, Object};
 use corten_client::{Change, EventType, Next};
 use jiff::Timestamp;
@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tracing::warn;
 
 use crate::adopt::{self, Settled, Target};
-use crate::caches::{Selects, Shared};
+use crate::caches::{Selects, Shared, selected_by};
 use crate::children::{Children, Owner};
 use crate::context::Context;
 use crate::controller::{Controller, Loop, Setup, maps};
@@ -102,7 +102,7 @@ impl DaemonSets {
             Settled::Wait => return Ok(Next::Done),
             Settled::GoOn(again) => again,
         };
-        let nearby = self.pods.claimable_by(&key.namespace, set.uid());
+        let nearby = self.pods.claimable(&key.namespace, set.uid(), &selector);
         let claim = adopt::decide::claim(set.uid(), set.is_deleting(), &selector, nearby.iter().map(candidate));
         let targets = claim.map(|pod| Target { key: pod.key.clone(), uid: pod.uid.clone() });
         let again = match adopt::settle::<_, Pod, _>(&self.context, &self.pods, &*set, &targets).await? {
@@ -129,18 +129,18 @@ impl DaemonSets {
     }
 
     /// One that selects all or is invalid would take others' pods: such a DaemonSet does nothing.
-    fn usable_selector(&self, set: &DaemonSet) -> Option<Selector> {
-        match Selector::from_label_selector(Some(&set.spec.selector)) {
-            Ok(selector) if !selector.is_everything() => Some(selector),
-            Ok(_) => {
-                let message = "This daemon set is selecting all pods. A non-empty selector is required.";
-                self.context.recorder.event(&set.reference(), EventType::Warning, "SelectingAll", message);
-                None
-            }
-            Err(err) => {
+    fn usable_selector(&self, set: &DaemonSet) -> Option<Arc<Matcher>> {
+        let Some(selector) = selected_by(&self.sets, &set.key()) else {
+            if let Err(err) = Selector::from_label_selector(Some(&set.spec.selector)) {
                 warn!(daemonset = %set.key(), %err, "its selector cannot be used");
-                None
             }
+            return None;
+        };
+        if selector.is_everything() {
+            let message = "This daemon set is selecting all pods. A non-empty selector is required.";
+            self.context.recorder.event(&set.reference(), EventType::Warning, "SelectingAll", message);
+            return None;
         }
+        Some(selector)
     }
 }

@@ -11,14 +11,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use corten_api::k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use corten_api::selector::Selector;
+use corten_api::selector::{Matcher, Selector};
 use corten_api::{ApiError, Key, Object};
 use corten_client::{Change, EventType, Next};
 use jiff::Timestamp;
 use tracing::warn;
 
 use crate::adopt::{self, Settled, Target, decide::Candidate, decide::Claim};
-use crate::caches::{Caches, Selects, owner_key};
+use crate::caches::{Caches, Selects, owner_key, selected_by};
 use crate::context::Context;
 use crate::controller::{Controller, Loop, Setup, maps};
 use crate::pods::{Labels, SeenPod};
@@ -68,19 +68,19 @@ impl Deployments {
     }
 
     /// A selector that selects all or is invalid would take others' pods: such a Deployment does nothing.
-    fn usable_selector(&self, deployment: &Deployment) -> Option<Selector> {
-        match Selector::from_label_selector(Some(&deployment.spec.selector)) {
-            Ok(selector) if !selector.is_everything() => Some(selector),
-            Ok(_) => {
-                let message = "This deployment is selecting all pods. A non-empty selector is required.";
-                self.context.recorder.event(&deployment.reference(), EventType::Warning, "SelectingAll", message);
-                None
-            }
-            Err(err) => {
+    fn usable_selector(&self, deployment: &Deployment) -> Option<Arc<Matcher>> {
+        let Some(selector) = selected_by(&self.context.caches.of::<Deployment>(), &deployment.key()) else {
+            if let Err(err) = Selector::from_label_selector(Some(&deployment.spec.selector)) {
                 warn!(deployment = %deployment.key(), %err, "its selector cannot be used");
-                None
             }
+            return None;
+        };
+        if selector.is_everything() {
+            let message = "This deployment is selecting all pods. A non-empty selector is required.";
+            self.context.recorder.event(&deployment.reference(), EventType::Warning, "SelectingAll", message);
+            return None;
         }
+        Some(selector)
     }
 
     /// Pods that have not ended, by the uid of their ReplicaSet. Only Recreate waits for the end of pods, so only then
@@ -98,7 +98,7 @@ impl Deployments {
 }
 
 /// Which of the ReplicaSets nearby are its own, and which should become so or cease to be.
-pub fn claim(deployment: &Deployment, selector: &Selector, nearby: &[Arc<ReplicaSet>]) -> Claim<Arc<ReplicaSet>> {
+pub fn claim(deployment: &Deployment, selector: &Matcher, nearby: &[Arc<ReplicaSet>]) -> Claim<Arc<ReplicaSet>> {
     static NO_LABELS: Labels = Labels::new();
     let candidates = nearby.iter().map(|set| Candidate {
         target: Arc::clone(set),

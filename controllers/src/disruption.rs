@@ -17,7 +17,7 @@ use corten_client::{Change, Next, Patch};
 use jiff::Timestamp;
 use tracing::info;
 
-use crate::caches::{Selects, Shared, selecting};
+use crate::caches::{Selects, Shared, selected_by, selecting};
 use crate::context::Context;
 use crate::controller::{Controller, Loop, Setup, maps};
 use crate::pods::SeenPod;
@@ -94,18 +94,18 @@ fn scaled<K: HasScale>(
 
 async fn sync(context: &Context, scales: &Scales, key: &Key) -> Result<Next, ApiError> {
     let Some(budget) = context.caches.of::<PodDisruptionBudget>().get(key) else { return Ok(Next::Done) };
-    let selector = Selector::from_label_selector(budget.spec.as_ref().and_then(|spec| spec.selector.as_ref()));
-    let pods = selector.as_ref().map(|selector| {
-        let mut pods = context.caches.of::<SeenPod>().in_namespace(&key.namespace);
-        pods.retain(|pod| selector.matches(&pod.labels));
-        pods
-    });
+    let pods = match selected_by(&context.caches.of::<PodDisruptionBudget>(), key) {
+        Some(selector) => Ok(context.caches.of::<SeenPod>().selected(&key.namespace, &selector)),
+        // It selects nothing, or in a way that cannot be read.
+        None => Selector::from_label_selector(budget.spec.as_ref().and_then(|spec| spec.selector.as_ref()))
+            .map(|_| Vec::new()),
+    };
     let controllers = match &pods {
         Ok(pods) if expected::counts_scales(&budget) => scales.of_all(&context.client, pods).await,
         _ => BTreeMap::new(),
     };
     let shared = pods.as_ref().map(|pods| shared(context, pods)).unwrap_or_default();
-    let pods = pods.as_deref().map_err(|err| *err);
+    let pods = pods.as_deref();
     let seen = Observed { now: Timestamp::now(), budget: &budget, pods, controllers: &controllers, shared: &shared };
     let decision = decide(&seen);
     for said in decision.events {

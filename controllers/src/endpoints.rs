@@ -6,7 +6,7 @@ use corten_api::k8s_openapi::api::core::v1::{Endpoints, Service};
 use corten_api::{ApiError, Key, Object, Reason};
 use corten_client::Next;
 
-use crate::backends;
+use crate::caches::selected_by;
 use crate::context::{Context, is_terminating_namespace};
 use crate::controller::{Controller, Loop, Setup, maps};
 use crate::pods::SeenPod;
@@ -25,11 +25,9 @@ pub fn controller(setup: &Setup) -> Loop {
 async fn sync(context: &Context, key: &Key) -> Result<Next, ApiError> {
     let service = context.caches.of::<Service>().get(key);
     let existing = context.caches.of::<Endpoints>().get(key);
-    let mut pods = Vec::new();
-    if let Some(selector) = service.as_deref().and_then(backends::selector) {
-        pods = context.caches.of::<SeenPod>().in_namespace(&key.namespace);
-        pods.retain(|pod| selector.matches(&pod.labels));
-    }
+    let selector = selected_by(&context.caches.of::<Service>(), key);
+    let pods = selector.map(|selector| context.caches.of::<SeenPod>().selected(&key.namespace, &selector));
+    let pods = pods.unwrap_or_default();
     let service: Option<&Service> = service.as_deref();
     let action = decide::decide(&Observed { service, pods: &pods, existing: existing.as_deref() });
     let written = match action {

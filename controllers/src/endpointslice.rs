@@ -12,7 +12,7 @@ use corten_client::{Change, Next};
 use futures::future::join_all;
 use parking_lot::Mutex;
 
-use crate::backends;
+use crate::caches::selected_by;
 use crate::children::{Children, Owner};
 use crate::context::{Context, is_terminating_namespace};
 use crate::controller::{Controller, Loop, Setup, maps};
@@ -85,9 +85,8 @@ async fn sync(context: &Context, under_way: &Slices, missing: &Missing, key: &Ke
     };
     let owner = Owner::of(&*service);
     settle(context, under_way, &owner).await?;
-    let Some(selector) = backends::selector(&service) else { return Ok(Next::Done) };
-    let mut pods = context.caches.of::<SeenPod>().in_namespace(&key.namespace);
-    pods.retain(|pod| selector.matches(&pod.labels));
+    let Some(selector) = selected_by(&context.caches.of::<Service>(), key) else { return Ok(Next::Done) };
+    let pods = context.caches.of::<SeenPod>().selected(&key.namespace, &selector);
     let mut slices = context.caches.of::<EndpointSlice>().in_namespace(&key.namespace);
     slices.retain(|s| {
         s.label(SERVICE_LABEL) == Some(service.name()) && s.label(MANAGED_BY_LABEL) == Some(MANAGER) && !s.is_deleting()

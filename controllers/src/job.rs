@@ -17,17 +17,18 @@ pub mod track;
 mod untrack;
 mod view;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use corten_api::k8s_openapi::api::batch::v1::{Job, JobSpec};
-use corten_api::selector::Selector;
+use corten_api::selector::{Matcher, Selector};
 use corten_api::{ApiError, Key, Object};
 use corten_client::{Change, EventType, Next};
 use jiff::Timestamp;
 use tracing::warn;
 
 use crate::adopt::{self, Settled, Target};
-use crate::caches::{Selects, Shared};
+use crate::caches::{Selects, Shared, selected_by};
 use crate::children::{Children, Owner};
 use crate::context::Context;
 use crate::controller::{Controller, Loop, Setup, maps};
@@ -99,7 +100,7 @@ impl Jobs {
         let Some(selector) = self.usable_selector(&job, spec) else { return Ok(Next::Done) };
         let owner = Owner::of(&*job);
         self.children.settle(&self.context, &owner, &self.pods, |name, new| pod_of(&job, name, new)).await?;
-        let nearby = self.pods.claimable_by(&key.namespace, job.uid());
+        let nearby = self.pods.claimable(&key.namespace, job.uid(), &selector);
         let claim = adopt::decide::claim(job.uid(), job.is_deleting(), &selector, nearby.iter().map(candidate));
         let targets = claim.map(|pod| Target { key: pod.key.clone(), uid: pod.uid.clone() });
         let again = match claim::settle(&self.context, &self.pods, &job, &targets).await? {
@@ -113,13 +114,13 @@ impl Jobs {
     }
 
     /// `None`: nothing can be done about the Job until it is edited, which brings us back.
-    fn usable_selector(&self, job: &Job, spec: &JobSpec) -> Option<Selector> {
+    fn usable_selector(&self, job: &Job, spec: &JobSpec) -> Option<Arc<Matcher>> {
         if !spec::is_known_mode(spec) {
             let message = "Skipped Job sync because completion mode is unknown";
             self.context.recorder.event(&job.reference(), EventType::Warning, "UnknownCompletionMode", message);
             return None;
         }
-        let selector = job.selects_by();
+        let selector = selected_by(&self.jobs, &job.key());
         if selector.is_none() {
             warn!(job = %job.key(), "its selector cannot be used: it selects all pods, or is invalid");
         }

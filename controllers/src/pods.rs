@@ -3,18 +3,17 @@
 pub mod of_job;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use corten_api::k8s_openapi::Resource;
 use corten_api::k8s_openapi::api::core::v1::{ObjectReference, Pod, PodSpec, PodStatus, Toleration, Volume};
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use corten_api::{Key, Object, conditions, pod};
-use corten_client::IndexBy;
+use corten_client::{IndexBy, Labelled, SharedLabels};
 use jiff::Timestamp;
 
 use of_job::OfJob;
 
-pub type Labels = BTreeMap<String, String>;
+pub use corten_api::selector::Labels;
 
 /// `status.reason` of a pod that the kubelet evicted.
 const EVICTED: &str = "Evicted";
@@ -73,7 +72,7 @@ pub struct SeenPod {
     pub created: Option<Timestamp>,
     pub deleting: Option<Timestamp>,
     pub deletion_grace_secs: Option<i64>,
-    pub labels: Labels,
+    pub labels: SharedLabels,
     pub owners: Vec<OwnerReference>,
     pub finalizers: Vec<String>,
     /// `controller.kubernetes.io/pod-deletion-cost`; cheaper pods are deleted first.
@@ -103,6 +102,18 @@ pub struct SeenPod {
     pub claims: Vec<UsedClaim>,
     /// Since when somebody other than its kubelet has said that the pod is about to be disrupted.
     pub disruption_target_since: Option<Timestamp>,
+}
+
+impl Labelled for SeenPod {
+    fn name(&self) -> &str {
+        &self.key.name
+    }
+    fn labels(&self) -> &SharedLabels {
+        &self.labels
+    }
+    fn is_orphan(&self) -> bool {
+        self.controller().is_none()
+    }
 }
 
 impl SeenPod {
@@ -147,7 +158,7 @@ impl SeenPod {
             created: meta.creation_timestamp.map(|t| t.0),
             deleting: meta.deletion_timestamp.map(|t| t.0),
             deletion_grace_secs: meta.deletion_grace_period_seconds,
-            labels: meta.labels.unwrap_or_default(),
+            labels: meta.labels.unwrap_or_default().into(),
             owners: meta.owner_references.unwrap_or_default(),
             finalizers: meta.finalizers.unwrap_or_default(),
             hostname: spec.hostname.unwrap_or_default(),

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use crate::adopt::{self, Settled, Target, decide::Candidate};
-use crate::caches::{Selects, Shared};
+use crate::caches::{Selects, Shared, selected_by};
 use crate::children::{Children, Owner};
 use crate::context::Context;
 use crate::controller::{Controller, Loop, Setup, maps};
@@ -70,7 +70,7 @@ struct Replicas<K> {
     neighbours: fn(&Context, &K) -> BTreeMap<String, usize>,
 }
 
-impl<K: ReplicaOwner> Replicas<K> {
+impl<K: ReplicaOwner + Selects> Replicas<K> {
     async fn sync(&self, key: &Key) -> Result<Next, ApiError> {
         let pods = &self.context.caches.of::<SeenPod>();
         let Some(owner) = self.owners.get(key) else {
@@ -78,15 +78,14 @@ impl<K: ReplicaOwner> Replicas<K> {
             return Ok(Next::Done);
         };
         self.children.settle(&self.context, &Owner::of(&*owner), pods, |name, ()| pod_of(&*owner, name)).await?;
-        let selector = match owner.selector() {
-            Ok(selector) => selector,
-            Err(err) => {
-                // The next edit of the object brings us back; trying again would not help.
+        let Some(selector) = selected_by(&self.owners, key) else {
+            // The next edit of the object brings us back; trying again would not help.
+            if let Err(err) = owner.selector() {
                 warn!(kind = K::KIND, %key, %err, "its selector cannot be used");
-                return Ok(Next::Done);
             }
+            return Ok(Next::Done);
         };
-        let nearby = pods.claimable_by(&key.namespace, owner.uid());
+        let nearby = pods.claimable(&key.namespace, owner.uid(), &selector);
         let claim = adopt::decide::claim(owner.uid(), owner.is_deleting(), &selector, nearby.iter().map(candidate));
         let targets = claim.map(|pod| Target { key: pod.key.clone(), uid: pod.uid.clone() });
         let again = match adopt::settle::<K, Pod, _>(&self.context, pods, &owner, &targets).await? {

@@ -12,14 +12,14 @@ use std::sync::Arc;
 
 use corten_api::k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use corten_api::k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use corten_api::selector::Selector;
+use corten_api::selector::{Matcher, Selector};
 use corten_api::{ApiError, Key, Object};
 use corten_client::{Change, Next};
 use jiff::Timestamp;
 use tracing::warn;
 
 use crate::adopt::{self, Settled, Target, decide::Claim};
-use crate::caches::{Selects, Shared};
+use crate::caches::{Selects, Shared, selected_by};
 use crate::children::{Children, Owner};
 use crate::context::Context;
 use crate::controller::{Controller, Loop, Setup, maps};
@@ -96,13 +96,12 @@ impl StatefulSets {
             return Ok(Next::Done);
         };
         self.children.settle(&self.context, &Owner::of(&*set), &self.pods, |_, new| new.pod()).await?;
-        let selector = match Selector::from_label_selector(Some(&set.spec.selector)) {
-            Ok(selector) => selector,
-            Err(err) => {
-                // The next edit of the object brings us back; trying again would not help.
+        let Some(selector) = selected_by(&self.sets, key) else {
+            // The next edit of the object brings us back; trying again would not help.
+            if let Err(err) = Selector::from_label_selector(Some(&set.spec.selector)) {
                 warn!(statefulset = %key, %err, "its selector cannot be used");
-                return Ok(Next::Done);
             }
+            return Ok(Next::Done);
         };
         let nearby = self.revisions.claimable_by(&key.namespace, set.uid());
         let revisions = self.history(&set).claim(&selector, &nearby);
@@ -110,7 +109,7 @@ impl StatefulSets {
             Settled::Wait => return Ok(Next::Done),
             Settled::GoOn(again) => again,
         };
-        let nearby = self.pods.claimable_by(&key.namespace, set.uid());
+        let nearby = self.pods.claimable(&key.namespace, set.uid(), &selector);
         let pods = claim(&set, &selector, &nearby);
         let targets = pods.map(|pod| Target { key: pod.key.clone(), uid: pod.uid.clone() });
         let again = match adopt::settle::<_, Pod, _>(&self.context, &self.pods, &*set, &targets).await? {
@@ -146,7 +145,7 @@ impl StatefulSets {
 
 /// Which of the pods nearby are its own, and which should become so or cease to be. Only a pod with the name of one of its
 /// pods is any.
-pub fn claim(set: &StatefulSet, selector: &Selector, nearby: &[Arc<SeenPod>]) -> Claim<Arc<SeenPod>> {
+pub fn claim(set: &StatefulSet, selector: &Matcher, nearby: &[Arc<SeenPod>]) -> Claim<Arc<SeenPod>> {
     let (named, others): (Vec<_>, Vec<_>) =
         nearby.iter().partition(|pod| identity::ordinal_of(set, &pod.key.name).is_some());
     let mut claim = adopt::decide::claim(set.uid(), set.is_deleting(), selector, named.into_iter().map(candidate));

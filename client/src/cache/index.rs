@@ -7,6 +7,8 @@ use std::sync::Arc;
 use corten_api::{Key, Scope};
 use parking_lot::RwLock;
 
+use super::follow::Follows;
+
 /// A way to find objects. It is known by its type: whoever asks a cache for the same one shares one index, which is made
 /// for the first of them.
 pub trait IndexBy<T>: 'static {
@@ -20,26 +22,22 @@ pub trait IndexBy<T>: 'static {
 
 type ValuesOf<T> = fn(&T) -> Vec<Cow<'_, str>>;
 
-/// Kept with its cache, so that who is told of a change finds it here too. Cheap to clone.
+/// Kept with its cache, so that who is told of a change finds it here too.
 #[derive(Debug)]
 pub(super) struct Index<T> {
-    buckets: Arc<RwLock<Buckets<T>>>,
+    buckets: RwLock<Buckets<T>>,
 }
 
-impl<T> Clone for Index<T> {
-    fn clone(&self) -> Self {
-        Self { buckets: Arc::clone(&self.buckets) }
+impl<T: Send + Sync + 'static> Follows<T> for Index<T> {
+    fn update(&self, key: &Key, old: Option<&Arc<T>>, new: Option<&Arc<T>>) {
+        self.buckets.write().update(key, old, new);
     }
 }
 
 impl<T> Index<T> {
     pub(super) fn by<I: IndexBy<T>>() -> Self {
         let buckets = Buckets { scope: I::SCOPE, values: I::values, namespaces: HashMap::new() };
-        Self { buckets: Arc::new(RwLock::new(buckets)) }
-    }
-
-    pub(super) fn update(&self, key: &Key, old: Option<&Arc<T>>, new: Option<&Arc<T>>) {
-        self.buckets.write().update(key, old, new);
+        Self { buckets: RwLock::new(buckets) }
     }
 
     pub(super) fn with(&self, namespace: &str, value: &str) -> Vec<Arc<T>> {
@@ -49,13 +47,6 @@ impl<T> Index<T> {
     pub(super) fn with_or_without(&self, namespace: &str, value: &str) -> Vec<Arc<T>> {
         let buckets = self.buckets.read();
         buckets.with(namespace, value).chain(buckets.without(namespace)).cloned().collect()
-    }
-
-    /// Those with any of the values, each as often as it has some, and those that have none at all.
-    pub(super) fn with_any_or_none(&self, namespace: &str, values: &[String]) -> Vec<Arc<T>> {
-        let buckets = self.buckets.read();
-        let with = values.iter().flat_map(|value| buckets.with(namespace, value));
-        with.chain(buckets.without(namespace)).cloned().collect()
     }
 }
 
@@ -192,8 +183,7 @@ mod tests {
         assert_eq!((found(index.with("a", "x")), found(index.with("a", "y"))), (vec!["o"], vec!["o"]));
         put(&index, "a", Some(("o", vec!["x", "y"])), Some(("o", vec!["y", "z"])));
         assert_eq!((found(index.with("a", "x")), found(index.with("a", "z"))), (vec![], vec!["o"]));
-        let any = |values: &[&str]| values.iter().map(|&value| value.to_owned()).collect::<Vec<_>>();
-        assert_eq!(found(index.with_any_or_none("a", &any(&["x", "y"]))), ["o"]);
+        assert_eq!(found(index.with("a", "y")), ["o"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which of the objects in a namespace belong to an owner, by selector and controller reference.
 
-use corten_api::selector::Selector;
+use corten_api::selector::Matcher;
 
 use crate::pods::Labels;
 
@@ -43,7 +43,7 @@ impl<T> Claim<T> {
 pub fn claim<'a, T>(
     owner_uid: &str,
     owner_deleting: bool,
-    selector: &Selector,
+    selector: &Matcher,
     candidates: impl IntoIterator<Item = Candidate<'a, T>>,
 ) -> Claim<T> {
     let mut claim = Claim { owned: Vec::new(), adopt: Vec::new(), release: Vec::new() };
@@ -64,13 +64,15 @@ pub fn claim<'a, T>(
 
 #[cfg(test)]
 mod tests {
+    use corten_api::selector::Selector;
+
     use super::*;
 
     #[test]
     fn claim_table() {
         let web: Labels = [("app".to_owned(), "web".to_owned())].into();
         let other: Labels = [("app".to_owned(), "other".to_owned())].into();
-        let selector = Selector::from_labels(Some(&web));
+        let selector = Matcher::from(Selector::from_labels(Some(&web)));
         let seen = |labels, controller, deleting, terminal| {
             let mirror = false;
             Candidate { target: (), labels, controller, deleting, terminal, mirror }

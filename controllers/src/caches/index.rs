@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use corten_api::Object;
-use corten_api::selector::{Labels, Selector};
-use corten_client::{Cache, IndexBy};
+use corten_api::selector::{Labels, Matcher, Selector};
+use corten_api::{Key, Object};
+use corten_client::{Cache, IndexBy, Labelled, SelectBy};
 
 use super::{Kept, Shared};
 
@@ -31,33 +31,36 @@ impl<T: Kept> Shared<T> {
     }
 }
 
+impl<T: Kept + Labelled> Shared<T> {
+    /// What this controller owns, and the orphans that it selects: all that it can be about.
+    pub fn claimable(&self, namespace: &str, uid: &str, matcher: &Matcher) -> Vec<Arc<T>> {
+        self.with_or_selected_orphans::<ByController>(namespace, uid, matcher)
+    }
+}
+
 /// A kind whose objects select others of their namespace by labels.
 pub trait Selects {
     /// `None`: it selects nothing.
     fn selects_by(&self) -> Option<Selector>;
 }
 
-/// By the labels of which all that an object selects has one.
+/// By what [`Selects`] says.
 #[derive(Debug)]
 pub struct BySelector;
 
-impl<O: Object + Selects> IndexBy<O> for BySelector {
-    fn values(object: &O) -> Vec<Cow<'_, str>> {
-        // A value that no label has: what selects nothing is never looked at.
-        let Some(selector) = object.selects_by() else { return vec!["".into()] };
-        selector.needs_one_of().into_iter().map(|(key, value)| label(key, value).into()).collect()
+impl<O: Object + Selects> SelectBy<O> for BySelector {
+    fn selector(object: &O) -> Option<Selector> {
+        object.selects_by()
     }
-}
-
-fn label(key: &str, value: &str) -> String {
-    format!("{key}={value}")
 }
 
 /// Those of the namespace that select an object with these labels. Costs as many as its labels may concern, and those that
 /// select by none.
 pub fn selecting<O: Object + Selects>(cache: &Cache<O>, namespace: &str, labels: &Labels) -> Vec<Arc<O>> {
-    let values: Vec<String> = labels.iter().map(|(key, value)| label(key, value)).collect();
-    let mut found = cache.with_any_or_none::<BySelector>(namespace, &values);
-    found.retain(|o| o.selects_by().is_some_and(|selector| selector.matches(labels)));
-    found
+    cache.selecting::<BySelector>(namespace, labels)
+}
+
+/// What the object selects by, as it was read when it came. `None`: it is not there, or selects nothing.
+pub fn selected_by<O: Object + Selects>(cache: &Cache<O>, key: &Key) -> Option<Arc<Matcher>> {
+    cache.matcher::<BySelector>(key)
 }

@@ -6,7 +6,7 @@ use corten_api::Object;
 use corten_api::k8s_openapi::api::core::v1::{Node, Pod};
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use corten_api::selector::Labels;
-use corten_client::{Client, PartialObjectMetadata, Watch};
+use corten_client::{Client, LabelSets, PartialObjectMetadata, Watch};
 
 use crate::metadata::SeenMeta;
 use crate::pods::SeenPod;
@@ -15,6 +15,10 @@ use crate::pods::SeenPod;
 pub trait Kept: Sized + Send + Sync + 'static {
     type Kind: Object;
     fn keep(object: Self::Kind) -> Self;
+    /// As [`Self::keep`], for a whole cache: what objects have in common may be kept once.
+    fn keeper() -> impl FnMut(Self::Kind) -> Self + Send + 'static {
+        Self::keep
+    }
     fn meta(&self) -> SeenMeta;
     /// The one owner that manages the object.
     fn managed_by(&self) -> Option<&OwnerReference>;
@@ -45,6 +49,15 @@ impl Kept for SeenPod {
     type Kind = Pod;
     fn keep(pod: Pod) -> Self {
         Self::of(pod)
+    }
+    /// Pods of one template have their labels in common.
+    fn keeper() -> impl FnMut(Pod) -> Self + Send + 'static {
+        let mut sets = LabelSets::default();
+        move |pod| {
+            let mut seen = Self::of(pod);
+            seen.labels = sets.share(seen.labels);
+            seen
+        }
     }
     fn meta(&self) -> SeenMeta {
         SeenMeta {
@@ -107,5 +120,14 @@ mod tests {
         let node: Node = Kept::keep(serde_json::from_str::<Node>(text).unwrap());
         assert_eq!((node.status.clone().unwrap().images, &node.metadata.managed_fields), (None, &None));
         assert_eq!(node.status.unwrap().conditions.unwrap().len(), 1);
+    }
+
+    #[test]
+    fn pods_of_one_template_share_their_labels() {
+        let text = r#"{"metadata":{"name":"p","labels":{"app":"web"}}}"#;
+        let mut keep = SeenPod::keeper();
+        let mut labels = || keep(serde_json::from_str(text).unwrap()).labels;
+        let (a, b) = (labels(), labels());
+        assert!(std::ptr::eq(&*a, &*b));
     }
 }

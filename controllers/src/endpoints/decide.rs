@@ -43,7 +43,7 @@ pub fn decide(seen: &Observed<'_>) -> Action {
         let orphan = seen.existing.filter(ours);
         return orphan.map_or(Action::Keep, |e| Action::Delete { uid: e.uid().to_owned() });
     };
-    let Some(spec) = service.spec.as_ref().filter(|_| backends::selector(service).is_some()) else {
+    let Some(spec) = service.spec.as_ref().filter(|_| backends::selected_labels(service).is_some()) else {
         return Action::Keep;
     };
     let (subsets, truncated) = subsets(service, spec, seen.pods);

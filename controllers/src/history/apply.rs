@@ -32,7 +32,7 @@ impl<K: Object> Writer<'_, K> {
     /// Which revisions nearby are the owner's, and which should become so or cease to be.
     pub fn claim(
         &self,
-        selector: &corten_api::selector::Selector,
+        selector: &corten_api::selector::Matcher,
         nearby: &[Arc<ControllerRevision>],
     ) -> Claim<Arc<ControllerRevision>> {
         static NO_LABELS: Labels = Labels::new();

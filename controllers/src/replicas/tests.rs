@@ -106,7 +106,7 @@ fn the_first_to_go_table() {
 
 #[test]
 fn counts_and_wake_up() {
-    let relabelled = SeenPod { labels: Labels::new(), ..pod("b") };
+    let relabelled = SeenPod { labels: Labels::new().into(), ..pod("b") };
     let young = SeenPod { ready_since: at(4), ..pod("c") };
     let going = SeenPod { deleting: at(1), ..pod("going") };
     let unready = SeenPod { ready_since: None, ..pod("d") };

@@ -7,7 +7,7 @@ use corten_api::k8s_openapi::api::apps::v1::ReplicaSet;
 use corten_client::CancellationToken;
 use corten_controllers::context::Context;
 use corten_controllers::pods::SeenPod;
-use corten_controllers::{deployment, replicas};
+use corten_controllers::{deployment, disruption, endpoints, endpointslice, replicas};
 use serde_json::{Value, json};
 
 use crate::apiserver::ApiServer;
@@ -133,6 +133,77 @@ fn what_others_own_in_the_namespace_is_not_read_for_a_deployment() {
         let after = settled(&world.context).await;
         let read = (after.0 - before.0, after.1 - before.1);
         assert!(read.0 <= READ_MAX && read.1 <= READ_MAX, "{read:?} pods and sets read that are others'");
+        stop.cancel();
+    });
+}
+
+#[test]
+fn of_ten_thousand_pods_in_the_namespace_a_service_and_a_budget_read_those_that_they_select() {
+    play(async {
+        let (server, stop) = (ApiServer::new(0), CancellationToken::new());
+        let pod = |name: &str, app: &str| {
+            let meta = json!({"name": name, "namespace": "ns", "labels": {"app": app, "tier": "front"}});
+            json!({"metadata": meta, "spec": {"containers": []}, "status": {"phase": "Running", "podIP": "10.0.0.1"}})
+        };
+        server.with(|state| {
+            for n in 0..PODS_OF_OTHERS {
+                state.create("pods", pod(&format!("other-{n}"), "other")).unwrap();
+            }
+            for n in 0..3 {
+                state.create("pods", pod(&format!("web-{n}"), "web")).unwrap();
+            }
+        });
+        let world = World::new(&server, &stop).await;
+        world.start("endpointslice", endpointslice::controller);
+        world.start("endpoints", endpoints::controller);
+        world.start("disruption", disruption::controller);
+        let before = settled(&world.context).await.0;
+        let labels = json!({"app": "web", "tier": "front"});
+        server.with(|state| {
+            let meta = json!({"name": "web", "namespace": "ns"});
+            let spec = json!({"selector": labels, "ports": [{"port": 80}], "clusterIP": "10.96.0.7"});
+            state.create("services", json!({"metadata": meta, "spec": spec})).unwrap();
+            let spec = json!({"minAvailable": 1, "selector": {"matchLabels": labels}});
+            state.create("poddisruptionbudgets", json!({"metadata": meta, "spec": spec})).unwrap();
+        });
+        let shown = |count: usize| {
+            move |state: &State| {
+                let slices = state
+                    .of("endpointslices")
+                    .flat_map(|(_, s)| s["endpoints"].as_array().cloned().unwrap_or_default());
+                slices.count() == count
+                    && state.objects[&at("poddisruptionbudgets", "web")]["status"]["currentHealthy"] == 0
+            }
+        };
+        until(&server, "three endpoints", shown(3)).await;
+        server.with(|state| edit(state, "pods", "web-0", |pod| pod["metadata"]["labels"]["app"] = json!("db")));
+        until(&server, "two endpoints", shown(2)).await;
+        let read = settled(&world.context).await.0 - before;
+        assert!(read <= 60, "{read} pods read to find three");
+        stop.cancel();
+    });
+}
+
+#[test]
+fn orphans_that_nobody_selects_are_not_read_for_a_replica_set() {
+    play(async {
+        let (server, stop) = (ApiServer::new(0), CancellationToken::new());
+        server.with(|state| {
+            for n in 0..PODS_OF_OTHERS {
+                let meta = json!({"name": format!("orphan-{n}"), "namespace": "ns", "labels": {"app": "db"}});
+                state.create("pods", json!({"metadata": meta, "spec": {"containers": []}})).unwrap();
+            }
+        });
+        let world = World::new(&server, &stop).await;
+        world.start("replicaset", replicas::owners::replica_sets);
+        let before = settled(&world.context).await.0;
+        server.with(|state| {
+            let meta = json!({"name": "web", "namespace": "ns"});
+            state.create("replicasets", json!({"metadata": meta, "spec": spec(3, "one")})).unwrap();
+        });
+        until(&server, "three pods", |state| pods_of_web(state, "one") == 3).await;
+        let read = settled(&world.context).await.0 - before;
+        assert!(read <= READ_MAX, "{read} pods read of {PODS_OF_OTHERS} that nobody selects");
         stop.cancel();
     });
 }

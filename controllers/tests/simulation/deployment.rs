@@ -65,7 +65,7 @@ impl Controller {
     }
 
     fn observe(&self, deployment: &Arc<Deployment>, store: &Store) -> Observed {
-        let selector = Selector::from_label_selector(Some(&deployment.spec.selector)).unwrap();
+        let selector = Selector::from_label_selector(Some(&deployment.spec.selector)).unwrap().into();
         let mut running_pods = BTreeMap::new();
         for pod in self.pods.objects.values().filter(|p| !pod::is_terminal(p)) {
             *running_pods.entry(pod.controller().unwrap().uid.clone()).or_default() += 1;

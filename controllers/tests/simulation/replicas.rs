@@ -125,7 +125,7 @@ impl Controller {
     fn plan_for(&mut self, set: &Arc<ReplicaSet>, store: &Store) -> VecDeque<Write> {
         let pods: Vec<Arc<SeenPod>> =
             self.pods.objects.values().map(|p| Arc::new(SeenPod::of(Pod::clone(p)))).collect();
-        let selector = set.selector().unwrap();
+        let selector = set.selector().unwrap().into();
         let claim = claim(set.uid(), set.is_deleting(), &selector, pods.iter().map(candidate));
         assert!(claim.is_settled(), "nobody changes labels here");
         let decision = decide(&Observed {
