@@ -1,9 +1,12 @@
 //! EndpointSlices: for each Service with a selector, the pods behind it in slices of at most a hundred.
 
 pub mod decide;
+pub mod topology;
+pub mod zones;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use corten_api::k8s_openapi::api::core::v1::{Node, Service};
 use corten_api::k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -19,24 +22,35 @@ use crate::controller::{Controller, Loop, Setup, maps};
 use crate::intents::{Answer, Ask};
 use crate::pods::SeenPod;
 use decide::{Action, MANAGED_BY_LABEL, MANAGER, Observed, SERVICE_LABEL};
+use topology::Outcomes;
+use zones::{Ratios, ZoneCpu};
 
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
 pub fn controller(setup: &Setup) -> Loop {
     let services = setup.caches.of::<Service>();
-    let missing = Missing::default();
-    let waiting = missing.clone();
+    let nodes = setup.caches.of::<Node>();
+    let (missing, hinted) = (Missing::default(), Hinted::default());
+    let (waiting, shares) = (missing.clone(), hinted.clone());
     Controller::new(setup)
         .reconciles(&services)
         .watches(&setup.caches.of::<SeenPod>(), maps::selectors(&services))
         .watches(&setup.caches.of::<EndpointSlice>(), |change| service_of(change, MANAGER))
-        .watches(&setup.caches.of::<Node>(), move |change| match change {
+        .watches(&nodes, move |change| match change {
             Change::Set { key, old: None, .. } => waiting.waiting_for(&key.name),
             _ => Vec::new(),
         })
+        .source(move |owner, queue| {
+            // Nobody has told of nodes that went before this term.
+            shares.begin();
+            let (shares, queue) = (shares.clone(), queue.clone());
+            nodes
+                .owned_by(owner)
+                .subscribe(move |change| shares.outdated_by(change).into_iter().for_each(|key| queue.add(key)));
+        })
         .run(move |context, key| {
-            let missing = missing.clone();
-            async move { sync(&context, &context.under_way.of("endpointslice"), &missing, &key).await }
+            let memory = Memory { missing: missing.clone(), hinted: hinted.clone() };
+            async move { sync(&context, &context.under_way.of("endpointslice"), &memory, &key).await }
         })
 }
 
@@ -76,11 +90,66 @@ impl Missing {
     }
 }
 
-async fn sync(context: &Context, under_way: &Slices, missing: &Missing, key: &Key) -> Result<Next, ApiError> {
+/// What zones have, and what became of the Services that ask for hints by it.
+#[derive(Clone, Default)]
+struct Hinted {
+    zones: Arc<Mutex<ZoneCpu>>,
+    /// By address type.
+    by_service: Arc<Mutex<BTreeMap<Key, Outcomes>>>,
+}
+
+impl Hinted {
+    fn begin(&self) {
+        *self.zones.lock() = ZoneCpu::default();
+    }
+
+    fn ratios(&self) -> Option<Ratios> {
+        self.zones.lock().ratios()
+    }
+
+    /// Returns what was known of the Service before.
+    fn set(&self, service: &Key, outcomes: Outcomes) -> Outcomes {
+        let mut by_service = self.by_service.lock();
+        let before = match outcomes.is_empty() {
+            true => by_service.remove(service),
+            false => by_service.insert(service.clone(), outcomes),
+        };
+        before.unwrap_or_default()
+    }
+
+    /// Costs nothing unless the node shares in otherwise than before; then, a look at the Services with hints.
+    fn outdated_by(&self, change: &Change<'_, Node>) -> Vec<Key> {
+        let ratios = {
+            let mut zones = self.zones.lock();
+            let changed = match change {
+                Change::Set { key, new, .. } => zones.set(&key.name, Some(new)),
+                Change::Removed { key, .. } => zones.set(&key.name, None),
+                Change::Synced => false,
+            };
+            if !changed {
+                return Vec::new();
+            }
+            zones.ratios()
+        };
+        let by_service = self.by_service.lock();
+        let outdated = |outcomes: &Outcomes| outcomes.values().any(|outcome| outcome.is_outdated(ratios.as_ref()));
+        by_service.iter().filter(|(_, outcomes)| outdated(outcomes)).map(|(service, _)| service.clone()).collect()
+    }
+}
+
+/// What is known of Services from the last look at them.
+struct Memory {
+    missing: Missing,
+    hinted: Hinted,
+}
+
+async fn sync(context: &Context, under_way: &Slices, memory: &Memory, key: &Key) -> Result<Next, ApiError> {
+    let (missing, hinted) = (&memory.missing, &memory.hinted);
     // Of a Service that is gone, the garbage collector takes the slices: they name it as their owner.
     let Some(service) = context.caches.of::<Service>().get(key).filter(|s| !s.is_deleting()) else {
         under_way.forget(key);
         missing.set(key, BTreeSet::new());
+        hinted.set(key, BTreeMap::new());
         return Ok(Next::Done);
     };
     let owner = Owner::of(&*service);
@@ -96,8 +165,18 @@ async fn sync(context: &Context, under_way: &Slices, missing: &Missing, key: &Ke
     let is_gone = |name: &&&String| context.caches.of::<Node>().get(&Key::cluster(name.as_str())).is_none();
     missing.set(key, named.iter().filter(is_gone).map(|&name| name.clone()).collect());
     let nodes = zones(context, &named);
-    let actions = decide::decide(&Observed { service: &service, pods: &pods, slices: &slices, nodes: &nodes });
-    apply(context, under_way, &owner, actions).await
+    let mut actions = decide::decide(&Observed { service: &service, pods: &pods, slices: &slices, nodes: &nodes });
+    let (ratios, mut outcomes) = (hinted.ratios(), BTreeMap::new());
+    let is_auto = topology::is_auto(&service);
+    if is_auto {
+        (actions, outcomes) = topology::hint(&slices, ratios.as_ref(), actions);
+    }
+    let next = apply(context, under_way, &owner, actions).await?;
+    for (kind, reason, message) in topology::told(&hinted.set(key, outcomes.clone()), &outcomes) {
+        context.recorder.event(&service.reference(), kind, reason, message);
+    }
+    // Nodes that changed meanwhile were held against what was known of this Service before.
+    Ok(if is_auto && hinted.ratios() != ratios { Next::After(Duration::ZERO) } else { next })
 }
 
 /// Those of these nodes that are there, and their zones.

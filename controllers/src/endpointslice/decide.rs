@@ -13,6 +13,7 @@ use corten_api::k8s_openapi::api::discovery::v1::{
 use corten_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use corten_api::{Key, Object};
 
+use super::topology;
 use crate::backends::{self, Backend, Family, HEADLESS_LABEL, Port};
 use crate::pods::{Labels, SeenPod};
 
@@ -40,6 +41,7 @@ pub enum Action {
     Delete { key: Key, uid: String },
 }
 
+/// Of a Service that asks for hints by [`topology`], endpoints keep the hints that they have.
 pub fn decide(seen: &Observed<'_>) -> Vec<Action> {
     let Some(spec) = &seen.service.spec else { return Vec::new() };
     let mut spare: Vec<&Arc<EndpointSlice>> = seen.slices.iter().collect();
@@ -64,11 +66,15 @@ fn groups(seen: &Observed<'_>, spec: &ServiceSpec, family: Family) -> Groups {
     let publish_not_ready = spec.publish_not_ready_addresses == Some(true);
     // Nobody on a node that is gone answers, whatever the pod's status still says.
     let is_there = |backend: &Backend<'_>| backend.pod.node.as_ref().is_none_or(|node| seen.nodes.contains_key(node));
+    let carried = topology::is_auto(seen.service).then(|| carried(seen.slices, family));
     let found = backends::backends(seen.service, family, seen.pods).into_iter();
     for mut backend in found.filter(|backend| publish_not_ready || is_there(backend)) {
         let ports = std::mem::take(&mut backend.ports);
         let mut endpoint = endpoint(&backend, publish_not_ready, seen.nodes);
-        endpoint.hints = hints(spec.traffic_distribution.as_deref(), &endpoint);
+        endpoint.hints = match &carried {
+            Some(carried) => carried.get(pod_uid(&endpoint).as_str()).map(|hints| (*hints).clone()),
+            None => hints(spec.traffic_distribution.as_deref(), &endpoint),
+        };
         groups.entry(ports).or_default().push(endpoint);
     }
     if groups.is_empty() {
@@ -93,6 +99,15 @@ fn endpoint(backend: &Backend<'_>, publish_not_ready: bool, nodes: &BTreeMap<Str
         zone: backend.pod.node.as_ref().and_then(|node| nodes.get(node)).cloned().flatten(),
         ..Endpoint::default()
     }
+}
+
+/// The hints that endpoints have, by the uid of their pod. They are judged once it is known which slices change otherwise.
+fn carried(slices: &[Arc<EndpointSlice>], family: Family) -> BTreeMap<&str, &EndpointHints> {
+    fn hint(endpoint: &Endpoint) -> Option<(&str, &EndpointHints)> {
+        Some((endpoint.target_ref.as_ref()?.uid.as_deref()?, endpoint.hints.as_ref()?))
+    }
+    let mine = slices.iter().filter(|slice| slice.address_type == family.address_type());
+    mine.flat_map(|slice| slice.endpoints.iter().flatten()).filter_map(hint).collect()
 }
 
 /// For whom an endpoint is meant, where the Service's traffic is to stay near. An endpoint that takes none has no hints.

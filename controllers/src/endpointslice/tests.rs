@@ -332,3 +332,22 @@ fn ports_are_read_as_they_are_written() {
     let bare = Port { name: String::new(), protocol: "TCP".into(), number: 0, app_protocol: None };
     assert_eq!(ports_of(&slice), [bare]);
 }
+
+#[test]
+fn hints_by_topology_are_carried_until_they_are_judged_and_do_not_make_a_slice_written() {
+    let mut web = service(IntOrString::Int(8080));
+    web.spec.get_or_insert_default().traffic_distribution = Some("PreferClose".into());
+    web.metadata.annotations = Some([("service.kubernetes.io/topology-mode".to_owned(), "Auto".to_owned())].into());
+    let mut slices = stored(decided(&web, vec![pod(1), pod(2)], &[]));
+    let hint = |endpoint: &Endpoint| endpoint.hints.clone();
+    assert_eq!(slices[0].endpoints.as_ref().and_then(|all| hint(&all[0])), None, "the annotation comes first");
+    let other = EndpointHints { for_zones: Some(vec![ForZone { name: "z9".into() }]), for_nodes: None };
+    for endpoint in Arc::make_mut(&mut slices[0]).endpoints.iter_mut().flatten() {
+        endpoint.hints = Some(other.clone());
+    }
+    assert_eq!(decided(&web, vec![pod(1), pod(2)], &slices), []);
+    let actions = decided(&web, vec![pod(1), pod(2), pod(3)], &slices);
+    let [Action::Update(slice)] = &actions[..] else { panic!("{actions:?}") };
+    let hints: Vec<_> = slice.endpoints.iter().flatten().map(hint).collect();
+    assert_eq!(hints, [Some(other.clone()), Some(other), None]);
+}
