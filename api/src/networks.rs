@@ -2,6 +2,9 @@
 //!
 //! Programs of one cluster must agree on them, and each has flags of its own.
 
+/// The `spec.loadBalancerClass` of Services that are reached at the nodes' own addresses.
+pub const NODE_ADDRESS_CLASS: &str = "corten.io/node-address";
+
 /// Pods' addresses; each node has a part of them.
 pub const CLUSTER_CIDR: &str = "10.244.0.0/16";
 /// ClusterIPs.

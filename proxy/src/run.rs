@@ -23,6 +23,7 @@ use crate::directory::Directory;
 use crate::dns::forward::Forwarder;
 use crate::dns::server::{self, DnsError, Handler};
 use crate::dns::{link, zone::Zone};
+use crate::listeners;
 use crate::metrics::Metrics;
 use crate::nft::NftError;
 use crate::routes::apply::NetError;
@@ -133,7 +134,8 @@ pub async fn run(args: ProxyArgs, stop: CancellationToken) -> Result<(), ProxyEr
     queue.add(Work::Everything);
     let told = queue.clone();
     events::watch(&stop, move || told.add_after(Work::Network, GATHER)).map_err(ProxyError::Netlink)?;
-    tokio::spawn(check_now_and_then(queue.clone(), stop.clone()));
+    tokio::spawn(now_and_then(CHECK_EVERY, Work::Everything, queue.clone(), stop.clone()));
+    tokio::spawn(now_and_then(listeners::LOOK_EVERY, Work::Listeners, queue.clone(), stop.clone()));
     let (pulse, moves) = pulse(&queue);
     health.live_when("rules", move || moves().map_err(|hang| hang.to_string()));
     let working = tokio::spawn(worker.run(queue, pulse, stop.clone()));
@@ -184,9 +186,9 @@ async fn both(
     }
 }
 
-async fn check_now_and_then(queue: WorkQueue<Work>, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(CHECK_EVERY)).await.is_some() {
-        queue.add(Work::Everything);
+async fn now_and_then(every: Duration, work: Work, queue: WorkQueue<Work>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
+        queue.add(work.clone());
     }
 }
 

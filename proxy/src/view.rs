@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use corten_api::networks::NODE_ADDRESS_CLASS;
 use corten_api::{Key, Object};
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1 as core;
@@ -87,6 +88,8 @@ pub struct Service {
     pub load_balancer_ips: Vec<Ipv4Addr>,
     /// All addresses of the load balancer: nobody else may serve these, also where it delivers packets under other ones.
     pub status_ips: Vec<Ipv4Addr>,
+    /// Those of them that may be nodes' own: each serves the Service where it is, and stays the node's.
+    pub node_ips: Vec<Ipv4Addr>,
     /// Who may use the load balancer's addresses (`loadBalancerSourceRanges`), without overlaps; `None`: everybody.
     pub source_ranges: Option<Arc<[Ipv4Net]>>,
     pub ports: Vec<ServicePort>,
@@ -105,6 +108,7 @@ impl Service {
         let Some(spec) = &service.spec else { return Self { key, age, ..Self::default() } };
         let external_name = (spec.type_.as_deref() == Some("ExternalName")).then(|| spec.external_name.clone());
         let headless = spec.cluster_ip.as_deref() == Some("None");
+        let at_nodes = is_at_nodes(spec);
         let cluster_ips = match &spec.cluster_ips {
             Some(list) if !list.is_empty() => addresses(list),
             _ => addresses(spec.cluster_ip.as_slice()),
@@ -116,8 +120,9 @@ impl Service {
             headless,
             external_name: external_name.flatten(),
             external_ips: addresses(spec.external_ips.as_deref().unwrap_or_default()),
-            load_balancer_ips: ingress_ips(service, |ingress| ingress.ip_mode.as_deref() != Some("Proxy")),
-            status_ips: ingress_ips(service, |_| true),
+            load_balancer_ips: ingress_ips(service, |ingress| !is_proxied(ingress)),
+            status_ips: ingress_ips(service, |ingress| !(at_nodes && is_proxied(ingress))),
+            node_ips: ingress_ips(service, |ingress| at_nodes && is_proxied(ingress)),
             source_ranges: source_ranges(spec),
             ports: spec.ports.iter().flatten().filter_map(service_port).collect(),
             affinity_secs: affinity_secs(spec),
@@ -138,7 +143,18 @@ fn affinity_secs(spec: &core::ServiceSpec) -> Option<u32> {
     Some(secs.filter(|s| *s > 0).unwrap_or(DEFAULT_AFFINITY_SECS))
 }
 
-/// Addresses in the load balancer's status. With `ipMode: Proxy` packets do not bear them any more when they arrive.
+/// Whether the nodes themselves may be its load balancer: it is of no other class.
+fn is_at_nodes(spec: &core::ServiceSpec) -> bool {
+    let class = spec.load_balancer_class.as_deref();
+    spec.type_.as_deref() == Some("LoadBalancer") && class.is_none_or(|class| class == NODE_ADDRESS_CLASS)
+}
+
+/// Packets do not bear the load balancer's address any more when they arrive.
+fn is_proxied(ingress: &core::LoadBalancerIngress) -> bool {
+    ingress.ip_mode.as_deref() == Some("Proxy")
+}
+
+/// Addresses in the load balancer's status.
 fn ingress_ips(service: &core::Service, wanted: impl Fn(&core::LoadBalancerIngress) -> bool) -> Vec<Ipv4Addr> {
     let status = service.status.as_ref().and_then(|s| s.load_balancer.as_ref());
     let ingress = status.and_then(|s| s.ingress.as_deref()).unwrap_or_default();
@@ -356,6 +372,24 @@ mod tests {
         assert_eq!(port(json!({"kubeletEndpoint": {"Port": 10250}})), Some(10250));
         assert_eq!(port(json!({"kubeletEndpoint": {"Port": 0}})), None);
         assert_eq!(port(json!({})), None);
+    }
+
+    #[test]
+    fn which_addresses_of_a_load_balancer_are_nodes_and_which_its_own() {
+        let ingress = json!([{"ip": "192.0.2.1", "ipMode": "Proxy"}, {"ip": "203.0.113.1", "ipMode": "VIP"}]);
+        let of = |spec: Value| {
+            let service = json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": spec,
+                "status": {"loadBalancer": {"ingress": ingress}}});
+            let service = Service::from_api(&from_value(service).unwrap());
+            let text = |ips: &[Ipv4Addr]| ips.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            (text(&service.node_ips), text(&service.status_ips), text(&service.load_balancer_ips))
+        };
+        let (node, own, both) = ("192.0.2.1".to_owned(), "203.0.113.1".to_owned(), "192.0.2.1 203.0.113.1".to_owned());
+        let (ours, others) = ((node, own.clone(), own.clone()), (String::new(), both, own));
+        assert_eq!(of(json!({"type": "LoadBalancer"})), ours);
+        assert_eq!(of(json!({"type": "LoadBalancer", "loadBalancerClass": NODE_ADDRESS_CLASS})), ours);
+        assert_eq!(of(json!({"type": "LoadBalancer", "loadBalancerClass": "metal.lb/pool"})), others);
+        assert_eq!(of(json!({"type": "ClusterIP"})), others);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::conntrack;
 use crate::directory::Directory;
 use crate::dns::link;
 use crate::health_check::HealthChecks;
+use crate::listeners::{self, Listener};
 use crate::metrics::Metrics;
 use crate::nft::NftError;
 use crate::nft::dump::RememberedClient;
@@ -48,6 +49,8 @@ pub enum Work {
     Node(String),
     /// This node's links, addresses or routes.
     Network,
+    /// The programs of this machine that listen.
+    Listeners,
     /// The kernel's own state: everything is compared.
     Everything,
 }
@@ -64,6 +67,7 @@ impl Work {
         match self {
             Self::Owner(owner) => Some(owner.clone()),
             Self::Node(name) => Some(Owner::Node(name.clone())),
+            Self::Listeners => Some(Owner::This),
             Self::Network | Self::Everything => None,
         }
     }
@@ -97,6 +101,7 @@ pub struct Worker {
     ledger: Ledger,
     refusals: Refusals,
     place: Option<Place>,
+    listeners: BTreeSet<Listener>,
     nodes: Nodes,
     /// The networks of this node's links, when they were last looked at.
     links: Vec<Ipv4Net>,
@@ -126,6 +131,7 @@ impl Worker {
             ledger: Ledger::default(),
             refusals: Refusals::default(),
             place: None,
+            listeners: BTreeSet::new(),
             nodes: Nodes::default(),
             links: Vec::new(),
             unreachable: BTreeSet::new(),
@@ -165,6 +171,9 @@ impl Worker {
         }
         if batch.contains(&Work::Network) || self.place.is_none() {
             self.network_changed().await?;
+        }
+        if batch.contains(&Work::Listeners) {
+            self.look_for_listeners();
         }
         let started = Instant::now();
         let routes = self.nodes_changed(batch);
@@ -254,7 +263,7 @@ impl Worker {
                     directory.node(name).map(|node| desired::own_node(node, place))
                 }
                 Owner::Node(name) => directory.node(name).map(|node| desired::node(node, place)),
-                Owner::This => Some(desired::this(place)),
+                Owner::This => Some(desired::this(place, &self.listeners)),
             };
             changes.extend(self.ledger.set(owner, claims.unwrap_or_default()));
         }
@@ -262,10 +271,20 @@ impl Worker {
         changes
     }
 
+    /// Where that cannot be seen, what was seen last counts.
+    fn look_for_listeners(&mut self) {
+        match block_in_place(listeners::look) {
+            Ok(found) => self.listeners = found,
+            Err(err) => warn!(%err, "cannot see which programs of this machine listen"),
+        }
+    }
+
     /// Says once what the owners claim and others have, and what others lost to them.
     fn tell_of_refusals(&mut self, owners: &[Owner], changes: &[Change]) {
         let displaced = changes.iter().flat_map(|change| self.ledger.refused_at(&change.front));
         let concerned: BTreeSet<&Owner> = owners.iter().chain(displaced).collect();
+        // Who listens on a NodePort or where a daemon does is no news.
+        let concerned = concerned.into_iter().filter(|owner| **owner != Owner::This);
         for owner in concerned {
             for refusal in self.refusals.news(owner, self.ledger.refusals(owner)) {
                 let Front { address, protocol, port } = refusal.front;
@@ -290,6 +309,7 @@ impl Worker {
         let started = Instant::now();
         self.links = network::own_networks(&self.network, link::LINK).await?;
         self.nodes = Nodes::new(self.directory.read().nodes().cloned());
+        self.look_for_listeners();
         let (addresses, pod_cidr) = self.here(&self.links);
         let zone = self.zone();
         self.place = Some(Place {

@@ -11,6 +11,7 @@ use ipnet::Ipv4Net;
 
 use super::ledger::{Claim, Claims, Hold, Rank};
 use super::{End, Fate, Front, FrontRules, MAX_ENDS, Place};
+use crate::listeners::Listener;
 use crate::view::{Endpoint, Node, PodPorts, Protocol, Service, ServicePort, Slice};
 
 pub const DNS_PORT: u16 = 53;
@@ -37,6 +38,7 @@ pub fn service(service: &Service, slices: &[&Slice], place: &Place) -> Claims {
         claims.too_large = Some(elements);
         return claims;
     }
+    let at_node = is_at_node(service, place);
     let sources = sources(service, place);
     for port in &service.ports {
         let ends = Ends::of(port, &offers, place);
@@ -61,6 +63,10 @@ pub fn service(service: &Service, slices: &[&Slice], place: &Place) -> Claims {
             let all = place.addresses.iter().map(|ip| claim(*ip, number, Rank::NodePort, &external));
             claims.fronts.extend(all);
         }
+        if at_node {
+            let all = place.addresses.iter().map(|ip| claim(*ip, port.port, Rank::NodeAddress, &limited));
+            claims.fronts.extend(all.filter(|claim| !own_dns(&claim.front)));
+        }
         let balanced = service.load_balancer_ips.iter().map(|ip| claim(*ip, port.port, Rank::LoadBalancer, &limited));
         let outer = service.external_ips.iter().map(|ip| claim(*ip, port.port, Rank::External, &external));
         claims.fronts.extend(balanced.chain(outer).filter(|claim| is_public(claim.front.address, place)));
@@ -69,10 +75,18 @@ pub fn service(service: &Service, slices: &[&Slice], place: &Place) -> Claims {
     claims
 }
 
+/// Whether this node is a load balancer of the Service. Then it is at all of its addresses: what a network hands on may bear
+/// another of them when it arrives.
+fn is_at_node(service: &Service, place: &Place) -> bool {
+    service.node_ips.iter().any(|ip| place.addresses.contains(ip))
+}
+
 /// No fewer elements than the Service would take, counted without making any of them.
 fn elements(service: &Service, offers: &Offers<'_>, place: &Place) -> u64 {
     let count = |list: usize| u64::try_from(list).unwrap_or(u64::MAX);
-    let sources = service.source_ranges.as_ref().map_or(0, |ranges| ranges.len() + service.load_balancer_ips.len() + 1);
+    let at_node = if is_at_node(service, place) { place.addresses.len() } else { 0 };
+    let balanced = service.load_balancer_ips.len() + at_node;
+    let sources = service.source_ranges.as_ref().map_or(0, |ranges| ranges.len() + balanced + 1);
     // The verdict, and the note of an affinity.
     const BESIDE_ENDS: usize = 2;
     let fates = if service.external_policy_local { 2 } else { 1 };
@@ -80,9 +94,9 @@ fn elements(service: &Service, offers: &Offers<'_>, place: &Place) -> u64 {
         let ends: usize = offers.of_port(port).map(|(slice, _)| slice.endpoints.len()).sum();
         let front = count(ends.saturating_add(BESIDE_ENDS));
         let nodes = if port.node_port.is_some() { place.addresses.len() } else { 0 };
-        let outer = count(nodes + service.load_balancer_ips.len() + service.external_ips.len()) * fates;
+        let outer = count(nodes + balanced + service.external_ips.len()) * fates;
         let inner = count(service.cluster_ips.len());
-        let limits = count(service.load_balancer_ips.len()).saturating_mul(count(sources));
+        let limits = count(balanced).saturating_mul(count(sources));
         (outer + inner).saturating_mul(front).saturating_add(limits)
     };
     service.ports.iter().map(of_port).fold(0, u64::saturating_add)
@@ -94,8 +108,9 @@ fn holds(service: &Service, slices: &[&Slice]) -> BTreeSet<(Ipv4Addr, Hold)> {
     let cluster = service.cluster_ips.iter().map(|ip| (*ip, Hold::System));
     let all = service.status_ips.iter().chain(&service.load_balancer_ips);
     let balanced = all.map(|ip| (*ip, Hold::LoadBalancer));
+    let nodes = service.node_ips.iter().map(|ip| (*ip, Hold::NodeAddress));
     let endpoints = slices.iter().filter(|_| is_api(service)).flat_map(|slice| &slice.endpoints);
-    cluster.chain(balanced).chain(endpoints.map(|e| (e.address, Hold::Api))).collect()
+    cluster.chain(balanced).chain(nodes).chain(endpoints.map(|e| (e.address, Hold::Api))).collect()
 }
 
 /// Who may use the load balancer's addresses. Where this node may, so may what comes from such an address itself: on a machine
@@ -105,7 +120,8 @@ fn sources(service: &Service, place: &Place) -> Option<Arc<[Ipv4Net]>> {
     if !ranges.iter().any(|range| place.addresses.iter().any(|ip| range.contains(ip))) {
         return Some(Arc::clone(ranges));
     }
-    let own = service.load_balancer_ips.iter().map(|ip| Ipv4Net::from(*ip));
+    let nodes = place.addresses.iter().filter(|_| is_at_node(service, place));
+    let own = service.load_balancer_ips.iter().chain(nodes).map(|ip| Ipv4Net::from(*ip));
     let all: Vec<Ipv4Net> = ranges.iter().copied().chain(own).collect();
     Some(Ipv4Net::aggregate(&all).into())
 }
@@ -124,10 +140,18 @@ fn is_public(address: Ipv4Addr, place: &Place) -> bool {
     !special && !place.cluster_cidr.contains(&address)
 }
 
-/// What this node and the proxy hold.
-pub fn this(place: &Place) -> Claims {
+/// What this node and the proxy hold, and where programs of the machine listen.
+pub fn this(place: &Place, listeners: &BTreeSet<Listener>) -> Claims {
     let own = place.addresses.iter().chain([&place.cluster_dns]);
-    Claims { holds: own.map(|ip| (*ip, Hold::System)).collect(), ..Claims::default() }
+    let taken = |listener: &Listener| {
+        let (on, protocol, port) = (listener.address, listener.protocol, listener.port);
+        let addresses = place.addresses.iter().filter(move |ip| on.is_none_or(|only| only == **ip));
+        addresses.map(move |ip| Front { address: *ip, protocol, port })
+    };
+    let mut fronts: Vec<Claim> =
+        listeners.iter().flat_map(taken).map(|front| Claim { front, rank: Rank::Listener, rules: None }).collect();
+    once(&mut fronts);
+    Claims { fronts, holds: own.map(|ip| (*ip, Hold::System)).collect(), ..Claims::default() }
 }
 
 /// What a node holds by what it says of itself.

@@ -3,7 +3,8 @@
 //! The owner of a Service writes its externalIPs himself, so these come last and never on an address that somebody
 //! holds: another Service by its ClusterIP or its load balancer, a node, cluster DNS, the API's endpoints. What a node says
 //! of its own address comes after all that Services have. Nor do NodePorts and hostPorts take a port that a daemon of the
-//! machine listens on, or an older pod or Service has.
+//! machine listens on, or an older pod or Service has; and Services that are balanced at the nodes' addresses take none on which
+//! anybody listens.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
@@ -22,6 +23,10 @@ pub enum Rank {
     ClusterIp,
     /// A Service's NodePort or a pod's hostPort: the older has it.
     NodePort,
+    /// Some program of the machine listens there.
+    Listener,
+    /// A Service that is balanced at the node's own addresses.
+    NodeAddress,
     /// An address that a load balancer's controller wrote into the Service's status.
     LoadBalancer,
     /// `spec.externalIPs`.
@@ -46,6 +51,8 @@ pub enum Hold {
     Api,
     /// By a load balancer, which several Services may share; externalIPs of others stay out.
     LoadBalancer,
+    /// By Services that are balanced at addresses of nodes: externalIPs stay out, and the address stays its node's.
+    NodeAddress,
     /// By a node, which says so itself: it keeps externalIPs out, and takes nothing from anybody above.
     Node,
 }
@@ -97,6 +104,7 @@ struct Holders {
     system: u32,
     api: u32,
     load_balancer: u32,
+    node_address: u32,
     node: u32,
 }
 
@@ -131,7 +139,7 @@ impl Ledger {
         let (first, rules) = claims.first()?;
         let held = self.held.get(&front.address).copied().unwrap_or_default();
         let refused = match first.rank {
-            Rank::Machine | Rank::ClusterIp | Rank::NodePort => false,
+            Rank::Machine | Rank::ClusterIp | Rank::NodePort | Rank::Listener | Rank::NodeAddress => false,
             Rank::LoadBalancer => held.system > 0 || held.api > 0,
             Rank::External => held != Holders::default(),
         };
@@ -204,6 +212,7 @@ impl Ledger {
             Hold::System => holders.system = by(holders.system),
             Hold::Api => holders.api = by(holders.api),
             Hold::LoadBalancer => holders.load_balancer = by(holders.load_balancer),
+            Hold::NodeAddress => holders.node_address = by(holders.node_address),
             Hold::Node => holders.node = by(holders.node),
         };
         for (address, hold) in new.difference(old) {

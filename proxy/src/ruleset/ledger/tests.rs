@@ -119,7 +119,7 @@ fn external_ips_never_take_an_address_that_another_service_dns_the_api_or_a_node
                 if thief_first {
                     add(&mut ledger, &thief, THIEF);
                 }
-                ledger.set(&Owner::This, desired::this(&place()));
+                ledger.set(&Owner::This, desired::this(&place(), &BTreeSet::new()));
                 ledger.set(&Owner::Node("b".into()), desired::node(&machine("b", &[("InternalIP", node)]), &place()));
                 add(&mut ledger, &service("zzz", 9, |s| s.cluster_ips = vec![cluster_ip]), VICTIM);
                 let balanced = service("yyy", 9, |s| s.load_balancer_ips = vec![balancer]);
@@ -195,7 +195,7 @@ fn a_node_that_lists_whatever_it_likes_takes_no_address_from_a_service_and_no_eg
             if node_first {
                 machine(&mut ledger);
             }
-            ledger.set(&Owner::This, desired::this(&place()));
+            ledger.set(&Owner::This, desired::this(&place(), &BTreeSet::new()));
             let victim = service("zzz", 9, |s| {
                 s.cluster_ips = vec![cluster_ip];
                 s.load_balancer_ips = vec![balancer];

@@ -1,6 +1,7 @@
 //! Who has a port of the node: its daemons before all, then the older of pods and Services.
 
 use super::*;
+use crate::listeners::Listener;
 use crate::view::{HostPort, PodPorts};
 
 const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -149,4 +150,86 @@ fn who_is_refused_a_port_is_known_with_who_has_it() {
     assert_eq!(ledger.refusals(&owner(&younger)), BTreeSet::from([refusal]));
     assert_eq!(ledger.refusals(&owner(&older)), BTreeSet::new());
     assert_eq!(ledger.refused_at(&front).collect::<Vec<_>>(), [&owner(&younger)]);
+}
+
+fn add_balanced(ledger: &mut Ledger, name: &str, created_secs: i64, at: Ipv4Addr, end: Ipv4Addr) {
+    let service = service(name, created_secs, |s| s.node_ips = vec![at]);
+    let slice = slice(&service, [end]);
+    ledger.set(&Owner::Service(service.key.clone()), desired::service(&service, &[&slice], &two_addresses()));
+}
+
+#[test]
+fn a_service_at_the_nodes_addresses_has_only_the_ports_that_nobody_else_has() {
+    const PORT: u16 = 443;
+    let listens = |address| Listener { address, protocol: Protocol::Tcp, port: PORT };
+    let elsewhere = Ipv4Addr::new(192, 0, 2, 9);
+    type Before = fn(&mut Ledger);
+    // why, what there is, where programs listen, whose address the Service has, who is served at both of the node's
+    let cases: [(&str, Before, Vec<Listener>, Ipv4Addr, [Option<char>; 2]); 6] = [
+        ("nobody else", |_| {}, vec![], OWN, [Some('S'), Some('S')]),
+        ("another node is its balancer", |_| {}, vec![], elsewhere, [None, None]),
+        ("a program listens", |_| {}, vec![listens(None)], OWN, [None, None]),
+        ("a program listens at one address", |_| {}, vec![listens(Some(SECOND))], OWN, [Some('S'), None]),
+        ("a pod's hostPort", |l| add_pod(l, &pod("y", 9, None, PORT)), vec![], OWN, [Some('y'), Some('y')]),
+        (
+            "an older one",
+            |l| add_balanced(l, "older", 1, OWN, Ipv4Addr::new(10, 244, 1, b'o')),
+            vec![],
+            OWN,
+            [Some('o'), Some('o')],
+        ),
+    ];
+    for (why, before, listeners, at, expected) in cases {
+        for first in [true, false] {
+            let mut ledger = Ledger::default();
+            if first {
+                before(&mut ledger);
+            }
+            ledger.set(&Owner::This, desired::this(&two_addresses(), &listeners.iter().copied().collect()));
+            add_balanced(&mut ledger, "web", 5, at, THIEF);
+            if !first {
+                before(&mut ledger);
+            }
+            assert_eq!([OWN, SECOND].map(|ip| served(&ledger, ip, PORT)), expected, "{why}");
+        }
+    }
+}
+
+#[test]
+fn an_address_at_which_services_are_balanced_stays_its_nodes_and_keeps_external_ips_out() {
+    let other = Ipv4Addr::new(192, 0, 2, 9);
+    let mut ledger = Ledger::default();
+    let node = Node { name: "b".into(), addresses: vec![other], internal_ip: Some(other), ..Node::default() };
+    ledger.set(&Owner::Node("b".into()), desired::node(&node, &two_addresses()));
+    add_balanced(&mut ledger, "web", 5, other, VICTIM);
+    assert!(ledger.nodes().contains(&other));
+    ledger.set(&Owner::Node("b".into()), Claims::default());
+    add(&mut ledger, &service("thief", 1, |s| s.external_ips = vec![other]), THIEF);
+    assert_eq!(who(&ledger, other, 443), "nobody", "the node is gone, and the Service still has its address");
+}
+
+#[test]
+fn not_everybody_may_use_a_service_at_the_nodes_addresses_that_says_who_may() {
+    let rules = |range: &str| {
+        let service = service("web", 1, |s| {
+            s.node_ips = vec![OWN];
+            s.ports[0].node_port = Some(30443);
+            s.source_ranges = Some([range.parse().unwrap()].into());
+        });
+        let slice = slice(&service, [VICTIM]);
+        let mut ledger = Ledger::default();
+        ledger.set(&Owner::Service(service.key.clone()), desired::service(&service, &[&slice], &two_addresses()));
+        let sources = |port| {
+            let rules = ledger.get(&Front { address: OWN, protocol: Protocol::Tcp, port }).unwrap();
+            rules.sources.as_ref().map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        };
+        (sources(443), sources(30443))
+    };
+    assert_eq!(rules("203.0.113.0/24"), (Some("203.0.113.0/24".into()), None), "a NodePort is for everybody");
+    let with_own = rules("192.0.2.1/32").0;
+    assert_eq!(
+        with_own.as_deref(),
+        Some("192.0.2.1/32 192.0.2.101/32"),
+        "the machine itself, from any address of its own"
+    );
 }
