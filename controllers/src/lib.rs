@@ -2,6 +2,7 @@
 
 pub mod adopt;
 pub mod backends;
+pub mod balancers;
 pub mod bootstrapsigner;
 pub mod bootstraptokens;
 pub mod caches;
@@ -45,6 +46,7 @@ pub mod run;
 pub mod serviceaccount;
 pub mod sources;
 pub mod standby;
+pub mod servicelb;
 pub mod statefulset;
 pub mod supervise;
 pub mod tokencleaner;

@@ -7,6 +7,7 @@ use corten_api::{Key, networks};
 use corten_client::{Args, CancellationToken, ConnectError, Recorder, health::Health, lease};
 use ipnet::IpNet;
 
+use crate::balancers::Classless;
 use crate::caches::Caches;
 use crate::certificates::flags::{Signing, SigningArgs, SigningError};
 use crate::controller::{Settings, Setup};
@@ -18,7 +19,7 @@ use crate::{
     bootstrapsigner, clusterroleaggregation, cronjob, csrapproving, csrcleaner, csrsigning, daemonset, deployment,
     disruption, endpoints, endpointslice, endpointslicemirroring, ephemeral, garbagecollector, horizontalpodautoscaler,
     job, localdirectory, namespace, nodeipam, nodelifecycle, persistentvolume, podgc, pvcprotection, pvprotection,
-    replicas, rootca, serviceaccount, sources, statefulset, tokencleaner, ttlafterfinished,
+    replicas, rootca, serviceaccount, servicelb, sources, statefulset, tokencleaner, ttlafterfinished,
 };
 
 /// Upstream's name, so that tools that look for the leader find it.
@@ -45,6 +46,10 @@ pub struct Flags {
     /// The CA that pods find in the ConfigMap kube-root-ca.crt of their namespace (PEM).
     #[arg(long)]
     pub root_ca_file: PathBuf,
+    /// Services of type LoadBalancer without a loadBalancerClass are somebody else's, as a cloud's: by default the nodes
+    /// balance them at their own addresses, as they do those of the class corten.io/node-address.
+    #[arg(long)]
+    pub leave_load_balancers_without_class: bool,
     #[command(flatten)]
     pub signing: SigningArgs,
 }
@@ -114,7 +119,8 @@ fn settings(flags: &Flags) -> Result<Settings, RunError> {
     let root_ca = std::fs::read_to_string(&path).map_err(|source| RunError::RootCa { path, source })?;
     let signing = Signing::of(&flags.signing)?;
     signing.check()?;
-    Ok(Settings { networks, root_ca, signing })
+    let classless = if flags.leave_load_balancers_without_class { Classless::Others } else { Classless::Ours };
+    Ok(Settings { networks, root_ca, signing, classless })
 }
 
 /// Lets go of what was down in a term, also when its future is dropped where it stands because the lease was lost.
@@ -136,6 +142,7 @@ const CONTROLLERS: &[Named] = &[
     ("endpointslice", endpointslice::controller),
     ("endpoints", endpoints::controller),
     ("endpointslicemirroring", endpointslicemirroring::controller),
+    ("service-lb", servicelb::controller),
     ("serviceaccount", serviceaccount::controller),
     ("rootca", rootca::controller),
     ("nodeipam", nodeipam::controller),

@@ -267,6 +267,10 @@ impl Resources for ApiServer {
             let live = same(&object, state.get(&at)?, &at)?;
             let mut new = if subresource == "status" { live.clone() } else { object.clone() };
             new["status"] = if subresource == "status" { object["status"].clone() } else { live["status"].clone() };
+            // Nobody changes metadata with a status, but who holds a Service until its load balancer is gone.
+            if at.0 == "services" {
+                new["metadata"]["finalizers"] = object["metadata"]["finalizers"].clone();
+            }
             state.replace(&at, new)
         };
         self.write(&plural, change).await

@@ -5,6 +5,7 @@
 mod absent;
 mod adoption;
 mod apiserver;
+mod balancers;
 mod certificates;
 mod cost;
 mod cronjobs;

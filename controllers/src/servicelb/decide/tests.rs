@@ -1,0 +1,219 @@
+//! Tables of load balancers: whose Services are, which nodes take their traffic, who has a port, what is written.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn service(patch: Value) -> Service {
+    let mut service = json!({
+        "metadata": {"name": "web", "namespace": "shop", "uid": "web", "creationTimestamp": "2030-01-01T00:00:00Z"},
+        "spec": {"type": "LoadBalancer", "clusterIP": "10.96.0.7", "ports": [{"port": 80, "protocol": "TCP"}]},
+    });
+    merge(&mut service, patch);
+    serde_json::from_value(service).unwrap()
+}
+
+fn merge(into: &mut Value, patch: Value) {
+    match (into, patch) {
+        (Value::Object(into), Value::Object(patch)) => {
+            patch.into_iter().for_each(|(key, value)| merge(into.entry(key).or_insert(Value::Null), value));
+        }
+        (into, patch) => *into = patch,
+    }
+}
+
+#[test]
+fn whose_a_service_is() {
+    let class = |class: &str| service(json!({"spec": {"loadBalancerClass": class}}));
+    let (none, ours, other) = (service(json!({})), class(CLASS), class("metal.lb/pool"));
+    let plain = service(json!({"spec": {"type": "NodePort"}}));
+    let cases = [
+        (&none, Classless::Ours, true),
+        (&none, Classless::Others, false),
+        (&ours, Classless::Ours, true),
+        (&ours, Classless::Others, true),
+        (&other, Classless::Ours, false),
+        (&plain, Classless::Ours, false),
+    ];
+    for (service, classless, expected) in cases {
+        assert_eq!(is_ours(service, classless), expected, "{:?} {classless:?}", service.spec);
+    }
+}
+
+#[test]
+fn which_nodes_take_traffic_and_where() {
+    let node = |patch: Value| -> String {
+        let mut node = json!({
+            "metadata": {"name": "n1"},
+            "status": {
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "addresses": [{"type": "InternalIP", "address": "10.1.0.1"}, {"type": "Hostname", "address": "n1"}],
+            },
+        });
+        merge(&mut node, patch);
+        addresses(&serde_json::from_value(node).unwrap()).unwrap_or_default().join(" ")
+    };
+    let outer = json!([
+        {"type": "InternalIP", "address": "10.1.0.1"},
+        {"type": "ExternalIP", "address": "203.0.113.1"},
+        {"type": "ExternalIP", "address": "2001:db8::1"},
+    ]);
+    let cases = [
+        ("it is ready", json!({}), "10.1.0.1"),
+        ("an outer address is better", json!({"status": {"addresses": outer}}), "203.0.113.1 2001:db8::1"),
+        ("not ready", json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}), ""),
+        ("cordoned", json!({"spec": {"unschedulable": true}}), ""),
+        ("excluded", json!({"metadata": {"labels": {EXCLUDE_LABEL: ""}}}), ""),
+        ("leaving", json!({"spec": {"taints": [{"key": LEAVING_TAINT, "effect": "NoSchedule"}]}}), ""),
+        ("nowhere", json!({"status": {"addresses": []}}), ""),
+    ];
+    for (why, patch, expected) in cases {
+        assert_eq!(node(patch), expected, "{why}");
+    }
+}
+
+#[test]
+fn of_two_with_the_same_port_the_older_has_it_and_who_lost_takes_none_from_others() {
+    let made = |name: &str, at: &str, ports: &[(&str, i32)]| {
+        let ports: Vec<Value> =
+            ports.iter().map(|(protocol, port)| json!({"port": port, "protocol": protocol})).collect();
+        let time = format!("2030-01-01T00:00:{at}Z");
+        Arc::new(service(
+            json!({"metadata": {"name": name, "uid": name, "creationTimestamp": time}, "spec": {"ports": ports}}),
+        ))
+    };
+    let (a, b) = (made("a", "01", &[("TCP", 80)]), made("b", "02", &[("TCP", 80), ("TCP", 443)]));
+    let (c, d) = (made("c", "03", &[("TCP", 443)]), made("d", "03", &[("UDP", 80)]));
+    let all = [&d, &c, &b, &a].map(Arc::clone);
+    let lost = |service: &Arc<Service>| taken(service, &all);
+    assert_eq!(lost(&a), None);
+    assert_eq!(lost(&b), Some(("TCP".into(), 80)));
+    assert_eq!(lost(&c), None, "b has no address, and so no port");
+    assert_eq!(lost(&d), None, "another protocol");
+    let same = [made("x", "01", &[("TCP", 80)]), made("y", "01", &[("TCP", 80)])];
+    assert!(taken(&same[0], &same).is_none() && taken(&same[1], &same).is_some(), "of one second: by uid");
+    let mut going = Service::clone(&a);
+    going.metadata.deletion_timestamp = a.metadata.creation_timestamp.clone();
+    assert_eq!(taken(&b, &[Arc::new(going)]), None, "a Service that goes has no port any more");
+}
+
+/// `finalizer? addresses: events` of what is written.
+fn told(action: &Action) -> String {
+    let (kind, service, before, after) = match action {
+        Action::Keep => return "keep".into(),
+        Action::Ensure { service, before, after } => ("ensure", service, before, after),
+        Action::CleanUp { service, before, after } => ("clean up", service, before, after),
+    };
+    let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let ingress = balancer.and_then(|balancer| balancer.ingress.as_ref()).into_iter().flatten();
+    let addresses: Vec<&str> = ingress.filter_map(|ingress| ingress.ip.as_deref()).collect();
+    let held = service.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
+    let reasons: Vec<&str> = before.iter().chain(after).map(|said| said.reason).collect();
+    format!("{kind}{} [{}] {}", if held { " held" } else { "" }, addresses.join(" "), reasons.join(" "))
+}
+
+fn ingress_of(addresses: &[&str]) -> Value {
+    let entry = |ip: &&str| json!({"ip": ip, "ipMode": "Proxy", "ports": [{"port": 80, "protocol": "TCP"}]});
+    json!({"loadBalancer": {"ingress": addresses.iter().map(entry).collect::<Vec<_>>()}})
+}
+
+fn service_of_type_now(kind: &str) -> Service {
+    service(json!({"metadata": {"finalizers": [FINALIZER]}, "spec": {"type": kind}}))
+}
+
+#[test]
+fn what_is_written_of_a_service() {
+    let held = json!({"finalizers": [FINALIZER]});
+    let gone = json!({"finalizers": ["a.b/other", FINALIZER], "deletionTimestamp": "2030-01-02T00:00:00Z"});
+    let both = || ingress_of(&["10.1.0.1", "10.1.0.2"]);
+    let (web, db) = (("TCP".to_owned(), 80), BTreeSet::from([String::from("n2")]));
+    let local = json!({"externalTrafficPolicy": "Local"});
+    let new = || service(json!({}));
+    let has = || service(json!({"metadata": held, "status": both()}));
+    let other_class = |meta: &Value| service(json!({"metadata": meta, "spec": {"loadBalancerClass": "metal.lb/pool"}}));
+    // why, the Service, local nodes, the port that an older one has, what is done
+    let cases = [
+        ("new", new(), None, None, "ensure held [10.1.0.1 10.1.0.2] EnsuringLoadBalancer EnsuredLoadBalancer"),
+        ("as it should be", has(), None, None, "keep"),
+        (
+            "another node",
+            service(json!({"metadata": held, "status": ingress_of(&["10.1.0.1"])})),
+            None,
+            None,
+            "ensure held [10.1.0.1 10.1.0.2] UpdatedLoadBalancer",
+        ),
+        (
+            "its finalizer was taken",
+            service(json!({"status": both()})),
+            None,
+            None,
+            "ensure held [10.1.0.1 10.1.0.2] UpdatedLoadBalancer",
+        ),
+        (
+            "where its endpoints are",
+            service(json!({"spec": local})),
+            Some(&db),
+            None,
+            "ensure held [10.1.0.2] EnsuringLoadBalancer EnsuredLoadBalancer",
+        ),
+        ("an older one has the port", new(), None, Some(&web), "ensure held [] LoadBalancerPortTaken"),
+        ("an older one has the port now", has(), None, Some(&web), "ensure held [] LoadBalancerPortTaken"),
+        ("it was told", service(json!({"metadata": held})), None, Some(&web), "keep"),
+        (
+            "it goes",
+            service(json!({"metadata": gone, "status": both()})),
+            None,
+            None,
+            "clean up [] DeletingLoadBalancer DeletedLoadBalancer",
+        ),
+        (
+            "of another type now",
+            service_of_type_now("ClusterIP"),
+            None,
+            None,
+            "clean up [] DeletingLoadBalancer DeletedLoadBalancer",
+        ),
+        ("another's", other_class(&json!({})), None, None, "keep"),
+        ("another's, with a finalizer of that name", other_class(&held), None, None, "keep"),
+        ("another's that goes", other_class(&gone), None, None, "keep"),
+        (
+            "it goes and was never balanced",
+            service(json!({"metadata": {"deletionTimestamp": "2030-01-02T00:00:00Z"}})),
+            None,
+            None,
+            "keep",
+        ),
+    ];
+    let nodes = [("n1", "10.1.0.1"), ("n2", "10.1.0.2"), ("n3", "2001:db8::3")];
+    let nodes: BTreeMap<String, Vec<String>> =
+        nodes.into_iter().map(|(name, ip)| (name.to_owned(), vec![ip.to_owned()])).collect();
+    for (why, service, local, taken, expected) in cases {
+        let action = decide(&Observed { service: &service, classless: Classless::Ours, nodes: &nodes, local, taken });
+        assert_eq!(told(&action), expected, "{why}");
+    }
+    let nobody = BTreeMap::new();
+    let (service, classless) = (&new(), Classless::Ours);
+    let action = decide(&Observed { service, classless, nodes: &nobody, local: None, taken: None });
+    assert_eq!(told(&action), "ensure held [] UnAvailableLoadBalancer");
+    let was = service_of_type_now("ClusterIP");
+    for service in [service, &was] {
+        let action =
+            decide(&Observed { service, classless: Classless::Others, nodes: &nodes, local: None, taken: None });
+        assert_eq!(told(&action), "keep", "a cloud's");
+    }
+}
+
+#[test]
+fn a_service_gets_so_many_addresses_of_its_families_each_once() {
+    let many: BTreeMap<String, Vec<String>> =
+        (0..200).map(|n| (format!("n{n:03}"), vec![format!("10.1.0.{}", n / 2), format!("2001:db8::{n}")])).collect();
+    let of = |families: Value| {
+        let service = service(json!({"spec": {"ipFamilies": families}}));
+        let seen = Observed { service: &service, classless: Classless::Ours, nodes: &many, local: None, taken: None };
+        ingress(&seen).into_iter().filter_map(|ingress| ingress.ip).collect::<Vec<_>>()
+    };
+    let v4 = of(json!(["IPv4"]));
+    assert_eq!((v4.len(), v4[0].as_str(), v4[1].as_str()), (ADDRESSES_MAX, "10.1.0.0", "10.1.0.1"));
+    assert!(of(json!(["IPv6"])).iter().all(|ip| ip.contains(':')));
+    assert_eq!(of(json!(["IPv4", "IPv6"]))[..2], ["10.1.0.0", "2001:db8::0"]);
+}
