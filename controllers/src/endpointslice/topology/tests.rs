@@ -85,7 +85,7 @@ fn new_endpoints_are_shared_out_as_the_cpu_is() {
             "Unable to allocate minimum required endpoints to each zone without exceeding overload threshold \
              (3 endpoints, 3 zones)",
         ),
-        ("one is nowhere", "a:0.5 b:0.5", "a b -", "a b -", "One or more endpoints do not have a zone specified"),
+        ("one is nowhere", "a:0.5 b:0.5", "a b a -", "a b a -", "One or more endpoints do not have a zone specified"),
         (
             "nodes say too little",
             "",
