@@ -15,6 +15,7 @@ use corten_api::selector::{Labels, Matcher};
 use corten_api::{Key, Scope};
 use parking_lot::RwLock;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use follow::{Followers, Follows};
 use index::Index;
@@ -89,6 +90,8 @@ struct Shared<T> {
     revision: watch::Sender<i64>,
     /// The highest revision that somebody waits for and cannot wait until something happens to tell.
     wanted: watch::Sender<i64>,
+    /// Nobody writes any more.
+    stopped: CancellationToken,
     reads: Reads,
 }
 
@@ -176,7 +179,12 @@ impl<T> Cache<T> {
     /// As [`Self::reached`], but returns false if the watch was stopped before.
     pub async fn reached_or_stopped(&self, revision: i64) -> bool {
         let mut receiver = self.shared.revision.subscribe();
-        receiver.wait_for(|seen| *seen >= revision).await.is_ok()
+        tokio::select! {
+            biased;
+            // Never closed: we hold it ourselves.
+            seen = receiver.wait_for(|seen| *seen >= revision) => seen.is_ok(),
+            () = self.shared.stopped.cancelled() => false,
+        }
     }
 }
 
@@ -268,7 +276,7 @@ impl<T> Writer<T> {
     pub(crate) fn new() -> (Self, Cache<T>) {
         let (objects, indexes) = (RwLock::new(BTreeMap::new()), Followers::default());
         let (revision, wanted, reads) = (watch::Sender::new(0), watch::Sender::new(0), Reads::default());
-        let shared = Arc::new(Shared { objects, indexes, revision, wanted, reads });
+        let shared = Arc::new(Shared { objects, indexes, revision, wanted, stopped: CancellationToken::new(), reads });
         (Self { shared: Arc::clone(&shared) }, Cache { shared })
     }
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<T>> {
@@ -328,6 +336,12 @@ impl<T> Writer<T> {
         let first = *self.shared.revision.borrow() == 0;
         self.shared.revision.send_replace(revision.max(1));
         first
+    }
+}
+
+impl<T> Drop for Writer<T> {
+    fn drop(&mut self) {
+        self.shared.stopped.cancel();
     }
 }
 
@@ -400,5 +414,19 @@ mod tests {
         assert!(writer.advance(7));
         assert!(!writer.advance(8));
         assert_eq!(cache.revision(), 8);
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_told_that_nobody_writes_any_more() {
+        let (writer, cache) = Writer::<()>::new();
+        writer.advance(7);
+        let waits = tokio::spawn({
+            let cache = cache.clone();
+            async move { cache.reached_or_stopped(8).await }
+        });
+        tokio::task::yield_now().await;
+        drop(writer);
+        assert!(!waits.await.unwrap());
+        assert!(cache.reached_or_stopped(7).await, "what was seen before");
     }
 }
