@@ -12,18 +12,12 @@ use parking_lot::RwLock;
 use super::follow::Follows;
 
 /// The labels of an object, shared with others that have the same ones.
-#[derive(Clone, Debug, Default, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SharedLabels(Arc<Labels>);
 
 impl SharedLabels {
     fn id(&self) -> usize {
         Arc::as_ptr(&self.0) as usize
-    }
-}
-
-impl PartialEq for SharedLabels {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
     }
 }
 
