@@ -135,10 +135,13 @@ fn local_service_of(
     (decide::is_local(&service) && decide::is_ours(&service, classless)).then_some(key)
 }
 
+/// By node's name.
+type Addresses = BTreeMap<String, Vec<String>>;
+
 /// The nodes that take traffic of load balancers, with their addresses, kept as nodes change.
 #[derive(Clone, Default)]
 struct Targets {
-    nodes: Arc<Mutex<Arc<BTreeMap<String, Vec<String>>>>>,
+    nodes: Arc<Mutex<Arc<Addresses>>>,
 }
 
 impl Targets {
@@ -146,7 +149,7 @@ impl Targets {
         *self.nodes.lock() = Arc::default();
     }
 
-    fn get(&self) -> Arc<BTreeMap<String, Vec<String>>> {
+    fn get(&self) -> Arc<Addresses> {
         Arc::clone(&self.nodes.lock())
     }
 

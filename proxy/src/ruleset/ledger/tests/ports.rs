@@ -163,9 +163,9 @@ fn a_service_at_the_nodes_addresses_has_only_the_ports_that_nobody_else_has() {
     const PORT: u16 = 443;
     let listens = |address| Listener { address, protocol: Protocol::Tcp, port: PORT };
     let elsewhere = Ipv4Addr::new(192, 0, 2, 9);
-    type Before = fn(&mut Ledger);
+    type Row = (&'static str, fn(&mut Ledger), Vec<Listener>, Ipv4Addr, [Option<char>; 2]);
     // why, what there is, where programs listen, whose address the Service has, who is served at both of the node's
-    let cases: [(&str, Before, Vec<Listener>, Ipv4Addr, [Option<char>; 2]); 6] = [
+    let cases: [Row; 6] = [
         ("nobody else", |_| {}, vec![], OWN, [Some('S'), Some('S')]),
         ("another node is its balancer", |_| {}, vec![], elsewhere, [None, None]),
         ("a program listens", |_| {}, vec![listens(None)], OWN, [None, None]),
