@@ -48,6 +48,7 @@ impl Health {
         health.metrics(panics::register);
         health.metrics(runner::register);
         health.metrics(crate::events::register);
+        health.metrics(crate::lease::register);
         health.live_when("workers", runner::check);
         health
     }

@@ -8,6 +8,7 @@
 
 mod thread;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use corten_api::{ApiError, Key, Object, Reason};
@@ -15,6 +16,8 @@ use corten_proto::api::Fence;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -30,6 +33,21 @@ const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// A leader that could not renew for this long stops; shorter than the lease, so that two never lead.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(4);
 const RETRY_EVERY: Duration = Duration::from_secs(1);
+/// How long who could not work as the leader stands by, the first time: another candidate needs two seconds to take a lease
+/// that was given up.
+const STAND_BY: Duration = Duration::from_secs(5);
+/// It doubles with each such term in a row, up to this.
+const STAND_BY_MAX: Duration = Duration::from_secs(60);
+/// Work that ends by itself after so long has worked: it is no term in a row.
+const WORKED_AFTER: Duration = Duration::from_secs(120);
+
+static ENDED_BY_THEMSELVES: LazyLock<Counter> = LazyLock::new(Counter::default);
+
+/// Registers the metrics of all leases of this process.
+pub(crate) fn register(registry: &mut Registry) {
+    let help = "Terms that were given up because the leader's work ended by itself, as where it could not take over";
+    registry.register("corten_leader_terms_given_up", help, ENDED_BY_THEMSELVES.clone());
+}
 
 /// One leadership.
 #[derive(Clone, Debug)]
@@ -57,41 +75,59 @@ impl Ends {
     }
 }
 
-/// Competes for the lease `key` until `stop`, and runs `work` whenever it leads. `work` gets the leadership that its
-/// writes are part of, and a token that is cancelled when it ends. `identity` (the host's name, say) is made unique
-/// to this process: two of one name would both take the lease for theirs. On `stop` no write of it begins any more; once
-/// those under way have ended it is dropped where it stands, and the lease is given up. When the lease is lost it is
-/// dropped at once, as another may lead already: what must not outlive it belongs to its future.
+/// Competes for `lease` until `stop`, and runs `work` whenever it leads. `work` gets the leadership that its writes are part
+/// of. On `stop` no write of it begins any more; once those under way have ended it is dropped where it stands, and the
+/// lease is given up. Work that ends by itself cannot be done here: the lease is given up then too, and stays another's to
+/// take for longer and longer. When the lease is lost the work is dropped at once, as another may lead already: what must
+/// not outlive it belongs to its future.
 async fn compete<F: Future<Output = ()> + Send>(
-    client: &Client,
-    key: &Key,
-    identity: &str,
+    candidate: &mut impl Hold,
+    lease: &Key,
     stop: &CancellationToken,
     mut work: impl FnMut(Term) -> F + Send,
 ) {
-    let identity = &format!("{identity}_{}", uuid::Uuid::new_v4());
-    let mut candidate = Candidate::new(client, key, identity);
+    let mut in_a_row = 0;
     while !stop.is_cancelled() {
         let asked = Instant::now();
+        let mut next = RETRY_EVERY;
         match tokio::time::timeout(GIVE_UP_AFTER, candidate.try_hold()).await {
             Ok(Ok(true)) => {
-                info!(lease = %key, identity, "leading");
+                info!(%lease, "leading");
                 let ends = Ends::with(stop);
                 let working = work(Term { fence: candidate.fence(), ends: ends.clone() });
-                lead_once(&mut candidate, asked, stop, &ends, working).await;
-                candidate.term = None;
-                info!(lease = %key, identity, "no longer leading");
-                if stop.is_cancelled()
-                    && let Err(err) = candidate.release().await
-                {
-                    warn!(lease = %key, %err, "cannot give the lease up; it will expire");
+                let ended = lead_once(candidate, asked, stop, &ends, working).await;
+                info!(%lease, ?ended, "no longer leading");
+                if ended == Ended::ByItself {
+                    in_a_row = if asked.elapsed() < WORKED_AFTER { in_a_row + 1 } else { 1 };
+                    next = stand_by(in_a_row);
+                    ENDED_BY_THEMSELVES.inc();
+                    warn!(%lease, again_in = ?next, "our work as the leader has ended: the lease is given up");
+                } else {
+                    in_a_row = 0;
                 }
+                if ended != Ended::Lost {
+                    give_up(candidate, lease).await;
+                }
+                candidate.end_term();
             }
             Ok(Ok(false)) => {}
-            Ok(Err(err)) => warn!(lease = %key, %err, "cannot compete for the lease"),
-            Err(_) => warn!(lease = %key, "no answer in time to who holds the lease"),
+            Ok(Err(err)) => warn!(%lease, %err, "cannot compete for the lease"),
+            Err(_) => warn!(%lease, "no answer in time to who holds the lease"),
         }
-        stop.run_until_cancelled(tokio::time::sleep(RETRY_EVERY)).await;
+        stop.run_until_cancelled(tokio::time::sleep(next)).await;
+    }
+}
+
+/// How long to stand by after so many terms in a row that ended by themselves.
+fn stand_by(in_a_row: u32) -> Duration {
+    STAND_BY.saturating_mul(1 << in_a_row.saturating_sub(1).min(8)).min(STAND_BY_MAX)
+}
+
+async fn give_up(candidate: &mut impl Hold, lease: &Key) {
+    match tokio::time::timeout(GIVE_UP_AFTER, candidate.release()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(err)) => warn!(%lease, %err, "cannot give the lease up; it will expire"),
+        Err(_) => warn!(%lease, "no answer in time to giving the lease up; it will expire"),
     }
 }
 
@@ -99,6 +135,22 @@ async fn compete<F: Future<Output = ()> + Send>(
 trait Hold: Send {
     /// Takes or renews it; false while another holds it.
     fn try_hold(&mut self) -> impl Future<Output = Result<bool, ApiError>> + Send;
+    /// Gives it up, so that another need not wait until it expires.
+    fn release(&mut self) -> impl Future<Output = Result<(), ApiError>> + Send;
+    /// What the writes of the present term carry.
+    fn fence(&self) -> Fence;
+    /// What is taken next is another term.
+    fn end_term(&mut self);
+}
+
+/// Why a term is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// The work has ended: it cannot be done here.
+    ByItself,
+    Stopped,
+    /// The lease is another's, or could be.
+    Lost,
 }
 
 /// One term: goes on with the work until it ends by itself, `stop`, or the loss of the lease, which the apiserver may tell of
@@ -109,7 +161,7 @@ async fn lead_once(
     stop: &CancellationToken,
     Ends { leading, lost, writes }: &Ends,
     working: impl Future<Output = ()> + Send,
-) {
+) -> Ended {
     tokio::pin!(working);
     // Side by side: slow work must not delay a renewal, nor a slow apiserver the work.
     let finished = tokio::select! {
@@ -121,21 +173,27 @@ async fn lead_once(
         }
     };
     leading.cancel();
-    if finished || lost.is_cancelled() || !stop.is_cancelled() {
-        return;
+    if lost.is_cancelled() {
+        return Ended::Lost;
     }
+    let ended = match (finished, stop.is_cancelled()) {
+        (_, true) => Ended::Stopped,
+        (true, false) => Ended::ByItself,
+        (false, false) => return Ended::Lost,
+    };
     // Whatever waits for a cache, or to write, was decided by who leads no more, and ends here with the work.
-    let ended = writes.ended();
-    tokio::pin!(ended);
-    let ended = async {
+    let all_written = writes.ended();
+    tokio::pin!(all_written);
+    let all_written = async {
         tokio::select! {
-            () = &mut ended => {}
-            () = &mut working => ended.await,
+            () = &mut all_written => {}
+            () = &mut working, if !finished => all_written.await,
         }
     };
-    if tokio::time::timeout_at(renewed + GIVE_UP_AFTER, ended).await.is_err() {
+    if tokio::time::timeout_at(renewed + GIVE_UP_AFTER, all_written).await.is_err() {
         warn!("what was under way did not end in time and is dropped");
     }
+    ended
 }
 
 /// Renews until the lease is lost, could be lost, or `leading` is cancelled.
@@ -202,6 +260,30 @@ impl Hold for Candidate {
             Err(err) => Err(err),
         }
     }
+
+    async fn release(&mut self) -> Result<(), ApiError> {
+        let mut lease: Lease = self.client.get(&self.key).await?;
+        let spec = lease.spec.get_or_insert_default();
+        if spec.holder_identity.as_deref() == Some(self.identity.as_str()) {
+            spec.holder_identity = Some(String::new());
+            spec.lease_duration_seconds = Some(1);
+            self.client.update(&lease).await?;
+        }
+        Ok(())
+    }
+
+    fn fence(&self) -> Fence {
+        Fence {
+            lease_namespace: self.key.namespace.clone(),
+            lease_name: self.key.name.clone(),
+            holder: self.identity.clone(),
+            transitions: self.term.unwrap_or(0),
+        }
+    }
+
+    fn end_term(&mut self) {
+        self.term = None;
+    }
 }
 
 /// What may be done with a lease.
@@ -228,23 +310,15 @@ fn claim(spec: &LeaseSpec, identity: &str, term: Option<i32>, expired: bool) -> 
 }
 
 impl Candidate {
+    /// `identity` (the host's name, say) is made unique to this process: two of one name would both take the lease for theirs.
     fn new(client: &Client, key: &Key, identity: &str) -> Self {
-        Self { client: client.unfenced(), key: key.clone(), identity: identity.into(), seen: None, term: None }
+        let identity = format!("{identity}_{}", uuid::Uuid::new_v4());
+        Self { client: client.unfenced(), key: key.clone(), identity, seen: None, term: None }
     }
 
     fn took(&mut self, lease: &Lease) {
         self.seen = Some((lease.revision(), Instant::now()));
         self.term = lease.spec.as_ref().and_then(|spec| spec.lease_transitions);
-    }
-
-    /// What the writes of the present term carry.
-    fn fence(&self) -> Fence {
-        Fence {
-            lease_namespace: self.key.namespace.clone(),
-            lease_name: self.key.name.clone(),
-            holder: self.identity.clone(),
-            transitions: self.term.unwrap_or(0),
-        }
     }
 
     fn held(&self, before: &LeaseSpec, taken_over: bool) -> LeaseSpec {
@@ -275,17 +349,6 @@ impl Candidate {
             Err(err) => Err(err),
         }
     }
-
-    async fn release(&self) -> Result<(), ApiError> {
-        let mut lease: Lease = self.client.get(&self.key).await?;
-        let spec = lease.spec.get_or_insert_default();
-        if spec.holder_identity.as_deref() == Some(self.identity.as_str()) {
-            spec.holder_identity = Some(String::new());
-            spec.lease_duration_seconds = Some(1);
-            self.client.update(&lease).await?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -306,6 +369,77 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(millis)).await;
             answer
         }
+
+        async fn release(&mut self) -> Result<(), ApiError> {
+            Ok(())
+        }
+
+        fn fence(&self) -> Fence {
+            Fence::default()
+        }
+
+        fn end_term(&mut self) {}
+    }
+
+    const FOR_EVER: Duration = Duration::from_secs(1 << 30);
+
+    /// A lease that its candidates share, by their names.
+    #[derive(Clone)]
+    struct Shared(&'static str, Arc<Mutex<Option<&'static str>>>);
+
+    impl Hold for Shared {
+        async fn try_hold(&mut self) -> Result<bool, ApiError> {
+            Ok(*self.1.lock().get_or_insert(self.0) == self.0)
+        }
+
+        async fn release(&mut self) -> Result<(), ApiError> {
+            self.1.lock().take_if(|holder| *holder == self.0);
+            Ok(())
+        }
+
+        fn fence(&self) -> Fence {
+            Fence::default()
+        }
+
+        fn end_term(&mut self) {}
+    }
+
+    /// The seconds at which each term began, and whose it was, in the first `secs`. Who is of `able` works for ever, others
+    /// for so long.
+    async fn terms(candidates: &[&'static str], able: &[&str], work: Duration, secs: u64) -> Vec<(u64, &'static str)> {
+        let (lease, stop, key) = (Arc::default(), CancellationToken::new(), Key::new("kube-system", "leader"));
+        let (began, begun) = (Instant::now(), Arc::new(Mutex::new(Vec::new())));
+        let mut competing = tokio::task::JoinSet::new();
+        for &name in candidates {
+            let (begun, key, stop) = (Arc::clone(&begun), key.clone(), stop.clone());
+            let (mut lease, lasts) =
+                (Shared(name, Arc::clone(&lease)), if able.contains(&name) { FOR_EVER } else { work });
+            let work = move |_: Term| {
+                begun.lock().push((began.elapsed().as_secs(), name));
+                tokio::time::sleep(lasts)
+            };
+            competing.spawn(async move { compete(&mut lease, &key, &stop, work).await });
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(secs), competing.join_next()).await;
+        assert!(ended.is_err(), "they compete until a stop");
+        let begun = begun.lock().clone();
+        begun
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_cannot_work_as_the_leader_gives_way_and_stands_by_for_longer_and_longer() {
+        let cannot = Duration::from_millis(100);
+        let both = terms(&["a", "b"], &["b"], cannot, 3600).await;
+        assert_eq!(both, [(0, "a"), (1, "b")], "the lease is given up, and taken within two seconds");
+        let alone = terms(&["a"], &[], cannot, 300).await;
+        let at: Vec<u64> = alone.iter().map(|(at, _)| *at).collect();
+        assert_eq!(
+            at,
+            [0, 5, 15, 35, 75, 135, 195, 255],
+            "alone: again, and no more often than every minute in the end"
+        );
+        let works = terms(&["a"], &[], WORKED_AFTER, 300).await;
+        assert_eq!(works, [(0, "a"), (125, "a"), (250, "a")], "what has worked before is no failure in a row");
     }
 
     /// Seconds that a term lasts whose renewals are answered so.

@@ -38,7 +38,7 @@ pub use queue::WorkQueue;
 pub use resource::{ApiResource, PartialObjectMetadata};
 pub use runner::{Next, run_workers};
 pub use scale::ScaleClient;
-pub use takeover::TakeOver;
+pub use takeover::{TakeOver, TakeOverError};
 pub use tokio_util::sync::CancellationToken;
 pub use watch::Watch;
 pub use writes::Writes;

@@ -5,41 +5,94 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::client::Client;
 
 /// Between two questions how far the cluster is, where none was answered.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Caches that follow at all need far less; those that were begun just now are filled meanwhile, and go on being so. No
+/// other candidate can try as long as this lasts, and nobody does the work.
+const CATCH_UP_MAX: Duration = Duration::from_secs(30);
+/// How long /readyz says that a term could not begin: longer than it takes us to try again where nobody else leads.
+const TOLD_FOR: Duration = Duration::from_secs(90);
+
+/// Why a term could not begin: give the lease up, so that another candidate may try.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TakeOverError {
+    #[error("no apiserver has said within {CATCH_UP_MAX:?} how far the cluster is: look whether one answers")]
+    NotTold,
+    #[error(
+        "not all caches have seen revision {revision} within {CATCH_UP_MAX:?}: look whether all kinds can be watched"
+    )]
+    Behind { revision: i64 },
+}
+
+/// How a term of ours stands that has not begun.
+#[derive(Clone, Debug)]
+enum State {
+    /// It is waited for this revision, once it is known.
+    Awaits(Option<i64>),
+    /// It was given up at that time.
+    Failed(TakeOverError, Instant),
+}
 
 /// Takes over at the beginning of each term. Cheap to clone; clones share what they tell.
 #[derive(Clone, Debug, Default)]
 pub struct TakeOver {
-    /// Of a term that has not begun yet: the revision that is waited for, once it is known.
-    awaits: Arc<Mutex<Option<Option<i64>>>>,
+    state: Arc<Mutex<Option<State>>>,
 }
 
 impl TakeOver {
     /// To be called once the lease is ours. Asks how far the cluster is, and returns once `catch_up` has seen that revision.
-    /// What the leader before has written is known then: its writes are refused since the lease is ours.
-    pub async fn begin<F>(&self, client: &Client, catch_up: impl FnOnce(i64) -> F)
+    /// What the leader before has written is known then: its writes are refused since the lease is ours. Fails where that
+    /// takes too long; the failure is in the log.
+    pub async fn begin<F>(&self, client: &Client, catch_up: impl FnOnce(i64) -> F) -> Result<(), TakeOverError>
     where
         F: Future<Output = ()>,
     {
-        let _ends_with_this_future = Begins::of(self);
+        self.bounded(newest(client), catch_up).await
+    }
+
+    async fn bounded<F>(
+        &self,
+        newest: impl Future<Output = i64>,
+        catch_up: impl FnOnce(i64) -> F,
+    ) -> Result<(), TakeOverError>
+    where
+        F: Future<Output = ()>,
+    {
+        let begins = Begins::of(self);
         let began = Instant::now();
-        let revision = newest(client).await;
-        *self.awaits.lock() = Some(Some(revision));
-        catch_up(revision).await;
-        info!(revision, waited = ?began.elapsed(), "all caches have caught up: the term begins");
+        let taking_over = async {
+            let revision = newest.await;
+            begins.awaits(revision);
+            catch_up(revision).await;
+            revision
+        };
+        match tokio::time::timeout(CATCH_UP_MAX, taking_over).await {
+            Ok(revision) => {
+                info!(revision, waited = ?began.elapsed(), "all caches have caught up: the term begins");
+                Ok(())
+            }
+            Err(_) => {
+                let err = begins.failed();
+                error!(%err, "we lead, and cannot take over");
+                Err(err)
+            }
+        }
     }
 
     /// For /readyz: `Err` says why a term that is ours has not begun.
     pub fn check(&self) -> Result<(), String> {
-        match *self.awaits.lock() {
+        match &*self.state.lock() {
             None => Ok(()),
-            Some(None) => Err("we lead, and no apiserver has told us yet how far the cluster is".into()),
-            Some(Some(revision)) => Err(format!("we lead, and have not seen revision {revision} of all kinds yet")),
+            Some(State::Awaits(None)) => Err("we lead, and no apiserver has told us yet how far the cluster is".into()),
+            Some(State::Awaits(Some(revision))) => {
+                Err(format!("we lead, and have not seen revision {revision} of all kinds yet"))
+            }
+            Some(State::Failed(_, at)) if at.elapsed() > TOLD_FOR => Ok(()),
+            Some(State::Failed(why, _)) => Err(format!("we could not take over: {why}")),
         }
     }
 }
@@ -55,18 +108,63 @@ async fn newest(client: &Client) -> i64 {
     }
 }
 
-/// A term that begins, or is dropped before.
+/// A term that begins, fails to, or is dropped before.
 struct Begins<'a>(&'a TakeOver);
 
 impl<'a> Begins<'a> {
     fn of(takeover: &'a TakeOver) -> Self {
-        *takeover.awaits.lock() = Some(None);
+        *takeover.state.lock() = Some(State::Awaits(None));
         Self(takeover)
+    }
+
+    fn awaits(&self, revision: i64) {
+        *self.0.state.lock() = Some(State::Awaits(Some(revision)));
+    }
+
+    fn failed(&self) -> TakeOverError {
+        let mut state = self.0.state.lock();
+        let why = match *state {
+            Some(State::Awaits(Some(revision))) => TakeOverError::Behind { revision },
+            _ => TakeOverError::NotTold,
+        };
+        *state = Some(State::Failed(why.clone(), Instant::now()));
+        why
     }
 }
 
 impl Drop for Begins<'_> {
     fn drop(&mut self) {
-        *self.0.awaits.lock() = None;
+        self.0.state.lock().take_if(|state| matches!(state, State::Awaits(_)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_term_that_cannot_begin_ends_in_time_and_is_told_of() {
+        let takeover = TakeOver::default();
+        let began = Instant::now();
+        let behind = takeover.bounded(ready(7), |_| pending()).await;
+        assert_eq!(behind, Err(TakeOverError::Behind { revision: 7 }));
+        assert_eq!(began.elapsed(), CATCH_UP_MAX);
+        assert!(takeover.check().unwrap_err().contains("revision 7"));
+        assert_eq!(takeover.bounded(pending(), |_| ready(())).await, Err(TakeOverError::NotTold));
+        assert!(takeover.check().is_err());
+        tokio::time::advance(TOLD_FOR + Duration::from_secs(1)).await;
+        assert_eq!(takeover.check(), Ok(()), "another leads, or we would have tried again");
+        assert_eq!(takeover.bounded(ready(8), |_| ready(())).await, Ok(()));
+        assert_eq!(takeover.check(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_term_that_is_dropped_before_it_begins_is_awaited_no_more() {
+        let takeover = TakeOver::default();
+        let begins = takeover.bounded(ready(7), |_| pending());
+        assert!(tokio::time::timeout(Duration::from_secs(1), begins).await.is_err());
+        assert_eq!(takeover.check(), Ok(()));
     }
 }

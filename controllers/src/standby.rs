@@ -1,7 +1,7 @@
 //! What an instance knows that does not lead: the caches of all controllers, kept from the program's start over all terms.
 //! Nobody listens to them while it stands by, so no queue fills.
 
-use corten_client::{CancellationToken, Client, TakeOver};
+use corten_client::{CancellationToken, Client, TakeOver, TakeOverError};
 
 use crate::context::Context;
 use crate::controller::{Loop, Setup};
@@ -39,22 +39,22 @@ impl Standby {
         if awaited.is_empty() { Ok(()) } else { Err(format!("not all of these are known yet: {}", awaited.join(", "))) }
     }
 
-    /// Returns once all is known that was written before this was called. Who looks at all kinds that are served, whatever
-    /// they are, waits for them by himself.
-    pub async fn take_over(&self, client: &Client) {
+    /// Returns once all is known that was written before this was called, or after a time that is bounded. Who looks at all
+    /// kinds that are served, whatever they are, waits for them by himself.
+    pub async fn take_over(&self, client: &Client) -> Result<(), TakeOverError> {
         let Setup { caches, monitors, .. } = &self.setup;
         let catch_up = |revision| {
             monitors.at_least(revision);
             caches.catch_up(revision)
         };
-        self.takeover.begin(client, catch_up).await;
+        self.takeover.begin(client, catch_up).await
     }
 
-    /// One term of leadership: what the leader before has written is known before anything is decided. `down`: which
-    /// controllers are.
+    /// One term of leadership: what the leader before has written is known before anything is decided. Returns where that
+    /// does not get known in time, so that another may lead. `down`: which controllers are.
     pub async fn lead(self, client: Client, down: Down, leading: CancellationToken) {
         let stop = leading.child_token();
-        if stop.run_until_cancelled(self.take_over(&client)).await.is_none() {
+        if !matches!(stop.run_until_cancelled(self.take_over(&client)).await, Some(Ok(()))) {
             return;
         }
         let Self { controllers, setup, .. } = self;

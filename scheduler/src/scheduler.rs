@@ -68,7 +68,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Schedule
         let (cluster, takeover, metrics) = (Arc::clone(&cluster), takeover.clone(), metrics.clone());
         async move {
             let caught_up = takeover.begin(&client, |revision| cluster.catch_up(revision));
-            if leading.run_until_cancelled(caught_up).await.is_some() {
+            // Where it fails, the lease is given up for another.
+            if let Some(Ok(())) = leading.run_until_cancelled(caught_up).await {
                 let _end_with_this_future = (cluster.lead(), TermEnd(metrics));
                 scheduler.run(leading).await;
             }

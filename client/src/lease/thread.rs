@@ -24,7 +24,8 @@ const ASK_EVERY: Duration = Duration::from_secs(15);
 /// Competes for the lease `key` until `stop`, and runs `work` on the caller's runtime whenever it leads. `work` gets a
 /// client whose writes are refused once this leadership is over, and a token that is cancelled when it ends. On `stop` no
 /// write begins any more, neither of its decisions that are made nor of new ones; once those under way have ended it is
-/// dropped where it stands, and the lease is given up. When the lease is lost it is dropped at once, as another may lead
+/// dropped where it stands, and the lease is given up. Work that ends by itself, or panics, gives the lease up for another to
+/// try, and begins anew with back-off. When the lease is lost it is dropped at once, as another may lead
 /// already: what must not outlive it belongs to its future. The next term's work begins once that of the last one is gone.
 ///
 /// The lease is renewed by a thread of its own over a connection of its own: a leader that is slow because it has too
@@ -37,13 +38,14 @@ pub async fn lead<F: Future<Output = ()> + Send + 'static>(
     mut work: impl FnMut(Client, CancellationToken) -> F + Send + 'static,
 ) -> io::Result<()> {
     let of_work = client.clone();
-    let (client, key, identity, stop) = (renewing(client), key.clone(), identity.to_owned(), stop.clone());
+    let mut candidate = super::Candidate::new(&renewing(client), key, identity);
+    let (key, stop) = (key.clone(), stop.clone());
     let mut terms = Terms::new(Handle::current(), move |(client, leading)| work(client, leading));
     on_own_thread(move |runtime| {
         let begin = |super::Term { fence, ends: super::Ends { leading, lost, writes } }| {
             terms.begin((of_work.fenced(&fence, lost, writes), leading))
         };
-        runtime.block_on(super::compete(&client, &key, &identity, &stop, begin));
+        runtime.block_on(super::compete(&mut candidate, &key, &stop, begin));
     })
     .await
 }
@@ -101,7 +103,7 @@ impl<W> Terms<W> {
         async move {
             tokio::select! {
                 ended = working.join_next() => if let Some(Ok(Err(panicked))) = ended {
-                    error!(%panicked, "the work of the leader; it begins anew");
+                    error!(%panicked, "the work of the leader");
                 },
                 () = stuck(&main) => {
                     error!("no task was started for {STUCK_AFTER:?}: this instance gives way to another");
@@ -138,6 +140,16 @@ mod tests {
             self.0.fetch_add(1, Ordering::SeqCst);
             Ok(true)
         }
+
+        async fn release(&mut self) -> Result<(), ApiError> {
+            Ok(())
+        }
+
+        fn fence(&self) -> corten_proto::api::Fence {
+            Default::default()
+        }
+
+        fn end_term(&mut self) {}
     }
 
     /// The program's only thread does nothing but wait for renewals, as one that is busy would.

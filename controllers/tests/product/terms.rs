@@ -104,7 +104,7 @@ fn who_takes_over_knows_what_the_leader_before_wrote_and_reads_nothing_anew() {
             });
         });
         let began = tokio::time::Instant::now();
-        standby.take_over(&world.context.client).await;
+        assert_eq!(standby.take_over(&world.context.client).await, Ok(()));
         assert!(began.elapsed() < TAKE_OVER_MAX, "{:?}", began.elapsed());
         assert_eq!(world.setup.caches.of::<SeenPod>().len(), PODS_OF_OTHERS + 3);
         tokio::spawn(standby.lead(world.context.client.clone(), Down::default(), stop.child_token()));
@@ -129,13 +129,18 @@ fn a_term_does_not_begin_on_a_cache_that_is_behind() {
         ready(&standby).await;
         server.set_silent(vec!["replicasets"]);
         server.with(|state| make_pods_of_web(state, 1));
-        tokio::spawn(standby.clone().lead(world.context.client.clone(), Down::default(), stop.child_token()));
-        tokio::time::sleep(LONG).await;
+        let lead = || standby.clone().lead(world.context.client.clone(), Down::default(), stop.child_token());
+        let term = tokio::spawn(lead());
+        tokio::time::sleep(TAKE_OVER_MAX).await;
         let why = standby.check().unwrap_err();
         assert!(why.contains("have not seen revision"), "{why}");
         assert_fine(&server);
         assert!(server.with(|state| state.of("replicasets").all(|(_, set)| set["status"].is_null())), "nobody works");
+        let ended = tokio::time::timeout(LONG, term).await;
+        assert!(ended.is_ok_and(|term| term.is_ok()), "it ends by itself, so that another may lead");
+        assert!(server.with(|state| state.of("replicasets").all(|(_, set)| set["status"].is_null())), "nobody works");
         server.set_silent(Vec::new());
+        tokio::spawn(lead());
         until(&server, "the set's status", |state| {
             state.of("replicasets").all(|(_, set)| set["status"]["replicas"] == 1)
         })
