@@ -9,7 +9,7 @@ use tonic::server::NamedService;
 
 use super::*;
 
-/// Begins to answer whatever it is asked, and sends nothing more. Streams of binds it does not even begin to answer.
+/// Begins to answer whatever it is asked, and sends nothing more. Streams of binds and watches it does not even begin to answer.
 #[derive(Clone)]
 pub(super) struct Silent;
 
@@ -36,9 +36,9 @@ impl tower::Service<http::Request<tonic::body::Body>> for Silent {
         Poll::Ready(Ok(()))
     }
     fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
-        let opens_binds = request.uri().path().ends_with("/Bind");
+        let is_ignored = ["/Bind", "/Watch"].iter().any(|call| request.uri().path().ends_with(call));
         Box::pin(async move {
-            if opens_binds {
+            if is_ignored {
                 std::future::pending::<()>().await;
             }
             let answer = http::Response::builder().header("content-type", "application/grpc");
@@ -79,6 +79,18 @@ async fn a_write_whose_answer_stalls_may_have_been_done_and_is_not_sent_again() 
     let created = timeout(DEADLINE, client.create(&object)).await.expect("a write waits for ever");
     assert!(created.as_ref().is_err_and(|err| err.is(Reason::ServiceUnavailable)), "{created:?}");
     assert_eq!(net.seen("b"), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_does_not_begin_is_asked_of_another_apiserver() {
+    let (net, client) = client().await;
+    let (stop, began) = (CancellationToken::new(), Instant::now());
+    let cache = Watch::<ConfigMap>::all(&client).start(&stop, |_| {});
+    timeout(DEADLINE, cache.synced()).await.expect("a watch is waited for for ever");
+    let took = began.elapsed().as_secs();
+    assert!((15..18).contains(&took), "{took} s");
+    assert!(net.seen("b").iter().any(|(_, what)| what == "watch after 0"));
+    stop.cancel();
 }
 
 #[tokio::test(start_paused = true)]
