@@ -159,9 +159,15 @@ impl<C: Clone + Send + Sync> Children<C> {
         self.refusals.lock().forget(owner);
     }
 
-    /// Why no children of the owner are to be made for a while, if so: the last ones were refused.
-    pub fn held_back(&self, owner: &Owner) -> Option<HeldBack> {
-        self.refusals.lock().held_back(owner, Instant::now())
+    /// Why none of the `missing` children of the owner are to be made for a while, if so: the last ones were refused.
+    pub fn held_back(&self, owner: &Owner, missing: usize) -> Option<HeldBack> {
+        self.refusals.lock().held_back(owner, missing, Instant::now())
+    }
+
+    /// A quota of this namespace has more room than before: the owners whose children it may have refused, which are held
+    /// back no longer.
+    pub fn has_room(&self, namespace: &str) -> Vec<Key> {
+        self.refusals.lock().has_room(namespace, Instant::now())
     }
 
     /// Something that the owner needs was not made: its children wait, too.

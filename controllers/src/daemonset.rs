@@ -25,6 +25,7 @@ use crate::context::Context;
 use crate::controller::{Controller, Loop, Setup, maps};
 use crate::history::{self, apply::Writer};
 use crate::pods::SeenPod;
+use crate::quotas::come_back_with_room;
 use crate::replicas::candidate;
 use backoff::Backoff;
 use decide::Observed;
@@ -35,7 +36,7 @@ pub fn controller(setup: &Setup) -> Loop {
     let (sets, pods) = (setup.caches.of::<DaemonSet>(), setup.caches.of::<SeenPod>());
     let (revisions, nodes) = (setup.caches.of::<ControllerRevision>(), setup.caches.of::<Node>());
     let backoff: Arc<Mutex<Backoff>> = Arc::default();
-    Controller::new(setup)
+    come_back_with_room::<NewPod>(setup, Controller::new(setup))
         .reconciles(&sets)
         .watches(&pods, maps::owner_or_adopters(&sets))
         .watches(&revisions, maps::owner_or_adopters(&sets))

@@ -33,6 +33,7 @@ use crate::children::{Children, Owner};
 use crate::context::Context;
 use crate::controller::{Controller, Loop, Setup, maps};
 use crate::pods::SeenPod;
+use crate::quotas::come_back_with_room;
 use crate::replicas::candidate;
 use backoff::Backoffs;
 use decide::Observed;
@@ -53,7 +54,7 @@ impl Selects for Job {
 pub fn controller(setup: &Setup) -> Loop {
     let (name, jobs, pods) = (setup.name, setup.caches.of::<Job>(), setup.caches.of::<SeenPod>());
     let backoffs = Backoffs::default();
-    Controller::new(setup)
+    come_back_with_room::<NewPod>(setup, Controller::new(setup))
         .watches(&jobs, wanted_anew)
         .watches_after(&jobs, GATHER, maps::own)
         .watches_after(&pods, GATHER, maps::owner_or_adopters(&jobs))

@@ -40,6 +40,7 @@ pub mod podgc;
 pub mod pods;
 pub mod pvcprotection;
 pub mod pvprotection;
+pub mod quotas;
 pub mod replicas;
 pub mod rootca;
 pub mod run;

@@ -21,6 +21,7 @@ use crate::children::{Children, Owner};
 use crate::context::Context;
 use crate::controller::{Controller, Loop, Setup, maps};
 use crate::pods::{Labels, SeenPod};
+use crate::quotas::come_back_with_room;
 use apply::pod_of;
 use decide::{Counts, Observed};
 
@@ -51,11 +52,11 @@ fn controller_of<K: ReplicaOwner + Selects>(
     neighbours: fn(&Context, &K) -> BTreeMap<String, usize>,
 ) -> Loop {
     let (name, owners) = (setup.name, setup.caches.of::<K>());
-    Controller::new(setup)
+    // A pod needs nothing but its name to be made again.
+    come_back_with_room::<()>(setup, Controller::new(setup))
         .reconciles(&owners)
         .watches(&setup.caches.of::<SeenPod>(), maps::owner_or_adopters(&owners))
         .run(move |context, key| {
-            // A pod needs nothing but its name to be made again.
             let children = context.under_way.of(name);
             let this = Replicas { owners: owners.clone(), children, neighbours, context };
             async move { this.sync(&key).await }

@@ -25,6 +25,7 @@ use crate::context::Context;
 use crate::controller::{Controller, Loop, Setup, maps};
 use crate::history::{self, apply::Writer};
 use crate::pods::SeenPod;
+use crate::quotas::come_back_with_room;
 use crate::replicas::candidate;
 use decide::Observed;
 use identity::NewPod;
@@ -33,7 +34,7 @@ pub fn controller(setup: &Setup) -> Loop {
     let name = setup.name;
     let (sets, pods) = (setup.caches.of::<StatefulSet>(), setup.caches.of::<SeenPod>());
     let (revisions, claims) = (setup.caches.of::<ControllerRevision>(), setup.caches.of::<PersistentVolumeClaim>());
-    Controller::new(setup)
+    come_back_with_room::<NewPod>(setup, Controller::new(setup))
         .reconciles(&sets)
         .watches(&pods, owner_or_namesake(&sets))
         .watches(&revisions, maps::owner_or_adopters(&sets))

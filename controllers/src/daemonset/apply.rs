@@ -30,7 +30,8 @@ impl DaemonSets {
         }
         // Before the revision that they are labelled with goes.
         try_join_all(decision.relabel.iter().map(|pod| self.relabel(set, pod, &decision.hash))).await?;
-        let held = if decision.create.is_empty() { None } else { self.children.held_back(&Owner::of(&**set)) };
+        let missing = decision.create.len();
+        let held = if missing == 0 { None } else { self.children.held_back(&Owner::of(&**set), missing) };
         let create = if held.is_some() { &[][..] } else { &decision.create };
         let acted = self.act(seen, &decision, create).await;
         if let Some(status) = decision.status {

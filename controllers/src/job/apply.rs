@@ -29,8 +29,8 @@ impl Jobs {
         self.backoffs.set(job, decision.backoff);
         decision.news.into_iter().for_each(|news| self.tell(job, news));
         untrack(&self.context, &decision.untrack, Since::Anything).await?;
-        let held = match decision.scale {
-            Scale::Create(_) => self.children.held_back(&Owner::of(&**job)),
+        let held = match &decision.scale {
+            Scale::Create(pods) => self.children.held_back(&Owner::of(&**job), pods.len()),
             Scale::Keep | Scale::DeleteSurplus(_) | Scale::Stop(_) => None,
         };
         let scaled = match decision.scale {

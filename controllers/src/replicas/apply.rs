@@ -19,7 +19,7 @@ use crate::pods::SeenPod;
 impl<K: ReplicaOwner> Replicas<K> {
     pub(super) async fn apply(&self, owner: &Arc<K>, decision: Decision) -> Result<Next, ApiError> {
         let held = match decision.scale {
-            Scale::Create(_) => self.children.held_back(&Owner::of(&**owner)),
+            Scale::Create(count) => self.children.held_back(&Owner::of(&**owner), count),
             Scale::Keep | Scale::Delete(_) => None,
         };
         let scaled = match (decision.scale, &held) {

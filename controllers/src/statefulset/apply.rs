@@ -28,8 +28,8 @@ impl StatefulSets {
         if let Some(step) = &decision.history {
             return self.step(set, step).await;
         }
-        let makes = decision.pods.iter().any(|step| matches!(step, PodStep::Create(_)));
-        let held = if makes { self.children.held_back(&Owner::of(&**set)) } else { None };
+        let missing = decision.pods.iter().filter(|step| matches!(step, PodStep::Create(_))).count();
+        let held = if missing == 0 { None } else { self.children.held_back(&Owner::of(&**set), missing) };
         let (mut claims, mut pods) = (decision.claims, decision.pods);
         if held.is_some() {
             claims.retain(|step| !matches!(step, ClaimStep::Create { .. }));

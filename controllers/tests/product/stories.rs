@@ -114,6 +114,48 @@ fn pods_that_a_quota_refuses_are_asked_for_less_and_less_often_whatever_happens_
     });
 }
 
+/// Far less than the longest that refused pods are waited for.
+const SOON: Duration = Duration::from_secs(2);
+
+#[test]
+fn refused_pods_are_asked_for_as_soon_as_there_is_room_for_them() {
+    play(async {
+        let (server, stop) = (ApiServer::new(0), CancellationToken::new());
+        let quota = |used: usize| {
+            let meta = json!({"name": "q", "namespace": "ns"});
+            json!({"metadata": meta, "spec": {"hard": {"pods": "2"}}, "status": {"used": {"pods": used.to_string()}}})
+        };
+        server.with(|state| {
+            state.pods_max = 2;
+            state.create("resourcequotas", quota(2)).unwrap();
+            state.create("replicasets", replica_set(5)).unwrap();
+        });
+        let world = World::new(&server, &stop).await;
+        world.start("replicaset", replicas::owners::replica_sets);
+        until(&server, "as many pods as there may be", |state| pods(&state.objects, |_| true) == 2).await;
+        let settle = || tokio::time::sleep(Duration::from_secs(300));
+        settle().await;
+        server.with(|state| {
+            let gone = state.of("pods").next().unwrap().0.clone();
+            state.delete(&("pods".to_owned(), gone), &json!({})).unwrap();
+        });
+        tokio::time::sleep(SOON).await;
+        assert_eq!(server.with(|state| pods(&state.objects, |_| true)), 2, "another in place of one that went");
+        settle().await;
+        let refused = server.with(|state| state.pods_refused);
+        server.with(|state| {
+            state.pods_max = 5;
+            let mut less = state.objects[&at("resourcequotas", "q")].clone();
+            less["status"] = quota(1)["status"].clone();
+            state.replace(&at("resourcequotas", "q"), less).unwrap();
+        });
+        tokio::time::sleep(SOON).await;
+        assert_eq!(server.with(|state| pods(&state.objects, |_| true)), 5, "the quota has room");
+        assert_eq!(server.with(|state| state.pods_refused), refused);
+        stop.cancel();
+    });
+}
+
 #[test]
 fn lost_answers_never_make_a_second_slice() {
     for_each_seed(SEEDS, |seed| {

@@ -178,7 +178,7 @@ const ASKED: &[(&str, &[&str])] = &[
         "system:kube-controller-manager",
         &[
             "list,watch on pods,replicationcontrollers,services,endpoints,namespaces,serviceaccounts,nodes,configmaps in core",
-            "list,watch on persistentvolumeclaims in core",
+            "list,watch on persistentvolumeclaims,resourcequotas in core",
             "list,watch on replicasets,deployments,statefulsets,daemonsets,controllerrevisions in apps",
             "list,watch on jobs,cronjobs in batch",
             "list,watch on endpointslices in discovery.k8s.io",
