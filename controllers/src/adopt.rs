@@ -10,10 +10,8 @@ use corten_client::{Cache, Client, Next, Patch};
 use serde_json::json;
 use tracing::warn;
 
+use crate::children::{Owner, RefusedClaims};
 use crate::context::Context;
-
-/// Until what could not be adopted or released is tried again.
-const AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// An object that is to be adopted or released: the copy that the decision was made on.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,28 +55,58 @@ pub enum Settled {
 }
 
 /// What came of the writes of a claim.
-#[derive(Debug, Default)]
-pub struct Outcome {
+#[derive(Debug)]
+pub struct Outcome<'a> {
+    owner: Owner,
+    refused: &'a RefusedClaims,
     revision: i64,
-    is_refused: bool,
+    /// Until the first of what is refused is tried again.
+    wait: Option<Duration>,
     failed: Option<ApiError>,
 }
 
-impl Outcome {
+impl<'a> Outcome<'a> {
+    /// Of nothing so far.
+    pub fn of<O: Object>(owner: &O, refused: &'a RefusedClaims) -> Self {
+        Self { owner: Owner::of(owner), refused, revision: 0, wait: None, failed: None }
+    }
+
+    /// Those of `targets` that are to be written now: others were refused a short time ago.
+    pub fn due<'t>(&mut self, targets: &'t [Target]) -> Vec<&'t Target> {
+        let mut due = Vec::new();
+        for target in targets {
+            match self.refused.held_back(&self.owner, &target.uid) {
+                None => due.push(target),
+                Some(wait) => self.again_after(wait),
+            }
+        }
+        due
+    }
+
+    fn again_after(&mut self, wait: Duration) {
+        self.wait = Some(self.wait.map_or(wait, |sooner| sooner.min(wait)));
+    }
+
     /// Of one object, at the revision at which it was written. One that cannot be had keeps no other from being had.
-    pub fn note<O: Object>(&mut self, owner: &O, target: &Target, written: Result<i64, ApiError>) {
+    pub fn note(&mut self, target: &Target, written: Result<i64, ApiError>) {
         match written {
-            Ok(at) => self.revision = self.revision.max(at),
+            Ok(at) => {
+                self.revision = self.revision.max(at);
+                self.refused.forget(&self.owner, &target.uid);
+            }
             // Gone, or replaced by another of its name: the watch tells.
-            Err(err) if err.is(Reason::NotFound) || err.is(Reason::Conflict) => {}
+            Err(err) if err.is(Reason::NotFound) || err.is(Reason::Conflict) => {
+                self.refused.forget(&self.owner, &target.uid);
+            }
             // Nobody knows whether it was done, or it may be tried again at once.
             Err(err) if err.is_doubtful() || err.is(Reason::TooManyRequests) => {
                 self.failed.get_or_insert(err);
             }
             // Somebody else's by now, of which the watch tells; or an object that may not be written at all.
             Err(err) => {
-                warn!(kind = O::KIND, owner = %owner.key(), object = %target.key, %err, "cannot adopt or release; trying again");
-                self.is_refused = true;
+                let wait = self.refused.refused(&self.owner, &target.uid);
+                warn!(owner = %self.owner.key, object = %target.key, again_in = ?wait, %err, "cannot adopt or release");
+                self.again_after(wait);
             }
         }
     }
@@ -91,7 +119,7 @@ impl Outcome {
     pub fn settled(self) -> Result<Settled, ApiError> {
         match self {
             Self { failed: Some(err), .. } => Err(err),
-            Self { revision: 0, is_refused: true, .. } => Ok(Settled::GoOn(Next::After(AGAIN_AFTER))),
+            Self { revision: 0, wait: Some(wait), .. } => Ok(Settled::GoOn(Next::After(wait))),
             Self { .. } => Ok(Settled::Wait),
         }
     }
@@ -115,13 +143,14 @@ pub async fn settle<O: Object, K: Object, T>(
     if claim.is_settled() {
         return Ok(Settled::GoOn(Next::Done));
     }
-    let (client, mut outcome) = (&context.client, Outcome::default());
-    for target in &claim.release {
-        outcome.note(owner, target, release::<K>(client, target, owner.uid()).await);
+    let (client, mut outcome) = (&context.client, Outcome::of(owner, context.under_way.refused_claims()));
+    for target in outcome.due(&claim.release) {
+        outcome.note(target, release::<K>(client, target, owner.uid()).await);
     }
-    if !claim.adopt.is_empty() && may_adopt(client, owner).await? {
-        for target in &claim.adopt {
-            outcome.note(owner, target, adopt::<K>(client, target, owner.controller_reference()).await);
+    let adopts = outcome.due(&claim.adopt);
+    if !adopts.is_empty() && may_adopt(client, owner).await? {
+        for target in adopts {
+            outcome.note(target, adopt::<K>(client, target, owner.controller_reference()).await);
         }
     }
     context.caught_up(cache, outcome.revision()).await;
@@ -134,13 +163,13 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_look_goes_on_where_nothing_could_be_had_and_waits_where_something_was() {
+    #[tokio::test(start_paused = true)]
+    async fn a_look_goes_on_where_nothing_could_be_had_and_waits_where_something_was() {
         let wrong = |reason| ApiError::new(reason, "no");
         let (conflict, invalid) = (|| Err(wrong(Reason::Conflict)), || Err(wrong(Reason::Invalid)));
         let gone = || Err(wrong(Reason::NotFound));
         let down = || Err(wrong(Reason::ServiceUnavailable));
-        let again = Settled::GoOn(Next::After(AGAIN_AFTER));
+        let again = Settled::GoOn(Next::After(Duration::from_millis(5)));
         let cases = [
             ("written", vec![Ok(7), Ok(5)], Ok((Settled::Wait, 7))),
             ("gone: the watch tells", vec![gone()], Ok((Settled::Wait, 0))),
@@ -150,12 +179,20 @@ mod tests {
             ("nobody answers", vec![invalid(), down(), Ok(7)], Err(Reason::ServiceUnavailable)),
         ];
         for (why, written, expected) in cases {
-            let (owner, mut outcome) = (ReplicaSet::default(), Outcome::default());
+            let (owner, refused) = (ReplicaSet::default(), RefusedClaims::default());
+            let mut outcome = Outcome::of(&owner, &refused);
             let target = Target { key: Key::new("ns", "a"), uid: "u".into() };
-            written.into_iter().for_each(|written| outcome.note(&owner, &target, written));
+            written.into_iter().for_each(|written| outcome.note(&target, written));
             let at = outcome.revision();
             let got = outcome.settled().map(|settled| (settled, at)).map_err(|err| err.reason());
             assert_eq!(got, expected, "{why}");
+            let (mut next, again) = (Outcome::of(&owner, &refused), expected == Ok((again, 0)));
+            assert_eq!(
+                next.due(std::slice::from_ref(&target)).is_empty(),
+                again,
+                "{why}: what is refused is left alone"
+            );
+            assert_eq!(next.settled().is_ok_and(|settled| settled != Settled::Wait), again, "{why}");
         }
         let secs = |secs| Next::After(Duration::from_secs(secs));
         assert_eq!(

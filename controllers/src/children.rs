@@ -1,6 +1,7 @@
 //! Makes and deletes the children of owners: remembers what was asked for, asks again what had no answer, and waits until
 //! the cache shows it. What follows from each answer is decided in [`crate::intents`].
 
+mod claims;
 mod refusals;
 
 use std::any::{Any, TypeId};
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use crate::context::Context;
 use crate::intents::{self, Answer, Ask, Found, Heard, Intents, Phase};
 use crate::pods::SeenPod;
+pub use claims::RefusedClaims;
 use refusals::Refusals;
 pub use refusals::{HeldBack, wake};
 
@@ -91,9 +93,15 @@ type ByController = HashMap<(&'static str, TypeId), Box<dyn Any + Send>>;
 #[derive(Clone, Debug, Default)]
 pub struct UnderWay {
     by_controller: Arc<Mutex<ByController>>,
+    claims: RefusedClaims,
 }
 
 impl UnderWay {
+    /// What could not be adopted or released, by any controller.
+    pub fn refused_claims(&self) -> &RefusedClaims {
+        &self.claims
+    }
+
     /// The writes of this controller. `C`: what it needs to make a child again, besides its name.
     pub fn of<C: Send + 'static>(&self, controller: &'static str) -> Children<C> {
         let mut all = self.by_controller.lock();

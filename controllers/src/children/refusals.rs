@@ -12,7 +12,7 @@ use super::Owner;
 /// What is missing for a moment (a new namespace's ServiceAccount) is waited for briefly.
 const FIRST: Duration = Duration::from_millis(5);
 /// What nobody tells of is noticed by then.
-const MAX: Duration = Duration::from_secs(30);
+pub(super) const MAX: Duration = Duration::from_secs(30);
 
 /// The last refusal, and until when it stands.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ pub(super) struct Refusals {
 }
 
 /// How long to wait after so many refusals in a row before this one.
-fn wait_after(times: u32) -> Duration {
+pub(super) fn wait_after(times: u32) -> Duration {
     FIRST.saturating_mul(1 << times.min(20)).min(MAX)
 }
 

@@ -35,14 +35,16 @@ pub(super) async fn settle(
     if claim.is_settled() {
         return Ok(Settled::GoOn(Next::Done));
     }
-    let mut bodies: Vec<_> = claim.release.iter().map(|target| (target, released(job, target))).collect();
-    if !claim.adopt.is_empty() && may_adopt(&context.client, job).await? {
-        bodies.extend(claim.adopt.iter().map(|target| (target, adopted(job, target))));
+    let mut outcome = Outcome::of(job, context.under_way.refused_claims());
+    let release = outcome.due(&claim.release).into_iter();
+    let mut bodies: Vec<_> = release.map(|target| (target, released(job, target))).collect();
+    let adopt = outcome.due(&claim.adopt);
+    if !adopt.is_empty() && may_adopt(&context.client, job).await? {
+        bodies.extend(adopt.into_iter().map(|target| (target, adopted(job, target))));
     }
-    let mut outcome = Outcome::default();
     for (target, body) in bodies {
         let written = context.client.patch::<Pod>(&target.key, "", Patch::Strategic(body)).await;
-        outcome.note(job, target, written.map(|pod| pod.revision()));
+        outcome.note(target, written.map(|pod| pod.revision()));
     }
     context.caught_up(cache, outcome.revision()).await;
     outcome.settled()

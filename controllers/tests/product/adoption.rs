@@ -1,5 +1,7 @@
 //! An orphan that cannot be adopted, and an object that cannot be let go, keep no owner from its work.
 
+use std::time::Duration;
+
 use corten_api::Key;
 use corten_client::CancellationToken;
 use corten_controllers::controller::{Loop, Setup};
@@ -95,4 +97,43 @@ fn a_pod_that_cannot_be_let_go_is_replaced_all_the_same_and_let_go_once_it_can_b
         .await;
         stop.cancel();
     });
+}
+
+#[test]
+fn what_cannot_be_had_is_asked_for_less_and_less_often_whatever_happens_meanwhile() {
+    for (plural, controller) in
+        [("replicasets", replicas::owners::replica_sets as fn(&Setup) -> Loop), ("jobs", job::controller)]
+    {
+        play(async move {
+            let (server, stop) = (ApiServer::new(0), CancellationToken::new());
+            server.with(|state| {
+                state.create("pods", orphan(&json!({"spec": {"containers": []}}))).unwrap();
+                state.create(plural, owner(&json!({"replicas": 1}))).unwrap();
+            });
+            let world = World::new(&server, &stop).await;
+            world.start(plural, controller);
+            until(&server, "another", |state| owned(state, "pods") == 1).await;
+            let at: At = ("pods".to_owned(), Key::new("ns", "orphan"));
+            for n in 0..300 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                server.with(|state| {
+                    let mut pod = state.objects[&at].clone();
+                    pod["metadata"]["annotations"] = json!({"beat": n.to_string()});
+                    state.replace(&at, pod).unwrap();
+                });
+            }
+            let refused = server.with(|state| state.patches_refused);
+            assert!((2..40).contains(&refused), "{plural}: {refused} were refused");
+            server.with(|state| {
+                let mut pod = state.objects[&at].clone();
+                pod["metadata"]["labels"] = json!({"app": "web"});
+                state.replace(&at, pod).unwrap();
+            });
+            until(&server, "the orphan to be adopted", |state| {
+                state.objects.get(&at).is_none_or(|pod| !pod["metadata"]["ownerReferences"].is_null())
+            })
+            .await;
+            stop.cancel();
+        });
+    }
 }

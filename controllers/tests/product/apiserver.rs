@@ -284,6 +284,7 @@ impl Resources for ApiServer {
         let change = move |state: &mut State| {
             let mut new = same(&patch, state.get(&at)?, &at)?.clone();
             if !new["metadata"]["labels"][STUCK].is_null() {
+                state.patches_refused += 1;
                 return Err(ApiError::new(Reason::Invalid, format!("{} {} may not be changed", at.0, at.1)));
             }
             merge(&mut new, &patch);

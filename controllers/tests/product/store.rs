@@ -31,6 +31,8 @@ pub(crate) struct State {
     pub(crate) pods_max: usize,
     /// Pods that were refused for that.
     pub(crate) pods_refused: usize,
+    /// Patches of what nobody can patch.
+    pub(crate) patches_refused: usize,
 }
 
 impl State {
@@ -44,6 +46,7 @@ impl State {
             violation: None,
             pods_max: usize::MAX,
             pods_refused: 0,
+            patches_refused: 0,
         }
     }
 
