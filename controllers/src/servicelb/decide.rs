@@ -17,7 +17,7 @@ use crate::balancers::Classless;
 
 /// On a Service that has or had a load balancer.
 pub const FINALIZER: &str = "service.kubernetes.io/load-balancer-cleanup";
-/// A node with this label takes no traffic of load balancers.
+/// A node with this label takes no traffic of load balancers, unless it says that it is not so.
 const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 /// The autoscaler is about to take the node away.
 const LEAVING_TAINT: &str = "ToBeDeletedByClusterAutoscaler";
@@ -45,22 +45,25 @@ pub fn is_local(service: &Service) -> bool {
     policy == Some("Local")
 }
 
-/// The addresses at which a node takes traffic of load balancers. `None`: it takes none.
+/// The addresses at which a node takes traffic of load balancers. `None`: it takes none. One that is cordoned goes on: it gets
+/// no new pods, and serves. One that is not ready does not, as nothing stands before it that would look whether it answers.
 pub fn addresses(node: &Node) -> Option<Vec<String>> {
     let spec = node.spec.as_ref();
     let is_leaving =
         || spec.and_then(|spec| spec.taints.as_ref()).into_iter().flatten().any(|t| t.key == LEAVING_TAINT);
-    let takes = node::is_ready(node)
-        && !node.is_deleting()
-        && node.label(EXCLUDE_LABEL).is_none()
-        && spec.and_then(|spec| spec.unschedulable) != Some(true)
-        && !is_leaving();
+    let takes =
+        node::is_ready(node) && !node.is_deleting() && node.label(EXCLUDE_LABEL).is_none_or(is_false) && !is_leaving();
     let listed = node.status.as_ref().filter(|_| takes)?.addresses.as_deref().unwrap_or_default();
     let of = |kind: &str| -> Vec<String> {
         listed.iter().filter(|address| address.type_ == kind).map(|address| address.address.clone()).collect()
     };
     let found = Some(of("ExternalIP")).filter(|outer| !outer.is_empty()).unwrap_or_else(|| of("InternalIP"));
     (!found.is_empty()).then_some(found)
+}
+
+/// As Go reads it; what it cannot read is not.
+fn is_false(text: &str) -> bool {
+    matches!(text, "0" | "f" | "F" | "FALSE" | "false" | "False")
 }
 
 /// A port at which an address is taken.

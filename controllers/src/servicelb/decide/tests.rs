@@ -62,8 +62,10 @@ fn which_nodes_take_traffic_and_where() {
         ("it is ready", json!({}), "10.1.0.1"),
         ("an outer address is better", json!({"status": {"addresses": outer}}), "203.0.113.1 2001:db8::1"),
         ("not ready", json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}), ""),
-        ("cordoned", json!({"spec": {"unschedulable": true}}), ""),
+        ("cordoned: it serves what it has", json!({"spec": {"unschedulable": true}}), "10.1.0.1"),
         ("excluded", json!({"metadata": {"labels": {EXCLUDE_LABEL: ""}}}), ""),
+        ("excluded, as it says", json!({"metadata": {"labels": {EXCLUDE_LABEL: "true"}}}), ""),
+        ("not excluded, as it says", json!({"metadata": {"labels": {EXCLUDE_LABEL: "false"}}}), "10.1.0.1"),
         ("leaving", json!({"spec": {"taints": [{"key": LEAVING_TAINT, "effect": "NoSchedule"}]}}), ""),
         ("nowhere", json!({"status": {"addresses": []}}), ""),
     ];
