@@ -6,6 +6,7 @@ pub mod fake;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use corten_api::{ApiError, Key};
@@ -14,6 +15,15 @@ use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod, Secret};
 
 use crate::sources::SourceRef;
+
+/// How long an apiserver is waited for while a pod starts: with none, what is known from before has to do.
+pub const ASK_MAX: Duration = Duration::from_secs(10);
+
+/// An answer that comes in time.
+pub async fn answered<T>(asked: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+    let silent = || ApiError::unavailable(format!("no apiserver has answered within {ASK_MAX:?}"));
+    tokio::time::timeout(ASK_MAX, asked).await.unwrap_or_else(|_| Err(silent()))
+}
 
 /// Must be quick: it enqueues.
 pub type OnChange = Box<dyn Fn() + Send>;

@@ -19,12 +19,12 @@ use corten_api::{ApiError, Key, Object as _, Reason};
 use corten_client::CancellationToken;
 use k8s_openapi::api::core::v1::PersistentVolume;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::beneath::Dir;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, answered};
 use decide::Step;
 
 /// Whoever a container runs as may write to its volume, as nothing tells who that is; nobody else of the node comes so far.
@@ -40,6 +40,8 @@ const FORBIDDEN_MAX: u32 = 6;
 const DIRECTORIES_MAX: usize = 1 << 16;
 /// Writes of one volume that others are faster with, one after the other.
 const CONFLICTS_MAX: usize = 5;
+/// How long one pod waits until another, or the removal, is done with the same volume. Its start is tried again.
+const TURN_MAX: Duration = Duration::from_secs(30);
 
 /// What something of this node may still use.
 #[derive(Clone, Copy, Debug)]
@@ -69,8 +71,38 @@ struct Inner {
     /// To be looked at.
     dirty: Mutex<BTreeSet<String>>,
     wake: Notify,
-    /// Held while a directory is made, and while one is taken out of the way to be removed.
-    turn: tokio::sync::Mutex<()>,
+    turns: Turns,
+}
+
+/// By volume, held while its directory is made, and while it is taken out of the way to be removed. There is an entry only
+/// while somebody holds it or waits for it.
+#[derive(Default)]
+struct Turns(Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>);
+
+struct Turn<'a> {
+    turns: &'a Turns,
+    name: &'a str,
+    held: Option<OwnedMutexGuard<()>>,
+}
+
+impl Turns {
+    async fn take<'a>(&'a self, name: &'a str) -> Turn<'a> {
+        // Before it waits: who gives up waiting leaves no entry behind.
+        let mut turn = Turn { turns: self, name, held: None };
+        let lock = Arc::clone(self.0.lock().entry(name.to_owned()).or_default());
+        turn.held = Some(lock.lock_owned().await);
+        turn
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.held = None;
+        let mut all = self.turns.0.lock();
+        if all.get(self.name).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+            all.remove(self.name);
+        }
+    }
 }
 
 /// What became of a look at a volume.
@@ -91,7 +123,7 @@ impl Directories {
             forbidden: Mutex::default(),
             dirty: Mutex::default(),
             wake: Notify::new(),
-            turn: tokio::sync::Mutex::default(),
+            turns: Turns::default(),
         }))
     }
 
@@ -111,9 +143,11 @@ impl Inner {
     async fn hold(self: &Arc<Self>, known: &PersistentVolume) -> Result<(), String> {
         let name = known.name();
         decide::place(known, &self.root)?;
-        let _turn = self.turn.lock().await;
+        let Ok(_turn) = tokio::time::timeout(TURN_MAX, self.turns.take(name)).await else {
+            return Err(format!("others are busy with persistentvolume {name:?} for {TURN_MAX:?} already"));
+        };
         for _ in 0..CONFLICTS_MAX {
-            let newest = match self.cluster.persistent_volume(name).await {
+            let newest = match answered(self.cluster.persistent_volume(name)).await {
                 Ok(Some(newest)) => newest,
                 Ok(None) => return Err(format!("persistentvolume {name:?} not found")),
                 // A container restarts without any apiserver: its directory is there, and stays as long as nobody is told otherwise.
@@ -135,7 +169,7 @@ impl Inner {
             }
             let mut held = PersistentVolume::clone(&newest);
             held.metadata.finalizers.get_or_insert_default().push(DIRECTORY_FINALIZER.into());
-            match self.cluster.update_persistent_volume(&held).await {
+            match answered(self.cluster.update_persistent_volume(&held)).await {
                 Ok(()) => return Ok(()),
                 Err(err) if err.is(Reason::Conflict) => {}
                 Err(err) => return Err(format!("cannot hold persistentvolume {name:?}: {err}")),
@@ -290,7 +324,7 @@ impl Inner {
     /// No volume is shown for it: its finalizer was taken off by others, or it never had it. What may hold data stays.
     async fn orphaned(&self, name: &str, in_use: &InUse) -> Looked {
         self.forget(name);
-        let _turn = self.turn.lock().await;
+        let _turn = self.turns.take(name).await;
         // A pod may have come with it since.
         if in_use(Used::Volume(name)) {
             return Looked::Again;
@@ -308,7 +342,7 @@ impl Inner {
 
     async fn remove(self: &Arc<Self>, name: &str) -> io::Result<()> {
         let hidden = format!("{REMOVING}{name}");
-        let turn = self.turn.lock().await;
+        let turn = self.turns.take(name).await;
         let root = self.root()?;
         if root.has_dir(OsStr::new(name))? {
             // One of an earlier try first.

@@ -47,6 +47,8 @@ pub struct Shared {
     pub refused: u64,
     /// Pods about which no call is ever answered.
     pub unanswered: std::collections::BTreeSet<Key>,
+    /// Persistent volumes about which nobody ever says anything, not even that nobody answers.
+    pub silent_volumes: std::collections::BTreeSet<String>,
     /// The next event with one of these reasons panics, as code of a worker that tells of it may.
     pub panics: Vec<&'static str>,
     /// Pods that are another node's: forbidden to this one.
@@ -104,6 +106,9 @@ impl Cluster for FakeCluster {
         Ok(self.here()?.claims.get(key).cloned().map(Arc::new))
     }
     async fn persistent_volume(&self, name: &str) -> Result<Option<Arc<PersistentVolume>>, ApiError> {
+        if self.shared.lock().silent_volumes.contains(name) {
+            std::future::pending::<()>().await;
+        }
         Ok(self.here()?.persistent_volumes.get(name).cloned().map(Arc::new))
     }
     async fn update_persistent_volume(&self, volume: &PersistentVolume) -> Result<(), ApiError> {

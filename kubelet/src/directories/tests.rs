@@ -6,6 +6,7 @@ use corten_api::volumes::{LOCAL_DIRECTORY, ON_NODE, PROVISIONED_BY};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::cluster::ASK_MAX;
 use crate::cluster::fake::FakeCluster;
 
 const PROTECTION: &str = "kubernetes.io/pv-protection";
@@ -29,15 +30,18 @@ impl Story {
     }
     /// The volume `v` of the node, with changes to its spec.
     fn put(&self, node: &str, changes: Value) -> PersistentVolume {
-        let mut spec = json!({"local": {"path": self.root().join("v")}, "persistentVolumeReclaimPolicy": "Delete",
+        self.put_as("v", node, changes)
+    }
+    fn put_as(&self, name: &str, node: &str, changes: Value) -> PersistentVolume {
+        let mut spec = json!({"local": {"path": self.root().join(name)}, "persistentVolumeReclaimPolicy": "Delete",
             "claimRef": {"namespace": "ns", "name": "data", "uid": "c-uid"}});
         spec.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         let annotations = json!({PROVISIONED_BY: LOCAL_DIRECTORY, ON_NODE: node});
         let metadata =
-            json!({"name": "v", "annotations": annotations, "finalizers": [PROTECTION], "resourceVersion": "1"});
+            json!({"name": name, "annotations": annotations, "finalizers": [PROTECTION], "resourceVersion": "1"});
         let volume = json!({"metadata": metadata, "spec": spec, "status": {"phase": "Bound"}});
         let volume: PersistentVolume = serde_json::from_value(volume).unwrap();
-        self.cluster.shared.lock().persistent_volumes.insert("v".into(), volume.clone());
+        self.cluster.shared.lock().persistent_volumes.insert(name.into(), volume.clone());
         volume
     }
     fn change(&self, change: impl FnOnce(&mut PersistentVolume)) {
@@ -206,4 +210,33 @@ async fn without_an_apiserver_a_pod_restarts_and_no_new_one_starts() {
     story.cluster.shared.lock().away = true;
     story.directories.hold(&shown).await.unwrap();
     assert_eq!(story.look(false).await, Looked::Again);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_that_nobody_says_anything_of_holds_up_no_other_and_its_own_pods_for_a_while() {
+    let story = Story::new();
+    let (v, other) = (story.put("n1", json!({})), story.put_as("other", "n1", json!({})));
+    let silent = |names: &[&str]| {
+        story.cluster.shared.lock().silent_volumes = names.iter().map(|name| (*name).to_owned()).collect();
+    };
+    silent(&["v"]);
+    let began = Instant::now();
+    let (first, second, another) = tokio::join!(
+        story.directories.hold(&v),
+        story.directories.hold(&v),
+        tokio::time::timeout(ASK_MAX / 2, story.directories.hold(&other)),
+    );
+    assert_eq!(another.expect("another volume's start waits"), Ok(()));
+    for told in [first, second] {
+        let told = told.unwrap_err();
+        assert!(told.contains("failed to fetch persistentvolume \"v\": no apiserver has answered"), "{told}");
+    }
+    assert!(began.elapsed() < 2 * ASK_MAX + Duration::from_secs(1), "{:?}", began.elapsed());
+
+    silent(&[]);
+    story.directories.hold(&v).await.unwrap();
+    let shown = story.cluster.shared.lock().persistent_volumes["v"].clone();
+    silent(&["v"]);
+    story.directories.hold(&shown).await.expect("it has run here before: it starts again");
+    assert!(story.directories.0.turns.0.lock().is_empty(), "nobody holds a turn, or waits for one");
 }

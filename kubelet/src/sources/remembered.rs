@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 
 use super::tokens::Tokens;
 use super::{claims, references};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, answered};
 
 /// Bytes of data that are remembered at most; what comes on top of it is not, and a restart then waits for an apiserver.
 const REMEMBERED_BYTES_MAX: usize = 64 << 20;
@@ -128,22 +128,22 @@ fn is_unanswered(err: &ApiError) -> bool {
 
 impl Remembered {
     pub async fn config_map(&self, cluster: &dyn Cluster, key: &Key) -> Answer<ConfigMap> {
-        let asked = cluster.config_map(key).await;
+        let asked = answered(cluster.config_map(key)).await;
         self.config_maps.lock().answer(key, asked)
     }
 
     pub async fn secret(&self, cluster: &dyn Cluster, key: &Key) -> Answer<Secret> {
-        let asked = cluster.secret(key).await;
+        let asked = answered(cluster.secret(key)).await;
         self.secrets.lock().answer(key, asked)
     }
 
     pub async fn claim(&self, cluster: &dyn Cluster, key: &Key) -> Answer<PersistentVolumeClaim> {
-        let asked = cluster.claim(key).await;
+        let asked = answered(cluster.claim(key)).await;
         self.claims.lock().answer(key, asked)
     }
 
     pub async fn persistent_volume(&self, cluster: &dyn Cluster, name: &str) -> Answer<PersistentVolume> {
-        let asked = cluster.persistent_volume(name).await;
+        let asked = answered(cluster.persistent_volume(name)).await;
         self.volumes.lock().answer(&Key::cluster(name), asked)
     }
 

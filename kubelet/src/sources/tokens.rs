@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::{Pod, ServiceAccountTokenProjection};
 use parking_lot::Mutex;
 use tracing::warn;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, answered};
 
 /// What the apiserver fills in where a volume does not say.
 const LIFE_SECS: i64 = 3600;
@@ -82,7 +82,7 @@ impl Tokens {
             "" => Err("the pod has no service account".to_owned()),
             account => {
                 let key = Key::new(pod.namespace(), account);
-                let answer = cluster.token(&key, &request(pod, wanted)).await;
+                let answer = answered(cluster.token(&key, &request(pod, wanted))).await;
                 answer.map_err(|err| err.to_string()).and_then(|answer| read(&answer, pod.uid(), wanted))
             }
         };
