@@ -177,7 +177,8 @@ impl Core {
         }
         self.binding.remove(key);
         if let Some(plan) = self.snapshot.volumes.assumed.remove(key) {
-            self.events.extend(plan.bindings.iter().map(|(_, volume)| Event::VolumeChanged(volume.clone())));
+            let volumes = &self.snapshot.volumes;
+            self.events.extend(plan.bindings.iter().map(|(_, volume)| volumes.changed(volume, None)));
             self.events.extend(plan.claims().map(|claim| Event::ClaimChanged(claim.key.clone())));
         }
     }

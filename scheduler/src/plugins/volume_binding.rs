@@ -189,14 +189,38 @@ mod tests {
             (Event::ClaimChanged(Key::new("ns", "data")), Hint::Queue),
             (Event::ClaimChanged(Key::new("ns", "other")), Hint::Skip),
             (Event::ClaimChanged(Key::new("elsewhere", "data")), Hint::Skip),
-            (Event::VolumeChanged("v".into()), Hint::Queue),
-            (Event::VolumeChanged("w".into()), Hint::Skip),
+            (snapshot.volumes.changed("v", None), Hint::Queue),
+            (snapshot.volumes.changed("w", None), Hint::Skip),
             (Event::StorageClassChanged("c".into()), Hint::Queue),
             (Event::StorageClassChanged("d".into()), Hint::Skip),
             (Event::NamespaceUpdated("ns".into()), Hint::Skip),
         ];
         for (event, expected) in cases {
             assert_eq!(VolumeBinding.hint(&snapshot, &class, &event), expected, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn a_pod_is_woken_by_a_volume_of_its_claims_class_that_comes_or_goes() {
+        let waiting =
+            json!({"metadata": {"name": "data"}, "spec": {"storageClassName": "late"}, "status": {"phase": "Pending"}});
+        let volume = |class: &str| {
+            Volume::of(&serde_json::from_value(json!({"metadata": {}, "spec": {"storageClassName": class}})).unwrap())
+        };
+        let (late, other) = (volume("late"), volume("other"));
+        let cases = [
+            ("it comes", None, Some(&late), Hint::Queue),
+            ("it goes: the claim may have been meant to have it, elsewhere", Some(&late), None, Hint::Queue),
+            ("it leaves the class", Some(&late), Some(&other), Hint::Queue),
+            ("it gets into the class", Some(&other), Some(&late), Hint::Queue),
+            ("one of another class comes", None, Some(&other), Hint::Skip),
+            ("one of another class goes", Some(&other), None, Hint::Skip),
+        ];
+        for (why, before, after, expected) in cases {
+            let (mut snapshot, class) = (snapshot(Some(waiting.clone()), None), class());
+            snapshot.volumes.set_volume("v", before);
+            let event = snapshot.volumes.set_volume("v", after).unwrap();
+            assert_eq!(VolumeBinding.hint(&snapshot, &class, &event), expected, "{why}");
         }
     }
 }

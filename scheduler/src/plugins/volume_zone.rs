@@ -131,8 +131,8 @@ mod tests {
             (Event::NodeAdded(other.clone()), Hint::Queue),
             (Event::NodeUpdated { old: other, new: moved.clone() }, Hint::Queue),
             (Event::NodeUpdated { old: moved, new: labelled }, Hint::Skip),
-            (Event::VolumeChanged("v".into()), Hint::Queue),
-            (Event::VolumeChanged("w".into()), Hint::Skip),
+            (snapshot.volumes.changed("v", None), Hint::Queue),
+            (snapshot.volumes.changed("w", None), Hint::Skip),
         ];
         for (event, expected) in cases {
             assert_eq!(VolumeZone.hint(&snapshot, &class, &event), expected, "{event:?}");

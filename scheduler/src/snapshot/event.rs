@@ -29,7 +29,11 @@ pub enum Event {
     NamespaceUpdated(String),
     /// It came, went, got its volume, or lost it.
     ClaimChanged(Key),
-    VolumeChanged(String),
+    /// `classes`: its StorageClass, and the one that it had: claims of both may have waited for it.
+    VolumeChanged {
+        name: String,
+        classes: Vec<String>,
+    },
     StorageClassChanged(String),
     /// How many volumes a node can have changed; `grew`: of some driver it can have more than before.
     VolumeLimitsChanged {
@@ -61,7 +65,7 @@ impl Event {
             Self::PodRemoved(_) => "AssignedPodDelete",
             Self::NamespaceUpdated(_) => "NamespaceUpdate",
             Self::ClaimChanged(_) => "PersistentVolumeClaimUpdate",
-            Self::VolumeChanged(_) => "PersistentVolumeUpdate",
+            Self::VolumeChanged { .. } => "PersistentVolumeUpdate",
             Self::StorageClassChanged(_) => "StorageClassUpdate",
             Self::VolumeLimitsChanged { .. } => "CSINodeUpdate",
         }

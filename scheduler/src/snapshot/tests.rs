@@ -63,7 +63,7 @@ fn told(events: impl IntoIterator<Item = Event>) -> String {
         Event::PodRemoved(_) => "removed",
         Event::NamespaceUpdated(_) => "namespace",
         Event::ClaimChanged(_) => "claim",
-        Event::VolumeChanged(_) => "volume",
+        Event::VolumeChanged { .. } => "volume",
         Event::StorageClassChanged(_) => "class",
         Event::VolumeLimitsChanged { .. } => "limits",
     };

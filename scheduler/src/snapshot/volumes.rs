@@ -153,14 +153,11 @@ impl Volumes {
         };
         match event {
             Event::ClaimChanged(key) => key.namespace == class.namespace && class.claims.contains(&key.name),
-            Event::VolumeChanged(name) => {
-                let class = self.volumes.get(name).map(|volume| &volume.offer.class);
-                // One without a volume may take it.
-                any(&|claim| match &claim.volume {
-                    Some(volume) => volume == name,
-                    None => class == Some(&claim.class),
-                })
-            }
+            // One without a volume may take it, or get another now that it is gone.
+            Event::VolumeChanged { name, classes } => any(&|claim| match &claim.volume {
+                Some(volume) => volume == name,
+                None => classes.contains(&claim.class),
+            }),
             Event::StorageClassChanged(name) => any(&|claim| claim.class == *name),
             _ => false,
         }
@@ -189,7 +186,8 @@ impl Volumes {
         set(&mut self.claims, key, claim).then(|| Event::ClaimChanged(key.clone()))
     }
     pub fn set_volume(&mut self, name: &str, volume: Option<&Volume>) -> Option<Event> {
-        if let Some(old) = self.volumes.get(name) {
+        let old = self.volumes.get(name).cloned();
+        if let Some(old) = &old {
             match &old.offer.claim {
                 Some((claim, _)) => unlist(&mut self.meant, claim, name),
                 None => unlist(&mut self.free, &old.offer.class, name),
@@ -202,7 +200,14 @@ impl Volumes {
             };
             names.insert(name.to_owned());
         }
-        set(&mut self.volumes, &name.to_owned(), volume).then(|| Event::VolumeChanged(name.to_owned()))
+        set(&mut self.volumes, &name.to_owned(), volume).then(|| self.changed(name, old.as_ref()))
+    }
+    /// That a volume is another than it was, or somebody else's to have. `old`: as it was before.
+    pub fn changed(&self, name: &str, old: Option<&Volume>) -> Event {
+        let both = old.into_iter().chain(self.volumes.get(name));
+        let mut classes: Vec<String> = both.map(|volume| volume.offer.class.clone()).collect();
+        classes.dedup();
+        Event::VolumeChanged { name: name.to_owned(), classes }
     }
     pub fn set_class(&mut self, name: &str, class: Option<&Class>) -> Option<Event> {
         set(&mut self.classes, &name.to_owned(), class).then(|| Event::StorageClassChanged(name.to_owned()))

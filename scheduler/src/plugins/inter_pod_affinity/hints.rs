@@ -29,7 +29,7 @@ pub(super) fn hint(snapshot: &Snapshot, class: &PodClass, event: &Event) -> Hint
         // Terms may be about pods of other namespaces than before.
         Event::NamespaceUpdated(_) => Hint::Queue,
         Event::ClaimChanged(_)
-        | Event::VolumeChanged(_)
+        | Event::VolumeChanged { .. }
         | Event::StorageClassChanged(_)
         | Event::VolumeLimitsChanged { .. } => Hint::Skip,
     }

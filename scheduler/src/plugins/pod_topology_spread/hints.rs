@@ -31,7 +31,7 @@ pub(super) fn hint(constraints: &[&SpreadConstraint], class: &PodClass, event: &
         }
         Event::NamespaceUpdated(_)
         | Event::ClaimChanged(_)
-        | Event::VolumeChanged(_)
+        | Event::VolumeChanged { .. }
         | Event::StorageClassChanged(_)
         | Event::VolumeLimitsChanged { .. } => Hint::Skip,
     }
