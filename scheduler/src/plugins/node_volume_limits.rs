@@ -43,7 +43,7 @@ type Volume = (String, String);
 
 /// The volumes of drivers that pods of a class have, each once.
 fn volumes(snapshot: &Snapshot, class: &PodClass) -> BTreeSet<Volume> {
-    let found = class.claim_keys().filter_map(|claim| {
+    let found = snapshot.volumes.of_pod(class).filter_map(|claim| {
         let (driver, handle) = snapshot.volumes.csi(&claim)?;
         Some((driver.to_owned(), handle.into_owned()))
     });

@@ -13,7 +13,6 @@ use crate::snapshot::event::Event;
 use crate::snapshot::volumes::matching::Wants;
 use crate::snapshot::{NodeInfo, Snapshot};
 
-const UNBOUND: &str = "pod has unbound immediate PersistentVolumeClaims";
 const CONFLICT: &str = "node(s) didn't match PersistentVolume's node affinity";
 const NO_MATCH: &str = "node(s) didn't find available persistent volumes to bind";
 const NO_VOLUME: &str = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
@@ -29,46 +28,23 @@ impl Plugin for VolumeBinding {
         false
     }
     fn pre_filter(&self, cycle: &Cycle<'_>) -> Result<(), String> {
-        let unusable = cycle.class.claims.iter().find_map(|name| unusable(cycle, name));
-        unusable.map_or(Ok(()), Err)
+        let volumes = &cycle.snapshot.volumes;
+        volumes.of_pod(cycle.class).find_map(|claim| volumes.unusable(&claim)).map_or(Ok(()), Err)
     }
     fn filter<'a>(&'a self, cycle: &Cycle<'a>) -> Option<Box<dyn Filter + 'a>> {
         if cycle.class.claims.is_empty() {
             return None;
         }
         let volumes = &cycle.snapshot.volumes;
-        let claims = cycle.class.claims.iter().filter_map(|name| volumes.claim(&cycle.class.namespace, name));
-        let bound = claims.filter_map(|claim| claim.volume.as_ref()).map(|name| volumes.volume(name));
-        let (found, gone): (Vec<_>, Vec<_>) = bound.partition(Option::is_some);
-        let wanted = found.into_iter().flatten().filter_map(|volume| volume.nodes.as_ref()).collect();
+        let lacks = volumes.of_pod(cycle.class).any(|claim| claim.lacks_volume());
+        let wanted = volumes.of_pod(cycle.class).filter_map(|claim| claim.volume?.nodes.as_ref()).collect();
         let wants = Arc::new(Wants::of(volumes, cycle.class));
-        Some(Box::new(Having { wanted, lacks: !gone.is_empty(), wants }))
+        Some(Box::new(Having { wanted, lacks, wants }))
     }
     fn hint(&self, snapshot: &Snapshot, class: &PodClass, event: &Event) -> Hint {
         match event {
             Event::NodeAdded(_) | Event::NodeUpdated { .. } => Hint::when(!class.claims.is_empty()),
             event => Hint::when(snapshot.volumes.concerns(class, event)),
-        }
-    }
-}
-
-/// Why a claim keeps the pod from every node.
-fn unusable(cycle: &Cycle<'_>, name: &str) -> Option<String> {
-    let volumes = &cycle.snapshot.volumes;
-    let Some(claim) = volumes.claim(&cycle.class.namespace, name) else {
-        return Some(format!("persistentvolumeclaim {name:?} not found"));
-    };
-    if let Some(volume) = &claim.lost {
-        return Some(format!("persistentvolumeclaim {name:?} bound to non-existent persistentvolume {volume:?}"));
-    }
-    if claim.deleting {
-        return Some(format!("persistentvolumeclaim {name:?} is being deleted"));
-    }
-    match &claim.volume {
-        Some(_) => None,
-        None => {
-            let is_named = claim.wanted.as_ref().is_some_and(|wanted| wanted.names_volume);
-            (is_named || !volumes.waits(&claim.class)).then(|| UNBOUND.to_owned())
         }
     }
 }
@@ -113,6 +89,8 @@ mod tests {
     use crate::snapshot::NodeId;
     use crate::snapshot::tests::node;
     use crate::snapshot::volumes::{Claim, Class, Volume};
+
+    const UNBOUND: &str = "pod has unbound immediate PersistentVolumeClaims";
 
     fn snapshot(claim: Option<Value>, volume: Option<Value>) -> Snapshot {
         let mut snapshot = Snapshot::new();

@@ -3,6 +3,8 @@
 //!
 //! <https://kubernetes.io/docs/concepts/storage/persistent-volumes/#access-modes>
 
+use corten_api::Key;
+
 use crate::framework::{Cycle, Filter, Hint, Other, Plugin, Refusal};
 use crate::pod::PodClass;
 use crate::snapshot::event::Event;
@@ -22,14 +24,12 @@ impl Plugin for VolumeRestrictions {
         false
     }
     fn filter<'a>(&'a self, cycle: &Cycle<'a>) -> Option<Box<dyn Filter + 'a>> {
-        let (snapshot, class) = (cycle.snapshot, &**cycle.class);
-        let is_for_one_pod =
-            |name: &&String| snapshot.volumes.claim(&class.namespace, name).is_some_and(|claim| claim.is_for_one_pod);
-        let claims: Vec<&str> = class.claims.iter().filter(is_for_one_pod).map(String::as_str).collect();
-        let of_these = class.claim_keys().filter(|key| claims.contains(&key.name.as_str()));
-        let users = of_these.map(|key| snapshot.users_of_claim(&key)).sum();
-        (!claims.is_empty())
-            .then(|| Box::new(InUse { namespace: &class.namespace, claims, users }) as Box<dyn Filter + 'a>)
+        let snapshot = cycle.snapshot;
+        let for_one_pod =
+            snapshot.volumes.of_pod(cycle.class).filter(|claim| claim.claim.is_some_and(|claim| claim.is_for_one_pod));
+        let claims: Vec<Key> = for_one_pod.map(|claim| claim.key).collect();
+        let users = claims.iter().map(|key| snapshot.users_of_claim(key)).sum();
+        (!claims.is_empty()).then(|| Box::new(InUse { claims, users }) as Box<dyn Filter + 'a>)
     }
     fn hint(&self, snapshot: &Snapshot, class: &PodClass, event: &Event) -> Hint {
         match event {
@@ -43,22 +43,20 @@ impl Plugin for VolumeRestrictions {
 }
 
 #[derive(Clone)]
-struct InUse<'a> {
-    namespace: &'a str,
+struct InUse {
     /// Those that one pod alone may use.
-    claims: Vec<&'a str>,
+    claims: Vec<Key>,
     /// How often others use them.
     users: usize,
 }
 
-impl InUse<'_> {
+impl InUse {
     fn used_by(&self, other: &PodClass) -> usize {
-        let keys = other.claim_keys().filter(|key| key.namespace == self.namespace);
-        keys.filter(|key| self.claims.contains(&key.name.as_str())).count()
+        other.claim_keys().filter(|key| self.claims.contains(key)).count()
     }
 }
 
-impl Filter for InUse<'_> {
+impl Filter for InUse {
     fn check(&self, _: &NodeInfo) -> Result<(), Refusal> {
         if self.users > 0 { Err(Refusal::resolvable(IN_USE)) } else { Ok(()) }
     }
@@ -78,8 +76,6 @@ impl Filter for InUse<'_> {
 
 #[cfg(test)]
 mod tests {
-    use corten_api::Key;
-
     use super::*;
     use crate::cycle::view::Views;
     use crate::cycle::{Decision, decide};

@@ -20,10 +20,8 @@ impl Plugin for VolumeZone {
         false
     }
     fn filter<'a>(&'a self, cycle: &Cycle<'a>) -> Option<Box<dyn Filter + 'a>> {
-        let (volumes, class) = (&cycle.snapshot.volumes, &**cycle.class);
-        let of_claim = |name: &String| volumes.volume(volumes.claim(&class.namespace, name)?.volume.as_ref()?);
-        let volumes: Vec<&Volume> =
-            class.claims.iter().filter_map(of_claim).filter(|volume| !volume.zones.is_empty()).collect();
+        let volumes = cycle.snapshot.volumes.of_pod(cycle.class).filter_map(|claim| claim.volume);
+        let volumes: Vec<&Volume> = volumes.filter(|volume| !volume.zones.is_empty()).collect();
         (!volumes.is_empty()).then(|| Box::new(Zones { volumes }) as Box<dyn Filter + 'a>)
     }
     fn hint(&self, snapshot: &Snapshot, class: &PodClass, event: &Event) -> Hint {

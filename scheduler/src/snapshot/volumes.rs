@@ -2,10 +2,10 @@
 
 pub mod assumed;
 pub mod matching;
+pub mod of_pod;
 pub mod offers;
 pub mod progress;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use corten_api::{Key, Object as _};
@@ -169,18 +169,6 @@ impl Volumes {
     pub fn limits(&self, node: &str) -> Option<&Limits> {
         self.limits.get(node).filter(|limits| !limits.is_empty())
     }
-    /// The CSI driver of a claim's volume, and what that calls it; of a claim without one, what its class will make.
-    pub fn csi(&self, claim: &Key) -> Option<(&str, Cow<'_, str>)> {
-        let kept = self.claims.get(claim)?;
-        match kept.volume.as_ref().and_then(|name| self.volumes.get(name)) {
-            Some(volume) => volume.csi.as_ref().map(|(driver, handle)| (driver.as_str(), handle.as_str().into())),
-            // No driver has a handle of this form.
-            None => {
-                self.classes.get(&kept.class).map(|class| (class.provisioner.as_str(), format!("claim {claim}").into()))
-            }
-        }
-    }
-
     /// Takes in a claim; `None`: it is gone.
     pub fn set_claim(&mut self, key: &Key, claim: Option<&Claim>) -> Option<Event> {
         set(&mut self.claims, key, claim).then(|| Event::ClaimChanged(key.clone()))
