@@ -10,6 +10,7 @@
 pub mod admission;
 pub(crate) mod allocate;
 pub mod apply;
+pub mod aside;
 pub mod authn;
 pub mod authz;
 mod bounded_text;

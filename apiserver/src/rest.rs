@@ -2,7 +2,6 @@
 //! no router to walk.
 
 pub mod accept;
-pub mod aside;
 pub mod body;
 mod frames;
 pub mod gzip;
@@ -32,6 +31,7 @@ use self::query::Query;
 use self::read::Read;
 use self::receive::Unread;
 use self::unfinished::Unfinished;
+use crate::aside;
 use crate::connect::proxy::{self, Proxy};
 use crate::connect::{self, Kubelets};
 use crate::discovery::Discovery;
@@ -176,7 +176,7 @@ impl Front {
             | Allowed::DeleteCollection(_) => {}
         }
         let (body, _seat) = self.receive(may, inbound).await?;
-        let is_large = body.len().max(resources.stored_bytes(may)) > aside::LARGE_BODY_BYTES;
+        let is_large = resources.bytes_at_once(may, body.len()) > aside::LARGE_BODY_BYTES;
         let write = write::Write { resources, resource, query, headers, wanted, body };
         let written = tokio::time::timeout(REQUEST_TIMEOUT, Self::write(may, write));
         aside::aside(&may.user().name, is_large, written).await.unwrap_or_else(|_| Err(respond::timed_out()))

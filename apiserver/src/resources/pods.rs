@@ -1,6 +1,7 @@
 //! What only pods have: binding to a node, eviction.
 
-use corten_api::{ApiError, Problems, Scope, conditions};
+use bytes::Bytes;
+use corten_api::{ApiError, Problems, Reason, Scope, conditions};
 use k8s_openapi::api::core::v1::{Binding, ObjectReference, Pod, PodCondition};
 use k8s_openapi::api::policy::v1::{Eviction, PodDisruptionBudget};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Status, Time};
@@ -10,10 +11,12 @@ use super::eviction::{self, Cost};
 use super::place::{Place, no_such_method};
 use super::revise::{Current, Decide, Decision, Taken};
 use super::{Authorized, Fence, Resources, WriteOptions, Written, meta, to};
+use crate::aside::{LARGE_BODY_BYTES, aside};
 use crate::decode;
 use crate::registry::path::Path;
 use crate::registry::{AnyObject, check, clock};
 use crate::request::{Target, User, Verb};
+use crate::request_info::REQUEST_TIMEOUT;
 use crate::storage::Write;
 use crate::view::{ClusterView, Objects};
 
@@ -175,7 +178,8 @@ pub(super) async fn evict(
     json: &[u8],
     options: WriteOptions,
 ) -> Result<Written, ApiError> {
-    let mut eviction: Eviction = decode::object(json)?;
+    let decoded = async { decode::object(json) };
+    let mut eviction: Eviction = aside(&user.name, json.len() > LARGE_BODY_BYTES, decoded).await?;
     meta::settle_namespace(&mut eviction.metadata, &target.namespace, Scope::Namespaced)?;
     if check::text(eviction.metadata.name.as_ref()) != target.name {
         return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
@@ -192,8 +196,9 @@ pub(super) async fn evict(
     resources.catch_up().await?;
     // Where budgets pay, evictions go one after the other: each would otherwise be tried again for every other that was quicker.
     let namespace = &target.namespace;
-    let is_guarded = !ClusterView::list(resources, "policy", "poddisruptionbudgets", namespace).is_empty();
-    let _turn = if is_guarded {
+    let budgets = ClusterView::list(resources, "policy", "poddisruptionbudgets", namespace);
+    let bytes = resources.stored_bytes(target) + budgets.iter().map(Bytes::len).sum::<usize>();
+    let _turn = if !budgets.is_empty() {
         let turn = resources.inner.evictions.take(namespace).await?;
         // What the one before has taken from its budget must be known, too.
         resources.catch_up().await?;
@@ -207,7 +212,12 @@ pub(super) async fn evict(
         set_disruption_target(object, now);
         Ok(also.unwrap_or_default())
     };
-    resources.delete_with(user, &plain, how, options, &paid).await?;
+    // With the turn, and not while it waits for it: places for what is large are few.
+    let deleted = tokio::time::timeout(REQUEST_TIMEOUT, resources.delete_with(user, &plain, how, options, &paid));
+    let deleted = aside(&user.name, bytes > LARGE_BODY_BYTES, Box::pin(deleted)).await;
+    deleted.map_err(|_| {
+        ApiError::new(Reason::Timeout, "Timeout: request did not complete within the allotted timeout")
+    })??;
     done()
 }
 

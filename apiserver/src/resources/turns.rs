@@ -49,6 +49,12 @@ impl<T: Default> Turns<T> {
         tokio::time::timeout(wait_max, turn.lock_owned()).await.map_err(|_| too_many())
     }
 
+    /// Besides who has it.
+    #[cfg(test)]
+    pub(super) fn waiting(&self, namespace: &str) -> usize {
+        Arc::strong_count(&self.of(namespace)).saturating_sub(3)
+    }
+
     fn of(&self, namespace: &str) -> Arc<tokio::sync::Mutex<T>> {
         let mut turns = self.by_namespace.lock();
         if let Some(turn) = turns.get(namespace) {

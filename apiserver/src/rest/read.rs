@@ -8,10 +8,10 @@ use corten_api::ApiError;
 use http::{Response, StatusCode};
 
 use super::accept::{Encoding, Form, Wanted};
-use super::aside::{LARGE_BODY_BYTES, LARGE_LIST, aside};
 use super::body::{Body, Piece};
 use super::query::{self, Query};
 use super::respond;
+use crate::aside::{LARGE_BODY_BYTES, LARGE_LIST, aside};
 use crate::encode::protobuf;
 use crate::registry::ApiResource;
 use crate::resources::{Authorized, Page, Resources, to};

@@ -18,13 +18,13 @@ use tower::ServiceExt;
 
 use self::messages::Messages;
 use super::AUDIT_ID;
+use crate::aside::{LARGE_BODY_BYTES, aside};
 use crate::decode::MAX_BODY_BYTES;
 use crate::pipeline::{Answer, Permitted, Pipeline};
 use crate::request::Verb;
 use crate::request_info::{Door, Lasts, Question, REQUEST_TIMEOUT, Read, RequestId, RequestInfo, Subject};
 use crate::resources::{Allowed, Permit};
 use crate::rest::Front;
-use crate::rest::aside::{LARGE_BODY_BYTES, aside};
 use crate::rest::body::Body;
 use crate::rest::receive::{self, Unread};
 use crate::rest::respond;
@@ -137,8 +137,7 @@ impl Services {
             (Some(Permit::Resource(allowed)), Some(mut seat)) => {
                 let user = &info.user()?.name;
                 let message = receive::whole(&front.unfinished, user, &mut seat, body.take()?).await?;
-                // What a write costs is what there is of its object, too.
-                let bytes = message.len().max(front.resources.stored_bytes(&allowed));
+                let bytes = front.resources.bytes_at_once(&allowed, message.len());
                 let request = Request::from_parts(parts, Message::Whole(Some(message)));
                 let called = self.call(user, bytes > LARGE_BODY_BYTES, allowed, request);
                 let is_watch = info.lasts == Lasts::Watch;

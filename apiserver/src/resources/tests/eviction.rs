@@ -95,3 +95,34 @@ async fn evictions_that_budgets_pay_for_go_one_after_the_other_and_wait_briefly(
     c.delete("poddisruptionbudgets", "n/b", json!({})).await.unwrap();
     evict(&c, "web-2", json!({})).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn evictions_that_wait_for_their_turn_keep_no_large_work_from_a_place() {
+    let c = Arc::new(guarded(1).await);
+    let large = json!({"metadata": {"name": "large", "annotations": {"pad": "x".repeat(200 << 10)}}});
+    for name in ["large-1", "large-2"] {
+        let mut budget = large.clone();
+        budget["metadata"]["name"] = json!(name);
+        budget["spec"] = json!({"selector": {"matchLabels": {"app": "other"}}});
+        c.create("poddisruptionbudgets", "n/", budget).await.unwrap();
+    }
+    let may = allowed(&c.admin, &target("pods/eviction", "n/web-1"));
+    assert_eq!(c.resources.bytes_at_once(&Allowed::Create(may), 1 << 20), 0, "the doors give it no place");
+    let turn = c.resources.inner.evictions.take("n").await.unwrap();
+    let mut waiting: Vec<_> = (0..8)
+        .map(|_| {
+            let c = Arc::clone(&c);
+            tokio::spawn(async move { evict(&c, "web-1", json!({})).await })
+        })
+        .collect();
+    let all_wait = async {
+        while c.resources.inner.evictions.waiting("n") < waiting.len() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, all_wait).await.expect("they wait for their turn");
+    let others = timeout(DEADLINE, crate::aside::aside(&c.admin.name, true, async {}));
+    assert!(others.await.is_ok(), "another large request of the same user works meanwhile");
+    drop(turn);
+    assert!(waiting.remove(0).await.is_ok());
+}
