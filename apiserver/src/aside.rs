@@ -1,5 +1,6 @@
 //! Work that keeps a thread busy for long: done where it stalls nobody.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -18,6 +19,27 @@ const ASIDE_MAX: usize = 8;
 const ASIDE_PER_USER_MAX: usize = ASIDE_MAX / 2;
 
 static PLACES: Places = Places::new();
+
+thread_local! {
+    /// This thread does work that has a place.
+    static HAS_PLACE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// For as long as it is kept, what this thread does has a place.
+struct HasPlace;
+
+impl HasPlace {
+    fn begin() -> Self {
+        HAS_PLACE.set(true);
+        Self
+    }
+}
+
+impl Drop for HasPlace {
+    fn drop(&mut self) {
+        HAS_PLACE.set(false);
+    }
+}
 
 /// The places, and who works or waits for one. There is an entry for a user only while he does.
 struct Places {
@@ -63,17 +85,21 @@ impl Drop for Held<'_> {
     }
 }
 
-/// Runs `work` of `user`. If it `is_large`, the other tasks of this thread are handed to another one meanwhile.
+/// Runs `work` of `user`. If it `is_large`, the other tasks of this thread are handed to another one meanwhile. Work that has a
+/// place waits for no second one: all places could be held by who does.
 pub async fn aside<F: Future>(user: &str, is_large: bool, work: F) -> F::Output {
     let handle = Handle::current();
     // A runtime with one thread (a test's) has no other.
-    if !is_large || handle.runtime_flavor() != RuntimeFlavor::MultiThread {
+    if !is_large || HAS_PLACE.get() || handle.runtime_flavor() != RuntimeFlavor::MultiThread {
         return work.await;
     }
     let held = PLACES.enter(user);
     // The semaphores are never closed.
     let place = held.place().await.ok();
-    let done = tokio::task::block_in_place(|| handle.block_on(work));
+    let done = tokio::task::block_in_place(|| {
+        let _has_place = HasPlace::begin();
+        handle.block_on(work)
+    });
     drop(place);
     done
 }
@@ -103,6 +129,22 @@ mod tests {
         }));
         assert!(busy.await.unwrap(), "another task ran meanwhile");
         others.await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn large_work_within_large_work_waits_for_no_second_place() {
+        let all_have_one = Arc::new(tokio::sync::Barrier::new(ASIDE_PER_USER_MAX));
+        let work = (0..ASIDE_PER_USER_MAX).map(|_| {
+            let all_have_one = Arc::clone(&all_have_one);
+            tokio::spawn(aside("nested", true, async move {
+                all_have_one.wait().await;
+                aside("nested", true, async { HAS_PLACE.get() }).await
+            }))
+        });
+        let done = futures::future::join_all(work.collect::<Vec<_>>());
+        let done = tokio::time::timeout(Duration::from_secs(10), done).await.expect("they wait for each other");
+        assert!(done.into_iter().all(|inside| inside.unwrap()));
+        assert!(!HAS_PLACE.get());
     }
 
     #[tokio::test]

@@ -120,8 +120,8 @@ impl Front {
                 let seat = seat.ok_or_else(|| ApiError::internal("a request that has waited for no seat"))?;
                 let response = self.short(asking, &may, Inbound { body, seat }).await?;
                 let prefers_protobuf = accept::prefers_protobuf(&parts.headers);
-                let bytes = response.body().known_len().unwrap_or(0);
-                let is_large = prefers_protobuf && bytes > aside::LARGE_BODY_BYTES;
+                let left = respond::left_to_encode(prefers_protobuf, &response);
+                let is_large = left.is_some_and(|json| json.len() > aside::LARGE_BODY_BYTES);
                 let encoded = async { respond::encoded(prefers_protobuf, response) };
                 Ok(gzip::compress(&parts.headers, aside::aside(&may.user().name, is_large, encoded).await))
             }

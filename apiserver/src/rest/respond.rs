@@ -40,13 +40,20 @@ pub fn value(code: StatusCode, value: &impl serde::Serialize) -> Response<Body> 
     }
 }
 
+/// The JSON that [`encoded`] has to go through. Lists are in protobuf already, and tables stay as they are.
+pub fn left_to_encode(prefers_protobuf: bool, response: &Response<Body>) -> Option<&Bytes> {
+    match response.body() {
+        Body::Whole(Some(json)) if prefers_protobuf && response.headers().get(CONTENT_TYPE) == Some(&JSON) => {
+            Some(json)
+        }
+        _ => None,
+    }
+}
+
 /// What is JSON so far as the client asked for it (`prefers_protobuf`): in protobuf, if the kind has a message. Who reads protobuf
 /// looks at the content type, and finds there that some are JSON: tables, measurements.
 pub fn encoded(prefers_protobuf: bool, mut response: Response<Body>) -> Response<Body> {
-    if !prefers_protobuf || response.headers().get(CONTENT_TYPE) != Some(&JSON) {
-        return response;
-    }
-    let Body::Whole(Some(json)) = response.body() else { return response };
+    let Some(json) = left_to_encode(prefers_protobuf, &response) else { return response };
     match protobuf::object(json) {
         Ok(bytes) => {
             *response.body_mut() = Body::whole(bytes);
@@ -119,6 +126,22 @@ mod tests {
         add_warnings(&mut response, &["unknown field \"spec.foo\"".into(), "a\nb".into()]);
         let have: Vec<_> = response.headers().get_all(WARNING).iter().map(|v| v.to_str().unwrap()).collect();
         assert_eq!(have, [r#"299 - "unknown field \"spec.foo\"""#, r#"299 - "a b""#]);
+    }
+
+    #[test]
+    fn only_whole_json_is_left_to_encode_for_who_prefers_protobuf() {
+        let bytes = || Bytes::from_static(b"{}");
+        let cases = [
+            ("an object", true, JSON, Body::whole(bytes()), true),
+            ("for who prefers JSON", false, JSON, Body::whole(bytes()), false),
+            ("a list, which is in protobuf already", true, PROTOBUF, Body::joined(bytes(), vec![], bytes()), false),
+            ("a table", true, JSON, Body::joined(bytes(), vec![], bytes()), false),
+            ("text", true, HeaderValue::from_static("text/plain"), Body::whole(bytes()), false),
+        ];
+        for (why, prefers_protobuf, content_type, body, expected) in cases {
+            let response = with_type(StatusCode::OK, content_type, body);
+            assert_eq!(left_to_encode(prefers_protobuf, &response).is_some(), expected, "{why}");
+        }
     }
 
     #[test]
