@@ -235,6 +235,8 @@ pub struct Cause {
     field: String,
     /// Everything after `field: `.
     body: String,
+    /// It is none where an update leaves the field as it was.
+    of_change: bool,
 }
 
 impl Cause {
@@ -272,7 +274,7 @@ impl Problems {
     }
     fn push(&mut self, reason: &'static str, field: impl Into<String>, body: String) {
         if self.causes.len() < MAX_CAUSES {
-            self.causes.push(Cause { reason, field: field.into(), body });
+            self.causes.push(Cause { reason, field: field.into(), body, of_change: false });
         } else {
             self.more += 1;
         }
@@ -284,6 +286,23 @@ impl Problems {
     /// `metadata.name: Invalid value: "A": why`. The value prints as JSON, as upstream's do.
     pub fn invalid(&mut self, field: impl Into<String>, value: impl serde::Serialize, why: &str) {
         self.push("FieldValueInvalid", field, with_detail(format!("Invalid value: {}", shown(&value)), why));
+    }
+    /// As [`Self::invalid`], by a rule that may be younger than what is stored: see [`Self::let_through`].
+    pub fn invalid_if_changed(&mut self, field: impl Into<String>, value: impl serde::Serialize, why: &str) {
+        let before = self.causes.len();
+        self.invalid(field, value, why);
+        self.causes[before..].iter_mut().for_each(|cause| cause.of_change = true);
+    }
+    /// Whether there are some that are none where the field is as it was.
+    pub fn has_of_changes(&self) -> bool {
+        self.causes.iter().any(|cause| cause.of_change)
+    }
+    /// Forgets those that are none where the field is as it was: `is_unchanged` says whether it is. Nothing, where there are
+    /// more than are told: none must be left without a word of why.
+    pub fn let_through(&mut self, is_unchanged: impl Fn(&str) -> bool) {
+        if self.more == 0 {
+            self.causes.retain(|cause| !(cause.of_change && is_unchanged(&cause.field)));
+        }
     }
     /// `status.conditions: Invalid value: why`, where the value itself would say nothing.
     pub fn invalid_unshown(&mut self, field: impl Into<String>, why: &str) {
@@ -385,6 +404,22 @@ mod tests {
         let mut one = Problems::default();
         one.invalid_unshown("status.conditions", "both are true");
         assert_eq!(one.causes()[0].to_string(), "status.conditions: Invalid value: both are true");
+    }
+
+    #[test]
+    fn what_is_as_it_was_is_no_problem_by_a_younger_rule() {
+        let mut some = Problems::default();
+        some.invalid_if_changed("spec.a", 1, "too much");
+        some.invalid_if_changed("spec.b", 1, "too much");
+        some.invalid("spec.c", 1, "never was");
+        assert!(some.has_of_changes());
+        some.let_through(|field| field != "spec.a");
+        let left: Vec<&str> = some.causes().iter().map(Cause::field).collect();
+        assert_eq!(left, ["spec.a", "spec.c"]);
+        let mut many = Problems::default();
+        (0..=MAX_CAUSES).for_each(|n| many.invalid_if_changed(format!("f[{n}]"), 1, "too much"));
+        many.let_through(|_| true);
+        assert!(!many.is_empty(), "one more is not told of");
     }
 
     #[test]

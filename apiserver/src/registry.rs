@@ -26,6 +26,7 @@ pub mod node_selector;
 pub mod path;
 pub mod quantities;
 pub mod questions;
+pub mod ratchet;
 pub mod resource_names;
 pub mod status;
 pub mod storage_class_name;

@@ -263,7 +263,8 @@ const OBJECT_TERMS_MAX: usize = 10 * TERMS_MAX;
 fn few_terms(problems: &mut Problems, path: &Path<'_>, terms: usize) {
     if terms > OBJECT_TERMS_MAX {
         let why = format!("a selector may have at most {OBJECT_TERMS_MAX} requirements and values");
-        problems.invalid(path, terms, &why);
+        // Objects that were stored before the bound was stay changeable.
+        problems.invalid_if_changed(path, terms, &why);
     }
 }
 

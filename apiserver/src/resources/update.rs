@@ -13,7 +13,7 @@ use super::revise::{Current, Decide, Decision, Taken};
 use super::{Authorized, Resources, WriteOptions, Written, body, meta, scale, to};
 use crate::decode;
 use crate::patch;
-use crate::registry::{AnyObject, ApiResource, Registry, Strategy, WriteContext, check, clock};
+use crate::registry::{AnyObject, ApiResource, Registry, Strategy, WriteContext, check, clock, ratchet};
 use crate::request::{Target, User, Verb};
 
 /// An object that is not there when it is changed, and there when it is made, is looked at again so often.
@@ -200,6 +200,7 @@ impl Resources {
         self.may_grant(writing, &*object, Some(old))?;
         meta::validate_update(object.meta(), old.meta(), &mut problems);
         resource.rules().validate(write, &*object, &mut problems);
+        ratchet::let_unchanged_through(&*object, old, &mut problems);
         place.valid(&target.name, problems)?;
         if target.subresource.is_empty() {
             warnings.extend(resource.rules().warnings(&*object, Some(old)));

@@ -196,3 +196,36 @@ async fn the_status_of_a_service_is_taken_as_upstream_takes_it() {
         c.merge("services/status", "n/s", json!({"status": {"loadBalancer": {"ingress": [{"hostname": "a.b"}]}}}));
     assert!(reason(late.await).1.contains("may only be used when `spec.type` is 'LoadBalancer'"));
 }
+
+#[tokio::test]
+async fn a_selector_that_was_stored_before_its_bound_stays_as_it_is() {
+    let c = Cluster::new().await;
+    let labels = |count: usize| -> serde_json::Map<String, Value> {
+        (0..count).map(|n| (format!("k{n}"), json!("v"))).collect()
+    };
+    let budget = |count: usize| {
+        let selector = json!({"matchLabels": labels(count)});
+        json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "b"},
+            "spec": {"selector": selector, "minAvailable": 1}})
+    };
+    let refused = c.create("poddisruptionbudgets", "n/", budget(5001)).await.unwrap_err();
+    assert!(refused.message().contains("a selector may have at most 10000 requirements and values"), "{refused}");
+    c.create("poddisruptionbudgets", "n/", budget(1)).await.unwrap();
+    let key = "/registry/poddisruptionbudgets/n/b";
+    let stored = c.storage.get(key).await.unwrap().unwrap();
+    let mut large: Value = serde_json::from_slice(&stored.value).unwrap();
+    large["spec"]["selector"] = json!({"matchLabels": labels(5001)});
+    let (value, expected) = (large.to_string().into(), stored.revision);
+    let write = crate::storage::Write::Update { key: key.into(), value, expected, ttl_secs: None };
+    c.storage.commit(vec![write]).await.unwrap();
+    c.resources.catch_up().await.unwrap();
+
+    let other = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"minAvailable": 2}});
+    let changed = c.merge("poddisruptionbudgets", "n/b", other).await.unwrap();
+    assert_eq!((&changed["spec"]["minAvailable"], &changed["metadata"]["labels"]["a"]), (&json!(2), &json!("b")));
+    let more = json!({"spec": {"selector": {"matchLabels": {"one-more": "v"}}}});
+    let refused = c.merge("poddisruptionbudgets", "n/b", more).await.unwrap_err();
+    assert!(refused.message().contains("a selector may have at most"), "{refused}");
+    let fewer = json!({"spec": {"selector": {"matchLabels": {"k0": null}}}});
+    c.merge("poddisruptionbudgets", "n/b", fewer).await.unwrap();
+}
