@@ -64,6 +64,10 @@ impl Quantity {
     pub fn units(self) -> i64 {
         clamp(div_ceil(self.nanos, NANO))
     }
+    /// As near as a double comes.
+    pub fn approximate(self) -> f64 {
+        self.nanos as f64 / NANO as f64
+    }
     pub fn is_negative(self) -> bool {
         self.nanos < 0
     }
