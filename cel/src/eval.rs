@@ -1,0 +1,188 @@
+//! Evaluation: a walk of the tree, with what each node costs.
+
+mod calls;
+mod fold;
+mod operators;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::ast::{ACCUMULATOR, Entry, Expr, Field, Item, Kind, Literal};
+use crate::environment;
+use crate::error::EvalError;
+use crate::run::Run;
+use crate::value::{Struct, Value};
+
+/// The values of an expression's variables.
+pub trait Activation<'a> {
+    /// None if there is no such variable. It may be computed only now.
+    fn variable(&self, name: &str) -> Option<Result<Value<'a>, EvalError>>;
+}
+
+impl<'a> Activation<'a> for BTreeMap<&str, Value<'a>> {
+    fn variable(&self, name: &str) -> Option<Result<Value<'a>, EvalError>> {
+        self.get(name).cloned().map(Ok)
+    }
+}
+
+/// No variables.
+impl<'a> Activation<'a> for () {
+    fn variable(&self, _name: &str) -> Option<Result<Value<'a>, EvalError>> {
+        None
+    }
+}
+
+const LIST_COST: u64 = 10;
+const MAP_COST: u64 = 30;
+const STRUCT_COST: u64 = 40;
+
+pub(crate) struct Evaluator<'r, 'p, 'a> {
+    pub(crate) run: &'r mut Run<'p>,
+    activation: &'r dyn Activation<'a>,
+    /// Variables of comprehensions, the innermost last. An accumulator may be an error that is made up for later.
+    scope: Vec<(Arc<str>, Result<Value<'a>, EvalError>)>,
+}
+
+impl<'r, 'p, 'a> Evaluator<'r, 'p, 'a> {
+    pub(crate) fn new(run: &'r mut Run<'p>, activation: &'r dyn Activation<'a>) -> Self {
+        Self { run, activation, scope: Vec::new() }
+    }
+    pub(crate) fn eval(&mut self, expr: &Expr) -> Result<Value<'a>, EvalError> {
+        self.run.step()?;
+        match &expr.kind {
+            Kind::Literal(literal) => Ok(constant(literal)),
+            Kind::Ident(name) => self.ident(name),
+            Kind::Select { operand, field, test: false } => self.select(operand, field),
+            Kind::Select { operand, field, test: true } => self.has(operand, field),
+            Kind::Call { target, function, args } => self.call(target.as_deref(), function, args),
+            Kind::List(items) => self.list(items),
+            Kind::Map(entries) => self.map(entries),
+            Kind::Struct { name, fields } => self.construct(name, fields),
+            Kind::Fold(fold) => self.fold(fold),
+        }
+    }
+    #[inline(never)]
+    fn ident(&mut self, name: &str) -> Result<Value<'a>, EvalError> {
+        self.run.spend(1)?;
+        let name = name.strip_prefix('.').unwrap_or(name);
+        if let Some((_, value)) = self.scope.iter().rev().find(|(known, _)| **known == *name) {
+            return value.clone();
+        }
+        if let Some(value) = self.activation.variable(name) {
+            return value;
+        }
+        let named = environment::type_named(name).map(Value::Type);
+        named.ok_or_else(|| EvalError::NoSuchVariable(name.into()))
+    }
+    /// The innermost accumulator, taken out so that it has no other owner and can grow in place.
+    fn take_accumulator(&mut self, expr: &Expr) -> Option<Result<Value<'a>, EvalError>> {
+        if !matches!(&expr.kind, Kind::Ident(name) if **name == *ACCUMULATOR) {
+            return None;
+        }
+        let (_, slot) = self.scope.iter_mut().rev().find(|(known, _)| **known == *ACCUMULATOR)?;
+        let value = std::mem::replace(slot, Ok(Value::Null));
+        Some(self.run.spend(1).and(value))
+    }
+    #[inline(never)]
+    fn select(&mut self, operand: &Expr, field: &Arc<str>) -> Result<Value<'a>, EvalError> {
+        let operand = self.eval(operand)?;
+        self.run.spend(1)?;
+        match field_of(&operand, field)? {
+            Some(value) => Ok(value),
+            None => Err(EvalError::NoSuchKey(field.to_string())),
+        }
+    }
+    #[inline(never)]
+    fn has(&mut self, operand: &Expr, field: &Arc<str>) -> Result<Value<'a>, EvalError> {
+        let operand = self.eval(operand)?;
+        let found = match &operand {
+            Value::Optional(Some(inner)) => field_of(inner, field)?,
+            Value::Optional(None) => None,
+            plain => field_of(plain, field)?,
+        };
+        Ok(Value::Bool(found.is_some()))
+    }
+    #[inline(never)]
+    fn list(&mut self, items: &[Item]) -> Result<Value<'a>, EvalError> {
+        self.run.allocate(items.len() * size_of::<Value<'_>>())?;
+        let mut made = Vec::with_capacity(items.len());
+        for item in items {
+            let value = self.eval(&item.value)?;
+            match (item.optional, value) {
+                (false, value) => made.push(value),
+                (true, Value::Optional(value)) => made.extend(value.map(|value| (*value).clone())),
+                (true, _) => {
+                    return Err(EvalError::function("cannot initialize optional list element from non-optional value"));
+                }
+            }
+        }
+        self.run.spend(LIST_COST)?;
+        Ok(Value::list(made))
+    }
+    #[inline(never)]
+    fn map(&mut self, entries: &[Entry]) -> Result<Value<'a>, EvalError> {
+        self.run.allocate(entries.len() * 2 * size_of::<Value<'_>>())?;
+        let mut made = BTreeMap::new();
+        for entry in entries {
+            let key = self.eval(&entry.key)?;
+            let value = self.eval(&entry.value)?;
+            let known = match key {
+                Value::Double(_) => None,
+                _ => key.key(),
+            };
+            let Some(known) = known else { return Err(EvalError::BadKey(key.type_of().name().into())) };
+            match (entry.optional, value) {
+                (false, value) => _ = made.insert(known, (key, value)),
+                (true, Value::Optional(Some(value))) => _ = made.insert(known, (key, (*value).clone())),
+                (true, Value::Optional(None)) => {}
+                (true, _) => {
+                    return Err(EvalError::function("cannot initialize optional entry from non-optional value"));
+                }
+            }
+        }
+        self.run.spend(MAP_COST)?;
+        Ok(Value::map(made))
+    }
+    #[inline(never)]
+    fn construct(&mut self, name: &Arc<str>, fields: &[Field]) -> Result<Value<'a>, EvalError> {
+        self.run.allocate(fields.len() * 2 * size_of::<Value<'_>>())?;
+        let mut made = BTreeMap::new();
+        for field in fields {
+            let value = self.eval(&field.value)?;
+            match (field.optional, value) {
+                (false, value) => _ = made.insert(field.name.clone(), value),
+                (true, Value::Optional(Some(value))) => _ = made.insert(field.name.clone(), (*value).clone()),
+                (true, Value::Optional(None)) => {}
+                (true, _) => {
+                    return Err(EvalError::function("cannot initialize optional field from non-optional value"));
+                }
+            }
+        }
+        self.run.spend(STRUCT_COST)?;
+        let name = name.strip_prefix('.').map_or_else(|| name.clone(), Arc::from);
+        Ok(Value::Struct(Arc::new(Struct { name, fields: made })))
+    }
+}
+
+pub(crate) fn constant<'a>(literal: &Literal) -> Value<'a> {
+    match literal {
+        Literal::Null => Value::Null,
+        Literal::Bool(value) => Value::Bool(*value),
+        Literal::Int(value) => Value::Int(*value),
+        Literal::Uint(value) => Value::Uint(*value),
+        Literal::Double(value) => Value::Double(*value),
+        Literal::String(text) => Value::text(text.clone()),
+        Literal::Bytes(bytes) => Value::Bytes(bytes.clone()),
+    }
+}
+
+/// A field of a map or object; of an optional one an optional field.
+fn field_of<'a>(operand: &Value<'a>, field: &str) -> Result<Option<Value<'a>>, EvalError> {
+    match operand {
+        Value::Map(map) => map.field(field).transpose(),
+        Value::Struct(made) => Ok(made.fields.get(field).cloned()),
+        Value::Optional(None) => Ok(Some(Value::Optional(None))),
+        Value::Optional(Some(inner)) => Ok(Some(Value::Optional(field_of(inner, field)?.map(Arc::new)))),
+        _ => Err(EvalError::NoSuchOverload),
+    }
+}

@@ -1,0 +1,198 @@
+//! Lists and sets: order, sums, positions, and what is made of lists.
+
+use std::cmp::Ordering;
+
+use crate::error::EvalError;
+use crate::run::Run;
+use crate::value::{List, Value};
+
+type Evaluated<'a> = Result<Value<'a>, EvalError>;
+
+pub(super) fn call<'a>(function: &str, args: &[Value<'a>], run: &mut Run<'_>) -> Option<Evaluated<'a>> {
+    Some(match (function, args) {
+        ("isSorted", [Value::List(list)]) => is_sorted(list),
+        ("sum", [Value::List(list)]) => sum(list),
+        ("min", [Value::List(list)]) => best(list, "min", Ordering::Less),
+        ("max", [Value::List(list)]) => best(list, "max", Ordering::Greater),
+        ("indexOf", [Value::List(list), item]) => position(list, item, false),
+        ("lastIndexOf", [Value::List(list), item]) => position(list, item, true),
+        ("slice", [Value::List(list), Value::Int(from), Value::Int(to)]) => slice(list, *from, *to, run),
+        ("flatten", [Value::List(list)]) => flatten(list, 1, run).map(Value::list),
+        ("flatten", [Value::List(_), Value::Int(depth)]) if *depth < 0 => {
+            Err(EvalError::function("level must be non-negative"))
+        }
+        ("flatten", [Value::List(list), Value::Int(depth)]) => flatten(list, *depth, run).map(Value::list),
+        ("lists.range", [Value::Int(count)]) => range(*count, run),
+        ("reverse", [Value::List(list)]) => items(list, run).map(|mut items| {
+            items.reverse();
+            Value::list(items)
+        }),
+        ("distinct", [Value::List(list)]) => distinct(list, run),
+        ("sort", [Value::List(list)]) => sorted(list, list, run),
+        ("@sortByAssociatedKeys", [Value::List(list), Value::List(keys)]) => sorted(list, keys, run),
+        ("sets.contains", [Value::List(all), Value::List(some)]) => contains(all, some).map(Value::Bool),
+        ("sets.equivalent", [Value::List(a), Value::List(b)]) => {
+            contains(a, b).and_then(|all| Ok(Value::Bool(all && contains(b, a)?)))
+        }
+        ("sets.intersects", [Value::List(a), Value::List(b)]) => intersects(a, b),
+        _ => return None,
+    })
+}
+
+/// The item, if there is one.
+pub(super) fn index<'a>(list: &List<'a>, at: usize) -> Evaluated<'a> {
+    Ok(list.get(at).transpose()?.map_or(Value::Optional(None), Value::some))
+}
+
+fn items<'a>(list: &List<'a>, run: &mut Run<'_>) -> Result<Vec<Value<'a>>, EvalError> {
+    run.allocate(list.len() * size_of::<Value<'_>>())?;
+    list.iter().collect()
+}
+
+fn is_sorted<'a>(list: &List<'a>) -> Evaluated<'a> {
+    let mut last: Option<Value<'a>> = None;
+    for item in list.iter() {
+        let item = item?;
+        if let Some(last) = &last
+            && last.compare(&item)? == Some(Ordering::Greater)
+        {
+            return Ok(Value::Bool(false));
+        }
+        last = Some(item);
+    }
+    Ok(Value::Bool(true))
+}
+
+/// Of nothing it is 0: which zero does not show, as numbers of all types are equal.
+fn sum<'a>(list: &List<'a>) -> Evaluated<'a> {
+    let mut sum: Option<Value<'a>> = None;
+    for item in list.iter() {
+        let item = item?;
+        sum = Some(match sum {
+            Some(sum) => sum.plus(&item)?,
+            None => item,
+        });
+    }
+    Ok(sum.unwrap_or(Value::Int(0)))
+}
+
+fn best<'a>(list: &List<'a>, function: &str, wanted: Ordering) -> Evaluated<'a> {
+    let mut best: Option<Value<'a>> = None;
+    for item in list.iter() {
+        let item = item?;
+        let is_better = match &best {
+            Some(best) => item.compare(best)? == Some(wanted),
+            None => true,
+        };
+        if is_better {
+            best = Some(item);
+        }
+    }
+    best.ok_or_else(|| EvalError::function(format!("{function} called on empty list")))
+}
+
+fn position<'a>(list: &List<'a>, wanted: &Value<'a>, from_end: bool) -> Evaluated<'a> {
+    let count = list.len();
+    for step in 0..count {
+        let at = if from_end { count - 1 - step } else { step };
+        if let Some(item) = list.get(at)
+            && item?.equals(wanted) == Ok(true)
+        {
+            return Ok(Value::Int(i64::try_from(at).unwrap_or(i64::MAX)));
+        }
+    }
+    Ok(Value::Int(-1))
+}
+
+fn slice<'a>(list: &List<'a>, from: i64, to: i64, run: &mut Run<'_>) -> Evaluated<'a> {
+    let refused = |why: String| Err(EvalError::function(format!("cannot slice({from}, {to}), {why}")));
+    let (Ok(start), Ok(end)) = (usize::try_from(from), usize::try_from(to)) else {
+        return refused("negative indexes not supported".into());
+    };
+    if start > end {
+        return refused("start index must be less than or equal to end index".into());
+    }
+    if list.len() < end {
+        return refused(format!("list is length {}", list.len()));
+    }
+    run.allocate((end - start) * size_of::<Value<'_>>())?;
+    let items: Result<Vec<_>, _> = (start..end).filter_map(|at| list.get(at)).collect();
+    Ok(Value::list(items?))
+}
+
+/// Without recursion: the lists that are not done yet stand in a row.
+fn flatten<'a>(list: &List<'a>, depth: i64, run: &mut Run<'_>) -> Result<Vec<Value<'a>>, EvalError> {
+    let mut flat = Vec::new();
+    let mut open = vec![(list.clone(), 0_usize)];
+    while let Some((list, at)) = open.last_mut() {
+        let Some(item) = list.get(*at) else {
+            open.pop();
+            continue;
+        };
+        *at += 1;
+        match item? {
+            Value::List(inner) if i64::try_from(open.len()).unwrap_or(i64::MAX) <= depth => open.push((inner, 0)),
+            item => {
+                run.allocate(size_of::<Value<'_>>())?;
+                flat.push(item);
+            }
+        }
+    }
+    Ok(flat)
+}
+
+fn range<'a>(count: i64, run: &mut Run<'_>) -> Evaluated<'a> {
+    let bytes = usize::try_from(count.max(0)).ok().and_then(|count| count.checked_mul(size_of::<Value<'_>>()));
+    run.allocate(bytes.ok_or(EvalError::MemoryLimit)?)?;
+    Ok(Value::list((0..count).map(Value::Int).collect()))
+}
+
+fn distinct<'a>(list: &List<'a>, run: &mut Run<'_>) -> Evaluated<'a> {
+    let mut seen: Vec<Value<'a>> = Vec::new();
+    for item in items(list, run)? {
+        run.step()?;
+        if !seen.iter().any(|other| item.equals(other) == Ok(true)) {
+            seen.push(item);
+        }
+    }
+    Ok(Value::list(seen))
+}
+
+fn sorted<'a>(list: &List<'a>, keys: &List<'a>, run: &mut Run<'_>) -> Evaluated<'a> {
+    if list.len() != keys.len() {
+        return Err(EvalError::function(format!(
+            "@sortByAssociatedKeys() expected a list of the same size as the associated keys list, but got {} and {} elements respectively",
+            list.len(),
+            keys.len()
+        )));
+    }
+    let keys = items(keys, run)?;
+    if let Some(first) = keys.first() {
+        let of = first.type_of();
+        first.compare(first).map_err(|_| EvalError::function("list elements must be comparable"))?;
+        if keys.iter().any(|key| key.type_of() != of) {
+            return Err(EvalError::function("list elements must have the same type"));
+        }
+    }
+    let mut pairs: Vec<_> = keys.into_iter().zip(items(list, run)?).collect();
+    pairs.sort_by(|(a, _), (b, _)| a.compare(b).ok().flatten().unwrap_or(Ordering::Equal));
+    Ok(Value::list(pairs.into_iter().map(|(_, item)| item).collect()))
+}
+
+fn contains<'a>(all: &List<'a>, some: &List<'a>) -> Result<bool, EvalError> {
+    for item in some.iter() {
+        if !item?.is_in(all)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn intersects<'a>(a: &List<'a>, b: &List<'a>) -> Evaluated<'a> {
+    for item in a.iter() {
+        if item?.is_in(b) == Ok(true) {
+            return Ok(Value::Bool(true));
+        }
+    }
+    Ok(Value::Bool(false))
+}

@@ -1,0 +1,82 @@
+//! Values that only functions make and look into: addresses, quantities, URLs, questions to an authorizer.
+
+pub(crate) mod authorizer;
+pub(crate) mod formats;
+pub(crate) mod net;
+pub(crate) mod semver;
+pub(crate) mod url;
+
+use std::sync::Arc;
+
+use corten_api::quantity::Quantity;
+
+use crate::types::Type;
+use authorizer::Asked;
+use formats::Format;
+use net::Cidr;
+use semver::Semver;
+use url::Url;
+
+/// Values that only functions make and look into.
+#[derive(Clone, Debug)]
+pub enum Opaque<'a> {
+    Quantity(Quantity),
+    Url(Arc<Url>),
+    Ip(std::net::IpAddr),
+    Cidr(Cidr),
+    Format(&'static Format),
+    Semver(Arc<Semver>),
+    Authorizer(Asked<'a>),
+}
+
+impl Opaque<'_> {
+    pub(crate) fn type_of(&self) -> Type {
+        Type::opaque(match self {
+            Self::Quantity(_) => "kubernetes.Quantity",
+            Self::Url(_) => "kubernetes.URL",
+            Self::Ip(_) => "net.IP",
+            Self::Cidr(_) => "net.CIDR",
+            Self::Format(_) => "kubernetes.NamedFormat",
+            Self::Semver(_) => "kubernetes.Semver",
+            Self::Authorizer(asked) => asked.type_name(),
+        })
+    }
+    pub(crate) fn equals(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Quantity(a), Self::Quantity(b)) => a.is_as_much_as(*b),
+            (Self::Url(a), Self::Url(b)) => a == b,
+            (Self::Ip(a), Self::Ip(b)) => a == b,
+            (Self::Cidr(a), Self::Cidr(b)) => a == b,
+            (Self::Format(a), Self::Format(b)) => a.name == b.name,
+            (Self::Semver(a), Self::Semver(b)) => a == b,
+            (Self::Authorizer(a), Self::Authorizer(b)) => a.is_same(b),
+            _ => false,
+        }
+    }
+    /// In bytes, for what cost counts.
+    pub(crate) fn size(&self) -> Option<usize> {
+        match self {
+            Self::Ip(address) => Some(if address.is_ipv4() { 4 } else { 16 }),
+            Self::Cidr(cidr) => Some(usize::from(cidr.prefix).div_ceil(8)),
+            _ => None,
+        }
+    }
+}
+
+/// As upstream's language quotes text.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}

@@ -1,0 +1,88 @@
+//! A compiled expression: what it gives, what it may cost, and its evaluation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use regex::Regex;
+
+use crate::ast::{Expr, Kind, Literal, children};
+use crate::checker;
+use crate::cost::{self, Estimate};
+use crate::environment::Environment;
+use crate::error::EvalError;
+use crate::eval::{Activation, Evaluator};
+use crate::parser;
+use crate::pattern::compile as compile_regex;
+use crate::problem::Problem;
+use crate::run::{Budget, Run};
+use crate::types::Type;
+use crate::value::Value;
+
+/// May be evaluated any number of times, by many threads at once.
+#[derive(Debug)]
+pub struct Program {
+    root: Expr,
+    output: Type,
+    cost: Estimate,
+    variables: BTreeSet<Arc<str>>,
+    /// By the patterns that stand in the expression.
+    regexes: BTreeMap<Arc<str>, Regex>,
+}
+
+/// Everything that is wrong with an expression, or what can be evaluated.
+pub fn compile(text: &str, environment: &Environment) -> Result<Program, Vec<Problem>> {
+    let parsed = parser::parse(text, environment.macros()).map_err(|problem| vec![problem])?;
+    let checked = checker::check(text, parsed, environment)?;
+    let output = checked.type_of(&checked.root).clone();
+    let cost = cost::estimate(&checked, environment);
+    let mut regexes = BTreeMap::new();
+    gather_regexes(&checked.root, &mut regexes);
+    Ok(Program { root: checked.root, output, cost, variables: checked.variables, regexes })
+}
+
+impl Program {
+    /// The type of its values.
+    pub fn output(&self) -> &Type {
+        &self.output
+    }
+    /// The least and the most that it may cost, in upstream's units.
+    pub fn estimated_cost(&self) -> Estimate {
+        self.cost
+    }
+    /// Whether it names a variable: `oldSelf` makes a rule one of transitions.
+    pub fn uses(&self, variable: &str) -> bool {
+        self.variables.contains(variable)
+    }
+    /// What it cost is taken from the budget, whether it has a value or not.
+    pub fn evaluate<'a>(
+        &self,
+        activation: &dyn Activation<'a>,
+        budget: &mut Budget<'_>,
+    ) -> Result<Value<'a>, EvalError> {
+        let mut run = Run::new(budget, &self.regexes);
+        let result = Evaluator::new(&mut run, activation).eval(&self.root);
+        let cost = run.cost();
+        let is_within = cost <= budget.remaining;
+        budget.remaining = budget.remaining.saturating_sub(cost);
+        if is_within { result } else { Err(EvalError::OutOfBudget) }
+    }
+}
+
+fn gather_regexes(expr: &Expr, regexes: &mut BTreeMap<Arc<str>, Regex>) {
+    if let Kind::Call { target, function, args } = &expr.kind
+        && matches!(&**function, "matches" | "find" | "findAll")
+    {
+        let pattern = if target.is_some() { args.first() } else { args.get(1) };
+        if let Some(Kind::Literal(Literal::String(pattern))) = pattern.map(|pattern| &pattern.kind)
+            && let Ok(regex) = compile_regex(pattern)
+        {
+            regexes.insert(pattern.clone(), regex);
+        }
+    }
+    for child in children(&expr.kind) {
+        gather_regexes(child, regexes);
+    }
+}
+
+#[cfg(test)]
+mod tests;

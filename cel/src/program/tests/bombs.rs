@@ -1,0 +1,154 @@
+//! What would take too much time, memory or stack is ended, and nothing panics.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use corten_fuzz::{Inputs, run};
+use serde_json::json;
+
+use crate::environment::Environment;
+use crate::error::EvalError;
+use crate::program::compile;
+use crate::run::{Budget, PER_CALL_LIMIT, RUNTIME_BUDGET};
+use crate::schema::Schema;
+use crate::types::Type;
+use crate::value::Value;
+
+#[test]
+fn bombs_are_ended() {
+    let many = json!((0..2000).collect::<Vec<_>>());
+    let long = json!("a".repeat(100_000));
+    let environment = Environment::default().with_bind().with("many", Type::list(Type::Int)).with("long", Type::String);
+    let variables = BTreeMap::from([("many", Value::dynamic(&many)), ("long", Value::dynamic(&long))]);
+    let doubling = format!("{}x{}", "cel.bind(x, x + x, ".repeat(60), ")".repeat(60));
+    let cases = [
+        ("nested loops", "many.all(a, many.all(b, many.all(c, true)))".to_owned(), EvalError::CostLimit),
+        ("a growing string", format!("cel.bind(x, long, {doubling})"), EvalError::CostLimit),
+        ("a growing list", format!("cel.bind(x, many, {doubling})"), EvalError::MemoryLimit),
+        ("a heavy pattern on a long text", "many.all(x, !long.matches('(a|b)*c'))".to_owned(), EvalError::CostLimit),
+        ("replacing by much", "long.replace('a', long).size() > 0".to_owned(), EvalError::MemoryLimit),
+        ("a range", "lists.range(9223372036854775807).size() > 0".to_owned(), EvalError::CostLimit),
+        ("comparing all with all", "many.distinct().size() > 0".to_owned(), EvalError::CostLimit),
+        ("sets", "sets.contains(many, many)".to_owned(), EvalError::CostLimit),
+    ];
+    for (why, text, wanted) in cases {
+        let program = compile(&text, &environment).unwrap();
+        let mut budget = Budget::new(RUNTIME_BUDGET);
+        let result = program.evaluate(&variables, &mut budget).map(|_| ());
+        assert_eq!(result, Err(wanted), "{why}");
+    }
+}
+
+#[test]
+fn patterns_that_an_evaluation_makes_are_small() {
+    let environment = Environment::default().with("pattern", Type::String);
+    let variables = BTreeMap::from([("pattern", Value::text("(((a{30}){30}){30}){30}"))]);
+    let program = compile("'a'.matches(pattern)", &environment).unwrap();
+    let result = program.evaluate(&variables, &mut Budget::new(RUNTIME_BUDGET));
+    assert!(matches!(result, Err(EvalError::Regex(_))), "{result:?}");
+}
+
+#[test]
+fn who_waits_no_more_ends_it() {
+    let asked = Cell::new(0);
+    let stop = || {
+        asked.set(asked.get() + 1);
+        asked.get() > 3
+    };
+    let program = compile("lists.range(10000).all(x, x >= 0)", &Environment::default()).unwrap();
+    let result = program.evaluate(&(), &mut Budget::new(RUNTIME_BUDGET).until(&stop));
+    assert_eq!(result.map(|_| ()), Err(EvalError::Interrupted));
+}
+
+#[test]
+fn a_budget_ends() {
+    let program = compile("[1, 2, 3].all(x, x > 0)", &Environment::default()).unwrap();
+    let mut budget = Budget::new(40);
+    assert!(program.evaluate(&(), &mut budget).is_ok());
+    assert_eq!(program.evaluate(&(), &mut budget).map(|_| ()), Err(EvalError::OutOfBudget));
+    assert_eq!(budget.remaining, 0);
+}
+
+#[test]
+fn what_is_as_deep_as_may_be_is_evaluated() {
+    let cases = [
+        format!("{}1{}", "(".repeat(99), ")".repeat(99)),
+        format!("1{}", "+1".repeat(158)),
+        format!("{}1{}", "[".repeat(99), "]".repeat(99)),
+        format!("{}true{}", "[1].all(x, ".repeat(60), ")".repeat(60)),
+    ];
+    for text in cases {
+        // On the stack of a tokio worker.
+        let evaluate = move || {
+            let program = compile(&text, &Environment::default()).map_err(|p| p[0].message.clone());
+            program.map(|program| program.evaluate(&(), &mut Budget::new(RUNTIME_BUDGET)).is_ok())
+        };
+        let worker = std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(evaluate).unwrap();
+        assert_eq!(worker.join().unwrap(), Ok(true));
+    }
+}
+
+#[test]
+fn types_that_double_are_refused_or_known_soon() {
+    let text = format!("[1]{}", ".map(x, {x: x})".repeat(40));
+    let result = compile(&text, &Environment::default()).map(|_| ());
+    assert!(result.is_err());
+}
+
+#[test]
+fn any_expression_of_any_object_ends() {
+    const EXPRESSIONS: Inputs<'_> = Inputs {
+        valid: &[
+            b"self.list.all(x, x.size() > 1) || self.n * 2 in [1, int(self.s)]",
+            b"self.?m[?'a'].orValue('b').matches('a+') ? self.m : {'x': self.s}",
+            b"self.list.map(x, '%s %d'.format([x, self.n])).join(',').split(',', self.n)",
+            b"timestamp(self.s) - duration('1h') > timestamp(self.n) && has(self.m.a)",
+            b"quantity(self.s).add(self.n).compareTo(quantity('1Gi')) == -1 && ip(self.s).family() == 4",
+            b"url(self.s).getQuery().transformMap(k, v, v + self.list) == self.m",
+            b"self.list + self.list == self.list.sort().slice(0, self.n).distinct()",
+        ],
+        tokens: &[
+            b"self.n",
+            b"self.s",
+            b"self.list",
+            b"self.m",
+            b".all(x,",
+            b"[0]",
+            b".?",
+            b"==",
+            b"+",
+            b"-9223372036854775808",
+            b"dyn(",
+        ],
+    };
+    let openapi = json!({"type": "object", "properties": {
+        "n": {"type": "integer"},
+        "s": {"type": "string"},
+        "list": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+        "m": {"type": "object", "additionalProperties": {"type": "string"}},
+    }});
+    let schema = Arc::new(Schema::of_openapi(&openapi, false).unwrap());
+    let typed = Environment::default().with_schema("self", "selfType", schema.clone());
+    let untyped = Environment::default().with("self", Type::Dyn);
+    run("any_expression_of_any_object_ends", |random| {
+        let text = String::from_utf8_lossy(&EXPRESSIONS.mutate(random)).into_owned();
+        let texts = ["", "1", "10.0.0.1", "é", "2020-01-01T00:00:00Z", "http://a?b=c"];
+        let text_of = |random: &mut corten_fuzz::Random| texts[random.below(texts.len())];
+        let object = json!({
+            "n": random.below(20) as i64 - 5,
+            "s": text_of(random),
+            "list": [text_of(random), "b"],
+            "m": {"a": text_of(random)},
+        });
+        let values = [(&typed, Value::of(&object, &schema).unwrap()), (&untyped, Value::dynamic(&object))];
+        for (environment, value) in values {
+            let Ok(program) = compile(&text, environment) else { continue };
+            let variables = BTreeMap::from([("self", value)]);
+            let mut budget = Budget::new(PER_CALL_LIMIT);
+            if let Err(e) = program.evaluate(&variables, &mut budget) {
+                assert!(!e.to_string().is_empty());
+            }
+        }
+    });
+}

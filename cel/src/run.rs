@@ -1,0 +1,98 @@
+//! What one evaluation may use: cost in upstream's units, memory, and time that somebody else measures.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use regex::Regex;
+
+use crate::error::EvalError;
+
+/// The most that one call may cost.
+pub const PER_CALL_LIMIT: u64 = 1_000_000;
+/// What all expressions of one object may cost together.
+pub const RUNTIME_BUDGET: u64 = 10_000_000;
+/// What the match conditions of one webhook or policy may cost together.
+pub const MATCH_CONDITIONS_BUDGET: u64 = 2_500_000;
+/// What one call may make anew in strings, lists and maps, in bytes.
+const MEMORY_MAX: usize = 64 * 1024 * 1024;
+/// How many nodes are evaluated between two looks at the clock.
+const INTERRUPT_STEPS: u32 = 100;
+/// How many patterns that are no literals stay compiled during a call.
+const REGEXES_MAX: usize = 16;
+
+/// What calls may use together.
+pub struct Budget<'b> {
+    /// Cost that is left.
+    pub remaining: u64,
+    interrupted: Option<&'b dyn Fn() -> bool>,
+}
+
+impl<'b> Budget<'b> {
+    pub fn new(cost: u64) -> Self {
+        Self { remaining: cost, interrupted: None }
+    }
+    /// `interrupted` is asked now and then whether nobody waits any more.
+    #[must_use]
+    pub fn until(self, interrupted: &'b dyn Fn() -> bool) -> Self {
+        Self { interrupted: Some(interrupted), ..self }
+    }
+}
+
+impl std::fmt::Debug for Budget<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Budget").field("remaining", &self.remaining).finish_non_exhaustive()
+    }
+}
+
+/// One call's use.
+pub(crate) struct Run<'p> {
+    cost: u64,
+    memory_left: usize,
+    steps: u32,
+    interrupted: Option<&'p dyn Fn() -> bool>,
+    /// Those of the expression's literals.
+    literals: &'p BTreeMap<Arc<str>, Regex>,
+    others: BTreeMap<String, Regex>,
+}
+
+impl<'p> Run<'p> {
+    pub(crate) fn new(budget: &Budget<'p>, literals: &'p BTreeMap<Arc<str>, Regex>) -> Self {
+        let interrupted = budget.interrupted;
+        Self { cost: 0, memory_left: MEMORY_MAX, steps: 0, interrupted, literals, others: BTreeMap::new() }
+    }
+    pub(crate) fn cost(&self) -> u64 {
+        self.cost
+    }
+    pub(crate) fn spend(&mut self, cost: u64) -> Result<(), EvalError> {
+        self.cost = self.cost.saturating_add(cost);
+        if self.cost > PER_CALL_LIMIT { Err(EvalError::CostLimit) } else { Ok(()) }
+    }
+    /// Whether so much more would be too much.
+    pub(crate) fn check(&self, cost: u64) -> Result<(), EvalError> {
+        if self.cost.saturating_add(cost) > PER_CALL_LIMIT { Err(EvalError::CostLimit) } else { Ok(()) }
+    }
+    /// Before something that large is made.
+    pub(crate) fn allocate(&mut self, bytes: usize) -> Result<(), EvalError> {
+        self.memory_left = self.memory_left.checked_sub(bytes).ok_or(EvalError::MemoryLimit)?;
+        Ok(())
+    }
+    pub(crate) fn step(&mut self) -> Result<(), EvalError> {
+        self.steps += 1;
+        if self.steps < INTERRUPT_STEPS {
+            return Ok(());
+        }
+        self.steps = 0;
+        if self.interrupted.is_some_and(|interrupted| interrupted()) { Err(EvalError::Interrupted) } else { Ok(()) }
+    }
+    pub(crate) fn regex(&mut self, pattern: &str) -> Result<Regex, EvalError> {
+        if let Some(known) = self.literals.get(pattern).or_else(|| self.others.get(pattern)) {
+            return Ok(known.clone());
+        }
+        let made = crate::pattern::compile_dynamic(pattern)?;
+        if self.others.len() >= REGEXES_MAX {
+            self.others.clear();
+        }
+        self.others.insert(pattern.to_owned(), made.clone());
+        Ok(made)
+    }
+}
