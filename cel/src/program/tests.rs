@@ -1,6 +1,7 @@
 //! Expressions and what they give: the language, its libraries, schemas, refusals, and what would be too much.
 
 mod bombs;
+mod costs;
 mod libraries;
 mod schemas;
 
