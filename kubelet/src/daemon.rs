@@ -95,13 +95,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
         statuses,
         starts: Semaphore::new(STARTS_AT_ONCE),
     });
-    let of_pods = Arc::downgrade(&place);
-    place.directories.start(Box::new(move |used| {
-        of_pods.upgrade().is_some_and(|place| match used {
-            Used::Claim(key, uid) => place.sources.has_claim(key, uid),
-            Used::Volume(name) => place.sources.has_volume(name),
-        })
-    }));
+    keep_directories(&place);
     let table = Table::default();
     let server = tokio::spawn(server::serve(server_of(&config, &place, &table, hierarchy.clone()), stop.clone()));
     let health = Arc::new(NodeHealth::default());
@@ -135,6 +129,17 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
         ended = manager => ended.map(Ok),
     };
     ended.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+}
+
+/// Removes directories of volumes that nobody uses any more: `place` knows who does.
+fn keep_directories(place: &Arc<Place>) {
+    let of_pods = Arc::downgrade(place);
+    place.directories.start(Box::new(move |used| {
+        of_pods.upgrade().is_some_and(|place| match used {
+            Used::Claim(key, uid) => place.sources.has_claim(key, uid),
+            Used::Volume(name) => place.sources.has_volume(name),
+        })
+    }));
 }
 
 /// The newest Node, for whoever asks.
