@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-pub use connect::{Connect, Credentials};
+pub use connect::{Connect, Credentials, pinged};
 use corten_api::{ApiError, Reason};
 use parking_lot::Mutex;
 use rand::seq::SliceRandom;
@@ -76,7 +76,8 @@ impl Endpoints {
         Ok(Self::with_connector(uris, Arc::new(credentials)))
     }
 
-    pub(crate) fn with_connector(mut uris: Vec<Uri>, connector: Arc<dyn Connect>) -> Self {
+    /// The apiservers over another network than TCP's.
+    pub fn with_connector(mut uris: Vec<Uri>, connector: Arc<dyn Connect>) -> Self {
         uris.shuffle(&mut rand::rng());
         let standing = Mutex::new(Standing::of(uris.len()));
         let (active, connecting) = (ArcSwapOption::empty(), tokio::sync::Mutex::new(()));

@@ -25,6 +25,8 @@ use tracing::{info, warn};
 use crate::client::Client;
 use crate::writes::Writes;
 pub use thread::lead;
+#[cfg(feature = "test-support")]
+pub use thread::lead_in_place;
 #[cfg(test)]
 pub(crate) use thread::renewing;
 

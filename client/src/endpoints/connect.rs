@@ -20,8 +20,28 @@ const WINDOW_BYTES: u32 = 4 << 20;
 pub trait Connect: Send + Sync + std::fmt::Debug + 'static {
     /// A channel that is connected, or why there is none.
     async fn connect(&self, uri: &Uri) -> Result<Channel, String>;
-    /// Whether the server says that it can serve.
-    async fn is_ready(&self, channel: &Channel) -> bool;
+    /// Whether the server says that it can serve, by its `/readyz`: one that drains, or has no store, says so there.
+    async fn is_ready(&self, channel: &Channel) -> bool {
+        let mut channel = channel.clone();
+        let asked = async {
+            std::future::poll_fn(|cx| GrpcService::poll_ready(&mut channel, cx)).await.ok()?;
+            let request = http::Request::get("/readyz").body(tonic::body::Body::empty()).ok()?;
+            GrpcService::call(&mut channel, request).await.ok()
+        };
+        let answer = tokio::time::timeout(READY_TIMEOUT, asked).await;
+        answer.is_ok_and(|response| response.is_some_and(|response| response.status().is_success()))
+    }
+}
+
+/// What every connection has, whatever it goes over: pings, windows, and the time that it may take to be made.
+pub fn pinged(uri: &Uri) -> Endpoint {
+    Endpoint::from(uri.clone())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
 }
 
 /// A test's server: the one channel there is.
@@ -63,31 +83,12 @@ impl Credentials {
 impl Connect for Credentials {
     async fn connect(&self, uri: &Uri) -> Result<Channel, String> {
         let tls = self.read().map_err(|e| e.to_string())?;
-        let endpoint = Endpoint::from(uri.clone()).tls_config(tls).map_err(|e| with_causes(&e))?;
-        let endpoint = endpoint
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
-            .tcp_nodelay(true);
+        let endpoint = pinged(uri).tls_config(tls).map_err(|e| with_causes(&e))?.tcp_nodelay(true);
         // connect_timeout covers TCP only; a server that accepts and says nothing must not hold us either.
         match tokio::time::timeout(CONNECT_TIMEOUT * 2, endpoint.connect()).await {
             Ok(Ok(channel)) => Ok(channel),
             Ok(Err(err)) => Err(with_causes(&err)),
             Err(_) => Err("TLS handshake timed out".into()),
         }
-    }
-    /// By its `/readyz`: a server that drains, or has no store, says so there.
-    async fn is_ready(&self, channel: &Channel) -> bool {
-        let mut channel = channel.clone();
-        let asked = async {
-            std::future::poll_fn(|cx| GrpcService::poll_ready(&mut channel, cx)).await.ok()?;
-            let request = http::Request::get("/readyz").body(tonic::body::Body::empty()).ok()?;
-            GrpcService::call(&mut channel, request).await.ok()
-        };
-        let answer = tokio::time::timeout(READY_TIMEOUT, asked).await;
-        answer.is_ok_and(|response| response.is_some_and(|response| response.status().is_success()))
     }
 }

@@ -50,6 +50,22 @@ pub async fn lead<F: Future<Output = ()> + Send + 'static>(
     .await
 }
 
+/// As [`lead`], by a task of the caller's runtime: a simulation's time is that of one thread.
+#[cfg(feature = "test-support")]
+pub async fn lead_in_place<F: Future<Output = ()> + Send + 'static>(
+    client: &Client,
+    key: &Key,
+    identity: &str,
+    stop: &CancellationToken,
+    mut work: impl FnMut(Client, CancellationToken) -> F + Send + 'static,
+) {
+    let mut terms = Terms::new(Handle::current(), move |(client, leading)| work(client, leading));
+    let begin = |super::Term { fence, ends: super::Ends { leading, lost, writes } }| {
+        terms.begin((client.fenced(&fence, lost, writes), leading))
+    };
+    super::compete(&renewing(client), key, identity, stop, begin).await;
+}
+
 /// The client that a lease is held with. A refusal for the server's load must reach [`super::keep`] at once: waited for
 /// inside a call, it would use up the time in which the lease could still be renewed.
 pub(crate) fn renewing(client: &Client) -> Client {
