@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use corten_api::{Key, networks};
-use corten_client::{Args, CancellationToken, ConnectError, Recorder, health::Health, lease};
+use corten_client::{Args, CancellationToken, Client, ConnectError, Recorder, health::Health, lease};
 use ipnet::IpNet;
 
 use crate::balancers::Classless;
@@ -80,6 +80,19 @@ pub enum RunError {
     NoIdentity(#[source] io::Error),
 }
 
+/// What an instance knows and does, but for who leads: all controllers, on what they watch from now on until `stop`.
+pub fn begin(client: &Client, settings: Settings, stop: &CancellationToken) -> Standby {
+    let recorder = Recorder::new(client, sources::PROGRAM, "");
+    let (caches, monitors) = (Caches::new(client, stop), Monitors::new(stop));
+    let (client, stop) = (client.clone(), stop.clone());
+    Standby::begin(Setup { name: "", caches, monitors, client, recorder, settings, stop }, CONTROLLERS)
+}
+
+/// The Lease that decides which instance leads.
+pub fn lease() -> Key {
+    Key::new(LEASE_NAMESPACE, LEASE_NAME)
+}
+
 /// Knows the cluster, and competes for the lease until `stop`; runs all controllers while it leads.
 pub async fn run(flags: Flags, stop: CancellationToken) -> Result<(), RunError> {
     let client = flags.client.connect()?;
@@ -88,10 +101,7 @@ pub async fn run(flags: Flags, stop: CancellationToken) -> Result<(), RunError> 
         Some(given) => given.clone(),
         None => std::fs::read_to_string("/proc/sys/kernel/hostname").map_err(RunError::NoIdentity)?.trim().to_owned(),
     };
-    let recorder = Recorder::new(&client, sources::PROGRAM, "");
-    let (caches, monitors) = (Caches::new(&client, &stop), Monitors::new(&stop));
-    let setup = Setup { name: "", caches, monitors, client: client.clone(), recorder, settings, stop: stop.clone() };
-    let standby = Standby::begin(setup, CONTROLLERS);
+    let standby = begin(&client, settings, &stop);
     let (health, down) = (Health::new(), Down::default());
     let (known, checked) = (standby.clone(), down.clone());
     health.ready_when("caches", move || known.check());
@@ -100,8 +110,7 @@ pub async fn run(flags: Flags, stop: CancellationToken) -> Result<(), RunError> 
         let served = health.serve(address, &stop).await;
         served.map_err(|source| RunError::Metrics { address, source })?;
     }
-    let lease = Key::new(LEASE_NAMESPACE, LEASE_NAME);
-    lease::lead(&client, &lease, &identity, &stop, move |client, leading| {
+    lease::lead(&client, &lease(), &identity, &stop, move |client, leading| {
         let (standby, down) = (standby.clone(), down.clone());
         async move {
             let _ends_with_this_future = TermEnd(down.clone());

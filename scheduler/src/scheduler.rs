@@ -45,27 +45,57 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Schedule
         None => Configuration::named(&config.scheduler_name),
     };
     let client = config.client.connect()?;
-    let (cluster, takeover) = (Arc::new(Cluster::watch(&client, &stop)), TakeOver::default());
+    let instance = Instance::begin(&client, configuration, &stop);
     let health = Health::new();
-    let (seen, begins) = (Arc::clone(&cluster), takeover.clone());
-    health.ready_when("caches", move || {
-        begins.check()?;
-        if seen.is_synced() { Ok(()) } else { Err("the cluster is not known yet".into()) }
-    });
-    let pulses = Pulses::start();
-    pulses.tell(&health, &cluster);
-    let metrics = Metrics::default();
-    health.metrics(|registry| metrics.register(registry));
+    instance.tell(&health);
     if let Some(address) = config.client.metrics_address {
         health.serve(address, &stop).await.map_err(SchedulerError::Health)?;
     }
     if let Err(err) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         warn!(%err, "systemd could not be told that we are ready");
     }
-    let lease = Key::new("kube-system", "kube-scheduler");
-    lease::lead(&client, &lease, &config.identity(), &stop, move |client, leading| {
+    lease::lead(&client, &lease(), &config.identity(), &stop, move |client, leading| instance.lead(client, leading))
+        .await
+        .map_err(SchedulerError::Lease)
+}
+
+/// The Lease that decides which instance leads.
+pub fn lease() -> Key {
+    Key::new("kube-system", "kube-scheduler")
+}
+
+/// What an instance knows and does, but for who leads. Cheap to clone.
+#[derive(Clone)]
+pub struct Instance {
+    cluster: Arc<Cluster>,
+    configuration: Arc<Configuration>,
+    takeover: TakeOver,
+    pulses: Pulses,
+    metrics: Metrics,
+}
+
+impl Instance {
+    /// Watches the cluster until `stop`.
+    pub fn begin(client: &Client, configuration: Configuration, stop: &CancellationToken) -> Self {
+        let (cluster, configuration) = (Arc::new(Cluster::watch(client, stop)), Arc::new(configuration));
+        let (takeover, pulses, metrics) = (TakeOver::default(), Pulses::start(), Metrics::default());
+        Self { cluster, configuration, takeover, pulses, metrics }
+    }
+
+    fn tell(&self, health: &Health) {
+        let (seen, begins) = (Arc::clone(&self.cluster), self.takeover.clone());
+        health.ready_when("caches", move || {
+            begins.check()?;
+            if seen.is_synced() { Ok(()) } else { Err("the cluster is not known yet".into()) }
+        });
+        self.pulses.tell(health, &self.cluster);
+        health.metrics(|registry| self.metrics.register(registry));
+    }
+
+    /// One term of leadership: what the leader before has placed is known before anything is decided.
+    pub fn lead(&self, client: Client, leading: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        let Self { cluster, configuration, takeover, pulses, metrics } = self.clone();
         let scheduler = Scheduler::new(&client, &cluster, &configuration, &pulses, &metrics);
-        let (cluster, takeover, metrics) = (Arc::clone(&cluster), takeover.clone(), metrics.clone());
         async move {
             let caught_up = takeover.begin(&client, |revision| cluster.catch_up(revision));
             // Where it fails, the lease is given up for another.
@@ -74,9 +104,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Schedule
                 scheduler.run(leading).await;
             }
         }
-    })
-    .await
-    .map_err(SchedulerError::Lease)
+    }
 }
 
 /// What is known of the scheduler's moving on, over all its terms.
