@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use nix::sys::socket::{setsockopt, sockopt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::service::Routes;
 
@@ -104,7 +105,8 @@ impl Server {
         }
     }
 
-    fn pipeline(&self) -> Arc<dyn Pipeline> {
+    /// The way of all requests. Made once for all connections.
+    pub fn pipeline(&self) -> Arc<dyn Pipeline> {
         let Front { resources, flow, metrics, unfinished, .. } = &*self.front;
         let (resources, flow, metrics) = (resources.clone(), flow.clone(), metrics.clone());
         let means = Means { resources, flow, metrics, audit: self.audit.clone(), unfinished: unfinished.clone() };
@@ -171,11 +173,39 @@ impl Server {
             tracing::info!(%peer, "{why}");
         }
         let is_authenticated = matches!(*identity, Identity::Known { .. });
-        let bounds = if is_authenticated { CERTIFIED } else { UNCERTIFIED };
         let Some(place) = self.connections.open(peer.ip(), is_authenticated) else {
             return tracing::warn!(%peer, is_authenticated, "closed: too many connections are open, and all are in use");
         };
         drop(handshake);
+        self.converse(stream, peer, identity, place, watcher, pipeline).await;
+    }
+
+    /// Serves a connection over something else than TCP and TLS. `identity`: what a certificate would have shown.
+    pub async fn serve_over<S>(self, stream: S, peer: SocketAddr, identity: Identity, pipeline: Arc<dyn Pipeline>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let is_authenticated = matches!(identity, Identity::Known { .. });
+        let Some(place) = self.connections.open(peer.ip(), is_authenticated) else { return };
+        // Dropped while the connection lives it would end it.
+        let graceful = GracefulShutdown::new();
+        self.converse(stream, peer, Arc::new(identity), place, graceful.watcher(), pipeline).await;
+    }
+
+    /// From the first request of a connection to its end.
+    async fn converse<S>(
+        self,
+        stream: S,
+        peer: SocketAddr,
+        identity: Arc<Identity>,
+        place: connections::Connection,
+        watcher: Watcher,
+        pipeline: Arc<dyn Pipeline>,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let is_authenticated = matches!(*identity, Identity::Known { .. });
+        let bounds = if is_authenticated { CERTIFIED } else { UNCERTIFIED };
         let (worker, evicted) = (place.worker(), place.evicted());
         let node = self.nodes.opened(&identity);
         let pings = if node.is_some() { NODE_PINGS } else { PINGS };
