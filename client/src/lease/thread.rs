@@ -63,7 +63,8 @@ pub async fn lead_in_place<F: Future<Output = ()> + Send + 'static>(
     let begin = |super::Term { fence, ends: super::Ends { leading, lost, writes } }| {
         terms.begin((client.fenced(&fence, lost, writes), leading))
     };
-    super::compete(&renewing(client), key, identity, stop, begin).await;
+    let mut candidate = super::Candidate::new(&renewing(client), key, identity);
+    super::compete(&mut candidate, key, stop, begin).await;
 }
 
 /// The client that a lease is held with. A refusal for the server's load must reach [`super::keep`] at once: waited for
