@@ -17,7 +17,7 @@ use nix::fcntl::{
 };
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmod, fchmodat, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, UnlinkatFlags, fchown, fchownat, symlinkat, unlinkat};
-use rustix::fs::{RawDir, SeekFrom, seek};
+use rustix::fs::{RawDir, SeekFrom, fsync, seek};
 
 /// Entries of a directory that are held in memory at a time while a tree is removed.
 const ENTRIES_AT_ONCE: usize = 4096;
@@ -83,6 +83,11 @@ impl Dir {
             }
         }
         Ok(here)
+    }
+
+    /// Returns once what was made, renamed or removed in this directory outlives a power cut.
+    pub fn sync(&self) -> io::Result<()> {
+        Ok(fsync(&self.0)?)
     }
 
     pub fn set_mode(&self, mode: u32) -> io::Result<()> {
@@ -395,6 +400,15 @@ mod tests {
         assert_eq!(std::fs::read_dir(held.path()).unwrap().count(), 0);
         assert!(outside.path().join("kept").exists());
         dir.remove("tree").expect("what is gone is fine");
+    }
+
+    #[test]
+    fn a_directory_and_what_it_is_in_are_written_to_the_disk() {
+        let (_held, dir) = temp();
+        dir.make_dir("d", 0o755).unwrap().sync().unwrap();
+        dir.sync().unwrap();
+        dir.remove("d").unwrap();
+        dir.sync().unwrap();
     }
 
     #[test]

@@ -162,11 +162,14 @@ impl Inner {
             if decide::has_finalizer(&newest) && !self.has(name) {
                 return Err(format!("the directory of persistentvolume {name:?} is gone from this node"));
             }
-            self.make(name).map_err(|err| format!("cannot make the directory of persistentvolume {name:?}: {err}"))?;
-            self.watch(name);
             if decide::has_finalizer(&newest) {
+                self.watch(name);
                 return Ok(());
             }
+            let (inner, made) = (Arc::clone(self), name.to_owned());
+            let made = blocking(move || inner.make(&made)).await;
+            made.map_err(|err| format!("cannot make the directory of persistentvolume {name:?}: {err}"))?;
+            self.watch(name);
             let mut held = PersistentVolume::clone(&newest);
             held.metadata.finalizers.get_or_insert_default().push(DIRECTORY_FINALIZER.into());
             match answered(self.cluster.update_persistent_volume(&held)).await {
@@ -186,8 +189,18 @@ impl Inner {
     fn has(&self, name: &str) -> bool {
         self.root().and_then(|root| root.has_dir(OsStr::new(name))).unwrap_or(false)
     }
+    /// For a volume without our finalizer. With it, a directory that is not there is one that was lost: so this one has to
+    /// outlive a power cut before the finalizer is asked for.
     fn make(&self, name: &str) -> io::Result<()> {
-        self.root()?.make_dir(name, VOLUME_MODE).map(drop)
+        let root = self.root()?;
+        let made = root.make_dir(name, VOLUME_MODE)?;
+        made.sync()?;
+        root.sync()?;
+        // The root may be as new as that, and so may what leads to it.
+        self.root.ancestors().skip(1).try_for_each(|above| {
+            // A relative path ends with nothing.
+            if above.as_os_str().is_empty() { Ok(()) } else { Dir::open(above)?.sync() }
+        })
     }
 
     fn watch(self: &Arc<Self>, name: &str) {
@@ -352,7 +365,13 @@ impl Inner {
         }
         drop(turn);
         let inner = Arc::clone(self);
-        blocking(move || inner.root()?.remove(hidden)).await
+        blocking(move || {
+            let root = inner.root()?;
+            root.remove(hidden)?;
+            // Nobody looks for it any more once the finalizer is off: a power cut must not bring it back.
+            root.sync()
+        })
+        .await
     }
 
     async fn let_go(&self, volume: &PersistentVolume) -> Result<(), ApiError> {
