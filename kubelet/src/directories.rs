@@ -194,6 +194,8 @@ impl Inner {
     fn make(&self, name: &str) -> io::Result<()> {
         let root = self.root()?;
         let made = root.make_dir(name, VOLUME_MODE)?;
+        // One that was left behind when this program was stopped may have another mode yet.
+        made.set_mode(VOLUME_MODE)?;
         made.sync()?;
         root.sync()?;
         // The root may be as new as that, and so may what leads to it.

@@ -95,6 +95,22 @@ async fn it_is_made_before_the_first_mount_and_removed_with_its_volume() {
 }
 
 #[tokio::test]
+async fn one_that_was_half_made_when_the_kubelet_was_stopped_is_made_whole() {
+    let story = Story::new();
+    let volume = story.put("n1", json!({}));
+    let dir = story.root().join("v");
+    std::fs::create_dir_all(&dir).unwrap();
+    let set = |mode| std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(mode)).unwrap();
+    let mode = || std::fs::metadata(&dir).unwrap().permissions().mode() & 0o7777;
+    set(0o755);
+    story.directories.hold(&volume).await.unwrap();
+    assert_eq!(mode(), 0o777);
+    set(0o750);
+    story.directories.hold(&volume).await.unwrap();
+    assert_eq!(mode(), 0o750, "a pod has had it: its mode is the pods' to choose");
+}
+
+#[tokio::test]
 async fn what_does_not_mount_table() {
     let cases = [
         ("another node's: not ours to make", "n2", json!({}), false, Ok(())),
