@@ -13,7 +13,7 @@ use crate::cgroup::{CgroupError, Hierarchy, PodLimits, cpu_shares, pods_path};
 use crate::cluster::Cluster;
 use crate::cluster::api::ApiCluster;
 use crate::config::Config;
-use crate::directories::{Directories, Used};
+use crate::directories::{Directories, Used, given};
 use crate::files::ClusterDns;
 use crate::images::Images;
 use crate::images::containerd::ContainerdImages;
@@ -135,9 +135,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
 fn keep_directories(place: &Arc<Place>) {
     let of_pods = Arc::downgrade(place);
     place.directories.start(Box::new(move |used| {
-        of_pods.upgrade().is_some_and(|place| match used {
+        // Containers go on when the kubelet ends.
+        of_pods.upgrade().is_none_or(|place| match used {
             Used::Claim(key, uid) => place.sources.has_claim(key, uid),
             Used::Volume(name) => place.sources.has_volume(name),
+            Used::Mount(name) => given::is_given(&place.pods_dir(), name),
         })
     }));
 }

@@ -6,11 +6,12 @@
 //! watch the directories say: there is nothing else to remember.
 
 pub mod decide;
+pub mod given;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub enum Used<'a> {
     Claim(&'a Key, Option<&'a str>),
     /// A volume, by its name.
     Volume(&'a str),
+    /// A volume, by its name, that containers were given and may still have, whatever the API says.
+    Mount(&'a str),
 }
 
 /// Says whether something of this node still uses it.
@@ -133,19 +136,28 @@ impl Directories {
         tokio::spawn(async move { stop.run_until_cancelled(inner.run(in_use)).await });
     }
 
-    /// Makes the directory of a volume that a pod is about to mount, if it is one of these. The error is for the user.
-    pub async fn hold(&self, volume: &PersistentVolume) -> Result<(), String> {
-        if decide::is_of(volume, &self.0.node) { self.0.hold(volume).await } else { Ok(()) }
+    /// Makes the directory of a volume that a pod is about to mount, if it is one of these, and notes in the pod's directory that
+    /// it has it. The error is for the user.
+    pub async fn hold(&self, volume: &PersistentVolume, pod_dir: &Path) -> Result<(), String> {
+        if decide::is_of(volume, &self.0.node) { self.0.hold(volume, pod_dir).await } else { Ok(()) }
     }
 }
 
 impl Inner {
-    async fn hold(self: &Arc<Self>, known: &PersistentVolume) -> Result<(), String> {
+    async fn hold(self: &Arc<Self>, known: &PersistentVolume, pod_dir: &Path) -> Result<(), String> {
         let name = known.name();
         decide::place(known, &self.root)?;
         let Ok(_turn) = tokio::time::timeout(TURN_MAX, self.turns.take(name)).await else {
             return Err(format!("others are busy with persistentvolume {name:?} for {TURN_MAX:?} already"));
         };
+        self.ensure(known).await?;
+        given::note(pod_dir, name)
+            .map_err(|err| format!("cannot note that the pod has persistentvolume {name:?}: {err}"))
+    }
+
+    /// With its turn.
+    async fn ensure(self: &Arc<Self>, known: &PersistentVolume) -> Result<(), String> {
+        let name = known.name();
         for _ in 0..CONFLICTS_MAX {
             let newest = match answered(self.cluster.persistent_volume(name)).await {
                 Ok(Some(newest)) => newest,
@@ -303,9 +315,9 @@ impl Inner {
                 return Looked::Done;
             }
             // What its pods left behind is theirs as long as one of them is here.
-            Step::Remove if is_claim_used(&volume, in_use) => return Looked::Again,
+            Step::Remove if is_claim_used(&volume, in_use) || in_use(Used::Mount(name)) => return Looked::Again,
             Step::Remove => {
-                if let Err(err) = self.remove(name).await {
+                if let Err(err) = self.remove(name, in_use).await {
                     warn!(volume = name, %err, "cannot remove its directory");
                     return Looked::Again;
                 }
@@ -341,7 +353,7 @@ impl Inner {
         self.forget(name);
         let _turn = self.turns.take(name).await;
         // A pod may have come with it since.
-        if in_use(Used::Volume(name)) {
+        if in_use(Used::Volume(name)) || in_use(Used::Mount(name)) {
             return Looked::Again;
         }
         let removed = self.root().and_then(|root| root.remove_empty(OsStr::new(name)));
@@ -355,9 +367,13 @@ impl Inner {
         Looked::Done
     }
 
-    async fn remove(self: &Arc<Self>, name: &str) -> io::Result<()> {
+    async fn remove(self: &Arc<Self>, name: &str, in_use: &InUse) -> io::Result<()> {
         let hidden = format!("{REMOVING}{name}");
         let turn = self.turns.take(name).await;
+        // A pod may have been given it since.
+        if in_use(Used::Mount(name)) {
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "containers still have it"));
+        }
         let root = self.root()?;
         if root.has_dir(OsStr::new(name))? {
             // One of an earlier try first.

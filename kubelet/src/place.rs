@@ -98,8 +98,11 @@ pub struct Place {
 }
 
 impl Place {
+    pub fn pods_dir(&self) -> PathBuf {
+        self.facts.root_dir.join("pods")
+    }
     pub fn pod_dir(&self, uid: &str) -> PathBuf {
-        self.facts.root_dir.join("pods").join(uid)
+        self.pods_dir().join(uid)
     }
     /// `<log-dir>/<namespace>_<name>_<uid>`.
     pub fn pod_log_dir(&self, pod: &Pod) -> PathBuf {

@@ -26,6 +26,7 @@ use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
 use nix::errno::Errno;
 
 use crate::beneath::Dir;
+use crate::directories::given::GIVEN;
 use crate::downward::{Downward, FieldError};
 use crate::node_facts::NodeFacts;
 use crate::sources::{Bound, ClaimError, Missing, Sources};
@@ -249,12 +250,13 @@ fn split(path: &Path) -> io::Result<(&Path, &OsStr)> {
     parts.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path has no last part"))
 }
 
-/// Unmounts everything below the pod's directory and removes its volumes. May be repeated.
+/// Unmounts everything below the pod's directory, removes its volumes, and forgets which directories of the node it was given: no
+/// container of it runs. May be repeated.
 pub fn tear_down(pod_dir: &Path) -> Result<(), VolumeError> {
     let fail = |source| VolumeError::TearDown { path: pod_dir.to_owned(), source };
     tmpfs::unmount_below(pod_dir).map_err(fail)?;
     let Some(dir) = open_if_there(pod_dir).map_err(fail)? else { return Ok(()) };
-    ["volume-subpaths", "volumes"].iter().try_for_each(|part| dir.remove(part)).map_err(fail)
+    ["volume-subpaths", "volumes", GIVEN].iter().try_for_each(|part| dir.remove(part)).map_err(fail)
 }
 
 /// Removes the pod's whole directory.

@@ -60,10 +60,15 @@ impl Story {
             volume.metadata.deletion_timestamp = Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
         });
     }
+    /// For a pod.
+    async fn hold(&self, volume: &PersistentVolume) -> Result<(), String> {
+        self.directories.hold(volume, &self.held.path().join("pods/p-uid")).await
+    }
     async fn look(&self, is_used: bool) -> Looked {
         let in_use: InUse = Box::new(move |used| match used {
             Used::Claim(key, uid) => is_used && *key == Key::new("ns", "data") && uid == Some("c-uid"),
             Used::Volume(name) => is_used && name == "v",
+            Used::Mount(_) => false,
         });
         self.directories.0.look("v", &in_use).await
     }
@@ -73,14 +78,14 @@ impl Story {
 async fn it_is_made_before_the_first_mount_and_removed_with_its_volume() {
     let story = Story::new();
     let volume = story.put("n1", json!({}));
-    story.directories.hold(&volume).await.unwrap();
+    story.hold(&volume).await.unwrap();
     let dir = story.root().join("v");
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!((mode(&dir), mode(&story.root())), (0o777, 0o700));
     assert_eq!(story.finalizers(), [PROTECTION, DIRECTORY_FINALIZER]);
     std::fs::write(dir.join("data"), "x").unwrap();
     let shown = story.cluster.shared.lock().persistent_volumes["v"].clone();
-    story.directories.hold(&shown).await.expect("a second pod");
+    story.hold(&shown).await.expect("a second pod");
     assert_eq!(std::fs::read_to_string(dir.join("data")).unwrap(), "x");
 
     assert_eq!(story.look(false).await, Looked::Done);
@@ -103,10 +108,10 @@ async fn one_that_was_half_made_when_the_kubelet_was_stopped_is_made_whole() {
     let set = |mode| std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(mode)).unwrap();
     let mode = || std::fs::metadata(&dir).unwrap().permissions().mode() & 0o7777;
     set(0o755);
-    story.directories.hold(&volume).await.unwrap();
+    story.hold(&volume).await.unwrap();
     assert_eq!(mode(), 0o777);
     set(0o750);
-    story.directories.hold(&volume).await.unwrap();
+    story.hold(&volume).await.unwrap();
     assert_eq!(mode(), 0o750, "a pod has had it: its mode is the pods' to choose");
 }
 
@@ -129,7 +134,7 @@ async fn what_does_not_mount_table() {
         if goes {
             story.release_and_delete();
         }
-        let got = story.directories.hold(&volume).await;
+        let got = story.hold(&volume).await;
         let got = got.map_err(|err| err.replace(&*story.root().to_string_lossy(), "ROOT"));
         assert_eq!(got, expected.map_err(str::to_owned), "{why}");
         assert!(!story.root().join("v").exists(), "{why}");
@@ -140,9 +145,9 @@ async fn what_does_not_mount_table() {
 async fn what_is_gone_is_not_made_anew() {
     let story = Story::new();
     let volume = story.put("n1", json!({}));
-    story.directories.hold(&volume).await.unwrap();
+    story.hold(&volume).await.unwrap();
     std::fs::remove_dir(story.root().join("v")).unwrap();
-    let got = story.directories.hold(&volume).await;
+    let got = story.hold(&volume).await;
     assert_eq!(got, Err("the directory of persistentvolume \"v\" is gone from this node".to_owned()));
     assert!(!story.root().join("v").exists());
 }
@@ -151,9 +156,28 @@ async fn what_is_gone_is_not_made_anew() {
 async fn a_claim_of_the_same_name_does_not_keep_it() {
     let story = Story::new();
     let volume = story.put("n1", json!({"claimRef": {"namespace": "ns", "name": "data", "uid": "before"}}));
-    story.directories.hold(&volume).await.unwrap();
+    story.hold(&volume).await.unwrap();
     story.release_and_delete();
     assert_eq!(story.look(true).await, Looked::Done);
+    assert!(!story.root().join("v").exists());
+}
+
+#[tokio::test]
+async fn what_containers_were_given_stays_until_they_are_gone_whatever_the_api_says() {
+    let story = Story::new();
+    let volume = story.put("n1", json!({}));
+    story.hold(&volume).await.unwrap();
+    story.release_and_delete();
+    let pods = story.held.path().join("pods");
+    let of_pods = pods.clone();
+    // No pod and no claim is known any more, as after a start of the kubelet.
+    let in_use: InUse = Box::new(move |used| matches!(used, Used::Mount(name) if given::is_given(&of_pods, name)));
+    let inner = &story.directories.0;
+    assert_eq!(inner.look("v", &in_use).await, Looked::Again);
+    assert!(inner.remove("v", &in_use).await.is_err(), "given since the look");
+    assert!(story.root().join("v").exists());
+    crate::volumes::tear_down(&pods.join("p-uid")).unwrap();
+    assert_eq!(inner.look("v", &in_use).await, Looked::Done);
     assert!(!story.root().join("v").exists());
 }
 
@@ -163,9 +187,9 @@ async fn no_link_is_followed_to_make_it_or_to_remove_it() {
     let volume = story.put("n1", json!({}));
     std::fs::create_dir(story.root()).unwrap();
     symlink(outside.path(), story.root().join("v")).unwrap();
-    assert!(story.directories.hold(&volume).await.is_err());
+    assert!(story.hold(&volume).await.is_err());
     std::fs::remove_file(story.root().join("v")).unwrap();
-    story.directories.hold(&volume).await.unwrap();
+    story.hold(&volume).await.unwrap();
     std::fs::write(outside.path().join("kept"), "x").unwrap();
     symlink(outside.path(), story.root().join("v/out")).unwrap();
     story.release_and_delete();
@@ -177,7 +201,7 @@ async fn no_link_is_followed_to_make_it_or_to_remove_it() {
 async fn data_stay_where_they_are_to_stay() {
     let story = Story::new();
     let volume = story.put("n1", json!({"persistentVolumeReclaimPolicy": "Retain"}));
-    story.directories.hold(&volume).await.unwrap();
+    story.hold(&volume).await.unwrap();
     std::fs::write(story.root().join("v/data"), "x").unwrap();
     story.release_and_delete();
     assert_eq!(story.look(false).await, Looked::Done);
@@ -197,7 +221,7 @@ async fn data_stay_where_they_are_to_stay() {
 async fn a_kubelet_that_was_stopped_goes_on_where_it_was() {
     let story = Story::new();
     let volume = story.put("n1", json!({}));
-    story.directories.hold(&volume).await.unwrap();
+    story.hold(&volume).await.unwrap();
     // It was stopped while it removed.
     std::fs::rename(story.root().join("v"), story.root().join(".removing-v")).unwrap();
     story.release_and_delete();
@@ -219,12 +243,12 @@ async fn without_an_apiserver_a_pod_restarts_and_no_new_one_starts() {
     let story = Story::new();
     let volume = story.put("n1", json!({}));
     story.cluster.shared.lock().away = true;
-    assert!(story.directories.hold(&volume).await.is_err(), "nobody knows whether it is still there");
+    assert!(story.hold(&volume).await.is_err(), "nobody knows whether it is still there");
     story.cluster.shared.lock().away = false;
-    story.directories.hold(&volume).await.unwrap();
+    story.hold(&volume).await.unwrap();
     let shown = story.cluster.shared.lock().persistent_volumes["v"].clone();
     story.cluster.shared.lock().away = true;
-    story.directories.hold(&shown).await.unwrap();
+    story.hold(&shown).await.unwrap();
     assert_eq!(story.look(false).await, Looked::Again);
 }
 
@@ -237,11 +261,8 @@ async fn a_volume_that_nobody_says_anything_of_holds_up_no_other_and_its_own_pod
     };
     silent(&["v"]);
     let began = Instant::now();
-    let (first, second, another) = tokio::join!(
-        story.directories.hold(&v),
-        story.directories.hold(&v),
-        tokio::time::timeout(ASK_MAX / 2, story.directories.hold(&other)),
-    );
+    let (first, second, another) =
+        tokio::join!(story.hold(&v), story.hold(&v), tokio::time::timeout(ASK_MAX / 2, story.hold(&other)),);
     assert_eq!(another.expect("another volume's start waits"), Ok(()));
     for told in [first, second] {
         let told = told.unwrap_err();
@@ -250,9 +271,9 @@ async fn a_volume_that_nobody_says_anything_of_holds_up_no_other_and_its_own_pod
     assert!(began.elapsed() < 2 * ASK_MAX + Duration::from_secs(1), "{:?}", began.elapsed());
 
     silent(&[]);
-    story.directories.hold(&v).await.unwrap();
+    story.hold(&v).await.unwrap();
     let shown = story.cluster.shared.lock().persistent_volumes["v"].clone();
     silent(&["v"]);
-    story.directories.hold(&shown).await.expect("it has run here before: it starts again");
+    story.hold(&shown).await.expect("it has run here before: it starts again");
     assert!(story.directories.0.turns.0.lock().is_empty(), "nobody holds a turn, or waits for one");
 }

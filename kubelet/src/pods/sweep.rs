@@ -36,7 +36,7 @@ pub(super) async fn sweep(place: &Arc<Place>, wanted: &BTreeSet<String>) {
 
 fn sweep_files(place: &Place, wanted: &BTreeSet<String>) {
     let is_left = |uid: &str| !wanted.contains(uid);
-    for uid in names_in(&place.facts.root_dir.join("pods")).iter().filter(|uid| is_left(uid)) {
+    for uid in names_in(&place.pods_dir()).iter().filter(|uid| is_left(uid)) {
         info!(uid, "removing the volumes of a pod that is gone");
         if let Err(err) = volumes::remove_pod_dir(&place.pod_dir(uid)) {
             warn!(uid, err = with_causes(&err), "could not remove them");

@@ -284,7 +284,8 @@ async fn claim(place: &Place, pod: &Pod, wanted: &ClaimRef, runs: bool) -> (Resu
     let outdated = claim.outdated || volume.outdated;
     let bound = match claims::bound(found, &name, volume.object.map_err(|err| err.to_string())) {
         Ok(bound) => {
-            place.directories.hold(&bound.volume).await.map(|()| bound).map_err(|why| ClaimError::Directory { why })
+            let held = place.directories.hold(&bound.volume, &place.pod_dir(pod.uid())).await;
+            held.map(|()| bound).map_err(|why| ClaimError::Directory { why })
         }
         unbound => unbound,
     };
