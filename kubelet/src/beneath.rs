@@ -21,6 +21,8 @@ use rustix::fs::{RawDir, SeekFrom, fsync, seek};
 
 /// Entries of a directory that are held in memory at a time while a tree is removed.
 const ENTRIES_AT_ONCE: usize = 4096;
+/// After so many looks at a tree that is removed it is opened anew.
+const LOOKS_AT_ONCE: usize = 1 << 16;
 /// What a mode says of who may do what, and of set-user-ID and the like.
 const PERMISSIONS: u32 = 0o7777;
 /// Looks at a file that is there now and gone the next moment.
@@ -211,14 +213,22 @@ impl Dir {
     /// number of open files grows with it.
     pub fn remove(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         let name = name.as_ref();
+        while !self.remove_within(name, LOOKS_AT_ONCE)? {}
+        Ok(())
+    }
+
+    /// As `remove`, with no more looks at the tree than `looks_max`; false: something is left, and less than there was unless
+    /// somebody writes to it.
+    pub fn remove_within(&self, name: &OsStr, looks_max: usize) -> io::Result<bool> {
         if self.unlink(name)? {
-            return Ok(());
+            return Ok(true);
         }
         let top = self.dir(name)?;
-        loop {
+        for _ in 0..looks_max {
             let entries = top.entries(ENTRIES_AT_ONCE)?;
             if entries.is_empty() {
-                return Ok(unlinkat(&self.0, name, UnlinkatFlags::RemoveDir)?);
+                unlinkat(&self.0, name, UnlinkatFlags::RemoveDir)?;
+                return Ok(true);
             }
             for (entry, _) in entries {
                 if !top.unlink(&entry)? {
@@ -226,6 +236,7 @@ impl Dir {
                 }
             }
         }
+        Ok(false)
     }
 
     /// Removes a directory that is empty; false: there is something in it. What is gone is fine.
@@ -400,6 +411,20 @@ mod tests {
         assert_eq!(std::fs::read_dir(held.path()).unwrap().count(), 0);
         assert!(outside.path().join("kept").exists());
         dir.remove("tree").expect("what is gone is fine");
+    }
+
+    #[test]
+    fn a_tree_goes_in_parts() {
+        let (held, dir) = temp();
+        dir.make_dir(vec!["d"; 40].join("/"), 0o755).unwrap();
+        let name = OsStr::new("d");
+        let mut times = 1;
+        while !dir.remove_within(name, 10).unwrap() {
+            times += 1;
+        }
+        assert!((2..=10).contains(&times), "{times}");
+        assert_eq!(std::fs::read_dir(held.path()).unwrap().count(), 0);
+        assert!(dir.remove_within(name, 0).unwrap(), "what is gone is fine");
     }
 
     #[test]

@@ -18,6 +18,8 @@ use std::time::Duration;
 use corten_api::volumes::DIRECTORY_FINALIZER;
 use corten_api::{ApiError, Key, Object as _, Reason};
 use corten_client::CancellationToken;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use k8s_openapi::api::core::v1::PersistentVolume;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedMutexGuard};
@@ -35,6 +37,10 @@ const ROOT_MODE: u32 = 0o700;
 const REMOVING: &str = ".removing-";
 /// After what did not come about: nobody tells when it will.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// Volumes that are looked at, and removed, side by side: a large one holds up no other.
+const LOOKS_AT_ONCE: usize = 4;
+/// Looks at a tree that is removed before others have their turn. One peels off a level, or some thousand entries of one.
+const REMOVAL_LOOKS_MAX: usize = 4096;
 /// A volume that we may not see so often in a row is not there.
 const FORBIDDEN_MAX: u32 = 6;
 /// Directories that are looked for at the start.
@@ -245,6 +251,8 @@ impl Inner {
 
     async fn run(self: Arc<Self>, in_use: InUse) {
         let mut again: BTreeSet<(Instant, String)> = BTreeSet::new();
+        let mut looks = FuturesUnordered::new();
+        let mut looked_at: BTreeSet<String> = BTreeSet::new();
         // Until the directories that are there were read once.
         let mut names_at = Some(Instant::now());
         loop {
@@ -265,23 +273,45 @@ impl Inner {
                 again.remove(&entry);
                 self.dirty.lock().insert(entry.1);
             }
-            let next = self.dirty.lock().pop_first();
-            let Some(name) = next else {
-                let timer = again.first().map(|(at, _)| *at).into_iter().chain(names_at).min();
-                let tick = async {
-                    match timer {
-                        Some(at) => tokio::time::sleep_until(at).await,
-                        None => std::future::pending().await,
-                    }
-                };
-                tokio::select! { () = self.wake.notified() => {}, () = tick => {} }
-                continue;
+            while let Some(name) = self.next_dirty(&looked_at) {
+                looked_at.insert(name.clone());
+                looks.push(self.look_at(name, &in_use));
+            }
+            let timer = again.first().map(|(at, _)| *at).into_iter().chain(names_at).min();
+            let tick = async {
+                match timer {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
             };
-            if self.look(&name, &in_use).await == Looked::Again {
-                again.retain(|(_, of)| *of != name);
-                again.insert((Instant::now() + AGAIN_AFTER, name));
+            tokio::select! {
+                () = self.wake.notified() => {}
+                () = tick => {}
+                Some((name, looked)) = looks.next() => {
+                    looked_at.remove(&name);
+                    if looked == Looked::Again {
+                        again.retain(|(_, of)| *of != name);
+                        again.insert((Instant::now() + AGAIN_AFTER, name));
+                    }
+                }
             }
         }
+    }
+
+    /// A volume to be looked at beside these.
+    fn next_dirty(&self, looked_at: &BTreeSet<String>) -> Option<String> {
+        if looked_at.len() >= LOOKS_AT_ONCE {
+            return None;
+        }
+        let mut dirty = self.dirty.lock();
+        let name = dirty.iter().find(|name| !looked_at.contains(*name)).cloned()?;
+        dirty.remove(&name);
+        Some(name)
+    }
+
+    async fn look_at(self: &Arc<Self>, name: String, in_use: &InUse) -> (String, Looked) {
+        let looked = self.look(&name, in_use).await;
+        (name, looked)
     }
 
     /// The volumes of the directories that are there, also of those that are being removed.
@@ -377,15 +407,21 @@ impl Inner {
         let root = self.root()?;
         if root.has_dir(OsStr::new(name))? {
             // One of an earlier try first.
-            let (inner, old) = (Arc::clone(self), hidden.clone());
-            blocking(move || inner.root()?.remove(old)).await?;
+            self.clear(hidden.clone()).await?;
             root.rename(OsStr::new(name), OsStr::new(&hidden))?;
         }
         drop(turn);
+        self.clear(hidden).await
+    }
+
+    /// Removes what nobody mounts any more, or as much of it as may be removed at a time: the rest is an error.
+    async fn clear(self: &Arc<Self>, hidden: String) -> io::Result<()> {
         let inner = Arc::clone(self);
         blocking(move || {
             let root = inner.root()?;
-            root.remove(hidden)?;
+            if !root.remove_within(OsStr::new(&hidden), REMOVAL_LOOKS_MAX)? {
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, "there is much in it: the rest goes later"));
+            }
             // Nobody looks for it any more once the finalizer is off: a power cut must not bring it back.
             root.sync()
         })

@@ -239,6 +239,27 @@ async fn a_kubelet_that_was_stopped_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_volume_that_takes_long_holds_up_no_other() {
+    let story = Story::new();
+    for name in ["a", "v"] {
+        let volume = story.put_as(name, "n1", json!({}));
+        story.hold(&volume).await.unwrap();
+    }
+    story.release_and_delete();
+    story.cluster.shared.lock().silent_volumes = ["a".to_owned()].into();
+    let port: Arc<dyn Cluster> = Arc::new(story.cluster.clone());
+    let next = Directories::new(story.root(), "n1", &port, &story.stop);
+    next.start(Box::new(|_| false));
+    let gone = async {
+        while !story.finalizers().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("v goes while nobody says anything of a");
+    story.stop.cancel();
+}
+
+#[tokio::test]
 async fn without_an_apiserver_a_pod_restarts_and_no_new_one_starts() {
     let story = Story::new();
     let volume = story.put("n1", json!({}));
