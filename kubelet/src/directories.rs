@@ -379,14 +379,20 @@ impl Inner {
     }
 
     /// No volume is shown for it: its finalizer was taken off by others, or it never had it. What may hold data stays.
-    async fn orphaned(&self, name: &str, in_use: &InUse) -> Looked {
+    async fn orphaned(self: &Arc<Self>, name: &str, in_use: &InUse) -> Looked {
         self.forget(name);
-        let _turn = self.turns.take(name).await;
+        let turn = self.turns.take(name).await;
         // A pod may have come with it since.
         if in_use(Used::Volume(name)) || in_use(Used::Mount(name)) {
             return Looked::Again;
         }
         let removed = self.root().and_then(|root| root.remove_empty(OsStr::new(name)));
+        drop(turn);
+        // Nobody mounts that any more: its volume said that it was to be removed.
+        if let Err(err) = self.clear(format!("{REMOVING}{name}")).await {
+            warn!(volume = name, %err, "cannot remove what is left of its directory");
+            return Looked::Again;
+        }
         match removed {
             Ok(true) => {}
             Ok(false) => {

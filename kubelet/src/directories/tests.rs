@@ -239,6 +239,17 @@ async fn a_kubelet_that_was_stopped_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn what_was_being_removed_goes_though_its_volume_is_gone_already() {
+    let story = Story::new();
+    std::fs::create_dir_all(story.root().join(".removing-v/deep")).unwrap();
+    std::fs::write(story.root().join(".removing-v/deep/data"), "x").unwrap();
+    assert_eq!(story.look(true).await, Looked::Again);
+    assert!(story.root().join(".removing-v").exists(), "a pod has it");
+    assert_eq!(story.look(false).await, Looked::Done);
+    assert_eq!(std::fs::read_dir(story.root()).unwrap().count(), 0);
+}
+
+#[tokio::test]
 async fn a_volume_that_takes_long_holds_up_no_other() {
     let story = Story::new();
     for name in ["a", "v"] {
