@@ -37,6 +37,8 @@ const ROOT_MODE: u32 = 0o700;
 const REMOVING: &str = ".removing-";
 /// After what did not come about: nobody tells when it will.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// After no volume was shown for a directory with data: the authorizer may not have known of it yet, or for longer.
+const SELDOM_AFTER: Duration = Duration::from_secs(1800);
 /// Volumes that are looked at, and removed, side by side: a large one holds up no other.
 const LOOKS_AT_ONCE: usize = 4;
 /// Looks at a tree that is removed before others have their turn. One peels off a level, or some thousand entries of one.
@@ -119,6 +121,18 @@ impl Drop for Turn<'_> {
 enum Looked {
     Done,
     Again,
+    /// What holds data stays without a volume; one may be shown for it yet.
+    Seldom,
+}
+
+impl Looked {
+    fn again_after(self) -> Option<Duration> {
+        match self {
+            Self::Done => None,
+            Self::Again => Some(AGAIN_AFTER),
+            Self::Seldom => Some(SELDOM_AFTER),
+        }
+    }
 }
 
 impl Directories {
@@ -289,10 +303,8 @@ impl Inner {
                 () = tick => {}
                 Some((name, looked)) = looks.next() => {
                     looked_at.remove(&name);
-                    if looked == Looked::Again {
-                        again.retain(|(_, of)| *of != name);
-                        again.insert((Instant::now() + AGAIN_AFTER, name));
-                    }
+                    again.retain(|(_, of)| *of != name);
+                    again.extend(looked.again_after().map(|after| (Instant::now() + after, name)));
                 }
             }
         }
@@ -394,13 +406,13 @@ impl Inner {
             return Looked::Again;
         }
         match removed {
-            Ok(true) => {}
+            Ok(true) => return Looked::Done,
             Ok(false) => {
                 warn!(volume = name, root = %self.root.display(), "no such volume is this node's: its directory stays")
             }
             Err(err) => warn!(volume = name, %err, "cannot look at the directory that is left of it"),
         }
-        Looked::Done
+        Looked::Seldom
     }
 
     async fn remove(self: &Arc<Self>, name: &str, in_use: &InUse) -> io::Result<()> {

@@ -208,7 +208,7 @@ async fn data_stay_where_they_are_to_stay() {
     assert_eq!((story.root().join("v/data").exists(), story.finalizers().len()), (true, 0), "Retain");
     // Somebody took the finalizer off by force: what it was is not known any more.
     story.cluster.shared.lock().persistent_volumes.clear();
-    assert_eq!(story.look(false).await, Looked::Done);
+    assert_eq!(story.look(false).await, Looked::Seldom);
     assert!(story.root().join("v/data").exists());
     std::fs::remove_file(story.root().join("v/data")).unwrap();
     assert_eq!(story.look(true).await, Looked::Again);
@@ -247,6 +247,21 @@ async fn what_was_being_removed_goes_though_its_volume_is_gone_already() {
     assert!(story.root().join(".removing-v").exists(), "a pod has it");
     assert_eq!(story.look(false).await, Looked::Done);
     assert_eq!(std::fs::read_dir(story.root()).unwrap().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_directory_with_data_whose_volume_was_not_shown_is_looked_at_again() {
+    let story = Story::new();
+    std::fs::create_dir_all(story.root().join("v")).unwrap();
+    std::fs::write(story.root().join("v/data"), "x").unwrap();
+    story.directories.start(Box::new(|_| false));
+    let is_watched = || story.directories.0.watched.lock().contains_key("v");
+    tokio::time::sleep(SELDOM_AFTER / 2).await;
+    assert!(!is_watched(), "no volume is shown");
+    story.put("n1", json!({}));
+    tokio::time::sleep(SELDOM_AFTER).await;
+    assert!(is_watched() && story.root().join("v/data").exists());
+    story.stop.cancel();
 }
 
 #[tokio::test]
