@@ -2,16 +2,21 @@
 //!
 //! The kernel tells nobody of new ones, so they are looked at now and then, as `/proc/net` shows them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::view::Protocol;
 
 /// How often somebody looks.
 pub const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// A program that does not listen any more has its port for so long: it may be one that is started anew, and a Service that took
+/// its port meanwhile would take its clients.
+pub const LAPSES_AFTER: Duration = Duration::from_secs(300);
+/// Of ports on which nobody listens any more, those that were left last.
+const LEFT_MAX: usize = 4096;
 /// Sockets beyond so many are not looked at.
 const SOCKETS_MAX: usize = 4096;
 /// A line is 150 characters long.
@@ -29,6 +34,29 @@ pub struct Listener {
     pub address: Option<Ipv4Addr>,
     pub protocol: Protocol,
     pub port: u16,
+}
+
+/// The ports that programs of this machine have: where they listen, and where they did a while ago. Each with the look that did
+/// not find it first. It begins with what the first look finds.
+#[derive(Debug, Default)]
+pub struct Listeners(BTreeMap<Listener, Option<Instant>>);
+
+impl Listeners {
+    /// Takes in what a look found. Pure.
+    pub fn found(&mut self, found: BTreeSet<Listener>, now: Instant) {
+        self.0.retain(|listener, left| {
+            found.contains(listener) || now.duration_since(*left.get_or_insert(now)) < LAPSES_AFTER
+        });
+        self.0.extend(found.into_iter().map(|listener| (listener, None)));
+        let left: BTreeSet<(Instant, Listener)> =
+            self.0.iter().filter_map(|(listener, left)| Some(((*left)?, *listener))).collect();
+        for (_, listener) in left.iter().take(left.len().saturating_sub(LEFT_MAX)) {
+            self.0.remove(listener);
+        }
+    }
+    pub fn all(&self) -> BTreeSet<Listener> {
+        self.0.keys().copied().collect()
+    }
 }
 
 /// All of this machine. A protocol that the kernel does not have has none.
@@ -128,6 +156,49 @@ mod tests {
         assert_eq!(said(udp, Protocol::Udp), "*:123", "neither a connected one nor a client");
         assert_eq!(said("", Protocol::Tcp), "");
         assert_eq!(said("header\nnonsense\n", Protocol::Tcp), "");
+    }
+
+    fn at(port: u16) -> Listener {
+        Listener { address: None, protocol: Protocol::Tcp, port }
+    }
+
+    #[test]
+    fn a_daemon_that_is_restarted_keeps_its_port() {
+        type Looks = &'static [(u64, bool)];
+        // Why; when somebody looked, in seconds, and whether it listened; whether it has its port after the last look.
+        let cases: [(&str, Looks, bool); 8] = [
+            ("it never listened", &[(0, false)], false),
+            ("it listens", &[(0, true)], true),
+            ("between two looks", &[(0, true), (10, false)], true),
+            ("for long", &[(0, true), (10, false), (309, false)], true),
+            ("it is gone", &[(0, true), (10, false), (310, false)], false),
+            ("nobody looked for long", &[(0, true), (1000, false)], true),
+            ("it came back meanwhile", &[(0, true), (10, false), (300, true), (310, false), (609, false)], true),
+            ("it was gone, and comes back", &[(0, true), (10, false), (310, false), (320, true)], true),
+        ];
+        let begun = Instant::now();
+        for (why, looks, expected) in cases {
+            let mut listeners = Listeners::default();
+            for (secs, listens) in looks {
+                let found = listens.then_some(at(22)).into_iter().collect();
+                listeners.found(found, begun + Duration::from_secs(*secs));
+            }
+            assert_eq!(listeners.all().contains(&at(22)), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn no_more_ports_that_were_left_are_kept_than_there_is_room_for() {
+        let (begun, mut listeners) = (Instant::now(), Listeners::default());
+        for (secs, first) in (0..).zip((1_000..11_000).step_by(1_000)) {
+            let found = [at(22)].into_iter().chain((first..first + 1_000).map(at)).collect();
+            listeners.found(found, begun + Duration::from_secs(secs));
+        }
+        let all = listeners.all();
+        assert_eq!(all.len(), LEFT_MAX + 1_001);
+        let has = |port| all.contains(&at(port));
+        assert!([22, 10_999, 9_999, 6_000].into_iter().all(has), "what listens, and what was left last");
+        assert!(!has(4_000));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::conntrack;
 use crate::directory::Directory;
 use crate::dns::link;
 use crate::health_check::HealthChecks;
-use crate::listeners::{self, Listener};
+use crate::listeners::{self, Listeners};
 use crate::metrics::Metrics;
 use crate::nft::NftError;
 use crate::nft::dump::RememberedClient;
@@ -101,7 +101,7 @@ pub struct Worker {
     ledger: Ledger,
     refusals: Refusals,
     place: Option<Place>,
-    listeners: BTreeSet<Listener>,
+    listeners: Listeners,
     nodes: Nodes,
     /// The networks of this node's links, when they were last looked at.
     links: Vec<Ipv4Net>,
@@ -131,7 +131,7 @@ impl Worker {
             ledger: Ledger::default(),
             refusals: Refusals::default(),
             place: None,
-            listeners: BTreeSet::new(),
+            listeners: Listeners::default(),
             nodes: Nodes::default(),
             links: Vec::new(),
             unreachable: BTreeSet::new(),
@@ -263,7 +263,7 @@ impl Worker {
                     directory.node(name).map(|node| desired::own_node(node, place))
                 }
                 Owner::Node(name) => directory.node(name).map(|node| desired::node(node, place)),
-                Owner::This => Some(desired::this(place, &self.listeners)),
+                Owner::This => Some(desired::this(place, &self.listeners.all())),
             };
             changes.extend(self.ledger.set(owner, claims.unwrap_or_default()));
         }
@@ -274,7 +274,7 @@ impl Worker {
     /// Where that cannot be seen, what was seen last counts.
     fn look_for_listeners(&mut self) {
         match block_in_place(listeners::look) {
-            Ok(found) => self.listeners = found,
+            Ok(found) => self.listeners.found(found, Instant::now()),
             Err(err) => warn!(%err, "cannot see which programs of this machine listen"),
         }
     }
