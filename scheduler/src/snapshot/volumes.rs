@@ -1,6 +1,7 @@
 //! Claims, persistent volumes, and how many of them nodes can have, as far as they say where a pod may go.
 
 pub mod assumed;
+pub mod free;
 pub mod matching;
 pub mod of_pod;
 pub mod offers;
@@ -15,6 +16,7 @@ use k8s_openapi::api::storage::v1::{CSINode, CSINodeDriver, StorageClass};
 use super::event::Event;
 use crate::pod::PodClass;
 use assumed::Assumed;
+use free::Free;
 use offers::{Offer, Wanted};
 
 const WAITS: &str = "WaitForFirstConsumer";
@@ -132,8 +134,8 @@ pub struct Volumes {
     classes: HashMap<String, Class>,
     /// By node.
     limits: HashMap<String, Limits>,
-    /// The volumes that are nobody's, by class.
-    free: HashMap<String, BTreeSet<String>>,
+    /// The volumes that are nobody's.
+    free: Free,
     /// The others, by the claim that they name.
     meant: HashMap<Key, BTreeSet<String>>,
     pub assumed: Assumed,
@@ -145,6 +147,10 @@ impl Volumes {
     }
     pub fn volume(&self, name: &str) -> Option<&Volume> {
         self.volumes.get(name)
+    }
+    /// With its name as it is kept here.
+    fn named(&self, name: &str) -> Option<(&str, &Volume)> {
+        self.volumes.get_key_value(name).map(|(name, volume)| (name.as_str(), volume))
     }
     /// Whether an event is about a claim of pods of this class, or about what such a claim has.
     pub fn concerns(&self, class: &PodClass, event: &Event) -> bool {
@@ -178,15 +184,16 @@ impl Volumes {
         if let Some(old) = &old {
             match &old.offer.claim {
                 Some((claim, _)) => unlist(&mut self.meant, claim, name),
-                None => unlist(&mut self.free, &old.offer.class, name),
+                None => self.free.remove(name, old),
             }
         }
         if let Some(new) = volume {
-            let names = match &new.offer.claim {
-                Some((claim, _)) => self.meant.entry(claim.clone()).or_default(),
-                None => self.free.entry(new.offer.class.clone()).or_default(),
-            };
-            names.insert(name.to_owned());
+            match &new.offer.claim {
+                Some((claim, _)) => {
+                    self.meant.entry(claim.clone()).or_default().insert(name.to_owned());
+                }
+                None => self.free.insert(name, new),
+            }
         }
         set(&mut self.volumes, &name.to_owned(), volume).then(|| self.changed(name, old.as_ref()))
     }

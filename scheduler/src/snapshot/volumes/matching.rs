@@ -2,7 +2,7 @@
 //!
 //! <https://kubernetes.io/docs/concepts/storage/storage-classes/#volume-binding-mode>
 
-use std::collections::BTreeSet;
+use std::cmp::Ordering;
 
 use corten_api::Key;
 use corten_api::node::selector;
@@ -50,11 +50,13 @@ struct Want<'a> {
     claim: ClaimRef,
     wanted: &'a Wanted,
     class: &'a Class,
+    class_name: &'a str,
+    volumes: &'a Volumes,
     /// Its volume is made there.
     node: Option<&'a str>,
     /// Volumes that are meant for it.
     meant: Vec<(&'a str, &'a Volume)>,
-    /// Others that it could have, the smallest first.
+    /// Others that it could have and that are not of one node, the smallest first. Those of a node are looked at with it.
     free: Vec<(&'a str, &'a Volume)>,
 }
 
@@ -95,23 +97,19 @@ impl<'a> Want<'a> {
         let wanted = claim.wanted.as_deref().filter(|wanted| !wanted.names_volume)?;
         let class = volumes.classes.get(&claim.class).filter(|class| class.waits)?;
         let claim_ref = ClaimRef { key, uid: wanted.uid.clone() };
-        let of_names = move |names: Option<&'a BTreeSet<String>>| {
-            names.into_iter().flatten().filter_map(move |name| volumes.volumes.get_key_value(name))
-        };
         let by_others = |name: &str| volumes.assumed.claim_of(name).is_some_and(|other| *other != claim_ref);
-        let promised = volumes.assumed.volumes_of(&claim_ref).filter_map(|name| volumes.volumes.get_key_value(name));
-        let named = of_names(volumes.meant.get(&claim_ref.key))
+        let promised = volumes.assumed.volumes_of(&claim_ref).filter_map(|name| volumes.named(name));
+        let named = volumes.meant.get(&claim_ref.key).into_iter().flatten().filter_map(|name| volumes.named(name));
+        let named = named
             .filter(|(name, volume)| volume.offer.is_meant_for(&claim_ref.key, &claim_ref.uid) && !by_others(name));
         let mut meant: Vec<(&str, &Volume)> =
-            promised.chain(named).filter(|(_, v)| v.offer.could_be_for(wanted)).map(|(n, v)| (n.as_str(), v)).collect();
+            promised.chain(named).filter(|(_, volume)| volume.offer.could_be_for(wanted)).collect();
         meant.dedup_by_key(|(name, _)| *name);
-        let free = of_names(volumes.free.get(&claim.class))
-            .filter(|(name, volume)| volume.offer.is_free_for(wanted) && volumes.assumed.claim_of(name).is_none());
-        let mut free: Vec<(&str, &Volume)> = free.map(|(name, volume)| (name.as_str(), volume)).collect();
-        // Names are in order already.
-        free.sort_by(|(_, a), (_, b)| a.offer.size().partial_cmp(&b.offer.size()).unwrap_or(std::cmp::Ordering::Equal));
+        let free = volumes.free.of_several(&claim.class).filter_map(|name| volumes.named(name));
+        let mut free: Vec<(&str, &Volume)> = free.filter(|one| is_free(one, volumes, wanted)).collect();
+        free.sort_by(order);
         let node = volumes.assumed.node_of(&claim_ref).or(wanted.node.as_deref());
-        Some(Self { claim: claim_ref, wanted, class, node, meant, free })
+        Some(Self { claim: claim_ref, wanted, class, class_name: &claim.class, volumes, node, meant, free })
     }
 
     /// One of the volumes that are there, and on the node.
@@ -121,7 +119,12 @@ impl<'a> Want<'a> {
         if let Some((name, volume)) = self.meant.iter().find(|(name, _)| is_left(name)) {
             return is_on(volume, node).then_some(*name);
         }
-        self.free.iter().find(|(name, volume)| is_left(name) && is_on(volume, node)).map(|(name, _)| *name)
+        let fits = |(name, volume): &(&str, &Volume)| is_left(name) && is_on(volume, node);
+        let volumes = self.volumes;
+        let own = volumes.free.of_node(self.class_name, node).filter_map(|name| volumes.named(name));
+        let own = own.filter(|one| fits(one) && is_free(one, volumes, self.wanted));
+        let other = self.free.iter().copied().find(|one| fits(one));
+        own.chain(other).min_by(order).map(|(name, _)| name)
     }
 
     /// It has a volume, or nearly so, and not on this node: none is made a second time.
@@ -135,6 +138,17 @@ impl<'a> Want<'a> {
         let is_allowed = class.topologies.is_empty() || class.topologies.iter().any(|term| term.iter().all(has));
         !class.provisioner.is_empty() && class.provisioner != NO_PROVISIONER && is_allowed
     }
+}
+
+/// Whether it is nobody's, and would do.
+fn is_free((name, volume): &(&str, &Volume), volumes: &Volumes, wanted: &Wanted) -> bool {
+    volume.offer.is_free_for(wanted) && volumes.assumed.claim_of(name).is_none()
+}
+
+/// The smallest first; of one size, by name.
+fn order((a, volume): &(&str, &Volume), (b, other): &(&str, &Volume)) -> Ordering {
+    let by_size = volume.offer.size().partial_cmp(&other.offer.size()).unwrap_or(Ordering::Equal);
+    by_size.then_with(|| a.cmp(b))
 }
 
 /// Whether the volume can be had on the node.

@@ -116,6 +116,18 @@ fn a_selector_chooses_and_the_smallest_that_is_left_is_taken() {
 }
 
 #[test]
+fn the_smallest_is_taken_whether_it_is_of_the_node_or_of_all() {
+    let mut snapshot = snapshot();
+    with_volume(&mut snapshot, "of-n1", "20Gi", "n1", json!({}));
+    with_volume(&mut snapshot, "of-n2", "10Gi", "n2", json!({}));
+    with_volume(&mut snapshot, "of-all", "15Gi", "", json!({"nodeAffinity": null}));
+    with_claim(&mut snapshot, "a", asks("5Gi"), json!({}));
+    with_claim(&mut snapshot, "b", asks("6Gi"), json!({}));
+    assert_eq!(plans(&snapshot, &["a"]), "a=of-all, a=of-n2");
+    assert_eq!(plans(&snapshot, &["a", "b"]), "a=of-all b=of-n1, a=of-n2 b=of-all");
+}
+
+#[test]
 fn volumes_that_are_made_table() {
     let late = |class: &str| json!({"storageClassName": class, "resources": {"requests": {"storage": "1Gi"}}});
     let on = |node: &str| json!({"volume.kubernetes.io/selected-node": node});
