@@ -123,7 +123,7 @@ impl<'a> Want<'a> {
         let volumes = self.volumes;
         let own = volumes.free.of_node(self.class_name, node).filter_map(|name| volumes.named(name));
         let own = own.filter(|one| fits(one) && is_free(one, volumes, self.wanted));
-        let other = self.free.iter().copied().find(|one| fits(one));
+        let other = self.free.iter().copied().find(fits);
         own.chain(other).min_by(order).map(|(name, _)| name)
     }
 
