@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tracing::error;
 
 pub use any::{MetaCache, Progress};
-pub use index::{ByController, BySelector, Selects, selected_by, selecting};
+pub use index::{ByController, BySelector, Selects, selected_by, selecting, selector_of};
 pub use kept::{Kept, slim};
 
 type Tell<T> = Box<dyn FnMut(&Change<'_, T>) + Send>;

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tracing::warn;
 
 use crate::adopt::{self, Settled, Target};
-use crate::caches::{Selects, Shared, selected_by};
+use crate::caches::{Selects, Shared, selector_of};
 use crate::children::{Children, Owner};
 use crate::context::Context;
 use crate::controller::{Controller, Loop, Setup, maps};
@@ -131,7 +131,7 @@ impl DaemonSets {
 
     /// One that selects all or is invalid would take others' pods: such a DaemonSet does nothing.
     fn usable_selector(&self, set: &DaemonSet) -> Option<Arc<Matcher>> {
-        let Some(selector) = selected_by(&self.sets, &set.key()) else {
+        let Some(selector) = selector_of(&self.sets, set) else {
             if let Err(err) = Selector::from_label_selector(Some(&set.spec.selector)) {
                 warn!(daemonset = %set.key(), %err, "its selector cannot be used");
             }

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use crate::adopt::{self, Settled, Target, decide::Candidate, decide::Claim};
-use crate::caches::{Caches, Selects, owner_key, selected_by};
+use crate::caches::{Caches, Selects, owner_key, selector_of};
 use crate::context::Context;
 use crate::controller::{Controller, Loop, Setup, maps};
 use crate::pods::{Labels, SeenPod};
@@ -69,7 +69,7 @@ impl Deployments {
 
     /// A selector that selects all or is invalid would take others' pods: such a Deployment does nothing.
     fn usable_selector(&self, deployment: &Deployment) -> Option<Arc<Matcher>> {
-        let Some(selector) = selected_by(&self.context.caches.of::<Deployment>(), &deployment.key()) else {
+        let Some(selector) = selector_of(&self.context.caches.of::<Deployment>(), deployment) else {
             if let Err(err) = Selector::from_label_selector(Some(&deployment.spec.selector)) {
                 warn!(deployment = %deployment.key(), %err, "its selector cannot be used");
             }

@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use crate::adopt::{self, Settled, Target};
-use crate::caches::{Selects, Shared, selected_by};
+use crate::caches::{Selects, Shared, selector_of};
 use crate::children::{Children, Owner};
 use crate::context::Context;
 use crate::controller::{Controller, Loop, Setup, maps};
@@ -98,9 +98,13 @@ impl Jobs {
             self.forget(key);
             return Ok(Next::Done);
         };
-        let Some(selector) = self.usable_selector(&job, spec) else { return Ok(Next::Done) };
+        if self.usable_selector(&job, spec).is_none() {
+            return Ok(Next::Done);
+        }
         let owner = Owner::of(&*job);
         self.children.settle(&self.context, &owner, &self.pods, |name, new| pod_of(&job, name, new)).await?;
+        // After the wait: it may be another by now, of which we hear.
+        let Some(selector) = selector_of(&self.jobs, &*job) else { return Ok(Next::Done) };
         let nearby = self.pods.claimable(&key.namespace, job.uid(), &selector);
         let claim = adopt::decide::claim(job.uid(), job.is_deleting(), &selector, nearby.iter().map(candidate));
         let targets = claim.map(|pod| Target { key: pod.key.clone(), uid: pod.uid.clone() });
@@ -121,8 +125,8 @@ impl Jobs {
             self.context.recorder.event(&job.reference(), EventType::Warning, "UnknownCompletionMode", message);
             return None;
         }
-        let selector = selected_by(&self.jobs, &job.key());
-        if selector.is_none() {
+        let selector = selector_of(&self.jobs, job);
+        if selector.is_none() && job.selects_by().is_none() {
             warn!(job = %job.key(), "its selector cannot be used: it selects all pods, or is invalid");
         }
         selector

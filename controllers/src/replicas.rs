@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use crate::adopt::{self, Settled, Target, decide::Candidate};
-use crate::caches::{Selects, Shared, selected_by};
+use crate::caches::{Selects, Shared, selector_of};
 use crate::children::{Children, Owner};
 use crate::context::Context;
 use crate::controller::{Controller, Loop, Setup, maps};
@@ -79,8 +79,8 @@ impl<K: ReplicaOwner + Selects> Replicas<K> {
             return Ok(Next::Done);
         };
         self.children.settle(&self.context, &Owner::of(&*owner), pods, |name, ()| pod_of(&*owner, name)).await?;
-        let Some(selector) = selected_by(&self.owners, key) else {
-            // The next edit of the object brings us back; trying again would not help.
+        let Some(selector) = selector_of(&self.owners, &*owner) else {
+            // It is another by now, of which we hear. Or: the next edit of the object brings us back; trying again would not help.
             if let Err(err) = owner.selector() {
                 warn!(kind = K::KIND, %key, %err, "its selector cannot be used");
             }

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use crate::adopt::{self, Settled, Target, decide::Claim};
-use crate::caches::{Selects, Shared, selected_by};
+use crate::caches::{Selects, Shared, selector_of};
 use crate::children::{Children, Owner};
 use crate::context::Context;
 use crate::controller::{Controller, Loop, Setup, maps};
@@ -97,8 +97,8 @@ impl StatefulSets {
             return Ok(Next::Done);
         };
         self.children.settle(&self.context, &Owner::of(&*set), &self.pods, |_, new| new.pod()).await?;
-        let Some(selector) = selected_by(&self.sets, key) else {
-            // The next edit of the object brings us back; trying again would not help.
+        let Some(selector) = selector_of(&self.sets, &*set) else {
+            // It is another by now, of which we hear. Or: the next edit of the object brings us back; trying again would not help.
             if let Err(err) = Selector::from_label_selector(Some(&set.spec.selector)) {
                 warn!(statefulset = %key, %err, "its selector cannot be used");
             }
