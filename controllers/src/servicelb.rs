@@ -1,10 +1,12 @@
 //! Services of type LoadBalancer that no cloud balances: they are reached at the nodes' own addresses.
 
 pub mod decide;
+pub mod pace;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use corten_api::k8s_openapi::api::core::v1::{Node, Service};
@@ -12,6 +14,7 @@ use corten_api::k8s_openapi::api::discovery::v1::EndpointSlice;
 use corten_api::{ApiError, Key, Object, Reason, Scope};
 use corten_client::{Change, IndexBy, Next};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use tracing::info;
 
 use crate::balancers::Classless;
@@ -19,36 +22,45 @@ use crate::caches::Shared;
 use crate::context::Context;
 use crate::controller::{Controller, Loop, Setup};
 use crate::endpointslice::decide::SERVICE_LABEL;
-use decide::{Action, Observed, Said, TakenPort};
+use decide::{Action, Holders, Nodes, Observed, Said, TakenPort, Target};
+use pace::{Pace, Told};
 
 /// Nodes come and go together: what they change is written once.
 const GATHER: Duration = Duration::from_secs(1);
 
 pub fn controller(setup: &Setup) -> Loop {
     let (services, nodes) = (setup.caches.of::<Service>(), setup.caches.of::<Node>());
-    let (classless, targets) = (setup.settings.classless, Targets::default());
+    let classless = setup.settings.classless;
+    let balancers = Balancers::new(classless);
     let (all, of_slices) = (services.clone(), services.clone());
-    let kept = targets.clone();
+    let kept = balancers.clone();
     Controller::new(setup)
-        .watches(&services, concerned(&services, classless))
+        .watches(&services, concerned(&services, &balancers))
         .watches_after(&setup.caches.of::<EndpointSlice>(), GATHER, move |change| {
             local_service_of(&of_slices, classless, change)
         })
         .source(move |owner, queue| {
-            // Nobody has told of nodes that went before this term.
-            kept.begin();
-            let (kept, queue, all) = (kept.clone(), queue.clone(), all.clone());
+            // Nobody has told of nodes and Services that went before this term.
+            kept.targets.begin();
+            kept.ports.changed();
+            let has_begun = Arc::new(AtomicBool::new(false));
+            let (kept, queue, all, begun) = (kept.clone(), queue.clone(), all.clone(), Arc::clone(&has_begun));
             nodes.owned_by(owner).subscribe(move |change| {
-                if kept.follow(change) {
-                    for service in balanced(&all, classless) {
-                        queue.add_after(service.key(), GATHER);
-                    }
+                // All Services wait to be looked at when a term begins, after the nodes that are there.
+                let Some((was, is)) = kept.targets.follow(change).filter(|_| begun.load(Ordering::SeqCst)) else {
+                    return;
+                };
+                let mut touched = balanced(&all, classless);
+                touched.retain(|service| decide::is_touched(service, was.as_ref(), is.as_ref()));
+                for service in touched {
+                    queue.add_after(service.key(), GATHER);
                 }
             });
+            has_begun.store(true, Ordering::SeqCst);
         })
         .run(move |context, key| {
-            let targets = targets.clone();
-            async move { sync(&context, classless, &targets, &key).await }
+            let balancers = balancers.clone();
+            async move { sync(&context, &balancers, &key).await }
         })
 }
 
@@ -80,17 +92,18 @@ fn balanced(services: &Shared<Service>, classless: Classless) -> Vec<Arc<Service
 /// A Service that is or was balanced, and the younger ones that have a port with it in common: they lose it, or get it.
 fn concerned(
     services: &Shared<Service>,
-    classless: Classless,
+    balancers: &Balancers,
 ) -> impl Fn(&Change<'_, Service>) -> BTreeSet<Key> + use<> {
-    let services = services.clone();
+    let (services, ports, classless) = (services.clone(), Arc::clone(&balancers.ports), balancers.classless);
     move |change| {
         let (key, old, new) = match *change {
             Change::Set { key, old, new } => (key, old, Some(new)),
             Change::Removed { key, old } => (key, Some(old), None),
             Change::Synced => return BTreeSet::new(),
         };
+        let names = [decide::FINALIZER, decide::FORMER_FINALIZER];
         let has_finalizer =
-            |service: &Service| service.metadata.finalizers.iter().flatten().any(|f| f == decide::FINALIZER);
+            |service: &Service| service.metadata.finalizers.iter().flatten().any(|f| names.contains(&f.as_str()));
         let mut found = BTreeSet::new();
         let (was, is) = (old.and_then(|old| claim(old, classless)), new.and_then(|new| claim(new, classless)));
         if was.is_some() || is.is_some() {
@@ -99,6 +112,9 @@ fn concerned(
         found.extend(new.filter(|new| has_finalizer(new)).map(|_| key.clone()));
         if was == is {
             return found;
+        }
+        if was.map(|claim| claim.holds) != is.map(|claim| claim.holds) {
+            ports.changed();
         }
         for service in [old, new].into_iter().flatten() {
             for port in decide::ports(service) {
@@ -110,13 +126,23 @@ fn concerned(
     }
 }
 
-/// The ports that a Service has on the nodes, or would have, and whether it has an address. `None`: it is not ours.
-fn claim(service: &Service, classless: Classless) -> Option<(Vec<TakenPort>, bool)> {
+/// What other Services go by.
+#[derive(PartialEq)]
+struct Claim {
+    /// The ports that it has on the nodes, or would have; whether others give it addresses; and who it is.
+    holds: (Vec<TakenPort>, bool, String),
+    has_address: bool,
+}
+
+/// `None`: it is not ours.
+fn claim(service: &Service, classless: Classless) -> Option<Claim> {
     if service.is_deleting() || !decide::is_ours(service, classless) {
         return None;
     }
     let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    Some((decide::ports(service).collect(), balancer.is_some_and(|balancer| balancer.ingress.is_some())))
+    let has_address = balancer.is_some_and(|balancer| balancer.ingress.is_some());
+    let is_others = decide::is_written_by_others(service);
+    Some(Claim { holds: (decide::ports(service).collect(), is_others, service.uid().to_owned()), has_address })
 }
 
 /// The Service of a slice, if it matters to it where its endpoints are.
@@ -135,13 +161,55 @@ fn local_service_of(
     (decide::is_local(&service) && decide::is_ours(&service, classless)).then_some(key)
 }
 
-/// By node's name.
-type Addresses = BTreeMap<String, Vec<String>>;
+/// What is known besides the caches. Cheap to clone; clones share it.
+#[derive(Clone)]
+struct Balancers {
+    classless: Classless,
+    targets: Targets,
+    ports: Arc<Ports>,
+    pace: Arc<Mutex<Pace>>,
+    told: Arc<Mutex<Told>>,
+}
+
+impl Balancers {
+    fn new(classless: Classless) -> Self {
+        let (targets, ports) = (Targets::default(), Arc::default());
+        Self { classless, targets, ports, pace: Arc::default(), told: Arc::default() }
+    }
+}
+
+/// Who has each port, made anew only after Services have come, gone, or asked for other ports.
+#[derive(Default)]
+struct Ports {
+    changes: AtomicU64,
+    /// And after which change.
+    known: Mutex<Option<(u64, Arc<Holders>)>>,
+}
+
+impl Ports {
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn holders(&self, all: impl FnOnce() -> Vec<Arc<Service>>) -> Arc<Holders> {
+        let mut known = self.known.lock();
+        // Before the look: a change meanwhile makes what is found old.
+        let now = self.changes.load(Ordering::SeqCst);
+        if let Some((at, holders)) = &*known
+            && *at == now
+        {
+            return Arc::clone(holders);
+        }
+        let holders = Arc::new(Holders::of(&all()));
+        *known = Some((now, Arc::clone(&holders)));
+        holders
+    }
+}
 
 /// The nodes that take traffic of load balancers, with their addresses, kept as nodes change.
 #[derive(Clone, Default)]
 struct Targets {
-    nodes: Arc<Mutex<Arc<Addresses>>>,
+    nodes: Arc<Mutex<Arc<Nodes>>>,
 }
 
 impl Targets {
@@ -149,27 +217,27 @@ impl Targets {
         *self.nodes.lock() = Arc::default();
     }
 
-    fn get(&self) -> Arc<Addresses> {
+    fn get(&self) -> Arc<Nodes> {
         Arc::clone(&self.nodes.lock())
     }
 
-    /// Whether traffic goes to other addresses now. A heartbeat costs a look.
-    fn follow(&self, change: &Change<'_, Node>) -> bool {
-        let (name, addresses) = match change {
-            Change::Set { key, new, .. } => (&key.name, decide::addresses(new)),
+    /// What a node was and is, if that is not the same. A heartbeat costs a look.
+    fn follow(&self, change: &Change<'_, Node>) -> Option<(Option<Target>, Option<Target>)> {
+        let (name, is) = match change {
+            Change::Set { key, new, .. } => (&key.name, decide::target(new)),
             Change::Removed { key, .. } => (&key.name, None),
-            Change::Synced => return false,
+            Change::Synced => return None,
         };
         let mut nodes = self.nodes.lock();
-        if nodes.get(name) == addresses.as_ref() {
-            return false;
+        if nodes.get(name) == is.as_ref() {
+            return None;
         }
         let nodes = Arc::make_mut(&mut nodes);
-        match addresses {
-            Some(addresses) => nodes.insert(name.clone(), addresses),
+        let was = match &is {
+            Some(target) => nodes.insert(name.clone(), target.clone()),
             None => nodes.remove(name),
         };
-        true
+        Some((was, is))
     }
 }
 
@@ -191,26 +259,41 @@ fn local_nodes(context: &Context, key: &Key) -> BTreeSet<String> {
     ready.filter_map(|endpoint| endpoint.node_name.clone()).collect()
 }
 
-async fn sync(context: &Context, classless: Classless, targets: &Targets, key: &Key) -> Result<Next, ApiError> {
-    let services = context.caches.of::<Service>();
-    let Some(service) = services.get(key) else { return Ok(Next::Done) };
+async fn sync(context: &Context, balancers: &Balancers, key: &Key) -> Result<Next, ApiError> {
+    let (services, classless) = (context.caches.of::<Service>(), balancers.classless);
+    let Some(service) = services.get(key) else {
+        balancers.told.lock().forget(key);
+        return Ok(Next::Done);
+    };
     let (mut taken, mut local) = (None, BTreeSet::new());
     if decide::is_ours(&service, classless) {
-        taken = decide::taken(&service, &balanced(&services, classless));
+        taken = balancers.ports.holders(|| balanced(&services, classless)).taken_from(&service);
         local = local_nodes(context, key);
     }
     let action = decide::decide(&Observed {
         service: &service,
         classless,
-        nodes: &targets.get(),
+        nodes: &balancers.targets.get(),
         local: decide::is_local(&service).then_some(&local),
         taken: taken.as_ref(),
     });
+    if !matches!(action, Action::Leave(_)) {
+        balancers.told.lock().forget(key);
+    }
     match action {
         Action::Keep => {}
+        Action::Leave(said) => {
+            if balancers.told.lock().is_new(key, service.uid()) {
+                tell(context, &service, vec![said]);
+            }
+        }
         Action::Ensure { service: changed, before, after } => {
+            if let Some(wait) = balancers.pace.lock().wait(key, Instant::now()) {
+                return Ok(Next::After(wait));
+            }
             tell(context, &service, before);
             if let Some(revision) = write(context, &changed).await? {
+                balancers.pace.lock().note(key, Instant::now());
                 info!(service = %key, "its load balancer");
                 tell(context, &service, after);
                 context.caught_up(&services, revision).await;

@@ -67,7 +67,7 @@ fn services_have_the_addresses_of_the_nodes_that_take_their_traffic_and_the_olde
             let all = |a: &'static str, b: &'static str, c: &'static str| {
                 move |state: &State| [seen(state, "a"), seen(state, "b"), seen(state, "c")] == [a, b, c]
             };
-            until(&server, "a to be reached at the node that is ready", all("10.1.0.1", "", "")).await;
+            until(&server, "a to be reached at both nodes", all("10.1.0.1 10.1.0.2", "", "")).await;
             let edit = |at: (String, Key), edit: &dyn Fn(&mut Value)| {
                 server.with(|state| {
                     let mut object = state.objects[&at].clone();
@@ -78,7 +78,12 @@ fn services_have_the_addresses_of_the_nodes_that_take_their_traffic_and_the_olde
             edit(("nodes".into(), Key::cluster("n2")), &|node| {
                 node["status"]["conditions"][0]["status"] = json!("True")
             });
-            until(&server, "the other node", all("10.1.0.1 10.1.0.2", "", "10.1.0.2")).await;
+            until(
+                &server,
+                "c to be reached where its endpoint is, once that node is ready",
+                all("10.1.0.1 10.1.0.2", "", "10.1.0.2"),
+            )
+            .await;
             let of_c = ("endpointslices".to_owned(), Key::new("shop", "c-1"));
             edit(of_c, &|slice| slice["endpoints"][0]["nodeName"] = json!("n1"));
             until(&server, "c to follow its endpoint", all("10.1.0.1 10.1.0.2", "", "10.1.0.1")).await;

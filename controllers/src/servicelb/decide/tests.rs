@@ -51,7 +51,8 @@ fn which_nodes_take_traffic_and_where() {
             },
         });
         merge(&mut node, patch);
-        addresses(&serde_json::from_value(node).unwrap()).unwrap_or_default().join(" ")
+        let Some(target) = target(&serde_json::from_value(node).unwrap()) else { return String::new() };
+        format!("{}{}", target.addresses.join(" "), if target.ready { "" } else { " not ready" })
     };
     let outer = json!([
         {"type": "InternalIP", "address": "10.1.0.1"},
@@ -61,7 +62,11 @@ fn which_nodes_take_traffic_and_where() {
     let cases = [
         ("it is ready", json!({}), "10.1.0.1"),
         ("an outer address is better", json!({"status": {"addresses": outer}}), "203.0.113.1 2001:db8::1"),
-        ("not ready", json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}), ""),
+        (
+            "not ready: its proxy may well forward",
+            json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}),
+            "10.1.0.1 not ready",
+        ),
         ("cordoned: it serves what it has", json!({"spec": {"unschedulable": true}}), "10.1.0.1"),
         ("excluded", json!({"metadata": {"labels": {EXCLUDE_LABEL: ""}}}), ""),
         ("excluded, as it says", json!({"metadata": {"labels": {EXCLUDE_LABEL: "true"}}}), ""),
@@ -87,31 +92,41 @@ fn of_two_with_the_same_port_the_older_has_it_and_who_lost_takes_none_from_other
     let (a, b) = (made("a", "01", &[("TCP", 80)]), made("b", "02", &[("TCP", 80), ("TCP", 443)]));
     let (c, d) = (made("c", "03", &[("TCP", 443)]), made("d", "03", &[("UDP", 80)]));
     let all = [&d, &c, &b, &a].map(Arc::clone);
-    let lost = |service: &Arc<Service>| taken(service, &all);
+    let lost = |service: &Arc<Service>| Holders::of(&all).taken_from(service);
     assert_eq!(lost(&a), None);
     assert_eq!(lost(&b), Some(("TCP".into(), 80)));
     assert_eq!(lost(&c), None, "b has no address, and so no port");
     assert_eq!(lost(&d), None, "another protocol");
     let same = [made("x", "01", &[("TCP", 80)]), made("y", "01", &[("TCP", 80)])];
-    assert!(taken(&same[0], &same).is_none() && taken(&same[1], &same).is_some(), "of one second: by uid");
+    let holders = Holders::of(&same);
+    assert!(holders.taken_from(&same[0]).is_none() && holders.taken_from(&same[1]).is_some(), "of one second: by uid");
+    let mut others = Service::clone(&a);
+    others.status = serde_json::from_value(json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.9"}]}})).unwrap();
+    assert_eq!(
+        Holders::of(&[Arc::new(others)]).taken_from(&b),
+        None,
+        "of another controller's addresses no port is taken"
+    );
     let mut going = Service::clone(&a);
     going.metadata.deletion_timestamp = a.metadata.creation_timestamp.clone();
-    assert_eq!(taken(&b, &[Arc::new(going)]), None, "a Service that goes has no port any more");
+    assert_eq!(Holders::of(&[Arc::new(going)]).taken_from(&b), None, "a Service that goes has no port any more");
 }
 
 /// `finalizer? addresses: events` of what is written.
 fn told(action: &Action) -> String {
     let (kind, service, before, after) = match action {
         Action::Keep => return "keep".into(),
+        Action::Leave(said) => return format!("leave {}", said.reason),
         Action::Ensure { service, before, after } => ("ensure", service, before, after),
         Action::CleanUp { service, before, after } => ("clean up", service, before, after),
     };
     let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let ingress = balancer.and_then(|balancer| balancer.ingress.as_ref()).into_iter().flatten();
     let addresses: Vec<&str> = ingress.filter_map(|ingress| ingress.ip.as_deref()).collect();
-    let held = service.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
+    let held = has_finalizer(service, FINALIZER);
+    let former = if has_finalizer(service, FORMER_FINALIZER) { " and as formerly" } else { "" };
     let reasons: Vec<&str> = before.iter().chain(after).map(|said| said.reason).collect();
-    format!("{kind}{} [{}] {}", if held { " held" } else { "" }, addresses.join(" "), reasons.join(" "))
+    format!("{kind}{}{former} [{}] {}", if held { " held" } else { "" }, addresses.join(" "), reasons.join(" "))
 }
 
 fn ingress_of(addresses: &[&str]) -> Value {
@@ -126,6 +141,10 @@ fn service_of_type_now(kind: &str) -> Service {
 #[test]
 fn what_is_written_of_a_service() {
     let held = json!({"finalizers": [FINALIZER]});
+    let former = json!({"finalizers": [FORMER_FINALIZER]});
+    let former_gone = json!({"finalizers": [FORMER_FINALIZER], "deletionTimestamp": "2030-01-02T00:00:00Z"});
+    let foreign = json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.9", "ipMode": "VIP"}]}});
+    let plain_with = |meta: &Value| service(json!({"metadata": meta, "spec": {"type": "ClusterIP"}}));
     let gone = json!({"finalizers": ["a.b/other", FINALIZER], "deletionTimestamp": "2030-01-02T00:00:00Z"});
     let both = || ingress_of(&["10.1.0.1", "10.1.0.2"]);
     let (web, db) = (("TCP".to_owned(), 80), BTreeSet::from([String::from("n2")]));
@@ -176,8 +195,72 @@ fn what_is_written_of_a_service() {
             "clean up [] DeletingLoadBalancer DeletedLoadBalancer",
         ),
         ("another's", other_class(&json!({})), None, None, "keep"),
-        ("another's, with a finalizer of that name", other_class(&held), None, None, "keep"),
-        ("another's that goes", other_class(&gone), None, None, "keep"),
+        ("another's, with the clouds' finalizer", other_class(&former), None, None, "keep"),
+        ("another's that goes", other_class(&former_gone), None, None, "keep"),
+        (
+            "another's now, and was ours",
+            other_class(&held),
+            None,
+            None,
+            "clean up [] DeletingLoadBalancer DeletedLoadBalancer",
+        ),
+        ("of another type now, with the clouds' finalizer", plain_with(&former), None, None, "keep"),
+        (
+            "another controller gave it an address",
+            service(json!({"status": foreign})),
+            None,
+            None,
+            "leave LoadBalancerOfOthers",
+        ),
+        (
+            "another controller wrote over ours",
+            service(json!({"metadata": held, "status": foreign})),
+            None,
+            None,
+            "leave LoadBalancerOfOthers",
+        ),
+        (
+            "another controller writes as we do",
+            service(json!({"status": ingress_of(&["203.0.113.9"])})),
+            None,
+            None,
+            "leave LoadBalancerOfOthers",
+        ),
+        (
+            "another controller's that goes",
+            service(json!({"metadata": gone, "status": foreign})),
+            None,
+            None,
+            "clean up [203.0.113.9] ",
+        ),
+        (
+            "its nodes are gone",
+            service(json!({"metadata": held, "status": ingress_of(&["10.1.0.9"])})),
+            None,
+            None,
+            "ensure held [10.1.0.1 10.1.0.2] UpdatedLoadBalancer",
+        ),
+        (
+            "ours of the time before",
+            service(json!({"metadata": former, "status": both()})),
+            None,
+            None,
+            "ensure held [10.1.0.1 10.1.0.2] UpdatedLoadBalancer",
+        ),
+        (
+            "perhaps a cloud's that begins",
+            service(json!({"metadata": former})),
+            None,
+            None,
+            "ensure held and as formerly [10.1.0.1 10.1.0.2] EnsuringLoadBalancer EnsuredLoadBalancer",
+        ),
+        (
+            "ours of the time before, and it goes",
+            service(json!({"metadata": former_gone, "status": both()})),
+            None,
+            None,
+            "clean up [] DeletingLoadBalancer DeletedLoadBalancer",
+        ),
         (
             "it goes and was never balanced",
             service(json!({"metadata": {"deletionTimestamp": "2030-01-02T00:00:00Z"}})),
@@ -186,36 +269,100 @@ fn what_is_written_of_a_service() {
             "keep",
         ),
     ];
-    let nodes = [("n1", "10.1.0.1"), ("n2", "10.1.0.2"), ("n3", "2001:db8::3")];
-    let nodes: BTreeMap<String, Vec<String>> =
-        nodes.into_iter().map(|(name, ip)| (name.to_owned(), vec![ip.to_owned()])).collect();
+    let nodes = nodes_of([("n1", "10.1.0.1"), ("n2", "10.1.0.2"), ("n3", "2001:db8::3")]);
     for (why, service, local, taken, expected) in cases {
         let action = decide(&Observed { service: &service, classless: Classless::Ours, nodes: &nodes, local, taken });
         assert_eq!(told(&action), expected, "{why}");
     }
-    let nobody = BTreeMap::new();
+    let nobody = Nodes::new();
     let (service, classless) = (&new(), Classless::Ours);
     let action = decide(&Observed { service, classless, nodes: &nobody, local: None, taken: None });
     assert_eq!(told(&action), "ensure held [] UnAvailableLoadBalancer");
     let was = service_of_type_now("ClusterIP");
-    for service in [service, &was] {
+    for (service, expected) in [
+        (service, "keep"),
+        (&plain_with(&former), "keep"),
+        (&was, "clean up [] DeletingLoadBalancer DeletedLoadBalancer"),
+    ] {
         let action =
             decide(&Observed { service, classless: Classless::Others, nodes: &nodes, local: None, taken: None });
-        assert_eq!(told(&action), "keep", "a cloud's");
+        assert_eq!(told(&action), expected, "a cloud's, but for what bears our finalizer");
     }
+}
+
+fn ready(addresses: &[&str]) -> Target {
+    Target { addresses: addresses.iter().map(|ip| (*ip).to_owned()).collect(), ready: true }
+}
+
+fn nodes_of<const N: usize>(nodes: [(&str, &str); N]) -> Nodes {
+    nodes.into_iter().map(|(name, ip)| (name.to_owned(), ready(&[ip]))).collect()
+}
+
+#[test]
+fn readiness_counts_only_where_the_endpoints_are() {
+    let mut nodes = nodes_of([("n1", "10.1.0.1"), ("n2", "10.1.0.2")]);
+    nodes.values_mut().for_each(|node| node.ready = false);
+    let service = service(json!({}));
+    let both = BTreeSet::from([String::from("n1"), String::from("n2")]);
+    for (local, expected) in [(None, 2), (Some(&both), 0)] {
+        let seen = Observed { service: &service, classless: Classless::Ours, nodes: &nodes, local, taken: None };
+        assert_eq!(ingress(&seen).len(), expected, "{local:?}");
+    }
+}
+
+/// The addresses that it gets, which are then in its status.
+fn given(service: &mut Service, nodes: &Nodes) -> BTreeSet<String> {
+    let found = ingress(&Observed { service, classless: Classless::Ours, nodes, local: None, taken: None });
+    let addresses = found.iter().filter_map(|ingress| ingress.ip.clone()).collect();
+    service.status.get_or_insert_default().load_balancer = Some(LoadBalancerStatus { ingress: Some(found) });
+    addresses
+}
+
+#[test]
+fn an_address_stays_while_it_is_a_nodes() {
+    let mut nodes: Nodes = (0..40).map(|n| (format!("n{n:02}"), ready(&[format!("10.1.0.{n}").as_str()]))).collect();
+    let (mut web, mut other) = (service(json!({})), service(json!({"metadata": {"uid": "other"}})));
+    let first = given(&mut web, &nodes);
+    assert_eq!(first.len(), ADDRESSES_MAX);
+    assert_ne!(given(&mut other, &nodes), first, "not all Services are reached at the same nodes");
+    let came = ready(&["10.1.0.200"]);
+    nodes.insert("a".into(), came.clone());
+    assert_eq!(given(&mut web, &nodes), first, "a node that joins takes nobody's place");
+    assert!(!is_touched(&web, None, Some(&came)), "and is no reason to look");
+    let gone = first.iter().next().unwrap().clone();
+    nodes.retain(|_, node| node.addresses != [gone.clone()]);
+    assert!(is_touched(&web, Some(&ready(&[gone.as_str()])), None));
+    let second = given(&mut web, &nodes);
+    assert_eq!(
+        (second.len(), second.intersection(&first).count()),
+        (ADDRESSES_MAX, ADDRESSES_MAX - 1),
+        "one gap is filled"
+    );
+    let mut unready = ready(&["10.1.0.250"]);
+    unready.ready = false;
+    let few = nodes_of([("n1", "10.1.0.1")]);
+    let mut new = service(json!({}));
+    given(&mut new, &few);
+    assert!(is_touched(&new, None, Some(&unready)), "there is room");
+    let readied = ready(&["10.1.0.250"]);
+    assert!(!is_touched(&new, Some(&unready), Some(&readied)), "readiness is nothing to it");
+    let local = service(json!({"spec": {"externalTrafficPolicy": "Local"}}));
+    assert!(is_touched(&local, Some(&unready), Some(&readied)));
 }
 
 #[test]
 fn a_service_gets_so_many_addresses_of_its_families_each_once() {
-    let many: BTreeMap<String, Vec<String>> =
-        (0..200).map(|n| (format!("n{n:03}"), vec![format!("10.1.0.{}", n / 2), format!("2001:db8::{n}")])).collect();
+    let both = |n: usize| ready(&[format!("10.1.0.{}", n / 2).as_str(), format!("2001:db8::{n}").as_str()]);
+    let many: Nodes = (0..200).map(|n| (format!("n{n:03}"), both(n))).collect();
     let of = |families: Value| {
         let service = service(json!({"spec": {"ipFamilies": families}}));
         let seen = Observed { service: &service, classless: Classless::Ours, nodes: &many, local: None, taken: None };
         ingress(&seen).into_iter().filter_map(|ingress| ingress.ip).collect::<Vec<_>>()
     };
     let v4 = of(json!(["IPv4"]));
-    assert_eq!((v4.len(), v4[0].as_str(), v4[1].as_str()), (ADDRESSES_MAX, "10.1.0.0", "10.1.0.1"));
+    assert_eq!((v4.len(), v4.iter().collect::<BTreeSet<_>>().len()), (ADDRESSES_MAX, ADDRESSES_MAX));
     assert!(of(json!(["IPv6"])).iter().all(|ip| ip.contains(':')));
-    assert_eq!(of(json!(["IPv4", "IPv6"]))[..2], ["10.1.0.0", "2001:db8::0"]);
+    let two = of(json!(["IPv4", "IPv6"]));
+    assert_eq!(two.len(), ADDRESSES_MAX);
+    assert_eq!(two.iter().filter(|ip| ip.contains(':')).count(), ADDRESSES_MAX / 2, "each family has its share");
 }
