@@ -22,10 +22,9 @@ const TOLD_FOR: Duration = Duration::from_secs(90);
 pub enum TakeOverError {
     #[error("no apiserver has said within {CATCH_UP_MAX:?} how far the cluster is: look whether one answers")]
     NotTold,
-    #[error(
-        "not all caches have seen revision {revision} within {CATCH_UP_MAX:?}: look whether all kinds can be watched"
-    )]
-    Behind { revision: i64 },
+    /// `kinds`: those that lag, by name.
+    #[error("not seen up to revision {revision} within {CATCH_UP_MAX:?}: {kinds}; look whether these can be watched")]
+    Behind { revision: i64, kinds: String },
 }
 
 /// How a term of ours stands that has not begun.
@@ -46,18 +45,24 @@ pub struct TakeOver {
 impl TakeOver {
     /// To be called once the lease is ours. Asks how far the cluster is, and returns once `catch_up` has seen that revision.
     /// What the leader before has written is known then: its writes are refused since the lease is ours. Fails where that
-    /// takes too long; the failure is in the log.
-    pub async fn begin<F>(&self, client: &Client, catch_up: impl FnOnce(i64) -> F) -> Result<(), TakeOverError>
+    /// takes too long; the failure is in the log. `lagging`: the kinds that have not seen a revision, for who reads that.
+    pub async fn begin<F>(
+        &self,
+        client: &Client,
+        catch_up: impl FnOnce(i64) -> F,
+        lagging: impl FnOnce(i64) -> Vec<&'static str>,
+    ) -> Result<(), TakeOverError>
     where
         F: Future<Output = ()>,
     {
-        self.bounded(newest(client), catch_up).await
+        self.bounded(newest(client), catch_up, lagging).await
     }
 
     async fn bounded<F>(
         &self,
         newest: impl Future<Output = i64>,
         catch_up: impl FnOnce(i64) -> F,
+        lagging: impl FnOnce(i64) -> Vec<&'static str>,
     ) -> Result<(), TakeOverError>
     where
         F: Future<Output = ()>,
@@ -76,7 +81,7 @@ impl TakeOver {
                 Ok(())
             }
             Err(_) => {
-                let err = begins.failed();
+                let err = begins.failed(lagging);
                 error!(%err, "we lead, and cannot take over");
                 Err(err)
             }
@@ -121,10 +126,12 @@ impl<'a> Begins<'a> {
         *self.0.state.lock() = Some(State::Awaits(Some(revision)));
     }
 
-    fn failed(&self) -> TakeOverError {
+    fn failed(&self, lagging: impl FnOnce(i64) -> Vec<&'static str>) -> TakeOverError {
         let mut state = self.0.state.lock();
         let why = match *state {
-            Some(State::Awaits(Some(revision))) => TakeOverError::Behind { revision },
+            Some(State::Awaits(Some(revision))) => {
+                TakeOverError::Behind { revision, kinds: lagging(revision).join(", ") }
+            }
             _ => TakeOverError::NotTold,
         };
         *state = Some(State::Failed(why.clone(), Instant::now()));
@@ -144,26 +151,31 @@ mod tests {
 
     use super::*;
 
+    fn none(_: i64) -> Vec<&'static str> {
+        Vec::new()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_term_that_cannot_begin_ends_in_time_and_is_told_of() {
         let takeover = TakeOver::default();
         let began = Instant::now();
-        let behind = takeover.bounded(ready(7), |_| pending()).await;
-        assert_eq!(behind, Err(TakeOverError::Behind { revision: 7 }));
+        let behind = takeover.bounded(ready(7), |_| pending(), |_| vec!["Pod", "Node"]).await;
+        assert_eq!(behind, Err(TakeOverError::Behind { revision: 7, kinds: "Pod, Node".into() }));
         assert_eq!(began.elapsed(), CATCH_UP_MAX);
-        assert!(takeover.check().unwrap_err().contains("revision 7"));
-        assert_eq!(takeover.bounded(pending(), |_| ready(())).await, Err(TakeOverError::NotTold));
+        let told = takeover.check().unwrap_err();
+        assert!(told.contains("revision 7") && told.contains("Pod, Node"), "{told}");
+        assert_eq!(takeover.bounded(pending(), |_| ready(()), none).await, Err(TakeOverError::NotTold));
         assert!(takeover.check().is_err());
         tokio::time::advance(TOLD_FOR + Duration::from_secs(1)).await;
         assert_eq!(takeover.check(), Ok(()), "another leads, or we would have tried again");
-        assert_eq!(takeover.bounded(ready(8), |_| ready(())).await, Ok(()));
+        assert_eq!(takeover.bounded(ready(8), |_| ready(()), none).await, Ok(()));
         assert_eq!(takeover.check(), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_term_that_is_dropped_before_it_begins_is_awaited_no_more() {
         let takeover = TakeOver::default();
-        let begins = takeover.bounded(ready(7), |_| pending());
+        let begins = takeover.bounded(ready(7), |_| pending(), none);
         assert!(tokio::time::timeout(Duration::from_secs(1), begins).await.is_err());
         assert_eq!(takeover.check(), Ok(()));
     }

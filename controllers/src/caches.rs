@@ -198,6 +198,11 @@ impl Caches {
         self.all().into_iter().filter(|(.., cache)| cache.revision() == 0).map(|(_, kind, _)| kind).collect()
     }
 
+    /// The kinds that have not seen `revision` yet.
+    pub fn lagging(&self, revision: i64) -> Vec<&'static str> {
+        self.all().into_iter().filter(|(.., cache)| cache.revision() < revision).map(|(_, kind, _)| kind).collect()
+    }
+
     /// Returns once all are complete: a controller that decides earlier would miss what is there.
     pub async fn synced(&self) {
         let all = self.all();

@@ -47,7 +47,7 @@ impl Standby {
             monitors.at_least(revision);
             caches.catch_up(revision)
         };
-        self.takeover.begin(client, catch_up).await
+        self.takeover.begin(client, catch_up, |revision| caches.lagging(revision)).await
     }
 
     /// One term of leadership: what the leader before has written is known before anything is decided. Returns where that

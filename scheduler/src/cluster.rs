@@ -166,6 +166,24 @@ impl Cluster {
             && self.stateful_sets.is_synced()
             && self.replication_controllers.is_synced()
     }
+    /// The kinds that have not seen `revision` yet.
+    pub(crate) fn lagging(&self, revision: i64) -> Vec<&'static str> {
+        let all = [
+            ("Pod", self.pods.revision()),
+            ("Node", self.nodes.revision()),
+            ("Namespace", self.namespaces.revision()),
+            ("PodDisruptionBudget", self.budgets.revision()),
+            ("PersistentVolumeClaim", self.claims.revision()),
+            ("PersistentVolume", self.volumes.revision()),
+            ("StorageClass", self.storage_classes.revision()),
+            ("CSINode", self.csi_nodes.revision()),
+            ("Service", self.services.revision()),
+            ("ReplicaSet", self.replica_sets.revision()),
+            ("StatefulSet", self.stateful_sets.revision()),
+            ("ReplicationController", self.replication_controllers.revision()),
+        ];
+        all.into_iter().filter(|(_, seen)| *seen < revision).map(|(kind, _)| kind).collect()
+    }
     /// Returns once everything has seen `revision`, which is there already.
     pub(crate) async fn catch_up(&self, revision: i64) {
         tokio::join!(

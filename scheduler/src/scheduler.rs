@@ -97,7 +97,8 @@ impl Instance {
         let Self { cluster, configuration, takeover, pulses, metrics } = self.clone();
         let scheduler = Scheduler::new(&client, &cluster, &configuration, &pulses, &metrics);
         async move {
-            let caught_up = takeover.begin(&client, |revision| cluster.catch_up(revision));
+            let catch_up = |revision| cluster.catch_up(revision);
+            let caught_up = takeover.begin(&client, catch_up, |revision| cluster.lagging(revision));
             // Where it fails, the lease is given up for another.
             if let Some(Ok(())) = leading.run_until_cancelled(caught_up).await {
                 let _end_with_this_future = (cluster.lead(), TermEnd(metrics));
