@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use corten_api::{ApiError, Key, Object, Reason};
 use corten_proto::api::{self, WatchBatch, WatchRequest, watch_event};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -26,6 +27,11 @@ use listener::Listener;
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(2);
+/// An apiserver tells at once that it has passed the revision that it was asked to report. One of an older release does not know
+/// the question, and would tell in a minute: who waits for that is helped by the state.
+const REPORT_MAX: Duration = Duration::from_secs(5);
+/// Between two states that are asked for because no report came.
+const RELIST_EVERY: Duration = Duration::from_secs(30);
 /// Between questions for a kind that is not served: one that comes with an upgrade is seen within the longer of the two.
 const ABSENT_RETRY_FIRST: Duration = Duration::from_secs(1);
 const ABSENT_RETRY_MAX: Duration = Duration::from_secs(60);
@@ -100,6 +106,7 @@ impl<K: Object> Watch<K> {
             asked_at: 0,
             told: None,
             absent: None,
+            relisted: None,
         };
         let stop = stop.clone();
         tokio::spawn(async move { stop.run_until_cancelled_owned(task.run()).await });
@@ -122,6 +129,14 @@ struct Task<K, T, R, C> {
     told: Option<String>,
     /// The kind is not served; how long was waited before it was asked for again.
     absent: Option<Duration>,
+    /// When the state was last asked for because no report came.
+    relisted: Option<Instant>,
+}
+
+/// Until when a report is waited for that is asked for now.
+fn report_by(now: Instant, relisted: Option<Instant>) -> Instant {
+    let soonest = relisted.map_or(now, |at| at + RELIST_EVERY);
+    soonest.max(now + REPORT_MAX)
 }
 
 impl<K, T, R, C> Task<K, T, R, C>
@@ -207,12 +222,18 @@ where
             Ok(batches) => batches.into_inner(),
             Err(status) => return Some(self.watch.client.explain(&connection, status)),
         };
+        let report_by = report_by(Instant::now(), self.relisted);
         loop {
             let batch = tokio::select! {
                 batch = batches.message() => batch,
                 () = connection.left() => return Some(ApiError::unavailable("this apiserver is left for another")),
                 // A state that has begun is not begun again for that.
                 () = self.writer.wanted_above(self.asked_at.max(self.seen)), if self.pending.is_none() => return None,
+                () = tokio::time::sleep_until(report_by), if self.pending.is_none() && self.seen < self.asked_at => {
+                    info!(kind = %self.watch.kind, "the apiserver does not report how far it is; beginning with the state again");
+                    (self.seen, self.relisted) = (0, Some(Instant::now()));
+                    return None;
+                }
                 key = self.listener.due() => {
                     self.tell_again(&key);
                     continue;
@@ -269,6 +290,21 @@ where
             if self.writer.advance(batch.revision) {
                 self.listener.tell(Change::Synced);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_report_that_does_not_come_is_made_up_for_in_bounds() {
+        let now = Instant::now() + Duration::from_secs(100);
+        let ago = |secs: u64| Some(now - Duration::from_secs(secs));
+        // when the state was asked for for that, how long a report is waited for
+        for (relisted, secs) in [(None, 5), (ago(0), 30), (ago(10), 20), (ago(27), 5), (ago(90), 5)] {
+            assert_eq!(report_by(now, relisted), now + Duration::from_secs(secs), "{relisted:?}");
         }
     }
 }
