@@ -327,3 +327,52 @@ fn tell(context: &Context, service: &Service, said: Vec<Said>) {
         context.recorder.event(&service.reference(), kind, reason, message);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn who_has_each_port_is_found_once_after_each_change() {
+        let (ports, looks) = (Ports::default(), Cell::new(0));
+        let look = |meanwhile: bool| {
+            ports.holders(|| {
+                looks.set(looks.get() + 1);
+                if meanwhile {
+                    ports.changed();
+                }
+                Vec::new()
+            });
+            looks.get()
+        };
+        assert_eq!([look(false), look(false), look(false)], [1, 1, 1]);
+        ports.changed();
+        assert_eq!([look(true), look(false), look(false)], [2, 3, 3], "a change during a look makes it old");
+    }
+
+    #[test]
+    fn a_node_is_told_of_where_it_is_another_target() {
+        let node = |ready: &str| -> Arc<Node> {
+            let value = serde_json::json!({
+                "metadata": {"name": "n1"},
+                "status": {
+                    "conditions": [{"type": "Ready", "status": ready}],
+                    "addresses": [{"type": "InternalIP", "address": "10.1.0.1"}],
+                },
+            });
+            Arc::new(serde_json::from_value(value).unwrap())
+        };
+        let (targets, key) = (Targets::default(), Key::cluster("n1"));
+        // why, what is seen of the node, whether that is told
+        let cases = [("new", "True", true), ("a heartbeat", "True", false), ("not ready", "False", true)];
+        for (why, ready, expected) in cases {
+            let told = targets.follow(&Change::Set { key: &key, old: None, new: &node(ready) });
+            assert_eq!(told.is_some(), expected, "{why}");
+        }
+        let told = targets.follow(&Change::Removed { key: &key, old: &node("False") });
+        assert!(told.is_some_and(|(was, is)| was.is_some() && is.is_none()));
+        assert!(targets.get().is_empty());
+    }
+}
