@@ -315,6 +315,13 @@ mod tests {
     const NODES: usize = 1_500;
     const PODS_OF_NODE: usize = 100;
 
+    #[test]
+    fn kinds_that_were_never_seen_lag_behind_every_revision() {
+        let cluster = Cluster::default();
+        assert_eq!(cluster.lagging(0), Vec::<&str>::new());
+        assert_eq!((cluster.lagging(1).len(), cluster.lagging(1)[0]), (12, "Pod"));
+    }
+
     /// The nodes are full with the pods that the leader before has placed, and one more waits.
     fn full_cluster() -> Cluster {
         let node = |n: usize| {
