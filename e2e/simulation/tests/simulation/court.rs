@@ -89,10 +89,8 @@ impl Court {
         self.inner.lock().digest.finish()
     }
 
-    pub(crate) fn story(&self, lines: usize) -> String {
-        let inner = self.inner.lock();
-        let skipped = inner.lines.len().saturating_sub(lines);
-        inner.lines.iter().skip(skipped).map(|line| format!("{line}\n")).collect()
+    pub(crate) fn story(&self) -> String {
+        self.inner.lock().lines.iter().map(|line| format!("{line}\n")).collect()
     }
 
     /// The program at `host` ends with so many of its commits more: done, and not answered.

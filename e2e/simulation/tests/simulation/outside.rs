@@ -16,14 +16,16 @@ use tokio::time::Instant;
 /// 2030-01-01: what certificates are good for, and far from any real one.
 const WALL_BEGAN_SECS: u64 = 1_893_456_000;
 
-/// A story takes some ten seconds of a core.
+/// What the monotonic clock shows when the runtime is made.
+const MONOTONIC_BEGAN: Duration = Duration::from_secs(1_000_000);
+
+/// A story takes some seconds of a core.
 const STORY_SECS_MAX: c_uint = 300;
 
 #[derive(Clone, Copy)]
 struct Inside {
-    began: Instant,
-    /// The monotonic clock then.
-    monotonic: Duration,
+    /// The runtime's clock when it was made. None: there is no runtime yet.
+    began: Option<Instant>,
     wall_millis_ahead: i64,
     chance: u64,
 }
@@ -34,18 +36,20 @@ thread_local! {
     static IS_READING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// From now on this thread's time is that of its runtime, and its chance follows from the seed.
-pub(crate) fn enter(seed: u64) -> Entered {
-    let began = Instant::now();
-    let (real, now) = (real_time(libc::CLOCK_MONOTONIC), std::time::Instant::now());
-    let monotonic = real.saturating_sub(now.saturating_duration_since(began.into_std()));
-    INSIDE.set(Some(Inside { began, monotonic, wall_millis_ahead: 0, chance: seed }));
-    Entered
+/// Runs `work` in a new runtime: this thread's time is that of the runtime, and its chance follows from the seed. Already when the
+/// runtime is made: in which order it looks at what is ready is of chance too.
+pub(crate) fn run<R>(seed: u64, work: impl Future<Output = R>) -> R {
+    INSIDE.set(Some(Inside { began: None, wall_millis_ahead: 0, chance: seed }));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let _inside = Entered;
+        INSIDE.set(INSIDE.get().map(|inside| Inside { began: Some(Instant::now()), ..inside }));
+        work.await
+    })
 }
 
 /// Time and chance are the kernel's again when it is dropped: a thread that ends has no runtime left to ask.
-#[must_use]
-pub(crate) struct Entered;
+struct Entered;
 
 impl Drop for Entered {
     fn drop(&mut self) {
@@ -70,11 +74,11 @@ fn simulated(clock: clockid_t) -> Option<Duration> {
     if IS_READING.replace(true) {
         return None;
     }
-    let elapsed = inside.began.elapsed();
+    let elapsed = inside.began.map_or(Duration::ZERO, |began| began.elapsed());
     IS_READING.set(false);
     match clock {
         libc::CLOCK_MONOTONIC | libc::CLOCK_MONOTONIC_RAW | libc::CLOCK_MONOTONIC_COARSE | libc::CLOCK_BOOTTIME => {
-            Some(inside.monotonic + elapsed)
+            Some(MONOTONIC_BEGAN + elapsed)
         }
         libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE => {
             let wall = Duration::from_secs(WALL_BEGAN_SECS) + elapsed;

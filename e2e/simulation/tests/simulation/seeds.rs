@@ -18,20 +18,39 @@ const REST_WITHIN: Duration = Duration::from_secs(900);
 const LOOK_EVERY_MILLIS: usize = 1000;
 /// Looks in a row that must find it so.
 const RESTS: usize = 3;
-const STORY_LINES: usize = 400;
 const FAULTS_MAX: usize = 16;
 const ACTS_MAX: usize = 14;
 
 /// How a seed went.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) seed: u64,
-    /// Nothing is broken: a digest of all that happened. Else what is, and the story.
-    pub(crate) result: Result<String, String>,
+    /// What happened, a line each.
+    pub(crate) story: String,
+    /// Nothing is broken: a digest of all that happened. Else what is.
+    pub(crate) verdict: Result<String, String>,
 }
 
-/// Certificates, and what the first apiserver of a cluster stores: made once, before any seed.
+/// Between a story and its verdict.
+const END: char = '\0';
+const SOUND: &str = "sound ";
+
+/// Certificates, and what the first apiserver of a cluster stores: made once, before any seed, and the same each time.
 pub(crate) fn ground(files: &Path) -> Arc<Ground> {
+    let files = files.to_owned();
+    // In a thread of its own, of which nothing is left to those of the seeds.
+    let made = std::thread::spawn(move || {
+        outside::run(0, async {
+            certify(&files);
+            let ground = Ground { files, stored: Vec::new() };
+            let stored = first_state(&ground).await;
+            Ground { stored, ..ground }
+        })
+    });
+    Arc::new(made.join().unwrap())
+}
+
+fn certify(files: &Path) {
     let _installed = rustls::crypto::ring::default_provider().install_default();
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -44,21 +63,9 @@ pub(crate) fn ground(files: &Path) -> Arc<Ground> {
     let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&server, &ca).unwrap();
     write("server.crt", certificate.pem());
     write("server.key", server.serialize_pem());
-    let ground = Ground { files: files.to_owned(), stored: Vec::new() };
-    // In a thread of its own, of which nothing is left to those of the seeds.
-    let stored = {
-        let ground = ground.clone();
-        std::thread::spawn(move || runtime().block_on(first_state(&ground))).join().unwrap()
-    };
-    Arc::new(Ground { stored, ..ground })
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
 }
 
 async fn first_state(ground: &Ground) -> Vec<(String, bytes::Bytes)> {
-    let _inside = outside::enter(0);
     let memory = Memory::default();
     let server = apiserver::assemble(Arc::new(memory.clone()), ground).await.unwrap();
     // What runs beside requests makes the rest.
@@ -68,17 +75,14 @@ async fn first_state(ground: &Ground) -> Vec<(String, bytes::Bytes)> {
     all.items.into_iter().map(|stored| (stored.key, stored.value)).collect()
 }
 
-/// One seed, in this process, which ends soon after.
-fn story(seed: u64, ground: &Arc<Ground>, mutant: Option<Mutant>) -> Result<String, String> {
-    runtime().block_on(async {
-        let _inside = outside::enter(seed);
+/// One seed, in this process, which ends soon after: its story and verdict.
+fn story(seed: u64, ground: &Arc<Ground>, mutant: Option<Mutant>) -> String {
+    outside::run(seed, async {
         let world = World::new(seed, ground, mutant);
-        let ended = play(&world).await;
+        let broken = play(&world).await;
         let (digest, commits) = (world.court.digest(), world.court.commits());
-        match ended {
-            None => Ok(format!("{digest:x} {commits} commits")),
-            Some(why) => Err(format!("{}\n{why}", world.court.story(STORY_LINES))),
-        }
+        let verdict = broken.unwrap_or_else(|| format!("{SOUND}{digest:x} {commits} commits"));
+        format!("{}{END}{verdict}", world.court.story())
     })
 }
 
@@ -101,6 +105,7 @@ async fn play(world: &World) -> Option<String> {
     // What is broken is told at once: what follows from it tells nothing.
     loop {
         tokio::select! {
+            biased;
             () = &mut both => break,
             () = pause(LOOK_EVERY_MILLIS) => if let Some(why) = world.court.violation() { return Some(why) },
         }
@@ -125,10 +130,7 @@ async fn play(world: &World) -> Option<String> {
 /// Runs a seed in a process of its own.
 pub(crate) fn begin(seed: u64, ground: &Arc<Ground>, mutant: Option<Mutant>) -> Running {
     let ground = ground.clone();
-    let child = outside::fork(move || match story(seed, &ground, mutant) {
-        Ok(digest) => format!("ok {digest}"),
-        Err(why) => why,
-    });
+    let child = outside::fork(move || story(seed, &ground, mutant));
     Running { seed, child: child.unwrap() }
 }
 
@@ -140,11 +142,10 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn wait(self) -> Outcome {
         let said = self.child.wait();
-        let result = match said.strip_prefix("ok ") {
-            Some(digest) => Ok(digest.to_owned()),
-            None => Err(said),
-        };
-        Outcome { seed: self.seed, result }
+        // Without an end: the simulation itself has broken off.
+        let (story, verdict) = said.split_once(END).unwrap_or(("", &said));
+        let verdict = verdict.strip_prefix(SOUND).map(str::to_owned).ok_or_else(|| verdict.to_owned());
+        Outcome { seed: self.seed, story: story.to_owned(), verdict }
     }
 }
 
