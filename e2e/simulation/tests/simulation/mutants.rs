@@ -65,33 +65,52 @@ pub(crate) enum Mutant {
     JobPodsAreNotHeld,
 }
 
-/// The bugs, and the invariant that is to find each; `rest`: that the cluster comes to rest.
-pub(crate) const ALL: &[(Mutant, &str)] = &[
-    (Mutant::ConditionsAreIgnored, "quotas, leaders"),
-    (Mutant::UpdatesAreUnconditional, "lost updates, Jobs, quotas"),
-    (Mutant::LastWriteIsForgotten, "quotas"),
-    (Mutant::CreatesReplace, "identity"),
-    (Mutant::ChangesAreMissed, "rest"),
-    (Mutant::DeletionsAreMissed, "rest"),
-    (Mutant::DeletionsAreNotCounted, "quotas"),
-    (Mutant::FinalizersDoNotHold, "finalizers"),
-    (Mutant::AllOnOneNode, "nodes"),
-    (Mutant::TransitionsStandStill, "leases"),
-    (Mutant::PlacedPodsMove, "placed once"),
-    (Mutant::FencesAreDropped, "leaders"),
-    (Mutant::PodsAreCreatedTwice, "replicas"),
-    (Mutant::OwnersAreDropped, "rest"),
-    (Mutant::OrphansGo, "orphans"),
-    (Mutant::RevisionsAreDropped, "lost updates"),
-    (Mutant::JobStatusIsLost, "rest"),
-    (Mutant::BudgetsAllowMore, "budgets"),
-    (Mutant::SurgeIsExceeded, "surge"),
-    (Mutant::ShrinksToNothing, "minimum"),
-    (Mutant::GraceIsSkipped, "one pod of a name"),
-    (Mutant::JobsCountOneMore, "Jobs"),
-    (Mutant::UncountedIsForgotten, "Jobs"),
-    (Mutant::JobPodsAreNotHeld, "Jobs, rest"),
+/// The bugs, and what is to find each: what the verdict begins with.
+pub(crate) const ALL: &[(Mutant, &[&str])] = &[
+    (Mutant::ConditionsAreIgnored, &[QUOTAS, LEADERS]),
+    (Mutant::UpdatesAreUnconditional, &[LOST_UPDATES, JOBS, QUOTAS]),
+    (Mutant::LastWriteIsForgotten, &[QUOTAS]),
+    (Mutant::CreatesReplace, &[IDENTITY]),
+    (Mutant::ChangesAreMissed, &[REST]),
+    (Mutant::DeletionsAreMissed, &[REST]),
+    (Mutant::DeletionsAreNotCounted, &[QUOTAS]),
+    (Mutant::FinalizersDoNotHold, &[FINALIZERS]),
+    (Mutant::AllOnOneNode, &[NODES]),
+    (Mutant::TransitionsStandStill, &[LEASES]),
+    (Mutant::PlacedPodsMove, &[PLACED]),
+    (Mutant::FencesAreDropped, &[LEADERS]),
+    (Mutant::PodsAreCreatedTwice, &[REPLICAS]),
+    (Mutant::OwnersAreDropped, &[REST]),
+    (Mutant::OrphansGo, &[ORPHANS]),
+    (Mutant::RevisionsAreDropped, &[LOST_UPDATES]),
+    (Mutant::JobStatusIsLost, &[REST]),
+    (Mutant::BudgetsAllowMore, &[BUDGETS]),
+    (Mutant::SurgeIsExceeded, &[SURGE]),
+    (Mutant::ShrinksToNothing, &[MINIMUM]),
+    (Mutant::GraceIsSkipped, &[TWINS]),
+    (Mutant::JobsCountOneMore, &[JOBS]),
+    (Mutant::UncountedIsForgotten, &[JOBS]),
+    (Mutant::JobPodsAreNotHeld, &[JOBS, REST]),
 ];
+
+const REPLICAS: &str = "no more replicas than wanted";
+const SURGE: &str = "never above surge";
+const MINIMUM: &str = "never below the available minimum because of us";
+const LOST_UPDATES: &str = "what users write is not taken back";
+const JOBS: &str = "Jobs count exactly";
+const BUDGETS: &str = "budgets are not broken by evictions";
+const QUOTAS: &str = "quotas are exact and never overshot";
+const NODES: &str = "nodes are not overcommitted";
+const PLACED: &str = "a placed pod stays where it is";
+const ORPHANS: &str = "what is orphaned stays";
+const FINALIZERS: &str = "finalizers are waited for";
+const IDENTITY: &str = "uids, generations and creation do not change";
+const LEADERS: &str = "who leads no more writes no more";
+const LEASES: &str = "leases pass on as they must";
+/// No invariant, but the machines'.
+const TWINS: &str = "one pod of a name at a time";
+/// Nor this one: once nothing fails any more the cluster must come to rest.
+const REST: &str = "not at rest";
 
 impl Mutant {
     /// As the store would, but for the bug; and what was written.
