@@ -83,7 +83,7 @@ fn rand_seed() -> u64 {
 }
 
 #[test]
-#[ignore = "something of chance is not the seed's yet: the stories differ after a while"]
+#[ignore = "three seeds agree, but a file that apiservers read in another thread can still part them"]
 fn a_seed_tells_the_same_story_each_time() {
     let files = tempfile::TempDir::new().unwrap();
     let ground = seeds::ground(files.path());
