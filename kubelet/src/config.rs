@@ -8,6 +8,7 @@ use corten_api::networks;
 use k8s_openapi::api::core::v1::Taint;
 
 use crate::images::containerd::Mirror;
+use crate::node::eviction::{self, EvictionHard};
 use crate::sysctls::Pattern;
 
 /// corten-kubelet: runs the pods that are bound to its node.
@@ -67,6 +68,10 @@ pub struct Config {
     /// Sysctls that pods may set besides the safe ones: net.core.somaxconn,kernel.msg*.
     #[arg(long, value_delimiter = ',', value_parser = Pattern::parse)]
     pub allowed_unsafe_sysctls: Vec<Pattern>,
+    /// The node takes no pods while less than this is available: memory.available, nodefs.available (where --root-dir is) and
+    /// pid.available, as an amount or a share. What is not named may be used up.
+    #[arg(long, default_value = eviction::DEFAULT)]
+    pub eviction_hard: EvictionHard,
     /// The cgroup that pods' cgroups are made in.
     #[arg(long, default_value = "/")]
     pub cgroup_root: String,

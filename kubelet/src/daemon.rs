@@ -111,6 +111,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
         network,
         cluster: Arc::clone(&place.cluster),
         root_dir: config.root_dir.clone(),
+        eviction_hard: config.eviction_hard,
         limits: hold_pods_to(&place.facts, &hierarchy),
         health,
     };

@@ -1,5 +1,6 @@
 //! This node on the API: its registration, its status, its Lease, and what the API says back (podCIDR, labels, taints).
 
+pub mod eviction;
 mod facts;
 mod lease;
 mod news;
@@ -62,6 +63,8 @@ pub struct NodeAgent {
     pub network: Arc<dyn PodNetwork>,
     pub cluster: Arc<dyn Cluster>,
     pub root_dir: std::path::PathBuf,
+    /// Below which the node is under pressure.
+    pub eviction_hard: eviction::EvictionHard,
     /// Whether the pods together are held to what the node has to give, or why not.
     pub limits: Result<(), String>,
     /// What readiness is answered from.
@@ -287,7 +290,7 @@ impl NodeAgent {
             runtime: version.map(|v| format!("{}://{}", v.name, v.version)),
             network: self.network.ready().await.map_err(|err| err.to_string()),
             images,
-            pressure: facts::Pressure::read(&self.root_dir),
+            pressure: facts::Pressure::read(&self.root_dir, &self.eviction_hard),
         };
         self.health.note(&seen);
         seen

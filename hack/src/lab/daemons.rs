@@ -193,6 +193,8 @@ impl Files<'_> {
             flag("cluster-dns", DNS_IP),
             flag("cluster-domain", "cluster.local"),
             flag("registry-mirror", format!("docker.io=http://{}", self.plan.registry())),
+            // All nodes share one disk with whatever else is on it: a tenth of that says nothing of what a lab needs.
+            flag("eviction-hard", "memory.available<100Mi,nodefs.available<1Gi,pid.available<5%"),
         ]);
         if self.node.role == Role::Master {
             args.push(flag("register-with-taint", "node-role.kubernetes.io/control-plane:NoSchedule"));

@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use nix::sys::statvfs::Statvfs;
+
+use super::eviction::EvictionHard;
 use crate::images::platform::Platform;
 
 /// Pods on one node, as upstream's default.
 const PODS_MAX: i64 = 110;
-/// Below these the node is under pressure: upstream's default eviction thresholds.
-const MEMORY_PRESSURE_BYTES: u64 = 100 << 20;
-const DISK_PRESSURE_PERCENT: u64 = 10;
-/// Fewer free pids than this share of all is pressure.
-const PID_PRESSURE_PERCENT: u64 = 5;
 
 /// What does not change while we run.
 #[derive(Clone, Debug, Default)]
@@ -80,12 +78,16 @@ pub(super) struct Pressure {
 
 impl Pressure {
     /// What cannot be read is not pressed.
-    pub(super) fn read(root_dir: &Path) -> Self {
+    pub(super) fn read(root_dir: &Path, least: &EvictionHard) -> Self {
         let disk = nix::sys::statvfs::statvfs(root_dir);
+        let is_low = |s: Statvfs| {
+            least.disk.is_crossed(s.blocks_available() * s.fragment_size(), s.blocks() * s.fragment_size())
+        };
+        let memory = meminfo("MemAvailable").zip(meminfo("MemTotal"));
         Self {
-            memory: meminfo("MemAvailable").is_some_and(|free| free < MEMORY_PRESSURE_BYTES),
-            disk: disk.is_ok_and(|s| s.blocks_available() * 100 < s.blocks() * DISK_PRESSURE_PERCENT),
-            pids: free_pids().is_some_and(|(free, max)| free * 100 < max * PID_PRESSURE_PERCENT),
+            memory: memory.is_some_and(|(free, all)| least.memory.is_crossed(free, all)),
+            disk: disk.is_ok_and(is_low),
+            pids: free_pids().is_some_and(|(free, all)| least.pids.is_crossed(free, all)),
         }
     }
 }
