@@ -424,8 +424,7 @@ mod tests {
         }
         let ended = tokio::time::timeout(Duration::from_secs(secs), competing.join_next()).await;
         assert!(ended.is_err(), "they compete until a stop");
-        let begun = begun.lock().clone();
-        begun
+        begun.lock().clone()
     }
 
     #[tokio::test(start_paused = true)]

@@ -156,7 +156,8 @@ mod tests {
                 3
             }
         };
-        let cases: [(&str, &ApiError, &dyn Fn(&mut Refusals) -> usize, bool); 6] = [
+        type Row<'a> = (&'a str, &'a ApiError, &'a dyn Fn(&mut Refusals) -> usize, bool);
+        let cases: [Row<'_>; 6] = [
             ("nothing", &quota(), &|_| 3, true),
             ("one was made by another look", &quota(), &|_| 2, true),
             ("a child went", &quota(), &|_| 4, false),

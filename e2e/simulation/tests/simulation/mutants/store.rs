@@ -29,6 +29,10 @@ fn is_written(write: &Write) -> bool {
     !matches!(write, Write::Expect { .. })
 }
 
+fn is_pods_deletion(write: &Write) -> bool {
+    matches!(write, Write::Delete { key, .. } if key.starts_with(PODS))
+}
+
 pub(super) fn changed(mutant: Mutant, mut writes: Vec<Write>) -> Vec<Write> {
     match mutant {
         Mutant::ConditionsAreIgnored => writes.retain(is_written),
@@ -38,10 +42,8 @@ pub(super) fn changed(mutant: Mutant, mut writes: Vec<Write>) -> Vec<Write> {
                 writes.remove(last);
             }
         }
-        Mutant::DeletionsAreNotCounted => {
-            if writes.iter().any(|write| matches!(write, Write::Delete { key, .. } if key.starts_with(PODS))) {
-                writes.retain(|write| !write.key().starts_with("/registry/resourcequotas/"));
-            }
+        Mutant::DeletionsAreNotCounted if writes.iter().any(is_pods_deletion) => {
+            writes.retain(|write| !write.key().starts_with("/registry/resourcequotas/"));
         }
         Mutant::FinalizersDoNotHold => writes.iter_mut().for_each(|write| {
             if let Write::Update { key, value, expected, .. } = write
