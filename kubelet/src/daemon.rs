@@ -75,8 +75,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
     let runtime: Arc<dyn Runtime> = Arc::new(containerd);
     let network: Arc<dyn PodNetwork> = Arc::new(BridgeNetwork::new("/run/corten/netns".as_ref())?);
     let machine = Machine::read(&config.root_dir);
-    let api = ApiCluster::new(&client, &config.node_name, &stop);
-    let cluster: Arc<dyn Cluster> = Arc::new(api);
+    let cluster: Arc<dyn Cluster> = Arc::new(ApiCluster::new(&client, &config.node_name, &stop));
     let hierarchy = Hierarchy::detect()?;
     let statuses = StatusWriter::new();
     statuses.start(&cluster, &stop);
