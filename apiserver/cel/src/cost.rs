@@ -4,7 +4,7 @@ mod actual;
 mod calls;
 mod estimate;
 
-pub(crate) use actual::{actual, check_before};
+pub(crate) use actual::{of_call, of_result};
 pub(crate) use estimate::estimate;
 
 /// What one expression of a CustomResourceDefinition may cost by its estimate.

@@ -11,7 +11,7 @@ use crate::ast::{ACCUMULATOR, Entry, Expr, Field, Item, Kind, Literal};
 use crate::environment;
 use crate::error::EvalError;
 use crate::run::Run;
-use crate::value::{Struct, Value};
+use crate::value::{Struct, Value, brief};
 
 /// The values of an expression's variables.
 pub trait Activation<'a> {
@@ -87,18 +87,18 @@ impl<'r, 'p, 'a> Evaluator<'r, 'p, 'a> {
     fn select(&mut self, operand: &Expr, field: &Arc<str>) -> Result<Value<'a>, EvalError> {
         let operand = self.eval(operand)?;
         self.run.spend(1)?;
-        match field_of(&operand, field)? {
+        match field_of(&operand, field, self.run)? {
             Some(value) => Ok(value),
-            None => Err(EvalError::NoSuchKey(field.to_string())),
+            None => Err(EvalError::NoSuchKey(brief(field).into_owned())),
         }
     }
     #[inline(never)]
     fn has(&mut self, operand: &Expr, field: &Arc<str>) -> Result<Value<'a>, EvalError> {
         let operand = self.eval(operand)?;
         let found = match &operand {
-            Value::Optional(Some(inner)) => field_of(inner, field)?,
+            Value::Optional(Some(inner)) => field_of(inner, field, self.run)?,
             Value::Optional(None) => None,
-            plain => field_of(plain, field)?,
+            plain => field_of(plain, field, self.run)?,
         };
         Ok(Value::Bool(found.is_some()))
     }
@@ -117,11 +117,11 @@ impl<'r, 'p, 'a> Evaluator<'r, 'p, 'a> {
             }
         }
         self.run.spend(LIST_COST)?;
-        Ok(Value::list(made))
+        Value::list(made).not_too_deep()
     }
     #[inline(never)]
     fn map(&mut self, entries: &[Entry]) -> Result<Value<'a>, EvalError> {
-        self.run.allocate(entries.len() * 2 * size_of::<Value<'_>>())?;
+        self.run.allocate(entries.len() * 3 * size_of::<Value<'_>>())?;
         let mut made = BTreeMap::new();
         for entry in entries {
             let key = self.eval(&entry.key)?;
@@ -134,14 +134,15 @@ impl<'r, 'p, 'a> Evaluator<'r, 'p, 'a> {
             match (entry.optional, value) {
                 (false, value) => _ = made.insert(known, (key, value)),
                 (true, Value::Optional(Some(value))) => _ = made.insert(known, (key, (*value).clone())),
-                (true, Value::Optional(None)) => {}
+                // As if the entry before it that has the same key had not been written, either.
+                (true, Value::Optional(None)) => _ = made.remove(&known),
                 (true, _) => {
                     return Err(EvalError::function("cannot initialize optional entry from non-optional value"));
                 }
             }
         }
         self.run.spend(MAP_COST)?;
-        Ok(Value::map(made))
+        Value::map(made).not_too_deep()
     }
     #[inline(never)]
     fn construct(&mut self, name: &Arc<str>, fields: &[Field]) -> Result<Value<'a>, EvalError> {
@@ -160,7 +161,7 @@ impl<'r, 'p, 'a> Evaluator<'r, 'p, 'a> {
         }
         self.run.spend(STRUCT_COST)?;
         let name = name.strip_prefix('.').map_or_else(|| name.clone(), Arc::from);
-        Ok(Value::Struct(Arc::new(Struct { name, fields: made })))
+        Value::Struct(Arc::new(Struct::new(name, made))).not_too_deep()
     }
 }
 
@@ -177,12 +178,12 @@ pub(crate) fn constant<'a>(literal: &Literal) -> Value<'a> {
 }
 
 /// A field of a map or object; of an optional one an optional field.
-fn field_of<'a>(operand: &Value<'a>, field: &str) -> Result<Option<Value<'a>>, EvalError> {
+fn field_of<'a>(operand: &Value<'a>, field: &str, run: &mut Run<'_>) -> Result<Option<Value<'a>>, EvalError> {
     match operand {
-        Value::Map(map) => map.field(field).transpose(),
+        Value::Map(map) => map.field(field, run),
         Value::Struct(made) => Ok(made.fields.get(field).cloned()),
         Value::Optional(None) => Ok(Some(Value::Optional(None))),
-        Value::Optional(Some(inner)) => Ok(Some(Value::Optional(field_of(inner, field)?.map(Arc::new)))),
+        Value::Optional(Some(inner)) => Ok(Some(Value::Optional(field_of(inner, field, run)?.map(Arc::new)))),
         _ => Err(EvalError::NoSuchOverload),
     }
 }

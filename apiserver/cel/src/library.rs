@@ -62,17 +62,17 @@ impl Library {
 
 /// Calls a function with arguments that all have values. The receiver, if there is one, is the first of them.
 pub(crate) fn call<'a>(function: &str, args: &[Value<'a>], run: &mut Run<'_>) -> Result<Value<'a>, EvalError> {
-    let called = convert::call(function, args)
+    let called = convert::call(function, args, run)
         .or_else(|| strings::call(function, args, run))
         .or_else(|| lists::call(function, args, run))
         .or_else(|| regex::call(function, args, run))
         .or_else(|| time::call(function, args))
-        .or_else(|| optional::call(function, args))
+        .or_else(|| optional::call(function, args, run))
         .or_else(|| net::call(function, args))
         .or_else(|| quantity::call(function, args))
-        .or_else(|| semver::call(function, args))
-        .or_else(|| url::call(function, args))
-        .or_else(|| named_formats::call(function, args))
-        .or_else(|| authorizer::call(function, args));
+        .or_else(|| semver::call(function, args, run))
+        .or_else(|| url::call(function, args, run))
+        .or_else(|| named_formats::call(function, args, run))
+        .or_else(|| authorizer::call(function, args, run));
     called.unwrap_or(Err(EvalError::NoSuchOverload))
 }

@@ -53,6 +53,23 @@ impl Opaque<'_> {
             _ => false,
         }
     }
+    /// Of those that expressions may have as text.
+    pub(crate) fn text(&self) -> Option<String> {
+        match self {
+            Self::Ip(address) => Some(address.to_string()),
+            Self::Cidr(cidr) => Some(cidr.to_string()),
+            _ => None,
+        }
+    }
+    /// How much text it has, about.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Url(url) => url.host.len() + url.path.len() + url.query.len() + url.rest.len(),
+            Self::Semver(version) => version.bytes(),
+            Self::Authorizer(asked) => asked.bytes(),
+            Self::Quantity(_) | Self::Ip(_) | Self::Cidr(_) | Self::Format(_) => 0,
+        }
+    }
     /// In bytes, for what cost counts.
     pub(crate) fn size(&self) -> Option<usize> {
         match self {

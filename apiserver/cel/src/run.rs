@@ -15,8 +15,13 @@ pub const RUNTIME_BUDGET: u64 = 10_000_000;
 pub const MATCH_CONDITIONS_BUDGET: u64 = 2_500_000;
 /// What one call may make anew in strings, lists and maps, in bytes.
 const MEMORY_MAX: usize = 64 * 1024 * 1024;
-/// How many nodes are evaluated between two looks at the clock.
+/// How many steps one call may make: nodes that are evaluated, and elements of values that are gone through. Costs are
+/// upstream's and do not see all of these: comparing two lists costs by their lengths, whatever stands in them.
+const STEPS_MAX: u32 = 10_000_000;
+/// How many steps are made between two looks at the clock.
 const INTERRUPT_STEPS: u32 = 100;
+/// How much text is gone through in the time of a step.
+const BYTES_PER_STEP: usize = 64;
 /// How many patterns that are no literals stay compiled during a call.
 const REGEXES_MAX: usize = 16;
 
@@ -48,6 +53,8 @@ impl std::fmt::Debug for Budget<'_> {
 pub(crate) struct Run<'p> {
     cost: u64,
     memory_left: usize,
+    steps_left: u32,
+    /// Since the last look at the clock.
     steps: u32,
     interrupted: Option<&'p dyn Fn() -> bool>,
     /// Those of the expression's literals.
@@ -57,8 +64,20 @@ pub(crate) struct Run<'p> {
 
 impl<'p> Run<'p> {
     pub(crate) fn new(budget: &Budget<'p>, literals: &'p BTreeMap<Arc<str>, Regex>) -> Self {
-        let interrupted = budget.interrupted;
-        Self { cost: 0, memory_left: MEMORY_MAX, steps: 0, interrupted, literals, others: BTreeMap::new() }
+        Self {
+            cost: 0,
+            memory_left: MEMORY_MAX,
+            steps_left: STEPS_MAX,
+            steps: 0,
+            interrupted: budget.interrupted,
+            literals,
+            others: BTreeMap::new(),
+        }
+    }
+    /// For what is done with values before or after a call: within the same bounds.
+    pub(crate) fn outside() -> Run<'static> {
+        static NONE: BTreeMap<Arc<str>, Regex> = BTreeMap::new();
+        Run::new(&Budget::new(0), &NONE)
     }
     pub(crate) fn cost(&self) -> u64 {
         self.cost
@@ -76,8 +95,18 @@ impl<'p> Run<'p> {
         self.memory_left = self.memory_left.checked_sub(bytes).ok_or(EvalError::MemoryLimit)?;
         Ok(())
     }
+    /// Before each node that is evaluated, and each element that is gone through.
     pub(crate) fn step(&mut self) -> Result<(), EvalError> {
-        self.steps += 1;
+        self.steps(1)
+    }
+    /// Before so much text is gone through.
+    pub(crate) fn scan(&mut self, bytes: usize) -> Result<(), EvalError> {
+        self.steps(bytes / BYTES_PER_STEP)
+    }
+    pub(crate) fn steps(&mut self, count: usize) -> Result<(), EvalError> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.steps_left = self.steps_left.checked_sub(count).ok_or(EvalError::CostLimit)?;
+        self.steps += count;
         if self.steps < INTERRUPT_STEPS {
             return Ok(());
         }

@@ -2,7 +2,10 @@
 
 mod compare;
 mod json;
+mod shown;
 
+use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
@@ -13,11 +16,17 @@ use serde_json::{Map as JsonMap, Value as Json};
 
 use crate::error::EvalError;
 use crate::opaque::Opaque;
+use crate::run::Run;
 use crate::schema::{ListKind, Property, Schema, Shape};
 use crate::types::Type;
+pub(crate) use shown::{brief, shown};
 
-/// What an expression has as its value, or a part of it.
-#[derive(Clone, Debug)]
+/// No value that an expression makes is nested deeper, so that whatever walks one by recursion has a bound.
+const DEPTH_MAX: u16 = 200;
+
+/// What an expression has as its value, or a part of it. Parts may be shared, so that a value can be far larger as a tree
+/// than it is in memory: whatever goes through one counts its steps.
+#[derive(Clone)]
 pub enum Value<'a> {
     Null,
     Bool(bool),
@@ -59,23 +68,65 @@ impl fmt::Debug for Text<'_> {
         fmt::Debug::fmt(&**self, f)
     }
 }
-
-#[derive(Clone, Debug)]
-pub enum List<'a> {
-    Json { items: &'a [Json], schema: Option<&'a Schema>, kind: &'a ListKind },
-    Made { items: Arc<Vec<Value<'a>>>, kind: ListKind },
+impl PartialEq for Text<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+impl Eq for Text<'_> {}
+impl PartialOrd for Text<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Text<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (**self).cmp(&**other)
+    }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
+pub enum List<'a> {
+    Json { items: &'a [Json], schema: Option<&'a Schema>, kind: &'a ListKind },
+    Made { items: Arc<Vec<Value<'a>>>, kind: ListKind, inside: Inside },
+}
+
+#[derive(Clone)]
 pub enum Map<'a> {
     Json {
         object: &'a JsonMap<String, Json>,
         fields: Fields<'a>,
     },
     /// With the keys as they were given: `1u` and `1` are one key.
-    Made(Arc<Entries<'a>>),
+    Made {
+        entries: Arc<Entries<'a>>,
+        inside: Inside,
+    },
 }
-pub type Entries<'a> = BTreeMap<Key, (Value<'a>, Value<'a>)>;
+pub type Entries<'a> = BTreeMap<Key<'a>, (Value<'a>, Value<'a>)>;
+
+/// What is known of the parts of a value that an expression made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Inside {
+    /// How deep they are nested.
+    pub(crate) depth: u16,
+    /// Then the value does not equal itself.
+    pub(crate) has_nan: bool,
+}
+
+impl Inside {
+    fn of<'v, 'a: 'v>(parts: impl Iterator<Item = &'v Value<'a>>) -> Self {
+        parts.fold(Self { depth: 1, has_nan: false }, Self::with)
+    }
+    /// With one more part.
+    pub(crate) fn with(self, part: &Value<'_>) -> Self {
+        let part = part.inside();
+        self.and(Self { depth: part.depth.saturating_add(1), ..part })
+    }
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { depth: self.depth.max(other.depth), has_nan: self.has_nan || other.has_nan }
+    }
+}
 
 /// What is known of a JSON object's values.
 #[derive(Clone, Copy, Debug)]
@@ -88,13 +139,44 @@ pub enum Fields<'a> {
 
 /// What may be a key. Whole numbers are one key whatever their type.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Key {
+pub enum Key<'a> {
     Bool(bool),
     Int(i128),
-    String(Arc<str>),
+    String(Text<'a>),
 }
 
-impl fmt::Display for Key {
+/// A key that is looked for: its text may be gone sooner than the map's.
+trait Sought {
+    fn key(&self) -> &Key<'_>;
+}
+impl Sought for Key<'_> {
+    fn key(&self) -> &Key<'_> {
+        self
+    }
+}
+impl<'k, 'a: 'k> Borrow<dyn Sought + 'k> for Key<'a> {
+    fn borrow(&self) -> &(dyn Sought + 'k) {
+        self
+    }
+}
+impl PartialEq for dyn Sought + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+impl Eq for dyn Sought + '_ {}
+impl PartialOrd for dyn Sought + '_ {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for dyn Sought + '_ {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(other.key())
+    }
+}
+
+impl fmt::Display for Key<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bool(value) => value.fmt(f),
@@ -104,24 +186,47 @@ impl fmt::Display for Key {
     }
 }
 
-#[derive(Clone, Debug)]
 pub struct Struct<'a> {
     pub name: Arc<str>,
     pub fields: BTreeMap<Arc<str>, Value<'a>>,
+    inside: Inside,
 }
 
 impl<'a> Value<'a> {
     pub fn text(text: impl Into<Arc<str>>) -> Self {
         Self::String(Text::Shared(text.into()))
     }
+    /// A copy of text that an expression made.
+    pub(crate) fn copied(text: &str, run: &mut Run<'_>) -> Result<Self, EvalError> {
+        run.allocate(text.len())?;
+        Ok(Self::text(text))
+    }
     pub fn list(items: Vec<Self>) -> Self {
-        Self::List(List::Made { items: Arc::new(items), kind: ListKind::Atomic })
+        let inside = Inside::of(items.iter());
+        Self::List(List::Made { items: Arc::new(items), kind: ListKind::Atomic, inside })
     }
     pub fn map(entries: Entries<'a>) -> Self {
-        Self::Map(Map::Made(Arc::new(entries)))
+        let inside = Inside::of(entries.values().map(|(_, value)| value));
+        Self::Map(Map::Made { entries: Arc::new(entries), inside })
     }
     pub(crate) fn some(value: Self) -> Self {
         Self::Optional(Some(Arc::new(value)))
+    }
+    fn inside(&self) -> Inside {
+        match self {
+            Self::Double(n) => Inside { depth: 0, has_nan: n.is_nan() },
+            Self::List(List::Made { inside, .. }) | Self::Map(Map::Made { inside, .. }) => *inside,
+            Self::Struct(made) => made.inside,
+            Self::Optional(Some(inner)) => Inside::default().with(inner),
+            _ => Inside::default(),
+        }
+    }
+    /// After a value was put into another one.
+    pub(crate) fn not_too_deep(self) -> Result<Self, EvalError> {
+        if self.inside().depth > DEPTH_MAX {
+            return Err(EvalError::function(format!("value is nested more than {DEPTH_MAX} levels deep")));
+        }
+        Ok(self)
     }
     pub fn as_bool(&self) -> Result<bool, EvalError> {
         if let Self::Bool(value) = self { Ok(*value) } else { Err(EvalError::NoSuchOverload) }
@@ -160,14 +265,23 @@ impl<'a> Value<'a> {
             _ => None,
         }
     }
+    /// How much text it has itself.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::String(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Opaque(opaque) => opaque.bytes(),
+            _ => 0,
+        }
+    }
     /// As a key of a map.
-    pub(crate) fn key(&self) -> Option<Key> {
+    pub(crate) fn key(&self) -> Option<Key<'a>> {
         match self {
             Self::Bool(value) => Some(Key::Bool(*value)),
             Self::Int(value) => Some(Key::Int(i128::from(*value))),
             Self::Uint(value) => Some(Key::Int(i128::from(*value))),
             Self::Double(value) => compare::whole(*value).map(Key::Int),
-            Self::String(text) => Some(Key::String(Arc::from(&**text))),
+            Self::String(text) => Some(Key::String(text.clone())),
             _ => None,
         }
     }
@@ -189,34 +303,52 @@ impl<'a> Value<'a> {
     }
 }
 
-impl Struct<'_> {
-    /// What objects within it are called that do not stand where their names say: `Object.spec` belongs in the field `spec`
-    /// of an `Object`.
-    pub fn misnamed(&self) -> Vec<String> {
-        let mut wrong = Vec::new();
-        self.check_names(&self.name, &mut wrong);
-        wrong
+impl<'a> Struct<'a> {
+    pub(crate) fn new(name: Arc<str>, fields: BTreeMap<Arc<str>, Value<'a>>) -> Self {
+        let inside = Inside::of(fields.values());
+        Self { name, fields, inside }
     }
-    fn check_names(&self, wanted: &str, wrong: &mut Vec<String>) {
-        if *self.name != *wanted {
-            let name = &self.name;
-            wrong.push(format!(
-                "unexpected type name {name:?}, expected {wanted:?}, which matches field name path from root Object type"
-            ));
-        }
-        for (field, value) in &self.fields {
-            check_names(value, &format!("{wanted}.{field}"), wrong);
-        }
+    /// What objects within it are called that do not stand where their names say: `Object.spec` belongs in the field `spec`
+    /// of an `Object`. So many at most that somebody can read them.
+    pub fn misnamed(&self) -> Result<Vec<String>, EvalError> {
+        let mut check = NameCheck { run: Run::outside(), wrong: Vec::new() };
+        check.object(self, &self.name)?;
+        Ok(check.wrong)
     }
 }
 
-/// Lists and maps have no names of their own.
-fn check_names(value: &Value<'_>, wanted: &str, wrong: &mut Vec<String>) {
-    match value {
-        Value::Struct(made) => made.check_names(wanted, wrong),
-        Value::List(List::Made { items, .. }) => items.iter().for_each(|item| check_names(item, wanted, wrong)),
-        Value::Map(Map::Made(entries)) => entries.values().for_each(|(_, value)| check_names(value, wanted, wrong)),
-        _ => {}
+/// More are not told.
+const MISNAMED_MAX: usize = 100;
+
+struct NameCheck {
+    run: Run<'static>,
+    wrong: Vec<String>,
+}
+
+impl NameCheck {
+    fn object(&mut self, made: &Struct<'_>, wanted: &str) -> Result<(), EvalError> {
+        if *made.name != *wanted && self.wrong.len() < MISNAMED_MAX {
+            let name = &made.name;
+            self.wrong.push(format!(
+                "unexpected type name {name:?}, expected {wanted:?}, which matches field name path from root Object type"
+            ));
+        }
+        for (field, value) in &made.fields {
+            self.value(value, &format!("{wanted}.{field}"))?;
+        }
+        Ok(())
+    }
+    /// Lists and maps have no names of their own.
+    fn value(&mut self, value: &Value<'_>, wanted: &str) -> Result<(), EvalError> {
+        self.run.step()?;
+        match value {
+            Value::Struct(made) => self.object(made, wanted),
+            Value::List(List::Made { items, .. }) => items.iter().try_for_each(|item| self.value(item, wanted)),
+            Value::Map(Map::Made { entries, .. }) => {
+                entries.values().try_for_each(|(_, value)| self.value(value, wanted))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -230,15 +362,20 @@ impl<'a> List<'a> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    pub fn get(&self, index: usize) -> Option<Result<Value<'a>, EvalError>> {
+    /// None if there are no so many.
+    pub(crate) fn item(&self, index: usize, run: &mut Run<'_>) -> Result<Option<Value<'a>>, EvalError> {
+        run.step()?;
         match self {
-            Self::Json { items, schema: Some(schema), .. } => items.get(index).map(|item| Value::of(item, schema)),
-            Self::Json { items, schema: None, .. } => items.get(index).map(|item| Ok(Value::dynamic(item))),
-            Self::Made { items, .. } => items.get(index).cloned().map(Ok),
+            Self::Json { items, schema: Some(schema), .. } => {
+                items.get(index).map(|item| Value::read(item, schema, run)).transpose()
+            }
+            Self::Json { items, schema: None, .. } => Ok(items.get(index).map(Value::dynamic)),
+            Self::Made { items, .. } => Ok(items.get(index).cloned()),
         }
     }
-    pub fn iter(&self) -> impl Iterator<Item = Result<Value<'a>, EvalError>> + '_ {
-        (0..self.len()).filter_map(|index| self.get(index))
+    /// One after the other.
+    pub(crate) fn items(&self) -> Items<'_, 'a> {
+        Items { list: self, next: 0 }
     }
     pub(crate) fn kind(&self) -> &ListKind {
         match self {
@@ -248,47 +385,80 @@ impl<'a> List<'a> {
     }
 }
 
+/// Goes through a list, and counts its steps. After an error it may go on.
+pub(crate) struct Items<'l, 'a> {
+    list: &'l List<'a>,
+    next: usize,
+}
+
+impl<'a> Items<'_, 'a> {
+    pub(crate) fn next(&mut self, run: &mut Run<'_>) -> Result<Option<Value<'a>>, EvalError> {
+        self.next += 1;
+        self.list.item(self.next - 1, run)
+    }
+}
+
 impl<'a> Map<'a> {
     pub fn len(&self) -> usize {
         match self {
             Self::Json { object, .. } => object.len(),
-            Self::Made(entries) => entries.len(),
+            Self::Made { entries, .. } => entries.len(),
         }
     }
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
     /// None if there is no such key. A null field of an object counts as none.
-    pub fn get(&self, key: &Value<'_>) -> Option<Result<Value<'a>, EvalError>> {
-        match self {
-            Self::Made(entries) => entries.get(&key.key()?).map(|(_, value)| Ok(value.clone())),
-            Self::Json { .. } => self.field(key.as_text().ok()?),
+    pub(crate) fn get(&self, key: &Value<'_>, run: &mut Run<'_>) -> Result<Option<Value<'a>>, EvalError> {
+        match (self, key) {
+            (_, Value::String(name)) => self.field(name, run),
+            (Self::Made { entries, .. }, _) => {
+                run.step()?;
+                Ok(key.key().and_then(|key| found(entries, &key)))
+            }
+            (Self::Json { .. }, _) => Ok(None),
         }
     }
-    pub(crate) fn field(&self, name: &str) -> Option<Result<Value<'a>, EvalError>> {
+    pub(crate) fn field(&self, name: &str, run: &mut Run<'_>) -> Result<Option<Value<'a>>, EvalError> {
+        run.step()?;
+        run.scan(name.len())?;
         match self {
-            Self::Made(entries) => entries.get(&Key::String(name.into())).map(|(_, value)| Ok(value.clone())),
-            Self::Json { object, fields: Fields::Unknown } => object.get(name).map(|json| Ok(Value::dynamic(json))),
+            Self::Made { entries, .. } => Ok(found(entries, &Key::String(Text::Borrowed(name)))),
+            Self::Json { object, fields: Fields::Unknown } => Ok(object.get(name).map(Value::dynamic)),
             Self::Json { object, fields: Fields::Alike(schema) } => {
-                object.get(name).map(|json| Value::of(json, schema))
+                object.get(name).map(|json| Value::read(json, schema, run)).transpose()
             }
-            Self::Json { object, fields: Fields::Named(fields) } => {
-                let property = fields.get(name)?;
-                let json = object.get(&*property.name).filter(|json| !json.is_null())?;
-                Some(Value::of(json, &property.schema))
-            }
+            Self::Json { object, fields: Fields::Named(fields) } => match fields.get(name) {
+                Some(property) => property.of(object, run),
+                None => Ok(None),
+            },
         }
     }
     /// Its keys, as expressions go through them.
-    pub fn keys(&self) -> Vec<Value<'a>> {
-        match self {
-            Self::Made(entries) => entries.values().map(|(key, _)| key.clone()).collect(),
+    pub(crate) fn keys(&self, run: &mut Run<'_>) -> Result<Vec<Value<'a>>, EvalError> {
+        run.steps(self.len())?;
+        run.allocate(self.len() * size_of::<Value<'_>>())?;
+        Ok(match self {
+            Self::Made { entries, .. } => entries.values().map(|(key, _)| key.clone()).collect(),
             Self::Json { object, fields: Fields::Named(fields) } => {
                 let present = fields.iter().filter(|(_, property)| object.contains_key(&*property.name));
                 present.map(|(field, _)| Value::String(Text::Shared(field.clone()))).collect()
             }
             Self::Json { object, .. } => object.keys().map(|key| Value::String(Text::Borrowed(key))).collect(),
-        }
+        })
+    }
+}
+
+fn found<'a>(entries: &Entries<'a>, key: &Key<'_>) -> Option<Value<'a>> {
+    let key: &dyn Sought = key;
+    entries.get(key).map(|(_, value)| value.clone())
+}
+
+impl Property {
+    /// Of an object. Null is as if it were not there.
+    fn of<'a>(&'a self, object: &'a JsonMap<String, Json>, run: &mut Run<'_>) -> Result<Option<Value<'a>>, EvalError> {
+        let json = object.get(&*self.name).filter(|json| !json.is_null());
+        json.map(|json| Value::read(json, &self.schema, run)).transpose()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::ast::Expr;
 use crate::cost;
 use crate::error::EvalError;
 use crate::library;
-use crate::value::{List, Map, Value};
+use crate::value::{Inside, List, Map, Value, brief, shown};
 
 impl<'a> Evaluator<'_, '_, 'a> {
     #[inline(never)]
@@ -68,8 +68,8 @@ impl<'a> Evaluator<'_, '_, 'a> {
         self.run.spend(1)?;
         let found = match &operand {
             Value::Optional(None) => None,
-            Value::Optional(Some(inner)) => field_of(inner, field.as_text()?)?,
-            plain => field_of(plain, field.as_text()?)?,
+            Value::Optional(Some(inner)) => field_of(inner, field.as_text()?, self.run)?,
+            plain => field_of(plain, field.as_text()?, self.run)?,
         };
         Ok(Value::Optional(found.map(Arc::new)))
     }
@@ -86,14 +86,14 @@ impl<'a> Evaluator<'_, '_, 'a> {
         }
         let is_plus = function == "_+_";
         // Lists are charged before they move into their sum, and the rest by what there is then.
-        let cost = if let Value::List(_) = values[0] { Some(1) } else { None };
-        let cost = cost.unwrap_or_else(|| cost::actual(function, &values, &Value::Null));
+        let cost =
+            if let Value::List(_) = values[0] { 1 } else { cost::of_call(function, &values, self.run)?.unwrap_or(1) };
         let mut values = values.into_iter();
         let (Some(a), Some(b)) = (values.next(), values.next()) else { return Err(EvalError::NoSuchOverload) };
         let result = match (a, b) {
             (Value::List(a), Value::List(b)) if is_plus => {
                 self.run.allocate(growth(&a, &b) * size_of::<Value<'_>>())?;
-                Value::List(a.plus(&b)?)
+                Value::List(a.plus(&b, self.run)?)
             }
             (a, b) if is_plus => operators::add(a, b, self.run)?,
             (Value::Map(into), key) => self.insert(into, key, values.next())?,
@@ -107,26 +107,30 @@ impl<'a> Evaluator<'_, '_, 'a> {
         let added = match (key, value) {
             (key, Some(value)) => vec![(key, value)],
             (Value::Map(other), None) => {
-                let pair = |key: Value<'a>| match other.get(&key) {
-                    Some(value) => Ok((key, value?)),
-                    None => Err(EvalError::NoSuchKey(format!("{key:?}"))),
-                };
-                other.keys().into_iter().map(pair).collect::<Result<_, _>>()?
+                let mut pairs = Vec::with_capacity(other.len());
+                for key in other.keys(self.run)? {
+                    let value = other.get(&key, self.run)?;
+                    let value = value.ok_or_else(|| EvalError::NoSuchKey(shown(&key)))?;
+                    pairs.push((key, value));
+                }
+                pairs
             }
             _ => return Err(EvalError::NoSuchOverload),
         };
-        let Map::Made(mut entries) = into else { return Err(EvalError::NoSuchOverload) };
+        let Map::Made { mut entries, inside } = into else { return Err(EvalError::NoSuchOverload) };
         let copied = if Arc::get_mut(&mut entries).is_some() { 0 } else { entries.len() };
+        self.run.steps(copied)?;
         self.run.allocate((copied + added.len()) * 3 * size_of::<Value<'_>>())?;
         let map = Arc::make_mut(&mut entries);
+        let inside = added.iter().fold(inside, |inside: Inside, (_, value)| inside.with(value));
         for (key, value) in added {
             let Some(known) = key.key() else { return Err(EvalError::BadKey(key.type_of().name().into())) };
             if map.contains_key(&known) {
-                return Err(EvalError::KeyExists(known.to_string()));
+                return Err(EvalError::KeyExists(brief(&known.to_string()).into_owned()));
             }
             map.insert(known, (key, value));
         }
-        Ok(Value::Map(Map::Made(entries)))
+        Value::Map(Map::Made { entries, inside }).not_too_deep()
     }
     #[inline(never)]
     fn strict(&mut self, target: Option<&Expr>, function: &str, args: &[Expr]) -> Result<Value<'a>, EvalError> {
@@ -134,12 +138,14 @@ impl<'a> Evaluator<'_, '_, 'a> {
         for arg in target.into_iter().chain(args) {
             values.push(self.eval(arg)?);
         }
-        cost::check_before(function, &values, self.run)?;
-        let result = match operators::call(function, &values) {
+        let cost = cost::of_call(function, &values, self.run)?;
+        // What costs too much by its arguments alone is not done.
+        self.run.check(cost.unwrap_or(1))?;
+        let result = match operators::call(function, &values, self.run) {
             Some(result) => result?,
             None => library::call(function, &values, self.run)?,
         };
-        self.run.spend(cost::actual(function, &values, &result))?;
+        self.run.spend(cost.unwrap_or_else(|| cost::of_result(&result)))?;
         Ok(result)
     }
 }

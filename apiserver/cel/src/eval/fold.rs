@@ -19,8 +19,7 @@ impl<'a> Evaluator<'_, '_, 'a> {
         let range = match self.eval(&fold.range)? {
             Value::List(list) => Range::List(list),
             Value::Map(map) => {
-                self.run.allocate(map.len() * size_of::<Value<'_>>())?;
-                let keys = map.keys();
+                let keys = map.keys(self.run)?;
                 Range::Map(map, keys)
             }
             _ => return Err(EvalError::NoSuchOverload),
@@ -44,7 +43,7 @@ impl<'a> Evaluator<'_, '_, 'a> {
             Range::Map(_, keys) => keys.len(),
         };
         for index in 0..count {
-            self.bind(fold, range, index);
+            self.bind(fold, range, index)?;
             let goes_on = kept(self.eval(&fold.condition))?;
             if matches!(goes_on, Ok(Value::Bool(false))) {
                 return Ok(());
@@ -57,26 +56,33 @@ impl<'a> Evaluator<'_, '_, 'a> {
         }
         Ok(())
     }
-    fn bind(&mut self, fold: &Fold, range: &Range<'a>, index: usize) {
-        let missing = || Err(EvalError::OutOfBounds(position(index)));
-        let (first, second) = match (range, &fold.second) {
-            (Range::List(list), None) => (list.get(index).unwrap_or_else(missing), None),
-            (Range::List(list), Some(second)) => {
-                let element = list.get(index).unwrap_or_else(missing);
-                (Ok(Value::Int(position(index))), Some((second, element)))
-            }
-            (Range::Map(map, keys), second) => match keys.get(index) {
-                Some(key) => {
-                    let value = second.as_ref().map(|second| (second, map.get(key).unwrap_or(Ok(Value::Null))));
-                    (Ok(key.clone()), value)
+    fn bind(&mut self, fold: &Fold, range: &Range<'a>, index: usize) -> Result<(), EvalError> {
+        let (first, second) = match range {
+            Range::List(list) => {
+                let element = kept(list.item(index, self.run))?;
+                let element = element.and_then(|found| found.ok_or(EvalError::OutOfBounds(position(index))));
+                match &fold.second {
+                    None => (element, None),
+                    Some(second) => (Ok(Value::Int(position(index))), Some((second, element))),
                 }
-                None => (missing(), None),
-            },
+            }
+            Range::Map(map, keys) => {
+                let Some(key) = keys.get(index) else { return Err(EvalError::OutOfBounds(position(index))) };
+                let second = match &fold.second {
+                    None => None,
+                    Some(second) => {
+                        let value = kept(map.get(key, self.run))?;
+                        Some((second, value.map(|found| found.unwrap_or(Value::Null))))
+                    }
+                };
+                (Ok(key.clone()), second)
+            }
         };
         self.scope.push((fold.variable.clone(), first));
         if let Some((second, value)) = second {
             self.scope.push((Arc::clone(second), value));
         }
+        Ok(())
     }
 }
 

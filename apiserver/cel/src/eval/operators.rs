@@ -6,19 +6,22 @@ use std::sync::Arc;
 use crate::error::EvalError;
 use crate::run::Run;
 use crate::time;
-use crate::value::{List, Map, Value};
+use crate::value::{List, Map, Value, brief, shown};
 
 type Evaluated<'a> = Result<Value<'a>, EvalError>;
 
 /// None if it is no operator.
-pub(super) fn call<'a>(function: &str, args: &[Value<'a>]) -> Option<Evaluated<'a>> {
+pub(super) fn call<'a>(function: &str, args: &[Value<'a>], run: &mut Run<'_>) -> Option<Evaluated<'a>> {
+    let mut ordered = |a: &Value<'a>, b: &Value<'a>, wanted: fn(Ordering) -> bool| {
+        a.compare(b, run).map(|order| Value::Bool(wanted(order)))
+    };
     Some(match (function, args) {
-        ("_==_", [a, b]) => a.equals(b).map(Value::Bool),
-        ("_!=_", [a, b]) => a.equals(b).map(|same| Value::Bool(!same)),
         ("_<_", [a, b]) => ordered(a, b, Ordering::is_lt),
         ("_<=_", [a, b]) => ordered(a, b, Ordering::is_le),
         ("_>_", [a, b]) => ordered(a, b, Ordering::is_gt),
         ("_>=_", [a, b]) => ordered(a, b, Ordering::is_ge),
+        ("_==_", [a, b]) => a.equals(b, run).map(Value::Bool),
+        ("_!=_", [a, b]) => a.equals(b, run).map(|same| Value::Bool(!same)),
         ("_-_", [a, b]) => subtract(a, b),
         ("_*_", [a, b]) => multiply(a, b),
         ("_/_", [a, b]) => divide(a, b),
@@ -26,20 +29,15 @@ pub(super) fn call<'a>(function: &str, args: &[Value<'a>]) -> Option<Evaluated<'
         ("-_", [Value::Int(a)]) => a.checked_neg().map(Value::Int).ok_or(EvalError::IntOverflow),
         ("-_", [Value::Double(a)]) => Ok(Value::Double(-a)),
         ("!_", [a]) => a.as_bool().map(|value| Value::Bool(!value)),
-        ("@in", [a, Value::List(list)]) => a.is_in(list).map(Value::Bool),
-        ("@in", [a, Value::Map(map)]) => map.get(a).transpose().map(|found| Value::Bool(found.is_some())),
-        ("_[_]", [a, index]) => indexed(a, index),
+        ("@in", [a, Value::List(list)]) => a.is_in(list, run).map(Value::Bool),
+        ("@in", [a, Value::Map(map)]) => map.get(a, run).map(|found| Value::Bool(found.is_some())),
+        ("_[_]", [a, index]) => indexed(a, index, run),
         ("_[?_]", [Value::Optional(None), _]) => Ok(Value::Optional(None)),
-        ("_[?_]", [Value::Optional(Some(a)), index]) => optionally(a, index),
-        ("_[?_]", [a, index]) => optionally(a, index),
+        ("_[?_]", [Value::Optional(Some(a)), index]) => optionally(a, index, run),
+        ("_[?_]", [a, index]) => optionally(a, index, run),
         ("-_" | "@in", _) => Err(EvalError::NoSuchOverload),
         _ => return None,
     })
-}
-
-fn ordered<'a>(a: &Value<'a>, b: &Value<'a>, wanted: impl Fn(Ordering) -> bool) -> Evaluated<'a> {
-    // NaN has no order.
-    Ok(Value::Bool(a.compare(b)?.is_some_and(wanted)))
 }
 
 pub(super) fn add<'a>(a: Value<'a>, b: Value<'a>, run: &mut Run<'_>) -> Evaluated<'a> {
@@ -103,26 +101,26 @@ fn modulo<'a>(a: &Value<'a>, b: &Value<'a>) -> Evaluated<'a> {
     }
 }
 
-fn indexed<'a>(of: &Value<'a>, index: &Value<'a>) -> Evaluated<'a> {
+fn indexed<'a>(of: &Value<'a>, index: &Value<'a>, run: &mut Run<'_>) -> Evaluated<'a> {
     match of {
         Value::List(list) => {
             let at = list_index(index)?;
-            found_in(list, at).ok_or(EvalError::OutOfBounds(at))?
+            found_in(list, at, run)?.ok_or(EvalError::OutOfBounds(at))
         }
-        Value::Map(map) => key_of(map, index)?.ok_or_else(|| EvalError::NoSuchKey(shown(index)))?,
+        Value::Map(map) => key_of(map, index, run)?.ok_or_else(|| EvalError::NoSuchKey(key_text(index))),
         Value::Optional(None) => Ok(Value::Optional(None)),
-        Value::Optional(Some(inner)) => optionally(inner, index),
+        Value::Optional(Some(inner)) => optionally(inner, index, run),
         _ => Err(EvalError::NoSuchOverload),
     }
 }
 
-fn optionally<'a>(of: &Value<'a>, index: &Value<'a>) -> Evaluated<'a> {
+fn optionally<'a>(of: &Value<'a>, index: &Value<'a>, run: &mut Run<'_>) -> Evaluated<'a> {
     let found = match of {
-        Value::List(list) => found_in(list, list_index(index)?),
-        Value::Map(map) => key_of(map, index)?,
+        Value::List(list) => found_in(list, list_index(index)?, run)?,
+        Value::Map(map) => key_of(map, index, run)?,
         _ => return Err(EvalError::NoSuchOverload),
     };
-    Ok(Value::Optional(found.transpose()?.map(Arc::new)))
+    Ok(Value::Optional(found.map(Arc::new)))
 }
 
 fn list_index(index: &Value<'_>) -> Result<i64, EvalError> {
@@ -137,17 +135,25 @@ fn list_index(index: &Value<'_>) -> Result<i64, EvalError> {
     }
 }
 
-fn found_in<'a>(list: &List<'a>, at: i64) -> Option<Evaluated<'a>> {
-    list.get(usize::try_from(at).ok()?)
+fn found_in<'a>(list: &List<'a>, at: i64, run: &mut Run<'_>) -> Result<Option<Value<'a>>, EvalError> {
+    match usize::try_from(at) {
+        Ok(at) => list.item(at, run),
+        Err(_) => Ok(None),
+    }
 }
 
-fn key_of<'a>(map: &Map<'a>, key: &Value<'a>) -> Result<Option<Evaluated<'a>>, EvalError> {
+fn key_of<'a>(map: &Map<'a>, key: &Value<'a>, run: &mut Run<'_>) -> Result<Option<Value<'a>>, EvalError> {
     match (map, key) {
-        (Map::Json { .. }, Value::String(_)) | (Map::Made(_), _) => Ok(map.get(key)),
+        (Map::Json { .. }, Value::String(_)) | (Map::Made { .. }, _) => map.get(key, run),
         (Map::Json { .. }, _) => Err(EvalError::NoSuchOverload),
     }
 }
 
-fn shown(key: &Value<'_>) -> String {
-    crate::library::convert::to_string(key).unwrap_or_else(|_| format!("{key:?}"))
+/// Text is shown as it is.
+fn key_text(key: &Value<'_>) -> String {
+    match key {
+        Value::String(text) => brief(text).into_owned(),
+        Value::Uint(n) => n.to_string(),
+        other => shown(other),
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::error::EvalError;
 use crate::opaque::Opaque;
 use crate::opaque::authorizer::{Asked, Authorizer, Of, PathCheck, ResourceCheck, ServiceAccount};
+use crate::run::Run;
 use crate::value::Value;
 
 impl<'a> Value<'a> {
@@ -18,8 +19,12 @@ impl<'a> Value<'a> {
     }
 }
 
-pub(super) fn call<'a>(function: &str, args: &[Value<'a>]) -> Option<Result<Value<'a>, EvalError>> {
+pub(super) fn call<'a>(function: &str, args: &[Value<'a>], run: &mut Run<'_>) -> Option<Result<Value<'a>, EvalError>> {
     let (Value::Opaque(Opaque::Authorizer(Asked { host, of })), rest) = args.split_first()? else { return None };
+    // The next question has the names of this one and the arguments as its own.
+    if let Err(e) = run.allocate(args.iter().map(|arg| size_of::<Value<'_>>() + arg.bytes()).sum()) {
+        return Some(Err(e));
+    }
     let host = *host;
     let next = |of: Of| Ok(Value::Opaque(Opaque::Authorizer(Asked { host, of })));
     Some(match (of, function, rest) {

@@ -1,15 +1,17 @@
 //! Conversions between types, `size`, `type` and `dyn`.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
 use crate::error::EvalError;
-use crate::opaque::Opaque;
+use crate::run::Run;
 use crate::time;
 use crate::value::Value;
 
 type Evaluated<'a> = Result<Value<'a>, EvalError>;
 
-pub(super) fn call<'a>(function: &str, args: &[Value<'a>]) -> Option<Evaluated<'a>> {
+pub(super) fn call<'a>(function: &str, args: &[Value<'a>], run: &mut Run<'_>) -> Option<Evaluated<'a>> {
     let [value] = args else { return None };
     Some(match function {
         "size" => {
@@ -19,13 +21,13 @@ pub(super) fn call<'a>(function: &str, args: &[Value<'a>]) -> Option<Evaluated<'
         "type" => Ok(Value::Type(value.type_of())),
         "dyn" => Ok(value.clone()),
         "bool" => to_bool(value),
-        "bytes" => to_bytes(value),
+        "bytes" => to_bytes(value, run),
         "double" => to_double(value),
         "int" => to_int(value),
         "uint" => to_uint(value),
         "string" => match value {
             Value::String(_) => Ok(value.clone()),
-            other => to_string(other).map(Value::text),
+            other => to_string(other).and_then(|text| Value::copied(&text, run)),
         },
         "duration" => to_duration(value),
         "timestamp" => to_timestamp(value),
@@ -49,10 +51,13 @@ fn to_bool<'a>(value: &Value<'a>) -> Evaluated<'a> {
     }
 }
 
-fn to_bytes<'a>(value: &Value<'a>) -> Evaluated<'a> {
+fn to_bytes<'a>(value: &Value<'a>, run: &mut Run<'_>) -> Evaluated<'a> {
     match value {
         Value::Bytes(_) => Ok(value.clone()),
-        Value::String(text) => Ok(Value::Bytes(text.as_bytes().into())),
+        Value::String(text) => {
+            run.allocate(text.len())?;
+            Ok(Value::Bytes(text.as_bytes().into()))
+        }
         _ => failed(value, "bytes"),
     }
 }
@@ -103,7 +108,6 @@ fn to_uint<'a>(value: &Value<'a>) -> Evaluated<'a> {
 fn to_duration<'a>(value: &Value<'a>) -> Evaluated<'a> {
     match value {
         Value::Duration(_) => Ok(value.clone()),
-        Value::Int(nanos) => Ok(Value::Duration(*nanos)),
         Value::String(text) => {
             time::parse_duration(text).map(Value::Duration).or_else(|_| failed(value, "google.protobuf.Duration"))
         }
@@ -126,22 +130,25 @@ fn to_timestamp<'a>(value: &Value<'a>) -> Evaluated<'a> {
     }
 }
 
-pub(crate) fn to_string(value: &Value<'_>) -> Result<String, EvalError> {
+/// What is text already is not copied.
+pub(crate) fn to_string<'v>(value: &'v Value<'_>) -> Result<Cow<'v, str>, EvalError> {
     Ok(match value {
-        Value::String(text) => text.to_string(),
-        Value::Bool(value) => value.to_string(),
-        Value::Int(n) => n.to_string(),
-        Value::Uint(n) => n.to_string(),
-        Value::Double(n) => double(*n),
+        Value::String(text) => Cow::Borrowed(text),
+        Value::Bool(value) => value.to_string().into(),
+        Value::Int(n) => n.to_string().into(),
+        Value::Uint(n) => n.to_string().into(),
+        Value::Double(n) => double(*n).into(),
         Value::Bytes(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) => text.to_owned(),
+            Ok(text) => Cow::Borrowed(text),
             Err(_) => return Err(EvalError::function("invalid UTF-8 in bytes, cannot convert to string")),
         },
-        Value::Duration(nanos) => time::duration_text(*nanos),
-        Value::Timestamp(at) => at.to_string(),
-        Value::Type(of) => of.name().to_owned(),
-        Value::Opaque(Opaque::Ip(address)) => address.to_string(),
-        Value::Opaque(Opaque::Cidr(cidr)) => cidr.to_string(),
+        Value::Duration(nanos) => time::duration_text(*nanos).into(),
+        Value::Timestamp(at) => at.to_string().into(),
+        Value::Type(of) => Cow::Borrowed(of.name()),
+        Value::Opaque(opaque) => match opaque.text() {
+            Some(text) => text.into(),
+            None => return failed(value, "string"),
+        },
         other => return failed(other, "string"),
     })
 }

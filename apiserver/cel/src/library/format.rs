@@ -1,5 +1,6 @@
 //! `"%s is %d".format([…])`.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::convert;
@@ -14,6 +15,8 @@ const PRECISION_MAX: usize = 1000;
 
 pub(super) fn format(text: &str, values: &List<'_>, run: &mut Run<'_>) -> Result<String, EvalError> {
     let failed = |why: String| EvalError::function(why);
+    // The text itself, which stands in the result beside what is written of values.
+    run.allocate(text.len())?;
     let mut out = String::new();
     let mut next = 0;
     let mut rest = text.chars();
@@ -45,23 +48,44 @@ pub(super) fn format(text: &str, values: &List<'_>, run: &mut Run<'_>) -> Result
             _ => PRECISION,
         };
         let Some(clause) = clause else { return Err(failed("unexpected end of string".into())) };
-        let value = values.get(next).ok_or_else(|| failed(format!("index {next} out of range")))??;
+        let value = values.item(next, run)?.ok_or_else(|| failed(format!("index {next} out of range")))?;
         next += 1;
-        let written = clause_of(clause, precision, &value)?;
-        run.allocate(written.len())?;
-        out.push_str(&written);
+        clause_of(clause, precision, &value, &mut Out { text: &mut out, run })?;
     }
-    run.allocate(out.len())?;
     Ok(out)
 }
 
-fn clause_of(clause: char, precision: usize, value: &Value<'_>) -> Result<String, EvalError> {
+/// What is written, within the bounds of the call.
+struct Out<'o, 'r, 'p> {
+    text: &'o mut String,
+    run: &'r mut Run<'p>,
+}
+
+impl Out<'_, '_, '_> {
+    fn push(&mut self, text: &str) -> Result<(), EvalError> {
+        self.run.allocate(text.len())?;
+        self.text.push_str(text);
+        Ok(())
+    }
+}
+
+fn clause_of(clause: char, precision: usize, value: &Value<'_>, out: &mut Out<'_, '_, '_>) -> Result<(), EvalError> {
+    if clause == 's' {
+        return string(value, out);
+    }
+    if let ('x' | 'X', Value::String(_) | Value::Bytes(_)) = (clause, value) {
+        // Two digits a byte, once more while they are written.
+        out.run.allocate(value.bytes().saturating_mul(2))?;
+    }
+    out.push(&number(clause, precision, value)?)
+}
+
+fn number(clause: char, precision: usize, value: &Value<'_>) -> Result<String, EvalError> {
     let refused = |wanted: &str| {
         let found = value.type_of();
         Err(EvalError::function(format!("error during formatting: {wanted}, was given {}", found.name())))
     };
     match (clause, value) {
-        ('s', _) => string(value),
         ('d', Value::Int(n)) => Ok(n.to_string()),
         ('d', Value::Uint(n)) => Ok(n.to_string()),
         ('f', _) => match double_of(value) {
@@ -171,11 +195,11 @@ fn scientific(n: f64, precision: usize) -> String {
     format!("{digits}\u{d7}10{sign}{}", raised.collect::<String>())
 }
 
-fn string(value: &Value<'_>) -> Result<String, EvalError> {
+fn string(value: &Value<'_>, out: &mut Out<'_, '_, '_>) -> Result<(), EvalError> {
     match value {
-        Value::List(list) => list_text(list),
-        Value::Map(map) => map_text(map),
-        Value::Null => Ok("null".into()),
+        Value::List(list) => list_text(list, out),
+        Value::Map(map) => map_text(map, out),
+        Value::Null => out.push("null"),
         Value::Optional(_) | Value::Opaque(_) | Value::Struct(_) => {
             let found = value.type_of();
             Err(EvalError::function(format!(
@@ -183,34 +207,60 @@ fn string(value: &Value<'_>) -> Result<String, EvalError> {
                 found.name()
             )))
         }
-        other => convert::to_string(other),
+        other => out.push(&convert::to_string(other)?),
     }
 }
 
-fn list_text(list: &List<'_>) -> Result<String, EvalError> {
-    let items = list.iter().map(|item| inner(&item?));
-    Ok(format!("[{}]", items.collect::<Result<Vec<_>, _>>()?.join(", ")))
+fn list_text(list: &List<'_>, out: &mut Out<'_, '_, '_>) -> Result<(), EvalError> {
+    out.push("[")?;
+    let mut items = list.items();
+    let mut separator = "";
+    while let Some(item) = items.next(out.run)? {
+        out.push(separator)?;
+        inner(&item, out)?;
+        separator = ", ";
+    }
+    out.push("]")
 }
 
-fn map_text(map: &Map<'_>) -> Result<String, EvalError> {
+fn map_text(map: &Map<'_>, out: &mut Out<'_, '_, '_>) -> Result<(), EvalError> {
     let mut pairs = Vec::new();
-    for key in map.keys() {
-        let Some(value) = map.get(&key) else { continue };
-        pairs.push(format!("{}:{}", inner(&key)?, inner(&value?)?));
+    for key in map.keys(out.run)? {
+        let Some(value) = map.get(&key, out.run)? else { continue };
+        let mut pair = String::new();
+        let mut written = Out { text: &mut pair, run: out.run };
+        inner(&key, &mut written)?;
+        written.push(":")?;
+        inner(&value, &mut written)?;
+        pairs.push(pair);
     }
     pairs.sort();
-    Ok(format!("{{{}}}", pairs.join(", ")))
+    out.push("{")?;
+    let mut separator = "";
+    for pair in &pairs {
+        out.push(separator)?;
+        out.push(pair)?;
+        separator = ", ";
+    }
+    out.push("}")
 }
 
 /// Within a list or map: text has quotes, and times say what they are.
-fn inner(value: &Value<'_>) -> Result<String, EvalError> {
-    Ok(match value {
-        Value::String(text) => quoted(text),
-        Value::Bytes(_) => format!("b{}", quoted(&convert::to_string(value)?)),
-        Value::Timestamp(_) => format!("timestamp({})", quoted(&convert::to_string(value)?)),
-        Value::Duration(_) => format!("duration({})", quoted(&convert::to_string(value)?)),
-        Value::Double(n) if n.is_finite() => format!("{n:.6}"),
-        Value::Double(n) => quoted(&convert::double(*n)),
-        other => string(other)?,
-    })
+fn inner(value: &Value<'_>, out: &mut Out<'_, '_, '_>) -> Result<(), EvalError> {
+    let text: Cow<'_, str> = match value {
+        Value::String(text) => {
+            out.run.allocate(text.len())?;
+            quoted(text).into()
+        }
+        Value::Bytes(bytes) => {
+            out.run.allocate(bytes.len())?;
+            format!("b{}", quoted(&convert::to_string(value)?)).into()
+        }
+        Value::Timestamp(_) => format!("timestamp({})", quoted(&convert::to_string(value)?)).into(),
+        Value::Duration(_) => format!("duration({})", quoted(&convert::to_string(value)?)).into(),
+        Value::Double(n) if n.is_finite() => format!("{n:.6}").into(),
+        Value::Double(n) => quoted(&convert::double(*n)).into(),
+        other => return string(other, out),
+    };
+    out.push(&text)
 }

@@ -10,12 +10,12 @@ type Evaluated<'a> = Result<Value<'a>, EvalError>;
 
 pub(super) fn call<'a>(function: &str, args: &[Value<'a>], run: &mut Run<'_>) -> Option<Evaluated<'a>> {
     Some(match (function, args) {
-        ("isSorted", [Value::List(list)]) => is_sorted(list),
-        ("sum", [Value::List(list)]) => sum(list),
-        ("min", [Value::List(list)]) => best(list, "min", Ordering::Less),
-        ("max", [Value::List(list)]) => best(list, "max", Ordering::Greater),
-        ("indexOf", [Value::List(list), item]) => position(list, item, false),
-        ("lastIndexOf", [Value::List(list), item]) => position(list, item, true),
+        ("isSorted", [Value::List(list)]) => is_sorted(list, run),
+        ("sum", [Value::List(list)]) => sum(list, run),
+        ("min", [Value::List(list)]) => best(list, "min", Ordering::Less, run),
+        ("max", [Value::List(list)]) => best(list, "max", Ordering::Greater, run),
+        ("indexOf", [Value::List(list), item]) => position(list, item, false, run),
+        ("lastIndexOf", [Value::List(list), item]) => position(list, item, true, run),
         ("slice", [Value::List(list), Value::Int(from), Value::Int(to)]) => slice(list, *from, *to, run),
         ("flatten", [Value::List(list)]) => flatten(list, 1, run).map(Value::list),
         ("flatten", [Value::List(_), Value::Int(depth)]) if *depth < 0 => {
@@ -30,31 +30,45 @@ pub(super) fn call<'a>(function: &str, args: &[Value<'a>], run: &mut Run<'_>) ->
         ("distinct", [Value::List(list)]) => distinct(list, run),
         ("sort", [Value::List(list)]) => sorted(list, list, run),
         ("@sortByAssociatedKeys", [Value::List(list), Value::List(keys)]) => sorted(list, keys, run),
-        ("sets.contains", [Value::List(all), Value::List(some)]) => contains(all, some).map(Value::Bool),
+        ("sets.contains", [Value::List(all), Value::List(some)]) => contains(all, some, run).map(Value::Bool),
         ("sets.equivalent", [Value::List(a), Value::List(b)]) => {
-            contains(a, b).and_then(|all| Ok(Value::Bool(all && contains(b, a)?)))
+            contains(a, b, run).and_then(|all| Ok(Value::Bool(all && contains(b, a, run)?)))
         }
-        ("sets.intersects", [Value::List(a), Value::List(b)]) => intersects(a, b),
+        ("sets.intersects", [Value::List(a), Value::List(b)]) => intersects(a, b, run),
         _ => return None,
     })
 }
 
 /// The item, if there is one.
-pub(super) fn index<'a>(list: &List<'a>, at: usize) -> Evaluated<'a> {
-    Ok(list.get(at).transpose()?.map_or(Value::Optional(None), Value::some))
+pub(super) fn index<'a>(list: &List<'a>, at: usize, run: &mut Run<'_>) -> Evaluated<'a> {
+    Ok(list.item(at, run)?.map_or(Value::Optional(None), Value::some))
 }
 
 fn items<'a>(list: &List<'a>, run: &mut Run<'_>) -> Result<Vec<Value<'a>>, EvalError> {
     run.allocate(list.len() * size_of::<Value<'_>>())?;
-    list.iter().collect()
+    let mut items = Vec::with_capacity(list.len());
+    let mut all = list.items();
+    while let Some(item) = all.next(run)? {
+        items.push(item);
+    }
+    Ok(items)
 }
 
-fn is_sorted<'a>(list: &List<'a>) -> Evaluated<'a> {
+/// The order of two, which only a NaN has not. An evaluation that is to end ends here.
+fn order(a: &Value<'_>, b: &Value<'_>, run: &mut Run<'_>) -> Result<Option<Ordering>, EvalError> {
+    match a.compare(b, run) {
+        Ok(order) => Ok(Some(order)),
+        Err(EvalError::Function(_)) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+fn is_sorted<'a>(list: &List<'a>, run: &mut Run<'_>) -> Evaluated<'a> {
     let mut last: Option<Value<'a>> = None;
-    for item in list.iter() {
-        let item = item?;
+    let mut items = list.items();
+    while let Some(item) = items.next(run)? {
         if let Some(last) = &last
-            && last.compare(&item)? == Some(Ordering::Greater)
+            && order(last, &item, run)? == Some(Ordering::Greater)
         {
             return Ok(Value::Bool(false));
         }
@@ -64,10 +78,10 @@ fn is_sorted<'a>(list: &List<'a>) -> Evaluated<'a> {
 }
 
 /// Of nothing it is 0: which zero does not show, as numbers of all types are equal.
-fn sum<'a>(list: &List<'a>) -> Evaluated<'a> {
+fn sum<'a>(list: &List<'a>, run: &mut Run<'_>) -> Evaluated<'a> {
     let mut sum: Option<Value<'a>> = None;
-    for item in list.iter() {
-        let item = item?;
+    let mut items = list.items();
+    while let Some(item) = items.next(run)? {
         sum = Some(match sum {
             Some(sum) => sum.plus(&item)?,
             None => item,
@@ -76,12 +90,12 @@ fn sum<'a>(list: &List<'a>) -> Evaluated<'a> {
     Ok(sum.unwrap_or(Value::Int(0)))
 }
 
-fn best<'a>(list: &List<'a>, function: &str, wanted: Ordering) -> Evaluated<'a> {
+fn best<'a>(list: &List<'a>, function: &str, wanted: Ordering, run: &mut Run<'_>) -> Evaluated<'a> {
     let mut best: Option<Value<'a>> = None;
-    for item in list.iter() {
-        let item = item?;
+    let mut items = list.items();
+    while let Some(item) = items.next(run)? {
         let is_better = match &best {
-            Some(best) => item.compare(best)? == Some(wanted),
+            Some(best) => order(&item, best, run)? == Some(wanted),
             None => true,
         };
         if is_better {
@@ -91,12 +105,20 @@ fn best<'a>(list: &List<'a>, function: &str, wanted: Ordering) -> Evaluated<'a> 
     best.ok_or_else(|| EvalError::function(format!("{function} called on empty list")))
 }
 
-fn position<'a>(list: &List<'a>, wanted: &Value<'a>, from_end: bool) -> Evaluated<'a> {
+/// Whether they are equal. What cannot be compared is not.
+fn is_same<'a>(a: &Value<'a>, b: &Value<'a>, run: &mut Run<'_>) -> Result<bool, EvalError> {
+    match a.equals(b, run) {
+        Err(e) if e.is_cancellation() => Err(e),
+        same => Ok(same == Ok(true)),
+    }
+}
+
+fn position<'a>(list: &List<'a>, wanted: &Value<'a>, from_end: bool, run: &mut Run<'_>) -> Evaluated<'a> {
     let count = list.len();
     for step in 0..count {
         let at = if from_end { count - 1 - step } else { step };
-        if let Some(item) = list.get(at)
-            && item?.equals(wanted) == Ok(true)
+        if let Some(item) = list.item(at, run)?
+            && is_same(&item, wanted, run)?
         {
             return Ok(Value::Int(i64::try_from(at).unwrap_or(i64::MAX)));
         }
@@ -116,8 +138,11 @@ fn slice<'a>(list: &List<'a>, from: i64, to: i64, run: &mut Run<'_>) -> Evaluate
         return refused(format!("list is length {}", list.len()));
     }
     run.allocate((end - start) * size_of::<Value<'_>>())?;
-    let items: Result<Vec<_>, _> = (start..end).filter_map(|at| list.get(at)).collect();
-    Ok(Value::list(items?))
+    let mut items = Vec::with_capacity(end - start);
+    for at in start..end {
+        items.extend(list.item(at, run)?);
+    }
+    Ok(Value::list(items))
 }
 
 /// Without recursion: the lists that are not done yet stand in a row.
@@ -125,12 +150,12 @@ fn flatten<'a>(list: &List<'a>, depth: i64, run: &mut Run<'_>) -> Result<Vec<Val
     let mut flat = Vec::new();
     let mut open = vec![(list.clone(), 0_usize)];
     while let Some((list, at)) = open.last_mut() {
-        let Some(item) = list.get(*at) else {
+        let Some(item) = list.item(*at, run)? else {
             open.pop();
             continue;
         };
         *at += 1;
-        match item? {
+        match item {
             Value::List(inner) if i64::try_from(open.len()).unwrap_or(i64::MAX) <= depth => open.push((inner, 0)),
             item => {
                 run.allocate(size_of::<Value<'_>>())?;
@@ -149,11 +174,13 @@ fn range<'a>(count: i64, run: &mut Run<'_>) -> Evaluated<'a> {
 
 fn distinct<'a>(list: &List<'a>, run: &mut Run<'_>) -> Evaluated<'a> {
     let mut seen: Vec<Value<'a>> = Vec::new();
-    for item in items(list, run)? {
-        run.step()?;
-        if !seen.iter().any(|other| item.equals(other) == Ok(true)) {
-            seen.push(item);
+    'items: for item in items(list, run)? {
+        for other in &seen {
+            if is_same(&item, other, run)? {
+                continue 'items;
+            }
         }
+        seen.push(item);
     }
     Ok(Value::list(seen))
 }
@@ -169,29 +196,60 @@ fn sorted<'a>(list: &List<'a>, keys: &List<'a>, run: &mut Run<'_>) -> Evaluated<
     let keys = items(keys, run)?;
     if let Some(first) = keys.first() {
         let of = first.type_of();
-        first.compare(first).map_err(|_| EvalError::function("list elements must be comparable"))?;
+        if let Err(EvalError::NoSuchOverload) = first.compare(first, run) {
+            return Err(EvalError::function("list elements must be comparable"));
+        }
         if keys.iter().any(|key| key.type_of() != of) {
             return Err(EvalError::function("list elements must have the same type"));
         }
     }
+    // Each is compared with so many others.
+    let rounds = keys.len().max(2).ilog2() as usize + 1;
+    for key in &keys {
+        run.steps(rounds)?;
+        if let Value::String(text) = key {
+            run.scan(text.len() * rounds)?;
+        }
+    }
     let mut pairs: Vec<_> = keys.into_iter().zip(items(list, run)?).collect();
-    pairs.sort_by(|(a, _), (b, _)| a.compare(b).ok().flatten().unwrap_or(Ordering::Equal));
+    pairs.sort_by(|(a, _), (b, _)| key_order(a, b));
     Ok(Value::list(pairs.into_iter().map(|(_, item)| item).collect()))
 }
 
-fn contains<'a>(all: &List<'a>, some: &List<'a>) -> Result<bool, EvalError> {
-    for item in some.iter() {
-        if !item?.is_in(all)? {
+/// Of keys of one type that can be compared: a total order, as sorting needs it, whatever stands among the doubles.
+fn key_order(a: &Value<'_>, b: &Value<'_>) -> Ordering {
+    match (a, b) {
+        (Value::Int(a), Value::Int(b)) | (Value::Duration(a), Value::Duration(b)) => a.cmp(b),
+        (Value::Uint(a), Value::Uint(b)) => a.cmp(b),
+        // What is no number comes last.
+        (Value::Double(a), Value::Double(b)) => {
+            a.is_nan().cmp(&b.is_nan()).then_with(|| a.partial_cmp(b).unwrap_or(Ordering::Equal))
+        }
+        (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
+        (Value::String(a), Value::String(b)) => a.cmp(b),
+        (Value::Bytes(a), Value::Bytes(b)) => a.cmp(b),
+        (Value::Timestamp(a), Value::Timestamp(b)) => a.cmp(b),
+        _ => Ordering::Equal,
+    }
+}
+
+fn contains<'a>(all: &List<'a>, some: &List<'a>, run: &mut Run<'_>) -> Result<bool, EvalError> {
+    let mut items = some.items();
+    while let Some(item) = items.next(run)? {
+        if !item.is_in(all, run)? {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-fn intersects<'a>(a: &List<'a>, b: &List<'a>) -> Evaluated<'a> {
-    for item in a.iter() {
-        if item?.is_in(b) == Ok(true) {
-            return Ok(Value::Bool(true));
+fn intersects<'a>(a: &List<'a>, b: &List<'a>, run: &mut Run<'_>) -> Evaluated<'a> {
+    let mut items = a.items();
+    while let Some(item) = items.next(run)? {
+        match item.is_in(b, run) {
+            Ok(true) => return Ok(Value::Bool(true)),
+            Err(e) if e.is_cancellation() => return Err(e),
+            Ok(false) | Err(_) => {}
         }
     }
     Ok(Value::Bool(false))

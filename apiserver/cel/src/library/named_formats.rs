@@ -3,14 +3,18 @@
 use crate::error::EvalError;
 use crate::opaque::Opaque;
 use crate::opaque::formats::FORMATS;
+use crate::run::Run;
 use crate::value::Value;
 
-pub(super) fn call<'a>(function: &str, args: &[Value<'a>]) -> Option<Result<Value<'a>, EvalError>> {
+pub(super) fn call<'a>(function: &str, args: &[Value<'a>], run: &mut Run<'_>) -> Option<Result<Value<'a>, EvalError>> {
     let named = |name: &str| FORMATS.iter().find(|(known, _)| *known == name).map(|(_, format)| format);
     let value = |format| Value::Opaque(Opaque::Format(format));
     Some(Ok(match (function, args) {
         ("validate", [Value::Opaque(Opaque::Format(format)), Value::String(text)]) => {
             let wrong = (format.check)(text);
+            if let Err(e) = run.allocate(wrong.iter().map(String::len).sum()) {
+                return Some(Err(e));
+            }
             if wrong.is_empty() {
                 Value::Optional(None)
             } else {

@@ -17,12 +17,12 @@ pub(super) fn call<'a>(function: &str, args: &[Value<'a>], run: &mut Run<'_>) ->
     };
     Some(match function {
         "matches" => Ok(Value::Bool(regex.is_match(text))),
-        "find" => Ok(Value::text(regex.find(text).map_or("", |found| found.as_str()))),
+        "find" => Value::copied(regex.find(text).map_or("", |found| found.as_str()), run),
         _ => {
             let most = usize::try_from(most).unwrap_or(usize::MAX);
             let mut found = Vec::new();
             for part in regex.find_iter(text).take(most) {
-                if let Err(e) = run.allocate(size_of::<Value<'_>>() + part.len()) {
+                if let Err(e) = run.step().and_then(|()| run.allocate(size_of::<Value<'_>>() + 16 + part.len())) {
                     return Some(Err(e));
                 }
                 found.push(Value::text(part.as_str()));

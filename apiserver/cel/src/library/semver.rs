@@ -6,12 +6,13 @@ use std::sync::Arc;
 use crate::error::EvalError;
 use crate::opaque::Opaque;
 use crate::opaque::semver::{Semver, parse, read};
+use crate::run::Run;
 use crate::value::Value;
 
-pub(super) fn call<'a>(function: &str, args: &[Value<'a>]) -> Option<Result<Value<'a>, EvalError>> {
+pub(super) fn call<'a>(function: &str, args: &[Value<'a>], run: &mut Run<'_>) -> Option<Result<Value<'a>, EvalError>> {
     Some(match (function, args) {
-        ("semver", [Value::String(text)]) => made(parse(text)),
-        ("semver", [Value::String(text), Value::Bool(normalize)]) => made(read(text, *normalize)),
+        ("semver", [Value::String(text)]) => made(parse(text), run),
+        ("semver", [Value::String(text), Value::Bool(normalize)]) => made(read(text, *normalize), run),
         ("isSemver", [Value::String(text)]) => Ok(Value::Bool(parse(text).is_ok())),
         ("isSemver", [Value::String(text), Value::Bool(normalize)]) => Ok(Value::Bool(read(text, *normalize).is_ok())),
         (_, [Value::Opaque(Opaque::Semver(a))]) => {
@@ -31,6 +32,8 @@ pub(super) fn call<'a>(function: &str, args: &[Value<'a>]) -> Option<Result<Valu
     })
 }
 
-fn made<'a>(version: Result<Semver, String>) -> Result<Value<'a>, EvalError> {
-    version.map(|version| Value::Opaque(Opaque::Semver(Arc::new(version)))).map_err(EvalError::function)
+fn made<'a>(version: Result<Semver, String>, run: &mut Run<'_>) -> Result<Value<'a>, EvalError> {
+    let version = version.map_err(EvalError::function)?;
+    run.allocate(version.bytes())?;
+    Ok(Value::Opaque(Opaque::Semver(Arc::new(version))))
 }

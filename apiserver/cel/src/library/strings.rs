@@ -3,7 +3,7 @@
 use super::format;
 use crate::error::EvalError;
 use crate::run::Run;
-use crate::value::{List, Value};
+use crate::value::{List, Value, shown};
 
 type Evaluated<'a> = Result<Value<'a>, EvalError>;
 
@@ -25,9 +25,9 @@ pub(super) fn call<'a>(function: &str, args: &[Value<'a>], run: &mut Run<'_>) ->
         ("indexOf", [Value::String(part), Value::Int(from)]) => index_of(text, part, *from),
         ("lastIndexOf", [Value::String(part)]) => last_index_of(text, part, None),
         ("lastIndexOf", [Value::String(part), Value::Int(from)]) => last_index_of(text, part, Some(*from)),
-        ("lowerAscii", []) => Ok(Value::text(text.to_ascii_lowercase())),
-        ("upperAscii", []) => Ok(Value::text(text.to_ascii_uppercase())),
-        ("trim", []) => Ok(Value::text(text.trim())),
+        ("lowerAscii", []) => made(text.len(), run, || text.to_ascii_lowercase()),
+        ("upperAscii", []) => made(text.len(), run, || text.to_ascii_uppercase()),
+        ("trim", []) => Value::copied(text.trim(), run),
         ("replace", [Value::String(old), Value::String(new)]) => replace(text, old, new, -1, run),
         ("replace", [Value::String(old), Value::String(new), Value::Int(count)]) => {
             replace(text, old, new, *count, run)
@@ -36,16 +36,21 @@ pub(super) fn call<'a>(function: &str, args: &[Value<'a>], run: &mut Run<'_>) ->
         ("split", [Value::String(separator), Value::Int(count)]) => split(text, separator, *count, run),
         ("substring", [Value::Int(from)]) => {
             let count = length(text);
-            if *from < 0 || *from > count { out_of_range(*from) } else { substring(text, *from, count) }
+            if *from < 0 || *from > count { out_of_range(*from) } else { substring(text, *from, count, run) }
         }
-        ("substring", [Value::Int(from), Value::Int(to)]) => substring(text, *from, *to),
+        ("substring", [Value::Int(from), Value::Int(to)]) => substring(text, *from, *to, run),
         ("format", [Value::List(values)]) => format::format(text, values, run).map(Value::text),
-        ("strings.quote", []) => Ok(Value::text(quote(text))),
-        ("jsonpatch.escapeKey", []) => Ok(Value::text(text.replace('~', "~0").replace('/', "~1"))),
+        // Escapes are twice as long as what they stand for.
+        ("strings.quote", []) => made(text.len() * 2 + 2, run, || quote(text)),
+        ("jsonpatch.escapeKey", []) => made(text.len() * 2, run, || text.replace('~', "~0").replace('/', "~1")),
         _ => return None,
     })
 }
 
+fn made<'a>(bytes: usize, run: &mut Run<'_>, make: impl FnOnce() -> String) -> Evaluated<'a> {
+    run.allocate(bytes)?;
+    Ok(Value::text(make()))
+}
 fn length(text: &str) -> i64 {
     i64::try_from(text.chars().count()).unwrap_or(i64::MAX)
 }
@@ -97,13 +102,13 @@ fn last_index_of<'a>(text: &str, part: &str, from: Option<i64>) -> Evaluated<'a>
     Ok(found.map_or(Value::Int(-1), |found| position(text, found)))
 }
 
-fn substring<'a>(text: &str, from: i64, to: i64) -> Evaluated<'a> {
+fn substring<'a>(text: &str, from: i64, to: i64, run: &mut Run<'_>) -> Evaluated<'a> {
     if from > to {
         return Err(EvalError::function(format!("invalid substring range. start: {from}, end: {to}")));
     }
     let Some(start) = byte_at(text, from) else { return out_of_range(from) };
     let Some(end) = byte_at(text, to) else { return out_of_range(to) };
-    Ok(Value::text(&text[start..end]))
+    Value::copied(&text[start..end], run)
 }
 
 /// All of them if `count` is negative.
@@ -118,41 +123,48 @@ fn replace<'a>(text: &str, old: &str, new: &str, count: i64, run: &mut Run<'_>) 
 fn split<'a>(text: &str, separator: &str, count: i64, run: &mut Run<'_>) -> Evaluated<'a> {
     let most = usize::try_from(count).unwrap_or(usize::MAX);
     if most == 0 {
-        return parts_of(text, Vec::new(), run);
+        return Ok(Value::list(Vec::new()));
     }
+    let mut parts = Vec::new();
     if !separator.is_empty() {
-        return parts_of(text, text.splitn(most, separator).collect(), run);
+        for part in text.splitn(most, separator) {
+            push_part(part, &mut parts, run)?;
+        }
+        return Ok(Value::list(parts));
     }
     // Between all code points.
-    let mut parts = Vec::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let end = if parts.len() + 1 >= most { rest.len() } else { first.len_utf8() };
         let (part, after) = rest.split_at(end);
-        parts.push(part);
+        push_part(part, &mut parts, run)?;
         rest = after;
     }
-    parts_of(text, parts, run)
+    Ok(Value::list(parts))
 }
 
-fn parts_of<'a>(text: &str, parts: Vec<&str>, run: &mut Run<'_>) -> Evaluated<'a> {
+fn push_part<'a>(part: &str, parts: &mut Vec<Value<'a>>, run: &mut Run<'_>) -> Result<(), EvalError> {
+    run.step()?;
     // Each has its own counts of owners before its text.
-    run.allocate(text.len() + parts.len() * (size_of::<Value<'_>>() + 16))?;
-    Ok(Value::list(parts.into_iter().map(Value::text).collect()))
+    run.allocate(part.len() + size_of::<Value<'_>>() + 16)?;
+    parts.push(Value::text(part));
+    Ok(())
 }
 
 fn join<'a>(list: &List<'a>, separator: &str, run: &mut Run<'_>) -> Evaluated<'a> {
     let mut joined = String::new();
-    for (index, item) in list.iter().enumerate() {
-        let item = item?;
+    let mut items = list.items();
+    let mut index = 0;
+    while let Some(item) = items.next(run)? {
         let Value::String(text) = &item else {
-            return Err(EvalError::function(format!("join: invalid input: {item:?}")));
+            return Err(EvalError::function(format!("join: invalid input: {}", shown(&item))));
         };
         run.allocate(text.len() + separator.len())?;
         if index > 0 {
             joined.push_str(separator);
         }
         joined.push_str(text);
+        index += 1;
     }
     Ok(Value::text(joined))
 }

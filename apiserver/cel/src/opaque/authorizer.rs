@@ -79,6 +79,24 @@ impl Asked<'_> {
             Of::Decision(_) => "kubernetes.authorization.Decision",
         }
     }
+    /// What its names take in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        let account = |account: &Option<ServiceAccount>| {
+            account.as_ref().map_or(0, |account| account.namespace.len() + account.name.len())
+        };
+        match &self.of {
+            Of::Authorizer(of) => account(of),
+            Of::Path(check) => account(&check.service_account) + check.path.len() + check.verb.len(),
+            Of::Group(check) | Of::Resource(check) => {
+                let ResourceCheck { service_account, group, resource, subresource, namespace, name, verb, .. } =
+                    &**check;
+                let selectors = [&check.field_selector, &check.label_selector].into_iter().flatten();
+                let names = [group, resource, subresource, namespace, name, verb].into_iter().chain(selectors);
+                account(service_account) + names.map(String::len).sum::<usize>()
+            }
+            Of::Decision(decision) => decision.reason.len() + decision.error.as_ref().map_or(0, String::len),
+        }
+    }
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.of == other.of
     }

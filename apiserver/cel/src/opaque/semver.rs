@@ -20,6 +20,16 @@ enum Part {
     Text(String),
 }
 
+impl Semver {
+    /// What it takes in memory, about.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.pre {
+            Pre::Before(parts) => parts.len() * size_of::<Part>(),
+            Pre::Release => 0,
+        }
+    }
+}
+
 pub(crate) fn read(text: &str, normalize: bool) -> Result<Semver, String> {
     if normalize { parse(&normalized(text)?) } else { parse(text) }
 }

@@ -8,7 +8,7 @@ mod schemas;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::run::PER_CALL_LIMIT;
+use crate::run::{PER_CALL_LIMIT, Run};
 
 /// The value as the expression that would give it, or the error.
 pub(super) fn value_of(text: &str, environment: &Environment, variables: &BTreeMap<&str, Value<'_>>) -> String {
@@ -31,16 +31,20 @@ fn shown(value: &Value<'_>) -> String {
         Value::Optional(None) => "none".into(),
         Value::Optional(Some(inner)) => format!("some({})", shown(inner)),
         Value::List(list) => {
+            let item = |index| list.item(index, &mut Run::outside()).map(|item| shown(&item.unwrap()));
             let items: Vec<String> =
-                list.iter().map(|item| item.map_or_else(|e| e.to_string(), |item| shown(&item))).collect();
+                (0..list.len()).map(|index| item(index).unwrap_or_else(|e| e.to_string())).collect();
             format!("[{}]", items.join(", "))
         }
         Value::Map(map) => {
-            let entry = |key: Value<'_>| format!("{}: {}", shown(&key), shown(&map.get(&key).unwrap().unwrap()));
-            format!("{{{}}}", map.keys().into_iter().map(entry).collect::<Vec<_>>().join(", "))
+            let mut run = Run::outside();
+            let keys = map.keys(&mut run).unwrap();
+            let mut value = |key: &Value<'_>| map.get(key, &mut run).unwrap().unwrap();
+            let entries = keys.iter().map(|key| format!("{}: {}", shown(key), shown(&value(key))));
+            format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
         }
         Value::Struct(made) => format!("{} {}", made.name, value.to_json().unwrap()),
-        other => crate::library::convert::to_string(other).unwrap_or_else(|_| format!("{other:?}")),
+        other => crate::library::convert::to_string(other).map_or_else(|_| format!("{other:?}"), Into::into),
     }
 }
 
@@ -71,7 +75,11 @@ fn the_language() {
         ("1 < 1.5", "true"),
         ("2u > 1", "true"),
         ("dyn(0.0 / 0.0) == dyn(0.0 / 0.0)", "false"),
-        ("9007199254740993 > 9007199254740992.0", "true"),
+        ("9007199254740993 > 9007199254740992.0", "false"),
+        ("dyn(9007199254740993) == 9007199254740992.0", "true"),
+        ("9223372036854775807 < 1e19 && -9223372036854775807 > -1e19 && 18446744073709551615u < 1e20", "true"),
+        ("1.5 < 0.0 / 0.0", "error: NaN values cannot be ordered"),
+        ("1 >= 0.0 / 0.0", "error: NaN values cannot be ordered"),
         ("'a' < 'b' && b'a' < b'b' && false < true", "true"),
         ("true || 1 / 0 > 1", "true"),
         ("1 / 0 > 1 || true", "true"),
@@ -145,6 +153,8 @@ fn optionals() {
         ("optional.none().or(optional.of(1)).hasValue()", "true"),
         ("[?optional.of(1), ?optional.none()]", "[1]"),
         ("{?'a': optional.of(1), ?'b': optional.none()}", "{\"a\": 1}"),
+        ("{'a': 1, ?'a': optional.none(), 'b': 2}", "{\"b\": 2}"),
+        ("[dyn(1)].map(x, optional.unwrap(dyn([x])))", "error: value 1 is not optional"),
         ("optional.ofNonZeroValue('')", "none"),
         ("optional.unwrap([optional.of(1), optional.none()])", "[1]"),
         ("[1, 2].first().value() + [1, 2].last().value()", "3"),

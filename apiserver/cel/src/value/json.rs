@@ -5,10 +5,11 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use serde_json::Value as Json;
+use serde_json::{Map as JsonMap, Value as Json};
 
-use super::{Fields, Key, List, Map, Text, Value, map_of};
+use super::{Fields, Key, List, Map, Text, Value, brief, map_of};
 use crate::error::EvalError;
+use crate::run::Run;
 use crate::schema::{ListKind, Schema, Shape};
 
 static ATOMIC: ListKind = ListKind::Atomic;
@@ -16,6 +17,9 @@ static ATOMIC: ListKind = ListKind::Atomic;
 impl<'a> Value<'a> {
     /// By what its schema says it is.
     pub fn of(json: &'a Json, schema: &'a Schema) -> Result<Self, EvalError> {
+        Self::read(json, schema, &mut Run::outside())
+    }
+    pub(crate) fn read(json: &'a Json, schema: &'a Schema, run: &mut Run<'_>) -> Result<Self, EvalError> {
         let wrong = |wanted: &str| {
             let found = kind_of(json);
             Err(EvalError::InvalidData(format!("expected {wanted}, got {found}")))
@@ -34,18 +38,19 @@ impl<'a> Value<'a> {
             }
             (Shape::String | Shape::IntOrString, Json::String(text)) => Self::String(Text::Borrowed(text)),
             (Shape::Bytes, Json::String(text)) => {
+                run.allocate(text.len())?;
                 let bytes =
                     STANDARD.decode(text).map_err(|e| EvalError::InvalidData(format!("byte formatted string: {e}")))?;
                 Self::Bytes(bytes.into())
             }
             (Shape::Date, Json::String(text)) => Self::Timestamp(date(text)?),
             (Shape::DateTime, Json::String(text)) => {
-                let why = |e| EvalError::Function(format!("Invalid date-time formatted string {text}: {e}"));
-                Self::Timestamp(text.parse().map_err(why)?)
+                let why = |e| EvalError::function(format!("Invalid date-time formatted string {}: {e}", brief(text)));
+                Self::Timestamp(time_text(text)?.parse().map_err(why)?)
             }
             (Shape::Duration, Json::String(text)) => {
-                let parsed = crate::time::parse_duration(text);
-                Self::Duration(parsed.map_err(|e| EvalError::Function(format!("Invalid duration {text}: {e}")))?)
+                let why = |e| EvalError::function(format!("Invalid duration {}: {e}", brief(text)));
+                Self::Duration(crate::time::parse_duration(time_text(text)?).map_err(why)?)
             }
             (Shape::Double, Json::Number(number)) => match number.as_f64() {
                 Some(value) => Self::Double(value),
@@ -82,8 +87,13 @@ impl<'a> Value<'a> {
             Json::Object(object) => Self::Map(Map::Json { object, fields: Fields::Unknown }),
         }
     }
-    /// As JSON has it. What JSON has no form of (types, addresses, none) is refused.
+    /// As JSON has it. What JSON has no form of (types, addresses, none) is refused, and what would be too large.
     pub fn to_json(&self) -> Result<Json, EvalError> {
+        self.json(&mut Run::outside())
+    }
+    fn json(&self, run: &mut Run<'_>) -> Result<Json, EvalError> {
+        run.step()?;
+        run.allocate(size_of::<Json>())?;
         let unsupported = || EvalError::conversion(self.type_of().name(), "JSON");
         Ok(match self {
             Self::Null => Json::Null,
@@ -91,33 +101,71 @@ impl<'a> Value<'a> {
             Self::Int(value) => Json::from(*value),
             Self::Uint(value) => Json::from(*value),
             Self::Double(value) => Json::from(*value),
-            Self::String(text) => Json::String(text.to_string()),
-            Self::Bytes(bytes) => Json::String(STANDARD.encode(bytes)),
+            Self::String(text) => Json::String(copied(text, run)?),
+            Self::Bytes(bytes) => {
+                run.allocate(bytes.len().saturating_mul(4) / 3)?;
+                Json::String(STANDARD.encode(bytes))
+            }
             Self::Duration(nanos) => Json::String(crate::time::duration_text(*nanos)),
             Self::Timestamp(at) => Json::String(at.to_string()),
-            Self::List(List::Json { items, .. }) => Json::Array(items.to_vec()),
-            Self::List(list) => Json::Array(list.iter().map(|item| item?.to_json()).collect::<Result<_, _>>()?),
-            Self::Map(Map::Json { object, .. }) => Json::Object((*object).clone()),
-            Self::Map(Map::Made(entries)) => {
+            Self::List(List::Json { items, .. }) => Json::Array(copied_items(items, run)?),
+            Self::List(List::Made { items, .. }) => {
+                Json::Array(items.iter().map(|item| item.json(run)).collect::<Result<_, _>>()?)
+            }
+            Self::Map(Map::Json { object, .. }) => Json::Object(copied_object(object, run)?),
+            Self::Map(Map::Made { entries, .. }) => {
                 let named = entries.iter().map(|(key, (_, value))| match key {
-                    Key::String(name) => Ok((name.to_string(), value.to_json()?)),
+                    Key::String(name) => Ok((copied(name, run)?, value.json(run)?)),
                     Key::Bool(_) | Key::Int(_) => Err(EvalError::BadKey("JSON's keys are strings".into())),
                 });
                 Json::Object(named.collect::<Result<_, _>>()?)
             }
             Self::Struct(made) => {
-                let named = made.fields.iter().map(|(name, value)| Ok((name.to_string(), value.to_json()?)));
+                let named = made.fields.iter().map(|(name, value)| Ok((copied(name, run)?, value.json(run)?)));
                 Json::Object(named.collect::<Result<_, EvalError>>()?)
             }
-            Self::Optional(Some(value)) => value.to_json()?,
+            Self::Optional(Some(value)) => value.json(run)?,
             Self::Optional(None) | Self::Type(_) | Self::Opaque(_) => return Err(unsupported()),
         })
     }
 }
 
+fn copied(text: &str, run: &mut Run<'_>) -> Result<String, EvalError> {
+    run.allocate(text.len())?;
+    Ok(text.to_owned())
+}
+
+fn copied_json(json: &Json, run: &mut Run<'_>) -> Result<Json, EvalError> {
+    run.step()?;
+    run.allocate(size_of::<Json>())?;
+    Ok(match json {
+        Json::String(text) => Json::String(copied(text, run)?),
+        Json::Array(items) => Json::Array(copied_items(items, run)?),
+        Json::Object(object) => Json::Object(copied_object(object, run)?),
+        Json::Null | Json::Bool(_) | Json::Number(_) => json.clone(),
+    })
+}
+
+fn copied_items(items: &[Json], run: &mut Run<'_>) -> Result<Vec<Json>, EvalError> {
+    items.iter().map(|item| copied_json(item, run)).collect()
+}
+
+fn copied_object(object: &JsonMap<String, Json>, run: &mut Run<'_>) -> Result<JsonMap<String, Json>, EvalError> {
+    object.iter().map(|(name, value)| Ok((copied(name, run)?, copied_json(value, run)?))).collect()
+}
+
+/// No time has a longer text, and a long one is not gone through.
+fn time_text(text: &str) -> Result<&str, EvalError> {
+    const MAX: usize = 1024;
+    if text.len() > MAX {
+        return Err(EvalError::function(format!("Invalid date-time or duration formatted string {}", brief(text))));
+    }
+    Ok(text)
+}
+
 fn date(text: &str) -> Result<Timestamp, EvalError> {
-    let date = text.parse::<Date>().and_then(|date| date.to_zoned(TimeZone::UTC));
-    let why = |e| EvalError::Function(format!("Invalid date formatted string {text}: {e}"));
+    let date = time_text(text)?.parse::<Date>().and_then(|date| date.to_zoned(TimeZone::UTC));
+    let why = |e| EvalError::function(format!("Invalid date formatted string {text}: {e}"));
     date.map(|zoned| zoned.timestamp()).map_err(why)
 }
 

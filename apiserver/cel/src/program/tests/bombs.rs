@@ -40,6 +40,144 @@ fn bombs_are_ended() {
     }
 }
 
+/// A value whose parts are shared: as a tree it has 2^`levels` leaves.
+fn shared(leaf: &str, levels: usize) -> String {
+    format!("[[{leaf}]]{}[0]", ".map(x, [x, x])".repeat(levels))
+}
+
+#[test]
+fn shared_values_are_gone_through_within_bounds() {
+    let one = shared("1", 60);
+    let none = shared("[]", 40);
+    let cases = [
+        ("text", format!("'%s'.format([{one}]) == ''")),
+        ("text of a map", format!("'%s'.format([{{'a': {one}}}]) == ''")),
+        ("equality", format!("{one} == {one}")),
+        ("equality within maps", format!("{{'a': {one}}} == {{'a': {one}}}")),
+        ("equality of optionals", format!("optional.of({one}) == optional.of({one})")),
+        ("a member", format!("{one} in [{one}]")),
+        ("what is different", format!("[{one}, {one}].distinct().size() == 1")),
+        ("sets", format!("sets.contains([{one}], [{one}])")),
+        ("sets that intersect", format!("sets.intersects([{one}], [{one}])")),
+        ("a position", format!("[{one}].indexOf({one}) == 0")),
+        ("what a position costs", format!("dyn({one}).indexOf(5) == 0")),
+        ("lists of nothing", format!("dyn({none}).flatten(100).size() == 0")),
+    ];
+    for (why, text) in cases {
+        let program = compile(&text, &Environment::default()).unwrap();
+        if matches!(why, "text" | "equality") {
+            let result = program.evaluate(&(), &mut Budget::new(RUNTIME_BUDGET)).map(|_| ());
+            assert!(matches!(result, Err(EvalError::CostLimit | EvalError::MemoryLimit)), "{why}: {result:?}");
+        }
+        // Who waits no more ends each of them.
+        let asked = Cell::new(0);
+        let stop = || {
+            asked.set(asked.get() + 1);
+            asked.get() > 10
+        };
+        let result = program.evaluate(&(), &mut Budget::new(RUNTIME_BUDGET).until(&stop)).map(|_| ());
+        assert_eq!(result, Err(EvalError::Interrupted), "{why}");
+    }
+    let ends = [
+        ("the same value", format!("[{one}].all(x, x == x)"), "true"),
+        ("a member that is the same", format!("[{one}].all(x, x in [x])"), "true"),
+        ("the same that is no number", format!("[{}].all(x, x == x)", shared("0.0 / 0.0", 2)), "false"),
+    ];
+    for (why, text, wanted) in ends {
+        assert_eq!(super::value_of(&text, &Environment::default(), &BTreeMap::new()), wanted, "{why}");
+    }
+    let messages = [
+        format!("dyn([{one}]).join()"),
+        format!("{{'a': 1}}[dyn({one})]"),
+        format!("optional.unwrap(dyn([{one}]))"),
+        format!("{{'a': 1}}[dyn([{none}])]"),
+    ];
+    for text in messages {
+        let program = compile(&text, &Environment::default()).unwrap();
+        let why = program.evaluate(&(), &mut Budget::new(RUNTIME_BUDGET)).map(|_| ()).unwrap_err().to_string();
+        assert!(why.len() < 2000 && why.contains("[[["), "{why}");
+    }
+}
+
+#[test]
+fn shared_values_are_no_json_and_have_no_names_without_end() {
+    let environment = Environment::default().with_mutation();
+    let text = format!("Object{{a: {}}}", shared("Object.b{}", 60));
+    let program = compile(&text, &environment).unwrap();
+    let value = program.evaluate(&(), &mut Budget::new(RUNTIME_BUDGET)).unwrap();
+    assert_eq!(value.to_json(), Err(EvalError::MemoryLimit));
+    let Value::Struct(made) = value else { panic!("it makes an object") };
+    assert_eq!(made.misnamed(), Err(EvalError::CostLimit));
+    let data = json!([vec!["a".repeat(1000); 100]]);
+    let program = compile("lists.range(1000).map(x, data)", &environment.with("data", Type::Dyn)).unwrap();
+    let variables = BTreeMap::from([("data", Value::dynamic(&data))]);
+    let value = program.evaluate(&variables, &mut Budget::new(RUNTIME_BUDGET)).unwrap();
+    assert_eq!(value.to_json(), Err(EvalError::MemoryLimit));
+}
+
+#[test]
+fn no_value_is_nested_so_deep_that_it_overflows_the_stack() {
+    let nesting = |dynamic: &str| {
+        let step = format!(".map(x, {dynamic}({}x{}))", "[".repeat(60), "]".repeat(60));
+        let text = format!("[1]{}.size() == 1", step.repeat(60));
+        let evaluate = move || super::value_of(&text, &Environment::default(), &BTreeMap::new());
+        let worker = std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(evaluate).unwrap();
+        worker.join().unwrap()
+    };
+    assert_eq!(nesting("dyn"), "error: value is nested more than 200 levels deep");
+    let deep =
+        format!("cel.bind(x, {0}1{1}, cel.bind(y, {0}1{1}, x == y && [x] == [y]))", "[".repeat(90), "]".repeat(90));
+    let evaluate = move || super::value_of(&deep, &Environment::default().with_bind(), &BTreeMap::new());
+    let worker = std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(evaluate).unwrap();
+    assert_eq!(worker.join().unwrap(), "true");
+}
+
+#[test]
+fn copies_of_large_text_are_counted() {
+    let text = json!("a".repeat(2_000_000));
+    let bytes = json!("YWFh".repeat(500_000));
+    let url = json!(format!("https://{}/?{}", "a".repeat(1_000_000), "k=v&".repeat(100_000)));
+    let openapi = json!({"type": "object", "properties": {
+        "bytes": {"type": "string", "format": "byte"},
+    }});
+    let schema = Arc::new(Schema::of_openapi(&openapi, false).unwrap());
+    let object = json!({"bytes": bytes});
+    let environment = Environment::default()
+        .with("text", Type::String)
+        .with("url", Type::opaque("kubernetes.URL"))
+        .with("none", Type::list(Type::Dyn))
+        .with("authorizer", Type::opaque("kubernetes.authorization.Authorizer"))
+        .with_schema("self", "selfType", schema.clone());
+    let parsed = compile("url(text)", &Environment::default().with("text", Type::String)).unwrap();
+    let given = BTreeMap::from([("text", Value::dynamic(&url))]);
+    let parsed = parsed.evaluate(&given, &mut Budget::new(RUNTIME_BUDGET)).unwrap();
+    let variables = BTreeMap::from([
+        ("text", Value::dynamic(&text)),
+        ("url", parsed),
+        ("self", Value::of(&object, &schema).unwrap()),
+        ("authorizer", Value::authorizer(&super::schemas::OnlyPods)),
+    ]);
+    let copies = ["self.bytes", "url.getHost()", "url.getHostname()", "url.getQuery()", "authorizer.group(text)"];
+    for copy in copies {
+        let text = format!("lists.range(1000).map(x, {copy}).size() > 0");
+        let program = compile(&text, &environment).unwrap();
+        let result = program.evaluate(&variables, &mut Budget::new(RUNTIME_BUDGET)).map(|_| ());
+        assert_eq!(result, Err(EvalError::MemoryLimit), "{copy}");
+    }
+    // Keys share the text that they are made of.
+    for shares in ["{text: 1}", "[text].transformMapEntry(i, v, {v: i})"] {
+        let text = format!("lists.range(100).map(x, {shares}).size() == 100");
+        assert_eq!(super::value_of(&text, &environment, &variables), "true", "{shares}");
+    }
+    // Going through text again and again costs next to nothing by upstream's count.
+    let program = compile("lists.range(10000).all(x, size(text) > 0)", &environment).unwrap();
+    let result = program.evaluate(&variables, &mut Budget::new(RUNTIME_BUDGET)).map(|_| ());
+    assert_eq!(result, Err(EvalError::CostLimit));
+    let program = compile("{'a': 1}[text]", &environment).unwrap();
+    let why = program.evaluate(&variables, &mut Budget::new(RUNTIME_BUDGET)).map(|_| ()).unwrap_err().to_string();
+    assert!(why.len() < 2000, "{}", why.len());
+}
+
 #[test]
 fn patterns_that_an_evaluation_makes_are_small() {
     let environment = Environment::default().with("pattern", Type::String);

@@ -115,6 +115,7 @@ const NETWORKS: &[Row] = &[
     ("ip('2001:db8:3333:4444:5555:6666:7777:8888').family()", 5, 5, 5),
     ("ip('192.168.0.1') == ip('192.168.0.1')", 5, 5, 5),
 ];
+const BINDS: &[Row] = &[("[3, 1].sortBy(x, x)", 78, 78, 78), ("optional.of(1).optMap(x, x + 1)", 3, 17, 17)];
 const LISTS: &[Row] = &[
     ("[1, 2, 3, 4, 5].sum()", 15, 15, 15),
     ("[uint(1), uint(2), uint(3), uint(4), uint(5)].max()", 20, 20, 20),
@@ -125,7 +126,7 @@ const LISTS: &[Row] = &[
 
 #[test]
 fn costs_are_upstreams() {
-    let tables = [STRINGS, SETS, QUANTITIES, VERSIONS, COMPREHENSIONS, FORMATS, NETWORKS, LISTS];
+    let tables = [STRINGS, SETS, QUANTITIES, VERSIONS, COMPREHENSIONS, FORMATS, NETWORKS, LISTS, BINDS];
     let environment = Environment::default().with_mutation();
     let mut wrong = Vec::new();
     for (text, min, max, used) in tables.into_iter().flatten() {
