@@ -3,8 +3,10 @@
 mod literals;
 mod unify;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use regex::Regex;
 
 use crate::ast::{Entry, Expr, Field, Fold, Item, Kind, Literal};
 use crate::environment::{Environment, type_named};
@@ -12,6 +14,7 @@ use crate::library::Overload;
 use crate::parser::Parsed;
 use crate::problem::Problem;
 use crate::types::Type;
+use literals::Literals;
 use unify::{Unify, most_general};
 
 /// More are not told.
@@ -25,6 +28,8 @@ pub(crate) struct Checked {
     pub(crate) overloads: Vec<Vec<&'static Overload>>,
     /// The variables that are named.
     pub(crate) variables: BTreeSet<Arc<str>>,
+    /// By the patterns that stand in it.
+    pub(crate) regexes: BTreeMap<Arc<str>, Regex>,
 }
 
 impl Checked {
@@ -51,14 +56,17 @@ pub(crate) fn check(text: &str, parsed: Parsed, environment: &Environment) -> Re
     if checker.unify.is_exhausted() {
         checker.problem(0, "expression is too large to be type checked");
     }
+    let mut regexes = BTreeMap::new();
     if checker.problems.is_empty() {
-        let mut wrong = Vec::new();
-        literals::check(&root, &types, &mut |at, message| wrong.push((at, message)));
+        let mut literals = Literals::new(&types, PROBLEMS_MAX);
+        literals.check(&root);
+        let (wrong, patterns) = literals.done();
         wrong.into_iter().for_each(|(at, message)| checker.problem(at, message));
+        regexes = patterns;
     }
     let Checker { overloads, variables, mut problems, .. } = checker;
     if problems.is_empty() {
-        return Ok(Checked { root, types, overloads, variables });
+        return Ok(Checked { root, types, overloads, variables, regexes });
     }
     problems.sort_by_key(|problem| problem.position);
     Err(problems)
@@ -87,7 +95,7 @@ impl Checker<'_> {
         Type::Error
     }
     fn mismatch(&mut self, at: u32, wanted: &Type, found: &Type) {
-        self.problem(at, format!("expected type '{wanted}' but found '{found}'"));
+        self.problem(at, format!("expected type '{}' but found '{}'", wanted.brief(), found.brief()));
     }
     fn fits(&mut self, given: &Type, wanted: &Type) -> bool {
         self.unify.fit(std::slice::from_ref(given), std::slice::from_ref(wanted))
@@ -188,7 +196,7 @@ impl Checker<'_> {
             }
             Type::Dyn | Type::Error => Type::Dyn,
             other => {
-                self.problem(at, format!("type '{other}' does not support field selection"));
+                self.problem(at, format!("type '{}' does not support field selection", other.brief()));
                 Type::Dyn
             }
         };
@@ -269,7 +277,7 @@ impl Checker<'_> {
         if let Some(result) = result {
             return result;
         }
-        let shown: Vec<String> = types.iter().map(|of| self.unify.substitute(of, true).to_string()).collect();
+        let shown: Vec<String> = types.iter().map(|of| self.unify.substitute(of, true).brief()).collect();
         let applied = match shown.split_first() {
             Some((receiver, args)) if is_member => format!("{receiver}.({})", args.join(", ")),
             _ => format!("({})", shown.join(", ")),
@@ -344,6 +352,7 @@ impl Checker<'_> {
             };
             if !self.fits(wanted, &value) {
                 let found = self.known(&value);
+                let (wanted, found) = (wanted.brief(), found.brief());
                 let message =
                     format!("expected type of field '{}' is '{wanted}' but provided type is '{found}'", field.name);
                 self.problem(field.at, message);
@@ -368,6 +377,7 @@ impl Checker<'_> {
                 (Type::Dyn, Type::Dyn)
             }
             other => {
+                let other = other.brief();
                 let message = format!(
                     "expression of type '{other}' cannot be range of a comprehension (must be list, map, or dynamic)"
                 );

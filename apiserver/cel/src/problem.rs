@@ -20,8 +20,8 @@ pub struct Position {
 pub struct Problem {
     pub position: Position,
     pub message: String,
-    /// The line of the expression, for printing.
-    line: String,
+    /// The line of the expression, for printing; none if it is too long.
+    line: Option<String>,
 }
 
 impl Problem {
@@ -36,7 +36,8 @@ impl Problem {
             }
         }
         let line = text.split('\n').nth(position.line as usize - 1).unwrap_or("");
-        Self { position, message: message.into(), line: line.to_owned() }
+        let line = (line.len() <= SNIPPET_MAX).then(|| line.to_owned());
+        Self { position, message: message.into(), line }
     }
 }
 
@@ -44,11 +45,9 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Position { line, column } = self.position;
         write!(f, "ERROR: <input>:{line}:{}: {}", column + 1, self.message)?;
-        if self.line.len() > SNIPPET_MAX {
-            return Ok(());
-        }
-        write!(f, "\n | {}\n | ", self.line.replace('\t', " "))?;
-        let mut rest = self.line.chars();
+        let Some(text) = &self.line else { return Ok(()) };
+        write!(f, "\n | {}\n | ", text.replace('\t', " "))?;
+        let mut rest = text.chars();
         for c in rest.by_ref().take(column as usize) {
             f.write_str(if c.is_ascii() { "." } else { "\u{ff0e}" })?;
         }

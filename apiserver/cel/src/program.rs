@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use regex::Regex;
 
-use crate::ast::{Expr, Kind, Literal, children};
-use crate::checker;
+use crate::ast::Expr;
+use crate::checker::{self, Checked};
 use crate::cost::{self, Estimate};
 use crate::environment::Environment;
 use crate::error::EvalError;
 use crate::eval::{Activation, Evaluator};
 use crate::parser;
-use crate::pattern::compile as compile_regex;
 use crate::problem::Problem;
 use crate::run::{Budget, Run};
 use crate::types::Type;
@@ -35,9 +34,8 @@ pub fn compile(text: &str, environment: &Environment) -> Result<Program, Vec<Pro
     let checked = checker::check(text, parsed, environment)?;
     let output = checked.type_of(&checked.root).clone();
     let cost = cost::estimate(&checked, environment);
-    let mut regexes = BTreeMap::new();
-    gather_regexes(&checked.root, &mut regexes);
-    Ok(Program { root: checked.root, output, cost, variables: checked.variables, regexes })
+    let Checked { root, variables, regexes, .. } = checked;
+    Ok(Program { root, output, cost, variables, regexes })
 }
 
 impl Program {
@@ -65,22 +63,6 @@ impl Program {
         let is_within = cost <= budget.remaining;
         budget.remaining = budget.remaining.saturating_sub(cost);
         if is_within { result } else { Err(EvalError::OutOfBudget) }
-    }
-}
-
-fn gather_regexes(expr: &Expr, regexes: &mut BTreeMap<Arc<str>, Regex>) {
-    if let Kind::Call { target, function, args } = &expr.kind
-        && matches!(&**function, "matches" | "find" | "findAll")
-    {
-        let pattern = if target.is_some() { args.first() } else { args.get(1) };
-        if let Some(Kind::Literal(Literal::String(pattern))) = pattern.map(|pattern| &pattern.kind)
-            && let Ok(regex) = compile_regex(pattern)
-        {
-            regexes.insert(pattern.clone(), regex);
-        }
-    }
-    for child in children(&expr.kind) {
-        gather_regexes(child, regexes);
     }
 }
 

@@ -117,7 +117,9 @@ impl<'p> Run<'p> {
         if let Some(known) = self.literals.get(pattern).or_else(|| self.others.get(pattern)) {
             return Ok(known.clone());
         }
-        let made = crate::pattern::compile_dynamic(pattern)?;
+        let (made, steps) = crate::pattern::compile_dynamic(pattern);
+        self.steps(steps)?;
+        let made = made?;
         if self.others.len() >= REGEXES_MAX {
             self.others.clear();
         }

@@ -1,7 +1,7 @@
 //! The types of expressions, as the checker knows them and messages print them.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 /// A type. Two object types are the same if their names are.
@@ -74,6 +74,15 @@ impl Type {
             _ => None,
         }
     }
+    /// As it is printed, or the beginning of that: types of types can be large.
+    pub(crate) fn brief(&self) -> String {
+        let mut out = Brief(String::new());
+        // It fails when there is enough.
+        if write!(out, "{self}").is_err() {
+            out.0.push('…');
+        }
+        out.0
+    }
     pub(crate) fn is_dyn_or_error(&self) -> bool {
         matches!(self, Self::Dyn | Self::Error)
     }
@@ -118,11 +127,29 @@ impl fmt::Display for Type {
             Self::Map(keys, values) => write!(f, "map({keys}, {values})"),
             Self::Type(of) => write!(f, "type({of})"),
             Self::Opaque(name, params) if !params.is_empty() => {
-                let params: Vec<String> = params.iter().map(Self::to_string).collect();
-                write!(f, "{name}({})", params.join(", "))
+                write!(f, "{name}(")?;
+                for (index, param) in params.iter().enumerate() {
+                    f.write_str(if index > 0 { ", " } else { "" })?;
+                    write!(f, "{param}")?;
+                }
+                f.write_str(")")
             }
             Self::Param(number) => write!(f, "_var{number}"),
             other => f.write_str(other.name()),
         }
+    }
+}
+
+/// Text that does not grow beyond what somebody reads.
+struct Brief(String);
+
+impl fmt::Write for Brief {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        const MAX: usize = 2048;
+        if self.0.len() + text.len() > MAX {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
     }
 }

@@ -235,6 +235,48 @@ fn types_that_double_are_refused_or_known_soon() {
 }
 
 #[test]
+fn messages_of_a_large_expression_are_few_and_short() {
+    let large = format!("[1]{}", ".map(x, {1: {1: {1: x}}})".repeat(30));
+    let text = format!("cel.bind(y, {large}, [{}])", vec!["[y, 'a']"; 8000].join(", "));
+    let problems = compile(&text, &Environment::default().with_bind()).map(|_| ()).unwrap_err();
+    assert!(problems.len() <= 100, "{}", problems.len());
+    let longest = problems.iter().map(|problem| problem.to_string().len()).max().unwrap();
+    assert!(longest < 10_000, "{longest}");
+    let text = format!("[{}]", vec!["[1, 'a']"; 8000].join(", "));
+    assert_eq!(compile(&text, &Environment::default()).map(|_| ()).unwrap_err().len(), 100);
+}
+
+#[test]
+fn patterns_of_an_expression_are_small_together() {
+    let patterns = |count: usize| {
+        let each: Vec<String> = (0..count).map(|i| format!("s.matches('^.{{{}}}$')", 900 + i)).collect();
+        compile(&each.join(" || "), &Environment::default().with("s", Type::String)).map(|_| ())
+    };
+    assert_eq!(patterns(2), Ok(()));
+    assert_eq!(patterns(60).unwrap_err()[0].message, "invalid matches argument");
+}
+
+#[test]
+fn compiling_patterns_counts_as_work() {
+    let environment = Environment::default().with("pattern", Type::String);
+    let text = "lists.range(30).all(i, !'a'.matches('.{9}' + string(i)))";
+    let program = compile(text, &environment).unwrap();
+    let asked = Cell::new(0);
+    let look = || {
+        asked.set(asked.get() + 1);
+        false
+    };
+    let result = program.evaluate(&(), &mut Budget::new(RUNTIME_BUDGET).until(&look));
+    assert_eq!(result.and_then(|value| value.as_bool()), Ok(true));
+    assert!(asked.get() >= 30, "{}", asked.get());
+    let long = json!("a".repeat(1_000_000));
+    let program = compile("'a'.matches(pattern)", &environment).unwrap();
+    let variables = BTreeMap::from([("pattern", Value::dynamic(&long))]);
+    let result = program.evaluate(&variables, &mut Budget::new(RUNTIME_BUDGET)).map(|_| ());
+    assert_eq!(result, Err(EvalError::Regex("expression has more than 16384 bytes".into())));
+}
+
+#[test]
 fn any_expression_of_any_object_ends() {
     const EXPRESSIONS: Inputs<'_> = Inputs {
         valid: &[
