@@ -15,7 +15,7 @@ use crate::parser::Parsed;
 use crate::problem::Problem;
 use crate::types::Type;
 use literals::Literals;
-use unify::{Unify, most_general};
+use unify::Unify;
 
 /// More are not told.
 const PROBLEMS_MAX: usize = 100;
@@ -105,6 +105,10 @@ impl Checker<'_> {
     }
     /// Checks, and remembers the type.
     fn expr(&mut self, expr: &mut Expr) -> Type {
+        // It is refused in the end.
+        if self.unify.is_exhausted() {
+            return Type::Error;
+        }
         let of = match expr.kind {
             Kind::Ident(_) => self.ident(expr),
             Kind::Select { .. } => self.select(expr),
@@ -269,7 +273,7 @@ impl Checker<'_> {
             let gives = self.known(&gives);
             result = Some(match result {
                 None => gives,
-                Some(before) if before == Type::Dyn || before == gives => before,
+                Some(before) if before == Type::Dyn || self.unify.is_same(&before, &gives) => before,
                 Some(_) => Type::Dyn,
             });
         }
@@ -303,7 +307,7 @@ impl Checker<'_> {
     fn joined(&mut self, before: Option<Type>, of: Type) -> Type {
         match before {
             None => of,
-            Some(before) if self.fits(&before, &of) => most_general(&before, &of),
+            Some(before) if self.fits(&before, &of) => self.unify.most_general(&before, &of),
             Some(_) => Type::Dyn,
         }
     }

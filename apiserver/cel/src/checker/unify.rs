@@ -8,6 +8,9 @@ use crate::types::Type;
 /// An expression whose types take more looks than this is refused.
 const WORK_MAX: u32 = 500_000;
 
+/// And one that has a type nested deeper, so that whatever walks a type by recursion has a bound.
+const DEPTH_MAX: u16 = 250;
+
 /// What open types stand for, and a way back when a try fails.
 #[derive(Debug, Default)]
 pub(super) struct Unify {
@@ -15,6 +18,8 @@ pub(super) struct Unify {
     trail: Vec<(u32, Option<Type>)>,
     next: u32,
     work: u32,
+    /// How deep in a type it is that is gone through.
+    depth: u16,
 }
 
 impl Unify {
@@ -33,10 +38,19 @@ impl Unify {
     }
     /// With open types as far as they are known; what is not known is `dyn` in the end.
     pub(super) fn substitute(&mut self, of: &Type, open_is_dyn: bool) -> Type {
+        if self.depth >= DEPTH_MAX {
+            self.work = WORK_MAX;
+        }
         self.work = self.work.saturating_add(1);
         if self.is_exhausted() {
             return Type::Dyn;
         }
+        self.depth += 1;
+        let made = self.substituted(of, open_is_dyn);
+        self.depth -= 1;
+        made
+    }
+    fn substituted(&mut self, of: &Type, open_is_dyn: bool) -> Type {
         match of {
             Type::Param(number) => match self.bound.get(number).cloned() {
                 Some(known) => self.substitute(&known, open_is_dyn),
@@ -56,6 +70,9 @@ impl Unify {
     }
     fn replaced(&mut self, of: &Type, by: &dyn Fn(u32) -> Option<Type>) -> Type {
         self.work = self.work.saturating_add(1);
+        if self.is_exhausted() {
+            return Type::Dyn;
+        }
         match of {
             Type::Param(number) => by(*number).unwrap_or_else(|| of.clone()),
             Type::List(items) => Type::list(self.replaced(items, by)),
@@ -109,8 +126,10 @@ impl Unify {
                 matches!(other, Type::Null | Type::Opaque(..) | Type::Object(_) | Type::Duration | Type::Timestamp)
             }
             (Type::Type(_), Type::Type(_)) => true,
-            (Type::List(a), Type::List(b)) => self.assignable(a, b),
-            (Type::Map(a, x), Type::Map(b, y)) => self.assignable(a, b) && self.assignable(x, y),
+            (Type::List(a), Type::List(b)) => Arc::ptr_eq(a, b) || self.assignable(a, b),
+            (Type::Map(a, x), Type::Map(b, y)) => {
+                (Arc::ptr_eq(a, b) || self.assignable(a, b)) && (Arc::ptr_eq(x, y) || self.assignable(x, y))
+            }
             (Type::Opaque(a, x), Type::Opaque(b, y)) => {
                 a == b && x.len() == y.len() && x.iter().zip(y).all(|(x, y)| self.assignable(x, y))
             }
@@ -123,13 +142,13 @@ impl Unify {
             return (true, true);
         }
         if let Some(known) = self.bound.get(&number).cloned() {
-            if *of == known {
+            if self.is_same(of, &known) {
                 return (true, true);
             }
             if !self.assignable(of, &known) {
                 return (false, true);
             }
-            let general = most_general(of, &known);
+            let general = self.most_general(of, &known);
             if !self.occurs(number, &general) {
                 self.bind(number, general);
             }
@@ -158,23 +177,45 @@ impl Unify {
             _ => false,
         }
     }
-}
-
-/// Of two that fit.
-pub(super) fn most_general(a: &Type, b: &Type) -> Type {
-    if is_as_general(a, b) { a.clone() } else { b.clone() }
-}
-
-fn is_as_general(a: &Type, b: &Type) -> bool {
-    match (a, b) {
-        (Type::Dyn | Type::Param(_), _) => true,
-        (_, Type::Dyn | Type::Param(_)) => false,
-        (Type::List(a), Type::List(b)) => is_as_general(a, b),
-        (Type::Map(a, x), Type::Map(b, y)) => is_as_general(a, b) && is_as_general(x, y),
-        (Type::Opaque(a, x), Type::Opaque(b, y)) => {
-            a == b && x.len() == y.len() && x.iter().zip(y).all(|(x, y)| is_as_general(x, y))
+    /// Whether they are one type. It takes the looks that this needs.
+    pub(super) fn is_same(&mut self, a: &Type, b: &Type) -> bool {
+        self.all(a, b, |a, b| match (a, b) {
+            (Type::Opaque(a, x), Type::Opaque(b, y)) => Some(a == b && x.len() == y.len()).filter(|same| !same),
+            (Type::List(_), Type::List(_)) | (Type::Map(..), Type::Map(..)) | (Type::Type(_), Type::Type(_)) => None,
+            (a, b) => Some(a == b),
+        })
+    }
+    /// Of two that fit.
+    pub(super) fn most_general(&mut self, a: &Type, b: &Type) -> Type {
+        let is_as_general = self.all(a, b, |a, b| match (a, b) {
+            (Type::Dyn | Type::Param(_), _) => Some(true),
+            (_, Type::Dyn | Type::Param(_)) => Some(false),
+            (Type::Opaque(a, x), Type::Opaque(b, y)) => Some(a == b && x.len() == y.len()).filter(|same| !same),
+            (Type::List(_), Type::List(_)) | (Type::Map(..), Type::Map(..)) => None,
+            (Type::Type(_), Type::Type(_)) => Some(true),
+            (a, b) => Some(a == b),
+        });
+        if is_as_general { a.clone() } else { b.clone() }
+    }
+    /// Whether it holds for two types: as `holds` says, or as it does for what they are of if that says nothing. What two
+    /// types share is not looked into.
+    fn all(&mut self, a: &Type, b: &Type, holds: impl Fn(&Type, &Type) -> Option<bool> + Copy) -> bool {
+        self.work = self.work.saturating_add(1);
+        if self.is_exhausted() {
+            return true;
         }
-        (Type::Type(_), Type::Type(_)) => true,
-        (a, b) => a == b,
+        if let Some(holds) = holds(a, b) {
+            return holds;
+        }
+        match (a, b) {
+            (Type::List(a), Type::List(b)) | (Type::Type(a), Type::Type(b)) => {
+                Arc::ptr_eq(a, b) || self.all(a, b, holds)
+            }
+            (Type::Map(a, x), Type::Map(b, y)) => {
+                (Arc::ptr_eq(a, b) || self.all(a, b, holds)) && (Arc::ptr_eq(x, y) || self.all(x, y, holds))
+            }
+            (Type::Opaque(_, x), Type::Opaque(_, y)) => x.iter().zip(y).all(|(x, y)| self.all(x, y, holds)),
+            _ => false,
+        }
     }
 }

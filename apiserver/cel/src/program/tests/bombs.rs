@@ -125,6 +125,7 @@ fn no_value_is_nested_so_deep_that_it_overflows_the_stack() {
         worker.join().unwrap()
     };
     assert_eq!(nesting("dyn"), "error: value is nested more than 200 levels deep");
+    assert_eq!(nesting(""), "refused: expression is too large to be type checked");
     let deep =
         format!("cel.bind(x, {0}1{1}, cel.bind(y, {0}1{1}, x == y && [x] == [y]))", "[".repeat(90), "]".repeat(90));
     let evaluate = move || super::value_of(&deep, &Environment::default().with_bind(), &BTreeMap::new());
@@ -232,6 +233,23 @@ fn types_that_double_are_refused_or_known_soon() {
     let text = format!("[1]{}", ".map(x, {x: x})".repeat(40));
     let result = compile(&text, &Environment::default()).map(|_| ());
     assert!(result.is_err());
+}
+
+#[test]
+fn large_types_are_compared_within_bounds() {
+    // Each item is as large as a type may be, and is compared with those before it.
+    let large = format!("[1]{}", ".map(x, {'a': x}.a == x ? [x, x] : [x])".repeat(12));
+    let items = vec![large.as_str(); 60].join(", ");
+    let cases = [
+        format!("[{items}]"),
+        format!("[1]{}.map(x, [{}])", ".map(x, {x: x})".repeat(14), vec!["x"; 30_000].join(",")),
+        format!("[1]{}.map(x, [{}])", ".map(x, {1: {1: {1: x}}})".repeat(40), vec!["x"; 20_000].join(", ")),
+    ];
+    for text in cases {
+        let began = std::time::Instant::now();
+        let _any = compile(&text, &Environment::default()).map(|_| ());
+        assert!(began.elapsed() < std::time::Duration::from_secs(8), "{:?} {}", began.elapsed(), &text[..60]);
+    }
 }
 
 #[test]
