@@ -11,6 +11,11 @@ use crate::types::Type;
 /// The largest request that an apiserver takes. What a schema does not bound is bounded by it.
 pub const REQUEST_BYTES_MAX: u64 = 3 * 1024 * 1024;
 
+/// Of an object type's name, in bytes.
+const NAME_MAX: usize = 512;
+/// Where a longer one is cut.
+const CUT: &str = "…";
+
 /// A schema that expressions may see, with how large values of it can be.
 #[derive(Clone, Debug)]
 pub struct Schema {
@@ -145,15 +150,27 @@ impl Schema {
     /// The type that expressions see. Objects are called `name`, `name.field`, `name.@idx` and `name.@elem`, as messages
     /// show them.
     pub fn to_type(&self, name: &str) -> Type {
+        self.named(name, &mut 0)
+    }
+    /// `objects` counts them. A name that would be too long has the number of its object at its end: as all names have those
+    /// around them at their beginning, long names of many objects in each other would be far larger than their schema.
+    fn named(&self, name: &str, objects: &mut u32) -> Type {
+        let longer = |part: &str, objects: u32| match name.split_once(CUT) {
+            Some((whole, _)) => format!("{whole}{CUT}{objects}"),
+            None if name.len() + part.len() > NAME_MAX => format!("{name}{CUT}{objects}"),
+            None => format!("{name}.{part}"),
+        };
         match &self.shape {
             Shape::Object(fields) => {
-                let field = |(field, property): (&Arc<str>, &Property)| {
-                    (field.clone(), property.schema.to_type(&format!("{name}.{field}")))
-                };
-                Type::object(name, fields.iter().map(field))
+                *objects += 1;
+                let mut types = Vec::with_capacity(fields.len());
+                for (field, property) in fields {
+                    types.push((field.clone(), property.schema.named(&longer(field, *objects), objects)));
+                }
+                Type::object(name, types)
             }
-            Shape::Map(values) => Type::map(Type::String, values.to_type(&format!("{name}.@elem"))),
-            Shape::List { items, .. } => Type::list(items.to_type(&format!("{name}.@idx"))),
+            Shape::Map(values) => Type::map(Type::String, values.named(&longer("@elem", *objects), objects)),
+            Shape::List { items, .. } => Type::list(items.named(&longer("@idx", *objects), objects)),
             Shape::String => Type::String,
             Shape::Bytes => Type::Bytes,
             Shape::Date | Shape::DateTime => Type::Timestamp,

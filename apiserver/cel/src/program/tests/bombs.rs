@@ -265,6 +265,31 @@ fn messages_of_a_large_expression_are_few_and_short() {
 }
 
 #[test]
+fn names_of_object_types_are_no_larger_than_their_schema() {
+    let name = "a".repeat(10_000);
+    let leaves: serde_json::Map<_, _> =
+        (0..1000).map(|i| (format!("f{i}"), json!({"type": "object", "properties": {}}))).collect();
+    let mut openapi = json!({"type": "object", "properties": leaves});
+    for _ in 0..50 {
+        openapi = json!({"type": "object", "properties": {name.as_str(): openapi}});
+    }
+    let schema = Arc::new(Schema::of_openapi(&openapi, false).unwrap());
+    fn names(of: &Type, found: &mut Vec<Arc<str>>) {
+        if let Type::Object(object) = of {
+            found.push(object.name.clone());
+            object.fields.values().for_each(|field| names(field, found));
+        }
+    }
+    let (mut mine, mut others) = (Vec::new(), Vec::new());
+    names(&schema.to_type("selfType"), &mut mine);
+    names(&schema.to_type("selfType"), &mut others);
+    assert_eq!(mine, others, "of one schema they are the same");
+    assert!(mine.iter().map(|name| name.len()).sum::<usize>() < 1_000_000);
+    let different: std::collections::BTreeSet<_> = mine.iter().collect();
+    assert_eq!((mine.len(), different.len()), (1051, 1051));
+}
+
+#[test]
 fn patterns_of_an_expression_are_small_together() {
     let patterns = |count: usize| {
         let each: Vec<String> = (0..count).map(|i| format!("s.matches('^.{{{}}}$')", 900 + i)).collect();
