@@ -87,10 +87,10 @@ fn last_index_of<'a>(text: &str, part: &str, from: Option<i64>) -> Evaluated<'a>
     if part.is_empty() {
         return Ok(Value::Int(from.unwrap_or(count)));
     }
-    let from = from.unwrap_or(count - 1);
-    if from < 0 && count > 0 {
+    if let Some(from) = from.filter(|from| *from < 0) {
         return out_of_range(from);
     }
+    let from = from.unwrap_or(count - 1);
     if from >= count {
         return Ok(Value::Int(-1));
     }

@@ -5,7 +5,7 @@ use jiff::tz::{Offset, TimeZone};
 
 use crate::error::EvalError;
 use crate::time::NANOS;
-use crate::value::Value;
+use crate::value::{Value, brief};
 
 pub(super) fn call<'a>(function: &str, args: &[Value<'a>]) -> Option<Result<Value<'a>, EvalError>> {
     match args {
@@ -47,17 +47,21 @@ fn part<'a>(function: &str, at: &Zoned) -> Option<Result<Value<'a>, EvalError>> 
 
 /// By name, or as `+01:30`.
 fn zone_of(text: &str) -> Result<TimeZone, EvalError> {
-    let unknown = || EvalError::function(format!("unknown time zone {text}"));
+    let unknown = || EvalError::function(format!("unknown time zone {}", brief(text)));
     let Some((hours, minutes)) = text.split_once(':') else {
         return match text {
             "" | "UTC" => Ok(TimeZone::UTC),
-            name => TimeZone::get(name).map_err(|_| unknown()),
+            // Names differ by their case, which the look-up does not care for.
+            name => match TimeZone::get(name) {
+                Ok(zone) if zone.iana_name() == Some(name) => Ok(zone),
+                _ => Err(unknown()),
+            },
         };
     };
     let hours: i32 = hours.parse().map_err(|_| unknown())?;
     let minutes: i32 = minutes.parse().map_err(|_| unknown())?;
-    let minutes = if text.starts_with('-') { -minutes } else { minutes };
-    let seconds = hours.checked_mul(60).and_then(|h| h.checked_add(minutes)).and_then(|m| m.checked_mul(60));
+    let minutes = if text.starts_with('-') { minutes.checked_neg() } else { Some(minutes) };
+    let seconds = hours.checked_mul(60).and_then(|h| h.checked_add(minutes?)).and_then(|m| m.checked_mul(60));
     let offset = seconds.and_then(|seconds| Offset::from_seconds(seconds).ok()).ok_or_else(unknown)?;
     Ok(TimeZone::fixed(offset))
 }

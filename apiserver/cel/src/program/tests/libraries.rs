@@ -45,6 +45,10 @@ fn times() {
         ("getHours('+02:30')", "3"),
         ("getMinutes('-00:30')", "32"),
         ("getHours('Nowhere/Else')", "error: unknown time zone Nowhere/Else"),
+        ("getHours('america/new_york')", "error: unknown time zone america/new_york"),
+        ("getHours('utc')", "error: unknown time zone utc"),
+        ("getHours('Etc/UTC') + timestamp(0).getHours('US/Eastern')", "20"),
+        ("getHours('-0:-2147483648')", "error: unknown time zone -0:-2147483648"),
     ];
     for (call, wanted) in cases {
         all_give(&[(format!("timestamp('2023-12-25T01:02:03.456Z').{call}").as_str(), wanted)]);
@@ -75,6 +79,9 @@ fn strings() {
         ("'ta©o©αT'.lastIndexOf('©', 3)", "2"),
         ("'tacocat'.lastIndexOf('at')", "5"),
         ("'tacocat'.lastIndexOf('')", "7"),
+        ("'tacocat'.lastIndexOf('a', -1)", "error: index out of range: -1"),
+        ("''.lastIndexOf('a', -1)", "error: index out of range: -1"),
+        ("''.lastIndexOf('a', 0)", "-1"),
         ("''.lastIndexOf('ab')", "-1"),
         ("'TacoCÆt'.lowerAscii() + 'TacoCÆt'.upperAscii()", "\"tacocÆtTACOCÆT\""),
         ("'{0} days {0} hours'.replace('{0}', '2', 1)", "\"2 days {0} hours\""),
