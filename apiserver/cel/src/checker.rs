@@ -235,7 +235,14 @@ impl Checker<'_> {
             let places: Vec<u32> = args.iter().map(|arg| arg.at).collect();
             return self.logic(id, &name, &types, &places);
         }
-        self.resolve(id, at, &name, &types, is_member)
+        let of = self.resolve(id, at, &name, &types, is_member);
+        // What the sum of nothing is, only the overload tells.
+        if &*name == "sum"
+            && let [overload] = self.overloads[id as usize].as_slice()
+        {
+            *function = overload.id.into();
+        }
+        of
     }
     fn logic(&mut self, id: u32, name: &str, types: &[Type], places: &[u32]) -> Type {
         let mut result = Type::Bool;

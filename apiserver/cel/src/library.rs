@@ -60,6 +60,14 @@ impl Library {
     }
 }
 
+/// What a call of `sum` sums: the checker names its overload, if there is but one.
+pub(crate) fn summed(function: &str) -> Option<&str> {
+    match function {
+        "sum" => Some("int"),
+        _ => Some(function.strip_prefix("list_")?.split_once("_sum_")?.1),
+    }
+}
+
 /// Calls a function with arguments that all have values. The receiver, if there is one, is the first of them.
 pub(crate) fn call<'a>(function: &str, args: &[Value<'a>], run: &mut Run<'_>) -> Result<Value<'a>, EvalError> {
     let called = convert::call(function, args, run)

@@ -3,6 +3,7 @@
 use super::calls::selector_cost;
 use super::{Estimate, REGEX, TRAVERSAL, scaled};
 use crate::error::EvalError;
+use crate::library;
 use crate::opaque::Opaque;
 use crate::run::Run;
 use crate::value::Value;
@@ -30,6 +31,7 @@ pub(crate) fn of_call(function: &str, args: &[Value<'_>], run: &mut Run<'_>) -> 
             run.scan(text.len())?;
         }
     }
+    let function = if library::summed(function).is_some() { "sum" } else { function };
     Ok(Some(match (function, args) {
         ("isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf", [first, ..]) => traversal(first, run)?,
         ("distinct" | "sort", [Value::List(_)]) => self_compare(&args[0], run)?,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::actual::CHECK;
 use super::{Estimate, REGEX, TRAVERSAL};
 use crate::ast::Literal;
+use crate::library;
 use crate::types::Type;
 
 /// The pattern that a format's cost is estimated by.
@@ -54,6 +55,7 @@ pub(super) fn call(
     if let Some(called) = lists(id, target, args).or_else(|| texts(function, target, args, items)) {
         return Some(called);
     }
+    let function = if library::summed(function).is_some() { "sum" } else { function };
     let one = Estimate::fixed(1);
     let plain = |cost: Estimate| Some((cost, None));
     match (function, target, args) {
@@ -168,7 +170,7 @@ fn lists(id: &str, target: Option<&Node>, args: &[Node]) -> Option<Called> {
     match (id, target, args) {
         ("list_slice", Some(of), [from, to]) => {
             let (from, to) = (from.int(0), to.int(of.size().max));
-            made(1.0, Estimate::fixed(to.wrapping_sub(from)))
+            made(1.0, Estimate::fixed(to.saturating_sub(from)))
         }
         ("lists_range", None, [count]) => made(1.0, Estimate::fixed(count.int(u64::MAX))),
         ("list_reverse", Some(of), []) => made(1.0, of.size()),
@@ -194,7 +196,7 @@ pub(super) fn standard(id: &str, target: Option<&Node>, args: &[Node]) -> Called
         ("string_format", Some(of), _) => (of.text(), None),
         ("string_to_bytes", _, [of]) => {
             let size = of.size();
-            (of.text(), Some(Estimate::new(size.min, size.max.wrapping_mul(4))))
+            (of.text(), Some(Estimate::new(size.min, size.max.saturating_mul(4))))
         }
         ("bytes_to_string", _, [of]) => {
             let size = of.size();
@@ -202,7 +204,7 @@ pub(super) fn standard(id: &str, target: Option<&Node>, args: &[Node]) -> Called
         }
         ("strings_quote", _, [of]) => {
             let size = of.size();
-            (of.text(), Some(Estimate::new(size.min + 2, size.max.wrapping_mul(2).wrapping_add(2))))
+            (of.text(), Some(Estimate::new(size.min.saturating_add(2), size.max.saturating_mul(2).saturating_add(2))))
         }
         ("starts_with_string" | "ends_with_string", _, [part]) => (part.text(), None),
         ("in_list", _, [_, list]) => (list.size(), None),

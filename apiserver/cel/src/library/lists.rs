@@ -9,9 +9,11 @@ use crate::value::{List, Value};
 type Evaluated<'a> = Result<Value<'a>, EvalError>;
 
 pub(super) fn call<'a>(function: &str, args: &[Value<'a>], run: &mut Run<'_>) -> Option<Evaluated<'a>> {
+    if let (Some(of), [Value::List(list)]) = (super::summed(function), args) {
+        return Some(sum(list, of, run));
+    }
     Some(match (function, args) {
         ("isSorted", [Value::List(list)]) => is_sorted(list, run),
-        ("sum", [Value::List(list)]) => sum(list, run),
         ("min", [Value::List(list)]) => best(list, "min", Ordering::Less, run),
         ("max", [Value::List(list)]) => best(list, "max", Ordering::Greater, run),
         ("indexOf", [Value::List(list), item]) => position(list, item, false, run),
@@ -77,8 +79,7 @@ fn is_sorted<'a>(list: &List<'a>, run: &mut Run<'_>) -> Evaluated<'a> {
     Ok(Value::Bool(true))
 }
 
-/// Of nothing it is 0: which zero does not show, as numbers of all types are equal.
-fn sum<'a>(list: &List<'a>, run: &mut Run<'_>) -> Evaluated<'a> {
+fn sum<'a>(list: &List<'a>, of: &str, run: &mut Run<'_>) -> Evaluated<'a> {
     let mut sum: Option<Value<'a>> = None;
     let mut items = list.items();
     while let Some(item) = items.next(run)? {
@@ -87,7 +88,12 @@ fn sum<'a>(list: &List<'a>, run: &mut Run<'_>) -> Evaluated<'a> {
             None => item,
         });
     }
-    Ok(sum.unwrap_or(Value::Int(0)))
+    Ok(sum.unwrap_or(match of {
+        "uint" => Value::Uint(0),
+        "double" => Value::Double(0.0),
+        "duration" => Value::Duration(0),
+        _ => Value::Int(0),
+    }))
 }
 
 fn best<'a>(list: &List<'a>, function: &str, wanted: Ordering, run: &mut Run<'_>) -> Evaluated<'a> {

@@ -290,6 +290,25 @@ fn names_of_object_types_are_no_larger_than_their_schema() {
 }
 
 #[test]
+fn estimates_of_what_has_no_bound_do_not_overflow() {
+    let environment = Environment::default().with("s", Type::String).with("list", Type::list(Type::String));
+    let all = u64::MAX;
+    let cases = [
+        ("strings.quote(strings.quote(s)).contains(s)", all),
+        ("bytes(s + s) == bytes(s)", all),
+        ("list.slice(5, 2).size() > 0", 15),
+        ("strings.quote(list.join(s)) == s", all),
+    ];
+    for (text, most) in cases {
+        assert_eq!(
+            compile(text, &environment).map(|program| program.estimated_cost().max.max(most)),
+            Ok(most),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn patterns_of_an_expression_are_small_together() {
     let patterns = |count: usize| {
         let each: Vec<String> = (0..count).map(|i| format!("s.matches('^.{{{}}}$')", 900 + i)).collect();
