@@ -52,6 +52,7 @@ pub(crate) enum Kind {
         fields: Vec<Field>,
     },
     Fold(Box<Fold>),
+    Bind(Box<Bind>),
 }
 
 #[derive(Clone, Debug)]
@@ -89,13 +90,12 @@ pub(crate) struct Fold {
     pub(crate) result: Expr,
 }
 
-impl Fold {
-    /// `cel.bind` and its like: nothing is gone through, a value gets a name.
-    pub(crate) fn is_bind(&self) -> bool {
-        matches!(&self.range.kind, Kind::List(items) if items.is_empty())
-            && matches!(self.condition.kind, Kind::Literal(Literal::Bool(false)))
-            && *self.accumulator != *ACCUMULATOR
-    }
+/// `cel.bind` and its like: a value has a name within `result`.
+#[derive(Clone, Debug)]
+pub(crate) struct Bind {
+    pub(crate) name: Arc<str>,
+    pub(crate) value: Expr,
+    pub(crate) result: Expr,
 }
 
 /// Why a tree cannot be made.
@@ -154,6 +154,7 @@ pub(crate) fn children(kind: &Kind) -> Vec<&Expr> {
         Kind::Map(entries) => entries.iter().flat_map(|entry| [&entry.key, &entry.value]).collect(),
         Kind::Struct { fields, .. } => fields.iter().map(|field| &field.value).collect(),
         Kind::Fold(fold) => vec![&fold.range, &fold.init, &fold.condition, &fold.step, &fold.result],
+        Kind::Bind(bind) => vec![&bind.value, &bind.result],
     }
 }
 
@@ -168,6 +169,10 @@ fn children_mut(kind: &mut Kind) -> Vec<&mut Expr> {
         Kind::Fold(fold) => {
             let Fold { range, init, condition, step, result, .. } = fold.as_mut();
             vec![range, init, condition, step, result]
+        }
+        Kind::Bind(bind) => {
+            let Bind { value, result, .. } = bind.as_mut();
+            vec![value, result]
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use regex::Regex;
 
-use crate::ast::{Entry, Expr, Field, Fold, Item, Kind, Literal};
+use crate::ast::{Bind, Entry, Expr, Field, Fold, Item, Kind, Literal};
 use crate::environment::{Environment, type_named};
 use crate::library::Overload;
 use crate::parser::Parsed;
@@ -128,6 +128,7 @@ impl Checker<'_> {
             Kind::Map(entries) => self.map(entries),
             Kind::Struct { name, fields } => self.construct(at, name, fields),
             Kind::Fold(fold) => self.fold(fold),
+            Kind::Bind(bind) => self.bind(bind),
             Kind::Ident(_) | Kind::Select { .. } | Kind::Call { .. } => Type::Error,
         }
     }
@@ -407,6 +408,14 @@ impl Checker<'_> {
         self.scope.truncate(base + 1);
         let result = self.expr(&mut fold.result);
         self.scope.truncate(base);
+        self.known(&result)
+    }
+    #[inline(never)]
+    fn bind(&mut self, bind: &mut Bind) -> Type {
+        let value = self.expr(&mut bind.value);
+        self.scope.push((bind.name.clone(), value));
+        let result = self.expr(&mut bind.result);
+        self.scope.pop();
         self.known(&result)
     }
     fn assert(&mut self, expr: &Expr, wanted: &Type, found: &Type) {

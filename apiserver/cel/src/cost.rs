@@ -12,6 +12,8 @@ pub const PER_EXPRESSION_LIMIT: u64 = 10_000_000;
 /// What all expressions of a CustomResourceDefinition may cost by their estimates.
 pub const PER_CRD_LIMIT: u64 = 100_000_000;
 
+/// Giving a value a name: upstream goes through an empty list that it makes for this.
+pub(crate) const BIND: u64 = 10;
 /// Going through text once, per character.
 const TRAVERSAL: f64 = 0.1;
 /// A pattern, per character.

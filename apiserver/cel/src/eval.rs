@@ -7,7 +7,10 @@ mod operators;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::ast::{ACCUMULATOR, Entry, Expr, Field, Item, Kind, Literal};
+use fold::kept;
+
+use crate::ast::{ACCUMULATOR, Bind, Entry, Expr, Field, Item, Kind, Literal};
+use crate::cost;
 use crate::environment;
 use crate::error::EvalError;
 use crate::run::Run;
@@ -59,6 +62,7 @@ impl<'r, 'p, 'a> Evaluator<'r, 'p, 'a> {
             Kind::Map(entries) => self.map(entries),
             Kind::Struct { name, fields } => self.construct(name, fields),
             Kind::Fold(fold) => self.fold(fold),
+            Kind::Bind(bind) => self.name(bind),
         }
     }
     #[inline(never)]
@@ -73,6 +77,16 @@ impl<'r, 'p, 'a> Evaluator<'r, 'p, 'a> {
         }
         let named = environment::type_named(name).map(Value::Type);
         named.ok_or_else(|| EvalError::NoSuchVariable(name.into()))
+    }
+    /// An error has the name, too, and is made up for where it is used.
+    #[inline(never)]
+    fn name(&mut self, bind: &Bind) -> Result<Value<'a>, EvalError> {
+        self.run.spend(cost::BIND)?;
+        let value = kept(self.eval(&bind.value))?;
+        self.scope.push((bind.name.clone(), value));
+        let result = self.eval(&bind.result);
+        self.scope.pop();
+        result
     }
     /// The innermost accumulator, taken out so that it has no other owner and can grow in place.
     fn take_accumulator(&mut self, expr: &Expr) -> Option<Result<Value<'a>, EvalError>> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::ast::{ACCUMULATOR, Expr, Fold, Item, Kind, Literal, Nodes};
+use crate::ast::{ACCUMULATOR, Bind, Expr, Fold, Item, Kind, Literal, Nodes};
 use crate::problem::Stop;
 
 /// Which macros and syntax an environment has beyond the standard ones.
@@ -227,12 +227,7 @@ impl Make<'_> {
     }
     /// `value` has the name within `result`.
     fn named(&mut self, name: Arc<str>, value: Expr, result: Expr) -> Result<Expr, Stop> {
-        let range = self.list(Vec::new())?;
-        let condition = self.literal(Literal::Bool(false))?;
-        let step = self.ident(&name)?;
-        let (variable, second) = (UNUSED.into(), None);
-        let fold = Fold { range, variable, second, accumulator: name, init: value, condition, step, result };
-        self.node(Kind::Fold(Box::new(fold)))
+        self.node(Kind::Bind(Box::new(Bind { name, value, result })))
     }
     fn optional(&mut self, target: Expr, args: Vec<Expr>, which: Macro) -> Result<Expr, Stop> {
         let mut args = args.into_iter();

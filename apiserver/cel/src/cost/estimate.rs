@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Estimate;
 use super::calls::{self, Node};
-use crate::ast::{ACCUMULATOR, Entry, Expr, Fold, Item, Kind, Literal};
+use super::{BIND, Estimate};
+use crate::ast::{ACCUMULATOR, Bind, Entry, Expr, Fold, Item, Kind, Literal};
 use crate::checker::Checked;
 use crate::environment::Environment;
 use crate::schema::{Schema, Shape};
@@ -79,8 +79,8 @@ impl Walk<'_> {
                 let sum = |sum: Estimate, cost: Estimate| sum.plus(cost);
                 fields.iter().map(|field| self.expr(&field.value)).fold(Estimate::fixed(40), sum)
             }
-            Kind::Fold(fold) if fold.is_bind() => self.bind(expr, fold),
             Kind::Fold(fold) => self.fold(expr, fold),
+            Kind::Bind(bind) => self.bind(expr, bind),
         }
     }
     fn local(&self, name: &str) -> Option<&Local> {
@@ -133,14 +133,14 @@ impl Walk<'_> {
         cost
     }
     #[inline(never)]
-    fn bind(&mut self, expr: &Expr, fold: &Fold) -> Estimate {
-        let cost = self.expr(&fold.range).plus(self.expr(&fold.init));
-        self.push_local(&fold.accumulator, &fold.init);
-        let cost = cost.plus(self.expr(&fold.result));
-        if let Some(size) = self.size(&fold.result) {
+    fn bind(&mut self, expr: &Expr, bind: &Bind) -> Estimate {
+        let cost = Estimate::fixed(BIND).plus(self.expr(&bind.value));
+        self.push_local(&bind.name, &bind.value);
+        let cost = cost.plus(self.expr(&bind.result));
+        if let Some(size) = self.size(&bind.result) {
             self.sizes.insert(expr.id, size);
         }
-        if let Some(entries) = self.entries_of(&fold.result) {
+        if let Some(entries) = self.entries_of(&bind.result) {
             self.entries.insert(expr.id, entries);
         }
         self.locals.pop();

@@ -34,6 +34,7 @@ fn shown(expr: &Expr) -> String {
             format!("{name}{{{}}}", fields.iter().map(field).collect::<Vec<_>>().join(" "))
         }
         Kind::Fold(_) => format!("(fold {})", many(children(&expr.kind))),
+        Kind::Bind(bind) => format!("(bind {} {} {})", bind.name, shown(&bind.value), shown(&bind.result)),
     }
 }
 
@@ -71,7 +72,7 @@ fn what_is_written_is_the_tree() {
         ("a.all(x, x)", "(fold a true (@not_strictly_false @result) (_&&_ @result x) @result)"),
         ("a.map(x, y)", "(fold a [] true (_+_ @result [y]) @result)"),
         ("a.filter(x, x)", "(fold a [] true (_?_:_ x (_+_ @result [x]) @result) @result)"),
-        ("cel.bind(x, 1, x)", "(fold [] 1 false x x)"),
+        ("cel.bind(x, 1, x)", "(bind x 1 x)"),
         ("optional.none()", "(optional.none )"),
     ];
     for (text, wanted) in cases {
