@@ -13,7 +13,7 @@ use crate::ast::{ACCUMULATOR, Bind, Entry, Expr, Field, Item, Kind, Literal};
 use crate::cost;
 use crate::environment;
 use crate::error::EvalError;
-use crate::run::Run;
+use crate::limits::Run;
 use crate::value::{Struct, Value, brief};
 
 /// The values of an expression's variables.

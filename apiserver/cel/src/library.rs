@@ -4,21 +4,21 @@ mod authorizer;
 pub(crate) mod convert;
 mod format;
 mod lists;
+mod matching;
 mod named_formats;
 mod net;
 mod optional;
 mod quantity;
-mod regex;
 mod semver;
 mod signatures;
 mod strings;
-mod time;
+mod time_parts;
 mod url;
 
 pub(crate) use signatures::{Overload, overloads};
 
 use crate::error::EvalError;
-use crate::run::Run;
+use crate::limits::Run;
 use crate::value::Value;
 
 /// A library, with the minor version of Kubernetes that brought it.
@@ -73,8 +73,8 @@ pub(crate) fn call<'a>(function: &str, args: &[Value<'a>], run: &mut Run<'_>) ->
     let called = convert::call(function, args, run)
         .or_else(|| strings::call(function, args, run))
         .or_else(|| lists::call(function, args, run))
-        .or_else(|| regex::call(function, args, run))
-        .or_else(|| time::call(function, args))
+        .or_else(|| matching::call(function, args, run))
+        .or_else(|| time_parts::call(function, args))
         .or_else(|| optional::call(function, args, run))
         .or_else(|| net::call(function, args))
         .or_else(|| quantity::call(function, args))

@@ -11,9 +11,9 @@ use crate::cost::{self, Estimate};
 use crate::environment::Environment;
 use crate::error::EvalError;
 use crate::eval::{Activation, Evaluator};
+use crate::limits::{Budget, Run};
 use crate::parser;
 use crate::problem::Problem;
-use crate::run::{Budget, Run};
 use crate::types::Type;
 use crate::value::Value;
 

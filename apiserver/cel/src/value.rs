@@ -15,8 +15,8 @@ use jiff::Timestamp;
 use serde_json::{Map as JsonMap, Value as Json};
 
 use crate::error::EvalError;
+use crate::limits::Run;
 use crate::opaque::Opaque;
-use crate::run::Run;
 use crate::schema::{ListKind, Property, Schema, Shape};
 use crate::types::Type;
 pub(crate) use shown::{brief, shown};

@@ -4,8 +4,8 @@ use super::calls::selector_cost;
 use super::{Estimate, REGEX, TRAVERSAL, scaled};
 use crate::error::EvalError;
 use crate::library;
+use crate::limits::Run;
 use crate::opaque::Opaque;
-use crate::run::Run;
 use crate::value::Value;
 
 /// One authorization check: two of them fit into a call.

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::error::EvalError;
-use crate::run::Run;
+use crate::limits::Run;
 use crate::time;
 use crate::value::{List, Map, Value, brief, shown};
 

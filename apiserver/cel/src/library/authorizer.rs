@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::error::EvalError;
+use crate::limits::Run;
 use crate::opaque::Opaque;
 use crate::opaque::authorizer::{Asked, Authorizer, Of, PathCheck, ResourceCheck, ServiceAccount};
-use crate::run::Run;
 use crate::value::Value;
 
 impl<'a> Value<'a> {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 
 use crate::error::EvalError;
-use crate::run::Run;
+use crate::limits::Run;
 use crate::time;
 use crate::value::Value;
 

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use super::convert;
 use crate::error::EvalError;
+use crate::limits::Run;
 use crate::opaque::quoted;
-use crate::run::Run;
 use crate::value::{List, Map, Value};
 
 const PRECISION: usize = 6;

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use crate::error::EvalError;
-use crate::run::Run;
+use crate::limits::Run;
 use crate::value::{List, Value};
 
 type Evaluated<'a> = Result<Value<'a>, EvalError>;

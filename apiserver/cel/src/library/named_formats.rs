@@ -1,9 +1,9 @@
 //! `format.named('dns1123Label').value().validate(name)`.
 
 use crate::error::EvalError;
+use crate::limits::Run;
 use crate::opaque::Opaque;
 use crate::opaque::formats::FORMATS;
-use crate::run::Run;
 use crate::value::Value;
 
 pub(super) fn call<'a>(function: &str, args: &[Value<'a>], run: &mut Run<'_>) -> Option<Result<Value<'a>, EvalError>> {

@@ -2,7 +2,7 @@
 
 use super::lists::index;
 use crate::error::EvalError;
-use crate::run::Run;
+use crate::limits::Run;
 use crate::value::{List, Value, shown};
 
 pub(super) fn call<'a>(function: &str, args: &[Value<'a>], run: &mut Run<'_>) -> Option<Result<Value<'a>, EvalError>> {

@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::error::EvalError;
+use crate::limits::Run;
 use crate::opaque::Opaque;
 use crate::opaque::semver::{Semver, parse, read};
-use crate::run::Run;
 use crate::value::Value;
 
 pub(super) fn call<'a>(function: &str, args: &[Value<'a>], run: &mut Run<'_>) -> Option<Result<Value<'a>, EvalError>> {

@@ -2,7 +2,7 @@
 
 use super::format;
 use crate::error::EvalError;
-use crate::run::Run;
+use crate::limits::Run;
 use crate::value::{List, Value, shown};
 
 type Evaluated<'a> = Result<Value<'a>, EvalError>;

@@ -8,7 +8,7 @@ mod schemas;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::run::{PER_CALL_LIMIT, Run};
+use crate::limits::{PER_CALL_LIMIT, Run};
 
 /// The value as the expression that would give it, or the error.
 pub(super) fn value_of(text: &str, environment: &Environment, variables: &BTreeMap<&str, Value<'_>>) -> String {

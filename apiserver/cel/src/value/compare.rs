@@ -9,7 +9,7 @@ use serde_json::{Map as JsonMap, Value as Json};
 use super::{Fields, Key, List, Map, Struct, Value, shown};
 use crate::error::EvalError;
 use crate::escape::escape;
-use crate::run::Run;
+use crate::limits::Run;
 use crate::schema::{ListKind, Property};
 
 /// A double that is a whole number within 64 bits.

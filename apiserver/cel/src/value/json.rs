@@ -9,7 +9,7 @@ use serde_json::{Map as JsonMap, Value as Json};
 
 use super::{Fields, Key, List, Map, Text, Value, brief, map_of};
 use crate::error::EvalError;
-use crate::run::Run;
+use crate::limits::Run;
 use crate::schema::{ListKind, Schema, Shape};
 
 static ATOMIC: ListKind = ListKind::Atomic;

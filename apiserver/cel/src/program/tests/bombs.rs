@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::environment::Environment;
 use crate::error::EvalError;
+use crate::limits::{Budget, PER_CALL_LIMIT, RUNTIME_BUDGET};
 use crate::program::compile;
-use crate::run::{Budget, PER_CALL_LIMIT, RUNTIME_BUDGET};
 use crate::schema::Schema;
 use crate::types::Type;
 use crate::value::Value;

@@ -1,8 +1,8 @@
 //! What expressions cost, as upstream counts it: the least and the most by the estimate, and what is used.
 
 use crate::environment::Environment;
+use crate::limits::{Budget, PER_CALL_LIMIT};
 use crate::program::compile;
-use crate::run::{Budget, PER_CALL_LIMIT};
 
 /// Expression, the least and the most of its estimate, and its cost.
 type Row = (&'static str, u64, u64, u64);

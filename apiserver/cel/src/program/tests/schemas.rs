@@ -7,9 +7,9 @@ use serde_json::{Value as Json, json};
 
 use super::value_of;
 use crate::environment::Environment;
+use crate::limits::{Budget, PER_CALL_LIMIT};
 use crate::opaque::authorizer::{Authorizer, Decision, PathCheck, ResourceCheck};
 use crate::program::compile;
-use crate::run::{Budget, PER_CALL_LIMIT};
 use crate::schema::Schema;
 use crate::types::Type;
 use crate::value::Value;

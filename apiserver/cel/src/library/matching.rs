@@ -1,7 +1,7 @@
 //! `matches`, `find` and `findAll`.
 
 use crate::error::EvalError;
-use crate::run::Run;
+use crate::limits::Run;
 use crate::value::Value;
 
 pub(super) fn call<'a>(function: &str, args: &[Value<'a>], run: &mut Run<'_>) -> Option<Result<Value<'a>, EvalError>> {
