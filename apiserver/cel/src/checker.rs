@@ -6,12 +6,11 @@ mod unify;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use regex::Regex;
-
 use crate::ast::{Bind, Entry, Expr, Field, Fold, Item, Kind, Literal};
 use crate::environment::{Environment, type_named};
 use crate::library::Overload;
 use crate::parser::Parsed;
+use crate::pattern::Compiled;
 use crate::problem::Problem;
 use crate::types::Type;
 use literals::Literals;
@@ -29,7 +28,7 @@ pub(crate) struct Checked {
     /// The variables that are named.
     pub(crate) variables: BTreeSet<Arc<str>>,
     /// By the patterns that stand in it.
-    pub(crate) regexes: BTreeMap<Arc<str>, Regex>,
+    pub(crate) regexes: Compiled,
 }
 
 impl Checked {

@@ -1,36 +1,16 @@
 //! Names of fields as identifiers: `a-b` is `a__dash__b`, and `namespace` is `__namespace__`.
 
-/// Identifiers that CEL keeps for itself.
-const RESERVED: &[&str] = &[
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
+use crate::parser::RESERVED;
+
+/// Words of the language itself, besides those that it keeps for later.
+const WORDS: &[&str] = &["true", "false", "null", "in"];
 
 /// The identifier for a field's name, if it can have one: it has letters, digits, `_`, `.`, `-` and `/`, and begins with no digit.
 pub fn escape(name: &str) -> Option<String> {
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
-    if RESERVED.contains(&name) {
+    if WORDS.contains(&name) || RESERVED.contains(&name) {
         return Some(format!("__{name}__"));
     }
     let mut out = String::with_capacity(name.len());

@@ -1,11 +1,11 @@
 //! What one evaluation may use: cost in upstream's units, memory, and time that somebody else measures.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use regex::Regex;
 
 use crate::error::EvalError;
+use crate::pattern::Compiled;
 
 /// The most that one call may cost.
 pub const PER_CALL_LIMIT: u64 = 1_000_000;
@@ -58,12 +58,12 @@ pub(crate) struct Run<'p> {
     steps: u32,
     interrupted: Option<&'p dyn Fn() -> bool>,
     /// Those of the expression's literals.
-    literals: &'p BTreeMap<Arc<str>, Regex>,
+    literals: &'p Compiled,
     others: BTreeMap<String, Regex>,
 }
 
 impl<'p> Run<'p> {
-    pub(crate) fn new(budget: &Budget<'p>, literals: &'p BTreeMap<Arc<str>, Regex>) -> Self {
+    pub(crate) fn new(budget: &Budget<'p>, literals: &'p Compiled) -> Self {
         Self {
             cost: 0,
             memory_left: MEMORY_MAX,
@@ -76,7 +76,7 @@ impl<'p> Run<'p> {
     }
     /// For what is done with values before or after a call: within the same bounds.
     pub(crate) fn outside() -> Run<'static> {
-        static NONE: BTreeMap<Arc<str>, Regex> = BTreeMap::new();
+        static NONE: Compiled = BTreeMap::new();
         Run::new(&Budget::new(0), &NONE)
     }
     pub(crate) fn cost(&self) -> u64 {

@@ -10,7 +10,7 @@ use crate::problem::{Problem, Stop};
 /// How deep brackets, calls and conditionals may stand in each other.
 const DEPTH_MAX: u32 = 100;
 /// They are fields' names, but no variables'.
-const RESERVED: &[&str] = &[
+pub(crate) const RESERVED: &[&str] = &[
     "as",
     "break",
     "const",

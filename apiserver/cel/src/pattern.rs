@@ -7,6 +7,9 @@ use regex::{Regex, RegexBuilder};
 
 use crate::error::EvalError;
 
+/// Patterns that stand in an expression, by their text.
+pub(crate) type Compiled = BTreeMap<Arc<str>, Regex>;
+
 /// Of all compiled patterns that stand in an expression, in bytes.
 const LITERALS_MAX: usize = 2 * 1024 * 1024;
 /// Of one that an evaluation makes, maybe many times.
@@ -26,7 +29,7 @@ const REPEAT_MAX: u32 = 1000;
 /// The patterns that stand in an expression, compiled.
 #[derive(Debug)]
 pub(crate) struct Literals {
-    made: BTreeMap<Arc<str>, Regex>,
+    made: Compiled,
     bytes_left: usize,
 }
 
@@ -45,7 +48,7 @@ impl Literals {
         }
         Ok(())
     }
-    pub(crate) fn into_made(self) -> BTreeMap<Arc<str>, Regex> {
+    pub(crate) fn into_made(self) -> Compiled {
         self.made
     }
 }
@@ -88,20 +91,8 @@ fn translated(pattern: &str) -> Result<String, String> {
     while let Some(c) = rest.chars().next() {
         let after = &rest[c.len_utf8()..];
         if in_class {
-            rest = match c {
-                '\\' => escape(after, true, &mut out)?,
-                '[' => posix_class(after, &mut out),
-                '&' | '~' | '-' if after.starts_with(c) => {
-                    out.push('\\');
-                    out.push(c);
-                    after
-                }
-                c => {
-                    in_class = c != ']';
-                    out.push(c);
-                    after
-                }
-            };
+            in_class = c != ']';
+            rest = within_class(c, after, &mut out)?;
             continue;
         }
         let counted = if c == '{' { count(after) } else { None };
@@ -151,6 +142,18 @@ fn translated(pattern: &str) -> Result<String, String> {
         };
     }
     Ok(out)
+}
+
+/// A character within brackets, or their end.
+fn within_class<'a>(c: char, after: &'a str, out: &mut String) -> Result<&'a str, String> {
+    match c {
+        '\\' => return escape(after, true, out),
+        '[' => return Ok(posix_class(after, out)),
+        '&' | '~' | '-' if after.starts_with(c) => out.push('\\'),
+        _ => {}
+    }
+    out.push(c);
+    Ok(after)
 }
 
 /// A repetition, with the `?` that makes it lazy.

@@ -1,9 +1,7 @@
 //! A compiled expression: what it gives, what it may cost, and its evaluation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-
-use regex::Regex;
 
 use crate::ast::Expr;
 use crate::checker::{self, Checked};
@@ -13,6 +11,7 @@ use crate::error::EvalError;
 use crate::eval::{Activation, Evaluator};
 use crate::limits::{Budget, Run};
 use crate::parser;
+use crate::pattern::Compiled;
 use crate::problem::Problem;
 use crate::types::Type;
 use crate::value::Value;
@@ -25,7 +24,7 @@ pub struct Program {
     cost: Estimate,
     variables: BTreeSet<Arc<str>>,
     /// By the patterns that stand in the expression.
-    regexes: BTreeMap<Arc<str>, Regex>,
+    regexes: Compiled,
 }
 
 /// Everything that is wrong with an expression, or what can be evaluated.

@@ -1,12 +1,9 @@
 //! Literals that would fail whenever they are evaluated, and lists and maps of many types.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use regex::Regex;
-
 use crate::ast::{Expr, Kind, Literal, children};
-use crate::pattern;
+use crate::pattern::{self, Compiled};
 use crate::time;
 use crate::types::Type;
 
@@ -24,7 +21,7 @@ impl<'t> Literals<'t> {
     pub(super) fn new(types: &'t [Type], most: usize) -> Self {
         Self { types, patterns: pattern::Literals::default(), wrong: Vec::new(), most }
     }
-    pub(super) fn done(self) -> (Vec<(u32, String)>, BTreeMap<Arc<str>, Regex>) {
+    pub(super) fn done(self) -> (Vec<(u32, String)>, Compiled) {
         (self.wrong, self.patterns.into_made())
     }
     pub(super) fn check(&mut self, expr: &Expr) {
