@@ -304,6 +304,17 @@ impl Problems {
             self.causes.retain(|cause| !(cause.of_change && is_unchanged(&cause.field)));
         }
     }
+    /// As [`invalid`](Self::invalid), of a value that is not of its field's type.
+    pub fn type_invalid(&mut self, field: impl Into<String>, value: impl serde::Serialize, why: &str) {
+        self.push("FieldValueTypeInvalid", field, with_detail(format!("Invalid value: {}", shown(&value)), why));
+    }
+    /// What others found, behind what is there.
+    pub fn append(&mut self, others: Self) {
+        self.more += others.more;
+        let room = MAX_CAUSES - self.causes.len();
+        self.more += others.causes.len().saturating_sub(room);
+        self.causes.extend(others.causes.into_iter().take(room));
+    }
     /// `status.conditions: Invalid value: why`, where the value itself would say nothing.
     pub fn invalid_unshown(&mut self, field: impl Into<String>, why: &str) {
         self.push("FieldValueInvalid", field, with_detail("Invalid value".into(), why));

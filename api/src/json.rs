@@ -4,6 +4,7 @@
 //! build, programs spent most of their time on these. Such as are not generic are built with this crate.
 
 use k8s_openapi::api;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
 
 /// What can be read from JSON and written as JSON. Implemented with [`json_kinds!`](crate::json_kinds).
 pub trait Json: Sized {
@@ -34,6 +35,7 @@ macro_rules! json_kinds {
 }
 
 json_kinds!(
+    apiextensions::v1::CustomResourceDefinition,
     api::apps::v1::ControllerRevision,
     api::apps::v1::DaemonSet,
     api::apps::v1::Deployment,

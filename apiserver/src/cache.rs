@@ -45,7 +45,8 @@ use unreadable::Unreadable;
 pub(crate) use watcher::{Watcher, WatcherOptions};
 
 use crate::authz::rbac::Index;
-use crate::registry::{ApiResource, Registry};
+use crate::registry::custom::CustomKind;
+use crate::registry::{ApiResource, Registry, SelectableField};
 use crate::storage::{Storage, StorageError};
 
 /// All keys of the API stand under this.
@@ -149,7 +150,20 @@ impl Cache {
         let new = resource.fields().iter().filter(|new| !fields.iter().any(|f| f.name == new.name)).cloned();
         fields.extend(new.collect::<Vec<_>>());
         let (done, begun) = oneshot::channel();
-        self.order(feed::Order::Begin { store_prefix, fields, done }).await?;
+        self.order(feed::Order::Begin { store_prefix, fields, stored: None, done }).await?;
+        begun.await.map_err(|_| feed_is_gone())?.map_err(|err| api_error(&err))
+    }
+    /// Keeps what is stored of a custom kind from now on, read as the version that is stored has it. Who watched it before is cut off.
+    pub(crate) async fn begin_custom(&self, store_prefix: &str, kind: &CustomKind) -> Result<(), ApiError> {
+        let mut fields: Vec<SelectableField> = Vec::new();
+        for field in [&kind.stored].into_iter().chain(&kind.served).flat_map(|version| version.fields()) {
+            if !fields.iter().any(|known| known.name == field.name) {
+                fields.push(field.clone());
+            }
+        }
+        let (done, begun) = oneshot::channel();
+        let (store_prefix, stored) = (store_prefix.to_owned(), Some(kind.stored.clone()));
+        self.order(feed::Order::Begin { store_prefix, fields, stored, done }).await?;
         begun.await.map_err(|_| feed_is_gone())?.map_err(|err| api_error(&err))
     }
     /// Forgets a kind: nothing of it is served any more. Who watches is cut off.

@@ -10,6 +10,7 @@ mod usage;
 pub mod v2;
 pub mod v3;
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::sync::{Arc, OnceLock};
 
@@ -20,7 +21,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::registry::questions::{QUESTIONS, Question};
-use crate::registry::{Registry, Table};
+use crate::registry::{ApiResource, Registry, Table};
 
 pub use v2::document as v2;
 pub use v3::document as v3_document;
@@ -88,13 +89,29 @@ pub struct Documents {
 #[derive(Debug)]
 pub struct Made {
     table: Arc<Table>,
-    v3: OnceLock<Vec<(String, Document)>>,
+    /// Those of the table before: what has not changed is not made again.
+    before: Vec<Arc<Described>>,
+    v3: OnceLock<Vec<Arc<Described>>>,
     v2: OnceLock<Option<Document>>,
+}
+
+/// One group and version.
+#[derive(Debug)]
+struct Described {
+    path: String,
+    of: Vec<Arc<ApiResource>>,
+    document: Document,
+}
+
+impl Described {
+    fn is_of(&self, resources: &[Arc<ApiResource>]) -> bool {
+        self.of.len() == resources.len() && self.of.iter().zip(resources).all(|(one, other)| Arc::ptr_eq(one, other))
+    }
 }
 
 impl Documents {
     pub fn new(registry: Registry) -> Self {
-        let made = ArcSwap::from_pointee(Made::new(registry.table()));
+        let made = ArcSwap::from_pointee(Made::new(registry.table(), Vec::new()));
         Self { registry, made }
     }
     /// Of the kinds that are served now.
@@ -103,15 +120,15 @@ impl Documents {
         if made.table.generation() == table.generation() {
             return made;
         }
-        let made = Arc::new(Made::new(table));
+        let made = Arc::new(Made::new(table, made.v3.get().unwrap_or(&made.before).clone()));
         self.made.store(made.clone());
         made
     }
 }
 
 impl Made {
-    fn new(table: Arc<Table>) -> Self {
-        Self { table, v3: OnceLock::new(), v2: OnceLock::new() }
+    fn new(table: Arc<Table>, before: Vec<Arc<Described>>) -> Self {
+        Self { table, before, v3: OnceLock::new(), v2: OnceLock::new() }
     }
     /// `/openapi/v2`, as JSON. `None` only if it could not be packed.
     pub fn v2(&self) -> Option<&Document> {
@@ -119,22 +136,33 @@ impl Made {
     }
     /// `/openapi/v3/{path}`; `None` if nothing is served there.
     pub fn v3(&self, path: &str) -> Option<&Document> {
-        self.all_v3().iter().find(|(p, _)| p == path).map(|(_, document)| document)
+        self.all_v3().iter().find(|described| described.path == path).map(|described| &described.document)
     }
     /// `/openapi/v3`: where each group and version is described. The hash lets clients keep what they have read.
     pub fn v3_index(&self) -> Vec<u8> {
-        let entry = |(path, document): &(String, Document)| {
+        let entry = |described: &Arc<Described>| {
+            let Described { path, document, .. } = &**described;
             let url = format!("/openapi/v3/{path}?hash={}", document.hash);
             (path.clone(), json!({ "serverRelativeURL": url }))
         };
         let paths: serde_json::Map<_, _> = self.all_v3().iter().map(entry).collect();
         json!({ "paths": paths }).to_string().into_bytes()
     }
-    fn all_v3(&self) -> &[(String, Document)] {
+    fn all_v3(&self) -> &[Arc<Described>] {
         self.v3.get_or_init(|| {
+            let mut resources: HashMap<String, Vec<Arc<ApiResource>>> = HashMap::new();
+            for resource in self.table.iter() {
+                resources.entry(path_of(resource.group(), resource.version())).or_default().push(resource.clone());
+            }
+            let before: HashMap<&str, &Arc<Described>> =
+                self.before.iter().map(|described| (described.path.as_str(), described)).collect();
             let pack = |path: String| {
-                let plain = v3::document(&self.table, &path)?;
-                Some((path, Document::pack(&plain).ok()?))
+                let of = resources.remove(&path).unwrap_or_default();
+                if let Some(known) = before.get(path.as_str()).filter(|known| known.is_of(&of)) {
+                    return Some((*known).clone());
+                }
+                let document = Document::pack(&v3::document(&self.table, &path)?).ok()?;
+                Some(Arc::new(Described { path, of, document }))
             };
             paths(&self.table).into_iter().filter_map(pack).collect()
         })

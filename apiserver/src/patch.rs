@@ -7,7 +7,7 @@ mod json;
 mod order;
 mod strategic;
 
-use corten_api::ApiError;
+use corten_api::{ApiError, Reason};
 use serde_json::Value;
 
 use crate::decode::{self, DecodeError};
@@ -29,10 +29,20 @@ pub fn apply(kind: Kind, resource: &ApiResource, mut object: Value, patch: &[u8]
     match kind {
         Kind::Json => json::apply(&mut object, body(patch)?)?,
         Kind::Merge => json_patch::merge(&mut object, &merge_body(patch)?),
+        Kind::Strategic if resource.is_custom() => return Err(no_strategic()),
         Kind::Strategic => strategic::merge(resource.shape(), &mut object, merge_body(patch)?)?,
         Kind::Apply => return Err(ApiError::internal("an apply is no patch of an object")),
     }
     Ok(object)
+}
+
+/// Custom kinds have no strategies.
+fn no_strategic() -> ApiError {
+    ApiError::new(
+        Reason::UnsupportedMediaType,
+        "the body of the request was in an unknown format - accepted media types include: \
+         application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+    )
 }
 
 fn body(patch: &[u8]) -> Result<Value, ApiError> {

@@ -30,16 +30,19 @@ pub mod ratchet;
 pub mod resource_names;
 pub mod status;
 pub mod storage_class_name;
+pub mod structural;
 pub mod subresource;
 pub mod volume_source;
 pub mod warnings;
 pub mod workload;
 
+pub mod apiextensions;
 pub mod apps;
 pub mod autoscaling;
 pub mod batch;
 pub mod certificates;
 pub mod configmap;
+pub mod custom;
 pub mod dra;
 pub mod endpoints;
 pub mod endpointslice;
@@ -67,12 +70,14 @@ pub mod storage;
 pub mod storagemigration;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use corten_api::{Object, Problems};
 use k8s_openapi::api;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 pub use object::AnyObject;
 pub use part::Part;
-pub use resource::{ApiResource, Names};
+pub use resource::{ApiResource, CustomParts, Names};
 pub use rules::{Rules, ScaleView};
 pub use strategy::{Strategy, WriteContext};
 pub use table::{Registry, Table};
@@ -95,6 +100,7 @@ pub fn builtin() -> Vec<ApiResource> {
         ApiResource::of::<api::core::v1::Secret>(),
         ApiResource::of::<api::core::v1::ServiceAccount>(),
         ApiResource::of::<api::core::v1::Service>(),
+        ApiResource::of::<CustomResourceDefinition>(),
         ApiResource::of::<api::apps::v1::ControllerRevision>(),
         ApiResource::of::<api::apps::v1::DaemonSet>(),
         ApiResource::of::<api::apps::v1::Deployment>(),
@@ -146,6 +152,8 @@ pub fn builtin() -> Vec<ApiResource> {
 pub enum Cell {
     Text(Cow<'static, str>),
     Int(i64),
+    /// Numbers with a fraction, and what is true or false.
+    Json(serde_json::Value),
     /// `<none>`, `<unknown>` and the like are Text; Null is for cells that JSON shows as null.
     Null,
 }
@@ -281,11 +289,14 @@ pub enum NameRule {
     PathSegment,
 }
 
-/// Both directions of a kind that is stored as another. JSON in, JSON out.
-#[derive(Clone, Copy)]
+/// JSON in, JSON out.
+pub type Convert = Arc<dyn Fn(&[u8]) -> Result<Vec<u8>, serde_json::Error> + Send + Sync>;
+
+/// Both directions of a kind that is stored as another.
+#[derive(Clone)]
 pub struct Conversion {
-    pub from_stored: fn(&[u8]) -> Result<Vec<u8>, serde_json::Error>,
-    pub to_stored: fn(&[u8]) -> Result<Vec<u8>, serde_json::Error>,
+    pub from_stored: Convert,
+    pub to_stored: Convert,
 }
 
 /// What the scale subresource needs of a kind.

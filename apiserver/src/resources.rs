@@ -13,6 +13,7 @@ mod authorize;
 mod body;
 mod compaction;
 mod create;
+mod custom_kinds;
 mod delete;
 mod encode;
 mod event;
@@ -120,6 +121,7 @@ impl Weak {
 impl Resources {
     /// Fills the cache and starts what runs beside it. Returns once reads can be served.
     pub async fn start(storage: Arc<dyn Storage>, registry: Registry, settings: Settings) -> Result<Self, ApiError> {
+        let mut custom_kinds = custom_kinds::Kept::stored(&*storage, &registry).await?;
         let cache = Cache::start(storage, &registry).await.map_err(|err| api_error(&err))?;
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let authorizer = Authorizer::of_objects(cache.roles().clone());
@@ -137,7 +139,8 @@ impl Resources {
         };
         let resources = Self { inner: Arc::new(inner) };
         resources.prepare().await?;
-        resources.run_beside(&stop);
+        resources.look_after_custom_kinds(&mut custom_kinds).await?;
+        resources.run_beside(&stop, custom_kinds);
         Ok(resources)
     }
     /// For tasks that must not keep the server alive.

@@ -140,7 +140,7 @@ impl Front {
         };
         self.resources.fitting(verb, target)?;
         let counted = self.flow.enter_long(may.user())?;
-        let wanted = accept::wanted(headers)?;
+        let wanted = accept::wanted(headers)?.of(resource);
         watch::start(&Read { resources: &self.resources, resource, query, headers, wanted }, may, counted).await
     }
 
@@ -163,6 +163,7 @@ impl Front {
         // What a subresource answers that is made by a POST (a token, a Status) is no row of any table.
         let is_answer = matches!(may, Allowed::Create(_)) && !target.subresource.is_empty();
         let wanted = if is_answer { accept::wanted_without_tables(headers)? } else { accept::wanted(headers)? };
+        let wanted = wanted.of(resource);
         let read = Read { resources, resource, query, headers, wanted };
         match may {
             Allowed::Get(may) => return read::get(read, may).await,

@@ -4,10 +4,14 @@
 //! - [`model`]: a schema is an arena of nodes that refer to each other by index
 //! - [`text`]: reads the table of types that a schema is made of
 //! - [`builtin`]: the kinds that every server has, from `builtin.txt`
+//! - [`build`]: schemas that are made while the server runs
 
+pub mod build;
 pub mod builtin;
 pub mod model;
 pub mod text;
 
-pub use builtin::builtin;
-pub use model::{Field, List, ListKind, Map, Node, NodeId, PatchStrategy, Scalar, Schema, Shape, Struct, Zero};
+pub use builtin::{builtin, custom, json_schema};
+pub use model::{
+    Alternative, Field, List, ListKind, Map, Node, NodeId, PatchStrategy, Scalar, Schema, Shape, Struct, Zero,
+};

@@ -21,7 +21,6 @@ const PATHS: &str = include_str!("paths.txt");
 /// Groups whose kinds are not served yet, or that are not for users.
 const GROUPS_NOT_SERVED: &[&str] = &[
     "admissionregistration.k8s.io",
-    "apiextensions.k8s.io",
     "apiregistration.k8s.io",
     "internal.apiserver.k8s.io",
     // All of its versions are alpha.

@@ -59,6 +59,7 @@ impl Mismatches {
             },
             (Node::List(_), other) => self.note(at, format_args!("expected list, got &{{{}}}", Shown(other))),
             (Node::Scalar(scalar), value) => self.look_at_scalar(*scalar, value, at),
+            (Node::Any, _) => {}
         }
     }
 
@@ -67,6 +68,7 @@ impl Mismatches {
             let at = At::Field(at, name);
             match shape.child(name) {
                 Some(shape) => self.look(shape, value, &at),
+                None if shape.as_struct().is_some_and(|of| of.open) => {}
                 None => self.note(&at, "field not declared in schema"),
             }
         }
@@ -130,7 +132,8 @@ impl Mismatches {
             | Scalar::IntOrString
             | Scalar::RawExtension
             | Scalar::FieldsV1
-            | Scalar::ExtraValue => {}
+            | Scalar::ExtraValue
+            | Scalar::SchemaOr(_) => {}
         }
     }
 }

@@ -66,13 +66,18 @@ fn quoted(names: &[Arc<str>]) -> String {
     names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(" ")
 }
 
+/// Where nothing is known of a value there is no type.
+fn known(shape: Option<Shape<'_>>) -> Option<Shape<'_>> {
+    shape.filter(|shape| *shape.node() != Node::Any)
+}
+
 impl<'s> Place<'s> {
     pub(super) fn root(shape: Option<Shape<'s>>) -> Self {
-        Self { shape, steps_left: STEPS_MAX }
+        Self { shape: known(shape), steps_left: STEPS_MAX }
     }
 
     fn below(self, shape: Option<Shape<'s>>) -> Self {
-        Self { shape, steps_left: self.steps_left.saturating_sub(1) }
+        Self { shape: known(shape), steps_left: self.steps_left.saturating_sub(1) }
     }
 
     pub(super) fn shape(self) -> Option<Shape<'s>> {
@@ -97,7 +102,7 @@ impl<'s> Place<'s> {
                 ListKind::Set => items(None),
                 ListKind::Map(keys) => items(Some(keys)),
             },
-            Node::Struct(_) | Node::Map(_) | Node::Scalar(_) => Form::Leaf,
+            Node::Struct(_) | Node::Map(_) | Node::Scalar(_) | Node::Any => Form::Leaf,
         }
     }
 
@@ -105,7 +110,7 @@ impl<'s> Place<'s> {
         let (field, shape) = match self.shape.map(|shape| (shape, shape.node())) {
             Some((shape, Node::Struct(_))) => shape.field(name).unzip(),
             Some((shape, Node::Map(_))) => (None, shape.element()),
-            Some((_, Node::List(_) | Node::Scalar(_))) | None => (None, None),
+            Some((_, Node::List(_) | Node::Scalar(_) | Node::Any)) | None => (None, None),
         };
         Part { field, place: self.below(shape) }
     }
@@ -127,7 +132,10 @@ impl<'s> Place<'s> {
             Node::Struct(of) => of.atomic,
             Node::Map(map) => map.atomic,
             Node::List(list) => list.kind == ListKind::Atomic,
-            Node::Scalar(scalar) => matches!(scalar, Scalar::RawExtension | Scalar::ExtraValue),
+            Node::Scalar(scalar) => {
+                matches!(scalar, Scalar::RawExtension | Scalar::ExtraValue | Scalar::SchemaOr(_))
+            }
+            Node::Any => false,
         })
     }
 

@@ -29,7 +29,7 @@ fn of(shape: Shape<'_>) -> &'static Value {
     });
     match shape.node() {
         Node::Struct(_) => &ZEROS.object,
-        Node::Map(_) | Node::List(_) => &Value::Null,
+        Node::Map(_) | Node::List(_) | Node::Any => &Value::Null,
         Node::Scalar(scalar) => match scalar {
             Scalar::String => &ZEROS.text,
             Scalar::Bool => &Value::Bool(false),
@@ -40,7 +40,8 @@ fn of(shape: Shape<'_>) -> &'static Value {
             | Scalar::MicroTime
             | Scalar::RawExtension
             | Scalar::FieldsV1
-            | Scalar::ExtraValue => &Value::Null,
+            | Scalar::ExtraValue
+            | Scalar::SchemaOr(_) => &Value::Null,
         },
     }
 }

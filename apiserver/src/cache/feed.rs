@@ -14,7 +14,7 @@ use super::roles::NextRoles;
 use super::shelves::Shelves;
 use super::{KindCache, Unreadable, replay};
 use crate::authz::rbac::Index;
-use crate::registry::SelectableField;
+use crate::registry::{ApiResource, SelectableField};
 use crate::storage::{Change, Changes, Storage, StorageError};
 
 pub(super) const FILL_DEADLINE: Duration = Duration::from_secs(60);
@@ -26,7 +26,13 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 /// What others ask of the feed: between two batches of changes it knows exactly how far it is.
 pub(super) enum Order {
     /// A shelf for what stands under this prefix, in the place of one that is there.
-    Begin { store_prefix: String, fields: Vec<SelectableField>, done: oneshot::Sender<Result<(), StorageError>> },
+    Begin {
+        store_prefix: String,
+        fields: Vec<SelectableField>,
+        /// As which all that is stored is read.
+        stored: Option<Arc<ApiResource>>,
+        done: oneshot::Sender<Result<(), StorageError>>,
+    },
     /// No shelf any more.
     End { store_prefix: String, done: oneshot::Sender<()> },
 }
@@ -163,8 +169,8 @@ impl Feed {
     /// changes from the same watch as all others'.
     async fn obey(&self, order: Order, after: i64) {
         match order {
-            Order::Begin { store_prefix, fields, done } => {
-                let begun = self.begin(&store_prefix, fields, after).await;
+            Order::Begin { store_prefix, fields, stored, done } => {
+                let begun = self.begin(&store_prefix, fields, stored, after).await;
                 // Who asked may have gone.
                 let _gone = done.send(begun);
             }
@@ -180,11 +186,17 @@ impl Feed {
             }
         }
     }
-    async fn begin(&self, store_prefix: &str, fields: Vec<SelectableField>, after: i64) -> Result<(), StorageError> {
-        if self.shelves.get(store_prefix).is_some_and(|shelf| shelf.fields() == fields) {
+    async fn begin(
+        &self,
+        store_prefix: &str,
+        fields: Vec<SelectableField>,
+        stored: Option<Arc<ApiResource>>,
+        after: i64,
+    ) -> Result<(), StorageError> {
+        if stored.is_none() && self.shelves.get(store_prefix).is_some_and(|shelf| shelf.fields() == fields) {
             return Ok(());
         }
-        let shelf = Arc::new(KindCache::new(store_prefix, fields, None, &self.unreadable));
+        let shelf = Arc::new(KindCache::new(store_prefix, fields, stored, &self.unreadable));
         let listed = self.storage.list(shelf.prefix(), Some(after)).await?;
         self.unreadable.keys(listed.unreadable_keys);
         let mut roles = NextRoles::after(&self.roles);

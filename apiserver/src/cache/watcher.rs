@@ -12,14 +12,12 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use super::kind_cache::Subscription;
 use super::ring::Step;
 use super::{Cache, Filter, Item, KindCache, Snapshot};
-use crate::registry::SelectableField;
+use crate::registry::{Convert, SelectableField};
 use crate::resources::{Event, EventKind};
 
 /// Events in one batch: a watcher that is behind catches up in bounded steps.
 const BATCH_MAX: usize = 256;
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
-
-type Convert = fn(&[u8]) -> Result<Vec<u8>, serde_json::Error>;
 
 pub(crate) struct WatcherOptions {
     pub(crate) filter: Filter,
@@ -210,7 +208,7 @@ impl Watcher {
     }
 
     fn event(&self, kind: EventKind, item: Arc<Item>) -> Result<Event, ApiError> {
-        let item = match self.options.convert {
+        let item = match &self.options.convert {
             None => item,
             Some(convert) => Arc::new(item.with_object(&convert(&item.object()).map_err(ApiError::internal)?)),
         };

@@ -86,6 +86,13 @@ impl Normal {
             Some(words) => Err(DecodeError::Type(words.clone())),
         }
     }
+    /// The same with another text, and more that strict decoding objects to.
+    #[must_use]
+    pub fn replaced(mut self, json: String, findings: Vec<String>) -> Self {
+        self.json = json;
+        self.findings.extend(findings);
+        self
+    }
     /// Whether an object made of it would be written otherwise than the text was, but for the order and what is white.
     pub fn is_changed(&self) -> bool {
         self.changed

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::value::Budget;
 use super::{DecodeError, MAX_NESTING};
-use crate::schema::{Field, Node, Scalar, Shape, builtin};
+use crate::schema::{Alternative, Field, Node, Scalar, Shape, builtin, json_schema};
 use wire::{Fields, WireError, WireValue};
 
 pub const MEDIA: &str = "application/vnd.kubernetes.protobuf";
@@ -175,6 +175,7 @@ fn entry(name: &str, values: Shape<'_>, pair: &[u8], bounds: Bounds<'_>) -> Resu
 fn value(name: &str, of: Shape<'_>, wire: WireValue<'_>, bounds: Bounds<'_>) -> Result<Value, ProtobufError> {
     let (depth, budget) = bounds;
     match (of.node(), wire) {
+        (Node::Scalar(Scalar::SchemaOr(other)), WireValue::Bytes(inner)) => schema_or(name, *other, inner, bounds),
         (Node::Scalar(scalar), wire) => self::scalar(name, *scalar, wire, budget),
         (Node::Struct(_), WireValue::Bytes(inner)) => {
             let mut object = Map::new();
@@ -183,6 +184,30 @@ fn value(name: &str, of: Shape<'_>, wire: WireValue<'_>, bounds: Bounds<'_>) -> 
         }
         _ => Err(bad(name, "wrong wire type")),
     }
+}
+
+/// A schema of a custom kind, or what stands in its place.
+fn schema_or(name: &str, other: Alternative, inner: &[u8], bounds: Bounds<'_>) -> Result<Value, ProtobufError> {
+    let of = json_schema().ok_or_else(|| bad(name, "schemas are not known"))?;
+    let (mut schema, mut allows, mut list) = (None, false, Vec::new());
+    for part in Fields(inner) {
+        match (other, part?) {
+            (Alternative::Bool, (1, WireValue::Varint(n))) => allows = n != 0,
+            (Alternative::Bool, (2, wire)) | (Alternative::Array | Alternative::StringArray, (1, wire)) => {
+                schema = Some(value(name, of, wire, bounds)?);
+            }
+            (Alternative::Array, (2, wire)) => {
+                bounds.1.take(size_of::<Value>())?;
+                list.push(value(name, of, wire, bounds)?);
+            }
+            (Alternative::StringArray, (2, WireValue::Bytes(text))) => {
+                bounds.1.take(size_of::<Value>())?;
+                list.push(utf8(name, text)?.into());
+            }
+            _ => {}
+        }
+    }
+    Ok(schema.unwrap_or(if other == Alternative::Bool { allows.into() } else { list.into() }))
 }
 
 fn scalar(name: &str, scalar: Scalar, wire: WireValue<'_>, budget: &Budget) -> Result<Value, ProtobufError> {

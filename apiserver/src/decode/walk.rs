@@ -15,6 +15,8 @@ mod scalar;
 mod tests;
 mod time;
 
+use std::borrow::Cow;
+
 use super::findings::{Findings, Keys, Seen};
 use super::path::Path;
 use super::text::{ENTRY_BYTES, OBJECT_BYTES, SPARE, SyntaxError, Text, unquoted};
@@ -108,6 +110,7 @@ impl<'t> Walk<'t> {
             (Node::List(_), b'[') => self.items(of, path),
             (Node::Scalar(Scalar::ExtraValue), b'[') => self.texts(path),
             (Node::Scalar(scalar), _) => self.scalar(*scalar, next, path),
+            (Node::Any, _) => self.untyped(),
             (Node::Struct(_) | Node::Map(_) | Node::List(_), _) => self.wrong(next, &go_type(of), path),
         }
     }
@@ -123,10 +126,16 @@ impl<'t> Walk<'t> {
         let start = self.out.len();
         self.out.push('{');
         let (mut seen, mut written, mut first) = (Seen::default(), Seen::default(), true);
+        // Of a struct that takes fields that it does not know.
+        let mut others = Keys::default();
         let status = status_of(of, known, path);
         while self.text.more(b'}', &mut first)? {
             let key = unquoted(self.text.key()?);
             let Some(at) = known.position(&key) else {
+                if known.open {
+                    self.kept(&key, start, &mut others, path)?;
+                    continue;
+                }
                 self.findings.unknown(&Path::Key(path, &key));
                 self.text.skip()?;
                 continue;
@@ -169,6 +178,33 @@ impl<'t> Walk<'t> {
         }
         self.out.push('}');
         Ok(Outcome::zero_if(is_zero))
+    }
+    /// A field that is not known stays as it is written, but for what stands twice, which is told of.
+    fn kept(
+        &mut self,
+        key: &Cow<'t, str>,
+        start: usize,
+        others: &mut Keys<'t>,
+        path: &Path<'_>,
+    ) -> Result<(), DecodeError> {
+        let path = Path::Key(path, key);
+        if !others.insert(key.clone()) {
+            self.findings.duplicate(&path);
+        }
+        if self.out.len() > start + 1 {
+            self.out.push(',');
+        }
+        // A text is always JSON.
+        self.out.push_str(&serde_json::to_string(key)?);
+        self.out.push(':');
+        self.text.upcoming()?;
+        let from = self.text.at();
+        let held = self.text.skip()?;
+        self.budget.take(held)?;
+        let value = self.text.since(from);
+        note_duplicates(&mut Text::new(value.as_bytes())?, &mut self.findings, &path)?;
+        self.out.push_str(value);
+        Ok(())
     }
     /// Writes a field's name, in an object that began at `start`.
     fn name(&mut self, field: &Field, start: usize) {
@@ -323,6 +359,7 @@ fn zero_text(of: Shape<'_>) -> &'static str {
     match of.node() {
         Node::Struct(_) | Node::Map(_) => "{}",
         Node::List(_) => "[]",
+        Node::Any => "null",
         Node::Scalar(scalar) => match scalar {
             Scalar::String | Scalar::Bytes => "\"\"",
             Scalar::Bool => "false",
@@ -330,7 +367,7 @@ fn zero_text(of: Shape<'_>) -> &'static str {
             Scalar::Time | Scalar::MicroTime => ZERO_TIME,
             Scalar::Quantity => "\"0\"",
             Scalar::ExtraValue => "[]",
-            Scalar::RawExtension | Scalar::FieldsV1 => "null",
+            Scalar::RawExtension | Scalar::FieldsV1 | Scalar::SchemaOr(_) => "null",
         },
     }
 }
@@ -357,6 +394,7 @@ fn go_type(of: Shape<'_>) -> String {
         Node::Map(_) => format!("map[string]{}", element()),
         Node::List(_) => format!("[]{}", element()),
         Node::Scalar(scalar) => scalar::go_type(*scalar).to_owned(),
+        Node::Any => "interface {}".into(),
     }
 }
 

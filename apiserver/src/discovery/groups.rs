@@ -2,6 +2,7 @@
 
 use corten_api::Scope;
 
+use crate::registry::custom::by_preference;
 use crate::registry::{ApiResource, Table, questions, subresource};
 use crate::request::Verb;
 use crate::usage;
@@ -125,6 +126,11 @@ pub(super) fn of(table: &Table) -> Vec<Group<'_>> {
             subresources: Vec::new(),
         };
         add(usage::GROUP, usage::VERSION, resource);
+    }
+    // What users define is preferred by its versions' names; of the other groups the first version is.
+    let is_ours = |group: &str| table.iter().any(|resource| !resource.is_custom() && resource.group() == group);
+    for group in groups.iter_mut().filter(|group| !is_ours(group.name)) {
+        group.versions.sort_by(|(one, _), (other, _)| by_preference(one, other));
     }
     for (_, resources) in groups.iter_mut().flat_map(|g| &mut g.versions) {
         resources.sort_by_key(|r| r.plural);

@@ -29,6 +29,8 @@ pub const WATCH_EVENT: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent";
 pub const TOKEN_REQUEST: &str = "io.k8s.api.authentication.v1.TokenRequest";
 const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
 pub const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
+/// Of schemas of custom kinds.
+const ANY_JSON: [&str; 4] = ["JSON", "JSONSchemaPropsOrArray", "JSONSchemaPropsOrBool", "JSONSchemaPropsOrStringArray"];
 const RAW_EXTENSION: &str = "io.k8s.apimachinery.pkg.runtime.RawExtension";
 
 /// Which document the schemas are for.
@@ -79,7 +81,7 @@ pub fn of(resources: &[&ApiResource], questions: &[&Question], version: Version)
             schema["x-kubernetes-group-version-kind"] = gvk(resource.kind().into());
         }
         let mut list = list_of(name, version);
-        list["x-kubernetes-group-version-kind"] = gvk(format!("{}List", resource.kind()));
+        list["x-kubernetes-group-version-kind"] = gvk(resource.names().list_kind.to_string());
         by_name.insert(format!("{name}List"), list);
     }
     by_name.insert(format!("{META}.Patch"), patch_schema());
@@ -156,6 +158,10 @@ fn name_in(schema: &schemars::Schema) -> String {
 
 fn refine(name: &str, schema: &mut Value, version: Version) {
     let Some(schema) = schema.as_object_mut() else { return };
+    if ANY_JSON.iter().any(|any| name.strip_suffix(any).is_some_and(|home| home.ends_with(".apiextensions.v1."))) {
+        // One of several types, which only their text tells apart: documents have no words for it.
+        schema.retain(|key, _| key == "description");
+    }
     let shape = match (name, version) {
         (INT_OR_STRING, Version::V2) => Some(json!({"type": "string", "format": "int-or-string"})),
         (INT_OR_STRING, Version::V3) => {
@@ -238,8 +244,9 @@ fn wrap_reference(property: &mut Map<String, Value>) {
 
 /// The table's name of a type: `core.v1.PodSpec` for `io.k8s.api.core.v1.PodSpec`.
 fn short_name(name: &str) -> Option<String> {
-    let rest = name.strip_prefix("io.k8s.api.").or_else(|| name.strip_prefix("io.k8s.apimachinery.pkg.apis."))?;
-    Some(rest.to_owned())
+    const HOMES: [&str; 3] =
+        ["io.k8s.api.", "io.k8s.apimachinery.pkg.apis.", "io.k8s.apiextensions-apiserver.pkg.apis."];
+    HOMES.iter().find_map(|home| name.strip_prefix(home)).map(str::to_owned)
 }
 
 /// How patches and server-side apply merge the field.
@@ -272,7 +279,7 @@ fn add_merge_rules(field: &Field, shape: Shape<'_>, property: &mut Map<String, V
             };
             property.insert("x-kubernetes-list-type".into(), kind.into());
         }
-        Node::Map(_) | Node::Struct(_) | Node::Scalar(_) => {}
+        Node::Map(_) | Node::Struct(_) | Node::Scalar(_) | Node::Any => {}
     }
 }
 

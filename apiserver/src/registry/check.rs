@@ -519,6 +519,7 @@ pub mod testing {
         let text = |cell: &Cell| match cell {
             Cell::Text(text) => text.to_string(),
             Cell::Int(n) => n.to_string(),
+            Cell::Json(value) => value.to_string(),
             Cell::Null => "null".into(),
         };
         row.iter().map(text).collect::<Vec<_>>().join("|")

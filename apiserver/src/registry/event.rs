@@ -3,6 +3,8 @@
 mod conversion;
 mod validate;
 
+use std::sync::Arc;
+
 use corten_api::Problems;
 use k8s_openapi::api::core::v1::{Event, EventSource};
 use k8s_openapi::api::events::v1::Event as NewEvent;
@@ -134,7 +136,7 @@ impl Kind for NewEvent {
         conversion::to_core(self).row(now_secs)
     }
     fn conversion() -> Option<Conversion> {
-        Some(Conversion { from_stored: conversion::from_stored, to_stored: conversion::to_stored })
+        Some(Conversion { from_stored: Arc::new(conversion::from_stored), to_stored: Arc::new(conversion::to_stored) })
     }
 }
 

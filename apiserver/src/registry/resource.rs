@@ -1,5 +1,6 @@
 //! A kind as it is served in one version: plain data, and the rules of its objects.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,7 +24,35 @@ pub struct ApiResource {
     conversion: Option<Conversion>,
     schema: Arc<Schema>,
     node: Option<NodeId>,
+    /// What the text of an object is read by.
+    read_as: ReadAs,
     rules: Box<dyn Rules>,
+}
+
+/// By what the text of an object is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ReadAs {
+    /// The kind's type.
+    Type,
+    /// Type and metadata by those of all objects, the rest by the kind's rules.
+    Custom,
+}
+
+/// What a custom kind is made of.
+pub struct CustomParts {
+    pub names: Names,
+    pub scope: Scope,
+    pub store_prefix: Arc<str>,
+    pub subresources: Vec<Arc<str>>,
+    pub fields: Vec<SelectableField>,
+    pub columns: Arc<[Column]>,
+    pub conversion: Option<Conversion>,
+    pub schema: Arc<Schema>,
+    pub node: NodeId,
+    pub deprecation: Option<String>,
+    /// Its definition is being deleted: no object is made any more.
+    pub terminating: bool,
+    pub rules: Box<dyn Rules>,
 }
 
 /// How a kind is called.
@@ -33,6 +62,7 @@ pub struct Names {
     pub group: Arc<str>,
     pub version: Arc<str>,
     pub kind: Arc<str>,
+    pub list_kind: Arc<str>,
     pub plural: Arc<str>,
     pub singular: Arc<str>,
     pub short_names: Vec<Arc<str>>,
@@ -40,7 +70,7 @@ pub struct Names {
 }
 
 /// What kinds differ in, as upstream's strategies do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Traits {
     has_generation: bool,
     ttl_secs: Option<u32>,
@@ -50,7 +80,8 @@ struct Traits {
     delete_collection: bool,
     delete_returns_object: bool,
     orphans_by_default: Option<&'static str>,
-    deprecation: Option<&'static str>,
+    deprecation: Option<Cow<'static, str>>,
+    terminating: bool,
 }
 
 impl ApiResource {
@@ -63,6 +94,7 @@ impl ApiResource {
                 group: K::GROUP.into(),
                 version: K::VERSION.into(),
                 kind: K::KIND.into(),
+                list_kind: format!("{}List", K::KIND).into(),
                 plural: K::URL_PATH_SEGMENT.into(),
                 singular: K::SINGULAR.into(),
                 short_names: shared(K::SHORT_NAMES),
@@ -81,13 +113,44 @@ impl ApiResource {
                 delete_collection: K::DELETE_COLLECTION,
                 delete_returns_object: K::DELETE_RETURNS_OBJECT,
                 orphans_by_default: K::ORPHANS_BY_DEFAULT,
-                deprecation: K::DEPRECATION,
+                deprecation: K::DEPRECATION.map(Cow::Borrowed),
+                terminating: false,
             },
             columns: K::columns().into(),
             conversion: K::conversion(),
             node: schema.kind_node(K::API_VERSION, K::KIND),
             schema: schema.clone(),
+            read_as: ReadAs::Type,
             rules: Box::new(Typed::<K>::default()),
+        }
+    }
+
+    /// A kind that users define.
+    pub fn custom(parts: CustomParts) -> Self {
+        Self {
+            names: parts.names,
+            scope: parts.scope,
+            store_prefix: parts.store_prefix,
+            subresources: parts.subresources,
+            fields: parts.fields.into(),
+            traits: Traits {
+                has_generation: true,
+                ttl_secs: None,
+                create_on_update: false,
+                unconditional_update: false,
+                name_rule: NameRule::Dns1123Subdomain,
+                delete_collection: true,
+                delete_returns_object: false,
+                orphans_by_default: None,
+                deprecation: parts.deprecation.map(Cow::Owned),
+                terminating: parts.terminating,
+            },
+            columns: parts.columns,
+            conversion: parts.conversion,
+            node: Some(parts.node),
+            schema: parts.schema,
+            read_as: ReadAs::Custom,
+            rules: parts.rules,
         }
     }
 
@@ -149,8 +212,16 @@ impl ApiResource {
         self.traits.delete_collection
     }
     /// What its users are warned of.
-    pub fn deprecation(&self) -> Option<&'static str> {
-        self.traits.deprecation
+    pub fn deprecation(&self) -> Option<&str> {
+        self.traits.deprecation.as_deref()
+    }
+    /// Whether users have defined it.
+    pub fn is_custom(&self) -> bool {
+        self.read_as == ReadAs::Custom
+    }
+    /// Whether its definition is being deleted, so that no object is made any more.
+    pub fn is_terminating(&self) -> bool {
+        self.traits.terminating
     }
     /// Whether the delete of an object that goes at once is answered with the object.
     pub fn delete_returns_object(&self) -> bool {
@@ -164,8 +235,8 @@ impl ApiResource {
         &self.columns
     }
     /// `None`: stored as served.
-    pub fn conversion(&self) -> Option<Conversion> {
-        self.conversion
+    pub fn conversion(&self) -> Option<&Conversion> {
+        self.conversion.as_ref()
     }
     /// The kind's type in its schema.
     pub fn shape(&self) -> Option<Shape<'_>> {
@@ -174,9 +245,16 @@ impl ApiResource {
     pub fn rules(&self) -> &dyn Rules {
         &*self.rules
     }
+    /// What is kept of a text that is to be an object of the kind, and what strict decoding objects to.
+    pub fn normal(&self, json: &[u8]) -> Result<Normal, DecodeError> {
+        match self.read_as {
+            ReadAs::Type => decode::normal(self.shape(), json),
+            ReadAs::Custom => self.rules.pruned(decode::normal(schema::custom(), json)?),
+        }
+    }
     /// The object that a text says, in its normal form.
     pub fn decode(&self, json: &[u8]) -> Result<Box<dyn AnyObject>, DecodeError> {
-        self.object(&decode::normal(self.shape(), json)?)
+        self.object(&self.normal(json)?)
     }
     /// The object of a text that has been read along the kind's type.
     pub fn object(&self, normal: &Normal) -> Result<Box<dyn AnyObject>, DecodeError> {
@@ -190,6 +268,9 @@ impl ApiResource {
     /// What is stored, as it would be stored today: what was stored before zeros went may have some. `None`: it is that already,
     /// or it cannot be read.
     pub(crate) fn mended(&self, stored: &[u8]) -> Option<Vec<u8>> {
+        if self.is_custom() {
+            return self.rules.mended(stored);
+        }
         let normal = decode::normal(Some(self.shape()?), stored).ok()?;
         if !normal.is_changed() {
             return None;

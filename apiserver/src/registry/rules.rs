@@ -4,12 +4,15 @@ use std::marker::PhantomData;
 
 use corten_api::Problems;
 
+use crate::decode::{DecodeError, Normal};
+
 use super::{AnyObject, Cell, Kind, Strategy, WriteContext};
 
 /// `spec.replicas` and its surroundings, for the scale subresource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScaleView {
-    pub spec_replicas: i32,
+    /// `None`: it is nowhere said, which only a custom kind allows.
+    pub spec_replicas: Option<i32>,
     pub status_replicas: i32,
     pub selector: String,
 }
@@ -19,6 +22,14 @@ pub struct ScaleView {
 pub trait Rules: Send + Sync + 'static {
     /// `json` is in its normal form (`decode::normal`).
     fn decode(&self, json: &str) -> Result<Box<dyn AnyObject>, serde_json::Error>;
+    /// What is kept of a text whose type and metadata have been read.
+    fn pruned(&self, body: Normal) -> Result<Normal, DecodeError> {
+        Ok(body)
+    }
+    /// What is stored of a custom kind, as it would be stored today; `None`: it is that already, or it cannot be read.
+    fn mended(&self, _stored: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
     fn fill_defaults(&self, object: &mut dyn AnyObject);
     fn prepare(&self, write: Strategy<'_, dyn AnyObject>, object: &mut dyn AnyObject, context: &WriteContext<'_>);
     fn spec_changed(&self, object: &dyn AnyObject, old: &dyn AnyObject) -> bool;
@@ -30,6 +41,10 @@ pub trait Rules: Send + Sync + 'static {
     fn row(&self, object: &dyn AnyObject, now_secs: i64) -> Vec<Cell>;
     fn scale(&self, object: &dyn AnyObject) -> Option<ScaleView>;
     fn set_replicas(&self, object: &mut dyn AnyObject, replicas: i32);
+    /// Where the number stands that the scale subresource changes.
+    fn replicas_path(&self) -> Vec<String> {
+        vec!["spec".into(), "replicas".into()]
+    }
     /// The kind's JSON schema and those it refers to, as `schemars` gives them.
     fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema;
 }
@@ -92,7 +107,7 @@ impl<K: Kind> Rules for Typed<K> {
     fn scale(&self, object: &dyn AnyObject) -> Option<ScaleView> {
         let (access, object) = (K::scale()?, typed::<K>(object)?);
         Some(ScaleView {
-            spec_replicas: (access.spec_replicas)(object),
+            spec_replicas: Some((access.spec_replicas)(object)),
             status_replicas: (access.status_replicas)(object),
             selector: (access.selector)(object),
         })

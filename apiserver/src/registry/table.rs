@@ -85,6 +85,13 @@ impl Registry {
             None => resources.push(resource),
         });
     }
+    /// Serves a custom kind in these versions, in the place of those that are stored there, if any. All of it changes at one moment.
+    pub(crate) fn put_custom(&self, store_prefix: &str, versions: &[Arc<ApiResource>]) {
+        self.change(|resources| {
+            resources.retain(|old| old.store_prefix() != store_prefix);
+            resources.extend(versions.iter().cloned());
+        });
+    }
     /// Serves a kind no more.
     pub(crate) fn remove(&self, resource: &ApiResource) {
         self.change(|resources| resources.retain(|old| !is_same(old, resource)));

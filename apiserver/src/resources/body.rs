@@ -3,7 +3,7 @@
 use corten_api::ApiError;
 
 use super::{FieldValidation, WriteOptions};
-use crate::decode::{DecodeError, check_kind, normal};
+use crate::decode::{DecodeError, check_kind};
 use crate::registry::{AnyObject, ApiResource};
 
 /// Of all that is told of one body; the first findings are enough to mend it.
@@ -16,7 +16,7 @@ pub(super) fn decode(
     warnings: &mut Vec<String>,
 ) -> Result<Box<dyn AnyObject>, ApiError> {
     let of_kind = |err: DecodeError| err.of_kind(resource.kind(), resource.version());
-    let mut body = normal(resource.shape(), json).map_err(of_kind)?;
+    let mut body = resource.normal(json).map_err(of_kind)?;
     check_kind(&body, resource.group(), resource.version(), resource.kind())?;
     let object = resource.object(&body).map_err(of_kind)?;
     let mut findings = Vec::new();

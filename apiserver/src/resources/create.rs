@@ -15,6 +15,7 @@ use super::{
     Authorized, Resources, WriteOptions, Written, account_token, allocations, body, fence, managers, pods, to,
 };
 use crate::cache::{api_error, with_revision};
+use crate::registry::apiextensions::customresourcedefinition;
 use crate::registry::{AnyObject, ApiResource, Strategy, WriteContext, check, clock};
 use crate::request::{Target, User, Verb};
 use crate::storage::{Outcome, Write};
@@ -82,6 +83,11 @@ impl Resources {
     ) -> Result<Written, ApiError> {
         let Writing { place, target, .. } = *writing;
         let resource = &*place.resource;
+        if resource.is_terminating() {
+            let why = "create not allowed while custom resource definition is terminating";
+            let name = object.meta().name.as_deref().unwrap_or_default();
+            return Err(ApiError::forbidden(resource.group(), resource.plural(), name, why));
+        }
         let meta = object.meta_mut();
         if !check::is_new(meta) {
             return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
@@ -226,5 +232,10 @@ impl Resources {
 }
 
 pub(super) fn rules(resource: &ApiResource) -> Rules {
-    Rules { scope: resource.scope(), name: resource.name_rule(), has_generation: resource.has_generation() }
+    Rules {
+        scope: resource.scope(),
+        name: resource.name_rule(),
+        has_generation: resource.has_generation(),
+        any_finalizer: resource.is_custom() || resource.group() == customresourcedefinition::GROUP,
+    }
 }

@@ -128,12 +128,17 @@ fn author<'a>(subresource: &'a str, options: &'a WriteOptions) -> Author<'a> {
 /// Calls `with` with the type of what is written.
 fn in_type<T>(registry: &Registry, place: &Place<'_>, subresource: &str, with: impl FnOnce(&ObjectType<'_>) -> T) -> T {
     let (resource, table) = (&place.resource, registry.table());
+    // Where a custom kind has its replicas, its definition says.
+    let own = (subresource == "scale" && resource.is_custom()).then(|| {
+        let path = resource.rules().replicas_path();
+        only(&path.iter().map(String::as_str).collect::<Vec<_>>())
+    });
     let api_version = resource.api_version();
     let of = ObjectType {
         api_version: &api_version,
         kind: resource.kind(),
         shape: resource.shape(),
-        tracked: tracked(subresource, resource.has_subresource("status")),
+        tracked: own.as_ref().unwrap_or_else(|| tracked(subresource, resource.has_subresource("status"))),
         convert: &|object, to| converted(&table, resource.store_prefix(), object, to),
     };
     with(&of)

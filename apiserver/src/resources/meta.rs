@@ -25,6 +25,8 @@ pub(super) struct Rules {
     pub(super) scope: Scope,
     pub(super) name: NameRule,
     pub(super) has_generation: bool,
+    /// Finalizers need no domain: their author is only warned.
+    pub(super) any_finalizer: bool,
 }
 
 /// The namespace of the request's path is the object's.
@@ -119,7 +121,7 @@ pub(super) fn validate(meta: &ObjectMeta, rules: Rules, problems: &mut Problems)
     check::annotations(problems, &Path::root("metadata.annotations"), meta.annotations.as_ref());
     apply::names::check_managed_fields(meta.managed_fields.as_deref().unwrap_or_default(), problems);
     validate_owners(meta.owner_references.as_deref().unwrap_or_default(), problems);
-    validate_finalizers(meta.finalizers.as_deref().unwrap_or_default(), problems);
+    validate_finalizers(meta.finalizers.as_deref().unwrap_or_default(), rules.any_finalizer, problems);
 }
 
 fn name_problem(rule: NameRule, name: &str) -> Option<Cow<'static, str>> {
@@ -166,11 +168,11 @@ fn validate_owners(owners: &[OwnerReference], problems: &mut Problems) {
     }
 }
 
-fn validate_finalizers(finalizers: &[String], problems: &mut Problems) {
+fn validate_finalizers(finalizers: &[String], any: bool, problems: &mut Problems) {
     for finalizer in finalizers {
         if !names::is_qualified_name(finalizer) {
             problems.invalid("metadata.finalizers", finalizer, names::QUALIFIED_NAME_WHY);
-        } else if !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer.as_str()) {
+        } else if !any && !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer.as_str()) {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             problems.invalid("metadata.finalizers", finalizer, why);
         }
@@ -217,7 +219,12 @@ pub(super) fn validate_update(new: &ObjectMeta, old: &ObjectMeta, problems: &mut
 mod tests {
     use super::*;
 
-    const RULES: Rules = Rules { scope: Scope::Namespaced, name: NameRule::Dns1123Subdomain, has_generation: true };
+    const RULES: Rules = Rules {
+        scope: Scope::Namespaced,
+        name: NameRule::Dns1123Subdomain,
+        has_generation: true,
+        any_finalizer: false,
+    };
 
     fn meta(json: &str) -> ObjectMeta {
         serde_json::from_str(json).unwrap()

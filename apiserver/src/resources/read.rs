@@ -176,7 +176,7 @@ impl Resources {
         let filter = self.filter(place, target, options.labels, place.field_terms(&options.fields)?);
         let settings = WatcherOptions {
             filter,
-            convert: place.resource.conversion().map(|c| c.from_stored),
+            convert: place.resource.conversion().map(|c| c.from_stored.clone()),
             api_version: place.resource.api_version(),
             kind: place.resource.names().kind.clone(),
             bookmarks: options.bookmarks,

@@ -28,7 +28,19 @@ const KIND: &str = "Scale";
 /// The Scale of an object that is given as its JSON.
 pub(super) fn of_json(resource: &ApiResource, json: &[u8]) -> Result<Bytes, ApiError> {
     let object = resource.cached(json).map_err(ApiError::internal)?;
-    to_json(&of(resource, &*object)?)
+    let scale = of(resource, &*object)?;
+    if scale.spec.as_ref().is_none_or(|spec| spec.replicas.is_none()) {
+        return Err(ApiError::internal(format!(
+            "the spec replicas field {:?} does not exist",
+            replicas_path(resource)
+        )));
+    }
+    to_json(&scale)
+}
+
+/// `.spec.replicas`, or where a custom kind has them.
+fn replicas_path(resource: &ApiResource) -> String {
+    resource.rules().replicas_path().iter().map(|name| format!(".{name}")).collect()
 }
 
 fn to_json(scale: &Scale) -> Result<Bytes, ApiError> {
@@ -47,7 +59,7 @@ fn of(resource: &ApiResource, object: &dyn AnyObject) -> Result<Scale, ApiError>
             creation_timestamp: meta.creation_timestamp.clone(),
             ..ObjectMeta::default()
         },
-        spec: Some(ScaleSpec { replicas: Some(view.spec_replicas) }),
+        spec: Some(ScaleSpec { replicas: view.spec_replicas }),
         status: Some(ScaleStatus { replicas: view.status_replicas, selector: Some(view.selector) }),
     })
 }
@@ -128,6 +140,10 @@ impl Scaling<'_> {
                 let old = of(&place.resource, &*current.object)?;
                 let old = serde_json::to_value(old).map_err(ApiError::internal)?;
                 let new = patches::apply(*kind, &place.resource, old, body)?;
+                if new.pointer("/spec/replicas").is_none_or(Value::is_null) && view_is_empty(place, current) {
+                    let path = replicas_path(&place.resource);
+                    return Err(ApiError::bad_request(format!("the spec replicas field {path:?} cannot be empty")));
+                }
                 scaled(place, target, current, &decode::object(new.to_string().as_bytes())?)?
             }
             Wanted::Apply(configuration) => {
@@ -147,6 +163,11 @@ impl Decide for Scaling<'_> {
         self.warnings.clear();
         self.resources.decide_update(self.writing, object, current, taken, &mut self.warnings).await
     }
+}
+
+/// Whether nothing is said yet of how many replicas are wanted.
+fn view_is_empty(place: &Place<'_>, current: &Current) -> bool {
+    place.resource.rules().scale(&*current.object).is_some_and(|view| view.spec_replicas.is_none())
 }
 
 /// The object as it is, with the replicas of a Scale.
@@ -177,9 +198,14 @@ fn of_parent(place: &Place<'_>, target: &Target, scale: &Value) -> Result<Value,
     let of = ObjectType { api_version: API_VERSION, kind: KIND, shape, tracked: &Tracked::All, convert: &|_, _| None };
     apply::check_configuration(&of, scale)?;
     let mut parent = json!({"apiVersion": place.resource.api_version(), "kind": place.resource.kind()});
-    for field in ["metadata", "spec"] {
-        if let Some(said) = scale.get(field) {
-            parent[field] = said.clone();
+    if let Some(said) = scale.get("metadata") {
+        parent["metadata"] = said.clone();
+    }
+    if let Some(replicas) = scale.get("spec").and_then(|spec| spec.get("replicas")) {
+        let path = place.resource.rules().replicas_path();
+        let spec = path.iter().rev().fold(replicas.clone(), |inner, name| json!({ name.as_str(): inner }));
+        if let (Some(parent), Value::Object(spec)) = (parent.as_object_mut(), spec) {
+            parent.extend(spec);
         }
     }
     let read: Scale = decode::object(scale.to_string().as_bytes())?;

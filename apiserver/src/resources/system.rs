@@ -7,7 +7,7 @@ use corten_api::{ApiError, Reason};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{Authorized, Resources, WriteOptions, advertise, compaction, quotas, service_cidr};
+use super::{Authorized, Resources, WriteOptions, advertise, compaction, custom_kinds, quotas, service_cidr};
 use crate::request::{Target, User, Verb};
 
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -76,7 +76,7 @@ impl Resources {
     }
 
     /// Starts what runs until `stop`.
-    pub(super) fn run_beside(&self, stop: &CancellationToken) {
+    pub(super) fn run_beside(&self, stop: &CancellationToken, custom_kinds: custom_kinds::Kept) {
         let run = |work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
             tokio::spawn(stop.clone().run_until_cancelled_owned(work));
         };
@@ -84,6 +84,7 @@ impl Resources {
         run(Box::pin(repair(self.weak())));
         run(Box::pin(release(self.weak())));
         run(Box::pin(service_cidr::run(self.weak())));
+        run(Box::pin(custom_kinds::run(self.weak(), custom_kinds)));
         run(Box::pin(quotas::keep(self.weak())));
         if let Some(address) = self.inner.settings.advertise {
             let advertised = advertise::Advertised::new(self.weak(), address, self.inner.drain.clone());

@@ -6,6 +6,7 @@ mod apply;
 mod authorize;
 mod certificates;
 mod create;
+mod custom;
 mod delete;
 mod eviction;
 mod fence;
@@ -56,6 +57,9 @@ pub(super) fn target(plural: &str, at: &str) -> Target {
     let (plural, subresource) = plural.split_once('/').unwrap_or((plural, ""));
     let (group, version) = match plural {
         "daemonsets" | "deployments" | "replicasets" | "statefulsets" => ("apps", "v1"),
+        "customresourcedefinitions" => ("apiextensions.k8s.io", "v1"),
+        "tabs" => ("example.com", "v1"),
+        "newtabs" => ("example.com", "v2"),
         "jobs" => ("batch", "v1"),
         "certificatesigningrequests" => ("certificates.k8s.io", "v1"),
         "leases" => ("coordination.k8s.io", "v1"),
@@ -77,6 +81,7 @@ pub(super) fn target(plural: &str, at: &str) -> Target {
         resource: match plural {
             "newevents" => "events",
             "oldautoscalers" => "horizontalpodautoscalers",
+            "newtabs" => "tabs",
             plural => plural,
         }
         .into(),

@@ -6,6 +6,7 @@ use corten_api::{ApiError, Reason};
 use http::header::{ACCEPT, HeaderMap};
 
 use crate::decode::protobuf;
+use crate::registry::ApiResource;
 
 /// How an object or list is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,6 +92,15 @@ fn first(headers: &HeaderMap, has_tables: bool) -> Result<Wanted, ApiError> {
         return Ok(Wanted { form, encoding });
     }
     if any { Err(not_acceptable(has_tables)) } else { Ok(Wanted { form: Form::Object, encoding: Encoding::Json }) }
+}
+
+impl Wanted {
+    /// Custom kinds have no messages: who asks for them is answered in JSON.
+    #[must_use]
+    pub fn of(self, resource: &ApiResource) -> Self {
+        let is_whole = self.encoding == Encoding::Protobuf && self.form == Form::Object;
+        if is_whole && resource.is_custom() { Self { encoding: Encoding::Json, ..self } } else { self }
+    }
 }
 
 /// Whether protobuf is the first that we can serve.

@@ -146,8 +146,8 @@ fn as_protobuf(api_version: &str, kind: &str, meta: &str, items: Vec<Bytes>) -> 
 fn list_head(resource: &ApiResource, meta: &str) -> Bytes {
     let (group, version) = (resource.group(), resource.version());
     let slash = if group.is_empty() { "" } else { "/" };
-    let kind = resource.kind();
-    format!(r#"{{"kind":"{kind}List","apiVersion":"{group}{slash}{version}","metadata":{meta},"items":["#).into()
+    let kind = &resource.names().list_kind;
+    format!(r#"{{"kind":"{kind}","apiVersion":"{group}{slash}{version}","metadata":{meta},"items":["#).into()
 }
 
 /// One object in the form that its reader asked for; what is asked for in protobuf is JSON still ([`respond::encoded`]).

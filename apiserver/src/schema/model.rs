@@ -27,6 +27,8 @@ pub enum Node {
     Map(Map),
     List(List),
     Scalar(Scalar),
+    /// Nothing is known of the value: any JSON, whose objects merge field by field.
+    Any,
 }
 
 /// An object whose fields are known.
@@ -38,6 +40,8 @@ pub struct Struct {
     pub atomic: bool,
     /// Fields of which one is meant (`x-kubernetes-unions`).
     pub unions: Box<[Union]>,
+    /// Fields that are not known may be there too.
+    pub open: bool,
     /// By name.
     pub(super) fields: Box<[Field]>,
     /// Places in `fields`, by protobuf number.
@@ -141,6 +145,18 @@ pub enum Scalar {
     FieldsV1,
     /// A list of strings that protobuf gives a message of its own.
     ExtraValue,
+    /// A schema of a custom kind, or what may stand instead of one.
+    SchemaOr(Alternative),
+}
+
+/// What stands where a schema of a custom kind may stand. JSON tells them apart by themselves, protobuf has a message for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Alternative {
+    /// Schemas.
+    Array,
+    Bool,
+    /// Texts.
+    StringArray,
 }
 
 impl Schema {
@@ -203,7 +219,7 @@ impl<'s> Shape<'s> {
         match self.node() {
             Node::List(list) => Some(self.schema.shape(list.items)),
             Node::Map(map) => Some(self.schema.shape(map.values)),
-            Node::Struct(_) | Node::Scalar(_) => None,
+            Node::Struct(_) | Node::Scalar(_) | Node::Any => None,
         }
     }
     /// The shape of what stands under `name` in an object: a struct's field, or any entry of a map.
@@ -211,7 +227,7 @@ impl<'s> Shape<'s> {
         match self.node() {
             Node::Struct(_) => self.field(name).map(|(_, shape)| shape),
             Node::Map(_) => self.element(),
-            Node::List(_) | Node::Scalar(_) => None,
+            Node::List(_) | Node::Scalar(_) | Node::Any => None,
         }
     }
 }
@@ -226,7 +242,7 @@ impl Struct {
             (field.outer, field.number)
         });
         let (fields, numbers) = (fields.into(), numbers.into());
-        Self { name, atomic, unions: unions.into(), fields, numbers, filled: Box::default() }
+        Self { name, atomic, unions: unions.into(), open: false, fields, numbers, filled: Box::default() }
     }
     /// By name.
     pub fn fields(&self) -> &[Field] {

@@ -6,7 +6,7 @@
 //!   ports 6 []core.v1.ContainerPort omitempty list=map(containerPort,protocol) patch=merge(containerPort)
 //! ```
 //!
-//! - Type: `NAME [kind=API_VERSION,KIND] [atomic] [union=DISCRIMINATOR(FIELD:VALUE,…)]`.
+//! - Type: `NAME [kind=API_VERSION,KIND] [atomic] [open] [union=DISCRIMINATOR(FIELD:VALUE,…)]`.
 //! - Field: `NAME NUMBER TYPE [required] [omitempty] [default=JSON] [list=…] [map=atomic] [patch=…]`. The number is protobuf's: `-` for
 //!   none, `2.1` for field 1 of the embedded message 2. The type is as Go writes it; a `*` says that absent and zero
 //!   differ, `omitempty` that zero is not written.
@@ -17,7 +17,9 @@ mod size;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::model::{Field, List, ListKind, Map, Node, NodeId, PatchStrategy, Scalar, Schema, Struct, Union, Zero};
+use super::model::{
+    Alternative, Field, List, ListKind, Map, Node, NodeId, PatchStrategy, Scalar, Schema, Struct, Union, Zero,
+};
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {why}")]
@@ -68,6 +70,7 @@ struct Reader {
 struct Current {
     name: Arc<str>,
     atomic: bool,
+    open: bool,
     unions: Vec<Union>,
     fields: Vec<Field>,
 }
@@ -100,11 +103,12 @@ impl Reader {
     fn open_type(&mut self, line: &str) -> Result<(), Why> {
         let mut words = line.split(' ');
         let name: Arc<str> = words.next().unwrap_or_default().into();
-        let (mut atomic, mut unions) = (false, Vec::new());
+        let (mut atomic, mut open, mut unions) = (false, false, Vec::new());
         let node = self.named(&name)?;
         for word in words {
             match word.split_once('=') {
                 None if word == "atomic" => atomic = true,
+                None if word == "open" => open = true,
                 Some(("kind", kind)) => {
                     let (api_version, kind) = kind.split_once(',').ok_or_else(|| Why::Mark(word.to_owned()))?;
                     self.schema.kinds.insert((api_version.into(), kind.into()), node);
@@ -113,16 +117,17 @@ impl Reader {
                 _ => return Err(Why::Mark(word.to_owned())),
             }
         }
-        self.current = Some(Current { name, atomic, unions, fields: Vec::new() });
+        self.current = Some(Current { name, atomic, open, unions, fields: Vec::new() });
         Ok(())
     }
 
     /// Ends the type that is being described.
     fn close(&mut self) -> Result<(), Why> {
-        let Some(Current { name, atomic, unions, fields }) = self.current.take() else { return Ok(()) };
+        let Some(Current { name, atomic, open, unions, fields }) = self.current.take() else { return Ok(()) };
         let NodeId(at) = self.named(&name)?;
         self.open.remove(&name);
         let mut of = Struct::new(name, atomic, unions, fields);
+        of.open = open;
         of.filled = size::filled(&of, &self.schema);
         self.schema.nodes[at as usize] = Node::Struct(of);
         Ok(())
@@ -235,6 +240,9 @@ fn scalar(word: &str) -> Option<Scalar> {
         "RawExtension" => Scalar::RawExtension,
         "FieldsV1" => Scalar::FieldsV1,
         "ExtraValue" => Scalar::ExtraValue,
+        "SchemaOrArray" => Scalar::SchemaOr(Alternative::Array),
+        "SchemaOrBool" => Scalar::SchemaOr(Alternative::Bool),
+        "SchemaOrStringArray" => Scalar::SchemaOr(Alternative::StringArray),
         _ => return None,
     })
 }

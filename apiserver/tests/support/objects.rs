@@ -200,8 +200,20 @@ fn cluster() -> Vec<Row> {
     let asked = params.serialize_request(&key).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = params.self_signed(&key).unwrap();
+    let tab = json!({"type": "object", "properties": {"spec": {"type": "object", "required": ["size"], "properties": {
+        "size": {"type": "integer", "minimum": 0.5, "default": 1}, "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+        "names": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string", "enum": ["a", "b"]}},
+        "any": {"type": "object", "additionalProperties": true}}}}});
     let role = |kind: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": "m"});
     vec![
+        (
+            "apiextensions.k8s.io/v1 CustomResourceDefinition",
+            "tabs.example.com",
+            json!({"spec": {"group": "example.com", "scope": "Namespaced", "names": {"plural": "tabs", "kind": "Tab", "shortNames": ["tb"]},
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": tab},
+                    "subresources": {"status": {}}, "selectableFields": [{"jsonPath": ".spec.size"}],
+                    "additionalPrinterColumns": [{"name": "Size", "type": "integer", "jsonPath": ".spec.size"}]}]}}),
+        ),
         (
             "certificates.k8s.io/v1 CertificateSigningRequest",
             "m",

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use corten_apiserver::schema::{Field, Node, Scalar, Shape, Zero, builtin};
+use corten_apiserver::schema::{Alternative, Field, Node, Scalar, Shape, Zero, builtin};
 use serde_json::Value;
 
 /// A body with its envelope.
@@ -60,7 +60,7 @@ fn zero(field: &Field, of: Shape<'_>, out: &mut Vec<u8>) {
         Node::Scalar(Scalar::String | Scalar::Quantity | Scalar::IntOrString) => part(field.number, b"", out),
         Node::Struct(_) => part(field.number, &message(of, 0, &Value::Null), out),
         Node::Scalar(Scalar::Time | Scalar::MicroTime) => part(field.number, b"", out),
-        Node::Scalar(_) | Node::List(_) | Node::Map(_) => {}
+        Node::Scalar(_) | Node::List(_) | Node::Map(_) | Node::Any => {}
     }
 }
 
@@ -78,6 +78,20 @@ fn add(field: &Field, of: Shape<'_>, value: &Value, out: &mut Vec<u8>) {
             }
         }
         _ => one(field.number, of, value, out),
+    }
+}
+
+/// A schema of a custom kind, or what stands in its place.
+fn schema_or(other: Alternative, value: &Value, out: &mut Vec<u8>) {
+    let schema = |value: &Value| message(builtin().named("apiextensions.v1.JSONSchemaProps").unwrap(), 0, value);
+    match (other, value) {
+        (Alternative::Bool, Value::Bool(allows)) => number(1, u64::from(*allows), out),
+        (Alternative::Bool, of) => part(2, &schema(of), out),
+        (Alternative::Array, Value::Array(all)) => all.iter().for_each(|of| part(2, &schema(of), out)),
+        (Alternative::StringArray, Value::Array(all)) => {
+            all.iter().for_each(|text| part(2, text.as_str().unwrap().as_bytes(), out));
+        }
+        (Alternative::Array | Alternative::StringArray, of) => part(1, &schema(of), out),
     }
 }
 
@@ -107,6 +121,7 @@ fn one(at: u16, of: Shape<'_>, value: &Value, out: &mut Vec<u8>) {
             number(2, value.as_i64().unwrap_or(0).cast_unsigned(), &mut inner);
             part(3, value.as_str().unwrap_or_default().as_bytes(), &mut inner);
         }
+        Scalar::SchemaOr(other) => schema_or(*other, value, &mut inner),
         Scalar::RawExtension | Scalar::FieldsV1 => part(1, value.to_string().as_bytes(), &mut inner),
         Scalar::ExtraValue => {
             value.as_array().unwrap().iter().for_each(|item| part(1, item.as_str().unwrap().as_bytes(), &mut inner));

@@ -64,7 +64,10 @@ impl Zeros {
             Node::Scalar(Scalar::Bool) => json!(false),
             Node::Scalar(Scalar::Int32 | Scalar::Int64 | Scalar::Float64 | Scalar::IntOrString) => json!(0),
             Node::Scalar(Scalar::Quantity) => json!("0"),
-            Node::Scalar(Scalar::Time | Scalar::MicroTime | Scalar::RawExtension | Scalar::FieldsV1) => Value::Null,
+            Node::Scalar(
+                Scalar::Time | Scalar::MicroTime | Scalar::RawExtension | Scalar::FieldsV1 | Scalar::SchemaOr(_),
+            )
+            | Node::Any => Value::Null,
         }
     }
 }

@@ -6,9 +6,10 @@ use anyhow::{Context, bail};
 use serde_json::{Map, Value};
 
 /// Where the built-in types' names begin in the document, and what stands for it in the table.
-const PREFIXES: [(&str, &str); 2] = [("io.k8s.api.", ""), ("io.k8s.apimachinery.pkg.apis.", "")];
+const PREFIXES: [(&str, &str); 3] =
+    [("io.k8s.api.", ""), ("io.k8s.apimachinery.pkg.apis.", ""), ("io.k8s.apiextensions-apiserver.pkg.apis.", "")];
 /// Types with a form of their own on the wire: the table calls them by one word and says nothing more.
-const SCALARS: [(&str, &str); 7] = [
+const SCALARS: [(&str, &str); 11] = [
     ("io.k8s.apimachinery.pkg.api.resource.Quantity", "Quantity"),
     ("io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1", "FieldsV1"),
     ("io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime", "MicroTime"),
@@ -16,9 +17,13 @@ const SCALARS: [(&str, &str); 7] = [
     ("io.k8s.apimachinery.pkg.runtime.RawExtension", "RawExtension"),
     ("io.k8s.apimachinery.pkg.util.intstr.IntOrString", "IntOrString"),
     ("io.k8s.apimachinery.pkg.apis.meta.v1.Patch", "RawExtension"),
+    ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON", "RawExtension"),
+    ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray", "SchemaOrArray"),
+    ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool", "SchemaOrBool"),
+    ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray", "SchemaOrStringArray"),
 ];
-/// Groups whose types are not of the built-in API: they come with custom resources and aggregation.
-const ELSEWHERE: [&str; 2] = ["io.k8s.apiextensions-apiserver.", "io.k8s.kube-aggregator."];
+/// Groups whose types are not of the built-in API: they come with aggregation.
+const ELSEWHERE: [&str; 1] = ["io.k8s.kube-aggregator."];
 
 /// A type with fields.
 #[derive(Debug, Default)]

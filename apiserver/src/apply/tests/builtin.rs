@@ -90,7 +90,7 @@ impl<'s> Walk<'s> {
                     ways.pop();
                 }
             },
-            Node::Struct(_) | Node::Map(_) | Node::Scalar(_) => {}
+            Node::Struct(_) | Node::Map(_) | Node::Scalar(_) | Node::Any => {}
         }
     }
 

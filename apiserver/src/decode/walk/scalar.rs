@@ -26,6 +26,7 @@ pub(super) fn go_type(scalar: Scalar) -> &'static str {
         Scalar::ExtraValue => "v1.ExtraValue",
         Scalar::RawExtension => "runtime.RawExtension",
         Scalar::FieldsV1 => "v1.FieldsV1",
+        Scalar::SchemaOr(_) => "apiextensions.JSONSchemaProps",
     }
 }
 
@@ -33,7 +34,7 @@ impl Walk<'_> {
     /// `first`: the byte that the value begins with.
     pub(super) fn scalar(&mut self, scalar: Scalar, first: u8, path: &Path<'_>) -> Result<Outcome, DecodeError> {
         match (scalar, first) {
-            (Scalar::RawExtension | Scalar::FieldsV1, _) => self.untyped(),
+            (Scalar::RawExtension | Scalar::FieldsV1 | Scalar::SchemaOr(_), _) => self.untyped(),
             (Scalar::String, b'"') => {
                 let quoted = self.text.string()?;
                 self.out.push_str(quoted);

@@ -14,7 +14,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::value::RawValue;
 
 use super::wire::{Begun, Writer};
-use crate::schema::{Field, Node, Scalar, Shape, Struct};
+use crate::schema::{Alternative, Field, Node, Scalar, Shape, Struct, json_schema};
 
 /// The fields of one message, without a tag or length of its own.
 pub(super) struct Fields<'s, 'o> {
@@ -182,10 +182,15 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
         Ok(())
     }
     fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
-        if self.scalar() != Some(Scalar::Bool) {
-            return Err(E::invalid_type(Unexpected::Bool(value), &self));
+        match self.scalar() {
+            Some(Scalar::Bool) => self.out.int(self.number, value.into()),
+            Some(Scalar::SchemaOr(Alternative::Bool)) => {
+                let message = self.out.begin(self.number);
+                self.out.int(1, value.into());
+                self.out.end(message);
+            }
+            _ => return Err(E::invalid_type(Unexpected::Bool(value), &self)),
         }
-        self.out.int(self.number, value.into());
         Ok(())
     }
     fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
@@ -235,6 +240,22 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
             (Node::List(_), Some(items)) => {
                 while list.next_element_seed(Value { number, of: items, is_item: true, out: &mut *out })?.is_some() {}
             }
+            (Node::Scalar(Scalar::SchemaOr(other)), _) => {
+                let message = out.begin(number);
+                match json_schema().filter(|_| *other == Alternative::Array) {
+                    Some(of) => {
+                        while list.next_element_seed(Value { number: 2, of, is_item: true, out: &mut *out })?.is_some()
+                        {
+                        }
+                    }
+                    None => {
+                        while let Some(text) = list.next_element::<Cow<'_, str>>()? {
+                            out.bytes(2, text.as_bytes());
+                        }
+                    }
+                }
+                out.end(message);
+            }
             (Node::Scalar(Scalar::ExtraValue), _) => {
                 let message = out.begin(number);
                 while let Some(text) = list.next_element::<Cow<'_, str>>()? {
@@ -254,6 +275,14 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
                 let message = out.begin(number);
                 Fields { of, out: &mut *out }.visit_map(object)?;
                 out.end(message);
+            }
+            (Node::Scalar(Scalar::SchemaOr(other)), _) => {
+                let schema = json_schema().ok_or_else(|| A::Error::custom("schemas are not known"))?;
+                let outer = out.begin(number);
+                let message = out.begin(if *other == Alternative::Bool { 2 } else { 1 });
+                Fields { of: schema, out: &mut *out }.visit_map(object)?;
+                out.end(message);
+                out.end(outer);
             }
             (Node::Map(_), Some(values)) => {
                 while let Some(entry) = object.next_key_seed(Key { number, out: &mut *out })? {

@@ -8,6 +8,8 @@ mod legacy;
 mod metrics;
 pub mod validate;
 
+use std::sync::Arc;
+
 use corten_api::Problems;
 use k8s_openapi::api::autoscaling::{v1, v2};
 
@@ -103,7 +105,7 @@ impl Kind for v1::HorizontalPodAutoscaler {
         conversion::to_v2(self).row(now_secs)
     }
     fn conversion() -> Option<Conversion> {
-        Some(Conversion { from_stored: conversion::from_stored, to_stored: conversion::to_stored })
+        Some(Conversion { from_stored: Arc::new(conversion::from_stored), to_stored: Arc::new(conversion::to_stored) })
     }
 }
 

@@ -6,6 +6,8 @@ use super::super::model::{Node, NodeId, Scalar, Schema, Struct, Zero};
 const POINTER_LENGTH_ROOM: u32 = 24;
 /// Of a struct within itself, which stands elsewhere.
 const POINTER: u32 = 8;
+/// Of any JSON.
+const ANY: u32 = 32;
 
 /// What a value of each node takes where it stands: of structs, the sum of their fields, as the typed objects have them.
 pub(super) fn held(schema: &Schema) -> Vec<u32> {
@@ -20,6 +22,7 @@ fn of_node(schema: &Schema, at: usize, known: &mut [Option<u32>]) -> u32 {
     let bytes = match &schema.nodes[at] {
         Node::Map(_) | Node::List(_) => POINTER_LENGTH_ROOM,
         Node::Scalar(scalar) => of_scalar(*scalar),
+        Node::Any => ANY,
         Node::Struct(of) => {
             // What it says of itself while its fields are summed up.
             known[at] = Some(POINTER);
@@ -40,7 +43,7 @@ fn of_scalar(scalar: Scalar) -> u32 {
             POINTER_LENGTH_ROOM
         }
         Scalar::Time | Scalar::MicroTime => 24,
-        Scalar::RawExtension | Scalar::FieldsV1 => 32,
+        Scalar::RawExtension | Scalar::FieldsV1 | Scalar::SchemaOr(_) => ANY,
     }
 }
 
@@ -50,7 +53,7 @@ pub(super) fn filled(of: &Struct, schema: &Schema) -> Box<[u16]> {
     let is_filled = |node: NodeId, required: bool| match &schema.nodes[place(node)] {
         Node::Scalar(Scalar::Time | Scalar::MicroTime | Scalar::Quantity) => required,
         Node::Scalar(Scalar::String | Scalar::Bool | Scalar::Int32 | Scalar::Int64 | Scalar::Float64) => !required,
-        Node::Scalar(_) | Node::Struct(_) | Node::Map(_) | Node::List(_) => false,
+        Node::Scalar(_) | Node::Struct(_) | Node::Map(_) | Node::List(_) | Node::Any => false,
     };
     let fields = of.fields().iter().zip(0_u16..);
     let filled = fields.filter(|(field, _)| {

@@ -1,0 +1,3 @@
+//! apiextensions.k8s.io: kinds that users define.
+
+pub mod customresourcedefinition;

@@ -1,0 +1,172 @@
+//! What a definition may be, and what the server makes of it.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::registry::check::testing::{created, found_on_create, found_on_update, object};
+
+fn good() -> Value {
+    json!({
+        "metadata": {"name": "tabs.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced", "names": {"plural": "tabs", "kind": "Tab"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "properties": {"spec": {"type": "object", "properties": {"color": {"type": "string"}}}},
+            }}}],
+        },
+    })
+}
+/// The good one with something else at a JSON pointer.
+fn with(pointer: &str, value: Value) -> String {
+    let mut crd = good();
+    let (parent, last) = pointer.rsplit_once('/').unwrap();
+    match crd.pointer_mut(parent).unwrap() {
+        Value::Array(items) => items[last.parse::<usize>().unwrap()] = value,
+        parent => parent[last] = value,
+    }
+    crd.to_string()
+}
+fn found(pointer: &str, value: Value) -> Vec<String> {
+    found_on_create::<CustomResourceDefinition>(&with(pointer, value))
+}
+const V1: &str = "/spec/versions/0";
+
+#[test]
+fn names_that_are_not_given_follow_from_the_kind() {
+    let crd: CustomResourceDefinition = created(&good().to_string());
+    let names = &crd.spec.names;
+    assert_eq!((names.singular.as_deref(), names.list_kind.as_deref()), (Some("tab"), Some("TabList")));
+    assert_eq!(crd.spec.conversion.as_ref().unwrap().strategy, "None");
+    assert_eq!(crd.status.unwrap().stored_versions, Some(vec!["v1".to_owned()]));
+    assert!(found_on_create::<CustomResourceDefinition>(&good().to_string()).is_empty());
+}
+
+#[test]
+fn what_is_no_definition_is_told_in_upstreams_words() {
+    for (pointer, value, expected) in [
+        (
+            "/metadata/name",
+            json!("a.b.c"),
+            r#"metadata.name: Invalid value: "a.b.c": must be spec.names.plural+"."+spec.group"#,
+        ),
+        (
+            "/spec/group",
+            json!("nodot"),
+            r#"spec.group: Invalid value: "nodot": should be a domain with at least one dot"#,
+        ),
+        (
+            "/spec/scope",
+            json!("Wide"),
+            r#"spec.scope: Unsupported value: "Wide": supported values: "Cluster", "Namespaced""#,
+        ),
+        ("/spec/names/kind", json!(""), "spec.names.kind: Required value"),
+        (
+            "/spec/preserveUnknownFields",
+            json!(true),
+            "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead",
+        ),
+        (
+            "/spec/conversion",
+            json!({"strategy": "Webhook"}),
+            r#"spec.conversion.strategy: Invalid value: "Webhook": conversion by webhooks is not served by this server yet"#,
+        ),
+        (
+            "/spec/versions/0/storage",
+            json!(false),
+            r#"spec.versions: Invalid value: ["v1"]: must have exactly one version marked as storage version"#,
+        ),
+        ("/spec/versions/0/schema", json!({}), "spec.versions[0].schema.openAPIV3Schema: Required value"),
+        (
+            "/spec/versions/0/deprecationWarning",
+            json!("old"),
+            r#"spec.versions[0].deprecationWarning: Invalid value: "old": can only be set for deprecated versions"#,
+        ),
+        (
+            "/spec/versions/0/schema/openAPIV3Schema/type",
+            json!("string"),
+            r#"spec.validation.openAPIV3Schema.type: Invalid value: "string": must be object at the root"#,
+        ),
+        (
+            "/spec/versions/0/subresources",
+            json!({"scale": {"specReplicasPath": ".x", "statusReplicasPath": ".status.n"}}),
+            r#"spec.subresources.scale.specReplicasPath: Invalid value: ".x": should be a json path under .spec"#,
+        ),
+        (
+            "/spec/versions/0/additionalPrinterColumns",
+            json!([{"name": "a", "type": "text", "jsonPath": ".spec"}]),
+            r#"spec.additionalPrinterColumns[0].type: Invalid value: "text": must be one of boolean,date,integer,number,string"#,
+        ),
+        (
+            "/spec/versions/0/selectableFields",
+            json!([{"jsonPath": ".spec.nothing"}]),
+            r#"spec.selectableFields[0].jsonPath: Invalid value: ".spec.nothing": is an invalid path: does not refer to a valid field"#,
+        ),
+    ] {
+        let told = found(pointer, value);
+        assert!(told.iter().any(|words| words == expected), "{pointer}: {told:?}");
+    }
+    assert!(found("/spec/versions/0/selectableFields", json!([{"jsonPath": ".spec.color"}])).is_empty());
+    assert!(found(V1, json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}})).is_empty());
+}
+
+#[test]
+fn groups_of_the_community_need_an_approval() {
+    let of = |annotations: Value| {
+        let mut crd = good();
+        crd["metadata"] = json!({"name": "tabs.example.k8s.io", "annotations": annotations});
+        crd["spec"]["group"] = "example.k8s.io".into();
+        found_on_create::<CustomResourceDefinition>(&crd.to_string()).len()
+    };
+    assert_eq!(of(json!({})), 1);
+    assert_eq!(of(json!({"api-approved.kubernetes.io": "soon"})), 1);
+    assert_eq!(of(json!({"api-approved.kubernetes.io": "unapproved, experimental"})), 0);
+    assert_eq!(of(json!({"api-approved.kubernetes.io": "https://github.com/kubernetes/kubernetes/pull/1"})), 0);
+}
+
+#[test]
+fn what_was_a_version_of_the_store_stays_one() {
+    let versions = |names: [(&str, bool); 2]| -> Value {
+        let schema = json!({"openAPIV3Schema": {"type": "object"}});
+        names
+            .map(|(name, storage)| json!({"name": name, "served": true, "storage": storage, "schema": schema}))
+            .to_vec()
+            .into()
+    };
+    let old = with("/spec/versions", versions([("v1", true), ("v2", false)]));
+    assert!(
+        found_on_update::<CustomResourceDefinition>(
+            &old,
+            &with("/spec/versions", versions([("v1", false), ("v2", true)]))
+        )
+        .is_empty()
+    );
+    let before: CustomResourceDefinition = created(&old);
+    let mut without: CustomResourceDefinition =
+        object(&with("/spec/versions", versions([("v2", true), ("v3", false)])));
+    without.status = before.status;
+    note_storage(&without.spec.versions, without.status.as_mut().unwrap());
+    let mut problems = Problems::default();
+    without.validate(&mut problems);
+    let told: Vec<String> = problems.causes().iter().map(ToString::to_string).collect();
+    assert!(
+        told.iter()
+            .any(|words| words
+                .starts_with("status.storedVersions[0]: Invalid value: \"v1\": missing from spec.versions")),
+        "{told:?}"
+    );
+    let told = found_on_update::<CustomResourceDefinition>(&old, &with("/spec/names/plural", json!("others")));
+    assert!(told.iter().any(|words| words.contains("spec.names.plural: Invalid value")), "{told:?}");
+}
+
+#[test]
+fn the_first_delete_marks_a_definition_and_others_change_nothing() {
+    let mut crd: CustomResourceDefinition = object(&good().to_string());
+    assert!(crd.holds_deletion());
+    crd.metadata.deletion_timestamp = Some(clock::now());
+    crd.mark_deleting();
+    assert!(!crd.holds_deletion() && conditions::is_true(&crd, TERMINATING));
+    assert_eq!(crd.metadata.finalizers.as_deref(), Some(&[CLEANUP.to_owned()][..]));
+    let before = crd.clone();
+    crd.mark_deleting();
+    assert_eq!(crd, before);
+}

@@ -1,0 +1,243 @@
+//! Kinds that users define, as they are served: made of a CustomResourceDefinition.
+//!
+//! - [`object`]: their objects; [`rules`]: what each write does with them
+//! - [`convert`]: from what is stored, and to it: versions differ in their schemas and in nothing else
+//! - `columns`, `json_path`: their tables; `openapi`: how they are described
+//!
+//! <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/>
+
+mod columns;
+mod convert;
+mod json_path;
+mod object;
+mod openapi;
+mod preference;
+mod rules;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use corten_api::Scope;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, CustomResourceDefinitionNames, CustomResourceDefinitionVersion,
+};
+
+use self::columns::Columns;
+pub use self::object::CustomObject;
+use self::object::Type;
+pub use self::preference::by_preference;
+use self::rules::{CustomRules, ScalePaths};
+use super::apiextensions::customresourcedefinition::{WEBHOOK, WEBHOOKS_ARE_NOT_SERVED};
+use super::resource::CustomParts;
+use super::structural::check::{CEL_IS_NOT_SERVED, has_rules};
+use super::structural::{SchemaError, Structural, shape};
+use super::{ApiResource, Names, SelectableField};
+use crate::schema::build::TooMany;
+
+/// A kind in all its versions.
+#[derive(Debug)]
+pub struct CustomKind {
+    /// The version that is stored, whether it is served or not.
+    pub stored: Arc<ApiResource>,
+    /// The one that clients prefer comes first.
+    pub served: Vec<Arc<ApiResource>>,
+}
+
+/// Why a definition cannot be served. One that passed validation can.
+#[derive(Debug, thiserror::Error)]
+pub enum CustomKindError {
+    #[error("it has no version that is stored")]
+    NoStorage,
+    #[error("version {version:?} has no schema")]
+    NoSchema { version: String },
+    /// What came from a server that knows such.
+    #[error("version {version:?}: {CEL_IS_NOT_SERVED}")]
+    Rules { version: String },
+    #[error("{WEBHOOKS_ARE_NOT_SERVED}")]
+    Webhook,
+    #[error("the schema of version {version:?} cannot be used")]
+    Schema {
+        version: String,
+        #[source]
+        source: SchemaError,
+    },
+    #[error("the schema of version {version:?} cannot be used")]
+    Shape {
+        version: String,
+        #[source]
+        source: TooMany,
+    },
+}
+
+/// Where the objects of a definition's kind are stored.
+pub fn store_prefix(of: &CustomResourceDefinition) -> String {
+    format!("{}/{}", of.spec.group, of.spec.names.plural)
+}
+
+impl CustomKind {
+    /// Under the names that were accepted. `terminating`: no object is made any more.
+    pub fn of(crd: &CustomResourceDefinition, terminating: bool) -> Result<Self, CustomKindError> {
+        if crd.spec.conversion.as_ref().is_some_and(|conversion| conversion.strategy == WEBHOOK) {
+            return Err(CustomKindError::Webhook);
+        }
+        let mut versions: Vec<&CustomResourceDefinitionVersion> = crd.spec.versions.iter().collect();
+        versions.sort_by(|one, other| by_preference(&one.name, &other.name));
+        let storage = versions.iter().find(|version| version.storage).ok_or(CustomKindError::NoStorage)?;
+        let storage = Compiled::of(crd, storage)?;
+        let stored = Arc::new(storage.resource(crd, None, terminating)?);
+        let mut served = Vec::new();
+        for version in versions.iter().filter(|version| version.served) {
+            if version.storage {
+                served.push(stored.clone());
+            } else {
+                let compiled = Compiled::of(crd, version)?;
+                served.push(Arc::new(compiled.resource(crd, Some(&storage), terminating)?));
+            }
+        }
+        // Its objects can be deleted, whatever is served of it.
+        if terminating && served.is_empty() {
+            served.push(stored.clone());
+        }
+        Ok(Self { stored, served })
+    }
+}
+
+/// A version, its schema read.
+struct Compiled<'d> {
+    version: &'d CustomResourceDefinitionVersion,
+    of: Arc<Type>,
+    schema: Arc<Structural>,
+}
+
+impl<'d> Compiled<'d> {
+    fn of(
+        crd: &CustomResourceDefinition,
+        version: &'d CustomResourceDefinitionVersion,
+    ) -> Result<Self, CustomKindError> {
+        let name = || version.name.clone();
+        let written = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
+        let written = written.ok_or_else(|| CustomKindError::NoSchema { version: name() })?;
+        if has_rules(written) {
+            return Err(CustomKindError::Rules { version: name() });
+        }
+        let schema = Structural::of(written).map_err(|source| CustomKindError::Schema { version: name(), source })?;
+        let of = Type { api_version: format!("{}/{}", crd.spec.group, version.name), kind: names_of(crd).kind.clone() };
+        Ok(Self { version, of: Arc::new(of), schema: Arc::new(schema) })
+    }
+
+    /// `storage`: the version that is stored, if it is another one.
+    fn resource(
+        &self,
+        crd: &CustomResourceDefinition,
+        storage: Option<&Compiled<'_>>,
+        terminating: bool,
+    ) -> Result<ApiResource, CustomKindError> {
+        let Self { version, of, schema } = self;
+        let (arena, node) =
+            shape::of(schema).map_err(|source| CustomKindError::Shape { version: version.name.clone(), source })?;
+        let subresources = version.subresources.as_ref();
+        let has_status = subresources.is_some_and(|subresources| subresources.status.is_some());
+        let scale = subresources.and_then(|subresources| subresources.scale.as_ref()).map(ScalePaths::of);
+        let mut names_of_subresources: Vec<Arc<str>> = Vec::new();
+        names_of_subresources.extend(has_status.then(|| "status".into()));
+        names_of_subresources.extend(scale.as_ref().map(|_| "scale".into()));
+        let columns = Columns::of(version.additional_printer_columns.as_deref().unwrap_or_default());
+        let conversion = storage.map(|storage| {
+            convert::conversion((of.clone(), schema.clone()), (storage.of.clone(), storage.schema.clone()))
+        });
+        let described = openapi::Described::of(&crd.spec.group, &of.kind, version);
+        Ok(ApiResource::custom(CustomParts {
+            names: names(crd, &version.name),
+            scope: if crd.spec.scope == "Namespaced" { Scope::Namespaced } else { Scope::Cluster },
+            store_prefix: store_prefix(crd).into(),
+            subresources: names_of_subresources,
+            fields: version.selectable_fields.iter().flatten().map(|field| selectable(&field.json_path)).collect(),
+            columns: columns.shown().into(),
+            conversion,
+            schema: Arc::new(arena),
+            node,
+            deprecation: deprecation(crd, version),
+            terminating,
+            rules: Box::new(CustomRules {
+                of: of.clone(),
+                schema: schema.clone(),
+                has_status,
+                scale,
+                columns,
+                described,
+            }),
+        }))
+    }
+}
+
+/// The names that were accepted; before any were, those that are wanted.
+fn names_of(crd: &CustomResourceDefinition) -> &CustomResourceDefinitionNames {
+    let accepted = crd.status.as_ref().and_then(|status| status.accepted_names.as_ref());
+    accepted.filter(|names| !names.kind.is_empty()).unwrap_or(&crd.spec.names)
+}
+
+fn names(crd: &CustomResourceDefinition, version: &str) -> Names {
+    let of = names_of(crd);
+    let shared = |texts: &Option<Vec<String>>| texts.iter().flatten().map(|text| Arc::from(text.as_str())).collect();
+    let or = |text: &Option<String>, other: String| Arc::from(text.clone().unwrap_or(other));
+    Names {
+        group: crd.spec.group.as_str().into(),
+        version: version.into(),
+        kind: of.kind.as_str().into(),
+        list_kind: or(&of.list_kind, format!("{}List", of.kind)),
+        plural: crd.spec.names.plural.as_str().into(),
+        singular: or(&of.singular, of.kind.to_lowercase()),
+        short_names: shared(&of.short_names),
+        categories: shared(&of.categories),
+    }
+}
+
+fn selectable(json_path: &str) -> SelectableField {
+    let path: Cow<'static, str> = json_path.trim_start_matches('.').to_owned().into();
+    SelectableField { name: path.clone(), path, absent: "".into() }
+}
+
+fn deprecation(crd: &CustomResourceDefinition, version: &CustomResourceDefinitionVersion) -> Option<String> {
+    if version.deprecated != Some(true) {
+        return None;
+    }
+    let called = |version: &str| format!("{}/{version} {}", crd.spec.group, crd.spec.names.kind);
+    let better = crd.spec.versions.iter().filter(|other| {
+        let comes_first = by_preference(&other.name, &version.name).is_lt();
+        other.served && other.deprecated != Some(true) && comes_first
+    });
+    let best = better.map(|other| other.name.as_str()).min_by(|one, other| by_preference(one, other));
+    let instead = best.map(|best| format!("; use {}", called(best))).unwrap_or_default();
+    let plain = || format!("{} is deprecated{instead}", called(&version.name));
+    Some(version.deprecation_warning.clone().unwrap_or_else(plain))
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::registry::check::testing::created;
+
+    /// A definition as the store has it, its names accepted.
+    pub(crate) fn definition(spec: Value) -> CustomResourceDefinition {
+        let (plural, group) = (spec["names"]["plural"].as_str().unwrap(), spec["group"].as_str().unwrap());
+        let json = json!({"metadata": {"name": format!("{plural}.{group}")}, "spec": spec});
+        let mut crd: CustomResourceDefinition = created(&json.to_string());
+        crd.status.as_mut().unwrap().accepted_names = Some(crd.spec.names.clone());
+        crd
+    }
+    pub(crate) fn version(name: &str, storage: bool, schema: Value) -> Value {
+        json!({"name": name, "served": true, "storage": storage, "schema": {"openAPIV3Schema": schema}})
+    }
+    /// Of `tabs.example.com`.
+    pub(crate) fn tabs(versions: Vec<Value>) -> CustomResourceDefinition {
+        definition(json!({
+            "group": "example.com", "scope": "Namespaced",
+            "names": {"plural": "tabs", "kind": "Tab", "shortNames": ["tb"]}, "versions": versions,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests;

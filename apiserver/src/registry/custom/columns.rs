@@ -1,0 +1,84 @@
+//! The columns of a custom kind's table: its name, and what its author wants to be shown.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceColumnDefinition;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::json_path::{JsonPath, Parts};
+use super::object::CustomObject;
+use crate::registry::{Cell, Column, cells};
+
+#[derive(Debug)]
+pub(super) struct Columns(Vec<Additional>);
+
+#[derive(Debug)]
+struct Additional {
+    column: Column,
+    /// `None`: it is none that we know; its cells are empty.
+    path: Option<JsonPath>,
+}
+
+impl Columns {
+    /// Where nothing is said, ages are shown.
+    pub(super) fn of(written: &[CustomResourceColumnDefinition]) -> Self {
+        if written.is_empty() {
+            let age = CustomResourceColumnDefinition {
+                name: "Age".into(),
+                type_: "date".into(),
+                json_path: ".metadata.creationTimestamp".into(),
+                ..CustomResourceColumnDefinition::default()
+            };
+            return Self(vec![additional(&age)]);
+        }
+        Self(written.iter().map(additional).collect())
+    }
+    pub(super) fn shown(&self) -> Vec<Column> {
+        [cells::NAME].into_iter().chain(self.0.iter().map(|additional| additional.column.clone())).collect()
+    }
+    pub(super) fn row(&self, object: &CustomObject, now_secs: i64) -> Vec<Cell> {
+        let others = |name: &str| match name {
+            "metadata" => serde_json::to_value(&object.meta).ok(),
+            "apiVersion" => Some(json!(object.of.api_version)),
+            "kind" => Some(json!(object.of.kind)),
+            _ => None,
+        };
+        let parts = Parts { body: &object.body, others: &others };
+        let cell = |of: &Additional| {
+            let value = of.path.as_ref().and_then(|path| path.find(&parts));
+            value.map_or(Cell::Null, |value| cell(&of.column.kind, value, now_secs))
+        };
+        std::iter::once(cells::name(&object.meta)).chain(self.0.iter().map(cell)).collect()
+    }
+}
+
+fn additional(written: &CustomResourceColumnDefinition) -> Additional {
+    let description = written.description.clone().filter(|text| !text.is_empty());
+    let plain = || format!("Custom resource definition column (in JSONPath format): {}", written.json_path);
+    let column = Column {
+        name: written.name.clone().into(),
+        kind: written.type_.clone().into(),
+        format: written.format.clone().unwrap_or_default().into(),
+        description: description.unwrap_or_else(plain).into(),
+        priority: written.priority.unwrap_or(0),
+    };
+    Additional { column, path: JsonPath::parse(&written.json_path) }
+}
+
+/// A value that is not of its column's type is not shown.
+fn cell(kind: &str, value: Value, now_secs: i64) -> Cell {
+    match (kind, value) {
+        (_, Value::Null) => Cell::Null,
+        ("string", Value::String(text)) => Cell::text(text),
+        ("string", other) => Cell::text(other.to_string()),
+        ("integer", Value::Number(number)) => {
+            let whole = number.as_i64().or_else(|| number.as_f64().map(|number| number.trunc() as i64));
+            whole.map_or(Cell::Null, Cell::Int)
+        }
+        ("number", value @ Value::Number(_)) | ("boolean", value @ Value::Bool(_)) => Cell::Json(value),
+        ("date", Value::String(text)) => match text.parse::<Timestamp>() {
+            Ok(time) => Cell::text(cells::age_of(Some(time.as_second()), now_secs)),
+            Err(_) => Cell::text("<invalid>"),
+        },
+        _ => Cell::Null,
+    }
+}

@@ -1,0 +1,165 @@
+//! A custom kind as it is served: what is read, written and shown of its objects.
+
+use serde_json::{Value, json};
+
+use super::testing::{definition, tabs, version};
+use super::*;
+use corten_api::Problems;
+
+use crate::registry::check::testing::now;
+use crate::registry::{AnyObject, Cell, Strategy, WriteContext};
+use crate::request::User;
+
+fn schema() -> Value {
+    json!({"type": "object", "properties": {
+        "spec": {"type": "object", "required": ["color"], "properties": {
+            "color": {"type": "string", "enum": ["red", "blue"]}, "size": {"type": "integer", "default": 1},
+        }},
+        "status": {"type": "object", "properties": {"seen": {"type": "integer", "minimum": 0}}},
+    }})
+}
+fn with_status(mut version: Value) -> Value {
+    version["subresources"] =
+        json!({"status": {}, "scale": {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.seen"}});
+    version
+}
+fn served() -> Arc<ApiResource> {
+    let crd = tabs(vec![with_status(version("v1", true, schema()))]);
+    CustomKind::of(&crd, false).unwrap().served[0].clone()
+}
+fn object(resource: &ApiResource, json: Value) -> Box<dyn AnyObject> {
+    resource.decode(json.to_string().as_bytes()).unwrap()
+}
+fn after(resource: &ApiResource, write: Strategy<'_, dyn AnyObject>, json: Value) -> (Value, Vec<String>) {
+    let mut new = object(resource, json);
+    resource.rules().fill_defaults(&mut *new);
+    resource.rules().prepare(write, &mut *new, &WriteContext { user: &User::default(), now: now() });
+    let mut problems = Problems::default();
+    resource.rules().validate(write, &*new, &mut problems);
+    (new.to_value().unwrap(), problems.causes().iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn a_body_is_pruned_and_told_of() {
+    let resource = served();
+    let body = json!({"apiVersion": "example.com/v1", "kind": "Tab", "metadata": {"name": "a", "odd": 1}, "spec": {"color": "red", "x": 1}, "y": 2});
+    let normal = resource.normal(body.to_string().as_bytes()).unwrap();
+    assert_eq!(
+        normal.findings,
+        [r#"unknown field "metadata.odd""#, r#"unknown field "spec.x""#, r#"unknown field "y""#]
+    );
+    assert_eq!((normal.api_version.as_str(), normal.kind.as_str()), ("example.com/v1", "Tab"));
+    let read = resource.object(&normal).unwrap().to_value().unwrap();
+    assert_eq!(
+        read,
+        json!({"apiVersion": "example.com/v1", "kind": "Tab", "metadata": {"name": "a"}, "spec": {"color": "red"}})
+    );
+    let twice = resource.normal(br#"{"spec":{"color":"red","color":"blue"},"spec":{}}"#).unwrap();
+    assert_eq!(twice.findings, [r#"duplicate field "spec.color""#, r#"duplicate field "spec""#]);
+}
+
+#[test]
+fn the_status_is_written_through_its_subresource_alone() {
+    let resource = served();
+    let (new, told) = after(&resource, Strategy::Create, json!({"spec": {"color": "red"}, "status": {"seen": 1}}));
+    assert_eq!((new["spec"].clone(), new.get("status"), told), (json!({"color": "red", "size": 1}), None, vec![]));
+    let old =
+        object(&resource, json!({"metadata": {"labels": {"a": "b"}}, "spec": {"color": "red"}, "status": {"seen": 1}}));
+    let (new, _) = after(&resource, Strategy::Update(&*old), json!({"spec": {"color": "blue"}, "status": {"seen": 2}}));
+    assert_eq!((&new["spec"]["color"], &new["status"]["seen"]), (&json!("blue"), &json!(1)));
+    let (new, told) =
+        after(&resource, Strategy::Status(&*old), json!({"spec": {"color": "blue"}, "status": {"seen": -2}}));
+    assert_eq!((&new["spec"]["color"], &new["metadata"]["labels"]["a"]), (&json!("red"), &json!("b")));
+    assert_eq!(told[0], "status.seen: Invalid value: -2: seen in body should be greater than or equal to 0");
+    let bad = after(&resource, Strategy::Create, json!({"spec": {"color": "green"}})).1;
+    assert_eq!(bad, [r#"spec.color: Unsupported value: "green": supported values: "red", "blue""#]);
+}
+
+#[test]
+fn replicas_stand_where_the_definition_says() {
+    let resource = served();
+    let mut tab = object(&resource, json!({"spec": {"color": "red", "size": 3}, "status": {"seen": 2}}));
+    let scale = resource.rules().scale(&*tab).unwrap();
+    assert_eq!((scale.spec_replicas, scale.status_replicas), (Some(3), 2));
+    resource.rules().set_replicas(&mut *tab, 5);
+    assert_eq!(tab.to_value().unwrap()["spec"]["size"], 5);
+}
+
+#[test]
+fn other_versions_have_what_their_schema_knows() {
+    let v2 = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+        "color": {"type": "string"}, "tone": {"type": "string", "default": "dark"},
+    }}}});
+    let crd = tabs(vec![version("v1", true, schema()), version("v2", false, v2)]);
+    let kind = CustomKind::of(&crd, false).unwrap();
+    let versions: Vec<&str> = kind.served.iter().map(|version| version.version()).collect();
+    assert_eq!(versions, ["v2", "v1"]);
+    let conversion = kind.served[0].conversion().unwrap();
+    let stored = json!({"apiVersion": "example.com/v1", "kind": "Tab", "metadata": {"name": "a"}, "spec": {"color": "red", "size": 1}});
+    let read: Value =
+        serde_json::from_slice(&(conversion.from_stored)(stored.to_string().as_bytes()).unwrap()).unwrap();
+    assert_eq!((&read["apiVersion"], &read["spec"]), (&json!("example.com/v2"), &json!({"color": "red"})));
+    let back: Value = serde_json::from_slice(&(conversion.to_stored)(read.to_string().as_bytes()).unwrap()).unwrap();
+    assert_eq!((&back["apiVersion"], &back["spec"]), (&json!("example.com/v1"), &json!({"color": "red", "size": 1})));
+}
+
+#[test]
+fn what_was_stored_before_there_was_a_default_has_it() {
+    let resource = served();
+    let stored = json!({"apiVersion": "example.com/v1beta1", "kind": "Tab", "metadata": {"name": "a"}, "spec": {"color": "red", "gone": 1}});
+    let mended: Value = serde_json::from_slice(&resource.mended(stored.to_string().as_bytes()).unwrap()).unwrap();
+    assert_eq!(
+        (&mended["apiVersion"], &mended["spec"]),
+        (&json!("example.com/v1"), &json!({"color": "red", "size": 1}))
+    );
+    assert_eq!(resource.mended(mended.to_string().as_bytes()), None);
+}
+
+#[test]
+fn columns_show_what_their_paths_lead_to() {
+    let mut v1 = version("v1", true, json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}));
+    v1["additionalPrinterColumns"] = json!([
+        {"name": "Ready", "type": "string", "jsonPath": r#".status.conditions[?(@.type=="Ready")].status"#},
+        {"name": "N", "type": "integer", "jsonPath": ".spec.n"},
+        {"name": "On", "type": "boolean", "jsonPath": ".spec.on", "priority": 1},
+        {"name": "Share", "type": "number", "jsonPath": ".spec.share"},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+        {"name": "Wrong", "type": "integer", "jsonPath": ".spec.on"},
+    ]);
+    let resource = CustomKind::of(&tabs(vec![v1]), false).unwrap().stored;
+    let tab = json!({
+        "metadata": {"name": "a", "creationTimestamp": "1970-01-01T00:00:00Z"}, "spec": {"n": 3, "on": true, "share": 0.5},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+    });
+    let row = resource.rules().row(&*object(&resource, tab), 90);
+    assert_eq!(
+        row,
+        [
+            Cell::text("a"),
+            Cell::text("True"),
+            Cell::Int(3),
+            Cell::Json(true.into()),
+            Cell::Json(0.5.into()),
+            Cell::text("90s"),
+            Cell::Null,
+        ]
+    );
+    assert_eq!(resource.columns()[3].priority, 1);
+    let plain = CustomKind::of(&tabs(vec![version("v1", true, schema())]), false).unwrap().stored;
+    let names: Vec<&str> = plain.columns().iter().map(|column| &*column.name).collect();
+    assert_eq!(names, ["Name", "Age"]);
+}
+
+#[test]
+fn it_is_called_as_its_names_were_accepted() {
+    let mut crd = definition(json!({
+        "group": "example.com", "scope": "Cluster", "names": {"plural": "tabs", "kind": "Tab", "shortNames": ["tb"], "categories": ["all"]},
+        "versions": [version("v1", true, schema())],
+    }));
+    crd.status.as_mut().unwrap().accepted_names.as_mut().unwrap().short_names = None;
+    let resource = CustomKind::of(&crd, true).unwrap().stored;
+    let names = resource.names();
+    assert_eq!((&*names.list_kind, names.short_names.len(), &*names.categories[0]), ("TabList", 0, "all"));
+    assert!(resource.is_custom() && resource.is_terminating() && resource.scope() == Scope::Cluster);
+    assert_eq!((resource.store_prefix(), resource.api_version().as_str()), ("example.com/tabs", "example.com/v1"));
+}
