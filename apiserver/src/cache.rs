@@ -225,6 +225,19 @@ impl Cache {
     }
 }
 
+/// This cache of a kind has given way to another, or the kind is gone: what it says is not what is so now.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the kind has just been defined otherwise, please try again")]
+pub(crate) struct Closed;
+
+impl From<Closed> for ApiError {
+    fn from(closed: Closed) -> Self {
+        let mut err = ApiError::unavailable(closed.to_string());
+        err.details().retry_after_seconds = Some(1);
+        err
+    }
+}
+
 fn feed_is_gone() -> ApiError {
     ApiError::unavailable("the store is not followed any more")
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::graph::{Graph, References, Referring};
 use super::interest::{Interest, Topics, Wakes};
 use super::ring::{Ring, Step};
-use super::{ByKey, Filter, Item, ROOT, Unreadable, too_old};
+use super::{ByKey, Closed, Filter, Item, ROOT, Unreadable, too_old};
 use crate::registry::pod::references::Source;
 use crate::registry::{ApiResource, SelectableField};
 use crate::resources::EventKind;
@@ -60,6 +60,8 @@ struct State {
     graph: Option<Graph>,
     /// Of the last change.
     revision: i64,
+    /// It is followed no more, and stays as it was for who reads it just now.
+    closed: bool,
     ring: Ring,
     topics: Topics,
 }
@@ -146,13 +148,22 @@ impl KindCache {
     pub(crate) fn fields(&self) -> &[SelectableField] {
         &self.fields
     }
-    /// `key` without the prefix: `namespace/name`.
+    /// `key` without the prefix: `namespace/name`. For who has just been given this cache; who has waited since asks for
+    /// [`current`](Self::current).
     pub(crate) fn get(&self, key: &str) -> Option<Arc<Item>> {
         self.state.read().items.get(key).map(|row| row.0.clone())
+    }
+    /// As [`get`](Self::get), of a cache that may have given way to another since it was found: what is not in it may be in that.
+    pub(crate) fn current(&self, key: &str) -> Result<Option<Arc<Item>>, Closed> {
+        Ok(self.state.read().open()?.items.get(key).map(|row| row.0.clone()))
     }
     /// The objects as they are now. `reached`: the revision that the cache had reached before this was called.
     pub(crate) fn snapshot(&self, reached: i64) -> Snapshot {
         self.state.read().snapshot(reached)
+    }
+    /// As [`snapshot`](Self::snapshot), of a cache that may have given way to another since it was found.
+    pub(crate) fn current_snapshot(&self, reached: i64) -> Result<Snapshot, Closed> {
+        Ok(self.state.read().open()?.snapshot(reached))
     }
     /// Whether a pod on this node, or the volume of this claim (`namespace/name`), refers to `name` in `namespace`, as the cache
     /// has it now.
@@ -167,7 +178,7 @@ impl KindCache {
     pub(crate) fn snapshot_at(&self, revision: i64, reached: i64) -> Option<Snapshot> {
         {
             let state = self.state.read();
-            if state.revision <= revision && revision <= reached {
+            if !state.closed && state.revision <= revision && revision <= reached {
                 return Some(Snapshot { revision, ..state.snapshot(revision) });
             }
         }
@@ -227,10 +238,20 @@ impl KindCache {
         found.ok().flatten().unwrap_or_default()
     }
 
-    /// Holds nothing any more: the kind is served no more, or by another cache. Who watches is cut off.
+    /// Follows nothing any more: the kind is served no more, or by another cache. Who watches is cut off. What it has stays until
+    /// nobody reads it: one that were emptied would tell a request that found it before that there are no objects.
     pub(super) fn close(&self) {
-        let revision = self.state.read().revision;
-        self.fill(Listed { items: Vec::new(), revision, unreadable_keys: 0 });
+        self.retained.lock().clear();
+        let mut wakes = Wakes::new();
+        let first = {
+            let mut state = self.state.write();
+            state.closed = true;
+            let first = state.ring.next() + 1;
+            state.topics.reset(first, &mut wakes);
+            state.ring = Ring::new(first, state.revision);
+            first
+        };
+        tell(&wakes, first);
     }
 
     /// Begins anew: who watched what was here before is cut off.
@@ -253,7 +274,7 @@ impl KindCache {
             let first = state.ring.next() + 1;
             let mut topics = std::mem::take(&mut state.topics);
             topics.reset(first, &mut wakes);
-            *state = State { items, index, graph, revision, ring: Ring::new(first, revision), topics };
+            *state = State { items, index, graph, revision, closed: false, ring: Ring::new(first, revision), topics };
             first
         };
         tell(&wakes, first);
@@ -324,19 +345,28 @@ impl KindCache {
         let changed = topics.join(&interest, next, ring);
         Subscription { kind: self.clone(), interest, changed, next }
     }
-    /// To the changes after `revision` that `filter` may want.
-    pub(super) fn subscribe_after(self: &Arc<Self>, revision: i64, filter: &Filter) -> Result<Subscription, ApiError> {
+    /// To the changes after `revision` that `filter` may want; refused within if they are not all kept.
+    pub(super) fn subscribe_after(
+        self: &Arc<Self>,
+        revision: i64,
+        filter: &Filter,
+    ) -> Result<Result<Subscription, ApiError>, Closed> {
         let mut state = self.state.write();
-        let next = state.ring.seek(revision).ok_or_else(|| too_old(revision, state.ring.floor()))?;
+        state.open()?;
+        let Some(next) = state.ring.seek(revision) else { return Ok(Err(too_old(revision, state.ring.floor()))) };
         let interest = filter.interest(state.index.as_ref().map(|index| index.field));
-        Ok(self.subscription(&mut state, interest, next))
+        Ok(Ok(self.subscription(&mut state, interest, next)))
     }
     /// The objects, and a subscription to the changes after them.
-    pub(super) fn subscribe(self: &Arc<Self>, reached: i64, filter: &Filter) -> (Snapshot, Subscription) {
+    pub(super) fn subscribe(
+        self: &Arc<Self>,
+        reached: i64,
+        filter: &Filter,
+    ) -> Result<(Snapshot, Subscription), Closed> {
         let mut state = self.state.write();
-        let (snapshot, next) = (state.snapshot(reached), state.ring.next());
+        let (snapshot, next) = (state.open()?.snapshot(reached), state.ring.next());
         let interest = filter.interest(state.index.as_ref().map(|index| index.field));
-        (snapshot, self.subscription(&mut state, interest, next))
+        Ok((snapshot, self.subscription(&mut state, interest, next)))
     }
 }
 
@@ -367,6 +397,9 @@ impl Drop for Subscription {
 }
 
 impl State {
+    fn open(&self) -> Result<&Self, Closed> {
+        if self.closed { Err(Closed) } else { Ok(self) }
+    }
     fn snapshot(&self, reached: i64) -> Snapshot {
         Snapshot { items: self.items.clone(), revision: self.revision.max(reached), index: self.index.clone() }
     }

@@ -128,8 +128,10 @@ mod tests {
             for kind in ["configmaps", "leases"] {
                 let kind = cache.kind(kind).unwrap();
                 let seen = newest - 74 * writes;
-                let mut resumed =
-                    kind.subscribe_after(seen, &Filter::default()).unwrap_or_else(|err| panic!("{why}: {err}"));
+                let mut resumed = kind
+                    .subscribe_after(seen, &Filter::default())
+                    .unwrap()
+                    .unwrap_or_else(|err| panic!("{why}: {err}"));
                 let (steps, _) = resumed.read(usize::MAX, seen).unwrap();
                 let got: Vec<i64> = steps.iter().map(|step| step.item.revision).collect();
                 // The first write of each second is the renewal.

@@ -45,7 +45,7 @@ fn watcher(cache: &Arc<Cache>) -> Watcher {
         drain: CancellationToken::new(),
     };
     let configmaps = cache.kind("configmaps").unwrap().clone();
-    Watcher::after(cache.clone(), configmaps, cache.revision(), options).unwrap()
+    Watcher::after(cache.clone(), configmaps, cache.revision(), options).unwrap().unwrap()
 }
 
 async fn take(watcher: &mut Watcher, n: usize) -> Vec<(EventKind, String)> {
@@ -119,7 +119,7 @@ async fn what_was_made_anew_in_a_gap_is_deleted_and_added() {
     let expected = [(EventKind::Deleted, "a".to_owned()), (EventKind::Added, "a".to_owned())];
     assert_eq!(take(&mut w, 2).await, expected);
     let configmaps = cache.kind("configmaps").unwrap();
-    let (steps, _) = configmaps.subscribe_after(before, &Filter::default()).unwrap().read(9, before).unwrap();
+    let (steps, _) = configmaps.subscribe_after(before, &Filter::default()).unwrap().unwrap().read(9, before).unwrap();
     assert!(steps[0].item.revision < steps[1].item.revision, "who resumes between the two gets the second");
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::kind_cache::Subscription;
 use super::ring::Step;
-use super::{Cache, Filter, Item, KindCache, Snapshot};
+use super::{Cache, Closed, Filter, Item, KindCache, Snapshot};
 use crate::registry::{Convert, SelectableField};
 use crate::resources::{Event, EventKind};
 
@@ -64,15 +64,15 @@ struct Initial {
 }
 
 impl Watcher {
-    /// The changes after `revision`, which the cache has reached.
+    /// The changes after `revision`, which the cache has reached; refused within if they are not all kept.
     pub(crate) fn after(
         cache: Arc<Cache>,
         kind: Arc<KindCache>,
         revision: i64,
         options: WatcherOptions,
-    ) -> Result<Self, ApiError> {
+    ) -> Result<Result<Self, ApiError>, Closed> {
         let changes = kind.subscribe_after(revision, &options.filter)?;
-        Ok(Self::new(cache, kind, options, changes, revision, None))
+        Ok(changes.map(|changes| Self::new(cache, kind, options, changes, revision, None)))
     }
     /// Tells how far it has come as soon as it has told all that the cache has.
     pub(crate) fn that_reports(self) -> Self {
@@ -84,11 +84,11 @@ impl Watcher {
         kind: Arc<KindCache>,
         end_bookmark: bool,
         options: WatcherOptions,
-    ) -> Self {
-        let (snapshot, changes) = kind.subscribe(cache.revision(), &options.filter);
+    ) -> Result<Self, Closed> {
+        let (snapshot, changes) = kind.subscribe(cache.revision(), &options.filter)?;
         let seen = snapshot.revision;
         let initial = Initial { snapshot, after: String::new(), end_bookmark };
-        Self::new(cache, kind, options, changes, seen, Some(initial))
+        Ok(Self::new(cache, kind, options, changes, seen, Some(initial)))
     }
     fn new(
         cache: Arc<Cache>,

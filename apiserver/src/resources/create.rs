@@ -170,7 +170,7 @@ impl Resources {
             let (json, value) = encoded(place, &mut *object)?;
             if dry_run {
                 self.catch_up().await?;
-                return Ok(place.cached.get(&short).is_none().then_some(json));
+                return Ok(self.cached(place, &short)?.is_none().then_some(json));
             }
             let (key, ttl_secs) = (place.store_key(&short), place.resource.ttl_secs());
             let mut writes = vec![Write::Create { key, value, ttl_secs }];
@@ -212,9 +212,9 @@ impl Resources {
         quota: quotas::Change,
     ) -> Result<Option<Bytes>, ApiError> {
         // Who makes what is there keeps nobody from writing.
-        if place.cached.get(short).is_some() {
+        if self.cached(place, short)?.is_some() {
             self.catch_up().await?;
-            if place.cached.get(short).is_some() {
+            if self.cached(place, short)?.is_some() {
                 return Ok(None);
             }
         }

@@ -9,10 +9,13 @@ use futures::StreamExt;
 use super::place::{Place, no_such_method};
 use super::token::{INCONSISTENT, Token};
 use super::{Authorized, ListOptions, Page, ReadAt, Resources, WatchFrom, WatchOptions, WatchStream, scale, to};
-use crate::cache::{Filter, Item, Snapshot, Watcher, WatcherOptions, api_error};
+use crate::cache::{Closed, Filter, Item, Snapshot, Watcher, WatcherOptions, api_error};
 use crate::registry::subresource;
 use crate::request::{Target, Verb};
 use crate::storage::StorageError;
+
+/// So often a read whose kind is defined otherwise at that very moment looks for its cache again.
+const TAKES_MAX: usize = 8;
 
 /// One page, not yet as bytes.
 pub(crate) struct Rows {
@@ -26,20 +29,17 @@ impl Resources {
     /// One object; with subresource `scale`, its Scale.
     pub async fn get(&self, may: &Authorized<to::Get>, at: ReadAt) -> Result<Bytes, ApiError> {
         let target = may.target();
-        let place = &self.place_to_read(target)?;
-        let item = self.item(place, target, at).await?;
-        let json = served(place, &item)?;
+        let (place, item) = self.item(target, at).await?;
+        let json = served(&place, &item)?;
         if target.subresource == "scale" { scale::of_json(&place.resource, &json) } else { Ok(json) }
     }
 
     pub(crate) async fn get_item(&self, may: &Authorized<to::Get>) -> Result<Arc<Item>, ApiError> {
-        let target = may.target();
-        let place = &self.place_to_read(target)?;
-        let item = self.item(place, target, ReadAt::Newest).await?;
+        let (place, item) = self.item(may.target(), ReadAt::Newest).await?;
         if place.resource.conversion().is_none() {
             return Ok(item);
         }
-        Ok(Arc::new(item.with_object(&served(place, &item)?)))
+        Ok(Arc::new(item.with_object(&served(&place, &item)?)))
     }
 
     /// Where one object is read. Who may read a pod's log may not read the pod by asking for it in another way.
@@ -50,10 +50,16 @@ impl Resources {
         self.place(Verb::Get, target)
     }
 
-    async fn item(&self, place: &Place<'_>, target: &Target, at: ReadAt) -> Result<Arc<Item>, ApiError> {
-        let key = place.short_key(&target.namespace, &target.name);
+    async fn item(&self, target: &Target, at: ReadAt) -> Result<(Place<'static>, Arc<Item>), ApiError> {
+        // A path that leads nowhere waits for nothing.
+        self.place_to_read(target)?;
         self.reach(at).await?;
-        place.cached.get(&key).ok_or_else(|| place.not_found(&target.name))
+        let (place, item) = now(
+            || self.place_to_read(target),
+            |place| place.cached.current(&place.short_key(&target.namespace, &target.name)),
+        )?;
+        let item = item.ok_or_else(|| place.not_found(&target.name))?;
+        Ok((place, item))
     }
 
     /// Waits until the cache is as new as a read wants it.
@@ -66,22 +72,18 @@ impl Resources {
     }
 
     pub async fn list(&self, may: &Authorized<to::List>, options: ListOptions) -> Result<Page, ApiError> {
-        let target = may.target();
-        let place = &self.place(Verb::List, target)?;
-        let rows = self.rows(place, target, options).await?;
-        let items = rows.items.iter().map(|item| served(place, item)).collect::<Result<_, _>>()?;
+        let (place, rows) = self.rows(may.target(), options).await?;
+        let items = rows.items.iter().map(|item| served(&place, item)).collect::<Result<_, _>>()?;
         let Rows { revision, continue_token, remaining, .. } = rows;
         Ok(Page { items, revision, continue_token, remaining })
     }
 
     /// As [`list`](Self::list), with what stands outside the bytes.
     pub(crate) async fn list_items(&self, may: &Authorized<to::List>, options: ListOptions) -> Result<Rows, ApiError> {
-        let target = may.target();
-        let place = &self.place(Verb::List, target)?;
-        let mut rows = self.rows(place, target, options).await?;
+        let (place, mut rows) = self.rows(may.target(), options).await?;
         if place.resource.conversion().is_some() {
             for item in &mut rows.items {
-                *item = Arc::new(item.with_object(&served(place, item)?));
+                *item = Arc::new(item.with_object(&served(&place, item)?));
             }
         }
         Ok(rows)
@@ -89,42 +91,31 @@ impl Resources {
 
     /// As [`list_items`](Self::list_items), in the version that is stored.
     pub(super) async fn stored_rows(&self, target: &Target, options: ListOptions) -> Result<Rows, ApiError> {
-        self.rows(&self.place(Verb::List, target)?, target, options).await
+        self.rows(target, options).await.map(|(_, rows)| rows)
     }
 
-    async fn rows(&self, place: &Place<'_>, target: &Target, options: ListOptions) -> Result<Rows, ApiError> {
-        let filter = self.filter(place, target, options.labels, place.field_terms(&options.fields)?);
+    /// The rows, and where they were found.
+    async fn rows(&self, target: &Target, options: ListOptions) -> Result<(Place<'static>, Rows), ApiError> {
+        // What cannot be asked for waits for nothing.
+        self.place(Verb::List, target)?.field_terms(&options.fields)?;
         let token = options.continue_token.as_deref().map(Token::decode).transpose()?;
-        let snapshot = self.snapshot(place, token.as_ref(), options.at).await?;
-        let after = token.as_ref().map_or("", |t| t.after.as_str());
-        let mut chosen = filter.select(&snapshot, after);
-        if options.limit == 0 {
-            let items = chosen.cloned().collect();
-            return Ok(Rows { items, revision: snapshot.revision, continue_token: None, remaining: None });
-        }
-        let items: Vec<Arc<Item>> = chosen.by_ref().take(options.limit).cloned().collect();
-        let left = match token.as_ref().and_then(|t| t.left) {
-            Some(left) => left - items.len().cast_signed() as i64,
-            // Only what is counted anyway is told; with a selector, whether there is more is all we look for.
-            None if !filter.is_whole() => i64::from(chosen.next().is_some()),
-            None if target.namespace.is_empty() && after.is_empty() => (snapshot.items.len() - items.len()) as i64,
-            None => chosen.count() as i64,
-        };
-        let (Some(last), true) = (items.last(), left > 0) else {
-            return Ok(Rows { items, revision: snapshot.revision, continue_token: None, remaining: None });
-        };
-        let known = filter.is_whole().then_some(left);
-        let token = Token::new(snapshot.revision, last.key(), known).encode()?;
-        place.cached.retain(&snapshot);
-        Ok(Rows { items, revision: snapshot.revision, continue_token: Some(token), remaining: known })
+        let (place, snapshot) = self.snapshot(target, token.as_ref(), options.at).await?;
+        let filter = self.filter(&place, target, options.labels, place.field_terms(&options.fields)?);
+        let rows = rows_of(&place, target, &snapshot, (&filter, options.limit, token))?;
+        Ok((place, rows))
     }
 
-    async fn snapshot(&self, place: &Place<'_>, token: Option<&Token>, at: ReadAt) -> Result<Snapshot, ApiError> {
+    async fn snapshot(
+        &self,
+        target: &Target,
+        token: Option<&Token>,
+        at: ReadAt,
+    ) -> Result<(Place<'static>, Snapshot), ApiError> {
         let cache = &self.inner.cache;
         match token {
             Some(token) if token.revision != INCONSISTENT => {
                 cache.wait_for(token.revision).await?;
-                return self.exactly(place, token.revision).await.map_err(|err| match err {
+                return self.exactly(target, token.revision).await?.map_err(|err| match err {
                     StorageError::Compacted { .. } => token.expired(),
                     err => api_error(&err),
                 });
@@ -134,26 +125,34 @@ impl Resources {
         }
         if let (None, ReadAt::Exact(revision)) = (token, at) {
             let too_old = "The resourceVersion for the provided list is too old.";
-            return self.exactly(place, revision).await.map_err(|err| match err {
+            return self.exactly(target, revision).await?.map_err(|err| match err {
                 StorageError::Compacted { .. } => ApiError::expired(too_old),
                 err => api_error(&err),
             });
         }
-        Ok(place.cached.snapshot(cache.revision()))
+        now(|| self.place(Verb::List, target), |place| place.cached.current_snapshot(cache.revision()))
     }
 
     /// From what is retained, or else from the store's history: another apiserver may have served the page before. What the store
     /// has forgotten nobody is served, even if nothing of the kind has changed since: so clients learn that lists end.
-    async fn exactly(&self, place: &Place<'_>, revision: i64) -> Result<Snapshot, StorageError> {
+    async fn exactly(
+        &self,
+        target: &Target,
+        revision: i64,
+    ) -> Result<Result<(Place<'static>, Snapshot), StorageError>, ApiError> {
+        let place = self.place(Verb::List, target)?;
         let oldest = self.inner.cache.oldest();
         if revision < oldest {
-            return Err(StorageError::Compacted { wanted: revision, oldest });
+            return Ok(Err(StorageError::Compacted { wanted: revision, oldest }));
         }
         if let Some(snapshot) = place.cached.snapshot_at(revision, self.inner.cache.revision()) {
-            return Ok(snapshot);
+            return Ok(Ok((place, snapshot)));
         }
-        let listed = self.inner.cache.storage().list(place.cached.prefix(), Some(revision)).await?;
-        Ok(place.cached.snapshot_of(listed))
+        let listed = self.inner.cache.storage().list(place.cached.prefix(), Some(revision)).await;
+        Ok(listed.map(|listed| {
+            let snapshot = place.cached.snapshot_of(listed);
+            (place, snapshot)
+        }))
     }
 
     fn filter(
@@ -172,33 +171,45 @@ impl Resources {
     /// selected by.
     pub async fn watch(&self, may: &Authorized<to::Watch>, options: WatchOptions) -> Result<WatchStream, ApiError> {
         let target = may.target();
-        let place = &self.place(Verb::Watch, target)?;
-        let filter = self.filter(place, target, options.labels, place.field_terms(&options.fields)?);
-        let settings = WatcherOptions {
-            filter,
-            convert: place.resource.conversion().map(|c| c.from_stored.clone()),
-            api_version: place.resource.api_version(),
-            kind: place.resource.names().kind.clone(),
-            bookmarks: options.bookmarks,
-            drain: self.inner.drain.clone(),
-        };
-        let (cache, cached) = (self.inner.cache.clone(), place.cached.clone());
-        let watcher = match options.from {
+        // What cannot be asked for waits for nothing.
+        self.place(Verb::Watch, target)?.field_terms(&options.fields)?;
+        let cache = &self.inner.cache;
+        let from = match options.from {
             WatchFrom::State { at, initial_events_end } => {
                 self.reach(at).await?;
-                Watcher::from_state(cache, cached, initial_events_end, settings)
+                Begin::State { initial_events_end }
             }
             WatchFrom::After(revision) => {
                 let reached = options.report_at.unwrap_or(0).max(revision);
                 self.reach(ReadAt::NotOlderThan(reached)).await?;
-                let watcher = Watcher::after(cache, cached, revision, settings)?;
-                if options.report_at.is_some() { watcher.that_reports() } else { watcher }
+                Begin::After(revision)
             }
-            WatchFrom::Now => {
-                let revision = cache.catch_up().await?;
-                Watcher::after(cache, cached, revision, settings)?
+            WatchFrom::Now => Begin::After(cache.catch_up().await?),
+        };
+        let begun = |place: &Place<'_>| {
+            let fields = match place.field_terms(&options.fields) {
+                Ok(fields) => fields,
+                Err(err) => return Ok(Err(err)),
+            };
+            let settings = WatcherOptions {
+                filter: self.filter(place, target, options.labels.clone(), fields),
+                convert: place.resource.conversion().map(|c| c.from_stored.clone()),
+                api_version: place.resource.api_version(),
+                kind: place.resource.names().kind.clone(),
+                bookmarks: options.bookmarks,
+                drain: self.inner.drain.clone(),
+            };
+            let (cache, cached) = (cache.clone(), place.cached.clone());
+            match from {
+                Begin::State { initial_events_end } => {
+                    Watcher::from_state(cache, cached, initial_events_end, settings).map(Ok)
+                }
+                Begin::After(revision) => Watcher::after(cache, cached, revision, settings),
             }
         };
+        let (_, watcher) = now(|| self.place(Verb::Watch, target), begun)?;
+        let reports = matches!(options.from, WatchFrom::After(_)) && options.report_at.is_some();
+        let watcher = if reports { watcher?.that_reports() } else { watcher? };
         let stream = futures::stream::unfold(Some(watcher), |watcher| async move {
             let mut watcher = watcher?;
             match watcher.batch().await {
@@ -209,6 +220,58 @@ impl Resources {
         });
         Ok(may.guard(self, stream.boxed()))
     }
+}
+
+/// Where a watch begins, once the cache is there.
+#[derive(Clone, Copy)]
+enum Begin {
+    State { initial_events_end: bool },
+    After(i64),
+}
+
+/// Reads of the cache that the kind has now. The one that it had when the request came may have given way to another while the
+/// request waited, and knows nothing of what has happened since.
+fn now<T>(
+    place: impl Fn() -> Result<Place<'static>, ApiError>,
+    read: impl Fn(&Place<'_>) -> Result<T, Closed>,
+) -> Result<(Place<'static>, T), ApiError> {
+    for _ in 0..TAKES_MAX {
+        let place = place()?;
+        if let Ok(found) = read(&place) {
+            return Ok((place, found));
+        }
+    }
+    Err(Closed.into())
+}
+
+/// The page of a snapshot that was asked for.
+fn rows_of(
+    place: &Place<'_>,
+    target: &Target,
+    snapshot: &Snapshot,
+    (filter, limit, token): (&Filter, usize, Option<Token>),
+) -> Result<Rows, ApiError> {
+    let after = token.as_ref().map_or("", |t| t.after.as_str());
+    let mut chosen = filter.select(snapshot, after);
+    if limit == 0 {
+        let items = chosen.cloned().collect();
+        return Ok(Rows { items, revision: snapshot.revision, continue_token: None, remaining: None });
+    }
+    let items: Vec<Arc<Item>> = chosen.by_ref().take(limit).cloned().collect();
+    let left = match token.as_ref().and_then(|t| t.left) {
+        Some(left) => left - items.len().cast_signed() as i64,
+        // Only what is counted anyway is told; with a selector, whether there is more is all we look for.
+        None if !filter.is_whole() => i64::from(chosen.next().is_some()),
+        None if target.namespace.is_empty() && after.is_empty() => (snapshot.items.len() - items.len()) as i64,
+        None => chosen.count() as i64,
+    };
+    let (Some(last), true) = (items.last(), left > 0) else {
+        return Ok(Rows { items, revision: snapshot.revision, continue_token: None, remaining: None });
+    };
+    let known = filter.is_whole().then_some(left);
+    let token = Token::new(snapshot.revision, last.key(), known).encode()?;
+    place.cached.retain(snapshot);
+    Ok(Rows { items, revision: snapshot.revision, continue_token: Some(token), remaining: known })
 }
 
 /// The object's JSON in the version asked for.

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 use super::encode::encoded;
-use super::place::Place;
+use super::place::{Place, no_such_path};
 use super::quotas::{self, Charger, Settled};
 use super::{Resources, allocations, read};
 use crate::cache::{Item, api_error, with_revision};
@@ -113,16 +113,19 @@ impl Resources {
         let mut taken = Taken::new();
         let namespace = short.split_once('/').map_or("", |(namespace, _)| namespace);
         let mut charger = Charger::new(self, place, namespace, subresource, dry_run);
-        let mut current = place.cached.get(short);
+        let mut current = self.cached(place, short)?;
         let mut fresh = false;
         for _ in 0..TRIES_MAX {
-            let Some(item) = current.clone().or_else(|| place.cached.get(short)) else {
+            if current.is_none() {
+                current = self.cached(place, short)?;
+            }
+            let Some(item) = current.clone() else {
                 if fresh {
                     return Ok(None);
                 }
                 fresh = true;
                 self.inner.cache.catch_up().await?;
-                current = place.cached.get(short);
+                current = self.cached(place, short)?;
                 continue;
             };
             let seen = decoded(place, &item)?;
@@ -131,7 +134,7 @@ impl Resources {
                 Err(_) | Ok(Decision::Keep) if !fresh => {
                     fresh = true;
                     self.inner.cache.catch_up().await?;
-                    current = newer(place.cached.get(short), item);
+                    current = newer(self.cached(place, short)?, item);
                     continue;
                 }
                 Err(err) => return Err(err),
@@ -163,6 +166,16 @@ impl Resources {
             }
         }
         Err(place.conflict(short.rsplit('/').next().unwrap_or(short), "too many writers; please try again"))
+    }
+
+    /// The object as the cache has it now. Of a kind that has been defined otherwise since the request came, the cache that it has
+    /// now says what there is; what is written of it is judged as the kind was.
+    pub(super) fn cached(&self, place: &Place<'_>, short: &str) -> Result<Option<Arc<Item>>, ApiError> {
+        if let Ok(item) = place.cached.current(short) {
+            return Ok(item);
+        }
+        let now = self.inner.cache.kind(place.resource.store_prefix()).ok_or_else(no_such_path)?;
+        Ok(now.current(short)?)
     }
 }
 

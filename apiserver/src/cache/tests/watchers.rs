@@ -37,7 +37,7 @@ fn options(filter: Filter, drain: &CancellationToken) -> WatcherOptions {
 }
 fn pods(cache: &Arc<Cache>, filter: Filter, after: i64) -> Watcher {
     let kind = cache.kind("pods").unwrap().clone();
-    Watcher::after(cache.clone(), kind, after, options(filter, &CancellationToken::new())).unwrap()
+    Watcher::after(cache.clone(), kind, after, options(filter, &CancellationToken::new())).unwrap().unwrap()
 }
 async fn started() -> (Arc<Memory>, Arc<Cache>) {
     let store = Arc::new(Memory::default());
@@ -142,7 +142,7 @@ async fn nobody_is_cut_off_by_changes_that_do_not_concern_it() {
     let drain = CancellationToken::new();
     let kind = cache.kind("pods").unwrap().clone();
     let quiet = options(filter(&cache, "", "", "spec.nodeName=quiet"), &drain);
-    let mut quiet = Watcher::after(cache.clone(), kind, cache.revision(), quiet).unwrap();
+    let mut quiet = Watcher::after(cache.clone(), kind, cache.revision(), quiet).unwrap().unwrap();
     let mut slow = pods(&cache, filter(&cache, "", "", "spec.nodeName=busy"), cache.revision());
     let large = "x".repeat(1 << 20);
     for _ in 0..70 {

@@ -1,6 +1,9 @@
 //! Kinds that users define, from the definition to the end of the last object.
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+
 use super::*;
+use crate::registry::custom::CustomKind;
 
 const DEFINITIONS: &str = "customresourcedefinitions";
 const NAME: &str = "tabs.example.com";
@@ -206,6 +209,60 @@ async fn what_is_stored_is_read_by_the_schema_of_today() {
 
     let again = Cluster::on(c.storage.clone()).await;
     assert_eq!(again.get("tabs", "n/a").await.unwrap()["spec"], tab["spec"], "a server that starts serves it at once");
+}
+
+#[tokio::test]
+async fn who_waits_while_a_schema_changes_sees_every_object() {
+    let c = Cluster::new().await;
+    let crd = c.define(definition()).await;
+    c.create("tabs", "n/", tab("a", json!({"color": "red"}))).await.unwrap();
+    let (one, all) = (target("tabs", "n/a"), target("tabs", "n/"));
+    let (may_get, may_list, may_watch) = (allowed(&c.admin, &one), allowed(&c.admin, &all), allowed(&c.admin, &all));
+    let mut get = Box::pin(c.get("tabs", "n/a"));
+    // As the garbage collector looks whether an owner is there.
+    let mut look = Box::pin(c.resources.get_item(&may_get));
+    let mut list = Box::pin(c.resources.list(&may_list, ListOptions::default()));
+    let state = WatchFrom::State { at: ReadAt::Newest, initial_events_end: false };
+    let mut watch = Box::pin(c.resources.watch(&may_watch, WatchOptions { from: state, ..WatchOptions::default() }));
+    let now = WatchOptions { from: WatchFrom::Now, ..WatchOptions::default() };
+    let mut later = Box::pin(c.watch("tabs", "n/", now));
+    // Each has found the kind, and waits until the cache is as new as the store.
+    let waits = [
+        futures::poll!(&mut get).is_pending(),
+        futures::poll!(&mut look).is_pending(),
+        futures::poll!(&mut list).is_pending(),
+        futures::poll!(&mut watch).is_pending(),
+        futures::poll!(&mut later).is_pending(),
+    ];
+    assert_eq!(waits, [true; 5]);
+    let crd: CustomResourceDefinition = serde_json::from_value(crd).unwrap();
+    let kind = CustomKind::of(&crd, false).unwrap();
+    c.resources.inner.cache.begin_custom("example.com/tabs", &kind).await.unwrap();
+
+    assert_eq!(get.await.unwrap()["spec"]["color"], "red");
+    assert_eq!(look.await.unwrap().name(), "a");
+    assert_eq!(list.await.unwrap().items.len(), 1);
+    let mut watch = Watched(watch.await.unwrap(), Vec::new());
+    assert_eq!(watch.take(1).await, ["ADDED a -"]);
+    let mut later = later.await.unwrap();
+    c.merge("tabs", "n/a", json!({"metadata": {"labels": {"a": "1"}}})).await.unwrap();
+    assert_eq!(watch.take(1).await, ["MODIFIED a 1"]);
+    assert_eq!(later.take(1).await, ["MODIFIED a 1"]);
+}
+
+#[tokio::test]
+async fn who_waits_while_a_kind_ends_is_not_told_that_there_are_no_objects() {
+    let c = Cluster::new().await;
+    c.define(definition()).await;
+    c.create("tabs", "n/", tab("a", json!({}))).await.unwrap();
+    let may = allowed(&c.admin, &target("tabs", "n/"));
+    let mut get = Box::pin(c.get("tabs", "n/a"));
+    let mut list = Box::pin(c.resources.list(&may, ListOptions::default()));
+    assert!(futures::poll!(&mut get).is_pending() && futures::poll!(&mut list).is_pending());
+    c.resources.registry().put_custom("example.com/tabs", &[]);
+    c.resources.inner.cache.end("example.com/tabs").await.unwrap();
+    assert!(get.await.unwrap_err().is_no_such_path());
+    assert!(list.await.map(drop).unwrap_err().is_no_such_path());
 }
 
 #[tokio::test]
