@@ -6,6 +6,7 @@
 pub mod approval;
 pub mod conditions;
 mod names;
+mod room;
 mod schemas;
 mod validate;
 
@@ -65,6 +66,7 @@ impl Kind for CustomResourceDefinition {
     }
     fn validate(&self, problems: &mut Problems) {
         validate::definition(self, problems);
+        room::check(self, problems);
     }
     fn validate_update(&self, old: &Self, problems: &mut Problems) {
         validate::update(self, old, problems);
