@@ -139,7 +139,8 @@ impl Resources {
         };
         let resources = Self { inner: Arc::new(inner) };
         resources.prepare().await?;
-        resources.look_after_custom_kinds(&mut custom_kinds).await?;
+        // What it leaves to be done is done beside requests, as soon as that begins.
+        resources.look_after_custom_kinds(&mut custom_kinds).await;
         resources.run_beside(&stop, custom_kinds);
         Ok(resources)
     }

@@ -19,6 +19,8 @@ pub struct Item {
     key: Box<str>,
     pub revision: i64,
     kind: EventKind,
+    /// Its deletion has begun.
+    deleting: bool,
     frame: Bytes,
     /// By key, each once.
     labels: Box<[(Box<str>, Box<str>)]>,
@@ -36,8 +38,8 @@ impl Item {
     ) -> Result<Self, serde_json::Error> {
         let scanned = scan(json, fields)?;
         let frame = framed(kind, json, Some((&scanned, revision)));
-        let (labels, fields) = (by_key(scanned.labels), scanned.fields.into());
-        Ok(Self { key: key.into(), revision, kind, frame, labels, fields })
+        let (deleting, labels, fields) = (scanned.deleting, by_key(scanned.labels), scanned.fields.into());
+        Ok(Self { key: key.into(), revision, kind, deleting, frame, labels, fields })
     }
     /// The same object at the revision of its deletion.
     pub(crate) fn deleted(&self, revision: i64, fields: &[SelectableField]) -> Result<Self, serde_json::Error> {
@@ -47,13 +49,15 @@ impl Item {
     pub(crate) fn with_object(&self, json: &[u8]) -> Self {
         let (labels, fields) = (self.labels.clone(), self.fields.clone());
         let frame = framed(self.kind, json, None);
-        Self { key: self.key.clone(), revision: self.revision, kind: self.kind, frame, labels, fields }
+        let Self { revision, kind, deleting, .. } = *self;
+        Self { key: self.key.clone(), revision, kind, deleting, frame, labels, fields }
     }
     /// An object with nothing but what a bookmark has.
     pub(crate) fn bookmark(json: &[u8], revision: i64, initial_events_end: bool) -> Self {
         let kind = EventKind::Bookmark { initial_events_end };
         let frame = framed(kind, json, None);
-        Self { key: "".into(), revision, kind, frame, labels: Box::default(), fields: Box::default() }
+        let (labels, fields) = (Box::default(), Box::default());
+        Self { key: "".into(), revision, kind, deleting: false, frame, labels, fields }
     }
 
     pub fn key(&self) -> &str {
@@ -68,6 +72,10 @@ impl Item {
     /// The object's JSON, with its resourceVersion.
     pub fn object(&self) -> Bytes {
         self.frame.slice(frame_start(self.kind).len()..self.frame.len() - FRAME_END.len())
+    }
+    /// Whether its deletion has begun: it waits for its finalizers.
+    pub(crate) fn is_deleting(&self) -> bool {
+        self.deleting
     }
     /// How many bytes this item holds, about.
     pub fn weight(&self) -> usize {

@@ -18,6 +18,8 @@ pub(super) struct Scanned {
     /// Where the value of an existing `metadata.resourceVersion` stands.
     pub(super) resource_version: Option<Range<usize>>,
     pub(super) labels: Vec<(Box<str>, Box<str>)>,
+    /// Whether it says when its deletion began.
+    pub(super) deleting: bool,
     /// One for each selectable field of the kind.
     pub(super) fields: Vec<Box<str>>,
 }
@@ -48,6 +50,7 @@ pub(super) fn scan(json: &[u8], fields: &[SelectableField]) -> Result<Scanned, s
         metadata_empty: meta.empty,
         resource_version: meta.resource_version,
         labels: meta.labels,
+        deleting: meta.deleting,
         fields: values.collect(),
     })
 }
@@ -202,6 +205,7 @@ struct Meta {
     first_at: Option<usize>,
     resource_version: Option<Range<usize>>,
     labels: Vec<(Box<str>, Box<str>)>,
+    deleting: bool,
 }
 
 struct Metadata<'w, 'f, 't> {
@@ -236,6 +240,7 @@ impl<'de> Visitor<'de> for Metadata<'_, '_, '_> {
                     let raw: &RawValue = map.next_value()?;
                     meta.resource_version = Some(place_in(self.text, raw.get()));
                 }
+                "deletionTimestamp" => meta.deleting = map.next_value::<Option<IgnoredAny>>()?.is_some(),
                 "labels" => meta.labels = map.next_value::<Option<LabelList>>()?.unwrap_or_default().0,
                 _ => step(&key, self.wanted, self.found, &mut map)?,
             }
@@ -333,6 +338,13 @@ mod tests {
             assert!(scan(bad.as_bytes(), FIELDS).is_err(), "{bad}");
         }
         assert!(scan(br#"{"metadata":{}}"#, FIELDS).unwrap().metadata_empty);
+        for (json, deleting) in [
+            (r#"{"metadata":{"deletionTimestamp":"2026-01-01T00:00:00Z"}}"#, true),
+            (r#"{"metadata":{"deletionTimestamp":null}}"#, false),
+            (r#"{"metadata":{},"deletionTimestamp":"2026-01-01T00:00:00Z"}"#, false),
+        ] {
+            assert_eq!(scan(json.as_bytes(), FIELDS).unwrap().deleting, deleting, "{json}");
+        }
         assert!(scan(b"{\"metadata\":{\"name\":\"\xff\"}}", FIELDS).is_err(), "no text");
     }
 }

@@ -19,7 +19,8 @@ use std::sync::Arc;
 
 use corten_api::Scope;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, CustomResourceDefinitionNames, CustomResourceDefinitionVersion,
+    CustomResourceDefinition, CustomResourceDefinitionNames, CustomResourceDefinitionVersion, CustomResourceValidation,
+    JSONSchemaProps,
 };
 
 use self::columns::Columns;
@@ -99,6 +100,29 @@ impl CustomKind {
             served.push(stored.clone());
         }
         Ok(Self { stored, served })
+    }
+}
+
+impl CustomKind {
+    /// Of a definition that is to go and cannot be served as it is: its objects as they are stored, whatever is in them, so that they
+    /// can be looked at, let go by who holds them, and deleted. None is made any more.
+    pub fn unread(crd: &CustomResourceDefinition) -> Result<Self, CustomKindError> {
+        let versions = &crd.spec.versions;
+        let storage = versions.iter().find(|version| version.storage).or_else(|| versions.first());
+        let anything = JSONSchemaProps {
+            type_: Some("object".into()),
+            x_kubernetes_preserve_unknown_fields: Some(true),
+            ..JSONSchemaProps::default()
+        };
+        let version = CustomResourceDefinitionVersion {
+            name: storage.ok_or(CustomKindError::NoStorage)?.name.clone(),
+            served: true,
+            storage: true,
+            schema: Some(CustomResourceValidation { open_api_v3_schema: Some(anything) }),
+            ..CustomResourceDefinitionVersion::default()
+        };
+        let stored = Arc::new(Compiled::of(crd, &version)?.resource(crd, None, true)?);
+        Ok(Self { served: vec![stored.clone()], stored })
     }
 }
 

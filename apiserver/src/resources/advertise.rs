@@ -9,6 +9,7 @@ use bytes::Bytes;
 use corten_api::ApiError;
 use corten_api::selector::Selector;
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Endpoints;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
@@ -36,6 +37,18 @@ pub(super) struct Advertised {
 
 /// When each server's Lease was last seen to change: by our own clock, as others' may differ.
 type Seen = BTreeMap<String, (i64, Instant)>;
+
+impl Resources {
+    /// Whether no other server is written down as alive. What cannot be read does not say so.
+    pub(super) fn is_alone(&self) -> bool {
+        let Ok(place) = self.builtin("", "v1", "endpoints") else { return false };
+        let Some(item) = place.cached.get("default/kubernetes") else { return true };
+        serde_json::from_slice::<Endpoints>(&item.object()).is_ok_and(|endpoints| {
+            let subsets = endpoints.subsets.iter().flatten();
+            subsets.map(|subset| subset.addresses.iter().flatten().count()).sum::<usize>() <= 1
+        })
+    }
+}
 
 impl Advertised {
     pub(super) fn new(resources: Weak, address: SocketAddr, drain: CancellationToken) -> Self {

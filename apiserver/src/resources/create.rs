@@ -7,14 +7,14 @@ use corten_api::{ApiError, Problems, Reason, names};
 
 use super::encode::encoded;
 use super::meta::{self, Rules};
-use super::place::{Place, no_such_method};
+use super::place::{Place, no_such_method, no_such_path};
 use super::quotas::{self, Charger, Settled};
 use super::revise::Taken;
 use super::update::Writing;
 use super::{
     Authorized, Resources, WriteOptions, Written, account_token, allocations, body, fence, managers, pods, to,
 };
-use crate::cache::{api_error, with_revision};
+use crate::cache::{ROOT, api_error, with_revision};
 use crate::registry::apiextensions::customresourcedefinition;
 use crate::registry::{AnyObject, ApiResource, Strategy, WriteContext, check, clock};
 use crate::request::{Target, User, Verb};
@@ -84,9 +84,7 @@ impl Resources {
         let Writing { place, target, .. } = *writing;
         let resource = &*place.resource;
         if resource.is_terminating() {
-            let why = "create not allowed while custom resource definition is terminating";
-            let name = object.meta().name.as_deref().unwrap_or_default();
-            return Err(ApiError::forbidden(resource.group(), resource.plural(), name, why));
+            return Err(terminating(place, object.meta().name.as_deref().unwrap_or_default()));
         }
         let meta = object.meta_mut();
         if !check::is_new(meta) {
@@ -166,6 +164,7 @@ impl Resources {
         for _ in 0..ALLOCATE_TRIES {
             let mut also = self.allocate_for_create(place, &mut *object, &taken).await?;
             also.extend(self.fence_with(None, Some(&*object))?);
+            also.extend(self.while_defined(place, &name)?);
             let charges = charger.charge(None, Some(&*object)).await?;
             let (json, value) = encoded(place, &mut *object)?;
             if dry_run {
@@ -190,8 +189,8 @@ impl Resources {
                     charger.refused(index - first_charge, current).await?;
                 }
                 Outcome::Refused { index, .. } => match reserved.into_iter().nth(index - 1) {
-                    // A fence is not reserved by others: the cache has an old one.
-                    Some(key) if fence::is_fence(&key) => drop(self.catch_up().await?),
+                    // A fence or a definition is not reserved by others: the cache has an old one.
+                    Some(key) if fence::is_fence(&key) || is_definition(&key) => drop(self.catch_up().await?),
                     Some(key) => drop(taken.insert(key)),
                     None => return Err(place.fenced_off()),
                 },
@@ -201,6 +200,23 @@ impl Resources {
             }
         }
         Err(place.conflict(&name, "others took what was allocated for it; please try again"))
+    }
+
+    /// Of a new object of a custom kind: the condition that its definition is as the cache has it, which is not being deleted. Else the
+    /// object could be made after the last one was seen to be gone, and be left in the store without a definition.
+    fn while_defined(&self, place: &Place<'_>, name: &str) -> Result<Option<Write>, ApiError> {
+        let resource = &place.resource;
+        if !resource.is_custom() {
+            return Ok(None);
+        }
+        let definition = format!("{}.{}", resource.plural(), resource.group());
+        let item = self.inner.cache.kind(customresourcedefinition::STORE_PREFIX).and_then(|kind| kind.get(&definition));
+        let item = item.ok_or_else(no_such_path)?;
+        if item.is_deleting() {
+            return Err(terminating(place, name));
+        }
+        let key = format!("{ROOT}{}/{definition}", customresourcedefinition::STORE_PREFIX);
+        Ok(Some(Write::Expect { key, expected: item.revision }))
     }
 
     /// Writes a new quota, with what is used of it. `None`: the name is taken.
@@ -229,6 +245,15 @@ impl Resources {
             Settled::Unconditioned => Err(place.fenced_off()),
         }
     }
+}
+
+fn is_definition(key: &str) -> bool {
+    key.strip_prefix(ROOT).is_some_and(|key| key.starts_with(customresourcedefinition::STORE_PREFIX))
+}
+
+fn terminating(place: &Place<'_>, name: &str) -> ApiError {
+    let why = "create not allowed while custom resource definition is terminating";
+    ApiError::forbidden(place.resource.group(), place.resource.plural(), name, why)
 }
 
 pub(super) fn rules(resource: &ApiResource) -> Rules {

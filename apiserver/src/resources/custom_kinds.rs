@@ -1,14 +1,16 @@
 //! Kinds that users define: served as soon as their names are accepted, looked after until the last object is gone.
 //!
 //! Every apiserver looks at all definitions whenever one of them changes: it serves the kinds whose names are accepted, says so in
-//! their status ([`step`]), and deletes the objects of those that are to go ([`cleanup`]). What it writes names the revision that it
-//! looked at, so that several servers do not write the same. The kinds that were served before are there when the server starts
-//! ([`Kept::stored`]), so that watchers may resume.
+//! their status ([`step`]), and has the objects of those that are to go deleted ([`cleanup`]). What it writes names the revision that
+//! it looked at, so that several servers do not write the same. The kinds that were served before are there when the server starts
+//! ([`Kept::stored`]), so that watchers may resume. What goes wrong with one is tried again later ([`failing`]), and holds up no other.
 
 mod cleanup;
+mod failing;
+mod own;
 mod step;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +21,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionNames,
 };
 use sha2::{Digest, Sha256};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use self::step::Step;
+use self::cleanup::Cleaners;
+use self::failing::Failing;
+use self::own::is_reserved;
+use self::step::{Seen, Served, Step};
 use super::system::target;
 use super::{Authorized, Resources, WatchFrom, WatchOptions, WriteOptions};
 use crate::cache::{Item, ROOT, api_error};
@@ -31,10 +36,10 @@ use crate::registry::{Registry, clock};
 use crate::storage::Storage;
 
 const CONTROLLER: &str = "customresourcedefinition-controller";
-/// What went wrong is tried again so often.
+/// A store that did not answer is asked again then.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
-/// While objects of a kind that is to go are waited for, no more than so often.
-const CLEAN_EVERY: Duration = Duration::from_millis(100);
+/// A watch that has ended begins again then.
+const WATCH_AGAIN: Duration = Duration::from_millis(100);
 /// A definition takes no more steps to be served: its names, that it is.
 const STEPS_MAX: usize = 8;
 
@@ -74,6 +79,25 @@ pub(super) struct Kept {
     read: HashMap<String, Arc<Definition>>,
     /// What is served, by where its objects are stored.
     served: HashMap<String, Arc<Definition>>,
+    /// Why others cannot be served, by name, and the revision of which that is so: told once for each.
+    unservable: HashMap<String, (i64, String)>,
+    failing: Failing,
+    cleaners: Cleaners,
+}
+
+/// What a look has left to be done.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    /// When to look again, if nothing changes before.
+    again: Option<Duration>,
+    /// Definitions whose objects have to go.
+    going: Vec<Arc<Definition>>,
+}
+
+impl Looked {
+    fn again_within(&mut self, wait: Duration) {
+        self.again = Some(self.again.map_or(wait, |before| before.min(wait)));
+    }
 }
 
 impl Kept {
@@ -83,10 +107,10 @@ impl Kept {
         let mut kept = Self::default();
         for stored in listed.items {
             let Ok(crd) = serde_json::from_slice::<CustomResourceDefinition>(&stored.value) else { continue };
-            if !step::is_accepted(&crd) || is_builtin(registry, &crd) {
+            if !step::is_accepted(&crd) || is_reserved(registry, &crd) {
                 continue;
             }
-            match CustomKind::of(&crd, is_going(&crd)) {
+            match kind_of(&crd) {
                 // Of others the cache does not know how to read what is stored: they are served by the first look.
                 Ok(kind) if kind.served.iter().any(|version| Arc::ptr_eq(version, &kind.stored)) => {
                     registry.put_custom(&store_prefix(&crd), &kind.served);
@@ -94,25 +118,41 @@ impl Kept {
                     kept.served.insert(store_prefix(&read.crd), Arc::new(read));
                 }
                 Ok(_) => {}
-                Err(err) => unservable(&crd, &err),
+                Err(err) => kept.is_unservable(&crd, stored.revision, &err),
             }
         }
         Ok(kept)
     }
     /// Whether this server serves the kind as it is defined.
-    fn serves(&self, definition: &Definition) -> bool {
-        self.served.get(&store_prefix(&definition.crd)).is_some_and(|served| served.is_served_as(definition))
+    fn serves(&self, definition: &Definition) -> Served<'_> {
+        let served = self.served.get(&store_prefix(&definition.crd));
+        if served.is_some_and(|served| served.is_served_as(definition)) {
+            return Served::Yes;
+        }
+        let unservable = self.unservable.get(definition.crd.name());
+        unservable.map_or(Served::NotYet, |(_, why)| Served::Never(why))
+    }
+    /// Told once for each revision.
+    fn is_unservable(&mut self, crd: &CustomResourceDefinition, revision: i64, err: &CustomKindError) {
+        let mut why = err.to_string();
+        let mut source = std::error::Error::source(err);
+        while let Some(cause) = source {
+            why = format!("{why}: {cause}");
+            source = cause.source();
+        }
+        let told = self.unservable.insert(crd.name().to_owned(), (revision, why));
+        if told.is_none_or(|(of, _)| of != revision) {
+            tracing::error!(err = err as &dyn std::error::Error, "{} cannot be served", crd.name());
+        }
     }
 }
 
-fn unservable(crd: &CustomResourceDefinition, err: &CustomKindError) {
-    tracing::error!(err = err as &dyn std::error::Error, "{} cannot be served", crd.name());
-}
-
-/// Whether every server has the kind, whatever somebody has written into the status: its objects are not the definition's.
-fn is_builtin(registry: &Registry, crd: &CustomResourceDefinition) -> bool {
-    let found = registry.find_any_version(&crd.spec.group, &crd.spec.names.plural);
-    found.is_some_and(|resource| !resource.is_custom())
+/// What is served of a definition. Of one that is to go so much that its objects can go.
+fn kind_of(crd: &CustomResourceDefinition) -> Result<CustomKind, CustomKindError> {
+    match CustomKind::of(crd, is_going(crd)) {
+        Err(err) if is_going(crd) => CustomKind::unread(crd).map_err(|_| err),
+        kind => kind,
+    }
 }
 
 fn is_going(crd: &CustomResourceDefinition) -> bool {
@@ -120,47 +160,70 @@ fn is_going(crd: &CustomResourceDefinition) -> bool {
 }
 
 impl Resources {
-    /// `kept`: from the look before.
-    pub(super) async fn look_after_custom_kinds(&self, kept: &mut Kept) -> Result<(), ApiError> {
+    /// `kept`: from the look before. What fails is told of and kept, to be tried again: nobody waits for it, and no server refuses to
+    /// start for it.
+    pub(super) async fn look_after_custom_kinds(&self, kept: &mut Kept) -> Looked {
+        let mut looked = Looked::default();
         for _ in 0..STEPS_MAX {
-            self.inner.cache.catch_up().await?;
-            let all = self.definitions(kept);
-            self.serve_definitions(&all, kept).await?;
-            let mut is_settled = true;
-            let mut failed = None;
-            for (definition, step) in self.due(&all, kept) {
-                let done = match step {
-                    Step::Rest => Ok(true),
-                    Step::Write(new) => self.write_definition(definition, *new).await.map(|()| false),
-                    Step::Clean => self.clean(definition).await.map(|again| !again),
-                };
-                match done {
-                    Ok(rests) => is_settled &= rests,
-                    // One that cannot be written keeps no other from being served.
-                    Err(err) => failed = Some(err),
-                }
+            if let Err(err) = self.inner.cache.catch_up().await {
+                tracing::warn!(%err, "definitions were not looked after; again soon");
+                looked.again_within(RETRY_EVERY);
+                return looked;
             }
-            if let Some(err) = failed {
-                return Err(err);
+            let all = self.definitions(kept);
+            self.serve_definitions(&all, kept).await;
+            looked = Looked::default();
+            let mut is_settled = true;
+            for (definition, step) in self.due(&all, kept) {
+                match step {
+                    Step::Rest => {}
+                    Step::Wait(wait) => looked.again_within(wait),
+                    Step::Clean => looked.going.push(definition.clone()),
+                    Step::Write(new) => is_settled &= !self.take(definition, *new, kept).await,
+                }
             }
             if is_settled {
                 break;
             }
         }
-        Ok(())
+        if let Some(wait) = kept.failing.next(Instant::now()) {
+            looked.again_within(wait);
+        }
+        looked
+    }
+
+    /// Writes a definition as it is to be, unless that has failed lately. Whether it did.
+    async fn take(&self, definition: &Definition, new: CustomResourceDefinition, kept: &mut Kept) -> bool {
+        let name = definition.crd.name();
+        if !kept.failing.is_due(name, definition.revision, Instant::now()) {
+            return false;
+        }
+        match self.write_definition(definition, new).await {
+            Ok(()) => {
+                kept.failing.succeeded(name);
+                true
+            }
+            Err(err) => {
+                tracing::warn!(%err, "the status of {name} was not written; again later");
+                kept.failing.note(name, definition.revision, Instant::now());
+                false
+            }
+        }
     }
 
     /// What is to be done with each, the oldest first: who is decided on later sees what those before will have.
-    fn due<'a>(&self, all: &'a [Arc<Definition>], kept: &Kept) -> Vec<(&'a Definition, Step)> {
+    fn due<'a>(&self, all: &'a [Arc<Definition>], kept: &Kept) -> Vec<(&'a Arc<Definition>, Step)> {
         let mut by_age: Vec<usize> = (0..all.len()).collect();
         by_age.sort_by_key(|at| all[*at].crd.metadata.creation_timestamp.as_ref().map(|time| time.0));
         let mut seen: Vec<Arc<CustomResourceDefinition>> =
             all.iter().map(|definition| definition.crd.clone()).collect();
-        let builtin = |group: &str| self.builtin_names(group);
+        let (table, alone, now) = (self.registry().table(), self.is_alone(), clock::now());
+        let own = |group: &str| own::of_group(&table, group);
         let mut due = Vec::new();
         for at in by_age {
-            let definition = &*all[at];
-            let step = step::step(&definition.crd, &seen, &builtin, kept.serves(definition), &clock::now());
+            let definition = &all[at];
+            let served = kept.serves(definition);
+            let step = step::step(&definition.crd, &Seen { all: &seen, own: &own, served, alone, now: &now });
             if let Step::Write(new) = &step {
                 seen[at] = Arc::new((**new).clone());
             }
@@ -194,54 +257,61 @@ impl Resources {
         item.map(|item| serde_json::from_slice(&item.object()).map_err(ApiError::internal)).transpose()
     }
 
-    /// What of the names in a group is taken by kinds that every server has.
-    fn builtin_names(&self, group: &str) -> step::Taken {
-        let table = self.registry().table();
-        let of_group = table.iter().filter(|resource| !resource.is_custom() && resource.group() == group);
-        let mut taken = step::Taken::default();
-        for resource in of_group {
-            let names = resource.names();
-            taken.resources.extend([&names.plural, &names.singular].map(|name| name.to_string()));
-            taken.resources.extend(names.short_names.iter().map(|name| name.to_string()));
-            taken.kinds.extend([names.kind.to_string(), names.list_kind.to_string()]);
-        }
-        taken
-    }
-
     /// Serves what is to be served now and is not, or otherwise, and nothing else.
-    async fn serve_definitions(&self, all: &[Arc<Definition>], kept: &mut Kept) -> Result<(), ApiError> {
+    async fn serve_definitions(&self, all: &[Arc<Definition>], kept: &mut Kept) {
+        let there: HashSet<(&str, i64)> =
+            all.iter().map(|definition| (definition.crd.name(), definition.revision)).collect();
+        kept.failing.retain(|name, revision| there.contains(&(name, revision)));
+        kept.unservable.retain(|name, (revision, _)| there.contains(&(name.as_str(), *revision)));
         let accepted = all
             .iter()
-            .filter(|definition| step::is_accepted(&definition.crd) && !is_builtin(self.registry(), &definition.crd));
+            .filter(|definition| step::is_accepted(&definition.crd) && !is_reserved(self.registry(), &definition.crd));
         let wanted: HashMap<String, &Arc<Definition>> =
             accepted.map(|definition| (store_prefix(&definition.crd), definition)).collect();
         let gone: Vec<String> = kept.served.keys().filter(|prefix| !wanted.contains_key(*prefix)).cloned().collect();
         for prefix in gone {
             self.registry().put_custom(&prefix, &[]);
-            self.inner.cache.end(&prefix).await?;
-            kept.served.remove(&prefix);
+            match self.inner.cache.end(&prefix).await {
+                Ok(()) => drop(kept.served.remove(&prefix)),
+                Err(err) => tracing::error!(%err, "the cache of {prefix} did not end"),
+            }
         }
         for (prefix, definition) in wanted {
-            let before = kept.served.get(&prefix);
-            if before.is_some_and(|before| before.is_served_as(definition)) {
+            let name = definition.crd.name();
+            let is_served = kept.served.get(&prefix).is_some_and(|served| served.is_served_as(definition));
+            // Of one that cannot be served nothing changes until it does.
+            let is_unservable = kept.unservable.contains_key(name);
+            if is_served || is_unservable || !kept.failing.is_due(name, definition.revision, Instant::now()) {
                 continue;
             }
-            // One that has changed meanwhile is looked at again at once.
-            let Some(crd) = self.whole(definition)? else { continue };
-            let kind = match CustomKind::of(&crd, is_going(&crd)) {
-                Ok(kind) => kind,
-                Err(err) => {
-                    unservable(&crd, &err);
-                    continue;
-                }
-            };
-            // What is in the cache is as the schema of the version that is stored has it.
-            if before.is_none_or(|before| before.versions != definition.versions) {
-                self.inner.cache.begin_custom(&prefix, &kind).await?;
+            if let Err(err) = self.serve_definition(prefix, definition, kept).await {
+                tracing::warn!(%err, "{name} is not served yet; again later");
+                kept.failing.note(name, definition.revision, Instant::now());
             }
-            self.registry().put_custom(&prefix, &kind.served);
-            kept.served.insert(prefix, definition.clone());
         }
+    }
+
+    async fn serve_definition(
+        &self,
+        prefix: String,
+        definition: &Arc<Definition>,
+        kept: &mut Kept,
+    ) -> Result<(), ApiError> {
+        // One that has changed meanwhile is looked at again at once.
+        let Some(crd) = self.whole(definition)? else { return Ok(()) };
+        let kind = match kind_of(&crd) {
+            Ok(kind) => kind,
+            Err(err) => {
+                kept.is_unservable(&crd, definition.revision, &err);
+                return Ok(());
+            }
+        };
+        // What is in the cache is as the schema of the version that is stored has it.
+        if kept.served.get(&prefix).is_none_or(|before| before.versions != definition.versions) {
+            self.inner.cache.begin_custom(&prefix, &kind).await?;
+        }
+        self.registry().put_custom(&prefix, &kind.served);
+        kept.served.insert(prefix, definition.clone());
         Ok(())
     }
 
@@ -262,25 +332,6 @@ impl Resources {
     }
 }
 
-/// What the next look waits for.
-enum Wait {
-    /// A change of a definition.
-    Told,
-    Retry,
-    /// Any change: objects that are waited for are told of by the store alone.
-    Cleaning,
-}
-
-impl Wait {
-    fn after(looked: &Result<(), ApiError>, kept: &Kept) -> Self {
-        match looked {
-            Err(_) => Self::Retry,
-            Ok(()) if kept.read.values().any(|definition| is_going(&definition.crd)) => Self::Cleaning,
-            Ok(()) => Self::Told,
-        }
-    }
-}
-
 /// Looks after them for as long as the server lives.
 pub(super) async fn run(resources: super::Weak, mut kept: Kept) {
     loop {
@@ -289,41 +340,27 @@ pub(super) async fn run(resources: super::Weak, mut kept: Kept) {
             let options = WatchOptions { from: WatchFrom::Now, ..WatchOptions::default() };
             resources.watch(&Authorized::own(target(GROUP, PLURAL, "", "")), options).await
         };
-        let Ok(mut changes) =
-            changes.inspect_err(|err| tracing::warn!(%err, "definitions cannot be watched; again soon"))
-        else {
-            sleep(RETRY_EVERY).await;
-            continue;
-        };
-        loop {
-            let (mut store, wait) = {
-                let Some(resources) = resources.upgrade() else { return };
-                let store = resources.inner.cache.changes();
-                let looked = resources.look_after_custom_kinds(&mut kept).await;
-                if let Err(err) = &looked {
-                    tracing::warn!(%err, "definitions were not looked after; again soon");
+        match changes {
+            Ok(mut changes) => loop {
+                let looked = {
+                    let Some(resources) = resources.upgrade() else { return };
+                    resources.look_after_custom_kinds(&mut kept).await
+                };
+                kept.cleaners.set(&looked.going, &resources);
+                let told = match looked.again {
+                    None => changes.next().await,
+                    Some(wait) => match timeout(wait, changes.next()).await {
+                        Ok(told) => told,
+                        Err(_) => continue,
+                    },
+                };
+                match told {
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => break,
                 }
-                (store, Wait::after(&looked, &kept))
-            };
-            let again = || Some(Ok(Vec::new()));
-            let told = async {
-                match wait {
-                    Wait::Told => changes.next().await,
-                    Wait::Retry => timeout(RETRY_EVERY, changes.next()).await.unwrap_or_else(|_| again()),
-                    Wait::Cleaning => {
-                        sleep(CLEAN_EVERY).await;
-                        tokio::select! {
-                            told = changes.next() => told,
-                            Ok(()) = store.changed() => again(),
-                        }
-                    }
-                }
-            };
-            match told.await {
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => break,
-            }
+            },
+            Err(err) => tracing::warn!(%err, "definitions cannot be watched; again soon"),
         }
-        sleep(CLEAN_EVERY).await;
+        sleep(WATCH_AGAIN).await;
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Flaky {
     /// Lists under this prefix fail; empty for none.
     failing: RwLock<&'static str>,
     failed_lists: watch::Sender<u64>,
+    /// Updates of this key are larger than the store takes; empty for none.
+    too_large: RwLock<&'static str>,
 }
 
 fn lost() -> StorageError {
@@ -47,6 +49,10 @@ impl Flaky {
     /// Lists of what stands under this prefix fail from now on; "": none.
     pub(crate) fn fail_lists_of(&self, prefix: &'static str) {
         *self.failing.write() = prefix;
+    }
+    /// What is there under this key is too large from now on to be written again.
+    pub(crate) fn is_too_large(&self, key: &'static str) {
+        *self.too_large.write() = key;
     }
     /// Tells how many have failed.
     pub(crate) fn failed_lists(&self) -> watch::Receiver<u64> {
@@ -83,6 +89,10 @@ impl Storage for Flaky {
         self.here()?.current_revision().await
     }
     async fn commit(&self, writes: Vec<Write>) -> Result<Outcome, StorageError> {
+        let too_large = *self.too_large.read();
+        if writes.iter().any(|write| matches!(write, Write::Update { key, .. } if key == too_large)) {
+            return Err(StorageError::TooLarge { what: too_large.into(), bytes: 1 << 21 });
+        }
         self.here()?.commit(writes).await
     }
     async fn watch(&self, prefix: &str, after: i64) -> Result<ChangeStream, StorageError> {

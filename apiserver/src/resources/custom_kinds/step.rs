@@ -2,16 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionNames, CustomResourceDefinitionStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::own::own_version;
 use crate::registry::apiextensions::customresourcedefinition::conditions::{
-    self, Condition, ESTABLISHED, NAMES_ACCEPTED, TERMINATING,
+    self, Condition, ESTABLISHED, NAMES_ACCEPTED, NON_STRUCTURAL, TERMINATING,
 };
 use crate::registry::apiextensions::customresourcedefinition::{CLEANUP, approval};
+
+/// Other servers have served a kind by then whose names were accepted, as upstream has it: who reads that it is established may ask
+/// any of them.
+const OTHERS_SERVE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Names of a group that others have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,11 +26,36 @@ pub(super) struct Taken {
     pub(super) resources: BTreeSet<String>,
     /// Of objects, and of lists of them.
     pub(super) kinds: BTreeSet<String>,
+    /// The versions of the group that are not for definitions.
+    pub(super) versions: BTreeSet<String>,
+}
+
+/// Whether this server serves a kind as it is defined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Served<'s> {
+    Yes,
+    NotYet,
+    /// It cannot, for this reason.
+    Never(&'s str),
+}
+
+/// What a step is decided on beside the definition itself.
+pub(super) struct Seen<'s> {
+    /// The definitions that there are.
+    pub(super) all: &'s [Arc<CustomResourceDefinition>],
+    /// What of a group this server has itself.
+    pub(super) own: &'s dyn Fn(&str) -> Taken,
+    pub(super) served: Served<'s>,
+    /// There is no other server.
+    pub(super) alone: bool,
+    pub(super) now: &'s Time,
 }
 
 #[derive(Debug, PartialEq)]
 pub(super) enum Step {
     Rest,
+    /// To be looked at again then.
+    Wait(Duration),
     /// Its status, or finalizers, as they are to be.
     Write(Box<CustomResourceDefinition>),
     /// Its objects have to go first.
@@ -41,36 +72,53 @@ pub(super) fn is_accepted(crd: &CustomResourceDefinition) -> bool {
     conditions::find(status, NAMES_ACCEPTED).is_none() && status.accepted_names.as_ref() == Some(&crd.spec.names)
 }
 
-/// `all`: the definitions that there are; `builtin`: what is taken of a group's names by kinds that every server has; `serves`: whether
-/// this server serves the kind as it is defined.
-pub(super) fn step(
-    crd: &CustomResourceDefinition,
-    all: &[Arc<CustomResourceDefinition>],
-    builtin: &dyn Fn(&str) -> Taken,
-    serves: bool,
-    now: &Time,
-) -> Step {
+/// What is to be done with a definition next.
+pub(super) fn step(crd: &CustomResourceDefinition, seen: &Seen<'_>) -> Step {
+    let Seen { served, now, .. } = *seen;
     if crd.metadata.deletion_timestamp.is_some() {
         return ending(crd, now);
     }
     let generation = crd.metadata.generation;
     let mut status = crd.status.clone().unwrap_or_default();
-    accept_names(crd, &mut status, all, builtin, now);
-    if conditions::holds(&status, NAMES_ACCEPTED) && !conditions::holds(&status, ESTABLISHED) && serves {
-        let message = "the initial names have been accepted".into();
-        let established = Condition { kind: ESTABLISHED, status: true, reason: "InitialNamesAccepted", message };
-        conditions::set(&mut status, &established, generation, now);
+    accept_names(crd, &mut status, seen);
+    let mut wait = None;
+    if conditions::holds(&status, NAMES_ACCEPTED) && !conditions::holds(&status, ESTABLISHED) && served == Served::Yes {
+        wait = until_others_serve(&status, seen);
+        if wait.is_none() {
+            let message = "the initial names have been accepted".into();
+            let established = Condition { kind: ESTABLISHED, status: true, reason: "InitialNamesAccepted", message };
+            conditions::set(&mut status, &established, generation, now);
+        }
+    }
+    match served {
+        Served::Yes => conditions::remove(&mut status, NON_STRUCTURAL),
+        Served::NotYet => {}
+        Served::Never(why) => {
+            let violates = Condition { kind: NON_STRUCTURAL, status: true, reason: "Violations", message: why.into() };
+            conditions::set(&mut status, &violates, generation, now);
+        }
     }
     if let Some(approval) = approval::condition(crd) {
         conditions::set(&mut status, &approval, generation, now);
     }
-    if serves || crd.status.as_ref() != Some(&status) {
+    if served == Served::Yes || crd.status.as_ref() != Some(&status) {
         status.observed_generation = generation;
     }
     if crd.status.as_ref() == Some(&status) {
-        return Step::Rest;
+        return wait.map_or(Step::Rest, Step::Wait);
     }
     Step::Write(Box::new(CustomResourceDefinition { status: Some(status), ..crd.clone() }))
+}
+
+/// How long a kind that this server serves is not told to be established; `None`: it is now.
+fn until_others_serve(status: &CustomResourceDefinitionStatus, seen: &Seen<'_>) -> Option<Duration> {
+    if seen.alone {
+        return None;
+    }
+    let accepted = conditions::find(status, NAMES_ACCEPTED)?.last_transition_time.as_ref()?;
+    // Another server's clock may be ahead.
+    let passed = seen.now.0.duration_since(accepted.0).unsigned_abs();
+    Some(OTHERS_SERVE_WITHIN.saturating_sub(passed)).filter(|left| !left.is_zero())
 }
 
 fn ending(crd: &CustomResourceDefinition, now: &Time) -> Step {
@@ -106,27 +154,32 @@ pub(super) fn ended(
     new
 }
 
-/// Takes of the names that are wanted those that are free, as upstream does: one by one.
-fn accept_names(
-    crd: &CustomResourceDefinition,
-    status: &mut CustomResourceDefinitionStatus,
-    all: &[Arc<CustomResourceDefinition>],
-    builtin: &dyn Fn(&str) -> Taken,
-    now: &Time,
-) {
+/// Takes of the names that are wanted those that are free, as upstream does: one by one. None are taken in a version of the group that
+/// this server has itself.
+fn accept_names(crd: &CustomResourceDefinition, status: &mut CustomResourceDefinitionStatus, seen: &Seen<'_>) {
     let wanted = &crd.spec.names;
     let before = status.accepted_names.clone().unwrap_or_default();
-    if *wanted == before && conditions::holds(status, NAMES_ACCEPTED) {
+    let own = (seen.own)(&crd.spec.group);
+    let reserved = own_version(crd, &own.versions).map(|version| {
+        (
+            "GroupVersionConflict",
+            format!("{:?} is served by the API server itself", format!("{}/{version}", crd.spec.group)),
+        )
+    });
+    if reserved.is_none() && *wanted == before && conditions::holds(status, NAMES_ACCEPTED) {
         return;
     }
-    let taken = taken_by_others(crd, all, builtin(&crd.spec.group));
-    let (accepted, conflict) = free_names(wanted, before, &taken);
+    let is_reserved = reserved.is_some();
+    let (accepted, conflict) = match reserved {
+        Some(reserved) => (before, Some(reserved)),
+        None => free_names(wanted, before, &taken_by_others(crd, seen.all, own)),
+    };
+    let (generation, now) = (crd.metadata.generation, seen.now);
     let is_accepted = conflict.is_none();
     let (reason, message) = conflict.unwrap_or(("NoConflicts", "no conflicts found".into()));
     status.accepted_names = Some(accepted);
-    let generation = crd.metadata.generation;
     conditions::set(status, &Condition { kind: NAMES_ACCEPTED, status: is_accepted, reason, message }, generation, now);
-    if !conditions::holds(status, ESTABLISHED) {
+    if is_reserved || !conditions::holds(status, ESTABLISHED) {
         let (reason, message) = match is_accepted {
             true => ("Installing", "the initial names have been accepted"),
             false => ("NotAccepted", "not all names are accepted"),
@@ -216,10 +269,14 @@ mod tests {
         serves: bool,
     ) -> CustomResourceDefinition {
         let all: Vec<_> = all.iter().map(|crd| Arc::new((*crd).clone())).collect();
-        match step(crd, &all, &nobody, serves, &now()) {
+        match alone(crd, &all, serves) {
             Step::Write(new) => *new,
             other => panic!("{other:?}"),
         }
+    }
+    fn alone(crd: &CustomResourceDefinition, all: &[Arc<CustomResourceDefinition>], serves: bool) -> Step {
+        let served = if serves { Served::Yes } else { Served::NotYet };
+        step(crd, &Seen { all, own: &nobody, served, alone: true, now: &now() })
     }
     fn reason<'c>(crd: &'c CustomResourceDefinition, kind: &str) -> &'c str {
         let found = conditions::find(crd.status.as_ref().unwrap(), kind);
@@ -233,12 +290,12 @@ mod tests {
         assert_eq!((reason(&accepted, NAMES_ACCEPTED), reason(&accepted, ESTABLISHED)), ("NoConflicts", "Installing"));
         assert_eq!(accepted.status.as_ref().unwrap().accepted_names.as_ref(), Some(&accepted.spec.names));
         let all = [Arc::new(accepted.clone())];
-        assert_eq!(step(&accepted, &all, &nobody, false, &now()), Step::Rest);
+        assert_eq!(alone(&accepted, &all, false), Step::Rest);
         let established = next(&accepted, &[&accepted], true);
         assert!(conditions::is_true(&established, ESTABLISHED));
         assert_eq!(established.status.as_ref().unwrap().observed_generation, Some(1));
         let all = [Arc::new(established.clone())];
-        assert_eq!(step(&established, &all, &nobody, true, &now()), Step::Rest);
+        assert_eq!(alone(&established, &all, true), Step::Rest);
     }
 
     #[test]
@@ -253,11 +310,68 @@ mod tests {
         );
         let freed = next(&refused, &[&refused], false);
         assert_eq!(reason(&freed, NAMES_ACCEPTED), "NoConflicts");
-        let builtin = Taken { resources: ["others".to_owned()].into(), kinds: BTreeSet::new() };
-        let Step::Write(refused) = step(&second, &[], &|_| builtin.clone(), false, &now()) else {
-            panic!("nothing is written")
-        };
+        let own = Taken { resources: ["others".to_owned()].into(), ..Taken::default() };
+        let own = |_: &str| own.clone();
+        let seen = Seen { all: &[], own: &own, served: Served::NotYet, alone: true, now: &now() };
+        let Step::Write(refused) = step(&second, &seen) else { panic!("nothing is written") };
         assert_eq!(reason(&refused, NAMES_ACCEPTED), "PluralConflict");
+    }
+
+    #[test]
+    fn a_version_that_the_server_has_itself_is_never_accepted() {
+        let accepted = next(&crd("tabs", "Tab"), &[], false);
+        let established = next(&accepted, &[], true);
+        let own = |_: &str| Taken { versions: ["v1".to_owned()].into(), ..Taken::default() };
+        for (why, crd) in [("a new one", crd("tabs", "Tab")), ("one that was served before", established)] {
+            let seen = Seen { all: &[], own: &own, served: Served::NotYet, alone: true, now: &now() };
+            let Step::Write(refused) = step(&crd, &seen) else { panic!("{why}: nothing is written") };
+            assert_eq!(
+                (reason(&refused, NAMES_ACCEPTED), reason(&refused, ESTABLISHED), is_accepted(&refused)),
+                ("GroupVersionConflict", "NotAccepted", false),
+                "{why}"
+            );
+            let seen = Seen { all: &[], own: &own, served: Served::NotYet, alone: true, now: &now() };
+            assert_eq!(step(&refused, &seen), Step::Rest, "{why}: it is said once");
+        }
+    }
+
+    #[test]
+    fn beside_other_servers_a_kind_is_established_once_they_serve_it_too() {
+        let accepted = next(&crd("tabs", "Tab"), &[], false);
+        let since = |secs: i64| Time(now().0 + k8s_openapi::jiff::SignedDuration::from_secs(secs));
+        for (alone, secs, waits) in [
+            (true, 0, None),
+            (false, 0, Some(5)),
+            (false, 3, Some(2)),
+            (false, 5, None),
+            (false, 60, None),
+            (false, -60, None),
+        ] {
+            let at = since(secs);
+            let seen = Seen { all: &[], own: &nobody, served: Served::Yes, alone, now: &at };
+            let mut accepted = accepted.clone();
+            accepted.status.as_mut().unwrap().observed_generation = Some(1);
+            match (step(&accepted, &seen), waits) {
+                (Step::Wait(left), Some(secs)) => assert_eq!(left, Duration::from_secs(secs)),
+                (Step::Write(new), None) => assert!(conditions::is_true(&new, ESTABLISHED)),
+                (other, _) => panic!("alone: {alone}, after {secs} s: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn why_a_kind_cannot_be_served_is_said_until_it_can() {
+        let accepted = next(&crd("tabs", "Tab"), &[], false);
+        let seen = |served| Seen { all: &[], own: &nobody, served, alone: true, now: &NOW };
+        static NOW: std::sync::LazyLock<Time> = std::sync::LazyLock::new(now);
+        let Step::Write(told) = step(&accepted, &seen(Served::Never("why"))) else { panic!("nothing is written") };
+        let found = conditions::find(told.status.as_ref().unwrap(), NON_STRUCTURAL).unwrap();
+        assert_eq!((found.status.as_str(), found.message.as_deref()), ("True", Some("why")));
+        assert!(!conditions::is_true(&told, ESTABLISHED));
+        assert_eq!(step(&told, &seen(Served::Never("why"))), Step::Rest);
+        let Step::Write(served) = step(&told, &seen(Served::Yes)) else { panic!("nothing is written") };
+        assert_eq!(conditions::find(served.status.as_ref().unwrap(), NON_STRUCTURAL), None);
+        assert!(conditions::is_true(&served, ESTABLISHED));
     }
 
     #[test]
@@ -298,8 +412,8 @@ mod tests {
         conditions::set(going.status.as_mut().unwrap(), &established, None, &now());
         let marked = next(&going, &[], true);
         assert_eq!(reason(&marked, TERMINATING), "InstanceDeletionInProgress");
-        assert_eq!(step(&marked, &[], &nobody, true, &now()), Step::Clean);
+        assert_eq!(alone(&marked, &[], true), Step::Clean);
         let done = ended(&marked, "InstanceDeletionCompleted", "removed all instances", &now());
-        assert_eq!(step(&done, &[], &nobody, true, &now()), Step::Rest);
+        assert_eq!(alone(&done, &[], true), Step::Rest);
     }
 }

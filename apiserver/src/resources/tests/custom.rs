@@ -4,6 +4,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 
 use super::*;
 use crate::registry::custom::CustomKind;
+use crate::storage::Write;
+use crate::storage::flaky::Flaky;
 
 const DEFINITIONS: &str = "customresourcedefinitions";
 const NAME: &str = "tabs.example.com";
@@ -263,6 +265,114 @@ async fn who_waits_while_a_kind_ends_is_not_told_that_there_are_no_objects() {
     c.resources.inner.cache.end("example.com/tabs").await.unwrap();
     assert!(get.await.unwrap_err().is_no_such_path());
     assert!(list.await.map(drop).unwrap_err().is_no_such_path());
+}
+
+fn named(plural: &str, kind: &str) -> Value {
+    let mut crd = definition();
+    crd["metadata"]["name"] = format!("{plural}.example.com").into();
+    crd["spec"]["names"] = json!({"plural": plural, "kind": kind});
+    crd
+}
+
+#[tokio::test]
+async fn a_definition_that_cannot_be_written_keeps_no_server_from_starting_and_no_other_kind_from_being_served() {
+    let storage = Arc::new(Flaky::default());
+    let c = Cluster::on(storage.clone()).await;
+    storage.is_too_large("/registry/apiextensions.k8s.io/customresourcedefinitions/larges.example.com");
+    c.create(DEFINITIONS, "", named("larges", "Large")).await.unwrap();
+    let again = Cluster::on(storage).await;
+    again.define(definition()).await;
+    assert_eq!(again.get(DEFINITIONS, "larges.example.com").await.unwrap()["status"].get("conditions"), None);
+}
+
+#[tokio::test]
+async fn a_kind_in_a_version_that_the_server_has_itself_is_never_served() {
+    let c = Cluster::new().await;
+    let mut reviews = definition();
+    reviews["metadata"]["name"] = "tokenreviews.authentication.k8s.io".into();
+    reviews["metadata"]["annotations"] = json!({"api-approved.kubernetes.io": "unapproved, a test"});
+    reviews["spec"]["group"] = "authentication.k8s.io".into();
+    reviews["spec"]["names"] = json!({"plural": "tokenreviews", "kind": "TokenReview"});
+    c.create(DEFINITIONS, "", reviews).await.unwrap();
+    let refused = c.until(DEFINITIONS, "tokenreviews.authentication.k8s.io", |found| {
+        found.as_ref().is_ok_and(|crd| condition(crd, "NamesAccepted") == "False")
+    });
+    assert_eq!(condition(&refused.await.unwrap(), "Established"), "False");
+    assert!(c.resources.registry().find("authentication.k8s.io", "v1", "tokenreviews").is_none());
+}
+
+#[tokio::test]
+async fn objects_that_are_held_hold_up_no_start_and_no_other_definition() {
+    let c = Cluster::new().await;
+    c.define(definition()).await;
+    let mut held = tab("held", json!({}));
+    held["metadata"]["finalizers"] = json!(["example.com/mine"]);
+    c.create("tabs", "n/", held).await.unwrap();
+    c.delete(DEFINITIONS, NAME, json!({})).await.unwrap();
+    let again = Cluster::on(c.storage.clone()).await;
+    again.define(named("others", "Other")).await;
+    again.delete(DEFINITIONS, "others.example.com", json!({})).await.unwrap();
+    again.until(DEFINITIONS, "others.example.com", |found| found.is_err()).await.unwrap_err();
+    again.get("tabs", "n/held").await.unwrap();
+    again.merge("tabs", "n/held", json!({"metadata": {"finalizers": null}})).await.unwrap();
+    again.until(DEFINITIONS, NAME, |found| found.is_err()).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn no_object_is_made_of_a_kind_whose_definition_has_gone_unseen() {
+    let store = Memory::default();
+    let lines = [(); 2].map(|()| {
+        let line = Arc::new(Flaky::default());
+        line.restore(store.clone());
+        line
+    });
+    let c = Cluster::on(lines[0].clone()).await;
+    c.create("namespaces", "", json!({"metadata": {"name": "n"}})).await.unwrap();
+    c.define(definition()).await;
+    let behind = Cluster::on(lines[1].clone()).await;
+    behind.create("tabs", "n/", tab("a", json!({}))).await.unwrap();
+    lines[1].cut();
+    c.delete(DEFINITIONS, NAME, json!({})).await.unwrap();
+    c.until(DEFINITIONS, NAME, |found| found.is_err()).await.unwrap_err();
+    // The other server still has the definition in its cache.
+    let mends = async { lines[1].mend() };
+    let (made, ()) = futures::join!(behind.create("tabs", "n/", tab("late", json!({}))), mends);
+    made.unwrap_err();
+    assert_eq!(store.list("/registry/example.com/tabs/", None).await.unwrap().items, []);
+}
+
+#[tokio::test]
+async fn a_definition_that_cannot_be_served_says_why_and_can_go() {
+    let c = Cluster::new().await;
+    let crd = c.define(definition()).await;
+    let mut held = tab("held", json!({"odd": 1}));
+    held["metadata"]["finalizers"] = json!(["example.com/mine"]);
+    c.create("tabs", "n/", held).await.unwrap();
+    // As another server has left it.
+    let store = Memory::default();
+    for stored in c.storage.list("/registry/", None).await.unwrap().items {
+        let mut value = stored.value.clone();
+        if stored.key.ends_with(NAME) {
+            let mut crd = crd.clone();
+            crd["metadata"]["resourceVersion"] = Value::Null;
+            crd["spec"]["conversion"] = json!({"strategy": "Webhook"});
+            value = Bytes::from(crd.to_string());
+        }
+        store.commit(vec![Write::Create { key: stored.key, value, ttl_secs: None }]).await.unwrap();
+    }
+    let again = Cluster::on(Arc::new(store)).await;
+    let told = again.until(DEFINITIONS, NAME, |found| {
+        found.as_ref().is_ok_and(|crd| condition(crd, "NonStructuralSchema") == "True")
+    });
+    told.await.unwrap();
+    assert!(again.get("tabs", "n/held").await.unwrap_err().is_no_such_path());
+    again.delete(DEFINITIONS, NAME, json!({})).await.unwrap();
+    let going = again.until("tabs", "n/held", |found| {
+        found.as_ref().is_ok_and(|tab| !tab["metadata"]["deletionTimestamp"].is_null())
+    });
+    assert_eq!(going.await.unwrap()["spec"]["size"], 1, "all of it is there");
+    again.merge("tabs", "n/held", json!({"metadata": {"finalizers": null}})).await.unwrap();
+    again.until(DEFINITIONS, NAME, |found| found.is_err()).await.unwrap_err();
 }
 
 #[tokio::test]

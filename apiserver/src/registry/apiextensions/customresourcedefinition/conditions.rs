@@ -8,6 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 pub const NAMES_ACCEPTED: &str = "NamesAccepted";
 pub const ESTABLISHED: &str = "Established";
 pub const TERMINATING: &str = "Terminating";
+/// Its schemas, or what else it says, cannot be served: true while that is so, and not there otherwise.
+pub const NON_STRUCTURAL: &str = "NonStructuralSchema";
 /// Of kinds in a group of the Kubernetes community.
 pub const APPROVED: &str = "KubernetesAPIApprovalPolicyConformant";
 
@@ -41,6 +43,13 @@ pub fn has(of: &CustomResourceDefinitionStatus, wanted: &Condition) -> bool {
             && text(&there.reason) == wanted.reason
             && text(&there.message) == wanted.message
     })
+}
+
+/// Takes it away, if it is there.
+pub fn remove(of: &mut CustomResourceDefinitionStatus, kind: &str) {
+    if let Some(all) = &mut of.conditions {
+        all.retain(|condition| condition.type_ != kind);
+    }
 }
 
 /// Puts it there, unless it is. Its time is that of the last change from true to false or back; `generation`: of the definition that
