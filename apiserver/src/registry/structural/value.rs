@@ -1,120 +1,111 @@
 //! Whether a value is as its schema wants it, told in upstream's words and with its paths.
+//!
+//! A schema and an object can be made for each other: whatever is compared, scanned or looked at is paid for out of [`MAX_STEPS`],
+//! and of faults no more than [`MAX_FAULTS`] are kept at any time.
 
-use std::fmt::Display;
+mod fault;
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
 
 use corten_api::Problems;
 use serde_json::{Map, Number, Value, json};
 
+use self::fault::{At, Fault, Found, What, place};
 use super::{Additional, Kind, Structural, formats};
 use crate::schema::ListKind;
 
 /// Values looked at and bytes matched in one validation, however a schema and an object are made for each other.
 const MAX_STEPS: usize = 5_000_000;
+/// Bytes that are compared or counted in one step.
+const SCAN_BYTES: usize = 16;
+/// Faults that are kept at a time, those of alternatives too; others are counted. As many as are told of one object.
+const MAX_FAULTS: usize = 1000;
 /// Where upstream's messages have nowhere to point to.
 const NOWHERE: &str = "<nil>";
 
 /// Finds what is wrong with `value`. `old`: the value before; what has not changed is not asked about again. `base`: what stands
 /// before all paths, or "".
 pub fn check(value: &Value, old: Option<&Value>, of: &Structural, base: &str, problems: &mut Problems) {
-    let mut left = MAX_STEPS;
-    let found = Look { left: &mut left }.value(value, old, of, "");
-    if left == 0 {
-        let at = if base.is_empty() { NOWHERE } else { base };
-        return problems.invalid_unshown(at, "the schema is too costly for this object");
+    let mut look = Look { left: MAX_STEPS, room: MAX_FAULTS };
+    let found = look.value(value, old, of, &At::Root);
+    if look.left == 0 {
+        return problems.invalid_unshown(place(base), "the schema is too costly for this object");
     }
-    for fault in found.faults {
-        fault.tell(base, problems);
-    }
+    found.tell(base, problems);
 }
 
-/// What is wrong somewhere.
-struct Fault {
-    /// Below the value that was asked about; "" for itself, `None` for what upstream tells without a path.
-    at: Option<String>,
-    what: What,
+struct Look {
+    /// Steps.
+    left: usize,
+    /// Faults that may still be kept.
+    room: usize,
 }
 
-enum What {
-    Required,
-    Unsupported { value: Value, known: Vec<String> },
-    TooLong(i64),
-    TooMany { have: usize, most: i64 },
-    Type { value: Value, why: String },
-    Invalid { value: Value, why: String },
-}
-
-impl Fault {
-    fn tell(self, base: &str, problems: &mut Problems) {
-        let at = match self.at.as_deref().map(|at| at.strip_prefix('.').unwrap_or(at)) {
-            None | Some("") if base.is_empty() => NOWHERE.to_owned(),
-            None | Some("") => base.to_owned(),
-            Some(at) if base.is_empty() => at.to_owned(),
-            Some(at) => format!("{base}.{at}"),
-        };
-        let size = |n: i64| usize::try_from(n).unwrap_or(0);
-        match self.what {
-            What::Required => problems.required(at, ""),
-            What::Unsupported { value, known } => {
-                let known: Vec<&str> = known.iter().map(String::as_str).collect();
-                problems.unsupported(at, value, &known);
-            }
-            What::TooLong(most) => problems.too_long(at, size(most)),
-            What::TooMany { have, most } => problems.too_many(at, have, size(most)),
-            What::Type { value, why } => problems.type_invalid(at, value, &why),
-            What::Invalid { value, why } => problems.invalid(at, value, &why),
-        }
+impl Look {
+    fn pay(&mut self, steps: usize) -> bool {
+        self.left = self.left.saturating_sub(steps);
+        self.left > 0
     }
-}
-
-/// What came of a look. `matched`: how much of a value was as wanted, which tells the best of several alternatives.
-#[derive(Default)]
-struct Found {
-    faults: Vec<Fault>,
-    matched: usize,
-}
-
-impl Found {
-    fn is_good(&self) -> bool {
-        self.faults.is_empty()
-    }
-    fn note(&mut self, at: &str, what: What) {
-        self.faults.push(Fault { at: Some(at.to_owned()), what });
-    }
-    fn invalid(&mut self, at: &str, value: impl Into<Value>, why: impl Display) {
-        self.note(at, What::Invalid { value: value.into(), why: format!("{at} in body {why}") });
-    }
-    fn wrong_type(&mut self, at: &str, wanted: &str, value: &str) {
-        let why = format!("{at} in body must be of type {wanted}: {value:?}");
-        self.note(at, What::Type { value: value.into(), why });
+    fn note<'v>(&mut self, found: &mut Found<'v>, at: &At<'_>, what: What<'v>) {
+        self.keep(found, what, |what| Fault { at: Some(at.text()), what });
     }
     /// What upstream tells without a path.
-    fn elsewhere(&mut self, why: String) {
-        self.faults.push(Fault { at: None, what: What::Invalid { value: "".into(), why } });
+    fn elsewhere<'v>(&mut self, found: &mut Found<'v>, why: String) {
+        self.keep(found, What::Elsewhere(why), |what| Fault { at: None, what });
     }
-    fn merge(&mut self, other: Self) {
-        self.faults.extend(other.faults);
-        self.matched += other.matched;
+    fn keep<'v>(&mut self, found: &mut Found<'v>, what: What<'v>, fault: impl FnOnce(What<'v>) -> Fault<'v>) {
+        if self.room == 0 {
+            found.more += 1;
+            return;
+        }
+        self.room -= 1;
+        found.faults.push(fault(what));
     }
-}
-
-struct Look<'l> {
-    left: &'l mut usize,
-}
-
-impl Look<'_> {
-    fn pay(&mut self, steps: usize) -> bool {
-        *self.left = self.left.saturating_sub(steps);
-        *self.left > 0
+    /// What came of an alternative that does not count.
+    fn forget(&mut self, found: Option<Found<'_>>) {
+        self.room += found.map_or(0, |found| found.faults.len());
     }
 
-    fn value(&mut self, value: &Value, old: Option<&Value>, of: &Structural, at: &str) -> Found {
+    /// Whether two values are the same.
+    fn same(&mut self, one: &Value, other: &Value) -> bool {
+        if !self.pay(1) {
+            return false;
+        }
+        match (one, other) {
+            (Value::String(one), Value::String(other)) => {
+                one.len() == other.len() && self.pay(one.len() / SCAN_BYTES) && one == other
+            }
+            (Value::Array(one), Value::Array(other)) => {
+                one.len() == other.len() && one.iter().zip(other).all(|(one, other)| self.same(one, other))
+            }
+            (Value::Object(one), Value::Object(other)) => {
+                one.len() == other.len()
+                    && one.iter().all(|(name, one)| {
+                        self.pay(name.len() / SCAN_BYTES) && other.get(name).is_some_and(|other| self.same(one, other))
+                    })
+            }
+            (one, other) => one == other,
+        }
+    }
+
+    fn value<'v>(&mut self, value: &'v Value, old: Option<&Value>, of: &'v Structural, at: &At<'_>) -> Found<'v> {
+        if old.is_some_and(|old| self.same(value, old)) {
+            return Found::default();
+        }
+        self.changed(value, old, of, at)
+    }
+
+    /// Of a value that is not as it was.
+    fn changed<'v>(&mut self, value: &'v Value, old: Option<&Value>, of: &'v Structural, at: &At<'_>) -> Found<'v> {
         let mut found = Found::default();
-        if !self.pay(1) || old == Some(value) {
+        if !self.pay(1) {
             return found;
         }
         if value.is_null() {
             if let (Some(wanted), false) = (type_names(of), of.nullable) {
-                found.wrong_type(at, &wanted, "null");
+                self.note(&mut found, at, What::Type { wanted, is: "null" });
             }
             self.one_of_values(value, of, at, &mut found);
             return found;
@@ -123,7 +114,7 @@ impl Look<'_> {
         self.junctors(value, old, of, at, &mut found);
         match value {
             Value::String(text) => self.text(text, of, at, &mut found),
-            Value::Number(number) => numbers(number, of, at, &mut found),
+            Value::Number(number) => self.number(number, of, at, &mut found),
             Value::Array(items) => self.items(items, old, of, at, &mut found),
             Value::Null | Value::Bool(_) | Value::Object(_) => {}
         }
@@ -135,7 +126,7 @@ impl Look<'_> {
         found
     }
 
-    fn kind(&mut self, value: &Value, of: &Structural, at: &str, found: &mut Found) {
+    fn kind<'v>(&mut self, value: &'v Value, of: &Structural, at: &At<'_>, found: &mut Found<'v>) {
         let Some(wanted) = type_names(of) else { return };
         let is = |kind: Kind| match kind {
             Kind::Array => value.is_array(),
@@ -149,178 +140,251 @@ impl Look<'_> {
         if fits {
             found.matched += 1;
         } else {
-            found.wrong_type(at, &wanted, type_name(value));
+            self.note(found, at, What::Type { wanted, is: type_name(value) });
         }
     }
 
-    fn junctors(&mut self, value: &Value, old: Option<&Value>, of: &Structural, at: &str, found: &mut Found) {
+    fn junctors<'v>(
+        &mut self,
+        value: &'v Value,
+        old: Option<&Value>,
+        of: &'v Structural,
+        at: &At<'_>,
+        found: &mut Found<'v>,
+    ) {
         let limits = of.limits();
-        let mut best: Option<Found> = None;
-        let is_better = |one: &Found, best: &Option<Found>| best.as_ref().is_none_or(|best| one.matched > best.matched);
+        let mut best: Option<Found<'v>> = None;
         let mut is_met = limits.any_of.is_empty();
         for alternative in &limits.any_of {
-            let one = self.value(value, old, alternative, at);
+            let one = self.changed(value, old, alternative, at);
             if one.is_good() {
                 is_met = true;
                 break;
             }
-            if is_better(&one, &best) {
-                best = Some(one);
-            }
+            self.keep_better(one, &mut best);
         }
-        if !is_met {
-            found.elsewhere(format!("{at:?} must validate at least one schema (anyOf)"));
-            found.merge(best.take().unwrap_or_default());
+        if is_met {
+            self.forget(best);
+        } else {
+            self.elsewhere(found, format!("{:?} must validate at least one schema (anyOf)", at.text()));
+            found.merge(best.unwrap_or_default());
         }
         let (mut met, mut best) = (0, None);
         for alternative in &limits.one_of {
-            let one = self.value(value, old, alternative, at);
+            let one = self.changed(value, old, alternative, at);
             if one.is_good() {
                 met += 1;
-            } else if met == 0 && is_better(&one, &best) {
-                best = Some(one);
+            } else if met == 0 {
+                self.keep_better(one, &mut best);
+            } else {
+                self.forget(Some(one));
             }
+        }
+        if met != 0 {
+            self.forget(best.take());
         }
         if met != 1 && !limits.one_of.is_empty() {
             let more = if met == 0 { "Found none valid".to_owned() } else { format!("Found {met} valid alternatives") };
-            found.elsewhere(format!("{at:?} must validate one and only one schema (oneOf). {more}"));
-            found.merge(best.filter(|_| met == 0).unwrap_or_default());
+            self.elsewhere(found, format!("{:?} must validate one and only one schema (oneOf). {more}", at.text()));
+            found.merge(best.unwrap_or_default());
         }
         let mut met = 0;
         for schema in &limits.all_of {
-            let one = self.value(value, old, schema, at);
+            let one = self.changed(value, old, schema, at);
             met += usize::from(one.is_good());
             found.merge(one);
         }
         if met != limits.all_of.len() {
             let more = if met == 0 { ". None validated" } else { "" };
-            found.elsewhere(format!("{at:?} must validate all the schemas (allOf){more}"));
+            self.elsewhere(found, format!("{:?} must validate all the schemas (allOf){more}", at.text()));
         }
-        // What has not changed is never met by being left alone.
-        if limits.not.as_ref().is_some_and(|not| self.value(value, None, not, at).is_good()) {
-            found.elsewhere(format!("{at:?} must not validate the schema (not)"));
+        if let Some(not) = &limits.not {
+            // What has not changed is never met by being left alone.
+            let one = self.changed(value, None, not, at);
+            let is_met = one.is_good();
+            self.forget(Some(one));
+            if is_met {
+                self.elsewhere(found, format!("{:?} must not validate the schema (not)", at.text()));
+            }
         }
     }
 
-    fn text(&mut self, text: &str, of: &Structural, at: &str, found: &mut Found) {
-        let limits = of.limits();
-        let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
-        if let Some(most) = limits.max_length.filter(|most| length > *most) {
-            found.note(at, What::TooLong(most));
+    /// Of alternatives that are not met, the one that a value is nearest to is told of.
+    fn keep_better<'v>(&mut self, one: Found<'v>, best: &mut Option<Found<'v>>) {
+        if best.as_ref().is_none_or(|best| one.matched > best.matched) {
+            self.forget(best.replace(one));
+        } else {
+            self.forget(Some(one));
         }
-        if let Some(least) = limits.min_length.filter(|least| length < *least) {
-            found.invalid(at, text, format_args!("should be at least {least} chars long"));
+    }
+
+    fn text<'v>(&mut self, text: &'v str, of: &'v Structural, at: &At<'_>, found: &mut Found<'v>) {
+        let limits = of.limits();
+        if (limits.max_length.is_some() || limits.min_length.is_some()) && self.pay(text.len() / SCAN_BYTES) {
+            let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+            if let Some(most) = limits.max_length.filter(|most| length > *most) {
+                self.note(found, at, What::TooLong(most));
+            }
+            if let Some(least) = limits.min_length.filter(|least| length < *least) {
+                self.note(found, at, What::TooShort { text, least });
+            }
         }
         if let Some(pattern) = &limits.pattern
             && self.pay(text.len())
             && !pattern.matches(text)
         {
-            found.invalid(at, text, format_args!("should match '{}'", pattern.text()));
+            self.note(found, at, What::Pattern { text, wanted: pattern.text().to_owned() });
         }
-        if let Some(format) = limits.format.as_deref().filter(|format| !formats::is_of(format, text)) {
-            let why = format!("{at} in body must be of type {format}: {text:?}");
-            found.note(at, What::Type { value: text.into(), why });
-        }
-    }
-
-    fn items(&mut self, items: &[Value], old: Option<&Value>, of: &Structural, at: &str, found: &mut Found) {
-        let old = old.and_then(Value::as_array).map(Vec::as_slice);
-        for (index, item) in items.iter().enumerate() {
-            let Some(of_item) = &of.items else { break };
-            let before = old.and_then(|old| same_item(item, old, of));
-            found.merge(self.value(item, before, of_item, &format!("{at}[{index}]")));
-        }
-        let size = i64::try_from(items.len()).unwrap_or(i64::MAX);
-        if let Some(least) = of.limits().min_items.filter(|least| size < *least) {
-            found.invalid(at, size, format_args!("should have at least {least} items"));
-        }
-        if let Some(most) = of.limits().max_items.filter(|most| size > *most) {
-            found.note(at, What::TooMany { have: items.len(), most });
-        }
-    }
-
-    fn one_of_values(&mut self, value: &Value, of: &Structural, at: &str, found: &mut Found) {
-        let known = &of.limits().one_of_values;
-        if known.is_empty() || !self.pay(known.len()) || known.iter().any(|one| !value.is_null() && is_same(one, value))
+        if let Some(format) = limits.format.as_deref()
+            && self.pay(text.len())
+            && !formats::is_of(format, text)
         {
+            self.note(found, at, What::Format { text, format });
+        }
+    }
+
+    fn items<'v>(
+        &mut self,
+        items: &'v [Value],
+        old: Option<&Value>,
+        of: &'v Structural,
+        at: &At<'_>,
+        found: &mut Found<'v>,
+    ) {
+        let (limits, size) = (of.limits(), i64::try_from(items.len()).unwrap_or(i64::MAX));
+        let too_many = limits.max_items.filter(|most| size > *most);
+        let before = match (&of.list, old.and_then(Value::as_array)) {
+            (Some(ListKind::Map(keys)), Some(old)) => Some((keys, self.by_key(old, keys))),
+            _ => None,
+        };
+        for (index, item) in items.iter().enumerate().take(looked_at(too_many)) {
+            let Some(of_item) = of.items.as_deref() else { break };
+            let before = before.as_ref().and_then(|(keys, old)| old.get(&self.key_of(item, keys)).copied());
+            found.merge(self.value(item, before, of_item, &At::Item(at, index)));
+        }
+        if let Some(least) = limits.min_items.filter(|least| size < *least) {
+            let why = format!("should have at least {least} items");
+            self.note(found, at, What::Number { value: size.into(), why });
+        }
+        if let Some(most) = too_many {
+            self.note(found, at, What::TooMany { have: items.len(), most });
+        }
+    }
+
+    /// The items of a list that is a map: of several with the same key the first.
+    fn by_key<'o>(&mut self, items: &'o [Value], keys: &[Arc<str>]) -> HashMap<String, &'o Value> {
+        let mut known = HashMap::with_capacity(items.len());
+        for item in items {
+            known.entry(self.key_of(item, keys)).or_insert(item);
+        }
+        known
+    }
+    fn key_of(&mut self, item: &Value, keys: &[Arc<str>]) -> String {
+        let mut text = String::new();
+        for key in keys {
+            if let Some(value) = item.get(&**key) {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "{value}");
+            }
+            text.push('\n');
+        }
+        self.pay(1 + text.len() / SCAN_BYTES);
+        text
+    }
+
+    fn one_of_values<'v>(&mut self, value: &'v Value, of: &'v Structural, at: &At<'_>, found: &mut Found<'v>) {
+        let known = &of.limits().one_of_values;
+        let is_it = |one: &Value| !value.is_null() && (self.same(one, value) || is_same_number(one, value));
+        if !known.is_empty() && !known.iter().any(is_it) {
+            self.note(found, at, What::Unsupported { value, known });
+        }
+    }
+
+    fn fields<'v>(
+        &mut self,
+        fields: &'v Map<String, Value>,
+        old: Option<&Value>,
+        of: &'v Structural,
+        at: &At<'_>,
+        found: &mut Found<'v>,
+    ) {
+        let (limits, size) = (of.limits(), i64::try_from(fields.len()).unwrap_or(i64::MAX));
+        let too_many = limits.max_properties.filter(|most| size > *most);
+        if let Some(least) = limits.min_properties.filter(|least| size < *least) {
+            let why = format!("should have at least {least} properties");
+            self.note(found, at, What::Number { value: size.into(), why });
+        }
+        if let Some(most) = too_many {
+            self.note(found, at, What::TooMany { have: fields.len(), most });
+        }
+        let says_something = !of.properties.is_empty() || of.additional.is_some();
+        let looked_at = if says_something { looked_at(too_many).min(fields.len()) } else { 0 };
+        if !self.pay(looked_at + limits.required.len()) {
             return;
         }
-        let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let known = known.iter().map(shown).collect();
-        found.note(at, What::Unsupported { value: value.clone(), known });
-    }
-
-    fn fields(
-        &mut self,
-        fields: &Map<String, Value>,
-        old: Option<&Value>,
-        of: &Structural,
-        at: &str,
-        found: &mut Found,
-    ) {
-        let size = i64::try_from(fields.len()).unwrap_or(i64::MAX);
-        if let Some(least) = of.limits().min_properties.filter(|least| size < *least) {
-            found.invalid(at, size, format_args!("should have at least {least} properties"));
-        }
-        if let Some(most) = of.limits().max_properties.filter(|most| size > *most) {
-            found.note(at, What::TooMany { have: fields.len(), most });
-        }
-        for (name, value) in fields {
+        for (name, value) in fields.iter().take(looked_at) {
             let before = old.and_then(|old| old.get(name));
             match (of.properties.get(name), &of.additional) {
-                (Some(property), _) => {
-                    let at = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
-                    found.merge(self.value(value, before, property, &at));
-                }
+                (Some(property), _) => found.merge(self.value(value, before, property, &At::Field(at, name))),
                 (None, Some(Additional::Schema(schema))) => {
-                    found.merge(self.value(value, before, schema, &format!("{at}.{name}")));
+                    found.merge(self.value(value, before, schema, &At::Entry(at, name)));
                 }
-                (None, Some(Additional::Any(false))) => {
-                    let why = format!("{at}.{name} in body is a forbidden property");
-                    found.note(at, What::Invalid { value: name.as_str().into(), why });
-                }
+                (None, Some(Additional::Any(false))) => self.note(found, at, What::Forbidden(name)),
                 (None, Some(Additional::Any(true)) | None) => {}
             }
         }
-        for name in of.limits().required.iter().filter(|name| !fields.contains_key(*name)) {
-            found.note(&format!("{at}.{name}"), What::Required);
+        for name in limits.required.iter().filter(|name| !fields.contains_key(*name)) {
+            self.note(found, &At::Entry(at, name), What::Required);
+        }
+    }
+
+    fn number<'v>(&mut self, number: &Number, of: &Structural, at: &At<'_>, found: &mut Found<'v>) {
+        for (value, why) in numbers(number, of) {
+            self.note(found, at, What::Number { value, why });
         }
     }
 }
 
-fn numbers(number: &Number, of: &Structural, at: &str, found: &mut Found) {
-    let limits = of.limits();
+/// How many are looked at where there are too many: the others are refused in any case.
+fn looked_at(too_many: Option<i64>) -> usize {
+    too_many.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(0))
+}
+
+/// Why a number is not as wanted, and what to show of it.
+fn numbers(number: &Number, of: &Structural) -> Vec<(Value, String)> {
+    let (limits, mut found) = (of.limits(), Vec::new());
     let value = number.as_f64().unwrap_or(f64::NAN);
     let is_whole = number.is_i64() || number.is_u64();
     let shown = |limit: f64| if is_whole { format!("{}", limit.trunc()) } else { go_float(limit) };
     if let Some(factor) = limits.multiple_of {
         let times = if factor < 1.0 { 1.0 / factor * value } else { value / factor };
         if factor <= 0.0 {
-            found.invalid(at, json!(factor), format_args!("factor MultipleOf must be positive: {}", go_float(factor)));
+            found.push((json!(factor), format!("factor MultipleOf must be positive: {}", go_float(factor))));
         } else if !is_almost_whole(times) {
-            found.invalid(at, number.clone(), format_args!("should be a multiple of {}", go_float(factor)));
+            found.push((number.clone().into(), format!("should be a multiple of {}", go_float(factor))));
         }
     }
     if let Some(most) = limits.maximum
         && (value > most || (limits.exclusive_maximum && value >= most))
     {
         let words = if limits.exclusive_maximum { "less than" } else { "less than or equal to" };
-        found.invalid(at, number.clone(), format_args!("should be {words} {}", shown(most)));
+        found.push((number.clone().into(), format!("should be {words} {}", shown(most))));
     }
     if let Some(least) = limits.minimum
         && (value < least || (limits.exclusive_minimum && value <= least))
     {
         let words = if limits.exclusive_minimum { "greater than" } else { "greater than or equal to" };
-        found.invalid(at, number.clone(), format_args!("should be {words} {}", shown(least)));
+        found.push((number.clone().into(), format!("should be {words} {}", shown(least))));
     }
+    found
 }
 
 /// The types that a schema names, as messages have them.
-fn type_names(of: &Structural) -> Option<String> {
+fn type_names(of: &Structural) -> Option<&'static str> {
     if of.int_or_string {
-        return Some("integer,string".into());
+        return Some("integer,string");
     }
-    of.kind.map(|kind| kind.as_str().to_owned())
+    of.kind.map(Kind::as_str)
 }
 
 fn type_name(value: &Value) -> &'static str {
@@ -344,9 +408,9 @@ fn is_almost_whole(value: f64) -> bool {
     value.is_finite() && (value - value.round()).abs() <= 1e-9 * value.abs().max(1.0)
 }
 
-/// Whether two values are the same, however a number is written.
-fn is_same(one: &Value, other: &Value) -> bool {
-    one == other || matches!((one.as_f64(), other.as_f64()), (Some(one), Some(other)) if one == other)
+/// Whether two values are the same number, however it is written.
+fn is_same_number(one: &Value, other: &Value) -> bool {
+    matches!((one.as_f64(), other.as_f64()), (Some(one), Some(other)) if one == other)
 }
 
 /// As Go prints a number: `10`, `0.5`, `1e+21`.
@@ -360,12 +424,6 @@ fn go_float(value: f64) -> String {
         };
     }
     format!("{value}")
-}
-
-/// The item before of a list that is a map.
-fn same_item<'o>(item: &Value, old: &'o [Value], of: &Structural) -> Option<&'o Value> {
-    let Some(ListKind::Map(keys)) = &of.list else { return None };
-    old.iter().find(|before| keys.iter().all(|key| before.get(&**key) == item.get(&**key)))
 }
 
 #[cfg(test)]

@@ -204,6 +204,63 @@ fn a_schema_that_is_made_to_be_slow_is_given_up() {
 }
 
 #[test]
+fn what_is_kept_of_faults_is_bounded() {
+    let long = "n".repeat(100_000);
+    let of = json!({"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}});
+    let told = found(of, json!({long: vec![1; 100_000]}));
+    let bytes: usize = told.iter().map(String::len).sum();
+    assert!((1000..=1001).contains(&told.len()) && bytes < 3_000_000, "{} of {bytes} bytes", told.len());
+    let many: Vec<String> = (0..2000).map(|n| format!("{n:0>1000}")).collect();
+    let of = json!({"type": "array", "items": {"type": "string", "enum": many}});
+    let told = found(of, json!(vec!["x"; 2000]));
+    let bytes: usize = told.iter().map(String::len).sum();
+    assert!(told.len() < 10 && bytes < 8 * 1024 * 1024, "{} of {bytes} bytes", told.len());
+    assert!(told.last().unwrap().ends_with("more that are not told"), "{:?}", told.last());
+}
+
+#[test]
+fn what_alternatives_find_takes_no_room_from_what_is_wrong() {
+    let of = json!({"type": "object", "properties": {
+        "a": {"type": "array", "items": {"type": "integer", "anyOf": [{"maximum": 0}, {"minimum": 1}]}},
+        "b": {"type": "string"},
+    }});
+    let told = found(of, json!({"a": vec![1; 5000], "b": 1}));
+    assert_eq!(told, [r#"b: Invalid value: "integer": b in body must be of type string: "integer""#]);
+}
+
+#[test]
+fn items_of_a_long_list_are_found_by_their_keys() {
+    let of = json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k", "l"],
+        "items": {"type": "object", "properties": {"k": {"type": "integer"}, "v": {"type": "integer", "maximum": 1}}}});
+    let list = |v: i64| -> Value { (0..100_000).map(|k| json!({"k": k, "v": if k == 7 { v } else { 5 }})).collect() };
+    assert!(found_after(of.clone(), list(9), Some(list(5))).len() == 1);
+    let bounded = json!({"type": "array", "maxItems": 2, "items": {"type": "string"}});
+    assert_eq!(found(bounded, json!(vec![1; 100_000])).len(), 3, "two that are looked at, and that they are too many");
+}
+
+#[test]
+fn what_is_compared_and_scanned_is_paid_for() {
+    let too_costly = |of: Value, value: Value, old: Option<Value>| {
+        let told = found_after(of, value, old);
+        told.len() == 1 && told[0].contains("too costly")
+    };
+    let many = |one: Value| json!({"type": "string", "anyOf": vec![one; 3000]});
+    let text = "a".repeat(1_000_000);
+    assert!(too_costly(many(json!({"maxLength": 1})), json!(text), None));
+    assert!(too_costly(many(json!({"format": "ipv4"})), json!(text), None));
+    assert!(too_costly(many(json!({"enum": [format!("{}b", "a".repeat(999_999))]})), json!(text), None));
+    let fields: Map<String, Value> = (0..10_000).map(|n| (format!("f{n}"), json!(n))).collect();
+    let part = json!({"properties": {"f0": {"minimum": 1}}});
+    assert!(too_costly(json!({"type": "object", "anyOf": vec![part; 3000]}), json!(fields), None));
+    let deep = |last: i64| {
+        let list: Vec<Value> = (0..200_000).map(Value::from).chain([json!(last)]).collect();
+        (0..40).fold(json!(list), |inner, _| json!({"a": inner}))
+    };
+    let of = (0..40).fold(json!({"type": "array"}), |inner, _| json!({"type": "object", "properties": {"a": inner}}));
+    assert!(too_costly(of, deep(1), Some(deep(2))));
+}
+
+#[test]
 fn numbers_print_as_in_go() {
     for (value, text) in [(10.0, "10"), (0.5, "0.5"), (1e21, "1e+21"), (1e-7, "1e-07"), (0.0, "0")] {
         assert_eq!(go_float(value), text);
