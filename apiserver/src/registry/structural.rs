@@ -10,7 +10,7 @@
 //!
 //! Walks go as deep as schemas and objects do, which came through the bounded decoder
 //! ([`MAX_NESTING`](crate::decode::MAX_NESTING)); a schema cannot refer to itself. What a hostile schema could make costly has a
-//! bound of its own: the number and size of patterns, and the steps of one validation.
+//! bound of its own: the number and size of a definition's patterns, and the steps of one validation.
 
 pub mod check;
 pub mod embedded;
@@ -33,10 +33,8 @@ use serde_json::Value;
 use crate::schema::ListKind;
 pub use formats::is_known as is_known_format;
 pub use lists::check as check_lists;
+pub use pattern::Judge as PatternJudge;
 use pattern::Pattern;
-
-/// Different patterns in one schema. Large ones have some dozens.
-const MAX_PATTERNS: usize = 256;
 
 /// What the server reads out of a schema. Also what stands in `allOf`, `anyOf`, `oneOf` and `not`, which say nothing but what
 /// values must be.
@@ -194,10 +192,6 @@ impl Limits {
 pub enum SchemaError {
     #[error("a schema of {0:?} is not supported")]
     Unsupported(&'static str),
-    #[error("pattern {pattern:?}: {why}")]
-    Pattern { pattern: String, why: String },
-    #[error("it has more than {MAX_PATTERNS} different patterns")]
-    Patterns,
 }
 
 impl Structural {
@@ -213,7 +207,7 @@ impl Structural {
     }
 }
 
-/// Those that have been compiled: one that stands in many places is one.
+/// Those that have been read: one that stands in many places is one.
 type Patterns = HashMap<String, Arc<Pattern>>;
 
 fn read(schema: &JSONSchemaProps, patterns: &mut Patterns) -> Result<Structural, SchemaError> {
@@ -294,8 +288,7 @@ fn limits(schema: &JSONSchemaProps, patterns: &mut Patterns) -> Result<Limits, S
             .pattern
             .as_deref()
             .filter(|text| !text.is_empty())
-            .map(|text| compiled(text, patterns))
-            .transpose()?,
+            .map(|text| patterns.entry(text.to_owned()).or_insert_with(|| Arc::new(Pattern::new(text))).clone()),
         max_items: schema.max_items,
         min_items: schema.min_items,
         max_properties: schema.max_properties,
@@ -307,19 +300,6 @@ fn limits(schema: &JSONSchemaProps, patterns: &mut Patterns) -> Result<Limits, S
         one_of,
         not,
     })
-}
-
-fn compiled(text: &str, patterns: &mut Patterns) -> Result<Arc<Pattern>, SchemaError> {
-    if let Some(known) = patterns.get(text) {
-        return Ok(known.clone());
-    }
-    if patterns.len() == MAX_PATTERNS {
-        return Err(SchemaError::Patterns);
-    }
-    let pattern = Pattern::new(text).map_err(|why| SchemaError::Pattern { pattern: text.to_owned(), why })?;
-    let pattern = Arc::new(pattern);
-    patterns.insert(text.to_owned(), pattern.clone());
-    Ok(pattern)
 }
 
 #[cfg(test)]
@@ -351,20 +331,6 @@ mod tests {
         ] {
             assert_eq!(Structural::of(&props(schema)).err(), Some(SchemaError::Unsupported(why)));
         }
-    }
-
-    #[test]
-    fn patterns_are_few_and_small() {
-        let many = |n: usize| {
-            let fields: serde_json::Map<String, Value> = (0..n)
-                .map(|i| (format!("f{i}"), json!({"type": "string", "pattern": format!("^a{}$", i % 600)})))
-                .collect();
-            Structural::of(&props(json!({"type": "object", "properties": fields})))
-        };
-        assert!(many(MAX_PATTERNS).is_ok());
-        assert_eq!(many(600).err(), Some(SchemaError::Patterns));
-        let huge = json!({"type": "string", "pattern": "((a{1000}){1000}){1000}"});
-        assert!(matches!(Structural::of(&props(huge)), Err(SchemaError::Pattern { .. })));
     }
 
     #[test]

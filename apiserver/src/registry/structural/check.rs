@@ -14,7 +14,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 
-use super::{Kind, SchemaError, Structural, is_known_format};
+use super::{Kind, PatternJudge, SchemaError, Structural, is_known_format};
 use crate::registry::path::Path;
 
 pub const CEL_IS_NOT_SERVED: &str = "rules in the Common Expression Language are not served by this server yet";
@@ -22,8 +22,14 @@ const META: [&str; 3] = ["metadata", "kind", "apiVersion"];
 /// What may stand at the root where the status has a subresource of its own, as upstream names it.
 const AT_ROOT: &str = "[Description Type Format Title Maximum ExclusiveMaximum Minimum ExclusiveMinimum MaxLength MinLength Pattern MaxItems MinItems UniqueItems MultipleOf Required Items Properties ExternalDocs Example XPreserveUnknownFields XValidations]";
 
-/// Looks through the schema at `at` of a version.
-pub fn check(schema: &JSONSchemaProps, has_status: bool, at: &Path<'_>, problems: &mut Problems) {
+/// Looks through the schema at `at` of a version. `patterns`: of all versions of its definition.
+pub fn check(
+    schema: &JSONSchemaProps,
+    has_status: bool,
+    patterns: &mut PatternJudge,
+    at: &Path<'_>,
+    problems: &mut Problems,
+) {
     if has_status {
         root_of_status(schema, at, problems);
     }
@@ -34,10 +40,8 @@ pub fn check(schema: &JSONSchemaProps, has_status: bool, at: &Path<'_>, problems
     match Structural::of(schema) {
         // What is not supported is told of below, where it stands.
         Err(SchemaError::Unsupported(_)) => {}
-        Err(SchemaError::Patterns) => found.invalid_unshown(at, &SchemaError::Patterns.to_string()),
-        Err(SchemaError::Pattern { .. }) => invariants::check(schema, at, &mut found),
         Ok(structural) => {
-            invariants::check(schema, at, &mut found);
+            invariants::check(schema, patterns, at, &mut found);
             if found.is_empty() {
                 defaults::check(&structural, at, &mut found);
             }

@@ -1,37 +1,99 @@
-//! Patterns as Go reads them, matched in linear time and within a bound of memory.
+//! Patterns as Go reads them, matched in linear time and within bounds of memory.
 //!
-//! Go's and ours are of one family and differ in little: there `\d`, `\w`, `\s` and `\b` know ASCII alone, a brace that counts
-//! nothing is a brace, and a bracket within brackets is one. A pattern is written anew so that it means here what it means there.
-//! <https://github.com/google/re2/wiki/Syntax>
+//! - `translate`: written anew in our syntax
+//! - [`Judge`]: whether a definition's patterns are some, and not too many or too large, which is asked when it is written
+//! - [`Pattern`]: one of a schema that is served. It is compiled when a value is matched first, and kept in a cache that all schemas
+//!   share; of those that are in no use the oldest go.
+
+mod translate;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use regex::{Regex, RegexBuilder};
 
-/// Of a compiled pattern, and of what is built while it is matched.
-const SIZE_BYTES_MAX: usize = 1024 * 1024;
+use translate::translated;
 
+/// What one may take when it is compiled: its size is the first that is enough.
+const SIZES_BYTES: [usize; 5] = [8 * 1024, 32 * 1024, 128 * 1024, 512 * 1024, SIZE_BYTES_MAX];
+const SIZE_BYTES_MAX: usize = 1024 * 1024;
+/// What is built while matching, for each direction, is as large as the pattern, but for small ones.
+const MATCHING_BYTES_MIN: usize = 16 * 1024;
+/// Bytes of a pattern that make matching a byte one step dearer.
+const STEP_BYTES: usize = 4 * 1024;
+/// Bytes of a pattern that are compiled in one step.
+const COMPILE_BYTES: usize = 64;
+/// Different patterns in one definition. Large ones have some dozens.
+const MAX_PATTERNS: usize = 256;
+/// Of all patterns of one definition, compiled.
+const DEFINITION_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Of all patterns that are kept compiled.
+const PROCESS_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(|| Mutex::new(Cache::new(PROCESS_BYTES_MAX)));
+
+/// One of a schema.
 #[derive(Debug)]
 pub(super) struct Pattern {
-    text: String,
-    regex: Regex,
+    text: Arc<str>,
 }
 
 impl Pattern {
-    /// Fails with why it is none.
-    pub(super) fn new(text: &str) -> Result<Self, String> {
-        let ours = translated(text);
-        let built = RegexBuilder::new(&ours).size_limit(SIZE_BYTES_MAX).dfa_size_limit(SIZE_BYTES_MAX).build();
-        let regex = built.map_err(|err| match err {
-            regex::Error::CompiledTooBig(_) => format!("it takes more than {SIZE_BYTES_MAX} bytes"),
-            regex::Error::Syntax(why) => {
-                why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
-            }
-            other => other.to_string(),
-        })?;
-        Ok(Self { text: text.to_owned(), regex })
+    pub(super) fn new(text: &str) -> Self {
+        Self { text: text.into() }
     }
     /// As its author wrote it.
     pub(super) fn text(&self) -> &str {
         &self.text
+    }
+    /// What it is matched with, and how many steps of work it took to get it. Fails with why it is no pattern, which was told when
+    /// its definition was written.
+    pub(super) fn compiled(&self) -> (Result<Arc<Compiled>, String>, usize) {
+        let lock = || CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().known.get(&self.text) {
+            return (Ok(known.clone()), 1);
+        }
+        match Compiled::of(&self.text) {
+            Ok(compiled) => {
+                let (steps, compiled) = (compiled.size_bytes / COMPILE_BYTES, Arc::new(compiled));
+                lock().put(self.text.clone(), compiled.clone());
+                (Ok(compiled), steps)
+            }
+            Err(why) => (Err(why), SIZE_BYTES_MAX / COMPILE_BYTES),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Compiled {
+    regex: Regex,
+    size_bytes: usize,
+}
+
+impl Compiled {
+    fn of(text: &str) -> Result<Self, String> {
+        let ours = translated(text)?;
+        for size_bytes in SIZES_BYTES {
+            let mut builder = RegexBuilder::new(&ours);
+            builder.size_limit(size_bytes).dfa_size_limit(size_bytes.max(MATCHING_BYTES_MIN));
+            match builder.build() {
+                Ok(regex) => return Ok(Self { regex, size_bytes }),
+                Err(regex::Error::CompiledTooBig(_)) => {}
+                Err(regex::Error::Syntax(why)) => {
+                    return Err(why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned());
+                }
+                Err(other) => return Err(other.to_string()),
+            }
+        }
+        Err(format!("it takes more than {SIZE_BYTES_MAX} bytes"))
+    }
+    /// What it takes with all that is built while it is matched.
+    fn bytes(&self) -> usize {
+        2 * self.size_bytes + 2 * self.size_bytes.max(MATCHING_BYTES_MIN)
+    }
+    /// Steps of work that matching a text takes at most.
+    pub(super) fn steps(&self, text: &str) -> usize {
+        text.len().saturating_mul((self.size_bytes / STEP_BYTES).max(1))
     }
     /// Whether it is found anywhere in a text.
     pub(super) fn matches(&self, text: &str) -> bool {
@@ -39,97 +101,75 @@ impl Pattern {
     }
 }
 
-/// The same in our syntax. What is wrong stays wrong.
-fn translated(text: &str) -> String {
-    let chars: Vec<char> = text.chars().collect();
-    let (mut out, mut at, mut in_class) = (String::with_capacity(text.len()), 0, false);
-    while let Some(&c) = chars.get(at) {
-        let next = chars.get(at + 1).copied();
-        let mut taken = 1;
-        match (c, next) {
-            ('\\', Some('Q')) if !in_class => {
-                let rest: String = chars[at + 2..].iter().collect();
-                let (quoted, end) = rest.split_once("\\E").map_or((&*rest, 0), |(quoted, _)| (quoted, 2));
-                out.push_str(&regex::escape(quoted));
-                taken = 2 + quoted.chars().count() + end;
-            }
-            ('\\', Some(escaped)) => {
-                match ascii_class(escaped, in_class) {
-                    Some(class) => out.push_str(class),
-                    None => out.extend([c, escaped]),
-                }
-                taken = 2;
-            }
-            ('[', _) if in_class => match posix_class(&chars[at..]) {
-                Some(len) => {
-                    out.extend(&chars[at..at + len]);
-                    taken = len;
-                }
-                None => out.push_str("\\["),
-            },
-            ('[', _) => {
-                in_class = true;
-                out.push(c);
-                // A bracket that comes first is one of the class.
-                if next == Some('^') {
-                    out.push('^');
-                    taken += 1;
-                }
-                if chars.get(at + taken) == Some(&']') {
-                    out.push_str("\\]");
-                    taken += 1;
-                }
-            }
-            (']', _) if in_class => {
-                in_class = false;
-                out.push(c);
-            }
-            ('&' | '~' | '-', Some(same)) if in_class && same == c => out.extend(['\\', c]),
-            ('{', _) if !in_class && !counts(&chars[at..]) => out.push_str("\\{"),
-            _ => out.push(c),
+/// Compiled patterns. The oldest go.
+struct Cache {
+    known: HashMap<Arc<str>, Arc<Compiled>>,
+    oldest_first: VecDeque<Arc<str>>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Cache {
+    fn new(bytes_max: usize) -> Self {
+        Self { known: HashMap::new(), oldest_first: VecDeque::new(), bytes: 0, bytes_max }
+    }
+    fn put(&mut self, text: Arc<str>, compiled: Arc<Compiled>) {
+        // Two that match at the same time may both have compiled it.
+        if self.known.contains_key(&text) {
+            return;
         }
-        at += taken;
+        self.bytes += compiled.bytes();
+        self.oldest_first.push_back(text.clone());
+        self.known.insert(text, compiled);
+        while self.bytes > self.bytes_max
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            self.bytes -= self.known.remove(&oldest).map_or(0, |gone| gone.bytes());
+        }
     }
-    out
 }
 
-/// `\d` and such; `None`: it means the same.
-fn ascii_class(letter: char, in_class: bool) -> Option<&'static str> {
-    Some(match (letter, in_class) {
-        ('d', true) => "0-9",
-        ('d', false) => "[0-9]",
-        ('D', _) => "[^0-9]",
-        ('w', true) => "0-9A-Za-z_",
-        ('w', false) => "[0-9A-Za-z_]",
-        ('W', _) => "[^0-9A-Za-z_]",
-        ('s', true) => "\\t\\n\\x0c\\r ",
-        ('s', false) => "[\\t\\n\\x0c\\r ]",
-        ('S', _) => "[^\\t\\n\\x0c\\r ]",
-        ('b', false) => "(?-u:\\b)",
-        ('B', false) => "(?-u:\\B)",
-        ('<', _) => "<",
-        ('>', _) => ">",
-        _ => return None,
-    })
+/// Judges the patterns of one definition, in all its versions: each text once, and none beyond what a definition may have.
+#[derive(Default)]
+pub struct Judge {
+    judged: HashMap<String, Result<(), String>>,
+    bytes: usize,
+    is_over: bool,
 }
 
-/// How long `[:alpha:]` is, if it stands here.
-fn posix_class(chars: &[char]) -> Option<usize> {
-    if chars.get(1) != Some(&':') {
-        return None;
-    }
-    let end = chars.windows(2).skip(2).position(|pair| pair == [':', ']'])?;
-    Some(end + 4)
+/// Why a pattern is refused.
+pub(super) enum Refused {
+    /// It is none.
+    Flaw(String),
+    /// There are too many, or they are too large. Said once.
+    Bound(String),
+    /// That has been said.
+    Again,
 }
 
-/// Whether a brace counts: `{2}`, `{2,}`, `{2,3}`.
-fn counts(chars: &[char]) -> bool {
-    let Some(end) = chars.iter().position(|c| *c == '}') else { return false };
-    let inner: String = chars[1..end].iter().collect();
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match inner.split_once(',') {
-        None => is_number(&inner),
-        Some((least, most)) => is_number(least) && (most.is_empty() || is_number(most)),
+impl Judge {
+    pub(super) fn judge(&mut self, text: &str) -> Result<(), Refused> {
+        if let Some(known) = self.judged.get(text) {
+            return known.clone().map_err(Refused::Flaw);
+        }
+        if self.is_over {
+            return Err(Refused::Again);
+        }
+        if self.judged.len() == MAX_PATTERNS {
+            self.is_over = true;
+            return Err(Refused::Bound(format!("a definition has at most {MAX_PATTERNS} different patterns")));
+        }
+        let compiled = Compiled::of(text);
+        self.bytes += compiled.as_ref().map_or(0, Compiled::bytes);
+        let judged = compiled.map(|_| ());
+        self.judged.insert(text.to_owned(), judged.clone());
+        if self.bytes > DEFINITION_BYTES_MAX {
+            self.is_over = true;
+            return Err(Refused::Bound(format!(
+                "all patterns of a definition take at most {DEFINITION_BYTES_MAX} bytes"
+            )));
+        }
+        judged.map_err(Refused::Flaw)
     }
 }
 
@@ -148,31 +188,94 @@ mod tests {
             (r"^[^\d\s]$", "1", false),
             (r"^.$", "\u{df}", true),
             (r"^{a}$", "{a}", true),
+            (r"^a{01}$", "a{01}", true),
             (r"^a{2,3}$", "aaa", true),
+            (r"^a{2,3}?$", "aaa", true),
             (r"^[[]$", "[", true),
             (r"^[]a]+$", "]a", true),
             (r"^[^]]$", "]", false),
             (r"^[[:alpha:]]+$", "ab", true),
             (r"^[a&&b]+$", "a&b", true),
+            (r"^[+--]$", ",", true),
+            (r"^[+--]$", ".", false),
+            (r"^[--/]$", ".", true),
+            (r"^[a-c-e]+$", "b-e", true),
+            (r"^[a-c-e]+$", "d", false),
+            (r"^[\d-a]+$", "1-a", true),
+            (r"^[\pL-]+$", "\u{df}-", true),
+            (r"^[\x{41}-\x43]$", "B", true),
+            (r"^\x{4F}\p{Greek}$", "O\u{3b1}", true),
             (r"^\Qa.b\E$", "axb", false),
             (r"^\Qa.b\E$", "a.b", true),
             (r"\bfoo\b", "a foo b", true),
             (r"^a\/b\-c$", "a/b-c", true),
             ("(?i)^abc$", "ABC", true),
+            ("^(?P<name>a)(?s:.)$", "a\n", true),
             ("^a$", "a\n", false),
         ] {
-            assert_eq!(Pattern::new(pattern).unwrap().matches(text), matches, "{pattern} {text:?}");
+            assert_eq!(Compiled::of(pattern).unwrap().matches(text), matches, "{pattern} {text:?}");
         }
     }
 
     #[test]
     fn what_is_no_pattern_is_told_of() {
-        for (pattern, why) in
-            [("(", "unclosed group"), ("a**?+(?=b)", "look-around"), ("[z-a]", "invalid character class range")]
-        {
-            let told = Pattern::new(pattern).unwrap_err();
+        for (pattern, why) in [
+            ("(", "unclosed group"),
+            ("a(?=b)", "look-around"),
+            ("[z-a]", "invalid character class range"),
+            ("a**", "invalid nested repetition operator: `*`"),
+            ("a{1001}", "invalid repeat count: `{1001}`"),
+            ("a{3,2}", "invalid repeat count: `{3,2}`"),
+            ("(a{100}b){11}", "invalid repeat count: `{11}`"),
+            ("((a{50})*c|d{3}){21}", "invalid repeat count: `{21}`"),
+            ("(?x)a b", "invalid or unsupported Perl syntax: `(?x`"),
+            ("(?u:a)", "invalid or unsupported Perl syntax: `(?u`"),
+            (r"\u0041", r"invalid escape sequence: `\u`"),
+            (r"(\pL{100}){10}", "bytes"),
+            (&"a".repeat(10_000), "longer than"),
+        ] {
+            let told = Compiled::of(pattern).unwrap_err();
             assert!(told.contains(why), "{pattern}: {told}");
         }
-        assert!(Pattern::new("(a{1000}){1000}").unwrap_err().contains("bytes"));
+        for good in ["(a{100}b){10}", "a{1000}|b{1000}", "(a{0}){1000}", "(?-i:a)"] {
+            assert!(Compiled::of(good).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_go_when_there_are_too_many() {
+        let compiled = |text: &str| Arc::new(Compiled::of(text).unwrap());
+        let each = compiled("^a$").bytes();
+        let mut cache = Cache::new(3 * each);
+        for text in ["a", "b", "a", "c", "d"] {
+            cache.put(text.into(), compiled(text));
+        }
+        let mut known: Vec<&str> = cache.known.keys().map(|text| &**text).collect();
+        known.sort_unstable();
+        assert_eq!((known, cache.bytes, cache.oldest_first.len()), (vec!["b", "c", "d"], 3 * each, 3));
+    }
+
+    #[test]
+    fn a_definition_is_judged_up_to_its_bounds() {
+        let mut judge = Judge::default();
+        let count = |judge: &mut Judge, texts: &mut dyn Iterator<Item = String>| {
+            let (mut flaws, mut bounds, mut again) = (0, 0, 0);
+            for text in texts {
+                match judge.judge(&text) {
+                    Ok(()) => {}
+                    Err(Refused::Flaw(_)) => flaws += 1,
+                    Err(Refused::Bound(_)) => bounds += 1,
+                    Err(Refused::Again) => again += 1,
+                }
+            }
+            (flaws, bounds, again)
+        };
+        let mut few = (0..3000).map(|n| format!("^{}$", n % 256));
+        assert_eq!(count(&mut judge, &mut few), (0, 0, 0));
+        assert_eq!(count(&mut judge, &mut (0..300).map(|n| format!("({n}"))), (0, 1, 299));
+        let mut judge = Judge::default();
+        let mut large = (0..100).map(|n| format!(r"{n}\pL{{15}}"));
+        let (_, bounds, again) = count(&mut judge, &mut large);
+        assert!(bounds == 1 && again > 20, "{bounds} {again}");
     }
 }

@@ -229,11 +229,19 @@ impl Look {
                 self.note(found, at, What::TooShort { text, least });
             }
         }
-        if let Some(pattern) = &limits.pattern
-            && self.pay(text.len())
-            && !pattern.matches(text)
-        {
-            self.note(found, at, What::Pattern { text, wanted: pattern.text().to_owned() });
+        if let Some(pattern) = &limits.pattern {
+            let (compiled, steps) = pattern.compiled();
+            self.pay(steps);
+            match compiled {
+                Ok(compiled) if self.pay(compiled.steps(text)) && !compiled.matches(text) => {
+                    self.note(found, at, What::Pattern { text, wanted: pattern.text().to_owned() });
+                }
+                Ok(_) => {}
+                Err(why) => {
+                    let wanted = format!("{}, but pattern is invalid: {why}", pattern.text());
+                    self.note(found, at, What::Pattern { text, wanted });
+                }
+            }
         }
         if let Some(format) = limits.format.as_deref()
             && self.pay(text.len())

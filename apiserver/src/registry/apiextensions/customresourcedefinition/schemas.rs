@@ -10,7 +10,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 
 use crate::registry::path::Path;
-use crate::registry::structural::{self, Kind, Structural};
+use crate::registry::structural::{self, Kind, PatternJudge, Structural};
 
 const MAX_SELECTABLE_FIELDS: usize = 8;
 const COLUMN_TYPES: [&str; 5] = ["boolean", "date", "integer", "number", "string"];
@@ -62,6 +62,7 @@ pub(super) fn check(of: &CustomResourceDefinition, problems: &mut Problems) {
         }
     }
     let any_has_status = versions.iter().any(has_status);
+    let mut patterns = PatternJudge::default();
     each(
         versions,
         ("validation", "schema"),
@@ -69,7 +70,8 @@ pub(super) fn check(of: &CustomResourceDefinition, problems: &mut Problems) {
         |_, version, shared, at| {
             if let Some(schema) = schema(version) {
                 let has_status = if shared { any_has_status } else { has_status(version) };
-                structural::check::check(schema, has_status, &at.field("openAPIV3Schema"), problems);
+                let at = at.field("openAPIV3Schema");
+                structural::check::check(schema, has_status, &mut patterns, &at, problems);
             }
         },
     );

@@ -110,6 +110,30 @@ fn what_is_no_definition_is_told_in_upstreams_words() {
 }
 
 #[test]
+fn a_definition_has_so_many_versions() {
+    let versions = |n: usize| -> Value {
+        let schema = json!({"openAPIV3Schema": {"type": "object"}});
+        (1..=n).map(|v| json!({"name": format!("v{v}"), "served": true, "storage": v == 1, "schema": schema})).collect()
+    };
+    assert!(found("/spec/versions", versions(64)).is_empty());
+    assert_eq!(found("/spec/versions", versions(65)), ["spec.versions: Too many: 65: must have at most 64 items"]);
+}
+
+#[test]
+fn patterns_are_counted_over_all_versions() {
+    let version = |v: usize| {
+        let field = |n: usize| (format!("f{n}"), json!({"type": "string", "pattern": format!("^{v}-{n}$")}));
+        let fields: serde_json::Map<String, Value> = (0..100).map(field).collect();
+        let schema = json!({"openAPIV3Schema": {"type": "object", "properties": fields}});
+        json!({"name": format!("v{v}"), "served": true, "storage": v == 1, "schema": schema})
+    };
+    let versions = |n: usize| -> Value { (1..=n).map(version).collect() };
+    assert!(found("/spec/versions", versions(2)).is_empty());
+    let told = found("/spec/versions", versions(4));
+    assert!(told.len() == 1 && told[0].contains("at most 256 different patterns"), "{told:?}");
+}
+
+#[test]
 fn groups_of_the_community_need_an_approval() {
     let of = |annotations: Value| {
         let mut crd = good();

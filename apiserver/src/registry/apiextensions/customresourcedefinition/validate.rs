@@ -11,12 +11,17 @@ use crate::registry::check;
 use crate::registry::path::Path;
 
 const WARNING_BYTES_MAX: usize = 256;
+/// Each has a schema that is read, kept and described.
+const MAX_VERSIONS: usize = 64;
 
 pub(super) fn definition(of: &CustomResourceDefinition, problems: &mut Problems) {
     let wanted = format!("{}.{}", of.spec.names.plural, of.spec.group);
     let name = of.metadata.name.as_deref().unwrap_or_default();
     if name != wanted {
         problems.invalid("metadata.name", name, "must be spec.names.plural+\".\"+spec.group");
+    }
+    if of.spec.versions.len() > MAX_VERSIONS {
+        return problems.too_many("spec.versions", of.spec.versions.len(), MAX_VERSIONS);
     }
     spec(&of.spec, problems);
     schemas::check(of, problems);

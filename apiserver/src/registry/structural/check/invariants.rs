@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 
-use super::super::pattern::Pattern;
+use super::super::pattern::{Judge, Refused};
 use super::items_of;
 use crate::registry::path::Path;
 
@@ -17,12 +17,12 @@ enum Level {
     Field,
 }
 
-pub(super) fn check(schema: &JSONSchemaProps, at: &Path<'_>, problems: &mut Problems) {
-    structure(schema, Level::Root, at, problems);
+pub(super) fn check(schema: &JSONSchemaProps, patterns: &mut Judge, at: &Path<'_>, problems: &mut Problems) {
+    structure(schema, Level::Root, patterns, at, problems);
     Complete { problems }.junctors(schema, Some(schema), at, at);
 }
 
-fn structure(schema: &JSONSchemaProps, level: Level, at: &Path<'_>, problems: &mut Problems) {
+fn structure(schema: &JSONSchemaProps, level: Level, patterns: &mut Judge, at: &Path<'_>, problems: &mut Problems) {
     let kind = schema.type_.as_deref().unwrap_or_default();
     let is = |mark: Option<bool>| mark == Some(true);
     let (embedded, preserves) =
@@ -32,10 +32,10 @@ fn structure(schema: &JSONSchemaProps, level: Level, at: &Path<'_>, problems: &m
         problems.required(at.field("items"), "must be specified");
     }
     if let Some(items) = items_of(schema) {
-        structure(items, Level::Item, &at.field("items"), problems);
+        structure(items, Level::Item, patterns, &at.field("items"), problems);
     }
     for (name, property) in schema.properties.iter().flatten() {
-        structure(property, Level::Field, &at.field("properties").key(name), problems);
+        structure(property, Level::Field, patterns, &at.field("properties").key(name), problems);
     }
     if let Some(additional) = &schema.additional_properties {
         let at = at.field("additionalProperties");
@@ -43,7 +43,7 @@ fn structure(schema: &JSONSchemaProps, level: Level, at: &Path<'_>, problems: &m
             problems.forbidden(&at, "must not be used at the root");
         }
         if let JSONSchemaPropsOrBool::Schema(values) = additional {
-            structure(values, Level::Field, &at, problems);
+            structure(values, Level::Field, patterns, &at, problems);
         }
         if embedded {
             problems.forbidden(&at, "must not be used if x-kubernetes-embedded-resource is set");
@@ -59,7 +59,8 @@ fn structure(schema: &JSONSchemaProps, level: Level, at: &Path<'_>, problems: &m
     let any_of_is_types = is_int_or_string(schema.any_of.as_deref());
     let first_is_types = schema.all_of.as_deref().and_then(<[_]>::first);
     let first_is_types = first_is_types.is_some_and(|first| is_int_or_string(first.any_of.as_deref()));
-    values(schema, any_of_is_types, first_is_types, at, problems);
+    let skips = Skips { any_of: any_of_is_types, first: first_is_types };
+    values(schema, skips, patterns, at, problems);
 
     let (type_at, embedded_why) = (at.field("type"), "must be object if x-kubernetes-embedded-resource is true");
     match kind {
@@ -125,35 +126,46 @@ fn is_int_or_string(alternatives: Option<&[JSONSchemaProps]>) -> bool {
     matches!(alternatives, Some([first, second]) if *first == of("integer") && *second == of("string"))
 }
 
-/// What is said of values. `skips_any_of`, `skips_first`: alternatives that name types, and may.
-fn values(schema: &JSONSchemaProps, skips_any_of: bool, skips_first: bool, at: &Path<'_>, problems: &mut Problems) {
+/// Alternatives that name types, and may: `anyOf`, and that of the first of `allOf`.
+#[derive(Clone, Copy, Default)]
+struct Skips {
+    any_of: bool,
+    first: bool,
+}
+
+/// What is said of values.
+fn values(schema: &JSONSchemaProps, skips: Skips, patterns: &mut Judge, at: &Path<'_>, problems: &mut Problems) {
     for (name, list) in [("anyOf", &schema.any_of), ("allOf", &schema.all_of), ("oneOf", &schema.one_of)] {
-        if name == "anyOf" && skips_any_of {
+        if name == "anyOf" && skips.any_of {
             continue;
         }
         for (index, part) in list.iter().flatten().enumerate() {
-            nested(part, name == "allOf" && index == 0 && skips_first, &at.field(name).index(index), problems);
+            let skips = Skips { any_of: name == "allOf" && index == 0 && skips.first, first: false };
+            nested(part, skips, patterns, &at.field(name).index(index), problems);
         }
     }
     if let Some(not) = &schema.not {
-        nested(not, false, &at.field("not"), problems);
+        nested(not, Skips::default(), patterns, &at.field("not"), problems);
     }
-    if let Some(pattern) = schema.pattern.as_deref().filter(|pattern| !pattern.is_empty())
-        && let Err(why) = Pattern::new(pattern)
-    {
-        let why = format!("must be a valid regular expression, but isn't: {why}");
-        problems.invalid(at.field("pattern"), pattern, &why);
+    let Some(pattern) = schema.pattern.as_deref().filter(|pattern| !pattern.is_empty()) else { return };
+    match patterns.judge(pattern) {
+        Ok(()) | Err(Refused::Again) => {}
+        Err(Refused::Flaw(why)) => {
+            let why = format!("must be a valid regular expression, but isn't: {why}");
+            problems.invalid(at.field("pattern"), pattern, &why);
+        }
+        Err(Refused::Bound(why)) => problems.invalid_unshown(at.field("pattern"), &why),
     }
 }
 
 /// A schema that may say nothing but what values must be.
-fn nested(schema: &JSONSchemaProps, skips_any_of: bool, at: &Path<'_>, problems: &mut Problems) {
-    values(schema, skips_any_of, false, at, problems);
+fn nested(schema: &JSONSchemaProps, skips: Skips, patterns: &mut Judge, at: &Path<'_>, problems: &mut Problems) {
+    values(schema, skips, patterns, at, problems);
     if let Some(items) = items_of(schema) {
-        nested(items, false, &at.field("items"), problems);
+        nested(items, Skips::default(), patterns, &at.field("items"), problems);
     }
     for (name, property) in schema.properties.iter().flatten() {
-        nested(property, false, &at.field("properties").key(name), problems);
+        nested(property, Skips::default(), patterns, &at.field("properties").key(name), problems);
     }
     let is_text = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     let is = |mark: Option<bool>| mark == Some(true);

@@ -9,7 +9,7 @@ fn found_of(schema: Value, has_status: bool) -> Vec<String> {
     let mut problems = Problems::default();
     let spec = Path::root("spec");
     let at = spec.field("s");
-    check(&props(schema), has_status, &at, &mut problems);
+    check(&props(schema), has_status, &mut PatternJudge::default(), &at, &mut problems);
     let mut told: Vec<String> = problems.causes().iter().map(ToString::to_string).collect();
     told.sort();
     told
@@ -166,6 +166,22 @@ fn defaults_are_values_of_their_schema() {
     }
     let top = json!({"type": "object", "properties": {"kind": {"type": "string", "default": "a"}}});
     assert_eq!(found(top), ["spec.s.properties[kind].default: Forbidden: must not be set in top-level kind"]);
+}
+
+#[test]
+fn patterns_are_few_and_small() {
+    let many = |n: usize| {
+        let field = |i: usize| (format!("f{i}"), json!({"type": "string", "pattern": format!("^a{i}$")}));
+        let fields: serde_json::Map<String, Value> = (0..n).map(field).collect();
+        found(json!({"type": "object", "properties": fields}))
+    };
+    assert_eq!(many(256), Vec::<String>::new());
+    let told = many(600);
+    assert!(told.len() == 1 && told[0].contains("at most 256 different patterns"), "{told:?}");
+    // Each of these would be refused after the same work.
+    let flaws: Vec<Value> = (0..10_000).map(|_| json!({"pattern": r"(\pL{100}){10}"})).collect();
+    let told = of_field(json!({"type": "string", "anyOf": flaws}));
+    assert!(told[0].contains("must be a valid regular expression"), "{}", told[0]);
 }
 
 #[test]

@@ -125,6 +125,11 @@ fn every_keyword_has_its_words() {
             r#"f: Invalid value: "1.2.3": f in body must be of type ipv4: "1.2.3""#,
         ),
         (json!({"type": "string", "format": "of nobody"}), json!("x"), ""),
+        (
+            json!({"type": "string", "pattern": "("}),
+            json!("b"),
+            r#"f: Invalid value: "b": f in body should match '(, but pattern is invalid: unclosed group'"#,
+        ),
     ];
     for (of, value, expected) in cases {
         assert_eq!(of_field(of.clone(), value.clone()).join("; "), *expected, "{of} {value}");
@@ -248,6 +253,7 @@ fn what_is_compared_and_scanned_is_paid_for() {
     let text = "a".repeat(1_000_000);
     assert!(too_costly(many(json!({"maxLength": 1})), json!(text), None));
     assert!(too_costly(many(json!({"format": "ipv4"})), json!(text), None));
+    assert!(too_costly(json!({"type": "string", "pattern": r"^\pL{15}$"}), json!(text), None));
     assert!(too_costly(many(json!({"enum": [format!("{}b", "a".repeat(999_999))]})), json!(text), None));
     let fields: Map<String, Value> = (0..10_000).map(|n| (format!("f{n}"), json!(n))).collect();
     let part = json!({"properties": {"f0": {"minimum": 1}}});
