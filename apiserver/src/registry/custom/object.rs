@@ -8,6 +8,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
 use crate::registry::AnyObject;
+use crate::registry::structural::fill::TooLarge;
 
 /// What an object says that it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct CustomObject {
     pub(super) meta: ObjectMeta,
     /// Without type and metadata.
     pub(super) body: Map<String, Value>,
+    /// Why it has not got all its defaults: it is not written then.
+    pub(super) unfilled: Option<Arc<TooLarge>>,
 }
 
 impl CustomObject {
@@ -31,7 +34,7 @@ impl CustomObject {
         let meta = meta.map(serde_json::from_value).transpose()?.unwrap_or_default();
         body.remove("apiVersion");
         body.remove("kind");
-        Ok(Self { of: of.clone(), meta, body })
+        Ok(Self { of: of.clone(), meta, body, unfilled: None })
     }
     /// All of it as a schema looks at it. `with_meta`: whether it says something of metadata.
     pub(super) fn whole(&self, with_meta: bool) -> Result<Value, serde_json::Error> {

@@ -135,7 +135,7 @@ impl Rules for CustomRules {
     }
     fn fill_defaults(&self, object: &mut dyn AnyObject) {
         if let Some(object) = custom_mut(object) {
-            fill::fill(&mut object.body, &self.schema);
+            object.unfilled = fill::fill(&mut object.body, &self.schema, fill::WRITE_BYTES_MAX).err().map(Arc::new);
         }
     }
     fn prepare(&self, write: Strategy<'_, dyn AnyObject>, object: &mut dyn AnyObject, _context: &WriteContext<'_>) {
@@ -171,6 +171,9 @@ impl Rules for CustomRules {
     }
     fn validate(&self, write: Strategy<'_, dyn AnyObject>, object: &dyn AnyObject, problems: &mut Problems) {
         let Some(object) = custom(object) else { return };
+        if let Some(why) = &object.unfilled {
+            return problems.invalid_unshown("<nil>", &why.to_string());
+        }
         match write {
             Strategy::Create => self.validate_whole(object, None, problems),
             Strategy::Status(old) => {

@@ -116,6 +116,22 @@ fn what_was_stored_before_there_was_a_default_has_it() {
 }
 
 #[test]
+fn what_defaults_would_make_too_large_is_not_written_and_is_read_without() {
+    let item = json!({"type": "object", "properties": {"a": {"type": "string", "default": "x".repeat(10_000)}}});
+    let list = json!({"type": "array", "items": item});
+    let of = json!({"type": "object", "properties": {"list": list, "n": {"type": "integer", "default": 1}}});
+    let resource = CustomKind::of(&tabs(vec![version("v1", true, of)]), false).unwrap().stored;
+    let with = |n: usize| json!({"apiVersion": "example.com/v1", "kind": "Tab", "list": vec![json!({}); n]});
+    assert!(after(&resource, Strategy::Create, with(10)).1.is_empty());
+    assert_eq!(
+        after(&resource, Strategy::Create, with(1000)).1,
+        ["<nil>: Invalid value: the defaults that its schema fills in take more than 2097152 bytes"]
+    );
+    assert!(resource.mended(with(5).to_string().as_bytes()).is_some());
+    assert_eq!(resource.mended(with(10).to_string().as_bytes()), None);
+}
+
+#[test]
 fn columns_show_what_their_paths_lead_to() {
     let mut v1 = version("v1", true, json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}));
     v1["additionalPrinterColumns"] = json!([
