@@ -247,6 +247,11 @@ pub trait Kind: Object + Default + schemars::JsonSchema {
     }
     fn validate(&self, problems: &mut Problems);
     fn validate_update(&self, _old: &Self, _problems: &mut Problems) {}
+    /// All of an object in the place of another. A kind may leave out what was judged before and has not changed.
+    fn validate_over(&self, old: &Self, problems: &mut Problems) {
+        self.validate(problems);
+        self.validate_update(old, problems);
+    }
     fn validate_status(&self, _old: &Self, _problems: &mut Problems) {}
     fn validate_approval(&self, _old: &Self, _problems: &mut Problems) {}
     fn validate_part(&self, _part: Part, _old: &Self, _problems: &mut Problems) {}

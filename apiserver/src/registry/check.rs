@@ -501,8 +501,7 @@ pub mod testing {
         new.metadata_mut().resource_version = Some("1".into());
         prepare(Strategy::Update(stored), &mut new);
         let mut problems = Problems::default();
-        new.validate(&mut problems);
-        new.validate_update(stored, &mut problems);
+        new.validate_over(stored, &mut problems);
         texts(&problems)
     }
     pub fn found_on_status<K: Kind>(old: &str, new: &str) -> Vec<String> {

@@ -103,10 +103,7 @@ impl<K: Kind> Strategy<'_, K> {
     pub fn validate(self, new: &K, problems: &mut Problems) {
         match self {
             Self::Create => new.validate(problems),
-            Self::Update(old) => {
-                new.validate(problems);
-                new.validate_update(old, problems);
-            }
+            Self::Update(old) => new.validate_over(old, problems),
             Self::Status(old) => new.validate_status(old, problems),
             Self::Approval(old) => new.validate_approval(old, problems),
             Self::Finalize(_) => {}

@@ -65,11 +65,15 @@ impl Kind for CustomResourceDefinition {
         note_storage(&self.spec.versions, self.status.get_or_insert_default());
     }
     fn validate(&self, problems: &mut Problems) {
-        validate::definition(self, problems);
+        validate::definition(self, None, problems);
         room::check(self, problems);
     }
     fn validate_update(&self, old: &Self, problems: &mut Problems) {
         validate::update(self, old, problems);
+    }
+    fn validate_over(&self, old: &Self, problems: &mut Problems) {
+        validate::definition(self, Some(old), problems);
+        self.validate_update(old, problems);
     }
     fn validate_status(&self, _old: &Self, problems: &mut Problems) {
         validate::status(self, problems);

@@ -52,8 +52,10 @@ fn each<T: PartialEq>(
     }
 }
 
-pub(super) fn check(of: &CustomResourceDefinition, problems: &mut Problems) {
+/// `old`: the definition before, whose schemas have been judged.
+pub(super) fn check(of: &CustomResourceDefinition, old: Option<&CustomResourceDefinition>, problems: &mut Problems) {
     let versions = &of.spec.versions;
+    let before = old.map(|old| old.spec.versions.as_slice()).unwrap_or_default();
     let all = Path::root("spec");
     let all = all.field("versions");
     for (index, version) in versions.iter().enumerate() {
@@ -68,10 +70,14 @@ pub(super) fn check(of: &CustomResourceDefinition, problems: &mut Problems) {
         ("validation", "schema"),
         |version| &version.schema,
         |_, version, shared, at| {
-            if let Some(schema) = schema(version) {
-                let has_status = if shared { any_has_status } else { has_status(version) };
+            let with_status = if shared { any_has_status } else { has_status(version) };
+            // One that has a status of its own may say less.
+            let is_old = |old: &CustomResourceDefinitionVersion| {
+                old.schema == version.schema && (has_status(old) || !with_status)
+            };
+            if let Some(schema) = schema(version).filter(|_| !before.iter().any(is_old)) {
                 let at = at.field("openAPIV3Schema");
-                structural::check::check(schema, has_status, &mut patterns, &at, problems);
+                structural::check::check(schema, with_status, &mut patterns, &at, problems);
             }
         },
     );

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::registry::check::testing::{created, found_on_create, found_on_update, object};
+use crate::registry::check::testing::{created, found_on_create, found_on_update, found_on_write, object};
 
 fn good() -> Value {
     json!({
@@ -131,6 +131,28 @@ fn patterns_are_counted_over_all_versions() {
     assert!(found("/spec/versions", versions(2)).is_empty());
     let told = found("/spec/versions", versions(4));
     assert!(told.len() == 1 && told[0].contains("at most 256 different patterns"), "{told:?}");
+}
+
+#[test]
+fn a_schema_that_has_not_changed_is_not_judged_again() {
+    let bad = json!({"openAPIV3Schema": {"type": "object", "properties": {"a": {"type": "string", "pattern": "("}}}});
+    let mut stored: CustomResourceDefinition = created(&with("/spec/versions/0/schema", bad.clone()));
+    stored.metadata.resource_version = Some("1".into());
+    let written = |schema: Value, subresources: Value| {
+        let mut crd: Value = serde_json::from_str(&with("/spec/versions/0/schema", schema)).unwrap();
+        crd["spec"]["versions"][0]["subresources"] = subresources;
+        crd["metadata"]["annotations"] = json!({"a": "b"});
+        found_on_write(&stored, &crd.to_string())
+    };
+    assert_eq!(written(bad.clone(), Value::Null), Vec::<String>::new());
+    let mut worse = bad.clone();
+    worse["openAPIV3Schema"]["properties"]["b"] = json!({"type": "string"});
+    assert_eq!(written(worse, Value::Null).len(), 1);
+    assert_eq!(
+        written(bad, json!({"status": {}})).len(),
+        1,
+        "where the status has a subresource, schemas may say less"
+    );
 }
 
 #[test]

@@ -14,17 +14,23 @@ const WARNING_BYTES_MAX: usize = 256;
 /// Each has a schema that is read, kept and described.
 const MAX_VERSIONS: usize = 64;
 
-pub(super) fn definition(of: &CustomResourceDefinition, problems: &mut Problems) {
+/// `old`: the definition before. Its schemas are not looked through again, and stay though they might be refused by now.
+pub(super) fn definition(
+    of: &CustomResourceDefinition,
+    old: Option<&CustomResourceDefinition>,
+    problems: &mut Problems,
+) {
     let wanted = format!("{}.{}", of.spec.names.plural, of.spec.group);
     let name = of.metadata.name.as_deref().unwrap_or_default();
     if name != wanted {
         problems.invalid("metadata.name", name, "must be spec.names.plural+\".\"+spec.group");
     }
-    if of.spec.versions.len() > MAX_VERSIONS {
+    let versions_before = old.map_or(0, |old| old.spec.versions.len());
+    if of.spec.versions.len() > MAX_VERSIONS.max(versions_before) {
         return problems.too_many("spec.versions", of.spec.versions.len(), MAX_VERSIONS);
     }
     spec(&of.spec, problems);
-    schemas::check(of, problems);
+    schemas::check(of, old, problems);
     status(of, problems);
     stored_versions(of, problems);
     if of.spec.preserve_unknown_fields == Some(true) {
