@@ -6,7 +6,11 @@ use serde_json::{Value, json};
 
 use super::json_path::{JsonPath, Parts};
 use super::object::CustomObject;
+use crate::bounded_text::bounded;
 use crate::registry::{Cell, Column, cells};
+
+/// Of one cell: a column may show all of an object, and so may others beside it.
+const CELL_BYTES_MAX: usize = 16 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Columns(Vec<Additional>);
@@ -36,13 +40,12 @@ impl Columns {
         [cells::NAME].into_iter().chain(self.0.iter().map(|additional| additional.column.clone())).collect()
     }
     pub(super) fn row(&self, object: &CustomObject, now_secs: i64) -> Vec<Cell> {
-        let others = |name: &str| match name {
-            "metadata" => serde_json::to_value(&object.meta).ok(),
-            "apiVersion" => Some(json!(object.of.api_version)),
-            "kind" => Some(json!(object.of.kind)),
-            _ => None,
+        let made = || {
+            // Of what cannot be shown nothing is.
+            let metadata = serde_json::to_value(&object.meta).unwrap_or_default();
+            json!({"apiVersion": object.of.api_version, "kind": object.of.kind, "metadata": metadata})
         };
-        let parts = Parts { body: &object.body, others: &others };
+        let parts = Parts::new(&object.body, &made);
         let cell = |of: &Additional| {
             let value = of.path.as_ref().and_then(|path| path.find(&parts));
             value.map_or(Cell::Null, |value| cell(&of.column.kind, value, now_secs))
@@ -65,16 +68,16 @@ fn additional(written: &CustomResourceColumnDefinition) -> Additional {
 }
 
 /// A value that is not of its column's type is not shown.
-fn cell(kind: &str, value: Value, now_secs: i64) -> Cell {
+fn cell(kind: &str, value: &Value, now_secs: i64) -> Cell {
     match (kind, value) {
         (_, Value::Null) => Cell::Null,
-        ("string", Value::String(text)) => Cell::text(text),
-        ("string", other) => Cell::text(other.to_string()),
+        ("string", Value::String(text)) => Cell::text(bounded(text, CELL_BYTES_MAX)),
+        ("string", other) => Cell::text(bounded(other, CELL_BYTES_MAX)),
         ("integer", Value::Number(number)) => {
             let whole = number.as_i64().or_else(|| number.as_f64().map(|number| number.trunc() as i64));
             whole.map_or(Cell::Null, Cell::Int)
         }
-        ("number", value @ Value::Number(_)) | ("boolean", value @ Value::Bool(_)) => Cell::Json(value),
+        ("number", Value::Number(_)) | ("boolean", Value::Bool(_)) => Cell::Json(value.clone()),
         ("date", Value::String(text)) => match text.parse::<Timestamp>() {
             Ok(time) => Cell::text(cells::age_of(Some(time.as_second()), now_secs)),
             Err(_) => Cell::text("<invalid>"),

@@ -3,6 +3,8 @@
 //! A subset of <https://kubernetes.io/docs/reference/kubectl/jsonpath/>: fields, also in brackets and with escaped dots, items by
 //! their place (from the end if negative), all of them, of which the first counts, and those that have a field of some value.
 
+use std::cell::OnceCell;
+
 use serde_json::{Map, Value};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -16,11 +18,21 @@ enum Step {
     Where { path: Vec<String>, is: bool, value: Value },
 }
 
-/// What a column is shown of: the parts of an object.
+/// What columns are shown of: the parts of an object.
 pub(super) struct Parts<'o> {
-    pub(super) body: &'o Map<String, Value>,
-    /// Type and metadata, as JSON.
-    pub(super) others: &'o dyn Fn(&str) -> Option<Value>,
+    body: &'o Map<String, Value>,
+    /// Makes all else, type and metadata, which is done once at most.
+    make: &'o dyn Fn() -> Value,
+    made: OnceCell<Value>,
+}
+
+impl<'o> Parts<'o> {
+    pub(super) fn new(body: &'o Map<String, Value>, make: &'o dyn Fn() -> Value) -> Self {
+        Self { body, make, made: OnceCell::new() }
+    }
+    fn get(&self, name: &str) -> Option<&Value> {
+        self.body.get(name).or_else(|| self.made.get_or_init(self.make).get(name))
+    }
 }
 
 impl JsonPath {
@@ -49,13 +61,10 @@ impl JsonPath {
         (!steps.is_empty()).then_some(Self(steps))
     }
 
-    pub(super) fn find(&self, of: &Parts<'_>) -> Option<Value> {
+    pub(super) fn find<'p>(&self, of: &'p Parts<'_>) -> Option<&'p Value> {
         let (first, rest) = self.0.split_first()?;
         let Step::Field(name) = first else { return None };
-        match of.body.get(name) {
-            Some(value) => follow(value, rest).cloned(),
-            None => follow(&(of.others)(name)?, rest).cloned(),
-        }
+        follow(of.get(name)?, rest)
     }
 }
 
@@ -141,6 +150,8 @@ fn quoted(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use serde_json::json;
 
     use super::*;
@@ -151,10 +162,13 @@ mod tests {
             "spec": {"a.b": 1, "n": 5, "list": [{"x": 1}, {"x": 2}]},
             "status": {"conditions": [{"type": "A", "status": "1"}, {"type": "Ready", "status": "True"}]},
         });
-        let find = |path: &str| {
-            let others = |name: &str| (name == "metadata").then(|| json!({"name": "me"}));
-            JsonPath::parse(path)?.find(&Parts { body: object.as_object().unwrap(), others: &others })
+        let made = Cell::new(0);
+        let make = || {
+            made.set(made.get() + 1);
+            json!({"metadata": {"name": "me"}})
         };
+        let parts = Parts::new(object.as_object().unwrap(), &make);
+        let find = |path: &str| JsonPath::parse(path)?.find(&parts).cloned();
         for (path, expected) in [
             (".spec.n", json!(5)),
             (".spec.a\\.b", json!(1)),
@@ -171,5 +185,6 @@ mod tests {
         for nothing in [".spec.x", ".spec.list[5]", ".other", "spec", "", ".", ".spec[", ".spec[?(1)]"] {
             assert_eq!(find(nothing), None, "{nothing}");
         }
+        assert_eq!(made.get(), 1, "type and metadata are made once, however many ask");
     }
 }

@@ -161,6 +161,9 @@ fn columns_show_what_their_paths_lead_to() {
         ]
     );
     assert_eq!(resource.columns()[3].priority, 1);
+    let long = json!({"status": {"conditions": [{"type": "Ready", "status": "x".repeat(1_000_000)}]}});
+    let row = resource.rules().row(&*object(&resource, long), 90);
+    assert!(matches!(&row[1], Cell::Text(text) if text.len() < 20_000 && text.ends_with("...")));
     let plain = CustomKind::of(&tabs(vec![version("v1", true, schema())]), false).unwrap().stored;
     let names: Vec<&str> = plain.columns().iter().map(|column| &*column.name).collect();
     assert_eq!(names, ["Name", "Age"]);

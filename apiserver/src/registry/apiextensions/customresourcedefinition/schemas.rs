@@ -12,6 +12,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use crate::registry::path::Path;
 use crate::registry::structural::{self, Kind, PatternJudge, Structural};
 
+/// Each is a cell of all rows.
+const MAX_COLUMNS: usize = 64;
 const MAX_SELECTABLE_FIELDS: usize = 8;
 const COLUMN_TYPES: [&str; 5] = ["boolean", "date", "integer", "number", "string"];
 const COLUMN_FORMATS: [&str; 9] =
@@ -95,7 +97,14 @@ pub(super) fn check(of: &CustomResourceDefinition, old: Option<&CustomResourceDe
         versions,
         ("additionalPrinterColumns", "additionalPrinterColumns"),
         |version| &version.additional_printer_columns,
-        |columns, _, _, at| {
+        |columns, version, _, at| {
+            let count = columns.as_ref().map_or(0, Vec::len);
+            let is_old = |old: &CustomResourceDefinitionVersion| {
+                old.additional_printer_columns == version.additional_printer_columns
+            };
+            if count > MAX_COLUMNS && !before.iter().any(is_old) {
+                return problems.too_many(at, count, MAX_COLUMNS);
+            }
             for (index, column) in columns.iter().flatten().enumerate() {
                 check_column(column, &at.index(index), problems);
             }

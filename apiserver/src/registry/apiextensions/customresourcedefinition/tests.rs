@@ -120,6 +120,16 @@ fn a_definition_has_so_many_versions() {
 }
 
 #[test]
+fn a_table_has_so_many_columns() {
+    let columns = |n: usize| json!(vec![json!({"name": "a", "type": "string", "jsonPath": ".spec"}); n]);
+    assert!(found("/spec/versions/0/additionalPrinterColumns", columns(64)).is_empty());
+    assert_eq!(
+        found("/spec/versions/0/additionalPrinterColumns", columns(65)),
+        ["spec.additionalPrinterColumns: Too many: 65: must have at most 64 items"]
+    );
+}
+
+#[test]
 fn patterns_are_counted_over_all_versions() {
     let version = |v: usize| {
         let field = |n: usize| (format!("f{n}"), json!({"type": "string", "pattern": format!("^{v}-{n}$")}));
