@@ -93,6 +93,8 @@ pub struct Made {
     before: Vec<Arc<Described>>,
     v3: OnceLock<Vec<Arc<Described>>>,
     v2: OnceLock<Option<Document>>,
+    /// In the form that old clients ask for.
+    old_v2: OnceLock<Result<Document, String>>,
 }
 
 /// One group and version.
@@ -128,11 +130,20 @@ impl Documents {
 
 impl Made {
     fn new(table: Arc<Table>, before: Vec<Arc<Described>>) -> Self {
-        Self { table, before, v3: OnceLock::new(), v2: OnceLock::new() }
+        Self { table, before, v3: OnceLock::new(), v2: OnceLock::new(), old_v2: OnceLock::new() }
     }
     /// `/openapi/v2`, as JSON. `None` only if it could not be packed.
     pub fn v2(&self) -> Option<&Document> {
         self.v2.get_or_init(|| Document::pack(&v2::document(&self.table)).ok()).as_ref()
+    }
+    /// As [`v2`](Self::v2), in another form: made when it is first asked for, by `encode`, which is always the same.
+    pub fn old_v2(&self, encode: impl FnOnce(&[u8]) -> Result<Vec<u8>, String>) -> Option<&Result<Document, String>> {
+        let v2 = self.v2()?;
+        let packed = || {
+            let encoded = encode(&v2.plain().map_err(|err| err.to_string())?)?;
+            Document::pack(&encoded).map_err(|err| err.to_string())
+        };
+        Some(self.old_v2.get_or_init(packed))
     }
     /// `/openapi/v3/{path}`; `None` if nothing is served there.
     pub fn v3(&self, path: &str) -> Option<&Document> {

@@ -7,6 +7,10 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value, json};
 
+/// Where the types of the server itself, and of Kubernetes' own libraries, have their names: a group may be called so that a kind of its
+/// would have the name of one of these.
+const RESERVED: [&str; 4] =
+    ["io.k8s.api.", "io.k8s.apimachinery.", "io.k8s.apiextensions-apiserver.", "io.k8s.metrics."];
 const META: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
 /// What the types of all kinds say of these fields.
@@ -17,7 +21,7 @@ static DESCRIPTIONS: LazyLock<[Value; 3]> = LazyLock::new(|| {
 
 #[derive(Debug)]
 pub(super) struct Described {
-    /// `com.example.v1.Tab`: of the group, backwards.
+    /// `com.example.v1.Tab`: of the group, backwards; with `_v2` behind where the server's own types are called so.
     name: String,
     /// As it was written, as text, which takes a tenth of the room.
     schema: Box<str>,
@@ -32,7 +36,12 @@ impl Described {
         let schema = written.and_then(|written| serde_json::to_string(written).ok()).unwrap_or_default().into();
         let selectable = version.selectable_fields.iter().flatten();
         let selectable = selectable.map(|field| field.json_path.trim_start_matches('.').to_owned()).collect();
-        Self { name: format!("{}.{}.{kind}", group.join("."), version.name), schema, selectable }
+        let mut name = format!("{}.{}.{kind}", group.join("."), version.name);
+        if RESERVED.iter().any(|reserved| name.starts_with(reserved)) {
+            // As upstream calls it when it puts two documents together.
+            name.push_str("_v2");
+        }
+        Self { name, schema, selectable }
     }
     /// Adds it to a document's definitions, and gives the reference to it.
     pub(super) fn add(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -214,6 +223,13 @@ mod tests {
         }
         let bare = serde_json::from_value(json!({"name": "v1", "served": true, "storage": true})).unwrap();
         assert_eq!(Described::of("stable.example.com", "Tab", &bare).name, "com.example.stable.v1.Tab");
+        for (group, name) in [
+            ("core.api.k8s.io", "io.k8s.api.core.v1.Tab_v2"),
+            ("meta.apis.pkg.apimachinery.k8s.io", "io.k8s.apimachinery.pkg.apis.meta.v1.Tab_v2"),
+            ("gateway.networking.k8s.io", "io.k8s.networking.gateway.v1.Tab"),
+        ] {
+            assert_eq!(Described::of(group, "Tab", &bare).name, name);
+        }
         let port = json!({"type": "object", "properties": {"port": {"x-kubernetes-int-or-string": true}}});
         assert_eq!(
             described(port, false)["properties"]["port"]["anyOf"],
