@@ -19,6 +19,7 @@ mod ring;
 mod roles;
 mod scan;
 mod shelves;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod unreadable;
@@ -35,10 +36,11 @@ pub(crate) use forgotten::{COMPACTION, told as forgotten_before};
 pub use item::Item;
 pub(crate) use item::{ByKey, FieldTerms, with_revision};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
-pub(crate) use kind_cache::{KindCache, Snapshot};
+pub(crate) use kind_cache::KindCache;
 use newest::Newest;
 use prometheus_client::metrics::counter::Counter;
 use shelves::Shelves;
+pub(crate) use snapshot::Snapshot;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use unreadable::Unreadable;
@@ -150,10 +152,11 @@ impl Cache {
         let new = resource.fields().iter().filter(|new| !fields.iter().any(|f| f.name == new.name)).cloned();
         fields.extend(new.collect::<Vec<_>>());
         let (done, begun) = oneshot::channel();
-        self.order(feed::Order::Begin { store_prefix, fields, stored: None, done }).await?;
+        self.order(feed::Order::Begin { store_prefix, fields, done }).await?;
         begun.await.map_err(|_| feed_is_gone())?.map_err(|err| api_error(&err))
     }
-    /// Keeps what is stored of a custom kind from now on, read as the version that is stored has it. Who watched it before is cut off.
+    /// Keeps what is stored of a custom kind from now on, each object read by the version that it is stored in. It is read beside the
+    /// feed, so that no other kind waits. Who watched it before is cut off.
     pub(crate) async fn begin_custom(&self, store_prefix: &str, kind: &CustomKind) -> Result<(), ApiError> {
         let mut fields: Vec<SelectableField> = Vec::new();
         for field in [&kind.stored].into_iter().chain(&kind.served).flat_map(|version| version.fields()) {
@@ -161,10 +164,25 @@ impl Cache {
                 fields.push(field.clone());
             }
         }
-        let (done, begun) = oneshot::channel();
-        let (store_prefix, stored) = (store_prefix.to_owned(), Some(kind.stored.clone()));
-        self.order(feed::Order::Begin { store_prefix, fields, stored, done }).await?;
-        begun.await.map_err(|_| feed_is_gone())?.map_err(|err| api_error(&err))
+        let shelf = Arc::new(KindCache::new(store_prefix, fields, Some(kind.stored.clone()), &self.unreadable));
+        shelf.define(kind.served.clone());
+        let (done, prepared) = oneshot::channel();
+        self.order(feed::Order::Prepare { shelf: shelf.clone(), done }).await?;
+        prepared.await.map_err(|_| feed_is_gone())?;
+        let listed = self.storage.list(shelf.prefix(), None).await.map_err(|err| api_error(&err))?;
+        self.unreadable.keys(listed.unreadable_keys);
+        let filled = listed.revision;
+        shelf.fill_beside(listed).await;
+        self.wait_for(filled).await?;
+        let (done, put) = oneshot::channel();
+        self.order(feed::Order::Put { shelf, filled, done }).await?;
+        put.await.map_err(|_| feed_is_gone())?.map_err(|err| api_error(&err))
+    }
+    /// A custom kind is served otherwise, and what is stored of it is read as before.
+    pub(crate) fn define(&self, store_prefix: &str, kind: &CustomKind) {
+        if let Some(shelf) = self.kind(store_prefix) {
+            shelf.define(kind.served.clone());
+        }
     }
     /// Forgets a kind: nothing of it is served any more. Who watches is cut off.
     pub(crate) async fn end(&self, store_prefix: &str) -> Result<(), ApiError> {

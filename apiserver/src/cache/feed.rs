@@ -14,27 +14,35 @@ use super::roles::NextRoles;
 use super::shelves::Shelves;
 use super::{KindCache, Unreadable, replay};
 use crate::authz::rbac::Index;
-use crate::registry::{ApiResource, SelectableField};
+use crate::registry::SelectableField;
 use crate::storage::{Change, Changes, Storage, StorageError};
 
 pub(super) const FILL_DEADLINE: Duration = Duration::from_secs(60);
 /// A cache that could not follow the store for so long is of no use to who watches it: other servers' may be.
 const STALLED_AFTER: Duration = Duration::from_secs(5);
+/// Changes of a kind that are kept while its new shelf is filled.
+const MISSED_MAX: usize = 16_384;
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
 /// What others ask of the feed: between two batches of changes it knows exactly how far it is.
 pub(super) enum Order {
     /// A shelf for what stands under this prefix, in the place of one that is there.
-    Begin {
-        store_prefix: String,
-        fields: Vec<SelectableField>,
-        /// As which all that is stored is read.
-        stored: Option<Arc<ApiResource>>,
-        done: oneshot::Sender<Result<(), StorageError>>,
-    },
+    Begin { store_prefix: String, fields: Vec<SelectableField>, done: oneshot::Sender<Result<(), StorageError>> },
+    /// Keeps what changes of this shelf's kind from now on: it is filled beside the feed, which waits for nothing.
+    Prepare { shelf: Arc<KindCache>, done: oneshot::Sender<()> },
+    /// A shelf that was prepared, and has what the store had at `filled`, in the place of one that is there.
+    Put { shelf: Arc<KindCache>, filled: i64, done: oneshot::Sender<Result<(), StorageError>> },
     /// No shelf any more.
     End { store_prefix: String, done: oneshot::Sender<()> },
+}
+
+/// A shelf that is being filled, and what has changed since that began.
+struct Prepared {
+    shelf: Arc<KindCache>,
+    missed: Vec<Change>,
+    /// More has changed than is kept: it has to be filled again.
+    overflowed: bool,
 }
 
 pub(super) struct Feed {
@@ -43,6 +51,7 @@ pub(super) struct Feed {
     /// What requests are judged by.
     roles: Arc<ArcSwap<Index>>,
     orders: mpsc::Receiver<Order>,
+    prepared: Vec<Prepared>,
     revision: watch::Sender<i64>,
     unreadable: Arc<Unreadable>,
     forgotten: Forgotten,
@@ -50,6 +59,20 @@ pub(super) struct Feed {
     stalls: watch::Sender<u64>,
     /// Since when it cannot be followed, and whether that was told.
     lost: Option<(Instant, bool)>,
+}
+
+impl Prepared {
+    fn note(&mut self, change: &Change) {
+        if !change.key().starts_with(self.shelf.prefix()) || self.overflowed {
+            return;
+        }
+        self.overflowed = self.missed.len() == MISSED_MAX;
+        if self.overflowed {
+            self.missed = Vec::new();
+        } else {
+            self.missed.push(change.clone());
+        }
+    }
 }
 
 impl Feed {
@@ -61,7 +84,8 @@ impl Feed {
         (unreadable, forgotten): (Arc<Unreadable>, Forgotten),
         stalls: watch::Sender<u64>,
     ) -> Self {
-        Self { storage, shelves, roles, orders, revision, unreadable, forgotten, stalls, lost: None }
+        let prepared = Vec::new();
+        Self { storage, shelves, roles, orders, prepared, revision, unreadable, forgotten, stalls, lost: None }
     }
 
     /// Fills all of them as of one revision, an older one if the store has it. Returns that revision.
@@ -98,6 +122,10 @@ impl Feed {
             let err = self.follow(&mut after).await;
             if after > reached {
                 retry = RETRY_MIN;
+            }
+            if matches!(err, StorageError::Compacted { .. } | StorageError::WentBack { .. }) {
+                // What they miss is told by nobody any more.
+                self.prepared.clear();
             }
             let err = match err {
                 StorageError::Compacted { .. } => match self.relist().await {
@@ -167,12 +195,21 @@ impl Feed {
 
     /// `after`: the revision that all shelves have reached. What the new one has comes from the store as of just then, and its
     /// changes from the same watch as all others'.
-    async fn obey(&self, order: Order, after: i64) {
+    async fn obey(&mut self, order: Order, after: i64) {
         match order {
-            Order::Begin { store_prefix, fields, stored, done } => {
-                let begun = self.begin(&store_prefix, fields, stored, after).await;
+            Order::Begin { store_prefix, fields, done } => {
+                let begun = self.begin(&store_prefix, fields, after).await;
                 // Who asked may have gone.
                 let _gone = done.send(begun);
+            }
+            Order::Prepare { shelf, done } => {
+                // One that was given up on is not filled any more.
+                self.prepared.retain(|prepared| prepared.shelf.prefix() != shelf.prefix());
+                self.prepared.push(Prepared { shelf, missed: Vec::new(), overflowed: false });
+                let _gone = done.send(());
+            }
+            Order::Put { shelf, filled, done } => {
+                let _gone = done.send(self.put(&shelf, filled, after));
             }
             Order::End { store_prefix, done } => {
                 if let Some(shelf) = self.shelves.remove(&store_prefix) {
@@ -186,17 +223,11 @@ impl Feed {
             }
         }
     }
-    async fn begin(
-        &self,
-        store_prefix: &str,
-        fields: Vec<SelectableField>,
-        stored: Option<Arc<ApiResource>>,
-        after: i64,
-    ) -> Result<(), StorageError> {
-        if stored.is_none() && self.shelves.get(store_prefix).is_some_and(|shelf| shelf.fields() == fields) {
+    async fn begin(&self, store_prefix: &str, fields: Vec<SelectableField>, after: i64) -> Result<(), StorageError> {
+        if self.shelves.get(store_prefix).is_some_and(|shelf| shelf.fields() == fields) {
             return Ok(());
         }
-        let shelf = Arc::new(KindCache::new(store_prefix, fields, stored, &self.unreadable));
+        let shelf = Arc::new(KindCache::new(store_prefix, fields, None, &self.unreadable));
         let listed = self.storage.list(shelf.prefix(), Some(after)).await?;
         self.unreadable.keys(listed.unreadable_keys);
         let mut roles = NextRoles::after(&self.roles);
@@ -209,13 +240,32 @@ impl Feed {
         Ok(())
     }
 
+    /// All that it has missed while it was filled comes first.
+    fn put(&mut self, shelf: &Arc<KindCache>, filled: i64, after: i64) -> Result<(), StorageError> {
+        let at = self.prepared.iter().position(|prepared| Arc::ptr_eq(&prepared.shelf, shelf));
+        let prepared = at.map(|at| self.prepared.swap_remove(at));
+        let Some(Prepared { missed, .. }) = prepared.filter(|prepared| !prepared.overflowed && filled <= after) else {
+            let what =
+                format!("filling the cache of {}: more has changed meanwhile than is kept", shelf.store_prefix());
+            return Err(StorageError::Unavailable { what, source: None });
+        };
+        shelf.apply(missed.into_iter().filter(|change| change.revision() > filled).collect());
+        if let Some(before) = self.shelves.put(shelf.clone()) {
+            before.close();
+        }
+        Ok(())
+    }
+
     /// The kinds' caches and what requests are judged by first, the revision that says so last.
-    fn apply(&self, told: Changes) -> i64 {
+    fn apply(&mut self, told: Changes) -> i64 {
         self.unreadable.keys(told.unreadable_keys);
         let shelves = self.shelves.all();
         let mut by_shelf: BTreeMap<usize, Vec<Change>> = BTreeMap::new();
         for change in told.changes {
             self.forgotten.note(&change);
+            for prepared in &mut self.prepared {
+                prepared.note(&change);
+            }
             if let Some(place) = Shelves::place_of(&shelves, change.key()) {
                 by_shelf.entry(place).or_default().push(change);
             }
@@ -253,5 +303,64 @@ impl Feed {
         roles.show();
         self.revision.send_replace(revision);
         Ok(revision)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Registry;
+    use crate::storage::memory::Memory;
+    use crate::storage::{Listed, Stored};
+
+    fn put(name: usize, revision: i64) -> Change {
+        let key = format!("/registry/example.com/tabs/n/{name}");
+        Change::Put { key, value: r#"{"metadata":{}}"#.into(), revision, created: true }
+    }
+    fn told(changes: Vec<Change>) -> Changes {
+        let revision = changes.last().map_or(0, Change::revision);
+        Changes { changes, revision, unreadable_keys: 0 }
+    }
+    async fn prepared(feed: &mut Feed) -> Arc<KindCache> {
+        let shelf = Arc::new(KindCache::new("example.com/tabs", Vec::new(), None, &feed.unreadable));
+        let (done, prepared) = oneshot::channel();
+        feed.obey(Order::Prepare { shelf: shelf.clone(), done }, 1).await;
+        prepared.await.unwrap();
+        shelf
+    }
+
+    #[tokio::test]
+    async fn what_changes_while_a_shelf_is_filled_is_in_it() {
+        let unreadable = Arc::<Unreadable>::default();
+        let shelves = Shelves::of(&Registry::default().table(), &unreadable);
+        let (_orders, ordered) = mpsc::channel(1);
+        let filled = (shelves.clone(), Arc::<ArcSwap<Index>>::default());
+        let beside = (unreadable, Forgotten::default());
+        let storage = Arc::new(Memory::default());
+        let mut feed = Feed::new(storage, filled, ordered, watch::Sender::new(0), beside, watch::Sender::new(0));
+
+        let shelf = prepared(&mut feed).await;
+        feed.apply(told(vec![put(1, 2), put(2, 3)]));
+        let gone = Change::Deleted { key: put(1, 5).key().to_owned(), revision: 5 };
+        feed.apply(told(vec![gone, put(3, 6)]));
+        let stored = |name: usize, revision: i64| {
+            let Change::Put { key, value, .. } = put(name, revision) else { panic!("it is one") };
+            Stored { key, value, revision }
+        };
+        let listed = Listed { items: vec![stored(1, 2), stored(2, 3)], revision: 4, unreadable_keys: 0 };
+        shelf.fill_beside(listed).await;
+        feed.put(&shelf, 4, 6).unwrap();
+        let served = shelves.get("example.com/tabs").unwrap();
+        let items: Vec<String> = served.snapshot(6).items.iter().map(|row| format!("{:?}", row.0)).collect();
+        assert_eq!(items, ["n/2@3", "n/3@6"]);
+        feed.apply(told(vec![put(4, 7)]));
+        assert_eq!(served.snapshot(7).items.len(), 3, "it is followed from then on");
+
+        feed.put(&shelf, 7, 7).expect_err("it is not prepared any more");
+        let shelf = prepared(&mut feed).await;
+        feed.put(&shelf, 9, 8).expect_err("what it has is not known to be all");
+        let shelf = prepared(&mut feed).await;
+        feed.apply(told((0..=MISSED_MAX).map(|n| put(n, 10 + n as i64)).collect()));
+        feed.put(&shelf, 9, i64::MAX).expect_err("it has missed more than is kept");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use corten_api::selector::Selector;
 
 use super::interest::Interest;
-use super::kind_cache::Snapshot;
+use super::snapshot::Snapshot;
 use super::{FieldTerms, Item};
 
 /// Which objects of a kind are meant.

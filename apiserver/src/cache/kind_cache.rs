@@ -4,6 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use imbl::OrdSet;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 use super::graph::{Graph, References, Referring};
 use super::interest::{Interest, Topics, Wakes};
 use super::ring::{Ring, Step};
+use super::snapshot::{Index, Snapshot};
 use super::{ByKey, Closed, Filter, Item, ROOT, Unreadable, too_old};
 use crate::registry::pod::references::Source;
 use crate::registry::{ApiResource, SelectableField};
@@ -18,26 +20,11 @@ use crate::resources::EventKind;
 use crate::storage::{Change, Listed};
 use corten_api::ApiError;
 
-/// The selectable field whose values are many, and that lists and watches ask for by each: a kubelet's pods.
-const INDEXED_FIELD: &str = "spec.nodeName";
 /// Snapshots kept for the pages that follow a first one. The store itself serves older ones.
 const RETAINED_MAX: usize = 8;
 const RETAINED_FOR: Duration = Duration::from_secs(60);
-
-/// All objects of a kind at one revision. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(crate) struct Snapshot {
-    pub(crate) items: OrdSet<ByKey>,
-    pub(crate) revision: i64,
-    index: Option<Index>,
-}
-
-/// The objects by their value of one field.
-#[derive(Clone, Debug)]
-struct Index {
-    field: usize,
-    by_value: imbl::HashMap<Arc<str>, OrdSet<ByKey>>,
-}
+/// Objects that are read between two times that others may run.
+const READ_AT_ONCE: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct KindCache {
@@ -45,6 +32,8 @@ pub(crate) struct KindCache {
     fields: Vec<SelectableField>,
     /// The kind as it is stored, if it was stored by servers before this one.
     stored: Option<Arc<ApiResource>>,
+    /// The versions of a custom kind, as they are served from here.
+    versions: ArcSwap<Vec<Arc<ApiResource>>>,
     /// Whether its references are kept, and by what.
     referring: Option<Referring>,
     state: RwLock<State>,
@@ -76,39 +65,6 @@ pub(super) struct Subscription {
     next: u64,
 }
 
-impl Snapshot {
-    /// The field by whose values [`with_value`](Self::with_value) finds.
-    pub(super) fn indexed(&self) -> Option<usize> {
-        self.index.as_ref().map(|index| index.field)
-    }
-    /// The objects whose indexed field has this value; `None`: there are none.
-    pub(super) fn with_value(&self, value: &str) -> Option<&OrdSet<ByKey>> {
-        self.index.as_ref()?.by_value.get(value)
-    }
-}
-
-impl Index {
-    fn of(fields: &[SelectableField]) -> Option<Self> {
-        let field = fields.iter().position(|f| f.name == INDEXED_FIELD)?;
-        Some(Self { field, by_value: imbl::HashMap::new() })
-    }
-    fn insert(&mut self, item: &Arc<Item>) {
-        let (value, row) = (item.field(self.field), ByKey(item.clone()));
-        match self.by_value.get_mut(value) {
-            Some(rows) => drop(rows.insert(row)),
-            None => drop(self.by_value.insert(value.into(), OrdSet::unit(row))),
-        }
-    }
-    fn remove(&mut self, item: &Item) {
-        let value = item.field(self.field);
-        let Some(rows) = self.by_value.get_mut(value) else { return };
-        rows.remove(item.key());
-        if rows.is_empty() {
-            self.by_value.remove(value);
-        }
-    }
-}
-
 impl KindCache {
     /// Of what stands under `prefix` (without [`ROOT`]); `fields` can be selected by. Empty until it is filled.
     pub(super) fn new(
@@ -119,7 +75,7 @@ impl KindCache {
     ) -> Self {
         let index = Index::of(&fields);
         let referring = match prefix {
-            "pods" => index.as_ref().map(|index| Referring::Pods { node: index.field }),
+            "pods" => index.as_ref().map(|index| Referring::Pods { node: index.field() }),
             "persistentvolumes" => Some(Referring::Volumes),
             _ => None,
         };
@@ -128,11 +84,24 @@ impl KindCache {
             prefix: format!("{ROOT}{prefix}/"),
             fields,
             stored,
+            versions: ArcSwap::default(),
             referring,
             state: RwLock::new(State { index, graph, ..State::default() }),
             retained: Mutex::default(),
             unreadable: unreadable.clone(),
         }
+    }
+    /// Says which versions of a custom kind are served from here: all that is in it is read as these want it.
+    pub(super) fn define(&self, versions: Vec<Arc<ApiResource>>) {
+        self.versions.store(Arc::new(versions));
+    }
+    /// The kind as it is served from here: a custom kind may have been defined otherwise since the resource was found, and what is
+    /// here may not fit it. `None`: not in this version any more.
+    pub(crate) fn as_served(&self, resource: Arc<ApiResource>) -> Option<Arc<ApiResource>> {
+        if !resource.is_custom() {
+            return Some(resource);
+        }
+        self.versions.load().iter().find(|version| version.version() == resource.version()).cloned()
     }
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
@@ -254,9 +223,22 @@ impl KindCache {
         tell(&wakes, first);
     }
 
+    /// As [`fill`](Self::fill), of a cache that nobody reads yet: others run in between, however many objects there are.
+    pub(super) async fn fill_beside(&self, listed: Listed) {
+        let mut items = OrdSet::new();
+        for part in listed.items.chunks(READ_AT_ONCE) {
+            let read = part.iter().filter_map(|s| self.item(&s.key, &s.value, s.revision, EventKind::Added));
+            read.for_each(|item| drop(items.insert(ByKey(item))));
+            tokio::task::yield_now().await;
+        }
+        self.hold(Snapshot { items, revision: listed.revision, index: None });
+    }
     /// Begins anew: who watched what was here before is cut off.
     pub(super) fn fill(&self, listed: Listed) {
-        let Snapshot { items, revision, .. } = self.snapshot_of(listed);
+        self.hold(self.snapshot_of(listed));
+    }
+    fn hold(&self, all: Snapshot) {
+        let Snapshot { items, revision, .. } = all;
         let mut index = Index::of(&self.fields);
         if let Some(index) = &mut index {
             items.iter().for_each(|row| index.insert(&row.0));
@@ -354,7 +336,7 @@ impl KindCache {
         let mut state = self.state.write();
         state.open()?;
         let Some(next) = state.ring.seek(revision) else { return Ok(Err(too_old(revision, state.ring.floor()))) };
-        let interest = filter.interest(state.index.as_ref().map(|index| index.field));
+        let interest = filter.interest(state.index.as_ref().map(Index::field));
         Ok(Ok(self.subscription(&mut state, interest, next)))
     }
     /// The objects, and a subscription to the changes after them.
@@ -365,7 +347,7 @@ impl KindCache {
     ) -> Result<(Snapshot, Subscription), Closed> {
         let mut state = self.state.write();
         let (snapshot, next) = (state.open()?.snapshot(reached), state.ring.next());
-        let interest = filter.interest(state.index.as_ref().map(|index| index.field));
+        let interest = filter.interest(state.index.as_ref().map(Index::field));
         Ok((snapshot, self.subscription(&mut state, interest, next)))
     }
 }

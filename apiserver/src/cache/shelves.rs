@@ -19,8 +19,12 @@ impl Shelves {
         prefixes.sort_unstable();
         prefixes.dedup();
         let shelf = |prefix: &str| {
-            let stored = table.iter().find(|r| r.store_prefix() == prefix && r.conversion().is_none());
-            Arc::new(KindCache::new(prefix, fields_of(table, prefix), stored.cloned(), unreadable))
+            let of_prefix = || table.iter().filter(|r| r.store_prefix() == prefix);
+            // Any version of a custom kind reads what is stored, in whichever.
+            let stored = of_prefix().find(|r| r.is_custom() || r.conversion().is_none());
+            let shelf = KindCache::new(prefix, fields_of(table, prefix), stored.cloned(), unreadable);
+            shelf.define(of_prefix().filter(|r| r.is_custom()).cloned().collect());
+            Arc::new(shelf)
         };
         let mut all: Vec<_> = prefixes.into_iter().map(shelf).collect();
         all.sort_by(|a, b| a.prefix().cmp(b.prefix()));

@@ -83,16 +83,17 @@ impl CustomKind {
         }
         let mut versions: Vec<&CustomResourceDefinitionVersion> = crd.spec.versions.iter().collect();
         versions.sort_by(|one, other| by_preference(&one.name, &other.name));
-        let storage = versions.iter().find(|version| version.storage).ok_or(CustomKindError::NoStorage)?;
-        let storage = Compiled::of(crd, storage)?;
-        let stored = Arc::new(storage.resource(crd, None, terminating)?);
+        // Objects may be stored in a version that is served no more.
+        let all = versions.into_iter().map(|version| Compiled::of(crd, version)).collect::<Result<Vec<_>, _>>()?;
+        let storage = all.iter().find(|compiled| compiled.version.storage).ok_or(CustomKindError::NoStorage)?;
+        let versions = versions_of(&all, storage);
+        let stored = Arc::new(storage.resource(crd, &versions, terminating)?);
         let mut served = Vec::new();
-        for version in versions.iter().filter(|version| version.served) {
-            if version.storage {
+        for compiled in all.iter().filter(|compiled| compiled.version.served) {
+            if compiled.version.storage {
                 served.push(stored.clone());
             } else {
-                let compiled = Compiled::of(crd, version)?;
-                served.push(Arc::new(compiled.resource(crd, Some(&storage), terminating)?));
+                served.push(Arc::new(compiled.resource(crd, &versions, terminating)?));
             }
         }
         // Its objects can be deleted, whatever is served of it.
@@ -101,9 +102,6 @@ impl CustomKind {
         }
         Ok(Self { stored, served })
     }
-}
-
-impl CustomKind {
     /// Of a definition that is to go and cannot be served as it is: its objects as they are stored, whatever is in them, so that they
     /// can be looked at, let go by who holds them, and deleted. None is made any more.
     pub fn unread(crd: &CustomResourceDefinition) -> Result<Self, CustomKindError> {
@@ -121,9 +119,16 @@ impl CustomKind {
             schema: Some(CustomResourceValidation { open_api_v3_schema: Some(anything) }),
             ..CustomResourceDefinitionVersion::default()
         };
-        let stored = Arc::new(Compiled::of(crd, &version)?.resource(crd, None, true)?);
+        let compiled = [Compiled::of(crd, &version)?];
+        let versions = versions_of(&compiled, &compiled[0]);
+        let stored = Arc::new(compiled[0].resource(crd, &versions, true)?);
         Ok(Self { served: vec![stored.clone()], stored })
     }
+}
+
+fn versions_of(all: &[Compiled<'_>], stored: &Compiled<'_>) -> Arc<convert::Versions> {
+    let version = |compiled: &Compiled<'_>| (compiled.of.clone(), compiled.schema.clone());
+    Arc::new(convert::Versions { all: all.iter().map(version).collect(), stored: version(stored) })
 }
 
 /// A version, its schema read.
@@ -149,11 +154,10 @@ impl<'d> Compiled<'d> {
         Ok(Self { version, of: Arc::new(of), schema: Arc::new(schema) })
     }
 
-    /// `storage`: the version that is stored, if it is another one.
     fn resource(
         &self,
         crd: &CustomResourceDefinition,
-        storage: Option<&Compiled<'_>>,
+        versions: &Arc<convert::Versions>,
         terminating: bool,
     ) -> Result<ApiResource, CustomKindError> {
         let Self { version, of, schema } = self;
@@ -166,9 +170,7 @@ impl<'d> Compiled<'d> {
         names_of_subresources.extend(has_status.then(|| "status".into()));
         names_of_subresources.extend(scale.as_ref().map(|_| "scale".into()));
         let columns = Columns::of(version.additional_printer_columns.as_deref().unwrap_or_default());
-        let conversion = storage.map(|storage| {
-            convert::conversion((of.clone(), schema.clone()), (storage.of.clone(), storage.schema.clone()))
-        });
+        let conversion = convert::conversion((of.clone(), schema.clone()), versions);
         let described = openapi::Described::of(&crd.spec.group, &of.kind, version);
         Ok(ApiResource::custom(CustomParts {
             names: names(crd, &version.name),
@@ -185,6 +187,7 @@ impl<'d> Compiled<'d> {
             rules: Box::new(CustomRules {
                 of: of.clone(),
                 schema: schema.clone(),
+                versions: versions.clone(),
                 has_status,
                 scale,
                 columns,

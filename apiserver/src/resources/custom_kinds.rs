@@ -8,6 +8,7 @@
 mod cleanup;
 mod failing;
 mod own;
+mod reading;
 mod step;
 
 use std::collections::{HashMap, HashSet};
@@ -51,13 +52,16 @@ struct Definition {
     crd: Arc<CustomResourceDefinition>,
     /// Of `spec.versions` as it was before its schemas went.
     versions: [u8; 32],
+    /// Of what of it matters to how objects are read.
+    read_as: [u8; 32],
 }
 
 impl Definition {
     fn of(mut crd: CustomResourceDefinition, revision: i64) -> Result<Self, serde_json::Error> {
         let versions = Sha256::digest(serde_json::to_vec(&crd.spec.versions)?).into();
+        let read_as = Sha256::digest(serde_json::to_vec(&reading::of(&crd.spec.versions))?).into();
         crd.spec.versions.iter_mut().for_each(|version| version.schema = None);
-        Ok(Self { revision, crd: Arc::new(crd), versions })
+        Ok(Self { revision, crd: Arc::new(crd), versions, read_as })
     }
     /// Whether what is served of one is what is served of the other.
     fn is_served_as(&self, other: &Self) -> bool {
@@ -111,14 +115,14 @@ impl Kept {
                 continue;
             }
             match kind_of(&crd) {
-                // Of others the cache does not know how to read what is stored: they are served by the first look.
-                Ok(kind) if kind.served.iter().any(|version| Arc::ptr_eq(version, &kind.stored)) => {
+                // Of one that is served in no version the cache does not know how to read it: the first look tells it.
+                Ok(kind) if !kind.served.is_empty() => {
                     registry.put_custom(&store_prefix(&crd), &kind.served);
                     let read = Definition::of(crd, stored.revision).map_err(ApiError::internal)?;
                     kept.served.insert(store_prefix(&read.crd), Arc::new(read));
                 }
                 Ok(_) => {}
-                Err(err) => kept.is_unservable(&crd, stored.revision, &err),
+                Err(err) => kept.note_unservable(&crd, stored.revision, &err),
             }
         }
         Ok(kept)
@@ -133,7 +137,7 @@ impl Kept {
         unservable.map_or(Served::NotYet, |(_, why)| Served::Never(why))
     }
     /// Told once for each revision.
-    fn is_unservable(&mut self, crd: &CustomResourceDefinition, revision: i64, err: &CustomKindError) {
+    fn note_unservable(&mut self, crd: &CustomResourceDefinition, revision: i64, err: &CustomKindError) {
         let mut why = err.to_string();
         let mut source = std::error::Error::source(err);
         while let Some(cause) = source {
@@ -179,7 +183,7 @@ impl Resources {
                     Step::Rest => {}
                     Step::Wait(wait) => looked.again_within(wait),
                     Step::Clean => looked.going.push(definition.clone()),
-                    Step::Write(new) => is_settled &= !self.take(definition, *new, kept).await,
+                    Step::Write(new) => is_settled &= !self.write_when_due(definition, *new, kept).await,
                 }
             }
             if is_settled {
@@ -193,7 +197,7 @@ impl Resources {
     }
 
     /// Writes a definition as it is to be, unless that has failed lately. Whether it did.
-    async fn take(&self, definition: &Definition, new: CustomResourceDefinition, kept: &mut Kept) -> bool {
+    async fn write_when_due(&self, definition: &Definition, new: CustomResourceDefinition, kept: &mut Kept) -> bool {
         let name = definition.crd.name();
         if !kept.failing.is_due(name, definition.revision, Instant::now()) {
             return false;
@@ -302,13 +306,15 @@ impl Resources {
         let kind = match kind_of(&crd) {
             Ok(kind) => kind,
             Err(err) => {
-                kept.is_unservable(&crd, definition.revision, &err);
+                kept.note_unservable(&crd, definition.revision, &err);
                 return Ok(());
             }
         };
-        // What is in the cache is as the schema of the version that is stored has it.
-        if kept.served.get(&prefix).is_none_or(|before| before.versions != definition.versions) {
+        // What is in the cache is as the schemas have it.
+        if kept.served.get(&prefix).is_none_or(|before| before.read_as != definition.read_as) {
             self.inner.cache.begin_custom(&prefix, &kind).await?;
+        } else {
+            self.inner.cache.define(&prefix, &kind);
         }
         self.registry().put_custom(&prefix, &kind.served);
         kept.served.insert(prefix, definition.clone());

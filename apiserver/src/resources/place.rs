@@ -34,11 +34,19 @@ impl Resources {
         Ok(resource)
     }
     pub(super) fn place(&self, verb: Verb, target: &Target) -> Result<Place<'static>, ApiError> {
-        self.place_of(self.fitting(verb, target)?)
+        let place = self.place_of(self.fitting(verb, target)?)?;
+        // It may have been defined otherwise just now.
+        check(&place.resource, verb, target)?;
+        Ok(place)
     }
     pub(super) fn place_of(&self, resource: Arc<ApiResource>) -> Result<Place<'static>, ApiError> {
         let cached = self.inner.cache.kind(resource.store_prefix());
-        let cached = cached.ok_or_else(|| ApiError::internal(format!("{} have no cache", resource.plural())))?;
+        let cached = cached.ok_or_else(|| match resource.is_custom() {
+            // It has gone since it was found.
+            true => no_such_path(),
+            false => ApiError::internal(format!("{} have no cache", resource.plural())),
+        })?;
+        let resource = cached.as_served(resource).ok_or_else(no_such_path)?;
         Ok(Place { resource, cached, fence: None })
     }
     /// `None`: the write is nobody's as a leader.

@@ -73,6 +73,9 @@ impl Kind for CustomResourceDefinition {
     }
     fn validate_over(&self, old: &Self, problems: &mut Problems) {
         validate::definition(self, Some(old), problems);
+        if self.spec != old.spec {
+            room::check(self, problems);
+        }
         self.validate_update(old, problems);
     }
     fn validate_status(&self, _old: &Self, problems: &mut Problems) {

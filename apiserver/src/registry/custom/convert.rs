@@ -1,4 +1,5 @@
-//! Between the version that is stored and another: only `apiVersion` changes, and each has what its own schema knows.
+//! Between versions: only `apiVersion` changes, and each has what its own schema knows. An object is read by the schema of the
+//! version that it was stored in, which may be another one than is stored now.
 
 use std::sync::Arc;
 
@@ -9,18 +10,39 @@ use crate::registry::Conversion;
 use crate::registry::structural::{Structural, fill, prune};
 
 /// A version and its schema.
-type Version = (Arc<Type>, Arc<Structural>);
+pub(super) type Version = (Arc<Type>, Arc<Structural>);
 
-pub(super) fn conversion(served: Version, stored: Version) -> Conversion {
-    Conversion {
-        from_stored: Arc::new(move |json| converted(json, &served, false)),
-        to_stored: Arc::new(move |json| converted(json, &stored, true)),
+/// All versions of a kind, served or not: objects may be stored in each.
+#[derive(Debug)]
+pub(super) struct Versions {
+    pub(super) all: Vec<Version>,
+    /// In which objects are stored now.
+    pub(super) stored: Version,
+}
+
+impl Versions {
+    /// The version that an object was stored in. One that the definition has no more is read by the one that is stored now.
+    fn of(&self, object: &Map<String, Value>) -> &Version {
+        let named = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+        self.all.iter().find(|(of, _)| of.api_version == named).unwrap_or(&self.stored)
     }
 }
 
-/// `with_defaults`: what is stored has those of the version that is stored. Who reads sees these, and none of the version that he
+/// `None` for a kind of one version, which is stored as it is served.
+pub(super) fn conversion(served: Version, versions: &Versions) -> Option<Conversion> {
+    let stored = versions.stored.clone();
+    (versions.all.len() > 1).then(|| Conversion {
+        from_stored: Arc::new(move |json| converted(json, &served, false)),
+        to_stored: Arc::new(move |json| converted(json, &stored, true)),
+    })
+}
+
+/// `with_defaults`: what is stored has those of the version that it is stored in. Who reads sees these, and none of the version that he
 /// reads in, as upstream has it.
 fn converted(json: &[u8], (of, schema): &Version, with_defaults: bool) -> Result<Vec<u8>, serde_json::Error> {
+    if is_of(json, of) {
+        return Ok(json.to_vec());
+    }
     let mut object: Map<String, Value> = serde_json::from_slice(json)?;
     object.insert("apiVersion".into(), of.api_version.as_str().into());
     prune::prune(&mut object, schema);
@@ -31,25 +53,32 @@ fn converted(json: &[u8], (of, schema): &Version, with_defaults: bool) -> Result
     serde_json::to_vec(&object)
 }
 
+/// Whether an object says that it is of this version, and nothing before that: as most are written.
+fn is_of(json: &[u8], of: &Type) -> bool {
+    let rest = json.strip_prefix(br#"{"apiVersion":""#).and_then(|rest| rest.strip_prefix(of.api_version.as_bytes()));
+    rest.is_some_and(|rest| rest.starts_with(br#"","#))
+}
+
 /// What was stored, as it would be stored and read today; `None`: it is that already, or no object. One that defaults would make
 /// much of gets none.
-pub(super) fn mended(stored: &[u8], of: &Type, schema: &Structural) -> Option<Vec<u8>> {
-    let (mut object, mut is_changed) = pruned(stored, of, schema)?;
+pub(super) fn mended(stored: &[u8], versions: &Versions) -> Option<Vec<u8>> {
+    let (mut object, schema, mut is_changed) = pruned(stored, versions)?;
     match fill::fill(&mut object, schema, fill::READ_BYTES_MAX) {
         Ok(is_filled) => is_changed |= is_filled,
         // Some are filled in by now.
-        Err(_) => (object, is_changed) = pruned(stored, of, schema)?,
+        Err(_) => (object, _, is_changed) = pruned(stored, versions)?,
     }
     if is_changed { serde_json::to_vec(&object).ok() } else { None }
 }
 
-/// Tells whether anything has changed, too.
-fn pruned(stored: &[u8], of: &Type, schema: &Structural) -> Option<(Map<String, Value>, bool)> {
+/// With the schema that it is read by; tells whether anything has changed, too.
+fn pruned<'v>(stored: &[u8], versions: &'v Versions) -> Option<(Map<String, Value>, &'v Structural, bool)> {
     let mut object: Map<String, Value> = serde_json::from_slice(stored).ok()?;
+    let (of, schema) = versions.of(&object);
     let is_of_version = object.get("apiVersion").and_then(Value::as_str) == Some(&of.api_version);
     if !is_of_version {
         object.insert("apiVersion".into(), of.api_version.as_str().into());
     }
     let is_pruned = !prune::prune(&mut object, schema).is_empty();
-    Some((object, is_pruned || !is_of_version))
+    Some((object, schema, is_pruned || !is_of_version))
 }

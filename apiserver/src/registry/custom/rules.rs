@@ -24,6 +24,8 @@ const STANDARD_FINALIZERS: [&str; 3] = ["orphan", "foregroundDeletion", "kuberne
 pub(super) struct CustomRules {
     pub(super) of: Arc<Type>,
     pub(super) schema: Arc<Structural>,
+    /// What is stored may be of any of them.
+    pub(super) versions: Arc<convert::Versions>,
     /// The status is written through a subresource of its own.
     pub(super) has_status: bool,
     pub(super) scale: Option<ScalePaths>,
@@ -131,7 +133,7 @@ impl Rules for CustomRules {
         Ok(body.replaced(serde_json::to_string(&object)?, findings))
     }
     fn mended(&self, stored: &[u8]) -> Option<Vec<u8>> {
-        convert::mended(stored, &self.of, &self.schema)
+        convert::mended(stored, &self.versions)
     }
     fn fill_defaults(&self, object: &mut dyn AnyObject) {
         if let Some(object) = custom_mut(object) {

@@ -104,6 +104,46 @@ fn other_versions_have_what_their_schema_knows() {
 }
 
 #[test]
+fn what_was_stored_in_another_version_is_read_by_that() {
+    let of = |field: &str| {
+        let field_schema = json!({"type": "string", "default": "filled"});
+        json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {field: field_schema}}}})
+    };
+    // Not served any more, and there still are objects of it.
+    let mut old = version("v1", false, of("old"));
+    old["served"] = false.into();
+    let crd = tabs(vec![old, version("v2", true, of("new")), version("v3", false, of("old"))]);
+    let kind = CustomKind::of(&crd, false).unwrap();
+    let stored = |spec: Value, version: &str| {
+        let json = json!({"apiVersion": format!("example.com/{version}"), "kind": "Tab", "metadata": {"name": "a"}, "spec": spec});
+        let json = json.to_string().into_bytes();
+        kind.stored.mended(&json).unwrap_or(json)
+    };
+    let served = |version: &str, json: &[u8]| -> Value {
+        let resource = kind.served.iter().find(|resource| resource.version() == version).unwrap();
+        serde_json::from_slice(&(resource.conversion().unwrap().from_stored)(json).unwrap()).unwrap()
+    };
+    for (why, spec, version, read_as, expected) in [
+        ("its own field is kept for who knows it", json!({"old": "1"}), "v1", "v3", json!({"old": "1"})),
+        ("and for nobody else", json!({"old": "1"}), "v1", "v2", json!({})),
+        ("it has the defaults of its own version", json!({}), "v1", "v3", json!({"old": "filled"})),
+        ("and is pruned by it", json!({"old": "1", "new": "2"}), "v1", "v2", json!({})),
+        ("what is stored today", json!({"new": "2"}), "v2", "v2", json!({"new": "2"})),
+        ("a version that nobody knows", json!({"new": "2", "old": "1"}), "v0", "v2", json!({"new": "2"})),
+    ] {
+        let read = served(read_as, &stored(spec, version));
+        assert_eq!(
+            (&read["apiVersion"], &read["spec"]),
+            (&json!(format!("example.com/{read_as}")), &expected),
+            "{why}"
+        );
+    }
+    let text = stored(json!({"new": "2"}), "v2");
+    let to_stored = &kind.stored.conversion().unwrap().to_stored;
+    assert_eq!(to_stored(&text).unwrap(), text, "what is of the version already is not made again");
+}
+
+#[test]
 fn what_was_stored_before_there_was_a_default_has_it() {
     let resource = served();
     let stored = json!({"apiVersion": "example.com/v1beta1", "kind": "Tab", "metadata": {"name": "a"}, "spec": {"color": "red", "gone": 1}});

@@ -161,10 +161,7 @@ fn accept_names(crd: &CustomResourceDefinition, status: &mut CustomResourceDefin
     let before = status.accepted_names.clone().unwrap_or_default();
     let own = (seen.own)(&crd.spec.group);
     let reserved = own_version(crd, &own.versions).map(|version| {
-        (
-            "GroupVersionConflict",
-            format!("{:?} is served by the API server itself", format!("{}/{version}", crd.spec.group)),
-        )
+        ("GroupVersionConflict", format!("\"{}/{version}\" is served by the API server itself", crd.spec.group))
     });
     if reserved.is_none() && *wanted == before && conditions::holds(status, NAMES_ACCEPTED) {
         return;

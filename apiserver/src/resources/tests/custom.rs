@@ -4,6 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 
 use super::*;
 use crate::registry::custom::CustomKind;
+use crate::request::Verb;
 use crate::storage::Write;
 use crate::storage::flaky::Flaky;
 
@@ -283,6 +284,45 @@ async fn a_definition_that_cannot_be_written_keeps_no_server_from_starting_and_n
     let again = Cluster::on(storage).await;
     again.define(definition()).await;
     assert_eq!(again.get(DEFINITIONS, "larges.example.com").await.unwrap()["status"].get("conditions"), None);
+}
+
+#[tokio::test]
+async fn a_kind_that_cannot_be_read_anew_stays_as_it_was_and_holds_up_no_other() {
+    let storage = Arc::new(Flaky::default());
+    let c = Cluster::on(storage.clone()).await;
+    c.create("namespaces", "", json!({"metadata": {"name": "n"}})).await.unwrap();
+    c.define(definition()).await;
+    c.create("tabs", "n/", tab("a", json!({}))).await.unwrap();
+    storage.fail_lists_of("/registry/example.com/tabs/");
+    let mut crd = c.get(DEFINITIONS, NAME).await.unwrap();
+    crd["spec"]["versions"][0]["schema"] = schema(json!({"shape": {"type": "string", "default": "round"}}));
+    c.update(DEFINITIONS, NAME, &crd).await.unwrap();
+    c.define(named("others", "Other")).await;
+    assert_eq!(c.get("tabs", "n/a").await.unwrap()["spec"], json!({"size": 1}));
+    storage.fail_lists_of("");
+    let read = c.until("tabs", "n/a", |found| found.as_ref().is_ok_and(|tab| tab["spec"]["shape"] == "round"));
+    read.await.unwrap();
+}
+
+#[tokio::test]
+async fn who_watches_is_not_cut_off_by_what_changes_nothing_of_the_objects() {
+    let c = Cluster::new().await;
+    c.define(definition()).await;
+    c.create("tabs", "n/", tab("a", json!({"color": "red"}))).await.unwrap();
+    let now = WatchOptions { from: WatchFrom::Now, ..WatchOptions::default() };
+    let mut watch = c.watch("tabs", "n/", now).await.unwrap();
+    let mut crd = c.get(DEFINITIONS, NAME).await.unwrap();
+    crd["spec"]["versions"][0]["additionalPrinterColumns"] =
+        json!([{"name": "Color", "type": "string", "jsonPath": ".spec.color"}]);
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["description"] = "A tab".into();
+    c.update(DEFINITIONS, NAME, &crd).await.unwrap();
+    let seen = c.until(DEFINITIONS, NAME, |found| {
+        found.as_ref().is_ok_and(|crd| crd["status"]["observedGeneration"] == crd["metadata"]["generation"])
+    });
+    seen.await.unwrap();
+    assert_eq!(c.resources.fitting(Verb::List, &target("tabs", "n/")).unwrap().columns()[1].name, "Color");
+    c.merge("tabs", "n/a", json!({"metadata": {"labels": {"a": "1"}}})).await.unwrap();
+    assert_eq!(watch.take(1).await, ["MODIFIED a 1"]);
 }
 
 #[tokio::test]
