@@ -16,6 +16,11 @@ pub fn normalize(object: &mut Map<String, Value>, of: &Structural, findings: &mu
     fields(object, of, "", findings)
 }
 
+/// As [`normalize`], of any value, which is looked at itself.
+pub fn normalize_value(there: &mut Value, of: &Structural, findings: &mut Vec<String>) -> Result<(), String> {
+    value(there, of, "", findings)
+}
+
 fn value(there: &mut Value, of: &Structural, at: &str, findings: &mut Vec<String>) -> Result<(), String> {
     match there {
         Value::Object(object) => {
@@ -78,7 +83,8 @@ pub fn validate(object: &Map<String, Value>, of: &Structural, problems: &mut Pro
     fields_are_good(object, of, None, problems);
 }
 
-fn is_good(there: &Value, of: &Structural, at: &Path<'_>, problems: &mut Problems) {
+/// As [`validate`], of any value, which is looked at itself. `at`: where it stands.
+pub fn validate_value(there: &Value, of: &Structural, at: &Path<'_>, problems: &mut Problems) {
     match there {
         Value::Object(object) => {
             if of.embedded {
@@ -89,7 +95,7 @@ fn is_good(there: &Value, of: &Structural, at: &Path<'_>, problems: &mut Problem
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
                 if let Some(of) = &of.items {
-                    is_good(item, of, &at.index(index), problems);
+                    validate_value(item, of, &at.index(index), problems);
                 }
             }
         }
@@ -101,8 +107,8 @@ fn fields_are_good(object: &Map<String, Value>, of: &Structural, at: Option<&Pat
     for (name, there) in object.iter().filter(|(_, there)| there.is_object() || there.is_array()) {
         if let Some(of) = of.child(name) {
             match at {
-                Some(at) => is_good(there, of, &at.field(name), problems),
-                None => is_good(there, of, &Path::root(name), problems),
+                Some(at) => validate_value(there, of, &at.field(name), problems),
+                None => validate_value(there, of, &Path::root(name), problems),
             }
         }
     }

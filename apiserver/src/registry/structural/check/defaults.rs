@@ -23,16 +23,15 @@ fn one(default: &Value, of: &Structural, at: &Path<'_>, problems: &mut Problems)
     if !prune::prune_value(&mut pruned, of).is_empty() {
         problems.invalid(at, default, "must not have unknown fields");
     }
+    // What it says of its type and metadata, too, where it is an object of its own.
     let (mut normal, mut unknown) = (default.clone(), Vec::new());
-    if let Value::Object(object) = &mut normal {
-        if let Err(why) = embedded::normalize(object, of, &mut unknown) {
-            return problems.invalid(at, default, &why);
-        }
-        let mut found = Problems::default();
-        embedded::validate(object, of, &mut found);
-        if !found.is_empty() {
-            return problems.append(found);
-        }
+    if let Err(why) = embedded::normalize_value(&mut normal, of, &mut unknown) {
+        return problems.invalid(at, default, &why);
+    }
+    let mut found = Problems::default();
+    embedded::validate_value(&normal, of, at, &mut found);
+    if !found.is_empty() {
+        return problems.append(found);
     }
     value::check(default, None, of, &at.to_string(), problems);
 }
