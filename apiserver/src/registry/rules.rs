@@ -30,6 +30,10 @@ pub trait Rules: Send + Sync + 'static {
     fn mended(&self, _stored: &[u8]) -> Option<Vec<u8>> {
         None
     }
+    /// Whether what is stored is of another version than objects are stored in now.
+    fn is_of_other_version(&self, _stored: &[u8]) -> bool {
+        false
+    }
     fn fill_defaults(&self, object: &mut dyn AnyObject);
     fn prepare(&self, write: Strategy<'_, dyn AnyObject>, object: &mut dyn AnyObject, context: &WriteContext<'_>);
     fn spec_changed(&self, object: &dyn AnyObject, old: &dyn AnyObject) -> bool;

@@ -28,6 +28,9 @@ pub(super) struct Current {
     pub(super) object: Box<dyn AnyObject>,
     pub(super) json: Bytes,
     pub(super) revision: i64,
+    /// It is stored in another version than it would be now: a write that changes nothing of it is done, as upstream does it, so that
+    /// whoever writes all objects of a kind as they are brings them to the version of today.
+    pub(super) is_of_other_version: bool,
     value: OnceLock<Value>,
 }
 
@@ -264,7 +267,8 @@ fn decoded(place: &Place<'_>, item: &Item) -> Result<Current, ApiError> {
     })?;
     // What is compared with it has them too: it may have been stored before there was a default, or with zeros.
     place.resource.rules().fill_defaults(&mut *object);
-    Ok(Current { object, json, revision: item.revision, value: OnceLock::new() })
+    let is_of_other_version = place.resource.rules().is_of_other_version(&item.object());
+    Ok(Current { object, json, revision: item.revision, is_of_other_version, value: OnceLock::new() })
 }
 
 /// A decision as the store takes it.

@@ -181,7 +181,7 @@ impl Resources {
             count_generation(resource, &mut *object, old);
         }
         object.meta_mut().resource_version.clone_from(&old.meta().resource_version);
-        if object.same_as(old) {
+        if object.same_as(old) && !current.is_of_other_version {
             if target.subresource.is_empty() {
                 warnings.extend(resource.rules().warnings(&*object, Some(old)));
             }
@@ -206,7 +206,7 @@ impl Resources {
             warnings.extend(resource.rules().warnings(&*object, Some(old)));
         }
         managers::keep_times(old, &mut *object);
-        if object.same_as(old) {
+        if object.same_as(old) && !current.is_of_other_version {
             return Ok(Decision::Keep);
         }
         if super::delete::is_finished(resource, &*object) {

@@ -28,6 +28,23 @@ impl Versions {
     }
 }
 
+impl Versions {
+    /// Whether a stored object is of another version than that in which objects are stored now.
+    pub(super) fn is_other(&self, stored: &[u8]) -> bool {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Versioned<'j> {
+            #[serde(borrow)]
+            api_version: std::borrow::Cow<'j, str>,
+        }
+        let now = &self.stored.0;
+        if self.all.len() == 1 || is_of(stored, now) {
+            return false;
+        }
+        serde_json::from_slice::<Versioned<'_>>(stored).is_ok_and(|object| object.api_version != now.api_version)
+    }
+}
+
 /// `None` for a kind of one version, which is stored as it is served.
 pub(super) fn conversion(served: Version, versions: &Versions) -> Option<Conversion> {
     let stored = versions.stored.clone();

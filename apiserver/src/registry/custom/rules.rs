@@ -135,6 +135,9 @@ impl Rules for CustomRules {
     fn mended(&self, stored: &[u8]) -> Option<Vec<u8>> {
         convert::mended(stored, &self.versions)
     }
+    fn is_of_other_version(&self, stored: &[u8]) -> bool {
+        self.versions.is_other(stored)
+    }
     fn fill_defaults(&self, object: &mut dyn AnyObject) {
         if let Some(object) = custom_mut(object) {
             object.unfilled = fill::fill(&mut object.body, &self.schema, fill::WRITE_BYTES_MAX).err().map(Arc::new);

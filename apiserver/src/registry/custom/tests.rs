@@ -138,6 +138,10 @@ fn what_was_stored_in_another_version_is_read_by_that() {
             "{why}"
         );
     }
+    for (version, other) in [("v1", true), ("v2", false), ("v0", false)] {
+        let json = stored(json!({}), version);
+        assert_eq!(kind.stored.rules().is_of_other_version(&json), other, "{version}");
+    }
     let text = stored(json!({"new": "2"}), "v2");
     let to_stored = &kind.stored.conversion().unwrap().to_stored;
     assert_eq!(to_stored(&text).unwrap(), text, "what is of the version already is not made again");

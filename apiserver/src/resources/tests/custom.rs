@@ -326,6 +326,31 @@ async fn who_watches_is_not_cut_off_by_what_changes_nothing_of_the_objects() {
 }
 
 #[tokio::test]
+async fn an_object_is_brought_to_the_version_of_today_by_a_write_that_changes_nothing() {
+    let c = Cluster::new().await;
+    c.define(definition()).await;
+    let made = c.create("tabs", "n/", tab("a", json!({"color": "red"}))).await.unwrap();
+    let mut crd = c.get(DEFINITIONS, NAME).await.unwrap();
+    crd["spec"]["versions"][0]["storage"] = false.into();
+    crd["spec"]["versions"][1]["storage"] = true.into();
+    c.update(DEFINITIONS, NAME, &crd).await.unwrap();
+    let seen = c.until(DEFINITIONS, NAME, |found| {
+        found.as_ref().is_ok_and(|crd| crd["status"]["observedGeneration"] == crd["metadata"]["generation"])
+    });
+    seen.await.unwrap();
+    let stored = async || {
+        let stored = c.storage.get("/registry/example.com/tabs/n/a").await.unwrap().unwrap();
+        serde_json::from_slice::<Value>(&stored.value).unwrap()["apiVersion"].clone()
+    };
+    assert_eq!((c.get("tabs", "n/a").await.unwrap(), stored().await), (made.clone(), json!("example.com/v1")));
+    let written = c.update("tabs", "n/a", &made).await.unwrap();
+    assert_eq!((&written["spec"], &written["metadata"]["generation"]), (&made["spec"], &json!(1)));
+    assert_eq!(stored().await, "example.com/v2");
+    assert_eq!(c.get("tabs", "n/a").await.unwrap()["apiVersion"], "example.com/v1");
+    assert_eq!(version(&c.update("tabs", "n/a", &written).await.unwrap()), version(&written), "once");
+}
+
+#[tokio::test]
 async fn a_kind_in_a_version_that_the_server_has_itself_is_never_served() {
     let c = Cluster::new().await;
     let mut reviews = definition();
