@@ -12,10 +12,11 @@ pub mod objects;
 pub mod samples;
 pub mod summary;
 
+use crate::registry::questions::{USAGE_GROUP, USAGE_VERSION};
 use crate::request::Target;
 
-pub const GROUP: &str = "metrics.k8s.io";
-pub const VERSION: &str = "v1beta1";
+pub const GROUP: &str = USAGE_GROUP;
+pub const VERSION: &str = USAGE_VERSION;
 /// What may be done with them.
 pub const VERBS: &[&str] = &["get", "list"];
 

@@ -9,6 +9,10 @@ pub struct Question {
     pub namespaced: bool,
 }
 
+/// What nodes and pods use is answered here (`usage`), and stored nowhere either.
+pub const USAGE_GROUP: &str = "metrics.k8s.io";
+pub const USAGE_VERSION: &str = "v1beta1";
+
 const fn question(group: &'static str, plural: &'static str, kind: &'static str) -> Question {
     Question { group, plural, kind, namespaced: false }
 }

@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 use super::step::Taken;
-use crate::registry::questions::QUESTIONS;
+use crate::registry::questions::{QUESTIONS, USAGE_GROUP, USAGE_VERSION};
 use crate::registry::{Registry, Table};
-use crate::usage;
 
 /// Questions are asked in this version.
 const QUESTIONS_VERSION: &str = "v1";
@@ -33,8 +32,8 @@ fn versions(table: &Table, group: &str) -> BTreeSet<String> {
     if QUESTIONS.iter().any(|question| question.group == group) {
         versions.insert(QUESTIONS_VERSION.into());
     }
-    if usage::GROUP == group {
-        versions.insert(usage::VERSION.into());
+    if USAGE_GROUP == group {
+        versions.insert(USAGE_VERSION.into());
     }
     versions
 }
