@@ -30,7 +30,7 @@ pub use self::preference::by_preference;
 use self::rules::{CustomRules, ScalePaths};
 use super::apiextensions::customresourcedefinition::{WEBHOOK, WEBHOOKS_ARE_NOT_SERVED};
 use super::resource::CustomParts;
-use super::structural::check::{CEL_IS_NOT_SERVED, has_rules};
+use super::structural::rules::Rules;
 use super::structural::{SchemaError, Structural, shape};
 use super::{ApiResource, Names, SelectableField};
 use crate::schema::build::TooMany;
@@ -51,9 +51,6 @@ pub enum CustomKindError {
     NoStorage,
     #[error("version {version:?} has no schema")]
     NoSchema { version: String },
-    /// What came from a server that knows such.
-    #[error("version {version:?}: {CEL_IS_NOT_SERVED}")]
-    Rules { version: String },
     #[error("{WEBHOOKS_ARE_NOT_SERVED}")]
     Webhook,
     #[error("the schema of version {version:?} cannot be used")]
@@ -136,6 +133,7 @@ struct Compiled<'d> {
     version: &'d CustomResourceDefinitionVersion,
     of: Arc<Type>,
     schema: Arc<Structural>,
+    expressions: Option<Arc<Rules>>,
 }
 
 impl<'d> Compiled<'d> {
@@ -146,12 +144,9 @@ impl<'d> Compiled<'d> {
         let name = || version.name.clone();
         let written = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
         let written = written.ok_or_else(|| CustomKindError::NoSchema { version: name() })?;
-        if has_rules(written) {
-            return Err(CustomKindError::Rules { version: name() });
-        }
         let schema = Structural::of(written).map_err(|source| CustomKindError::Schema { version: name(), source })?;
         let of = Type { api_version: format!("{}/{}", crd.spec.group, version.name), kind: names_of(crd).kind.clone() };
-        Ok(Self { version, of: Arc::new(of), schema: Arc::new(schema) })
+        Ok(Self { version, of: Arc::new(of), schema: Arc::new(schema), expressions: Rules::of(written).map(Arc::new) })
     }
 
     fn resource(
@@ -160,7 +155,7 @@ impl<'d> Compiled<'d> {
         versions: &Arc<convert::Versions>,
         terminating: bool,
     ) -> Result<ApiResource, CustomKindError> {
-        let Self { version, of, schema } = self;
+        let Self { version, of, schema, expressions } = self;
         let (arena, node) =
             shape::of(schema).map_err(|source| CustomKindError::Shape { version: version.name.clone(), source })?;
         let subresources = version.subresources.as_ref();
@@ -188,6 +183,7 @@ impl<'d> Compiled<'d> {
                 of: of.clone(),
                 schema: schema.clone(),
                 versions: versions.clone(),
+                expressions: expressions.clone(),
                 has_status,
                 scale,
                 columns,

@@ -5,6 +5,7 @@
 //! - [`check`]: whether what somebody wrote is a structural schema
 //! - [`prune`](mod@prune), [`fill`]: fields that nobody declared go, defaults come
 //! - [`value`]: whether a value is as the schema wants it; `formats`, `pattern`: whether a text is; `lists`: whether items differ
+//! - [`rules`]: what expressions in CEL want of a value
 //! - [`embedded`]: objects within objects
 //! - [`shape`]: the same as a [`Schema`](crate::schema::Schema), for server-side apply
 //!
@@ -19,6 +20,7 @@ mod formats;
 mod lists;
 mod pattern;
 pub mod prune;
+pub mod rules;
 pub mod shape;
 pub mod value;
 

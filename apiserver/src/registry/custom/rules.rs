@@ -13,6 +13,7 @@ use super::object::{CustomObject, Type};
 use super::openapi::Described;
 use crate::decode::{DecodeError, Normal};
 use crate::registry::rules::{Rules, ScaleView};
+use crate::registry::structural::rules::Rules as Expressions;
 use crate::registry::structural::{Structural, check_lists, embedded, fill, prune, value};
 use crate::registry::{AnyObject, Cell, Strategy, WriteContext, status};
 
@@ -26,6 +27,7 @@ pub(super) struct CustomRules {
     pub(super) schema: Arc<Structural>,
     /// What is stored may be of any of them.
     pub(super) versions: Arc<convert::Versions>,
+    pub(super) expressions: Option<Arc<Expressions>>,
     /// The status is written through a subresource of its own.
     pub(super) has_status: bool,
     pub(super) scale: Option<ScalePaths>,
@@ -82,6 +84,20 @@ impl CustomRules {
         self.validate_scale(&object.body, true, problems);
         embedded::validate(&object.body, &self.schema, problems);
         check_lists(&object.body, old.map(|old| &old.body), &self.schema, problems);
+        self.validate_rules(object, old, problems);
+    }
+
+    /// What expressions want of an object, which is as its schema wants it in all else. They see its type and names.
+    fn validate_rules(&self, object: &CustomObject, old: Option<&CustomObject>, problems: &mut Problems) {
+        let Some(expressions) = &self.expressions else { return };
+        if !problems.is_empty() {
+            let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+            return problems.invalid("<nil>", Value::Null, why);
+        }
+        let whole = |object: &CustomObject| object.whole(true).ok();
+        if let Some(new) = whole(object) {
+            expressions.check(&new, old.and_then(whole).as_ref(), problems);
+        }
     }
 
     fn validate_status(&self, object: &CustomObject, old: &CustomObject, problems: &mut Problems) {
@@ -90,6 +106,7 @@ impl CustomRules {
         }
         self.validate_scale(&object.body, false, problems);
         check_lists(&object.body, Some(&old.body), &self.schema, problems);
+        self.validate_rules(object, Some(old), problems);
     }
 
     fn validate_scale(&self, body: &Map<String, Value>, with_spec: bool, problems: &mut Problems) {

@@ -76,6 +76,24 @@ fn the_status_is_written_through_its_subresource_alone() {
 }
 
 #[test]
+fn rules_of_a_schema_are_kept_by_writes_of_the_whole_and_of_the_status() {
+    let mut of = schema();
+    of["x-kubernetes-validations"] = json!([
+        {"rule": "self.metadata.name != 'no'", "message": "another name"},
+        {"rule": "!has(self.status) || self.status.seen >= oldSelf.spec.size", "message": "as many as wanted"},
+    ]);
+    let resource = CustomKind::of(&tabs(vec![with_status(version("v1", true, of))]), false).unwrap().stored;
+    let tab = |name: &str, seen: i64| json!({"metadata": {"name": name}, "spec": {"color": "red", "size": 2}, "status": {"seen": seen}});
+    assert!(after(&resource, Strategy::Create, tab("yes", 0)).1.is_empty());
+    assert_eq!(after(&resource, Strategy::Create, tab("no", 0)).1, ["<nil>: Invalid value: another name"]);
+    let old = object(&resource, tab("yes", 2));
+    assert!(after(&resource, Strategy::Status(&*old), tab("yes", 3)).1.is_empty());
+    assert_eq!(after(&resource, Strategy::Status(&*old), tab("yes", 1)).1, ["<nil>: Invalid value: as many as wanted"]);
+    let bad = after(&resource, Strategy::Create, json!({"metadata": {"name": "no"}, "spec": {"color": "green"}})).1;
+    assert!(bad.len() == 2 && bad[1].contains("some validation rules were not checked"), "{bad:?}");
+}
+
+#[test]
 fn replicas_stand_where_the_definition_says() {
     let resource = served();
     let mut tab = object(&resource, json!({"spec": {"color": "red", "size": 3}, "status": {"seen": 2}}));

@@ -4,7 +4,7 @@
 //! - [`invariants`]: what makes it structural
 //! - [`defaults`]: whether its defaults are values of it
 //!
-//! Rules in CEL (`x-kubernetes-validations`) are refused: they are not served yet.
+//! Rules in CEL (`x-kubernetes-validations`) are judged where all else is good, by [`rules`].
 
 mod defaults;
 mod invariants;
@@ -14,10 +14,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 
-use super::{Kind, PatternJudge, SchemaError, Structural, is_known_format};
+use super::{Kind, PatternJudge, SchemaError, Structural, is_known_format, rules};
 use crate::registry::path::Path;
 
-pub const CEL_IS_NOT_SERVED: &str = "rules in the Common Expression Language are not served by this server yet";
 const META: [&str; 3] = ["metadata", "kind", "apiVersion"];
 /// What may stand at the root where the status has a subresource of its own, as upstream names it.
 const AT_ROOT: &str = "[Description Type Format Title Maximum ExclusiveMaximum Minimum ExclusiveMinimum MaxLength MinLength Pattern MaxItems MinItems UniqueItems MultipleOf Required Items Properties ExternalDocs Example XPreserveUnknownFields XValidations]";
@@ -30,6 +29,7 @@ pub fn check(
     at: &Path<'_>,
     problems: &mut Problems,
 ) {
+    let before = problems.causes().len();
     if has_status {
         root_of_status(schema, at, problems);
     }
@@ -49,13 +49,9 @@ pub fn check(
     }
     problems.append(found);
     Look { problems, forbids_defaults: None, is_meta: false }.look(schema, true, at);
-}
-
-/// Whether values have to keep rules in CEL.
-pub fn has_rules(schema: &JSONSchemaProps) -> bool {
-    let mut found = schema.x_kubernetes_validations.as_ref().is_some_and(|rules| !rules.is_empty());
-    each_part(schema, &mut |part| found = found || has_rules(part));
-    found
+    if problems.causes().len() == before {
+        rules::judge::judge(schema, at, problems);
+    }
 }
 
 /// Formats that nobody knows, once each: their author is told that they are not checked.
@@ -178,9 +174,6 @@ impl Look<'_> {
         }
         self.extensions(schema, at);
         self.list_keys(schema, at);
-        if schema.x_kubernetes_validations.as_ref().is_some_and(|rules| !rules.is_empty()) {
-            self.forbidden(at, "x-kubernetes-validations", CEL_IS_NOT_SERVED);
-        }
     }
 
     fn forbidden(&mut self, at: &Path<'_>, field: &str, why: &str) {

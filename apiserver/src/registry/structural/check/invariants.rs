@@ -186,6 +186,11 @@ fn nested(schema: &JSONSchemaProps, skips: Skips, patterns: &mut Judge, at: &Pat
         ),
         ("x-kubernetes-list-type", schema.x_kubernetes_list_type.is_some(), "undefined"),
         ("x-kubernetes-map-type", schema.x_kubernetes_map_type.is_some(), "undefined"),
+        (
+            "x-kubernetes-validations",
+            schema.x_kubernetes_validations.as_ref().is_some_and(|rules| !rules.is_empty()),
+            "empty",
+        ),
     ] {
         if is_there {
             problems.forbidden(at.field(field), &format!("must be {what} to be structural"));

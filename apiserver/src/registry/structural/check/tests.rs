@@ -117,8 +117,12 @@ fn what_no_schema_may_say() {
             "additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive",
         ),
         (
-            json!({"type": "object", "x-kubernetes-validations": [{"rule": "true"}]}),
-            "x-kubernetes-validations: Forbidden: rules in the Common Expression Language are not served by this server yet",
+            json!({"type": "object", "allOf": [{"x-kubernetes-validations": [{"rule": "true"}]}]}),
+            "allOf[0].x-kubernetes-validations: Forbidden: must be empty to be structural",
+        ),
+        (
+            json!({"type": "object", "x-kubernetes-validations": [{"rule": ""}]}),
+            "x-kubernetes-validations[0].rule: Required value: rule is not specified",
         ),
         (
             json!({"type": "string", "x-kubernetes-list-type": "set"}),

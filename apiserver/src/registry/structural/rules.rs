@@ -1,0 +1,187 @@
+//! Rules in CEL that values keep (`x-kubernetes-validations`), as upstream has them.
+//!
+//! <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-rules>
+//!
+//! Design:
+//!
+//! - When a definition is written, [`judge`] compiles each rule and its message, and estimates what they cost: one at most
+//!   [`PER_EXPRESSION_LIMIT`](corten_cel::PER_EXPRESSION_LIMIT), all of a schema [`PER_CRD_LIMIT`](corten_cel::PER_CRD_LIMIT), each
+//!   times the number of values that it may be asked of. A schema that has not changed is not judged again, so that what was
+//!   accepted once stays.
+//! - When a kind is served, [`Rules`] are compiled once for each version: a tree beside the schema, of the parts that have rules
+//!   or parts with rules. Flaws that were accepted once are told of each object, as upstream does.
+//! - When an object is written and is otherwise good, `run` walks the tree and the object together, within
+//!   [`RUNTIME_BUDGET`](corten_cel::RUNTIME_BUDGET) for all rules; what is left of it stops the rest.
+//! - The value before is found by name in objects that are no atomic maps, and by keys in lists that are maps. Rules that name
+//!   `oldSelf` are asked only where there is one, or if they say `optionalOldSelf`.
+//! - Ratcheting: a rule that does not name `oldSelf` is not asked of a value that has not changed, nor of one that cannot be found
+//!   in the object before when the nearest that can has not changed. Upstream asks it and makes its fault a warning.
+//! - Expressions see the schema of the value that they stand at, and of an object (also an embedded one) its type and names.
+//!   Rules within `allOf`, `anyOf`, `oneOf` and `not` are refused when they are written; upstream has those of `allOf`.
+
+mod field_path;
+pub mod judge;
+mod run;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use corten_cel::{Environment, Program, Type, compile, list_problems};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
+};
+
+use super::list_kind;
+use crate::schema::ListKind;
+
+const SELF: &str = "self";
+const OLD_SELF: &str = "oldSelf";
+const TYPE_NAME: &str = "selfType";
+
+/// Of a schema that has some.
+#[derive(Debug)]
+pub struct Rules(Node);
+
+/// Of a part of a schema.
+#[derive(Debug)]
+struct Node {
+    here: Vec<Rule>,
+    /// How expressions see a value; `None` where nothing is said.
+    seen: Option<Arc<corten_cel::Schema>>,
+    /// As messages name it.
+    kind: String,
+    list: Option<ListKind>,
+    is_atomic: bool,
+    properties: BTreeMap<String, Node>,
+    additional: Option<Box<Node>>,
+    items: Option<Box<Node>>,
+    /// A rule here or further in names the value before.
+    names_old: bool,
+}
+
+#[derive(Debug)]
+struct Rule {
+    expressions: Expressions,
+    optional_old: bool,
+    /// What its faults are told in place of the value that it stands at, below it.
+    field_path: Option<String>,
+    reason: Option<String>,
+    message: Option<String>,
+    text: String,
+    message_text: String,
+}
+
+/// What a rule says, compiled; or why it cannot be.
+#[derive(Debug)]
+struct Expressions {
+    rule: Result<Program, String>,
+    /// `None`: none.
+    message: Option<Result<Program, String>>,
+}
+
+impl Expressions {
+    fn of(rule: &ValidationRule, seen: &Arc<corten_cel::Schema>) -> Self {
+        let environment = Environment::default().with_schema(SELF, TYPE_NAME, seen.clone());
+        let environment = if rule.optional_old_self == Some(true) {
+            environment.with_optional_schema(OLD_SELF, TYPE_NAME, seen.clone())
+        } else {
+            environment.with_schema(OLD_SELF, TYPE_NAME, seen.clone())
+        };
+        let compiled = compile(&rule.rule, &environment).map_err(|why| format!("compilation failed: {}", told(&why)));
+        let compiled = compiled.and_then(|program| match program.output() {
+            Type::Bool => Ok(program),
+            _ => Err("cel expression must evaluate to a bool".to_owned()),
+        });
+        let message = rule.message_expression.as_deref().filter(|text| !text.is_empty()).map(|text| {
+            let compiled = compile(text, &environment);
+            let compiled = compiled.map_err(|why| format!("messageExpression compilation failed: {}", told(&why)));
+            compiled.and_then(|program| match program.output() {
+                Type::String => Ok(program),
+                _ => Err("messageExpression must evaluate to a string".to_owned()),
+            })
+        });
+        Self { rule: compiled, message }
+    }
+    fn names_old(&self) -> bool {
+        self.rule.as_ref().is_ok_and(|program| program.uses(OLD_SELF))
+    }
+}
+
+fn told(problems: &[corten_cel::Problem]) -> String {
+    list_problems(problems)
+}
+
+impl Rule {
+    fn of(rule: &ValidationRule, schema: &JSONSchemaProps, seen: &Arc<corten_cel::Schema>) -> Self {
+        let field_path = rule.field_path.as_deref().and_then(|path| field_path::normal(schema, path).ok());
+        Self {
+            expressions: Expressions::of(rule, seen),
+            optional_old: rule.optional_old_self == Some(true),
+            field_path: field_path.filter(|path| !path.is_empty()),
+            reason: rule.reason.clone(),
+            message: rule.message.as_ref().filter(|text| !text.is_empty()).map(|text| text.trim().to_owned()),
+            text: rule.rule.trim().to_owned(),
+            message_text: rule.message_expression.clone().unwrap_or_default(),
+        }
+    }
+    /// As it is told when it could not be asked.
+    fn shown(&self) -> &str {
+        self.message.as_deref().unwrap_or(&self.text)
+    }
+}
+
+impl Rules {
+    /// `None`: the schema has none.
+    pub fn of(schema: &JSONSchemaProps) -> Option<Self> {
+        node(schema, true).map(Self)
+    }
+}
+
+fn node(schema: &JSONSchemaProps, is_resource: bool) -> Option<Node> {
+    let below = |schema: &JSONSchemaProps| node(schema, schema.x_kubernetes_embedded_resource == Some(true));
+    let properties: BTreeMap<String, Node> = schema
+        .properties
+        .iter()
+        .flatten()
+        .filter_map(|(name, property)| Some((name.clone(), below(property)?)))
+        .collect();
+    let additional = match &schema.additional_properties {
+        Some(JSONSchemaPropsOrBool::Schema(values)) => below(values).map(Box::new),
+        Some(JSONSchemaPropsOrBool::Bool(_)) | None => None,
+    };
+    let items = match &schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(items)) => below(items).map(Box::new),
+        Some(JSONSchemaPropsOrArray::Schemas(_)) | None => None,
+    };
+    let said = schema.x_kubernetes_validations.as_deref().unwrap_or_default();
+    let seen = if said.is_empty() { None } else { seen(schema, is_resource) };
+    let here: Vec<Rule> = match &seen {
+        Some(seen) => {
+            let said = said.iter().filter(|rule| !rule.rule.trim().is_empty());
+            said.map(|rule| Rule::of(rule, schema, seen)).collect()
+        }
+        None => Vec::new(),
+    };
+    if here.is_empty() && properties.is_empty() && additional.is_none() && items.is_none() {
+        return None;
+    }
+    let mut parts = properties.values().chain(additional.as_deref()).chain(items.as_deref());
+    let names_old = here.iter().any(|rule| rule.expressions.names_old()) || parts.any(|part| part.names_old);
+    Some(Node {
+        here,
+        seen,
+        kind: schema.type_.clone().unwrap_or_default(),
+        list: list_kind(schema),
+        is_atomic: schema.x_kubernetes_map_type.as_deref() == Some("atomic"),
+        properties,
+        additional,
+        items,
+        names_old,
+    })
+}
+
+/// How expressions see values of a schema. `None`: they do not.
+fn seen(schema: &JSONSchemaProps, is_resource: bool) -> Option<Arc<corten_cel::Schema>> {
+    let json = serde_json::to_value(schema).ok()?;
+    corten_cel::Schema::of_openapi(&json, is_resource).map(Arc::new)
+}
