@@ -93,6 +93,7 @@ impl Asking<'_> {
 
     fn rules(&mut self, node: &Node, value: &Value, old: Option<&Value>, is_same: bool) {
         let Some(seen) = &node.seen else { return };
+        let old = old.filter(|old| !old.is_null());
         let is_asked = |rule: &&Rule| {
             if rule.expressions.names_old() { old.is_some() || rule.optional_old } else { !is_same }
         };
@@ -286,7 +287,8 @@ mod tests {
         let spec_of = |n: i64| json!({"spec": {"n": n}});
         assert_eq!(found(spec(rule.clone()), spec_of(1), Some(spec_of(1))), ["spec: Invalid value: n grows"]);
         assert!(found(spec(rule.clone()), spec_of(2), Some(spec_of(1))).is_empty());
-        assert!(found(spec(rule), spec_of(1), Some(json!({}))).is_empty());
+        assert!(found(spec(rule.clone()), spec_of(1), Some(json!({}))).is_empty());
+        assert!(found(spec(rule), spec_of(1), Some(json!({"spec": null}))).is_empty());
         let rule =
             json!({"rule": "oldSelf.hasValue() || self.n == 0", "message": "begins at 0", "optionalOldSelf": true});
         assert_eq!(found(spec(rule.clone()), spec_of(1), None), ["spec: Invalid value: begins at 0"]);
