@@ -80,20 +80,15 @@ struct Expressions {
 }
 
 impl Expressions {
-    fn of(rule: &ValidationRule, seen: &Arc<corten_cel::Schema>) -> Self {
-        let environment = Environment::default().with_schema(SELF, TYPE_NAME, seen.clone());
-        let environment = if rule.optional_old_self == Some(true) {
-            environment.with_optional_schema(OLD_SELF, TYPE_NAME, seen.clone())
-        } else {
-            environment.with_schema(OLD_SELF, TYPE_NAME, seen.clone())
-        };
-        let compiled = compile(&rule.rule, &environment).map_err(|why| format!("compilation failed: {}", told(&why)));
+    fn of(rule: &ValidationRule, seen: &Seen) -> Self {
+        let environment = if rule.optional_old_self == Some(true) { &seen.with_optional_old } else { &seen.with_old };
+        let compiled = compile(&rule.rule, environment).map_err(|why| format!("compilation failed: {}", told(&why)));
         let compiled = compiled.and_then(|program| match program.output() {
             Type::Bool => Ok(program),
             _ => Err("cel expression must evaluate to a bool".to_owned()),
         });
         let message = rule.message_expression.as_deref().filter(|text| !text.is_empty()).map(|text| {
-            let compiled = compile(text, &environment);
+            let compiled = compile(text, environment);
             let compiled = compiled.map_err(|why| format!("messageExpression compilation failed: {}", told(&why)));
             compiled.and_then(|program| match program.output() {
                 Type::String => Ok(program),
@@ -112,7 +107,7 @@ fn told(problems: &[corten_cel::Problem]) -> String {
 }
 
 impl Rule {
-    fn of(rule: &ValidationRule, schema: &JSONSchemaProps, seen: &Arc<corten_cel::Schema>) -> Self {
+    fn of(rule: &ValidationRule, schema: &JSONSchemaProps, seen: &Seen) -> Self {
         let field_path = rule.field_path.as_deref().and_then(|path| field_path::normal(schema, path).ok());
         Self {
             expressions: Expressions::of(rule, seen),
@@ -169,7 +164,7 @@ fn node(schema: &JSONSchemaProps, is_resource: bool) -> Option<Node> {
     let names_old = here.iter().any(|rule| rule.expressions.names_old()) || parts.any(|part| part.names_old);
     Some(Node {
         here,
-        seen,
+        seen: seen.map(|seen| seen.schema),
         kind: schema.type_.clone().unwrap_or_default(),
         list: list_kind(schema),
         is_atomic: schema.x_kubernetes_map_type.as_deref() == Some("atomic"),
@@ -180,8 +175,21 @@ fn node(schema: &JSONSchemaProps, is_resource: bool) -> Option<Node> {
     })
 }
 
-/// How expressions see values of a schema. `None`: they do not.
-fn seen(schema: &JSONSchemaProps, is_resource: bool) -> Option<Arc<corten_cel::Schema>> {
+/// How expressions see values of a schema: made once for all that stand at it, as it takes as long as the schema is large.
+struct Seen {
+    schema: Arc<corten_cel::Schema>,
+    with_old: Environment,
+    with_optional_old: Environment,
+}
+
+/// `None`: they do not see them.
+fn seen(schema: &JSONSchemaProps, is_resource: bool) -> Option<Seen> {
     let json = serde_json::to_value(schema).ok()?;
-    corten_cel::Schema::of_openapi(&json, is_resource).map(Arc::new)
+    let schema = Arc::new(corten_cel::Schema::of_openapi(&json, is_resource)?);
+    let plain = Environment::default().with_schema(SELF, TYPE_NAME, schema.clone());
+    Some(Seen {
+        with_old: plain.clone().with_schema(OLD_SELF, TYPE_NAME, schema.clone()),
+        with_optional_old: plain.with_optional_schema(OLD_SELF, TYPE_NAME, schema.clone()),
+        schema,
+    })
 }

@@ -1,14 +1,12 @@
 //! Whether the rules of a definition's schema can be asked, and what they cost, in upstream's words.
 
-use std::sync::Arc;
-
 use corten_api::Problems;
 use corten_cel::{PER_CRD_LIMIT, PER_EXPRESSION_LIMIT, Program};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
 };
 
-use super::{Expressions, field_path, seen};
+use super::{Expressions, Seen, field_path, seen};
 use crate::registry::path::Path;
 
 const REASONS: [&str; 4] = ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
@@ -130,9 +128,9 @@ impl Judging<'_> {
         is_sound
     }
 
-    fn expressions(&mut self, rule: &ValidationRule, seen: &Arc<corten_cel::Schema>, place: Place<'_>, at: &Path<'_>) {
+    fn expressions(&mut self, rule: &ValidationRule, seen: &Seen, place: Place<'_>, at: &Path<'_>) {
         let expressions = Expressions::of(rule, seen);
-        let times = place.times.unwrap_or_else(|| seen.cardinality_max());
+        let times = place.times.unwrap_or_else(|| seen.schema.cardinality_max());
         match &expressions.rule {
             Ok(program) => self.cost(program, times, "rule", &at.field("rule")),
             Err(why) => self.problems.invalid(at.field("rule"), rule, why),
