@@ -246,6 +246,10 @@ impl Cause {
     pub fn field(&self) -> &str {
         &self.field
     }
+    /// `FieldValueRequired`, `FieldValueInvalid`, …
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
 }
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

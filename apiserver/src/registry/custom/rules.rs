@@ -20,6 +20,9 @@ use crate::registry::{AnyObject, Cell, Strategy, WriteContext, status};
 const STATUS: &str = "status";
 /// Finalizers that need no domain.
 const STANDARD_FINALIZERS: [&str; 3] = ["orphan", "foregroundDeletion", "kubernetes"];
+/// What is wrong in such a way is of another shape than expressions expect.
+const BLOCKING: [&str; 5] =
+    ["FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"];
 
 #[derive(Debug)]
 pub(super) struct CustomRules {
@@ -87,10 +90,10 @@ impl CustomRules {
         self.validate_rules(object, old, problems);
     }
 
-    /// What expressions want of an object, which is as its schema wants it in all else. They see its type and names.
+    /// What expressions want of an object that is of the shape that its schema wants. They see its type and names.
     fn validate_rules(&self, object: &CustomObject, old: Option<&CustomObject>, problems: &mut Problems) {
         let Some(expressions) = &self.expressions else { return };
-        if !problems.is_empty() {
+        if problems.causes().iter().any(|cause| BLOCKING.contains(&cause.reason())) {
             let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
             return problems.invalid("<nil>", Value::Null, why);
         }

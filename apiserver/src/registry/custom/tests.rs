@@ -91,6 +91,12 @@ fn rules_of_a_schema_are_kept_by_writes_of_the_whole_and_of_the_status() {
     assert_eq!(after(&resource, Strategy::Status(&*old), tab("yes", 1)).1, ["<nil>: Invalid value: as many as wanted"]);
     let bad = after(&resource, Strategy::Create, json!({"metadata": {"name": "no"}, "spec": {"color": "green"}})).1;
     assert!(bad.len() == 2 && bad[1].contains("some validation rules were not checked"), "{bad:?}");
+    let both = after(&resource, Strategy::Status(&*old), tab("yes", -1)).1;
+    assert!(
+        both[0].starts_with("status.seen: Invalid value: -1")
+            && both.contains(&"<nil>: Invalid value: as many as wanted".to_owned()),
+        "{both:?}"
+    );
 }
 
 #[test]

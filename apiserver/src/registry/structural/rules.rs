@@ -10,7 +10,7 @@
 //!   accepted once stays.
 //! - When a kind is served, [`Rules`] are compiled once for each version: a tree beside the schema, of the parts that have rules
 //!   or parts with rules. Flaws that were accepted once are told of each object, as upstream does.
-//! - When an object is written and is otherwise good, `run` walks the tree and the object together, within
+//! - When an object is written and has the shape that its schema wants, `run` walks the tree and the object together, within
 //!   [`RUNTIME_BUDGET`](corten_cel::RUNTIME_BUDGET) for all rules; what is left of it stops the rest.
 //! - The value before is found by name in objects that are no atomic maps, and by keys in lists that are maps. Rules that name
 //!   `oldSelf` are asked only where there is one, or if they say `optionalOldSelf`.
