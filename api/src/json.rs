@@ -35,6 +35,8 @@ macro_rules! json_kinds {
 }
 
 json_kinds!(
+    api::admissionregistration::v1::MutatingWebhookConfiguration,
+    api::admissionregistration::v1::ValidatingWebhookConfiguration,
     apiextensions::v1::CustomResourceDefinition,
     api::apps::v1::ControllerRevision,
     api::apps::v1::DaemonSet,

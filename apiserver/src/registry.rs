@@ -36,6 +36,7 @@ pub mod volume_source;
 pub mod warnings;
 pub mod workload;
 
+pub mod admissionregistration;
 pub mod apiextensions;
 pub mod apps;
 pub mod autoscaling;
@@ -100,6 +101,8 @@ pub fn builtin() -> Vec<ApiResource> {
         ApiResource::of::<api::core::v1::Secret>(),
         ApiResource::of::<api::core::v1::ServiceAccount>(),
         ApiResource::of::<api::core::v1::Service>(),
+        ApiResource::of::<api::admissionregistration::v1::MutatingWebhookConfiguration>(),
+        ApiResource::of::<api::admissionregistration::v1::ValidatingWebhookConfiguration>(),
         ApiResource::of::<CustomResourceDefinition>(),
         ApiResource::of::<api::apps::v1::ControllerRevision>(),
         ApiResource::of::<api::apps::v1::DaemonSet>(),
@@ -332,8 +335,12 @@ mod tests {
         "TokenRequest",
         "TokenReview",
     ];
-    /// Webhooks and policies are not served yet; ComponentStatus is upstream's own past.
-    const NOT_SERVED: &[&str] = &["admissionregistration.k8s.io/", "v1,ComponentStatus"];
+    /// Policies are not served yet; ComponentStatus is upstream's own past.
+    const NOT_SERVED: &[&str] = &[
+        "admissionregistration.k8s.io/v1,MutatingAdmissionPolicy",
+        "admissionregistration.k8s.io/v1,ValidatingAdmissionPolicy",
+        "v1,ComponentStatus",
+    ];
 
     #[test]
     fn every_kind_of_the_release_is_served_or_named_here() {

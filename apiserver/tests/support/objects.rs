@@ -205,7 +205,15 @@ fn cluster() -> Vec<Row> {
         "names": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string", "enum": ["a", "b"]}},
         "any": {"type": "object", "additionalProperties": true}}}}});
     let role = |kind: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": "m"});
+    // They match nothing that there is.
+    let webhook = json!({"name": "a.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "failurePolicy": "Ignore", "timeoutSeconds": 1, "objectSelector": selector(),
+        "clientConfig": {"service": {"name": "s", "namespace": "n", "path": "/p"}, "caBundle": ByteString(b"x".to_vec())},
+        "rules": [{"operations": ["CREATE"], "apiGroups": ["a.example"], "apiVersions": ["v1"],
+            "resources": ["things/status"], "scope": "Namespaced"}]});
     vec![
+        ("admissionregistration.k8s.io/v1 MutatingWebhookConfiguration", "m", json!({"webhooks": [webhook]})),
+        ("admissionregistration.k8s.io/v1 ValidatingWebhookConfiguration", "m", json!({"webhooks": [webhook]})),
         (
             "apiextensions.k8s.io/v1 CustomResourceDefinition",
             "tabs.example.com",

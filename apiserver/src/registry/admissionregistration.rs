@@ -1,0 +1,23 @@
+//! admissionregistration.k8s.io: who is asked, over the network, about writes on their way.
+//!
+//! <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/>
+
+pub mod mutatingwebhookconfiguration;
+pub mod url;
+pub mod validatingwebhookconfiguration;
+
+mod defaults;
+mod match_conditions;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod webhook;
+
+pub use webhook::Webhook;
+
+use super::{Column, cells};
+
+pub const GROUP: &str = "admissionregistration.k8s.io";
+
+const COLUMNS: &[Column] =
+    &[cells::NAME, cells::integer("Webhooks", "How many are asked, each about its own rules"), cells::AGE];
