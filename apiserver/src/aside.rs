@@ -1,6 +1,5 @@
 //! Work that keeps a thread busy for long: done where it stalls nobody.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -18,28 +17,25 @@ const ASIDE_MAX: usize = 8;
 /// Of one user, so that nobody's large requests are all that is worked on. Its others wait for its own.
 const ASIDE_PER_USER_MAX: usize = ASIDE_MAX / 2;
 
+/// Waiting at once for somebody else, or for a place after that. Each keeps its thread, and of those a runtime has no more than 512:
+/// with all of them waiting nothing would go on.
+const OUTSIDE_MAX: usize = 128;
+
 static PLACES: Places = Places::new();
+static OUTSIDE: Semaphore = Semaphore::const_new(OUTSIDE_MAX);
 
-thread_local! {
-    /// This thread does work that has a place.
-    static HAS_PLACE: Cell<bool> = const { Cell::new(false) };
+tokio::task_local! {
+    /// Of the work that is going on.
+    static PLACE: Arc<Place>;
 }
 
-/// For as long as it is kept, what this thread does has a place.
-struct HasPlace;
-
-impl HasPlace {
-    fn begin() -> Self {
-        HAS_PLACE.set(true);
-        Self
-    }
+/// A place that somebody works at, or has given back while he waits.
+struct Place {
+    own: Arc<Semaphore>,
+    permits: Mutex<Option<Permits<'static>>>,
 }
 
-impl Drop for HasPlace {
-    fn drop(&mut self) {
-        HAS_PLACE.set(false);
-    }
-}
+type Permits<'a> = (OwnedSemaphorePermit, SemaphorePermit<'a>);
 
 /// The places, and who works or waits for one. There is an entry for a user only while he does.
 struct Places {
@@ -48,9 +44,9 @@ struct Places {
 }
 
 /// A place that is held, or waited for.
-struct Held<'a> {
+struct Held<'a, 'u> {
     places: &'a Places,
-    user: &'a str,
+    user: &'u str,
     own: Arc<Semaphore>,
 }
 
@@ -58,7 +54,7 @@ impl Places {
     const fn new() -> Self {
         Self { all: Semaphore::const_new(ASIDE_MAX), by_user: Mutex::new(None) }
     }
-    fn enter<'a>(&'a self, user: &'a str) -> Held<'a> {
+    fn enter<'a, 'u>(&'a self, user: &'u str) -> Held<'a, 'u> {
         let mut by_user = self.by_user.lock();
         let by_user = by_user.get_or_insert_default();
         let own = by_user.entry(user.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(ASIDE_PER_USER_MAX)));
@@ -66,14 +62,14 @@ impl Places {
     }
 }
 
-impl<'a> Held<'a> {
+impl<'a> Held<'a, '_> {
     /// One of the user's own places first: who waits for that is in nobody else's way.
-    async fn place(&self) -> Result<(OwnedSemaphorePermit, SemaphorePermit<'a>), AcquireError> {
+    async fn place(&self) -> Result<Permits<'a>, AcquireError> {
         Ok((self.own.clone().acquire_owned().await?, self.places.all.acquire().await?))
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for Held<'_, '_> {
     fn drop(&mut self) {
         let mut by_user = self.places.by_user.lock();
         // The map's and this one: nobody else of this user is here. Others get theirs under the same lock.
@@ -90,24 +86,39 @@ impl Drop for Held<'_> {
 pub async fn aside<F: Future>(user: &str, is_large: bool, work: F) -> F::Output {
     let handle = Handle::current();
     // A runtime with one thread (a test's) has no other.
-    if !is_large || HAS_PLACE.get() || handle.runtime_flavor() != RuntimeFlavor::MultiThread {
+    if !is_large || has_place() || handle.runtime_flavor() != RuntimeFlavor::MultiThread {
         return work.await;
     }
     let held = PLACES.enter(user);
     // The semaphores are never closed.
-    let place = held.place().await.ok();
-    let done = tokio::task::block_in_place(|| {
-        let _has_place = HasPlace::begin();
-        handle.block_on(work)
-    });
-    drop(place);
-    done
+    let permits = held.place().await.ok();
+    let place = Arc::new(Place { own: held.own.clone(), permits: Mutex::new(permits) });
+    let work = PLACE.scope(place, work);
+    tokio::task::block_in_place(|| handle.block_on(work))
+}
+
+/// What asks is part of work that has a place, or has given it back to wait.
+fn has_place() -> bool {
+    PLACE.try_with(|_| ()).is_ok()
+}
+
+/// Waits for somebody else, as part of work that may be aside: whoever waits is not at work, and others have its place meanwhile.
+/// Where many wait so already it keeps its place.
+pub async fn outside<F: Future>(waiting: F) -> F::Output {
+    let Ok(place) = PLACE.try_with(Arc::clone) else { return waiting.await };
+    let Ok(_outside) = OUTSIDE.try_acquire() else { return waiting.await };
+    drop(place.permits.lock().take());
+    let output = waiting.await;
+    let own = place.own.clone().acquire_owned().await.ok();
+    let all = PLACES.all.acquire().await.ok();
+    *place.permits.lock() = own.zip(all);
+    output
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::time::{Duration, Instant};
 
     use super::*;
@@ -138,19 +149,45 @@ mod tests {
             let all_have_one = Arc::clone(&all_have_one);
             tokio::spawn(aside("nested", true, async move {
                 all_have_one.wait().await;
-                aside("nested", true, async { HAS_PLACE.get() }).await
+                aside("nested", true, async { has_place() }).await
             }))
         });
         let done = futures::future::join_all(work.collect::<Vec<_>>());
         let done = tokio::time::timeout(Duration::from_secs(10), done).await.expect("they wait for each other");
         assert!(done.into_iter().all(|inside| inside.unwrap()));
-        assert!(!HAS_PLACE.get());
+        assert!(!has_place());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_waits_for_somebody_else_leaves_its_place_to_others() {
+        let (answer, waiting) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+        let asks = || {
+            let (answer, waiting) = (answer.clone(), waiting.clone());
+            tokio::spawn(aside("asks", true, async move {
+                waiting.fetch_add(1, Ordering::SeqCst);
+                outside(answer.acquire_owned()).await.unwrap().forget();
+            }))
+        };
+        let asking: Vec<_> = (0..ASIDE_MAX).map(|_| asks()).collect();
+        let deadline = Duration::from_secs(10);
+        // All of one user's are there, which has places for half of them; and another one's comes and goes.
+        let all_wait = async move {
+            while waiting.load(Ordering::SeqCst) < ASIDE_MAX {
+                tokio::task::yield_now().await;
+            }
+            aside("asks", true, async {}).await;
+        };
+        tokio::time::timeout(deadline, tokio::spawn(all_wait)).await.expect("places are free").unwrap();
+        answer.add_permits(ASIDE_MAX);
+        for asking in asking {
+            tokio::time::timeout(deadline, asking).await.expect("it goes on").unwrap();
+        }
     }
 
     #[tokio::test]
     async fn one_users_large_requests_leave_places_for_the_others() {
         let places = Places::new();
-        let flood: Vec<Held<'_>> = (0..ASIDE_MAX * 2).map(|_| places.enter("greedy")).collect();
+        let flood: Vec<Held<'_, '_>> = (0..ASIDE_MAX * 2).map(|_| places.enter("greedy")).collect();
         let mut working = Vec::new();
         let mut waiting = Vec::new();
         for held in &flood {
