@@ -2,7 +2,8 @@
 //!
 //! Plugins are asked in the order of their [`Chain`]. Most are pure functions over the request and a view of the cluster; those
 //! that have to ask somebody else first ([`Asks`]) are waited for. A plugin may fill in the object, and doing so twice changes
-//! nothing, so a refused request may be asked again with a newer view.
+//! nothing, so a refused request may be asked again with a newer view. Those that only judge come last, once nobody changes the
+//! object any more: between them and those that fill it in stand [`webhook`]s, and where one has changed something all are asked again.
 //!
 //! **While admission waits nothing is held and nothing is written.** What a write was decided on is a condition of its commit, so
 //! an object that changes meanwhile is admitted again as it is then; a client that goes away takes its write with it, as the commit
@@ -29,6 +30,7 @@ mod resource_claim;
 pub mod resource_quota;
 mod runtime_class;
 mod service_account;
+pub mod webhook;
 
 use std::fmt;
 use std::sync::Arc;
@@ -147,57 +149,76 @@ pub enum Plugin {
     Asks(Arc<dyn Asks>),
 }
 
-/// In upstream's order: whoever fills in stands before whoever judges the result.
-const PLUGINS: &[(&str, Pure)] = &[
-    ("NamespaceLifecycle", namespace_lifecycle::admit),
-    ("LimitRanger", limit_ranger::admit),
-    ("ServiceAccount", service_account::admit),
-    ("NodeRestriction", node_restriction::admit),
-    ("TaintNodesByCondition", node_taint::admit),
-    ("Priority", priority::admit),
-    ("DefaultTolerationSeconds", pod_tolerations::admit),
-    ("DefaultStorageClass", default_storage_class::admit),
-    ("PersistentVolumeClaimResize", claim_resize::admit),
-    ("RuntimeClass", runtime_class::admit),
-    ("DefaultIngressClass", default_ingress_class::admit),
-    ("PodTopologyLabels", pod_topology_labels::admit),
-    ("PodSecurity", pod_security::admit),
-    ("PodResizeValidator", pod_resize::admit),
-    ("CertificateApproval", certificates::approval::admit),
-    ("CertificateSigning", certificates::signing::admit),
-    ("ClusterTrustBundleAttest", certificates::attest::admit),
-    ("CertificateSubjectRestriction", certificates::subject::admit),
+/// When a plugin is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// While the object is made, and again when somebody else has changed it. Such a plugin may refuse, too.
+    Fill,
+    /// About the object as it is to be stored.
+    Judge,
+}
+
+/// In upstream's order.
+const PLUGINS: &[(&str, Turn, Pure)] = &[
+    ("NamespaceLifecycle", Turn::Fill, namespace_lifecycle::admit),
+    ("LimitRanger", Turn::Fill, limit_ranger::fill),
+    ("ServiceAccount", Turn::Fill, service_account::admit),
+    ("NodeRestriction", Turn::Fill, node_restriction::admit),
+    ("TaintNodesByCondition", Turn::Fill, node_taint::admit),
+    ("Priority", Turn::Fill, priority::admit),
+    ("DefaultTolerationSeconds", Turn::Fill, pod_tolerations::admit),
+    ("DefaultStorageClass", Turn::Fill, default_storage_class::admit),
+    ("RuntimeClass", Turn::Fill, runtime_class::admit),
+    ("DefaultIngressClass", Turn::Fill, default_ingress_class::admit),
+    ("PodTopologyLabels", Turn::Fill, pod_topology_labels::admit),
+    ("LimitRanger", Turn::Judge, limit_ranger::admit),
+    ("PersistentVolumeClaimResize", Turn::Judge, claim_resize::admit),
+    ("PodSecurity", Turn::Judge, pod_security::admit),
+    ("PodResizeValidator", Turn::Judge, pod_resize::admit),
+    ("CertificateApproval", Turn::Judge, certificates::approval::admit),
+    ("CertificateSigning", Turn::Judge, certificates::signing::admit),
+    ("ClusterTrustBundleAttest", Turn::Judge, certificates::attest::admit),
+    ("CertificateSubjectRestriction", Turn::Judge, certificates::subject::admit),
     // Upstream's validation of claims does this.
-    ("ResourceClaim", resource_claim::admit),
+    ("ResourceClaim", Turn::Judge, resource_claim::admit),
 ];
 
 /// Which plugins are asked about every write, and in which order.
 #[derive(Clone, Debug)]
-pub struct Chain(Arc<[(&'static str, Plugin)]>);
+pub struct Chain(Arc<[(&'static str, Turn, Plugin)]>);
 
 impl Default for Chain {
     /// The server's own.
     fn default() -> Self {
-        Self(PLUGINS.iter().map(|(name, plugin)| (*name, Plugin::Pure(*plugin))).collect())
+        Self(PLUGINS.iter().map(|(name, turn, plugin)| (*name, *turn, Plugin::Pure(*plugin))).collect())
     }
 }
 
 impl Chain {
     /// The same, and behind them another.
     pub fn and(&self, name: &'static str, plugin: Plugin) -> Self {
-        Self(self.0.iter().cloned().chain([(name, plugin)]).collect())
+        Self(self.0.iter().cloned().chain([(name, Turn::Judge, plugin)]).collect())
     }
 
-    /// Asks all plugins. Gives the warnings for the caller.
-    pub async fn admit(&self, request: &mut AdmissionRequest<'_>) -> Result<Vec<String>, Refusal> {
-        for (name, plugin) in &*self.0 {
+    /// Asks all plugins that fill in the object.
+    pub async fn fill(&self, request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
+        self.ask(Turn::Fill, request).await
+    }
+
+    /// Asks all that judge it as it is then.
+    pub async fn judge(&self, request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
+        self.ask(Turn::Judge, request).await
+    }
+
+    async fn ask(&self, turn: Turn, request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
+        for (name, _, plugin) in self.0.iter().filter(|(_, of, _)| *of == turn) {
             let admitted = match plugin {
                 Plugin::Pure(plugin) => plugin(request),
                 Plugin::Asks(plugin) => plugin.admit(request).await,
             };
             admitted.inspect_err(|refusal| tracing::debug!(plugin = name, ?refusal, "not admitted"))?;
         }
-        Ok(std::mem::take(&mut request.warnings))
+        Ok(())
     }
 }
 

@@ -77,6 +77,11 @@ impl Metrics {
         self.registry.register("corten_apiserver_storage_unreadable", help, unreadable);
     }
 
+    /// What others count.
+    pub fn register(&mut self, others: impl FnOnce(&mut Registry)) {
+        others(&mut self.registry);
+    }
+
     /// `took`: `None` for long-running requests.
     pub fn answered(&self, labels: RequestLabels, took: Option<Duration>) {
         if let Some(took) = took {

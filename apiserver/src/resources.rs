@@ -42,11 +42,12 @@ mod tests;
 mod token;
 mod turns;
 mod update;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 pub use authorize::{Allowed, Authorized, AuthorizedPath, Permit, to};
 use corten_api::ApiError;
@@ -64,6 +65,7 @@ pub(crate) use system::target;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::admission::Chain;
+use crate::admission::webhook::Webhooks;
 use crate::authn::Tokens;
 use crate::authz::Authorizer;
 use crate::cache::{Cache, api_error};
@@ -98,6 +100,8 @@ struct Inner {
     settings: Settings,
     authorizer: Authorizer,
     looks: looks::Looks,
+    /// Once the server is ready.
+    webhooks: OnceLock<Webhooks>,
     /// To charge a namespace's quotas.
     quotas: turns::Turns<quotas::Latest>,
     /// To evict pods that its budgets guard.
@@ -131,6 +135,7 @@ impl Resources {
             settings,
             authorizer,
             looks: looks::Looks::default(),
+            webhooks: OnceLock::new(),
             quotas: turns::Turns::new(quotas::PATIENCE),
             evictions: turns::Turns::new(eviction::PATIENCE),
             drain,
@@ -139,6 +144,7 @@ impl Resources {
         };
         let resources = Self { inner: Arc::new(inner) };
         resources.prepare().await?;
+        resources.inner.webhooks.get_or_init(Webhooks::default);
         // What it leaves to be done is done beside requests, as soon as that begins.
         resources.look_after_custom_kinds(&mut custom_kinds).await;
         resources.run_beside(&stop, custom_kinds);

@@ -143,6 +143,7 @@ pub async fn assemble(
         .add_service(crate::kinds::service(registry, flow.clone(), authorizer, resources.drained()));
     let mut metrics = crate::metrics::Metrics::new(&flow);
     metrics.count_unreadable(resources.unreadable());
+    metrics.register(|registry| resources.count_webhooks(registry));
     let front = Front {
         health: Health::new(storage, resources.clone()),
         discovery,

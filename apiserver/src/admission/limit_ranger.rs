@@ -10,24 +10,19 @@ use k8s_openapi::api::core::v1::{LimitRange, LimitRangeItem, PersistentVolumeCla
 use super::{AdmissionRequest, Refusal};
 use crate::request::Verb;
 
-pub(super) fn admit(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
-    let (is_pod, is_claim) = (request.is("", "pods"), request.is("", "persistentvolumeclaims"));
-    let concerned = match (request.target.subresource.as_str(), request.verb) {
-        ("", Verb::Create) => is_pod || is_claim,
-        // Of a pod that is there, resources change in one way only.
-        ("", Verb::Update) => is_claim,
-        ("resize", Verb::Update) => is_pod,
-        _ => false,
-    };
-    let deleting = request.old.is_some_and(|old| old.meta().deletion_timestamp.is_some());
-    if !concerned || deleting {
-        return Ok(());
-    }
-    let ranges: Vec<LimitRange> = request.list("", "limitranges", &request.target.namespace);
-    // All defaults first: what one range gives must please the others too.
+/// Gives what the ranges of the namespace give to who says nothing.
+pub(super) fn fill(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
+    let Some(ranges) = ranges(request) else { return Ok(()) };
     if let Some(pod) = request.object_mut::<Pod>() {
         ranges.iter().for_each(|range| fill::pod(pod, items(range)));
     }
+    Ok(())
+}
+
+/// Holds what came of it against their bounds. All defaults first: what one range gives must please the others too.
+pub(super) fn admit(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
+    fill(request)?;
+    let Some(ranges) = ranges(request) else { return Ok(()) };
     for range in &ranges {
         let found = match (request.object::<Pod>(), request.object::<PersistentVolumeClaim>()) {
             (Some(pod), _) => bounds::pod(pod, items(range)),
@@ -41,6 +36,20 @@ pub(super) fn admit(request: &mut AdmissionRequest<'_>) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// `None`: the write is none that they are about.
+fn ranges(request: &AdmissionRequest<'_>) -> Option<Vec<LimitRange>> {
+    let (is_pod, is_claim) = (request.is("", "pods"), request.is("", "persistentvolumeclaims"));
+    let concerned = match (request.target.subresource.as_str(), request.verb) {
+        ("", Verb::Create) => is_pod || is_claim,
+        // Of a pod that is there, resources change in one way only.
+        ("", Verb::Update) => is_claim,
+        ("resize", Verb::Update) => is_pod,
+        _ => false,
+    };
+    let deleting = request.old.is_some_and(|old| old.meta().deletion_timestamp.is_some());
+    (concerned && !deleting).then(|| request.list("", "limitranges", &request.target.namespace))
 }
 
 fn items(range: &LimitRange) -> &[LimitRangeItem] {

@@ -106,6 +106,7 @@ async fn begin(
         return Err(ApiError::bad_request("dryRun is not supported"));
     }
     let counted = front.flow.enter_long(may.user())?;
+    front.resources.admit_connection(may, serde_json::json!({ "path": asked.path })).await?;
     let location = locate::find(&front.resources, may, front.proxy.allows).await?;
     let is_upgrade = headers::is_upgrade(request.headers());
     // Links of a page at the root are relative to a directory.

@@ -10,15 +10,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::SignedDuration;
 use serde::de::DeserializeOwned;
 
+use super::admit::{Asked, Said, decode_as};
 use super::place::Place;
 use super::{Resources, Written};
+use crate::admission::webhook::Decode;
 use crate::authn::account::Seen;
 use crate::authn::claims::{Bound, Life, Reference};
 use crate::authn::tokens::{IssueError, POD_TOKEN_SECS, Rules, TOKEN_BYTES_MAX};
 use crate::decode;
 use crate::registry::path::Path;
-use crate::registry::{check, clock};
-use crate::request::{Target, User};
+use crate::registry::{AnyObject, check, clock};
+use crate::request::{Target, User, Verb};
 use crate::view::Objects;
 
 const GROUP: &str = "authentication.k8s.io";
@@ -34,11 +36,16 @@ pub(super) async fn give(
     target: &Target,
     json: &[u8],
 ) -> Result<Written, ApiError> {
-    let mut asked: TokenRequest = decode::object(json)?;
+    let asked: TokenRequest = decode::object(json)?;
     let (tokens, now) = (resources.tokens(), clock::now());
     // Admission judges what is asked for, before it is filled up.
-    let mut warnings = resources.admit_create(user, place, target, Some(&mut asked)).await?;
-    let mut request = ask_twice(resources, || completed(&asked, target, tokens.rules(), resources)).await?;
+    let decode = Some(decode_as::<TokenRequest> as Decode);
+    let admission = Asked { user, place, target, said: Said::Nothing, decode, webhooks: true };
+    let mut object: Box<dyn AnyObject> = Box::new(asked);
+    let mut warnings = resources.admit_create(&admission, &mut object, &|_| Ok(())).await?.warnings;
+    warnings.extend(resources.approve(&admission, Verb::Create, Some(&*object), None).await?);
+    let asked = object.as_any().downcast_ref::<TokenRequest>().ok_or_else(ApiError::no_such_path)?;
+    let mut request = ask_twice(resources, || completed(asked, target, tokens.rules(), resources)).await?;
     request.metadata.creation_timestamp = Some(now.clone());
     let bound = ask_twice(resources, || bound_by(&request, target, resources)).await?;
     let spec = request.spec.get_or_insert_default();

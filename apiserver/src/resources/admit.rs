@@ -1,15 +1,28 @@
-//! Where admission is asked, and how long it may wait for what it misses.
+//! Where admission is asked, how long it may wait for what it misses, and when webhooks are asked.
+//!
+//! A write that webhooks may be about is decided on from the newest state from the beginning, so that none is asked twice about what
+//! was old.
+
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use corten_api::ApiError;
 use corten_api::selector::Selector;
+use corten_api::{ApiError, Problems};
+use futures::future::BoxFuture;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ManagedFieldsEntry, ObjectMeta};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
-use super::Resources;
 use super::place::Place;
+use super::{Authorized, FieldValidation, Resources, WriteOptions, to};
+use crate::admission::webhook::index::Index;
+use crate::admission::webhook::{self, Asking, Decode, Operation, Rounds};
 use crate::admission::{AdmissionRequest, Refusal};
+use crate::apply;
 use crate::authz::Attributes;
 use crate::cache::{FieldTerms, Filter};
+use crate::decode;
 use crate::registry::AnyObject;
 use crate::request::{Target, User, Verb};
 use crate::view::{ClusterView, Objects};
@@ -35,24 +48,174 @@ impl ClusterView for Resources {
     }
 }
 
+/// Webhooks that change objects are asked so often.
+const ROUNDS_MAX: usize = 2;
+
+/// What a write's client has said of how it is to be done.
+#[derive(Clone, Copy)]
+pub(super) enum Said<'a> {
+    Write(&'a WriteOptions),
+    Delete(&'a DeleteOptions, bool),
+    /// By a message that has no room for it.
+    Nothing,
+}
+
+/// A write that is to be admitted.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) user: &'a User,
+    pub(super) place: &'a Place<'a>,
+    pub(super) target: &'a Target,
+    pub(super) said: Said<'a>,
+    /// Of what is no object of the resource's kind: a Binding.
+    pub(super) decode: Option<Decode>,
+    /// Whether webhooks are asked here.
+    pub(super) webhooks: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(super) struct Admitted {
+    pub(super) warnings: Vec<String>,
+    /// Whether a webhook has changed the object: what was found of it before counts no more.
+    pub(super) has_changed: bool,
+}
+
+/// Puts right what no webhook may change.
+pub(super) type Settle<'a> = &'a (dyn Fn(&mut dyn AnyObject) -> Result<(), ApiError> + Sync);
+
+/// Reads the objects of a subresource's own kind.
+pub(super) fn decode_as<K>(json: &[u8]) -> Result<Box<dyn AnyObject>, ApiError>
+where
+    K: k8s_openapi::Resource + DeserializeOwned + AnyObject,
+{
+    Ok(Box::new(decode::object::<K>(json)?))
+}
+
+fn operation(verb: Verb) -> Operation {
+    match verb {
+        Verb::Create => Operation::Create,
+        Verb::Delete | Verb::DeleteCollection => Operation::Delete,
+        Verb::Get | Verb::List | Verb::Watch | Verb::Update | Verb::Patch => Operation::Update,
+    }
+}
+
+impl Said<'_> {
+    fn is_dry_run(&self) -> bool {
+        match self {
+            Self::Write(options) => options.dry_run,
+            Self::Delete(_, dry_run) => *dry_run,
+            Self::Nothing => false,
+        }
+    }
+    /// As upstream's options are written.
+    fn options(&self, operation: Operation) -> Option<Value> {
+        let mut options = match self {
+            Self::Write(options) => {
+                let mut said = json!({});
+                if !options.field_manager.is_empty() {
+                    said["fieldManager"] = json!(options.field_manager);
+                }
+                match options.field_validation {
+                    FieldValidation::Ignore => said["fieldValidation"] = json!("Ignore"),
+                    FieldValidation::Strict => said["fieldValidation"] = json!("Strict"),
+                    // What who says nothing gets.
+                    FieldValidation::Warn => {}
+                }
+                said
+            }
+            Self::Delete(how, _) => serde_json::to_value(how).unwrap_or_default(),
+            Self::Nothing => json!({}),
+        };
+        let kind = match operation {
+            Operation::Create => "CreateOptions",
+            Operation::Update => "UpdateOptions",
+            Operation::Delete => "DeleteOptions",
+            Operation::Connect => return None,
+        };
+        (options["kind"], options["apiVersion"]) = (json!(kind), json!("meta.k8s.io/v1"));
+        if self.is_dry_run() {
+            options["dryRun"] = json!(["All"]);
+        }
+        Some(options)
+    }
+}
+
+impl Asked<'_> {
+    /// What the server's own plugins are asked.
+    fn plain<'r>(
+        &'r self,
+        resources: &'r Resources,
+        verb: Verb,
+        object: Option<&'r mut dyn AnyObject>,
+        old: Option<&'r dyn AnyObject>,
+    ) -> AdmissionRequest<'r> {
+        let (user, target, resource) = (self.user, self.target, &*self.place.resource);
+        AdmissionRequest { user, verb, target, resource, object, old, view: resources, warnings: Vec::new() }
+    }
+    /// What webhooks are asked.
+    fn asking<'r>(
+        &'r self,
+        resources: &'r Resources,
+        operation: Operation,
+        name: &'r str,
+        old: Option<&'r dyn AnyObject>,
+    ) -> Asking<'r> {
+        Asking {
+            user: self.user,
+            operation,
+            target: self.target,
+            resource: &self.place.resource,
+            name,
+            dry_run: self.said.is_dry_run(),
+            options: self.said.options(operation),
+            old,
+            connection: None,
+            decode: self.decode,
+            registry: resources.registry(),
+            view: resources,
+            resolve: resources,
+            namespace_labels: OnceLock::new(),
+        }
+    }
+    /// Of a new object its own, whatever the path says.
+    fn name(&self, operation: Operation, object: Option<&dyn AnyObject>) -> String {
+        let own = object.filter(|_| operation == Operation::Create && self.target.subresource.is_empty());
+        own.and_then(|object| object.meta().name.clone()).unwrap_or_else(|| self.target.name.clone())
+    }
+}
+
 impl Resources {
+    /// The webhooks, if one may be about it.
+    pub(super) fn hooks(&self, asked: &Asked<'_>, verb: Verb) -> Option<Arc<Index>> {
+        let resource = &asked.place.resource;
+        if !asked.webhooks || webhook::is_exempt(resource) {
+            return None;
+        }
+        let index = self.webhook_index()?;
+        let sub = &asked.target.subresource;
+        let resources = webhook::matching::equivalents(self.registry(), resource, sub);
+        index.concerns(operation(verb), &resources, sub).then_some(index)
+    }
+
     /// Asks again with a newer view of the cluster before it gives a refusal.
     pub(super) async fn admit_create(
         &self,
-        user: &User,
-        place: &Place<'_>,
-        target: &Target,
-        mut object: Option<&mut dyn AnyObject>,
-    ) -> Result<Vec<String>, ApiError> {
-        if let Ok(warnings) = self.ask_of_create(user, place, target, &mut object).await {
-            return Ok(warnings);
+        asked: &Asked<'_>,
+        object: &mut Box<dyn AnyObject>,
+        settle: Settle<'_>,
+    ) -> Result<Admitted, ApiError> {
+        if self.hooks(asked, Verb::Create).is_none()
+            && let Ok(admitted) = self.admit(asked, Verb::Create, Some(&mut *object), None, settle).await
+        {
+            return Ok(admitted);
         }
         let begun = Instant::now();
         self.inner.cache.catch_up().await?;
         loop {
             let mut changed = self.inner.cache.changes();
-            let (error, patience) = match self.ask_of_create(user, place, target, &mut object).await {
-                Ok(warnings) => return Ok(warnings),
+            let (error, patience) = match self.admit(asked, Verb::Create, Some(&mut *object), None, settle).await {
+                Ok(admitted) => return Ok(admitted),
                 Err(Refusal::Final(error)) => return Err(error),
                 Err(Refusal::NotYet { error, patience }) => (error, patience),
             };
@@ -63,43 +226,153 @@ impl Resources {
         }
     }
 
-    async fn ask_of_create(
-        &self,
-        user: &User,
-        place: &Place<'_>,
-        target: &Target,
-        object: &mut Option<&mut dyn AnyObject>,
-    ) -> Result<Vec<String>, Refusal> {
-        // Reborrowed, as every question takes the object.
-        let object = object.as_mut().map(|o| &mut **o as &mut dyn AnyObject);
-        let (verb, resource, warnings) = (Verb::Create, &*place.resource, Vec::new());
-        let mut asked = AdmissionRequest { user, verb, target, resource, object, old: None, view: self, warnings };
-        self.inner.settings.admission.admit(&mut asked).await
-    }
-
     pub(super) async fn admit_update(
         &self,
-        user: &User,
-        place: &Place<'_>,
-        target: &Target,
-        object: &mut dyn AnyObject,
+        asked: &Asked<'_>,
+        object: &mut Box<dyn AnyObject>,
         old: &dyn AnyObject,
-    ) -> Result<Vec<String>, ApiError> {
-        let (verb, object, old) = (Verb::Update, Some(object), Some(old));
-        let (resource, warnings) = (&*place.resource, Vec::new());
-        let mut asked = AdmissionRequest { user, verb, target, resource, object, old, view: self, warnings };
-        self.inner.settings.admission.admit(&mut asked).await.map_err(Refusal::into_error)
+        settle: Settle<'_>,
+    ) -> Result<Admitted, ApiError> {
+        self.admit(asked, Verb::Update, Some(object), Some(old), settle).await.map_err(Refusal::into_error)
     }
 
-    pub(super) async fn admit_delete(
+    /// Whoever judges is asked here, too: nobody changes what goes.
+    pub(super) async fn admit_delete(&self, asked: &Asked<'_>, old: &dyn AnyObject) -> Result<Vec<String>, ApiError> {
+        let admitted = self.admit(asked, Verb::Delete, None, Some(old), &|_| Ok(())).await;
+        let mut warnings = admitted.map_err(Refusal::into_error)?.warnings;
+        warnings.extend(self.approve(asked, Verb::Delete, None, Some(old)).await?);
+        Ok(warnings)
+    }
+
+    /// Boxed: most writes are judged by the server's own plugins alone, and their futures are to be small.
+    fn admit<'f>(
+        &'f self,
+        asked: &'f Asked<'_>,
+        verb: Verb,
+        mut object: Option<&'f mut Box<dyn AnyObject>>,
+        old: Option<&'f dyn AnyObject>,
+        settle: Settle<'f>,
+    ) -> BoxFuture<'f, Result<Admitted, Refusal>> {
+        Box::pin(async move {
+            let chain = &self.inner.settings.admission;
+            let (mut admitted, mut rounds) = (Admitted::default(), Rounds::default());
+            for round in 0..=ROUNDS_MAX {
+                let mut plain =
+                    asked.plain(self, verb, object.as_deref_mut().map(|new| &mut **new as &mut dyn AnyObject), old);
+                chain.fill(&mut plain).await?;
+                admitted.warnings.append(&mut plain.warnings);
+                drop(plain);
+                if round == ROUNDS_MAX {
+                    break;
+                }
+                if let (true, Some(object)) = (round > 0, object.as_deref()) {
+                    rounds.begin_second(&**object);
+                }
+                let changed = self.mutate(asked, verb, object.as_deref_mut(), old, (&mut rounds, &mut admitted)).await;
+                if !changed.map_err(Refusal::Final)? {
+                    break;
+                }
+                if let Some(object) = object.as_deref_mut() {
+                    settle(&mut **object).map_err(Refusal::Final)?;
+                }
+            }
+            let mut plain =
+                asked.plain(self, verb, object.as_deref_mut().map(|new| &mut **new as &mut dyn AnyObject), old);
+            chain.judge(&mut plain).await?;
+            admitted.warnings.append(&mut plain.warnings);
+            Ok(admitted)
+        })
+    }
+
+    /// Whether the object is to be looked at once more.
+    async fn mutate(
         &self,
-        user: &User,
-        place: &Place<'_>,
-        target: &Target,
-        old: &dyn AnyObject,
+        asked: &Asked<'_>,
+        verb: Verb,
+        object: Option<&mut Box<dyn AnyObject>>,
+        old: Option<&dyn AnyObject>,
+        (rounds, admitted): (&mut Rounds, &mut Admitted),
+    ) -> Result<bool, ApiError> {
+        let (Some(webhooks), Some(index)) = (self.webhooks(), self.hooks(asked, verb)) else { return Ok(false) };
+        let operation = operation(verb);
+        let name = asked.name(operation, object.as_deref().map(|object| &**object));
+        let asking = asked.asking(self, operation, &name, old);
+        let changed = webhooks.mutate(&index, &asking, object, rounds, &mut admitted.warnings).await?;
+        admitted.has_changed |= changed;
+        Ok(changed)
+    }
+
+    /// Asks the webhooks that judge: of the object as it is to be stored, once all else has found it good. Gives their warnings.
+    pub(super) async fn approve(
+        &self,
+        asked: &Asked<'_>,
+        verb: Verb,
+        object: Option<&dyn AnyObject>,
+        old: Option<&dyn AnyObject>,
     ) -> Result<Vec<String>, ApiError> {
-        let (verb, old, resource, warnings) = (Verb::Delete, Some(old), &*place.resource, Vec::new());
-        let mut asked = AdmissionRequest { user, verb, target, resource, object: None, old, view: self, warnings };
-        self.inner.settings.admission.admit(&mut asked).await.map_err(Refusal::into_error)
+        let (Some(webhooks), Some(index)) = (self.webhooks(), self.hooks(asked, verb)) else { return Ok(Vec::new()) };
+        let operation = operation(verb);
+        let name = asked.name(operation, object);
+        let asking = asked.asking(self, operation, &name, old);
+        let mut warnings = Vec::new();
+        webhooks.validate(&index, &asking, object, &mut warnings).await?;
+        Ok(warnings)
+    }
+
+    /// Asks webhooks alone, those that change and those that judge: about what the server's own plugins see otherwise. Whether the
+    /// object is another then, and warnings.
+    pub(super) async fn consult(
+        &self,
+        asked: &Asked<'_>,
+        verb: Verb,
+        object: &mut Box<dyn AnyObject>,
+        old: Option<&dyn AnyObject>,
+    ) -> Result<Admitted, ApiError> {
+        let (mut admitted, mut rounds) = (Admitted::default(), Rounds::default());
+        if self.mutate(asked, verb, Some(&mut *object), old, (&mut rounds, &mut admitted)).await? {
+            rounds.begin_second(&**object);
+            self.mutate(asked, verb, Some(&mut *object), old, (&mut rounds, &mut admitted)).await?;
+        }
+        admitted.warnings.extend(self.approve(asked, verb, Some(&**object), old).await?);
+        Ok(admitted)
+    }
+
+    /// Asks webhooks whether a connection may be made. `options`: what it is to be, without its kind.
+    pub async fn admit_connection(&self, may: &Authorized<to::Connect>, options: Value) -> Result<(), ApiError> {
+        let target = may.target();
+        let (Some(webhooks), Some(index)) = (self.webhooks(), self.webhook_index()) else { return Ok(()) };
+        let resource = self.registry().find(&target.group, &target.version, &target.resource);
+        let Some(resource) = resource.filter(|_| !index.is_empty()) else { return Ok(()) };
+        let place = &self.place_of(resource)?;
+        let (user, said) = (&**may.user(), Said::Nothing);
+        let asked = Asked { user, place, target, said, decode: None, webhooks: true };
+        let kind = crate::registry::subresource::of(&target.resource, &target.subresource).kind;
+        let Some((_, version, kind)) = kind else { return Ok(()) };
+        let mut connection = json!({"kind": kind, "apiVersion": version});
+        if let (Value::Object(of), Value::Object(more)) = (&mut connection, options) {
+            of.extend(more);
+        }
+        let asking = asked.asking(self, Operation::Connect, &target.name, None);
+        let asking = Asking { connection: Some(connection), ..asking };
+        let (mut rounds, mut warnings) = (Rounds::default(), Vec::new());
+        webhooks.mutate(&index, &asking, None, &mut rounds, &mut warnings).await?;
+        webhooks.validate(&index, &asking, None, &mut warnings).await?;
+        if !warnings.is_empty() {
+            tracing::debug!(?target, ?warnings, "warnings about a connection, which nobody can be told");
+        }
+        Ok(())
+    }
+}
+
+/// What of an object's metadata a webhook may not take away or spoil: whose its fields are.
+pub(super) fn keep_managed_fields(meta: &mut ObjectMeta, before: &Option<Vec<ManagedFieldsEntry>>) {
+    if meta.managed_fields == *before {
+        return;
+    }
+    let mut problems = Problems::default();
+    apply::names::check_managed_fields(meta.managed_fields.as_deref().unwrap_or_default(), &mut problems);
+    if !problems.is_empty() {
+        tracing::warn!(?problems, "a webhook has spoiled managedFields: they are as before");
+        meta.managed_fields.clone_from(before);
     }
 }

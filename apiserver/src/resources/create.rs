@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use corten_api::{ApiError, Problems, Reason, names};
 
+use super::admit::{Asked, Said, keep_managed_fields};
 use super::encode::encoded;
 use super::meta::{self, Rules};
 use super::place::{Place, no_such_method, no_such_path};
@@ -123,7 +124,8 @@ impl Resources {
         let resource = &*place.resource;
         resource.rules().fill_defaults(&mut *object);
         let now = object.meta().creation_timestamp.clone().unwrap_or_else(clock::now);
-        resource.rules().prepare(Strategy::Create, &mut *object, &WriteContext { user, now });
+        let context = WriteContext { user, now };
+        resource.rules().prepare(Strategy::Create, &mut *object, &context);
         let name = object.meta().name.clone().unwrap_or_default();
         let mut problems = Problems::default();
         meta::validate(object.meta(), rules(resource), &mut problems);
@@ -134,11 +136,29 @@ impl Resources {
         if !writing.is_applied {
             managers::note(self.registry(), place, None, &mut *object, "", options)?;
         }
+        let (uid, now) = (object.meta().uid.clone().unwrap_or_default(), context.now.clone());
+        let managed_fields = object.meta().managed_fields.clone();
+        let settle = |object: &mut dyn AnyObject| -> Result<(), ApiError> {
+            let meta = object.meta_mut();
+            meta::settle_namespace(meta, &target.namespace, resource.scope())?;
+            meta::begin(meta, rules(resource), uid.clone(), now.clone());
+            meta.resource_version = None;
+            keep_managed_fields(meta, &managed_fields);
+            resource.rules().prepare(Strategy::Create, object, &context);
+            Ok(())
+        };
         // What admission fills in is nobody's.
-        let mut warnings = self.admit_create(user, place, target, Some(&mut *object)).await?;
+        let asked = Asked { user, place, target, said: Said::Write(options), decode: None, webhooks: true };
+        let admitted = self.admit_create(&asked, &mut object, &settle).await?;
+        if admitted.has_changed {
+            problems = Problems::default();
+            meta::validate(object.meta(), rules(resource), &mut problems);
+        }
         self.check_grant(writing, &*object).await?;
         resource.rules().validate(Strategy::Create, &*object, &mut problems);
         place.valid(&name, problems)?;
+        let mut warnings = admitted.warnings;
+        warnings.extend(self.approve(&asked, Verb::Create, Some(&*object), None).await?);
         warnings.extend(resource.rules().warnings(&*object, None));
         let object = self.store_new(place, target, object, options.dry_run).await?;
         Ok(object.map(|object| Written { object, existed: false, warnings }))

@@ -7,6 +7,7 @@ use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Status, StatusDetails, Time};
 use k8s_openapi::jiff::SignedDuration;
 
+use super::admit::{Asked, Said};
 use super::meta::{FINALIZER_FOREGROUND, FINALIZER_ORPHAN};
 use super::place::Place;
 use super::revise::{Current, Decide, Decision, Taken};
@@ -18,6 +19,14 @@ use crate::storage::Write;
 /// What else an object's deletion changes: see [`Resources::delete_with`].
 pub(super) type Beside<'a> = &'a (dyn Fn(&mut dyn AnyObject, &Time) -> Result<Vec<Write>, ApiError> + Send + Sync);
 
+/// As what a deletion is known to webhooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Delete,
+    /// Somebody has told them of it before, as what it is.
+    Before,
+}
+
 /// Deletes under way at one time for one request.
 const COLLECTION_CONCURRENCY: usize = 16;
 
@@ -28,7 +37,7 @@ impl Resources {
         how: DeleteOptions,
         options: WriteOptions,
     ) -> Result<Deleted, ApiError> {
-        self.delete_with(may.user(), may.target(), how, options, &|_, _| Ok(Vec::new())).await
+        self.delete_with(may.user(), may.target(), how, options, Told::Delete, &|_, _| Ok(Vec::new())).await
     }
 
     /// `beside`: tells on the object why it goes, and gives what must be written with its deletion or not at all. It is asked
@@ -39,6 +48,7 @@ impl Resources {
         target: &Target,
         how: DeleteOptions,
         options: WriteOptions,
+        told: Told,
         beside: Beside<'_>,
     ) -> Result<Deleted, ApiError> {
         let fence = self.fenced(options.fence.as_ref()).await?;
@@ -47,7 +57,9 @@ impl Resources {
         let short = place.short_key(&target.namespace, &target.name);
         // Said in the query or in the body: whoever asks, and by whichever way, means it.
         let dry_run = options.dry_run || how.dry_run.as_ref().is_some_and(|stages| !stages.is_empty());
-        let mut by = Deletion { resources: self, user, place, target, how: &how, beside, warnings: Vec::new() };
+        let said = Said::Delete(&how, dry_run);
+        let asked = Asked { user, place, target, said, decode: None, webhooks: told == Told::Delete };
+        let mut by = Deletion { resources: self, asked, how: &how, beside, warnings: Vec::new() };
         let revised = self.revise(place, &short, "", dry_run, &mut by).await?;
         let revised = revised.ok_or_else(|| place.not_found(&target.name))?;
         let mut warnings = by.warnings;
@@ -79,7 +91,8 @@ impl Resources {
             let target = Target { namespace: item.namespace().into(), name: item.name().into(), ..target.clone() };
             let (how, options) = (how.clone(), options.clone());
             async move {
-                match self.delete_with(user, &target, how, options, &|_, _| Ok(Vec::new())).await {
+                let nothing: Beside<'_> = &|_, _| Ok(Vec::new());
+                match self.delete_with(user, &target, how, options, Told::Delete, nothing).await {
                     // Gone already is what was asked for.
                     Err(err) if err.is(corten_api::Reason::NotFound) => Ok(()),
                     deleted => deleted.map(drop),
@@ -98,19 +111,21 @@ impl Resources {
 /// How a delete decides.
 struct Deletion<'a> {
     resources: &'a Resources,
-    user: &'a User,
-    place: &'a Place<'a>,
-    target: &'a Target,
+    asked: Asked<'a>,
     how: &'a DeleteOptions,
     beside: Beside<'a>,
     warnings: Vec<String>,
 }
 
 impl Decide for Deletion<'_> {
+    fn asks_others(&self) -> bool {
+        self.resources.hooks(&self.asked, Verb::Delete).is_some()
+    }
     async fn decide(&mut self, current: &Current, _: &Taken) -> Result<Decision, ApiError> {
-        let Self { resources, user, place, target, how, .. } = *self;
+        let Self { resources, asked, how, .. } = *self;
+        let Asked { place, target, .. } = asked;
         check_preconditions(place, &target.name, how, current)?;
-        self.warnings = resources.admit_delete(user, place, target, &*current.object).await?;
+        self.warnings = resources.admit_delete(&asked, &*current.object).await?;
         let now = clock::now();
         let mut told = current.object.boxed_clone();
         let mut also = (self.beside)(&mut *told, &now)?;

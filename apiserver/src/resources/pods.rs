@@ -6,11 +6,14 @@ use k8s_openapi::api::core::v1::{Binding, ObjectReference, Pod, PodCondition};
 use k8s_openapi::api::policy::v1::{Eviction, PodDisruptionBudget};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Status, Time};
 
+use super::admit::{Asked, Said, decode_as};
+use super::delete::Told;
 use super::encode::encoded;
 use super::eviction::{self, Cost};
 use super::place::{Place, no_such_method};
 use super::revise::{Current, Decide, Decision, Taken};
 use super::{Authorized, Fence, Resources, WriteOptions, Written, meta, to};
+use crate::admission::webhook::Decode;
 use crate::aside::{LARGE_BODY_BYTES, aside};
 use crate::decode;
 use crate::registry::path::Path;
@@ -79,7 +82,7 @@ pub(super) async fn assign(
     user: &User,
     place: &Place<'_>,
     target: &Target,
-    mut binding: Binding,
+    binding: Binding,
     dry_run: bool,
 ) -> Result<(), ApiError> {
     let name = &target.name;
@@ -87,9 +90,15 @@ pub(super) async fn assign(
     if !problems.is_empty() {
         return Err(ApiError::invalid("", "Binding", name, problems));
     }
-    resources.admit_create(user, place, target, Some(&mut binding)).await?;
+    let options = WriteOptions { dry_run, ..WriteOptions::default() };
+    let decode = Some(decode_as::<Binding> as Decode);
+    let asked = Asked { user, place, target, said: Said::Write(&options), decode, webhooks: true };
+    let mut object: Box<dyn AnyObject> = Box::new(binding);
+    resources.admit_create(&asked, &mut object, &|_| Ok(())).await?;
+    resources.approve(&asked, Verb::Create, Some(&*object), None).await?;
+    let binding = object.as_any().downcast_ref::<Binding>().ok_or_else(no_such_method)?;
     let short = place.short_key(&target.namespace, name);
-    let mut by = Assignment { place, name, binding: &binding };
+    let mut by = Assignment { place, name, binding };
     let revised = resources.revise(place, &short, "binding", dry_run, &mut by).await?;
     revised.map(drop).ok_or_else(|| place.not_found(name))
 }
@@ -185,13 +194,15 @@ pub(super) async fn evict(
         return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
     }
     debug_assert_eq!(place.resource.plural(), "pods");
-    let how = eviction.delete_options.unwrap_or_default();
-    if how.ignore_store_read_error_with_cluster_breaking_potential == Some(true) {
+    let how = eviction.delete_options.as_ref();
+    if how.is_some_and(|how| how.ignore_store_read_error_with_cluster_breaking_potential == Some(true)) {
         let field = "deleteOptions.ignoreStoreReadErrorWithClusterBreakingPotential";
         let mut problems = Problems::default();
         problems.invalid(field, true, "can not be set for pod eviction, try after removing the option");
         return Err(ApiError::invalid("policy", "Eviction", &target.name, problems));
     }
+    let eviction = consulted(resources, user, place, target, eviction, &options).await?;
+    let how = eviction.delete_options.unwrap_or_default();
     // A budget that was there before this request must be known.
     resources.catch_up().await?;
     // Where budgets pay, evictions go one after the other: each would otherwise be tried again for every other that was quicker.
@@ -213,12 +224,32 @@ pub(super) async fn evict(
         Ok(also.unwrap_or_default())
     };
     // With the turn, and not while it waits for it: places for what is large are few.
-    let deleted = tokio::time::timeout(REQUEST_TIMEOUT, resources.delete_with(user, &plain, how, options, &paid));
+    let deleted =
+        tokio::time::timeout(REQUEST_TIMEOUT, resources.delete_with(user, &plain, how, options, Told::Before, &paid));
     let deleted = aside(&user.name, bytes > LARGE_BODY_BYTES, Box::pin(deleted)).await;
     deleted.map_err(|_| {
         ApiError::new(Reason::Timeout, "Timeout: request did not complete within the allotted timeout")
     })??;
     done()
+}
+
+/// The eviction as webhooks let it be. They are told of it as one, and not of a delete.
+async fn consulted(
+    resources: &Resources,
+    user: &User,
+    place: &Place<'_>,
+    target: &Target,
+    eviction: Eviction,
+    options: &WriteOptions,
+) -> Result<Eviction, ApiError> {
+    let decode = Some(decode_as::<Eviction> as Decode);
+    let asked = Asked { user, place, target, said: Said::Write(options), decode, webhooks: true };
+    if resources.hooks(&asked, Verb::Create).is_none() {
+        return Ok(eviction);
+    }
+    let mut object: Box<dyn AnyObject> = Box::new(eviction);
+    resources.consult(&asked, Verb::Create, &mut object, None).await?;
+    object.as_any().downcast_ref().cloned().ok_or_else(no_such_method)
 }
 
 /// What must be written with the eviction of a pod. Looks at all budgets of its namespace.

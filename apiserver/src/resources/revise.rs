@@ -81,6 +81,10 @@ pub(super) type Taken = BTreeSet<String>;
 
 /// Who decides what becomes of an object.
 pub(super) trait Decide: Send {
+    /// Whether somebody is asked who is not to be asked twice for nothing: what is decided on is as new as the store is then.
+    fn asks_others(&self) -> bool {
+        false
+    }
     /// Asked again whenever what it saw was old: what it said before counts no more. It may wait, for admission; the object may
     /// change meanwhile, or the client go away.
     fn decide(&mut self, current: &Current, taken: &Taken) -> impl Future<Output = Result<Decision, ApiError>> + Send;
@@ -116,8 +120,11 @@ impl Resources {
         let mut taken = Taken::new();
         let namespace = short.split_once('/').map_or("", |(namespace, _)| namespace);
         let mut charger = Charger::new(self, place, namespace, subresource, dry_run);
+        let mut fresh = by.asks_others();
+        if fresh {
+            self.inner.cache.catch_up().await?;
+        }
         let mut current = self.cached(place, short)?;
-        let mut fresh = false;
         for _ in 0..TRIES_MAX {
             if current.is_none() {
                 current = self.cached(place, short)?;

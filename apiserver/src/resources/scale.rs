@@ -9,16 +9,18 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use serde_json::{Value, json};
 
+use super::admit::{Asked, Said, decode_as};
 use super::managers::{self, Configuration};
 use super::place::{Place, no_such_path};
 use super::revise::{Current, Decide, Decision, Taken};
 use super::update::Writing;
 use super::{Resources, WriteOptions, Written, meta};
+use crate::admission::webhook::Decode;
 use crate::apply::{self, ObjectType, Tracked};
 use crate::decode;
 use crate::patch as patches;
 use crate::registry::{AnyObject, ApiResource};
-use crate::request::{Target, User};
+use crate::request::{Target, User, Verb};
 use crate::schema;
 
 const SCALE: &str = "scale";
@@ -110,7 +112,9 @@ async fn set(
 ) -> Result<Written, ApiError> {
     let plain = Target { subresource: String::new(), ..target.clone() };
     let is_applied = matches!(wanted, Wanted::Apply(_));
-    let writing = Writing { subresource: SCALE, is_applied, ..Writing::new(user, place, &plain, &options) };
+    // Webhooks are told of the Scale, and not of the object.
+    let writing = Writing::new(user, place, &plain, &options);
+    let writing = Writing { subresource: SCALE, is_applied, webhooks: false, ..writing };
     let short = place.short_key(&target.namespace, &target.name);
     let mut by = Scaling { resources, writing: &writing, target, wanted, warnings: Vec::new() };
     let revised = resources.revise(place, &short, SCALE, options.dry_run, &mut by).await?;
@@ -157,10 +161,38 @@ impl Scaling<'_> {
     }
 }
 
+impl Scaling<'_> {
+    fn asked(&self) -> Asked<'_> {
+        let Writing { user, place, options, .. } = *self.writing;
+        let decode = Some(decode_as::<Scale> as Decode);
+        Asked { user, place, target: self.target, said: Said::Write(options), decode, webhooks: true }
+    }
+    /// The object, with the replicas that webhooks let it have; and their warnings.
+    async fn consult(&self, current: &Current, object: &mut dyn AnyObject) -> Result<Vec<String>, ApiError> {
+        let asked = self.asked();
+        if self.resources.hooks(&asked, Verb::Update).is_none() {
+            return Ok(Vec::new());
+        }
+        let resource = &self.writing.place.resource;
+        let old = of(resource, &*current.object)?;
+        let mut new: Box<dyn AnyObject> = Box::new(of(resource, &*object)?);
+        let admitted = self.resources.consult(&asked, Verb::Update, &mut new, Some(&old)).await?;
+        let replicas = new.as_any().downcast_ref::<Scale>().and_then(|scale| scale.spec.as_ref()?.replicas);
+        if let (true, Some(replicas)) = (admitted.has_changed, replicas) {
+            check(&self.target.name, replicas)?;
+            resource.rules().set_replicas(object, replicas);
+        }
+        Ok(admitted.warnings)
+    }
+}
+
 impl Decide for Scaling<'_> {
+    fn asks_others(&self) -> bool {
+        self.resources.hooks(&self.asked(), Verb::Update).is_some()
+    }
     async fn decide(&mut self, current: &Current, taken: &Taken) -> Result<Decision, ApiError> {
-        let Some(object) = self.wanted(current)? else { return Ok(Decision::Keep) };
-        self.warnings.clear();
+        let Some(mut object) = self.wanted(current)? else { return Ok(Decision::Keep) };
+        self.warnings = self.consult(current, &mut *object).await?;
         self.resources.decide_update(self.writing, object, current, taken, &mut self.warnings).await
     }
 }

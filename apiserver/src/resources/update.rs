@@ -6,6 +6,7 @@ use bytes::Bytes;
 use corten_api::{ApiError, Problems, Reason};
 use serde_json::Value;
 
+use super::admit::{Asked, Said, keep_managed_fields};
 use super::create::rules;
 use super::managers::{self, Configuration};
 use super::place::{Place, no_such_method};
@@ -41,6 +42,8 @@ pub(super) struct Writing<'a> {
     pub(super) options: &'a WriteOptions,
     /// The object says whose its fields are.
     pub(super) is_applied: bool,
+    /// Webhooks are told of it.
+    pub(super) webhooks: bool,
 }
 
 impl Resources {
@@ -175,13 +178,16 @@ impl Resources {
         resource.rules().fill_defaults(&mut *object);
         let mut problems = Problems::default();
         let write = Strategy::of(&target.subresource, old).ok_or_else(no_such_method)?;
-        resource.rules().prepare(write, &mut *object, &WriteContext { user, now: clock::now() });
+        let context = WriteContext { user, now: clock::now() };
+        resource.rules().prepare(write, &mut *object, &context);
         // What is written through the other subresources is no change of what is wanted, whatever it takes along.
         if write.may_want() {
             count_generation(resource, &mut *object, old);
         }
         object.meta_mut().resource_version.clone_from(&old.meta().resource_version);
-        if object.same_as(old) && !current.is_of_other_version {
+        let asked = writing.asked();
+        // Webhooks are told also of what changes nothing so far.
+        if object.same_as(old) && !current.is_of_other_version && self.hooks(&asked, Verb::Update).is_none() {
             if target.subresource.is_empty() {
                 warnings.extend(resource.rules().warnings(&*object, Some(old)));
             }
@@ -191,8 +197,22 @@ impl Resources {
         if !writing.is_applied {
             managers::note(self.registry(), place, Some(current), &mut *object, writing.subresource, writing.options)?;
         }
+        let managed_fields = object.meta().managed_fields.clone();
+        let settle = |object: &mut dyn AnyObject| -> Result<(), ApiError> {
+            let meta = object.meta_mut();
+            meta.resource_version.clone_from(&old.meta().resource_version);
+            meta::carry_over(meta, old.meta());
+            keep_managed_fields(meta, &managed_fields);
+            resource.rules().prepare(write, object, &context);
+            Ok(())
+        };
         // What admission fills in is nobody's.
-        warnings.extend(self.admit_update(user, place, target, &mut *object, old).await?);
+        let admitted = self.admit_update(&asked, &mut object, old, &settle).await?;
+        warnings.extend(admitted.warnings);
+        if admitted.has_changed {
+            problems = Problems::default();
+            meta::validate(object.meta(), rules(resource), &mut problems);
+        }
         if write.may_want() {
             // What the write took away and admission put back has not changed.
             count_generation(resource, &mut *object, old);
@@ -202,14 +222,27 @@ impl Resources {
         resource.rules().validate(write, &*object, &mut problems);
         ratchet::let_unchanged_through(&*object, old, &mut problems);
         place.valid(&target.name, problems)?;
+        warnings.extend(self.approve(&asked, Verb::Update, Some(&*object), Some(old)).await?);
         if target.subresource.is_empty() {
             warnings.extend(resource.rules().warnings(&*object, Some(old)));
         }
+        self.decision(place, object, current, taken)
+    }
+
+    /// What becomes of a good object.
+    fn decision(
+        &self,
+        place: &Place<'_>,
+        mut object: Box<dyn AnyObject>,
+        current: &Current,
+        taken: &Taken,
+    ) -> Result<Decision, ApiError> {
+        let old = &*current.object;
         managers::keep_times(old, &mut *object);
         if object.same_as(old) && !current.is_of_other_version {
             return Ok(Decision::Keep);
         }
-        if super::delete::is_finished(resource, &*object) {
+        if super::delete::is_finished(&place.resource, &*object) {
             let also = self.release_for_delete(old).into_iter().chain(self.fence_with(Some(old), None)?);
             return Ok(Decision::Remove { last: Some(object), also: also.collect() });
         }
@@ -228,6 +261,9 @@ struct Change<'a> {
 }
 
 impl Decide for Change<'_> {
+    fn asks_others(&self) -> bool {
+        self.resources.hooks(&self.writing.asked(), Verb::Update).is_some()
+    }
     async fn decide(&mut self, current: &Current, taken: &Taken) -> Result<Decision, ApiError> {
         let Self { resources, writing, wanted, warnings } = self;
         warnings.clear();
@@ -243,7 +279,13 @@ impl<'a> Writing<'a> {
         target: &'a Target,
         options: &'a WriteOptions,
     ) -> Self {
-        Self { user, place, target, requested: target, subresource: &target.subresource, options, is_applied: false }
+        let (requested, subresource) = (target, target.subresource.as_str());
+        Self { user, place, target, requested, subresource, options, is_applied: false, webhooks: true }
+    }
+    /// What admission is asked.
+    pub(super) fn asked(&self) -> Asked<'a> {
+        let Self { user, place, target, options, webhooks, .. } = *self;
+        Asked { user, place, target, said: Said::Write(options), decode: None, webhooks }
     }
 }
 

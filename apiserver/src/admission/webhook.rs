@@ -1,0 +1,221 @@
+//! Admission webhooks: who is asked over the network about writes and connections.
+//!
+//! - [`index`]: the configurations as they are matched, made once for each change of one
+//! - `matching`: which webhooks a write is for, and in which version of its object; pure
+//! - `review`, `response`: what is asked, and what of an answer counts; pure
+//! - `mutating`, `validating`: who is asked when, over `call`: one webhook, asked once
+//! - `client`, `tls`: the connections, which are kept
+//!
+//! A webhook that hangs holds its own requests, no longer than it may take, and nobody else's: at most [`CALLS_MAX`] of them are under
+//! way for each. What it is asked about is not written meanwhile, and nothing is held for it.
+//!
+//! <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/>
+
+mod call;
+mod client;
+pub mod index;
+pub mod matching;
+mod metrics;
+mod mutating;
+mod patched;
+mod response;
+mod review;
+#[cfg(test)]
+mod testing;
+mod tls;
+mod validating;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use corten_api::ApiError;
+use corten_api::selector::Labels;
+use futures::future::BoxFuture;
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
+use k8s_openapi::api::core::v1::Namespace;
+use serde_json::Value;
+
+use self::index::Index;
+use self::metrics::Metrics;
+pub use self::mutating::Rounds;
+use crate::registry::{AnyObject, ApiResource, Registry, admissionregistration, subresource};
+use crate::request::{Target, User};
+use crate::view::{ClusterView, Objects};
+
+/// Calls of one webhook under way. More wait, and count the time.
+const CALLS_MAX: usize = 512;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    Create,
+    Update,
+    Delete,
+    Connect,
+}
+
+impl Operation {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+        }
+    }
+}
+
+/// Who finds where a Service is.
+pub trait Resolve: Send + Sync {
+    /// `host:port` of one that serves. The error is told to who wanted to write.
+    fn resolve<'a>(
+        &'a self,
+        namespace: &'a str,
+        service: &'a str,
+        port: u16,
+    ) -> BoxFuture<'a, Result<String, ApiError>>;
+}
+
+/// Reads an object of a subresource's own kind.
+pub type Decode = fn(&[u8]) -> Result<Box<dyn AnyObject>, ApiError>;
+
+/// What webhooks are asked about.
+pub struct Asking<'a> {
+    pub user: &'a User,
+    pub operation: Operation,
+    /// As it was asked for.
+    pub target: &'a Target,
+    pub resource: &'a Arc<ApiResource>,
+    /// The object's.
+    pub name: &'a str,
+    pub dry_run: bool,
+    /// With its `kind`; of connections there are none.
+    pub options: Option<Value>,
+    /// As it is stored; `None`: it is made, or connected to.
+    pub old: Option<&'a dyn AnyObject>,
+    /// What a connection is to be, which is no object of ours.
+    pub connection: Option<Value>,
+    /// `None`: the object is of the resource's kind.
+    pub decode: Option<Decode>,
+    pub registry: &'a Registry,
+    pub view: &'a dyn ClusterView,
+    pub resolve: &'a dyn Resolve,
+    /// Labels of the namespace, once somebody has asked for them.
+    pub namespace_labels: OnceLock<Result<Option<Labels>, ApiError>>,
+}
+
+/// Group, version and kind, or resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Names<'a> {
+    group: &'a str,
+    version: &'a str,
+    name: &'a str,
+}
+
+impl Asking<'_> {
+    /// Of a namespace itself it is its name.
+    fn namespace(&self) -> &str {
+        if self.is_namespaces() { self.name } else { &self.target.namespace }
+    }
+    fn is_namespaces(&self) -> bool {
+        self.resource.plural() == "namespaces" && self.resource.group().is_empty()
+    }
+    /// The kind of what is written, as this version of its resource has it.
+    fn kind_in<'r>(&self, resource: &'r ApiResource) -> Names<'r> {
+        let own = Names { group: resource.group(), version: resource.version(), name: resource.kind() };
+        let sub = Some(&self.target.subresource).filter(|sub| !sub.is_empty());
+        let other = sub.and_then(|sub| subresource::of(resource.plural(), sub).kind);
+        other.map_or(own, |(group, version, name)| Names { group, version, name })
+    }
+    /// `None`: there is no such namespace.
+    fn namespace_labels(&self, new: Option<&dyn AnyObject>) -> Result<Option<Labels>, ApiError> {
+        // What it is to be, not what it was.
+        if let (true, true, Some(new)) = (self.is_namespaces(), self.target.subresource.is_empty(), new) {
+            return Ok(new.meta().labels.clone());
+        }
+        let name = self.namespace();
+        let read = || {
+            let objects: &dyn Objects = self.view;
+            let namespace = objects.find::<Namespace>("", "namespaces", "", name);
+            let found = namespace.ok_or_else(|| ApiError::not_found("", "namespaces", name))?;
+            Ok(found.metadata.labels)
+        };
+        self.namespace_labels.get_or_init(read).clone()
+    }
+}
+
+/// What tells one state of the configurations from another: how many there are of each kind, and the revision of the last written.
+pub type State = [(usize, i64); 2];
+
+/// The configurations, as they were read.
+pub type Configurations = (Vec<MutatingWebhookConfiguration>, Vec<ValidatingWebhookConfiguration>);
+
+struct Compiled {
+    of: State,
+    index: Arc<Index>,
+}
+
+/// The webhooks of a cluster. Cheap to ask where there are none.
+pub struct Webhooks {
+    compiled: ArcSwap<Compiled>,
+    metrics: Metrics,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        let compiled = Compiled { of: State::default(), index: Arc::default() };
+        Self { compiled: ArcSwap::from_pointee(compiled), metrics: Metrics::default() }
+    }
+}
+
+impl fmt::Debug for Webhooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Webhooks").field(&self.compiled.load().of).finish()
+    }
+}
+
+impl Webhooks {
+    pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
+        self.metrics.register(registry);
+    }
+
+    /// Those of the configurations in this state, which are read only if they are others than before.
+    pub fn index(&self, of: State, read: impl FnOnce() -> Configurations) -> Arc<Index> {
+        let compiled = self.compiled.load();
+        if compiled.of == of {
+            return compiled.index.clone();
+        }
+        let (mutating, validating) = read();
+        let index = Arc::new(Index::compile(&mutating, &validating, &compiled.index));
+        self.compiled.store(Arc::new(Compiled { of, index: index.clone() }));
+        index
+    }
+
+    /// Asks those that change objects, one after the other. Whether one has.
+    pub async fn mutate(
+        &self,
+        index: &Index,
+        asking: &Asking<'_>,
+        object: Option<&mut Box<dyn AnyObject>>,
+        rounds: &mut Rounds,
+        warnings: &mut Vec<String>,
+    ) -> Result<bool, ApiError> {
+        Box::pin(mutating::ask(&self.metrics, index, asking, object, rounds, warnings)).await
+    }
+
+    /// Asks those that judge, all at once.
+    pub async fn validate(
+        &self,
+        index: &Index,
+        asking: &Asking<'_>,
+        object: Option<&dyn AnyObject>,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), ApiError> {
+        Box::pin(validating::ask(&self.metrics, index, asking, object, warnings)).await
+    }
+}
+
+/// Whether nobody is asked about it: who could mend a webhook that refuses everything would be refused, too.
+pub fn is_exempt(resource: &ApiResource) -> bool {
+    resource.group() == admissionregistration::GROUP
+}

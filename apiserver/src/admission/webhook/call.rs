@@ -1,0 +1,112 @@
+//! One webhook, asked once, and what becomes of the request then.
+
+use std::time::{Duration, Instant};
+
+use corten_api::ApiError;
+use serde_json::value::RawValue;
+
+use super::Asking;
+use super::client::Failure;
+use super::index::Hook;
+use super::metrics::{Called, Metrics, Rejection};
+use super::response::{self, Answer, ResponseError};
+use super::review;
+use crate::registry::ApiResource;
+
+/// Why a call has not led to a yes.
+#[derive(Debug)]
+pub(super) enum CallError {
+    /// It could not be asked, or has not answered: what happens then its failurePolicy says.
+    Failed(Failure),
+    Denied(ApiError),
+    /// Nothing of the webhook's.
+    Ours(ApiError),
+}
+
+impl CallError {
+    fn failed(why: impl Into<String>, code: u16) -> Self {
+        Self::Failed(Failure { why: why.into(), code })
+    }
+}
+
+/// A webhook, and what it is asked about.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) hook: &'a Hook,
+    pub(super) asking: &'a Asking<'a>,
+    /// In whose version.
+    pub(super) resource: &'a ApiResource,
+    pub(super) is_mutating: bool,
+}
+
+impl Call<'_> {
+    /// Its yes. `objects`: as it is to be, as it was.
+    pub(super) async fn ask(
+        &self,
+        objects: (Option<&RawValue>, Option<&RawValue>),
+        warnings: &mut Vec<String>,
+    ) -> Result<Answer, CallError> {
+        let Self { hook, asking, resource, is_mutating } = *self;
+        if asking.dry_run && !hook.takes_dry_runs {
+            let why = format!("admission webhook {:?} does not support dry run", hook.name);
+            return Err(CallError::Ours(ApiError::bad_request(why)));
+        }
+        let Some(version) = hook.review else {
+            let why = "webhook does not accept known AdmissionReview versions (v1, v1beta1)";
+            return Err(CallError::failed(format!("could not create admission objects: {why}"), 400));
+        };
+        let uid = uuid::Uuid::new_v4().to_string();
+        let body = review::text(version, &uid, asking, resource, objects);
+        let body = body.map_err(|err| CallError::Ours(ApiError::internal(err)))?;
+        let client = hook.client.as_ref();
+        let client = client.map_err(|why| CallError::failed(format!("could not get REST client: {why}"), 500))?;
+        let answer = client
+            .post(asking.resolve, body.into(), hook.timeout)
+            .await
+            .map_err(|failure| CallError::failed(format!("failed to call webhook: {}", failure.why), failure.code))?;
+        if answer.is_empty() {
+            let why = "failed to call webhook: 0-length response with status code: 200";
+            return Err(CallError::failed(why, 503));
+        }
+        let answer = response::read(&answer, version, &uid, is_mutating);
+        let mut answer = answer.map_err(|err: ResponseError| CallError::failed(err.to_string(), 503))?;
+        warnings.append(&mut answer.warnings);
+        if !answer.audit_annotations.is_empty() {
+            tracing::debug!(webhook = &*hook.name, annotations = ?answer.audit_annotations, "told for the audit");
+        }
+        if answer.is_allowed { Ok(answer) } else { Err(CallError::Denied(response::denial(&hook.name, answer.status))) }
+    }
+
+    /// What the request comes to after a call that was begun then. `None`: it goes on as if nobody had been asked.
+    pub(super) fn conclude<T>(
+        &self,
+        metrics: &Metrics,
+        begun: Instant,
+        outcome: Result<T, CallError>,
+    ) -> Result<Option<T>, ApiError> {
+        let Self { hook, asking, is_mutating, .. } = *self;
+        let kind = if is_mutating { "admit" } else { "validating" };
+        let took: Duration = begun.elapsed();
+        let (code, rejection) = match &outcome {
+            Ok(_) => (200, None),
+            Err(CallError::Failed(failure)) => (failure.code, (!hook.fails_open).then_some(Rejection::CallingWebhook)),
+            Err(CallError::Denied(err)) => (err.code(), Some(Rejection::Said)),
+            Err(CallError::Ours(_)) => (0, Some(Rejection::Internal)),
+        };
+        metrics.called(Called { name: &hook.name, kind, operation: asking.operation, took, code, rejection });
+        match outcome {
+            Ok(done) => Ok(Some(done)),
+            Err(CallError::Denied(err) | CallError::Ours(err)) => Err(err),
+            Err(CallError::Failed(failure)) => {
+                let why = format!("failed calling webhook {:?}: {}", hook.name, failure.why);
+                if hook.fails_open {
+                    metrics.failed_open(&hook.name, kind);
+                    tracing::warn!(configuration = &*hook.configuration, "{why}; the request goes on without it");
+                    return Ok(None);
+                }
+                tracing::warn!(configuration = &*hook.configuration, "{why}; the request is refused");
+                Err(ApiError::internal(why))
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Connections to one webhook: kept while they are used, each call within its own time, each answer of a bounded size.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use corten_api::error::with_causes;
+use futures::future::BoxFuture;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::client::legacy::{self, Client};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::index::{Address, Place};
+use super::{CALLS_MAX, Resolve, response, tls};
+
+/// Of one answer.
+const ANSWER_BYTES_MAX: usize = 3 << 20;
+/// Of an answer that refuses to be one, so much is told.
+const TOLD_BYTES_MAX: usize = 1024;
+/// Connections that nobody uses.
+const IDLE_MAX: usize = 25;
+const IDLE_FOR: Duration = Duration::from_secs(90);
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_DEADLINE: Duration = Duration::from_secs(15);
+const HTTPS_PORT: u16 = 443;
+/// Why a call has failed that took too long, in Go's words.
+const TOO_LATE: &str = "context deadline exceeded";
+const HTTP1: &[u8] = b"http/1.1";
+const HTTP2: &[u8] = b"h2";
+
+/// A call that has failed: why, and the code that it is counted under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) why: String,
+    pub(super) code: u16,
+}
+
+pub(super) struct HookClient {
+    address: Address,
+    client: Client<Connector, Full<Bytes>>,
+    calls: Semaphore,
+}
+
+impl fmt::Debug for HookClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HookClient").field(&self.address).finish()
+    }
+}
+
+impl HookClient {
+    pub(super) fn new(place: &Place) -> Result<Self, String> {
+        let address = place.address.clone();
+        let name = address.server_name();
+        let name = ServerName::try_from(name.clone()).map_err(|_| format!("{name:?} is no name of a server"))?;
+        // Each call of a Service goes to an endpoint of its own choice, and its server is to see the Service's name as its own.
+        let protocols: &[&[u8]] = match address {
+            Address::Service { .. } => &[HTTP1],
+            Address::Url { .. } => &[HTTP2, HTTP1],
+        };
+        let config = Arc::new(tls::config(&place.ca_bundle, protocols)?);
+        let connector = Connector { tls: TlsConnector::from(config), name };
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(IDLE_MAX)
+            .pool_idle_timeout(IDLE_FOR)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .http2_keep_alive_timeout(PING_DEADLINE)
+            .build(connector);
+        Ok(Self { address, client, calls: Semaphore::new(CALLS_MAX) })
+    }
+
+    /// The body of the answer. `within`: for all of it, which the webhook is told.
+    pub(super) async fn post(&self, resolve: &dyn Resolve, body: Bytes, within: Duration) -> Result<Bytes, Failure> {
+        let path = format!("{}?timeout={}s", self.address.path(), within.as_secs());
+        let url = format!("https://{}{path}", self.address.authority());
+        let told = |why: String| Failure { why: format!("Post {url:?}: {why}"), code: 503 };
+        let asked = tokio::time::timeout(within, self.exchange(resolve, &path, body)).await;
+        let (code, is_text, answer) = asked.map_err(|_| told(TOO_LATE.into()))?.map_err(told)?;
+        if (200..=206).contains(&code) {
+            return Ok(answer);
+        }
+        let text = String::from_utf8_lossy(answer.get(..TOLD_BYTES_MAX).unwrap_or(&answer));
+        Err(Failure { why: response::refused_call(code, if is_text { &text } else { "unknown" }), code })
+    }
+
+    async fn exchange(&self, resolve: &dyn Resolve, path: &str, body: Bytes) -> Result<(u16, bool, Bytes), String> {
+        let _place = self.calls.acquire().await.map_err(|err| err.to_string())?;
+        let authority = match &self.address {
+            Address::Service { namespace, name, port, .. } => {
+                resolve.resolve(namespace, name, *port).await.map_err(|err| err.message().to_owned())?
+            }
+            Address::Url { .. } => self.address.authority(),
+        };
+        let mut request = Request::post(format!("https://{authority}{path}"))
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT, "application/json, */*")
+            .header(USER_AGENT, "kube-apiserver-admission")
+            .body(Full::new(body))
+            .map_err(|err| err.to_string())?;
+        if let Address::Service { .. } = self.address {
+            let host = HeaderValue::try_from(self.address.authority()).map_err(|err| err.to_string())?;
+            request.headers_mut().insert(HOST, host);
+        }
+        let response = self.client.request(request).await.map_err(|err| told(&err))?;
+        let (code, is_text) = (response.status().as_u16(), is_text(&response));
+        let answer = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let answer = answer.map_err(|err| match err.downcast_ref::<LengthLimitError>() {
+            Some(_) => format!("the response is larger than {ANSWER_BYTES_MAX} bytes"),
+            None => "unexpected EOF".to_owned(),
+        })?;
+        Ok((code, is_text, answer.to_bytes()))
+    }
+}
+
+fn is_text(response: &Response<Incoming>) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE);
+    kind.is_none_or(|kind| kind.to_str().is_ok_and(|kind| kind.starts_with("text/")))
+}
+
+/// Why nothing came back.
+fn told(err: &legacy::Error) -> String {
+    let mut cause = std::error::Error::source(err);
+    while let Some(one) = cause {
+        if let Some(err) = one.downcast_ref::<ConnectError>() {
+            return err.to_string();
+        }
+        if one.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
+            return "EOF".into();
+        }
+        cause = one.source();
+    }
+    with_causes(err)
+}
+
+/// Why there is no connection, in Go's words where it has some.
+#[derive(Debug)]
+enum ConnectError {
+    Tcp { host: String, port: u16, err: io::Error },
+    Tls(io::Error),
+}
+
+impl std::error::Error for ConnectError {}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // The system's resolver has no number for what went wrong.
+            Self::Tcp { host, err, .. } if err.raw_os_error().is_none() => {
+                write!(f, "dial tcp: lookup {host}: no such host")
+            }
+            Self::Tcp { host, port, err } if host.contains(':') => {
+                write!(f, "dial tcp [{host}]:{port}: connect: {}", err.kind())
+            }
+            Self::Tcp { host, port, err } => write!(f, "dial tcp {host}:{port}: connect: {}", err.kind()),
+            Self::Tls(err) => f.write_str(&tls::told(err)),
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Connector {
+    tls: TlsConnector,
+    /// That the certificate must be for, wherever it is shown.
+    name: ServerName<'static>,
+}
+
+impl tower::Service<Uri> for Connector {
+    type Response = TokioIo<Stream>;
+    type Error = ConnectError;
+    type Future = BoxFuture<'static, Result<Self::Response, ConnectError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let Self { tls, name } = self.clone();
+        Box::pin(async move {
+            let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+            let port = uri.port_u16().unwrap_or(HTTPS_PORT);
+            let tcp = TcpStream::connect((host.as_str(), port)).await;
+            let tcp = tcp.map_err(|err| ConnectError::Tcp { host, port, err })?;
+            // Without it small messages wait for each other, which changes nothing else.
+            if let Err(err) = tcp.set_nodelay(true) {
+                tracing::debug!("TCP_NODELAY: {err}");
+            }
+            let stream = tls.connect(name, tcp).await.map_err(ConnectError::Tls)?;
+            Ok(TokioIo::new(Stream(stream)))
+        })
+    }
+}
+
+/// A connection, which tells the pool what is spoken over it.
+struct Stream(TlsStream<TcpStream>);
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        let connected = Connected::new();
+        if self.0.get_ref().1.alpn_protocol() == Some(HTTP2) { connected.negotiated_h2() } else { connected }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write(cx, buf)
+    }
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_flush(cx)
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write_vectored(cx, bufs)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+//! The webhooks of all configurations, in the order of asking: by the configuration's name, then as they stand there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use corten_api::selector::Selector;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhookConfiguration, WebhookClientConfig,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+use super::Operation;
+use super::client::HookClient;
+use super::matching;
+use crate::registry::ApiResource;
+use crate::registry::admissionregistration::Webhook;
+use crate::registry::admissionregistration::url::Url;
+
+const TIMEOUT_SECS: u64 = 10;
+const SERVICE_PORT: u16 = 443;
+
+/// The version of AdmissionReview that a webhook is sent: the first that it takes and the server knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReviewVersion {
+    V1,
+    V1Beta1,
+}
+
+impl ReviewVersion {
+    fn first(accepted: &[String]) -> Option<Self> {
+        accepted.iter().find_map(|version| match version.as_str() {
+            "v1" => Some(Self::V1),
+            "v1beta1" => Some(Self::V1Beta1),
+            _ => None,
+        })
+    }
+    pub(super) fn api_version(self) -> &'static str {
+        match self {
+            Self::V1 => "admission.k8s.io/v1",
+            Self::V1Beta1 => "admission.k8s.io/v1beta1",
+        }
+    }
+}
+
+/// Where a webhook is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Address {
+    Service { namespace: String, name: String, port: u16, path: String },
+    Url { host: String, port: u16, authority: String, path: String },
+}
+
+impl Address {
+    fn of(config: &WebhookClientConfig) -> Result<Self, String> {
+        if let Some(service) = &config.service {
+            let path = service.path.clone().unwrap_or_default();
+            return Ok(Self::Service {
+                namespace: service.namespace.clone(),
+                name: service.name.clone(),
+                port: service.port.and_then(|port| port.try_into().ok()).unwrap_or(SERVICE_PORT),
+                path: if path.starts_with('/') { path } else { format!("/{path}") },
+            });
+        }
+        let Some(text) = &config.url else {
+            return Err("webhook configuration must have either service or URL".into());
+        };
+        let url = Url::parse(text).map_err(|err| format!("Unparsable URL: {err}"))?;
+        let path = if url.path.starts_with('/') { url.path.to_owned() } else { format!("/{}", url.path) };
+        let (host, port) = (url.hostname().to_owned(), url.port().unwrap_or(SERVICE_PORT));
+        Ok(Self::Url { host, port, authority: url.host.to_owned(), path })
+    }
+    /// The name that its certificate must have.
+    pub(super) fn server_name(&self) -> String {
+        match self {
+            Self::Service { namespace, name, .. } => format!("{name}.{namespace}.svc"),
+            Self::Url { host, .. } => host.clone(),
+        }
+    }
+    /// As its user knows it, and `Host` has it: `name.namespace.svc:443`.
+    pub(super) fn authority(&self) -> String {
+        match self {
+            Self::Service { port, .. } => format!("{}:{port}", self.server_name()),
+            Self::Url { authority, .. } => authority.clone(),
+        }
+    }
+    pub(super) fn path(&self) -> &str {
+        match self {
+            Self::Service { path, .. } | Self::Url { path, .. } => path,
+        }
+    }
+}
+
+/// What the connections to a webhook are made of. Those of the same share them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) address: Address,
+    pub(super) ca_bundle: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub struct Hook {
+    /// In its kind's list, whatever else changes there: `configuration/name`.
+    pub(super) uid: Arc<str>,
+    pub(super) configuration: Arc<str>,
+    pub(super) name: Arc<str>,
+    pub(super) rules: Vec<RuleWithOperations>,
+    /// Whether a rule for one version of a resource is one for all.
+    pub(super) is_equivalent: bool,
+    pub(super) namespaces: Selector,
+    pub(super) objects: Selector,
+    /// Whether what it is asked about is done though it cannot be asked.
+    pub(super) fails_open: bool,
+    pub(super) timeout: Duration,
+    /// Whether it may be asked about what is not to be done.
+    pub(super) takes_dry_runs: bool,
+    pub(super) review: Option<ReviewVersion>,
+    /// Whether it is asked once more about what others have changed after it.
+    pub(super) is_asked_again: bool,
+    pub(super) place: Result<Place, String>,
+    /// Why there is none is told to who is refused for it.
+    pub(super) client: Result<Arc<HookClient>, String>,
+}
+
+impl Hook {
+    fn of(configuration: &Arc<str>, webhook: &Webhook<'_>, before: &Index) -> Self {
+        let bundle = webhook.client_config.ca_bundle.as_ref().map(|bundle| bundle.0.clone()).unwrap_or_default();
+        let place = Address::of(webhook.client_config).map(|address| Place { address, ca_bundle: bundle });
+        let client = place.as_ref().map_err(Clone::clone).and_then(|place| before.client(place));
+        let is = |word: Option<&String>, wanted: &str| word.is_some_and(|word| word == wanted);
+        Self {
+            uid: format!("{configuration}/{}", webhook.name).into(),
+            configuration: configuration.clone(),
+            name: webhook.name.into(),
+            rules: webhook.rules.to_vec(),
+            is_equivalent: !is(webhook.match_policy, "Exact"),
+            namespaces: selector(webhook.name, webhook.namespace_selector),
+            objects: selector(webhook.name, webhook.object_selector),
+            fails_open: is(webhook.failure_policy, "Ignore"),
+            timeout: webhook
+                .timeout_seconds
+                .and_then(|secs| secs.try_into().ok())
+                .map_or(Duration::from_secs(TIMEOUT_SECS), Duration::from_secs),
+            takes_dry_runs: matches!(webhook.side_effects, "None" | "NoneOnDryRun"),
+            review: ReviewVersion::first(webhook.admission_review_versions),
+            is_asked_again: is(webhook.reinvocation_policy, "IfNeeded"),
+            place,
+            client,
+        }
+    }
+}
+
+/// What was stored was a selector. Of one that is none the webhook sees everything, as nothing may slip by it.
+fn selector(webhook: &str, selector: Option<&LabelSelector>) -> Selector {
+    let Some(selector) = selector else { return Selector::everything() };
+    Selector::from_label_selector(Some(selector)).unwrap_or_else(|err| {
+        tracing::error!(webhook, %err, "a selector cannot be read: everything counts as selected");
+        Selector::everything()
+    })
+}
+
+#[derive(Debug, Default)]
+pub struct Index {
+    pub(super) mutating: Vec<Hook>,
+    pub(super) validating: Vec<Hook>,
+}
+
+impl Index {
+    /// `before`: whose connections go on where the webhooks are the same.
+    pub(super) fn compile(
+        mutating: &[MutatingWebhookConfiguration],
+        validating: &[ValidatingWebhookConfiguration],
+        before: &Self,
+    ) -> Self {
+        let mut index = Self::default();
+        for of in mutating {
+            let webhooks = of.webhooks.iter().flatten().map(Webhook::from);
+            index.mutating.extend(hooks(of.metadata.name.as_deref(), webhooks, before));
+        }
+        for of in validating {
+            let webhooks = of.webhooks.iter().flatten().map(Webhook::from);
+            index.validating.extend(hooks(of.metadata.name.as_deref(), webhooks, before));
+        }
+        // Stable: as they stand in a configuration.
+        index.mutating.sort_by(|a, b| a.configuration.cmp(&b.configuration));
+        index.validating.sort_by(|a, b| a.configuration.cmp(&b.configuration));
+        index
+    }
+    /// Whether any of them may be about this, by their rules alone.
+    pub fn concerns(&self, operation: Operation, resources: &[Arc<ApiResource>], subresource: &str) -> bool {
+        let is_about = |hook: &Hook| matching::is_named(hook, operation, resources, subresource);
+        self.mutating.iter().chain(&self.validating).any(is_about)
+    }
+    pub fn is_empty(&self) -> bool {
+        self.mutating.is_empty() && self.validating.is_empty()
+    }
+    /// The connections there are to such a place, or new ones.
+    fn client(&self, place: &Place) -> Result<Arc<HookClient>, String> {
+        let all = self.mutating.iter().chain(&self.validating);
+        let same = all.filter(|hook| hook.place.as_ref() == Ok(place)).find_map(|hook| hook.client.as_ref().ok());
+        match same {
+            Some(client) => Ok(client.clone()),
+            None => HookClient::new(place).map(Arc::new),
+        }
+    }
+}
+
+fn hooks<'a>(configuration: Option<&str>, webhooks: impl Iterator<Item = Webhook<'a>>, before: &Index) -> Vec<Hook> {
+    let configuration: Arc<str> = configuration.unwrap_or_default().into();
+    webhooks.map(|webhook| Hook::of(&configuration, &webhook, before)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{mutating, validating, webhook};
+    use super::*;
+
+    #[test]
+    fn webhooks_stand_by_the_name_of_their_configuration_and_then_as_there() {
+        let (b, a) = (mutating("b", &[webhook("z.b.c"), webhook("a.b.c")]), mutating("a", &[webhook("m.b.c")]));
+        let index = Index::compile(&[b, a], &[], &Index::default());
+        let order: Vec<&str> = index.mutating.iter().map(|hook| &*hook.uid).collect();
+        assert_eq!(order, ["a/m.b.c", "b/z.b.c", "b/a.b.c"]);
+    }
+
+    #[test]
+    fn connections_outlive_changes_of_other_things() {
+        crate::admission::webhook::testing::install();
+        let of = |changed: &str, url: &str| {
+            let mut webhook = webhook("a.b.c");
+            webhook["clientConfig"] = serde_json::json!({ "url": url });
+            webhook["failurePolicy"] = changed.into();
+            validating("x", &[webhook])
+        };
+        let client = |index: &Index| index.validating[0].client.clone().unwrap();
+        let first = Index::compile(&[], &[of("Fail", "https://a/1")], &Index::default());
+        let second = Index::compile(&[], &[of("Ignore", "https://a/1")], &first);
+        let third = Index::compile(&[], &[of("Ignore", "https://a/2")], &second);
+        assert!(Arc::ptr_eq(&client(&first), &client(&second)));
+        assert!(!Arc::ptr_eq(&client(&second), &client(&third)));
+    }
+
+    #[test]
+    fn where_webhooks_are() {
+        let address = |config: serde_json::Value| {
+            let config: WebhookClientConfig = serde_json::from_value(config).unwrap();
+            let address = Address::of(&config).unwrap();
+            format!("{} {} {}", address.authority(), address.path(), address.server_name())
+        };
+        let service = serde_json::json!({"service": {"name": "s", "namespace": "n", "port": 8443, "path": "a/b"}});
+        assert_eq!(address(service), "s.n.svc:8443 /a/b s.n.svc");
+        assert_eq!(address(serde_json::json!({"service": {"name": "s", "namespace": "n"}})), "s.n.svc:443 / s.n.svc");
+        assert_eq!(address(serde_json::json!({"url": "https://a.b/c"})), "a.b /c a.b");
+        assert_eq!(address(serde_json::json!({"url": "https://[::1]:9443"})), "[::1]:9443 / ::1");
+        assert!(Address::of(&WebhookClientConfig::default()).is_err());
+    }
+}

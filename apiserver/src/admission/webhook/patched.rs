@@ -1,0 +1,94 @@
+//! An object in the version that a webhook wants, and what its patch makes of it. Pure.
+
+use std::sync::Arc;
+
+use corten_api::ApiError;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::Asking;
+use super::review::Json;
+use crate::patch;
+use crate::registry::{AnyObject, ApiResource};
+
+/// The texts of one object, each made when it is first wanted.
+#[derive(Default)]
+pub(super) struct Texts(Vec<(Arc<ApiResource>, Json)>);
+
+impl Texts {
+    /// In the version of `resource`.
+    pub(super) fn of(
+        &mut self,
+        asking: &Asking<'_>,
+        object: &dyn AnyObject,
+        resource: &Arc<ApiResource>,
+    ) -> Result<&RawValue, ApiError> {
+        let at = match self.0.iter().position(|(of, _)| Arc::ptr_eq(of, resource)) {
+            Some(at) => at,
+            None => {
+                let json = object.to_json().map_err(ApiError::internal)?;
+                self.0.push((resource.clone(), raw(converted(asking, json, asking.resource, resource)?)?));
+                self.0.len() - 1
+            }
+        };
+        Ok(&self.0[at].1)
+    }
+    /// The object is another now.
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
+    /// One that was made before.
+    pub(super) fn get(&self, resource: &Arc<ApiResource>) -> Option<&RawValue> {
+        self.0.iter().find(|(of, _)| Arc::ptr_eq(of, resource)).map(|(_, json)| &**json)
+    }
+}
+
+fn raw(json: Vec<u8>) -> Result<Json, ApiError> {
+    let text = String::from_utf8(json).map_err(ApiError::internal)?;
+    RawValue::from_string(text).map_err(ApiError::internal)
+}
+
+/// What is no object of the resource's kind (a Scale) is the same in all versions.
+fn converted(asking: &Asking<'_>, json: Vec<u8>, from: &ApiResource, to: &ApiResource) -> Result<Vec<u8>, ApiError> {
+    let is_same = (from.group(), from.version()) == (to.group(), to.version());
+    if is_same || asking.decode.is_some() {
+        return Ok(json);
+    }
+    let mut json = json;
+    if let Some(conversion) = from.conversion() {
+        json = (conversion.to_stored)(&json).map_err(ApiError::internal)?;
+    }
+    if let Some(conversion) = to.conversion() {
+        json = (conversion.from_stored)(&json).map_err(ApiError::internal)?;
+    }
+    Ok(json)
+}
+
+/// The object after the patch, read and defaulted as one that comes from a client; as the request has it, whichever version the
+/// webhook saw.
+pub(super) fn patched(
+    asking: &Asking<'_>,
+    resource: &ApiResource,
+    json: &RawValue,
+    operations: &[u8],
+) -> Result<Box<dyn AnyObject>, ApiError> {
+    let value: Value = serde_json::from_str(json.get()).map_err(ApiError::internal)?;
+    let value = patch::apply(patch::Kind::Json, resource, value, operations);
+    let value = value.map_err(|err| ApiError::internal(err.message()))?;
+    let json = serde_json::to_vec(&value).map_err(ApiError::internal)?;
+    if let Some(decode) = asking.decode {
+        return decode(&json).map_err(|err| ApiError::internal(err.message()));
+    }
+    let seen = read(resource, &json)?;
+    if (resource.group(), resource.version()) == (asking.resource.group(), asking.resource.version()) {
+        return Ok(seen);
+    }
+    let json = seen.to_json().map_err(ApiError::internal)?;
+    read(asking.resource, &converted(asking, json, resource, asking.resource)?)
+}
+
+fn read(resource: &ApiResource, json: &[u8]) -> Result<Box<dyn AnyObject>, ApiError> {
+    let mut object = resource.decode(json).map_err(ApiError::internal)?;
+    resource.rules().fill_defaults(&mut *object);
+    Ok(object)
+}

@@ -1,0 +1,53 @@
+//! Webhooks that judge: all at once, and the first in order that refuses is told of.
+
+use std::time::Instant;
+
+use corten_api::ApiError;
+use futures::future::join_all;
+
+use super::call::Call;
+use super::index::Index;
+use super::metrics::Metrics;
+use super::patched::Texts;
+use super::{Asking, matching};
+use crate::aside::outside;
+use crate::registry::AnyObject;
+
+pub(super) async fn ask(
+    metrics: &Metrics,
+    index: &Index,
+    asking: &Asking<'_>,
+    object: Option<&dyn AnyObject>,
+    warnings: &mut Vec<String>,
+) -> Result<(), ApiError> {
+    let resources = matching::equivalents(asking.registry, asking.resource, &asking.target.subresource);
+    let (mut texts, mut old_texts) = (Texts::default(), Texts::default());
+    let connection = asking.connection.as_ref().map(serde_json::value::to_raw_value).transpose();
+    let connection = connection.map_err(ApiError::internal)?;
+    let mut asked = Vec::new();
+    for hook in &index.validating {
+        let Some(resource) = matching::matches(hook, asking, object, &resources)? else { continue };
+        if let Some(object) = object {
+            texts.of(asking, object, &resource)?;
+        }
+        if let Some(old) = asking.old {
+            old_texts.of(asking, old, &resource)?;
+        }
+        asked.push((hook, resource));
+    }
+    let calls = asked.iter().map(|(hook, resource)| {
+        let objects = (texts.get(resource).or(connection.as_deref()), old_texts.get(resource));
+        async move {
+            let call = Call { hook, asking, resource, is_mutating: false };
+            let (begun, mut warnings) = (Instant::now(), Vec::new());
+            let outcome = call.ask(objects, &mut warnings).await;
+            (call.conclude(metrics, begun, outcome), warnings)
+        }
+    });
+    let mut refusal = None;
+    for (concluded, told) in outside(join_all(calls)).await {
+        warnings.extend(told);
+        refusal = refusal.or(concluded.err());
+    }
+    refusal.map_or(Ok(()), Err)
+}

@@ -1,0 +1,394 @@
+//! Admission webhooks, asked by a real server over real TLS.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test cannot do without fails it")]
+
+#[path = "support/server.rs"]
+mod server;
+#[path = "support/webhook.rs"]
+mod webhook;
+
+use std::time::{Duration, Instant};
+
+use corten_apiserver::storage::memory::Memory;
+use serde_json::{Value, json};
+use server::TestServer;
+use webhook::Webhook;
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const JSON: &str = "application/json";
+const MERGE: &str = "application/merge-patch+json";
+
+struct Cluster {
+    server: TestServer,
+    webhook: Webhook,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let server = TestServer::start(Memory::default()).await;
+        let webhook = Webhook::serve(&server.path("server"), &server.path("ca.crt")).await;
+        Self { server, webhook }
+    }
+    async fn send(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let kind = if method == "PATCH" { MERGE } else { JSON };
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.server.send(method, path, kind, body.into()).await
+    }
+    async fn done(&self, method: &str, path: &str, body: Value) -> Value {
+        let (code, answer) = self.send(method, path, body).await;
+        assert!(matches!(code, 200..=202), "{method} {path}: {code} {answer}");
+        answer
+    }
+    /// The code and the message of what is refused.
+    async fn refused(&self, method: &str, path: &str, body: Value) -> (u16, String) {
+        let (code, answer) = self.send(method, path, body).await;
+        assert!(code >= 400, "{method} {path}: {answer}");
+        // The test's port says nothing.
+        let message = answer["message"].as_str().unwrap_or_default();
+        (code, message.replace(&format!("127.0.0.1:{}", self.webhook.port), "HOOK"))
+    }
+    /// Asks these from now on. `kind`: `mutating` or `validating`.
+    async fn configure(&self, kind: &str, name: &str, webhooks: &[Value]) {
+        let path = format!("/apis/admissionregistration.k8s.io/v1/{kind}webhookconfigurations");
+        self.done("POST", &path, json!({"metadata": {"name": name}, "webhooks": webhooks})).await;
+        // What a read shows the server's cache has, and so does who is asked.
+        self.done("GET", &format!("{path}/{name}"), Value::Null).await;
+    }
+    async fn forget(&self, kind: &str, name: &str) {
+        let path = format!("/apis/admissionregistration.k8s.io/v1/{kind}webhookconfigurations/{name}");
+        self.done("DELETE", &path, Value::Null).await;
+        self.refused("GET", &path, Value::Null).await;
+    }
+}
+
+fn pod(name: &str) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
+}
+
+fn map(name: &str) -> Value {
+    json!({"metadata": {"name": name}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_webhook_adds_is_filled_in_as_if_its_author_had_written_it() {
+    let c = Cluster::start().await;
+    c.configure("mutating", "m", &[c.webhook.hook("m", "sidecar", "", "pods")]).await;
+    let made = c.done("POST", PODS, pod("a")).await;
+    let side = &made["spec"]["containers"][1];
+    assert_eq!((&side["name"], &side["terminationMessagePath"]), (&json!("side"), &json!("/dev/termination-log")));
+    let mounts = side["volumeMounts"].as_array().expect("the account's token");
+    assert_eq!(mounts[0]["mountPath"], "/var/run/secrets/kubernetes.io/serviceaccount");
+    let asked = c.webhook.asked("sidecar");
+    let [asked] = asked.as_slice() else { panic!("asked once: {asked:?}") };
+    assert_eq!(asked["object"]["spec"]["containers"].as_array().unwrap().len(), 1);
+    let expected = json!({"kind": {"group": "", "version": "v1", "kind": "Pod"},
+        "resource": {"group": "", "version": "v1", "resource": "pods"},
+        "requestKind": {"group": "", "version": "v1", "kind": "Pod"},
+        "requestResource": {"group": "", "version": "v1", "resource": "pods"},
+        "name": "a", "namespace": "default", "operation": "CREATE", "oldObject": null, "dryRun": false});
+    for (field, value) in expected.as_object().unwrap() {
+        assert_eq!(&asked[field], value, "{field}");
+    }
+    assert_eq!(asked["userInfo"]["username"], "kubernetes-admin");
+    assert_eq!(asked["userInfo"]["groups"], json!(["system:masters", "system:authenticated"]));
+    let options = &asked["options"];
+    assert_eq!((&options["kind"], &options["apiVersion"]), (&json!("CreateOptions"), &json!("meta.k8s.io/v1")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_the_servers_no_webhook_changes() {
+    let c = Cluster::start().await;
+    c.configure("mutating", "m", &[c.webhook.hook("m", "spoil", "", "pods")]).await;
+    let made = c.done("POST", PODS, pod("a")).await;
+    assert_ne!(made["metadata"]["uid"], "mine");
+    assert_eq!((&made["status"]["phase"], &made["spec"]["unknown"]), (&json!("Pending"), &Value::Null));
+    assert_eq!(made["metadata"]["managedFields"][0]["operation"], "Update");
+    // Whoever changes whose an object is finds that it is another.
+    let (code, why) = c.refused("PATCH", &format!("{PODS}/a"), json!({"metadata": {"labels": {"a": "b"}}})).await;
+    assert_eq!(code, 422, "{why}");
+    assert!(why.contains("metadata.uid"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_are_judged_as_webhooks_have_left_them() {
+    let c = Cluster::start().await;
+    let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+    c.done("PATCH", "/api/v1/namespaces/default", json!({"metadata": {"labels": labels}})).await;
+    c.refused("POST", PODS, pod("a")).await;
+    c.configure("mutating", "good", &[c.webhook.hook("m", "secure", "", "pods")]).await;
+    c.done("POST", PODS, pod("a")).await;
+    c.forget("mutating", "good").await;
+    let labels = json!({"pod-security.kubernetes.io/enforce": "baseline"});
+    c.done("PATCH", "/api/v1/namespaces/default", json!({"metadata": {"labels": labels}})).await;
+    c.done("POST", PODS, pod("b")).await;
+    c.configure("mutating", "bad", &[c.webhook.hook("m", "privileged", "", "pods")]).await;
+    let (code, why) = c.refused("POST", PODS, pod("c")).await;
+    assert_eq!(code, 403);
+    assert!(why.contains("violates PodSecurity"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_told_in_the_webhooks_own_words_and_nothing_is_written() {
+    let c = Cluster::start().await;
+    c.done("POST", MAPS, map("there")).await;
+    c.configure("validating", "v", &[c.webhook.hook("v", "deny", "", "configmaps")]).await;
+    let why = r#"admission webhook "v.example.com" denied the request: not today"#.to_owned();
+    let there = format!("{MAPS}/there");
+    for (method, path) in [("POST", MAPS), ("PATCH", &there), ("PUT", &there), ("DELETE", &there), ("DELETE", MAPS)] {
+        let body =
+            if method == "POST" { map("new") } else { json!({"metadata": {"name": "there"}, "data": {"a": "b"}}) };
+        let body = if method == "DELETE" { Value::Null } else { body };
+        assert_eq!(c.refused(method, path, body).await, (403, why.clone()), "{method} {path}");
+        let asked = c.webhook.asked("deny");
+        assert_eq!(asked.len(), 1, "{method} {path}: asked once");
+    }
+    assert_eq!(c.done("GET", &there, Value::Null).await["data"], Value::Null);
+    assert_eq!(c.refused("GET", &format!("{MAPS}/new"), Value::Null).await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_webhooks_are_told_of_a_delete() {
+    let c = Cluster::start().await;
+    c.done("POST", MAPS, map("a")).await;
+    c.configure("validating", "v", &[c.webhook.hook("v", "allow", "", "configmaps")]).await;
+    c.done("DELETE", &format!("{MAPS}/a?gracePeriodSeconds=0"), Value::Null).await;
+    let asked = c.webhook.asked("allow");
+    let [asked] = asked.as_slice() else { panic!("{asked:?}") };
+    assert_eq!((&asked["operation"], &asked["object"], &asked["name"]), (&json!("DELETE"), &Value::Null, &json!("a")));
+    assert_eq!(asked["oldObject"]["metadata"]["name"], "a");
+    let options = &asked["options"];
+    assert_eq!((&options["kind"], &options["gracePeriodSeconds"]), (&json!("DeleteOptions"), &json!(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_cannot_be_asked_refuses_or_lets_through_as_its_configuration_says() {
+    let c = Cluster::start().await;
+    let failed = r#"Internal error occurred: failed calling webhook "v.example.com": "#;
+    let call = |why: &str| format!("{failed}failed to call webhook: {why}");
+    let post = |path: &str, why: &str| call(&format!(r#"Post "https://HOOK/{path}?timeout=1s": {why}"#));
+    let invalid = |why: &str| format!("{failed}received invalid webhook response: {why}");
+    let cases = [
+        ("hang", post("hang", "context deadline exceeded")),
+        ("huge", post("huge", "the response is larger than 3145728 bytes")),
+        ("garbage", call("couldn't get version/kind; json parse error: ")),
+        ("error", call("the server is currently unable to handle the request")),
+        ("uid", invalid("expected response.uid=")),
+    ];
+    for kind in ["mutating", "validating"] {
+        for (path, expected) in &cases {
+            for policy in ["Fail", "Ignore"] {
+                let mut hook = c.webhook.hook("v", path, "", "configmaps");
+                (hook["failurePolicy"], hook["timeoutSeconds"]) = (json!(policy), json!(1));
+                c.configure(kind, "v", &[hook]).await;
+                let (begun, name) = (Instant::now(), format!("{kind}-{path}"));
+                if policy == "Fail" {
+                    let (code, why) = c.refused("POST", MAPS, map(&name)).await;
+                    assert!(code == 500 && why.starts_with(expected), "{kind} {path}: {code} {why}");
+                } else {
+                    c.done("POST", MAPS, map(&name)).await;
+                }
+                assert!(begun.elapsed() < Duration::from_secs(20), "{kind} {path}");
+                c.forget(kind, "v").await;
+            }
+        }
+    }
+    let (_, text) = c.send("GET", "/metrics", Value::Null).await;
+    let text = text.as_str().unwrap();
+    let name = r#"name="v.example.com""#;
+    for line in [
+        format!(r#"apiserver_admission_webhook_fail_open_count{{{name},type="admit"}} 5"#),
+        format!(r#"apiserver_admission_webhook_fail_open_count{{{name},type="validating"}} 5"#),
+        format!(
+            r#"apiserver_admission_webhook_rejection_count{{{name},type="validating",operation="CREATE",error_type="calling_webhook_error",rejection_code="503"}} 5"#
+        ),
+        format!(
+            r#"apiserver_admission_webhook_admission_duration_seconds_count{{{name},type="admit",operation="CREATE",rejected="true"}} 5"#
+        ),
+    ] {
+        assert!(text.contains(&line), "{line} in\n{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_hangs_holds_up_nobody_elses_writes() {
+    let c = Cluster::start().await;
+    let mut hook = c.webhook.hook("v", "hang", "", "configmaps");
+    hook["timeoutSeconds"] = json!(30);
+    c.configure("validating", "v", &[hook]).await;
+    let held = c.send("POST", MAPS, map("held"));
+    let others = async {
+        c.webhook.is_asked("hang").await;
+        c.done("POST", PODS, pod("a")).await;
+        c.done("POST", "/api/v1/namespaces/default/secrets", map("s")).await;
+    };
+    tokio::select! {
+        (code, answer) = held => panic!("{code} {answer}"),
+        () = others => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_it_sees_what_others_changed_after_it() {
+    let c = Cluster::start().await;
+    let mut first = c.webhook.hook("first", "count", "", "configmaps");
+    first["reinvocationPolicy"] = json!("IfNeeded");
+    c.configure("mutating", "a", &[first]).await;
+    c.configure("mutating", "b", &[c.webhook.hook("second", "label", "", "configmaps")]).await;
+    let made = c.done("POST", MAPS, map("a")).await;
+    assert_eq!(made["metadata"]["labels"], json!({"labelled": "yes", "seen": "2"}));
+    assert_eq!((c.webhook.asked("count").len(), c.webhook.asked("label").len()), (2, 1));
+    // Nothing changes after the first any more: it alone is asked, once.
+    c.forget("mutating", "b").await;
+    c.done("POST", MAPS, map("b")).await;
+    assert_eq!(c.webhook.asked("count").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_judges_sees_what_was_changed_and_warnings_are_told() {
+    let c = Cluster::start().await;
+    c.configure("mutating", "m", &[c.webhook.hook("m", "label", "", "configmaps")]).await;
+    c.configure("validating", "v", &[c.webhook.hook("v", "warn", "", "configmaps")]).await;
+    let (body, kind) = (map("a").to_string().into(), [("content-type", JSON)]);
+    let (code, headers, answer) = c.server.send_with(Some("admin"), "POST", MAPS, &kind, body).await;
+    assert_eq!(code, 201, "{answer}");
+    let warnings: Vec<_> = headers.get_all("warning").iter().map(|w| w.to_str().unwrap()).collect();
+    assert_eq!(warnings, [r#"299 - "think again""#]);
+    assert_eq!(c.webhook.asked("warn")[0]["object"]["metadata"]["labels"], json!({"labelled": "yes"}));
+    // Also of what changes nothing.
+    c.webhook.asked("label");
+    let again = c.done("PATCH", &format!("{MAPS}/a"), json!({})).await;
+    assert_eq!(again["metadata"]["resourceVersion"], answer["metadata"]["resourceVersion"]);
+    assert_eq!((c.webhook.asked("warn").len(), c.webhook.asked("label").len()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_is_told_as_one_and_writes_nothing() {
+    let c = Cluster::start().await;
+    c.configure("mutating", "m", &[c.webhook.hook("m", "label", "", "configmaps")]).await;
+    let made = c.done("POST", &format!("{MAPS}?dryRun=All"), map("a")).await;
+    assert_eq!(made["metadata"]["labels"]["labelled"], "yes");
+    let asked = c.webhook.asked("label");
+    assert_eq!((&asked[0]["dryRun"], &asked[0]["options"]["dryRun"]), (&json!(true), &json!(["All"])));
+    assert_eq!(c.refused("GET", &format!("{MAPS}/a"), Value::Null).await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subresources_are_asked_about_as_what_they_are() {
+    let c = Cluster::start().await;
+    let deployment = json!({"metadata": {"name": "d"}, "spec": {"replicas": 1, "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": pod("x")["spec"]}}});
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    c.done("POST", deployments, deployment).await;
+    c.done("POST", "/api/v1/nodes", map("n1")).await;
+    c.done("POST", PODS, pod("a")).await;
+    // Of what the server itself writes now and then nothing is among it.
+    let mut hook = c.webhook.hook("v", "allow", "", "*/*");
+    hook["rules"][0]["apiGroups"] = json!(["", "apps"]);
+    c.configure("validating", "v", &[hook]).await;
+    let writes = [
+        ("PATCH", format!("{PODS}/a/status"), json!({"status": {"phase": "Running"}})),
+        (
+            "POST",
+            format!("{PODS}/a/binding"),
+            json!({"metadata": {"name": "a"}, "target": {"kind": "Node", "name": "n1"}}),
+        ),
+        ("PATCH", format!("{deployments}/d/scale"), json!({"spec": {"replicas": 2}})),
+        ("POST", "/api/v1/namespaces/default/serviceaccounts/default/token".to_owned(), json!({"spec": {}})),
+        (
+            "POST",
+            format!("{PODS}/a/eviction"),
+            json!({"metadata": {"name": "a"}, "apiVersion": "policy/v1", "kind": "Eviction"}),
+        ),
+    ];
+    let expected = [
+        "UPDATE pods/status: /v1, Pod",
+        "CREATE pods/binding: /v1, Binding",
+        "UPDATE deployments/scale: autoscaling/v1, Scale",
+        "CREATE serviceaccounts/token: authentication.k8s.io/v1, TokenRequest",
+        "CREATE pods/eviction: policy/v1, Eviction",
+    ];
+    for ((method, path, body), expected) in writes.into_iter().zip(expected) {
+        c.done(method, &path, body).await;
+        let asked = c.webhook.asked("allow");
+        let [asked] = asked.as_slice() else { panic!("{path}: asked once: {asked:?}") };
+        let text = |at: &str| asked.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let told = format!(
+            "{} {}/{}: {}/{}, {}",
+            text("/operation"),
+            text("/resource/resource"),
+            text("/subResource"),
+            text("/kind/group"),
+            text("/kind/version"),
+            text("/kind/kind")
+        );
+        assert_eq!(told, expected);
+        assert_eq!(asked["object"]["kind"], asked["kind"]["kind"], "{path}");
+        assert_eq!(asked["oldObject"].is_null(), expected.starts_with("CREATE"), "{path}");
+    }
+    c.forget("validating", "v").await;
+    c.configure("mutating", "m", &[c.webhook.hook("m", "replicas", "apps", "deployments/scale")]).await;
+    let scaled = c.done("PATCH", &format!("{deployments}/d/scale"), json!({"spec": {"replicas": 5}})).await;
+    assert_eq!(scaled["spec"]["replicas"], 3);
+    assert_eq!(c.done("GET", &format!("{deployments}/d"), Value::Null).await["spec"]["replicas"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_asked_about_before_anything_is_connected() {
+    let c = Cluster::start().await;
+    c.done("POST", PODS, pod("a")).await;
+    c.configure("validating", "v", &[c.webhook.hook("v", "deny", "", "pods/*")]).await;
+    for (path, options) in [
+        (
+            "exec?command=ls&command=-l&stdout=true",
+            json!({"kind": "PodExecOptions", "apiVersion": "v1", "stdout": true, "command": ["ls", "-l"]}),
+        ),
+        (
+            "attach?stdin=true&container=c",
+            json!({"kind": "PodAttachOptions", "apiVersion": "v1", "stdin": true, "container": "c"}),
+        ),
+        ("portforward?ports=80", json!({"kind": "PodPortForwardOptions", "apiVersion": "v1", "ports": [80]})),
+        ("proxy/x/y", json!({"kind": "PodProxyOptions", "apiVersion": "v1", "path": "/x/y"})),
+    ] {
+        let (code, why) = c.refused("GET", &format!("{PODS}/a/{path}"), Value::Null).await;
+        assert_eq!(
+            (code, why.as_str()),
+            (403, r#"admission webhook "v.example.com" denied the request: not today"#),
+            "{path}"
+        );
+        let asked = c.webhook.asked("deny");
+        assert_eq!((&asked[0]["operation"], &asked[0]["object"]), (&json!("CONNECT"), &options));
+        assert_eq!((&asked[0]["name"], &asked[0]["options"]), (&json!("a"), &Value::Null));
+    }
+    // A look at a log is no connection.
+    assert_ne!(c.send("GET", &format!("{PODS}/a/log"), Value::Null).await.0, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_for_one_version_sees_the_object_in_it_whichever_was_written() {
+    let c = Cluster::start().await;
+    let mut hook = c.webhook.hook("m", "label", "autoscaling", "horizontalpodautoscalers");
+    hook["rules"][0]["apiVersions"] = json!(["v1"]);
+    c.configure("mutating", "m", &[hook]).await;
+    let metric = json!({"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}});
+    let spec = json!({"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"},
+        "metrics": [metric]});
+    let path = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers";
+    let made = c.done("POST", path, json!({"metadata": {"name": "a"}, "spec": spec})).await;
+    assert_eq!(made["apiVersion"], "autoscaling/v2");
+    assert_eq!((&made["metadata"]["labels"]["labelled"], &made["spec"]["metrics"][0]), (&json!("yes"), &metric));
+    let asked = &c.webhook.asked("label")[0];
+    assert_eq!((&asked["kind"]["version"], &asked["requestKind"]["version"]), (&json!("v1"), &json!("v2")));
+    assert_eq!(asked["object"]["apiVersion"], "autoscaling/v1");
+    assert_eq!(asked["object"]["spec"]["targetCPUUtilizationPercentage"], 70);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_asked_about_webhooks_themselves() {
+    let c = Cluster::start().await;
+    c.configure("validating", "v", &[c.webhook.hook("v", "deny", "*", "*/*")]).await;
+    c.refused("POST", MAPS, map("a")).await;
+    c.configure("mutating", "m", &[c.webhook.hook("m", "deny", "*", "*/*")]).await;
+    c.forget("mutating", "m").await;
+    c.forget("validating", "v").await;
+    c.done("POST", MAPS, map("a")).await;
+}
