@@ -1,6 +1,8 @@
 //! What pure rules may ask of the cluster: the newest that this server knows, its own writes included.
 
 use bytes::Bytes;
+use corten_api::ApiError;
+use corten_api::selector::FieldSelector;
 use serde::de::DeserializeOwned;
 
 use crate::request::{Target, User};
@@ -17,6 +19,17 @@ pub trait ClusterView: Objects {
     fn list(&self, group: &str, plural: &str, namespace: &str) -> Vec<Bytes>;
     /// Whether a user's roles let him.
     fn may(&self, user: &User, verb: &str, target: &Target) -> bool;
+    /// The same by all that gives rights; and why (`Ok`) or why not (`Err`), as far as there is something to say. The outer error:
+    /// that could not be found out. `fields`: the field selector of a list or watch.
+    fn may_and_why(
+        &self,
+        user: &User,
+        verb: &str,
+        target: &Target,
+        fields: &FieldSelector,
+    ) -> Result<Result<String, String>, ApiError>;
+    /// Of a path beside resources.
+    fn may_use_and_why(&self, user: &User, verb: &str, path: &str) -> Result<String, String>;
 }
 
 impl dyn Objects + '_ {

@@ -392,3 +392,48 @@ async fn nobody_is_asked_about_webhooks_themselves() {
     c.forget("validating", "v").await;
     c.done("POST", MAPS, map("a")).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conditions_say_which_writes_a_webhook_is_asked_about() {
+    let c = Cluster::start().await;
+    let hook = |kind: &str, expression: &str, policy: &str| {
+        let mut hook = c.webhook.hook(kind, "deny", "", "configmaps");
+        hook["matchConditions"] = json!([{"name": "c", "expression": expression}]);
+        hook["failurePolicy"] = json!(policy);
+        hook
+    };
+    for (i, kind) in ["mutating", "validating"].into_iter().enumerate() {
+        let name = |name: &str| map(&format!("{name}{i}"));
+        c.configure(kind, "x", &[hook(kind, "object == null || object.metadata.name.startsWith('in')", "Fail")]).await;
+        c.done("POST", MAPS, name("out")).await;
+        assert_eq!(c.refused("POST", MAPS, name("in")).await.0, 403);
+        assert_eq!(c.refused("DELETE", &format!("{MAPS}/out{i}"), Value::Null).await.0, 403);
+        assert_eq!(c.webhook.asked("deny").len(), 2);
+        c.forget(kind, "x").await;
+        // Who asks may do all.
+        c.configure(kind, "x", &[hook(kind, "!authorizer.requestResource.check('bypass').allowed()", "Fail")]).await;
+        c.done("POST", MAPS, name("in")).await;
+        c.forget(kind, "x").await;
+        let spoiled = "object.data.none == 'x'";
+        c.configure(kind, "x", &[hook(kind, spoiled, "Fail")]).await;
+        let why =
+            format!(r#"configmaps "bad{i}" is forbidden: expression '{spoiled}' resulted in error: no such key: data"#);
+        assert_eq!(c.refused("POST", MAPS, name("bad")).await, (403, why));
+        c.forget(kind, "x").await;
+        c.configure(kind, "x", &[hook(kind, spoiled, "Ignore")]).await;
+        c.done("POST", MAPS, name("bad")).await;
+        c.forget(kind, "x").await;
+        assert_eq!(c.webhook.asked("deny").len(), 0);
+    }
+    let path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+    let bad = json!({"metadata": {"name": "bad"}, "webhooks": [hook("v", "object.", "Fail")]});
+    assert_eq!(c.refused("POST", path, bad).await.0, 422);
+    let (_, text) = c.send("GET", "/metrics", Value::Null).await;
+    let labels = r#"{name="validating.example.com",kind="webhook",type="validating",operation="CREATE"}"#;
+    for line in [
+        format!("apiserver_admission_match_condition_exclusions_total{labels} 2"),
+        format!("apiserver_admission_match_condition_evaluation_errors_total{labels} 2"),
+    ] {
+        assert!(text.as_str().unwrap().contains(&line), "{line} in\n{text}");
+    }
+}

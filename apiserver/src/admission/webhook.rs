@@ -2,6 +2,7 @@
 //!
 //! - [`index`]: the configurations as they are matched, made once for each change of one
 //! - `matching`: which webhooks a write is for, and in which version of its object; pure
+//! - `conditions`: what else is asked of a write before its webhook is; pure
 //! - `review`, `response`: what is asked, and what of an answer counts; pure
 //! - `mutating`, `validating`: who is asked when, over `call`: one webhook, asked once
 //! - `client`, `tls`: the connections, which are kept
@@ -13,6 +14,7 @@
 
 mod call;
 mod client;
+mod conditions;
 pub mod index;
 pub mod matching;
 mod metrics;

@@ -2,12 +2,12 @@
 //!
 //! <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/>
 
+pub mod match_conditions;
 pub mod mutatingwebhookconfiguration;
 pub mod url;
 pub mod validatingwebhookconfiguration;
 
 mod defaults;
-mod match_conditions;
 #[cfg(test)]
 mod tests;
 mod validate;

@@ -6,7 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use corten_api::selector::Selector;
+use corten_api::selector::{FieldSelector, Selector};
 use corten_api::{ApiError, Problems};
 use futures::future::BoxFuture;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ManagedFieldsEntry, ObjectMeta};
@@ -45,6 +45,18 @@ impl ClusterView for Resources {
     }
     fn may(&self, user: &User, verb: &str, target: &Target) -> bool {
         self.authorizer().check(user, Attributes::Resource { verb, target }).is_ok()
+    }
+    fn may_and_why(
+        &self,
+        user: &User,
+        verb: &str,
+        target: &Target,
+        fields: &FieldSelector,
+    ) -> Result<Result<String, String>, ApiError> {
+        self.explain_at_once(user, verb, target, fields)
+    }
+    fn may_use_and_why(&self, user: &User, verb: &str, path: &str) -> Result<String, String> {
+        self.authorizer().explain(user, Attributes::Path { verb, path })
     }
 }
 

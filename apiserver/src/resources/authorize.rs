@@ -137,12 +137,27 @@ impl Resources {
         target: &Target,
         fields: &FieldSelector,
     ) -> Result<Result<String, String>, ApiError> {
-        Ok(match self.ask(asker.user(), user, verb, target, fields).await? {
+        let answer = self.ask(asker.user(), user, verb, target, fields).await?;
+        Ok(self.told(answer, user, verb, target))
+    }
+    /// The same, as this server knows it now.
+    pub(super) fn explain_at_once(
+        &self,
+        user: &User,
+        verb: &str,
+        target: &Target,
+        fields: &FieldSelector,
+    ) -> Result<Result<String, String>, ApiError> {
+        let (answer, _) = self.ask_at_once(user, verb, target, fields)?;
+        Ok(self.told(answer, user, verb, target))
+    }
+    fn told(&self, answer: Answer, user: &User, verb: &str, target: &Target) -> Result<String, String> {
+        match answer {
             Answer::Node(_) => Ok(String::new()),
             // Roles may have changed since: what they say now counts.
             Answer::Roles => self.authorizer().explain(user, Attributes::Resource { verb, target }),
             Answer::Nobody(why) => Err(why),
-        })
+        }
     }
 
     async fn ask(
@@ -153,29 +168,9 @@ impl Resources {
         target: &Target,
         fields: &FieldSelector,
     ) -> Result<Answer, ApiError> {
-        let asked = Attributes::Resource { verb, target };
-        let (terms, mut why) = match judge(user, verb, target, fields) {
-            Verdict::Allowed => return Ok(Answer::Node(Grant::default())),
-            Verdict::NoOpinion(why) => (None, why),
-            Verdict::Needs(need) => {
-                let node = authz::node_name(user).unwrap_or_default().to_owned();
-                let why = format!("no relationship found between node '{node}' and this object");
-                let terms = Terms { need, refusal: authz::refusal(user, asked, &why), node };
-                if self.is_on_node(&terms.node, &terms.need)? {
-                    return Ok(Answer::Node(Grant(Some(terms))));
-                }
-                (Some(terms), why)
-            }
-        };
-        match self.authorizer().check(user, asked) {
-            Ok(()) => return Ok(Answer::Roles),
-            Err(more) if more.is_empty() => {}
-            Err(more) if why.is_empty() => why = more,
-            // As upstream shows what its authorizers say, one below the other.
-            Err(more) => why = format!("{why}\n{more}"),
-        }
+        let (answer, terms) = self.ask_at_once(user, verb, target, fields)?;
         // The pod may have come to its node through another server, a moment ago.
-        if let Some(terms) = terms
+        if let (Answer::Nobody(_), Some(terms)) = (&answer, terms)
             && authz::node_name(asker) == Some(&*terms.node)
             && self.inner.looks.take(&terms.node, Instant::now())
         {
@@ -184,7 +179,39 @@ impl Resources {
                 return Ok(Answer::Node(Grant(Some(terms))));
             }
         }
-        Ok(Answer::Nobody(why))
+        Ok(answer)
+    }
+
+    /// As this server knows it now; and on which terms a node might that has not heard of its pod yet.
+    fn ask_at_once(
+        &self,
+        user: &User,
+        verb: &str,
+        target: &Target,
+        fields: &FieldSelector,
+    ) -> Result<(Answer, Option<Terms>), ApiError> {
+        let asked = Attributes::Resource { verb, target };
+        let (terms, mut why) = match judge(user, verb, target, fields) {
+            Verdict::Allowed => return Ok((Answer::Node(Grant::default()), None)),
+            Verdict::NoOpinion(why) => (None, why),
+            Verdict::Needs(need) => {
+                let node = authz::node_name(user).unwrap_or_default().to_owned();
+                let why = format!("no relationship found between node '{node}' and this object");
+                let terms = Terms { need, refusal: authz::refusal(user, asked, &why), node };
+                if self.is_on_node(&terms.node, &terms.need)? {
+                    return Ok((Answer::Node(Grant(Some(terms))), None));
+                }
+                (Some(terms), why)
+            }
+        };
+        match self.authorizer().check(user, asked) {
+            Ok(()) => return Ok((Answer::Roles, None)),
+            Err(more) if more.is_empty() => {}
+            Err(more) if why.is_empty() => why = more,
+            // As upstream shows what its authorizers say, one below the other.
+            Err(more) => why = format!("{why}\n{more}"),
+        }
+        Ok((Answer::Nobody(why), terms))
     }
 
     /// What is not there is nobody's: whether a name is taken is not a node's to learn.

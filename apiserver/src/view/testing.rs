@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use corten_api::ApiError;
+use corten_api::selector::FieldSelector;
 use serde_json::Value;
 
 use super::{ClusterView, Objects};
@@ -44,11 +46,27 @@ impl Objects for Cluster {
     }
 }
 
+fn said(may: bool, user: &User) -> Result<String, String> {
+    if may { Ok("it is granted".into()) } else { Err(format!("not to {}", user.name)) }
+}
+
 impl ClusterView for Cluster {
     fn list(&self, group: &str, plural: &str, namespace: &str) -> Vec<Bytes> {
         expect_kind(group, plural);
         let prefix = if namespace.is_empty() { format!("{plural}/") } else { format!("{plural}/{namespace}/") };
         self.objects.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, json)| json.clone()).collect()
+    }
+    fn may_and_why(
+        &self,
+        user: &User,
+        verb: &str,
+        target: &Target,
+        _: &FieldSelector,
+    ) -> Result<Result<String, String>, ApiError> {
+        Ok(said(self.may(user, verb, target), user))
+    }
+    fn may_use_and_why(&self, user: &User, verb: &str, path: &str) -> Result<String, String> {
+        said(self.grants.contains(&format!("{verb} {path}").as_str()), user)
     }
     fn may(&self, _user: &User, verb: &str, target: &Target) -> bool {
         let slash = |text: &str| if text.is_empty() { String::new() } else { format!("{text}/") };

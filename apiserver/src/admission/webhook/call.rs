@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::Asking;
 use super::client::Failure;
 use super::index::Hook;
-use super::metrics::{Called, Metrics, Rejection};
+use super::metrics::{ADMIT, Called, Metrics, Rejection, VALIDATING};
 use super::response::{self, Answer, ResponseError};
 use super::review;
 use crate::registry::ApiResource;
@@ -85,7 +85,7 @@ impl Call<'_> {
         outcome: Result<T, CallError>,
     ) -> Result<Option<T>, ApiError> {
         let Self { hook, asking, is_mutating, .. } = *self;
-        let kind = if is_mutating { "admit" } else { "validating" };
+        let kind = if is_mutating { ADMIT } else { VALIDATING };
         let took: Duration = begun.elapsed();
         let (code, rejection) = match &outcome {
             Ok(_) => (200, None),

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use corten_api::selector::Selector;
 use k8s_openapi::api::admissionregistration::v1::{
-    MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhookConfiguration, WebhookClientConfig,
+    MatchCondition, MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhookConfiguration,
+    WebhookClientConfig,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::Operation;
 use super::client::HookClient;
+use super::conditions::Conditions;
 use super::matching;
 use crate::registry::ApiResource;
 use crate::registry::admissionregistration::Webhook;
@@ -107,6 +109,8 @@ pub struct Hook {
     pub(super) is_equivalent: bool,
     pub(super) namespaces: Selector,
     pub(super) objects: Selector,
+    /// On which it is asked.
+    pub(super) conditions: Arc<Conditions>,
     /// Whether what it is asked about is done though it cannot be asked.
     pub(super) fails_open: bool,
     pub(super) timeout: Duration,
@@ -125,15 +129,17 @@ impl Hook {
         let bundle = webhook.client_config.ca_bundle.as_ref().map(|bundle| bundle.0.clone()).unwrap_or_default();
         let place = Address::of(webhook.client_config).map(|address| Place { address, ca_bundle: bundle });
         let client = place.as_ref().map_err(Clone::clone).and_then(|place| before.client(place));
+        let uid: Arc<str> = format!("{configuration}/{}", webhook.name).into();
         let is = |word: Option<&String>, wanted: &str| word.is_some_and(|word| word == wanted);
         Self {
-            uid: format!("{configuration}/{}", webhook.name).into(),
+            uid,
             configuration: configuration.clone(),
             name: webhook.name.into(),
             rules: webhook.rules.to_vec(),
             is_equivalent: !is(webhook.match_policy, "Exact"),
             namespaces: selector(webhook.name, webhook.namespace_selector),
             objects: selector(webhook.name, webhook.object_selector),
+            conditions: before.conditions(&uid, webhook.match_conditions),
             fails_open: is(webhook.failure_policy, "Ignore"),
             timeout: webhook
                 .timeout_seconds
@@ -191,6 +197,12 @@ impl Index {
     }
     pub fn is_empty(&self) -> bool {
         self.mutating.is_empty() && self.validating.is_empty()
+    }
+    /// As they were compiled before, where they are the same.
+    fn conditions(&self, uid: &str, of: &[MatchCondition]) -> Arc<Conditions> {
+        let all = self.mutating.iter().chain(&self.validating).filter(|hook| *hook.uid == *uid);
+        let same = all.map(|hook| &hook.conditions).find(|conditions| conditions.are(of));
+        same.map_or_else(|| Arc::new(Conditions::compile(of)), Arc::clone)
     }
     /// The connections there are to such a place, or new ones.
     fn client(&self, place: &Place) -> Result<Arc<HookClient>, String> {

@@ -14,9 +14,15 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::Operation;
+use super::conditions::Outcome;
 
 /// Seconds. Upstream's.
 const BUCKETS: [f64; 8] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 25.0];
+/// Of conditions.
+const CONDITION_BUCKETS: [f64; 7] = [0.001, 0.005, 0.01, 0.025, 0.1, 0.2, 0.25];
+/// What webhooks that change objects are called, and those that judge.
+pub(super) const ADMIT: &str = "admit";
+pub(super) const VALIDATING: &str = "validating";
 /// Names of webhooks that are counted apart: who makes and deletes configurations without end makes no series without end.
 const NAMES_MAX: usize = 1000;
 const OTHERS: &str = "others";
@@ -55,6 +61,14 @@ struct FailOpenLabels {
     r#type: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConditionLabels {
+    name: Arc<str>,
+    kind: &'static str,
+    r#type: &'static str,
+    operation: &'static str,
+}
+
 /// A counter whose name does not end in `_total`, which the format wants of counters.
 type Count<L> = Family<L, Gauge<i64, AtomicI64>>;
 
@@ -63,6 +77,9 @@ pub(super) struct Metrics {
     requests: Family<RequestLabels, Counter>,
     rejections: Count<RejectionLabels>,
     failed_open: Count<FailOpenLabels>,
+    condition_durations: Family<ConditionLabels, Histogram, fn() -> Histogram>,
+    condition_errors: Family<ConditionLabels, Counter>,
+    exclusions: Family<ConditionLabels, Counter>,
     names: Mutex<HashSet<Arc<str>>>,
 }
 
@@ -86,6 +103,16 @@ pub(super) struct Called<'a> {
     pub(super) rejection: Option<Rejection>,
 }
 
+/// Conditions that were looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Evaluated<'a> {
+    pub(super) name: &'a Arc<str>,
+    pub(super) r#type: &'static str,
+    pub(super) operation: Operation,
+    pub(super) took: Duration,
+    pub(super) outcome: &'a Outcome,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self {
@@ -93,6 +120,11 @@ impl Default for Metrics {
             requests: Family::default(),
             rejections: Family::default(),
             failed_open: Family::default(),
+            condition_durations: Family::new_with_constructor(
+                (|| Histogram::new(CONDITION_BUCKETS)) as fn() -> Histogram,
+            ),
+            condition_errors: Family::default(),
+            exclusions: Family::default(),
             names: Mutex::default(),
         }
     }
@@ -107,6 +139,12 @@ impl Metrics {
         registry.register("apiserver_admission_webhook_rejection_count", help, self.rejections.clone());
         let help = "Requests that went on though a webhook could not be asked";
         registry.register("apiserver_admission_webhook_fail_open_count", help, self.failed_open.clone());
+        let name = "apiserver_admission_match_condition_evaluation_seconds";
+        registry.register(name, "Time that match conditions took", self.condition_durations.clone());
+        let name = "apiserver_admission_match_condition_evaluation_errors";
+        registry.register(name, "Match conditions without a value", self.condition_errors.clone());
+        let name = "apiserver_admission_match_condition_exclusions";
+        registry.register(name, "Webhooks that were not asked for their match conditions", self.exclusions.clone());
     }
 
     pub(super) fn called(&self, called: Called<'_>) {
@@ -125,6 +163,21 @@ impl Metrics {
         self.rejections
             .get_or_create(&RejectionLabels { name, r#type, operation, error_type, rejection_code: code })
             .inc();
+    }
+
+    pub(super) fn evaluated(&self, evaluated: Evaluated<'_>) {
+        let Evaluated { name, r#type, operation, took, outcome } = evaluated;
+        let labels = ConditionLabels { name: self.name(name), kind: "webhook", r#type, operation: operation.as_str() };
+        self.condition_durations.get_or_create(&labels).observe(took.as_secs_f64());
+        match outcome {
+            Outcome::Hold => {}
+            Outcome::DoNotHold => {
+                self.exclusions.get_or_create(&labels).inc();
+            }
+            Outcome::Errors(_) => {
+                self.condition_errors.get_or_create(&labels).inc();
+            }
+        }
     }
 
     pub(super) fn failed_open(&self, name: &Arc<str>, r#type: &'static str) {

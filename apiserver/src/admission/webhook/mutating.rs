@@ -10,9 +10,10 @@ use serde_json::value::RawValue;
 use super::call::{Call, CallError};
 use super::client::Failure;
 use super::index::{Hook, Index};
+use super::metrics::ADMIT;
 use super::metrics::Metrics;
 use super::patched::{Texts, patched};
-use super::{Asking, matching};
+use super::{Asking, conditions, matching};
 use crate::aside::outside;
 use crate::registry::{AnyObject, ApiResource};
 
@@ -64,6 +65,13 @@ pub(super) async fn ask(
         }
         let new = object.as_deref().map(|new| &**new);
         let Some(resource) = matching::matches(hook, asking, new, &resources)? else { continue };
+        if !hook.conditions.is_empty() {
+            let object = new.map(|new| texts.value(asking, new, &resource)).transpose()?.or(asking.connection.as_ref());
+            let old = asking.old.map(|old| old_texts.value(asking, old, &resource)).transpose()?;
+            if !conditions::hold(metrics, hook, asking, &resource, (object, old), ADMIT).await? {
+                continue;
+            }
+        }
         let json = new.map(|new| texts.of(asking, new, &resource)).transpose()?.or(connection.as_deref());
         let old = asking.old.map(|old| old_texts.of(asking, old, &resource)).transpose()?;
         let call = Call { hook, asking, resource: &resource, is_mutating: true };

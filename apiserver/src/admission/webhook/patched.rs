@@ -13,7 +13,14 @@ use crate::registry::{AnyObject, ApiResource};
 
 /// The texts of one object, each made when it is first wanted.
 #[derive(Default)]
-pub(super) struct Texts(Vec<(Arc<ApiResource>, Json)>);
+pub(super) struct Texts(Vec<Text>);
+
+struct Text {
+    of: Arc<ApiResource>,
+    json: Json,
+    /// The same, as conditions look at it.
+    value: Option<Value>,
+}
 
 impl Texts {
     /// In the version of `resource`.
@@ -23,15 +30,36 @@ impl Texts {
         object: &dyn AnyObject,
         resource: &Arc<ApiResource>,
     ) -> Result<&RawValue, ApiError> {
-        let at = match self.0.iter().position(|(of, _)| Arc::ptr_eq(of, resource)) {
+        Ok(&self.text(asking, object, resource)?.json)
+    }
+    pub(super) fn value(
+        &mut self,
+        asking: &Asking<'_>,
+        object: &dyn AnyObject,
+        resource: &Arc<ApiResource>,
+    ) -> Result<&Value, ApiError> {
+        let Text { json, value, .. } = self.text(asking, object, resource)?;
+        match value {
+            Some(value) => Ok(value),
+            None => Ok(value.insert(serde_json::from_str(json.get()).map_err(ApiError::internal)?)),
+        }
+    }
+    fn text(
+        &mut self,
+        asking: &Asking<'_>,
+        object: &dyn AnyObject,
+        resource: &Arc<ApiResource>,
+    ) -> Result<&mut Text, ApiError> {
+        let at = match self.0.iter().position(|text| Arc::ptr_eq(&text.of, resource)) {
             Some(at) => at,
             None => {
                 let json = object.to_json().map_err(ApiError::internal)?;
-                self.0.push((resource.clone(), raw(converted(asking, json, asking.resource, resource)?)?));
+                let json = raw(converted(asking, json, asking.resource, resource)?)?;
+                self.0.push(Text { of: resource.clone(), json, value: None });
                 self.0.len() - 1
             }
         };
-        Ok(&self.0[at].1)
+        Ok(&mut self.0[at])
     }
     /// The object is another now.
     pub(super) fn forget(&mut self) {
@@ -39,7 +67,7 @@ impl Texts {
     }
     /// One that was made before.
     pub(super) fn get(&self, resource: &Arc<ApiResource>) -> Option<&RawValue> {
-        self.0.iter().find(|(of, _)| Arc::ptr_eq(of, resource)).map(|(_, json)| &**json)
+        self.0.iter().find(|text| Arc::ptr_eq(&text.of, resource)).map(|text| &*text.json)
     }
 }
 

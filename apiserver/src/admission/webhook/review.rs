@@ -83,17 +83,32 @@ impl<'a> From<&'a ApiResource> for Resource<'a> {
 /// An object's JSON, as the webhook wants it.
 pub(super) type Json = Box<RawValue>;
 
+/// What conditions know of a write: all of the question but its objects, which they know apart.
+pub(super) fn request(asking: &Asking<'_>, as_resource: &ApiResource) -> Result<Value, serde_json::Error> {
+    serde_json::to_value(question("", asking, as_resource, (None, None)))
+}
+
 /// `as_resource`: in which version the objects are.
 pub(super) fn text(
     version: ReviewVersion,
     uid: &str,
     asking: &Asking<'_>,
     as_resource: &ApiResource,
-    (object, old): (Option<&RawValue>, Option<&RawValue>),
+    objects: (Option<&RawValue>, Option<&RawValue>),
 ) -> Result<Vec<u8>, serde_json::Error> {
+    let request = question(uid, asking, as_resource, objects);
+    serde_json::to_vec(&Review { kind: "AdmissionReview", api_version: version.api_version(), request })
+}
+
+fn question<'a>(
+    uid: &'a str,
+    asking: &'a Asking<'_>,
+    as_resource: &'a ApiResource,
+    (object, old): (Option<&'a RawValue>, Option<&'a RawValue>),
+) -> Request<'a> {
     let sub_resource = asking.target.subresource.as_str();
     let user = asking.user;
-    let request = Request {
+    Request {
         uid,
         kind: asking.kind_in(as_resource).into(),
         resource: as_resource.into(),
@@ -109,6 +124,5 @@ pub(super) fn text(
         old_object: old,
         dry_run: asking.dry_run,
         options: asking.options.as_ref(),
-    };
-    serde_json::to_vec(&Review { kind: "AdmissionReview", api_version: version.api_version(), request })
+    }
 }

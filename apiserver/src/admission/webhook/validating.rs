@@ -7,9 +7,9 @@ use futures::future::join_all;
 
 use super::call::Call;
 use super::index::Index;
-use super::metrics::Metrics;
+use super::metrics::{Metrics, VALIDATING};
 use super::patched::Texts;
-use super::{Asking, matching};
+use super::{Asking, conditions, matching};
 use crate::aside::outside;
 use crate::registry::AnyObject;
 
@@ -27,6 +27,14 @@ pub(super) async fn ask(
     let mut asked = Vec::new();
     for hook in &index.validating {
         let Some(resource) = matching::matches(hook, asking, object, &resources)? else { continue };
+        if !hook.conditions.is_empty() {
+            let object = object.map(|object| texts.value(asking, object, &resource)).transpose()?;
+            let old = asking.old.map(|old| old_texts.value(asking, old, &resource)).transpose()?;
+            let objects = (object.or(asking.connection.as_ref()), old);
+            if !conditions::hold(metrics, hook, asking, &resource, objects, VALIDATING).await? {
+                continue;
+            }
+        }
         if let Some(object) = object {
             texts.of(asking, object, &resource)?;
         }

@@ -246,16 +246,31 @@ fn a_webhook_is_reached_in_one_way() {
 }
 
 #[test]
-fn conditions_are_refused_until_somebody_evaluates_them() {
-    let conditions = json!([{"name": "a", "expression": "true"}, {"name": "a", "expression": " "}]);
-    let told = problems(&[with(&[("matchConditions", conditions)])]);
-    assert!(
-        told[0].starts_with(r#"matchConditions[0].expression: Invalid value: "true": match conditions are not supp"#)
-    );
+fn conditions_are_expressions_with_names_of_their_own() {
+    let told = |conditions: Value| problems(&[with(&[("matchConditions", conditions)])]);
+    let both = "object.spec.x == oldObject.spec.x && authorizer.requestResource.check('get').allowed()";
     assert_eq!(
-        told[1..],
-        ["matchConditions[1].expression: Required value", r#"matchConditions[1].name: Duplicate value: "a""#]
+        told(json!([{"name": "a", "expression": both}, {"name": "b", "expression": "!request.dryRun"}])),
+        [""; 0]
     );
+    let conditions = json!([{"name": "a", "expression": "true"}, {"name": "a", "expression": " "},
+        {"name": "", "expression": " 1 "}, {"name": "c", "expression": "params.x"}, {"name": "d", "expression": "request.uid"}]);
+    let why =
+        "compilation failed: ERROR: <input>:1:1: undeclared reference to 'params' (in container '')\n | params.x\n | ^";
+    let undefined = "compilation failed: ERROR: <input>:1:8: undefined field 'uid'\n | request.uid\n | .......^";
+    assert_eq!(
+        told(conditions),
+        [
+            "matchConditions[1].expression: Required value".to_owned(),
+            r#"matchConditions[1].name: Duplicate value: "a""#.into(),
+            r#"matchConditions[2].expression: Invalid value: "1": must evaluate to bool but got int"#.into(),
+            "matchConditions[2].name: Required value".into(),
+            format!(r#"matchConditions[3].expression: Invalid value: "params.x": {why}"#),
+            format!(r#"matchConditions[4].expression: Invalid value: "request.uid": {undefined}"#),
+        ]
+    );
+    let many: Vec<Value> = (0..65).map(|i| json!({"name": format!("c{i}"), "expression": "true"})).collect();
+    assert_eq!(told(json!(many)), ["matchConditions: Too many: 65: must have at most 64 items"]);
 }
 
 #[test]
