@@ -106,7 +106,7 @@ impl Resources {
     }
 
     async fn publish_once(&self, file: &Path) {
-        let published = async { self.publish(&read(file).await?).await };
+        let published = async { self.publish(&read(file)?).await };
         if let Err(err) = published.await {
             tracing::warn!(%err, "the client CA is not in ConfigMap {NAMESPACE}/{NAME}; again soon");
         }
@@ -138,13 +138,17 @@ impl Resources {
     }
 }
 
-async fn read(file: &Path) -> Result<String, ApiError> {
+/// A small file, read at once: what waits for a thread of its own comes back in no order that a simulation could repeat.
+fn read(file: &Path) -> Result<String, ApiError> {
+    use std::io::Read;
     let unreadable = |err: std::io::Error| ApiError::internal(format!("cannot read {}: {err}", file.display()));
-    let size = tokio::fs::metadata(file).await.map_err(unreadable)?.len();
-    if size > CA_FILE_BYTES_MAX {
+    let mut text = String::new();
+    let opened = std::fs::File::open(file).map_err(unreadable)?;
+    let size = opened.take(CA_FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if size as u64 > CA_FILE_BYTES_MAX {
         return Err(ApiError::internal(format!("{} is larger than {CA_FILE_BYTES_MAX} bytes", file.display())));
     }
-    tokio::fs::read_to_string(file).await.map_err(unreadable)
+    Ok(text)
 }
 
 #[cfg(test)]
