@@ -133,7 +133,7 @@ impl<'t> Walk<'t> {
             let key = unquoted(self.text.key()?);
             let Some(at) = known.position(&key) else {
                 if known.open {
-                    self.kept(&key, start, &mut others, path)?;
+                    self.kept(key, start, &mut others, path)?;
                     continue;
                 }
                 self.findings.unknown(&Path::Key(path, &key));
@@ -182,12 +182,12 @@ impl<'t> Walk<'t> {
     /// A field that is not known stays as it is written, but for what stands twice, which is told of.
     fn kept(
         &mut self,
-        key: &Cow<'t, str>,
+        key: Cow<'t, str>,
         start: usize,
         others: &mut Keys<'t>,
         path: &Path<'_>,
     ) -> Result<(), DecodeError> {
-        let path = Path::Key(path, key);
+        let path = Path::Key(path, &key);
         if !others.insert(key.clone()) {
             self.findings.duplicate(&path);
         }
@@ -195,7 +195,7 @@ impl<'t> Walk<'t> {
             self.out.push(',');
         }
         // A text is always JSON.
-        self.out.push_str(&serde_json::to_string(key)?);
+        self.out.push_str(&serde_json::to_string(&key)?);
         self.out.push(':');
         self.text.upcoming()?;
         let from = self.text.at();

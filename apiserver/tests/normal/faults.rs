@@ -93,8 +93,10 @@ fn odd(random: &mut Random, of: Shape<'_>) -> Option<Value> {
             Scalar::Time | Scalar::MicroTime => [json!(7), json!(true), json!({}), json!([])],
             Scalar::IntOrString => [json!(1.5), json!(true), json!({}), json!([])],
             Scalar::ExtraValue => [json!("x"), json!(7), json!(true), json!({})],
-            Scalar::Quantity | Scalar::RawExtension | Scalar::FieldsV1 => return None,
+            // A schema, or what stands instead of one, is refused in words of its own.
+            Scalar::Quantity | Scalar::RawExtension | Scalar::FieldsV1 | Scalar::SchemaOr(_) => return None,
         },
+        Node::Any => return None,
     };
     let at = random.below(odd.len());
     odd.into_iter().nth(at)

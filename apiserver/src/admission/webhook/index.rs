@@ -131,6 +131,7 @@ impl Hook {
         let client = place.as_ref().map_err(Clone::clone).and_then(|place| before.client(place));
         let uid: Arc<str> = format!("{configuration}/{}", webhook.name).into();
         let is = |word: Option<&String>, wanted: &str| word.is_some_and(|word| word == wanted);
+        let conditions = before.conditions(&uid, webhook.match_conditions);
         Self {
             uid,
             configuration: configuration.clone(),
@@ -139,7 +140,7 @@ impl Hook {
             is_equivalent: !is(webhook.match_policy, "Exact"),
             namespaces: selector(webhook.name, webhook.namespace_selector),
             objects: selector(webhook.name, webhook.object_selector),
-            conditions: before.conditions(&uid, webhook.match_conditions),
+            conditions,
             fails_open: is(webhook.failure_policy, "Ignore"),
             timeout: webhook
                 .timeout_seconds

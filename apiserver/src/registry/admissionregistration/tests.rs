@@ -59,7 +59,8 @@ fn what_is_not_said_has_defaults() {
 #[test]
 fn a_webhook_is_named_and_its_words_are_known() {
     let three = "should be a domain with at least three segments separated by dots";
-    let cases: &[(&str, &[(&str, Value)], &[&str])] = &[
+    type Case<'a> = (&'a str, &'a [(&'a str, Value)], &'a [&'a str]);
+    let cases: &[Case<'_>] = &[
         ("good", &[], &[]),
         ("no name", &[("name", json!(""))], &["name: Required value"]),
         ("a short name", &[("name", json!("a.b"))], &[&format!(r#"name: Invalid value: "a.b": {three}"#)]),

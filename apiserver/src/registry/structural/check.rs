@@ -220,7 +220,7 @@ impl Look<'_> {
     fn extensions(&mut self, schema: &JSONSchemaProps, at: &Path<'_>) {
         if schema.x_kubernetes_preserve_unknown_fields == Some(false) {
             let at = at.field("x-kubernetes-preserve-unknown-fields");
-            self.problems.invalid(&at, false, "must be true or undefined");
+            self.problems.invalid(at, false, "must be true or undefined");
         }
         if let Some(map) = &schema.x_kubernetes_map_type {
             self.must_be("object", "x-kubernetes-map-type", schema, at);
@@ -273,21 +273,21 @@ impl Look<'_> {
                 let (at, why) =
                     (at.field("x-kubernetes-list-type"), "must be map if x-kubernetes-list-map-keys is non-empty");
                 match list {
-                    None => self.problems.required(&at, why),
-                    Some(list) => self.problems.invalid(&at, list, why),
+                    None => self.problems.required(at, why),
+                    Some(list) => self.problems.invalid(at, list, why),
                 }
             }
             return;
         }
         if keys.is_empty() {
-            self.problems.required(&keys_at, "must not be empty if x-kubernetes-list-type is map");
+            self.problems.required(keys_at, "must not be empty if x-kubernetes-list-type is map");
         }
         let items_at = at.field("items");
         let items = match &schema.items {
-            None => return self.problems.required(&items_at, "must have a schema if x-kubernetes-list-type is map"),
+            None => return self.problems.required(items_at, "must have a schema if x-kubernetes-list-type is map"),
             Some(JSONSchemaPropsOrArray::Schemas(all)) => {
                 return self.problems.invalid(
-                    &items_at,
+                    items_at,
                     all,
                     "must only have a single schema if x-kubernetes-list-type is map",
                 );
@@ -300,10 +300,10 @@ impl Look<'_> {
         }
         for (nth, key) in keys.iter().enumerate() {
             if keys[..nth].contains(key) {
-                self.problems.invalid(&keys_at, keys, "must not contain duplicate entries");
+                self.problems.invalid(keys_at, keys, "must not contain duplicate entries");
             }
             let Some(property) = items.properties.as_ref().and_then(|all| all.get(key)) else {
-                self.problems.invalid(&keys_at, keys, "entries must all be names of item properties");
+                self.problems.invalid(keys_at, keys, "entries must all be names of item properties");
                 continue;
             };
             let at = items_at.field("properties");

@@ -53,8 +53,8 @@ pub(super) fn check(of: &CustomResourceDefinition, problems: &mut Problems) {
     let at = at.key(ANNOTATION);
     match said(of) {
         None | Some(Said::Unapproved(_) | Said::Approved(_)) => {}
-        Some(Said::Nothing) => problems.required(&at, &missing()),
-        Some(Said::Other(text)) => problems.invalid(&at, text, &neither()),
+        Some(Said::Nothing) => problems.required(at, &missing()),
+        Some(Said::Other(text)) => problems.invalid(at, text, &neither()),
     }
 }
 

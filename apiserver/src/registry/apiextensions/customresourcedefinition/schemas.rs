@@ -146,11 +146,11 @@ fn check_scale(scale: &CustomResourceSubresourceScale, at: &Path<'_>, problems: 
         let at = at.field(field);
         match path.map(String::as_str) {
             None => {}
-            Some("") => problems.required(&at, ""),
+            Some("") => problems.required(at, ""),
             Some(path) if !path.starts_with('.') => {
-                problems.invalid(&at, path, "must be a simple json path starting with .")
+                problems.invalid(at, path, "must be a simple json path starting with .")
             }
-            Some(path) if !roots.iter().any(|root| path.starts_with(root)) => problems.invalid(&at, path, why),
+            Some(path) if !roots.iter().any(|root| path.starts_with(root)) => problems.invalid(at, path, why),
             Some(_) => {}
         }
     }
@@ -193,22 +193,22 @@ fn check_selectable(
         let (at, path) = (at.index(index), field.json_path.as_str());
         let at = at.field("jsonPath");
         if path.is_empty() {
-            problems.required(&at, "");
+            problems.required(at, "");
             continue;
         }
         let Some(found) = field_at(path, &schema) else {
-            problems.invalid(&at, path, "is an invalid path: does not refer to a valid field");
+            problems.invalid(at, path, "is an invalid path: does not refer to a valid field");
             continue;
         };
         if path.starts_with(".metadata") {
-            problems.invalid(&at, path, "must not point to fields in metadata");
+            problems.invalid(at, path, "must not point to fields in metadata");
         }
         if !matches!(found.kind, Some(Kind::String | Kind::Boolean | Kind::Integer)) {
             let why = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.";
-            problems.invalid(&at, path, why);
+            problems.invalid(at, path, why);
         }
         if seen.contains(&path) {
-            problems.duplicate(&at, path);
+            problems.duplicate(at, path);
         } else {
             seen.push(path);
         }

@@ -83,12 +83,12 @@ fn spec(of: &CustomResourceDefinitionSpec, problems: &mut Problems) {
         }
         deprecation(version, &at.field("deprecationWarning"), problems);
         if of.versions[..index].iter().any(|before| before.name == version.name) {
-            problems.invalid(&versions_at, &version.name, "must contain unique version names");
+            problems.invalid(versions_at, &version.name, "must contain unique version names");
         }
     }
     if of.versions.iter().filter(|version| version.storage).count() != 1 {
         let all: Vec<&str> = of.versions.iter().map(|version| version.name.as_str()).collect();
-        problems.invalid(&versions_at, all, "must have exactly one version marked as storage version");
+        problems.invalid(versions_at, all, "must have exactly one version marked as storage version");
     }
     let names_at = at.field("names");
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -149,12 +149,12 @@ fn stored_versions(of: &CustomResourceDefinition, problems: &mut Problems) {
     let at = at.field("storedVersions");
     let stored = of.status.as_ref().and_then(|status| status.stored_versions.as_deref()).unwrap_or_default();
     if stored.is_empty() {
-        return problems.invalid(&at, stored, "must have at least one stored version");
+        return problems.invalid(at, stored, "must have at least one stored version");
     }
     if let Some(storage) = of.spec.versions.iter().find(|version| version.storage)
         && !stored.contains(&storage.name)
     {
-        problems.invalid(&at, stored, &format!("must have the storage version {}", storage.name));
+        problems.invalid(at, stored, &format!("must have the storage version {}", storage.name));
     }
     for (index, name) in stored.iter().enumerate() {
         if !of.spec.versions.iter().any(|version| version.name == *name) {

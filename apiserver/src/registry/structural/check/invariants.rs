@@ -40,13 +40,13 @@ fn structure(schema: &JSONSchemaProps, level: Level, patterns: &mut Judge, at: &
     if let Some(additional) = &schema.additional_properties {
         let at = at.field("additionalProperties");
         if level == Level::Root {
-            problems.forbidden(&at, "must not be used at the root");
+            problems.forbidden(at, "must not be used at the root");
         }
         if let JSONSchemaPropsOrBool::Schema(values) = additional {
             structure(values, Level::Field, patterns, &at, problems);
         }
         if embedded {
-            problems.forbidden(&at, "must not be used if x-kubernetes-embedded-resource is set");
+            problems.forbidden(at, "must not be used if x-kubernetes-embedded-resource is set");
         }
     }
     for (mark, is_set) in
@@ -64,20 +64,20 @@ fn structure(schema: &JSONSchemaProps, level: Level, patterns: &mut Judge, at: &
 
     let (type_at, embedded_why) = (at.field("type"), "must be object if x-kubernetes-embedded-resource is true");
     match kind {
-        "" if embedded => problems.required(&type_at, embedded_why),
+        "" if embedded => problems.required(type_at, embedded_why),
         "" if !int_or_string && !preserves => problems.required(
-            &type_at,
+            type_at,
             match level {
                 Level::Root => "must not be empty at the root",
                 Level::Item => "must not be empty for specified array items",
                 Level::Field => "must not be empty for specified object fields",
             },
         ),
-        kind if embedded && kind != "object" => problems.invalid(&type_at, kind, embedded_why),
+        kind if embedded && kind != "object" => problems.invalid(type_at, kind, embedded_why),
         _ => {}
     }
     if level == Level::Root && !kind.is_empty() && kind != "object" {
-        problems.invalid(&type_at, kind, "must be object at the root");
+        problems.invalid(type_at, kind, "must be object at the root");
     }
     meta(schema, level, embedded, at, problems);
     let has_properties = schema.properties.as_ref().is_some_and(|all| !all.is_empty());

@@ -81,7 +81,7 @@ impl Judging<'_> {
         }
         let Some(seen) = seen(schema, place.is_resource) else {
             let why = "internal error: failed to retrieve type information for x-kubernetes-validations";
-            self.problems.invalid_unshown(&list, why);
+            self.problems.invalid_unshown(list, why);
             return is_sound;
         };
         for (index, rule) in rules.iter().enumerate() {
