@@ -11,6 +11,7 @@
 
 mod base64;
 mod scalar;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod time;

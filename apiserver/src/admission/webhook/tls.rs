@@ -121,7 +121,10 @@ pub(super) fn told(err: &std::io::Error) -> String {
         return if err.kind() == std::io::ErrorKind::UnexpectedEof { "EOF".into() } else { with_causes(err) };
     };
     let why = match err {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => "certificate signed by unknown authority".into(),
+        // An authority of the same name has another key.
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+            "certificate signed by unknown authority".into()
+        }
         Error::InvalidCertificate(
             CertificateError::Expired
             | CertificateError::ExpiredContext { .. }

@@ -34,7 +34,8 @@ impl Walk<'_> {
     /// `first`: the byte that the value begins with.
     pub(super) fn scalar(&mut self, scalar: Scalar, first: u8, path: &Path<'_>) -> Result<Outcome, DecodeError> {
         match (scalar, first) {
-            (Scalar::RawExtension | Scalar::FieldsV1 | Scalar::SchemaOr(_), _) => self.untyped(),
+            (Scalar::RawExtension | Scalar::FieldsV1, _) => self.untyped(),
+            (Scalar::SchemaOr(_), _) => self.schema_or(first, path),
             (Scalar::String, b'"') => {
                 let quoted = self.text.string()?;
                 self.out.push_str(quoted);
