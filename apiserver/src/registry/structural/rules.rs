@@ -12,12 +12,12 @@
 //!   or parts with rules. Flaws that were accepted once are told of each object, as upstream does.
 //! - When an object is written and has the shape that its schema wants, `run` walks the tree and the object together, within
 //!   [`RUNTIME_BUDGET`](corten_cel::RUNTIME_BUDGET) for all rules; what is left of it stops the rest.
-//! - The value before is found by name in objects that are no atomic maps, and by keys in lists that are maps. Rules that name
-//!   `oldSelf` are asked only where there is one, or if they say `optionalOldSelf`.
+//! - The value before is found by name in objects, atomic maps too, and by keys in lists that are maps. Rules that name `oldSelf` are
+//!   asked only where there is one, or if they say `optionalOldSelf`.
 //! - Ratcheting: a rule that does not name `oldSelf` is not asked of a value that has not changed, nor of one that cannot be found
 //!   in the object before when the nearest that can has not changed. Upstream asks it and makes its fault a warning.
 //! - Expressions see the schema of the value that they stand at, and of an object (also an embedded one) its type and names.
-//!   Rules within `allOf`, `anyOf`, `oneOf` and `not` are refused when they are written; upstream has those of `allOf`.
+//!   Rules within `allOf`, `anyOf`, `oneOf` and `not` are refused when they are written, as upstream refuses them.
 
 mod field_path;
 pub mod judge;
@@ -51,7 +51,6 @@ struct Node {
     /// As messages name it.
     kind: String,
     list: Option<ListKind>,
-    is_atomic: bool,
     properties: BTreeMap<String, Node>,
     additional: Option<Box<Node>>,
     items: Option<Box<Node>>,
@@ -167,7 +166,6 @@ fn node(schema: &JSONSchemaProps, is_resource: bool) -> Option<Node> {
         seen: seen.map(|seen| seen.schema),
         kind: schema.type_.clone().unwrap_or_default(),
         list: list_kind(schema),
-        is_atomic: schema.x_kubernetes_map_type.as_deref() == Some("atomic"),
         properties,
         additional,
         items,

@@ -62,9 +62,8 @@ impl Judging<'_> {
         if let Some(JSONSchemaPropsOrBool::Schema(values)) = &schema.additional_properties {
             is_sound &= self.look(values, below(values, true), &at.field("additionalProperties"));
         }
-        let is_granular = schema.x_kubernetes_map_type.as_deref() != Some("atomic");
         for (name, property) in schema.properties.iter().flatten() {
-            is_sound &= self.look(property, below(property, is_granular), &at.field("properties").key(name));
+            is_sound &= self.look(property, below(property, true), &at.field("properties").key(name));
         }
         if let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items {
             let is_map = schema.x_kubernetes_list_type.as_deref() == Some("map");
@@ -276,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_before_is_found_in_maps_alone() {
+    fn what_was_before_is_found_everywhere_but_in_lists_that_are_no_maps() {
         let items = json!({"type": "object", "properties": {"k": {"type": "string"}},
             "x-kubernetes-validations": [{"rule": "self.k == oldSelf.k"}]});
         let of = |kind: &str| {
@@ -290,5 +289,12 @@ mod tests {
                 r#"s.properties[list].items.x-kubernetes-validations[0].rule: Invalid value: "self.k == oldSelf.k": oldSelf cannot be used on the uncorrelatable portion of the schema within s.properties[list]"#
             ]
         );
+        for map in ["atomic", "granular"] {
+            let told = found(json!({"type": "object", "properties": {
+                "struct": {"type": "object", "x-kubernetes-map-type": map, "properties": {"one": items}},
+                "map": {"type": "object", "x-kubernetes-map-type": map, "maxProperties": 2, "additionalProperties": items},
+            }}));
+            assert!(told.is_empty(), "{map}: {told:?}");
+        }
     }
 }

@@ -56,9 +56,8 @@ impl Asking<'_> {
         self.rules(node, value, before.old, is_same);
         match value {
             Value::Object(fields) => {
-                let old = before.old.filter(|_| !node.is_atomic);
                 for (name, field) in fields {
-                    let before = Before { old: old.and_then(|old| old.get(name)), is_parent_same: is_same };
+                    let before = Before { old: before.old.and_then(|old| old.get(name)), is_parent_same: is_same };
                     if let Some(of) = &node.additional {
                         self.below(&format!("[{name}]"), of, field, before);
                     }
@@ -309,6 +308,26 @@ mod tests {
         assert!(found(of("map"), list(1), Some(old.clone())).is_empty());
         assert_eq!(found(of("atomic"), list(1), Some(old.clone())), ["list[1]: Invalid value: small"]);
         assert!(found(of("atomic"), old.clone(), Some(old)).is_empty());
+    }
+
+    #[test]
+    fn what_stands_in_atomic_maps_is_found_by_its_name() {
+        let number = |rule: Value| json!({"type": "integer", "x-kubernetes-validations": [rule]});
+        let of = |part: &str, rule: Value| {
+            let parts = match part {
+                "properties" => json!({"a": number(rule.clone()), "b": number(rule)}),
+                _ => number(rule),
+            };
+            json!({"type": "object", "properties": {"map": {"type": "object", "x-kubernetes-map-type": "atomic", part: parts}}})
+        };
+        let (grows, small) =
+            (json!({"rule": "self > oldSelf", "message": "grows"}), json!({"rule": "self < 5", "message": "small"}));
+        let (old, new) = (json!({"map": {"a": 9}}), json!({"map": {"a": 9, "b": 1}}));
+        for (part, place) in [("properties", "map.a"), ("additionalProperties", "map[a]")] {
+            let told = found(of(part, grows.clone()), new.clone(), Some(old.clone()));
+            assert_eq!(told, [format!("{place}: Invalid value: 9: grows")]);
+            assert!(found(of(part, small.clone()), new.clone(), Some(old.clone())).is_empty(), "{part}");
+        }
     }
 
     #[test]
