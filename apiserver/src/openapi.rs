@@ -37,7 +37,8 @@ fn described_questions() -> impl Iterator<Item = &'static Question> {
 /// Every `group/version` of the kinds as its path below the root: `api/v1`, `apis/apps/v1`. Sorted.
 pub fn paths(table: &Table) -> Vec<String> {
     let of_questions = described_questions().map(|question| path_of(question.group, "v1"));
-    let mut paths: Vec<String> = table.iter().map(|e| path_of(e.group(), e.version())).chain(of_questions).collect();
+    let mut paths: Vec<String> =
+        table.announced().map(|e| path_of(e.group(), e.version())).chain(of_questions).collect();
     paths.push(usage::path());
     paths.sort();
     paths.dedup();
@@ -162,7 +163,7 @@ impl Made {
     fn all_v3(&self) -> &[Arc<Described>] {
         self.v3.get_or_init(|| {
             let mut resources: HashMap<String, Vec<Arc<ApiResource>>> = HashMap::new();
-            for resource in self.table.iter() {
+            for resource in self.table.announced() {
                 resources.entry(path_of(resource.group(), resource.version())).or_default().push(resource.clone());
             }
             let before: HashMap<&str, &Arc<Described>> =

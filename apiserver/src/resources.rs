@@ -145,8 +145,8 @@ impl Resources {
         let resources = Self { inner: Arc::new(inner) };
         resources.prepare().await?;
         resources.inner.webhooks.get_or_init(Webhooks::default);
-        // What it leaves to be done is done beside requests, as soon as that begins.
-        resources.look_after_custom_kinds(&mut custom_kinds).await;
+        // All else that definitions want is done beside requests, as soon as that begins.
+        resources.serve_missing_kinds(&mut custom_kinds).await;
         resources.run_beside(&stop, custom_kinds);
         Ok(resources)
     }

@@ -98,7 +98,7 @@ pub(super) fn of(table: &Table) -> Vec<Group<'_>> {
             None => versions.push((version, vec![resource])),
         }
     };
-    for resource in table.iter() {
+    for resource in table.announced() {
         add(resource.group(), resource.version(), resource_of(resource));
     }
     for q in questions::QUESTIONS {

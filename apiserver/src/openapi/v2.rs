@@ -10,7 +10,7 @@ use crate::registry::{ApiResource, Table};
 
 /// The document, as JSON.
 pub fn document(table: &Table) -> Vec<u8> {
-    let resources: Vec<&ApiResource> = table.iter().map(AsRef::as_ref).collect();
+    let resources: Vec<&ApiResource> = table.announced().map(AsRef::as_ref).collect();
     let questions: Vec<&Question> = super::described_questions().collect();
     let mut schemas = schemas::of(&resources, &questions, Version::V2);
     schemas.by_name.extend(usage::schemas(Version::V2));

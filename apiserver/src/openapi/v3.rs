@@ -19,7 +19,7 @@ pub fn document(table: &Table, path: &str) -> Option<Vec<u8>> {
         return Some(described(usage::paths(), &schemas));
     }
     let resources: Vec<&ApiResource> =
-        table.iter().map(AsRef::as_ref).filter(|e| super::path_of(e.group(), e.version()) == path).collect();
+        table.announced().map(AsRef::as_ref).filter(|e| super::path_of(e.group(), e.version()) == path).collect();
     let of_path = |question: &&Question| super::path_of(question.group, "v1") == path;
     let questions: Vec<&Question> = super::described_questions().filter(of_path).collect();
     if resources.is_empty() && questions.is_empty() {

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use corten_api::{ApiError, Object, Reason};
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionNames,
 };
@@ -31,7 +31,7 @@ use self::step::{Seen, Served, Step};
 use super::system::target;
 use super::{Authorized, Resources, WatchFrom, WatchOptions, WriteOptions};
 use crate::cache::{Item, ROOT, api_error};
-use crate::registry::apiextensions::customresourcedefinition::{GROUP, PLURAL, STORE_PREFIX};
+use crate::registry::apiextensions::customresourcedefinition::{GROUP, PLURAL, STORE_PREFIX, conditions};
 use crate::registry::custom::{CustomKind, CustomKindError, store_prefix};
 use crate::registry::{Registry, clock};
 use crate::storage::Storage;
@@ -43,6 +43,8 @@ const RETRY_EVERY: Duration = Duration::from_secs(5);
 const WATCH_AGAIN: Duration = Duration::from_millis(100);
 /// A definition takes no more steps to be served: its names, that it is.
 const STEPS_MAX: usize = 8;
+/// Definitions that are compiled, and whose objects are read, at one time.
+const SERVED_AT_ONCE: usize = 4;
 
 /// A definition without its schemas, which take much room and are looked at only when they change: for 500 kinds that is the
 /// difference between a gigabyte and some megabytes.
@@ -85,8 +87,25 @@ pub(super) struct Kept {
     served: HashMap<String, Arc<Definition>>,
     /// Why others cannot be served, by name, and the revision of which that is so: told once for each.
     unservable: HashMap<String, (i64, String)>,
-    failing: Failing,
+    /// Those that could not be served, and those that could not be written.
+    unserved: Failing,
+    unwritten: Failing,
     cleaners: Cleaners,
+}
+
+/// What came of serving a definition.
+enum Serving {
+    Begun,
+    /// It has changed since it was looked at; the next look tells.
+    Overtaken,
+    Never(CustomKindError),
+}
+
+/// What came of writing a definition.
+enum Writing {
+    Written,
+    /// It has changed since it was looked at, most likely to the same; the next look tells.
+    Overtaken,
 }
 
 /// What a look has left to be done.
@@ -118,6 +137,7 @@ impl Kept {
                 // Of one that is served in no version the cache does not know how to read it: the first look tells it.
                 Ok(kind) if !kind.served.is_empty() => {
                     registry.put_custom(&store_prefix(&crd), &kind.served);
+                    registry.announce(&store_prefix(&crd), conditions::is_true(&crd, conditions::ESTABLISHED));
                     let read = Definition::of(crd, stored.revision).map_err(ApiError::internal)?;
                     kept.served.insert(store_prefix(&read.crd), Arc::new(read));
                 }
@@ -135,6 +155,24 @@ impl Kept {
         }
         let unservable = self.unservable.get(definition.crd.name());
         unservable.map_or(Served::NotYet, |(_, why)| Served::Never(why))
+    }
+    fn note_serving(&mut self, prefix: String, definition: &Arc<Definition>, served: Result<Serving, ApiError>) {
+        let name = definition.crd.name();
+        match served {
+            Ok(Serving::Begun) => {
+                self.unserved.succeeded(name);
+                self.served.insert(prefix, definition.clone());
+            }
+            Ok(Serving::Overtaken) => {}
+            Ok(Serving::Never(err)) => {
+                self.unserved.succeeded(name);
+                self.note_unservable(&definition.crd, definition.revision, &err);
+            }
+            Err(err) => {
+                tracing::warn!(%err, "{name} is not served yet; again later");
+                self.unserved.note(name, definition.revision, Instant::now());
+            }
+        }
     }
     /// Told once for each revision.
     fn note_unservable(&mut self, crd: &CustomResourceDefinition, revision: i64, err: &CustomKindError) {
@@ -179,6 +217,10 @@ impl Resources {
             looked = Looked::default();
             let mut is_settled = true;
             for (definition, step) in self.due(&all, kept) {
+                if !matches!(step, Step::Write(_)) {
+                    // What could not be written is so meanwhile.
+                    kept.unwritten.succeeded(definition.crd.name());
+                }
                 match step {
                     Step::Rest => {}
                     Step::Wait(wait) => looked.again_within(wait),
@@ -190,26 +232,40 @@ impl Resources {
                 break;
             }
         }
-        if let Some(wait) = kept.failing.next(Instant::now()) {
+        let now = Instant::now();
+        for wait in [&kept.unserved, &kept.unwritten].into_iter().filter_map(|failing| failing.next(now)) {
             looked.again_within(wait);
         }
         looked
     }
 
-    /// Writes a definition as it is to be, unless that has failed lately. Whether it did.
+    /// Serves what is accepted and not served yet, or otherwise: before the first request, which is all that waits for it.
+    pub(super) async fn serve_missing_kinds(&self, kept: &mut Kept) {
+        match self.inner.cache.catch_up().await {
+            Ok(_) => {
+                let all = self.definitions(kept);
+                self.serve_definitions(&all, kept).await;
+            }
+            Err(err) => tracing::warn!(%err, "definitions were not looked after; again soon"),
+        }
+    }
+
+    /// Writes a definition as it is to be, unless that has failed lately. Whether it is another now than was looked at.
     async fn write_when_due(&self, definition: &Definition, new: CustomResourceDefinition, kept: &mut Kept) -> bool {
         let name = definition.crd.name();
-        if !kept.failing.is_due(name, definition.revision, Instant::now()) {
+        if !kept.unwritten.is_due(name, definition.revision, Instant::now()) {
             return false;
         }
-        match self.write_definition(definition, new).await {
-            Ok(()) => {
-                kept.failing.succeeded(name);
+        match self.write_definition(definition, &new).await {
+            Ok(Writing::Written) => {
+                kept.unwritten.succeeded(name);
+                self.announce(&new, kept);
                 true
             }
+            Ok(Writing::Overtaken) => true,
             Err(err) => {
                 tracing::warn!(%err, "the status of {name} was not written; again later");
-                kept.failing.note(name, definition.revision, Instant::now());
+                kept.unwritten.note(name, definition.revision, Instant::now());
                 false
             }
         }
@@ -254,18 +310,18 @@ impl Resources {
         all
     }
 
-    /// All of a definition, if it is still as it was looked at.
-    fn whole(&self, definition: &Definition) -> Result<Option<CustomResourceDefinition>, ApiError> {
+    /// A definition as the cache has it, if it is still as it was looked at.
+    fn item_of(&self, definition: &Definition) -> Option<Arc<Item>> {
         let item = self.inner.cache.kind(STORE_PREFIX).and_then(|kind| kind.get(definition.crd.name()));
-        let item = item.filter(|item| item.revision == definition.revision);
-        item.map(|item| serde_json::from_slice(&item.object()).map_err(ApiError::internal)).transpose()
+        item.filter(|item| item.revision == definition.revision)
     }
 
     /// Serves what is to be served now and is not, or otherwise, and nothing else.
     async fn serve_definitions(&self, all: &[Arc<Definition>], kept: &mut Kept) {
         let there: HashSet<(&str, i64)> =
             all.iter().map(|definition| (definition.crd.name(), definition.revision)).collect();
-        kept.failing.retain(|name, revision| there.contains(&(name, revision)));
+        kept.unserved.retain(|name, revision| there.contains(&(name, revision)));
+        kept.unwritten.retain(|name, revision| there.contains(&(name, revision)));
         kept.unservable.retain(|name, (revision, _)| there.contains(&(name.as_str(), *revision)));
         let accepted = all
             .iter()
@@ -280,60 +336,78 @@ impl Resources {
                 Err(err) => tracing::error!(%err, "the cache of {prefix} did not end"),
             }
         }
+        let mut due = Vec::new();
         for (prefix, definition) in wanted {
-            let name = definition.crd.name();
-            let is_served = kept.served.get(&prefix).is_some_and(|served| served.is_served_as(definition));
+            let (name, served) = (definition.crd.name(), kept.served.get(&prefix));
             // Of one that cannot be served nothing changes until it does.
-            let is_unservable = kept.unservable.contains_key(name);
-            if is_served || is_unservable || !kept.failing.is_due(name, definition.revision, Instant::now()) {
-                continue;
+            if served.is_some_and(|served| served.is_served_as(definition)) || kept.unservable.contains_key(name) {
+                kept.unserved.succeeded(name);
+            } else if kept.unserved.is_due(name, definition.revision, Instant::now()) {
+                // What is in the cache is as the schemas have it.
+                let is_read_anew = served.is_none_or(|before| before.read_as != definition.read_as);
+                due.push((prefix, definition.clone(), is_read_anew));
             }
-            if let Err(err) = self.serve_definition(prefix, definition, kept).await {
-                tracing::warn!(%err, "{name} is not served yet; again later");
-                kept.failing.note(name, definition.revision, Instant::now());
-            }
+        }
+        let serve = |(prefix, definition, is_read_anew): (String, Arc<Definition>, bool)| async move {
+            let served = self.serve_definition(&prefix, &definition, is_read_anew).await;
+            (prefix, definition, served)
+        };
+        let mut serving = stream::iter(due).map(serve).buffer_unordered(SERVED_AT_ONCE);
+        while let Some((prefix, definition, served)) = serving.next().await {
+            kept.note_serving(prefix, &definition, served);
+        }
+        for definition in all {
+            self.announce(&definition.crd, kept);
+        }
+    }
+
+    /// Clients are told of a kind that is served once its status says that it is established, as upstream has it: other servers
+    /// serve it by then, too.
+    fn announce(&self, crd: &CustomResourceDefinition, kept: &Kept) {
+        let prefix = store_prefix(crd);
+        if kept.served.contains_key(&prefix) {
+            self.registry().announce(&prefix, conditions::is_true(crd, conditions::ESTABLISHED));
         }
     }
 
     async fn serve_definition(
         &self,
-        prefix: String,
-        definition: &Arc<Definition>,
-        kept: &mut Kept,
-    ) -> Result<(), ApiError> {
-        // One that has changed meanwhile is looked at again at once.
-        let Some(crd) = self.whole(definition)? else { return Ok(()) };
-        let kind = match kind_of(&crd) {
+        prefix: &str,
+        definition: &Definition,
+        is_read_anew: bool,
+    ) -> Result<Serving, ApiError> {
+        let Some(item) = self.item_of(definition) else { return Ok(Serving::Overtaken) };
+        // What a schema says can take long to be compiled.
+        let compiled = tokio::task::spawn_blocking(move || {
+            let crd: CustomResourceDefinition = serde_json::from_slice(&item.object()).map_err(ApiError::internal)?;
+            Ok::<_, ApiError>(kind_of(&crd))
+        });
+        let kind = match compiled.await.map_err(ApiError::internal)?? {
             Ok(kind) => kind,
-            Err(err) => {
-                kept.note_unservable(&crd, definition.revision, &err);
-                return Ok(());
-            }
+            Err(err) => return Ok(Serving::Never(err)),
         };
-        // What is in the cache is as the schemas have it.
-        if kept.served.get(&prefix).is_none_or(|before| before.read_as != definition.read_as) {
-            self.inner.cache.begin_custom(&prefix, &kind).await?;
+        if is_read_anew {
+            self.inner.cache.begin_custom(prefix, &kind).await?;
         } else {
-            self.inner.cache.define(&prefix, &kind);
+            self.inner.cache.define(prefix, &kind);
         }
-        self.registry().put_custom(&prefix, &kind.served);
-        kept.served.insert(prefix, definition.clone());
-        Ok(())
+        self.registry().put_custom(prefix, &kind.served);
+        Ok(Serving::Begun)
     }
 
     /// Writes status and finalizers of `new`, unless the definition has changed since it was looked at.
-    async fn write_definition(&self, of: &Definition, new: CustomResourceDefinition) -> Result<(), ApiError> {
-        let Some(mut whole) = self.whole(of)? else { return Ok(()) };
-        whole.status = new.status;
-        whole.metadata.finalizers = new.metadata.finalizers;
+    async fn write_definition(&self, of: &Definition, new: &CustomResourceDefinition) -> Result<Writing, ApiError> {
+        let Some(item) = self.item_of(of) else { return Ok(Writing::Overtaken) };
+        let mut whole: CustomResourceDefinition = serde_json::from_slice(&item.object()).map_err(ApiError::internal)?;
+        whole.status.clone_from(&new.status);
+        whole.metadata.finalizers.clone_from(&new.metadata.finalizers);
         let mut at = target(GROUP, PLURAL, "", whole.name());
         at.subresource = "status".into();
         let json = Bytes::from(serde_json::to_vec(&whole).map_err(ApiError::internal)?);
         let options = WriteOptions { field_manager: CONTROLLER.into(), ..WriteOptions::default() };
         match self.update(&Authorized::own(at), json, options).await {
-            // Another server was quicker, most likely with the same; the next look tells.
-            Err(err) if err.is(Reason::Conflict) || err.is(Reason::NotFound) => Ok(()),
-            written => written.map(drop),
+            Err(err) if err.is(Reason::Conflict) || err.is(Reason::NotFound) => Ok(Writing::Overtaken),
+            written => written.map(|_| Writing::Written),
         }
     }
 }
@@ -370,3 +444,6 @@ pub(super) async fn run(resources: super::Weak, mut kept: Kept) {
         sleep(WATCH_AGAIN).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

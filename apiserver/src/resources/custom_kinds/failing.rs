@@ -8,7 +8,7 @@ use tokio::time::Instant;
 const WAIT_MIN: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(300);
 
-/// The definitions that could not be served or written, by name.
+/// The definitions that could not be served, or those that could not be written, by name.
 #[derive(Debug, Default)]
 pub(super) struct Failing(HashMap<String, Failed>);
 
@@ -30,16 +30,19 @@ impl Failing {
         let wait = (WAIT_MIN * 2_u32.saturating_pow(before.min(16))).min(WAIT_MAX);
         self.0.insert(name.to_owned(), Failed { revision, tries: before + 1, again_at: now + wait });
     }
-    /// Forgets those that succeeded or are there no more.
+    /// Forgets those that are not there any more as they were when they failed.
     pub(super) fn retain(&mut self, keeps: impl Fn(&str, i64) -> bool) {
         self.0.retain(|name, failed| keeps(name, failed.revision));
     }
+    /// Forgets one that has nothing more to be tried.
     pub(super) fn succeeded(&mut self, name: &str) {
         self.0.remove(name);
     }
-    /// How long until the next is to be tried.
+    /// How long until the next is to be tried. Never at once: one whose time has come was tried just now, or waits for something
+    /// else.
     pub(super) fn next(&self, now: Instant) -> Option<Duration> {
-        self.0.values().map(|failed| failed.again_at.saturating_duration_since(now)).min()
+        let next = self.0.values().map(|failed| failed.again_at.saturating_duration_since(now)).min();
+        next.map(|wait| wait.max(WAIT_MIN))
     }
 }
 
@@ -57,6 +60,7 @@ mod tests {
             assert!(!failing.is_due("a", 1, now) && failing.is_due("a", 2, now) && failing.is_due("b", 1, now));
             now += Duration::from_secs(secs);
             assert!(failing.is_due("a", 1, now));
+            assert_eq!(failing.next(now), Some(WAIT_MIN), "nobody turns without waiting");
         }
         failing.note("a", 2, now);
         assert_eq!(failing.next(now), Some(WAIT_MIN), "what has changed begins anew");

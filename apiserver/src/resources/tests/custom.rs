@@ -63,7 +63,7 @@ impl Cluster {
             timeout(DEADLINE, changed).await.unwrap_or_else(|_| panic!("{plural} {at}: {seen:#?}"));
         }
     }
-    async fn define(&self, definition: Value) -> Value {
+    pub(in crate::resources) async fn define(&self, definition: Value) -> Value {
         let name = definition["metadata"]["name"].as_str().unwrap().to_owned();
         self.create(DEFINITIONS, "", definition).await.unwrap();
         self.until(DEFINITIONS, &name, |found| found.as_ref().is_ok_and(|crd| condition(crd, "Established") == "True"))
@@ -302,6 +302,27 @@ async fn a_kind_that_cannot_be_read_anew_stays_as_it_was_and_holds_up_no_other()
     storage.fail_lists_of("");
     let read = c.until("tabs", "n/a", |found| found.as_ref().is_ok_and(|tab| tab["spec"]["shape"] == "round"));
     read.await.unwrap();
+}
+
+#[tokio::test]
+async fn clients_are_told_of_a_kind_once_every_server_serves_it() {
+    let c = Cluster::new().await;
+    let others = json!({"metadata": {"name": "kubernetes"}, "subsets": [
+        {"addresses": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}], "ports": [{"name": "https", "port": 6443}]}]});
+    c.create("endpoints", "default/", others).await.unwrap();
+    c.create(DEFINITIONS, "", definition()).await.unwrap();
+    let is_served = |found: &Result<Value, ApiError>| {
+        let accepted = found.as_ref().is_ok_and(|crd| condition(crd, "NamesAccepted") == "True");
+        accepted && c.resources.registry().find_any_version("example.com", "tabs").is_some()
+    };
+    let crd = c.until(DEFINITIONS, NAME, is_served).await.unwrap();
+    assert_eq!(condition(&crd, "Established"), "False");
+    c.create("tabs", "n/", tab("a", json!({}))).await.expect("who knows it can write it");
+    let announced = || c.resources.registry().table().announced().filter(|kind| kind.is_custom()).count();
+    assert_eq!(announced(), 0);
+    c.delete("endpoints", "default/kubernetes", json!({})).await.unwrap();
+    c.merge(DEFINITIONS, NAME, json!({"metadata": {"labels": {"look": "again"}}})).await.unwrap();
+    c.until(DEFINITIONS, NAME, |found| found.is_ok() && announced() == 2).await.unwrap();
 }
 
 #[tokio::test]
