@@ -250,12 +250,22 @@ impl Cause {
     pub fn reason(&self) -> &'static str {
         self.reason
     }
+    /// Whether the value is of another shape than its field has, as upstream counts it: expressions are not asked of such.
+    pub fn is_of_shape(&self) -> bool {
+        matches!(self.reason, NOT_SUPPORTED | REQUIRED | TOO_LONG | TOO_MANY | TYPE_INVALID)
+    }
 }
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.field, self.body)
     }
 }
+
+const NOT_SUPPORTED: &str = "FieldValueNotSupported";
+const REQUIRED: &str = "FieldValueRequired";
+const TOO_LONG: &str = "FieldValueTooLong";
+const TOO_MANY: &str = "FieldValueTooMany";
+const TYPE_INVALID: &str = "FieldValueTypeInvalid";
 
 /// Causes told of one object. Whoever has more to mend begins with these.
 const MAX_CAUSES: usize = 1000;
@@ -272,6 +282,10 @@ impl Problems {
     pub fn is_empty(&self) -> bool {
         self.causes.is_empty()
     }
+    /// Whether some are counted only.
+    pub fn has_untold(&self) -> bool {
+        self.more > 0
+    }
     /// The first [`MAX_CAUSES`].
     pub fn causes(&self) -> &[Cause] {
         &self.causes
@@ -285,7 +299,7 @@ impl Problems {
     }
     /// `spec.containers: Required value`, with `: why` if there is more to say.
     pub fn required(&mut self, field: impl Into<String>, why: &str) {
-        self.push("FieldValueRequired", field, with_detail("Required value".into(), why));
+        self.push(REQUIRED, field, with_detail("Required value".into(), why));
     }
     /// `metadata.name: Invalid value: "A": why`. The value prints as JSON, as upstream's do.
     pub fn invalid(&mut self, field: impl Into<String>, value: impl serde::Serialize, why: &str) {
@@ -310,7 +324,7 @@ impl Problems {
     }
     /// As [`invalid`](Self::invalid), of a value that is not of its field's type.
     pub fn type_invalid(&mut self, field: impl Into<String>, value: impl serde::Serialize, why: &str) {
-        self.push("FieldValueTypeInvalid", field, with_detail(format!("Invalid value: {}", shown(&value)), why));
+        self.push(TYPE_INVALID, field, with_detail(format!("Invalid value: {}", shown(&value)), why));
     }
     /// What others found, behind what is there.
     pub fn append(&mut self, others: Self) {
@@ -327,10 +341,18 @@ impl Problems {
     pub fn unsupported(&mut self, field: impl Into<String>, value: impl serde::Serialize, supported: &[&str]) {
         let list: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
         let why = format!("supported values: {}", list.join(", "));
-        self.push("FieldValueNotSupported", field, with_detail(format!("Unsupported value: {}", shown(&value)), &why));
+        self.push(NOT_SUPPORTED, field, with_detail(format!("Unsupported value: {}", shown(&value)), &why));
     }
     pub fn duplicate(&mut self, field: impl Into<String>, value: impl serde::Serialize) {
         self.push("FieldValueDuplicate", field, format!("Duplicate value: {}", shown(&value)));
+    }
+    /// As [`duplicate`](Self::duplicate), where the value itself would say nothing.
+    pub fn duplicate_unshown(&mut self, field: impl Into<String>) {
+        self.push("FieldValueDuplicate", field, "Duplicate value".into());
+    }
+    /// `<nil>: Internal error: why`: nobody knows whether the value is good.
+    pub fn internal(&mut self, field: impl Into<String>, why: &str) {
+        self.push("InternalError", field, with_detail("Internal error".into(), why));
     }
     pub fn forbidden(&mut self, field: impl Into<String>, why: &str) {
         self.push("FieldValueForbidden", field, with_detail("Forbidden".into(), why));
@@ -344,10 +366,10 @@ impl Problems {
     }
     pub fn too_long(&mut self, field: impl Into<String>, max_bytes: usize) {
         let body = format!("Too long: may not be more than {max_bytes} bytes");
-        self.push("FieldValueTooLong", field, body);
+        self.push(TOO_LONG, field, body);
     }
     pub fn too_many(&mut self, field: impl Into<String>, have: usize, max_items: usize) {
-        self.push("FieldValueTooMany", field, format!("Too many: {have}: must have at most {max_items} items"));
+        self.push(TOO_MANY, field, format!("Too many: {have}: must have at most {max_items} items"));
     }
 }
 
@@ -418,7 +440,17 @@ mod tests {
     fn a_value_that_tells_nothing_is_not_shown() {
         let mut one = Problems::default();
         one.invalid_unshown("status.conditions", "both are true");
-        assert_eq!(one.causes()[0].to_string(), "status.conditions: Invalid value: both are true");
+        one.duplicate_unshown("spec.list[1]");
+        one.internal("<nil>", "it cannot be read");
+        let told: Vec<String> = one.causes().iter().map(Cause::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "status.conditions: Invalid value: both are true",
+                "spec.list[1]: Duplicate value",
+                "<nil>: Internal error: it cannot be read"
+            ]
+        );
     }
 
     #[test]

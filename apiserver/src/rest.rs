@@ -177,7 +177,7 @@ impl Front {
             | Allowed::DeleteCollection(_) => {}
         }
         let (body, _seat) = self.receive(may, inbound).await?;
-        let is_large = resources.bytes_at_once(may, body.len()) > aside::LARGE_BODY_BYTES;
+        let is_large = resources.is_large(may, body.len());
         let write = write::Write { resources, resource, query, headers, wanted, body };
         let written = tokio::time::timeout(REQUEST_TIMEOUT, Self::write(may, write));
         aside::aside(&may.user().name, is_large, written).await.unwrap_or_else(|_| Err(respond::timed_out()))

@@ -18,6 +18,9 @@ const MEMORY_MAX: usize = 64 * 1024 * 1024;
 /// How many steps one call may make: nodes that are evaluated, and elements of values that are gone through. Costs are
 /// upstream's and do not see all of these: comparing two lists costs by their lengths, whatever stands in them.
 const STEPS_MAX: u32 = 10_000_000;
+/// How many steps all calls of a budget may make: a thousand expressions that are cheap by upstream's count take no longer than a few
+/// dear ones.
+const ALL_STEPS_MAX: u32 = 4 * STEPS_MAX;
 /// How many steps are made between two looks at the clock.
 const INTERRUPT_STEPS: u32 = 100;
 /// How much text is gone through in the time of a step.
@@ -29,17 +32,29 @@ const REGEXES_MAX: usize = 16;
 pub struct Budget<'b> {
     /// Cost that is left.
     pub remaining: u64,
+    steps_left: u32,
     interrupted: Option<&'b dyn Fn() -> bool>,
 }
 
 impl<'b> Budget<'b> {
     pub fn new(cost: u64) -> Self {
-        Self { remaining: cost, interrupted: None }
+        Self { remaining: cost, steps_left: ALL_STEPS_MAX, interrupted: None }
     }
     /// `interrupted` is asked now and then whether nobody waits any more.
     #[must_use]
     pub fn until(self, interrupted: &'b dyn Fn() -> bool) -> Self {
         Self { interrupted: Some(interrupted), ..self }
+    }
+    /// Whether nobody waits any more.
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupted.is_some_and(|interrupted| interrupted())
+    }
+    /// Takes what a call has used. Whether there was so much.
+    pub(crate) fn pay(&mut self, run: &Run<'_>) -> bool {
+        let is_within = run.cost <= self.remaining;
+        self.remaining = self.remaining.saturating_sub(run.cost);
+        self.steps_left -= run.steps_allowed - run.steps_left;
+        is_within && self.steps_left > 0
     }
 }
 
@@ -53,6 +68,7 @@ impl std::fmt::Debug for Budget<'_> {
 pub(crate) struct Run<'p> {
     cost: u64,
     memory_left: usize,
+    steps_allowed: u32,
     steps_left: u32,
     /// Since the last look at the clock.
     steps: u32,
@@ -64,10 +80,12 @@ pub(crate) struct Run<'p> {
 
 impl<'p> Run<'p> {
     pub(crate) fn new(budget: &Budget<'p>, literals: &'p Compiled) -> Self {
+        let steps_allowed = STEPS_MAX.min(budget.steps_left);
         Self {
             cost: 0,
             memory_left: MEMORY_MAX,
-            steps_left: STEPS_MAX,
+            steps_allowed,
+            steps_left: steps_allowed,
             steps: 0,
             interrupted: budget.interrupted,
             literals,
@@ -78,9 +96,6 @@ impl<'p> Run<'p> {
     pub(crate) fn outside() -> Run<'static> {
         static NONE: Compiled = BTreeMap::new();
         Run::new(&Budget::new(0), &NONE)
-    }
-    pub(crate) fn cost(&self) -> u64 {
-        self.cost
     }
     pub(crate) fn spend(&mut self, cost: u64) -> Result<(), EvalError> {
         self.cost = self.cost.saturating_add(cost);
@@ -105,7 +120,11 @@ impl<'p> Run<'p> {
     }
     pub(crate) fn steps(&mut self, count: usize) -> Result<(), EvalError> {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        self.steps_left = self.steps_left.checked_sub(count).ok_or(EvalError::CostLimit)?;
+        let Some(left) = self.steps_left.checked_sub(count) else {
+            self.steps_left = 0;
+            return Err(EvalError::CostLimit);
+        };
+        self.steps_left = left;
         self.steps += count;
         if self.steps < INTERRUPT_STEPS {
             return Ok(());
@@ -125,5 +144,29 @@ impl<'p> Run<'p> {
         }
         self.others.insert(pattern.to_owned(), made.clone());
         Ok(made)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_of_one_budget_have_steps_together() {
+        static NONE: Compiled = BTreeMap::new();
+        let mut budget = Budget::new(10);
+        let call = |budget: &mut Budget<'_>, steps: u32| {
+            let mut run = Run::new(budget, &NONE);
+            let result = run.steps(steps as usize);
+            (result, budget.pay(&run))
+        };
+        assert_eq!(call(&mut budget, STEPS_MAX + 1), (Err(EvalError::CostLimit), true), "of one call");
+        for _ in 0..2 {
+            assert_eq!(call(&mut budget, STEPS_MAX), (Ok(()), true));
+        }
+        assert_eq!(call(&mut budget, STEPS_MAX - 7), (Ok(()), true));
+        assert_eq!(call(&mut budget, 8), (Err(EvalError::CostLimit), false), "of all");
+        assert_eq!(call(&mut budget, 1), (Err(EvalError::CostLimit), false));
+        assert_eq!(budget.remaining, 10);
     }
 }

@@ -58,10 +58,7 @@ impl Program {
     ) -> Result<Value<'a>, EvalError> {
         let mut run = Run::new(budget, &self.regexes);
         let result = Evaluator::new(&mut run, activation).eval(&self.root);
-        let cost = run.cost();
-        let is_within = cost <= budget.remaining;
-        budget.remaining = budget.remaining.saturating_sub(cost);
-        if is_within { result } else { Err(EvalError::OutOfBudget) }
+        if budget.pay(&run) { result } else { Err(EvalError::OutOfBudget) }
     }
 }
 

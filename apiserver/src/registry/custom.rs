@@ -30,7 +30,7 @@ pub use self::preference::by_preference;
 use self::rules::{CustomRules, ScalePaths};
 use super::apiextensions::customresourcedefinition::{WEBHOOK, WEBHOOKS_ARE_NOT_SERVED};
 use super::resource::CustomParts;
-use super::structural::rules::Rules;
+use super::structural::rules::ValidationRules;
 use super::structural::{SchemaError, Structural, shape};
 use super::{ApiResource, Names, SelectableField};
 use crate::schema::build::TooMany;
@@ -133,7 +133,7 @@ struct Compiled<'d> {
     version: &'d CustomResourceDefinitionVersion,
     of: Arc<Type>,
     schema: Arc<Structural>,
-    expressions: Option<Arc<Rules>>,
+    rules: Option<Arc<ValidationRules>>,
 }
 
 impl<'d> Compiled<'d> {
@@ -146,7 +146,12 @@ impl<'d> Compiled<'d> {
         let written = written.ok_or_else(|| CustomKindError::NoSchema { version: name() })?;
         let schema = Structural::of(written).map_err(|source| CustomKindError::Schema { version: name(), source })?;
         let of = Type { api_version: format!("{}/{}", crd.spec.group, version.name), kind: names_of(crd).kind.clone() };
-        Ok(Self { version, of: Arc::new(of), schema: Arc::new(schema), expressions: Rules::of(written).map(Arc::new) })
+        Ok(Self {
+            version,
+            of: Arc::new(of),
+            schema: Arc::new(schema),
+            rules: ValidationRules::of(written).map(Arc::new),
+        })
     }
 
     fn resource(
@@ -155,7 +160,7 @@ impl<'d> Compiled<'d> {
         versions: &Arc<convert::Versions>,
         terminating: bool,
     ) -> Result<ApiResource, CustomKindError> {
-        let Self { version, of, schema, expressions } = self;
+        let Self { version, of, schema, rules } = self;
         let (arena, node) =
             shape::of(schema).map_err(|source| CustomKindError::Shape { version: version.name.clone(), source })?;
         let subresources = version.subresources.as_ref();
@@ -183,7 +188,7 @@ impl<'d> Compiled<'d> {
                 of: of.clone(),
                 schema: schema.clone(),
                 versions: versions.clone(),
-                expressions: expressions.clone(),
+                rules: rules.clone(),
                 has_status,
                 scale,
                 columns,

@@ -38,6 +38,10 @@ pub trait Rules: Send + Sync + 'static {
     fn prepare(&self, write: Strategy<'_, dyn AnyObject>, object: &mut dyn AnyObject, context: &WriteContext<'_>);
     fn spec_changed(&self, object: &dyn AnyObject, old: &dyn AnyObject) -> bool;
     fn validate(&self, write: Strategy<'_, dyn AnyObject>, object: &dyn AnyObject, problems: &mut Problems);
+    /// Whether validating one object, however small, may keep a thread busy for long.
+    fn is_costly(&self) -> bool {
+        false
+    }
     fn warnings(&self, object: &dyn AnyObject, old: Option<&dyn AnyObject>) -> Vec<String>;
     fn deletion_grace_secs(&self, object: &dyn AnyObject, asked: Option<i64>) -> Option<i64>;
     fn holds_deletion(&self, object: &dyn AnyObject) -> bool;

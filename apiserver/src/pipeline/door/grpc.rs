@@ -18,7 +18,7 @@ use tower::ServiceExt;
 
 use self::messages::Messages;
 use super::AUDIT_ID;
-use crate::aside::{LARGE_BODY_BYTES, aside};
+use crate::aside::aside;
 use crate::decode::MAX_BODY_BYTES;
 use crate::pipeline::{Answer, Permitted, Pipeline};
 use crate::request::Verb;
@@ -137,9 +137,9 @@ impl Services {
             (Some(Permit::Resource(allowed)), Some(mut seat)) => {
                 let user = &info.user()?.name;
                 let message = receive::whole(&front.unfinished, user, &mut seat, body.take()?).await?;
-                let bytes = front.resources.bytes_at_once(&allowed, message.len());
+                let is_large = front.resources.is_large(&allowed, message.len());
                 let request = Request::from_parts(parts, Message::Whole(Some(message)));
-                let called = self.call(user, bytes > LARGE_BODY_BYTES, allowed, request);
+                let called = self.call(user, is_large, allowed, request);
                 let is_watch = info.lasts == Lasts::Watch;
                 Ok(called.await?.map(if is_watch { Body::GrpcStream } else { Body::Grpc }))
             }

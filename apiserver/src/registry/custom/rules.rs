@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use corten_api::{Problems, names};
+use corten_api::{Cause, Problems, names};
+use corten_cel::PER_CALL_LIMIT;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceSubresourceScale;
 use serde_json::{Map, Value};
 
@@ -13,16 +15,20 @@ use super::object::{CustomObject, Type};
 use super::openapi::Described;
 use crate::decode::{DecodeError, Normal};
 use crate::registry::rules::{Rules, ScaleView};
-use crate::registry::structural::rules::Rules as Expressions;
+use crate::registry::structural::rules::ValidationRules;
+use crate::registry::structural::value::Shape;
 use crate::registry::structural::{Structural, check_lists, embedded, fill, prune, value};
 use crate::registry::{AnyObject, Cell, Strategy, WriteContext, status};
 
 const STATUS: &str = "status";
 /// Finalizers that need no domain.
 const STANDARD_FINALIZERS: [&str; 3] = ["orphan", "foregroundDeletion", "kubernetes"];
-/// What is wrong in such a way is of another shape than expressions expect.
-const BLOCKING: [&str; 5] =
-    ["FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"];
+/// Rules that may cost more than this keep a thread busy for long.
+const LARGE_COST: u64 = PER_CALL_LIMIT;
+/// How long the rules of one object may take: somebody waits.
+const RULES_TIME_MAX: Duration = Duration::from_secs(5);
+/// Of the whole of an object, as upstream names it.
+const WHOLE: &str = "<nil>";
 
 #[derive(Debug)]
 pub(super) struct CustomRules {
@@ -30,7 +36,7 @@ pub(super) struct CustomRules {
     pub(super) schema: Arc<Structural>,
     /// What is stored may be of any of them.
     pub(super) versions: Arc<convert::Versions>,
-    pub(super) expressions: Option<Arc<Expressions>>,
+    pub(super) rules: Option<Arc<ValidationRules>>,
     /// The status is written through a subresource of its own.
     pub(super) has_status: bool,
     pub(super) scale: Option<ScalePaths>,
@@ -81,35 +87,44 @@ impl CustomRules {
     }
 
     fn validate_whole(&self, object: &CustomObject, old: Option<&CustomObject>, problems: &mut Problems) {
-        let whole = |object: &CustomObject| object.whole(self.knows_metadata()).ok();
-        let (Some(new), old_whole) = (whole(object), old.and_then(whole)) else { return };
-        value::check(&new, old_whole.as_ref(), &self.schema, "", problems);
+        let whole = |object: &CustomObject| object.whole(self.knows_metadata());
+        let (new, old_whole) = match (whole(object), old.map(whole).transpose()) {
+            (Ok(new), Ok(old)) => (new, old),
+            (Err(err), _) | (_, Err(err)) => return problems.internal(WHOLE, &err.to_string()),
+        };
+        let shape = value::check(&new, old_whole.as_ref(), &self.schema, "", problems);
         self.validate_scale(&object.body, true, problems);
         embedded::validate(&object.body, &self.schema, problems);
         check_lists(&object.body, old.map(|old| &old.body), &self.schema, problems);
-        self.validate_rules(object, old, problems);
+        self.validate_rules(object, old, shape, problems);
     }
 
     /// What expressions want of an object that is of the shape that its schema wants. They see its type and names.
-    fn validate_rules(&self, object: &CustomObject, old: Option<&CustomObject>, problems: &mut Problems) {
-        let Some(expressions) = &self.expressions else { return };
-        if problems.causes().iter().any(|cause| BLOCKING.contains(&cause.reason())) {
+    fn validate_rules(&self, object: &CustomObject, old: Option<&CustomObject>, shape: Shape, problems: &mut Problems) {
+        let Some(rules) = &self.rules else { return };
+        // What is wrong with objects within it, or with its lists, tells of its shape, too.
+        let is_otherwise = problems.has_untold() || problems.causes().iter().any(Cause::is_of_shape);
+        if shape != Shape::AsWanted || is_otherwise {
             let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
-            return problems.invalid("<nil>", Value::Null, why);
+            return problems.invalid(WHOLE, Value::Null, why);
         }
-        let whole = |object: &CustomObject| object.whole(true).ok();
-        if let Some(new) = whole(object) {
-            expressions.check(&new, old.and_then(whole).as_ref(), problems);
+        match (object.whole(true), old.map(|old| old.whole(true)).transpose()) {
+            (Ok(new), Ok(old)) => {
+                let ends = Instant::now() + RULES_TIME_MAX;
+                rules.check(&new, old.as_ref(), &|| Instant::now() >= ends, problems);
+            }
+            (Err(err), _) | (_, Err(err)) => problems.internal(WHOLE, &err.to_string()),
         }
     }
 
     fn validate_status(&self, object: &CustomObject, old: &CustomObject, problems: &mut Problems) {
-        if let (Some(status), Some(of)) = (object.body.get(STATUS), self.schema.properties.get(STATUS)) {
-            value::check(status, old.body.get(STATUS), of, STATUS, problems);
-        }
+        let shape = match (object.body.get(STATUS), self.schema.properties.get(STATUS)) {
+            (Some(status), Some(of)) => value::check(status, old.body.get(STATUS), of, STATUS, problems),
+            (None, _) | (_, None) => Shape::AsWanted,
+        };
         self.validate_scale(&object.body, false, problems);
         check_lists(&object.body, Some(&old.body), &self.schema, problems);
-        self.validate_rules(object, Some(old), problems);
+        self.validate_rules(object, Some(old), shape, problems);
     }
 
     fn validate_scale(&self, body: &Map<String, Value>, with_spec: bool, problems: &mut Problems) {
@@ -195,21 +210,27 @@ impl Rules for CustomRules {
         matches!((custom(object), custom(old)), (Some(object), Some(old)) if object.body != old.body)
     }
     fn validate(&self, write: Strategy<'_, dyn AnyObject>, object: &dyn AnyObject, problems: &mut Problems) {
-        let Some(object) = custom(object) else { return };
+        let other_kind = "it is no object of a custom kind";
+        let Some(object) = custom(object) else { return problems.internal(WHOLE, other_kind) };
         if let Some(why) = &object.unfilled {
-            return problems.invalid_unshown("<nil>", &why.to_string());
+            return problems.invalid_unshown(WHOLE, &why.to_string());
         }
-        match write {
-            Strategy::Create => self.validate_whole(object, None, problems),
-            Strategy::Status(old) => {
-                if let Some(old) = custom(old) {
-                    self.validate_status(object, old, problems);
-                }
-            }
-            Strategy::Update(old) | Strategy::Approval(old) | Strategy::Finalize(old) | Strategy::Part(_, old) => {
-                self.validate_whole(object, custom(old), problems);
-            }
+        let old = match write {
+            Strategy::Create => return self.validate_whole(object, None, problems),
+            Strategy::Status(old)
+            | Strategy::Update(old)
+            | Strategy::Approval(old)
+            | Strategy::Finalize(old)
+            | Strategy::Part(_, old) => custom(old),
+        };
+        match (old, write) {
+            (None, _) => problems.internal(WHOLE, other_kind),
+            (Some(old), Strategy::Status(_)) => self.validate_status(object, old, problems),
+            (Some(old), _) => self.validate_whole(object, Some(old), problems),
         }
+    }
+    fn is_costly(&self) -> bool {
+        self.rules.as_ref().is_some_and(|rules| rules.cost_max() > LARGE_COST)
     }
     fn warnings(&self, object: &dyn AnyObject, old: Option<&dyn AnyObject>) -> Vec<String> {
         let of = |object: &dyn AnyObject| -> BTreeSet<String> {

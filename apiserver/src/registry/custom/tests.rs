@@ -100,6 +100,27 @@ fn rules_of_a_schema_are_kept_by_writes_of_the_whole_and_of_the_status() {
 }
 
 #[test]
+fn rules_are_asked_only_of_what_is_known_to_have_its_shape() {
+    let many: Vec<Value> = (0..3000).map(|n| json!({"enum": [n]})).collect();
+    let of = json!({"type": "object", "x-kubernetes-validations": [{"rule": "self.list.size() == 0", "message": "empty"}],
+        "properties": {"list": {"type": "array", "items": {"type": "integer", "anyOf": many}}}});
+    let resource = CustomKind::of(&tabs(vec![version("v1", true, of)]), false).unwrap().served[0].clone();
+    let list = |list: Value| json!({"metadata": {"name": "a"}, "list": list});
+    let unasked = "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+    for (why, items, expected) in [
+        ("good", json!([1]), vec!["<nil>: Invalid value: empty"]),
+        (
+            "not looked at to the end",
+            json!(vec![-1; 20_000]),
+            vec!["<nil>: Invalid value: the schema is too costly for this object", unasked],
+        ),
+    ] {
+        assert_eq!(after(&resource, Strategy::Create, list(items)).1, expected, "{why}");
+    }
+    assert!(!resource.rules().is_costly());
+}
+
+#[test]
 fn replicas_stand_where_the_definition_says() {
     let resource = served();
     let mut tab = object(&resource, json!({"spec": {"color": "red", "size": 3}, "status": {"seen": 2}}));

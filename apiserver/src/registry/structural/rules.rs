@@ -8,10 +8,11 @@
 //!   [`PER_EXPRESSION_LIMIT`](corten_cel::PER_EXPRESSION_LIMIT), all of a schema [`PER_CRD_LIMIT`](corten_cel::PER_CRD_LIMIT), each
 //!   times the number of values that it may be asked of. A schema that has not changed is not judged again, so that what was
 //!   accepted once stays.
-//! - When a kind is served, [`Rules`] are compiled once for each version: a tree beside the schema, of the parts that have rules
+//! - When a kind is served, [`ValidationRules`] are compiled once for each version: a tree beside the schema, of the parts that have rules
 //!   or parts with rules. Flaws that were accepted once are told of each object, as upstream does.
 //! - When an object is written and has the shape that its schema wants, `run` walks the tree and the object together, within
-//!   [`RUNTIME_BUDGET`](corten_cel::RUNTIME_BUDGET) for all rules; what is left of it stops the rest.
+//!   [`RUNTIME_BUDGET`](corten_cel::RUNTIME_BUDGET) for all rules, and for as long as its caller says; what is left of it stops the
+//!   rest.
 //! - The value before is found by name in objects, atomic maps too, and by keys in lists that are maps. Rules that name `oldSelf` are
 //!   asked only where there is one, or if they say `optionalOldSelf`.
 //! - Ratcheting: a rule that does not name `oldSelf` is not asked of a value that has not changed, nor of one that cannot be found
@@ -32,6 +33,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 
 use super::list_kind;
+use crate::bounded_text::bounded;
 use crate::schema::ListKind;
 
 const SELF: &str = "self";
@@ -40,7 +42,12 @@ const TYPE_NAME: &str = "selfType";
 
 /// Of a schema that has some.
 #[derive(Debug)]
-pub struct Rules(Node);
+pub struct ValidationRules(Node);
+
+/// So many parts are thought to be where nothing bounds them: a guess for how costly rules are, no bound.
+const UNBOUNDED_PARTS: u64 = 10_000;
+/// Of one text that is told of a rule. What its author has to say, or an expression, may be as long as a definition.
+const TEXT_BYTES_MAX: usize = 5 * 1024;
 
 /// Of a part of a schema.
 #[derive(Debug)]
@@ -54,10 +61,15 @@ struct Node {
     properties: BTreeMap<String, Node>,
     additional: Option<Box<Node>>,
     items: Option<Box<Node>>,
+    /// A rule here names the value before: those of others may, in their messages.
+    binds_old: bool,
     /// A rule here or further in names the value before.
     names_old: bool,
+    /// The most that those here and further in are thought to cost for one value.
+    cost_max: u64,
 }
 
+/// Its texts are those that are told, and no longer than that.
 #[derive(Debug)]
 struct Rule {
     expressions: Expressions,
@@ -81,14 +93,16 @@ struct Expressions {
 impl Expressions {
     fn of(rule: &ValidationRule, seen: &Seen) -> Self {
         let environment = if rule.optional_old_self == Some(true) { &seen.with_optional_old } else { &seen.with_old };
-        let compiled = compile(&rule.rule, environment).map_err(|why| format!("compilation failed: {}", told(&why)));
+        let compiled =
+            compile(&rule.rule, environment).map_err(|why| format!("compilation failed: {}", list_problems(&why)));
         let compiled = compiled.and_then(|program| match program.output() {
             Type::Bool => Ok(program),
             _ => Err("cel expression must evaluate to a bool".to_owned()),
         });
         let message = rule.message_expression.as_deref().filter(|text| !text.is_empty()).map(|text| {
             let compiled = compile(text, environment);
-            let compiled = compiled.map_err(|why| format!("messageExpression compilation failed: {}", told(&why)));
+            let compiled =
+                compiled.map_err(|why| format!("messageExpression compilation failed: {}", list_problems(&why)));
             compiled.and_then(|program| match program.output() {
                 Type::String => Ok(program),
                 _ => Err("messageExpression must evaluate to a string".to_owned()),
@@ -96,13 +110,18 @@ impl Expressions {
         });
         Self { rule: compiled, message }
     }
+    fn cost_max(&self) -> u64 {
+        let programs = [self.rule.as_ref().ok(), self.message.as_ref().and_then(|message| message.as_ref().ok())];
+        let costs = programs.into_iter().flatten().map(|program| program.estimated_cost().max);
+        costs.fold(0, u64::saturating_add)
+    }
     fn names_old(&self) -> bool {
         self.rule.as_ref().is_ok_and(|program| program.uses(OLD_SELF))
     }
 }
 
-fn told(problems: &[corten_cel::Problem]) -> String {
-    list_problems(problems)
+fn told(text: &str) -> String {
+    bounded(text, TEXT_BYTES_MAX)
 }
 
 impl Rule {
@@ -113,9 +132,9 @@ impl Rule {
             optional_old: rule.optional_old_self == Some(true),
             field_path: field_path.filter(|path| !path.is_empty()),
             reason: rule.reason.clone(),
-            message: rule.message.as_ref().filter(|text| !text.is_empty()).map(|text| text.trim().to_owned()),
-            text: rule.rule.trim().to_owned(),
-            message_text: rule.message_expression.clone().unwrap_or_default(),
+            message: rule.message.as_ref().filter(|text| !text.is_empty()).map(|text| told(text.trim())),
+            text: told(rule.rule.trim()),
+            message_text: told(rule.message_expression.as_deref().unwrap_or_default()),
         }
     }
     /// As it is told when it could not be asked.
@@ -124,10 +143,18 @@ impl Rule {
     }
 }
 
-impl Rules {
+impl ValidationRules {
     /// `None`: the schema has none.
     pub fn of(schema: &JSONSchemaProps) -> Option<Self> {
-        node(schema, true).map(Self)
+        Self::of_part(schema, true)
+    }
+    /// Of a part of a schema. `is_resource`: its values are objects with a type and metadata.
+    pub fn of_part(schema: &JSONSchemaProps, is_resource: bool) -> Option<Self> {
+        node(schema, is_resource).map(Self)
+    }
+    /// The most that asking all of them is thought to cost for one object, as large as it may be.
+    pub fn cost_max(&self) -> u64 {
+        self.0.cost_max
     }
 }
 
@@ -159,9 +186,15 @@ fn node(schema: &JSONSchemaProps, is_resource: bool) -> Option<Node> {
     if here.is_empty() && properties.is_empty() && additional.is_none() && items.is_none() {
         return None;
     }
-    let mut parts = properties.values().chain(additional.as_deref()).chain(items.as_deref());
-    let names_old = here.iter().any(|rule| rule.expressions.names_old()) || parts.any(|part| part.names_old);
+    let parts = || properties.values().chain(additional.as_deref()).chain(items.as_deref());
+    let binds_old = here.iter().any(|rule| rule.expressions.names_old());
+    let below = parts().map(|part| part.cost_max).fold(0, u64::saturating_add);
+    let below = below.saturating_mul(judge::most_parts(schema).unwrap_or(UNBOUNDED_PARTS));
+    let cost_max = here.iter().map(|rule| rule.expressions.cost_max()).fold(below, u64::saturating_add);
     Some(Node {
+        cost_max,
+        binds_old,
+        names_old: binds_old || parts().any(|part| part.names_old),
         here,
         seen: seen.map(|seen| seen.schema),
         kind: schema.type_.clone().unwrap_or_default(),
@@ -169,7 +202,6 @@ fn node(schema: &JSONSchemaProps, is_resource: bool) -> Option<Node> {
         properties,
         additional,
         items,
-        names_old,
     })
 }
 

@@ -9,9 +9,10 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use corten_api::Problems;
+use corten_api::{Cause, Problems};
 use serde_json::{Map, Number, Value, json};
 
+pub(super) use self::fault::Room;
 use self::fault::{At, Fault, Found, What, place};
 use super::{Additional, Kind, Structural, formats};
 use crate::schema::ListKind;
@@ -25,15 +26,33 @@ const MAX_FAULTS: usize = 1000;
 /// Where upstream's messages have nowhere to point to.
 const NOWHERE: &str = "<nil>";
 
+/// Whether a value is such as its schema says, so that expressions that were made for that can be asked of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    AsWanted,
+    Otherwise,
+    /// Not all of it was looked at, or not all that is wrong was kept.
+    Unknown,
+}
+
 /// Finds what is wrong with `value`. `old`: the value before; what has not changed is not asked about again. `base`: what stands
-/// before all paths, or "".
-pub fn check(value: &Value, old: Option<&Value>, of: &Structural, base: &str, problems: &mut Problems) {
+/// before all paths, or "". There may be faults of a value that has the shape that is wanted.
+pub fn check(value: &Value, old: Option<&Value>, of: &Structural, base: &str, problems: &mut Problems) -> Shape {
     let mut look = Look { left: MAX_STEPS, room: MAX_FAULTS };
     let found = look.value(value, old, of, &At::Root);
     if look.left == 0 {
-        return problems.invalid_unshown(place(base), "the schema is too costly for this object");
+        problems.invalid_unshown(place(base), "the schema is too costly for this object");
+        return Shape::Unknown;
     }
-    found.tell(base, problems);
+    let before = problems.causes().len();
+    let untold = found.tell(base, problems);
+    if problems.causes()[before..].iter().any(Cause::is_of_shape) {
+        Shape::Otherwise
+    } else if untold > 0 || problems.has_untold() {
+        Shape::Unknown
+    } else {
+        Shape::AsWanted
+    }
 }
 
 struct Look {

@@ -178,7 +178,7 @@ impl Judging<'_> {
 }
 
 /// How many parts of one kind a value may have; `None`: nothing bounds it.
-fn most_parts(schema: &JSONSchemaProps) -> Option<u64> {
+pub(super) fn most_parts(schema: &JSONSchemaProps) -> Option<u64> {
     let bound = |most: Option<i64>| most.map(|most| u64::try_from(most).unwrap_or(0));
     match schema.type_.as_deref() {
         Some("object") if schema.additional_properties.is_some() => bound(schema.max_properties),

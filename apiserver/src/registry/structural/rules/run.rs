@@ -1,30 +1,48 @@
 //! Whether an object keeps the rules of its schema.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
 use std::sync::Arc;
 
 use corten_api::Problems;
 use corten_cel::{Budget, EvalError, Program, RUNTIME_BUDGET, Value as Cel};
 use serde_json::Value;
 
-use super::{Node, OLD_SELF, Rule, Rules, SELF};
+use super::super::value::Room;
+use super::{Node, OLD_SELF, Rule, SELF, TEXT_BYTES_MAX, ValidationRules};
 use crate::bounded_text::bounded;
 use crate::schema::ListKind;
 
 /// Of one path. Names of fields come from clients.
 const PATH_BYTES_MAX: usize = 1024;
-/// Of what an expression has to say; what is longer is not told.
-const MESSAGE_BYTES_MAX: usize = 5 * 1024;
+/// Of a value that breaks a rule.
+const SHOWN_BYTES_MAX: usize = 5 * 1024;
 /// Where upstream's messages have nowhere to point to.
 const NOWHERE: &str = "<nil>";
 const OUT_OF_BUDGET: &str =
     "validation failed due to running out of cost budget, no further validation rules will be run";
 
-impl Rules {
-    /// Asks all rules of a whole object, which is as its schema wants it in all else. `old`: the object before.
-    pub fn check(&self, new: &Value, old: Option<&Value>, problems: &mut Problems) {
-        let mut asking = Asking { problems, budget: Budget::new(RUNTIME_BUDGET), at: String::new(), is_over: false };
+const OUT_OF_TIME: &str = "validation failed due to running out of time, no further validation rules will be run";
+
+impl ValidationRules {
+    /// Asks all rules of a whole object, which is as its schema wants it in all else. `old`: the object before. `is_late`: whether
+    /// they have taken too long.
+    pub fn check(&self, new: &Value, old: Option<&Value>, is_late: &dyn Fn() -> bool, problems: &mut Problems) {
+        self.check_within(&mut Budget::new(RUNTIME_BUDGET).until(is_late), (new, old), "", problems);
+    }
+    /// As [`check`](Self::check), of a value that stands at `base`, and within what is left for it and others. Whether there is
+    /// anything left.
+    pub fn check_within(
+        &self,
+        budget: &mut Budget<'_>,
+        (new, old): (&Value, Option<&Value>),
+        base: &str,
+        problems: &mut Problems,
+    ) -> bool {
+        let mut asking = Asking { problems, budget, at: base.to_owned(), room: Room::default(), is_over: false };
         asking.node(&self.0, new, Before { old, is_parent_same: false });
+        !asking.is_over
     }
 }
 
@@ -36,15 +54,17 @@ struct Before<'o> {
     is_parent_same: bool,
 }
 
-struct Asking<'p> {
+struct Asking<'p, 'b> {
     problems: &'p mut Problems,
-    budget: Budget<'static>,
+    budget: &'p mut Budget<'b>,
     at: String,
+    /// For what is told.
+    room: Room,
     /// No more rules are asked.
     is_over: bool,
 }
 
-impl Asking<'_> {
+impl Asking<'_, '_> {
     fn node(&mut self, node: &Node, value: &Value, before: Before<'_>) {
         if value.is_null() || self.is_over {
             return;
@@ -100,33 +120,38 @@ impl Asking<'_> {
             if self.budget.remaining == 0 {
                 return self.stop(node, OUT_OF_BUDGET);
             }
+            // Most take too little time to look by themselves.
+            if self.budget.is_interrupted() {
+                return self.stop(node, OUT_OF_TIME);
+            }
             let program = match &rule.expressions.rule {
                 Ok(program) => program,
                 Err(why) => {
-                    self.invalid(node, &format!("rule compile error: {why}"));
+                    self.invalid(node, format_args!("rule compile error: {why}"));
                     continue;
                 }
             };
-            let variables = match variables(seen, value, old, rule) {
+            let variables = match variables((node, seen), value, old, rule) {
                 Ok(variables) => variables,
                 Err(err) => {
-                    self.invalid(node, &format!("{err} evaluating rule: {}", rule.shown()));
+                    self.invalid(node, format_args!("{err} evaluating rule: {}", rule.shown()));
                     continue;
                 }
             };
-            match program.evaluate(&variables, &mut self.budget).and_then(|kept| kept.as_bool()) {
+            match program.evaluate(&variables, self.budget).and_then(|kept| kept.as_bool()) {
                 Ok(true) => {}
                 Ok(false) => self.broken(node, rule, value, &variables),
                 Err(EvalError::OutOfBudget) => return self.stop(node, OUT_OF_BUDGET),
+                Err(EvalError::Interrupted) => return self.stop(node, OUT_OF_TIME),
                 Err(err @ EvalError::CostLimit) => {
                     let why = "no further validation rules will be run due to call cost exceeds limit for rule";
-                    return self.stop(node, &format!("'{err}': {why}: {}", rule.shown()));
+                    return self.stop(node, format_args!("'{err}': {why}: {}", rule.shown()));
                 }
                 Err(err @ EvalError::NoSuchOverload) => {
                     let why = "call arguments did not match a supported operator, function or macro signature for rule";
-                    self.invalid(node, &format!("'{err}': {why}: {}", rule.shown()));
+                    self.invalid(node, format_args!("'{err}': {why}: {}", rule.shown()));
                 }
-                Err(err) => self.invalid(node, &format!("{err} evaluating rule: {}", rule.shown())),
+                Err(err) => self.invalid(node, format_args!("{err} evaluating rule: {}", rule.shown())),
             }
             if self.is_over {
                 return;
@@ -145,10 +170,11 @@ impl Asking<'_> {
                     let why = "messageExpression evaluation failed due to running out of cost budget, no further validation rules will be run";
                     return self.stop(node, why);
                 }
+                Err(EvalError::Interrupted) => return self.stop(node, OUT_OF_TIME),
                 Err(EvalError::CostLimit) => {
                     let why =
                         "no further validation rules will be run due to call cost exceeds limit for messageExpression";
-                    return self.stop(node, &format!("{why}: {:?}", rule.message_text));
+                    return self.stop(node, format_args!("{why}: {:?}", rule.message_text));
                 }
                 Err(_) => plain(),
             },
@@ -158,46 +184,82 @@ impl Asking<'_> {
             Some(path) => format!("{}.{path}", self.place()),
             None => self.place(),
         };
+        if !self.has_room(2 * at.len() + detail.len() + SHOWN_BYTES_MAX) {
+            return;
+        }
+        // As upstream, which shows no objects and lists.
         let is_shown = !matches!(node.kind.as_str(), "object" | "array");
         match rule.reason.as_deref() {
             Some("FieldValueForbidden") => self.problems.forbidden(at, &detail),
             Some("FieldValueRequired") => self.problems.required(at, &detail),
-            Some("FieldValueDuplicate") => self.problems.duplicate(at, value),
-            _ if is_shown => self.problems.invalid(at, value, &detail),
+            Some("FieldValueDuplicate") if is_shown => self.problems.duplicate(at, shown(value)),
+            Some("FieldValueDuplicate") => self.problems.duplicate_unshown(at),
+            _ if is_shown => self.problems.invalid(at, shown(value), &detail),
             _ => self.problems.invalid_unshown(at, &detail),
         }
     }
 
     /// What an expression has to say; `None`: nothing that can be told.
     fn message(&mut self, message: &Program, variables: &BTreeMap<&str, Cel<'_>>) -> Result<Option<String>, EvalError> {
-        let said = message.evaluate(variables, &mut self.budget)?;
+        let said = message.evaluate(variables, self.budget)?;
         let text = said.as_text()?.trim();
-        let is_good = !text.is_empty() && text.len() <= MESSAGE_BYTES_MAX && !text.contains('\n');
+        let is_good = !text.is_empty() && text.len() <= TEXT_BYTES_MAX && !text.contains('\n');
         Ok(is_good.then(|| text.to_owned()))
     }
 
     fn place(&self) -> String {
         if self.at.is_empty() { NOWHERE.to_owned() } else { bounded(&self.at, PATH_BYTES_MAX) }
     }
-    fn invalid(&mut self, node: &Node, why: &str) {
-        let at = self.place();
-        self.problems.invalid(at, &node.kind, why);
+    /// Whether there is some for a fault that takes so many bytes; no more rules are asked once there is none.
+    fn has_room(&mut self, bytes: usize) -> bool {
+        let has_room = self.room.take(bytes);
+        if !has_room && !self.is_over {
+            self.problems.invalid_unshown(
+                NOWHERE,
+                "there may be more that are not told, no further validation rules will be run",
+            );
+            self.is_over = true;
+        }
+        has_room
     }
-    fn stop(&mut self, node: &Node, why: &str) {
+    fn invalid(&mut self, node: &Node, why: impl Display) {
+        let (at, why) = (self.place(), bounded(why, 2 * TEXT_BYTES_MAX));
+        if self.has_room(2 * at.len() + why.len()) {
+            self.problems.invalid(at, &node.kind, &why);
+        }
+    }
+    fn stop(&mut self, node: &Node, why: impl Display) {
         self.invalid(node, why);
         self.is_over = true;
     }
 }
 
+/// A value as a fault shows it.
+fn shown(value: &Value) -> Cow<'_, Value> {
+    let text = match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => return Cow::Borrowed(value),
+        Value::String(text) if text.len() <= SHOWN_BYTES_MAX => return Cow::Borrowed(value),
+        Value::String(text) => bounded(text, SHOWN_BYTES_MAX),
+        Value::Array(_) | Value::Object(_) => bounded(value, SHOWN_BYTES_MAX),
+    };
+    // What was cut is no JSON any more.
+    let is_whole = !value.is_string() && text.len() <= SHOWN_BYTES_MAX;
+    if is_whole { Cow::Borrowed(value) } else { Cow::Owned(text.into()) }
+}
+
 fn variables<'v>(
-    seen: &'v Arc<corten_cel::Schema>,
+    (node, seen): (&Node, &'v Arc<corten_cel::Schema>),
     value: &'v Value,
     old: Option<&'v Value>,
     rule: &Rule,
 ) -> Result<BTreeMap<&'static str, Cel<'v>>, EvalError> {
     let mut variables = BTreeMap::from([(SELF, Cel::of(value, seen)?)]);
-    if rule.expressions.names_old() {
-        let old = old.map(|old| Cel::of(old, seen)).transpose()?;
+    if node.binds_old {
+        let old = match old.map(|old| Cel::of(old, seen)).transpose() {
+            // Only those that name it fail for it.
+            Err(_) if !rule.expressions.names_old() => return Ok(variables),
+            old => old?,
+        };
         match (rule.optional_old, old) {
             (true, old) => {
                 variables.insert(OLD_SELF, Cel::Optional(old.map(Arc::new)));
@@ -233,9 +295,9 @@ mod tests {
     use super::*;
 
     fn found(schema: Value, new: Value, old: Option<Value>) -> Vec<String> {
-        let rules = Rules::of(&props(schema)).unwrap();
+        let rules = ValidationRules::of(&props(schema)).unwrap();
         let mut problems = Problems::default();
-        rules.check(&new, old.as_ref(), &mut problems);
+        rules.check(&new, old.as_ref(), &|| false, &mut problems);
         problems.causes().iter().map(ToString::to_string).collect()
     }
     fn spec(rule: Value) -> Value {
@@ -274,6 +336,11 @@ mod tests {
                 r#"spec: Invalid value: "object": no such key: m evaluating rule: self.n <= self.m"#,
             ),
             (json!({"rule": "self.n > oldSelf.n"}), json!({"n": 1}), ""),
+            (
+                json!({"rule": "self.n <= self.m", "reason": "FieldValueDuplicate"}),
+                json!({"n": 3, "m": 2}),
+                "spec: Duplicate value",
+            ),
         ] {
             let told = found(spec(rule.clone()), json!({"spec": spec_}), None);
             assert_eq!(told.join("; "), expected, "{rule}");
@@ -328,6 +395,72 @@ mod tests {
             assert_eq!(told, [format!("{place}: Invalid value: 9: grows")]);
             assert!(found(of(part, small.clone()), new.clone(), Some(old.clone())).is_empty(), "{part}");
         }
+    }
+
+    #[test]
+    fn what_is_told_is_bounded() {
+        let (long, message) = ("é".repeat(300_000), "é".repeat(6_000));
+        let rules: Vec<Value> = (0..800)
+            .map(|_| json!({"rule": "self == 'x'", "message": message, "reason": "FieldValueDuplicate"}))
+            .chain((0..200).map(|_| json!({"rule": "self.startsWith('x')", "message": message})))
+            .collect();
+        let of =
+            json!({"type": "object", "properties": {"text": {"type": "string", "x-kubernetes-validations": rules}}});
+        let told = found(of, json!({"text": long}), None);
+        let bytes: usize = told.iter().map(String::len).sum();
+        assert!(bytes < 5 << 20, "{bytes}");
+        assert!(told[0].starts_with("text: Duplicate value: \"éé") && told[0].ends_with("é...\""));
+        let last = "<nil>: Invalid value: there may be more that are not told, no further validation rules will be run";
+        assert_eq!(told.last().unwrap(), last);
+        for (value, expected) in [
+            (json!([1, "a"]), json!([1, "a"])),
+            (json!("short"), json!("short")),
+            (json!(vec![7; 5000]), json!(format!("[{}...", "7,".repeat(SHOWN_BYTES_MAX / 2)))),
+        ] {
+            let shown = shown(&value).into_owned();
+            assert_eq!(
+                shown.to_string()[..20.min(shown.to_string().len())],
+                expected.to_string()[..20.min(expected.to_string().len())]
+            );
+            assert!(shown.to_string().len() <= SHOWN_BYTES_MAX + 8);
+        }
+    }
+
+    #[test]
+    fn rules_end_when_nobody_waits_any_more() {
+        let item = json!({"type": "string", "x-kubernetes-validations": [{"rule": "self != 'x'"}]});
+        let of = json!({"type": "object", "properties": {"list": {"type": "array", "items": item}}});
+        let (looks, mut problems) = (std::cell::Cell::new(0), Problems::default());
+        let is_late = || {
+            looks.set(looks.get() + 1);
+            looks.get() > 5
+        };
+        let rules = ValidationRules::of(&props(of)).unwrap();
+        rules.check(&json!({"list": vec!["x"; 1000]}), None, &is_late, &mut problems);
+        let told: Vec<String> = problems.causes().iter().map(ToString::to_string).collect();
+        assert_eq!(told.last().unwrap(), &format!("list[5]: Invalid value: \"string\": {OUT_OF_TIME}"));
+        assert_eq!(told.len(), 6);
+    }
+
+    #[test]
+    fn messages_see_what_was_before_where_a_rule_beside_them_does() {
+        let of = json!({"type": "object", "properties": {"n": {"type": "integer", "x-kubernetes-validations": [
+            {"rule": "self >= oldSelf"},
+            {"rule": "self < 5", "message": "small", "messageExpression": "'was ' + string(oldSelf)"},
+        ]}}});
+        assert_eq!(found(of, json!({"n": 7}), Some(json!({"n": 3}))), ["n: Invalid value: 7: was 3"]);
+    }
+
+    #[test]
+    fn how_costly_rules_may_be_is_known() {
+        let cost = |most: Value| {
+            let item = json!({"type": "string", "maxLength": 10, "x-kubernetes-validations": [{"rule": "self.contains('x')"}]});
+            let mut list = json!({"type": "array", "items": item});
+            list.as_object_mut().unwrap().extend(most.as_object().unwrap().clone());
+            ValidationRules::of(&props(json!({"type": "object", "properties": {"list": list}}))).unwrap().cost_max()
+        };
+        let one = cost(json!({"maxItems": 1}));
+        assert!(one > 0 && cost(json!({"maxItems": 50})) == 50 * one && cost(json!({})) > 50 * one);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::NOWHERE;
 use crate::bounded_text::bounded;
 
-/// Of all faults that are told of in one validation, as far as can be known before they are printed; the last may be larger.
+/// Of all faults that one look at an object tells of, as far as can be known before they are printed; the last may be larger.
 const TOLD_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Of one path. Names of fields come from clients.
 const PATH_BYTES_MAX: usize = 1024;
@@ -146,6 +146,24 @@ pub(super) fn place(base: &str) -> &str {
     if base.is_empty() { NOWHERE } else { base }
 }
 
+/// What may still be told of one object.
+pub(in super::super) struct Room(usize);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(TOLD_BYTES_MAX)
+    }
+}
+
+impl Room {
+    /// Whether there is some for a fault, which takes so much of it.
+    pub(in super::super) fn take(&mut self, bytes: usize) -> bool {
+        let has_some = self.0 > 0;
+        self.0 = self.0.saturating_sub(bytes);
+        has_some
+    }
+}
+
 /// What came of a look. `matched`: how much of a value was as wanted, which tells the best of several alternatives.
 #[derive(Default)]
 pub(super) struct Found<'v> {
@@ -165,19 +183,19 @@ impl Found<'_> {
         self.matched += other.matched;
     }
 
-    /// `base`: what stands before all paths, or "".
-    pub(super) fn tell(self, base: &str, problems: &mut Problems) {
-        let (mut room, mut untold) = (TOLD_BYTES_MAX, self.more);
+    /// `base`: what stands before all paths, or "". How many are not told.
+    pub(super) fn tell(self, base: &str, problems: &mut Problems) -> usize {
+        let (mut room, mut untold) = (Room::default(), self.more);
         for fault in self.faults {
-            if room == 0 {
+            if room.take(fault.what.bytes()) {
+                fault.tell(base, problems);
+            } else {
                 untold += 1;
-                continue;
             }
-            room = room.saturating_sub(fault.what.bytes());
-            fault.tell(base, problems);
         }
         if untold > 0 {
             problems.invalid_unshown(place(base), &format!("there are {untold} more that are not told"));
         }
+        untold
     }
 }

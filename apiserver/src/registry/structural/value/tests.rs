@@ -187,6 +187,28 @@ fn what_is_wrong_at_the_root_has_no_path() {
 }
 
 #[test]
+fn whether_a_value_has_the_shape_that_is_wanted() {
+    let text = json!({"type": "string", "pattern": "^a", "maxLength": 3, "enum": ["a", "b", "abcd"]});
+    let many: Vec<Value> = (0..3000).map(|n| json!({"enum": [n]})).collect();
+    let costly = json!({"type": "array", "items": {"type": "integer", "anyOf": many}});
+    let patterns = json!({"type": "array", "items": {"type": "string", "pattern": "^a"}});
+    for (why, of, value, expected) in [
+        ("good", text.clone(), json!("a"), Shape::AsWanted),
+        ("a fault that leaves it", text.clone(), json!("b"), Shape::AsWanted),
+        ("another type", text.clone(), json!(1), Shape::Otherwise),
+        ("too long", text.clone(), json!("abcd"), Shape::Otherwise),
+        ("none of those that may be", text, json!("ab"), Shape::Otherwise),
+        ("not there", json!({"type": "object", "required": ["a"]}), json!({}), Shape::Otherwise),
+        ("not looked at to the end", costly, json!(vec![-1; 20_000]), Shape::Unknown),
+        ("all that is wrong is kept", patterns.clone(), json!(vec!["b"; 1000]), Shape::AsWanted),
+        ("more is wrong than is kept", patterns.clone(), json!(vec!["b"; 1001]), Shape::Unknown),
+        ("more than is told", patterns, json!(vec!["b".repeat(100_000); 50]), Shape::Unknown),
+    ] {
+        assert_eq!(check(&value, None, &schema(of), "", &mut Problems::default()), expected, "{why}");
+    }
+}
+
+#[test]
 fn what_has_not_changed_is_not_asked_about_again() {
     let of = json!({"type": "object", "properties": {
         "a": {"type": "string", "maxLength": 1},
