@@ -347,6 +347,24 @@ async fn who_watches_is_not_cut_off_by_what_changes_nothing_of_the_objects() {
 }
 
 #[tokio::test]
+async fn who_writes_in_another_version_is_answered_with_what_is_stored() {
+    let c = Cluster::new().await;
+    c.define(definition()).await;
+    let of_v2 = |name: &str, spec: Value| {
+        let mut tab = tab(name, spec);
+        tab["apiVersion"] = "example.com/v2".into();
+        tab
+    };
+    let made = c.create("newtabs", "n/", of_v2("a", json!({"color": "red", "tone": "light"}))).await.unwrap();
+    let expected = json!({"color": "red", "size": 1});
+    assert_eq!((&made["apiVersion"], &made["spec"]), (&json!("example.com/v2"), &expected));
+    assert_eq!(made, c.get("newtabs", "n/a").await.unwrap());
+    let patched = c.merge("newtabs", "n/a", json!({"spec": {"tone": "light", "size": 2}})).await.unwrap();
+    assert_eq!(patched["spec"], json!({"color": "red", "size": 2}));
+    assert_eq!(patched, c.get("newtabs", "n/a").await.unwrap());
+}
+
+#[tokio::test]
 async fn an_object_is_brought_to_the_version_of_today_by_a_write_that_changes_nothing() {
     let c = Cluster::new().await;
     c.define(definition()).await;
