@@ -1,7 +1,7 @@
 //! Keeps the kinds' caches as the store is: fills them once, then follows one watch on the whole store.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::forgotten::Forgotten;
 use super::roles::NextRoles;
 use super::shelves::Shelves;
-use super::{KindCache, Unreadable, replay};
+use super::{KindCache, ROOT, Unreadable, replay};
 use crate::authz::rbac::Index;
 use crate::registry::SelectableField;
 use crate::storage::{Change, Changes, Storage, StorageError};
@@ -20,8 +20,9 @@ use crate::storage::{Change, Changes, Storage, StorageError};
 pub(super) const FILL_DEADLINE: Duration = Duration::from_secs(60);
 /// A cache that could not follow the store for so long is of no use to who watches it: other servers' may be.
 const STALLED_AFTER: Duration = Duration::from_secs(5);
-/// Changes of a kind that are kept while its new shelf is filled.
+/// Changes of a kind that are kept while its new shelf is filled, and the bytes of what they put.
 const MISSED_MAX: usize = 16_384;
+const MISSED_BYTES_MAX: usize = 64 * 1024 * 1024;
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
@@ -39,8 +40,11 @@ pub(super) enum Order {
 
 /// A shelf that is being filled, and what has changed since that began.
 struct Prepared {
-    shelf: Arc<KindCache>,
+    /// Whoever fills it holds it. One that was given up on is there no more.
+    shelf: Weak<KindCache>,
+    prefix: String,
     missed: Vec<Change>,
+    missed_bytes: usize,
     /// More has changed than is kept: it has to be filled again.
     overflowed: bool,
 }
@@ -62,11 +66,27 @@ pub(super) struct Feed {
 }
 
 impl Prepared {
+    fn of(shelf: &Arc<KindCache>) -> Self {
+        Self {
+            shelf: Arc::downgrade(shelf),
+            prefix: shelf.prefix().to_owned(),
+            missed: Vec::new(),
+            missed_bytes: 0,
+            overflowed: false,
+        }
+    }
+    fn is_wanted(&self) -> bool {
+        self.shelf.strong_count() > 0
+    }
     fn note(&mut self, change: &Change) {
-        if !change.key().starts_with(self.shelf.prefix()) || self.overflowed {
+        if !change.key().starts_with(&self.prefix) || self.overflowed {
             return;
         }
-        self.overflowed = self.missed.len() == MISSED_MAX;
+        self.missed_bytes += match change {
+            Change::Put { key, value, .. } => key.len() + value.len(),
+            Change::Deleted { key, .. } => key.len(),
+        };
+        self.overflowed = self.missed.len() == MISSED_MAX || self.missed_bytes > MISSED_BYTES_MAX;
         if self.overflowed {
             self.missed = Vec::new();
         } else {
@@ -203,9 +223,9 @@ impl Feed {
                 let _gone = done.send(begun);
             }
             Order::Prepare { shelf, done } => {
-                // One that was given up on is not filled any more.
-                self.prepared.retain(|prepared| prepared.shelf.prefix() != shelf.prefix());
-                self.prepared.push(Prepared { shelf, missed: Vec::new(), overflowed: false });
+                // The newer definition of a kind counts.
+                self.prepared.retain(|prepared| prepared.prefix != shelf.prefix());
+                self.prepared.push(Prepared::of(&shelf));
                 let _gone = done.send(());
             }
             Order::Put { shelf, filled, done } => {
@@ -219,6 +239,8 @@ impl Feed {
                     roles.show();
                     shelf.close();
                 }
+                // One that is being filled comes too late.
+                self.prepared.retain(|prepared| prepared.prefix != format!("{ROOT}{store_prefix}/"));
                 let _gone = done.send(());
             }
         }
@@ -242,7 +264,7 @@ impl Feed {
 
     /// All that it has missed while it was filled comes first.
     fn put(&mut self, shelf: &Arc<KindCache>, filled: i64, after: i64) -> Result<(), StorageError> {
-        let at = self.prepared.iter().position(|prepared| Arc::ptr_eq(&prepared.shelf, shelf));
+        let at = self.prepared.iter().position(|prepared| prepared.shelf.as_ptr() == Arc::as_ptr(shelf));
         let prepared = at.map(|at| self.prepared.swap_remove(at));
         let Some(Prepared { missed, .. }) = prepared.filter(|prepared| !prepared.overflowed && filled <= after) else {
             let what =
@@ -259,6 +281,7 @@ impl Feed {
     /// The kinds' caches and what requests are judged by first, the revision that says so last.
     fn apply(&mut self, told: Changes) -> i64 {
         self.unreadable.keys(told.unreadable_keys);
+        self.prepared.retain(Prepared::is_wanted);
         let shelves = self.shelves.all();
         let mut by_shelf: BTreeMap<usize, Vec<Change>> = BTreeMap::new();
         for change in told.changes {
@@ -308,6 +331,8 @@ impl Feed {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::registry::Registry;
     use crate::storage::memory::Memory;
@@ -362,5 +387,29 @@ mod tests {
         let shelf = prepared(&mut feed).await;
         feed.apply(told((0..=MISSED_MAX).map(|n| put(n, 10 + n as i64)).collect()));
         feed.put(&shelf, 9, i64::MAX).expect_err("it has missed more than is kept");
+        let shelf = prepared(&mut feed).await;
+        let large = Bytes::from(vec![b' '; MISSED_BYTES_MAX / 2]);
+        let put_large = |revision: i64| match put(1, revision) {
+            Change::Put { key, created, .. } => Change::Put { key, value: large.clone(), revision, created },
+            gone @ Change::Deleted { .. } => gone,
+        };
+        feed.apply(told(vec![put_large(20_000), put_large(20_001)]));
+        feed.put(&shelf, 9, i64::MAX).expect_err("or larger ones");
+    }
+
+    #[tokio::test]
+    async fn a_shelf_that_was_given_up_on_collects_nothing() {
+        let unreadable = Arc::<Unreadable>::default();
+        let filled = (Shelves::of(&Registry::default().table(), &unreadable), Arc::<ArcSwap<Index>>::default());
+        let (beside, (_orders, ordered)) = ((unreadable, Forgotten::default()), mpsc::channel(1));
+        let storage = Arc::new(Memory::default());
+        let mut feed = Feed::new(storage, filled, ordered, watch::Sender::new(0), beside, watch::Sender::new(0));
+        drop(prepared(&mut feed).await);
+        feed.apply(told(vec![put(1, 2)]));
+        assert!(feed.prepared.is_empty());
+        let shelf = prepared(&mut feed).await;
+        let (done, _ended) = oneshot::channel();
+        feed.obey(Order::End { store_prefix: shelf.store_prefix().to_owned(), done }, 3).await;
+        assert!(feed.prepared.is_empty(), "the kind has gone");
     }
 }
