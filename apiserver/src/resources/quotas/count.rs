@@ -69,13 +69,20 @@ impl Resources {
             let concerned = quotas.iter().zip(&needed).zip(used.iter_mut()).filter(|((_, needs), _)| needs.is_some());
             concerned.for_each(|((quota, _), used)| add(used, &taken(quota, kind, objects, as_of_secs)));
         };
-        let place = &self.place_of(resource.clone())?;
-        match needed.iter().flatten().next() {
-            None => {}
+        let Some(needed) = needed.iter().flatten().next() else { return Ok(()) };
+        let place = &match self.place_of(resource.clone()) {
+            // It has gone since the table was looked at, and its objects with it.
+            Err(_) if resource.is_custom() => {
+                count(&Objects::Number(0));
+                return Ok(());
+            }
+            place => place?,
+        };
+        match needed {
             // They may be more, or fewer, than the cache has: one is just being made.
-            Some(_) if kind == ("", PLURAL) => count(&Objects::Number(quotas.len())),
-            Some(Needs::Number) => count(&Objects::Number(self.items_of(place, namespace).len())),
-            Some(Needs::Each) => {
+            _ if kind == ("", PLURAL) => count(&Objects::Number(quotas.len())),
+            Needs::Number => count(&Objects::Number(self.items_of(place, namespace).len())),
+            Needs::Each => {
                 // What nobody takes is zero.
                 count(&Objects::Each(Vec::new()));
                 for part in self.items_of(place, namespace).chunks(DECODED_MAX) {

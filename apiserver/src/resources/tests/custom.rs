@@ -559,6 +559,19 @@ async fn what_a_schema_does_not_know_is_refused_where_that_is_asked() {
 }
 
 #[tokio::test]
+async fn a_kind_that_is_just_going_counts_nothing_and_fails_nobodys_write() {
+    let c = Cluster::new().await;
+    c.define(definition()).await;
+    c.resources.inner.cache.end("example.com/tabs").await.unwrap();
+    assert!(c.resources.registry().find("example.com", "v1", "tabs").is_some(), "it is found, and its cache has gone");
+    let hard = json!({"count/tabs.example.com": "5", "count/configmaps": "5"});
+    c.create("resourcequotas", "n/", json!({"metadata": {"name": "q"}, "spec": {"hard": hard}})).await.unwrap();
+    c.config_map("a", json!({})).await;
+    let used = &c.get("resourcequotas", "n/q").await.unwrap()["status"]["used"];
+    assert_eq!(used, &json!({"count/tabs.example.com": "0", "count/configmaps": "1"}));
+}
+
+#[tokio::test]
 async fn custom_objects_are_counted_in_quotas() {
     let c = Cluster::new().await;
     c.define(definition()).await;
