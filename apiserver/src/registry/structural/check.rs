@@ -2,7 +2,7 @@
 //!
 //! - this: what a schema may say at all, and how its parts go together
 //! - [`invariants`]: what makes it structural
-//! - [`defaults`]: whether its defaults are values of it
+//! - [`defaults`]: whether its defaults are values of it, and keep its rules
 //!
 //! Rules in CEL (`x-kubernetes-validations`) are judged where all else is good, by [`rules`].
 
@@ -10,6 +10,7 @@ mod defaults;
 mod invariants;
 
 use corten_api::Problems;
+use corten_cel::{Budget, RUNTIME_BUDGET};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
@@ -21,11 +22,24 @@ const META: [&str; 3] = ["metadata", "kind", "apiVersion"];
 /// What may stand at the root where the status has a subresource of its own, as upstream names it.
 const AT_ROOT: &str = "[Description Type Format Title Maximum ExclusiveMaximum Minimum ExclusiveMinimum MaxLength MinLength Pattern MaxItems MinItems UniqueItems MultipleOf Required Items Properties ExternalDocs Example XPreserveUnknownFields XValidations]";
 
-/// Looks through the schema at `at` of a version. `patterns`: of all versions of its definition.
+/// What all versions of a definition may use together while they are judged.
+pub struct Allowance {
+    patterns: PatternJudge,
+    /// For the rules of defaults.
+    rules: Budget<'static>,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self { patterns: PatternJudge::default(), rules: Budget::new(RUNTIME_BUDGET) }
+    }
+}
+
+/// Looks through the schema at `at` of a version.
 pub fn check(
     schema: &JSONSchemaProps,
     has_status: bool,
-    patterns: &mut PatternJudge,
+    allowance: &mut Allowance,
     at: &Path<'_>,
     problems: &mut Problems,
 ) {
@@ -41,7 +55,7 @@ pub fn check(
         // What is not supported is told of below, where it stands.
         Err(SchemaError::Unsupported(_)) => {}
         Ok(structural) => {
-            invariants::check(schema, patterns, at, &mut found);
+            invariants::check(schema, &mut allowance.patterns, at, &mut found);
             if found.is_empty() {
                 defaults::check(&structural, at, &mut found);
             }
@@ -51,6 +65,9 @@ pub fn check(
     Look { problems, forbids_defaults: None, is_meta: false }.look(schema, true, at);
     if problems.causes().len() == before {
         rules::judge::judge(schema, at, problems);
+    }
+    if problems.causes().len() == before {
+        defaults::ask_rules(schema, true, at, &mut allowance.rules, problems);
     }
 }
 

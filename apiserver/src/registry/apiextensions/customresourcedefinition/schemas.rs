@@ -10,7 +10,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 
 use crate::registry::path::Path;
-use crate::registry::structural::{self, Kind, PatternJudge, Structural};
+use crate::registry::structural::check::Allowance;
+use crate::registry::structural::{self, Kind, Structural};
 
 /// Each is a cell of all rows.
 const MAX_COLUMNS: usize = 64;
@@ -66,7 +67,7 @@ pub(super) fn check(of: &CustomResourceDefinition, old: Option<&CustomResourceDe
         }
     }
     let any_has_status = versions.iter().any(has_status);
-    let mut patterns = PatternJudge::default();
+    let mut allowance = Allowance::default();
     each(
         versions,
         ("validation", "schema"),
@@ -79,7 +80,7 @@ pub(super) fn check(of: &CustomResourceDefinition, old: Option<&CustomResourceDe
             };
             if let Some(schema) = schema(version).filter(|_| !before.iter().any(is_old)) {
                 let at = at.field("openAPIV3Schema");
-                structural::check::check(schema, with_status, &mut patterns, &at, problems);
+                structural::check::check(schema, with_status, &mut allowance, &at, problems);
             }
         },
     );
@@ -200,7 +201,7 @@ fn check_selectable(
             problems.invalid(at, path, "is an invalid path: does not refer to a valid field");
             continue;
         };
-        if path.starts_with(".metadata") {
+        if path.split('.').nth(1) == Some("metadata") {
             problems.invalid(at, path, "must not point to fields in metadata");
         }
         if !matches!(found.kind, Some(Kind::String | Kind::Boolean | Kind::Integer)) {

@@ -110,6 +110,23 @@ fn what_is_no_definition_is_told_in_upstreams_words() {
 }
 
 #[test]
+fn metadata_is_not_selected_by_and_what_is_called_so_alike_is() {
+    let of = |path: &str| {
+        let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {
+            "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
+            "metadataFoo": {"type": "object", "properties": {"name": {"type": "string"}}},
+        }}});
+        let version = json!({"name": "v1", "served": true, "storage": true, "schema": schema, "selectableFields": [{"jsonPath": path}]});
+        found(V1, version)
+    };
+    assert_eq!(of(".metadataFoo.name"), Vec::<String>::new());
+    assert_eq!(
+        of(".metadata.name"),
+        [r#"spec.selectableFields[0].jsonPath: Invalid value: ".metadata.name": must not point to fields in metadata"#]
+    );
+}
+
+#[test]
 fn a_definition_has_so_many_versions() {
     let versions = |n: usize| -> Value {
         let schema = json!({"openAPIV3Schema": {"type": "object"}});
@@ -184,7 +201,7 @@ fn what_was_a_version_of_the_store_stays_one() {
     let versions = |names: [(&str, bool); 2]| -> Value {
         let schema = json!({"openAPIV3Schema": {"type": "object"}});
         names
-            .map(|(name, storage)| json!({"name": name, "served": true, "storage": storage, "schema": schema}))
+            .map(|(name, storage)| json!({"name": "v1", "served": true, "storage": storage, "schema": schema}))
             .to_vec()
             .into()
     };

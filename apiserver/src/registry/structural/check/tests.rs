@@ -9,7 +9,7 @@ fn found_of(schema: Value, has_status: bool) -> Vec<String> {
     let mut problems = Problems::default();
     let spec = Path::root("spec");
     let at = spec.field("s");
-    check(&props(schema), has_status, &mut PatternJudge::default(), &at, &mut problems);
+    check(&props(schema), has_status, &mut Allowance::default(), &at, &mut problems);
     let mut told: Vec<String> = problems.causes().iter().map(ToString::to_string).collect();
     told.sort();
     told
@@ -189,6 +189,41 @@ fn defaults_are_values_of_their_schema() {
     }
     let top = json!({"type": "object", "properties": {"kind": {"type": "string", "default": "a"}}});
     assert_eq!(found(top), ["spec.s.properties[kind].default: Forbidden: must not be set in top-level kind"]);
+}
+
+#[test]
+fn defaults_keep_the_rules() {
+    let of = |default: Value, rules: Value| {
+        of_field(json!({"type": "object", "default": default, "x-kubernetes-validations": rules, "properties": {
+            "n": {"type": "integer", "x-kubernetes-validations": [{"rule": "self != 3", "message": "not 3"}]},
+            "list": {"type": "array", "maxItems": 5, "items": {"type": "integer"}},
+        }}))
+    };
+    let at = "spec.s.properties[f].default";
+    for (why, default, rule, expected) in [
+        ("kept", json!({"n": 1}), json!({"rule": "self.n < 5"}), vec![]),
+        (
+            "broken",
+            json!({"n": 7}),
+            json!({"rule": "self.n < 5", "message": "small"}),
+            vec![format!("{at}: Invalid value: small")],
+        ),
+        ("further in", json!({"n": 3}), json!({"rule": "true"}), vec![format!("{at}.n: Invalid value: 3: not 3")]),
+        (
+            "of one that was so before",
+            json!({"n": 1}),
+            json!({"rule": "self.n > oldSelf.n", "message": "grows"}),
+            vec![format!("{at}: Invalid value: grows")],
+        ),
+        (
+            "of one that was not there",
+            json!({"n": 1}),
+            json!({"rule": "oldSelf.hasValue()", "optionalOldSelf": true, "message": "never made"}),
+            vec![format!("{at}: Invalid value: never made")],
+        ),
+    ] {
+        assert_eq!(of(default, json!([rule])), expected, "{why}");
+    }
 }
 
 #[test]
