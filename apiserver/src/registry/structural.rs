@@ -4,6 +4,7 @@
 //!
 //! - [`check`]: whether what somebody wrote is a structural schema
 //! - [`prune`](mod@prune), [`fill`]: fields that nobody declared go, defaults come
+//! - `reading`: what of it matters to how stored objects are read
 //! - [`value`]: whether a value is as the schema wants it; `formats`, `pattern`: whether a text is; `lists`: whether items differ
 //! - [`rules`]: what expressions in CEL want of a value
 //! - [`embedded`]: objects within objects
@@ -20,6 +21,7 @@ mod formats;
 mod lists;
 mod pattern;
 pub mod prune;
+mod reading;
 pub mod rules;
 pub mod shape;
 pub mod value;
@@ -43,7 +45,7 @@ use pattern::Pattern;
 #[derive(Clone, Debug, Default)]
 pub struct Structural {
     /// `None`: any.
-    pub kind: Option<Kind>,
+    pub kind: Option<SchemaType>,
     pub nullable: bool,
     pub default: Option<Value>,
     pub properties: Properties,
@@ -86,8 +88,9 @@ impl FromIterator<(Box<str>, Structural)> for Properties {
     }
 }
 
+/// As `type` says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum SchemaType {
     Array,
     Boolean,
     Integer,
@@ -96,10 +99,17 @@ pub enum Kind {
     String,
 }
 
-impl Kind {
+impl SchemaType {
     pub const ALL: [&'static str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
     fn of(name: &str) -> Option<Self> {
-        const KINDS: [Kind; 6] = [Kind::Array, Kind::Boolean, Kind::Integer, Kind::Number, Kind::Object, Kind::String];
+        const KINDS: [SchemaType; 6] = [
+            SchemaType::Array,
+            SchemaType::Boolean,
+            SchemaType::Integer,
+            SchemaType::Number,
+            SchemaType::Object,
+            SchemaType::String,
+        ];
         Self::ALL.iter().zip(KINDS).find(|(known, _)| **known == name).map(|(_, kind)| kind)
     }
     pub fn as_str(self) -> &'static str {
@@ -149,7 +159,7 @@ struct Limits {
     max_properties: Option<i64>,
     min_properties: Option<i64>,
     required: Vec<String>,
-    one_of_values: Vec<Value>,
+    enumeration: Vec<Value>,
     all_of: Vec<Structural>,
     any_of: Vec<Structural>,
     one_of: Vec<Structural>,
@@ -175,7 +185,7 @@ impl Limits {
             max_properties,
             min_properties,
             required,
-            one_of_values,
+            enumeration,
             all_of,
             any_of,
             one_of,
@@ -183,7 +193,7 @@ impl Limits {
         } = self;
         let no_number = maximum.is_none() && minimum.is_none() && multiple_of.is_none();
         let sizes = [max_length, min_length, max_items, min_items, max_properties, min_properties];
-        let no_text = format.is_none() && pattern.is_none() && required.is_empty() && one_of_values.is_empty();
+        let no_text = format.is_none() && pattern.is_none() && required.is_empty() && enumeration.is_empty();
         let no_schema = [all_of, any_of, one_of].into_iter().all(Vec::is_empty) && not.is_none();
         no_number && no_text && no_schema && sizes.into_iter().all(Option::is_none)
     }
@@ -241,7 +251,7 @@ fn read(schema: &JSONSchemaProps, patterns: &mut Patterns) -> Result<Structural,
     };
     let kind = match schema.type_.as_deref().unwrap_or_default() {
         "" => None,
-        name => Some(Kind::of(name).ok_or(SchemaError::Unsupported("type"))?),
+        name => Some(SchemaType::of(name).ok_or(SchemaError::Unsupported("type"))?),
     };
     Ok(Structural {
         kind,
@@ -296,7 +306,7 @@ fn limits(schema: &JSONSchemaProps, patterns: &mut Patterns) -> Result<Limits, S
         max_properties: schema.max_properties,
         min_properties: schema.min_properties,
         required: schema.required.clone().unwrap_or_default(),
-        one_of_values: schema.enum_.iter().flatten().map(|value| value.0.clone()).collect(),
+        enumeration: schema.enum_.iter().flatten().map(|value| value.0.clone()).collect(),
         all_of,
         any_of,
         one_of,

@@ -15,7 +15,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 
-use super::{Kind, PatternJudge, SchemaError, Structural, is_known_format, rules};
+use super::{PatternJudge, SchemaError, SchemaType, Structural, is_known_format, rules};
 use crate::registry::path::Path;
 
 const META: [&str; 3] = ["metadata", "kind", "apiVersion"];
@@ -200,8 +200,8 @@ impl Look<'_> {
     /// What no schema may say.
     fn words(&mut self, schema: &JSONSchemaProps, at: &Path<'_>) {
         let kind = schema.type_.as_deref().unwrap_or_default();
-        if !kind.is_empty() && !Kind::ALL.contains(&kind) {
-            self.problems.unsupported(at.field("type"), kind, &Kind::ALL);
+        if !kind.is_empty() && !SchemaType::ALL.contains(&kind) {
+            self.problems.unsupported(at.field("type"), kind, &SchemaType::ALL);
         }
         if let (Some(_), Some(why)) = (&schema.default, self.forbids_defaults) {
             self.forbidden(at, "default", &format!("must not be set {why}"));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Additional, Kind, Structural};
+use super::{Additional, SchemaType, Structural};
 use crate::schema::build::{Builder, Object, TooMany};
 use crate::schema::{ListKind, NodeId, Scalar, Schema};
 
@@ -19,18 +19,18 @@ fn node(builder: &mut Builder, of: &Structural) -> Result<NodeId, TooMany> {
     }
     match of.kind {
         None => builder.any(),
-        Some(Kind::Boolean) => builder.scalar(Scalar::Bool),
-        Some(Kind::Integer) => builder.scalar(Scalar::Int64),
-        Some(Kind::Number) => builder.scalar(Scalar::Float64),
-        Some(Kind::String) => builder.scalar(Scalar::String),
-        Some(Kind::Array) => {
+        Some(SchemaType::Boolean) => builder.scalar(Scalar::Bool),
+        Some(SchemaType::Integer) => builder.scalar(Scalar::Int64),
+        Some(SchemaType::Number) => builder.scalar(Scalar::Float64),
+        Some(SchemaType::String) => builder.scalar(Scalar::String),
+        Some(SchemaType::Array) => {
             let items = match &of.items {
                 Some(items) => node(builder, items)?,
                 None => builder.any()?,
             };
             builder.list(items, of.list.clone().unwrap_or(ListKind::Atomic))
         }
-        Some(Kind::Object) => match &of.additional {
+        Some(SchemaType::Object) => match &of.additional {
             Some(Additional::Schema(values)) if of.properties.is_empty() => {
                 let values = node(builder, values)?;
                 builder.map(values, of.map_is_atomic)

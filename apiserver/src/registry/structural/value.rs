@@ -14,7 +14,7 @@ use serde_json::{Map, Number, Value, json};
 
 pub(super) use self::fault::Room;
 use self::fault::{At, Fault, Found, What, place};
-use super::{Additional, Kind, Structural, formats};
+use super::{Additional, SchemaType, Structural, formats};
 use crate::schema::ListKind;
 
 /// Values looked at and bytes matched in one validation, however a schema and an object are made for each other.
@@ -126,7 +126,7 @@ impl Look {
             if let (Some(wanted), false) = (type_names(of), of.nullable) {
                 self.note(&mut found, at, What::Type { wanted, is: "null" });
             }
-            self.one_of_values(value, of, at, &mut found);
+            self.enumeration(value, of, at, &mut found);
             return found;
         }
         self.kind(value, of, at, &mut found);
@@ -137,7 +137,7 @@ impl Look {
             Value::Array(items) => self.items(items, old, of, at, &mut found),
             Value::Null | Value::Bool(_) | Value::Object(_) => {}
         }
-        self.one_of_values(value, of, at, &mut found);
+        self.enumeration(value, of, at, &mut found);
         if let Value::Object(fields) = value {
             self.fields(fields, old, of, at, &mut found);
         }
@@ -147,15 +147,16 @@ impl Look {
 
     fn kind<'v>(&mut self, value: &'v Value, of: &Structural, at: &At<'_>, found: &mut Found<'v>) {
         let Some(wanted) = type_names(of) else { return };
-        let is = |kind: Kind| match kind {
-            Kind::Array => value.is_array(),
-            Kind::Boolean => value.is_boolean(),
-            Kind::Integer => is_integer(value),
-            Kind::Number => value.is_number(),
-            Kind::Object => value.is_object(),
-            Kind::String => value.is_string(),
+        let is = |kind: SchemaType| match kind {
+            SchemaType::Array => value.is_array(),
+            SchemaType::Boolean => value.is_boolean(),
+            SchemaType::Integer => is_integer(value),
+            SchemaType::Number => value.is_number(),
+            SchemaType::Object => value.is_object(),
+            SchemaType::String => value.is_string(),
         };
-        let fits = if of.int_or_string { is(Kind::Integer) || is(Kind::String) } else { of.kind.is_none_or(is) };
+        let fits =
+            if of.int_or_string { is(SchemaType::Integer) || is(SchemaType::String) } else { of.kind.is_none_or(is) };
         if fits {
             found.matched += 1;
         } else {
@@ -319,8 +320,8 @@ impl Look {
         text
     }
 
-    fn one_of_values<'v>(&mut self, value: &'v Value, of: &'v Structural, at: &At<'_>, found: &mut Found<'v>) {
-        let known = &of.limits().one_of_values;
+    fn enumeration<'v>(&mut self, value: &'v Value, of: &'v Structural, at: &At<'_>, found: &mut Found<'v>) {
+        let known = &of.limits().enumeration;
         let is_it = |one: &Value| !value.is_null() && (self.same(one, value) || is_same_number(one, value));
         if !known.is_empty() && !known.iter().any(is_it) {
             self.note(found, at, What::Unsupported { value, known });
@@ -411,7 +412,7 @@ fn type_names(of: &Structural) -> Option<&'static str> {
     if of.int_or_string {
         return Some("integer,string");
     }
-    of.kind.map(Kind::as_str)
+    of.kind.map(SchemaType::as_str)
 }
 
 fn type_name(value: &Value) -> &'static str {

@@ -1,71 +1,55 @@
 //! What of a definition matters to how its stored objects are read: a change of anything else reads none of them anew, and cuts off
 //! nobody who watches.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinitionVersion, CustomResourceValidation, JSONSchemaProps, JSONSchemaPropsOrArray,
-    JSONSchemaPropsOrBool,
-};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinitionVersion;
+use serde_json::json;
+use sha2::{Digest, Sha256};
 
-/// The versions without all that neither prunes, nor fills in, nor is selected by.
-pub(super) fn of(versions: &[CustomResourceDefinitionVersion]) -> Vec<CustomResourceDefinitionVersion> {
-    let version = |of: &CustomResourceDefinitionVersion| CustomResourceDefinitionVersion {
-        name: of.name.clone(),
-        served: of.served,
-        storage: of.storage,
-        selectable_fields: of.selectable_fields.clone(),
-        schema: of.schema.as_ref().map(|schema| CustomResourceValidation {
-            open_api_v3_schema: schema.open_api_v3_schema.as_ref().map(schema_of),
-        }),
-        ..CustomResourceDefinitionVersion::default()
-    };
-    versions.iter().map(version).collect()
-}
+use crate::registry::structural::Structural;
 
-fn schema_of(of: &JSONSchemaProps) -> JSONSchemaProps {
-    let all = |schemas: &Vec<JSONSchemaProps>| schemas.iter().map(schema_of).collect();
-    JSONSchemaProps {
-        type_: of.type_.clone(),
-        nullable: of.nullable,
-        default: of.default.clone(),
-        properties: of
-            .properties
-            .as_ref()
-            .map(|properties| properties.iter().map(|(name, schema)| (name.clone(), schema_of(schema))).collect()),
-        items: of.items.as_ref().map(|items| match items {
-            JSONSchemaPropsOrArray::Schema(schema) => JSONSchemaPropsOrArray::Schema(Box::new(schema_of(schema))),
-            JSONSchemaPropsOrArray::Schemas(schemas) => JSONSchemaPropsOrArray::Schemas(all(schemas)),
-        }),
-        additional_properties: of.additional_properties.as_ref().map(|additional| match additional {
-            JSONSchemaPropsOrBool::Schema(schema) => JSONSchemaPropsOrBool::Schema(Box::new(schema_of(schema))),
-            JSONSchemaPropsOrBool::Bool(bool) => JSONSchemaPropsOrBool::Bool(*bool),
-        }),
-        x_kubernetes_preserve_unknown_fields: of.x_kubernetes_preserve_unknown_fields,
-        x_kubernetes_embedded_resource: of.x_kubernetes_embedded_resource,
-        x_kubernetes_int_or_string: of.x_kubernetes_int_or_string,
-        ..JSONSchemaProps::default()
+/// Of what prunes, fills in, or is selected by.
+pub(super) fn digest(versions: &[CustomResourceDefinitionVersion]) -> Result<[u8; 32], serde_json::Error> {
+    let mut digest = Sha256::new();
+    for CustomResourceDefinitionVersion { name, served, storage, selectable_fields, schema, .. } in versions {
+        let beside = json!([name, served, storage, selectable_fields]).to_string();
+        digest.update(beside.len().to_le_bytes());
+        digest.update(beside);
+        let schema = schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
+        match schema.map(|schema| (schema, Structural::of(schema))) {
+            None => digest.update([0]),
+            Some((_, Ok(structural))) => {
+                digest.update([1]);
+                structural.reading_digest(&mut digest);
+            }
+            // It is read by none: any other may be one.
+            Some((schema, Err(_))) => {
+                digest.update([2]);
+                digest.update(serde_json::to_vec(schema)?);
+            }
+        }
     }
+    Ok(digest.finalize().into())
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
 
     #[test]
     fn what_makes_a_difference_to_who_reads() {
-        let version = |color: Value, more: Value| -> CustomResourceDefinitionVersion {
+        let of = |field: Value, more: Value| {
             let mut version = json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
-                "type": "object", "properties": {"spec": {"type": "object", "properties": {"color": color}}},
+                "type": "object", "properties": {"spec": {"type": "object", "properties": {"color": field}}},
             }}});
             version.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            serde_json::from_value(version).unwrap()
+            digest(&[serde_json::from_value(version).unwrap()]).unwrap()
         };
-        let plain = of(&[version(json!({"type": "string"}), json!({}))]);
-        for (why, color, more, differs) in [
+        let plain = of(json!({"type": "string"}), json!({}));
+        for (why, field, more, differs) in [
             ("nothing", json!({"type": "string"}), json!({}), false),
             ("a description", json!({"type": "string", "description": "a"}), json!({}), false),
-            ("a rule for writes", json!({"type": "string", "pattern": "a", "enum": ["a"]}), json!({}), false),
             (
                 "columns",
                 json!({"type": "string"}),
@@ -74,19 +58,7 @@ mod tests {
             ),
             ("subresources", json!({"type": "string"}), json!({"subresources": {"status": {}}}), false),
             ("a default", json!({"type": "string", "default": "a"}), json!({}), true),
-            ("null", json!({"type": "string", "nullable": true}), json!({}), true),
-            (
-                "a field within",
-                json!({"type": "object", "properties": {"description": {"type": "string"}}}),
-                json!({}),
-                true,
-            ),
-            (
-                "what is not named",
-                json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}),
-                json!({}),
-                true,
-            ),
+            ("what is no schema", json!({"$ref": "#/a"}), json!({}), true),
             (
                 "selectable fields",
                 json!({"type": "string"}),
@@ -95,7 +67,7 @@ mod tests {
             ),
             ("which version is stored", json!({"type": "string"}), json!({"storage": false}), true),
         ] {
-            assert_eq!(of(&[version(color, more)]) != plain, differs, "{why}");
+            assert_eq!(of(field, more) != plain, differs, "{why}");
         }
     }
 }

@@ -11,7 +11,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 
 use crate::registry::path::Path;
 use crate::registry::structural::check::Allowance;
-use crate::registry::structural::{self, Kind, Structural};
+use crate::registry::structural::{self, SchemaType, Structural};
 
 /// Each is a cell of all rows.
 const MAX_COLUMNS: usize = 64;
@@ -204,7 +204,7 @@ fn check_selectable(
         if path.split('.').nth(1) == Some("metadata") {
             problems.invalid(at, path, "must not point to fields in metadata");
         }
-        if !matches!(found.kind, Some(Kind::String | Kind::Boolean | Kind::Integer)) {
+        if !matches!(found.kind, Some(SchemaType::String | SchemaType::Boolean | SchemaType::Integer)) {
             let why = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.";
             problems.invalid(at, path, why);
         }
