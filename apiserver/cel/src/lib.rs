@@ -35,6 +35,7 @@ mod parser;
 mod pattern;
 mod problem;
 mod program;
+pub mod re2;
 mod schema;
 mod time;
 mod types;

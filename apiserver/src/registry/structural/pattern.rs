@@ -1,19 +1,18 @@
 //! Patterns as Go reads them, matched in linear time and within bounds of memory.
 //!
-//! - `translate`: written anew in our syntax
-//! - [`Judge`]: whether a definition's patterns are some, and not too many or too large, which is asked when it is written
+//! - [`Judge`]: whether a definition's patterns are some, and not too many or too large, which is asked when it is written. One that
+//!   upstream takes and that is too large here is refused then: accepted, it would let through, or refuse, all values
 //! - [`Pattern`]: one of a schema that is served. It is compiled when a value is matched first, and kept in a cache that all schemas
 //!   share; of those that are in no use the oldest go.
-
-mod translate;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use corten_cel::re2::translated;
 use regex::{Regex, RegexBuilder};
 
-use translate::translated;
-
+/// Of one: each `\pL` of it becomes some hundred ranges before its size is known.
+const TEXT_BYTES_MAX: usize = 8 * 1024;
 /// What one may take when it is compiled: its size is the first that is enough.
 const SIZES_BYTES: [usize; 5] = [8 * 1024, 32 * 1024, 128 * 1024, 512 * 1024, SIZE_BYTES_MAX];
 const SIZE_BYTES_MAX: usize = 1024 * 1024;
@@ -72,6 +71,9 @@ pub(super) struct Compiled {
 
 impl Compiled {
     fn of(text: &str) -> Result<Self, String> {
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(format!("it is longer than {TEXT_BYTES_MAX} bytes"));
+        }
         let ours = translated(text)?;
         for size_bytes in SIZES_BYTES {
             let mut builder = RegexBuilder::new(&ours);
@@ -178,59 +180,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_mean_what_they_mean_in_go() {
-        for (pattern, text, matches) in [
-            (r"^(\d+|\*)(/\d+)?(\s+(\d+|\*)(/\d+)?){4}$", "* * * * */5", true),
-            (r"^(\d+|\*)(/\d+)?(\s+(\d+|\*)(/\d+)?){4}$", "* * * *", false),
-            (r"^\d$", "\u{663}", false),
-            (r"^\w+$", "stra\u{df}e", false),
-            (r"^[\w.-]+$", "a_b.c-d", true),
-            (r"^[^\d\s]$", "1", false),
-            (r"^.$", "\u{df}", true),
-            (r"^{a}$", "{a}", true),
-            (r"^a{01}$", "a{01}", true),
-            (r"^a{2,3}$", "aaa", true),
-            (r"^a{2,3}?$", "aaa", true),
-            (r"^[[]$", "[", true),
-            (r"^[]a]+$", "]a", true),
-            (r"^[^]]$", "]", false),
-            (r"^[[:alpha:]]+$", "ab", true),
-            (r"^[a&&b]+$", "a&b", true),
-            (r"^[+--]$", ",", true),
-            (r"^[+--]$", ".", false),
-            (r"^[--/]$", ".", true),
-            (r"^[a-c-e]+$", "b-e", true),
-            (r"^[a-c-e]+$", "d", false),
-            (r"^[\d-a]+$", "1-a", true),
-            (r"^[\pL-]+$", "\u{df}-", true),
-            (r"^[\x{41}-\x43]$", "B", true),
-            (r"^\x{4F}\p{Greek}$", "O\u{3b1}", true),
-            (r"^\Qa.b\E$", "axb", false),
-            (r"^\Qa.b\E$", "a.b", true),
-            (r"\bfoo\b", "a foo b", true),
-            (r"^a\/b\-c$", "a/b-c", true),
-            ("(?i)^abc$", "ABC", true),
-            ("^(?P<name>a)(?s:.)$", "a\n", true),
-            ("^a$", "a\n", false),
-        ] {
-            assert_eq!(Compiled::of(pattern).unwrap().matches(text), matches, "{pattern} {text:?}");
-        }
-    }
-
-    #[test]
     fn what_is_no_pattern_is_told_of() {
         for (pattern, why) in [
             ("(", "unclosed group"),
-            ("a(?=b)", "look-around"),
             ("[z-a]", "invalid character class range"),
-            ("a**", "invalid nested repetition operator: `*`"),
-            ("a{1001}", "invalid repeat count: `{1001}`"),
-            ("a{3,2}", "invalid repeat count: `{3,2}`"),
-            ("(a{100}b){11}", "invalid repeat count: `{11}`"),
-            ("((a{50})*c|d{3}){21}", "invalid repeat count: `{21}`"),
-            ("(?x)a b", "invalid or unsupported Perl syntax: `(?x`"),
-            ("(?u:a)", "invalid or unsupported Perl syntax: `(?u`"),
-            (r"\u0041", r"invalid escape sequence: `\u`"),
+            ("a**", "invalid nested repetition operator: `**`"),
             (r"(\pL{100}){10}", "bytes"),
             ("a".repeat(10_000).as_str(), "longer than"),
         ] {
