@@ -37,6 +37,7 @@ mod problem;
 mod program;
 pub mod re2;
 mod schema;
+pub mod strfmt;
 mod time;
 mod types;
 mod value;

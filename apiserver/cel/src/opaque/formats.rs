@@ -1,11 +1,9 @@
 //! The formats of names and values that Kubernetes has.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use corten_api::names;
 
 use super::url;
-use crate::time;
+use crate::strfmt;
 
 /// A format: what is wrong with a text, and how long the pattern is that cost is counted by.
 #[derive(Debug)]
@@ -104,32 +102,18 @@ fn unless(is_good: bool, why: &str) -> Vec<String> {
     if is_good { Vec::new() } else { vec![why.to_owned()] }
 }
 
-/// In five groups; the dashes between them may be missing.
 fn uuid(text: &str) -> Vec<String> {
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit());
-    let mut rest = text;
-    let mut is_good = text.is_ascii();
-    for (index, length) in [8, 4, 4, 4, 12].into_iter().enumerate() {
-        if index > 0 {
-            rest = rest.strip_prefix('-').unwrap_or(rest);
-        }
-        is_good = is_good && rest.len() >= length && digits(&rest[..length]);
-        if !is_good {
-            break;
-        }
-        rest = &rest[length..];
-    }
-    unless(is_good && rest.is_empty(), "does not match the UUID format")
+    unless(strfmt::is_uuid(text, None), "does not match the UUID format")
 }
 
 fn byte(text: &str) -> Vec<String> {
-    unless(!text.is_empty() && STANDARD.decode(text).is_ok(), "invalid base64")
+    unless(strfmt::is_byte(text), "invalid base64")
 }
 
 fn date(text: &str) -> Vec<String> {
-    unless(text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok(), "invalid date")
+    unless(strfmt::is_date(text), "invalid date")
 }
 
 fn datetime(text: &str) -> Vec<String> {
-    unless(time::parse_timestamp(text).is_some(), "invalid datetime")
+    unless(strfmt::is_date_time(text), "invalid datetime")
 }

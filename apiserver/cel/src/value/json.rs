@@ -11,6 +11,7 @@ use super::{Fields, Key, List, Map, Text, Value, brief, map_of};
 use crate::error::EvalError;
 use crate::limits::Run;
 use crate::schema::{ListKind, Schema, Shape};
+use crate::strfmt;
 
 static ATOMIC: ListKind = ListKind::Atomic;
 
@@ -39,18 +40,22 @@ impl<'a> Value<'a> {
             (Shape::String | Shape::IntOrString, Json::String(text)) => Self::String(Text::Borrowed(text)),
             (Shape::Bytes, Json::String(text)) => {
                 run.allocate(text.len())?;
-                let bytes =
-                    STANDARD.decode(text).map_err(|e| EvalError::InvalidData(format!("byte formatted string: {e}")))?;
-                Self::Bytes(bytes.into())
+                let why = |e| EvalError::InvalidData(format!("byte formatted string: {e}"));
+                Self::Bytes(strfmt::bytes(text).map_err(why)?.into())
             }
             (Shape::Date, Json::String(text)) => Self::Timestamp(date(text)?),
             (Shape::DateTime, Json::String(text)) => {
-                let why = |e| EvalError::function(format!("Invalid date-time formatted string {}: {e}", brief(text)));
-                Self::Timestamp(time_text(text)?.parse().map_err(why)?)
+                let refused = || {
+                    let text = brief(text);
+                    EvalError::function(format!(
+                        "Invalid date-time formatted string {text}: cannot parse {text:?} as RFC 3339"
+                    ))
+                };
+                Self::Timestamp(strfmt::date_time(time_text(text)?).ok_or_else(refused)?)
             }
             (Shape::Duration, Json::String(text)) => {
                 let why = |e| EvalError::function(format!("Invalid duration {}: {e}", brief(text)));
-                Self::Duration(crate::time::parse_duration(time_text(text)?).map_err(why)?)
+                Self::Duration(strfmt::duration(time_text(text)?).map_err(why)?)
             }
             (Shape::Double, Json::Number(number)) => match number.as_f64() {
                 Some(value) => Self::Double(value),
@@ -164,9 +169,12 @@ fn time_text(text: &str) -> Result<&str, EvalError> {
 }
 
 fn date(text: &str) -> Result<Timestamp, EvalError> {
-    let date = time_text(text)?.parse::<Date>().and_then(|date| date.to_zoned(TimeZone::UTC));
-    let why = |e| EvalError::function(format!("Invalid date formatted string {text}: {e}"));
-    date.map(|zoned| zoned.timestamp()).map_err(why)
+    let refused = || EvalError::function(format!("Invalid date formatted string {text}"));
+    if !strfmt::is_date(time_text(text)?) {
+        return Err(refused());
+    }
+    let date = text.parse::<Date>().and_then(|date| date.to_zoned(TimeZone::UTC));
+    date.map(|zoned| zoned.timestamp()).map_err(|_| refused())
 }
 
 /// As messages of upstream call it.
