@@ -219,6 +219,8 @@ pub trait Kind: Object + Default + schemars::JsonSchema {
     const NAME_RULE: NameRule = NameRule::Dns1123Subdomain;
     /// Whether what an object owns stays when its delete says nothing of it, and what the caller is told then ("": nothing).
     const ORPHANS_BY_DEFAULT: Option<&'static str> = None;
+    /// Whether judging one object, however small, may keep a thread busy for long.
+    const IS_COSTLY: bool = false;
     /// Whether all objects of a namespace, or of a selector, can be deleted with one request.
     const DELETE_COLLECTION: bool = true;
     /// Whether a write of the status leaves metadata alone, as upstream's newer kinds have it.

@@ -95,6 +95,9 @@ impl<K: Kind> Rules for Typed<K> {
             write.validate(object, problems);
         }
     }
+    fn is_costly(&self) -> bool {
+        K::IS_COSTLY
+    }
     fn warnings(&self, object: &dyn AnyObject, old: Option<&dyn AnyObject>) -> Vec<String> {
         typed::<K>(object).map(|object| object.warnings(old.and_then(typed))).unwrap_or_default()
     }

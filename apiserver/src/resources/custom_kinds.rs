@@ -9,15 +9,16 @@ mod cleanup;
 mod failing;
 mod own;
 mod reading;
+mod serving;
 mod step;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use corten_api::{ApiError, Object, Reason};
-use futures::{StreamExt, stream};
+use futures::StreamExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionNames,
 };
@@ -27,12 +28,13 @@ use tokio::time::{Instant, sleep, timeout};
 use self::cleanup::Cleaners;
 use self::failing::Failing;
 use self::own::is_reserved;
+use self::serving::kind_of;
 use self::step::{Seen, Served, Step};
 use super::system::target;
 use super::{Authorized, Resources, WatchFrom, WatchOptions, WriteOptions};
 use crate::cache::{Item, ROOT, api_error};
 use crate::registry::apiextensions::customresourcedefinition::{GROUP, PLURAL, STORE_PREFIX, conditions};
-use crate::registry::custom::{CustomKind, CustomKindError, store_prefix};
+use crate::registry::custom::{CustomKindError, store_prefix};
 use crate::registry::{Registry, clock};
 use crate::storage::Storage;
 
@@ -43,8 +45,6 @@ const RETRY_EVERY: Duration = Duration::from_secs(5);
 const WATCH_AGAIN: Duration = Duration::from_millis(100);
 /// A definition takes no more steps to be served: its names, that it is.
 const STEPS_MAX: usize = 8;
-/// Definitions that are compiled, and whose objects are read, at one time.
-const SERVED_AT_ONCE: usize = 4;
 
 /// A definition without its schemas, which take much room and are looked at only when they change: for 500 kinds that is the
 /// difference between a gigabyte and some megabytes.
@@ -91,14 +91,6 @@ pub(super) struct Kept {
     unserved: Failing,
     unwritten: Failing,
     cleaners: Cleaners,
-}
-
-/// What came of serving a definition.
-enum Serving {
-    Begun,
-    /// It has changed since it was looked at; the next look tells.
-    Overtaken,
-    Never(CustomKindError),
 }
 
 /// What came of writing a definition.
@@ -156,24 +148,6 @@ impl Kept {
         let unservable = self.unservable.get(definition.crd.name());
         unservable.map_or(Served::NotYet, |(_, why)| Served::Never(why))
     }
-    fn note_serving(&mut self, prefix: String, definition: &Arc<Definition>, served: Result<Serving, ApiError>) {
-        let name = definition.crd.name();
-        match served {
-            Ok(Serving::Begun) => {
-                self.unserved.succeeded(name);
-                self.served.insert(prefix, definition.clone());
-            }
-            Ok(Serving::Overtaken) => {}
-            Ok(Serving::Never(err)) => {
-                self.unserved.succeeded(name);
-                self.note_unservable(&definition.crd, definition.revision, &err);
-            }
-            Err(err) => {
-                tracing::warn!(%err, "{name} is not served yet; again later");
-                self.unserved.note(name, definition.revision, Instant::now());
-            }
-        }
-    }
     /// Told once for each revision.
     fn note_unservable(&mut self, crd: &CustomResourceDefinition, revision: i64, err: &CustomKindError) {
         let mut why = err.to_string();
@@ -186,14 +160,6 @@ impl Kept {
         if told.is_none_or(|(of, _)| of != revision) {
             tracing::error!(err = err as &dyn std::error::Error, "{} cannot be served", crd.name());
         }
-    }
-}
-
-/// What is served of a definition. Of one that is to go so much that its objects can go.
-fn kind_of(crd: &CustomResourceDefinition) -> Result<CustomKind, CustomKindError> {
-    match CustomKind::of(crd, is_going(crd)) {
-        Err(err) if is_going(crd) => CustomKind::unread(crd).map_err(|_| err),
-        kind => kind,
     }
 }
 
@@ -237,17 +203,6 @@ impl Resources {
             looked.again_within(wait);
         }
         looked
-    }
-
-    /// Serves what is accepted and not served yet, or otherwise: before the first request, which is all that waits for it.
-    pub(super) async fn serve_missing_kinds(&self, kept: &mut Kept) {
-        match self.inner.cache.catch_up().await {
-            Ok(_) => {
-                let all = self.definitions(kept);
-                self.serve_definitions(&all, kept).await;
-            }
-            Err(err) => tracing::warn!(%err, "definitions were not looked after; again soon"),
-        }
     }
 
     /// Writes a definition as it is to be, unless that has failed lately. Whether it is another now than was looked at.
@@ -314,85 +269,6 @@ impl Resources {
     fn item_of(&self, definition: &Definition) -> Option<Arc<Item>> {
         let item = self.inner.cache.kind(STORE_PREFIX).and_then(|kind| kind.get(definition.crd.name()));
         item.filter(|item| item.revision == definition.revision)
-    }
-
-    /// Serves what is to be served now and is not, or otherwise, and nothing else.
-    async fn serve_definitions(&self, all: &[Arc<Definition>], kept: &mut Kept) {
-        let there: HashSet<(&str, i64)> =
-            all.iter().map(|definition| (definition.crd.name(), definition.revision)).collect();
-        kept.unserved.retain(|name, revision| there.contains(&(name, revision)));
-        kept.unwritten.retain(|name, revision| there.contains(&(name, revision)));
-        kept.unservable.retain(|name, (revision, _)| there.contains(&(name.as_str(), *revision)));
-        let accepted = all
-            .iter()
-            .filter(|definition| step::is_accepted(&definition.crd) && !is_reserved(self.registry(), &definition.crd));
-        let wanted: HashMap<String, &Arc<Definition>> =
-            accepted.map(|definition| (store_prefix(&definition.crd), definition)).collect();
-        let gone: Vec<String> = kept.served.keys().filter(|prefix| !wanted.contains_key(*prefix)).cloned().collect();
-        for prefix in gone {
-            self.registry().put_custom(&prefix, &[]);
-            match self.inner.cache.end(&prefix).await {
-                Ok(()) => drop(kept.served.remove(&prefix)),
-                Err(err) => tracing::error!(%err, "the cache of {prefix} did not end"),
-            }
-        }
-        let mut due = Vec::new();
-        for (prefix, definition) in wanted {
-            let (name, served) = (definition.crd.name(), kept.served.get(&prefix));
-            // Of one that cannot be served nothing changes until it does.
-            if served.is_some_and(|served| served.is_served_as(definition)) || kept.unservable.contains_key(name) {
-                kept.unserved.succeeded(name);
-            } else if kept.unserved.is_due(name, definition.revision, Instant::now()) {
-                // What is in the cache is as the schemas have it.
-                let is_read_anew = served.is_none_or(|before| before.read_as != definition.read_as);
-                due.push((prefix, definition.clone(), is_read_anew));
-            }
-        }
-        let serve = |(prefix, definition, is_read_anew): (String, Arc<Definition>, bool)| async move {
-            let served = self.serve_definition(&prefix, &definition, is_read_anew).await;
-            (prefix, definition, served)
-        };
-        let mut serving = stream::iter(due).map(serve).buffer_unordered(SERVED_AT_ONCE);
-        while let Some((prefix, definition, served)) = serving.next().await {
-            kept.note_serving(prefix, &definition, served);
-        }
-        for definition in all {
-            self.announce(&definition.crd, kept);
-        }
-    }
-
-    /// Clients are told of a kind that is served once its status says that it is established, as upstream has it: other servers
-    /// serve it by then, too.
-    fn announce(&self, crd: &CustomResourceDefinition, kept: &Kept) {
-        let prefix = store_prefix(crd);
-        if kept.served.contains_key(&prefix) {
-            self.registry().announce(&prefix, conditions::is_true(crd, conditions::ESTABLISHED));
-        }
-    }
-
-    async fn serve_definition(
-        &self,
-        prefix: &str,
-        definition: &Definition,
-        is_read_anew: bool,
-    ) -> Result<Serving, ApiError> {
-        let Some(item) = self.item_of(definition) else { return Ok(Serving::Overtaken) };
-        // What a schema says can take long to be compiled.
-        let compiled = tokio::task::spawn_blocking(move || {
-            let crd: CustomResourceDefinition = serde_json::from_slice(&item.object()).map_err(ApiError::internal)?;
-            Ok::<_, ApiError>(kind_of(&crd))
-        });
-        let kind = match compiled.await.map_err(ApiError::internal)?? {
-            Ok(kind) => kind,
-            Err(err) => return Ok(Serving::Never(err)),
-        };
-        if is_read_anew {
-            self.inner.cache.begin_custom(prefix, &kind).await?;
-        } else {
-            self.inner.cache.define(prefix, &kind);
-        }
-        self.registry().put_custom(prefix, &kind.served);
-        Ok(Serving::Begun)
     }
 
     /// Writes status and finalizers of `new`, unless the definition has changed since it was looked at.

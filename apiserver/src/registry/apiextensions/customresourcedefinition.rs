@@ -30,6 +30,8 @@ const WEBHOOK_PORT: i32 = 443;
 const COLUMNS: &[Column] = &[cells::NAME, cells::CREATED_AT];
 
 impl Kind for CustomResourceDefinition {
+    // What its schemas say is compiled, and their rules are asked of their defaults.
+    const IS_COSTLY: bool = true;
     const SINGULAR: &'static str = "customresourcedefinition";
     const SHORT_NAMES: &'static [&'static str] = &["crd", "crds"];
     const CATEGORIES: &'static [&'static str] = &["api-extensions"];

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::serving::Serving;
 use super::*;
+use crate::registry::custom::testing::{tabs, version};
 use crate::resources::tests::Cluster;
 use crate::storage::flaky::Flaky;
 
@@ -33,11 +35,7 @@ async fn what_was_served_at_last_is_not_tried_for_ever() {
 
 #[test]
 fn a_write_that_is_not_wanted_any_more_does_not_keep_a_kind_that_could_not_be_served_from_its_turn() {
-    let crd = crate::registry::custom::testing::tabs(vec![crate::registry::custom::testing::version(
-        "v1",
-        true,
-        json!({"type": "object"}),
-    )]);
+    let crd = tabs(vec![version("v1", true, json!({"type": "object"}))]);
     let definition = Arc::new(Definition::of(crd, 7).unwrap());
     let (mut kept, name, now) = (Kept::default(), "tabs.example.com", Instant::now());
     kept.unwritten.note(name, 7, now);
