@@ -16,7 +16,7 @@ use crate::authz::rbac::bootstrap::reconcile::{Action, Item, decide};
 use crate::authz::rbac::bootstrap::{Policy, policy};
 use crate::authz::rbac::escalation;
 use crate::authz::rbac::index::Source;
-use crate::registry::AnyObject;
+use crate::registry::{AnyObject, admissionregistration};
 use crate::request::Target;
 
 /// Servers that start at once get in each other's way so often at most: each look finds what the others have done.
@@ -148,15 +148,17 @@ impl Resources {
         escalation::check(&self.authorizer().roles(), escalation::Writing { user, target, object, old })
     }
 
-    /// Returns once requests are judged by this write of a role or binding: who is told that it is done finds it obeyed by this
-    /// server. Writes of other kinds do not wait.
+    /// Returns once requests are judged by this write of a role or binding, or of who is asked about writes: who is told that it is
+    /// done finds it obeyed by this server. Writes of other kinds do not wait.
     pub(super) async fn judged_by(&self, place: &Place<'_>, revision: i64) {
-        if Source::of(place.resource.store_prefix()).is_none() {
+        let says_who_is_asked = place.resource.group() == admissionregistration::GROUP;
+        if Source::of(place.resource.store_prefix()).is_none() && !says_who_is_asked {
             return;
         }
         if let Err(err) = self.inner.cache.wait_for(revision).await {
             // It is done, and is obeyed as soon as the store can be followed again.
-            tracing::warn!(%err, revision, "a write of a role or binding is answered before requests are judged by it");
+            let kind = place.resource.kind();
+            tracing::warn!(%err, revision, kind, "a write is answered before requests are judged by it");
         }
     }
 }

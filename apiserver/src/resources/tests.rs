@@ -23,6 +23,7 @@ mod system;
 mod tokens;
 mod update;
 mod versions;
+mod webhooks;
 mod zeros;
 
 use std::sync::Arc;
@@ -63,6 +64,7 @@ pub(super) fn target(plural: &str, at: &str) -> Target {
         "jobs" => ("batch", "v1"),
         "certificatesigningrequests" => ("certificates.k8s.io", "v1"),
         "leases" => ("coordination.k8s.io", "v1"),
+        "mutatingwebhookconfigurations" | "validatingwebhookconfigurations" => ("admissionregistration.k8s.io", "v1"),
         "ipaddresses" | "ingresses" | "ingressclasses" => ("networking.k8s.io", "v1"),
         "poddisruptionbudgets" => ("policy", "v1"),
         "horizontalpodautoscalers" => ("autoscaling", "v2"),
