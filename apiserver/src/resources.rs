@@ -46,8 +46,8 @@ mod webhooks;
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
 
 pub use authorize::{Allowed, Authorized, AuthorizedPath, Permit, to};
 use corten_api::ApiError;
@@ -100,8 +100,7 @@ struct Inner {
     settings: Settings,
     authorizer: Authorizer,
     looks: looks::Looks,
-    /// Once the server is ready.
-    webhooks: OnceLock<Webhooks>,
+    webhooks: Webhooks,
     /// To charge a namespace's quotas.
     quotas: turns::Turns<quotas::Latest>,
     /// To evict pods that its budgets guard.
@@ -135,7 +134,7 @@ impl Resources {
             settings,
             authorizer,
             looks: looks::Looks::default(),
-            webhooks: OnceLock::new(),
+            webhooks: Webhooks::default(),
             quotas: turns::Turns::new(quotas::PATIENCE),
             evictions: turns::Turns::new(eviction::PATIENCE),
             drain,
@@ -144,7 +143,6 @@ impl Resources {
         };
         let resources = Self { inner: Arc::new(inner) };
         resources.prepare().await?;
-        resources.inner.webhooks.get_or_init(Webhooks::default);
         // All else that definitions want is done beside requests, as soon as that begins.
         resources.serve_missing_kinds(&mut custom_kinds).await;
         resources.run_beside(&stop, custom_kinds);

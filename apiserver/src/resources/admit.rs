@@ -305,7 +305,7 @@ impl Resources {
         old: Option<&dyn AnyObject>,
         (rounds, admitted): (&mut Rounds, &mut Admitted),
     ) -> Result<bool, ApiError> {
-        let (Some(webhooks), Some(index)) = (self.webhooks(), self.hooks(asked, verb)) else { return Ok(false) };
+        let (webhooks, Some(index)) = (self.webhooks(), self.hooks(asked, verb)) else { return Ok(false) };
         let operation = operation(verb);
         let name = asked.name(operation, object.as_deref().map(|object| &**object));
         let asking = asked.asking(self, operation, &name, old);
@@ -322,7 +322,7 @@ impl Resources {
         object: Option<&dyn AnyObject>,
         old: Option<&dyn AnyObject>,
     ) -> Result<Vec<String>, ApiError> {
-        let (Some(webhooks), Some(index)) = (self.webhooks(), self.hooks(asked, verb)) else { return Ok(Vec::new()) };
+        let (webhooks, Some(index)) = (self.webhooks(), self.hooks(asked, verb)) else { return Ok(Vec::new()) };
         let operation = operation(verb);
         let name = asked.name(operation, object);
         let asking = asked.asking(self, operation, &name, old);
@@ -352,7 +352,7 @@ impl Resources {
     /// Asks webhooks whether a connection may be made. `options`: what it is to be, without its kind.
     pub async fn admit_connection(&self, may: &Authorized<to::Connect>, options: Value) -> Result<(), ApiError> {
         let target = may.target();
-        let (Some(webhooks), Some(index)) = (self.webhooks(), self.webhook_index()) else { return Ok(()) };
+        let (webhooks, Some(index)) = (self.webhooks(), self.webhook_index()) else { return Ok(()) };
         let resource = self.registry().find(&target.group, &target.version, &target.resource);
         let Some(resource) = resource.filter(|_| !index.is_empty()) else { return Ok(()) };
         let place = &self.place_of(resource)?;

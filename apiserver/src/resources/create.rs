@@ -1,11 +1,9 @@
 //! The write path of new objects.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use corten_api::{ApiError, Problems, Reason, names};
 
-use super::admit::{Asked, Said, keep_managed_fields};
+use super::admit::keep_managed_fields;
 use super::encode::encoded;
 use super::meta::{self, Rules};
 use super::place::{Place, no_such_method, no_such_path};
@@ -18,7 +16,7 @@ use super::{
 use crate::cache::{ROOT, api_error, with_revision};
 use crate::registry::apiextensions::customresourcedefinition;
 use crate::registry::{AnyObject, ApiResource, Strategy, WriteContext, check, clock};
-use crate::request::{Target, User, Verb};
+use crate::request::{Target, Verb};
 use crate::storage::{Outcome, Write};
 
 /// Names generated for one object until one is free.
@@ -41,7 +39,8 @@ impl Resources {
             "" => {
                 let mut warnings = Vec::new();
                 let object = body::decode(&place.resource, &json, &options, &mut warnings)?;
-                let mut written = self.create_object(user, place, target, object, &options).await?;
+                let writing = Writing { webhooks: may.asks_webhooks(), ..Writing::new(user, place, target, &options) };
+                let mut written = self.create_from(&writing, object).await?;
                 written.warnings.splice(0..0, warnings);
                 Ok(written)
             }
@@ -56,25 +55,12 @@ impl Resources {
     pub(super) async fn create_applied(
         &self,
         may: &Authorized<to::Create>,
-        place: &Place<'_>,
+        applying: &Writing<'_>,
         object: Box<dyn AnyObject>,
-        options: &WriteOptions,
     ) -> Result<Written, ApiError> {
-        let (user, target) = (may.user(), may.target());
-        let unnamed = Target { name: String::new(), ..target.clone() };
-        let writing = Writing { requested: target, is_applied: true, ..Writing::new(user, place, &unnamed, options) };
-        self.create_from(&writing, object).await
-    }
-
-    pub(super) async fn create_object(
-        &self,
-        user: &Arc<User>,
-        place: &Place<'_>,
-        target: &Target,
-        object: Box<dyn AnyObject>,
-        options: &WriteOptions,
-    ) -> Result<Written, ApiError> {
-        self.create_from(&Writing::new(user, place, target, options), object).await
+        let (user, requested) = (may.user(), may.target());
+        let unnamed = Target { name: String::new(), ..requested.clone() };
+        self.create_from(&Writing { user, requested, target: &unnamed, ..*applying }, object).await
     }
 
     pub(super) async fn create_from(
@@ -148,7 +134,7 @@ impl Resources {
             Ok(())
         };
         // What admission fills in is nobody's.
-        let asked = Asked { user, place, target, said: Said::Write(options), decode: None, webhooks: true };
+        let asked = writing.asked();
         let admitted = self.admit_create(&asked, &mut object, &settle).await?;
         if admitted.has_changed {
             problems = Problems::default();

@@ -25,6 +25,8 @@ pub(super) enum Told {
     Delete,
     /// Somebody has told them of it before, as what it is.
     Before,
+    /// It is the server's own.
+    Nobody,
 }
 
 /// Deletes under way at one time for one request.
@@ -37,7 +39,8 @@ impl Resources {
         how: DeleteOptions,
         options: WriteOptions,
     ) -> Result<Deleted, ApiError> {
-        self.delete_with(may.user(), may.target(), how, options, Told::Delete, &|_, _| Ok(Vec::new())).await
+        let told = if may.asks_webhooks() { Told::Delete } else { Told::Nobody };
+        self.delete_with(may.user(), may.target(), how, options, told, &|_, _| Ok(Vec::new())).await
     }
 
     /// `beside`: tells on the object why it goes, and gives what must be written with its deletion or not at all. It is asked

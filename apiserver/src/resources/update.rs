@@ -64,26 +64,24 @@ impl Resources {
         let mut object = body::decode(&place.resource, &json, &options, &mut warnings)?;
         meta::settle_namespace(object.meta_mut(), &target.namespace, place.resource.scope())?;
         meta::settle_name(object.meta_mut(), &target.name)?;
-        let mut written =
-            match self.change(&Writing::new(user, place, target, &options), &Wanted::Object(&*object)).await? {
-                Some(written) => written,
-                None if place.resource.create_on_update() && target.subresource.is_empty() => {
-                    self.create_by_update(user, place, target, object, &options).await?
-                }
-                None => return Err(place.not_found(&target.name)),
-            };
+        let writing = Writing { webhooks: may.asks_webhooks(), ..Writing::new(user, place, target, &options) };
+        let mut written = match self.change(&writing, &Wanted::Object(&*object)).await? {
+            Some(written) => written,
+            None if place.resource.create_on_update() && target.subresource.is_empty() => {
+                self.create_by_update(&writing, object).await?
+            }
+            None => return Err(place.not_found(&target.name)),
+        };
         written.warnings.splice(0..0, warnings);
         Ok(written)
     }
 
     async fn create_by_update(
         &self,
-        user: &Arc<User>,
-        place: &Place<'_>,
-        target: &Target,
+        writing: &Writing<'_>,
         mut object: Box<dyn AnyObject>,
-        options: &WriteOptions,
     ) -> Result<Written, ApiError> {
+        let Writing { user, place, target, .. } = *writing;
         // Who names a revision, or a uid, means an object that was there.
         let meta = object.meta_mut();
         if meta.uid.as_deref().is_some_and(|uid| !uid.is_empty()) {
@@ -94,8 +92,8 @@ impl Resources {
         }
         let may = self.authorize_create(user, target).await?;
         let unnamed = Target { name: String::new(), ..may.target().clone() };
-        let writing = Writing::new(may.user(), place, &unnamed, options);
-        self.create_from(&Writing { requested: may.target(), ..writing }, object).await
+        let writing = Writing { user: may.user(), requested: may.target(), target: &unnamed, ..*writing };
+        self.create_from(&writing, object).await
     }
 
     pub async fn patch(
@@ -111,7 +109,7 @@ impl Resources {
         if target.subresource == "scale" {
             return scale::patch(self, user, place, target, kind, &body, options).await;
         }
-        let writing = Writing::new(user, place, target, &options);
+        let writing = Writing { webhooks: may.asks_webhooks(), ..Writing::new(user, place, target, &options) };
         if kind == patch::Kind::Apply {
             return self.apply(&Writing { is_applied: true, ..writing }, &body).await;
         }
@@ -143,7 +141,7 @@ impl Resources {
             }
             meta.resource_version = None;
             let may = self.authorize_create(user, target).await?;
-            match self.create_applied(&may, place, object, options).await {
+            match self.create_applied(&may, writing, object).await {
                 // Somebody else made it meanwhile.
                 Err(err) if err.is(Reason::AlreadyExists) => {}
                 made => return made,

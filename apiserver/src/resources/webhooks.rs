@@ -22,27 +22,22 @@ use crate::view::Objects;
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
 impl Resources {
-    /// `None`: the server is not ready yet, and nobody is asked about what it makes first. Otherwise a webhook that is served in this
-    /// very cluster could keep a server from starting.
-    pub(super) fn webhooks(&self) -> Option<&Webhooks> {
-        self.inner.webhooks.get()
+    pub(super) fn webhooks(&self) -> &Webhooks {
+        &self.inner.webhooks
     }
 
     /// Registers what is counted of them.
     pub fn count_webhooks(&self, registry: &mut prometheus_client::registry::Registry) {
-        if let Some(webhooks) = self.webhooks() {
-            webhooks.register(registry);
-        }
+        self.webhooks().register(registry);
     }
 
     /// As new as the cache is. `None`: nobody is asked.
     pub(super) fn webhook_index(&self) -> Option<Arc<Index>> {
-        let webhooks = self.webhooks()?;
         let snapshot = |plural| Some(self.inner.cache.kind(plural)?.snapshot(0));
         let mutating = snapshot(mutatingwebhookconfiguration::PLURAL)?;
         let validating = snapshot(validatingwebhookconfiguration::PLURAL)?;
         let state: State = [state(&mutating), state(&validating)];
-        let index = webhooks.index(state, || (all(&mutating), all(&validating)));
+        let index = self.webhooks().index(state, || (all(&mutating), all(&validating)));
         (!index.is_empty()).then_some(index)
     }
 

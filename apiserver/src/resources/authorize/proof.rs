@@ -73,6 +73,7 @@ pub mod to {
 ///     user: User::default().into(),
 ///     target: Target::default(),
 ///     grant: Default::default(),
+///     webhooks: true,
 ///     act: std::marker::PhantomData,
 /// };
 /// ```
@@ -99,23 +100,26 @@ pub struct Authorized<V> {
     user: Arc<User>,
     target: Target,
     grant: Grant,
+    webhooks: bool,
     act: PhantomData<V>,
 }
 
 impl<V> Authorized<V> {
     /// What the authorizer has said. It alone calls this.
     pub(super) fn granted(user: Arc<User>, target: Target, grant: Grant) -> Self {
-        Self { user, target, grant, act: PhantomData }
+        Self { user, target, grant, webhooks: true, act: PhantomData }
     }
 
     /// What the server does of itself, and nobody has asked for: nobody is asked. For its own controllers (roles, quotas,
     /// priority classes, the fairness keeper, service CIDRs, its endpoints, what usage is measured on), and for what it must look
     /// up to answer a request that is authorized otherwise: the pod that a connection leads to, the Node of its kubelet.
     ///
+    /// Nor are webhooks: one that hangs or refuses must not take a healthy server out of the cluster, nor keep one from starting.
+    ///
     /// Never with a target that a caller has named for anything but such a look-up: that is what
     /// [`Resources::authorize`](crate::resources::Resources::authorize) is for.
     pub(crate) fn own(target: Target) -> Self {
-        Self::granted(Arc::new(itself()), target, Grant::default())
+        Self { webhooks: false, ..Self::granted(Arc::new(itself()), target, Grant::default()) }
     }
 
     /// As if it had been allowed: for tests of what comes after.
@@ -131,6 +135,10 @@ impl<V> Authorized<V> {
     /// What it is about.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+    /// Whether webhooks are asked about what is written by it.
+    pub(crate) fn asks_webhooks(&self) -> bool {
+        self.webhooks
     }
     pub(super) fn grant(&self) -> &Grant {
         &self.grant

@@ -24,7 +24,7 @@ fn schema(more: Value) -> Value {
         "status": {"type": "object", "properties": {"seen": {"type": "integer"}}},
     }}})
 }
-fn definition() -> Value {
+pub(super) fn definition() -> Value {
     let subresources =
         json!({"status": {}, "scale": {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.seen"}});
     json!({"metadata": {"name": NAME}, "spec": {
@@ -39,7 +39,7 @@ fn definition() -> Value {
 
 impl Cluster {
     /// The object, once it is as wanted.
-    async fn until(
+    pub(super) async fn until(
         &self,
         plural: &str,
         at: &str,

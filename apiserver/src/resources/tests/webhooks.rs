@@ -1,5 +1,6 @@
 //! Webhooks that cannot be asked, and what goes on all the same.
 
+use super::custom::definition;
 use super::*;
 
 /// Asked about these with these operations, and never there: what it is asked about is refused.
@@ -11,6 +12,41 @@ fn out_of_reach(name: &str, operations: &[&str], resources: &[&str]) -> Value {
         "clientConfig": {"url": "https://127.0.0.1:1/"},
         "rules": [{"operations": operations, "apiGroups": ["*"], "apiVersions": ["*"], "resources": resources}],
     }]})
+}
+
+#[tokio::test]
+async fn no_webhook_is_asked_about_the_servers_own_bookkeeping() {
+    let c = Cluster::new().await;
+    c.create("configmaps", "n/", json!({"metadata": {"name": "there"}})).await.unwrap();
+    let all = out_of_reach("all", &["*"], &["*/*"]);
+    c.create("validatingwebhookconfigurations", "", all).await.unwrap();
+    assert!(c.create("configmaps", "n/", json!({"metadata": {"name": "a"}})).await.is_err(), "others are asked about");
+    assert!(c.delete("configmaps", "n/there", json!({})).await.is_err(), "others are asked about");
+
+    // Another server starts, makes what a cluster has, and says that it is alive.
+    let set = Settings { advertise: Some("10.0.0.1:6443".parse().unwrap()), ..settings() };
+    let second = timeout(DEADLINE, Cluster::set_to(c.storage.clone(), set)).await.expect("it starts");
+    second.until("endpointslices", "default/kubernetes", Result::is_ok).await.unwrap();
+    second.get("services", "default/kubernetes").await.unwrap();
+}
+
+#[tokio::test]
+async fn kinds_come_and_go_whoever_is_asked_about_their_definitions_and_objects() {
+    let c = Cluster::new().await;
+    let status = out_of_reach("status", &["*"], &["*/status"]);
+    c.create("validatingwebhookconfigurations", "", status).await.unwrap();
+    c.define(definition()).await;
+    let tab = json!({"apiVersion": "example.com/v1", "kind": "Tab", "metadata": {"name": "a"}});
+    c.create("tabs", "n/", tab).await.unwrap();
+    let deletes = out_of_reach("deletes", &["DELETE"], &["tabs"]);
+    c.create("validatingwebhookconfigurations", "", deletes).await.unwrap();
+    assert!(c.delete("tabs", "n/a", json!({})).await.is_err(), "who deletes one is judged");
+    c.delete("customresourcedefinitions", "tabs.example.com", json!({})).await.unwrap();
+    // With the kind all of its objects go, and nobody is asked.
+    let gone = c.until("customresourcedefinitions", "tabs.example.com", |found| {
+        found.as_ref().is_err_and(|err| err.is(Reason::NotFound))
+    });
+    gone.await.unwrap_err();
 }
 
 #[tokio::test]
