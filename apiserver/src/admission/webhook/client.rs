@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -36,11 +38,21 @@ const IDLE_MAX: usize = 25;
 const IDLE_FOR: Duration = Duration::from_secs(90);
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_DEADLINE: Duration = Duration::from_secs(15);
+/// For a connection, from its name to the end of its handshake. One that somebody has waited for until another was free goes on
+/// beside requests, and no longer than this.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// Names that are looked up at once, for all webhooks. Each takes a thread for as long as the system's resolver does, whoever has
+/// given up meanwhile; of those a runtime has no more than 512.
+const LOOKUPS_MAX: usize = 64;
+/// Of these one webhook's, whose others wait: a name that nobody answers for leaves places for the rest.
+const LOOKUPS_OF_ONE_MAX: usize = 4;
 const HTTPS_PORT: u16 = 443;
 /// Why a call has failed that took too long, in Go's words.
 const TOO_LATE: &str = "context deadline exceeded";
 const HTTP1: &[u8] = b"http/1.1";
 const HTTP2: &[u8] = b"h2";
+
+static LOOKUPS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(LOOKUPS_MAX)));
 
 /// A call that has failed: why, and the code that it is counted under.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +84,8 @@ impl HookClient {
             Address::Url { .. } => &[HTTP2, HTTP1],
         };
         let config = Arc::new(tls::config(&place.ca_bundle, protocols)?);
-        let connector = Connector { tls: TlsConnector::from(config), name };
+        let lookups = Arc::new(Semaphore::new(LOOKUPS_OF_ONE_MAX));
+        let connector = Connector { tls: TlsConnector::from(config), name, lookups };
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -150,7 +163,20 @@ fn told(err: &legacy::Error) -> String {
 /// Why there is no connection, in Go's words where it has some.
 #[derive(Debug)]
 enum ConnectError {
-    Tcp { host: String, port: u16, err: io::Error },
+    /// Too many look-ups wait for the resolver.
+    Busy {
+        host: String,
+    },
+    Late {
+        host: String,
+        port: u16,
+        is_connected: bool,
+    },
+    Tcp {
+        host: String,
+        port: u16,
+        err: io::Error,
+    },
     Tls(io::Error),
 }
 
@@ -159,6 +185,10 @@ impl std::error::Error for ConnectError {}
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Busy { host } => write!(f, "dial tcp: lookup {host}: too many names are being looked up"),
+            Self::Late { is_connected: true, .. } => f.write_str("net/http: TLS handshake timeout"),
+            Self::Late { host, port, .. } if host.contains(':') => write!(f, "dial tcp [{host}]:{port}: i/o timeout"),
+            Self::Late { host, port, .. } => write!(f, "dial tcp {host}:{port}: i/o timeout"),
             // The system's resolver has no number for what went wrong.
             Self::Tcp { host, err, .. } if err.raw_os_error().is_none() => {
                 write!(f, "dial tcp: lookup {host}: no such host")
@@ -177,6 +207,51 @@ struct Connector {
     tls: TlsConnector,
     /// That the certificate must be for, wherever it is shown.
     name: ServerName<'static>,
+    /// This webhook's.
+    lookups: Arc<Semaphore>,
+}
+
+impl Connector {
+    async fn connect(self, host: String, port: u16, within: Duration) -> Result<Stream, ConnectError> {
+        let Self { tls, name, lookups } = self;
+        let deadline = Instant::now() + within;
+        let failed = |err| ConnectError::Tcp { host: host.clone(), port, err };
+        let late = |is_connected| ConnectError::Late { host: host.clone(), port, is_connected };
+        let dial = async {
+            let addresses = addresses(&host, port, &lookups, &LOOKUPS).await?;
+            TcpStream::connect(addresses.as_slice()).await.map_err(failed)
+        };
+        let tcp = timeout_at(deadline, dial).await.map_err(|_| late(false))??;
+        // Without it small messages wait for each other, which changes nothing else.
+        if let Err(err) = tcp.set_nodelay(true) {
+            tracing::debug!("TCP_NODELAY: {err}");
+        }
+        let stream = timeout_at(deadline, tls.connect(name, tcp)).await.map_err(|_| late(true))?;
+        stream.map(Stream).map_err(ConnectError::Tls)
+    }
+}
+
+/// Where a host is. `own`: of who asks; `all`: of all who do. Both are held until the resolver is done, whoever waits for it no more.
+async fn addresses(
+    host: &str,
+    port: u16,
+    own: &Arc<Semaphore>,
+    all: &Arc<Semaphore>,
+) -> Result<Vec<SocketAddr>, ConnectError> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let busy = || ConnectError::Busy { host: host.to_owned() };
+    let own = own.clone().acquire_owned().await.map_err(|_| busy())?;
+    let all = all.clone().try_acquire_owned().map_err(|_| busy())?;
+    let name = host.to_owned();
+    let look_up = move || {
+        let found = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        drop((own, all));
+        found
+    };
+    let found = tokio::task::spawn_blocking(look_up).await.map_err(io::Error::other).flatten();
+    found.map_err(|err| ConnectError::Tcp { host: host.to_owned(), port, err })
 }
 
 impl tower::Service<Uri> for Connector {
@@ -188,19 +263,10 @@ impl tower::Service<Uri> for Connector {
         Poll::Ready(Ok(()))
     }
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { tls, name } = self.clone();
-        Box::pin(async move {
-            let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-            let port = uri.port_u16().unwrap_or(HTTPS_PORT);
-            let tcp = TcpStream::connect((host.as_str(), port)).await;
-            let tcp = tcp.map_err(|err| ConnectError::Tcp { host, port, err })?;
-            // Without it small messages wait for each other, which changes nothing else.
-            if let Err(err) = tcp.set_nodelay(true) {
-                tracing::debug!("TCP_NODELAY: {err}");
-            }
-            let stream = tls.connect(name, tcp).await.map_err(ConnectError::Tls)?;
-            Ok(TokioIo::new(Stream(stream)))
-        })
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let port = uri.port_u16().unwrap_or(HTTPS_PORT);
+        let connecting = self.clone().connect(host, port, CONNECT_WITHIN);
+        Box::pin(async move { connecting.await.map(TokioIo::new) })
     }
 }
 

@@ -162,3 +162,36 @@ async fn what_is_no_answer_is_told_of() {
     let told = posted(&client(&gone, "127.0.0.1"), &gone, WITHIN).await;
     assert!(told.ends_with("dial tcp 127.0.0.1:PORT: connect: connection refused"), "{told}");
 }
+
+#[tokio::test]
+async fn a_server_that_ends_no_handshake_is_left_in_time() {
+    install();
+    // Connections stand in its backlog, and nobody says a word.
+    let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let ca = serve(&["localhost"], Shown::SignedByAnAuthority, GOOD).await.ca;
+    let tls = TlsConnector::from(Arc::new(tls::config(&ca, &[HTTP1]).unwrap()));
+    let name = ServerName::try_from("localhost").unwrap();
+    let connector = Connector { tls, name, lookups: Arc::new(Semaphore::new(1)) };
+    let port = mute.local_addr().unwrap().port();
+    let connected = connector.connect("127.0.0.1".into(), port, Duration::from_millis(200)).await;
+    assert_eq!(connected.err().unwrap().to_string(), "net/http: TLS handshake timeout");
+}
+
+#[tokio::test]
+async fn names_that_nobody_answers_for_keep_a_bounded_number_of_threads() {
+    let (own, all) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(1)));
+    let found = addresses("localhost", 443, &own, &all).await.unwrap();
+    assert!(found.iter().all(|address| address.ip().is_loopback()), "{found:?}");
+    assert_eq!((own.available_permits(), all.available_permits()), (1, 1), "both are given back");
+
+    let others = all.clone().try_acquire_owned().unwrap();
+    let full = addresses("localhost", 443, &own, &all).await.unwrap_err().to_string();
+    assert_eq!(full, "dial tcp: lookup localhost: too many names are being looked up");
+    assert_eq!(addresses("::1", 443, &own, &all).await.unwrap(), ["[::1]:443".parse().unwrap()], "no name");
+    drop(others);
+    let slow = own.clone().try_acquire_owned().unwrap();
+    let mut next = Box::pin(addresses("localhost", 443, &own, &all));
+    assert!(futures::poll!(next.as_mut()).is_pending(), "one webhook's own wait for each other");
+    drop(slow);
+    next.await.unwrap();
+}
