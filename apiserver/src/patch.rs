@@ -24,10 +24,27 @@ pub enum Kind {
     Apply,
 }
 
+/// The operations of a JSON patch: read within the bounds of a body, and counted.
+#[derive(Debug)]
+pub struct Operations(json_patch::Patch);
+
+impl Operations {
+    pub fn read(patch: &[u8]) -> Result<Self, ApiError> {
+        json::read(body(patch)?).map(Self)
+    }
+    pub fn is_empty(&self) -> bool {
+        self.0.0.is_empty()
+    }
+    pub fn apply(&self, mut object: Value) -> Result<Value, ApiError> {
+        json::apply(&mut object, &self.0)?;
+        Ok(object)
+    }
+}
+
 /// Applies a patch to an object's JSON.
 pub fn apply(kind: Kind, resource: &ApiResource, mut object: Value, patch: &[u8]) -> Result<Value, ApiError> {
     match kind {
-        Kind::Json => json::apply(&mut object, body(patch)?)?,
+        Kind::Json => return Operations::read(patch)?.apply(object),
         Kind::Merge => json_patch::merge(&mut object, &merge_body(patch)?),
         Kind::Strategic if resource.is_custom() => return Err(no_strategic()),
         Kind::Strategic => strategic::merge(resource.shape(), &mut object, merge_body(patch)?)?,
@@ -68,12 +85,12 @@ mod tests {
     #[test]
     fn a_patch_that_is_no_patch_is_refused() {
         assert!(merge_body(b"[1]").is_err() && merge_body(b"{").is_err());
-        assert!(json::apply(&mut serde_json::json!({}), body(b"{}").unwrap()).is_err());
+        assert!(Operations::read(b"{}").is_err());
     }
 
     #[test]
     fn a_patch_of_a_million_small_objects_is_too_large() {
         let patch = format!("[{}{{}}]", r#"{"":0},"#.repeat(400_000));
-        assert_eq!(body(patch.as_bytes()).unwrap_err().code(), 413);
+        assert_eq!(Operations::read(patch.as_bytes()).unwrap_err().code(), 413);
     }
 }

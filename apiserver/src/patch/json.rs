@@ -14,13 +14,17 @@ const MAX_COPIED_BYTES: usize = MAX_BODY_BYTES;
 /// List items that all operations of a patch may push along, and values they may look through.
 const MAX_STEPS: usize = 20_000_000;
 
-pub(super) fn apply(object: &mut Value, patch: Value) -> Result<(), ApiError> {
+pub(super) fn read(patch: Value) -> Result<json_patch::Patch, ApiError> {
     let patch: json_patch::Patch =
         serde_json::from_value(patch).map_err(|err| ApiError::bad_request(format!("error decoding patch: {err}")))?;
     if patch.0.len() > MAX_OPERATIONS {
         let why = format!("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}", patch.0.len());
         return Err(ApiError::new(Reason::RequestEntityTooLarge, why));
     }
+    Ok(patch)
+}
+
+pub(super) fn apply(object: &mut Value, patch: &json_patch::Patch) -> Result<(), ApiError> {
     let mut limits = Limits { depth: depth(object, &mut 0), copied: 0, steps: 0 };
     for operation in &patch.0 {
         limits.allow(object, operation).map_err(refused)?;
@@ -140,7 +144,10 @@ mod tests {
     use super::*;
 
     fn error(object: Value, patch: Vec<Value>) -> ApiError {
-        apply(&mut object.clone(), patch.into()).unwrap_err()
+        patched(&mut object.clone(), patch.into()).unwrap_err()
+    }
+    fn patched(object: &mut Value, patch: Value) -> Result<(), ApiError> {
+        apply(object, &read(patch)?)
     }
     fn nested(depth: usize) -> Value {
         (1..depth).fold(json!([]), |inside, _| json!([inside]))
@@ -177,7 +184,7 @@ mod tests {
             ("the whole copied", json!({"op": "copy", "from": "", "path": at(60)}), false),
         ] {
             let mut object = object();
-            let applied = apply(&mut object, json!([op]));
+            let applied = patched(&mut object, json!([op]));
             assert_eq!(applied.is_ok(), good, "{why}: {applied:?}");
             assert!(depth(&object, &mut 0) <= MAX_NESTING, "{why}");
         }
@@ -201,14 +208,14 @@ mod tests {
         let err = error(json!({"a": vec![0; 100_000]}), shifting);
         assert!(err.message().contains("steps"), "{err}");
         let appending = vec![json!({"op": "add", "path": "/a/-", "value": 1}); 9000];
-        apply(&mut json!({"a": vec![0; 100_000]}), appending.into()).unwrap();
+        patched(&mut json!({"a": vec![0; 100_000]}), appending.into()).unwrap();
     }
 
     #[test]
     fn a_failed_test_is_invalid() {
         let mut object = json!({"a": 1});
         let patch = json!([{"op": "test", "path": "/a", "value": 2}, {"op": "replace", "path": "/a", "value": 3}]);
-        assert_eq!(apply(&mut object, patch).unwrap_err().reason(), Reason::Invalid);
+        assert_eq!(patched(&mut object, patch).unwrap_err().reason(), Reason::Invalid);
         assert_eq!(object, json!({"a": 1}));
     }
 }

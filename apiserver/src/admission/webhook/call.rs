@@ -11,6 +11,7 @@ use super::index::Hook;
 use super::metrics::{ADMIT, Called, Metrics, Rejection, VALIDATING};
 use super::response::{self, Answer, ResponseError};
 use super::review;
+use crate::aside::{LARGE_BODY_BYTES, aside};
 use crate::registry::ApiResource;
 
 /// Why a call has not led to a yes.
@@ -68,7 +69,8 @@ impl Call<'_> {
             let why = "failed to call webhook: 0-length response with status code: 200";
             return Err(CallError::failed(why, 503));
         }
-        let answer = response::read(&answer, version, &uid, is_mutating);
+        let read = async { response::read(&answer, version, &uid, is_mutating) };
+        let answer = aside(&asking.user.name, answer.len() > LARGE_BODY_BYTES, read).await;
         let mut answer = answer.map_err(|err: ResponseError| CallError::failed(err.to_string(), 503))?;
         warnings.append(&mut answer.warnings);
         if !answer.audit_annotations.is_empty() {

@@ -14,7 +14,8 @@ use super::metrics::ADMIT;
 use super::metrics::Metrics;
 use super::patched::{Texts, patched};
 use super::{Asking, conditions, matching};
-use crate::aside::outside;
+use crate::aside::{LARGE_BODY_BYTES, aside, outside};
+use crate::patch::Operations;
 use crate::registry::{AnyObject, ApiResource};
 
 /// What is remembered from the first time that webhooks are asked to the second, which is the last.
@@ -104,11 +105,24 @@ async fn changed(
     if answer.patch.is_empty() {
         return Ok(None);
     }
-    let operations: json_patch::Patch = serde_json::from_slice(&answer.patch).map_err(|err| {
-        let why = format!("received undecodable patch in webhook response: {err}");
+    let is_large = answer.patch.len().max(json.map_or(0, |json| json.get().len())) > LARGE_BODY_BYTES;
+    let patched = async { follow(call, resource, object, json, &answer.patch) };
+    aside(&call.asking.user.name, is_large, patched).await
+}
+
+/// What the patch makes of the object.
+fn follow(
+    call: &Call<'_>,
+    resource: &ApiResource,
+    object: Option<&dyn AnyObject>,
+    json: Option<&RawValue>,
+    patch: &[u8],
+) -> Result<Option<Box<dyn AnyObject>>, CallError> {
+    let operations = Operations::read(patch).map_err(|err| {
+        let why = format!("received undecodable patch in webhook response: {}", err.message());
         CallError::Failed(Failure { why, code: 503 })
     })?;
-    if operations.0.is_empty() {
+    if operations.is_empty() {
         return Ok(None);
     }
     let (Some(object), Some(json)) = (object, json) else {
@@ -118,7 +132,7 @@ async fn changed(
         );
         return Err(CallError::Ours(ApiError::internal(why)));
     };
-    let new = patched(call.asking, resource, json, &answer.patch).map_err(CallError::Ours)?;
+    let new = patched(call.asking, resource, json, &operations).map_err(CallError::Ours)?;
     Ok(Some(new).filter(|new| !new.same_as(object)))
 }
 

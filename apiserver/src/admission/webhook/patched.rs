@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::Asking;
 use super::review::Json;
-use crate::patch;
+use crate::patch::Operations;
 use crate::registry::{AnyObject, ApiResource};
 
 /// The texts of one object, each made when it is first wanted.
@@ -98,11 +98,10 @@ pub(super) fn patched(
     asking: &Asking<'_>,
     resource: &ApiResource,
     json: &RawValue,
-    operations: &[u8],
+    operations: &Operations,
 ) -> Result<Box<dyn AnyObject>, ApiError> {
     let value: Value = serde_json::from_str(json.get()).map_err(ApiError::internal)?;
-    let value = patch::apply(patch::Kind::Json, resource, value, operations);
-    let value = value.map_err(|err| ApiError::internal(err.message()))?;
+    let value = operations.apply(value).map_err(|err| ApiError::internal(err.message()))?;
     let json = serde_json::to_vec(&value).map_err(ApiError::internal)?;
     if let Some(decode) = asking.decode {
         return decode(&json).map_err(|err| ApiError::internal(err.message()));
