@@ -22,8 +22,11 @@ use crate::registry::ApiResource;
 use crate::registry::admissionregistration::match_conditions;
 use crate::request::{Target, User};
 
-/// Conditions that may cost more than this take milliseconds.
+/// Conditions that may cost more than this take milliseconds, if what they look at is large: what is known of their cost before is
+/// what they would cost with all that an object may hold.
 const LARGE_COST: u64 = 50_000;
+/// Of what one look goes through: the values of an object, each counted with its text.
+const LARGE_WEIGHT: usize = 32 * 1024;
 
 #[derive(Debug)]
 struct Condition {
@@ -102,7 +105,11 @@ pub(super) async fn hold(
 ) -> Result<bool, ApiError> {
     let begun = Instant::now();
     let request = review::request(asking, resource).map_err(ApiError::internal)?;
-    let is_large = hook.conditions.cost_max() > LARGE_COST;
+    let is_large = || {
+        let mut left = LARGE_WEIGHT;
+        [objects.0, objects.1].into_iter().flatten().any(|object| weighs_more(object, &mut left))
+    };
+    let is_large = hook.conditions.cost_max() > LARGE_COST && is_large();
     let outcome = aside(&asking.user.name, is_large, async {
         let host = Host(asking);
         hook.conditions.judge(&variables(asking, objects, &request, &host))
@@ -123,6 +130,21 @@ pub(super) async fn hold(
             Ok(false)
         }
         Outcome::Errors(why) => Err(refusal(asking, &why)),
+    }
+}
+
+/// Whether the values weigh more than is left. Looks no further than that.
+fn weighs_more(value: &Json, left: &mut usize) -> bool {
+    let own = 1 + value.as_str().map_or(0, str::len);
+    let Some(rest) = left.checked_sub(own) else { return true };
+    *left = rest;
+    match value {
+        Json::Array(items) => items.iter().any(|item| weighs_more(item, left)),
+        Json::Object(fields) => fields.iter().any(|(name, field)| {
+            *left = left.saturating_sub(name.len());
+            weighs_more(field, left)
+        }),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => false,
     }
 }
 

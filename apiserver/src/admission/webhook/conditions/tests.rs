@@ -86,3 +86,17 @@ fn one_that_does_not_hold_counts_more_than_those_without_a_value() {
     let spent = "validation failed due to running out of cost budget, no further validation rules will be run";
     assert_eq!(said(&[long; 10]), spent);
 }
+
+#[test]
+fn what_is_large_is_what_the_object_holds() {
+    let of = |item: Json, n: usize| json!({"data": std::iter::repeat_n(item, n).collect::<Vec<_>>()});
+    for (why, object, expected) in [
+        ("a pod, about", of(json!({"name": "c", "image": "i", "env": [{"name": "A", "value": "b"}]}), 50), false),
+        ("one long text", of(json!("x".repeat(LARGE_WEIGHT)), 1), true),
+        ("many small values", of(json!(1), LARGE_WEIGHT), true),
+        ("long names", json!({"x".repeat(LARGE_WEIGHT): 1}), true),
+        ("half of it", of(json!(1), LARGE_WEIGHT / 2), false),
+    ] {
+        assert_eq!(weighs_more(&object, &mut { LARGE_WEIGHT }), expected, "{why}");
+    }
+}
