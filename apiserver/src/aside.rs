@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use corten_api::ApiError;
 use parking_lot::Mutex;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
@@ -18,11 +19,14 @@ const ASIDE_MAX: usize = 8;
 const ASIDE_PER_USER_MAX: usize = ASIDE_MAX / 2;
 
 /// Waiting at once for somebody else, or for a place after that. Each keeps its thread, and of those a runtime has no more than 512:
-/// with all of them waiting nothing would go on.
+/// with all of them waiting nothing would go on. More are refused.
 const OUTSIDE_MAX: usize = 128;
+/// Of one user.
+const OUTSIDE_PER_USER_MAX: usize = OUTSIDE_MAX / 4;
+/// When to come again.
+const RETRY_AFTER_SECS: i32 = 1;
 
 static PLACES: Places = Places::new();
-static OUTSIDE: Semaphore = Semaphore::const_new(OUTSIDE_MAX);
 
 tokio::task_local! {
     /// Of the work that is going on.
@@ -31,7 +35,7 @@ tokio::task_local! {
 
 /// A place that somebody works at, or has given back while he waits.
 struct Place {
-    own: Arc<Semaphore>,
+    own: Arc<Own>,
     permits: Mutex<Option<Permits<'static>>>,
 }
 
@@ -40,32 +44,55 @@ type Permits<'a> = (OwnedSemaphorePermit, SemaphorePermit<'a>);
 /// The places, and who works or waits for one. There is an entry for a user only while he does.
 struct Places {
     all: Semaphore,
-    by_user: Mutex<Option<HashMap<String, Arc<Semaphore>>>>,
+    outside: Semaphore,
+    by_user: Mutex<Option<HashMap<String, Arc<Own>>>>,
+}
+
+/// One user's share.
+struct Own {
+    places: Arc<Semaphore>,
+    outside: Semaphore,
 }
 
 /// A place that is held, or waited for.
 struct Held<'a, 'u> {
     places: &'a Places,
     user: &'u str,
-    own: Arc<Semaphore>,
+    own: Arc<Own>,
 }
 
 impl Places {
     const fn new() -> Self {
-        Self { all: Semaphore::const_new(ASIDE_MAX), by_user: Mutex::new(None) }
+        let (all, outside) = (Semaphore::const_new(ASIDE_MAX), Semaphore::const_new(OUTSIDE_MAX));
+        Self { all, outside, by_user: Mutex::new(None) }
     }
     fn enter<'a, 'u>(&'a self, user: &'u str) -> Held<'a, 'u> {
         let mut by_user = self.by_user.lock();
         let by_user = by_user.get_or_insert_default();
-        let own = by_user.entry(user.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(ASIDE_PER_USER_MAX)));
+        let share = || {
+            let places = Arc::new(Semaphore::new(ASIDE_PER_USER_MAX));
+            Arc::new(Own { places, outside: Semaphore::new(OUTSIDE_PER_USER_MAX) })
+        };
+        let own = by_user.entry(user.to_owned()).or_insert_with(share);
         Held { places: self, user, own: own.clone() }
+    }
+}
+
+impl Own {
+    /// To wait outside. `all`: for everybody. The error is the 429 of who finds no room.
+    fn leave<'a>(&'a self, all: &'a Semaphore) -> Result<(SemaphorePermit<'a>, SemaphorePermit<'a>), ApiError> {
+        let too_many = |_| {
+            let why = "Too many large requests wait for others, please try again later.";
+            ApiError::too_many_requests(why, RETRY_AFTER_SECS)
+        };
+        Ok((self.outside.try_acquire().map_err(too_many)?, all.try_acquire().map_err(too_many)?))
     }
 }
 
 impl<'a> Held<'a, '_> {
     /// One of the user's own places first: who waits for that is in nobody else's way.
     async fn place(&self) -> Result<Permits<'a>, AcquireError> {
-        Ok((self.own.clone().acquire_owned().await?, self.places.all.acquire().await?))
+        Ok((self.own.places.clone().acquire_owned().await?, self.places.all.acquire().await?))
     }
 }
 
@@ -103,16 +130,16 @@ fn has_place() -> bool {
 }
 
 /// Waits for somebody else, as part of work that may be aside: whoever waits is not at work, and others have its place meanwhile.
-/// Where many wait so already it keeps its place.
-pub async fn outside<F: Future>(waiting: F) -> F::Output {
-    let Ok(place) = PLACE.try_with(Arc::clone) else { return waiting.await };
-    let Ok(_outside) = OUTSIDE.try_acquire() else { return waiting.await };
+/// Where many wait so already, all in all or of this user, it is refused: with its place kept others' work would wait, too.
+pub async fn outside<F: Future>(waiting: F) -> Result<F::Output, ApiError> {
+    let Ok(place) = PLACE.try_with(Arc::clone) else { return Ok(waiting.await) };
+    let _outside = place.own.leave(&PLACES.outside)?;
     drop(place.permits.lock().take());
     let output = waiting.await;
-    let own = place.own.clone().acquire_owned().await.ok();
+    let own = place.own.places.clone().acquire_owned().await.ok();
     let all = PLACES.all.acquire().await.ok();
     *place.permits.lock() = own.zip(all);
-    output
+    Ok(output)
 }
 
 #[cfg(test)]
@@ -165,7 +192,7 @@ mod tests {
             let (answer, waiting) = (answer.clone(), waiting.clone());
             tokio::spawn(aside("asks", true, async move {
                 waiting.fetch_add(1, Ordering::SeqCst);
-                outside(answer.acquire_owned()).await.unwrap().forget();
+                outside(answer.acquire_owned()).await.unwrap().unwrap().forget();
             }))
         };
         let asking: Vec<_> = (0..ASIDE_MAX).map(|_| asks()).collect();
@@ -182,6 +209,20 @@ mod tests {
         for asking in asking {
             tokio::time::timeout(deadline, asking).await.expect("it goes on").unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_room_to_wait_is_refused() {
+        let all = Semaphore::new(OUTSIDE_PER_USER_MAX + 1);
+        let places = Places::new();
+        let (greedy, other) = (places.enter("greedy"), places.enter("other"));
+        let flood: Vec<_> = (0..OUTSIDE_PER_USER_MAX).map(|_| greedy.own.leave(&all).unwrap()).collect();
+        let refused = greedy.own.leave(&all).err().unwrap();
+        assert_eq!((refused.code(), all.available_permits()), (429, 1), "he has his share");
+        let last = other.own.leave(&all).unwrap();
+        assert_eq!(other.own.leave(&all).err().unwrap().code(), 429, "there is no more for anybody");
+        drop((flood, last));
+        greedy.own.leave(&all).unwrap();
     }
 
     #[tokio::test]

@@ -101,7 +101,7 @@ async fn changed(
     (json, old): (Option<&RawValue>, Option<&RawValue>),
     warnings: &mut Vec<String>,
 ) -> Result<Option<Box<dyn AnyObject>>, CallError> {
-    let answer = outside(call.ask((json, old), warnings)).await?;
+    let answer = outside(call.ask((json, old), warnings)).await.map_err(CallError::Ours)??;
     if answer.patch.is_empty() {
         return Ok(None);
     }

@@ -53,7 +53,7 @@ pub(super) async fn ask(
         }
     });
     let mut refusal = None;
-    for (concluded, told) in outside(join_all(calls)).await {
+    for (concluded, told) in outside(join_all(calls)).await? {
         warnings.extend(told);
         refusal = refusal.or(concluded.err());
     }
