@@ -437,3 +437,34 @@ async fn conditions_say_which_writes_a_webhook_is_asked_about() {
         assert!(text.as_str().unwrap().contains(&line), "{line} in\n{text}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_judges_a_service_sees_what_is_allocated_for_it() {
+    let c = Cluster::start().await;
+    c.configure("validating", "v", &[c.webhook.hook("v", "allow", "", "services")]).await;
+    let services = "/api/v1/namespaces/default/services";
+    let service = |kind: &str| json!({"metadata": {"name": "s"}, "spec": {"type": kind, "ports": [{"port": 80}]}});
+    let made = c.done("POST", services, service("ClusterIP")).await;
+    let told = c.webhook.asked("allow");
+    let [asked] = told.as_slice() else { panic!("asked once: {told:?}") };
+    assert!(made["spec"]["clusterIP"].is_string(), "{made}");
+    assert_eq!(asked["object"]["spec"]["clusterIP"], made["spec"]["clusterIP"]);
+
+    let changed = c.done("PATCH", &format!("{services}/s"), json!({"spec": {"type": "NodePort"}})).await;
+    let told = c.webhook.asked("allow");
+    let [asked] = told.as_slice() else { panic!("asked once: {told:?}") };
+    let port = &changed["spec"]["ports"][0]["nodePort"];
+    assert!(port.is_number(), "{changed}");
+    assert_eq!(&asked["object"]["spec"]["ports"][0]["nodePort"], port);
+
+    // What is refused keeps nothing.
+    c.configure("validating", "w", &[c.webhook.hook("w", "deny", "", "services")]).await;
+    let mut other = service("NodePort");
+    other["metadata"]["name"] = json!("other");
+    c.refused("POST", services, other.clone()).await;
+    let refused = c.webhook.asked("deny").remove(0);
+    c.forget("validating", "w").await;
+    let address = &refused["object"]["spec"]["clusterIP"];
+    other["spec"]["clusterIP"] = address.clone();
+    assert_eq!(&c.done("POST", services, other).await["spec"]["clusterIP"], address);
+}

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use corten_api::{ApiError, Problems, Reason, names};
 
-use super::admit::keep_managed_fields;
+use super::admit::{Asked, keep_managed_fields};
 use super::encode::encoded;
 use super::meta::{self, Rules};
 use super::place::{Place, no_such_method, no_such_path};
@@ -144,31 +144,41 @@ impl Resources {
         resource.rules().validate(Strategy::Create, &*object, &mut problems);
         place.valid(&name, problems)?;
         let mut warnings = admitted.warnings;
-        warnings.extend(self.approve(&asked, Verb::Create, Some(&*object), None).await?);
-        warnings.extend(resource.rules().warnings(&*object, None));
-        let object = self.store_new(place, target, object, options.dry_run).await?;
+        let own = resource.rules().warnings(&*object, None);
+        let object = self.store_new(&asked, object, options.dry_run, &mut warnings).await?;
+        warnings.extend(own);
         Ok(object.map(|object| Written { object, existed: false, warnings }))
     }
 
-    /// Writes a finished object, with what is allocated for it. `None`: the name is taken.
+    /// Writes a finished object, with what is allocated for it, once those who judge have seen it so. `None`: the name is taken.
     async fn store_new(
         &self,
-        place: &Place<'_>,
-        target: &Target,
+        asked: &Asked<'_>,
         mut object: Box<dyn AnyObject>,
         dry_run: bool,
+        warnings: &mut Vec<String>,
     ) -> Result<Option<Bytes>, ApiError> {
+        let Asked { place, target, .. } = *asked;
         let name = object.meta().name.clone().unwrap_or_default();
         let short = place.short_key(&target.namespace, &name);
         if let Some(quota) = quotas::change_of(None, Some(&*object)).filter(|_| !dry_run) {
+            warnings.extend(self.approve(asked, Verb::Create, Some(&*object), None).await?);
             return self.store_new_quota(place, &target.namespace, &short, quota).await;
         }
         let mut charger = Charger::new(self, place, &target.namespace, "", dry_run);
         // As its author wants it: for another try, when others were faster with what was allocated.
         let wanted = allocations::concerns(&*object).then(|| object.boxed_clone());
-        let mut taken = Taken::new();
+        let (mut taken, mut approved, told_before) = (Taken::new(), None, warnings.len());
         for _ in 0..ALLOCATE_TRIES {
             let mut also = self.allocate_for_create(place, &mut *object, &taken).await?;
+            // What is allocated is part of what is judged; with another allocation it is judged anew.
+            let is_same = |seen: &Option<Box<dyn AnyObject>>| seen.as_ref().is_none_or(|seen| seen.same_as(&*object));
+            if !approved.as_ref().is_some_and(is_same) {
+                charger.steps_aside();
+                warnings.truncate(told_before);
+                warnings.extend(self.approve(asked, Verb::Create, Some(&*object), None).await?);
+                approved = Some(wanted.as_ref().map(|_| object.boxed_clone()));
+            }
             also.extend(self.fence_with(None, Some(&*object))?);
             also.extend(self.while_defined(place, &name)?);
             let charges = charger.charge(None, Some(&*object)).await?;

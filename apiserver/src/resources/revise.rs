@@ -61,6 +61,13 @@ pub(super) enum Decision {
 }
 
 impl Decision {
+    /// The object as it is to be; `None`: as it was.
+    pub(super) fn told(&self) -> Option<&dyn AnyObject> {
+        match self {
+            Self::Store { object, .. } | Self::Remove { last: Some(object), .. } => Some(&**object),
+            Self::Keep | Self::Remove { last: None, .. } => None,
+        }
+    }
     /// What is to be stored.
     fn object(&self) -> Option<&dyn AnyObject> {
         match self {

@@ -220,11 +220,14 @@ impl Resources {
         resource.rules().validate(write, &*object, &mut problems);
         ratchet::let_unchanged_through(&*object, old, &mut problems);
         place.valid(&target.name, problems)?;
-        warnings.extend(self.approve(&asked, Verb::Update, Some(&*object), Some(old)).await?);
+        // What is allocated is part of what is judged.
+        let decision = self.decision(place, object, current, taken)?;
+        let judged = decision.told().unwrap_or(old);
+        warnings.extend(self.approve(&asked, Verb::Update, Some(judged), Some(old)).await?);
         if target.subresource.is_empty() {
-            warnings.extend(resource.rules().warnings(&*object, Some(old)));
+            warnings.extend(resource.rules().warnings(judged, Some(old)));
         }
-        self.decision(place, object, current, taken)
+        Ok(decision)
     }
 
     /// What becomes of a good object.
