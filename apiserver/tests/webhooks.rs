@@ -468,3 +468,22 @@ async fn who_judges_a_service_sees_what_is_allocated_for_it() {
     other["spec"]["clusterIP"] = address.clone();
     assert_eq!(&c.done("POST", services, other).await["spec"]["clusterIP"], address);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_judges_a_token_request_sees_whose_token_it_is_to_be_and_for_whom() {
+    let c = Cluster::start().await;
+    c.configure("validating", "v", &[c.webhook.hook("v", "allow", "", "serviceaccounts/token")]).await;
+    let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    c.done("POST", &format!("{path}?dryRun=All&fieldManager=me"), json!({"spec": {}})).await;
+    let told = c.webhook.asked("allow");
+    let [asked] = told.as_slice() else { panic!("asked once: {told:?}") };
+    let object = &asked["object"];
+    assert_eq!((&object["metadata"]["name"], &object["metadata"]["namespace"]), (&json!("default"), &json!("default")));
+    assert!(object["metadata"]["uid"].is_string() && object["spec"]["audiences"][0].is_string(), "{object}");
+    assert_eq!(object["spec"]["expirationSeconds"], 3600);
+    assert_eq!((&asked["dryRun"], &asked["options"]["fieldManager"]), (&json!(true), &json!("me")));
+    // What cannot be is not asked about.
+    c.refused("POST", path, json!({"spec": {"expirationSeconds": 1}})).await;
+    c.refused("POST", path, json!({"metadata": {"name": "another"}, "spec": {}})).await;
+    assert_eq!(c.webhook.asked("allow").len(), 0);
+}

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::admit::{Asked, Said, decode_as};
 use super::place::Place;
-use super::{Resources, Written};
+use super::{Resources, WriteOptions, Written};
 use crate::admission::webhook::Decode;
 use crate::authn::account::Seen;
 use crate::authn::claims::{Bound, Life, Reference};
@@ -35,18 +35,19 @@ pub(super) async fn give(
     place: &Place<'_>,
     target: &Target,
     json: &[u8],
+    options: &WriteOptions,
 ) -> Result<Written, ApiError> {
     let asked: TokenRequest = decode::object(json)?;
     let (tokens, now) = (resources.tokens(), clock::now());
-    // Admission judges what is asked for, before it is filled up.
     let decode = Some(decode_as::<TokenRequest> as Decode);
-    let admission = Asked { user, place, target, said: Said::Nothing, decode, webhooks: true };
+    let admission = Asked { user, place, target, said: Said::Write(options), decode, webhooks: true };
     let mut object: Box<dyn AnyObject> = Box::new(asked);
     let mut warnings = resources.admit_create(&admission, &mut object, &|_| Ok(())).await?.warnings;
-    warnings.extend(resources.approve(&admission, Verb::Create, Some(&*object), None).await?);
     let asked = object.as_any().downcast_ref::<TokenRequest>().ok_or_else(ApiError::no_such_path)?;
     let mut request = ask_twice(resources, || completed(asked, target, tokens.rules(), resources)).await?;
     request.metadata.creation_timestamp = Some(now.clone());
+    // Who judges sees whose token it is to be, and for whom: whatever the request has left out.
+    warnings.extend(resources.approve(&admission, Verb::Create, Some(&request), None).await?);
     let bound = ask_twice(resources, || bound_by(&request, target, resources)).await?;
     let spec = request.spec.get_or_insert_default();
     warnings.extend(shorten(spec, tokens.rules().max_life_secs));

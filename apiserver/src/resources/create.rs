@@ -45,7 +45,7 @@ impl Resources {
                 Ok(written)
             }
             "binding" => pods::bind(self, user, place, target, &json, options.dry_run).await,
-            "token" => account_token::give(self, user, place, target, &json).await,
+            "token" => account_token::give(self, user, place, target, &json, &options).await,
             "eviction" => pods::evict(self, user, place, target, &json, options).await,
             _ => Err(no_such_method()),
         }
