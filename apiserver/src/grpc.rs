@@ -369,7 +369,8 @@ impl resources_server::Resources for Service {
             pipeline.ok_or_else(|| refused(&ApiError::internal("a stream without a way for its messages")))?;
         let fence = fence_of(&request)?;
         let resource = self.resources.registry().find("", "v1", "pods");
-        let replies = bind::replies(Binder { pipeline, user, fence, resource }, request.into_inner());
+        let binder = Binder { pipeline, user, fence, asking: bind::room_to_ask(), resource };
+        let replies = bind::replies(binder, request.into_inner());
         Ok(Response::new(replies.boxed()))
     }
 }

@@ -487,3 +487,21 @@ async fn who_judges_a_token_request_sees_whose_token_it_is_to_be_and_for_whom() 
     c.refused("POST", path, json!({"metadata": {"name": "another"}, "spec": {}})).await;
     assert_eq!(c.webhook.asked("allow").len(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bindings_and_evictions_are_checked_as_webhooks_have_left_them() {
+    let c = Cluster::start().await;
+    c.done("POST", PODS, pod("a")).await;
+    c.configure("mutating", "m", &[c.webhook.hook("m", "nameless", "", "pods/binding")]).await;
+    c.configure("mutating", "e", &[c.webhook.hook("e", "rename", "", "pods/eviction")]).await;
+    c.configure("validating", "v", &[c.webhook.hook("v", "allow", "", "pods/*")]).await;
+    let binding = json!({"metadata": {"name": "a"}, "target": {"kind": "Node", "name": "n1"}});
+    let (code, why) = c.refused("POST", &format!("{PODS}/a/binding"), binding).await;
+    assert_eq!(code, 422, "{why}");
+    assert!(why.contains("target.name: Required value"), "{why}");
+    let eviction = json!({"metadata": {"name": "a"}, "apiVersion": "policy/v1", "kind": "Eviction"});
+    let refused = c.refused("POST", &format!("{PODS}/a/eviction"), eviction).await;
+    assert_eq!(refused, (400, "name in URL does not match name in Eviction object".to_owned()));
+    assert_eq!(c.webhook.asked("allow").len(), 0, "nobody judges what cannot be");
+    assert_eq!(c.done("GET", &format!("{PODS}/a"), Value::Null).await["spec"]["nodeName"], Value::Null);
+}

@@ -8,6 +8,7 @@ use corten_api::ApiError;
 use corten_proto::api::{BindReply, BindRequest};
 use futures::{Stream, StreamExt};
 use http::{Request, Response, StatusCode};
+use tokio::sync::Semaphore;
 use tonic::{Status, Streaming};
 use tower::Service;
 
@@ -21,6 +22,8 @@ use crate::rest::receive::Unread;
 
 /// Binds of one stream that are under way at a time.
 const BINDS_MAX: usize = 128;
+/// Of these so many may wait for webhooks: those that no webhook is asked about go on beside them.
+const ASKING_MAX: usize = BINDS_MAX / 2;
 
 /// What a bind says beyond which pod it is about: stands in its request's extensions.
 #[derive(Clone, Debug)]
@@ -29,6 +32,7 @@ struct Placement {
     uid: String,
     node: String,
     fence: Option<Fence>,
+    asking: Arc<Semaphore>,
 }
 
 /// Who binds, and how: what all messages of a stream have in common.
@@ -37,6 +41,8 @@ pub(super) struct Binder {
     pub(super) pipeline: Arc<dyn Pipeline>,
     pub(super) user: Arc<User>,
     pub(super) fence: Option<Fence>,
+    /// Room of its stream, to wait for webhooks.
+    pub(super) asking: Arc<Semaphore>,
     /// Pods.
     pub(super) resource: Option<Arc<ApiResource>>,
 }
@@ -51,6 +57,11 @@ pub(super) fn replies(
         async move { Ok(reply(binder, asked?).await) }
     };
     asked.map(one).buffer_unordered(BINDS_MAX)
+}
+
+/// For one stream.
+pub(super) fn room_to_ask() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(ASKING_MAX))
 }
 
 pub(super) async fn reply(binder: Binder, asked: BindRequest) -> BindReply {
@@ -68,7 +79,7 @@ pub(super) async fn reply(binder: Binder, asked: BindRequest) -> BindReply {
 
 /// The request that a message is: to create the pod's `binding`.
 fn request(binder: Binder, asked: BindRequest) -> Result<Request<Unread>, ApiError> {
-    let Binder { user, fence, resource, .. } = binder;
+    let Binder { user, fence, resource, asking, .. } = binder;
     let BindRequest { namespace, pod, uid, node, .. } = asked;
     let target = Target {
         version: "v1".into(),
@@ -90,7 +101,7 @@ fn request(binder: Binder, asked: BindRequest) -> Result<Request<Unread>, ApiErr
     info.is_to_count_as(user)?;
     let mut request = Request::new(Unread::default());
     request.extensions_mut().insert(Arc::new(info));
-    request.extensions_mut().insert(Placement { uid, node, fence });
+    request.extensions_mut().insert(Placement { uid, node, fence, asking });
     Ok(request)
 }
 
@@ -111,8 +122,8 @@ impl Binds {
         let (Some(Permit::Resource(Allowed::Create(may))), Some(placement)) = (may, placement) else {
             return Err(ApiError::internal("a bind that says no node, or may not be"));
         };
-        let Placement { uid, node, fence } = placement;
-        self.resources.bind(&may, uid, node, fence.as_ref()).await?;
+        let Placement { uid, node, fence, asking } = placement;
+        self.resources.bind(&may, uid, node, fence.as_ref(), asking).await?;
         drop(seat);
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::CREATED;

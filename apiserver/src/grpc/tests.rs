@@ -238,7 +238,8 @@ async fn binds_answer_each_for_itself() {
     let bind = |id, pod: &str, user: User| {
         let asked =
             BindRequest { id, namespace: "default".into(), pod: pod.into(), uid: String::new(), node: "n1".into() };
-        let binder = Binder { pipeline: pipeline.clone(), user: Arc::new(user), fence: None, resource: pods.clone() };
+        let (pipeline, asking, resource) = (pipeline.clone(), bind::room_to_ask(), pods.clone());
+        let binder = Binder { pipeline, user: Arc::new(user), fence: None, asking, resource };
         async move { bind::reply(binder, asked).await }
     };
     let done = bind(7, "web", scheduler.clone()).await;

@@ -332,19 +332,21 @@ impl Resources {
     }
 
     /// Asks webhooks alone, those that change and those that judge: about what the server's own plugins see otherwise. Whether the
-    /// object is another then, and warnings.
+    /// object is another then, and warnings. `check`: what webhooks have left of it, before it is judged.
     pub(super) async fn consult(
         &self,
         asked: &Asked<'_>,
         verb: Verb,
         object: &mut Box<dyn AnyObject>,
         old: Option<&dyn AnyObject>,
+        check: Settle<'_>,
     ) -> Result<Admitted, ApiError> {
         let (mut admitted, mut rounds) = (Admitted::default(), Rounds::default());
         if self.mutate(asked, verb, Some(&mut *object), old, (&mut rounds, &mut admitted)).await? {
             rounds.begin_second(&**object);
             self.mutate(asked, verb, Some(&mut *object), old, (&mut rounds, &mut admitted)).await?;
         }
+        check(&mut **object)?;
         admitted.warnings.extend(self.approve(asked, verb, Some(&**object), old).await?);
         Ok(admitted)
     }

@@ -44,7 +44,7 @@ impl Resources {
                 written.warnings.splice(0..0, warnings);
                 Ok(written)
             }
-            "binding" => pods::bind(self, user, place, target, &json, options.dry_run).await,
+            "binding" => pods::bind(self, user, place, target, &json, &options).await,
             "token" => account_token::give(self, user, place, target, &json, &options).await,
             "eviction" => pods::evict(self, user, place, target, &json, options).await,
             _ => Err(no_such_method()),

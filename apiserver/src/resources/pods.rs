@@ -5,9 +5,10 @@ use corten_api::{ApiError, Problems, Reason, Scope, conditions};
 use k8s_openapi::api::core::v1::{Binding, ObjectReference, Pod, PodCondition};
 use k8s_openapi::api::policy::v1::{Eviction, PodDisruptionBudget};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Status, Time};
+use tokio::sync::Semaphore;
 
 use super::admit::{Asked, Said, decode_as};
-use super::delete::Told;
+use super::delete::{Told, check_options};
 use super::encode::encoded;
 use super::eviction::{self, Cost};
 use super::place::{Place, no_such_method};
@@ -23,6 +24,9 @@ use crate::request_info::REQUEST_TIMEOUT;
 use crate::storage::Write;
 use crate::view::{ClusterView, Objects};
 
+/// Who finds no room to wait for webhooks comes again then.
+const RETRY_AFTER_SECS: i32 = 1;
+
 fn done() -> Result<Written, ApiError> {
     let status = Status { status: Some("Success".into()), code: Some(201), ..Status::default() };
     let object = serde_json::to_vec(&status).map_err(ApiError::internal)?.into();
@@ -36,28 +40,25 @@ pub(super) async fn bind(
     place: &Place<'_>,
     target: &Target,
     json: &[u8],
-    dry_run: bool,
+    options: &WriteOptions,
 ) -> Result<Written, ApiError> {
     let mut binding: Binding = decode::object(json)?;
     meta::settle_namespace(&mut binding.metadata, &target.namespace, Scope::Namespaced)?;
-    let name = check::text(binding.metadata.name.as_ref());
-    if name != target.name {
-        return Err(ApiError::bad_request("name in URL does not match name in Binding object"));
-    }
-    assign(resources, user, place, target, binding, dry_run).await?;
+    assign(resources, user, place, target, binding, options, None).await?;
     done()
 }
 
 impl Resources {
     /// Gives a pod its node, for who may create its `pods/binding`. `uid`: the pod that was scheduled, or empty for whichever has
     /// the name.
-    /// `fence`: of the scheduler that leads.
+    /// `fence`: of the scheduler that leads. `asking`: its room to wait for webhooks; with none left it is refused.
     pub async fn bind(
         &self,
         may: &Authorized<to::Create>,
         uid: &str,
         node: &str,
         fence: Option<&Fence>,
+        asking: &Semaphore,
     ) -> Result<(), ApiError> {
         let (user, target) = (may.user(), may.target());
         // Who may evict pods, say, creates something of theirs too.
@@ -72,7 +73,8 @@ impl Resources {
             ..ObjectMeta::default()
         };
         let node = ObjectReference { kind: Some("Node".into()), name: Some(node.into()), ..ObjectReference::default() };
-        assign(self, user, place, target, Binding { metadata, target: node }, false).await
+        let (binding, options) = (Binding { metadata, target: node }, WriteOptions::default());
+        assign(self, user, place, target, binding, &options, Some(asking)).await
     }
 }
 
@@ -83,20 +85,24 @@ pub(super) async fn assign(
     place: &Place<'_>,
     target: &Target,
     binding: Binding,
-    dry_run: bool,
+    options: &WriteOptions,
+    asking: Option<&Semaphore>,
 ) -> Result<(), ApiError> {
-    let name = &target.name;
-    let problems = faults(&binding);
-    if !problems.is_empty() {
-        return Err(ApiError::invalid("", "Binding", name, problems));
-    }
-    let options = WriteOptions { dry_run, ..WriteOptions::default() };
+    let (name, dry_run) = (&target.name, options.dry_run);
+    check_binding(&binding, name)?;
     let decode = Some(decode_as::<Binding> as Decode);
-    let asked = Asked { user, place, target, said: Said::Write(&options), decode, webhooks: true };
+    let asked = Asked { user, place, target, said: Said::Write(options), decode, webhooks: true };
+    let asking = asking.filter(|_| resources.hooks(&asked, Verb::Create).is_some());
+    let room = asking.map(Semaphore::try_acquire).transpose().map_err(|_| {
+        ApiError::too_many_requests("Too many bindings wait for webhooks, please try again later.", RETRY_AFTER_SECS)
+    })?;
     let mut object: Box<dyn AnyObject> = Box::new(binding);
     resources.admit_create(&asked, &mut object, &|_| Ok(())).await?;
-    resources.approve(&asked, Verb::Create, Some(&*object), None).await?;
     let binding = object.as_any().downcast_ref::<Binding>().ok_or_else(no_such_method)?;
+    // Webhooks may have changed it.
+    check_binding(binding, name)?;
+    resources.approve(&asked, Verb::Create, Some(binding), None).await?;
+    drop(room);
     let short = place.short_key(&target.namespace, name);
     let mut by = Assignment { place, name, binding };
     let revised = resources.revise(place, &short, "binding", dry_run, &mut by).await?;
@@ -114,6 +120,14 @@ impl Decide for Assignment<'_> {
     async fn decide(&mut self, current: &Current, _: &Taken) -> Result<Decision, ApiError> {
         assigned(self.place, self.name, self.binding, current)
     }
+}
+
+fn check_binding(binding: &Binding, pod: &str) -> Result<(), ApiError> {
+    if check::text(binding.metadata.name.as_ref()) != pod {
+        return Err(ApiError::bad_request("name in URL does not match name in Binding object"));
+    }
+    let problems = faults(binding);
+    if problems.is_empty() { Ok(()) } else { Err(ApiError::invalid("", "Binding", pod, problems)) }
 }
 
 fn faults(binding: &Binding) -> Problems {
@@ -190,17 +204,8 @@ pub(super) async fn evict(
     let decoded = async { decode::object(json) };
     let mut eviction: Eviction = aside(&user.name, json.len() > LARGE_BODY_BYTES, decoded).await?;
     meta::settle_namespace(&mut eviction.metadata, &target.namespace, Scope::Namespaced)?;
-    if check::text(eviction.metadata.name.as_ref()) != target.name {
-        return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
-    }
+    check_eviction(&eviction, &target.name)?;
     debug_assert_eq!(place.resource.plural(), "pods");
-    let how = eviction.delete_options.as_ref();
-    if how.is_some_and(|how| how.ignore_store_read_error_with_cluster_breaking_potential == Some(true)) {
-        let field = "deleteOptions.ignoreStoreReadErrorWithClusterBreakingPotential";
-        let mut problems = Problems::default();
-        problems.invalid(field, true, "can not be set for pod eviction, try after removing the option");
-        return Err(ApiError::invalid("policy", "Eviction", &target.name, problems));
-    }
     let eviction = consulted(resources, user, place, target, eviction, &options).await?;
     let how = eviction.delete_options.unwrap_or_default();
     // A budget that was there before this request must be known.
@@ -233,6 +238,20 @@ pub(super) async fn evict(
     done()
 }
 
+fn check_eviction(eviction: &Eviction, pod: &str) -> Result<(), ApiError> {
+    if check::text(eviction.metadata.name.as_ref()) != pod {
+        return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
+    }
+    let how = eviction.delete_options.clone().unwrap_or_default();
+    if how.ignore_store_read_error_with_cluster_breaking_potential == Some(true) {
+        let field = "deleteOptions.ignoreStoreReadErrorWithClusterBreakingPotential";
+        let mut problems = Problems::default();
+        problems.invalid(field, true, "can not be set for pod eviction, try after removing the option");
+        return Err(ApiError::invalid("policy", "Eviction", pod, problems));
+    }
+    check_options(&how)
+}
+
 /// The eviction as webhooks let it be. They are told of it as one, and not of a delete.
 async fn consulted(
     resources: &Resources,
@@ -248,7 +267,11 @@ async fn consulted(
         return Ok(eviction);
     }
     let mut object: Box<dyn AnyObject> = Box::new(eviction);
-    resources.consult(&asked, Verb::Create, &mut object, None).await?;
+    let check = |object: &mut dyn AnyObject| {
+        let eviction = object.as_any().downcast_ref().ok_or_else(no_such_method)?;
+        check_eviction(eviction, &target.name)
+    };
+    resources.consult(&asked, Verb::Create, &mut object, None, &check).await?;
     object.as_any().downcast_ref().cloned().ok_or_else(no_such_method)
 }
 

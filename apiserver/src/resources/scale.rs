@@ -176,10 +176,11 @@ impl Scaling<'_> {
         let resource = &self.writing.place.resource;
         let old = of(resource, &*current.object)?;
         let mut new: Box<dyn AnyObject> = Box::new(of(resource, &*object)?);
-        let admitted = self.resources.consult(&asked, Verb::Update, &mut new, Some(&old)).await?;
-        let replicas = new.as_any().downcast_ref::<Scale>().and_then(|scale| scale.spec.as_ref()?.replicas);
-        if let (true, Some(replicas)) = (admitted.has_changed, replicas) {
-            check(&self.target.name, replicas)?;
+        let replicas = |new: &dyn AnyObject| new.as_any().downcast_ref::<Scale>()?.spec.as_ref()?.replicas;
+        let good =
+            |new: &mut dyn AnyObject| replicas(new).map_or(Ok(()), |replicas| check(&self.target.name, replicas));
+        let admitted = self.resources.consult(&asked, Verb::Update, &mut new, Some(&old), &good).await?;
+        if let (true, Some(replicas)) = (admitted.has_changed, replicas(&*new)) {
             resource.rules().set_replicas(object, replicas);
         }
         Ok(admitted.warnings)

@@ -140,6 +140,8 @@ async fn answer(request: Request<Incoming>, noted: watch::Sender<Asked>) -> Resu
             let labels = asked["object"]["metadata"]["labels"].as_object().map_or(0, serde_json::Map::len);
             patch(&json!([label(&asked, "seen", json!(labels.to_string()))]))
         }
+        "nameless" => patch(&json!([{"op": "replace", "path": "/target/name", "value": ""}])),
+        "rename" => patch(&json!([{"op": "replace", "path": "/metadata/name", "value": "other"}])),
         "replicas" => patch(&json!([{"op": "replace", "path": "/spec/replicas", "value": 3}])),
         _ => json!({"allowed": true}),
     };

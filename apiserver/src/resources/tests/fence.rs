@@ -69,9 +69,10 @@ async fn a_leader_writes_until_another_takes_its_lease(storage: Arc<dyn Storage>
     assert_lost(&c.resources.update(&allowed(&c.admin, &at), object, a()).await.map(drop), "an update");
     let deleted = c.resources.delete(&allowed(&c.admin, &at), DeleteOptions::default(), a()).await;
     assert_lost(&deleted.map(drop), "a delete");
+    let room = tokio::sync::Semaphore::new(1);
     let bound = c
         .resources
-        .bind(&allowed(&c.admin, &target("pods/binding", "default/web")), "", "n1", Some(&led_by("a", 1)))
+        .bind(&allowed(&c.admin, &target("pods/binding", "default/web")), "", "n1", Some(&led_by("a", 1)), &room)
         .await;
     assert_lost(&bound, "a placement");
 

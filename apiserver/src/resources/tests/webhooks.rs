@@ -61,3 +61,24 @@ async fn what_follows_the_answer_to_a_webhooks_configuration_is_asked_about() {
         c.create("configmaps", "n/", map).await.unwrap_or_else(|err| panic!("{i}: it has gone: {err}"));
     }
 }
+
+#[tokio::test]
+async fn binds_that_find_no_room_to_ask_are_refused_and_others_go_on() {
+    let c = Cluster::new().await;
+    c.create("pods", "n/", pod("web")).await.unwrap();
+    let bindings = out_of_reach("bindings", &["CREATE"], &["pods/binding"]);
+    c.create("validatingwebhookconfigurations", "", bindings).await.unwrap();
+    let full = tokio::sync::Semaphore::new(0);
+    let may = allowed(&c.admin, &target("pods/binding", "n/web"));
+    let refused = c.resources.bind(&may, "", "n1", None, &full).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (429, "Too many bindings wait for webhooks, please try again later.")
+    );
+    let room = tokio::sync::Semaphore::new(1);
+    let asked = c.resources.bind(&may, "", "n1", None, &room).await.unwrap_err();
+    assert!(asked.message().contains("failed calling webhook"), "{asked}");
+    assert_eq!(room.available_permits(), 1, "the room is given back");
+    c.delete("validatingwebhookconfigurations", "bindings", json!({})).await.unwrap();
+    c.resources.bind(&may, "", "n1", None, &full).await.unwrap();
+}
