@@ -37,14 +37,20 @@ use futures::future::BoxFuture;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use k8s_openapi::api::core::v1::Namespace;
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 use self::index::Index;
 use self::metrics::Metrics;
 pub use self::mutating::Rounds;
+use crate::aside::aside;
 use crate::registry::{AnyObject, ApiResource, Registry, admissionregistration, subresource};
 use crate::request::{Target, User};
 use crate::view::{ClusterView, Objects};
 
+/// Configurations of this size take milliseconds to be read, their conditions to be compiled.
+const LARGE_CONFIGURATIONS_BYTES: usize = 32 * 1024;
+/// Who compiles, of those that work aside: nobody's share is spent for all.
+const COMPILER: &str = "system:apiserver";
 /// Calls of one webhook under way. More wait, and count the time.
 const CALLS_MAX: usize = 512;
 
@@ -149,6 +155,14 @@ impl Asking<'_> {
 /// What tells one state of the configurations from another: how many there are of each kind, and the revision of the last written.
 pub type State = [(usize, i64); 2];
 
+/// A look at the configurations.
+pub trait Look {
+    fn state(&self) -> State;
+    /// What they take in the store.
+    fn bytes(&self) -> usize;
+    fn read(&self) -> Configurations;
+}
+
 /// The configurations, as they were read.
 pub type Configurations = (Vec<MutatingWebhookConfiguration>, Vec<ValidatingWebhookConfiguration>);
 
@@ -160,13 +174,15 @@ struct Compiled {
 /// The webhooks of a cluster. Cheap to ask where there are none.
 pub struct Webhooks {
     compiled: ArcSwap<Compiled>,
+    /// One compiles, and whoever wants the same waits for it.
+    compiling: Mutex<()>,
     metrics: Metrics,
 }
 
 impl Default for Webhooks {
     fn default() -> Self {
         let compiled = Compiled { of: State::default(), index: Arc::default() };
-        Self { compiled: ArcSwap::from_pointee(compiled), metrics: Metrics::default() }
+        Self { compiled: ArcSwap::from_pointee(compiled), compiling: Mutex::new(()), metrics: Metrics::default() }
     }
 }
 
@@ -181,16 +197,28 @@ impl Webhooks {
         self.metrics.register(registry);
     }
 
-    /// Those of the configurations in this state, which are read only if they are others than before.
-    pub fn index(&self, of: State, read: impl FnOnce() -> Configurations) -> Arc<Index> {
-        let compiled = self.compiled.load();
-        if compiled.of == of {
-            return compiled.index.clone();
+    /// Those of the configurations as `look` finds them. They are read only if they are in another state than before, by one for all
+    /// who want to know, and where it stalls nobody.
+    pub async fn index<C: Look>(&self, look: impl Fn() -> Option<C>) -> Option<Arc<Index>> {
+        if let Some(index) = self.compiled(&look()?) {
+            return Some(index);
         }
-        let (mutating, validating) = read();
-        let index = Arc::new(Index::compile(&mutating, &validating, &compiled.index));
-        self.compiled.store(Arc::new(Compiled { of, index: index.clone() }));
-        index
+        let _one = self.compiling.lock().await;
+        let seen = look()?;
+        if let Some(index) = self.compiled(&seen) {
+            return Some(index);
+        }
+        let compile = async {
+            let (mutating, validating) = seen.read();
+            Arc::new(Index::compile(&mutating, &validating, &self.compiled.load().index))
+        };
+        let index = aside(COMPILER, seen.bytes() > LARGE_CONFIGURATIONS_BYTES, compile).await;
+        self.compiled.store(Arc::new(Compiled { of: seen.state(), index: index.clone() }));
+        Some(index)
+    }
+    fn compiled(&self, of: &impl Look) -> Option<Arc<Index>> {
+        let compiled = self.compiled.load();
+        (compiled.of == of.state()).then(|| compiled.index.clone())
     }
 
     /// Asks those that change objects, one after the other. Whether one has.

@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 
 use super::admit::{Asked, Said, decode_as};
 use super::place::Place;
-use super::{Resources, WriteOptions, Written};
+use super::webhooks::Hooks;
+use super::{Authorized, Resources, WriteOptions, Written, to};
 use crate::admission::webhook::Decode;
 use crate::authn::account::Seen;
 use crate::authn::claims::{Bound, Life, Reference};
@@ -20,7 +21,7 @@ use crate::authn::tokens::{IssueError, POD_TOKEN_SECS, Rules, TOKEN_BYTES_MAX};
 use crate::decode;
 use crate::registry::path::Path;
 use crate::registry::{AnyObject, check, clock};
-use crate::request::{Target, User, Verb};
+use crate::request::{Target, Verb};
 use crate::view::Objects;
 
 const GROUP: &str = "authentication.k8s.io";
@@ -28,19 +29,20 @@ const KIND: &str = "TokenRequest";
 const LIFE_SECS: i64 = 3600;
 const EXTENDED_LIFE_SECS: i64 = 365 * 24 * 3600;
 
-/// `target` names the account.
+/// The target names the account.
 pub(super) async fn give(
     resources: &Resources,
-    user: &User,
+    may: &Authorized<to::Create>,
     place: &Place<'_>,
-    target: &Target,
     json: &[u8],
     options: &WriteOptions,
+    hooks: Option<&Hooks>,
 ) -> Result<Written, ApiError> {
+    let (user, target) = (may.user(), may.target());
     let asked: TokenRequest = decode::object(json)?;
     let (tokens, now) = (resources.tokens(), clock::now());
     let decode = Some(decode_as::<TokenRequest> as Decode);
-    let admission = Asked { user, place, target, said: Said::Write(options), decode, webhooks: true };
+    let admission = Asked { user, place, target, said: Said::Write(options), decode, hooks };
     let mut object: Box<dyn AnyObject> = Box::new(asked);
     let mut warnings = resources.admit_create(&admission, &mut object, &|_| Ok(())).await?.warnings;
     let asked = object.as_any().downcast_ref::<TokenRequest>().ok_or_else(ApiError::no_such_path)?;

@@ -3,7 +3,7 @@
 //! A write that webhooks may be about is decided on from the newest state from the beginning, so that none is asked twice about what
 //! was old.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use corten_api::selector::{FieldSelector, Selector};
@@ -15,9 +15,10 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use super::place::Place;
+use super::webhooks::Hooks;
 use super::{Authorized, FieldValidation, Resources, WriteOptions, to};
 use crate::admission::webhook::index::Index;
-use crate::admission::webhook::{self, Asking, Decode, Operation, Rounds};
+use crate::admission::webhook::{Asking, Decode, Operation, Rounds};
 use crate::admission::{AdmissionRequest, Refusal};
 use crate::apply;
 use crate::authz::Attributes;
@@ -81,8 +82,8 @@ pub(super) struct Asked<'a> {
     pub(super) said: Said<'a>,
     /// Of what is no object of the resource's kind: a Binding.
     pub(super) decode: Option<Decode>,
-    /// Whether webhooks are asked here.
-    pub(super) webhooks: bool,
+    /// `None`: no webhooks are asked here.
+    pub(super) hooks: Option<&'a Hooks>,
 }
 
 /// What came of it.
@@ -153,7 +154,7 @@ impl Said<'_> {
     }
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
     /// What the server's own plugins are asked.
     fn plain<'r>(
         &'r self,
@@ -190,6 +191,10 @@ impl Asked<'_> {
             namespace_labels: OnceLock::new(),
         }
     }
+    /// The webhooks, if one may be about it.
+    pub(super) fn hooks(&self, verb: Verb) -> Option<&'a Index> {
+        self.hooks?.about(operation(verb), &self.target.subresource)
+    }
     /// Of a new object its own, whatever the path says.
     fn name(&self, operation: Operation, object: Option<&dyn AnyObject>) -> String {
         let own = object.filter(|_| operation == Operation::Create && self.target.subresource.is_empty());
@@ -198,18 +203,6 @@ impl Asked<'_> {
 }
 
 impl Resources {
-    /// The webhooks, if one may be about it.
-    pub(super) fn hooks(&self, asked: &Asked<'_>, verb: Verb) -> Option<Arc<Index>> {
-        let resource = &asked.place.resource;
-        if !asked.webhooks || webhook::is_exempt(resource) {
-            return None;
-        }
-        let index = self.webhook_index()?;
-        let sub = &asked.target.subresource;
-        let resources = webhook::matching::equivalents(self.registry(), resource, sub);
-        index.concerns(operation(verb), &resources, sub).then_some(index)
-    }
-
     /// Asks again with a newer view of the cluster before it gives a refusal.
     pub(super) async fn admit_create(
         &self,
@@ -217,7 +210,7 @@ impl Resources {
         object: &mut Box<dyn AnyObject>,
         settle: Settle<'_>,
     ) -> Result<Admitted, ApiError> {
-        if self.hooks(asked, Verb::Create).is_none()
+        if asked.hooks(Verb::Create).is_none()
             && let Ok(admitted) = self.admit(asked, Verb::Create, Some(&mut *object), None, settle).await
         {
             return Ok(admitted);
@@ -305,11 +298,11 @@ impl Resources {
         old: Option<&dyn AnyObject>,
         (rounds, admitted): (&mut Rounds, &mut Admitted),
     ) -> Result<bool, ApiError> {
-        let (webhooks, Some(index)) = (self.webhooks(), self.hooks(asked, verb)) else { return Ok(false) };
+        let Some(index) = asked.hooks(verb) else { return Ok(false) };
         let operation = operation(verb);
         let name = asked.name(operation, object.as_deref().map(|object| &**object));
         let asking = asked.asking(self, operation, &name, old);
-        let changed = webhooks.mutate(&index, &asking, object, rounds, &mut admitted.warnings).await?;
+        let changed = self.webhooks().mutate(index, &asking, object, rounds, &mut admitted.warnings).await?;
         admitted.has_changed |= changed;
         Ok(changed)
     }
@@ -322,12 +315,12 @@ impl Resources {
         object: Option<&dyn AnyObject>,
         old: Option<&dyn AnyObject>,
     ) -> Result<Vec<String>, ApiError> {
-        let (webhooks, Some(index)) = (self.webhooks(), self.hooks(asked, verb)) else { return Ok(Vec::new()) };
+        let Some(index) = asked.hooks(verb) else { return Ok(Vec::new()) };
         let operation = operation(verb);
         let name = asked.name(operation, object);
         let asking = asked.asking(self, operation, &name, old);
         let mut warnings = Vec::new();
-        webhooks.validate(&index, &asking, object, &mut warnings).await?;
+        self.webhooks().validate(index, &asking, object, &mut warnings).await?;
         Ok(warnings)
     }
 
@@ -354,12 +347,12 @@ impl Resources {
     /// Asks webhooks whether a connection may be made. `options`: what it is to be, without its kind.
     pub async fn admit_connection(&self, may: &Authorized<to::Connect>, options: Value) -> Result<(), ApiError> {
         let target = may.target();
-        let (webhooks, Some(index)) = (self.webhooks(), self.webhook_index()) else { return Ok(()) };
+        let (webhooks, Some(index)) = (self.webhooks(), self.webhook_index().await) else { return Ok(()) };
         let resource = self.registry().find(&target.group, &target.version, &target.resource);
         let Some(resource) = resource.filter(|_| !index.is_empty()) else { return Ok(()) };
         let place = &self.place_of(resource)?;
         let (user, said) = (&**may.user(), Said::Nothing);
-        let asked = Asked { user, place, target, said, decode: None, webhooks: true };
+        let asked = Asked { user, place, target, said, decode: None, hooks: None };
         let kind = crate::registry::subresource::of(&target.resource, &target.subresource).kind;
         let Some((_, version, kind)) = kind else { return Ok(()) };
         let mut connection = json!({"kind": kind, "apiVersion": version});

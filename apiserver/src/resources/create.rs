@@ -35,18 +35,19 @@ impl Resources {
         let (user, target) = (may.user(), may.target());
         let fence = self.fenced(options.fence.as_ref()).await?;
         let place = &self.place(Verb::Create, target)?.behind(fence.as_ref());
+        let hooks = self.hooks_of(may, place).await;
         match target.subresource.as_str() {
             "" => {
                 let mut warnings = Vec::new();
                 let object = body::decode(&place.resource, &json, &options, &mut warnings)?;
-                let writing = Writing { webhooks: may.asks_webhooks(), ..Writing::new(user, place, target, &options) };
+                let writing = Writing { hooks: hooks.as_ref(), ..Writing::new(user, place, target, &options) };
                 let mut written = self.create_from(&writing, object).await?;
                 written.warnings.splice(0..0, warnings);
                 Ok(written)
             }
-            "binding" => pods::bind(self, user, place, target, &json, &options).await,
-            "token" => account_token::give(self, user, place, target, &json, &options).await,
-            "eviction" => pods::evict(self, user, place, target, &json, options).await,
+            "binding" => pods::bind(self, may, place, &json, &options, hooks.as_ref()).await,
+            "token" => account_token::give(self, may, place, &json, &options, hooks.as_ref()).await,
+            "eviction" => pods::evict(self, may, place, &json, options, hooks.as_ref()).await,
             _ => Err(no_such_method()),
         }
     }

@@ -61,7 +61,11 @@ impl Resources {
         // Said in the query or in the body: whoever asks, and by whichever way, means it.
         let dry_run = options.dry_run || how.dry_run.as_ref().is_some_and(|stages| !stages.is_empty());
         let said = Said::Delete(&how, dry_run);
-        let asked = Asked { user, place, target, said, decode: None, webhooks: told == Told::Delete };
+        let hooks = match told {
+            Told::Delete => self.hooks_about(&place.resource, "").await,
+            Told::Before | Told::Nobody => None,
+        };
+        let asked = Asked { user, place, target, said, decode: None, hooks: hooks.as_ref() };
         let mut by = Deletion { resources: self, asked, how: &how, beside, warnings: Vec::new() };
         let revised = self.revise(place, &short, "", dry_run, &mut by).await?;
         let revised = revised.ok_or_else(|| place.not_found(&target.name))?;
@@ -122,7 +126,7 @@ struct Deletion<'a> {
 
 impl Decide for Deletion<'_> {
     fn asks_others(&self) -> bool {
-        self.resources.hooks(&self.asked, Verb::Delete).is_some()
+        self.asked.hooks(Verb::Delete).is_some()
     }
     async fn decide(&mut self, current: &Current, _: &Taken) -> Result<Decision, ApiError> {
         let Self { resources, asked, how, .. } = *self;

@@ -13,13 +13,13 @@ use super::encode::encoded;
 use super::eviction::{self, Cost};
 use super::place::{Place, no_such_method};
 use super::revise::{Current, Decide, Decision, Taken};
+use super::webhooks::Hooks;
 use super::{Authorized, Fence, Resources, WriteOptions, Written, meta, to};
-use crate::admission::webhook::Decode;
 use crate::aside::{LARGE_BODY_BYTES, aside};
 use crate::decode;
 use crate::registry::path::Path;
 use crate::registry::{AnyObject, check, clock};
-use crate::request::{Target, User, Verb};
+use crate::request::{Target, Verb};
 use crate::request_info::REQUEST_TIMEOUT;
 use crate::storage::Write;
 use crate::view::{ClusterView, Objects};
@@ -36,15 +36,18 @@ fn done() -> Result<Written, ApiError> {
 /// `pods/binding`, from a Binding's JSON.
 pub(super) async fn bind(
     resources: &Resources,
-    user: &User,
+    may: &Authorized<to::Create>,
     place: &Place<'_>,
-    target: &Target,
     json: &[u8],
     options: &WriteOptions,
+    hooks: Option<&Hooks>,
 ) -> Result<Written, ApiError> {
+    let target = may.target();
     let mut binding: Binding = decode::object(json)?;
     meta::settle_namespace(&mut binding.metadata, &target.namespace, Scope::Namespaced)?;
-    assign(resources, user, place, target, binding, options, None).await?;
+    let said = Said::Write(options);
+    let asked = Asked { user: may.user(), place, target, said, decode: Some(decode_as::<Binding>), hooks };
+    assign(resources, &asked, binding, options.dry_run, None).await?;
     done()
 }
 
@@ -73,35 +76,35 @@ impl Resources {
             ..ObjectMeta::default()
         };
         let node = ObjectReference { kind: Some("Node".into()), name: Some(node.into()), ..ObjectReference::default() };
-        let (binding, options) = (Binding { metadata, target: node }, WriteOptions::default());
-        assign(self, user, place, target, binding, &options, Some(asking)).await
+        let options = WriteOptions::default();
+        let hooks = self.hooks_of(may, place).await;
+        let (said, hooks) = (Said::Write(&options), hooks.as_ref());
+        let asked = Asked { user, place, target, said, decode: Some(decode_as::<Binding>), hooks };
+        assign(self, &asked, Binding { metadata, target: node }, false, Some(asking)).await
     }
 }
 
 /// Gives a pod its node: once.
 pub(super) async fn assign(
     resources: &Resources,
-    user: &User,
-    place: &Place<'_>,
-    target: &Target,
+    asked: &Asked<'_>,
     binding: Binding,
-    options: &WriteOptions,
+    dry_run: bool,
     asking: Option<&Semaphore>,
 ) -> Result<(), ApiError> {
-    let (name, dry_run) = (&target.name, options.dry_run);
+    let Asked { place, target, .. } = *asked;
+    let name = &target.name;
     check_binding(&binding, name)?;
-    let decode = Some(decode_as::<Binding> as Decode);
-    let asked = Asked { user, place, target, said: Said::Write(options), decode, webhooks: true };
-    let asking = asking.filter(|_| resources.hooks(&asked, Verb::Create).is_some());
+    let asking = asking.filter(|_| asked.hooks(Verb::Create).is_some());
     let room = asking.map(Semaphore::try_acquire).transpose().map_err(|_| {
         ApiError::too_many_requests("Too many bindings wait for webhooks, please try again later.", RETRY_AFTER_SECS)
     })?;
     let mut object: Box<dyn AnyObject> = Box::new(binding);
-    resources.admit_create(&asked, &mut object, &|_| Ok(())).await?;
+    resources.admit_create(asked, &mut object, &|_| Ok(())).await?;
     let binding = object.as_any().downcast_ref::<Binding>().ok_or_else(no_such_method)?;
     // Webhooks may have changed it.
     check_binding(binding, name)?;
-    resources.approve(&asked, Verb::Create, Some(binding), None).await?;
+    resources.approve(asked, Verb::Create, Some(binding), None).await?;
     drop(room);
     let short = place.short_key(&target.namespace, name);
     let mut by = Assignment { place, name, binding };
@@ -195,18 +198,20 @@ fn set_scheduled(pod: &mut Pod) {
 /// not be done, nor be paid for as the pod was a moment ago.
 pub(super) async fn evict(
     resources: &Resources,
-    user: &User,
+    may: &Authorized<to::Create>,
     place: &Place<'_>,
-    target: &Target,
     json: &[u8],
     options: WriteOptions,
+    hooks: Option<&Hooks>,
 ) -> Result<Written, ApiError> {
+    let (user, target) = (may.user(), may.target());
     let decoded = async { decode::object(json) };
     let mut eviction: Eviction = aside(&user.name, json.len() > LARGE_BODY_BYTES, decoded).await?;
     meta::settle_namespace(&mut eviction.metadata, &target.namespace, Scope::Namespaced)?;
     check_eviction(&eviction, &target.name)?;
     debug_assert_eq!(place.resource.plural(), "pods");
-    let eviction = consulted(resources, user, place, target, eviction, &options).await?;
+    let asked = Asked { user, place, target, said: Said::Write(&options), decode: Some(decode_as::<Eviction>), hooks };
+    let eviction = consulted(resources, &asked, eviction).await?;
     let how = eviction.delete_options.unwrap_or_default();
     // A budget that was there before this request must be known.
     resources.catch_up().await?;
@@ -253,25 +258,16 @@ fn check_eviction(eviction: &Eviction, pod: &str) -> Result<(), ApiError> {
 }
 
 /// The eviction as webhooks let it be. They are told of it as one, and not of a delete.
-async fn consulted(
-    resources: &Resources,
-    user: &User,
-    place: &Place<'_>,
-    target: &Target,
-    eviction: Eviction,
-    options: &WriteOptions,
-) -> Result<Eviction, ApiError> {
-    let decode = Some(decode_as::<Eviction> as Decode);
-    let asked = Asked { user, place, target, said: Said::Write(options), decode, webhooks: true };
-    if resources.hooks(&asked, Verb::Create).is_none() {
+async fn consulted(resources: &Resources, asked: &Asked<'_>, eviction: Eviction) -> Result<Eviction, ApiError> {
+    if asked.hooks(Verb::Create).is_none() {
         return Ok(eviction);
     }
     let mut object: Box<dyn AnyObject> = Box::new(eviction);
     let check = |object: &mut dyn AnyObject| {
         let eviction = object.as_any().downcast_ref().ok_or_else(no_such_method)?;
-        check_eviction(eviction, &target.name)
+        check_eviction(eviction, &asked.target.name)
     };
-    resources.consult(&asked, Verb::Create, &mut object, None, &check).await?;
+    resources.consult(asked, Verb::Create, &mut object, None, &check).await?;
     object.as_any().downcast_ref().cloned().ok_or_else(no_such_method)
 }
 

@@ -1,7 +1,5 @@
 //! The `scale` subresource: `spec.replicas` of a kind, as an autoscaling/v1 Scale.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use corten_api::{ApiError, Problems};
 use k8s_openapi::api::autoscaling::v1::{Scale, ScaleSpec, ScaleStatus};
@@ -14,13 +12,14 @@ use super::managers::{self, Configuration};
 use super::place::{Place, no_such_path};
 use super::revise::{Current, Decide, Decision, Taken};
 use super::update::Writing;
-use super::{Resources, WriteOptions, Written, meta};
+use super::webhooks::Hooks;
+use super::{Authorized, Resources, WriteOptions, Written, meta, to};
 use crate::admission::webhook::Decode;
 use crate::apply::{self, ObjectType, Tracked};
 use crate::decode;
 use crate::patch as patches;
 use crate::registry::{AnyObject, ApiResource};
-use crate::request::{Target, User, Verb};
+use crate::request::{Target, Verb};
 use crate::schema;
 
 const SCALE: &str = "scale";
@@ -76,47 +75,47 @@ enum Wanted<'a> {
 
 pub(super) async fn update(
     resources: &Resources,
-    user: &Arc<User>,
+    may: &Authorized<to::Update>,
     place: &Place<'_>,
-    target: &Target,
     json: &[u8],
     options: WriteOptions,
 ) -> Result<Written, ApiError> {
-    set(resources, user, place, target, options, &Wanted::Scale(&decode::object(json)?)).await
+    set(resources, may, place, options, &Wanted::Scale(&decode::object(json)?)).await
 }
 
 pub(super) async fn patch(
     resources: &Resources,
-    user: &Arc<User>,
+    may: &Authorized<to::Patch>,
     place: &Place<'_>,
-    target: &Target,
     kind: patches::Kind,
     body: &[u8],
     options: WriteOptions,
 ) -> Result<Written, ApiError> {
     if kind != patches::Kind::Apply {
-        return set(resources, user, place, target, options, &Wanted::Patch(kind, body)).await;
+        return set(resources, may, place, options, &Wanted::Patch(kind, body)).await;
     }
-    let value = of_parent(place, target, &decode::value(body)?)?;
+    let value = of_parent(place, may.target(), &decode::value(body)?)?;
     let configuration = Configuration { value, force: options.force == Some(true) };
-    set(resources, user, place, target, options, &Wanted::Apply(&configuration)).await
+    set(resources, may, place, options, &Wanted::Apply(&configuration)).await
 }
 
-async fn set(
+async fn set<V>(
     resources: &Resources,
-    user: &Arc<User>,
+    may: &Authorized<V>,
     place: &Place<'_>,
-    target: &Target,
     options: WriteOptions,
     wanted: &Wanted<'_>,
 ) -> Result<Written, ApiError> {
+    let (user, target) = (may.user(), may.target());
+    let hooks = resources.hooks_of(may, place).await;
     let plain = Target { subresource: String::new(), ..target.clone() };
     let is_applied = matches!(wanted, Wanted::Apply(_));
     // Webhooks are told of the Scale, and not of the object.
     let writing = Writing::new(user, place, &plain, &options);
-    let writing = Writing { subresource: SCALE, is_applied, webhooks: false, ..writing };
+    let writing = Writing { subresource: SCALE, is_applied, ..writing };
     let short = place.short_key(&target.namespace, &target.name);
-    let mut by = Scaling { resources, writing: &writing, target, wanted, warnings: Vec::new() };
+    let hooks = hooks.as_ref();
+    let mut by = Scaling { resources, writing: &writing, target, wanted, hooks, warnings: Vec::new() };
     let revised = resources.revise(place, &short, SCALE, options.dry_run, &mut by).await?;
     let revised = revised.ok_or_else(|| place.not_found(&target.name))?;
     Ok(Written { object: of_json(&place.resource, &revised.json)?, existed: true, warnings: by.warnings })
@@ -130,6 +129,7 @@ struct Scaling<'a> {
     /// The Scale.
     target: &'a Target,
     wanted: &'a Wanted<'a>,
+    hooks: Option<&'a Hooks>,
     warnings: Vec<String>,
 }
 
@@ -165,12 +165,12 @@ impl Scaling<'_> {
     fn asked(&self) -> Asked<'_> {
         let Writing { user, place, options, .. } = *self.writing;
         let decode = Some(decode_as::<Scale> as Decode);
-        Asked { user, place, target: self.target, said: Said::Write(options), decode, webhooks: true }
+        Asked { user, place, target: self.target, said: Said::Write(options), decode, hooks: self.hooks }
     }
     /// The object, with the replicas that webhooks let it have; and their warnings.
     async fn consult(&self, current: &Current, object: &mut dyn AnyObject) -> Result<Vec<String>, ApiError> {
         let asked = self.asked();
-        if self.resources.hooks(&asked, Verb::Update).is_none() {
+        if asked.hooks(Verb::Update).is_none() {
             return Ok(Vec::new());
         }
         let resource = &self.writing.place.resource;
@@ -189,7 +189,7 @@ impl Scaling<'_> {
 
 impl Decide for Scaling<'_> {
     fn asks_others(&self) -> bool {
-        self.resources.hooks(&self.asked(), Verb::Update).is_some()
+        self.asked().hooks(Verb::Update).is_some()
     }
     async fn decide(&mut self, current: &Current, taken: &Taken) -> Result<Decision, ApiError> {
         let Some(mut object) = self.wanted(current)? else { return Ok(Decision::Keep) };

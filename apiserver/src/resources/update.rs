@@ -11,6 +11,7 @@ use super::create::rules;
 use super::managers::{self, Configuration};
 use super::place::{Place, no_such_method};
 use super::revise::{Current, Decide, Decision, Taken};
+use super::webhooks::Hooks;
 use super::{Authorized, Resources, WriteOptions, Written, body, meta, scale, to};
 use crate::decode;
 use crate::patch;
@@ -42,8 +43,8 @@ pub(super) struct Writing<'a> {
     pub(super) options: &'a WriteOptions,
     /// The object says whose its fields are.
     pub(super) is_applied: bool,
-    /// Webhooks are told of it.
-    pub(super) webhooks: bool,
+    /// The webhooks that are told of it.
+    pub(super) hooks: Option<&'a Hooks>,
 }
 
 impl Resources {
@@ -58,13 +59,14 @@ impl Resources {
         let fence = self.fenced(options.fence.as_ref()).await?;
         let place = &self.place(Verb::Update, target)?.behind(fence.as_ref());
         if target.subresource == "scale" {
-            return scale::update(self, user, place, target, &json, options).await;
+            return scale::update(self, may, place, &json, options).await;
         }
         let mut warnings = Vec::new();
         let mut object = body::decode(&place.resource, &json, &options, &mut warnings)?;
         meta::settle_namespace(object.meta_mut(), &target.namespace, place.resource.scope())?;
         meta::settle_name(object.meta_mut(), &target.name)?;
-        let writing = Writing { webhooks: may.asks_webhooks(), ..Writing::new(user, place, target, &options) };
+        let hooks = self.hooks_of(may, place).await;
+        let writing = Writing { hooks: hooks.as_ref(), ..Writing::new(user, place, target, &options) };
         let mut written = match self.change(&writing, &Wanted::Object(&*object)).await? {
             Some(written) => written,
             None if place.resource.create_on_update() && target.subresource.is_empty() => {
@@ -107,9 +109,10 @@ impl Resources {
         let fence = self.fenced(options.fence.as_ref()).await?;
         let place = &self.place(Verb::Patch, target)?.behind(fence.as_ref());
         if target.subresource == "scale" {
-            return scale::patch(self, user, place, target, kind, &body, options).await;
+            return scale::patch(self, may, place, kind, &body, options).await;
         }
-        let writing = Writing { webhooks: may.asks_webhooks(), ..Writing::new(user, place, target, &options) };
+        let hooks = self.hooks_of(may, place).await;
+        let writing = Writing { hooks: hooks.as_ref(), ..Writing::new(user, place, target, &options) };
         if kind == patch::Kind::Apply {
             return self.apply(&Writing { is_applied: true, ..writing }, &body).await;
         }
@@ -185,7 +188,7 @@ impl Resources {
         object.meta_mut().resource_version.clone_from(&old.meta().resource_version);
         let asked = writing.asked();
         // Webhooks are told also of what changes nothing so far.
-        if object.same_as(old) && !current.is_of_other_version && self.hooks(&asked, Verb::Update).is_none() {
+        if object.same_as(old) && !current.is_of_other_version && asked.hooks(Verb::Update).is_none() {
             if target.subresource.is_empty() {
                 warnings.extend(resource.rules().warnings(&*object, Some(old)));
             }
@@ -263,7 +266,7 @@ struct Change<'a> {
 
 impl Decide for Change<'_> {
     fn asks_others(&self) -> bool {
-        self.resources.hooks(&self.writing.asked(), Verb::Update).is_some()
+        self.writing.asked().hooks(Verb::Update).is_some()
     }
     async fn decide(&mut self, current: &Current, taken: &Taken) -> Result<Decision, ApiError> {
         let Self { resources, writing, wanted, warnings } = self;
@@ -281,12 +284,12 @@ impl<'a> Writing<'a> {
         options: &'a WriteOptions,
     ) -> Self {
         let (requested, subresource) = (target, target.subresource.as_str());
-        Self { user, place, target, requested, subresource, options, is_applied: false, webhooks: true }
+        Self { user, place, target, requested, subresource, options, is_applied: false, hooks: None }
     }
     /// What admission is asked.
     pub(super) fn asked(&self) -> Asked<'a> {
-        let Self { user, place, target, options, webhooks, .. } = *self;
-        Asked { user, place, target, said: Said::Write(options), decode: None, webhooks }
+        let Self { user, place, target, options, hooks, .. } = *self;
+        Asked { user, place, target, said: Said::Write(options), decode: None, hooks }
     }
 }
 

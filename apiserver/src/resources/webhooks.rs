@@ -12,10 +12,12 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::de::DeserializeOwned;
 
-use super::Resources;
+use super::place::Place;
+use super::{Authorized, Resources};
 use crate::admission::webhook::index::Index;
-use crate::admission::webhook::{Resolve, State, Webhooks};
+use crate::admission::webhook::{self, Configurations, Look, Operation, Resolve, State, Webhooks, matching};
 use crate::cache::{FieldTerms, Filter, Snapshot};
+use crate::registry::ApiResource;
 use crate::registry::admissionregistration::{GROUP, mutatingwebhookconfiguration, validatingwebhookconfiguration};
 use crate::view::Objects;
 
@@ -32,13 +34,29 @@ impl Resources {
     }
 
     /// As new as the cache is. `None`: nobody is asked.
-    pub(super) fn webhook_index(&self) -> Option<Arc<Index>> {
+    pub(super) async fn webhook_index(&self) -> Option<Arc<Index>> {
         let snapshot = |plural| Some(self.inner.cache.kind(plural)?.snapshot(0));
-        let mutating = snapshot(mutatingwebhookconfiguration::PLURAL)?;
-        let validating = snapshot(validatingwebhookconfiguration::PLURAL)?;
-        let state: State = [state(&mutating), state(&validating)];
-        let index = self.webhooks().index(state, || (all(&mutating), all(&validating)));
+        let look = || {
+            let mutating = snapshot(mutatingwebhookconfiguration::PLURAL)?;
+            Some(Seen { mutating, validating: snapshot(validatingwebhookconfiguration::PLURAL)? })
+        };
+        let index = self.webhooks().index(look).await?;
         (!index.is_empty()).then_some(index)
+    }
+    /// Who may be asked about a write of this resource. `None`: nobody is.
+    pub(super) async fn hooks_about(&self, resource: &Arc<ApiResource>, subresource: &str) -> Option<Hooks> {
+        if webhook::is_exempt(resource) {
+            return None;
+        }
+        let index = self.webhook_index().await?;
+        Some(Hooks { index, resources: matching::equivalents(self.registry(), resource, subresource) })
+    }
+    /// The same, for what `may` allows.
+    pub(super) async fn hooks_of<V>(&self, may: &Authorized<V>, place: &Place<'_>) -> Option<Hooks> {
+        match may.asks_webhooks() {
+            true => self.hooks_about(&place.resource, &may.target().subresource).await,
+            false => None,
+        }
     }
 
     fn slices_of(&self, namespace: &str, service: &str) -> Result<Vec<EndpointSlice>, ApiError> {
@@ -77,6 +95,39 @@ impl Resolve for Resources {
         port: u16,
     ) -> BoxFuture<'a, Result<String, ApiError>> {
         async move { self.endpoint_of(namespace, service, port) }.boxed()
+    }
+}
+
+/// Who may be asked about one write, from its beginning to its end: whoever is configured meanwhile is asked about the next.
+#[derive(Clone, Debug)]
+pub(super) struct Hooks {
+    index: Arc<Index>,
+    /// The resource, and those that are its equivalents.
+    resources: Vec<Arc<ApiResource>>,
+}
+
+impl Hooks {
+    /// `None`: none is about this.
+    pub(super) fn about(&self, operation: Operation, subresource: &str) -> Option<&Index> {
+        self.index.concerns(operation, &self.resources, subresource).then_some(&*self.index)
+    }
+}
+
+/// Both kinds of configurations.
+struct Seen {
+    mutating: Snapshot,
+    validating: Snapshot,
+}
+
+impl Look for Seen {
+    fn state(&self) -> State {
+        [state(&self.mutating), state(&self.validating)]
+    }
+    fn bytes(&self) -> usize {
+        [&self.mutating, &self.validating].iter().flat_map(|of| &of.items).map(|row| row.0.weight()).sum()
+    }
+    fn read(&self) -> Configurations {
+        (all(&self.mutating), all(&self.validating))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The webhooks of all configurations, in the order of asking: by the configuration's name, then as they stand there.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ impl ReviewVersion {
 }
 
 /// Where a webhook is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Address {
     Service { namespace: String, name: String, port: u16, path: String },
     Url { host: String, port: u16, authority: String, path: String },
@@ -92,7 +93,7 @@ impl Address {
 }
 
 /// What the connections to a webhook are made of. Those of the same share them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Place {
     pub(super) address: Address,
     pub(super) ca_bundle: Vec<u8>,
@@ -125,13 +126,13 @@ pub struct Hook {
 }
 
 impl Hook {
-    fn of(configuration: &Arc<str>, webhook: &Webhook<'_>, before: &Index) -> Self {
+    fn of(configuration: &Arc<str>, webhook: &Webhook<'_>, made: &mut Made<'_>) -> Self {
         let bundle = webhook.client_config.ca_bundle.as_ref().map(|bundle| bundle.0.clone()).unwrap_or_default();
         let place = Address::of(webhook.client_config).map(|address| Place { address, ca_bundle: bundle });
-        let client = place.as_ref().map_err(Clone::clone).and_then(|place| before.client(place));
+        let client = place.as_ref().map_err(Clone::clone).and_then(|place| made.client(place));
         let uid: Arc<str> = format!("{configuration}/{}", webhook.name).into();
         let is = |word: Option<&String>, wanted: &str| word.is_some_and(|word| word == wanted);
-        let conditions = before.conditions(&uid, webhook.match_conditions);
+        let conditions = made.conditions(&uid, webhook.match_conditions);
         Self {
             uid,
             configuration: configuration.clone(),
@@ -177,14 +178,14 @@ impl Index {
         validating: &[ValidatingWebhookConfiguration],
         before: &Self,
     ) -> Self {
-        let mut index = Self::default();
+        let (mut index, mut made) = (Self::default(), Made::of(before));
         for of in mutating {
             let webhooks = of.webhooks.iter().flatten().map(Webhook::from);
-            index.mutating.extend(hooks(of.metadata.name.as_deref(), webhooks, before));
+            index.mutating.extend(hooks(of.metadata.name.as_deref(), webhooks, &mut made));
         }
         for of in validating {
             let webhooks = of.webhooks.iter().flatten().map(Webhook::from);
-            index.validating.extend(hooks(of.metadata.name.as_deref(), webhooks, before));
+            index.validating.extend(hooks(of.metadata.name.as_deref(), webhooks, &mut made));
         }
         // Stable: as they stand in a configuration.
         index.mutating.sort_by(|a, b| a.configuration.cmp(&b.configuration));
@@ -199,31 +200,57 @@ impl Index {
     pub fn is_empty(&self) -> bool {
         self.mutating.is_empty() && self.validating.is_empty()
     }
+}
+
+/// What is made of webhooks and need not be made anew.
+struct Made<'b> {
+    /// By the uid: a webhook that changes objects and one that judges them may have the same.
+    conditions: HashMap<&'b str, Vec<&'b Arc<Conditions>>>,
+    clients: HashMap<Place, Arc<HookClient>>,
+}
+
+impl<'b> Made<'b> {
+    fn of(before: &'b Index) -> Self {
+        let mut made = Self { conditions: HashMap::new(), clients: HashMap::new() };
+        for hook in before.mutating.iter().chain(&before.validating) {
+            made.conditions.entry(&*hook.uid).or_default().push(&hook.conditions);
+            if let (Ok(place), Ok(client)) = (&hook.place, &hook.client) {
+                made.clients.entry(place.clone()).or_insert_with(|| client.clone());
+            }
+        }
+        made
+    }
     /// As they were compiled before, where they are the same.
     fn conditions(&self, uid: &str, of: &[MatchCondition]) -> Arc<Conditions> {
-        let all = self.mutating.iter().chain(&self.validating).filter(|hook| *hook.uid == *uid);
-        let same = all.map(|hook| &hook.conditions).find(|conditions| conditions.are(of));
-        same.map_or_else(|| Arc::new(Conditions::compile(of)), Arc::clone)
+        let same = self.conditions.get(uid).and_then(|all| all.iter().find(|conditions| conditions.are(of)));
+        same.map_or_else(|| Arc::new(Conditions::compile(of)), |same| Arc::clone(same))
     }
     /// The connections there are to such a place, or new ones.
-    fn client(&self, place: &Place) -> Result<Arc<HookClient>, String> {
-        let all = self.mutating.iter().chain(&self.validating);
-        let same = all.filter(|hook| hook.place.as_ref() == Ok(place)).find_map(|hook| hook.client.as_ref().ok());
-        match same {
-            Some(client) => Ok(client.clone()),
-            None => HookClient::new(place).map(Arc::new),
+    fn client(&mut self, place: &Place) -> Result<Arc<HookClient>, String> {
+        if let Some(client) = self.clients.get(place) {
+            return Ok(client.clone());
         }
+        let client = Arc::new(HookClient::new(place)?);
+        self.clients.insert(place.clone(), client.clone());
+        Ok(client)
     }
 }
 
-fn hooks<'a>(configuration: Option<&str>, webhooks: impl Iterator<Item = Webhook<'a>>, before: &Index) -> Vec<Hook> {
+fn hooks<'a>(
+    configuration: Option<&str>,
+    webhooks: impl Iterator<Item = Webhook<'a>>,
+    made: &mut Made<'_>,
+) -> Vec<Hook> {
     let configuration: Arc<str> = configuration.unwrap_or_default().into();
-    webhooks.map(|webhook| Hook::of(&configuration, &webhook, before)).collect()
+    webhooks.map(|webhook| Hook::of(&configuration, &webhook, made)).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::super::testing::{mutating, validating, webhook};
+    use super::super::{Configurations, Look, State, Webhooks};
     use super::*;
 
     #[test]
@@ -249,6 +276,35 @@ mod tests {
         let third = Index::compile(&[], &[of("Ignore", "https://a/2")], &second);
         assert!(Arc::ptr_eq(&client(&first), &client(&second)));
         assert!(!Arc::ptr_eq(&client(&second), &client(&third)));
+        let two = Index::compile(&[], &[of("Fail", "https://b/1"), of("Ignore", "https://b/1")], &third);
+        let [one, other] = two.validating.as_slice() else { panic!("two") };
+        let same = Arc::ptr_eq(one.client.as_ref().unwrap(), other.client.as_ref().unwrap());
+        assert!(same, "who are at one place share their connections");
+    }
+
+    #[tokio::test]
+    async fn one_compiles_for_all_who_want_to_know() {
+        struct Seen<'a>(&'a AtomicUsize, i64);
+        impl Look for Seen<'_> {
+            fn state(&self) -> State {
+                [(1, self.1), (0, 0)]
+            }
+            fn bytes(&self) -> usize {
+                0
+            }
+            fn read(&self) -> Configurations {
+                self.0.fetch_add(1, Ordering::Relaxed);
+                (vec![mutating("x", &[webhook("a.b.c")])], Vec::new())
+            }
+        }
+        let (webhooks, reads) = (Webhooks::default(), AtomicUsize::new(0));
+        for (revision, expected) in [(7, 1), (7, 1), (8, 2)] {
+            let all = (0..10).map(|_| webhooks.index(|| Some(Seen(&reads, revision))));
+            let all: Vec<Arc<Index>> = futures::future::join_all(all).await.into_iter().flatten().collect();
+            assert!(all.len() == 10 && all.iter().all(|one| Arc::ptr_eq(one, &all[0])));
+            assert_eq!(reads.load(Ordering::Relaxed), expected);
+        }
+        assert!(webhooks.index(|| None::<Seen<'_>>).await.is_none(), "nobody knows yet");
     }
 
     #[test]
