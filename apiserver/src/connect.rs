@@ -41,7 +41,9 @@ pub async fn serve(
     request: Request<Incoming>,
     counted: LongRunning,
 ) -> Result<Response<Body>, ApiError> {
-    if let Some(options) = options(&may.target().subresource, query) {
+    // A look at a log is no connection in webhooks' eyes.
+    if may.target().subresource != "log" {
+        let options = options(&may.target().subresource, query)?;
         front.resources.admit_connection(may, options).await?;
     }
     match may.target().subresource.as_str() {
@@ -52,8 +54,8 @@ pub async fn serve(
     }
 }
 
-/// What a connection is to be, as an object: what webhooks are told. `None`: it is none in their eyes, but a look at a log.
-fn options(subresource: &str, query: &Query<'_>) -> Option<Value> {
+/// What a connection is to be, as an object: what webhooks are told.
+fn options(subresource: &str, query: &Query<'_>) -> Result<Value, ApiError> {
     let mut options = Map::new();
     match subresource {
         "exec" | "attach" => {
@@ -75,9 +77,9 @@ fn options(subresource: &str, query: &Query<'_>) -> Option<Value> {
                 options.insert("ports".into(), ports.into());
             }
         }
-        _ => return None,
+        _ => return Err(respond::no_such_path()),
     }
-    Some(options.into())
+    Ok(options.into())
 }
 
 #[cfg(test)]
@@ -88,11 +90,11 @@ mod tests {
 
     #[test]
     fn a_connection_is_told_of_as_its_options() {
-        let told = |subresource: &str, query| options(subresource, &Query::parse(Some(query)));
+        let told = |subresource: &str, query| options(subresource, &Query::parse(Some(query))).ok();
         let exec = json!({"stdin": true, "tty": true, "container": "c", "command": ["sh", "-c"]});
         assert_eq!(told("exec", "stdin=true&tty=1&stdout=false&container=c&command=sh&command=-c"), Some(exec));
         assert_eq!(told("attach", "stdout=true&command=x"), Some(json!({"stdout": true})));
         assert_eq!(told("portforward", "ports=80,81&ports=82"), Some(json!({"ports": [80, 81, 82]})));
-        assert_eq!(told("log", "follow=true"), None);
+        assert_eq!(told("resize", "h=1"), None, "nobody knows what it would be");
     }
 }

@@ -7,12 +7,12 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use corten_api::selector::{FieldSelector, Selector};
-use corten_api::{ApiError, Problems};
+use corten_api::{ApiError, Problems, Reason};
 use futures::future::BoxFuture;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ManagedFieldsEntry, ObjectMeta};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::place::Place;
 use super::webhooks::Hooks;
@@ -24,8 +24,9 @@ use crate::apply;
 use crate::authz::Attributes;
 use crate::cache::{FieldTerms, Filter};
 use crate::decode;
-use crate::registry::AnyObject;
+use crate::registry::{AnyObject, subresource};
 use crate::request::{Target, User, Verb};
+use crate::request_info::REQUEST_TIMEOUT;
 use crate::view::{ClusterView, Objects};
 
 impl Objects for Resources {
@@ -69,7 +70,7 @@ const ROUNDS_MAX: usize = 2;
 pub(super) enum Said<'a> {
     Write(&'a WriteOptions),
     Delete(&'a DeleteOptions, bool),
-    /// By a message that has no room for it.
+    /// Nothing, as of a connection.
     Nothing,
 }
 
@@ -344,31 +345,49 @@ impl Resources {
         Ok(admitted)
     }
 
-    /// Asks webhooks whether a connection may be made. `options`: what it is to be, without its kind.
+    /// Asks webhooks whether a connection may be made, within the time that a request has. `options`: what it is to be, without its
+    /// kind.
     pub async fn admit_connection(&self, may: &Authorized<to::Connect>, options: Value) -> Result<(), ApiError> {
-        let target = may.target();
-        let (webhooks, Some(index)) = (self.webhooks(), self.webhook_index().await) else { return Ok(()) };
+        let admitted = timeout(REQUEST_TIMEOUT, self.ask_about_connection(may, options)).await;
+        admitted.map_err(|_| {
+            ApiError::new(Reason::Timeout, "Timeout: request did not complete within the allotted timeout")
+        })?
+    }
+
+    async fn ask_about_connection(&self, may: &Authorized<to::Connect>, options: Value) -> Result<(), ApiError> {
+        let (user, target) = (&**may.user(), may.target());
+        // What is not there is not connected to.
         let resource = self.registry().find(&target.group, &target.version, &target.resource);
-        let Some(resource) = resource.filter(|_| !index.is_empty()) else { return Ok(()) };
+        let Some(resource) = resource else { return Ok(()) };
         let place = &self.place_of(resource)?;
-        let (user, said) = (&**may.user(), Said::Nothing);
-        let asked = Asked { user, place, target, said, decode: None, hooks: None };
-        let kind = crate::registry::subresource::of(&target.resource, &target.subresource).kind;
-        let Some((_, version, kind)) = kind else { return Ok(()) };
+        let hooks = self.hooks_of(may, place).await;
+        let index = hooks.as_ref().and_then(|hooks| hooks.about(Operation::Connect, &target.subresource));
+        let Some(index) = index else { return Ok(()) };
+        let kind = subresource::of(&target.resource, &target.subresource).kind;
+        let (_, version, kind) = kind.ok_or_else(|| unknown_connection(target))?;
+        // A namespace may have got the labels that it is selected by a moment ago.
+        self.inner.cache.catch_up().await?;
         let mut connection = json!({"kind": kind, "apiVersion": version});
         if let (Value::Object(of), Value::Object(more)) = (&mut connection, options) {
             of.extend(more);
         }
+        let asked = Asked { user, place, target, said: Said::Nothing, decode: None, hooks: hooks.as_ref() };
         let asking = asked.asking(self, Operation::Connect, &target.name, None);
         let asking = Asking { connection: Some(connection), ..asking };
         let (mut rounds, mut warnings) = (Rounds::default(), Vec::new());
-        webhooks.mutate(&index, &asking, None, &mut rounds, &mut warnings).await?;
-        webhooks.validate(&index, &asking, None, &mut warnings).await?;
+        self.webhooks().mutate(index, &asking, None, &mut rounds, &mut warnings).await?;
+        self.webhooks().validate(index, &asking, None, &mut warnings).await?;
         if !warnings.is_empty() {
             tracing::debug!(?target, ?warnings, "warnings about a connection, which nobody can be told");
         }
         Ok(())
     }
+}
+
+/// Nobody is let through unasked because there is no word for what he wants.
+fn unknown_connection(target: &Target) -> ApiError {
+    let what = format!("{}/{}", target.resource, target.subresource);
+    ApiError::internal(format!("webhooks cannot be told of connections to {what}: they are of no kind"))
 }
 
 /// What of an object's metadata a webhook may not take away or spoil: whose its fields are.
