@@ -12,7 +12,12 @@ use super::metrics::{ADMIT, Called, Metrics, Rejection, VALIDATING};
 use super::response::{self, Answer, ResponseError};
 use super::review;
 use crate::aside::{LARGE_BODY_BYTES, aside};
+use crate::bounded_text::bounded;
 use crate::registry::ApiResource;
+
+/// Of one answer, as many and as much of each as a client is shown.
+const WARNINGS_MAX: usize = 50;
+const WARNING_BYTES_MAX: usize = 256;
 
 /// Why a call has not led to a yes.
 #[derive(Debug)]
@@ -57,12 +62,11 @@ impl Call<'_> {
             return Err(CallError::failed(format!("could not create admission objects: {why}"), 400));
         };
         let uid = uuid::Uuid::new_v4().to_string();
-        let body = review::text(version, &uid, asking, resource, objects);
-        let body = body.map_err(|err| CallError::Ours(ApiError::internal(err)))?;
+        let body = || review::text(version, &uid, asking, resource, objects).map(Into::into);
         let client = hook.client.as_ref();
         let client = client.map_err(|why| CallError::failed(format!("could not get REST client: {why}"), 500))?;
         let answer = client
-            .post(asking.resolve, body.into(), hook.timeout)
+            .post(asking.resolve, body, hook.timeout)
             .await
             .map_err(|failure| CallError::failed(format!("failed to call webhook: {}", failure.why), failure.code))?;
         if answer.is_empty() {
@@ -72,7 +76,7 @@ impl Call<'_> {
         let read = async { response::read(&answer, version, &uid, is_mutating) };
         let answer = aside(&asking.user.name, answer.len() > LARGE_BODY_BYTES, read).await;
         let mut answer = answer.map_err(|err: ResponseError| CallError::failed(err.to_string(), 503))?;
-        warnings.append(&mut answer.warnings);
+        warnings.extend(answer.warnings.iter().take(WARNINGS_MAX).map(|text| bounded(text, WARNING_BYTES_MAX)));
         if !answer.audit_annotations.is_empty() {
             tracing::debug!(webhook = &*hook.name, annotations = ?answer.audit_annotations, "told for the audit");
         }

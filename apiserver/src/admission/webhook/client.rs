@@ -97,8 +97,14 @@ impl HookClient {
         Ok(Self { address, client, calls: Semaphore::new(CALLS_MAX) })
     }
 
-    /// The body of the answer. `within`: for all of it, which the webhook is told.
-    pub(super) async fn post(&self, resolve: &dyn Resolve, body: Bytes, within: Duration) -> Result<Bytes, Failure> {
+    /// The body of the answer. `body`: is made once it is its turn, as it may be large and many may wait. `within`: for all of it,
+    /// which the webhook is told.
+    pub(super) async fn post(
+        &self,
+        resolve: &dyn Resolve,
+        body: impl FnOnce() -> Result<Bytes, serde_json::Error> + Send,
+        within: Duration,
+    ) -> Result<Bytes, Failure> {
         let path = format!("{}?timeout={}s", self.address.path(), within.as_secs());
         let url = format!("https://{}{path}", self.address.authority());
         let told = |why: String| Failure { why: format!("Post {url:?}: {why}"), code: 503 };
@@ -111,8 +117,14 @@ impl HookClient {
         Err(Failure { why: response::refused_call(code, if is_text { &text } else { "unknown" }), code })
     }
 
-    async fn exchange(&self, resolve: &dyn Resolve, path: &str, body: Bytes) -> Result<(u16, bool, Bytes), String> {
+    async fn exchange(
+        &self,
+        resolve: &dyn Resolve,
+        path: &str,
+        body: impl FnOnce() -> Result<Bytes, serde_json::Error>,
+    ) -> Result<(u16, bool, Bytes), String> {
         let _place = self.calls.acquire().await.map_err(|err| err.to_string())?;
+        let body = body().map_err(|err| err.to_string())?;
         let authority = match &self.address {
             Address::Service { namespace, name, port, .. } => {
                 resolve.resolve(namespace, name, *port).await.map_err(|err| err.message().to_owned())?

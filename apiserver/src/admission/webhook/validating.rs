@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use corten_api::ApiError;
-use futures::future::join_all;
+use futures::StreamExt;
 
 use super::call::Call;
 use super::index::Index;
@@ -12,6 +12,9 @@ use super::patched::Texts;
 use super::{Asking, conditions, matching};
 use crate::aside::outside;
 use crate::registry::AnyObject;
+
+/// Asked at once about one write: so many answers of the largest size are held for it. Hardly a cluster has more.
+const AT_ONCE_MAX: usize = 32;
 
 pub(super) async fn ask(
     metrics: &Metrics,
@@ -43,17 +46,21 @@ pub(super) async fn ask(
         }
         asked.push((hook, resource));
     }
-    let calls = asked.iter().map(|(hook, resource)| {
-        let objects = (texts.get(resource).or(connection.as_deref()), old_texts.get(resource));
-        async move {
-            let call = Call { hook, asking, resource, is_mutating: false };
-            let (begun, mut warnings) = (Instant::now(), Vec::new());
-            let outcome = call.ask(objects, &mut warnings).await;
-            (call.conclude(metrics, begun, outcome), warnings)
-        }
-    });
+    let calls: Vec<_> = asked
+        .iter()
+        .map(|(hook, resource)| {
+            let objects = (texts.get(resource).or(connection.as_deref()), old_texts.get(resource));
+            async move {
+                let call = Call { hook, asking, resource, is_mutating: false };
+                let (begun, mut warnings) = (Instant::now(), Vec::new());
+                let outcome = call.ask(objects, &mut warnings).await;
+                (call.conclude(metrics, begun, outcome), warnings)
+            }
+        })
+        .collect();
+    let concluded = futures::stream::iter(calls).buffered(AT_ONCE_MAX).collect::<Vec<_>>();
     let mut refusal = None;
-    for (concluded, told) in outside(join_all(calls)).await? {
+    for (concluded, told) in outside(concluded).await? {
         warnings.extend(told);
         refusal = refusal.or(concluded.err());
     }

@@ -87,7 +87,7 @@ fn client(server: &Server, url: &str) -> HookClient {
 /// What comes back, or why nothing does, without ports.
 async fn posted(client: &HookClient, server: &Server, within: Duration) -> String {
     let at = At(Some(format!("127.0.0.1:{}", server.port)));
-    let done = client.post(&at, Bytes::from_static(b"{}"), within).await;
+    let done = client.post(&at, || Ok(Bytes::from_static(b"{}")), within).await;
     let text = done.map_or_else(|failure| failure.why, |body| String::from_utf8_lossy(&body).into_owned());
     text.replace(&server.port.to_string(), "PORT")
 }
@@ -102,7 +102,7 @@ async fn a_service_is_known_by_its_own_name_wherever_it_is_and_its_connection_is
         assert_eq!(posted(&client, &server, WITHIN).await, "{}");
     }
     assert_eq!(server.connections.load(Ordering::SeqCst), 1);
-    let nowhere = client.post(&At(None), Bytes::new(), WITHIN).await.unwrap_err();
+    let nowhere = client.post(&At(None), || Ok(Bytes::new()), WITHIN).await.unwrap_err();
     let why = r#"Post "https://s.n.svc:443/p?timeout=10s": no endpoints available for service "s""#;
     assert_eq!((nowhere.why.as_str(), nowhere.code), (why, 503));
 }
