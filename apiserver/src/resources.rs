@@ -63,6 +63,7 @@ pub use options::{
 
 pub(crate) use system::target;
 use tokio_util::sync::{CancellationToken, DropGuard};
+pub(crate) use webhooks::endpoint;
 
 use crate::admission::Chain;
 use crate::admission::webhook::Webhooks;
@@ -101,6 +102,8 @@ struct Inner {
     authorizer: Authorizer,
     looks: looks::Looks,
     webhooks: Webhooks,
+    /// Where the Services are that they name.
+    endpoints: webhooks::endpoint::Kept,
     /// To charge a namespace's quotas.
     quotas: turns::Turns<quotas::Latest>,
     /// To evict pods that its budgets guard.
@@ -135,6 +138,7 @@ impl Resources {
             authorizer,
             looks: looks::Looks::default(),
             webhooks: Webhooks::default(),
+            endpoints: webhooks::endpoint::Kept::default(),
             quotas: turns::Turns::new(quotas::PATIENCE),
             evictions: turns::Turns::new(eviction::PATIENCE),
             drain,

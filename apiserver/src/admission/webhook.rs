@@ -82,6 +82,15 @@ pub trait Resolve: Send + Sync {
         service: &'a str,
         port: u16,
     ) -> BoxFuture<'a, Result<String, ApiError>>;
+    /// All that are worth a try, one after the other, and at least one.
+    fn candidates<'a>(
+        &'a self,
+        namespace: &'a str,
+        service: &'a str,
+        port: u16,
+    ) -> BoxFuture<'a, Result<Vec<String>, ApiError>> {
+        Box::pin(async move { Ok(vec![self.resolve(namespace, service, port).await?]) })
+    }
 }
 
 /// Reads an object of a subresource's own kind.

@@ -1,17 +1,17 @@
 //! The cluster's webhooks, as the cache has their configurations, and where the Services are that they name.
 
-mod endpoint;
+pub(crate) mod endpoint;
 
 use std::sync::Arc;
 
+use corten_api::ApiError;
 use corten_api::selector::Selector;
-use corten_api::{ApiError, Object};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::de::DeserializeOwned;
 
+use self::endpoint::Placed;
 use super::place::Place;
 use super::{Authorized, Resources};
 use crate::admission::webhook::index::Index;
@@ -19,9 +19,10 @@ use crate::admission::webhook::{self, Configurations, Look, Operation, Resolve, 
 use crate::cache::{FieldTerms, Filter, Snapshot};
 use crate::registry::ApiResource;
 use crate::registry::admissionregistration::{GROUP, mutatingwebhookconfiguration, validatingwebhookconfiguration};
-use crate::view::Objects;
 
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+/// Of one Service: with more of them none is better than another.
+const SLICES_MAX: usize = 100;
 
 impl Resources {
     pub(super) fn webhooks(&self) -> &Webhooks {
@@ -59,30 +60,31 @@ impl Resources {
         }
     }
 
-    fn slices_of(&self, namespace: &str, service: &str) -> Result<Vec<EndpointSlice>, ApiError> {
-        let labels = Selector::parse(&format!("{SERVICE_NAME_LABEL}={service}"));
-        let labels = labels.map_err(|err| ApiError::bad_request(err.to_string()))?;
-        let place = self.builtin("discovery.k8s.io", "v1", "endpointslices")?;
-        let of_service = Filter::new(namespace, labels, FieldTerms::default());
-        let snapshot = place.cached.snapshot(self.inner.cache.revision());
-        let read = |json: bytes::Bytes| serde_json::from_slice(&json).map_err(ApiError::internal);
-        of_service.select(&snapshot, "").map(|item| read(item.object())).collect()
-    }
-
-    fn endpoint_of(&self, namespace: &str, name: &str, port: u16) -> Result<String, ApiError> {
-        let objects: &dyn Objects = self;
-        let service = objects.find::<Service>("", "services", namespace, name);
+    /// Where a Service is, as the cache has it now: some to try.
+    fn endpoints_of(&self, namespace: &str, name: &str, port: u16) -> Result<Vec<String>, ApiError> {
+        let services = &self.builtin("", "v1", "services")?;
+        let service = services.cached.get(&services.short_key(namespace, name));
         let service = service.ok_or_else(|| ApiError::unavailable(format!("service {name:?} not found")))?;
-        if let Some(name) = endpoint::external_name(&service) {
-            return Ok(format!("{name}:{port}"));
-        }
-        let port = endpoint::port_name(&service, port).ok_or_else(|| {
-            ApiError::unavailable(format!("no service port {port} found for service {:?}", service.name()))
+        let labels = Selector::parse(&format!("{SERVICE_NAME_LABEL}={name}"));
+        let labels = labels.map_err(|err| ApiError::bad_request(err.to_string()))?;
+        let slices = &self.builtin("discovery.k8s.io", "v1", "endpointslices")?;
+        let of_service = Filter::new(namespace, labels, FieldTerms::default());
+        let snapshot = slices.cached.snapshot(self.inner.cache.revision());
+        let slices: Vec<_> = of_service.select(&snapshot, "").take(SLICES_MAX).collect();
+        let revisions = std::iter::once(service.revision).chain(slices.iter().map(|slice| slice.revision)).collect();
+        let placed = self.inner.endpoints.get((namespace, name, port), revisions, || {
+            let slices: Result<Vec<EndpointSlice>, _> =
+                slices.iter().map(|item| serde_json::from_slice(&item.object())).collect();
+            let service = serde_json::from_slice(&service.object()).map_err(ApiError::internal)?;
+            Ok::<_, ApiError>(Placed::of(&service, &slices.map_err(ApiError::internal)?, port))
         })?;
-        let slices = self.slices_of(namespace, name)?;
-        let chosen = endpoint::choose(&slices, port, endpoint::family(&service), rand::random());
-        let none = || ApiError::unavailable(format!("no endpoints available for service {name:?}"));
-        chosen.map(|address| address.to_string()).ok_or_else(none)
+        let candidates = placed
+            .candidates(port, rand::random())
+            .ok_or_else(|| ApiError::unavailable(format!("no service port {port} found for service {name:?}")))?;
+        if candidates.is_empty() {
+            return Err(ApiError::unavailable(format!("no endpoints available for service {name:?}")));
+        }
+        Ok(candidates)
     }
 }
 
@@ -94,7 +96,15 @@ impl Resolve for Resources {
         service: &'a str,
         port: u16,
     ) -> BoxFuture<'a, Result<String, ApiError>> {
-        async move { self.endpoint_of(namespace, service, port) }.boxed()
+        async move { Ok(self.endpoints_of(namespace, service, port)?.swap_remove(0)) }.boxed()
+    }
+    fn candidates<'a>(
+        &'a self,
+        namespace: &'a str,
+        service: &'a str,
+        port: u16,
+    ) -> BoxFuture<'a, Result<Vec<String>, ApiError>> {
+        async move { self.endpoints_of(namespace, service, port) }.boxed()
     }
 }
 

@@ -125,12 +125,31 @@ impl HookClient {
     ) -> Result<(u16, bool, Bytes), String> {
         let _place = self.calls.acquire().await.map_err(|err| err.to_string())?;
         let body = body().map_err(|err| err.to_string())?;
-        let authority = match &self.address {
+        let authorities = match &self.address {
             Address::Service { namespace, name, port, .. } => {
-                resolve.resolve(namespace, name, *port).await.map_err(|err| err.message().to_owned())?
+                resolve.candidates(namespace, name, *port).await.map_err(|err| err.message().to_owned())?
             }
-            Address::Url { .. } => self.address.authority(),
+            Address::Url { .. } => vec![self.address.authority()],
         };
+        let mut left = authorities.len();
+        for authority in authorities {
+            left -= 1;
+            match self.send(&authority, path, body.clone()).await? {
+                Ok(response) => return answer(response).await,
+                // Nobody has heard it: another may.
+                Err(err) if err.is_connect() && left > 0 => tracing::debug!(authority, "{}", told(&err)),
+                Err(err) => return Err(told(&err)),
+            }
+        }
+        Err("there is nobody to ask".to_owned())
+    }
+
+    async fn send(
+        &self,
+        authority: &str,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Result<Response<Incoming>, legacy::Error>, String> {
         let mut request = Request::post(format!("https://{authority}{path}"))
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json, */*")
@@ -141,15 +160,19 @@ impl HookClient {
             let host = HeaderValue::try_from(self.address.authority()).map_err(|err| err.to_string())?;
             request.headers_mut().insert(HOST, host);
         }
-        let response = self.client.request(request).await.map_err(|err| told(&err))?;
-        let (code, is_text) = (response.status().as_u16(), is_text(&response));
-        let answer = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let answer = answer.map_err(|err| match err.downcast_ref::<LengthLimitError>() {
-            Some(_) => format!("the response is larger than {ANSWER_BYTES_MAX} bytes"),
-            None => "unexpected EOF".to_owned(),
-        })?;
-        Ok((code, is_text, answer.to_bytes()))
+        Ok(self.client.request(request).await)
     }
+}
+
+/// The code, whether the body is text, and the body.
+async fn answer(response: Response<Incoming>) -> Result<(u16, bool, Bytes), String> {
+    let (code, is_text) = (response.status().as_u16(), is_text(&response));
+    let answer = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    let answer = answer.map_err(|err| match err.downcast_ref::<LengthLimitError>() {
+        Some(_) => format!("the response is larger than {ANSWER_BYTES_MAX} bytes"),
+        None => "unexpected EOF".to_owned(),
+    })?;
+    Ok((code, is_text, answer.to_bytes()))
 }
 
 fn is_text(response: &Response<Incoming>) -> bool {

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use super::address::{Named, Scheme};
 use crate::connect::pod;
 use crate::request::Target;
+use crate::resources::endpoint::{endpoints, family};
 use crate::resources::{Authorized, ListOptions, ReadAt, Resources, to};
 
 /// Endpoints whose pods are looked at before a Service counts as without any.
@@ -132,22 +133,22 @@ async fn service(
     if slices.is_empty() {
         return Err(no_endpoints(named.name));
     }
-    let families = service.spec.as_ref().and_then(|spec| spec.ip_families.as_ref());
-    let family = families.and_then(|all| all.first()).map_or("", String::as_str);
-    for endpoint in endpoints(&slices, &port, family, rand::random()).into_iter().take(TRIED_MAX) {
-        let pod = Target { resource: "pods".into(), ..of_name(target, endpoint.pod) };
+    let endpoints = endpoints(&slices, &port, family(&service), rand::random());
+    let said = endpoints.into_iter().filter_map(|endpoint| Some((endpoint.address, endpoint.pod?)));
+    for (address, name) in said.take(TRIED_MAX) {
+        let pod = Target { resource: "pods".into(), ..of_name(target, name) };
         let pod: Pod = match read(resources, pod, ReadAt::Any).await {
             Ok(pod) => pod,
             Err(err) if err.is(corten_api::Reason::NotFound) => continue,
             Err(err) => return Err(err),
         };
-        if has_address(&pod, endpoint.address.ip()) {
-            return match allows(endpoint.address.ip()) {
-                true => Ok(location(named.scheme, endpoint.address)),
+        if has_address(&pod, address.ip()) {
+            return match allows(address.ip()) {
+                true => Ok(location(named.scheme, address)),
                 false => Err(not_allowed()),
             };
         }
-        tracing::debug!(service = named.name, pod = endpoint.pod, "an endpoint is not its pod's address");
+        tracing::debug!(service = named.name, pod = name, "an endpoint is not its pod's address");
     }
     Err(no_endpoints(&target.name))
 }
@@ -179,41 +180,6 @@ fn port_of_service(service: &Service, port: &str) -> Result<String, ApiError> {
     let found = ports.find(|port| i64::from(port.port) == number);
     let none = || format!("no service port {number} found for service {:?}", service.name());
     found.map(|port| port.name.clone().unwrap_or_default()).ok_or_else(|| ApiError::unavailable(none()))
-}
-
-/// A ready endpoint of a Service, and the pod that it is said to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Endpoint<'a> {
-    address: SocketAddr,
-    pod: &'a str,
-}
-
-/// Those of a Service's port, in the order of trying: of the Service's first family first, and else from some point on, which
-/// `turn` chooses.
-fn endpoints<'a>(slices: &'a [EndpointSlice], port: &str, family: &str, turn: u32) -> Vec<Endpoint<'a>> {
-    let mut found: Vec<(bool, Endpoint<'a>)> = Vec::new();
-    for slice in slices {
-        let mut ports = slice.ports.iter().flatten();
-        let port = ports.find(|one| one.name.as_deref().unwrap_or_default() == port);
-        let Some(port) = port.and_then(|port| u16::try_from(port.port?).ok()) else { continue };
-        let is_other_family = !family.is_empty() && slice.address_type != family;
-        for endpoint in slice.endpoints.iter().flatten() {
-            let is_ready = endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true);
-            let target = endpoint.target_ref.as_ref();
-            let is_own = target.and_then(|of| of.namespace.as_deref()) == slice.metadata.namespace.as_deref();
-            let pod = target.and_then(|of| of.name.as_deref()).filter(|_| is_ready && is_own);
-            let ip = endpoint.addresses.first().and_then(|ip| ip.parse().ok());
-            if let (Some(pod), Some(ip)) = (pod, ip) {
-                found.push((is_other_family, Endpoint { address: SocketAddr::new(ip, port), pod }));
-            }
-        }
-    }
-    if !found.is_empty() {
-        let by = turn as usize % found.len();
-        found.rotate_left(by);
-    }
-    found.sort_by_key(|(is_other_family, _)| *is_other_family);
-    found.into_iter().map(|(_, endpoint)| endpoint).collect()
 }
 
 fn has_address(pod: &Pod, ip: IpAddr) -> bool {
@@ -334,7 +300,8 @@ mod tests {
             slice("FQDN", http(), &[ready("example.com")]),
         ];
         let tried = |port: &str, family: &str, turn| -> Vec<String> {
-            endpoints(&slices, port, family, turn).iter().map(|e| e.address.to_string()).collect()
+            let all = endpoints(&slices, port, family, turn);
+            all.iter().filter(|e| e.pod.is_some()).map(|e| e.address.to_string()).collect()
         };
         assert_eq!(tried("http", "IPv4", 0), ["10.0.0.1:8080", "10.0.0.3:8080", "[fd00::1]:8080"]);
         assert_eq!(tried("http", "IPv4", 2), ["10.0.0.3:8080", "10.0.0.1:8080", "[fd00::1]:8080"]);

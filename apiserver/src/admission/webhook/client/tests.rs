@@ -195,3 +195,34 @@ async fn names_that_nobody_answers_for_keep_a_bounded_number_of_threads() {
     drop(slow);
     next.await.unwrap();
 }
+
+struct OneOf(Vec<String>);
+
+impl Resolve for OneOf {
+    fn resolve<'a>(&'a self, _: &'a str, _: &'a str, _: u16) -> BoxFuture<'a, Result<String, corten_api::ApiError>> {
+        Box::pin(async { Ok(self.0[0].clone()) })
+    }
+    fn candidates<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: u16,
+    ) -> BoxFuture<'a, Result<Vec<String>, corten_api::ApiError>> {
+        Box::pin(async { Ok(self.0.clone()) })
+    }
+}
+
+#[tokio::test]
+async fn where_one_endpoint_cannot_be_reached_the_next_is_asked() {
+    let server = serve(&["s.n.svc"], Shown::SignedByAnAuthority, GOOD).await;
+    let client = client(&server, "");
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let there = format!("127.0.0.1:{}", server.port);
+    let body = || Ok(Bytes::from_static(b"{}"));
+    let found = client.post(&OneOf(vec![gone.clone(), there.clone()]), body, WITHIN).await;
+    assert_eq!(found.as_deref().map_err(|failure| failure.why.as_str()), Ok(&b"{}"[..]));
+    let told = client.post(&OneOf(vec![there, gone.clone()]), body, WITHIN).await;
+    assert!(told.is_ok(), "the first is there");
+    let told = client.post(&OneOf(vec![gone.clone(), gone]), body, WITHIN).await.unwrap_err().why;
+    assert!(told.ends_with("connect: connection refused"), "{told}");
+}
