@@ -42,5 +42,6 @@ pub mod serve;
 pub mod start;
 pub mod storage;
 pub mod table;
+pub mod told;
 pub mod usage;
 pub mod view;

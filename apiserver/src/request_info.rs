@@ -17,6 +17,7 @@ use crate::authz::Attributes;
 use crate::flowcontrol::{Classified, Sorted};
 use crate::registry::ApiResource;
 use crate::request::{Target, User, Verb};
+use crate::told::Told;
 
 /// A request that is not done by then is told so. Watches and connections to containers last as long as they like.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -149,6 +150,8 @@ pub struct RequestInfo {
     sender: OnceLock<Arc<User>>,
     user: OnceLock<Arc<User>>,
     sorted: OnceLock<Sorted>,
+    /// What is told of it beside its answer.
+    pub told: Told,
 }
 
 /// What a head says.
@@ -175,8 +178,8 @@ impl RequestInfo {
             Read::Fault(why) => (Some(why), OnceLock::new()),
         };
         let (sender, user, sorted) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        let bad_timeout = None;
-        Self { id, door, verb, lasts, received, deadline, fault, bad_timeout, question, sender, user, sorted }
+        let (bad_timeout, told) = (None, Told::default());
+        Self { id, door, verb, lasts, received, deadline, fault, bad_timeout, question, sender, user, sorted, told }
     }
 
     /// `timeout`: how long its client waits. It makes the time shorter, never longer, and none of it is no bound of his.

@@ -6,11 +6,14 @@ mod server;
 #[path = "support/webhook.rs"]
 mod webhook;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use corten_apiserver::pipeline::{Audit, Event};
 use corten_apiserver::storage::memory::Memory;
 use serde_json::{Value, json};
 use server::TestServer;
+use tokio::sync::watch;
 use webhook::Webhook;
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -504,4 +507,56 @@ async fn bindings_and_evictions_are_checked_as_webhooks_have_left_them() {
     assert_eq!(refused, (400, "name in URL does not match name in Eviction object".to_owned()));
     assert_eq!(c.webhook.asked("allow").len(), 0, "nobody judges what cannot be");
     assert_eq!(c.done("GET", &format!("{PODS}/a"), Value::Null).await["spec"]["nodeName"], Value::Null);
+}
+
+/// Keeps the annotations of events that have some: "key: value", in order.
+#[derive(Debug, Default)]
+struct Annotations(watch::Sender<Vec<Vec<String>>>);
+
+impl Audit for Annotations {
+    fn is_on(&self) -> bool {
+        true
+    }
+    fn tell(&self, Event { request, .. }: Event<'_>) {
+        let told = request.told.annotations();
+        let told: Vec<String> = told.iter().map(|(key, annotation)| format!("{key}: {}", annotation.value)).collect();
+        self.0.send_if_modified(|all| {
+            let has_some = !told.is_empty();
+            all.extend(has_some.then_some(told));
+            has_some
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_webhooks_tell_beside_their_answers_is_kept_though_the_write_is_refused() {
+    let kept = Arc::new(Annotations::default());
+    let audit = kept.clone();
+    let server = TestServer::start_over(Arc::new(Memory::default()), move |server| server.audit = audit).await;
+    let webhook = Webhook::serve(&server.path("server"), &server.path("ca.crt")).await;
+    let c = Cluster { server, webhook };
+    let mut open = c.webhook.hook("open", "error", "", "configmaps");
+    open["failurePolicy"] = json!("Ignore");
+    c.configure("mutating", "m", &[c.webhook.hook("m", "label", "", "configmaps"), open]).await;
+    c.configure("validating", "v", &[c.webhook.hook("v", "scold", "", "configmaps")]).await;
+    let (code, headers, _) =
+        c.server.send_with(Some("admin"), "POST", MAPS, &[("content-type", JSON)], map("a").to_string().into()).await;
+    assert_eq!((code, headers["warning"].to_str().unwrap()), (400, r#"299 - "think again""#));
+    let mut told = kept.0.subscribe();
+    let told = told.wait_for(|told| !told.is_empty());
+    let told = tokio::time::timeout(Duration::from_secs(20), told).await.expect("it is told").unwrap()[0].clone();
+    let mutation = "mutation.webhook.admission.k8s.io/round_0_index_";
+    let patch = r#"[{"op":"add","path":"/metadata/labels","value":{"labelled":"yes"}}]"#;
+    assert_eq!(
+        told,
+        [
+            format!("failed-open.{mutation}1: open.example.com"),
+            format!(r#"{mutation}0: {{"configuration":"m","webhook":"m.example.com","mutated":true}}"#),
+            format!(r#"{mutation}1: {{"configuration":"m","webhook":"open.example.com","mutated":false}}"#),
+            format!(
+                r#"patch.webhook.admission.k8s.io/round_0_index_0: {{"configuration":"m","webhook":"m.example.com","patch":{patch},"patchType":"JSONPatch"}}"#
+            ),
+            "v.example.com/why: because".to_owned(),
+        ]
+    );
 }

@@ -15,7 +15,7 @@ use tower::Service;
 use crate::pipeline::{Answer, Answering, Permitted, Pipeline};
 use crate::registry::ApiResource;
 use crate::request::{Target, User, Verb};
-use crate::request_info::{Door, Lasts, Question, Read, RequestId, RequestInfo, Subject};
+use crate::request_info::{self, Door, Lasts, Question, Read, RequestId, RequestInfo, Subject};
 use crate::resources::{Allowed, Fence, Permit, Resources};
 use crate::rest::body::Body;
 use crate::rest::receive::Unread;
@@ -141,6 +141,10 @@ impl<'a> Service<Request<Permitted>> for &'a Binds {
     }
 
     fn call(&mut self, request: Request<Permitted>) -> Answering<'a> {
-        Box::pin(self.bind(request))
+        let binds: &'a Binds = self;
+        Box::pin(async move {
+            let info = request_info::of(&request)?;
+            info.told.of(binds.bind(request)).await
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! Who asked for what, and what became of it: told to whoever keeps it, also of what is refused on the way, and of what its
 //! client did not wait for.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,10 +15,12 @@ use crate::authz::Attributes;
 use crate::request_info::{self, RequestInfo};
 use crate::rest::body::Body;
 use crate::rest::receive::Unread;
+use crate::told::Shows;
 
 /// A request that is over: upstream's stage `ResponseComplete`; of what lasts, `ResponseStarted`.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
+    /// With what is told of it: its annotations.
     pub request: &'a RequestInfo,
     /// HTTP's. None: nobody has waited for the answer. What it was to write may be written.
     pub code: Option<u16>,
@@ -57,7 +60,14 @@ impl Audit for Log {
         };
         let id = String::from_utf8_lossy(id);
         let level = request.sorted().map(|sorted| sorted.priority_level());
-        tracing::debug!(target: TARGET, %id, sender, user, verb, ?about, path, level, code, "answered");
+        // As upstream's level Metadata: nothing that a body may hold.
+        let told = request.told.annotations();
+        let told: BTreeMap<&str, &str> = told
+            .iter()
+            .filter(|(_, annotation)| annotation.shows == Shows::Metadata)
+            .map(|(key, annotation)| (key.as_str(), annotation.value.as_str()))
+            .collect();
+        tracing::debug!(target: TARGET, %id, sender, user, verb, ?about, path, level, code, annotations = ?told, "answered");
     }
 }
 

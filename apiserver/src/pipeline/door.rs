@@ -67,6 +67,7 @@ pub(super) fn code(door: Door, answer: &Answer) -> u16 {
 
 /// The answer as its client reads it, with what he is told of his request.
 pub(super) fn word(info: &RequestInfo, answer: Answer) -> Response<Body> {
+    let is_refused = answer.is_err();
     let mut response = answer.unwrap_or_else(|why| refusal(info.door, &why));
     if let Some(sorted) = info.sorted() {
         sorted.tell(response.headers_mut());
@@ -78,6 +79,9 @@ pub(super) fn word(info: &RequestInfo, answer: Answer) -> Response<Body> {
         }
         if let Some(text) = info.asked().and_then(|asked| asked.resource.as_ref()?.deprecation()) {
             respond::add_warnings(&mut response, &[text.to_owned()]);
+        }
+        if is_refused {
+            respond::add_warnings(&mut response, &info.told.warnings());
         }
     }
     response

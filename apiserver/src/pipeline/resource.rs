@@ -27,11 +27,11 @@ impl Resource {
     async fn serve(&self, request: Request<Permitted>) -> Answer {
         let info = request_info::of(&request)?;
         match info.door {
-            Door::Grpc => self.services.serve(&self.front, &info, request).await,
+            Door::Grpc => info.told.of(self.services.serve(&self.front, &info, request)).await,
             Door::Rest { .. } => {
                 let (parts, Permitted { body, seat, may }) = request.into_parts();
                 let may = may.ok_or_else(|| ApiError::internal("a request of REST without a proof"))?;
-                self.front.serve(&info, may, seat, Request::from_parts(parts, body)).await
+                info.told.of(self.front.serve(&info, may, seat, Request::from_parts(parts, body))).await
             }
         }
     }

@@ -27,6 +27,7 @@ use crate::decode;
 use crate::registry::{AnyObject, subresource};
 use crate::request::{Target, User, Verb};
 use crate::request_info::REQUEST_TIMEOUT;
+use crate::told;
 use crate::view::{ClusterView, Objects};
 
 impl Objects for Resources {
@@ -303,7 +304,8 @@ impl Resources {
         let operation = operation(verb);
         let name = asked.name(operation, object.as_deref().map(|object| &**object));
         let asking = asked.asking(self, operation, &name, old);
-        let changed = self.webhooks().mutate(index, &asking, object, rounds, &mut admitted.warnings).await?;
+        let changed = self.webhooks().mutate(index, &asking, object, rounds, &mut admitted.warnings).await;
+        let changed = changed.inspect_err(|_| told::warn_of_refused(std::mem::take(&mut admitted.warnings)))?;
         admitted.has_changed |= changed;
         Ok(changed)
     }
@@ -321,8 +323,13 @@ impl Resources {
         let name = asked.name(operation, object);
         let asking = asked.asking(self, operation, &name, old);
         let mut warnings = Vec::new();
-        self.webhooks().validate(index, &asking, object, &mut warnings).await?;
-        Ok(warnings)
+        match self.webhooks().validate(index, &asking, object, &mut warnings).await {
+            Ok(()) => Ok(warnings),
+            Err(err) => {
+                told::warn_of_refused(warnings);
+                Err(err)
+            }
+        }
     }
 
     /// Asks webhooks alone, those that change and those that judge: about what the server's own plugins see otherwise. Whether the
@@ -375,12 +382,16 @@ impl Resources {
         let asking = asked.asking(self, Operation::Connect, &target.name, None);
         let asking = Asking { connection: Some(connection), ..asking };
         let (mut rounds, mut warnings) = (Rounds::default(), Vec::new());
-        self.webhooks().mutate(index, &asking, None, &mut rounds, &mut warnings).await?;
-        self.webhooks().validate(index, &asking, None, &mut warnings).await?;
-        if !warnings.is_empty() {
+        let mut admitted = self.webhooks().mutate(index, &asking, None, &mut rounds, &mut warnings).await.map(drop);
+        if admitted.is_ok() {
+            admitted = self.webhooks().validate(index, &asking, None, &mut warnings).await;
+        }
+        if admitted.is_err() {
+            told::warn_of_refused(warnings);
+        } else if !warnings.is_empty() {
             tracing::debug!(?target, ?warnings, "warnings about a connection, which nobody can be told");
         }
-        Ok(())
+        admitted
     }
 }
 

@@ -111,6 +111,7 @@ async fn answer(request: Request<Incoming>, noted: watch::Sender<Asked>) -> Resu
     noted.send_modify(|all| all.push((path.clone(), asked.clone())));
     let mut response = match path.as_str() {
         "deny" => json!({"allowed": false, "status": {"code": 403, "message": "not today", "reason": "Forbidden"}}),
+        "scold" => json!({"allowed": false, "warnings": ["think again"], "auditAnnotations": {"why": "because"}}),
         "hang" => std::future::pending().await,
         "garbage" => return Ok(Response::new(Full::new(Bytes::from_static(b"<html>")))),
         "huge" => return Ok(Response::new(Full::new(Bytes::from(vec![b' '; 4 << 20])))),

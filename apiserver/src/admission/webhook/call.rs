@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use corten_api::ApiError;
+use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::Asking;
@@ -14,6 +15,7 @@ use super::review;
 use crate::aside::{LARGE_BODY_BYTES, aside};
 use crate::bounded_text::bounded;
 use crate::registry::ApiResource;
+use crate::told::{self, Shows};
 
 /// Of one answer, as many and as much of each as a client is shown.
 const WARNINGS_MAX: usize = 50;
@@ -43,6 +45,8 @@ pub(super) struct Call<'a> {
     /// In whose version.
     pub(super) resource: &'a ApiResource,
     pub(super) is_mutating: bool,
+    /// In which round it is asked, and its place among those that stand to be.
+    pub(super) at: (usize, usize),
 }
 
 impl Call<'_> {
@@ -52,7 +56,7 @@ impl Call<'_> {
         objects: (Option<&RawValue>, Option<&RawValue>),
         warnings: &mut Vec<String>,
     ) -> Result<Answer, CallError> {
-        let Self { hook, asking, resource, is_mutating } = *self;
+        let Self { hook, asking, resource, is_mutating, .. } = *self;
         if asking.dry_run && !hook.takes_dry_runs {
             let why = format!("admission webhook {:?} does not support dry run", hook.name);
             return Err(CallError::Ours(ApiError::bad_request(why)));
@@ -77,10 +81,33 @@ impl Call<'_> {
         let answer = aside(&asking.user.name, answer.len() > LARGE_BODY_BYTES, read).await;
         let mut answer = answer.map_err(|err: ResponseError| CallError::failed(err.to_string(), 503))?;
         warnings.extend(answer.warnings.iter().take(WARNINGS_MAX).map(|text| bounded(text, WARNING_BYTES_MAX)));
-        if !answer.audit_annotations.is_empty() {
-            tracing::debug!(webhook = &*hook.name, annotations = ?answer.audit_annotations, "told for the audit");
+        for (key, value) in std::mem::take(&mut answer.audit_annotations) {
+            told::annotate(&format!("{}/{key}", hook.name), || value, Shows::Metadata);
         }
         if answer.is_allowed { Ok(answer) } else { Err(CallError::Denied(response::denial(&hook.name, answer.status))) }
+    }
+
+    /// Upstream's, for an annotation of the audit event.
+    fn key(&self, of: &str) -> String {
+        let (round, index) = self.at;
+        format!("{of}.webhook.admission.k8s.io/round_{round}_index_{index}")
+    }
+    /// Tells whether it has changed the object.
+    pub(super) fn note_mutation(&self, mutated: bool) {
+        let Hook { configuration, name, .. } = self.hook;
+        let (configuration, name) = (json!(&**configuration), json!(&**name));
+        let told = || format!(r#"{{"configuration":{configuration},"webhook":{name},"mutated":{mutated}}}"#);
+        told::annotate(&self.key("mutation"), told, Shows::Metadata);
+    }
+    /// Tells by what.
+    pub(super) fn note_patch(&self, patch: &[u8]) {
+        let Hook { configuration, name, .. } = self.hook;
+        let told = || {
+            let (configuration, name) = (json!(&**configuration), json!(&**name));
+            let patch = String::from_utf8_lossy(patch);
+            format!(r#"{{"configuration":{configuration},"webhook":{name},"patch":{patch},"patchType":"JSONPatch"}}"#)
+        };
+        told::annotate(&self.key("patch"), told, Shows::Body);
     }
 
     /// What the request comes to after a call that was begun then. `None`: it goes on as if nobody had been asked.
@@ -107,6 +134,9 @@ impl Call<'_> {
                 let why = format!("failed calling webhook {:?}: {}", hook.name, failure.why);
                 if hook.fails_open {
                     metrics.failed_open(&hook.name, kind);
+                    let of = if is_mutating { "mutation" } else { "validating" };
+                    let key = self.key(&format!("failed-open.{of}"));
+                    told::annotate(&key, || hook.name.to_string(), Shows::Metadata);
                     tracing::warn!(configuration = &*hook.configuration, "{why}; the request goes on without it");
                     return Ok(None);
                 }

@@ -60,7 +60,7 @@ pub(super) async fn ask(
     let connection = asking.connection.as_ref().map(serde_json::value::to_raw_value).transpose();
     let connection = connection.map_err(ApiError::internal)?;
     let mut has_changed = false;
-    for hook in &index.mutating {
+    for (i, hook) in index.mutating.iter().enumerate() {
         if !rounds.is_asked(hook) {
             continue;
         }
@@ -75,9 +75,11 @@ pub(super) async fn ask(
         }
         let json = new.map(|new| texts.of(asking, new, &resource)).transpose()?.or(connection.as_deref());
         let old = asking.old.map(|old| old_texts.of(asking, old, &resource)).transpose()?;
-        let call = Call { hook, asking, resource: &resource, is_mutating: true };
+        let at = (usize::from(rounds.is_second), i);
+        let call = Call { hook, asking, resource: &resource, is_mutating: true, at };
         let begun = Instant::now();
         let outcome = changed(&call, &resource, new, (json, old), warnings).await;
+        call.note_mutation(matches!(outcome, Ok(Some(_))));
         let outcome = call.conclude(metrics, begun, outcome)?.flatten();
         if let (Some(changed), Some(object)) = (outcome, object.as_deref_mut()) {
             *object = changed;
@@ -133,7 +135,11 @@ fn follow(
         return Err(CallError::Ours(ApiError::internal(why)));
     };
     let new = patched(call.asking, resource, json, &operations).map_err(CallError::Ours)?;
-    Ok(Some(new).filter(|new| !new.same_as(object)))
+    if new.same_as(object) {
+        return Ok(None);
+    }
+    call.note_patch(patch);
+    Ok(Some(new))
 }
 
 #[cfg(test)]

@@ -48,10 +48,11 @@ pub(super) async fn ask(
     }
     let calls: Vec<_> = asked
         .iter()
-        .map(|(hook, resource)| {
+        .enumerate()
+        .map(|(i, (hook, resource))| {
             let objects = (texts.get(resource).or(connection.as_deref()), old_texts.get(resource));
             async move {
-                let call = Call { hook, asking, resource, is_mutating: false };
+                let call = Call { hook, asking, resource, is_mutating: false, at: (0, i) };
                 let (begun, mut warnings) = (Instant::now(), Vec::new());
                 let outcome = call.ask(objects, &mut warnings).await;
                 (call.conclude(metrics, begun, outcome), warnings)
