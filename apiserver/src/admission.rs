@@ -5,7 +5,7 @@
 //! nothing, so a refused request may be asked again with a newer view. Those that only judge come last, once nobody changes the
 //! object any more: between them and those that fill it in stand [`webhook`]s, and where one has changed something all are asked again.
 //!
-//! **While admission waits nothing is held and nothing is written.** What a write was decided on is a condition of its commit, so
+//! **While admission waits no lock is held and nothing is written.** The request keeps its seats of flow control. What a write was decided on is a condition of its commit, so
 //! an object that changes meanwhile is admitted again as it is then; a client that goes away takes its write with it, as the commit
 //! comes after all questions.
 //!

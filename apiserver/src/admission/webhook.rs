@@ -7,8 +7,9 @@
 //! - `mutating`, `validating`: who is asked when, over `call`: one webhook, asked once
 //! - `client`, `tls`: the connections, which are kept
 //!
-//! A webhook that hangs holds its own requests, no longer than it may take, and nobody else's: at most [`CALLS_MAX`] of them are under
-//! way for each. What it is asked about is not written meanwhile, and nothing is held for it.
+//! A webhook that hangs holds its own requests, no longer than it may take: at most [`CALLS_MAX`] of them are under way for each. What
+//! it is asked about is not written meanwhile, and no lock is held for it; but each request keeps its seats of flow control, as
+//! upstream's do, so that others of the same level may have to wait.
 //!
 //! <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/>
 
