@@ -72,7 +72,9 @@ fn configure<'a>(
 ) -> Configuration<'a> {
     let name = format!("{}-{}", ns.name, path.trim_start_matches('/'));
     let service = json!({"namespace": ns.name, "name": "hook", "path": path});
-    let rule = json!({"operations": ["CREATE", "DELETE"], "apiGroups": [""], "apiVersions": ["v1"],
+    // What goes cannot be changed any more.
+    let operations = if kind.starts_with("Mutating") { json!(["CREATE"]) } else { json!(["CREATE", "DELETE"]) };
+    let rule = json!({"operations": operations, "apiGroups": [""], "apiVersions": ["v1"],
         "resources": ["configmaps"]});
     let webhook = json!({"name": "hook.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1beta1"],
         "clientConfig": {"service": service, "caBundle": STANDARD.encode(certificate)}, "rules": [rule],

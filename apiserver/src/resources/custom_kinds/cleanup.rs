@@ -230,7 +230,7 @@ impl Resources {
         reason: &'static str,
         why: &str,
     ) -> Result<Turn, ApiError> {
-        self.write_definition(definition, step::ended(crd, reason, why, &clock::now())).await?;
+        self.write_definition(definition, &step::ended(crd, reason, why, &clock::now())).await?;
         // If somebody was quicker, the next turn sees what is left to do.
         Ok(Turn::More)
     }

@@ -36,8 +36,6 @@ const REPLAYED_SEEDS: u64 = 1;
 const STORY_LINES: usize = 400;
 /// Until a seeded bug must have been found.
 const MUTANT_SEEDS: u64 = 24;
-/// Seeded bugs that each run looks for; `CORTEN_BUGS=all` has it look for all of them, another text for those whose names contain it.
-const BUGS: [&str; 3] = ["ConditionsAreIgnored", "FinalizersDoNotHold", "PodsAreCreatedTwice"];
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap())
@@ -99,15 +97,14 @@ fn a_seed_tells_the_same_story_each_time() {
 }
 
 #[test]
+#[ignore = "takes minutes for each bug, and which of them are found has not been looked at yet"]
 fn every_seeded_bug_is_found() {
     let files = tempfile::TempDir::new().unwrap();
     let ground = seeds::ground(files.path());
     let mut unfound: Vec<&mutants::Mutant> = Vec::new();
-    let asked = std::env::var("CORTEN_BUGS").ok();
-    let is_asked = |name: &str| match asked.as_deref() {
-        None => BUGS.contains(&name),
-        Some(part) => part == "all" || name.contains(part),
-    };
+    // Those whose names contain it; without it all.
+    let asked = std::env::var("CORTEN_BUGS").unwrap_or_default();
+    let is_asked = |name: &str| name.contains(&asked);
     for (mutant, finders) in mutants::ALL.iter().filter(|(mutant, _)| is_asked(&format!("{mutant:?}"))) {
         let (began, mut found, mut others) = (Instant::now(), None, BTreeMap::<String, usize>::new());
         let tried = seeds::all(0..MUTANT_SEEDS, far(), &ground, Some(*mutant), |outcome| {

@@ -201,7 +201,7 @@ fn what_was_a_version_of_the_store_stays_one() {
     let versions = |names: [(&str, bool); 2]| -> Value {
         let schema = json!({"openAPIV3Schema": {"type": "object"}});
         names
-            .map(|(name, storage)| json!({"name": "v1", "served": true, "storage": storage, "schema": schema}))
+            .map(|(name, storage)| json!({"name": name, "served": true, "storage": storage, "schema": schema}))
             .to_vec()
             .into()
     };
