@@ -73,13 +73,11 @@ struct Source {
     stream: Stream,
     /// An unfinished line, at most `CONTENT_MAX_BYTES`.
     pending: Vec<u8>,
-    /// A part of the present line is in the log already.
-    has_parts: bool,
 }
 
 impl Source {
     fn new(pipe: File, stream: Stream) -> Self {
-        Self { pipe: Some(pipe), stream, pending: Vec::new(), has_parts: false }
+        Self { pipe: Some(pipe), stream, pending: Vec::new() }
     }
 
     /// Takes what is there and writes all whole lines of it.
@@ -92,7 +90,8 @@ impl Source {
             // A terminal's other side shows as EIO when it is closed.
             Ok(0) | Err(_) => {
                 self.pipe = None;
-                return self.close_line(log);
+                // Of a line without its end there is what was written of it: a part, as containerd's own logs have it.
+                return self.flush_part(log);
             }
             Ok(count) => count,
         };
@@ -103,7 +102,6 @@ impl Source {
             self.pending.extend_from_slice(&rest[..end]);
             line::write(&mut out, now, self.stream, false, &self.pending);
             self.pending.clear();
-            self.has_parts = false;
             rest = &rest[end + 1..];
         }
         self.pending.extend_from_slice(rest);
@@ -118,19 +116,6 @@ impl Source {
             let mut out = Vec::new();
             line::write(&mut out, Timestamp::now(), self.stream, true, &self.pending);
             self.pending.clear();
-            self.has_parts = true;
-            log.append(&out);
-        }
-    }
-
-    /// At the end of the output the last line is whole, whether or not a newline came: a reader that saw `P` would wait
-    /// for the rest. Where its text is in the log already, an empty line closes it.
-    fn close_line(&mut self, log: &mut Log) {
-        if !self.pending.is_empty() || self.has_parts {
-            let mut out = Vec::new();
-            line::write(&mut out, Timestamp::now(), self.stream, false, &self.pending);
-            self.pending.clear();
-            self.has_parts = false;
             log.append(&out);
         }
     }
@@ -295,21 +280,21 @@ mod tests {
             stdout.flat_map(|l| l.content.iter().copied().chain((!l.partial).then_some(b'\n'))).collect();
         let mut expected = b"one\ntwo\n".to_vec();
         expected.extend([b'x'; CONTENT_MAX_BYTES + 10]);
-        expected.extend(b"\nlast without newline\n");
+        expected.extend(b"\nlast without newline");
         assert_eq!(whole, expected, "joined by their tags the lines are what was written");
         assert!(lines.iter().all(|l| l.content.len() <= CONTENT_MAX_BYTES));
     }
 
     #[test]
-    fn the_last_line_of_a_log_is_whole_with_or_without_a_newline() {
+    fn a_last_line_without_a_newline_is_a_part() {
         let full = "x".repeat(CONTENT_MAX_BYTES);
         // What comes before the end, whether it is written as a part before it, and the tags and contents of the log.
         let cases = [
             ("a newline", "one\n", false, vec![(false, "one")]),
-            ("none", "one", false, vec![(false, "one")]),
-            ("none, after a whole line", "one\ntwo", false, vec![(false, "one"), (false, "two")]),
-            ("a prompt that was shown", "> ", true, vec![(true, "> "), (false, "")]),
-            ("as long as a part", full.as_str(), false, vec![(true, full.as_str()), (false, "")]),
+            ("none", "one", false, vec![(true, "one")]),
+            ("none, after a whole line", "one\ntwo", false, vec![(false, "one"), (true, "two")]),
+            ("a prompt that was shown", "> ", true, vec![(true, "> ")]),
+            ("as long as a part", full.as_str(), false, vec![(true, full.as_str())]),
             ("nothing at all", "", false, vec![]),
         ];
         for (why, output, shown, expected) in cases {

@@ -217,8 +217,6 @@ async fn tail_offset(file: &mut File, lines: u64) -> io::Result<u64> {
     }
     let mut found = 0;
     let mut chunk = vec![0; CHUNK_BYTES];
-    // What only closes the last line counts together with the line's text.
-    let end = closing_line(file, &mut chunk, end).await?.unwrap_or(end);
     let mut at = end;
     while at > 0 {
         let from = at.saturating_sub(CHUNK_BYTES as u64);
@@ -238,20 +236,6 @@ async fn tail_offset(file: &mut File, lines: u64) -> io::Result<u64> {
         at = from;
     }
     Ok(0)
-}
-
-/// Where the last line begins, if it is the empty one that the logger writes when a stream ends within a line whose text
-/// is in the log already.
-async fn closing_line(file: &mut File, chunk: &mut [u8], end: u64) -> io::Result<Option<u64>> {
-    let from = end.saturating_sub(chunk.len() as u64);
-    let part = &mut chunk[..usize::try_from(end - from).unwrap_or(0)];
-    file.seek(SeekFrom::Start(from)).await?;
-    file.read_exact(part).await?;
-    let mut lines = part.strip_suffix(b"\n").unwrap_or(part).rsplit(|b| *b == b'\n');
-    let (Some(last), Some(before)) = (lines.next(), lines.next()) else { return Ok(None) };
-    let (Some(line), Some(text)) = (Line::parse(last), Line::parse(before)) else { return Ok(None) };
-    let closes = line.content.is_empty() && !line.partial && text.partial && text.stream == line.stream;
-    Ok(closes.then(|| end - 1 - last.len() as u64))
 }
 
 struct Printer<'a> {
@@ -407,14 +391,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_that_was_closed_later_is_the_last_one_and_not_the_nothing_that_closed_it() {
+    async fn a_last_line_without_a_newline_has_none_that_it_did_not_write() {
         let head = "2023-11-14T22:13:20Z stdout F first\n2023-11-14T22:13:20Z stdout";
-        for (rest, expected) in [
-            ("P no newline\n2023-11-14T22:13:21Z stdout F ", "no newline\n"),
-            ("F no newline", "no newline\n"),
-            ("F whole\n2023-11-14T22:13:21Z stdout F ", "\n"),
-            ("P of one stream\n2023-11-14T22:13:21Z stderr F ", "\n"),
-        ] {
+        for (rest, expected) in [("P DONE", "DONE"), ("F DONE", "DONE\n"), ("F ", "\n")] {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("0.log");
             std::fs::write(&path, format!("{head} {rest}\n")).unwrap();
