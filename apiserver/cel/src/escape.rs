@@ -1,4 +1,4 @@
-//! Names of fields as identifiers: `a-b` is `a__dash__b`, and `namespace` is `__namespace__`.
+//! Names of fields as identifiers: `a-b` is `a__dash__b`, and `namespace` is `__namespace__`; and texts in quotes.
 
 use crate::parser::RESERVED;
 
@@ -28,6 +28,24 @@ pub fn escape(name: &str) -> Option<String> {
         rest = &rest[taken..];
     }
     Some(out)
+}
+
+/// As upstream's language quotes text.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
 }
 
 #[cfg(test)]

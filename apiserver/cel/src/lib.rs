@@ -40,6 +40,7 @@ mod schema;
 pub mod strfmt;
 mod time;
 mod types;
+mod url;
 mod value;
 
 pub use cost::{Estimate, PER_CRD_LIMIT, PER_EXPRESSION_LIMIT};

@@ -4,18 +4,17 @@ pub(crate) mod authorizer;
 pub(crate) mod formats;
 pub(crate) mod net;
 pub(crate) mod semver;
-pub(crate) mod url;
 
 use std::sync::Arc;
 
 use corten_api::quantity::Quantity;
 
 use crate::types::Type;
+use crate::url::Url;
 use authorizer::Asked;
 use formats::Format;
 use net::Cidr;
 use semver::Semver;
-use url::Url;
 
 /// Values that only functions make and look into.
 #[derive(Clone, Debug)]
@@ -78,22 +77,4 @@ impl Opaque<'_> {
             _ => None,
         }
     }
-}
-
-/// As upstream's language quotes text.
-pub(crate) fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }

@@ -9,8 +9,8 @@ use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::PAD;
 use jiff::Timestamp;
 
-use crate::opaque::url;
 use crate::time;
+use crate::url;
 
 /// Bits that the last digit has too many mean nothing.
 const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, PAD.with_decode_allow_trailing_bits(true));

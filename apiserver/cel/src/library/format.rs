@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use super::convert;
 use crate::error::EvalError;
+use crate::escape::quoted;
 use crate::limits::Run;
-use crate::opaque::quoted;
 use crate::value::{List, Map, Value};
 
 const PRECISION: usize = 6;

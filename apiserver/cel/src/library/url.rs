@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::error::EvalError;
 use crate::limits::Run;
 use crate::opaque::Opaque;
-use crate::opaque::url::{bad_escape, escaped_path, hostname, parse, port, unescape};
+use crate::url::{bad_escape, escaped_path, hostname, parse, port, unescape};
 use crate::value::{Key, Text, Value};
 
 pub(super) fn call<'a>(function: &str, args: &[Value<'a>], run: &mut Run<'_>) -> Option<Result<Value<'a>, EvalError>> {

@@ -2,8 +2,7 @@
 
 use corten_api::names;
 
-use super::url;
-use crate::strfmt;
+use crate::{strfmt, url};
 
 /// A format: what is wrong with a text, and how long the pattern is that cost is counted by.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::quoted;
 use crate::error::EvalError;
+use crate::escape::quoted;
 
 /// As it is written: bits beyond the prefix stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

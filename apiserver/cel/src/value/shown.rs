@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::{Fields, List, Map, Struct, Value};
+use crate::escape::quoted;
 use crate::limits::Run;
-use crate::opaque::quoted;
 
 /// Of a value or text in a message, in bytes.
 const SHOWN_MAX: usize = 1024;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::quoted;
+use crate::escape::quoted;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
