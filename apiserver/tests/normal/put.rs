@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use corten_apiserver::registry::ApiResource;
 use corten_apiserver::storage::memory::Memory;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::objects::ValidObject;
 use super::server::TestServer;
@@ -38,24 +38,25 @@ fn bodies(resource: &ApiResource, made: &Value) -> Vec<(String, &'static str, &'
 
 /// The object once the server has written what it writes itself of such kinds.
 async fn settled(server: &TestServer, object: &str, kind: &str) -> Value {
-    let wanted: &[&str] = match kind {
-        "FlowSchema" => &["/status/conditions"],
-        "ServiceCIDR" => &["/status/conditions", "/metadata/finalizers"],
-        // Names are accepted, and it is established.
-        "CustomResourceDefinition" => &["/status/conditions/1"],
-        _ => &[],
+    let parts = |read: &Value, wanted: &[&str]| wanted.iter().all(|part| read.pointer(part).is_some());
+    let is_whole = |read: &Value| match kind {
+        "FlowSchema" => parts(read, &["/status/conditions"]),
+        "ServiceCIDR" => parts(read, &["/status/conditions", "/metadata/finalizers"]),
+        // Names are accepted first (`Installing`), and it is established with the next write.
+        "CustomResourceDefinition" => read.pointer("/status/conditions/1/status") == Some(&json!("True")),
+        _ => true,
     };
     let read = async {
         loop {
             let (code, read) = server.send("GET", object, JSON, Bytes::new()).await;
             assert_eq!(code, 200, "{object}: {read}");
-            if wanted.iter().all(|part| read.pointer(part).is_some()) {
+            if is_whole(&read) {
                 return read;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(DEADLINE, read).await.unwrap_or_else(|_| panic!("{object} gets {wanted:?}"))
+    tokio::time::timeout(DEADLINE, read).await.unwrap_or_else(|_| panic!("{object} is never whole"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
