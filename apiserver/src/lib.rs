@@ -5,7 +5,8 @@
 //! Behind the stack `rest` and `grpc` answer, with `decode` (is it well formed), and end in `resources`, the one read and write
 //! path of all kinds. `registry` says which kinds there are, and their rules; their types are in `schema`; `admission` says
 //! what the cluster's state forbids or fills in. `view` is what admission and tokens see of the cluster. `usage` answers what
-//! kubelets measure. What keeps a thread busy for long is done `aside`. State is behind the `storage` port; reads are served by `cache`.
+//! kubelets measure; `webhook` calls those whom admission asks. What keeps a thread busy for long is done `aside`. State is behind the
+//! `storage` port; reads are served by `cache`.
 
 pub mod admission;
 pub(crate) mod allocate;
@@ -45,3 +46,4 @@ pub mod table;
 pub mod told;
 pub mod usage;
 pub mod view;
+pub mod webhook;

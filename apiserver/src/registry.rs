@@ -69,6 +69,7 @@ pub mod service;
 pub mod serviceaccount;
 pub mod storage;
 pub mod storagemigration;
+pub mod webhook_client;
 
 use std::borrow::Cow;
 use std::sync::Arc;

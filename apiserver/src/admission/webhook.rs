@@ -4,8 +4,7 @@
 //! - `matching`: which webhooks a write is for, and in which version of its object; pure
 //! - `conditions`: what else is asked of a write before its webhook is; pure
 //! - `review`, `response`: what is asked, and what of an answer counts; pure
-//! - `mutating`, `validating`: who is asked when, over `call`: one webhook, asked once
-//! - `client`, `tls`: the connections, which are kept
+//! - `mutating`, `validating`: who is asked when, over `call`: one webhook, asked once, over connections of [`crate::webhook`]
 //!
 //! A webhook that hangs holds its own requests, no longer than it may take: at most [`CALLS_MAX`] of them are under way for each. What
 //! it is asked about is not written meanwhile, and no lock is held for it; but each request keeps its seats of flow control, as
@@ -14,7 +13,6 @@
 //! <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/>
 
 mod call;
-mod client;
 mod conditions;
 pub mod index;
 pub mod matching;
@@ -25,7 +23,6 @@ mod response;
 mod review;
 #[cfg(test)]
 mod testing;
-mod tls;
 mod validating;
 
 use std::fmt;
@@ -34,7 +31,6 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use corten_api::ApiError;
 use corten_api::selector::Labels;
-use futures::future::BoxFuture;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use k8s_openapi::api::core::v1::Namespace;
 use serde_json::Value;
@@ -47,13 +43,25 @@ use crate::aside::aside;
 use crate::registry::{AnyObject, ApiResource, Registry, admissionregistration, subresource};
 use crate::request::{Target, User};
 use crate::view::{ClusterView, Objects};
+use crate::webhook::{Bounds, Resolve, ReviewVersion};
 
 /// Configurations of this size take milliseconds to be read, their conditions to be compiled.
 const LARGE_CONFIGURATIONS_BYTES: usize = 32 * 1024;
 /// Who compiles, of those that work aside: nobody's share is spent for all.
 const COMPILER: &str = "system:apiserver";
-/// Calls of one webhook under way. More wait, and count the time.
+/// Calls of one webhook under way.
 const CALLS_MAX: usize = 512;
+/// Of one answer.
+const ANSWER_BYTES_MAX: usize = 3 << 20;
+const BOUNDS: Bounds = Bounds { calls: CALLS_MAX, answer_bytes: ANSWER_BYTES_MAX };
+
+/// What the reviews are called that a webhook is sent.
+fn api_version(version: ReviewVersion) -> &'static str {
+    match version {
+        ReviewVersion::V1 => "admission.k8s.io/v1",
+        ReviewVersion::V1Beta1 => "admission.k8s.io/v1beta1",
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
@@ -71,26 +79,6 @@ impl Operation {
             Self::Delete => "DELETE",
             Self::Connect => "CONNECT",
         }
-    }
-}
-
-/// Who finds where a Service is.
-pub trait Resolve: Send + Sync {
-    /// `host:port` of one that serves. The error is told to who wanted to write.
-    fn resolve<'a>(
-        &'a self,
-        namespace: &'a str,
-        service: &'a str,
-        port: u16,
-    ) -> BoxFuture<'a, Result<String, ApiError>>;
-    /// All that are worth a try, one after the other, and at least one.
-    fn candidates<'a>(
-        &'a self,
-        namespace: &'a str,
-        service: &'a str,
-        port: u16,
-    ) -> BoxFuture<'a, Result<Vec<String>, ApiError>> {
-        Box::pin(async move { Ok(vec![self.resolve(namespace, service, port).await?]) })
     }
 }
 

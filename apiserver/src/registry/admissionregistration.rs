@@ -4,7 +4,6 @@
 
 pub mod match_conditions;
 pub mod mutatingwebhookconfiguration;
-pub mod url;
 pub mod validatingwebhookconfiguration;
 
 mod defaults;

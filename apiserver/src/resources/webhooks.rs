@@ -15,10 +15,11 @@ use self::endpoint::Placed;
 use super::place::Place;
 use super::{Authorized, Resources};
 use crate::admission::webhook::index::Index;
-use crate::admission::webhook::{self, Configurations, Look, Operation, Resolve, State, Webhooks, matching};
+use crate::admission::webhook::{self, Configurations, Look, Operation, State, Webhooks, matching};
 use crate::cache::{FieldTerms, Filter, Snapshot};
 use crate::registry::ApiResource;
 use crate::registry::admissionregistration::{GROUP, mutatingwebhookconfiguration, validatingwebhookconfiguration};
+use crate::webhook::Resolve;
 
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 /// Of one Service: with more of them none is better than another.

@@ -7,7 +7,6 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::Asking;
-use super::client::Failure;
 use super::index::Hook;
 use super::metrics::{ADMIT, Called, Metrics, Rejection, VALIDATING};
 use super::response::{self, Answer, ResponseError};
@@ -16,6 +15,7 @@ use crate::aside::{LARGE_BODY_BYTES, aside};
 use crate::bounded_text::bounded;
 use crate::registry::ApiResource;
 use crate::told::{self, Shows};
+use crate::webhook::Failure;
 
 /// Of one answer, as many and as much of each as a client is shown.
 const WARNINGS_MAX: usize = 50;

@@ -7,97 +7,17 @@ use std::time::Duration;
 use corten_api::selector::Selector;
 use k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhookConfiguration,
-    WebhookClientConfig,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::Operation;
-use super::client::HookClient;
 use super::conditions::Conditions;
-use super::matching;
+use super::{BOUNDS, Operation, matching};
 use crate::registry::ApiResource;
 use crate::registry::admissionregistration::Webhook;
-use crate::registry::admissionregistration::url::Url;
+use crate::registry::webhook_client::WebhookClient;
+use crate::webhook::{HookClient, Place, ReviewVersion};
 
 const TIMEOUT_SECS: u64 = 10;
-const SERVICE_PORT: u16 = 443;
-
-/// The version of AdmissionReview that a webhook is sent: the first that it takes and the server knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ReviewVersion {
-    V1,
-    V1Beta1,
-}
-
-impl ReviewVersion {
-    fn first(accepted: &[String]) -> Option<Self> {
-        accepted.iter().find_map(|version| match version.as_str() {
-            "v1" => Some(Self::V1),
-            "v1beta1" => Some(Self::V1Beta1),
-            _ => None,
-        })
-    }
-    pub(super) fn api_version(self) -> &'static str {
-        match self {
-            Self::V1 => "admission.k8s.io/v1",
-            Self::V1Beta1 => "admission.k8s.io/v1beta1",
-        }
-    }
-}
-
-/// Where a webhook is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Address {
-    Service { namespace: String, name: String, port: u16, path: String },
-    Url { host: String, port: u16, authority: String, path: String },
-}
-
-impl Address {
-    fn of(config: &WebhookClientConfig) -> Result<Self, String> {
-        if let Some(service) = &config.service {
-            let path = service.path.clone().unwrap_or_default();
-            return Ok(Self::Service {
-                namespace: service.namespace.clone(),
-                name: service.name.clone(),
-                port: service.port.and_then(|port| port.try_into().ok()).unwrap_or(SERVICE_PORT),
-                path: if path.starts_with('/') { path } else { format!("/{path}") },
-            });
-        }
-        let Some(text) = &config.url else {
-            return Err("webhook configuration must have either service or URL".into());
-        };
-        let url = Url::parse(text).map_err(|err| format!("Unparsable URL: {err}"))?;
-        let path = if url.path.starts_with('/') { url.path.to_owned() } else { format!("/{}", url.path) };
-        let (host, port) = (url.hostname().to_owned(), url.port().unwrap_or(SERVICE_PORT));
-        Ok(Self::Url { host, port, authority: url.host.to_owned(), path })
-    }
-    /// The name that its certificate must have.
-    pub(super) fn server_name(&self) -> String {
-        match self {
-            Self::Service { namespace, name, .. } => format!("{name}.{namespace}.svc"),
-            Self::Url { host, .. } => host.clone(),
-        }
-    }
-    /// As its user knows it, and `Host` has it: `name.namespace.svc:443`.
-    pub(super) fn authority(&self) -> String {
-        match self {
-            Self::Service { port, .. } => format!("{}:{port}", self.server_name()),
-            Self::Url { authority, .. } => authority.clone(),
-        }
-    }
-    pub(super) fn path(&self) -> &str {
-        match self {
-            Self::Service { path, .. } | Self::Url { path, .. } => path,
-        }
-    }
-}
-
-/// What the connections to a webhook are made of. Those of the same share them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Place {
-    pub(super) address: Address,
-    pub(super) ca_bundle: Vec<u8>,
-}
 
 #[derive(Debug)]
 pub struct Hook {
@@ -127,8 +47,7 @@ pub struct Hook {
 
 impl Hook {
     fn of(configuration: &Arc<str>, webhook: &Webhook<'_>, made: &mut Made<'_>) -> Self {
-        let bundle = webhook.client_config.ca_bundle.as_ref().map(|bundle| bundle.0.clone()).unwrap_or_default();
-        let place = Address::of(webhook.client_config).map(|address| Place { address, ca_bundle: bundle });
+        let place = Place::of(&WebhookClient::from(webhook.client_config));
         let client = place.as_ref().map_err(Clone::clone).and_then(|place| made.client(place));
         let uid: Arc<str> = format!("{configuration}/{}", webhook.name).into();
         let is = |word: Option<&String>, wanted: &str| word.is_some_and(|word| word == wanted);
@@ -230,7 +149,7 @@ impl<'b> Made<'b> {
         if let Some(client) = self.clients.get(place) {
             return Ok(client.clone());
         }
-        let client = Arc::new(HookClient::new(place)?);
+        let client = Arc::new(HookClient::new(place, BOUNDS)?);
         self.clients.insert(place.clone(), client.clone());
         Ok(client)
     }
@@ -263,7 +182,7 @@ mod tests {
 
     #[test]
     fn connections_outlive_changes_of_other_things() {
-        crate::admission::webhook::testing::install();
+        crate::webhook::testing::install();
         let of = |changed: &str, url: &str| {
             let mut webhook = webhook("a.b.c");
             webhook["clientConfig"] = serde_json::json!({ "url": url });
@@ -305,20 +224,5 @@ mod tests {
             assert_eq!(reads.load(Ordering::Relaxed), expected);
         }
         assert!(webhooks.index(|| None::<Seen<'_>>).await.is_none(), "nobody knows yet");
-    }
-
-    #[test]
-    fn where_webhooks_are() {
-        let address = |config: serde_json::Value| {
-            let config: WebhookClientConfig = serde_json::from_value(config).unwrap();
-            let address = Address::of(&config).unwrap();
-            format!("{} {} {}", address.authority(), address.path(), address.server_name())
-        };
-        let service = serde_json::json!({"service": {"name": "s", "namespace": "n", "port": 8443, "path": "a/b"}});
-        assert_eq!(address(service), "s.n.svc:8443 /a/b s.n.svc");
-        assert_eq!(address(serde_json::json!({"service": {"name": "s", "namespace": "n"}})), "s.n.svc:443 / s.n.svc");
-        assert_eq!(address(serde_json::json!({"url": "https://a.b/c"})), "a.b /c a.b");
-        assert_eq!(address(serde_json::json!({"url": "https://[::1]:9443"})), "[::1]:9443 / ::1");
-        assert!(Address::of(&WebhookClientConfig::default()).is_err());
     }
 }

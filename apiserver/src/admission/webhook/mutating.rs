@@ -8,7 +8,6 @@ use corten_api::ApiError;
 use serde_json::value::RawValue;
 
 use super::call::{Call, CallError};
-use super::client::Failure;
 use super::index::{Hook, Index};
 use super::metrics::ADMIT;
 use super::metrics::Metrics;
@@ -17,6 +16,7 @@ use super::{Asking, conditions, matching};
 use crate::aside::{LARGE_BODY_BYTES, aside, outside};
 use crate::patch::Operations;
 use crate::registry::{AnyObject, ApiResource};
+use crate::webhook::Failure;
 
 /// What is remembered from the first time that webhooks are asked to the second, which is the last.
 #[derive(Default)]

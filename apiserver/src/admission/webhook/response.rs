@@ -8,7 +8,8 @@ use corten_api::ApiError;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use serde::Deserialize;
 
-use super::index::ReviewVersion;
+use super::api_version;
+use crate::webhook::ReviewVersion;
 
 /// An answer that is one.
 #[derive(Debug, Default, PartialEq)]
@@ -59,7 +60,7 @@ pub(super) fn read(body: &[u8], version: ReviewVersion, uid: &str, is_mutating: 
     let unreadable = |err: &dyn std::fmt::Display| ResponseError::Unreadable(err.to_string());
     let review: Review = serde_json::from_slice(body)
         .map_err(|err| unreadable(&format!("couldn't get version/kind; json parse error: {err}")))?;
-    let (api_version, kind) = (review.api_version.unwrap_or_default(), review.kind.unwrap_or_default());
+    let (said_version, kind) = (review.api_version.unwrap_or_default(), review.kind.unwrap_or_default());
     let invalid = |why: String| Err(ResponseError::Invalid(why));
     let Some(response) = review.response else { return invalid("webhook response was absent".into()) };
     if version == ReviewVersion::V1 {
@@ -67,9 +68,9 @@ pub(super) fn read(body: &[u8], version: ReviewVersion, uid: &str, is_mutating: 
         if answered != uid {
             return invalid(format!("expected response.uid={uid:?}, got {answered:?}"));
         }
-        if (api_version.as_str(), kind.as_str()) != (version.api_version(), "AdmissionReview") {
-            let expected = format!("{}, Kind=AdmissionReview", version.api_version());
-            let got = if api_version.contains('/') { api_version } else { format!("/{api_version}") };
+        if (said_version.as_str(), kind.as_str()) != (api_version(version), "AdmissionReview") {
+            let expected = format!("{}, Kind=AdmissionReview", api_version(version));
+            let got = if said_version.contains('/') { said_version } else { format!("/{said_version}") };
             return invalid(format!("expected webhook response of {expected}, got {got}, Kind={kind}"));
         }
     }
@@ -129,28 +130,6 @@ pub(super) fn denial(webhook: &str, status: Option<Status>) -> ApiError {
     ApiError::from_status(status)
 }
 
-/// What is told of an answer with such a code, in the words of upstream's client.
-pub(super) fn refused_call(code: u16, text: &str) -> String {
-    let text = text.trim();
-    match code {
-        400 => "the server rejected our request for an unknown reason".into(),
-        401 => "the server has asked for the client to provide credentials".into(),
-        403 | 406 | 415 if !text.is_empty() => text.to_owned(),
-        404 => "the server could not find the requested resource".into(),
-        405 => "the server does not allow this method on the requested resource".into(),
-        409 => "the server reported a conflict".into(),
-        422 => "the server rejected our request due to an error in our request".into(),
-        429 => "the server has received too many requests and has asked us to try again later".into(),
-        503 => "the server is currently unable to handle the request".into(),
-        504 => {
-            "the server was unable to return a response in the time allotted, but may still be processing the request"
-                .into()
-        }
-        500.. => format!("an error on the server ({text:?}) has prevented the request from succeeding"),
-        _ => format!("the server responded with the status code {code} but did not return more information"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -161,7 +140,7 @@ mod tests {
 
     fn answered(version: ReviewVersion, is_mutating: bool, response: Value) -> Result<Answer, String> {
         let review =
-            json!({"apiVersion": version.api_version(), "kind": "AdmissionReview", "response": response}).to_string();
+            json!({"apiVersion": api_version(version), "kind": "AdmissionReview", "response": response}).to_string();
         read(review.as_bytes(), version, UID, is_mutating).map_err(|err| err.to_string())
     }
 
@@ -260,15 +239,5 @@ mod tests {
         for (status, expected) in cases {
             assert_eq!(said(status), expected);
         }
-    }
-
-    #[test]
-    fn codes_have_words() {
-        assert_eq!(refused_call(404, "x"), "the server could not find the requested resource");
-        assert_eq!(refused_call(403, " no \n"), "no");
-        let unknown = "an error on the server (\"boom\") has prevented the request from succeeding";
-        assert_eq!(refused_call(500, "boom\n"), unknown);
-        let redirect = "the server responded with the status code 302 but did not return more information";
-        assert_eq!(refused_call(302, ""), redirect);
     }
 }

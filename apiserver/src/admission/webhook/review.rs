@@ -6,9 +6,9 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::index::ReviewVersion;
-use super::{Asking, Names};
+use super::{Asking, Names, api_version};
 use crate::registry::ApiResource;
+use crate::webhook::ReviewVersion;
 
 #[derive(Serialize)]
 struct Review<'a> {
@@ -97,7 +97,7 @@ pub(super) fn text(
     objects: (Option<&RawValue>, Option<&RawValue>),
 ) -> Result<Vec<u8>, serde_json::Error> {
     let request = question(uid, asking, as_resource, objects);
-    serde_json::to_vec(&Review { kind: "AdmissionReview", api_version: version.api_version(), request })
+    serde_json::to_vec(&Review { kind: "AdmissionReview", api_version: api_version(version), request })
 }
 
 fn question<'a>(

@@ -1,13 +1,10 @@
-//! For tests: configurations, and a webhook over real TLS that does as it is told.
+//! For tests: configurations.
 
-use corten_api::ApiError;
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use serde_json::{Value, json};
 
-use super::Resolve;
 use crate::registry::Kind;
+use crate::webhook::testing::install;
 
 /// About all there is.
 pub(super) fn webhook(name: &str) -> Value {
@@ -29,19 +26,4 @@ pub(super) fn mutating(name: &str, webhooks: &[Value]) -> MutatingWebhookConfigu
 
 pub(super) fn validating(name: &str, webhooks: &[Value]) -> ValidatingWebhookConfiguration {
     configuration(name, webhooks)
-}
-
-/// TLS needs its cryptography; the second test of a process finds it installed.
-pub(super) fn install() {
-    let _installed = rustls::crypto::ring::default_provider().install_default();
-}
-
-/// All Services are at one place, or nowhere.
-pub(super) struct At(pub(super) Option<String>);
-
-impl Resolve for At {
-    fn resolve<'a>(&'a self, _: &'a str, service: &'a str, _: u16) -> BoxFuture<'a, Result<String, ApiError>> {
-        let none = move || ApiError::unavailable(format!("no endpoints available for service {service:?}"));
-        async move { self.0.clone().ok_or_else(none) }.boxed()
-    }
 }

@@ -3,9 +3,10 @@
 use k8s_openapi::api::admissionregistration::v1::{RuleWithOperations, WebhookClientConfig};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use crate::registry::webhook_client::SERVICE_PORT;
+
 /// Seconds.
 pub(super) const TIMEOUT: i32 = 10;
-pub(super) const SERVICE_PORT: i32 = 443;
 
 /// The fields that have defaults in both kinds.
 pub(super) struct Fields<'a> {

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 
 use corten_api::{Problems, names};
-use k8s_openapi::api::admissionregistration::v1::{RuleWithOperations, ServiceReference, WebhookClientConfig};
+use k8s_openapi::api::admissionregistration::v1::RuleWithOperations;
 
-use super::url::Url;
 use super::{Webhook, match_conditions};
 use crate::registry::check;
 use crate::registry::path::Path;
+use crate::registry::webhook_client::{REVIEW_VERSIONS, WebhookClient};
 
 const FAILURE_POLICIES: &[&str] = &["Fail", "Ignore"];
 const MATCH_POLICIES: &[&str] = &["Equivalent", "Exact"];
@@ -16,10 +16,7 @@ const SIDE_EFFECTS: &[&str] = &["None", "NoneOnDryRun"];
 const REINVOCATION_POLICIES: &[&str] = &["IfNeeded", "Never"];
 const OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
 const SCOPES: &[&str] = &["*", "Cluster", "Namespaced"];
-/// Of AdmissionReview, that this server speaks.
-pub(super) const REVIEW_VERSIONS: &[&str] = &["v1", "v1beta1"];
 const TIMEOUTS: std::ops::RangeInclusive<i32> = 1..=30;
-const URL_FORM: &str = "; desired format: https://host[/path]";
 /// Of a webhook's name.
 const SEGMENTS_MIN: usize = 3;
 
@@ -59,7 +56,7 @@ fn one(webhook: &Webhook<'_>, at: &Path<'_>, problems: &mut Problems) {
         }
     }
     check::optional_word(problems, &at.field("reinvocationPolicy"), webhook.reinvocation_policy, REINVOCATION_POLICIES);
-    client_config(webhook.client_config, &at.field("clientConfig"), problems);
+    WebhookClient::from(webhook.client_config).validate(&at.field("clientConfig"), problems);
     match_conditions::validate(webhook.match_conditions, &at.field("matchConditions"), problems);
 }
 
@@ -141,69 +138,6 @@ fn resources(resources: &[String], at: &Path<'_>, problems: &mut Problems) {
     }
     if has("*") && has_plain {
         problems.invalid(at, resources, "if '*' is present, must not specify other resources without subresources");
-    }
-}
-
-fn client_config(config: &WebhookClientConfig, at: &Path<'_>, problems: &mut Problems) {
-    match (&config.url, &config.service) {
-        (Some(text), None) => url(text, &at.field("url"), problems),
-        (None, Some(of)) => service(of, &at.field("service"), problems),
-        (None, None) | (Some(_), Some(_)) => problems.required(at, "exactly one of url or service is required"),
-    }
-}
-
-fn url(text: &str, at: &Path<'_>, problems: &mut Problems) {
-    let url = match Url::parse(text) {
-        Ok(url) => url,
-        Err(err) => return problems.required(at, &format!("url must be a valid URL: {err}{URL_FORM}")),
-    };
-    if url.scheme != "https" {
-        problems.invalid(at, url.scheme, &format!("'https' is the only allowed URL scheme{URL_FORM}"));
-    }
-    if url.host.is_empty() {
-        problems.invalid(at, url.host, &format!("host must be specified{URL_FORM}"));
-    }
-    if let Some(user) = url.user {
-        problems.invalid(at, user, "user information is not permitted in the URL");
-    }
-    if !url.fragment.is_empty() {
-        problems.invalid(at, url.fragment, "fragments are not permitted in the URL");
-    }
-    if !url.query.is_empty() {
-        problems.invalid(at, url.query, "query parameters are not permitted in the URL");
-    }
-}
-
-fn service(service: &ServiceReference, at: &Path<'_>, problems: &mut Problems) {
-    for (field, value) in [("name", &service.name), ("namespace", &service.namespace)] {
-        if value.is_empty() {
-            problems.required(at.field(field), "");
-        }
-    }
-    let port = service.port.unwrap_or(super::defaults::SERVICE_PORT);
-    if !u16::try_from(port).is_ok_and(|port| port > 0) {
-        problems.invalid(at.field("port"), port, &format!("port is not valid: {}", check::PORT_RANGE));
-    }
-    if let Some(path) = &service.path {
-        service_path(path, &at.field("path"), problems);
-    }
-}
-
-fn service_path(path: &str, at: &Path<'_>, problems: &mut Problems) {
-    match path {
-        "" | "/" => return,
-        "//" => return problems.invalid(at, path, "segment[0] may not be empty"),
-        _ => {}
-    }
-    let Some(steps) = path.strip_prefix('/') else {
-        return problems.invalid(at, path, "must start with a '/'");
-    };
-    for (i, step) in steps.strip_suffix('/').unwrap_or(steps).split('/').enumerate() {
-        if step.is_empty() {
-            problems.invalid(at, path, &format!("segment[{i}] may not be empty"));
-        } else if !names::is_dns1123_subdomain(step) {
-            problems.invalid(at, path, &format!("segment[{i}]: {}", names::DNS1123_SUBDOMAIN_WHY));
-        }
     }
 }
 

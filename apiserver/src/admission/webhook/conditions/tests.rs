@@ -5,10 +5,10 @@ use std::sync::OnceLock;
 use serde_json::json;
 
 use super::super::Operation;
-use super::super::testing::At;
 use super::*;
 use crate::registry::Registry;
 use crate::view::testing::Cluster;
+use crate::webhook::testing::At;
 
 fn judged(conditions: &[&str], object: Option<&Json>, old: Option<&Json>) -> Outcome {
     let registry = Registry::default();

@@ -7,10 +7,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::super::index::Index;
-use super::super::testing::{At, validating, webhook};
+use super::super::testing::{validating, webhook};
 use super::*;
 use crate::request::{Target, User};
 use crate::view::testing::Cluster;
+use crate::webhook::testing::At;
 
 /// `group/version/plural[/subresource] [namespace/]name`.
 struct Write {

@@ -10,6 +10,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
+use crate::registry::webhook_client::NO_CERTIFICATE;
+
 /// Where systems keep the certificates that everybody trusts: the first that is there counts.
 const SYSTEM_ROOTS: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
@@ -40,7 +42,7 @@ pub(super) fn config(ca_bundle: &[u8], protocols: &[&[u8]]) -> Result<ClientConf
     let mut roots = RootCertStore::empty();
     let (good, _) = roots.add_parsable_certificates(trusted.iter().cloned());
     if good == 0 {
-        return Err("unable to load root certificates: unable to parse bytes as PEM block".into());
+        return Err(NO_CERTIFICATE.into());
     }
     let verifier = WebPkiServerVerifier::builder(Arc::new(roots)).build().map_err(|err| with_causes(&err))?;
     let verifier = Arc::new(Bundle { verifier, trusted });

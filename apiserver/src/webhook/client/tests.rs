@@ -13,6 +13,7 @@ use super::super::testing::{At, install};
 use super::*;
 
 const WITHIN: Duration = Duration::from_secs(10);
+const BOUNDS: Bounds = Bounds { calls: 8, answer_bytes: 3 << 20 };
 
 /// How a server shows itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,7 +82,7 @@ fn client(server: &Server, url: &str) -> HookClient {
         "" => Address::Service { namespace: "n".into(), name: "s".into(), port: 443, path: "/p".into() },
         host => Address::Url { host: host.into(), port, authority: format!("{host}:{port}"), path: "/p".into() },
     };
-    HookClient::new(&Place { address, ca_bundle: server.ca.clone() }).unwrap()
+    HookClient::new(&Place { address, ca_bundle: server.ca.clone() }, BOUNDS).unwrap()
 }
 
 /// What comes back, or why nothing does, without ports.
@@ -127,7 +128,7 @@ async fn strangers_are_asked_nothing() {
     assert_eq!(told, format!(r#"Post "https://localhost:PORT/p?timeout=10s": {why}"#));
     let place = Place { address: client(&misled, "").address.clone(), ca_bundle: b"no certificate".to_vec() };
     let why = "unable to load root certificates: unable to parse bytes as PEM block";
-    assert_eq!(HookClient::new(&place).unwrap_err(), why);
+    assert_eq!(HookClient::new(&place, BOUNDS).unwrap_err(), why);
 }
 
 #[tokio::test]
@@ -225,4 +226,14 @@ async fn where_one_endpoint_cannot_be_reached_the_next_is_asked() {
     assert!(told.is_ok(), "the first is there");
     let told = client.post(&OneOf(vec![gone.clone(), gone]), body, WITHIN).await.unwrap_err().why;
     assert!(told.ends_with("connect: connection refused"), "{told}");
+}
+
+#[test]
+fn codes_have_words() {
+    assert_eq!(refused_call(404, "x"), "the server could not find the requested resource");
+    assert_eq!(refused_call(403, " no \n"), "no");
+    let unknown = "an error on the server (\"boom\") has prevented the request from succeeding";
+    assert_eq!(refused_call(500, "boom\n"), unknown);
+    let redirect = "the server responded with the status code 302 but did not return more information";
+    assert_eq!(refused_call(302, ""), redirect);
 }

@@ -26,11 +26,8 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::index::{Address, Place};
-use super::{CALLS_MAX, Resolve, response, tls};
+use super::{Address, Place, Resolve, tls};
 
-/// Of one answer.
-const ANSWER_BYTES_MAX: usize = 3 << 20;
 /// Of an answer that refuses to be one, so much is told.
 const TOLD_BYTES_MAX: usize = 1024;
 /// Connections that nobody uses.
@@ -54,17 +51,27 @@ const HTTP2: &[u8] = b"h2";
 
 static LOOKUPS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(LOOKUPS_MAX)));
 
-/// A call that has failed: why, and the code that it is counted under.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
-    pub(super) why: String,
-    pub(super) code: u16,
+/// What calls of one webhook may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Calls under way. More wait, and count the time.
+    pub(crate) calls: usize,
+    /// Of one answer.
+    pub(crate) answer_bytes: usize,
 }
 
-pub(super) struct HookClient {
+/// A call that has failed: why, and the code that it is counted under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) why: String,
+    pub(crate) code: u16,
+}
+
+pub(crate) struct HookClient {
     address: Address,
     client: Client<Connector, Full<Bytes>>,
     calls: Semaphore,
+    answer_bytes: usize,
 }
 
 impl fmt::Debug for HookClient {
@@ -74,7 +81,7 @@ impl fmt::Debug for HookClient {
 }
 
 impl HookClient {
-    pub(super) fn new(place: &Place) -> Result<Self, String> {
+    pub(crate) fn new(place: &Place, bounds: Bounds) -> Result<Self, String> {
         let address = place.address.clone();
         let name = address.server_name();
         let name = ServerName::try_from(name.clone()).map_err(|_| format!("{name:?} is no name of a server"))?;
@@ -94,12 +101,12 @@ impl HookClient {
             .http2_keep_alive_interval(PING_INTERVAL)
             .http2_keep_alive_timeout(PING_DEADLINE)
             .build(connector);
-        Ok(Self { address, client, calls: Semaphore::new(CALLS_MAX) })
+        Ok(Self { address, client, calls: Semaphore::new(bounds.calls), answer_bytes: bounds.answer_bytes })
     }
 
     /// The body of the answer. `body`: is made once it is its turn, as it may be large and many may wait. `within`: for all of it,
     /// which the webhook is told.
-    pub(super) async fn post(
+    pub(crate) async fn post(
         &self,
         resolve: &dyn Resolve,
         body: impl FnOnce() -> Result<Bytes, serde_json::Error> + Send,
@@ -114,7 +121,7 @@ impl HookClient {
             return Ok(answer);
         }
         let text = String::from_utf8_lossy(answer.get(..TOLD_BYTES_MAX).unwrap_or(&answer));
-        Err(Failure { why: response::refused_call(code, if is_text { &text } else { "unknown" }), code })
+        Err(Failure { why: refused_call(code, if is_text { &text } else { "unknown" }), code })
     }
 
     async fn exchange(
@@ -135,7 +142,7 @@ impl HookClient {
         for authority in authorities {
             left -= 1;
             match self.send(&authority, path, body.clone()).await? {
-                Ok(response) => return answer(response).await,
+                Ok(response) => return answer(response, self.answer_bytes).await,
                 // Nobody has heard it: another may.
                 Err(err) if err.is_connect() && left > 0 => tracing::debug!(authority, "{}", told(&err)),
                 Err(err) => return Err(told(&err)),
@@ -164,15 +171,37 @@ impl HookClient {
     }
 }
 
-/// The code, whether the body is text, and the body.
-async fn answer(response: Response<Incoming>) -> Result<(u16, bool, Bytes), String> {
+/// The code, whether the body is text, and the body, of so many bytes at most.
+async fn answer(response: Response<Incoming>, bytes_max: usize) -> Result<(u16, bool, Bytes), String> {
     let (code, is_text) = (response.status().as_u16(), is_text(&response));
-    let answer = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    let answer = Limited::new(response.into_body(), bytes_max).collect().await;
     let answer = answer.map_err(|err| match err.downcast_ref::<LengthLimitError>() {
-        Some(_) => format!("the response is larger than {ANSWER_BYTES_MAX} bytes"),
+        Some(_) => format!("the response is larger than {bytes_max} bytes"),
         None => "unexpected EOF".to_owned(),
     })?;
     Ok((code, is_text, answer.to_bytes()))
+}
+
+/// What is told of an answer with such a code, in the words of upstream's client.
+fn refused_call(code: u16, text: &str) -> String {
+    let text = text.trim();
+    match code {
+        400 => "the server rejected our request for an unknown reason".into(),
+        401 => "the server has asked for the client to provide credentials".into(),
+        403 | 406 | 415 if !text.is_empty() => text.to_owned(),
+        404 => "the server could not find the requested resource".into(),
+        405 => "the server does not allow this method on the requested resource".into(),
+        409 => "the server reported a conflict".into(),
+        422 => "the server rejected our request due to an error in our request".into(),
+        429 => "the server has received too many requests and has asked us to try again later".into(),
+        503 => "the server is currently unable to handle the request".into(),
+        504 => {
+            "the server was unable to return a response in the time allotted, but may still be processing the request"
+                .into()
+        }
+        500.. => format!("an error on the server ({text:?}) has prevented the request from succeeding"),
+        _ => format!("the server responded with the status code {code} but did not return more information"),
+    }
 }
 
 fn is_text(response: &Response<Incoming>) -> bool {
