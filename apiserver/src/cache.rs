@@ -44,7 +44,7 @@ pub(crate) use snapshot::Snapshot;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use unreadable::Unreadable;
-pub(crate) use watcher::{Watcher, WatcherOptions};
+pub(crate) use watcher::{Ask, Shown, Watcher, WatcherOptions};
 
 use crate::authz::rbac::Index;
 use crate::registry::custom::CustomKind;

@@ -247,7 +247,9 @@ impl resources_server::Resources for Service {
             let json = self.resources.get(may, ReadAt::Newest).await.map_err(|err| refused(&err))?;
             return envelope(json).map(Response::new);
         }
-        let item = self.resources.get_item(may).await.map_err(|err| refused(&err))?;
+        let item =
+            if metadata_only { self.resources.get_stored_item(may).await } else { self.resources.get_item(may).await };
+        let item = item.map_err(|err| refused(&err))?;
         narrowed(metadata_only, object_of(&item)).map(Response::new)
     }
 
@@ -262,7 +264,7 @@ impl resources_server::Resources for Service {
             let chunk = self.list_usage(kind, may, (labels, fields)).await.map_err(|err| refused(&err));
             return Ok(Response::new(futures::stream::iter([chunk]).boxed()));
         }
-        let options = ListOptions { labels, fields, ..ListOptions::default() };
+        let options = ListOptions { labels, fields, metadata_only, ..ListOptions::default() };
         let rows = self.resources.list_items(may, options).await.map_err(|err| refused(&err))?;
         let revision = rows.revision;
         let mut items = rows.items.into_iter().peekable();
@@ -291,7 +293,7 @@ impl resources_server::Resources for Service {
             revision => WatchFrom::After(revision),
         };
         let report_at = Some(asked.report_at).filter(|revision| *revision > 0);
-        let options = WatchOptions { labels, fields, from, bookmarks: true, report_at };
+        let options = WatchOptions { labels, fields, from, bookmarks: true, report_at, metadata_only };
         let place = self.flow.enter_long(may.user()).map_err(|err| refused(&err))?;
         let events = self.resources.watch(may, options).await.map_err(|err| refused(&err))?;
         let batches = events.flat_map(move |batch| {

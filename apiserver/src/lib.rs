@@ -5,7 +5,7 @@
 //! Behind the stack `rest` and `grpc` answer, with `decode` (is it well formed), and end in `resources`, the one read and write
 //! path of all kinds. `registry` says which kinds there are, and their rules; their types are in `schema`; `admission` says
 //! what the cluster's state forbids or fills in. `view` is what admission and tokens see of the cluster. `usage` answers what
-//! kubelets measure; `webhook` calls those whom admission asks. What keeps a thread busy for long is done `aside`. State is behind the
+//! kubelets measure; `webhook` calls those whom admission asks, and `conversion` has objects converted by them. What keeps a thread busy for long is done `aside`. State is behind the
 //! `storage` port; reads are served by `cache`.
 
 pub mod admission;
@@ -18,6 +18,7 @@ mod bounded_text;
 pub mod cache;
 pub mod config;
 pub mod connect;
+mod conversion;
 pub mod decode;
 pub mod discovery;
 pub mod encode;

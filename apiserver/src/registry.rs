@@ -75,6 +75,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use corten_api::{Object, Problems};
+pub use custom::ConversionWebhook;
 use k8s_openapi::api;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 pub use object::AnyObject;
@@ -282,7 +283,7 @@ pub trait Kind: Object + Default + schemars::JsonSchema {
     fn row(&self, now_secs: i64) -> Vec<Cell>;
     /// For a kind served in another version than the one stored (events.k8s.io): the stored JSON → this kind's JSON,
     /// and back. `None`: stored as served.
-    fn conversion() -> Option<Conversion> {
+    fn conversion() -> Option<AtOnce> {
         None
     }
     /// Reads and changes `spec.replicas` through the scale subresource; kinds with `scale` give it.
@@ -305,9 +306,17 @@ pub type Convert = Arc<dyn Fn(&[u8]) -> Result<Vec<u8>, serde_json::Error> + Sen
 
 /// Both directions of a kind that is stored as another.
 #[derive(Clone)]
-pub struct Conversion {
+pub struct AtOnce {
     pub from_stored: Convert,
     pub to_stored: Convert,
+}
+
+/// How a kind's objects are converted between what is stored and what is served.
+#[derive(Clone)]
+pub enum Conversion {
+    AtOnce(AtOnce),
+    /// Somebody else is asked, and may take his time.
+    Webhook(Arc<ConversionWebhook>),
 }
 
 /// What the scale subresource needs of a kind.

@@ -12,6 +12,7 @@ mod authentication_trust;
 mod authorize;
 mod body;
 mod compaction;
+mod converted;
 mod create;
 mod custom_kinds;
 mod delete;
@@ -70,6 +71,7 @@ use crate::admission::webhook::Webhooks;
 use crate::authn::Tokens;
 use crate::authz::Authorizer;
 use crate::cache::{Cache, api_error};
+use crate::conversion::Conversions;
 use crate::registry::{ApiResource, Registry};
 use crate::storage::Storage;
 
@@ -104,6 +106,7 @@ struct Inner {
     webhooks: Webhooks,
     /// Where the Services are that they name.
     endpoints: webhooks::endpoint::Kept,
+    conversions: Conversions,
     /// To charge a namespace's quotas.
     quotas: turns::Turns<quotas::Latest>,
     /// To evict pods that its budgets guard.
@@ -139,6 +142,7 @@ impl Resources {
             looks: looks::Looks::default(),
             webhooks: Webhooks::default(),
             endpoints: webhooks::endpoint::Kept::default(),
+            conversions: Conversions::default(),
             quotas: turns::Turns::new(quotas::PATIENCE),
             evictions: turns::Turns::new(eviction::PATIENCE),
             drain,

@@ -31,6 +31,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use corten_api::ApiError;
 use corten_api::selector::Labels;
+use futures::future::BoxFuture;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use k8s_openapi::api::core::v1::Namespace;
 use serde_json::Value;
@@ -82,6 +83,17 @@ impl Operation {
     }
 }
 
+/// Who has an object in another of the versions that it is served in.
+pub trait Convert: Send + Sync {
+    /// `json`: as an object of `from`; as one of `to` comes back.
+    fn convert<'a>(
+        &'a self,
+        json: Vec<u8>,
+        from: &'a ApiResource,
+        to: &'a ApiResource,
+    ) -> BoxFuture<'a, Result<Vec<u8>, ApiError>>;
+}
+
 /// Reads an object of a subresource's own kind.
 pub type Decode = fn(&[u8]) -> Result<Box<dyn AnyObject>, ApiError>;
 
@@ -106,6 +118,7 @@ pub struct Asking<'a> {
     pub registry: &'a Registry,
     pub view: &'a dyn ClusterView,
     pub resolve: &'a dyn Resolve,
+    pub convert: &'a dyn Convert,
     /// Labels of the namespace, once somebody has asked for them.
     pub namespace_labels: OnceLock<Result<Option<Labels>, ApiError>>,
 }

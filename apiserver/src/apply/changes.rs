@@ -76,7 +76,9 @@ impl<'w, 'a> Changes<'w, 'a> {
             Some(fields) if fields.is_empty() => Some(Converted { object: object.clone(), shape: None }),
             _ => (self.of.convert)(object, api_version),
         };
-        let (old, new) = (convert(self.old)?, convert(self.new)?);
+        // Both are asked for, though one may not be had: who has them made has both made together.
+        let (old, new) = (convert(self.old), convert(self.new));
+        let (old, new) = (old?, new?);
         Some(compare(new.shape, &old.object, &new.object))
     }
 

@@ -25,6 +25,18 @@ impl Filter {
     pub(crate) fn matches(&self, item: &Item) -> bool {
         item.key().starts_with(&self.namespace_slash) && item.matches(&self.labels, &self.fields)
     }
+    /// All objects that are where this filter looks, by their names, whatever is in them.
+    pub(crate) fn of_place(&self) -> Self {
+        Self {
+            namespace_slash: self.namespace_slash.clone(),
+            labels: Selector::everything(),
+            fields: self.fields.of_place(),
+        }
+    }
+    /// Whether what is in an object matters.
+    pub(crate) fn is_by_content(&self) -> bool {
+        !self.labels.is_everything() || !self.fields.are_of_place()
+    }
     /// Whether every object of the namespace is meant.
     pub(crate) fn is_whole(&self) -> bool {
         self.labels.is_everything() && self.fields.is_everything()

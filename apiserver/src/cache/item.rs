@@ -52,6 +52,10 @@ impl Item {
         let Self { revision, kind, deleting, .. } = *self;
         Self { key: self.key.clone(), revision, kind, deleting, frame, labels, fields }
     }
+    /// The same object as somebody has converted it: its labels and fields may be others.
+    pub(crate) fn converted(&self, json: &[u8], fields: &[SelectableField]) -> Result<Self, serde_json::Error> {
+        Self::new(&self.key, json, self.revision, self.kind, fields)
+    }
     /// An object with nothing but what a bookmark has.
     pub(crate) fn bookmark(json: &[u8], revision: i64, initial_events_end: bool) -> Self {
         let kind = EventKind::Bookmark { initial_events_end };
@@ -217,6 +221,13 @@ impl FieldTerms {
     }
     pub(crate) fn is_everything(&self) -> bool {
         self.0.is_empty()
+    }
+    pub(super) fn are_of_place(&self) -> bool {
+        self.0.iter().all(|term| !matches!(term.of, Part::Field(_)))
+    }
+    /// Those of its name and namespace alone.
+    pub(super) fn of_place(&self) -> Self {
+        Self(self.0.iter().filter(|term| !matches!(term.of, Part::Field(_))).cloned().collect())
     }
     /// The name that is asked for, if one is.
     pub(super) fn name(&self) -> Option<&str> {

@@ -38,7 +38,7 @@ async fn remove(store: &dyn Storage, name: &str) {
 fn watcher(cache: &Arc<Cache>) -> Watcher {
     let options = WatcherOptions {
         filter: Filter::default(),
-        convert: None,
+        shown: Shown::AsStored,
         api_version: "v1".into(),
         kind: "ConfigMap".into(),
         bookmarks: false,

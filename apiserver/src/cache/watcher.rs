@@ -1,10 +1,13 @@
 //! One watcher: reads the changes of its interest at its own pace, and tells of what concerns its selector.
 
+mod asked;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use corten_api::ApiError;
+use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -19,10 +22,20 @@ use crate::resources::{Event, EventKind};
 const BATCH_MAX: usize = 256;
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 
+/// In which version a watcher is shown what is stored.
+pub(crate) enum Shown {
+    AsStored,
+    AtOnce(Convert),
+    /// Somebody else is asked, of many objects together.
+    Asked(Ask),
+}
+
+/// Gives objects in the version that is wanted, in their order.
+pub(crate) type Ask = Box<dyn Fn(Vec<Arc<Item>>) -> BoxFuture<'static, Result<Vec<Arc<Item>>, ApiError>> + Send + Sync>;
+
 pub(crate) struct WatcherOptions {
     pub(crate) filter: Filter,
-    /// Turns the stored JSON into that of the version asked for.
-    pub(crate) convert: Option<Convert>,
+    pub(crate) shown: Shown,
     pub(crate) api_version: String,
     pub(crate) kind: Arc<str>,
     pub(crate) bookmarks: bool,
@@ -71,7 +84,7 @@ impl Watcher {
         revision: i64,
         options: WatcherOptions,
     ) -> Result<Result<Self, ApiError>, Closed> {
-        let changes = kind.subscribe_after(revision, &options.filter)?;
+        let changes = kind.subscribe_after(revision, &options.candidates())?;
         Ok(changes.map(|changes| Self::new(cache, kind, options, changes, revision, None)))
     }
     /// Tells how far it has come as soon as it has told all that the cache has.
@@ -85,7 +98,7 @@ impl Watcher {
         end_bookmark: bool,
         options: WatcherOptions,
     ) -> Result<Self, Closed> {
-        let (snapshot, changes) = kind.subscribe(cache.revision(), &options.filter)?;
+        let (snapshot, changes) = kind.subscribe(cache.revision(), &options.candidates())?;
         let seen = snapshot.revision;
         let initial = Initial { snapshot, after: String::new(), end_bookmark };
         Ok(Self::new(cache, kind, options, changes, seen, Some(initial)))
@@ -126,15 +139,15 @@ impl Watcher {
         if self.ended {
             return Ok(None);
         }
-        if let Some(initial) = self.initial.take() {
-            let events = self.tell_initial(initial)?;
+        while let Some(initial) = self.initial.take() {
+            let Some(events) = self.tell_initial(initial).await? else { return Ok(None) };
             if !events.is_empty() {
                 return Ok(Some(events));
             }
         }
         let mut due = if self.reports { Due::Bookmark } else { Due::Nothing };
         loop {
-            let events = self.read_changes()?;
+            let Some(events) = self.read_changes().await? else { return Ok(None) };
             if !events.is_empty() {
                 return Ok(Some(events));
             }
@@ -156,32 +169,34 @@ impl Watcher {
                 _ = self.bookmarks.tick(), if self.options.bookmarks => Due::Bookmark,
                 () = &mut self.drained => Due::End,
                 // Silence would look like peace: who watches another server gets what happens meanwhile.
-                Ok(()) = self.stalls.changed() => {
-                    return Err(ApiError::unavailable("the store cannot be followed, please watch again"));
-                }
+                Ok(()) = self.stalls.changed() => return Err(stalled()),
             };
         }
     }
 
-    fn tell_initial(&mut self, mut initial: Initial) -> Result<Vec<Event>, ApiError> {
-        let chosen: Vec<Arc<Item>> =
-            self.options.filter.select(&initial.snapshot, &initial.after).take(BATCH_MAX).cloned().collect();
+    /// `None`: the server ends.
+    async fn tell_initial(&mut self, mut initial: Initial) -> Result<Option<Vec<Event>>, ApiError> {
+        let chosen: Vec<Arc<Item>> = {
+            let candidates = self.options.candidates();
+            candidates.select(&initial.snapshot, &initial.after).take(BATCH_MAX).cloned().collect()
+        };
         if let Some(last) = chosen.last() {
             initial.after = last.key().to_owned();
         }
         let done = chosen.len() < BATCH_MAX;
-        let mut events =
-            chosen.into_iter().map(|item| self.event(EventKind::Added, item)).collect::<Result<Vec<_>, _>>()?;
+        let Some(items) = self.shown(chosen).await? else { return Ok(None) };
+        let meant = items.into_iter().filter(|item| self.options.means(item));
+        let mut events: Vec<Event> = meant.map(|item| Event { kind: EventKind::Added, item }).collect();
         if !done {
             self.initial = Some(initial);
         } else if initial.end_bookmark {
             events.push(self.bookmark(true));
         }
-        Ok(events)
+        Ok(Some(events))
     }
 
-    /// What has happened since the last look, up to a bound; none only if that is all there is.
-    fn read_changes(&mut self) -> Result<Vec<Event>, ApiError> {
+    /// What has happened since the last look, up to a bound; none only if that is all there is. `None`: the server ends.
+    async fn read_changes(&mut self) -> Result<Option<Vec<Event>>, ApiError> {
         loop {
             #[cfg(test)]
             {
@@ -190,29 +205,33 @@ impl Watcher {
             // Read before the changes: what has happened by then is told before a bookmark at this revision.
             let reached = self.cache.revision();
             let (steps, more) = self.changes.read(BATCH_MAX, self.seen)?;
-            let mut events = Vec::with_capacity(steps.len());
-            for step in steps {
-                self.seen = step.item.revision;
-                if let Some(kind) = concern(&self.options.filter, &step) {
-                    events.push(self.event(kind, shown(kind, step, self.kind.fields())?)?);
-                }
-            }
+            self.seen = steps.last().map_or(self.seen, |step| step.item.revision);
+            let Some(events) = self.events(steps).await? else { return Ok(None) };
             if !events.is_empty() {
-                return Ok(events);
+                return Ok(Some(events));
             }
             if !more {
                 self.seen = self.seen.max(reached);
-                return Ok(events);
+                return Ok(Some(events));
             }
         }
     }
 
-    fn event(&self, kind: EventKind, item: Arc<Item>) -> Result<Event, ApiError> {
-        let item = match &self.options.convert {
-            None => item,
-            Some(convert) => Arc::new(item.with_object(&convert(&item.object()).map_err(ApiError::internal)?)),
+    async fn events(&mut self, steps: Vec<Step>) -> Result<Option<Vec<Event>>, ApiError> {
+        let convert = match &self.options.shown {
+            Shown::Asked(_) => return self.asked_events(steps).await,
+            Shown::AsStored => None,
+            Shown::AtOnce(convert) => Some(convert),
         };
-        Ok(Event { kind, item })
+        let mut events = Vec::with_capacity(steps.len());
+        for step in steps {
+            if let Some(kind) = concern(&self.options.filter, &step) {
+                let item = shown(kind, step, self.kind.fields())?;
+                let item = convert.map_or(Ok(item.clone()), |convert| converted(convert, &item))?;
+                events.push(Event { kind, item });
+            }
+        }
+        Ok(Some(events))
     }
 
     fn bookmark(&self, initial_events_end: bool) -> Event {
@@ -225,6 +244,14 @@ impl Watcher {
         let item = Item::bookmark(json.as_bytes(), self.seen, initial_events_end);
         Event { kind: EventKind::Bookmark { initial_events_end }, item: Arc::new(item) }
     }
+}
+
+fn converted(convert: &Convert, item: &Item) -> Result<Arc<Item>, ApiError> {
+    Ok(Arc::new(item.with_object(&convert(&item.object()).map_err(ApiError::internal)?)))
+}
+
+fn stalled() -> ApiError {
+    ApiError::unavailable("the store cannot be followed, please watch again")
 }
 
 /// A watcher that loses an object by its selector is shown the state that matched, at the revision of the change.

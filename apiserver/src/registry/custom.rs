@@ -1,7 +1,8 @@
 //! Kinds that users define, as they are served: made of a CustomResourceDefinition.
 //!
 //! - [`object`]: their objects; [`rules`]: what each write does with them
-//! - [`convert`]: from what is stored, and to it: versions differ in their schemas and in nothing else
+//! - [`convert`]: from what is stored, and to it, where versions differ in their schemas and in nothing else; `webhook`: where a
+//!   webhook converts
 //! - `columns`, `json_path`: their tables; `openapi`: how they are described
 //!
 //! <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/>
@@ -13,6 +14,7 @@ mod object;
 mod openapi;
 mod preference;
 mod rules;
+mod webhook;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -28,11 +30,11 @@ pub use self::object::CustomObject;
 use self::object::Type;
 pub use self::preference::by_preference;
 use self::rules::{CustomRules, ScalePaths};
-use super::apiextensions::customresourcedefinition::{WEBHOOK, WEBHOOKS_ARE_NOT_SERVED};
+pub use self::webhook::ConversionWebhook;
 use super::resource::CustomParts;
 use super::structural::rules::ValidationRules;
 use super::structural::{SchemaError, Structural, shape};
-use super::{ApiResource, Names, SelectableField};
+use super::{ApiResource, Conversion, Names, SelectableField};
 use crate::schema::build::TooMany;
 
 /// A kind in all its versions.
@@ -51,8 +53,8 @@ pub enum CustomKindError {
     NoStorage,
     #[error("version {version:?} has no schema")]
     NoSchema { version: String },
-    #[error("{WEBHOOKS_ARE_NOT_SERVED}")]
-    Webhook,
+    #[error("its conversion cannot be read")]
+    Conversion(#[source] serde_json::Error),
     #[error("the schema of version {version:?} cannot be used")]
     Schema {
         version: String,
@@ -75,15 +77,12 @@ pub fn store_prefix(of: &CustomResourceDefinition) -> String {
 impl CustomKind {
     /// Under the names that were accepted. `terminating`: no object is made any more.
     pub fn of(crd: &CustomResourceDefinition, terminating: bool) -> Result<Self, CustomKindError> {
-        if crd.spec.conversion.as_ref().is_some_and(|conversion| conversion.strategy == WEBHOOK) {
-            return Err(CustomKindError::Webhook);
-        }
         let mut versions: Vec<&CustomResourceDefinitionVersion> = crd.spec.versions.iter().collect();
         versions.sort_by(|one, other| by_preference(&one.name, &other.name));
         // Objects may be stored in a version that is served no more.
         let all = versions.into_iter().map(|version| Compiled::of(crd, version)).collect::<Result<Vec<_>, _>>()?;
         let storage = all.iter().find(|compiled| compiled.version.storage).ok_or(CustomKindError::NoStorage)?;
-        let versions = versions_of(&all, storage);
+        let versions = versions_of(crd, &all, storage)?;
         let stored = Arc::new(storage.resource(crd, &versions, terminating)?);
         let mut served = Vec::new();
         for compiled in all.iter().filter(|compiled| compiled.version.served) {
@@ -117,15 +116,27 @@ impl CustomKind {
             ..CustomResourceDefinitionVersion::default()
         };
         let compiled = [Compiled::of(crd, &version)?];
-        let versions = versions_of(&compiled, &compiled[0]);
+        let versions = versions_of(crd, &compiled, &compiled[0])?;
         let stored = Arc::new(compiled[0].resource(crd, &versions, true)?);
         Ok(Self { served: vec![stored.clone()], stored })
     }
 }
 
-fn versions_of(all: &[Compiled<'_>], stored: &Compiled<'_>) -> Arc<convert::Versions> {
+/// The versions of a kind, and who converts between them.
+struct All {
+    versions: Arc<convert::Versions>,
+    webhook: Option<Arc<ConversionWebhook>>,
+}
+
+fn versions_of(
+    crd: &CustomResourceDefinition,
+    all: &[Compiled<'_>],
+    stored: &Compiled<'_>,
+) -> Result<All, CustomKindError> {
     let version = |compiled: &Compiled<'_>| (compiled.of.clone(), compiled.schema.clone());
-    Arc::new(convert::Versions { all: all.iter().map(version).collect(), stored: version(stored) })
+    let versions = Arc::new(convert::Versions { all: all.iter().map(version).collect(), stored: version(stored) });
+    let webhook = ConversionWebhook::of(crd, &versions).map_err(CustomKindError::Conversion)?;
+    Ok(All { versions, webhook })
 }
 
 /// A version, its schema read.
@@ -157,7 +168,7 @@ impl<'d> Compiled<'d> {
     fn resource(
         &self,
         crd: &CustomResourceDefinition,
-        versions: &Arc<convert::Versions>,
+        all: &All,
         terminating: bool,
     ) -> Result<ApiResource, CustomKindError> {
         let Self { version, of, schema, rules } = self;
@@ -170,7 +181,10 @@ impl<'d> Compiled<'d> {
         names_of_subresources.extend(has_status.then(|| "status".into()));
         names_of_subresources.extend(scale.as_ref().map(|_| "scale".into()));
         let columns = Columns::of(version.additional_printer_columns.as_deref().unwrap_or_default());
-        let conversion = convert::conversion((of.clone(), schema.clone()), versions);
+        let conversion = match &all.webhook {
+            Some(webhook) => Some(Conversion::Webhook(webhook.clone())),
+            None => convert::at_once((of.clone(), schema.clone()), &all.versions).map(Conversion::AtOnce),
+        };
         let described = openapi::Described::of(&crd.spec.group, &of.kind, version);
         Ok(ApiResource::custom(CustomParts {
             names: names(crd, &version.name),
@@ -187,7 +201,7 @@ impl<'d> Compiled<'d> {
             rules: Box::new(CustomRules {
                 of: of.clone(),
                 schema: schema.clone(),
-                versions: versions.clone(),
+                versions: all.versions.clone(),
                 rules: rules.clone(),
                 has_status,
                 scale,

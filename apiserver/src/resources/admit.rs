@@ -190,6 +190,7 @@ impl<'a> Asked<'a> {
             registry: resources.registry(),
             view: resources,
             resolve: resources,
+            convert: resources,
             namespace_labels: OnceLock::new(),
         }
     }

@@ -8,7 +8,7 @@ use super::encode::encoded;
 use super::meta::{self, Rules};
 use super::place::{Place, no_such_method, no_such_path};
 use super::quotas::{self, Charger, Settled};
-use super::revise::Taken;
+use super::revise::{Taken, aside_of};
 use super::update::Writing;
 use super::{
     Authorized, Resources, WriteOptions, Written, account_token, allocations, body, fence, managers, pods, to,
@@ -121,7 +121,7 @@ impl Resources {
             return Err(place.valid(&name, problems).err().unwrap_or_else(|| ApiError::internal("a problem was lost")));
         }
         if !writing.is_applied {
-            managers::note(self.registry(), place, None, &mut *object, "", options)?;
+            managers::note(self, place, None, &mut *object, ("", options)).await?;
         }
         let (uid, now) = (object.meta().uid.clone().unwrap_or_default(), context.now.clone());
         let managed_fields = object.meta().managed_fields.clone();
@@ -180,10 +180,13 @@ impl Resources {
                 warnings.extend(self.approve(asked, Verb::Create, Some(&*object), None).await?);
                 approved = Some(wanted.as_ref().map(|_| object.boxed_clone()));
             }
+            // Before anything is held.
+            let encoding = Box::pin(self.encoded_by_webhook(place, &mut *object));
+            let by_webhook = aside_of(&mut charger, encoding).await?;
             also.extend(self.fence_with(None, Some(&*object))?);
             also.extend(self.while_defined(place, &name)?);
             let charges = charger.charge(None, Some(&*object)).await?;
-            let (json, value) = encoded(place, &mut *object)?;
+            let (json, value) = by_webhook.map_or_else(|| encoded(place, &mut *object), Ok)?;
             if dry_run {
                 self.catch_up().await?;
                 return Ok(self.cached(place, &short)?.is_none().then_some(json));

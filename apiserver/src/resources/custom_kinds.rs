@@ -61,7 +61,7 @@ struct Definition {
 impl Definition {
     fn of(mut crd: CustomResourceDefinition, revision: i64) -> Result<Self, serde_json::Error> {
         let versions = Sha256::digest(serde_json::to_vec(&crd.spec.versions)?).into();
-        let read_as = reading::digest(&crd.spec.versions)?;
+        let read_as = reading::digest(&crd.spec.versions, crd.spec.conversion.as_ref())?;
         crd.spec.versions.iter_mut().for_each(|version| version.schema = None);
         Ok(Self { revision, crd: Arc::new(crd), versions, read_as })
     }

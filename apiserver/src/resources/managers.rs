@@ -2,6 +2,8 @@
 //!
 //! The rules are [`crate::apply`]'s, over JSON; here objects become that and come back.
 
+mod asked;
+
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
@@ -10,12 +12,12 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use serde_json::Value;
 
-use super::WriteOptions;
 use super::place::Place;
 use super::revise::Current;
+use super::{Resources, WriteOptions};
 use crate::apply::element::Element;
 use crate::apply::{self, Author, Converted, ObjectType, Step, Tracked};
-use crate::registry::{AnyObject, Registry, Table};
+use crate::registry::{AnyObject, ApiResource, Conversion, Table};
 
 /// Who writes what no client asked for: upstream's name of this server.
 const ITSELF: &str = "kube-apiserver";
@@ -27,13 +29,12 @@ pub(super) struct Configuration {
 }
 
 /// Gives the fields that a create (`live`: `None`) or an update sets to who writes.
-pub(super) fn note(
-    registry: &Registry,
+pub(super) async fn note(
+    resources: &Resources,
     place: &Place<'_>,
     live: Option<&Current>,
     object: &mut dyn AnyObject,
-    subresource: &str,
-    options: &WriteOptions,
+    (subresource, options): (&str, &WriteOptions),
 ) -> Result<(), ApiError> {
     let author = author(subresource, options);
     // Through a subresource nobody says whose fields are whose.
@@ -41,18 +42,21 @@ pub(super) fn note(
     let managed = match (live, given) {
         (None, None) => {
             let new = object.to_value().map_err(ApiError::internal)?;
-            Some(in_type(registry, place, subresource, |of| apply::created(of, &new, &author)))
+            let created = |of: &ObjectType<'_>, ()| apply::created(of, &new, &author);
+            Some(in_type(resources, place, subresource, (), created).await?)
         }
         (Some(live), given) if given.is_none_or(|given| given == entries(&*live.object)) => {
             let (old, new) = as_far_as_needed(place, live, object)?;
             let is_as_before = entries(object) == entries(&*live.object);
             let before = if is_as_before { object.meta_mut().managed_fields.take() } else { None };
             let before = before.unwrap_or_else(|| entries(&*live.object).to_vec());
-            Some(in_type(registry, place, subresource, |of| apply::updated(of, before, &old, &new, &author)))
+            let updated = |of: &ObjectType<'_>, before| apply::updated(of, before, &old, &new, &author);
+            Some(in_type(resources, place, subresource, before, updated).await?)
         }
         (live, Some(_)) | (live @ Some(_), None) => {
             let (old, new) = (live.map(Current::value).transpose()?, object.to_value().map_err(ApiError::internal)?);
-            let managed = in_type(registry, place, subresource, |of| apply::update(of, old, &new, &author));
+            let updated = |of: &ObjectType<'_>, ()| apply::update(of, old, &new, &author);
+            let managed = in_type(resources, place, subresource, (), updated).await?;
             managed.map(serde_json::from_value).transpose().map_err(ApiError::internal)?
         }
     };
@@ -85,8 +89,8 @@ fn as_far_as_needed<'l>(
 }
 
 /// The object that an apply makes of `live`, or makes anew; `None`: nothing changes.
-pub(super) fn applied(
-    registry: &Registry,
+pub(super) async fn applied(
+    resources: &Resources,
     place: &Place<'_>,
     live: Option<&Current>,
     configuration: &Configuration,
@@ -95,10 +99,8 @@ pub(super) fn applied(
 ) -> Result<Option<Value>, ApiError> {
     let old = live.map(Current::value).transpose()?;
     let author = author(subresource, options);
-    let applied = in_type(registry, place, subresource, |of| {
-        apply::apply(of, old, &configuration.value, &author, configuration.force)
-    });
-    applied.map_err(ApiError::from)
+    let applied = |of: &ObjectType<'_>, ()| apply::apply(of, old, &configuration.value, &author, configuration.force);
+    in_type(resources, place, subresource, (), applied).await?.map_err(ApiError::from)
 }
 
 /// A write that changed nothing but the times of its managed fields is none. What it changed may have been changed back since, by
@@ -125,33 +127,78 @@ fn author<'a>(subresource: &'a str, options: &'a WriteOptions) -> Author<'a> {
     Author { manager, subresource, now: Timestamp::now() }
 }
 
-/// Calls `with` with the type of what is written.
-fn in_type<T>(registry: &Registry, place: &Place<'_>, subresource: &str, with: impl FnOnce(&ObjectType<'_>) -> T) -> T {
-    let (resource, table) = (&place.resource, registry.table());
+/// What is written, but for how it is converted.
+struct Of<'a> {
+    resource: &'a ApiResource,
+    api_version: &'a str,
+    tracked: &'a Tracked,
+}
+
+impl Of<'_> {
+    fn converted_by<'c>(
+        &'c self,
+        convert: &'c (dyn Fn(&Value, &str) -> Option<Converted<'c>> + Sync),
+    ) -> ObjectType<'c> {
+        let Self { resource, api_version, tracked } = *self;
+        ObjectType { api_version, kind: resource.kind(), shape: resource.shape(), tracked, convert }
+    }
+}
+
+/// Calls `with` with the type of what is written; again, each time that a webhook has converted what it wanted to have converted.
+async fn in_type<A: Clone, T>(
+    resources: &Resources,
+    place: &Place<'_>,
+    subresource: &str,
+    argument: A,
+    with: impl Fn(&ObjectType<'_>, A) -> T,
+) -> Result<T, ApiError> {
+    let (resource, table) = (&place.resource, resources.registry().table());
     // Where a custom kind has its replicas, its definition says.
     let own = (subresource == "scale" && resource.is_custom()).then(|| {
         let path = resource.rules().replicas_path();
         only(&path.iter().map(String::as_str).collect::<Vec<_>>())
     });
     let api_version = resource.api_version();
-    let of = ObjectType {
-        api_version: &api_version,
-        kind: resource.kind(),
-        shape: resource.shape(),
-        tracked: own.as_ref().unwrap_or_else(|| tracked(subresource, resource.has_subresource("status"))),
-        convert: &|object, to| converted(&table, resource.store_prefix(), object, to),
+    let tracked = own.as_ref().unwrap_or_else(|| tracked(subresource, resource.has_subresource("status")));
+    let of = Of { resource, api_version: &api_version, tracked };
+    let Some(Conversion::Webhook(webhook)) = resource.conversion() else {
+        let at_once = |object: &Value, to: &str| converted(&table, resource.store_prefix(), object, to);
+        return Ok(with(&of.converted_by(&at_once), argument));
     };
-    with(&of)
+    let (converter, mut known) = (resources.converter(webhook), asked::Known::default());
+    for _ in 0..asked::ROUNDS_MAX {
+        let missing = asked::Missing::default();
+        let done = {
+            let as_known = |object: &Value, to: &str| {
+                let shape = served(&table, resource.store_prefix(), to)?.shape();
+                Some(Converted { object: known.find(object, to, &missing)?, shape })
+            };
+            with(&of.converted_by(&as_known), argument.clone())
+        };
+        let Some((objects, to)) = missing.next() else { return Ok(done) };
+        let json: Result<Vec<_>, _> = objects.iter().map(|object| serde_json::to_vec(object).map(Into::into)).collect();
+        let converted = converter.converted(json.map_err(ApiError::internal)?, &to, false).await?;
+        known.add(objects, &to, &converted)?;
+    }
+    Err(ApiError::internal("whose fields are whose is not to be found out in so few conversions"))
+}
+
+fn served<'t>(table: &'t Table, stored_as: &str, version: &str) -> Option<&'t ApiResource> {
+    table.iter().find(|r| r.store_prefix() == stored_as && r.api_version() == version).map(|resource| &**resource)
 }
 
 /// An object in another of the versions that it is served in: somebody may own fields of it there.
 fn converted<'t>(table: &'t Table, stored_as: &str, object: &Value, to: &str) -> Option<Converted<'t>> {
-    let served = |version: &str| table.iter().find(|r| r.store_prefix() == stored_as && r.api_version() == version);
-    let (from, to) = (served(object.get("apiVersion")?.as_str()?)?, served(to)?);
+    let from = served(table, stored_as, object.get("apiVersion")?.as_str()?)?;
+    let to = served(table, stored_as, to)?;
     let convert = || -> Result<Value, serde_json::Error> {
-        let json = serde_json::to_vec(object)?;
-        let stored = from.conversion().map_or(Ok(json.clone()), |c| (c.to_stored)(&json))?;
-        let json = to.conversion().map_or(Ok(stored.clone()), |c| (c.from_stored)(&stored))?;
+        let mut json = serde_json::to_vec(object)?;
+        if let Some(Conversion::AtOnce(conversion)) = from.conversion() {
+            json = (conversion.to_stored)(&json)?;
+        }
+        if let Some(Conversion::AtOnce(conversion)) = to.conversion() {
+            json = (conversion.from_stored)(&json)?;
+        }
         serde_json::from_slice(&json)
     };
     let object = convert().inspect_err(|err| tracing::warn!(%err, ?to, "whose fields are whose there is forgotten"));

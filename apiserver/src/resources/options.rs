@@ -51,6 +51,8 @@ pub struct ListOptions {
     pub limit: usize,
     /// Opaque, from the page before.
     pub continue_token: Option<String>,
+    /// Only metadata is looked at: no webhook is asked for objects in another version.
+    pub metadata_only: bool,
 }
 
 /// One page: the objects' JSON, ready to be joined with commas.
@@ -70,6 +72,8 @@ pub struct WatchOptions {
     pub bookmarks: bool,
     /// Of a watch that goes on `After` a revision: a bookmark comes as soon as it has seen this one.
     pub report_at: Option<i64>,
+    /// As in [`ListOptions`].
+    pub metadata_only: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use futures::StreamExt;
 use super::place::{Place, no_such_method};
 use super::token::{INCONSISTENT, Token};
 use super::{Authorized, ListOptions, Page, ReadAt, Resources, WatchFrom, WatchOptions, WatchStream, scale, to};
-use crate::cache::{Closed, Filter, Item, Snapshot, Watcher, WatcherOptions, api_error};
-use crate::registry::subresource;
+use crate::cache::{Closed, Filter, Item, Shown, Snapshot, Watcher, WatcherOptions, api_error};
+use crate::registry::{Conversion, subresource};
 use crate::request::{Target, Verb};
 use crate::storage::StorageError;
 
@@ -21,8 +21,16 @@ const TAKES_MAX: usize = 8;
 pub(crate) struct Rows {
     pub(crate) items: Vec<Arc<Item>>,
     pub(crate) revision: i64,
-    continue_token: Option<String>,
-    remaining: Option<i64>,
+    pub(super) continue_token: Option<String>,
+    pub(super) remaining: Option<i64>,
+}
+
+/// Which part of a list.
+pub(super) struct Which<'a> {
+    pub(super) filter: &'a Filter,
+    /// 0: no limit.
+    pub(super) limit: usize,
+    pub(super) token: Option<Token>,
 }
 
 impl Resources {
@@ -30,16 +38,23 @@ impl Resources {
     pub async fn get(&self, may: &Authorized<to::Get>, at: ReadAt) -> Result<Bytes, ApiError> {
         let target = may.target();
         let (place, item) = self.item(target, at).await?;
-        let json = served(&place, &item)?;
+        let json = self.served(&place, &item).await?;
         if target.subresource == "scale" { scale::of_json(&place.resource, &json) } else { Ok(json) }
     }
 
     pub(crate) async fn get_item(&self, may: &Authorized<to::Get>) -> Result<Arc<Item>, ApiError> {
         let (place, item) = self.item(may.target(), ReadAt::Newest).await?;
-        if place.resource.conversion().is_none() {
-            return Ok(item);
+        let mut items = self.items_served(&place, vec![item.clone()]).await?;
+        at_once_item(&place, items.pop().unwrap_or(item))
+    }
+
+    /// As it is stored, in whichever version: for who looks at metadata alone.
+    pub(crate) async fn get_stored_item(&self, may: &Authorized<to::Get>) -> Result<Arc<Item>, ApiError> {
+        let (place, item) = self.item(may.target(), ReadAt::Newest).await?;
+        match place.resource.conversion() {
+            Some(Conversion::Webhook(_)) => Ok(item),
+            None | Some(Conversion::AtOnce(_)) => at_once_item(&place, item),
         }
-        Ok(Arc::new(item.with_object(&served(&place, &item)?)))
     }
 
     /// Where one object is read. Who may read a pod's log may not read the pod by asking for it in another way.
@@ -73,7 +88,7 @@ impl Resources {
 
     pub async fn list(&self, may: &Authorized<to::List>, options: ListOptions) -> Result<Page, ApiError> {
         let (place, rows) = self.rows(may.target(), options).await?;
-        let items = rows.items.iter().map(|item| served(&place, item)).collect::<Result<_, _>>()?;
+        let items = rows.items.iter().map(|item| at_once(&place, item)).collect::<Result<_, _>>()?;
         let Rows { revision, continue_token, remaining, .. } = rows;
         Ok(Page { items, revision, continue_token, remaining })
     }
@@ -81,15 +96,13 @@ impl Resources {
     /// As [`list`](Self::list), with what stands outside the bytes.
     pub(crate) async fn list_items(&self, may: &Authorized<to::List>, options: ListOptions) -> Result<Rows, ApiError> {
         let (place, mut rows) = self.rows(may.target(), options).await?;
-        if place.resource.conversion().is_some() {
-            for item in &mut rows.items {
-                *item = Arc::new(item.with_object(&served(&place, item)?));
-            }
+        for item in &mut rows.items {
+            *item = at_once_item(&place, item.clone())?;
         }
         Ok(rows)
     }
 
-    /// As [`list_items`](Self::list_items), in the version that is stored.
+    /// As [`list_items`](Self::list_items), in the version that is stored, unless webhooks convert from that.
     pub(super) async fn stored_rows(&self, target: &Target, options: ListOptions) -> Result<Rows, ApiError> {
         self.rows(target, options).await.map(|(_, rows)| rows)
     }
@@ -101,7 +114,13 @@ impl Resources {
         let token = options.continue_token.as_deref().map(Token::decode).transpose()?;
         let (place, snapshot) = self.snapshot(target, token.as_ref(), options.at).await?;
         let filter = self.filter(&place, target, options.labels, place.field_terms(&options.fields)?);
-        let rows = rows_of(&place, target, &snapshot, (&filter, options.limit, token))?;
+        let which = Which { filter: &filter, limit: options.limit, token };
+        let rows = match place.resource.conversion() {
+            Some(Conversion::Webhook(_)) if !options.metadata_only => {
+                self.converted_rows(&place, target, &snapshot, which).await?
+            }
+            None | Some(_) => rows_of(&place, target, &snapshot, which)?,
+        };
         Ok((place, rows))
     }
 
@@ -193,7 +212,10 @@ impl Resources {
             };
             let settings = WatcherOptions {
                 filter: self.filter(place, target, options.labels.clone(), fields),
-                convert: place.resource.conversion().map(|c| c.from_stored.clone()),
+                shown: match place.resource.conversion() {
+                    Some(Conversion::Webhook(_)) if options.metadata_only => Shown::AsStored,
+                    None | Some(_) => self.shown(place),
+                },
                 api_version: place.resource.api_version(),
                 kind: place.resource.names().kind.clone(),
                 bookmarks: options.bookmarks,
@@ -245,11 +267,11 @@ fn now<T>(
 }
 
 /// The page of a snapshot that was asked for.
-fn rows_of(
+pub(super) fn rows_of(
     place: &Place<'_>,
     target: &Target,
     snapshot: &Snapshot,
-    (filter, limit, token): (&Filter, usize, Option<Token>),
+    Which { filter, limit, token }: Which<'_>,
 ) -> Result<Rows, ApiError> {
     let after = token.as_ref().map_or("", |t| t.after.as_str());
     let mut chosen = filter.select(snapshot, after);
@@ -274,11 +296,18 @@ fn rows_of(
     Ok(Rows { items, revision: snapshot.revision, continue_token: Some(token), remaining: known })
 }
 
-/// The object's JSON in the version asked for.
-pub(super) fn served(place: &Place<'_>, item: &Item) -> Result<Bytes, ApiError> {
+/// The object's JSON in the version asked for; where a webhook converts, as the item has it.
+pub(super) fn at_once(place: &Place<'_>, item: &Item) -> Result<Bytes, ApiError> {
     let json = item.object();
     match place.resource.conversion() {
-        None => Ok(json),
-        Some(conversion) => Ok((conversion.from_stored)(&json).map_err(ApiError::internal)?.into()),
+        None | Some(Conversion::Webhook(_)) => Ok(json),
+        Some(Conversion::AtOnce(conversion)) => Ok((conversion.from_stored)(&json).map_err(ApiError::internal)?.into()),
+    }
+}
+
+fn at_once_item(place: &Place<'_>, item: Arc<Item>) -> Result<Arc<Item>, ApiError> {
+    match place.resource.conversion() {
+        None | Some(Conversion::Webhook(_)) => Ok(item),
+        Some(Conversion::AtOnce(_)) => Ok(Arc::new(item.with_object(&at_once(place, &item)?))),
     }
 }

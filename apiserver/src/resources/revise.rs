@@ -10,10 +10,10 @@ use corten_api::ApiError;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use super::encode::encoded;
+use super::encode::{encoded, json_of};
 use super::place::{Place, no_such_path};
 use super::quotas::{self, Charger, Settled};
-use super::{Resources, allocations, read};
+use super::{Resources, allocations};
 use crate::cache::{Item, api_error, with_revision};
 use crate::registry::AnyObject;
 use crate::resources::EventKind;
@@ -104,12 +104,16 @@ async fn decided(
     charger: &mut Charger<'_>,
 ) -> Result<Decision, ApiError> {
     // One box for each try of a write: its future has a name then, which spawned tasks need for it to be `Send`.
-    let mut deciding: BoxFuture<'_, _> = Box::pin(by.decide(current, taken));
-    match futures::poll!(deciding.as_mut()) {
-        Poll::Ready(decision) => decision,
+    aside_of(charger, Box::pin(by.decide(current, taken))).await
+}
+
+/// Waits; whoever else charges goes on meanwhile.
+pub(super) async fn aside_of<T>(charger: &mut Charger<'_>, mut waiting: BoxFuture<'_, T>) -> T {
+    match futures::poll!(waiting.as_mut()) {
+        Poll::Ready(done) => done,
         Poll::Pending => {
             charger.steps_aside();
-            deciding.await
+            waiting.await
         }
     }
 }
@@ -137,15 +141,14 @@ impl Resources {
                 current = self.cached(place, short)?;
             }
             let Some(item) = current.clone() else {
-                if fresh {
+                if std::mem::replace(&mut fresh, true) {
                     return Ok(None);
                 }
-                fresh = true;
                 self.inner.cache.catch_up().await?;
                 current = self.cached(place, short)?;
                 continue;
             };
-            let seen = decoded(place, &item)?;
+            let seen = aside_of(&mut charger, Box::pin(self.decoded(place, &item))).await?;
             let writes = match decided(by, (&seen, &taken), &mut charger).await {
                 // What the cache had may be old: nothing is refused, or left undone, for that.
                 Err(_) | Ok(Decision::Keep) if !fresh => {
@@ -156,13 +159,16 @@ impl Resources {
                 }
                 Err(err) => return Err(err),
                 Ok(Decision::Keep) => return Ok(Some(Revised { json: seen.json, gone: false })),
-                Ok(decision) => {
+                Ok(mut decision) => {
+                    // Before anything is held.
+                    let encoding = Box::pin(self.encoded_decision(place, &mut decision));
+                    let by_webhook = aside_of(&mut charger, encoding).await?;
                     let (old, new) = (Some(&*seen.object), decision.object());
                     let (quota, charges) = match quotas::change_of(old, new) {
                         Some(quota) if !dry_run => (Some(quota), Vec::new()),
                         Some(_) | None => (None, charger.charge(old, new).await?),
                     };
-                    Planned { quota, ..Planned::new(place, short, &seen, decision, charges)? }
+                    Planned { quota, ..Planned::new(place, short, &seen, (decision, by_webhook), charges)? }
                 }
             };
             if dry_run {
@@ -274,15 +280,30 @@ fn item_of(place: &Place<'_>, short: &str, stored: &Stored) -> Result<Arc<Item>,
     item.map(Arc::new).map_err(ApiError::internal)
 }
 
-fn decoded(place: &Place<'_>, item: &Item) -> Result<Current, ApiError> {
-    let json = read::served(place, item)?;
-    let mut object = place.resource.cached(&json).map_err(|err| {
-        ApiError::internal(format!("{} {:?} cannot be read from the store: {err}", place.resource.plural(), item.key()))
-    })?;
-    // What is compared with it has them too: it may have been stored before there was a default, or with zeros.
-    place.resource.rules().fill_defaults(&mut *object);
-    let is_of_other_version = place.resource.rules().is_of_other_version(&item.object());
-    Ok(Current { object, json, revision: item.revision, is_of_other_version, value: OnceLock::new() })
+impl Resources {
+    async fn decoded(&self, place: &Place<'_>, item: &Arc<Item>) -> Result<Current, ApiError> {
+        let json = self.served(place, item).await?;
+        let mut object = place.resource.cached(&json).map_err(|err| {
+            let (plural, key) = (place.resource.plural(), item.key());
+            ApiError::internal(format!("{plural} {key:?} cannot be read from the store: {err}"))
+        })?;
+        // What is compared with it has them too: it may have been stored before there was a default, or with zeros.
+        place.resource.rules().fill_defaults(&mut *object);
+        let is_of_other_version = place.resource.rules().is_of_other_version(&item.object());
+        Ok(Current { object, json, revision: item.revision, is_of_other_version, value: OnceLock::new() })
+    }
+
+    /// What is to be stored, where a webhook makes that of the object.
+    async fn encoded_decision(
+        &self,
+        place: &Place<'_>,
+        decision: &mut Decision,
+    ) -> Result<Option<(Bytes, Bytes)>, ApiError> {
+        match decision {
+            Decision::Store { object, .. } => self.encoded_by_webhook(place, &mut **object).await,
+            Decision::Keep | Decision::Remove { .. } => Ok(None),
+        }
+    }
 }
 
 /// A decision as the store takes it.
@@ -303,19 +324,19 @@ impl Planned {
         place: &Place<'_>,
         short: &str,
         seen: &Current,
-        decision: Decision,
+        (decision, by_webhook): (Decision, Option<(Bytes, Bytes)>),
         charges: Vec<Write>,
     ) -> Result<Self, ApiError> {
         let (key, expected) = (place.store_key(short), seen.revision);
         let (write, also, json, gone) = match decision {
             Decision::Store { mut object, also } => {
-                let (json, value) = encoded(place, &mut *object)?;
+                let (json, value) = by_webhook.map_or_else(|| encoded(place, &mut *object), Ok)?;
                 let ttl_secs = place.resource.ttl_secs();
                 (Write::Update { key, value, expected, ttl_secs }, also, json, false)
             }
             Decision::Remove { last, also } => {
-                let last = last.map(|mut object| encoded(place, &mut *object)).transpose()?;
-                let json = last.map_or_else(|| seen.json.clone(), |(json, _)| json);
+                let last = last.map(|mut object| json_of(&mut *object)).transpose()?;
+                let json = last.unwrap_or_else(|| seen.json.clone());
                 (Write::Delete { key, expected }, also, json, true)
             }
             // Nothing to keep is kept out of the loop.

@@ -135,7 +135,7 @@ struct Scaling<'a> {
 
 impl Scaling<'_> {
     /// The object as it should be; `None`: as it is.
-    fn wanted(&self, current: &Current) -> Result<Option<Box<dyn AnyObject>>, ApiError> {
+    async fn wanted(&self, current: &Current) -> Result<Option<Box<dyn AnyObject>>, ApiError> {
         let Self { resources, target, .. } = *self;
         let Writing { place, options, .. } = *self.writing;
         Ok(Some(match self.wanted {
@@ -151,8 +151,7 @@ impl Scaling<'_> {
                 scaled(place, target, current, &decode::object(new.to_string().as_bytes())?)?
             }
             Wanted::Apply(configuration) => {
-                let registry = resources.registry();
-                let applied = managers::applied(registry, place, Some(current), configuration, SCALE, options)?;
+                let applied = managers::applied(resources, place, Some(current), configuration, SCALE, options).await?;
                 let Some(object) = applied else { return Ok(None) };
                 let json = serde_json::to_vec(&object).map_err(ApiError::internal)?;
                 place.resource.decode(&json).map_err(ApiError::internal)?
@@ -192,7 +191,7 @@ impl Decide for Scaling<'_> {
         self.asked().hooks(Verb::Update).is_some()
     }
     async fn decide(&mut self, current: &Current, taken: &Taken) -> Result<Decision, ApiError> {
-        let Some(mut object) = self.wanted(current)? else { return Ok(Decision::Keep) };
+        let Some(mut object) = self.wanted(current).await? else { return Ok(Decision::Keep) };
         self.warnings = self.consult(current, &mut *object).await?;
         self.resources.decide_update(self.writing, object, current, taken, &mut self.warnings).await
     }

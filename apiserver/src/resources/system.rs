@@ -108,5 +108,6 @@ async fn release(resources: super::Weak) {
         tokio::time::sleep(RELEASE_EVERY).await;
         let Some(resources) = resources.upgrade() else { return };
         resources.inner.cache.release();
+        resources.inner.conversions.release();
     }
 }

@@ -5,6 +5,7 @@ mod admission;
 mod apply;
 mod authorize;
 mod certificates;
+mod conversion;
 mod create;
 mod custom;
 mod delete;

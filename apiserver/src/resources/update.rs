@@ -15,7 +15,7 @@ use super::webhooks::Hooks;
 use super::{Authorized, Resources, WriteOptions, Written, body, meta, scale, to};
 use crate::decode;
 use crate::patch;
-use crate::registry::{AnyObject, ApiResource, Registry, Strategy, WriteContext, check, clock, ratchet};
+use crate::registry::{AnyObject, ApiResource, Strategy, WriteContext, check, clock, ratchet};
 use crate::request::{Target, User, Verb};
 
 /// An object that is not there when it is changed, and there when it is made, is looked at again so often.
@@ -132,7 +132,7 @@ impl Resources {
             if !target.subresource.is_empty() {
                 return Err(place.not_found(&target.name));
             }
-            let applied = managers::applied(self.registry(), place, None, &configuration, "", options)?;
+            let applied = managers::applied(self, place, None, &configuration, "", options).await?;
             let applied = applied.ok_or_else(|| ApiError::internal("an apply that makes nothing"))?;
             let mut object = decoded(place, target, &applied, options, &mut Vec::new())?;
             let meta = object.meta_mut();
@@ -196,7 +196,7 @@ impl Resources {
         }
         meta::validate(object.meta(), rules(resource), &mut problems);
         if !writing.is_applied {
-            managers::note(self.registry(), place, Some(current), &mut *object, writing.subresource, writing.options)?;
+            managers::note(self, place, Some(current), &mut *object, (writing.subresource, writing.options)).await?;
         }
         let managed_fields = object.meta().managed_fields.clone();
         let settle = |object: &mut dyn AnyObject| -> Result<(), ApiError> {
@@ -271,7 +271,7 @@ impl Decide for Change<'_> {
     async fn decide(&mut self, current: &Current, taken: &Taken) -> Result<Decision, ApiError> {
         let Self { resources, writing, wanted, warnings } = self;
         warnings.clear();
-        let object = wanted_object(resources.registry(), writing, wanted, current, warnings)?;
+        let object = wanted_object(resources, writing, wanted, current, warnings).await?;
         resources.decide_update(writing, object, current, taken, warnings).await
     }
 }
@@ -301,8 +301,8 @@ fn count_generation(resource: &ApiResource, object: &mut dyn AnyObject, old: &dy
     }
 }
 
-fn wanted_object(
-    registry: &Registry,
+async fn wanted_object(
+    resources: &Resources,
     writing: &Writing<'_>,
     wanted: &Wanted<'_>,
     current: &Current,
@@ -316,7 +316,8 @@ fn wanted_object(
             decoded(place, target, &new, options, warnings)
         }
         Wanted::Apply(configuration) => {
-            match managers::applied(registry, place, Some(current), configuration, &target.subresource, options)? {
+            let sub = &target.subresource;
+            match managers::applied(resources, place, Some(current), configuration, sub, options).await? {
                 Some(new) => decoded(place, target, &new, options, warnings),
                 None => Ok(current.object.boxed_clone()),
             }

@@ -33,6 +33,7 @@ impl Resources {
     /// Registers what is counted of them.
     pub fn count_webhooks(&self, registry: &mut prometheus_client::registry::Registry) {
         self.webhooks().register(registry);
+        self.inner.conversions.register(registry);
     }
 
     /// As new as the cache is. `None`: nobody is asked.

@@ -89,7 +89,7 @@ pub fn list_options(query: &Query<'_>) -> Result<ListOptions, ApiError> {
         .map_err(|_| invalid("ListOptions", |p| p.invalid("limit", limit, "must be greater than or equal to 0")))?;
     let continue_token = query.get("continue").map(str::to_owned);
     let at = list_at(query, limit, continue_token.is_some())?;
-    Ok(ListOptions { labels, fields, at, limit, continue_token })
+    Ok(ListOptions { labels, fields, at, limit, continue_token, metadata_only: false })
 }
 
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-get-and-list>
@@ -130,7 +130,7 @@ pub fn watch_options(query: &Query<'_>, name: &str) -> Result<(WatchOptions, Opt
     let bookmarks = query.flag("allowWatchBookmarks");
     let from = watch_from(query)?;
     let secs = query.int("timeoutSeconds")?.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
-    Ok((WatchOptions { labels, fields, from, bookmarks, report_at: None }, secs.map(Duration::from_secs)))
+    Ok((WatchOptions { labels, fields, from, bookmarks, ..WatchOptions::default() }, secs.map(Duration::from_secs)))
 }
 
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-watch>, and

@@ -67,14 +67,26 @@ pub(super) async fn ask(
         let new = object.as_deref().map(|new| &**new);
         let Some(resource) = matching::matches(hook, asking, new, &resources)? else { continue };
         if !hook.conditions.is_empty() {
-            let object = new.map(|new| texts.value(asking, new, &resource)).transpose()?.or(asking.connection.as_ref());
-            let old = asking.old.map(|old| old_texts.value(asking, old, &resource)).transpose()?;
+            let object = match new {
+                Some(new) => Some(texts.value(asking, new, &resource).await?),
+                None => asking.connection.as_ref(),
+            };
+            let old = match asking.old {
+                Some(old) => Some(old_texts.value(asking, old, &resource).await?),
+                None => None,
+            };
             if !conditions::hold(metrics, hook, asking, &resource, (object, old), ADMIT).await? {
                 continue;
             }
         }
-        let json = new.map(|new| texts.of(asking, new, &resource)).transpose()?.or(connection.as_deref());
-        let old = asking.old.map(|old| old_texts.of(asking, old, &resource)).transpose()?;
+        let json = match new {
+            Some(new) => Some(texts.of(asking, new, &resource).await?),
+            None => connection.as_deref(),
+        };
+        let old = match asking.old {
+            Some(old) => Some(old_texts.of(asking, old, &resource).await?),
+            None => None,
+        };
         let at = (usize::from(rounds.is_second), i);
         let call = Call { hook, asking, resource: &resource, is_mutating: true, at };
         let begun = Instant::now();
@@ -108,12 +120,12 @@ async fn changed(
         return Ok(None);
     }
     let is_large = answer.patch.len().max(json.map_or(0, |json| json.get().len())) > LARGE_BODY_BYTES;
-    let patched = async { follow(call, resource, object, json, &answer.patch) };
+    let patched = follow(call, resource, object, json, &answer.patch);
     aside(&call.asking.user.name, is_large, patched).await
 }
 
 /// What the patch makes of the object.
-fn follow(
+async fn follow(
     call: &Call<'_>,
     resource: &ApiResource,
     object: Option<&dyn AnyObject>,
@@ -134,7 +146,7 @@ fn follow(
         );
         return Err(CallError::Ours(ApiError::internal(why)));
     };
-    let new = patched(call.asking, resource, json, &operations).map_err(CallError::Ours)?;
+    let new = patched(call.asking, resource, json, &operations).await.map_err(CallError::Ours)?;
     if new.same_as(object) {
         return Ok(None);
     }

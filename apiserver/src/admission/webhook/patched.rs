@@ -1,4 +1,4 @@
-//! An object in the version that a webhook wants, and what its patch makes of it. Pure.
+//! An object in the version that a webhook wants, and what its patch makes of it.
 
 use std::sync::Arc;
 
@@ -24,27 +24,27 @@ struct Text {
 
 impl Texts {
     /// In the version of `resource`.
-    pub(super) fn of(
+    pub(super) async fn of(
         &mut self,
         asking: &Asking<'_>,
         object: &dyn AnyObject,
         resource: &Arc<ApiResource>,
     ) -> Result<&RawValue, ApiError> {
-        Ok(&self.text(asking, object, resource)?.json)
+        Ok(&self.text(asking, object, resource).await?.json)
     }
-    pub(super) fn value(
+    pub(super) async fn value(
         &mut self,
         asking: &Asking<'_>,
         object: &dyn AnyObject,
         resource: &Arc<ApiResource>,
     ) -> Result<&Value, ApiError> {
-        let Text { json, value, .. } = self.text(asking, object, resource)?;
+        let Text { json, value, .. } = self.text(asking, object, resource).await?;
         match value {
             Some(value) => Ok(value),
             None => Ok(value.insert(serde_json::from_str(json.get()).map_err(ApiError::internal)?)),
         }
     }
-    fn text(
+    async fn text(
         &mut self,
         asking: &Asking<'_>,
         object: &dyn AnyObject,
@@ -54,7 +54,7 @@ impl Texts {
             Some(at) => at,
             None => {
                 let json = object.to_json().map_err(ApiError::internal)?;
-                let json = raw(converted(asking, json, asking.resource, resource)?)?;
+                let json = raw(converted(asking, json, asking.resource, resource).await?)?;
                 self.0.push(Text { of: resource.clone(), json, value: None });
                 self.0.len() - 1
             }
@@ -77,24 +77,22 @@ fn raw(json: Vec<u8>) -> Result<Json, ApiError> {
 }
 
 /// What is no object of the resource's kind (a Scale) is the same in all versions.
-fn converted(asking: &Asking<'_>, json: Vec<u8>, from: &ApiResource, to: &ApiResource) -> Result<Vec<u8>, ApiError> {
+async fn converted(
+    asking: &Asking<'_>,
+    json: Vec<u8>,
+    from: &ApiResource,
+    to: &ApiResource,
+) -> Result<Vec<u8>, ApiError> {
     let is_same = (from.group(), from.version()) == (to.group(), to.version());
     if is_same || asking.decode.is_some() {
         return Ok(json);
     }
-    let mut json = json;
-    if let Some(conversion) = from.conversion() {
-        json = (conversion.to_stored)(&json).map_err(ApiError::internal)?;
-    }
-    if let Some(conversion) = to.conversion() {
-        json = (conversion.from_stored)(&json).map_err(ApiError::internal)?;
-    }
-    Ok(json)
+    asking.convert.convert(json, from, to).await
 }
 
 /// The object after the patch, read and defaulted as one that comes from a client; as the request has it, whichever version the
 /// webhook saw.
-pub(super) fn patched(
+pub(super) async fn patched(
     asking: &Asking<'_>,
     resource: &ApiResource,
     json: &RawValue,
@@ -111,7 +109,7 @@ pub(super) fn patched(
         return Ok(seen);
     }
     let json = seen.to_json().map_err(ApiError::internal)?;
-    read(asking.resource, &converted(asking, json, resource, asking.resource)?)
+    read(asking.resource, &converted(asking, json, resource, asking.resource).await?)
 }
 
 fn read(resource: &ApiResource, json: &[u8]) -> Result<Box<dyn AnyObject>, ApiError> {

@@ -1,10 +1,14 @@
 //! For tests: configurations.
 
+use corten_api::ApiError;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use serde_json::{Value, json};
 
-use crate::registry::Kind;
-use crate::webhook::testing::install;
+use super::Convert;
+use crate::registry::{ApiResource, Kind};
+use crate::webhook::testing::{At, install};
 
 /// About all there is.
 pub(super) fn webhook(name: &str) -> Value {
@@ -26,4 +30,15 @@ pub(super) fn mutating(name: &str, webhooks: &[Value]) -> MutatingWebhookConfigu
 
 pub(super) fn validating(name: &str, webhooks: &[Value]) -> ValidatingWebhookConfiguration {
     configuration(name, webhooks)
+}
+
+impl Convert for At {
+    fn convert<'a>(
+        &'a self,
+        json: Vec<u8>,
+        _: &'a ApiResource,
+        _: &'a ApiResource,
+    ) -> BoxFuture<'a, Result<Vec<u8>, ApiError>> {
+        async move { Ok(json) }.boxed()
+    }
 }

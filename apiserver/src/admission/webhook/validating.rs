@@ -31,18 +31,24 @@ pub(super) async fn ask(
     for hook in &index.validating {
         let Some(resource) = matching::matches(hook, asking, object, &resources)? else { continue };
         if !hook.conditions.is_empty() {
-            let object = object.map(|object| texts.value(asking, object, &resource)).transpose()?;
-            let old = asking.old.map(|old| old_texts.value(asking, old, &resource)).transpose()?;
-            let objects = (object.or(asking.connection.as_ref()), old);
+            let object = match object {
+                Some(object) => Some(texts.value(asking, object, &resource).await?),
+                None => asking.connection.as_ref(),
+            };
+            let old = match asking.old {
+                Some(old) => Some(old_texts.value(asking, old, &resource).await?),
+                None => None,
+            };
+            let objects = (object, old);
             if !conditions::hold(metrics, hook, asking, &resource, objects, VALIDATING).await? {
                 continue;
             }
         }
         if let Some(object) = object {
-            texts.of(asking, object, &resource)?;
+            texts.of(asking, object, &resource).await?;
         }
         if let Some(old) = asking.old {
-            old_texts.of(asking, old, &resource)?;
+            old_texts.of(asking, old, &resource).await?;
         }
         asked.push((hook, resource));
     }

@@ -33,7 +33,7 @@ fn filter(cache: &Cache, namespace: &str, labels: &str, fields: &str) -> Filter 
 }
 fn options(filter: Filter, drain: &CancellationToken) -> WatcherOptions {
     let (api_version, drain) = ("v1".into(), drain.clone());
-    WatcherOptions { filter, convert: None, api_version, kind: "Pod".into(), bookmarks: true, drain }
+    WatcherOptions { filter, shown: Shown::AsStored, api_version, kind: "Pod".into(), bookmarks: true, drain }
 }
 fn pods(cache: &Arc<Cache>, filter: Filter, after: i64) -> Watcher {
     let kind = cache.kind("pods").unwrap().clone();

@@ -5,6 +5,7 @@
 
 pub mod approval;
 pub mod conditions;
+pub mod conversion;
 mod names;
 mod room;
 mod schemas;
@@ -16,6 +17,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 
 use self::conditions::{Condition, TERMINATING};
+use crate::registry::webhook_client::SERVICE_PORT;
 use crate::registry::{Cell, Column, Kind, WriteContext, cells, clock};
 
 pub const GROUP: &str = "apiextensions.k8s.io";
@@ -25,8 +27,6 @@ pub const STORE_PREFIX: &str = "apiextensions.k8s.io/customresourcedefinitions";
 pub const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 const NONE: &str = "None";
 pub const WEBHOOK: &str = "Webhook";
-pub const WEBHOOKS_ARE_NOT_SERVED: &str = "conversion by webhooks is not served by this server yet";
-const WEBHOOK_PORT: i32 = 443;
 const COLUMNS: &[Column] = &[cells::NAME, cells::CREATED_AT];
 
 impl Kind for CustomResourceDefinition {
@@ -53,7 +53,7 @@ impl Kind for CustomResourceDefinition {
         let conversion = self.spec.conversion.get_or_insert_with(none);
         let client = conversion.webhook.as_mut().and_then(|webhook| webhook.client_config.as_mut());
         if let Some(service) = client.and_then(|client| client.service.as_mut()) {
-            service.port.get_or_insert(WEBHOOK_PORT);
+            service.port.get_or_insert(SERVICE_PORT);
         }
         let status = self.status.get_or_insert_default();
         if status.stored_versions.as_ref().is_none_or(Vec::is_empty) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::object::Type;
-use crate::registry::Conversion;
+use crate::registry::AtOnce;
 use crate::registry::structural::{Structural, fill, prune};
 
 /// A version and its schema.
@@ -31,24 +31,26 @@ impl Versions {
 impl Versions {
     /// Whether a stored object is of another version than that in which objects are stored now.
     pub(super) fn is_other(&self, stored: &[u8]) -> bool {
-        #[derive(serde::Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Versioned<'j> {
-            #[serde(borrow)]
-            api_version: std::borrow::Cow<'j, str>,
-        }
-        let now = &self.stored.0;
-        if self.all.len() == 1 || is_of(stored, now) {
-            return false;
-        }
-        serde_json::from_slice::<Versioned<'_>>(stored).is_ok_and(|object| object.api_version != now.api_version)
+        self.all.len() > 1 && !says(stored, &self.stored.0.api_version)
     }
 }
 
+/// Whether an object says that it is of this version. One that says nothing is of any.
+pub(super) fn says(json: &[u8], api_version: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Versioned<'j> {
+        #[serde(borrow)]
+        api_version: std::borrow::Cow<'j, str>,
+    }
+    is_of(json, api_version)
+        || serde_json::from_slice::<Versioned<'_>>(json).map_or(true, |object| object.api_version == api_version)
+}
+
 /// `None` for a kind of one version, which is stored as it is served.
-pub(super) fn conversion(served: Version, versions: &Versions) -> Option<Conversion> {
+pub(super) fn at_once(served: Version, versions: &Versions) -> Option<AtOnce> {
     let stored = versions.stored.clone();
-    (versions.all.len() > 1).then(|| Conversion {
+    (versions.all.len() > 1).then(|| AtOnce {
         from_stored: Arc::new(move |json| converted(json, &served, false)),
         to_stored: Arc::new(move |json| converted(json, &stored, true)),
     })
@@ -56,11 +58,19 @@ pub(super) fn conversion(served: Version, versions: &Versions) -> Option<Convers
 
 /// `with_defaults`: what is stored has those of the version that it is stored in. Who reads sees these, and none of the version that he
 /// reads in, as upstream has it.
-fn converted(json: &[u8], (of, schema): &Version, with_defaults: bool) -> Result<Vec<u8>, serde_json::Error> {
-    if is_of(json, of) {
+fn converted(json: &[u8], to: &Version, with_defaults: bool) -> Result<Vec<u8>, serde_json::Error> {
+    if is_of(json, &to.0.api_version) {
         return Ok(json.to_vec());
     }
-    let mut object: Map<String, Value> = serde_json::from_slice(json)?;
+    fitted(serde_json::from_slice(json)?, to, with_defaults)
+}
+
+/// An object as one of a version, whichever it was of.
+pub(super) fn fitted(
+    mut object: Map<String, Value>,
+    (of, schema): &Version,
+    with_defaults: bool,
+) -> Result<Vec<u8>, serde_json::Error> {
     object.insert("apiVersion".into(), of.api_version.as_str().into());
     prune::prune(&mut object, schema);
     if with_defaults {
@@ -71,8 +81,8 @@ fn converted(json: &[u8], (of, schema): &Version, with_defaults: bool) -> Result
 }
 
 /// Whether an object says that it is of this version, and nothing before that: as most are written.
-fn is_of(json: &[u8], of: &Type) -> bool {
-    let rest = json.strip_prefix(br#"{"apiVersion":""#).and_then(|rest| rest.strip_prefix(of.api_version.as_bytes()));
+fn is_of(json: &[u8], api_version: &str) -> bool {
+    let rest = json.strip_prefix(br#"{"apiVersion":""#).and_then(|rest| rest.strip_prefix(api_version.as_bytes()));
     rest.is_some_and(|rest| rest.starts_with(br#"","#))
 }
 

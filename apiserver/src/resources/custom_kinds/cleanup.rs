@@ -146,7 +146,11 @@ impl Resources {
             return self.let_go(&definition, &crd, "OverlappingBuiltInResource", why).await;
         }
         let prefix = store_prefix(&crd);
-        let resource = self.registry().find_any_version(&crd.spec.group, &crd.spec.names.plural);
+        // In the version that is stored, if it can be: for that no webhook is asked.
+        let (group, plural) = (&crd.spec.group, &crd.spec.names.plural);
+        let stored = crd.spec.versions.iter().find(|version| version.storage);
+        let resource = stored.and_then(|stored| self.registry().find(group, &stored.name, plural));
+        let resource = resource.or_else(|| self.registry().find_any_version(group, plural));
         let (Some(kind), Some(resource)) = (self.inner.cache.kind(&prefix), resource) else {
             return self.end_unserved(&definition, &crd).await;
         };

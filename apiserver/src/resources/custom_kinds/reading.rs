@@ -1,15 +1,23 @@
 //! What of a definition matters to how its stored objects are read: a change of anything else reads none of them anew, and cuts off
 //! nobody who watches.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinitionVersion;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceConversion, CustomResourceDefinitionVersion,
+};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::registry::structural::Structural;
 
-/// Of what prunes, fills in, or is selected by.
-pub(super) fn digest(versions: &[CustomResourceDefinitionVersion]) -> Result<[u8; 32], serde_json::Error> {
+/// Of what prunes, fills in, converts, or is selected by.
+pub(super) fn digest(
+    versions: &[CustomResourceDefinitionVersion],
+    conversion: Option<&CustomResourceConversion>,
+) -> Result<[u8; 32], serde_json::Error> {
     let mut digest = Sha256::new();
+    let conversion = serde_json::to_vec(&conversion)?;
+    digest.update(conversion.len().to_le_bytes());
+    digest.update(conversion);
     for CustomResourceDefinitionVersion { name, served, storage, selectable_fields, schema, .. } in versions {
         let beside = json!([name, served, storage, selectable_fields]).to_string();
         digest.update(beside.len().to_le_bytes());
@@ -44,7 +52,7 @@ mod tests {
                 "type": "object", "properties": {"spec": {"type": "object", "properties": {"color": field}}},
             }}});
             version.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            digest(&[serde_json::from_value(version).unwrap()]).unwrap()
+            digest(&[serde_json::from_value(version).unwrap()], None).unwrap()
         };
         let plain = of(json!({"type": "string"}), json!({}));
         for (why, field, more, differs) in [
@@ -69,5 +77,7 @@ mod tests {
         ] {
             assert_eq!(of(field, more) != plain, differs, "{why}");
         }
+        let by = |strategy: &str| CustomResourceConversion { strategy: strategy.into(), webhook: None };
+        assert_ne!(digest(&[], Some(&by("None"))).unwrap(), digest(&[], Some(&by("Webhook"))).unwrap(), "who converts");
     }
 }

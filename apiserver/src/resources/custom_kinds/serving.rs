@@ -88,7 +88,10 @@ impl Resources {
         for prefix in gone {
             self.registry().put_custom(&prefix, &[]);
             match self.inner.cache.end(&prefix).await {
-                Ok(()) => drop(kept.served.remove(&prefix)),
+                Ok(()) => {
+                    let gone = kept.served.remove(&prefix);
+                    gone.iter().for_each(|gone| self.inner.conversions.forget(gone.crd.name()));
+                }
                 Err(err) => tracing::error!(%err, "the cache of {prefix} did not end"),
             }
         }

@@ -13,7 +13,7 @@ use super::own::own_version;
 use crate::registry::apiextensions::customresourcedefinition::conditions::{
     self, Condition, ESTABLISHED, NAMES_ACCEPTED, NON_STRUCTURAL, TERMINATING,
 };
-use crate::registry::apiextensions::customresourcedefinition::{CLEANUP, approval};
+use crate::registry::apiextensions::customresourcedefinition::{CLEANUP, approval, conversion};
 
 /// Other servers have served a kind by then whose names were accepted, as upstream has it: who reads that it is established may ask
 /// any of them.
@@ -85,9 +85,7 @@ pub(super) fn step(crd: &CustomResourceDefinition, seen: &Seen<'_>) -> Step {
     if conditions::holds(&status, NAMES_ACCEPTED) && !conditions::holds(&status, ESTABLISHED) && served == Served::Yes {
         wait = until_others_serve(&status, seen);
         if wait.is_none() {
-            let message = "the initial names have been accepted".into();
-            let established = Condition { kind: ESTABLISHED, status: true, reason: "InitialNamesAccepted", message };
-            conditions::set(&mut status, &established, generation, now);
+            conditions::set(&mut status, &established(crd), generation, now);
         }
     }
     match served {
@@ -108,6 +106,15 @@ pub(super) fn step(crd: &CustomResourceDefinition, seen: &Seen<'_>) -> Step {
         return wait.map_or(Step::Rest, Step::Wait);
     }
     Step::Write(Box::new(CustomResourceDefinition { status: Some(status), ..crd.clone() }))
+}
+
+fn established(crd: &CustomResourceDefinition) -> Condition {
+    if conversion::has_bad_bundle(crd) {
+        let message = "The conversion webhook CABundle is invalid".into();
+        return Condition { kind: ESTABLISHED, status: false, reason: "InvalidCABundle", message };
+    }
+    let message = "the initial names have been accepted".into();
+    Condition { kind: ESTABLISHED, status: true, reason: "InitialNamesAccepted", message }
 }
 
 /// How long a kind that this server serves is not told to be established; `None`: it is now.
@@ -369,6 +376,19 @@ mod tests {
         let Step::Write(served) = step(&told, &seen(Served::Yes)) else { panic!("nothing is written") };
         assert_eq!(conditions::find(served.status.as_ref().unwrap(), NON_STRUCTURAL), None);
         assert!(conditions::is_true(&served, ESTABLISHED));
+    }
+
+    #[test]
+    fn a_kind_whose_webhook_nobody_can_be_is_not_established_until_its_bundle_is_put_right() {
+        let mut accepted = next(&crd("tabs", "Tab"), &[], false);
+        let conversion = json!({"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"],
+            "clientConfig": {"url": "https://a", "caBundle": "AAAA"}}});
+        let plain = accepted.spec.conversion.replace(serde_json::from_value(conversion).unwrap());
+        let mut told = next(&accepted, &[], true);
+        assert_eq!((reason(&told, ESTABLISHED), conditions::is_true(&told, ESTABLISHED)), ("InvalidCABundle", false));
+        assert_eq!(alone(&told, &[], true), Step::Rest, "it is said once");
+        told.spec.conversion = plain;
+        assert_eq!(reason(&next(&told, &[], true), ESTABLISHED), "InitialNamesAccepted");
     }
 
     #[test]

@@ -36,6 +36,7 @@ fn judged(conditions: &[&str], object: Option<&Json>, old: Option<&Json>) -> Out
         registry: &registry,
         view: &cluster,
         resolve: &At(None),
+        convert: &At(None),
         namespace_labels: OnceLock::new(),
     };
     let named = |(i, text): (usize, &&str)| MatchCondition { name: i.to_string(), expression: (*text).to_owned() };

@@ -74,6 +74,7 @@ fn asked(webhook: Value, write: &Write) -> String {
         registry: &registry,
         view: &cluster,
         resolve: &At(None),
+        convert: &At(None),
         namespace_labels: OnceLock::new(),
     };
     let resources = equivalents(&registry, &resource, &target.subresource);

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::conditions::ESTABLISHED;
 use super::*;
-use crate::registry::check::testing::{created, found_on_create, found_on_update, found_on_write, object};
+use crate::registry::check::testing::{created, found_on_create, found_on_update, found_on_write, now, object};
 
 fn good() -> Value {
     json!({
@@ -64,11 +65,6 @@ fn what_is_no_definition_is_told_in_upstreams_words() {
             "/spec/preserveUnknownFields",
             json!(true),
             "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead",
-        ),
-        (
-            "/spec/conversion",
-            json!({"strategy": "Webhook"}),
-            r#"spec.conversion.strategy: Invalid value: "Webhook": conversion by webhooks is not served by this server yet"#,
         ),
         (
             "/spec/versions/0/storage",
@@ -242,4 +238,97 @@ fn the_first_delete_marks_a_definition_and_others_change_nothing() {
     let before = crd.clone();
     crd.mark_deleting();
     assert_eq!(crd, before);
+}
+
+#[test]
+fn what_is_said_of_conversion_can_be_done() {
+    let at = "spec.conversion.";
+    let webhook = |client: Value, versions: Value| json!({"strategy": "Webhook", "webhook": {"clientConfig": client, "conversionReviewVersions": versions}});
+    let url = || json!({"url": "https://a.b/c"});
+    let twice = "exactly one of url or service is required";
+    for (why, conversion, expected) in [
+        ("a url", webhook(url(), json!(["v1"])), vec![]),
+        ("a service", webhook(json!({"service": {"name": "s", "namespace": "n"}}), json!(["v2", "v1beta1"])), vec![]),
+        ("nobody's certificate, yet", webhook(json!({"url": "https://a", "caBundle": "AAAA"}), json!(["v1"])), vec![]),
+        (
+            "nothing",
+            json!({"strategy": "Webhook"}),
+            vec![
+                "webhookClientConfig: Required value: required when strategy is set to Webhook".to_owned(),
+                "conversionReviewVersions: Required value".to_owned(),
+            ],
+        ),
+        ("nowhere", webhook(json!({}), json!(["v1"])), vec![format!("webhookClientConfig: Required value: {twice}")]),
+        (
+            "without TLS",
+            webhook(json!({"url": "http://a"}), json!(["v1"])),
+            vec![
+                r#"webhookClientConfig.url: Invalid value: "http": 'https' is the only allowed URL scheme; desired format: https://host[/path]"#
+                    .to_owned(),
+            ],
+        ),
+        (
+            "versions that nobody knows",
+            webhook(url(), json!(["v3", "v3"])),
+            vec![
+                r#"conversionReviewVersions[1]: Invalid value: "v3": duplicate version"#.to_owned(),
+                r#"conversionReviewVersions: Invalid value: ["v3","v3"]: must include at least one of v1, v1beta1"#
+                    .to_owned(),
+            ],
+        ),
+        (
+            "another strategy",
+            json!({"strategy": "Magic"}),
+            vec![r#"strategy: Unsupported value: "Magic": supported values: "None", "Webhook""#.to_owned()],
+        ),
+        (
+            "a webhook that nobody asks",
+            json!({"strategy": "None", "webhook": {"clientConfig": url(), "conversionReviewVersions": ["v1"]}}),
+            ["webhookClientConfig", "conversionReviewVersions"]
+                .map(|field| format!("{field}: Forbidden: should not be set when strategy is not set to Webhook"))
+                .to_vec(),
+        ),
+    ] {
+        let expected: Vec<String> = expected.iter().map(|words| format!("{at}{words}")).collect();
+        assert_eq!(found("/spec/conversion", conversion), expected, "{why}");
+    }
+    let preserved = found("/spec", {
+        let mut spec = good()["spec"].clone();
+        (spec["preserveUnknownFields"], spec["conversion"]) = (json!(true), webhook(url(), json!(["v1"])));
+        spec
+    });
+    let why =
+        r#"spec.conversion.strategy: Invalid value: "Webhook": must be None if spec.preserveUnknownFields is true"#;
+    assert!(preserved.iter().any(|words| words == why), "{preserved:?}");
+}
+
+#[test]
+fn what_was_wrong_with_conversion_before_may_stay_so() {
+    let of = |client: Value, versions: Value, established: bool| -> CustomResourceDefinition {
+        let mut json = good();
+        json["spec"]["conversion"] =
+            json!({"strategy": "Webhook", "webhook": {"clientConfig": client, "conversionReviewVersions": versions}});
+        let mut crd: CustomResourceDefinition = created(&json.to_string());
+        let condition = Condition { kind: ESTABLISHED, status: established, reason: "x", message: String::new() };
+        conditions::set(crd.status.as_mut().unwrap(), &condition, None, &now());
+        crd
+    };
+    let bundle = |bundle: &str| json!({"url": "https://a", "caBundle": bundle});
+    let told = |new: &CustomResourceDefinition, old: &CustomResourceDefinition| {
+        let mut problems = Problems::default();
+        conversion::check(new, Some(old), &mut problems);
+        problems.causes().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let (good, bad) = (of(bundle(""), json!(["v1"]), true), of(bundle("AAAA"), json!(["v1"]), true));
+    assert_eq!(told(&bad, &of(bundle(""), json!(["v1"]), false)), [""; 0]);
+    assert_eq!(told(&bad, &bad), [""; 0]);
+    assert_eq!(
+        told(&bad, &good),
+        [
+            r#"spec.conversion.webhookClientConfig.caBundle: Invalid value: "AAAA": unable to load root certificates: unable to parse bytes as PEM block"#
+        ]
+    );
+    let unknown = of(bundle(""), json!(["v9"]), true);
+    assert_eq!((told(&unknown, &good).len(), told(&unknown, &unknown).len()), (1, 0));
+    assert!(conversion::has_bad_bundle(&bad) && !conversion::has_bad_bundle(&good));
 }

@@ -2,11 +2,11 @@
 
 use corten_api::{Problems, names as api_names};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceConversion, CustomResourceDefinition, CustomResourceDefinitionSpec, CustomResourceDefinitionVersion,
+    CustomResourceDefinition, CustomResourceDefinitionSpec, CustomResourceDefinitionVersion,
 };
 
 use super::conditions::{self, ESTABLISHED};
-use super::{WEBHOOK, WEBHOOKS_ARE_NOT_SERVED, approval, names, schemas};
+use super::{approval, conversion, names, schemas};
 use crate::registry::check;
 use crate::registry::path::Path;
 
@@ -30,6 +30,7 @@ pub(super) fn definition(
         return problems.too_many("spec.versions", of.spec.versions.len(), MAX_VERSIONS);
     }
     spec(&of.spec, problems);
+    conversion::check(of, old, problems);
     schemas::check(of, old, problems);
     status(of, problems);
     stored_versions(of, problems);
@@ -103,9 +104,6 @@ fn spec(of: &CustomResourceDefinitionSpec, problems: &mut Problems) {
         }
     }
     names::check(&of.names, &names_at, problems);
-    if let Some(of) = &of.conversion {
-        conversion(of, &at.field("conversion"), problems);
-    }
 }
 
 fn deprecation(version: &CustomResourceDefinitionVersion, at: &Path<'_>, problems: &mut Problems) {
@@ -123,24 +121,6 @@ fn deprecation(version: &CustomResourceDefinitionVersion, at: &Path<'_>, problem
     if let Some((at, _)) = warning.char_indices().find(|(_, c)| c.is_control()) {
         let why = format!("must only contain printable UTF-8 characters; non-printable character found at index {at}");
         bad(&why);
-    }
-}
-
-fn conversion(of: &CustomResourceConversion, at: &Path<'_>, problems: &mut Problems) {
-    match of.strategy.as_str() {
-        "" => problems.required(at.field("strategy"), ""),
-        "None" => {
-            let Some(webhook) = &of.webhook else { return };
-            let why = "should not be set when strategy is not set to Webhook";
-            if webhook.client_config.is_some() {
-                problems.forbidden(at.field("webhookClientConfig"), why);
-            }
-            if !webhook.conversion_review_versions.is_empty() {
-                problems.forbidden(at.field("conversionReviewVersions"), why);
-            }
-        }
-        WEBHOOK => problems.invalid(at.field("strategy"), WEBHOOK, WEBHOOKS_ARE_NOT_SERVED),
-        other => problems.unsupported(at.field("strategy"), other, &["None", WEBHOOK]),
     }
 }
 

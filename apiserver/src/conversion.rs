@@ -1,0 +1,82 @@
+//! Objects of custom kinds in other versions, where a webhook converts them.
+//!
+//! - `review`: what is asked, and what of an answer counts; `judge`: what of an object that was converted counts. Both pure
+//! - `converter`: one webhook, asked in batches; `kept`: what it has answered, beside the cache's objects
+//! - `metrics`: what is counted
+//!
+//! What the cache has is as it was stored. It is converted when somebody wants it in another version: once for each object and
+//! version, however many want it, also at the same moment. A webhook that hangs, lies or never stops holds up only who wants objects
+//! of its own kind: nothing is held for it, and the cache's feed never asks.
+//!
+//! <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definition-versioning/#webhook-conversion>
+
+mod converter;
+mod judge;
+mod kept;
+mod metrics;
+mod review;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+pub(crate) use self::converter::Converter;
+use self::kept::Kept;
+use self::metrics::Metrics;
+use crate::registry::ConversionWebhook;
+use crate::webhook::Resolve;
+
+/// What is shared by all webhooks of a server.
+#[derive(Default)]
+struct Shared {
+    kept: Kept,
+    metrics: Metrics,
+}
+
+/// The webhooks of a server's custom kinds, by their definitions.
+#[derive(Default)]
+pub(crate) struct Conversions {
+    converters: Mutex<HashMap<String, Arc<Converter>>>,
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Conversions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Conversions").field(&self.converters.lock().len()).finish()
+    }
+}
+
+impl Conversions {
+    pub(crate) fn register(&self, registry: &mut prometheus_client::registry::Registry) {
+        self.shared.metrics.register(registry);
+    }
+
+    /// Who asks this webhook. It has the place of one that the same definition named before.
+    pub(crate) fn converter(
+        &self,
+        webhook: &Arc<ConversionWebhook>,
+        resolve: impl FnOnce() -> Arc<dyn Resolve>,
+    ) -> Arc<Converter> {
+        let mut converters = self.converters.lock();
+        if let Some(known) = converters.get(webhook.definition()).filter(|known| known.asks(webhook)) {
+            return known.clone();
+        }
+        let before = converters.get(webhook.definition());
+        let new =
+            Arc::new(Converter::new(webhook.clone(), before.map(|known| &**known), resolve(), self.shared.clone()));
+        converters.insert(webhook.definition().to_owned(), new.clone());
+        new
+    }
+
+    /// The definition is gone.
+    pub(crate) fn forget(&self, definition: &str) {
+        self.converters.lock().remove(definition);
+    }
+
+    /// Drops what is kept of objects that are gone, or others by now.
+    pub(crate) fn release(&self) {
+        self.shared.kept.release();
+    }
+}

@@ -1,0 +1,254 @@
+//! One webhook that converts, asked in batches.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use corten_api::{ApiError, Reason};
+use futures::{StreamExt, TryStreamExt};
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+
+use super::Shared;
+use super::judge;
+use super::kept::{Answer, Answering, Found, Lane};
+use super::metrics::{Asked, Cause};
+use super::review::{self, ReviewError};
+use crate::aside::outside;
+use crate::cache::{Item, KindCache};
+use crate::registry::ConversionWebhook;
+use crate::webhook::{Bounds, HookClient, Place, Resolve, ReviewVersion};
+
+/// Of one question. An object that is larger is asked about alone.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+const BATCH_OBJECTS_MAX: usize = 256;
+/// Questions at one time for one who wants many objects.
+const AT_ONCE: usize = 4;
+/// Calls of one webhook under way.
+const CALLS_MAX: usize = 16;
+/// Of one answer: what it was asked about may become some times as large.
+const ANSWER_BYTES_MAX: usize = 8 << 20;
+/// Upstream's.
+const WITHIN: Duration = Duration::from_secs(30);
+
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) struct Converter {
+    number: u64,
+    webhook: Arc<ConversionWebhook>,
+    place: Result<Place, String>,
+    /// Why there is none is told to whoever wants something converted.
+    client: Result<Arc<HookClient>, String>,
+    review: Option<ReviewVersion>,
+    resolve: Arc<dyn Resolve>,
+    shared: Arc<Shared>,
+}
+
+/// Why a question has come to nothing.
+struct Failure {
+    cause: Cause,
+    why: String,
+}
+
+impl Converter {
+    /// `before`: whose connections go on, if they lead to the same place.
+    pub(super) fn new(
+        webhook: Arc<ConversionWebhook>,
+        before: Option<&Self>,
+        resolve: Arc<dyn Resolve>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let place = Place::of(&webhook.client());
+        let same = before.filter(|before| before.place == place).map(|before| before.client.clone());
+        let bounds = Bounds { calls: CALLS_MAX, answer_bytes: ANSWER_BYTES_MAX };
+        let new =
+            || place.as_ref().map_err(Clone::clone).and_then(|place| HookClient::new(place, bounds).map(Arc::new));
+        let client = same.unwrap_or_else(new);
+        let review = ReviewVersion::first(webhook.review_versions());
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        Self { number, webhook, place, client, review, resolve, shared }
+    }
+    pub(super) fn asks(&self, webhook: &ConversionWebhook) -> bool {
+        self.webhook.is_same_as(webhook)
+    }
+
+    /// The cache's objects in a version, in their order. `cached`: where they are from. Whoever stops waiting stops nobody else.
+    pub(crate) async fn served(
+        self: &Arc<Self>,
+        items: Vec<Arc<Item>>,
+        to: &str,
+        cached: &Arc<KindCache>,
+    ) -> Result<Vec<Arc<Item>>, ApiError> {
+        let lane = Lane { webhook: self.number, to: to.into() };
+        let is_there = |item: &Arc<Item>| self.webhook.is_in(&item.object(), to);
+        if items.iter().all(is_there) {
+            return Ok(items);
+        }
+        let batches = batches(items, |item| if is_there(item) { 0 } else { item.weight() });
+        let count: usize = batches.iter().map(Vec::len).sum();
+        let asked = batches.into_iter().map(|batch| {
+            let (this, lane, cached) = (self.clone(), lane.clone(), cached.clone());
+            async move { this.batch(batch, &lane, &cached).await }
+        });
+        let mut converted = futures::stream::iter(asked).buffered(AT_ONCE);
+        let mut served = Vec::with_capacity(count);
+        while let Some(mut batch) = outside(converted.try_next()).await?? {
+            served.append(&mut batch);
+        }
+        Ok(served)
+    }
+
+    async fn batch(
+        self: &Arc<Self>,
+        batch: Vec<Arc<Item>>,
+        lane: &Lane,
+        cached: &Arc<KindCache>,
+    ) -> Result<Vec<Arc<Item>>, ApiError> {
+        let is_there = |item: &Arc<Item>| self.webhook.is_in(&item.object(), &lane.to);
+        let others: Vec<Arc<Item>> = batch.iter().filter(|item| !is_there(item)).cloned().collect();
+        let found = self.shared.kept.find(&others, lane, |missing| self.begin(missing, lane, cached));
+        let mut converted = Vec::with_capacity(found.len());
+        for found in found {
+            converted.push(answer_of(found).await?);
+        }
+        let mut converted = converted.into_iter();
+        let served = batch.into_iter().map(|item| if is_there(&item) { Some(item) } else { converted.next() });
+        served.collect::<Option<Vec<_>>>().ok_or_else(|| ApiError::internal("an object has no answer"))
+    }
+
+    /// Asks in a task of its own: several may wait for what comes of it, and each may go away.
+    fn begin(self: &Arc<Self>, items: Vec<Arc<Item>>, lane: &Lane, cached: &Arc<KindCache>) -> Answering {
+        let (sender, answering) = watch::channel(None);
+        let (this, lane, cached, told) = (self.clone(), lane.clone(), cached.clone(), answering.clone());
+        tokio::spawn(async move {
+            let objects: Vec<Bytes> = items.iter().map(|item| item.object()).collect();
+            let converted = this.ask(&objects, &lane.to, false).await;
+            let of = |(item, json): (&Arc<Item>, Vec<u8>)| item.converted(&json, cached.fields()).map(Arc::new);
+            let answer: Answer = converted.and_then(|converted| {
+                let all: Result<Vec<_>, _> = items.iter().zip(converted).map(of).collect();
+                all.map(Arc::from).map_err(ApiError::internal)
+            });
+            this.shared.kept.settle(&items, &lane, &told, &answer);
+            sender.send_replace(Some(answer));
+        });
+        answering
+    }
+
+    /// Objects that nobody else has, in another version; each question is answered for these alone. `is_to_be_stored`: they are to have
+    /// what is stored.
+    pub(crate) async fn converted(
+        &self,
+        objects: Vec<Bytes>,
+        to: &str,
+        is_to_be_stored: bool,
+    ) -> Result<Vec<Vec<u8>>, ApiError> {
+        let is_there = |object: &Bytes| self.webhook.is_in(object, to);
+        let others: Vec<Bytes> = objects.iter().filter(|object| !is_there(object)).cloned().collect();
+        let mut converted = Vec::with_capacity(others.len());
+        for batch in batches(others, Bytes::len) {
+            converted.extend(outside(self.ask(&batch, to, is_to_be_stored)).await??);
+        }
+        let mut converted = converted.into_iter();
+        let all =
+            objects.into_iter().map(|object| if is_there(&object) { Some(object.to_vec()) } else { converted.next() });
+        all.collect::<Option<Vec<_>>>().ok_or_else(|| ApiError::internal("an object has no answer"))
+    }
+
+    /// One question.
+    async fn ask(&self, objects: &[Bytes], to: &str, is_to_be_stored: bool) -> Result<Vec<Vec<u8>>, ApiError> {
+        let (begun, first) = (Instant::now(), objects.first().map(|first| &**first).unwrap_or_default());
+        let outcome = self.exchange(objects, to, is_to_be_stored).await;
+        let (from, to) = (judge::version_of(first), to.rsplit('/').next().unwrap_or_default());
+        let (definition, took) = (self.webhook.definition(), begun.elapsed());
+        let failed = outcome.as_ref().err().map(|failure| failure.cause);
+        self.shared.metrics.asked(Asked { definition, from: &from, to, took, failed });
+        outcome.map_err(|failure| {
+            tracing::warn!(definition, to, objects = objects.len(), "{}", failure.why);
+            ApiError::new(Reason::InternalError, failure.why)
+        })
+    }
+
+    async fn exchange(&self, objects: &[Bytes], to: &str, is_to_be_stored: bool) -> Result<Vec<Vec<u8>>, Failure> {
+        let of = judge::type_of(objects.first().map(|first| &**first).unwrap_or_default());
+        let webhook = format!("conversion webhook for {of}");
+        let failed =
+            |cause: Cause, why: &dyn std::fmt::Display| Failure { cause, why: format!("{webhook} failed: {why}") };
+        let call = |why: &dyn std::fmt::Display| failed(Cause::Call, why);
+        let version = self.review.ok_or_else(|| call(&"no supported conversion review versions"))?;
+        let client = self.client.as_ref().map_err(|why| call(&format!("could not get REST client: {why}")))?;
+        let uid = uuid::Uuid::new_v4().to_string();
+        let body = || {
+            let raw: Result<Vec<&RawValue>, _> = objects.iter().map(|object| serde_json::from_slice(object)).collect();
+            review::text(version, &uid, to, &raw?).map(Into::into)
+        };
+        let answer = client.post(&*self.resolve, body, WITHIN).await.map_err(|failure| call(&failure.why))?;
+        let converted = review::read(&answer, version, &uid).map_err(|err| match &err {
+            ReviewError::Unreadable(why) => call(why),
+            ReviewError::Malformed(why) => failed(Cause::MalformedResponse, why),
+        })?;
+        if converted.len() != objects.len() {
+            let why = format!("{webhook} returned {} objects, expected {}", converted.len(), objects.len());
+            return Err(Failure { cause: Cause::PartialResponse, why });
+        }
+        let mut all = Vec::with_capacity(objects.len());
+        for (index, (object, converted)) in objects.iter().zip(&converted).enumerate() {
+            let invalid = |why: String| Failure { cause: Cause::InvalidObject, why };
+            let judged = judge::judged(object, converted, to);
+            let judged = judged.map_err(|flaw| invalid(flaw.told(&judge::type_of(object), index, objects.len())))?;
+            let finished = self.webhook.finished(judged, to, is_to_be_stored);
+            all.push(finished.map_err(|err| {
+                invalid(format!("{webhook} returned invalid converted object at index {index}: {err}"))
+            })?);
+            if index % 32 == 31 {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(all)
+    }
+}
+
+async fn answer_of(found: Found) -> Result<Arc<Item>, ApiError> {
+    let lost = || ApiError::internal("a conversion has come to no end");
+    match found {
+        Found::Done(item) => Ok(item),
+        Found::Asked(mut answering, at) => {
+            let answer = answering.wait_for(Option::is_some).await.map_err(|_| lost())?.clone();
+            answer.ok_or_else(lost)??.get(at).cloned().ok_or_else(lost)
+        }
+    }
+}
+
+/// In their order, each of a bounded size. Those that weigh nothing are not counted.
+fn batches<T>(all: Vec<T>, weight: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let (mut batches, mut batch, mut bytes, mut count) = (Vec::new(), Vec::new(), 0, 0);
+    for one in all {
+        let weighs = weight(&one);
+        if weighs > 0 && (count == BATCH_OBJECTS_MAX || count > 0 && bytes + weighs > BATCH_BYTES_MAX) {
+            batches.push(std::mem::take(&mut batch));
+            (bytes, count) = (0, 0);
+        }
+        bytes += weighs;
+        count += usize::from(weighs > 0);
+        batch.push(one);
+    }
+    if !batch.is_empty() {
+        batches.push(batch);
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_are_bounded_by_bytes_and_by_number() {
+        let sizes = |all: &[usize]| batches(all.to_vec(), |n| *n).iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(sizes(&[]), [0; 0]);
+        assert_eq!(sizes(&[1; 600]), [256, 256, 88]);
+        assert_eq!(sizes(&[BATCH_BYTES_MAX / 2, BATCH_BYTES_MAX / 2, 1, 0, 0]), [2, 3]);
+        assert_eq!(sizes(&[1, 5 * BATCH_BYTES_MAX, 1]), [1, 1, 1]);
+        assert_eq!(sizes(&[0; 1000]), [1000], "what needs no conversion");
+    }
+}

@@ -1,0 +1,168 @@
+//! Objects in the version that a request is about, and as they are stored: converted at once, or by a webhook that is asked.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use corten_api::ApiError;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::place::Place;
+use super::read::{self, Rows, Which, rows_of};
+use super::token::Token;
+use super::{Resources, Weak};
+use crate::admission::webhook::Convert;
+use crate::cache::{Ask, Item, Shown, Snapshot};
+use crate::conversion::Converter;
+use crate::registry::{ApiResource, Conversion, ConversionWebhook};
+use crate::request::Target;
+use crate::webhook::Resolve;
+
+/// A page that is selected by what is in its objects looks at so many between two looks whether it is full.
+const LOOKED_AT_ONCE: usize = 256;
+
+impl Resolve for Weak {
+    fn resolve<'a>(
+        &'a self,
+        namespace: &'a str,
+        service: &'a str,
+        port: u16,
+    ) -> BoxFuture<'a, Result<String, ApiError>> {
+        async move {
+            let resources = self.upgrade().ok_or_else(|| ApiError::unavailable("the server ends"))?;
+            resources.resolve(namespace, service, port).await
+        }
+        .boxed()
+    }
+    fn candidates<'a>(
+        &'a self,
+        namespace: &'a str,
+        service: &'a str,
+        port: u16,
+    ) -> BoxFuture<'a, Result<Vec<String>, ApiError>> {
+        async move {
+            let resources = self.upgrade().ok_or_else(|| ApiError::unavailable("the server ends"))?;
+            resources.candidates(namespace, service, port).await
+        }
+        .boxed()
+    }
+}
+
+impl Convert for Resources {
+    fn convert<'a>(
+        &'a self,
+        json: Vec<u8>,
+        from: &'a ApiResource,
+        to: &'a ApiResource,
+    ) -> BoxFuture<'a, Result<Vec<u8>, ApiError>> {
+        async move {
+            if let Some(Conversion::Webhook(webhook)) = from.conversion() {
+                let converted = self.converter(webhook).converted(vec![json.into()], &to.api_version(), false).await?;
+                return converted.into_iter().next().ok_or_else(nothing);
+            }
+            let mut json = json;
+            if let Some(Conversion::AtOnce(conversion)) = from.conversion() {
+                json = (conversion.to_stored)(&json).map_err(ApiError::internal)?;
+            }
+            if let Some(Conversion::AtOnce(conversion)) = to.conversion() {
+                json = (conversion.from_stored)(&json).map_err(ApiError::internal)?;
+            }
+            Ok(json)
+        }
+        .boxed()
+    }
+}
+
+fn nothing() -> ApiError {
+    ApiError::internal("a conversion gives nothing")
+}
+
+impl Resources {
+    pub(super) fn converter(&self, webhook: &Arc<ConversionWebhook>) -> Arc<Converter> {
+        self.inner.conversions.converter(webhook, || Arc::new(self.weak()))
+    }
+
+    /// The object's JSON in the version asked for.
+    pub(super) async fn served(&self, place: &Place<'_>, item: &Arc<Item>) -> Result<Bytes, ApiError> {
+        let served = self.items_served(place, vec![item.clone()]).await?;
+        read::at_once(place, served.first().ok_or_else(nothing)?)
+    }
+
+    /// What webhooks convert is converted; all else is as it was.
+    pub(super) async fn items_served(
+        &self,
+        place: &Place<'_>,
+        items: Vec<Arc<Item>>,
+    ) -> Result<Vec<Arc<Item>>, ApiError> {
+        let Some(Conversion::Webhook(webhook)) = place.resource.conversion() else { return Ok(items) };
+        self.converter(webhook).served(items, &place.resource.api_version(), &place.cached).await
+    }
+
+    /// How a watcher is shown what is stored.
+    pub(super) fn shown(&self, place: &Place<'_>) -> Shown {
+        let webhook = match place.resource.conversion() {
+            None => return Shown::AsStored,
+            Some(Conversion::AtOnce(conversion)) => return Shown::AtOnce(conversion.from_stored.clone()),
+            Some(Conversion::Webhook(webhook)) => webhook,
+        };
+        let (converter, cached) = (self.converter(webhook), place.cached.clone());
+        let to: Arc<str> = place.resource.api_version().into();
+        let ask: Ask = Box::new(move |items| {
+            let (converter, cached, to) = (converter.clone(), cached.clone(), to.clone());
+            async move { converter.served(items, &to, &cached).await }.boxed()
+        });
+        Shown::Asked(ask)
+    }
+
+    /// What is stored of an object that is given as its JSON.
+    pub(super) async fn to_store(&self, place: &Place<'_>, json: &Bytes) -> Result<Bytes, ApiError> {
+        match place.resource.conversion() {
+            None => Ok(json.clone()),
+            Some(Conversion::AtOnce(conversion)) => {
+                Ok((conversion.to_stored)(json).map_err(ApiError::internal)?.into())
+            }
+            Some(Conversion::Webhook(webhook)) => {
+                let stored = self.converter(webhook).converted(vec![json.clone()], webhook.stored(), true).await?;
+                stored.into_iter().next().map(Bytes::from).ok_or_else(nothing)
+            }
+        }
+    }
+
+    /// The page of a snapshot that was asked for, of a kind that a webhook converts: its objects are selected by as they are then.
+    pub(super) async fn converted_rows(
+        &self,
+        place: &Place<'_>,
+        target: &Target,
+        snapshot: &Snapshot,
+        which: Which<'_>,
+    ) -> Result<Rows, ApiError> {
+        let Which { filter, limit, ref token } = which;
+        if !filter.is_by_content() {
+            let rows = rows_of(place, target, snapshot, which)?;
+            return Ok(Rows { items: self.items_served(place, rows.items).await?, ..rows });
+        }
+        let after = token.as_ref().map_or("", |token| token.after.as_str());
+        let candidates: Vec<Arc<Item>> = filter.of_place().select(snapshot, after).cloned().collect();
+        let part = if limit == 0 { candidates.len() } else { limit.max(LOOKED_AT_ONCE) };
+        let mut items = Vec::new();
+        for part in candidates.chunks(part.max(1)) {
+            let served = self.items_served(place, part.to_vec()).await?;
+            items.extend(served.into_iter().filter(|item| filter.matches(item)));
+            if limit > 0 && items.len() > limit {
+                break;
+            }
+        }
+        let has_more = limit > 0 && items.len() > limit;
+        if has_more {
+            items.truncate(limit);
+        }
+        let continue_token = match items.last().filter(|_| has_more) {
+            Some(last) => {
+                place.cached.retain(snapshot);
+                Some(Token::new(snapshot.revision, last.key(), None).encode()?)
+            }
+            None => None,
+        };
+        Ok(Rows { items, revision: snapshot.revision, continue_token, remaining: None })
+    }
+}
