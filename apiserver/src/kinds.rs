@@ -78,7 +78,10 @@ fn message(table: &Table) -> ServedKinds {
         namespaced: resource.scope() == Scope::Namespaced,
         stored_as: resource.store_prefix().into(),
     };
-    ServedKinds { kinds: table.iter().map(kind).collect() }
+    let mut all: Vec<&Arc<ApiResource>> = table.iter().collect();
+    // Who looks after all kinds takes the first version of each: one for which nobody has to be asked.
+    all.sort_by_key(|resource| resource.is_by_webhook());
+    ServedKinds { kinds: all.into_iter().map(kind).collect() }
 }
 
 #[cfg(test)]
@@ -86,9 +89,13 @@ mod tests {
     use corten_proto::api::kinds_server::Kinds as _;
     use k8s_openapi::api::coordination::v1::Lease;
     use k8s_openapi::api::core::v1::ConfigMap;
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+    use serde_json::json;
     use tonic::Code;
 
     use super::*;
+    use crate::registry::custom::CustomKind;
+    use crate::registry::custom::testing::{tabs, version};
 
     #[tokio::test]
     async fn kinds_are_told_of_at_once_and_whenever_they_change() {
@@ -114,5 +121,22 @@ mod tests {
         assert_eq!(next().await.len(), 2);
         registry.remove(&ApiResource::of::<ConfigMap>());
         assert_eq!(next().await, [("leases".to_owned(), true)]);
+    }
+
+    #[test]
+    fn the_version_that_is_stored_comes_before_those_that_a_webhook_makes_of_it() {
+        let schema = || json!({"type": "object"});
+        let mut crd = tabs(vec![version("v1", true, schema()), version("v2", false, schema())]);
+        let told = |crd: &CustomResourceDefinition| {
+            let registry = Registry::new(Vec::new());
+            registry.put_custom("example.com/tabs", &CustomKind::of(crd, false).unwrap().served);
+            let kinds = message(&registry.table()).kinds;
+            kinds.into_iter().map(|kind| kind.version).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&crd), ["v2", "v1"], "as clients prefer them");
+        let conversion = json!({"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"],
+            "clientConfig": {"url": "https://a"}}});
+        crd.spec.conversion = serde_json::from_value(conversion).unwrap();
+        assert_eq!(told(&crd), ["v1", "v2"]);
     }
 }

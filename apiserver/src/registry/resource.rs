@@ -238,6 +238,10 @@ impl ApiResource {
     pub fn conversion(&self) -> Option<&Conversion> {
         self.conversion.as_ref()
     }
+    /// Whether its objects are stored in another version, from which a webhook converts them.
+    pub fn is_by_webhook(&self) -> bool {
+        matches!(&self.conversion, Some(Conversion::Webhook(webhook)) if webhook.stored() != self.api_version())
+    }
     /// The kind's type in its schema.
     pub fn shape(&self) -> Option<Shape<'_>> {
         self.node.map(|node| self.schema.shape(node))
