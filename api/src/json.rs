@@ -35,7 +35,11 @@ macro_rules! json_kinds {
 }
 
 json_kinds!(
+    api::admissionregistration::v1::MutatingAdmissionPolicy,
+    api::admissionregistration::v1::MutatingAdmissionPolicyBinding,
     api::admissionregistration::v1::MutatingWebhookConfiguration,
+    api::admissionregistration::v1::ValidatingAdmissionPolicy,
+    api::admissionregistration::v1::ValidatingAdmissionPolicyBinding,
     api::admissionregistration::v1::ValidatingWebhookConfiguration,
     apiextensions::v1::CustomResourceDefinition,
     api::apps::v1::ControllerRevision,

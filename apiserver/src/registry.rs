@@ -103,7 +103,11 @@ pub fn builtin() -> Vec<ApiResource> {
         ApiResource::of::<api::core::v1::Secret>(),
         ApiResource::of::<api::core::v1::ServiceAccount>(),
         ApiResource::of::<api::core::v1::Service>(),
+        ApiResource::of::<api::admissionregistration::v1::MutatingAdmissionPolicy>(),
+        ApiResource::of::<api::admissionregistration::v1::MutatingAdmissionPolicyBinding>(),
         ApiResource::of::<api::admissionregistration::v1::MutatingWebhookConfiguration>(),
+        ApiResource::of::<api::admissionregistration::v1::ValidatingAdmissionPolicy>(),
+        ApiResource::of::<api::admissionregistration::v1::ValidatingAdmissionPolicyBinding>(),
         ApiResource::of::<api::admissionregistration::v1::ValidatingWebhookConfiguration>(),
         ApiResource::of::<CustomResourceDefinition>(),
         ApiResource::of::<api::apps::v1::ControllerRevision>(),
@@ -347,12 +351,8 @@ mod tests {
         "TokenRequest",
         "TokenReview",
     ];
-    /// Policies are not served yet; ComponentStatus is upstream's own past.
-    const NOT_SERVED: &[&str] = &[
-        "admissionregistration.k8s.io/v1,MutatingAdmissionPolicy",
-        "admissionregistration.k8s.io/v1,ValidatingAdmissionPolicy",
-        "v1,ComponentStatus",
-    ];
+    /// Upstream's own past.
+    const NOT_SERVED: &[&str] = &["v1,ComponentStatus"];
 
     #[test]
     fn every_kind_of_the_release_is_served_or_named_here() {

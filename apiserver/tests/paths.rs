@@ -28,14 +28,6 @@ const GROUPS_NOT_SERVED: &[&str] = &[
 /// Ends of paths that are known to lead nowhere. What is served must not stand here.
 const NOT_SERVED: &[&str] = &["/componentstatuses", "/componentstatuses/{name}"];
 
-/// Kinds that are not served yet, of groups that are.
-const KINDS_NOT_SERVED: &[&str] = &[
-    "mutatingadmissionpolicies",
-    "mutatingadmissionpolicybindings",
-    "validatingadmissionpolicies",
-    "validatingadmissionpolicybindings",
-];
-
 fn table() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let lines = PATHS.lines().filter(|line| !line.starts_with('#'));
     let rows = lines.filter_map(|line| {
@@ -51,9 +43,7 @@ fn is_left_out(path: &str) -> bool {
     let is_stable = |version: &str| version.strip_prefix('v').is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
     match parts.as_slice() {
         ["apis", group, rest @ ..] => {
-            GROUPS_NOT_SERVED.contains(group)
-                || rest.first().is_some_and(|version| !is_stable(version))
-                || rest.iter().any(|part| KINDS_NOT_SERVED.contains(part))
+            GROUPS_NOT_SERVED.contains(group) || rest.first().is_some_and(|version| !is_stable(version))
         }
         _ => false,
     }

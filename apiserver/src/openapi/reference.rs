@@ -35,7 +35,6 @@ const KNOWN: &[Known] = &[
     known("io.k8s.metrics.pkg.apis.metrics.v1beta1.", "served by ourselves, published by metrics-server"),
     known("Review: not described", "kubectl would look for CustomResourceDefinitions before it asks"),
     known("/bindings: not described", "kubectl would look for CustomResourceDefinitions before it asks"),
-    known("admissionpolic", "policies are not served yet"),
     known("/componentstatuses", "not served: upstream's own past, deprecated since 1.19"),
     known(
         "meta.v1.DeleteOptions x-kubernetes-group-version-kind",

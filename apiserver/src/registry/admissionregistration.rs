@@ -1,12 +1,22 @@
-//! admissionregistration.k8s.io: who is asked, over the network, about writes on their way.
+//! admissionregistration.k8s.io: who is asked about writes on their way, webhooks over the network and policies by their expressions.
 //!
-//! <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/>
+//! <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/>,
+//! <https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/>
 
-pub mod match_conditions;
+pub mod environment;
+pub mod expressions;
+pub mod mutatingadmissionpolicy;
+pub mod mutatingadmissionpolicybinding;
 pub mod mutatingwebhookconfiguration;
+pub mod params;
+pub mod validatingadmissionpolicy;
+pub mod validatingadmissionpolicybinding;
 pub mod validatingwebhookconfiguration;
 
 mod defaults;
+mod match_conditions;
+mod match_resources;
+mod policy;
 #[cfg(test)]
 mod tests;
 mod validate;

@@ -211,7 +211,36 @@ fn cluster() -> Vec<Row> {
         "clientConfig": {"service": {"name": "s", "namespace": "n", "path": "/p"}, "caBundle": ByteString(b"x".to_vec())},
         "rules": [{"operations": ["CREATE"], "apiGroups": ["a.example"], "apiVersions": ["v1"],
             "resources": ["things/status"], "scope": "Namespaced"}]});
+    let rule = json!({"operations": ["CREATE"], "apiGroups": ["a.example"], "apiVersions": ["v1"], "resources": ["things"],
+        "resourceNames": ["t"], "scope": "Namespaced"});
+    let about = json!({"objectSelector": selector(), "resourceRules": [rule], "excludeResourceRules": [rule]});
+    let policy = |more: Value| {
+        let mut spec = json!({"failurePolicy": "Ignore", "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
+            "matchConstraints": about, "matchConditions": [{"name": "c", "expression": "false"}],
+            "variables": [{"name": "v", "expression": "1"}]});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "spec": spec })
+    };
+    let binding = |more: Value| {
+        let mut spec = json!({"policyName": "m", "matchResources": about,
+            "paramRef": {"name": "p", "namespace": "n", "parameterNotFoundAction": "Allow"}});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "spec": spec })
+    };
+    let changes = json!({"reinvocationPolicy": "IfNeeded", "mutations": [
+        {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": "Object{}"}},
+        {"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'remove', path: '/x'}]"}}]});
+    let judges = json!({"auditAnnotations": [{"key": "k", "valueExpression": "'v'"}],
+        "validations": [{"expression": "variables.v == 1", "message": "m", "messageExpression": "'m'", "reason": "Forbidden"}]});
     vec![
+        ("admissionregistration.k8s.io/v1 MutatingAdmissionPolicy", "m", policy(changes)),
+        ("admissionregistration.k8s.io/v1 MutatingAdmissionPolicyBinding", "m", binding(json!({}))),
+        ("admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy", "m", policy(judges)),
+        (
+            "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicyBinding",
+            "m",
+            binding(json!({"validationActions": ["Deny", "Audit"]})),
+        ),
         ("admissionregistration.k8s.io/v1 MutatingWebhookConfiguration", "m", json!({"webhooks": [webhook]})),
         ("admissionregistration.k8s.io/v1 ValidatingWebhookConfiguration", "m", json!({"webhooks": [webhook]})),
         (

@@ -19,7 +19,8 @@ use super::{Asking, review};
 use crate::aside::aside;
 use crate::authn::account;
 use crate::registry::ApiResource;
-use crate::registry::admissionregistration::match_conditions;
+use crate::registry::admissionregistration::environment::{Known, Typed, environment};
+use crate::registry::admissionregistration::expressions::{Wanted, compile};
 use crate::request::{Target, User};
 
 /// Conditions that may cost more than this take milliseconds, if what they look at is large: what is known of their cost before is
@@ -51,8 +52,11 @@ pub(super) enum Outcome {
 
 impl Conditions {
     pub(super) fn compile(conditions: &[MatchCondition]) -> Self {
-        let compiled =
-            |of: &MatchCondition| Condition { of: of.clone(), program: match_conditions::compile(&of.expression) };
+        let environment = environment(Known::of_conditions(false), &Typed::default());
+        let compiled = |of: &MatchCondition| Condition {
+            of: of.clone(),
+            program: compile(&of.expression, &environment, Wanted::Bool),
+        };
         Self(conditions.iter().map(compiled).collect())
     }
     /// Whether they were made of these.

@@ -3,17 +3,17 @@
 use std::collections::HashSet;
 
 use corten_api::{Problems, names};
-use k8s_openapi::api::admissionregistration::v1::RuleWithOperations;
+use k8s_openapi::api::admissionregistration::v1::{NamedRuleWithOperations, RuleWithOperations};
 
 use super::{Webhook, match_conditions};
 use crate::registry::check;
 use crate::registry::path::Path;
 use crate::registry::webhook_client::{REVIEW_VERSIONS, WebhookClient};
 
-const FAILURE_POLICIES: &[&str] = &["Fail", "Ignore"];
-const MATCH_POLICIES: &[&str] = &["Equivalent", "Exact"];
+pub(super) const FAILURE_POLICIES: &[&str] = &["Fail", "Ignore"];
+pub(super) const MATCH_POLICIES: &[&str] = &["Equivalent", "Exact"];
 const SIDE_EFFECTS: &[&str] = &["None", "NoneOnDryRun"];
-const REINVOCATION_POLICIES: &[&str] = &["IfNeeded", "Never"];
+pub(super) const REINVOCATION_POLICIES: &[&str] = &["IfNeeded", "Never"];
 const OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
 const SCOPES: &[&str] = &["*", "Cluster", "Namespaced"];
 const TIMEOUTS: std::ops::RangeInclusive<i32> = 1..=30;
@@ -37,7 +37,7 @@ fn one(webhook: &Webhook<'_>, at: &Path<'_>, problems: &mut Problems) {
     name(webhook.name, &at.field("name"), problems);
     let rules = at.field("rules");
     for (i, of) in webhook.rules.iter().enumerate() {
-        rule(of, &rules.index(i), problems);
+        rule(Rule::from(of), &rules.index(i), problems);
     }
     check::optional_word(problems, &at.field("failurePolicy"), webhook.failure_policy, FAILURE_POLICIES);
     check::optional_word(problems, &at.field("matchPolicy"), webhook.match_policy, MATCH_POLICIES);
@@ -57,7 +57,7 @@ fn one(webhook: &Webhook<'_>, at: &Path<'_>, problems: &mut Problems) {
     }
     check::optional_word(problems, &at.field("reinvocationPolicy"), webhook.reinvocation_policy, REINVOCATION_POLICIES);
     WebhookClient::from(webhook.client_config).validate(&at.field("clientConfig"), problems);
-    match_conditions::validate(webhook.match_conditions, &at.field("matchConditions"), problems);
+    match_conditions::validate(webhook.match_conditions, false, &at.field("matchConditions"), problems);
 }
 
 fn name(name: &str, at: &Path<'_>, problems: &mut Problems) {
@@ -84,22 +84,54 @@ fn wild(values: &[String], at: &Path<'_>, others: &str, problems: &mut Problems)
     }
 }
 
-fn rule(rule: &RuleWithOperations, at: &Path<'_>, problems: &mut Problems) {
+/// What webhooks and policies alike say of requests.
+#[derive(Clone, Copy)]
+pub(super) struct Rule<'a> {
+    operations: &'a [String],
+    api_groups: &'a [String],
+    api_versions: &'a [String],
+    resources: &'a [String],
+    scope: Option<&'a String>,
+}
+
+macro_rules! view {
+    ($of:ident) => {
+        Self {
+            operations: list($of.operations.as_ref()),
+            api_groups: list($of.api_groups.as_ref()),
+            api_versions: list($of.api_versions.as_ref()),
+            resources: list($of.resources.as_ref()),
+            scope: $of.scope.as_ref(),
+        }
+    };
+}
+
+impl<'a> From<&'a RuleWithOperations> for Rule<'a> {
+    fn from(of: &'a RuleWithOperations) -> Self {
+        view!(of)
+    }
+}
+
+impl<'a> From<&'a NamedRuleWithOperations> for Rule<'a> {
+    fn from(of: &'a NamedRuleWithOperations) -> Self {
+        view!(of)
+    }
+}
+
+pub(super) fn rule(rule: Rule<'_>, at: &Path<'_>, problems: &mut Problems) {
     let operations = at.field("operations");
-    let of = list(rule.operations.as_ref());
-    wild(of, &operations, "operations", problems);
-    for (i, operation) in of.iter().enumerate() {
+    wild(rule.operations, &operations, "operations", problems);
+    for (i, operation) in rule.operations.iter().enumerate() {
         check::known_word(problems, &operations.index(i), operation, OPERATIONS);
     }
-    wild(list(rule.api_groups.as_ref()), &at.field("apiGroups"), "API groups", problems);
+    wild(rule.api_groups, &at.field("apiGroups"), "API groups", problems);
     let versions = at.field("apiVersions");
-    let of = list(rule.api_versions.as_ref());
-    wild(of, &versions, "API versions", problems);
-    for (i, _) in of.iter().enumerate().filter(|(_, version)| version.is_empty()) {
+    wild(rule.api_versions, &versions, "API versions", problems);
+    for (i, _) in rule.api_versions.iter().enumerate().filter(|(_, version)| version.is_empty()) {
         problems.required(versions.index(i), "");
     }
-    resources(list(rule.resources.as_ref()), &at.field("resources"), problems);
-    check::optional_word(problems, &at.field("scope"), rule.scope.as_ref(), SCOPES);
+    resources(rule.resources, &at.field("resources"), problems);
+    check::optional_word(problems, &at.field("scope"), rule.scope, SCOPES);
 }
 
 fn resources(resources: &[String], at: &Path<'_>, problems: &mut Problems) {
