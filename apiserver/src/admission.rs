@@ -11,12 +11,16 @@
 //!
 //! Words and order: <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/>.
 
+pub mod asking;
 mod certificates;
 mod claim_resize;
+mod conditions;
 mod default_class;
 mod default_ingress_class;
 mod default_storage_class;
+mod expressions;
 mod limit_ranger;
+pub mod matching;
 mod namespace_lifecycle;
 mod node_restriction;
 mod node_taint;
@@ -26,10 +30,13 @@ mod pod_security;
 mod pod_tolerations;
 mod pod_topology_labels;
 mod priority;
+mod question;
 mod resource_claim;
 pub mod resource_quota;
+pub mod rounds;
 mod runtime_class;
 mod service_account;
+mod versions;
 pub mod webhook;
 
 use std::fmt;

@@ -1,8 +1,7 @@
 //! Admission webhooks: who is asked over the network about writes and connections.
 //!
 //! - [`index`]: the configurations as they are matched, made once for each change of one
-//! - `matching`: which webhooks a write is for, and in which version of its object; pure
-//! - `conditions`: what else is asked of a write before its webhook is; pure
+//! - `conditions`: what else is asked of a write that its rules name before a webhook is
 //! - `review`, `response`: what is asked, and what of an answer counts; pure
 //! - `mutating`, `validating`: who is asked when, over `call`: one webhook, asked once, over connections of [`crate::webhook`]
 //!
@@ -15,36 +14,29 @@
 mod call;
 mod conditions;
 pub mod index;
-pub mod matching;
 mod metrics;
 mod mutating;
-mod patched;
 mod response;
 mod review;
 #[cfg(test)]
-mod testing;
+pub(in crate::admission) mod testing;
 mod validating;
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use corten_api::ApiError;
-use corten_api::selector::Labels;
-use futures::future::BoxFuture;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
-use k8s_openapi::api::core::v1::Namespace;
-use serde_json::Value;
 use tokio::sync::Mutex;
 
 use self::index::Index;
 use self::metrics::Metrics;
-pub use self::mutating::Rounds;
+use super::asking::Asking;
+use super::rounds::Rounds;
 use crate::aside::aside;
-use crate::registry::{AnyObject, ApiResource, Registry, admissionregistration, subresource};
-use crate::request::{Target, User};
-use crate::view::{ClusterView, Objects};
-use crate::webhook::{Bounds, Resolve, ReviewVersion};
+use crate::registry::AnyObject;
+use crate::webhook::{Bounds, ReviewVersion};
 
 /// Configurations of this size take milliseconds to be read, their conditions to be compiled.
 const LARGE_CONFIGURATIONS_BYTES: usize = 32 * 1024;
@@ -61,105 +53,6 @@ fn api_version(version: ReviewVersion) -> &'static str {
     match version {
         ReviewVersion::V1 => "admission.k8s.io/v1",
         ReviewVersion::V1Beta1 => "admission.k8s.io/v1beta1",
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Operation {
-    Create,
-    Update,
-    Delete,
-    Connect,
-}
-
-impl Operation {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "CREATE",
-            Self::Update => "UPDATE",
-            Self::Delete => "DELETE",
-            Self::Connect => "CONNECT",
-        }
-    }
-}
-
-/// Who has an object in another of the versions that it is served in.
-pub trait Convert: Send + Sync {
-    /// `json`: as an object of `from`; as one of `to` comes back.
-    fn convert<'a>(
-        &'a self,
-        json: Vec<u8>,
-        from: &'a ApiResource,
-        to: &'a ApiResource,
-    ) -> BoxFuture<'a, Result<Vec<u8>, ApiError>>;
-}
-
-/// Reads an object of a subresource's own kind.
-pub type Decode = fn(&[u8]) -> Result<Box<dyn AnyObject>, ApiError>;
-
-/// What webhooks are asked about.
-pub struct Asking<'a> {
-    pub user: &'a User,
-    pub operation: Operation,
-    /// As it was asked for.
-    pub target: &'a Target,
-    pub resource: &'a Arc<ApiResource>,
-    /// The object's.
-    pub name: &'a str,
-    pub dry_run: bool,
-    /// With its `kind`; of connections there are none.
-    pub options: Option<Value>,
-    /// As it is stored; `None`: it is made, or connected to.
-    pub old: Option<&'a dyn AnyObject>,
-    /// What a connection is to be, which is no object of ours.
-    pub connection: Option<Value>,
-    /// `None`: the object is of the resource's kind.
-    pub decode: Option<Decode>,
-    pub registry: &'a Registry,
-    pub view: &'a dyn ClusterView,
-    pub resolve: &'a dyn Resolve,
-    pub convert: &'a dyn Convert,
-    /// Labels of the namespace, once somebody has asked for them.
-    pub namespace_labels: OnceLock<Result<Option<Labels>, ApiError>>,
-}
-
-/// Group, version and kind, or resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Names<'a> {
-    group: &'a str,
-    version: &'a str,
-    name: &'a str,
-}
-
-impl Asking<'_> {
-    /// Of a namespace itself it is its name.
-    fn namespace(&self) -> &str {
-        if self.is_namespaces() { self.name } else { &self.target.namespace }
-    }
-    fn is_namespaces(&self) -> bool {
-        self.resource.plural() == "namespaces" && self.resource.group().is_empty()
-    }
-    /// The kind of what is written, as this version of its resource has it.
-    fn kind_in<'r>(&self, resource: &'r ApiResource) -> Names<'r> {
-        let own = Names { group: resource.group(), version: resource.version(), name: resource.kind() };
-        let sub = Some(&self.target.subresource).filter(|sub| !sub.is_empty());
-        let other = sub.and_then(|sub| subresource::of(resource.plural(), sub).kind);
-        other.map_or(own, |(group, version, name)| Names { group, version, name })
-    }
-    /// `None`: there is no such namespace.
-    fn namespace_labels(&self, new: Option<&dyn AnyObject>) -> Result<Option<Labels>, ApiError> {
-        // What it is to be, not what it was.
-        if let (true, true, Some(new)) = (self.is_namespaces(), self.target.subresource.is_empty(), new) {
-            return Ok(new.meta().labels.clone());
-        }
-        let name = self.namespace();
-        let read = || {
-            let objects: &dyn Objects = self.view;
-            let namespace = objects.find::<Namespace>("", "namespaces", "", name);
-            let found = namespace.ok_or_else(|| ApiError::not_found("", "namespaces", name))?;
-            Ok(found.metadata.labels)
-        };
-        self.namespace_labels.get_or_init(read).clone()
     }
 }
 
@@ -254,9 +147,4 @@ impl Webhooks {
     ) -> Result<(), ApiError> {
         Box::pin(validating::ask(&self.metrics, index, asking, object, warnings)).await
     }
-}
-
-/// Whether nobody is asked about it: who could mend a webhook that refuses everything would be refused, too.
-pub fn is_exempt(resource: &ApiResource) -> bool {
-    resource.group() == admissionregistration::GROUP
 }

@@ -14,7 +14,7 @@ use super::admit::{Asked, Said, decode_as};
 use super::place::Place;
 use super::webhooks::Hooks;
 use super::{Authorized, Resources, WriteOptions, Written, to};
-use crate::admission::webhook::Decode;
+use crate::admission::asking::Decode;
 use crate::authn::account::Seen;
 use crate::authn::claims::{Bound, Life, Reference};
 use crate::authn::tokens::{IssueError, POD_TOKEN_SECS, Rules, TOKEN_BYTES_MAX};

@@ -11,7 +11,7 @@ use super::place::Place;
 use super::read::{self, Rows, Which, rows_of};
 use super::token::Token;
 use super::{Resources, Weak};
-use crate::admission::webhook::Convert;
+use crate::admission::asking::Convert;
 use crate::cache::{Ask, Item, Shown, Snapshot};
 use crate::conversion::Converter;
 use crate::registry::{ApiResource, Conversion, ConversionWebhook};

@@ -14,7 +14,7 @@ use super::revise::{Current, Decide, Decision, Taken};
 use super::update::Writing;
 use super::webhooks::Hooks;
 use super::{Authorized, Resources, WriteOptions, Written, meta, to};
-use crate::admission::webhook::Decode;
+use crate::admission::asking::Decode;
 use crate::apply::{self, ObjectType, Tracked};
 use crate::decode;
 use crate::patch as patches;

@@ -14,8 +14,10 @@ use serde::de::DeserializeOwned;
 use self::endpoint::Placed;
 use super::place::Place;
 use super::{Authorized, Resources};
+use crate::admission::asking::{self, Operation};
+use crate::admission::matching;
 use crate::admission::webhook::index::Index;
-use crate::admission::webhook::{self, Configurations, Look, Operation, State, Webhooks, matching};
+use crate::admission::webhook::{Configurations, Look, State, Webhooks};
 use crate::cache::{FieldTerms, Filter, Snapshot};
 use crate::registry::ApiResource;
 use crate::registry::admissionregistration::{GROUP, mutatingwebhookconfiguration, validatingwebhookconfiguration};
@@ -48,7 +50,7 @@ impl Resources {
     }
     /// Who may be asked about a write of this resource. `None`: nobody is.
     pub(super) async fn hooks_about(&self, resource: &Arc<ApiResource>, subresource: &str) -> Option<Hooks> {
-        if webhook::is_exempt(resource) {
+        if asking::is_exempt(resource) {
             return None;
         }
         let index = self.webhook_index().await?;

@@ -6,11 +6,11 @@ use corten_api::ApiError;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::Asking;
 use super::index::Hook;
 use super::metrics::{ADMIT, Called, Metrics, Rejection, VALIDATING};
 use super::response::{self, Answer, ResponseError};
 use super::review;
+use crate::admission::asking::Asking;
 use crate::aside::{LARGE_BODY_BYTES, aside};
 use crate::bounded_text::bounded;
 use crate::registry::ApiResource;

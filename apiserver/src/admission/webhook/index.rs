@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corten_api::selector::Selector;
 use k8s_openapi::api::admissionregistration::v1::{
-    MatchCondition, MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhookConfiguration,
+    MatchCondition, MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::conditions::Conditions;
-use super::{BOUNDS, Operation, matching};
+use super::BOUNDS;
+use crate::admission::asking::Operation;
+use crate::admission::conditions::Conditions;
+use crate::admission::matching::Criteria;
 use crate::registry::ApiResource;
 use crate::registry::admissionregistration::Webhook;
 use crate::registry::webhook_client::WebhookClient;
@@ -25,11 +25,7 @@ pub struct Hook {
     pub(super) uid: Arc<str>,
     pub(super) configuration: Arc<str>,
     pub(super) name: Arc<str>,
-    pub(super) rules: Vec<RuleWithOperations>,
-    /// Whether a rule for one version of a resource is one for all.
-    pub(super) is_equivalent: bool,
-    pub(super) namespaces: Selector,
-    pub(super) objects: Selector,
+    pub(super) criteria: Criteria,
     /// On which it is asked.
     pub(super) conditions: Arc<Conditions>,
     /// Whether what it is asked about is done though it cannot be asked.
@@ -51,15 +47,13 @@ impl Hook {
         let client = place.as_ref().map_err(Clone::clone).and_then(|place| made.client(place));
         let uid: Arc<str> = format!("{configuration}/{}", webhook.name).into();
         let is = |word: Option<&String>, wanted: &str| word.is_some_and(|word| word == wanted);
+        let selectors = (webhook.namespace_selector, webhook.object_selector);
         let conditions = made.conditions(&uid, webhook.match_conditions);
         Self {
             uid,
             configuration: configuration.clone(),
             name: webhook.name.into(),
-            rules: webhook.rules.to_vec(),
-            is_equivalent: !is(webhook.match_policy, "Exact"),
-            namespaces: selector(webhook.name, webhook.namespace_selector),
-            objects: selector(webhook.name, webhook.object_selector),
+            criteria: Criteria::of_webhook(webhook.name, webhook.rules, webhook.match_policy, selectors),
             conditions,
             fails_open: is(webhook.failure_policy, "Ignore"),
             timeout: webhook
@@ -73,15 +67,6 @@ impl Hook {
             client,
         }
     }
-}
-
-/// What was stored was a selector. Of one that is none the webhook sees everything, as nothing may slip by it.
-fn selector(webhook: &str, selector: Option<&LabelSelector>) -> Selector {
-    let Some(selector) = selector else { return Selector::everything() };
-    Selector::from_label_selector(Some(selector)).unwrap_or_else(|err| {
-        tracing::error!(webhook, %err, "a selector cannot be read: everything counts as selected");
-        Selector::everything()
-    })
 }
 
 #[derive(Debug, Default)]
@@ -113,7 +98,7 @@ impl Index {
     }
     /// Whether any of them may be about this, by their rules alone.
     pub fn concerns(&self, operation: Operation, resources: &[Arc<ApiResource>], subresource: &str) -> bool {
-        let is_about = |hook: &Hook| matching::is_named(hook, operation, resources, subresource);
+        let is_about = |hook: &Hook| hook.criteria.is_named(operation, resources, subresource);
         self.mutating.iter().chain(&self.validating).any(is_about)
     }
     pub fn is_empty(&self) -> bool {
@@ -142,7 +127,7 @@ impl<'b> Made<'b> {
     /// As they were compiled before, where they are the same.
     fn conditions(&self, uid: &str, of: &[MatchCondition]) -> Arc<Conditions> {
         let same = self.conditions.get(uid).and_then(|all| all.iter().find(|conditions| conditions.are(of)));
-        same.map_or_else(|| Arc::new(Conditions::compile(of)), |same| Arc::clone(same))
+        same.map_or_else(|| Arc::new(Conditions::compile(of, false)), |same| Arc::clone(same))
     }
     /// The connections there are to such a place, or new ones.
     fn client(&mut self, place: &Place) -> Result<Arc<HookClient>, String> {

@@ -13,8 +13,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::Operation;
-use super::conditions::Outcome;
+use crate::admission::asking::Operation;
+use crate::admission::conditions::Outcome;
 
 /// Seconds. Upstream's.
 const BUCKETS: [f64; 8] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 25.0];

@@ -1,50 +1,23 @@
 //! Webhooks that change objects: one after the other, and some of them once more about what others have changed after them.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Instant;
 
 use corten_api::ApiError;
 use serde_json::value::RawValue;
 
 use super::call::{Call, CallError};
-use super::index::{Hook, Index};
+use super::conditions;
+use super::index::Index;
 use super::metrics::ADMIT;
 use super::metrics::Metrics;
-use super::patched::{Texts, patched};
-use super::{Asking, conditions, matching};
+use crate::admission::asking::Asking;
+use crate::admission::matching;
+use crate::admission::rounds::Rounds;
+use crate::admission::versions::{Texts, patched};
 use crate::aside::{LARGE_BODY_BYTES, aside, outside};
 use crate::patch::Operations;
 use crate::registry::{AnyObject, ApiResource};
 use crate::webhook::Failure;
-
-/// What is remembered from the first time that webhooks are asked to the second, which is the last.
-#[derive(Default)]
-pub struct Rounds {
-    is_second: bool,
-    /// Were asked and are to be asked again, should somebody change the object after them.
-    asked: BTreeSet<Arc<str>>,
-    /// Somebody has.
-    again: BTreeSet<Arc<str>>,
-    /// The object after the last webhook.
-    left: Option<Box<dyn AnyObject>>,
-}
-
-impl Rounds {
-    /// `object`: as it is after the server's own plugins have seen it again.
-    pub fn begin_second(&mut self, object: &dyn AnyObject) {
-        self.is_second = true;
-        if self.left.as_ref().is_some_and(|left| !left.same_as(object)) {
-            self.changed();
-        }
-    }
-    fn changed(&mut self) {
-        self.again.append(&mut self.asked);
-    }
-    fn is_asked(&self, hook: &Hook) -> bool {
-        !self.is_second || self.again.contains(&hook.uid)
-    }
-}
 
 /// Whether one has changed the object.
 pub(super) async fn ask(
@@ -61,11 +34,11 @@ pub(super) async fn ask(
     let connection = connection.map_err(ApiError::internal)?;
     let mut has_changed = false;
     for (i, hook) in index.mutating.iter().enumerate() {
-        if !rounds.is_asked(hook) {
+        if !rounds.is_asked(&hook.uid) {
             continue;
         }
         let new = object.as_deref().map(|new| &**new);
-        let Some(resource) = matching::matches(hook, asking, new, &resources)? else { continue };
+        let Some(resource) = hook.criteria.matches(asking, new, &resources)? else { continue };
         if !hook.conditions.is_empty() {
             let object = match new {
                 Some(new) => Some(texts.value(asking, new, &resource).await?),
@@ -87,7 +60,7 @@ pub(super) async fn ask(
             Some(old) => Some(old_texts.of(asking, old, &resource).await?),
             None => None,
         };
-        let at = (usize::from(rounds.is_second), i);
+        let at = (rounds.round(), i);
         let call = Call { hook, asking, resource: &resource, is_mutating: true, at };
         let begun = Instant::now();
         let outcome = changed(&call, &resource, new, (json, old), warnings).await;
@@ -100,10 +73,12 @@ pub(super) async fn ask(
             rounds.changed();
         }
         if hook.is_asked_again {
-            rounds.asked.insert(hook.uid.clone());
+            rounds.asked(&hook.uid);
         }
     }
-    rounds.left = object.as_deref().map(|object| object.boxed_clone());
+    if let Some(object) = object.as_deref() {
+        rounds.leave(&**object);
+    }
     Ok(has_changed)
 }
 
@@ -152,49 +127,4 @@ async fn follow(
     }
     call.note_patch(patch);
     Ok(Some(new))
-}
-
-#[cfg(test)]
-mod tests {
-    use k8s_openapi::api::core::v1::ConfigMap;
-
-    use super::super::testing::{mutating, webhook};
-    use super::*;
-
-    #[test]
-    fn who_wants_to_is_asked_again_about_what_came_after() {
-        let mut again = webhook("again.b.c");
-        again["reinvocationPolicy"] = "IfNeeded".into();
-        let index = Index::compile(&[mutating("x", &[again, webhook("once.b.c")])], &[], &Index::default());
-        let [again, once] = index.mutating.as_slice() else { panic!("two") };
-        let object: Box<dyn AnyObject> = Box::new(ConfigMap::default());
-        let mut named = ConfigMap::default();
-        named.metadata.name = Some("a".into());
-        let rounds = || Rounds { left: Some(object.boxed_clone()), ..Rounds::default() };
-        let asked = |rounds: &Rounds| [again, once].map(|hook| rounds.is_asked(hook));
-
-        let mut first = rounds();
-        first.asked.insert(again.uid.clone());
-        assert_eq!(asked(&first), [true, true]);
-
-        // One that came later has changed it.
-        let mut later = rounds();
-        later.asked.insert(again.uid.clone());
-        later.changed();
-        later.begin_second(&*object);
-        assert_eq!(asked(&later), [true, false]);
-
-        // It was the last that changed it, itself; but a plugin of the server's has changed it then.
-        let last = || {
-            let mut last = rounds();
-            last.changed();
-            last.asked.insert(again.uid.clone());
-            last
-        };
-        let (mut plugin, mut alone) = (last(), last());
-        plugin.begin_second(&named);
-        assert_eq!(asked(&plugin), [true, false]);
-        alone.begin_second(&*object);
-        assert_eq!(asked(&alone), [false, false], "nobody has changed what it left");
-    }
 }

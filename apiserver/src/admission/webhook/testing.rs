@@ -6,12 +6,12 @@ use futures::future::BoxFuture;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use serde_json::{Value, json};
 
-use super::Convert;
+use crate::admission::asking::Convert;
 use crate::registry::{ApiResource, Kind};
 use crate::webhook::testing::{At, install};
 
 /// About all there is.
-pub(super) fn webhook(name: &str) -> Value {
+pub(in crate::admission) fn webhook(name: &str) -> Value {
     json!({"name": name, "sideEffects": "None", "admissionReviewVersions": ["v1"], "clientConfig": {"url": "https://a/"},
         "rules": [{"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"]}]})
 }
@@ -24,11 +24,11 @@ fn configuration<K: Kind>(name: &str, webhooks: &[Value]) -> K {
     configuration
 }
 
-pub(super) fn mutating(name: &str, webhooks: &[Value]) -> MutatingWebhookConfiguration {
+pub(in crate::admission) fn mutating(name: &str, webhooks: &[Value]) -> MutatingWebhookConfiguration {
     configuration(name, webhooks)
 }
 
-pub(super) fn validating(name: &str, webhooks: &[Value]) -> ValidatingWebhookConfiguration {
+pub(in crate::admission) fn validating(name: &str, webhooks: &[Value]) -> ValidatingWebhookConfiguration {
     configuration(name, webhooks)
 }
 

@@ -6,10 +6,12 @@ use corten_api::ApiError;
 use futures::StreamExt;
 
 use super::call::Call;
+use super::conditions;
 use super::index::Index;
 use super::metrics::{Metrics, VALIDATING};
-use super::patched::Texts;
-use super::{Asking, conditions, matching};
+use crate::admission::asking::Asking;
+use crate::admission::matching;
+use crate::admission::versions::Texts;
 use crate::aside::outside;
 use crate::registry::AnyObject;
 
@@ -29,7 +31,7 @@ pub(super) async fn ask(
     let connection = connection.map_err(ApiError::internal)?;
     let mut asked = Vec::new();
     for hook in &index.validating {
-        let Some(resource) = matching::matches(hook, asking, object, &resources)? else { continue };
+        let Some(resource) = hook.criteria.matches(asking, object, &resources)? else { continue };
         if !hook.conditions.is_empty() {
             let object = match object {
                 Some(object) => Some(texts.value(asking, object, &resource).await?),

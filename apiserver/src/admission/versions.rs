@@ -1,4 +1,4 @@
-//! An object in the version that a webhook wants, and what its patch makes of it.
+//! An object in the version that a webhook or a policy wants, and what its patch makes of it.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use corten_api::ApiError;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::Asking;
-use super::review::Json;
+use super::asking::Asking;
+use super::question::Json;
 use crate::patch::Operations;
 use crate::registry::{AnyObject, ApiResource};
 
@@ -100,7 +100,16 @@ pub(super) async fn patched(
 ) -> Result<Box<dyn AnyObject>, ApiError> {
     let value: Value = serde_json::from_str(json.get()).map_err(ApiError::internal)?;
     let value = operations.apply(value).map_err(|err| ApiError::internal(err.message()))?;
-    let json = serde_json::to_vec(&value).map_err(ApiError::internal)?;
+    replaced(asking, resource, &value).await
+}
+
+/// An object that stands in the place of another, as if a client had sent it in this version.
+pub(super) async fn replaced(
+    asking: &Asking<'_>,
+    resource: &ApiResource,
+    value: &Value,
+) -> Result<Box<dyn AnyObject>, ApiError> {
+    let json = serde_json::to_vec(value).map_err(ApiError::internal)?;
     if let Some(decode) = asking.decode {
         return decode(&json).map_err(|err| ApiError::internal(err.message()));
     }

@@ -6,9 +6,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
-use super::super::index::Index;
-use super::super::testing::{validating, webhook};
 use super::*;
+use crate::admission::webhook::testing::{validating, webhook};
+use crate::registry::admissionregistration::Webhook;
 use crate::request::{Target, User};
 use crate::view::testing::Cluster;
 use crate::webhook::testing::At;
@@ -33,7 +33,10 @@ fn labels(text: &str) -> ObjectMeta {
 
 /// What the webhook is told it is: `group/version/plural`, "no", or an error.
 fn asked(webhook: Value, write: &Write) -> String {
-    let index = Index::compile(&[], &[validating("x", &[webhook])], &Index::default());
+    let configuration = validating("x", &[webhook]);
+    let said = Webhook::from(&configuration.webhooks.as_ref().unwrap()[0]);
+    let selectors = (said.namespace_selector, said.object_selector);
+    let criteria = Criteria::of_webhook(said.name, said.rules, said.match_policy, selectors);
     let registry = Registry::default();
     let (what, which) = write.at.split_once(' ').unwrap();
     let parts: Vec<&str> = what.split('/').collect();
@@ -78,9 +81,8 @@ fn asked(webhook: Value, write: &Write) -> String {
         namespace_labels: OnceLock::new(),
     };
     let resources = equivalents(&registry, &resource, &target.subresource);
-    let hook = &index.validating[0];
-    let found = matches(hook, &asking, new.as_deref(), &resources);
-    let is_named = is_named(hook, write.operation, &resources, &target.subresource);
+    let found = criteria.matches(&asking, new.as_deref(), &resources);
+    let is_named = criteria.is_named(write.operation, &resources, &target.subresource);
     match found {
         Ok(Some(of)) => {
             assert!(is_named, "what is asked about is named");

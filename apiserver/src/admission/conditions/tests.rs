@@ -2,11 +2,14 @@
 
 use std::sync::OnceLock;
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
-use super::super::Operation;
 use super::*;
+use crate::admission::asking::{Asking, Operation};
+use crate::admission::expressions::{Host, Seen, values};
+use crate::admission::question;
 use crate::registry::Registry;
+use crate::request::{Target, User};
 use crate::view::testing::Cluster;
 use crate::webhook::testing::At;
 
@@ -41,8 +44,9 @@ fn judged(conditions: &[&str], object: Option<&Json>, old: Option<&Json>) -> Out
     };
     let named = |(i, text): (usize, &&str)| MatchCondition { name: i.to_string(), expression: (*text).to_owned() };
     let of: Vec<MatchCondition> = conditions.iter().enumerate().map(named).collect();
-    let request = review::request(&asking, &resource).unwrap();
-    Conditions::compile(&of).judge(&variables(&asking, (object, old), &request, &Host(&asking)))
+    let request = question::request(&asking, &resource).unwrap();
+    let seen = Seen { object, old, namespace: None, params: None, request: &request };
+    Conditions::compile(&of, false).judge(&values(&asking, &seen, &Host(&asking)))
 }
 
 #[test]
@@ -86,18 +90,4 @@ fn one_that_does_not_hold_counts_more_than_those_without_a_value() {
     assert_eq!(said(&[long]), "Hold");
     let spent = "validation failed due to running out of cost budget, no further validation rules will be run";
     assert_eq!(said(&[long; 10]), spent);
-}
-
-#[test]
-fn what_is_large_is_what_the_object_holds() {
-    let of = |item: Json, n: usize| json!({"data": std::iter::repeat_n(item, n).collect::<Vec<_>>()});
-    for (why, object, expected) in [
-        ("a pod, about", of(json!({"name": "c", "image": "i", "env": [{"name": "A", "value": "b"}]}), 50), false),
-        ("one long text", of(json!("x".repeat(LARGE_WEIGHT)), 1), true),
-        ("many small values", of(json!(1), LARGE_WEIGHT), true),
-        ("long names", json!({"x".repeat(LARGE_WEIGHT): 1}), true),
-        ("half of it", of(json!(1), LARGE_WEIGHT / 2), false),
-    ] {
-        assert_eq!(weighs_more(&object, &mut { LARGE_WEIGHT }), expected, "{why}");
-    }
 }
