@@ -3,7 +3,8 @@
 //! Plugins are asked in the order of their [`Chain`]. Most are pure functions over the request and a view of the cluster; those
 //! that have to ask somebody else first ([`Asks`]) are waited for. A plugin may fill in the object, and doing so twice changes
 //! nothing, so a refused request may be asked again with a newer view. Those that only judge come last, once nobody changes the
-//! object any more: between them and those that fill it in stand [`webhook`]s, and where one has changed something all are asked again.
+//! object any more: between them and those that fill it in stand policies ([`policy`]) and [`webhook`]s, and where one has changed
+//! something all are asked again.
 //!
 //! **While admission waits no lock is held and nothing is written.** The request keeps its seats of flow control. What a write was decided on is a condition of its commit, so
 //! an object that changes meanwhile is admitted again as it is then; a client that goes away takes its write with it, as the commit
@@ -14,6 +15,7 @@
 pub mod asking;
 mod certificates;
 mod claim_resize;
+pub mod compiled;
 mod conditions;
 mod default_class;
 mod default_ingress_class;
@@ -29,6 +31,7 @@ mod pod_resources;
 mod pod_security;
 mod pod_tolerations;
 mod pod_topology_labels;
+pub mod policy;
 mod priority;
 mod question;
 mod resource_claim;

@@ -19,6 +19,7 @@
 //!
 //! Walks go as deep as the objects, which are no deeper than [`MAX_NESTING`](crate::decode::MAX_NESTING).
 
+mod atomics;
 mod changes;
 mod check;
 pub mod compare;
@@ -49,6 +50,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::{Map, Value};
 
 use crate::bounded_text::bounded;
+use crate::schema::Shape;
 use changes::Changes;
 pub use check::Mismatches;
 pub use conflict::Conflicts;
@@ -222,6 +224,31 @@ pub fn apply(
         metadata.insert(MANAGED_FIELDS.to_owned(), managed);
     }
     Ok(Some(object))
+}
+
+/// Why a configuration cannot be merged.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    #[error("failed to convert patch object to typed object: {0}")]
+    Mismatches(Mismatches),
+    #[error("invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {0}")]
+    Atomics(String),
+}
+
+/// An object with a configuration merged into it by somebody who comes to own no fields. What is atomic nobody may say so: all that
+/// he does not say of it would go.
+pub fn merged(shape: Option<Shape<'_>>, object: &Value, configuration: &Value) -> Result<Value, MergeError> {
+    let mismatches = Mismatches::of(shape, configuration);
+    if !mismatches.is_empty() {
+        return Err(MergeError::Mismatches(mismatches));
+    }
+    let atomics = atomics::of(shape, configuration);
+    if !atomics.is_empty() {
+        return Err(MergeError::Atomics(atomics.join(", ")));
+    }
+    let mut merged = object.clone();
+    merge::merge(Place::root(shape), &mut merged, configuration);
+    Ok(merged)
 }
 
 /// The object without managed fields, and its managers.

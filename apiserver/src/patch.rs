@@ -53,6 +53,12 @@ pub fn apply(kind: Kind, resource: &ApiResource, mut object: Value, patch: &[u8]
     Ok(object)
 }
 
+/// An object after a JSON patch; `None`: one of the patch's tests has failed, and nothing is to change.
+pub fn apply_operations(object: &Value, operations: Value) -> Result<Option<Value>, ApiError> {
+    let (mut object, patch) = (object.clone(), json::read(operations)?);
+    Ok(json::apply_if(&mut object, &patch)?.is_ok().then_some(object))
+}
+
 /// Custom kinds have no strategies.
 fn no_strategic() -> ApiError {
     ApiError::new(

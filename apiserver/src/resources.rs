@@ -11,6 +11,7 @@ mod allocations;
 mod authentication_trust;
 mod authorize;
 mod body;
+mod cluster_view;
 mod compaction;
 mod converted;
 mod create;
@@ -67,6 +68,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub(crate) use webhooks::endpoint;
 
 use crate::admission::Chain;
+use crate::admission::policy::Policies;
 use crate::admission::webhook::Webhooks;
 use crate::authn::Tokens;
 use crate::authz::Authorizer;
@@ -106,6 +108,7 @@ struct Inner {
     webhooks: Webhooks,
     /// Where the Services are that they name.
     endpoints: webhooks::endpoint::Kept,
+    policies: Policies,
     conversions: Conversions,
     /// To charge a namespace's quotas.
     quotas: turns::Turns<quotas::Latest>,
@@ -142,6 +145,7 @@ impl Resources {
             looks: looks::Looks::default(),
             webhooks: Webhooks::default(),
             endpoints: webhooks::endpoint::Kept::default(),
+            policies: Policies::default(),
             conversions: Conversions::default(),
             quotas: turns::Turns::new(quotas::PATIENCE),
             evictions: turns::Turns::new(eviction::PATIENCE),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use corten_api::ApiError;
-use corten_api::selector::FieldSelector;
+use corten_api::selector::{FieldSelector, Selector};
 use serde::de::DeserializeOwned;
 
 use crate::request::{Target, User};
@@ -17,6 +17,8 @@ pub trait Objects: Sync {
 pub trait ClusterView: Objects {
     /// The stored JSON of all objects of a kind in a namespace, by name; "": of all there are.
     fn list(&self, group: &str, plural: &str, namespace: &str) -> Vec<Bytes>;
+    /// Of these those that have such labels.
+    fn selected(&self, group: &str, plural: &str, namespace: &str, labels: &Selector) -> Vec<Bytes>;
     /// Whether a user's roles let him.
     fn may(&self, user: &User, verb: &str, target: &Target) -> bool;
     /// The same by all that gives rights; and why (`Ok`) or why not (`Err`), as far as there is something to say. The outer error:

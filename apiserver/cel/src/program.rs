@@ -50,6 +50,10 @@ impl Program {
     pub fn uses(&self, variable: &str) -> bool {
         self.variables.contains(variable)
     }
+    /// All that it names.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.variables.iter().map(AsRef::as_ref)
+    }
     /// What it cost is taken from the budget, whether it has a value or not.
     pub fn evaluate<'a>(
         &self,

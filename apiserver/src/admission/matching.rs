@@ -1,10 +1,10 @@
-//! Which webhooks are asked about a write, and in which version of its resource. Pure.
+//! Which webhooks and policies are asked about a write, and in which version of its resource. Pure.
 
 use std::sync::Arc;
 
 use corten_api::ApiError;
 use corten_api::selector::{Labels, Selector};
-use k8s_openapi::api::admissionregistration::v1::{NamedRuleWithOperations, RuleWithOperations};
+use k8s_openapi::api::admissionregistration::v1::{MatchResources, NamedRuleWithOperations, RuleWithOperations};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::asking::{Asking, Operation};
@@ -58,6 +58,16 @@ impl Criteria {
             is_equivalent: match_policy.is_none_or(|policy| policy != "Exact"),
             namespaces: selector(who, namespaces),
             objects: selector(who, objects),
+        }
+    }
+    /// Of a policy, or of one that puts it to use.
+    pub(super) fn of_resources(who: &str, of: &MatchResources) -> Self {
+        Self {
+            rules: of.resource_rules.clone().filter(|rules| !rules.is_empty()),
+            excluded: of.exclude_resource_rules.clone().unwrap_or_default(),
+            is_equivalent: of.match_policy.as_deref() != Some("Exact"),
+            namespaces: selector(who, of.namespace_selector.as_ref()),
+            objects: selector(who, of.object_selector.as_ref()),
         }
     }
 

@@ -25,23 +25,17 @@ mod validating;
 use std::fmt;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use corten_api::ApiError;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
-use tokio::sync::Mutex;
 
 use self::index::Index;
 use self::metrics::Metrics;
 use super::asking::Asking;
+use super::compiled::{Compiled, Look};
 use super::rounds::Rounds;
-use crate::aside::aside;
 use crate::registry::AnyObject;
 use crate::webhook::{Bounds, ReviewVersion};
 
-/// Configurations of this size take milliseconds to be read, their conditions to be compiled.
-const LARGE_CONFIGURATIONS_BYTES: usize = 32 * 1024;
-/// Who compiles, of those that work aside: nobody's share is spent for all.
-const COMPILER: &str = "system:apiserver";
 /// Calls of one webhook under way.
 const CALLS_MAX: usize = 512;
 /// Of one answer.
@@ -59,40 +53,19 @@ fn api_version(version: ReviewVersion) -> &'static str {
 /// What tells one state of the configurations from another: how many there are of each kind, and the revision of the last written.
 pub type State = [(usize, i64); 2];
 
-/// A look at the configurations.
-pub trait Look {
-    fn state(&self) -> State;
-    /// What they take in the store.
-    fn bytes(&self) -> usize;
-    fn read(&self) -> Configurations;
-}
-
 /// The configurations, as they were read.
 pub type Configurations = (Vec<MutatingWebhookConfiguration>, Vec<ValidatingWebhookConfiguration>);
 
-struct Compiled {
-    of: State,
-    index: Arc<Index>,
-}
-
 /// The webhooks of a cluster. Cheap to ask where there are none.
+#[derive(Default)]
 pub struct Webhooks {
-    compiled: ArcSwap<Compiled>,
-    /// One compiles, and whoever wants the same waits for it.
-    compiling: Mutex<()>,
+    compiled: Compiled<State, Index>,
     metrics: Metrics,
-}
-
-impl Default for Webhooks {
-    fn default() -> Self {
-        let compiled = Compiled { of: State::default(), index: Arc::default() };
-        Self { compiled: ArcSwap::from_pointee(compiled), compiling: Mutex::new(()), metrics: Metrics::default() }
-    }
 }
 
 impl fmt::Debug for Webhooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Webhooks").field(&self.compiled.load().of).finish()
+        f.debug_tuple("Webhooks").field(&self.compiled).finish()
     }
 }
 
@@ -103,26 +76,13 @@ impl Webhooks {
 
     /// Those of the configurations as `look` finds them. They are read only if they are in another state than before, by one for all
     /// who want to know, and where it stalls nobody.
-    pub async fn index<C: Look>(&self, look: impl Fn() -> Option<C>) -> Option<Arc<Index>> {
-        if let Some(index) = self.compiled(&look()?) {
-            return Some(index);
-        }
-        let _one = self.compiling.lock().await;
-        let seen = look()?;
-        if let Some(index) = self.compiled(&seen) {
-            return Some(index);
-        }
-        let compile = async {
-            let (mutating, validating) = seen.read();
-            Arc::new(Index::compile(&mutating, &validating, &self.compiled.load().index))
-        };
-        let index = aside(COMPILER, seen.bytes() > LARGE_CONFIGURATIONS_BYTES, compile).await;
-        self.compiled.store(Arc::new(Compiled { of: seen.state(), index: index.clone() }));
-        Some(index)
-    }
-    fn compiled(&self, of: &impl Look) -> Option<Arc<Index>> {
-        let compiled = self.compiled.load();
-        (compiled.of == of.state()).then(|| compiled.index.clone())
+    pub async fn index<L>(&self, look: impl Fn() -> Option<L>) -> Option<Arc<Index>>
+    where
+        L: Look<State = State, Read = Configurations>,
+    {
+        let compile =
+            |(mutating, validating): &Configurations, before: &Index| Index::compile(mutating, validating, before);
+        self.compiled.of(look, compile).await
     }
 
     /// Asks those that change objects, one after the other. Whether one has.

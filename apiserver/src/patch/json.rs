@@ -1,8 +1,8 @@
 //! JSON patch, RFC 6902, each operation checked before it is done: how deep the object gets, what is copied, what is moved about.
 
 use corten_api::{ApiError, Reason};
-use json_patch::PatchOperation;
 use json_patch::jsonptr::Pointer;
+use json_patch::{PatchErrorKind, PatchOperation};
 use serde_json::Value;
 
 use crate::decode::{MAX_BODY_BYTES, MAX_NESTING};
@@ -25,12 +25,21 @@ pub(super) fn read(patch: Value) -> Result<json_patch::Patch, ApiError> {
 }
 
 pub(super) fn apply(object: &mut Value, patch: &json_patch::Patch) -> Result<(), ApiError> {
+    apply_if(object, patch)?
+}
+
+/// The inner error: a `test` of the patch has failed.
+pub(super) fn apply_if(object: &mut Value, patch: &json_patch::Patch) -> Result<Result<(), ApiError>, ApiError> {
     let mut limits = Limits { depth: depth(object, &mut 0), copied: 0, steps: 0 };
     for operation in &patch.0 {
         limits.allow(object, operation).map_err(refused)?;
-        json_patch::patch(object, std::slice::from_ref(operation)).map_err(refused)?;
+        if let Err(err) = json_patch::patch(object, std::slice::from_ref(operation)) {
+            let is_test = matches!(err.kind, PatchErrorKind::TestFailed);
+            let err = refused(err);
+            return if is_test { Ok(Err(err)) } else { Err(err) };
+        }
     }
-    Ok(())
+    Ok(Ok(()))
 }
 
 fn refused(err: impl std::fmt::Display) -> ApiError {

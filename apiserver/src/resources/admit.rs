@@ -1,12 +1,10 @@
-//! Where admission is asked, how long it may wait for what it misses, and when webhooks are asked.
+//! Where admission is asked, how long it may wait for what it misses, and when policies and webhooks are asked.
 //!
 //! A write that webhooks may be about is decided on from the newest state from the beginning, so that none is asked twice about what
 //! was old.
 
 use std::sync::OnceLock;
 
-use bytes::Bytes;
-use corten_api::selector::{FieldSelector, Selector};
 use corten_api::{ApiError, Problems, Reason};
 use futures::future::BoxFuture;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ManagedFieldsEntry, ObjectMeta};
@@ -15,57 +13,34 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::place::Place;
-use super::webhooks::Hooks;
+use super::webhooks::{Hooks, Others};
 use super::{Authorized, FieldValidation, Resources, WriteOptions, to};
 use crate::admission::asking::{Asking, Decode, Operation};
 use crate::admission::rounds::Rounds;
-use crate::admission::webhook::index::Index;
 use crate::admission::{AdmissionRequest, Refusal};
 use crate::apply;
-use crate::authz::Attributes;
-use crate::cache::{FieldTerms, Filter};
 use crate::decode;
 use crate::registry::{AnyObject, subresource};
 use crate::request::{Target, User, Verb};
 use crate::request_info::REQUEST_TIMEOUT;
 use crate::told;
-use crate::view::{ClusterView, Objects};
 
-impl Objects for Resources {
-    fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Bytes> {
-        let resource = self.inner.registry.find_any_version(group, plural)?;
-        let place = &self.place_of(resource).ok()?;
-        Some(place.cached.get(&place.short_key(namespace, name))?.object())
-    }
-}
-
-impl ClusterView for Resources {
-    fn list(&self, group: &str, plural: &str, namespace: &str) -> Vec<Bytes> {
-        let resource = self.inner.registry.find_any_version(group, plural);
-        let Some(place) = resource.and_then(|resource| self.place_of(resource).ok()) else { return Vec::new() };
-        let all = Filter::new(namespace, Selector::everything(), FieldTerms::default());
-        let snapshot = place.cached.snapshot(self.inner.cache.revision());
-        all.select(&snapshot, "").map(|item| item.object()).collect()
-    }
-    fn may(&self, user: &User, verb: &str, target: &Target) -> bool {
-        self.authorizer().check(user, Attributes::Resource { verb, target }).is_ok()
-    }
-    fn may_and_why(
-        &self,
-        user: &User,
-        verb: &str,
-        target: &Target,
-        fields: &FieldSelector,
-    ) -> Result<Result<String, String>, ApiError> {
-        self.explain_at_once(user, verb, target, fields)
-    }
-    fn may_use_and_why(&self, user: &User, verb: &str, path: &str) -> Result<String, String> {
-        self.authorizer().explain(user, Attributes::Path { verb, path })
-    }
-}
-
-/// Webhooks that change objects are asked so often.
+/// Policies and webhooks that change objects are asked so often.
 const ROUNDS_MAX: usize = 2;
+
+/// Who was asked in the first round.
+#[derive(Default)]
+struct Both {
+    policies: Rounds,
+    webhooks: Rounds,
+}
+
+impl Both {
+    fn begin_second(&mut self, object: &dyn AnyObject) {
+        self.policies.begin_second(object);
+        self.webhooks.begin_second(object);
+    }
+}
 
 /// What a write's client has said of how it is to be done.
 #[derive(Clone, Copy)]
@@ -85,7 +60,7 @@ pub(super) struct Asked<'a> {
     pub(super) said: Said<'a>,
     /// Of what is no object of the resource's kind: a Binding.
     pub(super) decode: Option<Decode>,
-    /// `None`: no webhooks are asked here.
+    /// `None`: no policies and webhooks are asked here.
     pub(super) hooks: Option<&'a Hooks>,
 }
 
@@ -195,9 +170,9 @@ impl<'a> Asked<'a> {
             namespace_labels: OnceLock::new(),
         }
     }
-    /// The webhooks, if one may be about it.
-    pub(super) fn hooks(&self, verb: Verb) -> Option<&'a Index> {
-        self.hooks?.about(operation(verb), &self.target.subresource)
+    /// The policies and webhooks that may be about it.
+    pub(super) fn others(&self, verb: Verb) -> Others<'a> {
+        self.hooks.map(|hooks| hooks.about(operation(verb), &self.target.subresource)).unwrap_or_default()
     }
     /// Of a new object its own, whatever the path says.
     fn name(&self, operation: Operation, object: Option<&dyn AnyObject>) -> String {
@@ -214,7 +189,7 @@ impl Resources {
         object: &mut Box<dyn AnyObject>,
         settle: Settle<'_>,
     ) -> Result<Admitted, ApiError> {
-        if asked.hooks(Verb::Create).is_none()
+        if !asked.others(Verb::Create).change()
             && let Ok(admitted) = self.admit(asked, Verb::Create, Some(&mut *object), None, settle).await
         {
             return Ok(admitted);
@@ -264,7 +239,7 @@ impl Resources {
     ) -> BoxFuture<'f, Result<Admitted, Refusal>> {
         Box::pin(async move {
             let chain = &self.inner.settings.admission;
-            let (mut admitted, mut rounds) = (Admitted::default(), Rounds::default());
+            let (mut admitted, mut rounds) = (Admitted::default(), Both::default());
             for round in 0..=ROUNDS_MAX {
                 let mut plain =
                     asked.plain(self, verb, object.as_deref_mut().map(|new| &mut **new as &mut dyn AnyObject), old);
@@ -298,21 +273,35 @@ impl Resources {
         &self,
         asked: &Asked<'_>,
         verb: Verb,
-        object: Option<&mut Box<dyn AnyObject>>,
+        mut object: Option<&mut Box<dyn AnyObject>>,
         old: Option<&dyn AnyObject>,
-        (rounds, admitted): (&mut Rounds, &mut Admitted),
+        (rounds, admitted): (&mut Both, &mut Admitted),
     ) -> Result<bool, ApiError> {
-        let Some(index) = asked.hooks(verb) else { return Ok(false) };
+        let others = asked.others(verb);
+        if !others.change() {
+            return Ok(false);
+        }
         let operation = operation(verb);
         let name = asked.name(operation, object.as_deref().map(|object| &**object));
         let asking = asked.asking(self, operation, &name, old);
-        let changed = self.webhooks().mutate(index, &asking, object, rounds, &mut admitted.warnings).await;
-        let changed = changed.inspect_err(|_| told::warn_of_refused(std::mem::take(&mut admitted.warnings)))?;
+        let warnings = &mut admitted.warnings;
+        let ask = async {
+            let mut changed = false;
+            if let (Some(policies), Some(object)) = (others.mutating, object.as_deref_mut()) {
+                changed |= policies.mutate(&asking, object, &mut rounds.policies).await?;
+            }
+            if let Some(index) = others.webhooks {
+                changed |= self.webhooks().mutate(index, &asking, object, &mut rounds.webhooks, warnings).await?;
+            }
+            Ok::<_, ApiError>(changed)
+        };
+        let changed = ask.await.inspect_err(|_| told::warn_of_refused(std::mem::take(&mut admitted.warnings)))?;
         admitted.has_changed |= changed;
         Ok(changed)
     }
 
-    /// Asks the webhooks that judge: of the object as it is to be stored, once all else has found it good. Gives their warnings.
+    /// Asks the policies and webhooks that judge: of the object as it is to be stored, once all else has found it good. Gives their
+    /// warnings.
     pub(super) async fn approve(
         &self,
         asked: &Asked<'_>,
@@ -320,12 +309,15 @@ impl Resources {
         object: Option<&dyn AnyObject>,
         old: Option<&dyn AnyObject>,
     ) -> Result<Vec<String>, ApiError> {
-        let Some(index) = asked.hooks(verb) else { return Ok(Vec::new()) };
+        let others = asked.others(verb);
+        if others.is_nobody() {
+            return Ok(Vec::new());
+        }
         let operation = operation(verb);
         let name = asked.name(operation, object);
         let asking = asked.asking(self, operation, &name, old);
         let mut warnings = Vec::new();
-        match self.webhooks().validate(index, &asking, object, &mut warnings).await {
+        match self.judge(&others, &asking, object, &mut warnings).await {
             Ok(()) => Ok(warnings),
             Err(err) => {
                 told::warn_of_refused(warnings);
@@ -334,8 +326,25 @@ impl Resources {
         }
     }
 
-    /// Asks webhooks alone, those that change and those that judge: about what the server's own plugins see otherwise. Whether the
-    /// object is another then, and warnings. `check`: what webhooks have left of it, before it is judged.
+    /// Asks the policies that judge, and then the webhooks.
+    async fn judge(
+        &self,
+        others: &Others<'_>,
+        asking: &Asking<'_>,
+        object: Option<&dyn AnyObject>,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), ApiError> {
+        if let Some(policies) = others.validating {
+            policies.validate(asking, object, warnings).await?;
+        }
+        if let Some(index) = others.webhooks {
+            self.webhooks().validate(index, asking, object, warnings).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks policies and webhooks alone, those that change and those that judge: about what the server's own plugins see otherwise.
+    /// Whether the object is another then, and warnings. `check`: what they have left of it, before it is judged.
     pub(super) async fn consult(
         &self,
         asked: &Asked<'_>,
@@ -344,7 +353,7 @@ impl Resources {
         old: Option<&dyn AnyObject>,
         check: Settle<'_>,
     ) -> Result<Admitted, ApiError> {
-        let (mut admitted, mut rounds) = (Admitted::default(), Rounds::default());
+        let (mut admitted, mut rounds) = (Admitted::default(), Both::default());
         if self.mutate(asked, verb, Some(&mut *object), old, (&mut rounds, &mut admitted)).await? {
             rounds.begin_second(&**object);
             self.mutate(asked, verb, Some(&mut *object), old, (&mut rounds, &mut admitted)).await?;
@@ -354,7 +363,7 @@ impl Resources {
         Ok(admitted)
     }
 
-    /// Asks webhooks whether a connection may be made, within the time that a request has. `options`: what it is to be, without its
+    /// Asks policies and webhooks whether a connection may be made, within the time that a request has. `options`: what it is to be, without its
     /// kind.
     pub async fn admit_connection(&self, may: &Authorized<to::Connect>, options: Value) -> Result<(), ApiError> {
         let admitted = timeout(REQUEST_TIMEOUT, self.ask_about_connection(may, options)).await;
@@ -370,8 +379,8 @@ impl Resources {
         let Some(resource) = resource else { return Ok(()) };
         let place = &self.place_of(resource)?;
         let hooks = self.hooks_of(may, place).await;
-        let index = hooks.as_ref().and_then(|hooks| hooks.about(Operation::Connect, &target.subresource));
-        let Some(index) = index else { return Ok(()) };
+        let others = hooks.as_ref().map(|hooks| hooks.about(Operation::Connect, &target.subresource));
+        let Some(others) = others.filter(|others| !others.is_nobody()) else { return Ok(()) };
         let kind = subresource::of(&target.resource, &target.subresource).kind;
         let (_, version, kind) = kind.ok_or_else(|| unknown_connection(target))?;
         // A namespace may have got the labels that it is selected by a moment ago.
@@ -384,9 +393,12 @@ impl Resources {
         let asking = asked.asking(self, Operation::Connect, &target.name, None);
         let asking = Asking { connection: Some(connection), ..asking };
         let (mut rounds, mut warnings) = (Rounds::default(), Vec::new());
-        let mut admitted = self.webhooks().mutate(index, &asking, None, &mut rounds, &mut warnings).await.map(drop);
+        let mut admitted = Ok(());
+        if let Some(index) = others.webhooks {
+            admitted = self.webhooks().mutate(index, &asking, None, &mut rounds, &mut warnings).await.map(drop);
+        }
         if admitted.is_ok() {
-            admitted = self.webhooks().validate(index, &asking, None, &mut warnings).await;
+            admitted = self.judge(&others, &asking, None, &mut warnings).await;
         }
         if admitted.is_err() {
             told::warn_of_refused(warnings);

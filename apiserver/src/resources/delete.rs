@@ -126,7 +126,7 @@ struct Deletion<'a> {
 
 impl Decide for Deletion<'_> {
     fn asks_others(&self) -> bool {
-        self.asked.hooks(Verb::Delete).is_some()
+        self.asked.others(Verb::Delete).are_elsewhere()
     }
     async fn decide(&mut self, current: &Current, _: &Taken) -> Result<Decision, ApiError> {
         let Self { resources, asked, how, .. } = *self;

@@ -95,7 +95,7 @@ pub(super) async fn assign(
     let Asked { place, target, .. } = *asked;
     let name = &target.name;
     check_binding(&binding, name)?;
-    let asking = asking.filter(|_| asked.hooks(Verb::Create).is_some());
+    let asking = asking.filter(|_| asked.others(Verb::Create).are_elsewhere());
     let room = asking.map(Semaphore::try_acquire).transpose().map_err(|_| {
         ApiError::too_many_requests("Too many bindings wait for webhooks, please try again later.", RETRY_AFTER_SECS)
     })?;
@@ -259,7 +259,7 @@ fn check_eviction(eviction: &Eviction, pod: &str) -> Result<(), ApiError> {
 
 /// The eviction as webhooks let it be. They are told of it as one, and not of a delete.
 async fn consulted(resources: &Resources, asked: &Asked<'_>, eviction: Eviction) -> Result<Eviction, ApiError> {
-    if asked.hooks(Verb::Create).is_none() {
+    if asked.others(Verb::Create).is_nobody() {
         return Ok(eviction);
     }
     let mut object: Box<dyn AnyObject> = Box::new(eviction);

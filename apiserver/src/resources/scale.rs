@@ -169,7 +169,7 @@ impl Scaling<'_> {
     /// The object, with the replicas that webhooks let it have; and their warnings.
     async fn consult(&self, current: &Current, object: &mut dyn AnyObject) -> Result<Vec<String>, ApiError> {
         let asked = self.asked();
-        if asked.hooks(Verb::Update).is_none() {
+        if asked.others(Verb::Update).is_nobody() {
             return Ok(Vec::new());
         }
         let resource = &self.writing.place.resource;
@@ -188,7 +188,7 @@ impl Scaling<'_> {
 
 impl Decide for Scaling<'_> {
     fn asks_others(&self) -> bool {
-        self.asked().hooks(Verb::Update).is_some()
+        self.asked().others(Verb::Update).are_elsewhere()
     }
     async fn decide(&mut self, current: &Current, taken: &Taken) -> Result<Decision, ApiError> {
         let Some(mut object) = self.wanted(current).await? else { return Ok(Decision::Keep) };

@@ -43,7 +43,7 @@ pub(super) struct Writing<'a> {
     pub(super) options: &'a WriteOptions,
     /// The object says whose its fields are.
     pub(super) is_applied: bool,
-    /// The webhooks that are told of it.
+    /// The policies and webhooks that are told of it.
     pub(super) hooks: Option<&'a Hooks>,
 }
 
@@ -187,8 +187,8 @@ impl Resources {
         }
         object.meta_mut().resource_version.clone_from(&old.meta().resource_version);
         let asked = writing.asked();
-        // Webhooks are told also of what changes nothing so far.
-        if object.same_as(old) && !current.is_of_other_version && asked.hooks(Verb::Update).is_none() {
+        // Policies and webhooks are told also of what changes nothing so far.
+        if object.same_as(old) && !current.is_of_other_version && asked.others(Verb::Update).is_nobody() {
             if target.subresource.is_empty() {
                 warnings.extend(resource.rules().warnings(&*object, Some(old)));
             }
@@ -266,7 +266,7 @@ struct Change<'a> {
 
 impl Decide for Change<'_> {
     fn asks_others(&self) -> bool {
-        self.writing.asked().hooks(Verb::Update).is_some()
+        self.writing.asked().others(Verb::Update).are_elsewhere()
     }
     async fn decide(&mut self, current: &Current, taken: &Taken) -> Result<Decision, ApiError> {
         let Self { resources, writing, wanted, warnings } = self;

@@ -1,4 +1,4 @@
-//! The cluster's webhooks, as the cache has their configurations, and where the Services are that they name.
+//! The cluster's webhooks and policies, as the cache has them, and where the Services are that webhooks name.
 
 pub(crate) mod endpoint;
 
@@ -15,12 +15,18 @@ use self::endpoint::Placed;
 use super::place::Place;
 use super::{Authorized, Resources};
 use crate::admission::asking::{self, Operation};
+use crate::admission::compiled::Look;
 use crate::admission::matching;
+use crate::admission::policy;
+use crate::admission::policy::index::{Index as Policies, Stored};
 use crate::admission::webhook::index::Index;
-use crate::admission::webhook::{Configurations, Look, State, Webhooks};
+use crate::admission::webhook::{Configurations, State, Webhooks};
 use crate::cache::{FieldTerms, Filter, Snapshot};
 use crate::registry::ApiResource;
-use crate::registry::admissionregistration::{GROUP, mutatingwebhookconfiguration, validatingwebhookconfiguration};
+use crate::registry::admissionregistration::{
+    GROUP, mutatingadmissionpolicy, mutatingadmissionpolicybinding, mutatingwebhookconfiguration,
+    validatingadmissionpolicy, validatingadmissionpolicybinding, validatingwebhookconfiguration,
+};
 use crate::webhook::Resolve;
 
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -48,13 +54,33 @@ impl Resources {
         let index = self.webhooks().index(look).await?;
         (!index.is_empty()).then_some(index)
     }
+    /// As new as the cache is. `None`: no policy is put to use.
+    pub(super) async fn policy_index(&self) -> Option<Arc<Policies>> {
+        let snapshot = |plural| Some(self.inner.cache.kind(plural)?.snapshot(0));
+        let look = || {
+            let mutating_bindings = snapshot(mutatingadmissionpolicybinding::PLURAL)?;
+            let validating_bindings = snapshot(validatingadmissionpolicybinding::PLURAL)?;
+            if mutating_bindings.items.is_empty() && validating_bindings.items.is_empty() {
+                return None;
+            }
+            let mutating = snapshot(mutatingadmissionpolicy::PLURAL)?;
+            let validating = snapshot(validatingadmissionpolicy::PLURAL)?;
+            Some(SeenPolicies { mutating, mutating_bindings, validating, validating_bindings })
+        };
+        let index = self.inner.policies.index(look).await?;
+        (!index.is_empty()).then_some(index)
+    }
+
     /// Who may be asked about a write of this resource. `None`: nobody is.
     pub(super) async fn hooks_about(&self, resource: &Arc<ApiResource>, subresource: &str) -> Option<Hooks> {
         if asking::is_exempt(resource) {
             return None;
         }
-        let index = self.webhook_index().await?;
-        Some(Hooks { index, resources: matching::equivalents(self.registry(), resource, subresource) })
+        let (webhooks, policies) = (self.webhook_index().await, self.policy_index().await);
+        if webhooks.is_none() && policies.is_none() {
+            return None;
+        }
+        Some(Hooks { webhooks, policies, resources: matching::equivalents(self.registry(), resource, subresource) })
     }
     /// The same, for what `may` allows.
     pub(super) async fn hooks_of<V>(&self, may: &Authorized<V>, place: &Place<'_>) -> Option<Hooks> {
@@ -115,15 +141,44 @@ impl Resolve for Resources {
 /// Who may be asked about one write, from its beginning to its end: whoever is configured meanwhile is asked about the next.
 #[derive(Clone, Debug)]
 pub(super) struct Hooks {
-    index: Arc<Index>,
+    webhooks: Option<Arc<Index>>,
+    policies: Option<Arc<Policies>>,
     /// The resource, and those that are its equivalents.
     resources: Vec<Arc<ApiResource>>,
 }
 
 impl Hooks {
-    /// `None`: none is about this.
-    pub(super) fn about(&self, operation: Operation, subresource: &str) -> Option<&Index> {
-        self.index.concerns(operation, &self.resources, subresource).then_some(&*self.index)
+    /// Those that are about this.
+    pub(super) fn about(&self, operation: Operation, subresource: &str) -> Others<'_> {
+        let (webhooks, policies) = (self.webhooks.as_deref(), self.policies.as_deref());
+        let concern = policies.map(|index| index.concerns(operation, &self.resources, subresource)).unwrap_or_default();
+        Others {
+            webhooks: webhooks.filter(|index| index.concerns(operation, &self.resources, subresource)),
+            mutating: policies.filter(|_| concern.mutating && operation != Operation::Delete),
+            validating: policies.filter(|_| concern.validating),
+        }
+    }
+}
+
+/// Who is about a write beside the server's own plugins.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Others<'a> {
+    pub(super) webhooks: Option<&'a Index>,
+    pub(super) mutating: Option<&'a Policies>,
+    pub(super) validating: Option<&'a Policies>,
+}
+
+impl Others<'_> {
+    pub(super) fn is_nobody(&self) -> bool {
+        !self.change() && self.validating.is_none()
+    }
+    /// Whether one may change the object, or must not be asked twice for nothing.
+    pub(super) fn change(&self) -> bool {
+        self.webhooks.is_some() || self.mutating.is_some()
+    }
+    /// Whether somebody is asked who is not here.
+    pub(super) fn are_elsewhere(&self) -> bool {
+        self.webhooks.is_some()
     }
 }
 
@@ -134,15 +189,56 @@ struct Seen {
 }
 
 impl Look for Seen {
+    type State = State;
+    type Read = Configurations;
+
     fn state(&self) -> State {
         [state(&self.mutating), state(&self.validating)]
     }
     fn bytes(&self) -> usize {
-        [&self.mutating, &self.validating].iter().flat_map(|of| &of.items).map(|row| row.0.weight()).sum()
+        weight([&self.mutating, &self.validating])
     }
     fn read(&self) -> Configurations {
         (all(&self.mutating), all(&self.validating))
     }
+}
+
+/// Policies of both kinds, and those who put them to use.
+struct SeenPolicies {
+    mutating: Snapshot,
+    mutating_bindings: Snapshot,
+    validating: Snapshot,
+    validating_bindings: Snapshot,
+}
+
+impl SeenPolicies {
+    fn all(&self) -> [&Snapshot; 4] {
+        [&self.mutating, &self.mutating_bindings, &self.validating, &self.validating_bindings]
+    }
+}
+
+impl Look for SeenPolicies {
+    type State = policy::State;
+    type Read = Stored;
+
+    fn state(&self) -> policy::State {
+        self.all().map(state)
+    }
+    fn bytes(&self) -> usize {
+        weight(self.all())
+    }
+    fn read(&self) -> Stored {
+        Stored {
+            mutating: all(&self.mutating),
+            mutating_bindings: all(&self.mutating_bindings),
+            validating: all(&self.validating),
+            validating_bindings: all(&self.validating_bindings),
+        }
+    }
+}
+
+fn weight<const N: usize>(of: [&Snapshot; N]) -> usize {
+    of.iter().flat_map(|of| &of.items).map(|row| row.0.weight()).sum()
 }
 
 /// With both equal no object can have come, gone or changed: a change has a revision of its own, and a removal leaves one less.

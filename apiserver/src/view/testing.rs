@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use corten_api::ApiError;
-use corten_api::selector::FieldSelector;
+use corten_api::selector::{FieldSelector, Selector};
 use serde_json::Value;
 
 use super::{ClusterView, Objects};
@@ -55,6 +55,13 @@ impl ClusterView for Cluster {
         expect_kind(group, plural);
         let prefix = if namespace.is_empty() { format!("{plural}/") } else { format!("{plural}/{namespace}/") };
         self.objects.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, json)| json.clone()).collect()
+    }
+    fn selected(&self, group: &str, plural: &str, namespace: &str, labels: &Selector) -> Vec<Bytes> {
+        let has = |json: &Bytes| {
+            let object: Value = serde_json::from_slice(json).unwrap();
+            labels.matches_by(|label| object["metadata"]["labels"][label].as_str())
+        };
+        self.list(group, plural, namespace).into_iter().filter(has).collect()
     }
     fn may_and_why(
         &self,

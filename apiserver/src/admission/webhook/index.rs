@@ -190,6 +190,9 @@ mod tests {
     async fn one_compiles_for_all_who_want_to_know() {
         struct Seen<'a>(&'a AtomicUsize, i64);
         impl Look for Seen<'_> {
+            type State = State;
+            type Read = Configurations;
+
             fn state(&self) -> State {
                 [(1, self.1), (0, 0)]
             }

@@ -57,13 +57,15 @@ pub fn environment(known: Known, typed: &Typed) -> Environment {
 /// evaluated.
 pub const VARIABLES: &str = "variables";
 
-/// With these variables.
-pub fn with_variables(mut made: Environment, variables: &BTreeMap<Arc<str>, Type>) -> Environment {
-    for (name, of) in variables {
-        made = made.with(&format!("{VARIABLES}.{name}"), of.clone());
-    }
+/// With an object of these variables.
+pub fn with_variables(made: Environment, variables: &BTreeMap<Arc<str>, Type>) -> Environment {
     let all = ObjectType { name: "kubernetes.variables".into(), fields: variables.clone(), is_open: false };
     made.with(VARIABLES, Type::Object(Arc::new(all)))
+}
+
+/// With one that is a field of that object.
+pub fn with_variable(made: Environment, name: &str, of: &Type) -> Environment {
+    made.with(&format!("{VARIABLES}.{name}"), of.clone())
 }
 
 fn object(name: &str, fields: &[(&str, Type)]) -> Type {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use corten_cel::{Environment, Program, Type};
 
-use super::environment::{Known, Typed, environment, with_variables};
+use super::environment::{Known, Typed, environment, with_variable, with_variables};
 
 /// What the value of an expression has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +81,9 @@ impl Composer {
     pub fn add(&mut self, name: &str, text: &str) -> Result<Program, String> {
         let made = compile(text, &self.whole, Wanted::Anything);
         let of = made.as_ref().map_or(Type::Dyn, |program| seen(program.output()));
+        let whole = with_variable(std::mem::take(&mut self.whole), name, &of);
         self.variables.insert(name.into(), of);
-        self.whole = with_variables(std::mem::take(&mut self.whole), &self.variables);
+        self.whole = with_variables(whole, &self.variables);
         made
     }
     pub fn compile(&self, text: &str, wanted: Wanted) -> Result<Program, String> {
@@ -97,7 +98,9 @@ impl Composer {
         self.environment(Known { params: self.params, authorizer: true, patches: true })
     }
     fn environment(&self, known: Known) -> Environment {
-        with_variables(environment(known, &self.typed), &self.variables)
+        let made = environment(known, &self.typed);
+        let made = self.variables.iter().fold(made, |made, (name, of)| with_variable(made, name, of));
+        with_variables(made, &self.variables)
     }
 }
 

@@ -114,7 +114,7 @@ impl<V> Authorized<V> {
     /// priority classes, the fairness keeper, service CIDRs, its endpoints, what usage is measured on), and for what it must look
     /// up to answer a request that is authorized otherwise: the pod that a connection leads to, the Node of its kubelet.
     ///
-    /// Nor are webhooks: one that hangs or refuses must not take a healthy server out of the cluster, nor keep one from starting.
+    /// Nor are policies and webhooks: one that hangs or refuses must not take a healthy server out of the cluster, nor keep one from starting.
     ///
     /// Never with a target that a caller has named for anything but such a look-up: that is what
     /// [`Resources::authorize`](crate::resources::Resources::authorize) is for.
@@ -136,7 +136,7 @@ impl<V> Authorized<V> {
     pub fn target(&self) -> &Target {
         &self.target
     }
-    /// Whether webhooks are asked about what is written by it.
+    /// Whether policies and webhooks are asked about what is written by it.
     pub(crate) fn asks_webhooks(&self) -> bool {
         self.webhooks
     }
