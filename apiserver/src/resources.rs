@@ -28,6 +28,7 @@ mod meta;
 mod options;
 mod place;
 mod pods;
+mod policies;
 mod priority_classes;
 mod quotas;
 mod read;

@@ -206,6 +206,44 @@ async fn expressions_ask_what_a_user_may() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_makes_a_policy_of_what_he_may_not_read() {
+    let c = Cluster::start().await;
+    let roles = "/apis/rbac.authorization.k8s.io/v1";
+    let rules = json!([{"apiGroups": ["admissionregistration.k8s.io"], "resources": ["*"], "verbs": ["*"]}]);
+    c.done("POST", &format!("{roles}/clusterroles"), json!({"metadata": {"name": "policies"}, "rules": rules})).await;
+    let bound = json!({"metadata": {"name": "policies"}, "subjects": [{"kind": "User", "name": "jane", "apiGroup": "rbac.authorization.k8s.io"}],
+        "roleRef": {"kind": "ClusterRole", "name": "policies", "apiGroup": "rbac.authorization.k8s.io"}});
+    c.done("POST", &format!("{roles}/clusterrolebindings"), bound).await;
+    let rule = json!({"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]});
+    let policy = |kind: &str| {
+        json!({"metadata": {"name": kind.to_lowercase()}, "spec": {"paramKind": {"apiVersion": "v1", "kind": kind},
+            "matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": "true"}]}})
+    };
+    let policies = format!("{GROUP}/validatingadmissionpolicies");
+    let (code, answer) = c.send_as("jane", "POST", &policies, &policy("Secret")).await;
+    let why = answer["message"].as_str().unwrap();
+    assert!(
+        code == 422
+            && why.contains(
+                r#"must have "get" permission on all objects of the referenced paramKind (kind=Secret, apiVersion=v1)"#
+            ),
+        "{code} {why}"
+    );
+    c.done("POST", &policies, policy("Secret")).await;
+    let binding = json!({"metadata": {"name": "b"}, "spec": {"policyName": "secret", "validationActions": ["Deny"],
+        "paramRef": {"name": "s", "namespace": "default", "parameterNotFoundAction": "Deny"}}});
+    let (code, answer) =
+        c.send_as("jane", "POST", &format!("{GROUP}/validatingadmissionpolicybindings"), &binding).await;
+    let why = answer["message"].as_str().unwrap();
+    assert!(
+        code == 422 && why.contains(r#"user jane does not have "get" permission on the object referenced by paramRef"#),
+        "{code} {why}"
+    );
+    let none = json!({"metadata": {"name": "none"}, "spec": {"matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": "true"}]}});
+    assert_eq!(c.send_as("jane", "POST", &policies, &none).await.0, 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_evaluated_fails_as_the_policy_says_and_stalls_nobody() {
     let c = Cluster::start().await;
     let list = "object.data.map(k, k)";
@@ -221,5 +259,59 @@ async fn what_cannot_be_evaluated_fails_as_the_policy_says_and_stalls_nobody() {
             assert!(why.contains("resulted in error: operation cancelled: actual cost limit exceeded"), "{why}");
         }
         c.forget("validating", &failure.to_lowercase()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn types_are_checked_and_told_in_the_status() {
+    let c = Cluster::start().await;
+    let validations =
+        json!([{"expression": "object.spec.replicas > '1'", "messageExpression": "'wants ' + object.spec.replicas"}]);
+    c.policy(
+        "validating",
+        "confused",
+        &["deployments"],
+        json!({ "validations": validations, "matchConstraints": {"resourceRules": [
+        {"operations": ["CREATE"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"]}]} }),
+        json!({}),
+    )
+    .await;
+    let path = format!("{GROUP}/validatingadmissionpolicies/confused");
+    let begun = Instant::now();
+    let status = loop {
+        let policy = c.done("GET", &path, Value::Null).await;
+        if !policy["status"]["typeChecking"].is_null() {
+            break policy["status"].clone();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{policy}");
+    };
+    assert_eq!(status["observedGeneration"], 1);
+    let warnings = status["typeChecking"]["expressionWarnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 2);
+    assert_eq!(warnings[0]["fieldRef"], "spec.validations[0].expression");
+    assert!(
+        warnings[0]["warning"]
+            .as_str()
+            .unwrap()
+            .contains("found no matching overload for '_>_' applied to '(int, string)'")
+    );
+    assert!(
+        warnings[1]["warning"]
+            .as_str()
+            .unwrap()
+            .contains("found no matching overload for '_+_' applied to '(string, int)'")
+    );
+    let good =
+        json!([{"op": "replace", "path": "/spec/validations", "value": [{"expression": "object.spec.replicas > 1"}]}]);
+    let (code, answer) = c.0.send("PATCH", &path, "application/json-patch+json", good.to_string().into()).await;
+    assert_eq!(code, 200, "{answer}");
+    let begun = Instant::now();
+    loop {
+        let policy = c.done("GET", &path, Value::Null).await;
+        if policy["status"]["observedGeneration"] == 2 {
+            assert_eq!(policy["status"]["typeChecking"], json!({}));
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{policy}");
     }
 }

@@ -144,6 +144,7 @@ impl Resources {
         self.check_grant(writing, &*object).await?;
         resource.rules().validate(Strategy::Create, &*object, &mut problems);
         place.valid(&name, problems)?;
+        self.may_name_params(writing, &*object, None)?;
         let mut warnings = admitted.warnings;
         let own = resource.rules().warnings(&*object, None);
         let object = self.store_new(&asked, object, options.dry_run, &mut warnings).await?;

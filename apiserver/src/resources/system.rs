@@ -7,7 +7,7 @@ use corten_api::{ApiError, Reason};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{Authorized, Resources, WriteOptions, advertise, compaction, custom_kinds, quotas, service_cidr};
+use super::{Authorized, Resources, WriteOptions, advertise, compaction, custom_kinds, policies, quotas, service_cidr};
 use crate::request::{Target, User, Verb};
 
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -85,6 +85,7 @@ impl Resources {
         run(Box::pin(release(self.weak())));
         run(Box::pin(service_cidr::run(self.weak())));
         run(Box::pin(custom_kinds::run(self.weak(), custom_kinds)));
+        run(Box::pin(policies::run(self.weak())));
         run(Box::pin(quotas::keep(self.weak())));
         if let Some(address) = self.inner.settings.advertise {
             let advertised = advertise::Advertised::new(self.weak(), address, self.inner.drain.clone());

@@ -223,6 +223,7 @@ impl Resources {
         resource.rules().validate(write, &*object, &mut problems);
         ratchet::let_unchanged_through(&*object, old, &mut problems);
         place.valid(&target.name, problems)?;
+        self.may_name_params(writing, &*object, Some(old))?;
         // What is allocated is part of what is judged.
         let decision = self.decision(place, object, current, taken)?;
         let judged = decision.told().unwrap_or(old);
