@@ -6,9 +6,9 @@
 //! object any more: between them and those that fill it in stand policies ([`policy`]) and [`webhook`]s, and where one has changed
 //! something all are asked again.
 //!
-//! **While admission waits no lock is held and nothing is written.** The request keeps its seats of flow control. What a write was decided on is a condition of its commit, so
-//! an object that changes meanwhile is admitted again as it is then; a client that goes away takes its write with it, as the commit
-//! comes after all questions.
+//! **While admission waits no lock is held and nothing is written.** The request keeps its seats of flow control. What a write was
+//! decided on is a condition of its commit, so an object that changes meanwhile is admitted again as it is then; a client that goes
+//! away takes its write with it, as the commit comes after all questions.
 //!
 //! Words and order: <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/>.
 

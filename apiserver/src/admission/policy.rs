@@ -1,13 +1,14 @@
-//! Admission policies: expressions in CEL that refuse and change writes, without anybody being asked over the network.
+//! Admission policies: expressions in CEL that refuse and change writes, without anybody being asked over the network, unless a
+//! webhook has to convert what they look at.
 //!
 //! - [`index`]: the policies that bindings put to use, compiled, made once for each change of one; what has not changed is kept
 //! - `params`: the objects that parametrize a policy; of a kind that comes later a policy knows as soon as it is served
-//! - `told`, `scope`: what the expressions see, and the variables, which are evaluated when they are first asked for; pure
+//! - `told`: what the expressions see; `scope`: the variables, which are evaluated when they are first asked for; pure
 //! - `judge`, `change`: what comes of one policy; pure
 //! - `validating`, `mutating`: who is asked, and what becomes of the request then
 //!
 //! Everything has a bound: a call and all calls of a policy by upstream's costs, memory and steps by those of CEL, and all policies
-//! together [`TIME_MAX`]. What takes longer than [`INLINE_MAX`] is done once more, aside, where it stalls nobody.
+//! together [`TIME_MAX`], which stands still while a webhook converts. What takes longer than [`INLINE_MAX`] is done once more, aside, where it stalls nobody.
 //!
 //! <https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/>,
 //! <https://kubernetes.io/docs/reference/access-authn-authz/mutating-admission-policy/>

@@ -66,6 +66,7 @@ pub(super) fn target(plural: &str, at: &str) -> Target {
         "certificatesigningrequests" => ("certificates.k8s.io", "v1"),
         "leases" => ("coordination.k8s.io", "v1"),
         "mutatingwebhookconfigurations" | "validatingwebhookconfigurations" => ("admissionregistration.k8s.io", "v1"),
+        "validatingadmissionpolicies" | "validatingadmissionpolicybindings" => ("admissionregistration.k8s.io", "v1"),
         "ipaddresses" | "ingresses" | "ingressclasses" => ("networking.k8s.io", "v1"),
         "poddisruptionbudgets" => ("policy", "v1"),
         "horizontalpodautoscalers" => ("autoscaling", "v2"),

@@ -79,6 +79,16 @@ fn cluster() -> Cluster {
 
 /// What is told, and the object after it.
 fn asked(index: &Index, new: Option<Value>, old: Option<Value>) -> (Result<Vec<String>, ApiError>, Option<Value>) {
+    asked_of(&crate::told::Told::default(), index, new, old)
+}
+
+/// `told`: of the request.
+fn asked_of(
+    told: &crate::told::Told,
+    index: &Index,
+    new: Option<Value>,
+    old: Option<Value>,
+) -> (Result<Vec<String>, ApiError>, Option<Value>) {
     let registry = Registry::default();
     let resource = registry.find("", "v1", "configmaps").unwrap();
     let (version, plural) = ("v1".to_owned(), "configmaps".to_owned());
@@ -121,7 +131,7 @@ fn asked(index: &Index, new: Option<Value>, old: Option<Value>) -> (Result<Vec<S
     };
     // What takes long is done aside, and that needs one.
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let outcome = runtime.block_on(outcome);
+    let outcome = runtime.block_on(told.of(outcome));
     (outcome.map(|()| warnings), new.map(|object| object.to_value().unwrap()))
 }
 
@@ -275,6 +285,30 @@ fn what_a_binding_says_becomes_of_it() {
         annotated("object.x + ''").contains("no such key: x"),
         "one without a value refuses whatever the binding says"
     );
+}
+
+#[test]
+fn the_audit_is_told_what_was_found_and_what_is_to_be_noted() {
+    let policy = json!({
+        "validations": [{"expression": "false", "message": "no"}, {"expression": "false", "message": "again"}],
+        "auditAnnotations": [{"key": "k", "valueExpression": "'n is ' + object.data.n"}, {"key": "none", "valueExpression": "null"}],
+    });
+    let noted = |actions: Value| {
+        let told = crate::told::Told::default();
+        let index = validating(policy.clone(), json!({"validationActions": actions}));
+        let outcome = asked_of(&told, &index, Some(map(json!({"n": "4"}))), None).0;
+        let noted: Vec<(String, String)> = told.annotations().into_iter().map(|(key, of)| (key, of.value)).collect();
+        (outcome.is_ok(), noted)
+    };
+    let own = ("p/k".to_owned(), "n is 4".to_owned());
+    assert_eq!(noted(json!(["Deny"])), (false, vec![own.clone()]));
+    let (is_done, noted) = noted(json!(["Audit"]));
+    let [first, (key, failure)] = noted.as_slice() else { panic!("{noted:?}") };
+    assert_eq!((is_done, first, key.as_str()), (true, &own, "validation.policy.admission.k8s.io/validation_failure"));
+    let failure: Value = serde_json::from_str(failure).unwrap();
+    let expected =
+        json!([{"message": "no", "policy": "p", "binding": "b", "expressionIndex": 0, "validationActions": ["Audit"]}]);
+    assert_eq!(failure, expected, "the first");
 }
 
 #[test]

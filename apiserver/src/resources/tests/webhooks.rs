@@ -31,6 +31,29 @@ async fn no_webhook_is_asked_about_the_servers_own_bookkeeping() {
 }
 
 #[tokio::test]
+async fn no_policy_is_asked_about_the_servers_own_bookkeeping() {
+    let c = Cluster::new().await;
+    let all = json!([{"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"]}]);
+    let (constraints, never) = (json!({ "resourceRules": all }), json!([{"expression": "false"}]));
+    let policy =
+        json!({"metadata": {"name": "never"}, "spec": {"matchConstraints": constraints, "validations": never}});
+    c.create("validatingadmissionpolicies", "", policy).await.unwrap();
+    let binding =
+        json!({"metadata": {"name": "never"}, "spec": {"policyName": "never", "validationActions": ["Deny"]}});
+    c.create("validatingadmissionpolicybindings", "", binding).await.unwrap();
+    let map = || json!({"metadata": {"name": "a"}});
+    let refused = c.create("configmaps", "n/", map()).await.unwrap_err();
+    assert!(refused.message().contains("ValidatingAdmissionPolicy 'never'"), "others are: {refused}");
+
+    let set = Settings { advertise: Some("10.0.0.1:6443".parse().unwrap()), ..settings() };
+    let second = timeout(DEADLINE, Cluster::set_to(c.storage.clone(), set)).await.expect("it starts");
+    second.until("endpointslices", "default/kubernetes", Result::is_ok).await.unwrap();
+    // Who is told that it is put to use no more is asked no more.
+    c.delete("validatingadmissionpolicybindings", "never", json!({})).await.unwrap();
+    c.create("configmaps", "n/", map()).await.unwrap();
+}
+
+#[tokio::test]
 async fn kinds_come_and_go_whoever_is_asked_about_their_definitions_and_objects() {
     let c = Cluster::new().await;
     let status = out_of_reach("status", &["*"], &["*/status"]);
