@@ -191,13 +191,15 @@ pub(crate) fn constant<'a>(literal: &Literal) -> Value<'a> {
     }
 }
 
-/// A field of a map or object; of an optional one an optional field.
+/// A field of a map or object; of an optional one an optional field. What has no fields has none of any name, as in cel-go: null is
+/// one of these. A list is asked for by numbers.
 fn field_of<'a>(operand: &Value<'a>, field: &str, run: &mut Run<'_>) -> Result<Option<Value<'a>>, EvalError> {
     match operand {
         Value::Map(map) => map.field(field, run),
         Value::Struct(made) => Ok(made.fields.get(field).cloned()),
         Value::Optional(None) => Ok(Some(Value::Optional(None))),
         Value::Optional(Some(inner)) => Ok(Some(Value::Optional(field_of(inner, field, run)?.map(Arc::new)))),
-        _ => Err(EvalError::NoSuchOverload),
+        Value::List(_) => Err(EvalError::BadIndex("string".into())),
+        _ => Ok(None),
     }
 }

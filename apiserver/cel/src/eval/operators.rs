@@ -110,7 +110,8 @@ fn indexed<'a>(of: &Value<'a>, index: &Value<'a>, run: &mut Run<'_>) -> Evaluate
         Value::Map(map) => key_of(map, index, run)?.ok_or_else(|| EvalError::NoSuchKey(key_text(index))),
         Value::Optional(None) => Ok(Value::Optional(None)),
         Value::Optional(Some(inner)) => optionally(inner, index, run),
-        _ => Err(EvalError::NoSuchOverload),
+        // What has nothing within it, null above all.
+        _ => Err(EvalError::NoSuchKey(key_text(index))),
     }
 }
 
@@ -118,7 +119,7 @@ fn optionally<'a>(of: &Value<'a>, index: &Value<'a>, run: &mut Run<'_>) -> Evalu
     let found = match of {
         Value::List(list) => found_in(list, list_index(index)?, run)?,
         Value::Map(map) => key_of(map, index, run)?,
-        _ => return Err(EvalError::NoSuchOverload),
+        _ => None,
     };
     Ok(Value::Optional(found.map(Arc::new)))
 }

@@ -162,6 +162,24 @@ fn optionals() {
     ]);
 }
 
+/// As in cel-go: null above all, which is what there is of an object that is made or goes.
+#[test]
+fn what_has_no_fields_has_none_of_any_name() {
+    all_give(&[
+        ("dyn(null).a", "error: no such key: a"),
+        ("dyn(null).a.b", "error: no such key: a"),
+        ("has(dyn(null).a)", "false"),
+        ("has(dyn(1).a)", "false"),
+        ("has(dyn('x').a.b)", "error: no such key: a"),
+        ("dyn(null).?a.?b.orValue(5)", "5"),
+        ("dyn(null)[?'a']", "none"),
+        ("dyn(null)['a']", "error: no such key: a"),
+        ("dyn(null)[0]", "error: no such key: 0"),
+        ("dyn([1]).a", "error: unsupported index type 'string' in list"),
+        ("has(dyn([1]).a)", "error: unsupported index type 'string' in list"),
+    ]);
+}
+
 #[test]
 fn refusals_of_the_checker_are_worded_as_upstreams() {
     let environment = Environment::default().with("s", Type::String).with("n", Type::Int);
