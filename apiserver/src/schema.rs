@@ -13,5 +13,5 @@ pub mod text;
 
 pub use builtin::{builtin, custom, json_schema};
 pub use model::{
-    Alternative, Field, List, ListKind, Map, Node, NodeId, PatchStrategy, Scalar, Schema, Shape, Struct, Zero,
+    Alternative, Around, Field, List, ListKind, Map, Node, NodeId, PatchStrategy, Scalar, Schema, Shape, Struct, Zero,
 };

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::value::Budget;
 use super::{DecodeError, MAX_NESTING};
-use crate::schema::{Alternative, Field, Node, Scalar, Shape, builtin, json_schema};
+use crate::schema::{Alternative, Around, Field, Node, Scalar, Shape, builtin, json_schema};
 use wire::{Fields, WireError, WireValue};
 
 pub const MEDIA: &str = "application/vnd.kubernetes.protobuf";
@@ -81,19 +81,19 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<u8>, ProtobufError> {
     let mut object = Map::new();
     object.insert("apiVersion".into(), api_version.into());
     object.insert("kind".into(), kind.into());
-    message((of, 0), raw, &mut object, (0, &Budget::default()))?;
+    message((of, Around::NONE), raw, &mut object, (0, &Budget::default()))?;
     Ok(Value::Object(object).to_string().into_bytes())
 }
 
 /// How deep a message stands, and what the whole may still take.
 type Bounds<'b> = (usize, &'b Budget);
 
-/// A struct, and the number of the message within it that is read: 0 for its own, else that of a struct that Go embeds,
-/// whose fields JSON has in the outer object.
-type Message<'s> = (Shape<'s>, u16);
+/// A struct, and which message within it is read: its own, or that of a struct that Go embeds, whose fields JSON has in the outer
+/// object.
+type Message<'s> = (Shape<'s>, Around);
 
 fn message(
-    (of, outer): Message<'_>,
+    (of, around): Message<'_>,
     bytes: &[u8],
     into: &mut Map<String, Value>,
     (depth, budget): Bounds<'_>,
@@ -108,11 +108,11 @@ fn message(
         let (number, wire) = part?;
         // Numbers that no table has are a newer client's; upstream drops them too.
         let Ok(number) = u16::try_from(number) else { continue };
-        if let Some(field) = known.numbered(outer, number) {
+        if let Some(field) = known.numbered(around, number) {
             budget.take(FIELD_BYTES)?;
             add((field, of.of(field)), wire, into, below)?;
-        } else if let (true, WireValue::Bytes(inner)) = (outer == 0 && known.embeds(number), wire) {
-            message((of, number), inner, into, below)?;
+        } else if let (Some(within), WireValue::Bytes(inner)) = (known.embedded(around, number), wire) {
+            message((of, within), inner, into, below)?;
         }
     }
     Ok(())
@@ -179,7 +179,7 @@ fn value(name: &str, of: Shape<'_>, wire: WireValue<'_>, bounds: Bounds<'_>) -> 
         (Node::Scalar(scalar), wire) => self::scalar(name, *scalar, wire, budget),
         (Node::Struct(_), WireValue::Bytes(inner)) => {
             let mut object = Map::new();
-            message((of, 0), inner, &mut object, (depth + 1, budget))?;
+            message((of, Around::NONE), inner, &mut object, (depth + 1, budget))?;
             Ok(Value::Object(object))
         }
         _ => Err(bad(name, "wrong wire type")),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::builtin;
-use super::model::{Field, List, ListKind, Map, Node, NodeId, PatchStrategy, Scalar, Schema, Struct, Zero};
+use super::model::{Around, Field, List, ListKind, Map, Node, NodeId, PatchStrategy, Scalar, Schema, Struct, Zero};
 
 /// A schema of a million nodes does not fit into the store.
 const MAX_NODES: usize = 1 << 20;
@@ -64,7 +64,7 @@ impl Builder {
             // What is not there is not the same as a zero: no Go type stands behind it.
             zero: Zero::Distinct,
             number: 0,
-            outer: 0,
+            around: Around::NONE,
             patch: PatchStrategy::default(),
             default,
         };

@@ -68,8 +68,8 @@ pub struct Field {
     pub zero: Zero,
     /// The number in protobuf; 0: not in protobuf.
     pub number: u16,
-    /// The number of the message around it, for a field of a struct that Go embeds; 0: none is around it.
-    pub outer: u16,
+    /// The messages around it, for a field of a struct that Go embeds.
+    pub around: Around,
     pub patch: PatchStrategy,
     /// What is meant where nothing is given: a list's keys need it, to tell items apart.
     pub default: Option<Value>,
@@ -239,7 +239,7 @@ impl Struct {
         numbers.retain(|at| fields[usize::from(*at)].number != 0);
         numbers.sort_by_key(|at| {
             let field = &fields[usize::from(*at)];
-            (field.outer, field.number)
+            (field.around, field.number)
         });
         let (fields, numbers) = (fields.into(), numbers.into());
         Self { name, atomic, unions: unions.into(), open: false, fields, numbers, filled: Box::default() }
@@ -263,18 +263,46 @@ impl Struct {
     pub fn fills(&self, at: usize) -> bool {
         self.filled().any(|filled| filled == at)
     }
-    /// By number in protobuf; `outer`: of the message around it, or 0.
-    pub fn numbered(&self, outer: u16, number: u16) -> Option<&Field> {
+    /// By number in protobuf, within the messages around it.
+    pub fn numbered(&self, around: Around, number: u16) -> Option<&Field> {
         let key = |at: &u16| {
             let field = &self.fields[usize::from(*at)];
-            (field.outer, field.number)
+            (field.around, field.number)
         };
-        let found = self.numbers.binary_search_by_key(&(outer, number), key).ok()?;
+        let found = self.numbers.binary_search_by_key(&(around, number), key).ok()?;
         Some(&self.fields[usize::from(self.numbers[found])])
     }
-    /// Whether the message's field `number` is an embedded struct, whose fields JSON has in the outer object.
-    pub fn embeds(&self, number: u16) -> bool {
-        let outer = |at: &u16| self.fields[usize::from(*at)].outer;
-        self.numbers.binary_search_by_key(&number, outer).is_ok()
+    /// Within these messages field `number` is an embedded struct, whose fields JSON has in the outer object: the messages around
+    /// those. `None`: it is none.
+    pub fn embedded(&self, around: Around, number: u16) -> Option<Around> {
+        let within = around.within(number)?;
+        let of = |at: &u16| self.fields[usize::from(*at)].around;
+        let first = self.numbers.partition_point(|at| of(at) < within);
+        self.numbers.get(first).is_some_and(|at| of(at).begins_with(within)).then_some(within)
+    }
+}
+
+/// The numbers of the messages around a field, from the outermost on: Go embeds structs within structs, and JSON shows none of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Around([u16; 2]);
+
+impl Around {
+    /// It stands in the message itself.
+    pub const NONE: Self = Self([0; 2]);
+
+    /// `None`: no type of the API has structs embedded so deep.
+    pub fn within(self, number: u16) -> Option<Self> {
+        match self.0 {
+            [0, 0] => Some(Self([number, 0])),
+            [outer, 0] => Some(Self([outer, number])),
+            _ => None,
+        }
+    }
+    /// From the outermost on.
+    pub fn numbers(self) -> impl Iterator<Item = u16> {
+        self.0.into_iter().filter(|number| *number != 0)
+    }
+    fn begins_with(self, outer: Self) -> bool {
+        self.0[0] == outer.0[0] && (outer.0[1] == 0 || self.0[1] == outer.0[1])
     }
 }

@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::model::{
-    Alternative, Field, List, ListKind, Map, Node, NodeId, PatchStrategy, Scalar, Schema, Struct, Union, Zero,
+    Alternative, Around, Field, List, ListKind, Map, Node, NodeId, PatchStrategy, Scalar, Schema, Struct, Union, Zero,
 };
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -184,7 +184,7 @@ impl Reader {
         let (Some(name), Some(number), Some(of)) = (words.next(), words.next(), words.next()) else {
             return Err(Why::Short);
         };
-        let (outer, number) = self::number(number)?;
+        let (around, number) = self::number(number)?;
         let (mut zero, of) = of.strip_prefix('*').map_or((Zero::Written, of), |of| (Zero::Distinct, of));
         let (mut required, mut atomic_map, mut kind) = (false, false, ListKind::Atomic);
         let (mut patch, mut default) = (PatchStrategy::default(), None);
@@ -204,7 +204,7 @@ impl Reader {
             }
         }
         let node = self.node(of, kind, atomic_map)?;
-        Ok(Field { name: name.into(), node, required, zero, number, outer, patch, default })
+        Ok(Field { name: name.into(), node, required, zero, number, around, patch, default })
     }
 
     /// The node of a type as Go writes it. `kind` and `atomic` are about the outermost list or map.
@@ -247,14 +247,19 @@ fn scalar(word: &str) -> Option<Scalar> {
     })
 }
 
-/// `-`, `7`, `2.1`: the number of the message around, or 0, and the field's own, or 0.
-fn number(text: &str) -> Result<(u16, u16), Why> {
+/// `-`, `7`, `2.1`, `2.2.1`: the numbers of the messages around, and the field's own, or 0.
+fn number(text: &str) -> Result<(Around, u16), Why> {
     if text == "-" {
-        return Ok((0, 0));
+        return Ok((Around::NONE, 0));
     }
-    let (outer, number) = text.split_once('.').unwrap_or(("0", text));
-    let parse = |digits: &str| digits.parse().map_err(|_| Why::Number(text.to_owned()));
-    Ok((parse(outer)?, parse(number)?))
+    let wrong = || Why::Number(text.to_owned());
+    let (outer, number) = text.rsplit_once('.').map_or((None, text), |(outer, number)| (Some(outer), number));
+    let parse = |digits: &str| digits.parse::<u16>().map_err(|_| wrong());
+    let mut around = Around::NONE;
+    for digits in outer.into_iter().flat_map(|outer| outer.split('.')) {
+        around = around.within(parse(digits)?).ok_or_else(wrong)?;
+    }
+    Ok((around, parse(number)?))
 }
 
 /// `atomic`, `set`, `map(a,b)`.

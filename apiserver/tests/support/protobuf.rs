@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use corten_apiserver::schema::{Alternative, Field, Node, Scalar, Shape, Zero, builtin};
+use corten_apiserver::schema::{Alternative, Around, Field, Node, Scalar, Shape, Zero, builtin};
 use serde_json::Value;
 
 /// A body with its envelope.
@@ -14,7 +14,7 @@ pub(crate) fn body(object: &Value) -> Vec<u8> {
     part(2, kind.as_bytes(), &mut meta);
     let mut body = b"k8s\0".to_vec();
     part(1, &meta, &mut body);
-    part(2, &message(shape, 0, object), &mut body);
+    part(2, &message(shape, Around::NONE, object), &mut body);
     body
 }
 
@@ -35,14 +35,16 @@ fn number(number: u16, n: u64, out: &mut Vec<u8>) {
     varint(n, out);
 }
 
-/// The fields of a struct, or those that it has of the embedded message `outer`.
-fn message(shape: Shape<'_>, outer: u16, value: &Value) -> Vec<u8> {
+/// The fields of a struct, or those that it has of an embedded message.
+fn message(shape: Shape<'_>, around: Around, value: &Value) -> Vec<u8> {
     let (mut out, of) = (Vec::new(), shape.as_struct().unwrap());
-    let embedded: std::collections::BTreeSet<u16> = of.fields().iter().map(|field| field.outer).collect();
-    for inner in embedded.into_iter().filter(|inner| outer == 0 && *inner != 0) {
-        part(inner, &message(shape, inner, value), &mut out);
+    let depth = around.numbers().count();
+    let is_within = |field: &&Field| field.around.numbers().take(depth).eq(around.numbers());
+    let embedded = of.fields().iter().filter(is_within).filter_map(|field| field.around.numbers().nth(depth));
+    for inner in embedded.collect::<std::collections::BTreeSet<u16>>() {
+        part(inner, &message(shape, around.within(inner).unwrap(), value), &mut out);
     }
-    for field in of.fields().iter().filter(|field| field.outer == outer && field.number != 0) {
+    for field in of.fields().iter().filter(|field| field.around == around && field.number != 0) {
         let given = value.get(&*field.name).filter(|value| !value.is_null());
         match given {
             Some(given) => add(field, shape.of(field), given, &mut out),
@@ -58,7 +60,7 @@ fn zero(field: &Field, of: Shape<'_>, out: &mut Vec<u8>) {
     match of.node() {
         Node::Scalar(Scalar::Bool | Scalar::Int32 | Scalar::Int64) => number(field.number, 0, out),
         Node::Scalar(Scalar::String | Scalar::Quantity | Scalar::IntOrString) => part(field.number, b"", out),
-        Node::Struct(_) => part(field.number, &message(of, 0, &Value::Null), out),
+        Node::Struct(_) => part(field.number, &message(of, Around::NONE, &Value::Null), out),
         Node::Scalar(Scalar::Time | Scalar::MicroTime) => part(field.number, b"", out),
         Node::Scalar(_) | Node::List(_) | Node::Map(_) | Node::Any => {}
     }
@@ -83,7 +85,8 @@ fn add(field: &Field, of: Shape<'_>, value: &Value, out: &mut Vec<u8>) {
 
 /// A schema of a custom kind, or what stands in its place.
 fn schema_or(other: Alternative, value: &Value, out: &mut Vec<u8>) {
-    let schema = |value: &Value| message(builtin().named("apiextensions.v1.JSONSchemaProps").unwrap(), 0, value);
+    let schema =
+        |value: &Value| message(builtin().named("apiextensions.v1.JSONSchemaProps").unwrap(), Around::NONE, value);
     match (other, value) {
         (Alternative::Bool, Value::Bool(allows)) => number(1, u64::from(*allows), out),
         (Alternative::Bool, of) => part(2, &schema(of), out),
@@ -96,7 +99,7 @@ fn schema_or(other: Alternative, value: &Value, out: &mut Vec<u8>) {
 }
 
 fn one(at: u16, of: Shape<'_>, value: &Value, out: &mut Vec<u8>) {
-    let Node::Scalar(scalar) = of.node() else { return part(at, &message(of, 0, value), out) };
+    let Node::Scalar(scalar) = of.node() else { return part(at, &message(of, Around::NONE, value), out) };
     let mut inner = Vec::new();
     match scalar {
         Scalar::String => return part(at, value.as_str().unwrap().as_bytes(), out),

@@ -40,11 +40,10 @@ pub(super) fn table(types: &BTreeMap<String, Type>, structs: &Structs) -> (Strin
 }
 
 fn line(name: &str, field: &Field, tag: Option<Tag>) -> String {
-    let tag = tag.unwrap_or(Tag { outer: 0, number: 0, zero: Zero::Omitted, wrapped: false, default: None });
-    let number = match (tag.outer, tag.number) {
-        (_, 0) => "-".to_owned(),
-        (0, number) => number.to_string(),
-        (outer, number) => format!("{outer}.{number}"),
+    let tag = tag.unwrap_or(Tag { around: Vec::new(), number: 0, zero: Zero::Omitted, wrapped: false, default: None });
+    let number = match tag.number {
+        0 => "-".to_owned(),
+        own => tag.around.iter().map(|number| format!("{number}.")).chain([own.to_string()]).collect(),
     };
     let pointer = if tag.zero == Zero::Pointer { "*" } else { "" };
     let type_name =
@@ -84,11 +83,13 @@ mod tests {
             required,
             marks: marks.iter().map(ToString::to_string).collect(),
         };
-        let tag = |outer, number, zero| Tag { outer, number, zero, wrapped: false, default: None };
-        let extra = Tag { wrapped: true, default: Some("{}".into()), ..tag(0, 4, Zero::Omitted) };
+        let tag =
+            |around: &[u32], number, zero| Tag { around: around.to_vec(), number, zero, wrapped: false, default: None };
+        let extra = Tag { wrapped: true, default: Some("{}".into()), ..tag(&[], 4, Zero::Omitted) };
         for (expected, field, tag) in [
-            ("  f 2 string required\n", field("string", true, &[]), Some(tag(0, 2, Zero::Written))),
-            ("  f 2.1 *int32 map=atomic\n", field("int32", false, &["map=atomic"]), Some(tag(2, 1, Zero::Pointer))),
+            ("  f 2 string required\n", field("string", true, &[]), Some(tag(&[], 2, Zero::Written))),
+            ("  f 2.1 *int32 map=atomic\n", field("int32", false, &["map=atomic"]), Some(tag(&[2], 1, Zero::Pointer))),
+            ("  f 2.2.1 string\n", field("string", false, &[]), Some(tag(&[2, 2], 1, Zero::Written))),
             (
                 "  f 4 map[string]ExtraValue omitempty default={}\n",
                 field("map[string][]string", false, &[]),

@@ -16,8 +16,8 @@ pub(super) enum Zero {
 /// What the tags of one field say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tag {
-    /// The number of the message around this field's, if the field stands in an embedded struct; else 0.
-    pub(super) outer: u32,
+    /// The numbers of the messages around this field's, from the outermost on, if the field stands in an embedded struct.
+    pub(super) around: Vec<u32>,
     /// 0: not in protobuf.
     pub(super) number: u32,
     pub(super) zero: Zero,
@@ -86,7 +86,7 @@ impl Structs {
         if let Some(line) = found.fields.iter().find(|line| line.json == field) {
             let wrapped = line.go_type.ends_with("ExtraValue");
             return Some(Tag {
-                outer: 0,
+                around: Vec::new(),
                 number: line.number,
                 zero: self.zero(line),
                 wrapped,
@@ -96,8 +96,11 @@ impl Structs {
         found.embedded.iter().find_map(|(number, inner)| {
             let tag = self.tag(inner, field)?;
             // An embedded struct without a number is not in protobuf: TypeMeta, which the envelope has.
-            let inner = if *number == 0 { 0 } else { tag.number };
-            Some(Tag { outer: *number, number: inner, ..tag })
+            if *number == 0 {
+                return Some(Tag { around: Vec::new(), number: 0, ..tag });
+            }
+            let around = [*number].into_iter().chain(tag.around).collect();
+            Some(Tag { around, ..tag })
         })
     }
 
@@ -176,6 +179,10 @@ type Key struct {
 	Key string `json:"key" protobuf:"bytes,2,opt,name=key"`
 }
 
+type Outer struct {
+	Key `json:",inline" protobuf:"bytes,3,opt,name=key"`
+}
+
 type Reference struct {
 	Name string `json:"name,omitempty" protobuf:"bytes,1,opt,name=name"`
 }
@@ -204,18 +211,20 @@ type Thing struct {
             "type TypeMeta struct {\n\tKind string `json:\"kind,omitempty\" protobuf:\"bytes,1,opt\"`\n}\n",
         );
         let tag =
-            |of: &str, field: &str| structs.tag(&format!("test.v1.{of}"), field).map(|t| (t.outer, t.number, t.zero));
+            |of: &str, field: &str| structs.tag(&format!("test.v1.{of}"), field).map(|t| (t.around, t.number, t.zero));
         for (of, field, expected) in [
-            ("Thing", "replicas", Some((0, 1, Zero::Pointer))),
-            ("Thing", "phase", Some((0, 2, Zero::Omitted))),
-            ("Thing", "status", Some((0, 3, Zero::Written))),
-            ("Thing", "time", Some((0, 4, Zero::Omitted))),
-            ("Thing", "items", Some((0, 5, Zero::Written))),
-            ("Thing", "extra", Some((0, 6, Zero::Omitted))),
-            ("Key", "name", Some((1, 1, Zero::Omitted))),
-            ("Key", "key", Some((0, 2, Zero::Written))),
-            ("Thing", "metadata", Some((0, 1, Zero::Written))),
-            ("Thing", "kind", Some((0, 0, Zero::Omitted))),
+            ("Thing", "replicas", Some((vec![], 1, Zero::Pointer))),
+            ("Thing", "phase", Some((vec![], 2, Zero::Omitted))),
+            ("Thing", "status", Some((vec![], 3, Zero::Written))),
+            ("Thing", "time", Some((vec![], 4, Zero::Omitted))),
+            ("Thing", "items", Some((vec![], 5, Zero::Written))),
+            ("Thing", "extra", Some((vec![], 6, Zero::Omitted))),
+            ("Key", "name", Some((vec![1], 1, Zero::Omitted))),
+            ("Outer", "name", Some((vec![3, 1], 1, Zero::Omitted))),
+            ("Outer", "key", Some((vec![3], 2, Zero::Written))),
+            ("Key", "key", Some((vec![], 2, Zero::Written))),
+            ("Thing", "metadata", Some((vec![], 1, Zero::Written))),
+            ("Thing", "kind", Some((vec![], 0, Zero::Omitted))),
             ("Thing", "gone", None),
         ] {
             assert_eq!(tag(of, field), expected, "{of}.{field}");

@@ -44,10 +44,10 @@ impl<'de> Visitor<'de> for Fields<'_, '_> {
                 continue;
             };
             // A struct that Go embeds is a message: it may come in parts, which readers merge.
-            let around = (field.outer != 0).then(|| self.out.begin(field.outer));
+            let mut around: Vec<_> = field.around.numbers().map(|number| self.out.begin(number)).collect();
             object.next_value_seed(Value::of_field(field, self.of, self.out))?;
-            if let Some(around) = around {
-                self.out.end(around);
+            while let Some(message) = around.pop() {
+                self.out.end(message);
             }
         }
         Ok(())

@@ -269,7 +269,8 @@ fn every_source_is_known() {
     type Found = fn(&Value) -> Vec<String>;
     for (name, found) in [("core.v1.Volume", of_pod as Found), ("core.v1.PersistentVolumeSpec", of_volume)] {
         let fields = schema::builtin().named(name).unwrap().as_struct().unwrap().fields();
-        let sources: Vec<&str> = fields.iter().filter(|field| field.outer != 0).map(|field| &*field.name).collect();
+        let sources: Vec<&str> =
+            fields.iter().filter(|field| field.around != schema::Around::NONE).map(|field| &*field.name).collect();
         assert!(sources.len() > 20, "{name}: {sources:?}");
         for source in sources {
             let found = found(&json!({ source: {} }));

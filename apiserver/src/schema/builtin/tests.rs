@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::registry::Registry;
-use crate::schema::{ListKind, Node, Scalar, Shape};
+use crate::schema::{Around, ListKind, Node, Scalar, Shape};
 
 #[test]
 fn the_table_has_every_kind_that_is_served() {
@@ -28,8 +28,8 @@ fn the_table_says_what_the_types_crate_says() {
     assert!(matches!(limits.child("cpu").unwrap().node(), Node::Scalar(Scalar::Quantity)));
     // The probe's handler is a message of its own in protobuf, and none in JSON.
     let probe = builtin().named("core.v1.Probe").unwrap().as_struct().unwrap();
-    assert!(probe.embeds(1));
-    assert_eq!(probe.numbered(1, 2).map(|field| &*field.name), Some("httpGet"));
+    let handler = probe.embedded(Around::NONE, 1).unwrap();
+    assert_eq!(probe.numbered(handler, 2).map(|field| &*field.name), Some("httpGet"));
 }
 
 #[test]

@@ -55,17 +55,26 @@ fn a_table_becomes_nodes() {
 #[test]
 fn fields_are_found_by_their_numbers() {
     let schema = read(TABLE).unwrap();
-    let name = |of: &str, outer, number| {
+    let name = |of: &str, around, number| {
         let of = schema.named(of).unwrap().as_struct().unwrap();
-        of.numbered(outer, number).map(|field| field.name.to_string())
+        of.numbered(around, number).map(|field| field.name.to_string())
     };
-    assert_eq!(name("a.v1.Thing", 0, 2).as_deref(), Some("spec"));
-    assert_eq!(name("a.v1.Thing", 1, 1).as_deref(), Some("key"));
-    assert_eq!(name("a.v1.Thing", 0, 1), None);
+    let (own, embedded) = (Around::NONE, Around::NONE.within(1).unwrap());
+    assert_eq!(name("a.v1.Thing", own, 2).as_deref(), Some("spec"));
+    assert_eq!(name("a.v1.Thing", embedded, 1).as_deref(), Some("key"));
+    assert_eq!(name("a.v1.Thing", own, 1), None);
     // What is not in protobuf has no number, not number 0.
-    assert_eq!(name("a.v1.Spec", 0, 0), None);
+    assert_eq!(name("a.v1.Spec", own, 0), None);
     let thing = schema.named("a.v1.Thing").unwrap().as_struct().unwrap();
-    assert!(thing.embeds(1) && !thing.embeds(2));
+    assert_eq!((thing.embedded(own, 1), thing.embedded(own, 2)), (Some(embedded), None));
+    // A struct in a struct: the inner one is no field of the outermost, and it alone may be all that the outer one has.
+    let deep = read("a.v1.Deep\n  own 1 string\n  inner 2.2.1 string\n  after 3.1 string\n").unwrap();
+    let deep = deep.named("a.v1.Deep").unwrap().as_struct().unwrap();
+    let two = Around::NONE.within(2).unwrap();
+    let both = two.within(2).unwrap();
+    assert_eq!((deep.embedded(own, 2), deep.embedded(two, 2)), (Some(two), Some(both)));
+    assert_eq!((deep.embedded(own, 1), deep.embedded(two, 1), deep.embedded(both, 1)), (None, None, None));
+    assert_eq!(deep.numbered(both, 1).map(|field| &*field.name), Some("inner"));
 }
 
 #[test]
