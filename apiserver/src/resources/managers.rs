@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use corten_api::ApiError;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::Value;
 
 use super::place::Place;
@@ -106,20 +106,30 @@ pub(super) async fn applied(
 /// A write that changed nothing but the times of its managed fields is none. What it changed may have been changed back since, by
 /// defaults or by who prepares or admits it.
 pub(super) fn keep_times(live: &dyn AnyObject, object: &mut dyn AnyObject) {
-    let times = |object: &dyn AnyObject| entries(object).iter().map(|entry| entry.time.clone()).collect::<Vec<_>>();
-    let (before, after) = (times(live), times(object));
-    if before == after || before.len() != after.len() {
+    let (before, after) = (entries(live), entries(object));
+    if before == after || !differ_in_times_alone(before, after) {
         return;
     }
-    set_times(object, before);
+    let after = std::mem::replace(&mut object.meta_mut().managed_fields, live.meta().managed_fields.clone());
     if !object.same_as(live) {
-        set_times(object, after);
+        object.meta_mut().managed_fields = after;
     }
 }
 
-fn set_times(object: &mut dyn AnyObject, times: Vec<Option<Time>>) {
-    let entries = object.meta_mut().managed_fields.as_deref_mut().unwrap_or_default();
-    entries.iter_mut().zip(times).for_each(|(entry, time)| entry.time = time);
+/// Times say in which order they stand, too.
+fn differ_in_times_alone(before: &[ManagedFieldsEntry], after: &[ManagedFieldsEntry]) -> bool {
+    let timeless = |entries: &[ManagedFieldsEntry]| {
+        let mut timeless: Vec<_> =
+            entries.iter().map(|entry| ManagedFieldsEntry { time: None, ..entry.clone() }).collect();
+        timeless.sort_by(|a, b| {
+            let key = |of: &ManagedFieldsEntry| {
+                (of.manager.clone(), of.operation.clone(), of.subresource.clone(), of.api_version.clone())
+            };
+            key(a).cmp(&key(b))
+        });
+        timeless
+    };
+    before.len() == after.len() && timeless(before) == timeless(after)
 }
 
 fn author<'a>(subresource: &'a str, options: &'a WriteOptions) -> Author<'a> {
@@ -243,6 +253,7 @@ fn tracked(subresource: &str, has_status: bool) -> &'static Tracked {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use serde_json::json;
 
     use super::*;
@@ -266,6 +277,21 @@ mod tests {
             keep_times(&live, &mut settled);
             assert_eq!(&settled, if kept { &live } else { &new }, "{why}");
         }
+        // Whoever was the last stands behind the others.
+        let two = |seconds: [(&str, i64); 2]| {
+            let mut two = object(1, fields(), "a");
+            let one = two.metadata.managed_fields.take().unwrap().remove(0);
+            let entry = |(name, second): (&str, i64)| {
+                let time = Some(Time(Timestamp::from_second(second).unwrap()));
+                ManagedFieldsEntry { manager: Some(name.into()), time, ..one.clone() }
+            };
+            two.metadata.managed_fields = Some(seconds.into_iter().map(entry).collect());
+            two
+        };
+        let (live, mut again) = (two([("a", 1), ("b", 1)]), two([("b", 1), ("a", 2)]));
+        keep_times(&live, &mut again);
+        assert_eq!(again, live);
+        let live = object(1, fields(), "a");
         for managed in [None, Some(Vec::new())] {
             let mut without = live.clone();
             without.metadata.managed_fields = managed;
