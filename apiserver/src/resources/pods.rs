@@ -72,6 +72,7 @@ impl Resources {
         let place = &self.place(Verb::Create, target)?.behind(fence.as_ref());
         let metadata = ObjectMeta {
             name: Some(target.name.clone()),
+            namespace: Some(target.namespace.clone()),
             uid: (!uid.is_empty()).then(|| uid.to_owned()),
             ..ObjectMeta::default()
         };
