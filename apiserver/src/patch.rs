@@ -7,6 +7,7 @@ mod json;
 mod order;
 mod strategic;
 
+pub use self::json::MAX_OPERATIONS;
 use corten_api::{ApiError, Reason};
 use serde_json::Value;
 
@@ -53,10 +54,16 @@ pub fn apply(kind: Kind, resource: &ApiResource, mut object: Value, patch: &[u8]
     Ok(object)
 }
 
-/// An object after a JSON patch; `None`: one of the patch's tests has failed, and nothing is to change.
-pub fn apply_operations(object: &Value, operations: Value) -> Result<Option<Value>, ApiError> {
-    let (mut object, patch) = (object.clone(), json::read(operations)?);
-    Ok(json::apply_if(&mut object, &patch)?.is_ok().then_some(object))
+/// An object after a JSON patch; `None`: one of the patch's tests has failed, and nothing is to change. The error: why it cannot be
+/// done.
+pub fn apply_operations(object: &Value, operations: Value) -> Result<Option<Value>, String> {
+    let patch = json::read(operations).map_err(|err| err.message().to_owned())?;
+    let mut object = object.clone();
+    match json::apply_each(&mut object, &patch) {
+        Ok(()) => Ok(Some(object)),
+        Err(json::Undone::TestFailed(_)) => Ok(None),
+        Err(json::Undone::Failed(why)) => Err(why),
+    }
 }
 
 /// Custom kinds have no strategies.

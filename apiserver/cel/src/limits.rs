@@ -97,6 +97,13 @@ impl<'p> Run<'p> {
         static NONE: Compiled = BTreeMap::new();
         Run::new(&Budget::new(0), &NONE)
     }
+    /// The same, with no more memory than so much, in bytes.
+    pub(crate) fn outside_within(memory: usize) -> Run<'static> {
+        Run { memory_left: memory, ..Self::outside() }
+    }
+    pub(crate) fn memory_left(&self) -> usize {
+        self.memory_left
+    }
     pub(crate) fn spend(&mut self, cost: u64) -> Result<(), EvalError> {
         self.cost = self.cost.saturating_add(cost);
         if self.cost > PER_CALL_LIMIT { Err(EvalError::CostLimit) } else { Ok(()) }

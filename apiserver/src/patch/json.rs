@@ -2,13 +2,13 @@
 
 use corten_api::{ApiError, Reason};
 use json_patch::jsonptr::Pointer;
-use json_patch::{PatchErrorKind, PatchOperation};
+use json_patch::{AddOperation, PatchErrorKind, PatchOperation};
 use serde_json::Value;
 
 use crate::decode::{MAX_BODY_BYTES, MAX_NESTING};
 
 /// Upstream's number.
-const MAX_OPERATIONS: usize = 10_000;
+pub const MAX_OPERATIONS: usize = 10_000;
 /// What all `copy` operations of a patch may add to the object's text. Upstream allows as much as a body.
 const MAX_COPIED_BYTES: usize = MAX_BODY_BYTES;
 /// List items that all operations of a patch may push along, and values they may look through.
@@ -25,26 +25,53 @@ pub(super) fn read(patch: Value) -> Result<json_patch::Patch, ApiError> {
 }
 
 pub(super) fn apply(object: &mut Value, patch: &json_patch::Patch) -> Result<(), ApiError> {
-    apply_if(object, patch)?
+    apply_each(object, patch).map_err(|undone| {
+        let (Undone::TestFailed(why) | Undone::Failed(why)) = undone;
+        let why = format!("the server rejected our request due to an error in our request: {why}");
+        ApiError::new(Reason::Invalid, why)
+    })
 }
 
-/// The inner error: a `test` of the patch has failed.
-pub(super) fn apply_if(object: &mut Value, patch: &json_patch::Patch) -> Result<Result<(), ApiError>, ApiError> {
+/// Why a patch is not done.
+pub(super) enum Undone {
+    /// One of its tests does not hold.
+    TestFailed(String),
+    Failed(String),
+}
+
+pub(super) fn apply_each(object: &mut Value, patch: &json_patch::Patch) -> Result<(), Undone> {
     let mut limits = Limits { depth: depth(object, &mut 0), copied: 0, steps: 0 };
     for operation in &patch.0 {
-        limits.allow(object, operation).map_err(refused)?;
-        if let Err(err) = json_patch::patch(object, std::slice::from_ref(operation)) {
-            let is_test = matches!(err.kind, PatchErrorKind::TestFailed);
-            let err = refused(err);
-            return if is_test { Ok(Err(err)) } else { Err(err) };
-        }
+        limits.allow(object, operation).map_err(|err| Undone::Failed(err.to_string()))?;
+        apply_one(object, operation)?;
     }
-    Ok(Ok(()))
+    Ok(())
 }
 
-fn refused(err: impl std::fmt::Display) -> ApiError {
-    let why = format!("the server rejected our request due to an error in our request: {err}");
-    ApiError::new(Reason::Invalid, why)
+/// A field that an object does not have upstream's library sets, where RFC 6902 refuses to replace it, and finds it null, where that
+/// cannot test it.
+fn apply_one(object: &mut Value, operation: &PatchOperation) -> Result<(), Undone> {
+    let done = match operation {
+        PatchOperation::Replace(replace) if lacks(object, &replace.path) => {
+            let (path, value) = (replace.path.clone(), replace.value.clone());
+            json_patch::patch(object, &[PatchOperation::Add(AddOperation { path, value })])
+        }
+        PatchOperation::Test(test) if lacks(object, &test.path) && test.value.is_null() => Ok(()),
+        PatchOperation::Test(test) if lacks(object, &test.path) => {
+            return Err(Undone::TestFailed(format!("testing value {} failed", test.path)));
+        }
+        other => json_patch::patch(object, std::slice::from_ref(other)),
+    };
+    done.map_err(|err| match err.kind {
+        PatchErrorKind::TestFailed => Undone::TestFailed(err.to_string()),
+        _ => Undone::Failed(err.to_string()),
+    })
+}
+
+/// Whether `path` is of a field that its object does not have.
+fn lacks(object: &Value, path: &Pointer) -> bool {
+    let Some((parent, last)) = path.split_back() else { return false };
+    matches!(parent.resolve(object), Ok(Value::Object(fields)) if !fields.contains_key(&*last.decoded()))
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -218,6 +245,27 @@ mod tests {
         assert!(err.message().contains("steps"), "{err}");
         let appending = vec![json!({"op": "add", "path": "/a/-", "value": 1}); 9000];
         patched(&mut json!({"a": vec![0; 100_000]}), appending.into()).unwrap();
+    }
+
+    #[test]
+    fn a_field_that_is_not_there_is_set_by_replace_and_tested_as_null() {
+        let object = || json!({"a": {"b": 1}, "list": [1], "null": null});
+        for (why, patch, wanted) in [
+            ("replaced", json!([{"op": "replace", "path": "/a/c", "value": 2}]), Some(json!({"b": 1, "c": 2}))),
+            ("tested as null", json!([{"op": "test", "path": "/a/c", "value": null}]), Some(json!({"b": 1}))),
+            (
+                "and as null that is there",
+                json!([{"op": "test", "path": "/null", "value": null}]),
+                Some(json!({"b": 1})),
+            ),
+            ("tested otherwise", json!([{"op": "test", "path": "/a/c", "value": 2}]), None),
+            ("within what is not there", json!([{"op": "replace", "path": "/x/y", "value": 2}]), None),
+            ("of a list", json!([{"op": "replace", "path": "/list/7", "value": 2}]), None),
+        ] {
+            let mut object = object();
+            let done = patched(&mut object, patch).map(|()| object["a"].clone());
+            assert_eq!(done.ok(), wanted, "{why}");
+        }
     }
 
     #[test]

@@ -96,6 +96,13 @@ impl<'a> Value<'a> {
     pub fn to_json(&self) -> Result<Json, EvalError> {
         self.json(&mut Run::outside())
     }
+    /// The same, of no more memory than is left, in bytes: what one expression has made may name the same large value often.
+    pub fn to_json_within(&self, left: &mut usize) -> Result<Json, EvalError> {
+        let mut run = Run::outside_within(*left);
+        let json = self.json(&mut run)?;
+        *left = run.memory_left();
+        Ok(json)
+    }
     fn json(&self, run: &mut Run<'_>) -> Result<Json, EvalError> {
         run.step()?;
         run.allocate(size_of::<Json>())?;

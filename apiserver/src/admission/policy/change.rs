@@ -5,8 +5,11 @@ use serde_json::{Map, Value as Json};
 
 use crate::admission::asking::Names;
 use crate::apply;
-use crate::patch;
+use crate::patch::{self, MAX_OPERATIONS};
 use crate::registry::ApiResource;
+
+/// The memory of what one expression has made, as JSON.
+const MADE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What an expression has come to.
 #[derive(Debug, PartialEq)]
@@ -23,7 +26,11 @@ impl Change {
             Value::List(list) if is_json_patch => Ok(Self::Patch(operations(list)?)),
             Value::Struct(_) if !is_json_patch => {
                 well_named(value)?;
-                value.to_json().map(Self::Configuration).map_err(|err| format!("invalid return type: {err}"))
+                let mut left = MADE_BYTES_MAX;
+                value
+                    .to_json_within(&mut left)
+                    .map(Self::Configuration)
+                    .map_err(|err| format!("invalid return type: {err}"))
             }
             other => Err(format!("unsupported return type: {}", other.type_of())),
         }
@@ -40,14 +47,19 @@ fn well_named(value: &Value<'_>) -> Result<(), String> {
 fn operations(list: &List<'_>) -> Result<Vec<Json>, String> {
     let mismatch = "type mismatch: JSONPatchType.expression should evaluate to array of JSONPatch";
     let List::Made { items, .. } = list else { return Err(mismatch.into()) };
-    let one = |item: &Value<'_>| {
+    if items.len() > MAX_OPERATIONS {
+        let count = items.len();
+        return Err(format!("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}"));
+    }
+    let mut left = MADE_BYTES_MAX;
+    let mut one = |item: &Value<'_>| {
         let Value::Struct(made) = item else { return Err(mismatch.to_owned()) };
         let mut operation = Map::new();
         for (field, value) in &made.fields {
             if &**field == "value" {
                 well_named(value)?;
             }
-            let json = value.to_json().map_err(|err| {
+            let json = value.to_json_within(&mut left).map_err(|err| {
                 format!("JSONPath valueExpression evaluated to a type that could not marshal to JSON: {err}")
             })?;
             // Upstream has none that is empty.
@@ -57,7 +69,7 @@ fn operations(list: &List<'_>) -> Result<Vec<Json>, String> {
         }
         Ok(Json::Object(operation))
     };
-    items.iter().map(one).collect()
+    items.iter().map(&mut one).collect()
 }
 
 /// The object, of this kind, as it is wanted; `None`: as it is.
@@ -70,7 +82,7 @@ pub(super) fn change(
     match wanted {
         Change::Patch(operations) if operations.is_empty() => Ok(None),
         Change::Patch(operations) => {
-            patch::apply_operations(object, operations.into()).map_err(|err| format!("JSON Patch: {}", err.message()))
+            patch::apply_operations(object, operations.into()).map_err(|why| format!("JSON Patch: {why}"))
         }
         Change::Configuration(mut configuration) => {
             let (group, version) = (kind.group, kind.version);
