@@ -459,7 +459,7 @@ async fn a_definition_that_cannot_be_served_says_why_and_can_go() {
         if stored.key.ends_with(NAME) {
             let mut crd = crd.clone();
             crd["metadata"]["resourceVersion"] = Value::Null;
-            crd["spec"]["conversion"] = json!({"strategy": "Webhook"});
+            crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["type"] = json!("nothing");
             value = Bytes::from(crd.to_string());
         }
         store.commit(vec![Write::Create { key: stored.key, value, ttl_secs: None }]).await.unwrap();
