@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 /// Of all annotations of one request; more are left out.
 const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
 /// Of one request's warnings; no client is shown more.
-const WARNINGS_MAX: usize = 50;
+pub const WARNINGS_MAX: usize = 50;
 
 tokio::task_local! {
     /// Of the request that is being answered.

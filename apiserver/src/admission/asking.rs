@@ -112,7 +112,12 @@ impl Asking<'_> {
     }
 }
 
-/// Whether nobody is asked about it: who could mend a webhook or a policy that refuses everything would be refused, too.
-pub fn is_exempt(resource: &ApiResource) -> bool {
+/// Whether no webhook is asked about it: who could mend one that refuses everything would be refused, too.
+pub fn is_exempt_from_webhooks(resource: &ApiResource) -> bool {
     resource.group() == admissionregistration::GROUP
+}
+
+/// The same of policies, which are asked about webhooks.
+pub fn is_exempt_from_policies(resource: &ApiResource) -> bool {
+    resource.group() == admissionregistration::GROUP && admissionregistration::POLICIES.contains(&resource.plural())
 }

@@ -51,8 +51,9 @@ impl Conditions {
         let programs = self.0.iter().filter_map(|condition| condition.program.as_ref().ok());
         programs.fold(0, |cost, program| cost.saturating_add(program.estimated_cost().max))
     }
-    pub(super) fn judge(&self, variables: &dyn Activation<'_>) -> Outcome {
-        let mut budget = Budget::new(MATCH_CONDITIONS_BUDGET);
+    /// `interrupted`: whether nobody waits any more.
+    pub(super) fn judge(&self, variables: &dyn Activation<'_>, interrupted: &dyn Fn() -> bool) -> Outcome {
+        let mut budget = Budget::new(MATCH_CONDITIONS_BUDGET).until(interrupted);
         let mut errors: Vec<String> = Vec::new();
         let mut note = |why: String| {
             if !errors.contains(&why) {

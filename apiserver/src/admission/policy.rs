@@ -2,22 +2,27 @@
 //! webhook has to convert what they look at.
 //!
 //! - [`index`]: the policies that bindings put to use, compiled, made once for each change of one; what has not changed is kept
-//! - `params`: the objects that parametrize a policy; of a kind that comes later a policy knows as soon as it is served
+//! - `params`: the objects that parametrize a policy; of a kind that comes later a policy knows as soon as it is served; `parsed`
+//!   keeps what was read of them
+//! - `invocations`: which of them are asked about a write, with which binding and which parameters
 //! - `told`: what the expressions see; `scope`: the variables, which are evaluated when they are first asked for; pure
 //! - `judge`, `change`: what comes of one policy; pure
 //! - `validating`, `mutating`: who is asked, and what becomes of the request then
 //!
-//! Everything has a bound: a call and all calls of a policy by upstream's costs, memory and steps by those of CEL, and all policies
-//! together [`TIME_MAX`], which stands still while a webhook converts. What takes longer than [`INLINE_MAX`] is done once more, aside, where it stalls nobody.
+//! Everything has a bound: a call and all calls of a policy by upstream's costs, memory and steps by those of CEL, and all that are
+//! asked at once by [`TIME_MAX`], which stands still while a webhook converts. What takes longer than [`INLINE_MAX`] is done once more,
+//! aside, where it stalls nobody.
 //!
 //! <https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/>,
 //! <https://kubernetes.io/docs/reference/access-authn-authz/mutating-admission-policy/>
 
 mod change;
 pub mod index;
+mod invocations;
 mod judge;
 mod mutating;
 mod params;
+mod parsed;
 mod scope;
 #[cfg(test)]
 mod tests;
@@ -29,7 +34,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use corten_api::ApiError;
+use corten_api::{ApiError, Reason};
 
 use self::index::{Index, Stored};
 use super::asking::Asking;
@@ -37,10 +42,33 @@ use super::compiled::{Compiled, Look};
 use super::rounds::Rounds;
 use crate::registry::AnyObject;
 
-/// Of all policies that are asked about one write.
+/// Of all policies that are asked at once about one write: those that change it, once or twice, and those that judge it.
 const TIME_MAX: Duration = Duration::from_secs(10);
 /// On a thread that others wait for.
 const INLINE_MAX: Duration = Duration::from_millis(2);
+
+/// How all policies are gone through.
+#[derive(Clone, Copy)]
+enum Pass {
+    /// On a thread that others wait for.
+    Inline,
+    /// From the beginning, where it stalls nobody.
+    Aside,
+}
+
+impl Pass {
+    fn time_max(self) -> Duration {
+        match self {
+            Self::Inline => INLINE_MAX,
+            Self::Aside => TIME_MAX,
+        }
+    }
+}
+
+/// Nothing is let through, whatever the policies say of their failures: whoever writes could make one take all of the time.
+fn took_too_long() -> ApiError {
+    ApiError::new(Reason::Timeout, format!("admission policies took longer than {} s", TIME_MAX.as_secs()))
+}
 
 /// When the time for something is over.
 struct Clock {
@@ -56,21 +84,14 @@ impl Clock {
         Self { begun: Instant::now(), time_max, waited_micros: AtomicU64::new(0), has_ended: AtomicBool::new(false) }
     }
     fn is_over(&self) -> bool {
-        if self.has_ended() {
+        // Whoever was told so once has left something out.
+        if self.has_ended.load(Ordering::Relaxed) {
             return true;
         }
         let waited = Duration::from_micros(self.waited_micros.load(Ordering::Relaxed));
         let is_over = self.begun.elapsed().saturating_sub(waited) > self.time_max;
         self.has_ended.store(is_over, Ordering::Relaxed);
         is_over
-    }
-    /// Whether all is done once more, aside, and nothing of it here.
-    fn is_to_be_continued(&self) -> bool {
-        self.time_max == INLINE_MAX && self.is_over()
-    }
-    /// Whether somebody was told so.
-    fn has_ended(&self) -> bool {
-        self.has_ended.load(Ordering::Relaxed)
     }
     /// Stands still while somebody else is waited for.
     async fn beside<F: Future>(&self, work: F) -> F::Output {

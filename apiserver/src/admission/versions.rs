@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::asking::Asking;
 use super::question::Json;
+use crate::decode::MAX_BODY_BYTES;
 use crate::patch::Operations;
 use crate::registry::{AnyObject, ApiResource};
 
@@ -100,7 +101,16 @@ pub(super) async fn patched(
 ) -> Result<Box<dyn AnyObject>, ApiError> {
     let value: Value = serde_json::from_str(json.get()).map_err(ApiError::internal)?;
     let value = operations.apply(value).map_err(|err| ApiError::internal(err.message()))?;
-    replaced(asking, resource, &value).await
+    replaced(asking, resource, &value, Reading::Lenient).await
+}
+
+/// What becomes of fields that nobody knows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// They are dropped.
+    Lenient,
+    /// They are an error; those of custom kinds are dropped.
+    Strict,
 }
 
 /// An object that stands in the place of another, as if a client had sent it in this version.
@@ -108,10 +118,20 @@ pub(super) async fn replaced(
     asking: &Asking<'_>,
     resource: &ApiResource,
     value: &Value,
+    reading: Reading,
 ) -> Result<Box<dyn AnyObject>, ApiError> {
     let json = serde_json::to_vec(value).map_err(ApiError::internal)?;
+    if json.len() > MAX_BODY_BYTES {
+        return Err(ApiError::internal(format!("what was made of the object is larger than {MAX_BODY_BYTES} bytes")));
+    }
     if let Some(decode) = asking.decode {
         return decode(&json).map_err(|err| ApiError::internal(err.message()));
+    }
+    if reading == Reading::Strict && !resource.is_custom() {
+        let findings = resource.normal(&json).map_err(ApiError::internal)?.findings;
+        if !findings.is_empty() {
+            return Err(ApiError::internal(format!("strict decoding error: {}", findings.join(", "))));
+        }
     }
     let seen = read(resource, &json)?;
     if (resource.group(), resource.version()) == (asking.resource.group(), asking.resource.version()) {

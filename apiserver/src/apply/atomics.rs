@@ -26,7 +26,9 @@ fn look(shape: Shape<'_>, value: &Value, at: &mut String, found: &mut Vec<String
             if is_atomic(shape) {
                 found.push(at.clone());
             }
-            for (name, field) in fields {
+            // Into declared fields alone, as upstream's look.
+            let is_struct = matches!(shape.node(), Node::Struct(_));
+            for (name, field) in fields.iter().filter(|_| is_struct) {
                 if let Some(shape) = shape.child(name) {
                     at.push('.');
                     at.push_str(name);

@@ -28,6 +28,13 @@ pub use webhook::Webhook;
 use super::{Column, cells};
 
 pub const GROUP: &str = "admissionregistration.k8s.io";
+/// Its kinds that are policies, and what puts them to use.
+pub const POLICIES: [&str; 4] = [
+    mutatingadmissionpolicy::PLURAL,
+    mutatingadmissionpolicybinding::PLURAL,
+    validatingadmissionpolicy::PLURAL,
+    validatingadmissionpolicybinding::PLURAL,
+];
 
 const COLUMNS: &[Column] =
     &[cells::NAME, cells::integer("Webhooks", "How many are asked, each about its own rules"), cells::AGE];

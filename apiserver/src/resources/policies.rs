@@ -19,6 +19,7 @@ use tokio::time::sleep;
 use super::system::target;
 use super::update::Writing;
 use super::{Authorized, Resources, WatchFrom, WatchOptions, WriteOptions};
+use crate::aside::aside;
 use crate::authn::MASTERS_GROUP;
 use crate::patch;
 use crate::registry::AnyObject;
@@ -145,18 +146,23 @@ impl Resources {
         }
     }
 
-    /// Says of each policy what its types say, as it is now.
+    /// Says of each policy what its types say, as it is now. The error: of the last that it could not be said of; the others are done.
     async fn check_policies(&self) -> Result<(), ApiError> {
         let Some(kind) = self.inner.cache.kind(PLURAL) else { return Ok(()) };
         let snapshot = kind.snapshot(self.inner.cache.revision());
-        let read = |json: Bytes| serde_json::from_slice::<ValidatingAdmissionPolicy>(&json).ok();
+        let read = |json: Bytes| {
+            let read = serde_json::from_slice::<ValidatingAdmissionPolicy>(&json);
+            read.inspect_err(|err| tracing::warn!(%err, "an admission policy cannot be read")).ok()
+        };
         let is_due = |policy: &ValidatingAdmissionPolicy| {
             policy.metadata.generation > policy.status.as_ref().and_then(|status| status.observed_generation)
         };
         let all = snapshot.items.iter().filter_map(|row| read(row.0.object()));
         let due: Vec<ValidatingAdmissionPolicy> = all.filter(is_due).collect();
+        let mut outcome = Ok(());
         for policy in due {
-            let body = checked(&policy, &self.registry().table());
+            // Thousands of expressions, and ten kinds, take seconds.
+            let body = aside(CONTROLLER, true, async { checked(&policy, &self.registry().table()) }).await;
             let mut at = target(GROUP, PLURAL, "", policy.name());
             at.subresource = "status".into();
             let options =
@@ -165,10 +171,11 @@ impl Resources {
             match self.patch(&Authorized::own(at), patch::Kind::Apply, body, options).await {
                 // Another server was quicker, most likely with the same; the next look tells.
                 Err(err) if err.is(Reason::Conflict) || err.is(Reason::NotFound) => {}
-                written => drop(written?),
+                Err(err) => outcome = Err(err),
+                Ok(_) => {}
             }
         }
-        Ok(())
+        outcome
     }
 }
 

@@ -73,10 +73,14 @@ impl Resources {
 
     /// Who may be asked about a write of this resource. `None`: nobody is.
     pub(super) async fn hooks_about(&self, resource: &Arc<ApiResource>, subresource: &str) -> Option<Hooks> {
-        if asking::is_exempt(resource) {
-            return None;
-        }
-        let (webhooks, policies) = (self.webhook_index().await, self.policy_index().await);
+        let webhooks = match asking::is_exempt_from_webhooks(resource) {
+            true => None,
+            false => self.webhook_index().await,
+        };
+        let policies = match asking::is_exempt_from_policies(resource) {
+            true => None,
+            false => self.policy_index().await,
+        };
         if webhooks.is_none() && policies.is_none() {
             return None;
         }

@@ -26,6 +26,10 @@ impl Cluster {
     pub(crate) fn granting(grants: &[&'static str]) -> Self {
         Self { grants: grants.to_vec(), ..Self::default() }
     }
+    /// With one more, or in the place of what is there.
+    pub(crate) fn add(&mut self, key: &str, object: &Value) {
+        self.objects.insert(key.to_owned(), object.to_string().into());
+    }
     /// With these, too, or in the place of those there are.
     pub(crate) fn with(mut self, objects: &[(&str, Value)]) -> Self {
         self.objects.extend(objects.iter().map(|(key, object)| ((*key).to_owned(), object.to_string().into())));

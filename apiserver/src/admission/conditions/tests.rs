@@ -46,7 +46,7 @@ fn judged(conditions: &[&str], object: Option<&Json>, old: Option<&Json>) -> Out
     let of: Vec<MatchCondition> = conditions.iter().enumerate().map(named).collect();
     let request = question::request(&asking, &resource).unwrap();
     let seen = Seen { object, old, namespace: None, params: None, request: &request };
-    Conditions::compile(&of, false).judge(&values(&asking, &seen, &Host(&asking)))
+    Conditions::compile(&of, false).judge(&values(&asking, &seen, &Host(&asking)), &|| false)
 }
 
 #[test]

@@ -12,6 +12,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::params::{Kind, Reference};
+use super::parsed::Parsed;
 use super::scope::Variables;
 use crate::admission::asking::Operation;
 use crate::admission::conditions::Conditions;
@@ -96,6 +97,17 @@ pub(super) enum Action {
     Audit,
 }
 
+impl Action {
+    /// As users say it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Deny => "Deny",
+            Self::Warn => "Warn",
+            Self::Audit => "Audit",
+        }
+    }
+}
+
 /// A policy and those that put it to use.
 #[derive(Debug)]
 pub(super) struct Bound<P> {
@@ -107,6 +119,8 @@ pub(super) struct Bound<P> {
 pub struct Index {
     pub(super) mutating: Vec<Bound<Mutating>>,
     pub(super) validating: Vec<Bound<Validating>>,
+    /// Of all of them, and of those before.
+    pub(super) parsed: Arc<Parsed>,
 }
 
 /// As they were read.
@@ -143,6 +157,7 @@ impl Index {
                 &before.validating,
                 Validating::of,
             ),
+            parsed: before.parsed.clone(),
         }
     }
     pub fn concerns(&self, operation: Operation, resources: &[Arc<ApiResource>], subresource: &str) -> Concern {
@@ -159,22 +174,23 @@ impl Index {
     }
 }
 
-trait Of {
+/// Both kinds of policies.
+pub(super) trait HasPolicy {
     fn policy(&self) -> &Policy;
 }
-impl Of for Mutating {
+impl HasPolicy for Mutating {
     fn policy(&self) -> &Policy {
         &self.policy
     }
 }
-impl Of for Validating {
+impl HasPolicy for Validating {
     fn policy(&self) -> &Policy {
         &self.policy
     }
 }
 
 /// Policies that nobody puts to use are not compiled.
-fn bound<K, P: Of>(
+fn bound<K, P: HasPolicy>(
     policies: &[K],
     meta: impl Fn(&K) -> &ObjectMeta,
     bindings: Vec<(String, Binding)>,

@@ -4,7 +4,6 @@ use corten_cel::{EvalError, RUNTIME_BUDGET, Value};
 
 use super::index::{Annotation, Compiled, Validating, Validation};
 use super::scope::Scope;
-use crate::admission::conditions::{Outcome, joined};
 use crate::bounded_text::bounded;
 
 /// What is longer is not told, but the message that is always there.
@@ -34,7 +33,7 @@ pub(super) struct Findings {
 
 impl Findings {
     /// That it could not be asked.
-    fn failed(fails_open: bool, message: String, index: usize) -> Self {
+    pub(super) fn failed(fails_open: bool, message: String, index: usize) -> Self {
         let mut findings = Self::default();
         findings.fail(fails_open, message, index);
         findings
@@ -46,15 +45,9 @@ impl Findings {
     }
 }
 
-/// Of a policy whose rules are about the write.
+/// Of a policy whose rules are about the write, and whose conditions hold.
 pub(super) fn judge(of: &Validating, scope: &Scope<'_, '_>) -> Findings {
     let fails_open = of.policy.fails_open;
-    match of.policy.conditions.judge(scope) {
-        Outcome::Hold => {}
-        Outcome::DoNotHold => return Findings::default(),
-        Outcome::Errors(_) if fails_open => return Findings::default(),
-        Outcome::Errors(why) => return Findings::failed(false, joined(&why), 0),
-    }
     let mut findings = Findings::default();
     let mut left = RUNTIME_BUDGET;
     for (index, validation) in of.validations.iter().enumerate() {

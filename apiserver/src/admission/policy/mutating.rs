@@ -1,7 +1,6 @@
 //! Policies that change objects: one after the other, and some of them once more about what others have changed after them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use corten_api::{ApiError, Reason};
 use corten_cel::{EvalError, RUNTIME_BUDGET};
@@ -9,39 +8,53 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
 use serde_json::Value as Json;
 
 use super::change::{Change, change};
-use super::index::{Binding, Bound, Index, Mutating, Mutation};
-use super::params::{Param, collect};
+use super::index::{Index, Mutating, Mutation, Policy};
+use super::invocations::{Invocation, Misconfigured, Step, steps};
+use super::parsed::Parsed;
 use super::scope::Scope;
-use super::told::Told;
-use super::{Clock, INLINE_MAX, TIME_MAX};
+use super::told::{Of, Told, Untold};
+use super::{Clock, Pass, TIME_MAX, params, took_too_long};
 use crate::admission::asking::Asking;
 use crate::admission::conditions::{Outcome, joined};
 use crate::admission::expressions::Host;
-use crate::admission::matching;
 use crate::admission::rounds::Rounds;
-use crate::admission::versions::replaced;
+use crate::admission::versions::{Reading, replaced};
 use crate::aside::aside;
-use crate::registry::{AnyObject, ApiResource};
+use crate::registry::AnyObject;
 
-/// Why a write is refused.
+/// Of one write. The first is its message, the others are causes.
+const FAULTS_MAX: usize = 20;
+
+/// What refuses a write: one that is told, and some that are told beside it.
+#[derive(Default)]
+struct Faults(Vec<Fault>);
+
 struct Fault {
     message: String,
     /// `None`: as for what is forbidden.
     reason: Option<Reason>,
 }
 
-impl Fault {
-    fn of(policy: &str, binding: Option<&str>, why: &str, reason: Option<Reason>) -> Self {
+impl Faults {
+    /// Of a policy that has something against it, or cannot be asked: it says itself whether the request goes on without it.
+    fn add(&mut self, policy: &Policy, binding: Option<&str>, why: &str, reason: Option<Reason>) {
+        if policy.fails_open {
+            tracing::warn!(policy = &*policy.name, why, "a policy cannot be asked; the request goes on without it");
+            return;
+        }
+        if self.0.len() >= FAULTS_MAX {
+            return;
+        }
         let whose = match binding {
-            Some(binding) => format!("policy '{policy}' with binding '{binding}'"),
-            None => format!("policy {policy:?}"),
+            Some(binding) => format!("policy '{}' with binding '{binding}'", policy.name),
+            None => format!("policy {:?}", &*policy.name),
         };
-        Self { message: format!("{whose} denied request: {why}"), reason }
+        self.0.push(Fault { message: format!("{whose} denied request: {why}"), reason });
     }
 }
 
 /// In upstream's words. Its code is 403 whatever the reason is.
-fn refusal(asking: &Asking<'_>, faults: Vec<Fault>) -> Option<ApiError> {
+fn refusal(asking: &Asking<'_>, Faults(faults): Faults) -> Option<ApiError> {
     let first = faults.first()?;
     let error = ApiError::forbidden(asking.resource.group(), asking.resource.plural(), asking.name, "");
     let mut status = error.status().clone();
@@ -54,15 +67,6 @@ fn refusal(asking: &Asking<'_>, faults: Vec<Fault>) -> Option<ApiError> {
     Some(ApiError::from_status(status))
 }
 
-/// A policy, with one binding and one set of parameters.
-struct Invocation<'i> {
-    bound: &'i Bound<Mutating>,
-    binding: &'i Binding,
-    resource: Arc<ApiResource>,
-    param: Option<Param>,
-    key: Arc<str>,
-}
-
 /// Whether one has changed the object.
 pub(super) async fn ask(
     index: &Index,
@@ -70,17 +74,16 @@ pub(super) async fn ask(
     object: &mut Box<dyn AnyObject>,
     rounds: &mut Rounds,
 ) -> Result<bool, ApiError> {
-    let mut faults = Vec::new();
-    let invocations = invocations(index, asking, &**object, &mut faults).await;
-    if invocations.is_empty() {
-        return refusal(asking, faults).map_or(Ok(false), Err);
+    let steps = steps(&index.mutating, asking, Some(&**object), &Clock::new(TIME_MAX)).await?;
+    if steps.is_empty() {
+        return Ok(false);
     }
-    let mut done = run(&invocations, asking, (&**object, rounds), INLINE_MAX).await?;
-    if done.is_late {
-        done = aside(&asking.user.name, true, run(&invocations, asking, (&**object, rounds), TIME_MAX)).await?;
-    }
-    let Done { object: changed, rounds: after, faults: more, has_changed, .. } = done;
-    faults.extend(more);
+    let run = Run { asking, parsed: &index.parsed };
+    let done = match run.all(&steps, (&**object, rounds), Pass::Inline).await? {
+        Some(done) => Some(done),
+        None => aside(&asking.user.name, true, run.all(&steps, (&**object, rounds), Pass::Aside)).await?,
+    };
+    let Done { object: changed, rounds: after, faults, has_changed, .. } = done.ok_or_else(took_too_long)?;
     if let Some(refusal) = refusal(asking, faults) {
         return Err(refusal);
     }
@@ -89,182 +92,164 @@ pub(super) async fn ask(
     Ok(has_changed)
 }
 
-async fn run(
-    invocations: &[Invocation<'_>],
-    asking: &Asking<'_>,
-    (object, rounds): (&dyn AnyObject, &Rounds),
-    time_max: Duration,
-) -> Result<Done, ApiError> {
-    let clock = Clock::new(time_max);
-    let (object, rounds) = (object.boxed_clone(), rounds.clone());
-    let mut done = Done { object, rounds, faults: Vec::new(), has_changed: false, is_late: false };
-    let mut asked = Asked { asking, told: Told::default(), clock: &clock };
-    for invocation in invocations {
-        if clock.is_to_be_continued() {
-            break;
-        }
-        asked.invoke(invocation, &mut done).await?;
-    }
-    done.is_late = clock.has_ended();
-    Ok(done)
-}
-
-/// What has come of all invocations.
+/// What has come of all that were asked so far.
 struct Done {
     object: Box<dyn AnyObject>,
+    told: Told,
     rounds: Rounds,
-    faults: Vec<Fault>,
+    faults: Faults,
     has_changed: bool,
-    /// There was no time for all.
-    is_late: bool,
-}
-
-/// Who is to be asked, as the object is before anybody is.
-async fn invocations<'i>(
-    index: &'i Index,
-    asking: &Asking<'_>,
-    object: &dyn AnyObject,
-    faults: &mut Vec<Fault>,
-) -> Vec<Invocation<'i>> {
-    let resources = matching::equivalents(asking.registry, asking.resource, &asking.target.subresource);
-    let mut found = Vec::new();
-    for bound in &index.mutating {
-        let policy = &bound.policy.policy;
-        let mut misconfigured = |binding: Option<&str>, why: &str| {
-            if policy.fails_open {
-                tracing::warn!(policy = &*policy.name, why, "a policy cannot be asked; the request goes on without it");
-            } else {
-                let what = if binding.is_some() { "binding" } else { "policy" };
-                faults.push(Fault::of(&policy.name, binding, &format!("failed to configure {what}: {why}"), None));
-            }
-        };
-        let Some(criteria) = &policy.criteria else {
-            misconfigured(None, "policy contained no match constraints, a required field");
-            continue;
-        };
-        let resource = match criteria.matches(asking, Some(object), &resources) {
-            Ok(Some(resource)) => resource,
-            Ok(None) => continue,
-            Err(err) => {
-                misconfigured(None, err.message());
-                continue;
-            }
-        };
-        let params = match policy.param_kind.as_ref().map(|kind| kind.resource(asking)).transpose() {
-            Ok(params) => params,
-            Err(why) => {
-                misconfigured(None, &why);
-                continue;
-            }
-        };
-        for binding in &bound.bindings {
-            let matches = match &binding.criteria {
-                Some(criteria) => criteria.matches(asking, Some(object), &resources).map(|found| found.is_some()),
-                None => Ok(true),
-            };
-            let collected = match matches {
-                Ok(true) => collect(params.as_deref(), binding.params.as_ref(), asking).await,
-                Ok(false) => continue,
-                Err(err) => Err(err.message().to_owned()),
-            };
-            match collected {
-                Ok(params) => found.extend(params.into_iter().map(|param| {
-                    let of = param.as_ref().map(|param| param.key.as_str()).unwrap_or_default();
-                    let key = format!("{}/{}/{of}", policy.name, binding.name).into();
-                    Invocation { bound, binding, resource: resource.clone(), param, key }
-                })),
-                Err(why) => misconfigured(Some(&binding.name), &why),
-            }
-        }
-    }
-    found
 }
 
 /// One write, which all policies are asked about.
-struct Asked<'a, 'r> {
+struct Run<'a, 'r> {
     asking: &'a Asking<'r>,
-    told: Told,
-    clock: &'a Clock,
+    parsed: &'a Parsed,
 }
 
-impl Asked<'_, '_> {
-    /// The error is nothing of the policy's.
-    async fn invoke(&mut self, of: &Invocation<'_>, done: &mut Done) -> Result<(), ApiError> {
-        let Done { object, rounds, faults, has_changed, .. } = done;
-        let (mutating, policy) = (&*of.bound.policy, &of.bound.policy.policy);
-        let mut fail = |why: &str| {
-            if policy.fails_open {
-                tracing::warn!(
-                    policy = &*policy.name,
-                    why,
-                    "a policy cannot be evaluated; the request goes on without it"
-                );
-            } else {
-                faults.push(Fault::of(&policy.name, Some(&of.binding.name), why, Some(Reason::Invalid)));
-            }
+/// Why a mutation was not made.
+enum Unmade {
+    /// The policy is at fault.
+    Fault(String),
+    /// It cannot be told of the object.
+    Unconverted(String),
+    /// Nobody's policy is, or it is so whatever the policy says of its failures.
+    Refused(ApiError),
+}
+
+impl From<Untold> for Unmade {
+    fn from(why: Untold) -> Self {
+        match why {
+            Untold::Conversion(why) => Self::Unconverted(why),
+            Untold::Refused(err) => Self::Refused(err),
+        }
+    }
+}
+
+impl Run<'_, '_> {
+    /// `None`: there was no time for all.
+    async fn all(
+        &self,
+        steps: &[Step<'_, Mutating>],
+        (object, rounds): (&dyn AnyObject, &Rounds),
+        pass: Pass,
+    ) -> Result<Option<Done>, ApiError> {
+        let clock = Clock::new(pass.time_max());
+        let mut done = Done {
+            object: object.boxed_clone(),
+            told: Told::default(),
+            rounds: rounds.clone(),
+            faults: Faults::default(),
+            has_changed: false,
         };
-        let outcome = self.scoped(of, &**object, |scope| policy.conditions.judge(scope)).await?;
-        match outcome {
-            Outcome::Hold => {}
-            Outcome::DoNotHold => return Ok(()),
-            Outcome::Errors(why) => {
-                fail(&joined(&why));
+        for step in steps {
+            match step {
+                Step::Fail(Misconfigured { policy, binding, why }) => {
+                    done.faults.add(policy, binding.map(|binding| &*binding.name), why, None);
+                }
+                Step::Invoke(invocation) => self.invoke(invocation, &mut done, &clock).await?,
+            }
+            if clock.is_over() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(done))
+    }
+
+    /// The error is nothing of the policy's.
+    async fn invoke(&self, of: &Invocation<'_, Mutating>, done: &mut Done, clock: &Clock) -> Result<(), ApiError> {
+        let (policy, binding) = (&of.policy.policy, &*of.binding.name);
+        let invalid = Some(Reason::Invalid);
+        let param = match of.param.as_ref().map(|param| param.value(self.parsed)).transpose() {
+            Ok(param) => param,
+            Err(why) => {
+                done.faults.add(policy, Some(binding), &why, invalid);
                 return Ok(());
             }
+        };
+        let key = format!("{}/{binding}/{}", policy.name, param.as_deref().map(params::key).unwrap_or_default());
+        let seen = Seen { of, param: param.as_deref(), clock };
+        match self.conditions(&seen, done).await {
+            Ok(Outcome::Hold) => {}
+            Ok(Outcome::DoNotHold) => return Ok(()),
+            Ok(Outcome::Errors(why)) => {
+                done.faults.add(policy, Some(binding), &joined(&why), invalid);
+                return Ok(());
+            }
+            Err(Untold::Conversion(why)) => {
+                done.faults.add(policy, None, &Misconfigured::of(policy, None, &why).why, None);
+                return Ok(());
+            }
+            Err(Untold::Refused(err)) => return Err(err),
         }
-        if !rounds.is_asked(&of.key) {
+        let key: Arc<str> = key.into();
+        if !done.rounds.is_asked(&key) {
             return Ok(());
         }
-        let before = object.boxed_clone();
-        for mutation in &mutating.mutations {
-            match self.mutated(of, mutation, &**object).await? {
+        let before = done.object.boxed_clone();
+        for mutation in &of.policy.mutations {
+            if clock.is_over() {
+                return Ok(());
+            }
+            match self.mutated(&seen, mutation, done).await {
                 Ok(Some(new)) => {
-                    *object = new;
-                    self.told.forget();
+                    done.object = new;
+                    done.told.forget();
                 }
                 Ok(None) => {}
-                Err(why) => fail(&why),
+                Err(Unmade::Unconverted(why)) => {
+                    done.faults.add(policy, None, &Misconfigured::of(policy, None, &why).why, None);
+                }
+                Err(Unmade::Fault(why)) => done.faults.add(policy, Some(binding), &why, invalid),
+                Err(Unmade::Refused(err)) => return Err(err),
             }
         }
-        if !before.same_as(&**object) {
-            *has_changed = true;
-            rounds.changed();
+        if !before.same_as(&*done.object) {
+            done.has_changed = true;
+            done.rounds.changed();
         }
-        if mutating.is_asked_again {
-            rounds.asked(&of.key);
+        if of.policy.is_asked_again {
+            done.rounds.asked(&key);
         }
         Ok(())
     }
 
-    async fn scoped<T>(
-        &mut self,
-        of: &Invocation<'_>,
-        object: &dyn AnyObject,
-        done: impl FnOnce(&Scope<'_, '_>) -> T,
-    ) -> Result<T, ApiError> {
-        let clock = self.clock;
-        let interrupted = || clock.is_over();
-        let policy = &of.bound.policy.policy;
+    async fn conditions(&self, seen: &Seen<'_>, done: &mut Done) -> Result<Outcome, Untold> {
+        let (policy, clock) = (&seen.of.policy.policy, seen.clock);
+        if policy.conditions.is_empty() {
+            return Ok(Outcome::Hold);
+        }
         let host = Host(self.asking);
-        let params = policy.param_kind.is_some().then(|| of.param.as_ref().map(|param| &param.value));
-        let telling = self.told.values(self.asking, Some(object), &of.resource, params, &host);
-        let values = clock.beside(telling).await?;
-        Ok(done(&Scope::new(values, &policy.variables, &interrupted)))
+        let (resource, params) = ((&seen.of.resource, Of::Conditions), seen.params());
+        let values = clock.beside(done.told.values(self.asking, Some(&*done.object), resource, params, &host)).await?;
+        Ok(policy.conditions.judge(&values, &|| clock.is_over()))
     }
 
-    /// The object as one mutation wants it; `None`: as it is. The inner error is the policy's.
+    async fn scoped<T>(
+        &self,
+        seen: &Seen<'_>,
+        done: &mut Done,
+        then: impl FnOnce(&Scope<'_, '_>) -> T,
+    ) -> Result<T, Untold> {
+        let (policy, clock) = (&seen.of.policy.policy, seen.clock);
+        let interrupted = || clock.is_over();
+        let host = Host(self.asking);
+        let (resource, params) = ((&seen.of.resource, Of::Policy), seen.params());
+        let telling = done.told.values(self.asking, Some(&*done.object), resource, params, &host);
+        let values = clock.beside(telling).await?;
+        Ok(then(&Scope::new(values, &policy.variables, &interrupted)))
+    }
+
+    /// The object as one mutation wants it; `None`: as it is.
     async fn mutated(
-        &mut self,
-        of: &Invocation<'_>,
+        &self,
+        seen: &Seen<'_>,
         mutation: &Mutation,
-        object: &dyn AnyObject,
-    ) -> Result<Result<Option<Box<dyn AnyObject>>, String>, ApiError> {
-        let program = match &mutation.program {
-            Ok(program) => program,
-            Err(why) => return Ok(Err(why.clone())),
-        };
+        done: &mut Done,
+    ) -> Result<Option<Box<dyn AnyObject>>, Unmade> {
+        let program = mutation.program.as_ref().map_err(|why| Unmade::Fault(why.clone()))?;
         // Each has a budget of its own.
-        let wanted = self.scoped(of, object, |scope| {
+        let wanted = self.scoped(seen, done, |scope| {
             let mut left = RUNTIME_BUDGET;
             match scope.evaluate(program, &mut left) {
                 Ok(value) => Change::of(&value, mutation.is_json_patch),
@@ -272,20 +257,31 @@ impl Asked<'_, '_> {
                 Err(err) => Err(format!("expression '{}' resulted in error: {err}", mutation.expression)),
             }
         });
-        let wanted = wanted.await?;
-        let wanted = match wanted {
-            Ok(wanted) => wanted,
-            Err(why) => return Ok(Err(why)),
-        };
-        let now: &Json = self.told.object(self.asking, object, &of.resource).await?;
-        let kind = self.asking.kind_in(&of.resource);
-        match change(&of.resource, &kind, now, wanted) {
-            Ok(Some(new)) => match self.clock.beside(replaced(self.asking, &of.resource, &new)).await {
-                Ok(new) => Ok(Ok(Some(new))),
-                Err(err) => Ok(Err(err.message().to_owned())),
-            },
-            Ok(None) => Ok(Ok(None)),
-            Err(why) => Ok(Err(why)),
+        let wanted = wanted.await?.map_err(Unmade::Fault)?;
+        let resource = &seen.of.resource;
+        let now: &Json = done.told.object(self.asking, &*done.object, resource).await?;
+        let kind = self.asking.kind_in(resource);
+        let Some(new) = change(resource, &kind, now, wanted).map_err(Unmade::Fault)? else { return Ok(None) };
+        let reading = if mutation.is_json_patch { Reading::Strict } else { Reading::Lenient };
+        match seen.clock.beside(replaced(self.asking, resource, &new, reading)).await {
+            Ok(new) => Ok(Some(new)),
+            // Upstream's patches fail a request that way, whatever the policy says of its failures.
+            Err(err) if mutation.is_json_patch => Err(Unmade::Refused(err)),
+            Err(err) => Err(Unmade::Fault(err.message().to_owned())),
         }
+    }
+}
+
+/// What one policy is asked with.
+struct Seen<'s> {
+    of: &'s Invocation<'s, Mutating>,
+    param: Option<&'s Json>,
+    clock: &'s Clock,
+}
+
+impl<'s> Seen<'s> {
+    /// `None`: nobody may name them.
+    fn params(&self) -> Option<Option<&'s Json>> {
+        self.of.policy.policy.param_kind.is_some().then_some(self.param)
     }
 }

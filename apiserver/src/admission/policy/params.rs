@@ -1,11 +1,14 @@
 //! The objects that parametrize a policy, as the cache has them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use corten_api::Scope;
 use corten_api::selector::Selector;
+use corten_api::{ApiError, Scope};
 use k8s_openapi::api::admissionregistration::v1::{ParamKind, ParamRef};
 use serde_json::Value;
 
+use super::parsed::Parsed;
 use crate::admission::asking::Asking;
 use crate::registry::admissionregistration::params::group_version;
 use crate::registry::{ApiResource, Conversion};
@@ -32,7 +35,7 @@ impl From<&ParamKind> for Kind {
 
 impl Kind {
     /// As it is served now.
-    pub(super) fn resource(&self, asking: &Asking<'_>) -> Result<std::sync::Arc<ApiResource>, String> {
+    pub(super) fn resource(&self, asking: &Asking<'_>) -> Result<Arc<ApiResource>, String> {
         let table = asking.registry.table();
         let is_it = |resource: &ApiResource| {
             resource.group() == self.group && resource.version() == self.version && resource.kind() == self.kind
@@ -73,32 +76,68 @@ impl From<&ParamRef> for Reference {
     }
 }
 
-/// One object.
-#[derive(Debug)]
+/// One object, as a policy is asked with it.
+#[derive(Clone, Debug)]
 pub(super) struct Param {
-    pub(super) value: Value,
-    /// `namespace/name`
-    pub(super) key: String,
+    resource: Arc<ApiResource>,
+    json: Bytes,
+    /// Whether `json` is of the resource's version already.
+    is_converted: bool,
 }
 
-/// What the policy is asked with, each on its own; `None`: with none. The error is the binding's.
+impl Param {
+    /// What expressions know of it.
+    pub(super) fn value(&self, parsed: &Parsed) -> Result<Arc<Value>, String> {
+        parsed.get(&self.resource, &self.json, || self.parse())
+    }
+    fn parse(&self) -> Result<Value, String> {
+        let unread = |why: serde_json::Error| format!("a param cannot be read: {why}");
+        let resource = &*self.resource;
+        let mut value: Value = match resource.conversion() {
+            Some(Conversion::AtOnce(conversion)) if !self.is_converted => {
+                (conversion.from_stored)(&self.json).and_then(|json| serde_json::from_slice(&json))
+            }
+            _ => serde_json::from_slice(&self.json),
+        }
+        .map_err(unread)?;
+        if !value.is_object() {
+            return Err("a param is no object".into());
+        }
+        value["apiVersion"] = Value::String(resource.api_version());
+        value["kind"] = Value::String(resource.kind().to_owned());
+        Ok(value)
+    }
+}
+
+/// `namespace/name`
+pub(super) fn key(of: &Value) -> String {
+    let text = |field: &str| of["metadata"][field].as_str().unwrap_or_default();
+    format!("{}/{}", text("namespace"), text("name"))
+}
+
+/// Why there are no params to ask with.
+#[derive(Debug)]
+pub(super) enum Missing {
+    /// The binding is not as it should be, or means nothing that is there: the policy fails as it says.
+    Misconfigured(String),
+    /// There are more than this server takes. No policy is passed over for that, whatever it says of its failures.
+    TooMany(ApiError),
+}
+
+impl From<String> for Missing {
+    fn from(why: String) -> Self {
+        Self::Misconfigured(why)
+    }
+}
+
+/// What the policy is asked with, each on its own; `None`: with none.
 pub(super) async fn collect(
-    resource: Option<&ApiResource>,
+    resource: Option<&Arc<ApiResource>>,
     reference: Option<&Reference>,
     asking: &Asking<'_>,
-) -> Result<Vec<Option<Param>>, String> {
+) -> Result<Vec<Option<Param>>, Missing> {
     let (Some(resource), Some(reference)) = (resource, reference) else { return Ok(vec![None]) };
-    let namespace = match resource.scope() {
-        Scope::Cluster if !reference.namespace.is_empty() => {
-            return Err("paramRef.namespace must not be provided for a cluster-scoped `paramKind`".into());
-        }
-        Scope::Cluster => "",
-        Scope::Namespaced if !reference.namespace.is_empty() => &reference.namespace,
-        Scope::Namespaced if !asking.namespace().is_empty() => asking.namespace(),
-        Scope::Namespaced => {
-            return Err("cannot use namespaced paramRef in policy binding that matches cluster-scoped resources".into());
-        }
-    };
+    let namespace = namespace(resource, reference, asking)?;
     let (group, plural) = (resource.group(), resource.plural());
     let stored: Vec<Bytes> = match &reference.which {
         Which::Named(name) => asking.view.get(group, plural, namespace, name).into_iter().collect(),
@@ -107,38 +146,41 @@ pub(super) async fn collect(
         }
     };
     if stored.is_empty() && reference.denies {
-        return Err("no params found for policy binding with `Deny` parameterNotFoundAction".into());
+        return Err("no params found for policy binding with `Deny` parameterNotFoundAction".to_owned().into());
     }
     if stored.len() > PARAMS_MAX {
-        return Err(format!("{} params are selected, and a policy binding may select {PARAMS_MAX}", stored.len()));
+        let why = format!(
+            "{} params are selected by the binding of an admission policy, of which this server takes {PARAMS_MAX}",
+            stored.len()
+        );
+        return Err(Missing::TooMany(ApiError::internal(why)));
     }
     let mut params = Vec::with_capacity(stored.len());
-    for stored in &stored {
-        params.push(Some(read(resource, stored, asking).await?));
+    for json in stored {
+        let (json, is_converted) = match resource.conversion() {
+            // Its webhook sees by what is stored which version that is.
+            Some(Conversion::Webhook(_)) => {
+                let converted = asking.convert.convert(json.to_vec(), resource, resource).await;
+                (converted.map_err(|err| format!("a param cannot be read: {}", err.message()))?.into(), true)
+            }
+            _ => (json, false),
+        };
+        params.push(Some(Param { resource: resource.clone(), json, is_converted }));
     }
     Ok(params)
 }
 
-async fn read(resource: &ApiResource, stored: &[u8], asking: &Asking<'_>) -> Result<Param, String> {
-    let unread = |why: &dyn std::fmt::Display| format!("a param cannot be read: {why}");
-    let converted = match resource.conversion() {
-        Some(Conversion::AtOnce(conversion)) => {
-            (conversion.from_stored)(stored).and_then(|json| serde_json::from_slice(&json))
+/// Where they are looked for.
+fn namespace<'a>(resource: &ApiResource, reference: &'a Reference, asking: &'a Asking<'_>) -> Result<&'a str, String> {
+    match resource.scope() {
+        Scope::Cluster if !reference.namespace.is_empty() => {
+            Err("paramRef.namespace must not be provided for a cluster-scoped `paramKind`".into())
         }
-        // Its webhook sees by what is stored which version that is.
-        Some(Conversion::Webhook(_)) => {
-            let converted = asking.convert.convert(stored.to_vec(), resource, resource).await;
-            serde_json::from_slice(&converted.map_err(|err| unread(&err.message()))?)
+        Scope::Cluster => Ok(""),
+        Scope::Namespaced if !reference.namespace.is_empty() => Ok(&reference.namespace),
+        Scope::Namespaced if !asking.namespace().is_empty() => Ok(asking.namespace()),
+        Scope::Namespaced => {
+            Err("cannot use namespaced paramRef in policy binding that matches cluster-scoped resources".into())
         }
-        None => serde_json::from_slice(stored),
-    };
-    let mut value: Value = converted.map_err(|err| unread(&err))?;
-    if !value.is_object() {
-        return Err("a param is no object".into());
     }
-    value["apiVersion"] = Value::String(resource.api_version());
-    value["kind"] = Value::String(resource.kind().to_owned());
-    let text = |field: &str| value["metadata"][field].as_str().unwrap_or_default();
-    let key = format!("{}/{}", text("namespace"), text("name"));
-    Ok(Param { value, key })
 }

@@ -100,6 +100,10 @@ impl<'a, 's> Scope<'a, 's> {
     }
     /// What it costs is taken from what is left, with what the variables cost that it is the first to ask for.
     pub(super) fn evaluate(&self, program: &Program, left: &mut u64) -> Made<'a> {
+        // Short ones never look themselves.
+        if (self.interrupted)() {
+            return Err(EvalError::Interrupted);
+        }
         self.left.set(*left);
         self.spent.set(0);
         let mut budget = Budget::new(*left).until(self.interrupted);

@@ -28,6 +28,28 @@ const METADATA: &[&str] = &[
     "uid",
 ];
 
+/// Whose expressions look.
+#[derive(Clone, Copy)]
+pub(super) enum Of {
+    Policy,
+    /// Its match conditions, which know the request as it was made, and no namespace.
+    Conditions,
+}
+
+/// Why a write cannot be told of.
+pub(super) enum Untold {
+    /// In the version that the policy is about: it says itself what becomes of that.
+    Conversion(String),
+    /// No policy's fault.
+    Refused(ApiError),
+}
+
+impl Untold {
+    fn conversion(err: ApiError) -> Self {
+        Self::Conversion(format!("failed to convert object version: {}", err.message()))
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Told {
     /// The object as it is to be, and as it was, in each version that is asked for.
@@ -44,32 +66,38 @@ impl Told {
         &'t mut self,
         asking: &'t Asking<'_>,
         object: Option<&dyn AnyObject>,
-        resource: &Arc<ApiResource>,
+        (resource, of): (&Arc<ApiResource>, Of),
         params: Option<Option<&'t Json>>,
         host: &'t Host<'_>,
-    ) -> Result<BTreeMap<&'static str, Value<'t>>, ApiError> {
+    ) -> Result<BTreeMap<&'static str, Value<'t>>, Untold> {
         let Self { new, old, requests, namespace } = self;
         let object = match object {
-            Some(object) => Some(new.value(asking, object, resource).await?),
+            Some(object) => Some(new.value(asking, object, resource).await.map_err(Untold::conversion)?),
             None => asking.connection.as_ref(),
         };
         let old = match asking.old {
-            Some(before) => Some(old.value(asking, before, resource).await?),
+            Some(before) => Some(old.value(asking, before, resource).await.map_err(Untold::conversion)?),
             None => None,
         };
-        let at = match requests.iter().position(|(of, _)| Arc::ptr_eq(of, resource)) {
+        let (requested, namespace) = match of {
+            Of::Conditions => (asking.resource, None),
+            Of::Policy => {
+                let namespace = match namespace {
+                    Some(namespace) => namespace,
+                    None => namespace.insert(namespace_object(asking).map_err(Untold::Refused)?),
+                };
+                (resource, namespace.as_ref())
+            }
+        };
+        let at = match requests.iter().position(|(of, _)| Arc::ptr_eq(of, requested)) {
             Some(at) => at,
             None => {
-                let request = question::request(asking, resource).map_err(ApiError::internal)?;
-                requests.push((resource.clone(), request));
+                let request = question::request(asking, requested);
+                requests.push((requested.clone(), request.map_err(|err| Untold::Refused(ApiError::internal(err)))?));
                 requests.len() - 1
             }
         };
-        let namespace = match namespace {
-            Some(namespace) => namespace,
-            None => namespace.insert(namespace_object(asking)?),
-        };
-        let seen = Seen { object, old, namespace: namespace.as_ref(), params, request: &requests[at].1 };
+        let seen = Seen { object, old, namespace, params, request: &requests[at].1 };
         Ok(values(asking, &seen, host))
     }
     /// The object in a version, as it is to be.
@@ -78,8 +106,8 @@ impl Told {
         asking: &Asking<'_>,
         object: &dyn AnyObject,
         resource: &Arc<ApiResource>,
-    ) -> Result<&Json, ApiError> {
-        self.new.value(asking, object, resource).await
+    ) -> Result<&Json, Untold> {
+        self.new.value(asking, object, resource).await.map_err(Untold::conversion)
     }
     /// The object is another now.
     pub(super) fn forget(&mut self) {

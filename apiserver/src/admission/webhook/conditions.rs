@@ -41,7 +41,7 @@ pub(super) async fn hold(
         let host = Host(asking);
         let (object, old) = objects;
         let seen = Seen { object, old, namespace: None, params: None, request: &request };
-        hook.conditions.judge(&values(asking, &seen, &host))
+        hook.conditions.judge(&values(asking, &seen, &host), &|| false)
     });
     let outcome = outcome.await;
     metrics.evaluated(Evaluated {

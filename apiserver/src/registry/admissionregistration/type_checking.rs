@@ -40,8 +40,10 @@ pub fn check(policy: &ValidatingAdmissionPolicy, table: &Table) -> Vec<Expressio
         let is_it = |resource: &&Arc<ApiResource>| {
             resource.group() == group && resource.version() == version && Some(resource.kind()) == kind.kind.as_deref()
         };
-        table.iter().find(is_it).map_or(Type::Dyn, |resource| type_of(resource))
+        table.iter().find(is_it).map(|resource| type_of(resource))
     });
+    // Nobody knows `params` of a kind that is not served.
+    let params = params.flatten();
     let mut composers = Vec::new();
     for (named, object) in kinds(spec, table) {
         let typed = Typed { object, params: params.clone().unwrap_or(Type::Dyn) };
