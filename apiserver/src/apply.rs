@@ -58,7 +58,7 @@ pub use differing::differing;
 pub use field_set::FieldSet;
 use fields::fields_of;
 pub use managers::{Manager, Managers, ManagersError, Operation, Owned};
-pub use object_type::{Converted, ObjectType, Step, Tracked};
+pub use object_type::{Convert, Converted, ObjectType, Step, Tracked, Unconverted};
 use place::Place;
 
 /// Who is said to have made what was there before the first apply of an object whose fields had no managers.

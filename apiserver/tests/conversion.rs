@@ -165,6 +165,13 @@ fn names(list: &Value) -> Vec<String> {
     list["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Who owns fields of an object, and in which version.
+fn owners(object: &Value) -> Vec<String> {
+    let entries = object["metadata"]["managedFields"].as_array().unwrap().iter();
+    let text = |text: &Value| text.as_str().unwrap().to_owned();
+    entries.map(|entry| format!("{} of {}", text(&entry["manager"]), text(&entry["apiVersion"]))).collect()
+}
+
 /// How many objects each question was about.
 fn counts(asked: &[Value]) -> Vec<usize> {
     asked.iter().map(|request| request["objects"].as_array().unwrap().len()).collect()
@@ -248,19 +255,26 @@ async fn whose_fields_are_whose_is_known_in_all_versions() {
     c.done("APPLY", &by(&second, "two"), tab("v2", "a", json!({"host": "h"}))).await;
     let force = format!("{}&force=true", by(&second, "two"));
     let taken = c.done("APPLY", &force, tab("v2", "a", json!({"host": "i", "port": "81"}))).await;
-    let owners: Vec<(&Value, &Value)> = taken["metadata"]["managedFields"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|entry| (&entry["manager"], &entry["apiVersion"]))
-        .collect();
-    assert_eq!(owners, [(&json!("two"), &json!("example.com/v2"))], "nothing is left to the first");
+    assert_eq!(owners(&taken), ["two of example.com/v2"], "nothing is left to the first");
     assert_eq!(c.get("v1", "a").await["spec"]["hostPort"], "i:81");
-    // What nobody can convert is not forgotten, but refused.
+    // What nobody can convert is not forgotten: who applies is refused, and who writes otherwise leaves it as it was.
     c.done("APPLY", &by(&first, "three"), tab("v1", "a", json!({"tone": "light"}))).await;
     c.redefine(json!({"conversion": c.webhook.conversion("refuse")})).await;
-    let (code, why) = c.refused("PATCH", &by(&first, "four"), json!({"spec": {"tone": "dim"}})).await;
+    let (code, why) = c.refused("APPLY", &by(&first, "three"), tab("v1", "a", json!({"tone": "dim"}))).await;
     assert_eq!((code, why), (500, format!("{WEBHOOK} failed: not today")));
+    let changed = json!({"metadata": {"finalizers": ["a.b/c"]}, "spec": {"hostPort": "j:82", "tone": "dim"}});
+    let patched = c.done("PATCH", &by(&first, "four"), changed).await;
+    assert_eq!(owners(&patched), ["two of example.com/v2", "four of example.com/v1"]);
+    assert_eq!(patched["metadata"]["managedFields"][0], taken["metadata"]["managedFields"][0]);
+    let mut put = patched;
+    put["spec"]["hostPort"] = json!("k:83");
+    put["metadata"]["managedFields"].as_array_mut().unwrap().pop();
+    let put = c.done("PUT", &by(&first, "five"), put).await;
+    assert_eq!(owners(&put), ["two of example.com/v2", "five of example.com/v1"], "four has been written away");
+    // Whoever held it lets it go.
+    c.done("DELETE", &first, Value::Null).await;
+    c.done("PATCH", &by(&first, "six"), json!({"metadata": {"finalizers": null}})).await;
+    assert_eq!(c.refused("GET", &first, Value::Null).await.0, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]

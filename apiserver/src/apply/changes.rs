@@ -8,15 +8,15 @@ use super::compare::{Comparison, compare};
 use super::conflict::Conflicts;
 use super::field_set::FieldSet;
 use super::managers::{Manager, Managers, strip};
-use super::object_type::{Converted, ObjectType};
+use super::object_type::{Converted, ObjectType, Unconverted};
 
 /// A write, compared with what was there before.
 pub(super) struct Changes<'w, 'a> {
     of: &'w ObjectType<'a>,
     old: &'w Value,
     new: &'w Value,
-    /// In each version that was asked for; `None`: it is not served.
-    known: BTreeMap<String, Option<Changed>>,
+    /// In each version that was asked for.
+    known: BTreeMap<String, Result<Changed, Unconverted>>,
 }
 
 /// Fields that a write changed, of those that it can change and that can have owners.
@@ -59,27 +59,27 @@ impl<'w, 'a> Changes<'w, 'a> {
         self.in_version(self.of.api_version).unwrap_or(&NONE)
     }
 
-    fn in_version(&mut self, api_version: &str) -> Option<&Changed> {
+    fn in_version(&mut self, api_version: &str) -> Result<&Changed, Unconverted> {
         if !self.known.contains_key(api_version) {
             let changed = self.compare(api_version).map(|comparison| Changed::of(self.of, comparison));
             self.known.insert(api_version.to_owned(), changed);
         }
-        self.known.get(api_version)?.as_ref()
+        self.known.get(api_version).map_or(Err(Unconverted::Unknown), |changed| changed.as_ref().map_err(|why| *why))
     }
 
-    fn compare(&self, api_version: &str) -> Option<Comparison> {
+    fn compare(&self, api_version: &str) -> Result<Comparison, Unconverted> {
         if api_version == self.of.api_version {
-            return Some(compare(self.of.shape, self.old, self.new));
+            return Ok(compare(self.of.shape, self.old, self.new));
         }
         let convert = |object: &Value| match object.as_object() {
             // What is created was nothing, in any version.
-            Some(fields) if fields.is_empty() => Some(Converted { object: object.clone(), shape: None }),
+            Some(fields) if fields.is_empty() => Ok(Converted { object: object.clone(), shape: None }),
             _ => (self.of.convert)(object, api_version),
         };
         // Both are asked for, though one may not be had: who has them made has both made together.
         let (old, new) = (convert(self.old), convert(self.new));
         let (old, new) = (old?, new?);
-        Some(compare(new.shape, &old.object, &new.object))
+        Ok(compare(new.shape, &old.object, &new.object))
     }
 
     /// Takes from all managers but `author` the fields that the write gave another value or removed. An apply that is not
@@ -95,7 +95,11 @@ impl<'w, 'a> Changes<'w, 'a> {
             if Some(manager) == author {
                 return true;
             }
-            let Some(changed) = self.in_version(&owned.api_version) else { return false };
+            let changed = match self.in_version(&owned.api_version) {
+                Ok(changed) => changed,
+                Err(Unconverted::NotServed) => return false,
+                Err(Unconverted::Unknown) => return true,
+            };
             let set = owned.fields.intersection(&changed.set);
             owned.fields.subtract(&changed.set);
             owned.fields.subtract(&changed.removed);

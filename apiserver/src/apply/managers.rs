@@ -13,7 +13,7 @@ use super::element::{Element, Path};
 use super::field_set::FieldSet;
 use super::fields::fit;
 use super::fields_v1::FieldsV1Error;
-use super::object_type::ObjectType;
+use super::object_type::{ObjectType, Unconverted};
 use super::place::Place;
 use super::told;
 
@@ -226,11 +226,14 @@ impl Managers {
 
     /// Fits all sets to the schema as it is now. Versions that are no longer served go, and who owned fields in them.
     pub(super) fn fit(&mut self, of: &ObjectType<'_>, object: &Value) {
-        let mut shapes = BTreeMap::from([(of.api_version.to_owned(), Some(of.shape))]);
+        let mut shapes = BTreeMap::from([(of.api_version.to_owned(), Ok(of.shape))]);
         self.retain(|_, owned| {
             let convert = || (of.convert)(object, &owned.api_version).map(|converted| converted.shape);
-            let Some(shape) = *shapes.entry(owned.api_version.clone()).or_insert_with(convert) else { return false };
-            fit(&mut owned.fields, Place::root(shape));
+            match *shapes.entry(owned.api_version.clone()).or_insert_with(convert) {
+                Ok(shape) => fit(&mut owned.fields, Place::root(shape)),
+                Err(Unconverted::NotServed) => return false,
+                Err(Unconverted::Unknown) => {}
+            }
             true
         });
     }

@@ -17,11 +17,12 @@ pub struct ObjectType<'a> {
     pub shape: Option<Shape<'a>>,
     /// The fields that this write, of the object or of a subresource, can set.
     pub tracked: &'a Tracked,
-    /// An object, of the version that it says it is, in another `apiVersion`, and its type there. `None` if that version is
-    /// not served: whoever owns fields in it is forgotten. Called a few times for each version that somebody owns fields in,
-    /// other than the one that is written.
-    pub convert: &'a (dyn Fn(&Value, &str) -> Option<Converted<'a>> + Sync),
+    /// An object, of the version that it says it is, in another `apiVersion`, and its type there. Called a few times for each
+    /// version that somebody owns fields in, other than the one that is written.
+    pub convert: &'a Convert<'a>,
 }
+
+pub type Convert<'a> = dyn Fn(&Value, &str) -> Result<Converted<'a>, Unconverted> + Sync + 'a;
 
 /// An object in another version.
 #[derive(Clone, Debug)]
@@ -30,10 +31,19 @@ pub struct Converted<'a> {
     pub shape: Option<Shape<'a>>,
 }
 
+/// Why an object is not to be had in another version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unconverted {
+    /// The version is not served: whoever owns fields in it is forgotten.
+    NotServed,
+    /// Nobody has said what it is there: whoever owns fields in that version owns the same afterwards.
+    Unknown,
+}
+
 impl<'a> ObjectType<'a> {
     /// A kind of one version, all of whose fields can be set.
     pub fn plain(api_version: &'a str, kind: &'a str, shape: Option<Shape<'a>>) -> Self {
-        Self { api_version, kind, shape, tracked: &Tracked::All, convert: &|_, _| None }
+        Self { api_version, kind, shape, tracked: &Tracked::All, convert: &|_, _| Err(Unconverted::NotServed) }
     }
 }
 

@@ -66,7 +66,7 @@ impl<'a> InVersion<'_, 'a> {
         if self.api_version == api_version {
             return Some(InVersion { api_version, object: self.object.clone(), shape: self.shape });
         }
-        let Converted { object, shape } = (of.convert)(&self.object, api_version)?;
+        let Converted { object, shape } = (of.convert)(&self.object, api_version).ok()?;
         Some(InVersion { api_version, object, shape })
     }
     /// All its fields, and the structs that they are in.

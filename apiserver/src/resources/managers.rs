@@ -16,7 +16,7 @@ use super::place::Place;
 use super::revise::Current;
 use super::{Resources, WriteOptions};
 use crate::apply::element::Element;
-use crate::apply::{self, Author, Converted, ObjectType, Step, Tracked};
+use crate::apply::{self, Author, Converted, ObjectType, Step, Tracked, Unconverted};
 use crate::registry::{AnyObject, ApiResource, Conversion, Table};
 
 /// Who writes what no client asked for: upstream's name of this server.
@@ -28,6 +28,16 @@ pub(super) struct Configuration {
     pub(super) force: bool,
 }
 
+/// What becomes of a write if a webhook does not convert what somebody owns fields of in another version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WhenUnconverted {
+    /// It is refused.
+    Refuse,
+    /// It is done, and whoever owns fields in that version owns the same afterwards: a webhook that is down keeps nobody from writing
+    /// in the version that is stored, above all not who lets objects go.
+    Keep,
+}
+
 /// Gives the fields that a create (`live`: `None`) or an update sets to who writes.
 pub(super) async fn note(
     resources: &Resources,
@@ -36,14 +46,14 @@ pub(super) async fn note(
     object: &mut dyn AnyObject,
     (subresource, options): (&str, &WriteOptions),
 ) -> Result<(), ApiError> {
-    let author = author(subresource, options);
+    let (author, keep) = (author(subresource, options), WhenUnconverted::Keep);
     // Through a subresource nobody says whose fields are whose.
     let given = object.meta().managed_fields.as_deref().filter(|_| subresource.is_empty());
     let managed = match (live, given) {
         (None, None) => {
             let new = object.to_value().map_err(ApiError::internal)?;
             let created = |of: &ObjectType<'_>, ()| apply::created(of, &new, &author);
-            Some(in_type(resources, place, subresource, (), created).await?)
+            Some(in_type(resources, place, subresource, keep, (), created).await?)
         }
         (Some(live), given) if given.is_none_or(|given| given == entries(&*live.object)) => {
             let (old, new) = as_far_as_needed(place, live, object)?;
@@ -51,12 +61,12 @@ pub(super) async fn note(
             let before = if is_as_before { object.meta_mut().managed_fields.take() } else { None };
             let before = before.unwrap_or_else(|| entries(&*live.object).to_vec());
             let updated = |of: &ObjectType<'_>, before| apply::updated(of, before, &old, &new, &author);
-            Some(in_type(resources, place, subresource, before, updated).await?)
+            Some(in_type(resources, place, subresource, keep, before, updated).await?)
         }
         (live, Some(_)) | (live @ Some(_), None) => {
             let (old, new) = (live.map(Current::value).transpose()?, object.to_value().map_err(ApiError::internal)?);
             let updated = |of: &ObjectType<'_>, ()| apply::update(of, old, &new, &author);
-            let managed = in_type(resources, place, subresource, (), updated).await?;
+            let managed = in_type(resources, place, subresource, keep, (), updated).await?;
             managed.map(serde_json::from_value).transpose().map_err(ApiError::internal)?
         }
     };
@@ -100,7 +110,7 @@ pub(super) async fn applied(
     let old = live.map(Current::value).transpose()?;
     let author = author(subresource, options);
     let applied = |of: &ObjectType<'_>, ()| apply::apply(of, old, &configuration.value, &author, configuration.force);
-    in_type(resources, place, subresource, (), applied).await?.map_err(ApiError::from)
+    in_type(resources, place, subresource, WhenUnconverted::Refuse, (), applied).await?.map_err(ApiError::from)
 }
 
 /// A write that changed nothing but the times of its managed fields is none. What it changed may have been changed back since, by
@@ -145,10 +155,7 @@ struct Of<'a> {
 }
 
 impl Of<'_> {
-    fn converted_by<'c>(
-        &'c self,
-        convert: &'c (dyn Fn(&Value, &str) -> Option<Converted<'c>> + Sync),
-    ) -> ObjectType<'c> {
+    fn converted_by<'c>(&'c self, convert: &'c apply::Convert<'c>) -> ObjectType<'c> {
         let Self { resource, api_version, tracked } = *self;
         ObjectType { api_version, kind: resource.kind(), shape: resource.shape(), tracked, convert }
     }
@@ -159,6 +166,7 @@ async fn in_type<A: Clone, T>(
     resources: &Resources,
     place: &Place<'_>,
     subresource: &str,
+    when_unconverted: WhenUnconverted,
     argument: A,
     with: impl Fn(&ObjectType<'_>, A) -> T,
 ) -> Result<T, ApiError> {
@@ -176,21 +184,34 @@ async fn in_type<A: Clone, T>(
         return Ok(with(&of.converted_by(&at_once), argument));
     };
     let (converter, mut known) = (resources.converter(webhook), asked::Known::default());
-    for _ in 0..asked::ROUNDS_MAX {
+    for rounds_left in (0..asked::ROUNDS_MAX).rev() {
         let missing = asked::Missing::default();
         let done = {
             let as_known = |object: &Value, to: &str| {
-                let shape = served(&table, resource.store_prefix(), to)?.shape();
-                Some(Converted { object: known.find(object, to, &missing)?, shape })
+                let to_there = served(&table, resource.store_prefix(), to).ok_or(Unconverted::NotServed)?;
+                let object = known.find(object, to, &missing).ok_or(Unconverted::Unknown)?;
+                Ok(Converted { object, shape: to_there.shape() })
             };
             with(&of.converted_by(&as_known), argument.clone())
         };
         let Some((objects, to)) = missing.next() else { return Ok(done) };
         let json: Result<Vec<_>, _> = objects.iter().map(|object| serde_json::to_vec(object).map(Into::into)).collect();
-        let converted = converter.converted(json.map_err(ApiError::internal)?, &to, false).await?;
-        known.add(objects, &to, &converted)?;
+        let converted = match rounds_left {
+            0 => Err(ApiError::internal("whose fields are whose is not to be found out in so few conversions")),
+            _ => converter.converted(json.map_err(ApiError::internal)?, &to, false).await,
+        };
+        match (converted, when_unconverted) {
+            (Ok(converted), _) => known.add(objects, &to, &converted)?,
+            (Err(err), WhenUnconverted::Refuse) => return Err(err),
+            // What is not known was left as it was.
+            (Err(err), WhenUnconverted::Keep) => {
+                let (kind, to) = (resource.kind(), to.as_str());
+                tracing::warn!(%err, kind, to, "what is written is whose it was in another version");
+                return Ok(done);
+            }
+        }
     }
-    Err(ApiError::internal("whose fields are whose is not to be found out in so few conversions"))
+    Err(ApiError::internal("whose fields are whose was not asked"))
 }
 
 fn served<'t>(table: &'t Table, stored_as: &str, version: &str) -> Option<&'t ApiResource> {
@@ -198,9 +219,9 @@ fn served<'t>(table: &'t Table, stored_as: &str, version: &str) -> Option<&'t Ap
 }
 
 /// An object in another of the versions that it is served in: somebody may own fields of it there.
-fn converted<'t>(table: &'t Table, stored_as: &str, object: &Value, to: &str) -> Option<Converted<'t>> {
-    let from = served(table, stored_as, object.get("apiVersion")?.as_str()?)?;
-    let to = served(table, stored_as, to)?;
+fn converted<'t>(table: &'t Table, stored_as: &str, object: &Value, to: &str) -> Result<Converted<'t>, Unconverted> {
+    let served = |version: &str| served(table, stored_as, version).ok_or(Unconverted::NotServed);
+    let (from, to) = (served(object.get("apiVersion").and_then(Value::as_str).unwrap_or_default())?, served(to)?);
     let convert = || -> Result<Value, serde_json::Error> {
         let mut json = serde_json::to_vec(object)?;
         if let Some(Conversion::AtOnce(conversion)) = from.conversion() {
@@ -211,8 +232,11 @@ fn converted<'t>(table: &'t Table, stored_as: &str, object: &Value, to: &str) ->
         }
         serde_json::from_slice(&json)
     };
-    let object = convert().inspect_err(|err| tracing::warn!(%err, ?to, "whose fields are whose there is forgotten"));
-    Some(Converted { object: object.ok()?, shape: to.shape() })
+    let object = convert().map_err(|err| {
+        tracing::warn!(%err, ?to, "what is written is whose it was there");
+        Unconverted::Unknown
+    })?;
+    Ok(Converted { object, shape: to.shape() })
 }
 
 static ALL_BUT_STATUS: LazyLock<Tracked> = LazyLock::new(|| Tracked::all_but(&["status"]));

@@ -15,7 +15,7 @@ use super::update::Writing;
 use super::webhooks::Hooks;
 use super::{Authorized, Resources, WriteOptions, Written, meta, to};
 use crate::admission::asking::Decode;
-use crate::apply::{self, ObjectType, Tracked};
+use crate::apply::{self, ObjectType};
 use crate::decode;
 use crate::patch as patches;
 use crate::registry::{AnyObject, ApiResource};
@@ -227,7 +227,7 @@ fn scaled(
 /// The configuration of the object whose Scale is applied: its replicas and nothing else.
 fn of_parent(place: &Place<'_>, target: &Target, scale: &Value) -> Result<Value, ApiError> {
     let shape = schema::builtin().kind(API_VERSION, KIND);
-    let of = ObjectType { api_version: API_VERSION, kind: KIND, shape, tracked: &Tracked::All, convert: &|_, _| None };
+    let of = ObjectType::plain(API_VERSION, KIND, shape);
     apply::check_configuration(&of, scale)?;
     let mut parent = json!({"apiVersion": place.resource.api_version(), "kind": place.resource.kind()});
     if let Some(said) = scale.get("metadata") {

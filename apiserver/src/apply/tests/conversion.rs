@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::apply::testing::Story;
-use crate::apply::{Converted, ObjectType, Tracked};
+use crate::apply::{Convert, Converted, ObjectType, Tracked, Unconverted};
 use crate::schema::{Schema, Shape, text};
 
 /// In each version a field is called otherwise: `scalar_v1`, `part_v2`.
@@ -34,19 +34,14 @@ fn renamed(value: &Value, from: &str, to: &str) -> Value {
     }
 }
 
-/// `None`: a version that is not served.
-fn convert<'s>(schema: &'s Schema, object: &Value, to: &str) -> Option<Converted<'s>> {
-    let shape = Some(schema.kind(to, "Thing")?);
-    let mut object = renamed(object, object["apiVersion"].as_str()?, to);
+fn convert<'s>(schema: &'s Schema, object: &Value, to: &str) -> Result<Converted<'s>, Unconverted> {
+    let shape = Some(schema.kind(to, "Thing").ok_or(Unconverted::NotServed)?);
+    let mut object = renamed(object, object["apiVersion"].as_str().unwrap(), to);
     object["apiVersion"] = json!(to);
-    Some(Converted { object, shape })
+    Ok(Converted { object, shape })
 }
 
-fn of<'a>(
-    schema: &'a Schema,
-    version: &'a str,
-    convert: &'a (dyn Fn(&Value, &str) -> Option<Converted<'a>> + Sync),
-) -> ObjectType<'a> {
+fn of<'a>(schema: &'a Schema, version: &'a str, convert: &'a Convert<'a>) -> ObjectType<'a> {
     let shape: Option<Shape<'a>> = schema.kind(version, "Thing");
     ObjectType { api_version: version, kind: "Thing", shape, tracked: &Tracked::All, convert }
 }
@@ -73,7 +68,7 @@ fn in_all_versions(story: impl Fn(&mut Versions<'_>, [&'static str; 3])) {
 
 struct Versions<'a> {
     schema: &'a Schema,
-    convert: &'a (dyn Fn(&Value, &str) -> Option<Converted<'a>> + Sync),
+    convert: &'a Convert<'a>,
     story: Story<'a>,
 }
 
@@ -171,4 +166,24 @@ fn who_owned_fields_of_a_version_that_is_no_more_is_forgotten() {
         versions.apply("one", second, json!({"name": "a"})).unwrap();
         versions.expect(json!({"name": "a", "scalar_v": "a"}), &[r#"one Apply 2 {"f:name":{}}"#.to_owned()]);
     });
+}
+
+#[test]
+fn who_owns_fields_in_a_version_that_nobody_can_convert_to_owns_the_same_afterwards() {
+    let schema = schema();
+    let convert = |object: &Value, to: &str| convert(&schema, object, to);
+    let unknown = |_: &Value, _: &str| Err(Unconverted::Unknown);
+    let mut versions = Versions { schema: &schema, convert: &convert, story: Story::of(of(&schema, "v1", &convert)) };
+    versions.apply("one", "v1", json!({"name": "a", "scalar_v": "a"})).unwrap();
+    versions.update("up", "v2", json!({"name": "b", "scalar_v": "a"}));
+    versions.turn_to("v2");
+    versions.story.of = of(&schema, "v2", &unknown);
+    versions.story.update("other", thing("v2", &json!({"name": "c", "scalar_v": "c"})));
+    versions.expect(
+        json!({"name": "c", "scalar_v": "c"}),
+        &[
+            r#"one Apply 1 {"f:scalar_v1":{}}"#.to_owned(),
+            r#"other Update 3 {"f:name":{},"f:scalar_v2":{}}"#.to_owned(),
+        ],
+    );
 }
