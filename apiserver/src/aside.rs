@@ -13,7 +13,7 @@ pub const LARGE_LIST: usize = 500;
 /// So does a body of this size to be read.
 pub const LARGE_BODY_BYTES: usize = 256 * 1024;
 /// At once: each takes a thread of its own. Others wait.
-const ASIDE_MAX: usize = 8;
+pub(crate) const ASIDE_MAX: usize = 8;
 
 /// Of one user, so that nobody's large requests are all that is worked on. Its others wait for its own.
 const ASIDE_PER_USER_MAX: usize = ASIDE_MAX / 2;
@@ -111,17 +111,29 @@ impl Drop for Held<'_, '_> {
 /// Runs `work` of `user`. If it `is_large`, the other tasks of this thread are handed to another one meanwhile. Work that has a
 /// place waits for no second one: all places could be held by who does.
 pub async fn aside<F: Future>(user: &str, is_large: bool, work: F) -> F::Output {
-    let handle = Handle::current();
-    // A runtime with one thread (a test's) has no other.
-    if !is_large || has_place() || handle.runtime_flavor() != RuntimeFlavor::MultiThread {
+    if !is_large || has_place() || !has_other_threads() {
         return work.await;
     }
     let held = PLACES.enter(user);
     // The semaphores are never closed.
     let permits = held.place().await.ok();
     let place = Arc::new(Place { own: held.own.clone(), permits: Mutex::new(permits) });
-    let work = PLACE.scope(place, work);
-    tokio::task::block_in_place(|| handle.block_on(work))
+    handed_over(PLACE.scope(place, work))
+}
+
+/// As [`aside`], without a place: for work that all others who want the same wait for, with whatever places they have. All of these could
+/// be theirs. Only what is done by one at a time may be done so.
+pub async fn aside_for_all<F: Future>(is_large: bool, work: F) -> F::Output {
+    if !is_large || has_place() || !has_other_threads() { work.await } else { handed_over(work) }
+}
+
+/// A runtime with one thread (a test's) has no other.
+fn has_other_threads() -> bool {
+    Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread
+}
+
+fn handed_over<F: Future>(work: F) -> F::Output {
+    tokio::task::block_in_place(|| Handle::current().block_on(work))
 }
 
 /// What asks is part of work that has a place, or has given it back to wait.

@@ -6,12 +6,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
-use crate::aside::aside;
+use crate::aside::aside_for_all;
 
 /// Configurations of this size take milliseconds to be read, their expressions to be compiled.
 const LARGE_BYTES: usize = 32 * 1024;
-/// Who compiles, of those that work aside: nobody's share is spent for all.
-const COMPILER: &str = "system:apiserver";
 
 /// A look at the configurations.
 pub trait Look {
@@ -34,7 +32,7 @@ struct Made<S, I> {
 /// What was made of the last state that somebody has seen.
 pub(super) struct Compiled<S, I> {
     made: ArcSwap<Made<S, I>>,
-    /// One compiles, and whoever wants the same waits for it.
+    /// One compiles, and whoever wants the same waits for it, also with a place aside: it takes none.
     compiling: Mutex<()>,
 }
 
@@ -67,12 +65,77 @@ impl<S: PartialEq, I> Compiled<S, I> {
             return Some(index);
         }
         let work = async { Arc::new(compile(&seen.read(), &self.made.load().index)) };
-        let index = aside(COMPILER, seen.bytes() > LARGE_BYTES, work).await;
+        let index = aside_for_all(seen.bytes() > LARGE_BYTES, work).await;
         self.made.store(Arc::new(Made { of: seen.state(), index: index.clone() }));
         Some(index)
     }
     fn made(&self, of: &impl Look<State = S>) -> Option<Arc<I>> {
         let made = self.made.load();
         (made.of == of.state()).then(|| made.index.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::future::join_all;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::aside::{ASIDE_MAX, aside};
+
+    /// More than can be compiled beside other requests.
+    struct Large;
+
+    impl Look for Large {
+        type State = u32;
+        type Read = u32;
+
+        fn state(&self) -> u32 {
+            7
+        }
+        fn bytes(&self) -> usize {
+            LARGE_BYTES + 1
+        }
+        fn read(&self) -> u32 {
+            7
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_compiles_does_not_wait_for_the_places_of_who_waits_for_it() {
+        let compiled: Arc<Compiled<u32, u32>> = Arc::default();
+        let (have_places, is_compiling) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let waiting = (0..ASIDE_MAX).map(|n| {
+            let (compiled, have_places, is_compiling) = (compiled.clone(), have_places.clone(), is_compiling.clone());
+            tokio::spawn(async move {
+                let work = async {
+                    have_places.add_permits(1);
+                    is_compiling.acquire().await.unwrap().forget();
+                    compiled.of(|| Some(Large), |read, _| *read).await
+                };
+                aside(&format!("user-{n}"), true, work).await
+            })
+        });
+        let waiting: Vec<_> = waiting.collect();
+        let compiling = async {
+            let _all = have_places.acquire_many(u32::try_from(ASIDE_MAX).unwrap()).await.unwrap();
+            let looks = std::cell::Cell::new(0);
+            let look = || {
+                looks.set(looks.get() + 1);
+                // By the second look it is who compiles.
+                if looks.get() == 2 {
+                    is_compiling.add_permits(ASIDE_MAX);
+                }
+                Some(Large)
+            };
+            compiled.of(look, |read, _| *read).await
+        };
+        let deadline = Duration::from_secs(10);
+        let made = tokio::time::timeout(deadline, compiling).await.expect("it needs no place");
+        assert_eq!(made.as_deref(), Some(&7));
+        let made = tokio::time::timeout(deadline, join_all(waiting)).await.expect("they go on");
+        assert!(made.into_iter().all(|made| made.unwrap().as_deref() == Some(&7)));
     }
 }
