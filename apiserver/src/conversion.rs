@@ -20,13 +20,33 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use corten_api::ApiError;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 pub(crate) use self::converter::Converter;
 use self::kept::Kept;
 use self::metrics::Metrics;
-use crate::registry::ConversionWebhook;
+use crate::registry::{ApiResource, ConversionWebhook};
 use crate::webhook::Resolve;
+
+/// Who has objects in another of the versions that they are served in, whoever converts their kind.
+pub trait Convert: Send + Sync {
+    /// `json`: as an object of `from`; as one of `to` comes back.
+    fn convert<'a>(
+        &'a self,
+        json: Vec<u8>,
+        from: &'a ApiResource,
+        to: &'a ApiResource,
+    ) -> BoxFuture<'a, Result<Vec<u8>, ApiError>>;
+    /// Objects as they are stored, each in whichever version, as `resource` serves them, in their order.
+    fn served<'a>(
+        &'a self,
+        stored: Vec<Bytes>,
+        resource: &'a ApiResource,
+    ) -> BoxFuture<'a, Result<Vec<Vec<u8>>, ApiError>>;
+}
 
 /// What is shared by all webhooks of a server.
 #[derive(Default)]

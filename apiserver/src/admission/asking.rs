@@ -4,10 +4,10 @@ use std::sync::{Arc, OnceLock};
 
 use corten_api::ApiError;
 use corten_api::selector::Labels;
-use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Namespace;
 use serde_json::Value;
 
+use crate::conversion::Convert;
 use crate::registry::{AnyObject, ApiResource, Registry, admissionregistration, subresource};
 use crate::request::{Target, User};
 use crate::view::{ClusterView, Objects};
@@ -30,17 +30,6 @@ impl Operation {
             Self::Connect => "CONNECT",
         }
     }
-}
-
-/// Who has an object in another of the versions that it is served in.
-pub trait Convert: Send + Sync {
-    /// `json`: as an object of `from`; as one of `to` comes back.
-    fn convert<'a>(
-        &'a self,
-        json: Vec<u8>,
-        from: &'a ApiResource,
-        to: &'a ApiResource,
-    ) -> BoxFuture<'a, Result<Vec<u8>, ApiError>>;
 }
 
 /// Reads an object of a subresource's own kind.

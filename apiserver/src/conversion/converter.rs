@@ -146,8 +146,11 @@ impl Converter {
         let is_there = |object: &Bytes| self.webhook.is_in(object, to);
         let others: Vec<Bytes> = objects.iter().filter(|object| !is_there(object)).cloned().collect();
         let mut converted = Vec::with_capacity(others.len());
-        for batch in batches(others, Bytes::len) {
-            converted.extend(outside(self.ask(&batch, to, is_to_be_stored)).await??);
+        let batches = batches(others, Bytes::len);
+        let asked: Vec<_> = batches.iter().map(|batch| self.ask(batch, to, is_to_be_stored)).collect();
+        let mut asked = futures::stream::iter(asked).buffered(AT_ONCE);
+        while let Some(mut batch) = outside(asked.try_next()).await?? {
+            converted.append(&mut batch);
         }
         let mut converted = converted.into_iter();
         let all =

@@ -11,15 +11,16 @@ use super::place::Place;
 use super::read::{self, Rows, Which, rows_of};
 use super::token::Token;
 use super::{Resources, Weak};
-use crate::admission::asking::Convert;
 use crate::cache::{Ask, Item, Shown, Snapshot};
-use crate::conversion::Converter;
+use crate::conversion::{Convert, Converter};
 use crate::registry::{ApiResource, Conversion, ConversionWebhook};
 use crate::request::Target;
 use crate::webhook::Resolve;
 
 /// A page that is selected by what is in its objects looks at so many between two looks whether it is full.
 const LOOKED_AT_ONCE: usize = 256;
+/// Objects that are converted here before others have their turn.
+const CONVERTED_BETWEEN_YIELDS: usize = 64;
 
 impl Resolve for Weak {
     fn resolve<'a>(
@@ -68,6 +69,30 @@ impl Convert for Resources {
                 json = (conversion.from_stored)(&json).map_err(ApiError::internal)?;
             }
             Ok(json)
+        }
+        .boxed()
+    }
+    fn served<'a>(
+        &'a self,
+        stored: Vec<Bytes>,
+        resource: &'a ApiResource,
+    ) -> BoxFuture<'a, Result<Vec<Vec<u8>>, ApiError>> {
+        async move {
+            let from_stored = match resource.conversion() {
+                None => return Ok(stored.into_iter().map(Into::into).collect()),
+                Some(Conversion::Webhook(webhook)) => {
+                    return self.converter(webhook).converted(stored, &resource.api_version(), false).await;
+                }
+                Some(Conversion::AtOnce(conversion)) => &conversion.from_stored,
+            };
+            let mut served = Vec::with_capacity(stored.len());
+            for part in stored.chunks(CONVERTED_BETWEEN_YIELDS) {
+                for json in part {
+                    served.push(from_stored(json).map_err(ApiError::internal)?);
+                }
+                tokio::task::yield_now().await;
+            }
+            Ok(served)
         }
         .boxed()
     }

@@ -1,12 +1,13 @@
 //! For tests: configurations.
 
+use bytes::Bytes;
 use corten_api::ApiError;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use serde_json::{Value, json};
 
-use crate::admission::asking::Convert;
+use crate::conversion::Convert;
 use crate::registry::{ApiResource, Kind};
 use crate::webhook::testing::{At, install};
 
@@ -40,5 +41,8 @@ impl Convert for At {
         _: &'a ApiResource,
     ) -> BoxFuture<'a, Result<Vec<u8>, ApiError>> {
         async move { Ok(json) }.boxed()
+    }
+    fn served<'a>(&'a self, stored: Vec<Bytes>, _: &'a ApiResource) -> BoxFuture<'a, Result<Vec<Vec<u8>>, ApiError>> {
+        async move { Ok(stored.into_iter().map(Into::into).collect()) }.boxed()
     }
 }
