@@ -25,6 +25,8 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 const BATCH_OBJECTS_MAX: usize = 256;
 /// Questions at one time for one who wants many objects.
 const AT_ONCE: usize = 4;
+/// Objects that are looked at before others have their turn.
+const LOOKED_BETWEEN_YIELDS: usize = 256;
 /// Calls of one webhook under way.
 const CALLS_MAX: usize = 16;
 /// Of one answer: what it was asked about may become some times as large.
@@ -43,6 +45,13 @@ pub(crate) struct Converter {
     review: Option<ReviewVersion>,
     resolve: Arc<dyn Resolve>,
     shared: Arc<Shared>,
+}
+
+/// An object that is wanted in a version.
+struct Wanted<T> {
+    object: T,
+    /// It is of that version already.
+    is_there: bool,
 }
 
 /// Why a question has come to nothing.
@@ -81,12 +90,12 @@ impl Converter {
         cached: &Arc<KindCache>,
     ) -> Result<Vec<Arc<Item>>, ApiError> {
         let lane = Lane { webhook: self.number, to: to.into() };
-        let is_there = |item: &Arc<Item>| self.webhook.is_in(&item.object(), to);
-        if items.iter().all(is_there) {
-            return Ok(items);
+        let wanted = self.wanted(items, to, |item| item.object()).await;
+        if wanted.iter().all(|wanted| wanted.is_there) {
+            return Ok(wanted.into_iter().map(|wanted| wanted.object).collect());
         }
-        let batches = batches(items, |item| if is_there(item) { 0 } else { item.weight() });
-        let count: usize = batches.iter().map(Vec::len).sum();
+        let count = wanted.len();
+        let batches = batches(wanted, |wanted| if wanted.is_there { 0 } else { wanted.object.weight() });
         let asked = batches.into_iter().map(|batch| {
             let (this, lane, cached) = (self.clone(), lane.clone(), cached.clone());
             async move { this.batch(batch, &lane, &cached).await }
@@ -101,20 +110,30 @@ impl Converter {
 
     async fn batch(
         self: &Arc<Self>,
-        batch: Vec<Arc<Item>>,
+        batch: Vec<Wanted<Arc<Item>>>,
         lane: &Lane,
         cached: &Arc<KindCache>,
     ) -> Result<Vec<Arc<Item>>, ApiError> {
-        let is_there = |item: &Arc<Item>| self.webhook.is_in(&item.object(), &lane.to);
-        let others: Vec<Arc<Item>> = batch.iter().filter(|item| !is_there(item)).cloned().collect();
+        let others: Vec<Arc<Item>> = others(&batch);
         let found = self.shared.kept.find(&others, lane, |missing| self.begin(missing, lane, cached));
         let mut converted = Vec::with_capacity(found.len());
         for found in found {
             converted.push(answer_of(found).await?);
         }
-        let mut converted = converted.into_iter();
-        let served = batch.into_iter().map(|item| if is_there(&item) { Some(item) } else { converted.next() });
-        served.collect::<Option<Vec<_>>>().ok_or_else(|| ApiError::internal("an object has no answer"))
+        completed(batch, converted)
+    }
+
+    /// Which of them are of the version already.
+    async fn wanted<T>(&self, objects: Vec<T>, to: &str, json: impl Fn(&T) -> Bytes) -> Vec<Wanted<T>> {
+        let mut wanted = Vec::with_capacity(objects.len());
+        for object in objects {
+            let is_there = self.webhook.is_in(&json(&object), to);
+            wanted.push(Wanted { object, is_there });
+            if wanted.len().is_multiple_of(LOOKED_BETWEEN_YIELDS) {
+                tokio::task::yield_now().await;
+            }
+        }
+        wanted
     }
 
     /// Asks in a task of its own: several may wait for what comes of it, and each may go away.
@@ -143,19 +162,15 @@ impl Converter {
         to: &str,
         is_to_be_stored: bool,
     ) -> Result<Vec<Vec<u8>>, ApiError> {
-        let is_there = |object: &Bytes| self.webhook.is_in(object, to);
-        let others: Vec<Bytes> = objects.iter().filter(|object| !is_there(object)).cloned().collect();
-        let mut converted = Vec::with_capacity(others.len());
-        let batches = batches(others, Bytes::len);
+        let wanted = self.wanted(objects, to, Bytes::clone).await;
+        let mut converted = Vec::with_capacity(wanted.len());
+        let batches = batches(others(&wanted), Bytes::len);
         let asked: Vec<_> = batches.iter().map(|batch| self.ask(batch, to, is_to_be_stored)).collect();
         let mut asked = futures::stream::iter(asked).buffered(AT_ONCE);
         while let Some(mut batch) = outside(asked.try_next()).await?? {
             converted.append(&mut batch);
         }
-        let mut converted = converted.into_iter();
-        let all =
-            objects.into_iter().map(|object| if is_there(&object) { Some(object.to_vec()) } else { converted.next() });
-        all.collect::<Option<Vec<_>>>().ok_or_else(|| ApiError::internal("an object has no answer"))
+        completed(wanted, converted)
     }
 
     /// One question.
@@ -220,6 +235,21 @@ async fn answer_of(found: Found) -> Result<Arc<Item>, ApiError> {
             answer.ok_or_else(lost)??.get(at).cloned().ok_or_else(lost)
         }
     }
+}
+
+/// Those that are to be converted.
+fn others<T: Clone>(wanted: &[Wanted<T>]) -> Vec<T> {
+    wanted.iter().filter(|wanted| !wanted.is_there).map(|wanted| wanted.object.clone()).collect()
+}
+
+/// All in their order, with the others as they were converted.
+fn completed<T, U: From<T>>(wanted: Vec<Wanted<T>>, converted: Vec<U>) -> Result<Vec<U>, ApiError> {
+    let mut converted = converted.into_iter();
+    let all = wanted.into_iter().map(|Wanted { object, is_there }| match is_there {
+        true => Some(object.into()),
+        false => converted.next(),
+    });
+    all.collect::<Option<Vec<_>>>().ok_or_else(|| ApiError::internal("an object has no answer"))
 }
 
 /// In their order, each of a bounded size. Those that weigh nothing are not counted.

@@ -1,6 +1,7 @@
 //! Between versions: only `apiVersion` changes, and each has what its own schema knows. An object is read by the schema of the
 //! version that it was stored in, which may be another one than is stored now.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -8,6 +9,9 @@ use serde_json::{Map, Value};
 use super::object::Type;
 use crate::registry::AtOnce;
 use crate::registry::structural::{Structural, fill, prune};
+
+/// How objects begin that say their version first.
+const FIRST: &[u8] = br#"{"apiVersion":""#;
 
 /// A version and its schema.
 pub(super) type Version = (Arc<Type>, Arc<Structural>);
@@ -37,14 +41,26 @@ impl Versions {
 
 /// Whether an object says that it is of this version. One that says nothing is of any.
 pub(super) fn says(json: &[u8], api_version: &str) -> bool {
+    said(json).is_none_or(|said| said == api_version)
+}
+
+/// The version that an object says that it is of. Most say it before all else, and nothing more of them is looked at.
+pub(super) fn said(json: &[u8]) -> Option<Cow<'_, str>> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Versioned<'j> {
         #[serde(borrow)]
-        api_version: std::borrow::Cow<'j, str>,
+        api_version: Cow<'j, str>,
     }
-    is_of(json, api_version)
-        || serde_json::from_slice::<Versioned<'_>>(json).map_or(true, |object| object.api_version == api_version)
+    let first = || {
+        let rest = json.strip_prefix(FIRST)?;
+        let end = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        let is_whole = rest[end..].starts_with(b"\",");
+        str::from_utf8(&rest[..end]).ok().filter(|_| is_whole)
+    };
+    first()
+        .map(Cow::Borrowed)
+        .or_else(|| serde_json::from_slice::<Versioned<'_>>(json).ok().map(|object| object.api_version))
 }
 
 /// `None` for a kind of one version, which is stored as it is served.
@@ -82,7 +98,7 @@ pub(super) fn fitted(
 
 /// Whether an object says that it is of this version, and nothing before that: as most are written.
 fn is_of(json: &[u8], api_version: &str) -> bool {
-    let rest = json.strip_prefix(br#"{"apiVersion":""#).and_then(|rest| rest.strip_prefix(api_version.as_bytes()));
+    let rest = json.strip_prefix(FIRST).and_then(|rest| rest.strip_prefix(api_version.as_bytes()));
     rest.is_some_and(|rest| rest.starts_with(br#"","#))
 }
 
@@ -108,4 +124,27 @@ fn pruned<'v>(stored: &[u8], versions: &'v Versions) -> Option<(Map<String, Valu
     }
     let is_pruned = !prune::prune(&mut object, schema).is_empty();
     Some((object, schema, is_pruned || !is_of_version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_says_its_version_first_or_somewhere_or_nowhere() {
+        for (json, expected) in [
+            (r#"{"apiVersion":"a/v1","kind":"Tab","#, Some("a/v1")),
+            (r#"{"apiVersion":"a/v1"}"#, Some("a/v1")),
+            (r#"{"apiVersion":"a\/v1","kind":"Tab"}"#, Some("a/v1")),
+            (r#"{"kind":"Tab","apiVersion":"a/v1"}"#, Some("a/v1")),
+            (r#"{ "apiVersion": "a/v1" }"#, Some("a/v1")),
+            (r#"{"apiVersion":"a/v1"#, None),
+            (r#"{"apiVersion":1,"kind":"Tab"}"#, None),
+            (r#"{"kind":"Tab"}"#, None),
+        ] {
+            assert_eq!(said(json.as_bytes()).as_deref(), expected, "{json}");
+        }
+        assert!(says(b"{}", "a/v1") && says(br#"{"apiVersion":"a/v1","#, "a/v1"));
+        assert!(!says(br#"{"apiVersion":"a/v1","#, "a/v"));
+    }
 }
