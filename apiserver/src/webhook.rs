@@ -12,7 +12,7 @@ use corten_api::ApiError;
 use futures::future::BoxFuture;
 
 pub(crate) use address::{Address, Place};
-pub(crate) use client::{Bounds, Failure, HookClient};
+pub(crate) use client::{Bounds, Failure, HookClient, Share};
 
 /// Who finds where a Service is.
 pub trait Resolve: Send + Sync {

@@ -135,14 +135,20 @@ impl Cluster {
     }
     /// Puts tabs into the store as they were written long ago.
     async fn put(&self, names: impl Iterator<Item = String>) {
+        self.put_into("default", names).await;
+    }
+    async fn put_into(&self, namespace: &str, names: impl Iterator<Item = String>) {
         for name in names {
-            let mut object = tab("v1", &name, json!({"hostPort": format!("{name}:80"), "tone": "dark"}));
-            object["metadata"]["namespace"] = json!("default");
-            object["metadata"]["uid"] = json!(name);
-            let key = format!("/registry/example.com/tabs/default/{name}");
-            let write = Write::Create { key, value: object.to_string().into(), ttl_secs: None };
-            assert!(matches!(self.storage.commit(vec![write]).await.unwrap(), Outcome::Committed { .. }));
+            self.put_with(namespace, &name, &json!([])).await;
         }
+    }
+    async fn put_with(&self, namespace: &str, name: &str, finalizers: &Value) {
+        let mut object = tab("v1", name, json!({"hostPort": format!("{name}:80"), "tone": "dark"}));
+        let metadata = json!({"name": name, "namespace": namespace, "uid": name, "finalizers": finalizers});
+        object["metadata"] = metadata;
+        let key = format!("/registry/example.com/tabs/{namespace}/{name}");
+        let write = Write::Create { key, value: object.to_string().into(), ttl_secs: None };
+        assert!(matches!(self.storage.commit(vec![write]).await.unwrap(), Outcome::Committed { .. }));
     }
     async fn watch(&self, path: &str) -> Watch {
         let tls = self.server.connect(Some("admin")).await;
@@ -460,6 +466,36 @@ async fn a_webhook_that_hangs_holds_up_only_who_wants_something_converted() {
     let mut definitions = c.watch(&format!("{DEFINITIONS}?watch=1")).await;
     c.done("DELETE", &format!("{DEFINITIONS}/tabs.example.com"), Value::Null).await;
     while definitions.next().await.expect("the watch goes on")["type"] != "DELETED" {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_that_nobody_answers_leave_a_way_to_who_wants_one_object() {
+    /// More than a webhook is asked at one time.
+    const LISTS: usize = 20;
+    /// That many of them have their turn.
+    const HAVE_THEIR_TURN: usize = 12;
+    let c = Cluster::start("stall").await;
+    c.put(std::iter::once("a".to_owned())).await;
+    for n in 0..LISTS {
+        c.put_into(&format!("n{n}"), ["a", "b"].into_iter().map(str::to_owned)).await;
+    }
+    let lists = (0..LISTS).map(|n| format!("/apis/example.com/v2/namespaces/n{n}/tabs"));
+    let lists = join_all(lists.map(|path| {
+        let c = &c;
+        async move { c.send("GET", &path, Value::Null).await }
+    }));
+    let others = async {
+        c.webhook.is_asked_so_often("stall", HAVE_THEIR_TURN).await;
+        assert_eq!(c.get("v2", "a").await["spec"]["host"], "a");
+        c.done("PATCH", &format!("{}/a", tabs("v2")), json!({"spec": {"host": "b"}})).await;
+        c.done("POST", &tabs("v2"), tab("v2", "b", json!({"host": "h", "port": "80"}))).await;
+    };
+    tokio::select! {
+        told = lists => panic!("{told:?}"),
+        done = timeout(DEADLINE, others) => done.expect("lists are not in its way"),
+    }
+    let lists_asked = counts(&c.webhook.asked("stall")).into_iter().filter(|count| *count > 1).count();
+    assert_eq!(lists_asked, HAVE_THEIR_TURN);
 }
 
 #[tokio::test(flavor = "multi_thread")]

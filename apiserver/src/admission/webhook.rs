@@ -40,7 +40,7 @@ use crate::webhook::{Bounds, ReviewVersion};
 const CALLS_MAX: usize = 512;
 /// Of one answer.
 const ANSWER_BYTES_MAX: usize = 3 << 20;
-const BOUNDS: Bounds = Bounds { calls: CALLS_MAX, answer_bytes: ANSWER_BYTES_MAX };
+const BOUNDS: Bounds = Bounds { calls: CALLS_MAX, bulk_calls: CALLS_MAX, answer_bytes: ANSWER_BYTES_MAX };
 
 /// What the reviews are called that a webhook is sent.
 fn api_version(version: ReviewVersion) -> &'static str {

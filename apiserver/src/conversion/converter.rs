@@ -12,13 +12,13 @@ use tokio::sync::watch;
 
 use super::Shared;
 use super::judge;
-use super::kept::{Answer, Answering, Found, Lane};
+use super::kept::{Answer, Answering, Found, Lane, Progress};
 use super::metrics::{Asked, Cause};
 use super::review::{self, ReviewError};
 use crate::aside::outside;
 use crate::cache::{Item, KindCache};
 use crate::registry::ConversionWebhook;
-use crate::webhook::{Bounds, HookClient, Place, Resolve, ReviewVersion};
+use crate::webhook::{Bounds, HookClient, Place, Resolve, ReviewVersion, Share};
 
 /// Of one question. An object that is larger is asked about alone.
 const BATCH_BYTES_MAX: usize = 1 << 20;
@@ -29,6 +29,8 @@ const AT_ONCE: usize = 4;
 const LOOKED_BETWEEN_YIELDS: usize = 256;
 /// Calls of one webhook under way.
 const CALLS_MAX: usize = 16;
+/// Of these, those for lists and watches: whoever writes or gets one object does not wait for them all.
+const BULK_CALLS_MAX: usize = 12;
 /// Of one answer: what it was asked about may become some times as large.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// Upstream's.
@@ -54,6 +56,16 @@ struct Wanted<T> {
     is_there: bool,
 }
 
+/// What objects are asked about for.
+#[derive(Clone, Copy)]
+struct Purpose<'a> {
+    /// The version that they are wanted in.
+    to: &'a str,
+    /// They are to have what is stored.
+    is_to_be_stored: bool,
+    share: Share,
+}
+
 /// Why a question has come to nothing.
 struct Failure {
     cause: Cause,
@@ -70,7 +82,7 @@ impl Converter {
     ) -> Self {
         let place = Place::of(&webhook.client());
         let same = before.filter(|before| before.place == place).map(|before| before.client.clone());
-        let bounds = Bounds { calls: CALLS_MAX, answer_bytes: ANSWER_BYTES_MAX };
+        let bounds = Bounds { calls: CALLS_MAX, bulk_calls: BULK_CALLS_MAX, answer_bytes: ANSWER_BYTES_MAX };
         let new =
             || place.as_ref().map_err(Clone::clone).and_then(|place| HookClient::new(place, bounds).map(Arc::new));
         let client = same.unwrap_or_else(new);
@@ -82,12 +94,14 @@ impl Converter {
         self.webhook.is_same_as(webhook)
     }
 
-    /// The cache's objects in a version, in their order. `cached`: where they are from. Whoever stops waiting stops nobody else.
+    /// The cache's objects in a version, in their order. `cached`: where they are from; `share`: whether somebody wants one of them, or
+    /// as many as there are. Whoever stops waiting stops nobody else.
     pub(crate) async fn served(
         self: &Arc<Self>,
         items: Vec<Arc<Item>>,
         to: &str,
         cached: &Arc<KindCache>,
+        share: Share,
     ) -> Result<Vec<Arc<Item>>, ApiError> {
         let lane = Lane { webhook: self.number, to: to.into() };
         let wanted = self.wanted(items, to, |item| item.object()).await;
@@ -98,7 +112,7 @@ impl Converter {
         let batches = batches(wanted, |wanted| if wanted.is_there { 0 } else { wanted.object.weight() });
         let asked = batches.into_iter().map(|batch| {
             let (this, lane, cached) = (self.clone(), lane.clone(), cached.clone());
-            async move { this.batch(batch, &lane, &cached).await }
+            async move { this.batch(batch, &lane, &cached, share).await }
         });
         let mut converted = futures::stream::iter(asked).buffered(AT_ONCE);
         let mut served = Vec::with_capacity(count);
@@ -113,9 +127,10 @@ impl Converter {
         batch: Vec<Wanted<Arc<Item>>>,
         lane: &Lane,
         cached: &Arc<KindCache>,
+        share: Share,
     ) -> Result<Vec<Arc<Item>>, ApiError> {
         let others: Vec<Arc<Item>> = others(&batch);
-        let found = self.shared.kept.find(&others, lane, |missing| self.begin(missing, lane, cached));
+        let found = self.shared.kept.find(&others, lane, share, |missing| self.begin(missing, lane, cached, share));
         let mut converted = Vec::with_capacity(found.len());
         for found in found {
             converted.push(answer_of(found).await?);
@@ -137,19 +152,23 @@ impl Converter {
     }
 
     /// Asks in a task of its own: several may wait for what comes of it, and each may go away.
-    fn begin(self: &Arc<Self>, items: Vec<Arc<Item>>, lane: &Lane, cached: &Arc<KindCache>) -> Answering {
-        let (sender, answering) = watch::channel(None);
+    fn begin(self: &Arc<Self>, items: Vec<Arc<Item>>, lane: &Lane, cached: &Arc<KindCache>, share: Share) -> Answering {
+        let (sender, answering) = watch::channel(match share {
+            Share::All => Progress::Begun,
+            Share::Bulk => Progress::Queued,
+        });
         let (this, lane, cached, told) = (self.clone(), lane.clone(), cached.clone(), answering.clone());
         tokio::spawn(async move {
             let objects: Vec<Bytes> = items.iter().map(|item| item.object()).collect();
-            let converted = this.ask(&objects, &lane.to, false).await;
+            let purpose = Purpose { to: &lane.to, is_to_be_stored: false, share };
+            let converted = this.ask(&objects, purpose, || drop(sender.send_replace(Progress::Begun))).await;
             let of = |(item, json): (&Arc<Item>, Vec<u8>)| item.converted(&json, cached.fields()).map(Arc::new);
             let answer: Answer = converted.and_then(|converted| {
                 let all: Result<Vec<_>, _> = items.iter().zip(converted).map(of).collect();
                 all.map(Arc::from).map_err(ApiError::internal)
             });
             this.shared.kept.settle(&items, &lane, &told, &answer);
-            sender.send_replace(Some(answer));
+            sender.send_replace(Progress::Answered(answer));
         });
         answering
     }
@@ -165,7 +184,8 @@ impl Converter {
         let wanted = self.wanted(objects, to, Bytes::clone).await;
         let mut converted = Vec::with_capacity(wanted.len());
         let batches = batches(others(&wanted), Bytes::len);
-        let asked: Vec<_> = batches.iter().map(|batch| self.ask(batch, to, is_to_be_stored)).collect();
+        let purpose = Purpose { to, is_to_be_stored, share: Share::All };
+        let asked: Vec<_> = batches.iter().map(|batch| self.ask(batch, purpose, || {})).collect();
         let mut asked = futures::stream::iter(asked).buffered(AT_ONCE);
         while let Some(mut batch) = outside(asked.try_next()).await?? {
             converted.append(&mut batch);
@@ -173,11 +193,16 @@ impl Converter {
         completed(wanted, converted)
     }
 
-    /// One question.
-    async fn ask(&self, objects: &[Bytes], to: &str, is_to_be_stored: bool) -> Result<Vec<Vec<u8>>, ApiError> {
+    /// One question. `begins`: is called when it is its turn.
+    async fn ask(
+        &self,
+        objects: &[Bytes],
+        purpose: Purpose<'_>,
+        begins: impl FnOnce() + Send,
+    ) -> Result<Vec<Vec<u8>>, ApiError> {
         let (begun, first) = (Instant::now(), objects.first().map(|first| &**first).unwrap_or_default());
-        let outcome = self.exchange(objects, to, is_to_be_stored).await;
-        let (from, to) = (judge::version_of(first), to.rsplit('/').next().unwrap_or_default());
+        let outcome = self.exchange(objects, purpose, begins).await;
+        let (from, to) = (judge::version_of(first), purpose.to.rsplit('/').next().unwrap_or_default());
         let (definition, took) = (self.webhook.definition(), begun.elapsed());
         let failed = outcome.as_ref().err().map(|failure| failure.cause);
         self.shared.metrics.asked(Asked { definition, from: &from, to, took, failed });
@@ -187,7 +212,12 @@ impl Converter {
         })
     }
 
-    async fn exchange(&self, objects: &[Bytes], to: &str, is_to_be_stored: bool) -> Result<Vec<Vec<u8>>, Failure> {
+    async fn exchange(
+        &self,
+        objects: &[Bytes],
+        Purpose { to, is_to_be_stored, share }: Purpose<'_>,
+        begins: impl FnOnce() + Send,
+    ) -> Result<Vec<Vec<u8>>, Failure> {
         let of = judge::type_of(objects.first().map(|first| &**first).unwrap_or_default());
         let webhook = format!("conversion webhook for {of}");
         let failed =
@@ -197,10 +227,11 @@ impl Converter {
         let client = self.client.as_ref().map_err(|why| call(&format!("could not get REST client: {why}")))?;
         let uid = uuid::Uuid::new_v4().to_string();
         let body = || {
+            begins();
             let raw: Result<Vec<&RawValue>, _> = objects.iter().map(|object| serde_json::from_slice(object)).collect();
             review::text(version, &uid, to, &raw?).map(Into::into)
         };
-        let answer = client.post(&*self.resolve, body, WITHIN).await.map_err(|failure| call(&failure.why))?;
+        let answer = client.post(&*self.resolve, body, (share, WITHIN)).await.map_err(|failure| call(&failure.why))?;
         let converted = review::read(&answer, version, &uid).map_err(|err| match &err {
             ReviewError::Unreadable(why) => call(why),
             ReviewError::Malformed(why) => failed(Cause::MalformedResponse, why),
@@ -231,8 +262,10 @@ async fn answer_of(found: Found) -> Result<Arc<Item>, ApiError> {
     match found {
         Found::Done(item) => Ok(item),
         Found::Asked(mut answering, at) => {
-            let answer = answering.wait_for(Option::is_some).await.map_err(|_| lost())?.clone();
-            answer.ok_or_else(lost)??.get(at).cloned().ok_or_else(lost)
+            let is_answered = |progress: &Progress| matches!(progress, Progress::Answered(_));
+            let progress = answering.wait_for(is_answered).await.map_err(|_| lost())?.clone();
+            let Progress::Answered(answer) = progress else { return Err(lost()) };
+            answer?.get(at).cloned().ok_or_else(lost)
         }
     }
 }

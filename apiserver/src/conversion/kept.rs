@@ -1,7 +1,8 @@
 //! What has been converted, beside the objects that it was made of: asked for once, however many want it.
 //!
 //! An entry is found by where its object is in memory, and goes with it: an object that changes is another one. What is being asked
-//! for has an entry, too, so that whoever comes meanwhile waits for the same answer. A failure is told to all who wait and is not kept.
+//! for has an entry, too, so that whoever comes meanwhile waits for the same answer; but who wants one object waits for none that a list
+//! has asked about behind other lists. A failure is told to all who wait and is not kept.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
@@ -11,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::cache::Item;
+use crate::webhook::Share;
 
 /// Of all objects that are kept in versions that they are not stored in. Of lists that are larger the oldest part is made again.
 const BYTES_MAX: usize = 64 << 20;
@@ -19,8 +21,17 @@ const SWEPT_FROM: usize = 1024;
 
 /// What became of one question, for all its objects in their order.
 pub(super) type Answer = Result<Arc<[Arc<Item>]>, ApiError>;
-/// `None` until there is an answer.
-pub(super) type Answering = watch::Receiver<Option<Answer>>;
+pub(super) type Answering = watch::Receiver<Progress>;
+
+/// How far a question has come.
+#[derive(Clone, Debug)]
+pub(super) enum Progress {
+    /// It waits behind others in bulk.
+    Queued,
+    /// It is under way, or waits for a call that anybody may make.
+    Begun,
+    Answered(Answer),
+}
 
 /// By whom, and into which version. Numbers of webhooks are never given again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -76,11 +87,13 @@ fn weight(item: &Item) -> usize {
 }
 
 impl Found {
-    /// Whether there will be an answer. Who was to ask may have come to grief.
-    fn is_good(&self) -> bool {
-        match self {
-            Self::Done(_) => true,
-            Self::Asked(answering, _) => answering.borrow().is_some() || answering.has_changed().is_ok(),
+    /// Whether there will be an answer, and soon enough for who has this share. Who was to ask may have come to grief.
+    fn is_good(&self, share: Share) -> bool {
+        let Self::Asked(answering, _) = self else { return true };
+        match &*answering.borrow() {
+            Progress::Answered(_) => true,
+            Progress::Begun => answering.has_changed().is_ok(),
+            Progress::Queued => share == Share::Bulk && answering.has_changed().is_ok(),
         }
     }
 }
@@ -95,13 +108,14 @@ impl Kept {
         &self,
         items: &[Arc<Item>],
         lane: &Lane,
+        share: Share,
         ask: impl FnOnce(Vec<Arc<Item>>) -> Answering,
     ) -> Vec<Found> {
         let mut inner = self.inner.lock();
         let mut missing: Vec<Arc<Item>> = Vec::new();
         let mut places: HashMap<usize, usize> = HashMap::new();
         for item in items {
-            let known = inner.entries.get(&key(item, lane)).is_some_and(|entry| entry.found.is_good());
+            let known = inner.entries.get(&key(item, lane)).is_some_and(|entry| entry.found.is_good(share));
             if !known && !places.contains_key(&Arc::as_ptr(item).addr()) {
                 places.insert(Arc::as_ptr(item).addr(), missing.len());
                 missing.push(item.clone());
@@ -168,7 +182,7 @@ impl Inner {
         }
     }
     fn sweep(&mut self) {
-        self.entries.retain(|_, entry| entry.of.strong_count() > 0 && entry.found.is_good());
+        self.entries.retain(|_, entry| entry.of.strong_count() > 0 && entry.found.is_good(Share::Bulk));
         let Self { entries, order, .. } = self;
         order.retain(|key| matches!(entries.get(key), Some(Entry { found: Found::Done(_), .. })));
         self.bytes = self
@@ -194,23 +208,27 @@ mod tests {
     fn lane(webhook: u64) -> Lane {
         Lane { webhook, to: "v2".into() }
     }
-    /// As who asks does: what was missing, and the sender of what comes of it.
-    fn ask(
+    /// As who asks for many does: what was missing, and the sender of what comes of it.
+    fn ask(kept: &Kept, items: &[Arc<Item>], lane: &Lane) -> (Vec<Found>, Vec<Arc<Item>>, watch::Sender<Progress>) {
+        ask_as(kept, items, lane, Share::Bulk)
+    }
+    fn ask_as(
         kept: &Kept,
         items: &[Arc<Item>],
         lane: &Lane,
-    ) -> (Vec<Found>, Vec<Arc<Item>>, watch::Sender<Option<Answer>>) {
-        let (sender, receiver) = watch::channel(None);
+        share: Share,
+    ) -> (Vec<Found>, Vec<Arc<Item>>, watch::Sender<Progress>) {
+        let (sender, receiver) = watch::channel(Progress::Queued);
         let mut asked = Vec::new();
-        let found = kept.find(items, lane, |missing| {
+        let found = kept.find(items, lane, share, |missing| {
             asked = missing;
             receiver
         });
         (found, asked, sender)
     }
-    fn answer(kept: &Kept, items: &[Arc<Item>], lane: &Lane, sender: &watch::Sender<Option<Answer>>, answer: Answer) {
+    fn answer(kept: &Kept, items: &[Arc<Item>], lane: &Lane, sender: &watch::Sender<Progress>, answer: Answer) {
         kept.settle(items, lane, &sender.subscribe(), &answer);
-        sender.send_replace(Some(answer));
+        sender.send_replace(Progress::Answered(answer));
     }
     fn names(items: &[Arc<Item>]) -> Vec<&str> {
         items.iter().map(|item| item.key()).collect()
@@ -232,6 +250,26 @@ mod tests {
         drop(sender);
         let (found, later, _unused) = ask(&kept, slice::from_ref(&a), &of);
         assert!(later.is_empty() && matches!(&found[..], [Found::Done(done)] if done.key() == "a"));
+    }
+
+    #[test]
+    fn who_wants_one_object_waits_for_no_list_that_has_not_had_its_turn() {
+        let (kept, a, of) = (Kept::default(), item("a", 1), lane(1));
+        let one = || ask_as(&kept, slice::from_ref(&a), &of, Share::All);
+        let (_, listed, list) = ask(&kept, slice::from_ref(&a), &of);
+        let (_, asked, single) = one();
+        assert_eq!(names(&asked), ["a"], "the list waits for others");
+        list.send_replace(Progress::Begun);
+        single.send_replace(Progress::Begun);
+        assert_eq!((names(&one().1), names(&ask(&kept, slice::from_ref(&a), &of).1)), (vec![], vec![]));
+        answer(&kept, &listed, &of, &list, Ok([item("a", 2)].into()));
+        assert!(matches!(&one().0[..], [Found::Asked(..)]), "who was asked last settles it");
+        answer(&kept, &asked, &of, &single, Ok([item("a", 2)].into()));
+        assert!(matches!(&one().0[..], [Found::Done(_)]));
+        let b = item("b", 1);
+        let (_, _, list) = ask(&kept, slice::from_ref(&b), &of);
+        list.send_replace(Progress::Begun);
+        assert_eq!(names(&ask_as(&kept, slice::from_ref(&b), &of, Share::All).1), [""; 0], "it is its turn");
     }
 
     #[test]

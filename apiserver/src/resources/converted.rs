@@ -15,7 +15,7 @@ use crate::cache::{Ask, Item, Shown, Snapshot};
 use crate::conversion::{Convert, Converter};
 use crate::registry::{ApiResource, Conversion, ConversionWebhook};
 use crate::request::Target;
-use crate::webhook::Resolve;
+use crate::webhook::{Resolve, Share};
 
 /// A page that is selected by what is in its objects looks at so many between two looks whether it is full.
 const LOOKED_AT_ONCE: usize = 256;
@@ -109,18 +109,19 @@ impl Resources {
 
     /// The object's JSON in the version asked for.
     pub(super) async fn served(&self, place: &Place<'_>, item: &Arc<Item>) -> Result<Bytes, ApiError> {
-        let served = self.items_served(place, vec![item.clone()]).await?;
+        let served = self.items_served(place, vec![item.clone()], Share::All).await?;
         read::at_once(place, served.first().ok_or_else(nothing)?)
     }
 
-    /// What webhooks convert is converted; all else is as it was.
+    /// What webhooks convert is converted; all else is as it was. `share`: whether one is wanted, or as many as there are.
     pub(super) async fn items_served(
         &self,
         place: &Place<'_>,
         items: Vec<Arc<Item>>,
+        share: Share,
     ) -> Result<Vec<Arc<Item>>, ApiError> {
         let Some(Conversion::Webhook(webhook)) = place.resource.conversion() else { return Ok(items) };
-        self.converter(webhook).served(items, &place.resource.api_version(), &place.cached).await
+        self.converter(webhook).served(items, &place.resource.api_version(), &place.cached, share).await
     }
 
     /// How a watcher is shown what is stored.
@@ -134,7 +135,7 @@ impl Resources {
         let to: Arc<str> = place.resource.api_version().into();
         let ask: Ask = Box::new(move |items| {
             let (converter, cached, to) = (converter.clone(), cached.clone(), to.clone());
-            async move { converter.served(items, &to, &cached).await }.boxed()
+            async move { converter.served(items, &to, &cached, Share::Bulk).await }.boxed()
         });
         Shown::Asked(ask)
     }
@@ -164,14 +165,14 @@ impl Resources {
         let Which { filter, limit, ref token } = which;
         if !filter.is_by_content() {
             let rows = rows_of(place, target, snapshot, which)?;
-            return Ok(Rows { items: self.items_served(place, rows.items).await?, ..rows });
+            return Ok(Rows { items: self.items_served(place, rows.items, Share::Bulk).await?, ..rows });
         }
         let after = token.as_ref().map_or("", |token| token.after.as_str());
         let candidates: Vec<Arc<Item>> = filter.of_place().select(snapshot, after).cloned().collect();
         let part = if limit == 0 { candidates.len() } else { limit.max(LOOKED_AT_ONCE) };
         let mut items = Vec::new();
         for part in candidates.chunks(part.max(1)) {
-            let served = self.items_served(place, part.to_vec()).await?;
+            let served = self.items_served(place, part.to_vec(), Share::Bulk).await?;
             items.extend(served.into_iter().filter(|item| filter.matches(item)));
             if limit > 0 && items.len() > limit {
                 break;

@@ -13,6 +13,7 @@ use crate::cache::{Closed, Filter, Item, Shown, Snapshot, Watcher, WatcherOption
 use crate::registry::{Conversion, subresource};
 use crate::request::{Target, Verb};
 use crate::storage::StorageError;
+use crate::webhook::Share;
 
 /// So often a read whose kind is defined otherwise at that very moment looks for its cache again.
 const TAKES_MAX: usize = 8;
@@ -44,7 +45,7 @@ impl Resources {
 
     pub(crate) async fn get_item(&self, may: &Authorized<to::Get>) -> Result<Arc<Item>, ApiError> {
         let (place, item) = self.item(may.target(), ReadAt::Newest).await?;
-        let mut items = self.items_served(&place, vec![item.clone()]).await?;
+        let mut items = self.items_served(&place, vec![item.clone()], Share::All).await?;
         at_once_item(&place, items.pop().unwrap_or(item))
     }
 

@@ -56,8 +56,17 @@ static LOOKUPS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::
 pub(crate) struct Bounds {
     /// Calls under way. More wait, and count the time.
     pub(crate) calls: usize,
+    /// Of these so many that are made in bulk, for who wants much: the others are for who wants one thing.
+    pub(crate) bulk_calls: usize,
     /// Of one answer.
     pub(crate) answer_bytes: usize,
+}
+
+/// Of the calls that may be under way, which part one belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Share {
+    All,
+    Bulk,
 }
 
 /// A call that has failed: why, and the code that it is counted under.
@@ -71,6 +80,7 @@ pub(crate) struct HookClient {
     address: Address,
     client: Client<Connector, Full<Bytes>>,
     calls: Semaphore,
+    bulk_calls: Semaphore,
     answer_bytes: usize,
 }
 
@@ -101,7 +111,9 @@ impl HookClient {
             .http2_keep_alive_interval(PING_INTERVAL)
             .http2_keep_alive_timeout(PING_DEADLINE)
             .build(connector);
-        Ok(Self { address, client, calls: Semaphore::new(bounds.calls), answer_bytes: bounds.answer_bytes })
+        let Bounds { calls, bulk_calls, answer_bytes } = bounds;
+        let (calls, bulk_calls) = (Semaphore::new(calls), Semaphore::new(bulk_calls));
+        Ok(Self { address, client, calls, bulk_calls, answer_bytes })
     }
 
     /// The body of the answer. `body`: is made once it is its turn, as it may be large and many may wait. `within`: for all of it,
@@ -110,12 +122,12 @@ impl HookClient {
         &self,
         resolve: &dyn Resolve,
         body: impl FnOnce() -> Result<Bytes, serde_json::Error> + Send,
-        within: Duration,
+        (share, within): (Share, Duration),
     ) -> Result<Bytes, Failure> {
         let path = format!("{}?timeout={}s", self.address.path(), within.as_secs());
         let url = format!("https://{}{path}", self.address.authority());
         let told = |why: String| Failure { why: format!("Post {url:?}: {why}"), code: 503 };
-        let asked = tokio::time::timeout(within, self.exchange(resolve, &path, body)).await;
+        let asked = tokio::time::timeout(within, self.exchange(resolve, &path, body, share)).await;
         let (code, is_text, answer) = asked.map_err(|_| told(TOO_LATE.into()))?.map_err(told)?;
         if (200..=206).contains(&code) {
             return Ok(answer);
@@ -129,7 +141,12 @@ impl HookClient {
         resolve: &dyn Resolve,
         path: &str,
         body: impl FnOnce() -> Result<Bytes, serde_json::Error>,
+        share: Share,
     ) -> Result<(u16, bool, Bytes), String> {
+        let _bulk_place = match share {
+            Share::Bulk => Some(self.bulk_calls.acquire().await.map_err(|err| err.to_string())?),
+            Share::All => None,
+        };
         let _place = self.calls.acquire().await.map_err(|err| err.to_string())?;
         let body = body().map_err(|err| err.to_string())?;
         let authorities = match &self.address {

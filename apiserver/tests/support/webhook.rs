@@ -86,8 +86,11 @@ impl Webhook {
 
     /// Waits until it is asked something at this path.
     pub(crate) async fn is_asked(&self, path: &str) {
+        self.is_asked_so_often(path, 1).await;
+    }
+    pub(crate) async fn is_asked_so_often(&self, path: &str, times: usize) {
         let mut asked = self.asked.subscribe();
-        let asked = asked.wait_for(|all| all.iter().any(|(at, _)| at == path));
+        let asked = asked.wait_for(|all| all.iter().filter(|(at, _)| at == path).count() >= times);
         tokio::time::timeout(std::time::Duration::from_secs(30), asked).await.expect("it is asked").unwrap();
     }
 }
@@ -160,6 +163,8 @@ async fn answer(request: Request<Incoming>, noted: watch::Sender<Asked>) -> Resu
         "deny" => json!({"allowed": false, "status": {"code": 403, "message": "not today", "reason": "Forbidden"}}),
         "scold" => json!({"allowed": false, "warnings": ["think again"], "auditAnnotations": {"why": "because"}}),
         "hang" => std::future::pending().await,
+        // Only who asks about one object is answered.
+        "stall" if asked["objects"].as_array().is_some_and(|objects| objects.len() > 1) => std::future::pending().await,
         "garbage" => return Ok(Response::new(Full::new(Bytes::from_static(b"<html>")))),
         "huge" => return Ok(Response::new(Full::new(Bytes::from(vec![b' '; 9 << 20])))),
         "error" => {

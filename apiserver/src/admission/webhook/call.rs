@@ -15,7 +15,7 @@ use crate::aside::{LARGE_BODY_BYTES, aside};
 use crate::bounded_text::bounded;
 use crate::registry::ApiResource;
 use crate::told::{self, Shows};
-use crate::webhook::Failure;
+use crate::webhook::{Failure, Share};
 
 /// Of one answer, as many and as much of each as a client is shown.
 const WARNINGS_MAX: usize = 50;
@@ -70,7 +70,7 @@ impl Call<'_> {
         let client = hook.client.as_ref();
         let client = client.map_err(|why| CallError::failed(format!("could not get REST client: {why}"), 500))?;
         let answer = client
-            .post(asking.resolve, body, hook.timeout)
+            .post(asking.resolve, body, (Share::All, hook.timeout))
             .await
             .map_err(|failure| CallError::failed(format!("failed to call webhook: {}", failure.why), failure.code))?;
         if answer.is_empty() {

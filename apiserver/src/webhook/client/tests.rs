@@ -13,7 +13,7 @@ use super::super::testing::{At, install};
 use super::*;
 
 const WITHIN: Duration = Duration::from_secs(10);
-const BOUNDS: Bounds = Bounds { calls: 8, answer_bytes: 3 << 20 };
+const BOUNDS: Bounds = Bounds { calls: 8, bulk_calls: 1, answer_bytes: 3 << 20 };
 
 /// How a server shows itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,7 +88,7 @@ fn client(server: &Server, url: &str) -> HookClient {
 /// What comes back, or why nothing does, without ports.
 async fn posted(client: &HookClient, server: &Server, within: Duration) -> String {
     let at = At(Some(format!("127.0.0.1:{}", server.port)));
-    let done = client.post(&at, || Ok(Bytes::from_static(b"{}")), within).await;
+    let done = client.post(&at, || Ok(Bytes::from_static(b"{}")), (Share::All, within)).await;
     let text = done.map_or_else(|failure| failure.why, |body| String::from_utf8_lossy(&body).into_owned());
     text.replace(&server.port.to_string(), "PORT")
 }
@@ -103,7 +103,7 @@ async fn a_service_is_known_by_its_own_name_wherever_it_is_and_its_connection_is
         assert_eq!(posted(&client, &server, WITHIN).await, "{}");
     }
     assert_eq!(server.connections.load(Ordering::SeqCst), 1);
-    let nowhere = client.post(&At(None), || Ok(Bytes::new()), WITHIN).await.unwrap_err();
+    let nowhere = client.post(&At(None), || Ok(Bytes::new()), (Share::All, WITHIN)).await.unwrap_err();
     let why = r#"Post "https://s.n.svc:443/p?timeout=10s": no endpoints available for service "s""#;
     assert_eq!((nowhere.why.as_str(), nowhere.code), (why, 503));
 }
@@ -220,11 +220,11 @@ async fn where_one_endpoint_cannot_be_reached_the_next_is_asked() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     let there = format!("127.0.0.1:{}", server.port);
     let body = || Ok(Bytes::from_static(b"{}"));
-    let found = client.post(&OneOf(vec![gone.clone(), there.clone()]), body, WITHIN).await;
+    let found = client.post(&OneOf(vec![gone.clone(), there.clone()]), body, (Share::All, WITHIN)).await;
     assert_eq!(found.as_deref().map_err(|failure| failure.why.as_str()), Ok(&b"{}"[..]));
-    let told = client.post(&OneOf(vec![there, gone.clone()]), body, WITHIN).await;
+    let told = client.post(&OneOf(vec![there, gone.clone()]), body, (Share::All, WITHIN)).await;
     assert!(told.is_ok(), "the first is there");
-    let told = client.post(&OneOf(vec![gone.clone(), gone]), body, WITHIN).await.unwrap_err().why;
+    let told = client.post(&OneOf(vec![gone.clone(), gone]), body, (Share::All, WITHIN)).await.unwrap_err().why;
     assert!(told.ends_with("connect: connection refused"), "{told}");
 }
 
@@ -236,4 +236,20 @@ fn codes_have_words() {
     assert_eq!(refused_call(500, "boom\n"), unknown);
     let redirect = "the server responded with the status code 302 but did not return more information";
     assert_eq!(refused_call(302, ""), redirect);
+}
+
+#[tokio::test]
+async fn calls_in_bulk_leave_places_to_others() {
+    let server = serve(&["localhost"], Shown::SignedByAnAuthority, b"").await;
+    let client = client(&server, "localhost");
+    let post = async |share, millis| {
+        let body = || Ok(Bytes::from_static(b"{}"));
+        client.post(&At(None), body, (share, Duration::from_millis(millis))).await.unwrap_err().why
+    };
+    let others = async { tokio::join!(post(Share::Bulk, 500), post(Share::All, 500)) };
+    tokio::select! {
+        why = post(Share::Bulk, 10_000) => panic!("{why}"),
+        (bulk, single) = others => assert!(bulk.contains(TOO_LATE) && single.contains(TOO_LATE), "{bulk} {single}"),
+    }
+    assert_eq!(server.connections.load(Ordering::SeqCst), 2, "the second in bulk has found no place");
 }
