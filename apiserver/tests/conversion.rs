@@ -499,6 +499,26 @@ async fn lists_that_nobody_answers_leave_a_way_to_who_wants_one_object() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_kind_goes_without_its_webhook_whatever_version_its_objects_are_stored_in() {
+    let c = Cluster::start("refuse").await;
+    c.put(std::iter::once("free".to_owned())).await;
+    c.put_with("default", "held", &json!(["a.b/c"])).await;
+    c.redefine(json!({"versions": versions("v2")})).await;
+    let mut definitions = c.watch(&format!("{DEFINITIONS}?watch=1")).await;
+    let mut in_first = c.changes("v1", "").await;
+    c.done("DELETE", &format!("{DEFINITIONS}/tabs.example.com"), Value::Null).await;
+    let mut told = [in_first.told().await, in_first.told().await];
+    told.sort();
+    assert_eq!(told, ["DELETED example.com/v1 free free:80", "MODIFIED example.com/v1 held held:80"]);
+    let held = c.stored("held").await;
+    assert_eq!((&held["apiVersion"], &held["spec"]["hostPort"]), (&json!("example.com/v1"), &json!("held:80")));
+    // Who holds it still sees what it says.
+    assert_eq!(c.get("v1", "held").await["spec"]["hostPort"], "held:80");
+    c.done("PATCH", &format!("{}/held", tabs("v1")), json!({"metadata": {"finalizers": null}})).await;
+    while definitions.next().await.expect("the watch goes on")["type"] != "DELETED" {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_admits_is_told_in_the_version_of_his_rules() {
     let c = Cluster::start("convert").await;
     let mut hook = c.webhook.hook("m", "replicas", "example.com", "tabs");

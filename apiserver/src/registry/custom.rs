@@ -69,6 +69,13 @@ pub enum CustomKindError {
     },
 }
 
+/// The version that a stored object says that it is of; `None`: none, or none of this group.
+pub fn version_said(of: &CustomResourceDefinition, stored: &[u8]) -> Option<String> {
+    let said = convert::said(stored)?;
+    let (group, version) = said.split_once('/')?;
+    (group == of.spec.group).then(|| version.to_owned())
+}
+
 /// Where the objects of a definition's kind are stored.
 pub fn store_prefix(of: &CustomResourceDefinition) -> String {
     format!("{}/{}", of.spec.group, of.spec.names.plural)
@@ -103,13 +110,17 @@ impl CustomKind {
     pub fn unread(crd: &CustomResourceDefinition) -> Result<Self, CustomKindError> {
         let versions = &crd.spec.versions;
         let storage = versions.iter().find(|version| version.storage).or_else(|| versions.first());
+        Self::unread_in(crd, &storage.ok_or(CustomKindError::NoStorage)?.name)
+    }
+    /// As [`unread`](Self::unread), of the objects that are stored in one version: they stay in it, and nobody converts them.
+    pub fn unread_in(crd: &CustomResourceDefinition, version: &str) -> Result<Self, CustomKindError> {
         let anything = JSONSchemaProps {
             type_: Some("object".into()),
             x_kubernetes_preserve_unknown_fields: Some(true),
             ..JSONSchemaProps::default()
         };
         let version = CustomResourceDefinitionVersion {
-            name: storage.ok_or(CustomKindError::NoStorage)?.name.clone(),
+            name: version.to_owned(),
             served: true,
             storage: true,
             schema: Some(CustomResourceValidation { open_api_v3_schema: Some(anything) }),

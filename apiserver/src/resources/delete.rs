@@ -2,6 +2,8 @@
 //!
 //! <https://kubernetes.io/docs/concepts/architecture/garbage-collection/>
 
+use std::sync::Arc;
+
 use corten_api::{ApiError, Problems};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Status, StatusDetails, Time};
@@ -9,7 +11,7 @@ use k8s_openapi::jiff::SignedDuration;
 
 use super::admit::{Asked, Said};
 use super::meta::{FINALIZER_FOREGROUND, FINALIZER_ORPHAN};
-use super::place::Place;
+use super::place::{Place, no_such_path};
 use super::revise::{Current, Decide, Decision, Taken};
 use super::{Authorized, Deleted, ListOptions, Page, Resources, WriteOptions, read, to};
 use crate::registry::{AnyObject, ApiResource, clock};
@@ -54,8 +56,33 @@ impl Resources {
         told: Told,
         beside: Beside<'_>,
     ) -> Result<Deleted, ApiError> {
+        let place = self.place(Verb::Delete, target)?;
+        self.delete_at(place, (user, target), how, options, told, beside).await
+    }
+
+    /// As the server's own, of an object that is read and written as one of `resource`.
+    pub(super) async fn delete_as(
+        &self,
+        resource: Arc<ApiResource>,
+        may: &Authorized<to::Delete>,
+    ) -> Result<Deleted, ApiError> {
+        let cached = self.inner.cache.kind(resource.store_prefix()).ok_or_else(no_such_path)?;
+        let place = Place { resource, cached, fence: None };
+        let (by, nothing) = ((&**may.user(), may.target()), |_: &mut dyn AnyObject, _: &Time| Ok(Vec::new()));
+        self.delete_at(place, by, DeleteOptions::default(), WriteOptions::default(), Told::Nobody, &nothing).await
+    }
+
+    async fn delete_at(
+        &self,
+        place: Place<'_>,
+        (user, target): (&User, &Target),
+        how: DeleteOptions,
+        options: WriteOptions,
+        told: Told,
+        beside: Beside<'_>,
+    ) -> Result<Deleted, ApiError> {
         let fence = self.fenced(options.fence.as_ref()).await?;
-        let place = &self.place(Verb::Delete, target)?.behind(fence.as_ref());
+        let place = &place.behind(fence.as_ref());
         check_options(&how)?;
         let short = place.short_key(&target.namespace, &target.name);
         // Said in the query or in the body: whoever asks, and by whichever way, means it.
@@ -94,7 +121,7 @@ impl Resources {
         let place = &self.place(Verb::DeleteCollection, target)?;
         check_options(&how)?;
         let rows = self.stored_rows(target, which).await?;
-        let one = |item: &std::sync::Arc<crate::cache::Item>| {
+        let one = |item: &Arc<crate::cache::Item>| {
             let target = Target { namespace: item.namespace().into(), name: item.name().into(), ..target.clone() };
             let (how, options) = (how.clone(), options.clone());
             async move {

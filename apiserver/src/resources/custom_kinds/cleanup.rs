@@ -2,6 +2,9 @@
 //!
 //! Each definition that is to go has a task of its own: one whose objects wait for their finalizers holds up no other, nor a
 //! server that starts. It deletes in batches, waits for changes of this kind alone, and longer each time that there are none.
+//!
+//! Where a webhook converts, which may be gone for good, each object is deleted in the version that it is stored in, and stays in it while
+//! it waits for its finalizers: nobody is asked, and what it says is there for who lets it go.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,8 +22,8 @@ use super::own::is_builtin;
 use super::{Definition, is_going, step};
 use crate::cache::{FieldTerms, Filter, Item, ROOT, api_error};
 use crate::registry::apiextensions::customresourcedefinition::{CLEANUP, STORE_PREFIX};
-use crate::registry::clock;
-use crate::registry::custom::store_prefix;
+use crate::registry::custom::{CustomKind, store_prefix, version_said};
+use crate::registry::{ApiResource, Conversion, clock};
 use crate::request::Target;
 use crate::resources::{Authorized, Resources, WatchFrom, WatchOptions, WatchStream, Weak, WriteOptions};
 use crate::storage::Write;
@@ -98,7 +101,7 @@ impl Cleaner {
                 // What changes from now on is told of; what has changed before is seen by one more look.
                 Ok(Turn::Waiting(Some(of))) if self.changes.is_none() => {
                     let Some(resources) = self.resources.upgrade() else { return };
-                    let options = WatchOptions { from: WatchFrom::Now, ..WatchOptions::default() };
+                    let options = WatchOptions { from: WatchFrom::Now, metadata_only: true, ..WatchOptions::default() };
                     match resources.watch(&Authorized::own(of), options).await {
                         Ok(changes) => {
                             self.changes = Some(changes);
@@ -146,7 +149,6 @@ impl Resources {
             return self.let_go(&definition, &crd, "OverlappingBuiltInResource", why).await;
         }
         let prefix = store_prefix(&crd);
-        // In the version that is stored, if it can be: for that no webhook is asked.
         let (group, plural) = (&crd.spec.group, &crd.spec.names.plural);
         let stored = crd.spec.versions.iter().find(|version| version.storage);
         let resource = stored.and_then(|stored| self.registry().find(group, &stored.name, plural));
@@ -174,10 +176,17 @@ impl Resources {
             return Ok(if is_whole { Turn::Waiting(Some(target)) } else { Turn::More });
         };
         last.key().clone_into(after);
+        let as_stored = as_stored(&crd, &resource, &batch)?;
         let one = |item: Arc<Item>| {
+            let resource = version_said(&crd, &item.object()).and_then(|version| as_stored.get(&version)).cloned();
             let target = Target { namespace: item.namespace().into(), name: item.name().into(), ..target.clone() };
             async move {
-                match self.delete(&Authorized::own(target), DeleteOptions::default(), WriteOptions::default()).await {
+                let may = Authorized::own(target);
+                let deleted = match resource {
+                    Some(resource) => self.delete_as(resource, &may).await,
+                    None => self.delete(&may, DeleteOptions::default(), WriteOptions::default()).await,
+                };
+                match deleted {
                     Err(err) if err.is(Reason::NotFound) => Ok(()),
                     deleted => deleted.map(drop),
                 }
@@ -238,6 +247,25 @@ impl Resources {
         // If somebody was quicker, the next turn sees what is left to do.
         Ok(Turn::More)
     }
+}
+
+/// The kind in each version that some of these objects are stored in, if a webhook converts between them.
+fn as_stored(
+    crd: &CustomResourceDefinition,
+    resource: &ApiResource,
+    batch: &[Arc<Item>],
+) -> Result<HashMap<String, Arc<ApiResource>>, ApiError> {
+    let mut as_stored = HashMap::new();
+    if !matches!(resource.conversion(), Some(Conversion::Webhook(_))) {
+        return Ok(as_stored);
+    }
+    for version in batch.iter().filter_map(|item| version_said(crd, &item.object())) {
+        if !as_stored.contains_key(&version) {
+            let kind = CustomKind::unread_in(crd, &version).map_err(ApiError::internal)?;
+            as_stored.insert(version, kind.stored);
+        }
+    }
+    Ok(as_stored)
 }
 
 /// Whether it has metadata, so that somebody may hold it by a finalizer.
