@@ -31,6 +31,9 @@ use self::metrics::Metrics;
 use crate::registry::{ApiResource, ConversionWebhook};
 use crate::webhook::Resolve;
 
+/// Of why a webhook has not converted: what it says itself is as long as it likes.
+const TOLD_BYTES_MAX: usize = 1024;
+
 /// Who has objects in another of the versions that they are served in, whoever converts their kind.
 pub trait Convert: Send + Sync {
     /// `json`: as an object of `from`; as one of `to` comes back.

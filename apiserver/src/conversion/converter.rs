@@ -10,12 +10,13 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use super::Shared;
 use super::judge;
 use super::kept::{Answer, Answering, Found, Lane, Progress};
 use super::metrics::{Asked, Cause};
 use super::review::{self, ReviewError};
+use super::{Shared, TOLD_BYTES_MAX};
 use crate::aside::outside;
+use crate::bounded_text::bounded;
 use crate::cache::{Item, KindCache};
 use crate::registry::ConversionWebhook;
 use crate::webhook::{Bounds, HookClient, Place, Resolve, ReviewVersion, Share};
@@ -247,6 +248,7 @@ impl Converter {
             let judged = judged.map_err(|flaw| invalid(flaw.told(&judge::type_of(object), index, objects.len())))?;
             let finished = self.webhook.finished(judged, to, is_to_be_stored);
             all.push(finished.map_err(|err| {
+                let err = bounded(err, TOLD_BYTES_MAX);
                 invalid(format!("{webhook} returned invalid converted object at index {index}: {err}"))
             })?);
             if index % 32 == 31 {

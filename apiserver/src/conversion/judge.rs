@@ -8,11 +8,15 @@ use corten_api::Problems;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::TOLD_BYTES_MAX;
 use super::review::type_name;
+use crate::bounded_text::bounded;
 use crate::registry::check;
 use crate::registry::path::Path;
 
 const METADATA: &str = "metadata";
+/// So much of what is no object is told.
+const SHOWN_BYTES_MAX: usize = 256;
 
 /// Why an object does not count as converted.
 #[derive(Debug, PartialEq)]
@@ -52,15 +56,16 @@ impl Flaw {
     /// In upstream's words. `of`: the type of what was to be converted; `index`: of how many this is which.
     pub(super) fn told(&self, of: &str, index: usize, count: usize) -> String {
         let webhook = format!("conversion webhook for {of}");
+        let told = |why: &String| bounded(why, TOLD_BYTES_MAX);
         match (self, count) {
-            (Self::OtherType(why), 1) => format!("{webhook} returned invalid object at index 0: {why}"),
-            (Self::Other(why), 1) => format!("{webhook} returned invalid object: {why}"),
-            (Self::Metadata(why), 1) => format!("{webhook} returned invalid metadata: {why}"),
+            (Self::OtherType(why), 1) => format!("{webhook} returned invalid object at index 0: {}", told(why)),
+            (Self::Other(why), 1) => format!("{webhook} returned invalid object: {}", told(why)),
+            (Self::Metadata(why), 1) => format!("{webhook} returned invalid metadata: {}", told(why)),
             (Self::Metadata(why), _) => {
-                format!("{webhook} returned invalid metadata in object at index {index}: {why}")
+                format!("{webhook} returned invalid metadata in object at index {index}: {}", told(why))
             }
             (Self::NotAnObject(why) | Self::OtherType(why) | Self::Other(why), _) => {
-                format!("{webhook} returned invalid converted object at index {index}: {why}")
+                format!("{webhook} returned invalid converted object at index {index}: {}", told(why))
             }
         }
     }
@@ -104,20 +109,13 @@ fn object(converted: &RawValue) -> Result<Map<String, Value>, Flaw> {
     let json = converted.get();
     match serde_json::from_str(json) {
         Ok(Value::Object(object)) if object.get("kind").and_then(Value::as_str).is_none_or(str::is_empty) => {
-            Err(Flaw::NotAnObject(format!("Object 'Kind' is missing in '{}'", shortened(json))))
+            Err(Flaw::NotAnObject(format!("Object 'Kind' is missing in '{}'", bounded(json, SHOWN_BYTES_MAX))))
         }
         Ok(Value::Object(object)) => Ok(object),
         Ok(Value::Null) => Err(Flaw::NotAnObject("unexpected end of JSON input".into())),
         Ok(other) => Err(Flaw::NotAnObject(format!("json: cannot unmarshal {} into an object", go_type(&other)))),
         Err(err) => Err(Flaw::NotAnObject(err.to_string())),
     }
-}
-
-/// So much of what is none is told.
-fn shortened(json: &str) -> &str {
-    const TOLD_BYTES_MAX: usize = 256;
-    let end = (0..=TOLD_BYTES_MAX.min(json.len())).rev().find(|end| json.is_char_boundary(*end));
-    json.get(..end.unwrap_or_default()).unwrap_or_default()
 }
 
 /// The metadata that the object had, with the labels and annotations that it is given.
@@ -249,6 +247,16 @@ mod tests {
         }
         let bad = outcome(&with("/metadata/labels", json!({"a": "b c"}))).unwrap_err().told(OF, 0, 1);
         assert!(bad.starts_with(&meta(r#"metadata.labels: Invalid value: "b c": "#)), "{bad}");
+        let long = "y".repeat(1 << 20);
+        for (pointer, value) in [
+            ("/metadata/name", json!(long)),
+            ("/kind", json!(long)),
+            ("/apiVersion", json!(long)),
+            ("/metadata/labels", json!({ long.as_str(): 1 })),
+        ] {
+            let told = outcome(&with(pointer, value)).unwrap_err().told(OF, 0, 1);
+            assert!(told.len() < 2 * TOLD_BYTES_MAX && told.ends_with("..."), "{pointer}: {}", told.len());
+        }
         let of_many = outcome(&with("/metadata/uid", json!("v"))).unwrap_err().told(OF, 4, 9);
         let expected = "returned invalid converted object at index 4: must have the same UID: u != v";
         assert_eq!(of_many, format!("conversion webhook for {OF} {expected}"));

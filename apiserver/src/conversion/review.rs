@@ -1,9 +1,13 @@
 //! What a webhook is asked, a ConversionReview, and what it answers. Pure.
 
+use std::fmt;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::TOLD_BYTES_MAX;
+use crate::bounded_text::bounded;
 use crate::webhook::ReviewVersion;
 
 const KIND: &str = "ConversionReview";
@@ -70,32 +74,34 @@ pub(super) fn text(
 
 /// The objects that it gives, whatever they are. `uid`: of the question.
 pub(super) fn read(body: &[u8], version: ReviewVersion, uid: &str) -> Result<Vec<Box<RawValue>>, ReviewError> {
-    let unreadable = |why: String| ReviewError::Unreadable(why);
+    let unreadable = |why: fmt::Arguments<'_>| ReviewError::Unreadable(bounded(why, TOLD_BYTES_MAX));
     if body.is_empty() {
-        return Err(unreadable("0-length response with status code: 200 and content type: ".into()));
+        return Err(unreadable(format_args!("0-length response with status code: 200 and content type: ")));
     }
     let review: Review = serde_json::from_slice(body)
-        .map_err(|err| unreadable(format!("couldn't get version/kind; json parse error: {err}")))?;
-    let malformed = |why: String| Err(ReviewError::Malformed(why));
+        .map_err(|err| unreadable(format_args!("couldn't get version/kind; json parse error: {err}")))?;
+    let malformed = |why: fmt::Arguments<'_>| Err(ReviewError::Malformed(bounded(why, TOLD_BYTES_MAX)));
     // In the first version nobody looked at these.
     if version == ReviewVersion::V1 {
         let said = (review.api_version.unwrap_or_default(), review.kind.unwrap_or_default());
         let wanted = (api_version(version), KIND);
         if (said.0.as_str(), said.1.as_str()) != wanted {
             let (expected, got) = (type_name(wanted.0, wanted.1), type_name(&said.0, &said.1));
-            return malformed(format!("expected webhook response of {expected}, got {got}"));
+            return malformed(format_args!("expected webhook response of {expected}, got {got}"));
         }
     }
-    let Some(response) = review.response else { return malformed("no response provided".into()) };
+    let Some(response) = review.response else { return malformed(format_args!("no response provided")) };
     let answered = response.uid.unwrap_or_default();
     if version == ReviewVersion::V1 && answered != uid {
-        return malformed(format!("expected response.uid={uid:?}, got {answered:?}"));
+        return malformed(format_args!("expected response.uid={uid:?}, got {answered:?}"));
     }
     let result = response.result.unwrap_or_default();
     let status = result.status.unwrap_or_default();
     if status != "Success" {
-        let message = result.message.filter(|message| !message.is_empty());
-        return malformed(message.unwrap_or_else(|| format!("response.result.status was '{status}', not 'Success'")));
+        return match result.message.filter(|message| !message.is_empty()) {
+            Some(message) => malformed(format_args!("{message}")),
+            None => malformed(format_args!("response.result.status was '{status}', not 'Success'")),
+        };
     }
     Ok(response.converted_objects.unwrap_or_default())
 }
@@ -174,6 +180,9 @@ mod tests {
             assert_eq!(answered(ReviewVersion::V1, review.clone()), v1, "{why}");
             assert_eq!(answered(ReviewVersion::V1Beta1, review), v1beta1, "{why}");
         }
+        let long = of(json!({"uid": "u-1", "result": {"status": "Failure", "message": "x".repeat(1 << 20)}}));
+        let told = answered(ReviewVersion::V1, long).unwrap_err();
+        assert_eq!(told, format!("{}...", "x".repeat(TOLD_BYTES_MAX)));
         let garbage = read(b"<html>", ReviewVersion::V1, "u-1").unwrap_err();
         assert!(matches!(&garbage, ReviewError::Unreadable(why) if why.starts_with("couldn't get version/kind; json")));
         let empty = read(b"", ReviewVersion::V1, "u-1").unwrap_err().to_string();
