@@ -58,7 +58,7 @@ struct Shared {
     metrics: Metrics,
 }
 
-/// The webhooks of a server's custom kinds, by their definitions.
+/// The webhooks of a server's custom kinds that are served, by their definitions.
 #[derive(Default)]
 pub(crate) struct Conversions {
     converters: Mutex<HashMap<String, Arc<Converter>>>,
@@ -76,24 +76,31 @@ impl Conversions {
         self.shared.metrics.register(registry);
     }
 
-    /// Who asks this webhook. It has the place of one that the same definition named before.
+    /// A kind is served from now on by this webhook, whose converter has the place of one that the same definition named before.
+    pub(crate) fn begin(&self, webhook: &Arc<ConversionWebhook>, resolve: Arc<dyn Resolve>) {
+        let mut converters = self.converters.lock();
+        let before = converters.get(webhook.definition());
+        if !before.is_some_and(|before| before.asks(webhook)) {
+            let new = Converter::new(webhook.clone(), before.map(|before| &**before), resolve, self.shared.clone());
+            converters.insert(webhook.definition().to_owned(), Arc::new(new));
+        }
+    }
+
+    /// Who asks this webhook. Of a kind that is served otherwise by now, or no more, who has found it before has one of his own, which
+    /// goes with him.
     pub(crate) fn converter(
         &self,
         webhook: &Arc<ConversionWebhook>,
         resolve: impl FnOnce() -> Arc<dyn Resolve>,
     ) -> Arc<Converter> {
-        let mut converters = self.converters.lock();
-        if let Some(known) = converters.get(webhook.definition()).filter(|known| known.asks(webhook)) {
-            return known.clone();
+        let served = self.converters.lock().get(webhook.definition()).cloned();
+        match served {
+            Some(served) if served.asks(webhook) => served,
+            other => Arc::new(Converter::new(webhook.clone(), other.as_deref(), resolve(), self.shared.clone())),
         }
-        let before = converters.get(webhook.definition());
-        let new =
-            Arc::new(Converter::new(webhook.clone(), before.map(|known| &**known), resolve(), self.shared.clone()));
-        converters.insert(webhook.definition().to_owned(), new.clone());
-        new
     }
 
-    /// The definition is gone.
+    /// The definition is gone, or names no webhook any more.
     pub(crate) fn forget(&self, definition: &str) {
         self.converters.lock().remove(definition);
     }
@@ -101,5 +108,49 @@ impl Conversions {
     /// Drops what is kept of objects that are gone, or others by now.
     pub(crate) fn release(&self) {
         self.shared.kept.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::registry::Conversion;
+    use crate::registry::custom::CustomKind;
+    use crate::registry::custom::testing::{definition, version};
+    use crate::webhook::testing::At;
+
+    fn webhook(url: &str) -> Arc<ConversionWebhook> {
+        let of = |name: &str, storage| version(name, storage, json!({"type": "object"}));
+        let crd = definition(json!({
+            "group": "example.com", "scope": "Namespaced", "names": {"plural": "tabs", "kind": "Tab"},
+            "versions": [of("v1", true), of("v2", false)],
+            "conversion": {"strategy": "Webhook",
+                "webhook": {"conversionReviewVersions": ["v1"], "clientConfig": {"url": url}}},
+        }));
+        match CustomKind::of(&crd, false).unwrap().stored.conversion() {
+            Some(Conversion::Webhook(webhook)) => webhook.clone(),
+            _ => panic!("no webhook converts"),
+        }
+    }
+
+    #[test]
+    fn a_converter_is_remembered_as_long_as_its_kind_is_served() {
+        let conversions = Conversions::default();
+        let resolve = || -> Arc<dyn Resolve> { Arc::new(At(None)) };
+        let of = |webhook: &Arc<ConversionWebhook>| conversions.converter(webhook, resolve);
+        let is_kept = |webhook: &Arc<ConversionWebhook>| Arc::ptr_eq(&of(webhook), &of(webhook));
+        let [old, new] = ["https://a/", "https://b/"].map(webhook);
+        assert!(!is_kept(&old), "it is not served yet");
+        conversions.begin(&old, resolve());
+        assert!(is_kept(&old));
+        let before = of(&old);
+        conversions.begin(&webhook("https://a/"), resolve());
+        assert!(Arc::ptr_eq(&before, &of(&old)), "nothing has changed");
+        conversions.begin(&new, resolve());
+        assert!(!is_kept(&old) && is_kept(&new), "who comes late with an older one replaces nothing");
+        conversions.forget(new.definition());
+        assert!(!is_kept(&new), "who comes late brings nothing back");
     }
 }

@@ -1,7 +1,7 @@
 //! One webhook that converts, asked in batches.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -43,8 +43,8 @@ pub(crate) struct Converter {
     number: u64,
     webhook: Arc<ConversionWebhook>,
     place: Result<Place, String>,
-    /// Why there is none is told to whoever wants something converted.
-    client: Result<Arc<HookClient>, String>,
+    /// Made by who first wants something converted; why there is none is told to whoever does.
+    client: OnceLock<Result<Arc<HookClient>, String>>,
     review: Option<ReviewVersion>,
     resolve: Arc<dyn Resolve>,
     shared: Arc<Shared>,
@@ -82,15 +82,19 @@ impl Converter {
         shared: Arc<Shared>,
     ) -> Self {
         let place = Place::of(&webhook.client());
-        let same = before.filter(|before| before.place == place).map(|before| before.client.clone());
-        let bounds = Bounds { calls: CALLS_MAX, bulk_calls: BULK_CALLS_MAX, answer_bytes: ANSWER_BYTES_MAX };
-        let new =
-            || place.as_ref().map_err(Clone::clone).and_then(|place| HookClient::new(place, bounds).map(Arc::new));
-        let client = same.unwrap_or_else(new);
+        let client = before.filter(|before| before.place == place).map(|before| before.client.clone());
+        let client = client.unwrap_or_default();
         let review = ReviewVersion::first(webhook.review_versions());
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         Self { number, webhook, place, client, review, resolve, shared }
     }
+
+    fn client(&self) -> Result<&HookClient, &str> {
+        const BOUNDS: Bounds = Bounds { calls: CALLS_MAX, bulk_calls: BULK_CALLS_MAX, answer_bytes: ANSWER_BYTES_MAX };
+        let new = || HookClient::new(self.place.as_ref().map_err(Clone::clone)?, BOUNDS).map(Arc::new);
+        self.client.get_or_init(new).as_deref().map_err(String::as_str)
+    }
+
     pub(super) fn asks(&self, webhook: &ConversionWebhook) -> bool {
         self.webhook.is_same_as(webhook)
     }
@@ -225,7 +229,7 @@ impl Converter {
             |cause: Cause, why: &dyn std::fmt::Display| Failure { cause, why: format!("{webhook} failed: {why}") };
         let call = |why: &dyn std::fmt::Display| failed(Cause::Call, why);
         let version = self.review.ok_or_else(|| call(&"no supported conversion review versions"))?;
-        let client = self.client.as_ref().map_err(|why| call(&format!("could not get REST client: {why}")))?;
+        let client = self.client().map_err(|why| call(&format!("could not get REST client: {why}")))?;
         let uid = uuid::Uuid::new_v4().to_string();
         let body = || {
             begins();

@@ -107,6 +107,14 @@ impl Resources {
         self.inner.conversions.converter(webhook, || Arc::new(self.weak()))
     }
 
+    /// A kind is served from now on: whoever wants its objects in another version asks the same webhook over the same connections.
+    pub(super) fn begin_converting(&self, definition: &str, resource: &ApiResource) {
+        match resource.conversion() {
+            Some(Conversion::Webhook(webhook)) => self.inner.conversions.begin(webhook, Arc::new(self.weak())),
+            None | Some(Conversion::AtOnce(_)) => self.inner.conversions.forget(definition),
+        }
+    }
+
     /// The object's JSON in the version asked for.
     pub(super) async fn served(&self, place: &Place<'_>, item: &Arc<Item>) -> Result<Bytes, ApiError> {
         let served = self.items_served(place, vec![item.clone()], Share::All).await?;
@@ -162,17 +170,22 @@ impl Resources {
         snapshot: &Snapshot,
         which: Which<'_>,
     ) -> Result<Rows, ApiError> {
+        let Some(Conversion::Webhook(webhook)) = place.resource.conversion() else {
+            return rows_of(place, target, snapshot, which);
+        };
         let Which { filter, limit, ref token } = which;
+        let (converter, to) = (self.converter(webhook), place.resource.api_version());
         if !filter.is_by_content() {
             let rows = rows_of(place, target, snapshot, which)?;
-            return Ok(Rows { items: self.items_served(place, rows.items, Share::Bulk).await?, ..rows });
+            let items = converter.served(rows.items, &to, &place.cached, Share::Bulk).await?;
+            return Ok(Rows { items, ..rows });
         }
         let after = token.as_ref().map_or("", |token| token.after.as_str());
         let candidates: Vec<Arc<Item>> = filter.of_place().select(snapshot, after).cloned().collect();
         let part = if limit == 0 { candidates.len() } else { limit.max(LOOKED_AT_ONCE) };
         let mut items = Vec::new();
         for part in candidates.chunks(part.max(1)) {
-            let served = self.items_served(place, part.to_vec(), Share::Bulk).await?;
+            let served = converter.served(part.to_vec(), &to, &place.cached, Share::Bulk).await?;
             items.extend(served.into_iter().filter(|item| filter.matches(item)));
             if limit > 0 && items.len() > limit {
                 break;

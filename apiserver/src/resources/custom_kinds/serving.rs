@@ -63,6 +63,9 @@ impl Kept {
 impl Resources {
     /// Serves what is accepted and not served yet, or otherwise: before the first request, which is all that waits for it.
     pub(in crate::resources) async fn serve_missing_kinds(&self, kept: &mut Kept) {
+        for resource in self.registry().table().iter().filter(|resource| resource.is_custom()) {
+            self.begin_converting(&format!("{}.{}", resource.plural(), resource.group()), resource);
+        }
         match self.inner.cache.catch_up().await {
             Ok(_) => {
                 let all = self.definitions(kept);
@@ -150,6 +153,7 @@ impl Resources {
         } else {
             self.inner.cache.define(prefix, &kind);
         }
+        self.begin_converting(definition.crd.name(), &kind.stored);
         self.registry().put_custom(prefix, &kind.served);
         Ok(Serving::Begun)
     }
