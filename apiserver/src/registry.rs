@@ -287,7 +287,7 @@ pub trait Kind: Object + Default + schemars::JsonSchema {
     fn row(&self, now_secs: i64) -> Vec<Cell>;
     /// For a kind served in another version than the one stored (events.k8s.io): the stored JSON → this kind's JSON,
     /// and back. `None`: stored as served.
-    fn conversion() -> Option<AtOnce> {
+    fn conversion() -> Option<LocalConversion> {
         None
     }
     /// Reads and changes `spec.replicas` through the scale subresource; kinds with `scale` give it.
@@ -310,7 +310,7 @@ pub type Convert = Arc<dyn Fn(&[u8]) -> Result<Vec<u8>, serde_json::Error> + Sen
 
 /// Both directions of a kind that is stored as another.
 #[derive(Clone)]
-pub struct AtOnce {
+pub struct LocalConversion {
     pub from_stored: Convert,
     pub to_stored: Convert,
 }
@@ -318,7 +318,8 @@ pub struct AtOnce {
 /// How a kind's objects are converted between what is stored and what is served.
 #[derive(Clone)]
 pub enum Conversion {
-    AtOnce(AtOnce),
+    /// It is done here.
+    Local(LocalConversion),
     /// Somebody else is asked, and may take his time.
     Webhook(Arc<ConversionWebhook>),
 }

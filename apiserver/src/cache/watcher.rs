@@ -25,7 +25,7 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// In which version a watcher is shown what is stored.
 pub(crate) enum Shown {
     AsStored,
-    AtOnce(Convert),
+    Local(Convert),
     /// Somebody else is asked, of many objects together.
     Asked(Ask),
 }
@@ -221,7 +221,7 @@ impl Watcher {
         let convert = match &self.options.shown {
             Shown::Asked(_) => return self.asked_events(steps).await,
             Shown::AsStored => None,
-            Shown::AtOnce(convert) => Some(convert),
+            Shown::Local(convert) => Some(convert),
         };
         let mut events = Vec::with_capacity(steps.len());
         for step in steps {

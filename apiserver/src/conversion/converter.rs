@@ -25,7 +25,7 @@ use crate::webhook::{Bounds, HookClient, Place, Resolve, ReviewVersion, Share};
 const BATCH_BYTES_MAX: usize = 1 << 20;
 const BATCH_OBJECTS_MAX: usize = 256;
 /// Questions at one time for one who wants many objects.
-const AT_ONCE: usize = 4;
+const QUESTIONS_CONCURRENT_MAX: usize = 4;
 /// Objects that are looked at before others have their turn.
 const LOOKED_BETWEEN_YIELDS: usize = 256;
 /// Calls of one webhook under way.
@@ -119,7 +119,7 @@ impl Converter {
             let (this, lane, cached) = (self.clone(), lane.clone(), cached.clone());
             async move { this.batch(batch, &lane, &cached, share).await }
         });
-        let mut converted = futures::stream::iter(asked).buffered(AT_ONCE);
+        let mut converted = futures::stream::iter(asked).buffered(QUESTIONS_CONCURRENT_MAX);
         let mut served = Vec::with_capacity(count);
         while let Some(mut batch) = outside(converted.try_next()).await?? {
             served.append(&mut batch);
@@ -191,7 +191,7 @@ impl Converter {
         let batches = batches(others(&wanted), Bytes::len);
         let purpose = Purpose { to, is_to_be_stored, share: Share::All };
         let asked: Vec<_> = batches.iter().map(|batch| self.ask(batch, purpose, || {})).collect();
-        let mut asked = futures::stream::iter(asked).buffered(AT_ONCE);
+        let mut asked = futures::stream::iter(asked).buffered(QUESTIONS_CONCURRENT_MAX);
         while let Some(mut batch) = outside(asked.try_next()).await?? {
             converted.append(&mut batch);
         }

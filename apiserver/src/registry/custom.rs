@@ -194,7 +194,7 @@ impl<'d> Compiled<'d> {
         let columns = Columns::of(version.additional_printer_columns.as_deref().unwrap_or_default());
         let conversion = match &all.webhook {
             Some(webhook) => Some(Conversion::Webhook(webhook.clone())),
-            None => convert::at_once((of.clone(), schema.clone()), &all.versions).map(Conversion::AtOnce),
+            None => convert::local((of.clone(), schema.clone()), &all.versions).map(Conversion::Local),
         };
         let described = openapi::Described::of(&crd.spec.group, &of.kind, version);
         Ok(ApiResource::custom(CustomParts {

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Event, EventSource};
 use k8s_openapi::api::events::v1::Event as NewEvent;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use super::{AtOnce, Cell, Column, Kind, NameRule, SelectableField, cells, check};
+use super::{Cell, Column, Kind, LocalConversion, NameRule, SelectableField, cells, check};
 
 /// How long the store keeps an event that nothing repeats.
 const KEPT_SECS: u32 = 3600;
@@ -135,8 +135,11 @@ impl Kind for NewEvent {
     fn row(&self, now_secs: i64) -> Vec<Cell> {
         conversion::to_core(self).row(now_secs)
     }
-    fn conversion() -> Option<AtOnce> {
-        Some(AtOnce { from_stored: Arc::new(conversion::from_stored), to_stored: Arc::new(conversion::to_stored) })
+    fn conversion() -> Option<LocalConversion> {
+        Some(LocalConversion {
+            from_stored: Arc::new(conversion::from_stored),
+            to_stored: Arc::new(conversion::to_stored),
+        })
     }
 }
 

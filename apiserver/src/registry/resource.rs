@@ -117,7 +117,7 @@ impl ApiResource {
                 terminating: false,
             },
             columns: K::columns().into(),
-            conversion: K::conversion().map(Conversion::AtOnce),
+            conversion: K::conversion().map(Conversion::Local),
             node: schema.kind_node(K::API_VERSION, K::KIND),
             schema: schema.clone(),
             read_as: ReadAs::Type,

@@ -13,7 +13,10 @@ use self::url::Url;
 use super::check;
 use super::path::Path;
 
-pub const SERVICE_PORT: i32 = 443;
+/// Where one is that says no port.
+pub const HTTPS_PORT: u16 = 443;
+/// As a Service's is written.
+pub const SERVICE_PORT: i32 = HTTPS_PORT as i32;
 /// Versions of the reviews that webhooks are sent, that this server speaks.
 pub const REVIEW_VERSIONS: &[&str] = &["v1", "v1beta1"];
 /// Why a bundle trusts nobody, in Go's words.

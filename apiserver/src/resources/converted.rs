@@ -1,4 +1,4 @@
-//! Objects in the version that a request is about, and as they are stored: converted at once, or by a webhook that is asked.
+//! Objects in the version that a request is about, and as they are stored: converted here, or by a webhook that is asked.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::request::Target;
 use crate::webhook::{Resolve, Share};
 
 /// A page that is selected by what is in its objects looks at so many between two looks whether it is full.
-const LOOKED_AT_ONCE: usize = 256;
+const LOOKED_TOGETHER: usize = 256;
 /// Objects that are converted here before others have their turn.
 const CONVERTED_BETWEEN_YIELDS: usize = 64;
 
@@ -62,10 +62,10 @@ impl Convert for Resources {
                 return converted.into_iter().next().ok_or_else(nothing);
             }
             let mut json = json;
-            if let Some(Conversion::AtOnce(conversion)) = from.conversion() {
+            if let Some(Conversion::Local(conversion)) = from.conversion() {
                 json = (conversion.to_stored)(&json).map_err(ApiError::internal)?;
             }
-            if let Some(Conversion::AtOnce(conversion)) = to.conversion() {
+            if let Some(Conversion::Local(conversion)) = to.conversion() {
                 json = (conversion.from_stored)(&json).map_err(ApiError::internal)?;
             }
             Ok(json)
@@ -83,7 +83,7 @@ impl Convert for Resources {
                 Some(Conversion::Webhook(webhook)) => {
                     return self.converter(webhook).converted(stored, &resource.api_version(), false).await;
                 }
-                Some(Conversion::AtOnce(conversion)) => &conversion.from_stored,
+                Some(Conversion::Local(conversion)) => &conversion.from_stored,
             };
             let mut served = Vec::with_capacity(stored.len());
             for part in stored.chunks(CONVERTED_BETWEEN_YIELDS) {
@@ -111,14 +111,14 @@ impl Resources {
     pub(super) fn begin_converting(&self, definition: &str, resource: &ApiResource) {
         match resource.conversion() {
             Some(Conversion::Webhook(webhook)) => self.inner.conversions.begin(webhook, Arc::new(self.weak())),
-            None | Some(Conversion::AtOnce(_)) => self.inner.conversions.forget(definition),
+            None | Some(Conversion::Local(_)) => self.inner.conversions.forget(definition),
         }
     }
 
     /// The object's JSON in the version asked for.
     pub(super) async fn served(&self, place: &Place<'_>, item: &Arc<Item>) -> Result<Bytes, ApiError> {
         let served = self.items_served(place, vec![item.clone()], Share::All).await?;
-        read::at_once(place, served.first().ok_or_else(nothing)?)
+        read::local(place, served.first().ok_or_else(nothing)?)
     }
 
     /// What webhooks convert is converted; all else is as it was. `share`: whether one is wanted, or as many as there are.
@@ -136,7 +136,7 @@ impl Resources {
     pub(super) fn shown(&self, place: &Place<'_>) -> Shown {
         let webhook = match place.resource.conversion() {
             None => return Shown::AsStored,
-            Some(Conversion::AtOnce(conversion)) => return Shown::AtOnce(conversion.from_stored.clone()),
+            Some(Conversion::Local(conversion)) => return Shown::Local(conversion.from_stored.clone()),
             Some(Conversion::Webhook(webhook)) => webhook,
         };
         let (converter, cached) = (self.converter(webhook), place.cached.clone());
@@ -152,9 +152,7 @@ impl Resources {
     pub(super) async fn to_store(&self, place: &Place<'_>, json: &Bytes) -> Result<Bytes, ApiError> {
         match place.resource.conversion() {
             None => Ok(json.clone()),
-            Some(Conversion::AtOnce(conversion)) => {
-                Ok((conversion.to_stored)(json).map_err(ApiError::internal)?.into())
-            }
+            Some(Conversion::Local(conversion)) => Ok((conversion.to_stored)(json).map_err(ApiError::internal)?.into()),
             Some(Conversion::Webhook(webhook)) => {
                 let stored = self.converter(webhook).converted(vec![json.clone()], webhook.stored(), true).await?;
                 stored.into_iter().next().map(Bytes::from).ok_or_else(nothing)
@@ -182,7 +180,7 @@ impl Resources {
         }
         let after = token.as_ref().map_or("", |token| token.after.as_str());
         let candidates: Vec<Arc<Item>> = filter.of_place().select(snapshot, after).cloned().collect();
-        let part = if limit == 0 { candidates.len() } else { limit.max(LOOKED_AT_ONCE) };
+        let part = if limit == 0 { candidates.len() } else { limit.max(LOOKED_TOGETHER) };
         let mut items = Vec::new();
         for part in candidates.chunks(part.max(1)) {
             let served = converter.served(part.to_vec(), &to, &place.cached, Share::Bulk).await?;

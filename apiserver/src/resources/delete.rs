@@ -137,7 +137,7 @@ impl Resources {
             .buffer_unordered(COLLECTION_CONCURRENCY)
             .try_collect::<Vec<()>>()
             .await?;
-        let items = rows.items.iter().map(|item| read::at_once(place, item)).collect::<Result<_, _>>()?;
+        let items = rows.items.iter().map(|item| read::local(place, item)).collect::<Result<_, _>>()?;
         Ok(Page { items, revision: rows.revision, continue_token: None, remaining: None })
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn encoded(place: &Place<'_>, object: &mut dyn AnyObject) -> Result<(
     let json = json_of(object)?;
     let conversion = match place.resource.conversion() {
         None => return Ok((json.clone(), json)),
-        Some(Conversion::AtOnce(conversion)) => conversion,
+        Some(Conversion::Local(conversion)) => conversion,
         Some(Conversion::Webhook(webhook)) => {
             return Err(ApiError::internal(format!("a webhook of {} was not asked", webhook.definition())));
         }

@@ -180,8 +180,8 @@ async fn in_type<A: Clone, T>(
     let tracked = own.as_ref().unwrap_or_else(|| tracked(subresource, resource.has_subresource("status")));
     let of = Of { resource, api_version: &api_version, tracked };
     let Some(Conversion::Webhook(webhook)) = resource.conversion() else {
-        let at_once = |object: &Value, to: &str| converted(&table, resource.store_prefix(), object, to);
-        return Ok(with(&of.converted_by(&at_once), argument));
+        let local = |object: &Value, to: &str| converted(&table, resource.store_prefix(), object, to);
+        return Ok(with(&of.converted_by(&local), argument));
     };
     let (converter, mut known) = (resources.converter(webhook), asked::Known::default());
     for rounds_left in (0..asked::ROUNDS_MAX).rev() {
@@ -224,10 +224,10 @@ fn converted<'t>(table: &'t Table, stored_as: &str, object: &Value, to: &str) ->
     let (from, to) = (served(object.get("apiVersion").and_then(Value::as_str).unwrap_or_default())?, served(to)?);
     let convert = || -> Result<Value, serde_json::Error> {
         let mut json = serde_json::to_vec(object)?;
-        if let Some(Conversion::AtOnce(conversion)) = from.conversion() {
+        if let Some(Conversion::Local(conversion)) = from.conversion() {
             json = (conversion.to_stored)(&json)?;
         }
-        if let Some(Conversion::AtOnce(conversion)) = to.conversion() {
+        if let Some(Conversion::Local(conversion)) = to.conversion() {
             json = (conversion.from_stored)(&json)?;
         }
         serde_json::from_slice(&json)

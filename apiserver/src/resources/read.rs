@@ -46,7 +46,7 @@ impl Resources {
     pub(crate) async fn get_item(&self, may: &Authorized<to::Get>) -> Result<Arc<Item>, ApiError> {
         let (place, item) = self.item(may.target(), ReadAt::Newest).await?;
         let mut items = self.items_served(&place, vec![item.clone()], Share::All).await?;
-        at_once_item(&place, items.pop().unwrap_or(item))
+        local_item(&place, items.pop().unwrap_or(item))
     }
 
     /// As it is stored, in whichever version: for who looks at metadata alone.
@@ -54,7 +54,7 @@ impl Resources {
         let (place, item) = self.item(may.target(), ReadAt::Newest).await?;
         match place.resource.conversion() {
             Some(Conversion::Webhook(_)) => Ok(item),
-            None | Some(Conversion::AtOnce(_)) => at_once_item(&place, item),
+            None | Some(Conversion::Local(_)) => local_item(&place, item),
         }
     }
 
@@ -89,7 +89,7 @@ impl Resources {
 
     pub async fn list(&self, may: &Authorized<to::List>, options: ListOptions) -> Result<Page, ApiError> {
         let (place, rows) = self.rows(may.target(), options).await?;
-        let items = rows.items.iter().map(|item| at_once(&place, item)).collect::<Result<_, _>>()?;
+        let items = rows.items.iter().map(|item| local(&place, item)).collect::<Result<_, _>>()?;
         let Rows { revision, continue_token, remaining, .. } = rows;
         Ok(Page { items, revision, continue_token, remaining })
     }
@@ -98,7 +98,7 @@ impl Resources {
     pub(crate) async fn list_items(&self, may: &Authorized<to::List>, options: ListOptions) -> Result<Rows, ApiError> {
         let (place, mut rows) = self.rows(may.target(), options).await?;
         for item in &mut rows.items {
-            *item = at_once_item(&place, item.clone())?;
+            *item = local_item(&place, item.clone())?;
         }
         Ok(rows)
     }
@@ -298,17 +298,17 @@ pub(super) fn rows_of(
 }
 
 /// The object's JSON in the version asked for; where a webhook converts, as the item has it.
-pub(super) fn at_once(place: &Place<'_>, item: &Item) -> Result<Bytes, ApiError> {
+pub(super) fn local(place: &Place<'_>, item: &Item) -> Result<Bytes, ApiError> {
     let json = item.object();
     match place.resource.conversion() {
         None | Some(Conversion::Webhook(_)) => Ok(json),
-        Some(Conversion::AtOnce(conversion)) => Ok((conversion.from_stored)(&json).map_err(ApiError::internal)?.into()),
+        Some(Conversion::Local(conversion)) => Ok((conversion.from_stored)(&json).map_err(ApiError::internal)?.into()),
     }
 }
 
-fn at_once_item(place: &Place<'_>, item: Arc<Item>) -> Result<Arc<Item>, ApiError> {
+fn local_item(place: &Place<'_>, item: Arc<Item>) -> Result<Arc<Item>, ApiError> {
     match place.resource.conversion() {
         None | Some(Conversion::Webhook(_)) => Ok(item),
-        Some(Conversion::AtOnce(_)) => Ok(Arc::new(item.with_object(&at_once(place, &item)?))),
+        Some(Conversion::Local(_)) => Ok(Arc::new(item.with_object(&local(place, &item)?))),
     }
 }

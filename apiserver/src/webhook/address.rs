@@ -1,9 +1,7 @@
 //! Where a webhook is, and what the connections to it are made of.
 
 use crate::registry::webhook_client::url::Url;
-use crate::registry::webhook_client::{SERVICE_PORT, WebhookClient};
-
-const HTTPS_PORT: u16 = 443;
+use crate::registry::webhook_client::{HTTPS_PORT, SERVICE_PORT, WebhookClient};
 
 /// Where a webhook is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,7 +18,7 @@ impl Address {
             return Ok(Self::Service {
                 namespace: service.namespace.to_owned(),
                 name: service.name.to_owned(),
-                port: port.try_into().unwrap_or(HTTPS_PORT),
+                port: port.try_into().map_err(|_| format!("address {port}: invalid port"))?,
                 path: if path.starts_with('/') { path } else { format!("/{path}") },
             });
         }
@@ -29,7 +27,8 @@ impl Address {
         };
         let url = Url::parse(text).map_err(|err| format!("Unparsable URL: {err}"))?;
         let path = if url.path.starts_with('/') { url.path.to_owned() } else { format!("/{}", url.path) };
-        let (host, port) = (url.hostname().to_owned(), url.port().unwrap_or(HTTPS_PORT));
+        let port = url.port().map_err(|err| err.to_string())?.unwrap_or(HTTPS_PORT);
+        let host = url.hostname().to_owned();
         Ok(Self::Url { host, port, authority: url.host.to_owned(), path })
     }
     /// The name that its certificate must have.
@@ -88,5 +87,13 @@ mod tests {
         assert_eq!(address(serde_json::json!({"url": "https://a.b/c"})), "a.b /c a.b");
         assert_eq!(address(serde_json::json!({"url": "https://[::1]:9443"})), "[::1]:9443 / ::1");
         assert!(Place::of(&WebhookClient::default()).is_err());
+        for config in [
+            serde_json::json!({"service": {"name": "s", "namespace": "n", "port": 65536}}),
+            serde_json::json!({"url": "https://a.b:65536/c"}),
+        ] {
+            let config: WebhookClientConfig = serde_json::from_value(config).unwrap();
+            let why = Place::of(&WebhookClient::from(&config)).unwrap_err();
+            assert_eq!(why, "address 65536: invalid port");
+        }
     }
 }

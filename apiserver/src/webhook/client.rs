@@ -27,6 +27,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::{Address, Place, Resolve, tls};
+use crate::registry::webhook_client::HTTPS_PORT;
 
 /// Of an answer that refuses to be one, so much is told.
 const TOLD_BYTES_MAX: usize = 1024;
@@ -43,7 +44,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const LOOKUPS_MAX: usize = 64;
 /// Of these one webhook's, whose others wait: a name that nobody answers for leaves places for the rest.
 const LOOKUPS_OF_ONE_MAX: usize = 4;
-const HTTPS_PORT: u16 = 443;
+/// Upstream's, whatever its webhooks are asked: one that knows its callers by it goes on to.
+const AGENT: &str = "kube-apiserver-admission";
 /// Why a call has failed that took too long, in Go's words.
 const TOO_LATE: &str = "context deadline exceeded";
 const HTTP1: &[u8] = b"http/1.1";
@@ -177,7 +179,7 @@ impl HookClient {
         let mut request = Request::post(format!("https://{authority}{path}"))
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json, */*")
-            .header(USER_AGENT, "kube-apiserver-admission")
+            .header(USER_AGENT, AGENT)
             .body(Full::new(body))
             .map_err(|err| err.to_string())?;
         if let Address::Service { .. } = self.address {

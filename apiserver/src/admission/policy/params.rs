@@ -94,7 +94,7 @@ impl Param {
         let unread = |why: serde_json::Error| format!("a param cannot be read: {why}");
         let resource = &*self.resource;
         let mut value: Value = match resource.conversion() {
-            Some(Conversion::AtOnce(conversion)) if !self.is_converted => {
+            Some(Conversion::Local(conversion)) if !self.is_converted => {
                 (conversion.from_stored)(&self.json).and_then(|json| serde_json::from_slice(&json))
             }
             _ => serde_json::from_slice(&self.json),

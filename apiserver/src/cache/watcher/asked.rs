@@ -37,7 +37,7 @@ impl Watcher {
     pub(super) async fn shown(&mut self, items: Vec<Arc<Item>>) -> Result<Option<Vec<Arc<Item>>>, ApiError> {
         let asked = match &self.options.shown {
             Shown::AsStored => return Ok(Some(items)),
-            Shown::AtOnce(convert) => {
+            Shown::Local(convert) => {
                 return items.iter().map(|item| converted(convert, item)).collect::<Result<_, _>>().map(Some);
             }
             Shown::Asked(_) if items.is_empty() => return Ok(Some(items)),

@@ -14,7 +14,7 @@ use corten_api::Problems;
 use k8s_openapi::api::autoscaling::{v1, v2};
 
 use crate::registry::path::Path;
-use crate::registry::{AtOnce, Cell, Column, Kind, check};
+use crate::registry::{Cell, Column, Kind, LocalConversion, check};
 
 const SINGULAR: &str = "horizontalpodautoscaler";
 const SHORT_NAMES: &[&str] = &["hpa"];
@@ -104,8 +104,11 @@ impl Kind for v1::HorizontalPodAutoscaler {
     fn row(&self, now_secs: i64) -> Vec<Cell> {
         conversion::to_v2(self).row(now_secs)
     }
-    fn conversion() -> Option<AtOnce> {
-        Some(AtOnce { from_stored: Arc::new(conversion::from_stored), to_stored: Arc::new(conversion::to_stored) })
+    fn conversion() -> Option<LocalConversion> {
+        Some(LocalConversion {
+            from_stored: Arc::new(conversion::from_stored),
+            to_stored: Arc::new(conversion::to_stored),
+        })
     }
 }
 

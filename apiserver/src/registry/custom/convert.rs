@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::object::Type;
-use crate::registry::AtOnce;
+use crate::registry::LocalConversion;
 use crate::registry::structural::{Structural, fill, prune};
 
 /// How objects begin that say their version first.
@@ -64,9 +64,9 @@ pub(super) fn said(json: &[u8]) -> Option<Cow<'_, str>> {
 }
 
 /// `None` for a kind of one version, which is stored as it is served.
-pub(super) fn at_once(served: Version, versions: &Versions) -> Option<AtOnce> {
+pub(super) fn local(served: Version, versions: &Versions) -> Option<LocalConversion> {
     let stored = versions.stored.clone();
-    (versions.all.len() > 1).then(|| AtOnce {
+    (versions.all.len() > 1).then(|| LocalConversion {
         from_stored: Arc::new(move |json| converted(json, &served, false)),
         to_stored: Arc::new(move |json| converted(json, &stored, true)),
     })

@@ -7,7 +7,7 @@ use super::*;
 use corten_api::Problems;
 
 use crate::registry::check::testing::now;
-use crate::registry::{AnyObject, AtOnce, Cell, Strategy, WriteContext};
+use crate::registry::{AnyObject, Cell, LocalConversion, Strategy, WriteContext};
 use crate::request::User;
 
 fn schema() -> Value {
@@ -27,9 +27,9 @@ fn served() -> Arc<ApiResource> {
     let crd = tabs(vec![with_status(version("v1", true, schema()))]);
     CustomKind::of(&crd, false).unwrap().served[0].clone()
 }
-fn at_once(resource: &ApiResource) -> &AtOnce {
+fn local(resource: &ApiResource) -> &LocalConversion {
     match resource.conversion() {
-        Some(Conversion::AtOnce(conversion)) => conversion,
+        Some(Conversion::Local(conversion)) => conversion,
         other => panic!("nobody is asked: {}", other.is_some()),
     }
 }
@@ -145,7 +145,7 @@ fn other_versions_have_what_their_schema_knows() {
     let kind = CustomKind::of(&crd, false).unwrap();
     let versions: Vec<&str> = kind.served.iter().map(|version| version.version()).collect();
     assert_eq!(versions, ["v2", "v1"]);
-    let conversion = at_once(&kind.served[0]);
+    let conversion = local(&kind.served[0]);
     let stored = json!({"apiVersion": "example.com/v1", "kind": "Tab", "metadata": {"name": "a"}, "spec": {"color": "red", "size": 1}});
     let read: Value =
         serde_json::from_slice(&(conversion.from_stored)(stored.to_string().as_bytes()).unwrap()).unwrap();
@@ -172,7 +172,7 @@ fn what_was_stored_in_another_version_is_read_by_that() {
     };
     let served = |version: &str, json: &[u8]| -> Value {
         let resource = kind.served.iter().find(|resource| resource.version() == version).unwrap();
-        serde_json::from_slice(&(at_once(resource).from_stored)(json).unwrap()).unwrap()
+        serde_json::from_slice(&(local(resource).from_stored)(json).unwrap()).unwrap()
     };
     for (why, spec, version, read_as, expected) in [
         ("its own field is kept for who knows it", json!({"old": "1"}), "v1", "v3", json!({"old": "1"})),
@@ -194,7 +194,7 @@ fn what_was_stored_in_another_version_is_read_by_that() {
         assert_eq!(kind.stored.rules().is_of_other_version(&json), other, "{version}");
     }
     let text = stored(json!({"new": "2"}), "v2");
-    let to_stored = &at_once(&kind.stored).to_stored;
+    let to_stored = &local(&kind.stored).to_stored;
     assert_eq!(to_stored(&text).unwrap(), text, "what is of the version already is not made again");
 }
 

@@ -26,6 +26,8 @@ pub enum UrlError {
     Host { url: String, character: String },
     #[error("parse {0:?}: missing ']' in host")]
     Bracket(String),
+    #[error("address {0}: invalid port")]
+    NoSuchPort(String),
 }
 
 impl<'a> Url<'a> {
@@ -57,9 +59,12 @@ impl<'a> Url<'a> {
         let name = &self.host[..self.host.len() - self.port_suffix().len()];
         name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name)
     }
-    /// None is said, or none that is one.
-    pub fn port(&self) -> Option<u16> {
-        self.port_suffix().strip_prefix(':')?.parse().ok()
+    /// `None`: none is said. Go takes any number for one until it connects there.
+    pub fn port(&self) -> Result<Option<u16>, UrlError> {
+        match self.port_suffix().trim_start_matches(':') {
+            "" => Ok(None),
+            port => port.parse().map(Some).map_err(|_| UrlError::NoSuchPort(port.into())),
+        }
     }
     /// `:443`, or empty.
     fn port_suffix(&self) -> &'a str {
@@ -118,7 +123,7 @@ mod tests {
                 url.query,
                 url.fragment,
                 url.hostname(),
-                url.port()
+                url.port().unwrap()
             )
         };
         assert_eq!(parts("https://a.b/c/d"), "https - a.b /c/d   a.b None");
@@ -127,6 +132,9 @@ mod tests {
         assert_eq!(parts("https://[fd00::1]/x"), "https - [fd00::1] /x   fd00::1 None");
         assert_eq!(parts("a.b/c"), " -  a.b/c    None");
         assert_eq!(parts("https:a"), "https -  a    None");
+        let far = Url::parse("https://a:65536/").unwrap();
+        assert_eq!(far.port().unwrap_err().to_string(), "address 65536: invalid port");
+        assert_eq!(Url::parse("https://a:/").unwrap().port(), Ok(None));
         for (text, expected) in [
             (":x", r#"parse ":x": missing protocol scheme"#),
             ("1a:x/y", r#"parse "1a:x/y": first path segment in URL cannot contain colon"#),

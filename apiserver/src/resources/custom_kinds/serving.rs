@@ -16,7 +16,7 @@ use crate::registry::custom::{CustomKind, CustomKindError, store_prefix};
 use crate::resources::Resources;
 
 /// Definitions that are compiled, and whose objects are read, at one time.
-const SERVED_AT_ONCE: usize = 4;
+const SERVED_CONCURRENT_MAX: usize = 4;
 
 /// What came of serving a definition.
 pub(super) enum Serving {
@@ -114,7 +114,7 @@ impl Resources {
             let served = self.serve_definition(&prefix, &definition, is_read_anew).await;
             (prefix, definition, served)
         };
-        let mut serving = stream::iter(due).map(serve).buffer_unordered(SERVED_AT_ONCE);
+        let mut serving = stream::iter(due).map(serve).buffer_unordered(SERVED_CONCURRENT_MAX);
         while let Some((prefix, definition, served)) = serving.next().await {
             kept.note_serving(prefix, &definition, served);
         }

@@ -98,7 +98,7 @@ impl Resources {
 }
 
 fn decoded(place: &Place<'_>, item: &Item) -> Result<Box<dyn AnyObject>, ApiError> {
-    place.resource.cached(&read::at_once(place, item)?).map_err(ApiError::internal)
+    place.resource.cached(&read::local(place, item)?).map_err(ApiError::internal)
 }
 
 /// What cannot be read can be neither written nor deleted here, and takes nothing.
