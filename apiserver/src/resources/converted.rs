@@ -148,18 +148,6 @@ impl Resources {
         Shown::Asked(ask)
     }
 
-    /// What is stored of an object that is given as its JSON.
-    pub(super) async fn to_store(&self, place: &Place<'_>, json: &Bytes) -> Result<Bytes, ApiError> {
-        match place.resource.conversion() {
-            None => Ok(json.clone()),
-            Some(Conversion::Local(conversion)) => Ok((conversion.to_stored)(json).map_err(ApiError::internal)?.into()),
-            Some(Conversion::Webhook(webhook)) => {
-                let stored = self.converter(webhook).converted(vec![json.clone()], webhook.stored(), true).await?;
-                stored.into_iter().next().map(Bytes::from).ok_or_else(nothing)
-            }
-        }
-    }
-
     /// The page of a snapshot that was asked for, of a kind that a webhook converts: its objects are selected by as they are then.
     pub(super) async fn converted_rows(
         &self,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use corten_api::{ApiError, Problems, Reason, names};
 
 use super::admit::{Asked, keep_managed_fields};
-use super::encode::encoded;
+use super::encode::Encoded;
 use super::meta::{self, Rules};
 use super::place::{Place, no_such_method, no_such_path};
 use super::quotas::{self, Charger, Settled};
@@ -182,12 +182,11 @@ impl Resources {
                 approved = Some(wanted.as_ref().map(|_| object.boxed_clone()));
             }
             // Before anything is held.
-            let encoding = Box::pin(self.encoded_by_webhook(place, &mut *object));
-            let by_webhook = aside_of(&mut charger, encoding).await?;
+            let encoding = Box::pin(self.encoded(place, &mut *object));
+            let Encoded { json, value } = aside_of(&mut charger, encoding).await?;
             also.extend(self.fence_with(None, Some(&*object))?);
             also.extend(self.while_defined(place, &name)?);
             let charges = charger.charge(None, Some(&*object)).await?;
-            let (json, value) = by_webhook.map_or_else(|| encoded(place, &mut *object), Ok)?;
             if dry_run {
                 self.catch_up().await?;
                 return Ok(self.cached(place, &short)?.is_none().then_some(json));
@@ -258,7 +257,7 @@ impl Resources {
         let beside = place.fence.map(|fence| fence.condition.clone());
         match self.settle(namespace, Some(quota), beside.into_iter().collect()).await? {
             Settled::Done { revision, quota: Some(mut quota) } => {
-                let (json, _) = encoded(place, &mut *quota)?;
+                let Encoded { json, .. } = Encoded::builtin(&mut *quota)?;
                 with_revision(&json, revision).map(Some).map_err(ApiError::internal)
             }
             Settled::Done { quota: None, .. } => Err(ApiError::internal("a quota that was made is not there")),

@@ -5,7 +5,7 @@ use corten_api::ApiError;
 
 use super::Resources;
 use super::place::Place;
-use crate::registry::{AnyObject, Conversion};
+use crate::registry::{AnyObject, Conversion, Kind, LocalConversion};
 
 /// An object's JSON as it is served, but for the revision.
 pub(super) fn json_of(object: &mut dyn AnyObject) -> Result<Bytes, ApiError> {
@@ -14,36 +14,42 @@ pub(super) fn json_of(object: &mut dyn AnyObject) -> Result<Bytes, ApiError> {
     Ok(object.to_json().map_err(ApiError::internal)?.into())
 }
 
-/// An object's JSON as it is served (but for the revision), and as it is stored; of a kind that no webhook converts. Of one that is
-/// stored in another version what will be read: not all that its writer said may be kept there.
-pub(super) fn encoded(place: &Place<'_>, object: &mut dyn AnyObject) -> Result<(Bytes, Bytes), ApiError> {
-    let json = json_of(object)?;
-    let conversion = match place.resource.conversion() {
-        None => return Ok((json.clone(), json)),
-        Some(Conversion::Local(conversion)) => conversion,
-        Some(Conversion::Webhook(webhook)) => {
-            return Err(ApiError::internal(format!("a webhook of {} was not asked", webhook.definition())));
-        }
-    };
-    let value: Bytes = (conversion.to_stored)(&json).map_err(ApiError::internal)?.into();
-    if value == json {
-        return Ok((json, value));
+/// An object as its writer is told of it, and as it is stored.
+pub(super) struct Encoded {
+    /// As it is served, but for the revision. Of one that is stored in another version what will be read: not all that its writer said
+    /// may be kept there. Where a webhook converts, as it was written.
+    pub(super) json: Bytes,
+    pub(super) value: Bytes,
+}
+
+impl Encoded {
+    /// Of a kind of this server's own, which no webhook converts.
+    pub(super) fn builtin<K: Kind>(object: &mut K) -> Result<Self, ApiError> {
+        Self::local(object, K::conversion().as_ref())
     }
-    Ok(((conversion.from_stored)(&value).map_err(ApiError::internal)?.into(), value))
+
+    fn local(object: &mut dyn AnyObject, conversion: Option<&LocalConversion>) -> Result<Self, ApiError> {
+        let json = json_of(object)?;
+        let Some(conversion) = conversion else { return Ok(Self { value: json.clone(), json }) };
+        let value: Bytes = (conversion.to_stored)(&json).map_err(ApiError::internal)?.into();
+        if value == json {
+            return Ok(Self { json, value });
+        }
+        Ok(Self { json: (conversion.from_stored)(&value).map_err(ApiError::internal)?.into(), value })
+    }
 }
 
 impl Resources {
-    /// What [`encoded`] cannot give: a webhook converts. `None`: none does. It may take its time.
-    pub(super) async fn encoded_by_webhook(
-        &self,
-        place: &Place<'_>,
-        object: &mut dyn AnyObject,
-    ) -> Result<Option<(Bytes, Bytes)>, ApiError> {
-        if !matches!(place.resource.conversion(), Some(Conversion::Webhook(_))) {
-            return Ok(None);
-        }
+    /// Of any kind. A webhook that converts it may take its time: nothing is to be held for it.
+    pub(super) async fn encoded(&self, place: &Place<'_>, object: &mut dyn AnyObject) -> Result<Encoded, ApiError> {
+        let webhook = match place.resource.conversion() {
+            None => return Encoded::local(object, None),
+            Some(Conversion::Local(conversion)) => return Encoded::local(object, Some(conversion)),
+            Some(Conversion::Webhook(webhook)) => webhook,
+        };
         let json = json_of(object)?;
-        let value = self.to_store(place, &json).await?;
-        Ok(Some((json, value)))
+        let stored = self.converter(webhook).converted(vec![json.clone()], webhook.stored(), true).await?;
+        let value = stored.into_iter().next().ok_or_else(|| ApiError::internal("a conversion gives nothing"))?;
+        Ok(Encoded { json, value: value.into() })
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::admit::{Asked, Said, decode_as};
 use super::delete::{Told, check_options};
-use super::encode::encoded;
+use super::encode::Encoded;
 use super::eviction::{self, Cost};
 use super::place::{Place, no_such_method};
 use super::revise::{Current, Decide, Decision, Taken};
@@ -286,7 +286,7 @@ fn cost(resources: &Resources, pod: &Pod, now: &Time) -> Result<Vec<Write>, ApiE
     let revision = budget.metadata.resource_version.as_deref().and_then(|version| version.parse().ok());
     let expected = revision.ok_or_else(|| ApiError::internal(format!("budget {name:?} has no resourceVersion")))?;
     let mut budget = PodDisruptionBudget { status: Some(*status), ..budget.clone() };
-    let (_, value) = encoded(place, &mut budget)?;
+    let Encoded { value, .. } = Encoded::builtin(&mut budget)?;
     let key = place.store_key(&place.short_key(namespace, name));
     Ok(vec![Write::Update { key, value, expected, ttl_secs: None }])
 }

@@ -10,7 +10,7 @@ use corten_api::ApiError;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use super::encode::{encoded, json_of};
+use super::encode::{Encoded, json_of};
 use super::place::{Place, no_such_path};
 use super::quotas::{self, Charger, Settled};
 use super::{Resources, allocations};
@@ -159,16 +159,17 @@ impl Resources {
                 }
                 Err(err) => return Err(err),
                 Ok(Decision::Keep) => return Ok(Some(Revised { json: seen.json, gone: false })),
-                Ok(mut decision) => {
+                Ok(decision) => {
+                    let old = Some(&*seen.object);
+                    let quota = quotas::change_of(old, decision.object()).filter(|_| !dry_run);
                     // Before anything is held.
-                    let encoding = Box::pin(self.encoded_decision(place, &mut decision));
-                    let by_webhook = aside_of(&mut charger, encoding).await?;
-                    let (old, new) = (Some(&*seen.object), decision.object());
-                    let (quota, charges) = match quotas::change_of(old, new) {
-                        Some(quota) if !dry_run => (Some(quota), Vec::new()),
-                        Some(_) | None => (None, charger.charge(old, new).await?),
+                    let encoding = Box::pin(self.encoding(place, decision, &seen));
+                    let encoding = aside_of(&mut charger, encoding).await?;
+                    let charges = match &quota {
+                        Some(_) => Vec::new(),
+                        None => charger.charge(old, encoding.object()).await?,
                     };
-                    Planned { quota, ..Planned::new(place, short, &seen, (decision, by_webhook), charges)? }
+                    Planned { quota, ..Planned::new(place, short, encoding, charges) }
                 }
             };
             if dry_run {
@@ -258,7 +259,7 @@ impl Resources {
             Settled::Done { revision, quota } => {
                 let gone = quota.is_none();
                 let json = match quota {
-                    Some(mut quota) => encoded(place, &mut *quota)?.0,
+                    Some(mut quota) => Encoded::builtin(&mut *quota)?.json,
                     None => last,
                 };
                 let json = with_revision(&json, revision).map_err(ApiError::internal)?;
@@ -293,15 +294,35 @@ impl Resources {
         Ok(Current { object, json, revision: item.revision, is_of_other_version, value: OnceLock::new() })
     }
 
-    /// What is to be stored, where a webhook makes that of the object.
-    async fn encoded_decision(
-        &self,
-        place: &Place<'_>,
-        decision: &mut Decision,
-    ) -> Result<Option<(Bytes, Bytes)>, ApiError> {
+    async fn encoding(&self, place: &Place<'_>, decision: Decision, seen: &Current) -> Result<Encoding, ApiError> {
+        let expected = seen.revision;
         match decision {
-            Decision::Store { object, .. } => self.encoded_by_webhook(place, &mut **object).await,
-            Decision::Keep | Decision::Remove { .. } => Ok(None),
+            Decision::Store { mut object, also } => {
+                let encoded = self.encoded(place, &mut *object).await?;
+                Ok(Encoding::Store { object, encoded, also, expected })
+            }
+            Decision::Remove { last, also } => {
+                let last = last.map(|mut object| json_of(&mut *object)).transpose()?;
+                Ok(Encoding::Remove { last: last.unwrap_or_else(|| seen.json.clone()), also, expected })
+            }
+            // Nothing to keep is kept out of the loop.
+            Decision::Keep => Err(ApiError::internal("a kept object has nothing to write")),
+        }
+    }
+}
+
+/// A decision as bytes, at the revision that it was made on.
+enum Encoding {
+    Store { object: Box<dyn AnyObject>, encoded: Encoded, also: Vec<Write>, expected: i64 },
+    Remove { last: Bytes, also: Vec<Write>, expected: i64 },
+}
+
+impl Encoding {
+    /// What is to be stored.
+    fn object(&self) -> Option<&dyn AnyObject> {
+        match self {
+            Self::Store { object, .. } => Some(&**object),
+            Self::Remove { .. } => None,
         }
     }
 }
@@ -320,27 +341,13 @@ struct Planned {
 }
 
 impl Planned {
-    fn new(
-        place: &Place<'_>,
-        short: &str,
-        seen: &Current,
-        (decision, by_webhook): (Decision, Option<(Bytes, Bytes)>),
-        charges: Vec<Write>,
-    ) -> Result<Self, ApiError> {
-        let (key, expected) = (place.store_key(short), seen.revision);
-        let (write, also, json, gone) = match decision {
-            Decision::Store { mut object, also } => {
-                let (json, value) = by_webhook.map_or_else(|| encoded(place, &mut *object), Ok)?;
-                let ttl_secs = place.resource.ttl_secs();
+    fn new(place: &Place<'_>, short: &str, encoding: Encoding, charges: Vec<Write>) -> Self {
+        let (key, ttl_secs) = (place.store_key(short), place.resource.ttl_secs());
+        let (write, also, json, gone) = match encoding {
+            Encoding::Store { encoded: Encoded { json, value }, also, expected, .. } => {
                 (Write::Update { key, value, expected, ttl_secs }, also, json, false)
             }
-            Decision::Remove { last, also } => {
-                let last = last.map(|mut object| json_of(&mut *object)).transpose()?;
-                let json = last.unwrap_or_else(|| seen.json.clone());
-                (Write::Delete { key, expected }, also, json, true)
-            }
-            // Nothing to keep is kept out of the loop.
-            Decision::Keep => return Err(ApiError::internal("a kept object has nothing to write")),
+            Encoding::Remove { last, also, expected } => (Write::Delete { key, expected }, also, last, true),
         };
         let mut writes = vec![write];
         writes.extend(also);
@@ -349,6 +356,6 @@ impl Planned {
         let conditions: Vec<Write> = place.fence.iter().map(|fence| fence.condition.clone()).collect();
         let range = keys.len()..keys.len() + charges.len();
         writes.extend(charges.into_iter().chain(conditions.iter().cloned()));
-        Ok(Self { writes, keys, charges: range, quota: None, conditions, json, gone })
+        Self { writes, keys, charges: range, quota: None, conditions, json, gone }
     }
 }

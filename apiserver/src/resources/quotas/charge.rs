@@ -11,7 +11,7 @@ use super::{PLURAL, name, quota, revision};
 use crate::admission::resource_quota::{Change, Charge, charges, may_change};
 use crate::registry::AnyObject;
 use crate::resources::Resources;
-use crate::resources::encode::encoded;
+use crate::resources::encode::Encoded;
 use crate::resources::place::Place;
 use crate::storage::{Stored, Write};
 
@@ -122,7 +122,7 @@ impl<'a> Charger<'a> {
             let expected = revision(before)?;
             let mut after = ResourceQuota::clone(before);
             after.status.get_or_insert_default().used = Some(used);
-            let (_, value) = encoded(place, &mut after)?;
+            let Encoded { value, .. } = Encoded::builtin(&mut after)?;
             let key = place.store_key(&place.short_key(self.namespace, &quota));
             writes.push(Write::Update { key, value, expected, ttl_secs: None });
             self.charged.push(after);

@@ -12,7 +12,7 @@ use super::guard::Guard;
 use super::{PLURAL, name, revision};
 use crate::admission::resource_quota as reckoning;
 use crate::cache::api_error;
-use crate::resources::encode::encoded;
+use crate::resources::encode::Encoded;
 use crate::resources::place::Place;
 use crate::resources::{Resources, now_secs};
 use crate::storage::{Outcome, Stored, Write};
@@ -266,13 +266,13 @@ impl Settling {
         let (key, ttl_secs) = (place.store_key(&place.short_key(&self.namespace, name(quota))), None);
         let expected = match self.change.as_ref().filter(|_| is_mine) {
             Some(Change::Make(_)) => {
-                let (_, value) = encoded(place, quota)?;
+                let Encoded { value, .. } = Encoded::builtin(quota)?;
                 return Ok(Write::Create { key, value, ttl_secs });
             }
             Some(change) => change.expected(before)?,
             None => revision(quota)?,
         };
-        let (_, value) = encoded(place, quota)?;
+        let Encoded { value, .. } = Encoded::builtin(quota)?;
         Ok(Write::Update { key, value, expected, ttl_secs })
     }
 }
