@@ -224,6 +224,7 @@ async fn what_is_written_in_one_version_is_stored_in_another_and_read_in_both() 
     let [first, second] = [c.get("v1", "a").await, c.get("v2", "a").await];
     assert_eq!((&first["spec"]["hostPort"], &second["spec"]), (&json!("h:80"), &json!({"host": "h", "port": "80"})));
     assert_eq!(first["metadata"], second["metadata"]);
+    assert_eq!(made, second, "its writer was told what is read");
 
     let at = format!("{}/a", tabs("v2"));
     let mut other = second.clone();
@@ -533,4 +534,34 @@ async fn who_admits_is_told_in_the_version_of_his_rules() {
     let [asked] = asked.as_slice() else { panic!("asked once: {asked:?}") };
     assert_eq!((&asked["kind"]["version"], &asked["requestKind"]["version"]), (&json!("v1"), &json!("v2")));
     assert_eq!(asked["object"]["spec"]["hostPort"], "h:80");
+}
+
+/// A policy about the other version: written in the stored one, a tab needs its webhook for nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_cannot_be_shown_its_version_fails_as_it_says() {
+    const POLICIES: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+    const BINDINGS: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
+    let c = Cluster::start("convert").await;
+    let rules =
+        json!([{"operations": ["CREATE"], "apiGroups": ["example.com"], "apiVersions": ["v2"], "resources": ["tabs"]}]);
+    let policy = |failures: &str| {
+        json!({"metadata": {"name": "ports"}, "spec": {"failurePolicy": failures, "matchConstraints": {"resourceRules": rules},
+            "validations": [{"expression": "object.spec.port != '81'", "message": "another port"}]}})
+    };
+    c.done("POST", POLICIES, policy("Fail")).await;
+    let binding = json!({"policyName": "ports", "validationActions": ["Deny"]});
+    c.done("POST", BINDINGS, json!({"metadata": {"name": "all"}, "spec": binding})).await;
+    let made = |name: &str, port: &str| tab("v1", name, json!({"hostPort": format!("h:{port}")}));
+    let denied =
+        "tabs.example.com \"a\" is forbidden: ValidatingAdmissionPolicy 'ports' with binding 'all' denied request: ";
+    let (code, why) = c.refused("POST", &tabs("v1"), made("a", "81")).await;
+    assert_eq!((code, why), (422, format!("{denied}another port")));
+    c.done("POST", &tabs("v1"), made("b", "80")).await;
+
+    c.redefine(json!({"conversion": c.webhook.conversion("refuse")})).await;
+    let (code, why) = c.refused("POST", &tabs("v1"), made("a", "80")).await;
+    let failed = format!("failed to configure binding: failed to convert object version: {WEBHOOK} failed: not today");
+    assert_eq!((code, why), (422, format!("{denied}{failed}")));
+    c.done("PATCH", &format!("{POLICIES}/ports"), json!({"spec": {"failurePolicy": "Ignore"}})).await;
+    c.done("POST", &tabs("v1"), made("a", "81")).await;
 }

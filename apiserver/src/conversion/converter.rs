@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use corten_api::{ApiError, Reason};
+use corten_api::ApiError;
 use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
@@ -212,8 +213,10 @@ impl Converter {
         let failed = outcome.as_ref().err().map(|failure| failure.cause);
         self.shared.metrics.asked(Asked { definition, from: &from, to, took, failed });
         outcome.map_err(|failure| {
+            let internal = ApiError::internal("").status().clone();
             tracing::warn!(definition, to, objects = objects.len(), "{}", failure.why);
-            ApiError::new(Reason::InternalError, failure.why)
+            // Upstream gives no reason.
+            ApiError::from_status(Status { message: Some(failure.why), reason: None, ..internal })
         })
     }
 

@@ -17,7 +17,7 @@ pub(super) fn json_of(object: &mut dyn AnyObject) -> Result<Bytes, ApiError> {
 /// An object as its writer is told of it, and as it is stored.
 pub(super) struct Encoded {
     /// As it is served, but for the revision. Of one that is stored in another version what will be read: not all that its writer said
-    /// may be kept there. Where a webhook converts, as it was written.
+    /// may be kept there.
     pub(super) json: Bytes,
     pub(super) value: Bytes,
 }
@@ -47,9 +47,14 @@ impl Resources {
             Some(Conversion::Local(conversion)) => return Encoded::local(object, Some(conversion)),
             Some(Conversion::Webhook(webhook)) => webhook,
         };
-        let json = json_of(object)?;
-        let stored = self.converter(webhook).converted(vec![json.clone()], webhook.stored(), true).await?;
-        let value = stored.into_iter().next().ok_or_else(|| ApiError::internal("a conversion gives nothing"))?;
-        Ok(Encoded { json, value: value.into() })
+        let (json, served) = (json_of(object)?, place.resource.api_version());
+        if served == webhook.stored() {
+            return Ok(Encoded { value: json.clone(), json });
+        }
+        let (converter, nothing) = (self.converter(webhook), || ApiError::internal("a conversion gives nothing"));
+        let stored = converter.converted(vec![json], webhook.stored(), true).await?;
+        let value = Bytes::from(stored.into_iter().next().ok_or_else(nothing)?);
+        let read = converter.converted(vec![value.clone()], &served, false).await?;
+        Ok(Encoded { json: read.into_iter().next().ok_or_else(nothing)?.into(), value })
     }
 }

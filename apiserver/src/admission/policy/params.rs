@@ -15,6 +15,8 @@ use crate::registry::{ApiResource, Conversion};
 
 /// Of one binding. Each is asked about on its own.
 const PARAMS_MAX: usize = 1000;
+/// Of one binding whose params a webhook converts: others are the cache's own, which takes no more for them.
+const CONVERTED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A kind as a policy names it, whether it is served yet or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,20 +83,24 @@ impl From<&ParamRef> for Reference {
 pub(super) struct Param {
     resource: Arc<ApiResource>,
     json: Bytes,
-    /// Whether `json` is of the resource's version already.
+    /// By its webhook; else `json` is as it is stored.
     is_converted: bool,
 }
 
 impl Param {
     /// What expressions know of it.
     pub(super) fn value(&self, parsed: &Parsed) -> Result<Arc<Value>, String> {
+        // What was converted nobody has again.
+        if self.is_converted {
+            return self.parse().map(Arc::new);
+        }
         parsed.get(&self.resource, &self.json, || self.parse())
     }
     fn parse(&self) -> Result<Value, String> {
         let unread = |why: serde_json::Error| format!("a param cannot be read: {why}");
         let resource = &*self.resource;
         let mut value: Value = match resource.conversion() {
-            Some(Conversion::Local(conversion)) if !self.is_converted => {
+            Some(Conversion::Local(conversion)) => {
                 (conversion.from_stored)(&self.json).and_then(|json| serde_json::from_slice(&json))
             }
             _ => serde_json::from_slice(&self.json),
@@ -155,19 +161,24 @@ pub(super) async fn collect(
         );
         return Err(Missing::TooMany(ApiError::internal(why)));
     }
-    let mut params = Vec::with_capacity(stored.len());
-    for json in stored {
-        let (json, is_converted) = match resource.conversion() {
-            // Its webhook sees by what is stored which version that is.
-            Some(Conversion::Webhook(_)) => {
-                let converted = asking.convert.convert(json.to_vec(), resource, resource).await;
-                (converted.map_err(|err| format!("a param cannot be read: {}", err.message()))?.into(), true)
-            }
-            _ => (json, false),
-        };
-        params.push(Some(Param { resource: resource.clone(), json, is_converted }));
+    let is_converted = matches!(resource.conversion(), Some(Conversion::Webhook(_)));
+    let served = if is_converted { converted(stored, resource, asking).await? } else { stored };
+    let param = |json| Some(Param { resource: resource.clone(), json, is_converted });
+    Ok(served.into_iter().map(param).collect())
+}
+
+/// By their webhook, all together.
+async fn converted(stored: Vec<Bytes>, resource: &ApiResource, asking: &Asking<'_>) -> Result<Vec<Bytes>, Missing> {
+    let bytes: usize = stored.iter().map(Bytes::len).sum();
+    if bytes > CONVERTED_BYTES_MAX {
+        let why = format!(
+            "params of {bytes} bytes are selected by the binding of an admission policy, of which this server has {CONVERTED_BYTES_MAX} converted"
+        );
+        return Err(Missing::TooMany(ApiError::internal(why)));
     }
-    Ok(params)
+    let served = asking.convert.served(stored, resource).await;
+    let served = served.map_err(|err| format!("a param cannot be read: {}", err.message()))?;
+    Ok(served.into_iter().map(Bytes::from).collect())
 }
 
 /// Where they are looked for.

@@ -7,6 +7,7 @@
 //! it waits for its finalizers: nobody is asked, and what it says is there for who lets it go.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -260,9 +261,9 @@ fn as_stored(
         return Ok(as_stored);
     }
     for version in batch.iter().filter_map(|item| version_said(crd, &item.object())) {
-        if !as_stored.contains_key(&version) {
-            let kind = CustomKind::unread_in(crd, &version).map_err(ApiError::internal)?;
-            as_stored.insert(version, kind.stored);
+        if let Entry::Vacant(unknown) = as_stored.entry(version) {
+            let kind = CustomKind::unread_in(crd, unknown.key()).map_err(ApiError::internal)?;
+            unknown.insert(kind.stored);
         }
     }
     Ok(as_stored)
