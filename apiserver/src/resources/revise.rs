@@ -163,8 +163,7 @@ impl Resources {
                     let old = Some(&*seen.object);
                     let quota = quotas::change_of(old, decision.object()).filter(|_| !dry_run);
                     // Before anything is held.
-                    let encoding = Box::pin(self.encoding(place, decision, &seen));
-                    let encoding = aside_of(&mut charger, encoding).await?;
+                    let encoding = aside_of(&mut charger, Box::pin(self.encoding(place, decision, &seen))).await?;
                     let charges = match &quota {
                         Some(_) => Vec::new(),
                         None => charger.charge(old, encoding.object()).await?,
