@@ -418,7 +418,10 @@ fn objects_are_changed_by_configurations_and_patches() {
         "as upstream's library does"
     );
     for (patched, why) in [
-        ("[JSONPatch{op: 'add', path: '/nope', value: 1}]", "500 strict decoding error: unknown field \"nope\""),
+        (
+            "[JSONPatch{op: 'add', path: '/nope', value: 1}]",
+            "500 Internal error occurred: strict decoding error: unknown field \"nope\"",
+        ),
         ("[JSONPatch{op: 'add', path: '/data', value: 1}]", "500 "),
     ] {
         for policy in ["Fail", "Ignore"] {
