@@ -63,6 +63,18 @@ enum Answer {
     Nobody(String),
 }
 
+/// What roles are asked about a list or watch that selects one name: it is of that object, as upstream's request info has it. Whoever
+/// may read one object alone, by its name, watches it so.
+fn one_name(verb: &str, target: &Target, fields: &FieldSelector) -> Option<Target> {
+    if !target.name.is_empty() || !matches!(verb, "list" | "watch") {
+        return None;
+    }
+    let mut names = fields.0.iter().filter(|term| term.field == "metadata.name" && !term.negated);
+    let name = names.next().map(|term| term.value.clone())?;
+    let is_name = !name.is_empty() && !matches!(&*name, "." | "..") && !name.contains(['/', '%']);
+    is_name.then(|| Target { name, ..target.clone() })
+}
+
 impl Resources {
     /// Which roles count.
     pub fn authorizer(&self) -> &Authorizer {
@@ -120,11 +132,17 @@ impl Resources {
         self.grant(user, verb, target, fields).await.map(drop)
     }
     async fn grant(&self, user: &User, verb: &str, target: &Target, fields: &FieldSelector) -> Result<Grant, ApiError> {
-        match self.ask(user, user, verb, target, fields).await? {
-            Answer::Node(grant) => Ok(grant),
-            Answer::Roles => Ok(Grant::default()),
-            Answer::Nobody(why) => Err(authz::refusal(user, Attributes::Resource { verb, target }, &why)),
+        let why = match self.ask(user, user, verb, target, fields).await? {
+            Answer::Node(grant) => return Ok(grant),
+            Answer::Roles => return Ok(Grant::default()),
+            Answer::Nobody(why) => why,
+        };
+        let one = one_name(verb, target, fields);
+        let asked = Attributes::Resource { verb, target: one.as_ref().unwrap_or(target) };
+        if one.is_some() && self.authorizer().check(user, asked).is_ok() {
+            return Ok(Grant::default());
         }
+        Err(authz::refusal(user, asked, &why))
     }
     /// Whether it would be allowed to `user`, and why (`Ok`) or why not (`Err`), as far as there is something to say. `asker`
     /// wants to know it, and may create reviews: whoever asks about others' nodes spends none of their looks. `fields`: as

@@ -303,3 +303,30 @@ async fn view_reads_and_edit_writes_once_their_rules_are_gathered() {
         .unwrap();
     assert_eq!(answer, Ok(r#"RBAC: allowed by RoleBinding "v/n" of ClusterRole "view" to User "jane""#.to_owned()));
 }
+
+/// As client-go watches one object.
+#[tokio::test]
+async fn who_may_read_one_name_lists_and_watches_it_by_its_field_selector() {
+    let c = Cluster::new().await;
+    let verbs = ["get", "list", "watch", "deletecollection"];
+    let rules = json!([{"verbs": verbs, "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["one"]}]);
+    c.create("roles", "n/", role("one", rules)).await.unwrap();
+    c.create("rolebindings", "n/", binding("one", ("Role", "one"), "jane")).await.unwrap();
+    let jane = jane();
+    for (verb, at, fields, allowed) in [
+        ("get", "n/one", "", true),
+        ("list", "n/", "metadata.name=one", true),
+        ("watch", "n/", "metadata.name==one,metadata.namespace=n", true),
+        ("list", "n/", "", false),
+        ("list", "n/", "metadata.name=two", false),
+        ("list", "n/", "metadata.name!=one", false),
+        ("list", "n/", "metadata.name=two,metadata.name=one", false),
+        ("list", "n/", "metadata.namespace=one", false),
+        ("list", "other/", "metadata.name=one", false),
+        ("deletecollection", "n/", "metadata.name=one", false),
+    ] {
+        let fields = FieldSelector::parse(fields).unwrap();
+        let asked = c.resources.check(&jane, verb, &target("configmaps", at), &fields).await;
+        assert_eq!(asked.is_ok(), allowed, "{verb} {at} {fields:?}: {asked:?}");
+    }
+}
