@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 pub use check::{Facts, Verdict, facts};
+pub use files::mode_of;
 pub use plan::{Authority, CertPlan, ClusterPlan, Usage, node_plan};
 
 /// Leaf certificates are issued for this long.

@@ -12,6 +12,11 @@ const PUBLIC_MODE: u32 = 0o644;
 /// How deep certificates are looked for (`nodes/<name>/kubelet.crt`).
 const DEPTH_MAX: usize = 3;
 
+/// The mode of a file of the PKI directory: keys are for their owner alone, all else is for everybody.
+pub fn mode_of(file: &str) -> u32 {
+    if file.ends_with(".key") { PRIVATE_MODE } else { PUBLIC_MODE }
+}
+
 pub(super) fn read(path: &Path) -> Result<String, PkiError> {
     fs::read_to_string(path).map_err(|source| PkiError::File { doing: "read", path: path.into(), source })
 }

@@ -32,6 +32,8 @@ pub(crate) struct NodeSpec {
     pub(crate) hosts: String,
     /// (mount point, v1 options) of every cgroup hierarchy.
     pub(crate) cgroups: Vec<(PathBuf, Option<String>)>,
+    /// What its daemons want to be there, with modes.
+    pub(crate) directories: Vec<(PathBuf, u32)>,
     pub(crate) daemons: Vec<Daemon>,
 }
 

@@ -2,27 +2,17 @@
 //!
 //! All else (/usr, the programs) is the host's. Nothing here is seen outside of the node's mount namespace.
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use cortenadm::topology::kernel::{SYSCTLS, sysctl_path};
 use nix::mount::{MsFlags, mount};
 
 use super::init::NodeSpec;
 
 const ROOT_FS: &str = "/";
 const CGROUPS: &str = "/sys/fs/cgroup";
-/// Directories that the daemons expect, made in the node's own copies.
-const WANTED: [&str; 8] = [
-    "/var/lib/containerd",
-    "/var/lib/corten",
-    "/var/lib/etcd",
-    "/var/log/pods",
-    "/etc/corten/manifests",
-    "/etc/cni/net.d",
-    "/run/netns",
-    "/run/containerd",
-];
 
 pub(super) fn prepare(spec: &NodeSpec) -> anyhow::Result<()> {
     change_propagation(MsFlags::MS_PRIVATE)?;
@@ -31,11 +21,11 @@ pub(super) fn prepare(spec: &NodeSpec) -> anyhow::Result<()> {
     bind(&own(spec, "var-log")?, Path::new("/var/log"))?;
     own_etc(spec, &resolv)?;
     mount_fs("tmpfs", Path::new("/run"), Some("mode=755"))?;
-    for dir in WANTED {
-        fs::create_dir_all(dir).with_context(|| format!("cannot make {dir}"))?;
+    for (dir, mode) in &spec.directories {
+        let made = fs::DirBuilder::new().recursive(true).mode(*mode).create(dir);
+        made.with_context(|| format!("cannot make {}", dir.display()))?;
     }
-    // etcd refuses a data directory that others may read; a host's CNI configuration is not this node's.
-    fs::set_permissions("/var/lib/etcd", std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    // A host's CNI configuration is not this node's.
     bind(&own(spec, "cni")?, Path::new("/etc/cni/net.d"))?;
     mount_fs("sysfs", Path::new("/sys"), None)?;
     own_cgroups(spec)?;
@@ -104,9 +94,9 @@ fn link_each_controller(at: &Path, controllers: &str) {
 
 /// What an administrator sets in sysctl.d on a node. br_netfilter may be absent: hack/setup loads it where it is a module.
 fn kernel_settings() {
-    for file in ["ipv4/ip_forward", "bridge/bridge-nf-call-iptables"] {
-        let path = Path::new("/proc/sys/net").join(file);
-        if let Err(error) = fs::write(&path, "1") {
+    for (name, value) in SYSCTLS {
+        let path = sysctl_path(name);
+        if let Err(error) = fs::write(&path, value) {
             say!("cannot set {}: {error}", path.display());
         }
     }

@@ -32,7 +32,7 @@ pub(crate) fn start(lab: &Lab, plan: &Plan, node: &NodePlan) -> anyhow::Result<(
     for below in ["logs", "down"] {
         fs::create_dir_all(dir.join(below)).with_context(|| format!("cannot make {}", dir.display()))?;
     }
-    fs::write(dir.join("containerd.toml"), daemons::containerd_toml())?;
+    fs::write(daemons::containerd_toml(lab, node), cortenadm::topology::containerd_toml())?;
     let spec_file = dir.join("node.json");
     fs::write(&spec_file, serde_json::to_vec_pretty(&spec(lab, plan, node)?)?)?;
     let booted = booted_marker(&dir);
@@ -94,6 +94,7 @@ fn spec(lab: &Lab, plan: &Plan, node: &NodePlan) -> anyhow::Result<NodeSpec> {
         node_dir: lab.node_dir(&node.name),
         hosts,
         cgroups: Vec::new(),
+        directories: daemons::directories(lab, plan, node),
         daemons: daemons::of_node(lab, plan, node),
     };
     Ok(spec.with_cgroups(cgroups::hierarchies()?))

@@ -1,19 +1,18 @@
 //! What a lab consists of: nodes with names and addresses, all derived from the lab's name and size.
 use std::net::Ipv4Addr;
 
+use cortenadm::topology::{self, Cluster, Machine, ProgramName};
 use serde::{Deserialize, Serialize};
 
 pub(crate) const MASTERS_MAX: i64 = 7;
 pub(crate) const WORKERS_MAX: i64 = 100;
 /// Interface names have 15 characters at most; `<lab>-lab0` must fit.
 pub(crate) const NAME_LEN_MAX: usize = 8;
-pub(crate) const POD_CIDR: &str = "10.244.0.0/16";
-pub(crate) const SERVICE_CIDR: &str = "10.96.0.0/16";
-pub(crate) const SERVICE_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
-pub(crate) const DNS_IP: &str = "10.96.0.10";
-pub(crate) const API_PORT: u16 = 6443;
+pub(crate) const API_PORT: u16 = topology::cluster::API_PORT;
 pub(crate) const REGISTRY_PORT: u16 = 5000;
 
+/// All nodes share one disk with whatever else is on it: a tenth of that says nothing of what a lab needs.
+const EVICTION_HARD: &str = "memory.available<100Mi,nodefs.available<1Gi,pid.available<5%";
 const FIRST_MASTER: u8 = 11;
 const FIRST_WORKER: u8 = 21;
 
@@ -38,6 +37,17 @@ pub(crate) struct NodePlan {
     pub(crate) ip: Ipv4Addr,
     /// Its network namespace under /run/netns.
     pub(crate) netns: String,
+}
+
+impl NodePlan {
+    /// The node as the topology of a cluster knows it.
+    pub(crate) fn machine(&self) -> Machine {
+        let role = match self.role {
+            Role::Master => topology::Role::Master,
+            Role::Worker => topology::Role::Worker,
+        };
+        Machine { name: self.name.clone(), ip: self.ip.into(), role }
+    }
 }
 
 /// A whole lab.
@@ -89,8 +99,15 @@ impl Plan {
         self.nodes.iter().find(|node| node.name == name)
     }
 
-    pub(crate) fn api_urls(&self) -> Vec<String> {
-        self.masters().map(|node| format!("https://{}:{API_PORT}", node.ip)).collect()
+    /// The cluster that the lab is: as an administrator's, but for where images come from and how full a disk may be.
+    pub(crate) fn cluster(&self) -> Cluster {
+        let mut cluster = Cluster::new(&self.lab, self.masters().map(NodePlan::machine).collect());
+        let kubelet = [
+            format!("--registry-mirror=docker.io=http://{}", self.registry()),
+            format!("--eviction-hard={EVICTION_HARD}"),
+        ];
+        cluster.extra_args.insert(ProgramName::Kubelet, kubelet.into());
+        cluster
     }
 
     /// As a kubelet's `--registry-mirror` wants it.
@@ -136,7 +153,7 @@ mod tests {
             "worker2 172.30.0.22",
         ];
         assert_eq!(seen, expected);
-        assert_eq!(plan.api_urls().len(), 3);
+        assert_eq!(plan.cluster().api_urls().len(), 3);
         assert_eq!(plan.registry(), "172.30.0.1:5000");
     }
 

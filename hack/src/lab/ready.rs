@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use cortenadm::topology::cluster::MASTER_LABEL;
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::daemons;
 use super::node::tail;
@@ -20,8 +21,6 @@ const API_READY_WITHIN: Duration = Duration::from_secs(60);
 const NODES_READY_WITHIN: Duration = Duration::from_secs(90);
 const ASK_EVERY: Duration = Duration::from_millis(50);
 const LOG_TAIL_LINES: usize = 12;
-/// As `kubeadm` marks a control-plane node; a kubelet may not give itself such a label.
-const CONTROL_PLANE_LABEL: &str = r#"{"metadata":{"labels":{"node-role.kubernetes.io/control-plane":""}}}"#;
 
 /// Asks until there is an answer; the error says what was waited for and the last thing that went wrong.
 pub(crate) fn wait_until<T>(
@@ -116,7 +115,8 @@ pub(crate) fn wait_nodes(lab: &Lab, plan: &Plan, api: &Api, progress: &Progress)
             if seen.iter().any(|(seen, _)| *seen == name) {
                 let path = format!("/api/v1/nodes/{name}");
                 let patch = "application/strategic-merge-patch+json";
-                api.send(Method::PATCH, &path, patch, CONTROL_PLANE_LABEL.to_owned())?;
+                let label = json!({"metadata": {"labels": {MASTER_LABEL: ""}}});
+                api.send(Method::PATCH, &path, patch, label.to_string())?;
                 unmarked.retain(|left| *left != name);
             }
         }
@@ -178,8 +178,6 @@ pub(super) fn diagnosis(lab: &Lab, plan: &Plan) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::super::plan::Size;
     use super::*;
 

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use cortenadm::kubeconfig::{self, Access};
-use cortenadm::pki::{ClusterPlan, Pki, node_plan};
+use cortenadm::pki::{Pki, node_plan};
 
-use super::plan::{Plan, REGISTRY_PORT, SERVICE_IP, Size, first_subnet};
+use super::plan::{Plan, REGISTRY_PORT, Size, first_subnet};
 use super::state::{Lab, State, prepare_root};
 use super::{Registry, cgroups, down, network, node, process, ready};
 use crate::step::step;
@@ -136,20 +136,14 @@ fn registry_address(plan: &Plan) -> SocketAddr {
 }
 
 fn make_certificates(lab: &Lab, plan: &Plan) -> anyhow::Result<()> {
-    let masters: Vec<String> = plan.masters().flat_map(|master| [master.name.clone(), master.ip.to_string()]).collect();
-    let cluster = ClusterPlan {
-        apiserver_sans: masters.clone(),
-        etcd_sans: masters,
-        service_ip: Some(SERVICE_IP.into()),
-        ..ClusterPlan::default()
-    };
+    let cluster = plan.cluster();
     let pki = Pki::new(lab.pki_dir(), jiff::Timestamp::now());
-    pki.init(&cluster)?;
+    pki.init(&cluster.certificates())?;
     for node in &plan.nodes {
         pki.issue_all(&node_plan(&node.name, &[node.ip.to_string()]))?;
     }
     let read = |path: PathBuf| fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()));
-    let server = plan.api_urls().into_iter().next().context("a lab has one master at least")?;
+    let server = cluster.api_urls().into_iter().next().context("a lab has one master at least")?;
     let text = kubeconfig::render(&Access {
         cluster: &plan.lab,
         server: &server,

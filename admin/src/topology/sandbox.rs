@@ -1,0 +1,52 @@
+//! How units confine programs, each setting with its reason. The kubelet has no confinement: it mounts, makes namespaces
+//! and starts whatever containers are.
+use super::program::Setting;
+
+/// For programs that only talk: to etcd, to the apiservers, to who asks them.
+pub(super) const TALKS_ONLY: &[Setting] = &[
+    Setting { why: "Nothing in it becomes more than it is.", lines: &["NoNewPrivileges=yes", "RestrictSUIDSGID=yes"] },
+    Setting {
+        why: "Root without its powers: it only reads keys that root alone may read.",
+        lines: &["CapabilityBoundingSet="],
+    },
+    Setting {
+        why: "It writes no file: all that it knows is in etcd.",
+        lines: &["ProtectSystem=strict", "ProtectHome=yes", "PrivateTmp=yes", "PrivateDevices=yes"],
+    },
+    Setting {
+        why: "The machine's own settings are not its business.",
+        lines: &[
+            "ProtectKernelTunables=yes",
+            "ProtectKernelModules=yes",
+            "ProtectKernelLogs=yes",
+            "ProtectControlGroups=yes",
+            "ProtectHostname=yes",
+            "ProtectClock=yes",
+        ],
+    },
+    Setting {
+        why: "It speaks TCP, and to systemd, and starts nothing.",
+        lines: &["RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX", "RestrictNamespaces=yes", "RestrictRealtime=yes"],
+    },
+    Setting {
+        why: "It runs its own code alone.",
+        lines: &["LockPersonality=yes", "MemoryDenyWriteExecute=yes", "SystemCallArchitectures=native"],
+    },
+];
+
+/// For the proxy, which writes the network's state and nothing else.
+pub(super) const NETWORK: &[Setting] = &[
+    Setting { why: "Nothing in it becomes more than it is.", lines: &["NoNewPrivileges=yes", "RestrictSUIDSGID=yes"] },
+    Setting {
+        why: "nftables, routes and the DNS port.",
+        lines: &["CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_NET_RAW"],
+    },
+    Setting {
+        why: "It writes no file but in /proc/sys/net, which must stay writable.",
+        lines: &["ProtectSystem=full", "ProtectHome=yes", "PrivateTmp=yes"],
+    },
+    Setting {
+        why: "The machine's other settings are not its business.",
+        lines: &["ProtectKernelModules=yes", "ProtectControlGroups=yes"],
+    },
+];
