@@ -1,4 +1,5 @@
 //! What each subcommand does: arguments in, text and an exit code out.
+pub(crate) mod config;
 pub(crate) mod kubeconfig;
 pub(crate) mod pki;
 pub(crate) mod units;
@@ -7,12 +8,15 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use cortenadm::config::ConfigError;
 use cortenadm::pki::PkiError;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error(transparent)]
     Pki(#[from] PkiError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error("cannot {doing} {}", path.display())]
     File { doing: &'static str, path: PathBuf, source: std::io::Error },
     #[error("{} is not a certificate in PEM", path.display())]

@@ -20,6 +20,9 @@ enum Command {
     Pki(commands::pki::PkiCommand),
     /// Writes a kubeconfig from the certificates in the PKI directory.
     Kubeconfig(commands::kubeconfig::KubeconfigArgs),
+    /// A cluster's settings.
+    #[command(subcommand)]
+    Config(commands::config::ConfigCommand),
     /// Writes a machine's systemd units and settings files into a directory.
     Units(commands::units::UnitsArgs),
 }
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Pki(command) => commands::pki::run(command),
         Command::Kubeconfig(args) => commands::kubeconfig::run(&args),
+        Command::Config(command) => commands::config::run(&command),
         Command::Units(args) => commands::units::run(&args),
     };
     let Err(failure) = done else { return ExitCode::SUCCESS };
