@@ -2,6 +2,7 @@
 pub(crate) mod config;
 pub(crate) mod kubeconfig;
 pub(crate) mod pki;
+pub(crate) mod preflight;
 pub(crate) mod units;
 
 use std::fs;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use cortenadm::config::ConfigError;
 use cortenadm::pki::PkiError;
+use cortenadm::preflight::PreflightError;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -17,6 +19,8 @@ pub(crate) enum Failure {
     Pki(#[from] PkiError),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Preflight(#[from] PreflightError),
     #[error("cannot {doing} {}", path.display())]
     File { doing: &'static str, path: PathBuf, source: std::io::Error },
     #[error("{} is not a certificate in PEM", path.display())]

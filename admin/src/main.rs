@@ -23,6 +23,8 @@ enum Command {
     /// A cluster's settings.
     #[command(subcommand)]
     Config(commands::config::ConfigCommand),
+    /// Says whether this machine can be a master, and what to do where it cannot. Changes nothing; fails if a check does.
+    Preflight(commands::config::SettingsArgs),
     /// Writes a machine's systemd units and settings files into a directory.
     Units(commands::units::UnitsArgs),
 }
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Command::Pki(command) => commands::pki::run(command),
         Command::Kubeconfig(args) => commands::kubeconfig::run(&args),
         Command::Config(command) => commands::config::run(&command),
+        Command::Preflight(args) => commands::preflight::run(&args),
         Command::Units(args) => commands::units::run(&args),
     };
     let Err(failure) = done else { return ExitCode::SUCCESS };

@@ -14,6 +14,12 @@ pub const ETCD_PEER_PORT: u16 = 2380;
 /// Where kubelets serve logs, exec and statistics.
 pub const KUBELET_PORT: u16 = 10250;
 
+/// Where programs serve /healthz and /metrics, over plain HTTP.
+pub const KUBELET_METRICS_PORT: u16 = 10248;
+pub const PROXY_METRICS_PORT: u16 = 10249;
+pub const SCHEDULER_METRICS_PORT: u16 = 10251;
+pub const CONTROLLERS_METRICS_PORT: u16 = 10252;
+
 /// Half of etcd's own: after a crash of etcd's leader writes stand still for one to two election timeouts, and for one more
 /// round where the votes split. Both need a round trip between masters of less than this.
 pub const ETCD_HEARTBEAT_MS: u32 = 50;
@@ -117,6 +123,24 @@ impl Cluster {
     /// `name=https://address:2380` of every member.
     pub fn etcd_members(&self) -> Vec<String> {
         self.masters.iter().map(|master| format!("{}={}", master.name, url(master.ip, ETCD_PEER_PORT))).collect()
+    }
+
+    /// The TCP ports of a machine that its programs need.
+    pub fn ports(&self, role: Role) -> Vec<(ProgramName, u16)> {
+        let of_masters = [
+            (ProgramName::Etcd, ETCD_CLIENT_PORT),
+            (ProgramName::Etcd, ETCD_PEER_PORT),
+            (ProgramName::Apiserver, self.api_port),
+            (ProgramName::Scheduler, SCHEDULER_METRICS_PORT),
+            (ProgramName::Controllers, CONTROLLERS_METRICS_PORT),
+        ];
+        let of_nodes = [
+            (ProgramName::Kubelet, KUBELET_PORT),
+            (ProgramName::Kubelet, KUBELET_METRICS_PORT),
+            (ProgramName::Proxy, PROXY_METRICS_PORT),
+        ];
+        let of_masters = if role == Role::Master { &of_masters[..] } else { &[] };
+        of_masters.iter().chain(&of_nodes).copied().collect()
     }
 
     /// Names and addresses that the certificates of the control plane have to have.

@@ -1,13 +1,10 @@
 //! The programs of a master: etcd, apiserver, scheduler, controllers.
-use super::cluster::{ETCD_CLIENT_PORT, ETCD_PEER_PORT};
+use super::cluster::{CONTROLLERS_METRICS_PORT, ETCD_CLIENT_PORT, ETCD_PEER_PORT, SCHEDULER_METRICS_PORT};
 use super::layout::Layout;
 use super::name::ProgramName;
 use super::program::{Builder, Program, Setting};
 use super::sandbox;
 use super::variable::{Values, Variable};
-
-const SCHEDULER_METRICS_PORT: u16 = 10251;
-const CONTROLLERS_METRICS_PORT: u16 = 10252;
 
 const ETCD_SETTINGS: &[Setting] = &[
     Setting {

@@ -1,13 +1,11 @@
 //! The programs of every node: containerd, kubelet, proxy.
-use super::cluster::KUBELET_PORT;
+use super::cluster::{KUBELET_METRICS_PORT, KUBELET_PORT, PROXY_METRICS_PORT};
 use super::layout::Layout;
 use super::name::ProgramName;
 use super::program::{Builder, Program, Setting};
 use super::sandbox;
 use super::variable::{Values, Variable};
 
-const KUBELET_METRICS_PORT: u16 = 10248;
-const PROXY_METRICS_PORT: u16 = 10249;
 const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
 /// Of the unit that containerd comes with, which is left as it is.
 const CONTAINERD_RESTART_SECS: u32 = 5;

@@ -183,6 +183,23 @@ fn no_variable_is_one_of_etcds_own() {
 }
 
 #[test]
+fn ports_that_are_needed_are_those_that_are_listened_on() {
+    let cluster = cluster(1);
+    for machine in all_machines(&cluster) {
+        for program in programs_of(&cluster, &machine) {
+            let ports = cluster.ports(machine.role);
+            let wanted = ports.iter().filter(|(name, _)| *name == program.name);
+            let listening = |arg: &&String| arg.contains("listen") || arg.starts_with("--metrics-address");
+            let flags: Vec<&String> = program.args.iter().filter(listening).collect();
+            for (_, port) in wanted {
+                assert!(flags.iter().any(|flag| flag.contains(&format!(":{port}"))), "{port} in {flags:?}");
+            }
+            assert_eq!(flags.is_empty(), ports.iter().all(|(name, _)| *name != program.name), "{:?}", program.name);
+        }
+    }
+}
+
+#[test]
 fn every_setting_says_why() {
     let cluster = cluster(1);
     for program in programs_of(&cluster, &cluster.masters[0]) {

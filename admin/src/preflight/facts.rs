@@ -1,0 +1,92 @@
+//! What is to be known of a machine before it may become a master.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use ipnet::Ipv4Net;
+
+/// The numbers that a version begins with.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub u32, pub u32);
+
+impl Version {
+    /// The first thing in a text that looks like one: `containerd github.com/… 1.6.20~ds1`, `nftables v1.0.6`, `6.1.0-18-amd64`.
+    pub fn find(text: &str) -> Option<Self> {
+        text.split_whitespace().find_map(|word| {
+            let word = word.strip_prefix('v').unwrap_or(word);
+            let mut parts = word.split('.');
+            let number = |text: &str| {
+                let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+                digits.parse::<u32>().ok()
+            };
+            let major = parts.next().filter(|part| part.chars().all(|c| c.is_ascii_digit())).and_then(number)?;
+            Some(Self(major, parts.next().and_then(number)?))
+        })
+    }
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+/// What a kernel has of something that may be a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// Built in, loaded, or there to be loaded.
+    Present,
+    Absent,
+    /// The kernel does not say which modules it has.
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CgroupVersion {
+    #[default]
+    None,
+    V1,
+    V2,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cgroups {
+    pub version: CgroupVersion,
+    /// `cpu`, `memory`, `pids`, …
+    pub controllers: BTreeSet<String>,
+}
+
+/// A port that somebody listens on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    pub port: u16,
+    /// The program's file name, where it can be seen.
+    pub program: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    pub is_root: bool,
+    pub has_systemd: bool,
+    /// As `uname -r` has it.
+    pub kernel: String,
+    pub features: BTreeMap<&'static str, Feature>,
+    pub cgroups: Cgroups,
+    pub listeners: Vec<Listener>,
+    /// None: nobody on this machine knows.
+    pub time_is_synchronized: Option<bool>,
+    /// Free bytes of the file systems that these directories are on, or will be.
+    pub free_bytes: BTreeMap<PathBuf, u64>,
+    /// The same, of type overlay.
+    pub on_overlay: Vec<PathBuf>,
+    /// Programs that were looked for and what they say of themselves; None: there is no such program.
+    pub versions: BTreeMap<&'static str, Option<String>>,
+    /// Our own programs that are not where units look for them.
+    pub missing_programs: Vec<PathBuf>,
+    pub has_swap: bool,
+    pub memory_bytes: u64,
+    /// This machine's addresses with their networks.
+    pub addresses: Vec<Ipv4Net>,
+    pub localhost_resolves: bool,
+    /// etcd has data, and there is no authority that its certificates could be of.
+    pub has_foreign_etcd_data: bool,
+}
