@@ -1,5 +1,6 @@
 //! What each subcommand does: arguments in, text and an exit code out.
 pub(crate) mod config;
+pub(crate) mod init;
 pub(crate) mod kubeconfig;
 pub(crate) mod pki;
 pub(crate) mod preflight;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use cortenadm::config::ConfigError;
 use cortenadm::pki::PkiError;
 use cortenadm::preflight::PreflightError;
+use cortenadm::steps::StepError;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -21,6 +23,8 @@ pub(crate) enum Failure {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Preflight(#[from] PreflightError),
+    #[error(transparent)]
+    Step(#[from] StepError),
     #[error("cannot {doing} {}", path.display())]
     File { doing: &'static str, path: PathBuf, source: std::io::Error },
     #[error("{} is not a certificate in PEM", path.display())]

@@ -23,6 +23,9 @@ pub use defaults::Host;
 
 pub const API_VERSION: &str = "admin.corten.io/v1alpha1";
 pub const KIND: &str = "ClusterConfiguration";
+const HEADER: &str = "apiVersion: admin.corten.io/v1alpha1\nkind: ClusterConfiguration\n";
+/// Where `init` keeps a machine's settings, so that whoever runs it again need not give them again.
+pub const KEPT: &str = "/etc/corten/cluster.yaml";
 
 /// What may be set. What is `None` is given by nobody.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, clap::Args)]
@@ -160,9 +163,15 @@ impl Effective {
         cluster::plan(&self.settings).map_err(ConfigError::Invalid)
     }
 
-    /// A file with every setting, and where each came from beside it.
+    /// A file with every setting.
+    pub fn text(&self) -> Result<String, ConfigError> {
+        let lines = given(&self.settings)?.into_iter().map(|(key, value)| format!("{key}: {value}\n"));
+        Ok(format!("{HEADER}{}", lines.collect::<String>()))
+    }
+
+    /// The same, and where each came from beside it.
     pub fn show(&self) -> Result<String, ConfigError> {
-        let mut text = format!("apiVersion: {API_VERSION}\nkind: {KIND}\n");
+        let mut text = HEADER.to_owned();
         for (key, value) in given(&self.settings)? {
             let from = match self.sources.get(&key) {
                 Some(Source::Flag) => format!("flag --{}", flag_name(&key)),

@@ -15,6 +15,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Makes this machine the first master of a cluster; run again, it finishes what was cut off and keeps what is done.
+    /// Other machines do not join by a command yet: they are added by hand.
+    Init(commands::init::InitArgs),
+    /// Takes back what `init` did, with the same settings: units, settings, certificates and keys. Data stay.
+    Reset(commands::init::ResetArgs),
     /// Certificates and keys.
     #[command(subcommand)]
     Pki(commands::pki::PkiCommand),
@@ -31,6 +36,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Init(args) => commands::init::init(&args),
+        Command::Reset(args) => commands::init::reset(&args),
         Command::Pki(command) => commands::pki::run(command),
         Command::Kubeconfig(args) => commands::kubeconfig::run(&args),
         Command::Config(command) => commands::config::run(&command),

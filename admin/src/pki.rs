@@ -83,6 +83,27 @@ impl Pki {
         plans.iter().map(|plan| Ok((plan.file_stem.clone(), self.ensure(plan)?))).collect()
     }
 
+    /// The stems of what `init` and `issue_all` would issue now, in order.
+    pub fn lacking(&self, plan: &ClusterPlan, more: &[CertPlan]) -> Result<Vec<String>, PkiError> {
+        let mut lacking: Vec<String> = Authority::ALL
+            .map(Authority::file_stem)
+            .into_iter()
+            .filter(|stem| !self.cert(stem).exists())
+            .map(str::to_owned)
+            .collect();
+        if !self.key("sa").exists() || !self.dir.join("sa.pub").exists() {
+            lacking.push("sa".to_owned());
+        }
+        for plan in plan.certificates().iter().chain(more) {
+            let authority = self.cert(plan.authority.file_stem());
+            let there = authority.exists() && self.cert(&plan.file_stem).exists() && self.key(&plan.file_stem).exists();
+            if !there || self.judge(plan, &files::read(&authority)?)? != Verdict::Good {
+                lacking.push(plan.file_stem.clone());
+            }
+        }
+        Ok(lacking)
+    }
+
     /// The certificate file of a plan's or authority's stem, such as `apiserver` or `etcd/ca`.
     pub fn cert(&self, stem: &str) -> PathBuf {
         self.dir.join(format!("{stem}.crt"))

@@ -1,8 +1,8 @@
 //! `cortenadm config show`: every setting, what it is, and who said so.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use cortenadm::config::{Effective, Host, Settings};
+use cortenadm::config::{Effective, Host, KEPT, Settings};
 
 use super::{Failure, print};
 
@@ -16,7 +16,7 @@ pub(crate) enum ConfigCommand {
 #[derive(Args)]
 pub(crate) struct SettingsArgs {
     /// A file of settings: apiVersion admin.corten.io/v1alpha1, kind ClusterConfiguration. Its keys are the flags below,
-    /// written so: podNetworkCidr
+    /// written so: podNetworkCidr [default: what `init` kept in /etc/corten/cluster.yaml, where it was run]
     #[arg(long)]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -25,7 +25,9 @@ pub(crate) struct SettingsArgs {
 
 impl SettingsArgs {
     pub(crate) fn effective(&self) -> Result<Effective, Failure> {
-        Ok(Effective::new(&self.settings, self.config.as_deref(), &Host::this())?)
+        let kept = Path::new(KEPT);
+        let file = self.config.as_deref().or_else(|| kept.exists().then_some(kept));
+        Ok(Effective::new(&self.settings, file, &Host::this())?)
     }
 }
 

@@ -70,11 +70,14 @@ fn what_is_shown_is_a_file_that_says_the_same() {
     let given =
         flags("--pod-network-cidr 10.9.0.0/16 --kubelet-extra-args=--node-label=a=b --etcd-heartbeat-interval 100");
     let effective = Effective::new(&given, None, &host()).unwrap();
-    let text = effective.show().unwrap();
     let file = TempFile::new("shown", "");
-    std::fs::write(&file.0, text).unwrap();
-    let again = Effective::new(&Settings::default(), Some(&file.0), &Host::default()).unwrap();
-    assert_eq!(again.settings, effective.settings);
+    for text in [effective.show().unwrap(), effective.text().unwrap()] {
+        assert!(text.starts_with(&format!("apiVersion: {API_VERSION}\nkind: {KIND}\n")), "{text}");
+        std::fs::write(&file.0, text).unwrap();
+        let again = Effective::new(&Settings::default(), Some(&file.0), &Host::default()).unwrap();
+        assert_eq!(again.settings, effective.settings);
+        assert_eq!(again.text().unwrap(), effective.text().unwrap());
+    }
 }
 
 #[test]

@@ -96,6 +96,28 @@ fn an_expired_authority_is_an_error_that_says_what_to_do() {
 }
 
 #[test]
+fn what_lacks_is_what_would_be_issued() {
+    let dir = TempDir::new("lacking");
+    let now = Timestamp::now();
+    let node = node_plan("master1", &[]);
+    let names = |pki: &Pki, plan: &ClusterPlan| -> Vec<String> {
+        let lacking = pki.lacking(plan, &node).unwrap();
+        let done = pki.init(plan).unwrap().into_iter().chain(pki.issue_all(&node).unwrap());
+        let issued: Vec<String> = done.filter(|(_, outcome)| *outcome != Outcome::Kept).map(|(stem, _)| stem).collect();
+        assert_eq!(lacking, issued);
+        lacking
+    };
+    let pki = Pki::new(&dir.0, now);
+    assert_eq!(names(&pki, &plan("172.30.0.11")).len(), 2 + 1 + 8 + 3);
+    assert_eq!(names(&pki, &plan("172.30.0.11")), Vec::<String>::new());
+    assert_eq!(names(&pki, &plan("172.30.0.12")), ["apiserver", "etcd/server", "etcd/peer"]);
+    let later = Pki::new(&dir.0, now + (340 * 24).hours());
+    assert_eq!(names(&later, &plan("172.30.0.12")).len(), 8 + 3, "authorities last longer");
+    fs::remove_file(pki.dir().join("sa.pub")).unwrap();
+    assert_eq!(names(&later, &plan("172.30.0.12")), ["sa"]);
+}
+
+#[test]
 fn keys_are_for_their_owner_alone() {
     let dir = TempDir::new("modes");
     let pki = Pki::new(&dir.0, Timestamp::now());

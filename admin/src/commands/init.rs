@@ -1,0 +1,103 @@
+//! `cortenadm init` and `reset`: makes this machine the first master of a cluster, and takes that back.
+use std::net::SocketAddr;
+use std::path::Path;
+
+use clap::Args;
+use cortenadm::config::Plan;
+use cortenadm::init::{self, ADMIN_CONF};
+use cortenadm::machine::ThisMachine;
+use cortenadm::steps::{self, Step, Told};
+use cortenadm::topology::Layout;
+
+use super::config::SettingsArgs;
+use super::{Failure, preflight, print};
+
+#[derive(Args)]
+pub(crate) struct InitArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Say what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ResetArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Yes: certificates and keys of the cluster go as well
+    #[arg(long, required_unless_present = "dry_run")]
+    yes: bool,
+    /// Say what of the cluster is here, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) fn init(args: &InitArgs) -> Result<(), Failure> {
+    let (plan, steps, machine) = plan_of(&args.settings)?;
+    let ready = preflight::check(&plan);
+    if args.dry_run {
+        steps::dry_run(&steps, &machine, &mut tell);
+        return ready;
+    }
+    ready?;
+    steps::run(&steps, &machine, &mut tell)?;
+    print(&what_next(&plan))
+}
+
+pub(crate) fn reset(args: &ResetArgs) -> Result<(), Failure> {
+    let (_, steps, machine) = plan_of(&args.settings)?;
+    if args.dry_run {
+        steps::dry_run(&steps, &machine, &mut |step, what| {
+            if what == Told::Kept {
+                say(&format!("  here  {}\n", step.name));
+            }
+        });
+        return Ok(());
+    }
+    steps::undo(&steps, &machine, &mut tell)?;
+    print(&format!(
+        "\nWhat stays, as there may be data in it: {} (etcd's), /var/lib/corten (volumes), /var/lib/containerd.\n\
+         Containers, nftables rules and links of the cluster stay until this machine is rebooted.\n",
+        Layout::machine().etcd_data_dir.display()
+    ))
+}
+
+fn plan_of(args: &SettingsArgs) -> Result<(Plan, Vec<Step>, ThisMachine), Failure> {
+    let (effective, layout) = (args.effective()?, Layout::machine());
+    let plan = effective.plan()?;
+    let steps = init::steps(&plan, &effective.text()?, &layout);
+    let machine = ThisMachine::new(&layout.pki_dir, SocketAddr::new(plan.machine.ip, plan.cluster.api_port));
+    Ok((plan, steps, machine))
+}
+
+fn tell(step: &Step, what: Told) {
+    let secs = |took: std::time::Duration| took.as_secs_f64();
+    say(&match what {
+        Told::Kept => format!("  kept  {}\n", step.name),
+        Told::Done(took) => format!("  ok    {:<46} {:>6.2} s\n", step.name, secs(took)),
+        Told::Failed(took) => format!("  FAIL  {:<46} {:>6.2} s\n", step.name, secs(took)),
+        Told::Would(what) => format!("  would {}\n        {what}\n", step.name),
+        Told::Undone => format!("  undone  {}\n", step.name),
+    });
+}
+
+/// Progress: a reader that has seen enough must not end the work half-way.
+fn say(text: &str) {
+    print(text).ok();
+}
+
+fn what_next(plan: &Plan) -> String {
+    format!(
+        "\nThis machine is the master {} of the cluster {}. Try:\n  \
+           export KUBECONFIG={}\n  kubectl get nodes -o wide\n\
+         A master has a taint that keeps pods off which do not tolerate it. Without other machines, take it away:\n  \
+           kubectl taint nodes {} node-role.kubernetes.io/control-plane:NoSchedule-\n\
+         There is no command yet by which other machines join: hack/systemd/README.md has the steps, with\n  \
+           cortenadm pki node --name NAME --ip ADDRESS\n",
+        plan.machine.name,
+        plan.cluster.name,
+        Path::new(ADMIN_CONF).display(),
+        plan.machine.name
+    )
+}

@@ -1,0 +1,83 @@
+//! What makes a machine the first master of a cluster, as steps: pure.
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::{KEPT, Plan};
+use crate::machine::Certificates;
+use crate::pki::node_plan;
+use crate::steps::{Action, File, Step};
+use crate::topology::cluster::MASTER_LABEL;
+use crate::topology::program::Directory;
+use crate::topology::systemd::{self, Rendered};
+use crate::topology::{self, Layout, Program, ProgramName, Values, kernel};
+
+/// The administrator's kubeconfig.
+pub const ADMIN_CONF: &str = "/etc/corten/admin.conf";
+/// What each unit was last started with.
+const APPLIED_DIR: &str = "/var/lib/corten/admin";
+/// Files and commands are done when they return.
+const AT_ONCE: Duration = Duration::from_secs(10);
+const UNIT_WITHIN: Duration = Duration::from_secs(90);
+const READY_WITHIN: Duration = Duration::from_secs(90);
+const PUBLIC: u32 = 0o644;
+
+/// `settings` are what the plan was made of, as a file.
+pub fn steps(plan: &Plan, settings: &str, layout: &Layout) -> Vec<Step> {
+    let machine = &plan.machine;
+    let programs = topology::programs(machine.role, Values::Of(&plan.cluster, machine), layout);
+    let rendered = systemd::files(machine.role, layout);
+    let directories: Vec<Directory> = programs.iter().flat_map(|program| program.directories.clone()).collect();
+    let server = plan.cluster.api_urls().into_iter().next().unwrap_or_default();
+    let wanted =
+        Certificates { control_plane: plan.certificates(), node: node_plan(&machine.name, &[machine.ip.to_string()]) };
+    let node = machine.name.clone();
+    let kubeconfig = Action::Kubeconfig { path: ADMIN_CONF.into(), cluster: plan.cluster.name.clone(), server };
+    let certificates = Action::Certificates { dir: layout.pki_dir.clone(), wanted: Box::new(wanted) };
+    let kept = File { path: KEPT.into(), text: settings.to_owned(), mode: PUBLIC };
+    let mut steps = vec![
+        step("the settings are kept", Action::Files(vec![kept]), AT_ONCE),
+        step("certificates and keys are made", certificates, AT_ONCE),
+        step("the administrator's kubeconfig is written", kubeconfig, AT_ONCE),
+        step("directories are made", Action::Directories(directories), AT_ONCE),
+        step("settings and units are written", Action::Files(files(plan, &rendered)), AT_ONCE),
+    ];
+    steps.extend(kernel::MODULES.into_iter().map(module));
+    let sysctls = kernel::SYSCTLS.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    steps.push(step("the kernel's settings are set", Action::Sysctls(sysctls.into()), AT_ONCE));
+    steps.extend(programs.iter().map(|program| start(program, &rendered)));
+    steps.push(step("the apiserver is ready", Action::ApiserverReady, READY_WITHIN));
+    steps.push(step("the node is Ready", Action::NodeReady { node: node.clone() }, READY_WITHIN));
+    let label = Action::NodeLabel { node, label: MASTER_LABEL.to_owned() };
+    steps.push(step("the node is marked as a master", label, AT_ONCE));
+    steps
+}
+
+fn step(name: impl Into<String>, action: Action, within: Duration) -> Step {
+    Step { name: name.into(), action, within }
+}
+
+fn files(plan: &Plan, rendered: &[Rendered]) -> Vec<File> {
+    let env = systemd::node_env(&plan.cluster, &plan.machine);
+    let file = |each: &Rendered| File { path: each.path.clone(), text: each.text.clone(), mode: PUBLIC };
+    rendered.iter().chain([&env]).map(file).collect()
+}
+
+fn module(module: kernel::Module) -> Step {
+    let action = Action::Module { name: module.name.to_owned(), seen_at: module.seen_at.into() };
+    step(format!("the kernel has {}", module.name), action, AT_ONCE)
+}
+
+/// Started again when its unit, its arguments or its settings are others than before, and not for those of others.
+fn start(program: &Program, rendered: &[Rendered]) -> Step {
+    let unit = program.name.unit();
+    let of_unit = |file: &&Rendered| {
+        let is_unit = file.name == unit || file.name == format!("{}.conf", program.name.as_str());
+        is_unit || (program.name == ProgramName::Containerd && file.name == "containerd.toml")
+    };
+    let texts: Vec<&str> = rendered.iter().filter(of_unit).map(|file| file.text.as_str()).collect();
+    let fingerprint = format!("{}\n{}", program.args.join("\n"), texts.concat());
+    let applied = PathBuf::from(APPLIED_DIR).join(&unit);
+    let name = format!("{} runs", program.name.as_str());
+    let shared = program.name == ProgramName::Containerd;
+    step(name, Action::Unit { name: unit, applied, fingerprint, shared }, UNIT_WITHIN)
+}

@@ -1,0 +1,171 @@
+//! Looks at a machine for each kind of step, changes it, and takes the change back.
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{Action, State};
+use crate::machine::{Machine, MachineError};
+use crate::topology::kernel::sysctl_path;
+
+/// An administrator's file: there is a key in it.
+const OWNER_ONLY: u32 = 0o600;
+const PUBLIC: u32 = 0o644;
+
+impl Action {
+    /// Whether it is so already.
+    pub(super) fn state(&self, machine: &dyn Machine) -> Result<State, MachineError> {
+        let lacking = match self {
+            Self::Certificates { wanted, .. } => list(machine.lacking(wanted)?, "not made, or no longer good"),
+            Self::Directories(dirs) => {
+                let missing = dirs.iter().filter(|dir| !machine.exists(&dir.path));
+                list(missing.map(|dir| dir.path.display().to_string()).collect(), "not there")
+            }
+            Self::Files(files) => {
+                let mut other = Vec::new();
+                for file in files {
+                    if machine.read(&file.path)?.as_ref() != Some(&file.text) {
+                        other.push(file.path.display().to_string());
+                    }
+                }
+                list(other, "not there, or otherwise")
+            }
+            Self::Kubeconfig { path, cluster, server } => match machine.read(path)? {
+                Some(text) if text == machine.kubeconfig(cluster, server)? => None,
+                _ => Some(format!("{} is not there, or otherwise", path.display())),
+            },
+            Self::Module { name, seen_at } => {
+                (!machine.exists(seen_at)).then(|| format!("the kernel does not have {name} yet"))
+            }
+            Self::Sysctls(sysctls) => {
+                let mut other = Vec::new();
+                for (name, value) in sysctls {
+                    if machine.read(&sysctl_path(name))?.is_none_or(|now| now.trim() != value) {
+                        other.push(name.clone());
+                    }
+                }
+                list(other, "not set")
+            }
+            Self::Unit { name, applied, fingerprint, .. } => unit_lacks(machine, name, applied, fingerprint)?,
+            Self::ApiserverReady => match machine.get("/readyz") {
+                Ok(Some(_)) => None,
+                Ok(None) => Some("the apiserver has no /readyz".to_owned()),
+                Err(error) => Some(with_cause(&error)),
+            },
+            Self::NodeReady { node } => seen(machine, node, |object| {
+                let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+                let ready = conditions.into_iter().find(|condition| condition["type"] == "Ready");
+                match ready {
+                    Some(ready) if ready["status"] == "True" => None,
+                    Some(ready) => Some(format!("not Ready: {}", ready["message"].as_str().unwrap_or_default())),
+                    None => Some("it has not said yet whether it is Ready".to_owned()),
+                }
+            }),
+            Self::NodeLabel { node, label } => seen(machine, node, |object| {
+                let labels = &object["metadata"]["labels"];
+                labels.get(label).is_none().then(|| format!("there is no label {label}"))
+            }),
+        };
+        Ok(lacking.map_or(State::Done, State::Lacks))
+    }
+
+    pub(super) fn act(&self, machine: &dyn Machine) -> Result<(), MachineError> {
+        match self {
+            Self::Certificates { wanted, .. } => machine.issue(wanted),
+            Self::Directories(dirs) => dirs.iter().try_for_each(|dir| machine.make_dir(&dir.path, dir.mode)),
+            Self::Files(files) => files.iter().try_for_each(|file| machine.write(&file.path, &file.text, file.mode)),
+            Self::Kubeconfig { path, cluster, server } => {
+                machine.write(path, &machine.kubeconfig(cluster, server)?, OWNER_ONLY)
+            }
+            Self::Module { name, .. } => machine.run("modprobe", &[name]).map(drop),
+            Self::Sysctls(_) => machine.run("systemctl", &["restart", "systemd-sysctl.service"]).map(drop),
+            Self::Unit { name, applied, fingerprint, .. } => {
+                machine.run("systemctl", &["daemon-reload"])?;
+                machine.run("systemctl", &["enable", name])?;
+                machine.run("systemctl", &["restart", "--no-block", name])?;
+                // Last: a run that is cut off before restarts it once more.
+                machine.write(applied, fingerprint, PUBLIC)
+            }
+            // They come by themselves.
+            Self::ApiserverReady | Self::NodeReady { .. } => Ok(()),
+            Self::NodeLabel { node, label } => {
+                machine.patch(&node_path(node), &json!({"metadata": {"labels": {label: ""}}}))
+            }
+        }
+    }
+
+    /// Whether this is something that is taken back. Data stay, as volumes may be mounted among them, and so does what others
+    /// may have use for.
+    pub(super) fn undo(&self, machine: &dyn Machine) -> Result<bool, MachineError> {
+        match self {
+            Self::Certificates { dir, .. } => machine.remove_dir(dir)?,
+            Self::Files(files) => {
+                files.iter().try_for_each(|file| machine.remove(&file.path))?;
+                machine.run("systemctl", &["daemon-reload"])?;
+            }
+            Self::Kubeconfig { path, .. } => machine.remove(path)?,
+            Self::Unit { name, applied, shared, .. } => {
+                if !shared && machine.exists(applied) {
+                    machine.run("systemctl", &["disable", "--now", name])?;
+                }
+                machine.remove(applied)?;
+            }
+            Self::Directories(_)
+            | Self::Module { .. }
+            | Self::Sysctls(_)
+            | Self::ApiserverReady
+            | Self::NodeReady { .. }
+            | Self::NodeLabel { .. } => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+fn list(names: Vec<String>, what: &str) -> Option<String> {
+    (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")))
+}
+
+/// A unit that runs with other files or arguments than it should does not count as running.
+fn unit_lacks(
+    machine: &dyn Machine,
+    name: &str,
+    applied: &Path,
+    fingerprint: &str,
+) -> Result<Option<String>, MachineError> {
+    if machine.read(applied)?.as_deref() != Some(fingerprint) {
+        return Ok(Some(format!("{name} is not started with these settings")));
+    }
+    let shown = machine.run("systemctl", &["show", name, "--property=ActiveState,SubState,UnitFileState,Job"])?;
+    let property = |key: &str| {
+        let line = shown.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        line.unwrap_or_default().to_owned()
+    };
+    if property("UnitFileState") != "enabled" {
+        return Ok(Some(format!("{name} is not enabled")));
+    }
+    // A restart that is asked for and not begun shows as a job, and the program before it as active.
+    if property("ActiveState") != "active" || !property("Job").is_empty() {
+        let (state, sub) = (property("ActiveState"), property("SubState"));
+        return Ok(Some(format!("{name} is {state} ({sub}): journalctl --unit={name} says why")));
+    }
+    Ok(None)
+}
+
+/// What lacks of a Node. It may not be there yet, nor the apiserver.
+fn seen(machine: &dyn Machine, node: &str, lacks: impl Fn(&Value) -> Option<String>) -> Option<String> {
+    match machine.get(&node_path(node)) {
+        Ok(Some(object)) => lacks(&object),
+        Ok(None) => Some(format!("there is no Node {node} yet")),
+        Err(error) => Some(with_cause(&error)),
+    }
+}
+
+fn node_path(node: &str) -> String {
+    format!("/api/v1/nodes/{node}")
+}
+
+fn with_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", with_cause(cause)),
+        None => error.to_string(),
+    }
+}

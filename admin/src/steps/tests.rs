@@ -1,0 +1,158 @@
+//! A machine becomes a master: at once, after every cut, again, with other settings, and back.
+use std::net::Ipv4Addr;
+
+use super::*;
+use crate::config::{Effective, Host, Settings};
+use crate::init;
+use crate::machine::memory::Memory;
+use crate::topology::{Layout, ProgramName};
+
+fn steps_with(settings: Settings) -> Vec<Step> {
+    let host = Host { name: "master1".into(), address: Some(Ipv4Addr::new(192, 168, 1, 11)) };
+    let effective = Effective::new(&settings, None, &host).unwrap();
+    init::steps(&effective.plan().unwrap(), &effective.text().unwrap(), &Layout::machine())
+}
+
+fn steps() -> Vec<Step> {
+    steps_with(Settings::default())
+}
+
+/// What became of each step.
+fn run_all(steps: &[Step], machine: &Memory) -> (Vec<Told>, Result<(), StepError>) {
+    let mut told = Vec::new();
+    let done = run(steps, machine, &mut |_, what| told.push(what));
+    (told, done)
+}
+
+fn restarts(machine: &Memory) -> Vec<String> {
+    let commands = machine.commands.borrow();
+    commands.iter().filter_map(|command| command.strip_prefix("restart --no-block ")).map(str::to_owned).collect()
+}
+
+fn is_a_master(machine: &Memory) {
+    for program in ProgramName::ALL {
+        assert!(machine.runs(&program.unit()), "{} runs", program.unit());
+        assert!(machine.units.borrow()[&program.unit()].enabled, "{} is enabled", program.unit());
+    }
+    let disk = machine.disk.borrow();
+    assert_eq!(disk.labels.iter().collect::<Vec<_>>(), ["node-role.kubernetes.io/control-plane"]);
+    assert_eq!(disk.certificates.len(), 8 + 3);
+    let (text, mode) = &disk.files[std::path::Path::new(init::ADMIN_CONF)];
+    assert_eq!((text.as_str(), *mode), ("corten at https://192.168.1.11:6443", 0o600));
+    assert_eq!(disk.files[std::path::Path::new("/proc/sys/net/ipv4/ip_forward")].0, "1\n");
+}
+
+#[test]
+fn a_machine_becomes_a_master_and_stays_one() {
+    let machine = Memory::default();
+    let (told, done) = run_all(&steps(), &machine);
+    done.unwrap();
+    // The apiserver and the node are ready when all units are.
+    assert!(told.iter().filter(|what| matches!(what, Told::Done(_))).count() >= told.len() - 2, "{told:?}");
+    is_a_master(&machine);
+    machine.commands.borrow_mut().clear();
+    let before = machine.disk.borrow().clone();
+    let (told, done) = run_all(&steps(), &machine);
+    done.unwrap();
+    assert!(told.iter().all(|what| *what == Told::Kept), "{told:?}");
+    assert_eq!((machine.commands.borrow().len(), &*machine.disk.borrow()), (0, &before), "nothing is changed");
+}
+
+#[test]
+fn a_run_that_is_cut_off_anywhere_is_finished_by_the_next() {
+    let whole = Memory::default();
+    run_all(&steps(), &whole).1.unwrap();
+    let expected = whole.disk.borrow().clone();
+    let mut cuts = 0;
+    loop {
+        let machine = Memory::default();
+        machine.changes_left.set(Some(cuts));
+        let done = run_all(&steps(), &machine).1;
+        if done.is_ok() {
+            break;
+        }
+        assert!(done.unwrap_err().to_string().contains("run it again"), "after {cuts} changes");
+        machine.changes_left.set(None);
+        run_all(&steps(), &machine).1.unwrap();
+        is_a_master(&machine);
+        assert_eq!(*machine.disk.borrow(), expected, "after {cuts} changes");
+        cuts += 1;
+    }
+    assert!(cuts > 50, "{cuts} cuts were tried");
+}
+
+#[test]
+fn a_unit_that_does_not_start_ends_the_run_with_where_to_look() {
+    let machine = Memory { broken: ["etcd.service".to_owned()].into(), ..Memory::default() };
+    let (told, done) = run_all(&steps(), &machine);
+    let error = done.unwrap_err().to_string();
+    assert!(error.starts_with("etcd runs: not so after 90 s: etcd.service is activating"), "{error}");
+    assert!(error.contains("journalctl --unit=etcd.service"), "{error}");
+    assert!(matches!(told.last(), Some(Told::Failed(_))), "{told:?}");
+    assert_eq!(restarts(&machine), ["etcd.service"], "nothing that comes after is begun");
+}
+
+#[test]
+fn a_dry_run_says_what_a_run_would_do_and_changes_nothing() {
+    let machine = Memory::default();
+    let all = |machine: &Memory| {
+        let mut told = Vec::new();
+        dry_run(&steps(), machine, &mut |step, what| told.push((step.name.clone(), what)));
+        told
+    };
+    let told = all(&machine);
+    assert!(told.iter().all(|(_, what)| matches!(what, Told::Would(_))), "{told:?}");
+    assert_eq!((machine.disk.borrow().clone(), machine.commands.borrow().len()), (Default::default(), 0));
+    run_all(&steps(), &machine).1.unwrap();
+    assert!(all(&machine).iter().all(|(_, what)| *what == Told::Kept));
+}
+
+#[test]
+fn other_settings_start_again_whom_they_concern() {
+    let network = |text: &str| Some(text.parse().unwrap());
+    let cases = [
+        ("none", Settings::default(), vec![]),
+        (
+            "a kubelet's argument",
+            Settings { kubelet_extra_args: Some(vec!["--node-label=a=b".into()]), ..Settings::default() },
+            vec!["corten-kubelet.service"],
+        ),
+        (
+            "the pods' network",
+            Settings { pod_network_cidr: network("10.9.0.0/16"), ..Settings::default() },
+            vec!["corten-controllers.service", "corten-proxy.service"],
+        ),
+        ("etcd's timing", Settings { etcd_heartbeat_interval: Some(100), ..Settings::default() }, vec!["etcd.service"]),
+    ];
+    for (why, settings, expected) in cases {
+        let machine = Memory::default();
+        run_all(&steps(), &machine).1.unwrap();
+        machine.commands.borrow_mut().clear();
+        run_all(&steps_with(settings), &machine).1.unwrap();
+        assert_eq!(restarts(&machine), expected, "{why}");
+    }
+}
+
+#[test]
+fn what_was_done_is_undone_but_for_data_and_what_others_use() {
+    let machine = Memory::default();
+    run_all(&steps(), &machine).1.unwrap();
+    let data = machine.disk.borrow().dirs.clone();
+    undo(&steps(), &machine, &mut |_, _| {}).unwrap();
+    let disk = machine.disk.borrow().clone();
+    assert!(disk.files.keys().all(|file| file.starts_with("/proc") || file.starts_with("/sys")), "{:?}", disk.files);
+    assert_eq!((disk.certificates.len(), disk.dirs), (0, data));
+    let left: Vec<ProgramName> =
+        ProgramName::ALL.into_iter().filter(|program| machine.units.borrow()[&program.unit()].started).collect();
+    assert_eq!(left, [ProgramName::Containerd], "containers may be others', too");
+    // Again, when there is nothing; and anew.
+    undo(&steps(), &machine, &mut |_, _| {}).unwrap();
+    run_all(&steps(), &machine).1.unwrap();
+    is_a_master(&machine);
+}
+
+#[test]
+fn steps_have_names_of_their_own() {
+    let names: std::collections::BTreeSet<String> = steps().into_iter().map(|step| step.name).collect();
+    assert_eq!(names.len(), steps().len());
+}
