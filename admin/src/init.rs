@@ -7,7 +7,7 @@ use crate::machine::Certificates;
 use crate::pki::node_plan;
 use crate::steps::{Action, File, Step};
 use crate::topology::cluster::MASTER_LABEL;
-use crate::topology::program::Directory;
+use crate::topology::program::{Directory, ROOT};
 use crate::topology::systemd::{self, Rendered};
 use crate::topology::{self, Layout, Program, ProgramName, Values, kernel};
 
@@ -39,6 +39,7 @@ pub fn steps(plan: &Plan, settings: &str, layout: &Layout) -> Vec<Step> {
         step("certificates and keys are made", certificates, AT_ONCE),
         step("the administrator's kubeconfig is written", kubeconfig, AT_ONCE),
         step("directories are made", Action::Directories(directories), AT_ONCE),
+        step("keys and data belong to who uses them", Action::Owners(owners(&programs, layout)), AT_ONCE),
         step("settings and units are written", Action::Files(files(plan, &rendered)), AT_ONCE),
     ];
     steps.extend(kernel::MODULES.into_iter().map(module));
@@ -54,6 +55,16 @@ pub fn steps(plan: &Plan, settings: &str, layout: &Layout) -> Vec<Step> {
 
 fn step(name: impl Into<String>, action: Action, within: Duration) -> Step {
     Step { name: name.into(), action, within }
+}
+
+/// What is another user's than root's.
+fn owners(programs: &[Program], layout: &Layout) -> Vec<(PathBuf, String)> {
+    let of_program = |program: &Program| {
+        let files = program.reads.iter().map(|file| (layout.pki_dir.join(&file.file), file.owner));
+        let dirs = program.directories.iter().map(|dir| (dir.path.clone(), dir.owner));
+        files.chain(dirs).filter(|(_, owner)| *owner != ROOT).collect::<Vec<_>>()
+    };
+    programs.iter().flat_map(of_program).map(|(path, owner)| (path, owner.to_owned())).collect()
 }
 
 fn files(plan: &Plan, rendered: &[Rendered]) -> Vec<File> {

@@ -22,6 +22,8 @@ use crate::pki::{CertPlan, ClusterPlan, PkiError};
 pub enum MachineError {
     #[error("cannot {doing} {}", path.display())]
     File { doing: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("there is no user {0}: it comes with a package that is not installed")]
+    NoUser(String),
     #[error("cannot run {program}: is it installed?")]
     Start { program: String, source: std::io::Error },
     #[error("{command} failed: {said}")]
@@ -50,6 +52,9 @@ pub trait Machine {
     fn exists(&self, path: &Path) -> bool;
     /// Fine if it is there, whatever its mode.
     fn make_dir(&self, path: &Path, mode: u32) -> Result<(), MachineError>;
+    /// The user to whom a file or directory belongs; None: there is no such thing.
+    fn owner(&self, path: &Path) -> Result<Option<String>, MachineError>;
+    fn set_owner(&self, path: &Path, user: &str) -> Result<(), MachineError>;
     /// With all that is in it; fine if there is none.
     fn remove_dir(&self, path: &Path) -> Result<(), MachineError>;
     /// Runs a program to its end; what it wrote to standard output.

@@ -29,6 +29,8 @@ pub enum Action {
         wanted: Box<Certificates>,
     },
     Directories(Vec<Directory>),
+    /// Files and directories, and to whom they are to belong.
+    Owners(Vec<(PathBuf, String)>),
     Files(Vec<File>),
     /// The administrator's.
     Kubeconfig {

@@ -29,6 +29,8 @@ pub(crate) struct Disk {
     pub(crate) dirs: BTreeMap<PathBuf, u32>,
     pub(crate) certificates: BTreeSet<String>,
     pub(crate) labels: BTreeSet<String>,
+    /// Whose what is, if it is not root's.
+    pub(crate) owners: BTreeMap<PathBuf, String>,
 }
 
 #[derive(Default)]
@@ -147,11 +149,27 @@ impl Machine for Memory {
         Ok(())
     }
 
+    fn owner(&self, path: &Path) -> Result<Option<String>, MachineError> {
+        let disk = self.disk.borrow();
+        // Certificates are no files here.
+        let is_key = |stem: &String| path.ends_with(format!("{stem}.key"));
+        let there =
+            disk.files.contains_key(path) || disk.dirs.contains_key(path) || disk.certificates.iter().any(is_key);
+        Ok(there.then(|| disk.owners.get(path).cloned().unwrap_or_else(|| "root".to_owned())))
+    }
+
+    fn set_owner(&self, path: &Path, user: &str) -> Result<(), MachineError> {
+        self.change()?;
+        self.disk.borrow_mut().owners.insert(path.into(), user.to_owned());
+        Ok(())
+    }
+
     fn remove_dir(&self, path: &Path) -> Result<(), MachineError> {
         self.change()?;
         let mut disk = self.disk.borrow_mut();
         disk.files.retain(|file, _| !file.starts_with(path));
         disk.dirs.retain(|dir, _| !dir.starts_with(path));
+        disk.owners.retain(|file, _| !file.starts_with(path));
         if path == Path::new("/etc/corten/pki") {
             disk.certificates.clear();
         }

@@ -26,6 +26,12 @@ fn files_and_directories(machine: &dyn Machine, root: &Path, mode_of: &dyn Fn(&P
     assert!(!machine.exists(&dir) && machine.read(&dir.join("more")).unwrap().is_none());
     machine.remove(&file).unwrap();
     assert_eq!(machine.read(&file).unwrap(), None);
+    machine.write(&file, "whose", 0o600).unwrap();
+    assert_eq!(machine.owner(&root.join("nowhere")).unwrap(), None);
+    if machine.owner(&file).unwrap().as_deref() == Some("root") {
+        machine.set_owner(&file, "nobody").unwrap();
+        assert_eq!(machine.owner(&file).unwrap().as_deref(), Some("nobody"));
+    }
     let before = machine.elapsed();
     machine.pause();
     assert!(machine.elapsed() > before);
@@ -56,5 +62,6 @@ fn this_machine_keeps_the_contract_and_says_what_programs_say() {
     assert_eq!(machine.run("echo", &["a", "b"]).unwrap(), "a b\n");
     let failed = machine.run("sh", &["-c", "echo so it is >&2; exit 3"]).unwrap_err().to_string();
     assert_eq!(failed, "sh -c echo so it is >&2; exit 3 failed: so it is");
+    assert!(machine.set_owner(&std::env::temp_dir(), "no-such-user").unwrap_err().to_string().contains("no-such-user"));
     assert!(machine.run("no-such-program", &[]).unwrap_err().to_string().contains("is it installed?"));
 }

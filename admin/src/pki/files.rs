@@ -1,7 +1,7 @@
 //! Reads and writes PEM files. A file is either the old one or the new one, never half; keys are for the owner alone.
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use super::PkiError;
@@ -48,7 +48,21 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new).map_err(failed("create"))?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed("write"))?;
+    keep_owner(path, &file).map_err(failed("keep the owner of"))?;
     fs::rename(&new, path).map_err(failed("rename into"))
+}
+
+/// etcd's keys are etcd's: what is renewed must be readable by who reads it.
+fn keep_owner(old: &Path, new: &File) -> std::io::Result<()> {
+    let old = match fs::metadata(old) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    };
+    let is = new.metadata()?;
+    if (old.uid(), old.gid()) == (is.uid(), is.gid()) {
+        return Ok(());
+    }
+    fchown(new, Some(old.uid()), Some(old.gid()))
 }
 
 pub(super) fn certificates_under(dir: &Path) -> Result<Vec<PathBuf>, PkiError> {

@@ -130,6 +130,25 @@ fn keys_are_for_their_owner_alone() {
 }
 
 #[test]
+fn a_key_that_is_renewed_stays_its_owners() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let dir = TempDir::new("owners");
+    let now = Timestamp::now();
+    Pki::new(&dir.0, now).init(&plan("a")).unwrap();
+    let key = Pki::new(&dir.0, now).key("etcd/server");
+    if chown(&key, Some(12_345), Some(54_321)).is_err() {
+        println!("skipped: only root gives files away");
+        return;
+    }
+    let later = Pki::new(&dir.0, now + (340 * 24).hours());
+    let done = later.init(&plan("a")).unwrap();
+    assert_eq!(outcome(&done, "etcd/server"), Outcome::Renewed(Verdict::NearItsEnd));
+    let meta = fs::metadata(&key).unwrap();
+    assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o777), (12_345, 54_321, 0o600));
+    assert_eq!(fs::metadata(later.key("apiserver")).unwrap().uid(), nix::unistd::geteuid().as_raw());
+}
+
+#[test]
 fn certificates_say_who_and_where() {
     let dir = TempDir::new("facts");
     let pki = Pki::new(&dir.0, Timestamp::now());

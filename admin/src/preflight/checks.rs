@@ -75,6 +75,7 @@ pub(super) const CHECKS: &[Check] = &[
     error("Cgroups", cgroups),
     error("Programs", programs),
     error("Versions", versions),
+    error("Users", users),
     error("Address", address),
     error("Networks", networks),
     error("Localhost", localhost),
@@ -155,6 +156,14 @@ fn versions(facts: &Facts, _: &Plan) -> Vec<Finding> {
         Some(Finding { suffix: String::new(), what, remedy })
     };
     PROGRAMS.iter().filter_map(judge).collect()
+}
+
+fn users(facts: &Facts, _: &Plan) -> Vec<Finding> {
+    when(
+        !facts.missing_users.is_empty(),
+        format!("there is no user {}", facts.missing_users.join(", ")),
+        "install the distribution's package, which makes it, or make it: adduser --system --group etcd",
+    )
 }
 
 fn address(facts: &Facts, plan: &Plan) -> Vec<Finding> {

@@ -82,6 +82,8 @@ pub struct Facts {
     pub versions: BTreeMap<&'static str, Option<String>>,
     /// Our own programs that are not where units look for them.
     pub missing_programs: Vec<PathBuf>,
+    /// Users that programs run as, and that there are not.
+    pub missing_users: Vec<String>,
     pub has_swap: bool,
     pub memory_bytes: u64,
     /// This machine's addresses with their networks.

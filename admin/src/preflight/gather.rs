@@ -38,12 +38,22 @@ pub fn gather(plan: &Plan, layout: &Layout) -> Facts {
         on_overlay: data.iter().filter(|dir| is_overlay(dir)).cloned().collect(),
         versions: PROGRAMS.iter().map(|(program, _, _)| (*program, says(program, &["--version"]))).collect(),
         missing_programs: ours.filter(|path| !path.is_file()).collect(),
+        missing_users: programs
+            .iter()
+            .map(|program| program.user)
+            .filter(|user| !is_user(user))
+            .map(str::to_owned)
+            .collect(),
         has_swap: text("/proc/swaps").lines().count() > 1,
         memory_bytes: memory_bytes(&text("/proc/meminfo")),
         addresses: addresses(),
         localhost_resolves: ("localhost", 0).to_socket_addrs().is_ok(),
         has_foreign_etcd_data: !is_empty(&layout.etcd_data_dir) && !layout.pki_dir.join("etcd/ca.crt").exists(),
     }
+}
+
+fn is_user(name: &str) -> bool {
+    nix::unistd::User::from_name(name).is_ok_and(|user| user.is_some())
 }
 
 /// A file of /proc or /sys; nothing where it is not there.

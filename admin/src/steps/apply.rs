@@ -20,6 +20,15 @@ impl Action {
                 let missing = dirs.iter().filter(|dir| !machine.exists(&dir.path));
                 list(missing.map(|dir| dir.path.display().to_string()).collect(), "not there")
             }
+            Self::Owners(owners) => {
+                let mut other = Vec::new();
+                for (path, user) in owners {
+                    if machine.owner(path)?.as_ref() != Some(user) {
+                        other.push(path.display().to_string());
+                    }
+                }
+                list(other, "another user's, or not there")
+            }
             Self::Files(files) => {
                 let mut other = Vec::new();
                 for file in files {
@@ -72,6 +81,7 @@ impl Action {
         match self {
             Self::Certificates { wanted, .. } => machine.issue(wanted),
             Self::Directories(dirs) => dirs.iter().try_for_each(|dir| machine.make_dir(&dir.path, dir.mode)),
+            Self::Owners(owners) => owners.iter().try_for_each(|(path, user)| machine.set_owner(path, user)),
             Self::Files(files) => files.iter().try_for_each(|file| machine.write(&file.path, &file.text, file.mode)),
             Self::Kubeconfig { path, cluster, server } => {
                 machine.write(path, &machine.kubeconfig(cluster, server)?, OWNER_ONLY)
@@ -110,6 +120,7 @@ impl Action {
                 machine.remove(applied)?;
             }
             Self::Directories(_)
+            | Self::Owners(_)
             | Self::Module { .. }
             | Self::Sysctls(_)
             | Self::ApiserverReady

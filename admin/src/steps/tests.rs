@@ -37,6 +37,10 @@ fn is_a_master(machine: &Memory) {
     let disk = machine.disk.borrow();
     assert_eq!(disk.labels.iter().collect::<Vec<_>>(), ["node-role.kubernetes.io/control-plane"]);
     assert_eq!(disk.certificates.len(), 8 + 3);
+    let owned: Vec<String> = disk.owners.iter().map(|(path, user)| format!("{} {user}", path.display())).collect();
+    let expected =
+        ["/etc/corten/pki/etcd/peer.key etcd", "/etc/corten/pki/etcd/server.key etcd", "/var/lib/etcd/corten etcd"];
+    assert_eq!(owned, expected);
     let (text, mode) = &disk.files[std::path::Path::new(init::ADMIN_CONF)];
     assert_eq!((text.as_str(), *mode), ("corten at https://192.168.1.11:6443", 0o600));
     assert_eq!(disk.files[std::path::Path::new("/proc/sys/net/ipv4/ip_forward")].0, "1\n");

@@ -6,12 +6,15 @@ use super::program::{Builder, Program, Setting};
 use super::sandbox;
 use super::variable::{Values, Variable};
 
+/// The user that etcd's package makes.
+pub(super) const ETCD_USER: &str = "etcd";
 const ETCD_SETTINGS: &[Setting] = &[
     Setting {
         why: "The cluster's memory: the last to go when this machine's is short.",
         lines: &["OOMScoreAdjust=-999"],
     },
     Setting { why: "What it leaks must not take the machine along.", lines: &["MemoryMax=50%", "TasksMax=4096"] },
+    Setting { why: "Its data are all that it writes.", lines: &["ReadWritePaths=/var/lib/etcd"] },
 ];
 const APISERVER_SETTINGS: &[Setting] = &[
     Setting { why: "All wait when it is gone: it goes late when memory is short.", lines: &["OOMScoreAdjust=-997"] },
@@ -37,6 +40,7 @@ fn etcd(values: Values<'_>, layout: &Layout) -> Program {
     let client_url = format!("https://{ip}:{ETCD_CLIENT_PORT}");
     let peer_url = format!("https://{ip}:{ETCD_PEER_PORT}");
     Builder::new(ProgramName::Etcd, "etcd, as Corten's masters run it", values, layout)
+        .user(ETCD_USER)
         .flag("name", values.get(Variable::NodeName))
         .flag("data-dir", layout.etcd_data_dir.display())
         .flag("listen-client-urls", format!("https://127.0.0.1:{ETCD_CLIENT_PORT},{client_url}"))
@@ -61,6 +65,7 @@ fn etcd(values: Values<'_>, layout: &Layout) -> Program {
         .directory(&layout.etcd_data_dir, 0o700)
         .notifies()
         .settings(ETCD_SETTINGS)
+        .settings(sandbox::KEEPS_DATA)
         .done()
 }
 

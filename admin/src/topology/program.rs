@@ -9,6 +9,8 @@ use crate::pki;
 
 /// `RestartSec` of our units, and of etcd's as we set it.
 pub const RESTART_SECS: u32 = 1;
+pub const ROOT: &str = "root";
+const OTHERS_READ: u32 = 0o004;
 
 /// When what depends on a program may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,7 @@ pub struct PkiFile {
 pub struct Directory {
     pub path: PathBuf,
     pub mode: u32,
+    pub owner: &'static str,
 }
 
 /// Settings of a unit that go together, with the reason for them.
@@ -82,7 +85,7 @@ impl<'a> Builder<'a> {
             args: Vec::new(),
             reads: Vec::new(),
             directories: Vec::new(),
-            user: "root",
+            user: ROOT,
             after: Vec::new(),
             wants: Vec::new(),
             readiness: Readiness::Started,
@@ -90,6 +93,12 @@ impl<'a> Builder<'a> {
             settings: Vec::new(),
         };
         Self { values, layout, program }
+    }
+
+    /// Whom it runs as, and to whom its keys and directories belong: said before they are named.
+    pub(super) fn user(mut self, user: &'static str) -> Self {
+        self.program.user = user;
+        self
     }
 
     pub(super) fn flag(mut self, name: &str, value: impl Display) -> Self {
@@ -102,7 +111,10 @@ impl<'a> Builder<'a> {
         let file = file.into();
         let path = self.layout.pki_dir.join(&file);
         self.program.args.push(format!("--{name}={}", path.display()));
-        self.program.reads.push(PkiFile { mode: pki::mode_of(&file), file, owner: "root" });
+        let (mode, user) = (pki::mode_of(&file), self.program.user);
+        // What all may read needs no owner but the administrator.
+        let owner = if mode & OTHERS_READ == 0 { user } else { ROOT };
+        self.program.reads.push(PkiFile { file, mode, owner });
         self
     }
 
@@ -118,7 +130,8 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn directory(mut self, path: impl Into<PathBuf>, mode: u32) -> Self {
-        self.program.directories.push(Directory { path: path.into(), mode });
+        let owner = self.program.user;
+        self.program.directories.push(Directory { path: path.into(), mode, owner });
         self
     }
 

@@ -34,6 +34,31 @@ pub(super) const TALKS_ONLY: &[Setting] = &[
     },
 ];
 
+/// For etcd, which has a user of its own and writes its data alone: what it may write stands with it.
+pub(super) const KEEPS_DATA: &[Setting] = &[
+    Setting { why: "Nothing in it becomes more than it is.", lines: &["NoNewPrivileges=yes", "RestrictSUIDSGID=yes"] },
+    Setting { why: "It is no root, and needs none of root's powers.", lines: &["CapabilityBoundingSet="] },
+    Setting {
+        why: "All other files are not its business.",
+        lines: &["ProtectSystem=strict", "ProtectHome=yes", "PrivateTmp=yes", "PrivateDevices=yes"],
+    },
+    Setting {
+        why: "Nor are the machine's own settings.",
+        lines: &[
+            "ProtectKernelTunables=yes",
+            "ProtectKernelModules=yes",
+            "ProtectKernelLogs=yes",
+            "ProtectControlGroups=yes",
+            "ProtectHostname=yes",
+            "ProtectClock=yes",
+        ],
+    },
+    Setting {
+        why: "It speaks TCP, and to systemd, and starts nothing.",
+        lines: &["RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX", "RestrictNamespaces=yes", "RestrictRealtime=yes"],
+    },
+];
+
 /// For the proxy, which writes the network's state and nothing else.
 pub(super) const NETWORK: &[Setting] = &[
     Setting { why: "Nothing in it becomes more than it is.", lines: &["NoNewPrivileges=yes", "RestrictSUIDSGID=yes"] },

@@ -104,7 +104,6 @@ fn addition(program: &Program) -> String {
             "The package's variables go: etcd refuses to start when it is given a flag and a variable for one thing.",
         ));
         text.push_str("Environment=\nEnvironmentFile=\n");
-        text.push_str(&commented("Certificates are readable by root alone, as in Kubernetes' own static pod."));
         text.push_str(&format!("User={}\nRestart=always\nRestartSec={}\n", program.user, program.restart_secs));
     } else {
         text.push_str("[Service]\n");

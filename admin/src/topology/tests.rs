@@ -140,13 +140,27 @@ fn a_worker_has_no_key_but_its_own() {
             for file in &program.reads {
                 let is_key = file.file.ends_with(".key");
                 assert_eq!(file.mode, if is_key { 0o600 } else { 0o644 }, "{}", file.file);
-                assert_eq!(file.owner, program.user, "{} is readable by who reads it", file.file);
+                assert_eq!(file.owner, if is_key { program.user } else { "root" }, "{}", file.file);
                 let own = format!("nodes/{}/", machine.name);
                 let fine = machine.role == Role::Master || file.file == "ca.crt" || file.file.starts_with(&own);
                 assert!(fine, "{} on {}", file.file, machine.name);
             }
         }
     }
+}
+
+#[test]
+fn what_etcd_keeps_is_etcds_alone() {
+    let cluster = cluster(1);
+    let programs = programs_of(&cluster, &cluster.masters[0]);
+    for program in &programs {
+        let user = if program.name == ProgramName::Etcd { "etcd" } else { "root" };
+        assert_eq!(program.user, user, "{:?}", program.name);
+        assert!(program.directories.iter().all(|dir| dir.owner == user), "{:?}", program.name);
+    }
+    // Nobody else reads its keys: a file has one owner.
+    let readers = |file: &str| programs.iter().filter(|p| p.reads.iter().any(|read| read.file == file)).count();
+    assert_eq!((readers("etcd/server.key"), readers("etcd/peer.key")), (1, 1));
 }
 
 #[test]
