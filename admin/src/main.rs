@@ -4,6 +4,10 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use nix::sys::stat::{Mode, umask};
+
+/// What a file is made without: the right to write it, of all but its owner.
+const UMASK: Mode = Mode::S_IWGRP.union(Mode::S_IWOTH);
 
 /// Sets up and looks after a Corten cluster.
 #[derive(Parser)]
@@ -35,6 +39,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // An administrator's umask must not decide what etcd's user may read; keys have modes of their own.
+    umask(UMASK);
     let done = match Cli::parse().command {
         Command::Init(args) => commands::init::init(&args),
         Command::Reset(args) => commands::init::reset(&args),

@@ -1,5 +1,6 @@
 //! The program as it is called: what it prints, and its exit code. Nothing on this machine is changed.
 #![expect(clippy::unwrap_used, reason = "a test's helper may panic as a test may")]
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -16,6 +17,23 @@ fn cortenadm(args: &[&str]) -> Said {
     let done = Command::new(env!("CARGO_BIN_EXE_cortenadm")).args(args).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said { code: done.status.code(), out: text(done.stdout), err: text(done.stderr) }
+}
+
+/// A directory that is gone with the test.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("cortenadm-cli-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
 }
 
 /// A file of settings, gone with the test.
@@ -37,6 +55,24 @@ impl Settings {
 impl Drop for Settings {
     fn drop(&mut self) {
         std::fs::remove_file(&self.0).ok();
+    }
+}
+
+#[test]
+fn what_all_may_read_is_so_whatever_the_administrators_umask() {
+    let dir = Dir::new("umask");
+    for umask in ["027", "077"] {
+        let pki = dir.0.join(umask).join("pki");
+        let command = format!("umask {umask}; exec \"$0\" pki init --dir \"$1\"");
+        let program = env!("CARGO_BIN_EXE_cortenadm");
+        let done = Command::new("sh").args(["-c", &command, program]).arg(&pki).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let cases =
+            [("", 0o755), ("etcd", 0o755), ("etcd/ca.crt", 0o644), ("sa.pub", 0o644), ("etcd/server.key", 0o600)];
+        for (file, mode) in cases {
+            let is = std::fs::metadata(pki.join(file)).unwrap().permissions().mode() & 0o777;
+            assert_eq!(is, mode, "{file:?} under umask {umask}");
+        }
     }
 }
 

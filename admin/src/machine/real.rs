@@ -1,8 +1,8 @@
 //! This machine: files through std, programs through systemd's and others' commands.
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -65,6 +65,8 @@ impl Machine for ThisMachine {
         self.remove(&new)?;
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(mode).open(&new).map_err(failed("create"))?;
+        // The umask has taken from it.
+        file.set_permissions(Permissions::from_mode(mode)).map_err(failed("set the mode of"))?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed("write"))?;
         fs::rename(&new, path).map_err(failed("rename into"))
     }
@@ -87,7 +89,12 @@ impl Machine for ThisMachine {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(failed)?;
         }
-        DirBuilder::new().recursive(true).mode(mode).create(path).map_err(failed)
+        match DirBuilder::new().mode(mode).create(path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            Err(error) => Err(failed(error)),
+            // The umask has taken from it.
+            Ok(()) => fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed),
+        }
     }
 
     fn owner(&self, path: &Path) -> Result<Option<String>, MachineError> {

@@ -1,7 +1,7 @@
 //! Reads and writes PEM files. A file is either the old one or the new one, never half; keys are for the owner alone.
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use super::PkiError;
@@ -47,6 +47,8 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
         _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new).map_err(failed("create"))?;
+    // The umask has taken from it.
+    file.set_permissions(Permissions::from_mode(mode)).map_err(failed("set the mode of"))?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed("write"))?;
     keep_owner(path, &file).map_err(failed("keep the owner of"))?;
     fs::rename(&new, path).map_err(failed("rename into"))
