@@ -1,6 +1,7 @@
 //! The port to a machine that is set up: its files, its programs, its clock and its apiserver.
 //!
 //! [`ThisMachine`] is the real one. Tests have one in memory (`memory`); one contract test holds both.
+mod owners;
 mod real;
 
 #[cfg(test)]
@@ -24,6 +25,11 @@ pub enum MachineError {
     File { doing: &'static str, path: PathBuf, source: std::io::Error },
     #[error("there is no user {0}: it comes with a package that is not installed")]
     NoUser(String),
+    #[error(
+        "{} is a link: what belongs to another user than root has to be there itself; put it there, or mount a disk there",
+        .0.display()
+    )]
+    Link(PathBuf),
     #[error("cannot run {program}: is it installed?")]
     Start { program: String, source: std::io::Error },
     #[error("{command} failed: {said}")]
@@ -41,6 +47,14 @@ pub struct Certificates {
     pub node: Vec<CertPlan>,
 }
 
+/// What is at a path itself: a link is not followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    pub user: String,
+    pub mode: u32,
+    pub is_link: bool,
+}
+
 /// Everything that steps do to a machine.
 pub trait Machine {
     /// None: there is no such file.
@@ -52,8 +66,9 @@ pub trait Machine {
     fn exists(&self, path: &Path) -> bool;
     /// Fine if it is there, whatever its mode.
     fn make_dir(&self, path: &Path, mode: u32) -> Result<(), MachineError>;
-    /// The user to whom a file or directory belongs; None: there is no such thing.
-    fn owner(&self, path: &Path) -> Result<Option<String>, MachineError>;
+    /// None: there is no such thing.
+    fn look(&self, path: &Path) -> Result<Option<Look>, MachineError>;
+    /// Gives a file or a directory away, and nothing that is in it. Links are refused.
     fn set_owner(&self, path: &Path, user: &str) -> Result<(), MachineError>;
     /// With all that is in it; fine if there is none.
     fn remove_dir(&self, path: &Path) -> Result<(), MachineError>;

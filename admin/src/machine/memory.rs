@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Certificates, Machine, MachineError};
+use super::{Certificates, Look, Machine, MachineError};
 use crate::api::ApiError;
 use crate::topology::kernel::{MODULES, sysctl_path};
 
@@ -149,13 +149,15 @@ impl Machine for Memory {
         Ok(())
     }
 
-    fn owner(&self, path: &Path) -> Result<Option<String>, MachineError> {
+    fn look(&self, path: &Path) -> Result<Option<Look>, MachineError> {
         let disk = self.disk.borrow();
         // Certificates are no files here.
         let is_key = |stem: &String| path.ends_with(format!("{stem}.key"));
         let there =
             disk.files.contains_key(path) || disk.dirs.contains_key(path) || disk.certificates.iter().any(is_key);
-        Ok(there.then(|| disk.owners.get(path).cloned().unwrap_or_else(|| "root".to_owned())))
+        let user = disk.owners.get(path).cloned().unwrap_or_else(|| "root".to_owned());
+        let mode = disk.files.get(path).map(|(_, mode)| *mode).or_else(|| disk.dirs.get(path).copied());
+        Ok(there.then(|| Look { user, mode: mode.unwrap_or(0o600), is_link: false }))
     }
 
     fn set_owner(&self, path: &Path, user: &str) -> Result<(), MachineError> {

@@ -2,17 +2,15 @@
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use nix::errno::Errno;
-use nix::unistd::{Uid, User, chown};
 use serde_json::Value;
 
-use super::{Certificates, Machine, MachineError};
+use super::{Certificates, Look, Machine, MachineError, owners};
 use crate::api::Api;
 use crate::kubeconfig::{self, Access};
 use crate::pki::Pki;
@@ -97,22 +95,12 @@ impl Machine for ThisMachine {
         }
     }
 
-    fn owner(&self, path: &Path) -> Result<Option<String>, MachineError> {
-        let failed = |source| MachineError::File { doing: "look at", path: path.into(), source };
-        let uid = match fs::metadata(path) {
-            Ok(meta) => Uid::from_raw(meta.uid()),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(failed(source)),
-        };
-        let user = User::from_uid(uid).map_err(|errno| failed(errno.into()))?;
-        Ok(Some(user.map_or_else(|| uid.to_string(), |user| user.name)))
+    fn look(&self, path: &Path) -> Result<Option<Look>, MachineError> {
+        owners::look(path)
     }
 
     fn set_owner(&self, path: &Path, user: &str) -> Result<(), MachineError> {
-        let failed = |errno: Errno| MachineError::File { doing: "give away", path: path.into(), source: errno.into() };
-        let found = User::from_name(user).map_err(failed)?;
-        let found = found.ok_or_else(|| MachineError::NoUser(user.to_owned()))?;
-        chown(path, Some(found.uid), Some(found.gid)).map_err(failed)
+        owners::set_owner(path, user)
     }
 
     fn remove_dir(&self, path: &Path) -> Result<(), MachineError> {

@@ -27,10 +27,12 @@ fn files_and_directories(machine: &dyn Machine, root: &Path, mode_of: &dyn Fn(&P
     machine.remove(&file).unwrap();
     assert_eq!(machine.read(&file).unwrap(), None);
     machine.write(&file, "whose", 0o600).unwrap();
-    assert_eq!(machine.owner(&root.join("nowhere")).unwrap(), None);
-    if machine.owner(&file).unwrap().as_deref() == Some("root") {
+    assert_eq!(machine.look(&root.join("nowhere")).unwrap(), None);
+    let look = |path: &Path| machine.look(path).unwrap().unwrap();
+    assert_eq!((look(&file).mode, look(&file).is_link), (0o600, false));
+    if look(&file).user == "root" {
         machine.set_owner(&file, "nobody").unwrap();
-        assert_eq!(machine.owner(&file).unwrap().as_deref(), Some("nobody"));
+        assert_eq!(look(&file).user, "nobody");
     }
     let before = machine.elapsed();
     machine.pause();
@@ -45,6 +47,22 @@ fn the_machine_in_memory_keeps_the_contract() {
         disk.files.get(path).map(|(_, mode)| *mode).or_else(|| disk.dirs.get(path).copied()).unwrap()
     };
     files_and_directories(&machine, Path::new("/root"), &mode_of);
+}
+
+#[test]
+fn a_link_is_not_followed_to_what_it_names() {
+    let root = std::env::temp_dir().join(format!("cortenadm-link-{}", std::process::id()));
+    std::fs::create_dir_all(&root).unwrap();
+    let machine = ThisMachine::new(&root, SocketAddr::from(([127, 0, 0, 1], 1)));
+    let (shadow, link) = (root.join("shadow"), root.join("data"));
+    machine.write(&shadow, "secret", 0o600).unwrap();
+    std::os::unix::fs::symlink(&shadow, &link).unwrap();
+    let before = machine.look(&shadow).unwrap();
+    assert!(machine.look(&link).unwrap().unwrap().is_link);
+    let error = machine.set_owner(&link, "nobody").unwrap_err().to_string();
+    assert!(error.contains("data is a link"), "{error}");
+    assert_eq!(machine.look(&shadow).unwrap(), before);
+    std::fs::remove_dir_all(&root).unwrap();
 }
 
 #[test]

@@ -23,8 +23,11 @@ impl Action {
             Self::Owners(owners) => {
                 let mut other = Vec::new();
                 for (path, user) in owners {
-                    if machine.owner(path)?.as_ref() != Some(user) {
-                        other.push(path.display().to_string());
+                    match machine.look(path)? {
+                        // Whoever made it may have meant any file.
+                        Some(found) if found.is_link => return Err(MachineError::Link(path.clone())),
+                        Some(found) if found.user == *user => {}
+                        _ => other.push(path.display().to_string()),
                     }
                 }
                 list(other, "another user's, or not there")
