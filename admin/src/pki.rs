@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 pub use check::{Facts, Verdict, facts};
+use files::Owner;
 pub use files::mode_of;
 pub use plan::{Authority, CertPlan, ClusterPlan, Usage, node_plan};
 
@@ -134,7 +135,7 @@ impl Pki {
         let (cert, key) = (self.cert(authority.file_stem()), self.key(authority.file_stem()));
         if !cert.exists() {
             let pair = issue::authority(authority, self.now)?;
-            files::write_pair(&cert, &key, &pair)?;
+            files::write_pair(&cert, &key, &pair, Owner::Writer)?;
             return Ok(Outcome::Issued);
         }
         if !key.exists() {
@@ -176,7 +177,9 @@ impl Pki {
         }
         let authority_key = issue::key_from_pem(&files::read(&self.key(stem))?, &self.key(stem))?;
         let pair = issue::leaf(plan, &authority_pem, authority_key, self.now)?;
-        files::write_pair(&cert, &key, &pair)?;
+        // Of a key without a certificate nobody knows how it came there.
+        let owner = if verdict.is_some() { Owner::AsBefore } else { Owner::Writer };
+        files::write_pair(&cert, &key, &pair, owner)?;
         Ok(verdict.map_or(Outcome::Issued, Outcome::Renewed))
     }
 

@@ -9,6 +9,8 @@ use super::issue::PemPair;
 
 const PRIVATE_MODE: u32 = 0o600;
 const PUBLIC_MODE: u32 = 0o644;
+/// Of a group or of all.
+const OTHERS_WRITE: u32 = 0o022;
 /// How deep certificates are looked for (`nodes/<name>/kubelet.crt`).
 const DEPTH_MAX: usize = 3;
 
@@ -21,21 +23,30 @@ pub(super) fn read(path: &Path) -> Result<String, PkiError> {
     fs::read_to_string(path).map_err(|source| PkiError::File { doing: "read", path: path.into(), source })
 }
 
+/// Whose a file is that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// Whoever writes it.
+    Writer,
+    /// As that of the file that it replaces: etcd's keys are etcd's, and whoever reads a key reads the new one, too.
+    AsBefore,
+}
+
 /// Two files cannot be changed as one: after a crash in between, the next run sees that they do not fit.
-pub(super) fn write_pair(cert: &Path, key: &Path, pair: &PemPair) -> Result<(), PkiError> {
-    write_private(key, &pair.key)?;
-    write_public(cert, &pair.cert)
+pub(super) fn write_pair(cert: &Path, key: &Path, pair: &PemPair, owner: Owner) -> Result<(), PkiError> {
+    write(key, &pair.key, PRIVATE_MODE, owner)?;
+    write(cert, &pair.cert, PUBLIC_MODE, owner)
 }
 
 pub(super) fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
-    write(path, text, PRIVATE_MODE)
+    write(path, text, PRIVATE_MODE, Owner::Writer)
 }
 
 pub(super) fn write_public(path: &Path, text: &str) -> Result<(), PkiError> {
-    write(path, text, PUBLIC_MODE)
+    write(path, text, PUBLIC_MODE, Owner::Writer)
 }
 
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
+fn write(path: &Path, text: &str, mode: u32, owner: Owner) -> Result<(), PkiError> {
     let failed = |doing| move |source| PkiError::File { doing, path: path.into(), source };
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(failed("make the directory of"))?;
@@ -50,21 +61,25 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
     // The umask has taken from it.
     file.set_permissions(Permissions::from_mode(mode)).map_err(failed("set the mode of"))?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed("write"))?;
-    keep_owner(path, &file).map_err(failed("keep the owner of"))?;
+    if owner == Owner::AsBefore {
+        keep_owner(path, &file).map_err(failed("keep the owner of"))?;
+    }
     fs::rename(&new, path).map_err(failed("rename into"))
 }
 
-/// etcd's keys are etcd's: what is renewed must be readable by who reads it.
+/// Only where nobody but ourselves puts files: in the directory of another, he would choose by a file whose the new key is.
 fn keep_owner(old: &Path, new: &File) -> std::io::Result<()> {
-    let old = match fs::metadata(old) {
+    let found = match fs::symlink_metadata(old) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         found => found?,
     };
     let is = new.metadata()?;
-    if (old.uid(), old.gid()) == (is.uid(), is.gid()) {
+    let dir = fs::metadata(old.parent().unwrap_or(Path::new(".")))?;
+    let ours = dir.uid() == is.uid() && dir.mode() & OTHERS_WRITE == 0;
+    if !found.is_file() || !ours || (found.uid(), found.gid()) == (is.uid(), is.gid()) {
         return Ok(());
     }
-    fchown(new, Some(old.uid()), Some(old.gid()))
+    fchown(new, Some(found.uid()), Some(found.gid()))
 }
 
 pub(super) fn certificates_under(dir: &Path) -> Result<Vec<PathBuf>, PkiError> {

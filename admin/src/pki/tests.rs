@@ -130,22 +130,50 @@ fn keys_are_for_their_owner_alone() {
 }
 
 #[test]
-fn a_key_that_is_renewed_stays_its_owners() {
-    use std::os::unix::fs::{MetadataExt, chown};
+fn a_key_that_is_renewed_stays_its_owners_and_only_such_a_one() {
+    use std::os::unix::fs::{MetadataExt, chown, symlink};
     let dir = TempDir::new("owners");
     let now = Timestamp::now();
-    Pki::new(&dir.0, now).init(&plan("a")).unwrap();
-    let key = Pki::new(&dir.0, now).key("etcd/server");
-    if chown(&key, Some(12_345), Some(54_321)).is_err() {
-        println!("skipped: only root gives files away");
-        return;
-    }
     let later = Pki::new(&dir.0, now + (340 * 24).hours());
-    let done = later.init(&plan("a")).unwrap();
-    assert_eq!(outcome(&done, "etcd/server"), Outcome::Renewed(Verdict::NearItsEnd));
-    let meta = fs::metadata(&key).unwrap();
-    assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o777), (12_345, 54_321, 0o600));
-    assert_eq!(fs::metadata(later.key("apiserver")).unwrap().uid(), nix::unistd::geteuid().as_raw());
+    let key = later.key("etcd/server");
+    let root = nix::unistd::geteuid().as_raw();
+    // What is done to a key and its directory, and whose the next key is.
+    type Change = fn(&Pki);
+    let cases: [(&str, Change, u32); 5] = [
+        ("it is etcd's", |_| {}, 12_345),
+        (
+            "a link is in its place",
+            |pki| {
+                let (key, away) = (pki.key("etcd/server"), pki.dir().join("away"));
+                fs::rename(&key, &away).unwrap();
+                symlink(&away, &key).unwrap();
+            },
+            root,
+        ),
+        ("the certificate is gone", |pki| fs::remove_file(pki.cert("etcd/server")).unwrap(), root),
+        ("the directory is another's", |pki| chown(pki.dir().join("etcd"), Some(12_345), None).unwrap(), root),
+        (
+            "all may write in the directory",
+            |pki| {
+                fs::set_permissions(pki.dir().join("etcd"), fs::Permissions::from_mode(0o777)).unwrap();
+            },
+            root,
+        ),
+    ];
+    for (why, change, expected) in cases {
+        fs::remove_dir_all(&dir.0).unwrap();
+        Pki::new(&dir.0, now).init(&plan("a")).unwrap();
+        if chown(&key, Some(12_345), Some(54_321)).is_err() {
+            println!("skipped: only root gives files away");
+            return;
+        }
+        change(&later);
+        assert_ne!(outcome(&later.init(&plan("a")).unwrap(), "etcd/server"), Outcome::Kept, "{why}");
+        let meta = fs::symlink_metadata(&key).unwrap();
+        let gid = if expected == root { nix::unistd::getegid().as_raw() } else { 54_321 };
+        assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o777), (expected, gid, 0o600), "{why}");
+        assert_eq!(fs::metadata(later.key("apiserver")).unwrap().uid(), root, "{why}");
+    }
 }
 
 #[test]
