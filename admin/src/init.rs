@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::{KEPT, Plan};
 use crate::machine::Certificates;
 use crate::pki::node_plan;
-use crate::steps::{Action, File, Step};
+use crate::steps::{Action, File, Owned, Step};
 use crate::topology::cluster::MASTER_LABEL;
 use crate::topology::program::{Directory, ROOT};
 use crate::topology::systemd::{self, Rendered};
@@ -58,13 +58,15 @@ fn step(name: impl Into<String>, action: Action, within: Duration) -> Step {
 }
 
 /// What is another user's than root's.
-fn owners(programs: &[Program], layout: &Layout) -> Vec<(PathBuf, String)> {
+fn owners(programs: &[Program], layout: &Layout) -> Vec<Owned> {
     let of_program = |program: &Program| {
+        let unit = program.name.unit();
         let files = program.reads.iter().map(|file| (layout.pki_dir.join(&file.file), file.owner));
         let dirs = program.directories.iter().map(|dir| (dir.path.clone(), dir.owner));
-        files.chain(dirs).filter(|(_, owner)| *owner != ROOT).collect::<Vec<_>>()
+        let all = files.chain(dirs).filter(|(_, owner)| *owner != ROOT);
+        all.map(|(path, owner)| Owned { path, user: owner.to_owned(), unit: unit.clone() }).collect::<Vec<_>>()
     };
-    programs.iter().flat_map(of_program).map(|(path, owner)| (path, owner.to_owned())).collect()
+    programs.iter().flat_map(of_program).collect()
 }
 
 fn files(plan: &Plan, rendered: &[Rendered]) -> Vec<File> {

@@ -70,6 +70,10 @@ pub trait Machine {
     fn look(&self, path: &Path) -> Result<Option<Look>, MachineError>;
     /// Gives a file or a directory away, and nothing that is in it. Links are refused.
     fn set_owner(&self, path: &Path, user: &str) -> Result<(), MachineError>;
+    /// What is in a directory, at any depth, and not this user's: some of it. Links are refused.
+    fn others_in(&self, dir: &Path, user: &str) -> Result<Vec<PathBuf>, MachineError>;
+    /// Gives away all that is in a directory, at any depth. Links are refused.
+    fn give_all_in(&self, dir: &Path, user: &str) -> Result<(), MachineError>;
     /// With all that is in it; fine if there is none.
     fn remove_dir(&self, path: &Path) -> Result<(), MachineError>;
     /// Runs a program to its end; what it wrote to standard output.

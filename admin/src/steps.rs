@@ -29,8 +29,8 @@ pub enum Action {
         wanted: Box<Certificates>,
     },
     Directories(Vec<Directory>),
-    /// Files and directories, and to whom they are to belong.
-    Owners(Vec<(PathBuf, String)>),
+    /// To whom files and directories are to belong, with all that is in them.
+    Owners(Vec<Owned>),
     Files(Vec<File>),
     /// The administrator's.
     Kubeconfig {
@@ -63,6 +63,14 @@ pub enum Action {
         node: String,
         label: String,
     },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owned {
+    pub path: PathBuf,
+    pub user: String,
+    /// Whose they are: it does not run while its data become another user's.
+    pub unit: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -88,6 +88,7 @@ impl Memory {
         match args {
             ["daemon-reload"] => {}
             ["restart", "systemd-sysctl.service"] => self.set_sysctls(),
+            ["stop", name] => units.entry((*name).to_owned()).or_default().started = false,
             ["enable", name] => units.entry((*name).to_owned()).or_default().enabled = true,
             ["restart", "--no-block", name] => {
                 let unit = units.entry((*name).to_owned()).or_default();
@@ -164,6 +165,17 @@ impl Machine for Memory {
         self.change()?;
         self.disk.borrow_mut().owners.insert(path.into(), user.to_owned());
         Ok(())
+    }
+
+    fn others_in(&self, dir: &Path, user: &str) -> Result<Vec<PathBuf>, MachineError> {
+        let disk = self.disk.borrow();
+        let inside = disk.files.keys().chain(disk.dirs.keys()).filter(|path| path.starts_with(dir) && *path != dir);
+        let is_others = |path: &&PathBuf| disk.owners.get(*path).map_or("root", String::as_str) != user;
+        Ok(inside.filter(is_others).cloned().collect())
+    }
+
+    fn give_all_in(&self, dir: &Path, user: &str) -> Result<(), MachineError> {
+        self.others_in(dir, user)?.iter().try_for_each(|path| self.set_owner(path, user))
     }
 
     fn remove_dir(&self, path: &Path) -> Result<(), MachineError> {

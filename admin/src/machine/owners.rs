@@ -1,15 +1,21 @@
 //! To whom files belong, and how they are given away: by handles of the files themselves, so that whoever may write in a
 //! directory cannot put a link in between that makes another file theirs.
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::unistd::{Uid, User, fchownat};
 
 use super::{Look, MachineError};
+
+/// etcd's data are three directories deep.
+const DEPTH_MAX: usize = 16;
+/// How many of another's files are named.
+const NAMED_MAX: usize = 8;
 
 pub(super) fn look(path: &Path) -> Result<Option<Look>, MachineError> {
     let failed = |source| MachineError::File { doing: "look at", path: path.into(), source };
@@ -29,6 +35,63 @@ pub(super) fn look(path: &Path) -> Result<Option<Look>, MachineError> {
 pub(super) fn set_owner(path: &Path, user: &str) -> Result<(), MachineError> {
     let (user, file) = (user_of(user)?, no_link(path)?);
     give(path, &file, &user)
+}
+
+pub(super) fn others_in(dir: &Path, user: &str) -> Result<Vec<PathBuf>, MachineError> {
+    let (user, mut others) = (user_of(user)?, Vec::new());
+    walk(dir, &no_link(dir)?, DEPTH_MAX, &mut |path, _, meta| {
+        if meta.uid() != user.uid.as_raw() && others.len() < NAMED_MAX {
+            others.push(path.to_owned());
+        }
+        Ok(())
+    })?;
+    Ok(others)
+}
+
+/// A file with another name somewhere is not given away: it may be one of root's own.
+pub(super) fn give_all_in(dir: &Path, user: &str) -> Result<(), MachineError> {
+    let user = user_of(user)?;
+    walk(dir, &no_link(dir)?, DEPTH_MAX, &mut |path, file, meta| {
+        if meta.uid() == user.uid.as_raw() {
+            return Ok(());
+        }
+        match meta.is_file() && meta.nlink() > 1 {
+            true => Err(MachineError::Link(path.to_owned())),
+            false => give(path, file, &user),
+        }
+    })
+}
+
+/// Shows everything in a directory, at any depth. What is no directory has nothing in it; links are refused.
+fn walk(
+    dir: &Path,
+    handle_of_dir: &File,
+    depth: usize,
+    visit: &mut dyn FnMut(&Path, &File, &Metadata) -> Result<(), MachineError>,
+) -> Result<(), MachineError> {
+    let failed = |source| MachineError::File { doing: "list", path: dir.into(), source };
+    if !handle_of_dir.metadata().map_err(failed)?.is_dir() {
+        return Ok(());
+    }
+    if depth == 0 {
+        return Err(failed(io::Error::other("its directories are too deep for data of a program")));
+    }
+    for entry in fs::read_dir(itself(handle_of_dir)).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let path = dir.join(&name);
+        let file = match handle(&itself(handle_of_dir).join(&name)) {
+            // Programs remove files while they are looked at.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            opened => opened.map_err(failed)?,
+        };
+        let meta = file.metadata().map_err(failed)?;
+        if meta.is_symlink() {
+            return Err(MachineError::Link(path));
+        }
+        visit(&path, &file, &meta)?;
+        walk(&path, &file, depth - 1, visit)?;
+    }
+    Ok(())
 }
 
 fn user_of(name: &str) -> Result<User, MachineError> {
@@ -57,4 +120,9 @@ fn no_link(path: &Path) -> Result<File, MachineError> {
 /// Of a link itself, if it is one.
 fn handle(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags((OFlag::O_PATH | OFlag::O_NOFOLLOW).bits()).open(path)
+}
+
+/// Where the kernel shows what a handle is of.
+fn itself(file: &File) -> PathBuf {
+    Path::new("/proc/self/fd").join(file.as_raw_fd().to_string())
 }

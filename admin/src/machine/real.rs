@@ -103,6 +103,14 @@ impl Machine for ThisMachine {
         owners::set_owner(path, user)
     }
 
+    fn others_in(&self, dir: &Path, user: &str) -> Result<Vec<PathBuf>, MachineError> {
+        owners::others_in(dir, user)
+    }
+
+    fn give_all_in(&self, dir: &Path, user: &str) -> Result<(), MachineError> {
+        owners::give_all_in(dir, user)
+    }
+
     fn remove_dir(&self, path: &Path) -> Result<(), MachineError> {
         match fs::remove_dir_all(path) {
             Err(source) if source.kind() != ErrorKind::NotFound => {

@@ -33,6 +33,15 @@ fn files_and_directories(machine: &dyn Machine, root: &Path, mode_of: &dyn Fn(&P
     if look(&file).user == "root" {
         machine.set_owner(&file, "nobody").unwrap();
         assert_eq!(look(&file).user, "nobody");
+        let data = root.join("d/data");
+        let inner = data.join("member/snap/db");
+        machine.make_dir(&data, 0o700).unwrap();
+        machine.write(&inner, "keys", 0o600).unwrap();
+        machine.set_owner(&data, "nobody").unwrap();
+        assert!(machine.others_in(&data, "nobody").unwrap().contains(&inner), "what is in it is still root's");
+        machine.give_all_in(&data, "nobody").unwrap();
+        assert_eq!((machine.others_in(&data, "nobody").unwrap().len(), look(&inner).user.as_str()), (0, "nobody"));
+        assert_eq!(machine.others_in(&file, "nobody").unwrap().len(), 0, "there is nothing in a file");
     }
     let before = machine.elapsed();
     machine.pause();
@@ -61,6 +70,18 @@ fn a_link_is_not_followed_to_what_it_names() {
     assert!(machine.look(&link).unwrap().unwrap().is_link);
     let error = machine.set_owner(&link, "nobody").unwrap_err().to_string();
     assert!(error.contains("data is a link"), "{error}");
+    let data = root.join("etcd");
+    machine.make_dir(&data.join("member"), 0o700).unwrap();
+    std::os::unix::fs::symlink(&shadow, data.join("member/wal")).unwrap();
+    for given in [machine.give_all_in(&data, "nobody"), machine.others_in(&data, "nobody").map(drop)] {
+        assert!(given.unwrap_err().to_string().contains("member/wal is a link"));
+    }
+    std::fs::remove_file(data.join("member/wal")).unwrap();
+    std::fs::hard_link(&shadow, data.join("member/wal")).unwrap();
+    if before.user == "root" {
+        std::os::unix::fs::chown(data.join("member"), Some(12_345), None).unwrap();
+        assert!(machine.give_all_in(&data, "nobody").unwrap_err().to_string().contains("member/wal is a link"));
+    }
     assert_eq!(machine.look(&shadow).unwrap(), before);
     std::fs::remove_dir_all(&root).unwrap();
 }

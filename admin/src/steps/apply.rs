@@ -1,9 +1,9 @@
 //! Looks at a machine for each kind of step, changes it, and takes the change back.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{Action, State};
+use super::{Action, Owned, State};
 use crate::machine::{Machine, MachineError};
 use crate::topology::kernel::sysctl_path;
 
@@ -22,15 +22,10 @@ impl Action {
             }
             Self::Owners(owners) => {
                 let mut other = Vec::new();
-                for (path, user) in owners {
-                    match machine.look(path)? {
-                        // Whoever made it may have meant any file.
-                        Some(found) if found.is_link => return Err(MachineError::Link(path.clone())),
-                        Some(found) if found.user == *user => {}
-                        _ => other.push(path.display().to_string()),
-                    }
+                for owned in owners {
+                    other.extend(others(machine, owned)?);
                 }
-                list(other, "another user's, or not there")
+                list(other.iter().map(|path| path.display().to_string()).collect(), "another user's, or not there")
             }
             Self::Files(files) => {
                 let mut other = Vec::new();
@@ -84,7 +79,7 @@ impl Action {
         match self {
             Self::Certificates { wanted, .. } => machine.issue(wanted),
             Self::Directories(dirs) => dirs.iter().try_for_each(|dir| machine.make_dir(&dir.path, dir.mode)),
-            Self::Owners(owners) => owners.iter().try_for_each(|(path, user)| machine.set_owner(path, user)),
+            Self::Owners(owners) => owners.iter().try_for_each(|owned| give(machine, owned)),
             Self::Files(files) => files.iter().try_for_each(|file| machine.write(&file.path, &file.text, file.mode)),
             Self::Kubeconfig { path, cluster, server } => {
                 machine.write(path, &machine.kubeconfig(cluster, server)?, OWNER_ONLY)
@@ -136,6 +131,29 @@ impl Action {
 
 fn list(names: Vec<String>, what: &str) -> Option<String> {
     (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")))
+}
+
+/// What is not its owner's: it, or things in it.
+fn others(machine: &dyn Machine, owned: &Owned) -> Result<Vec<PathBuf>, MachineError> {
+    match machine.look(&owned.path)? {
+        // Whoever made it may have meant any file.
+        Some(found) if found.is_link => Err(MachineError::Link(owned.path.clone())),
+        Some(found) if found.user == owned.user => machine.others_in(&owned.path, &owned.user),
+        _ => Ok(vec![owned.path.clone()]),
+    }
+}
+
+/// Itself last: as long as it is another's, its data are not looked at as done.
+fn give(machine: &dyn Machine, owned: &Owned) -> Result<(), MachineError> {
+    if others(machine, owned)?.is_empty() {
+        return Ok(());
+    }
+    if !machine.others_in(&owned.path, &owned.user)?.is_empty() {
+        // As long as it runs as another user it makes more of that user's files.
+        machine.run("systemctl", &["stop", &owned.unit])?;
+        machine.give_all_in(&owned.path, &owned.user)?;
+    }
+    machine.set_owner(&owned.path, &owned.user)
 }
 
 /// A unit that runs with other files or arguments than it should does not count as running.

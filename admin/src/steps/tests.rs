@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use super::*;
 use crate::config::{Effective, Host, Settings};
 use crate::init;
+use crate::machine::Machine;
 use crate::machine::memory::Memory;
 use crate::topology::{Layout, ProgramName};
 
@@ -83,6 +84,27 @@ fn a_run_that_is_cut_off_anywhere_is_finished_by_the_next() {
         cuts += 1;
     }
     assert!(cuts > 50, "{cuts} cuts were tried");
+}
+
+#[test]
+fn data_that_etcd_wrote_as_root_become_etcds_while_it_does_not_run() {
+    let data = std::path::Path::new("/var/lib/etcd/corten/member/snap/db");
+    for cut in 0..40 {
+        let machine = Memory::default();
+        machine.disk.borrow_mut().files.insert(data.into(), ("keys".into(), 0o600));
+        // A run that was cut off made the directory etcd's, and no more.
+        machine.disk.borrow_mut().dirs.insert("/var/lib/etcd/corten".into(), 0o700);
+        machine.disk.borrow_mut().owners.insert("/var/lib/etcd/corten".into(), "etcd".into());
+        machine.changes_left.set(Some(cut));
+        run_all(&steps(), &machine).1.unwrap_err();
+        machine.changes_left.set(None);
+        run_all(&steps(), &machine).1.unwrap();
+        assert_eq!(machine.look(data).unwrap().unwrap().user, "etcd", "after {cut} changes");
+        assert!(machine.runs("etcd.service"), "after {cut} changes");
+        let commands = machine.commands.borrow().clone();
+        let at = |command: &str| commands.iter().position(|have| have == command);
+        assert!(at("stop etcd.service").unwrap() < at("restart --no-block etcd.service").unwrap(), "{commands:?}");
+    }
 }
 
 #[test]
