@@ -6,6 +6,7 @@ use ipnet::Ipv4Net;
 use super::facts::{CgroupVersion, Facts, Feature, Version};
 use super::{PORT, Problem, Severity};
 use crate::config::Plan;
+use crate::topology::systemd::NODE_ENV;
 
 /// The oldest kernel that is still looked after upstream.
 const KERNEL_MIN: Version = Version(5, 10);
@@ -77,6 +78,7 @@ pub(super) const CHECKS: &[Check] = &[
     error("Versions", versions),
     error("Users", users),
     error("Address", address),
+    error("SingleMaster", single_master),
     error("Networks", networks),
     error("Localhost", localhost),
     error(PORT, ports),
@@ -171,6 +173,29 @@ fn address(facts: &Facts, plan: &Plan) -> Vec<Finding> {
     let have: Vec<String> = facts.addresses.iter().map(|network| network.addr().to_string()).collect();
     let what = format!("{} is none of this machine's addresses ({})", plan.machine.ip, have.join(", "));
     when(!own, what, "say which one other machines reach: --apiserver-advertise-address")
+}
+
+/// `init` knows of one master, and would take the others out of this one's settings.
+fn single_master(facts: &Facts, plan: &Plan) -> Vec<Finding> {
+    let value = |name: &str| facts.node_env.get(name).map(String::as_str).unwrap_or_default();
+    let own = [plan.machine.ip.to_string(), value("NODE_IP").to_owned(), "127.0.0.1".to_owned()];
+    let hosts = ["APISERVERS", "ETCD_MEMBERS", "ETCD_SERVERS"].into_iter().flat_map(|name| value(name).split(','));
+    let mut others: Vec<&str> = hosts.filter_map(host_of).filter(|host| !own.iter().any(|own| own == host)).collect();
+    others.sort_unstable();
+    others.dedup();
+    when(
+        !others.is_empty(),
+        format!("this machine is of a cluster that has others: {NODE_ENV} names {}", others.join(", ")),
+        "init is for clusters of one master: change that file by hand (hack/systemd/README.md). To leave that cluster, take \
+         this machine out of etcd's members on another (etcdctl member remove), then move the file away",
+    )
+}
+
+/// `https://192.168.1.11:6443`, and `name=https://192.168.1.11:2380` of etcd's members.
+fn host_of(url: &str) -> Option<&str> {
+    let (_, address) = url.split_once("://")?;
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    Some(host.trim_start_matches('[').trim_end_matches(']'))
 }
 
 fn networks(facts: &Facts, plan: &Plan) -> Vec<Finding> {

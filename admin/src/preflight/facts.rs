@@ -89,6 +89,8 @@ pub struct Facts {
     /// This machine's addresses with their networks.
     pub addresses: Vec<Ipv4Net>,
     pub localhost_resolves: bool,
+    /// The variables of the `node.env` that is here.
+    pub node_env: BTreeMap<String, String>,
     /// etcd has data, and there is no authority that its certificates could be of.
     pub has_foreign_etcd_data: bool,
 }

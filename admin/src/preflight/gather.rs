@@ -11,6 +11,7 @@ use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
 use super::checks::{FEATURES, PROGRAMS};
 use super::facts::{CgroupVersion, Cgroups, Facts, Feature, Listener};
 use crate::config::Plan;
+use crate::topology::systemd::NODE_ENV;
 use crate::topology::{self, Layout, Values};
 
 /// The state of a listening socket in /proc/net/tcp.
@@ -47,9 +48,17 @@ pub fn gather(plan: &Plan, layout: &Layout) -> Facts {
         has_swap: text("/proc/swaps").lines().count() > 1,
         memory_bytes: memory_bytes(&text("/proc/meminfo")),
         addresses: addresses(),
+        node_env: variables(&text(NODE_ENV)),
         localhost_resolves: ("localhost", 0).to_socket_addrs().is_ok(),
         has_foreign_etcd_data: !is_empty(&layout.etcd_data_dir) && !layout.pki_dir.join("etcd/ca.crt").exists(),
     }
+}
+
+/// Lines of a file for systemd: `NAME=value`.
+pub(super) fn variables(text: &str) -> BTreeMap<String, String> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let pair = |line: &str| line.split_once('=').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
+    lines.filter_map(pair).collect()
 }
 
 fn is_user(name: &str) -> bool {

@@ -44,8 +44,23 @@ fn good() -> Facts {
         memory_bytes: 4 << 30,
         addresses: vec!["192.168.1.11/24".parse().unwrap()],
         localhost_resolves: true,
+        node_env: BTreeMap::new(),
         has_foreign_etcd_data: false,
     }
+}
+
+/// A machine with a `node.env` of a cluster of these masters, whose own address is the first's.
+fn has_masters(hosts: &[&str]) -> Facts {
+    let all = |start: &str, port: u16| {
+        hosts.iter().map(|host| format!("{start}https://{host}:{port}")).collect::<Vec<_>>().join(",")
+    };
+    let text = format!(
+        "# All apiservers.\nNODE_IP={}\nAPISERVERS={}\nETCD_MEMBERS={}\n",
+        hosts[0],
+        all("", 6443),
+        all("m=", 2380)
+    );
+    Facts { node_env: gather::variables(&text), ..good() }
 }
 
 fn listens(port: u16, program: Option<&str>) -> Facts {
@@ -84,6 +99,8 @@ fn machines_that_are_ready() {
         ("set up before", again),
         ("etcd's package started it", listens(2379, Some("etcd"))),
         ("containerd 2", newer),
+        ("a master of one", has_masters(&["192.168.1.11"])),
+        ("a master of one that had another address", has_masters(&["192.168.1.10"])),
     ] {
         let report = judge(&facts, &ignoring(&[])).unwrap();
         assert_eq!(report.problems, [], "{why}");
@@ -94,6 +111,8 @@ fn machines_that_are_ready() {
 #[test]
 fn a_machine_that_fails_each_check_in_turn() {
     use Severity::{Error, Warning};
+    let mut worker = good();
+    worker.node_env = gather::variables("NODE_IP=192.168.1.11\nAPISERVERS=https://192.168.1.9:6443\n");
     let cases = [
         (Facts { is_root: false, ..good() }, "IsPrivilegedUser", Error, "sudo"),
         (Facts { has_systemd: false, ..good() }, "Systemd", Error, "booted"),
@@ -108,6 +127,8 @@ fn a_machine_that_fails_each_check_in_turn() {
         (has("nft", Some("no number")), "Versions", Error, "nftables"),
         (Facts { missing_users: vec!["etcd".into()], ..good() }, "Users", Error, "adduser"),
         (Facts { addresses: Vec::new(), ..good() }, "Address", Error, "--apiserver-advertise-address"),
+        (has_masters(&["192.168.1.11", "192.168.1.12"]), "SingleMaster", Error, "etcdctl member remove"),
+        (worker, "SingleMaster", Error, "by hand"),
         (Facts { localhost_resolves: false, ..good() }, "Localhost", Error, "/etc/hosts"),
         (listens(6443, Some("nginx")), "Port-6443", Error, "--apiserver-bind-port"),
         (listens(10250, Some("kubelet")), "Port-10250", Error, "ss -tlnp"),

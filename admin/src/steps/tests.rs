@@ -4,7 +4,6 @@ use std::net::Ipv4Addr;
 use super::*;
 use crate::config::{Effective, Host, Settings};
 use crate::init;
-use crate::machine::Machine;
 use crate::machine::memory::Memory;
 use crate::topology::{Layout, ProgramName};
 
