@@ -93,12 +93,12 @@ pub struct Settings {
     pub ignore_preflight_errors: Option<Vec<String>>,
 }
 
-/// Who said what a setting is.
+/// Who chose a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     Flag,
+    /// What was given with --config, or kept.
     File(PathBuf),
-    Default,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -130,32 +130,35 @@ impl Invalid {
     }
 }
 
-/// Every setting with what it is and who said so.
+/// Every setting with what it is and who chose it; what nobody did is a default.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Effective {
     pub settings: Settings,
+    /// Without defaults.
+    chosen: Settings,
     sources: BTreeMap<String, Source>,
 }
 
 impl Effective {
-    /// Flags go before the file, the file before defaults.
-    pub fn new(flags: &Settings, file: Option<&Path>, host: &Host) -> Result<Self, ConfigError> {
-        let from_file = match file {
-            Some(path) => file::read(path)?,
-            None => Settings::default(),
-        };
-        let (flags, from_file) = (given(flags)?, given(&from_file)?);
-        let mut merged = from_file.clone();
-        merged.extend(flags.clone());
-        let settings: Settings = serde_json::from_value(Value::Object(merged))?;
-        let settings = defaults::fill(settings, host).map_err(ConfigError::Invalid)?;
-        let source = |key: &String| match (flags.contains_key(key), file) {
-            (true, _) => Source::Flag,
-            (false, Some(path)) if from_file.contains_key(key) => Source::File(path.to_owned()),
-            (false, _) => Source::Default,
-        };
-        let sources = given(&settings)?.keys().map(|key| (key.clone(), source(key))).collect();
-        Ok(Self { settings, sources })
+    /// Flags go before the file, the file before what `init` kept, and that before defaults.
+    pub fn new(flags: &Settings, file: Option<&Path>, kept: Option<&Path>, host: &Host) -> Result<Self, ConfigError> {
+        let mut merged = Map::new();
+        let mut sources = BTreeMap::new();
+        for path in kept.into_iter().chain(file) {
+            let layer = given(&file::read(path)?)?;
+            sources.extend(layer.keys().map(|key| (key.clone(), Source::File(path.to_owned()))));
+            merged.extend(layer);
+        }
+        let flags = given(flags)?;
+        sources.extend(flags.keys().map(|key| (key.clone(), Source::Flag)));
+        merged.extend(flags);
+        let chosen: Settings = serde_json::from_value(Value::Object(merged))?;
+        let settings = defaults::fill(chosen.clone(), host).map_err(ConfigError::Invalid)?;
+        if let Some(path) = kept {
+            let before = defaults::fill(file::read(path)?, host).map_err(ConfigError::Invalid)?;
+            unchanged(&given(&before)?, &given(&settings)?).map_err(ConfigError::Invalid)?;
+        }
+        Ok(Self { settings, chosen, sources })
     }
 
     /// Checked, as what the topology takes.
@@ -163,25 +166,52 @@ impl Effective {
         cluster::plan(&self.settings).map_err(ConfigError::Invalid)
     }
 
-    /// A file with every setting.
-    pub fn text(&self) -> Result<String, ConfigError> {
-        let lines = given(&self.settings)?.into_iter().map(|(key, value)| format!("{key}: {value}\n"));
+    /// A file with what was chosen, for the next time. What is a default is left to be one: but for what this machine is, which
+    /// must not change with a name or a route. Checks that may fail are asked for each time.
+    pub fn kept(&self) -> Result<String, ConfigError> {
+        let kept = Settings {
+            node_name: self.settings.node_name.clone(),
+            apiserver_advertise_address: self.settings.apiserver_advertise_address,
+            ignore_preflight_errors: None,
+            ..self.chosen.clone()
+        };
+        let lines = given(&kept)?.into_iter().map(|(key, value)| format!("{key}: {value}\n"));
         Ok(format!("{HEADER}{}", lines.collect::<String>()))
     }
 
-    /// The same, and where each came from beside it.
+    /// A file with every setting, and where each came from beside it.
     pub fn show(&self) -> Result<String, ConfigError> {
         let mut text = HEADER.to_owned();
         for (key, value) in given(&self.settings)? {
             let from = match self.sources.get(&key) {
                 Some(Source::Flag) => format!("flag --{}", flag_name(&key)),
                 Some(Source::File(path)) => format!("file {}", path.display()),
-                Some(Source::Default) | None => "default".to_owned(),
+                None => "default".to_owned(),
             };
             // JSON is YAML. Writing to a String cannot fail.
             writeln!(text, "{:<52} # {from}", format!("{key}: {value}")).ok();
         }
         Ok(text)
+    }
+}
+
+/// A cluster that runs has these in its certificates, its objects and its store.
+const FIXED: [&str; 7] =
+    ["clusterName", "nodeName", "podNetworkCidr", "nodeCidrMaskSize", "serviceCidr", "serviceDnsDomain", "clusterDns"];
+
+fn unchanged(before: &Map<String, Value>, now: &Map<String, Value>) -> Result<(), Invalid> {
+    match FIXED.into_iter().find(|key| before.get(*key) != now.get(*key)) {
+        None => Ok(()),
+        Some(key) => {
+            let value = |settings: &Map<String, Value>| settings.get(key).cloned().unwrap_or_default();
+            let why = format!(
+                "is {} since `init` made this cluster, and cannot become {}: `cortenadm reset --yes` takes the cluster away, and \
+                 `init` makes a new one",
+                value(before),
+                value(now)
+            );
+            Err(Invalid::new(key, why))
+        }
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) enum ConfigCommand {
 #[derive(Args)]
 pub(crate) struct SettingsArgs {
     /// A file of settings: apiVersion admin.corten.io/v1alpha1, kind ClusterConfiguration. Its keys are the flags below,
-    /// written so: podNetworkCidr [default: what `init` kept in /etc/corten/cluster.yaml, where it was run]
+    /// written so: podNetworkCidr. What it does not say is as `init` kept it in /etc/corten/cluster.yaml, where it was run
     #[arg(long)]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -26,8 +26,8 @@ pub(crate) struct SettingsArgs {
 impl SettingsArgs {
     pub(crate) fn effective(&self) -> Result<Effective, Failure> {
         let kept = Path::new(KEPT);
-        let file = self.config.as_deref().or_else(|| kept.exists().then_some(kept));
-        Ok(Effective::new(&self.settings, file, &Host::this())?)
+        let kept = kept.exists().then_some(kept);
+        Ok(Effective::new(&self.settings, self.config.as_deref(), kept, &Host::this())?)
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) fn reset(args: &ResetArgs) -> Result<(), Failure> {
 fn plan_of(args: &SettingsArgs) -> Result<(Plan, Vec<Step>, ThisMachine), Failure> {
     let (effective, layout) = (args.effective()?, Layout::machine());
     let plan = effective.plan()?;
-    let steps = init::steps(&plan, &effective.text()?, &layout);
+    let steps = init::steps(&plan, &effective.kept()?, &layout);
     let machine = ThisMachine::new(&layout.pki_dir, SocketAddr::new(plan.machine.ip, plan.cluster.api_port));
     Ok((plan, steps, machine))
 }

@@ -8,7 +8,7 @@ use crate::config::{Effective, Host, Settings};
 
 fn plan(settings: Settings) -> Plan {
     let host = Host { name: "master1".into(), address: Some(Ipv4Addr::new(192, 168, 1, 11)) };
-    Effective::new(&settings, None, &host).unwrap().plan().unwrap()
+    Effective::new(&settings, None, None, &host).unwrap().plan().unwrap()
 }
 
 fn ignoring(names: &[&str]) -> Plan {

@@ -9,8 +9,8 @@ use crate::topology::{Layout, ProgramName};
 
 fn steps_with(settings: Settings) -> Vec<Step> {
     let host = Host { name: "master1".into(), address: Some(Ipv4Addr::new(192, 168, 1, 11)) };
-    let effective = Effective::new(&settings, None, &host).unwrap();
-    init::steps(&effective.plan().unwrap(), &effective.text().unwrap(), &Layout::machine())
+    let effective = Effective::new(&settings, None, None, &host).unwrap();
+    init::steps(&effective.plan().unwrap(), &effective.kept().unwrap(), &Layout::machine())
 }
 
 fn steps() -> Vec<Step> {
