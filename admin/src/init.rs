@@ -21,6 +21,11 @@ const UNIT_WITHIN: Duration = Duration::from_secs(90);
 const READY_WITHIN: Duration = Duration::from_secs(90);
 const PUBLIC: u32 = 0o644;
 
+/// The file that is there when `init` has started a program on this machine.
+pub fn mark(program: ProgramName) -> PathBuf {
+    PathBuf::from(APPLIED_DIR).join(program.unit())
+}
+
 /// `settings` are what the plan was made of, as a file.
 pub fn steps(plan: &Plan, settings: &str, layout: &Layout) -> Vec<Step> {
     let machine = &plan.machine;
@@ -89,7 +94,7 @@ fn start(program: &Program, rendered: &[Rendered]) -> Step {
     };
     let texts: Vec<&str> = rendered.iter().filter(of_unit).map(|file| file.text.as_str()).collect();
     let fingerprint = format!("{}\n{}", program.args.join("\n"), texts.concat());
-    let applied = PathBuf::from(APPLIED_DIR).join(&unit);
+    let applied = mark(program.name);
     let name = format!("{} runs", program.name.as_str());
     let shared = program.name == ProgramName::Containerd;
     step(name, Action::Unit { name: unit, applied, fingerprint, shared }, UNIT_WITHIN)

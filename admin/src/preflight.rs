@@ -1,16 +1,17 @@
 //! Whether a machine can be a master, before anything on it is changed.
 //!
-//! - `facts`: what there is to be known of a machine; `gather`: asks a real one
+//! - `facts`: what there is to be known of a machine; `gather` and `running_etcd`: ask a real one
 //! - `checks`: pure judgements over facts, each with what is wrong and what to do
 //!
 //! Names are upstream's where the check is the same.
 mod checks;
 mod facts;
 mod gather;
+mod running_etcd;
 #[cfg(test)]
 mod tests;
 
-pub use facts::{CgroupVersion, Cgroups, Facts, Feature, Listener, Version};
+pub use facts::{CgroupVersion, Cgroups, Facts, Feature, Listener, RunningEtcd, Version};
 pub use gather::gather;
 
 use crate::config::Plan;

@@ -3,9 +3,10 @@ use std::net::IpAddr;
 
 use ipnet::Ipv4Net;
 
-use super::facts::{CgroupVersion, Facts, Feature, Version};
+use super::facts::{CgroupVersion, Facts, Feature, RunningEtcd, Version};
 use super::{PORT, Problem, Severity};
 use crate::config::Plan;
+use crate::topology::ProgramName;
 use crate::topology::systemd::NODE_ENV;
 
 /// The oldest kernel that is still looked after upstream.
@@ -219,20 +220,39 @@ fn localhost(facts: &Facts, _: &Plan) -> Vec<Finding> {
 
 /// What is listened on by the program that should be is a machine that was set up before.
 fn ports(facts: &Facts, plan: &Plan) -> Vec<Finding> {
-    let taken = |(program, port): (crate::topology::ProgramName, u16)| {
-        let other = facts
-            .listeners
-            .iter()
-            .find(|listener| listener.port == port && listener.program.as_deref() != Some(program.binary()))?;
-        let who = other.program.as_deref().unwrap_or("another program");
-        let what = format!("{who} listens on {port}, which the {} needs", program.as_str());
-        let remedy = match program == crate::topology::ProgramName::Apiserver {
-            true => "end it, or choose another port: --apiserver-bind-port".to_owned(),
-            false => format!("end it: ss -tlnp 'sport = :{port}' shows its process"),
-        };
-        Some(Finding { suffix: port.to_string(), what, remedy })
+    let taken = |(program, port): (ProgramName, u16)| {
+        let listener = facts.listeners.iter().find(|listener| listener.port == port)?;
+        let who = listener.program().unwrap_or("another program");
+        let suffix = port.to_string();
+        if who != program.binary() {
+            let what = format!("{who} listens on {port}, which the {} needs", program.as_str());
+            let remedy = match program {
+                ProgramName::Apiserver => "end it, or choose another port: --apiserver-bind-port".to_owned(),
+                _ => format!("end it: ss -tlnp 'sport = :{port}' shows its process"),
+            };
+            return Some(Finding { suffix, what, remedy });
+        }
+        let what = (program == ProgramName::Etcd).then(|| of_others(facts, port)).flatten()?;
+        let remedy = "give that application an etcd on another machine, or on other ports with a unit of its own: etcd.service \
+                      becomes this cluster's. If nobody needs those data: systemctl disable --now etcd";
+        Some(Finding { suffix, what, remedy: remedy.to_owned() })
     };
     plan.cluster.ports(plan.machine.role).into_iter().filter_map(taken).collect()
+}
+
+/// An etcd that its package has started has an empty store.
+fn of_others(facts: &Facts, port: u16) -> Option<String> {
+    match &facts.etcd {
+        _ if facts.etcd_is_ours => None,
+        Some(RunningEtcd { keys: Some(0), .. }) => None,
+        Some(RunningEtcd { data, keys: Some(keys) }) => {
+            Some(format!("the etcd that listens on {port} has {keys} keys of somebody else in {}", data.display()))
+        }
+        Some(RunningEtcd { data, keys: None }) => {
+            Some(format!("the etcd that listens on {port} does not say what it has in {}", data.display()))
+        }
+        None => Some(format!("it cannot be seen whose the etcd is that listens on {port}")),
+    }
 }
 
 /// Directories with less room than `below`, and `from` at least.

@@ -59,8 +59,29 @@ pub struct Cgroups {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     pub port: u16,
-    /// The program's file name, where it can be seen.
-    pub program: Option<String>,
+    /// Who it is, where that can be seen.
+    pub process: Option<Process>,
+}
+
+impl Listener {
+    pub fn program(&self) -> Option<&str> {
+        self.process.as_ref().map(|process| process.program.as_str())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    pub pid: String,
+    /// Its program's file name.
+    pub program: String,
+}
+
+/// An etcd that listens where ours will.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningEtcd {
+    pub data: PathBuf,
+    /// None: it does not say.
+    pub keys: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,6 +93,9 @@ pub struct Facts {
     pub features: BTreeMap<&'static str, Feature>,
     pub cgroups: Cgroups,
     pub listeners: Vec<Listener>,
+    pub etcd: Option<RunningEtcd>,
+    /// `init` has started it on this machine.
+    pub etcd_is_ours: bool,
     /// None: nobody on this machine knows.
     pub time_is_synchronized: Option<bool>,
     /// Free bytes of the file systems that these directories are on, or will be.

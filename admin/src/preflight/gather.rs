@@ -9,10 +9,13 @@ use ipnet::Ipv4Net;
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
 
 use super::checks::{FEATURES, PROGRAMS};
-use super::facts::{CgroupVersion, Cgroups, Facts, Feature, Listener};
+use super::facts::{CgroupVersion, Cgroups, Facts, Feature, Listener, Process, RunningEtcd};
+use super::running_etcd;
 use crate::config::Plan;
+use crate::init;
+use crate::topology::cluster::{ETCD_CLIENT_PORT, ETCD_PEER_PORT};
 use crate::topology::systemd::NODE_ENV;
-use crate::topology::{self, Layout, Values};
+use crate::topology::{self, Layout, ProgramName, Values};
 
 /// The state of a listening socket in /proc/net/tcp.
 const LISTENS: &str = "0A";
@@ -24,6 +27,7 @@ const SBIN: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 pub fn gather(plan: &Plan, layout: &Layout) -> Facts {
     let data = ["/var/lib/containerd", "/var/lib/corten", "/var/log/pods"].map(PathBuf::from);
     let data: Vec<PathBuf> = data.into_iter().chain([layout.etcd_data_dir.clone()]).collect();
+    let listeners = listeners(&text("/proc/net/tcp"), &text("/proc/net/tcp6"), &owners());
     let kernel = text("/proc/sys/kernel/osrelease").trim().to_owned();
     let programs = topology::programs(plan.machine.role, Values::Of(&plan.cluster, &plan.machine), layout);
     let ours = programs.iter().filter(|program| program.name.is_ours()).map(|program| PathBuf::from(&program.binary));
@@ -33,7 +37,9 @@ pub fn gather(plan: &Plan, layout: &Layout) -> Facts {
         features: features(&kernel),
         kernel,
         cgroups: cgroups(),
-        listeners: listeners(&text("/proc/net/tcp"), &text("/proc/net/tcp6"), &owners()),
+        etcd: etcd_of(&listeners),
+        etcd_is_ours: init::mark(ProgramName::Etcd).exists(),
+        listeners,
         time_is_synchronized: time_is_synchronized(),
         free_bytes: data.iter().filter_map(|dir| Some((dir.clone(), free_bytes(dir)?))).collect(),
         on_overlay: data.iter().filter(|dir| is_overlay(dir)).cloned().collect(),
@@ -117,7 +123,7 @@ fn cgroups() -> Cgroups {
 }
 
 /// Who has which socket, by its inode: only root sees those of others.
-fn owners() -> BTreeMap<String, String> {
+fn owners() -> BTreeMap<String, Process> {
     let mut owners = BTreeMap::new();
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
         // Processes end while they are looked at.
@@ -125,7 +131,8 @@ fn owners() -> BTreeMap<String, String> {
             let target = fs::read_link(open.path()).unwrap_or_default();
             let target = target.to_string_lossy();
             if let Some(inode) = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')) {
-                owners.insert(inode.to_owned(), program_of(&process.path()));
+                let pid = process.file_name().to_string_lossy().into_owned();
+                owners.insert(inode.to_owned(), Process { pid, program: program_of(&process.path()) });
             }
         }
     }
@@ -140,14 +147,23 @@ fn program_of(process: &Path) -> String {
 }
 
 /// Lines of /proc/net/tcp read `0: 0100007F:0016 00000000:0000 0A … uid timeout inode …`.
-pub(super) fn listeners(tcp: &str, tcp6: &str, owners: &BTreeMap<String, String>) -> Vec<Listener> {
+pub(super) fn listeners(tcp: &str, tcp6: &str, owners: &BTreeMap<String, Process>) -> Vec<Listener> {
     let of_line = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
         let port = u16::from_str_radix(local.rsplit(':').next()?, 16).ok()?;
-        (*state == LISTENS).then(|| Listener { port, program: owners.get(*inode).cloned() })
+        (*state == LISTENS).then(|| Listener { port, process: owners.get(*inode).cloned() })
     };
     tcp.lines().chain(tcp6.lines()).filter_map(of_line).collect()
+}
+
+fn etcd_of(listeners: &[Listener]) -> Option<RunningEtcd> {
+    let is_etcds = |listener: &&Listener| {
+        [ETCD_CLIENT_PORT, ETCD_PEER_PORT].contains(&listener.port)
+            && listener.program() == Some(ProgramName::Etcd.binary())
+    };
+    let process = listeners.iter().find(is_etcds)?.process.as_ref()?;
+    Some(running_etcd::ask(&process.pid))
 }
 
 fn time_is_synchronized() -> Option<bool> {

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use super::facts::Process;
 use super::*;
 use crate::config::{Effective, Host, Settings};
 
@@ -33,7 +34,9 @@ fn good() -> Facts {
             version: CgroupVersion::V2,
             controllers: ["cpu", "cpuset", "io", "memory", "pids"].map(str::to_owned).into(),
         },
-        listeners: vec![Listener { port: 22, program: Some("sshd".into()) }],
+        listeners: vec![Listener { port: 22, process: process("sshd") }],
+        etcd: None,
+        etcd_is_ours: false,
         time_is_synchronized: Some(true),
         free_bytes: [("/var/lib/containerd".into(), 20 << 30)].into(),
         on_overlay: Vec::new(),
@@ -64,7 +67,17 @@ fn has_masters(hosts: &[&str]) -> Facts {
 }
 
 fn listens(port: u16, program: Option<&str>) -> Facts {
-    Facts { listeners: vec![Listener { port, program: program.map(str::to_owned) }], ..good() }
+    Facts { listeners: vec![Listener { port, process: program.and_then(process) }], ..good() }
+}
+
+fn process(program: &str) -> Option<Process> {
+    Some(Process { pid: "77".into(), program: program.into() })
+}
+
+/// One that listens on 2379 and has so many keys, if it says so.
+fn has_etcd(keys: Option<u64>, etcd_is_ours: bool) -> Facts {
+    let etcd = Some(RunningEtcd { data: "/var/lib/etcd/default".into(), keys });
+    Facts { etcd, etcd_is_ours, ..listens(2379, Some("etcd")) }
 }
 
 fn lacks(name: &'static str, feature: Feature) -> Facts {
@@ -97,7 +110,8 @@ fn machines_that_are_ready() {
         ("as it should be", good()),
         ("cgroup v1", v1),
         ("set up before", again),
-        ("etcd's package started it", listens(2379, Some("etcd"))),
+        ("etcd's package started it", has_etcd(Some(0), false)),
+        ("etcd was set up before", has_etcd(None, true)),
         ("containerd 2", newer),
         ("a master of one", has_masters(&["192.168.1.11"])),
         ("a master of one that had another address", has_masters(&["192.168.1.10"])),
@@ -133,6 +147,9 @@ fn a_machine_that_fails_each_check_in_turn() {
         (listens(6443, Some("nginx")), "Port-6443", Error, "--apiserver-bind-port"),
         (listens(10250, Some("kubelet")), "Port-10250", Error, "ss -tlnp"),
         (listens(2380, None), "Port-2380", Error, "ss -tlnp"),
+        (has_etcd(Some(3), false), "Port-2379", Error, "disable --now etcd"),
+        (has_etcd(None, false), "Port-2379", Error, "another machine"),
+        (listens(2380, Some("etcd")), "Port-2380", Error, "another machine"),
         (free(1024), "DiskSpace", Error, "make room"),
         (free(4096), "DiskRoom", Warning, "make room"),
         (Facts { on_overlay: vec!["/var/lib/containerd".into()], ..good() }, "FileSystem", Error, "ext4"),
@@ -208,10 +225,40 @@ fn listeners_are_read_from_the_kernels_tables() {
         1: 0100007F:094B 0100007F:C350 01 00000000:00000000 00:00000000 00000000   105        0 16407 1 0 100 0 0 10 0\n";
     let tcp6 =
         "   0: 00000000000000000000000000000000:192B 00000000000000000000000000000000:0000 0A 0:0 00:0 0 0 0 20001 1\n";
-    let owners: BTreeMap<String, String> = [("16406".to_owned(), "etcd".to_owned())].into();
-    let expected = [Listener { port: 2379, program: Some("etcd".into()) }, Listener { port: 6443, program: None }];
+    let owners: BTreeMap<String, Process> =
+        process("etcd").map(|etcd| ("16406".to_owned(), etcd)).into_iter().collect();
+    let expected = [Listener { port: 2379, process: process("etcd") }, Listener { port: 6443, process: None }];
     assert_eq!(gather::listeners(tcp, tcp6, &owners), expected);
     assert_eq!(gather::memory_bytes("MemTotal:        2048 kB\nMemFree: 1 kB\n"), 2 << 20);
+}
+
+#[test]
+fn an_etcd_of_others_is_named_with_its_data() {
+    let report = judge(&has_etcd(Some(3), false), &ignoring(&[])).unwrap();
+    assert!(report.problems[0].what.contains("3 keys of somebody else in /var/lib/etcd/default"), "{report:?}");
+    let cases = [
+        ("/usr/bin/etcd\0--name\0a\0--data-dir\0/srv/a", "", "/srv/a"),
+        ("etcd\0-data-dir=/srv/b\0", "ETCD_DATA_DIR=/srv/c", "/srv/b"),
+        ("/usr/bin/etcd\0", "HOME=/\0ETCD_DATA_DIR=/srv/c\0", "/srv/c"),
+        ("/usr/bin/etcd\0--name=d\0", "", "/home/d.etcd"),
+        ("/usr/bin/etcd\0", "", "/home/default.etcd"),
+    ];
+    for (cmdline, environ, expected) in cases {
+        let data = running_etcd::data(cmdline, environ, std::path::Path::new("/home"));
+        assert_eq!(data, PathBuf::from(expected), "{cmdline:?} {environ:?}");
+    }
+    let header = r#""header":{"cluster_id":"14","revision":"1"}"#;
+    let cases = [
+        (format!("HTTP/1.0 200 OK\r\nA: b\r\n\r\n{{{header}}}"), Some(0)),
+        (format!("HTTP/1.0 200 OK\r\n\r\n{{{header},\"count\":\"5\"}}"), Some(5)),
+        (format!("HTTP/1.0 403 Forbidden\r\n\r\n{{{header}}}"), None),
+        ("HTTP/1.0 200 OK\r\n\r\n{}".to_owned(), None),
+        ("HTTP/1.0 200 OK\r\n\r\n<html>".to_owned(), None),
+        ("\u{15}\u{3}\u{1}".to_owned(), None),
+    ];
+    for (answer, expected) in cases {
+        assert_eq!(running_etcd::keys_in(&answer), expected, "{answer}");
+    }
 }
 
 #[test]
