@@ -2,6 +2,7 @@
 pub(crate) mod config;
 pub(crate) mod init;
 pub(crate) mod kubeconfig;
+pub(crate) mod lock;
 pub(crate) mod pki;
 pub(crate) mod preflight;
 pub(crate) mod units;
@@ -27,6 +28,8 @@ pub(crate) enum Failure {
     Step(#[from] StepError),
     #[error("cannot {doing} {}", path.display())]
     File { doing: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("another cortenadm is at work on this machine: wait until it ends ({} is locked)", path.display())]
+    Busy { path: PathBuf },
     #[error("{} is not a certificate in PEM", path.display())]
     NotPem { path: PathBuf },
     #[error("cannot render the kubeconfig")]

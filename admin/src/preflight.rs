@@ -11,7 +11,7 @@ mod running_etcd;
 #[cfg(test)]
 mod tests;
 
-pub use facts::{CgroupVersion, Cgroups, Facts, Feature, Listener, RunningEtcd, Version};
+pub use facts::{CgroupVersion, Cgroups, Facts, Feature, Listener, Process, RunningEtcd, Version};
 pub use gather::gather;
 
 use crate::config::Plan;

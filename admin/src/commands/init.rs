@@ -10,7 +10,7 @@ use cortenadm::steps::{self, Step, Told};
 use cortenadm::topology::Layout;
 
 use super::config::SettingsArgs;
-use super::{Failure, preflight, print};
+use super::{Failure, lock, preflight, print};
 
 #[derive(Args)]
 pub(crate) struct InitArgs {
@@ -41,6 +41,7 @@ pub(crate) fn init(args: &InitArgs) -> Result<(), Failure> {
         return ready;
     }
     ready?;
+    let _lock = lock::take()?;
     steps::run(&steps, &machine, &mut tell)?;
     print(&what_next(&plan))
 }
@@ -55,6 +56,7 @@ pub(crate) fn reset(args: &ResetArgs) -> Result<(), Failure> {
         });
         return Ok(());
     }
+    let _lock = lock::take()?;
     steps::undo(&steps, &machine, &mut tell)?;
     print(&format!(
         "\nWhat stays, as there may be data in it: {} (etcd's), /var/lib/corten (volumes), /var/lib/containerd.\n\

@@ -7,7 +7,7 @@ use corten_api::networks;
 use cortenadm::pki::{ClusterPlan, Outcome, Pki, node_plan};
 use jiff::Timestamp;
 
-use super::{Failure, print};
+use super::{Failure, lock, print};
 
 #[derive(Subcommand)]
 pub(crate) enum PkiCommand {
@@ -72,12 +72,14 @@ fn init(args: InitArgs) -> Result<(), Failure> {
         service_ip: Some(args.service_ip),
         cluster_domain: args.cluster_domain,
     };
+    let _lock = lock::take()?;
     let done = Pki::new(args.pki.dir, Timestamp::now()).init(&plan)?;
     report(&done)
 }
 
 fn node(args: NodeArgs) -> Result<(), Failure> {
     let addresses: Vec<String> = args.ip.iter().map(IpAddr::to_string).collect();
+    let _lock = lock::take()?;
     let done = Pki::new(args.pki.dir, Timestamp::now()).issue_all(&node_plan(&args.name, &addresses))?;
     report(&done)
 }

@@ -3,7 +3,6 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use super::facts::Process;
 use super::*;
 use crate::config::{Effective, Host, Settings};
 
