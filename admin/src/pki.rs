@@ -36,6 +36,11 @@ pub enum PkiError {
     #[error("{} exists but its key {} does not: restore the key, or move the certificate away to get a new pair", cert.display(), key.display())]
     KeyMissing { cert: PathBuf, key: PathBuf },
     #[error(
+        "{} is not the key of {}: what it signs, nobody believes; restore the pair from a backup, or from another master",
+        key.display(), cert.display()
+    )]
+    AuthorityOtherKey { cert: PathBuf, key: PathBuf },
+    #[error(
         "the authority {} expired on {until}: every certificate under it is void; move {} away and run `cortenadm pki init` again",
         cert.display(), dir.display()
     )]
@@ -86,12 +91,13 @@ impl Pki {
 
     /// The stems of what `init` and `issue_all` would issue now, in order.
     pub fn lacking(&self, plan: &ClusterPlan, more: &[CertPlan]) -> Result<Vec<String>, PkiError> {
-        let mut lacking: Vec<String> = Authority::ALL
-            .map(Authority::file_stem)
-            .into_iter()
-            .filter(|stem| !self.cert(stem).exists())
-            .map(str::to_owned)
-            .collect();
+        let mut lacking = Vec::new();
+        for authority in Authority::ALL {
+            match self.cert(authority.file_stem()).exists() {
+                true => self.check_authority(authority)?,
+                false => lacking.push(authority.file_stem().to_owned()),
+            }
+        }
         if !self.key("sa").exists() || !self.dir.join("sa.pub").exists() {
             lacking.push("sa".to_owned());
         }
@@ -138,15 +144,25 @@ impl Pki {
             files::write_pair(&cert, &key, &pair, Owner::Writer)?;
             return Ok(Outcome::Issued);
         }
+        self.check_authority(authority)?;
+        Ok(Outcome::Kept)
+    }
+
+    /// One that there is is never made anew by itself: every certificate under it would be void.
+    fn check_authority(&self, authority: Authority) -> Result<(), PkiError> {
+        let (cert, key) = (self.cert(authority.file_stem()), self.key(authority.file_stem()));
         if !key.exists() {
             return Err(PkiError::KeyMissing { cert, key });
         }
-        let found =
-            check::facts(&files::read(&cert)?).ok_or(PkiError::NotPem { what: "certificate", path: cert.clone() })?;
+        let pem = files::read(&cert)?;
+        let found = check::facts(&pem).ok_or_else(|| PkiError::NotPem { what: "certificate", path: cert.clone() })?;
         if found.not_after <= self.now {
             return Err(PkiError::AuthorityExpired { cert, dir: self.dir.clone(), until: found.not_after });
         }
-        Ok(Outcome::Kept)
+        match check::fits(&pem, &issue::key_from_pem(&files::read(&key)?, &key)?) {
+            true => Ok(()),
+            false => Err(PkiError::AuthorityOtherKey { cert, key }),
+        }
     }
 
     fn ensure_service_account_key(&self) -> Result<Outcome, PkiError> {

@@ -51,7 +51,10 @@ fn write(path: &Path, text: &str, mode: u32, owner: Owner) -> Result<(), PkiErro
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(failed("make the directory of"))?;
     }
-    let new = path.with_extension("new");
+    // The whole name: a certificate and its key have the same, but for what comes last.
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
     // One that a crash left behind may have wider permissions than `mode`, which only applies to a new file.
     match fs::remove_file(&new) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("replace")(error)),

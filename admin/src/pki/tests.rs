@@ -96,6 +96,29 @@ fn an_expired_authority_is_an_error_that_says_what_to_do() {
 }
 
 #[test]
+fn an_authority_with_anothers_key_is_an_error_and_stays_as_it_is() {
+    let dir = TempDir::new("authority");
+    let pki = Pki::new(&dir.0, Timestamp::now());
+    pki.init(&plan("a")).unwrap();
+    let before = fs::read_to_string(pki.cert("etcd/ca")).unwrap();
+    fs::copy(pki.key("ca"), pki.key("etcd/ca")).unwrap();
+    for error in [pki.init(&plan("a")).unwrap_err(), pki.lacking(&plan("a"), &[]).unwrap_err()] {
+        assert!(matches!(error, PkiError::AuthorityOtherKey { .. }), "{error}");
+    }
+    assert_eq!(fs::read_to_string(pki.cert("etcd/ca")).unwrap(), before);
+}
+
+#[test]
+fn what_a_crash_left_of_a_key_becomes_no_certificate() {
+    let dir = TempDir::new("left");
+    let pki = Pki::new(&dir.0, Timestamp::now());
+    // As a directory, one that is in the way shows which names are used.
+    fs::create_dir_all(dir.0.join("admin.new")).unwrap();
+    pki.init(&plan("a")).unwrap();
+    assert!(!dir.0.join("admin.key.new").exists() && !dir.0.join("admin.crt.new").exists());
+}
+
+#[test]
 fn what_lacks_is_what_would_be_issued() {
     let dir = TempDir::new("lacking");
     let now = Timestamp::now();
