@@ -28,6 +28,11 @@ pub(crate) enum Failure {
     Step(#[from] StepError),
     #[error("cannot {doing} {}", path.display())]
     File { doing: &'static str, path: PathBuf, source: std::io::Error },
+    #[error(
+        "`init` made nothing on this machine (there is neither /etc/corten/cluster.yaml nor anything in /var/lib/corten/admin): \
+         what was set up by hand is taken back by hand"
+    )]
+    NeverBegun,
     #[error("another cortenadm is at work on this machine: wait until it ends ({} is locked)", path.display())]
     Busy { path: PathBuf },
     #[error("{} is not a certificate in PEM", path.display())]

@@ -1,15 +1,16 @@
 //! What makes a machine the first master of a cluster, as steps: pure.
-use std::path::PathBuf;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{KEPT, Plan};
-use crate::machine::Certificates;
+use crate::machine::{Certificates, Machine};
 use crate::pki::node_plan;
-use crate::steps::{Action, File, Owned, Step};
+use crate::steps::{Action, File, Owned, Step, Whose};
 use crate::topology::cluster::MASTER_LABEL;
 use crate::topology::program::{Directory, ROOT};
 use crate::topology::systemd::{self, Rendered};
-use crate::topology::{self, Layout, Program, ProgramName, Values, kernel};
+use crate::topology::{self, Cluster, Layout, Program, ProgramName, Role, Values, kernel};
 
 /// The administrator's kubeconfig.
 pub const ADMIN_CONF: &str = "/etc/corten/admin.conf";
@@ -24,6 +25,19 @@ const PUBLIC: u32 = 0o644;
 /// The file that is there when `init` has started a program on this machine.
 pub fn mark(program: ProgramName) -> PathBuf {
     PathBuf::from(APPLIED_DIR).join(program.unit())
+}
+
+/// Whether `init` was ever begun here. What was set up by hand is nobody's to take back.
+pub fn was_begun(machine: &dyn Machine) -> bool {
+    machine.exists(Path::new(KEPT)) || ProgramName::ALL.into_iter().any(|program| machine.exists(&mark(program)))
+}
+
+/// What `reset` takes back: the same on every master, whatever its settings.
+pub fn any_steps(layout: &Layout) -> Vec<Step> {
+    let machine = topology::Machine { name: "any".into(), ip: Ipv4Addr::LOCALHOST.into(), role: Role::Master };
+    let cluster = Cluster::new("any", vec![machine.clone()]);
+    let plan = Plan { cluster, machine, cert_extra_sans: Vec::new(), ignore_preflight_errors: Vec::new() };
+    steps(&plan, "", layout)
 }
 
 /// `settings` are what the plan was made of, as a file.
@@ -96,6 +110,10 @@ fn start(program: &Program, rendered: &[Rendered]) -> Step {
     let fingerprint = format!("{}\n{}", program.args.join("\n"), texts.concat());
     let applied = mark(program.name);
     let name = format!("{} runs", program.name.as_str());
-    let shared = program.name == ProgramName::Containerd;
-    step(name, Action::Unit { name: unit, applied, fingerprint, shared }, UNIT_WITHIN)
+    let whose = match program.name {
+        ProgramName::Containerd => Whose::Shared,
+        _ if program.name.is_ours() => Whose::Ours,
+        _ => Whose::Taken,
+    };
+    step(name, Action::Unit { name: unit, applied, fingerprint, whose }, UNIT_WITHIN)
 }

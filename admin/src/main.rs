@@ -22,7 +22,7 @@ enum Command {
     /// Makes this machine the first master of a cluster; run again, it finishes what was cut off and keeps what is done.
     /// Other machines do not join by a command yet: they are added by hand.
     Init(commands::init::InitArgs),
-    /// Takes back what `init` did, with the same settings: units, settings, certificates and keys. Data stay.
+    /// Takes back what `init` did: units, settings, certificates and keys. Data stay.
     Reset(commands::init::ResetArgs),
     /// Certificates and keys.
     #[command(subcommand)]

@@ -48,11 +48,10 @@ pub enum Action {
     /// A unit runs, will after a boot, and does so with these files and arguments.
     Unit {
         name: String,
-        /// The file that has the fingerprint with which it was last started.
+        /// The file that has the fingerprint with which it was last started; there is one from before the first start on.
         applied: PathBuf,
         fingerprint: String,
-        /// Others may have use for it: it is not stopped when what was done is undone.
-        shared: bool,
+        whose: Whose,
     },
     /// The apiserver says that it is.
     ApiserverReady,
@@ -63,6 +62,26 @@ pub enum Action {
         node: String,
         label: String,
     },
+}
+
+/// Whether a unit is stopped when what was done is undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Ours, wherever it is.
+    Ours,
+    /// Another package's, and ours where we have started it.
+    Taken,
+    /// Others may have use for it.
+    Shared,
+}
+
+/// Something that steps made and that is taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Made {
+    File(PathBuf),
+    /// With all that is in it.
+    Dir(PathBuf),
+    Unit(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,6 +166,16 @@ pub fn dry_run(steps: &[Step], machine: &dyn Machine, tell: &mut dyn FnMut(&Step
             Err(error) => tell(step, Told::Would(error.to_string())),
         }
     }
+}
+
+/// What there is to be taken back, in that order.
+pub fn made(steps: &[Step], machine: &dyn Machine) -> Result<Vec<Made>, StepError> {
+    let mut all = Vec::new();
+    for step in steps.iter().rev() {
+        let made = step.action.made(machine);
+        all.extend(made.map_err(|source| StepError::Machine { step: step.name.clone(), source })?);
+    }
+    Ok(all)
 }
 
 /// Takes back what steps did, the last first.

@@ -91,13 +91,15 @@ fn settings_are_shown_with_where_they_came_from() {
 #[test]
 fn what_cannot_be_used_is_refused_before_anything_is_done() {
     let unknown = Settings::new("unknown", "clustrName: north\n");
-    let cases: [(&[&str], i32, &str); 7] = [
+    let cases: [(&[&str], i32, &str); 9] = [
         (&["config", "show", &unknown.flag(), ADDRESS], 1, "is it clusterName?"),
         (&["config", "show", "--config=/nowhere/cluster.yaml", ADDRESS], 1, "because: No such file"),
         (&["init", "--dry-run", ADDRESS, "--pod-network-cidr=10.96.0.0/12"], 1, "serviceCidr: "),
         (&["preflight", ADDRESS, "--ignore=Swpa"], 1, "there is no check \"Swpa\""),
         (&["init", "--pod-netwrk-cidr=10.1.0.0/16"], 2, "--pod-network-cidr"),
         (&["reset"], 2, "--yes"),
+        (&["reset", "--yes", "--node-name=a"], 2, "--node-name"),
+        (&["reset", "--dry-run"], 1, "`init` made nothing on this machine"),
         (&["join"], 2, "unrecognized subcommand"),
     ];
     for (args, code, says) in cases {

@@ -1,13 +1,14 @@
 //! `cortenadm init` and `reset`: makes this machine the first master of a cluster, and takes that back.
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use clap::Args;
 use cortenadm::config::Plan;
 use cortenadm::init::{self, ADMIN_CONF};
 use cortenadm::machine::ThisMachine;
-use cortenadm::steps::{self, Step, Told};
+use cortenadm::steps::{self, Made, Step, Told};
 use cortenadm::topology::Layout;
+use cortenadm::topology::cluster::API_PORT;
 
 use super::config::SettingsArgs;
 use super::{Failure, lock, preflight, print};
@@ -23,12 +24,10 @@ pub(crate) struct InitArgs {
 
 #[derive(Args)]
 pub(crate) struct ResetArgs {
-    #[command(flatten)]
-    settings: SettingsArgs,
     /// Yes: certificates and keys of the cluster go as well
     #[arg(long, required_unless_present = "dry_run")]
     yes: bool,
-    /// Say what of the cluster is here, and change nothing
+    /// Say what would be deleted and stopped, and change nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -47,13 +46,21 @@ pub(crate) fn init(args: &InitArgs) -> Result<(), Failure> {
 }
 
 pub(crate) fn reset(args: &ResetArgs) -> Result<(), Failure> {
-    let (_, steps, machine) = plan_of(&args.settings)?;
+    let layout = Layout::machine();
+    let steps = init::any_steps(&layout);
+    // Its apiserver is not asked.
+    let machine = ThisMachine::new(&layout.pki_dir, SocketAddr::from((Ipv4Addr::LOCALHOST, API_PORT)));
+    if !init::was_begun(&machine) {
+        return Err(Failure::NeverBegun);
+    }
     if args.dry_run {
-        steps::dry_run(&steps, &machine, &mut |step, what| {
-            if what == Told::Kept {
-                say(&format!("  here  {}\n", step.name));
-            }
-        });
+        for made in steps::made(&steps, &machine)? {
+            say(&match made {
+                Made::File(path) => format!("  would delete {}\n", path.display()),
+                Made::Dir(path) => format!("  would delete {} and all that is in it\n", path.display()),
+                Made::Unit(name) => format!("  would stop and disable {name}\n"),
+            });
+        }
         return Ok(());
     }
     let _lock = lock::take()?;
@@ -61,7 +68,7 @@ pub(crate) fn reset(args: &ResetArgs) -> Result<(), Failure> {
     print(&format!(
         "\nWhat stays, as there may be data in it: {} (etcd's), /var/lib/corten (volumes), /var/lib/containerd.\n\
          Containers, nftables rules and links of the cluster stay until this machine is rebooted.\n",
-        Layout::machine().etcd_data_dir.display()
+        layout.etcd_data_dir.display()
     ))
 }
 

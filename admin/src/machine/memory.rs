@@ -11,6 +11,8 @@ use super::{Certificates, Look, Machine, MachineError};
 use crate::api::ApiError;
 use crate::topology::kernel::{MODULES, sysctl_path};
 
+/// Certificates are no files here.
+const PKI: &str = "/etc/corten/pki";
 const PAUSE: Duration = Duration::from_millis(100);
 /// How often a unit is looked at before it runs.
 const LOOKS_TO_START: u32 = 3;
@@ -75,7 +77,10 @@ impl Memory {
             (true, 1) => ("active", "17"),
             (true, _) => (if runs { "active" } else { "activating" }, ""),
         };
-        format!("ActiveState={active}\nSubState=some\nUnitFileState={enabled}\nJob={job}\n")
+        let own = Path::new("/etc/systemd/system").join(name);
+        let of_package = ["etcd.service", "containerd.service"].contains(&name);
+        let load = if of_package || self.disk.borrow().files.contains_key(&own) { "loaded" } else { "not-found" };
+        format!("LoadState={load}\nActiveState={active}\nSubState=some\nUnitFileState={enabled}\nJob={job}\n")
     }
 
     fn systemctl(&self, args: &[&str]) -> Result<String, MachineError> {
@@ -141,7 +146,8 @@ impl Machine for Memory {
     fn exists(&self, path: &Path) -> bool {
         let disk = self.disk.borrow();
         let below = |file: &PathBuf| file.starts_with(path);
-        disk.files.keys().any(below) || disk.dirs.keys().any(below)
+        let has_certificate = |stem: &String| Path::new(PKI).join(stem).starts_with(path);
+        disk.files.keys().chain(disk.dirs.keys()).any(below) || disk.certificates.iter().any(has_certificate)
     }
 
     fn make_dir(&self, path: &Path, mode: u32) -> Result<(), MachineError> {
@@ -184,7 +190,7 @@ impl Machine for Memory {
         disk.files.retain(|file, _| !file.starts_with(path));
         disk.dirs.retain(|dir, _| !dir.starts_with(path));
         disk.owners.retain(|file, _| !file.starts_with(path));
-        if path == Path::new("/etc/corten/pki") {
+        if path == Path::new(PKI) {
             disk.certificates.clear();
         }
         Ok(())

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{Action, Owned, State};
+use super::{Action, Made, Owned, State, Whose};
 use crate::machine::{Machine, MachineError};
 use crate::topology::kernel::sysctl_path;
 
@@ -87,6 +87,8 @@ impl Action {
             Self::Module { name, .. } => machine.run("modprobe", &[name]).map(drop),
             Self::Sysctls(_) => machine.run("systemctl", &["restart", "systemd-sysctl.service"]).map(drop),
             Self::Unit { name, applied, fingerprint, .. } => {
+                // First: what is begun is ours, and `reset` takes it back.
+                machine.write(applied, "", PUBLIC)?;
                 machine.run("systemctl", &["daemon-reload"])?;
                 machine.run("systemctl", &["enable", name])?;
                 machine.run("systemctl", &["restart", "--no-block", name])?;
@@ -101,21 +103,21 @@ impl Action {
         }
     }
 
-    /// Whether this is something that is taken back. Data stay, as volumes may be mounted among them, and so does what others
-    /// may have use for.
-    pub(super) fn undo(&self, machine: &dyn Machine) -> Result<bool, MachineError> {
-        match self {
-            Self::Certificates { dir, .. } => machine.remove_dir(dir)?,
-            Self::Files(files) => {
-                files.iter().try_for_each(|file| machine.remove(&file.path))?;
-                machine.run("systemctl", &["daemon-reload"])?;
-            }
-            Self::Kubeconfig { path, .. } => machine.remove(path)?,
-            Self::Unit { name, applied, shared, .. } => {
-                if !shared && machine.exists(applied) {
-                    machine.run("systemctl", &["disable", "--now", name])?;
-                }
-                machine.remove(applied)?;
+    /// What of this is here and is taken back. Data stay, as volumes may be mounted among them, and so does what others may
+    /// have use for.
+    pub(super) fn made(&self, machine: &dyn Machine) -> Result<Vec<Made>, MachineError> {
+        let here = |path: &PathBuf| machine.exists(path).then(|| Made::File(path.clone()));
+        Ok(match self {
+            Self::Certificates { dir, .. } => machine.exists(dir).then(|| Made::Dir(dir.clone())).into_iter().collect(),
+            Self::Files(files) => files.iter().filter_map(|file| here(&file.path)).collect(),
+            Self::Kubeconfig { path, .. } => here(path).into_iter().collect(),
+            Self::Unit { name, applied, whose, .. } => {
+                let is_ours = match whose {
+                    Whose::Ours => is_known(machine, name)?,
+                    Whose::Taken => machine.exists(applied),
+                    Whose::Shared => false,
+                };
+                is_ours.then(|| Made::Unit(name.clone())).into_iter().chain(here(applied)).collect()
             }
             Self::Directories(_)
             | Self::Owners(_)
@@ -123,10 +125,32 @@ impl Action {
             | Self::Sysctls(_)
             | Self::ApiserverReady
             | Self::NodeReady { .. }
-            | Self::NodeLabel { .. } => return Ok(false),
-        }
-        Ok(true)
+            | Self::NodeLabel { .. } => Vec::new(),
+        })
     }
+
+    /// Whether there was anything to be taken back.
+    pub(super) fn undo(&self, machine: &dyn Machine) -> Result<bool, MachineError> {
+        let made = self.made(machine)?;
+        for one in &made {
+            match one {
+                Made::File(path) => machine.remove(path)?,
+                Made::Dir(path) => machine.remove_dir(path)?,
+                Made::Unit(name) => drop(machine.run("systemctl", &["disable", "--now", name])?),
+            }
+        }
+        if matches!(self, Self::Files(_)) {
+            // Even if there are none: a run before may have been cut off here.
+            machine.run("systemctl", &["daemon-reload"])?;
+        }
+        Ok(!made.is_empty())
+    }
+}
+
+/// systemd has its file, or has not forgotten it.
+fn is_known(machine: &dyn Machine, unit: &str) -> Result<bool, MachineError> {
+    let shown = machine.run("systemctl", &["show", unit, "--property=LoadState"])?;
+    Ok(shown.lines().any(|line| line.starts_with("LoadState=") && line != "LoadState=not-found"))
 }
 
 fn list(names: Vec<String>, what: &str) -> Option<String> {

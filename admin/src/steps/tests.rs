@@ -177,6 +177,55 @@ fn what_was_done_is_undone_but_for_data_and_what_others_use() {
 }
 
 #[test]
+fn what_is_told_is_what_is_taken_back_after_every_cut() {
+    let undone = |machine: &Memory| undo(&steps(), machine, &mut |_, _| {});
+    for cut in 0..70 {
+        let machine = Memory::default();
+        // An etcd of the package's, which runs before anything is begun.
+        machine.units.borrow_mut().entry("etcd.service".to_owned()).or_default().started = true;
+        machine.changes_left.set(Some(cut));
+        run_all(&steps(), &machine).1.ok();
+        machine.changes_left.set(None);
+        machine.commands.borrow_mut().clear();
+        let told = made(&init::any_steps(&Layout::machine()), &machine).unwrap();
+        assert_eq!(told, made(&steps(), &machine).unwrap(), "settings do not matter");
+        let before = machine.disk.borrow().clone();
+        undone(&machine).unwrap();
+        let after = machine.disk.borrow().clone();
+        let gone = before.files.keys().filter(|file| !after.files.contains_key(*file));
+        assert!(gone.clone().all(|file| told.contains(&Made::File(file.clone()))), "after {cut} changes: {told:?}");
+        let files = told.iter().filter(|one| matches!(one, Made::File(_))).count();
+        assert_eq!(gone.count(), files, "after {cut} changes: {told:?}");
+        assert_eq!(after.certificates.len(), 0, "after {cut} changes");
+        let commands = machine.commands.borrow().clone();
+        let stopped: Vec<Made> = commands
+            .iter()
+            .filter_map(|command| command.strip_prefix("disable --now "))
+            .map(|unit| Made::Unit(unit.to_owned()))
+            .collect();
+        let units: Vec<Made> = told.iter().filter(|one| matches!(one, Made::Unit(_))).cloned().collect();
+        assert_eq!(stopped, units, "after {cut} changes");
+        // Nobody else's etcd is stopped: ours is one that was marked before it was started again.
+        let is_ours = before.files.contains_key(&init::mark(ProgramName::Etcd));
+        assert_eq!(units.contains(&Made::Unit("etcd.service".into())), is_ours, "after {cut} changes");
+        assert_eq!(made(&steps(), &machine).unwrap(), [], "after {cut} changes");
+        assert!(!init::was_begun(&machine), "after {cut} changes");
+    }
+}
+
+#[test]
+fn units_of_ours_that_were_set_up_by_hand_are_stopped_and_others_are_not() {
+    let machine = Memory::default();
+    let unit = std::path::Path::new("/etc/systemd/system/corten-kubelet.service");
+    machine.disk.borrow_mut().files.insert(unit.into(), ("by hand".into(), 0o644));
+    assert!(!init::was_begun(&machine));
+    let told = made(&steps(), &machine).unwrap();
+    assert_eq!(told, [Made::Unit("corten-kubelet.service".into()), Made::File(unit.into())]);
+    machine.disk.borrow_mut().files.insert(crate::config::KEPT.into(), (String::new(), 0o644));
+    assert!(init::was_begun(&machine));
+}
+
+#[test]
 fn steps_have_names_of_their_own() {
     let names: std::collections::BTreeSet<String> = steps().into_iter().map(|step| step.name).collect();
     assert_eq!(names.len(), steps().len());
