@@ -14,7 +14,7 @@ use corten_client::queue::Item;
 use corten_client::{CancellationToken, Change, Client, Next, Recorder, WorkQueue, run_workers};
 use futures::future::join_all;
 
-use crate::balancers::Classless;
+use crate::balancers::Rules;
 use crate::caches::{Caches, Shared};
 use crate::certificates::flags::Signing;
 use crate::context::Context;
@@ -34,8 +34,8 @@ pub struct Settings {
     pub networks: Networks,
     pub root_ca: String,
     pub signing: Signing,
-    /// Who balances the Services that name no class.
-    pub classless: Classless,
+    /// Which load balancers are given addresses here.
+    pub balancers: Rules,
 }
 
 /// What a controller is made of. What it keeps lives as long as `stop` lasts, whether this instance leads or not, so it

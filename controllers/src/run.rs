@@ -7,7 +7,8 @@ use corten_api::{Key, networks};
 use corten_client::{Args, CancellationToken, Client, ConnectError, Recorder, health::Health, lease};
 use ipnet::IpNet;
 
-use crate::balancers::Classless;
+use crate::balancers::ranges::{AddressRange, Ranges};
+use crate::balancers::{Classless, Rules};
 use crate::caches::Caches;
 use crate::certificates::flags::{Signing, SigningArgs, SigningError};
 use crate::controller::{Settings, Setup};
@@ -50,6 +51,11 @@ pub struct Flags {
     /// balance them at their own addresses, as they do those of the class corten.io/node-address.
     #[arg(long)]
     pub leave_load_balancers_without_class: bool,
+    /// Services of type LoadBalancer each get one of these addresses, which nothing else may have, instead of the nodes' own:
+    /// those without a loadBalancerClass, and those of the class corten.io/address-pool. Networks (192.0.2.16/28) and ranges
+    /// (192.0.2.10-192.0.2.20), separated by commas. The network around must send what is for them to nodes.
+    #[arg(long, value_delimiter = ',')]
+    pub load_balancer_addresses: Vec<AddressRange>,
     #[command(flatten)]
     pub signing: SigningArgs,
 }
@@ -70,6 +76,11 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
+    #[error(
+        "--load-balancer-addresses {}-{} has addresses of --cluster-cidr {cluster}, which pods get: choose others",
+        pool.first, pool.last
+    )]
+    PoolOfPods { pool: AddressRange, cluster: IpNet },
     #[error(transparent)]
     Networks(#[from] SizeError),
     #[error(transparent)]
@@ -124,12 +135,17 @@ pub async fn run(flags: Flags, stop: CancellationToken) -> Result<(), RunError> 
 fn settings(flags: &Flags) -> Result<Settings, RunError> {
     let default = if flags.cluster_cidr.addr().is_ipv4() { NODE_MASK_V4 } else { NODE_MASK_V6 };
     let networks = Networks::of(flags.cluster_cidr, flags.node_cidr_mask_size.unwrap_or(default))?;
+    let cluster = flags.cluster_cidr.trunc();
+    if let Some(pool) = flags.load_balancer_addresses.iter().find(|range| range.intersects(&cluster)) {
+        return Err(RunError::PoolOfPods { pool: *pool, cluster });
+    }
     let path = flags.root_ca_file.clone();
     let root_ca = std::fs::read_to_string(&path).map_err(|source| RunError::RootCa { path, source })?;
     let signing = Signing::of(&flags.signing)?;
     signing.check()?;
     let classless = if flags.leave_load_balancers_without_class { Classless::Others } else { Classless::Ours };
-    Ok(Settings { networks, root_ca, signing, classless })
+    let balancers = Rules { classless, pool: Ranges::of(&flags.load_balancer_addresses) };
+    Ok(Settings { networks, root_ca, signing, balancers })
 }
 
 /// Lets go of what was down in a term, also when its future is dropped where it stands because the lease was lost.
@@ -193,5 +209,19 @@ mod tests {
             assert_eq!(sources::of(name), *source);
         }
         assert_eq!(sources::of("serviceaccount"), sources::PROGRAM);
+    }
+
+    #[test]
+    fn a_pool_of_what_pods_get_is_refused() {
+        use clap::Parser;
+        for (pool, is_refused) in [("10.244.7.0/28", true), ("192.0.2.0/28,10.0.0.0/8", true), ("192.0.2.0/28", false)]
+        {
+            let files =
+                ["--ca-file=/nowhere", "--cert-file=/nowhere", "--key-file=/nowhere", "--root-ca-file=/nowhere"];
+            let given = ["corten-controllers", "--apiserver=https://127.0.0.1:6443", "--load-balancer-addresses", pool];
+            let flags = Flags::try_parse_from(given.into_iter().chain(files)).unwrap();
+            let found = settings(&flags).err();
+            assert_eq!(matches!(found, Some(RunError::PoolOfPods { .. })), is_refused, "{pool}: {found:?}");
+        }
     }
 }

@@ -1,10 +1,13 @@
-//! Services of type LoadBalancer that no cloud balances: they are reached at the nodes' own addresses.
+//! Services of type LoadBalancer that no cloud balances: they are reached at addresses of a pool, or at the nodes' own.
 
 pub mod decide;
+pub mod given;
+pub mod ledger;
 pub mod pace;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,17 +15,19 @@ use std::time::Duration;
 use corten_api::k8s_openapi::api::core::v1::{Node, Service};
 use corten_api::k8s_openapi::api::discovery::v1::EndpointSlice;
 use corten_api::{ApiError, Key, Object, Reason, Scope};
-use corten_client::{Change, IndexBy, Next};
+use corten_client::{Change, IndexBy, Next, WorkQueue};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::info;
 
-use crate::balancers::Classless;
+use crate::balancers::Rules;
 use crate::caches::Shared;
 use crate::context::Context;
 use crate::controller::{Controller, Loop, Setup};
 use crate::endpointslice::decide::SERVICE_LABEL;
 use decide::{Action, Holders, Nodes, Observed, Said, TakenPort, Target};
+use given::Given;
+use ledger::Ledger;
 use pace::{Pace, Told};
 
 /// Nodes come and go together: what they change is written once.
@@ -30,14 +35,31 @@ const GATHER: Duration = Duration::from_secs(1);
 
 pub fn controller(setup: &Setup) -> Loop {
     let (services, nodes) = (setup.caches.of::<Service>(), setup.caches.of::<Node>());
-    let classless = setup.settings.classless;
-    let balancers = Balancers::new(classless);
-    let (all, of_slices) = (services.clone(), services.clone());
-    let kept = balancers.clone();
-    Controller::new(setup)
+    let rules = Arc::new(setup.settings.balancers.clone());
+    let described = Controller::new(setup);
+    let balancers = Balancers::new(&rules, described.queue());
+    let (all, of_slices, of_pool) = (services.clone(), services.clone(), services.clone());
+    let with_addresses = nodes.clone();
+    let (kept, holding, slices_rules) = (balancers.clone(), balancers.clone(), Arc::clone(&rules));
+    described
+        // First, so that who looks at a Service that changed finds the pool as it is since.
+        .source(move |owner, queue| {
+            *holding.ledger.lock() = Ledger::new(&holding.rules.pool);
+            let (ledger, queue) = (Arc::clone(&holding.ledger), queue.clone());
+            let (taken, told) = (Arc::clone(&ledger), queue.clone());
+            with_addresses.owned_by(owner).subscribe(move |change| {
+                let Some((name, addresses)) = changed_addresses(change) else { return };
+                let concerned = taken.lock().follow_node(name, addresses);
+                concerned.into_iter().for_each(|key| told.add(key));
+            });
+            of_pool.owned_by(owner).subscribe(move |change| {
+                let concerned = ledger.lock().follow(change);
+                concerned.into_iter().for_each(|key| queue.add(key));
+            });
+        })
         .watches(&services, concerned(&services, &balancers))
         .watches_after(&setup.caches.of::<EndpointSlice>(), GATHER, move |change| {
-            local_service_of(&of_slices, classless, change)
+            local_service_of(&of_slices, &slices_rules, change)
         })
         .source(move |owner, queue| {
             // Nobody has told of nodes and Services that went before this term.
@@ -50,7 +72,7 @@ pub fn controller(setup: &Setup) -> Loop {
                 let Some((was, is)) = kept.targets.follow(change).filter(|_| begun.load(Ordering::SeqCst)) else {
                     return;
                 };
-                let mut touched = balanced(&all, classless);
+                let mut touched = balanced(&all, &kept.rules);
                 touched.retain(|service| decide::is_touched(service, was.as_ref(), is.as_ref()));
                 for service in touched {
                     queue.add_after(service.key(), GATHER);
@@ -62,6 +84,19 @@ pub fn controller(setup: &Setup) -> Loop {
             let balancers = balancers.clone();
             async move { sync(&context, &balancers, &key).await }
         })
+}
+
+/// A node, and its addresses of whatever kind. `None`: they are as they were, as at a heartbeat.
+fn changed_addresses<'a>(change: &Change<'a, Node>) -> Option<(&'a str, BTreeSet<IpAddr>)> {
+    match change {
+        Change::Set { key, old, new } => {
+            let is = decide::own_addresses(new);
+            let is_same = old.is_some_and(|old| decide::own_addresses(old) == is);
+            (!is_same).then_some((key.name.as_str(), is))
+        }
+        Change::Removed { key, .. } => Some((key.name.as_str(), BTreeSet::new())),
+        Change::Synced => None,
+    }
 }
 
 /// Finds the Services of type LoadBalancer by their ports, and all of them by "".
@@ -83,9 +118,10 @@ fn place((protocol, port): &TakenPort) -> String {
     format!("{protocol}/{port}")
 }
 
-fn balanced(services: &Shared<Service>, classless: Classless) -> Vec<Arc<Service>> {
+/// Those that the nodes balance at their own addresses.
+fn balanced(services: &Shared<Service>, rules: &Rules) -> Vec<Arc<Service>> {
     let mut all = services.everywhere::<ByPort>("");
-    all.retain(|service| decide::is_ours(service, classless));
+    all.retain(|service| decide::is_at_nodes(service, rules));
     all
 }
 
@@ -94,7 +130,7 @@ fn concerned(
     services: &Shared<Service>,
     balancers: &Balancers,
 ) -> impl Fn(&Change<'_, Service>) -> BTreeSet<Key> + use<> {
-    let (services, ports, classless) = (services.clone(), Arc::clone(&balancers.ports), balancers.classless);
+    let (services, ports, rules) = (services.clone(), Arc::clone(&balancers.ports), Arc::clone(&balancers.rules));
     move |change| {
         let (key, old, new) = match *change {
             Change::Set { key, old, new } => (key, old, Some(new)),
@@ -105,10 +141,9 @@ fn concerned(
         let has_finalizer =
             |service: &Service| service.metadata.finalizers.iter().flatten().any(|f| names.contains(&f.as_str()));
         let mut found = BTreeSet::new();
-        let (was, is) = (old.and_then(|old| claim(old, classless)), new.and_then(|new| claim(new, classless)));
-        if was.is_some() || is.is_some() {
-            found.insert(key.clone());
-        }
+        let is_ours = |service: &&Arc<Service>| decide::source(service, &rules).is_some();
+        found.extend([old, new].into_iter().flatten().find(is_ours).map(|_| key.clone()));
+        let (was, is) = (old.and_then(|old| claim(old, &rules)), new.and_then(|new| claim(new, &rules)));
         found.extend(new.filter(|new| has_finalizer(new)).map(|_| key.clone()));
         if was == is {
             return found;
@@ -134,9 +169,9 @@ struct Claim {
     has_address: bool,
 }
 
-/// `None`: it is not ours.
-fn claim(service: &Service, classless: Classless) -> Option<Claim> {
-    if service.is_deleting() || !decide::is_ours(service, classless) {
+/// `None`: it is not at the nodes.
+fn claim(service: &Service, rules: &Rules) -> Option<Claim> {
+    if service.is_deleting() || !decide::is_at_nodes(service, rules) {
         return None;
     }
     let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
@@ -146,11 +181,7 @@ fn claim(service: &Service, classless: Classless) -> Option<Claim> {
 }
 
 /// The Service of a slice, if it matters to it where its endpoints are.
-fn local_service_of(
-    services: &Shared<Service>,
-    classless: Classless,
-    change: &Change<'_, EndpointSlice>,
-) -> Option<Key> {
+fn local_service_of(services: &Shared<Service>, rules: &Rules, change: &Change<'_, EndpointSlice>) -> Option<Key> {
     let slice = match change {
         Change::Set { new, .. } => new,
         Change::Removed { old, .. } => old,
@@ -158,23 +189,49 @@ fn local_service_of(
     };
     let key = Key::new(slice.namespace(), slice.label(SERVICE_LABEL)?);
     let service = services.get(&key)?;
-    (decide::is_local(&service) && decide::is_ours(&service, classless)).then_some(key)
+    (decide::is_local(&service) && decide::is_at_nodes(&service, rules)).then_some(key)
 }
 
 /// What is known besides the caches. Cheap to clone; clones share it.
 #[derive(Clone)]
 struct Balancers {
-    classless: Classless,
+    rules: Arc<Rules>,
     targets: Targets,
     ports: Arc<Ports>,
+    ledger: Arc<Mutex<Ledger>>,
+    /// For who waits for what another lets go of.
+    queue: WorkQueue<Key>,
     pace: Arc<Mutex<Pace>>,
     told: Arc<Mutex<Told>>,
 }
 
 impl Balancers {
-    fn new(classless: Classless) -> Self {
-        let (targets, ports) = (Targets::default(), Arc::default());
-        Self { classless, targets, ports, pace: Arc::default(), told: Arc::default() }
+    fn new(rules: &Arc<Rules>, queue: WorkQueue<Key>) -> Self {
+        let (targets, ports, rules) = (Targets::default(), Arc::default(), Arc::clone(rules));
+        Self { rules, targets, ports, ledger: Arc::default(), queue, pace: Arc::default(), told: Arc::default() }
+    }
+
+    /// What the Service has or gets of the pool from now on. `None`: nothing, and nobody keeps anything for it.
+    fn given(&self, service: &Service) -> Option<Given> {
+        let is_pooled = decide::source(service, &self.rules) == Some(decide::From::Pool) && !service.is_deleting();
+        if !is_pooled || decide::is_others(service, &self.targets.get(), &self.rules) {
+            self.pool(|ledger| ((), ledger.forget(&service.key())));
+            return None;
+        }
+        Some(self.pool(|ledger| ledger.give(service)))
+    }
+
+    /// It shows what it was given.
+    fn settle(&self, service: &Service) {
+        self.pool(|ledger| ((), ledger.settle(service)));
+    }
+
+    /// Who is woken is looked at, and so is who waits for what they did not want.
+    fn pool<T>(&self, change: impl FnOnce(&mut Ledger) -> (T, Vec<Key>)) -> T {
+        let mut ledger = self.ledger.lock();
+        let (found, woken) = change(&mut ledger);
+        woken.into_iter().chain(ledger.next_waiting()).for_each(|key| self.queue.add(key));
+        found
     }
 }
 
@@ -260,30 +317,33 @@ fn local_nodes(context: &Context, key: &Key) -> BTreeSet<String> {
 }
 
 async fn sync(context: &Context, balancers: &Balancers, key: &Key) -> Result<Next, ApiError> {
-    let (services, classless) = (context.caches.of::<Service>(), balancers.classless);
+    let (services, rules) = (context.caches.of::<Service>(), &*balancers.rules);
     let Some(service) = services.get(key) else {
         balancers.told.lock().forget(key);
+        balancers.pool(|ledger| ((), ledger.forget(key)));
         return Ok(Next::Done);
     };
     let (mut taken, mut local) = (None, BTreeSet::new());
-    if decide::is_ours(&service, classless) {
-        taken = balancers.ports.holders(|| balanced(&services, classless)).taken_from(&service);
+    if decide::is_at_nodes(&service, rules) {
+        taken = balancers.ports.holders(|| balanced(&services, rules)).taken_from(&service);
         local = local_nodes(context, key);
     }
     let action = decide::decide(&Observed {
         service: &service,
-        classless,
+        rules,
         nodes: &balancers.targets.get(),
         local: decide::is_local(&service).then_some(&local),
         taken: taken.as_ref(),
+        given: balancers.given(&service).as_ref(),
     });
-    if !matches!(action, Action::Leave(_)) {
+    if !matches!(action, Action::Leave(_) | Action::Wait(_)) {
         balancers.told.lock().forget(key);
     }
     match action {
-        Action::Keep => {}
-        Action::Leave(said) => {
-            if balancers.told.lock().is_new(key, service.uid()) {
+        Action::Keep => balancers.settle(&service),
+        Action::Leave(said) | Action::Wait(said) => {
+            balancers.settle(&service);
+            if balancers.told.lock().is_new(key, service.uid(), &said.message) {
                 tell(context, &service, vec![said]);
             }
         }
@@ -298,6 +358,7 @@ async fn sync(context: &Context, balancers: &Balancers, key: &Key) -> Result<Nex
                 tell(context, &service, after);
                 context.caught_up(&services, revision).await;
             }
+            // The listeners may be a moment behind the cache: the change itself asks for the look that settles it.
         }
         Action::CleanUp { service: changed, before, after } => {
             tell(context, &service, before);

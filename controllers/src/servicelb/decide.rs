@@ -1,8 +1,9 @@
-//! Which Services of type LoadBalancer the nodes themselves balance, and at which addresses. Pure.
+//! Which Services of type LoadBalancer are given addresses, and which: the nodes' own, or one of the pool. Pure.
 //!
 //! <https://kubernetes.io/docs/concepts/services-networking/service/#loadbalancer>
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use corten_api::k8s_openapi::api::core::v1::{
@@ -12,8 +13,9 @@ pub use corten_api::networks::NODE_ADDRESS_CLASS as CLASS;
 use corten_api::{Object, names, node};
 use corten_client::EventType;
 
+use super::given::{Given, Refusal};
 use crate::backends::{self, Family};
-use crate::balancers::Classless;
+use crate::balancers::{Classless, Rules};
 
 /// On a Service that has or had a load balancer of ours. No other controller knows the name, so it is ours wherever it stands,
 /// also on a Service of another type by now.
@@ -27,15 +29,34 @@ const LEAVING_TAINT: &str = "ToBeDeletedByClusterAutoscaler";
 /// Addresses that one Service gets: every proxy reads the status that they make at every write, and no client tries more.
 pub const ADDRESSES_MAX: usize = 16;
 /// Packets bear the address of a node when they arrive there, and no other node answers for it.
-const IP_MODE: &str = "Proxy";
+const MODE_OF_NODES: &str = "Proxy";
+/// Packets bear an address of the pool wherever they arrive.
+const MODE_OF_POOL: &str = "VIP";
+/// The `spec.loadBalancerClass` of Services that have an address of the pool.
+pub const POOL_CLASS: &str = "corten.io/address-pool";
 
-/// Whether the nodes balance this Service.
-pub fn is_ours(service: &Service, classless: Classless) -> bool {
-    let Some(spec) = service.spec.as_ref().filter(|spec| is_balanced(spec)) else { return false };
+/// Where a Service's addresses come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    Nodes,
+    Pool,
+}
+
+/// `None`: another gives it addresses, or it needs none.
+pub fn source(service: &Service, rules: &Rules) -> Option<From> {
+    let spec = service.spec.as_ref().filter(|spec| is_balanced(spec))?;
     match spec.load_balancer_class.as_deref() {
-        Some(class) => class == CLASS,
-        None => classless == Classless::Ours,
+        Some(CLASS) => Some(From::Nodes),
+        Some(POOL_CLASS) => Some(From::Pool),
+        Some(_) => None,
+        None if rules.classless == Classless::Others => None,
+        None => Some(if rules.pool.is_empty() { From::Nodes } else { From::Pool }),
     }
+}
+
+/// Whether the nodes balance this Service at their own addresses.
+pub fn is_at_nodes(service: &Service, rules: &Rules) -> bool {
+    source(service, rules) == Some(From::Nodes)
 }
 
 fn is_balanced(spec: &ServiceSpec) -> bool {
@@ -72,6 +93,12 @@ pub fn target(node: &Node) -> Option<Target> {
     };
     let addresses = Some(of("ExternalIP")).filter(|outer| !outer.is_empty()).unwrap_or_else(|| of("InternalIP"));
     (!addresses.is_empty()).then(|| Target { addresses, ready: node::is_ready(node) })
+}
+
+/// All that a node has, of whatever kind, whether it takes traffic of load balancers or not.
+pub fn own_addresses(node: &Node) -> BTreeSet<IpAddr> {
+    let listed = node.status.as_ref().and_then(|status| status.addresses.as_deref()).unwrap_or_default();
+    listed.iter().filter_map(|address| address.address.parse().ok()).collect()
 }
 
 /// As Go reads it; what it cannot read is not.
@@ -125,7 +152,8 @@ impl Holders {
     }
 }
 
-fn written(service: &Service) -> &[LoadBalancerIngress] {
+/// The addresses in its status.
+pub fn written(service: &Service) -> &[LoadBalancerIngress] {
     let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     balancer.and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default()
 }
@@ -134,7 +162,8 @@ fn written(service: &Service) -> &[LoadBalancerIngress] {
 pub fn is_written_by_others(service: &Service) -> bool {
     let is_like_ours = |ingress: &LoadBalancerIngress| {
         let has_ports = ingress.ports.as_ref().is_some_and(|ports| !ports.is_empty());
-        ingress.ip.is_some() && ingress.hostname.is_none() && has_ports && ingress.ip_mode.as_deref() == Some(IP_MODE)
+        let is_mode = matches!(ingress.ip_mode.as_deref(), Some(MODE_OF_NODES | MODE_OF_POOL));
+        ingress.ip.is_some() && ingress.hostname.is_none() && has_ports && is_mode
     };
     !written(service).iter().all(is_like_ours)
 }
@@ -143,17 +172,23 @@ fn has_finalizer(service: &Service, name: &str) -> bool {
     service.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == name)
 }
 
-/// Whether another controller gives it addresses. Those of nodes that have gone are ours if the Service has our mark.
-fn is_others(service: &Service, nodes: &Nodes) -> bool {
+/// Whether another controller gives it addresses. Those of nodes that have gone, and of a pool that was, are ours if the Service
+/// has our mark.
+pub fn is_others(service: &Service, nodes: &Nodes, rules: &Rules) -> bool {
     let has = written(service);
     if has.is_empty() || is_written_by_others(service) {
         return !has.is_empty();
     }
-    let is_a_nodes = |ingress: &LoadBalancerIngress| {
-        nodes.values().flat_map(|node| &node.addresses).any(|ip| ingress.ip.as_ref() == Some(ip))
+    if has_finalizer(service, FINALIZER) || has_finalizer(service, FORMER_FINALIZER) {
+        return false;
+    }
+    let of_pool = |ip: &String| ip.parse().is_ok_and(|ip| rules.pool.contains(ip));
+    let of_nodes = |ip: &String| nodes.values().any(|node| node.addresses.contains(ip));
+    let is_known = |ingress: &LoadBalancerIngress| match source(service, rules) {
+        Some(From::Pool) => ingress.ip.as_ref().is_some_and(of_pool),
+        _ => ingress.ip.as_ref().is_some_and(of_nodes),
     };
-    let is_marked = has_finalizer(service, FINALIZER) || has_finalizer(service, FORMER_FINALIZER);
-    !is_marked && !has.iter().any(is_a_nodes)
+    !has.iter().any(is_known)
 }
 
 /// Whether the Service may get other addresses because a node was one target and is another. What it has it keeps, so a node
@@ -172,13 +207,15 @@ pub fn is_touched(service: &Service, was: Option<&Target>, is: Option<&Target>) 
 /// Everything the decision may look at.
 pub struct Observed<'a> {
     pub service: &'a Service,
-    pub classless: Classless,
+    pub rules: &'a Rules,
     /// The nodes that take traffic of load balancers, with their addresses.
     pub nodes: &'a Nodes,
     /// Where its ready endpoints are, if that counts.
     pub local: Option<&'a BTreeSet<String>>,
     /// The port that an older Service has.
     pub taken: Option<&'a TakenPort>,
+    /// What it has or gets of the pool, if that is where its addresses come from.
+    pub given: Option<&'a Given>,
 }
 
 /// What is to be said about the Service.
@@ -198,6 +235,8 @@ pub enum Action {
     Keep,
     /// Another controller gives it addresses: it is left to that one, and this is said once.
     Leave(Said),
+    /// It has what it can have, and lacks an address: this is said once.
+    Wait(Said),
     /// The Service with its finalizer and addresses; what is said before it is written and after.
     Ensure {
         service: Box<Service>,
@@ -214,7 +253,8 @@ pub enum Action {
 
 pub fn decide(seen: &Observed<'_>) -> Action {
     let service = seen.service;
-    let (is_ours, is_others) = (is_ours(service, seen.classless), is_others(service, seen.nodes));
+    let is_ours = source(service, seen.rules).is_some();
+    let is_others = is_others(service, seen.nodes, seen.rules);
     if is_ours && !service.is_deleting() {
         return if is_others { Action::Leave(left()) } else { ensure(seen) };
     }
@@ -257,10 +297,13 @@ fn ensure(seen: &Observed<'_>) -> Action {
     let service = seen.service;
     let (has, wanted) = (written(service), ingress(seen));
     let is_held = has_finalizer(service, FINALIZER);
+    let refusal = seen.given.and_then(|given| given.refusal.as_ref());
     if is_held && has == wanted {
-        return Action::Keep;
+        return refusal.map_or(Action::Keep, |refusal| Action::Wait(refused(refusal)));
     }
     let (before, after) = match (has.is_empty(), wanted.is_empty()) {
+        // Said once it has our mark.
+        (_, true) if refusal.is_some() => (Vec::new(), Vec::new()),
         (_, true) => (Vec::new(), vec![none(seen)]),
         (true, false) => (
             vec![normal("EnsuringLoadBalancer", "Ensuring load balancer")],
@@ -280,7 +323,12 @@ fn ensure(seen: &Observed<'_>) -> Action {
     Action::Ensure { service: Box::new(changed), before, after }
 }
 
-/// Why a Service has no address.
+fn refused(refusal: &Refusal) -> Said {
+    let message = format!("Error syncing load balancer: {refusal}");
+    Said { kind: EventType::Warning, reason: "SyncLoadBalancerFailed", message }
+}
+
+/// Why a Service has no address of a node.
 fn none(seen: &Observed<'_>) -> Said {
     let (reason, message) = match seen.taken {
         Some((protocol, port)) => (
@@ -296,20 +344,26 @@ fn none(seen: &Observed<'_>) -> Said {
 }
 
 fn ingress(seen: &Observed<'_>) -> Vec<LoadBalancerIngress> {
-    let Some(spec) = seen.service.spec.as_ref().filter(|_| seen.taken.is_none()) else { return Vec::new() };
-    let families = backends::families(spec);
+    let Some(spec) = seen.service.spec.as_ref() else { return Vec::new() };
     let status = |port: &ServicePort| PortStatus { port: port.port, protocol: protocol(port).to_owned(), error: None };
     let ports: Vec<PortStatus> = spec.ports.iter().flatten().map(status).collect();
-    let room = ADDRESSES_MAX / families.len().max(1);
-    let nodes = targets(seen);
-    let addresses = families.iter().flat_map(|family| addresses(seen.service, &nodes, *family, room));
-    let entry = |ip: &str| LoadBalancerIngress {
-        ip: Some(ip.to_owned()),
-        ip_mode: Some(IP_MODE.to_owned()),
+    let entry = |ip: String, mode: &str| LoadBalancerIngress {
+        ip: Some(ip),
+        ip_mode: Some(mode.to_owned()),
         ports: Some(ports.clone()),
         ..LoadBalancerIngress::default()
     };
-    addresses.map(entry).collect()
+    if let Some(given) = seen.given {
+        return given.addresses.iter().map(|ip| entry(ip.to_string(), MODE_OF_POOL)).collect();
+    }
+    if seen.taken.is_some() {
+        return Vec::new();
+    }
+    let families = backends::families(spec);
+    let room = ADDRESSES_MAX / families.len().max(1);
+    let nodes = targets(seen);
+    let addresses = families.iter().flat_map(|family| addresses(seen.service, &nodes, *family, room));
+    addresses.map(|ip| entry(ip.to_owned(), MODE_OF_NODES)).collect()
 }
 
 /// The nodes whose addresses it may have, by name. Where its endpoints are counts, whether a node is ready counts, too.

@@ -11,7 +11,7 @@ const FIRST: Duration = Duration::from_secs(1);
 const MAX: Duration = Duration::from_secs(16);
 /// After so long without a write the next is a first one.
 const CALM: Duration = Duration::from_secs(60);
-/// Services of others that are remembered to have been told so. Of more, some are told again.
+/// Services of which it is remembered what was said. Of more, some are told again.
 const TOLD_MAX: usize = 1024;
 
 /// The Services that were written in the last minute. Bounded by those.
@@ -35,17 +35,18 @@ impl Pace {
     }
 }
 
-/// Whose Services it was said of that they are another controller's, by uid.
+/// What was said of which Services, with their uids.
 #[derive(Debug, Default)]
-pub struct Told(HashMap<Key, String>);
+pub struct Told(HashMap<Key, (String, String)>);
 
 impl Told {
     /// Whether it is to be said.
-    pub fn is_new(&mut self, key: &Key, uid: &str) -> bool {
+    pub fn is_new(&mut self, key: &Key, uid: &str, said: &str) -> bool {
         if self.0.len() >= TOLD_MAX && !self.0.contains_key(key) {
             self.0.clear();
         }
-        self.0.insert(key.clone(), uid.to_owned()).as_deref() != Some(uid)
+        let before = self.0.insert(key.clone(), (uid.to_owned(), said.to_owned()));
+        before.is_none_or(|(of, what)| of != uid || what != said)
     }
 
     pub fn forget(&mut self, key: &Key) {
@@ -74,16 +75,22 @@ mod tests {
     }
 
     #[test]
-    fn whose_service_it_is_is_said_once() {
+    fn what_stays_so_is_said_once() {
         let (mut told, web) = (Told::default(), Key::new("shop", "web"));
-        let cases = [("a", true), ("a", false), ("b", true), ("b", false)];
-        for (uid, expected) in cases {
-            assert_eq!(told.is_new(&web, uid), expected, "{uid}");
+        let cases = [
+            ("a", "others'", true),
+            ("a", "others'", false),
+            ("b", "others'", true),
+            ("b", "others'", false),
+            ("b", "none is free", true),
+        ];
+        for (uid, said, expected) in cases {
+            assert_eq!(told.is_new(&web, uid, said), expected, "{uid} {said}");
         }
         told.forget(&web);
-        assert!(told.is_new(&web, "b"), "it was ours meanwhile");
+        assert!(told.is_new(&web, "b", "none is free"), "it had one meanwhile");
         for n in 0..TOLD_MAX * 2 {
-            told.is_new(&Key::new("shop", format!("web-{n}")), "a");
+            told.is_new(&Key::new("shop", format!("web-{n}")), "a", "others'");
         }
         assert!(told.0.len() <= TOLD_MAX);
     }

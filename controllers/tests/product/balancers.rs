@@ -1,14 +1,18 @@
 //! Services of type LoadBalancer are given the nodes' addresses, and let go of them.
 
+use std::collections::BTreeMap;
+
 use corten_api::Key;
 use corten_client::CancellationToken;
 use corten_client::seeds::for_each_seed;
+use corten_controllers::balancers::Rules;
+use corten_controllers::balancers::ranges::Ranges;
 use corten_controllers::servicelb;
 use corten_controllers::servicelb::decide::FINALIZER;
 use serde_json::{Value, json};
 
 use crate::apiserver::ApiServer;
-use crate::store::State;
+use crate::store::{At, State};
 use crate::world::{World, play, until};
 
 const SEEDS: u64 = 6;
@@ -95,6 +99,69 @@ fn services_have_the_addresses_of_the_nodes_that_take_their_traffic_and_the_olde
                 service["status"]["loadBalancer"] = json!({});
             });
             until(&server, "b to be let go", all("gone", " free", "10.1.0.1")).await;
+            stop.cancel();
+        });
+    });
+}
+
+/// No two Services show the same address.
+fn each_once(objects: &BTreeMap<At, Value>) -> Result<(), String> {
+    let mut holders = BTreeMap::new();
+    for ((plural, key), service) in objects {
+        let ingress = service["status"]["loadBalancer"]["ingress"].as_array().into_iter().flatten();
+        for ip in ingress.filter(|_| plural == "services").filter_map(|ingress| ingress["ip"].as_str()) {
+            if let Some(other) = holders.insert(ip.to_owned(), key.name.clone()) {
+                return Err(format!("{ip} is that of {other} and of {}", key.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn services_have_addresses_of_the_pool_each_its_own_and_who_waits_gets_what_is_let_go_of() {
+    for_each_seed(SEEDS, |seed| {
+        play(async {
+            let (server, stop) = (ApiServer::new(seed), CancellationToken::new());
+            server.with(|state| {
+                state.check = Box::new(each_once);
+                state.create("nodes", node("n1", "10.1.0.1", "True")).unwrap();
+                for name in ["a", "b", "c", "d"] {
+                    state.create("services", service(name, 80, "Cluster")).unwrap();
+                }
+                let mut asks = service("e", 80, "Cluster");
+                asks["spec"]["loadBalancerIP"] = json!("192.0.2.2");
+                state.create("services", asks).unwrap();
+            });
+            server.set_faults(FAULTS);
+            let mut world = World::new(&server, &stop).await;
+            let pool = Ranges::of(&["192.0.2.1-192.0.2.2".parse().unwrap()]);
+            world.setup.settings.balancers = Rules { pool, ..Rules::default() };
+            world.start("service-lb", servicelb::controller);
+            let count = |state: &State, wanted: &str| {
+                ["a", "b", "c", "d", "e"].into_iter().filter(|name| seen(state, name) == wanted).count()
+            };
+            let all = |waiting: usize| {
+                move |state: &State| {
+                    let given = [count(state, "192.0.2.1"), count(state, "192.0.2.2")];
+                    given == [1, 1] && count(state, "") == waiting
+                }
+            };
+            until(&server, "both addresses to be given, and three Services to wait", all(3)).await;
+            let holder = |ip: &'static str| {
+                server.with(|state| ["a", "b", "c", "d", "e"].into_iter().find(|name| seen(state, name) == ip).unwrap())
+            };
+            let first = holder("192.0.2.1");
+            server.with(|state| state.delete(&at(first), &json!({})).unwrap());
+            until(&server, "another to have what a deleted one had", all(2)).await;
+            let second = holder("192.0.2.2");
+            server.with(|state| {
+                let mut plain = state.objects[&at(second)].clone();
+                plain["spec"]["type"] = json!("ClusterIP");
+                plain["status"]["loadBalancer"] = json!({});
+                state.replace(&at(second), plain).unwrap();
+            });
+            until(&server, "another to have what one of another type had", all(1)).await;
             stop.cancel();
         });
     });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use corten_client::{CancellationToken, Recorder, Writes};
-use corten_controllers::balancers::Classless;
+use corten_controllers::balancers::Rules;
 use corten_controllers::caches::Caches;
 use corten_controllers::certificates::flags::Signing;
 use corten_controllers::context::Context;
@@ -44,7 +44,7 @@ impl World {
         let context = Context::new(client.clone(), recorder.clone(), caches.clone(), stop.clone());
         let networks = Networks::of("10.244.0.0/16".parse().unwrap(), 24).unwrap();
         let (root_ca, signing) = (String::new(), Signing::default());
-        let settings = Settings { networks, root_ca, signing, classless: Classless::Ours };
+        let settings = Settings { networks, root_ca, signing, balancers: Rules::default() };
         let setup = Setup { name: "", caches, monitors, client, recorder, settings, stop: stop.clone() };
         Self { setup, context, writes }
     }

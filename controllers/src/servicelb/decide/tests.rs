@@ -3,6 +3,12 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::backends::Family;
+use crate::balancers::ranges::Ranges;
+
+fn pool() -> Ranges {
+    Ranges::of(&["192.0.2.0/30".parse().unwrap()])
+}
 
 fn service(patch: Value) -> Service {
     let mut service = json!({
@@ -26,17 +32,22 @@ fn merge(into: &mut Value, patch: Value) {
 fn whose_a_service_is() {
     let class = |class: &str| service(json!({"spec": {"loadBalancerClass": class}}));
     let (none, ours, other) = (service(json!({})), class(CLASS), class("metal.lb/pool"));
+    let of_pool = class(POOL_CLASS);
     let plain = service(json!({"spec": {"type": "NodePort"}}));
+    // the Service, whose those without a class are, from where it has addresses, and from where if there is a pool
     let cases = [
-        (&none, Classless::Ours, true),
-        (&none, Classless::Others, false),
-        (&ours, Classless::Ours, true),
-        (&ours, Classless::Others, true),
-        (&other, Classless::Ours, false),
-        (&plain, Classless::Ours, false),
+        (&none, Classless::Ours, Some(From::Nodes), Some(From::Pool)),
+        (&none, Classless::Others, None, None),
+        (&ours, Classless::Ours, Some(From::Nodes), Some(From::Nodes)),
+        (&ours, Classless::Others, Some(From::Nodes), Some(From::Nodes)),
+        (&of_pool, Classless::Ours, Some(From::Pool), Some(From::Pool)),
+        (&of_pool, Classless::Others, Some(From::Pool), Some(From::Pool)),
+        (&other, Classless::Ours, None, None),
+        (&plain, Classless::Ours, None, None),
     ];
-    for (service, classless, expected) in cases {
-        assert_eq!(is_ours(service, classless), expected, "{:?} {classless:?}", service.spec);
+    for (service, classless, without, with) in cases {
+        let found = [Ranges::default(), pool()].map(|pool| source(service, &Rules { classless, pool }));
+        assert_eq!(found, [without, with], "{:?} {classless:?}", service.spec);
     }
 }
 
@@ -117,6 +128,7 @@ fn told(action: &Action) -> String {
     let (kind, service, before, after) = match action {
         Action::Keep => return "keep".into(),
         Action::Leave(said) => return format!("leave {}", said.reason),
+        Action::Wait(said) => return format!("wait {}", said.reason),
         Action::Ensure { service, before, after } => ("ensure", service, before, after),
         Action::CleanUp { service, before, after } => ("clean up", service, before, after),
     };
@@ -271,12 +283,13 @@ fn what_is_written_of_a_service() {
     ];
     let nodes = nodes_of([("n1", "10.1.0.1"), ("n2", "10.1.0.2"), ("n3", "2001:db8::3")]);
     for (why, service, local, taken, expected) in cases {
-        let action = decide(&Observed { service: &service, classless: Classless::Ours, nodes: &nodes, local, taken });
+        let action =
+            decide(&Observed { service: &service, rules: &Rules::default(), nodes: &nodes, local, taken, given: None });
         assert_eq!(told(&action), expected, "{why}");
     }
     let nobody = Nodes::new();
-    let (service, classless) = (&new(), Classless::Ours);
-    let action = decide(&Observed { service, classless, nodes: &nobody, local: None, taken: None });
+    let (service, rules) = (&new(), Rules::default());
+    let action = decide(&Observed { service, rules: &rules, nodes: &nobody, local: None, taken: None, given: None });
     assert_eq!(told(&action), "ensure held [] UnAvailableLoadBalancer");
     let was = service_of_type_now("ClusterIP");
     for (service, expected) in [
@@ -284,8 +297,8 @@ fn what_is_written_of_a_service() {
         (&plain_with(&former), "keep"),
         (&was, "clean up [] DeletingLoadBalancer DeletedLoadBalancer"),
     ] {
-        let action =
-            decide(&Observed { service, classless: Classless::Others, nodes: &nodes, local: None, taken: None });
+        let rules = Rules { classless: Classless::Others, ..Rules::default() };
+        let action = decide(&Observed { service, rules: &rules, nodes: &nodes, local: None, taken: None, given: None });
         assert_eq!(told(&action), expected, "a cloud's, but for what bears our finalizer");
     }
 }
@@ -305,14 +318,15 @@ fn readiness_counts_only_where_the_endpoints_are() {
     let service = service(json!({}));
     let both = BTreeSet::from([String::from("n1"), String::from("n2")]);
     for (local, expected) in [(None, 2), (Some(&both), 0)] {
-        let seen = Observed { service: &service, classless: Classless::Ours, nodes: &nodes, local, taken: None };
+        let seen =
+            Observed { service: &service, rules: &Rules::default(), nodes: &nodes, local, taken: None, given: None };
         assert_eq!(ingress(&seen).len(), expected, "{local:?}");
     }
 }
 
 /// The addresses that it gets, which are then in its status.
 fn given(service: &mut Service, nodes: &Nodes) -> BTreeSet<String> {
-    let found = ingress(&Observed { service, classless: Classless::Ours, nodes, local: None, taken: None });
+    let found = ingress(&Observed { service, rules: &Rules::default(), nodes, local: None, taken: None, given: None });
     let addresses = found.iter().filter_map(|ingress| ingress.ip.clone()).collect();
     service.status.get_or_insert_default().load_balancer = Some(LoadBalancerStatus { ingress: Some(found) });
     addresses
@@ -356,7 +370,14 @@ fn a_service_gets_so_many_addresses_of_its_families_each_once() {
     let many: Nodes = (0..200).map(|n| (format!("n{n:03}"), both(n))).collect();
     let of = |families: Value| {
         let service = service(json!({"spec": {"ipFamilies": families}}));
-        let seen = Observed { service: &service, classless: Classless::Ours, nodes: &many, local: None, taken: None };
+        let seen = Observed {
+            service: &service,
+            rules: &Rules::default(),
+            nodes: &many,
+            local: None,
+            taken: None,
+            given: None,
+        };
         ingress(&seen).into_iter().filter_map(|ingress| ingress.ip).collect::<Vec<_>>()
     };
     let v4 = of(json!(["IPv4"]));
@@ -365,4 +386,64 @@ fn a_service_gets_so_many_addresses_of_its_families_each_once() {
     let two = of(json!(["IPv4", "IPv6"]));
     assert_eq!(two.len(), ADDRESSES_MAX);
     assert_eq!(two.iter().filter(|ip| ip.contains(':')).count(), ADDRESSES_MAX / 2, "each family has its share");
+}
+
+#[test]
+fn what_is_written_of_a_service_with_an_address_of_the_pool() {
+    let entry = |ip: &str, mode: &str| json!({"ip": ip, "ipMode": mode, "ports": [{"port": 80, "protocol": "TCP"}]});
+    let has = |ip: &str, mode: &str| json!({"loadBalancer": {"ingress": [entry(ip, mode)]}});
+    let held = json!({"finalizers": [FINALIZER]});
+    let with = |status: Value| service(json!({"metadata": held, "status": status}));
+    let given = |ip: &str| Given { addresses: vec![ip.parse().unwrap()], refusal: None };
+    let refused = || Given { addresses: Vec::new(), refusal: Some(Refusal::Full(Family::V4)) };
+    let foreign = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1", "ipMode": "VIP"}]}});
+    // why, the Service, what it gets, what is done
+    let cases = [
+        (
+            "new",
+            service(json!({})),
+            given("192.0.2.1"),
+            "ensure held [192.0.2.1] EnsuringLoadBalancer EnsuredLoadBalancer",
+        ),
+        ("as it should be", with(has("192.0.2.1", "VIP")), given("192.0.2.1"), "keep"),
+        (
+            "it asks for another",
+            with(has("192.0.2.1", "VIP")),
+            given("192.0.2.2"),
+            "ensure held [192.0.2.2] UpdatedLoadBalancer",
+        ),
+        (
+            "it had a node's",
+            with(has("10.1.0.1", "Proxy")),
+            given("192.0.2.1"),
+            "ensure held [192.0.2.1] UpdatedLoadBalancer",
+        ),
+        (
+            "its finalizer was taken",
+            service(json!({"status": has("192.0.2.1", "VIP")})),
+            given("192.0.2.1"),
+            "ensure held [192.0.2.1] UpdatedLoadBalancer",
+        ),
+        ("nothing for a new one", service(json!({})), refused(), "ensure held [] "),
+        ("that is said then", service(json!({"metadata": held})), refused(), "wait SyncLoadBalancerFailed"),
+        ("it has to let go", with(has("192.0.2.1", "VIP")), refused(), "ensure held [] "),
+        ("another's pool", service(json!({"status": foreign})), given("192.0.2.1"), "leave LoadBalancerOfOthers"),
+        (
+            "another's address",
+            service(json!({"status": has("203.0.113.9", "VIP")})),
+            given("192.0.2.1"),
+            "leave LoadBalancerOfOthers",
+        ),
+    ];
+    let (rules, nodes) = (Rules { pool: pool(), ..Rules::default() }, nodes_of([("n1", "10.1.0.1")]));
+    let seen = |service, given| Observed { service, rules: &rules, nodes: &nodes, local: None, taken: None, given };
+    for (why, service, given, expected) in &cases {
+        assert_eq!(told(&decide(&seen(service, Some(given)))), *expected, "{why}");
+    }
+    let written = ingress(&seen(&cases[0].1, Some(&cases[0].2)));
+    assert_eq!(json!(written), json!([entry("192.0.2.1", "VIP")]));
+    // The pool is gone: what it had of it is ours all the same.
+    let (rules, left) = (Rules::default(), with(has("192.0.2.1", "VIP")));
+    let seen = Observed { service: &left, rules: &rules, nodes: &nodes, local: None, taken: None, given: None };
+    assert_eq!(told(&decide(&seen)), "ensure held [10.1.0.1] UpdatedLoadBalancer");
 }

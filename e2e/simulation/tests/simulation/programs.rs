@@ -1,7 +1,7 @@
 //! The controllers and the scheduler as they run, but for flags, health server and the thread of their leases.
 
 use corten_client::{CancellationToken, lease};
-use corten_controllers::balancers::Classless;
+use corten_controllers::balancers::Rules;
 use corten_controllers::certificates::flags::Signing;
 use corten_controllers::controller::Settings;
 use corten_controllers::networks::Networks;
@@ -17,7 +17,7 @@ pub(crate) async fn controllers(world: World, host: Host, life: CancellationToke
     let client = world.client(host, &life);
     let networks = Networks::of("10.244.0.0/16".parse().unwrap(), 24).unwrap();
     let (root_ca, signing) = ("the cluster's".into(), Signing::default());
-    let settings = Settings { networks, root_ca, signing, classless: Classless::Ours };
+    let settings = Settings { networks, root_ca, signing, balancers: Rules::default() };
     let standby = run::begin(&client, settings, &life);
     lease::lead_in_place(&client, &run::lease(), &name(host), &life, move |client, leading| {
         standby.clone().lead(client, Down::default(), leading)
