@@ -49,6 +49,7 @@ pub mod servicelb;
 pub mod sources;
 pub mod standby;
 pub mod statefulset;
+pub mod storageversionmigration;
 pub mod supervise;
 pub mod tokencleaner;
 pub mod ttlafterfinished;

@@ -214,6 +214,22 @@ impl Monitors {
     pub fn served(&self, api_version: &str, kind: &str) -> Option<ApiResource> {
         self.find(api_version, kind).map(|(resource, _)| resource)
     }
+    /// Whether somebody has told which kinds are served.
+    pub fn are_kinds_known(&self) -> bool {
+        self.state.read().is_known
+    }
+    /// The kind that has this plural, if it is served in any version.
+    pub fn named(&self, group: &str, plural: &str) -> Option<(ApiResource, KindId)> {
+        let state = self.state.read();
+        let mut served = state.served.iter();
+        served.find(|(resource, _)| *resource.plural == *plural && *resource.group == *group).cloned()
+    }
+    /// All objects of the kind, once they are known as of `revision` or later. `None`: nobody watches them.
+    pub async fn all_at(&self, id: KindId, revision: i64) -> Option<Vec<SeenMeta>> {
+        let cache = self.cache(id)?;
+        cache.catch_up(revision.max(self.needed())).await;
+        Some(cache.all())
+    }
     /// A kind is the same in whatever version it is named.
     fn find(&self, api_version: &str, kind: &str) -> Option<(ApiResource, KindId)> {
         let group = api_version.split_once('/').map_or("", |(group, _)| group);

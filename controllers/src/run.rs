@@ -20,7 +20,8 @@ use crate::{
     bootstrapsigner, clusterroleaggregation, cronjob, csrapproving, csrcleaner, csrsigning, daemonset, deployment,
     disruption, endpoints, endpointslice, endpointslicemirroring, ephemeral, garbagecollector, horizontalpodautoscaler,
     job, localdirectory, namespace, nodeipam, nodelifecycle, persistentvolume, podgc, pvcprotection, pvprotection,
-    replicas, rootca, serviceaccount, servicelb, sources, statefulset, tokencleaner, ttlafterfinished,
+    replicas, rootca, serviceaccount, servicelb, sources, statefulset, storageversionmigration, tokencleaner,
+    ttlafterfinished,
 };
 
 /// Upstream's name, so that tools that look for the leader find it.
@@ -194,6 +195,7 @@ const CONTROLLERS: &[Named] = &[
     ("pvcprotection", pvcprotection::controller),
     ("pvprotection", pvprotection::controller),
     ("ephemeral", ephemeral::controller),
+    ("storage-version-migrator", storageversionmigration::controller),
     ("localdirectory-claims", localdirectory::claims),
     ("localdirectory-volumes", localdirectory::volumes),
 ];

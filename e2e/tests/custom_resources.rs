@@ -107,6 +107,31 @@ fn a_defined_kind_is_used_as_any_other_and_goes_with_its_definition() {
     });
 }
 
+#[test]
+fn a_migration_writes_all_objects_in_the_storage_version_of_today_and_the_definition_says_so() {
+    let cluster = Cluster::running();
+    let (ns, group) = (cluster.namespace("tabs-stored"), own_group());
+    let (crd, tabs) = (format!("crd tabs.{group}"), format!("tabs.{group}"));
+    ns.apply(&definition(&group));
+    ns.ok(&format!("wait --for=condition=Established {crd} --timeout=30s"));
+    ns.apply(&tab(&group, "v1", "one", "{colour: red}"));
+    let before = ns.field(&format!("{tabs} one"), "/metadata/resourceVersion");
+
+    let turned = definition(&group).replace("storage: true", "storage: was").replace("storage: false", "storage: true");
+    ns.apply(&turned.replace("storage: was", "storage: false"));
+    assert_eq!(ns.field(&crd, "/status/storedVersions"), r#"["v1","v1beta1"]"#);
+    let resource = json!({"group": group, "resource": "tabs"});
+    let migration = json!({"apiVersion": "storagemigration.k8s.io/v1", "kind": "StorageVersionMigration",
+        "metadata": {"name": ns.name}, "spec": {"resource": resource}});
+    ns.apply(&migration.to_string());
+    ns.ok(&format!("wait --for=condition=Succeeded storageversionmigration {} --timeout=60s", ns.name));
+    assert_eq!(ns.field(&crd, "/status/storedVersions"), r#"["v1beta1"]"#);
+    assert_ne!(ns.field(&format!("{tabs} one"), "/metadata/resourceVersion"), before, "it was written");
+    assert_eq!(ns.field(&format!("{tabs} one"), "/spec/colour"), "red");
+    ns.ok(&format!("delete storageversionmigration {}", ns.name));
+    ns.ok(&format!("delete {crd}"));
+}
+
 #[tokio::test]
 async fn a_program_watches_a_defined_kind() {
     let cluster = Cluster::running();

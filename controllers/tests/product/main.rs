@@ -12,6 +12,7 @@ mod cronjobs;
 mod disruptions;
 mod jobs;
 mod localdirectory;
+mod migrations;
 mod roles;
 mod sets;
 mod store;
