@@ -36,6 +36,8 @@ pub struct Settings {
     pub signing: Signing,
     /// Which load balancers are given addresses here.
     pub balancers: Rules,
+    /// Whether volumes that a node uses are detached from it when it has not been ready for a while.
+    pub force_detach_on_timeout: bool,
 }
 
 /// What a controller is made of. What it keeps lives as long as `stop` lasts, whether this instance leads or not, so it

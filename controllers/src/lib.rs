@@ -1,6 +1,7 @@
 //! The controllers: each watches, decides purely (`<name>/decide.rs`), and writes what makes the cluster as its objects say.
 
 pub mod adopt;
+pub mod attachdetach;
 pub mod backends;
 pub mod balancers;
 pub mod bootstrapsigner;

@@ -17,11 +17,11 @@ use crate::networks::{Networks, SizeError};
 use crate::standby::{Named, Standby};
 use crate::supervise::Down;
 use crate::{
-    bootstrapsigner, clusterroleaggregation, cronjob, csrapproving, csrcleaner, csrsigning, daemonset, deployment,
-    disruption, endpoints, endpointslice, endpointslicemirroring, ephemeral, garbagecollector, horizontalpodautoscaler,
-    job, localdirectory, namespace, nodeipam, nodelifecycle, persistentvolume, podgc, pvcprotection, pvprotection,
-    replicas, rootca, serviceaccount, servicelb, sources, statefulset, storageversionmigration, tokencleaner,
-    ttlafterfinished,
+    attachdetach, bootstrapsigner, clusterroleaggregation, cronjob, csrapproving, csrcleaner, csrsigning, daemonset,
+    deployment, disruption, endpoints, endpointslice, endpointslicemirroring, ephemeral, garbagecollector,
+    horizontalpodautoscaler, job, localdirectory, namespace, nodeipam, nodelifecycle, persistentvolume, podgc,
+    pvcprotection, pvprotection, replicas, rootca, serviceaccount, servicelb, sources, statefulset,
+    storageversionmigration, tokencleaner, ttlafterfinished,
 };
 
 /// Upstream's name, so that tools that look for the leader find it.
@@ -57,6 +57,10 @@ pub struct Flags {
     /// (192.0.2.10-192.0.2.20), separated by commas. The network around must send what is for them to nodes.
     #[arg(long, value_delimiter = ',')]
     pub load_balancer_addresses: Vec<AddressRange>,
+    /// Volumes that a node still uses are not detached from it because it has not been ready for six minutes: only the taint
+    /// node.kubernetes.io/out-of-service lets go of them then.
+    #[arg(long)]
+    pub disable_force_detach_on_timeout: bool,
     #[command(flatten)]
     pub signing: SigningArgs,
 }
@@ -146,7 +150,8 @@ fn settings(flags: &Flags) -> Result<Settings, RunError> {
     signing.check()?;
     let classless = if flags.leave_load_balancers_without_class { Classless::Others } else { Classless::Ours };
     let balancers = Rules { classless, pool: Ranges::of(&flags.load_balancer_addresses) };
-    Ok(Settings { networks, root_ca, signing, balancers })
+    let force_detach_on_timeout = !flags.disable_force_detach_on_timeout;
+    Ok(Settings { networks, root_ca, signing, balancers, force_detach_on_timeout })
 }
 
 /// Lets go of what was down in a term, also when its future is dropped where it stands because the lease was lost.
@@ -195,6 +200,7 @@ const CONTROLLERS: &[Named] = &[
     ("pvcprotection", pvcprotection::controller),
     ("pvprotection", pvprotection::controller),
     ("ephemeral", ephemeral::controller),
+    ("attachdetach", attachdetach::controller),
     ("storage-version-migrator", storageversionmigration::controller),
     ("localdirectory-claims", localdirectory::claims),
     ("localdirectory-volumes", localdirectory::volumes),

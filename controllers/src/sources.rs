@@ -29,6 +29,7 @@ pub const SOURCES: &[(&str, &str)] = &[
     ("persistentvolume-claims", "persistentvolume-controller"),
     ("persistentvolume-volumes", "persistentvolume-controller"),
     ("ephemeral", "ephemeral_volume"),
+    ("attachdetach", "attachdetach-controller"),
     ("service-lb", "service-controller"),
     // As other provisioners call themselves.
     ("localdirectory-claims", "corten.io/local-directory"),

@@ -5,6 +5,7 @@
 mod absent;
 mod adoption;
 mod apiserver;
+mod attachments;
 mod balancers;
 mod certificates;
 mod cost;

@@ -44,7 +44,8 @@ impl World {
         let context = Context::new(client.clone(), recorder.clone(), caches.clone(), stop.clone());
         let networks = Networks::of("10.244.0.0/16".parse().unwrap(), 24).unwrap();
         let (root_ca, signing) = (String::new(), Signing::default());
-        let settings = Settings { networks, root_ca, signing, balancers: Rules::default() };
+        let balancers = Rules::default();
+        let settings = Settings { networks, root_ca, signing, balancers, force_detach_on_timeout: true };
         let setup = Setup { name: "", caches, monitors, client, recorder, settings, stop: stop.clone() };
         Self { setup, context, writes }
     }

@@ -17,7 +17,7 @@ pub(crate) async fn controllers(world: World, host: Host, life: CancellationToke
     let client = world.client(host, &life);
     let networks = Networks::of("10.244.0.0/16".parse().unwrap(), 24).unwrap();
     let (root_ca, signing) = ("the cluster's".into(), Signing::default());
-    let settings = Settings { networks, root_ca, signing, balancers: Rules::default() };
+    let settings = Settings { networks, root_ca, signing, balancers: Rules::default(), force_detach_on_timeout: true };
     let standby = run::begin(&client, settings, &life);
     lease::lead_in_place(&client, &run::lease(), &name(host), &life, move |client, leading| {
         standby.clone().lead(client, Down::default(), leading)
