@@ -92,3 +92,19 @@ fn a_load_balancer_is_reached_from_outside_by_whom_it_admits_and_the_older_has_t
         Ok(page) => Err(page),
     });
 }
+
+/// The lab names no pool.
+#[test]
+fn a_service_of_the_pool_waits_and_is_told_why() {
+    let cluster = Cluster::running();
+    let ns = cluster.namespace("pool");
+    let mut pooled: Value = serde_json::from_str(&service("pooled", &[])).unwrap();
+    pooled["spec"]["loadBalancerClass"] = json!("corten.io/address-pool");
+    ns.apply(&pooled.to_string());
+    eventually("it to be told", SOON, || {
+        let events = ns.ok("get events --field-selector involvedObject.name=pooled,involvedObject.kind=Service");
+        if events.contains("no IPv4 address of the pool is free") { Ok(()) } else { Err(events) }
+    });
+    assert_eq!(addresses(&ns, "pooled"), Vec::<String>::new(), "nor those of nodes");
+    ns.ok("delete service pooled");
+}
