@@ -219,7 +219,12 @@ const ASKED: &[(&str, &[&str])] = &[
             "list,watch,update on persistentvolumes in core",
             "get,list,watch,create,update on persistentvolumeclaims in core",
             "update on persistentvolumes/status,persistentvolumeclaims/status in core",
-            "list,watch on storageclasses in storage.k8s.io",
+            "list,watch on storageclasses,csidrivers in storage.k8s.io",
+            "get,list,watch,create,delete on volumeattachments in storage.k8s.io",
+            "list,watch on storageversionmigrations in storagemigration.k8s.io",
+            "update on storageversionmigrations/status in storagemigration.k8s.io",
+            "get on customresourcedefinitions in apiextensions.k8s.io",
+            "patch on customresourcedefinitions/status in apiextensions.k8s.io",
         ],
     ),
     (
