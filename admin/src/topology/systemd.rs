@@ -82,10 +82,7 @@ fn unit_of_ours(program: &Program) -> String {
     text.push_str("StartLimitIntervalSec=0\n\n[Service]\n");
     if program.readiness == Readiness::Notify {
         text.push_str("Type=notify\n");
-        text.push_str(&commented(
-            "It says when it is ready, which may be long after its start: as long as those that it waits for.",
-        ));
-        text.push_str("TimeoutStartSec=infinity\n");
+        text.push_str(&waits_for_ever());
     }
     text.push_str(&format!("EnvironmentFile={NODE_ENV}\n{}", exec_start(program)));
     text.push_str(&format!("Restart=always\nRestartSec={}\n", program.restart_secs));
@@ -104,12 +101,19 @@ fn addition(program: &Program) -> String {
             "The package's variables go: etcd refuses to start when it is given a flag and a variable for one thing.",
         ));
         text.push_str("Environment=\nEnvironmentFile=\n");
+        text.push_str(&waits_for_ever());
         text.push_str(&format!("User={}\nRestart=always\nRestartSec={}\n", program.user, program.restart_secs));
     } else {
         text.push_str("[Service]\n");
     }
     text.push_str(&format!("EnvironmentFile={NODE_ENV}\nExecStart=\n{}", exec_start(program)));
     text + &settings(program)
+}
+
+/// etcd, too: a member of several is ready when most of them run, and one with much to read when it has read it.
+fn waits_for_ever() -> String {
+    commented("It says when it is ready, which may be long after its start: as long as those that it waits for.")
+        + "TimeoutStartSec=infinity\n"
 }
 
 /// Each argument on a line of its own, so that a change shows as one.

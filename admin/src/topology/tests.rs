@@ -184,6 +184,21 @@ fn programs_start_after_what_they_wait_for_and_again_for_ever() {
 }
 
 #[test]
+fn what_says_when_it_is_ready_may_take_its_time() {
+    let cluster = cluster(1);
+    let files = systemd::files(Role::Master, &Layout::machine());
+    for program in programs_of(&cluster, &cluster.masters[0]) {
+        let file = files
+            .iter()
+            .find(|file| file.name == program.name.unit() || file.name == format!("{}.conf", program.name.as_str()));
+        let waits = file.unwrap().text.contains("\nTimeoutStartSec=infinity\n");
+        // containerd's own unit is left as it is.
+        let expected = program.readiness == Readiness::Notify && program.name != ProgramName::Containerd;
+        assert_eq!(waits, expected, "{:?}", program.name);
+    }
+}
+
+#[test]
 fn no_variable_is_one_of_etcds_own() {
     let cluster = cluster(1);
     let programs = programs_of(&cluster, &cluster.masters[0]);
