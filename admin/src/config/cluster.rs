@@ -18,6 +18,8 @@ const ELECTION_MS_MAX: u32 = 50_000;
 const NODE_MASK_MAX: u8 = 30;
 /// Of upstream: node parts are counted in 16 bits.
 const NODE_BITS_MAX: u8 = 16;
+/// Where the proxy answers for names.
+const DNS_PORT: u16 = 53;
 /// A network of Services has more addresses than the few that have a fixed use.
 const SERVICE_PREFIX_MAX: u8 = 27;
 
@@ -49,7 +51,7 @@ pub(super) fn plan(settings: &Settings) -> Result<Plan, Invalid> {
     let mut cluster = Cluster::new(&take("clusterName", settings.cluster_name.clone())?, vec![machine.clone()]);
     check("clusterName", names::is_dns1123_label(&cluster.name), names::DNS1123_LABEL_WHY)?;
     cluster.api_port = take("apiserverBindPort", settings.apiserver_bind_port)?;
-    check("apiserverBindPort", cluster.api_port != 0, "must be a port, 1 to 65535")?;
+    api_port(&cluster, &machine)?;
     cluster.cluster_cidr = pods.to_string();
     cluster.node_cidr_mask_size = take("nodeCidrMaskSize", settings.node_cidr_mask_size)?;
     cluster.service_cidr = services.to_string();
@@ -98,6 +100,20 @@ fn networks(settings: &Settings, machine: &Machine, pods: Ipv4Net, services: Ipv
     let fine = services.contains(&dns) && dns != address_in(services, 0) && dns != address_in(services, 1);
     let why = format!("{dns} must be in {services}, and not {}, which the apiservers have", address_in(services, 1));
     check("clusterDns", fine, &why)
+}
+
+/// The port of each other program of a master is its own, and so is that of names, where the proxy answers.
+fn api_port(cluster: &Cluster, machine: &Machine) -> Result<(), Invalid> {
+    let port = cluster.api_port;
+    check("apiserverBindPort", port != 0, "must be a port, 1 to 65535")?;
+    let ports = cluster.ports(machine.role).into_iter().filter(|(program, _)| *program != ProgramName::Apiserver);
+    let with_names = ports.chain([(ProgramName::Proxy, DNS_PORT)]);
+    match with_names.into_iter().find(|(_, other)| *other == port) {
+        Some((program, _)) => {
+            Err(Invalid::new("apiserverBindPort", format!("{port} is that of the {} on each master", program.as_str())))
+        }
+        None => Ok(()),
+    }
 }
 
 fn etcd(settings: &Settings) -> Result<(u32, u32), Invalid> {

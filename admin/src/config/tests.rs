@@ -198,6 +198,9 @@ fn settings_that_do_not_fit_together() {
         ("--cluster-name a.b", "clusterName"),
         ("--apiserver-advertise-address 127.0.0.1", "apiserverAdvertiseAddress"),
         ("--apiserver-bind-port 0", "apiserverBindPort"),
+        ("--apiserver-bind-port 2379", "apiserverBindPort"),
+        ("--apiserver-bind-port 10250", "apiserverBindPort"),
+        ("--apiserver-bind-port 53", "apiserverBindPort"),
         ("--pod-network-cidr 10.1.0.5/16", "podNetworkCidr"),
         ("--pod-network-cidr 192.168.0.0/16", "podNetworkCidr"),
         ("--pod-network-cidr 10.0.0.0/8", "serviceCidr"),
@@ -231,7 +234,7 @@ fn settings_that_do_not_fit_together() {
 fn what_is_chosen_reaches_the_cluster() {
     let given = flags(
         "--kubelet-extra-args=--node-label=a=b --kubelet-extra-args=--register-with-taint=x=y:NoSchedule \
-         --apiserver-cert-extra-sans=api.example.com,10.9.9.9 --service-cidr 10.50.0.0/24",
+         --apiserver-cert-extra-sans=api.example.com,10.9.9.9 --service-cidr 10.50.0.0/24 --apiserver-bind-port 443",
     );
     let plan = Effective::new(&given, None, None, &host()).unwrap().plan().unwrap();
     assert_eq!(plan.cluster.extra_args[&ProgramName::Kubelet].len(), 2);

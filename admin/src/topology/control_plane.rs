@@ -89,6 +89,7 @@ fn apiserver(values: Values<'_>, layout: &Layout) -> Program {
         .after(ProgramName::Etcd)
         .notifies()
         .settings(APISERVER_SETTINGS)
+        .settings(sandbox::ANY_PORT)
         .settings(sandbox::TALKS_ONLY)
         .done()
 }
@@ -100,6 +101,7 @@ fn scheduler(values: Values<'_>, layout: &Layout) -> Program {
         .after(ProgramName::Apiserver)
         .notifies()
         .settings(LEADER_SETTINGS)
+        .settings(sandbox::POWERLESS)
         .settings(sandbox::TALKS_ONLY)
         .done()
 }
@@ -115,6 +117,7 @@ fn controllers(values: Values<'_>, layout: &Layout) -> Program {
         .pki("cluster-signing-key-file", "ca.key")
         .after(ProgramName::Apiserver)
         .settings(LEADER_SETTINGS)
+        .settings(sandbox::POWERLESS)
         .settings(sandbox::TALKS_ONLY)
         .done()
 }

@@ -2,13 +2,21 @@
 //! and starts whatever containers are.
 use super::program::Setting;
 
-/// For programs that only talk: to etcd, to the apiservers, to who asks them.
+/// With `TALKS_ONLY`.
+pub(super) const POWERLESS: &[Setting] = &[Setting {
+    why: "Root without its powers: it only reads keys that root alone may read.",
+    lines: &["CapabilityBoundingSet="],
+}];
+
+/// With `TALKS_ONLY`.
+pub(super) const ANY_PORT: &[Setting] = &[Setting {
+    why: "Root without its powers but for one, as its port may be 443: it only reads keys that root alone may read.",
+    lines: &["CapabilityBoundingSet=CAP_NET_BIND_SERVICE"],
+}];
+
+/// For programs that only talk: to etcd, to the apiservers, to who asks them. Which powers they have stands beside it.
 pub(super) const TALKS_ONLY: &[Setting] = &[
     Setting { why: "Nothing in it becomes more than it is.", lines: &["NoNewPrivileges=yes", "RestrictSUIDSGID=yes"] },
-    Setting {
-        why: "Root without its powers: it only reads keys that root alone may read.",
-        lines: &["CapabilityBoundingSet="],
-    },
     Setting {
         why: "It writes no file: all that it knows is in etcd.",
         lines: &["ProtectSystem=strict", "ProtectHome=yes", "PrivateTmp=yes", "PrivateDevices=yes"],

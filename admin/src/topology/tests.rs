@@ -184,6 +184,26 @@ fn programs_start_after_what_they_wait_for_and_again_for_ever() {
 }
 
 #[test]
+fn programs_have_the_powers_that_they_need_and_no_more() {
+    let cluster = cluster(1);
+    for program in programs_of(&cluster, &cluster.masters[0]) {
+        let powers: Vec<&str> = program
+            .settings
+            .iter()
+            .flat_map(|setting| setting.lines)
+            .filter_map(|line| line.strip_prefix("CapabilityBoundingSet="))
+            .collect();
+        let expected: &[&str] = match program.name {
+            ProgramName::Apiserver => &["CAP_NET_BIND_SERVICE"],
+            ProgramName::Etcd | ProgramName::Scheduler | ProgramName::Controllers => &[""],
+            ProgramName::Proxy => &["CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_NET_RAW"],
+            ProgramName::Containerd | ProgramName::Kubelet => &[],
+        };
+        assert_eq!(powers, expected, "{:?}", program.name);
+    }
+}
+
+#[test]
 fn what_says_when_it_is_ready_may_take_its_time() {
     let cluster = cluster(1);
     let files = systemd::files(Role::Master, &Layout::machine());
