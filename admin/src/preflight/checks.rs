@@ -77,6 +77,7 @@ pub(super) const CHECKS: &[Check] = &[
     error("Cgroups", cgroups),
     error("Programs", programs),
     error("Versions", versions),
+    error("Units", units),
     error("Users", users),
     error("Address", address),
     error("SingleMaster", single_master),
@@ -153,12 +154,21 @@ fn versions(facts: &Facts, _: &Plan) -> Vec<Finding> {
         let what = match facts.versions.get(program) {
             Some(Some(says)) if Version::find(says).is_some_and(|version| version >= *min) => return None,
             Some(Some(says)) => format!("{program} is too old: it says {:?}, and {min} is needed", says.trim()),
-            Some(None) | None => format!("there is no {program}"),
+            Some(None) | None => format!("there is no {program} where units look for it (/usr/bin)"),
         };
         let remedy = format!("apt-get install {package} (Debian 12 and later, Ubuntu 24.04 and later)");
         Some(Finding { suffix: String::new(), what, remedy })
     };
     PROGRAMS.iter().filter_map(judge).collect()
+}
+
+fn units(facts: &Facts, _: &Plan) -> Vec<Finding> {
+    when(
+        !facts.missing_units.is_empty(),
+        format!("systemd cannot start {}", facts.missing_units.join(", ")),
+        "install the distribution's packages, which bring units: apt-get install etcd-server containerd; one that is masked is \
+         let go by systemctl unmask",
+    )
 }
 
 fn users(facts: &Facts, _: &Plan) -> Vec<Finding> {

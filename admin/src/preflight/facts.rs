@@ -102,8 +102,10 @@ pub struct Facts {
     pub free_bytes: BTreeMap<PathBuf, u64>,
     /// The same, of type overlay.
     pub on_overlay: Vec<PathBuf>,
-    /// Programs that were looked for and what they say of themselves; None: there is no such program.
+    /// Programs that were looked for where units look, and what they say of themselves; None: there is no such program.
     pub versions: BTreeMap<&'static str, Option<String>>,
+    /// Units of other packages that systemd does not have, or may not start.
+    pub missing_units: Vec<String>,
     /// Our own programs that are not where units look for them.
     pub missing_programs: Vec<PathBuf>,
     /// Users that programs run as, and that there are not.

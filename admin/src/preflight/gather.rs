@@ -17,12 +17,14 @@ use crate::topology::cluster::{ETCD_CLIENT_PORT, ETCD_PEER_PORT};
 use crate::topology::systemd::NODE_ENV;
 use crate::topology::{self, Layout, ProgramName, Values};
 
+/// What the kernel says behind a program's path when there is another file now, as after an update.
+const REPLACED: &str = " (deleted)";
 /// The state of a listening socket in /proc/net/tcp.
 const LISTENS: &str = "0A";
 /// The pods' bridge, and the link that has the address of the cluster's DNS.
 const OUR_LINKS: &str = "corten-";
-/// Not on a user's PATH, but on root's.
-const SBIN: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+/// systemd's own: where what units start looks for other programs.
+const UNITS_PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 pub fn gather(plan: &Plan, layout: &Layout) -> Facts {
     let data = ["/var/lib/containerd", "/var/lib/corten", "/var/log/pods"].map(PathBuf::from);
@@ -43,7 +45,8 @@ pub fn gather(plan: &Plan, layout: &Layout) -> Facts {
         time_is_synchronized: time_is_synchronized(),
         free_bytes: data.iter().filter_map(|dir| Some((dir.clone(), free_bytes(dir)?))).collect(),
         on_overlay: data.iter().filter(|dir| is_overlay(dir)).cloned().collect(),
-        versions: PROGRAMS.iter().map(|(program, _, _)| (*program, says(program, &["--version"]))).collect(),
+        versions: PROGRAMS.iter().map(|(program, _, _)| (*program, version(program, layout))).collect(),
+        missing_units: programs.iter().filter_map(missing_unit).collect(),
         missing_programs: ours.filter(|path| !path.is_file()).collect(),
         missing_users: programs
             .iter()
@@ -139,11 +142,11 @@ fn owners() -> BTreeMap<String, Process> {
     owners
 }
 
-/// The name that it was started under: the kernel's own (`comm`) has 15 letters at most.
-fn program_of(process: &Path) -> String {
-    let cmdline = text(process.join("cmdline"));
-    let path = cmdline.split('\0').next().unwrap_or_default();
-    path.rsplit('/').next().unwrap_or_default().to_owned()
+/// The file's name that it runs: what it calls itself is its own choice. One that was replaced since has that said behind it.
+pub(super) fn program_of(process: &Path) -> String {
+    let file = fs::read_link(process.join("exe")).unwrap_or_default();
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    name.strip_suffix(REPLACED).map(str::to_owned).unwrap_or(name)
 }
 
 /// Lines of /proc/net/tcp read `0: 0100007F:0016 00000000:0000 0A … uid timeout inode …`.
@@ -192,11 +195,33 @@ fn is_empty(dir: &Path) -> bool {
     fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none())
 }
 
-/// What a program says; none where it is not there or fails.
+/// What the program says that a unit would start: one with a unit is started from one place alone.
+fn version(program: &str, layout: &Layout) -> Option<String> {
+    let has_unit = ProgramName::parse(program).is_some();
+    match layout.system_bin_dir.as_ref().filter(|_| has_unit) {
+        Some(dir) => says_at(&dir.join(program), &["--version"]),
+        None => says(program, &["--version"]),
+    }
+}
+
+/// A unit that comes with another package: `loaded`, `not-found`, `masked`, …
+fn missing_unit(program: &topology::Program) -> Option<String> {
+    if program.name.is_ours() {
+        return None;
+    }
+    let unit = program.name.unit();
+    // Where systemd does not run, that is another check's.
+    let state = says("systemctl", &["show", &unit, "--property=LoadState", "--value"])?;
+    (state.trim() != "loaded").then(|| format!("{unit} ({})", state.trim()))
+}
+
+/// The first line of what a program says; none where it is not there or fails.
 fn says(program: &str, args: &[&str]) -> Option<String> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs = std::env::split_paths(&path).chain(SBIN.map(PathBuf::from));
-    let file = dirs.map(|dir| dir.join(program)).find(|file| file.is_file())?;
+    let file = UNITS_PATH.iter().map(|dir| Path::new(dir).join(program)).find(|file| file.is_file())?;
+    says_at(&file, args)
+}
+
+fn says_at(file: &Path, args: &[&str]) -> Option<String> {
     let output = Command::new(file).args(args).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
 }

@@ -41,6 +41,7 @@ fn good() -> Facts {
         on_overlay: Vec::new(),
         versions: versions.into_iter().map(|(program, says)| (program, Some(says.to_owned()))).collect(),
         missing_programs: Vec::new(),
+        missing_units: Vec::new(),
         missing_users: Vec::new(),
         has_swap: false,
         memory_bytes: 4 << 30,
@@ -138,6 +139,7 @@ fn a_machine_that_fails_each_check_in_turn() {
         (has("containerd", Some("containerd containerd.io 1.4.13")), "Versions", Error, "install containerd"),
         (has("etcd", None), "Versions", Error, "etcd-server"),
         (has("nft", Some("no number")), "Versions", Error, "nftables"),
+        (Facts { missing_units: vec!["etcd.service (masked)".into()], ..good() }, "Units", Error, "unmask"),
         (Facts { missing_users: vec!["etcd".into()], ..good() }, "Users", Error, "adduser"),
         (Facts { addresses: Vec::new(), ..good() }, "Address", Error, "--apiserver-advertise-address"),
         (has_masters(&["192.168.1.11", "192.168.1.12"]), "SingleMaster", Error, "etcdctl member remove"),
@@ -258,6 +260,19 @@ fn an_etcd_of_others_is_named_with_its_data() {
     for (answer, expected) in cases {
         assert_eq!(running_etcd::keys_in(&answer), expected, "{answer}");
     }
+}
+
+#[test]
+fn who_listens_is_the_program_that_runs_and_not_what_it_calls_itself() {
+    use std::os::unix::process::CommandExt;
+    let mut sleep = std::process::Command::new("sleep").arg0("corten-apiserver").arg("60").spawn().unwrap();
+    let of = |pid: u32| gather::program_of(&PathBuf::from(format!("/proc/{pid}")));
+    let seen = of(sleep.id());
+    sleep.kill().unwrap();
+    sleep.wait().unwrap();
+    // Some systems have one program for all of these.
+    assert!(["sleep", "coreutils", "busybox"].contains(&seen.as_str()), "{seen}");
+    assert!(of(std::process::id()).starts_with("cortenadm"), "a test is its own program");
 }
 
 #[test]
