@@ -1,11 +1,12 @@
 //! What makes a machine the first master of a cluster, as steps: pure.
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{KEPT, Plan};
 use crate::machine::{Certificates, Machine};
-use crate::pki::node_plan;
+use crate::pki::{self, node_plan};
 use crate::steps::{Action, File, Owned, Step, Whose};
 use crate::topology::cluster::MASTER_LABEL;
 use crate::topology::program::{Directory, ROOT};
@@ -21,6 +22,8 @@ const AT_ONCE: Duration = Duration::from_secs(10);
 const UNIT_WITHIN: Duration = Duration::from_secs(90);
 const READY_WITHIN: Duration = Duration::from_secs(90);
 const PUBLIC: u32 = 0o644;
+const PUBLIC_DIR: u32 = 0o755;
+const OUR_DIR: &str = "/etc/corten";
 
 /// The file that is there when `init` has started a program on this machine.
 pub fn mark(program: ProgramName) -> PathBuf {
@@ -51,6 +54,7 @@ pub fn steps(plan: &Plan, settings: &str, layout: &Layout) -> Vec<Step> {
         Certificates { control_plane: plan.certificates(), node: node_plan(&machine.name, &[machine.ip.to_string()]) };
     let node = machine.name.clone();
     let kubeconfig = Action::Kubeconfig { path: ADMIN_CONF.into(), cluster: plan.cluster.name.clone(), server };
+    let owners = owners(&programs, &wanted, layout);
     let certificates = Action::Certificates { dir: layout.pki_dir.clone(), wanted: Box::new(wanted) };
     let kept = File { path: KEPT.into(), text: settings.to_owned(), mode: PUBLIC };
     let mut steps = vec![
@@ -58,7 +62,7 @@ pub fn steps(plan: &Plan, settings: &str, layout: &Layout) -> Vec<Step> {
         step("certificates and keys are made", certificates, AT_ONCE),
         step("the administrator's kubeconfig is written", kubeconfig, AT_ONCE),
         step("directories are made", Action::Directories(directories), AT_ONCE),
-        step("keys and data belong to who uses them", Action::Owners(owners(&programs, layout)), AT_ONCE),
+        step("keys and data belong to who uses them", Action::Owners(owners), AT_ONCE),
         step("settings and units are written", Action::Files(files(plan, &rendered)), AT_ONCE),
     ];
     steps.extend(kernel::MODULES.into_iter().map(module));
@@ -76,16 +80,25 @@ fn step(name: impl Into<String>, action: Action, within: Duration) -> Step {
     Step { name: name.into(), action, within }
 }
 
-/// What is another user's than root's.
-fn owners(programs: &[Program], layout: &Layout) -> Vec<Owned> {
-    let of_program = |program: &Program| {
-        let unit = program.name.unit();
-        let files = program.reads.iter().map(|file| (layout.pki_dir.join(&file.file), file.owner));
-        let dirs = program.directories.iter().map(|dir| (dir.path.clone(), dir.owner));
-        let all = files.chain(dirs).filter(|(_, owner)| *owner != ROOT);
-        all.map(|(path, owner)| Owned { path, user: owner.to_owned(), unit: unit.clone() }).collect::<Vec<_>>()
-    };
-    programs.iter().flat_map(of_program).collect()
+/// All certificates, keys and directories that are ours alone: whose they are and who may read them.
+fn owners(programs: &[Program], certificates: &Certificates, layout: &Layout) -> Vec<Owned> {
+    let root = |path: PathBuf, mode| Owned { path, user: ROOT.to_owned(), mode, unit: String::new() };
+    // Who reads a key of another user's has to come as far as there.
+    let above = [PathBuf::from(OUR_DIR), layout.pki_dir.clone(), layout.pki_dir.join("etcd")];
+    let mut all: BTreeMap<PathBuf, Owned> = above.into_iter().map(|dir| (dir.clone(), root(dir, PUBLIC_DIR))).collect();
+    for file in certificates.files() {
+        let path = layout.pki_dir.join(&file);
+        all.insert(path.clone(), root(path, pki::mode_of(&file)));
+    }
+    for program in programs {
+        let files = program.reads.iter().map(|file| (layout.pki_dir.join(&file.file), file.owner, file.mode));
+        let dirs = program.directories.iter().filter(|dir| !dir.shared);
+        for (path, owner, mode) in files.chain(dirs.map(|dir| (dir.path.clone(), dir.owner, dir.mode))) {
+            let owned = Owned { path: path.clone(), user: owner.to_owned(), mode, unit: program.name.unit() };
+            all.insert(path, owned);
+        }
+    }
+    all.into_values().collect()
 }
 
 fn files(plan: &Plan, rendered: &[Rendered]) -> Vec<File> {

@@ -17,7 +17,7 @@ use serde_json::Value;
 pub use real::ThisMachine;
 
 use crate::api::ApiError;
-use crate::pki::{CertPlan, ClusterPlan, PkiError};
+use crate::pki::{Authority, CertPlan, ClusterPlan, PkiError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {
@@ -47,6 +47,17 @@ pub struct Certificates {
     pub node: Vec<CertPlan>,
 }
 
+impl Certificates {
+    /// The files of all, in the PKI directory.
+    pub fn files(&self) -> Vec<String> {
+        let authorities = Authority::ALL.map(|authority| authority.file_stem().to_owned());
+        let plans = self.control_plane.certificates().into_iter().chain(self.node.iter().cloned());
+        let stems = authorities.into_iter().chain(plans.map(|plan| plan.file_stem));
+        let pairs = stems.flat_map(|stem| [format!("{stem}.crt"), format!("{stem}.key")]);
+        pairs.chain(["sa.key", "sa.pub"].map(str::to_owned)).collect()
+    }
+}
+
 /// What is at a path itself: a link is not followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
@@ -70,6 +81,8 @@ pub trait Machine {
     fn look(&self, path: &Path) -> Result<Option<Look>, MachineError>;
     /// Gives a file or a directory away, and nothing that is in it. Links are refused.
     fn set_owner(&self, path: &Path, user: &str) -> Result<(), MachineError>;
+    /// Links are refused.
+    fn set_mode(&self, path: &Path, mode: u32) -> Result<(), MachineError>;
     /// What is in a directory, at any depth, and not this user's: some of it. Links are refused.
     fn others_in(&self, dir: &Path, user: &str) -> Result<Vec<PathBuf>, MachineError>;
     /// Gives away all that is in a directory, at any depth. Links are refused.

@@ -29,7 +29,7 @@ pub enum Action {
         wanted: Box<Certificates>,
     },
     Directories(Vec<Directory>),
-    /// To whom files and directories are to belong, with all that is in them.
+    /// To whom files and directories are to belong, another user's with all that is in them, and who may read them.
     Owners(Vec<Owned>),
     Files(Vec<File>),
     /// The administrator's.
@@ -88,6 +88,7 @@ pub enum Made {
 pub struct Owned {
     pub path: PathBuf,
     pub user: String,
+    pub mode: u32,
     /// Whose they are: it does not run while its data become another user's.
     pub unit: String,
 }

@@ -33,6 +33,8 @@ pub(crate) struct Disk {
     pub(crate) labels: BTreeSet<String>,
     /// Whose what is, if it is not root's.
     pub(crate) owners: BTreeMap<PathBuf, String>,
+    /// Where somebody set another mode than what it was made with.
+    pub(crate) modes: BTreeMap<PathBuf, u32>,
 }
 
 #[derive(Default)]
@@ -133,7 +135,11 @@ impl Machine for Memory {
 
     fn write(&self, path: &Path, text: &str, mode: u32) -> Result<(), MachineError> {
         self.change()?;
-        self.disk.borrow_mut().files.insert(path.into(), (text.to_owned(), mode));
+        let mut disk = self.disk.borrow_mut();
+        // A new file takes its place: it is of whoever writes it.
+        disk.owners.remove(path);
+        disk.modes.remove(path);
+        disk.files.insert(path.into(), (text.to_owned(), mode));
         Ok(())
     }
 
@@ -158,18 +164,31 @@ impl Machine for Memory {
 
     fn look(&self, path: &Path) -> Result<Option<Look>, MachineError> {
         let disk = self.disk.borrow();
-        // Certificates are no files here.
-        let is_key = |stem: &String| path.ends_with(format!("{stem}.key"));
-        let there =
-            disk.files.contains_key(path) || disk.dirs.contains_key(path) || disk.certificates.iter().any(is_key);
+        let is_pki = path.starts_with(PKI) && !disk.certificates.is_empty();
+        let mode_of_pki = || {
+            let is_dir = path.extension().is_none();
+            is_pki.then(|| if is_dir { 0o755 } else { crate::pki::mode_of(&path.to_string_lossy()) })
+        };
+        let made = disk.files.get(path).map(|(_, mode)| *mode).or_else(|| disk.dirs.get(path).copied());
+        let above = disk.files.keys().any(|file| file.starts_with(path)).then_some(0o755);
+        let mode = disk.modes.get(path).copied().or(made).or_else(mode_of_pki).or(above);
         let user = disk.owners.get(path).cloned().unwrap_or_else(|| "root".to_owned());
-        let mode = disk.files.get(path).map(|(_, mode)| *mode).or_else(|| disk.dirs.get(path).copied());
-        Ok(there.then(|| Look { user, mode: mode.unwrap_or(0o600), is_link: false }))
+        Ok(mode.map(|mode| Look { user, mode, is_link: false }))
+    }
+
+    fn set_mode(&self, path: &Path, mode: u32) -> Result<(), MachineError> {
+        self.change()?;
+        self.disk.borrow_mut().modes.insert(path.into(), mode);
+        Ok(())
     }
 
     fn set_owner(&self, path: &Path, user: &str) -> Result<(), MachineError> {
         self.change()?;
-        self.disk.borrow_mut().owners.insert(path.into(), user.to_owned());
+        let mut disk = self.disk.borrow_mut();
+        match user {
+            "root" => drop(disk.owners.remove(path)),
+            _ => drop(disk.owners.insert(path.into(), user.to_owned())),
+        }
         Ok(())
     }
 
@@ -190,6 +209,7 @@ impl Machine for Memory {
         disk.files.retain(|file, _| !file.starts_with(path));
         disk.dirs.retain(|dir, _| !dir.starts_with(path));
         disk.owners.retain(|file, _| !file.starts_with(path));
+        disk.modes.retain(|file, _| !file.starts_with(path));
         if path == Path::new(PKI) {
             disk.certificates.clear();
         }

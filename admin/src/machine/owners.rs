@@ -94,6 +94,11 @@ fn walk(
     Ok(())
 }
 
+pub(super) fn set_mode(path: &Path, mode: u32) -> Result<(), MachineError> {
+    let set = fs::set_permissions(itself(&no_link(path)?), fs::Permissions::from_mode(mode));
+    set.map_err(|source| MachineError::File { doing: "set the mode of", path: path.into(), source })
+}
+
 fn user_of(name: &str) -> Result<User, MachineError> {
     let failed = |errno: Errno| MachineError::File { doing: "look for", path: name.into(), source: errno.into() };
     User::from_name(name).map_err(failed)?.ok_or_else(|| MachineError::NoUser(name.to_owned()))

@@ -103,6 +103,10 @@ impl Machine for ThisMachine {
         owners::set_owner(path, user)
     }
 
+    fn set_mode(&self, path: &Path, mode: u32) -> Result<(), MachineError> {
+        owners::set_mode(path, mode)
+    }
+
     fn others_in(&self, dir: &Path, user: &str) -> Result<Vec<PathBuf>, MachineError> {
         owners::others_in(dir, user)
     }

@@ -30,6 +30,10 @@ fn files_and_directories(machine: &dyn Machine, root: &Path, mode_of: &dyn Fn(&P
     assert_eq!(machine.look(&root.join("nowhere")).unwrap(), None);
     let look = |path: &Path| machine.look(path).unwrap().unwrap();
     assert_eq!((look(&file).mode, look(&file).is_link), (0o600, false));
+    for (path, mode) in [(&file, 0o640), (&file, 0o600), (&root.join("a/b"), 0o711), (&root.join("a/b"), 0o755)] {
+        machine.set_mode(path, mode).unwrap();
+        assert_eq!(look(path).mode, mode);
+    }
     if look(&file).user == "root" {
         machine.set_owner(&file, "nobody").unwrap();
         assert_eq!(look(&file).user, "nobody");
@@ -68,8 +72,10 @@ fn a_link_is_not_followed_to_what_it_names() {
     std::os::unix::fs::symlink(&shadow, &link).unwrap();
     let before = machine.look(&shadow).unwrap().unwrap();
     assert!(machine.look(&link).unwrap().unwrap().is_link);
-    let error = machine.set_owner(&link, "nobody").unwrap_err().to_string();
-    assert!(error.contains("data is a link"), "{error}");
+    for given in [machine.set_owner(&link, "nobody"), machine.set_mode(&link, 0o666)] {
+        let error = given.unwrap_err().to_string();
+        assert!(error.contains("data is a link"), "{error}");
+    }
     let data = root.join("etcd");
     machine.make_dir(&data.join("member"), 0o700).unwrap();
     std::os::unix::fs::symlink(&shadow, data.join("member/wal")).unwrap();

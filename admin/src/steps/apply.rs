@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{Action, Made, Owned, State, Whose};
 use crate::machine::{Machine, MachineError};
 use crate::topology::kernel::sysctl_path;
+use crate::topology::program::ROOT;
 
 /// An administrator's file: there is a key in it.
 const OWNER_ONLY: u32 = 0o600;
@@ -30,14 +31,17 @@ impl Action {
             Self::Files(files) => {
                 let mut other = Vec::new();
                 for file in files {
-                    if machine.read(&file.path)?.as_ref() != Some(&file.text) {
+                    let is_so = machine.read(&file.path)?.as_ref() == Some(&file.text);
+                    if !is_so || !is_roots(machine, &file.path, file.mode)? {
                         other.push(file.path.display().to_string());
                     }
                 }
                 list(other, "not there, or otherwise")
             }
             Self::Kubeconfig { path, cluster, server } => match machine.read(path)? {
-                Some(text) if text == machine.kubeconfig(cluster, server)? => None,
+                Some(text) if text == machine.kubeconfig(cluster, server)? && is_roots(machine, path, OWNER_ONLY)? => {
+                    None
+                }
                 _ => Some(format!("{} is not there, or otherwise", path.display())),
             },
             Self::Module { name, seen_at } => {
@@ -157,12 +161,25 @@ fn list(names: Vec<String>, what: &str) -> Option<String> {
     (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")))
 }
 
+/// What has other owners or readers is written anew.
+fn is_roots(machine: &dyn Machine, path: &Path, mode: u32) -> Result<bool, MachineError> {
+    let found = machine.look(path)?;
+    Ok(found.is_some_and(|found| found.user == ROOT && found.mode == mode && !found.is_link))
+}
+
 /// What is not its owner's: it, or things in it.
 fn others(machine: &dyn Machine, owned: &Owned) -> Result<Vec<PathBuf>, MachineError> {
+    let is_roots = owned.user == ROOT;
     match machine.look(&owned.path)? {
+        // Root alone can have put it there.
+        Some(found) if found.is_link && is_roots => Ok(Vec::new()),
         // Whoever made it may have meant any file.
         Some(found) if found.is_link => Err(MachineError::Link(owned.path.clone())),
-        Some(found) if found.user == owned.user => machine.others_in(&owned.path, &owned.user),
+        Some(found) if found.user == owned.user && found.mode == owned.mode => match is_roots {
+            // There may be volumes in it, which are pods'.
+            true => Ok(Vec::new()),
+            false => machine.others_in(&owned.path, &owned.user),
+        },
         _ => Ok(vec![owned.path.clone()]),
     }
 }
@@ -172,12 +189,19 @@ fn give(machine: &dyn Machine, owned: &Owned) -> Result<(), MachineError> {
     if others(machine, owned)?.is_empty() {
         return Ok(());
     }
-    if !machine.others_in(&owned.path, &owned.user)?.is_empty() {
+    if owned.user != ROOT && !machine.others_in(&owned.path, &owned.user)?.is_empty() {
         // As long as it runs as another user it makes more of that user's files.
         machine.run("systemctl", &["stop", &owned.unit])?;
         machine.give_all_in(&owned.path, &owned.user)?;
     }
-    machine.set_owner(&owned.path, &owned.user)
+    let found = machine.look(&owned.path)?;
+    if found.as_ref().is_none_or(|found| found.user != owned.user) {
+        machine.set_owner(&owned.path, &owned.user)?;
+    }
+    if found.is_none_or(|found| found.mode != owned.mode) {
+        machine.set_mode(&owned.path, owned.mode)?;
+    }
+    Ok(())
 }
 
 /// A unit that runs with other files or arguments than it should does not count as running.

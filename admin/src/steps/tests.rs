@@ -86,6 +86,44 @@ fn a_run_that_is_cut_off_anywhere_is_finished_by_the_next() {
 }
 
 #[test]
+fn owners_and_modes_that_somebody_changed_are_set_again_and_no_more_is_done() {
+    let cases = [
+        ("/etc/corten", "root", 0o700, 0o755),
+        ("/etc/corten/pki/etcd", "root", 0o750, 0o755),
+        ("/etc/corten/pki/etcd/server.key", "root", 0o600, 0o600),
+        ("/etc/corten/pki/etcd/ca.key", "root", 0o644, 0o600),
+        ("/etc/corten/pki/admin.key", "nobody", 0o600, 0o600),
+        ("/var/lib/etcd/corten", "etcd", 0o755, 0o700),
+        ("/etc/corten/admin.conf", "root", 0o644, 0o600),
+        ("/etc/corten/admin.conf", "nobody", 0o600, 0o600),
+        ("/etc/systemd/system/corten-proxy.service", "root", 0o666, 0o644),
+        ("/etc/corten/node.env", "nobody", 0o644, 0o644),
+    ];
+    for (path, user, mode, expected) in cases {
+        let machine = Memory::default();
+        run_all(&steps(), &machine).1.unwrap();
+        let before = machine.look(path.as_ref()).unwrap().unwrap();
+        machine.set_owner(path.as_ref(), user).unwrap();
+        machine.set_mode(path.as_ref(), mode).unwrap();
+        machine.commands.borrow_mut().clear();
+        run_all(&steps(), &machine).1.unwrap();
+        let after = machine.look(path.as_ref()).unwrap().unwrap();
+        assert_eq!((&after, after.mode), (&before, expected), "{path}");
+        assert_eq!(restarts(&machine), Vec::<String>::new(), "{path}");
+    }
+}
+
+#[test]
+fn directories_that_others_use_stay_as_they_are() {
+    let machine = Memory::default();
+    machine.disk.borrow_mut().dirs.insert("/var/lib/containerd".into(), 0o711);
+    run_all(&steps(), &machine).1.unwrap();
+    assert_eq!(machine.look("/var/lib/containerd".as_ref()).unwrap().unwrap().mode, 0o711);
+    let (told, _) = run_all(&steps(), &machine);
+    assert!(told.iter().all(|what| *what == Told::Kept), "{told:?}");
+}
+
+#[test]
 fn data_that_etcd_wrote_as_root_become_etcds_while_it_does_not_run() {
     let data = std::path::Path::new("/var/lib/etcd/corten/member/snap/db");
     for cut in 0..40 {

@@ -11,6 +11,7 @@ use crate::pki;
 pub const RESTART_SECS: u32 = 1;
 pub const ROOT: &str = "root";
 const OTHERS_READ: u32 = 0o004;
+const SHARED_MODE: u32 = 0o755;
 
 /// When what depends on a program may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +34,11 @@ pub struct PkiFile {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
     pub path: PathBuf,
+    /// When it is made.
     pub mode: u32,
     pub owner: &'static str,
+    /// Others have use for it: whose it is and who may read it is left to be as it is.
+    pub shared: bool,
 }
 
 /// Settings of a unit that go together, with the reason for them.
@@ -131,7 +135,13 @@ impl<'a> Builder<'a> {
 
     pub(super) fn directory(mut self, path: impl Into<PathBuf>, mode: u32) -> Self {
         let owner = self.program.user;
-        self.program.directories.push(Directory { path: path.into(), mode, owner });
+        self.program.directories.push(Directory { path: path.into(), mode, owner, shared: false });
+        self
+    }
+
+    /// One that is not this program's alone.
+    pub(super) fn shared_directory(mut self, path: impl Into<PathBuf>) -> Self {
+        self.program.directories.push(Directory { path: path.into(), mode: SHARED_MODE, owner: ROOT, shared: true });
         self
     }
 
