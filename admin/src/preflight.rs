@@ -1,17 +1,19 @@
 //! Whether a machine can be a master, before anything on it is changed.
 //!
 //! - `facts`: what there is to be known of a machine; `gather` and `running_etcd`: ask a real one
-//! - `checks`: pure judgements over facts, each with what is wrong and what to do
+//! - `checks`: pure judgements over facts, each with what is wrong and what to do; `firewalls`: that of who drops packets
 //!
 //! Names are upstream's where the check is the same.
 mod checks;
 mod facts;
+mod firewalls;
 mod gather;
 mod running_etcd;
 #[cfg(test)]
 mod tests;
 
 pub use facts::{CgroupVersion, Cgroups, Facts, Feature, Listener, Process, RunningEtcd, Version};
+pub use firewalls::Firewall;
 pub use gather::gather;
 
 use crate::config::Plan;

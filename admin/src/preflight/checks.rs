@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use ipnet::Ipv4Net;
 
 use super::facts::{CgroupVersion, Facts, Feature, RunningEtcd, Version};
+use super::firewalls::Firewall;
 use super::{PORT, Problem, Severity};
 use crate::config::Plan;
 use crate::topology::ProgramName;
@@ -88,6 +89,7 @@ pub(super) const CHECKS: &[Check] = &[
     warning("DiskRoom", |facts, _| disk_space(facts, FREE_BYTES_MIN, FREE_BYTES_ADVISED)),
     error("FileSystem", file_system),
     error("DirAvailable--var-lib-etcd", foreign_etcd_data),
+    warning("ForwardPolicy", forward_policy),
     warning("TimeSync", time_sync),
     warning("Swap", swap),
     warning("Mem", memory),
@@ -290,6 +292,16 @@ fn foreign_etcd_data(facts: &Facts, _: &Plan) -> Vec<Finding> {
         "etcd has data of another cluster, or of one whose certificates are gone",
         "bring /etc/corten/pki back from a backup, or move etcd's data away: mv /var/lib/etcd/corten /var/lib/etcd/old",
     )
+}
+
+/// Two accept nothing for each other: each has to be told.
+fn forward_policy(facts: &Facts, plan: &Plan) -> Vec<Finding> {
+    let finding = |firewall: &Firewall| Finding {
+        suffix: String::new(),
+        what: format!("{} throws packets away that go from pod to pod", firewall.name()),
+        remedy: firewall.remedy(&plan.cluster.cluster_cidr, &plan.cluster.service_cidr),
+    };
+    facts.firewalls.iter().map(finding).collect()
 }
 
 fn time_sync(facts: &Facts, _: &Plan) -> Vec<Finding> {

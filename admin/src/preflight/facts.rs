@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
 
+use super::firewalls::Firewall;
+
 /// The numbers that a version begins with.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u32, pub u32);
@@ -115,6 +117,8 @@ pub struct Facts {
     /// This machine's addresses with their networks.
     pub addresses: Vec<Ipv4Net>,
     pub localhost_resolves: bool,
+    /// Who throws packets between pods away.
+    pub firewalls: BTreeSet<Firewall>,
     /// The variables of the `node.env` that is here.
     pub node_env: BTreeMap<String, String>,
     /// etcd has data, and there is no authority that its certificates could be of.

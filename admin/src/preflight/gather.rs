@@ -10,6 +10,7 @@ use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
 
 use super::checks::{FEATURES, PROGRAMS};
 use super::facts::{CgroupVersion, Cgroups, Facts, Feature, Listener, Process, RunningEtcd};
+use super::firewalls::{self, Firewall};
 use super::running_etcd;
 use crate::config::Plan;
 use crate::init;
@@ -57,6 +58,7 @@ pub fn gather(plan: &Plan, layout: &Layout) -> Facts {
         has_swap: text("/proc/swaps").lines().count() > 1,
         memory_bytes: memory_bytes(&text("/proc/meminfo")),
         addresses: addresses(),
+        firewalls: firewalls(),
         node_env: variables(&text(NODE_ENV)),
         localhost_resolves: ("localhost", 0).to_socket_addrs().is_ok(),
         has_foreign_etcd_data: !is_empty(&layout.etcd_data_dir) && !layout.pki_dir.join("etcd/ca.crt").exists(),
@@ -215,15 +217,30 @@ fn missing_unit(program: &topology::Program) -> Option<String> {
     (state.trim() != "loaded").then(|| format!("{unit} ({})", state.trim()))
 }
 
+fn firewalls() -> BTreeSet<Firewall> {
+    let of = |program: &str, args: &[&str]| says_all(&on_path(program)?, args);
+    // Asked for, the older iptables makes tables that are not there.
+    let is_older = text("/proc/net/ip_tables_names").lines().any(|table| table == "filter");
+    let legacy = is_older.then(|| of("iptables-legacy", &["-S", "FORWARD"])).flatten();
+    firewalls::that_drop(&of("nft", &["list", "chains"]).unwrap_or_default(), &legacy.unwrap_or_default())
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    UNITS_PATH.iter().map(|dir| Path::new(dir).join(program)).find(|file| file.is_file())
+}
+
 /// The first line of what a program says; none where it is not there or fails.
 fn says(program: &str, args: &[&str]) -> Option<String> {
-    let file = UNITS_PATH.iter().map(|dir| Path::new(dir).join(program)).find(|file| file.is_file())?;
-    says_at(&file, args)
+    says_at(&on_path(program)?, args)
 }
 
 fn says_at(file: &Path, args: &[&str]) -> Option<String> {
+    says_all(file, args).map(|text| text.lines().next().unwrap_or_default().to_owned())
+}
+
+fn says_all(file: &Path, args: &[&str]) -> Option<String> {
     let output = Command::new(file).args(args).output().ok().filter(|output| output.status.success())?;
-    Some(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 pub(super) fn memory_bytes(meminfo: &str) -> u64 {

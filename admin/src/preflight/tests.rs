@@ -47,6 +47,7 @@ fn good() -> Facts {
         memory_bytes: 4 << 30,
         addresses: vec!["192.168.1.11/24".parse().unwrap()],
         localhost_resolves: true,
+        firewalls: [].into(),
         node_env: BTreeMap::new(),
         has_foreign_etcd_data: false,
     }
@@ -157,6 +158,13 @@ fn a_machine_that_fails_each_check_in_turn() {
         (Facts { has_foreign_etcd_data: true, ..good() }, "DirAvailable--var-lib-etcd", Error, "backup"),
         (Facts { time_is_synchronized: Some(false), ..good() }, "TimeSync", Warning, "set-ntp"),
         (Facts { time_is_synchronized: None, ..good() }, "TimeSync", Warning, "timedatectl"),
+        (
+            Facts { firewalls: [Firewall::Docker].into(), ..good() },
+            "ForwardPolicy",
+            Warning,
+            "DOCKER-USER -s 10.244.0.0/16",
+        ),
+        (Facts { firewalls: [Firewall::Ufw].into(), ..good() }, "ForwardPolicy", Warning, "ufw route allow to 10.244"),
         (Facts { has_swap: true, ..good() }, "Swap", Warning, "swapoff"),
         (Facts { memory_bytes: 512 << 20, ..good() }, "Mem", Warning, "more"),
     ];
