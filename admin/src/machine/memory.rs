@@ -109,7 +109,7 @@ impl Memory {
 
     fn set_sysctls(&self) {
         let mut disk = self.disk.borrow_mut();
-        let conf = disk.files.get(Path::new("/etc/sysctl.d/99-corten.conf")).cloned().unwrap_or_default().0;
+        let conf = disk.files.get(Path::new("/etc/sysctl.d/zz-corten.conf")).cloned().unwrap_or_default().0;
         for (name, value) in conf.lines().filter_map(|line| line.split_once(" = ")) {
             disk.files.insert(sysctl_path(name), (format!("{value}\n"), 0o644));
         }

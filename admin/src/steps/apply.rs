@@ -54,7 +54,7 @@ impl Action {
                         other.push(name.clone());
                     }
                 }
-                list(other, "not set")
+                list(other, "not so, or set otherwise by a file that comes later (systemd-analyze cat-config sysctl.d)")
             }
             Self::Unit { name, applied, fingerprint, .. } => unit_lacks(machine, name, applied, fingerprint)?,
             Self::ApiserverReady => match machine.get("/readyz") {

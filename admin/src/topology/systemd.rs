@@ -36,7 +36,8 @@ pub fn files(role: Role, layout: &Layout) -> Vec<Rendered> {
     files.push(Rendered::new(&layout.containerd_toml, "containerd.toml", commented(MADE) + &containerd_toml()));
     let (modules, sysctl) = (kernel::modules_load(), kernel::sysctl_conf());
     files.push(Rendered::new("/etc/modules-load.d/corten.conf", "corten.modules", commented(MADE) + &modules));
-    files.push(Rendered::new("/etc/sysctl.d/99-corten.conf", "corten.sysctl", commented(MADE) + &sysctl));
+    // After 99-sysctl.conf, which is an administrator's /etc/sysctl.conf: a node does not work without these.
+    files.push(Rendered::new("/etc/sysctl.d/zz-corten.conf", "corten.sysctl", commented(MADE) + &sysctl));
     files
 }
 

@@ -249,6 +249,16 @@ fn ports_that_are_needed_are_those_that_are_listened_on() {
 }
 
 #[test]
+fn no_file_that_administrators_have_comes_after_our_sysctls() {
+    let files = systemd::files(Role::Worker, &Layout::machine());
+    let ours = files.iter().find(|file| file.path.starts_with("/etc/sysctl.d")).unwrap();
+    // systemd reads them in the order of their names, and the last one counts.
+    for other in ["99-sysctl.conf", "99-zzz.conf", "local.conf"] {
+        assert!(ours.path.file_name().unwrap() > std::ffi::OsStr::new(other), "{other}");
+    }
+}
+
+#[test]
 fn every_setting_says_why() {
     let cluster = cluster(1);
     for program in programs_of(&cluster, &cluster.masters[0]) {
