@@ -17,7 +17,7 @@ use jiff::Timestamp;
 pub use check::{Facts, Verdict, facts};
 use files::Owner;
 pub use files::mode_of;
-pub use plan::{Authority, CertPlan, ClusterPlan, Usage, node_plan};
+pub use plan::{Authority, CertPlan, ClusterPlan, Usage, canonical, node_plan};
 
 /// Leaf certificates are issued for this long.
 pub const LEAF_VALID_DAYS: i64 = 365;

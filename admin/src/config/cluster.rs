@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 
 use super::defaults::address_in;
 use super::{Invalid, Settings};
-use crate::pki::ClusterPlan;
+use crate::pki::{ClusterPlan, canonical};
 use crate::topology::cluster::EtcdState;
 use crate::topology::{self, Cluster, Layout, Machine, ProgramName, Role, Values};
 
@@ -62,8 +62,9 @@ pub(super) fn plan(settings: &Settings) -> Result<Plan, Invalid> {
     (cluster.etcd_heartbeat_ms, cluster.etcd_election_ms) = (heartbeat, election);
     cluster.etcd_state = EtcdState::New;
     cluster.extra_args = extra_args(settings, &cluster, &machine)?;
-    let cert_extra_sans = settings.apiserver_cert_extra_sans.clone().unwrap_or_default();
-    for san in &cert_extra_sans {
+    let mut cert_extra_sans = settings.apiserver_cert_extra_sans.clone().unwrap_or_default();
+    for san in &mut cert_extra_sans {
+        *san = canonical(san);
         let name = san.strip_prefix("*.").unwrap_or(san);
         let fine = san.parse::<IpAddr>().is_ok() || names::is_dns1123_subdomain(name);
         check("apiserverCertExtraSans", fine, &format!("{san:?} is neither an address nor a DNS name"))?;
@@ -130,7 +131,7 @@ fn port_range(text: &str) -> Result<String, Invalid> {
     let ports = text.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
     let fine = ports.is_some_and(|(first, last): (u16, u16)| first > 0 && first <= last);
     check("serviceNodePortRange", fine, &format!("{text:?} is not a range of ports: write it as 30000-32767"))?;
-    Ok(text.to_owned())
+    Ok(ports.map_or_else(String::new, |(first, last)| format!("{first}-{last}")))
 }
 
 fn domain(text: &str) -> Result<String, Invalid> {

@@ -35,6 +35,9 @@ pub(super) fn parse(value: Value) -> Result<Settings, Invalid> {
         if !known.contains(key) {
             return Err(Invalid::new(key, unknown(key, &known)));
         }
+        if value.is_null() {
+            return Err(Invalid::new(key, "has no value: give one, or leave the line out for the default"));
+        }
         let alone = Map::from_iter([(key.clone(), value.clone())]);
         settings(alone).map_err(|error| Invalid::new(key, error.to_string()))?;
     }

@@ -167,6 +167,8 @@ fn files_that_are_refused() {
         ("podNetworkCIDR: 10.1.0.0/16", "there is no such setting: is it podNetworkCidr?"),
         ("podNetwrkCidr: 10.1.0.0/16", "is it podNetworkCidr?"),
         ("colour: red", "there are "),
+        ("clusterName: null", "clusterName: has no value"),
+        ("podNetworkCidr:", "podNetworkCidr: has no value"),
         ("podNetworkCidr: 10.1.0.0", "podNetworkCidr: "),
         ("apiserverBindPort: 70000", "apiserverBindPort: "),
         ("apiserverBindPort: \"6443\"", "apiserverBindPort: "),
@@ -241,4 +243,18 @@ fn what_is_chosen_reaches_the_cluster() {
     assert_eq!(plan.cluster.cluster_dns.to_string(), "10.50.0.10");
     let sans = plan.certificates().apiserver_sans;
     assert_eq!(sans, ["machine7", "192.168.1.7", "api.example.com", "10.9.9.9"]);
+}
+
+#[test]
+fn what_may_be_written_in_several_ways_is_one() {
+    let given = flags("--service-node-port-range +030000-032767 --apiserver-cert-extra-sans FD00:0::0:1,fd00::1");
+    let plan = Effective::new(&given, None, None, &host()).unwrap().plan().unwrap();
+    assert_eq!(plan.cluster.node_port_range, "30000-32767");
+    assert_eq!(plan.cert_extra_sans, ["fd00::1", "fd00::1"]);
+    // A certificate says an address in one way: with another it would be made anew for ever.
+    let sans = |sans: &[&str]| {
+        let apiserver_sans = sans.iter().map(|san| (*san).to_owned()).collect();
+        crate::pki::ClusterPlan { apiserver_sans, ..crate::pki::ClusterPlan::default() }.certificates()[0].sans.clone()
+    };
+    assert_eq!(sans(&["FD00::0:1", "fd00::1", "a.example"]), sans(&["fd00::1", "a.example"]));
 }

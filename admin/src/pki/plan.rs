@@ -155,8 +155,13 @@ fn client(stem: &str, user: &str, group: Option<&str>) -> CertPlan {
     }
 }
 
-fn unique(mut sans: Vec<String>) -> Vec<String> {
+fn unique(sans: Vec<String>) -> Vec<String> {
     let mut seen = std::collections::BTreeSet::new();
-    sans.retain(|san| seen.insert(san.clone()));
-    sans
+    let canonical = sans.into_iter().map(|san| canonical(&san));
+    canonical.filter(|san| seen.insert(san.clone())).collect()
+}
+
+/// An address as certificates are asked for it: there is one way to write it.
+pub fn canonical(san: &str) -> String {
+    san.parse::<IpAddr>().map_or_else(|_| san.to_owned(), |ip| ip.to_string())
 }
