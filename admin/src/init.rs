@@ -11,7 +11,7 @@ use crate::steps::{Action, File, Owned, Step, Whose};
 use crate::topology::cluster::MASTER_LABEL;
 use crate::topology::program::{Directory, ROOT};
 use crate::topology::systemd::{self, Rendered};
-use crate::topology::{self, Cluster, Layout, Program, ProgramName, Role, Values, kernel};
+use crate::topology::{self, Cluster, Layout, Program, ProgramName, Readiness, Role, Values, kernel};
 
 /// The administrator's kubeconfig.
 pub const ADMIN_CONF: &str = "/etc/corten/admin.conf";
@@ -20,6 +20,8 @@ const APPLIED_DIR: &str = "/var/lib/corten/admin";
 /// Files and commands are done when they return.
 const AT_ONCE: Duration = Duration::from_secs(10);
 const UNIT_WITHIN: Duration = Duration::from_secs(90);
+/// Longer than the pause before a unit that ended is started again.
+const SETTLES: Duration = Duration::from_secs(2);
 const READY_WITHIN: Duration = Duration::from_secs(90);
 const PUBLIC: u32 = 0o644;
 const PUBLIC_DIR: u32 = 0o755;
@@ -128,5 +130,9 @@ fn start(program: &Program, rendered: &[Rendered]) -> Step {
         _ if program.name.is_ours() => Whose::Ours,
         _ => Whose::Taken,
     };
-    step(name, Action::Unit { name: unit, applied, fingerprint, whose }, UNIT_WITHIN)
+    let settles = match program.readiness {
+        Readiness::Notify => Duration::ZERO,
+        Readiness::Started => SETTLES,
+    };
+    step(name, Action::Unit { name: unit, applied, fingerprint, whose, settles }, UNIT_WITHIN)
 }

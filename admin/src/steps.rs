@@ -52,6 +52,8 @@ pub enum Action {
         applied: PathBuf,
         fingerprint: String,
         whose: Whose,
+        /// How long it has to run on after a start: one that does not tell when it is ready may end at once.
+        settles: Duration,
     },
     /// The apiserver says that it is.
     ApiserverReady,
@@ -145,14 +147,22 @@ pub fn run(steps: &[Step], machine: &dyn Machine, tell: &mut dyn FnMut(&Step, To
 }
 
 fn wait(step: &Step, machine: &dyn Machine, started: Duration) -> Result<(), StepError> {
+    let settles = step.action.settles();
+    let mut done_since = None;
     loop {
         let state = step.action.state(machine);
-        let lacks = match state.map_err(|source| StepError::Machine { step: step.name.clone(), source })? {
-            State::Done => return Ok(()),
-            State::Lacks(lacks) => lacks,
-        };
-        if machine.elapsed().saturating_sub(started) >= step.within {
-            return Err(StepError::NotDone { step: step.name.clone(), secs: step.within.as_secs(), lacks });
+        let now = machine.elapsed();
+        match state.map_err(|source| StepError::Machine { step: step.name.clone(), source })? {
+            State::Done => {
+                let since = *done_since.get_or_insert(now);
+                if now.saturating_sub(since) >= settles {
+                    return Ok(());
+                }
+            }
+            State::Lacks(lacks) if now.saturating_sub(started) >= step.within => {
+                return Err(StepError::NotDone { step: step.name.clone(), secs: step.within.as_secs(), lacks });
+            }
+            State::Lacks(_) => done_since = None,
         }
         machine.pause();
     }

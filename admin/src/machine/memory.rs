@@ -47,6 +47,8 @@ pub(crate) struct Memory {
     pub(crate) changes_left: Cell<Option<u32>>,
     /// Units that never run.
     pub(crate) broken: BTreeSet<String>,
+    /// Units that run for a moment and end, again and again.
+    pub(crate) fleeting: BTreeSet<String>,
     pub(crate) elapsed: Cell<Duration>,
 }
 
@@ -72,7 +74,8 @@ impl Memory {
         let unit = units.entry(name.to_owned()).or_default();
         unit.looks += 1;
         let enabled = if unit.enabled { "enabled" } else { "disabled" };
-        let runs = unit.started && unit.looks >= LOOKS_TO_START && !self.broken.contains(name);
+        let ended = self.broken.contains(name) || (self.fleeting.contains(name) && unit.looks != LOOKS_TO_START);
+        let runs = unit.started && unit.looks >= LOOKS_TO_START && !ended;
         // Right after a restart the program before it still runs, and the job waits.
         let (active, job) = match (unit.started, unit.looks) {
             (false, _) => ("inactive", ""),

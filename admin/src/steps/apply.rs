@@ -1,5 +1,6 @@
 //! Looks at a machine for each kind of step, changes it, and takes the change back.
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -77,6 +78,14 @@ impl Action {
             }),
         };
         Ok(lacking.map_or(State::Done, State::Lacks))
+    }
+
+    /// How long it has to be so before it counts.
+    pub(super) fn settles(&self) -> Duration {
+        match self {
+            Self::Unit { settles, .. } => *settles,
+            _ => Duration::ZERO,
+        }
     }
 
     pub(super) fn act(&self, machine: &dyn Machine) -> Result<(), MachineError> {

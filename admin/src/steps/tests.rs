@@ -156,6 +156,17 @@ fn a_unit_that_does_not_start_ends_the_run_with_where_to_look() {
 }
 
 #[test]
+fn a_unit_that_ends_right_after_its_start_does_not_count_as_running() {
+    // Neither tells systemd when it is ready.
+    for program in [ProgramName::Controllers, ProgramName::Kubelet] {
+        let machine = Memory { fleeting: [program.unit()].into(), ..Memory::default() };
+        let error = run_all(&steps(), &machine).1.unwrap_err().to_string();
+        let expected = format!("{} runs: not so after 90 s: {} is activating", program.as_str(), program.unit());
+        assert!(error.starts_with(&expected), "{error}");
+    }
+}
+
+#[test]
 fn a_dry_run_says_what_a_run_would_do_and_changes_nothing() {
     let machine = Memory::default();
     let all = |machine: &Memory| {
