@@ -102,7 +102,7 @@ pub struct Facts {
     pub time_is_synchronized: Option<bool>,
     /// Free bytes of the file systems that these directories are on, or will be.
     pub free_bytes: BTreeMap<PathBuf, u64>,
-    /// The same, of type overlay.
+    /// Where containerd lays file systems over each other, if that is on an overlay itself. Other data may be on one.
     pub on_overlay: Vec<PathBuf>,
     /// Programs that were looked for where units look, and what they say of themselves; None: there is no such program.
     pub versions: BTreeMap<&'static str, Option<String>>,

@@ -20,6 +20,8 @@ use crate::topology::{self, Layout, ProgramName, Values};
 
 /// What the kernel says behind a program's path when there is another file now, as after an update.
 const REPLACED: &str = " (deleted)";
+/// Containers' file systems.
+const CONTAINERD_DIR: &str = "/var/lib/containerd";
 /// The state of a listening socket in /proc/net/tcp.
 const LISTENS: &str = "0A";
 /// The pods' bridge, and the link that has the address of the cluster's DNS.
@@ -28,7 +30,7 @@ const OUR_LINKS: &str = "corten-";
 const UNITS_PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 pub fn gather(plan: &Plan, layout: &Layout) -> Facts {
-    let data = ["/var/lib/containerd", "/var/lib/corten", "/var/log/pods"].map(PathBuf::from);
+    let data = [CONTAINERD_DIR, "/var/lib/corten", "/var/log/pods"].map(PathBuf::from);
     let data: Vec<PathBuf> = data.into_iter().chain([layout.etcd_data_dir.clone()]).collect();
     let listeners = listeners(&text("/proc/net/tcp"), &text("/proc/net/tcp6"), &owners());
     let kernel = text("/proc/sys/kernel/osrelease").trim().to_owned();
@@ -45,7 +47,7 @@ pub fn gather(plan: &Plan, layout: &Layout) -> Facts {
         listeners,
         time_is_synchronized: time_is_synchronized(),
         free_bytes: data.iter().filter_map(|dir| Some((dir.clone(), free_bytes(dir)?))).collect(),
-        on_overlay: data.iter().filter(|dir| is_overlay(dir)).cloned().collect(),
+        on_overlay: [PathBuf::from(CONTAINERD_DIR)].into_iter().filter(|dir| is_overlay(dir)).collect(),
         versions: PROGRAMS.iter().map(|(program, _, _)| (*program, version(program, layout))).collect(),
         missing_units: programs.iter().filter_map(missing_unit).collect(),
         missing_programs: ours.filter(|path| !path.is_file()).collect(),
