@@ -67,8 +67,11 @@ pub(crate) fn reset(args: &ResetArgs) -> Result<(), Failure> {
     steps::undo(&steps, &machine, &mut tell)?;
     print(&format!(
         "\nWhat stays, as there may be data in it: {} (etcd's), /var/lib/corten (volumes), /var/lib/containerd.\n\
-         Containers, nftables rules and links of the cluster stay until this machine is rebooted.\n",
-        layout.etcd_data_dir.display()
+         Containers, nftables rules and links of the cluster stay until this machine is rebooted.\n\
+         Another `init` asks for etcd's data to be moved away first: mv {} {}-$(date +%s)\n",
+        layout.etcd_data_dir.display(),
+        layout.etcd_data_dir.display(),
+        layout.etcd_data_dir.with_file_name("old").display()
     ))
 }
 

@@ -290,7 +290,8 @@ fn foreign_etcd_data(facts: &Facts, _: &Plan) -> Vec<Finding> {
     when(
         facts.has_foreign_etcd_data,
         "etcd has data of another cluster, or of one whose certificates are gone",
-        "bring /etc/corten/pki back from a backup, or move etcd's data away: mv /var/lib/etcd/corten /var/lib/etcd/old",
+        "bring /etc/corten/pki back from a backup, or move etcd's data away: mv /var/lib/etcd/corten \
+         /var/lib/etcd/old-$(date +%s)",
     )
 }
 
