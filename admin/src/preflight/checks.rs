@@ -156,7 +156,12 @@ fn versions(facts: &Facts, _: &Plan) -> Vec<Finding> {
         let what = match facts.versions.get(program) {
             Some(Some(says)) if Version::find(says).is_some_and(|version| version >= *min) => return None,
             Some(Some(says)) => format!("{program} is too old: it says {:?}, and {min} is needed", says.trim()),
-            Some(None) | None => format!("there is no {program} where units look for it (/usr/bin)"),
+            Some(None) | None => {
+                // Units name the files of programs that have one; others are looked for.
+                let has_unit = ProgramName::parse(program).is_some();
+                let place = if has_unit { "/usr/bin" } else { "/usr/sbin, /usr/bin and the like" };
+                format!("there is no {program} where units look for it ({place})")
+            }
         };
         let remedy = format!("apt-get install {package} (Debian 12 and later, Ubuntu 24.04 and later)");
         Some(Finding { suffix: String::new(), what, remedy })

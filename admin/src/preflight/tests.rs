@@ -139,6 +139,7 @@ fn a_machine_that_fails_each_check_in_turn() {
         (Facts { missing_programs: vec!["/usr/local/bin/corten-proxy".into()], ..good() }, "Programs", Error, "cargo"),
         (has("containerd", Some("containerd containerd.io 1.4.13")), "Versions", Error, "install containerd"),
         (has("etcd", None), "Versions", Error, "etcd-server"),
+        (has("runc", None), "Versions", Error, "install runc"),
         (has("nft", Some("no number")), "Versions", Error, "nftables"),
         (Facts { missing_units: vec!["etcd.service (masked)".into()], ..good() }, "Units", Error, "unmask"),
         (Facts { missing_users: vec!["etcd".into()], ..good() }, "Users", Error, "adduser"),
