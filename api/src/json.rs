@@ -5,6 +5,7 @@
 
 use k8s_openapi::api;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration;
 
 /// What can be read from JSON and written as JSON. Implemented with [`json_kinds!`](crate::json_kinds).
 pub trait Json: Sized {
@@ -42,6 +43,7 @@ json_kinds!(
     api::admissionregistration::v1::ValidatingAdmissionPolicyBinding,
     api::admissionregistration::v1::ValidatingWebhookConfiguration,
     apiextensions::v1::CustomResourceDefinition,
+    apiregistration::v1::APIService,
     api::apps::v1::ControllerRevision,
     api::apps::v1::DaemonSet,
     api::apps::v1::Deployment,

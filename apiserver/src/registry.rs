@@ -38,6 +38,7 @@ pub mod workload;
 
 pub mod admissionregistration;
 pub mod apiextensions;
+pub mod apiregistration;
 pub mod apps;
 pub mod autoscaling;
 pub mod batch;
@@ -78,6 +79,7 @@ use corten_api::{Object, Problems};
 pub use custom::ConversionWebhook;
 use k8s_openapi::api;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 pub use object::AnyObject;
 pub use part::Part;
 pub use resource::{ApiResource, CustomParts, Names};
@@ -110,6 +112,7 @@ pub fn builtin() -> Vec<ApiResource> {
         ApiResource::of::<api::admissionregistration::v1::ValidatingAdmissionPolicyBinding>(),
         ApiResource::of::<api::admissionregistration::v1::ValidatingWebhookConfiguration>(),
         ApiResource::of::<CustomResourceDefinition>(),
+        ApiResource::of::<APIService>(),
         ApiResource::of::<api::apps::v1::ControllerRevision>(),
         ApiResource::of::<api::apps::v1::DaemonSet>(),
         ApiResource::of::<api::apps::v1::Deployment>(),

@@ -20,7 +20,6 @@ use server::TestServer;
 const PATHS: &str = include_str!("paths.txt");
 /// Groups whose kinds are not served yet, or that are not for users.
 const GROUPS_NOT_SERVED: &[&str] = &[
-    "apiregistration.k8s.io",
     "internal.apiserver.k8s.io",
     // All of its versions are alpha.
     "lifecycle.k8s.io",

@@ -244,8 +244,12 @@ fn wrap_reference(property: &mut Map<String, Value>) {
 
 /// The table's name of a type: `core.v1.PodSpec` for `io.k8s.api.core.v1.PodSpec`.
 fn short_name(name: &str) -> Option<String> {
-    const HOMES: [&str; 3] =
-        ["io.k8s.api.", "io.k8s.apimachinery.pkg.apis.", "io.k8s.apiextensions-apiserver.pkg.apis."];
+    const HOMES: [&str; 4] = [
+        "io.k8s.api.",
+        "io.k8s.apimachinery.pkg.apis.",
+        "io.k8s.apiextensions-apiserver.pkg.apis.",
+        "io.k8s.kube-aggregator.pkg.apis.",
+    ];
     HOMES.iter().find_map(|home| name.strip_prefix(home)).map(str::to_owned)
 }
 

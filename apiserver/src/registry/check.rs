@@ -55,6 +55,10 @@ pub fn dns_label(problems: &mut Problems, path: &Path<'_>, value: &str) {
     let good = names::is_dns1123_label(value);
     shape(problems, path, value, good, LABEL_BYTES_MAX, names::DNS1123_LABEL_WHY);
 }
+pub fn dns_1035_label(problems: &mut Problems, path: &Path<'_>, value: &str) {
+    let good = names::is_dns1035_label(value);
+    shape(problems, path, value, good, LABEL_BYTES_MAX, names::DNS1035_LABEL_WHY);
+}
 pub fn dns_subdomain(problems: &mut Problems, path: &Path<'_>, value: &str) {
     let good = names::is_dns1123_subdomain(value);
     shape(problems, path, value, good, SUBDOMAIN_BYTES_MAX, names::DNS1123_SUBDOMAIN_WHY);

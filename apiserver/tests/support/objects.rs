@@ -252,6 +252,12 @@ fn cluster() -> Vec<Row> {
                     "additionalPrinterColumns": [{"name": "Size", "type": "integer", "jsonPath": ".spec.size"}]}]}}),
         ),
         (
+            "apiregistration.k8s.io/v1 APIService",
+            "v1.m.example.com",
+            // Of one with a Service the server would say that there is none.
+            json!({"spec": {"group": "m.example.com", "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 10}}),
+        ),
+        (
             "certificates.k8s.io/v1 CertificateSigningRequest",
             "m",
             json!({"spec": {"signerName": "a.example/m", "usages": ["digital signature", "client auth"],

@@ -6,8 +6,12 @@ use anyhow::{Context, bail};
 use serde_json::{Map, Value};
 
 /// Where the built-in types' names begin in the document, and what stands for it in the table.
-const PREFIXES: [(&str, &str); 3] =
-    [("io.k8s.api.", ""), ("io.k8s.apimachinery.pkg.apis.", ""), ("io.k8s.apiextensions-apiserver.pkg.apis.", "")];
+const PREFIXES: [(&str, &str); 4] = [
+    ("io.k8s.api.", ""),
+    ("io.k8s.apimachinery.pkg.apis.", ""),
+    ("io.k8s.apiextensions-apiserver.pkg.apis.", ""),
+    ("io.k8s.kube-aggregator.pkg.apis.", ""),
+];
 /// Types with a form of their own on the wire: the table calls them by one word and says nothing more.
 const SCALARS: [(&str, &str); 11] = [
     ("io.k8s.apimachinery.pkg.api.resource.Quantity", "Quantity"),
@@ -22,8 +26,6 @@ const SCALARS: [(&str, &str); 11] = [
     ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool", "SchemaOrBool"),
     ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray", "SchemaOrStringArray"),
 ];
-/// Groups whose types are not of the built-in API: they come with aggregation.
-const ELSEWHERE: [&str; 1] = ["io.k8s.kube-aggregator."];
 
 /// A type with fields.
 #[derive(Debug, Default)]
@@ -57,8 +59,7 @@ pub(super) fn types(document: &Value) -> anyhow::Result<BTreeMap<String, Type>> 
     }
     let (mut seen, mut types) = (BTreeSet::new(), BTreeMap::new());
     while let Some(name) = wanted.pop() {
-        let elsewhere = ELSEWHERE.iter().any(|prefix| name.starts_with(prefix));
-        if elsewhere || is_list_of_definitions(name, definitions) || !seen.insert(name) {
+        if is_list_of_definitions(name, definitions) || !seen.insert(name) {
             continue;
         }
         let definition = definitions.get(name).with_context(|| format!("{name} is referred to and not defined"))?;

@@ -9,8 +9,13 @@ use serde_json::{Map, Value, json};
 
 /// Where the types of the server itself, and of Kubernetes' own libraries, have their names: a group may be called so that a kind of its
 /// would have the name of one of these.
-const RESERVED: [&str; 4] =
-    ["io.k8s.api.", "io.k8s.apimachinery.", "io.k8s.apiextensions-apiserver.", "io.k8s.metrics."];
+const RESERVED: [&str; 5] = [
+    "io.k8s.api.",
+    "io.k8s.apimachinery.",
+    "io.k8s.apiextensions-apiserver.",
+    "io.k8s.kube-aggregator.",
+    "io.k8s.metrics.",
+];
 const META: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
 /// What the types of all kinds say of these fields.
