@@ -19,7 +19,7 @@ use crate::registry::{Registry, Table};
 use crate::rest::accept;
 use crate::rest::body::Body;
 use crate::rest::respond;
-use groups::{Group, Resource};
+use groups::{Group, Resource, Version};
 
 /// The aggregated form's versions; both have the same shape. kubectl before 1.30 knows only the second.
 const AGGREGATED: [&str; 2] = ["v2", "v2beta1"];
@@ -96,7 +96,7 @@ impl Documents {
                 doc["apiVersion"] = "v1".into();
                 put(format!("/apis/{}", group.name), doc);
             }
-            for (version, resources) in &group.versions {
+            for Version { name: version, resources, .. } in &group.versions {
                 let root = if group.name.is_empty() { "/api".to_owned() } else { format!("/apis/{}", group.name) };
                 let list: Vec<Value> = resources.iter().flat_map(resource_documents).collect();
                 let doc = json!({"kind": "APIResourceList", "apiVersion": "v1",
@@ -145,8 +145,11 @@ impl Aggregated {
 }
 
 fn group_document(group: &Group<'_>) -> Value {
-    let versions: Vec<Value> =
-        group.versions.iter().map(|(v, _)| json!({"groupVersion": group.group_version(v), "version": v})).collect();
+    let versions: Vec<Value> = group
+        .versions
+        .iter()
+        .map(|v| json!({"groupVersion": group.group_version(v.name), "version": v.name}))
+        .collect();
     json!({"name": group.name, "versions": versions, "preferredVersion": versions[0]})
 }
 
@@ -212,7 +215,7 @@ fn aggregated_group(group: &Group<'_>) -> Value {
     let versions: Vec<Value> = group
         .versions
         .iter()
-        .map(|(version, resources)| {
+        .map(|Version { name: version, resources, .. }| {
             let list: Vec<Value> = resources.iter().map(|r| aggregated_resource(group, version, r)).collect();
             json!({"version": version, "resources": list, "freshness": "Current"})
         })

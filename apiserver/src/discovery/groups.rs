@@ -1,33 +1,13 @@
 //! The kinds that are served, grouped and ordered as discovery tells them.
 
+use std::cmp::Reverse;
+
 use corten_api::Scope;
 
-use crate::registry::custom::by_preference;
+use crate::registry::apiregistration::priority::{self, Priority, by_version};
 use crate::registry::{ApiResource, Table, questions, subresource};
 use crate::request::Verb;
 use crate::usage;
-
-/// Groups that clients should look in first: a short name that two groups share means the earlier one's.
-const ORDER: &[&str] = &[
-    "",
-    "apps",
-    "events.k8s.io",
-    "authentication.k8s.io",
-    "authorization.k8s.io",
-    "autoscaling",
-    "batch",
-    "certificates.k8s.io",
-    "networking.k8s.io",
-    "policy",
-    "rbac.authorization.k8s.io",
-    "storage.k8s.io",
-    "admissionregistration.k8s.io",
-    "apiextensions.k8s.io",
-    "scheduling.k8s.io",
-    "coordination.k8s.io",
-    "node.k8s.io",
-    "discovery.k8s.io",
-];
 
 const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 /// Of a kind whose objects go one by one.
@@ -36,7 +16,13 @@ const CREATE: &[&str] = &["create"];
 
 pub(super) struct Group<'t> {
     pub name: &'t str,
-    pub versions: Vec<(&'t str, Vec<Resource<'t>>)>,
+    pub versions: Vec<Version<'t>>,
+}
+
+pub(super) struct Version<'t> {
+    pub name: &'t str,
+    pub priority: Priority,
+    pub resources: Vec<Resource<'t>>,
 }
 
 impl Group<'_> {
@@ -84,22 +70,50 @@ fn resource_of(resource: &ApiResource) -> Resource<'_> {
     }
 }
 
-/// All groups in the order that clients should prefer them.
-pub(super) fn of(table: &Table) -> Vec<Group<'_>> {
-    let mut groups: Vec<Group<'_>> = Vec::new();
-    let mut add = |name, version, resource| {
-        let at = groups.iter().position(|g| g.name == name).unwrap_or_else(|| {
+/// The groups that are found, whose versions nobody has ordered yet.
+#[derive(Default)]
+struct Found<'t>(Vec<Group<'t>>);
+
+impl<'t> Found<'t> {
+    fn versions(&mut self, name: &'t str) -> &mut Vec<Version<'t>> {
+        let groups = &mut self.0;
+        let at = groups.iter().position(|group| group.name == name).unwrap_or_else(|| {
             groups.push(Group { name, versions: Vec::new() });
             groups.len() - 1
         });
-        let versions = &mut groups[at].versions;
-        match versions.iter_mut().find(|(v, _)| *v == version) {
-            Some((_, list)) => list.push(resource),
-            None => versions.push((version, vec![resource])),
+        &mut groups[at].versions
+    }
+    fn add(&mut self, group: &'t str, version: &'t str, priority: Priority, resource: Resource<'t>) {
+        let versions = self.versions(group);
+        match versions.iter_mut().find(|known| known.name == version) {
+            Some(known) => known.resources.push(resource),
+            None => versions.push(Version { name: version, priority, resources: vec![resource] }),
         }
-    };
+    }
+    /// As clients should prefer them: by what APIServices say of the first of a group.
+    fn ordered(self) -> Vec<Group<'t>> {
+        let mut groups = self.0;
+        for group in &mut groups {
+            group.versions.sort_by(|a, b| by_version((a.name, a.priority), (b.name, b.priority)));
+            for version in &mut group.versions {
+                version.resources.sort_by_key(|resource| resource.plural);
+            }
+        }
+        groups.sort_by_cached_key(|group| {
+            let keys = group.versions.iter();
+            keys.map(|v| (Reverse(v.priority.group), format!("{}.{}", v.name, group.name))).min()
+        });
+        groups
+    }
+}
+
+/// All groups in the order that clients should prefer them.
+pub(super) fn of(table: &Table) -> Vec<Group<'_>> {
+    let mut groups = Found::default();
     for resource in table.announced() {
-        add(resource.group(), resource.version(), resource_of(resource));
+        let (group, version) = (resource.group(), resource.version());
+        let priority = if resource.is_custom() { priority::CUSTOM } else { priority::of_builtin(group, version) };
+        groups.add(group, version, priority, resource_of(resource));
     }
     for q in questions::QUESTIONS {
         let resource = Resource {
@@ -112,7 +126,7 @@ pub(super) fn of(table: &Table) -> Vec<Group<'_>> {
             verbs: CREATE,
             subresources: Vec::new(),
         };
-        add(q.group, "v1", resource);
+        groups.add(q.group, "v1", priority::of_builtin(q.group, "v1"), resource);
     }
     for kind in usage::KINDS {
         let resource = Resource {
@@ -125,16 +139,7 @@ pub(super) fn of(table: &Table) -> Vec<Group<'_>> {
             verbs: usage::VERBS,
             subresources: Vec::new(),
         };
-        add(usage::GROUP, usage::VERSION, resource);
+        groups.add(usage::GROUP, usage::VERSION, priority::of_builtin(usage::GROUP, usage::VERSION), resource);
     }
-    // What users define is preferred by its versions' names; of the other groups the first version is.
-    let is_ours = |group: &str| table.iter().any(|resource| !resource.is_custom() && resource.group() == group);
-    for group in groups.iter_mut().filter(|group| !is_ours(group.name)) {
-        group.versions.sort_by(|(one, _), (other, _)| by_preference(one, other));
-    }
-    for (_, resources) in groups.iter_mut().flat_map(|g| &mut g.versions) {
-        resources.sort_by_key(|r| r.plural);
-    }
-    groups.sort_by_key(|g| (ORDER.iter().position(|o| *o == g.name).unwrap_or(ORDER.len()), g.name));
-    groups
+    groups.ordered()
 }

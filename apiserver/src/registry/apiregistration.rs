@@ -3,5 +3,7 @@
 //! <https://kubernetes.io/docs/concepts/extend-kubernetes/api-extension/apiserver-aggregation/>
 
 pub mod apiservice;
+pub mod priority;
+pub mod routes;
 
 pub const GROUP: &str = "apiregistration.k8s.io";

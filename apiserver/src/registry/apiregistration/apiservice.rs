@@ -11,7 +11,8 @@ pub const PLURAL: &str = "apiservices";
 pub const STORE_PREFIX: &str = "apiregistration.k8s.io/apiservices";
 /// The condition that says whether requests are sent there.
 pub const AVAILABLE: &str = "Available";
-const SERVICE_PORT: i32 = 443;
+/// Where none is said.
+pub const SERVICE_PORT: i32 = 443;
 const GROUP_PRIORITY_MAX: i32 = 20_000;
 const VERSION_PRIORITY_MAX: i32 = 1_000;
 
