@@ -8,6 +8,7 @@ mod account_token;
 mod admit;
 mod advertise;
 mod allocations;
+mod api_services;
 mod authentication_trust;
 mod authorize;
 mod body;

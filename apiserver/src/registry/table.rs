@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::ApiResource;
+use super::apiregistration::routes::Routes;
 
 /// The kinds that are served. They can come and go while the server runs. Cheap to clone.
 #[derive(Clone)]
@@ -16,6 +17,8 @@ pub struct Registry(Arc<Inner>);
 
 struct Inner {
     table: ArcSwap<Table>,
+    /// What other servers answer.
+    routes: ArcSwap<Routes>,
     /// Held by who changes the table: each change is made from the one before.
     changing: Mutex<()>,
     changed: watch::Sender<u64>,
@@ -62,6 +65,7 @@ impl Registry {
         let table = Table::new(0, resources.into_iter().map(Arc::new).collect(), HashSet::new());
         Self(Arc::new(Inner {
             table: ArcSwap::from_pointee(table),
+            routes: ArcSwap::default(),
             changing: Mutex::default(),
             changed: watch::Sender::new(0),
         }))
@@ -78,6 +82,13 @@ impl Registry {
     /// In whichever version comes first.
     pub fn find_any_version(&self, group: &str, plural: &str) -> Option<Arc<ApiResource>> {
         self.0.table.load().named(plural).find(|r| r.group() == group).cloned()
+    }
+    /// Which group versions other servers answer for: their kinds are not in the table, or are not asked there.
+    pub fn routes(&self) -> Arc<Routes> {
+        self.0.routes.load_full()
+    }
+    pub(crate) fn set_routes(&self, routes: Arc<Routes>) {
+        self.0.routes.store(routes);
     }
     /// Tells of each change of the table.
     pub fn changes(&self) -> watch::Receiver<u64> {

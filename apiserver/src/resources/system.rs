@@ -7,7 +7,10 @@ use corten_api::{ApiError, Reason};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{Authorized, Resources, WriteOptions, advertise, compaction, custom_kinds, policies, quotas, service_cidr};
+use super::{
+    Authorized, Resources, WriteOptions, advertise, api_services, compaction, custom_kinds, policies, quotas,
+    service_cidr,
+};
 use crate::request::{Target, User, Verb};
 
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -42,6 +45,7 @@ impl Resources {
         self.reconcile_roles().await?;
         self.make_priority_classes().await?;
         self.make_service_cidr().await?;
+        self.make_api_services().await?;
         self.repair_allocations().await?;
         if let Some(address) = self.inner.settings.advertise {
             self.make_kubernetes_service(address.port()).await?;
@@ -86,6 +90,7 @@ impl Resources {
         run(Box::pin(service_cidr::run(self.weak())));
         run(Box::pin(custom_kinds::run(self.weak(), custom_kinds)));
         run(Box::pin(policies::run(self.weak())));
+        run(Box::pin(api_services::run(self.weak())));
         run(Box::pin(quotas::keep(self.weak())));
         if let Some(address) = self.inner.settings.advertise {
             let advertised = advertise::Advertised::new(self.weak(), address, self.inner.drain.clone());
