@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use crate::authn::key_files::KeyFiles;
 use crate::authn::tokens::Rules;
+use crate::connect::aggregated::reach::FrontProxyTls;
 use crate::flowcontrol::{DEFAULT_MAX_MUTATING, DEFAULT_MAX_READ_ONLY};
 
 /// The cluster's own name for its apiservers, as other tools have it.
@@ -48,6 +49,11 @@ pub struct Config {
     /// PEM file of the CA whose client certificates name users (CN) and groups (O)
     #[arg(long)]
     pub client_ca_file: PathBuf,
+    /// PEM file of the certificate by which servers that answer for group versions believe whose requests we pass on
+    #[arg(long, requires = "proxy_client_key_file")]
+    pub proxy_client_cert_file: Option<PathBuf>,
+    #[arg(long, requires = "proxy_client_cert_file")]
+    pub proxy_client_key_file: Option<PathBuf>,
     /// PEM file of the certificate shown to kubelets
     #[arg(long)]
     pub kubelet_client_cert_file: PathBuf,
@@ -105,6 +111,11 @@ impl Config {
     pub fn advertised(&self) -> Option<SocketAddr> {
         let ip = self.advertise_address.or_else(|| Some(self.listen.ip()).filter(|ip| !ip.is_unspecified()))?;
         Some(SocketAddr::new(ip, self.listen.port()))
+    }
+    /// As whom we are a front proxy.
+    pub fn front_proxy_tls(&self) -> Option<FrontProxyTls> {
+        let (cert, key) = (self.proxy_client_cert_file.clone()?, self.proxy_client_key_file.clone()?);
+        Some(FrontProxyTls { cert, key })
     }
     pub fn kubelet_ca(&self) -> &PathBuf {
         self.kubelet_ca_file.as_ref().unwrap_or(&self.client_ca_file)

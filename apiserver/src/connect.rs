@@ -1,6 +1,7 @@
 //! What is served by a pod's own node: its logs, and connections into its containers. And HTTP to what pods, Services and nodes
 //! serve themselves.
 
+pub mod aggregated;
 pub mod exec;
 pub mod kubelets;
 pub mod log;

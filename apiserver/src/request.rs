@@ -2,6 +2,8 @@
 //!
 //! Shape: <https://kubernetes.io/docs/reference/access-authn-authz/authorization/#request-attributes>.
 
+pub mod delegated;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;

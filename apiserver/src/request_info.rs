@@ -16,6 +16,8 @@ use tokio::time::Instant;
 use crate::authz::Attributes;
 use crate::flowcontrol::{Classified, Sorted};
 use crate::registry::ApiResource;
+use crate::registry::apiregistration::routes::Remote;
+use crate::request::delegated::{About, Delegated};
 use crate::request::{Target, User, Verb};
 use crate::told::Told;
 
@@ -86,6 +88,11 @@ pub enum Subject {
         target: Target,
         path: String,
     },
+    /// Below a group version that another server answers for.
+    Delegated {
+        asked: Delegated,
+        to: Arc<Remote>,
+    },
     /// What lies beside resources. `verb`: the method in lower case.
     Path {
         verb: String,
@@ -125,6 +132,10 @@ impl Question {
                 Some(Attributes::Resource { verb: verb.as_str(), target })
             }
             Subject::Proxied { verb, target, .. } => Some(Attributes::Resource { verb, target }),
+            Subject::Delegated { asked: Delegated { verb, about }, .. } => Some(match about {
+                About::Resource(target) => Attributes::Resource { verb, target },
+                About::Path(path) => Attributes::Path { verb, path },
+            }),
             Subject::Path { verb, path } => Some(Attributes::Path { verb, path }),
             Subject::Messages => None,
         }

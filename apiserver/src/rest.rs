@@ -32,6 +32,8 @@ use self::read::Read;
 use self::receive::Unread;
 use self::unfinished::Unfinished;
 use crate::aside;
+use crate::connect::aggregated::forward;
+use crate::connect::aggregated::reach::Reach;
 use crate::connect::proxy::{self, Proxy};
 use crate::connect::{self, Kubelets};
 use crate::discovery::Discovery;
@@ -56,6 +58,8 @@ pub struct Front {
     pub kubelets: Kubelets,
     pub usage: Collector,
     pub proxy: Proxy,
+    /// How other servers are reached that answer for group versions.
+    pub reach: Reach,
     pub health: Health,
     pub metrics: Arc<Metrics>,
     pub flow: FlowControl,
@@ -94,6 +98,9 @@ impl Front {
         let query = &Query::parse(raw_query.as_deref());
         let question = info.question()?;
         match (may, &question.subject) {
+            (Permit::Path(_) | Permit::Connection(_), Subject::Delegated { to, .. }) => {
+                Box::pin(forward::answer(self, info, to, seat, request)).await
+            }
             (Permit::Path(may), _) => {
                 if !matches!(may.verb(), "get" | "head") {
                     return Err(respond::method_not_allowed());

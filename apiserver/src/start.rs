@@ -11,6 +11,7 @@ use crate::admission::Chain;
 use crate::authn::Tokens;
 use crate::authn::key_files::{KeyFileError, KeyFiles};
 use crate::config::Config;
+use crate::connect::aggregated::reach::{FrontProxyTls, Reach};
 use crate::connect::proxy::Proxy;
 use crate::connect::{KubeletTls, Kubelets};
 use crate::discovery::Discovery;
@@ -74,10 +75,15 @@ pub async fn start(config: &Config) -> Result<Started, StartError> {
     check_readable("--kubelet-client-cert-file", &config.kubelet_client_cert_file)?;
     check_readable("--kubelet-client-key-file", &config.kubelet_client_key_file)?;
     check_readable("--kubelet-ca-file", config.kubelet_ca())?;
+    if let Some(FrontProxyTls { cert, key }) = &config.front_proxy_tls() {
+        check_readable("--proxy-client-cert-file", cert)?;
+        check_readable("--proxy-client-key-file", key)?;
+    }
     let tls = TlsKeeper::open(TlsFiles {
         cert: config.tls_cert_file.clone(),
         key: config.tls_key_file.clone(),
         client_ca: config.client_ca_file.clone(),
+        front_proxy_client: config.front_proxy_tls(),
     })?;
     let key_files = config.key_files();
     let endpoints = etcd::Endpoints { urls: config.etcd.clone(), tls: etcd_tls(config) };
@@ -152,6 +158,7 @@ pub async fn assemble(
         resources,
         kubelets,
         proxy: Proxy::default(),
+        reach: Reach::new(tls.front_proxy_client().cloned()),
         metrics: Arc::new(metrics),
         flow,
         unfinished: Arc::default(),

@@ -6,13 +6,13 @@ mod address;
 mod client;
 #[cfg(test)]
 pub(crate) mod testing;
-mod tls;
+pub(crate) mod tls;
 
 use corten_api::ApiError;
 use futures::future::BoxFuture;
 
 pub(crate) use address::{Address, Place};
-pub(crate) use client::{Bounds, Failure, HookClient, Share};
+pub(crate) use client::{Bounds, Failure, HookClient, Share, look_up, lookups_of_one};
 
 /// Who finds where a Service is.
 pub trait Resolve: Send + Sync {

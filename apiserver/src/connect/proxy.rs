@@ -149,12 +149,12 @@ fn behind(path: &str, query: Option<&str>) -> String {
     query.map_or_else(|| path.clone(), |query| format!("{path}?{query}"))
 }
 
-fn peer(request: &http::request::Parts) -> Option<IpAddr> {
+pub(crate) fn peer(request: &http::request::Parts) -> Option<IpAddr> {
     request.extensions.get::<Peer>().map(|peer| peer.0)
 }
 
 /// A request for what is behind, with these headers.
-fn rebuilt(
+pub(crate) fn rebuilt(
     parts: http::request::Parts,
     body: Incoming,
     uri: &str,

@@ -7,6 +7,7 @@ use http::{Request, Response};
 use tower::{Layer, Service};
 
 use super::{Answering, Inner, Means, Permitted, Pipeline, Seated, ready};
+use crate::request::delegated::{About, Delegated};
 use crate::request_info::{self, RequestInfo, Subject};
 use crate::resources::{AuthorizedPath, Permit, Resources};
 use crate::rest::body::Body;
@@ -67,6 +68,10 @@ async fn permit(resources: &Resources, info: &RequestInfo) -> Result<Option<Perm
         Subject::Proxied { verb, target, .. } => {
             Permit::Connection(resources.authorize_connect(user, verb, target).await?)
         }
+        Subject::Delegated { asked: Delegated { verb, about }, .. } => match about {
+            About::Resource(target) => Permit::Connection(resources.authorize_connect(user, verb, target).await?),
+            About::Path(path) => Permit::Path(AuthorizedPath::ask(resources.authorizer(), user, verb, path)?),
+        },
         Subject::Path { verb, path } => Permit::Path(AuthorizedPath::ask(resources.authorizer(), user, verb, path)?),
         Subject::Messages => return Ok(None),
     }))

@@ -14,6 +14,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
 
 use crate::authn::{AuthnError, Identity};
+use crate::connect::aggregated::reach::FrontProxyTls;
 
 /// How often the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
@@ -23,6 +24,8 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     pub key: PathBuf,
     pub client_ca: PathBuf,
+    /// Shown to servers that we are a front proxy for.
+    pub front_proxy_client: Option<FrontProxyTls>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +107,9 @@ impl TlsKeeper {
     }
     pub fn client_ca_file(&self) -> &Path {
         &self.files.client_ca
+    }
+    pub fn front_proxy_client(&self) -> Option<&FrontProxyTls> {
+        self.files.front_proxy_client.as_ref()
     }
     pub fn current(&self) -> Arc<Current> {
         self.current.load_full()

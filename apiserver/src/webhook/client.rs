@@ -103,8 +103,7 @@ impl HookClient {
             Address::Url { .. } => &[HTTP2, HTTP1],
         };
         let config = Arc::new(tls::config(&place.ca_bundle, protocols)?);
-        let lookups = Arc::new(Semaphore::new(LOOKUPS_OF_ONE_MAX));
-        let connector = Connector { tls: TlsConnector::from(config), name, lookups };
+        let connector = Connector { tls: TlsConnector::from(config), name, lookups: lookups_of_one() };
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -312,6 +311,16 @@ impl Connector {
         let stream = timeout_at(deadline, tls.connect(name, tcp)).await.map_err(|_| late(true))?;
         stream.map(Stream).map_err(ConnectError::Tls)
     }
+}
+
+/// Places for the look-ups of one who is called.
+pub(crate) fn lookups_of_one() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(LOOKUPS_OF_ONE_MAX))
+}
+
+/// Where a host is, for calls of others than webhooks: their look-ups count among these. `own`: of [`lookups_of_one`].
+pub(crate) async fn look_up(host: &str, port: u16, own: &Arc<Semaphore>) -> Result<Vec<SocketAddr>, String> {
+    addresses(host, port, own, &LOOKUPS).await.map_err(|err| err.to_string())
 }
 
 /// Where a host is. `own`: of who asks; `all`: of all who do. Both are held until the resolver is done, whoever waits for it no more.

@@ -1,4 +1,4 @@
-//! Whose certificates count as a webhook's.
+//! Whose certificates count as a webhook's, or as another server's that answers for group versions.
 
 use std::sync::{Arc, LazyLock};
 
@@ -38,6 +38,14 @@ fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
 
 /// `ca_bundle`: PEM; empty: whom the system trusts. `protocols`: best first.
 pub(super) fn config(ca_bundle: &[u8], protocols: &[&[u8]]) -> Result<ClientConfig, String> {
+    let builder = ClientConfig::builder().dangerous().with_custom_certificate_verifier(verifier(ca_bundle)?);
+    let mut config = builder.with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(config)
+}
+
+/// Who takes the certificates of these authorities, and none else. `ca_bundle`: as `config` has it.
+pub(crate) fn verifier(ca_bundle: &[u8]) -> Result<Arc<dyn ServerCertVerifier>, String> {
     let trusted = if ca_bundle.is_empty() { SYSTEM.clone() } else { certificates(ca_bundle) };
     let mut roots = RootCertStore::empty();
     let (good, _) = roots.add_parsable_certificates(trusted.iter().cloned());
@@ -45,11 +53,7 @@ pub(super) fn config(ca_bundle: &[u8], protocols: &[&[u8]]) -> Result<ClientConf
         return Err(NO_CERTIFICATE.into());
     }
     let verifier = WebPkiServerVerifier::builder(Arc::new(roots)).build().map_err(|err| with_causes(&err))?;
-    let verifier = Arc::new(Bundle { verifier, trusted });
-    let mut config =
-        ClientConfig::builder().dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
-    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    Ok(config)
+    Ok(Arc::new(Bundle { verifier, trusted }))
 }
 
 /// What the bundle's authorities have signed, and what stands in it itself: many webhooks show one certificate that is its own
@@ -118,7 +122,7 @@ impl ServerCertVerifier for Bundle {
 }
 
 /// Why a handshake has failed, in Go's words where it has some.
-pub(super) fn told(err: &std::io::Error) -> String {
+pub(crate) fn told(err: &std::io::Error) -> String {
     let Some(err) = err.get_ref().and_then(|err| err.downcast_ref::<Error>()) else {
         return if err.kind() == std::io::ErrorKind::UnexpectedEof { "EOF".into() } else { with_causes(err) };
     };

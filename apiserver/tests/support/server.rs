@@ -10,6 +10,7 @@ use corten_apiserver::authn::Tokens;
 use corten_apiserver::authn::key_files::KeyFiles;
 use corten_apiserver::authn::tokens::Rules;
 use corten_apiserver::connect::KubeletTls;
+use corten_apiserver::connect::aggregated::reach::FrontProxyTls;
 use corten_apiserver::flowcontrol::FlowControl;
 use corten_apiserver::resources::Settings;
 use corten_apiserver::serve::{Server, TlsFiles, TlsKeeper};
@@ -36,9 +37,10 @@ pub(crate) struct TestServer {
     _stop: oneshot::Sender<()>,
 }
 
-/// Writes `name.crt` and `name.key`, signed by the CA, for a client (CN, O) and a server on loopback alike.
+/// Writes `name.crt` and `name.key`, signed by the CA, for a client (CN, O) and a server on loopback, or behind a Service, alike.
 fn issue(dir: &TempDir, ca: &Issuer<'_, &KeyPair>, name: &str, cn: &str, o: &str) {
-    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+    let names = ["127.0.0.1", "localhost", "other.default.svc"].map(str::to_owned);
+    let mut params = CertificateParams::new(names).unwrap();
     params.distinguished_name.push(DnType::CommonName, cn);
     params.distinguished_name.push(DnType::OrganizationName, o);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
@@ -48,12 +50,20 @@ fn issue(dir: &TempDir, ca: &Issuer<'_, &KeyPair>, name: &str, cn: &str, o: &str
     std::fs::write(dir.path().join(format!("{name}.key")), key.serialize_pem()).unwrap();
 }
 
-fn make_pki(dir: &TempDir) {
+/// An authority, in `name.crt`.
+fn authority(dir: &TempDir, name: &str) -> (CertificateParams, KeyPair) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::CommonName, "test-ca");
+    params.distinguished_name.push(DnType::CommonName, format!("test-{name}"));
     let key = KeyPair::generate().unwrap();
-    std::fs::write(dir.path().join("ca.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(dir.path().join(format!("{name}.crt")), params.self_signed(&key).unwrap().pem()).unwrap();
+    (params, key)
+}
+
+fn make_pki(dir: &TempDir) {
+    let (params, key) = authority(dir, "front-proxy-ca");
+    issue(dir, &Issuer::from_params(&params, &key), "front-proxy-client", "front-proxy-client", "corten");
+    let (params, key) = authority(dir, "ca");
     let ca = Issuer::from_params(&params, &key);
     issue(dir, &ca, "server", "kube-apiserver", "corten");
     issue(dir, &ca, "admin", "kubernetes-admin", "system:masters");
@@ -76,7 +86,15 @@ impl TestServer {
         let dir = TempDir::new().unwrap();
         make_pki(&dir);
         let path = |name: &str| dir.path().join(name);
-        let files = TlsFiles { cert: path("server.crt"), key: path("server.key"), client_ca: path("ca.crt") };
+        let files = TlsFiles {
+            cert: path("server.crt"),
+            key: path("server.key"),
+            client_ca: path("ca.crt"),
+            front_proxy_client: Some(FrontProxyTls {
+                cert: path("front-proxy-client.crt"),
+                key: path("front-proxy-client.key"),
+            }),
+        };
         let tls = TlsKeeper::open(files).unwrap();
         // Any key of P-256 will do.
         let key_files = KeyFiles { signing: path("server.key"), verifying: Vec::new() };

@@ -106,7 +106,7 @@ static ANYBODY: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
 
 /// Clients of the proxy cannot say which certificate they expect: upstream takes any, too.
 #[derive(Debug)]
-struct AnyCertificate;
+pub(crate) struct AnyCertificate;
 
 impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(

@@ -6,7 +6,9 @@ use http::{Request, Response};
 
 use super::AUDIT_ID;
 use crate::connect;
+use crate::connect::proxy::headers;
 use crate::registry::Registry;
+use crate::request::delegated::{self, About};
 use crate::request::{self, Asked, RequestError, Target, Verb};
 use crate::request_info::{Door, Lasts, Question, Read, RequestId, RequestInfo, Subject, Walked};
 use crate::rest::body::Body;
@@ -23,6 +25,9 @@ const CONNECT: &str = "connect";
 pub(super) fn info(door: Door, request: &Request<Unread>, registry: &Registry) -> RequestInfo {
     let id = RequestId::new(request.headers().get(AUDIT_ID));
     let query = Query::parse(request.uri().query());
+    if let Some((verb, lasts, question)) = delegated(request, &query, registry) {
+        return RequestInfo::new(id, door, verb, lasts, Read::Question(question)).with_timeout(timeout(&query));
+    }
     let asked = request::parse(request.method(), request.uri().path(), query.flag("watch"));
     let (verb, lasts, read) = match asked {
         Ok(Asked::Resource { verb, target }) => of_resource(verb, target, &query, registry),
@@ -38,6 +43,29 @@ pub(super) fn info(door: Door, request: &Request<Unread>, registry: &Registry) -
         Err(why) => (OTHERS, Lasts::Short, Read::Fault(fault(why))),
     };
     RequestInfo::new(id, door, verb, lasts, read).with_timeout(timeout(&query))
+}
+
+/// What another server is asked, if it is one that answers.
+fn delegated(
+    request: &Request<Unread>,
+    query: &Query<'_>,
+    registry: &Registry,
+) -> Option<(&'static str, Lasts, Question)> {
+    let routes = registry.routes();
+    if routes.is_empty() {
+        return None;
+    }
+    let path = request.uri().path();
+    let (group, version) = delegated::group_version(path)?;
+    let to = routes.find(&group, &version)?.clone();
+    let asked = delegated::parse(request.method(), path, query.flag("watch"))?;
+    let (verb, lasts) = match &asked.about {
+        _ if asked.is_long() || headers::is_upgrade(request.headers()) => (CONNECT, Lasts::Open),
+        About::Resource(_) if asked.verb == Verb::Watch.as_str() => (asked.verb, Lasts::Watch),
+        About::Resource(_) if !asked.verb.is_empty() => (asked.verb, Lasts::Short),
+        About::Resource(_) | About::Path(_) => (OTHERS, Lasts::Short),
+    };
+    Some((verb, lasts, Question::about(Subject::Delegated { asked, to })))
 }
 
 /// `timeout`: how long the client waits, as upstream's language writes lengths of time. Less than nothing is none.

@@ -66,7 +66,12 @@ pub(crate) async fn run(world: World, host: Host, life: CancellationToken) {
 
 pub(crate) async fn assemble(storage: Arc<dyn Storage>, ground: &Ground) -> Result<Server, ApiError> {
     let path = |name: &str| ground.files.join(name);
-    let files = TlsFiles { cert: path("server.crt"), key: path("server.key"), client_ca: path("ca.crt") };
+    let files = TlsFiles {
+        cert: path("server.crt"),
+        key: path("server.key"),
+        client_ca: path("ca.crt"),
+        front_proxy_client: None,
+    };
     let tls = TlsKeeper::open(files).unwrap();
     let rules = Rules {
         issuer: ISSUER.into(),

@@ -1,0 +1,147 @@
+//! A request passed on to the server that answers for its group version: as its user, over a connection of its own, both bodies as
+//! fast as the slower side takes them.
+
+use std::sync::Arc;
+
+use corten_api::ApiError;
+use http::header::{HOST, HeaderName, HeaderValue, LOCATION};
+use http::request::Parts;
+use http::{HeaderMap, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use super::identity;
+use super::reach::{Unreachable, Within};
+use crate::connect::proxy::dial::Connection;
+use crate::connect::proxy::relay::{self, Download};
+use crate::connect::proxy::{headers, peer, rebuilt, upgrade};
+use crate::flowcontrol::long_running::LongRunning;
+use crate::flowcontrol::seat::Seat;
+use crate::registry::apiregistration::routes::Remote;
+use crate::request::User;
+use crate::request_info::RequestInfo;
+use crate::rest::body::Body;
+use crate::rest::receive::Unread;
+use crate::rest::{Front, respond};
+
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+const UNAVAILABLE: &str = "service unavailable";
+const NO_SWITCH: &str = "backend tried to switch protocol when none requested";
+const NO_REDIRECT: &str = "the backend attempted to redirect this request, which is not permitted";
+
+/// Why nothing is passed on, as text: upstream answers so, and whoever reads an answer of another server's API knows nothing of ours.
+struct Refused {
+    code: StatusCode,
+    why: String,
+}
+
+impl Refused {
+    fn unavailable(why: impl Into<String>) -> Self {
+        Self { code: StatusCode::SERVICE_UNAVAILABLE, why: why.into() }
+    }
+    fn not_reached(why: &str) -> Self {
+        Self::unavailable(format!("error trying to reach service: {why}"))
+    }
+}
+
+/// Answers a request that may be. Its turn was its own: once it is passed on it holds no seats, as the other server may take its
+/// time, and is counted as what lasts.
+pub async fn answer(
+    front: &Arc<Front>,
+    info: &RequestInfo,
+    remote: &Remote,
+    seat: Option<Seat>,
+    request: Request<Unread>,
+) -> Result<Response<Body>, ApiError> {
+    let user = info.user()?;
+    let counted = front.flow.enter_long(user)?;
+    drop(seat);
+    let connection = match connect(front, remote, headers::is_upgrade(request.headers())).await {
+        Ok(connection) => connection,
+        Err(refused) => return Ok(told(&refused)),
+    };
+    let (parts, body) = request.into_parts();
+    let mut request = Request::from_parts(parts, body.take()?.into_incoming()?);
+    let patience = front.proxy.head_deadline;
+    if headers::is_upgrade(request.headers()) {
+        let switched = hyper::upgrade::on(&mut request);
+        let request = passed_on(request, user, info, remote, true)?;
+        let switched = upgrade::serve(connection, request, switched, patience, counted).await;
+        return Ok(switched.unwrap_or_else(|err| told(&Refused::unavailable(err.message()))));
+    }
+    let request = passed_on(request, user, info, remote, false)?;
+    match relay::send(connection, request, patience).await {
+        Ok((response, open)) => Ok(shown(response, open, counted)),
+        Err(why) => Ok(told(&Refused::not_reached(&why))),
+    }
+}
+
+async fn connect(front: &Front, remote: &Remote, is_upgrade: bool) -> Result<Connection, Refused> {
+    if !remote.is_available {
+        return Err(Refused::unavailable(UNAVAILABLE));
+    }
+    let within = Within { allows: front.proxy.allows, time: front.proxy.connect_deadline };
+    let reached = front.reach.connect(&front.resources, &remote.server, within).await;
+    let (connection, _) = reached.map_err(|why| match why {
+        Unreachable::Nowhere(why) => {
+            tracing::debug!(name = remote.name, "not reached: {why}");
+            Refused::unavailable(UNAVAILABLE)
+        }
+        Unreachable::Unusable(why) => Refused { code: StatusCode::INTERNAL_SERVER_ERROR, why },
+        Unreachable::Failed { why, .. } if is_upgrade => Refused::unavailable(format!("error dialing backend: {why}")),
+        Unreachable::Failed { why, .. } => Refused::not_reached(&why),
+    })?;
+    Ok(connection)
+}
+
+fn told(Refused { code, why }: &Refused) -> Response<Body> {
+    respond::text(*code, format!("{why}\n"))
+}
+
+fn passed_on(
+    request: Request<Incoming>,
+    user: &User,
+    info: &RequestInfo,
+    remote: &Remote,
+    is_upgrade: bool,
+) -> Result<Request<Incoming>, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let uri = parts.uri.path_and_query().map_or("/", |uri| uri.as_str()).to_owned();
+    let headers = headers_of(&mut parts, user, info, remote, is_upgrade)?;
+    rebuilt(parts, body, &uri, headers)
+}
+
+fn headers_of(
+    parts: &mut Parts,
+    user: &User,
+    info: &RequestInfo,
+    remote: &Remote,
+    is_upgrade: bool,
+) -> Result<HeaderMap, ApiError> {
+    let given = std::mem::take(&mut parts.headers);
+    let mut headers = if is_upgrade {
+        headers::of_upgrade(given, peer(parts))
+    } else {
+        headers::of_request(given, peer(parts), parts.uri.path(), None)
+    };
+    identity::say(user, &mut headers).map_err(ApiError::internal)?;
+    headers.insert(HOST, HeaderValue::try_from(remote.server.name()).map_err(ApiError::internal)?);
+    if let Some(id) = info.id.header() {
+        headers.insert(AUDIT_ID, id);
+    }
+    Ok(headers)
+}
+
+fn shown(response: Response<Incoming>, open: relay::Open, counted: LongRunning) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    if parts.status.is_informational() {
+        return told(&Refused { code: StatusCode::BAD_GATEWAY, why: NO_SWITCH.into() });
+    }
+    // Whoever follows would show his credentials where another server says.
+    if parts.status.is_redirection() && parts.headers.get(LOCATION).is_some_and(|to| !to.is_empty()) {
+        return respond::text(StatusCode::BAD_GATEWAY, NO_REDIRECT);
+    }
+    parts.headers = headers::of_response(parts.headers);
+    let mut response = Response::new(Body::relayed(Download::new(body, open, counted)));
+    (*response.status_mut(), *response.headers_mut()) = (parts.status, parts.headers);
+    response
+}
