@@ -5,10 +5,12 @@
 //! Behind the stack `rest` and `grpc` answer, with `decode` (is it well formed), and end in `resources`, the one read and write
 //! path of all kinds. `registry` says which kinds there are, and their rules; their types are in `schema`; `admission` says
 //! what the cluster's state forbids or fills in. `view` is what admission and tokens see of the cluster. `usage` answers what
-//! kubelets measure; `webhook` calls those whom admission asks, and `conversion` has objects converted by them. What keeps a thread busy for long is done `aside`. State is behind the
+//! kubelets measure; `webhook` calls those whom admission asks, and `conversion` has objects converted by them. `aggregation` looks
+//! after other servers that answer for group versions. What keeps a thread busy for long is done `aside`. State is behind the
 //! `storage` port; reads are served by `cache`.
 
 pub mod admission;
+pub mod aggregation;
 pub(crate) mod allocate;
 pub mod apply;
 pub mod aside;

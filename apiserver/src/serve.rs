@@ -26,6 +26,7 @@ use tonic::service::Routes;
 use self::connections::{ConnectionLimiter, Handshake};
 use self::counted::Counted;
 use self::responses::Responses;
+use crate::aggregation::keeper;
 use crate::authn::Identity;
 use crate::grpc::bind::Binds;
 use crate::pipeline::{self, Audit, Connection, Means, Pipeline};
@@ -80,6 +81,7 @@ impl Server {
     /// Serves until `stop` is done, then drains.
     pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let pipeline = self.pipeline();
+        keeper::start(&self.front);
         let graceful = GracefulShutdown::new();
         let mut stop = std::pin::pin!(stop);
         loop {

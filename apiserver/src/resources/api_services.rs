@@ -196,6 +196,13 @@ impl Resources {
         }
     }
 
+    /// One of them, as the cache has it.
+    pub(crate) fn api_service(&self, name: &str) -> Option<APIService> {
+        let item = self.inner.cache.kind(STORE_PREFIX)?.get(name)?;
+        let read = serde_json::from_slice(&item.object());
+        read.inspect_err(|err| tracing::error!(%err, "{name} cannot be read")).ok()
+    }
+
     async fn changes_of(&self, group: &str, plural: &str) -> Result<WatchStream, ApiError> {
         let options = WatchOptions { from: WatchFrom::Now, ..WatchOptions::default() };
         self.watch(&Authorized::own(target(group, plural, "", "")), options).await

@@ -8,6 +8,7 @@ use corten_api::ApiError;
 use corten_api::selector::Selector;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::de::DeserializeOwned;
 
@@ -27,6 +28,8 @@ use crate::registry::admissionregistration::{
     GROUP, mutatingadmissionpolicy, mutatingadmissionpolicybinding, mutatingwebhookconfiguration,
     validatingadmissionpolicy, validatingadmissionpolicybinding, validatingwebhookconfiguration,
 };
+use crate::registry::apiregistration::routes::{Server, ServiceState};
+use crate::view::Objects;
 use crate::webhook::Resolve;
 
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -96,6 +99,18 @@ impl Resources {
 
     /// Where a Service is, as the cache has it now: some to try.
     fn endpoints_of(&self, namespace: &str, name: &str, port: u16) -> Result<Vec<String>, ApiError> {
+        let (placed, _) = self.placed(namespace, name, port)?;
+        let candidates = placed
+            .candidates(port, rand::random())
+            .ok_or_else(|| ApiError::unavailable(format!("no service port {port} found for service {name:?}")))?;
+        if candidates.is_empty() {
+            return Err(ApiError::unavailable(format!("no endpoints available for service {name:?}")));
+        }
+        Ok(candidates)
+    }
+
+    /// Where a Service is, and by how many slices that is told.
+    fn placed(&self, namespace: &str, name: &str, port: u16) -> Result<(Arc<Placed>, usize), ApiError> {
         let services = &self.builtin("", "v1", "services")?;
         let service = services.cached.get(&services.short_key(namespace, name));
         let service = service.ok_or_else(|| ApiError::unavailable(format!("service {name:?} not found")))?;
@@ -112,13 +127,29 @@ impl Resources {
             let service = serde_json::from_slice(&service.object()).map_err(ApiError::internal)?;
             Ok::<_, ApiError>(Placed::of(&service, &slices.map_err(ApiError::internal)?, port))
         })?;
-        let candidates = placed
-            .candidates(port, rand::random())
-            .ok_or_else(|| ApiError::unavailable(format!("no service port {port} found for service {name:?}")))?;
-        if candidates.is_empty() {
-            return Err(ApiError::unavailable(format!("no endpoints available for service {name:?}")));
+        Ok((placed, slices.len()))
+    }
+
+    /// What there is of a Service that answers for group versions.
+    pub(crate) fn service_state(&self, server: &Server) -> ServiceState {
+        let Server { namespace, service: name, port, .. } = server;
+        let objects: &dyn Objects = self;
+        let Some(service) = objects.find::<Service>("", "services", namespace, name) else {
+            return ServiceState::NoService;
+        };
+        // Where the others are is found out by asking.
+        if !endpoint::is_cluster_ip(&service) {
+            return ServiceState::There;
         }
-        Ok(candidates)
+        let Some(port_name) = endpoint::port_name(&service, *port) else { return ServiceState::NoPort };
+        match self.placed(namespace, name, *port) {
+            Ok((_, 0)) => ServiceState::NoSlices,
+            Ok((placed, _)) if placed.candidates(*port, 0).is_none_or(|found| found.is_empty()) => {
+                ServiceState::NoEndpoints { port_name: port_name.to_owned() }
+            }
+            // Where that cannot be told, who connects will.
+            Ok(_) | Err(_) => ServiceState::There,
+        }
     }
 }
 

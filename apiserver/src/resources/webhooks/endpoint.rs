@@ -21,6 +21,12 @@ pub(super) fn external_name(service: &Service) -> Option<&str> {
     spec.external_name.as_deref()
 }
 
+/// Whether it has a port of its own, whatever leads to it from elsewhere.
+pub(super) fn is_cluster_ip(service: &Service) -> bool {
+    let named = service.spec.as_ref().and_then(|spec| spec.type_.as_deref());
+    named.is_none_or(|named| named == "ClusterIP")
+}
+
 /// The name of the Service's port of this number.
 pub(super) fn port_name(service: &Service, number: u16) -> Option<&str> {
     let mut ports = service.spec.as_ref()?.ports.iter().flatten();
