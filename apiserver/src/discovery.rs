@@ -4,8 +4,9 @@
 //! or go.
 
 pub mod groups;
+pub mod remote;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -15,11 +16,13 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::registry::apiregistration::routes::Routes;
 use crate::registry::{Registry, Table};
 use crate::rest::accept;
 use crate::rest::body::Body;
 use crate::rest::respond;
-use groups::{Group, Resource, Version};
+use groups::{Group, Resource, Served, Told, Version};
+use remote::Described;
 
 /// The aggregated form's versions; both have the same shape. kubectl before 1.30 knows only the second.
 const AGGREGATED: [&str; 2] = ["v2", "v2beta1"];
@@ -30,6 +33,8 @@ pub struct Discovery {
     registry: Registry,
     /// What `/api` tells clients, `host:port`.
     server: String,
+    /// What other servers say of what they answer, by the names of APIServices. One task alone changes it.
+    described: ArcSwap<HashMap<String, Arc<Described>>>,
     documents: ArcSwap<Documents>,
 }
 
@@ -38,6 +43,8 @@ pub struct Discovery {
 struct Documents {
     /// Of the table.
     generation: u64,
+    routes: Arc<Routes>,
+    described: Arc<HashMap<String, Arc<Described>>>,
     /// By path: `/api`, `/apis`, `/apis/apps`, `/apis/apps/v1`, …
     plain: BTreeMap<String, Bytes>,
     /// By (path, version): `/api` and `/apis`.
@@ -54,32 +61,64 @@ struct Aggregated {
 impl Discovery {
     /// `server`: the address that `/api` tells clients, `host:port`.
     pub fn new(registry: Registry, server: &str) -> Self {
-        let documents = ArcSwap::from_pointee(Documents::new(&registry.table(), server));
-        Self { registry, server: server.to_owned(), documents }
+        let documents = Documents::new(&registry.table(), registry.routes(), Arc::default(), server);
+        let (described, documents) = (ArcSwap::default(), ArcSwap::from_pointee(documents));
+        Self { registry, server: server.to_owned(), described, documents }
     }
 
-    /// Of the kinds that are served now.
+    /// Of what is served now.
     fn documents(&self) -> Arc<Documents> {
         let (documents, table) = (self.documents.load_full(), self.registry.table());
-        if documents.generation == table.generation() {
+        let (routes, described) = (self.registry.routes(), self.described.load_full());
+        let is_same = documents.generation == table.generation()
+            && Arc::ptr_eq(&documents.routes, &routes)
+            && Arc::ptr_eq(&documents.described, &described);
+        if is_same {
             return documents;
         }
-        let documents = Arc::new(Documents::new(&table, &self.server));
+        let documents = Arc::new(Documents::new(&table, routes, described, &self.server));
         self.documents.store(documents.clone());
         documents
+    }
+    /// What another server says of a group version, by the name of its APIService. `None`: it could not be asked, and what it has
+    /// said before is stale.
+    pub fn learn(&self, name: &str, resources: Option<Arc<Vec<remote::Resource>>>) {
+        let all = self.described.load_full();
+        let before = all.get(name);
+        let is_stale = resources.is_none();
+        let same = || before.map(|before| before.resources.clone()).unwrap_or_default();
+        let resources = resources.map_or_else(same, |resources| resources.to_vec());
+        let now = Described { resources, is_stale };
+        if before.is_some_and(|before| **before == now) {
+            return;
+        }
+        let mut all = (*all).clone();
+        all.insert(name.to_owned(), Arc::new(now));
+        self.described.store(Arc::new(all));
+    }
+    /// Forgets all that other servers do not answer any more.
+    pub fn forget(&self, is_there: impl Fn(&str) -> bool) {
+        let all = self.described.load_full();
+        if all.keys().all(|name| is_there(name)) {
+            return;
+        }
+        let kept = all.iter().filter(|(name, _)| is_there(name)).map(|(name, of)| (name.clone(), of.clone()));
+        self.described.store(Arc::new(kept.collect()));
     }
     pub fn serve(&self, path: &str, headers: &HeaderMap) -> Option<Response<Body>> {
         self.documents().serve(path, headers)
     }
     /// Paths of all documents, for `/`.
     pub fn paths(&self) -> Vec<String> {
-        self.documents().plain.keys().cloned().collect()
+        let documents = self.documents();
+        let remotes = documents.routes.iter().map(|remote| remote.path());
+        documents.plain.keys().cloned().chain(remotes).collect()
     }
 }
 
 impl Documents {
-    fn new(table: &Table, server: &str) -> Self {
-        let groups = groups::of(table);
+    fn new(table: &Table, routes: Arc<Routes>, described: Arc<HashMap<String, Arc<Described>>>, server: &str) -> Self {
+        let groups = groups::of(Told { table, routes: &routes, described: &described });
         let mut documents = BTreeMap::new();
         let mut put = |path: String, doc: Value| documents.insert(path, Bytes::from(doc.to_string()));
         put(
@@ -96,7 +135,9 @@ impl Documents {
                 doc["apiVersion"] = "v1".into();
                 put(format!("/apis/{}", group.name), doc);
             }
-            for Version { name: version, resources, .. } in &group.versions {
+            for Version { name: version, served, .. } in &group.versions {
+                // What others serve they tell of themselves.
+                let Served::Here(resources) = served else { continue };
                 let root = if group.name.is_empty() { "/api".to_owned() } else { format!("/apis/{}", group.name) };
                 let list: Vec<Value> = resources.iter().flat_map(resource_documents).collect();
                 let doc = json!({"kind": "APIResourceList", "apiVersion": "v1",
@@ -104,7 +145,14 @@ impl Documents {
                 put(format!("{root}/{version}"), doc);
             }
         }
-        Self { generation: table.generation(), plain: documents, aggregated: aggregated(&groups) }
+        let aggregated = aggregated(&groups);
+        Self {
+            generation: table.generation(),
+            plain: documents,
+            aggregated,
+            routes: routes.clone(),
+            described: described.clone(),
+        }
     }
 
     fn serve(&self, path: &str, headers: &HeaderMap) -> Option<Response<Body>> {
@@ -215,9 +263,16 @@ fn aggregated_group(group: &Group<'_>) -> Value {
     let versions: Vec<Value> = group
         .versions
         .iter()
-        .map(|Version { name: version, resources, .. }| {
-            let list: Vec<Value> = resources.iter().map(|r| aggregated_resource(group, version, r)).collect();
-            json!({"version": version, "resources": list, "freshness": "Current"})
+        .map(|Version { name, served, .. }| match served {
+            Served::Here(resources) => {
+                let list: Vec<Value> = resources.iter().map(|r| aggregated_resource(group, name, r)).collect();
+                json!({"version": name, "resources": list, "freshness": "Current"})
+            }
+            Served::There(Some(described)) => {
+                let freshness = if described.is_stale { "Stale" } else { "Current" };
+                json!({"version": name, "resources": described.resources, "freshness": freshness})
+            }
+            Served::There(None) => json!({"version": name, "freshness": "Stale"}),
         })
         .collect();
     let metadata = if group.name.is_empty() { json!({}) } else { json!({"name": group.name}) };

@@ -5,12 +5,13 @@
 
 mod facts;
 pub mod operations;
+pub mod remote;
 pub mod schemas;
 mod usage;
 pub mod v2;
 pub mod v3;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};
 use std::sync::{Arc, OnceLock};
 
@@ -65,7 +66,7 @@ pub struct Document {
 }
 
 impl Document {
-    fn pack(plain: &[u8]) -> std::io::Result<Self> {
+    pub fn pack(plain: &[u8]) -> std::io::Result<Self> {
         let digest = Sha256::digest(plain);
         let hash = digest.iter().map(|byte| format!("{byte:02X}")).collect();
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -83,13 +84,18 @@ impl Document {
 #[derive(Debug)]
 pub struct Documents {
     registry: Registry,
+    /// What other servers say of what they answer, by the names of APIServices. One task alone changes it.
+    described: ArcSwap<Remotes>,
     made: ArcSwap<Made>,
 }
+
+type Remotes = BTreeMap<String, Arc<remote::Described>>;
 
 /// The documents of one table of kinds: one for each group and version, the index, and v2.
 #[derive(Debug)]
 pub struct Made {
     table: Arc<Table>,
+    remotes: Arc<Remotes>,
     /// Those of the table before: what has not changed is not made again.
     before: Vec<Arc<Described>>,
     v3: OnceLock<Vec<Arc<Described>>>,
@@ -114,28 +120,61 @@ impl Described {
 
 impl Documents {
     pub fn new(registry: Registry) -> Self {
-        let made = ArcSwap::from_pointee(Made::new(registry.table(), Vec::new()));
-        Self { registry, made }
+        let made = ArcSwap::from_pointee(Made::new(registry.table(), Arc::default(), Vec::new()));
+        Self { registry, described: ArcSwap::default(), made }
+    }
+    /// What another server says of a group version, by the name of its APIService.
+    pub fn learn(&self, name: &str, described: Arc<remote::Described>) {
+        let all = self.described.load_full();
+        if all.get(name).is_some_and(|known| Arc::ptr_eq(known, &described)) {
+            return;
+        }
+        let mut all = (*all).clone();
+        all.insert(name.to_owned(), described);
+        self.described.store(Arc::new(all));
+    }
+    /// Forgets all that other servers do not answer any more.
+    pub fn forget(&self, is_there: impl Fn(&str) -> bool) {
+        let all = self.described.load_full();
+        if all.keys().all(|name| is_there(name)) {
+            return;
+        }
+        let kept = all.iter().filter(|(name, _)| is_there(name)).map(|(name, of)| (name.clone(), of.clone()));
+        self.described.store(Arc::new(kept.collect()));
     }
     /// Of the kinds that are served now.
     pub fn current(&self) -> Arc<Made> {
-        let (made, table) = (self.made.load_full(), self.registry.table());
-        if made.table.generation() == table.generation() {
+        let (made, table, remotes) = (self.made.load_full(), self.registry.table(), self.described.load_full());
+        if made.table.generation() == table.generation() && Arc::ptr_eq(&made.remotes, &remotes) {
             return made;
         }
-        let made = Arc::new(Made::new(table, made.v3.get().unwrap_or(&made.before).clone()));
+        let made = Arc::new(Made::new(table, remotes, made.v3.get().unwrap_or(&made.before).clone()));
         self.made.store(made.clone());
         made
     }
 }
 
 impl Made {
-    fn new(table: Arc<Table>, before: Vec<Arc<Described>>) -> Self {
-        Self { table, before, v3: OnceLock::new(), v2: OnceLock::new(), old_v2: OnceLock::new() }
+    fn new(table: Arc<Table>, remotes: Arc<Remotes>, before: Vec<Arc<Described>>) -> Self {
+        Self { table, remotes, before, v3: OnceLock::new(), v2: OnceLock::new(), old_v2: OnceLock::new() }
     }
     /// `/openapi/v2`, as JSON. `None` only if it could not be packed.
     pub fn v2(&self) -> Option<&Document> {
-        self.v2.get_or_init(|| Document::pack(&v2::document(&self.table)).ok()).as_ref()
+        self.v2.get_or_init(|| Document::pack(&self.merged_v2()).ok()).as_ref()
+    }
+    fn merged_v2(&self) -> Vec<u8> {
+        let own = v2::document(&self.table);
+        let mut parts = self.remotes.values().filter_map(|of| Some((&of.path, of.v2.as_ref()?))).peekable();
+        if parts.peek().is_none() {
+            return own;
+        }
+        // What we have made ourselves is JSON.
+        let Ok(mut document) = serde_json::from_slice(&own) else { return own };
+        for (path, part) in parts {
+            remote::take_out(&mut document, path);
+            part.merge(&mut document);
+        }
+        document.to_string().into_bytes()
     }
     /// As [`v2`](Self::v2), in another form: made when it is first asked for, by `encode`, which is always the same.
     pub fn old_v2(&self, encode: impl FnOnce(&[u8]) -> Result<Vec<u8>, String>) -> Option<&Result<Document, String>> {
@@ -148,16 +187,20 @@ impl Made {
     }
     /// `/openapi/v3/{path}`; `None` if nothing is served there.
     pub fn v3(&self, path: &str) -> Option<&Document> {
-        self.all_v3().iter().find(|described| described.path == path).map(|described| &described.document)
+        let remote = self.remotes.values().find(|of| of.path == path).and_then(|of| of.v3.as_ref());
+        let own = || self.all_v3().iter().find(|described| described.path == path);
+        remote.or_else(|| own().map(|described| &described.document))
     }
     /// `/openapi/v3`: where each group and version is described. The hash lets clients keep what they have read.
     pub fn v3_index(&self) -> Vec<u8> {
-        let entry = |described: &Arc<Described>| {
-            let Described { path, document, .. } = &**described;
+        let entry = |path: &str, document: &Document| {
             let url = format!("/openapi/v3/{path}?hash={}", document.hash);
-            (path.clone(), json!({ "serverRelativeURL": url }))
+            (path.to_owned(), json!({ "serverRelativeURL": url }))
         };
-        let paths: serde_json::Map<_, _> = self.all_v3().iter().map(entry).collect();
+        let own = self.all_v3().iter().map(|of| entry(&of.path, &of.document));
+        let remotes = self.remotes.values().filter_map(|of| Some(entry(&of.path, of.v3.as_ref()?)));
+        // The later of a path counts.
+        let paths: serde_json::Map<_, _> = own.chain(remotes).collect();
         json!({ "paths": paths }).to_string().into_bytes()
     }
     fn all_v3(&self) -> &[Arc<Described>] {

@@ -28,6 +28,7 @@ const SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
 const NAME: &str = "v1.wardle.example.com";
 const ROOT: &str = "/apis/wardle.example.com/v1";
 const JSON: &str = "application/json";
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 struct Cluster {
     server: TestServer,
@@ -233,6 +234,24 @@ async fn what_cannot_be_asked_says_why_and_is_not_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hangs_holds_up_nobody_but_itself() {
+    let c = Cluster::start().await;
+    for version in ["v1", "v2", "v3"] {
+        c.register("a.example.com", version, "silent").await;
+    }
+    c.register(GROUP, "v1", "other").await;
+    c.says(NAME, "True", "Passed").await;
+    let (code, list) = c.send("GET", "/apis", Value::Null).await;
+    let groups: Vec<&str> = list["groups"].as_array().unwrap().iter().filter_map(|g| g["name"].as_str()).collect();
+    assert!(code == 200 && groups.contains(&"a.example.com"), "{groups:?}");
+    let said = c.says("v1.a.example.com", "False", "FailedDiscoveryCheck").await;
+    let why = said["status"]["conditions"][0]["message"].as_str().unwrap();
+    assert!(why.starts_with("failing or missing response from https://127.0.0.1:"), "{why}");
+    let path = "/apis/a.example.com/v1/things";
+    assert_eq!(c.send("GET", path, Value::Null).await, (503, json!("service unavailable\n")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_must_show_a_certificate_of_its_bundle_unless_anybody_will_do() {
     let c = Cluster::start().await;
     let service = json!({"name": "other", "namespace": "default"});
@@ -251,6 +270,72 @@ async fn a_server_must_show_a_certificate_of_its_bundle_unless_anybody_will_do()
     c.says("v1.b.example.com", "True", "Passed").await;
     let path = "/apis/b.example.com/v1/things";
     c.until("it is passed on", path, &[], |code, seen| code == 200 && seen["uri"] == path).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_and_versions_stand_as_their_priorities_say() {
+    let c = Cluster::start().await;
+    let service = json!({"name": "none", "namespace": "default"});
+    for (group, version, group_priority, version_priority) in [
+        ("last.example.com", "v1", 1, 1),
+        ("first.example.com", "v1", 17_900, 1),
+        ("first.example.com", "v2", 17_900, 20),
+        ("first.example.com", "v1beta1", 17_900, 20),
+    ] {
+        let fields =
+            json!({"service": service, "groupPriorityMinimum": group_priority, "versionPriority": version_priority});
+        c.register_as(group, version, fields).await;
+    }
+    let names = |list: &Value, of: &str, name: &str| -> Vec<String> {
+        list[of].as_array().unwrap().iter().map(|one| one[name].as_str().unwrap().to_owned()).collect()
+    };
+    let good = |_: u16, group: &Value| group["versions"].as_array().is_some_and(|all| all.len() == 3);
+    let group = c.until("they are known", "/apis/first.example.com", &[], good).await;
+    assert_eq!(names(&group, "versions", "version"), ["v2", "v1beta1", "v1"]);
+    let (_, list) = c.send("GET", "/apis", Value::Null).await;
+    let groups = names(&list, "groups", "name");
+    assert_eq!(groups[..3], ["apiregistration.k8s.io", "first.example.com", "apps"]);
+    assert_eq!(groups.last().map(String::as_str), Some("last.example.com"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_tell_of_it_and_discovery_that_it_is_stale_once_the_server_is_gone() {
+    let mut c = Cluster::with_other().await;
+    let version = |list: &Value| {
+        let groups = list["items"].as_array().unwrap();
+        let group = groups.iter().find(|group| group["metadata"]["name"] == GROUP);
+        group.map(|group| group["versions"][0].clone()).unwrap_or_default()
+    };
+    let headers = [("accept", AGGREGATED)];
+    let list = c.until("it is described", "/apis", &headers, |_, list| version(list)["freshness"] == "Current").await;
+    assert_eq!(version(&list)["resources"][0]["resource"], "flunders");
+    let (_, groups) = c.send("GET", "/apis", Value::Null).await;
+    let groups: Vec<&str> =
+        groups["groups"].as_array().unwrap().iter().filter_map(|group| group["name"].as_str()).collect();
+    assert_eq!(groups.first(), Some(&"apiregistration.k8s.io"));
+    assert!(groups.contains(&GROUP) && groups.contains(&"apps"), "{groups:?}");
+    let (_, group) = c.send("GET", &format!("/apis/{GROUP}"), Value::Null).await;
+    assert_eq!(group["preferredVersion"]["groupVersion"], format!("{GROUP}/v1"));
+    let described = |index: &Value| index["paths"][ROOT.trim_start_matches('/')]["serverRelativeURL"].clone();
+    let index = c.until("it is described", "/openapi/v3", &[], |_, index| described(index).is_string()).await;
+    let (code, document) = c.send("GET", described(&index).as_str().unwrap(), Value::Null).await;
+    assert_eq!((code, document["info"]["title"].as_str()), (200, Some("wardle")));
+    let path = format!("{ROOT}/flunders");
+    let whole = c.until("it is merged", "/openapi/v2", &[], |_, whole| whole["paths"][&path].is_object()).await;
+    assert!(whole["definitions"]["com.example.wardle.v1.Flunder"].is_object());
+    assert!(whole["definitions"]["io.k8s.api.core.v1.Pod"].is_object());
+    assert!(whole["definitions"]["com.example.Unused"].is_null() && whole["info"]["title"] == "Kubernetes");
+    drop(c.other.take());
+    // Somebody looks at once.
+    c.register(GROUP, "v1beta1", "other").await;
+    c.says(NAME, "False", "FailedDiscoveryCheck").await;
+    let list = c.until("it is stale", "/apis", &headers, |_, list| version(list)["freshness"] == "Stale").await;
+    assert_eq!(version(&list)["resources"][0]["resource"], "flunders", "what it has said is told on");
+    c.until("it is not asked", &format!("{ROOT}/flunders"), &[], |code, _| code == 503).await;
+    for name in [NAME, "v1beta1.wardle.example.com"] {
+        assert_eq!(c.send("DELETE", &format!("{SERVICES}/{name}"), Value::Null).await.0, 200);
+    }
+    c.until("it is gone", "/apis", &headers, |_, list| version(list).is_null()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::availability;
+use super::describe::Known;
 use crate::connect::aggregated::ask::{Asker, Question};
 use crate::connect::aggregated::reach::Within;
 use crate::registry::apiregistration::apiservice::Availability;
@@ -34,6 +35,7 @@ const CHECK_BYTES_MAX: usize = 2 << 20;
 /// What is known of a server, from one look to the next.
 #[derive(Debug, Default)]
 struct Kept {
+    known: Known,
     /// What was found of each APIService.
     found: HashMap<String, Availability>,
     failures: u32,
@@ -100,6 +102,9 @@ fn begin_due(
         servers.entry(remote.server.clone()).or_default().push(remote.clone());
     }
     watched.retain(|server, _| servers.contains_key(server));
+    let is_there = |name: &str| routes.iter().any(|remote| remote.name == name);
+    front.discovery.forget(is_there);
+    front.openapi.forget(is_there);
     let now = Instant::now();
     for (server, mut remotes) in servers {
         remotes.sort_by(|one, other| one.name.cmp(&other.name));
@@ -157,6 +162,24 @@ async fn look(
     kept.found.retain(|name, _| remotes.iter().any(|remote| remote.name == *name));
     let is_well = found.iter().all(|found| found.status == "True");
     kept.failures = if is_well { 0 } else { kept.failures.saturating_add(1) };
+    // Who answers nothing is not asked more: each question would take its time.
+    if found.iter().all(|found| found.status != "True") {
+        remotes.iter().for_each(|remote| front.discovery.learn(&remote.name, None));
+        return Looked { server, kept };
+    }
+    let learned = kept.known.learn(asker, &front.resources, &server, &remotes).await;
+    for (remote, learned) in remotes.iter().zip(learned) {
+        if let Err(why) = &learned {
+            tracing::debug!(name = remote.name, "not described: {why}");
+        }
+        front.discovery.learn(&remote.name, learned.ok());
+    }
+    if is_well {
+        let described = kept.known.read(asker, &front.resources, &server, &remotes).await;
+        for (remote, described) in remotes.iter().zip(described) {
+            front.openapi.learn(&remote.name, described);
+        }
+    }
     Looked { server, kept }
 }
 

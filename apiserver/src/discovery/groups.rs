@@ -1,10 +1,14 @@
 //! The kinds that are served, grouped and ordered as discovery tells them.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use corten_api::Scope;
 
+use super::remote::Described;
 use crate::registry::apiregistration::priority::{self, Priority, by_version};
+use crate::registry::apiregistration::routes::Routes;
 use crate::registry::{ApiResource, Table, questions, subresource};
 use crate::request::Verb;
 use crate::usage;
@@ -22,7 +26,14 @@ pub(super) struct Group<'t> {
 pub(super) struct Version<'t> {
     pub name: &'t str,
     pub priority: Priority,
-    pub resources: Vec<Resource<'t>>,
+    pub served: Served<'t>,
+}
+
+/// By whom a version is served.
+pub(super) enum Served<'t> {
+    Here(Vec<Resource<'t>>),
+    /// By another server. `None`: it has never said what it has.
+    There(Option<&'t Described>),
 }
 
 impl Group<'_> {
@@ -70,6 +81,15 @@ fn resource_of(resource: &ApiResource) -> Resource<'_> {
     }
 }
 
+/// What is told of.
+#[derive(Clone, Copy)]
+pub(super) struct Told<'t> {
+    pub table: &'t Table,
+    pub routes: &'t Routes,
+    /// By the names of APIServices.
+    pub described: &'t HashMap<String, Arc<Described>>,
+}
+
 /// The groups that are found, whose versions nobody has ordered yet.
 #[derive(Default)]
 struct Found<'t>(Vec<Group<'t>>);
@@ -85,9 +105,12 @@ impl<'t> Found<'t> {
     }
     fn add(&mut self, group: &'t str, version: &'t str, priority: Priority, resource: Resource<'t>) {
         let versions = self.versions(group);
-        match versions.iter_mut().find(|known| known.name == version) {
-            Some(known) => known.resources.push(resource),
-            None => versions.push(Version { name: version, priority, resources: vec![resource] }),
+        let known = versions.iter_mut().find(|known| known.name == version).map(|known| &mut known.served);
+        match known {
+            Some(Served::Here(resources)) => resources.push(resource),
+            // Another server's.
+            Some(Served::There(_)) => {}
+            None => versions.push(Version { name: version, priority, served: Served::Here(vec![resource]) }),
         }
     }
     /// As clients should prefer them: by what APIServices say of the first of a group.
@@ -96,7 +119,9 @@ impl<'t> Found<'t> {
         for group in &mut groups {
             group.versions.sort_by(|a, b| by_version((a.name, a.priority), (b.name, b.priority)));
             for version in &mut group.versions {
-                version.resources.sort_by_key(|resource| resource.plural);
+                if let Served::Here(resources) = &mut version.served {
+                    resources.sort_by_key(|resource| resource.plural);
+                }
             }
         }
         groups.sort_by_cached_key(|group| {
@@ -108,9 +133,14 @@ impl<'t> Found<'t> {
 }
 
 /// All groups in the order that clients should prefer them.
-pub(super) fn of(table: &Table) -> Vec<Group<'_>> {
+pub(super) fn of(told: Told<'_>) -> Vec<Group<'_>> {
     let mut groups = Found::default();
-    for resource in table.announced() {
+    for remote in told.routes.iter() {
+        let described = told.described.get(&remote.name).map(AsRef::as_ref);
+        let served = Served::There(described);
+        groups.versions(&remote.group).push(Version { name: &remote.version, priority: remote.priority, served });
+    }
+    for resource in told.table.announced() {
         let (group, version) = (resource.group(), resource.version());
         let priority = if resource.is_custom() { priority::CUSTOM } else { priority::of_builtin(group, version) };
         groups.add(group, version, priority, resource_of(resource));
