@@ -9,6 +9,7 @@ pub mod bearer;
 pub mod bootstrap;
 pub mod certificate;
 pub mod claims;
+pub mod front_proxy;
 pub mod impersonate;
 mod jws;
 pub mod key_files;

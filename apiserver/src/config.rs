@@ -3,13 +3,16 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Parser;
 use corten_api::networks;
+use http::HeaderName;
 use ipnet::IpNet;
 
+use crate::authn::front_proxy::{FrontProxyTrust, Rules};
 use crate::authn::key_files::KeyFiles;
-use crate::authn::tokens::Rules;
+use crate::authn::tokens;
 use crate::connect::aggregated::reach::FrontProxyTls;
 use crate::flowcontrol::{DEFAULT_MAX_MUTATING, DEFAULT_MAX_READ_ONLY};
 
@@ -49,6 +52,24 @@ pub struct Config {
     /// PEM file of the CA whose client certificates name users (CN) and groups (O)
     #[arg(long)]
     pub client_ca_file: PathBuf,
+    /// PEM file of the CA whose certificates are front proxies': what their headers say of their requests' users is believed
+    #[arg(long)]
+    pub requestheader_client_ca_file: Option<PathBuf>,
+    /// Common names of front proxies' certificates [default: any]
+    #[arg(long, value_delimiter = ',', requires = "requestheader_client_ca_file")]
+    pub requestheader_allowed_names: Vec<String>,
+    /// Headers for the user's name; the first that has a value counts
+    #[arg(long, value_delimiter = ',', default_value = "X-Remote-User")]
+    pub requestheader_username_headers: Vec<HeaderName>,
+    /// Headers for the user's UID; the first that has a value counts
+    #[arg(long, value_delimiter = ',', default_value = "X-Remote-Uid")]
+    pub requestheader_uid_headers: Vec<HeaderName>,
+    /// Headers for the user's groups
+    #[arg(long, value_delimiter = ',', default_value = "X-Remote-Group")]
+    pub requestheader_group_headers: Vec<HeaderName>,
+    /// What headers begin with for what else is known of the user
+    #[arg(long, value_delimiter = ',', default_value = "X-Remote-Extra-")]
+    pub requestheader_extra_headers_prefix: Vec<String>,
     /// PEM file of the certificate by which servers that answer for group versions believe whose requests we pass on
     #[arg(long, requires = "proxy_client_key_file")]
     pub proxy_client_cert_file: Option<PathBuf>,
@@ -112,7 +133,18 @@ impl Config {
         let ip = self.advertise_address.or_else(|| Some(self.listen.ip()).filter(|ip| !ip.is_unspecified()))?;
         Some(SocketAddr::new(ip, self.listen.port()))
     }
-    /// As whom we are a front proxy.
+    /// Who is believed as a front proxy.
+    pub fn front_proxy_trust(&self) -> Option<FrontProxyTrust> {
+        let rules = Rules {
+            allowed_names: self.requestheader_allowed_names.clone(),
+            username_headers: self.requestheader_username_headers.clone(),
+            uid_headers: self.requestheader_uid_headers.clone(),
+            group_headers: self.requestheader_group_headers.clone(),
+            extra_prefixes: self.requestheader_extra_headers_prefix.iter().map(|p| p.to_ascii_lowercase()).collect(),
+        };
+        Some(FrontProxyTrust { ca: self.requestheader_client_ca_file.clone()?, rules: Arc::new(rules) })
+    }
+    /// As whom we are one.
     pub fn front_proxy_tls(&self) -> Option<FrontProxyTls> {
         let (cert, key) = (self.proxy_client_cert_file.clone()?, self.proxy_client_key_file.clone()?);
         Some(FrontProxyTls { cert, key })
@@ -130,7 +162,7 @@ impl Config {
         }
     }
 
-    pub fn token_rules(&self) -> Rules {
+    pub fn token_rules(&self) -> tokens::Rules {
         let (issuer, others) = match self.service_account_issuers.split_first() {
             Some((first, others)) => (first.clone(), others.to_vec()),
             None => (ISSUER.to_owned(), Vec::new()),
@@ -138,7 +170,7 @@ impl Config {
         let audiences = if self.api_audiences.is_empty() { vec![issuer.clone()] } else { self.api_audiences.clone() };
         let max_life_secs = self.service_account_max_token_expiration;
         let extends_pods = self.service_account_extend_token_expiration;
-        Rules { issuer, other_issuers: others, audiences, max_life_secs, extends_pods }
+        tokens::Rules { issuer, other_issuers: others, audiences, max_life_secs, extends_pods }
     }
 }
 

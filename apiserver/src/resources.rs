@@ -53,6 +53,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+pub use authentication_trust::Trust;
 pub use authorize::{Allowed, Authorized, AuthorizedPath, Permit, to};
 use corten_api::ApiError;
 pub use delete::check_options;

@@ -174,7 +174,7 @@ impl Server {
         if let Identity::Refused(why) = identity.as_ref() {
             tracing::info!(%peer, "{why}");
         }
-        let is_authenticated = matches!(*identity, Identity::Known { .. });
+        let is_authenticated = identity.is_certified();
         let Some(place) = self.connections.open(peer.ip(), is_authenticated) else {
             return tracing::warn!(%peer, is_authenticated, "closed: too many connections are open, and all are in use");
         };
@@ -187,7 +187,7 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let is_authenticated = matches!(identity, Identity::Known { .. });
+        let is_authenticated = identity.is_certified();
         let Some(place) = self.connections.open(peer.ip(), is_authenticated) else { return };
         // Dropped while the connection lives it would end it.
         let graceful = GracefulShutdown::new();
@@ -206,7 +206,7 @@ impl Server {
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let is_authenticated = matches!(*identity, Identity::Known { .. });
+        let is_authenticated = identity.is_certified();
         let bounds = if is_authenticated { CERTIFIED } else { UNCERTIFIED };
         let (worker, evicted) = (place.worker(), place.evicted());
         let node = self.nodes.opened(&identity);

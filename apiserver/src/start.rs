@@ -20,7 +20,7 @@ use crate::health::Health;
 use crate::openapi::Documents;
 use crate::pipeline::audit::Log;
 use crate::registry::Registry;
-use crate::resources::{Resources, Settings};
+use crate::resources::{Resources, Settings, Trust};
 use crate::rest::Front;
 use crate::serve::connections::{Bounds, ConnectionLimiter};
 use crate::serve::limits::take_files;
@@ -83,6 +83,7 @@ pub async fn start(config: &Config) -> Result<Started, StartError> {
         cert: config.tls_cert_file.clone(),
         key: config.tls_key_file.clone(),
         client_ca: config.client_ca_file.clone(),
+        front_proxy: config.front_proxy_trust(),
         front_proxy_client: config.front_proxy_tls(),
     })?;
     let key_files = config.key_files();
@@ -139,7 +140,8 @@ pub async fn assemble(
     let openapi = Arc::new(Documents::new(registry.clone()));
     let resources = Resources::start(storage.clone(), registry.clone(), settings).await?;
     keeper::start(&resources, &flow).await;
-    resources.publish_client_ca(tls.client_ca_file().to_owned()).await;
+    let front_proxy = tls.front_proxy().cloned();
+    resources.publish_trust(Trust { client_ca: tls.client_ca_file().to_owned(), front_proxy }).await;
     let nodes = crate::nodes::NodeConnections::default();
     let authorizer = resources.authorizer().clone();
     let kubelets = Kubelets::new(kubelets);

@@ -349,6 +349,29 @@ async fn what_nodes_use_is_answered_by_whom_a_user_registers_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whom_a_front_proxy_names_is_believed_and_nobody_else() {
+    let server = TestServer::start(Memory::default()).await;
+    let who = async |certificate: &str, headers: &[(&str, &str)]| {
+        let headers = [&[("content-type", JSON)][..], headers].concat();
+        let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+        let (code, _, review) = server.send_with(Some(certificate), "POST", path, &headers, "{}".into()).await;
+        let user = &review["status"]["userInfo"];
+        (code, user["username"].as_str().map(str::to_owned), user["groups"].clone())
+    };
+    let jane = [("x-remote-user", "jane"), ("x-remote-group", "dev"), ("x-remote-uid", "7")];
+    let named = (201, Some("jane".to_owned()), json!(["dev", "system:authenticated"]));
+    assert_eq!(who("front-proxy-client", &jane).await, named);
+    assert_eq!(who("front-proxy-client", &[]).await.0, 401, "it is nobody itself");
+    assert_eq!(who("another-proxy", &jane).await.0, 401, "its name is not allowed");
+    assert_eq!(who("admin", &jane).await.1.as_deref(), Some("kubernetes-admin"), "its certificate is another's");
+    let at = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
+    let (_, map) = server.send("GET", at, JSON, Bytes::new()).await;
+    let ca = std::fs::read_to_string(server.path("front-proxy-ca.crt")).unwrap().replace("\r\n", "\n");
+    assert_eq!(map["data"]["requestheader-client-ca-file"].as_str(), Some(ca.as_str()));
+    assert_eq!(map["data"]["requestheader-allowed-names"], r#"["front-proxy-client"]"#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_served_here_has_apiservices_that_say_so() {
     let c = Cluster::start().await;
     let local = |object: &Value, managed: &str| {

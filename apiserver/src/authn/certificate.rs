@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::front_proxy::Rules;
 use super::{ANONYMOUS, AUTHENTICATED_GROUP, CREDENTIAL_ID, UNAUTHENTICATED_GROUP};
 use crate::request::User;
 
@@ -29,6 +30,13 @@ pub enum Identity {
         user: Arc<User>,
         until_secs: i64,
     },
+    /// A front proxy's, which names the users of its requests.
+    FrontProxy {
+        rules: Arc<Rules>,
+        until_secs: i64,
+        /// Who it is where it names none: its certificate may be a user's, too.
+        itself: Box<Self>,
+    },
     /// A certificate that is no good. Upstream answers such requests with 401, it does not cut the connection.
     Refused(AuthnError),
 }
@@ -47,10 +55,35 @@ impl Identity {
         }
     }
 
+    /// As `itself` where it names no user.
+    pub fn of_front_proxy(der: &[u8], rules: &Arc<Rules>, itself: Self) -> Self {
+        let Ok((_, cert)) = X509Certificate::from_der(der) else { return itself };
+        let mut names = cert.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+        if !rules.allows(names.next().unwrap_or_default()) {
+            return itself;
+        }
+        let until_secs = cert.validity().not_after.timestamp();
+        Self::FrontProxy { rules: rules.clone(), until_secs, itself: Box::new(itself) }
+    }
+
+    /// Whether a certificate has shown who it is.
+    pub fn is_certified(&self) -> bool {
+        matches!(self, Self::Known { .. } | Self::FrontProxy { .. })
+    }
+
+    /// What requests are read by that may name their users, while the certificate is good.
+    pub fn front_proxy(&self, now_secs: i64) -> Option<&Rules> {
+        match self {
+            Self::FrontProxy { rules, until_secs, .. } if now_secs <= *until_secs => Some(rules),
+            Self::FrontProxy { .. } | Self::Known { .. } | Self::Anonymous(_) | Self::Refused(_) => None,
+        }
+    }
+
     /// The user that the certificate names, while it is good.
     pub fn certified(&self, now_secs: i64) -> Option<&Arc<User>> {
         match self {
             Self::Known { user, until_secs } if now_secs <= *until_secs => Some(user),
+            Self::FrontProxy { itself, .. } => itself.certified(now_secs),
             Self::Known { .. } | Self::Anonymous(_) | Self::Refused(_) => None,
         }
     }
@@ -59,7 +92,7 @@ impl Identity {
     pub fn nobody(&self) -> Option<&Arc<User>> {
         match self {
             Self::Anonymous(user) => Some(user),
-            Self::Known { .. } | Self::Refused(_) => None,
+            Self::FrontProxy { .. } | Self::Known { .. } | Self::Refused(_) => None,
         }
     }
 }
@@ -102,6 +135,24 @@ mod tests {
             let expected = (certified.map(str::to_owned), nobody.map(str::to_owned));
             assert_eq!((name(identity.certified(now)), name(identity.nobody())), expected, "{why}");
         }
+    }
+
+    #[test]
+    fn a_front_proxy_is_one_by_its_name_and_while_its_certificate_is_good() {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "front-proxy-client");
+        params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+        let der = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().to_vec();
+        let of = |allowed: &[&str]| {
+            let rules = Arc::new(super::super::front_proxy::rules(allowed));
+            Identity::of_front_proxy(&der, &rules, Identity::Refused(AuthnError::NoCommonName))
+        };
+        for allowed in [&[][..], &["front-proxy-client"]] {
+            let proxy = of(allowed);
+            assert!(proxy.is_certified() && proxy.front_proxy(0).is_some());
+            assert!(proxy.front_proxy(i64::MAX).is_none() && proxy.certified(0).is_none() && proxy.nobody().is_none());
+        }
+        assert!(matches!(of(&["another"]), Identity::Refused(_)));
     }
 
     #[test]

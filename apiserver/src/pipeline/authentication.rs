@@ -64,7 +64,7 @@ impl<'a> Service<Request<Unread>> for &'a Authentication {
         ready()
     }
 
-    fn call(&mut self, request: Request<Unread>) -> Answering<'a> {
+    fn call(&mut self, mut request: Request<Unread>) -> Answering<'a> {
         let Authentication { resources, inner } = *self;
         let next = &**inner;
         let shown = request_info::of(&request).and_then(|info| {
@@ -75,6 +75,12 @@ impl<'a> Service<Request<Unread>> for &'a Authentication {
             Ok(shown) => shown,
             Err(err) => return refused(err),
         };
+        if let Some(user) = caller::proxied(&connection.identity, request.headers_mut()) {
+            return match is_of(&info, &connection, user) {
+                Ok(()) => next.answer(request),
+                Err(err) => refused(err),
+            };
+        }
         if let Some(user) = caller::certified(&connection.identity) {
             return match is_of(&info, &connection, user.clone()) {
                 Ok(()) => next.answer(request),

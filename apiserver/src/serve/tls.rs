@@ -13,6 +13,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
 
+use crate::authn::front_proxy::{FrontProxyTrust, Rules};
 use crate::authn::{AuthnError, Identity};
 use crate::connect::aggregated::reach::FrontProxyTls;
 
@@ -24,6 +25,7 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     pub key: PathBuf,
     pub client_ca: PathBuf,
+    pub front_proxy: Option<FrontProxyTrust>,
     /// Shown to servers that we are a front proxy for.
     pub front_proxy_client: Option<FrontProxyTls>,
 }
@@ -37,13 +39,17 @@ pub enum TlsError {
         #[source]
         source: rustls::pki_types::pem::Error,
     },
-    #[error("{} has no certificate: give --client-ca-file the CA that signs client certificates", path.display())]
-    NoCa { path: PathBuf },
+    #[error("{} has no certificate: give {flag} the CA that signs client certificates", path.display())]
+    NoCa { flag: &'static str, path: PathBuf },
     #[error("the certificate in --tls-cert-file and the key in --tls-key-file cannot be used together")]
     Pair(#[source] rustls::Error),
-    #[error("the CA in --client-ca-file cannot be used")]
-    Ca(#[source] rustls::Error),
-    #[error("client certificates cannot be verified with --client-ca-file")]
+    #[error("the CA in {flag} cannot be used")]
+    Ca {
+        flag: &'static str,
+        #[source]
+        source: rustls::Error,
+    },
+    #[error("client certificates cannot be verified with --client-ca-file and --requestheader-client-ca-file")]
     Verifier(#[from] rustls::server::VerifierBuilderError),
 }
 
@@ -52,6 +58,7 @@ pub enum TlsError {
 pub struct Current {
     pub config: Arc<ServerConfig>,
     verifier: Arc<dyn ClientCertVerifier>,
+    front_proxy: Option<(Arc<dyn ClientCertVerifier>, Arc<Rules>)>,
 }
 
 impl Current {
@@ -67,28 +74,49 @@ impl Current {
         };
         let chain = certs("--tls-cert-file", &files.cert)?;
         let key = PrivateKeyDer::from_pem_file(&files.key).map_err(read("--tls-key-file", &files.key))?;
-        let mut roots = RootCertStore::empty();
-        for ca in certs("--client-ca-file", &files.client_ca)? {
-            roots.add(ca).map_err(TlsError::Ca)?;
+        let roots = |flag, path: &PathBuf| {
+            let mut roots = RootCertStore::empty();
+            for ca in certs(flag, path)? {
+                roots.add(ca).map_err(|source| TlsError::Ca { flag, source })?;
+            }
+            if roots.is_empty() {
+                return Err(TlsError::NoCa { flag, path: path.clone() });
+            }
+            Ok(roots)
+        };
+        let verifier = |roots: RootCertStore| -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+            Ok(WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build()?)
+        };
+        let clients = roots("--client-ca-file", &files.client_ca)?;
+        // Clients show a certificate of an authority that they are told of.
+        let mut hinted = clients.clone();
+        let mut front_proxy = None;
+        if let Some(FrontProxyTrust { ca, rules }) = &files.front_proxy {
+            let proxies = roots("--requestheader-client-ca-file", ca)?;
+            hinted.extend(proxies.roots.iter().cloned());
+            front_proxy = Some((verifier(proxies)?, rules.clone()));
         }
-        if roots.is_empty() {
-            return Err(TlsError::NoCa { path: files.client_ca.clone() });
-        }
-        let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build()?;
         let mut config = ServerConfig::builder()
-            .with_client_cert_verifier(Arc::new(Later(verifier.clone())))
+            .with_client_cert_verifier(Arc::new(Later(verifier(hinted)?)))
             .with_single_cert(chain, key)
             .map_err(TlsError::Pair)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { config: Arc::new(config), verifier })
+        Ok(Self { config: Arc::new(config), verifier: verifier(clients)?, front_proxy })
     }
 
     /// Whose connection it is, by the chain it has shown.
     pub fn identify(&self, chain: &[CertificateDer<'_>]) -> Identity {
         let Some((own, intermediates)) = chain.split_first() else { return Identity::anonymous() };
-        match self.verifier.verify_client_cert(own, intermediates, UnixTime::now()) {
+        let now = UnixTime::now();
+        let itself = match self.verifier.verify_client_cert(own, intermediates, now) {
             Ok(_) => Identity::of_certificate(own),
             Err(err) => Identity::Refused(AuthnError::Refused(err.to_string())),
+        };
+        match &self.front_proxy {
+            Some((verifier, rules)) if verifier.verify_client_cert(own, intermediates, now).is_ok() => {
+                Identity::of_front_proxy(own, rules, itself)
+            }
+            Some(_) | None => itself,
         }
     }
 }
@@ -110,6 +138,9 @@ impl TlsKeeper {
     }
     pub fn front_proxy_client(&self) -> Option<&FrontProxyTls> {
         self.files.front_proxy_client.as_ref()
+    }
+    pub fn front_proxy(&self) -> Option<&FrontProxyTrust> {
+        self.files.front_proxy.as_ref()
     }
     pub fn current(&self) -> Arc<Current> {
         self.current.load_full()
@@ -135,7 +166,8 @@ impl TlsKeeper {
     }
     fn changed_at(&self) -> Vec<Option<SystemTime>> {
         let files = [&self.files.cert, &self.files.key, &self.files.client_ca];
-        files.into_iter().map(|f| f.metadata().and_then(|m| m.modified()).ok()).collect()
+        let front_proxy = self.files.front_proxy.as_ref().map(|trust| &trust.ca);
+        files.into_iter().chain(front_proxy).map(|f| f.metadata().and_then(|m| m.modified()).ok()).collect()
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use corten_apiserver::admission::Chain;
 use corten_apiserver::authn::Tokens;
+use corten_apiserver::authn::front_proxy::{self, FrontProxyTrust};
 use corten_apiserver::authn::key_files::KeyFiles;
 use corten_apiserver::authn::tokens::Rules;
 use corten_apiserver::connect::KubeletTls;
@@ -63,6 +64,7 @@ fn authority(dir: &TempDir, name: &str) -> (CertificateParams, KeyPair) {
 fn make_pki(dir: &TempDir) {
     let (params, key) = authority(dir, "front-proxy-ca");
     issue(dir, &Issuer::from_params(&params, &key), "front-proxy-client", "front-proxy-client", "corten");
+    issue(dir, &Issuer::from_params(&params, &key), "another-proxy", "another-proxy", "corten");
     let (params, key) = authority(dir, "ca");
     let ca = Issuer::from_params(&params, &key);
     issue(dir, &ca, "server", "kube-apiserver", "corten");
@@ -70,6 +72,17 @@ fn make_pki(dir: &TempDir) {
     issue(dir, &ca, "jane", "jane", "dev");
     issue(dir, &ca, "manager", "system:kube-controller-manager", "corten");
     issue(dir, &ca, "node", "system:node:n1", "system:nodes");
+}
+
+fn front_proxy_rules() -> front_proxy::Rules {
+    let header = |name| vec![http::HeaderName::from_static(name)];
+    front_proxy::Rules {
+        allowed_names: vec!["front-proxy-client".into()],
+        username_headers: header("x-remote-user"),
+        uid_headers: header("x-remote-uid"),
+        group_headers: header("x-remote-group"),
+        extra_prefixes: vec!["x-remote-extra-".into()],
+    }
 }
 
 impl TestServer {
@@ -90,6 +103,7 @@ impl TestServer {
             cert: path("server.crt"),
             key: path("server.key"),
             client_ca: path("ca.crt"),
+            front_proxy: Some(FrontProxyTrust { ca: path("front-proxy-ca.crt"), rules: Arc::new(front_proxy_rules()) }),
             front_proxy_client: Some(FrontProxyTls {
                 cert: path("front-proxy-client.crt"),
                 key: path("front-proxy-client.key"),

@@ -1,4 +1,4 @@
-//! Who sent a request: its certificate first, then the token it carries, else nobody.
+//! Who sent a request: whom a front proxy names, then its certificate, then the token it carries, else nobody.
 
 use std::sync::Arc;
 
@@ -9,6 +9,14 @@ use crate::authn::{Identity, TokenError, bearer, unauthorized};
 use crate::connect::websocket;
 use crate::request::User;
 use crate::resources::Resources;
+
+/// Whom a front proxy names, if it is one. What it says is taken out of the request.
+pub(super) fn proxied(identity: &Identity, headers: &mut HeaderMap) -> Option<Arc<User>> {
+    let rules = identity.front_proxy(crate::resources::now_secs())?;
+    let user = rules.user(headers)?;
+    rules.take_out(headers);
+    Some(Arc::new(user))
+}
 
 /// Whose the connection is, if its certificate says so and is good still. Nothing of the request is looked at then.
 pub(super) fn certified(identity: &Identity) -> Option<&Arc<User>> {

@@ -1,6 +1,7 @@
 //! What every cluster has, and what becomes of it when somebody takes it away.
 
 use super::*;
+use crate::resources::Trust;
 
 async fn get(c: &Cluster, group: &str, plural: &str, name: &str) -> Result<Value, ApiError> {
     let json =
@@ -48,10 +49,11 @@ async fn the_client_ca_is_where_other_servers_look_for_it() {
     };
     let (first, second) = (made(), made());
     std::fs::write(&file, &first).unwrap();
-    c.resources.publish_client_ca(file.clone()).await;
+    let trust = Trust { client_ca: file.clone(), front_proxy: None };
+    c.resources.publish_trust(trust.clone()).await;
     assert_eq!(told().await, first);
     std::fs::write(&file, &second).unwrap();
-    c.resources.publish_client_ca(file).await;
+    c.resources.publish_trust(trust).await;
     assert_eq!(told().await, format!("{first}{second}"), "clients of both are known meanwhile");
 }
 

@@ -70,6 +70,7 @@ pub(crate) async fn assemble(storage: Arc<dyn Storage>, ground: &Ground) -> Resu
         cert: path("server.crt"),
         key: path("server.key"),
         client_ca: path("ca.crt"),
+        front_proxy: None,
         front_proxy_client: None,
     };
     let tls = TlsKeeper::open(files).unwrap();
