@@ -3,20 +3,23 @@ use std::net::IpAddr;
 
 use corten_api::networks;
 
-/// Who signs. Two authorities, so that a cluster client is never an etcd client.
+/// Who signs. Three authorities, so that a cluster client is neither an etcd client nor believed whom it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authority {
     Cluster,
     Etcd,
+    /// Whoever has a certificate of it may say whose requests he passes on.
+    FrontProxy,
 }
 
 impl Authority {
-    pub const ALL: [Self; 2] = [Self::Cluster, Self::Etcd];
+    pub const ALL: [Self; 3] = [Self::Cluster, Self::Etcd, Self::FrontProxy];
 
     pub fn file_stem(self) -> &'static str {
         match self {
             Self::Cluster => "ca",
             Self::Etcd => "etcd/ca",
+            Self::FrontProxy => "front-proxy-ca",
         }
     }
 
@@ -24,6 +27,7 @@ impl Authority {
         match self {
             Self::Cluster => "corten-ca",
             Self::Etcd => "corten-etcd-ca",
+            Self::FrontProxy => "corten-front-proxy-ca",
         }
     }
 }
@@ -86,6 +90,7 @@ impl ClusterPlan {
                 authority: Authority::Etcd,
                 ..client("apiserver-etcd-client", "kube-apiserver-etcd-client", None)
             },
+            CertPlan { authority: Authority::FrontProxy, ..client("front-proxy-client", "front-proxy-client", None) },
             self.etcd("etcd/server", Usage::Both),
             self.etcd("etcd/peer", Usage::Both),
             client("admin", "kubernetes-admin", Some("system:masters")),

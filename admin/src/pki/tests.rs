@@ -131,11 +131,11 @@ fn what_lacks_is_what_would_be_issued() {
         lacking
     };
     let pki = Pki::new(&dir.0, now);
-    assert_eq!(names(&pki, &plan("172.30.0.11")).len(), 2 + 1 + 8 + 3);
+    assert_eq!(names(&pki, &plan("172.30.0.11")).len(), 3 + 1 + 9 + 3);
     assert_eq!(names(&pki, &plan("172.30.0.11")), Vec::<String>::new());
     assert_eq!(names(&pki, &plan("172.30.0.12")), ["apiserver", "etcd/server", "etcd/peer"]);
     let later = Pki::new(&dir.0, now + (340 * 24).hours());
-    assert_eq!(names(&later, &plan("172.30.0.12")).len(), 8 + 3, "authorities last longer");
+    assert_eq!(names(&later, &plan("172.30.0.12")).len(), 9 + 3, "authorities last longer");
     fs::remove_file(pki.dir().join("sa.pub")).unwrap();
     assert_eq!(names(&later, &plan("172.30.0.12")), ["sa"]);
 }
@@ -209,6 +209,7 @@ fn certificates_say_who_and_where() {
         ("admin", "kubernetes-admin", Some("system:masters"), "corten-ca", vec![]),
         ("scheduler", "system:kube-scheduler", None, "corten-ca", vec![]),
         ("apiserver-etcd-client", "kube-apiserver-etcd-client", None, "corten-etcd-ca", vec![]),
+        ("front-proxy-client", "front-proxy-client", None, "corten-front-proxy-ca", vec![]),
         ("apiserver", "kube-apiserver", None, "corten-ca", vec!["10.96.0.1", "172.30.0.11", "kubernetes.default.svc"]),
         ("nodes/worker1/kubelet", "system:node:worker1", Some("system:nodes"), "corten-ca", vec![]),
         ("nodes/worker1/proxy", "system:kube-proxy:worker1", Some("system:node-proxiers"), "corten-ca", vec![]),
@@ -220,7 +221,7 @@ fn certificates_say_who_and_where() {
         assert_eq!(facts.issuer, issuer, "{stem}");
         assert!(sans.iter().all(|san| facts.sans.contains(*san)), "{stem}: {:?}", facts.sans);
     }
-    assert_eq!(pki.list().unwrap().len(), 2 + 8 + 3);
+    assert_eq!(pki.list().unwrap().len(), 3 + 9 + 3);
 }
 
 #[test]

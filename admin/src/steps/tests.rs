@@ -36,7 +36,7 @@ fn is_a_master(machine: &Memory) {
     }
     let disk = machine.disk.borrow();
     assert_eq!(disk.labels.iter().collect::<Vec<_>>(), ["node-role.kubernetes.io/control-plane"]);
-    assert_eq!(disk.certificates.len(), 8 + 3);
+    assert_eq!(disk.certificates.len(), 9 + 3);
     let owned: Vec<String> = disk.owners.iter().map(|(path, user)| format!("{} {user}", path.display())).collect();
     let expected =
         ["/etc/corten/pki/etcd/peer.key etcd", "/etc/corten/pki/etcd/server.key etcd", "/var/lib/etcd/corten etcd"];

@@ -128,7 +128,7 @@ fn certificates_that_are_read_are_those_that_are_made() {
     made.extend(["sa.key", "sa.pub"].map(str::to_owned));
     assert_eq!(read.difference(&made).collect::<Vec<_>>(), Vec::<&String>::new(), "read, and made by nobody");
     // The administrator's own, and what only `cortenadm` signs with.
-    let by_nobody = ["admin.crt", "admin.key", "etcd/ca.key"];
+    let by_nobody = ["admin.crt", "admin.key", "etcd/ca.key", "front-proxy-ca.key"];
     assert_eq!(made.difference(&read).collect::<Vec<_>>(), by_nobody, "made, and read by nobody");
 }
 
