@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::{FutureExt, StreamExt};
 use http::StatusCode;
 
-use crate::connect::aggregated::ask::{Answer, Asker, Question};
+use crate::connect::aggregated::ask::{Answer, Asker, Asks, Question};
 use crate::discovery::remote::{self, Resource};
 use crate::openapi::Document;
 use crate::openapi::remote::{Described, Part};
@@ -25,10 +25,36 @@ const DISCOVERY_WITHIN: Duration = Duration::from_secs(5);
 /// Group versions that are asked for at once.
 const LEGACY: usize = 4;
 
+/// Of a hash, which is a digest in hex mostly.
+const HASH_CHARS_MAX: usize = 256;
 const DOCUMENT_BYTES_MAX: usize = 16 << 20;
 const DOCUMENT_WITHIN: Duration = Duration::from_secs(15);
 
 type Resources = Arc<Vec<Resource>>;
+
+/// By which a server tells one state of a description from another. It is all that is taken of where it says that this stands:
+/// the address is always made here, so that it leads nowhere else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Hash(String);
+
+impl Hash {
+    /// `url`: `/openapi/v3/apis/group/version?hash=…`.
+    fn of(url: &str) -> Self {
+        let query = url.split_once('?').map(|(_, query)| query).unwrap_or_default();
+        let query = query.split('#').next().unwrap_or_default();
+        let found = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "hash");
+        Self(found.map(|(_, hash)| hash.chars().take(HASH_CHARS_MAX).collect()).unwrap_or_default())
+    }
+    /// Nothing tells whether it has changed.
+    fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+    /// Of the description of a group version.
+    fn path(&self, remote: &Remote) -> String {
+        let hash: String = form_urlencoded::byte_serialize(self.0.as_bytes()).collect();
+        format!("/openapi/v3{}?hash={hash}", remote.path())
+    }
+}
 
 /// What a server has said so far.
 #[derive(Debug, Default)]
@@ -37,8 +63,8 @@ pub struct Known {
     by_version: HashMap<(String, String), Resources>,
     /// Of the document of version 2, as it was when it last changed.
     v2_etag: Option<String>,
-    /// By path, with the URL that version 3 was read from.
-    documents: HashMap<String, (String, Arc<Described>)>,
+    /// By path, with the hash that version 3 was read by.
+    documents: HashMap<String, (Option<Hash>, Arc<Described>)>,
 }
 
 impl Known {
@@ -58,21 +84,21 @@ impl Known {
         let mut all = Vec::with_capacity(remotes.len());
         for remote in remotes {
             let path = remote.path().trim_start_matches('/').to_owned();
-            let (url, known) = self.documents.get(&path).cloned().unwrap_or_default();
+            let (hash, known) = self.documents.get(&path).cloned().unwrap_or_default();
             let mut new = Described { path: path.clone(), ..(*known).clone() };
-            let mut read_from = url.clone();
-            if let Some(wanted) = index.get(&path).filter(|wanted| **wanted != url) {
-                match document(asker, resolve, server, wanted).await {
-                    Ok(document) => (new.v3, read_from) = (Some(document), wanted.clone()),
+            let mut read_by = hash.clone();
+            if let Some(wanted) = index.get(&path).filter(|wanted| wanted.is_none() || Some(*wanted) != hash.as_ref()) {
+                match document(asker, resolve, remote, wanted).await {
+                    Ok(document) => (new.v3, read_by) = (Some(document), Some(wanted.clone())),
                     Err(why) => tracing::debug!("no description: {why}"),
                 }
             }
             if let Some(part) = old.get(&path) {
                 new.v2 = Some(part.clone());
             }
-            let is_same = read_from == url && !old.contains_key(&path) && known.path == path;
+            let is_same = read_by == hash && !old.contains_key(&path) && known.path == path;
             let now = if is_same { known } else { Arc::new(new) };
-            self.documents.insert(path, (read_from, now.clone()));
+            self.documents.insert(path, (read_by, now.clone()));
             all.push(now);
         }
         self.documents.retain(|path, _| all.iter().any(|of| of.path == *path));
@@ -92,6 +118,7 @@ impl Known {
         let are_known = paths.iter().all(|path| self.documents.contains_key(path));
         let question = Question {
             path: "/openapi/v2",
+            asks: Asks::OpenApi,
             accept: JSON,
             etag: self.v2_etag.as_deref().filter(|_| are_known),
             max_bytes: DOCUMENT_BYTES_MAX,
@@ -134,6 +161,7 @@ impl Known {
     ) -> Vec<Result<Resources, String>> {
         let question = Question {
             path: "/apis",
+            asks: Asks::Discovery,
             accept: DISCOVERY,
             etag: self.etag.as_deref(),
             max_bytes: DISCOVERY_BYTES_MAX,
@@ -184,8 +212,14 @@ fn key(remote: &Remote) -> (String, String) {
 
 async fn legacy(asker: Asker<'_>, resolve: &dyn Resolve, remote: &Remote) -> Result<Resources, String> {
     let path = remote.path();
-    let question =
-        Question { path: &path, accept: JSON, etag: None, max_bytes: DISCOVERY_BYTES_MAX, within: DISCOVERY_WITHIN };
+    let question = Question {
+        path: &path,
+        asks: Asks::Discovery,
+        accept: JSON,
+        etag: None,
+        max_bytes: DISCOVERY_BYTES_MAX,
+        within: DISCOVERY_WITHIN,
+    };
     let answer = asker.get(resolve, &remote.server, question).await?;
     if answer.code != StatusCode::OK {
         return Err(format!("bad status from {}: {}", answer.url, answer.code.as_u16()));
@@ -218,14 +252,11 @@ struct Entry {
     url: String,
 }
 
-/// Where group versions are described, by path.
-async fn index(
-    asker: Asker<'_>,
-    resolve: &dyn Resolve,
-    server: &Arc<Server>,
-) -> Result<HashMap<String, String>, String> {
+/// By which hashes group versions are described now, by path.
+async fn index(asker: Asker<'_>, resolve: &dyn Resolve, server: &Arc<Server>) -> Result<HashMap<String, Hash>, String> {
     let question = Question {
         path: "/openapi/v3",
+        asks: Asks::OpenApi,
         accept: JSON,
         etag: None,
         max_bytes: DISCOVERY_BYTES_MAX,
@@ -236,18 +267,19 @@ async fn index(
         return Err(format!("bad status from {}: {}", answer.url, answer.code.as_u16()));
     }
     let index: Index = serde_json::from_slice(&answer.body).map_err(|err| format!("{}: {err}", answer.url))?;
-    Ok(index.paths.into_iter().map(|(path, entry)| (path, entry.url)).collect())
+    Ok(index.paths.into_iter().map(|(path, entry)| (path, Hash::of(&entry.url))).collect())
 }
 
-async fn document(
-    asker: Asker<'_>,
-    resolve: &dyn Resolve,
-    server: &Arc<Server>,
-    url: &str,
-) -> Result<Document, String> {
-    let question =
-        Question { path: url, accept: JSON, etag: None, max_bytes: DOCUMENT_BYTES_MAX, within: DOCUMENT_WITHIN };
-    let answer = asker.get(resolve, server, question).await?;
+async fn document(asker: Asker<'_>, resolve: &dyn Resolve, remote: &Remote, hash: &Hash) -> Result<Document, String> {
+    let question = Question {
+        path: &hash.path(remote),
+        asks: Asks::OpenApi,
+        accept: JSON,
+        etag: None,
+        max_bytes: DOCUMENT_BYTES_MAX,
+        within: DOCUMENT_WITHIN,
+    };
+    let answer = asker.get(resolve, &remote.server, question).await?;
     if answer.code != StatusCode::OK {
         return Err(format!("bad status from {}: {}", answer.url, answer.code.as_u16()));
     }
@@ -258,4 +290,32 @@ async fn document(
         Document::pack(&answer.body).map_err(|err| err.to_string())
     });
     packed.await.map_err(|err| err.to_string())?
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::registry::apiregistration::routes::Routes;
+
+    #[test]
+    fn a_server_says_which_state_its_description_has_and_not_where_it_stands() {
+        let service = serde_json::from_value(json!({"metadata": {"name": "v1.a.b"}, "spec": {"group": "a.b",
+            "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1,
+            "service": {"name": "s", "namespace": "n"}}}));
+        let routes = Routes::new([service.unwrap()].iter(), &Routes::default());
+        let remote = routes.find("a.b", "v1").unwrap();
+        for (url, asked) in [
+            ("/openapi/v3/apis/a.b/v1?hash=0AF", "?hash=0AF"),
+            ("/api/v1/secrets?hash=0AF", "?hash=0AF"),
+            ("https://elsewhere/openapi/v3?x=y&hash=1", "?hash=1"),
+            ("/api/v1/secrets", "?hash="),
+            ("?hash=a%2F..%2F..%2Fapi%26watch%3D1 HTTP", "?hash=a%2F..%2F..%2Fapi%26watch%3D1+HTTP"),
+            ("/x?hash=1#/api", "?hash=1"),
+        ] {
+            assert_eq!(Hash::of(url).path(remote), format!("/openapi/v3/apis/a.b/v1{asked}"), "{url}");
+        }
+        assert_eq!(Hash::of(&format!("?hash={}", "a".repeat(9999))).0.len(), HASH_CHARS_MAX);
+    }
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::availability;
 use super::describe::Known;
-use crate::connect::aggregated::ask::{Asker, Question};
+use crate::connect::aggregated::ask::{Asker, Asks, Question};
 use crate::connect::aggregated::reach::Within;
 use crate::registry::apiregistration::apiservice::Availability;
 use crate::registry::apiregistration::routes::{Remote, Server, ServiceState};
@@ -187,6 +187,7 @@ async fn look(
 async fn check(front: &Front, asker: Asker<'_>, server: Arc<Server>, path: String) -> Option<String> {
     let question = Question {
         path: &path,
+        asks: Asks::Discovery,
         accept: "application/json",
         etag: None,
         max_bytes: CHECK_BYTES_MAX,

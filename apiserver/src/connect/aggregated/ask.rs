@@ -23,10 +23,32 @@ use crate::webhook::Resolve;
 const BUFFER_BYTES: usize = 64 * 1024;
 const TOO_LATE: &str = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
 
+/// As whom the server asks, as upstream's aggregator does: what is described must not depend on who looks first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// Which resources there are, which nobody may keep from it. The path is one of ours, `/apis` or `/apis/group/version`, whatever
+    /// the other server says: a right to everything must not follow where somebody points.
+    Discovery,
+    /// What they look like: of no group.
+    OpenApi,
+}
+
+impl Asks {
+    fn user(self) -> User {
+        match self {
+            Self::Discovery => {
+                User { name: "system:kube-aggregator".into(), groups: vec!["system:masters".into()], ..User::default() }
+            }
+            Self::OpenApi => User { name: "system:aggregator".into(), ..User::default() },
+        }
+    }
+}
+
 /// One question.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     pub path: &'a str,
+    pub asks: Asks,
     pub accept: &'static str,
     /// Of what is known already: it is not sent again.
     pub etag: Option<&'a str>,
@@ -42,11 +64,6 @@ pub struct Answer {
     pub body: Bytes,
     /// Of whom it was asked.
     pub url: String,
-}
-
-/// Who asks, as upstream's aggregator does: what is described must not depend on who looks first.
-fn aggregator() -> User {
-    User { name: "system:kube-aggregator".into(), groups: vec!["system:masters".into()], ..User::default() }
 }
 
 /// How servers are asked.
@@ -100,7 +117,7 @@ async fn exchange(connection: Connection, server: &Server, question: Question<'_
         request = request.header(IF_NONE_MATCH, etag);
     }
     let mut request = request.body(Empty::<Bytes>::new()).map_err(|err| err.to_string())?;
-    identity::say(&aggregator(), request.headers_mut()).map_err(|err| err.to_string())?;
+    identity::say(&question.asks.user(), request.headers_mut()).map_err(|err| err.to_string())?;
     let response = sender.send_request(request).await.map_err(|err| told(&err))?;
     let code = response.status();
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
