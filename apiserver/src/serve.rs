@@ -214,8 +214,9 @@ impl Server {
         let (responses, send_deadline) = (Responses::default(), self.send_deadline);
         let sent = responses.clone();
         let authenticated = worker.clone();
-        let shown = Connection { identity, authenticated: Box::new(move || authenticated.authenticated()) };
-        let shown = Arc::new(shown);
+        let front_proxy = self.tls.front_proxy().map(|trust| trust.rules.clone());
+        let authenticated = Box::new(move || authenticated.authenticated());
+        let shown = Arc::new(Connection { identity, front_proxy, authenticated });
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer.ip()));
             request.extensions_mut().insert(shown.clone());

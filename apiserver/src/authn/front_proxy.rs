@@ -11,6 +11,9 @@ use percent_encoding::percent_decode_str;
 use super::{ANONYMOUS, AUTHENTICATED_GROUP, UNAUTHENTICATED_GROUP};
 use crate::request::User;
 
+/// What the names of the usual headers begin with: `X-Remote-User`, `-Uid`, `-Group`, `-Extra-…`.
+const USUAL_PREFIX: &str = "x-remote-";
+
 /// What a front proxy's requests are read by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -67,14 +70,21 @@ impl Rules {
         Some(user)
     }
 
-    /// Takes out what [`user`](Self::user) has read: nobody behind us is to believe it again.
-    pub fn take_out(&self, headers: &mut HeaderMap) {
-        let is_extra = |name: &HeaderName| self.extra_prefixes.iter().any(|p| name.as_str().starts_with(p.as_str()));
-        let extra: Vec<HeaderName> = headers.keys().filter(|name| is_extra(name)).cloned().collect();
-        let all = self.username_headers.iter().chain(&self.uid_headers).chain(&self.group_headers).chain(&extra);
-        for name in all {
-            headers.remove(name);
-        }
+    fn names(&self, header: &HeaderName) -> bool {
+        [&self.username_headers, &self.uid_headers, &self.group_headers].iter().any(|names| names.contains(header))
+            || self.extra_prefixes.iter().any(|prefix| header.as_str().starts_with(prefix.as_str()))
+    }
+}
+
+/// Takes out what names users, whoever has sent it: nobody behind us is to believe of a client what we have not. `rules`: by which
+/// we read it ourselves. The usual headers go as well, since others may read those.
+pub fn take_out(rules: Option<&Rules>, headers: &mut HeaderMap) {
+    let is_named = |header: &&HeaderName| {
+        header.as_str().starts_with(USUAL_PREFIX) || rules.is_some_and(|rules| rules.names(header))
+    };
+    let named: Vec<HeaderName> = headers.keys().filter(is_named).cloned().collect();
+    for name in named {
+        headers.remove(name);
     }
 }
 
@@ -144,9 +154,32 @@ mod tests {
 
     #[test]
     fn what_has_been_read_goes_no_further() {
-        let mut all = headers(&["x-remote-user: a", "x-remote-extra-b: c", "x-remote-group: d", "accept: e"]);
-        rules(&[]).take_out(&mut all);
-        assert_eq!(all.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
+        let left = |rules: Option<&Rules>| {
+            let mut all = headers(&[
+                "x-remote-user: a",
+                "X-Remote-Extra-b: c",
+                "x-remote-group: d",
+                "x-remote-uid: e",
+                "accept: f",
+                "x-other-user: g",
+                "x-corp-uid: h",
+                "X-Corp-Group: i",
+                "X-Corp-Extra-a: j",
+                "x-corp: k",
+            ]);
+            take_out(rules, &mut all);
+            let mut left: Vec<String> = all.keys().map(ToString::to_string).collect();
+            left.sort();
+            left.join(" ")
+        };
+        assert_eq!(left(None), "accept x-corp x-corp-extra-a x-corp-group x-corp-uid x-other-user");
+        let own = Rules {
+            uid_headers: vec![HeaderName::from_static("x-corp-uid")],
+            group_headers: vec![HeaderName::from_static("x-corp-group")],
+            extra_prefixes: vec!["x-corp-extra-".into()],
+            ..rules(&[])
+        };
+        assert_eq!(left(Some(&own)), "accept x-corp");
     }
 
     #[test]

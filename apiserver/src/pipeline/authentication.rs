@@ -11,6 +11,7 @@ use http::{Request, Response};
 use tower::{Layer, Service};
 
 use super::{Answering, Inner, Means, Pipeline, ready, refused};
+use crate::authn::front_proxy::{self, Rules};
 use crate::authn::{AUTHENTICATED_GROUP, Identity, unauthorized};
 use crate::request::User;
 use crate::request_info::{self, Door, RequestInfo};
@@ -21,6 +22,8 @@ use crate::rest::receive::Unread;
 /// What a request's connection has shown: stands in its extensions.
 pub struct Connection {
     pub identity: Arc<Identity>,
+    /// What front proxies' requests are read by, whether or not this is one's.
+    pub front_proxy: Option<Arc<Rules>>,
     /// Called when a request shows whose connection it is, again and again.
     pub authenticated: Box<dyn Fn() + Send + Sync>,
 }
@@ -75,20 +78,17 @@ impl<'a> Service<Request<Unread>> for &'a Authentication {
             Ok(shown) => shown,
             Err(err) => return refused(err),
         };
-        if let Some(user) = caller::proxied(&connection.identity, request.headers_mut()) {
+        let named = caller::proxied(&connection.identity, request.headers());
+        if let Some(user) = named.or_else(|| caller::certified(&connection.identity).cloned()) {
+            front_proxy::take_out(connection.front_proxy.as_deref(), request.headers_mut());
             return match is_of(&info, &connection, user) {
-                Ok(()) => next.answer(request),
-                Err(err) => refused(err),
-            };
-        }
-        if let Some(user) = caller::certified(&connection.identity) {
-            return match is_of(&info, &connection, user.clone()) {
                 Ok(()) => next.answer(request),
                 Err(err) => refused(err),
             };
         }
         Box::pin(async move {
             let user = caller::shown(resources, &connection.identity, request.headers()).await?;
+            front_proxy::take_out(connection.front_proxy.as_deref(), request.headers_mut());
             is_of(&info, &connection, user)?;
             next.answer(request).await
         })

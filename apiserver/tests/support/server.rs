@@ -18,7 +18,7 @@ use corten_apiserver::serve::{Server, TlsFiles, TlsKeeper};
 use corten_apiserver::start;
 use corten_apiserver::storage::Storage;
 use corten_apiserver::storage::memory::Memory;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, HeaderName, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
@@ -75,12 +75,12 @@ fn make_pki(dir: &TempDir) {
 }
 
 fn front_proxy_rules() -> front_proxy::Rules {
-    let header = |name| vec![http::HeaderName::from_static(name)];
+    let header = |name| vec![HeaderName::from_static(name)];
     front_proxy::Rules {
         allowed_names: vec!["front-proxy-client".into()],
         username_headers: header("x-remote-user"),
         uid_headers: header("x-remote-uid"),
-        group_headers: header("x-remote-group"),
+        group_headers: vec![HeaderName::from_static("x-remote-group"), HeaderName::from_static("x-corp-group")],
         extra_prefixes: vec!["x-remote-extra-".into()],
     }
 }

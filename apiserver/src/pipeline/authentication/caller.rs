@@ -10,12 +10,10 @@ use crate::connect::websocket;
 use crate::request::User;
 use crate::resources::Resources;
 
-/// Whom a front proxy names, if it is one. What it says is taken out of the request.
-pub(super) fn proxied(identity: &Identity, headers: &mut HeaderMap) -> Option<Arc<User>> {
+/// Whom a front proxy names, if it is one.
+pub(super) fn proxied(identity: &Identity, headers: &HeaderMap) -> Option<Arc<User>> {
     let rules = identity.front_proxy(crate::resources::now_secs())?;
-    let user = rules.user(headers)?;
-    rules.take_out(headers);
-    Some(Arc::new(user))
+    rules.user(headers).map(Arc::new)
 }
 
 /// Whose the connection is, if its certificate says so and is good still. Nothing of the request is looked at then.
