@@ -8,7 +8,7 @@ use futures::{FutureExt, StreamExt};
 use http::StatusCode;
 
 use crate::connect::aggregated::ask::{Answer, Asker, Asks, Question};
-use crate::discovery::remote::{self, Resource};
+use crate::discovery::remote::{self, Resources};
 use crate::openapi::Document;
 use crate::openapi::remote::{Described, Part};
 use crate::registry::apiregistration::routes::{Remote, Server};
@@ -29,8 +29,6 @@ const LEGACY: usize = 4;
 const HASH_CHARS_MAX: usize = 256;
 const DOCUMENT_BYTES_MAX: usize = 16 << 20;
 const DOCUMENT_WITHIN: Duration = Duration::from_secs(15);
-
-type Resources = Arc<Vec<Resource>>;
 
 /// By which a server tells one state of a description from another. It is all that is taken of where it says that this stands:
 /// the address is always made here, so that it leads nowhere else.
@@ -192,8 +190,7 @@ impl Known {
         match answer.code {
             StatusCode::NOT_MODIFIED => Ok(true),
             StatusCode::OK if answer.media.contains(AGGREGATED) => {
-                let read = remote::aggregated(&answer.body).map_err(|err| format!("{}: {err}", answer.url))?;
-                self.by_version = read.into_iter().map(|(key, resources)| (key, Arc::new(resources))).collect();
+                self.by_version = remote::aggregated(&answer.body).map_err(|err| format!("{}: {err}", answer.url))?;
                 self.etag.clone_from(&answer.etag);
                 Ok(true)
             }
@@ -225,7 +222,7 @@ async fn legacy(asker: Asker<'_>, resolve: &dyn Resolve, remote: &Remote) -> Res
         return Err(format!("bad status from {}: {}", answer.url, answer.code.as_u16()));
     }
     let read = remote::legacy(&answer.body, &remote.group, &remote.version);
-    read.map(Arc::new).map_err(|err| format!("{}: {err}", answer.url))
+    read.map_err(|err| format!("{}: {err}", answer.url))
 }
 
 /// Those that can be shown in every form.
