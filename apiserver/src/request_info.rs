@@ -108,7 +108,7 @@ pub struct Question {
     pub subject: Subject,
     /// The kind that it is about; none of our own names, or of a kind that is not served.
     pub resource: Option<Arc<ApiResource>>,
-    /// The field selector of a list or watch. One that is malformed is none here, and told of later to those who may ask.
+    /// The field selector of a list or watch, another server's as well. One that is malformed is none here, and told of later to those who may ask.
     pub fields: FieldSelector,
     /// What a list, or a watch that begins with the state, walks over.
     pub walks: Option<Walked>,
@@ -132,7 +132,7 @@ impl Question {
                 Some(Attributes::Resource { verb: verb.as_str(), target })
             }
             Subject::Proxied { verb, target, .. } => Some(Attributes::Resource { verb, target }),
-            Subject::Delegated { asked: Delegated { verb, about }, .. } => Some(match about {
+            Subject::Delegated { asked: Delegated { verb, about, .. }, .. } => Some(match about {
                 About::Resource(target) => Attributes::Resource { verb, target },
                 About::Path(path) => Attributes::Path { verb, path },
             }),

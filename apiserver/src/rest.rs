@@ -98,8 +98,8 @@ impl Front {
         let query = &Query::parse(raw_query.as_deref());
         let question = info.question()?;
         match (may, &question.subject) {
-            (Permit::Path(_) | Permit::Connection(_), Subject::Delegated { to, .. }) => {
-                Box::pin(forward::answer(self, info, to, seat, request)).await
+            (Permit::Path(_) | Permit::Connection(_), Subject::Delegated { asked, to }) => {
+                Box::pin(forward::answer(self, info, forward::Passed { asked, to }, seat, request)).await
             }
             (Permit::Path(may), _) => {
                 if !matches!(may.verb(), "get" | "head") {

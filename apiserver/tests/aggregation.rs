@@ -181,6 +181,9 @@ async fn a_request_is_passed_on_as_its_user_and_what_he_claims_of_himself_is_not
         assert_eq!((&told["x-mine"], &told["host"]), (&json!("1"), &json!("other.default.svc")));
         assert_eq!(told["audit-id"], answered["audit-id"].to_str().unwrap());
     }
+    // What roles are asked about is what goes on: nobody reads a name where another reads a path.
+    let (_, seen) = c.send("GET", &format!("{ROOT}/namespaces/n/flunders/a%2Fstatus%2f%41"), Value::Null).await;
+    assert_eq!(seen["uri"], format!("{ROOT}/namespaces/n/flunders/a/status/A"));
     let (code, answer) = c.send("GET", &format!("{ROOT}/flunders/teapot"), Value::Null).await;
     assert_eq!((code, answer), (418, json!("short and stout")));
     let (code, answer) = c.send("GET", &format!("{ROOT}/flunders/redirect"), Value::Null).await;
@@ -191,6 +194,33 @@ async fn a_request_is_passed_on_as_its_user_and_what_he_claims_of_himself_is_not
     let (code, why) = c.server.send_as(Some("jane"), "GET", &format!("{ROOT}/flunders"), JSON, Bytes::new()).await;
     let expected = r#"flunders.wardle.example.com is forbidden: User "jane" cannot list resource "flunders" in API group "wardle.example.com" at the cluster scope"#;
     assert_eq!((code, why["message"].as_str()), (403, Some(expected)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_read_one_name_lists_it_by_its_field_selector() {
+    let c = Cluster::with_other().await;
+    let rules = json!([{"apiGroups": [GROUP], "resources": ["flunders"], "resourceNames": ["one"], "verbs": ["list"]}]);
+    let roles = "/apis/rbac.authorization.k8s.io/v1";
+    let role = json!({"metadata": {"name": "one"}, "rules": rules});
+    assert_eq!(c.send("POST", &format!("{roles}/clusterroles"), role).await.0, 201);
+    let binding = json!({"metadata": {"name": "one"}, "subjects": [{"kind": "User", "name": "jane"}],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "one"}});
+    assert_eq!(c.send("POST", &format!("{roles}/clusterrolebindings"), binding).await.0, 201);
+    let one = format!("{ROOT}/flunders?fieldSelector=metadata.name%3Done");
+    let mut turns = tokio::time::interval(Duration::from_millis(50));
+    let known = async {
+        while c.server.send_as(Some("jane"), "GET", &one, JSON, Bytes::new()).await.0 != 200 {
+            turns.tick().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, known).await.expect("the role is known");
+    for (query, expected) in
+        [("?fieldSelector=metadata.name%3Done", 200), ("?fieldSelector=metadata.name%3Dtwo", 403), ("", 403)]
+    {
+        let path = format!("{ROOT}/flunders{query}");
+        let (code, answer) = c.server.send_as(Some("jane"), "GET", &path, JSON, Bytes::new()).await;
+        assert_eq!(code, expected, "{query}: {answer}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use std::task::{Context, Poll};
 
 use corten_api::ApiError;
+use corten_api::selector::FieldSelector;
 use http::{Request, Response};
 use tower::{Layer, Service};
 
@@ -62,14 +63,16 @@ async fn permit(resources: &Resources, info: &RequestInfo) -> Result<Option<Perm
         Subject::Resource { verb, target } => {
             Permit::Resource(resources.authorize(user, *verb, target, &question.fields).await?)
         }
-        Subject::Container { verb, target } => {
-            Permit::Connection(resources.authorize_connect(user, verb.as_str(), target).await?)
-        }
+        Subject::Container { verb, target } => Permit::Connection(
+            resources.authorize_connect(user, verb.as_str(), target, &FieldSelector::default()).await?,
+        ),
         Subject::Proxied { verb, target, .. } => {
-            Permit::Connection(resources.authorize_connect(user, verb, target).await?)
+            Permit::Connection(resources.authorize_connect(user, verb, target, &FieldSelector::default()).await?)
         }
-        Subject::Delegated { asked: Delegated { verb, about }, .. } => match about {
-            About::Resource(target) => Permit::Connection(resources.authorize_connect(user, verb, target).await?),
+        Subject::Delegated { asked: Delegated { verb, about, .. }, .. } => match about {
+            About::Resource(target) => {
+                Permit::Connection(resources.authorize_connect(user, verb, target, &question.fields).await?)
+            }
             About::Path(path) => Permit::Path(AuthorizedPath::ask(resources.authorizer(), user, verb, path)?),
         },
         Subject::Path { verb, path } => Permit::Path(AuthorizedPath::ask(resources.authorizer(), user, verb, path)?),

@@ -1,10 +1,7 @@
 //! Requests below a group version that another server answers for: read as upstream reads them for roles, whatever the other server
 //! makes of the rest of the path and of the method.
 
-use std::borrow::Cow;
-
 use http::Method;
-use percent_encoding::percent_decode_str;
 
 use super::Target;
 
@@ -26,6 +23,10 @@ pub struct Delegated {
     /// As roles name it; of a path the method in lower case; empty where there is no word for it.
     pub verb: &'static str,
     pub about: About,
+    /// What roles are asked about is read of it, and it is what goes on: decoded once, so that no other server reads it otherwise.
+    pub path: String,
+    /// Whether it is one of many objects by its field selector, if that names one.
+    pub reads_selector: bool,
 }
 
 impl Delegated {
@@ -40,8 +41,9 @@ impl Delegated {
     }
 }
 
-/// The group and version that a path lies below, or that it names. `None` for all that is below no group's.
-pub fn group_version(path: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+/// The group and version that a path lies below, or that it names; the path has been decoded. `None` for all that is below no
+/// group's.
+pub fn group_version(path: &str) -> Option<(&str, &str)> {
     let mut parts = path.trim_start_matches('/').split('/');
     if parts.next()? != "apis" {
         return None;
@@ -50,19 +52,19 @@ pub fn group_version(path: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
     if group.is_empty() || version.is_empty() {
         return None;
     }
-    Some((percent_decode_str(group).decode_utf8().ok()?, percent_decode_str(version).decode_utf8().ok()?))
+    Some((group, version))
 }
 
-/// `path`: as it was sent, of one that [`group_version`] reads. `watch`: the query option of that name.
-pub fn parse(method: &Method, path: &str, watch: bool) -> Option<Delegated> {
-    let path = percent_decode_str(path).decode_utf8().ok()?;
+/// `path`: one that [`group_version`] reads. `watch`: the query option of that name.
+pub fn parse(method: &Method, path: String, watch: bool) -> Option<Delegated> {
     let trimmed = path.trim_matches('/');
     let mut parts = trimmed.split('/').skip(1);
     let (group, version) = (parts.next()?, parts.next()?);
     let rest: Vec<&str> = parts.collect();
     let by_method = verb(method);
     if rest.is_empty() {
-        return Some(Delegated { verb: of_path(method), about: About::Path(format!("/{trimmed}")) });
+        let about = About::Path(format!("/{trimmed}"));
+        return Some(Delegated { verb: of_path(method), about, path, reads_selector: false });
     }
     let (special, rest) = match rest.as_slice() {
         [word @ ("watch" | "proxy"), rest @ ..] if !rest.is_empty() => {
@@ -94,7 +96,8 @@ pub fn parse(method: &Method, path: &str, watch: bool) -> Option<Delegated> {
         ("delete", true) => "deletecollection",
         (verb, _) => verb,
     });
-    Some(Delegated { verb, about: About::Resource(target) })
+    let reads_selector = special.is_none() && matches!(verb, "list" | "watch");
+    Some(Delegated { verb, about: About::Resource(target), path, reads_selector })
 }
 
 fn verb(method: &Method) -> &'static str {
@@ -128,12 +131,13 @@ mod tests {
     fn read(line: &str) -> String {
         let (method, path) = line.split_once(' ').unwrap();
         let (path, watch) = path.strip_suffix("?watch=1").map_or((path, false), |path| (path, true));
-        let Some(found) = parse(&method.parse().unwrap(), path, watch) else { return "none".into() };
+        let Some(found) = parse(&method.parse().unwrap(), path.to_owned(), watch) else { return "none".into() };
         let long = if found.is_long() { " long" } else { "" };
+        let selects = if found.reads_selector { " selects" } else { "" };
         match found.about {
             About::Path(path) => format!("{} {path}", found.verb),
             About::Resource(t) => format!(
-                "{} {}/{}/{}/{} ns={} name={}{long}",
+                "{} {}/{}/{}/{} ns={} name={}{long}{selects}",
                 found.verb, t.group, t.version, t.resource, t.subresource, t.namespace, t.name
             ),
         }
@@ -145,11 +149,12 @@ mod tests {
             ("GET /apis/a.b/v1", "get /apis/a.b/v1"),
             ("HEAD /apis/a.b/v1/", "head /apis/a.b/v1"),
             ("OPTIONS /apis/a.b/v1", "options /apis/a.b/v1"),
-            ("GET /apis/a.b/v1/tabs", "list a.b/v1/tabs/ ns= name="),
-            ("GET /apis/a.b/v1/tabs?watch=1", "watch a.b/v1/tabs/ ns= name="),
+            ("GET /apis/a.b/v1/tabs", "list a.b/v1/tabs/ ns= name= selects"),
+            ("GET /apis/a.b/v1/tabs?watch=1", "watch a.b/v1/tabs/ ns= name= selects"),
+            ("GET /apis/a.b/v1/watch/tabs", "watch a.b/v1/tabs/ ns= name="),
             ("GET /apis/a.b/v1/tabs/x?watch=1", "get a.b/v1/tabs/ ns= name=x"),
             ("GET /apis/a.b/v1/watch/namespaces/n/tabs/x", "watch a.b/v1/tabs/ ns=n name=x"),
-            ("GET /apis/a.b/v1/watch", "list a.b/v1/watch/ ns= name="),
+            ("GET /apis/a.b/v1/watch", "list a.b/v1/watch/ ns= name= selects"),
             ("POST /apis/a.b/v1/namespaces/n/tabs", "create a.b/v1/tabs/ ns=n name="),
             ("PUT /apis/a.b/v1/namespaces/n/tabs/x/status", "update a.b/v1/tabs/status ns=n name=x"),
             ("GET /apis/a.b/v1/namespaces/n/tabs/x/exec", "get a.b/v1/tabs/exec ns=n name=x long"),
@@ -160,8 +165,7 @@ mod tests {
             ("PUT /apis/a.b/v1/namespaces/n/finalize", "update a.b/v1/namespaces/finalize ns=n name=n"),
             ("GET /apis/a.b/v1/proxy/tabs/x/y/z", "proxy a.b/v1/tabs/ ns= name=x long"),
             ("OPTIONS /apis/a.b/v1/tabs", " a.b/v1/tabs/ ns= name="),
-            ("GET /apis/a.b/v1/tabs/a%20b", "get a.b/v1/tabs/ ns= name=a b"),
-            ("GET /apis/a.b/v1/tabs/%FF", "none"),
+            ("GET /apis/a.b/v1/tabs//x", "list a.b/v1/tabs/x ns= name= selects"),
         ];
         for (line, expected) in cases {
             assert_eq!(read(line), expected, "{line}");
@@ -175,7 +179,6 @@ mod tests {
             ("/apis/a.b/v1", Some("a.b v1")),
             ("/apis/a.b/v1/", Some("a.b v1")),
             ("/apis/a.b/v1/tabs/x", Some("a.b v1")),
-            ("/apis/a%2Eb/v1", Some("a.b v1")),
             ("/apis/a.b", None),
             ("/apis/a.b/", None),
             ("/apis//v1", None),

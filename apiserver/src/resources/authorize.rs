@@ -103,14 +103,16 @@ impl Resources {
         Ok(Authorized::granted(user.clone(), target, grant))
     }
     /// Whether somebody may be connected to what the target names. What is taken away later does not end what streams.
-    /// `verb`: as roles name it, which follows the request's method; none for OPTIONS.
+    /// `verb`: as roles name it, which follows the request's method; none for OPTIONS. `fields`: the field selector of what is a list
+    /// or watch of another server's objects.
     pub async fn authorize_connect(
         &self,
         user: &Arc<User>,
         verb: &str,
         target: &Target,
+        fields: &FieldSelector,
     ) -> Result<Authorized<to::Connect>, ApiError> {
-        let grant = self.grant(user, verb, target, &FieldSelector::default()).await?;
+        let grant = self.grant(user, verb, target, fields).await?;
         Ok(Authorized::granted(user.clone(), target.clone(), grant))
     }
     /// Whether a write that finds nothing may make the object: what a create of this name would be told.

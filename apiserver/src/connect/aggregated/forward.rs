@@ -13,11 +13,12 @@ use super::identity;
 use super::reach::{Unreachable, Within};
 use crate::connect::proxy::dial::Connection;
 use crate::connect::proxy::relay::{self, Download};
-use crate::connect::proxy::{headers, peer, rebuilt, upgrade};
+use crate::connect::proxy::{headers, path, peer, rebuilt, upgrade};
 use crate::flowcontrol::long_running::LongRunning;
 use crate::flowcontrol::seat::Seat;
 use crate::registry::apiregistration::routes::Remote;
 use crate::request::User;
+use crate::request::delegated::Delegated;
 use crate::request_info::RequestInfo;
 use crate::rest::body::Body;
 use crate::rest::receive::Unread;
@@ -43,19 +44,34 @@ impl Refused {
     }
 }
 
+/// What is passed on, and to whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Passed<'a> {
+    pub asked: &'a Delegated,
+    pub to: &'a Remote,
+}
+
+impl Passed<'_> {
+    /// What roles were asked about, as a URL has it, and the query as it came.
+    fn uri(&self, query: Option<&str>) -> String {
+        let path = path::escape(&self.asked.path);
+        query.map_or_else(|| path.clone(), |query| format!("{path}?{query}"))
+    }
+}
+
 /// Answers a request that may be. Its turn was its own: once it is passed on it holds no seats, as the other server may take its
 /// time, and is counted as what lasts.
 pub async fn answer(
     front: &Arc<Front>,
     info: &RequestInfo,
-    remote: &Remote,
+    passed: Passed<'_>,
     seat: Option<Seat>,
     request: Request<Unread>,
 ) -> Result<Response<Body>, ApiError> {
     let user = info.user()?;
     let counted = front.flow.enter_long(user)?;
     drop(seat);
-    let connection = match connect(front, remote, headers::is_upgrade(request.headers())).await {
+    let connection = match connect(front, passed.to, headers::is_upgrade(request.headers())).await {
         Ok(connection) => connection,
         Err(refused) => return Ok(told(&refused)),
     };
@@ -64,11 +80,11 @@ pub async fn answer(
     let patience = front.proxy.head_deadline;
     if headers::is_upgrade(request.headers()) {
         let switched = hyper::upgrade::on(&mut request);
-        let request = passed_on(request, user, info, remote, true)?;
+        let request = passed_on(request, user, info, passed, true)?;
         let switched = upgrade::serve(connection, request, switched, patience, counted).await;
         return Ok(switched.unwrap_or_else(|err| told(&Refused::unavailable(err.message()))));
     }
-    let request = passed_on(request, user, info, remote, false)?;
+    let request = passed_on(request, user, info, passed, false)?;
     match relay::send(connection, request, patience).await {
         Ok((response, open)) => Ok(shown(response, open, counted)),
         Err(why) => Ok(told(&Refused::not_reached(&why))),
@@ -101,12 +117,12 @@ fn passed_on(
     request: Request<Incoming>,
     user: &User,
     info: &RequestInfo,
-    remote: &Remote,
+    passed: Passed<'_>,
     is_upgrade: bool,
 ) -> Result<Request<Incoming>, ApiError> {
     let (mut parts, body) = request.into_parts();
-    let uri = parts.uri.path_and_query().map_or("/", |uri| uri.as_str()).to_owned();
-    let headers = headers_of(&mut parts, user, info, remote, is_upgrade)?;
+    let uri = passed.uri(parts.uri.query());
+    let headers = headers_of(&mut parts, user, info, passed, is_upgrade)?;
     rebuilt(parts, body, &uri, headers)
 }
 
@@ -114,17 +130,17 @@ fn headers_of(
     parts: &mut Parts,
     user: &User,
     info: &RequestInfo,
-    remote: &Remote,
+    passed: Passed<'_>,
     is_upgrade: bool,
 ) -> Result<HeaderMap, ApiError> {
     let given = std::mem::take(&mut parts.headers);
     let mut headers = if is_upgrade {
         headers::of_upgrade(given, peer(parts))
     } else {
-        headers::of_request(given, peer(parts), parts.uri.path(), None)
+        headers::of_request(given, peer(parts), &path::escape(&passed.asked.path), None)
     };
     identity::say(user, &mut headers).map_err(ApiError::internal)?;
-    headers.insert(HOST, HeaderValue::try_from(remote.server.name()).map_err(ApiError::internal)?);
+    headers.insert(HOST, HeaderValue::try_from(passed.to.server.name()).map_err(ApiError::internal)?);
     if let Some(id) = info.id.header() {
         headers.insert(AUDIT_ID, id);
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::{Request, Response};
+use percent_encoding::percent_decode_str;
 
 use super::AUDIT_ID;
 use crate::connect;
@@ -55,17 +56,20 @@ fn delegated(
     if routes.is_empty() {
         return None;
     }
-    let path = request.uri().path();
-    let (group, version) = delegated::group_version(path)?;
-    let to = routes.find(&group, &version)?.clone();
-    let asked = delegated::parse(request.method(), path, query.flag("watch"))?;
+    // What is no UTF-8 is refused below, whoever would answer it.
+    let path = percent_decode_str(request.uri().path()).decode_utf8().ok()?;
+    let (group, version) = delegated::group_version(&path)?;
+    let to = routes.find(group, version)?.clone();
+    let asked = delegated::parse(request.method(), path.into_owned(), query.flag("watch"))?;
+    let fields = query.get("fieldSelector").filter(|_| asked.reads_selector);
+    let fields = fields.and_then(|text| FieldSelector::parse(text).ok()).unwrap_or_default();
     let (verb, lasts) = match &asked.about {
         _ if asked.is_long() || headers::is_upgrade(request.headers()) => (CONNECT, Lasts::Open),
         About::Resource(_) if asked.verb == Verb::Watch.as_str() => (asked.verb, Lasts::Watch),
         About::Resource(_) if !asked.verb.is_empty() => (asked.verb, Lasts::Short),
         About::Resource(_) | About::Path(_) => (OTHERS, Lasts::Short),
     };
-    Some((verb, lasts, Question::about(Subject::Delegated { asked, to })))
+    Some((verb, lasts, Question { fields, ..Question::about(Subject::Delegated { asked, to }) }))
 }
 
 /// `timeout`: how long the client waits, as upstream's language writes lengths of time. Less than nothing is none.
