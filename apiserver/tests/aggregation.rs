@@ -248,6 +248,13 @@ async fn a_watch_comes_line_by_line_and_an_upgrade_goes_both_ways() {
     let mut heard = [0; 23];
     tokio::time::timeout(DEADLINE, io.read_exact(&mut heard)).await.expect("it echoes").unwrap();
     assert_eq!(String::from_utf8_lossy(&heard), "kubernetes-admin, hello");
+    // Who only says that it will be an upgrade is given up as all others.
+    let tls = c.server.connect(Some("admin")).await;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.unwrap();
+    tokio::spawn(connection.with_upgrades());
+    let request = Request::get(format!("{ROOT}/flunders/a/silent?timeout=1s")).header("host", "x");
+    let request = request.header("connection", "Upgrade").body(Empty::<Bytes>::new()).unwrap();
+    assert_eq!(sender.send_request(request).await.unwrap().status(), 504);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,7 +60,7 @@ impl Passed<'_> {
 }
 
 /// Answers a request that may be. Its turn was its own: once it is passed on it holds no seats, as the other server may take its
-/// time, and is counted as what lasts.
+/// time, and is counted as what lasts. What becomes another protocol holds them until it has.
 pub async fn answer(
     front: &Arc<Front>,
     info: &RequestInfo,
@@ -70,15 +70,16 @@ pub async fn answer(
 ) -> Result<Response<Body>, ApiError> {
     let user = info.user()?;
     let counted = front.flow.enter_long(user)?;
-    drop(seat);
-    let connection = match connect(front, passed.to, headers::is_upgrade(request.headers())).await {
+    let is_upgrade = headers::is_upgrade(request.headers());
+    let _held = seat.filter(|_| is_upgrade);
+    let connection = match connect(front, passed.to, is_upgrade).await {
         Ok(connection) => connection,
         Err(refused) => return Ok(told(&refused)),
     };
     let (parts, body) = request.into_parts();
     let mut request = Request::from_parts(parts, body.take()?.into_incoming()?);
     let patience = front.proxy.head_deadline;
-    if headers::is_upgrade(request.headers()) {
+    if is_upgrade {
         let switched = hyper::upgrade::on(&mut request);
         let request = passed_on(request, user, info, passed, true)?;
         let switched = upgrade::serve(connection, request, switched, patience, counted).await;

@@ -7,7 +7,6 @@ use percent_encoding::percent_decode_str;
 
 use super::AUDIT_ID;
 use crate::connect;
-use crate::connect::proxy::headers;
 use crate::registry::Registry;
 use crate::request::delegated::{self, About};
 use crate::request::{self, Asked, RequestError, Target, Verb};
@@ -64,7 +63,8 @@ fn delegated(
     let fields = query.get("fieldSelector").filter(|_| asked.reads_selector);
     let fields = fields.and_then(|text| FieldSelector::parse(text).ok()).unwrap_or_default();
     let (verb, lasts) = match &asked.about {
-        _ if asked.is_long() || headers::is_upgrade(request.headers()) => (CONNECT, Lasts::Open),
+        // Whatever its headers ask for: a client does not choose to take no turn.
+        _ if asked.is_long() => (CONNECT, Lasts::Open),
         About::Resource(_) if asked.verb == Verb::Watch.as_str() => (asked.verb, Lasts::Watch),
         About::Resource(_) if !asked.verb.is_empty() => (asked.verb, Lasts::Short),
         About::Resource(_) | About::Path(_) => (OTHERS, Lasts::Short),
