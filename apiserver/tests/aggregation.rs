@@ -289,6 +289,9 @@ async fn a_server_that_hangs_holds_up_nobody_but_itself() {
     assert!(why.starts_with("failing or missing response from https://127.0.0.1:"), "{why}");
     let path = "/apis/a.example.com/v1/things";
     assert_eq!(c.send("GET", path, Value::Null).await, (503, json!("service unavailable\n")));
+    // One that answers others, and not who asks what there is.
+    let (code, why) = c.send("GET", &format!("{ROOT}?silent"), Value::Null).await;
+    assert_eq!((code, why), (503, json!("error trying to reach service: context deadline exceeded\n")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

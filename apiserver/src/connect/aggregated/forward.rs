@@ -2,12 +2,14 @@
 //! fast as the slower side takes them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use corten_api::ApiError;
 use http::header::{HOST, HeaderName, HeaderValue, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use tokio::time::timeout;
 
 use super::identity;
 use super::reach::{Unreachable, Within};
@@ -18,13 +20,15 @@ use crate::flowcontrol::long_running::LongRunning;
 use crate::flowcontrol::seat::Seat;
 use crate::registry::apiregistration::routes::Remote;
 use crate::request::User;
-use crate::request::delegated::Delegated;
+use crate::request::delegated::{About, Delegated};
 use crate::request_info::RequestInfo;
 use crate::rest::body::Body;
 use crate::rest::receive::Unread;
 use crate::rest::{Front, respond};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+/// What there is of a group version, clients ask of all servers before anything else: one that hangs must not hold them up.
+const DISCOVERY_WITHIN: Duration = Duration::from_secs(5);
 const UNAVAILABLE: &str = "service unavailable";
 const NO_SWITCH: &str = "backend tried to switch protocol when none requested";
 const NO_REDIRECT: &str = "the backend attempted to redirect this request, which is not permitted";
@@ -62,6 +66,23 @@ impl Passed<'_> {
 /// Answers a request that may be. Its turn was its own: once it is passed on it holds no seats, as the other server may take its
 /// time, and is counted as what lasts. What becomes another protocol holds them until it has.
 pub async fn answer(
+    front: &Arc<Front>,
+    info: &RequestInfo,
+    passed: Passed<'_>,
+    seat: Option<Seat>,
+    request: Request<Unread>,
+) -> Result<Response<Body>, ApiError> {
+    let answering = exchange(front, info, passed, seat, request);
+    match &passed.asked.about {
+        About::Resource(_) => answering.await,
+        About::Path(_) => match timeout(DISCOVERY_WITHIN, answering).await {
+            Ok(answered) => answered,
+            Err(_) => Ok(told(&Refused::not_reached("context deadline exceeded"))),
+        },
+    }
+}
+
+async fn exchange(
     front: &Arc<Front>,
     info: &RequestInfo,
     passed: Passed<'_>,
