@@ -1,4 +1,5 @@
-//! Looks at all servers that answer for group versions, for as long as this server lives: each by itself, and a few at a time.
+//! Looks at all servers that answer for group versions, for as long as this server lives: each by itself, and a few at a time. Whether
+//! one answers is said before it is asked anything else, so that nobody's long descriptions keep that from being known of others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -8,8 +9,8 @@ use corten_api::ApiError;
 use futures::future::select_ok;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::availability;
 use super::describe::Known;
@@ -29,14 +30,17 @@ const ATTEMPTS: usize = 5;
 /// Group versions of one server that are asked for at once.
 const CHECKS: usize = 4;
 const CHECK_WITHIN: Duration = Duration::from_secs(5);
+/// Servers that are asked at once what they have: nobody waits for that, and each may say much.
+const DESCRIBED_WIDTH: usize = 4;
+/// For all that one server is asked then. What it has said by then is not asked again.
+const DESCRIBED_WITHIN: Duration = Duration::from_secs(60);
 /// Of an answer that nobody reads.
 const CHECK_BYTES_MAX: usize = 2 << 20;
 
-/// What is known of a server, from one look to the next.
+/// What was found of a server, from one look to the next.
 #[derive(Debug, Default)]
 struct Kept {
-    known: Known,
-    /// What was found of each APIService.
+    /// Of each APIService.
     found: HashMap<String, Availability>,
     failures: u32,
 }
@@ -50,12 +54,33 @@ struct Watched {
     /// As of the last look: with others it is looked at again at once.
     remotes: Vec<String>,
     state: ServiceState,
+    /// What it has said of itself. None while it is asked.
+    known: Option<Box<Known>>,
+    /// What it is asked next, by the last look that has found it.
+    wanted: Option<Wanted>,
 }
 
+/// What a server is to say of itself.
 #[derive(Debug)]
-struct Looked {
-    server: Arc<Server>,
-    kept: Box<Kept>,
+struct Wanted {
+    remotes: Vec<Arc<Remote>>,
+    /// Whether all of them answer: otherwise it is asked for no documents, each of which would take its time.
+    are_well: bool,
+}
+
+/// What has been done of a server.
+#[derive(Debug)]
+enum Done {
+    Looked { server: Arc<Server>, kept: Box<Kept>, wanted: Option<Wanted> },
+    Described { server: Arc<Server>, known: Box<Known> },
+}
+
+/// All servers, and what is under way. A server is looked at, and described, by one task of each kind at a time.
+struct Keeper {
+    watched: HashMap<Arc<Server>, Watched>,
+    tasks: JoinSet<Done>,
+    looks: Arc<Semaphore>,
+    descriptions: Arc<Semaphore>,
 }
 
 /// Looks until `front` is gone or the server drains.
@@ -67,88 +92,120 @@ pub fn start(front: &Arc<Front>) {
 async fn run(front: Weak<Front>) {
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut watched, mut looks) = (HashMap::<Arc<Server>, Watched>::new(), JoinSet::<Looked>::new());
-    let places = Arc::new(Semaphore::new(WIDTH));
+    let (looks, descriptions) = (Arc::new(Semaphore::new(WIDTH)), Arc::new(Semaphore::new(DESCRIBED_WIDTH)));
+    let mut keeper = Keeper { watched: HashMap::new(), tasks: JoinSet::new(), looks, descriptions };
     loop {
         tokio::select! {
             _ = tick.tick() => {
                 let Some(front) = front.upgrade() else { return };
-                begin_due(&front, &mut watched, &mut looks, &places);
+                keeper.begin_due(&front);
             }
-            Some(looked) = looks.join_next(), if !looks.is_empty() => match looked {
-                Ok(Looked { server, kept }) => if let Some(of) = watched.get_mut(&server) {
-                    of.due = Instant::now() + availability::again(kept.failures);
-                    of.kept = Some(kept);
-                },
-                Err(err) => {
-                    tracing::error!(%err, "a look at another server ended in a panic");
-                    // Whichever it was: those that have nothing begin anew.
-                    watched.retain(|_, of| of.kept.is_some());
-                }
-            },
+            Some(done) = keeper.tasks.join_next(), if !keeper.tasks.is_empty() => {
+                let Some(front) = front.upgrade() else { return };
+                keeper.take(&front, done);
+            }
         }
     }
 }
 
-fn begin_due(
-    front: &Arc<Front>,
-    watched: &mut HashMap<Arc<Server>, Watched>,
-    looks: &mut JoinSet<Looked>,
-    places: &Arc<Semaphore>,
-) {
-    let routes = front.resources.registry().routes();
-    let mut servers: HashMap<Arc<Server>, Vec<Arc<Remote>>> = HashMap::new();
-    for remote in routes.iter() {
-        servers.entry(remote.server.clone()).or_default().push(remote.clone());
-    }
-    watched.retain(|server, _| servers.contains_key(server));
-    let is_there = |name: &str| routes.iter().any(|remote| remote.name == name);
-    front.discovery.forget(is_there);
-    front.openapi.forget(is_there);
-    let now = Instant::now();
-    for (server, mut remotes) in servers {
-        remotes.sort_by(|one, other| one.name.cmp(&other.name));
-        let names: Vec<String> = remotes.iter().map(|remote| remote.name.clone()).collect();
-        let state = front.resources.service_state(&server);
-        let of = watched.entry(server.clone()).or_insert_with(|| Watched {
-            kept: Some(Box::default()),
-            due: now,
-            remotes: Vec::new(),
-            state: state.clone(),
-        });
-        if of.due > now && of.remotes == names && of.state == state {
-            continue;
+impl Keeper {
+    fn begin_due(&mut self, front: &Arc<Front>) {
+        let routes = front.resources.registry().routes();
+        let mut servers: HashMap<Arc<Server>, Vec<Arc<Remote>>> = HashMap::new();
+        for remote in routes.iter() {
+            servers.entry(remote.server.clone()).or_default().push(remote.clone());
         }
-        // One that is looked at, or finds all places taken, waits for the next tick.
-        let Some(kept) = of.kept.take() else { continue };
-        let Ok(turn) = places.clone().try_acquire_owned() else {
-            of.kept = Some(kept);
-            continue;
+        self.watched.retain(|server, _| servers.contains_key(server));
+        let is_there = |name: &str| routes.iter().any(|remote| remote.name == name);
+        front.discovery.forget(is_there);
+        front.openapi.forget(is_there);
+        let now = Instant::now();
+        for (server, mut remotes) in servers {
+            remotes.sort_by(|one, other| one.name.cmp(&other.name));
+            let names: Vec<String> = remotes.iter().map(|remote| remote.name.clone()).collect();
+            let state = front.resources.service_state(&server);
+            let of = self.watched.entry(server.clone()).or_insert_with(|| Watched {
+                kept: Some(Box::default()),
+                due: now,
+                remotes: Vec::new(),
+                state: state.clone(),
+                known: Some(Box::default()),
+                wanted: None,
+            });
+            if of.due > now && of.remotes == names && of.state == state {
+                continue;
+            }
+            // One that is looked at, or finds all places taken, waits for the next tick.
+            let Some(kept) = of.kept.take() else { continue };
+            let Ok(place) = self.looks.clone().try_acquire_owned() else {
+                of.kept = Some(kept);
+                continue;
+            };
+            (of.remotes, of.state) = (names, state.clone());
+            let front = front.clone();
+            self.tasks.spawn(async move {
+                let _place = place;
+                look(&front, server, remotes, state, kept).await
+            });
+        }
+    }
+
+    fn take(&mut self, front: &Arc<Front>, done: Result<Done, JoinError>) {
+        let server = match done {
+            Ok(Done::Looked { server, kept, wanted }) => {
+                let Some(of) = self.watched.get_mut(&server) else { return };
+                of.due = Instant::now() + availability::again(kept.failures);
+                (of.kept, of.wanted) = (Some(kept), wanted);
+                server
+            }
+            Ok(Done::Described { server, known }) => {
+                let Some(of) = self.watched.get_mut(&server) else { return };
+                of.known = Some(known);
+                server
+            }
+            Err(err) => {
+                tracing::error!(%err, "a look at another server ended in a panic");
+                // Whichever it was: those that have nothing begin anew.
+                return self.watched.retain(|_, of| of.kept.is_some() && of.known.is_some());
+            }
         };
-        (of.remotes, of.state) = (names, state.clone());
-        let front = front.clone();
-        looks.spawn(async move {
-            let _turn = turn;
-            look(&front, server, remotes, state, kept).await
+        self.begin_description(front, server);
+    }
+
+    fn begin_description(&mut self, front: &Arc<Front>, server: Arc<Server>) {
+        let Some(of) = self.watched.get_mut(&server) else { return };
+        if of.known.is_none() {
+            return;
+        }
+        let Some(wanted) = of.wanted.take() else { return };
+        let Some(mut known) = of.known.take() else { return };
+        let (front, places) = (front.clone(), self.descriptions.clone());
+        self.tasks.spawn(async move {
+            // One of each server waits, and no longer than those before it may take.
+            let place = places.acquire_owned().await;
+            if timeout(DESCRIBED_WITHIN, describe(&front, &server, &wanted, &mut known)).await.is_err() {
+                tracing::debug!(server = server.name(), "what it says of itself takes too long; the rest of it later");
+            }
+            drop(place);
+            Done::Described { server, known }
         });
     }
 }
 
+/// Whether a server answers, which is said at once.
 async fn look(
     front: &Front,
     server: Arc<Server>,
     remotes: Vec<Arc<Remote>>,
     state: ServiceState,
     mut kept: Box<Kept>,
-) -> Looked {
-    let within = Within { allows: front.proxy.allows, time: CHECK_WITHIN };
-    let asker = Asker { reach: &front.reach, within };
+) -> Done {
     let found: Vec<Availability> = match availability::of_service(&server, &state) {
         Some(found) => remotes.iter().map(|_| found.clone()).collect(),
         None => {
             // Anybody may answer that: whether he is who he should be is seen when something is asked of him.
             let anybody = Arc::new(Server { ca_bundle: Vec::new(), is_insecure: true, ..(*server).clone() });
-            let checks = remotes.iter().map(|remote| check(front, asker, anybody.clone(), remote.path()).boxed());
+            let checks = remotes.iter().map(|remote| check(front, anybody.clone(), remote.path()).boxed());
             let checks = futures::stream::iter(checks.collect::<Vec<_>>()).buffered(CHECKS);
             checks.map(availability::of_discovery).collect().await
         }
@@ -160,31 +217,41 @@ async fn look(
         }
     }
     kept.found.retain(|name, _| remotes.iter().any(|remote| remote.name == *name));
-    let is_well = found.iter().all(|found| found.status == "True");
-    kept.failures = if is_well { 0 } else { kept.failures.saturating_add(1) };
+    let are_well = found.iter().all(|found| found.status == "True");
+    kept.failures = if are_well { 0 } else { kept.failures.saturating_add(1) };
     // Who answers nothing is not asked more: each question would take its time.
     if found.iter().all(|found| found.status != "True") {
         remotes.iter().for_each(|remote| front.discovery.learn(&remote.name, None));
-        return Looked { server, kept };
+        return Done::Looked { server, kept, wanted: None };
     }
-    let learned = kept.known.learn(asker, &front.resources, &server, &remotes).await;
+    Done::Looked { server, kept, wanted: Some(Wanted { remotes, are_well }) }
+}
+
+/// Asks a server what it has, which discovery and OpenAPI tell from then on.
+async fn describe(front: &Front, server: &Arc<Server>, wanted: &Wanted, known: &mut Known) {
+    let Wanted { remotes, are_well } = wanted;
+    let (asker, resolve) = (asker(front), &front.resources);
+    let learned = known.learn(asker, resolve, server, remotes).await;
     for (remote, learned) in remotes.iter().zip(learned) {
         if let Err(why) = &learned {
             tracing::debug!(name = remote.name, "not described: {why}");
         }
         front.discovery.learn(&remote.name, learned.ok());
     }
-    if is_well {
-        let described = kept.known.read(asker, &front.resources, &server, &remotes).await;
+    if *are_well {
+        let described = known.read(asker, resolve, server, remotes).await;
         for (remote, described) in remotes.iter().zip(described) {
             front.openapi.learn(&remote.name, described);
         }
     }
-    Looked { server, kept }
+}
+
+fn asker(front: &Front) -> Asker<'_> {
+    Asker { reach: &front.reach, within: Within { allows: front.proxy.allows, time: CHECK_WITHIN } }
 }
 
 /// Why none of several questions was answered well, if so.
-async fn check(front: &Front, asker: Asker<'_>, server: Arc<Server>, path: String) -> Option<String> {
+async fn check(front: &Front, server: Arc<Server>, path: String) -> Option<String> {
     let question = Question {
         path: &path,
         asks: Asks::Discovery,
@@ -195,7 +262,7 @@ async fn check(front: &Front, asker: Asker<'_>, server: Arc<Server>, path: Strin
     };
     let ask = || {
         async {
-            let answer = asker.get(&front.resources, &server, question).await?;
+            let answer = asker(front).get(&front.resources, &server, question).await?;
             if answer.code.is_success() {
                 return Ok(());
             }
