@@ -33,7 +33,7 @@ pub struct Discovery {
     registry: Registry,
     /// What `/api` tells clients, `host:port`.
     server: String,
-    /// What other servers say of what they answer, by the names of APIServices. One task alone changes it.
+    /// What other servers say of what they answer, by the names of APIServices. Several tasks change it.
     described: ArcSwap<HashMap<String, Arc<Described>>>,
     documents: ArcSwap<Documents>,
 }
@@ -83,26 +83,27 @@ impl Discovery {
     /// What another server says of a group version, by the name of its APIService. `None`: it could not be asked, and what it has
     /// said before is stale.
     pub fn learn(&self, name: &str, resources: Option<remote::Resources>) {
-        let all = self.described.load_full();
-        let before = all.get(name);
-        let is_stale = resources.is_none();
-        let same = || before.map(|before| before.resources.clone()).unwrap_or_default();
-        let now = Described { resources: resources.unwrap_or_else(same), is_stale };
-        if before.is_some_and(|before| **before == now) {
-            return;
-        }
-        let mut all = (*all).clone();
-        all.insert(name.to_owned(), Arc::new(now));
-        self.described.store(Arc::new(all));
+        self.described.rcu(|all| {
+            let before = all.get(name);
+            let same = || before.map(|before| before.resources.clone()).unwrap_or_default();
+            let now = Described { resources: resources.clone().unwrap_or_else(same), is_stale: resources.is_none() };
+            if before.is_some_and(|before| **before == now) {
+                return all.clone();
+            }
+            let mut all = (**all).clone();
+            all.insert(name.to_owned(), Arc::new(now));
+            Arc::new(all)
+        });
     }
     /// Forgets all that other servers do not answer any more.
     pub fn forget(&self, is_there: impl Fn(&str) -> bool) {
-        let all = self.described.load_full();
-        if all.keys().all(|name| is_there(name)) {
-            return;
-        }
-        let kept = all.iter().filter(|(name, _)| is_there(name)).map(|(name, of)| (name.clone(), of.clone()));
-        self.described.store(Arc::new(kept.collect()));
+        self.described.rcu(|all| {
+            if all.keys().all(|name| is_there(name)) {
+                return all.clone();
+            }
+            let kept = all.iter().filter(|(name, _)| is_there(name)).map(|(name, of)| (name.clone(), of.clone()));
+            Arc::new(kept.collect())
+        });
     }
     pub fn serve(&self, path: &str, headers: &HeaderMap) -> Option<Response<Body>> {
         self.documents().serve(path, headers)
@@ -305,4 +306,23 @@ fn aggregated_resource(group: &Group<'_>, version: &str, resource: &Resource<'_>
         doc["subresources"] = json!(subs);
     }
     doc
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_learned_at_the_same_time_is_all_known() {
+        let discovery = Discovery::new(Registry::default(), "");
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let discovery = &discovery;
+                scope.spawn(move || (0..100).for_each(|n| discovery.learn(&format!("v{n}.{thread}"), None)));
+            }
+        });
+        assert_eq!(discovery.described.load().len(), 400);
+        discovery.forget(|name| name.ends_with(".0"));
+        assert_eq!(discovery.described.load().len(), 100);
+    }
 }

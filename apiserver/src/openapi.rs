@@ -84,7 +84,7 @@ impl Document {
 #[derive(Debug)]
 pub struct Documents {
     registry: Registry,
-    /// What other servers say of what they answer, by the names of APIServices. One task alone changes it.
+    /// What other servers say of what they answer, by the names of APIServices. Several tasks change it.
     described: ArcSwap<Remotes>,
     made: ArcSwap<Made>,
 }
@@ -125,22 +125,24 @@ impl Documents {
     }
     /// What another server says of a group version, by the name of its APIService.
     pub fn learn(&self, name: &str, described: Arc<remote::Described>) {
-        let all = self.described.load_full();
-        if all.get(name).is_some_and(|known| Arc::ptr_eq(known, &described)) {
-            return;
-        }
-        let mut all = (*all).clone();
-        all.insert(name.to_owned(), described);
-        self.described.store(Arc::new(all));
+        self.described.rcu(|all| {
+            if all.get(name).is_some_and(|known| Arc::ptr_eq(known, &described)) {
+                return all.clone();
+            }
+            let mut all = (**all).clone();
+            all.insert(name.to_owned(), described.clone());
+            Arc::new(all)
+        });
     }
     /// Forgets all that other servers do not answer any more.
     pub fn forget(&self, is_there: impl Fn(&str) -> bool) {
-        let all = self.described.load_full();
-        if all.keys().all(|name| is_there(name)) {
-            return;
-        }
-        let kept = all.iter().filter(|(name, _)| is_there(name)).map(|(name, of)| (name.clone(), of.clone()));
-        self.described.store(Arc::new(kept.collect()));
+        self.described.rcu(|all| {
+            if all.keys().all(|name| is_there(name)) {
+                return all.clone();
+            }
+            let kept = all.iter().filter(|(name, _)| is_there(name)).map(|(name, of)| (name.clone(), of.clone()));
+            Arc::new(kept.collect())
+        });
     }
     /// Of the kinds that are served now.
     pub fn current(&self) -> Arc<Made> {
