@@ -1,16 +1,18 @@
 //! What a server says of the group versions that it answers for: asked beside all requests, and kept where it has not changed.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use http::StatusCode;
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 
 use crate::connect::aggregated::ask::{Answer, Asker, Asks, Question};
 use crate::discovery::remote::{self, Resources};
 use crate::openapi::Document;
-use crate::openapi::remote::{Described, Part};
+use crate::openapi::remote::{Described, Part, Source};
 use crate::registry::apiregistration::routes::{Remote, Server};
 use crate::rest::openapi::protobuf;
 use crate::webhook::Resolve;
@@ -27,8 +29,12 @@ const LEGACY: usize = 4;
 
 /// Of a hash, which is a digest in hex mostly.
 const HASH_CHARS_MAX: usize = 256;
-const DOCUMENT_BYTES_MAX: usize = 16 << 20;
+/// A document takes ten times as much while it is read.
+const DOCUMENT_BYTES_MAX: usize = 4 << 20;
 const DOCUMENT_WITHIN: Duration = Duration::from_secs(15);
+
+/// Documents of version 2 that are read at once.
+static READING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(1)));
 
 /// By which a server tells one state of a description from another. It is all that is taken of where it says that this stands:
 /// the address is always made here, so that it leads nowhere else.
@@ -59,14 +65,35 @@ impl Hash {
 pub struct Known {
     etag: Option<String>,
     by_version: HashMap<(String, String), Resources>,
-    /// Of the document of version 2, as it was when it last changed.
-    v2_etag: Option<String>,
-    /// By path, with the hash that version 3 was read by.
-    documents: HashMap<String, (Option<Hash>, Arc<Described>)>,
+    /// The document of version 2, as it was when it last changed.
+    v2: Option<Version2>,
+    /// By path.
+    documents: HashMap<String, Read>,
 }
 
+/// What is known of a group version.
+#[derive(Debug)]
+struct Read {
+    /// That version 3 was read by.
+    hash: Option<Hash>,
+    described: Arc<Described>,
+}
+
+/// By what a document is known again.
+#[derive(Debug)]
+struct Version2 {
+    etag: Option<String>,
+    digest: Digest256,
+    /// Which were looked for when it was read.
+    paths: Vec<String>,
+}
+
+type Digest256 = [u8; 32];
+type Parts = HashMap<String, Arc<Part>>;
+
 impl Known {
-    /// How the group versions of one look are described. What cannot be had stays as it was.
+    /// How the group versions of one look are described. What cannot be had stays as it was; what is had is kept at once, as who asks
+    /// may give up.
     pub async fn read(
         &mut self,
         asker: Asker<'_>,
@@ -74,79 +101,78 @@ impl Known {
         server: &Arc<Server>,
         remotes: &[Arc<Remote>],
     ) -> Vec<Arc<Described>> {
+        let paths: Vec<String> =
+            remotes.iter().map(|remote| remote.path().trim_start_matches('/').to_owned()).collect();
+        self.documents.retain(|path, _| paths.contains(path));
+        if let Some(v2) = &mut self.v2 {
+            v2.paths.retain(|path| paths.contains(path));
+        }
+        for path in &paths {
+            let new = || Arc::new(Described { path: path.clone(), ..Described::default() });
+            self.documents.entry(path.clone()).or_insert_with(|| Read { hash: None, described: new() });
+        }
+        if let Err(why) = self.read_v2(asker, resolve, server, &paths).await {
+            tracing::debug!("no description: {why}");
+        }
         let index = index(asker, resolve, server).await.unwrap_or_else(|why| {
             tracing::debug!("no description: {why}");
             HashMap::new()
         });
-        let old = self.old(asker, resolve, server, remotes).await;
-        let mut all = Vec::with_capacity(remotes.len());
-        for remote in remotes {
-            let path = remote.path().trim_start_matches('/').to_owned();
-            let (hash, known) = self.documents.get(&path).cloned().unwrap_or_default();
-            let mut new = Described { path: path.clone(), ..(*known).clone() };
-            let mut read_by = hash.clone();
-            if let Some(wanted) = index.get(&path).filter(|wanted| wanted.is_none() || Some(*wanted) != hash.as_ref()) {
-                match document(asker, resolve, remote, wanted).await {
-                    Ok(document) => (new.v3, read_by) = (Some(document), Some(wanted.clone())),
-                    Err(why) => tracing::debug!("no description: {why}"),
+        for (remote, path) in remotes.iter().zip(&paths) {
+            let Some(read) = self.documents.get_mut(path) else { continue };
+            let wanted = index.get(path).filter(|hash| hash.is_none() || Some(*hash) != read.hash.as_ref());
+            let Some(wanted) = wanted else { continue };
+            match document(asker, resolve, remote, wanted).await {
+                Ok(document) => {
+                    if read.described.v3.as_ref().is_none_or(|known| known.hash != document.hash) {
+                        read.described = Arc::new(Described { v3: Some(document), ..(*read.described).clone() });
+                    }
+                    read.hash = Some(wanted.clone());
                 }
+                Err(why) => tracing::debug!("no description: {why}"),
             }
-            if let Some(part) = old.get(&path) {
-                new.v2 = Some(part.clone());
-            }
-            let is_same = read_by == hash && !old.contains_key(&path) && known.path == path;
-            let now = if is_same { known } else { Arc::new(new) };
-            self.documents.insert(path, (read_by, now.clone()));
-            all.push(now);
         }
-        self.documents.retain(|path, _| all.iter().any(|of| of.path == *path));
-        all
+        paths.iter().filter_map(|path| self.documents.get(path)).map(|read| read.described.clone()).collect()
     }
 
-    /// Of version 2, by path; empty: nothing is new.
-    async fn old(
+    async fn read_v2(
         &mut self,
         asker: Asker<'_>,
         resolve: &dyn Resolve,
         server: &Arc<Server>,
-        remotes: &[Arc<Remote>],
-    ) -> HashMap<String, Part> {
+        paths: &[String],
+    ) -> Result<(), String> {
         // One that is new here was not looked for when the document came.
-        let paths: Vec<String> = remotes.iter().map(|of| of.path().trim_start_matches('/').to_owned()).collect();
-        let are_known = paths.iter().all(|path| self.documents.contains_key(path));
+        let known = self.v2.as_ref().filter(|v2| paths.iter().all(|path| v2.paths.contains(path)));
         let question = Question {
             path: "/openapi/v2",
             asks: Asks::OpenApi,
             accept: JSON,
-            etag: self.v2_etag.as_deref().filter(|_| are_known),
+            etag: known.and_then(|v2| v2.etag.as_deref()),
             max_bytes: DOCUMENT_BYTES_MAX,
             within: DOCUMENT_WITHIN,
         };
-        let answer = match asker.get(resolve, server, question).await {
-            Ok(answer) if answer.code == StatusCode::OK => answer,
-            Ok(_) => return HashMap::new(),
-            Err(why) => {
-                tracing::debug!("no description: {why}");
-                return HashMap::new();
-            }
-        };
-        // Large ones take a while.
-        let body = answer.body.clone();
-        let read = tokio::task::spawn_blocking(move || parts(&body, &paths)).await;
-        match read {
-            Ok(Ok(parts)) => {
-                self.v2_etag = answer.etag;
-                parts
-            }
-            Ok(Err(why)) => {
-                tracing::debug!("{}: {why}", answer.url);
-                HashMap::new()
-            }
-            Err(err) => {
-                tracing::error!(%err, "a description was not read");
-                HashMap::new()
+        let answer = asker.get(resolve, server, question).await?;
+        if answer.code != StatusCode::OK {
+            return Ok(());
+        }
+        let Answer { body, etag, url, .. } = answer;
+        let (known, wanted) = (known.map(|v2| v2.digest), paths.to_vec());
+        let place = READING.clone().acquire_owned().await.map_err(|err| err.to_string())?;
+        // Large ones take a while, and room: whoever gives up waiting does not make room for another.
+        let read = tokio::task::spawn_blocking(move || {
+            let read = parts(&body, known, &wanted);
+            drop(place);
+            read
+        });
+        let (digest, parts) = read.await.map_err(|err| err.to_string())?.map_err(|why| format!("{url}: {why}"))?;
+        for (path, part) in parts {
+            if let Some(read) = self.documents.get_mut(&path) {
+                read.described = Arc::new(Described { v2: Some(part), ..(*read.described).clone() });
             }
         }
+        self.v2 = Some(Version2 { etag, digest, paths: paths.to_vec() });
+        Ok(())
     }
 
     /// Of the group versions of one look; the error says why there is nothing new of one.
@@ -225,17 +251,21 @@ async fn legacy(asker: Asker<'_>, resolve: &dyn Resolve, remote: &Remote) -> Res
     read.map_err(|err| format!("{}: {err}", answer.url))
 }
 
-/// Those that can be shown in every form.
-fn parts(json: &[u8], paths: &[String]) -> Result<HashMap<String, Part>, String> {
-    let document = serde_json::from_slice(json).map_err(|err| err.to_string())?;
+/// Those that can be shown in every form, and by what the document is known again. None of one that is known.
+fn parts(json: &[u8], known: Option<Digest256>, paths: &[String]) -> Result<(Digest256, Parts), String> {
+    let digest = Sha256::digest(json).into();
     let mut parts = HashMap::new();
+    if known == Some(digest) {
+        return Ok((digest, parts));
+    }
+    let source = Source::read(json).map_err(|err| err.to_string())?;
     for path in paths {
-        let part = Part::of(&document, path);
+        let part = source.part(path);
         // Otherwise clients of the old form would be told of nothing at all.
         protobuf::encode(part.document().to_string().as_bytes()).map_err(|err| err.to_string())?;
-        parts.insert(path.clone(), part);
+        parts.insert(path.clone(), Arc::new(part));
     }
-    Ok(parts)
+    Ok((digest, parts))
 }
 
 #[derive(serde::Deserialize)]
@@ -295,6 +325,17 @@ mod tests {
 
     use super::*;
     use crate::registry::apiregistration::routes::Routes;
+
+    #[test]
+    fn a_document_that_says_the_same_is_not_read_again() {
+        let json = json!({"paths": {"/apis/a/v1": {}}}).to_string();
+        let paths = ["apis/a/v1".to_owned()];
+        let (digest, read) = parts(json.as_bytes(), None, &paths).unwrap();
+        assert_eq!(read.len(), 1);
+        assert!(parts(json.as_bytes(), Some(digest), &paths).unwrap().1.is_empty());
+        let (other, read) = parts(format!("{json} ").as_bytes(), Some(digest), &paths).unwrap();
+        assert!(other != digest && read.len() == 1);
+    }
 
     #[test]
     fn a_server_says_which_state_its_description_has_and_not_where_it_stands() {

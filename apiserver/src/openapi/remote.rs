@@ -1,6 +1,7 @@
 //! What other servers say of the group versions that they answer for, in our documents. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -14,38 +15,60 @@ pub struct Described {
     /// `apis/wardle.example.com/v1`.
     pub path: String,
     pub v3: Option<Document>,
-    pub v2: Option<Part>,
+    pub v2: Option<Arc<Part>>,
 }
 
-/// What of a document of version 2 is about one group version: its paths, and the types that these need.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Part {
+/// By name.
+type Shared = BTreeMap<String, Arc<Value>>;
+
+/// A document of version 2, whose parts share its types.
+#[derive(Debug, Default)]
+pub struct Source {
     paths: Map<String, Value>,
-    definitions: Map<String, Value>,
+    definitions: Shared,
 }
 
-impl Part {
+impl Source {
+    pub fn read(json: &[u8]) -> Result<Self, serde_json::Error> {
+        let mut document: Map<String, Value> = serde_json::from_slice(json)?;
+        let mut section = |name: &str| match document.remove(name) {
+            Some(Value::Object(section)) => section,
+            _ => Map::new(),
+        };
+        let (paths, definitions) = (section("paths"), section("definitions"));
+        Ok(Self { paths, definitions: definitions.into_iter().map(|(name, of)| (name, Arc::new(of))).collect() })
+    }
+
     /// `path`: as [`Described`] has it.
-    pub fn of(document: &Value, path: &str) -> Self {
+    pub fn part(&self, path: &str) -> Part {
         let (exact, below) = (format!("/{path}"), format!("/{path}/"));
-        let all = |name: &str| document[name].as_object().into_iter().flatten();
         let is_of = |at: &str| at == exact || at.starts_with(&below);
-        let paths: Map<String, Value> =
-            all("paths").filter(|(at, _)| is_of(at)).map(|(at, item)| (at.clone(), item.clone())).collect();
+        let own = self.paths.iter().filter(|(at, _)| is_of(at));
+        let paths: Map<String, Value> = own.map(|(at, item)| (at.clone(), item.clone())).collect();
         let mut wanted = Vec::new();
         paths.values().for_each(|item| references(item, &mut wanted));
-        let mut definitions = Map::new();
+        let mut definitions = Shared::new();
         while let Some(name) = wanted.pop() {
             if definitions.contains_key(&name) {
                 continue;
             }
-            let definition = document["definitions"].get(&name).cloned().unwrap_or_else(|| Value::Object(Map::new()));
+            let definition = self.definitions.get(&name).cloned();
+            let definition = definition.unwrap_or_else(|| Arc::new(Value::Object(Map::new())));
             references(&definition, &mut wanted);
             definitions.insert(name, definition);
         }
-        Self { paths, definitions }
+        Part { paths, definitions }
     }
+}
 
+/// What of a document of version 2 is about one group version: its paths, and the types that these need.
+#[derive(Debug, Default, PartialEq)]
+pub struct Part {
+    paths: Map<String, Value>,
+    definitions: Shared,
+}
+
+impl Part {
     /// As a document by itself.
     pub fn document(&self) -> Value {
         let mut document = serde_json::json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": "v1"}});
@@ -55,18 +78,10 @@ impl Part {
 
     /// Puts it into a document. A type of a name that is taken is called otherwise, unless both say the same.
     pub fn merge(&self, document: &mut Value) {
+        let names = names(&self.definitions, section(document, "definitions"));
         let definitions = section(document, "definitions");
-        let mut names = BTreeMap::new();
-        for (name, definition) in &self.definitions {
-            let free = match definitions.get(name) {
-                Some(known) if is_same(known, definition) => continue,
-                Some(_) => (2_u32..).map(|n| format!("{name}_v{n}")).find(|name| !self.is_taken(definitions, name)),
-                None => None,
-            };
-            names.insert(name.clone(), free.unwrap_or_else(|| name.clone()));
-        }
         for (name, called) in &names {
-            let mut definition = self.definitions.get(name).cloned().unwrap_or_default();
+            let mut definition = self.definitions.get(name).map(|of| (**of).clone()).unwrap_or_default();
             rename(&mut definition, &names);
             definitions.insert(called.clone(), definition);
         }
@@ -77,10 +92,21 @@ impl Part {
             paths.insert(path.clone(), item);
         }
     }
+}
 
-    fn is_taken(&self, definitions: &Map<String, Value>, name: &str) -> bool {
-        definitions.contains_key(name) || self.definitions.contains_key(name)
+/// What those are called that are put in beside what is there.
+fn names(new: &Shared, there: &Map<String, Value>) -> BTreeMap<String, String> {
+    let is_taken = |name: &str| there.contains_key(name) || new.contains_key(name);
+    let mut names = BTreeMap::new();
+    for (name, value) in new {
+        let free = match there.get(name) {
+            Some(known) if is_same(known, value) => continue,
+            Some(_) => (2_u32..).map(|n| format!("{name}_v{n}")).find(|name| !is_taken(name)),
+            None => None,
+        };
+        names.insert(name.clone(), free.unwrap_or_else(|| name.clone()));
     }
+    names
 }
 
 fn section<'d>(document: &'d mut Value, name: &str) -> &'d mut Map<String, Value> {
@@ -160,16 +186,21 @@ mod tests {
         json!({ "$ref": format!("{DEFINITIONS}{name}") })
     }
 
+    fn source(document: &Value) -> Source {
+        Source::read(document.to_string().as_bytes()).unwrap()
+    }
+
     #[test]
     fn a_part_has_its_own_paths_and_the_types_that_they_need() {
         let document = json!({
             "paths": {"/apis/a/v1/tabs": {"get": of("Tab")}, "/apis/a/v1": {}, "/apis/a/v11/x": {"get": of("X")}, "/version": {}},
             "definitions": {"Tab": {"properties": {"meta": of("Meta"), "again": of("Tab")}}, "Meta": {}, "X": {}},
         });
-        let part = Part::of(&document, "apis/a/v1");
-        let names = |map: &Map<String, Value>| map.keys().cloned().collect::<Vec<_>>();
-        assert_eq!(names(&part.paths), ["/apis/a/v1", "/apis/a/v1/tabs"]);
-        assert_eq!(names(&part.definitions), ["Meta", "Tab"]);
+        let source = source(&document);
+        let part = source.part("apis/a/v1");
+        assert_eq!(part.paths.keys().collect::<Vec<_>>(), ["/apis/a/v1", "/apis/a/v1/tabs"]);
+        assert_eq!(part.definitions.keys().collect::<Vec<_>>(), ["Meta", "Tab"]);
+        assert!(Arc::ptr_eq(&part.definitions["Tab"], &source.definitions["Tab"]), "parts share what they need");
     }
 
     #[test]
@@ -184,7 +215,7 @@ mod tests {
             "definitions": {"Meta": {"description": "ours", "type": "object"}, "Other": {"type": "integer"},
                 "Other_v2": {}},
         });
-        Part::of(&theirs, "apis/a/v1").merge(&mut ours);
+        source(&theirs).part("apis/a/v1").merge(&mut ours);
         let definitions = &ours["definitions"];
         assert_eq!(
             (&definitions["Other"]["type"], &definitions["Other_v3"]["type"]),
