@@ -260,7 +260,7 @@ fn parts(json: &[u8], known: Option<Digest256>, paths: &[String]) -> Result<(Dig
     }
     let source = Source::read(json).map_err(|err| err.to_string())?;
     for path in paths {
-        let part = source.part(path);
+        let part = source.part(path).map_err(|err| err.to_string())?;
         // Otherwise clients of the old form would be told of nothing at all.
         protobuf::encode(part.document().to_string().as_bytes()).map_err(|err| err.to_string())?;
         parts.insert(path.clone(), Arc::new(part));

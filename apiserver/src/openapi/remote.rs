@@ -39,12 +39,16 @@ impl Source {
         Ok(Self { paths, definitions: definitions.into_iter().map(|(name, of)| (name, Arc::new(of))).collect() })
     }
 
-    /// `path`: as [`Described`] has it.
-    pub fn part(&self, path: &str) -> Part {
+    /// `path`: as [`Described`] has it. Its paths and types have the shapes that the form says: whoever reads our document would
+    /// fall over those of one server, and know nothing of all others.
+    pub fn part(&self, path: &str) -> Result<Part, Misshapen> {
         let (exact, below) = (format!("/{path}"), format!("/{path}/"));
         let is_of = |at: &str| at == exact || at.starts_with(&below);
         let own = self.paths.iter().filter(|(at, _)| is_of(at));
         let paths: Map<String, Value> = own.map(|(at, item)| (at.clone(), item.clone())).collect();
+        if let Some((at, _)) = paths.iter().find(|(_, item)| !is_item(item)) {
+            return Err(Misshapen(at.clone()));
+        }
         let mut wanted = Vec::new();
         paths.values().for_each(|item| references(item, &mut wanted));
         let mut definitions = Shared::new();
@@ -54,11 +58,42 @@ impl Source {
             }
             let definition = self.definitions.get(&name).cloned();
             let definition = definition.unwrap_or_else(|| Arc::new(Value::Object(Map::new())));
+            if !definition.is_object() {
+                return Err(Misshapen(name));
+            }
             references(&definition, &mut wanted);
             definitions.insert(name, definition);
         }
-        Part { paths, definitions }
+        Ok(Part { paths, definitions })
     }
+}
+
+/// A path, or a type, that is described in no way that clients can read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not described as OpenAPI 2.0 says")]
+pub struct Misshapen(String);
+
+fn is_item(item: &Value) -> bool {
+    let has_shape = |(key, value): (&String, &Value)| match key.as_str() {
+        "parameters" => are_parameters(value),
+        "$ref" => value.is_string(),
+        key if key.starts_with("x-") => true,
+        _ => is_operation(value),
+    };
+    item.as_object().is_some_and(|item| item.iter().all(has_shape))
+}
+
+fn is_operation(value: &Value) -> bool {
+    let has_shape = |(key, value): (&String, &Value)| match key.as_str() {
+        "parameters" => are_parameters(value),
+        "responses" => value.as_object().is_some_and(|all| all.values().all(Value::is_object)),
+        _ => true,
+    };
+    value.as_object().is_some_and(|operation| operation.iter().all(has_shape))
+}
+
+fn are_parameters(value: &Value) -> bool {
+    value.as_array().is_some_and(|all| all.iter().all(Value::is_object))
 }
 
 /// What of a document of version 2 is about one group version: its paths, and the types that these need.
@@ -193,14 +228,41 @@ mod tests {
     #[test]
     fn a_part_has_its_own_paths_and_the_types_that_they_need() {
         let document = json!({
-            "paths": {"/apis/a/v1/tabs": {"get": of("Tab")}, "/apis/a/v1": {}, "/apis/a/v11/x": {"get": of("X")}, "/version": {}},
+            "paths": {"/apis/a/v1/tabs": {"get": of("Tab")}, "/apis/a/v1": {}, "/apis/a/v11/x": {"get": of("X")},
+                "/version": 1},
             "definitions": {"Tab": {"properties": {"meta": of("Meta"), "again": of("Tab")}}, "Meta": {}, "X": {}},
         });
         let source = source(&document);
-        let part = source.part("apis/a/v1");
+        let part = source.part("apis/a/v1").unwrap();
         assert_eq!(part.paths.keys().collect::<Vec<_>>(), ["/apis/a/v1", "/apis/a/v1/tabs"]);
         assert_eq!(part.definitions.keys().collect::<Vec<_>>(), ["Meta", "Tab"]);
         assert!(Arc::ptr_eq(&part.definitions["Tab"], &source.definitions["Tab"]), "parts share what they need");
+    }
+
+    #[test]
+    fn what_clients_cannot_read_is_not_merged() {
+        let cases = [
+            ("nothing", json!({}), true),
+            ("an operation", json!({"get": {"parameters": [{"name": "x"}], "responses": {"200": {}}}}), true),
+            ("of all operations", json!({"parameters": [{"name": "x"}], "x-kubernetes": 1, "$ref": "#/x"}), true),
+            ("no item", json!([]), false),
+            ("no operation", json!({"get": 1}), false),
+            ("no parameters", json!({"get": {"parameters": {}}}), false),
+            ("no parameter", json!({"get": {"parameters": [null]}}), false),
+            ("no parameters of all", json!({"parameters": 1}), false),
+            ("no responses", json!({"get": {"responses": []}}), false),
+            ("no response", json!({"get": {"responses": {"200": "OK"}}}), false),
+            ("no type", json!({"get": of("Broken")}), false),
+            ("no type far away", json!({"get": of("Tab")}), false),
+            ("a type that there is not", json!({"get": of("Missing")}), true),
+        ];
+        for (why, item, expected) in cases {
+            let document = json!({"paths": {"/apis/a/v1/x": item, "/apis/a/v2/x": {}},
+                "definitions": {"Broken": "x", "Tab": {"items": of("Broken")}}});
+            let source = source(&document);
+            assert_eq!(source.part("apis/a/v1").is_ok(), expected, "{why}");
+            assert!(source.part("apis/a/v2").is_ok(), "{why}");
+        }
     }
 
     #[test]
@@ -215,7 +277,7 @@ mod tests {
             "definitions": {"Meta": {"description": "ours", "type": "object"}, "Other": {"type": "integer"},
                 "Other_v2": {}},
         });
-        source(&theirs).part("apis/a/v1").merge(&mut ours);
+        source(&theirs).part("apis/a/v1").unwrap().merge(&mut ours);
         let definitions = &ours["definitions"];
         assert_eq!(
             (&definitions["Other"]["type"], &definitions["Other_v3"]["type"]),
