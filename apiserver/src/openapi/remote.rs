@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::Document;
 
 const DEFINITIONS: &str = "#/definitions/";
+const PARAMETERS: &str = "#/parameters/";
 
 /// One group version, as far as it is known.
 #[derive(Clone, Debug, Default)]
@@ -21,11 +22,12 @@ pub struct Described {
 /// By name.
 type Shared = BTreeMap<String, Arc<Value>>;
 
-/// A document of version 2, whose parts share its types.
+/// A document of version 2, whose parts share its types and parameters.
 #[derive(Debug, Default)]
 pub struct Source {
     paths: Map<String, Value>,
     definitions: Shared,
+    parameters: Shared,
 }
 
 impl Source {
@@ -35,8 +37,9 @@ impl Source {
             Some(Value::Object(section)) => section,
             _ => Map::new(),
         };
-        let (paths, definitions) = (section("paths"), section("definitions"));
-        Ok(Self { paths, definitions: definitions.into_iter().map(|(name, of)| (name, Arc::new(of))).collect() })
+        let paths = section("paths");
+        let mut shared = |name| section(name).into_iter().map(|(name, of)| (name, Arc::new(of))).collect();
+        Ok(Self { paths, definitions: shared("definitions"), parameters: shared("parameters") })
     }
 
     /// `path`: as [`Described`] has it. Its paths and types have the shapes that the form says: whoever reads our document would
@@ -51,20 +54,28 @@ impl Source {
         }
         let mut wanted = Vec::new();
         paths.values().for_each(|item| references(item, &mut wanted));
-        let mut definitions = Shared::new();
-        while let Some(name) = wanted.pop() {
-            if definitions.contains_key(&name) {
+        let mut part = Part { paths, ..Part::default() };
+        while let Some(reference) = wanted.pop() {
+            let definition =
+                reference.strip_prefix(DEFINITIONS).map(|name| (&self.definitions, &mut part.definitions, name));
+            let (from, into, name) = match (definition, reference.strip_prefix(PARAMETERS)) {
+                (Some(definition), _) => definition,
+                (None, Some(name)) => (&self.parameters, &mut part.parameters, name),
+                (None, None) => continue,
+            };
+            if into.contains_key(name) {
                 continue;
             }
-            let definition = self.definitions.get(&name).cloned();
-            let definition = definition.unwrap_or_else(|| Arc::new(Value::Object(Map::new())));
-            if !definition.is_object() {
-                return Err(Misshapen(name));
-            }
-            references(&definition, &mut wanted);
-            definitions.insert(name, definition);
+            let shared = match from.get(name) {
+                Some(shared) if shared.is_object() => shared.clone(),
+                // A type that says nothing stands for any object; a parameter needs to say what it is.
+                None if reference.starts_with(DEFINITIONS) => Arc::new(Value::Object(Map::new())),
+                Some(_) | None => return Err(Misshapen(name.to_owned())),
+            };
+            references(&shared, &mut wanted);
+            into.insert(name.to_owned(), shared);
         }
-        Ok(Part { paths, definitions })
+        Ok(part)
     }
 }
 
@@ -96,11 +107,29 @@ fn are_parameters(value: &Value) -> bool {
     value.as_array().is_some_and(|all| all.iter().all(Value::is_object))
 }
 
-/// What of a document of version 2 is about one group version: its paths, and the types that these need.
+/// What of a document of version 2 is about one group version: its paths, and the types and parameters that these need.
 #[derive(Debug, Default, PartialEq)]
 pub struct Part {
     paths: Map<String, Value>,
     definitions: Shared,
+    parameters: Shared,
+}
+
+/// What types and parameters are called where they are put: those that are left out are there already.
+#[derive(Debug, Default)]
+struct Names {
+    definitions: BTreeMap<String, String>,
+    parameters: BTreeMap<String, String>,
+}
+
+impl Names {
+    /// What a reference reads then.
+    fn renamed(&self, reference: &str) -> Option<String> {
+        let to = |prefix: &str, names: &BTreeMap<String, String>| {
+            reference.strip_prefix(prefix).and_then(|name| names.get(name)).map(|to| format!("{prefix}{to}"))
+        };
+        to(DEFINITIONS, &self.definitions).or_else(|| to(PARAMETERS, &self.parameters))
+    }
 }
 
 impl Part {
@@ -111,14 +140,23 @@ impl Part {
         document
     }
 
-    /// Puts it into a document. A type of a name that is taken is called otherwise, unless both say the same.
+    /// Puts it into a document. A type, or parameter, of a name that is taken is called otherwise, unless both say the same.
     pub fn merge(&self, document: &mut Value) {
-        let names = names(&self.definitions, section(document, "definitions"));
-        let definitions = section(document, "definitions");
-        for (name, called) in &names {
-            let mut definition = self.definitions.get(name).map(|of| (**of).clone()).unwrap_or_default();
-            rename(&mut definition, &names);
-            definitions.insert(called.clone(), definition);
+        let mut names =
+            Names { definitions: names(&self.definitions, section(document, "definitions")), ..Names::default() };
+        if !self.parameters.is_empty() {
+            names.parameters = self::names(&self.parameters, section(document, "parameters"));
+        }
+        let all = [
+            ("definitions", &self.definitions, &names.definitions),
+            ("parameters", &self.parameters, &names.parameters),
+        ];
+        for (name, shared, called) in all {
+            for (name_there, name_here) in called {
+                let mut value = shared.get(name_there).map(|of| (**of).clone()).unwrap_or_default();
+                rename(&mut value, &names);
+                section(document, name).insert(name_here.clone(), value);
+            }
         }
         let paths = section(document, "paths");
         for (path, item) in &self.paths {
@@ -160,14 +198,10 @@ pub fn take_out(document: &mut Value, path: &str) {
     section(document, "paths").retain(|at, _| *at != exact && !at.starts_with(&below));
 }
 
-fn reference(value: &Value) -> Option<&str> {
-    value.as_str()?.strip_prefix(DEFINITIONS)
-}
-
 fn references(value: &Value, into: &mut Vec<String>) {
     match value {
         Value::Object(map) => {
-            into.extend(map.get("$ref").and_then(reference).map(str::to_owned));
+            into.extend(map.get("$ref").and_then(Value::as_str).map(str::to_owned));
             map.values().for_each(|value| references(value, into));
         }
         Value::Array(items) => items.iter().for_each(|value| references(value, into)),
@@ -175,11 +209,10 @@ fn references(value: &Value, into: &mut Vec<String>) {
     }
 }
 
-fn rename(value: &mut Value, names: &BTreeMap<String, String>) {
+fn rename(value: &mut Value, names: &Names) {
     match value {
         Value::Object(map) => {
-            if let Some(to) = map.get("$ref").and_then(reference).and_then(|name| names.get(name)) {
-                let to = format!("{DEFINITIONS}{to}");
+            if let Some(to) = map.get("$ref").and_then(Value::as_str).and_then(|of| names.renamed(of)) {
                 map.insert("$ref".into(), to.into());
             }
             map.values_mut().for_each(|value| rename(value, names));
@@ -289,6 +322,28 @@ mod tests {
         assert_eq!(ours["paths"]["/api/v1/pods"]["get"], of("Other"));
         take_out(&mut ours, "apis/a/v1");
         assert!(ours["paths"]["/apis/a/v1/tabs"].is_null() && ours["paths"]["/api/v1/pods"].is_object());
+    }
+
+    #[test]
+    fn parameters_that_stand_elsewhere_come_along() {
+        let parameter = |name: &str| json!({ "$ref": format!("{PARAMETERS}{name}") });
+        let theirs = json!({
+            "paths": {"/apis/a/v1/x": {"parameters": [parameter("body"), parameter("pretty")]}},
+            "definitions": {"Tab": {"type": "object"}},
+            "parameters": {"body": {"in": "body", "name": "body", "schema": of("Tab")},
+                "pretty": {"in": "query", "name": "pretty", "type": "string"}, "unused": {"in": "query"}},
+        });
+        let mut ours = json!({"definitions": {"Tab": {"type": "string"}},
+            "parameters": {"pretty": {"in": "header", "name": "pretty", "type": "string"}}});
+        source(&theirs).part("apis/a/v1").unwrap().merge(&mut ours);
+        assert_eq!(ours["paths"]["/apis/a/v1/x"]["parameters"], json!([parameter("body"), parameter("pretty_v2")]));
+        let names: Vec<&String> = ours["parameters"].as_object().unwrap().keys().collect();
+        assert_eq!(names, ["body", "pretty", "pretty_v2"]);
+        assert_eq!(ours["parameters"]["body"]["schema"], of("Tab_v2"));
+        let dangling = json!({"paths": {"/apis/a/v1/x": {"parameters": [parameter("missing")]}}});
+        assert_eq!(source(&dangling).part("apis/a/v1"), Err(Misshapen("missing".into())));
+        let none = source(&json!({"paths": {"/apis/a/v1/x": {}}})).part("apis/a/v1").unwrap().document();
+        assert!(none.get("parameters").is_none());
     }
 
     #[test]

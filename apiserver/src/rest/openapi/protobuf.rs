@@ -107,6 +107,13 @@ pub fn encode(json: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
         definitions.message(1, named(name, schema(definition)));
     }
     out.message(9, definitions);
+    if document.contains_key("parameters") {
+        let mut parameters = Message::default();
+        for (name, parameter) in pairs(&document, "parameters") {
+            parameters.message(1, named(name, parameter_of(parameter)));
+        }
+        out.message(10, parameters);
+    }
     Ok(out.0)
 }
 
@@ -281,12 +288,15 @@ mod tests {
                 "responses": {"200": {"description": "OK"}},
                 "x-kubernetes-group-version-kind": {"group": "", "version": "v1", "kind": "Namespace"}}}},
             "definitions": {"Pod": {"type": "object", "properties": {"spec": {"$ref": "#/definitions/PodSpec"}}}},
+            "parameters": {"pretty": {"name": "pretty", "in": "query", "type": "string"}},
         });
         let bytes = encode(json.to_string().as_bytes()).unwrap();
         assert_eq!(at(&bytes, &[1]), b"2.0");
         let patch = at(&bytes, &[8, 2, 2, 8]);
         assert_eq!(at(patch, &[8, 1, 2, 3, 4]), b"fieldValidation", "parameter, non-body, query, name");
         assert_eq!(at(patch, &[13, 1]), b"x-kubernetes-group-version-kind");
+        assert_eq!(at(&bytes, &[10, 1, 1]), b"pretty");
+        assert_eq!(at(&bytes, &[10, 1, 2, 2, 3, 4]), b"pretty", "parameter, non-body, query, name");
         let pod = at(&bytes, &[9, 1]);
         assert_eq!(at(pod, &[1]), b"Pod");
         assert_eq!(at(pod, &[2, 25, 1, 2, 1]), b"#/definitions/PodSpec");
