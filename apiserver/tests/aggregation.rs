@@ -280,7 +280,9 @@ async fn a_server_that_hangs_holds_up_nobody_but_itself() {
         c.register("a.example.com", version, "silent").await;
     }
     c.register(GROUP, "v1", "other").await;
+    c.register("b.example.com", "v1endless", "other").await;
     c.says(NAME, "True", "Passed").await;
+    c.says("v1endless.b.example.com", "True", "Passed").await;
     let (code, list) = c.send("GET", "/apis", Value::Null).await;
     let groups: Vec<&str> = list["groups"].as_array().unwrap().iter().filter_map(|g| g["name"].as_str()).collect();
     assert!(code == 200 && groups.contains(&"a.example.com"), "{groups:?}");

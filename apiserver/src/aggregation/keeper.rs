@@ -34,8 +34,6 @@ const CHECK_WITHIN: Duration = Duration::from_secs(5);
 const DESCRIBED_WIDTH: usize = 4;
 /// For all that one server is asked then. What it has said by then is not asked again.
 const DESCRIBED_WITHIN: Duration = Duration::from_secs(60);
-/// Of an answer that nobody reads.
-const CHECK_BYTES_MAX: usize = 2 << 20;
 
 /// What was found of a server, from one look to the next.
 #[derive(Debug, Default)]
@@ -257,12 +255,12 @@ async fn check(front: &Front, server: Arc<Server>, path: String) -> Option<Strin
         asks: Asks::Discovery,
         accept: "application/json",
         etag: None,
-        max_bytes: CHECK_BYTES_MAX,
+        max_bytes: 0,
         within: CHECK_WITHIN,
     };
     let ask = || {
         async {
-            let answer = asker(front).get(&front.resources, &server, question).await?;
+            let answer = asker(front).status(&front.resources, &server, question).await?;
             if answer.code.is_success() {
                 return Ok(());
             }

@@ -140,6 +140,10 @@ async fn answer(mut request: Request<Incoming>, lines: watch::Receiver<usize>) -
         }
         path if path.ends_with("/teapot") => Response::builder().status(418).body(whole("short and stout")).unwrap(),
         path if path.ends_with("/silent") => std::future::pending().await,
+        // Its body never ends: whoever asks whether somebody is there does not wait for it.
+        path if path.ends_with("/v1endless") => Response::new(
+            StreamBody::new(futures::stream::pending::<Result<Frame<Bytes>, Infallible>>()).boxed_unsync(),
+        ),
         _ if request.uri().query() == Some("silent") => std::future::pending().await,
         _ if request.uri().query().is_some_and(|query| query.contains("watch=1")) => {
             let said = futures::stream::unfold((0, lines), |(said, mut lines)| async move {

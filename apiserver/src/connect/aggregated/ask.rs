@@ -1,13 +1,15 @@
 //! What the server itself asks of others: small answers, each within its time and of a bounded size.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use corten_api::error::with_causes;
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH, USER_AGENT};
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout_at};
@@ -52,6 +54,7 @@ pub struct Question<'a> {
     pub accept: &'static str,
     /// Of what is known already: it is not sent again.
     pub etag: Option<&'a str>,
+    /// Of the answer's body.
     pub max_bytes: usize,
     pub within: Duration,
 }
@@ -81,6 +84,26 @@ impl Asker<'_> {
         server: &Arc<Server>,
         question: Question<'_>,
     ) -> Result<Answer, String> {
+        self.ask(resolve, server, question, |response| read(response, question.max_bytes)).await
+    }
+
+    /// What an answer's head says, and of whom it was asked. Nothing more of it is taken.
+    pub async fn status(
+        self,
+        resolve: &dyn Resolve,
+        server: &Arc<Server>,
+        question: Question<'_>,
+    ) -> Result<Answer, String> {
+        self.ask(resolve, server, question, |response| ready(Ok(head(&response)))).await
+    }
+
+    async fn ask<R: Future<Output = Result<Answer, String>>>(
+        self,
+        resolve: &dyn Resolve,
+        server: &Arc<Server>,
+        question: Question<'_>,
+        read: impl FnOnce(Response<Incoming>) -> R,
+    ) -> Result<Answer, String> {
         let url = |authority: &str| format!("https://{authority}{}", question.path);
         let deadline = Instant::now() + question.within;
         let within = Within { time: question.within, ..self.within };
@@ -93,7 +116,7 @@ impl Asker<'_> {
             Err(Unreachable::Failed { at, why }) => return Err(missing(&url(&at), &why)),
         };
         let url = url(&authority);
-        match timeout_at(deadline, exchange(connection, server, question)).await {
+        match timeout_at(deadline, exchange(connection, server, question, read)).await {
             Ok(Ok(answer)) => Ok(Answer { url, ..answer }),
             Ok(Err(why)) => Err(missing(&url, &why)),
             Err(_) => Err(missing(&url, TOO_LATE)),
@@ -105,7 +128,12 @@ fn missing(url: &str, why: &str) -> String {
     format!("failing or missing response from {url}: Get {url:?}: {why}")
 }
 
-async fn exchange(connection: Connection, server: &Server, question: Question<'_>) -> Result<Answer, String> {
+async fn exchange<R: Future<Output = Result<Answer, String>>>(
+    connection: Connection,
+    server: &Server,
+    question: Question<'_>,
+    read: impl FnOnce(Response<Incoming>) -> R,
+) -> Result<Answer, String> {
     let handshake = http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(TokioIo::new(connection));
     let (mut sender, driven) = handshake.await.map_err(|err| told(&err))?;
     let _open = AbortOnDropHandle::new(tokio::spawn(driven));
@@ -119,15 +147,24 @@ async fn exchange(connection: Connection, server: &Server, question: Question<'_
     let mut request = request.body(Empty::<Bytes>::new()).map_err(|err| err.to_string())?;
     identity::say(&question.asks.user(), request.headers_mut()).map_err(|err| err.to_string())?;
     let response = sender.send_request(request).await.map_err(|err| told(&err))?;
-    let code = response.status();
+    read(response).await
+}
+
+/// An answer without its body.
+fn head(response: &Response<Incoming>) -> Answer {
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let (media, etag) = (text(CONTENT_TYPE).unwrap_or_default(), text(ETAG));
-    let body = Limited::new(response.into_body(), question.max_bytes).collect().await;
+    Answer { code: response.status(), media, etag, body: Bytes::new(), url: String::new() }
+}
+
+async fn read(response: Response<Incoming>, max_bytes: usize) -> Result<Answer, String> {
+    let head = head(&response);
+    let body = Limited::new(response.into_body(), max_bytes).collect().await;
     let body = body.map_err(|err| match err.downcast_ref::<LengthLimitError>() {
-        Some(_) => format!("the response is larger than {} bytes", question.max_bytes),
+        Some(_) => format!("the response is larger than {max_bytes} bytes"),
         None => "unexpected EOF".to_owned(),
     })?;
-    Ok(Answer { code, media, etag, body: body.to_bytes(), url: String::new() })
+    Ok(Answer { body: body.to_bytes(), ..head })
 }
 
 fn told(err: &hyper::Error) -> String {
