@@ -297,6 +297,16 @@ async fn a_server_that_hangs_holds_up_nobody_but_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_apiservice_that_is_made_again_is_looked_at_at_once() {
+    let c = Cluster::with_other().await;
+    let began = std::time::Instant::now();
+    assert_eq!(c.send("DELETE", &format!("{SERVICES}/{NAME}"), Value::Null).await.0, 200);
+    c.register(GROUP, "v1", "other").await;
+    c.says(NAME, "True", "Passed").await;
+    assert!(began.elapsed() < Duration::from_secs(20), "before the next look is due: {:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_must_show_a_certificate_of_its_bundle_unless_anybody_will_do() {
     let c = Cluster::start().await;
     let service = json!({"name": "other", "namespace": "default"});

@@ -38,7 +38,7 @@ const DESCRIBED_WITHIN: Duration = Duration::from_secs(60);
 /// What was found of a server, from one look to the next.
 #[derive(Debug, Default)]
 struct Kept {
-    /// Of each APIService.
+    /// Of each APIService, by UID.
     found: HashMap<String, Availability>,
     failures: u32,
 }
@@ -50,12 +50,31 @@ struct Watched {
     kept: Option<Box<Kept>>,
     due: Instant,
     /// As of the last look: with others it is looked at again at once.
-    remotes: Vec<String>,
+    seen: Vec<Seen>,
     state: ServiceState,
     /// What it has said of itself. None while it is asked.
     known: Option<Box<Known>>,
     /// What it is asked next, by the last look that has found it.
     wanted: Option<Wanted>,
+}
+
+/// An APIService as it was when its server was looked at.
+#[derive(Debug)]
+struct Seen {
+    uid: String,
+    is_available: bool,
+}
+
+impl Watched {
+    /// Whether nothing has changed since the last look but what that has found itself. Whoever made an APIService again, or says
+    /// otherwise of it, is not left alone until the next look is due.
+    fn is_as_seen(&self, kept: &Kept, remotes: &[Arc<Remote>]) -> bool {
+        let is_same = |(seen, remote): (&Seen, &Arc<Remote>)| {
+            let found = || kept.found.get(&remote.uid).is_some_and(|of| (of.status == "True") == remote.is_available);
+            seen.uid == remote.uid && (seen.is_available == remote.is_available || found())
+        };
+        self.seen.len() == remotes.len() && self.seen.iter().zip(remotes).all(is_same)
+    }
 }
 
 /// What a server is to say of itself.
@@ -120,26 +139,24 @@ impl Keeper {
         let now = Instant::now();
         for (server, mut remotes) in servers {
             remotes.sort_by(|one, other| one.name.cmp(&other.name));
-            let names: Vec<String> = remotes.iter().map(|remote| remote.name.clone()).collect();
             let state = front.resources.service_state(&server);
             let of = self.watched.entry(server.clone()).or_insert_with(|| Watched {
                 kept: Some(Box::default()),
                 due: now,
-                remotes: Vec::new(),
+                seen: Vec::new(),
                 state: state.clone(),
                 known: Some(Box::default()),
                 wanted: None,
             });
-            if of.due > now && of.remotes == names && of.state == state {
+            // One that is looked at, or finds all places taken, waits for the next tick.
+            let Some(kept) = &of.kept else { continue };
+            if of.due > now && of.state == state && of.is_as_seen(kept, &remotes) {
                 continue;
             }
-            // One that is looked at, or finds all places taken, waits for the next tick.
+            let Ok(place) = self.looks.clone().try_acquire_owned() else { continue };
             let Some(kept) = of.kept.take() else { continue };
-            let Ok(place) = self.looks.clone().try_acquire_owned() else {
-                of.kept = Some(kept);
-                continue;
-            };
-            (of.remotes, of.state) = (names, state.clone());
+            let seen = |remote: &Arc<Remote>| Seen { uid: remote.uid.clone(), is_available: remote.is_available };
+            (of.seen, of.state) = (remotes.iter().map(seen).collect(), state.clone());
             let front = front.clone();
             self.tasks.spawn(async move {
                 let _place = place;
@@ -209,12 +226,12 @@ async fn look(
         }
     };
     for (remote, found) in remotes.iter().zip(&found) {
-        let before = kept.found.insert(remote.name.clone(), found.clone());
+        let before = kept.found.insert(remote.uid.clone(), found.clone());
         if let Err(err) = say(front, remote, found, before.as_ref()).await {
             tracing::warn!(%err, name = remote.name, "whether it answers was not written; again later");
         }
     }
-    kept.found.retain(|name, _| remotes.iter().any(|remote| remote.name == *name));
+    kept.found.retain(|uid, _| remotes.iter().any(|remote| remote.uid == *uid));
     let are_well = found.iter().all(|found| found.status == "True");
     kept.failures = if are_well { 0 } else { kept.failures.saturating_add(1) };
     // Who answers nothing is not asked more: each question would take its time.

@@ -47,8 +47,9 @@ pub enum ServiceState {
 /// A group version that another server answers for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remote {
-    /// Of the APIService.
+    /// Of the APIService. One that is made again is another.
     pub name: String,
+    pub uid: String,
     pub group: String,
     pub version: String,
     pub priority: Priority,
@@ -76,6 +77,7 @@ impl Remote {
         };
         Some(Self {
             name: service.metadata.name.clone().unwrap_or_default(),
+            uid: service.metadata.uid.clone().unwrap_or_default(),
             group: group.to_owned(),
             version: version.to_owned(),
             priority: Priority { group: spec.group_priority_minimum, version: spec.version_priority },
