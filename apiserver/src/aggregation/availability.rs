@@ -9,6 +9,7 @@ use crate::registry::apiregistration::apiservice::{Availability, available};
 use crate::registry::apiregistration::routes::{Server, ServiceState};
 use crate::registry::check;
 
+const FAILED: &str = "FailedDiscoveryCheck";
 /// Two servers that find otherwise change what is said at most so often.
 const SETTLED_AFTER: SignedDuration = SignedDuration::from_secs(30);
 /// One that answers is looked at again then.
@@ -40,20 +41,35 @@ pub fn of_service(server: &Server, state: &ServiceState) -> Option<Availability>
 pub fn of_discovery(why: Option<String>) -> Availability {
     match why {
         None => Availability { status: "True", reason: "Passed", message: "all checks passed".into() },
-        Some(message) => Availability { status: "False", reason: "FailedDiscoveryCheck", message },
+        Some(message) => Availability { status: "False", reason: FAILED, message },
     }
 }
 
-/// Whether what was found is to be said. What a message names may be another endpoint each time: that alone is none. Where other
-/// servers say otherwise, who has just seen a change speaks; who has not waits until theirs has stood for a while.
-pub fn is_news(stored: &APIService, found: &Availability, before: Option<&Availability>, now: Timestamp) -> bool {
+/// What a look has found of an APIService, for the next.
+#[derive(Clone, Debug)]
+pub struct Before {
+    pub found: Availability,
+    /// When this server last wrote what it had found.
+    pub said_at: Option<Timestamp>,
+}
+
+/// Whether what was found is to be said. Where other servers say otherwise, who has just seen a change speaks; who has not waits
+/// until theirs has stood for a while.
+pub fn is_news(stored: &APIService, found: &Availability, before: Option<&Before>, now: Timestamp) -> bool {
     let Some(said) = available(stored) else { return true };
     if said.status == found.status {
-        return check::text(said.reason.as_ref()) != found.reason;
+        let is_other = check::text(said.reason.as_ref()) != found.reason;
+        return is_other || check::text(said.message.as_ref()) != found.message && may_say_why(found, before, now);
     }
-    let is_change = before.is_none_or(|before| before.status != found.status);
+    let is_change = before.is_none_or(|before| before.found.status != found.status);
     let since = said.last_transition_time.as_ref().map(|time| now.duration_since(time.0));
     is_change || since.is_none_or(|since| since >= SETTLED_AFTER)
+}
+
+/// Another message alone: what a failed question names may be another endpoint each time, for each of several servers.
+fn may_say_why(found: &Availability, before: Option<&Before>, now: Timestamp) -> bool {
+    let said_at = before.and_then(|before| before.said_at);
+    found.reason != FAILED || said_at.is_none_or(|at| now.duration_since(at) >= SETTLED_AFTER)
 }
 
 /// When to look again. `failures`: looks in a row that found nobody.
@@ -66,9 +82,11 @@ pub fn again(failures: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use serde_json::json;
 
     use super::*;
+    use crate::registry::apiregistration::apiservice;
 
     fn server() -> Server {
         Server { namespace: "n".into(), service: "s".into(), port: 443, ca_bundle: Vec::new(), is_insecure: false }
@@ -99,8 +117,9 @@ mod tests {
     fn servers_that_find_otherwise_do_not_fight() {
         let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
         let stored = |status: &str, reason: &str, since: &str| -> APIService {
-            let condition =
-                json!({"type": "Available", "status": status, "reason": reason, "lastTransitionTime": since});
+            let message = if status == "True" { "all checks passed" } else { "x" };
+            let condition = json!({"type": "Available", "status": status, "reason": reason, "message": message,
+                "lastTransitionTime": since});
             serde_json::from_value(json!({"metadata": {}, "status": {"conditions": [condition]}})).unwrap()
         };
         let (old, new) = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:50Z");
@@ -115,7 +134,31 @@ mod tests {
             ("another has, and it stands", stored("False", "x", old), &good, Some(&good), true),
         ];
         for (why, stored, found, before, expected) in cases {
-            assert_eq!(is_news(&stored, found, before, now), expected, "{why}");
+            let before = before.map(|found| Before { found: found.clone(), said_at: None });
+            assert_eq!(is_news(&stored, found, before.as_ref(), now), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn another_message_is_said_and_of_failed_questions_not_too_often() {
+        let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
+        let bad = of_discovery(Some("1".into()));
+        let none = of_service(&server(), &ServiceState::NoService).unwrap();
+        for (why, found, said_secs_ago, expected) in [
+            ("of a Service", &none, Some(0), true),
+            ("nothing was said by us", &bad, None, true),
+            ("something was, a moment ago", &bad, Some(29), false),
+            ("and now it may be again", &bad, Some(30), true),
+        ] {
+            let condition = json!({"type": "Available", "status": "False", "reason": found.reason, "message": "old",
+                "lastTransitionTime": "2026-01-01T00:00:00Z"});
+            let mut stored: APIService =
+                serde_json::from_value(json!({"metadata": {}, "status": {"conditions": [condition]}})).unwrap();
+            let said_at = said_secs_ago.map(|secs| now - SignedDuration::from_secs(secs));
+            let before = Before { found: found.clone(), said_at };
+            assert_eq!(is_news(&stored, found, Some(&before), now), expected, "{why}");
+            apiservice::set(stored.status.as_mut().unwrap(), found, &Time(now));
+            assert!(!is_news(&stored, found, Some(&before), now), "it is said");
         }
     }
 

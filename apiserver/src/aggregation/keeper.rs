@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::availability;
+use super::availability::{self, Before};
 use super::describe::Known;
 use crate::connect::aggregated::ask::{Asker, Asks, Question};
 use crate::connect::aggregated::reach::Within;
@@ -39,7 +39,7 @@ const DESCRIBED_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 struct Kept {
     /// Of each APIService, by UID.
-    found: HashMap<String, Availability>,
+    found: HashMap<String, Before>,
     failures: u32,
 }
 
@@ -70,7 +70,8 @@ impl Watched {
     /// otherwise of it, is not left alone until the next look is due.
     fn is_as_seen(&self, kept: &Kept, remotes: &[Arc<Remote>]) -> bool {
         let is_same = |(seen, remote): (&Seen, &Arc<Remote>)| {
-            let found = || kept.found.get(&remote.uid).is_some_and(|of| (of.status == "True") == remote.is_available);
+            let found =
+                || kept.found.get(&remote.uid).is_some_and(|of| (of.found.status == "True") == remote.is_available);
             seen.uid == remote.uid && (seen.is_available == remote.is_available || found())
         };
         self.seen.len() == remotes.len() && self.seen.iter().zip(remotes).all(is_same)
@@ -226,10 +227,13 @@ async fn look(
         }
     };
     for (remote, found) in remotes.iter().zip(&found) {
-        let before = kept.found.insert(remote.uid.clone(), found.clone());
-        if let Err(err) = say(front, remote, found, before.as_ref()).await {
+        let before = kept.found.remove(&remote.uid);
+        let said = say(front, remote, found, before.as_ref()).await.unwrap_or_else(|err| {
             tracing::warn!(%err, name = remote.name, "whether it answers was not written; again later");
-        }
+            false
+        });
+        let said_at = if said { Some(clock::now().0) } else { before.and_then(|before| before.said_at) };
+        kept.found.insert(remote.uid.clone(), Before { found: found.clone(), said_at });
     }
     kept.found.retain(|uid, _| remotes.iter().any(|remote| remote.uid == *uid));
     let are_well = found.iter().all(|found| found.status == "True");
@@ -289,16 +293,61 @@ async fn check(front: &Front, server: Arc<Server>, path: String) -> Option<Strin
     select_ok((0..ATTEMPTS).map(|_| ask())).await.err()
 }
 
-async fn say(
-    front: &Front,
-    remote: &Remote,
-    found: &Availability,
-    before: Option<&Availability>,
-) -> Result<(), ApiError> {
-    let Some(stored) = front.resources.api_service(&remote.name) else { return Ok(()) };
-    if availability::is_news(&stored, found, before, clock::now().0) {
+/// Writes what was found where that is news, and tells whether it was.
+async fn say(front: &Front, remote: &Remote, found: &Availability, before: Option<&Before>) -> Result<bool, ApiError> {
+    // One that has been made again is another, of which nothing has been found.
+    let stored = front.resources.api_service(&remote.name).filter(|of| of.metadata.uid.as_ref() == Some(&remote.uid));
+    let Some(stored) = stored else { return Ok(false) };
+    let is_news = availability::is_news(&stored, found, before, clock::now().0);
+    if is_news {
         tracing::info!(name = remote.name, status = found.status, reason = found.reason, "availability changes");
         front.resources.write_availability(&stored, found).await?;
     }
-    Ok(())
+    Ok(is_news)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::apiregistration::priority::Priority;
+
+    fn remote(uid: &str, is_available: bool) -> Arc<Remote> {
+        let (namespace, service) = ("n".into(), "s".into());
+        let server = Server { namespace, service, port: 443, ca_bundle: Vec::new(), is_insecure: false };
+        Arc::new(Remote {
+            name: "v1.a".into(),
+            uid: uid.into(),
+            group: "a".into(),
+            version: "v1".into(),
+            priority: Priority { group: 1, version: 1 },
+            server: Arc::new(server),
+            is_available,
+        })
+    }
+
+    #[test]
+    fn who_looks_again_at_once() {
+        let found = |why: Option<&str>| availability::of_discovery(why.map(str::to_owned));
+        for (why, seen, found, now, expected) in [
+            ("nothing has changed", ("1", true), found(None), vec![remote("1", true)], true),
+            ("what was found is said", ("1", false), found(None), vec![remote("1", true)], true),
+            ("it is not said yet", ("1", false), found(None), vec![remote("1", false)], true),
+            ("somebody says otherwise", ("1", true), found(None), vec![remote("1", false)], false),
+            ("somebody says that it answers", ("1", false), found(Some("x")), vec![remote("1", true)], false),
+            ("it has been made again", ("1", true), found(None), vec![remote("2", true)], false),
+            ("there is another", ("1", true), found(None), vec![remote("1", true), remote("2", true)], false),
+            ("it is gone", ("1", true), found(None), vec![], false),
+        ] {
+            let kept = Kept { found: [(seen.0.to_owned(), Before { found, said_at: None })].into(), failures: 0 };
+            let watched = Watched {
+                kept: None,
+                due: Instant::now(),
+                seen: vec![Seen { uid: seen.0.into(), is_available: seen.1 }],
+                state: ServiceState::There,
+                known: None,
+                wanted: None,
+            };
+            assert_eq!(watched.is_as_seen(&kept, &now), expected, "{why}");
+        }
+    }
 }
