@@ -2,6 +2,8 @@
 //!
 //! <https://kubernetes.io/docs/reference/instrumentation/metrics/>.
 
+pub mod api_services;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use self::api_services::ApiServices;
 use crate::flowcontrol::FlowControl;
 
 /// What is counted apart. Only names of kinds that are served stand here, so that no client can make new series.
@@ -47,6 +50,7 @@ pub struct Metrics {
     in_flight: Family<KindLabels, Gauge<i64, AtomicI64>>,
     long_running: Gauge,
     pub connections: Gauge,
+    pub api_services: ApiServices,
 }
 
 impl Metrics {
@@ -68,7 +72,9 @@ impl Metrics {
         );
         registry.register("apiserver_connections", "Open client connections", connections.clone());
         flow.register(&mut registry);
-        Self { registry, requests, latency, in_flight, long_running, connections }
+        let api_services = ApiServices::default();
+        api_services.register(&mut registry);
+        Self { registry, requests, latency, in_flight, long_running, connections, api_services }
     }
 
     /// `unreadable`: counted by the cache, from its start on.

@@ -269,6 +269,9 @@ async fn what_cannot_be_asked_says_why_and_is_not_asked() {
         let answer = c.until("it is known", &path, &[], |code, _| code == 503).await;
         assert_eq!(answer, "service unavailable\n");
     }
+    let (_, metrics) = c.send("GET", "/metrics", Value::Null).await;
+    let line = r#"aggregator_unavailable_apiservice{name="v1.a.example.com"} 1"#;
+    assert!(metrics.as_str().is_some_and(|text| text.contains(line)), "{metrics}");
     // All else goes on.
     assert_eq!(c.send("GET", "/apis/apps/v1/deployments", Value::Null).await.0, 200);
 }

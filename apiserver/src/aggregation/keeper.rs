@@ -16,7 +16,7 @@ use super::availability::{self, Before};
 use super::describe::Known;
 use crate::connect::aggregated::ask::{Asker, Asks, Question};
 use crate::connect::aggregated::reach::Within;
-use crate::registry::apiregistration::apiservice::Availability;
+use crate::registry::apiregistration::apiservice::{self, Availability};
 use crate::registry::apiregistration::routes::{Remote, Server, ServiceState};
 use crate::registry::clock;
 use crate::rest::Front;
@@ -137,6 +137,7 @@ impl Keeper {
         let is_there = |name: &str| routes.iter().any(|remote| remote.name == name);
         front.discovery.forget(is_there);
         front.openapi.forget(is_there);
+        front.metrics.api_services.forget(is_there);
         let now = Instant::now();
         for (server, mut remotes) in servers {
             remotes.sort_by(|one, other| one.name.cmp(&other.name));
@@ -298,10 +299,15 @@ async fn say(front: &Front, remote: &Remote, found: &Availability, before: Optio
     // One that has been made again is another, of which nothing has been found.
     let stored = front.resources.api_service(&remote.name).filter(|of| of.metadata.uid.as_ref() == Some(&remote.uid));
     let Some(stored) = stored else { return Ok(false) };
+    let is_available = found.status == "True";
+    front.metrics.api_services.is_available(&remote.name, is_available);
     let is_news = availability::is_news(&stored, found, before, clock::now().0);
     if is_news {
         tracing::info!(name = remote.name, status = found.status, reason = found.reason, "availability changes");
         front.resources.write_availability(&stored, found).await?;
+        if apiservice::is_available(&stored) && !is_available {
+            front.metrics.api_services.became_unavailable(&remote.name, found.reason);
+        }
     }
     Ok(is_news)
 }
