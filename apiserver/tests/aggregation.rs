@@ -354,6 +354,14 @@ async fn groups_and_versions_stand_as_their_priorities_say() {
     let groups = names(&list, "groups", "name");
     assert_eq!(groups[..3], ["apiregistration.k8s.io", "first.example.com", "apps"]);
     assert_eq!(groups.last().map(String::as_str), Some("last.example.com"));
+    // So with what is served here.
+    let at = format!("{SERVICES}/v1.autoscaling");
+    let (_, mut local) = c.send("GET", &at, Value::Null).await;
+    (local["spec"]["groupPriorityMinimum"], local["spec"]["versionPriority"]) = (json!(17_950), json!(999));
+    assert_eq!(c.send("PUT", &at, local).await.0, 200);
+    let good = |_: u16, list: &Value| list["groups"][1]["name"] == "autoscaling";
+    let list = c.until("it is told", "/apis", &[], good).await;
+    assert_eq!(list["groups"][1]["preferredVersion"]["version"], "v1");
 }
 
 #[tokio::test(flavor = "multi_thread")]

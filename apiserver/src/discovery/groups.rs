@@ -140,9 +140,15 @@ pub(super) fn of(told: Told<'_>) -> Vec<Group<'_>> {
         let served = Served::There(described);
         groups.versions(&remote.group).push(Version { name: &remote.version, priority: remote.priority, served });
     }
+    // As its APIService says, once there is one.
+    let said = |group: &str, version: &str, otherwise: Priority| {
+        told.routes.priority_here(group, version).unwrap_or(otherwise)
+    };
+    let builtin = |group: &str, version: &str| said(group, version, priority::of_builtin(group, version));
     for resource in told.table.announced() {
         let (group, version) = (resource.group(), resource.version());
-        let priority = if resource.is_custom() { priority::CUSTOM } else { priority::of_builtin(group, version) };
+        let priority =
+            if resource.is_custom() { said(group, version, priority::CUSTOM) } else { builtin(group, version) };
         groups.add(group, version, priority, resource_of(resource));
     }
     for q in questions::QUESTIONS {
@@ -156,7 +162,7 @@ pub(super) fn of(told: Told<'_>) -> Vec<Group<'_>> {
             verbs: CREATE,
             subresources: Vec::new(),
         };
-        groups.add(q.group, "v1", priority::of_builtin(q.group, "v1"), resource);
+        groups.add(q.group, "v1", builtin(q.group, "v1"), resource);
     }
     for kind in usage::KINDS {
         let resource = Resource {
@@ -169,7 +175,7 @@ pub(super) fn of(told: Told<'_>) -> Vec<Group<'_>> {
             verbs: usage::VERBS,
             subresources: Vec::new(),
         };
-        groups.add(usage::GROUP, usage::VERSION, priority::of_builtin(usage::GROUP, usage::VERSION), resource);
+        groups.add(usage::GROUP, usage::VERSION, builtin(usage::GROUP, usage::VERSION), resource);
     }
     groups.ordered()
 }

@@ -1,9 +1,9 @@
-//! Which group versions are answered by other servers, as APIServices say. Pure.
+//! Which group versions are answered by other servers, as APIServices say, and how those stand that are answered here. Pure.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{APIService, APIServiceSpec};
 
 use super::GROUP;
 use super::apiservice::{SERVICE_PORT, is_available};
@@ -80,7 +80,7 @@ impl Remote {
             uid: service.metadata.uid.clone().unwrap_or_default(),
             group: group.to_owned(),
             version: version.to_owned(),
-            priority: Priority { group: spec.group_priority_minimum, version: spec.version_priority },
+            priority: priority_of(spec),
             server: Arc::new(server),
             is_available: is_available(service),
         })
@@ -91,22 +91,41 @@ impl Remote {
     }
 }
 
+fn priority_of(spec: &APIServiceSpec) -> Priority {
+    Priority { group: spec.group_priority_minimum, version: spec.version_priority }
+}
+
 /// All of them at one moment.
 #[derive(Debug, Default)]
 pub struct Routes {
     by_group: HashMap<String, Vec<Arc<Remote>>>,
+    /// Of what has no Service: by group, then by version.
+    here: HashMap<String, HashMap<String, Priority>>,
 }
 
 impl Routes {
     /// `before`: what has not changed stays the same value.
     pub fn new<'a>(services: impl Iterator<Item = &'a APIService>, before: &Self) -> Self {
         let mut by_group: HashMap<String, Vec<Arc<Remote>>> = HashMap::new();
-        for remote in services.filter_map(Remote::of) {
+        let mut here: HashMap<String, HashMap<String, Priority>> = HashMap::new();
+        for service in services {
+            let Some(remote) = Remote::of(service) else {
+                if let Some(spec) = service.spec.as_ref().filter(|spec| spec.service.is_none()) {
+                    let (group, version) = (check::text(spec.group.as_ref()), check::text(spec.version.as_ref()));
+                    let versions = here.entry(group.to_owned()).or_default();
+                    versions.insert(version.to_owned(), priority_of(spec));
+                }
+                continue;
+            };
             let known = before.find(&remote.group, &remote.version).filter(|known| ***known == remote);
             let remote = known.cloned().unwrap_or_else(|| Arc::new(remote));
             by_group.entry(remote.group.clone()).or_default().push(remote);
         }
-        Self { by_group }
+        Self { by_group, here }
+    }
+    /// How what is answered here stands among others, if somebody says so.
+    pub fn priority_here(&self, group: &str, version: &str) -> Option<Priority> {
+        self.here.get(group)?.get(version).copied()
     }
     pub fn is_empty(&self) -> bool {
         self.by_group.is_empty()
@@ -119,7 +138,8 @@ impl Routes {
     }
     /// Whether all of them are the same.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.iter().count() == other.iter().count()
+        self.here == other.here
+            && self.iter().count() == other.iter().count()
             && self.iter().all(|remote| other.find(&remote.group, &remote.version) == Some(remote))
     }
 }
@@ -163,6 +183,8 @@ mod tests {
         ] {
             assert_eq!(found(group, version), expected, "{group}/{version}");
         }
+        let here = Some(Priority { group: 100, version: 10 });
+        assert_eq!((routes.priority_here("a.example", "v2"), routes.priority_here("a.example", "v1")), (here, None));
         let remote = routes.find("a.example", "v1").unwrap();
         assert_eq!((remote.path().as_str(), remote.server.name().as_str()), ("/apis/a.example/v1", "s.n.svc"));
         assert_eq!(remote.server.ca_bundle, b"x");
