@@ -18,8 +18,8 @@ const VERSION_PRIORITY_MAX: i32 = 1_000;
 
 const COLUMNS: &[Column] = &[
     cells::NAME,
-    cells::text("Service", "The Service that is asked, or Local"),
-    cells::text("Available", "Whether requests are answered"),
+    cells::text("Service", "The Service that hosts the API, or Local where this server does"),
+    cells::text("Available", "Whether the API is available"),
     cells::AGE,
 ];
 
