@@ -22,6 +22,8 @@ pub struct Health {
     storage: Arc<dyn Storage>,
     resources: Resources,
     draining: Arc<AtomicBool>,
+    /// Whether all APIServices of what is built in have been there: what users do with them later is theirs.
+    is_registered: Arc<AtomicBool>,
 }
 
 /// One check's name and what it found; `None`: fine.
@@ -29,7 +31,7 @@ type Found = (&'static str, Option<String>);
 
 impl Health {
     pub fn new(storage: Arc<dyn Storage>, resources: Resources) -> Self {
-        Self { storage, resources, draining: Arc::new(AtomicBool::new(false)) }
+        Self { storage, resources, draining: Arc::default(), is_registered: Arc::default() }
     }
     /// From now on /readyz fails, so that clients and balancers go elsewhere.
     pub fn begin_draining(&self) {
@@ -44,7 +46,7 @@ impl Health {
         let (endpoint, one) = path.strip_prefix('/')?.split_once('/').map_or((&path[1..], None), |(e, c)| (e, Some(c)));
         let names: &[&'static str] = match endpoint {
             "livez" | "healthz" => &["ping", "etcd", "watch-cache-feed"],
-            "readyz" => &["ping", "etcd", "watch-cache-feed", "watch-cache", "shutdown"],
+            "readyz" => &["ping", "etcd", "watch-cache-feed", "watch-cache", "autoregister-completion", "shutdown"],
             _ => return None,
         };
         let mut found: Vec<Found> = Vec::new();
@@ -65,10 +67,25 @@ impl Health {
             "watch-cache-feed" => self.resources.is_dead().then(|| "the feed of the watch cache has ended".to_owned()),
             // A cache that stands still while etcd goes on serves nobody.
             "watch-cache" => in_time(self.resources.catch_up()).await,
+            "autoregister-completion" => self.unregistered(),
             "shutdown" if self.is_draining() => Some("process is shutting down".to_owned()),
             _ => None,
         }
     }
+
+    fn unregistered(&self) -> Option<String> {
+        if self.is_registered.load(Ordering::Acquire) {
+            return None;
+        }
+        let why = missing(&self.resources.missing_api_services());
+        self.is_registered.store(why.is_none(), Ordering::Release);
+        why
+    }
+}
+
+/// Names of what is built in and has no APIService yet.
+fn missing(names: &[String]) -> Option<String> {
+    if names.is_empty() { None } else { Some(format!("missing APIService: [{}]", names.join(" "))) }
 }
 
 async fn in_time<T, E: std::fmt::Display>(asked: impl Future<Output = Result<T, E>>) -> Option<String> {
@@ -121,9 +138,9 @@ mod tests {
             let Body::Whole(Some(text)) = response.into_body() else { panic!("a whole body") };
             (code, String::from_utf8(text.to_vec()).unwrap())
         };
-        let fine =
-            "[+]ping ok\n[+]etcd ok\n[+]watch-cache-feed ok\n[+]watch-cache ok\n[+]shutdown ok\nreadyz check passed\n";
-        assert_eq!(ready().await, (200, fine.to_owned()));
+        let names = ["ping", "etcd", "watch-cache-feed", "watch-cache", "autoregister-completion", "shutdown"];
+        let fine: String = names.iter().map(|name| format!("[+]{name} ok\n")).collect();
+        assert_eq!(ready().await, (200, format!("{fine}readyz check passed\n")));
         store.set_away(true);
         let (code, text) = ready().await;
         assert!(code == 500 && text.contains("[-]etcd failed: the store does not answer"), "{text}");
@@ -140,6 +157,13 @@ mod tests {
         store.mend();
         health.begin_draining();
         assert!(ready().await.1.contains("[-]shutdown failed: process is shutting down"));
+    }
+
+    #[test]
+    fn what_has_no_apiservice_yet_is_named() {
+        assert_eq!(missing(&[]), None);
+        let names = ["v1.apps".to_owned(), "v1.batch".to_owned()];
+        assert_eq!(missing(&names).as_deref(), Some("missing APIService: [v1.apps v1.batch]"));
     }
 
     #[tokio::test]

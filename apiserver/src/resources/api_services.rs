@@ -72,6 +72,16 @@ impl Resources {
         Ok(())
     }
 
+    /// Names of those of what is built in that are not there, or do not say yet that they are served here. What a user has given to
+    /// another server is there, whether that answers or not: it may need this server to be ready first.
+    pub(crate) fn missing_api_services(&self) -> Vec<String> {
+        let (there, wanted) = self.api_services(&mut Kept::default());
+        let is_said = |of: &APIService| apiservice::is_remote(of) || apiservice::is_available(of);
+        let is_there = |name: &str| there.iter().any(|of| of.name() == name && is_said(of));
+        let builtin = wanted.values().filter(|one| one.managed == Managed::OnStart).map(Wanted::name);
+        builtin.filter(|name| !is_there(name)).collect()
+    }
+
     /// What is there, and what should be.
     fn api_services(&self, kept: &mut Kept) -> (Vec<Arc<APIService>>, BTreeMap<String, Wanted>) {
         let there = self.read_all(STORE_PREFIX, &mut kept.services);
