@@ -26,6 +26,7 @@ use tonic::service::Routes;
 use self::connections::{ConnectionLimiter, Handshake};
 use self::counted::Counted;
 use self::responses::Responses;
+use self::tls::Owner;
 use crate::aggregation::keeper;
 use crate::authn::Identity;
 use crate::grpc::bind::Binds;
@@ -170,7 +171,10 @@ impl Server {
             Ok(Err(err)) => return tracing::debug!(%peer, "TLS handshake failed: {err}"),
             Err(_) => return tracing::debug!(%peer, "TLS handshake took too long"),
         };
-        let identity = Arc::new(current.identify(stream.get_ref().1.peer_certificates().unwrap_or_default()));
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let chain = chain.iter().map(|one| one.clone().into_owned()).collect();
+        let owner = Owner::new(self.tls.clone(), current, chain);
+        let identity = owner.identity();
         if let Identity::Refused(why) = identity.as_ref() {
             tracing::info!(%peer, "{why}");
         }
@@ -179,7 +183,7 @@ impl Server {
             return tracing::warn!(%peer, is_authenticated, "closed: too many connections are open, and all are in use");
         };
         drop(handshake);
-        self.converse(stream, peer, identity, place, watcher, pipeline).await;
+        self.converse(stream, peer, Box::new(move || owner.identity()), place, watcher, pipeline).await;
     }
 
     /// Serves a connection over something else than TCP and TLS. `identity`: what a certificate would have shown.
@@ -191,7 +195,9 @@ impl Server {
         let Some(place) = self.connections.open(peer.ip(), is_authenticated) else { return };
         // Dropped while the connection lives it would end it.
         let graceful = GracefulShutdown::new();
-        self.converse(stream, peer, Arc::new(identity), place, graceful.watcher(), pipeline).await;
+        let identity = Arc::new(identity);
+        let identity = Box::new(move || identity.clone());
+        self.converse(stream, peer, identity, place, graceful.watcher(), pipeline).await;
     }
 
     /// From the first request of a connection to its end.
@@ -199,17 +205,18 @@ impl Server {
         self,
         stream: S,
         peer: SocketAddr,
-        identity: Arc<Identity>,
+        identity: Box<dyn Fn() -> Arc<Identity> + Send + Sync>,
         place: connections::Connection,
         watcher: Watcher,
         pipeline: Arc<dyn Pipeline>,
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let is_authenticated = identity.is_certified();
+        let began = identity();
+        let is_authenticated = began.is_certified();
         let bounds = if is_authenticated { CERTIFIED } else { UNCERTIFIED };
         let (worker, evicted) = (place.worker(), place.evicted());
-        let node = self.nodes.opened(&identity);
+        let node = self.nodes.opened(&began);
         let pings = if node.is_some() { NODE_PINGS } else { PINGS };
         let (responses, send_deadline) = (Responses::default(), self.send_deadline);
         let sent = responses.clone();

@@ -21,7 +21,8 @@ use crate::rest::receive::Unread;
 
 /// What a request's connection has shown: stands in its extensions.
 pub struct Connection {
-    pub identity: Arc<Identity>,
+    /// Of its owner, as it counts now.
+    pub identity: Box<dyn Fn() -> Arc<Identity> + Send + Sync>,
     /// What front proxies' requests are read by, whether or not this is one's.
     pub front_proxy: Option<Arc<Rules>>,
     /// Called when a request shows whose connection it is, again and again.
@@ -30,7 +31,7 @@ pub struct Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("identity", &self.identity).finish_non_exhaustive()
+        f.debug_struct("Connection").field("identity", &(self.identity)()).finish_non_exhaustive()
     }
 }
 
@@ -78,8 +79,9 @@ impl<'a> Service<Request<Unread>> for &'a Authentication {
             Ok(shown) => shown,
             Err(err) => return refused(err),
         };
-        let named = caller::proxied(&connection.identity, request.headers());
-        if let Some(user) = named.or_else(|| caller::certified(&connection.identity).cloned()) {
+        let identity = (connection.identity)();
+        let named = caller::proxied(&identity, request.headers());
+        if let Some(user) = named.or_else(|| caller::certified(&identity).cloned()) {
             front_proxy::take_out(connection.front_proxy.as_deref(), request.headers_mut());
             return match is_of(&info, &connection, user) {
                 Ok(()) => next.answer(request),
@@ -87,7 +89,7 @@ impl<'a> Service<Request<Unread>> for &'a Authentication {
             };
         }
         Box::pin(async move {
-            let user = caller::shown(resources, &connection.identity, request.headers()).await?;
+            let user = caller::shown(resources, &identity, request.headers()).await?;
             front_proxy::take_out(connection.front_proxy.as_deref(), request.headers_mut());
             is_of(&info, &connection, user)?;
             next.answer(request).await

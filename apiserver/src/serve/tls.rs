@@ -121,6 +121,32 @@ impl Current {
     }
 }
 
+/// Whose a connection is, by the chain that it has shown and the authorities that count now: one that has been taken out of a file
+/// counts for connections no more that are open.
+#[derive(Debug)]
+pub struct Owner {
+    keeper: Arc<TlsKeeper>,
+    chain: Vec<CertificateDer<'static>>,
+    known: ArcSwap<(Arc<Current>, Arc<Identity>)>,
+}
+
+impl Owner {
+    /// `current`: what the connection was made with.
+    pub fn new(keeper: Arc<TlsKeeper>, current: Arc<Current>, chain: Vec<CertificateDer<'static>>) -> Self {
+        let identity = Arc::new(current.identify(&chain));
+        Self { keeper, chain, known: ArcSwap::from_pointee((current, identity)) }
+    }
+    pub fn identity(&self) -> Arc<Identity> {
+        let (known, current) = (self.known.load(), self.keeper.current());
+        if Arc::ptr_eq(&known.0, &current) {
+            return known.1.clone();
+        }
+        let identity = Arc::new(current.identify(&self.chain));
+        self.known.store(Arc::new((current, identity.clone())));
+        identity
+    }
+}
+
 /// Keeps the newest good certificates.
 #[derive(Debug)]
 pub struct TlsKeeper {
@@ -154,15 +180,18 @@ impl TlsKeeper {
             if now == seen {
                 continue;
             }
-            match Current::load(&self.files) {
-                Ok(current) => {
-                    self.current.store(Arc::new(current));
+            match self.read_again() {
+                Ok(()) => {
                     tracing::info!("the serving certificate and client CA are read again");
                     seen = now;
                 }
                 Err(err) => tracing::warn!("changed certificate files are not used: {}", with_causes(&err)),
             }
         }
+    }
+    fn read_again(&self) -> Result<(), TlsError> {
+        self.current.store(Arc::new(Current::load(&self.files)?));
+        Ok(())
     }
     fn changed_at(&self) -> Vec<Option<SystemTime>> {
         let files = [&self.files.cert, &self.files.key, &self.files.client_ca];
@@ -209,5 +238,53 @@ impl ClientCertVerifier for Later {
     }
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+    use super::*;
+    use crate::authn::front_proxy;
+
+    fn authority() -> (String, Issuer<'static, KeyPair>) {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        (pem, Issuer::new(params, key))
+    }
+
+    #[test]
+    fn a_connection_is_a_front_proxys_while_its_authority_counts() {
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let ((old, issuer), (new, _)) = (authority(), authority());
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "front-proxy-client");
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().unwrap();
+        let shown = params.signed_by(&key, &issuer).unwrap();
+        for (name, text) in [("tls.crt", shown.pem()), ("tls.key", key.serialize_pem()), ("ca.crt", new.clone())] {
+            std::fs::write(path(name), text).unwrap();
+        }
+        std::fs::write(path("proxy.crt"), old).unwrap();
+        let rules = Arc::new(front_proxy::rules(&[]));
+        let keeper = TlsKeeper::open(TlsFiles {
+            cert: path("tls.crt"),
+            key: path("tls.key"),
+            client_ca: path("ca.crt"),
+            front_proxy: Some(FrontProxyTrust { ca: path("proxy.crt"), rules }),
+            front_proxy_client: None,
+        });
+        let keeper = Arc::new(keeper.unwrap());
+        let owner = Owner::new(keeper.clone(), keeper.current(), vec![shown.der().clone()]);
+        assert!(owner.identity().front_proxy(0).is_some());
+        std::fs::write(path("proxy.crt"), new).unwrap();
+        keeper.read_again().unwrap();
+        assert!(owner.identity().front_proxy(0).is_none());
+        assert!(Arc::ptr_eq(&owner.identity(), &owner.identity()), "it is found out once");
     }
 }
