@@ -58,17 +58,17 @@ pub struct Config {
     /// Common names of front proxies' certificates [default: any]
     #[arg(long, value_delimiter = ',', requires = "requestheader_client_ca_file")]
     pub requestheader_allowed_names: Vec<String>,
-    /// Headers for the user's name; the first that has a value counts
-    #[arg(long, value_delimiter = ',', default_value = "X-Remote-User")]
+    /// Headers for the user's name, as X-Remote-User; the first that has a value counts [default: none]
+    #[arg(long, value_delimiter = ',', requires = "requestheader_client_ca_file")]
     pub requestheader_username_headers: Vec<HeaderName>,
-    /// Headers for the user's UID; the first that has a value counts
-    #[arg(long, value_delimiter = ',', default_value = "X-Remote-Uid")]
+    /// Headers for the user's UID, as X-Remote-Uid; the first that has a value counts [default: none]
+    #[arg(long, value_delimiter = ',', requires = "requestheader_client_ca_file")]
     pub requestheader_uid_headers: Vec<HeaderName>,
-    /// Headers for the user's groups
-    #[arg(long, value_delimiter = ',', default_value = "X-Remote-Group")]
+    /// Headers for the user's groups, as X-Remote-Group [default: none]
+    #[arg(long, value_delimiter = ',', requires = "requestheader_client_ca_file")]
     pub requestheader_group_headers: Vec<HeaderName>,
-    /// What headers begin with for what else is known of the user
-    #[arg(long, value_delimiter = ',', default_value = "X-Remote-Extra-")]
+    /// What headers begin with for what else is known of the user, as X-Remote-Extra- [default: none]
+    #[arg(long, value_delimiter = ',', requires = "requestheader_client_ca_file")]
     pub requestheader_extra_headers_prefix: Vec<String>,
     /// PEM file of the certificate by which servers that answer for group versions believe whose requests we pass on
     #[arg(long, requires = "proxy_client_key_file")]
@@ -232,9 +232,34 @@ mod tests {
             "--service-account-issuer=",
             "--service-account-issuer=a:b",
             "--service-account-max-token-expiration 59m",
+            "--requestheader-username-headers X-Remote-User",
+            "--proxy-client-cert-file c",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn headers_are_believed_that_are_named() {
+        let base = "corten-apiserver --etcd http://127.0.0.1:2379 --tls-cert-file c --tls-key-file k --client-ca-file ca --kubelet-client-cert-file c --kubelet-client-key-file k --service-account-signing-key-file s";
+        let trust = |more: &str| {
+            Config::try_parse_from(format!("{base} {more}").split_whitespace()).unwrap().front_proxy_trust()
+        };
+        assert!(trust("").is_none());
+        let rules = trust("--requestheader-client-ca-file f").unwrap().rules;
+        let none = Rules {
+            allowed_names: Vec::new(),
+            username_headers: Vec::new(),
+            uid_headers: Vec::new(),
+            group_headers: Vec::new(),
+            extra_prefixes: Vec::new(),
+        };
+        assert_eq!(*rules, none);
+        let named = "--requestheader-client-ca-file f --requestheader-username-headers X-Remote-User,X-Other \
+            --requestheader-extra-headers-prefix X-Remote-Extra-";
+        let rules = trust(named).unwrap().rules;
+        assert_eq!(rules.username_headers, ["x-remote-user", "x-other"].map(HeaderName::from_static));
+        assert_eq!(rules.extra_prefixes, ["x-remote-extra-"]);
     }
 
     #[test]
