@@ -253,7 +253,7 @@ async fn legacy(asker: Asker<'_>, resolve: &dyn Resolve, remote: &Remote) -> Res
 
 /// Those that can be shown in every form, and by what the document is known again. None of one that is known.
 fn parts(json: &[u8], known: Option<Digest256>, paths: &[String]) -> Result<(Digest256, Parts), String> {
-    let digest = Sha256::digest(json).into();
+    let digest: Digest256 = Sha256::digest(json).into();
     let mut parts = HashMap::new();
     if known == Some(digest) {
         return Ok((digest, parts));
