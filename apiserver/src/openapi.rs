@@ -7,6 +7,7 @@ mod facts;
 pub mod operations;
 pub mod remote;
 pub mod schemas;
+pub mod upgraded;
 mod usage;
 pub mod v2;
 pub mod v3;

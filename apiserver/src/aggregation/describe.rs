@@ -13,6 +13,7 @@ use crate::connect::aggregated::ask::{Answer, Asker, Asks, Question};
 use crate::discovery::remote::{self, Resources};
 use crate::openapi::Document;
 use crate::openapi::remote::{Described, Part, Source};
+use crate::openapi::upgraded::upgraded;
 use crate::registry::apiregistration::routes::{Remote, Server};
 use crate::rest::openapi::protobuf;
 use crate::webhook::Resolve;
@@ -76,6 +77,8 @@ pub struct Known {
 struct Read {
     /// That version 3 was read by.
     hash: Option<Hash>,
+    /// That it was made of, where the server has none.
+    made_of: Option<Arc<Part>>,
     described: Arc<Described>,
 }
 
@@ -109,15 +112,22 @@ impl Known {
         }
         for path in &paths {
             let new = || Arc::new(Described { path: path.clone(), ..Described::default() });
-            self.documents.entry(path.clone()).or_insert_with(|| Read { hash: None, described: new() });
+            self.documents.entry(path.clone()).or_insert_with(|| Read { hash: None, made_of: None, described: new() });
         }
         if let Err(why) = self.read_v2(asker, resolve, server, &paths).await {
             tracing::debug!("no description: {why}");
         }
-        let index = index(asker, resolve, server).await.unwrap_or_else(|why| {
-            tracing::debug!("no description: {why}");
-            HashMap::new()
-        });
+        let index = match index(asker, resolve, server).await {
+            Ok(Some(index)) => index,
+            Ok(None) => {
+                self.make_v3().await;
+                HashMap::new()
+            }
+            Err(why) => {
+                tracing::debug!("no description: {why}");
+                HashMap::new()
+            }
+        };
         for (remote, path) in remotes.iter().zip(&paths) {
             let Some(read) = self.documents.get_mut(path) else { continue };
             let wanted = index.get(path).filter(|hash| hash.is_none() || Some(*hash) != read.hash.as_ref());
@@ -133,6 +143,30 @@ impl Known {
             }
         }
         paths.iter().filter_map(|path| self.documents.get(path)).map(|read| read.described.clone()).collect()
+    }
+
+    /// Of a server that has version 2 alone.
+    async fn make_v3(&mut self) {
+        for read in self.documents.values_mut() {
+            let Some(part) = read.described.v2.clone() else { continue };
+            if read.made_of.as_ref().is_some_and(|of| Arc::ptr_eq(of, &part)) {
+                continue;
+            }
+            let Ok(place) = READING.clone().acquire_owned().await else { return };
+            let of = part.clone();
+            let made = tokio::task::spawn_blocking(move || {
+                let v3 = upgraded(&of.document()).to_string();
+                drop(place);
+                Document::pack(v3.as_bytes())
+            });
+            match made.await.map_err(std::io::Error::other).flatten() {
+                Ok(document) => {
+                    read.described = Arc::new(Described { v3: Some(document), ..(*read.described).clone() });
+                    (read.hash, read.made_of) = (None, Some(part));
+                }
+                Err(err) => tracing::warn!(%err, path = read.described.path, "version 3 was not made of version 2"),
+            }
+        }
     }
 
     async fn read_v2(
@@ -279,8 +313,12 @@ struct Entry {
     url: String,
 }
 
-/// By which hashes group versions are described now, by path.
-async fn index(asker: Asker<'_>, resolve: &dyn Resolve, server: &Arc<Server>) -> Result<HashMap<String, Hash>, String> {
+/// By which hashes group versions are described now, by path. `None`: the server has version 2 alone.
+async fn index(
+    asker: Asker<'_>,
+    resolve: &dyn Resolve,
+    server: &Arc<Server>,
+) -> Result<Option<HashMap<String, Hash>>, String> {
     let question = Question {
         path: "/openapi/v3",
         asks: Asks::OpenApi,
@@ -290,11 +328,14 @@ async fn index(asker: Asker<'_>, resolve: &dyn Resolve, server: &Arc<Server>) ->
         within: DISCOVERY_WITHIN,
     };
     let answer = asker.get(resolve, server, question).await?;
+    if answer.code == StatusCode::NOT_FOUND {
+        return Ok(None);
+    }
     if answer.code != StatusCode::OK {
         return Err(format!("bad status from {}: {}", answer.url, answer.code.as_u16()));
     }
     let index: Index = serde_json::from_slice(&answer.body).map_err(|err| format!("{}: {err}", answer.url))?;
-    Ok(index.paths.into_iter().map(|(path, entry)| (path, Hash::of(&entry.url))).collect())
+    Ok(Some(index.paths.into_iter().map(|(path, entry)| (path, Hash::of(&entry.url))).collect()))
 }
 
 async fn document(asker: Asker<'_>, resolve: &dyn Resolve, remote: &Remote, hash: &Hash) -> Result<Document, String> {
