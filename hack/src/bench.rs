@@ -4,6 +4,7 @@
 //! - `api`: an apiserver and an etcd alone, under `load`, and then with scheduler and controllers under a `crowd`
 //! - `large`: the same two with hundreds of thousands of objects and thousands of watchers
 //! - `scale`: the controllers of a cluster with thousands of made-up nodes
+//! - `scheduler`: pods that a scheduler places on made-up nodes
 //! - `control_plane` starts those two; `cpu`, `samples` and `table` measure, sum up and show
 mod api;
 mod control_plane;
@@ -17,6 +18,7 @@ mod phase;
 mod pods;
 mod samples;
 mod scale;
+mod scheduler;
 mod start;
 mod table;
 #[cfg(test)]
@@ -69,6 +71,15 @@ pub(crate) enum BenchCommand {
         #[arg(long, default_value_t = 5_000)]
         nodes: usize,
     },
+    /// Pods bound a second and the time from create to bound, for each sort of rule, on made-up nodes.
+    Scheduler {
+        /// One cluster of each size.
+        #[arg(long, value_delimiter = ',', default_value = "100,1000,5000")]
+        nodes: Vec<usize>,
+        /// Of each sort.
+        #[arg(long, default_value_t = 2_000)]
+        pods: usize,
+    },
 }
 
 pub(crate) fn run(command: BenchCommand) -> anyhow::Result<()> {
@@ -80,6 +91,7 @@ pub(crate) fn run(command: BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Api { pods, watchers } => api::run(pods, watchers),
         BenchCommand::Large { configmaps, pods, nodes } => large::run(configmaps, pods, nodes),
         BenchCommand::Scale { nodes } => scale::run(nodes),
+        BenchCommand::Scheduler { nodes, pods } => scheduler::run(&nodes, pods),
     }
 }
 

@@ -111,6 +111,15 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// For as long as this lives; its process id.
+    pub(super) fn start_scheduler(&mut self) -> anyhow::Result<u32> {
+        let scheduler =
+            self.spawn_client("corten-scheduler", "scheduler", self.address()?, &["--identity=bench".into()])?;
+        let pid = scheduler.id();
+        self.others.push(Process(scheduler));
+        Ok(pid)
+    }
+
     /// The CA of all certificates.
     pub(super) fn ca(&self) -> PathBuf {
         self.pki.cert("ca")
