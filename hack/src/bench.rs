@@ -4,12 +4,15 @@
 //! - `api`: an apiserver and an etcd alone, under `load`, and then with scheduler and controllers under a `crowd`
 //! - `large`: the same two with hundreds of thousands of objects and thousands of watchers
 //! - `scale`: the controllers of a cluster with thousands of made-up nodes
+//! - `controllers`: rollouts, restarts, Jobs and deletions on made-up nodes, with what each program uses
 //! - `scheduler`: pods that a scheduler places on made-up nodes
 //! - `control_plane` starts those two; `cpu`, `samples` and `table` measure, sum up and show
 mod api;
 mod control_plane;
+mod controllers;
 mod cpu;
 mod crowd;
+mod fleet;
 mod ha;
 mod large;
 mod load;
@@ -71,6 +74,19 @@ pub(crate) enum BenchCommand {
         #[arg(long, default_value_t = 5_000)]
         nodes: usize,
     },
+    /// Rollouts, restarts, Jobs and a namespace's deletion on made-up nodes: time, CPU of each program, the controllers' memory.
+    Controllers {
+        #[arg(long, default_value_t = 1_000)]
+        nodes: usize,
+        /// Of the larger of two Deployments; the smaller has a fifth.
+        #[arg(long, default_value_t = 5_000)]
+        pods: usize,
+        #[arg(long, default_value_t = 10_000)]
+        jobs: usize,
+        /// In the namespace that is deleted.
+        #[arg(long, default_value_t = 10_000)]
+        objects: usize,
+    },
     /// Pods bound a second and the time from create to bound, for each sort of rule, on made-up nodes.
     Scheduler {
         /// One cluster of each size.
@@ -91,6 +107,9 @@ pub(crate) fn run(command: BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Api { pods, watchers } => api::run(pods, watchers),
         BenchCommand::Large { configmaps, pods, nodes } => large::run(configmaps, pods, nodes),
         BenchCommand::Scale { nodes } => scale::run(nodes),
+        BenchCommand::Controllers { nodes, pods, jobs, objects } => {
+            controllers::run(controllers::Amounts { nodes, pods, jobs, objects })
+        }
         BenchCommand::Scheduler { nodes, pods } => scheduler::run(&nodes, pods),
     }
 }

@@ -25,6 +25,15 @@ pub(super) struct ControlPlane {
     etcd_port: u16,
 }
 
+/// Process ids of a master's programs.
+#[derive(Clone, Copy)]
+pub(super) struct Pids {
+    pub(super) apiserver: u32,
+    pub(super) etcd: u32,
+    pub(super) scheduler: u32,
+    pub(super) controllers: u32,
+}
+
 /// A child that ends with its owner.
 struct Process(Child);
 
@@ -109,6 +118,23 @@ impl ControlPlane {
             self.others.push(Process(spawn(&mut command, &self.dir.join(format!("{stem}.log")))?));
         }
         Ok(())
+    }
+
+    /// Scheduler and controllers too, for as long as this lives.
+    pub(super) fn start_all(&mut self) -> anyhow::Result<Pids> {
+        let (apiserver, etcd) = self.pids()?;
+        let scheduler = self.start_scheduler()?;
+        let args = [
+            "--identity=bench".to_owned(),
+            // 8,192 networks.
+            "--cluster-cidr=10.0.0.0/11".into(),
+            "--node-cidr-mask-size=24".into(),
+            format!("--root-ca-file={}", self.ca().display()),
+        ];
+        let controllers = self.spawn_client("corten-controllers", "controller-manager", self.address()?, &args)?;
+        let pid = controllers.id();
+        self.others.push(Process(controllers));
+        Ok(Pids { apiserver, etcd, scheduler, controllers: pid })
     }
 
     /// For as long as this lives; its process id.

@@ -3,38 +3,29 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Child;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::Method;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::control_plane::{ControlPlane, free_port};
 use super::cpu;
+use super::fleet::{Fleet, LOOK_EVERY, WITHIN, check, is_settled};
 use super::table::{self, Row};
 use crate::lab::wait_until;
-use crate::rest::{Client, answer};
+use crate::rest::Client;
 use crate::step::step;
 
-const CLIENTS: usize = 16;
-const RENEW_EVERY: Duration = Duration::from_secs(10);
-/// What takes longer than this does not happen at all.
-const WITHIN: Duration = Duration::from_secs(300);
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long the controllers are watched once all is quiet again.
 const QUIET: Duration = Duration::from_secs(60);
 const REPLICAS: u64 = 1000;
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
-/// As an apiserver that is busy asks for.
-const BUSY_PAUSE: Duration = Duration::from_secs(1);
 const JSON: &str = "application/json";
-const MERGE: &str = "application/merge-patch+json";
-const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
 const LEADER: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kube-controller-manager";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 
@@ -61,7 +52,7 @@ pub(super) fn run(nodes: usize) -> anyhow::Result<()> {
         fleet.all(is_settled)
     })?;
     report("a Deployment of 1,000 has its pods", &controllers, &mut rows, &|| deploy(&fleet, "first"))?;
-    let transitions = fleet.transitions()?;
+    let led = transitions(&fleet)?;
     controllers.stop()?;
     let taken_over = Instant::now();
     controllers = Controllers::start(&plane, &client)?;
@@ -82,9 +73,8 @@ pub(super) fn run(nodes: usize) -> anyhow::Result<()> {
         fleet.all(is_settled)
     })?;
     // One for the restart.
-    let flaps = fleet.transitions()?.saturating_sub(transitions + 1);
+    let flaps = transitions(&fleet)?.saturating_sub(led + 1);
     rows.push(Row::new("lost leases", flaps.to_string(), "0", ""));
-    fleet.over.store(true, Ordering::SeqCst);
     table::print(&format!("Controllers with {nodes} nodes"), &rows);
     Ok(())
 }
@@ -176,130 +166,13 @@ fn http_get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Nodes that are only objects, and what their kubelets would say.
-struct Fleet {
-    client: Client,
-    runtime: tokio::runtime::Runtime,
-    nodes: usize,
-    silent: Arc<AtomicBool>,
-    over: Arc<AtomicBool>,
-}
-
-struct Call {
-    method: Method,
-    path: String,
-    content_type: &'static str,
-    body: Value,
-}
-
-impl Fleet {
-    fn new(client: Client, nodes: usize) -> anyhow::Result<Self> {
-        if nodes == 0 {
-            bail!("--nodes must be 1 or more");
-        }
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        Ok(Self { client, runtime, nodes, silent: Arc::default(), over: Arc::default() })
-    }
-
-    fn each(&self, call: impl Fn(usize) -> Call + Send + Sync + 'static) -> anyhow::Result<()> {
-        self.runtime.block_on(send_all(&self.client, self.nodes, Arc::new(call)))
-    }
-
-    fn register(&self) -> anyhow::Result<()> {
-        self.each(|n| Call {
-            method: Method::POST,
-            path: "/api/v1/nodes".into(),
-            content_type: JSON,
-            body: json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name(n)}, "spec": {}}),
-        })?;
-        self.each(|n| Call { method: Method::POST, path: LEASES.into(), content_type: JSON, body: lease(n) })?;
-        self.say_ready()
-    }
-
-    fn say_ready(&self) -> anyhow::Result<()> {
-        self.each(|n| {
-            let now = jiff::Timestamp::now().to_string();
-            let condition = |kind: &str, status: &str| {
-                json!({"type": kind, "status": status, "reason": "Scale", "message": "",
-                    "lastHeartbeatTime": now, "lastTransitionTime": now})
-            };
-            let pressures = ["MemoryPressure", "DiskPressure", "PIDPressure"].map(|kind| condition(kind, "False"));
-            let conditions: Vec<Value> = pressures.into_iter().chain([condition("Ready", "True")]).collect();
-            let path = format!("/api/v1/nodes/{}/status", name(n));
-            Call {
-                method: Method::PATCH,
-                path,
-                content_type: MERGE,
-                body: json!({"status": {"conditions": conditions}}),
-            }
-        })
-    }
-
-    /// Renews all leases every 10 s, spread over that time, while the nodes are not silent.
-    fn renew_from_now(&self) {
-        let (client, nodes) = (self.client.clone(), self.nodes);
-        let (silent, over) = (Arc::clone(&self.silent), Arc::clone(&self.over));
-        self.runtime.spawn(async move {
-            const STEPS: usize = 100;
-            let mut ticks = tokio::time::interval(RENEW_EVERY / 100);
-            for step in (0..STEPS).cycle() {
-                ticks.tick().await;
-                if over.load(Ordering::SeqCst) {
-                    return;
-                }
-                let (from, to) = (nodes * step / STEPS, nodes * (step + 1) / STEPS);
-                if silent.load(Ordering::SeqCst) || from == to {
-                    continue;
-                }
-                let renewal = move |n: usize| {
-                    let path = format!("{LEASES}/{}", name(from + n));
-                    let body = json!({"spec": {"renewTime": micro_time()}});
-                    Call { method: Method::PATCH, path, content_type: MERGE, body }
-                };
-                if let Err(err) = send_all(&client, to - from, Arc::new(renewal)).await {
-                    say!("leases could not be renewed: {err:#}");
-                }
-            }
-        });
-    }
-
-    fn all(&self, holds: fn(&Value) -> bool) -> anyhow::Result<()> {
-        wait_until("all nodes are so", WITHIN, LOOK_EVERY, || {
-            let list = self.runtime.block_on(self.client.get("/api/v1/nodes"))?;
-            let items = list["items"].as_array().cloned().unwrap_or_default();
-            Ok((items.len() == self.nodes && items.iter().all(holds)).then_some(()))
-        })
-    }
-
-    fn get(&self, path: &str) -> anyhow::Result<Value> {
-        self.runtime.block_on(self.client.get(path))
-    }
-
-    fn transitions(&self) -> anyhow::Result<u64> {
-        Ok(self.get(LEADER)?["spec"]["leaseTransitions"].as_u64().unwrap_or(0))
-    }
-}
-
-fn name(n: usize) -> String {
-    format!("scale-{n:05}")
-}
-
-fn micro_time() -> String {
-    format!("{:.6}", jiff::Timestamp::now())
-}
-
-fn lease(n: usize) -> Value {
-    json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name(n)},
-        "spec": {"holderIdentity": name(n), "leaseDurationSeconds": 40, "renewTime": micro_time()}})
-}
-
-fn is_settled(node: &Value) -> bool {
-    node["spec"]["podCIDR"].is_string() && node["spec"]["taints"].as_array().is_none_or(Vec::is_empty)
-}
-
 fn is_unknown(node: &Value) -> bool {
     let conditions = node["status"]["conditions"].as_array();
     conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "Unknown")
+}
+
+fn transitions(fleet: &Fleet) -> anyhow::Result<u64> {
+    Ok(fleet.get(LEADER)?["spec"]["leaseTransitions"].as_u64().unwrap_or(0))
 }
 
 /// Makes a Deployment and waits until its pods are made; nobody schedules them.
@@ -316,51 +189,6 @@ fn deploy(fleet: &Fleet, name: &str) -> anyhow::Result<()> {
     wait_until("the Deployment has its pods", WITHIN, LOOK_EVERY, || {
         Ok((fleet.get(&path)?["status"]["replicas"].as_u64() == Some(REPLICAS)).then_some(()))
     })
-}
-
-fn check(status: StatusCode, path: &str, body: &[u8]) -> anyhow::Result<()> {
-    if status.is_success() {
-        return Ok(());
-    }
-    bail!("{path} answered {status}: {}", String::from_utf8_lossy(body))
-}
-
-/// Sends calls 0..count over a few connections, as kubelets would: what is refused for being too much is sent again. Any
-/// other answer but 2xx ends it.
-async fn send_all(
-    client: &Client,
-    count: usize,
-    call: Arc<impl Fn(usize) -> Call + Send + Sync + 'static>,
-) -> anyhow::Result<()> {
-    let next = Arc::new(AtomicUsize::new(0));
-    let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..CLIENTS.min(count) {
-        let (next, call, client) = (Arc::clone(&next), Arc::clone(&call), client.clone());
-        tasks.spawn(async move {
-            let mut sender = client.connect().await?;
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= count {
-                    return anyhow::Ok(());
-                }
-                let Call { method, path, content_type, body } = call(number);
-                let sent = Bytes::from(body.to_string());
-                loop {
-                    let request = client.request(method.clone(), &path, content_type, sent.clone())?;
-                    let (status, body) = answer(&mut sender, request).await?;
-                    if status != StatusCode::TOO_MANY_REQUESTS {
-                        check(status, &path, &body)?;
-                        break;
-                    }
-                    tokio::time::sleep(BUSY_PAUSE).await;
-                }
-            }
-        });
-    }
-    while let Some(joined) = tasks.join_next().await {
-        joined??;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
