@@ -3,6 +3,7 @@
 //! - `start`, `pods`, `memory`, `ha`: on a lab
 //! - `api`: an apiserver and an etcd alone, under `load`, and then with scheduler and controllers under a `crowd`
 //! - `large`: the same two with hundreds of thousands of objects and thousands of watchers
+//! - `extension`: what webhooks, policies and definitions of others cost
 //! - `scale`: the controllers of a cluster with thousands of made-up nodes
 //! - `controllers`: rollouts, restarts, Jobs and deletions on made-up nodes, with what each program uses
 //! - `scheduler`: pods that a scheduler places on made-up nodes
@@ -12,6 +13,7 @@ mod control_plane;
 mod controllers;
 mod cpu;
 mod crowd;
+mod extension;
 mod fleet;
 mod ha;
 mod large;
@@ -26,6 +28,7 @@ mod start;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tls_server;
 mod watch;
 
 use clap::Subcommand;
@@ -74,6 +77,13 @@ pub(crate) enum BenchCommand {
         #[arg(long, default_value_t = 5_000)]
         nodes: usize,
     },
+    /// Writes through webhooks and policies, custom objects beside ConfigMaps, and what hundreds of definitions take.
+    Extension {
+        #[arg(long, default_value_t = 2_000)]
+        writes: usize,
+        #[arg(long, default_value_t = 500)]
+        definitions: usize,
+    },
     /// Rollouts, restarts, Jobs and a namespace's deletion on made-up nodes: time, CPU of each program, the controllers' memory.
     Controllers {
         #[arg(long, default_value_t = 1_000)]
@@ -110,6 +120,7 @@ pub(crate) fn run(command: BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Controllers { nodes, pods, jobs, objects } => {
             controllers::run(controllers::Amounts { nodes, pods, jobs, objects })
         }
+        BenchCommand::Extension { writes, definitions } => extension::run(writes, definitions),
         BenchCommand::Scheduler { nodes, pods } => scheduler::run(&nodes, pods),
     }
 }

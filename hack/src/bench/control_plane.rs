@@ -146,6 +146,10 @@ impl ControlPlane {
         Ok(pid)
     }
 
+    pub(super) fn pki(&self) -> &Pki {
+        &self.pki
+    }
+
     /// The CA of all certificates.
     pub(super) fn ca(&self) -> PathBuf {
         self.pki.cert("ca")

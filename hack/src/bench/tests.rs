@@ -1,9 +1,7 @@
 //! The load generator against a small TLS server of our own, which counts what it is asked.
-use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,21 +9,15 @@ use cortenadm::pki::{ClusterPlan, Pki};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 
 use super::load::{self, CLIENTS, Call, pod_body, pod_name, pods_path};
+use super::tls_server;
 use super::watch::{Counter, Watch};
 use crate::rest::Client;
 
 struct Server {
     pki: PathBuf,
-    address: SocketAddr,
-    asked: Arc<AtomicUsize>,
+    inner: tls_server::Server,
 }
 
 impl Drop for Server {
@@ -40,37 +32,13 @@ impl Server {
         let pki_dir = std::env::temp_dir().join(format!("corten-bench-{name}-{}", std::process::id()));
         let pki = Pki::new(&pki_dir, jiff::Timestamp::now());
         pki.init(&ClusterPlan::default()).unwrap();
-        let acceptor = acceptor(&pki.cert("apiserver"), &pki.key("apiserver"));
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let asked = Arc::new(AtomicUsize::new(0));
-        let counting = Arc::clone(&asked);
-        tokio::spawn(async move {
-            while let Ok((tcp, _)) = listener.accept().await {
-                let (acceptor, counting) = (acceptor.clone(), Arc::clone(&counting));
-                tokio::spawn(async move {
-                    let Ok(tls) = acceptor.accept(tcp).await else { return };
-                    let service = service_fn(move |request| {
-                        counting.fetch_add(1, Ordering::Relaxed);
-                        std::future::ready(Ok::<_, Infallible>(reply(&request)))
-                    });
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(tls), service).await.ok();
-                });
-            }
-        });
-        Self { pki: pki_dir, address, asked }
+        let inner = tls_server::Server::start(&pki, |request| std::future::ready(reply(&request))).await.unwrap();
+        Self { pki: pki_dir, inner }
     }
 
     fn client(&self) -> Client {
-        Client::new(self.address, &self.pki, "admin").unwrap()
+        Client::new(self.inner.address, &self.pki, "admin").unwrap()
     }
-}
-
-fn acceptor(cert: &Path, key: &Path) -> TlsAcceptor {
-    let certs = vec![CertificateDer::from_pem_file(cert).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(key).unwrap();
-    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(certs, key).unwrap();
-    TlsAcceptor::from(Arc::new(config))
 }
 
 /// Three pages of a list, two events of a watch, 404 for one pod, and an empty object for all else.
@@ -94,7 +62,7 @@ async fn every_call_is_made_once() {
     let server = Server::start("calls").await;
     let call = |number| Call::new(Method::POST, pods_path(), pod_body(&pod_name(number), 0));
     let done = load::run(&server.client(), 1000, call).await.unwrap();
-    assert_eq!((done.samples.count(), server.asked.load(Ordering::Relaxed)), (1000, 1000));
+    assert_eq!((done.samples.count(), server.inner.asked.load(Ordering::Relaxed)), (1000, 1000));
 }
 
 #[tokio::test]
