@@ -16,6 +16,7 @@ pub mod object;
 pub mod pod;
 pub mod quantity;
 pub mod rbac;
+pub mod resource_names;
 pub mod rollout;
 pub mod selector;
 pub mod version;

@@ -2,6 +2,7 @@
 //!
 //! <https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#resource-types>
 
+pub use corten_api::resource_names::{REQUESTS_PREFIX, is_extended, is_native};
 use corten_api::{Problems, names};
 
 use super::check;
@@ -11,8 +12,7 @@ pub const CPU: &str = "cpu";
 pub const MEMORY: &str = "memory";
 pub const EPHEMERAL_STORAGE: &str = "ephemeral-storage";
 pub const STORAGE: &str = "storage";
-/// What a quota calls the sum of requests of a resource, and of limits.
-pub const REQUESTS_PREFIX: &str = "requests.";
+/// What a quota calls the sum of limits of a resource.
 pub const LIMITS_PREFIX: &str = "limits.";
 pub const HUGE_PAGES_PREFIX: &str = "hugepages-";
 
@@ -55,16 +55,6 @@ const NOT_OF_CONTAINERS: &str = "must be a standard resource for containers";
 const NOT_EXTENDED: &str = "doesn't follow extended resource name standard";
 const NOT_OF_QUOTAS: &str = "must be a standard resource for quota";
 
-/// Kubernetes' own: without a domain, or with its.
-pub fn is_native(name: &str) -> bool {
-    !name.contains('/') || name.contains("kubernetes.io/")
-}
-/// Resources of devices and the like, which are counted and not shared. A quota must be able to name them too.
-pub fn is_extended(name: &str) -> bool {
-    !is_native(name)
-        && !name.starts_with(REQUESTS_PREFIX)
-        && names::is_qualified_name(&format!("{REQUESTS_PREFIX}{name}"))
-}
 pub fn is_huge_pages(name: &str) -> bool {
     name.starts_with(HUGE_PAGES_PREFIX)
 }

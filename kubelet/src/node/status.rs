@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use corten_api::quantity::{Format, Quantity};
+use corten_api::resource_names::is_extended;
 use corten_api::version;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
@@ -41,11 +42,16 @@ pub(super) fn of(
     let address = |kind: &str, address: String| NodeAddress { type_: kind.into(), address };
     let mut addresses: Vec<_> = identity.addresses.iter().map(|ip| address("InternalIP", ip.to_string())).collect();
     addresses.push(address("Hostname", identity.name.clone()));
-    let list = quantities(&machine.capacity);
+    let own = quantities(&machine.capacity);
+    let list = |of: fn(&NodeStatus) -> Option<&BTreeMap<String, Wire>>| {
+        let mut all = own.clone();
+        all.extend(extended(old.and_then(of)));
+        Some(all)
+    };
     NodeStatus {
         addresses: Some(addresses),
-        capacity: Some(list.clone()),
-        allocatable: Some(list),
+        capacity: list(|status| status.capacity.as_ref()),
+        allocatable: list(|status| status.allocatable.as_ref()),
         conditions: Some(conditions(seen, old, now)),
         daemon_endpoints: Some(NodeDaemonEndpoints {
             kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(identity.port) }),
@@ -74,6 +80,13 @@ pub(super) fn of(
         }),
         ..old.cloned().unwrap_or_default()
     }
+}
+
+/// What others tell of this node, which is theirs to take back.
+/// <https://kubernetes.io/docs/tasks/administer-cluster/extended-resource-node/>
+fn extended(list: Option<&BTreeMap<String, Wire>>) -> impl Iterator<Item = (String, Wire)> {
+    let all = list.into_iter().flatten().filter(|(name, _)| is_extended(name));
+    all.map(|(name, quantity)| (name.clone(), quantity.clone()))
 }
 
 fn quantities(amounts: &BTreeMap<String, i64>) -> BTreeMap<String, Wire> {
@@ -221,6 +234,24 @@ mod tests {
             None,
             "as the server keeps it"
         );
+    }
+
+    #[test]
+    fn what_others_tell_of_the_node_stays() {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let machine = Machine { capacity: [("cpu".to_owned(), 2000)].into(), ..Machine::default() };
+        let fine = seen(Ok("containerd://1"), Ok(()));
+        let list = |pairs: &[(&str, &str)]| -> BTreeMap<String, Wire> {
+            pairs.iter().map(|(name, n)| ((*name).to_owned(), Wire((*n).to_owned()))).collect()
+        };
+        let old = NodeStatus {
+            capacity: Some(list(&[("cpu", "64"), ("hugepages-1Gi", "1"), ("x.com/gpu", "4")])),
+            allocatable: Some(list(&[("x.com/gpu", "3")])),
+            ..NodeStatus::default()
+        };
+        let new = of(&identity(), &machine, &fine, Some(&old), now);
+        assert_eq!(new.capacity, Some(list(&[("cpu", "2"), ("x.com/gpu", "4")])));
+        assert_eq!(new.allocatable, Some(list(&[("cpu", "2"), ("x.com/gpu", "3")])));
     }
 
     #[test]

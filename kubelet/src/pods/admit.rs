@@ -55,7 +55,7 @@ pub(super) fn too_big(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts) -> Optio
         of.into_iter().for_each(|(name, n)| *sum.entry(name).or_insert(0) += n);
         sum
     });
-    for (resource, requested) in wanted.iter().filter(|(_, n)| **n > 0) {
+    for (resource, requested) in wanted.iter().filter(|(name, n)| **n > 0 && node.counts(name)) {
         let used = used.get(resource).copied().unwrap_or(0);
         let capacity = node.allocatable.get(resource).copied().unwrap_or(0);
         if requested + used > capacity {
@@ -89,7 +89,7 @@ fn shares_host_port(pod: &Pod, other: &Pod) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::{Container, ContainerPort, PodSpec, ResourceRequirements};
+    use k8s_openapi::api::core::v1::{Container, ContainerPort, Node, PodSpec, ResourceRequirements};
     use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
     use super::*;
@@ -114,12 +114,13 @@ mod tests {
 
     #[test]
     fn admission_table() {
-        let node = NodeFacts {
-            name: "n1".into(),
-            labels: [("disk".to_owned(), "ssd".to_owned())].into(),
-            allocatable: [("cpu".to_owned(), 1000), ("pods".to_owned(), 2)].into(),
-            ..Default::default()
-        };
+        let told: Node = serde_json::from_value(serde_json::json!({
+            "metadata": {"labels": {"disk": "ssd"}},
+            "status": {"allocatable": {"cpu": "64", "x.com/gpu": "1"}},
+        }))
+        .unwrap();
+        let own = [("cpu".to_owned(), 1000), ("pods".to_owned(), 2)].into();
+        let node = NodeFacts::of(Some(&told), "n1", &own, &[]);
         let there = [Arc::new(pod("600m", Some(8080), &[]))];
         let two = [Arc::clone(&there[0]), Arc::new(pod("0", None, &[]))];
         let with_sysctl = |name: &str| {
@@ -137,7 +138,19 @@ mod tests {
                 Some(inits.into_iter().map(|c| Container { restart_policy: policy.clone(), ..c }).collect());
             pod
         };
+        let of_devices = |name: &str| {
+            let mut pod = pod("0", None, &[]);
+            let requests =
+                pod.spec.as_mut().unwrap().containers[0].resources.as_mut().unwrap().requests.as_mut().unwrap();
+            requests.insert(name.into(), Quantity("1".into()));
+            pod
+        };
+        let holder = [Arc::new(of_devices("x.com/gpu"))];
         let cases = [
+            ("the one device is free", of_devices("x.com/gpu"), &[][..], None),
+            ("it is not", of_devices("x.com/gpu"), &holder[..], Some("OutOfx.com/gpu")),
+            ("who placed it knows of such devices", of_devices("x.com/fpga"), &[][..], None),
+            ("a resource that every node would have", of_devices("hugepages-2Mi"), &[][..], Some("OutOfhugepages-2Mi")),
             ("it fits", pod("400m", None, &[]), &there[..], None),
             ("no cpu left", pod("500m", None, &[]), &there[..], Some("OutOfcpu")),
             ("no place left", pod("0", None, &[]), &two[..], Some("OutOfpods")),
